@@ -1,0 +1,258 @@
+//! The command line: what can be written, and the help that says so. Every command's help ends with an example.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand};
+use tnet_fileinfo::{ChunkSize, FileHash};
+
+use crate::duration;
+use crate::exit::EXIT_CODES;
+use crate::render::units::parse_size;
+
+/// Brings a file from a few machines to all machines of a network as fast as the wires allow, every byte verified.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tnet",
+    version,
+    propagate_version = true,
+    after_help = after_help(),
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+fn after_help() -> String {
+    format!(
+        "\
+Example:
+  tnet demo                                    # see it work, on this machine alone
+
+  tnet coordinator                             # on one machine, here called A
+  tnet start-server --dir images -c A          # on the machine that has the files
+  tnet create images/debian.iso                # writes images/debian.iso.fileinfo
+  tnet get debian.iso.fileinfo -c A            # on every machine that wants the file
+
+{EXIT_CODES}"
+    )
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// Where the coordinator is: HOST, HOST:PORT or an address [default: 127.0.0.1:7400]
+    #[arg(short, long, global = true, env = "TNET_COORDINATOR", value_name = "ADDR", hide_env_values = true)]
+    pub(crate) coordinator: Option<String>,
+    /// Where to accept connections: ADDR:PORT, or a port [default: port 7401, coordinator: 7400]
+    #[arg(long, global = true, value_name = "ADDR", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Directory of the server's control socket and log [default: tnet in the XDG state directory]
+    #[arg(long, global = true, env = "TNET_STATE_DIR", value_name = "DIR", hide_env_values = true)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Write events as JSON to stdout, one a line; the last is the result
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but errors and what was asked for
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Log to stderr; more with -vv and -vvv
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a whole swarm at work on this machine; needs nothing else
+    #[command(after_help = "Example:\n  tnet demo\n  tnet demo debian.iso")]
+    Demo(Demo),
+    /// Describe a file: write its .fileinfo, which others need to get it
+    #[command(
+        after_help = "Example:\n  tnet create debian.iso\n  tnet create debian.iso -o /srv/debian.fileinfo --chunk-size 1M"
+    )]
+    Create(Create),
+    /// Check a file against its .fileinfo
+    #[command(after_help = "Example:\n  tnet verify debian.iso debian.iso.fileinfo")]
+    Verify(Verify),
+    /// Run the coordinator, which knows who has which file
+    #[command(after_help = "Example:\n  tnet coordinator\n  tnet coordinator --listen 192.168.1.5:7400")]
+    Coordinator,
+    /// Start the server: shares a directory, and downloads what `get` hands it
+    #[command(after_help = "Example:\n  tnet start-server --dir /srv/images --coordinator 192.168.1.5")]
+    StartServer(StartServer),
+    /// Download a file, from many peers at once
+    #[command(
+        after_help = "Example:\n  tnet get debian.iso.fileinfo\n  tnet get debian.iso.fileinfo -o /srv/images/ --foreground"
+    )]
+    Get(Get),
+    /// Show what the server does
+    #[command(after_help = "Example:\n  tnet status\n  tnet status --json")]
+    Status,
+    /// List the files of the server: hash, size, state, path
+    #[command(after_help = "Example:\n  tnet ls")]
+    Ls,
+    /// Stop the server and wait until it has ended
+    #[command(after_help = "Example:\n  tnet kill-server")]
+    KillServer,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// File to distribute; a generated one if there is none
+    pub(crate) file: Option<PathBuf>,
+    /// Size of the generated file
+    #[arg(long, default_value = "128M", value_parser = parse_size, conflicts_with = "file")]
+    pub(crate) size: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// File to describe
+    pub(crate) file: PathBuf,
+    /// Where to write the description [default: FILE.fileinfo]
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Bytes in a chunk, a power of two from 16K to 16M [default: by the size of the file]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) chunk_size: Option<ChunkSize>,
+    /// Replace an existing description
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// File to check
+    pub(crate) file: PathBuf,
+    /// Its description
+    pub(crate) fileinfo: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartServer {
+    /// Share every file in this directory; new and deleted ones are noticed
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Stay in the foreground and log to stderr
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// How the background server is started by the one that the user started.
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+    /// Take any port if the one to listen on is taken.
+    #[arg(long, hide = true)]
+    pub(crate) any_port: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints
+    #[arg(value_name = "FILEINFO_OR_HASH", value_parser = OsStringValueParser::new().map(wanted))]
+    pub(crate) wanted: Wanted,
+    /// Where to put the file, or a directory to put it in [default: its name, here]
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace an existing file, once the new one is whole
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Download in this process instead of the server
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Give up when nothing arrives for this long; 0 is never
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration::parse)]
+    pub(crate) timeout: Duration,
+    /// With --foreground: how long to serve the file when it is whole [default: until every known
+    /// peer has it, at most 60s]
+    #[arg(long, value_name = "DUR", value_parser = duration::parse, requires = "foreground")]
+    pub(crate) linger: Option<Duration>,
+}
+
+/// What is to be downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Fileinfo(PathBuf),
+    Hash(FileHash),
+}
+
+/// A hash is a hash even if a file has its name: that is what `get HASH` itself makes. Such a file is `./HASH`.
+fn wanted(text: OsString) -> Wanted {
+    match text.to_str().and_then(|text| text.parse().ok()) {
+        Some(hash) => Wanted::Hash(hash),
+        None => Wanted::Fileinfo(text.into()),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write it like 0.0.0.0:7401, [::]:7401 or 7401")]
+pub(crate) struct ParseListenError;
+
+fn parse_listen(text: &str) -> Result<SocketAddr, ParseListenError> {
+    let port_alone = || text.parse().ok().map(|port: u16| SocketAddr::from((IpAddr::from([0; 4]), port)));
+    text.parse().ok().or_else(port_alone).ok_or(ParseListenError)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_has_no_contradictions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_commands_help_has_an_example() {
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains(&format!("Example:\n  tnet {}", command.get_name())), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_flags_of_every_command_may_stand_anywhere() {
+        for line in ["tnet -q --json ls", "tnet ls -q --json", "tnet ls --json -q"] {
+            let cli = Cli::try_parse_from(line.split(' ')).expect(line);
+            assert!(cli.global.quiet && cli.global.json, "{line}");
+        }
+    }
+
+    #[test]
+    fn sixty_four_hex_digits_are_a_hash_and_anything_else_is_a_path() {
+        let hash = "ab".repeat(32);
+        assert_eq!(wanted(hash.clone().into()), Wanted::Hash(hash.parse().expect("a hash")));
+        for path in [&hash[1..], &format!("./{hash}"), "a.fileinfo"] {
+            assert_eq!(wanted(path.into()), Wanted::Fileinfo(path.into()));
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_may_be_a_port_alone() {
+        assert_eq!(parse_listen("7401"), Ok(([0, 0, 0, 0], 7401).into()));
+        assert_eq!(parse_listen("127.0.0.1:0"), Ok(([127, 0, 0, 1], 0).into()));
+        assert!(parse_listen("[::1]:7401").is_ok_and(|address| address.is_ipv6()));
+        for text in ["", "localhost", "127.0.0.1", "70000", ":7401"] {
+            assert_eq!(parse_listen(text), Err(ParseListenError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_flags_of_an_unattended_download_are_understood() {
+        let line =
+            "tnet get INFO -o OUT --foreground --linger 10m --coordinator A:7400 --listen 10.0.0.2:7401";
+        let cli = Cli::try_parse_from(line.split(' ')).expect("as documented");
+        let Command::Get(get) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(get.linger, Some(Duration::from_secs(600)));
+        assert_eq!(cli.global.coordinator.as_deref(), Some("A:7400"));
+    }
+}

@@ -1,0 +1,205 @@
+//! A server in the background: this program once more, in a session of its own, with its log in the state directory.
+//! Whoever starts it waits, for a bounded time, until it answers or says why it cannot.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tnet_peer::control::{Client, FaultKind, Hello};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Global;
+use crate::command::OnTaken;
+use crate::exit::{Exit, Failure, file_failure};
+use crate::logging::{self, LOG_NAME};
+use crate::render::units::shown_path;
+
+/// How long the new server may take until it answers. It looks up its coordinator and looks through its directory once.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Bytes of what the new server says of its start.
+const MAX_WORDS: u64 = 64 * 1024;
+
+/// What the server is to do.
+pub(crate) struct Launch {
+    /// Shares it; absolute.
+    pub(crate) dir: Option<PathBuf>,
+    /// Absolute.
+    pub(crate) state_dir: PathBuf,
+    pub(crate) on_taken: OnTaken,
+}
+
+/// A server that answers.
+pub(crate) struct Started {
+    pub(crate) hello: Hello,
+    pub(crate) log: PathBuf,
+}
+
+/// Starts a server and waits until it answers.
+pub(crate) async fn start(
+    launch: Launch,
+    global: &Global,
+    stop: &CancellationToken,
+) -> Result<Started, Failure> {
+    let log = launch.state_dir.join(LOG_NAME);
+    let mut child = spawn(&launch, global, &log)?;
+    let (answer, words) = oneshot::channel();
+    if let Some(stdout) = child.stdout.take() {
+        // A thread, because it waits for the other process; it ends with that.
+        std::thread::spawn(move || answer.send(first_words(stdout)));
+    }
+    let waited = tokio::select! {
+        words = timeout(START_DEADLINE, words) => words,
+        () = stop.cancelled() => {
+            give_up(&mut child);
+            return Err(Failure::interrupted("interrupted before the server answered; it was stopped"));
+        }
+    };
+    match waited {
+        Ok(Ok(Words::Ready)) => {}
+        Ok(Ok(Words::Failed(failure))) => return Err(failure.during("the server could not start")),
+        Ok(Ok(Words::None) | Err(_)) => {
+            let message = format!("the server ended before it answered; see its log, {}", shown_path(&log));
+            return Err(Failure::new(Exit::Other, message));
+        }
+        Err(_) => {
+            give_up(&mut child);
+            let message = format!(
+                "the server did not answer within {START_DEADLINE:.0?} and was stopped; see its log, {}",
+                shown_path(&log)
+            );
+            return Err(Failure::new(Exit::Other, message));
+        }
+    }
+    let client = Client::connect(&launch.state_dir).await?;
+    Ok(Started { hello: client.hello().clone(), log })
+}
+
+/// Our own child, which has not answered: nobody else knows of it.
+fn give_up(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn spawn(launch: &Launch, global: &Global, log: &Path) -> Result<Child, Failure> {
+    let state_dir = &launch.state_dir;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)
+        .map_err(|error| file_failure("make the state directory", state_dir, &error))?;
+    let stderr = logging::open_log(log).map_err(|error| file_failure("open the log", log, &error))?;
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(Exit::Other, format!("cannot find this program to start it again: {error}"))
+    })?;
+    Command::new(&program)
+        .args(arguments(launch, global))
+        // What the environment says was read already and is in the arguments.
+        .env_remove("TNET_COORDINATOR")
+        .env_remove("TNET_STATE_DIR")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .map_err(|error| file_failure("start", &program, &error))
+}
+
+fn arguments(launch: &Launch, global: &Global) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> =
+        ["start-server", "--detached", "--json", "--state-dir"].map(Into::into).into();
+    arguments.push(launch.state_dir.clone().into());
+    if launch.on_taken == OnTaken::AnyPort {
+        arguments.push("--any-port".into());
+    }
+    if let Some(coordinator) = &global.coordinator {
+        arguments.extend(["--coordinator".into(), coordinator.into()]);
+    }
+    if let Some(listen) = global.listen {
+        arguments.extend(["--listen".into(), listen.to_string().into()]);
+    }
+    if let Some(dir) = &launch.dir {
+        arguments.extend(["--dir".into(), dir.clone().into()]);
+    }
+    arguments.extend((0..global.verbose).map(|_| "-v".into()));
+    arguments
+}
+
+/// What the server says first, through its stdout.
+#[derive(Debug, PartialEq)]
+enum Words {
+    Ready,
+    Failed(Failure),
+    /// Nothing that makes sense.
+    None,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event {
+    Ready,
+    Result {
+        error: Option<ErrorFields>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct ErrorFields {
+    kind: String,
+    message: String,
+}
+
+fn first_words(stdout: impl Read) -> Words {
+    for line in BufReader::new(stdout.take(MAX_WORDS)).lines() {
+        let Ok(line) = line else { break };
+        match serde_json::from_str(&line) {
+            Ok(Event::Ready) => return Words::Ready,
+            Ok(Event::Result { error: Some(error) }) => return Words::Failed(failure(error)),
+            _ => {}
+        }
+    }
+    Words::None
+}
+
+fn failure(error: ErrorFields) -> Failure {
+    let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == error.kind);
+    Failure::new(kind.map_or(Exit::Other, Exit::from), error.message)
+}
+
+/// Leaves the terminal and the working directory of whoever started us, and logs to the state directory.
+pub(crate) fn detach(state_dir: &Path, verbose: u8) -> Result<(), Failure> {
+    let failed = |what: &str, error: io::Error| Failure::new(Exit::Other, format!("cannot {what}: {error}"));
+    rustix::process::setsid().map_err(|errno| failed("start a session", errno.into()))?;
+    std::env::set_current_dir("/").map_err(|error| failed("leave the directory", error))?;
+    fs::create_dir_all(state_dir)
+        .map_err(|error| file_failure("make the state directory", state_dir, &error))?;
+    let log = state_dir.join(LOG_NAME);
+    logging::to_file(&log, verbose).map_err(|error| file_failure("open the log", &log, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_ready_or_says_why_not_is_understood() {
+        let ready = "{\"v\":1,\"event\":\"ready\",\"pid\":1}\n";
+        let failed = "{\"v\":1,\"event\":\"result\",\"ok\":false,\"error\":{\"kind\":\"network\",\"message\":\"in use\",\"exit_code\":5}}\n";
+        let ended = "{\"v\":1,\"event\":\"result\",\"ok\":true}\n";
+        assert_eq!(first_words(ready.as_bytes()), Words::Ready);
+        let failure = Failure::new(Exit::Network, "in use");
+        assert_eq!(first_words(failed.as_bytes()), Words::Failed(failure));
+        for nothing in ["", "nonsense\n", ended, "{\"v\":1,\"event\":\"sing\"}"] {
+            assert_eq!(first_words(nothing.as_bytes()), Words::None, "{nothing:?}");
+        }
+        assert_eq!(first_words(format!("{{\"event\":\"later\"}}\n{ready}").as_bytes()), Words::Ready);
+    }
+}

@@ -1,0 +1,175 @@
+//! `tnet create`: describes a file. The description appears whole or not at all, and replaces nothing unasked.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tempfile::NamedTempFile;
+use tnet_fileinfo::{FileInfo, scan_file};
+use tokio_util::sync::CancellationToken;
+
+use super::fileinfo::{blocking, default_path, hash};
+use crate::args::Create;
+use crate::exit::{Exit, Failure, file_failure};
+use crate::render::Output;
+use crate::render::output::{Report, fields};
+use crate::render::units::{shown_path, size};
+
+pub(crate) async fn run(args: Create, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
+    let Create { file, output: out, chunk_size, overwrite } = args;
+    let out = out.unwrap_or_else(|| default_path(&file));
+    let on_existing = if overwrite { OnExisting::Replace } else { OnExisting::Refuse };
+    // Before the hashing, which may take minutes.
+    let total = {
+        let (file, out) = (file.clone(), out.clone());
+        blocking(move || check(&file, &out, on_existing)).await?
+    };
+    let scanned = file.clone();
+    let info =
+        hash("hashing", total, output, &stop, move |progress| scan_file(&scanned, chunk_size, progress))
+            .await
+            .map_err(|failure| failure.of_file(&file))?;
+    let written = {
+        let (info, out) = (info.clone(), out.clone());
+        blocking(move || write(&info, &out, on_existing)).await?
+    };
+    let chunk_count = info.geometry().chunk_count();
+    output.outcome(&format!("hash    {}", info.hash()));
+    output.outcome(&format!("size    {} ({} bytes)", size(info.size()), info.size()));
+    output.outcome(&format!("chunks  {} of {}", chunk_count, info.geometry().chunk_size()));
+    output.outcome(&format!("wrote   {}", shown_path(&written)));
+    if info.name().is_none() {
+        output.note(&format!(
+            "{} cannot be a name on every system, so the description has none: `tnet get` will need -o",
+            shown_path(&file)
+        ));
+    }
+    Ok(fields(json!({
+        "path": written.to_string_lossy(),
+        "hash": info.hash().to_string(),
+        "size": info.size(),
+        "chunk_size": info.geometry().chunk_size().get(),
+        "chunks": chunk_count,
+        "name": info.name().map(tnet_fileinfo::FileName::as_str),
+    })))
+}
+
+/// What to do with a description that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnExisting {
+    Refuse,
+    Replace,
+}
+
+/// What can be known before the file is read; answers its size.
+fn check(file: &Path, out: &Path, on_existing: OnExisting) -> Result<u64, Failure> {
+    let metadata = fs::metadata(file).map_err(|error| file_failure("read", file, &error))?;
+    let shown = shown_path(file);
+    if metadata.is_dir() {
+        let message = format!(
+            "{shown} is a directory, and a .fileinfo describes one file; pack it first, for example with `tar`"
+        );
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    if !metadata.is_file() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{shown} is no regular file; copy its content to one"),
+        ));
+    }
+    match fs::symlink_metadata(out) {
+        Ok(existing) if existing.is_dir() => Err(Failure::new(
+            Exit::Exists,
+            format!("{} is a directory; name a file in it with -o", shown_path(out)),
+        )),
+        Ok(_) if on_existing == OnExisting::Refuse => Err(exists(out)),
+        _ => Ok(metadata.len()),
+    }
+}
+
+fn exists(out: &Path) -> Failure {
+    let message = format!(
+        "{} exists already; pass --overwrite to replace it, or another path with -o",
+        shown_path(out)
+    );
+    Failure::new(Exit::Exists, message)
+}
+
+/// Writes it under another name first, so that nobody ever reads half of it.
+fn write(info: &FileInfo, out: &Path, on_existing: OnExisting) -> Result<PathBuf, Failure> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            let parent = shown_path(parent(out));
+            Failure::new(Exit::NotFound, format!("directory {parent} does not exist; create it first"))
+        }
+        io::ErrorKind::AlreadyExists => exists(out),
+        // Only the kind: the rest speaks of the temporary name, which says nothing to the user.
+        kind => file_failure("write", out, &kind.into()),
+    };
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".tnet-")
+        .permissions(readable())
+        .tempfile_in(parent(out))
+        .map_err(failed)?;
+    temporary.write_all(info.to_json().as_bytes()).map_err(failed)?;
+    temporary.as_file().sync_all().map_err(failed)?;
+    persist(temporary, out, on_existing).map_err(failed)?;
+    Ok(out.to_owned())
+}
+
+fn persist(temporary: NamedTempFile, out: &Path, on_existing: OnExisting) -> io::Result<()> {
+    match on_existing {
+        OnExisting::Refuse => temporary.persist_noclobber(out)?,
+        OnExisting::Replace => temporary.persist(out)?,
+    };
+    File::open(parent(out))?.sync_all()
+}
+
+/// As any file that a program writes; the user's umask takes away what it wants.
+fn readable() -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    fs::Permissions::from_mode(0o666)
+}
+
+fn parent(out: &Path) -> &Path {
+    match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tnet_fileinfo::scan::unwatched;
+
+    use super::*;
+
+    fn described(dir: &Path) -> FileInfo {
+        let file = dir.join("file");
+        fs::write(&file, "content").expect("written");
+        scan_file(&file, None, &unwatched).expect("readable")
+    }
+
+    #[test]
+    fn a_description_that_is_there_is_replaced_only_when_asked() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (info, out) = (described(dir.path()), dir.path().join("out"));
+        fs::write(&out, "mine").expect("written");
+        let refused = write(&info, &out, OnExisting::Refuse).expect_err("it is there");
+        assert_eq!(refused.exit, Exit::Exists);
+        assert_eq!(fs::read_to_string(&out).expect("there"), "mine");
+        write(&info, &out, OnExisting::Replace).expect("asked to");
+        assert_eq!(fs::read_to_string(&out).expect("there"), info.to_json());
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (info, out) = (described(dir.path()), dir.path().join("out"));
+        fs::create_dir(&out).expect("made");
+        write(&info, &out, OnExisting::Replace).expect_err("a directory is in the way");
+        let names = fs::read_dir(dir.path()).expect("there").count();
+        assert_eq!(names, 2, "the file and the directory");
+    }
+}

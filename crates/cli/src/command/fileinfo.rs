@@ -1,0 +1,147 @@
+//! Reading a `.fileinfo` that the user named, and hashing files with something to see meanwhile.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tnet_fileinfo::{FileInfo, MAX_FILEINFO_LEN, Progress, ScanError};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::{Exit, Failure, file_failure};
+use crate::render::Output;
+use crate::render::progress::RateMeter;
+use crate::render::status_line::StatusLine;
+use crate::render::units::{shown_path, size};
+
+/// Work that is done sooner shows no bar.
+const SHOW_AFTER: Duration = Duration::from_secs(1);
+
+/// How often what is shown is brought up to date.
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// Reads and proves a description.
+pub(crate) async fn read(path: &Path) -> Result<FileInfo, Failure> {
+    let path = path.to_owned();
+    blocking(move || read_now(&path)).await
+}
+
+fn read_now(path: &Path) -> Result<FileInfo, Failure> {
+    let shown = shown_path(path);
+    let json = read_bounded(path).map_err(|error| match error.kind() {
+        io::ErrorKind::IsADirectory => {
+            Failure::new(Exit::Integrity, format!("{shown} is a directory; name the .fileinfo in it"))
+        }
+        io::ErrorKind::InvalidInput => {
+            Failure::new(Exit::Integrity, format!("{shown} is no regular file; name a .fileinfo"))
+        }
+        _ => file_failure("read", path, &error),
+    })?;
+    FileInfo::parse(&json).map_err(|error| {
+        let hint = if looks_like_content(path) {
+            "is it the file itself? make its description with `tnet create`, or name that"
+        } else {
+            "get it again from where it was made with `tnet create`"
+        };
+        Failure::from(error).during(&shown).or_hint(hint)
+    })
+}
+
+/// A description is called so; whoever names another file likely means the content.
+fn looks_like_content(path: &Path) -> bool {
+    path.extension().is_none_or(|extension| extension != "fileinfo")
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    // Asked first, because opening a pipe waits for its other end.
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut json = Vec::new();
+    // One byte too many is enough for the parser to refuse it.
+    File::open(path)?.take(MAX_FILEINFO_LEN as u64 + 1).read_to_end(&mut json)?;
+    Ok(json)
+}
+
+/// Hashes something on all cores, with progress on screen if it takes a while, until it is done or a signal comes.
+pub(crate) async fn hash<T: Send + 'static>(
+    what: &'static str,
+    total: u64,
+    output: Output,
+    stop: &CancellationToken,
+    work: impl FnOnce(Progress<'_>) -> Result<T, ScanError> + Send + 'static,
+) -> Result<T, HashFailure> {
+    let (done, stopped) = (Arc::new(AtomicU64::new(0)), stop.clone());
+    let counter = Arc::clone(&done);
+    let work = move || {
+        work(&|bytes| {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+            if stopped.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    };
+    let mut task = tokio::task::spawn_blocking(work);
+    let (start, mut line, mut rate) = (Instant::now(), None, RateMeter::default());
+    let result = loop {
+        match timeout(REFRESH, &mut task).await {
+            Ok(result) => break result,
+            Err(_) => {
+                let (now, bytes) = (Instant::now(), done.load(Ordering::Relaxed));
+                rate.add(now, bytes);
+                if now.duration_since(start) >= SHOW_AFTER {
+                    let line = line.get_or_insert_with(|| StatusLine::new(output));
+                    let details =
+                        format!("{} of {}, {}/s", size(bytes), size(total), size(rate.per_second()));
+                    line.show(now, what, bytes, total, &details);
+                }
+            }
+        }
+    };
+    match result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+        Ok(value) => Ok(value),
+        Err(ScanError::Cancelled) => Err(HashFailure::Stopped),
+        Err(error) => Err(HashFailure::Scan(error)),
+    }
+}
+
+/// Hashing ended without a result.
+#[derive(Debug)]
+pub(crate) enum HashFailure {
+    /// By a signal.
+    Stopped,
+    /// For a reason of the file's.
+    Scan(ScanError),
+}
+
+impl HashFailure {
+    /// What to say of it, of that file.
+    pub(crate) fn of_file(self, path: &Path) -> Failure {
+        match self {
+            Self::Stopped => Failure::interrupted("interrupted; run the same command again"),
+            Self::Scan(ScanError::Open(error)) => file_failure("open", path, &error),
+            Self::Scan(error) => Failure::from(error).during(&shown_path(path)),
+        }
+    }
+}
+
+/// Runs what may block where that is allowed.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let result = tokio::task::spawn_blocking(work).await;
+    result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// The path with `.fileinfo` after it.
+pub(crate) fn default_path(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".fileinfo");
+    name.into()
+}

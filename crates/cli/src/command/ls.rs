@@ -1,0 +1,60 @@
+//! `tnet ls`: the files of the server, one a line.
+
+use serde_json::json;
+use tnet_peer::FileStatus;
+use tnet_peer::control::Client;
+
+use crate::args::Global;
+use crate::exit::Failure;
+use crate::render::Output;
+use crate::render::output::{Report, fields};
+use crate::render::table::aligned;
+use crate::render::units::{percent, shown_path, size};
+use crate::settings;
+
+pub(crate) async fn run(global: &Global, output: Output) -> Result<Report, Failure> {
+    let mut files = Client::connect(&settings::state_dir(global)?)
+        .await
+        .map_err(super::status::no_server)?
+        .files()
+        .await?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    if output.is_json() {
+        for file in &files {
+            output.event(
+                "file",
+                fields(json!({
+                    "hash": file.hash,
+                    "path": file.path,
+                    "size": file.size,
+                    "chunk_size": file.chunk_size,
+                    "chunks_done": file.chunks_done,
+                    "chunks_total": file.chunks_total,
+                    "peers": file.peers,
+                })),
+            );
+        }
+        return Ok(fields(json!({ "files": files.len() })));
+    }
+    let rows: Vec<Vec<String>> = files.iter().map(row).collect();
+    for line in aligned(&rows, &[1]) {
+        output.data(&line);
+    }
+    if files.is_empty() {
+        output.note("the server has no files");
+    }
+    Ok(Report::new())
+}
+
+fn row(file: &FileStatus) -> Vec<String> {
+    vec![file.hash.clone(), size(file.size), state(file), shown_path(&file.path)]
+}
+
+/// In a word: whole, or how much of it is here.
+pub(crate) fn state(file: &FileStatus) -> String {
+    if file.chunks_done == file.chunks_total {
+        "whole".to_owned()
+    } else {
+        format!("{} %", percent(file.chunks_done.into(), file.chunks_total.into()))
+    }
+}

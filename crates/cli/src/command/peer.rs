@@ -1,0 +1,45 @@
+//! Starting and ending the peer of this process, for the server and for downloads in the foreground.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tnet_peer::{Peer, SpawnError};
+use tokio::time::timeout;
+
+use crate::args::Global;
+use crate::exit::Failure;
+use crate::settings::{self, DEFAULT_LISTEN};
+
+/// How long a peer may take to say goodbye and to write down what it has. It bounds that itself; this bounds a mistake.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What to do when somebody listens already where we want to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnTaken {
+    Fail,
+    /// Any free port: nobody has to know ours, since the coordinator tells it.
+    AnyPort,
+}
+
+/// Starts a peer where the user said, or on the default port.
+pub(crate) async fn start(global: &Global, on_taken: OnTaken) -> Result<Peer, Failure> {
+    let coordinator = settings::coordinator(global).await?;
+    let listen = global.listen.unwrap_or(DEFAULT_LISTEN);
+    let spawn = |listen: SocketAddr| Peer::builder().coordinator(coordinator).listen(listen).spawn();
+    let peer = match spawn(listen).await {
+        Err(SpawnError::AddressInUse { .. }) if on_taken == OnTaken::AnyPort => {
+            spawn(SocketAddr::new(listen.ip(), 0)).await
+        }
+        other => other,
+    };
+    peer.map_err(|error| Failure::from(error).or_hint("choose another address with --listen"))
+}
+
+/// Ends a peer cleanly, in bounded time.
+pub(crate) async fn end(peer: Arc<Peer>) {
+    // Whatever else held it has ended before; if not, dropping the last of them ends it too, without a goodbye.
+    if let Some(peer) = Arc::into_inner(peer) {
+        let _ = timeout(SHUTDOWN_DEADLINE, peer.shutdown()).await;
+    }
+}

@@ -1,0 +1,151 @@
+//! `tnet verify`: whether a file is what a description says, and if not, which chunks are wrong.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tnet_fileinfo::{ChunkSet, FileInfo, verify_file};
+use tokio_util::sync::CancellationToken;
+
+use super::fileinfo::{self, blocking, hash};
+use crate::args::Verify;
+use crate::exit::{Exit, Failure, file_failure};
+use crate::render::Output;
+use crate::render::output::{Report, fields};
+use crate::render::units::{count, shown_path, size};
+
+/// Ranges that are named; of a file that is altogether another one there may be half a million.
+const MAX_RANGES: usize = 100;
+
+/// Ranges that are named to a person.
+const MAX_RANGES_SHOWN: usize = 10;
+
+pub(crate) async fn run(args: Verify, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
+    let Verify { file: path, fileinfo: description } = args;
+    let info = fileinfo::read(&description).await?;
+    let (file, len) = {
+        let path = path.clone();
+        blocking(move || open(&path)).await?
+    };
+    let (checked, total) = (info.clone(), info.size());
+    let right =
+        hash("verifying", total, output, &stop, move |progress| verify_file(&file, &checked, None, progress))
+            .await
+            .map_err(|failure| failure.of_file(&path))?;
+    if right.is_full() && len == info.size() {
+        output.outcome(&format!("{} is right: {}, {}", shown_path(&path), size(len), info.hash()));
+        return Ok(fields(json!({
+            "path": path.to_string_lossy(),
+            "hash": info.hash().to_string(),
+            "size": len,
+            "chunks": right.len(),
+        })));
+    }
+    output.event("wrong_chunks", wrong_chunks(&info, &right, len));
+    Err(Failure::new(Exit::Integrity, complaint(&path, &info, &right, len)))
+}
+
+fn open(path: &Path) -> Result<(File, u64), Failure> {
+    // Asked first, because opening a pipe waits for its other end.
+    let metadata = fs::metadata(path).map_err(|error| file_failure("read", path, &error))?;
+    if !metadata.is_file() {
+        return Err(Failure::new(Exit::Usage, format!("{} is no regular file; name one", shown_path(path))));
+    }
+    let file = File::open(path).map_err(|error| file_failure("read", path, &error))?;
+    Ok((file, metadata.len()))
+}
+
+/// The chunks that are not right, as ranges of neighbours, both ends included; at most so many.
+fn wrong_ranges(right: &ChunkSet) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for chunk in right.missing() {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == chunk.get() => *last = chunk.get(),
+            _ => ranges.push((chunk.get(), chunk.get())),
+        }
+        if ranges.len() > MAX_RANGES {
+            ranges.pop();
+            break;
+        }
+    }
+    ranges
+}
+
+fn wrong_chunks(info: &FileInfo, right: &ChunkSet, len: u64) -> Report {
+    let ranges: Vec<Value> =
+        wrong_ranges(right).into_iter().map(|(first, last)| json!([first, last])).collect();
+    fields(json!({
+        "wrong": right.len() - right.count(),
+        "chunks": right.len(),
+        "ranges": ranges,
+        "size": len,
+        "expected_size": info.size(),
+    }))
+}
+
+fn complaint(path: &Path, info: &FileInfo, right: &ChunkSet, len: u64) -> String {
+    let mut faults = Vec::new();
+    if len != info.size() {
+        faults.push(format!("{len} bytes instead of {}", info.size()));
+    }
+    if !right.is_full() {
+        let wrong = right.len() - right.count();
+        let (of, ranges) = (count(right.len().into(), "chunk"), wrong_ranges(right));
+        let shown: Vec<String> = ranges
+            .iter()
+            .take(MAX_RANGES_SHOWN)
+            .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
+            .collect();
+        let more = if ranges.len() > MAX_RANGES_SHOWN { ", …" } else { "" };
+        faults.push(format!("{wrong} of {of} wrong ({}{more})", shown.join(", ")));
+    }
+    let (path, faults) = (shown_path(path), faults.join(", "));
+    format!("{path} is not what its description says: {faults}; fetch it anew with `tnet get --overwrite`")
+}
+
+#[cfg(test)]
+mod tests {
+    use tnet_fileinfo::scan::unwatched;
+    use tnet_fileinfo::{ChunkSize, scan_file};
+
+    use super::*;
+
+    const CHUNK: u32 = 16 * 1024;
+
+    fn info(chunks: u32) -> FileInfo {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::write(file.path(), vec![1; (chunks * CHUNK) as usize]).expect("written");
+        scan_file(file.path(), ChunkSize::new(CHUNK).ok(), &unwatched).expect("readable")
+    }
+
+    fn right_but(info: &FileInfo, wrong: &[u32]) -> ChunkSet {
+        let mut right = ChunkSet::full(info.geometry());
+        for index in wrong {
+            right.remove(info.geometry().chunk(*index).expect("in the file"));
+        }
+        right
+    }
+
+    #[test]
+    fn neighbours_that_are_wrong_make_one_range() {
+        let info = info(8);
+        assert_eq!(wrong_ranges(&right_but(&info, &[0, 1, 2, 4, 6, 7])), [(0, 2), (4, 4), (6, 7)]);
+        assert!(wrong_ranges(&right_but(&info, &[])).is_empty());
+    }
+
+    #[test]
+    fn only_so_many_ranges_are_named() {
+        let info = info(22);
+        let odd: Vec<u32> = (0..info.geometry().chunk_count()).filter(|index| index % 2 == 1).collect();
+        let line = complaint(Path::new("f"), &info, &right_but(&info, &odd), info.size());
+        assert!(line.contains("11 of 22 chunks wrong (1, 3, 5"), "{line}");
+        assert!(line.contains(", 19, …); "), "{line}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_wrong_even_if_every_chunk_is_right() {
+        let info = info(1);
+        let line = complaint(Path::new("f"), &info, &right_but(&info, &[]), info.size() + 1);
+        assert!(line.contains("16385 bytes instead of 16384;"), "{line}");
+    }
+}

@@ -1,0 +1,147 @@
+//! Log lines: to stderr for whoever runs something in the foreground, to a file of bounded size for a server in the
+//! background.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::render::output::wants_colour;
+
+/// A log file that has become this long is put aside as `.old`, in place of the one before: together they never take
+/// more than twice as much.
+const MAX_LOG_LEN: u64 = 8 * 1024 * 1024;
+
+/// Name of the server's log in the state directory.
+pub(crate) const LOG_NAME: &str = "server.log";
+
+/// How much a command says of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// A log is what it shows: it runs until it is stopped.
+    Log,
+    /// It shows something else.
+    Else,
+}
+
+/// Logs to stderr.
+pub(crate) fn to_stderr(talk: Talk, verbose: u8, quiet: bool) {
+    let level = match (talk, verbose) {
+        (Talk::Log, 0) if quiet => "warn",
+        (Talk::Else, 0) => return,
+        (Talk::Log, 0) | (Talk::Else, 1) => "info",
+        (Talk::Log, 1) | (Talk::Else, 2) => "debug",
+        _ => "trace",
+    };
+    let ansi = io::stderr().is_terminal() && wants_colour();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_writer(io::stderr)
+        .with_ansi(ansi)
+        .with_target(verbose > 0)
+        .init();
+}
+
+/// Logs to a file.
+///
+/// # Errors
+/// It cannot be opened.
+pub(crate) fn to_file(path: &Path, verbose: u8) -> io::Result<()> {
+    let log = LogFile::open(path)?;
+    let level = match verbose {
+        0 => "info",
+        1 => "debug",
+        _ => "trace",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_writer(Mutex::new(log))
+        .with_ansi(false)
+        .with_target(verbose > 0)
+        .init();
+    Ok(())
+}
+
+/// Our own crates at that level, others only when something is wrong.
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::new(format!(
+        "warn,tnet={level},tnet_peer={level},tnet_coordinator={level},tnet_swarm={level},tnet_proto={level}"
+    ))
+}
+
+/// Opens a log for appending; only the user may read it, since it names files.
+pub(crate) fn open_log(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = open_log(path)?;
+        let len = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file, len })
+    }
+
+    fn put_aside(&mut self) -> io::Result<()> {
+        let mut old = self.path.clone().into_os_string();
+        old.push(".old");
+        fs::rename(&self.path, old)?;
+        *self = Self::open(&self.path)?;
+        Ok(())
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.len >= MAX_LOG_LEN {
+            self.put_aside()?;
+        }
+        let written = self.file.write(line)?;
+        self.len += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_never_takes_more_than_twice_its_limit() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join(LOG_NAME);
+        let mut log = LogFile::open(&path).expect("opens");
+        let line = vec![b'x'; 1024 * 1024];
+        for _ in 0..20 {
+            log.write_all(&line).expect("written");
+        }
+        let sizes: Vec<u64> = fs::read_dir(dir.path())
+            .expect("there")
+            .map(|entry| entry.and_then(|entry| entry.metadata()).expect("there").len())
+            .collect();
+        assert_eq!(sizes.len(), 2, "the log and the one before");
+        assert!(sizes.iter().all(|size| *size <= MAX_LOG_LEN), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_log_goes_on_where_an_earlier_server_ended() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join(LOG_NAME);
+        for line in ["one\n", "two\n"] {
+            LogFile::open(&path).expect("opens").write_all(line.as_bytes()).expect("written");
+        }
+        assert_eq!(fs::read_to_string(&path).expect("text"), "one\ntwo\n");
+    }
+}

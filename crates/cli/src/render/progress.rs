@@ -1,0 +1,243 @@
+//! A download as it is watched: its status line, its events, and the sentence at its end. All three tell the same.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tnet_peer::{CoordinatorState, Phase, Progress, Summary};
+
+use super::output::{Output, Report, fields};
+use super::status_line::StatusLine;
+use super::units::{self, count, duration, rate, size};
+
+/// The rate shown is that of the last seconds: quick enough to follow, slow enough to read.
+const RATE_WINDOW: Duration = Duration::from_secs(3);
+
+/// Samples kept within the window.
+const MAX_SAMPLES: usize = 64;
+
+/// Time between events for scripts.
+const EVENT_EVERY: Duration = Duration::from_secs(1);
+
+/// A download being watched.
+pub(crate) struct DownloadView {
+    output: Output,
+    line: StatusLine,
+    rate: RateMeter,
+    last_event: Option<(Instant, Phase)>,
+}
+
+impl DownloadView {
+    pub(crate) fn new(output: Output) -> Self {
+        Self { output, line: StatusLine::new(output), rate: RateMeter::default(), last_event: None }
+    }
+
+    /// Shows the latest.
+    pub(crate) fn show(&mut self, now: Instant, progress: &Progress) {
+        self.rate.add(now, progress.bytes_done);
+        let per_second = self.rate.per_second();
+        let (topic, details) = (topic(progress), details(progress, per_second));
+        // How it ended is said in a sentence of its own.
+        if !matches!(progress.phase, Phase::Complete | Phase::Failed) {
+            self.line.show(now, topic, progress.bytes_done, progress.bytes_total, &details);
+        }
+        let due = self
+            .last_event
+            .is_none_or(|(at, phase)| phase != progress.phase || now.duration_since(at) >= EVENT_EVERY);
+        if due {
+            self.last_event = Some((now, progress.phase));
+            self.output.event("progress", event(progress, per_second));
+        }
+    }
+
+    /// Leaves the terminal to what follows.
+    pub(crate) fn clear(&mut self) {
+        self.line.clear();
+    }
+}
+
+/// Bytes a second over the last moments.
+#[derive(Debug, Default)]
+pub(crate) struct RateMeter {
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl RateMeter {
+    /// Tells how many bytes there are by now.
+    pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
+        let is_old = |at: &Instant| now.duration_since(*at) > RATE_WINDOW;
+        while self.samples.len() >= MAX_SAMPLES || self.samples.front().is_some_and(|(at, _)| is_old(at)) {
+            self.samples.pop_front();
+        }
+        self.samples.push_back((now, bytes));
+    }
+
+    /// Zero until there are two samples.
+    pub(crate) fn per_second(&self) -> u64 {
+        match (self.samples.front(), self.samples.back()) {
+            (Some((start, first)), Some((end, last))) => {
+                units::per_second(last.saturating_sub(*first), end.duration_since(*start))
+            }
+            _ => 0,
+        }
+    }
+}
+
+fn topic(progress: &Progress) -> &'static str {
+    match progress.phase {
+        Phase::FindingPeers => "looking for peers",
+        Phase::Downloading => "downloading",
+        Phase::Finishing => "finishing",
+        Phase::Complete => "complete",
+        Phase::Failed => "failed",
+    }
+}
+
+fn details(progress: &Progress, per_second: u64) -> String {
+    let mut parts = vec![format!("{} of {}", size(progress.bytes_done), size(progress.bytes_total))];
+    if progress.phase == Phase::Downloading {
+        parts.push(format!("{}/s", size(per_second)));
+        parts.push(count(progress.peers.into(), "peer"));
+        if let Some(left) = time_left(progress, per_second) {
+            parts.push(format!("{} left", duration(left)));
+        }
+        if progress.chunks_without_holder > 0 {
+            parts.push(format!("nobody has {}", count(progress.chunks_without_holder.into(), "chunk")));
+        }
+    }
+    if progress.coordinator == CoordinatorState::Unreachable {
+        parts.push("coordinator unreachable".to_owned());
+    }
+    parts.join(", ")
+}
+
+/// Only when there is a rate to believe; in whole seconds, which do not flicker.
+fn time_left(progress: &Progress, per_second: u64) -> Option<Duration> {
+    let left = progress.bytes_total.saturating_sub(progress.bytes_done);
+    (per_second > 0 && left > 0).then(|| Duration::from_secs(left.div_ceil(per_second)))
+}
+
+fn event(progress: &Progress, per_second: u64) -> Report {
+    fields(json!({
+        "phase": progress.phase,
+        "bytes_done": progress.bytes_done,
+        "bytes_total": progress.bytes_total,
+        "bytes_resumed": progress.bytes_resumed,
+        "chunks_done": progress.chunks_done,
+        "chunks_total": progress.chunks_total,
+        "peers": progress.peers,
+        "full_peers": progress.full_peers,
+        "chunks_without_holder": progress.chunks_without_holder,
+        "coordinator": progress.coordinator,
+        "seconds": progress.elapsed.as_secs_f64(),
+        "quiet_seconds": progress.quiet.as_secs_f64(),
+        "bytes_per_second": per_second,
+        "traffic": progress.traffic,
+    }))
+}
+
+/// Nothing had to be fetched: the file, or all of it, was here.
+fn was_there(summary: &Summary) -> bool {
+    summary.traffic.arrived == 0 && summary.bytes_resumed == summary.bytes_total
+}
+
+/// The sentence at the end.
+pub(crate) fn summary_line(summary: &Summary) -> String {
+    let path = units::shown_path(&summary.path);
+    let total = size(summary.bytes_total);
+    if was_there(summary) {
+        return format!("{path} is complete and verified ({total}); nothing had to be downloaded");
+    }
+    let fetched = summary.bytes_total.saturating_sub(summary.bytes_resumed);
+    let mut line = format!(
+        "{path}: {total} in {} ({}) from {}",
+        duration(summary.elapsed),
+        rate(fetched, summary.elapsed),
+        count(summary.traffic.sources.into(), "peer"),
+    );
+    if summary.bytes_resumed > 0 {
+        line.push_str(&format!(", {} resumed", size(summary.bytes_resumed)));
+    }
+    line.push_str(&format!(", {} wasted", size(summary.traffic.bytes_wasted)));
+    line
+}
+
+/// The same for scripts.
+pub(crate) fn summary_report(summary: &Summary) -> Report {
+    let fetched = summary.bytes_total.saturating_sub(summary.bytes_resumed);
+    fields(json!({
+        "path": summary.path.to_string_lossy(),
+        "bytes_total": summary.bytes_total,
+        "bytes_resumed": summary.bytes_resumed,
+        "bytes_wasted": summary.traffic.bytes_wasted,
+        "sources": summary.traffic.sources,
+        "from": summary.sources,
+        "seconds": summary.elapsed.as_secs_f64(),
+        "bytes_per_second": units::per_second(fetched, summary.elapsed),
+        "already_complete": was_there(summary),
+        "traffic": summary.traffic,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tnet_peer::Traffic;
+
+    use super::*;
+
+    fn summary(resumed: u64) -> Summary {
+        Summary {
+            path: "/a".into(),
+            bytes_total: 4 << 20,
+            bytes_resumed: resumed,
+            elapsed: Duration::from_secs(2),
+            traffic: Traffic { arrived: 3, sources: 2, bytes_wasted: 512, ..Traffic::default() },
+            sources: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_last_line_says_time_rate_peers_and_waste() {
+        assert_eq!(summary_line(&summary(0)), "/a: 4 MiB in 2.0 s (2 MiB/s) from 2 peers, 512 B wasted");
+    }
+
+    #[test]
+    fn resumed_bytes_are_named_and_not_counted_as_speed() {
+        assert_eq!(
+            summary_line(&summary(2 << 20)),
+            "/a: 4 MiB in 2.0 s (1 MiB/s) from 2 peers, 2 MiB resumed, 512 B wasted"
+        );
+        assert_eq!(summary_report(&summary(2 << 20))["bytes_per_second"], 1 << 20);
+    }
+
+    #[test]
+    fn a_file_that_was_there_is_not_called_downloaded() {
+        let there = Summary { traffic: Traffic::default(), ..summary(4 << 20) };
+        assert!(summary_line(&there).contains("nothing had to be downloaded"));
+        assert_eq!(summary_report(&there)["already_complete"], true);
+        assert_eq!(summary_report(&summary(0))["already_complete"], false);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds() {
+        let start = Instant::now();
+        let mut meter = RateMeter::default();
+        assert_eq!(meter.per_second(), 0);
+        for second in 0..10_u64 {
+            // Nothing for five seconds, then 100 bytes a second.
+            meter.add(start + Duration::from_secs(second), second.saturating_sub(5) * 100);
+        }
+        assert_eq!(meter.per_second(), 100);
+    }
+
+    #[test]
+    fn the_meter_remembers_a_bounded_number_of_samples() {
+        let start = Instant::now();
+        let mut meter = RateMeter::default();
+        for millis in 0..1000 {
+            meter.add(start + Duration::from_millis(millis), millis);
+        }
+        assert!(meter.samples.len() <= MAX_SAMPLES);
+        assert_eq!(meter.per_second(), 1000);
+    }
+}

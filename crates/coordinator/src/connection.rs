@@ -1,0 +1,243 @@
+//! One peer's connection. It has at most one request with the registrar, reads nothing more until that is
+//! answered, and keeps no more memory for a peer that once sent a lot than for any other.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::select;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::codec::Framed;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use tnet_fileinfo::FileHash;
+use tnet_proto::{
+    CodecError, CoordinatorReply, CoordinatorRequest, MessageCodec, Protocol, Received, exchange_preamble,
+};
+
+use crate::message::{Ending, Event, Outgoing, Request};
+use crate::table::{Arrival, Epoch, LimitHit, Scope};
+
+/// Bytes of each buffer of an idle connection: a heartbeat fits many times, and 20 000 connections fit in 40 MB.
+const IDLE_BUFFER: usize = 1024;
+
+/// A report with more entries than this leaves a read buffer worth giving back.
+const LARGE_REPORT: usize = 64;
+
+/// How long a connection that we end is read on, so that our last words are not lost to a reset.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// The least time between two looks at a read buffer, whatever the configuration says.
+const MIN_INSPECTION: Duration = Duration::from_millis(10);
+
+type Messages = Framed<TcpStream, MessageCodec<CoordinatorReply, CoordinatorRequest>>;
+
+/// An accepted connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Where it comes from, IPv4 never mapped into IPv6.
+    pub(crate) ip: IpAddr,
+    pub(crate) epoch: Epoch,
+    pub(crate) registrar: mpsc::Sender<Event>,
+    /// Ends connections that have not said hello; the registrar ends the others.
+    pub(crate) stop: CancellationToken,
+    pub(crate) hello_deadline: Duration,
+    pub(crate) message_deadline: Duration,
+    pub(crate) write_deadline: Duration,
+    pub(crate) max_unsent: u32,
+}
+
+/// Whose move it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Peer,
+    Registrar,
+}
+
+/// What the last inspection found in the read buffer, unless a message was complete since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arriving {
+    Nothing,
+    Part,
+}
+
+/// What a message from the peer asks for.
+enum Step {
+    Ask(Request),
+    Reply(CoordinatorReply),
+    Ignore,
+    End(Ending),
+}
+
+impl Connection {
+    /// Talks with the peer until one of the two ends it.
+    pub(crate) async fn serve(self, stream: TcpStream) {
+        let hello = timeout(self.hello_deadline, introduce(stream, self.ip));
+        let ending = match self.stop.run_until_cancelled(hello).await {
+            Some(Ok(Ok((messages, arrival)))) => self.talk(messages, arrival).await,
+            Some(Ok(Err(ending))) => ending,
+            Some(Err(_)) => Ending::NoHello,
+            None => Ending::Dismissed,
+        };
+        debug!(connection = self.epoch.0, ip = %self.ip, ?ending, "connection ended");
+        // Without a registrar there is nobody left to tell.
+        let _ = self.registrar.send(Event::Ended { epoch: self.epoch, ending }).await;
+    }
+
+    async fn talk(&self, mut messages: Messages, arrival: Arrival) -> Ending {
+        let ending = self.take_turns(&mut messages, arrival).await;
+        if ending == Ending::Dismissed {
+            // A peer that does not read our last words cannot be made to.
+            let _ = timeout(LINGER, part(messages)).await;
+        }
+        ending
+    }
+
+    async fn take_turns(&self, messages: &mut Messages, arrival: Arrival) -> Ending {
+        let queue = (self.max_unsent as usize).saturating_add(1); // and one answer
+        let (sender, mut outgoing) = mpsc::channel(queue);
+        self.send(Event::Hello { epoch: self.epoch, arrival, outgoing: sender }).await;
+        let mut turn = Turn::Registrar;
+        let mut inspections = interval(self.message_deadline.max(MIN_INSPECTION));
+        // After a long write the missed looks must not follow one another at once.
+        inspections.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut arriving = Arriving::Nothing;
+        loop {
+            let step = select! {
+                next = outgoing.recv() => match next {
+                    None => Step::End(Ending::Dismissed),
+                    Some(Outgoing::Push(reply)) => Step::Reply(reply),
+                    Some(Outgoing::Answer(reply)) => {
+                        turn = Turn::Peer;
+                        reply.map_or(Step::Ignore, Step::Reply)
+                    }
+                },
+                received = messages.next(), if turn == Turn::Peer => {
+                    arriving = Arriving::Nothing;
+                    understand(received)
+                }
+                _ = inspections.tick() => match arriving {
+                    Arriving::Part => Step::End(Ending::Stuck),
+                    Arriving::Nothing => {
+                        if turn == Turn::Peer && !messages.read_buffer().is_empty() {
+                            arriving = Arriving::Part;
+                        }
+                        Step::Ignore
+                    }
+                },
+            };
+            match step {
+                Step::Ask(request) => {
+                    if matches!(&request, Request::Report { entries, .. } if entries.len() > LARGE_REPORT) {
+                        give_back_read_buffer(messages);
+                    }
+                    self.send(Event::Request { epoch: self.epoch, request }).await;
+                    turn = Turn::Registrar;
+                }
+                Step::Reply(reply) => match timeout(self.write_deadline, messages.send(reply)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Ending::Lost,
+                    Err(_) => return Ending::Stuck,
+                },
+                Step::Ignore => {}
+                Step::End(ending) => return ending,
+            }
+        }
+    }
+
+    /// When the registrar has ended, the event is dropped; the end of `outgoing` then ends the connection.
+    async fn send(&self, event: Event) {
+        let _ = self.registrar.send(event).await;
+    }
+}
+
+/// Tells a peer for which there is no room why it is turned away.
+pub(crate) async fn refuse(mut stream: TcpStream, hit: LimitHit, deadline: Duration) {
+    let last_words = async {
+        exchange_preamble(&mut stream, Protocol::Coordinator).await.ok()?;
+        let mut messages = framed(stream);
+        let LimitHit { limit, value } = hit;
+        messages.send(CoordinatorReply::LimitReached { limit, value }).await.ok()?;
+        timeout(LINGER, part(messages)).await.ok()
+    };
+    // Nobody is owed more than the attempt.
+    let _ = timeout(deadline, last_words).await;
+}
+
+/// Preamble and hello. The caller sets the deadline.
+async fn introduce(mut stream: TcpStream, ip: IpAddr) -> Result<(Messages, Arrival), Ending> {
+    if let Err(error) = exchange_preamble(&mut stream, Protocol::Coordinator).await {
+        debug!(%ip, %error, "no preamble");
+        return Err(Ending::NoHello);
+    }
+    let mut messages = framed(stream);
+    match messages.next().await {
+        Some(Ok(Received::Message(CoordinatorRequest::Hello {
+            peer_id,
+            listen_port,
+            report_interval_ms,
+            capabilities: _,
+        }))) => {
+            messages.codec_mut().hello_done();
+            let report_interval = Duration::from_millis(u64::from(report_interval_ms));
+            Ok((messages, Arrival { ip, listen_port, peer_id, report_interval }))
+        }
+        None | Some(Err(CodecError::Io(_))) => Err(Ending::NoHello),
+        Some(Ok(_) | Err(_)) => Err(Ending::Violation),
+    }
+}
+
+fn understand(received: Option<Result<Received<CoordinatorRequest>, CodecError>>) -> Step {
+    let message = match received {
+        None | Some(Err(CodecError::Io(_))) => return Step::End(Ending::Lost),
+        Some(Err(error)) => {
+            debug!(%error, "not a message");
+            return Step::End(Ending::Violation);
+        }
+        Some(Ok(Received::Unknown { number })) => {
+            return Step::Reply(CoordinatorReply::Unsupported { message: number });
+        }
+        Some(Ok(Received::Message(message))) => message,
+    };
+    match message {
+        CoordinatorRequest::Hello { .. } => Step::End(Ending::Violation),
+        CoordinatorRequest::Report { seq, replace, entries } => {
+            let scope = if replace { Scope::Everything } else { Scope::Changes };
+            Step::Ask(Request::Report { seq, scope, entries })
+        }
+        CoordinatorRequest::Heartbeat { digest } => Step::Ask(Request::Heartbeat(digest)),
+        CoordinatorRequest::Lookup { hash } => Step::Ask(Request::Lookup(FileHash::from_bytes(hash))),
+        CoordinatorRequest::Watch { hash } => Step::Ask(Request::Watch(FileHash::from_bytes(hash))),
+        CoordinatorRequest::Unwatch { hash } => Step::Ask(Request::Unwatch(FileHash::from_bytes(hash))),
+        CoordinatorRequest::Bye => Step::Ask(Request::Bye),
+        CoordinatorRequest::Unsupported { .. } | CoordinatorRequest::Extension { .. } => Step::Ignore,
+    }
+}
+
+fn framed(stream: TcpStream) -> Messages {
+    let mut messages = Framed::with_capacity(stream, MessageCodec::new(), IDLE_BUFFER);
+    *messages.write_buffer_mut() = BytesMut::with_capacity(IDLE_BUFFER);
+    messages
+}
+
+/// Replaces the buffer, which otherwise stays as large as the largest frame for as long as the connection lasts.
+fn give_back_read_buffer(messages: &mut Messages) {
+    let mut smaller = BytesMut::with_capacity(IDLE_BUFFER.max(messages.read_buffer().len()));
+    smaller.extend_from_slice(messages.read_buffer());
+    *messages.read_buffer_mut() = smaller;
+}
+
+/// Ends our side, and reads until the peer has ended its own. The caller sets the deadline.
+async fn part(messages: Messages) {
+    let mut stream = messages.into_inner(); // `send` has flushed everything
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut ignored = [0; 512];
+    while let Ok(1..) = stream.read(&mut ignored).await {}
+}

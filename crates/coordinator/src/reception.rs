@@ -1,0 +1,150 @@
+//! Gives each new connection a seat and a task, or turns it away. Every task that it starts is in its set.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
+use tokio::sync::mpsc;
+use tokio::task::{self, JoinError, JoinSet};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::admission::{Admission, Seat};
+use crate::config::Config;
+use crate::connection::{Connection, refuse};
+use crate::listener::tune;
+use crate::message::Event;
+use crate::notice::Notice;
+use crate::table::{Epoch, LimitHit};
+
+/// Pause after a failed accept. Without descriptors the call fails at once, again and again, until one is freed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that are told at the same time why they are refused; others are just closed.
+const MAX_REFUSALS: usize = 64;
+
+/// Where connections arrive.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    config: Config,
+    registrar: mpsc::Sender<Event>,
+    stop: CancellationToken,
+    admission: Admission,
+    /// Connections with a seat, and refusals.
+    tasks: JoinSet<()>,
+    /// Of each task with one. A table beside the set, because a task that panics cannot give its seat back.
+    seats: HashMap<task::Id, Seat>,
+    last_epoch: u64,
+    started: Instant,
+    accept_notice: Notice,
+    refusal_notice: Notice,
+}
+
+impl Reception {
+    pub(crate) fn new(config: Config, registrar: mpsc::Sender<Event>, stop: CancellationToken) -> Reception {
+        let admission = Admission::new(config.max_connections, config.max_connections_per_ip);
+        Reception {
+            config,
+            registrar,
+            stop,
+            admission,
+            tasks: JoinSet::new(),
+            seats: HashMap::new(),
+            last_epoch: 0,
+            started: Instant::now(),
+            accept_notice: Notice::default(),
+            refusal_notice: Notice::default(),
+        }
+    }
+
+    /// Accepts for ever; no error of the listener ends it.
+    pub(crate) async fn welcome(&mut self, listener: &TcpListener) {
+        loop {
+            let accepted = select! {
+                biased;
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    self.clear(ended);
+                    continue;
+                }
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, remote)) => self.receive(stream, remote),
+                Err(error) if of_one_connection(&error) => {}
+                Err(error) => {
+                    if let Some(suppressed) = self.accept_notice.due(self.started.elapsed()) {
+                        warn!(%error, suppressed, "cannot accept connections, trying again");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until the last task has ended.
+    pub(crate) async fn empty(&mut self) {
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            self.clear(ended);
+        }
+    }
+
+    fn receive(&mut self, stream: TcpStream, remote: SocketAddr) {
+        let ip = remote.ip().to_canonical();
+        tune(&stream);
+        let seat = match self.admission.enter(ip) {
+            Ok(seat) => seat,
+            Err(hit) => return self.turn_away(stream, ip, hit),
+        };
+        self.last_epoch += 1;
+        let connection = Connection {
+            ip,
+            epoch: Epoch(self.last_epoch),
+            registrar: self.registrar.clone(),
+            stop: self.stop.clone(),
+            hello_deadline: self.config.hello_deadline,
+            message_deadline: self.config.message_deadline,
+            write_deadline: self.config.write_deadline,
+            max_unsent: self.config.max_unsent,
+        };
+        let task = self.tasks.spawn(connection.serve(stream));
+        self.seats.insert(task.id(), seat);
+    }
+
+    fn turn_away(&mut self, stream: TcpStream, ip: IpAddr, hit: LimitHit) {
+        if let Some(suppressed) = self.refusal_notice.due(self.started.elapsed()) {
+            warn!(%ip, limit = ?hit.limit, value = hit.value, suppressed, "connection refused");
+        }
+        // A busy registrar misses the count of a flood; that is no reason to wait for it.
+        let _ = self.registrar.try_send(Event::Refused(hit.limit));
+        if self.tasks.len() - self.seats.len() < MAX_REFUSALS {
+            let (stop, deadline) = (self.stop.clone(), self.config.hello_deadline);
+            self.tasks.spawn(async move {
+                stop.run_until_cancelled(refuse(stream, hit, deadline)).await;
+            });
+        }
+    }
+
+    fn clear(&mut self, ended: Result<(task::Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(failed) => {
+                // Our fault, met by one connection: the others go on.
+                error!(error = %failed, "a connection's task panicked");
+                failed.id()
+            }
+        };
+        if let Some(seat) = self.seats.remove(&id) {
+            self.admission.leave(seat);
+        }
+    }
+}
+
+/// Whether only the connection that was about to be accepted is lost.
+fn of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,223 @@
+//! The peers that hold one file: four groups, one behind the other, without gaps. Every change moves at most one
+//! peer per group, so that adding, removing and picking the n-th of a group cost the same in a swarm of any size.
+
+use std::ops::Range;
+
+use tnet_proto::Availability;
+
+use super::peer::{Listing, PeerSlot};
+
+/// Vectors grow by a quarter: at 10 million entries the usual doubling would leave up to 40 MB unused.
+const GROWTH_DIVISOR: usize = 4;
+
+/// A vector at least this long gives memory back when more than half of it is unused.
+const SHRINK_FROM: usize = 16;
+
+const GROUPS: usize = 4;
+
+/// What peers next to each other in [`Holders`] have in common, in the order in which they lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    ListedFull,
+    ListedPartial,
+    UnlistedFull,
+    UnlistedPartial,
+}
+
+impl Group {
+    const ALL: [Group; GROUPS] =
+        [Group::ListedFull, Group::ListedPartial, Group::UnlistedFull, Group::UnlistedPartial];
+
+    pub(super) fn of(listing: Listing, holding: Holding) -> Group {
+        match (listing, holding) {
+            (Listing::Listed, Holding::Full) => Group::ListedFull,
+            (Listing::Listed, Holding::Partial) => Group::ListedPartial,
+            (Listing::Unlisted, Holding::Full) => Group::UnlistedFull,
+            (Listing::Unlisted, Holding::Partial) => Group::UnlistedPartial,
+        }
+    }
+
+    pub(super) fn holding(self) -> Holding {
+        match self {
+            Group::ListedFull | Group::UnlistedFull => Holding::Full,
+            Group::ListedPartial | Group::UnlistedPartial => Holding::Partial,
+        }
+    }
+}
+
+/// How much of a file a holder has: [`Availability`] without `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holding {
+    Partial,
+    Full,
+}
+
+impl Holding {
+    /// Nothing for a peer that holds nothing.
+    pub(super) fn from_availability(availability: Availability) -> Option<Holding> {
+        match availability {
+            Availability::None => None,
+            Availability::Partial => Some(Holding::Partial),
+            Availability::Full => Some(Holding::Full),
+        }
+    }
+
+    pub(super) fn availability(self) -> Availability {
+        match self {
+            Holding::Partial => Availability::Partial,
+            Holding::Full => Availability::Full,
+        }
+    }
+}
+
+/// Who holds one file. A *place* is the index of a peer in it; it changes when others come and go, which each
+/// change tells its caller through `moved`.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    slots: Vec<PeerSlot>,
+    /// Where the first three groups end; the fourth ends with `slots`.
+    ends: [u32; GROUPS - 1],
+}
+
+impl Holders {
+    /// Adds `slot`, which must not be in it, and answers its place.
+    pub(super) fn insert(
+        &mut self,
+        slot: PeerSlot,
+        group: Group,
+        mut moved: impl FnMut(PeerSlot, u32),
+    ) -> u32 {
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact((self.slots.len() / GROWTH_DIVISOR).max(1));
+        }
+        let mut hole = self.len();
+        self.slots.push(slot);
+        // Each later group passes its first place on to the group before it and takes the hole at its own end.
+        for later in (group as usize + 1..GROUPS).rev() {
+            let first = self.ends[later - 1];
+            self.relocate(first, hole, &mut moved);
+            hole = first;
+            self.ends[later - 1] += 1;
+        }
+        self.slots[hole as usize] = slot;
+        hole
+    }
+
+    /// Removes the peer at `place`.
+    pub(super) fn remove(&mut self, place: u32, mut moved: impl FnMut(PeerSlot, u32)) {
+        let mut hole = place;
+        for group in self.group(place) as usize..GROUPS {
+            let last = self.end(group) - 1;
+            self.relocate(last, hole, &mut moved);
+            hole = last;
+            if let Some(end) = self.ends.get_mut(group) {
+                *end -= 1;
+            }
+        }
+        self.slots.pop();
+        if self.slots.capacity() >= SHRINK_FROM && self.slots.len() < self.slots.capacity() / 2 {
+            self.slots.shrink_to(self.slots.len() + self.slots.len() / GROWTH_DIVISOR);
+        }
+    }
+
+    pub(super) fn group(&self, place: u32) -> Group {
+        let passed = self.ends.iter().filter(|end| **end <= place).count();
+        Group::ALL[passed]
+    }
+
+    pub(super) fn range(&self, group: Group) -> Range<u32> {
+        let index = group as usize;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        start..self.end(index)
+    }
+
+    /// Peers in `group`.
+    pub(super) fn count(&self, group: Group) -> u32 {
+        self.range(group).end - self.range(group).start
+    }
+
+    pub(super) fn slot(&self, place: u32) -> PeerSlot {
+        self.slots[place as usize]
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.slots.len()).expect("the table's limits are u32: fewer holders than 2^32")
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, PeerSlot)> {
+        (0..).zip(self.slots.iter().copied())
+    }
+
+    pub(super) fn reserved_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<PeerSlot>()
+    }
+
+    fn end(&self, group: usize) -> u32 {
+        self.ends.get(group).copied().unwrap_or_else(|| self.len())
+    }
+
+    fn relocate(&mut self, from: u32, to: u32, moved: &mut impl FnMut(PeerSlot, u32)) {
+        if from != to {
+            let slot = self.slots[from as usize];
+            self.slots[to as usize] = slot;
+            moved(slot, to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against a map from peer to group: groups, counts and every place told through `moved` agree.
+        #[test]
+        fn places_and_groups_are_those_of_a_plain_map(ops in prop::collection::vec((0u32..12, 0usize..GROUPS), 0..200)) {
+            let mut holders = Holders::default();
+            let mut groups: BTreeMap<u32, Group> = BTreeMap::new();
+            let mut places: BTreeMap<u32, u32> = BTreeMap::new();
+            for (peer, group) in ops {
+                let slot = PeerSlot::from(peer);
+                if groups.remove(&peer).is_some() {
+                    let place = places.remove(&peer).expect("the model keeps both");
+                    holders.remove(place, |slot, to| { places.insert(slot.into(), to); });
+                } else {
+                    let group = Group::ALL[group];
+                    let place = holders.insert(slot, group, |slot, to| { places.insert(slot.into(), to); });
+                    places.insert(peer, place);
+                    groups.insert(peer, group);
+                }
+                prop_assert_eq!(holders.len() as usize, groups.len());
+                for (peer, group) in &groups {
+                    prop_assert_eq!(u32::from(holders.slot(places[peer])), *peer);
+                    prop_assert_eq!(holders.group(places[peer]), *group);
+                    prop_assert!(holders.range(*group).contains(&places[peer]));
+                }
+                for group in Group::ALL {
+                    let expected = groups.values().filter(|other| **other == group).count();
+                    prop_assert_eq!(holders.count(group) as usize, expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_change_moves_at_most_one_peer_per_group() {
+        let mut holders = Holders::default();
+        for peer in 0..400 {
+            holders.insert(PeerSlot::from(peer), Group::ALL[peer as usize % GROUPS], |_, _| {});
+        }
+        let mut moves = 0;
+        holders.insert(PeerSlot::from(400), Group::ListedFull, |_, _| moves += 1);
+        holders.remove(0, |_, _| moves += 1);
+        assert!(moves <= 2 * GROUPS, "{moves} moves");
+    }
+}

@@ -1,0 +1,401 @@
+//! The table against a model made of plain maps, over random histories. After every step all answers agree and
+//! the table recounts itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tnet_fileinfo::FileHash;
+use tnet_proto::{Availability, Limit, MAX_HOLDERS, PeerId, ReportDigest, ReportEntry};
+
+use super::*;
+
+/// Few of everything, so that histories meet.
+const FILES: u8 = 6;
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// `late`: this connection was accepted before some that have said hello already.
+    Hello {
+        ip: u8,
+        port: u16,
+        id: u8,
+        interval_ms: u64,
+        late: bool,
+    },
+    Report {
+        connection: prop::sample::Index,
+        step: u64,
+        scope: Scope,
+        entries: Vec<ReportEntry>,
+    },
+    Heartbeat {
+        connection: prop::sample::Index,
+        honest: bool,
+    },
+    Bye {
+        connection: prop::sample::Index,
+    },
+    Disconnect {
+        connection: prop::sample::Index,
+    },
+    Pass {
+        ms: u64,
+    },
+    Sweep,
+}
+
+fn entry() -> impl Strategy<Value = ReportEntry> {
+    let availability =
+        prop_oneof![Just(Availability::None), Just(Availability::Partial), Just(Availability::Full)];
+    let size = prop_oneof![9 => Just(1000u64), 1 => Just(7u64)];
+    (0..FILES, size, availability).prop_map(|(file, size, availability)| ReportEntry {
+        hash: [file; 32],
+        size,
+        availability,
+    })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let scope = prop_oneof![Just(Scope::Everything), Just(Scope::Changes)];
+    let step = prop_oneof![1 => Just(0u64), 8 => Just(1u64), 1 => Just(2u64)];
+    prop_oneof![
+        4 => (0u8..2, 0u16..3, 0u8..3, 50u64..400, prop::bool::weighted(0.1))
+            .prop_map(|(ip, port, id, interval_ms, late)| Op::Hello { ip, port, id, interval_ms, late }),
+        8 => (any::<prop::sample::Index>(), step, scope, prop::collection::vec(entry(), 0..8))
+            .prop_map(|(connection, step, scope, entries)| Op::Report { connection, step, scope, entries }),
+        3 => (any::<prop::sample::Index>(), prop::bool::weighted(0.7))
+            .prop_map(|(connection, honest)| Op::Heartbeat { connection, honest }),
+        1 => any::<prop::sample::Index>().prop_map(|connection| Op::Bye { connection }),
+        1 => any::<prop::sample::Index>().prop_map(|connection| Op::Disconnect { connection }),
+        2 => (0u64..500).prop_map(|ms| Op::Pass { ms }),
+        2 => Just(Op::Sweep),
+    ]
+}
+
+/// What identifies a peer: its address, and its id if it accepts nobody.
+type Key = (IpAddr, u16, Option<PeerId>);
+
+#[derive(Debug, Clone)]
+struct ModelPeer {
+    id: PeerId,
+    epoch: Epoch,
+    connected: bool,
+    last_seq: u64,
+    lease: Duration,
+    lease_ends: Duration,
+    entries: BTreeMap<[u8; 32], (u64, Availability)>,
+    cut: Option<LimitHit>,
+}
+
+impl ModelPeer {
+    fn digest(&self) -> ReportDigest {
+        let mut digest = ReportDigest::default();
+        for (hash, (size, availability)) in &self.entries {
+            digest.toggle(&ReportEntry { hash: *hash, size: *size, availability: *availability });
+        }
+        digest
+    }
+}
+
+struct Rig {
+    limits: TableLimits,
+    table: Table,
+    peers: BTreeMap<Key, ModelPeer>,
+    now: Duration,
+    minted: u64,
+    /// Connections accepted but silent so far.
+    unused: Vec<Epoch>,
+    /// Every connection that said hello, live or not.
+    connections: Vec<Epoch>,
+    rng: StdRng,
+}
+
+impl Rig {
+    fn new(limits: TableLimits) -> Rig {
+        Rig {
+            limits,
+            table: Table::new(limits),
+            peers: BTreeMap::new(),
+            now: Duration::ZERO,
+            minted: 0,
+            unused: Vec::new(),
+            connections: Vec::new(),
+            rng: StdRng::seed_from_u64(1),
+        }
+    }
+
+    fn step(&mut self, op: &Op) {
+        match op {
+            Op::Hello { ip, port, id, interval_ms, late } => self.hello(*ip, *port, *id, *interval_ms, *late),
+            Op::Report { connection, step, scope, entries } => {
+                self.report(connection, *step, *scope, entries)
+            }
+            Op::Heartbeat { connection, honest } => self.heartbeat(connection, *honest),
+            Op::Bye { connection } => self.end(connection, Table::bye, |_| false),
+            Op::Disconnect { connection } => {
+                self.end(connection, Table::disconnected, |peer| !peer.entries.is_empty())
+            }
+            Op::Pass { ms } => self.pass(Duration::from_millis(*ms)),
+            Op::Sweep => while self.table.sweep() == Sweep::More {},
+        }
+        self.compare();
+    }
+
+    fn hello(&mut self, ip: u8, port: u16, id: u8, interval_ms: u64, late: bool) {
+        self.unused.push(Epoch(self.minted + 1));
+        self.minted += 2;
+        let epoch = if late { self.unused.remove(0) } else { Epoch(self.minted) };
+        let (ip, id) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, ip)), PeerId([id; 16]));
+        let interval = Duration::from_millis(interval_ms);
+        let arrival = Arrival { ip, listen_port: port, peer_id: id, report_interval: interval };
+        let answer = self.table.hello(self.now, epoch, &arrival);
+
+        let key: Key = (ip, port, (port == 0).then_some(id));
+        let known = self.peers.get(&key).cloned();
+        if known.as_ref().is_some_and(|known| known.epoch > epoch) {
+            assert_eq!(answer, Err(Refusal::Superseded));
+            return;
+        }
+        let superseded = known.as_ref().filter(|known| known.connected).map(|known| known.epoch);
+        let kept = known.filter(|known| known.id == id);
+        if kept.is_none() {
+            self.peers.remove(&key);
+            let same_ip = self.peers.keys().filter(|key| key.0 == ip).count();
+            let hit = if self.peers.len() >= self.limits.max_peers as usize {
+                Some(LimitHit::new(Limit::ConnectionsTotal, self.limits.max_peers))
+            } else if same_ip >= self.limits.max_peers_per_ip as usize {
+                Some(LimitHit::new(Limit::ConnectionsPerIp, self.limits.max_peers_per_ip))
+            } else {
+                None
+            };
+            if let Some(hit) = hit {
+                assert_eq!(answer, Err(Refusal::Limit(hit)));
+                return;
+            }
+        }
+        let lease = interval.max(Duration::from_millis(100)) * self.limits.lease_multiplier;
+        let (entries, cut) = kept.map(|known| (known.entries, known.cut)).unwrap_or_default();
+        let lease_ends = self.now + lease;
+        let peer = ModelPeer { id, epoch, connected: true, last_seq: 0, lease, lease_ends, entries, cut };
+        let observed = SocketAddr::new(ip, port);
+        assert_eq!(answer, Ok(Admitted { observed, lease, digest: peer.digest(), superseded }));
+        self.peers.insert(key, peer);
+        self.connections.push(epoch);
+    }
+
+    fn report(&mut self, connection: &prop::sample::Index, step: u64, scope: Scope, entries: &[ReportEntry]) {
+        let Some(epoch) = self.pick(connection) else { return };
+        let key = self.speaker(epoch);
+        let seq = key.map_or(1, |key| self.peers[&key].last_seq) + step;
+        let mut appeared = Vec::new();
+        let report = Report { seq, scope, entries };
+        let outcome =
+            self.table.report(self.now, epoch, report, |hash, address| appeared.push((hash, address)));
+
+        let mut expected = Vec::new();
+        let expected_outcome = match key {
+            None => ReportOutcome::NotHeard,
+            Some(_) if step == 0 => ReportOutcome::Repeated,
+            Some(_) if step > 1 && scope == Scope::Changes => ReportOutcome::Gap,
+            Some(key) => self.model_report(key, seq, scope, entries, &mut expected),
+        };
+        assert_eq!(outcome, expected_outcome);
+        assert_eq!(appeared, expected);
+    }
+
+    fn model_report(
+        &mut self,
+        key: Key,
+        seq: u64,
+        scope: Scope,
+        entries: &[ReportEntry],
+        appeared: &mut Vec<(FileHash, SocketAddr)>,
+    ) -> ReportOutcome {
+        let now = self.now;
+        let peer = self.peers.get_mut(&key).expect("the speaker exists");
+        peer.last_seq = seq;
+        peer.lease_ends = now + peer.lease;
+        if scope == Scope::Everything {
+            peer.entries.clear();
+            peer.cut = None;
+        }
+        let mut outcome = ReportOutcome::Accepted;
+        for entry in entries {
+            let held = self.peers[&key].entries.contains_key(&entry.hash);
+            if entry.availability != Availability::None && !held {
+                if let Some(hit) = self.full(key) {
+                    outcome = ReportOutcome::Cut(hit);
+                    continue;
+                }
+                if key.1 != 0 {
+                    appeared.push((FileHash::from_bytes(entry.hash), SocketAddr::new(key.0, key.1)));
+                }
+            }
+            let peer = self.peers.get_mut(&key).expect("the speaker exists");
+            match entry.availability {
+                Availability::None => peer.entries.remove(&entry.hash),
+                held => peer.entries.insert(entry.hash, (entry.size, held)),
+            };
+        }
+        if let ReportOutcome::Cut(hit) = outcome {
+            self.peers.get_mut(&key).expect("the speaker exists").cut = Some(hit);
+        }
+        outcome
+    }
+
+    /// The limit that keeps this peer from one more entry.
+    fn full(&self, key: Key) -> Option<LimitHit> {
+        let count = |keep: &dyn Fn(&Key) -> bool| -> usize {
+            self.peers.iter().filter(|(key, _)| keep(key)).map(|(_, peer)| peer.entries.len()).sum()
+        };
+        if self.peers[&key].entries.len() >= self.limits.max_entries_per_peer as usize {
+            Some(LimitHit::new(Limit::EntriesPerPeer, self.limits.max_entries_per_peer))
+        } else if count(&|other| other.0 == key.0) >= self.limits.max_entries_per_ip as usize {
+            Some(LimitHit::new(Limit::EntriesPerPeer, self.limits.max_entries_per_ip))
+        } else if count(&|_| true) >= self.limits.max_entries as usize {
+            Some(LimitHit::new(Limit::EntriesTotal, self.limits.max_entries))
+        } else {
+            None
+        }
+    }
+
+    fn heartbeat(&mut self, connection: &prop::sample::Index, honest: bool) {
+        let Some(epoch) = self.pick(connection) else { return };
+        let now = self.now;
+        let Some(key) = self.speaker(epoch) else {
+            assert_eq!(self.table.heartbeat(now, epoch, ReportDigest::default()), Beat::NotHeard);
+            return;
+        };
+        let peer = self.peers.get_mut(&key).expect("the speaker exists");
+        let mut digest = peer.digest();
+        if !honest {
+            digest.toggle(&ReportEntry { hash: [200; 32], size: 1, availability: Availability::Full });
+        }
+        let expected = match (honest, peer.cut) {
+            (true, _) => Beat::Renewed,
+            (false, Some(hit)) => Beat::Cut(hit),
+            (false, None) => Beat::Resync,
+        };
+        if expected == Beat::Renewed {
+            peer.cut = None;
+        }
+        if expected != Beat::Resync {
+            peer.lease_ends = now + peer.lease;
+        }
+        assert_eq!(self.table.heartbeat(now, epoch, digest), expected);
+    }
+
+    fn end(
+        &mut self,
+        connection: &prop::sample::Index,
+        act: impl Fn(&mut Table, Epoch),
+        stays: impl Fn(&ModelPeer) -> bool,
+    ) {
+        let Some(epoch) = self.pick(connection) else { return };
+        act(&mut self.table, epoch);
+        let Some(key) = self.speaker(epoch) else { return };
+        let peer = self.peers.get_mut(&key).expect("the speaker exists");
+        peer.connected = false;
+        if !stays(peer) {
+            self.peers.remove(&key);
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        let mut expired = BTreeSet::new();
+        while let Some(Expired { address, connection }) = self.table.expire(self.now) {
+            expired.insert((address, connection));
+        }
+        let now = self.now;
+        let over: Vec<Key> =
+            self.peers.iter().filter(|(_, peer)| peer.lease_ends <= now).map(|(key, _)| *key).collect();
+        let mut expected = BTreeSet::new();
+        for key in over {
+            let peer = self.peers.remove(&key).expect("just found");
+            expected.insert((SocketAddr::new(key.0, key.1), peer.connected.then_some(peer.epoch)));
+        }
+        assert_eq!(expired, expected);
+        assert!(self.table.next_expiry().is_none_or(|next| next > now), "what is due was taken");
+    }
+
+    fn pick(&self, connection: &prop::sample::Index) -> Option<Epoch> {
+        (!self.connections.is_empty()).then(|| *connection.get(&self.connections))
+    }
+
+    fn speaker(&self, epoch: Epoch) -> Option<Key> {
+        self.peers.iter().find(|(_, peer)| peer.epoch == epoch && peer.connected).map(|(key, _)| *key)
+    }
+
+    fn compare(&mut self) {
+        self.table.check();
+        assert_eq!(self.table.size().peers as usize, self.peers.len());
+        let asker = self.connections.last().copied();
+        for file in 0..FILES {
+            let hash = FileHash::from_bytes([file; 32]);
+            let holds =
+                |peer: &ModelPeer| peer.entries.get(&[file; 32]).map(|(_, availability)| *availability);
+            let all: Vec<(Key, Availability)> =
+                self.peers.iter().filter_map(|(key, peer)| Some((*key, holds(peer)?))).collect();
+            let listed: BTreeMap<SocketAddr, Availability> = all
+                .iter()
+                .filter(|(key, _)| key.1 != 0)
+                .map(|(key, availability)| (SocketAddr::new(key.0, key.1), *availability))
+                .collect();
+            assert_eq!(self.table.listed_holders(&hash), listed.keys().copied().collect());
+
+            if !self.table.has_leftovers() {
+                let count = |wanted| {
+                    u32::try_from(all.iter().filter(|(_, held)| *held == wanted).count()).expect("few peers")
+                };
+                let swarm =
+                    SwarmSize { full: count(Availability::Full), partial: count(Availability::Partial) };
+                assert_eq!(self.table.swarm(&hash), (!all.is_empty()).then_some(swarm));
+            }
+            let handout = self.table.handout(&hash, asker, &mut self.rng);
+            let named: BTreeMap<SocketAddr, Availability> =
+                handout.holders.iter().map(|holder| (holder.address, holder.availability)).collect();
+            assert_eq!(named.len(), handout.holders.len(), "nobody is named twice");
+            let asker_address =
+                asker.and_then(|epoch| self.speaker(epoch)).map(|(ip, port, _)| SocketAddr::new(ip, port));
+            let mut expected = listed;
+            asker_address.and_then(|address| expected.remove(&address));
+            assert!(expected.len() <= MAX_HOLDERS, "few enough peers for all to be named");
+            assert_eq!(named, expected);
+        }
+    }
+}
+
+fn run(limits: TableLimits, ops: &[Op]) {
+    let mut rig = Rig::new(limits);
+    for op in ops {
+        rig.step(op);
+    }
+}
+
+proptest! {
+    /// Two entries a sweep, so that peers leave in several steps between other operations.
+    #[test]
+    fn the_table_answers_like_plain_maps(ops in prop::collection::vec(op(), 1..120)) {
+        run(TableLimits { sweep_entries: 2, ..TableLimits::default() }, &ops);
+    }
+
+    /// Limits small enough to be met all the time.
+    #[test]
+    fn limits_leave_out_what_the_model_leaves_out(ops in prop::collection::vec(op(), 1..120)) {
+        let limits = TableLimits {
+            lease_multiplier: 2,
+            max_peers: 4,
+            max_peers_per_ip: 3,
+            max_entries: 9,
+            max_entries_per_ip: 7,
+            max_entries_per_peer: 4,
+            ..TableLimits::default()
+        };
+        run(limits, &ops);
+    }
+}

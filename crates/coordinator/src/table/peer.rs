@@ -1,0 +1,142 @@
+//! One peer as the table knows it. Its place among the holders of each file is in `files`, and nowhere else.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tnet_proto::{PeerId, ReportDigest};
+
+use super::{Epoch, FileId, LimitHit};
+
+/// A map with room for this many files is made smaller when less than a quarter of it is used.
+const SHRINK_FROM: usize = 64;
+
+/// Number of a peer inside the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct PeerSlot(u32);
+
+impl From<u32> for PeerSlot {
+    fn from(number: u32) -> PeerSlot {
+        PeerSlot(number)
+    }
+}
+
+impl From<PeerSlot> for u32 {
+    fn from(slot: PeerSlot) -> u32 {
+        slot.0
+    }
+}
+
+/// Whether a peer may be handed out to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// It accepts connections.
+    Listed,
+    /// It declared port 0.
+    Unlisted,
+}
+
+/// What makes two connections the same peer to the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum PeerKey {
+    /// Observed IP and declared port: whoever comes from there speaks for that address.
+    Listening(SocketAddr),
+    /// Peers that accept nobody have no port to tell them apart, and a machine may run several.
+    Silent(IpAddr, PeerId),
+}
+
+impl PeerKey {
+    pub(super) fn new(ip: IpAddr, listen_port: u16, peer_id: PeerId) -> PeerKey {
+        match listen_port {
+            0 => PeerKey::Silent(ip, peer_id),
+            port => PeerKey::Listening(SocketAddr::new(ip, port)),
+        }
+    }
+
+    pub(super) fn ip(&self) -> IpAddr {
+        match self {
+            PeerKey::Listening(address) => address.ip(),
+            PeerKey::Silent(ip, _) => *ip,
+        }
+    }
+
+    /// The address with the declared port, 0 if it accepts nobody.
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            PeerKey::Listening(address) => *address,
+            PeerKey::Silent(ip, _) => SocketAddr::new(*ip, 0),
+        }
+    }
+
+    pub(super) fn listing(&self) -> Listing {
+        match self {
+            PeerKey::Listening(_) => Listing::Listed,
+            PeerKey::Silent(..) => Listing::Unlisted,
+        }
+    }
+}
+
+/// Where a peer is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its connection is up.
+    Connected,
+    /// Its connection is gone; its entries stay until the lease ends.
+    Away,
+    /// It left. It is in no index any more; only its entries are still being removed.
+    Retired,
+}
+
+/// A peer and what it holds.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) key: PeerKey,
+    pub(super) peer_id: PeerId,
+    /// Of its newest connection, up or not.
+    pub(super) epoch: Epoch,
+    pub(super) standing: Standing,
+    /// Of the last report taken on this connection.
+    pub(super) last_seq: u64,
+    /// How long silence may last.
+    pub(super) lease: Duration,
+    pub(super) lease_ends: Duration,
+    /// The deadline under which the lease queue has this peer: at or before `lease_ends`.
+    pub(super) queued: Duration,
+    pub(super) digest: ReportDigest,
+    /// The limit by which some entries of this peer were left out, since its last full report.
+    pub(super) cut: Option<LimitHit>,
+    /// Its files, with its place among the holders of each. Keyed hashing (the standard hasher): which numbers
+    /// meet in one peer is up to whoever reports.
+    pub(super) files: HashMap<FileId, u32>,
+    /// Sizes this peer reported that differ from the size the table has for the file. The digest needs them.
+    pub(super) odd_sizes: HashMap<FileId, u64>,
+}
+
+impl Peer {
+    pub(super) fn renew(&mut self, now: Duration) {
+        self.lease_ends = now.saturating_add(self.lease);
+    }
+
+    /// Drops a file, and memory with it: a peer that once had a million files must not weigh that for ever.
+    pub(super) fn forget_file(&mut self, file: FileId) {
+        self.files.remove(&file);
+        self.odd_sizes.remove(&file);
+        if self.files.capacity() >= SHRINK_FROM && self.files.len() < self.files.capacity() / 4 {
+            self.files.shrink_to(self.files.len() * 2);
+            self.odd_sizes.shrink_to_fit();
+        }
+    }
+
+    pub(super) fn reserved_bytes(&self) -> usize {
+        map_bytes::<FileId, u32>(self.files.capacity()) + map_bytes::<FileId, u64>(self.odd_sizes.capacity())
+    }
+}
+
+/// Bytes of a standard map with room for `capacity` entries: a power of two of buckets, filled to 7/8, with one
+/// control byte each and 16 more.
+pub(super) fn map_bytes<K, V>(capacity: usize) -> usize {
+    match capacity {
+        0 => 0,
+        _ => (capacity * 8 / 7).next_power_of_two() * (size_of::<(K, V)>() + 1) + 16,
+    }
+}

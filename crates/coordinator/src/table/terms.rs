@@ -1,0 +1,164 @@
+//! What goes into the table and comes out of it, as plain values.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tnet_fileinfo::FileHash;
+use tnet_proto::{Limit, PeerId, ReportDigest};
+
+/// The shortest report interval a peer may declare: a shorter one would end leases on a scheduling hiccup.
+pub(crate) const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The longest one: a dead peer is handed out for a lease, and nobody needs that for longer.
+pub(crate) const MAX_REPORT_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Number of a connection. The server counts upwards, so of two connections the newer has the larger one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+/// What the table may grow to, and how long it remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableLimits {
+    /// A lease is this many report intervals.
+    pub lease_multiplier: u32,
+    /// Peers in total, connected or not.
+    pub max_peers: u32,
+    /// Peers with the same IP address.
+    pub max_peers_per_ip: u32,
+    /// Entries, one for each pair of peer and file.
+    pub max_entries: u32,
+    /// Entries of peers with the same IP address, so that one machine cannot fill the table.
+    pub max_entries_per_ip: u32,
+    /// Entries of one peer.
+    pub max_entries_per_peer: u32,
+    /// Entries that one call removes at most. The rest of what a large peer leaves is for [`Table::sweep`], so
+    /// that nobody waits behind a million removals.
+    ///
+    /// [`Table::sweep`]: crate::Table::sweep
+    pub sweep_entries: u32,
+}
+
+impl TableLimits {
+    /// How long a peer that reports each `interval` may be silent.
+    pub(crate) fn lease(&self, interval: Duration) -> Duration {
+        interval.clamp(MIN_REPORT_INTERVAL, MAX_REPORT_INTERVAL) * self.lease_multiplier.max(1)
+    }
+}
+
+impl Default for TableLimits {
+    fn default() -> TableLimits {
+        TableLimits {
+            lease_multiplier: 3,
+            max_peers: 40_000,
+            max_peers_per_ip: 4_000,
+            max_entries: 20_000_000,
+            max_entries_per_ip: 10_000_000,
+            max_entries_per_peer: 1_000_000,
+            sweep_entries: 10_000,
+        }
+    }
+}
+
+/// A peer that introduces itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Where the connection comes from.
+    pub ip: IpAddr,
+    /// Where the peer says it accepts others; 0 if nowhere.
+    pub listen_port: u16,
+    /// New at each start of the peer.
+    pub peer_id: PeerId,
+    /// How often it promises a sign of life.
+    pub report_interval: Duration,
+}
+
+/// A peer was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// Its address in the table; the port is 0 if it accepts nobody.
+    pub observed: SocketAddr,
+    /// Silence after which its entries are removed.
+    pub lease: Duration,
+    /// Of the entries kept from an earlier connection.
+    pub digest: ReportDigest,
+    /// The connection that spoke for this address until now.
+    pub superseded: Option<Epoch>,
+}
+
+/// Why a peer was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A newer connection speaks for this address.
+    #[error("a newer connection speaks for this address")]
+    Superseded,
+    /// There is no room.
+    #[error(transparent)]
+    Limit(LimitHit),
+}
+
+/// A limit, and its value, as they are told to the peer that ran into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("limit reached: {limit:?}, {value}")]
+pub struct LimitHit {
+    /// Which limit.
+    pub limit: Limit,
+    /// Its value.
+    pub value: u64,
+}
+
+impl LimitHit {
+    pub(crate) fn new(limit: Limit, value: u32) -> LimitHit {
+        LimitHit { limit, value: u64::from(value) }
+    }
+}
+
+/// A peer whose lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    /// Its address in the table.
+    pub address: SocketAddr,
+    /// Its connection, if that was still up.
+    pub connection: Option<Epoch>,
+}
+
+/// Whether a sweep has come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Nothing is left to remove.
+    Done,
+    /// Call again.
+    More,
+}
+
+/// How many live peers hold a file, whoever asks, whether or not they accept connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SwarmSize {
+    /// The whole file.
+    pub full: u32,
+    /// A part.
+    pub partial: u32,
+}
+
+/// One line of the list of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSummary {
+    /// Its hash.
+    pub hash: FileHash,
+    /// In bytes, as the first of its holders reported it; not proven.
+    pub size: u64,
+    /// Who holds it.
+    pub swarm: SwarmSize,
+}
+
+/// How much is in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TableSize {
+    /// Peers within their lease.
+    pub peers: u32,
+    /// Files with at least one holder.
+    pub files: u32,
+    /// Pairs of peer and file.
+    pub entries: u32,
+    /// Entries reported so far with another size than the table had for the file.
+    pub size_conflicts: u64,
+}

@@ -1,0 +1,228 @@
+//! Who wants to hear of new holders of which file, and when the next push about a file is due. Pure.
+//!
+//! A file has a due time exactly when it has watchers and new holders, and no two pushes about a file are closer
+//! than the interval: a thousand peers that start at once are one push a second, not a thousand.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tnet_fileinfo::FileHash;
+use tnet_proto::{Limit, MAX_HOLDERS};
+
+use crate::table::{Epoch, LimitHit};
+
+/// All watches of a coordinator.
+#[derive(Debug)]
+pub(crate) struct Watches {
+    max: u32,
+    max_per_connection: u32,
+    interval: Duration,
+    total: u32,
+    /// Keyed hashing (the standard hasher): hashes are chosen outside.
+    files: HashMap<FileHash, Watched>,
+    by_connection: BTreeMap<Epoch, BTreeSet<FileHash>>,
+    due: BTreeSet<(Duration, FileHash)>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    watchers: BTreeSet<Epoch>,
+    /// New holders since the last push: at most [`MAX_HOLDERS`], as more would not fit in one. Those beyond are
+    /// among the candidates for the rest of a push, like every holder.
+    fresh: Vec<SocketAddr>,
+    /// No push before this.
+    quiet_until: Duration,
+    due: Option<Duration>,
+}
+
+/// A push that is due: new holders, and who is to hear of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Push {
+    pub(crate) hash: FileHash,
+    pub(crate) fresh: Vec<SocketAddr>,
+    pub(crate) watchers: Vec<Epoch>,
+}
+
+impl Watches {
+    pub(crate) fn new(max: u32, max_per_connection: u32, interval: Duration) -> Watches {
+        Watches {
+            max,
+            max_per_connection,
+            interval,
+            total: 0,
+            files: HashMap::new(),
+            by_connection: BTreeMap::new(),
+            due: BTreeSet::new(),
+        }
+    }
+
+    /// Begins a watch; one that exists already goes on.
+    pub(crate) fn watch(&mut self, epoch: Epoch, hash: FileHash) -> Result<(), LimitHit> {
+        let of_connection = self.by_connection.get(&epoch);
+        if of_connection.is_some_and(|files| files.contains(&hash)) {
+            return Ok(());
+        }
+        if of_connection.map_or(0, BTreeSet::len) >= self.max_per_connection as usize {
+            return Err(LimitHit::new(Limit::WatchesPerPeer, self.max_per_connection));
+        }
+        if self.total >= self.max {
+            return Err(LimitHit::new(Limit::WatchesPerPeer, self.max));
+        }
+        self.by_connection.entry(epoch).or_default().insert(hash);
+        self.files.entry(hash).or_default().watchers.insert(epoch);
+        self.total += 1;
+        Ok(())
+    }
+
+    /// Ends a watch, if there is one.
+    pub(crate) fn unwatch(&mut self, epoch: Epoch, hash: FileHash) {
+        let Some(files) = self.by_connection.get_mut(&epoch) else { return };
+        if !files.remove(&hash) {
+            return;
+        }
+        if files.is_empty() {
+            self.by_connection.remove(&epoch);
+        }
+        self.remove_watcher(epoch, hash);
+    }
+
+    /// Ends all watches of a connection.
+    pub(crate) fn forget(&mut self, epoch: Epoch) {
+        for hash in self.by_connection.remove(&epoch).unwrap_or_default() {
+            self.remove_watcher(epoch, hash);
+        }
+    }
+
+    /// The peer at `address` now holds the file.
+    pub(crate) fn note(&mut self, now: Duration, hash: FileHash, address: SocketAddr) {
+        let Some(watched) = self.files.get_mut(&hash) else { return };
+        if watched.fresh.len() < MAX_HOLDERS && !watched.fresh.contains(&address) {
+            watched.fresh.push(address);
+        }
+        if watched.due.is_none() {
+            let due = watched.quiet_until.max(now);
+            watched.due = Some(due);
+            self.due.insert((due, hash));
+        }
+    }
+
+    /// The next push whose time has come.
+    pub(crate) fn take_due(&mut self, now: Duration) -> Option<Push> {
+        let (due, hash) = *self.due.first()?;
+        if due > now {
+            return None;
+        }
+        self.due.remove(&(due, hash));
+        let watched = self.files.get_mut(&hash).expect("remove_watcher drops the due time with the file");
+        watched.due = None;
+        watched.quiet_until = now.saturating_add(self.interval);
+        let fresh = std::mem::take(&mut watched.fresh);
+        Some(Push { hash, fresh, watchers: watched.watchers.iter().copied().collect() })
+    }
+
+    /// Nothing is due before this.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Watches in total.
+    pub(crate) fn len(&self) -> u32 {
+        self.total
+    }
+
+    fn remove_watcher(&mut self, epoch: Epoch, hash: FileHash) {
+        let watched = self.files.get_mut(&hash).expect("a watched file has a record");
+        watched.watchers.remove(&epoch);
+        self.total -= 1;
+        if watched.watchers.is_empty() {
+            if let Some(due) = watched.due {
+                self.due.remove(&(due, hash));
+            }
+            self.files.remove(&hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(1);
+    const FILE: FileHash = FileHash::from_bytes([1; 32]);
+
+    fn watches() -> Watches {
+        Watches::new(3, 2, INTERVAL)
+    }
+
+    fn peer(port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn the_first_new_holder_is_due_at_once_and_the_next_after_the_interval() {
+        let mut watches = watches();
+        watches.watch(Epoch(1), FILE).expect("there is room");
+        watches.note(at(100), FILE, peer(1));
+        let push = Push { hash: FILE, fresh: vec![peer(1)], watchers: vec![Epoch(1)] };
+        assert_eq!(watches.take_due(at(100)), Some(push));
+
+        watches.note(at(200), FILE, peer(2));
+        watches.note(at(300), FILE, peer(3));
+        assert_eq!(watches.take_due(at(1099)), None); // a millisecond early
+        let push = Push { hash: FILE, fresh: vec![peer(2), peer(3)], watchers: vec![Epoch(1)] };
+        assert_eq!(watches.take_due(at(1100)), Some(push));
+        assert_eq!(watches.next_due(), None);
+    }
+
+    #[test]
+    fn holders_of_a_file_that_nobody_watches_leave_no_trace() {
+        let mut watches = watches();
+        watches.note(at(0), FILE, peer(1));
+        assert_eq!((watches.next_due(), watches.files.len()), (None, 0));
+    }
+
+    #[test]
+    fn the_last_watcher_takes_the_file_and_its_due_push_along() {
+        let mut watches = watches();
+        watches.watch(Epoch(1), FILE).expect("there is room");
+        watches.watch(Epoch(2), FILE).expect("there is room");
+        watches.note(at(0), FILE, peer(1));
+        watches.unwatch(Epoch(1), FILE);
+        assert_eq!(watches.next_due(), Some(at(0)));
+        watches.forget(Epoch(2));
+        assert_eq!((watches.take_due(at(5)), watches.len(), watches.files.len()), (None, 0, 0));
+        assert!(watches.by_connection.is_empty());
+    }
+
+    #[test]
+    fn limits_hold_per_connection_and_in_total_and_a_repeated_watch_is_free() {
+        let mut watches = watches();
+        let file = |number| FileHash::from_bytes([number; 32]);
+        let mut watch = |epoch, number| watches.watch(Epoch(epoch), file(number)).map_err(|hit| hit.value);
+        assert_eq!([watch(1, 1), watch(1, 2), watch(1, 2)], [Ok(()); 3]);
+        assert_eq!(watch(1, 3), Err(2)); // two per connection
+        assert_eq!(watch(2, 3), Ok(()));
+        assert_eq!(watch(2, 4), Err(3)); // three in total
+        watches.unwatch(Epoch(1), file(1));
+        assert_eq!(watches.watch(Epoch(2), file(4)), Ok(()));
+    }
+
+    #[test]
+    fn new_holders_in_one_push_are_bounded_and_different() {
+        let mut watches = watches();
+        watches.watch(Epoch(1), FILE).expect("there is room");
+        for port in (1..=1000).chain(1..=1000) {
+            watches.note(at(0), FILE, peer(port));
+        }
+        let fresh = watches.take_due(at(0)).expect("it is due").fresh;
+        assert_eq!(fresh.len(), MAX_HOLDERS);
+        assert_eq!(fresh.iter().collect::<BTreeSet<_>>().len(), MAX_HOLDERS);
+    }
+}

@@ -1,0 +1,172 @@
+//! A chunk size is a power of two between [`MIN_CHUNK_SIZE`] and [`MAX_CHUNK_SIZE`]; no value of the type is anything else.
+//!
+//! The power of two is what makes every chunk a complete subtree of the file's BLAKE3 tree.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::geometry::GeometryError;
+
+/// Smallest chunk, in bytes. Below it, sums and requests cost more than the data they cover is worth.
+pub const MIN_CHUNK_SIZE: u32 = 16 * 1024;
+
+/// Largest chunk, in bytes. A receiver holds a whole chunk before it may believe it, so this bounds its memory.
+pub const MAX_CHUNK_SIZE: u32 = 16 * 1024 * 1024;
+
+/// The default aims at about this many chunks: enough to share among many peers, few enough to describe in kilobytes.
+const DEFAULT_CHUNKS: u64 = 2048;
+
+/// Smallest chunk the default picks, in bytes.
+const MIN_DEFAULT: u64 = 64 * 1024;
+
+const _: () = assert!(MIN_CHUNK_SIZE.is_power_of_two() && MAX_CHUNK_SIZE.is_power_of_two());
+const _: () = assert!(MIN_DEFAULT >= MIN_CHUNK_SIZE as u64 && MIN_DEFAULT.is_power_of_two());
+
+/// Bytes in every chunk of a file but the last, which may be shorter.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChunkSize(u32);
+
+impl ChunkSize {
+    /// Accepts a power of two from [`MIN_CHUNK_SIZE`] to [`MAX_CHUNK_SIZE`] bytes.
+    ///
+    /// # Errors
+    /// [`GeometryError::ChunkSize`] for any other number.
+    pub const fn new(bytes: u32) -> Result<Self, GeometryError> {
+        if bytes.is_power_of_two() && MIN_CHUNK_SIZE <= bytes && bytes <= MAX_CHUNK_SIZE {
+            Ok(Self(bytes))
+        } else {
+            Err(GeometryError::ChunkSize { bytes: bytes as u64 })
+        }
+    }
+
+    /// The size in bytes.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The size we choose for a file of `size` bytes when nobody says otherwise: 1024 to 2048 chunks where the bounds
+    /// (64 KiB to 16 MiB) allow.
+    pub fn default_for(size: u64) -> Self {
+        let wanted = (size / DEFAULT_CHUNKS).next_power_of_two();
+        let clamped = wanted.clamp(MIN_DEFAULT, u64::from(MAX_CHUNK_SIZE));
+        Self(u32::try_from(clamped).expect("clamped to MAX_CHUNK_SIZE, which is a u32"))
+    }
+}
+
+impl FromStr for ChunkSize {
+    type Err = GeometryError;
+
+    /// Bytes (`65536`), or a number of `K`/`KiB` or `M`/`MiB` in either case (`64K`, `1MiB`).
+    fn from_str(text: &str) -> Result<Self, GeometryError> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let unit_bytes: u64 = match unit.to_ascii_lowercase().as_str() {
+            "" => 1,
+            "k" | "kib" => 1 << 10,
+            "m" | "mib" => 1 << 20,
+            _ => return Err(GeometryError::NotASize),
+        };
+        let number: u64 = number.parse().map_err(|_| GeometryError::NotASize)?;
+        let bytes = number.saturating_mul(unit_bytes);
+        u32::try_from(bytes).map_err(|_| GeometryError::ChunkSize { bytes }).and_then(Self::new)
+    }
+}
+
+impl fmt::Display for ChunkSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, unit) = match self.0 {
+            bytes if bytes >= 1 << 20 => (bytes >> 20, "MiB"),
+            bytes => (bytes >> 10, "KiB"),
+        };
+        write!(f, "{number} {unit}")
+    }
+}
+
+impl fmt::Debug for ChunkSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_powers_of_two_within_the_bounds_are_chunk_sizes() {
+        for shift in 0..32 {
+            let bytes = 1_u32 << shift;
+            let allowed = (14..=24).contains(&shift);
+            assert_eq!(ChunkSize::new(bytes).is_ok(), allowed, "2^{shift}");
+            if bytes > 2 {
+                assert!(ChunkSize::new(bytes - 1).is_err(), "2^{shift} - 1");
+                assert!(ChunkSize::new(bytes + 1).is_err(), "2^{shift} + 1");
+            }
+        }
+        assert!(ChunkSize::new(0).is_err());
+        assert!(ChunkSize::new(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn the_default_follows_the_file_between_its_bounds() {
+        const KIB: u64 = 1 << 10;
+        const MIB: u64 = 1 << 20;
+        const GIB: u64 = 1 << 30;
+        let table = [
+            (0, 64 * KIB),                 // nothing
+            (128 * MIB, 64 * KIB),         // exactly 2048 of the smallest
+            (128 * MIB + 2047, 64 * KIB),  // the division rounds down
+            (128 * MIB + 2048, 128 * KIB), // the first file that asks for more
+            (GIB, 512 * KIB),              // in the middle
+            (32 * GIB, 16 * MIB),          // exactly 2048 of the largest
+            (33 * GIB, 16 * MIB),          // clamped
+            (u64::MAX, 16 * MIB),          // no overflow; the geometry refuses it
+        ];
+        for (size, expected) in table {
+            assert_eq!(u64::from(ChunkSize::default_for(size).get()), expected, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_read_with_or_without_a_binary_unit() {
+        let table = [
+            ("16384", 1 << 14),
+            ("64K", 1 << 16),
+            ("64k", 1 << 16),
+            ("256KiB", 1 << 18),
+            ("1M", 1 << 20),
+            ("16MiB", 1 << 24),
+            ("1024k", 1 << 20),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(text.parse().map(ChunkSize::get), Ok(bytes), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_size_and_sizes_out_of_range_are_told_apart() {
+        // 64KB is refused because half its readers take it for 64000.
+        for text in
+            ["", "K", "64KB", "64 K", "-1", "+1", "1.5M", "64Kx", "1G", "é", "99999999999999999999999"]
+        {
+            assert_eq!(text.parse::<ChunkSize>(), Err(GeometryError::NotASize), "{text:?}");
+        }
+        let table = [
+            ("0", 0),
+            ("8K", 8 << 10),
+            ("65537", 65537),
+            ("32M", 32 << 20),
+            ("18446744073709551615M", u64::MAX),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(text.parse::<ChunkSize>(), Err(GeometryError::ChunkSize { bytes }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_prints_in_its_largest_whole_unit() {
+        for (text, printed) in [("16K", "16 KiB"), ("512K", "512 KiB"), ("1M", "1 MiB"), ("16M", "16 MiB")] {
+            assert_eq!(text.parse::<ChunkSize>().map(|size| size.to_string()).as_deref(), Ok(printed));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a file is to the system: how it is cut into chunks, what each chunk must hash to, and which chunks one has.
+//!
+//! A [`FileInfo`] is all that has to be known of a file to fetch it from anybody: every chunk can be verified on its own,
+//! and the description proves itself against the file's hash, which is exactly what `b3sum` prints. A [`Geometry`] mints
+//! the [`ChunkIndex`]es of a file, so that nobody below checks a bound again, and a [`ChunkSet`] holds some of them.
+//!
+//! ```
+//! use tnet_fileinfo::{ChunkSize, FileInfo, scan, scan_file, verify_file};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("greeting.bin");
+//! std::fs::write(&path, [7; 100_000])?;
+//!
+//! // Describe the file, and hand the description on as text.
+//! let info = scan_file(&path, Some(ChunkSize::new(64 * 1024)?), &scan::unwatched)?;
+//! assert_eq!(info.hash().as_bytes(), blake3::hash(&[7; 100_000]).as_bytes());
+//! let text = info.to_json();
+//!
+//! // Whoever reads it knows that sums, size and hash belong together before fetching a byte.
+//! let info = FileInfo::parse(text.as_bytes())?;
+//! let second = info.geometry().chunk(1).expect("100 000 bytes are two chunks");
+//! assert!(info.verify(second, &[7; 100_000 - 65_536]));
+//! assert!(!info.verify(second, b"something else"));
+//!
+//! // What does a damaged copy still hold?
+//! std::fs::write(&path, [[7; 65_536], [8; 65_536]].concat())?;
+//! let right = verify_file(&std::fs::File::open(&path)?, &info, None, &scan::unwatched)?;
+//! assert_eq!((right.count(), right.len()), (1, 2));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Nothing here touches the network or a clock. Only [`scan`] reads files; it blocks, so keep it off an async runtime.
+
+mod chunk_set;
+mod chunk_size;
+mod file_name;
+mod geometry;
+mod hash;
+mod hex;
+mod info;
+mod json;
+pub mod scan;
+mod tail;
+#[cfg(test)]
+mod testing;
+mod tree;
+
+pub use chunk_set::{ChunkSet, ChunkSetError};
+pub use chunk_size::{ChunkSize, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE};
+pub use file_name::{FileName, FileNameError, FileNameFault};
+pub use geometry::{ChunkIndex, Geometry, GeometryError, MAX_CHUNKS};
+pub use hash::{ChunkSum, FileHash, ParseHashError};
+pub use info::{FileInfo, FileInfoError};
+pub use json::MAX_FILEINFO_LEN;
+pub use scan::{Progress, ScanError, scan_file, verify_file};
+pub use tail::{Tail, TailError};
+pub use tree::{ChunkHasher, chunk_sum, root};

@@ -1,0 +1,155 @@
+//! What can go wrong with each operation of a [`Peer`](crate::Peer), and whose fault it is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tnet_fileinfo::{FileHash, ScanError};
+
+use crate::store;
+
+/// A peer could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// Another process accepts connections there.
+    #[error("{address} is in use by another process; choose another address or port")]
+    AddressInUse {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// No network interface of this machine has the address.
+    #[error("{address} is not an address of this machine")]
+    AddressNotHere {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("listening on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// From the system.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The peer has been shut down; nothing can be asked of it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the peer has been shut down")]
+pub struct PeerGone;
+
+/// A file could not be shared.
+#[derive(Debug, thiserror::Error)]
+pub enum ShareError {
+    /// It could not be read, or changed meanwhile.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// It could not be opened, or is not what it was when it was scanned.
+    #[error(transparent)]
+    Store(#[from] store::ShareError),
+    /// The peer has been shut down.
+    #[error(transparent)]
+    PeerGone(#[from] PeerGone),
+}
+
+/// A download could not be started, or ended without the file.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// The target cannot be written. Nothing was fetched.
+    #[error(transparent)]
+    Open(#[from] store::OpenError),
+    /// The file is being downloaded in this process already.
+    #[error("{hash} is being downloaded already, to {}", .out.display())]
+    AlreadyRunning {
+        /// Which file.
+        hash: FileHash,
+        /// Where to.
+        out: std::path::PathBuf,
+    },
+    /// The coordinator did not answer, and nobody else was known.
+    #[error(
+        "the coordinator at {address} did not answer within {waited:.0?}; is it running, is the address right?"
+    )]
+    CoordinatorUnreachable {
+        /// Where it should be.
+        address: SocketAddr,
+        /// For how long.
+        waited: Duration,
+    },
+    /// Nobody holds the file.
+    #[error("no peer holds this file (waited {waited:.0?})")]
+    NoHolder {
+        /// For how long.
+        waited: Duration,
+    },
+    /// Some chunks arrived, then none for too long. What is there stays for the next attempt.
+    #[error(
+        "no chunk arrived for {waited:.0?}: {missing} of {chunks} chunks missing, {without_holder} of them held by nobody"
+    )]
+    Stalled {
+        /// For how long.
+        waited: Duration,
+        /// Chunks not here.
+        missing: u32,
+        /// Of those: held by no peer we are connected to.
+        without_holder: u32,
+        /// Chunks in all.
+        chunks: u32,
+    },
+    /// The disk failed or is full. What is verified stays for the next attempt.
+    #[error(transparent)]
+    Write(#[from] store::WriteError),
+    /// The disk could not confirm what was written.
+    #[error(transparent)]
+    Sync(#[from] store::SyncError),
+    /// Everything is here, but could not be given its final name.
+    #[error(transparent)]
+    Finish(#[from] store::FinishError),
+    /// The caller cancelled it.
+    #[error("cancelled")]
+    Cancelled,
+    /// The peer has been shut down.
+    #[error(transparent)]
+    PeerGone(#[from] PeerGone),
+}
+
+/// A `.fileinfo` could not be had from other peers.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchInfoError {
+    /// The coordinator did not answer.
+    #[error(
+        "the coordinator at {address} did not answer within {waited:.0?}; is it running, is the address right?"
+    )]
+    CoordinatorUnreachable {
+        /// Where it should be.
+        address: SocketAddr,
+        /// For how long.
+        waited: Duration,
+    },
+    /// Without a coordinator nobody can be found by a hash alone.
+    #[error("no coordinator is configured to ask who holds {hash}")]
+    NoCoordinator {
+        /// Which file.
+        hash: FileHash,
+    },
+    /// Nobody holds the file.
+    #[error("no peer holds {hash} (waited {waited:.0?})")]
+    NoHolder {
+        /// Which file.
+        hash: FileHash,
+        /// For how long.
+        waited: Duration,
+    },
+    /// Holders were asked, and none answered with a description that proves itself.
+    #[error("none of {asked} peers that hold {hash} gave a description of it that proves itself")]
+    NoneValid {
+        /// Which file.
+        hash: FileHash,
+        /// How many were asked.
+        asked: usize,
+    },
+    /// The peer has been shut down.
+    #[error(transparent)]
+    PeerGone(#[from] PeerGone),
+}

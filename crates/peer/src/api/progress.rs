@@ -1,0 +1,119 @@
+//! How a download is going, and how it went.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a download is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Asking the coordinator and connecting to holders.
+    FindingPeers,
+    /// Chunks arrive.
+    Downloading,
+    /// Every chunk is stored; the file is synced and gets its name.
+    Finishing,
+    /// The file is whole and has its name.
+    Complete,
+    /// It ended without the file.
+    Failed,
+}
+
+/// Whether the coordinator can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CoordinatorState {
+    /// None is configured.
+    None,
+    /// Being called.
+    Connecting,
+    /// Answers.
+    Connected,
+    /// Does not answer; called again and again.
+    Unreachable,
+}
+
+/// A download at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Bytes of the file that are verified and stored, those of earlier attempts included.
+    pub bytes_done: u64,
+    /// Bytes of the file.
+    pub bytes_total: u64,
+    /// Bytes that an earlier attempt had stored.
+    pub bytes_resumed: u64,
+    /// Chunks verified and stored.
+    pub chunks_done: u32,
+    /// Chunks of the file.
+    pub chunks_total: u32,
+    /// Peers of the swarm we are connected to.
+    pub peers: u32,
+    /// Those of them that have the whole file.
+    pub full_peers: u32,
+    /// Missing chunks that none of them holds.
+    pub chunks_without_holder: u32,
+    /// Whether more peers can be found.
+    pub coordinator: CoordinatorState,
+    /// Time since the last chunk was stored, or since the start.
+    pub quiet: Duration,
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// Counters so far.
+    pub traffic: Traffic,
+}
+
+/// What one download has cost so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Chunks asked for.
+    pub requested: u64,
+    /// Requests that met a busy peer.
+    pub busy: u64,
+    /// Chunks that arrived and were stored.
+    pub arrived: u64,
+    /// Chunks that arrived twice.
+    pub duplicate: u64,
+    /// Chunks that arrived with wrong bytes.
+    pub corrupt: u64,
+    /// Chunks asked for again, for whatever reason.
+    pub retried: u64,
+    /// Chunks asked for at a second peer at the end.
+    pub hedged: u64,
+    /// Bytes of chunks that arrived.
+    pub bytes_received: u64,
+    /// Bytes that arrived and were thrown away: duplicate or corrupt.
+    pub bytes_wasted: u64,
+    /// Chunks sent to others meanwhile.
+    pub uploaded: u64,
+    /// Peers that sent at least one chunk.
+    pub sources: u32,
+}
+
+/// How a finished download went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Where the file is.
+    pub path: std::path::PathBuf,
+    /// Its bytes.
+    pub bytes_total: u64,
+    /// Bytes that an earlier attempt had stored.
+    pub bytes_resumed: u64,
+    /// Time from the start until it had its name.
+    pub elapsed: Duration,
+    /// What it cost.
+    pub traffic: Traffic,
+    /// Whom the bytes came from, most first.
+    pub sources: Vec<SourceShare>,
+}
+
+/// What one peer gave to a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceShare {
+    /// Where it accepts peers, if it does.
+    pub address: Option<std::net::SocketAddr>,
+    /// Bytes that were stored.
+    pub bytes: u64,
+}

@@ -1,0 +1,74 @@
+//! Settings of a peer, with units, defaults and reasons.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Settings of a [`Peer`](crate::Peer). The builder sets the common ones.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Whom to report to and ask for holders. None: files come only from peers that are named otherwise.
+    pub coordinator: Option<SocketAddr>,
+    /// Where to accept peers. With a specific IP address, connections are made from it too.
+    pub listen: SocketAddr,
+    /// How often the coordinator gets a sign of life; also how often shared files are looked at.
+    pub report_interval: Duration,
+    /// How often shared directories are looked at.
+    pub share_interval: Duration,
+    /// The numbers behind whom to ask and whom to serve.
+    pub swarm: tnet_swarm::Config,
+    /// Bytes of chunks between network and disk, in all. When they are used up, reading stops.
+    pub chunk_memory: u64,
+    /// Written bytes after which a download is synced and its journal brought up to date.
+    pub sync_bytes: u64,
+    /// Longest time until written bytes are synced.
+    pub sync_interval: Duration,
+    /// A call to another peer or the coordinator fails after this long.
+    pub connect_within: Duration,
+    /// Accepted connections in all that have not said hello.
+    pub max_strangers: usize,
+    /// Connections from one IP address.
+    pub max_per_ip: usize,
+    /// How long `shutdown` waits for goodbyes and last writes.
+    pub shutdown_within: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            coordinator: None,
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7401)),
+            report_interval: Duration::from_secs(10),
+            share_interval: Duration::from_secs(2),
+            swarm: tnet_swarm::Config::default(),
+            chunk_memory: 64 * 1024 * 1024,
+            sync_bytes: 64 * 1024 * 1024,
+            sync_interval: Duration::from_secs(2),
+            connect_within: Duration::from_secs(5),
+            max_strangers: 256,
+            // A test rig on one machine has hundreds of peers behind one address.
+            max_per_ip: 512,
+            shutdown_within: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a download is to be done.
+#[derive(Debug, Clone)]
+pub struct DownloadOptions {
+    /// Replace a file of another content at the target, in one step at the end.
+    pub overwrite: bool,
+    /// Give up when no chunk was stored for this long. None: never.
+    pub give_up_after: Option<Duration>,
+    /// Give up when at the start neither the coordinator nor any peer could be reached for this long. None: never.
+    pub coordinator_within: Option<Duration>,
+}
+
+impl Default for DownloadOptions {
+    fn default() -> DownloadOptions {
+        DownloadOptions {
+            overwrite: false,
+            give_up_after: None,
+            coordinator_within: Some(Duration::from_secs(10)),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The claim of one peer on a state directory: a lock and the socket. At most one process holds it, and it ends with
+//! that process, however that ends.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode};
+use rustix::io::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::UnixListener;
+
+/// Name of the socket in the state directory.
+const SOCKET_NAME: &str = "control.sock";
+
+/// Clients that may wait to be accepted.
+const BACKLOG: i32 = 64;
+
+/// The right to serve in a state directory. Dropping it takes the socket away and lets others claim.
+#[derive(Debug)]
+pub struct Claim {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+    /// Held, not used: the lock goes with it.
+    _lock: File,
+}
+
+impl Claim {
+    /// Claims the state directory, which is made if it is not there. A socket that a crashed process left is replaced.
+    ///
+    /// # Errors
+    /// Another process serves there, or the directory cannot be used.
+    pub async fn new(state_dir: &Path) -> Result<Self, ClaimError> {
+        let state_dir = state_dir.to_owned();
+        let claimed = tokio::task::spawn_blocking(move || claim(&state_dir)).await;
+        let (listener, path, lock) = claimed.expect("claiming neither panics nor is cancelled")?;
+        let listener = UnixListener::from_std(listener).map_err(|source| ClaimError::io(&path, source))?;
+        Ok(Self { listener, path, _lock: lock })
+    }
+
+    /// Where the socket is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Still under the lock, so it is ours. If it fails, the next claim finds it stale.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A state directory cannot be claimed or trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another process serves there.
+    #[error("a server is running already with the state directory {dir:?}")]
+    AlreadyRunning {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Others could put their socket there in place of ours.
+    #[error(
+        "the state directory {dir:?} belongs to another user or everybody may write to it; choose another one, or make it yours with `chown` and `chmod 700`"
+    )]
+    Insecure {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Sockets have short paths.
+    #[error("the path {path:?} is too long for a socket; choose a shorter state directory")]
+    PathTooLong {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Something that is no socket stands in its place.
+    #[error("{path:?} is in the way and is no socket; remove it")]
+    InTheWay {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Anything else.
+    #[error("using the state directory, at {path:?}")]
+    Io {
+        /// What could not be made or opened.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl ClaimError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+}
+
+type Claimed = (std::os::unix::net::UnixListener, PathBuf, File);
+
+fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
+    let failed = |source| ClaimError::io(state_dir, source);
+    DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(failed)?;
+    check_secure(state_dir)?;
+    let lock = File::open(state_dir).map_err(failed)?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Err(ClaimError::AlreadyRunning { dir: state_dir.to_owned() }),
+        Err(errno) => return Err(failed(errno.into())),
+    }
+    let path = state_dir.join(SOCKET_NAME);
+    let address = address(&path)?;
+    remove_stale(&path)?;
+    let listener = listen(&path, &address).map_err(|source| ClaimError::io(&path, source))?;
+    Ok((listener, path, lock))
+}
+
+/// Refuses a directory in which somebody else decides what the socket is.
+pub(super) fn check_secure(state_dir: &Path) -> Result<(), ClaimError> {
+    let metadata = fs::metadata(state_dir).map_err(|source| ClaimError::io(state_dir, source))?;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if !ours || metadata.mode() & 0o002 != 0 {
+        return Err(ClaimError::Insecure { dir: state_dir.to_owned() });
+    }
+    Ok(())
+}
+
+pub(super) fn socket_path(state_dir: &Path) -> PathBuf {
+    state_dir.join(SOCKET_NAME)
+}
+
+/// With the lock in hand nobody answers behind a socket that is there: it is left from a process that crashed.
+fn remove_stale(path: &Path) -> Result<(), ClaimError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => {
+            fs::remove_file(path).map_err(|source| ClaimError::io(path, source))
+        }
+        Ok(_) => Err(ClaimError::InTheWay { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(ClaimError::io(path, source)),
+    }
+}
+
+fn address(path: &Path) -> Result<SockAddr, ClaimError> {
+    SockAddr::unix(path).map_err(|_| ClaimError::PathTooLong { path: path.to_owned() })
+}
+
+fn listen(path: &Path, address: &SockAddr) -> io::Result<std::os::unix::net::UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Linux gives the file the mode that the socket has when it is bound, so no moment is open to others. Systems that
+    // ignore it get the mode right after.
+    let _ = rustix::fs::fchmod(socket.as_fd(), Mode::RUSR | Mode::WUSR);
+    socket.bind(address)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state_dir() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary directory")
+    }
+
+    #[tokio::test]
+    async fn a_second_claim_is_refused_until_the_first_is_gone() {
+        let dir = state_dir();
+        let first = Claim::new(dir.path()).await.expect("free");
+        let second = Claim::new(dir.path()).await;
+        assert!(matches!(second, Err(ClaimError::AlreadyRunning { .. })), "{second:?}");
+        drop(first);
+        assert!(!socket_path(dir.path()).exists());
+        Claim::new(dir.path()).await.expect("free again");
+    }
+
+    #[tokio::test]
+    async fn a_socket_left_by_a_crash_is_replaced() {
+        let dir = state_dir();
+        drop(std::os::unix::net::UnixListener::bind(socket_path(dir.path())).expect("bound"));
+        assert!(socket_path(dir.path()).exists(), "dropping a listener leaves its file");
+        Claim::new(dir.path()).await.expect("nobody serves there");
+    }
+
+    #[tokio::test]
+    async fn only_the_user_may_open_the_socket_and_the_directory_made_for_it() {
+        let dir = state_dir();
+        let inside = dir.path().join("a/b");
+        let claim = Claim::new(&inside).await.expect("made on the way");
+        let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+        assert_eq!(mode(claim.path()), 0o600);
+        assert_eq!(mode(&inside), 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_everybody_may_write_to_is_refused() {
+        let dir = state_dir();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("ours");
+        assert!(matches!(Claim::new(dir.path()).await, Err(ClaimError::Insecure { .. })));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_not_removed() {
+        let dir = state_dir();
+        fs::write(socket_path(dir.path()), "mine").expect("written");
+        assert!(matches!(Claim::new(dir.path()).await, Err(ClaimError::InTheWay { .. })));
+        assert_eq!(fs::read_to_string(socket_path(dir.path())).expect("still there"), "mine");
+    }
+
+    #[tokio::test]
+    async fn a_path_too_long_for_a_socket_is_named_as_such() {
+        let dir = state_dir();
+        // Linux allows 108 bytes, macOS 104.
+        let long = dir.path().join("x".repeat(110));
+        assert!(matches!(Claim::new(&long).await, Err(ClaimError::PathTooLong { .. })));
+    }
+}

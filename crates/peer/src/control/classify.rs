@@ -1,0 +1,198 @@
+//! Which kind of failure each error of the library is. The one place that decides it, for the socket and, through
+//! [`FaultKind`], for the exit codes of the command line.
+
+use std::io;
+
+use tnet_fileinfo::{FileInfoError, ScanError};
+
+use super::fault::{Fault, FaultKind};
+use crate::api::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError};
+use crate::share::ShareDirError;
+use crate::store::{self, FinishError, OpenError};
+
+fn io_or(error: &io::Error, otherwise: FaultKind) -> FaultKind {
+    FaultKind::of_io(error).unwrap_or(otherwise)
+}
+
+impl From<&FileInfoError> for FaultKind {
+    fn from(error: &FileInfoError) -> Self {
+        match error {
+            FileInfoError::VersionMismatch { .. } => Self::Version,
+            FileInfoError::TooLong { .. }
+            | FileInfoError::NotJson(_)
+            | FileInfoError::Malformed(_)
+            | FileInfoError::MissingField(_)
+            | FileInfoError::Name(_)
+            | FileInfoError::Geometry(_)
+            | FileInfoError::ChunkCount { .. }
+            | FileInfoError::SumCount { .. }
+            | FileInfoError::HashMismatch { .. }
+            | FileInfoError::Tail(_) => Self::Integrity,
+        }
+    }
+}
+
+impl From<&ScanError> for FaultKind {
+    fn from(error: &ScanError) -> Self {
+        match error {
+            ScanError::Open(source) => io_or(source, Self::Other),
+            ScanError::Read { source, .. } => io_or(source, Self::Disk),
+            ScanError::NotAFile | ScanError::Geometry(_) => Self::Usage,
+            ScanError::Changed | ScanError::Cancelled => Self::Other,
+        }
+    }
+}
+
+impl From<&SpawnError> for FaultKind {
+    fn from(error: &SpawnError) -> Self {
+        match error {
+            SpawnError::AddressInUse { .. } | SpawnError::AddressNotHere { .. } => Self::Network,
+            SpawnError::Listen { source, .. } => io_or(source, Self::Network),
+        }
+    }
+}
+
+impl From<&ShareError> for FaultKind {
+    fn from(error: &ShareError) -> Self {
+        match error {
+            ShareError::Scan(error) => error.into(),
+            ShareError::Store(store::ShareError::NotAFile { .. }) => Self::Usage,
+            ShareError::Store(store::ShareError::Changed { .. }) => Self::Other,
+            ShareError::Store(store::ShareError::Io { source, .. }) => io_or(source, Self::Disk),
+            ShareError::PeerGone(_) => Self::Other,
+        }
+    }
+}
+
+impl From<&ShareDirError> for FaultKind {
+    fn from(error: &ShareDirError) -> Self {
+        match error {
+            ShareDirError::Missing { .. } => Self::NotFound,
+            ShareDirError::NotADirectory { .. } => Self::Usage,
+            ShareDirError::Insecure { .. } => Self::NotAllowed,
+            ShareDirError::Io { source, .. } => io_or(source, Self::Disk),
+        }
+    }
+}
+
+impl From<&OpenError> for FaultKind {
+    fn from(error: &OpenError) -> Self {
+        match error {
+            OpenError::NoFileName { .. } | OpenError::NameTooLong { .. } => Self::Usage,
+            OpenError::ParentMissing { .. } | OpenError::ParentNotDirectory { .. } => Self::NotFound,
+            OpenError::NotAllowed { .. } | OpenError::ReadOnly { .. } | OpenError::ForeignPartial { .. } => {
+                Self::NotAllowed
+            }
+            OpenError::IsDirectory { .. }
+            | OpenError::NotAFile { .. }
+            | OpenError::Exists { .. }
+            | OpenError::Busy { .. } => Self::Exists,
+            OpenError::DiskFull { .. } | OpenError::TooLarge { .. } => Self::Disk,
+            OpenError::Cancelled { .. } => Self::Incomplete,
+            OpenError::Io { source, .. } => io_or(source, Self::Disk),
+        }
+    }
+}
+
+impl From<&FinishError> for FaultKind {
+    fn from(error: &FinishError) -> Self {
+        match error {
+            FinishError::Incomplete { .. } => Self::Incomplete,
+            FinishError::Sync { .. } => Self::Disk,
+            FinishError::Exists { .. } => Self::Exists,
+            FinishError::Gone { .. } | FinishError::Closed => Self::Other,
+            FinishError::Rename { source, .. } | FinishError::Directory { source, .. } => {
+                io_or(source, Self::Disk)
+            }
+        }
+    }
+}
+
+impl From<&DownloadError> for FaultKind {
+    fn from(error: &DownloadError) -> Self {
+        match error {
+            DownloadError::Open(error) => error.into(),
+            DownloadError::AlreadyRunning { .. } => Self::Exists,
+            DownloadError::CoordinatorUnreachable { .. } => Self::Network,
+            DownloadError::NoHolder { .. } => Self::NoHolder,
+            DownloadError::Stalled { missing, chunks, .. } if missing >= chunks => Self::NoHolder,
+            DownloadError::Stalled { .. } => Self::Incomplete,
+            DownloadError::Write(_) | DownloadError::Sync(_) => Self::Disk,
+            DownloadError::Finish(error) => error.into(),
+            DownloadError::Cancelled | DownloadError::PeerGone(_) => Self::Incomplete,
+        }
+    }
+}
+
+impl From<&FetchInfoError> for FaultKind {
+    fn from(error: &FetchInfoError) -> Self {
+        match error {
+            FetchInfoError::CoordinatorUnreachable { .. } => Self::Network,
+            FetchInfoError::NoCoordinator { .. } => Self::Usage,
+            FetchInfoError::NoHolder { .. } => Self::NoHolder,
+            FetchInfoError::NoneValid { .. } => Self::Integrity,
+            FetchInfoError::PeerGone(_) => Self::Other,
+        }
+    }
+}
+
+impl From<&PeerGone> for FaultKind {
+    fn from(_: &PeerGone) -> Self {
+        Self::Other
+    }
+}
+
+macro_rules! fault_from {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Fault {
+            fn from(error: $error) -> Self {
+                Self::of(FaultKind::from(&error), &error)
+            }
+        }
+    )+};
+}
+
+fault_from!(
+    FileInfoError,
+    ScanError,
+    SpawnError,
+    ShareError,
+    ShareDirError,
+    DownloadError,
+    FetchInfoError,
+    PeerGone
+);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_stalled_download_can_be_resumed_only_if_something_is_there() {
+        let stalled = |missing| DownloadError::Stalled {
+            waited: Duration::from_secs(60),
+            missing,
+            without_holder: missing,
+            chunks: 10,
+        };
+        assert_eq!(FaultKind::from(&stalled(9)), FaultKind::Incomplete);
+        assert_eq!(FaultKind::from(&stalled(10)), FaultKind::NoHolder);
+    }
+
+    #[test]
+    fn what_the_system_says_decides_where_it_is_clear() {
+        let opening = |kind: io::ErrorKind| {
+            let error = OpenError::Io { path: "a".into(), source: kind.into() };
+            FaultKind::from(&DownloadError::Open(error))
+        };
+        assert_eq!(opening(io::ErrorKind::PermissionDenied), FaultKind::NotAllowed);
+        assert_eq!(opening(io::ErrorKind::NotFound), FaultKind::NotFound);
+        assert_eq!(opening(io::ErrorKind::StorageFull), FaultKind::Disk);
+        assert_eq!(opening(io::ErrorKind::Interrupted), FaultKind::Disk);
+        let broken = io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
+        assert_eq!(FaultKind::from(&ScanError::Open(broken)), FaultKind::Disk);
+        assert_eq!(FaultKind::from(&ScanError::Open(io::ErrorKind::NotFound.into())), FaultKind::NotFound);
+    }
+}

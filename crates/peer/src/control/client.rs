@@ -1,0 +1,299 @@
+//! The other end of the control socket. Nothing here waits without a deadline but following a download, whose server
+//! says how it goes all the time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tnet_fileinfo::FileHash;
+use tokio::io::{AsyncReadExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::claim::{ClaimError, check_secure, socket_path};
+use super::fault::{Fault, FaultKind};
+use super::line::{MAX_RESPONSE_LEN, ReadLineError, read_line, write_line};
+use super::message::{GetRequest, Hello, ParseError, Request, Response, parse, to_line};
+use crate::api::{FileStatus, Progress, Status, Summary};
+
+/// How long the server may take for its next line, other than while a download is followed.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a followed download may be silent: its server speaks five times a second once chunks are asked for, but
+/// before that it may have to hash what an earlier attempt left.
+const FOLLOW_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
+/// A connection to a running server, for one request.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    hello: Hello,
+}
+
+/// A server cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// There is none.
+    #[error("no server is running with the state directory {dir:?}")]
+    NotRunning {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The state directory cannot be trusted.
+    #[error(transparent)]
+    Directory(#[from] ClaimError),
+    /// Another user's.
+    #[error("no permission to use the control socket {path:?}")]
+    NotAllowed {
+        /// The socket.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// It does not speak with us, and says why: it is of another version.
+    #[error("talking to the server: {0}; stop it with the program that started it")]
+    Refused(Fault),
+    /// It is there and says nothing, or something else.
+    #[error("the server does not answer; it may be hanging")]
+    NoAnswer(#[source] RequestError),
+}
+
+/// A request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The server's own answer.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Its end came first.
+    #[error("the server ended before it answered")]
+    Lost,
+    /// It takes too long.
+    #[error("the server did not answer within {0:.0?}")]
+    TimedOut(Duration),
+    /// Not what the protocol says.
+    #[error("the server answered something that makes no sense here")]
+    Unexpected,
+    /// The connection failed.
+    #[error("talking to the server")]
+    Io(#[from] io::Error),
+}
+
+impl From<ReadLineError> for RequestError {
+    fn from(error: ReadLineError) -> Self {
+        match error {
+            ReadLineError::TooLong { .. } => Self::Unexpected,
+            ReadLineError::TimedOut { within } => Self::TimedOut(within),
+            ReadLineError::Io(error) => match error.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                    Self::Lost
+                }
+                _ => Self::Io(error),
+            },
+        }
+    }
+}
+
+impl From<&RequestError> for FaultKind {
+    fn from(error: &RequestError) -> Self {
+        match error {
+            RequestError::Fault(fault) => fault.kind,
+            RequestError::Lost
+            | RequestError::TimedOut(_)
+            | RequestError::Unexpected
+            | RequestError::Io(_) => Self::Other,
+        }
+    }
+}
+
+impl From<&ClaimError> for FaultKind {
+    fn from(error: &ClaimError) -> Self {
+        match error {
+            ClaimError::AlreadyRunning { .. } | ClaimError::InTheWay { .. } => Self::Exists,
+            ClaimError::Insecure { .. } => Self::NotAllowed,
+            ClaimError::PathTooLong { .. } => Self::Usage,
+            ClaimError::Io { source, .. } => Self::of_io(source).unwrap_or(Self::Other),
+        }
+    }
+}
+
+impl From<&ConnectError> for FaultKind {
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::NotRunning { .. } => Self::NotFound,
+            ConnectError::Directory(error) => error.into(),
+            ConnectError::NotAllowed { .. } => Self::NotAllowed,
+            ConnectError::Refused(fault) => fault.kind,
+            ConnectError::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl Client {
+    /// Connects to the server of this state directory.
+    ///
+    /// # Errors
+    /// None is running, or it cannot be asked.
+    pub async fn connect(state_dir: &Path) -> Result<Self, ConnectError> {
+        let not_running = || ConnectError::NotRunning { dir: state_dir.to_owned() };
+        match check_secure(state_dir) {
+            Ok(()) => {}
+            Err(ClaimError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(not_running());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let path = socket_path(state_dir);
+        let stream = UnixStream::connect(&path).await.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => not_running(),
+            io::ErrorKind::PermissionDenied => ConnectError::NotAllowed { path: path.clone(), source },
+            io::ErrorKind::InvalidInput => ClaimError::PathTooLong { path: path.clone() }.into(),
+            _ => ConnectError::NoAnswer(source.into()),
+        })?;
+        let mut stream = BufReader::new(stream);
+        match next(&mut stream, ANSWER_DEADLINE).await {
+            Ok(Response::Hello(hello)) => Ok(Self { stream, hello }),
+            Err(RequestError::Fault(fault)) => Err(ConnectError::Refused(fault)),
+            // It was ending just as we came.
+            Err(RequestError::Lost) => Err(not_running()),
+            Ok(_) => Err(ConnectError::NoAnswer(RequestError::Unexpected)),
+            Err(error) => Err(ConnectError::NoAnswer(error)),
+        }
+    }
+
+    /// What the server said of itself.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// The state of the peer.
+    ///
+    /// # Errors
+    /// The server did not answer, or could not.
+    pub async fn status(mut self) -> Result<Status, RequestError> {
+        self.ask(&Request::Status).await?;
+        let Response::Status(mut status) = self.answer().await? else {
+            return Err(RequestError::Unexpected);
+        };
+        loop {
+            match self.answer().await? {
+                Response::File(file) => status.files.push(file),
+                Response::Peer(peer) => status.peers.push(peer),
+                Response::End => return Ok(status),
+                _ => return Err(RequestError::Unexpected),
+            }
+        }
+    }
+
+    /// The files of the peer.
+    ///
+    /// # Errors
+    /// The server did not answer, or could not.
+    pub async fn files(mut self) -> Result<Vec<FileStatus>, RequestError> {
+        self.ask(&Request::Ls).await?;
+        let mut files = Vec::new();
+        loop {
+            match self.answer().await? {
+                Response::File(file) => files.push(file),
+                Response::End => return Ok(files),
+                _ => return Err(RequestError::Unexpected),
+            }
+        }
+    }
+
+    /// Hands a download to the server, which goes on with it whatever becomes of this client.
+    ///
+    /// # Errors
+    /// The server refused it, or did not answer.
+    pub async fn get(mut self, request: GetRequest) -> Result<Following, RequestError> {
+        self.ask(&Request::Get(request)).await?;
+        match self.answer().await? {
+            Response::Started { out } => Ok(Following { stream: self.stream, out }),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Stops sharing a file; whether it was shared. The file itself stays.
+    ///
+    /// # Errors
+    /// The server did not answer, or could not.
+    pub async fn unshare(mut self, hash: FileHash) -> Result<bool, RequestError> {
+        self.ask(&Request::Unshare { hash }).await?;
+        match self.answer().await? {
+            Response::Unshared { found } => Ok(found),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Ends the server, and waits until it has ended.
+    ///
+    /// # Errors
+    /// It did not answer, or has not ended within that time.
+    pub async fn shutdown(mut self, within: Duration) -> Result<(), RequestError> {
+        self.ask(&Request::Shutdown).await?;
+        match self.answer().await? {
+            Response::Stopping => {}
+            _ => return Err(RequestError::Unexpected),
+        }
+        // The connection ends when the peer has.
+        match timeout(within, self.stream.read_u8()).await {
+            Err(_) => Err(RequestError::TimedOut(within)),
+            Ok(Ok(_)) => Err(RequestError::Unexpected),
+            Ok(Err(_)) => Ok(()),
+        }
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<(), RequestError> {
+        let line = to_line(request).map_err(io::Error::other)?;
+        write_line(&mut self.stream, &line).await?;
+        Ok(())
+    }
+
+    async fn answer(&mut self) -> Result<Response, RequestError> {
+        next(&mut self.stream, ANSWER_DEADLINE).await
+    }
+}
+
+/// A download of the server, watched. Dropping it ends only the watching.
+#[derive(Debug)]
+pub struct Following {
+    stream: BufReader<UnixStream>,
+    out: PathBuf,
+}
+
+/// What a followed download tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// How it goes.
+    Progress(Progress),
+    /// It is whole; nothing follows.
+    Done(Summary),
+}
+
+impl Following {
+    /// Where the file will be.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// The next that is told; only if the request asked to follow.
+    ///
+    /// # Errors
+    /// The download failed, or the server ended.
+    pub async fn next(&mut self) -> Result<Followed, RequestError> {
+        match next(&mut self.stream, FOLLOW_DEADLINE).await? {
+            Response::Progress(progress) => Ok(Followed::Progress(progress)),
+            Response::Done(summary) => Ok(Followed::Done(summary)),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+}
+
+async fn next(stream: &mut BufReader<UnixStream>, within: Duration) -> Result<Response, RequestError> {
+    let line = read_line(stream, MAX_RESPONSE_LEN, within).await?.ok_or(RequestError::Lost)?;
+    match parse(&line) {
+        Ok(Response::Fault(fault)) => Err(fault.into()),
+        Ok(response) => Ok(response),
+        Err(error @ ParseError::Version { .. }) => Err(Fault::from(error).into()),
+        Err(ParseError::Malformed(_)) => Err(RequestError::Unexpected),
+    }
+}

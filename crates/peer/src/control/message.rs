@@ -1,0 +1,244 @@
+//! What is said over the control socket. Fields and variants are only ever added; what changes their meaning raises
+//! [`VERSION`], which both sides check before anything else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tnet_fileinfo::FileHash;
+
+use super::fault::{Fault, FaultKind};
+use super::portable;
+use crate::DownloadOptions;
+use crate::api::{ConnectionStatus, FileStatus, Progress, Status, Summary};
+
+/// Version of the protocol.
+pub const VERSION: u32 = 1;
+
+/// A line in either direction.
+#[derive(Serialize, Deserialize)]
+struct Line<T> {
+    v: u32,
+    #[serde(flatten)]
+    content: T,
+}
+
+/// The one part of a line that every version has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    v: u32,
+}
+
+/// The server's first line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its process.
+    pub pid: u32,
+    /// Its program's version, for people.
+    pub program: String,
+    /// Where it accepts peers.
+    pub listen: SocketAddr,
+    /// The coordinator it reports to.
+    pub coordinator: Option<SocketAddr>,
+}
+
+/// What a client may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub(super) enum Request {
+    Status,
+    Ls,
+    Get(GetRequest),
+    Unshare {
+        #[serde(with = "portable::hash")]
+        hash: FileHash,
+    },
+    Shutdown,
+}
+
+/// A download handed to the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetRequest {
+    /// Which file.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Where to; absolute, because the server has its own working directory.
+    #[serde(with = "portable::path")]
+    pub out: PathBuf,
+    /// Replace what is there.
+    #[serde(default)]
+    pub overwrite: bool,
+    /// Give up after this long without a chunk; none is never.
+    #[serde(default, rename = "timeout_ms", with = "milliseconds")]
+    pub timeout: Option<Duration>,
+    /// Tell how it goes until it ends.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// How long a silent coordinator is put up with at the start of a download, unless the user has less patience, or
+/// unlimited.
+const COORDINATOR_PATIENCE: Duration = Duration::from_secs(10);
+
+impl GetRequest {
+    /// The request in the terms of a download.
+    pub fn download_options(&self) -> DownloadOptions {
+        DownloadOptions {
+            overwrite: self.overwrite,
+            give_up_after: self.timeout,
+            coordinator_within: self.timeout.map(|timeout| timeout.min(COORDINATOR_PATIENCE)),
+        }
+    }
+}
+
+/// How a file to be downloaded is named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// By the absolute path of its `.fileinfo`, which the server reads.
+    Fileinfo(#[serde(with = "portable::path")] PathBuf),
+    /// By its hash; the description comes from a peer that holds the file.
+    Hash(#[serde(with = "portable::hash")] FileHash),
+}
+
+/// What the server says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "snake_case")]
+pub(super) enum Response {
+    Hello(Hello),
+    /// Its lists are empty: they follow, one line for each entry, so that no line is long.
+    Status(Status),
+    File(FileStatus),
+    Peer(ConnectionStatus),
+    End,
+    Started {
+        #[serde(with = "portable::path")]
+        out: PathBuf,
+    },
+    Progress(Progress),
+    Done(Summary),
+    Unshared {
+        found: bool,
+    },
+    Stopping,
+    Fault(Fault),
+}
+
+/// A line that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ParseError {
+    #[error("it speaks version {version} of the control protocol, this program {VERSION}")]
+    Version { version: u32 },
+    #[error("not a line of the control protocol")]
+    Malformed(#[source] serde_json::Error),
+}
+
+impl From<ParseError> for Fault {
+    fn from(error: ParseError) -> Self {
+        let kind = match error {
+            ParseError::Version { .. } => FaultKind::Version,
+            ParseError::Malformed(_) => FaultKind::Usage,
+        };
+        Self::of(kind, &error)
+    }
+}
+
+/// One line with its end.
+pub(super) fn to_line(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = serde_json::to_vec(&Line { v: VERSION, content })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T, ParseError> {
+    // The version first: another one may write everything else in another way.
+    let AnyVersion { v } = serde_json::from_slice(line).map_err(ParseError::Malformed)?;
+    if v != VERSION {
+        return Err(ParseError::Version { version: v });
+    }
+    let line: Line<T> = serde_json::from_slice(line).map_err(ParseError::Malformed)?;
+    Ok(line.content)
+}
+
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+        // Rounded up, so that a deadline of some microseconds does not become none at all.
+        value.map(|value| u64::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)).serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(source)?.map(Duration::from_millis))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    fn get(source: Source, out: PathBuf) -> Request {
+        Request::Get(GetRequest {
+            source,
+            out,
+            overwrite: true,
+            timeout: Some(Duration::from_millis(1500)),
+            follow: true,
+        })
+    }
+
+    #[test]
+    fn a_request_is_one_line_that_a_person_can_write() {
+        let request = get(Source::Fileinfo("/a.fileinfo".into()), "/a".into());
+        let line = to_line(&request).expect("serializes");
+        assert_eq!(
+            String::from_utf8(line).expect("text"),
+            "{\"v\":1,\"request\":\"get\",\"fileinfo\":\"/a.fileinfo\",\"out\":\"/a\",\"overwrite\":true,\"timeout_ms\":1500,\"follow\":true}\n"
+        );
+        let short = format!("{{\"v\":1,\"request\":\"get\",\"hash\":\"{}\",\"out\":\"/a\"}}", "0".repeat(64));
+        let parsed: Request = parse(short.as_bytes()).expect("the rest has defaults");
+        let Request::Get(parsed) = parsed else { panic!("{parsed:?}") };
+        assert_eq!((parsed.overwrite, parsed.timeout, parsed.follow), (false, None, false));
+    }
+
+    #[test]
+    fn every_request_comes_back_as_it_was_sent() {
+        let hash = FileHash::from_bytes([7; 32]);
+        let no_text = PathBuf::from(OsStr::from_bytes(b"/\xff/line\nend"));
+        for request in [
+            Request::Status,
+            Request::Ls,
+            Request::Shutdown,
+            Request::Unshare { hash },
+            get(Source::Hash(hash), "/ä b".into()),
+            get(Source::Fileinfo(no_text.clone()), no_text),
+        ] {
+            let line = to_line(&request).expect("serializes");
+            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(parse::<Request>(&line).expect("our own line"), request);
+        }
+    }
+
+    #[test]
+    fn another_version_is_named_whatever_else_the_line_says() {
+        let refused = parse::<Request>(b"{\"v\":2,\"ask\":\"status\"}");
+        assert!(matches!(refused, Err(ParseError::Version { version: 2 })));
+        // No object; no version; no request; an unknown one; a hash that is none.
+        for line in [
+            "[]",
+            "{}",
+            "{\"v\":1}",
+            "{\"v\":1,\"request\":\"dance\"}",
+            "{\"v\":1,\"request\":\"unshare\",\"hash\":\"12\"}",
+        ] {
+            let refused = parse::<Request>(line.as_bytes());
+            assert!(matches!(refused, Err(ParseError::Malformed(_))), "{line}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The control socket: how other processes of the same user ask a running peer for its state, hand it downloads and
+//! end it. Whoever holds the claim on a state directory is the only peer that serves there.
+//!
+//! # Protocol
+//! A Unix socket `control.sock`, mode 0600, in the state directory. JSON, one value a line. The server speaks first: one
+//! `hello` line with its version. Then one request line of at most [`MAX_REQUEST_LEN`] bytes, and one or several
+//! response lines of at most [`MAX_RESPONSE_LEN`] bytes; then the connection ends. Every line carries `"v":1`.
+//!
+//! | request | responses |
+//! |---|---|
+//! | `{"v":1,"request":"status"}` | `status`, one `file` and `peer` line for each, `end` |
+//! | `{"v":1,"request":"ls"}` | one `file` line for each file, `end` |
+//! | `{"v":1,"request":"get","fileinfo":"/a.fileinfo","out":"/a","overwrite":false,"timeout_ms":60000,"follow":true}` | `started`; if it is followed: `progress` again and again, `done` |
+//! | the same with `"hash":"…"` instead of `"fileinfo"` | the same |
+//! | `{"v":1,"request":"unshare","hash":"…"}` | `unshared` |
+//! | `{"v":1,"request":"shutdown"}` | `stopping`; the connection ends when the peer has |
+//!
+//! Instead of any of them, and as the last line: `{"v":1,"response":"fault","kind":"no_holder","message":"…"}`. A download
+//! goes on when the client that asked for it goes away.
+
+mod claim;
+mod classify;
+mod client;
+mod downloads;
+mod fault;
+mod line;
+mod message;
+mod portable;
+mod server;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use claim::{Claim, ClaimError};
+pub use client::{Client, ConnectError, Followed, Following, RequestError};
+pub use fault::{Fault, FaultKind, chain};
+pub use line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
+pub use message::{GetRequest, Hello, Source, VERSION};
+pub use server::{Ended, StopReason, serve};

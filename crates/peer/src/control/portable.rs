@@ -1,0 +1,60 @@
+//! Values as they stand in a line of JSON. A path comes back exactly as it was sent, also when it is no text.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Paths: text, or the list of bytes where a path is not UTF-8, which JSON cannot hold as text.
+pub(super) mod path {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+    use super::{Deserialize, Deserializer, Path, PathBuf, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Portable {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => text.serialize(serializer),
+            None => path.as_os_str().as_bytes().serialize(serializer),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<PathBuf, D::Error> {
+        Ok(match Portable::deserialize(source)? {
+            Portable::Text(text) => PathBuf::from(text),
+            Portable::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
+        })
+    }
+}
+
+/// Hashes, as hex digits.
+pub(super) mod hash {
+    use tnet_fileinfo::FileHash;
+
+    use super::{Deserialize, Deserializer, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        hash: &FileHash,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(hash)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<FileHash, D::Error> {
+        String::deserialize(source)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A path as it is shown: with replacement characters where it is no text, since the types that people see hold text.
+pub(super) fn shown(path: &Path) -> PathBuf {
+    match path.to_str() {
+        Some(_) => path.to_owned(),
+        None => PathBuf::from(path.to_string_lossy().into_owned()),
+    }
+}

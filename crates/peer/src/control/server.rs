@@ -1,0 +1,146 @@
+//! Serving the control socket of a running peer. Everything it starts ends with it: when [`serve`] returns, no task of
+//! it runs and nobody but the caller holds the peer.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::claim::Claim;
+use super::downloads::Downloads;
+use super::message::Hello;
+use super::session::{Command, Connection, refuse_client, serve_client};
+use crate::Peer;
+
+/// Clients at once; one more is told so and let go. A client that follows a download stays as long as that takes.
+const MAX_CLIENTS: usize = 64;
+
+/// Clients being told that there are too many. Beyond it they wait in the kernel.
+const MAX_REFUSED: usize = 16;
+
+/// Commands waiting for the server's task. When full, their clients wait.
+const COMMAND_QUEUE: usize = MAX_CLIENTS;
+
+/// Pause after a failure to accept, which is nearly always a lack of file descriptors and passes.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// A client asked for it.
+    Asked,
+    /// The caller's token.
+    Token,
+}
+
+/// What is left when serving ends: the claim, and the connections of those who wait for the end of the peer. Drop it
+/// after [`Peer::shutdown`]: then the state directory is free and they know.
+pub struct Ended {
+    reason: StopReason,
+    // Dropped in this order: who sees the connection end may claim at once.
+    _claim: Claim,
+    _waiting: Vec<Connection>,
+}
+
+impl Ended {
+    /// Why.
+    pub fn reason(&self) -> StopReason {
+        self.reason
+    }
+}
+
+/// Answers clients until one of them asks for the end or the token is cancelled.
+///
+/// `program` is the version shown to clients. Downloads handed over by clients end with this; what they have stays on
+/// disk.
+pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: CancellationToken) -> Ended {
+    // A peer that is gone already fails whatever is asked of it; that is for its clients to hear.
+    let coordinator = peer.status().await.ok().and_then(|status| status.coordinator);
+    let hello = Arc::new(Hello {
+        pid: std::process::id(),
+        program: program.to_owned(),
+        listen: peer.local_addr(),
+        coordinator,
+    });
+    info!(socket = %claim.path().display(), listen = %hello.listen, "control socket open");
+    let (sender, mut commands) = mpsc::channel(COMMAND_QUEUE);
+    let mut clients = JoinSet::new();
+    let mut downloads = Downloads::new(Arc::clone(&peer));
+    let mut waiting = Vec::new();
+    let reason = {
+        let mut stopped = pin!(stop.cancelled());
+        loop {
+            while clients.try_join_next().is_some() {}
+            tokio::select! {
+                () = &mut stopped => break StopReason::Token,
+                accepted = accept(&claim), if clients.len() < MAX_CLIENTS + MAX_REFUSED => match accepted {
+                    Ok(stream) if clients.len() < MAX_CLIENTS => {
+                        clients.spawn(serve_client(stream, hello.clone(), peer.clone(), sender.clone()));
+                    }
+                    Ok(stream) => {
+                        clients.spawn(refuse_client(stream, hello.clone(), MAX_CLIENTS));
+                    }
+                    Err(error) => warn!(%error, "cannot accept clients at the control socket"),
+                },
+                Some(_) = clients.join_next() => {}
+                Some(command) = commands.recv() => match command {
+                    Command::Start(order, answer) => {
+                        // Whoever asked may be gone; the download runs all the same.
+                        let _ = answer.send(downloads.start(order));
+                    }
+                    Command::Shutdown(client) => {
+                        waiting.push(client);
+                        break StopReason::Asked;
+                    }
+                },
+                () = downloads.ended() => {}
+            }
+        }
+    };
+    downloads.stop().await;
+    // Followers hear of the end through their download's; the others have had their answer or get none.
+    drop(sender);
+    finish(&mut clients, &mut commands, &mut waiting).await;
+    Ended { reason, _claim: claim, _waiting: waiting }
+}
+
+async fn accept(claim: &Claim) -> io::Result<UnixStream> {
+    match claim.listener.accept().await {
+        Ok((stream, _)) => Ok(stream),
+        Err(error) => {
+            sleep(ACCEPT_PAUSE).await;
+            Err(error)
+        }
+    }
+}
+
+/// Lets clients read their last line, for a moment, and ends them. Others that asked for the end meanwhile wait for it too.
+async fn finish(
+    clients: &mut JoinSet<()>,
+    commands: &mut mpsc::Receiver<Command>,
+    waiting: &mut Vec<Connection>,
+) {
+    /// The last line is small and fits the kernel's buffer; who has not got it after this long does not read.
+    const LAST_LINE: Duration = Duration::from_millis(500);
+    let _ = tokio::time::timeout(LAST_LINE, async {
+        loop {
+            tokio::select! {
+                ended = clients.join_next() => if ended.is_none() { break },
+                Some(command) = commands.recv() => match command {
+                    Command::Shutdown(client) => waiting.push(client),
+                    // Dropping the answer ends the client.
+                    Command::Start(..) => {}
+                },
+            }
+        }
+    })
+    .await;
+    clients.shutdown().await;
+}

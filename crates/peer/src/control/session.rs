@@ -1,0 +1,236 @@
+//! One client of the control socket: one request, its responses, the end. Whatever the client sends or fails to read,
+//! the session ends within its deadlines and touches nothing but what was asked for.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tnet_fileinfo::{FileHash, FileInfo, MAX_FILEINFO_LEN};
+use tokio::io::{AsyncReadExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::debug;
+
+use super::downloads::{News, Order, Wanted};
+use super::fault::{Fault, FaultKind};
+use super::line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, read_line, write_line};
+use super::message::{GetRequest, Hello, Request, Response, Source, parse, to_line};
+use super::portable::shown;
+use crate::Peer;
+use crate::api::Status;
+
+/// How long a client may take to ask. It has nothing else to do.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What only the server's own task can do.
+pub(super) enum Command {
+    Start(Order, oneshot::Sender<Result<watch::Receiver<News>, Fault>>),
+    /// With the connection to whoever asked, which ends when the peer has.
+    Shutdown(Connection),
+}
+
+pub(super) struct Connection {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+/// The client is gone or does not read.
+struct Lost;
+
+pub(super) async fn serve_client(
+    stream: UnixStream,
+    hello: Arc<Hello>,
+    peer: Arc<Peer>,
+    commands: mpsc::Sender<Command>,
+) {
+    let (reader, writer) = stream.into_split();
+    let connection = Connection { reader: BufReader::new(reader), writer };
+    if converse(connection, &hello, &peer, &commands).await.is_err() {
+        debug!("a client of the control socket went away");
+    }
+}
+
+/// Tells a client that there are too many.
+pub(super) async fn refuse_client(stream: UnixStream, hello: Arc<Hello>, limit: usize) {
+    let (reader, writer) = stream.into_split();
+    let mut connection = Connection { reader: BufReader::new(reader), writer };
+    let message = format!("{limit} clients are connected to the server; wait for one to end");
+    let _ = connection.say(&Response::Hello((*hello).clone())).await;
+    let _ = connection.say(&Response::Fault(Fault::new(FaultKind::Other, message))).await;
+}
+
+async fn converse(
+    mut client: Connection,
+    hello: &Hello,
+    peer: &Peer,
+    commands: &mpsc::Sender<Command>,
+) -> Result<(), Lost> {
+    client.say(&Response::Hello(hello.clone())).await?;
+    let request = match client.request().await? {
+        Ok(request) => request,
+        Err(fault) => return client.say(&Response::Fault(fault)).await,
+    };
+    let answered = match request {
+        Request::Status => client.tell_status(peer, Detail::Everything).await?,
+        Request::Ls => client.tell_status(peer, Detail::Files).await?,
+        Request::Get(request) => client.start_download(request, commands).await?,
+        Request::Unshare { hash } => client.unshare(peer, hash).await?,
+        Request::Shutdown => {
+            client.say(&Response::Stopping).await?;
+            return commands.send(Command::Shutdown(client)).await.map_err(|_| Lost);
+        }
+    };
+    match answered {
+        Ok(()) => Ok(()),
+        Err(fault) => client.say(&Response::Fault(fault)).await,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Files,
+    Everything,
+}
+
+/// The outer error: the client is lost. The inner one: it is to be told.
+type Answered = Result<Result<(), Fault>, Lost>;
+
+impl Connection {
+    async fn request(&mut self) -> Result<Result<Request, Fault>, Lost> {
+        let fault = match read_line(&mut self.reader, MAX_REQUEST_LEN, REQUEST_DEADLINE).await {
+            Ok(Some(line)) => return Ok(parse(&line).map_err(Fault::from)),
+            Ok(None) | Err(ReadLineError::Io(_)) => return Err(Lost),
+            Err(error @ (ReadLineError::TooLong { .. } | ReadLineError::TimedOut { .. })) => {
+                Fault::of(FaultKind::Usage, &error)
+            }
+        };
+        Ok(Err(fault))
+    }
+
+    async fn say(&mut self, response: &Response) -> Result<(), Lost> {
+        let line = match to_line(response) {
+            Ok(line) if line.len() <= MAX_RESPONSE_LEN => line,
+            Ok(_) => fault_line("the answer is too long for the control socket"),
+            Err(error) => fault_line(&error.to_string()),
+        };
+        write_line(&mut self.writer, &line).await.map_err(|_| Lost)
+    }
+
+    async fn tell_status(&mut self, peer: &Peer, detail: Detail) -> Answered {
+        let mut status: Status = match peer.status().await {
+            Ok(status) => status,
+            Err(gone) => return Ok(Err(gone.into())),
+        };
+        let files = std::mem::take(&mut status.files);
+        let peers = std::mem::take(&mut status.peers);
+        if detail == Detail::Everything {
+            self.say(&Response::Status(status)).await?;
+        }
+        for mut file in files {
+            file.path = shown(&file.path);
+            self.say(&Response::File(file)).await?;
+        }
+        if detail == Detail::Everything {
+            for peer in peers {
+                self.say(&Response::Peer(peer)).await?;
+            }
+        }
+        self.say(&Response::End).await?;
+        Ok(Ok(()))
+    }
+
+    async fn unshare(&mut self, peer: &Peer, hash: FileHash) -> Answered {
+        match peer.unshare(hash).await {
+            Ok(found) => self.say(&Response::Unshared { found }).await.map(Ok),
+            Err(gone) => Ok(Err(gone.into())),
+        }
+    }
+
+    async fn start_download(&mut self, request: GetRequest, commands: &mpsc::Sender<Command>) -> Answered {
+        let options = request.download_options();
+        let GetRequest { source, out, follow, .. } = request;
+        if !out.is_absolute() {
+            let message = format!("the output {out:?} has to be an absolute path");
+            return Ok(Err(Fault::new(FaultKind::Usage, message)));
+        }
+        let wanted = match wanted(source).await {
+            Ok(wanted) => wanted,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let (answer, started) = oneshot::channel();
+        let order = Order { wanted, out: out.clone(), options };
+        commands.send(Command::Start(order, answer)).await.map_err(|_| Lost)?;
+        match started.await.map_err(|_| Lost)? {
+            Ok(news) => {
+                self.say(&Response::Started { out }).await?;
+                if follow { self.follow(news).await } else { Ok(Ok(())) }
+            }
+            Err(fault) => Ok(Err(fault)),
+        }
+    }
+
+    /// Tells what is new until the download ends. If the client goes first, the download does not care.
+    async fn follow(&mut self, mut news: watch::Receiver<News>) -> Answered {
+        loop {
+            let latest = news.borrow_and_update().clone();
+            match latest {
+                News::Started => {}
+                News::Progress(progress) => self.say(&Response::Progress(progress)).await?,
+                News::Done(mut summary) => {
+                    summary.path = shown(&summary.path);
+                    return self.say(&Response::Done(summary)).await.map(Ok);
+                }
+                News::Failed(fault) => return Ok(Err(fault)),
+            }
+            tokio::select! {
+                changed = news.changed() => if changed.is_err() {
+                    let message = "the server was stopped before the file was whole; run the same command again to continue";
+                    return Ok(Err(Fault::new(FaultKind::Incomplete, message)));
+                },
+                // A client that follows says nothing more; its end of the connection ending is all that can happen.
+                _ = self.reader.read_u8() => return Err(Lost),
+            }
+        }
+    }
+}
+
+fn fault_line(message: &str) -> Vec<u8> {
+    let fault = Response::Fault(Fault::new(FaultKind::Other, message));
+    to_line(&fault).expect("two strings always serialize")
+}
+
+async fn wanted(source: Source) -> Result<Wanted, Fault> {
+    match source {
+        Source::Hash(hash) => Ok(Wanted::Named(hash)),
+        Source::Fileinfo(path) => {
+            let read = tokio::task::spawn_blocking(move || read_fileinfo(&path)).await;
+            let info = read.expect("reading a description neither panics nor is cancelled")?;
+            Ok(Wanted::Described(info))
+        }
+    }
+}
+
+fn read_fileinfo(path: &Path) -> Result<FileInfo, Fault> {
+    if !path.is_absolute() {
+        let message = format!("the description {path:?} has to be an absolute path");
+        return Err(Fault::new(FaultKind::Usage, message));
+    }
+    let json = read_bounded(path).map_err(|error| {
+        let kind = FaultKind::of_io(&error).unwrap_or(FaultKind::Integrity);
+        Fault::new(kind, format!("reading {path:?}: {error}"))
+    })?;
+    Ok(FileInfo::parse(&json)?)
+}
+
+/// One byte more than allowed suffices for the parser to refuse it.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    File::open(path)?.take(MAX_FILEINFO_LEN as u64 + 1).read_to_end(&mut json)?;
+    Ok(json)
+}

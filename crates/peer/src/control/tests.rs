@@ -1,0 +1,262 @@
+//! The control socket of a real peer, over a real socket in a directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tnet_fileinfo::{FileHash, scan::unwatched, scan_file};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::claim::socket_path;
+use super::*;
+use crate::Peer;
+
+/// Far longer than anything here takes; a test that needs it has failed.
+const SOON: Duration = Duration::from_secs(20);
+
+struct Server {
+    dir: TempDir,
+    stop: CancellationToken,
+    peer: Arc<Peer>,
+    task: JoinHandle<Ended>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let claim = Claim::new(&dir.path().join("state")).await.expect("a fresh directory");
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let peer = Arc::new(Peer::builder().listen(listen).spawn().await.expect("a free port"));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(claim, Arc::clone(&peer), "test", stop.clone()));
+        Self { dir, stop, peer, task }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.state()).await.expect("it is running")
+    }
+
+    /// A connection that speaks whatever the test likes, after the server's hello.
+    async fn raw(&self) -> UnixStream {
+        UnixStream::connect(socket_path(&self.state())).await.expect("it is running")
+    }
+
+    /// A file with its description beside it, shared by the peer itself.
+    async fn shared_file(&self, name: &str) -> (PathBuf, FileHash) {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, vec![7; 100_000]).expect("written");
+        let info = self.peer.share(&path).await.expect("readable");
+        std::fs::write(fileinfo_of(&path), info.to_json()).expect("written");
+        (path, info.hash())
+    }
+
+    async fn end(self) -> Ended {
+        self.stop.cancel();
+        let ended = timeout(SOON, self.task).await.expect("it ends when told").expect("without a panic");
+        let peer = Arc::into_inner(self.peer).expect("nobody else holds the peer when serving has ended");
+        peer.shutdown().await;
+        ended
+    }
+}
+
+fn fileinfo_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".fileinfo");
+    name.into()
+}
+
+fn request(source: Source, out: PathBuf, follow: bool) -> GetRequest {
+    GetRequest { source, out, overwrite: false, timeout: Some(Duration::from_millis(300)), follow }
+}
+
+async fn all_of(stream: &mut UnixStream) -> String {
+    let mut text = String::new();
+    timeout(SOON, stream.read_to_string(&mut text)).await.expect("the server ends it").expect("text");
+    text
+}
+
+#[tokio::test]
+async fn a_client_sees_what_the_peer_holds() {
+    let server = Server::start().await;
+    let (path, hash) = server.shared_file("a").await;
+    let client = server.client().await;
+    assert_eq!((client.hello().pid, client.hello().listen), (std::process::id(), server.peer.local_addr()));
+    let status = client.status().await.expect("answered");
+    assert_eq!(status.files.len(), 1);
+    let files = server.client().await.files().await.expect("answered");
+    assert_eq!((&files[0].hash, &files[0].path), (&hash.to_string(), &path));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_unshared_is_listed_no_more() {
+    let server = Server::start().await;
+    let (_, hash) = server.shared_file("a").await;
+    assert!(server.client().await.unshare(hash).await.expect("answered"));
+    assert!(server.client().await.files().await.expect("answered").is_empty());
+    assert!(!server.client().await.unshare(hash).await.expect("answered"));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_here_already_is_got_at_once() {
+    let server = Server::start().await;
+    let (path, _) = server.shared_file("a").await;
+    let request = request(Source::Fileinfo(fileinfo_of(&path)), path.clone(), true);
+    let mut following = server.client().await.get(request).await.expect("accepted");
+    loop {
+        match following.next().await.expect("the file is there") {
+            Followed::Progress(_) => {}
+            Followed::Done(summary) => break assert_eq!(summary.path, path),
+        }
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn failures_cross_the_socket_with_their_kind() {
+    let server = Server::start().await;
+    let (path, _) = server.shared_file("a").await;
+    let file = |name: &str, content: &[u8]| {
+        let path = server.dir.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        path
+    };
+    let unknown = Source::Hash(FileHash::from_bytes([9; 32]));
+    let out = server.dir.path().join("out");
+    for (source, out, kind) in [
+        (Source::Fileinfo(file("no.fileinfo", b"no")), out.clone(), FaultKind::Integrity),
+        (Source::Fileinfo(file("2.fileinfo", b"{\"tnet_fileinfo\":2}")), out.clone(), FaultKind::Version),
+        (Source::Fileinfo("/nowhere/at/all".into()), out.clone(), FaultKind::NotFound),
+        (Source::Fileinfo(fileinfo_of(&path)), file("other", b"other"), FaultKind::Exists),
+        (Source::Fileinfo(fileinfo_of(&path)), "relative".into(), FaultKind::Usage),
+        // This peer has no coordinator that could know.
+        (unknown, out, FaultKind::Usage),
+    ] {
+        let client = server.client().await;
+        let failed = match client.get(request(source.clone(), out, true)).await {
+            Err(error) => error,
+            Ok(mut following) => loop {
+                match following.next().await {
+                    Ok(Followed::Progress(_)) => {}
+                    Ok(Followed::Done(summary)) => panic!("{source:?} became {summary:?}"),
+                    Err(error) => break error,
+                }
+            },
+        };
+        assert_eq!(FaultKind::from(&failed), kind, "{source:?}: {failed}");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_download_goes_on_without_the_client_that_asked_for_it() {
+    let server = Server::start().await;
+    // Nobody else has this file, so its download stays.
+    let path = server.dir.path().join("wanted");
+    std::fs::write(&path, b"content that nobody serves").expect("written");
+    let info = scan_file(&path, None, &unwatched).expect("readable");
+    std::fs::write(fileinfo_of(&path), info.to_json()).expect("written");
+    let out = server.dir.path().join("out");
+    let request =
+        GetRequest { timeout: None, ..request(Source::Fileinfo(fileinfo_of(&path)), out.clone(), true) };
+    let mut following = server.client().await.get(request.clone()).await.expect("accepted");
+    following.next().await.expect("progress");
+    drop(following);
+    // Asked for again, it is the same download; to another place it is refused.
+    let mut again = server.client().await.get(request.clone()).await.expect("joins it");
+    assert!(matches!(again.next().await, Ok(Followed::Progress(_))));
+    let elsewhere = GetRequest { out: server.dir.path().join("elsewhere"), ..request };
+    let refused = server.client().await.get(elsewhere).await.expect_err("one at a time");
+    assert_eq!(FaultKind::from(&refused), FaultKind::Exists);
+    // Whoever still follows when the server ends hears that it can be resumed.
+    let end = tokio::spawn(server.end());
+    let last = loop {
+        match timeout(SOON, again.next()).await.expect("it ends with the server") {
+            Ok(Followed::Progress(_)) => {}
+            other => break other,
+        }
+    };
+    let last = last.expect_err("the file is not whole");
+    assert_eq!(FaultKind::from(&last), FaultKind::Incomplete, "{last}");
+    end.await.expect("ended");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_the_end_waits_until_the_peer_has_ended() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let mut asked = tokio::spawn(client.shutdown(SOON));
+    let ended = timeout(SOON, server.task).await.expect("asked for").expect("without a panic");
+    assert_eq!(ended.reason(), StopReason::Asked);
+    let early = timeout(Duration::from_millis(50), &mut asked).await;
+    assert!(early.is_err(), "the peer still runs");
+    let peer = Arc::into_inner(server.peer).expect("nobody else holds the peer");
+    peer.shutdown().await;
+    drop(ended);
+    asked.await.expect("no panic").expect("ended");
+    let gone = Client::connect(&server.dir.path().join("state")).await;
+    assert!(matches!(gone, Err(ConnectError::NotRunning { .. })), "{gone:?}");
+}
+
+#[tokio::test]
+async fn nonsense_is_answered_with_a_usage_fault_and_the_end() {
+    let server = Server::start().await;
+    let too_long = vec![b'x'; MAX_REQUEST_LEN + 1];
+    for (sent, kind) in [
+        (&b"nonsense\n"[..], "usage"),
+        (b"{\"v\":9,\"request\":\"status\"}\n", "version"),
+        (&too_long, "usage"),
+    ] {
+        let mut stream = server.raw().await;
+        stream.write_all(sent).await.expect("taken");
+        let text = all_of(&mut stream).await;
+        let last = text.lines().last().expect("an answer");
+        assert!(last.contains(&format!("\"response\":\"fault\",\"kind\":\"{kind}\"")), "{text}");
+    }
+    server.client().await.files().await.expect("it still serves");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn silent_clients_are_let_go_and_one_too_many_is_told_so() {
+    let server = Server::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        let mut stream = server.raw().await;
+        // Its hello shows that the server has counted it.
+        timeout(SOON, stream.read_u8()).await.expect("a hello").expect("a byte");
+        silent.push(stream);
+    }
+    let mut refused = server.raw().await;
+    assert!(all_of(&mut refused).await.contains("64 clients"));
+    for stream in &mut silent {
+        assert!(all_of(stream).await.contains("did not come within"));
+    }
+    server.client().await.files().await.expect("there is room again");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_server_of_another_version_is_named_as_such() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let listener = tokio::net::UnixListener::bind(socket_path(dir.path())).expect("a free path");
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        stream.write_all(b"{\"v\":2,\"greeting\":\"of another kind\"}\n").await.expect("taken");
+        // It stays: the client must not need the end of the connection to understand.
+        let _ = stream.read_u8().await;
+    });
+    let refused = Client::connect(dir.path()).await.expect_err("another version");
+    assert_eq!(FaultKind::from(&refused), FaultKind::Version, "{refused}");
+    timeout(SOON, server).await.expect("the client hangs up").expect("no panic");
+}

@@ -1,0 +1,159 @@
+//! The one kept connection to the coordinator. Carries requests and replies and decides nothing: what to report is the
+//! reporter's business, which lives in the engine.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use rand::RngExt;
+use tnet_proto::{
+    CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, MessageCodec, PeerId, Protocol,
+    Received, ReportDigest, exchange_preamble,
+};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::codec::Framed;
+
+use crate::network;
+
+/// Requests waiting to be sent. The engine keeps the rest until there is room.
+const REQUESTS: usize = 64;
+
+/// First pause before calling again, and the longest.
+const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
+
+/// From the connection to the welcome.
+const WELCOME_WITHIN: Duration = Duration::from_secs(5);
+
+/// News from the coordinator.
+#[derive(Debug)]
+pub(crate) enum CoordinatorEvent {
+    /// Connected; what it still has of us; where to put requests as long as this connection lasts.
+    Welcome {
+        table: ReportDigest,
+        requests: mpsc::Sender<CoordinatorRequest>,
+    },
+    Reply(CoordinatorReply),
+    /// Not reachable, or gone. Called again after a while.
+    Down,
+}
+
+#[derive(Debug)]
+pub(crate) struct CoordinatorClient {
+    pub(crate) address: SocketAddr,
+    pub(crate) ours: IpAddr,
+    pub(crate) within: Duration,
+    pub(crate) peer_id: PeerId,
+    pub(crate) listen_port: u16,
+    pub(crate) report_interval: Duration,
+    pub(crate) events: mpsc::Sender<CoordinatorEvent>,
+}
+
+type Connection = Framed<TcpStream, MessageCodec<CoordinatorRequest, CoordinatorReply>>;
+
+/// Why a connection to the coordinator ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    #[error("closed by the coordinator")]
+    Closed,
+}
+
+impl CoordinatorClient {
+    /// Until nobody listens to the events any more.
+    pub(crate) async fn run(self) {
+        let mut pause = PAUSE;
+        while !self.events.is_closed() {
+            match self.connect().await {
+                Ok((connection, table)) => {
+                    pause = PAUSE;
+                    let error = self.serve(connection, table).await;
+                    tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
+                }
+                Err(error) => {
+                    tracing::debug!(coordinator = %self.address, %error, "coordinator not reachable")
+                }
+            }
+            if self.events.send(CoordinatorEvent::Down).await.is_err() {
+                return;
+            }
+            let jitter = rand::rng().random_range(0.75..1.25);
+            sleep(pause.mul_f64(jitter)).await;
+            pause = (pause * 2).min(PAUSE_AT_MOST);
+        }
+    }
+
+    async fn connect(&self) -> Result<(Connection, ReportDigest), LinkError> {
+        let mut stream = network::connect(self.address, self.ours, self.within).await?;
+        let greeting = async {
+            exchange_preamble(&mut stream, Protocol::Coordinator).await?;
+            let mut connection = Framed::new(stream, MessageCodec::new());
+            let hello = CoordinatorRequest::Hello {
+                peer_id: self.peer_id,
+                listen_port: self.listen_port,
+                report_interval_ms: u32::try_from(self.report_interval.as_millis()).unwrap_or(u32::MAX),
+                capabilities: 0,
+            };
+            connection.send(hello).await?;
+            loop {
+                if let Received::Message(CoordinatorReply::Welcome { digest, .. }) =
+                    next(&mut connection).await?
+                {
+                    connection.codec_mut().hello_done();
+                    return Ok((connection, digest));
+                }
+            }
+        };
+        timeout(WELCOME_WITHIN, greeting).await.unwrap_or(Err(LinkError::Silent(WELCOME_WITHIN)))
+    }
+
+    async fn serve(&self, mut connection: Connection, table: ReportDigest) -> LinkError {
+        let (requests, mut queue) = mpsc::channel(REQUESTS);
+        if self.events.send(CoordinatorEvent::Welcome { table, requests }).await.is_err() {
+            return LinkError::Closed;
+        }
+        // The engine sends something at least each interval, and each gets an answer.
+        let patience = self.report_interval * 3 + self.within;
+        loop {
+            tokio::select! {
+                request = queue.recv() => {
+                    let Some(request) = request else { return LinkError::Closed };
+                    match timeout(patience, connection.send(request)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return error.into(),
+                        Err(_) => return LinkError::Silent(patience),
+                    }
+                }
+                received = timeout(patience, next(&mut connection)) => match received {
+                    Err(_) => return LinkError::Silent(patience),
+                    Ok(Err(error)) => return error,
+                    Ok(Ok(Received::Message(CoordinatorReply::Bye))) => return LinkError::Closed,
+                    Ok(Ok(Received::Message(reply))) => {
+                        if self.events.send(CoordinatorEvent::Reply(reply)).await.is_err() {
+                            return LinkError::Closed;
+                        }
+                    }
+                    Ok(Ok(Received::Unknown { number })) => {
+                        if let Err(error) = connection.send(CoordinatorRequest::Unsupported { message: number }).await {
+                            return error.into();
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+async fn next(connection: &mut Connection) -> Result<Received<CoordinatorReply>, LinkError> {
+    connection.next().await.ok_or(LinkError::Closed)?.map_err(LinkError::from)
+}

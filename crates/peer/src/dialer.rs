@@ -1,0 +1,132 @@
+//! Turns sockets into introduced connections: calls peers, greets those who call.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tnet_proto::Hello;
+use tnet_swarm::{Direction, PeerKey};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::listener::Place;
+use crate::network;
+use crate::session::{Greeted, Greeting, SessionContext, greet};
+
+/// What came of a call, or who called.
+#[derive(Debug)]
+pub(crate) enum Dialed {
+    Connected(Box<Connected>),
+    Failed { address: SocketAddr },
+}
+
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) peer: PeerKey,
+    pub(crate) remote: SocketAddr,
+    /// Where the other side accepts peers.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) direction: Direction,
+    pub(crate) greeted: Greeted<OwnedReadHalf, OwnedWriteHalf>,
+    pub(crate) place: Option<Place>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Dialer {
+    pub(crate) greeting: Greeting,
+    pub(crate) ours: IpAddr,
+    pub(crate) within: Duration,
+    pub(crate) results: mpsc::Sender<Dialed>,
+    pub(crate) next: Arc<AtomicU64>,
+    pub(crate) context: SessionContext,
+}
+
+impl Dialer {
+    /// Calls a peer in a task of its own.
+    pub(crate) fn call(&self, address: SocketAddr) {
+        let dialer = self.clone();
+        let stop = self.context.stop.clone();
+        self.context.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = dialer.call_now(address) => {}
+            }
+        });
+    }
+
+    async fn call_now(&self, address: SocketAddr) {
+        let result = match network::connect(address, self.ours, self.within).await {
+            Ok(stream) => self.introduce(stream, address).await,
+            Err(error) => {
+                tracing::debug!(%address, %error, "peer not reachable");
+                None
+            }
+        };
+        let dialed = match result {
+            Some(greeted) => {
+                let direction = Direction::Outbound;
+                let (peer, address) = (self.next_key(), Some(address));
+                let remote = address.expect("just set");
+                Dialed::Connected(Box::new(Connected {
+                    peer,
+                    remote,
+                    address,
+                    direction,
+                    greeted,
+                    place: None,
+                }))
+            }
+            None => Dialed::Failed { address },
+        };
+        // Nobody to tell: the process ends.
+        let _ = self.results.send(dialed).await;
+    }
+
+    /// Greets somebody who called.
+    pub(crate) async fn accept(
+        self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        place: Place,
+        stranger: OwnedSemaphorePermit,
+    ) {
+        let stop = self.context.stop.clone();
+        let greeted = tokio::select! {
+            () = stop.cancelled() => return,
+            greeted = self.introduce(stream, remote) => greeted,
+        };
+        drop(stranger);
+        let Some(greeted) = greeted else { return };
+        let address = listening_at(remote, &greeted.hello);
+        let direction = Direction::Inbound;
+        let peer = self.next_key();
+        let connected = Connected { peer, remote, address, direction, greeted, place: Some(place) };
+        let _ = self.results.send(Dialed::Connected(Box::new(connected))).await;
+    }
+
+    async fn introduce(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> Option<Greeted<OwnedReadHalf, OwnedWriteHalf>> {
+        let (input, output) = stream.into_split();
+        match greet(input, output, &self.greeting).await {
+            Ok(greeted) => Some(greeted),
+            Err(error) => {
+                tracing::debug!(%remote, %error, "no introduction");
+                None
+            }
+        }
+    }
+
+    fn next_key(&self) -> PeerKey {
+        PeerKey(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The observed IP address with the declared port: a peer can only speak for itself.
+fn listening_at(remote: SocketAddr, hello: &Hello) -> Option<SocketAddr> {
+    (hello.listen_port != 0).then(|| SocketAddr::new(remote.ip(), hello.listen_port))
+}

@@ -1,0 +1,131 @@
+//! A download, as its owner sees it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tnet_fileinfo::FileInfo;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::api::{CoordinatorState, DownloadError, PeerGone, Phase, Progress, Summary, Traffic};
+use crate::engine::{Command, Followed};
+
+/// A download that is running or done. Dropping this changes nothing: the peer goes on with it.
+#[derive(Debug)]
+pub struct Download {
+    info: FileInfo,
+    out: PathBuf,
+    progress: watch::Receiver<Progress>,
+    swarm_done: watch::Receiver<bool>,
+    outcome: Outcome,
+    commands: mpsc::Sender<Command>,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Awaited(oneshot::Receiver<Result<Summary, DownloadError>>),
+    Finished(Box<Summary>),
+    /// The error was handed out.
+    Failed,
+}
+
+impl Download {
+    pub(crate) fn new(
+        info: FileInfo,
+        out: PathBuf,
+        followed: Followed,
+        commands: mpsc::Sender<Command>,
+    ) -> Download {
+        let Followed { progress, swarm_done, outcome } = followed;
+        Download { info, out, progress, swarm_done, outcome: Outcome::Awaited(outcome), commands }
+    }
+
+    /// The file was there already.
+    pub(crate) fn complete(
+        info: FileInfo,
+        out: PathBuf,
+        elapsed: Duration,
+        commands: mpsc::Sender<Command>,
+    ) -> Download {
+        let (size, chunks) = (info.size(), info.geometry().chunk_count());
+        let progress = Progress {
+            phase: Phase::Complete,
+            bytes_done: size,
+            bytes_total: size,
+            bytes_resumed: size,
+            chunks_done: chunks,
+            chunks_total: chunks,
+            peers: 0,
+            full_peers: 0,
+            chunks_without_holder: 0,
+            coordinator: CoordinatorState::None,
+            quiet: Duration::ZERO,
+            elapsed,
+            traffic: Traffic::default(),
+        };
+        let path = std::path::absolute(&out).unwrap_or_else(|_| out.clone());
+        let summary = Summary {
+            path,
+            bytes_total: size,
+            bytes_resumed: size,
+            elapsed,
+            traffic: Traffic::default(),
+            sources: Vec::new(),
+        };
+        let (progress, swarm_done) = (watch::channel(progress).1, watch::channel(true).1);
+        Download { info, out, progress, swarm_done, outcome: Outcome::Finished(Box::new(summary)), commands }
+    }
+
+    /// What is downloaded.
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    /// Where to, as it was given.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// How it is going, at most a tenth of a second ago.
+    pub fn progress(&self) -> Progress {
+        self.progress.borrow().clone()
+    }
+
+    /// Waits until there is something new to see. Returns at once, again and again, when the download is over.
+    pub async fn changed(&mut self) {
+        // An error means that no news can come any more.
+        let _ = self.progress.changed().await;
+    }
+
+    /// Waits for the end. Cancel-safe; may be asked again after success.
+    ///
+    /// # Errors
+    /// Why the file is not there. What arrived is kept in `OUT.partial` for the next attempt.
+    pub async fn finished(&mut self) -> Result<Summary, DownloadError> {
+        let result = match &mut self.outcome {
+            Outcome::Finished(summary) => return Ok((**summary).clone()),
+            Outcome::Failed => return Err(PeerGone.into()),
+            Outcome::Awaited(outcome) => outcome.await.unwrap_or(Err(PeerGone.into())),
+        };
+        self.outcome = match &result {
+            Ok(summary) => Outcome::Finished(Box::new(summary.clone())),
+            Err(_) => Outcome::Failed,
+        };
+        result
+    }
+
+    /// Waits until the file is whole and so is that of every peer of its swarm that we know.
+    pub async fn swarm_done(&self) {
+        let mut done = self.swarm_done.clone();
+        // An error: the peer is gone, and with it whom we could serve.
+        let _ = done.wait_for(|done| *done).await;
+    }
+
+    /// Ends the download and waits until it has ended. What arrived is kept in `OUT.partial` for the next attempt. A
+    /// finished download stays finished.
+    pub async fn cancel(self) {
+        let (done, cancelled) = oneshot::channel();
+        if self.commands.send(Command::CancelDownload { hash: self.info.hash(), done }).await.is_ok() {
+            let _ = cancelled.await;
+        }
+    }
+}

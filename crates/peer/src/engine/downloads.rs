@@ -1,0 +1,422 @@
+//! Downloads from the open target to the finished file: what is stored, when it is synced, and when to give up.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tnet_fileinfo::{ChunkIndex, FileHash};
+use tnet_swarm::{FileKey, Goal, Input, PeerKey, Time};
+use tokio::sync::{oneshot, watch};
+
+use super::command::StartDownload;
+use super::files::FileEntry;
+use super::work::{Arrival, StoreResult, Stored, WorkDone};
+use super::{Engine, keys_of};
+use crate::api::{CoordinatorState, DownloadError, Phase, Progress, SourceShare, Summary, Traffic};
+use crate::config::DownloadOptions;
+use crate::source::Source;
+use crate::store;
+
+/// The engine's side of a download, kept until its handle is gone or the process ends.
+pub(super) struct Running {
+    store: Arc<store::Download>,
+    options: DownloadOptions,
+    started: Time,
+    last_stored: Time,
+    met_somebody: bool,
+    resumed: u64,
+    bytes_received: u64,
+    bytes_wasted: u64,
+    unsynced: u64,
+    synced_at: Time,
+    syncing: bool,
+    phase: Phase,
+    without_holder: u32,
+    counted_at: Time,
+    progress: watch::Sender<Progress>,
+    swarm_done: watch::Sender<bool>,
+    outcome: Option<oneshot::Sender<Result<Summary, DownloadError>>>,
+}
+
+/// The owner's side of a download.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) progress: watch::Receiver<Progress>,
+    pub(crate) swarm_done: watch::Receiver<bool>,
+    pub(crate) outcome: oneshot::Receiver<Result<Summary, DownloadError>>,
+}
+
+/// Chunks that nobody holds are counted this often: it looks at all of them.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+impl Engine {
+    pub(super) fn start_download(&mut self, start: StartDownload) {
+        let StartDownload { info, store, stored, options, done } = start;
+        let hash = info.hash();
+        if let Some(out) = self.running(&hash) {
+            let _ = done.send(Err(DownloadError::AlreadyRunning { hash, out }));
+            return;
+        }
+        // The owner looked before; if the content came by another way meanwhile, the download takes its place.
+        self.unshare(&hash);
+        let (now, geometry) = (self.now(), *info.geometry());
+        let resumed = geometry.bytes_in(&stored);
+        let (outcome, outcome_of) = oneshot::channel();
+        let first = Progress {
+            phase: Phase::FindingPeers,
+            bytes_done: resumed,
+            bytes_total: info.size(),
+            bytes_resumed: resumed,
+            chunks_done: stored.count(),
+            chunks_total: geometry.chunk_count(),
+            peers: 0,
+            full_peers: 0,
+            chunks_without_holder: 0,
+            coordinator: self.coordinator.state,
+            quiet: Duration::ZERO,
+            elapsed: Duration::ZERO,
+            traffic: Traffic::default(),
+        };
+        let (progress, swarm_done) = (watch::Sender::new(first), watch::Sender::new(false));
+        let followed = Followed {
+            progress: progress.subscribe(),
+            swarm_done: swarm_done.subscribe(),
+            outcome: outcome_of,
+        };
+        let running = Running {
+            store: Arc::clone(&store),
+            options,
+            started: now,
+            last_stored: now,
+            met_somebody: false,
+            resumed,
+            bytes_received: 0,
+            bytes_wasted: 0,
+            unsynced: 0,
+            synced_at: now,
+            syncing: false,
+            phase: Phase::FindingPeers,
+            without_holder: 0,
+            counted_at: now,
+            progress,
+            swarm_done,
+            outcome: Some(outcome),
+        };
+        tracing::info!(path = %store.path().display(), %hash, resumed, "download started");
+        let source = Source::Coming(store);
+        let entry =
+            FileEntry { info, source, spares: Vec::new(), running: Some(running), sources: BTreeMap::new() };
+        if done.send(Ok(followed)).is_err() {
+            return; // the owner changed its mind
+        }
+        self.add_file(geometry, stored, Goal::Download, entry);
+    }
+
+    pub(super) fn running(&self, hash: &FileHash) -> Option<PathBuf> {
+        let keys = keys_of(&self.by_hash, hash);
+        let running = keys.iter().filter_map(|file| self.files[file].running.as_ref());
+        running.filter(|running| running.outcome.is_some()).map(|running| running.store.path()).next()
+    }
+
+    /// The core wants the chunk that just arrived.
+    pub(super) fn store_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let buffer = self.arrived.take().expect("a store follows the arrival of its chunk at once");
+        let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else { return };
+        let address = self.sessions.get(&peer).and_then(|open| open.address);
+        self.start_store(Arrival { peer, address, file, chunk }, buffer, Arc::clone(&running.store));
+    }
+
+    pub(super) fn on_work_done(&mut self, done: WorkDone) {
+        match done {
+            WorkDone::Stored(stored) => self.on_stored(stored),
+            WorkDone::Synced { file, result } => self.on_synced(file, result.map(drop)),
+            WorkDone::Finished { file, result } => self.on_finished(file, result.map(|whole| *whole)),
+            WorkDone::Looked { changed } => self.on_looked(changed),
+        }
+    }
+
+    fn on_stored(&mut self, stored: Stored) {
+        let Stored { arrival: Arrival { peer, address, file, chunk }, len, result } = stored;
+        let now = self.now();
+        let Some(entry) = self.files.get_mut(&file) else { return };
+        let Some(running) = &mut entry.running else { return };
+        running.bytes_received += u64::from(len);
+        match result {
+            StoreResult::Stored => {
+                running.last_stored = now;
+                running.unsynced += u64::from(len);
+                *entry.sources.entry(address).or_default() += u64::from(len);
+                self.feed(Input::ChunkStored { file, chunk });
+                self.sync_if_due(file);
+            }
+            StoreResult::Corrupt => {
+                running.bytes_wasted += u64::from(len);
+                self.feed(Input::ChunkCorrupt { file, chunk, peer });
+            }
+            StoreResult::Failed(error) => self.fail(file, error.into()),
+        }
+    }
+
+    fn sync_if_due(&mut self, file: FileKey) {
+        let now = self.now();
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+            return;
+        };
+        if running.unsynced == 0 {
+            running.synced_at = now;
+        }
+        let due = running.unsynced >= self.config.sync_bytes
+            || now - running.synced_at >= self.config.sync_interval;
+        if !due || running.syncing || running.unsynced == 0 || running.phase == Phase::Finishing {
+            return;
+        }
+        running.syncing = true;
+        running.unsynced = 0;
+        running.synced_at = now;
+        let store = Arc::clone(&running.store);
+        self.start_sync(file, store);
+    }
+
+    fn on_synced(&mut self, file: FileKey, result: Result<(), store::SyncError>) {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+            return;
+        };
+        running.syncing = false;
+        if let Err(error) = result
+            && running.phase != Phase::Complete
+        {
+            self.fail(file, error.into());
+        }
+    }
+
+    pub(super) fn on_complete(&mut self, file: FileKey) {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+            return;
+        };
+        running.phase = Phase::Finishing;
+        let store = Arc::clone(&running.store);
+        self.start_finish(file, store);
+    }
+
+    fn on_finished(&mut self, file: FileKey, result: Result<store::FileStore, store::FinishError>) {
+        let whole = match result {
+            Ok(whole) => whole,
+            Err(error) => return self.fail(file, error.into()),
+        };
+        let now = self.now();
+        let traffic = self.traffic(file);
+        let Some(entry) = self.files.get_mut(&file) else { return };
+        let hash = entry.info.hash();
+        let path = whole.path().to_owned();
+        entry.source = Source::Whole(Arc::new(whole));
+        if let Some(running) = &mut entry.running {
+            running.phase = Phase::Complete;
+            let summary = Summary {
+                path: path.clone(),
+                bytes_total: entry.info.size(),
+                bytes_resumed: running.resumed,
+                elapsed: now - running.started,
+                traffic,
+                sources: sources_of(&entry.sources),
+            };
+            if let Some(outcome) = running.outcome.take() {
+                let _ = outcome.send(Ok(summary));
+            }
+        }
+        tracing::info!(path = %path.display(), %hash, "download complete");
+        self.report(&hash);
+        self.publish(file);
+    }
+
+    /// Ends a download without the file; what is verified stays on disk.
+    fn fail(&mut self, file: FileKey, error: DownloadError) {
+        self.end(file, error, None);
+    }
+
+    /// As `fail`. Whoever waits is told when the target is free for another attempt.
+    fn end(&mut self, file: FileKey, error: DownloadError, cancelled: Option<oneshot::Sender<()>>) {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+            return;
+        };
+        tracing::warn!(path = %running.store.path().display(), %error, "download ended");
+        running.phase = Phase::Failed;
+        let outcome = running.outcome.take();
+        self.publish(file);
+        let Some(running) = self.remove_file(file).and_then(|entry| entry.running) else { return };
+        self.start_abandon(running.store, move || {
+            if let Some(outcome) = outcome {
+                let _ = outcome.send(Err(error));
+            }
+            if let Some(cancelled) = cancelled {
+                let _ = cancelled.send(());
+            }
+        });
+    }
+
+    /// Ends the download of this content, if one is running, and says so when its target is free.
+    pub(super) fn cancel_download(&mut self, hash: &FileHash, cancelled: Option<oneshot::Sender<()>>) {
+        let keys = keys_of(&self.by_hash, hash);
+        let is_running = |file: &FileKey| {
+            let running = self.files[file].running.as_ref();
+            running.is_some_and(|running| running.outcome.is_some())
+        };
+        match (keys.into_iter().find(is_running), cancelled) {
+            (Some(file), cancelled) => self.end(file, DownloadError::Cancelled, cancelled),
+            (None, Some(cancelled)) => {
+                let _ = cancelled.send(());
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// The process ends: the stores of all running downloads, to be saved.
+    pub(super) fn end_all_downloads(&mut self) -> Vec<Arc<store::Download>> {
+        let running = self.files.values_mut().filter_map(|entry| entry.running.take());
+        running.filter(|running| running.phase != Phase::Complete).map(|running| running.store).collect()
+    }
+
+    /// Publishes progress, syncs what is due and gives up on what has been quiet for too long.
+    pub(super) fn beat(&mut self) {
+        for file in self.followed.clone() {
+            self.sync_if_due(file);
+            self.publish(file);
+            if let Some(error) = self.reason_to_give_up(file) {
+                self.fail(file, error);
+            }
+            let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+                self.followed.remove(&file);
+                continue;
+            };
+            if running.phase == Phase::Complete {
+                let done = self.swarm.is_swarm_done(file);
+                running.swarm_done.send_if_modified(|known| std::mem::replace(known, done) != done);
+                if running.swarm_done.is_closed() && running.progress.is_closed() {
+                    self.followed.remove(&file);
+                }
+            }
+        }
+    }
+
+    fn reason_to_give_up(&self, file: FileKey) -> Option<DownloadError> {
+        let running = self.files.get(&file)?.running.as_ref()?;
+        if matches!(running.phase, Phase::Finishing | Phase::Complete | Phase::Failed) {
+            return None;
+        }
+        let now = self.now();
+        let (quiet, elapsed) = (now - running.last_stored, now - running.started);
+        if let (Some(address), Some(within)) = (self.coordinator.address, running.options.coordinator_within)
+            && !running.met_somebody
+            && self.coordinator.state != CoordinatorState::Connected
+            && elapsed >= within
+        {
+            return Some(DownloadError::CoordinatorUnreachable { address, waited: elapsed });
+        }
+        if quiet < running.options.give_up_after? {
+            return None;
+        }
+        let picture = self.swarm.file_status(file, now)?;
+        Some(if running.met_somebody || picture.stored > 0 {
+            let without_holder =
+                u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
+            let missing = picture.chunks - picture.stored;
+            DownloadError::Stalled { waited: quiet, missing, without_holder, chunks: picture.chunks }
+        } else {
+            DownloadError::NoHolder { waited: quiet }
+        })
+    }
+
+    pub(super) fn publish(&mut self, file: FileKey) {
+        let now = self.now();
+        self.count_without_holder(now, file);
+        let Some(progress) = self.progress(file) else { return };
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+            return;
+        };
+        running.met_somebody |= progress.peers > 0;
+        if running.phase == Phase::FindingPeers && progress.traffic.requested > 0 {
+            running.phase = Phase::Downloading;
+        }
+        let changed = |known: &Progress| {
+            let still = |progress: &Progress| Progress {
+                quiet: Duration::ZERO,
+                elapsed: Duration::ZERO,
+                ..progress.clone()
+            };
+            still(known) != still(&progress) || progress.elapsed - known.elapsed >= COUNT_EVERY
+        };
+        running.progress.send_if_modified(|known| {
+            let changed = changed(known);
+            *known = progress.clone();
+            changed
+        });
+    }
+
+    fn count_without_holder(&mut self, now: Time, file: FileKey) {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+            return;
+        };
+        if now - running.counted_at < COUNT_EVERY && running.phase != Phase::Finishing {
+            return;
+        }
+        running.counted_at = now;
+        running.without_holder =
+            u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
+    }
+
+    pub(super) fn progress(&self, file: FileKey) -> Option<Progress> {
+        let (entry, now) = (self.files.get(&file)?, self.now());
+        let running = entry.running.as_ref()?;
+        let picture = self.swarm.file_status(file, now)?;
+        let stored = running.store.stored();
+        Some(Progress {
+            phase: running.phase,
+            bytes_done: entry.info.geometry().bytes_in(&stored),
+            bytes_total: entry.info.size(),
+            bytes_resumed: running.resumed,
+            chunks_done: picture.stored,
+            chunks_total: picture.chunks,
+            peers: picture.peers,
+            full_peers: picture.full_peers,
+            chunks_without_holder: running.without_holder,
+            coordinator: self.coordinator.state,
+            quiet: now - running.last_stored,
+            elapsed: now - running.started,
+            traffic: self.traffic(file),
+        })
+    }
+
+    pub(super) fn traffic(&self, file: FileKey) -> Traffic {
+        let (Some(entry), Some(picture)) = (self.files.get(&file), self.swarm.file_status(file, self.now()))
+        else {
+            return Traffic::default();
+        };
+        let stats = picture.stats;
+        let chunk_size = u64::from(entry.info.geometry().chunk_size().get());
+        let (received, wasted) =
+            entry.running.as_ref().map_or((0, 0), |running| (running.bytes_received, running.bytes_wasted));
+        let duplicate_bytes = stats.duplicate * chunk_size;
+        Traffic {
+            requested: stats.requested,
+            busy: stats.busy,
+            arrived: stats.arrived,
+            duplicate: stats.duplicate,
+            corrupt: stats.corrupt,
+            retried: stats.retried,
+            hedged: stats.hedged,
+            bytes_received: received + duplicate_bytes,
+            bytes_wasted: wasted + duplicate_bytes,
+            uploaded: stats.uploaded,
+            sources: u32::try_from(entry.sources.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Most bytes first.
+fn sources_of(sources: &BTreeMap<Option<SocketAddr>, u64>) -> Vec<SourceShare> {
+    let mut shares: Vec<SourceShare> =
+        sources.iter().map(|(address, bytes)| SourceShare { address: *address, bytes: *bytes }).collect();
+    shares.sort_by_key(|share| std::cmp::Reverse(share.bytes));
+    shares
+}

@@ -1,0 +1,238 @@
+//! The files of this process: what is open, under which number the core knows it, and what is reported of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, FileInfo, Geometry};
+use tnet_proto::{Availability, Open};
+use tnet_swarm::{FileKey, Goal, Input};
+
+use super::downloads::Running;
+use super::{Engine, keys_of};
+use crate::source::Source;
+use crate::store::{FileState, FileStore, ReadError};
+
+/// Ways to cut one file into chunks that are served besides its own.
+const RECUTS: usize = 4;
+
+pub(super) struct FileEntry {
+    pub(super) info: FileInfo,
+    pub(super) source: Source,
+    /// Further files with the same content, used when `source` goes away.
+    pub(super) spares: Vec<Arc<FileStore>>,
+    pub(super) running: Option<Running>,
+    /// Bytes that came from others and were stored, by where the sender accepts peers.
+    pub(super) sources: BTreeMap<Option<SocketAddr>, u64>,
+}
+
+impl Engine {
+    /// A new file for the core, with a number of its own.
+    pub(super) fn add_file(
+        &mut self,
+        geometry: Geometry,
+        stored: ChunkSet,
+        goal: Goal,
+        entry: FileEntry,
+    ) -> FileKey {
+        let file = FileKey(self.next_file);
+        self.next_file = self.next_file.checked_add(1).expect("four billion files are not shared in one run");
+        let hash = entry.info.hash();
+        let running = entry.running.is_some();
+        self.by_hash.entry(hash).or_default().insert(file);
+        self.files.insert(file, entry);
+        if running {
+            self.followed.insert(file);
+        }
+        self.report(&hash);
+        self.feed(Input::AddFile { file, hash, geometry, stored, goal });
+        file
+    }
+
+    pub(super) fn remove_file(&mut self, file: FileKey) -> Option<FileEntry> {
+        let entry = self.files.remove(&file)?;
+        let hash = entry.info.hash();
+        if let Some(keys) = self.by_hash.get_mut(&hash) {
+            keys.remove(&file);
+            if keys.is_empty() {
+                self.by_hash.remove(&hash);
+            }
+        }
+        self.followed.remove(&file);
+        self.report(&hash);
+        self.feed(Input::RemoveFile { file });
+        Some(entry)
+    }
+
+    /// Tells the reporter how much of a file is here.
+    pub(super) fn report(&mut self, hash: &FileHash) {
+        let keys = keys_of(&self.by_hash, hash);
+        let entries = keys.iter().filter_map(|file| self.files.get(file));
+        let availability = entries.map(|entry| match entry.source {
+            Source::Coming(_) => Availability::Partial,
+            Source::Whole(_) | Source::Recut { .. } => Availability::Full,
+        });
+        let availability = availability.max().unwrap_or(Availability::None);
+        let size = keys.first().and_then(|file| self.files.get(file)).map_or(0, |entry| entry.info.size());
+        self.reporter.set(*hash, size, availability);
+    }
+
+    /// Serves a whole file. If its content is here already it becomes a spare.
+    pub(super) fn share(&mut self, file: FileStore) {
+        let (info, file) = (file.info().clone(), Arc::new(file));
+        tracing::info!(path = %file.path().display(), hash = %info.hash(), "sharing");
+        if let Some(known) = self.own_cut(&info.hash()) {
+            let entry = self.files.get_mut(&known).expect("own_cut looked it up");
+            let same_path = |store: &Arc<FileStore>| store.path() == file.path();
+            if matches!(&entry.source, Source::Whole(store) if same_path(store)) {
+                entry.source = Source::Whole(file);
+            } else {
+                entry.spares.retain(|store| !same_path(store));
+                entry.spares.push(file);
+            }
+            return;
+        }
+        let geometry = *info.geometry();
+        let entry = FileEntry {
+            info,
+            source: Source::Whole(file),
+            spares: Vec::new(),
+            running: None,
+            sources: BTreeMap::new(),
+        };
+        self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
+    }
+
+    /// The number of a file in the chunks of its own description.
+    fn own_cut(&self, hash: &FileHash) -> Option<FileKey> {
+        let keys = keys_of(&self.by_hash, hash);
+        keys.into_iter().find(|file| !matches!(self.files[file].source, Source::Recut { .. }))
+    }
+
+    pub(super) fn whole_source(&self, hash: &FileHash) -> Option<Source> {
+        let file = self.own_cut(hash)?;
+        let source = &self.files[&file].source;
+        matches!(source, Source::Whole(_)).then(|| source.clone())
+    }
+
+    pub(super) fn unshare_path(&mut self, path: &Path) {
+        let holds = |(file, entry): (&FileKey, &FileEntry)| {
+            let at_path = |store: &Arc<FileStore>| store.path() == path;
+            let here = matches!(&entry.source, Source::Whole(store) if at_path(store))
+                || entry.spares.iter().any(at_path);
+            here.then_some(*file)
+        };
+        if let Some(file) = self.files.iter().find_map(holds) {
+            let gone = |store: &FileStore| store.path() == path;
+            self.drop_stores(file, gone);
+        }
+    }
+
+    pub(super) fn unshare(&mut self, hash: &FileHash) -> bool {
+        self.cancel_download(hash, None);
+        let keys = keys_of(&self.by_hash, hash);
+        for file in &keys {
+            self.remove_file(*file);
+        }
+        !keys.is_empty()
+    }
+
+    /// A file could not be read while it was being served: it was changed, truncated or removed, or the disk fails.
+    pub(super) fn on_unreadable(&mut self, file: FileKey, error: &ReadError) {
+        let Some(entry) = self.files.get(&file) else { return };
+        let path = entry.source.path();
+        tracing::warn!(path = %path.display(), %error, "cannot be served any more");
+        match &entry.source {
+            Source::Coming(_) => {} // its chunks fail one by one; the download notices by itself
+            Source::Whole(_) => self.drop_stores(file, |store| store.path() == path),
+            Source::Recut { .. } => {
+                let hash = entry.info.hash();
+                if let Some(own) = self.own_cut(&hash) {
+                    self.drop_stores(own, |store| store.path() == path);
+                }
+            }
+        }
+    }
+
+    /// Stops serving from some open files; the content stays shared as long as one is left.
+    fn drop_stores(&mut self, file: FileKey, gone: impl Fn(&FileStore) -> bool) {
+        let Some(entry) = self.files.get_mut(&file) else { return };
+        entry.spares.retain(|store| !gone(store));
+        let Source::Whole(store) = &entry.source else { return };
+        if !gone(store) {
+            return;
+        }
+        let hash = entry.info.hash();
+        if let Some(spare) = entry.spares.pop() {
+            entry.source = Source::Whole(Arc::clone(&spare));
+            for file in keys_of(&self.by_hash, &hash) {
+                if let Some(Source::Recut { whole, .. }) =
+                    self.files.get_mut(&file).map(|entry| &mut entry.source)
+                {
+                    *whole = Arc::clone(&spare);
+                }
+            }
+            return;
+        }
+        tracing::info!(path = %store.path().display(), %hash, "no longer shared");
+        for file in keys_of(&self.by_hash, &hash) {
+            self.remove_file(file);
+        }
+    }
+
+    /// Looks whether shared files are still what they were. The looking is done elsewhere; it may block.
+    pub(super) fn look_at_files(&mut self) {
+        let stores: Vec<(FileKey, Arc<FileStore>)> = self
+            .files
+            .iter()
+            .flat_map(|(file, entry)| {
+                let own = match &entry.source {
+                    Source::Whole(store) => Some(store),
+                    _ => None,
+                };
+                own.into_iter().chain(&entry.spares).map(|store| (*file, Arc::clone(store)))
+            })
+            .collect();
+        if !stores.is_empty() {
+            self.start_look(stores);
+        }
+    }
+
+    pub(super) fn on_looked(&mut self, changed: Vec<(FileKey, PathBuf, FileState)>) {
+        for (file, path, state) in changed {
+            tracing::info!(path = %path.display(), ?state, "shared file changed");
+            self.drop_stores(file, |store| store.path() == path);
+        }
+    }
+
+    /// Somebody wants a file that is here whole, in chunks of another size.
+    pub(super) fn offer_recut(&mut self, open: &Open) {
+        let hash = FileHash::from_bytes(open.hash);
+        let keys = keys_of(&self.by_hash, &hash);
+        let known = |file: &FileKey| match &self.files[file].source {
+            Source::Recut { geometry, .. } => geometry.chunk_size().get() == open.chunk_size,
+            _ => self.files[file].info.geometry().chunk_size().get() == open.chunk_size,
+        };
+        if keys.iter().any(known) || keys.len() > RECUTS {
+            return;
+        }
+        let Some(own) = self.own_cut(&hash) else { return };
+        let entry = &self.files[&own];
+        let Source::Whole(whole) = &entry.source else { return };
+        let Ok(chunk_size) = ChunkSize::new(open.chunk_size) else { return };
+        let Ok(geometry) = Geometry::new(entry.info.size(), chunk_size) else { return };
+        if entry.info.size() != open.size {
+            return;
+        }
+        let source = Source::Recut { whole: Arc::clone(whole), geometry };
+        let entry = FileEntry {
+            info: entry.info.clone(),
+            source,
+            spares: Vec::new(),
+            running: None,
+            sources: BTreeMap::new(),
+        };
+        self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
+    }
+}

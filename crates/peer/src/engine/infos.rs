@@ -1,0 +1,43 @@
+//! Hands out the `.fileinfo` of what is held here, whole or in part, to whoever knows the hash.
+
+use tnet_fileinfo::FileHash;
+use tnet_proto::{Info, MAX_INFO_SUMS, PeerMessage};
+use tnet_swarm::{Input, PeerKey};
+
+use super::{Engine, keys_of};
+use crate::session::Order;
+
+impl Engine {
+    pub(super) fn on_message(&mut self, peer: PeerKey, message: PeerMessage) {
+        match message {
+            PeerMessage::InfoRequest { hash, first } => self.answer_info(peer, hash, first),
+            PeerMessage::Open(open) => {
+                self.offer_recut(&open);
+                self.feed(Input::Message { peer, message: PeerMessage::Open(open) });
+            }
+            message => self.feed(Input::Message { peer, message }),
+        }
+    }
+
+    fn answer_info(&mut self, peer: PeerKey, hash: [u8; 32], first: u32) {
+        let keys = keys_of(&self.by_hash, &FileHash::from_bytes(hash));
+        let entry = keys.first().and_then(|file| self.files.get(file));
+        let answer = match entry {
+            None => PeerMessage::InfoNotFound { hash },
+            Some(entry) => {
+                let info = &entry.info;
+                let sums = info.sums().iter().skip(first as usize).take(MAX_INFO_SUMS);
+                PeerMessage::Info(Info {
+                    hash,
+                    size: info.size(),
+                    chunk_size: info.geometry().chunk_size().get(),
+                    tail_leaf: info.tail().leaf.clone(),
+                    tail_path: info.tail().path.clone(),
+                    first,
+                    sums: sums.map(|sum| *sum.as_bytes()).collect(),
+                })
+            }
+        };
+        self.order(peer, Order::Send(answer));
+    }
+}

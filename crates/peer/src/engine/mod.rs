@@ -1,0 +1,249 @@
+//! The one owner of all state of a peer: the core that decides, the open files, the sessions, what the coordinator is
+//! told. Everybody else sends it events or commands; it never waits for any of them.
+
+mod command;
+mod downloads;
+mod files;
+mod infos;
+mod outputs;
+mod reporting;
+mod snapshot;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tnet_fileinfo::FileHash;
+use tnet_proto::PeerId;
+use tnet_swarm::{FileKey, Input, PeerKey, Reporter, Swarm, Time};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::Config;
+use crate::coordinator_client::CoordinatorEvent;
+use crate::dialer::{Connected, Dialed, Dialer};
+use crate::session::{ChunkBuffer, Session, SessionContext, SessionEvent};
+
+pub(crate) use command::{Command, StartDownload};
+pub(crate) use downloads::Followed;
+use files::FileEntry;
+use reporting::CoordinatorLink;
+use work::WorkDone;
+
+/// Events waiting for the engine, for each kind. When full, sessions stop reading and TCP slows the senders.
+pub(crate) const ENGINE_QUEUE: usize = 1024;
+
+/// Session events taken in at once, before outputs that have become due are looked at.
+const BATCH: usize = 64;
+
+/// How often progress is published and deadlines of downloads are looked at, while there are downloads.
+const BEAT: Duration = Duration::from_millis(100);
+
+pub(crate) struct Engine {
+    config: Config,
+    peer_id: PeerId,
+    listen: SocketAddr,
+    started: Instant,
+    swarm: Swarm,
+    sessions: HashMap<PeerKey, OpenSession>,
+    context: SessionContext,
+    dialer: Dialer,
+    files: BTreeMap<FileKey, FileEntry>,
+    by_hash: HashMap<FileHash, BTreeSet<FileKey>>,
+    next_file: u32,
+    /// Files with a download, or with somebody waiting for their swarm to be done.
+    followed: BTreeSet<FileKey>,
+    reporter: Reporter,
+    coordinator: CoordinatorLink,
+    /// The chunk that an input is about, for the output that stores it.
+    arrived: Option<ChunkBuffer>,
+    work: mpsc::Sender<WorkDone>,
+}
+
+struct OpenSession {
+    session: Session,
+    /// Where the other side accepts peers.
+    address: Option<SocketAddr>,
+    /// Counts as a connection of its IP address as long as it is held.
+    _place: Option<crate::listener::Place>,
+}
+
+/// The engine's inboxes.
+pub(crate) struct Inbox {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) sessions: mpsc::Receiver<(PeerKey, SessionEvent)>,
+    pub(crate) dialed: mpsc::Receiver<Dialed>,
+    pub(crate) coordinator: mpsc::Receiver<CoordinatorEvent>,
+    pub(crate) work: mpsc::Receiver<WorkDone>,
+}
+
+impl Inbox {
+    pub(crate) fn work_channel() -> (mpsc::Sender<WorkDone>, mpsc::Receiver<WorkDone>) {
+        mpsc::channel(ENGINE_QUEUE)
+    }
+}
+
+/// What an engine is made from.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) peer_id: PeerId,
+    pub(crate) seed: u64,
+    pub(crate) listen: SocketAddr,
+    pub(crate) context: SessionContext,
+    pub(crate) dialer: Dialer,
+    pub(crate) work: mpsc::Sender<WorkDone>,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Engine {
+        let Parts { config, peer_id, seed, listen, context, dialer, work } = parts;
+        Engine {
+            peer_id,
+            listen,
+            started: Instant::now(),
+            swarm: Swarm::new(config.swarm.clone(), peer_id, seed),
+            sessions: HashMap::new(),
+            context,
+            dialer,
+            files: BTreeMap::new(),
+            by_hash: HashMap::new(),
+            next_file: 0,
+            followed: BTreeSet::new(),
+            reporter: Reporter::new(config.report_interval),
+            coordinator: CoordinatorLink::new(config.coordinator),
+            arrived: None,
+            work,
+            config,
+        }
+    }
+
+    /// Until told to shut down, or until nobody can tell it any more.
+    pub(crate) async fn run(mut self, mut inbox: Inbox) {
+        let stop = self.context.stop.clone();
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut next_beat = Instant::now();
+        let mut next_look = Instant::now() + self.config.report_interval;
+        let farewell = loop {
+            let wake = self.next_wake(next_beat, next_look);
+            tokio::select! {
+                () = stop.cancelled() => break None,
+                command = inbox.commands.recv() => match command {
+                    None => break None,
+                    Some(Command::Shutdown { done }) => break Some(done),
+                    Some(command) => self.on_command(command),
+                },
+                _ = inbox.sessions.recv_many(&mut batch, BATCH) => {
+                    for (peer, event) in batch.drain(..) {
+                        self.on_session_event(peer, event);
+                    }
+                }
+                Some(dialed) = inbox.dialed.recv() => self.on_dialed(dialed),
+                Some(event) = inbox.coordinator.recv() => self.on_coordinator(event),
+                Some(done) = inbox.work.recv() => self.on_work_done(done),
+                () = sleep_until(wake) => {}
+            }
+            let now = self.now();
+            if self.swarm.next_timeout().is_some_and(|due| due <= now) {
+                self.feed(Input::Tick);
+            }
+            if !self.followed.is_empty() && next_beat <= Instant::now() {
+                self.beat();
+                next_beat = Instant::now() + BEAT;
+            }
+            if next_look <= Instant::now() {
+                self.look_at_files();
+                next_look = Instant::now() + self.config.report_interval;
+            }
+            self.send_reports();
+        };
+        if let Some(done) = farewell {
+            self.say_goodbye(done).await;
+        }
+    }
+
+    fn next_wake(&self, next_beat: Instant, next_look: Instant) -> Instant {
+        let swarm = self.swarm.next_timeout().map(|due| self.started + due.elapsed());
+        let report = self.reporter.next_timeout().map(|due| self.started + due.elapsed());
+        let beat = (!self.followed.is_empty()).then_some(next_beat);
+        [swarm, report, beat].into_iter().flatten().fold(next_look, Instant::min)
+    }
+
+    fn now(&self) -> Time {
+        Time::after_start(self.started.elapsed())
+    }
+
+    /// Tells the core, and does what it answers.
+    fn feed(&mut self, input: Input) {
+        let now = self.now();
+        self.swarm.handle_input(now, input);
+        while let Some(output) = self.swarm.poll_output() {
+            self.perform(output);
+        }
+        // What no output asked for was not wanted.
+        self.arrived = None;
+    }
+
+    fn on_dialed(&mut self, dialed: Dialed) {
+        match dialed {
+            Dialed::Failed { address } => self.feed(Input::ConnectFailed { address }),
+            Dialed::Connected(connected) => self.on_connected(*connected),
+        }
+    }
+
+    fn on_connected(&mut self, connected: Connected) {
+        let Connected { peer, remote, address, direction, greeted, place } = connected;
+        let id = greeted.hello.peer_id;
+        let session = Session::start(&self.context, peer, remote, greeted);
+        self.sessions.insert(peer, OpenSession { session, address, _place: place });
+        tracing::info!(%remote, ?direction, "peer connected");
+        self.feed(Input::PeerConnected { peer, id, address, direction });
+    }
+
+    fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {
+        match event {
+            SessionEvent::Message(message) => self.on_message(peer, message),
+            SessionEvent::DataReceived { bytes } => self.feed(Input::DataReceived { peer, bytes }),
+            SessionEvent::ChunkArrived { handle, chunk, buffer } => {
+                self.arrived = Some(buffer);
+                self.feed(Input::ChunkArrived { peer, handle, chunk });
+            }
+            SessionEvent::UploadEnded { file, chunk, end, failed } => {
+                self.feed(Input::UploadEnded { peer, file, chunk, end });
+                if let Some(error) = failed {
+                    self.on_unreadable(file, &error);
+                }
+            }
+            SessionEvent::Violated => self.feed(Input::Violated { peer }),
+            SessionEvent::Ended => {
+                if let Some(open) = self.sessions.remove(&peer) {
+                    tracing::info!(remote = %open.session.remote, "peer lost");
+                }
+                self.feed(Input::PeerLost { peer });
+            }
+        }
+    }
+
+    /// Leaves no download unsynced, and tells everybody.
+    async fn say_goodbye(mut self, done: oneshot::Sender<()>) {
+        let stores = self.end_all_downloads();
+        for (_, open) in self.sessions.drain() {
+            open.session.close(tnet_proto::ByeReason::SHUTDOWN);
+        }
+        self.coordinator.say_bye();
+        let saved = tokio::task::spawn_blocking(move || {
+            for store in stores {
+                if let Err(error) = store.abandon() {
+                    tracing::warn!(path = %store.partial_path().display(), %error, "not all of a download could be saved");
+                }
+            }
+        });
+        let _ = tokio::time::timeout(self.config.shutdown_within, saved).await;
+        let _ = done.send(());
+    }
+}
+
+/// What a shared file is known by to others.
+fn keys_of(by_hash: &HashMap<FileHash, BTreeSet<FileKey>>, hash: &FileHash) -> Vec<FileKey> {
+    by_hash.get(hash).into_iter().flatten().copied().collect()
+}

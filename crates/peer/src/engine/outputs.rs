@@ -1,0 +1,65 @@
+//! Does what the core decided.
+
+use tnet_fileinfo::ChunkIndex;
+use tnet_swarm::{Event, FileKey, Input, Output, PeerKey, UploadEnd};
+
+use super::Engine;
+use crate::session::{Order, Upload};
+
+impl Engine {
+    pub(super) fn perform(&mut self, output: Output) {
+        match output {
+            Output::Connect { address } => self.dialer.call(address),
+            Output::Send { peer, message } => self.order(peer, Order::Send(message)),
+            Output::Upload { peer, file, chunk } => self.upload(peer, file, chunk),
+            Output::StopUpload { peer, file, chunk } => self.order(peer, Order::StopUpload { file, chunk }),
+            Output::Store { peer, file, chunk } => self.store_chunk(peer, file, chunk),
+            Output::Disconnect { peer, reason } => {
+                if let Some(open) = self.sessions.remove(&peer) {
+                    tracing::info!(remote = %open.session.remote, ?reason, "peer let go");
+                    open.session.close(reason);
+                }
+            }
+            Output::Lookup { file } => self.look_up(file),
+            Output::Event(event) => self.on_event(event),
+        }
+    }
+
+    /// A session that takes no more orders ends; its end is an event like any other.
+    pub(super) fn order(&mut self, peer: PeerKey, order: Order) {
+        let Some(open) = self.sessions.get(&peer) else { return };
+        if !open.session.order(order) {
+            tracing::debug!(remote = %open.session.remote, "peer does not read, or is gone");
+            self.sessions.remove(&peer);
+        }
+    }
+
+    fn upload(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let Some(entry) = self.files.get(&file) else { return };
+        let geometry = match &entry.source {
+            crate::source::Source::Recut { geometry, .. } => geometry,
+            _ => entry.info.geometry(),
+        };
+        let (len, source, spares) = (geometry.chunk_len(chunk), entry.source.clone(), entry.spares.clone());
+        let upload = Upload { file, chunk, len, source, spares };
+        if self.sessions.contains_key(&peer) {
+            self.order(peer, Order::Upload(upload));
+        } else {
+            let end = UploadEnd::Stopped;
+            let now = self.now();
+            self.swarm.handle_input(now, Input::UploadEnded { peer, file, chunk, end });
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Complete { file } => self.on_complete(file),
+            Event::CorruptChunk { file, chunk, address } => {
+                let hash = self.files.get(&file).map(|entry| entry.info.hash().short());
+                tracing::warn!(%chunk, ?address, hash, "a peer sent a corrupt chunk; it is fetched elsewhere");
+            }
+            Event::Banned { address } => tracing::warn!(?address, "peer banned"),
+            Event::Cut { address, violation } => tracing::warn!(?address, %violation, "peer cut"),
+        }
+    }
+}

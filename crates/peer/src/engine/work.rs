@@ -1,0 +1,103 @@
+//! What may block is done by tasks of their own, in the thread pool for that; each ends with one event.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tnet_fileinfo::{ChunkIndex, ChunkSet};
+use tnet_swarm::{FileKey, PeerKey};
+
+use super::Engine;
+use crate::session::ChunkBuffer;
+use crate::store::{self, FileState, FileStore, FinishError, SyncError, WriteError};
+
+/// A piece of work is done.
+#[derive(Debug)]
+pub(crate) enum WorkDone {
+    Stored(Stored),
+    Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
+    Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
+    Looked { changed: Vec<(FileKey, PathBuf, FileState)> },
+}
+
+/// What became of a chunk that arrived.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) arrival: Arrival,
+    /// Bytes.
+    pub(crate) len: u32,
+    pub(crate) result: StoreResult,
+}
+
+/// A chunk that arrived.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) peer: PeerKey,
+    /// Where the sender accepts peers.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) file: FileKey,
+    pub(crate) chunk: ChunkIndex,
+}
+
+#[derive(Debug)]
+pub(crate) enum StoreResult {
+    Stored,
+    Corrupt,
+    Failed(WriteError),
+}
+
+impl Engine {
+    /// Verifies and writes a chunk. Its buffer goes back when that is done.
+    pub(super) fn start_store(&self, arrival: Arrival, buffer: ChunkBuffer, store: Arc<store::Download>) {
+        self.start(move || {
+            let (bytes, chunk) = (buffer.bytes(), arrival.chunk);
+            let len = u32::try_from(bytes.len()).expect("a chunk is at most MAX_CHUNK_SIZE");
+            // Verify before writing: a corrupt chunk must never reach the file, even after a crash.
+            let result = if !store.info().verify(chunk, bytes) {
+                StoreResult::Corrupt
+            } else {
+                match store.write_chunk(chunk, bytes) {
+                    Ok(()) => StoreResult::Stored,
+                    Err(error) => StoreResult::Failed(error),
+                }
+            };
+            WorkDone::Stored(Stored { arrival, len, result })
+        });
+    }
+
+    pub(super) fn start_sync(&self, file: FileKey, store: Arc<store::Download>) {
+        self.start(move || WorkDone::Synced { file, result: store.sync() });
+    }
+
+    pub(super) fn start_finish(&self, file: FileKey, store: Arc<store::Download>) {
+        self.start(move || WorkDone::Finished { file, result: store.finish().map(Box::new) });
+    }
+
+    pub(super) fn start_look(&self, stores: Vec<(FileKey, Arc<FileStore>)>) {
+        self.start(move || {
+            let states =
+                stores.into_iter().map(|(file, store)| (file, store.path().to_owned(), store.state()));
+            WorkDone::Looked {
+                changed: states.filter(|(.., state)| *state != FileState::Unchanged).collect(),
+            }
+        });
+    }
+
+    /// Saves and closes a download that ends early; `then` tells whoever waits that its target is free again.
+    pub(super) fn start_abandon(&self, store: Arc<store::Download>, then: impl FnOnce() + Send + 'static) {
+        self.context.tasks.spawn_blocking(move || {
+            if let Err(error) = store.abandon() {
+                tracing::warn!(path = %store.partial_path().display(), %error, "not all of a download could be saved");
+            }
+            then();
+        });
+    }
+
+    fn start(&self, work: impl FnOnce() -> WorkDone + Send + 'static) {
+        let done = self.work.clone();
+        self.context.tasks.spawn_blocking(move || {
+            // Nobody to tell: the process ends.
+            let _ = done.blocking_send(work());
+        });
+    }
+}

@@ -1,0 +1,59 @@
+//! A `tnet` peer to embed: downloads files from many peers at once, verifies every chunk, and serves what it has.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let coordinator = tnet_coordinator::Coordinator::bind(tnet_coordinator::Config {
+//! #     listen: "127.0.0.1:0".parse()?, ..Default::default() })?.spawn();
+//! # let directory = tempfile::tempdir()?;
+//! # let (original, copy) = (directory.path().join("original"), directory.path().join("copy"));
+//! # std::fs::write(&original, b"a file to share")?;
+//! use tnet_peer::Peer;
+//!
+//! let seed = Peer::builder().coordinator(coordinator.local_addr()).listen("127.0.0.1:0".parse()?).spawn().await?;
+//! let info = seed.share(&original).await?;
+//!
+//! let peer = Peer::builder().coordinator(coordinator.local_addr()).listen("127.0.0.1:0".parse()?).spawn().await?;
+//! let mut download = peer.download(info, &copy).await?;
+//! let summary = download.finished().await?;
+//! assert_eq!(std::fs::read(&summary.path)?, b"a file to share");
+//!
+//! peer.shutdown().await;
+//! seed.shutdown().await;
+//! # coordinator.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The caller owns the runtime, the directories and the logging (through `tracing`). Nothing is global, and when a
+//! [`Peer`] is gone, no task, socket or temporary file of it is left.
+
+mod api;
+mod config;
+mod coordinator_client;
+mod dialer;
+mod dir_share;
+mod download;
+mod engine;
+mod info_client;
+mod listener;
+mod local_copy;
+mod network;
+mod peer;
+mod session;
+mod source;
+
+pub mod control;
+pub mod share;
+pub mod store;
+
+pub use api::{
+    ConnectionStatus, CoordinatorState, DownloadError, FetchInfoError, FileStatus, PeerGone, Phase, Progress,
+    ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, Traffic,
+};
+pub use config::{Config, DownloadOptions};
+pub use download::Download;
+pub use peer::{Peer, PeerBuilder};
+pub use tnet_fileinfo as fileinfo;
+pub use tnet_swarm::Config as SwarmConfig;

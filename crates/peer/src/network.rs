@@ -1,0 +1,57 @@
+//! Sockets: calling and accepting, with the options that keep latency low.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Data handed to the kernel delays every message behind it, so little of it may be unsent there.
+const UNSENT_AT_MOST: u32 = 64 * 1024;
+
+/// Connections waiting to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A connection whose other side vanished is noticed after about `KEEPALIVE_AFTER` and six more probes.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket_for(address)?;
+    // A restart must not wait for connections of the last run to time out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Connects, from the address we listen on if that is a specific one: it is how others know us.
+pub(crate) async fn connect(to: SocketAddr, ours: IpAddr, within: Duration) -> io::Result<TcpStream> {
+    let socket = socket_for(to)?;
+    if !ours.is_unspecified() && ours.is_ipv4() == to.is_ipv4() {
+        socket.bind(SocketAddr::new(ours, 0))?;
+    }
+    let stream =
+        tokio::time::timeout(within, socket.connect(to)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    tune(&stream)?;
+    Ok(stream)
+}
+
+pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_notsent_lowat(UNSENT_AT_MOST)?;
+    Ok(())
+}
+
+fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+    if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
+}
+
+/// The address of the other side, an IPv4 address in its plain form.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

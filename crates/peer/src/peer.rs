@@ -1,0 +1,384 @@
+//! A peer: what embeds the whole engine in somebody's process.
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use rand::RngExt;
+use tnet_fileinfo::{FileHash, FileInfo, ScanError, scan_file};
+use tnet_proto::{Hello, PeerId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::api::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Status};
+use crate::config::{Config, DownloadOptions};
+use crate::coordinator_client::CoordinatorClient;
+use crate::dialer::Dialer;
+use crate::download::Download;
+use crate::engine::{Command, ENGINE_QUEUE, Engine, Inbox, Parts, StartDownload};
+use crate::listener::Listener;
+use crate::session::{BufferPool, Greeting, SessionContext};
+use crate::share::{ShareDirError, WatchOptions};
+use crate::store::{self, FileStore, Opened, Stamp};
+use crate::{dir_share, info_client, local_copy, network};
+
+/// How long goodbyes may take.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Pause between questions to the coordinator while nobody holds a file.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A running peer. Downloads and serves until it is shut down or dropped; then nothing of it is left but the files.
+///
+/// Dropping it is like pulling the plug: connections break without a word, and what a download had not synced is looked
+/// at again when it is resumed. [`shutdown`](Peer::shutdown) says goodbye and saves.
+#[derive(Debug)]
+pub struct Peer {
+    commands: mpsc::Sender<Command>,
+    listen: SocketAddr,
+    config: Config,
+    /// Sessions and the coordinator connection, which end by themselves after a goodbye.
+    connections: TaskTracker,
+    /// Everything else.
+    services: TaskTracker,
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+/// Prepares a [`Peer`].
+#[derive(Debug, Clone, Default)]
+pub struct PeerBuilder {
+    config: Config,
+}
+
+impl PeerBuilder {
+    /// Whom to report to and ask for holders. Without one, files come only from peers that call.
+    #[must_use]
+    pub fn coordinator(mut self, address: SocketAddr) -> Self {
+        self.config.coordinator = Some(address);
+        self
+    }
+
+    /// Where to accept peers; port 0 takes any free one. Default: `0.0.0.0:7401`.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.config.listen = address;
+        self
+    }
+
+    /// How often to report to the coordinator. Default: 10 s.
+    #[must_use]
+    pub fn report_interval(mut self, interval: Duration) -> Self {
+        self.config.report_interval = interval;
+        self
+    }
+
+    /// All other settings.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Starts the peer on the current tokio runtime.
+    ///
+    /// # Errors
+    /// It cannot listen where it should.
+    pub async fn spawn(self) -> Result<Peer, SpawnError> {
+        Peer::spawn(self.config)
+    }
+}
+
+impl Peer {
+    /// A peer with default settings, to be adjusted.
+    pub fn builder() -> PeerBuilder {
+        PeerBuilder::default()
+    }
+
+    fn spawn(config: Config) -> Result<Peer, SpawnError> {
+        let socket = network::listen(config.listen).map_err(|source| listen_error(config.listen, source))?;
+        let listen = socket.local_addr().map_err(|source| listen_error(config.listen, source))?;
+        let (stop, connections, services) =
+            (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
+
+        let (commands, command_queue) = mpsc::channel(ENGINE_QUEUE);
+        let (session_events, session_queue) = mpsc::channel(ENGINE_QUEUE);
+        let (dialed, dialed_queue) = mpsc::channel(ENGINE_QUEUE);
+        let (coordinator_events, coordinator_queue) = mpsc::channel(ENGINE_QUEUE);
+        let (work, work_queue) = Inbox::work_channel();
+        let inbox = Inbox {
+            commands: command_queue,
+            sessions: session_queue,
+            dialed: dialed_queue,
+            coordinator: coordinator_queue,
+            work: work_queue,
+        };
+
+        let mut random = rand::rng();
+        let peer_id = PeerId(random.random());
+        let hello = Hello { peer_id, listen_port: listen.port(), capabilities: 0 };
+        let context = SessionContext {
+            events: session_events,
+            buffers: BufferPool::new(config.chunk_memory),
+            tasks: connections.clone(),
+            stop: stop.clone(),
+        };
+        let dialer = Dialer {
+            greeting: Greeting { hello },
+            ours: listen.ip(),
+            within: config.connect_within,
+            results: dialed,
+            next: Arc::new(AtomicU64::new(0)),
+            context: context.clone(),
+        };
+        let listener = Listener {
+            socket,
+            dialer: dialer.clone(),
+            max_strangers: config.max_strangers,
+            max_per_ip: config.max_per_ip,
+        };
+        services.spawn(stop.clone().run_until_cancelled_owned(listener.run()));
+        if let Some(address) = config.coordinator {
+            let client = CoordinatorClient {
+                address,
+                ours: listen.ip(),
+                within: config.connect_within,
+                peer_id,
+                listen_port: listen.port(),
+                report_interval: config.report_interval,
+                events: coordinator_events,
+            };
+            connections.spawn(stop.clone().run_until_cancelled_owned(client.run()));
+        }
+        let seed = random.random();
+        let engine =
+            Engine::new(Parts { config: config.clone(), peer_id, seed, listen, context, dialer, work });
+        services.spawn(engine.run(inbox));
+        let _stop_on_drop = stop.clone().drop_guard();
+        Ok(Peer { commands, listen, config, connections, services, stop, _stop_on_drop })
+    }
+
+    /// Where peers are accepted, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Reads a file, describes it, and serves it until it is changed or removed.
+    ///
+    /// # Errors
+    /// The file cannot be read, or changed while it was.
+    pub async fn share(&self, path: impl AsRef<Path>) -> Result<FileInfo, ShareError> {
+        let store = scan_and_open(path.as_ref().to_owned(), self.stop.clone()).await?;
+        let info = store.info().clone();
+        self.send(Command::Share { file: store }).await?;
+        Ok(info)
+    }
+
+    /// Serves every file in a directory, and keeps noticing new, changed and deleted ones until the peer ends.
+    ///
+    /// # Errors
+    /// The directory is not there, cannot be read, or others could put files into it.
+    pub async fn share_dir(&self, dir: impl AsRef<Path>, options: WatchOptions) -> Result<(), ShareDirError> {
+        let watch = dir_share::open(dir.as_ref().to_owned(), options).await?;
+        let sharing =
+            dir_share::run(watch, self.config.share_interval, self.commands.clone(), self.stop.clone());
+        self.services.spawn(self.stop.clone().run_until_cancelled_owned(sharing));
+        Ok(())
+    }
+
+    /// Stops serving or downloading a content. The file stays where it is. Answers whether it was known.
+    ///
+    /// # Errors
+    /// The peer has been shut down.
+    pub async fn unshare(&self, hash: FileHash) -> Result<bool, PeerGone> {
+        self.ask(|done| Command::Unshare { hash, done }).await
+    }
+
+    /// Downloads a file to `out`, with default options.
+    ///
+    /// # Errors
+    /// See [`download_with`](Peer::download_with).
+    pub async fn download(&self, info: FileInfo, out: impl AsRef<Path>) -> Result<Download, DownloadError> {
+        self.download_with(info, out, DownloadOptions::default()).await
+    }
+
+    /// Downloads a file to `out`; until it is whole it lives in `OUT.partial`, and chunks that are there already are
+    /// not fetched again. Goes on even if the handle is dropped, and serves the file when it is whole.
+    ///
+    /// # Errors
+    /// The target cannot be written, or exists with another content and is not to be replaced. Later errors come from
+    /// [`Download::finished`].
+    pub async fn download_with(
+        &self,
+        info: FileInfo,
+        out: impl AsRef<Path>,
+        options: DownloadOptions,
+    ) -> Result<Download, DownloadError> {
+        let (hash, began) = (info.hash(), Instant::now());
+        if let Some(out) = self.ask(|done| Command::Running { hash, done }).await? {
+            return Err(DownloadError::AlreadyRunning { hash, out });
+        }
+        let out = out.as_ref().to_owned();
+        let opened = open_target(info.clone(), out.clone(), options.overwrite, self.stop.clone()).await?;
+        let (download, stored) = match opened {
+            Opened::Complete(file) => {
+                self.send(Command::Share { file }).await?;
+                return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
+            }
+            Opened::Partial(download, stored) => (Arc::new(download), stored),
+        };
+        // The content may be on this machine already, under another name.
+        if let Some(source) = self.ask(|done| Command::Find { hash, done }).await?
+            && let Some(file) = local_copy::copy(source, Arc::clone(&download)).await
+        {
+            self.send(Command::Share { file }).await?;
+            return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
+        }
+        let stored = if download.stored().count() > stored.count() { download.stored() } else { stored };
+        let start = |done| {
+            Command::Download(Box::new(StartDownload {
+                info: info.clone(),
+                store: download,
+                stored,
+                options,
+                done,
+            }))
+        };
+        let followed = self.ask(start).await??;
+        Ok(Download::new(info, out, followed, self.commands.clone()))
+    }
+
+    /// Gets the description of a file from those who hold it, knowing only its hash.
+    ///
+    /// # Errors
+    /// Nobody holds it, or nobody gave a description that proves itself, within the given time.
+    pub async fn fetch_info(&self, hash: FileHash, within: Duration) -> Result<FileInfo, FetchInfoError> {
+        if let Some(source) = self.ask(|done| Command::Find { hash, done }).await?
+            && let Some(info) = source.info()
+        {
+            return Ok(info.clone());
+        }
+        let Some(coordinator) = self.config.coordinator else {
+            return Err(FetchInfoError::NoCoordinator { hash });
+        };
+        let mut asked = 0;
+        let search = async {
+            loop {
+                for address in self.ask(|done| Command::FindHolders { hash, done }).await? {
+                    match self.fetch_info_from(address, hash).await {
+                        Ok(info) => return Ok(info),
+                        Err(error) => tracing::debug!(%address, %error, "no description from this peer"),
+                    }
+                    asked += 1;
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        if let Ok(result) = timeout(within, search).await {
+            return result;
+        }
+        if asked > 0 {
+            return Err(FetchInfoError::NoneValid { hash, asked });
+        }
+        let status = self.status().await?;
+        Err(match status.coordinator_state {
+            crate::api::CoordinatorState::Connected => FetchInfoError::NoHolder { hash, waited: within },
+            _ => FetchInfoError::CoordinatorUnreachable { address: coordinator, waited: within },
+        })
+    }
+
+    async fn fetch_info_from(
+        &self,
+        address: SocketAddr,
+        hash: FileHash,
+    ) -> Result<FileInfo, info_client::InfoError> {
+        // An id of its own: this connection takes no part in any swarm, and must not replace one that does.
+        let hello = Hello { peer_id: PeerId(rand::rng().random()), listen_port: 0, capabilities: 0 };
+        info_client::fetch(address, self.listen.ip(), &Greeting { hello }, hash, self.config.connect_within)
+            .await
+    }
+
+    /// A picture of everything.
+    ///
+    /// # Errors
+    /// The peer has been shut down.
+    pub async fn status(&self) -> Result<Status, PeerGone> {
+        self.ask(|done| Command::Status { done }).await
+    }
+
+    /// Saves downloads for resuming, says goodbye, and waits until nothing is left, for a bounded time.
+    pub async fn shutdown(self) {
+        let _ = self.ask(|done| Command::Shutdown { done }).await;
+        self.connections.close();
+        let _ = timeout(FAREWELL, self.connections.wait()).await;
+        self.stop.cancel();
+        self.services.close();
+        let all = async {
+            self.connections.wait().await;
+            self.services.wait().await;
+        };
+        let _ = timeout(self.config.shutdown_within, all).await;
+    }
+
+    async fn send(&self, command: Command) -> Result<(), PeerGone> {
+        self.commands.send(command).await.map_err(|_| PeerGone)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PeerGone> {
+        let (done, answer) = oneshot::channel();
+        self.send(command(done)).await?;
+        answer.await.map_err(|_| PeerGone)
+    }
+}
+
+fn listen_error(address: SocketAddr, source: std::io::Error) -> SpawnError {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => SpawnError::AddressInUse { address },
+        std::io::ErrorKind::AddrNotAvailable => SpawnError::AddressNotHere { address },
+        _ => SpawnError::Listen { address, source },
+    }
+}
+
+/// Describes a file and opens it for serving; notices if it changed in between.
+pub(crate) async fn scan_and_open(
+    path: std::path::PathBuf,
+    stop: CancellationToken,
+) -> Result<FileStore, ShareError> {
+    blocking(move || {
+        let before = std::fs::metadata(&path).map_err(ScanError::Open)?;
+        let info = scan_file(&path, None, &|_| go_on_until(&stop))?;
+        let store = FileStore::open_shared(&path, &info)?;
+        if store.stamp() != Stamp::of(&before) {
+            return Err(ScanError::Changed.into());
+        }
+        Ok(store)
+    })
+    .await
+}
+
+async fn open_target(
+    info: FileInfo,
+    out: std::path::PathBuf,
+    overwrite: bool,
+    stop: CancellationToken,
+) -> Result<Opened, DownloadError> {
+    let existing = if overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
+    let options = store::DownloadOptions { existing };
+    blocking(move || Ok(store::Download::open(&info, &out, options, &|_| go_on_until(&stop))?)).await
+}
+
+fn go_on_until(stop: &CancellationToken) -> ControlFlow<()> {
+    if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// Runs what may block where that is allowed.
+pub(crate) async fn blocking<T: Send + 'static, E: From<PeerGone> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(PeerGone.into()))
+}

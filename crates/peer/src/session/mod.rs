@@ -1,0 +1,201 @@
+//! One connection to another peer: a task that reads and a task that writes, generic over the stream.
+//!
+//! The reader turns bytes into [`SessionEvent`]s for the engine; when the engine does not keep up, it stops reading. The
+//! writer does what the engine orders; an order that finds the queue full means that the other side does not read,
+//! and ends the session. Both end when either does.
+
+mod buffers;
+mod handshake;
+mod reader;
+mod writer;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tnet_fileinfo::ChunkIndex;
+use tnet_proto::{ByeReason, FileHandle, PeerMessage};
+use tnet_swarm::{FileKey, PeerKey, UploadEnd};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub(crate) use buffers::{BufferPool, ChunkBuffer};
+pub(crate) use handshake::{GreetError, Greeted, Greeting, greet};
+
+use crate::source::Source;
+use crate::store::FileStore;
+
+/// Orders waiting for the writer. A peer that lets this many pile up does not read.
+const ORDERS: usize = 4096;
+
+/// A silent connection is asked for a sign of life after this.
+const PING_AFTER: Duration = Duration::from_secs(30);
+
+/// A connection that stays silent is given up after this.
+const SILENT_AT_MOST: Duration = Duration::from_secs(90);
+
+/// A goodbye must be out within this time.
+const BYE_AT_MOST: Duration = Duration::from_secs(1);
+
+/// What the engine tells a session.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Send(PeerMessage),
+    Upload(Upload),
+    StopUpload { file: FileKey, chunk: ChunkIndex },
+    Close(ByeReason),
+}
+
+/// A chunk to send.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(crate) file: FileKey,
+    pub(crate) chunk: ChunkIndex,
+    pub(crate) len: u32,
+    pub(crate) source: Source,
+    /// Files with the same content, for when the source has gone.
+    pub(crate) spares: Vec<Arc<FileStore>>,
+}
+
+/// What a session tells the engine.
+#[derive(Debug)]
+pub(crate) enum SessionEvent {
+    Message(PeerMessage),
+    DataReceived {
+        bytes: u32,
+    },
+    ChunkArrived {
+        handle: FileHandle,
+        chunk: u32,
+        buffer: ChunkBuffer,
+    },
+    UploadEnded {
+        file: FileKey,
+        chunk: ChunkIndex,
+        end: UploadEnd,
+        failed: Option<crate::store::ReadError>,
+    },
+    /// The other side broke the protocol; nothing more is read, and it is still to be told.
+    Violated,
+    /// The last event of a session.
+    Ended,
+}
+
+/// The engine's end of a session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) remote: SocketAddr,
+    orders: mpsc::Sender<Order>,
+    /// Ends the session soon after this is dropped, even if the other side does not read.
+    _ending: DropGuard,
+}
+
+/// What every session of a process uses.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionContext {
+    pub(crate) events: mpsc::Sender<(PeerKey, SessionEvent)>,
+    pub(crate) buffers: BufferPool,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Session {
+    /// Starts the tasks of a connection whose hellos were exchanged.
+    pub(crate) fn start<R, W>(
+        context: &SessionContext,
+        peer: PeerKey,
+        remote: SocketAddr,
+        greeted: Greeted<R, W>,
+    ) -> Session
+    where
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let (stop, ending) = (context.stop.clone(), CancellationToken::new());
+        let (orders, queue) = mpsc::channel(ORDERS);
+        let reader =
+            reader::Reader::new(greeted.input, greeted.buffered, orders.downgrade(), context.buffers.clone());
+        let writer = writer::Writer::new(greeted.output, queue);
+        let events = context.events.clone();
+        let task = {
+            let ending = ending.clone();
+            async move {
+                let report = Reports { peer, events };
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = soon_after(ending) => {}
+                    () = converse(remote, reader, writer, &report) => {}
+                }
+                report.send(SessionEvent::Ended).await;
+            }
+        };
+        context.tasks.spawn(task);
+        Session { remote, orders, _ending: ending.drop_guard() }
+    }
+
+    /// False: the other side does not read; the session is to be dropped.
+    #[must_use]
+    pub(crate) fn order(&self, order: Order) -> bool {
+        self.orders.try_send(order).is_ok()
+    }
+
+    /// Says goodbye, if the other side still reads, and ends the connection.
+    pub(crate) fn close(self, reason: ByeReason) {
+        let _ = self.orders.try_send(Order::Close(reason));
+    }
+}
+
+/// Until one side has nothing more to say or to hear.
+async fn converse<R, W>(
+    remote: SocketAddr,
+    reader: reader::Reader<R>,
+    writer: writer::Writer<W>,
+    report: &Reports,
+) where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut writing = pin!(writer.run(report));
+    tokio::select! {
+        result = reader.run(report) => {
+            let Err(error) = result;
+            tracing::debug!(%remote, %error, "no more is read");
+            if error.is_violation() {
+                report.send(SessionEvent::Violated).await;
+                // The engine orders the goodbye.
+                let _ = writing.await;
+            }
+        }
+        result = &mut writing => {
+            if let Err(error) = result {
+                tracing::debug!(%remote, %error, "no more is written");
+            }
+        }
+    }
+}
+
+async fn soon_after(ending: CancellationToken) {
+    ending.cancelled().await;
+    tokio::time::sleep(BYE_AT_MOST).await;
+}
+
+/// Where a session's tasks report to.
+#[derive(Debug, Clone)]
+struct Reports {
+    peer: PeerKey,
+    events: mpsc::Sender<(PeerKey, SessionEvent)>,
+}
+
+impl Reports {
+    /// Waits while the engine is behind. Nobody to report to: the process ends, and so will we.
+    async fn send(&self, event: SessionEvent) {
+        let _ = self.events.send((self.peer, event)).await;
+    }
+}

@@ -1,0 +1,237 @@
+//! Bytes in, events out. The body of a chunk is read straight into its buffer; the chunk is reported when it is whole.
+//!
+//! A chunk's parts come in order and not interleaved with another chunk's, so at most one is being put together.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, BytesMut};
+use tnet_fileinfo::{ChunkSize, Geometry};
+use tnet_proto::{DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, decode};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use super::{BufferPool, ChunkBuffer, Order, Reports, SILENT_AT_MOST, SessionEvent};
+
+/// Bytes asked of the socket at once while no chunk is being read.
+const READ_LEN: usize = 16 * 1024;
+
+/// A chunk that has begun must go on at `SLOWEST` bytes per second, measured over this long. It occupies memory that
+/// others wait for.
+const CHUNK_PATIENCE: Duration = Duration::from_secs(20);
+const SLOWEST: u64 = 512;
+
+pub(super) struct Reader<R> {
+    input: R,
+    buffered: BytesMut,
+    /// Files the other side has announced.
+    files: BTreeMap<FileHandle, Geometry>,
+    assembly: Option<Assembly>,
+    orders: mpsc::WeakSender<Order>,
+    buffers: BufferPool,
+}
+
+struct Assembly {
+    handle: FileHandle,
+    chunk: u32,
+    len: u32,
+    buffer: ChunkBuffer,
+    checked_at: Instant,
+    checked_len: usize,
+}
+
+/// Why a session stops reading.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error("closed by the other side")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("silent for {SILENT_AT_MOST:?}")]
+    Silent,
+    #[error("a chunk that comes slower than {SLOWEST} bytes per second")]
+    TooSlow,
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("data for a file that was not announced, or past its end")]
+    UnknownChunk,
+    #[error("parts of a chunk out of order")]
+    OutOfOrder,
+    #[error("a geometry that no file has")]
+    BadGeometry,
+}
+
+impl ReadError {
+    /// Whether the other side broke the protocol, rather than the connection.
+    pub(super) fn is_violation(&self) -> bool {
+        match self {
+            ReadError::Closed | ReadError::Io(_) | ReadError::Silent | ReadError::TooSlow => false,
+            ReadError::Frame(_)
+            | ReadError::Decode(_)
+            | ReadError::UnknownChunk
+            | ReadError::OutOfOrder
+            | ReadError::BadGeometry => true,
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    pub(super) fn new(
+        input: R,
+        buffered: BytesMut,
+        orders: mpsc::WeakSender<Order>,
+        buffers: BufferPool,
+    ) -> Reader<R> {
+        Reader { input, buffered, files: BTreeMap::new(), assembly: None, orders, buffers }
+    }
+
+    pub(super) async fn run(mut self, report: &Reports) -> Result<Infallible, ReadError> {
+        loop {
+            let head = self.head().await?;
+            self.buffered.advance(head.head_len());
+            match head {
+                FrameHead::Message { len } => self.message(len, report).await?,
+                FrameHead::Data { file, chunk, offset, len } => {
+                    self.data(file, chunk, offset, len, report).await?
+                }
+            }
+        }
+    }
+
+    async fn head(&mut self) -> Result<FrameHead, ReadError> {
+        loop {
+            if let Some(head) = FrameHead::parse(&self.buffered, MAX_FRAME_LEN)? {
+                return Ok(head);
+            }
+            self.read_more().await?;
+        }
+    }
+
+    async fn read_more(&mut self) -> Result<(), ReadError> {
+        self.buffered.reserve(READ_LEN);
+        match timeout(SILENT_AT_MOST, self.input.read_buf(&mut self.buffered)).await {
+            Err(_) => Err(ReadError::Silent),
+            Ok(Ok(0)) => Err(ReadError::Closed),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+        }
+    }
+
+    async fn message(&mut self, len: usize, report: &Reports) -> Result<(), ReadError> {
+        while self.buffered.len() < len {
+            self.read_more().await?;
+        }
+        let message = match decode(&self.buffered.split_to(len)) {
+            Ok(message) => message,
+            Err(DecodeError::UnknownMessage { number }) => {
+                self.answer(PeerMessage::Unsupported { message: number });
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match &message {
+            PeerMessage::Ping { nonce } => {
+                self.answer(PeerMessage::Pong { nonce: *nonce });
+                return Ok(());
+            }
+            PeerMessage::Pong { .. } => return Ok(()),
+            PeerMessage::Open(open) => {
+                let chunk_size = ChunkSize::new(open.chunk_size).map_err(|_| ReadError::BadGeometry)?;
+                let geometry = Geometry::new(open.size, chunk_size).map_err(|_| ReadError::BadGeometry)?;
+                self.files.insert(open.file, geometry);
+            }
+            PeerMessage::Close { file } => {
+                self.files.remove(file);
+            }
+            PeerMessage::Stopped { file, chunk } => self.drop_assembly(*file, *chunk),
+            _ => {}
+        }
+        report.send(SessionEvent::Message(message)).await;
+        Ok(())
+    }
+
+    /// A full queue means that the other side asks faster than it reads; then it gets no answer.
+    fn answer(&self, message: PeerMessage) {
+        if let Some(orders) = self.orders.upgrade() {
+            let _ = orders.try_send(Order::Send(message));
+        }
+    }
+
+    fn drop_assembly(&mut self, handle: FileHandle, chunk: u32) {
+        if self.assembly.as_ref().is_some_and(|assembly| assembly.handle == handle && assembly.chunk == chunk)
+        {
+            self.assembly = None;
+        }
+    }
+
+    async fn data(
+        &mut self,
+        handle: FileHandle,
+        chunk: u32,
+        offset: u32,
+        len: u32,
+        report: &Reports,
+    ) -> Result<(), ReadError> {
+        let mut assembly = match self.assembly.take() {
+            Some(assembly) => assembly,
+            None => self.begin(handle, chunk).await?,
+        };
+        let filled = assembly.buffer.bytes().len();
+        if (assembly.handle, assembly.chunk) != (handle, chunk) || filled != offset as usize {
+            return Err(ReadError::OutOfOrder);
+        }
+        if offset + len > assembly.len {
+            return Err(ReadError::UnknownChunk);
+        }
+        self.fill(&mut assembly, filled + len as usize).await?;
+        report.send(SessionEvent::DataReceived { bytes: len }).await;
+        if assembly.buffer.bytes().len() == assembly.len as usize {
+            report.send(SessionEvent::ChunkArrived { handle, chunk, buffer: assembly.buffer }).await;
+        } else {
+            self.assembly = Some(assembly);
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, handle: FileHandle, chunk: u32) -> Result<Assembly, ReadError> {
+        let geometry = self.files.get(&handle).ok_or(ReadError::UnknownChunk)?;
+        let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
+        let buffer = self.buffers.take(len).await;
+        Ok(Assembly { handle, chunk, len, buffer, checked_at: Instant::now(), checked_len: 0 })
+    }
+
+    /// Reads until the buffer holds `until` bytes.
+    async fn fill(&mut self, assembly: &mut Assembly, until: usize) -> Result<(), ReadError> {
+        let wanted = until - assembly.buffer.bytes().len();
+        let early = self.buffered.split_to(wanted.min(self.buffered.len()));
+        assembly.buffer.bytes_mut().extend_from_slice(&early);
+        while assembly.buffer.bytes().len() < until {
+            let room = until - assembly.buffer.bytes().len();
+            let mut place = (&mut *assembly.buffer.bytes_mut()).limit(room);
+            match timeout(CHUNK_PATIENCE, self.input.read_buf(&mut place)).await {
+                Err(_) => return Err(ReadError::TooSlow),
+                Ok(Ok(0)) => return Err(ReadError::Closed),
+                Ok(Ok(_)) => assembly.check_pace()?,
+                Ok(Err(error)) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Assembly {
+    fn check_pace(&mut self) -> Result<(), ReadError> {
+        if self.checked_at.elapsed() < CHUNK_PATIENCE {
+            return Ok(());
+        }
+        let progress = self.buffer.bytes().len() - self.checked_len;
+        self.checked_at = Instant::now();
+        self.checked_len = self.buffer.bytes().len();
+        if (progress as u64) < SLOWEST * CHUNK_PATIENCE.as_secs() { Err(ReadError::TooSlow) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,248 @@
+//! Two sessions, or a session and a script, over an in-memory stream.
+
+use bytes::{Buf, BytesMut};
+use tnet_fileinfo::{ChunkSize, Geometry, scan_file};
+use tnet_proto::{FrameHead, Hello, Holdings, MAX_FRAME_LEN, Open, PeerId, data_header, decode, encode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+
+use super::*;
+use crate::store::FileStore;
+
+const HANDLE: FileHandle = FileHandle(7);
+const CHUNK: u32 = 64 * 1024;
+
+/// A session under test and the other end of its stream.
+struct Rig {
+    session: Session,
+    events: mpsc::Receiver<(PeerKey, SessionEvent)>,
+    other: DuplexStream,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let (ours, other) = duplex(1 << 20);
+        let (input, output): (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>) = split(ours);
+        let (events_in, events) = mpsc::channel(1024);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let buffers = BufferPool::new(1 << 20);
+        let context = SessionContext { events: events_in, buffers, tasks: tasks.clone(), stop: stop.clone() };
+        let hello = Hello { peer_id: PeerId([1; 16]), listen_port: 0, capabilities: 0 };
+        let greeted = Greeted { hello, input, output, buffered: BytesMut::new() };
+        let remote = "127.0.0.1:1".parse().unwrap();
+        Rig { session: Session::start(&context, PeerKey(1), remote, greeted), events, other, stop, tasks }
+    }
+
+    async fn say(&mut self, message: PeerMessage) {
+        let mut bytes = BytesMut::new();
+        encode(&message, &mut bytes);
+        self.other.write_all(&bytes).await.unwrap();
+    }
+
+    /// Announces a file of `chunks` whole chunks.
+    async fn open(&mut self, chunks: u32) {
+        let size = u64::from(chunks) * u64::from(CHUNK);
+        let open = Open { file: HANDLE, hash: [3; 32], size, chunk_size: CHUNK, holdings: Holdings::Full };
+        self.say(PeerMessage::Open(open)).await;
+        let event = self.event().await;
+        assert!(matches!(event, SessionEvent::Message(PeerMessage::Open(_))), "{event:?}");
+    }
+
+    async fn send_part(&mut self, chunk: u32, offset: u32, bytes: &[u8]) {
+        let header = data_header(HANDLE, chunk, offset, u32::try_from(bytes.len()).unwrap());
+        self.other.write_all(&header).await.unwrap();
+        self.other.write_all(bytes).await.unwrap();
+    }
+
+    async fn event(&mut self) -> SessionEvent {
+        let event = tokio::time::timeout(Duration::from_secs(10), self.events.recv()).await;
+        event.expect("an event within ten seconds").expect("the session reports until its end").1
+    }
+
+    /// The engine hears of it, and the other side is told before the end.
+    async fn ends_as_a_violation(mut self) {
+        assert!(matches!(self.event().await, SessionEvent::Violated));
+        self.session.close(ByeReason::VIOLATION);
+        let mut rest = Vec::new();
+        self.other.read_to_end(&mut rest).await.unwrap();
+        let bye = PeerMessage::Bye { reason: ByeReason::VIOLATION };
+        assert_eq!(decode::<PeerMessage>(&rest[4..]).unwrap(), bye);
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.events.recv()).await.expect("it ends");
+        assert!(matches!(ended, Some((_, SessionEvent::Ended))));
+    }
+
+    /// The next frame at the other end: a message, or where a data part begins and its bytes.
+    async fn heard(&mut self) -> Result<PeerMessage, (u32, Vec<u8>)> {
+        let mut buffered = BytesMut::new();
+        loop {
+            let head = FrameHead::parse(&buffered, MAX_FRAME_LEN).unwrap();
+            if let Some(head) = head
+                && buffered.len() >= head.head_len() + head.body_len()
+            {
+                buffered.advance(head.head_len());
+                return match head {
+                    FrameHead::Message { .. } => Ok(decode(&buffered).unwrap()),
+                    FrameHead::Data { offset, .. } => Err((offset, buffered.to_vec())),
+                };
+            }
+            // Byte by byte, so as not to take from the next frame.
+            buffered.extend_from_slice(&[self.other.read_u8().await.unwrap()]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_in_parts_is_reported_once_it_is_whole() {
+    let mut rig = Rig::new();
+    rig.open(2).await;
+    let (first, second) = (vec![1; 40_000], vec![2; CHUNK as usize - 40_000]);
+    rig.send_part(1, 0, &first).await;
+    assert!(matches!(rig.event().await, SessionEvent::DataReceived { bytes: 40_000 }));
+    rig.say(PeerMessage::Ready { file: HANDLE, chunk: 0 }).await;
+    assert!(matches!(rig.event().await, SessionEvent::Message(PeerMessage::Ready { .. })));
+    rig.send_part(1, 40_000, &second).await;
+    assert!(matches!(rig.event().await, SessionEvent::DataReceived { .. }));
+    let SessionEvent::ChunkArrived { handle, chunk, buffer } = rig.event().await else { panic!("no chunk") };
+    assert_eq!((handle, chunk), (HANDLE, 1));
+    assert_eq!(buffer.bytes(), [first, second].concat());
+}
+
+#[tokio::test]
+async fn parts_out_of_order_end_the_session() {
+    let mut rig = Rig::new();
+    rig.open(1).await;
+    rig.send_part(0, 0, &[0; 100]).await;
+    rig.send_part(0, 200, &[0; 100]).await;
+    assert!(matches!(rig.event().await, SessionEvent::DataReceived { bytes: 100 }));
+    rig.ends_as_a_violation().await;
+}
+
+#[tokio::test]
+async fn a_part_past_the_end_of_its_chunk_ends_the_session() {
+    let mut rig = Rig::new();
+    rig.open(1).await;
+    rig.send_part(0, 0, &[0; CHUNK as usize + 1]).await;
+    rig.ends_as_a_violation().await;
+}
+
+#[tokio::test]
+async fn data_for_a_file_that_was_not_announced_ends_the_session() {
+    let mut rig = Rig::new();
+    rig.send_part(0, 0, &[0; 10]).await;
+    rig.ends_as_a_violation().await;
+}
+
+#[tokio::test]
+async fn after_a_chunk_was_stopped_another_may_begin() {
+    let mut rig = Rig::new();
+    rig.open(2).await;
+    rig.send_part(0, 0, &[9; 10]).await;
+    assert!(matches!(rig.event().await, SessionEvent::DataReceived { bytes: 10 }));
+    rig.say(PeerMessage::Stopped { file: HANDLE, chunk: 0 }).await;
+    assert!(matches!(rig.event().await, SessionEvent::Message(PeerMessage::Stopped { .. })));
+    rig.send_part(1, 0, &[8; CHUNK as usize]).await;
+    assert!(matches!(rig.event().await, SessionEvent::DataReceived { .. }));
+    assert!(matches!(rig.event().await, SessionEvent::ChunkArrived { chunk: 1, .. }));
+}
+
+#[tokio::test]
+async fn an_unknown_message_is_answered_and_the_session_goes_on() {
+    let mut rig = Rig::new();
+    rig.other.write_all(&[4, 0, 0, 0, 0xe7, 3, 0, 0]).await.unwrap();
+    assert_eq!(rig.heard().await, Ok(PeerMessage::Unsupported { message: 999 }));
+    rig.say(PeerMessage::Ping { nonce: 5 }).await;
+    assert_eq!(rig.heard().await, Ok(PeerMessage::Pong { nonce: 5 }));
+}
+
+#[tokio::test]
+async fn an_oversized_frame_ends_the_session_at_its_prefix() {
+    let mut rig = Rig::new();
+    rig.other.write_all(&u32::MAX.to_le_bytes()).await.unwrap();
+    rig.ends_as_a_violation().await;
+}
+
+/// A shared file of one chunk and a bit more than one part.
+fn shared_file() -> (tempfile::TempDir, Vec<u8>, Source) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    let bytes: Vec<u8> = (0..300_000u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+    std::fs::write(&path, &bytes).unwrap();
+    let chunk_size = ChunkSize::new(512 * 1024).unwrap();
+    let info = scan_file(&path, Some(chunk_size), &|_| std::ops::ControlFlow::Continue(())).unwrap();
+    let store = FileStore::open_shared(&path, &info).unwrap();
+    (directory, bytes, Source::Whole(Arc::new(store)))
+}
+
+fn upload(source: &Source) -> Order {
+    let geometry = Geometry::new(300_000, ChunkSize::new(512 * 1024).unwrap()).unwrap();
+    let chunk = geometry.chunk(0).unwrap();
+    Order::Upload(Upload {
+        file: FileKey(4),
+        chunk,
+        len: 300_000,
+        source: source.clone(),
+        spares: Vec::new(),
+    })
+}
+
+#[tokio::test]
+async fn a_chunk_is_sent_in_parts_that_make_it_whole() {
+    let mut rig = Rig::new();
+    let (_directory, bytes, source) = shared_file();
+    assert!(rig.session.order(upload(&source)));
+    let mut got = Vec::new();
+    while got.len() < bytes.len() {
+        let (offset, part) = rig.heard().await.expect_err("only data is sent");
+        assert_eq!(offset as usize, got.len());
+        got.extend(part);
+    }
+    assert!(got == bytes, "the bytes of the chunk differ");
+    let event = rig.event().await;
+    assert!(
+        matches!(event, SessionEvent::UploadEnded { end: UploadEnd::Sent, failed: None, .. }),
+        "{event:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_truncated_while_it_is_served_is_stopped_and_named() {
+    let mut rig = Rig::new();
+    let (directory, _, source) = shared_file();
+    std::fs::File::options().write(true).open(directory.path().join("file")).unwrap().set_len(10).unwrap();
+    assert!(rig.session.order(upload(&source)));
+    assert_eq!(rig.heard().await, Ok(PeerMessage::Stopped { file: FileHandle(4), chunk: 0 }));
+    let event = rig.event().await;
+    assert!(
+        matches!(event, SessionEvent::UploadEnded { end: UploadEnd::Stopped, failed: Some(_), .. }),
+        "{event:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_closed_session_says_goodbye_and_leaves_no_task() {
+    let mut rig = Rig::new();
+    rig.session.close(ByeReason::IDLE);
+    let mut rest = Vec::new();
+    rig.other.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(decode::<PeerMessage>(&rest[4..]).unwrap(), PeerMessage::Bye { reason: ByeReason::IDLE });
+    rig.tasks.close();
+    tokio::time::timeout(Duration::from_secs(10), rig.tasks.wait()).await.expect("the task ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_other_side_does_not_read_ends_all_the_same() {
+    let mut rig = Rig::new();
+    let (_directory, _, source) = shared_file();
+    for _ in 0..8 {
+        assert!(rig.session.order(upload(&source)), "the queue has room for it");
+    }
+    rig.session.close(ByeReason::SHUTDOWN);
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(600), rig.events.recv()).await.expect("it ends");
+        if matches!(event, Some((_, SessionEvent::Ended))) {
+            break;
+        }
+    }
+    rig.stop.cancel();
+}

@@ -1,0 +1,322 @@
+//! What changed in a shared directory since the last look. Applying all changes in order gives exactly the files that
+//! are there, readable and at rest.
+//!
+//! A file is reported only once it is at rest, so that one still being copied is not hashed halfway: twice in a row
+//! the same, or untouched for a while when first seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::walk::{Place, Seen, walk};
+use crate::store::Stamp;
+use crate::store::sys::{self, Protection};
+
+/// How a directory is watched.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchOptions {
+    /// Directories inside one another that are entered. Deeper ones are reported and left out; each level costs a file
+    /// descriptor during a look.
+    pub max_depth: u32,
+    /// Files that are watched. More are left out, which is reported; each costs about 200 bytes.
+    pub max_files: usize,
+    /// A file last modified longer ago than this is at rest at first sight.
+    pub settle: Duration,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self { max_depth: 32, max_files: 1_000_000, settle: Duration::from_secs(2) }
+    }
+}
+
+/// Something that happened in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A new file is there and at rest.
+    Appeared {
+        /// Its path: the directory's, made absolute, and where it is inside.
+        path: PathBuf,
+        /// What it looks like. Whoever opens the path compares: it may lead elsewhere by then.
+        stamp: Stamp,
+    },
+    /// A reported file has other content, or another file is in its place, and it is at rest.
+    Changed {
+        /// Its path.
+        path: PathBuf,
+        /// What it looks like now.
+        stamp: Stamp,
+    },
+    /// A reported file is gone, or has changed and cannot be read any more.
+    Deleted {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A file or directory cannot be read and is left out. Reported once, and again if it fails anew after it worked.
+    /// Files reported from inside a directory count as unchanged until it can be read again.
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        kind: io::ErrorKind,
+    },
+    /// A directory is too deep and is left out. Reported once.
+    TooDeep {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// There are more files than are watched; some are left out. Reported once, and again if it happens anew.
+    TooMany {
+        /// How many are watched.
+        limit: usize,
+    },
+}
+
+/// A directory cannot be shared.
+#[derive(Debug, thiserror::Error)]
+pub enum ShareDirError {
+    /// It is not there.
+    #[error("directory {dir:?} does not exist; create it first")]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It is something else.
+    #[error("{dir:?} is not a directory")]
+    NotADirectory {
+        /// The path.
+        dir: PathBuf,
+    },
+    /// Everybody may write to it and somebody else owns it, so we cannot know who shares what through us.
+    #[error(
+        "directory {dir:?} belongs to another user and everybody may write to it; share a directory of your own, or have its owner run `chmod o-w` on it"
+    )]
+    Insecure {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It cannot be opened or read.
+    #[error("reading directory {dir:?}")]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// Remembers what was seen in a directory and reported about it.
+#[derive(Debug)]
+pub struct DirWatch {
+    dir: PathBuf,
+    options: WatchOptions,
+    files: BTreeMap<PathBuf, Known>,
+    /// What was reported as left out and still is.
+    complaints: BTreeSet<PathBuf>,
+    too_many: Overflow,
+    look: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    seen: Stamp,
+    reported: Option<Stamp>,
+    /// The look that saw it last.
+    look: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overflow {
+    None,
+    Reported,
+}
+
+impl DirWatch {
+    /// Prepares to watch `dir`, which may be a link to a directory. Nothing in it is looked at yet.
+    ///
+    /// # Errors
+    /// It is not there, is no directory, or others could put files into it; see [`ShareDirError`].
+    pub fn new(dir: &Path, options: WatchOptions) -> Result<Self, ShareDirError> {
+        let dir =
+            std::path::absolute(dir).map_err(|source| ShareDirError::Io { dir: dir.to_owned(), source })?;
+        open_secure(&dir)?;
+        Ok(Self {
+            dir,
+            options,
+            files: BTreeMap::new(),
+            complaints: BTreeSet::new(),
+            too_many: Overflow::None,
+            look: 0,
+        })
+    }
+
+    /// The directory; absolute.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Looks at the directory and tells what changed since the last look. Blocks for as long as listing all of it
+    /// takes.
+    ///
+    /// `wall_clock` is the time since the Unix epoch, used only to tell how old a modification is. A clock that is
+    /// wrong delays a report by one look or makes one early; nothing else.
+    ///
+    /// # Errors
+    /// The directory itself cannot be read or is not safe any more. Nothing counts as changed then.
+    pub fn poll(&mut self, wall_clock: Duration) -> Result<Vec<Change>, ShareDirError> {
+        let directory = open_secure(&self.dir)?;
+        self.look += 1;
+        let mut look = Look {
+            number: self.look,
+            settled_before_ns: i128::try_from(wall_clock.saturating_sub(self.options.settle).as_nanos())
+                .unwrap_or(i128::MAX),
+            max_files: self.options.max_files,
+            left_out: BTreeSet::new(),
+            reported_before: &self.complaints,
+            overflowed: false,
+            changes: Vec::new(),
+        };
+        let files = &mut self.files;
+        let walked =
+            walk(directory, &self.dir, self.options.max_depth, &mut |seen| look.on_seen(files, seen));
+        let Look { left_out, overflowed, mut changes, .. } = look;
+        if let Err(source) = walked {
+            // The list ended early: without the rest, absence proves nothing. What was seen still holds.
+            tracing::debug!(dir = ?self.dir, %source, "directory could not be read to its end");
+            self.complaints.extend(left_out);
+            if changes.is_empty() {
+                return Err(ShareDirError::Io { dir: self.dir.clone(), source });
+            }
+            return Ok(changes);
+        }
+        self.complaints = left_out;
+        self.remove_unseen(&mut changes);
+        self.note_overflow(overflowed, &mut changes);
+        Ok(changes)
+    }
+
+    /// Forgets the files that this look did not see, unless they are inside something that could not be read.
+    fn remove_unseen(&mut self, changes: &mut Vec<Change>) {
+        let (look, complaints) = (self.look, &self.complaints);
+        self.files.retain(|path, known| {
+            let kept = known.look == look || path.ancestors().any(|above| complaints.contains(above));
+            if !kept && known.reported.is_some() {
+                changes.push(Change::Deleted { path: path.clone() });
+            }
+            kept
+        });
+    }
+
+    fn note_overflow(&mut self, overflowed: bool, changes: &mut Vec<Change>) {
+        if overflowed && self.too_many == Overflow::None {
+            changes.push(Change::TooMany { limit: self.options.max_files });
+        }
+        self.too_many = if overflowed { Overflow::Reported } else { Overflow::None };
+    }
+}
+
+/// One look in progress.
+struct Look<'a> {
+    number: u64,
+    /// Modifications up to this time, since the Unix epoch, are long enough ago.
+    settled_before_ns: i128,
+    max_files: usize,
+    left_out: BTreeSet<PathBuf>,
+    reported_before: &'a BTreeSet<PathBuf>,
+    overflowed: bool,
+    changes: Vec<Change>,
+}
+
+impl Look<'_> {
+    fn on_seen(&mut self, files: &mut BTreeMap<PathBuf, Known>, seen: Seen<'_>) {
+        match seen {
+            Seen::File { path, stamp, place } => self.on_file(files, path, stamp, &place),
+            Seen::Unreadable { path, kind } => {
+                self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind });
+            }
+            Seen::TooDeep { path } => self.leave_out(path, Change::TooDeep { path: path.to_owned() }),
+        }
+    }
+
+    fn on_file(
+        &mut self,
+        files: &mut BTreeMap<PathBuf, Known>,
+        path: &Path,
+        stamp: Stamp,
+        place: &Place<'_>,
+    ) {
+        let untouched = i128::from(stamp.modified_ns) <= self.settled_before_ns;
+        let room = files.len() < self.max_files;
+        let (known, at_rest) = match files.get_mut(path) {
+            Some(known) => {
+                let at_rest = known.seen == stamp || untouched;
+                (known, at_rest)
+            }
+            None if room => {
+                let known = Known { seen: stamp, reported: None, look: self.number };
+                (files.entry(path.to_owned()).or_insert(known), untouched)
+            }
+            None => {
+                self.overflowed = true;
+                return;
+            }
+        };
+        known.seen = stamp;
+        known.look = self.number;
+        if known.reported == Some(stamp) || !at_rest {
+            return;
+        }
+        match place.check_readable() {
+            Ok(()) => {
+                let path = path.to_owned();
+                self.changes.push(match known.reported.replace(stamp) {
+                    None => Change::Appeared { path, stamp },
+                    Some(_) => Change::Changed { path, stamp },
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the next look sees it gone
+            Err(error) => {
+                if known.reported.take().is_some() {
+                    self.changes.push(Change::Deleted { path: path.to_owned() });
+                }
+                self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind: error.kind() });
+            }
+        }
+    }
+
+    fn leave_out(&mut self, path: &Path, complaint: Change) {
+        // As many again as files: a tree full of unreadable names must not fill the memory either.
+        if self.left_out.len() < self.max_files
+            && self.left_out.insert(path.to_owned())
+            && !self.reported_before.contains(path)
+        {
+            self.changes.push(complaint);
+        }
+    }
+}
+
+/// Opens the directory if nobody but its owner, or the owner is us, decides what is in it.
+fn open_secure(dir: &Path) -> Result<OwnedFd, ShareDirError> {
+    let failed = |source: io::Error| {
+        let dir = dir.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => ShareDirError::Missing { dir },
+            io::ErrorKind::NotADirectory => ShareDirError::NotADirectory { dir },
+            _ => ShareDirError::Io { dir, source },
+        }
+    };
+    let directory = sys::open_directory(dir).map_err(failed)?;
+    let protection = sys::protection(&directory).map_err(failed)?;
+    if is_insecure(protection, sys::effective_user()) {
+        return Err(ShareDirError::Insecure { dir: dir.to_owned() });
+    }
+    Ok(directory)
+}
+
+/// Whether strangers may write to a directory that is not ours to protect.
+fn is_insecure(protection: Protection, user: u32) -> bool {
+    const OTHERS_WRITE: u32 = 0o002;
+    protection.mode & OTHERS_WRITE != 0 && protection.owner != user
+}

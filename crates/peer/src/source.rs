@@ -1,0 +1,67 @@
+//! Where the bytes of a served chunk come from: a whole file, or one that is still coming.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
+
+use crate::store::{self, FileStore, ReadError};
+
+/// An open file that chunks are read from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Whole(Arc<FileStore>),
+    Coming(Arc<store::Download>),
+    /// The same bytes cut into other chunks.
+    Recut {
+        whole: Arc<FileStore>,
+        geometry: Geometry,
+    },
+}
+
+impl Source {
+    /// Fills `buf` with the bytes of a chunk from `offset`. Blocks.
+    pub(crate) fn read(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
+        match self {
+            Source::Whole(file) => file.read_chunk_part(chunk, offset, buf),
+            Source::Coming(download) => download.read_chunk_part(chunk, offset, buf),
+            Source::Recut { whole, geometry } => {
+                read_range(whole, geometry.offset(chunk) + u64::from(offset), buf)
+            }
+        }
+    }
+
+    /// The description of a whole file.
+    pub(crate) fn info(&self) -> Option<&FileInfo> {
+        match self {
+            Source::Whole(file) => Some(file.info()),
+            Source::Coming(_) | Source::Recut { .. } => None,
+        }
+    }
+
+    /// Where the file is, or will be.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self {
+            Source::Whole(file) => file.path().to_owned(),
+            Source::Coming(download) => download.path(),
+            Source::Recut { whole, .. } => whole.path().to_owned(),
+        }
+    }
+}
+
+/// Fills `buf` from `position` on, across as many of the file's own chunks as that takes.
+fn read_range(file: &FileStore, mut position: u64, mut buf: &mut [u8]) -> Result<(), ReadError> {
+    let geometry = file.info().geometry();
+    let chunk_size = u64::from(geometry.chunk_size().get());
+    while !buf.is_empty() {
+        let index = u32::try_from(position / chunk_size).ok();
+        let chunk = index.and_then(|index| geometry.chunk(index)).ok_or(ReadError::Changed)?;
+        let offset = position % chunk_size;
+        let len = usize::try_from((chunk_size - offset).min(buf.len() as u64)).expect("no longer than buf");
+        let (now, later) = buf.split_at_mut(len);
+        file.read_chunk_part(chunk, u32::try_from(offset).expect("below the chunk size"), now)?;
+        position += len as u64;
+        buf = later;
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Writes chunks and makes them durable in the one safe order: data, sync, journal, sync.
+//!
+//! Generic over the files so that the order can be tested against a disk that loses power; everything about names,
+//! locks and space is [`Download`](super::Download)'s.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
+
+use super::block_file::{BlockFile, is_full, write_all_at};
+use super::error::{SyncError, WriteError};
+use super::journal::Journal;
+use super::ledger::{Ledger, Settled};
+
+/// How often a chunk is written again because a sync failed meanwhile. Each round needs another failed sync, which
+/// the engine takes as the end of a download; more rounds only delay that.
+const MAX_REWRITES: u32 = 3;
+
+#[derive(Debug)]
+pub(super) struct ChunkWriter<D, J> {
+    geometry: Geometry,
+    data: D,
+    /// Held for a whole sync: one runs at a time, as the [`Ledger`] demands.
+    journal: Mutex<Journal<J>>,
+    /// Held for moments only; taken after `journal` where both are.
+    ledger: Mutex<Ledger>,
+}
+
+impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
+    pub(super) fn new(data: D, journal: Journal<J>, geometry: Geometry, ledger: Ledger) -> Self {
+        Self { geometry, data, journal: Mutex::new(journal), ledger: Mutex::new(ledger) }
+    }
+
+    pub(super) fn stored(&self) -> ChunkSet {
+        self.ledger().stored().clone()
+    }
+
+    pub(super) fn is_stored(&self, chunk: ChunkIndex) -> bool {
+        self.ledger().stored().contains(chunk)
+    }
+
+    pub(super) fn missing_count(&self) -> u32 {
+        let ledger = self.ledger();
+        ledger.stored().len() - ledger.stored().count()
+    }
+
+    /// Writes a verified chunk; one that is stored already is left alone.
+    pub(super) fn write_chunk(&self, chunk: ChunkIndex, bytes: &[u8]) -> Result<(), WriteError> {
+        let wanted = self.geometry.chunk_len(chunk);
+        assert_eq!(bytes.len(), wanted as usize, "only whole, verified chunks are stored");
+        for _ in 0..=MAX_REWRITES {
+            let ticket = {
+                let ledger = self.ledger();
+                if ledger.stored().contains(chunk) {
+                    return Ok(());
+                }
+                ledger.begin_write()
+            };
+            write_all_at(&self.data, bytes, self.geometry.offset(chunk)).map_err(|error| {
+                if is_full(&error.source) {
+                    WriteError::DiskFull { chunk, written: error.written as u64, wanted: u64::from(wanted) }
+                } else {
+                    WriteError::Io { chunk, source: error.source }
+                }
+            })?;
+            match self.ledger().settle_write(ticket, chunk) {
+                Settled::Stored => return Ok(()),
+                Settled::WriteAgain => {}
+            }
+        }
+        Err(WriteError::SyncsFail { chunk })
+    }
+
+    /// Makes the data of all stored chunks safe, without telling the journal.
+    pub(super) fn sync_data(&self) -> Result<(), SyncError> {
+        let _one_at_a_time = self.journal();
+        self.sync_data_alone()
+    }
+
+    /// Makes all chunks that were stored before the call durable; answers those that newly are.
+    pub(super) fn sync(&self) -> Result<ChunkSet, SyncError> {
+        let mut journal = self.journal();
+        self.sync_data_alone()?;
+        let synced = self.ledger().synced().clone();
+        journal.append(&synced).map_err(|source| SyncError::Journal { source })?;
+        self.ledger().journaled(&synced);
+        Ok(synced)
+    }
+
+    fn sync_data_alone(&self) -> Result<(), SyncError> {
+        let ticket = self.ledger().begin_sync();
+        match self.data.sync_data() {
+            Ok(()) => {
+                self.ledger().sync_succeeded(ticket);
+                Ok(())
+            }
+            Err(source) => Err(SyncError::Data { lost: self.ledger().sync_failed(ticket), source }),
+        }
+    }
+
+    // A poisoned lock is taken all the same: the ledger changes in single steps, and a journal that died in the middle
+    // of an append writes over it.
+    fn journal(&self) -> MutexGuard<'_, Journal<J>> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/power_loss.rs"]
+mod power_loss;

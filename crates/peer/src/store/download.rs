@@ -1,0 +1,277 @@
+//! A file that is still coming. What it holds under its final name is the whole, verified file or nothing.
+//!
+//! Chunks come in verified and go to `OUT.partial`; only [`Download::finish`] makes it `OUT`, and only when every
+//! chunk is on the disk.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
+
+use super::chunk_writer::ChunkWriter;
+use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, WriteError};
+use super::file_store::{FileStore, read_part};
+use super::open::open;
+use super::partial::Partial;
+use super::stamp::Stamp;
+use super::sys::{self, Entry};
+use super::target::Target;
+
+/// What to do about a file that has the output's name and other content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnExisting {
+    /// Keep it: the download is refused.
+    #[default]
+    Refuse,
+    /// Replace it, in one step, once the download is whole.
+    Replace,
+}
+
+/// How a download is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DownloadOptions {
+    /// What to do about a file in the way.
+    pub existing: OnExisting,
+}
+
+/// What there was to do.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "made once for a download and taken apart at once")]
+pub enum Opened {
+    /// Nothing: the output is already exactly that file.
+    Complete(FileStore),
+    /// The chunks that are not in the set, which an earlier attempt left.
+    Partial(Download, ChunkSet),
+}
+
+/// A file being downloaded. All methods block; share it in an `Arc`.
+#[derive(Debug)]
+pub struct Download {
+    info: FileInfo,
+    target: Target,
+    existing: OnExisting,
+    partial: Partial,
+    writer: ChunkWriter<Arc<File>, File>,
+    /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is written to a file
+    /// that has its final name. Taken before any lock of the writer.
+    phase: RwLock<Phase>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Finished,
+    Closed,
+}
+
+impl Download {
+    /// Begins or resumes the download of `info` to `out`, with its space reserved.
+    ///
+    /// `OUT.partial` is judged by its content alone: whatever of it is right is kept, whoever wrote it for whatever
+    /// file, and the rest is overwritten. What the journal vouches for is not read; everything else that could be right
+    /// is, which `progress` follows.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A `.partial` made by this call is removed again.
+    pub fn open(
+        info: &FileInfo,
+        out: &Path,
+        options: DownloadOptions,
+        progress: Progress<'_>,
+    ) -> Result<Opened, OpenError> {
+        open(info, out, options, progress)
+    }
+
+    pub(super) fn new(
+        info: FileInfo,
+        target: Target,
+        existing: OnExisting,
+        partial: Partial,
+        writer: ChunkWriter<Arc<File>, File>,
+    ) -> Self {
+        Self { info, target, existing, partial, writer, phase: RwLock::new(Phase::Open) }
+    }
+
+    /// Stores a chunk whose bytes were verified. A chunk that is stored already is left alone.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; the chunk is not stored then.
+    ///
+    /// # Panics
+    /// `bytes` is not exactly as long as the chunk, so it cannot have been verified.
+    pub fn write_chunk(&self, chunk: ChunkIndex, bytes: &[u8]) -> Result<(), WriteError> {
+        match *self.phase() {
+            Phase::Closed => Err(WriteError::Closed),
+            // In `Finished` every chunk is stored, so this writes nothing.
+            Phase::Open | Phase::Finished => self.writer.write_chunk(chunk, bytes),
+        }
+    }
+
+    /// Makes every chunk stored so far survive a power cut, and lets a restart know; answers those that newly do.
+    ///
+    /// # Errors
+    /// See [`SyncError`]: chunks may be lost, and are not stored any more.
+    pub fn sync(&self) -> Result<ChunkSet, SyncError> {
+        // The guard is held to the end: the phase must not change during the sync.
+        let phase = self.phase();
+        match *phase {
+            Phase::Open => self.writer.sync(),
+            Phase::Finished => Ok(ChunkSet::empty(self.info.geometry())),
+            Phase::Closed => Err(SyncError::Closed),
+        }
+    }
+
+    /// Fills `buf` with the bytes of a stored chunk from `offset` (bytes from the start of the chunk).
+    ///
+    /// # Errors
+    /// The chunk is not stored, the part is not in it, or somebody truncated the file.
+    pub fn read_chunk_part(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
+        if !self.writer.is_stored(chunk) {
+            return Err(ReadError::NotStored { chunk });
+        }
+        read_part(self.file(), self.info.geometry(), chunk, offset, buf)
+    }
+
+    /// Turns the `.partial` into the output, durably, and keeps it open for serving.
+    ///
+    /// # Errors
+    /// See [`FinishError`]. If the output appeared meanwhile and was not to be replaced, the `.partial` stays.
+    pub fn finish(&self) -> Result<FileStore, FinishError> {
+        let mut phase = self.phase_mut();
+        if *phase != Phase::Open {
+            return Err(FinishError::Closed);
+        }
+        match self.writer.missing_count() {
+            0 => {}
+            missing => return Err(FinishError::Incomplete { missing }),
+        }
+        // The journal need not hear of it: its time is over.
+        self.writer.sync_data().map_err(|source| FinishError::Sync { source })?;
+        let stamp = self.stamp_of_partial()?;
+        self.rename()?;
+        *phase = Phase::Finished;
+        // Before the journal goes: a power cut must not take the journal and leave the old name.
+        sys::sync_directory(self.target.directory())
+            .map_err(|source| FinishError::Directory { path: self.path(), source })?;
+        // Left behind it harms nothing: it names the inode of the finished file, which no `.partial` can have.
+        let _ = sys::remove(self.target.directory(), self.target.journal());
+        self.partial.unlock();
+        Ok(FileStore::new(Arc::clone(self.partial.file()), self.info.clone(), self.path(), stamp))
+    }
+
+    /// Ends the download and leaves what is there for resuming, synced so that a restart need not hash it. Open
+    /// readers may go on; another [`Download::open`] may begin. Dropping does the same without the sync.
+    ///
+    /// # Errors
+    /// See [`SyncError`]; the download is closed all the same.
+    pub fn abandon(&self) -> Result<(), SyncError> {
+        let mut phase = self.phase_mut();
+        if *phase != Phase::Open {
+            return Ok(());
+        }
+        *phase = Phase::Closed;
+        let synced = self.writer.sync();
+        self.partial.unlock();
+        synced.map(drop)
+    }
+
+    /// Ends the download and removes what is there of it. Does nothing to a finished or abandoned one.
+    ///
+    /// # Errors
+    /// A file could not be removed; the download is closed all the same.
+    pub fn discard(&self) -> Result<(), DiscardError> {
+        let mut phase = self.phase_mut();
+        if *phase != Phase::Open {
+            return Ok(());
+        }
+        *phase = Phase::Closed;
+        // The journal first: a crash in between leaves data without a journal, never the reverse.
+        self.discard_name(self.target.journal(), |this| {
+            sys::remove(this.target.directory(), this.target.journal())
+        })?;
+        self.discard_name(self.target.partial(), |this| match this.partial_entry()? {
+            Some(_) => sys::remove(this.target.directory(), this.target.partial()),
+            None => Ok(()), // the name is somebody else's by now
+        })?;
+        self.partial.unlock();
+        Ok(())
+    }
+
+    /// Whether the `.partial` is still where it was made; if not, the download can never finish.
+    pub fn is_in_place(&self) -> bool {
+        *self.phase() == Phase::Finished || matches!(self.partial_entry(), Ok(Some(_)))
+    }
+
+    /// The chunks stored so far, durable or not.
+    pub fn stored(&self) -> ChunkSet {
+        self.writer.stored()
+    }
+
+    /// The open file, for `sendfile` of stored chunks. Its cursor is nobody's: read at positions only.
+    pub fn file(&self) -> &File {
+        self.partial.file()
+    }
+
+    /// What is being downloaded.
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    /// Where the finished file will be; absolute.
+    pub fn path(&self) -> PathBuf {
+        self.target.path(self.target.out())
+    }
+
+    /// Where the file is until then; absolute.
+    pub fn partial_path(&self) -> PathBuf {
+        self.target.path(self.target.partial())
+    }
+
+    /// The stamp of the `.partial`, if the name still stands for the file we wrote, at its full length.
+    fn stamp_of_partial(&self) -> Result<Stamp, FinishError> {
+        let gone = || FinishError::Gone { path: self.partial_path() };
+        let failed = |source| FinishError::Rename { path: self.path(), source };
+        let entry = self.partial_entry().map_err(failed)?.ok_or_else(gone)?;
+        if entry.stamp.size == self.info.size() { Ok(entry.stamp) } else { Err(gone()) }
+    }
+
+    /// What stands under the name of the `.partial`, if it is our file.
+    fn partial_entry(&self) -> io::Result<Option<Entry>> {
+        let ours = Stamp::of(&self.file().metadata()?);
+        let entry = sys::entry_at(self.target.directory(), self.target.partial())?;
+        Ok(entry.filter(|entry| entry.stamp.is_same_file(&ours)))
+    }
+
+    fn rename(&self) -> Result<(), FinishError> {
+        let (directory, from, to) = (self.target.directory(), self.target.partial(), self.target.out());
+        let renamed = match self.existing {
+            OnExisting::Refuse => sys::rename_new(directory, from, to),
+            OnExisting::Replace => sys::rename_replacing(directory, from, to),
+        };
+        renamed.map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => FinishError::Exists { path: self.path() },
+            io::ErrorKind::NotFound => FinishError::Gone { path: self.partial_path() },
+            _ => FinishError::Rename { path: self.path(), source },
+        })
+    }
+
+    fn discard_name(
+        &self,
+        name: &OsStr,
+        remove: impl FnOnce(&Self) -> io::Result<()>,
+    ) -> Result<(), DiscardError> {
+        remove(self).map_err(|source| DiscardError { path: self.target.path(name), source })
+    }
+
+    // A poisoned lock is taken all the same: the phase is one word, set in one step.
+    fn phase(&self) -> RwLockReadGuard<'_, Phase> {
+        self.phase.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn phase_mut(&self) -> RwLockWriteGuard<'_, Phase> {
+        self.phase.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,137 @@
+//! A whole file that is served. What is read from it is what was shared, or the read is an error: a file that was
+//! truncated, written to or deleted since is noticed, and never mapped into memory.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
+
+use super::error::{ReadError, ShareError};
+use super::stamp::Stamp;
+use super::sys;
+
+/// A whole file open for serving.
+#[derive(Debug)]
+pub struct FileStore {
+    file: Arc<File>,
+    info: FileInfo,
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+/// What became of a shared file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileState {
+    /// It is as it was shared, under its path.
+    Unchanged,
+    /// It was written to or truncated.
+    Changed,
+    /// Its path is gone or names another file.
+    Gone,
+}
+
+impl FileStore {
+    /// Opens a file that was scanned as `info`; a symbolic link is followed.
+    ///
+    /// The content is not read again. Whoever needs to know that nothing happened between the scan and this call takes
+    /// a [`Stamp`] before the scan and compares it with [`stamp`](Self::stamp).
+    ///
+    /// # Errors
+    /// It cannot be opened, is no regular file, or has not the scanned size.
+    pub fn open_shared(path: &Path, info: &FileInfo) -> Result<Self, ShareError> {
+        let failed = |source| ShareError::Io { path: path.to_owned(), source };
+        let absolute = std::path::absolute(path).map_err(failed)?;
+        let file = sys::open_path_for_reading(&absolute).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(ShareError::NotAFile { path: absolute });
+        }
+        if metadata.len() != info.size() {
+            return Err(ShareError::Changed { path: absolute, found: metadata.len(), expected: info.size() });
+        }
+        Ok(Self::new(Arc::new(file), info.clone(), absolute, Stamp::of(&metadata)))
+    }
+
+    pub(super) fn new(file: Arc<File>, info: FileInfo, path: PathBuf, stamp: Stamp) -> Self {
+        Self { file, info, path, stamp }
+    }
+
+    /// Fills `buf` with the bytes of `chunk` from `offset` (bytes from the start of the chunk).
+    ///
+    /// # Errors
+    /// The part is not in the chunk, the file is not what was shared any more, or the disk failed.
+    pub fn read_chunk_part(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
+        read_part(&self.file, self.info.geometry(), chunk, offset, buf)?;
+        // Afterwards, so that a change during the read is seen too.
+        self.check(chunk)
+    }
+
+    /// Whether the open file is still what was shared: one system call, for looking before the file is handed to
+    /// `sendfile`.
+    ///
+    /// # Errors
+    /// It changed, or no path leads to it any more. `chunk` is only named when the disk fails.
+    pub fn check(&self, chunk: ChunkIndex) -> Result<(), ReadError> {
+        let metadata = self.file.metadata().map_err(|source| ReadError::Io { chunk, source })?;
+        if metadata.nlink() == 0 {
+            Err(ReadError::Gone)
+        } else if Stamp::of(&metadata) != self.stamp {
+            Err(ReadError::Changed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What became of the file and of its path, which is where it was shared from. A file that cannot be looked at
+    /// is gone.
+    pub fn state(&self) -> FileState {
+        match std::fs::metadata(&self.path) {
+            Ok(metadata) if !Stamp::of(&metadata).is_same_file(&self.stamp) => FileState::Gone,
+            Ok(metadata) if Stamp::of(&metadata) != self.stamp => FileState::Changed,
+            Ok(_) => FileState::Unchanged,
+            Err(_) => FileState::Gone,
+        }
+    }
+
+    /// The open file, for `sendfile`. Its cursor is nobody's: read at positions only.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What the file is.
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    /// Where it was shared from; absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it looked like when it was shared.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
+/// Reads inside one chunk; a file too short for that was truncated.
+pub(super) fn read_part(
+    file: &File,
+    geometry: &Geometry,
+    chunk: ChunkIndex,
+    offset: u32,
+    buf: &mut [u8],
+) -> Result<(), ReadError> {
+    let length = buf.len() as u64;
+    if u64::from(offset) + length > u64::from(geometry.chunk_len(chunk)) {
+        return Err(ReadError::OutOfRange { chunk, offset, length });
+    }
+    match file.read_exact_at(buf, geometry.offset(chunk) + u64::from(offset)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Changed),
+        Err(source) => Err(ReadError::Io { chunk, source }),
+    }
+}

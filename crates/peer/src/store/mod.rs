@@ -1,0 +1,53 @@
+//! Files on disk: whole ones that are served, and ones that are still coming.
+//!
+//! Everything here blocks and knows nothing of tokio; callers run it where blocking is allowed.
+//!
+//! # What survives a crash
+//! A download to `OUT` lives in `OUT.partial`, with `OUT.partial.journal` beside it. Chunks are verified before they
+//! are written; the data is synced before the journal hears of it; the whole is synced before it gets its name. So the
+//! name `OUT` stands for the whole file or for what stood there before, and the journal never claims a chunk that a
+//! power cut can take. What each moment leaves, and what the next [`Download::open`] makes of it:
+//!
+//! | crash or power cut after              | on disk                                       | next open                                          |
+//! |---------------------------------------|-----------------------------------------------|----------------------------------------------------|
+//! | `.partial` created and locked         | empty `.partial`; the lock died with us       | starts anew                                        |
+//! | space reserved                        | `.partial` all hole                           | starts anew, reads nothing                         |
+//! | journal created, header perhaps torn  | no journal that can be believed               | removes it; content decides                        |
+//! | chunk written, not synced             | all, part or nothing of the chunk             | hashes it: kept if right, else missing             |
+//! | data synced, journal not written      | the chunks                                    | hashes them: all kept                              |
+//! | journal record written, not synced    | perhaps a torn record                         | believes the records before it, hashes the rest    |
+//! | journal synced                        | chunks and records                            | believes them, reads nothing                       |
+//! | a sync failed                         | unknown for all chunks since the last success | hashes them from the disk, not from the cache      |
+//! | renamed, directory not synced         | `.partial` with all chunks, or `OUT`          | finishes at once, or finds `OUT` complete          |
+//! | linked, `.partial` not yet unlinked   | both names on one file                        | finds `OUT` complete, removes the second name      |
+//! | directory synced, journal still there | `OUT` and a journal that speaks of its inode  | finds `OUT` complete, removes the journal          |
+//!
+//! A journal names the inode and birth time of its `.partial`. If the user removes or replaces the `.partial`, the
+//! journal is not believed; nor if the length is wrong. Somebody who changes bytes *inside* a journaled chunk without
+//! changing anything else is not noticed here; the peers that fetch that chunk notice.
+//!
+//! `.partial` belongs to no file in particular: if another version of the file was being downloaded to the same `OUT`,
+//! the chunks both have in common (same bytes at the same place) are kept and the rest is overwritten.
+
+mod block_file;
+mod chunk_writer;
+mod download;
+mod error;
+mod file_store;
+mod journal;
+mod ledger;
+mod open;
+mod partial;
+mod resume;
+mod stamp;
+pub(crate) mod sys;
+mod target;
+
+pub use download::{Download, DownloadOptions, OnExisting, Opened};
+pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
+pub use file_store::{FileState, FileStore};
+pub use stamp::Stamp;
+pub(crate) use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! How a download begins. When it has begun, the `.partial` is ours alone, has its full length and its space; when it
+//! could not, everything is as it was before.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tnet_fileinfo::{ChunkSet, FileInfo, Progress};
+
+use super::chunk_writer::ChunkWriter;
+use super::download::{Download, DownloadOptions, OnExisting, Opened};
+use super::error::{OpenError, SyncError};
+use super::file_store::FileStore;
+use super::journal::{Format, Subject};
+use super::ledger::Ledger;
+use super::partial::{Age, Partial};
+use super::resume::{self, verify};
+use super::stamp::Stamp;
+use super::sys::{self, Entry, EntryKind, Reservation};
+use super::target::Target;
+
+/// Rounds until a directory that others change at the same time counts as busy. One round suffices but for the
+/// moment in which another process finishes or discards the same download.
+const ATTEMPTS: u32 = 8;
+
+pub(super) fn open(
+    info: &FileInfo,
+    out: &Path,
+    options: DownloadOptions,
+    progress: Progress<'_>,
+) -> Result<Opened, OpenError> {
+    let target = Target::open(out)?;
+    for _ in 0..ATTEMPTS {
+        let in_the_way = target.entry(target.out())?;
+        if let Some(entry) = in_the_way
+            && let Some(store) = complete(&target, entry, info, progress)?
+        {
+            return Ok(Opened::Complete(store));
+        }
+        if in_the_way.is_some() && options.existing == OnExisting::Refuse {
+            return Err(OpenError::Exists { path: target.path(target.out()) });
+        }
+        let Some(partial) = Partial::lock(&target)? else { continue };
+        // Only now, with the lock, is it certain that nobody else finishes this output.
+        if target.entry(target.out())?.map(|entry| entry.stamp) != in_the_way.map(|entry| entry.stamp) {
+            partial.take_back(&target);
+            continue;
+        }
+        return match prepare(&target, &partial, info, progress) {
+            Ok((writer, resumed)) => {
+                let download = Download::new(info.clone(), target, options.existing, partial, writer);
+                Ok(Opened::Partial(download, resumed))
+            }
+            Err(error) => {
+                partial.take_back(&target);
+                Err(error)
+            }
+        };
+    }
+    Err(OpenError::Busy { path: target.path(target.partial()) })
+}
+
+/// The output, if it is already the file that is wanted.
+fn complete(
+    target: &Target,
+    entry: Entry,
+    info: &FileInfo,
+    progress: Progress<'_>,
+) -> Result<Option<FileStore>, OpenError> {
+    let path = target.path(target.out());
+    match entry.kind {
+        EntryKind::File | EntryKind::Link => {}
+        EntryKind::Directory => return Err(OpenError::IsDirectory { path }),
+        EntryKind::Special => return Err(OpenError::NotAFile { path }),
+    }
+    let file = match sys::open_for_reading(target.directory(), target.out()) {
+        Ok(file) => file,
+        // Unreadable, a dangling link, gone again: whatever it is, it is not known to be the file.
+        Err(_) => return Ok(None),
+    };
+    let metadata = file.metadata().map_err(|source| target.error(target.out(), source))?;
+    if metadata.is_dir() {
+        return Err(OpenError::IsDirectory { path });
+    }
+    if !metadata.is_file() {
+        return Err(OpenError::NotAFile { path });
+    }
+    if metadata.len() != info.size() || !verify(target, target.out(), &file, info, None, progress)?.is_full()
+    {
+        return Ok(None);
+    }
+    resume::remove_leftovers(target, &file, info);
+    Ok(Some(FileStore::new(Arc::new(file), info.clone(), path, Stamp::of(&metadata))))
+}
+
+type Prepared = (ChunkWriter<Arc<File>, File>, ChunkSet);
+
+/// Everything between the lock and the first chunk, in the order that the table in [`store`](super) relies on.
+fn prepare(
+    target: &Target,
+    partial: &Partial,
+    info: &FileInfo,
+    progress: Progress<'_>,
+) -> Result<Prepared, OpenError> {
+    let file = partial.file();
+    let failed = |source| target.error(target.partial(), source);
+    let metadata = file.metadata().map_err(failed)?;
+    let format = Format::new(&Subject::of(info, &metadata));
+    let vouched = match partial.age() {
+        // A journal without its `.partial` vouches for nothing, even should the new file get the old one's inode.
+        Age::New => None,
+        Age::Found if metadata.len() != info.size() => None,
+        Age::Found => resume::read_journal(target, &format, &metadata),
+    };
+    if vouched.is_none() {
+        // Durably, before the `.partial` changes: a journal that is not believed today must not be believed after a
+        // crash, when the length may be right again.
+        sys::remove(target.directory(), target.journal())
+            .and_then(|()| sys::sync_directory(target.directory()))
+            .map_err(|source| target.error(target.journal(), source))?;
+    }
+    if metadata.len() > info.size() {
+        file.set_len(info.size()).map_err(failed)?;
+    }
+    reserve(target, file, &metadata, info.size())?;
+    let (journal, journaled) = resume::open_journal(target, format, vouched)?;
+    sys::sync_directory(target.directory()).map_err(failed)?;
+
+    let found = resume::verify_unvouched(target, file, info, &journaled, progress)?;
+    let ledger = Ledger::new(*info.geometry(), &journaled, &found);
+    let writer = ChunkWriter::new(Arc::clone(file), journal, *info.geometry(), ledger);
+    if !found.is_empty() {
+        // So that a crash tomorrow does not make us read them again.
+        writer.sync().map_err(|error| match error {
+            SyncError::Data { source, .. } => failed(source),
+            other => target.error(target.journal(), io::Error::other(other)),
+        })?;
+    }
+    let resumed = writer.stored();
+    Ok((writer, resumed))
+}
+
+/// Gives the `.partial` its full length and, where the file system can, its space.
+fn reserve(target: &Target, file: &File, metadata: &std::fs::Metadata, size: u64) -> Result<(), OpenError> {
+    if size == 0 {
+        return Ok(()); // which the system refuses to reserve
+    }
+    let path = || target.path(target.partial());
+    // `st_blocks` counts in 512 bytes whatever the file system's block is.
+    let needed = size.saturating_sub(metadata.blocks().saturating_mul(512));
+    let reserved = sys::reserve(file, size).and_then(|reservation| match reservation {
+        Reservation::Reserved => Ok(()),
+        Reservation::Unsupported if sys::available_bytes(file).is_some_and(|bytes| bytes < needed) => {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        Reservation::Unsupported => file.set_len(size),
+    });
+    reserved.map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            OpenError::DiskFull { path: path(), needed }
+        }
+        io::ErrorKind::FileTooLarge => OpenError::TooLarge { path: path(), size },
+        _ => target.error(target.partial(), error),
+    })
+}

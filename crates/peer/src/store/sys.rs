@@ -1,0 +1,290 @@
+//! The system calls behind the store, each with a portable way where only Linux has the good one.
+//!
+//! Nothing is decided here: callers hold the rules, this file knows flags and error numbers. Names are single path
+//! components, resolved from an open directory, and a symbolic link in the place of one of our own files is never
+//! followed.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::stamp::{Stamp, nanoseconds};
+
+/// Whether the lock is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// It is, until the file is closed or unlocked.
+    Taken,
+    /// Another open file holds it, in this process or another.
+    HeldElsewhere,
+}
+
+/// Whether a file system gave the space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reservation {
+    /// Writing inside the reserved length cannot run out of space.
+    Reserved,
+    /// The file system cannot promise space.
+    Unsupported,
+}
+
+/// One name in a directory, as seen without following a link.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) kind: EntryKind,
+    /// What it looks like now.
+    pub(crate) stamp: Stamp,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    File,
+    Directory,
+    Link,
+    /// A pipe, a socket or a device.
+    Special,
+}
+
+/// Who may change a file or directory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Protection {
+    /// User id of the owner.
+    pub(crate) owner: u32,
+    /// Permission and type bits.
+    pub(crate) mode: u32,
+}
+
+/// Opens a directory for resolving names in it and for syncing it.
+pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))?)
+}
+
+/// Opens a directory inside another; a link in its place is an error.
+pub(crate) fn open_subdirectory(directory: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name, flags, Mode::empty()))?)
+}
+
+/// Creates a file that is not there yet, for reading and writing.
+pub(super) fn create_new(directory: impl AsFd, name: &OsStr) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666); // less the umask, as for any file a program writes
+    Ok(retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name, flags, mode))?.into())
+}
+
+/// Opens a file of ours for reading and writing.
+pub(super) fn open_existing(directory: impl AsFd, name: &OsStr) -> io::Result<File> {
+    // NONBLOCK: a named pipe in this place must not hang us before we see what it is.
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name, flags, Mode::empty()))?.into())
+}
+
+/// Opens a file of the user's for reading; a link is followed, because the user named it.
+pub(super) fn open_for_reading(directory: impl AsFd, name: impl AsRef<Path>) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name.as_ref(), flags, Mode::empty()))?.into())
+}
+
+/// Opens a file of the user's by its path; a link is followed, because the user named it.
+pub(super) fn open_path_for_reading(path: &Path) -> io::Result<File> {
+    open_for_reading(CWD, path)
+}
+
+/// What the name stands for, not following a link; `None` if nothing has it.
+pub(crate) fn entry_at(directory: impl AsFd, name: &OsStr) -> io::Result<Option<Entry>> {
+    match retry_on_intr(|| rustix::fs::statat(directory.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW)) {
+        Ok(stat) => Ok(Some(entry_of(&stat))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether opening failed because a link, a directory or a socket stands where a file of ours or a directory should.
+pub(crate) fn is_something_else(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::ISDIR | Errno::NOTDIR | Errno::NXIO))
+}
+
+/// Whether this process may open the file for reading.
+pub(crate) fn check_readable(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
+    use rustix::fs::Access;
+    Ok(rustix::fs::accessat(directory.as_fd(), name, Access::READ_OK, AtFlags::EACCESS)?)
+}
+
+/// Who may change the open file or directory.
+pub(crate) fn protection(file: impl AsFd) -> io::Result<Protection> {
+    let stat = rustix::fs::fstat(file)?;
+    #[allow(clippy::useless_conversion, reason = "16 bits on some systems")]
+    Ok(Protection { owner: stat.st_uid, mode: stat.st_mode.into() })
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_sign_loss,
+    clippy::cast_lossless,
+    reason = "the integer types of `stat` differ between systems; none of these fields is negative in practice, and \
+              a wrapped one still compares equal to itself"
+)]
+fn entry_of(stat: &Stat) -> Entry {
+    Entry {
+        kind: match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => EntryKind::File,
+            FileType::Directory => EntryKind::Directory,
+            FileType::Symlink => EntryKind::Link,
+            _ => EntryKind::Special,
+        },
+        stamp: Stamp {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size: stat.st_size as u64,
+            modified_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        },
+    }
+}
+
+/// Tries to lock the file for this open file alone, without waiting.
+pub(super) fn lock_exclusive(file: &File) -> io::Result<Lock> {
+    match retry_on_intr(|| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Ok(Lock::Taken),
+        Err(Errno::WOULDBLOCK) => Ok(Lock::HeldElsewhere),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives the lock back before the file is closed.
+pub(super) fn unlock(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::flock(file, FlockOperation::Unlock)?)
+}
+
+/// Asks the file system for `size` bytes from the start of the file, which becomes at least that long.
+#[cfg(target_os = "linux")]
+pub(super) fn reserve(file: &File, size: u64) -> io::Result<Reservation> {
+    use rustix::fs::FallocateFlags;
+    match retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size)) {
+        Ok(()) => Ok(Reservation::Reserved),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Reservation::Unsupported),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Elsewhere the calls differ too much to trust: the caller falls back to the length alone.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn reserve(_file: &File, _size: u64) -> io::Result<Reservation> {
+    Ok(Reservation::Unsupported)
+}
+
+/// Bytes an unprivileged process can still write to the file system of `file`; `None` if it does not say.
+pub(super) fn available_bytes(file: &File) -> Option<u64> {
+    let stat = rustix::fs::fstatvfs(file).ok()?;
+    // Some network and FUSE file systems leave all figures at zero.
+    (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// The next stretch of the file at or after `from` that may hold data; `None` if only a hole follows.
+///
+/// Where holes cannot be seen, everything is data.
+#[cfg(target_os = "linux")]
+pub(super) fn next_data(file: &File, from: u64, size: u64) -> io::Result<Option<Range<u64>>> {
+    use rustix::fs::SeekFrom;
+    if from >= size {
+        return Ok(None);
+    }
+    // Moves the file's cursor, which nobody uses: all our reads and writes are positioned.
+    let start = match rustix::fs::seek(file, SeekFrom::Data(from)) {
+        Ok(start) => start.min(size),
+        Err(Errno::NXIO) => return Ok(None),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(from..size)),
+        Err(error) => return Err(error.into()),
+    };
+    match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+        Ok(end) if end > start => Ok(Some(start..end.min(size))),
+        Ok(_) | Err(Errno::NXIO) => Ok(None), // truncated between the two calls
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Everything is data where holes cannot be seen.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn next_data(_file: &File, from: u64, size: u64) -> io::Result<Option<Range<u64>>> {
+    Ok((from < size).then_some(from..size))
+}
+
+/// Lets go of clean cached pages in the range, so that the next read comes from the disk. Only advice.
+#[cfg(target_os = "linux")]
+pub(super) fn drop_cached(file: &File, range: Range<u64>) {
+    use std::num::NonZeroU64;
+    if let Some(length) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
+        let _ = rustix::fs::fadvise(file, range.start, Some(length), rustix::fs::Advice::DontNeed);
+    }
+}
+
+/// There is no portable way.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn drop_cached(_file: &File, _range: Range<u64>) {}
+
+/// Renames inside one directory; [`io::ErrorKind::AlreadyExists`] if the new name is taken.
+pub(super) fn rename_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::RenameFlags;
+        let directory = directory.as_fd();
+        match rustix::fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {} // this file system does not know the flag
+            settled => return Ok(settled?),
+        }
+    }
+    link_new(directory, from, to)
+}
+
+/// The portable [`rename_new`]: a hard link never replaces. A crash between its two steps leaves both names on one
+/// file.
+pub(super) fn link_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    let directory = directory.as_fd();
+    match rustix::fs::linkat(directory, from, directory, to, AtFlags::empty()) {
+        Ok(()) => Ok(rustix::fs::unlinkat(directory, from, AtFlags::empty())?),
+        // No hard links here (FAT and its kin): looking first is the best that is left, and better than a download
+        // that can never end.
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+            if entry_at(directory, to)?.is_some() {
+                return Err(Errno::EXIST.into());
+            }
+            rename_replacing(directory, from, to)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Renames inside one directory, replacing a file that has the new name.
+pub(super) fn rename_replacing(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    Ok(rustix::fs::renameat(directory.as_fd(), from, directory.as_fd(), to)?)
+}
+
+/// Removes a name; one that is not there is fine.
+pub(super) fn remove(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(directory.as_fd(), name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes created, renamed and removed names in the directory survive a power cut.
+pub(super) fn sync_directory(directory: impl AsFd) -> io::Result<()> {
+    match retry_on_intr(|| rustix::fs::fsync(directory.as_fd())) {
+        Ok(()) => Ok(()),
+        // Some network and FUSE file systems cannot; they order their names themselves.
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The user this process acts for.
+pub(crate) fn effective_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}

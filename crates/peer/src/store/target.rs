@@ -1,0 +1,83 @@
+//! Where a download goes: the output and its two companions, always names in one directory that stays open.
+//!
+//! The directory is resolved once. Whatever happens to the path above it, all names of one download stay together.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::error::OpenError;
+use super::sys::{self, Entry};
+
+/// Added to the output's name while it is incomplete.
+pub(crate) const PARTIAL_SUFFIX: &str = ".partial";
+/// Added to the output's name for the journal of stored chunks.
+pub(crate) const JOURNAL_SUFFIX: &str = ".partial.journal";
+
+#[derive(Debug)]
+pub(super) struct Target {
+    directory: OwnedFd,
+    parent: PathBuf,
+    out: OsString,
+    partial: OsString,
+    journal: OsString,
+}
+
+impl Target {
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let out = path.file_name().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
+        // The working directory may change while the download runs.
+        let absolute = std::path::absolute(path).map_err(|source| OpenError::from_io(path, source))?;
+        let parent = absolute.parent().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
+        let directory = sys::open_directory(parent).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => OpenError::ParentMissing { parent: parent.to_owned() },
+            io::ErrorKind::NotADirectory => OpenError::ParentNotDirectory { parent: parent.to_owned() },
+            _ => OpenError::from_io(parent, source),
+        })?;
+        Ok(Self {
+            directory,
+            parent: parent.to_owned(),
+            out: out.to_owned(),
+            partial: with_suffix(out, PARTIAL_SUFFIX),
+            journal: with_suffix(out, JOURNAL_SUFFIX),
+        })
+    }
+
+    pub(super) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    pub(super) fn out(&self) -> &OsStr {
+        &self.out
+    }
+
+    pub(super) fn partial(&self) -> &OsStr {
+        &self.partial
+    }
+
+    pub(super) fn journal(&self) -> &OsStr {
+        &self.journal
+    }
+
+    /// The path of one of the three names, for people and for looking again later.
+    pub(super) fn path(&self, name: &OsStr) -> PathBuf {
+        self.parent.join(name)
+    }
+
+    /// What stands under one of the three names now.
+    pub(super) fn entry(&self, name: &OsStr) -> Result<Option<Entry>, OpenError> {
+        sys::entry_at(self.directory(), name).map_err(|source| self.error(name, source))
+    }
+
+    /// The error for what the system said about one of the three names.
+    pub(super) fn error(&self, name: &OsStr, source: io::Error) -> OpenError {
+        OpenError::from_io(&self.path(name), source)
+    }
+}
+
+fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
+    let mut name = name.to_owned();
+    name.push(suffix);
+    name
+}

@@ -1,0 +1,122 @@
+//! A shared file that somebody touches is noticed before wrong bytes of it are served.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::{CHUNK, Sample, scratch};
+use crate::store::{FileState, FileStore, ReadError, ShareError};
+
+/// A sample on disk, shared. Its time of modification is long ago, so that any later one differs on every file system.
+fn shared(path: &Path) -> (Sample, FileStore) {
+    let sample = Sample::of_size(3 * CHUNK + 10);
+    fs::write(path, &sample.content).expect("writable");
+    let file = File::options().write(true).open(path).expect("there");
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).expect("settable");
+    let store = FileStore::open_shared(path, &sample.info).expect("a regular file");
+    (sample, store)
+}
+
+#[test]
+fn an_untouched_file_is_read_exactly_at_both_ends_of_every_chunk() {
+    let dir = scratch();
+    let (sample, store) = shared(&dir.path().join("file"));
+    for chunk in sample.info.geometry().chunks() {
+        let bytes = sample.bytes(chunk);
+        let mut whole = vec![0; bytes.len()];
+        store.read_chunk_part(chunk, 0, &mut whole).expect("untouched");
+        assert_eq!(whole, bytes);
+
+        let mut last = [0];
+        let end = u32::try_from(bytes.len()).expect("a chunk");
+        store.read_chunk_part(chunk, end - 1, &mut last).expect("untouched");
+        assert_eq!(last[0], bytes[bytes.len() - 1]);
+        let beyond = store.read_chunk_part(chunk, end, &mut last);
+        assert!(matches!(beyond, Err(ReadError::OutOfRange { .. })));
+        store.read_chunk_part(chunk, end, &mut []).expect("nothing, at the very end");
+    }
+    assert_eq!(store.state(), FileState::Unchanged);
+}
+
+#[test]
+fn a_truncated_appended_or_rewritten_file_is_changed_for_every_read() {
+    let meddlings: [&dyn Fn(&Path); 4] = [
+        &|path| OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(CHUNK)).expect("cut"),
+        &|path| OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(0)).expect("cut"),
+        &|path| {
+            OpenOptions::new()
+                .append(true)
+                .open(path)
+                .and_then(|mut file| file.write_all(b"x"))
+                .expect("longer")
+        },
+        &|path| {
+            OpenOptions::new()
+                .write(true)
+                .open(path)
+                .and_then(|mut file| file.write_all(b"x"))
+                .expect("other")
+        },
+    ];
+    for meddle in meddlings {
+        let dir = scratch();
+        let path = dir.path().join("file");
+        let (sample, store) = shared(&path);
+
+        meddle(&path);
+
+        for chunk in sample.info.geometry().chunks() {
+            let read = store.read_chunk_part(chunk, 0, &mut [0; 10]);
+            assert!(matches!(read, Err(ReadError::Changed)), "{read:?}");
+        }
+        assert_eq!(store.state(), FileState::Changed);
+    }
+}
+
+#[test]
+fn a_deleted_or_replaced_file_is_gone() {
+    let meddlings: [&dyn Fn(&Path); 2] = [&|path| fs::remove_file(path).expect("removable"), &|path| {
+        let other = path.with_extension("new");
+        fs::write(&other, fs::read(path).expect("there")).expect("writable");
+        fs::rename(other, path).expect("replaced");
+    }];
+    for meddle in meddlings {
+        let dir = scratch();
+        let path = dir.path().join("file");
+        let (sample, store) = shared(&path);
+
+        meddle(&path);
+
+        let read = store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]);
+        assert!(matches!(read, Err(ReadError::Gone)), "{read:?}");
+        assert_eq!(store.state(), FileState::Gone);
+    }
+}
+
+#[test]
+fn a_file_moved_elsewhere_is_gone_from_its_path_but_what_was_opened_is_still_right() {
+    let dir = scratch();
+    let path = dir.path().join("file");
+    let (sample, store) = shared(&path);
+
+    fs::rename(&path, dir.path().join("elsewhere")).expect("movable");
+
+    assert_eq!(store.state(), FileState::Gone);
+    store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]).expect("the content has not changed");
+}
+
+#[test]
+fn only_a_regular_file_of_the_scanned_size_is_shared() {
+    let dir = scratch();
+    let sample = Sample::of_size(2 * CHUNK);
+    let path = dir.path().join("file");
+    fs::write(&path, b"shorter").expect("writable");
+
+    let changed = FileStore::open_shared(&path, &sample.info);
+    assert!(matches!(changed, Err(ShareError::Changed { found: 7, .. })));
+    let directory = FileStore::open_shared(dir.path(), &sample.info);
+    assert!(matches!(directory, Err(ShareError::NotAFile { .. })));
+    let missing = FileStore::open_shared(&dir.path().join("no"), &sample.info);
+    assert!(matches!(missing, Err(ShareError::Io { .. })));
+}

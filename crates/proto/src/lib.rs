@@ -1,0 +1,51 @@
+//! The wire of `tnet`: what peers say to each other and to the coordinator, as bytes.
+//!
+//! A connection opens with a fixed [`preamble`] in both directions. After it come frames: a length, then one
+//! message. `docs/protocol.md` describes every byte; the tests of this crate hold the document to it.
+//!
+//! Nothing here trusts the other side. A length is checked against its limit and against the bytes that are
+//! really there before anything is allocated, and whatever is wrong with a frame comes back as a typed error.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use tnet_proto::{FileHandle, PeerMessage, decode, encode};
+//!
+//! let request = PeerMessage::Request { file: FileHandle(3), chunk: 41 };
+//! let mut frame = BytesMut::new();
+//! encode(&request, &mut frame);
+//!
+//! let (prefix, body) = frame.split_at(4);
+//! assert_eq!(prefix, [12, 0, 0, 0]);
+//! assert_eq!(decode::<PeerMessage>(body), Ok(request));
+//! ```
+//!
+//! A peer session reads chunk bytes straight into their place: it takes frames apart with [`FrameHead`] and
+//! writes them with [`data_header`]. Everything that only exchanges small messages uses `MessageCodec`
+//! (feature `codec`), which puts the same frames behind tokio-util's `Framed`.
+
+mod coordinator;
+mod digest;
+mod frame;
+mod limits;
+mod message;
+mod peer;
+mod preamble;
+mod shape;
+
+#[cfg(feature = "codec")]
+mod codec;
+
+pub use coordinator::{
+    Availability, CoordinatorReply, CoordinatorRequest, Holder, Limit, ReportDigest, ReportEntry,
+};
+pub use frame::{FrameError, FrameHead, HEAD_LEN, PREFIX_LEN, data_header};
+pub use limits::{
+    DATA_HEADER_LEN, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN,
+    MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH,
+};
+pub use message::{DecodeError, WireMessage, decode, encode};
+pub use peer::{ByeReason, FileHandle, Hello, Holdings, Info, Open, Payload, PeerId, PeerMessage};
+pub use preamble::{PREAMBLE_LEN, PreambleError, Protocol, Versions, negotiate, preamble};
+
+#[cfg(feature = "codec")]
+pub use codec::{CodecError, HandshakeError, MessageCodec, Received, exchange_preamble};

@@ -1,0 +1,151 @@
+//! One machine: its disk, which survives everything, and, while it is up, the core and the reporter of its peer.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tnet_coordinator::Epoch;
+use tnet_fileinfo::ChunkSet;
+use tnet_swarm::{FileStats, Reporter, Swarm};
+
+use crate::event::Event;
+use crate::net::{PipeId, Taint};
+use crate::units::{HostId, MILLISECOND, Nanos};
+use crate::world::Plan;
+
+/// Where peers accept peers.
+const PEER_PORT: u16 = 7401;
+
+/// First pause before the coordinator is called again; doubled each time.
+pub(crate) const CALL_PAUSE: Nanos = 250 * MILLISECOND;
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) plan: Plan,
+    /// Rises with every start; what is due for an earlier life is void.
+    pub(crate) life: u32,
+    /// None while the host is down.
+    pub(crate) core: Option<Core>,
+    pub(crate) is_frozen: bool,
+    /// What became due while it was frozen.
+    pub(crate) postponed: Vec<Event>,
+    pub(crate) disk: ChunkSet,
+    pub(crate) done_at: Option<Nanos>,
+    /// Of the life that ended last.
+    pub(crate) last_line: Line,
+    /// Of lives that have ended.
+    pub(crate) past: FileStats,
+    /// Of the lies it told.
+    pub(crate) forged: u64,
+}
+
+/// A running peer.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) swarm: Swarm,
+    pub(crate) reporter: Reporter,
+    pub(crate) desk: Desk,
+    /// The tick that is planned.
+    pub(crate) tick_at: Option<Nanos>,
+    pub(crate) report_at: Option<Nanos>,
+    /// Chunks being verified and written, the oldest first.
+    pub(crate) writing: VecDeque<Writing>,
+    pub(crate) disk_free: Nanos,
+    /// Chunks being sent.
+    pub(crate) uploading: u32,
+    /// What a dripping host has accepted, and how many bytes it sent of it.
+    pub(crate) drips: Vec<(PipeId, u32, u32)>,
+}
+
+/// A chunk on its way to the disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Writing {
+    pub(crate) from: PipeId,
+    pub(crate) chunk: u32,
+    pub(crate) taint: Taint,
+}
+
+/// A host's end of its coordinator connection.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) line: Line,
+    pub(crate) pause: Nanos,
+    /// The core wants to know who holds the file.
+    pub(crate) wants_holders: bool,
+    pub(crate) watches: bool,
+    /// There may be something to send.
+    pub(crate) is_stirred: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    Down,
+    Calling(Epoch),
+    Up(Epoch),
+}
+
+impl Desk {
+    pub(crate) fn new() -> Desk {
+        Desk { line: Line::Down, pause: CALL_PAUSE, wants_holders: false, watches: false, is_stirred: false }
+    }
+}
+
+impl Host {
+    pub(crate) fn new(plan: Plan, disk: ChunkSet) -> Host {
+        Host {
+            plan,
+            life: 0,
+            core: None,
+            is_frozen: false,
+            postponed: Vec::new(),
+            disk,
+            done_at: None,
+            last_line: Line::Down,
+            past: FileStats::default(),
+            forged: 0,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.core.is_some()
+    }
+}
+
+/// Where a host accepts peers.
+pub(crate) fn address(host: HostId) -> SocketAddr {
+    let [_, a, b, c] = (host + 1).to_be_bytes();
+    SocketAddr::from((Ipv4Addr::new(10, a, b, c), PEER_PORT))
+}
+
+/// The host that accepts peers there.
+pub(crate) fn host_at(address: SocketAddr) -> Option<HostId> {
+    let SocketAddr::V4(address) = address else { return None };
+    let [net, a, b, c] = address.ip().octets();
+    let host = u32::from_be_bytes([0, a, b, c]).checked_sub(1)?;
+    (net == 10 && address.port() == PEER_PORT).then_some(host)
+}
+
+pub(crate) fn sum(a: FileStats, b: FileStats) -> FileStats {
+    FileStats {
+        requested: a.requested + b.requested,
+        busy: a.busy + b.busy,
+        arrived: a.arrived + b.arrived,
+        duplicate: a.duplicate + b.duplicate,
+        corrupt: a.corrupt + b.corrupt,
+        retried: a.retried + b.retried,
+        hedged: a.hedged + b.hedged,
+        uploaded: a.uploaded + b.uploaded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_has_an_address_that_leads_back_to_it() {
+        for host in [0, 1, 254, 255, 256, 65_535, 1 << 20] {
+            assert_eq!(host_at(address(host)), Some(host));
+        }
+        assert_eq!(host_at("192.168.0.1:7401".parse().expect("an address")), None);
+    }
+}

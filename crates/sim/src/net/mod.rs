@@ -1,0 +1,286 @@
+//! The network between the hosts: connections as pairs of pipes, each host with an uplink and a downlink.
+//!
+//! Bytes go in batches. A batch occupies the sender's uplink, then, a delay later and starting while it still arrives,
+//! the receiver's downlink. The uplink serves connections in turn; the downlink is first come, first served, and when
+//! the queue in front of it is full, senders wait instead of losing packets. A message is behind what its connection
+//! has written already and behind one turn of each other connection, not behind chunks that wait in the application.
+
+mod chain;
+mod model;
+mod partition;
+mod pipe;
+mod port;
+mod uplink;
+mod writer;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tnet_proto::{ByeReason, PeerMessage};
+use tnet_swarm::UploadEnd;
+
+pub use model::NetworkModel;
+pub(crate) use pipe::{Parcel, PipeId, Taint};
+pub(crate) use port::PortUse;
+
+use crate::event::Event;
+use crate::queue::Queue;
+use crate::tally::Traffic;
+use crate::units::{HostId, MILLISECOND, Nanos, Rate, SECOND, number};
+use crate::wire::GREETING_LEN;
+use chain::Chains;
+pub(crate) use partition::Partition;
+use pipe::{EndState, Pipe, Upload, Waits, Wrapped};
+use port::Port;
+
+/// A call that nobody answers fails after this long.
+const CALL_PATIENCE: Nanos = 5 * SECOND;
+
+/// A connection whose other side is silent is given up after this long.
+pub(crate) const SILENT_AT_MOST: Nanos = 90 * SECOND;
+
+/// TCP waits at least this long for an acknowledgement before it sends again.
+const RETRANSMISSION: Nanos = 200 * MILLISECOND;
+
+/// The end of an upload, as the sender's core is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UploadEnded {
+    pub(crate) pipe: PipeId,
+    pub(crate) chunk: u32,
+    pub(crate) end: UploadEnd,
+}
+
+/// All wires and everything on them.
+#[derive(Debug)]
+pub(crate) struct Network {
+    model: NetworkModel,
+    rng: StdRng,
+    ports: Vec<Port>,
+    pipes: Vec<Pipe>,
+    parcels: Chains<Wrapped>,
+    messages: Chains<PeerMessage>,
+    uploads: Chains<Upload>,
+    partition: Option<Partition>,
+    pub(crate) traffic: Traffic,
+    /// To be told to cores.
+    pub(crate) ended: Vec<UploadEnded>,
+}
+
+impl Network {
+    pub(crate) fn new(model: NetworkModel, rng: StdRng) -> Network {
+        Network {
+            model,
+            rng,
+            ports: Vec::new(),
+            pipes: Vec::new(),
+            parcels: Chains::default(),
+            messages: Chains::default(),
+            uploads: Chains::default(),
+            partition: None,
+            traffic: Traffic::default(),
+            ended: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add_port(&mut self, up: Rate, down: Rate) {
+        self.ports.push(Port::new(up, down));
+    }
+
+    pub(crate) fn port_use(&self, host: HostId) -> PortUse {
+        self.port(host).used
+    }
+
+    pub(crate) fn is_uplink_busy(&self, host: HostId) -> bool {
+        self.port(host).is_sending()
+    }
+
+    pub(crate) fn is_downlink_busy(&self, host: HostId, now: Nanos) -> bool {
+        self.port(host).down_backlog(now) > 0
+    }
+
+    /// Whether something of this host's waits for a window or for somebody else's downlink.
+    pub(crate) fn is_held_up(&self, host: HostId) -> bool {
+        let waits = |pipe: &PipeId| self.pipes[pipe.index()].waits;
+        self.port(host).open.iter().any(|pipe| matches!(waits(pipe), Waits::Window | Waits::Downlink))
+    }
+
+    pub(crate) fn from(&self, pipe: PipeId) -> HostId {
+        self.pipes[pipe.index()].from
+    }
+
+    pub(crate) fn to(&self, pipe: PipeId) -> HostId {
+        self.pipes[pipe.index()].to
+    }
+
+    /// Connections of the host that have been greeted and not closed, by its own pipes.
+    pub(crate) fn open_pipes(&self, host: HostId) -> impl Iterator<Item = PipeId> + '_ {
+        self.port(host).open.iter().copied().filter(|pipe| self.is_open(*pipe))
+    }
+
+    /// Whether the sender of the pipe has met the other side and not closed the connection.
+    pub(crate) fn is_open(&self, pipe: PipeId) -> bool {
+        self.pipes[pipe.index()].end == EndState::Open
+    }
+
+    /// A host calls another that takes calls. Both will hear of it.
+    pub(crate) fn connect(&mut self, queue: &mut Queue<Event>, caller: HostId, called: HostId) {
+        let pipe = PipeId(number(self.pipes.len()));
+        self.pipes.push(Pipe::new(caller, called));
+        self.pipes.push(Pipe::new(called, caller));
+        self.port_mut(caller).open.push(pipe);
+        self.port_mut(called).open.push(pipe.back());
+        self.traffic.greetings += 2;
+        self.traffic.greeting_bytes += 2 * GREETING_LEN;
+        let now = queue.now();
+        let (there, back) = (self.way(now, caller, called), self.way(now, called, caller));
+        // Three packets of TCP, the last one with the hello.
+        let called_knows = now + there + back + there;
+        let caller_knows = called_knows + back;
+        self.pipes[pipe.back().index()].last_arrival = caller_knows;
+        queue.push(called_knows, Event::Greeted(pipe.back()));
+        queue.push(caller_knows, Event::Greeted(pipe));
+    }
+
+    /// How long until the caller knows that nobody takes calls at the other host.
+    pub(crate) fn refusal_time(&self, now: Nanos, caller: HostId, called: HostId, is_there: bool) -> Nanos {
+        match is_there && !self.is_parted(caller, called) {
+            true => self.way(now, caller, called) + self.way(now, called, caller),
+            false => CALL_PATIENCE,
+        }
+    }
+
+    /// False if the connection is gone before it began.
+    pub(crate) fn greet(&mut self, pipe: PipeId) -> bool {
+        let state = &mut self.pipes[pipe.index()];
+        let is_new = state.end == EndState::Greeting;
+        if is_new {
+            state.end = EndState::Open;
+        }
+        is_new
+    }
+
+    /// How long a small packet is under way now.
+    fn way(&self, now: Nanos, from: HostId, to: HostId) -> Nanos {
+        let (sender, receiver) = (self.port(from), self.port(to));
+        let ahead =
+            sender.up.time_for(self.turn(sender) * sender.ring.len() as u64).min(self.model.uplink_queue);
+        sender.up_free.saturating_sub(now) + ahead + self.model.delay + receiver.down_backlog(now)
+    }
+
+    /// Bytes came out of a pipe. Answers false if they wait because the receiver is frozen.
+    pub(crate) fn on_delivered(&mut self, queue: &mut Queue<Event>, pipe: PipeId, bytes: u32) -> bool {
+        let receiver = self.to(pipe);
+        if let Some(frozen) = &mut self.port_mut(receiver).frozen {
+            frozen.push((pipe, bytes));
+            return false;
+        }
+        let acknowledgement = self.model.headers.acknowledgement();
+        self.port_mut(receiver).acknowledgements += acknowledgement;
+        let state = &mut self.pipes[pipe.index()];
+        state.delivered += u64::from(bytes);
+        if state.waits == Waits::Window {
+            self.await_turn(queue, pipe);
+        }
+        true
+    }
+
+    /// The next parcel that has arrived in full.
+    pub(crate) fn next_parcel(&mut self, pipe: PipeId) -> Option<Parcel> {
+        let state = &mut self.pipes[pipe.index()];
+        let first = self.parcels.front(state.stream)?;
+        if first.ends_at > state.delivered {
+            return None;
+        }
+        self.parcels.pop(&mut state.stream).map(|wrapped| wrapped.parcel)
+    }
+
+    /// The sender has heard that the other side is gone, or wants to be gone itself without a word.
+    pub(crate) fn abandon(&mut self, pipe: PipeId) {
+        let state = &mut self.pipes[pipe.index()];
+        state.end = EndState::Closed;
+        state.finishing = None;
+        state.sent = state.written;
+        self.messages.clear(&mut state.messages);
+        self.uploads.clear(&mut state.uploads);
+        let from = state.from;
+        self.forget_open(from, pipe);
+    }
+
+    /// The sender says goodbye and reads no more.
+    pub(crate) fn close(&mut self, queue: &mut Queue<Event>, pipe: PipeId, reason: ByeReason) {
+        let state = &mut self.pipes[pipe.index()];
+        if state.end != EndState::Open {
+            return;
+        }
+        self.uploads.clear(&mut state.uploads);
+        state.finishing = None;
+        state.end = EndState::Closing;
+        let from = state.from;
+        self.forget_open(from, pipe);
+        self.send_message(queue, pipe, PeerMessage::Bye { reason });
+    }
+
+    /// The process of a host ends without a word: the other sides hear of it after `notice`.
+    pub(crate) fn crash(&mut self, queue: &mut Queue<Event>, host: HostId, notice: Nanos) {
+        let now = queue.now();
+        for pipe in std::mem::take(&mut self.port_mut(host).open) {
+            let state = &mut self.pipes[pipe.index()];
+            let at = state.last_arrival.max(now + self.model.delay + notice);
+            state.end = EndState::Closed;
+            state.finishing = None;
+            state.sent = state.written;
+            self.messages.clear(&mut state.messages);
+            self.uploads.clear(&mut state.uploads);
+            queue.push(at, Event::Lost(pipe.back()));
+        }
+        self.port_mut(host).frozen = None;
+    }
+
+    pub(crate) fn freeze(&mut self, host: HostId) {
+        self.port_mut(host).frozen.get_or_insert_default();
+    }
+
+    /// What has arrived for a frozen host meanwhile.
+    pub(crate) fn thaw(&mut self, queue: &mut Queue<Event>, host: HostId) -> Vec<(PipeId, u32)> {
+        let waiting = self.port_mut(host).frozen.take().unwrap_or_default();
+        self.serve(queue, host);
+        waiting
+    }
+
+    /// The other sides of a host give up on it.
+    pub(crate) fn silence(&mut self, queue: &mut Queue<Event>, host: HostId) {
+        for pipe in &self.port(host).open {
+            queue.push(queue.now(), Event::Lost(pipe.back()));
+            // The silent side finds out when it speaks.
+            queue.push(queue.now() + self.model.delay, Event::Lost(*pipe));
+        }
+    }
+
+    fn forget_open(&mut self, host: HostId, pipe: PipeId) {
+        self.port_mut(host).open.retain(|open| *open != pipe);
+    }
+
+    fn port(&self, host: HostId) -> &Port {
+        &self.ports[host as usize]
+    }
+
+    fn port_mut(&mut self, host: HostId) -> &mut Port {
+        &mut self.ports[host as usize]
+    }
+
+    /// What chance adds to the time a batch of so many bytes is under way.
+    fn misfortune(&mut self, bytes: u64) -> Nanos {
+        let model = &self.model;
+        let jitter = if model.jitter > 0 { self.rng.random_range(0..model.jitter) } else { 0 };
+        if model.loss_ppm == 0 {
+            return jitter;
+        }
+        let packets = bytes.div_ceil(crate::wire::SEGMENT_LEN);
+        let lost = u64::from(model.loss_ppm).saturating_mul(packets).min(1_000_000);
+        if self.rng.random_range(0..1_000_000) >= lost {
+            return jitter;
+        }
+        // Later packets show that one is missing; without any, only the timer does.
+        let is_noticed = packets > 3;
+        jitter + if is_noticed { 2 * model.delay + model.downlink_queue / 2 } else { RETRANSMISSION }
+    }
+}

@@ -1,0 +1,44 @@
+//! The numbers of the network.
+
+use crate::units::{MICROSECOND, MILLISECOND, Nanos};
+use crate::wire::Headers;
+
+/// How the wires behave. Rates belong to hosts.
+#[derive(Debug, Clone)]
+pub struct NetworkModel {
+    /// From any host to any other, without queues.
+    pub delay: Nanos,
+    /// Added to each batch: uniform from nothing to this. Order within a connection is kept.
+    pub jitter: Nanos,
+    /// Packets lost in a million; each costs its connection a retransmission time.
+    pub loss_ppm: u32,
+    /// Bytes a connection sends before the next one has its turn, about what TCP keeps in the queue of an interface.
+    pub turn_bytes: u64,
+    /// Bytes written by the application and not sent, at which it has to wait (`TCP_NOTSENT_LOWAT`).
+    pub unsent_bytes: u64,
+    /// Bytes sent and not arrived on one connection, beyond what fits on the wire.
+    pub window_bytes: u64,
+    /// Longest queue of a host's own interface; turns become shorter when many connections send.
+    pub uplink_queue: Nanos,
+    /// Longest queue in front of a host's downlink, as in the switch; whoever sends there waits.
+    pub downlink_queue: Nanos,
+    /// Whether packets have headers.
+    pub headers: Headers,
+}
+
+impl Default for NetworkModel {
+    /// A quiet switched network, without headers.
+    fn default() -> NetworkModel {
+        NetworkModel {
+            delay: 100 * MICROSECOND,
+            jitter: 0,
+            loss_ppm: 0,
+            turn_bytes: 16 * 1024,
+            unsent_bytes: 64 * 1024,
+            window_bytes: 64 * 1024,
+            uplink_queue: 40 * MILLISECOND,
+            downlink_queue: 40 * MILLISECOND,
+            headers: Headers::Ignored,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The application's end of a pipe: what the real session's writer does. Messages go before chunks; a chunk goes in
+//! parts; the next write begins when the kernel has taken the last one, but for the little it keeps unsent.
+
+use tnet_proto::{FileHandle, MAX_DATA_LEN, PeerMessage};
+use tnet_swarm::UploadEnd;
+
+use super::pipe::{EndState, Parcel, PipeId, Taint, Upload, Wrapped};
+use super::{Network, UploadEnded};
+use crate::event::Event;
+use crate::queue::Queue;
+use crate::units::number;
+use crate::wire::{PART_HEADER_LEN, message_len};
+
+impl Network {
+    pub(crate) fn send_message(&mut self, queue: &mut Queue<Event>, pipe: PipeId, message: PeerMessage) {
+        let state = &mut self.pipes[pipe.index()];
+        if !matches!(state.end, EndState::Open | EndState::Closing) {
+            return;
+        }
+        self.messages.push(&mut state.messages, message);
+        self.write(pipe);
+        self.await_turn(queue, pipe);
+    }
+
+    /// Sends a chunk; its end is reported. False if there is no connection.
+    pub(crate) fn upload(
+        &mut self,
+        queue: &mut Queue<Event>,
+        pipe: PipeId,
+        chunk: u32,
+        len: u32,
+        taint: Taint,
+    ) -> bool {
+        let state = &mut self.pipes[pipe.index()];
+        if state.end != EndState::Open {
+            return false;
+        }
+        self.uploads.push(&mut state.uploads, Upload { chunk, len, written: 0, taint });
+        self.write(pipe);
+        self.await_turn(queue, pipe);
+        true
+    }
+
+    /// Stops sending a chunk at the next part; nothing happens if its last part has been written.
+    pub(crate) fn stop_upload(
+        &mut self,
+        queue: &mut Queue<Event>,
+        pipe: PipeId,
+        chunk: u32,
+        file: FileHandle,
+    ) {
+        let state = &mut self.pipes[pipe.index()];
+        if self.uploads.remove(&mut state.uploads, |upload| upload.chunk == chunk).is_some() {
+            self.ended.push(UploadEnded { pipe, chunk, end: UploadEnd::Stopped });
+            self.send_message(queue, pipe, PeerMessage::Stopped { file, chunk });
+        }
+    }
+
+    /// A few bytes of a chunk, for hosts that send no more than that.
+    pub(crate) fn drip(&mut self, queue: &mut Queue<Event>, pipe: PipeId, chunk: u32, len: u32) {
+        let part = Parcel::Part { chunk, len, is_last: false, taint: Taint::Genuine };
+        if self.is_open(pipe) {
+            self.commit(pipe, u64::from(len + PART_HEADER_LEN), part);
+            self.await_turn(queue, pipe);
+        }
+    }
+
+    /// Writes as much as the kernel takes.
+    pub(super) fn write(&mut self, pipe: PipeId) {
+        loop {
+            let state = &mut self.pipes[pipe.index()];
+            if state.unsent() > self.model.unsent_bytes || state.end == EndState::Closed {
+                return;
+            }
+            if let Some(chunk) = state.finishing.take() {
+                self.ended.push(UploadEnded { pipe, chunk, end: UploadEnd::Sent });
+            } else if let Some(message) = self.messages.pop(&mut state.messages) {
+                let len = message_len(&message);
+                self.traffic.count(&message, len);
+                self.commit(pipe, len, Parcel::Message(message));
+            } else if state.end == EndState::Closing {
+                state.end = EndState::Closed;
+                self.commit(pipe, 1, Parcel::Close);
+            } else if !self.write_part(pipe) {
+                return;
+            }
+        }
+    }
+
+    fn write_part(&mut self, pipe: PipeId) -> bool {
+        let state = &mut self.pipes[pipe.index()];
+        let Some(upload) = self.uploads.front_mut(state.uploads) else { return false };
+        let len = (upload.len - upload.written).min(number(MAX_DATA_LEN));
+        upload.written += len;
+        let (chunk, taint, is_last) = (upload.chunk, upload.taint, upload.written == upload.len);
+        if is_last {
+            self.uploads.pop(&mut state.uploads);
+            state.finishing = Some(chunk);
+        }
+        let from = state.from;
+        self.port_mut(from).used.content_bytes += u64::from(len);
+        self.traffic.parts += 1;
+        self.traffic.part_bytes += u64::from(len);
+        self.traffic.part_header_bytes += u64::from(PART_HEADER_LEN);
+        self.commit(pipe, u64::from(len + PART_HEADER_LEN), Parcel::Part { chunk, len, is_last, taint });
+        true
+    }
+
+    fn commit(&mut self, pipe: PipeId, len: u64, parcel: Parcel) {
+        let state = &mut self.pipes[pipe.index()];
+        state.written += len;
+        self.parcels.push(&mut state.stream, Wrapped { ends_at: state.written, parcel });
+    }
+}

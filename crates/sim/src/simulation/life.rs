@@ -1,0 +1,183 @@
+//! Hosts come, freeze, crash, leave and come back; the network parts and heals.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::RngExt;
+use tnet_proto::{Availability, ByeReason};
+use tnet_swarm::{Goal, Input, Reporter, Swarm};
+
+use super::{FILE, Simulation};
+use crate::event::Event;
+use crate::host::{Core, Desk, Line, sum};
+use crate::net::{Partition, PipeId, SILENT_AT_MOST};
+use crate::units::{HostId, moment, number};
+use crate::world::{Change, Character};
+
+/// A host's first start, as a change in its life.
+const JOIN: u32 = u32::MAX;
+
+impl Simulation {
+    /// Puts everything in the queue that is certain to happen.
+    pub(super) fn plan(&mut self) {
+        for (host, plan) in self.world.hosts.iter().enumerate() {
+            let host = number(host);
+            self.queue.push(plan.joins, Event::Life { host, change: JOIN });
+            for (change, (at, _)) in plan.changes.iter().enumerate() {
+                self.queue.push(*at, Event::Life { host, change: number(change) });
+            }
+        }
+        for (down, up) in &self.world.outages {
+            self.queue.push(*down, Event::CoordinatorTurns);
+            self.queue.push(*up, Event::CoordinatorTurns);
+        }
+        if let Some((parts, heals, _)) = self.world.partition {
+            self.queue.push(parts, Event::PartitionTurns);
+            self.queue.push(heals, Event::PartitionTurns);
+            if parts + SILENT_AT_MOST < heals {
+                self.queue.push(parts + SILENT_AT_MOST, Event::PartitionSilence);
+            }
+        }
+        self.queue.push(crate::world::START, Event::Sample);
+    }
+
+    pub(super) fn on_life(&mut self, host: HostId, change: u32) {
+        if change == JOIN {
+            return self.start(host);
+        }
+        let (_, change) = self.hosts[host as usize].plan.changes[change as usize];
+        if self.trace.is_on() {
+            self.trace.record(self.queue.now(), host, &change);
+        }
+        match change {
+            Change::Crash => self.stop(host, 0),
+            Change::Vanish => self.stop(host, SILENT_AT_MOST),
+            Change::Leave => self.leave(host),
+            Change::Rejoin => self.start(host),
+            Change::Freeze { lasts } => self.freeze(host, lasts),
+            Change::Thaw => self.thaw(host),
+        }
+    }
+
+    fn start(&mut self, host: HostId) {
+        if self.hosts[host as usize].is_up() {
+            return;
+        }
+        let seed = self.rng.random();
+        let state = &mut self.hosts[host as usize];
+        state.life += 1;
+        let life = state.life;
+        let id = self.peer_id(host);
+        let core = Core {
+            swarm: Swarm::new(self.world.swarm.clone(), id, seed),
+            reporter: Reporter::new(Duration::from_nanos(self.world.report_interval)),
+            desk: Desk::new(),
+            tick_at: None,
+            report_at: None,
+            writing: VecDeque::new(),
+            disk_free: 0,
+            uploading: 0,
+            drips: Vec::new(),
+        };
+        let state = &mut self.hosts[host as usize];
+        let stored = state.disk.clone();
+        let (goal, availability) = match stored.is_full() {
+            true => (Goal::Seed, Availability::Full),
+            false => (Goal::Download, Availability::Partial),
+        };
+        let core = state.core.insert(core);
+        core.reporter.set(self.world.hash(), self.world.file_len(), availability);
+        self.queue.push(self.queue.now(), Event::CallCoordinator { host, life });
+        let (hash, geometry) = (self.world.hash(), self.geometry);
+        self.feed(host, Input::AddFile { file: FILE, hash, geometry, stored, goal });
+    }
+
+    /// The process is gone; others hear of it `notice` after that.
+    fn stop(&mut self, host: HostId, notice: u64) {
+        self.end(host);
+        self.network.crash(&mut self.queue, host, notice);
+        self.hang_up(host, notice);
+    }
+
+    /// The process ends as it should.
+    fn leave(&mut self, host: HostId) {
+        self.say_bye_to_coordinator(host);
+        let open: Vec<PipeId> = self.network.open_pipes(host).collect();
+        for pipe in open {
+            self.network.close(&mut self.queue, pipe, ByeReason::SHUTDOWN);
+        }
+        self.end(host);
+        // Whoever was being greeted.
+        self.network.crash(&mut self.queue, host, 0);
+    }
+
+    fn end(&mut self, host: HostId) {
+        let status = self.status(host);
+        let state = &mut self.hosts[host as usize];
+        if let Some(status) = status {
+            state.past = sum(state.past, status.stats);
+            if state.plan.character == Character::Honest
+                && state.core.as_ref().is_some_and(|core| core.writing.is_empty())
+            {
+                self.safety.believes(host, status.stored, &state.disk);
+            }
+        }
+        let state = &mut self.hosts[host as usize];
+        let core = state.core.take();
+        state.last_line = core.map_or(Line::Down, |core| core.desk.line);
+        state.is_frozen = false;
+        state.postponed.clear();
+    }
+
+    pub(super) fn status(&self, host: HostId) -> Option<tnet_swarm::FileStatus> {
+        let core = self.hosts[host as usize].core.as_ref()?;
+        core.swarm.file_status(FILE, moment(self.queue.now()))
+    }
+
+    pub(super) fn on_leave_done(&mut self, host: HostId, life: u32) {
+        let state = &self.hosts[host as usize];
+        if state.life == life && state.is_up() {
+            self.leave(host);
+        }
+    }
+
+    fn freeze(&mut self, host: HostId, lasts: u64) {
+        let state = &mut self.hosts[host as usize];
+        if !state.is_up() {
+            return;
+        }
+        state.is_frozen = true;
+        let life = state.life;
+        self.network.freeze(host);
+        if lasts > SILENT_AT_MOST {
+            self.queue.push(self.queue.now() + SILENT_AT_MOST, Event::Silent { host, life });
+        }
+    }
+
+    fn thaw(&mut self, host: HostId) {
+        let state = &mut self.hosts[host as usize];
+        if !std::mem::take(&mut state.is_frozen) {
+            return;
+        }
+        let now = self.queue.now();
+        for event in std::mem::take(&mut state.postponed) {
+            self.queue.push(now, event);
+        }
+        for (pipe, bytes) in self.network.thaw(&mut self.queue, host) {
+            self.on_delivered(pipe, bytes);
+        }
+    }
+
+    pub(super) fn on_silent(&mut self, host: HostId, life: u32) {
+        let state = &self.hosts[host as usize];
+        if state.life == life && state.is_frozen {
+            self.network.silence(&mut self.queue, host);
+        }
+    }
+
+    pub(super) fn on_partition_turns(&mut self) {
+        let Some((parts, heals_at, border)) = self.world.partition else { return };
+        let is_parted = (parts..heals_at).contains(&self.queue.now());
+        self.network.part(is_parted.then_some(Partition { border, heals_at }));
+    }
+}

@@ -1,0 +1,308 @@
+//! A run: hosts with real cores, the network between them, the coordinator, and one queue of what is due.
+//!
+//! Everything follows from the world and its seed. One event is taken, everything it causes at once is done, then
+//! the next: no core is ever called from within a core.
+
+mod life;
+mod perform;
+mod reporting;
+mod result;
+mod sampling;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry, GeometryError};
+use tnet_swarm::{FileKey, Input, PeerKey};
+
+use crate::check::{Breach, Safety};
+use crate::event::Event;
+use crate::host::Host;
+use crate::idle::Idleness;
+use crate::net::{Network, Parcel, PipeId, Taint};
+use crate::outcome::Outcome;
+use crate::queue::Queue;
+use crate::registry::Registry;
+use crate::trace::Trace;
+use crate::units::{HostId, Nanos, moment, nanos, number};
+use crate::world::{Holds, World};
+use reporting::Post;
+
+/// The only file of a world, as every core numbers it.
+const FILE: FileKey = FileKey(1);
+
+/// A world in motion.
+#[derive(Debug)]
+pub struct Simulation {
+    world: World,
+    geometry: Geometry,
+    queue: Queue<Event>,
+    network: Network,
+    hosts: Vec<Host>,
+    registry: Registry,
+    post: Post,
+    rng: StdRng,
+    /// What the chunk that just arrived is worth, for the output that stores it.
+    arrived: Option<(PipeId, Taint)>,
+    /// Hosts that must finish and have not.
+    awaited: u32,
+    inputs: u64,
+    events: u64,
+    safety: Safety,
+    idleness: Idleness,
+    trace: Trace,
+}
+
+impl Simulation {
+    /// A world at rest.
+    ///
+    /// # Errors
+    /// The file has more chunks than a file may have.
+    pub fn new(world: World, trace: Trace) -> Result<Simulation, GeometryError> {
+        let geometry = world.geometry()?;
+        let mut rng = StdRng::seed_from_u64(world.seed);
+        let mut network = Network::new(world.network.clone(), StdRng::seed_from_u64(rng.random()));
+        let registry = Registry::new(world.hash(), world.hosts.len(), StdRng::seed_from_u64(rng.random()));
+        let mut hosts = Vec::with_capacity(world.hosts.len());
+        for plan in &world.hosts {
+            network.add_port(plan.up, plan.down);
+            let disk = match plan.holds {
+                Holds::Everything => ChunkSet::full(&geometry),
+                Holds::Nothing => ChunkSet::empty(&geometry),
+            };
+            hosts.push(Host::new(plan.clone(), disk));
+        }
+        let awaited = number(world.hosts.iter().filter(|plan| plan.must_finish()).count());
+        let idleness = Idleness::new(world.bound());
+        let mut simulation = Simulation {
+            geometry,
+            queue: Queue::default(),
+            network,
+            hosts,
+            registry,
+            post: Post::default(),
+            rng,
+            arrived: None,
+            awaited,
+            inputs: 0,
+            events: 0,
+            safety: Safety::default(),
+            idleness,
+            trace,
+            world,
+        };
+        simulation.plan();
+        Ok(simulation)
+    }
+
+    /// Runs until everybody who must finish has, or the deadline.
+    pub fn run(mut self) -> Outcome {
+        let watch = crate::process::Watch::start();
+        let deadline = self.world.deadline;
+        self.run_until(deadline, |simulation| simulation.awaited == 0);
+        let ended_at = self.queue.now();
+        let table = self.world.checks.table.then(|| self.settle()).flatten();
+        self.result(ended_at, watch, table)
+    }
+
+    /// Nobody joins, leaves or finishes any more; after a lease the table must say so.
+    fn settle(&mut self) -> Option<Breach> {
+        let last_change =
+            self.world.hosts.iter().flat_map(|plan| plan.changes.iter()).map(|(at, _)| *at).max();
+        let quiet_from = self.queue.now().max(last_change.unwrap_or(0));
+        let lease = self.registry.lease(self.world.report_interval);
+        self.run_until(quiet_from + lease + self.world.report_interval * 2, |_| false);
+        self.table_breach()
+    }
+
+    fn run_until(&mut self, end: Nanos, is_done: impl Fn(&Simulation) -> bool) {
+        while !is_done(self) {
+            let Some((at, event)) = self.queue.pop() else { return };
+            if at > end {
+                return;
+            }
+            self.events += 1;
+            self.happen(event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some(host) = self.concerns(event)
+            && self.hosts[host as usize].is_frozen
+        {
+            self.hosts[host as usize].postponed.push(event);
+            return;
+        }
+        match event {
+            Event::Tick(host) => self.on_tick(host),
+            Event::Report(host) => self.on_report_due(host),
+            Event::Stored { host, life } => self.on_stored(host, life),
+            Event::UplinkFree(host) => self.network.on_uplink_free(&mut self.queue, host),
+            Event::DownlinkRoom(host) => self.network.on_downlink_room(&mut self.queue, host),
+            Event::Delivered { pipe, bytes } => self.on_delivered(pipe, bytes),
+            Event::Greeted(pipe) => self.on_greeted(pipe),
+            Event::CallFailed { host, life, called } => self.on_call_failed(host, life, called),
+            Event::Lost(pipe) => self.on_lost(pipe),
+            Event::Resume(pipe) => self.network.on_resume(&mut self.queue, pipe),
+            Event::Drip(host) => self.on_drip(host),
+            Event::Life { host, change } => self.on_life(host, change),
+            Event::LeaveDone { host, life } => self.on_leave_done(host, life),
+            Event::Silent { host, life } => self.on_silent(host, life),
+            Event::CallCoordinator { host, life } => self.call_coordinator(host, life),
+            Event::Mail(letter) => self.on_mail(letter),
+            Event::CoordinatorChores => self.on_coordinator_chores(),
+            Event::CoordinatorTurns => self.on_coordinator_turns(),
+            Event::PartitionTurns => self.on_partition_turns(),
+            Event::PartitionSilence => self.network.silence_over_partition(&mut self.queue),
+            Event::Sample => self.sample(),
+        }
+        self.report_ended_uploads();
+    }
+
+    /// The host whose process takes part in this; a frozen one does so later.
+    fn concerns(&self, event: Event) -> Option<HostId> {
+        match event {
+            Event::Tick(host) | Event::Report(host) | Event::Drip(host) => Some(host),
+            Event::Stored { host, .. } | Event::CallFailed { host, .. } => Some(host),
+            Event::LeaveDone { host, .. } | Event::CallCoordinator { host, .. } => Some(host),
+            Event::Greeted(pipe) | Event::Lost(pipe) => Some(self.network.from(pipe)),
+            Event::Mail(letter) => self.post.receiver(letter),
+            _ => None,
+        }
+    }
+
+    /// Tells a core, and does what it answers.
+    fn feed(&mut self, host: HostId, input: Input) {
+        let now = moment(self.queue.now());
+        let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
+        core.swarm.handle_input(now, input);
+        self.inputs += 1;
+        if self.world.checks.books_every > 0 && self.inputs.is_multiple_of(self.world.checks.books_every) {
+            core.swarm.check();
+        }
+        while let Some(output) =
+            self.hosts[host as usize].core.as_mut().and_then(|core| core.swarm.poll_output())
+        {
+            if self.trace.is_on() {
+                self.trace.record(self.queue.now(), host, &output);
+            }
+            self.perform(host, output);
+        }
+        // What no output asked for was not wanted.
+        self.arrived = None;
+        self.plan_tick(host);
+        self.send_reports(host);
+    }
+
+    fn plan_tick(&mut self, host: HostId) {
+        let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
+        let Some(due) = core.swarm.next_timeout() else { return };
+        let due = nanos(due).max(self.queue.now());
+        if core.tick_at.is_none_or(|planned| due < planned) {
+            core.tick_at = Some(due);
+            self.queue.push(due, Event::Tick(host));
+        }
+    }
+
+    fn on_tick(&mut self, host: HostId) {
+        let now = self.queue.now();
+        let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
+        // An earlier one was planned after this one; it has been.
+        if core.tick_at.is_none_or(|planned| planned > now) {
+            return;
+        }
+        core.tick_at = None;
+        if core.swarm.next_timeout().is_some_and(|due| due <= moment(now)) {
+            self.feed(host, Input::Tick);
+        } else {
+            self.plan_tick(host);
+        }
+    }
+
+    fn on_delivered(&mut self, pipe: PipeId, bytes: u32) {
+        if !self.network.on_delivered(&mut self.queue, pipe, bytes) {
+            return;
+        }
+        let (host, own) = (self.network.to(pipe), pipe.back());
+        while let Some(parcel) = self.network.next_parcel(pipe) {
+            if !self.network.is_open(own) {
+                continue;
+            }
+            match parcel {
+                Parcel::Message(message) => self.feed(host, Input::Message { peer: key(own), message }),
+                Parcel::Part { chunk, len, is_last, taint } => {
+                    self.feed(host, Input::DataReceived { peer: key(own), bytes: len });
+                    if is_last {
+                        self.arrived = Some((own, taint));
+                        let handle = FILE.handle();
+                        self.feed(host, Input::ChunkArrived { peer: key(own), handle, chunk });
+                    }
+                }
+                Parcel::Close => self.lose(own),
+            }
+        }
+    }
+
+    fn on_greeted(&mut self, pipe: PipeId) {
+        if !self.network.greet(pipe) {
+            return;
+        }
+        let (host, other) = (self.network.from(pipe), self.network.to(pipe));
+        let direction = match is_caller(pipe) {
+            true => tnet_swarm::Direction::Outbound,
+            false => tnet_swarm::Direction::Inbound,
+        };
+        let address = Some(crate::host::address(other));
+        let id = self.peer_id(other);
+        self.feed(host, Input::PeerConnected { peer: key(pipe), id, address, direction });
+    }
+
+    fn on_lost(&mut self, pipe: PipeId) {
+        if self.network.greet(pipe) {
+            self.network.abandon(pipe);
+            if is_caller(pipe) {
+                let address = crate::host::address(self.network.to(pipe));
+                self.feed(self.network.from(pipe), Input::ConnectFailed { address });
+            }
+        } else if self.network.is_open(pipe) {
+            self.lose(pipe);
+        }
+    }
+
+    /// The host learns that a connection is gone.
+    fn lose(&mut self, own: PipeId) {
+        self.network.abandon(own);
+        self.feed(self.network.from(own), Input::PeerLost { peer: key(own) });
+    }
+
+    fn on_call_failed(&mut self, host: HostId, life: u32, called: HostId) {
+        if self.hosts[host as usize].life == life {
+            self.feed(host, Input::ConnectFailed { address: crate::host::address(called) });
+        }
+    }
+
+    fn report_ended_uploads(&mut self) {
+        while !self.network.ended.is_empty() {
+            for ended in std::mem::take(&mut self.network.ended) {
+                let host = self.network.from(ended.pipe);
+                let Some(core) = self.hosts[host as usize].core.as_mut() else { continue };
+                core.uploading = core.uploading.saturating_sub(1);
+                let (peer, chunk) = (key(ended.pipe), self.chunk(ended.chunk));
+                self.feed(host, Input::UploadEnded { peer, file: FILE, chunk, end: ended.end });
+            }
+        }
+    }
+
+    fn chunk(&self, index: u32) -> ChunkIndex {
+        self.geometry.chunk(index).expect("parcels carry chunks that a core of this very file named")
+    }
+}
+
+/// What a core calls the connection of which this is its own pipe.
+fn key(own: PipeId) -> PeerKey {
+    PeerKey(u64::from(own.0))
+}
+
+/// Whether the sender of the pipe has made the connection.
+fn is_caller(pipe: PipeId) -> bool {
+    pipe.0.is_multiple_of(2)
+}

@@ -1,0 +1,118 @@
+//! Every number the decisions depend on, with its unit, its default and why.
+
+use std::time::Duration;
+
+/// How many chunks may be under way in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotLimits {
+    /// Bytes under way; more only below `min`.
+    pub bytes: u64,
+    /// At least this many chunks, however big.
+    pub min: u32,
+    /// At most this many chunks, however small.
+    pub max: u32,
+}
+
+impl Default for SlotLimits {
+    fn default() -> SlotLimits {
+        SlotLimits { bytes: 1536 * 1024, min: 3, max: 24 }
+    }
+}
+
+/// Settings of a [`Swarm`](crate::Swarm).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Chunks being sent at once. A request beyond it is answered with busy: a queue at the sender would bind the
+    /// receiver to a slow source.
+    pub upload_slots: SlotLimits,
+    /// Chunks asked for at once; as many as upload slots, since every chunk sent is a chunk received.
+    pub download_slots: SlotLimits,
+    /// Chunks asked for at one source at once while there are others: one in service, one to hide the round trip.
+    pub requests_per_source: u32,
+    /// Bytes arrived but not yet in the file, at which asking stops: the disk's back-pressure.
+    pub storing_bytes: u64,
+    /// How long a stored chunk waits for others to be announced with it.
+    pub have_delay: Duration,
+    /// How long an upload slot is kept for a peer that was told it is free.
+    pub reservation: Duration,
+    /// After a busy, how long to wait for the wake-up before asking again regardless.
+    pub busy_patience: Duration,
+    /// A source with requests open must deliver in each such window; doubled after each failure of that source.
+    pub progress_window: Duration,
+    /// Windows in a row without enough bytes, after which the connection is given up.
+    pub stalls_to_drop: u32,
+    /// Bytes per second below which a source counts as stalled. 24 slots on 1 Mbit/s get 5 kB/s each.
+    pub progress_floor: u64,
+    /// Age of a request at which a free slot may ask somebody else for the same chunk, when nothing else is left.
+    pub hedge_after: Duration,
+    /// Chunks asked for twice, at most this share of the file's chunks (per mille), and at least 2.
+    pub hedge_per_mille: u32,
+    /// Age at which such a chunk may be asked for again even when that share is used up: else a few peers that trickle
+    /// could hold up the end.
+    pub late_after: Duration,
+    /// Corrupt chunks from one peer before it is banned.
+    pub strikes_to_ban: u32,
+    /// Requests refused for chunks a peer had announced, before its word is worth nothing.
+    pub refusals_to_cut: u32,
+    /// How long a ban lasts.
+    pub ban: Duration,
+    /// How long a peer that broke the protocol is left alone: its next attempt is likely to go the same way.
+    pub cut: Duration,
+    /// How long a peer may take to say what it holds of a file, before it makes room for another.
+    pub open_patience: Duration,
+    /// Kept slots a peer may leave unused in a row, before it is not woken any more.
+    pub unused_to_skip: u32,
+    /// Peers connected for one file, at which we stop connecting to more. 50 are as good as all.
+    pub neighbours: usize,
+    /// Peers connected in all, both directions. A quarter is only for those we call.
+    pub max_peers: usize,
+    /// Addresses remembered in all.
+    pub max_addresses: usize,
+    /// Files one peer may have open with us.
+    pub max_links_per_peer: usize,
+    /// First pause before a failed address is tried again; doubled each time.
+    pub reconnect_after: Duration,
+    /// Longest such pause.
+    pub reconnect_at_most: Duration,
+    /// First pause before the coordinator is asked again for an unfinished file; doubled each time.
+    pub lookup_after: Duration,
+    /// Longest such pause.
+    pub lookup_at_most: Duration,
+    /// How often neighbours are told of each other.
+    pub exchange_every: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            upload_slots: SlotLimits::default(),
+            download_slots: SlotLimits::default(),
+            requests_per_source: 2,
+            storing_bytes: 64 * 1024 * 1024,
+            have_delay: Duration::from_millis(20),
+            reservation: Duration::from_millis(500),
+            busy_patience: Duration::from_secs(2),
+            progress_window: Duration::from_secs(3),
+            stalls_to_drop: 5,
+            progress_floor: 2 * 1024,
+            hedge_after: Duration::from_secs(1),
+            hedge_per_mille: 20,
+            late_after: Duration::from_secs(30),
+            strikes_to_ban: 2,
+            refusals_to_cut: 16,
+            ban: Duration::from_secs(600),
+            cut: Duration::from_secs(60),
+            open_patience: Duration::from_secs(10),
+            unused_to_skip: 3,
+            neighbours: 50,
+            max_peers: 1000,
+            max_addresses: 4096,
+            max_links_per_peer: 4096,
+            reconnect_after: Duration::from_millis(500),
+            reconnect_at_most: Duration::from_secs(30),
+            lookup_after: Duration::from_secs(1),
+            lookup_at_most: Duration::from_secs(30),
+            exchange_every: Duration::from_secs(20),
+        }
+    }
+}

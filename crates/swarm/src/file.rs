@@ -1,0 +1,265 @@
+//! One file of this process: the links to others in its swarm, and, while it is incomplete, the way to completion.
+//!
+//! Invariant: a missing chunk is either listed by rarity, in the retry queue or paused, and counted in `wanted` of
+//! every link whose peer holds it; a chunk in another state is in none of them and counted nowhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use rand::rngs::StdRng;
+use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
+use tnet_proto::{Holdings, Open};
+
+use crate::chunks::{ChunkState, ChunkStates};
+use crate::io::{FileKey, PeerKey};
+use crate::link::{Held, Link};
+use crate::rarity::Rarity;
+use crate::suggest::SuggestOnce;
+use crate::time::Time;
+
+/// Chunks in the retry queue; further ones are listed by rarity. The queue is gone through for each request.
+const MAX_RETRY: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) hash: FileHash,
+    pub(crate) geometry: Geometry,
+    pub(crate) links: BTreeMap<PeerKey, Link>,
+    /// None: complete.
+    pub(crate) download: Option<Download>,
+    /// Made when somebody first comes for a file that was complete from the start.
+    pub(crate) suggest: Option<SuggestOnce>,
+    pub(crate) stats: FileStats,
+}
+
+/// What is only needed until the file is whole.
+#[derive(Debug)]
+pub(crate) struct Download {
+    pub(crate) chunks: ChunkStates,
+    pub(crate) rarity: Rarity,
+    /// Whom each requested chunk was asked of.
+    pub(crate) requests: BTreeMap<ChunkIndex, Vec<Asked>>,
+    /// Missing chunks that failed and are tried again before any other.
+    pub(crate) retry: BTreeSet<ChunkIndex>,
+    /// Missing chunks that failed often, with the moment from which on they are tried again.
+    pub(crate) paused: BTreeMap<ChunkIndex, Time>,
+    /// Stored and not announced yet.
+    pub(crate) unannounced: Vec<ChunkIndex>,
+    /// Times the coordinator was asked since we last lost everybody.
+    pub(crate) lookups: u32,
+    /// Lookups in a row between which no chunk arrived, and how many had at the last one.
+    pub(crate) idle_lookups: u32,
+    pub(crate) arrived_at_lookup: u64,
+    /// Chunks asked for twice so far, less those where it cost no second copy.
+    pub(crate) hedges: u32,
+    /// Failures of each chunk that failed.
+    pub(crate) failures: BTreeMap<ChunkIndex, u32>,
+    /// Arrived and not in the file yet.
+    pub(crate) storing_bytes: u64,
+    /// Who sent the chunks that are being stored, if it accepts peers; by then it may be gone.
+    pub(crate) senders: BTreeMap<ChunkIndex, SocketAddr>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) peer: PeerKey,
+    pub(crate) since: Time,
+}
+
+/// When a chunk that is missing again is tried next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Nobody failed: by its rarity.
+    Listed,
+    /// Before any other.
+    First,
+    /// Not before this moment.
+    From(Time),
+}
+
+/// What happened to one file so far, in chunks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileStats {
+    /// Asked for.
+    pub requested: u64,
+    /// Answered with busy.
+    pub busy: u64,
+    /// Arrived and were worth storing.
+    pub arrived: u64,
+    /// Arrived although already here.
+    pub duplicate: u64,
+    /// Arrived with the wrong sum.
+    pub corrupt: u64,
+    /// Asked for again after a lost or stalled peer, a bad sum, or a failed write.
+    pub retried: u64,
+    /// Asked for at a second peer at the end.
+    pub hedged: u64,
+    /// Sent to others in full.
+    pub uploaded: u64,
+}
+
+impl File {
+    pub(crate) fn holds(&self, chunk: ChunkIndex) -> bool {
+        self.download.as_ref().is_none_or(|download| download.chunks.state(chunk) == ChunkState::Stored)
+    }
+
+    /// What we tell others of it.
+    pub(crate) fn open_message(&self, file: FileKey) -> Open {
+        let holdings = match &self.download {
+            None => Holdings::Full,
+            Some(download) => Holdings::Bitmap(download.chunks.stored().to_bytes()),
+        };
+        Open {
+            file: file.handle(),
+            hash: *self.hash.as_bytes(),
+            size: self.geometry.size(),
+            chunk_size: self.geometry.chunk_size().get(),
+            holdings,
+        }
+    }
+
+    /// Bytes in its longest chunk.
+    pub(crate) fn longest_chunk(&self) -> u32 {
+        self.geometry.chunk(0).map_or(0, |first| self.geometry.chunk_len(first))
+    }
+
+    /// The chunk stops being missing.
+    pub(crate) fn take_missing(&mut self, chunk: ChunkIndex, to: ChunkState) {
+        let download = self.download.as_mut().expect("a complete file misses nothing");
+        let from = download.chunks.set(chunk, to);
+        debug_assert_eq!(from, ChunkState::Missing);
+        download.rarity.unlist(chunk);
+        download.retry.remove(&chunk);
+        download.paused.remove(&chunk);
+        for link in self.links.values_mut().filter(|link| link.held.contains(chunk)) {
+            link.wanted -= 1;
+        }
+    }
+
+    /// The chunk is missing again.
+    pub(crate) fn put_missing(&mut self, chunk: ChunkIndex, again: Again, rng: &mut StdRng) {
+        let download = self.download.as_mut().expect("only an incomplete file can miss a chunk");
+        let from = download.chunks.set(chunk, ChunkState::Missing);
+        debug_assert_ne!(from, ChunkState::Missing);
+        match again {
+            Again::Listed => download.rarity.list(chunk, rng),
+            Again::First => download.retry_first(chunk, rng),
+            Again::From(moment) => {
+                download.paused.insert(chunk, moment);
+            }
+        }
+        self.stats.retried += u64::from(again != Again::Listed);
+        for link in self.links.values_mut().filter(|link| link.held.contains(chunk)) {
+            link.wanted += 1;
+        }
+    }
+
+    /// The peer holds one more chunk.
+    pub(crate) fn add_held(&mut self, peer: PeerKey, chunk: ChunkIndex) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.given.remove(&chunk);
+        let Held::Part(chunks) = &mut link.held else { return };
+        if chunks.insert(chunk)
+            && let Some(download) = &mut self.download
+        {
+            download.rarity.add_copy(chunk);
+            link.wanted += u32::from(download.chunks.state(chunk) == ChunkState::Missing);
+        }
+    }
+
+    /// The peer does not hold this chunk after all.
+    pub(crate) fn remove_held(&mut self, peer: PeerKey, chunk: ChunkIndex) {
+        if self.links.get(&peer).is_some_and(|link| link.held.is_full()) {
+            self.replace_held(peer, Held::Part(ChunkSet::full(&self.geometry)));
+        }
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        if let Held::Part(chunks) = &mut link.held
+            && chunks.remove(chunk)
+            && let Some(download) = &mut self.download
+        {
+            download.rarity.remove_copy(chunk);
+            link.wanted -= u32::from(download.chunks.state(chunk) == ChunkState::Missing);
+        }
+    }
+
+    /// Replaces all that is known of what the peer holds.
+    pub(crate) fn replace_held(&mut self, peer: PeerKey, held: Held) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.given.retain(|chunk| !held.contains(*chunk));
+        let before = std::mem::replace(&mut link.held, held);
+        let Some(download) = &mut self.download else { return };
+        if let Held::Part(chunks) = &before {
+            chunks.iter().for_each(|chunk| download.rarity.remove_copy(chunk));
+        }
+        download.count_in(link);
+    }
+
+    /// Forgets a link, whose requests must be released already.
+    pub(crate) fn remove_link(&mut self, peer: PeerKey) -> Option<Link> {
+        let link = self.links.remove(&peer)?;
+        if let (Some(download), Held::Part(chunks)) = (&mut self.download, &link.held) {
+            chunks.iter().for_each(|chunk| download.rarity.remove_copy(chunk));
+        }
+        Some(link)
+    }
+
+    /// A complete file is incomplete again: only these chunks are there.
+    pub(crate) fn reopen(&mut self, stored: ChunkSet, rng: &mut StdRng) {
+        let mut download = Download::new(&self.geometry, stored, rng);
+        self.links.values_mut().for_each(|link| download.count_in(link));
+        self.download = Some(download);
+        self.suggest = None;
+    }
+}
+
+impl Download {
+    pub(crate) fn new(geometry: &Geometry, stored: ChunkSet, rng: &mut StdRng) -> Download {
+        let mut rarity = Rarity::new(geometry);
+        stored.missing().for_each(|chunk| rarity.list(chunk, rng));
+        Download {
+            chunks: ChunkStates::new(geometry, stored),
+            rarity,
+            requests: BTreeMap::new(),
+            retry: BTreeSet::new(),
+            paused: BTreeMap::new(),
+            unannounced: Vec::new(),
+            lookups: 0,
+            idle_lookups: 0,
+            arrived_at_lookup: 0,
+            hedges: 0,
+            failures: BTreeMap::new(),
+            storing_bytes: 0,
+            senders: BTreeMap::new(),
+        }
+    }
+
+    /// Chunks whose pause is over are tried before any other. Answers when the next pause is over.
+    pub(crate) fn end_pauses(&mut self, now: Time, rng: &mut StdRng) -> Option<Time> {
+        let over: Vec<ChunkIndex> =
+            self.paused.iter().filter(|(_, from)| **from <= now).map(|(chunk, _)| *chunk).collect();
+        for chunk in over {
+            self.paused.remove(&chunk);
+            self.retry_first(chunk, rng);
+        }
+        self.paused.values().min().copied()
+    }
+
+    fn retry_first(&mut self, chunk: ChunkIndex, rng: &mut StdRng) {
+        if self.retry.len() < MAX_RETRY {
+            self.retry.insert(chunk);
+        } else {
+            self.rarity.list(chunk, rng);
+        }
+    }
+
+    /// Counts copies and wanted chunks of a link that was not counted.
+    fn count_in(&mut self, link: &mut Link) {
+        link.wanted = match &link.held {
+            Held::Full => self.chunks.missing(),
+            Held::Part(chunks) => {
+                chunks.iter().for_each(|chunk| self.rarity.add_copy(chunk));
+                chunks.difference_count(self.chunks.taken())
+            }
+        };
+    }
+}

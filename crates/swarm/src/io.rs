@@ -1,0 +1,286 @@
+//! What goes into the core and what comes out. Every fact arrives as an [`Input`]; every deed leaves as an
+//! [`Output`], and the core assumes that it is done.
+
+use std::net::SocketAddr;
+
+use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
+use tnet_proto::{ByeReason, FileHandle, PeerId, PeerMessage};
+
+/// A connection, numbered by the caller; a number is never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey(pub u64);
+
+/// A file of this process, numbered by the caller; a number is never used again. It is also our handle for the file on
+/// every connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey(pub u32);
+
+impl FileKey {
+    /// Our number for the file on the wire.
+    pub fn handle(self) -> FileHandle {
+        FileHandle(self.0)
+    }
+}
+
+/// Who made a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// They called us.
+    Inbound,
+    /// We called them.
+    Outbound,
+}
+
+/// What we want with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Serve what is there; it is complete.
+    Seed,
+    /// Get what is missing, and serve what is there.
+    Download,
+}
+
+/// How a chunk that was being sent ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadEnd {
+    /// The last byte was handed to the network.
+    Sent,
+    /// Stopped before the end, because it was cancelled or could not be read.
+    Stopped,
+}
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The process has or wants this file.
+    AddFile {
+        /// Its number.
+        file: FileKey,
+        /// Its root.
+        hash: FileHash,
+        /// Its chunks.
+        geometry: Geometry,
+        /// Chunks verified and on disk.
+        stored: ChunkSet,
+        /// What for.
+        goal: Goal,
+    },
+    /// The file is not shared or wanted any more.
+    RemoveFile {
+        /// Its number.
+        file: FileKey,
+    },
+    /// A connection has said hello.
+    PeerConnected {
+        /// Its number.
+        peer: PeerKey,
+        /// The other side's id.
+        id: PeerId,
+        /// Where the other side accepts peers, if it does.
+        address: Option<SocketAddr>,
+        /// Who called.
+        direction: Direction,
+    },
+    /// A connection ended.
+    PeerLost {
+        /// Its number.
+        peer: PeerKey,
+    },
+    /// An [`Output::Connect`] came to nothing.
+    ConnectFailed {
+        /// The address called.
+        address: SocketAddr,
+    },
+    /// A message came in; any but hello, data, info, ping and their answers, which the caller deals with.
+    Message {
+        /// From this connection.
+        peer: PeerKey,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// What came in on a connection is no message, or no part of a chunk that could be meant.
+    Violated {
+        /// On this connection.
+        peer: PeerKey,
+    },
+    /// Some bytes of a chunk came in.
+    DataReceived {
+        /// From this connection.
+        peer: PeerKey,
+        /// How many.
+        bytes: u32,
+    },
+    /// The last byte of a chunk came in.
+    ChunkArrived {
+        /// From this connection.
+        peer: PeerKey,
+        /// The other side's number for the file.
+        handle: FileHandle,
+        /// As on the wire.
+        chunk: u32,
+    },
+    /// An [`Output::Upload`] is over.
+    UploadEnded {
+        /// To this connection.
+        peer: PeerKey,
+        /// The file.
+        file: FileKey,
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// How.
+        end: UploadEnd,
+    },
+    /// An [`Output::Store`] succeeded: verified and in the file.
+    ChunkStored {
+        /// The file.
+        file: FileKey,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// An [`Output::Store`] found other bytes than the sum says; nothing was written.
+    ChunkCorrupt {
+        /// The file.
+        file: FileKey,
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// Who sent it.
+        peer: PeerKey,
+    },
+    /// Chunks could not be written or, though written, were lost by a failed sync.
+    ChunksLost {
+        /// The file.
+        file: FileKey,
+        /// The chunks.
+        chunks: Vec<ChunkIndex>,
+    },
+    /// The coordinator or somebody else named holders of a file.
+    Holders {
+        /// The file.
+        file: FileKey,
+        /// Where they accept peers.
+        addresses: Vec<SocketAddr>,
+    },
+    /// The moment of [`Swarm::next_timeout`](crate::Swarm::next_timeout) has come.
+    Tick,
+}
+
+/// Something is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Call this address; answer with `PeerConnected` or `ConnectFailed`.
+    Connect {
+        /// Whom.
+        address: SocketAddr,
+    },
+    /// Send a message.
+    Send {
+        /// On this connection.
+        peer: PeerKey,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// Send a chunk; answer with `UploadEnded`.
+    Upload {
+        /// On this connection.
+        peer: PeerKey,
+        /// The file.
+        file: FileKey,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// Stop sending a chunk at the next frame and tell the other side; `UploadEnded` follows.
+    StopUpload {
+        /// On this connection.
+        peer: PeerKey,
+        /// The file.
+        file: FileKey,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// Verify and write the chunk that just arrived; answer with `ChunkStored`, `ChunkCorrupt` or `ChunksLost`.
+    Store {
+        /// Who sent it.
+        peer: PeerKey,
+        /// The file.
+        file: FileKey,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// Close a connection; the core has forgotten it already.
+    Disconnect {
+        /// Which.
+        peer: PeerKey,
+        /// What to tell the other side.
+        reason: ByeReason,
+    },
+    /// Ask the coordinator who holds the file.
+    Lookup {
+        /// The file.
+        file: FileKey,
+    },
+    /// Tell the owner of the process.
+    Event(Event),
+}
+
+/// News for the owner of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Every chunk is stored.
+    Complete {
+        /// The file.
+        file: FileKey,
+    },
+    /// A peer sent a chunk that does not match its sum.
+    CorruptChunk {
+        /// The file.
+        file: FileKey,
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// Where the sender accepts peers.
+        address: Option<SocketAddr>,
+    },
+    /// A peer will not be talked to for a while.
+    Banned {
+        /// Where it accepts peers.
+        address: Option<SocketAddr>,
+    },
+    /// A peer broke the protocol and was cut.
+    Cut {
+        /// Where it accepts peers.
+        address: Option<SocketAddr>,
+        /// How.
+        violation: Violation,
+    },
+}
+
+/// How a peer broke the protocol. It costs the peer its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A chunk index past the end of the file.
+    #[error("chunk {0} is past the end of the file")]
+    ChunkOutOfRange(u32),
+    /// A bitmap of the wrong length, or with bits past the last chunk.
+    #[error("malformed bitmap")]
+    BadBitmap,
+    /// A number never announced with an open.
+    #[error("unknown file number {}", .0.0)]
+    UnknownHandle(FileHandle),
+    /// One number for two files.
+    #[error("file number {} announced twice", .0.0)]
+    HandleReused(FileHandle),
+    /// A chunk that was not asked for.
+    #[error("chunk {0} was not asked for")]
+    Unrequested(u32),
+    /// More files open than allowed.
+    #[error("too many files open")]
+    TooManyFiles,
+    /// Announces chunks and refuses to send them.
+    #[error("does not hold what it announced")]
+    EmptyPromises,
+    /// Bytes that are no message.
+    #[error("sent what is no message")]
+    Malformed,
+    /// A message at a time when it makes no sense.
+    #[error("message out of place")]
+    OutOfPlace,
+}

@@ -1,0 +1,43 @@
+//! The decisions of a `tnet` peer, without any input or output of its own.
+//!
+//! A [`Swarm`] holds what one process knows of its files and of the peers it is connected to. It is told what
+//! happened ([`Input`]) and when, and answers what to do ([`Output`]). It never reads a clock, never touches a socket
+//! or a file, and takes all luck from one seed: the same inputs give the same outputs, in the real peer and in the
+//! simulator.
+//!
+//! ```
+//! use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, Geometry};
+//! use tnet_proto::PeerId;
+//! use tnet_swarm::{Config, FileKey, Goal, Input, Output, Swarm, Time};
+//!
+//! let geometry = Geometry::new(1 << 20, ChunkSize::new(64 * 1024)?)?;
+//! let mut swarm = Swarm::new(Config::default(), PeerId([7; 16]), 42);
+//! let stored = ChunkSet::empty(&geometry);
+//! let hash = FileHash::from_bytes([0; 32]);
+//! swarm.handle_input(Time::ZERO, Input::AddFile { file: FileKey(1), hash, geometry, stored, goal: Goal::Download });
+//! assert_eq!(swarm.poll_output(), Some(Output::Lookup { file: FileKey(1) }));
+//! # Ok::<(), tnet_fileinfo::GeometryError>(())
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that meets a None has failed"))]
+
+mod addresses;
+mod chunks;
+mod config;
+mod file;
+mod io;
+mod link;
+mod rarity;
+mod report;
+mod slots;
+mod suggest;
+mod swarm;
+mod time;
+mod timers;
+
+pub use config::{Config, SlotLimits};
+pub use file::FileStats;
+pub use io::{Direction, Event, FileKey, Goal, Input, Output, PeerKey, UploadEnd, Violation};
+pub use report::Reporter;
+pub use swarm::{FileStatus, PeerStatus, SlotStatus, Swarm};
+pub use time::Time;

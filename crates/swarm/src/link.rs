@@ -1,0 +1,107 @@
+//! One file on one connection: what the other side holds of it, and what we have asked it for.
+//!
+//! A chunk is at most once in `open` and `withdrawn` together: an answer always says which request it settles.
+
+use std::collections::BTreeSet;
+
+use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
+use tnet_proto::FileHandle;
+
+use crate::time::Time;
+
+/// Requests without a final answer at one source, those taken back included; with more it is not asked for anything.
+pub(crate) const MAX_UNANSWERED: usize = 32;
+
+/// What the other side holds.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Full,
+    Part(ChunkSet),
+}
+
+impl Held {
+    pub(crate) fn contains(&self, chunk: ChunkIndex) -> bool {
+        match self {
+            Held::Full => true,
+            Held::Part(chunks) => chunks.contains(chunk),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Held::Full)
+    }
+}
+
+/// Why we took a request back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withdrawal {
+    /// Another source was faster.
+    Surplus,
+    /// This source did not deliver.
+    Stalled,
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Their number for the file, once they have opened it.
+    pub(crate) handle: Option<FileHandle>,
+    pub(crate) held: Held,
+    /// Chunks we miss and they hold.
+    pub(crate) wanted: u32,
+    /// Requests without a final answer.
+    pub(crate) open: Vec<ChunkIndex>,
+    /// Requests we took back, whose final answer has not come.
+    pub(crate) withdrawn: Vec<(ChunkIndex, Withdrawal)>,
+    /// They are busy and will wake us; at this moment we ask again regardless.
+    pub(crate) busy_until: Option<Time>,
+    /// What they said of their load with the last busy.
+    pub(crate) load: u32,
+    /// Requests they did not fulfil although they had announced the chunk.
+    pub(crate) refusals: u32,
+    /// Chunks sent to them in full that they have not announced yet.
+    pub(crate) given: BTreeSet<ChunkIndex>,
+    /// Slots with a suggestion that they gave back since we last sent them a chunk.
+    pub(crate) declined: u32,
+    /// What they say of other peers before this moment is not read.
+    pub(crate) exchange_after: Time,
+}
+
+impl Link {
+    pub(crate) fn new(geometry: &Geometry) -> Link {
+        Link {
+            handle: None,
+            held: Held::Part(ChunkSet::empty(geometry)),
+            wanted: 0,
+            open: Vec::new(),
+            withdrawn: Vec::new(),
+            busy_until: None,
+            load: 0,
+            refusals: 0,
+            given: BTreeSet::new(),
+            declined: 0,
+            exchange_after: Time::ZERO,
+        }
+    }
+
+    pub(crate) fn is_busy(&self, now: Time) -> bool {
+        self.busy_until.is_some_and(|until| now < until)
+    }
+
+    /// Requests whose final answer has not come.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.open.len() + self.withdrawn.len()
+    }
+
+    /// Whether it can be asked for this chunk without making an answer ambiguous.
+    pub(crate) fn may_be_asked_for(&self, chunk: ChunkIndex) -> bool {
+        self.held.contains(chunk)
+            && !self.withdrawn.iter().any(|(withdrawn, _)| *withdrawn == chunk)
+            && !self.open.contains(&chunk)
+    }
+
+    /// The answer to a request that was taken back has come.
+    pub(crate) fn settle_withdrawn(&mut self, chunk: ChunkIndex) -> Option<Withdrawal> {
+        let at = self.withdrawn.iter().position(|(withdrawn, _)| *withdrawn == chunk)?;
+        Some(self.withdrawn.swap_remove(at).1)
+    }
+}

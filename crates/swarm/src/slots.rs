@@ -1,0 +1,83 @@
+//! How many chunks may be under way at once, in one direction, over all files. Counted in bytes, so that small
+//! chunks get many slots and big ones few.
+
+use crate::config::SlotLimits;
+
+#[derive(Debug)]
+pub(crate) struct Slots {
+    limits: SlotLimits,
+    used: u32,
+    used_bytes: u64,
+}
+
+impl Slots {
+    pub(crate) fn new(limits: SlotLimits) -> Slots {
+        // A maximum below the minimum is a slip of the configuration that must not end the process.
+        let limits = SlotLimits { max: limits.max.max(limits.min).max(1), ..limits };
+        Slots { limits, used: 0, used_bytes: 0 }
+    }
+
+    /// Whether a chunk of `len` bytes may start.
+    pub(crate) fn has_room(&self, len: u32) -> bool {
+        self.used < self.limits.min
+            || (self.used < self.limits.max && self.used_bytes + u64::from(len) <= self.limits.bytes)
+    }
+
+    /// How many chunks of `len` bytes may be under way in all.
+    pub(crate) fn capacity(&self, len: u32) -> u32 {
+        let by_bytes = self.limits.bytes / u64::from(len.max(1));
+        u32::try_from(by_bytes).unwrap_or(u32::MAX).clamp(self.limits.min, self.limits.max)
+    }
+
+    pub(crate) fn take(&mut self, len: u32) {
+        self.used += 1;
+        self.used_bytes += u64::from(len);
+    }
+
+    pub(crate) fn release(&mut self, len: u32) {
+        self.used -= 1;
+        self.used_bytes -= u64::from(len);
+    }
+
+    pub(crate) fn used(&self) -> u32 {
+        self.used
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u32 = 1024;
+
+    fn filled(limits: SlotLimits, len: u32) -> u32 {
+        let mut slots = Slots::new(limits);
+        while slots.has_room(len) {
+            slots.take(len);
+        }
+        slots.used()
+    }
+
+    #[test]
+    fn small_chunks_get_many_slots_and_big_ones_few() {
+        // Limited by number; by bytes; by bytes below the minimum.
+        for (len, expected) in [(16 * KIB, 24), (128 * KIB, 12), (16 * 1024 * KIB, 3)] {
+            assert_eq!(filled(SlotLimits::default(), len), expected, "chunks of {len} bytes");
+            assert_eq!(Slots::new(SlotLimits::default()).capacity(len), expected, "chunks of {len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_maximum_below_the_minimum_gives_the_minimum() {
+        assert_eq!(filled(SlotLimits { bytes: 1, min: 4, max: 2 }, KIB), 4);
+    }
+
+    #[test]
+    fn there_is_always_a_slot() {
+        assert_eq!(filled(SlotLimits { bytes: 1 << 20, min: 0, max: 0 }, KIB), 1);
+    }
+}

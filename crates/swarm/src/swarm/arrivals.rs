@@ -1,0 +1,153 @@
+//! Chunks that arrive: stored once, announced after that, and blamed on their sender when their sum is wrong.
+
+use tnet_fileinfo::ChunkIndex;
+use tnet_proto::FileHandle;
+
+use super::Swarm;
+use super::requests::Settled;
+use crate::chunks::ChunkState;
+use crate::io::{Event, FileKey, Output, PeerKey, Violation};
+use crate::link::Withdrawal;
+use crate::time::Time;
+use crate::timers::Timer;
+
+impl Swarm {
+    pub(super) fn on_data_received(&mut self, peer: PeerKey, bytes: u32) {
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.window_bytes += u64::from(bytes);
+            connection.received += u64::from(bytes);
+        }
+    }
+
+    pub(super) fn on_chunk_arrived(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
+        if !self.peers.contains_key(&peer) {
+            return;
+        }
+        let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
+        if self.settle(peer, file, chunk) == Settled::Unrequested {
+            return self.cut(now, peer, Violation::Unrequested(chunk.get()));
+        }
+        self.on_delivered(peer);
+        self.accept_chunk(peer, file, chunk);
+        self.fill_downloads(now);
+    }
+
+    /// Stores a chunk that is not here yet, whoever was asked for it last.
+    fn accept_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let state = self.files.get_mut(&file).expect("resolve found it");
+        let known = state.download.as_ref().map(|download| download.chunks.state(chunk));
+        match known {
+            None | Some(ChunkState::Storing | ChunkState::Stored) => {
+                state.stats.duplicate += 1;
+                return;
+            }
+            Some(ChunkState::Missing) => state.take_missing(chunk, ChunkState::Storing),
+            Some(ChunkState::Requested) => self.stop_asking_for(file, chunk),
+        }
+        let state = self.files.get_mut(&file).expect("resolve found it");
+        state.stats.arrived += 1;
+        let len = u64::from(state.geometry.chunk_len(chunk));
+        let download = state.download.as_mut().expect("only an incomplete file lacks a chunk");
+        download.storing_bytes += len;
+        self.storing_bytes += len;
+        if let Some(address) = self.peers.get(&peer).and_then(|connection| connection.address) {
+            download.senders.insert(chunk, address);
+        }
+        self.output(Output::Store { peer, file, chunk });
+    }
+
+    /// The chunk is here: other sources need not send it.
+    fn stop_asking_for(&mut self, file: FileKey, chunk: ChunkIndex) {
+        let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
+        let download = download.expect("only an incomplete file asks for chunks");
+        download.chunks.set(chunk, ChunkState::Storing);
+        let asked = download.requests.get(&chunk).into_iter().flatten();
+        let others: Vec<PeerKey> = asked.map(|asked| asked.peer).collect();
+        for other in others {
+            self.withdraw(other, file, chunk, Withdrawal::Surplus);
+        }
+    }
+
+    pub(super) fn on_chunk_stored(&mut self, now: Time, file: FileKey, chunk: ChunkIndex) {
+        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(download) = &mut state.download else { return };
+        if download.chunks.state(chunk) != ChunkState::Storing {
+            return;
+        }
+        download.chunks.set(chunk, ChunkState::Stored);
+        download.failures.remove(&chunk);
+        download.senders.remove(&chunk);
+        download.unannounced.push(chunk);
+        let len = u64::from(state.geometry.chunk_len(chunk));
+        download.storing_bytes -= len;
+        self.storing_bytes -= len;
+        if download.chunks.stored().is_full() {
+            self.on_complete(now, file);
+        } else {
+            self.timers.arm(Timer::Announce(file), now + self.config.have_delay);
+        }
+        self.fill_downloads(now);
+    }
+
+    pub(super) fn on_chunk_corrupt(&mut self, now: Time, file: FileKey, chunk: ChunkIndex, peer: PeerKey) {
+        let state = self.files.get_mut(&file);
+        let gone = state.and_then(|state| {
+            state.stats.corrupt += 1;
+            state.download.as_mut()?.senders.get(&chunk).copied()
+        });
+        let connected = self.peers.get(&peer).and_then(|connection| connection.address);
+        let address = connected.or(gone);
+        self.output(Output::Event(Event::CorruptChunk { file, chunk, address }));
+        self.unstore(now, file, chunk);
+        // Counted by address too: neither reconnecting nor leaving before the sum is known helps.
+        let by_address = address.map_or(0, |address| self.addresses.strike(address));
+        let by_connection = self.peers.get_mut(&peer).map_or(0, |connection| {
+            connection.corrupt += 1;
+            connection.corrupt
+        });
+        if by_connection.max(by_address) >= self.config.strikes_to_ban {
+            self.ban(now, peer, address);
+        }
+        self.fill_downloads(now);
+    }
+
+    pub(super) fn on_chunks_lost(&mut self, now: Time, file: FileKey, chunks: &[ChunkIndex]) {
+        let Some(state) = self.files.get(&file) else { return };
+        if state.download.is_none() {
+            self.on_incomplete(now, file, chunks);
+        } else {
+            let mut is_known_to_others = false;
+            for chunk in chunks {
+                is_known_to_others |= self.unstore(now, file, *chunk);
+            }
+            if is_known_to_others {
+                self.open_again(file);
+            }
+        }
+        self.fill_downloads(now);
+    }
+
+    /// A chunk that was stored or about to be is missing after all. Answers whether others believe that we have it.
+    fn unstore(&mut self, now: Time, file: FileKey, chunk: ChunkIndex) -> bool {
+        let Some(state) = self.files.get_mut(&file) else { return false };
+        let Some(download) = &mut state.download else { return false };
+        let mut is_known_to_others = false;
+        match download.chunks.state(chunk) {
+            ChunkState::Missing | ChunkState::Requested => return false,
+            ChunkState::Storing => {
+                download.senders.remove(&chunk);
+                let len = u64::from(state.geometry.chunk_len(chunk));
+                download.storing_bytes -= len;
+                self.storing_bytes -= len;
+            }
+            ChunkState::Stored => {
+                let waiting = download.unannounced.iter().position(|stored| *stored == chunk);
+                is_known_to_others = waiting.map(|at| download.unannounced.swap_remove(at)).is_none();
+            }
+        }
+        let again = self.count_failure(now, file, chunk);
+        let state = self.files.get_mut(&file).expect("borrowed above");
+        state.put_missing(chunk, again, &mut self.rng);
+        is_known_to_others
+    }
+}

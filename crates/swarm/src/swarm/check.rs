@@ -1,0 +1,140 @@
+//! Recounts everything that is kept twice. Tests run it after every input.
+
+use std::collections::BTreeSet;
+
+use super::Swarm;
+use super::requests::MAX_ABANDONED;
+use crate::chunks::ChunkState;
+use crate::file::{Download, File};
+use crate::io::FileKey;
+use crate::link::{Held, MAX_UNANSWERED};
+
+impl Swarm {
+    /// Panics, naming what is wrong, unless every counter and index is what a recount gives.
+    pub fn check(&self) {
+        for (key, file) in &self.files {
+            self.check_file(*key, file);
+        }
+        self.check_peers();
+        self.check_slots();
+    }
+
+    fn check_file(&self, key: FileKey, file: &File) {
+        for (peer, link) in &file.links {
+            assert!(self.peers[peer].links.contains(&key), "{key:?} is linked to {peer:?} one way only");
+            if let Some(handle) = link.handle {
+                assert_eq!(self.peers[peer].handles.get(&handle), Some(&Some(key)), "number of {peer:?}");
+            }
+            for chunk in &link.open {
+                let asked = file.download.as_ref().and_then(|download| download.requests.get(chunk));
+                let asked = asked.is_some_and(|asked| asked.iter().any(|asked| asked.peer == *peer));
+                assert!(asked, "{chunk} is open at {peer:?} and not on the books");
+            }
+            let asked: BTreeSet<_> =
+                link.open.iter().chain(link.withdrawn.iter().map(|(chunk, _)| chunk)).collect();
+            assert_eq!(asked.len(), link.unanswered(), "a chunk is asked of {peer:?} twice");
+            assert!(asked.len() <= MAX_UNANSWERED, "{} answers are due from {peer:?}", asked.len());
+        }
+        assert_eq!(self.incomplete.contains(&key), file.download.is_some());
+        if let Some(download) = &file.download {
+            check_download(file, download);
+        }
+    }
+
+    fn check_peers(&self) {
+        for (key, peer) in &self.peers {
+            let links = peer.links.iter().map(|file| &self.files[file].links[key]);
+            let open: usize = links.map(|link| link.open.len()).sum();
+            assert_eq!(peer.open as usize, open, "requests open at {key:?}");
+            for (handle, file) in
+                peer.handles.iter().filter_map(|(handle, file)| file.map(|file| (handle, file)))
+            {
+                let link = self.files[&file].links.get(key);
+                assert_eq!(link.and_then(|link| link.handle), Some(*handle), "a number without its link");
+            }
+            assert!(peer.abandoned.len() <= MAX_ABANDONED, "{} abandoned requests", peer.abandoned.len());
+            assert!(peer.handles.len() <= self.config.max_links_per_peer, "{} numbers", peer.handles.len());
+        }
+        assert!(self.peers.len() <= self.config.max_peers, "{} peers", self.peers.len());
+        self.addresses.check();
+    }
+
+    fn check_slots(&self) {
+        let open = self.files.values().flat_map(|file| {
+            let chunks = file.links.values().flat_map(|link| link.open.iter());
+            chunks.map(|chunk| u64::from(file.geometry.chunk_len(*chunk)))
+        });
+        let (count, bytes) = open.fold((0, 0), |(count, bytes), len| (count + 1, bytes + len));
+        assert_eq!((self.downloads.used(), self.downloads.used_bytes()), (count, bytes), "download slots");
+
+        let active = self.uploads.active.values().map(|active| &active.len);
+        let kept = self.uploads.reserved.values().map(|kept| &kept.len);
+        let (count, bytes) =
+            active.chain(kept).fold((0, 0), |(count, bytes), len| (count + 1, bytes + u64::from(*len)));
+        let used = (self.uploads.slots.used(), self.uploads.slots.used_bytes());
+        assert_eq!(used, (count, bytes), "upload slots");
+
+        for peer in self.uploads.active.keys().map(|(peer, ..)| peer).chain(self.uploads.reserved.keys()) {
+            assert!(self.peers.contains_key(peer), "a slot is held for a peer that is gone");
+        }
+        for (slots, limits) in
+            [(&self.downloads, self.config.download_slots), (&self.uploads.slots, self.config.upload_slots)]
+        {
+            assert!(slots.used() <= limits.max.max(limits.min).max(1), "{slots:?}");
+            assert!(slots.used() <= limits.min.max(1) || slots.used_bytes() <= limits.bytes, "{slots:?}");
+        }
+        let line: BTreeSet<_> = self.uploads.line.iter().collect();
+        assert!(line.iter().copied().eq(self.uploads.waiting.keys()), "the line is not who waits");
+        assert_eq!(line.len(), self.uploads.line.len(), "somebody is in line twice");
+        for peer in line {
+            assert!(self.peers.contains_key(peer), "somebody who is gone waits");
+        }
+        let storing: u64 =
+            self.files.values().filter_map(|file| file.download.as_ref()).map(|d| d.storing_bytes).sum();
+        assert_eq!(self.storing_bytes, storing, "bytes being stored");
+    }
+}
+
+fn check_download(file: &File, download: &Download) {
+    download.chunks.check();
+    download.rarity.check();
+    let mut copies = vec![0; file.geometry.chunk_count() as usize];
+    for link in file.links.values() {
+        if let Held::Part(chunks) = &link.held {
+            chunks.iter().for_each(|chunk| copies[chunk.index()] += 1);
+        }
+    }
+    download.rarity.check_copies(&copies);
+    let (mut storing, mut senders) = (0, 0);
+    for chunk in file.geometry.chunks() {
+        let state = download.chunks.state(chunk);
+        let queues = [
+            download.rarity.is_listed(chunk),
+            download.retry.contains(&chunk),
+            download.paused.contains_key(&chunk),
+        ];
+        let queued = queues.into_iter().filter(|queued| *queued).count();
+        assert_eq!(queued, usize::from(state == ChunkState::Missing), "chunk {chunk}: {state:?}, {queues:?}");
+        let asked = download.requests.get(&chunk);
+        assert_eq!(state == ChunkState::Requested, asked.is_some(), "chunk {chunk}: {state:?}");
+        assert!(
+            asked.is_none_or(|asked| (1..=2).contains(&asked.len())),
+            "chunk {chunk} is asked for too often"
+        );
+        for asked in asked.into_iter().flatten() {
+            assert!(file.links[&asked.peer].open.contains(&chunk), "a request without its link");
+        }
+        if state == ChunkState::Storing {
+            storing += u64::from(file.geometry.chunk_len(chunk));
+            senders += usize::from(download.senders.contains_key(&chunk));
+        }
+    }
+    assert_eq!(download.storing_bytes, storing);
+    assert_eq!(download.senders.len(), senders, "a sender is remembered for nothing");
+    for (peer, link) in &file.links {
+        let missing = |chunk: &_| download.chunks.state(*chunk) == ChunkState::Missing;
+        let wanted =
+            file.geometry.chunks().filter(|chunk| link.held.contains(*chunk)).filter(missing).count();
+        assert_eq!(link.wanted as usize, wanted, "chunks wanted of {peer:?}");
+    }
+}

@@ -1,0 +1,131 @@
+//! Our files: added, removed, announced chunk by chunk, complete, and, when the disk fails, incomplete again.
+
+use std::collections::BTreeMap;
+
+use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
+use tnet_proto::{FileHandle, MAX_HAVE_CHUNKS, PeerMessage};
+
+use super::{Content, Swarm};
+use crate::file::{Download, File, FileStats};
+use crate::io::{Event, FileKey, Goal, Output, PeerKey};
+use crate::suggest::SuggestOnce;
+use crate::time::Time;
+use crate::timers::Timer;
+
+impl Swarm {
+    pub(super) fn on_add_file(
+        &mut self,
+        now: Time,
+        file: FileKey,
+        hash: FileHash,
+        geometry: Geometry,
+        stored: ChunkSet,
+        goal: Goal,
+    ) {
+        assert!(!self.files.contains_key(&file), "the caller never uses a file number twice");
+        let is_complete = stored.is_full();
+        assert!(is_complete || goal == Goal::Download, "only a complete file can be seeded");
+        let replaced = self.by_content.insert(Content::of(&hash, &geometry), file);
+        assert_eq!(replaced, None, "the caller adds the same content once");
+        let download = (!is_complete).then(|| Download::new(&geometry, stored, &mut self.rng));
+        let links = BTreeMap::new();
+        self.files.insert(
+            file,
+            File { hash, geometry, links, download, suggest: None, stats: FileStats::default() },
+        );
+        match goal {
+            Goal::Download if is_complete => self.output(Output::Event(Event::Complete { file })),
+            Goal::Download => self.begin_download(now, file),
+            Goal::Seed => {}
+        }
+    }
+
+    fn begin_download(&mut self, now: Time, file: FileKey) {
+        self.incomplete.insert(file);
+        self.timers.arm(Timer::Exchange(file), now + self.config.exchange_every);
+        self.ask_coordinator(now, file);
+    }
+
+    pub(super) fn on_remove_file(&mut self, now: Time, file: FileKey) {
+        let Some(state) = self.files.get(&file) else { return };
+        let peers: Vec<PeerKey> = state.links.keys().copied().collect();
+        for peer in peers {
+            self.send(peer, PeerMessage::Close { file: file.handle() });
+            self.drop_link(now, peer, file);
+        }
+        let state = self.files.remove(&file).expect("looked up above");
+        self.by_content.remove(&Content::of(&state.hash, &state.geometry));
+        self.incomplete.remove(&file);
+        if let Some(download) = state.download {
+            // What is still being written is no longer ours to wait for.
+            self.storing_bytes -= download.storing_bytes;
+        }
+        self.addresses.forget_file(file);
+        self.timers.disarm_file(file);
+        self.grant_slots(now);
+        self.fill_downloads(now);
+    }
+
+    /// Announces what was stored since the last time, to those who lack it.
+    pub(super) fn announce(&mut self, file: FileKey) {
+        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(download) = &mut state.download else { return };
+        let fresh = std::mem::take(&mut download.unannounced);
+        for (peer, link) in &state.links {
+            let lacking: Vec<u32> =
+                fresh.iter().filter(|chunk| !link.held.contains(**chunk)).map(|chunk| chunk.get()).collect();
+            for chunks in lacking.chunks(MAX_HAVE_CHUNKS) {
+                let message = PeerMessage::Have { file: FileHandle(file.0), chunks: chunks.to_vec() };
+                self.outputs.push_back(Output::Send { peer: *peer, message });
+            }
+        }
+    }
+
+    /// The file is whole: tells everybody, and lets go of those who need nothing either.
+    pub(super) fn on_complete(&mut self, now: Time, file: FileKey) {
+        let state = self.files.get_mut(&file).expect("its last chunk was just stored");
+        state.download = None;
+        // Each chunk came from somebody else, who still has it.
+        state.suggest = Some(SuggestOnce::done(&state.geometry));
+        self.incomplete.remove(&file);
+        self.timers.disarm_file(file);
+        self.open_again(file);
+        self.output(Output::Event(Event::Complete { file }));
+        let peers: Vec<PeerKey> = self.files[&file].links.keys().copied().collect();
+        for peer in peers {
+            self.let_go_if_useless(now, peer);
+        }
+    }
+
+    /// A file that was whole lacks chunks: the disk lost them.
+    pub(super) fn on_incomplete(&mut self, now: Time, file: FileKey, lost: &[ChunkIndex]) {
+        let Some(state) = self.files.get_mut(&file) else { return };
+        let mut stored = ChunkSet::full(&state.geometry);
+        lost.iter().for_each(|chunk| {
+            stored.remove(*chunk);
+        });
+        if stored.is_full() {
+            return;
+        }
+        state.reopen(stored, &mut self.rng);
+        // Nothing is suggested to anybody by a partial holder.
+        self.forget_suggestions(file);
+        self.open_again(file);
+        self.begin_download(now, file);
+    }
+
+    /// Tells everybody in the file's swarm anew what we hold.
+    pub(super) fn open_again(&mut self, file: FileKey) {
+        let Some(state) = self.files.get(&file) else { return };
+        let peers: Vec<PeerKey> = state.links.keys().copied().collect();
+        let open = state.open_message(file);
+        for peer in peers {
+            self.send(peer, PeerMessage::Open(open.clone()));
+        }
+    }
+
+    /// Whether every peer we know in the file's swarm has it whole. Also true when we know nobody.
+    pub fn is_swarm_done(&self, file: FileKey) -> bool {
+        self.files.get(&file).is_some_and(|state| state.links.values().all(|link| link.held.is_full()))
+    }
+}

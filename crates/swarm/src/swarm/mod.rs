@@ -1,0 +1,217 @@
+//! The decisions of one process, for all its files: told what happened, it answers what to do.
+//!
+//! One input, then [`Swarm::poll_output`] until it is empty, then the next input. The same inputs, times and seed
+//! give the same outputs.
+
+mod answers;
+mod arrivals;
+mod connections;
+mod discovery;
+mod files;
+mod links;
+mod picking;
+mod progress;
+mod requests;
+mod status;
+mod timeouts;
+mod upload;
+mod uploads;
+
+#[cfg(any(test, feature = "check"))]
+mod check;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tnet_fileinfo::{ChunkIndex, FileHash, Geometry};
+use tnet_proto::{ByeReason, FileHandle, PeerId, PeerMessage};
+
+use crate::addresses::AddressBook;
+use crate::config::Config;
+use crate::file::File;
+use crate::io::{FileKey, Input, Output, PeerKey, Violation};
+use crate::slots::Slots;
+use crate::time::Time;
+use crate::timers::Timers;
+
+pub use status::{FileStatus, PeerStatus, SlotStatus};
+
+use connections::Peer;
+use uploads::Uploads;
+
+/// The core. See the module's documentation.
+#[derive(Debug)]
+pub struct Swarm {
+    config: Config,
+    own_id: PeerId,
+    rng: StdRng,
+    files: BTreeMap<FileKey, File>,
+    /// Finds a file by what an open says of it.
+    by_content: BTreeMap<Content, FileKey>,
+    /// Files with a download.
+    incomplete: BTreeSet<FileKey>,
+    peers: BTreeMap<PeerKey, Peer>,
+    /// Requests open at others.
+    downloads: Slots,
+    /// Bytes that arrived and are not in the file yet.
+    storing_bytes: u64,
+    uploads: Uploads,
+    addresses: AddressBook,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    /// The incomplete file that chooses its next chunk first.
+    turn: FileKey,
+}
+
+/// The same bytes cut into other chunks are another swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Content {
+    hash: [u8; 32],
+    size: u64,
+    chunk_size: u32,
+}
+
+impl Content {
+    fn of(hash: &FileHash, geometry: &Geometry) -> Content {
+        Content { hash: *hash.as_bytes(), size: geometry.size(), chunk_size: geometry.chunk_size().get() }
+    }
+}
+
+impl Swarm {
+    /// A process without files and peers. `seed` decides every random choice.
+    pub fn new(config: Config, own_id: PeerId, seed: u64) -> Swarm {
+        Swarm {
+            own_id,
+            rng: StdRng::seed_from_u64(seed),
+            files: BTreeMap::new(),
+            by_content: BTreeMap::new(),
+            incomplete: BTreeSet::new(),
+            peers: BTreeMap::new(),
+            downloads: Slots::new(config.download_slots),
+            storing_bytes: 0,
+            uploads: Uploads::new(config.upload_slots),
+            addresses: AddressBook::new(config.max_addresses),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            turn: FileKey(0),
+            config,
+        }
+    }
+
+    /// Takes in what happened at `now`, which must not be earlier than in the call before.
+    pub fn handle_input(&mut self, now: Time, input: Input) {
+        match input {
+            Input::AddFile { file, hash, geometry, stored, goal } => {
+                self.on_add_file(now, file, hash, geometry, stored, goal);
+            }
+            Input::RemoveFile { file } => self.on_remove_file(now, file),
+            Input::PeerConnected { peer, id, address, direction } => {
+                self.on_peer_connected(now, peer, id, address, direction);
+            }
+            Input::PeerLost { peer } => self.on_peer_lost(now, peer),
+            Input::ConnectFailed { address } => self.on_connect_failed(now, address),
+            Input::Message { peer, message } => self.on_message(now, peer, message),
+            Input::Violated { peer } if self.peers.contains_key(&peer) => {
+                self.cut(now, peer, Violation::Malformed)
+            }
+            Input::Violated { .. } => {}
+            Input::DataReceived { peer, bytes } => self.on_data_received(peer, bytes),
+            Input::ChunkArrived { peer, handle, chunk } => self.on_chunk_arrived(now, peer, handle, chunk),
+            Input::UploadEnded { peer, file, chunk, end } => {
+                self.on_upload_ended(now, peer, file, chunk, end)
+            }
+            Input::ChunkStored { file, chunk } => self.on_chunk_stored(now, file, chunk),
+            Input::ChunkCorrupt { file, chunk, peer } => self.on_chunk_corrupt(now, file, chunk, peer),
+            Input::ChunksLost { file, chunks } => self.on_chunks_lost(now, file, &chunks),
+            Input::Holders { file, addresses } => self.on_holders(now, file, &addresses),
+            Input::Tick => self.on_tick(now),
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to give the next [`Input::Tick`].
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    fn on_message(&mut self, now: Time, peer: PeerKey, message: PeerMessage) {
+        if !self.peers.contains_key(&peer) {
+            return;
+        }
+        match message {
+            PeerMessage::Open(open) => self.on_open(now, peer, &open),
+            PeerMessage::NotFound { file } => self.on_not_found(now, peer, FileKey(file.0)),
+            PeerMessage::Close { file } => self.on_close(now, peer, file),
+            PeerMessage::Have { file, chunks } => self.on_have(now, peer, file, &chunks),
+            PeerMessage::Peers { file, peers } => self.on_peers(now, peer, file, &peers),
+            PeerMessage::Request { file, chunk } => self.on_request(now, peer, file, chunk),
+            PeerMessage::Cancel { file, chunk } => self.on_cancel(now, peer, file, chunk),
+            PeerMessage::Busy { file, chunk, load } => self.on_busy(now, peer, file, chunk, load),
+            PeerMessage::Ready { file, chunk } => self.on_ready(now, peer, file, chunk),
+            PeerMessage::Suggest { file, chunk } => self.on_suggest(now, peer, file, chunk),
+            PeerMessage::Stopped { file, chunk } => self.on_stopped(now, peer, file, chunk),
+            PeerMessage::Refused { file, chunk } => self.on_refused(now, peer, file, chunk),
+            PeerMessage::Bye { .. } => self.disconnect(now, peer, ByeReason::IDLE),
+            PeerMessage::Hello(_) | PeerMessage::Data { .. } => self.cut(now, peer, Violation::OutOfPlace),
+            PeerMessage::InfoRequest { .. }
+            | PeerMessage::Info(_)
+            | PeerMessage::InfoNotFound { .. }
+            | PeerMessage::Ping { .. }
+            | PeerMessage::Pong { .. }
+            | PeerMessage::Unsupported { .. }
+            | PeerMessage::Extension { .. } => {}
+        }
+    }
+
+    fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn send(&mut self, peer: PeerKey, message: PeerMessage) {
+        self.output(Output::Send { peer, message });
+    }
+
+    /// A duration between three quarters and five quarters of the given one, so that peers do not act in step.
+    fn jitter(&mut self, duration: Duration) -> Duration {
+        duration.mul_f64(self.rng.random_range(0.75..1.25))
+    }
+
+    /// Our file and chunk for what a peer said, or a violation. None for a file that we do not take part in.
+    fn resolve(
+        &self,
+        peer: PeerKey,
+        handle: FileHandle,
+        chunk: u32,
+    ) -> Result<Option<(FileKey, ChunkIndex)>, Violation> {
+        let Some(file) = self.file_of(peer, handle)? else { return Ok(None) };
+        let chunk = self.files[&file].geometry.chunk(chunk).ok_or(Violation::ChunkOutOfRange(chunk))?;
+        Ok(Some((file, chunk)))
+    }
+
+    fn file_of(&self, peer: PeerKey, handle: FileHandle) -> Result<Option<FileKey>, Violation> {
+        let peer = self.peers.get(&peer).expect("only messages of connected peers are dispatched");
+        peer.handles.get(&handle).copied().ok_or(Violation::UnknownHandle(handle))
+    }
+
+    /// As `resolve`; a violation costs the peer its connection at once.
+    fn resolve_or_cut(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        handle: FileHandle,
+        chunk: u32,
+    ) -> Option<(FileKey, ChunkIndex)> {
+        self.resolve(peer, handle, chunk).unwrap_or_else(|violation| {
+            self.cut(now, peer, violation);
+            None
+        })
+    }
+}

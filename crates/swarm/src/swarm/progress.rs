@@ -1,0 +1,90 @@
+//! Does a source deliver? One with open requests is looked at once in each window. If too little came, its requests go
+//! to others and it gets none for as long; after a few such windows in a row the connection is given up.
+
+use std::time::Duration;
+
+use tnet_proto::ByeReason;
+
+use super::Swarm;
+use crate::io::{FileKey, PeerKey};
+use crate::time::Time;
+use crate::timers::Timer;
+
+impl Swarm {
+    /// The first request is open at this peer.
+    pub(super) fn begin_window(&mut self, now: Time, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        connection.window_began = now;
+        connection.window_bytes = 0;
+        let window = window(self.config.progress_window, connection.stalls);
+        let window = self.jitter(window);
+        self.timers.rearm(Timer::Progress(peer), now + window);
+    }
+
+    /// Nothing is open at this peer.
+    pub(super) fn end_window(&mut self, peer: PeerKey) {
+        self.timers.disarm(Timer::Progress(peer));
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.window_bytes = 0;
+        }
+    }
+
+    /// The window of a source with open requests is over.
+    pub(super) fn check_progress(&mut self, now: Time, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let milliseconds = u64::try_from((now - connection.window_began).as_millis()).unwrap_or(u64::MAX);
+        let enough = milliseconds.saturating_mul(self.config.progress_floor) / 1000;
+        // While our own disk is behind, it is we who do not read.
+        let is_our_fault = self.storing_bytes >= self.config.storing_bytes;
+        if connection.window_bytes >= enough || is_our_fault {
+            return self.begin_window(now, peer);
+        }
+        let links: Vec<FileKey> = connection.links.iter().copied().collect();
+        for file in links {
+            self.withdraw_all(peer, file);
+        }
+        self.on_stall(now, peer);
+    }
+
+    fn on_stall(&mut self, now: Time, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let pause = window(self.config.progress_window, connection.stalls);
+        connection.stalls += 1;
+        connection.is_stalled = true;
+        if connection.stalls >= self.config.stalls_to_drop {
+            return self.disconnect(now, peer, ByeReason::IDLE);
+        }
+        let pause = self.jitter(pause);
+        self.timers.rearm(Timer::Recover(peer), now + pause);
+        self.fill_downloads(now);
+    }
+
+    /// The pause of a source that did not deliver is over.
+    pub(super) fn on_recover(&mut self, now: Time, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let owes_answers = |file: &FileKey| !self.files[file].links[&peer].withdrawn.is_empty();
+        // Who does not even answer to what was taken back is dead or mute: asking it for more tells nothing new.
+        if connection.links.iter().any(owes_answers) {
+            return self.on_stall(now, peer);
+        }
+        connection.is_stalled = false;
+        self.fill_downloads(now);
+    }
+
+    /// The source has sent a whole chunk.
+    pub(super) fn on_delivered(&mut self, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        connection.stalls = 0;
+        if std::mem::take(&mut connection.is_stalled) {
+            self.timers.disarm(Timer::Recover(peer));
+        }
+        if let Some(address) = connection.address {
+            self.addresses.delivered(address);
+        }
+    }
+}
+
+/// The window after so many without enough bytes: twice as long each time.
+fn window(first: Duration, stalls: u32) -> Duration {
+    first.saturating_mul(1 << stalls.min(6))
+}

@@ -1,0 +1,149 @@
+//! What the core knows, for people: read-only pictures of files, peers and slots.
+
+use std::net::SocketAddr;
+
+use tnet_fileinfo::ChunkIndex;
+use tnet_proto::PeerId;
+
+use super::Swarm;
+use crate::chunks::ChunkState;
+use crate::file::FileStats;
+use crate::io::{Direction, FileKey, PeerKey};
+use crate::link::Held;
+use crate::time::Time;
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStatus {
+    /// Chunks in all.
+    pub chunks: u32,
+    /// Chunks verified and on disk.
+    pub stored: u32,
+    /// Chunks asked for.
+    pub requested: u32,
+    /// Chunks being verified and written.
+    pub storing: u32,
+    /// Peers connected in its swarm.
+    pub peers: u32,
+    /// Those of them that have all of it.
+    pub full_peers: u32,
+    /// Those that said they have no slot for us now.
+    pub busy_peers: u32,
+    /// Addresses known for its swarm.
+    pub addresses: u32,
+    /// Counters since it was added.
+    pub stats: FileStats,
+}
+
+/// One connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Which.
+    pub peer: PeerKey,
+    /// The other side's id.
+    pub id: PeerId,
+    /// Where it accepts peers.
+    pub address: Option<SocketAddr>,
+    /// Who called.
+    pub direction: Direction,
+    /// Files in common.
+    pub files: u32,
+    /// Requests open at it.
+    pub open_requests: u32,
+    /// Bytes of chunks received from it.
+    pub received: u64,
+    /// Chunks sent to it.
+    pub sent_chunks: u64,
+    /// Corrupt chunks received from it.
+    pub corrupt: u32,
+    /// It is not asked because it did not deliver.
+    pub stalled: bool,
+}
+
+/// Slots in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotStatus {
+    /// Chunks being sent, kept slots included.
+    pub uploads: u32,
+    /// Peers waiting for a slot.
+    pub waiting: u32,
+    /// Requests open.
+    pub downloads: u32,
+    /// Bytes of the requests open.
+    pub download_bytes: u64,
+    /// Bytes arrived and not in the file yet.
+    pub storing_bytes: u64,
+}
+
+impl Swarm {
+    /// A picture of one file.
+    pub fn file_status(&self, file: FileKey, now: Time) -> Option<FileStatus> {
+        let state = self.files.get(&file)?;
+        let chunks = state.geometry.chunk_count();
+        let download = state.download.as_ref();
+        let count = |counted: usize| u32::try_from(counted).unwrap_or(u32::MAX);
+        Some(FileStatus {
+            chunks,
+            stored: download.map_or(chunks, |download| download.chunks.stored().count()),
+            requested: download.map_or(0, |download| download.chunks.requested()),
+            storing: download.map_or(0, |download| download.chunks.storing()),
+            peers: count(state.links.len()),
+            full_peers: count(state.links.values().filter(|link| link.held.is_full()).count()),
+            busy_peers: count(state.links.values().filter(|link| link.is_busy(now)).count()),
+            addresses: count(self.addresses.known(file)),
+            stats: state.stats,
+        })
+    }
+
+    /// How many peers of the file's swarm we are connected to.
+    pub fn neighbours(&self, file: FileKey) -> usize {
+        self.files.get(&file).map_or(0, |state| state.links.len())
+    }
+
+    /// Missing chunks that no connected peer holds.
+    pub fn chunks_without_holder(&self, file: FileKey) -> Vec<ChunkIndex> {
+        let Some(state) = self.files.get(&file) else { return Vec::new() };
+        let Some(download) = &state.download else { return Vec::new() };
+        let missing =
+            state.geometry.chunks().filter(|chunk| download.chunks.state(*chunk) == ChunkState::Missing);
+        missing.filter(|chunk| !state.links.values().any(|link| link.held.contains(*chunk))).collect()
+    }
+
+    /// How much of a file each connected peer of its swarm holds, in chunks.
+    pub fn holdings(&self, file: FileKey) -> Vec<(PeerKey, u32)> {
+        let Some(state) = self.files.get(&file) else { return Vec::new() };
+        let held = |held: &Held| match held {
+            Held::Full => state.geometry.chunk_count(),
+            Held::Part(chunks) => chunks.count(),
+        };
+        state.links.iter().map(|(peer, link)| (*peer, held(&link.held))).collect()
+    }
+
+    /// Pictures of all connections.
+    pub fn peer_status(&self) -> Vec<PeerStatus> {
+        let pictures = self.peers.iter().map(|(key, peer)| PeerStatus {
+            peer: *key,
+            id: peer.id,
+            address: peer.address,
+            direction: peer.direction,
+            files: u32::try_from(peer.links.len()).unwrap_or(u32::MAX),
+            open_requests: peer.open,
+            received: peer.received,
+            sent_chunks: peer.sent_chunks,
+            corrupt: peer.corrupt,
+            stalled: peer.is_stalled,
+        });
+        pictures.collect()
+    }
+
+    /// Slots in use.
+    pub fn slot_status(&self) -> SlotStatus {
+        SlotStatus {
+            uploads: self.uploads.slots.used(),
+            waiting: u32::try_from(self.uploads.waiting()).unwrap_or(u32::MAX),
+            downloads: self.downloads.used(),
+            download_bytes: self.downloads.used_bytes(),
+            storing_bytes: self.storing_bytes,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What holds for the core as a whole: in small networks of several cores, and each policy as a sentence.
+
+mod connecting;
+mod desk;
+mod downloading;
+mod failing;
+mod hedging;
+mod hostile;
+mod network;
+mod scenarios;
+mod serving;
+mod sharing;
+mod young_swarm;

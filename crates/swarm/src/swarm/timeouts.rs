@@ -1,0 +1,26 @@
+//! What happens when a moment has come. The due times are set where the waiting begins.
+
+use super::Swarm;
+use crate::time::Time;
+use crate::timers::Timer;
+
+impl Swarm {
+    pub(super) fn on_tick(&mut self, now: Time) {
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Announce(file) => self.announce(file),
+                Timer::Lookup(file) => self.ask_coordinator(now, file),
+                Timer::Retry(file) => self.on_retry(now, file),
+                Timer::Hedge(_) => self.fill_downloads(now),
+                Timer::Exchange(file) => self.exchange_all(now, file),
+                Timer::Progress(peer) => self.check_progress(now, peer),
+                Timer::Recover(peer) => self.on_recover(now, peer),
+                Timer::Patience(peer, file) => self.on_patience_over(now, peer, file),
+                Timer::Unanswered(peer, file) => self.on_unanswered(now, peer, file),
+                Timer::Reservation(peer) => self.on_reservation_over(now, peer),
+                Timer::Idle(peer) => self.on_idle(now, peer),
+                Timer::Addresses => self.connect_more_all(now),
+            }
+        }
+    }
+}

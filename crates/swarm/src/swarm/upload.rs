@@ -1,0 +1,272 @@
+//! Whom to serve. A request gets a slot or is told busy; there is no queue of chunks at the sender.
+//!
+//! A peer told busy waits in line. When a slot frees it is kept for a moment for the first in line, who is woken: by a
+//! suggestion while a full seed still has chunks nobody got, else by ready.
+
+use tnet_fileinfo::ChunkIndex;
+use tnet_proto::{FileHandle, PeerMessage};
+
+use super::Swarm;
+use super::uploads::{Active, Reservation};
+use crate::io::{FileKey, Output, PeerKey, UploadEnd};
+use crate::link::Held;
+use crate::time::Time;
+use crate::timers::Timer;
+
+/// Chunks under way to one peer at most; more from one peer are answered with busy.
+const PER_PEER: usize = 32;
+
+/// Suggestions that a peer gives back before it gets what it asks for. Else what we would rather give and what it
+/// would rather have could go back and forth for ever. The first one it may give back for want of a slot.
+const MAX_DECLINED: u32 = 2;
+
+impl Swarm {
+    pub(super) fn on_request(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
+        let (file, chunk) = match self.resolve(peer, handle, chunk) {
+            Err(violation) => return self.cut(now, peer, violation),
+            // We dropped the file; our close is on its way and takes care of the request.
+            Ok(None) => return,
+            Ok(Some(found)) => found,
+        };
+        let state = &self.files[&file];
+        if !state.holds(chunk) {
+            self.send(peer, PeerMessage::Refused { file: file.handle(), chunk: chunk.get() });
+            return;
+        }
+        // Asking again for what is being sent is answered by its end.
+        if self.uploads.active.contains_key(&(peer, file, chunk)) {
+            return;
+        }
+        let is_invited = self.accept_invitation(peer, file, chunk);
+        let full_house = self.uploads.active_of(peer).count() >= PER_PEER;
+        // Room for the longest chunk: it may become another one.
+        let is_full = full_house || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
+        if is_full || !is_invited && self.is_better_suggested(peer, file, chunk) {
+            self.refuse_busy(peer, file, chunk);
+        } else if !is_invited && let Some(better) = self.better_chunk(peer, file, chunk) {
+            self.refuse_busy(peer, file, chunk);
+            self.reserve(now, peer, file, better, true);
+        } else {
+            self.upload(peer, file, chunk);
+        }
+        self.grant_slots(now);
+    }
+
+    /// Whether a slot is kept for this request; it is free then. A suggestion is kept for its own chunk: another
+    /// request was mostly sent before the suggestion arrived.
+    fn accept_invitation(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
+        let Some(kept) = self.uploads.reserved.get_mut(&peer) else { return false };
+        kept.is_heeded = true;
+        let is_invited = !kept.suggested || (kept.file, kept.chunk) == (file, chunk);
+        is_invited && self.end_reservation(peer, Some(chunk))
+    }
+
+    /// Whether the peer asks for what others have got, while a chunk that nobody has is kept for it.
+    fn is_better_suggested(&self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
+        let kept = self.uploads.reserved.get(&peer).filter(|kept| kept.suggested && kept.file == file);
+        let suggest = self.files.get(&file).and_then(|state| state.suggest.as_ref());
+        kept.is_some() && suggest.is_some_and(|suggest| suggest.is_spread(chunk))
+    }
+
+    fn upload(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let state = self.files.get_mut(&file).expect("requests are for known files");
+        if let Some(suggest) = &mut state.suggest {
+            suggest.mark(chunk);
+        }
+        let len = state.geometry.chunk_len(chunk);
+        self.uploads.slots.take(len);
+        self.uploads.active.insert((peer, file, chunk), Active { len, is_stopping: false });
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.unused_slots = 0;
+        }
+        self.output(Output::Upload { peer, file, chunk });
+    }
+
+    fn refuse_busy(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let unused = self.peers.get(&peer).map_or(0, |connection| connection.unused_slots);
+        // Who lets kept slots lapse again and again must find a free one by asking.
+        if unused < self.config.unused_to_skip {
+            self.uploads.wait(peer, file, chunk);
+        }
+        let load = self.uploads.slots.used() as usize + self.uploads.waiting();
+        let load = u32::try_from(load).unwrap_or(u32::MAX);
+        self.send(peer, PeerMessage::Busy { file: file.handle(), chunk: chunk.get(), load });
+    }
+
+    /// A chunk that nobody has yet, in place of one that somebody got from us already. It counts as given away.
+    fn better_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> Option<ChunkIndex> {
+        let is_spread = self.files.get(&file)?.suggest.as_ref()?.is_spread(chunk);
+        if is_spread { self.fresh_chunk(peer, file, chunk) } else { None }
+    }
+
+    /// A chunk that nobody has yet, if possible the one asked for. It counts as given away.
+    fn fresh_chunk(&mut self, peer: PeerKey, file: FileKey, asked: ChunkIndex) -> Option<ChunkIndex> {
+        let state = self.files.get_mut(&file)?;
+        let link = state.links.get(&peer).filter(|link| link.declined < MAX_DECLINED)?;
+        let Held::Part(held) = &link.held else { return None };
+        let suggest = state.suggest.as_mut().filter(|suggest| !suggest.is_done())?;
+        if suggest.is_spread(asked) || held.contains(asked) {
+            return suggest.next_for(held);
+        }
+        suggest.mark(asked);
+        Some(asked)
+    }
+
+    /// Keeps slots for those who wait, first in line first, while there are free ones.
+    pub(super) fn grant_slots(&mut self, now: Time) {
+        while let Some((peer, file, chunk)) = self.uploads.next_waiting() {
+            if !self.uploads.slots.has_room(self.files[&file].longest_chunk()) {
+                return;
+            }
+            let fresh = self.fresh_chunk(peer, file, chunk);
+            self.reserve(now, peer, file, fresh.unwrap_or(chunk), fresh.is_some());
+        }
+    }
+
+    fn reserve(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex, suggested: bool) {
+        self.end_reservation(peer, None);
+        self.uploads.stop_waiting(peer);
+        let len = self.files[&file].geometry.chunk_len(chunk);
+        self.uploads.slots.take(len);
+        self.uploads.reserved.insert(peer, Reservation { file, chunk, len, suggested, is_heeded: false });
+        self.timers.rearm(Timer::Reservation(peer), now + self.config.reservation);
+        let (file, chunk) = (file.handle(), chunk.get());
+        let message = match suggested {
+            true => PeerMessage::Suggest { file, chunk },
+            false => PeerMessage::Ready { file, chunk },
+        };
+        self.send(peer, message);
+    }
+
+    /// Frees the slot kept for a peer. A suggestion it did not take goes to somebody else.
+    fn end_reservation(&mut self, peer: PeerKey, taken: Option<ChunkIndex>) -> bool {
+        let Some(reservation) = self.uploads.reserved.remove(&peer) else { return false };
+        self.uploads.slots.release(reservation.len);
+        self.timers.disarm(Timer::Reservation(peer));
+        if reservation.suggested && taken != Some(reservation.chunk) {
+            self.unspread(reservation.file, reservation.chunk);
+        }
+        true
+    }
+
+    /// A chunk did not get where it was to go: unless a partial holder has it, it is still to be given away.
+    fn unspread(&mut self, file: FileKey, chunk: ChunkIndex) {
+        let Some(state) = self.files.get_mut(&file) else { return };
+        let is_elsewhere = state.links.values().any(|link| !link.held.is_full() && link.held.contains(chunk));
+        if let Some(suggest) = state.suggest.as_mut().filter(|_| !is_elsewhere) {
+            suggest.restore(chunk);
+        }
+    }
+
+    /// The file is not complete any more: what is kept for somebody is kept for any chunk.
+    pub(super) fn forget_suggestions(&mut self, file: FileKey) {
+        let kept = self.uploads.reserved.values_mut().filter(|kept| kept.file == file);
+        kept.for_each(|kept| kept.suggested = false);
+    }
+
+    pub(super) fn on_reservation_over(&mut self, now: Time, peer: PeerKey) {
+        let is_heeded = self.uploads.reserved.get(&peer).is_some_and(|kept| kept.is_heeded);
+        self.end_reservation(peer, None);
+        if let Some(connection) = self.peers.get_mut(&peer).filter(|_| !is_heeded) {
+            connection.unused_slots = connection.unused_slots.saturating_add(1);
+        }
+        self.grant_slots(now);
+    }
+
+    pub(super) fn on_cancel(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
+        let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
+        if self.uploads.active.contains_key(&(peer, file, chunk)) {
+            self.stop(peer, file, chunk);
+        } else if self
+            .uploads
+            .reserved
+            .get(&peer)
+            .is_some_and(|kept| kept.file == file && kept.chunk == chunk)
+        {
+            self.note_declined(peer, file);
+            self.end_reservation(peer, None);
+        } else if self.uploads.waiting.get(&peer) == Some(&(file, chunk)) {
+            self.uploads.stop_waiting(peer);
+        }
+        self.grant_slots(now);
+    }
+
+    /// The peer gives back the slot that is kept for it.
+    fn note_declined(&mut self, peer: PeerKey, file: FileKey) {
+        let is_suggested = self.uploads.reserved.get(&peer).is_some_and(|kept| kept.suggested);
+        let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
+        if let Some(link) = link.filter(|_| is_suggested) {
+            link.declined = link.declined.saturating_add(1);
+        }
+    }
+
+    /// Stops sending a chunk, once; its end is still to come.
+    fn stop(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let Some(active) = self.uploads.active.get_mut(&(peer, file, chunk)) else { return };
+        if !std::mem::replace(&mut active.is_stopping, true) {
+            self.output(Output::StopUpload { peer, file, chunk });
+        }
+    }
+
+    pub(super) fn on_upload_ended(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        file: FileKey,
+        chunk: ChunkIndex,
+        end: UploadEnd,
+    ) {
+        let Some(active) = self.uploads.active.remove(&(peer, file, chunk)) else { return };
+        self.uploads.slots.release(active.len);
+        match end {
+            UploadEnd::Sent => self.on_sent(peer, file, chunk),
+            UploadEnd::Stopped => self.unspread(file, chunk),
+        }
+        self.grant_slots(now);
+    }
+
+    fn on_sent(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.sent_chunks += 1;
+        }
+        let Some(state) = self.files.get_mut(&file) else { return };
+        state.stats.uploaded += 1;
+        match state.links.get_mut(&peer) {
+            Some(link) => {
+                link.declined = 0;
+                if !link.held.contains(chunk) {
+                    link.given.insert(chunk);
+                }
+            }
+            // It has left the file's swarm meanwhile.
+            None => self.unspread(file, chunk),
+        }
+    }
+
+    /// The peer is gone: nothing is under way, kept or in line for it.
+    pub(super) fn forget_uploads_to(&mut self, peer: PeerKey) {
+        let active: Vec<(FileKey, ChunkIndex)> = self.uploads.active_of(peer).collect();
+        for (file, chunk) in active {
+            let active = self.uploads.active.remove(&(peer, file, chunk)).expect("just listed");
+            self.uploads.slots.release(active.len);
+            self.unspread(file, chunk);
+        }
+        self.end_reservation(peer, None);
+        self.uploads.stop_waiting(peer);
+    }
+
+    /// The peer has left the file's swarm, not the connection. The caller grants what is free now.
+    pub(super) fn leave_queue(&mut self, peer: PeerKey, file: FileKey) {
+        if self.uploads.reserved.get(&peer).is_some_and(|kept| kept.file == file) {
+            self.end_reservation(peer, None);
+        }
+        if self.uploads.waiting.get(&peer).is_some_and(|(waiting, _)| *waiting == file) {
+            self.uploads.stop_waiting(peer);
+        }
+        let under_way: Vec<(FileKey, ChunkIndex)> =
+            self.uploads.active_of(peer).filter(|(other, _)| *other == file).collect();
+        for (file, chunk) in under_way {
+            self.stop(peer, file, chunk);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Whole networks in one process, for tests: a coordinator, peers by name, and everybody who wishes them ill.
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() {
+//! use tnet_testkit::{Content, Network, payload};
+//!
+//! let network = Network::builder().peer("seed").peer("ann").peer("bob").start().await;
+//! let content = Content::of(payload(300_000, 1));
+//! network.peer("seed").shares(&content).await;
+//! tokio::join!(network.peer("ann").fetches(&content), network.peer("bob").fetches(&content));
+//! network.coordinator_counts(content.hash(), 3, 0).await;
+//! # }
+//! ```
+//!
+//! Every port is free and every directory temporary; nothing is shared between two networks, and nothing is left when
+//! one is dropped. Nobody sleeps: [`eventually`] waits for a condition and says what was true instead.
+//!
+//! To stop a download in the middle, give it a [`RawPeer`] that stops giving. To break a cable, put a [`Relay`] in it.
+//! To see what a server does with nonsense, be a [`Stranger`]. To see what the user sees, run the [`Cli`].
+//!
+//! Whatever goes wrong here panics with the reason: that is how a test fails.
+
+mod census;
+mod cli;
+mod content;
+mod herald;
+mod network;
+mod node;
+mod payload;
+mod process;
+mod raw;
+mod relay;
+mod stranger;
+mod wait;
+
+pub use census::{Census, files_below};
+pub use cli::{Cli, Server};
+pub use content::Content;
+pub use herald::{Found, Herald, holders};
+pub use network::{Network, NetworkBuilder};
+pub use node::{Fetched, Node, stored};
+pub use payload::{Payload, describe, payload};
+pub use process::{Finished, Running};
+pub use raw::{Conduct, Description, RawPeer, RawPeerBuilder, Tally};
+pub use relay::Relay;
+pub use stranger::{Caller, Stranger};
+pub use wait::{SOON, eventually, is, stays, within};

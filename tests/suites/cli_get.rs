@@ -1,0 +1,278 @@
+//! `tnet get` as it happens to people: with a server and without, interrupted, killed, and run again.
+
+use std::time::Duration;
+
+use tnet_testkit::{Cli, Content, Network, RawPeer, Running, SOON, eventually, payload};
+
+/// 40 chunks of 64 KiB: more than are ever under way at once.
+const LEN: u64 = 40 * 64 * 1024;
+
+/// Chunks that are under way at once at most: the cap on small ones.
+const SLOTS: u32 = 24;
+
+/// A download in its own process, which ends as soon as the file is whole.
+const FOREGROUND: [&str; 10] =
+    ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "0s", "--json", "--listen", "127.0.0.1:0"];
+
+/// A download through the server.
+const BY_SERVER: [&str; 7] = ["get", "a.fileinfo", "-o", "a", "--json", "--listen", "127.0.0.1:0"];
+
+/// A user who has the description of the content.
+fn user(network: &Network, content: &Content) -> Cli {
+    let cli = network.user("ann");
+    content.write_info(&cli.path("a.fileinfo"));
+    cli
+}
+
+/// Waits until the command says that so many chunks are stored.
+async fn has_stored(running: &mut Running, chunks: u64) {
+    let what = format!("{chunks} chunks are stored");
+    running
+        .prints(&what, SOON, |text| {
+            let events = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            events.filter_map(|event| event["chunks_done"].as_u64()).any(|done| done == chunks).then_some(())
+        })
+        .await;
+}
+
+fn assert_each_chunk_came_once(seed: &RawPeer) {
+    let served = seed.tally().served;
+    assert!(served.len() == 40 && served.values().all(|times| *times == 1), "{served:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_the_foreground_the_file_is_there_when_the_command_ends() {
+    let network = Network::builder().peer("seed").start().await;
+    let content = Content::of(payload(LEN, 1));
+    network.peer("seed").shares(&content).await;
+    let cli = user(&network, &content);
+    let report = cli.run(FOREGROUND).await.with_code(0).result();
+    assert_eq!(
+        (&report["ok"], &report["bytes_total"], &report["bytes_resumed"]),
+        (&true.into(), &LEN.into(), &0.into())
+    );
+    content.is_at(&cli.path("a")).await;
+    assert!(!cli.path("a.partial").exists());
+    // Again: it is there, so nothing has to be done, not even asked.
+    network.cable().cut();
+    let report = cli.run(FOREGROUND).await.with_code(0).result();
+    assert_eq!(report["already_complete"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bare_hash_makes_a_file_of_that_name() {
+    let network = Network::builder().peer("seed").start().await;
+    let content = Content::of(payload(LEN, 2));
+    network.peer("seed").shares(&content).await;
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    let cli = network.user("ann");
+    let hash = content.hash().to_string();
+    let get = ["get", &hash, "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+    let _ = cli.run(get).await.with_code(0);
+    content.is_at(&cli.path(&hash)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_server_one_is_started_and_goes_on_seeding() {
+    let network = Network::builder().peer("bob").start().await;
+    let content = Content::of(payload(LEN, 3));
+    let seed = network.raw_seed(&content).await;
+    let cli = user(&network, &content);
+    let got = cli.run(BY_SERVER).await;
+    let started = got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
+    let server = cli.guard(started["pid"].as_u64());
+    let _ = got.with_code(0);
+    content.is_at(&cli.path("a")).await;
+
+    drop(seed);
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    network.peer("bob").fetches(&content).await;
+
+    let files = cli.run(["ls"]).await.with_code(0).stdout;
+    assert!(files.starts_with(&content.hash().to_string()) && files.contains("whole"), "{files}");
+    let status = cli.run(["status", "--json"]).await.with_code(0).result();
+    assert_eq!(status["pid"], server.pid());
+    assert_eq!(status["status"]["files"][0]["hash"], content.hash().to_string());
+    let second = cli.run(["start-server", "--listen", "127.0.0.1:0"]).await.with_code(9);
+    assert!(second.stderr.contains("kill-server"), "{}", second.stderr);
+    let _ = cli.run(["kill-server"]).await.with_code(0);
+    assert!(!server.is_running(), "it waits for the end");
+    let _ = cli.run(["ls"]).await.with_code(3);
+    network.coordinator_counts(content.hash(), 1, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_shares_what_is_put_into_its_directory() {
+    let network = Network::builder().peer("bob").start().await;
+    let cli = network.user("ann");
+    std::fs::create_dir(cli.path("shared")).expect("writable");
+    let (before, after) = (Content::of(payload(LEN, 4)), Content::of(payload(LEN, 5)));
+    before.write(&cli.path("shared/before")).await;
+    let _server = cli.server(["--dir", "shared"]).await;
+    network.coordinator_counts(before.hash(), 1, 0).await;
+    after.write(&cli.path("shared/after")).await;
+    network.coordinator_counts(after.hash(), 1, 0).await;
+    network.peer("bob").fetches(&after).await;
+    std::fs::remove_file(cli.path("shared/before")).expect("it is there");
+    network.coordinator_counts(before.hash(), 0, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_is_130_and_the_same_command_goes_on_where_it_was() {
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(LEN, 6));
+    let seed = network.raw(content.raw_peer().allowing(10)).await;
+    let cli = user(&network, &content);
+    let mut first = cli.start(FOREGROUND);
+    has_stored(&mut first, 10).await;
+    first.interrupt();
+    let first = first.ends(SOON).await.with_code(130);
+    assert!(
+        first.stderr.contains("continue with: ") && first.stderr.contains("get a.fileinfo"),
+        "{}",
+        first.stderr
+    );
+    assert_eq!(first.result()["error"]["exit_code"], 130);
+    assert!(!cli.path("a").exists() && cli.path("a.partial").exists());
+    seed.allow_all().await;
+    let report = cli.run(FOREGROUND).await.with_code(0).result();
+    assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
+    content.is_at(&cli.path("a")).await;
+    assert_each_chunk_came_once(&seed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_is_like_ctrl_c() {
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(LEN, 7));
+    let _seed = network.raw(content.raw_peer().allowing(10)).await;
+    let cli = user(&network, &content);
+    let mut running = cli.start(FOREGROUND);
+    has_stored(&mut running, 10).await;
+    running.terminate();
+    let _ = running.ends(SOON).await.with_code(130);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_while_it_lingers_ends_it_with_success() {
+    let network = Network::builder().peer("bob").start().await;
+    let content = Content::of(payload(LEN, 8));
+    let seed = network.raw_seed(&content).await;
+    let cli = user(&network, &content);
+    let lingering =
+        ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "10m", "--listen", "127.0.0.1:0"];
+    let running = cli.start(lingering);
+    eventually("the file is there", SOON, async || {
+        if cli.path("a").exists() { Ok(()) } else { Err(running.stderr()) }
+    })
+    .await;
+    drop(seed);
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    network.peer("bob").fetches(&content).await;
+    running.terminate();
+    let _ = running.ends(SOON).await.with_code(0);
+    content.is_at(&cli.path("a")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_kill_9_nothing_that_was_stored_is_fetched_again() {
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(LEN, 9));
+    let seed = network.raw(content.raw_peer().allowing(10)).await;
+    let cli = user(&network, &content);
+    let mut first = cli.start(FOREGROUND);
+    has_stored(&mut first, 10).await;
+    first.kill();
+    let first = first.ends(SOON).await;
+    assert_eq!(first.signal, Some(9));
+    assert!(!cli.path("a").exists());
+    seed.allow_all().await;
+    let report = cli.run(FOREGROUND).await.with_code(0).result();
+    assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
+    content.is_at(&cli.path("a")).await;
+    assert_each_chunk_came_once(&seed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_over_and_over_it_fetches_at_most_a_chunk_for_each_slot_again() {
+    const KILLS: u32 = 5;
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(LEN, 10));
+    let seed = network.raw(content.raw_peer().allowing(0)).await;
+    let cli = user(&network, &content);
+    for round in 1..=KILLS {
+        let running = cli.start(FOREGROUND);
+        seed.allow(6).await;
+        // At once when the last of them is out: it may be anywhere between the wire and the disk.
+        let out = 6 * round;
+        seed.tally_is("six more chunks are out", SOON, |tally| tally.served_in_all() == out).await;
+        running.kill();
+        let killed = running.ends(SOON).await;
+        assert_eq!(killed.signal, Some(9));
+        assert!(!cli.path("a").exists());
+    }
+    seed.allow_all().await;
+    let _ = cli.run(FOREGROUND).await.with_code(0);
+    content.is_at(&cli.path("a")).await;
+    let served = seed.tally().served_in_all();
+    // No more than six were under way at any kill.
+    assert!(served <= 40 + KILLS * SLOTS.min(6), "{served} chunks for a file of 40");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_leaves_a_download_that_another_one_completes() {
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(LEN, 11));
+    let seed = network.raw(content.raw_peer().allowing(10)).await;
+    let cli = user(&network, &content);
+    let server = cli.server::<&str>([]).await;
+    let mut first = cli.start(BY_SERVER);
+    has_stored(&mut first, 10).await;
+    server.kill();
+    let first = first.ends(SOON).await.with_code(7);
+    assert!(first.stderr.contains("run the same command again"), "{}", first.stderr);
+    seed.allow_all().await;
+    // Its socket is still there, and nobody answers: that must not stop the next one.
+    let got = cli.run(BY_SERVER).await;
+    let started = got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
+    let _server = cli.guard(started["pid"].as_u64());
+    let report = got.with_code(0).result();
+    assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
+    content.is_at(&cli.path("a")).await;
+    assert_each_chunk_came_once(&seed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_watching_does_not_stop_the_server() {
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(LEN, 12));
+    let seed = network.raw(content.raw_peer().allowing(10)).await;
+    let cli = user(&network, &content);
+    let _server = cli.server::<&str>([]).await;
+    let mut watching = cli.start(BY_SERVER);
+    has_stored(&mut watching, 10).await;
+    watching.interrupt();
+    let watching = watching.ends(SOON).await.with_code(130);
+    assert!(watching.stderr.contains("goes on"), "{}", watching.stderr);
+    seed.allow_all().await;
+    network.coordinator_counts(content.hash(), 2, 0).await;
+    content.is_at(&cli.path("a")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_server_in_the_middle_of_a_download_keeps_what_came() {
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(LEN, 13));
+    let seed = network.raw(content.raw_peer().allowing(10)).await;
+    let cli = user(&network, &content);
+    let server = cli.server::<&str>([]).await;
+    let mut watching = cli.start(BY_SERVER);
+    has_stored(&mut watching, 10).await;
+    let _ = cli.run(["kill-server"]).await.with_code(0);
+    assert!(!server.is_running());
+    let _ = watching.ends(Duration::from_secs(5)).await.with_code(7);
+    seed.allow_all().await;
+    let report = cli.run(FOREGROUND).await.with_code(0).result();
+    assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
+    assert_each_chunk_came_once(&seed);
+}

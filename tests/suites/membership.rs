@@ -1,0 +1,269 @@
+//! What the coordinator knows, and what happens to those who need it when it is not there.
+
+use std::time::Duration;
+
+use tnet_peer::share::WatchOptions;
+use tnet_peer::{CoordinatorState, DownloadError, DownloadOptions};
+use tnet_testkit::{Content, Network, SOON, eventually, is, payload, stored, within};
+use tokio::net::TcpSocket;
+use tokio::time::Instant;
+
+/// 32 chunks of 64 KiB.
+const LEN: u64 = 2 * 1024 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_peer_leaves_the_table_when_its_lease_ends() {
+    let interval = Duration::from_millis(300);
+    let mut network = Network::builder().report_interval(interval).peer("seed").peer("other").start().await;
+    let content = Content::of(payload(LEN, 1));
+    network.peer("seed").shares(&content).await;
+    network.peer("other").shares(&content).await;
+    network.coordinator_counts(content.hash(), 2, 0).await;
+    let killed = Instant::now();
+    network.kill("seed");
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    // Three intervals from its last sign of life; the rest is for a busy machine.
+    assert!(killed.elapsed() < 3 * interval + Duration::from_secs(5), "{:?}", killed.elapsed());
+    let stats = network.coordinator_handle().stats().await.expect("it runs");
+    assert_eq!((stats.expired, stats.byes), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_peer_stays_in_the_table_beyond_its_lease() {
+    let network = Network::builder().report_interval(Duration::from_millis(200)).peer("seed").start().await;
+    let content = Content::of(payload(LEN, 2));
+    network.peer("seed").shares(&content).await;
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    let renewed = async || match network.coordinator_handle().stats().await.expect("it runs").renewals {
+        // Five intervals are more than a lease.
+        renewals @ ..5 => Err(renewals),
+        _ => Ok(()),
+    };
+    eventually("five heartbeats", SOON, renewed).await;
+    assert_eq!(network.swarm(content.hash()).await, (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_shut_down_leaves_the_table_at_once() {
+    // The lease is minutes: only a goodbye can be that quick.
+    let mut network = Network::builder().report_interval(Duration::from_secs(60)).peer("seed").start().await;
+    let content = Content::of(payload(LEN, 3));
+    network.peer("seed").shares(&content).await;
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    network.stop("seed").await;
+    network.coordinator_counts(content.hash(), 0, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_is_reported_at_once_and_not_at_the_next_interval() {
+    let network = Network::builder().report_interval(Duration::from_secs(60)).peer("ann").start().await;
+    let content = Content::of(payload(LEN, 17));
+    let seed = network.raw(content.raw_peer().allowing(5)).await;
+    let ann = network.peer("ann").begins(&content).await;
+    stored(&ann, 5).await;
+    network.coordinator_counts(content.hash(), 1, 1).await;
+    seed.allow_all().await;
+    network.peer("ann").completes(ann, &content, SOON).await;
+    network.coordinator_counts(content.hash(), 2, 0).await;
+    network.peer("ann").unshare(content.hash()).await.expect("the peer runs");
+    network.coordinator_counts(content.hash(), 1, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_no_longer_shared_is_reported_gone() {
+    let network = Network::builder().peer("seed").start().await;
+    let content = Content::of(payload(LEN, 4));
+    let path = network.peer("seed").shares(&content).await;
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    assert_eq!(network.peer("seed").unshare(content.hash()).await, Ok(true));
+    network.coordinator_counts(content.hash(), 0, 0).await;
+    assert!(path.exists(), "the file itself is the user's");
+    assert_eq!(network.peer("seed").unshare(content.hash()).await, Ok(false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_deleted_while_its_peer_runs_is_reported_gone() {
+    let network = Network::builder().peer("seed").peer("ann").start().await;
+    let content = Content::of(payload(LEN, 5));
+    let path = network.peer("seed").shares(&content).await;
+    let fetched = network.peer("ann").fetches(&content).await;
+    network.coordinator_counts(content.hash(), 2, 0).await;
+    std::fs::remove_file(path).expect("the original is there");
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    // A copy that was fetched is watched like one that was shared.
+    std::fs::remove_file(fetched.path).expect("the copy is there");
+    network.coordinator_counts(content.hash(), 0, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_deleted_while_its_peer_was_off_is_not_reported_again() {
+    let mut network = Network::builder().peer("seed").start().await;
+    let (kept, lost) = (Content::of(payload(LEN, 6)), Content::of(payload(LEN, 7)));
+    let share = async |network: &Network| {
+        let options = WatchOptions { settle: Duration::ZERO, ..WatchOptions::default() };
+        let seed = network.peer("seed");
+        seed.share_dir(seed.dir(), options).await.expect("the directory is there");
+    };
+    kept.write(&network.peer("seed").path("kept")).await;
+    lost.write(&network.peer("seed").path("lost")).await;
+    share(&network).await;
+    network.coordinator_counts(kept.hash(), 1, 0).await;
+    network.coordinator_counts(lost.hash(), 1, 0).await;
+    network.stop("seed").await;
+    // What the first life reported must be gone, or it would pass for the second's.
+    network.coordinator_counts(kept.hash(), 0, 0).await;
+    network.coordinator_counts(lost.hash(), 0, 0).await;
+    std::fs::remove_file(network.peer_dir("seed").join("lost")).expect("the file is there");
+    network.start_peer("seed").await;
+    share(&network).await;
+    network.coordinator_counts(kept.hash(), 1, 0).await;
+    assert_eq!(network.swarm(lost.hash()).await, (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_changed_while_it_is_shared_is_reported_gone() {
+    let network = Network::builder().peer("seed").start().await;
+    let content = Content::of(payload(LEN, 8));
+    let path = network.peer("seed").shares(&content).await;
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    let file = std::fs::OpenOptions::new().write(true).open(path).expect("the original is writable");
+    file.set_len(LEN / 2).expect("the original is writable");
+    network.coordinator_counts(content.hash(), 0, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_refuses_connections_ends_a_download_in_the_promised_time() {
+    let mut network = Network::builder().start().await;
+    // Bound and never listening: calls are refused, and nobody else can take the port meanwhile.
+    let nobody = TcpSocket::new_v4().expect("a socket");
+    nobody.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let address = nobody.local_addr().expect("bound");
+    let config = tnet_peer::Config { coordinator: Some(address), ..network.peer_config() };
+    let ann = network.start_peer_with("ann", config).await;
+    assert_unreachable(ann, address).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_never_answers_ends_a_download_in_the_promised_time() {
+    let mut network = Network::builder().start().await;
+    network.cable().pause();
+    let address = network.coordinator();
+    let ann = network.start_peer("ann").await;
+    assert_unreachable(ann, address).await;
+}
+
+async fn assert_unreachable(ann: &tnet_testkit::Node, address: std::net::SocketAddr) {
+    let content = Content::of(payload(LEN, 9));
+    let patience = Duration::from_millis(700);
+    let options = DownloadOptions { coordinator_within: Some(patience), ..DownloadOptions::default() };
+    let began = Instant::now();
+    let error = async {
+        let mut download = ann.download_with(content.info().clone(), ann.copy(), options).await?;
+        download.finished().await.map(|_| ())
+    };
+    let error = within("an error", SOON, error).await.expect_err("nobody can be asked");
+    let took = began.elapsed();
+    assert!(
+        matches!(error, DownloadError::CoordinatorUnreachable { address: named, .. } if named == address),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains(&address.to_string()), "the message names the address: {error}");
+    assert!((patience..patience + Duration::from_secs(5)).contains(&took), "{took:?}");
+    assert!(!ann.copy().exists(), "nothing under the final name");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_nobody_holds_ends_a_download_that_has_limited_patience() {
+    let network = Network::builder().peer("ann").start().await;
+    let content = Content::of(payload(LEN, 10));
+    let options =
+        DownloadOptions { give_up_after: Some(Duration::from_millis(500)), ..DownloadOptions::default() };
+    let ann = network.peer("ann");
+    let mut download =
+        ann.download_with(content.info().clone(), ann.copy(), options).await.expect("it begins");
+    let error = within("an error", SOON, download.finished()).await.expect_err("nobody holds it");
+    assert!(matches!(error, DownloadError::NoHolder { .. }), "{error:?}");
+    assert!(!ann.copy().exists());
+    network.coordinator_counts(content.hash(), 0, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_dies_in_the_middle_of_a_download_does_not_stop_it() {
+    let mut network = Network::builder().peer("ann").start().await;
+    let content = Content::of(payload(LEN, 11));
+    let seed = network.raw(content.raw_peer().allowing(5)).await;
+    let ann = network.peer("ann").begins(&content).await;
+    stored(&ann, 5).await;
+    network.kill_coordinator();
+    let noticed = async || {
+        let status = network.peer("ann").status().await.expect("the peer runs");
+        if status.coordinator_state == CoordinatorState::Connected { Err(status) } else { Ok(()) }
+    };
+    eventually("the peer notices", SOON, noticed).await;
+    seed.allow_all().await;
+    network.peer("ann").completes(ann, &content, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_coordinator_peers_find_more_peers_through_each_other() {
+    let mut network = Network::builder().peer("ann").peer("bob").start().await;
+    let content = Content::of(payload(LEN, 12));
+    let seed = content.raw_peer().allowing(0).start().await.expect("a free port");
+    let herald = network.announce(seed.address().port(), &content).await;
+    let bob = network.peer("bob").begins(&content).await;
+    seed.tally_is("bob asks the seed", SOON, |tally| tally.requests_in_all() > 0).await;
+    herald.change(Vec::new()).await;
+    network.coordinator_counts(content.hash(), 0, 1).await;
+    // From the coordinator ann can learn of bob only, who has nothing.
+    let ann = network.peer("ann").begins(&content).await;
+    network.coordinator_counts(content.hash(), 0, 2).await;
+    network.kill_coordinator();
+    seed.tally_is("ann meets the seed", SOON, |tally| tally.greeted == 2).await;
+    seed.allow_all().await;
+    network.peer("ann").completes(ann, &content, SOON).await;
+    network.peer("bob").completes(bob, &content, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_comes_back_empty_learns_everything_again() {
+    let mut network = Network::builder().peer("seed").peer("ann").start().await;
+    let (whole, part) = (Content::of(payload(LEN, 13)), Content::of(payload(LEN, 14)));
+    network.peer("seed").shares(&whole).await;
+    let source = network.raw(part.raw_peer().allowing(3)).await;
+    let ann = network.peer("ann").begins(&part).await;
+    stored(&ann, 3).await;
+    network.kill_coordinator();
+    network.start_coordinator();
+    network.coordinator_counts(whole.hash(), 1, 0).await;
+    network.coordinator_counts(part.hash(), 1, 1).await;
+    source.allow_all().await;
+    network.peer("ann").completes(ann, &part, SOON).await;
+    network.coordinator_counts(part.hash(), 2, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_begun_without_a_coordinator_finds_its_peers_when_it_comes() {
+    let mut network = Network::builder().peer("ann").start().await;
+    let content = Content::of(payload(LEN, 15));
+    let _seed = network.raw_seed(&content).await;
+    network.kill_coordinator();
+    let ann = network.peer("ann");
+    let options = DownloadOptions { coordinator_within: None, ..DownloadOptions::default() };
+    let download = ann.download_with(content.info().clone(), ann.copy(), options).await.expect("it begins");
+    let unreachable = async || is(download.progress().coordinator, CoordinatorState::Unreachable);
+    eventually("the download says why it waits", SOON, unreachable).await;
+    network.start_coordinator();
+    network.peer("ann").completes(download, &content, SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_connection_that_goes_silent_is_made_anew() {
+    let network = Network::builder().report_interval(Duration::from_millis(300)).peer("seed").start().await;
+    let content = Content::of(payload(LEN, 16));
+    network.peer("seed").shares(&content).await;
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    network.cable().pause();
+    network.coordinator_counts(content.hash(), 0, 0).await;
+    network.cable().pass();
+    network.coordinator_counts(content.hash(), 1, 0).await;
+}
