@@ -1,0 +1,1 @@
+"""A shaped LAN on one machine, and what tools need to bring one file to all of its hosts."""
