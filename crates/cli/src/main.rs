@@ -7,6 +7,7 @@ mod command;
 mod duration;
 mod exit;
 mod logging;
+mod process_end;
 mod render;
 mod settings;
 mod signals;

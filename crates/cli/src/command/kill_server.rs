@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, test_kill_process};
 use serde_json::json;
 use tnet_peer::control::{Client, RequestError};
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Global;
 use crate::exit::{Exit, Failure};
+use crate::process_end;
 use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::settings;
@@ -17,9 +17,8 @@ use crate::settings;
 /// How long the server may take to write down what it has and to say goodbye.
 const END_DEADLINE: Duration = Duration::from_secs(45);
 
-/// How long its process may take to be gone once it has ended its work.
-const EXIT_ROUNDS: u32 = 200;
-const EXIT_ROUND: Duration = Duration::from_millis(10);
+/// How long its process may take to be gone once it has ended its work, which is done in any case.
+const EXIT_DEADLINE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(global: &Global, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
     let client = Client::connect(&settings::state_dir(global)?)
@@ -38,18 +37,7 @@ pub(crate) async fn run(global: &Global, output: Output, stop: CancellationToken
             return Err(Failure::interrupted("interrupted; the server goes on ending"));
         }
     }
-    wait_for_exit(pid).await;
+    let _ = timeout(EXIT_DEADLINE, process_end::ended(pid)).await;
     output.outcome(&format!("server stopped, pid {pid}"));
     Ok(fields(json!({ "pid": pid })))
-}
-
-/// Until the process is gone, or for so long: its work is done in any case.
-async fn wait_for_exit(pid: u32) {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
-    for _ in 0..EXIT_ROUNDS {
-        if test_kill_process(pid).is_err() {
-            return;
-        }
-        sleep(EXIT_ROUND).await;
-    }
 }
