@@ -14,7 +14,7 @@ from .report import summary
 from .result import Result, Skipped, write
 from .run import Plan, run, write_samples
 from .scenarios import Departure, Scenario
-from .tools import TOOLS, Tool
+from .tools import TOOLS, StartError, Tool
 
 # Two labs on one machine would measure each other, and would clear each other's namespaces away.
 LOCK = Path(os.environ.get("TNETLAB_LOCK", "/run/lock/tnetlab.lock"))
@@ -36,15 +36,19 @@ class Campaign:
             for tool in ready:
                 self._run(scenario, tool, repetition)
 
-    def _run(self, scenario: Scenario, tool: type[Tool], repetition: int) -> Result:
-        plan = Plan(scenario, tool, self.changes.get(tool.name, {}), repetition, self.timeout_s)
-        with _alone():
-            result, samples = run(plan)
+    def _run(self, scenario: Scenario, tool: type[Tool], repetition: int) -> None:
+        plan = Plan(scenario, tool, self.changes.get(tool.name, {}), repetition, self.timeout_s, self.results / "logs")
+        try:
+            with _alone():
+                result, samples = run(plan)
+        except StartError as error:
+            print(error, file=sys.stderr)
+            self._note(Skipped(scenario.name, tool.name, "did not start"))
+            return
         samples_path = Path("samples") / f"{scenario.name}-{tool.name}-{repetition}.json"
         write_samples(self.results / samples_path, result, samples)
         result.samples = str(samples_path)
         self._note(result)
-        return result
 
     def _skipped(self, scenario: Scenario, tool: type[Tool]) -> bool:
         reason = None

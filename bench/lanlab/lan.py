@@ -8,9 +8,9 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 PREFIX = "tnetlab"
 SWITCH = f"{PREFIX}-switch"
@@ -65,7 +65,7 @@ class Lan:
     def __init__(self, links: Sequence[Link]) -> None:
         self.hosts = [Host(index, link) for index, link in enumerate(links)]
         self._holder: subprocess.Popen[bytes] | None = None
-        self._neighbour_limits: list[str] = []
+        self._neighbour_limits: dict[Path, str] = {}
 
     def __enter__(self) -> "Lan":
         remove_leftovers()
@@ -76,7 +76,7 @@ class Lan:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._remove()
 
     def counters(self) -> dict[int, Counters]:
@@ -85,7 +85,7 @@ class Lan:
         return parse_counters(Path(f"/proc/{self._holder.pid}/net/dev").read_text())
 
     def _build(self) -> None:
-        self._neighbour_limits = [limit.read_text() for limit in NEIGHBOUR_LIMITS]
+        self._neighbour_limits = {limit: limit.read_text() for limit in NEIGHBOUR_LIMITS}
         for limit in NEIGHBOUR_LIMITS:
             limit.write_text(str(NEIGHBOURS))
         _ip("netns", "add", SWITCH)
@@ -117,19 +117,17 @@ class Lan:
             self._holder.wait()
             self._holder = None
         remove_leftovers()
-        for limit, value in zip(reversed(NEIGHBOUR_LIMITS), reversed(self._neighbour_limits)):
+        for limit, value in reversed(list(self._neighbour_limits.items())):
             limit.write_text(value)
-        self._neighbour_limits = []
+        self._neighbour_limits = {}
 
 
 def remove_leftovers() -> None:
     """Removes the lab's namespaces with whatever still runs in them: also those of a run that was killed."""
     for namespace in _namespaces():
         for pid in _output("ip", "netns", "pids", namespace).split():
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         subprocess.run(["ip", "netns", "del", namespace], check=False)
 
 

@@ -9,13 +9,14 @@ WIDTH, HEIGHT = 860, 420
 LEFT, RIGHT, TOP, BOTTOM = 60, 130, 56, 60
 # Above this ratio the axis is logarithmic: otherwise one slow tool squeezes all others to the left.
 LINEAR_UP_TO = 4.0
+LOGARITHMIC_TICKS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0)
 LABEL_HEIGHT = 15
 
 
 def completion_plot(title: str, runs: Mapping[str, Sequence[float]], receivers: int) -> str:
     """`runs`: for each tool the receivers' times as ratios to the bound, of those that finished."""
     worst = max((ratio for ratios in runs.values() for ratio in ratios), default=1.0)
-    axis = _Axis(max(worst * 1.03, 1.2))
+    axis = _Axis(max(worst * 1.03, 1.3))
     svg = Svg(WIDTH, HEIGHT, title)
     svg.text(LEFT, 24, title, "title")
     svg.text(LEFT, 42, "receivers that have the whole file, over time; left is better", "soft")
@@ -54,7 +55,7 @@ class _Axis:
 
     def ticks(self) -> list[float]:
         if self.logarithmic:
-            return [tick for tick in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0) if tick <= self.high]
+            return [tick for tick in LOGARITHMIC_TICKS if tick <= self.high]
         step = 0.25 if self.high <= 2.5 else 0.5
         return [number * step for number in range(int(self.high / step) + 1)]
 

@@ -1,8 +1,9 @@
 """How busy every link was: one row for each host, time to the right, darker is busier; up above, down below."""
 
+from itertools import pairwise
 from typing import Any
 
-from .svg import HUES, Svg
+from .svg import Svg
 
 WIDTH = 860
 LEFT, RIGHT, TOP = 76, 20, 62
@@ -35,7 +36,8 @@ def links_plot(title: str, samples: dict[str, Any]) -> str:
             if number == 0 or host["role"] != hosts[number - 1]["role"]:
                 svg.text(LEFT - 8, top + number * row + max(row, 10) - 2, host["role"], "soft", "end")
         top += panel + PANEL_GAP
-    _means(svg, grids, top)
+    takers = [down for down, host in zip(grids[1], hosts, strict=True) if host["role"] != "seed"]
+    _means(svg, [(grids[0], 0), (takers, 2)], top)
     _time_axis(svg, end, samples.get("bound_s"), top + MEAN_HEIGHT)
     return svg.render()
 
@@ -47,7 +49,7 @@ def _grid(times: list[float], counters: list[list[int]], rates_mbit: list[float 
     grid = []
     for host, rate in enumerate(rates_mbit):
         at = _interpolated(times, [row[host] for row in counters], edges)
-        speeds = [8e-6 * (after - before) / (times[-1] / columns) for before, after in zip(at, at[1:])]
+        speeds = [8e-6 * (after - before) / (times[-1] / columns) for before, after in pairwise(at)]
         full = rate or max(max(speeds), 1e-9)
         grid.append([min(speed / full, 1.0) for speed in speeds])
     return grid
@@ -89,17 +91,18 @@ def _rows(svg: Svg, grid: list[list[float]], top: float, row: int, hue: int) -> 
         svg.line(LEFT, top + number * row - 0.5, WIDTH - RIGHT, top + number * row - 0.5, "grid")
 
 
-def _means(svg: Svg, grids: list[list[list[float]]], top: float) -> None:
-    svg.text(LEFT, top - 5, "all hosts, mean", "soft")
+def _means(svg: Svg, grids: list[tuple[list[list[float]], int]], top: float) -> None:
+    svg.text(LEFT, top - 5, "mean of all uplinks, and of the receivers' downlinks", "soft")
     for share in (0.0, 0.5, 1.0):
         y = top + (1 - share) * MEAN_HEIGHT
         svg.line(LEFT, y, WIDTH - RIGHT, y, "grid")
         svg.text(LEFT - 8, y + 4, f"{share:.0%}", "soft", "end")
-    for grid, hue in zip(grids, (0, 2)):
+    for grid, hue in grids:
         width = (WIDTH - LEFT - RIGHT) / len(grid[0])
-        means = [sum(column) / len(grid) for column in zip(*grid)]
-        points = [f"{LEFT + (i + 0.5) * width:.1f} {top + (1 - mean) * MEAN_HEIGHT:.1f}" for i, mean in enumerate(means)]
-        svg.path("M" + "L".join(points), f"curve c{hue % len(HUES)}")
+        means = [sum(shares) / len(grid) for shares in zip(*grid, strict=True)]
+        heights = [top + (1 - mean) * MEAN_HEIGHT for mean in means]
+        points = [f"{LEFT + (column + 0.5) * width:.1f} {y:.1f}" for column, y in enumerate(heights)]
+        svg.path("M" + "L".join(points), f"curve c{hue}")
 
 
 def _time_axis(svg: Svg, end: float, bound: float | None, top: float) -> None:

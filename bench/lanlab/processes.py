@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,10 @@ class Processes:
         self._all.append(process)
         return process
 
+    def ended(self) -> list[Host]:
+        """Hosts of which a process has ended."""
+        return [process.host for process in self._all if process.exited()]
+
     def cpu_s(self) -> float:
         """Seconds of CPU that all processes have used so far, user and system."""
         return sum(_cpu_ticks(pid) for process in self._all for pid in _family(process.popen.pid)) / TICKS_PER_S
@@ -93,11 +98,9 @@ class Processes:
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._all:
-            try:
-                # Each has a session of its own: this reaches its children and nobody else.
+            # Each has a session of its own: this reaches its children and nobody else.
+            with suppress(ProcessLookupError):
                 os.killpg(process.popen.pid, number)
-            except ProcessLookupError:
-                pass
 
 
 def _family(pid: int) -> list[int]:

@@ -18,7 +18,7 @@ def write_report(directory: Path) -> list[Path]:
         runs = [(tool, typical(repeated)) for tool, repeated in by_tool(results, scenario)]
         if runs[0][1].bound_s is not None:
             written.append(_write(directory / f"{scenario}.svg", _completion(scenario, runs)))
-        for tool, run in runs:
+        for _, run in runs:
             written += _links(directory, run)
     return written
 

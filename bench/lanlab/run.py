@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from .lan import Counters, Host, Lan
 from .processes import Process, Processes
 from .result import HostResult, Result
 from .sampler import Sampler, Samples
-from .scenarios import Departure, Scenario
-from .tools import Account, Bench, Tool
+from .scenarios import Scenario
+from .tools import Account, Bench, StartError, Tool
 
 ROOT = Path("/dev/shm/tnetlab")
 MIB = 1 << 20
@@ -35,6 +35,8 @@ class Plan:
     changes: Mapping[str, object]
     repetition: int
     timeout_s: float
+    logs: Path
+    """Where the logs of a run go whose receivers do not all finish."""
 
 
 @dataclass
@@ -55,10 +57,13 @@ def run(plan: Plan) -> tuple[Result, Samples]:
         payload = root / "payload.bin"
         make_payload(payload, scenario.file_mib)
         processes = Processes()
+        race = None
         try:
             tool = plan.tool(Bench(root, payload, seeds, receivers, processes, scenario.departure), plan.changes)
             tool.prepare()
             tool.start_seeds()
+            if processes.ended():
+                raise StartError(f"{plan.tool.name} ended on a seed; its log is in {plan.logs}")
             waiting = [_at_the_gate(tool, host) for host in receivers]
             warm_memory(root, (len(receivers) + 1) * scenario.file_mib)
             race = _race(plan, lan, tool, waiting)
@@ -67,6 +72,8 @@ def run(plan: Plan) -> tuple[Result, Samples]:
             rss = [processes.peak_rss_bytes(hosts) for hosts in (seeds, receivers)]
         finally:
             processes.stop()
+            if race is None or len(race.ends) < len(receivers):
+                keep_logs(root, plan.logs / f"{scenario.name}-{plan.tool.name}")
         account = tool.final_account() or account
         verified = {host.index for host in receivers if same_bytes(payload, tool.bench.output(host))}
         return _result(plan, lan, race, account, verified, rss), race.samples
@@ -82,8 +89,7 @@ def _at_the_gate(tool: Tool, host: Host) -> Process:
 def _race(plan: Plan, lan: Lan, tool: Tool, waiting: list[Process]) -> Race:
     race = Race()
     processes = tool.bench.processes
-    starts = list(zip(plan.scenario.starts_s(), waiting))
-    markers = {process.host.index: tool.done_marker(process.host) for process in waiting}
+    starts = list(zip(plan.scenario.starts_s(), waiting, strict=True))
     running: dict[int, Process] = {}
     before, cpu_before = lan.counters(), processes.cpu_s()
     clock = time.monotonic()
@@ -95,7 +101,7 @@ def _race(plan: Plan, lan: Lan, tool: Tool, waiting: list[Process]) -> Race:
                 process.release()
                 running[process.host.index] = process
             for index, process in running.items():
-                if index not in race.ends and markers[index].exists():
+                if index not in race.ends and tool.done(process.host):
                     race.ends[index] = time.monotonic() - clock
                 elif index in race.ends and index not in race.left and process.exited():
                     race.left[index] = time.monotonic() - clock
@@ -113,9 +119,7 @@ def _race(plan: Plan, lan: Lan, tool: Tool, waiting: list[Process]) -> Race:
     return race
 
 
-def _result(
-    plan: Plan, lan: Lan, race: Race, account: Account, verified: set[int], rss: list[int]
-) -> Result:
+def _result(plan: Plan, lan: Lan, race: Race, account: Account, verified: set[int], rss: list[int]) -> Result:
     scenario, seeds = plan.scenario, len(plan.scenario.seeds)
     starts = scenario.starts_s()
     hosts = []
@@ -142,7 +146,7 @@ def _result(
         version=plan.tool.version(),
         settings={**plan.tool.settings, **plan.changes},
         repetition=plan.repetition,
-        at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=f"{os.cpu_count()} cores, Linux {platform.release()}",
         file_bytes=scenario.file_bytes,
         bound_s=scenario.bound_s(),
@@ -163,6 +167,14 @@ def _directory() -> Iterator[Path]:
         yield ROOT
     finally:
         shutil.rmtree(ROOT, ignore_errors=True)
+
+
+def keep_logs(root: Path, directory: Path) -> None:
+    """Copies what the processes of each host printed."""
+    shutil.rmtree(directory, ignore_errors=True)
+    for log in [*root.glob("host*/log"), *root.glob("host*/*.log")]:
+        directory.mkdir(parents=True, exist_ok=True)
+        shutil.copy(log, directory / f"{log.parent.name}-{log.name}")
 
 
 def make_payload(path: Path, mib: int) -> None:

@@ -3,7 +3,6 @@
 import threading
 import time
 from dataclasses import asdict, dataclass, field
-from types import TracebackType
 
 from .lan import Lan
 
@@ -35,7 +34,7 @@ class Sampler:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 

@@ -27,7 +27,7 @@ HEADING = (
 def table(results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
     """One section for each scenario, in the order of their names' definition; the fastest tool first."""
     sections = []
-    for scenario in _in_order({entry.scenario for entry in [*results, *skipped]}):
+    for scenario in _in_order({run.scenario for run in results} | {entry.scenario for entry in skipped}):
         rows = [_row(tool, runs) for tool, runs in by_tool(results, scenario)]
         ran = {result.tool for result in results if result.scenario == scenario}
         absent = {entry.tool: entry.reason for entry in skipped if entry.scenario == scenario and entry.tool not in ran}
@@ -86,7 +86,8 @@ def _notes(results: Sequence[Result], scenario: str) -> list[str]:
     notes = []
     for tool, runs in by_tool(results, scenario):
         if runs[0].receivers("slow"):
-            slow, others = (_spread(runs, lambda run, r=role: run.last_ratio(r), 3) for role in ("slow", "receiver"))
+            slow = _spread(runs, lambda run: run.last_ratio("slow"), 3)
+            others = _spread(runs, lambda run: run.last_ratio("receiver"), 3)
             notes.append(f"- {tool}: the last of the slow receivers {slow}, of the others {others}")
     return ["", *notes] if notes else []
 

@@ -1,8 +1,13 @@
 """The tools that the lab knows, by name."""
 
-from .base import Account, Bench, Command, Tool
+from .aria2 import Aria2
+from .base import Account, Bench, Command, StartError, Tool
+from .libtorrent import Libtorrent
+from .nginx import Nginx
+from .rqbit import Rqbit
 from .tnet import Tnet
+from .transmission import Transmission
 
-TOOLS: dict[str, type[Tool]] = {tool.name: tool for tool in (Tnet,)}
+TOOLS: dict[str, type[Tool]] = {tool.name: tool for tool in (Tnet, Libtorrent, Aria2, Rqbit, Transmission, Nginx)}
 
-__all__ = ["TOOLS", "Account", "Bench", "Command", "Tool"]
+__all__ = ["TOOLS", "Account", "Bench", "Command", "StartError", "Tool"]

@@ -53,11 +53,15 @@ class Account:
     """Host index to bytes that arrived and were thrown away."""
 
 
+class StartError(Exception):
+    """A tool did not come up."""
+
+
 class Tool(ABC):
     """A tool in one run. `prepare` and `start_seeds` happen before the clock starts."""
 
     name: ClassVar[str]
-    programs: ClassVar[tuple[str, ...]]
+    programs: ClassVar[tuple[str, ...]] = ()
     """What must be installed."""
     how_to_install: ClassVar[str]
     settings: ClassVar[Mapping[str, object]] = {}
@@ -92,8 +96,12 @@ class Tool(ABC):
         """What a receiver runs."""
 
     def done_marker(self, host: Host) -> Path:
-        """A path that exists once the receiver has the whole file. Polled 50 times a second: one stat, no more."""
+        """A path that exists once the receiver has the whole file."""
         return self.bench.output(host)
+
+    def done(self, host: Host) -> bool:
+        """Whether the receiver has the whole file. Asked 50 times a second: one stat, no more."""
+        return self.done_marker(host).exists()
 
     def account(self) -> Account:
         """Asked while everything still runs, after the clock has stopped."""

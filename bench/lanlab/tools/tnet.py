@@ -9,7 +9,7 @@ from typing import Any
 
 from ..lan import Host
 from ..scenarios import Departure
-from .base import Account, Command, Tool
+from .base import Account, Command, StartError, Tool
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 COORDINATOR_PORT = 7400
@@ -49,7 +49,7 @@ class Tnet(Tool):
         deadline = time.monotonic() + READY_S
         while not all(self._shares(seed) for seed in self.bench.seeds):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the seed does not share its file; see {self.bench.log(first, 'server.log')}")
+                raise StartError(f"the seed does not share its file; see {self.bench.log(first, 'server.log')}")
             time.sleep(0.1)
         # The report to the coordinator follows the file at once; this is plenty.
         time.sleep(0.3)
