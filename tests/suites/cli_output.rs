@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::num::NonZeroU32;
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
-use tnet_testkit::{Cli, Content, Network, SOON, eventually, payload};
+use tnet_testkit::{Cli, Conduct, Content, Network, Running, SOON, eventually, payload};
 use tokio::task::spawn_blocking;
 
 /// 32 chunks of 64 KiB.
@@ -209,4 +210,136 @@ async fn quiet_is_quiet_except_about_errors() {
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
     let failed = cli.run(["verify", "file.fileinfo", "file.fileinfo", "-q"]).await.with_code(6);
     assert_eq!((failed.stdout.as_str(), failed.stderr.lines().count()), ("", 1));
+}
+
+/// A download in its own process, which ends as soon as the file is whole.
+const GET: [&str; 10] = [
+    "get",
+    "file.fileinfo",
+    "-o",
+    "copy",
+    "--foreground",
+    "--linger",
+    "0s",
+    "--listen",
+    "127.0.0.1:0",
+    "--json",
+];
+
+/// The shares of a result's time, in seconds: wire, peers, disk, verification. They sum to all of it.
+fn shares(result: &Value) -> [f64; 4] {
+    let share = |name: &str| result["time"][name].as_f64().unwrap_or_else(|| panic!("{name} in {result}"));
+    let shares = ["wire_seconds", "peers_seconds", "disk_seconds", "verification_seconds"].map(share);
+    let (sum, total) = (shares.iter().sum::<f64>(), result["seconds"].as_f64().expect("a number"));
+    assert!((sum - total).abs() < 1e-6, "{sum} of {total} s in {result}");
+    assert!(shares.iter().all(|share| *share >= 0.0), "{result}");
+    shares
+}
+
+/// Lets a download wait for so long, by its own clock.
+const WAIT: f64 = 1.2;
+
+async fn has_waited(download: &mut Running) {
+    let waited = |event: &Value| event["event"] == "progress" && event["seconds"].as_f64() >= Some(WAIT);
+    let seen = |text: &str| {
+        let mut events = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        events.any(|event| waited(&event)).then_some(())
+    };
+    download.prints("a download that waited", SOON, seen).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_line_of_a_download_says_where_its_time_went() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    let content = described(&cli).await;
+    let _seed = network.raw_seed(&content).await;
+    let result = cli.run(GET).await.with_code(0).result();
+    let [wire, ..] = shares(&result);
+    assert!(wire > 0.0, "{result}");
+    assert!(result["verify_busy_seconds"].as_f64() > Some(0.0), "32 chunks were hashed: {result}");
+
+    std::fs::remove_file(cli.path("copy")).expect("it is there");
+    let shown = cli.run(&GET[..GET.len() - 1]).await.with_code(0).stdout;
+    let last = shown.lines().last().unwrap_or_default();
+    let (_, time) = last.split_once(" wasted; time: ").unwrap_or_else(|| panic!("{last}"));
+    let percent = |part: &str| part.split_once(" % ").and_then(|(percent, _)| percent.parse().ok());
+    let percents: Option<Vec<u64>> = time.split(", ").map(percent).collect();
+    let percents = percents.unwrap_or_else(|| panic!("{last}"));
+    assert_eq!((percents.len(), percents.iter().sum()), (4, 100), "{last}");
+
+    // Once more: it is there, so looking at it is all that was done.
+    let result = cli.run(GET).await.with_code(0).result();
+    let [wire, peers, disk, _] = shares(&result);
+    assert!((wire + peers + disk).abs() < 1e-9, "{result}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_a_holder_is_time_of_the_peers() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    let content = described(&cli).await;
+    let mut download = cli.start(GET);
+    has_waited(&mut download).await;
+    let _seed = network.raw_seed(&content).await;
+    let result = download.ends(SOON).await.with_code(0).result();
+    let [_, peers, ..] = shares(&result);
+    assert!(peers >= WAIT, "{result}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_a_busy_holder_is_time_of_the_peers() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    let content = described(&cli).await;
+    let seed = network.raw(content.raw_peer().allowing(0)).await;
+    let mut download = cli.start(GET);
+    has_waited(&mut download).await;
+    seed.allow_all().await;
+    let result = download.ends(SOON).await.with_code(0).result();
+    let [_, peers, ..] = shares(&result);
+    assert!(peers >= WAIT * 0.8, "all but the moments of asking: {result}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_sender_is_time_of_the_wire() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    let content = described(&cli).await;
+    let a_second_and_more = NonZeroU32::new(1_500_000).expect("not zero");
+    let drip = Conduct::Drips { bytes_per_second: a_second_and_more };
+    let _seed = network.raw(content.raw_peer().behaving(drip)).await;
+    let result = cli.run(GET).await.with_code(0).result();
+    let [wire, ..] = shares(&result);
+    assert!(wire >= 1.0, "{result}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seed_says_how_many_copies_of_a_file_it_has_sent() {
+    let network = Network::builder().peer("bob").start().await;
+    let cli = network.user("ann");
+    let content = Content::of(payload(LEN + 5, 1));
+    std::fs::create_dir(cli.path("shared")).expect("writable");
+    content.write(&cli.path("shared/file")).await;
+    let _server = cli.server(["--dir", "shared"]).await;
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    let before = cli.run(["status"]).await.with_code(0).stdout;
+    assert!(before.contains("sent nothing") && before.contains("0 B sent, 0 B received"), "{before}");
+
+    network.peer("bob").fetches(&content).await;
+    // The seed hears of the end of its last chunk about when bob does.
+    let status = eventually("a copy was sent", SOON, async || {
+        let status = cli.run(["status", "--json"]).await.with_code(0).result();
+        match status["status"]["files"][0]["sent_bytes"].as_u64() >= Some(LEN + 5) {
+            true => Ok(status),
+            false => Err(status),
+        }
+    })
+    .await;
+    let file = &status["status"]["files"][0];
+    assert!(file["sent_copies"].as_f64() >= Some(1.0), "{status}");
+    assert_eq!(status["status"]["sent_bytes"], file["sent_bytes"], "it is the only file: {status}");
+    assert_eq!(status["status"]["received_bytes"], 0, "{status}");
+    let shown = cli.run(["status"]).await.with_code(0).stdout;
+    assert!(shown.contains("sent 1.0") && shown.contains(" copies (2 MiB)"), "{shown}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tnet_fileinfo::FileInfo;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::api::{CoordinatorState, DownloadError, PeerGone, Phase, Progress, Summary, Traffic};
+use crate::api::{CoordinatorState, DownloadError, PeerGone, Phase, Progress, Summary, TimeShares, Traffic};
 use crate::engine::{Command, Followed};
 
 /// A download that is running or done. Dropping this changes nothing: the peer goes on with it.
@@ -39,11 +39,11 @@ impl Download {
         Download { info, out, progress, swarm_done, outcome: Outcome::Awaited(outcome), commands }
     }
 
-    /// The file was there already.
+    /// The file was there already, or a copy of it; `time` is what looking and copying took.
     pub(crate) fn complete(
         info: FileInfo,
         out: PathBuf,
-        elapsed: Duration,
+        time: TimeShares,
         commands: mpsc::Sender<Command>,
     ) -> Download {
         let (size, chunks) = (info.size(), info.geometry().chunk_count());
@@ -59,7 +59,8 @@ impl Download {
             chunks_without_holder: 0,
             coordinator: CoordinatorState::None,
             quiet: Duration::ZERO,
-            elapsed,
+            elapsed: time.total(),
+            time,
             traffic: Traffic::default(),
         };
         let path = std::path::absolute(&out).unwrap_or_else(|_| out.clone());
@@ -67,7 +68,9 @@ impl Download {
             path,
             bytes_total: size,
             bytes_resumed: size,
-            elapsed,
+            elapsed: time.total(),
+            time,
+            verify_busy: time.verification,
             traffic: Traffic::default(),
             sources: Vec::new(),
         };

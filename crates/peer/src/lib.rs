@@ -50,7 +50,7 @@ pub mod store;
 
 pub use api::{
     ConnectionStatus, CoordinatorState, DownloadError, FetchInfoError, FileStatus, PeerGone, Phase, Progress,
-    ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, Traffic,
+    ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares, Traffic,
 };
 pub use config::{Config, DownloadOptions};
 pub use download::Download;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tnet_peer::control::{Client, ConnectError, Hello};
 use tnet_peer::{ConnectionStatus, CoordinatorState, FileStatus, Status};
 
@@ -29,7 +29,17 @@ pub(crate) async fn run(global: &Global, output: Output) -> Result<Report, Failu
     for line in lines(&hello, &status) {
         output.data(&line);
     }
-    Ok(fields(json!({ "pid": hello.pid, "program": hello.program, "status": status })))
+    Ok(fields(json!({ "pid": hello.pid, "program": hello.program, "status": for_scripts(&status) })))
+}
+
+/// The status, and what scripts would else compute from it.
+fn for_scripts(status: &Status) -> Value {
+    let mut value = json!(status);
+    let files = value.get_mut("files").and_then(Value::as_array_mut);
+    for (shown, file) in files.into_iter().flatten().zip(&status.files) {
+        shown["sent_copies"] = file.sent_copies().into();
+    }
+    value
 }
 
 /// What to do when there is no server to be asked.
@@ -59,6 +69,14 @@ fn lines(hello: &Hello, status: &Status) -> Vec<String> {
                     status.slots.waiting,
                     status.slots.downloads,
                     size(status.slots.storing_bytes)
+                ),
+            ],
+            vec![
+                "traffic".to_owned(),
+                format!(
+                    "{} sent, {} received since the start",
+                    size(status.sent_bytes),
+                    size(status.received_bytes)
                 ),
             ],
         ],
@@ -101,7 +119,14 @@ fn coordinator(address: Option<SocketAddr>, state: CoordinatorState) -> String {
 fn file_row(file: &FileStatus) -> Vec<String> {
     let hash = file.hash.get(..8).unwrap_or(&file.hash).to_owned();
     let peers = count(file.peers.into(), "peer");
-    vec![hash, size(file.size), ls::state(file), peers, shown_path(&file.path)]
+    vec![hash, size(file.size), ls::state(file), peers, sent(file), shown_path(&file.path)]
+}
+
+fn sent(file: &FileStatus) -> String {
+    match file.sent_bytes {
+        0 => "sent nothing".to_owned(),
+        bytes => format!("sent {:.2} copies ({})", file.sent_copies(), size(bytes)),
+    }
 }
 
 fn peer_row(peer: &ConnectionStatus) -> Vec<String> {
@@ -126,7 +151,7 @@ fn peer_row(peer: &ConnectionStatus) -> Vec<String> {
 mod tests {
     use std::time::Duration;
 
-    use tnet_peer::SlotStatus;
+    use tnet_peer::{SlotStatus, Traffic};
 
     use super::*;
 
@@ -140,6 +165,8 @@ mod tests {
             coordinator: None,
             coordinator_state: CoordinatorState::None,
             uptime: Duration::from_secs(61),
+            sent_bytes: 132 << 20,
+            received_bytes: 0,
             files: Vec::new(),
             peers: Vec::new(),
             slots: SlotStatus::default(),
@@ -147,9 +174,31 @@ mod tests {
         let lines = lines(&hello, &status);
         assert_eq!(lines[0], "server       pid 7, up 1 min 1 s");
         assert_eq!(lines[2], "coordinator  none");
+        assert_eq!(lines[4], "traffic      132 MiB sent, 0 B received since the start");
         assert!(
             lines.contains(&"0 files".to_owned()) && lines.contains(&"0 connected peers".to_owned()),
             "{lines:?}"
         );
+    }
+
+    #[test]
+    fn a_seed_says_how_often_it_has_sent_its_file() {
+        let file = FileStatus {
+            hash: "00".repeat(32),
+            path: "/a".into(),
+            size: 128 << 20,
+            chunk_size: 1 << 17,
+            chunks_total: 1024,
+            chunks_done: 1024,
+            peers: 1,
+            download: None,
+            traffic: Traffic::default(),
+            sent_bytes: 132 << 20,
+            swarm: Vec::new(),
+        };
+        assert_eq!(sent(&file), "sent 1.03 copies (132 MiB)");
+        assert_eq!(sent(&FileStatus { sent_bytes: 0, ..file.clone() }), "sent nothing");
+        // A chunk of an empty file cannot be sent, but a division by its size could be tried.
+        assert_eq!(sent(&FileStatus { size: 0, sent_bytes: 0, ..file }), "sent nothing");
     }
 }

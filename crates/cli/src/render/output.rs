@@ -95,6 +95,16 @@ impl Output {
         }
     }
 
+    /// Two parts of how it went: a line each on a terminal, which is narrow, else one line.
+    pub(crate) fn outcome_of_two(&self, first: &str, second: &str) {
+        if io::stdout().is_terminal() {
+            self.outcome(first);
+            self.outcome(second);
+        } else {
+            self.outcome(&format!("{first}; {second}"));
+        }
+    }
+
     /// What is good to know meanwhile: on stderr, for people, unless quiet.
     pub(crate) fn note(&self, line: &str) {
         if self.volume == Volume::Normal {

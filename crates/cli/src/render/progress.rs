@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tnet_peer::{CoordinatorState, Phase, Progress, Summary};
+use tnet_peer::{CoordinatorState, Phase, Progress, Summary, TimeShares};
 
 use super::output::{Output, Report, fields};
 use super::status_line::StatusLine;
@@ -142,7 +142,7 @@ fn was_there(summary: &Summary) -> bool {
 }
 
 /// The sentence at the end.
-pub(crate) fn summary_line(summary: &Summary) -> String {
+fn summary_line(summary: &Summary) -> String {
     let path = units::shown_path(&summary.path);
     let total = size(summary.bytes_total);
     if was_there(summary) {
@@ -162,6 +162,24 @@ pub(crate) fn summary_line(summary: &Summary) -> String {
     line
 }
 
+/// Where the time went; none if nothing was downloaded.
+fn time_line(summary: &Summary) -> Option<String> {
+    let TimeShares { wire, peers, disk, verification } = summary.time;
+    let [wire, peers, disk, verification] = units::shares([wire, peers, disk, verification]);
+    (!was_there(summary)).then(|| {
+        format!("time: {wire} % wire, {peers} % peers, {disk} % disk, {verification} % verification")
+    })
+}
+
+/// Says how a download went.
+pub(crate) fn show_summary(output: Output, summary: &Summary) {
+    let line = summary_line(summary);
+    match time_line(summary) {
+        Some(time) => output.outcome_of_two(&line, &time),
+        None => output.outcome(&line),
+    }
+}
+
 /// The same for scripts.
 pub(crate) fn summary_report(summary: &Summary) -> Report {
     let fetched = summary.bytes_total.saturating_sub(summary.bytes_resumed);
@@ -173,6 +191,13 @@ pub(crate) fn summary_report(summary: &Summary) -> Report {
         "sources": summary.traffic.sources,
         "from": summary.sources,
         "seconds": summary.elapsed.as_secs_f64(),
+        "time": {
+            "wire_seconds": summary.time.wire.as_secs_f64(),
+            "peers_seconds": summary.time.peers.as_secs_f64(),
+            "disk_seconds": summary.time.disk.as_secs_f64(),
+            "verification_seconds": summary.time.verification.as_secs_f64(),
+        },
+        "verify_busy_seconds": summary.verify_busy.as_secs_f64(),
         "bytes_per_second": units::per_second(fetched, summary.elapsed),
         "already_complete": was_there(summary),
         "traffic": summary.traffic,
@@ -191,6 +216,13 @@ mod tests {
             bytes_total: 4 << 20,
             bytes_resumed: resumed,
             elapsed: Duration::from_secs(2),
+            time: TimeShares {
+                wire: Duration::from_millis(1500),
+                peers: Duration::from_millis(480),
+                disk: Duration::from_millis(15),
+                verification: Duration::from_millis(5),
+            },
+            verify_busy: Duration::from_millis(40),
             traffic: Traffic { arrived: 3, sources: 2, bytes_wasted: 512, ..Traffic::default() },
             sources: Vec::new(),
         }
@@ -199,6 +231,15 @@ mod tests {
     #[test]
     fn the_last_line_says_time_rate_peers_and_waste() {
         assert_eq!(summary_line(&summary(0)), "/a: 4 MiB in 2.0 s (2 MiB/s) from 2 peers, 512 B wasted");
+    }
+
+    #[test]
+    fn the_last_line_says_where_the_time_went() {
+        let line = time_line(&summary(0)).expect("something was downloaded");
+        assert_eq!(line, "time: 75 % wire, 24 % peers, 1 % disk, 0 % verification");
+        assert!(line.len() <= 80);
+        let report = summary_report(&summary(0));
+        assert_eq!((&report["time"]["wire_seconds"], &report["seconds"]), (&1.5.into(), &2.0.into()));
     }
 
     #[test]
@@ -214,6 +255,7 @@ mod tests {
     fn a_file_that_was_there_is_not_called_downloaded() {
         let there = Summary { traffic: Traffic::default(), ..summary(4 << 20) };
         assert!(summary_line(&there).contains("nothing had to be downloaded"));
+        assert_eq!(time_line(&there), None);
         assert_eq!(summary_report(&there)["already_complete"], true);
         assert_eq!(summary_report(&summary(0))["already_complete"], false);
     }

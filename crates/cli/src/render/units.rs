@@ -59,6 +59,24 @@ pub(crate) fn percent(part: u64, whole: u64) -> u64 {
     }
 }
 
+/// Whole percent of the sum, which sum to 100: what rounding down leaves goes to those that lose most by it. No time at
+/// all has no shares.
+pub(crate) fn shares<const N: usize>(parts: [Duration; N]) -> [u64; N] {
+    let whole: u128 = parts.iter().map(Duration::as_nanos).sum();
+    if whole == 0 {
+        return [0; N];
+    }
+    let scaled = parts.map(|part| part.as_nanos() * 100);
+    let mut shares = scaled.map(|part| u64::try_from(part / whole).unwrap_or(100));
+    let mut by_loss: Vec<usize> = (0..N).collect();
+    by_loss.sort_by_key(|part| std::cmp::Reverse(scaled[*part] % whole));
+    let left = usize::try_from(100 - shares.iter().sum::<u64>()).unwrap_or(0);
+    for part in by_loss.into_iter().take(left) {
+        shares[part] += 1;
+    }
+    shares
+}
+
 /// A number and what is counted: `1 peer`, `2 peers`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -140,6 +158,22 @@ mod tests {
             assert_eq!(percent(part, whole), shown, "{part} of {whole}");
         }
         assert_eq!(percent(u64::MAX - 1, u64::MAX), 99);
+    }
+
+    #[test]
+    fn shares_of_a_time_sum_to_100() {
+        for (millis, shown) in [
+            ([1, 1, 1, 0], [34, 33, 33, 0]),
+            ([970, 20, 10, 0], [97, 2, 1, 0]),
+            // A hundredth of a percent is nothing; three quarters of one are one.
+            ([9_999, 0, 0, 1], [100, 0, 0, 0]),
+            ([9_925, 0, 0, 75], [99, 0, 0, 1]),
+            ([0, 0, 7, 0], [0, 0, 100, 0]),
+            ([0, 0, 0, 0], [0, 0, 0, 0]),
+        ] {
+            assert_eq!(shares(millis.map(Duration::from_millis)), shown, "{millis:?}");
+        }
+        assert_eq!(shares([Duration::MAX; 4]), [25; 4]);
     }
 
     #[test]

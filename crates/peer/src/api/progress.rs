@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::time::TimeShares;
+
 /// What a download is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +63,9 @@ pub struct Progress {
     pub quiet: Duration,
     /// Time since the start.
     pub elapsed: Duration,
+    /// Where that went; counted until the end of the download.
+    #[serde(default)]
+    pub time: TimeShares,
     /// Counters so far.
     pub traffic: Traffic,
 }
@@ -103,6 +108,13 @@ pub struct Summary {
     pub bytes_resumed: u64,
     /// Time from the start until it had its name.
     pub elapsed: Duration,
+    /// Where that went; the shares sum to it.
+    #[serde(default)]
+    pub time: TimeShares,
+    /// What the threads that verified chunks spent on that, added up. Most of it passes while other chunks are on the
+    /// wire and so is no share of the time.
+    #[serde(default)]
+    pub verify_busy: Duration,
     /// What it cost.
     pub traffic: Traffic,
     /// Whom the bytes came from, most first.

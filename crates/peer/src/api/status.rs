@@ -1,4 +1,5 @@
-//! What a peer holds and does, for people and scripts. Serialises to the JSON that `tnet status --json` prints.
+//! What a peer holds and does, for people and scripts. Serialises to the JSON that `tnet status --json` prints,
+//! which adds what follows from it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,13 @@ pub struct Status {
     pub coordinator_state: CoordinatorState,
     /// Time since the start.
     pub uptime: Duration,
+    /// Bytes of chunks sent since the start, over all files, those gone since included. Counted when a chunk is sent to
+    /// its end.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Bytes of chunks received since the start, duplicate and corrupt ones included.
+    #[serde(default)]
+    pub received_bytes: u64,
     /// Files held or wanted.
     pub files: Vec<FileStatus>,
     /// Connections.
@@ -50,8 +58,24 @@ pub struct FileStatus {
     pub download: Option<Progress>,
     /// Counters.
     pub traffic: Traffic,
+    /// Bytes of its chunks sent to others since it is here. Counted when a chunk is sent to its end.
+    #[serde(default)]
+    pub sent_bytes: u64,
     /// How much of it each connected peer of its swarm holds.
     pub swarm: Vec<SwarmMember>,
+}
+
+impl FileStatus {
+    /// How many times its bytes were sent. What one seed alone has to send is one copy; what is more was sent again,
+    /// and peers could have sent it to each other. None of an empty file.
+    pub fn sent_copies(&self) -> f64 {
+        if self.size == 0 {
+            return 0.0;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for people, of numbers far below 2^53")]
+        let copies = self.sent_bytes as f64 / self.size as f64;
+        copies
+    }
 }
 
 /// A connected peer in one file's swarm.

@@ -12,9 +12,13 @@ use tokio::sync::{oneshot, watch};
 
 use super::command::StartDownload;
 use super::files::FileEntry;
+use super::stopwatch::Stopwatch;
+use super::verify_clock::VerifyClock;
 use super::work::{Arrival, StoreResult, Stored, WorkDone};
 use super::{Engine, keys_of};
-use crate::api::{CoordinatorState, DownloadError, Phase, Progress, SourceShare, Summary, Traffic};
+use crate::api::{
+    CoordinatorState, DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic,
+};
 use crate::config::DownloadOptions;
 use crate::source::Source;
 use crate::store;
@@ -32,7 +36,11 @@ pub(super) struct Running {
     unsynced: u64,
     synced_at: Time,
     syncing: bool,
-    phase: Phase,
+    pub(super) phase: Phase,
+    /// When it had its name.
+    pub(super) completed: Option<Time>,
+    pub(super) stopwatch: Stopwatch,
+    pub(super) verify_clock: Arc<VerifyClock>,
     without_holder: u32,
     counted_at: Time,
     progress: watch::Sender<Progress>,
@@ -77,6 +85,7 @@ impl Engine {
             coordinator: self.coordinator.state,
             quiet: Duration::ZERO,
             elapsed: Duration::ZERO,
+            time: TimeShares::default(),
             traffic: Traffic::default(),
         };
         let (progress, swarm_done) = (watch::Sender::new(first), watch::Sender::new(false));
@@ -98,6 +107,9 @@ impl Engine {
             synced_at: now,
             syncing: false,
             phase: Phase::FindingPeers,
+            completed: None,
+            stopwatch: Stopwatch::start(now),
+            verify_clock: Arc::new(VerifyClock::new(self.started)),
             without_holder: 0,
             counted_at: now,
             progress,
@@ -106,8 +118,7 @@ impl Engine {
         };
         tracing::info!(path = %store.path().display(), %hash, resumed, "download started");
         let source = Source::Coming(store);
-        let entry =
-            FileEntry { info, source, spares: Vec::new(), running: Some(running), sources: BTreeMap::new() };
+        let entry = FileEntry::new(info, source, Some(running));
         if done.send(Ok(followed)).is_err() {
             return; // the owner changed its mind
         }
@@ -125,7 +136,8 @@ impl Engine {
         let buffer = self.arrived.take().expect("a store follows the arrival of its chunk at once");
         let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else { return };
         let address = self.sessions.get(&peer).and_then(|open| open.address);
-        self.start_store(Arrival { peer, address, file, chunk }, buffer, Arc::clone(&running.store));
+        let (store, verify_clock) = (Arc::clone(&running.store), Arc::clone(&running.verify_clock));
+        self.start_store(Arrival { peer, address, file, chunk }, buffer, store, verify_clock);
     }
 
     pub(super) fn on_work_done(&mut self, done: WorkDone) {
@@ -213,11 +225,15 @@ impl Engine {
         entry.source = Source::Whole(Arc::new(whole));
         if let Some(running) = &mut entry.running {
             running.phase = Phase::Complete;
+            running.completed = Some(now);
+            let verifying = running.verify_clock.read();
             let summary = Summary {
                 path: path.clone(),
                 bytes_total: entry.info.size(),
                 bytes_resumed: running.resumed,
                 elapsed: now - running.started,
+                time: running.stopwatch.shares_at(now, verifying.any),
+                verify_busy: verifying.busy,
                 traffic,
                 sources: sources_of(&entry.sources),
             };
@@ -279,6 +295,7 @@ impl Engine {
 
     /// Publishes progress, syncs what is due and gives up on what has been quiet for too long.
     pub(super) fn beat(&mut self) {
+        self.watch_all_downloads();
         for file in self.followed.clone() {
             self.sync_if_due(file);
             self.publish(file);
@@ -342,6 +359,7 @@ impl Engine {
             let still = |progress: &Progress| Progress {
                 quiet: Duration::ZERO,
                 elapsed: Duration::ZERO,
+                time: TimeShares::default(),
                 ..progress.clone()
             };
             still(known) != still(&progress) || progress.elapsed - known.elapsed >= COUNT_EVERY
@@ -383,6 +401,7 @@ impl Engine {
             coordinator: self.coordinator.state,
             quiet: now - running.last_stored,
             elapsed: now - running.started,
+            time: self.time_shares(file),
             traffic: self.traffic(file),
         })
     }

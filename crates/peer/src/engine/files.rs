@@ -25,6 +25,22 @@ pub(super) struct FileEntry {
     pub(super) running: Option<Running>,
     /// Bytes that came from others and were stored, by where the sender accepts peers.
     pub(super) sources: BTreeMap<Option<SocketAddr>, u64>,
+    /// Bytes that were sent to others, in whole chunks.
+    pub(super) sent_bytes: u64,
+}
+
+impl FileEntry {
+    pub(super) fn new(info: FileInfo, source: Source, running: Option<Running>) -> FileEntry {
+        FileEntry { info, source, spares: Vec::new(), running, sources: BTreeMap::new(), sent_bytes: 0 }
+    }
+
+    /// The chunks in which it is served.
+    pub(super) fn geometry(&self) -> &Geometry {
+        match &self.source {
+            Source::Recut { geometry, .. } => geometry,
+            Source::Coming(_) | Source::Whole(_) => self.info.geometry(),
+        }
+    }
 }
 
 impl Engine {
@@ -94,13 +110,7 @@ impl Engine {
             return;
         }
         let geometry = *info.geometry();
-        let entry = FileEntry {
-            info,
-            source: Source::Whole(file),
-            spares: Vec::new(),
-            running: None,
-            sources: BTreeMap::new(),
-        };
+        let entry = FileEntry::new(info, Source::Whole(file), None);
         self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
     }
 
@@ -210,10 +220,7 @@ impl Engine {
     pub(super) fn offer_recut(&mut self, open: &Open) {
         let hash = FileHash::from_bytes(open.hash);
         let keys = keys_of(&self.by_hash, &hash);
-        let known = |file: &FileKey| match &self.files[file].source {
-            Source::Recut { geometry, .. } => geometry.chunk_size().get() == open.chunk_size,
-            _ => self.files[file].info.geometry().chunk_size().get() == open.chunk_size,
-        };
+        let known = |file: &FileKey| self.files[file].geometry().chunk_size().get() == open.chunk_size;
         if keys.iter().any(known) || keys.len() > RECUTS {
             return;
         }
@@ -226,13 +233,7 @@ impl Engine {
             return;
         }
         let source = Source::Recut { whole: Arc::clone(whole), geometry };
-        let entry = FileEntry {
-            info: entry.info.clone(),
-            source,
-            spares: Vec::new(),
-            running: None,
-            sources: BTreeMap::new(),
-        };
+        let entry = FileEntry::new(entry.info.clone(), source, None);
         self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
     }
 }

@@ -1,6 +1,7 @@
 //! The one owner of all state of a peer: the core that decides, the open files, the sessions, what the coordinator is
 //! told. Everybody else sends it events or commands; it never waits for any of them.
 
+mod accounting;
 mod command;
 mod downloads;
 mod files;
@@ -8,6 +9,8 @@ mod infos;
 mod outputs;
 mod reporting;
 mod snapshot;
+mod stopwatch;
+mod verify_clock;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,7 +19,7 @@ use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::PeerId;
-use tnet_swarm::{FileKey, Input, PeerKey, Reporter, Swarm, Time};
+use tnet_swarm::{FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -25,6 +28,7 @@ use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
 use crate::session::{ChunkBuffer, Session, SessionContext, SessionEvent};
 
+use accounting::Totals;
 pub(crate) use command::{Command, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
@@ -56,6 +60,7 @@ pub(crate) struct Engine {
     followed: BTreeSet<FileKey>,
     reporter: Reporter,
     coordinator: CoordinatorLink,
+    totals: Totals,
     /// The chunk that an input is about, for the output that stores it.
     arrived: Option<ChunkBuffer>,
     work: mpsc::Sender<WorkDone>,
@@ -112,6 +117,7 @@ impl Engine {
             followed: BTreeSet::new(),
             reporter: Reporter::new(config.report_interval),
             coordinator: CoordinatorLink::new(config.coordinator),
+            totals: Totals::default(),
             arrived: None,
             work,
             config,
@@ -155,6 +161,7 @@ impl Engine {
                 self.look_at_files();
                 next_look = Instant::now() + self.config.report_interval;
             }
+            self.watch_downloads();
             self.send_reports();
         };
         if let Some(done) = farewell {
@@ -203,12 +210,18 @@ impl Engine {
     fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {
         match event {
             SessionEvent::Message(message) => self.on_message(peer, message),
-            SessionEvent::DataReceived { bytes } => self.feed(Input::DataReceived { peer, bytes }),
+            SessionEvent::DataReceived { bytes } => {
+                self.totals.received_bytes += u64::from(bytes);
+                self.feed(Input::DataReceived { peer, bytes });
+            }
             SessionEvent::ChunkArrived { handle, chunk, buffer } => {
                 self.arrived = Some(buffer);
                 self.feed(Input::ChunkArrived { peer, handle, chunk });
             }
             SessionEvent::UploadEnded { file, chunk, end, failed } => {
+                if end == UploadEnd::Sent {
+                    self.count_sent(file, chunk);
+                }
                 self.feed(Input::UploadEnded { peer, file, chunk, end });
                 if let Some(error) = failed {
                     self.on_unreadable(file, &error);

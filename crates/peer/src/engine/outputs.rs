@@ -36,11 +36,8 @@ impl Engine {
 
     fn upload(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let Some(entry) = self.files.get(&file) else { return };
-        let geometry = match &entry.source {
-            crate::source::Source::Recut { geometry, .. } => geometry,
-            _ => entry.info.geometry(),
-        };
-        let (len, source, spares) = (geometry.chunk_len(chunk), entry.source.clone(), entry.spares.clone());
+        let (len, source, spares) =
+            (entry.geometry().chunk_len(chunk), entry.source.clone(), entry.spares.clone());
         let upload = Upload { file, chunk, len, source, spares };
         if self.sessions.contains_key(&peer) {
             self.order(peer, Order::Upload(upload));

@@ -16,6 +16,8 @@ impl Engine {
             coordinator: self.coordinator.address,
             coordinator_state: self.coordinator.state,
             uptime: self.started.elapsed(),
+            sent_bytes: self.totals.sent_bytes,
+            received_bytes: self.totals.received_bytes,
             files: self.files.keys().filter_map(|file| self.file_picture(*file)).collect(),
             peers: self.connections(),
             slots: SlotStatus {
@@ -42,6 +44,7 @@ impl Engine {
             peers: picture.peers,
             download: self.progress(file),
             traffic: self.traffic(file),
+            sent_bytes: entry.sent_bytes,
             swarm: swarm.collect(),
         })
     }

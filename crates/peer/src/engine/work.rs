@@ -8,6 +8,7 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
+use super::verify_clock::VerifyClock;
 use crate::session::ChunkBuffer;
 use crate::store::{self, FileState, FileStore, FinishError, SyncError, WriteError};
 
@@ -48,12 +49,18 @@ pub(crate) enum StoreResult {
 
 impl Engine {
     /// Verifies and writes a chunk. Its buffer goes back when that is done.
-    pub(super) fn start_store(&self, arrival: Arrival, buffer: ChunkBuffer, store: Arc<store::Download>) {
+    pub(super) fn start_store(
+        &self,
+        arrival: Arrival,
+        buffer: ChunkBuffer,
+        store: Arc<store::Download>,
+        verify_clock: Arc<VerifyClock>,
+    ) {
         self.start(move || {
             let (bytes, chunk) = (buffer.bytes(), arrival.chunk);
             let len = u32::try_from(bytes.len()).expect("a chunk is at most MAX_CHUNK_SIZE");
             // Verify before writing: a corrupt chunk must never reach the file, even after a crash.
-            let result = if !store.info().verify(chunk, bytes) {
+            let result = if !verify_clock.count(|| store.info().verify(chunk, bytes)) {
                 StoreResult::Corrupt
             } else {
                 match store.write_chunk(chunk, bytes) {

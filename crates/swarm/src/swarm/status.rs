@@ -95,6 +95,29 @@ impl Swarm {
         })
     }
 
+    /// Chunks of a file that are asked for. Cheap, as are the next three: they may be asked after each input.
+    pub fn open_requests(&self, file: FileKey) -> u32 {
+        let download = self.files.get(&file).and_then(|state| state.download.as_ref());
+        download.map_or(0, |download| download.chunks.requested())
+    }
+
+    /// Chunks of a file that arrived and are being verified and written.
+    pub fn storing_chunks(&self, file: FileKey) -> u32 {
+        let download = self.files.get(&file).and_then(|state| state.download.as_ref());
+        download.map_or(0, |download| download.chunks.storing())
+    }
+
+    /// Whether a connected peer holds a missing chunk of the file, busy or not.
+    pub fn has_source(&self, file: FileKey) -> bool {
+        let Some(state) = self.files.get(&file) else { return false };
+        state.download.is_some() && state.links.values().any(|link| link.wanted > 0)
+    }
+
+    /// Whether the requests open, of all files, leave no slot for one more chunk of this one.
+    pub fn is_out_of_slots(&self, file: FileKey) -> bool {
+        self.files.get(&file).is_some_and(|state| !self.downloads.has_room(state.longest_chunk()))
+    }
+
     /// How many peers of the file's swarm we are connected to.
     pub fn neighbours(&self, file: FileKey) -> usize {
         self.files.get(&file).map_or(0, |state| state.links.len())

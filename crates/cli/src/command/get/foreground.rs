@@ -17,7 +17,7 @@ use crate::command::peer::{self, OnTaken};
 use crate::exit::Failure;
 use crate::render::Output;
 use crate::render::output::{Report, fields};
-use crate::render::progress::{DownloadView, summary_line, summary_report};
+use crate::render::progress::{DownloadView, show_summary, summary_report};
 use crate::render::units::{duration, percent, shown_path, size};
 
 /// How often what is shown is brought up to date.
@@ -63,7 +63,7 @@ async fn get(
     match follow(&mut download, output, stop).await {
         Some(summary) => {
             let summary = summary?;
-            output.outcome(&summary_line(&summary));
+            show_summary(output, &summary);
             output.event("complete", summary_report(&summary));
             // Of a file that was here nobody can know yet that we have it, so nobody waits for us.
             if linger.is_some() || summary.traffic.arrived > 0 {

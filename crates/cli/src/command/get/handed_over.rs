@@ -13,7 +13,7 @@ use crate::command::peer::OnTaken;
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
 use crate::render::output::{Report, fields};
-use crate::render::progress::{DownloadView, summary_line, summary_report};
+use crate::render::progress::{DownloadView, show_summary, summary_report};
 use crate::render::units::{percent, shown_path};
 use crate::settings;
 
@@ -37,7 +37,7 @@ pub(super) async fn run(
     match watch(following, &mut view, &stop).await {
         Watched::Done(summary) => {
             view.clear();
-            output.outcome(&summary_line(&summary));
+            show_summary(output, &summary);
             Ok(summary_report(&summary))
         }
         Watched::Failed(error) => {

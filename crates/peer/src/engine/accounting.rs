@@ -1,0 +1,76 @@
+//! Tells the stopwatches of downloads what goes on, and counts what is sent and received.
+
+use tnet_fileinfo::ChunkIndex;
+use tnet_swarm::{FileKey, Swarm};
+
+use super::Engine;
+use super::stopwatch::Situation;
+use crate::api::{Phase, TimeShares};
+use crate::config::Config;
+
+/// Downloads whose situation is looked at after each round of events. With more of them each is looked at on the
+/// engine's beat only: their shares of time are then counted in tenths of a second, and rounds stay short.
+const WATCHED_CLOSELY: usize = 32;
+
+/// Bytes of chunks, over all files since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub(super) sent_bytes: u64,
+    pub(super) received_bytes: u64,
+}
+
+impl Engine {
+    /// After a round of events, each of which may have changed what a download waits for.
+    pub(super) fn watch_downloads(&mut self) {
+        if self.followed.len() <= WATCHED_CLOSELY {
+            self.watch_all_downloads();
+        }
+    }
+
+    pub(super) fn watch_all_downloads(&mut self) {
+        let now = self.now();
+        for file in &self.followed {
+            let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut()) else {
+                continue;
+            };
+            if !matches!(running.phase, Phase::Complete | Phase::Failed) {
+                let finishing = running.phase == Phase::Finishing;
+                let situation = situation(&self.swarm, &self.config, *file, finishing);
+                running.stopwatch.observe(now, running.verify_clock.read().any, situation);
+            }
+        }
+    }
+
+    /// Where the time of a download went so far; until its end, if it has ended.
+    pub(super) fn time_shares(&self, file: FileKey) -> TimeShares {
+        let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else {
+            return TimeShares::default();
+        };
+        let end = running.completed.unwrap_or_else(|| self.now());
+        running.stopwatch.shares_at(end, running.verify_clock.read().any)
+    }
+
+    /// A chunk was sent to its end.
+    pub(super) fn count_sent(&mut self, file: FileKey, chunk: ChunkIndex) {
+        let Some(entry) = self.files.get_mut(&file) else { return };
+        let len = u64::from(entry.geometry().chunk_len(chunk));
+        entry.sent_bytes += len;
+        self.totals.sent_bytes += len;
+    }
+}
+
+fn situation(swarm: &Swarm, config: &Config, file: FileKey, finishing: bool) -> Situation {
+    let slots = swarm.slot_status();
+    // What is asked for and what is on its way to the disk share the memory for chunks: when it is used up, requests
+    // stay open because nobody reads their answers.
+    let is_unread =
+        slots.storing_bytes > 0 && slots.storing_bytes + slots.download_bytes > config.chunk_memory;
+    Situation {
+        requested: swarm.open_requests(file),
+        storing: swarm.storing_chunks(file),
+        has_source: swarm.has_source(file),
+        slots_taken: swarm.is_out_of_slots(file),
+        disk_is_behind: is_unread || slots.storing_bytes >= config.swarm.storing_bytes,
+        finishing,
+    }
+}
