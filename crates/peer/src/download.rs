@@ -39,14 +39,16 @@ impl Download {
         Download { info, out, progress, swarm_done, outcome: Outcome::Awaited(outcome), commands }
     }
 
-    /// The file was there already, or a copy of it; `time` is what looking and copying took.
+    /// The file was there already, or a copy of it. All of the time counts for verification: what was there was hashed,
+    /// and how long writing a copy took is not told apart.
     pub(crate) fn complete(
         info: FileInfo,
         out: PathBuf,
-        time: TimeShares,
+        elapsed: Duration,
         commands: mpsc::Sender<Command>,
     ) -> Download {
         let (size, chunks) = (info.size(), info.geometry().chunk_count());
+        let time = TimeShares { verification: elapsed, ..TimeShares::default() };
         let progress = Progress {
             phase: Phase::Complete,
             bytes_done: size,
@@ -59,7 +61,7 @@ impl Download {
             chunks_without_holder: 0,
             coordinator: CoordinatorState::None,
             quiet: Duration::ZERO,
-            elapsed: time.total(),
+            elapsed,
             time,
             traffic: Traffic::default(),
         };
@@ -68,9 +70,9 @@ impl Download {
             path,
             bytes_total: size,
             bytes_resumed: size,
-            elapsed: time.total(),
+            elapsed,
             time,
-            verify_busy: time.verification,
+            verify_busy: elapsed,
             traffic: Traffic::default(),
             sources: Vec::new(),
         };

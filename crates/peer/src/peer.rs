@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::api::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Status, TimeShares};
+use crate::api::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Status};
 use crate::config::{Config, DownloadOptions};
 use crate::coordinator_client::CoordinatorClient;
 use crate::dialer::Dialer;
@@ -225,12 +225,10 @@ impl Peer {
         }
         let out = out.as_ref().to_owned();
         let opened = open_target(info.clone(), out.clone(), options.overwrite, self.stop.clone()).await?;
-        // What was there was hashed.
-        let looking = TimeShares { verification: began.elapsed(), ..TimeShares::default() };
         let (download, stored) = match opened {
             Opened::Complete(file) => {
                 self.send(Command::Share { file }).await?;
-                return Ok(Download::complete(info, out, looking, self.commands.clone()));
+                return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
             }
             Opened::Partial(download, stored) => (Arc::new(download), stored),
         };
@@ -239,9 +237,7 @@ impl Peer {
             && let Some(file) = local_copy::copy(source, Arc::clone(&download)).await
         {
             self.send(Command::Share { file }).await?;
-            let copying =
-                TimeShares { disk: began.elapsed().saturating_sub(looking.verification), ..looking };
-            return Ok(Download::complete(info, out, copying, self.commands.clone()));
+            return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
         }
         let stored = if download.stored().count() > stored.count() { download.stored() } else { stored };
         let start = |done| {
