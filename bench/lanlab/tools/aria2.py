@@ -10,15 +10,15 @@ from .torrent import PEER_PORT, Torrent
 
 class Aria2(Torrent):
     name = "aria2"
-    programs = ("aria2c", "opentracker")
-    how_to_install = "apt install aria2 opentracker"
+    programs = ("aria2c",)
+    how_to_install = "apt install aria2"
     settings = {
         "piece_kib": 512,
         # No limit: the default, 55 peers, is also the number below which it looks for more.
         "bt-max-peers": 0,
         # Always look for a faster peer.
         "bt-request-peer-speed-limit": "100M",
-        # The tracker's own interval is half an hour: receivers that start together would not learn of each other.
+        # Its own rule is two minutes at least: receivers that start together would not learn of each other.
         "bt-tracker-interval": 1,
         "bt-enable-lpd": "true",
         "enable-dht": "false",
@@ -43,7 +43,8 @@ class Aria2(Torrent):
             # The file is right: it was just made.
             arguments += ["--bt-seed-unverified=true", "--check-integrity=false"]
         arguments += [
-            "--quiet",
+            "--show-console-readout=false",
+            "--summary-interval=0",
             "--no-conf",
             f"--interface={host.address}",
             f"--bt-lpd-interface={DEVICE}",

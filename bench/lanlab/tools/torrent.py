@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 from ..lan import Host
 from .base import Command, Tool
 
+TRACKER = Path(__file__).with_name("tracker.py")
 PEER_PORT = 6881
 TRACKER_PORT = 6969
 
@@ -17,7 +19,7 @@ class Torrent(Tool):
     """A tool that runs the same command on seeds and receivers; a seed finds the file already there."""
 
     tracker: ClassVar[bool] = True
-    """Whether peers find each other through opentracker on the first host."""
+    """Whether peers find each other through a tracker on the first host."""
     ready_s: ClassVar[float] = 3.0
     """What a seed needs to check its file and to announce itself."""
 
@@ -38,9 +40,7 @@ class Torrent(Tool):
     def start_seeds(self) -> None:
         first = self.bench.seeds[0]
         if self.tracker:
-            # As root it says "Still running with root privileges" and ends.
-            tracker = ["opentracker", "-i", first.address, "-p", str(TRACKER_PORT), "-P", str(TRACKER_PORT)]
-            tracker += ["-d", str(self.bench.directory(first)), "-u", "nobody"]
+            tracker = [sys.executable, "-P", str(TRACKER), first.address, str(TRACKER_PORT)]
             self.bench.processes.start(first, tracker, self.bench.log(first, "tracker.log"))
         for seed in self.bench.seeds:
             command = self.peer(seed)

@@ -10,8 +10,8 @@ from .torrent import PEER_PORT, Torrent
 
 class Transmission(Torrent):
     name = "transmission"
-    programs = ("transmission-cli", "opentracker")
-    how_to_install = "apt install transmission-cli opentracker"
+    programs = ("transmission-cli",)
+    how_to_install = "apt install transmission-cli"
     # It checks the seed's file, and announces itself to the LAN only some seconds after the start.
     ready_s = 6.0
     settings = {
