@@ -75,10 +75,13 @@ def _alone() -> Iterator[None]:
 
 
 def end_in_order() -> None:
-    """A termination signal unwinds like Ctrl-C does, so that nothing is left behind."""
+    """The first signal unwinds like Ctrl-C does, so that nothing is left behind; further ones do not disturb that."""
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupted(number: int, frame: FrameType | None) -> None:
+        for other in ending:
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ending:
         signal.signal(number, interrupted)
