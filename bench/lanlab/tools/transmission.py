@@ -16,6 +16,7 @@ class Transmission(Torrent):
     ready_s = 6.0
     settings = {
         "piece_kib": 512,
+        # Of 2, 4 and 8; with any of them receivers hardly pass anything on before they are done.
         "upload-slots-per-torrent": 8,
         "peer-limit-per-torrent": 100,
         "peer-limit-global": 200,
