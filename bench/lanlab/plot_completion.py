@@ -25,7 +25,7 @@ def completion_plot(title: str, runs: Mapping[str, Sequence[float]], receivers: 
     for number, (tool, ratios) in enumerate(runs.items()):
         hue = number % len(HUES)
         done = sorted(ratios)
-        commands = f"M{axis.x(axis.low):.1f} {_y(0):.1f}"
+        commands = f"M{axis.x(done[0] if done else axis.low):.1f} {_y(0):.1f}"
         for count, ratio in enumerate(done, 1):
             commands += f"H{axis.x(ratio):.1f}V{_y(count / receivers):.1f}"
         svg.path(commands, f"curve c{hue}")

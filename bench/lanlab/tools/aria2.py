@@ -13,7 +13,8 @@ class Aria2(Torrent):
     programs = ("aria2c",)
     how_to_install = "apt install aria2"
     settings = {
-        "piece_kib": 512,
+        # Smaller pieces can be passed on sooner: 2.2 of the bound where 512 KiB print 2.8.
+        "piece_kib": 128,
         # No limit: the default, 55 peers, is also the number below which it looks for more.
         "bt-max-peers": 0,
         # Always look for a faster peer.

@@ -26,7 +26,7 @@ class Libtorrent(Torrent):
         "piece_kib": 128,
         "super_seeding": 0,
         "unchoke_slots_limit": 4,
-        # The largest single gain: with the default of 500 outstanding requests (8 MB) at each peer the receivers ask the
+        # The largest single gain: with the default of 500 outstanding requests (8 MB) at each peer, receivers ask the
         # seed for pieces that others already hold by the time they are sent.
         "max_out_request_queue": 64,
         "request_queue_time": 1,
