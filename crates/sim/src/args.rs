@@ -56,6 +56,12 @@ pub(crate) struct Args {
     /// Bytes that one connection sends before the next has its turn, in KiB.
     #[arg(long)]
     turn_kib: Option<u64>,
+    /// Bytes written and not sent at which the application waits, in KiB (`TCP_NOTSENT_LOWAT`).
+    #[arg(long)]
+    unsent_kib: Option<u64>,
+    /// Bytes of a chunk that are written at once, in KiB.
+    #[arg(long)]
+    part_kib: Option<u32>,
     /// Decides every random choice.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -142,6 +148,8 @@ impl Args {
                     .headers
                     .map(|counted| if counted { Headers::Counted } else { Headers::Ignored }),
                 turn_bytes: self.turn_kib.map(|kib| kib * 1024),
+                unsent_bytes: self.unsent_kib.map(|kib| kib * 1024),
+                part_bytes: self.part_kib.map(|kib| kib.saturating_mul(1024).max(1)),
                 queue: self.queue_ms.map(nanos),
                 jitter: self.jitter_ms.map(nanos),
                 loss_ppm: self.loss.map(parts_per_million),

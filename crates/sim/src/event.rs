@@ -52,7 +52,7 @@ pub(crate) enum Event {
         /// Which change of its plan.
         change: u32,
     },
-    /// A host that is done leaves.
+    /// A host that is done looks whether it may leave.
     LeaveDone {
         /// Which host.
         host: HostId,

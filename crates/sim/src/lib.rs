@@ -45,4 +45,4 @@ pub use tnet_fileinfo::GeometryError;
 pub use trace::Trace;
 pub use units::{HostId, MICROSECOND, MILLISECOND, Nanos, Rate, SECOND};
 pub use wire::Headers;
-pub use world::{Change, Character, Checks, Disk, Holds, Plan, START, WhenDone, World};
+pub use world::{Change, Character, Checks, Defect, Disk, Holds, Plan, START, WhenDone, World};

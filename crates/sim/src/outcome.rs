@@ -60,6 +60,10 @@ pub struct Outcome {
     pub coordinator: BTreeMap<&'static str, Count>,
     /// Share of its uplink that the busiest kind of host used until the last completion: seeds, receivers.
     pub uplink_use: [f64; 2],
+    /// Bytes a receiver's uplink carried until the end of the run, as a share of what it could: lowest, median, highest.
+    pub uplink_spread: [f64; 3],
+    /// The same of its downlink, until its own completion.
+    pub downlink_spread: [f64; 3],
     /// Why wires were idle, over time.
     pub idle: Vec<Row>,
     /// Events of the run.
@@ -133,6 +137,12 @@ impl fmt::Display for Outcome {
             "uplink use    seeds {:.1} %, receivers {:.1} %",
             self.uplink_use[0] * 100.0,
             self.uplink_use[1] * 100.0
+        )?;
+        let [up, down] = [self.uplink_spread, self.downlink_spread].map(|all| all.map(|share| share * 100.0));
+        writeln!(
+            f,
+            "per receiver  up {:.0}-{:.0} % (median {:.0}), down until done {:.0}-{:.0} % (median {:.0})",
+            up[0], up[2], up[1], down[0], down[2], down[1]
         )?;
         writeln!(f, "neighbours    {:.1}", self.neighbours)?;
         writeln!(f, "peer messages")?;

@@ -11,6 +11,12 @@ use crate::units::{MILLISECOND, Nanos, Rate, SECOND, number};
 use crate::wire::Headers;
 use crate::world::{Change, Character, Checks, Disk, Holds, Plan, START, WhenDone, World};
 
+/// What the lab's token buckets hold.
+const LAB_BUCKET_BYTES: u64 = 128 * 1024;
+
+/// How long a receiver seeds by default while others of its swarm are not done.
+const LINGER_AT_MOST: Nanos = 60 * SECOND;
+
 /// A world by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
@@ -24,10 +30,14 @@ pub enum Scenario {
     SlowUplinks,
     /// One receiver more each second.
     Staggered,
-    /// Receivers leave two seconds after they are done.
+    /// Receivers leave when they are done and everybody they know is, after a minute in any case.
     LeaveWhenDone,
     /// Four seeds.
     SeveralSeeds,
+    /// A tenth of the receivers crash and come back.
+    Crash,
+    /// A twentieth of the receivers forge half of the chunks that they send.
+    Poison,
     /// A tenth of the hosts crash and come back, a twentieth send forged chunks, a tenth have slow disks and links.
     CrashPoisonSlow,
     /// The network is in two halves for a while.
@@ -78,6 +88,10 @@ pub struct NetworkChanges {
     pub headers: Option<Headers>,
     /// Bytes of a turn at an uplink.
     pub turn_bytes: Option<u64>,
+    /// Bytes written and not sent, at which the application waits.
+    pub unsent_bytes: Option<u64>,
+    /// Bytes of a chunk that are written at once.
+    pub part_bytes: Option<u32>,
     /// Longest queue in front of a downlink, and at an uplink.
     pub queue: Option<Nanos>,
     /// Random delay.
@@ -117,6 +131,8 @@ impl Scenario {
             Scenario::Staggered => staggered(world),
             Scenario::LeaveWhenDone => leave_when_done(world),
             Scenario::SeveralSeeds => several_seeds(world, parameters),
+            Scenario::Crash => crash(world, parameters),
+            Scenario::Poison => poison(world, parameters),
             Scenario::CrashPoisonSlow => crash_poison_slow(world, parameters),
             Scenario::Partition => partition(world),
             Scenario::CoordinatorDies => coordinator_dies(world),
@@ -160,10 +176,13 @@ fn equal(parameters: &Parameters) -> World {
 }
 
 fn apply(network: &mut NetworkModel, parameters: &Parameters) {
-    let NetworkChanges { headers, turn_bytes, queue, jitter, loss_ppm } = parameters.network;
+    let NetworkChanges { headers, turn_bytes, unsent_bytes, part_bytes, queue, jitter, loss_ppm } =
+        parameters.network;
     network.delay = parameters.delay.unwrap_or(network.delay);
     network.headers = headers.unwrap_or(network.headers);
     network.turn_bytes = turn_bytes.unwrap_or(network.turn_bytes);
+    network.unsent_bytes = unsent_bytes.unwrap_or(network.unsent_bytes);
+    network.part_bytes = part_bytes.unwrap_or(network.part_bytes);
     network.uplink_queue = queue.unwrap_or(network.uplink_queue);
     network.downlink_queue = queue.unwrap_or(network.downlink_queue);
     network.jitter = jitter.unwrap_or(network.jitter);
@@ -181,8 +200,11 @@ fn set_deadline(world: &mut World) {
 fn lab(mut world: World, parameters: &Parameters) -> World {
     world.name = "lab";
     world.network.headers = Headers::Counted;
-    world.network.turn_bytes = 32 * 1024;
     world.network.delay = MILLISECOND / 20;
+    // The shaper's limit is this time at its rate and its bucket on top.
+    let bucket = Rate::mbit(parameters.mbit).time_for(LAB_BUCKET_BYTES);
+    world.network.uplink_queue += bucket;
+    world.network.downlink_queue += bucket;
     apply(&mut world.network, parameters);
     world
 }
@@ -218,7 +240,7 @@ fn staggered(mut world: World) -> World {
 fn leave_when_done(mut world: World) -> World {
     world.name = "leave-when-done";
     for plan in world.hosts.iter_mut().skip(1) {
-        plan.when_done = WhenDone::Leave { linger: 2 * SECOND };
+        plan.when_done = WhenDone::Linger { at_most: LINGER_AT_MOST };
     }
     world
 }
@@ -232,29 +254,56 @@ fn several_seeds(mut world: World, parameters: &Parameters) -> World {
     world
 }
 
+fn crash(mut world: World, parameters: &Parameters) -> World {
+    world.name = "crash";
+    let bound = world.bound();
+    let crashing = parameters.slow.unwrap_or(parameters.receivers.div_ceil(10));
+    crash_first(&mut world.hosts[1..], crashing, bound, parameters.seed);
+    set_deadline(&mut world);
+    world
+}
+
+fn poison(mut world: World, parameters: &Parameters) -> World {
+    world.name = "poison";
+    let poisonous = parameters.slow.unwrap_or(parameters.receivers.div_ceil(20));
+    poison_first(&mut world.hosts[1..], poisonous);
+    set_deadline(&mut world);
+    world
+}
+
 fn crash_poison_slow(mut world: World, parameters: &Parameters) -> World {
     world.name = "crash-poison-slow";
-    let mut rng = StdRng::seed_from_u64(parameters.seed ^ 0xc4a5);
     let bound = world.bound();
     let receivers = parameters.receivers;
-    // Disjoint, from the end on: a crash must not turn a poisoner honest.
-    let (crashing, poisonous, slow) =
-        (receivers.div_ceil(10), receivers.div_ceil(20), parameters.slow.unwrap_or(receivers.div_ceil(10)));
-    let mut plans = world.hosts.iter_mut().skip(1);
-    for plan in plans.by_ref().take(crashing) {
-        let at = START + rng.random_range(bound / 10..bound.max(10));
-        let back = at + rng.random_range(SECOND / 10..5 * SECOND);
-        plan.changes = vec![(at, Change::Crash), (back, Change::Rejoin)];
-    }
-    for plan in plans.by_ref().take(poisonous) {
-        plan.character = Character::Poisonous { per_mille: 500 };
-    }
-    for plan in plans.by_ref().take(slow) {
+    let slow = parameters.slow.unwrap_or(receivers.div_ceil(10));
+    // Disjoint: a crash must not turn a poisoner honest.
+    let plans = crash_first(&mut world.hosts[1..], receivers.div_ceil(10), bound, parameters.seed);
+    let plans = poison_first(plans, receivers.div_ceil(20));
+    for plan in plans.iter_mut().take(slow) {
         plan.up = plan.up.divided_by(10);
         plan.disk = Disk { rate: plan.up, latency: 10 * MILLISECOND };
     }
     set_deadline(&mut world);
     world
+}
+
+/// The first hosts crash at some time while all are busy, and come back soon. Answers with the others.
+fn crash_first(plans: &mut [Plan], crashing: usize, bound: Nanos, seed: u64) -> &mut [Plan] {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0xc4a5);
+    let (first, others) = plans.split_at_mut(crashing.min(plans.len()));
+    for plan in first {
+        let at = START + rng.random_range(bound / 10..bound.max(10));
+        let back = at + rng.random_range(SECOND / 10..5 * SECOND);
+        plan.changes = vec![(at, Change::Crash), (back, Change::Rejoin)];
+    }
+    others
+}
+
+/// The first hosts forge half of what they send. Answers with the others.
+fn poison_first(plans: &mut [Plan], poisonous: usize) -> &mut [Plan] {
+    let (first, others) = plans.split_at_mut(poisonous.min(plans.len()));
+    first.iter_mut().for_each(|plan| plan.character = Character::Poisonous { per_mille: 500 });
+    others
 }
 
 fn partition(mut world: World) -> World {

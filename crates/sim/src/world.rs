@@ -65,6 +65,8 @@ pub struct Plan {
     pub disk: Disk,
     /// How it treats others.
     pub character: Character,
+    /// What is wrong with its program: the checkers must notice.
+    pub defect: Option<Defect>,
     /// What happens to it, in order.
     pub changes: Vec<(Nanos, Change)>,
     /// What it does with the whole file.
@@ -107,6 +109,19 @@ pub enum Character {
     Dripping,
 }
 
+/// A fault planted into the program of a host that means well, to see the checkers fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
+    /// Stores every chunk without verifying it.
+    TrustsEverybody,
+    /// Takes chunks for stored that never reach the disk.
+    LosesWrites,
+    /// Never tells the coordinator that it is done.
+    KeepsCompletionSecret,
+    /// Sends nothing that it was asked for, and says that it did.
+    SendsNothing,
+}
+
 /// What happens to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -132,10 +147,10 @@ pub enum Change {
 pub enum WhenDone {
     /// Seeds for ever.
     Stay,
-    /// Seeds for a while, then leaves.
-    Leave {
-        /// For how long.
-        linger: Nanos,
+    /// Seeds until everybody it knows is done, then leaves, as `tnet get --foreground` does.
+    Linger {
+        /// Leaves after this long in any case.
+        at_most: Nanos,
     },
 }
 
@@ -149,6 +164,7 @@ impl Plan {
             down: rate,
             disk: Disk { rate: Rate::new(1_000_000_000), latency: MILLISECOND / 5 },
             character: Character::Honest,
+            defect: None,
             changes: Vec::new(),
             when_done: WhenDone::Stay,
         }

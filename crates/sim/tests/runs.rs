@@ -1,9 +1,12 @@
 //! Whole runs: the same seed gives the same run, every world keeps the rules, and the wires obey arithmetic.
 
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
 use clap::ValueEnum;
 use tnet_sim::{
-    Change, Checks, Headers, MILLISECOND, NetworkChanges, Outcome, Parameters, Rate, SECOND, START, Scenario,
-    Simulation, Trace, World,
+    Breach, Change, Character, Checks, Defect, Headers, MILLISECOND, NetworkChanges, Outcome, Parameters,
+    Rate, SECOND, START, Scenario, Simulation, Trace, World,
 };
 
 /// Checks everything that can be checked, often.
@@ -15,6 +18,89 @@ fn run(world: World) -> Outcome {
 
 fn small(seed: u64) -> Parameters {
     Parameters { receivers: 10, chunks: 32, seed, checks: THOROUGH, ..Parameters::default() }
+}
+
+/// Lines that can be read after the run.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("one thread").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_byte_for_byte() {
+    let trace_of = |scenario: Scenario, seed| {
+        let lines = Lines::default();
+        let trace = Trace::Lines(Box::new(lines.clone()));
+        Simulation::new(scenario.world(&small(seed)), trace).expect("a small file").run();
+        lines.0.lock().map(|lines| lines.clone()).expect("one thread")
+    };
+    for scenario in [Scenario::Lab, Scenario::CrashPoisonSlow, Scenario::Partition, Scenario::Liars] {
+        let (once, again) = (trace_of(scenario, 5), trace_of(scenario, 5));
+        let differ = once.iter().zip(&again).position(|(a, b)| a != b);
+        assert!(once == again, "{scenario:?} differs at byte {differ:?} of {}", once.len());
+        assert!(once.len() > 10_000, "{scenario:?}: {} bytes are no trace of a run", once.len());
+        assert!(once != trace_of(scenario, 6), "{scenario:?}: the seed decides nothing");
+    }
+}
+
+/// The breaches of a run in which one receiver's program, among honest ones, has this fault.
+fn breaches_with(defect: Defect) -> Vec<Breach> {
+    let mut world = Scenario::Equal.world(&small(1));
+    world.hosts[1].defect = Some(defect);
+    // Somebody whose forgeries a program that verifies nothing can store.
+    world.hosts[2].character = Character::Poisonous { per_mille: 500 };
+    world.checks = Checks { books_every: 0, table: true };
+    world.deadline = 100 * SECOND;
+    run(world).breaches
+}
+
+#[test]
+fn a_program_that_verifies_nothing_is_found_by_the_safety_checker() {
+    let breaches = breaches_with(Defect::TrustsEverybody);
+    assert!(breaches.iter().any(|b| matches!(b, Breach::StoredForged { host: 1, .. })), "{breaches:?}");
+}
+
+#[test]
+fn a_program_that_loses_writes_is_found_by_the_safety_checker() {
+    let breaches = breaches_with(Defect::LosesWrites);
+    assert!(breaches.iter().any(|b| matches!(b, Breach::DoneTooEarly { host: 1, .. })), "{breaches:?}");
+    assert!(
+        breaches.iter().any(|b| matches!(b, Breach::ServedWithoutHaving { host: 1, .. })),
+        "{breaches:?}"
+    );
+}
+
+#[test]
+fn a_completion_that_is_kept_secret_is_found_by_the_checker_of_the_table() {
+    let breaches = breaches_with(Defect::KeepsCompletionSecret);
+    assert!(breaches.iter().any(|b| matches!(b, Breach::TableDiffers { .. })), "{breaches:?}");
+}
+
+#[test]
+fn a_seed_that_sends_nothing_is_found_by_the_checker_of_liveness() {
+    let mut world = Scenario::Equal.world(&small(1));
+    world.hosts[0].defect = Some(Defect::SendsNothing);
+    world.deadline = 60 * SECOND;
+    let breaches = run(world).breaches;
+    let late = breaches.iter().filter(|breach| matches!(breach, Breach::Unfinished { .. }));
+    assert_eq!(late.count(), 10, "{breaches:?}");
+}
+
+#[test]
+fn without_a_planted_fault_nothing_is_found() {
+    let mut world = Scenario::Equal.world(&small(1));
+    world.hosts[2].character = Character::Poisonous { per_mille: 500 };
+    world.checks.table = true;
+    assert_eq!(run(world).breaches, []);
 }
 
 #[test]

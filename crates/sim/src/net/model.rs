@@ -16,6 +16,8 @@ pub struct NetworkModel {
     pub turn_bytes: u64,
     /// Bytes written by the application and not sent, at which it has to wait (`TCP_NOTSENT_LOWAT`).
     pub unsent_bytes: u64,
+    /// Bytes of a chunk that the application writes at once; its messages go between such parts.
+    pub part_bytes: u32,
     /// Bytes sent and not arrived on one connection, beyond what fits on the wire.
     pub window_bytes: u64,
     /// Longest queue of a host's own interface; turns become shorter when many connections send.
@@ -35,6 +37,7 @@ impl Default for NetworkModel {
             loss_ppm: 0,
             turn_bytes: 16 * 1024,
             unsent_bytes: 64 * 1024,
+            part_bytes: 256 * 1024,
             window_bytes: 64 * 1024,
             uplink_queue: 40 * MILLISECOND,
             downlink_queue: 40 * MILLISECOND,

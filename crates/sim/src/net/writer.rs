@@ -90,7 +90,7 @@ impl Network {
     fn write_part(&mut self, pipe: PipeId) -> bool {
         let state = &mut self.pipes[pipe.index()];
         let Some(upload) = self.uploads.front_mut(state.uploads) else { return false };
-        let len = (upload.len - upload.written).min(number(MAX_DATA_LEN));
+        let len = (upload.len - upload.written).min(self.model.part_bytes.min(number(MAX_DATA_LEN)));
         upload.written += len;
         let (chunk, taint, is_last) = (upload.chunk, upload.taint, upload.written == upload.len);
         if is_last {

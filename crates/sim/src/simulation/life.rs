@@ -11,8 +11,11 @@ use super::{FILE, Simulation};
 use crate::event::Event;
 use crate::host::{Core, Desk, Line, sum};
 use crate::net::{Partition, PipeId, SILENT_AT_MOST};
-use crate::units::{HostId, moment, number};
-use crate::world::{Change, Character};
+use crate::units::{HostId, SECOND, moment, number};
+use crate::world::{Change, Character, WhenDone};
+
+/// How often a host that is done looks whether everybody is.
+pub(super) const LOOK_AROUND: u64 = SECOND / 4;
 
 /// A host's first start, as a change in its life.
 const JOIN: u32 = u32::MAX;
@@ -136,8 +139,16 @@ impl Simulation {
 
     pub(super) fn on_leave_done(&mut self, host: HostId, life: u32) {
         let state = &self.hosts[host as usize];
-        if state.life == life && state.is_up() {
+        if state.life != life {
+            return;
+        }
+        let (Some(core), WhenDone::Linger { at_most }) = (&state.core, state.plan.when_done) else { return };
+        let now = self.queue.now();
+        let is_late = state.done_at.is_some_and(|done| now >= done + at_most);
+        if is_late || core.swarm.is_swarm_done(FILE) {
             self.leave(host);
+        } else {
+            self.queue.push(now + LOOK_AROUND, Event::LeaveDone { host, life });
         }
     }
 

@@ -5,12 +5,13 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{Availability, PeerMessage};
 use tnet_swarm::{Event as News, Input, Output, PeerKey, UploadEnd};
 
+use super::life::LOOK_AROUND;
 use super::{FILE, Simulation, key};
 use crate::event::Event;
 use crate::host::{Writing, host_at};
 use crate::net::{PipeId, Taint, UploadEnded};
 use crate::units::{HostId, SECOND};
-use crate::world::{Character, WhenDone};
+use crate::world::{Character, Defect, WhenDone};
 
 /// How often a dripping host sends something, and how many bytes.
 const DRIP_EVERY: u64 = SECOND;
@@ -71,6 +72,9 @@ impl Simulation {
                 return;
             }
         };
+        if state.plan.defect == Some(Defect::SendsNothing) {
+            return self.end_upload(to, chunk, UploadEnd::Sent);
+        }
         state.forged += u64::from(taint == Taint::Forged);
         self.safety.serves(host, chunk.get(), state.disk.contains(chunk));
         let len = self.geometry.chunk_len(chunk);
@@ -139,10 +143,15 @@ impl Simulation {
         let Some(core) = state.core.as_mut() else { return };
         let Writing { from, chunk, taint } = core.writing.pop_front().expect("one is written for each event");
         let chunk = self.geometry.chunk(chunk).expect("it was stored by this very index");
+        let defect = state.plan.defect;
         let input = match taint {
-            Taint::Forged => Input::ChunkCorrupt { file: FILE, chunk, peer: key(from) },
-            Taint::Genuine => {
-                state.disk.insert(chunk);
+            Taint::Forged if defect != Some(Defect::TrustsEverybody) => {
+                Input::ChunkCorrupt { file: FILE, chunk, peer: key(from) }
+            }
+            Taint::Genuine | Taint::Forged => {
+                if defect != Some(Defect::LosesWrites) {
+                    state.disk.insert(chunk);
+                }
                 self.safety.stored(host, chunk.get(), taint);
                 Input::ChunkStored { file: FILE, chunk }
             }
@@ -174,10 +183,12 @@ impl Simulation {
             self.awaited -= u32::from(state.plan.must_finish());
         }
         let core = state.core.as_mut().expect("its output is being performed");
-        core.reporter.set(hash, size, Availability::Full);
-        core.desk.is_stirred = true;
-        if let WhenDone::Leave { linger } = state.plan.when_done {
-            self.queue.push(self.queue.now() + linger, Event::LeaveDone { host, life: state.life });
+        if state.plan.defect != Some(Defect::KeepsCompletionSecret) {
+            core.reporter.set(hash, size, Availability::Full);
+            core.desk.is_stirred = true;
+        }
+        if let WhenDone::Linger { .. } = state.plan.when_done {
+            self.queue.push(self.queue.now() + LOOK_AROUND, Event::LeaveDone { host, life: state.life });
         }
     }
 

@@ -63,6 +63,8 @@ impl Simulation {
                 self.uplink_use(ended_at, Holds::Everything),
                 self.uplink_use(ended_at, Holds::Nothing),
             ],
+            uplink_spread: self.spread(|host| self.net_use(host, ended_at).0),
+            downlink_spread: self.spread(|host| self.net_use(host, ended_at).1),
             idle: self.idleness.rows().to_vec(),
             events: self.events,
             inputs: self.inputs,
@@ -107,6 +109,27 @@ impl Simulation {
             sum(self.hosts[host as usize].past, now)
         };
         (0..number(self.hosts.len())).map(of_host).fold(FileStats::default(), sum)
+    }
+
+    /// Shares of its uplink and of its downlink that a host used from its start to its own completion.
+    fn net_use(&self, host: HostId, ended_at: Nanos) -> (f64, f64) {
+        let state = &self.hosts[host as usize];
+        let began = state.plan.joins.max(START);
+        let time = state.done_at.unwrap_or(ended_at).saturating_sub(began).max(1);
+        let used = self.network.port_use(host);
+        let up_time = ended_at.saturating_sub(began).max(1);
+        let share = |bytes, rate: crate::units::Rate, time| float(bytes) / float(rate.bytes_in(time).max(1));
+        (share(used.up_bytes, state.plan.up, up_time), share(used.down_bytes, state.plan.down, time))
+    }
+
+    /// Lowest, median and highest over the receivers that must finish.
+    fn spread(&self, of: impl Fn(HostId) -> f64) -> [f64; 3] {
+        let meant =
+            (0..number(self.hosts.len())).filter(|host| self.hosts[*host as usize].plan.must_finish());
+        let mut all: Vec<f64> = meant.map(of).collect();
+        all.sort_unstable_by(f64::total_cmp);
+        let at = |place: usize| all.get(place).copied().unwrap_or(f64::NAN);
+        [at(0), at(all.len() / 2), at(all.len().wrapping_sub(1))]
     }
 
     /// Share of the time since the start that the uplinks of such hosts were sending.
