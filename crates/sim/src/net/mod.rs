@@ -1,9 +1,11 @@
 //! The network between the hosts: connections as pairs of pipes, each host with an uplink and a downlink.
 //!
 //! Bytes go in batches. A batch occupies the sender's uplink, then, a delay later and starting while it still arrives,
-//! the receiver's downlink. The uplink serves connections in turn; the downlink is first come, first served, and when
-//! the queue in front of it is full, senders wait instead of losing packets. A message is behind what its connection
-//! has written already and behind one turn of each other connection, not behind chunks that wait in the application.
+//! the receiver's downlink. Each connection has at most a turn's worth of bytes in the queue of the sender's interface,
+//! which is served in order; the rest waits in its socket, and what the socket does not take waits in the application.
+//! The downlink is first come, first served, and when the queue in front of it is full, senders wait instead of losing
+//! packets. So a message is behind what its connection has written already and behind one turn of each other
+//! connection, not behind chunks that wait in the application.
 
 mod chain;
 mod model;
@@ -198,7 +200,7 @@ impl Network {
         let state = &mut self.pipes[pipe.index()];
         state.end = EndState::Closed;
         state.finishing = None;
-        state.sent = state.written;
+        (state.sent, state.queued) = (state.written, 0);
         self.messages.clear(&mut state.messages);
         self.uploads.clear(&mut state.uploads);
         let from = state.from;
@@ -227,7 +229,7 @@ impl Network {
             let at = state.last_arrival.max(now + self.model.delay + notice);
             state.end = EndState::Closed;
             state.finishing = None;
-            state.sent = state.written;
+            (state.sent, state.queued) = (state.written, 0);
             self.messages.clear(&mut state.messages);
             self.uploads.clear(&mut state.uploads);
             queue.push(at, Event::Lost(pipe.back()));

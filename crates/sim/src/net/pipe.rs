@@ -1,6 +1,6 @@
 //! One direction of a connection: a stream of bytes, in order, and what ends where in it.
 //!
-//! `delivered <= sent <= written`. What is written is a message or a part of a chunk, as a whole; the writer chooses
+//! `delivered + queued <= sent <= written`. What is written is a message or a part of a chunk, as a whole; the writer chooses
 //! the next one when little of the last one is unsent, messages first.
 
 use tnet_proto::PeerMessage;
@@ -105,6 +105,8 @@ pub(crate) struct Pipe {
     pub(crate) written: u64,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
+    /// Of what was sent, bytes in the queue of the sender's interface: nothing overtakes them any more.
+    pub(crate) queued: u64,
     /// Written and not delivered.
     pub(crate) stream: Chain,
     /// Messages that wait for the write before them.
@@ -125,6 +127,7 @@ impl Pipe {
             to,
             written: 0,
             sent: 0,
+            queued: 0,
             delivered: 0,
             stream: Chain::EMPTY,
             messages: Chain::EMPTY,

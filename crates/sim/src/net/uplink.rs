@@ -9,29 +9,45 @@ use crate::units::{HostId, Nanos};
 use crate::wire::SEGMENT_LEN;
 
 impl Network {
-    /// Whoever has something to send gets in line, once.
+    /// Whoever has something to send puts about one turn's worth of it into the interface's queue and waits there.
     pub(super) fn await_turn(&mut self, queue: &mut Queue<Event>, pipe: PipeId) {
-        let state = &mut self.pipes[pipe.index()];
-        let may_wait = matches!(state.waits, Waits::Nowhere | Waits::Window) && state.unsent() > 0;
-        let from = state.from;
-        if !may_wait {
-            return;
+        let from = self.pipes[pipe.index()].from;
+        if self.join_queue(pipe) {
+            self.serve(queue, from);
         }
-        state.waits = Waits::Turn;
-        self.port_mut(from).ring.push_back(pipe);
-        self.serve(queue, from);
+    }
+
+    /// Moves bytes from the socket to the interface; what the socket has room for then is written.
+    fn join_queue(&mut self, id: PipeId) -> bool {
+        let pipe = &self.pipes[id.index()];
+        if !matches!(pipe.waits, Waits::Nowhere | Waits::Window) || pipe.unsent() + pipe.queued == 0 {
+            return false;
+        }
+        if pipe.queued == 0 {
+            let (sender, receiver) = (&self.ports[pipe.from as usize], &self.ports[pipe.to as usize]);
+            let window =
+                self.model.window_bytes + sender.up.min(receiver.down).bytes_in(2 * self.model.delay);
+            let bytes = pipe.unsent().min(self.turn(sender)).min(window.saturating_sub(pipe.in_flight()));
+            let pipe = &mut self.pipes[id.index()];
+            (pipe.queued, pipe.waits) = (bytes, Waits::Window);
+            pipe.sent += bytes;
+            if bytes == 0 {
+                return false;
+            }
+            self.write(id);
+        }
+        let pipe = &mut self.pipes[id.index()];
+        pipe.waits = Waits::Turn;
+        let from = pipe.from;
+        self.port_mut(from).ring.push_back(id);
+        true
     }
 
     pub(crate) fn on_uplink_free(&mut self, queue: &mut Queue<Event>, host: HostId) {
         let mut sent = std::mem::take(&mut self.port_mut(host).sending);
         for pipe in sent.drain(..) {
-            self.write(pipe);
-            let state = &mut self.pipes[pipe.index()];
-            state.waits = Waits::Nowhere;
-            if state.unsent() > 0 {
-                state.waits = Waits::Turn;
-                self.port_mut(host).ring.push_back(pipe);
-            }
+            self.pipes[pipe.index()].waits = Waits::Nowhere;
+            self.join_queue(pipe);
         }
         // Keeps its memory.
         self.port_mut(host).sending = sent;
@@ -75,13 +91,11 @@ impl Network {
         let acknowledgements = std::mem::take(&mut port.acknowledgements);
         port.used.up_bytes += acknowledgements;
         let mut at = begin + port.up.time_for(acknowledgements);
-        let turn = self.turn(&self.ports[host as usize]);
-        let mut left = turn;
+        let mut left = self.turn(&self.ports[host as usize]);
         while left > 0
             && let Some(pipe) = self.ports[host as usize].ring.pop_front()
         {
-            let sent = self.send_batch(queue, pipe, turn, &mut at);
-            left = left.saturating_sub(sent);
+            left = left.saturating_sub(self.send_batch(queue, pipe, &mut at));
         }
         let port = &mut self.ports[host as usize];
         if port.is_sending() {
@@ -91,18 +105,12 @@ impl Network {
         }
     }
 
-    /// Sends up to `most` bytes of a pipe from `at` on, which moves to the end of that. Answers how many.
-    fn send_batch(&mut self, queue: &mut Queue<Event>, id: PipeId, most: u64, at: &mut Nanos) -> u64 {
+    /// Sends what a pipe has in the queue from `at` on, which moves to the end of that. Answers how many bytes.
+    fn send_batch(&mut self, queue: &mut Queue<Event>, id: PipeId, at: &mut Nanos) -> u64 {
         let pipe = &mut self.pipes[id.index()];
         pipe.waits = Waits::Nowhere;
-        let (from, to) = (pipe.from, pipe.to);
-        let bandwidth = self.ports[from as usize].up.min(self.ports[to as usize].down);
-        let window = self.model.window_bytes + bandwidth.bytes_in(2 * self.model.delay);
-        let bytes = pipe.unsent().min(most).min(window.saturating_sub(pipe.in_flight()));
+        let (from, to, bytes) = (pipe.from, pipe.to, pipe.queued);
         if bytes == 0 {
-            if pipe.unsent() > 0 {
-                pipe.waits = Waits::Window;
-            }
             return 0;
         }
         if self.is_parted(from, to) {
@@ -115,7 +123,7 @@ impl Network {
             self.look_for_room(queue, to);
             return 0;
         }
-        self.pipes[id.index()].sent += bytes;
+        self.pipes[id.index()].queued = 0;
         self.pipes[id.index()].waits = Waits::Sending;
         let wire = self.model.headers.wire_len(bytes);
         let begin = *at;
