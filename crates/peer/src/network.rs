@@ -7,8 +7,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Data handed to the kernel delays every message behind it, so little of it may be unsent there.
-const UNSENT_AT_MOST: u32 = 64 * 1024;
+use crate::session;
 
 /// Connections waiting to be accepted.
 const BACKLOG: u32 = 1024;
@@ -43,7 +42,7 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     socket
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_notsent_lowat(UNSENT_AT_MOST)?;
+    socket.set_tcp_notsent_lowat(session::UNSENT_AT_FIRST)?;
     Ok(())
 }
 
