@@ -6,38 +6,56 @@
 
 use std::time::Duration;
 
-/// How long the kernel may be busy with what it has.
+use tokio::time::Instant;
+
+/// For how long the kernel may have data.
 const AHEAD: Duration = Duration::from_millis(5);
 
-/// Bytes that may be unsent on the slowest and on the fastest connection, and before anything is known.
+/// Bytes that may be unsent on the slowest and on the fastest connection.
 const LEAST: u32 = 16 * 1024;
 const MOST: u32 = 4 * 1024 * 1024;
-pub(crate) const AT_FIRST: u32 = 64 * 1024;
 
-/// Time spent sending that makes a measurement.
-const LONG_ENOUGH: Duration = Duration::from_millis(10);
+/// The same before anything is known. A fast connection soon gets more; a slow one would wait long for less.
+pub(crate) const AT_FIRST: u32 = LEAST;
+
+/// What is sent in this time makes a measurement.
+const LONG_ENOUGH: Duration = Duration::from_millis(20);
+
+/// After such a pause a measurement begins anew: the connection had nothing to send.
+const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Pace {
     limit: u32,
+    window: Option<Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    last: Instant,
     bytes: u64,
-    spent: Duration,
 }
 
 impl Pace {
     pub(super) fn new() -> Pace {
-        Pace { limit: AT_FIRST, bytes: 0, spent: Duration::ZERO }
+        Pace { limit: AT_FIRST, window: None }
     }
 
-    /// So many bytes took so long to send. Answers the new limit, if it is another.
-    pub(super) fn sent(&mut self, bytes: u32, took: Duration) -> Option<u32> {
-        self.bytes += u64::from(bytes);
-        self.spent += took;
-        if self.spent < LONG_ENOUGH {
+    /// So many bytes more are sent at `now`. Answers the new limit, if it is another.
+    pub(super) fn sent(&mut self, bytes: u32, now: Instant) -> Option<u32> {
+        let window = self.window.take().filter(|window| now - window.last < PAUSE);
+        let Some(window) = window else {
+            self.window = Some(Window { began: now, last: now, bytes: 0 });
+            return None;
+        };
+        let (bytes, took) = (window.bytes + u64::from(bytes), now - window.began);
+        if took < LONG_ENOUGH {
+            self.window = Some(Window { last: now, bytes, ..window });
             return None;
         }
-        let ahead = u128::from(self.bytes) * AHEAD.as_nanos() / self.spent.as_nanos();
-        (self.bytes, self.spent) = (0, Duration::ZERO);
+        self.window = Some(Window { began: now, last: now, bytes: 0 });
+        let ahead = u128::from(bytes) * AHEAD.as_nanos() / took.as_nanos();
         // Powers of two, so that it settles.
         let limit = u32::try_from(ahead).unwrap_or(MOST).clamp(LEAST, MOST).next_power_of_two();
         (std::mem::replace(&mut self.limit, limit) != limit).then_some(limit)
@@ -50,27 +68,37 @@ mod tests {
 
     const PART: u32 = 64 * 1024;
 
+    /// The limits told when a part is sent each so often.
+    fn told(pace: &mut Pace, parts: u32, every: Duration) -> Vec<u32> {
+        let began = Instant::now();
+        (0..parts).filter_map(|part| pace.sent(PART, began + every * part)).collect()
+    }
+
     #[test]
-    fn a_slow_connection_is_limited_to_the_least() {
-        assert_eq!(Pace::new().sent(PART, Duration::from_millis(80)), Some(LEAST));
+    fn a_slow_connection_keeps_the_least() {
+        assert!(told(&mut Pace::new(), 100, Duration::from_millis(80)).is_empty());
     }
 
     #[test]
     fn a_fast_connection_may_have_what_it_sends_in_five_milliseconds() {
-        let mut pace = Pace::new();
-        let told: Vec<u32> = (0..200).filter_map(|_| pace.sent(PART, Duration::from_micros(100))).collect();
-        assert_eq!(told, [4 * 1024 * 1024], "655 MB/s, rounded up to a power of two");
+        let limits = told(&mut Pace::new(), 1000, Duration::from_micros(100));
+        assert_eq!(limits, [4 * 1024 * 1024], "655 MB/s, rounded up to a power of two");
     }
 
     #[test]
-    fn a_steady_pace_changes_the_limit_once() {
+    fn a_connection_that_slows_down_is_limited_again() {
         let mut pace = Pace::new();
-        let told: Vec<u32> = (0..100).filter_map(|_| pace.sent(PART, Duration::from_millis(10))).collect();
-        assert_eq!(told, [32 * 1024], "6.5 MB/s");
+        told(&mut pace, 1000, Duration::from_micros(100));
+        assert_eq!(told(&mut pace, 10, Duration::from_millis(10)), [32 * 1024], "6.5 MB/s");
     }
 
     #[test]
-    fn nothing_sent_in_no_time_is_no_measurement() {
-        assert_eq!(Pace::new().sent(0, Duration::ZERO), None);
+    fn a_pause_is_not_slowness() {
+        let mut pace = Pace::new();
+        let fast = Duration::from_micros(100);
+        told(&mut pace, 1000, fast);
+        let later = Instant::now() + Duration::from_secs(10);
+        let limits: Vec<u32> = (0..1000).filter_map(|part| pace.sent(PART, later + fast * part)).collect();
+        assert!(limits.is_empty(), "{limits:?}");
     }
 }

@@ -221,9 +221,9 @@ impl<W: Outlet> Writer<W> {
     }
 
     async fn on_left(&mut self, report: &Reports) {
-        let Some(Leaving { turn, since, len, ends }) = self.leaving.take() else { return };
+        let Some(Leaving { turn, len, ends, .. }) = self.leaving.take() else { return };
         drop(turn);
-        if let Some(limit) = self.pace.sent(len, since.elapsed()) {
+        if let Some(limit) = self.pace.sent(len, Instant::now()) {
             self.output.limit_unsent(limit);
         }
         if let Some((file, chunk)) = ends {
