@@ -15,7 +15,7 @@ pub struct SlotLimits {
 
 impl Default for SlotLimits {
     fn default() -> SlotLimits {
-        SlotLimits { bytes: 1536 * 1024, min: 3, max: 24 }
+        SlotLimits { bytes: 3 * 1024 * 1024, min: 3, max: 48 }
     }
 }
 
@@ -27,6 +27,8 @@ pub struct Config {
     pub upload_slots: SlotLimits,
     /// Chunks asked for at once; as many as upload slots, since every chunk sent is a chunk received.
     pub download_slots: SlotLimits,
+    /// Download slots that exist only for sources that keep a slot for us, in thousandths of the download slots.
+    pub accepted_beyond_per_mille: u32,
     /// Chunks asked for at one source at once while there are others: one in service, one to hide the round trip.
     pub requests_per_source: u32,
     /// Bytes arrived but not yet in the file, at which asking stops: the disk's back-pressure.
@@ -87,15 +89,16 @@ impl Default for Config {
         Config {
             upload_slots: SlotLimits::default(),
             download_slots: SlotLimits::default(),
-            requests_per_source: 2,
+            accepted_beyond_per_mille: 500,
+            requests_per_source: 3,
             storing_bytes: 64 * 1024 * 1024,
-            have_delay: Duration::from_millis(20),
+            have_delay: Duration::from_millis(50),
             reservation: Duration::from_millis(500),
             busy_patience: Duration::from_secs(2),
             progress_window: Duration::from_secs(3),
             stalls_to_drop: 5,
             progress_floor: 2 * 1024,
-            hedge_after: Duration::from_secs(1),
+            hedge_after: Duration::from_millis(1000),
             hedge_per_mille: 20,
             late_after: Duration::from_secs(30),
             strikes_to_ban: 2,

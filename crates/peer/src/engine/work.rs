@@ -16,6 +16,7 @@ use crate::store::{self, FileState, FileStore, FinishError, SyncError, WriteErro
 #[derive(Debug)]
 pub(crate) enum WorkDone {
     Stored(Stored),
+    Reserved { file: FileKey, result: Result<(), WriteError> },
     Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
     Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
     Looked { changed: Vec<(FileKey, PathBuf, FileState)> },
@@ -70,6 +71,11 @@ impl Engine {
             };
             WorkDone::Stored(Stored { arrival, len, result })
         });
+    }
+
+    /// Reserves the rest of a download's space.
+    pub(super) fn start_reserve(&self, file: FileKey, store: Arc<store::Download>) {
+        self.start(move || WorkDone::Reserved { file, result: store.reserve_rest() });
     }
 
     pub(super) fn start_sync(&self, file: FileKey, store: Arc<store::Download>) {

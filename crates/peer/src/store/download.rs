@@ -16,6 +16,7 @@ use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, W
 use super::file_store::{FileStore, read_part};
 use super::open::open;
 use super::partial::Partial;
+use super::reservation;
 use super::stamp::Stamp;
 use super::sys::{self, Entry};
 use super::target::Target;
@@ -68,7 +69,8 @@ enum Phase {
 }
 
 impl Download {
-    /// Begins or resumes the download of `info` to `out`, with its space reserved.
+    /// Begins or resumes the download of `info` to `out`, with the space of its first bytes reserved; see
+    /// [`reserve_rest`](Self::reserve_rest).
     ///
     /// `OUT.partial` is judged by its content alone: whatever of it is right is kept, whoever wrote it for whatever
     /// file, and the rest is overwritten. What the journal vouches for is not read; everything else that could be right
@@ -93,6 +95,18 @@ impl Download {
         writer: ChunkWriter<Arc<File>, File>,
     ) -> Self {
         Self { info, target, existing, partial, writer, phase: RwLock::new(Phase::Open) }
+    }
+
+    /// Reserves the space that is not reserved yet, while chunks are written. Ends early when the download ends.
+    ///
+    /// # Errors
+    /// [`WriteError::Reserve`]: the disk has filled up or failed.
+    pub fn reserve_rest(&self) -> Result<(), WriteError> {
+        let reserved = reservation::go_on(self.info.size(), |from, len| match *self.phase() {
+            Phase::Open => sys::reserve(self.file(), from, len).map(Some),
+            Phase::Finished | Phase::Closed => Ok(None),
+        });
+        reserved.map_err(|source| WriteError::Reserve { path: self.partial_path(), source })
     }
 
     /// Stores a chunk whose bytes were verified. A chunk that is stored already is left alone.

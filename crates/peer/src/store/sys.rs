@@ -163,11 +163,11 @@ pub(super) fn unlock(file: &File) -> io::Result<()> {
     Ok(rustix::fs::flock(file, FlockOperation::Unlock)?)
 }
 
-/// Asks the file system for `size` bytes from the start of the file, which becomes at least that long.
+/// Asks the file system for `len` bytes at `from`; the file becomes at least that long.
 #[cfg(target_os = "linux")]
-pub(super) fn reserve(file: &File, size: u64) -> io::Result<Reservation> {
+pub(super) fn reserve(file: &File, from: u64, len: u64) -> io::Result<Reservation> {
     use rustix::fs::FallocateFlags;
-    match retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size)) {
+    match retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), from, len)) {
         Ok(()) => Ok(Reservation::Reserved),
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Reservation::Unsupported),
         Err(error) => Err(error.into()),
@@ -176,7 +176,7 @@ pub(super) fn reserve(file: &File, size: u64) -> io::Result<Reservation> {
 
 /// Elsewhere the calls differ too much to trust: the caller falls back to the length alone.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn reserve(_file: &File, _size: u64) -> io::Result<Reservation> {
+pub(super) fn reserve(_file: &File, _from: u64, _len: u64) -> io::Result<Reservation> {
     Ok(Reservation::Unsupported)
 }
 

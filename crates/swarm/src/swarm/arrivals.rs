@@ -1,5 +1,7 @@
 //! Chunks that arrive: stored once, announced after that, and blamed on their sender when their sum is wrong.
 
+use std::time::Duration;
+
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::FileHandle;
 
@@ -10,6 +12,9 @@ use crate::io::{Event, FileKey, Output, PeerKey, Violation};
 use crate::link::Withdrawal;
 use crate::time::Time;
 use crate::timers::Timer;
+
+/// Chunks until which announcements wait less.
+const FEW_CHUNKS: u32 = 64;
 
 impl Swarm {
     pub(super) fn on_data_received(&mut self, peer: PeerKey, bytes: u32) {
@@ -84,9 +89,19 @@ impl Swarm {
         if download.chunks.stored().is_full() {
             self.on_complete(now, file);
         } else {
-            self.timers.arm(Timer::Announce(file), now + self.config.have_delay);
+            let delay = self.announce_delay(file);
+            self.timers.arm(Timer::Announce(file), now + delay);
         }
         self.fill_downloads(now);
+    }
+
+    /// How long a stored chunk may wait for others to be announced with it. Who has few chunks has little else to give:
+    /// in a young swarm an announcement that is late by a few chunks' time leaves uplinks idle.
+    fn announce_delay(&self, file: FileKey) -> Duration {
+        let (longest, state) = (self.config.have_delay, &self.files[&file]);
+        let Some(download) = &state.download else { return longest };
+        let stored = state.geometry.chunk_count() - download.chunks.unstored();
+        longest * stored.min(FEW_CHUNKS) / FEW_CHUNKS
     }
 
     pub(super) fn on_chunk_corrupt(&mut self, now: Time, file: FileKey, chunk: ChunkIndex, peer: PeerKey) {
