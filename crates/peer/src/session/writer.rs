@@ -186,18 +186,21 @@ impl<W: Outlet> Writer<W> {
         part.extend_from_slice(&data_header(file.handle(), chunk.get(), offset, part_len));
         let header_len = part.len();
         part.resize(header_len + part_len as usize, 0);
-        let (source, spares) = (source.clone(), spares.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let result = read_somewhere(&source, &spares, chunk, offset, &mut part[header_len..]);
-            (part, result)
-        });
-        let (part, result) = read.await.map_err(io::Error::other)?;
-        self.part = part;
-        if let Err(error) = result {
-            self.give_up(file, chunk, Some(error), report).await;
-            return Ok(());
+        // What the memory holds is here before another thread has woken up.
+        if !matches!(source.read_at_once(chunk, offset, &mut part[header_len..]), Some(Ok(()))) {
+            let (source, spares) = (source.clone(), spares.clone());
+            let read = tokio::task::spawn_blocking(move || {
+                let result = read_somewhere(&source, &spares, chunk, offset, &mut part[header_len..]);
+                (part, result)
+            });
+            let result;
+            (part, result) = read.await.map_err(io::Error::other)?;
+            if let Err(error) = result {
+                self.part = part;
+                self.give_up(file, chunk, Some(error), report).await;
+                return Ok(());
+            }
         }
-        let part = std::mem::take(&mut self.part);
         let (since, mut turn) = (Instant::now(), Some(turn));
         let written = {
             let mut writing = pin!(self.write(&part));

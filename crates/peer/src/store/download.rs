@@ -13,7 +13,7 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
 
 use super::chunk_writer::ChunkWriter;
 use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, WriteError};
-use super::file_store::{FileStore, read_part};
+use super::file_store::{FileStore, read_part, read_part_at_once};
 use super::open::open;
 use super::partial::Partial;
 use super::reservation;
@@ -59,6 +59,7 @@ pub struct Download {
     /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is written to a file
     /// that has its final name. Taken before any lock of the writer.
     phase: RwLock<Phase>,
+    is_in_memory: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +95,8 @@ impl Download {
         partial: Partial,
         writer: ChunkWriter<Arc<File>, File>,
     ) -> Self {
-        Self { info, target, existing, partial, writer, phase: RwLock::new(Phase::Open) }
+        let is_in_memory = sys::is_in_memory(partial.file());
+        Self { info, target, existing, partial, writer, phase: RwLock::new(Phase::Open), is_in_memory }
     }
 
     /// Reserves the space that is not reserved yet, while chunks are written. Ends early when the download ends.
@@ -147,6 +149,24 @@ impl Download {
             return Err(ReadError::NotStored { chunk });
         }
         read_part(self.file(), self.info.geometry(), chunk, offset, buf)
+    }
+
+    /// The same if no disk has to be waited for; `None` if one has, or if that is not known.
+    pub fn read_chunk_part_at_once(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        buf: &mut [u8],
+    ) -> Option<Result<(), ReadError>> {
+        if !self.writer.is_stored(chunk) {
+            return Some(Err(ReadError::NotStored { chunk }));
+        }
+        read_part_at_once(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, buf)
+    }
+
+    /// Whether writing waits for no disk.
+    pub fn is_in_memory(&self) -> bool {
+        self.is_in_memory
     }
 
     /// Turns the `.partial` into the output, durably, and keeps it open for serving.

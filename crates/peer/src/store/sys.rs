@@ -180,6 +180,36 @@ pub(super) fn reserve(_file: &File, _from: u64, _len: u64) -> io::Result<Reserva
     Ok(Reservation::Unsupported)
 }
 
+/// Whether the file lies in memory, where nothing waits for a disk.
+#[cfg(target_os = "linux")]
+pub(super) fn is_in_memory(file: &File) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "a magic number, signed on some systems")]
+    rustix::fs::fstatfs(file).is_ok_and(|system| [TMPFS, RAMFS].contains(&(system.f_type as u64)))
+}
+
+/// Elsewhere it is not known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_in_memory(_file: &File) -> bool {
+    false
+}
+
+/// Fills the buffer if that needs no disk; false if it would, or if the system does not tell.
+#[cfg(target_os = "linux")]
+pub(super) fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
+    use rustix::io::{IoSliceMut, ReadWriteFlags, preadv2};
+    let wanted = buf.len();
+    let read = preadv2(file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT);
+    read.is_ok_and(|read| read == wanted)
+}
+
+/// Elsewhere it is not known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
+    false
+}
+
 /// Bytes an unprivileged process can still write to the file system of `file`; `None` if it does not say.
 pub(super) fn available_bytes(file: &File) -> Option<u64> {
     let stat = rustix::fs::fstatvfs(file).ok()?;
