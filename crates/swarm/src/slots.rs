@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn small_chunks_get_many_slots_and_big_ones_few() {
         // Limited by number; by bytes; by bytes below the minimum.
-        for (len, expected) in [(16 * KIB, 48), (128 * KIB, 24), (16 * 1024 * KIB, 3)] {
+        for (len, expected) in [(16 * KIB, 40), (128 * KIB, 20), (16 * 1024 * KIB, 3)] {
             assert_eq!(filled(SlotLimits::default(), len), expected, "chunks of {len} bytes");
             assert_eq!(Slots::new(SlotLimits::default()).capacity(len), expected, "chunks of {len} bytes");
         }

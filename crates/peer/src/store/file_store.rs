@@ -78,7 +78,8 @@ impl FileStore {
         offset: u32,
         buf: &mut [u8],
     ) -> Option<Result<(), ReadError>> {
-        let read = read_part_at_once(&self.file, self.is_in_memory, self.info.geometry(), chunk, offset, buf)?;
+        let read =
+            read_part_at_once(&self.file, self.is_in_memory, self.info.geometry(), chunk, offset, buf)?;
         Some(read.and_then(|()| self.check(chunk)))
     }
 

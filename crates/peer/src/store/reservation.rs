@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use super::sys::{self, Reservation};
 
 /// Bytes reserved at once before the download begins.
-const FIRST: u64 = 8 * 1024 * 1024;
+const FIRST: u64 = 4 * 1024 * 1024;
 
 /// A step that is over sooner is followed by one twice as long.
-const STEP_AT_LEAST: Duration = Duration::from_millis(2);
+const STEP_AT_LEAST: Duration = Duration::from_micros(500);
 
 /// A pause between two steps, in which others get at the file and the processor, is so many times as long as the step
 /// was, and at most so long.
-const PAUSE: u32 = 4;
+const PAUSE: u32 = 12;
 const PAUSE_AT_MOST: Duration = Duration::from_millis(50);
 
 /// Gives the file its full length and the space for its first bytes; for all of them if it is short, or if the disk

@@ -185,7 +185,11 @@ pub(super) fn reserve(_file: &File, _from: u64, _len: u64) -> io::Result<Reserva
 pub(super) fn is_in_memory(file: &File) -> bool {
     const TMPFS: u64 = 0x0102_1994;
     const RAMFS: u64 = 0x8584_58f6;
-    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "a magic number, signed on some systems")]
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::unnecessary_cast,
+        reason = "a magic number, signed on some systems"
+    )]
     rustix::fs::fstatfs(file).is_ok_and(|system| [TMPFS, RAMFS].contains(&(system.f_type as u64)))
 }
 

@@ -89,19 +89,24 @@ impl Swarm {
         if download.chunks.stored().is_full() {
             self.on_complete(now, file);
         } else {
-            let delay = self.announce_delay(file);
-            self.timers.arm(Timer::Announce(file), now + delay);
+            self.announce_soon(now, file);
         }
         self.fill_downloads(now);
     }
 
-    /// How long a stored chunk may wait for others to be announced with it. Who has few chunks has little else to give:
-    /// in a young swarm an announcement that is late by a few chunks' time leaves uplinks idle.
-    fn announce_delay(&self, file: FileKey) -> Duration {
-        let (longest, state) = (self.config.have_delay, &self.files[&file]);
-        let Some(download) = &state.download else { return longest };
+    /// A stored chunk waits for others to be announced with it, until they are a small part of the file or it has waited
+    /// long. Who has few chunks has little else to give: in a young swarm an announcement that is late by a few chunks'
+    /// time leaves uplinks idle.
+    fn announce_soon(&mut self, now: Time, file: FileKey) {
+        let state = &self.files[&file];
+        let Some(download) = &state.download else { return };
         let stored = state.geometry.chunk_count() - download.chunks.unstored();
-        longest * stored.min(FEW_CHUNKS) / FEW_CHUNKS
+        let batch = state.geometry.chunk_count() / self.config.have_batch_part.max(1);
+        let delay = match u32::try_from(download.unannounced.len()).is_ok_and(|waiting| waiting < batch) {
+            true => self.config.have_delay * stored.min(FEW_CHUNKS) / FEW_CHUNKS,
+            false => Duration::ZERO,
+        };
+        self.timers.arm(Timer::Announce(file), now + delay);
     }
 
     pub(super) fn on_chunk_corrupt(&mut self, now: Time, file: FileKey, chunk: ChunkIndex, peer: PeerKey) {
