@@ -7,8 +7,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Data handed to the kernel delays every message behind it, so little of it may be unsent there.
-const UNSENT_AT_MOST: u32 = 64 * 1024;
+use crate::session;
 
 /// Connections waiting to be accepted.
 const BACKLOG: u32 = 1024;
@@ -42,9 +41,21 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
+    #[cfg(target_os = "linux")]
+    avoid_pacing(&socket);
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_notsent_lowat(UNSENT_AT_MOST)?;
+    socket.set_tcp_notsent_lowat(session::UNSENT_AT_FIRST)?;
     Ok(())
+}
+
+/// BBR paces each connection at what it carried lately. Ours carry chunks in turns, many at a time, so that is little,
+/// and uplinks idle: the last of 16 receivers takes 1.11 times the bound instead of 1.10. Any other choice of the
+/// system's stays, and so does BBR where nothing else may be chosen.
+#[cfg(target_os = "linux")]
+fn avoid_pacing(socket: &SockRef<'_>) {
+    if socket.tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr")) {
+        let _ = socket.set_tcp_congestion(b"cubic");
+    }
 }
 
 fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tnet_fileinfo::{FileHash, FileInfo, ScanError, scan_file};
 use tnet_proto::{Hello, PeerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -22,7 +22,7 @@ use crate::dialer::Dialer;
 use crate::download::Download;
 use crate::engine::{Command, ENGINE_QUEUE, Engine, Inbox, Parts, StartDownload};
 use crate::listener::Listener;
-use crate::session::{BufferPool, Greeting, SessionContext};
+use crate::session::{BufferPool, Greeting, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::store::{self, FileStore, Opened, Stamp};
 use crate::{dir_share, info_client, local_copy, network};
@@ -125,6 +125,7 @@ impl Peer {
         let context = SessionContext {
             events: session_events,
             buffers: BufferPool::new(config.chunk_memory),
+            turns: Arc::new(Semaphore::new(TURNS)),
             tasks: connections.clone(),
             stop: stop.clone(),
         };

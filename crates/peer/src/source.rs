@@ -31,6 +31,20 @@ impl Source {
         }
     }
 
+    /// The same if no disk has to be waited for; `None` if one has, or if that is not known.
+    pub(crate) fn read_at_once(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        buf: &mut [u8],
+    ) -> Option<Result<(), ReadError>> {
+        match self {
+            Source::Whole(file) => file.read_chunk_part_at_once(chunk, offset, buf),
+            Source::Coming(download) => download.read_chunk_part_at_once(chunk, offset, buf),
+            Source::Recut { .. } => None,
+        }
+    }
+
     /// The description of a whole file.
     pub(crate) fn info(&self) -> Option<&FileInfo> {
         match self {

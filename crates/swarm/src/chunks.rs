@@ -50,6 +50,11 @@ impl ChunkStates {
         &self.taken
     }
 
+    /// Chunks in any state but stored.
+    pub(crate) fn unstored(&self) -> u32 {
+        self.missing + self.requested + self.storing
+    }
+
     pub(crate) fn missing(&self) -> u32 {
         self.missing
     }

@@ -23,6 +23,15 @@ impl Slots {
             || (self.used < self.limits.max && self.used_bytes + u64::from(len) <= self.limits.bytes)
     }
 
+    /// The same with limits larger by so many thousandths.
+    pub(crate) fn has_room_beyond(&self, len: u32, per_mille: u32) -> bool {
+        let SlotLimits { bytes, min, max } = self.limits;
+        let used = u64::from(self.used);
+        used < beyond(min.into(), per_mille)
+            || (used < beyond(max.into(), per_mille)
+                && self.used_bytes + u64::from(len) <= beyond(bytes, per_mille))
+    }
+
     /// How many chunks of `len` bytes may be under way in all.
     pub(crate) fn capacity(&self, len: u32) -> u32 {
         let by_bytes = self.limits.bytes / u64::from(len.max(1));
@@ -39,6 +48,16 @@ impl Slots {
         self.used_bytes -= u64::from(len);
     }
 
+    /// Panics if more is under way than the limits allow, made larger by so many thousandths.
+    #[cfg(any(test, feature = "check"))]
+    pub(crate) fn check(&self, per_mille: u32) {
+        let SlotLimits { bytes, min, max } = self.limits;
+        let used = u64::from(self.used);
+        assert!(used <= beyond(max.into(), per_mille).max(1), "{self:?}");
+        let is_within = self.used_bytes <= beyond(bytes, per_mille);
+        assert!(used <= beyond(min.into(), per_mille).max(1) || is_within, "{self:?}");
+    }
+
     pub(crate) fn used(&self) -> u32 {
         self.used
     }
@@ -46,6 +65,11 @@ impl Slots {
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used_bytes
     }
+}
+
+/// The limit, larger by so many thousandths.
+fn beyond(limit: u64, per_mille: u32) -> u64 {
+    limit.saturating_add(limit.saturating_mul(per_mille.into()) / 1000)
 }
 
 #[cfg(test)]
@@ -65,7 +89,7 @@ mod tests {
     #[test]
     fn small_chunks_get_many_slots_and_big_ones_few() {
         // Limited by number; by bytes; by bytes below the minimum.
-        for (len, expected) in [(16 * KIB, 24), (128 * KIB, 12), (16 * 1024 * KIB, 3)] {
+        for (len, expected) in [(16 * KIB, 40), (128 * KIB, 20), (16 * 1024 * KIB, 3)] {
             assert_eq!(filled(SlotLimits::default(), len), expected, "chunks of {len} bytes");
             assert_eq!(Slots::new(SlotLimits::default()).capacity(len), expected, "chunks of {len} bytes");
         }

@@ -117,12 +117,13 @@ impl Engine {
             outcome: Some(outcome),
         };
         tracing::info!(path = %store.path().display(), %hash, resumed, "download started");
-        let source = Source::Coming(store);
+        let source = Source::Coming(Arc::clone(&store));
         let entry = FileEntry::new(info, source, Some(running));
         if done.send(Ok(followed)).is_err() {
             return; // the owner changed its mind
         }
-        self.add_file(geometry, stored, Goal::Download, entry);
+        let file = self.add_file(geometry, stored, Goal::Download, entry);
+        self.start_reserve(file, store);
     }
 
     pub(super) fn running(&self, hash: &FileHash) -> Option<PathBuf> {
@@ -143,6 +144,11 @@ impl Engine {
     pub(super) fn on_work_done(&mut self, done: WorkDone) {
         match done {
             WorkDone::Stored(stored) => self.on_stored(stored),
+            WorkDone::Reserved { file, result } => {
+                if let Err(error) = result {
+                    self.fail(file, error.into());
+                }
+            }
             WorkDone::Synced { file, result } => self.on_synced(file, result.map(drop)),
             WorkDone::Finished { file, result } => self.on_finished(file, result.map(|whole| *whole)),
             WorkDone::Looked { changed } => self.on_looked(changed),

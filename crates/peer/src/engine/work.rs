@@ -6,16 +6,21 @@ use std::sync::Arc;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_swarm::{FileKey, PeerKey};
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::Engine;
 use super::verify_clock::VerifyClock;
 use crate::session::ChunkBuffer;
 use crate::store::{self, FileState, FileStore, FinishError, SyncError, WriteError};
 
+/// Bytes that are hashed and copied in less time than it takes to hand them to another thread and back.
+const QUICK: usize = 128 * 1024;
+
 /// A piece of work is done.
 #[derive(Debug)]
 pub(crate) enum WorkDone {
     Stored(Stored),
+    Reserved { file: FileKey, result: Result<(), WriteError> },
     Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
     Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
     Looked { changed: Vec<(FileKey, PathBuf, FileState)> },
@@ -56,7 +61,8 @@ impl Engine {
         store: Arc<store::Download>,
         verify_clock: Arc<VerifyClock>,
     ) {
-        self.start(move || {
+        let is_quick = buffer.bytes().len() <= QUICK && store.is_in_memory();
+        let work = move || {
             let (bytes, chunk) = (buffer.bytes(), arrival.chunk);
             let len = u32::try_from(bytes.len()).expect("a chunk is at most MAX_CHUNK_SIZE");
             // Verify before writing: a corrupt chunk must never reach the file, even after a crash.
@@ -69,7 +75,13 @@ impl Engine {
                 }
             };
             WorkDone::Stored(Stored { arrival, len, result })
-        });
+        };
+        if is_quick { self.do_now(work) } else { self.start(work) }
+    }
+
+    /// Reserves the rest of a download's space.
+    pub(super) fn start_reserve(&self, file: FileKey, store: Arc<store::Download>) {
+        self.start(move || WorkDone::Reserved { file, result: store.reserve_rest() });
     }
 
     pub(super) fn start_sync(&self, file: FileKey, store: Arc<store::Download>) {
@@ -98,6 +110,13 @@ impl Engine {
             }
             then();
         });
+    }
+
+    /// Done before another thread has woken up. The event still comes through the queue, after those before it.
+    fn do_now(&self, work: impl FnOnce() -> WorkDone) {
+        if let Err(TrySendError::Full(done)) = self.work.try_send(work()) {
+            self.start(move || done);
+        }
     }
 
     fn start(&self, work: impl FnOnce() -> WorkDone + Send + 'static) {

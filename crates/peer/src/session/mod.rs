@@ -6,6 +6,8 @@
 
 mod buffers;
 mod handshake;
+mod outlet;
+mod pace;
 mod reader;
 mod writer;
 
@@ -21,19 +23,26 @@ use std::time::Duration;
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, FileHandle, PeerMessage};
 use tnet_swarm::{FileKey, PeerKey, UploadEnd};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::io::AsyncRead;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use buffers::{BufferPool, ChunkBuffer};
 pub(crate) use handshake::{GreetError, Greeted, Greeting, greet};
+pub(crate) use outlet::Outlet;
+pub(crate) use pace::AT_FIRST as UNSENT_AT_FIRST;
 
 use crate::source::Source;
 use crate::store::FileStore;
 
 /// Orders waiting for the writer. A peer that lets this many pile up does not read.
 const ORDERS: usize = 4096;
+
+/// Parts of chunks that all sessions together hand to the kernel at once. Chunks that wait here let messages pass and
+/// leave as soon as the wire is free; in the kernel they would do neither. More than one, because the wake-up between
+/// two parts takes time: of 2, 4, 6 and 8 the last of 16 receivers takes 1.30, 1.13, 1.13 and 1.28 times the bound.
+pub(crate) const TURNS: usize = 4;
 
 /// A silent connection is asked for a sign of life after this.
 const PING_AFTER: Duration = Duration::from_secs(30);
@@ -102,6 +111,8 @@ pub(crate) struct Session {
 pub(crate) struct SessionContext {
     pub(crate) events: mpsc::Sender<(PeerKey, SessionEvent)>,
     pub(crate) buffers: BufferPool,
+    /// Who has a permit hands a part of a chunk to the kernel.
+    pub(crate) turns: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -116,13 +127,13 @@ impl Session {
     ) -> Session
     where
         R: AsyncRead + Unpin + Send + 'static,
-        W: AsyncWrite + Unpin + Send + 'static,
+        W: Outlet,
     {
         let (stop, ending) = (context.stop.clone(), CancellationToken::new());
         let (orders, queue) = mpsc::channel(ORDERS);
         let reader =
             reader::Reader::new(greeted.input, greeted.buffered, orders.downgrade(), context.buffers.clone());
-        let writer = writer::Writer::new(greeted.output, queue);
+        let writer = writer::Writer::new(greeted.output, queue, Arc::clone(&context.turns));
         let events = context.events.clone();
         let task = {
             let ending = ending.clone();
@@ -160,7 +171,7 @@ async fn converse<R, W>(
     report: &Reports,
 ) where
     R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
+    W: Outlet,
 {
     let mut writing = pin!(writer.run(report));
     tokio::select! {

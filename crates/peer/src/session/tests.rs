@@ -27,7 +27,9 @@ impl Rig {
         let (events_in, events) = mpsc::channel(1024);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let buffers = BufferPool::new(1 << 20);
-        let context = SessionContext { events: events_in, buffers, tasks: tasks.clone(), stop: stop.clone() };
+        let turns = Arc::new(Semaphore::new(TURNS));
+        let context =
+            SessionContext { events: events_in, buffers, turns, tasks: tasks.clone(), stop: stop.clone() };
         let hello = Hello { peer_id: PeerId([1; 16]), listen_port: 0, capabilities: 0 };
         let greeted = Greeted { hello, input, output, buffered: BytesMut::new() };
         let remote = "127.0.0.1:1".parse().unwrap();

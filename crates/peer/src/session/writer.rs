@@ -1,7 +1,12 @@
 //! Orders in, bytes out. Messages go before chunk data; data goes in parts, so that a message waits for one at most.
+//!
+//! A part is written when it is this session's turn, and the turn ends when the kernel has sent it. So what waits for
+//! the wire waits here, where messages can pass it, and a chunk counts as sent when it has left.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +14,13 @@ use bytes::BytesMut;
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, MAX_DATA_LEN, PeerMessage, data_header, encode};
 use tnet_swarm::{FileKey, UploadEnd};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::PollSemaphore;
 
-use super::{BYE_AT_MOST, Order, PING_AFTER, Reports, SessionEvent, Upload};
+use super::pace::Pace;
+use super::{BYE_AT_MOST, Order, Outlet, PING_AFTER, Reports, SessionEvent, Upload};
 use crate::source::Source;
 use crate::store::{self, FileStore};
 
@@ -24,11 +31,18 @@ const _: () = assert!(PART_LEN as usize <= MAX_DATA_LEN);
 /// The other side must take what is written within this time, or it does not read.
 const WRITE_AT_MOST: Duration = Duration::from_secs(60);
 
+/// A part that takes longer holds up nobody else: its turn ends before it is sent.
+const TURN_AT_MOST: Duration = Duration::from_millis(100);
+
 pub(super) struct Writer<W> {
     output: W,
     orders: mpsc::Receiver<Order>,
     messages: BytesMut,
     uploads: VecDeque<Sending>,
+    /// The part that the kernel has not sent yet.
+    leaving: Option<Leaving>,
+    turns: PollSemaphore,
+    pace: Pace,
     closing: Option<ByeReason>,
     /// The memory of one part, header included.
     part: Vec<u8>,
@@ -40,6 +54,27 @@ struct Sending {
     sent: u32,
 }
 
+struct Leaving {
+    turn: Option<OwnedSemaphorePermit>,
+    since: Instant,
+    /// Bytes.
+    len: u32,
+    /// The chunk that ends with this part.
+    ends: Option<(FileKey, ChunkIndex)>,
+}
+
+/// What a session waits for when it has nothing to write.
+enum Step {
+    Order(Option<Order>),
+    /// Our turn to write a part.
+    Turn(OwnedSemaphorePermit),
+    /// The kernel has sent the last part.
+    Left,
+    /// The last part takes long.
+    Late,
+    Silence,
+}
+
 /// Why a session stops writing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
@@ -49,10 +84,20 @@ pub(super) enum WriteError {
     NotRead,
 }
 
-impl<W: AsyncWrite + Unpin> Writer<W> {
-    pub(super) fn new(output: W, orders: mpsc::Receiver<Order>) -> Writer<W> {
-        let (messages, uploads) = (BytesMut::new(), VecDeque::new());
-        Writer { output, orders, messages, uploads, closing: None, part: Vec::new(), pings: 0 }
+impl<W: Outlet> Writer<W> {
+    pub(super) fn new(output: W, orders: mpsc::Receiver<Order>, turns: Arc<Semaphore>) -> Writer<W> {
+        Writer {
+            output,
+            orders,
+            messages: BytesMut::new(),
+            uploads: VecDeque::new(),
+            leaving: None,
+            turns: PollSemaphore::new(turns),
+            pace: Pace::new(),
+            closing: None,
+            part: Vec::new(),
+            pings: 0,
+        }
     }
 
     pub(super) async fn run(mut self, report: &Reports) -> Result<(), WriteError> {
@@ -66,16 +111,36 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             if !self.messages.is_empty() {
                 let messages = self.messages.split();
                 self.write(&messages).await?;
-            } else if let Some(sending) = self.uploads.pop_front() {
-                self.send_part(sending, report).await?;
-            } else {
-                match timeout(PING_AFTER, self.orders.recv()).await {
-                    Ok(Some(order)) => self.take(order, report).await,
-                    // The engine has let go of us without a word.
-                    Ok(None) => return Ok(()),
-                    Err(_) => self.ping(),
-                }
+                continue;
             }
+            match self.next_step().await? {
+                Step::Order(Some(order)) => self.take(order, report).await,
+                // The engine has let go of us without a word.
+                Step::Order(None) => return Ok(()),
+                Step::Turn(turn) => self.send_part(turn, report).await?,
+                Step::Left => self.on_left(report).await,
+                Step::Late => self.on_late()?,
+                Step::Silence => self.ping(),
+            }
+        }
+    }
+
+    async fn next_step(&mut self) -> Result<Step, WriteError> {
+        let Writer { output, orders, turns, leaving, uploads, .. } = self;
+        let is_leaving = leaving.is_some();
+        let patience = match leaving {
+            Some(Leaving { turn: Some(_), since, .. }) => TURN_AT_MOST.saturating_sub(since.elapsed()),
+            Some(Leaving { since, .. }) => WRITE_AT_MOST.saturating_sub(since.elapsed()),
+            None => PING_AFTER,
+        };
+        tokio::select! {
+            biased;
+            order = orders.recv() => Ok(Step::Order(order)),
+            result = output.drained(), if is_leaving => Ok(result.map(|()| Step::Left)?),
+            turn = poll_fn(|context| turns.poll_acquire(context)), if !is_leaving && !uploads.is_empty() => {
+                Ok(Step::Turn(turn.expect("turns are never closed")))
+            }
+            () = sleep(patience) => Ok(if is_leaving { Step::Late } else { Step::Silence }),
         }
     }
 
@@ -110,8 +175,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
-    /// Sends the next part of the chunk in front.
-    async fn send_part(&mut self, mut sending: Sending, report: &Reports) -> Result<(), WriteError> {
+    /// Hands the next part of the chunk in front to the kernel.
+    async fn send_part(&mut self, turn: OwnedSemaphorePermit, report: &Reports) -> Result<(), WriteError> {
+        let Some(mut sending) = self.uploads.pop_front() else { return Ok(()) };
         let Upload { file, chunk, len, source, spares } = &sending.upload;
         let (file, chunk, offset) = (*file, *chunk, sending.sent);
         let part_len = (len - offset).min(PART_LEN);
@@ -120,29 +186,61 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         part.extend_from_slice(&data_header(file.handle(), chunk.get(), offset, part_len));
         let header_len = part.len();
         part.resize(header_len + part_len as usize, 0);
-        let (source, spares) = (source.clone(), spares.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let result = read_somewhere(&source, &spares, chunk, offset, &mut part[header_len..]);
-            (part, result)
-        });
-        let (part, result) = read.await.map_err(io::Error::other)?;
-        self.part = part;
-        if let Err(error) = result {
-            self.give_up(file, chunk, Some(error), report).await;
-            return Ok(());
+        // What the memory holds is here before another thread has woken up.
+        if !matches!(source.read_at_once(chunk, offset, &mut part[header_len..]), Some(Ok(()))) {
+            let (source, spares) = (source.clone(), spares.clone());
+            let read = tokio::task::spawn_blocking(move || {
+                let result = read_somewhere(&source, &spares, chunk, offset, &mut part[header_len..]);
+                (part, result)
+            });
+            let result;
+            (part, result) = read.await.map_err(io::Error::other)?;
+            if let Err(error) = result {
+                self.part = part;
+                self.give_up(file, chunk, Some(error), report).await;
+                return Ok(());
+            }
         }
-        let part = std::mem::take(&mut self.part);
-        let written = self.write(&part).await;
+        let (since, mut turn) = (Instant::now(), Some(turn));
+        let written = {
+            let mut writing = pin!(self.write(&part));
+            tokio::select! {
+                result = &mut writing => result,
+                () = sleep(TURN_AT_MOST) => {
+                    turn = None;
+                    writing.await
+                }
+            }
+        };
         self.part = part;
         written?;
         sending.sent += part_len;
-        if sending.sent == sending.upload.len {
-            let end = UploadEnd::Sent;
-            report.send(SessionEvent::UploadEnded { file, chunk, end, failed: None }).await;
-        } else {
+        let ends = (sending.sent == sending.upload.len).then_some((file, chunk));
+        if ends.is_none() {
             self.uploads.push_front(sending);
         }
+        self.leaving = Some(Leaving { turn, since, len: part_len, ends });
         Ok(())
+    }
+
+    async fn on_left(&mut self, report: &Reports) {
+        let Some(Leaving { turn, len, ends, .. }) = self.leaving.take() else { return };
+        drop(turn);
+        if let Some(limit) = self.pace.sent(len, Instant::now()) {
+            self.output.limit_unsent(limit);
+        }
+        if let Some((file, chunk)) = ends {
+            let end = UploadEnd::Sent;
+            report.send(SessionEvent::UploadEnded { file, chunk, end, failed: None }).await;
+        }
+    }
+
+    fn on_late(&mut self) -> Result<(), WriteError> {
+        let Some(leaving) = &mut self.leaving else { return Ok(()) };
+        match leaving.turn.take() {
+            Some(_) => Ok(()),
+            None => Err(WriteError::NotRead),
+        }
     }
 
     async fn stop(&mut self, file: FileKey, chunk: ChunkIndex, report: &Reports) {
@@ -152,6 +250,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             .position(|sending| sending.upload.file == file && sending.upload.chunk == chunk);
         if at.and_then(|at| self.uploads.remove(at)).is_some() {
             self.give_up(file, chunk, None, report).await;
+            if self.uploads.is_empty() {
+                // Else a turn could come to us that we do not look for.
+                self.turns = PollSemaphore::new(self.turns.clone_inner());
+            }
         }
     }
 

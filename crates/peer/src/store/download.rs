@@ -13,9 +13,10 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
 
 use super::chunk_writer::ChunkWriter;
 use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, WriteError};
-use super::file_store::{FileStore, read_part};
+use super::file_store::{FileStore, read_part, read_part_at_once};
 use super::open::open;
 use super::partial::Partial;
+use super::reservation;
 use super::stamp::Stamp;
 use super::sys::{self, Entry};
 use super::target::Target;
@@ -58,6 +59,7 @@ pub struct Download {
     /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is written to a file
     /// that has its final name. Taken before any lock of the writer.
     phase: RwLock<Phase>,
+    is_in_memory: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,8 @@ enum Phase {
 }
 
 impl Download {
-    /// Begins or resumes the download of `info` to `out`, with its space reserved.
+    /// Begins or resumes the download of `info` to `out`, with the space of its first bytes reserved; see
+    /// [`reserve_rest`](Self::reserve_rest).
     ///
     /// `OUT.partial` is judged by its content alone: whatever of it is right is kept, whoever wrote it for whatever
     /// file, and the rest is overwritten. What the journal vouches for is not read; everything else that could be right
@@ -92,7 +95,20 @@ impl Download {
         partial: Partial,
         writer: ChunkWriter<Arc<File>, File>,
     ) -> Self {
-        Self { info, target, existing, partial, writer, phase: RwLock::new(Phase::Open) }
+        let is_in_memory = sys::is_in_memory(partial.file());
+        Self { info, target, existing, partial, writer, phase: RwLock::new(Phase::Open), is_in_memory }
+    }
+
+    /// Reserves the space that is not reserved yet, while chunks are written. Ends early when the download ends.
+    ///
+    /// # Errors
+    /// [`WriteError::Reserve`]: the disk has filled up or failed.
+    pub fn reserve_rest(&self) -> Result<(), WriteError> {
+        let reserved = reservation::go_on(self.info.size(), |from, len| match *self.phase() {
+            Phase::Open => sys::reserve(self.file(), from, len).map(Some),
+            Phase::Finished | Phase::Closed => Ok(None),
+        });
+        reserved.map_err(|source| WriteError::Reserve { path: self.partial_path(), source })
     }
 
     /// Stores a chunk whose bytes were verified. A chunk that is stored already is left alone.
@@ -133,6 +149,24 @@ impl Download {
             return Err(ReadError::NotStored { chunk });
         }
         read_part(self.file(), self.info.geometry(), chunk, offset, buf)
+    }
+
+    /// The same if no disk has to be waited for; `None` if one has, or if that is not known.
+    pub fn read_chunk_part_at_once(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        buf: &mut [u8],
+    ) -> Option<Result<(), ReadError>> {
+        if !self.writer.is_stored(chunk) {
+            return Some(Err(ReadError::NotStored { chunk }));
+        }
+        read_part_at_once(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, buf)
+    }
+
+    /// Whether writing waits for no disk.
+    pub fn is_in_memory(&self) -> bool {
+        self.is_in_memory
     }
 
     /// Turns the `.partial` into the output, durably, and keeps it open for serving.

@@ -202,6 +202,14 @@ pub enum WriteError {
         /// Bytes in the chunk.
         wanted: u64,
     },
+    /// The space for the rest of the file cannot be had any more.
+    #[error("reserving space for {}", path.display())]
+    Reserve {
+        /// The `.partial`.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The disk failed twice.
     #[error("writing chunk {chunk}")]
     Io {

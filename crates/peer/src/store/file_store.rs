@@ -20,6 +20,7 @@ pub struct FileStore {
     info: FileInfo,
     path: PathBuf,
     stamp: Stamp,
+    is_in_memory: bool,
 }
 
 /// What became of a shared file.
@@ -56,7 +57,8 @@ impl FileStore {
     }
 
     pub(super) fn new(file: Arc<File>, info: FileInfo, path: PathBuf, stamp: Stamp) -> Self {
-        Self { file, info, path, stamp }
+        let is_in_memory = sys::is_in_memory(&file);
+        Self { file, info, path, stamp, is_in_memory }
     }
 
     /// Fills `buf` with the bytes of `chunk` from `offset` (bytes from the start of the chunk).
@@ -67,6 +69,18 @@ impl FileStore {
         read_part(&self.file, self.info.geometry(), chunk, offset, buf)?;
         // Afterwards, so that a change during the read is seen too.
         self.check(chunk)
+    }
+
+    /// The same if no disk has to be waited for; `None` if one has, or if that is not known.
+    pub fn read_chunk_part_at_once(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        buf: &mut [u8],
+    ) -> Option<Result<(), ReadError>> {
+        let read =
+            read_part_at_once(&self.file, self.is_in_memory, self.info.geometry(), chunk, offset, buf)?;
+        Some(read.and_then(|()| self.check(chunk)))
     }
 
     /// Whether the open file is still what was shared: one system call, for looking before the file is handed to
@@ -134,4 +148,20 @@ pub(super) fn read_part(
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Changed),
         Err(source) => Err(ReadError::Io { chunk, source }),
     }
+}
+
+/// As `read_part`, if no disk has to be waited for.
+pub(super) fn read_part_at_once(
+    file: &File,
+    is_in_memory: bool,
+    geometry: &Geometry,
+    chunk: ChunkIndex,
+    offset: u32,
+    buf: &mut [u8],
+) -> Option<Result<(), ReadError>> {
+    let is_inside = u64::from(offset) + buf.len() as u64 <= u64::from(geometry.chunk_len(chunk));
+    if is_inside && sys::read_cached(file, buf, geometry.offset(chunk) + u64::from(offset)) {
+        return Some(Ok(()));
+    }
+    is_in_memory.then(|| read_part(file, geometry, chunk, offset, buf))
 }

@@ -11,7 +11,7 @@
 //! | crash or power cut after              | on disk                                       | next open                                          |
 //! |---------------------------------------|-----------------------------------------------|----------------------------------------------------|
 //! | `.partial` created and locked         | empty `.partial`; the lock died with us       | starts anew                                        |
-//! | space reserved                        | `.partial` all hole                           | starts anew, reads nothing                         |
+//! | space reserved, or some of it         | `.partial` all hole                           | starts anew, reads nothing                         |
 //! | journal created, header perhaps torn  | no journal that can be believed               | removes it; content decides                        |
 //! | chunk written, not synced             | all, part or nothing of the chunk             | hashes it: kept if right, else missing             |
 //! | data synced, journal not written      | the chunks                                    | hashes them: all kept                              |
@@ -38,6 +38,7 @@ mod journal;
 mod ledger;
 mod open;
 mod partial;
+mod reservation;
 mod resume;
 mod stamp;
 pub(crate) mod sys;

@@ -16,9 +16,10 @@ use super::file_store::FileStore;
 use super::journal::{Format, Subject};
 use super::ledger::Ledger;
 use super::partial::{Age, Partial};
+use super::reservation;
 use super::resume::{self, verify};
 use super::stamp::Stamp;
-use super::sys::{self, Entry, EntryKind, Reservation};
+use super::sys::{self, Entry, EntryKind};
 use super::target::Target;
 
 /// Rounds until a directory that others change at the same time counts as busy. One round suffices but for the
@@ -142,24 +143,14 @@ fn prepare(
     Ok((writer, resumed))
 }
 
-/// Gives the `.partial` its full length and, where the file system can, its space.
+/// Gives the `.partial` its full length and, where the file system can, the space of its first bytes.
 fn reserve(target: &Target, file: &File, metadata: &std::fs::Metadata, size: u64) -> Result<(), OpenError> {
-    if size == 0 {
-        return Ok(()); // which the system refuses to reserve
-    }
-    let path = || target.path(target.partial());
     // `st_blocks` counts in 512 bytes whatever the file system's block is.
-    let needed = size.saturating_sub(metadata.blocks().saturating_mul(512));
-    let reserved = sys::reserve(file, size).and_then(|reservation| match reservation {
-        Reservation::Reserved => Ok(()),
-        Reservation::Unsupported if sys::available_bytes(file).is_some_and(|bytes| bytes < needed) => {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-        Reservation::Unsupported => file.set_len(size),
-    });
-    reserved.map_err(|error| match error.kind() {
+    let allocated = metadata.blocks().saturating_mul(512);
+    let path = || target.path(target.partial());
+    reservation::begin(file, size, allocated).map_err(|error| match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            OpenError::DiskFull { path: path(), needed }
+            OpenError::DiskFull { path: path(), needed: size.saturating_sub(allocated) }
         }
         io::ErrorKind::FileTooLarge => OpenError::TooLarge { path: path(), size },
         _ => target.error(target.partial(), error),

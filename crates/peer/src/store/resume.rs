@@ -62,12 +62,12 @@ pub(super) fn open_journal(
             Some(Vouched { file, parsed }) => {
                 // Cut off the torn end, so that nothing of it can be taken for a record later.
                 file.set_len(record_offset(parsed.records))?;
-                sys::reserve(&file, max_len)?;
+                sys::reserve(&file, 0, max_len)?;
                 Ok((Journal::resume(file, format, parsed.records), parsed.chunks))
             }
             None => {
                 let file = sys::create_new(target.directory(), target.journal())?;
-                sys::reserve(&file, max_len)?;
+                sys::reserve(&file, 0, max_len)?;
                 let nothing = ChunkSet::empty(format.geometry());
                 Ok((Journal::begin(file, format)?, nothing))
             }

@@ -163,11 +163,11 @@ pub(super) fn unlock(file: &File) -> io::Result<()> {
     Ok(rustix::fs::flock(file, FlockOperation::Unlock)?)
 }
 
-/// Asks the file system for `size` bytes from the start of the file, which becomes at least that long.
+/// Asks the file system for `len` bytes at `from`; the file becomes at least that long.
 #[cfg(target_os = "linux")]
-pub(super) fn reserve(file: &File, size: u64) -> io::Result<Reservation> {
+pub(super) fn reserve(file: &File, from: u64, len: u64) -> io::Result<Reservation> {
     use rustix::fs::FallocateFlags;
-    match retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size)) {
+    match retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), from, len)) {
         Ok(()) => Ok(Reservation::Reserved),
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Reservation::Unsupported),
         Err(error) => Err(error.into()),
@@ -176,8 +176,42 @@ pub(super) fn reserve(file: &File, size: u64) -> io::Result<Reservation> {
 
 /// Elsewhere the calls differ too much to trust: the caller falls back to the length alone.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn reserve(_file: &File, _size: u64) -> io::Result<Reservation> {
+pub(super) fn reserve(_file: &File, _from: u64, _len: u64) -> io::Result<Reservation> {
     Ok(Reservation::Unsupported)
+}
+
+/// Whether the file lies in memory, where nothing waits for a disk.
+#[cfg(target_os = "linux")]
+pub(super) fn is_in_memory(file: &File) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::unnecessary_cast,
+        reason = "a magic number, signed on some systems"
+    )]
+    rustix::fs::fstatfs(file).is_ok_and(|system| [TMPFS, RAMFS].contains(&(system.f_type as u64)))
+}
+
+/// Elsewhere it is not known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_in_memory(_file: &File) -> bool {
+    false
+}
+
+/// Fills the buffer if that needs no disk; false if it would, or if the system does not tell.
+#[cfg(target_os = "linux")]
+pub(super) fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
+    use rustix::io::{IoSliceMut, ReadWriteFlags, preadv2};
+    let wanted = buf.len();
+    let read = preadv2(file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT);
+    read.is_ok_and(|read| read == wanted)
+}
+
+/// Elsewhere it is not known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
+    false
 }
 
 /// Bytes an unprivileged process can still write to the file system of `file`; `None` if it does not say.

@@ -1,5 +1,7 @@
 //! Chunks that arrive: stored once, announced after that, and blamed on their sender when their sum is wrong.
 
+use std::time::Duration;
+
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::FileHandle;
 
@@ -10,6 +12,9 @@ use crate::io::{Event, FileKey, Output, PeerKey, Violation};
 use crate::link::Withdrawal;
 use crate::time::Time;
 use crate::timers::Timer;
+
+/// Chunks until which announcements wait less.
+const FEW_CHUNKS: u32 = 64;
 
 impl Swarm {
     pub(super) fn on_data_received(&mut self, peer: PeerKey, bytes: u32) {
@@ -84,9 +89,24 @@ impl Swarm {
         if download.chunks.stored().is_full() {
             self.on_complete(now, file);
         } else {
-            self.timers.arm(Timer::Announce(file), now + self.config.have_delay);
+            self.announce_soon(now, file);
         }
         self.fill_downloads(now);
+    }
+
+    /// A stored chunk waits for others to be announced with it, until they are a small part of the file or it has waited
+    /// long. Who has few chunks has little else to give: in a young swarm an announcement that is late by a few chunks'
+    /// time leaves uplinks idle.
+    fn announce_soon(&mut self, now: Time, file: FileKey) {
+        let state = &self.files[&file];
+        let Some(download) = &state.download else { return };
+        let stored = state.geometry.chunk_count() - download.chunks.unstored();
+        let batch = state.geometry.chunk_count() / self.config.have_batch_part.max(1);
+        let delay = match u32::try_from(download.unannounced.len()).is_ok_and(|waiting| waiting < batch) {
+            true => self.config.have_delay * stored.min(FEW_CHUNKS) / FEW_CHUNKS,
+            false => Duration::ZERO,
+        };
+        self.timers.arm(Timer::Announce(file), now + delay);
     }
 
     pub(super) fn on_chunk_corrupt(&mut self, now: Time, file: FileKey, chunk: ChunkIndex, peer: PeerKey) {

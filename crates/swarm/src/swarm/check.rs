@@ -77,12 +77,8 @@ impl Swarm {
         for peer in self.uploads.active.keys().map(|(peer, ..)| peer).chain(self.uploads.reserved.keys()) {
             assert!(self.peers.contains_key(peer), "a slot is held for a peer that is gone");
         }
-        for (slots, limits) in
-            [(&self.downloads, self.config.download_slots), (&self.uploads.slots, self.config.upload_slots)]
-        {
-            assert!(slots.used() <= limits.max.max(limits.min).max(1), "{slots:?}");
-            assert!(slots.used() <= limits.min.max(1) || slots.used_bytes() <= limits.bytes, "{slots:?}");
-        }
+        self.uploads.slots.check(0);
+        self.downloads.check(self.config.accepted_beyond_per_mille);
         let line: BTreeSet<_> = self.uploads.line.iter().collect();
         assert!(line.iter().copied().eq(self.uploads.waiting.keys()), "the line is not who waits");
         assert_eq!(line.len(), self.uploads.line.len(), "somebody is in line twice");

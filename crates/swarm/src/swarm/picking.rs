@@ -48,7 +48,17 @@ impl Swarm {
 
     /// Whether there is a slot for a chunk of that length, and the disk keeps up.
     fn may_ask_for(&self, len: u32) -> bool {
-        self.downloads.has_room(len) && self.storing_bytes < self.config.storing_bytes
+        self.downloads.has_room(len) && self.disk_keeps_up()
+    }
+
+    /// The same when a source keeps a slot for us: a slot there is worth more than order here. Given back, it would
+    /// have been idle for a round trip, and we stand in line at more sources than we have slots.
+    fn may_accept(&self, len: u32) -> bool {
+        self.downloads.has_room_beyond(len, self.config.accepted_beyond_per_mille) && self.disk_keeps_up()
+    }
+
+    fn disk_keeps_up(&self) -> bool {
+        self.storing_bytes < self.config.storing_bytes
     }
 
     /// The next incomplete file after the one that had the last turn.
@@ -72,35 +82,52 @@ impl Swarm {
     /// What to ask this peer for, now that it has a slot for us.
     pub(super) fn choose_from(&mut self, now: Time, file: FileKey, peer: PeerKey) -> Option<Choice> {
         let state = &self.files[&file];
-        if !self.may_ask(now, file, peer) {
+        if !self.may_take_slot(now, file, peer) {
             return None;
         }
         let download = state.download.as_ref()?;
         pick(download, &[(peer, state.links.get(&peer)?)], &mut self.rng)
     }
 
-    /// Whether this peer may be asked for one more chunk of the file.
-    pub(super) fn may_ask(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
+    /// Whether we can use the slot that this peer keeps for us.
+    pub(super) fn may_take_slot(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
         let state = &self.files[&file];
-        self.may_ask_for(state.longest_chunk())
-            && self.sources(now, state).iter().any(|(source, _)| *source == peer)
+        let most = self.requests_per_source(state);
+        self.may_accept(state.longest_chunk())
+            && state.links.get(&peer).is_some_and(|link| self.is_free(now, peer, link, most))
+    }
+
+    /// Whether we can take the chunk that this seed would spread through us. However many others it has given us: its
+    /// uplink is what a young swarm waits for.
+    pub(super) fn may_take_chunk(&self, file: FileKey, peer: PeerKey) -> bool {
+        let state = &self.files[&file];
+        self.may_accept(state.longest_chunk())
+            && !self.peers[&peer].is_stalled
+            && state.links.get(&peer).is_some_and(|link| link.unanswered() < MAX_UNANSWERED)
     }
 
     /// Links that may be asked for one more chunk of the file.
     fn sources<'a>(&self, now: Time, state: &'a File) -> Vec<Source<'a>> {
-        let linked = state.links.iter().filter(|(_, link)| link.handle.is_some());
-        let useful = linked.clone().filter(|(_, link)| link.wanted > 0 || !link.open.is_empty()).count();
-        let capacity = self.downloads.capacity(state.longest_chunk());
-        // With few sources each must have more requests open to fill our slots.
-        let share = capacity.div_ceil(u32::try_from(useful.max(1)).unwrap_or(u32::MAX));
-        let per_source = share.max(self.config.requests_per_source) as usize;
-        let free = linked.filter(|(peer, link)| {
-            link.open.len() < per_source
-                && link.unanswered() < MAX_UNANSWERED
-                && !link.is_busy(now)
-                && !self.peers[*peer].is_stalled
-        });
+        let most = self.requests_per_source(state);
+        let free = state.links.iter().filter(|(peer, link)| self.is_free(now, **peer, link, most));
         free.map(|(peer, link)| (*peer, link)).collect()
+    }
+
+    /// Requests of the file that one source may have open. With few sources each must have more to fill our slots.
+    fn requests_per_source(&self, state: &File) -> usize {
+        let linked = state.links.values().filter(|link| link.handle.is_some());
+        let useful = linked.filter(|link| link.wanted > 0 || !link.open.is_empty()).count();
+        let capacity = self.downloads.capacity(state.longest_chunk());
+        let share = capacity.div_ceil(u32::try_from(useful.max(1)).unwrap_or(u32::MAX));
+        share.max(self.config.requests_per_source) as usize
+    }
+
+    fn is_free(&self, now: Time, peer: PeerKey, link: &Link, most_requests: usize) -> bool {
+        link.handle.is_some()
+            && link.open.len() < most_requests
+            && link.unanswered() < MAX_UNANSWERED
+            && !link.is_busy(now)
+            && !self.peers[&peer].is_stalled
     }
 
     /// When every missing chunk is asked for: a second source for the one that takes longest.

@@ -13,12 +13,12 @@ use crate::link::Held;
 use crate::time::Time;
 use crate::timers::Timer;
 
-/// Chunks under way to one peer at most; more from one peer are answered with busy.
-const PER_PEER: usize = 32;
+/// Chunks under way to one peer: at least and at most, whatever its share is.
+const PER_PEER: (usize, usize) = (2, 32);
 
 /// Suggestions that a peer gives back before it gets what it asks for. Else what we would rather give and what it
 /// would rather have could go back and forth for ever. The first one it may give back for want of a slot.
-const MAX_DECLINED: u32 = 2;
+pub(super) const MAX_DECLINED: u32 = 8;
 
 impl Swarm {
     pub(super) fn on_request(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
@@ -38,10 +38,14 @@ impl Swarm {
             return;
         }
         let is_invited = self.accept_invitation(peer, file, chunk);
-        let full_house = self.uploads.active_of(peer).count() >= PER_PEER;
         // Room for the longest chunk: it may become another one.
-        let is_full = full_house || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
+        let is_full = !is_invited && self.has_its_share(peer, file)
+            || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
         if is_full || !is_invited && self.is_better_suggested(peer, file, chunk) {
+            if is_invited {
+                // It counted as given away.
+                self.unspread(file, chunk);
+            }
             self.refuse_busy(peer, file, chunk);
         } else if !is_invited && let Some(better) = self.better_chunk(peer, file, chunk) {
             self.refuse_busy(peer, file, chunk);
@@ -50,6 +54,17 @@ impl Swarm {
             self.upload(peer, file, chunk);
         }
         self.grant_slots(now);
+    }
+
+    /// Whether as much is under way to the peer as it may have while others want something: its share of the slots, with
+    /// one share left for who comes next. Else the first receiver of a new file takes all slots of the seed, and the
+    /// others wait until it has all that.
+    fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
+        let state = &self.files[&file];
+        let receivers = state.links.values().filter(|link| !link.held.is_full()).count();
+        let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
+        let share = (slots / (receivers + 1)).clamp(PER_PEER.0, PER_PEER.1);
+        self.uploads.active_of(peer).count() >= share
     }
 
     /// Whether a slot is kept for this request; it is free then. A suggestion is kept for its own chunk: another
@@ -114,13 +129,18 @@ impl Swarm {
 
     /// Keeps slots for those who wait, first in line first, while there are free ones.
     pub(super) fn grant_slots(&mut self, now: Time) {
-        while let Some((peer, file, chunk)) = self.uploads.next_waiting() {
+        while let Some((peer, file, chunk)) = self.next_in_line() {
             if !self.uploads.slots.has_room(self.files[&file].longest_chunk()) {
                 return;
             }
             let fresh = self.fresh_chunk(peer, file, chunk);
             self.reserve(now, peer, file, fresh.unwrap_or(chunk), fresh.is_some());
         }
+    }
+
+    /// The first in line for whom no slot is kept and who has not got its share.
+    fn next_in_line(&self) -> Option<(PeerKey, FileKey, ChunkIndex)> {
+        self.uploads.in_line().find(|(peer, file, _)| !self.has_its_share(*peer, *file))
     }
 
     fn reserve(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex, suggested: bool) {

@@ -81,10 +81,12 @@ impl Uploads {
         }
     }
 
-    /// The first in line for whom no slot is kept already.
-    pub(super) fn next_waiting(&self) -> Option<(PeerKey, FileKey, ChunkIndex)> {
-        let peer = self.line.iter().find(|peer| !self.reserved.contains_key(peer))?;
-        let (file, chunk) = self.waiting[peer];
-        Some((*peer, file, chunk))
+    /// Those for whom no slot is kept already, first in line first.
+    pub(super) fn in_line(&self) -> impl Iterator<Item = (PeerKey, FileKey, ChunkIndex)> + '_ {
+        let without = self.line.iter().filter(|peer| !self.reserved.contains_key(peer));
+        without.map(|peer| {
+            let (file, chunk) = self.waiting[peer];
+            (*peer, file, chunk)
+        })
     }
 }

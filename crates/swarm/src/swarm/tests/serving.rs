@@ -4,6 +4,7 @@ use tnet_fileinfo::ChunkSet;
 use tnet_proto::{FileHandle, Holdings, PeerMessage};
 
 use super::desk::*;
+use crate::swarm::upload::MAX_DECLINED;
 use crate::{FileKey, Goal, Input, Output, PeerKey, UploadEnd};
 
 const OURS: FileHandle = FileHandle(FILE.0);
@@ -194,11 +195,11 @@ fn a_suggestion_keeps_its_slot_although_an_older_request_arrives_after_it() {
 }
 
 #[test]
-fn who_gives_suggestions_back_gets_what_it_asks_for_the_third_time() {
+fn who_gives_suggestions_back_again_and_again_gets_what_it_asks_for() {
     let mut desk = Desk::seeding(8, with_slots(4));
     let (first, second) = (desk.holder_of(&[]), desk.holder_of(&[]));
     desk.request(first, 5);
-    for _ in 0..2 {
+    for _ in 0..MAX_DECLINED {
         let better = suggested(&told(&desk.request(second, 5), second)).unwrap();
         desk.cancel(second, better);
     }
@@ -289,4 +290,30 @@ fn a_seed_of_two_files_serves_both_from_the_same_slots() {
     let outputs = desk.request(peer, 1);
     assert!(is_busy(&told(&outputs, peer)));
     assert_eq!(desk.swarm.slot_status().uploads, 2);
+}
+
+#[test]
+fn the_first_receiver_leaves_slots_for_those_who_come_next() {
+    let mut desk = Desk::seeding(64, with_slots(12));
+    let first = desk.holder_of(&[]);
+    let given = (0..12).flat_map(|chunk| uploaded(&desk.request(first, chunk))).count();
+    assert_eq!(given, 6, "one of two shares");
+    let second = desk.holder_of(&[]);
+    assert_eq!(uploaded(&desk.request(second, 20)), [(second, 20)]);
+}
+
+#[test]
+fn who_has_its_share_gets_the_next_chunk_when_one_of_its_own_has_left() {
+    let mut desk = Desk::seeding(64, with_slots(12));
+    let first = desk.holder_of(&[]);
+    (0..7).for_each(|chunk| {
+        desk.request(first, chunk);
+    });
+    let outputs = desk.ended(first, 0, UploadEnd::Sent);
+    let next = suggested(&told(&outputs, first)).expect("it waits in line");
+    assert_eq!(
+        uploaded(&desk.request(first, next)),
+        [(first, next)],
+        "and is served though it has its share"
+    );
 }

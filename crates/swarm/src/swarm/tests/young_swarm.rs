@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use super::network::{Character, Network};
 use crate::suggest::SuggestOnce;
-use crate::{Config, Input};
+use crate::{Config, Input, SlotLimits};
 
 const FILE: u32 = 1;
 
 /// One seed, equal receivers that all come at once.
 fn young_swarm(seed: u64, receivers: usize, chunks: u32) -> Network {
-    let mut network = Network::new(seed, chunks, Config::default());
+    // Few chunks: with the slots of a big file a tenth of this one would be under way at once.
+    let slots = SlotLimits { max: 24, ..SlotLimits::default() };
+    let config = Config { upload_slots: slots, download_slots: slots, ..Config::default() };
+    let mut network = Network::new(seed, chunks, config);
     network.check_every = 499;
     network.add_seed(Character::Honest, FILE);
     (0..receivers).for_each(|_| {
