@@ -12,7 +12,7 @@ use tnet_testkit::{
 };
 
 /// 31 chunks of 64 KiB: no multiple of eight, so that a bitmap has a spare bit.
-const LEN: u64 = 31 * 64 * 1024;
+const LEN: u64 = 97 * 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn corrupt_chunks_are_fetched_elsewhere_and_their_sender_is_banned() {

@@ -86,6 +86,7 @@ fn a_download_with_its_space_reserved_finishes_on_a_disk_that_is_full_by_then() 
     let out = mount.path().join("out");
     let sample = Sample::of_size(400 * CHUNK);
     let (download, _) = sample.begin(&out);
+    download.reserve_rest().expect("there is room");
     fill(&mount.path().join("filler"));
 
     // No chunk beside another, each with a record of its own: the journal outgrows its first block.
