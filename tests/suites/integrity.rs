@@ -11,8 +11,9 @@ use tnet_testkit::{
     stored, within,
 };
 
-/// 31 chunks of 64 KiB: no multiple of eight, so that a bitmap has a spare bit.
-const LEN: u64 = 97 * 64 * 1024;
+/// More chunks than are asked for at once, and no multiple of eight, so that a bitmap has a spare bit.
+const CHUNKS: u32 = 97;
+const LEN: u64 = CHUNKS as u64 * 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn corrupt_chunks_are_fetched_elsewhere_and_their_sender_is_banned() {
@@ -29,7 +30,7 @@ async fn corrupt_chunks_are_fetched_elsewhere_and_their_sender_is_banned() {
     // Two strikes; what else was under way when the second fell may count too.
     assert!((2..=u64::from(liar.tally().flipped)).contains(&traffic.corrupt), "{traffic:?}");
     assert!(traffic.bytes_wasted >= traffic.corrupt * 64 * 1024, "{traffic:?}");
-    assert_eq!(honest.tally().served_in_all(), 31, "every chunk came from the honest peer, once");
+    assert_eq!(honest.tally().served_in_all(), CHUNKS, "every chunk came from the honest peer, once");
     assert_eq!(liar.tally().greeted, 1, "who is banned is not called again");
 }
 
