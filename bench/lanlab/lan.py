@@ -24,6 +24,9 @@ QUEUE = "40ms"
 # All namespaces share one neighbour table of 1024 entries. A full mesh of 48 hosts needs more than two thousand; when
 # it overflows, some host waits for addresses and looks slow.
 NEIGHBOURS = 65536
+# Linux's own default, whatever this machine is set to: the same for all tools.
+CONGESTION_CONTROL = "cubic"
+
 NEIGHBOUR_LIMITS = [Path(f"/proc/sys/net/ipv4/neigh/default/gc_thresh{i}") for i in (3, 2, 1)]
 
 
@@ -106,6 +109,7 @@ class Lan:
         _ip("-n", name, "addr", "add", f"{host.address}/16", "dev", DEVICE)
         _ip("-n", name, "link", "set", "lo", "up")
         _ip("-n", name, "link", "set", DEVICE, "up")
+        _ip("netns", "exec", name, "sysctl", "-qw", f"net.ipv4.tcp_congestion_control={CONGESTION_CONTROL}")
         # For multicast: local peer discovery finds no interface without a default route.
         _ip("-n", name, "route", "add", "default", "dev", DEVICE)
         _shape(name, DEVICE, host.link.up_mbit)
