@@ -166,29 +166,39 @@ impl Session {
 /// Until one side has nothing more to say or to hear.
 async fn converse<R, W>(
     remote: SocketAddr,
-    reader: reader::Reader<R>,
+    mut reader: reader::Reader<R>,
     writer: writer::Writer<W>,
     report: &Reports,
 ) where
     R: AsyncRead + Unpin,
     W: Outlet,
 {
-    let mut writing = pin!(writer.run(report));
-    tokio::select! {
-        result = reader.run(report) => {
-            let Err(error) = result;
-            tracing::debug!(%remote, %error, "no more is read");
-            if error.is_violation() {
-                report.send(SessionEvent::Violated).await;
-                // The engine orders the goodbye.
-                let _ = writing.await;
+    let has_said_all = {
+        let mut writing = pin!(writer.run(report));
+        tokio::select! {
+            result = reader.run(report) => {
+                let Err(error) = result;
+                tracing::debug!(%remote, %error, "no more is read");
+                if error.is_violation() {
+                    report.send(SessionEvent::Violated).await;
+                    // The engine orders the goodbye.
+                    writing.await.is_ok()
+                } else {
+                    false
+                }
+            }
+            result = &mut writing => match result {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::debug!(%remote, %error, "no more is written");
+                    false
+                }
             }
         }
-        result = &mut writing => {
-            if let Err(error) = result {
-                tracing::debug!(%remote, %error, "no more is written");
-            }
-        }
+    };
+    if has_said_all {
+        // A socket that is closed with unread data takes back what was said last.
+        let _ = tokio::time::timeout(BYE_AT_MOST, reader.discard()).await;
     }
 }
 

@@ -90,7 +90,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Reader { input, buffered, files: BTreeMap::new(), assembly: None, orders, buffers }
     }
 
-    pub(super) async fn run(mut self, report: &Reports) -> Result<Infallible, ReadError> {
+    /// Reads on for nothing, until the other side has closed.
+    pub(super) async fn discard(mut self) {
+        self.assembly = None;
+        loop {
+            self.buffered.clear();
+            self.buffered.reserve(READ_LEN);
+            match self.input.read_buf(&mut self.buffered).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    pub(super) async fn run(&mut self, report: &Reports) -> Result<Infallible, ReadError> {
         loop {
             let head = self.head().await?;
             self.buffered.advance(head.head_len());
