@@ -197,7 +197,7 @@ async fn converse<R, W>(
         }
     };
     if has_said_all {
-        // A socket that is closed with unread data takes back what was said last.
+        // Who is still sending to a closed socket gets an error, and may never read what was said last.
         let _ = tokio::time::timeout(BYE_AT_MOST, reader.discard()).await;
     }
 }
