@@ -274,8 +274,5 @@ async fn the_goodbye_can_be_read_by_somebody_who_is_still_sending() {
     }
     let mut heard = Vec::new();
     other.read_to_end(&mut heard).await.unwrap();
-    assert_eq!(
-        decode::<PeerMessage>(&heard[4..]).unwrap(),
-        PeerMessage::Bye { reason: ByeReason::SHUTDOWN }
-    );
+    assert_eq!(decode::<PeerMessage>(&heard[4..]).unwrap(), PeerMessage::Bye { reason: ByeReason::SHUTDOWN });
 }
