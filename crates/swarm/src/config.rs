@@ -23,15 +23,16 @@ impl Default for SlotLimits {
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Chunks being sent at once. A request beyond it is answered with busy: a queue at the sender would bind the
-    /// receiver to a slow source. Of 24, 32, 40, 48 and 96 chunks of 64 KiB the last of 16 receivers takes 1.13, 1.10,
-    /// 1.09, 1.09 and 1.15 times the bound: with few the round trip shows, with many the end is badly spread.
+    /// receiver to a slow source. Of 32, 40 and 48 chunks of 64 KiB the last of 16 receivers takes 1.10, 1.09 and
+    /// 1.09 times the bound; at an earlier stage 24, 48 and 96 gave 1.13 to 1.17, 1.13 and 1.15: with few the round trip
+    /// shows, with many the end is badly spread.
     pub upload_slots: SlotLimits,
     /// Chunks asked for at once; as many as upload slots, since every chunk sent is a chunk received.
     pub download_slots: SlotLimits,
     /// Download slots that exist only for sources that keep a slot for us, in thousandths of the download slots.
     pub accepted_beyond_per_mille: u32,
     /// Chunks asked for at one source at once while there are others: one in service, the rest to hide the round trip,
-    /// which is as long as the queues on the way. With two, one of 16 receivers now and then lags behind by a tenth.
+    /// which is as long as the queues on the way. With two, and 24 slots, one of 16 receivers now and then lagged behind.
     pub requests_per_source: u32,
     /// Bytes arrived but not yet in the file, at which asking stops: the disk's back-pressure.
     pub storing_bytes: u64,

@@ -39,7 +39,8 @@ pub(super) fn begin(file: &File, size: u64, allocated: u64) -> io::Result<()> {
     if file.metadata()?.len() < size { file.set_len(size) } else { Ok(()) }
 }
 
-/// Reserves the rest. `step` does one thing to the file, and answers false when nobody needs the rest any more.
+/// Reserves the rest. `step` reserves so many bytes at such a place, and answers `None` when nobody needs the rest any
+/// more.
 pub(super) fn go_on(
     size: u64,
     mut step: impl FnMut(u64, u64) -> io::Result<Option<Reservation>>,
