@@ -26,6 +26,7 @@ QUEUE = "40ms"
 NEIGHBOURS = 65536
 # Linux's own default, whatever this machine is set to: the same for all tools.
 CONGESTION_CONTROL = "cubic"
+ALLOWED_CONGESTION_CONTROLS = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 
 NEIGHBOUR_LIMITS = [Path(f"/proc/sys/net/ipv4/neigh/default/gc_thresh{i}") for i in (3, 2, 1)]
 
@@ -68,7 +69,7 @@ class Lan:
     def __init__(self, links: Sequence[Link]) -> None:
         self.hosts = [Host(index, link) for index, link in enumerate(links)]
         self._holder: subprocess.Popen[bytes] | None = None
-        self._neighbour_limits: dict[Path, str] = {}
+        self._settings_before: dict[Path, str] = {}
 
     def __enter__(self) -> "Lan":
         remove_leftovers()
@@ -88,9 +89,12 @@ class Lan:
         return parse_counters(Path(f"/proc/{self._holder.pid}/net/dev").read_text())
 
     def _build(self) -> None:
-        self._neighbour_limits = {limit: limit.read_text() for limit in NEIGHBOUR_LIMITS}
         for limit in NEIGHBOUR_LIMITS:
-            limit.write_text(str(NEIGHBOURS))
+            self._set(limit, str(NEIGHBOURS))
+        # A namespace may only choose among these.
+        allowed = ALLOWED_CONGESTION_CONTROLS.read_text().split()
+        if CONGESTION_CONTROL not in allowed:
+            self._set(ALLOWED_CONGESTION_CONTROLS, " ".join([*allowed, CONGESTION_CONTROL]))
         _ip("netns", "add", SWITCH)
         _ip("-n", SWITCH, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
         _ip("-n", SWITCH, "link", "set", "br0", "up")
@@ -121,9 +125,14 @@ class Lan:
             self._holder.wait()
             self._holder = None
         remove_leftovers()
-        for limit, value in reversed(list(self._neighbour_limits.items())):
-            limit.write_text(value)
-        self._neighbour_limits = {}
+        for setting, value in reversed(list(self._settings_before.items())):
+            setting.write_text(value)
+        self._settings_before = {}
+
+    def _set(self, setting: Path, value: str) -> None:
+        """Until the lab is removed."""
+        self._settings_before[setting] = setting.read_text()
+        setting.write_text(value)
 
 
 def remove_leftovers() -> None:
