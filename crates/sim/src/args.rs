@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Bytes written and not sent at which the application waits, in KiB (`TCP_NOTSENT_LOWAT`).
     #[arg(long)]
     unsent_kib: Option<u64>,
+    /// Parts of chunks that a host writes at once.
+    #[arg(long)]
+    turns: Option<usize>,
     /// Bytes of a chunk that are written at once, in KiB.
     #[arg(long)]
     part_kib: Option<u32>,
@@ -149,6 +152,7 @@ impl Args {
                     .map(|counted| if counted { Headers::Counted } else { Headers::Ignored }),
                 turn_bytes: self.turn_kib.map(|kib| kib * 1024),
                 unsent_bytes: self.unsent_kib.map(|kib| kib * 1024),
+                turns: self.turns,
                 part_bytes: self.part_kib.map(|kib| kib.saturating_mul(1024).max(1)),
                 queue: self.queue_ms.map(nanos),
                 jitter: self.jitter_ms.map(nanos),

@@ -19,6 +19,8 @@ pub(crate) enum Event {
     },
     /// A host's uplink has sent what it was sending.
     UplinkFree(HostId),
+    /// Somebody has waited long for a turn to write at this host.
+    TurnsLate(HostId),
     /// There is room again in front of this host's downlink.
     DownlinkRoom(HostId),
     /// Bytes came out of a pipe.

@@ -90,6 +90,8 @@ pub struct NetworkChanges {
     pub turn_bytes: Option<u64>,
     /// Bytes written and not sent, at which the application waits.
     pub unsent_bytes: Option<u64>,
+    /// See [`NetworkModel::turns`].
+    pub turns: Option<usize>,
     /// Bytes of a chunk that are written at once.
     pub part_bytes: Option<u32>,
     /// Longest queue in front of a downlink, and at an uplink.
@@ -176,11 +178,12 @@ fn equal(parameters: &Parameters) -> World {
 }
 
 fn apply(network: &mut NetworkModel, parameters: &Parameters) {
-    let NetworkChanges { headers, turn_bytes, unsent_bytes, part_bytes, queue, jitter, loss_ppm } =
+    let NetworkChanges { headers, turn_bytes, unsent_bytes, turns, part_bytes, queue, jitter, loss_ppm } =
         parameters.network;
     network.delay = parameters.delay.unwrap_or(network.delay);
     network.headers = headers.unwrap_or(network.headers);
     network.turn_bytes = turn_bytes.unwrap_or(network.turn_bytes);
+    network.turns = turns.unwrap_or(network.turns).max(1);
     network.unsent_bytes = unsent_bytes.unwrap_or(network.unsent_bytes);
     network.part_bytes = part_bytes.unwrap_or(network.part_bytes);
     network.uplink_queue = queue.unwrap_or(network.uplink_queue);

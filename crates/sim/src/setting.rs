@@ -47,9 +47,12 @@ const NAMES: &[&str] = &[
     "slots.bytes",
     "slots.min",
     "slots.max",
+    "accepted_beyond_per_mille",
+    "offer_pause",
     "requests_per_source",
     "storing_bytes",
     "have_delay",
+    "have_batch_part",
     "reservation",
     "busy_patience",
     "progress_window",
@@ -110,9 +113,12 @@ impl Setting {
                 config.upload_slots.max = self.number()?;
                 config.download_slots.max = self.number()?;
             }
+            "accepted_beyond_per_mille" => config.accepted_beyond_per_mille = self.number()?,
+            "offer_pause" => config.offer_pause = self.duration()?,
             "requests_per_source" => config.requests_per_source = self.number()?,
             "storing_bytes" => config.storing_bytes = self.number()?,
             "have_delay" => config.have_delay = self.duration()?,
+            "have_batch_part" => config.have_batch_part = self.number()?,
             "reservation" => config.reservation = self.duration()?,
             "busy_patience" => config.busy_patience = self.duration()?,
             "progress_window" => config.progress_window = self.duration()?,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+const MIB: u64 = 1024 * 1024;
+
 /// How many chunks may be under way in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotLimits {
@@ -13,24 +15,30 @@ pub struct SlotLimits {
     pub max: u32,
 }
 
-impl Default for SlotLimits {
-    fn default() -> SlotLimits {
-        SlotLimits { bytes: 2560 * 1024, min: 3, max: 40 }
-    }
+impl SlotLimits {
+    /// Of uploads. Fewer, and an uplink has nothing to send while an answer is on its way; more, and a chunk that few have
+    /// waits behind others.
+    pub const UPLOADS: SlotLimits = SlotLimits { bytes: 8 * MIB, min: 6, max: 20 };
+
+    /// Of downloads that we ask for ourselves: half as many, so that the rest goes to sources that offer a slot. With as
+    /// many as upload slots all are spoken for when an idle uplink offers itself.
+    pub const DOWNLOADS: SlotLimits = SlotLimits { bytes: 4 * MIB, min: 4, max: 10 };
 }
 
 /// Settings of a [`Swarm`](crate::Swarm).
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Chunks being sent at once. A request beyond it is answered with busy: a queue at the sender would bind the
-    /// receiver to a slow source. Of 32, 40 and 48 chunks of 64 KiB the last of 16 receivers takes 1.10, 1.09 and
-    /// 1.09 times the bound; at an earlier stage 24, 48 and 96 gave 1.13 to 1.17, 1.13 and 1.15: with few the round trip
-    /// shows, with many the end is badly spread.
+    /// Chunks being sent at once. A request beyond it is answered with busy, and who asked waits in line.
     pub upload_slots: SlotLimits,
-    /// Chunks asked for at once; as many as upload slots, since every chunk sent is a chunk received.
+    /// Chunks asked for at once.
     pub download_slots: SlotLimits,
-    /// Download slots that exist only for sources that keep a slot for us, in thousandths of the download slots.
+    /// Download slots that exist only for sources that offer or keep a slot for us, in thousandths of the download slots.
+    /// Without them three of four such slots come back after a round trip in which they were idle.
     pub accepted_beyond_per_mille: u32,
+    /// Whether free upload slots are offered to peers that have not asked for one.
+    pub offers: bool,
+    /// Who gives back a slot, or lets it lapse, is offered none for so long.
+    pub offer_pause: Duration,
     /// Chunks asked for at one source at once while there are others: one in service, the rest to hide the round trip,
     /// which is as long as the queues on the way. With two, and 24 slots, one of 16 receivers now and then lagged behind.
     pub requests_per_source: u32,
@@ -92,9 +100,11 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            upload_slots: SlotLimits::default(),
-            download_slots: SlotLimits::default(),
+            upload_slots: SlotLimits::UPLOADS,
+            download_slots: SlotLimits::DOWNLOADS,
             accepted_beyond_per_mille: 500,
+            offers: true,
+            offer_pause: Duration::from_millis(100),
             requests_per_source: 3,
             storing_bytes: 64 * 1024 * 1024,
             have_delay: Duration::from_millis(200),

@@ -62,6 +62,8 @@ pub(crate) struct Link {
     pub(crate) given: BTreeSet<ChunkIndex>,
     /// Slots with a suggestion that they gave back since we last sent them a chunk.
     pub(crate) declined: u32,
+    /// They gave back a slot: no other one is offered before this moment.
+    pub(crate) no_offer_before: Time,
     /// What they say of other peers before this moment is not read.
     pub(crate) exchange_after: Time,
 }
@@ -79,6 +81,7 @@ impl Link {
             refusals: 0,
             given: BTreeSet::new(),
             declined: 0,
+            no_offer_before: Time::ZERO,
             exchange_after: Time::ZERO,
         }
     }

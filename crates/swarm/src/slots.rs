@@ -89,9 +89,9 @@ mod tests {
     #[test]
     fn small_chunks_get_many_slots_and_big_ones_few() {
         // Limited by number; by bytes; by bytes below the minimum.
-        for (len, expected) in [(16 * KIB, 40), (128 * KIB, 20), (16 * 1024 * KIB, 3)] {
-            assert_eq!(filled(SlotLimits::default(), len), expected, "chunks of {len} bytes");
-            assert_eq!(Slots::new(SlotLimits::default()).capacity(len), expected, "chunks of {len} bytes");
+        for (len, expected) in [(16 * KIB, 20), (1024 * KIB, 8), (16 * 1024 * KIB, 6)] {
+            assert_eq!(filled(SlotLimits::UPLOADS, len), expected, "chunks of {len} bytes");
+            assert_eq!(Slots::new(SlotLimits::UPLOADS).capacity(len), expected, "chunks of {len} bytes");
         }
     }
 

@@ -12,6 +12,7 @@ mod model;
 mod partition;
 mod pipe;
 mod port;
+mod turns;
 mod uplink;
 mod writer;
 
@@ -62,6 +63,12 @@ pub(crate) struct Network {
     messages: Chains<PeerMessage>,
     uploads: Chains<Upload>,
     partition: Option<Partition>,
+    /// The time of the event that is happening.
+    pub(crate) now: Nanos,
+    /// Hosts where somebody may write now.
+    freed: Vec<HostId>,
+    /// Hosts where somebody has begun to wait for a turn.
+    crowded: Vec<HostId>,
     pub(crate) traffic: Traffic,
     /// To be told to cores.
     pub(crate) ended: Vec<UploadEnded>,
@@ -78,6 +85,9 @@ impl Network {
             messages: Chains::default(),
             uploads: Chains::default(),
             partition: None,
+            now: 0,
+            freed: Vec::new(),
+            crowded: Vec::new(),
             traffic: Traffic::default(),
             ended: Vec::new(),
         }
@@ -204,6 +214,7 @@ impl Network {
         self.messages.clear(&mut state.messages);
         self.uploads.clear(&mut state.uploads);
         let from = state.from;
+        self.leave_line(pipe);
         self.forget_open(from, pipe);
     }
 
@@ -232,9 +243,13 @@ impl Network {
             (state.sent, state.queued) = (state.written, 0);
             self.messages.clear(&mut state.messages);
             self.uploads.clear(&mut state.uploads);
+            state.is_leaving = false;
             queue.push(at, Event::Lost(pipe.back()));
         }
-        self.port_mut(host).frozen = None;
+        let port = self.port_mut(host);
+        port.frozen = None;
+        port.turns.clear();
+        port.line.clear();
     }
 
     pub(crate) fn freeze(&mut self, host: HostId) {

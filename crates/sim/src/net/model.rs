@@ -15,8 +15,14 @@ pub struct NetworkModel {
     /// Bytes a connection has at most in the queue of its interface (TCP small queues), so what it sends before the
     /// next one has its turn.
     pub turn_bytes: u64,
-    /// Bytes written by the application and not sent, at which it has to wait (`TCP_NOTSENT_LOWAT`).
+    /// Bytes written by the application and not sent, at which it has to wait (`TCP_NOTSENT_LOWAT`), at least.
     pub unsent_bytes: u64,
+    /// The same, as the time in which the connection sends them.
+    pub unsent_ahead: Nanos,
+    /// Parts of chunks that a host writes at once.
+    pub turns: usize,
+    /// A part that is not sent for so long lets another one begin.
+    pub turn_at_most: Nanos,
     /// Bytes of a chunk that the application writes at once; its messages go between such parts.
     pub part_bytes: u32,
     /// Bytes sent and not arrived on one connection, beyond what fits on the wire.
@@ -37,7 +43,10 @@ impl Default for NetworkModel {
             jitter: 0,
             loss_ppm: 0,
             turn_bytes: 16 * 1024,
-            unsent_bytes: 64 * 1024,
+            unsent_bytes: 16 * 1024,
+            unsent_ahead: 5 * MILLISECOND,
+            turns: 4,
+            turn_at_most: 100 * MILLISECOND,
             part_bytes: 256 * 1024,
             window_bytes: 64 * 1024,
             uplink_queue: 40 * MILLISECOND,

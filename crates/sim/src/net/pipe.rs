@@ -112,8 +112,10 @@ pub(crate) struct Pipe {
     /// Messages that wait for the write before them.
     pub(crate) messages: Chain,
     pub(crate) uploads: Chain,
-    /// The chunk whose last part is being written.
+    /// The chunk whose last part has been written and not sent.
     pub(crate) finishing: Option<u32>,
+    /// A part has been written and not sent.
+    pub(crate) is_leaving: bool,
     pub(crate) waits: Waits,
     pub(crate) end: EndState,
     /// Nothing arrives before this.
@@ -133,6 +135,7 @@ impl Pipe {
             messages: Chain::EMPTY,
             uploads: Chain::EMPTY,
             finishing: None,
+            is_leaving: false,
             waits: Waits::Nowhere,
             end: EndState::Greeting,
             last_arrival: 0,

@@ -21,6 +21,11 @@ pub(crate) struct Port {
     /// Pipes of others that wait for room in front of the downlink.
     pub(crate) crowd: VecDeque<PipeId>,
     pub(crate) room_is_due: bool,
+    /// Pipes that write a part of a chunk or have not sent it, and since when.
+    pub(crate) turns: Vec<(PipeId, Nanos)>,
+    /// Pipes that wait for one of those turns.
+    pub(crate) line: VecDeque<PipeId>,
+    pub(crate) is_watched: bool,
     /// Bytes of acknowledgements to be sent with the next turn.
     pub(crate) acknowledgements: u64,
     /// A frozen host reads and sends nothing; what arrives waits here.
@@ -54,6 +59,9 @@ impl Port {
             down_free: 0,
             crowd: VecDeque::new(),
             room_is_due: false,
+            turns: Vec::new(),
+            line: VecDeque::new(),
+            is_watched: false,
             acknowledgements: 0,
             frozen: None,
             open: Vec::new(),

@@ -1,5 +1,6 @@
 //! The application's end of a pipe: what the real session's writer does. Messages go before chunks; a chunk goes in
-//! parts; the next write begins when the kernel has taken the last one, but for the little it keeps unsent.
+//! parts, each of which is one of the few that the host writes at once; the next write begins when the kernel has taken
+//! the last one, but for the little it keeps unsent.
 
 use tnet_proto::{FileHandle, MAX_DATA_LEN, PeerMessage};
 use tnet_swarm::UploadEnd;
@@ -69,12 +70,21 @@ impl Network {
     pub(super) fn write(&mut self, pipe: PipeId) {
         loop {
             let state = &mut self.pipes[pipe.index()];
-            if state.unsent() > self.model.unsent_bytes || state.end == EndState::Closed {
+            if state.end == EndState::Closed {
                 return;
             }
-            if let Some(chunk) = state.finishing.take() {
-                self.ended.push(UploadEnded { pipe, chunk, end: UploadEnd::Sent });
-            } else if let Some(message) = self.messages.pop(&mut state.messages) {
+            if state.unsent() == 0 {
+                if let Some(chunk) = state.finishing.take() {
+                    self.ended.push(UploadEnded { pipe, chunk, end: UploadEnd::Sent });
+                }
+                self.end_turn(pipe);
+            }
+            let state = &self.pipes[pipe.index()];
+            if state.unsent() > self.unsent_at_most(state.from) {
+                return;
+            }
+            let state = &mut self.pipes[pipe.index()];
+            if let Some(message) = self.messages.pop(&mut state.messages) {
                 let len = message_len(&message);
                 self.traffic.count(&message, len);
                 self.commit(pipe, len, Parcel::Message(message));
@@ -88,8 +98,13 @@ impl Network {
     }
 
     fn write_part(&mut self, pipe: PipeId) -> bool {
+        let state = &self.pipes[pipe.index()];
+        if state.is_leaving || self.uploads.front(state.uploads).is_none() || !self.take_turn(pipe) {
+            return false;
+        }
         let state = &mut self.pipes[pipe.index()];
         let Some(upload) = self.uploads.front_mut(state.uploads) else { return false };
+        state.is_leaving = true;
         let len = (upload.len - upload.written).min(self.model.part_bytes.min(number(MAX_DATA_LEN)));
         upload.written += len;
         let (chunk, taint, is_last) = (upload.chunk, upload.taint, upload.written == upload.len);

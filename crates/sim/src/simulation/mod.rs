@@ -132,11 +132,13 @@ impl Simulation {
             self.hosts[host as usize].postponed.push(event);
             return;
         }
+        self.network.now = self.queue.now();
         match event {
             Event::Tick(host) => self.on_tick(host),
             Event::Report(host) => self.on_report_due(host),
             Event::Stored { host, life } => self.on_stored(host, life),
             Event::UplinkFree(host) => self.network.on_uplink_free(&mut self.queue, host),
+            Event::TurnsLate(host) => self.network.on_turns_late(&mut self.queue, host),
             Event::DownlinkRoom(host) => self.network.on_downlink_room(&mut self.queue, host),
             Event::Delivered { pipe, bytes } => self.on_delivered(pipe, bytes),
             Event::Greeted(pipe) => self.on_greeted(pipe),
@@ -281,6 +283,7 @@ impl Simulation {
     }
 
     fn report_ended_uploads(&mut self) {
+        self.network.call_up(&mut self.queue);
         while !self.network.ended.is_empty() {
             for ended in std::mem::take(&mut self.network.ended) {
                 let host = self.network.from(ended.pipe);
@@ -289,6 +292,7 @@ impl Simulation {
                 let (peer, chunk) = (key(ended.pipe), self.chunk(ended.chunk));
                 self.feed(host, Input::UploadEnded { peer, file: FILE, chunk, end: ended.end });
             }
+            self.network.call_up(&mut self.queue);
         }
     }
 

@@ -92,6 +92,7 @@ impl Swarm {
             self.announce_soon(now, file);
         }
         self.fill_downloads(now);
+        self.offer_slots(now);
     }
 
     /// A stored chunk waits for others to be announced with it, until they are a small part of the file or it has waited

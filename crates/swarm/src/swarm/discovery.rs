@@ -19,6 +19,9 @@ const CROWDED: Duration = Duration::from_secs(1);
 /// Shortest time between two rounds of calls that only the clock asks for.
 const CALL_ROUND: Duration = Duration::from_millis(10);
 
+/// Addresses known of one file, for each neighbour wanted, at which what peers name is not learned any more.
+const KNOWN_PER_NEIGHBOUR: usize = 4;
+
 /// Lookups in a row without a chunk in between, after which neighbours are exchanged.
 const IDLE_LOOKUPS: u32 = 3;
 
@@ -46,7 +49,12 @@ impl Swarm {
     }
 
     fn learn_all(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr], by: NamedBy) {
+        // The neighbours of neighbours soon are the whole swarm: thousands of addresses of which we call a few.
+        let enough = self.config.neighbours.saturating_mul(KNOWN_PER_NEIGHBOUR);
         for address in addresses.iter().filter(|address| can_be_called(address)) {
+            if by == NamedBy::Peer && self.addresses.known(file) >= enough {
+                break;
+            }
             let connected = self.addresses.learn(*address, file, by);
             if let Some(peer) = connected.filter(|_| self.incomplete.contains(&file)) {
                 self.open_file(now, peer, file);

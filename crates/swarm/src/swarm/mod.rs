@@ -9,6 +9,7 @@ mod connections;
 mod discovery;
 mod files;
 mod links;
+mod offers;
 mod picking;
 mod progress;
 mod requests;

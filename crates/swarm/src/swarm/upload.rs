@@ -115,7 +115,12 @@ impl Swarm {
     }
 
     /// A chunk that nobody has yet, if possible the one asked for. It counts as given away.
-    fn fresh_chunk(&mut self, peer: PeerKey, file: FileKey, asked: ChunkIndex) -> Option<ChunkIndex> {
+    pub(super) fn fresh_chunk(
+        &mut self,
+        peer: PeerKey,
+        file: FileKey,
+        asked: ChunkIndex,
+    ) -> Option<ChunkIndex> {
         let state = self.files.get_mut(&file)?;
         let link = state.links.get(&peer).filter(|link| link.declined < MAX_DECLINED)?;
         let Held::Part(held) = &link.held else { return None };
@@ -136,6 +141,7 @@ impl Swarm {
             let fresh = self.fresh_chunk(peer, file, chunk);
             self.reserve(now, peer, file, fresh.unwrap_or(chunk), fresh.is_some());
         }
+        self.offer_slots(now);
     }
 
     /// The first in line for whom no slot is kept and who has not got its share.
@@ -143,7 +149,14 @@ impl Swarm {
         self.uploads.in_line().find(|(peer, file, _)| !self.has_its_share(*peer, *file))
     }
 
-    fn reserve(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex, suggested: bool) {
+    pub(super) fn reserve(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        file: FileKey,
+        chunk: ChunkIndex,
+        suggested: bool,
+    ) {
         self.end_reservation(peer, None);
         self.uploads.stop_waiting(peer);
         let len = self.files[&file].geometry.chunk_len(chunk);
@@ -185,7 +198,11 @@ impl Swarm {
     }
 
     pub(super) fn on_reservation_over(&mut self, now: Time, peer: PeerKey) {
-        let is_heeded = self.uploads.reserved.get(&peer).is_some_and(|kept| kept.is_heeded);
+        let kept = self.uploads.reserved.get(&peer).copied();
+        let is_heeded = kept.is_some_and(|kept| kept.is_heeded);
+        if let Some(kept) = kept {
+            self.pause_offers(now, peer, kept.file);
+        }
         self.end_reservation(peer, None);
         if let Some(connection) = self.peers.get_mut(&peer).filter(|_| !is_heeded) {
             connection.unused_slots = connection.unused_slots.saturating_add(1);
@@ -203,7 +220,7 @@ impl Swarm {
             .get(&peer)
             .is_some_and(|kept| kept.file == file && kept.chunk == chunk)
         {
-            self.note_declined(peer, file);
+            self.note_declined(now, peer, file);
             self.end_reservation(peer, None);
         } else if self.uploads.waiting.get(&peer) == Some(&(file, chunk)) {
             self.uploads.stop_waiting(peer);
@@ -212,11 +229,18 @@ impl Swarm {
     }
 
     /// The peer gives back the slot that is kept for it.
-    fn note_declined(&mut self, peer: PeerKey, file: FileKey) {
+    fn note_declined(&mut self, now: Time, peer: PeerKey, file: FileKey) {
+        self.pause_offers(now, peer, file);
         let is_suggested = self.uploads.reserved.get(&peer).is_some_and(|kept| kept.suggested);
         let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
         if let Some(link) = link.filter(|_| is_suggested) {
             link.declined = link.declined.saturating_add(1);
+        }
+    }
+
+    fn pause_offers(&mut self, now: Time, peer: PeerKey, file: FileKey) {
+        if let Some(link) = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer)) {
+            link.no_offer_before = now + self.config.offer_pause;
         }
     }
 

@@ -22,10 +22,10 @@ pub(super) struct Desk {
     peers: u8,
 }
 
-/// Slots for so many chunks each way.
+/// Slots for so many chunks each way, for those who ask.
 pub(super) fn with_slots(slots: u32) -> Config {
     let limits = SlotLimits { bytes: u64::MAX, min: 1, max: slots };
-    Config { upload_slots: limits, download_slots: limits, ..Config::default() }
+    Config { upload_slots: limits, download_slots: limits, offers: false, ..Config::default() }
 }
 
 impl Desk {

@@ -7,6 +7,7 @@ mod failing;
 mod hedging;
 mod hostile;
 mod network;
+mod offering;
 mod scenarios;
 mod serving;
 mod sharing;

@@ -11,7 +11,7 @@ const FILE: u32 = 1;
 /// One seed, equal receivers that all come at once.
 fn young_swarm(seed: u64, receivers: usize, chunks: u32) -> Network {
     // Few chunks: with the slots of a big file a tenth of this one would be under way at once.
-    let slots = SlotLimits { max: 24, ..SlotLimits::default() };
+    let slots = SlotLimits { bytes: u64::MAX, min: 1, max: 24 };
     let config = Config { upload_slots: slots, download_slots: slots, ..Config::default() };
     let mut network = Network::new(seed, chunks, config);
     network.check_every = 499;

@@ -1,0 +1,77 @@
+//! Whom to offer a slot that nobody has asked for. Receivers ask where they see room; an uplink that is free when all
+//! their requests are elsewhere would stay idle. So they ask for about half of what they can take, and the other half is
+//! offered to them by whoever has a free slot: short queues at every source, and nearly no uplink without work.
+//!
+//! Last of 64 receivers, 1024 chunks of 1 MiB, simulated: 1.05 times the bound instead of 1.20.
+
+use std::collections::BTreeSet;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use tnet_fileinfo::ChunkIndex;
+
+use super::Swarm;
+use crate::file::File;
+use crate::io::{FileKey, PeerKey};
+use crate::link::{Held, Link};
+use crate::time::Time;
+
+/// Peers, and files of one peer, looked at for one offer.
+const LOOKED_AT: usize = 64;
+
+impl Swarm {
+    /// Keeps free slots for peers that could use them and tells them so.
+    pub(super) fn offer_slots(&mut self, now: Time) {
+        while let Some((peer, file, chunk)) = self.choose_receiver(now) {
+            let fresh = self.fresh_chunk(peer, file, chunk);
+            self.reserve(now, peer, file, fresh.unwrap_or(chunk), fresh.is_some());
+        }
+    }
+
+    /// A random one of those who lack a chunk that is here, get nothing from us, and have not given back a slot lately.
+    fn choose_receiver(&mut self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
+        if !self.config.offers || !self.uploads.slots.has_room(0) {
+            return None;
+        }
+        let (first, last) = (self.peers.first_key_value()?.0, self.peers.last_key_value()?.0);
+        let from = PeerKey(self.rng.random_range(first.0..=last.0));
+        let in_turn = self.peers.range(from..).chain(self.peers.range(..from)).take(LOOKED_AT);
+        let idle = in_turn.filter(|(peer, connection)| {
+            connection.unused_slots < self.config.unused_to_skip
+                && !self.uploads.reserved.contains_key(peer)
+                && !self.uploads.is_serving(**peer)
+        });
+        let mut candidates: Vec<PeerKey> = idle.map(|(peer, _)| *peer).collect();
+        candidates.shuffle(&mut self.rng);
+        candidates.into_iter().find_map(|peer| {
+            let mut files = from_random(&self.peers[&peer].links, &mut self.rng).take(LOOKED_AT);
+            files.find_map(|file| Some((peer, file, self.offer(now, peer, file)?)))
+        })
+    }
+
+    /// A chunk of the file that could be offered to the peer.
+    fn offer(&self, now: Time, peer: PeerKey, file: FileKey) -> Option<ChunkIndex> {
+        let state = self.files.get(&file)?;
+        let link =
+            state.links.get(&peer).filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
+        self.uploads.slots.has_room(state.longest_chunk()).then(|| lacked(state, link)).flatten()
+    }
+}
+
+/// The first chunk that is here and that the other side lacks.
+fn lacked(state: &File, link: &Link) -> Option<ChunkIndex> {
+    let Held::Part(held) = &link.held else { return None };
+    let is_new = |chunk: &ChunkIndex| !link.given.contains(chunk);
+    match &state.download {
+        Some(download) => download.chunks.stored().difference(held).find(is_new),
+        None => held.missing().find(is_new),
+    }
+}
+
+/// All of the set, from a random place on.
+fn from_random<'a>(files: &'a BTreeSet<FileKey>, rng: &mut StdRng) -> impl Iterator<Item = FileKey> + 'a {
+    let ends = files.first().zip(files.last());
+    let from = FileKey(ends.map_or(0, |(first, last)| rng.random_range(first.0..=last.0)));
+    files.range(from..).chain(files.range(..from)).copied()
+}
