@@ -13,8 +13,10 @@ pub const MIN_CHUNK_SIZE: u32 = 16 * 1024;
 /// Largest chunk, in bytes. A receiver holds a whole chunk before it may believe it, so this bounds its memory.
 pub const MAX_CHUNK_SIZE: u32 = 16 * 1024 * 1024;
 
-/// The default aims at about this many chunks: enough to share among many peers, few enough to describe in kilobytes.
-const DEFAULT_CHUNKS: u64 = 2048;
+/// The default aims at about this many chunks: a chunk is passed on only when it is whole, so what few have spreads
+/// slowly in large ones. 16 receivers at 100 Mbit/s have 512 MiB in 1.07 times the bound with 8192 chunks, 1.09 with
+/// 4096, 1.10 with 2048; one receiver without a limit is as fast with 8192 as with 2048.
+const DEFAULT_CHUNKS: u64 = 8192;
 
 /// Smallest chunk the default picks, in bytes.
 const MIN_DEFAULT: u64 = 64 * 1024;
@@ -44,7 +46,7 @@ impl ChunkSize {
         self.0
     }
 
-    /// The size we choose for a file of `size` bytes when nobody says otherwise: 1024 to 2048 chunks where the bounds
+    /// The size we choose for a file of `size` bytes when nobody says otherwise: 4096 to 8192 chunks where the bounds
     /// (64 KiB to 16 MiB) allow.
     pub fn default_for(size: u64) -> Self {
         let wanted = (size / DEFAULT_CHUNKS).next_power_of_two();
@@ -114,12 +116,12 @@ mod tests {
         const GIB: u64 = 1 << 30;
         let table = [
             (0, 64 * KIB),                 // nothing
-            (128 * MIB, 64 * KIB),         // exactly 2048 of the smallest
-            (128 * MIB + 2047, 64 * KIB),  // the division rounds down
-            (128 * MIB + 2048, 128 * KIB), // the first file that asks for more
-            (GIB, 512 * KIB),              // in the middle
-            (32 * GIB, 16 * MIB),          // exactly 2048 of the largest
-            (33 * GIB, 16 * MIB),          // clamped
+            (512 * MIB, 64 * KIB),         // exactly 8192 of the smallest
+            (512 * MIB + 8191, 64 * KIB),  // the division rounds down
+            (512 * MIB + 8192, 128 * KIB), // the first file that asks for more
+            (4 * GIB, 512 * KIB),          // in the middle
+            (128 * GIB, 16 * MIB),         // exactly 8192 of the largest
+            (129 * GIB, 16 * MIB),         // clamped
             (u64::MAX, 16 * MIB),          // no overflow; the geometry refuses it
         ];
         for (size, expected) in table {
