@@ -361,7 +361,8 @@ fn liars(mut world: World, parameters: &Parameters) -> World {
 fn seed_vanishes(mut world: World) -> World {
     world.name = "seed-vanishes";
     let bound = world.bound();
-    let gone = START + bound + bound / 4;
+    // Before it has sent everything once.
+    let gone = START + bound - bound / 4;
     world.hosts[0].changes = vec![(gone, Change::Vanish), (gone + 200 * SECOND, Change::Rejoin)];
     set_deadline(&mut world);
     world
