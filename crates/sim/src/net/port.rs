@@ -25,6 +25,7 @@ pub(crate) struct Port {
     pub(crate) turns: Vec<(PipeId, Nanos)>,
     /// Pipes that wait for one of those turns.
     pub(crate) line: VecDeque<PipeId>,
+    /// An event is due that looks after turns that take long.
     pub(crate) is_watched: bool,
     /// Bytes of acknowledgements to be sent with the next turn.
     pub(crate) acknowledgements: u64,
