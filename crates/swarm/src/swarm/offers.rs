@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
@@ -44,11 +43,15 @@ impl Swarm {
                 && !self.uploads.is_serving(**peer)
         });
         let mut candidates: Vec<PeerKey> = idle.map(|(peer, _)| *peer).collect();
-        candidates.shuffle(&mut self.rng);
-        candidates.into_iter().find_map(|peer| {
+        // Most often the first one will do.
+        while !candidates.is_empty() {
+            let peer = candidates.swap_remove(self.rng.random_range(0..candidates.len()));
             let mut files = from_random(&self.peers[&peer].links, &mut self.rng).take(LOOKED_AT);
-            files.find_map(|file| Some((peer, file, self.offer(now, peer, file)?)))
-        })
+            if let Some(found) = files.find_map(|file| Some((peer, file, self.offer(now, peer, file)?))) {
+                return Some(found);
+            }
+        }
+        None
     }
 
     /// A chunk of the file that could be offered to the peer.

@@ -74,8 +74,7 @@ impl Swarm {
             return None;
         }
         let download = state.download.as_ref()?;
-        let mut useful = self.sources(now, state);
-        useful.retain(|(_, link)| link.wanted > 0);
+        let useful = self.sources(now, state, |link| link.wanted > 0);
         pick(download, &useful, &mut self.rng).or_else(|| self.choose_hedge(now, file))
     }
 
@@ -106,20 +105,24 @@ impl Swarm {
             && state.links.get(&peer).is_some_and(|link| link.unanswered() < MAX_UNANSWERED)
     }
 
-    /// Links that may be asked for one more chunk of the file.
-    fn sources<'a>(&self, now: Time, state: &'a File) -> Vec<Source<'a>> {
+    /// Links of use that may be asked for one more chunk of the file.
+    fn sources<'a>(&self, now: Time, state: &'a File, is_of_use: impl Fn(&Link) -> bool) -> Vec<Source<'a>> {
         let most = self.requests_per_source(state);
-        let free = state.links.iter().filter(|(peer, link)| self.is_free(now, **peer, link, most));
+        let of_use = state.links.iter().filter(|(_, link)| is_of_use(link));
+        let free = of_use.filter(|(peer, link)| self.is_free(now, **peer, link, most));
         free.map(|(peer, link)| (*peer, link)).collect()
     }
 
     /// Requests of the file that one source may have open. With few sources each must have more to fill our slots.
     fn requests_per_source(&self, state: &File) -> usize {
-        let linked = state.links.values().filter(|link| link.handle.is_some());
-        let useful = linked.filter(|link| link.wanted > 0 || !link.open.is_empty()).count();
+        let least = self.config.requests_per_source.max(1);
         let capacity = self.downloads.capacity(state.longest_chunk());
+        let linked = state.links.values().filter(|link| link.handle.is_some());
+        let useful = linked.filter(|link| link.wanted > 0 || !link.open.is_empty());
+        // With more than these the share of each is the least anyway.
+        let useful = useful.take(capacity.div_ceil(least) as usize).count();
         let share = capacity.div_ceil(u32::try_from(useful.max(1)).unwrap_or(u32::MAX));
-        share.max(self.config.requests_per_source) as usize
+        share.max(least) as usize
     }
 
     fn is_free(&self, now: Time, peer: PeerKey, link: &Link, most_requests: usize) -> bool {
@@ -142,7 +145,7 @@ impl Swarm {
             true => self.config.hedge_after,
             false => self.config.late_after.max(self.config.hedge_after),
         };
-        let sources = self.sources(now, state);
+        let sources = self.sources(now, state, |_| true);
         let alone = download.requests.iter().filter(|(_, asked)| asked.len() == 1);
         let mut alone: Vec<(Asked, ChunkIndex)> = alone.map(|(chunk, asked)| (asked[0], *chunk)).collect();
         alone.sort_by_key(|(asked, chunk)| (asked.since, *chunk));

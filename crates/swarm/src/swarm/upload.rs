@@ -61,8 +61,10 @@ impl Swarm {
     /// others wait until it has all that.
     fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
         let state = &self.files[&file];
-        let receivers = state.links.values().filter(|link| !link.held.is_full()).count();
         let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
+        let receivers = state.links.values().filter(|link| !link.held.is_full());
+        // With more than these the share is the least anyway.
+        let receivers = receivers.take(slots / PER_PEER.0).count();
         let share = (slots / (receivers + 1)).clamp(PER_PEER.0, PER_PEER.1);
         self.uploads.active_of(peer).count() >= share
     }
