@@ -1,5 +1,6 @@
 //! Where the bytes of a served chunk come from: a whole file, or one that is still coming.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,6 +42,16 @@ impl Source {
         match self {
             Source::Whole(file) => file.read_chunk_part_at_once(chunk, offset, buf),
             Source::Coming(download) => download.read_chunk_part_at_once(chunk, offset, buf),
+            Source::Recut { .. } => None,
+        }
+    }
+
+    /// The open file and where in it a part is, if no disk has to be waited for; `None` if one has, if that is not
+    /// known, or if the file is not what it should be: reading says why.
+    pub(crate) fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(&File, u64)> {
+        match self {
+            Source::Whole(file) => Some((file.file(), file.cached_part(chunk, offset, len)?)),
+            Source::Coming(download) => Some((download.file(), download.cached_part(chunk, offset, len)?)),
             Source::Recut { .. } => None,
         }
     }

@@ -9,6 +9,7 @@ mod handshake;
 mod outlet;
 mod pace;
 mod reader;
+mod uncopied;
 mod writer;
 
 #[cfg(test)]

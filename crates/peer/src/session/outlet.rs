@@ -1,5 +1,6 @@
 //! Where a session writes to, and how it learns that the kernel has sent what was written.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
 
@@ -16,7 +17,23 @@ pub(crate) trait Outlet: AsyncWrite + Unpin + Send + 'static {
 
     /// How many bytes the kernel may take on before it has sent what it has; not a hard limit.
     fn limit_unsent(&self, bytes: u32);
+
+    /// Sends `head` and then `len` bytes of a file from `position` on, without a copy where the system can do that. More
+    /// follows at once: nothing is sent early for its sake.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`]: the file has become shorter.
+    fn send_file(
+        &mut self,
+        head: &[u8],
+        file: &File,
+        position: u64,
+        len: usize,
+    ) -> impl Future<Output = io::Result<()>> + Send;
 }
+
+/// Whether [`Outlet::send_file`] is worth its price here.
+pub(crate) const SENDS_FILES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 impl Outlet for OwnedWriteHalf {
     async fn drained(&self) -> io::Result<()> {
@@ -38,6 +55,54 @@ impl Outlet for OwnedWriteHalf {
             tracing::debug!(%error, "the limit of unsent bytes stays as it is");
         }
     }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    async fn send_file(&mut self, head: &[u8], file: &File, position: u64, len: usize) -> io::Result<()> {
+        use rustix::net::{SendFlags, send};
+        let stream: &TcpStream = (*self).as_ref();
+        let mut head = head;
+        while !head.is_empty() {
+            let sent = stream.async_io(Interest::WRITABLE, || {
+                Ok(send(stream, head, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+            });
+            head = &head[sent.await?..];
+        }
+        let end = position + len as u64;
+        let mut position = position;
+        while position < end {
+            let left = usize::try_from(end - position).unwrap_or(usize::MAX);
+            // The kernel moves the position on by what it took.
+            let sent = stream.async_io(Interest::WRITABLE, || {
+                Ok(rustix::fs::sendfile(stream, file, Some(&mut position), left)?)
+            });
+            if sent.await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    async fn send_file(&mut self, head: &[u8], file: &File, position: u64, len: usize) -> io::Result<()> {
+        copy_file(self, head, file, position, len).await
+    }
+}
+
+/// The same with a copy.
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+async fn copy_file(
+    output: &mut (impl AsyncWrite + Unpin),
+    head: &[u8],
+    file: &File,
+    position: u64,
+    len: usize,
+) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    use tokio::io::AsyncWriteExt;
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, position)?;
+    output.write_all(head).await?;
+    output.write_all(&bytes).await
 }
 
 fn ask_writable(stream: &TcpStream) -> io::Result<()> {
@@ -55,4 +120,8 @@ impl Outlet for tokio::io::WriteHalf<tokio::io::DuplexStream> {
     }
 
     fn limit_unsent(&self, _: u32) {}
+
+    async fn send_file(&mut self, head: &[u8], file: &File, position: u64, len: usize) -> io::Result<()> {
+        copy_file(self, head, file, position, len).await
+    }
 }

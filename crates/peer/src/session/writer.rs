@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::PollSemaphore;
 
 use super::pace::Pace;
+use super::uncopied::{SendError, Uncopied};
 use super::{BYE_AT_MOST, Order, Outlet, PING_AFTER, Reports, SessionEvent, Upload};
 use crate::source::Source;
 use crate::store::{self, FileStore};
@@ -82,6 +83,8 @@ pub(super) enum WriteError {
     Io(#[from] io::Error),
     #[error("the other side has not read for {WRITE_AT_MOST:?}")]
     NotRead,
+    #[error("the file changed while it was sent")]
+    Changed,
 }
 
 impl<W: Outlet> Writer<W> {
@@ -178,32 +181,25 @@ impl<W: Outlet> Writer<W> {
     /// Hands the next part of the chunk in front to the kernel.
     async fn send_part(&mut self, turn: OwnedSemaphorePermit, report: &Reports) -> Result<(), WriteError> {
         let Some(mut sending) = self.uploads.pop_front() else { return Ok(()) };
-        let Upload { file, chunk, len, source, spares } = &sending.upload;
-        let (file, chunk, offset) = (*file, *chunk, sending.sent);
-        let part_len = (len - offset).min(PART_LEN);
-        let mut part = std::mem::take(&mut self.part);
-        part.clear();
-        part.extend_from_slice(&data_header(file.handle(), chunk.get(), offset, part_len));
-        let header_len = part.len();
-        part.resize(header_len + part_len as usize, 0);
-        // What the memory holds is here before another thread has woken up.
-        if !matches!(source.read_at_once(chunk, offset, &mut part[header_len..]), Some(Ok(()))) {
-            let (source, spares) = (source.clone(), spares.clone());
-            let read = tokio::task::spawn_blocking(move || {
-                let result = read_somewhere(&source, &spares, chunk, offset, &mut part[header_len..]);
-                (part, result)
-            });
-            let result;
-            (part, result) = read.await.map_err(io::Error::other)?;
-            if let Err(error) = result {
-                self.part = part;
-                self.give_up(file, chunk, Some(error), report).await;
-                return Ok(());
-            }
+        let (file, chunk, offset) = (sending.upload.file, sending.upload.chunk, sending.sent);
+        let len = (sending.upload.len - offset).min(PART_LEN);
+        let header = data_header(file.handle(), chunk.get(), offset, len);
+        // What the memory holds goes straight from there.
+        let uncopied = Uncopied::of(&sending.upload.source, chunk, offset, len);
+        if uncopied.is_none()
+            && let Err(error) = self.read_part(&sending.upload, offset, len, &header).await?
+        {
+            self.give_up(file, chunk, Some(error), report).await;
+            return Ok(());
         }
         let (since, mut turn) = (Instant::now(), Some(turn));
         let written = {
-            let mut writing = pin!(self.write(&part));
+            let mut writing = pin!(timeout(WRITE_AT_MOST, async {
+                match uncopied {
+                    Some(part) => part.send(&mut self.output, &header).await,
+                    None => Ok(self.output.write_all(&self.part).await?),
+                }
+            }));
             tokio::select! {
                 result = &mut writing => result,
                 () = sleep(TURN_AT_MOST) => {
@@ -212,15 +208,50 @@ impl<W: Outlet> Writer<W> {
                 }
             }
         };
-        self.part = part;
-        written?;
-        sending.sent += part_len;
+        match written {
+            Err(_) => return Err(WriteError::NotRead),
+            Ok(Err(SendError::Changed(error))) => {
+                let end = UploadEnd::Stopped;
+                report.send(SessionEvent::UploadEnded { file, chunk, end, failed: Some(error) }).await;
+                return Err(WriteError::Changed);
+            }
+            Ok(Err(SendError::Io(error))) => return Err(error.into()),
+            Ok(Ok(())) => {}
+        }
+        sending.sent += len;
         let ends = (sending.sent == sending.upload.len).then_some((file, chunk));
         if ends.is_none() {
             self.uploads.push_front(sending);
         }
-        self.leaving = Some(Leaving { turn, since, len: part_len, ends });
+        self.leaving = Some(Leaving { turn, since, len, ends });
         Ok(())
+    }
+
+    /// Reads a part behind its header into the memory for that.
+    async fn read_part(
+        &mut self,
+        upload: &Upload,
+        offset: u32,
+        len: u32,
+        header: &[u8],
+    ) -> io::Result<Result<(), store::ReadError>> {
+        let mut part = std::mem::take(&mut self.part);
+        part.clear();
+        part.extend_from_slice(header);
+        part.resize(header.len() + len as usize, 0);
+        let (chunk, start) = (upload.chunk, header.len());
+        // What the memory holds is here before another thread has woken up.
+        let mut result = Ok(());
+        if !matches!(upload.source.read_at_once(chunk, offset, &mut part[start..]), Some(Ok(()))) {
+            let (source, spares) = (upload.source.clone(), upload.spares.clone());
+            let read = tokio::task::spawn_blocking(move || {
+                let result = read_somewhere(&source, &spares, chunk, offset, &mut part[start..]);
+                (part, result)
+            });
+            (part, result) = read.await.map_err(io::Error::other)?;
+        }
+        self.part = part;
+        Ok(result)
     }
 
     async fn on_left(&mut self, report: &Reports) {

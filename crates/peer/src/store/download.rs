@@ -13,7 +13,7 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
 
 use super::chunk_writer::ChunkWriter;
 use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, WriteError};
-use super::file_store::{FileStore, read_part, read_part_at_once};
+use super::file_store::{FileStore, cached_part, read_part, read_part_at_once};
 use super::open::open;
 use super::partial::Partial;
 use super::reservation;
@@ -162,6 +162,14 @@ impl Download {
             return Some(Err(ReadError::NotStored { chunk }));
         }
         read_part_at_once(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, buf)
+    }
+
+    /// Where in the file a part of a stored chunk is, if no disk has to be waited for to send it; `None` if one has, or if
+    /// that is not known.
+    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<u64> {
+        let is_stored = self.writer.is_stored(chunk);
+        let place = || cached_part(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, len);
+        is_stored.then(place).flatten()
     }
 
     /// Whether writing waits for no disk.

@@ -83,8 +83,15 @@ impl FileStore {
         Some(read.and_then(|()| self.check(chunk)))
     }
 
-    /// Whether the open file is still what was shared: one system call, for looking before the file is handed to
-    /// `sendfile`.
+    /// Where in the file a part of a chunk is, if no disk has to be waited for to send it; `None` if one has, if that is
+    /// not known, or if the file is not what was shared any more.
+    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<u64> {
+        self.check(chunk).ok()?;
+        cached_part(&self.file, self.is_in_memory, self.info.geometry(), chunk, offset, len)
+    }
+
+    /// Whether the open file is still what was shared: one system call, for looking before and after the file is handed
+    /// to `sendfile`.
     ///
     /// # Errors
     /// It changed, or no path leads to it any more. `chunk` is only named when the disk fails.
@@ -148,6 +155,22 @@ pub(super) fn read_part(
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Changed),
         Err(source) => Err(ReadError::Io { chunk, source }),
     }
+}
+
+/// Where in the file a part is that needs no disk, as far as its ends tell.
+pub(super) fn cached_part(
+    file: &File,
+    is_in_memory: bool,
+    geometry: &Geometry,
+    chunk: ChunkIndex,
+    offset: u32,
+    len: u32,
+) -> Option<u64> {
+    let is_inside = len > 0 && u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
+    let first = geometry.offset(chunk) + u64::from(offset);
+    let is_cached = |position| sys::read_cached(file, &mut [0], position);
+    let is_ready = is_inside && (is_in_memory || is_cached(first) && is_cached(first + u64::from(len) - 1));
+    is_ready.then_some(first)
 }
 
 /// As `read_part`, if no disk has to be waited for.
