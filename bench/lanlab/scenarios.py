@@ -102,6 +102,8 @@ def _all() -> list[Scenario]:
         ),
         replace(lan16, name="two-seeds", about="lan16 with two seeds", seeds=(fast,) * 2),
         equal("one", "one receiver, nothing shaped", 1, None, 1024),
+        equal("one-from-4", "one receiver, four seeds, nothing shaped", 1, None, 1024, seeds=4),
+        equal("four", "four receivers, one seed, nothing shaped", 4, None, 1024),
     ]
 
 
