@@ -40,7 +40,7 @@ impl Default for Config {
             report_interval: Duration::from_secs(10),
             share_interval: Duration::from_secs(2),
             swarm: tnet_swarm::Config::default(),
-            chunk_memory: 64 * 1024 * 1024,
+            chunk_memory: 40 * 1024 * 1024,
             sync_bytes: 64 * 1024 * 1024,
             sync_interval: Duration::from_secs(2),
             connect_within: Duration::from_secs(5),

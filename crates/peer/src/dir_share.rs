@@ -1,7 +1,7 @@
 //! Keeps the peer's shares in step with a directory.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,13 @@ pub(crate) async fn open(dir: PathBuf, options: WatchOptions) -> Result<DirWatch
     opened.unwrap_or_else(|error| Err(ShareDirError::Io { dir: shown, source: std::io::Error::other(error) }))
 }
 
+/// A look that takes so long is followed by a pause this many times as long: looking at a large directory must not keep a
+/// processor busy.
+const PAUSE_PER_LOOK: u32 = 300;
+
+/// The longest pause made for that reason. A new file in a directory of a million is noticed so late at most.
+const PAUSE_AT_MOST: Duration = Duration::from_secs(30);
+
 /// Looks again and again, and tells the engine. Files are read one after the other: each is read by all cores.
 pub(crate) async fn run(
     mut watch: DirWatch,
@@ -25,10 +32,11 @@ pub(crate) async fn run(
 ) {
     loop {
         let looked = tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
             let changes = watch.poll(wall_clock());
-            (watch, changes)
+            (watch, changes, began.elapsed())
         });
-        let Ok((same, changes)) = looked.await else { return };
+        let Ok((same, changes, took)) = looked.await else { return };
         watch = same;
         match changes {
             Err(error) => tracing::warn!(%error, "shared directory"),
@@ -40,8 +48,13 @@ pub(crate) async fn run(
                 }
             }
         }
-        tokio::time::sleep(interval).await;
+        tokio::time::sleep(pause_after(took, interval)).await;
     }
+}
+
+/// When to look again after a look that took so long.
+fn pause_after(took: Duration, interval: Duration) -> Duration {
+    took.saturating_mul(PAUSE_PER_LOOK).min(PAUSE_AT_MOST).max(interval)
 }
 
 /// The peer is gone.
@@ -95,4 +108,19 @@ async fn unshare(path: PathBuf, commands: &mpsc::Sender<Command>) -> Result<(), 
 
 fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_directories_are_looked_at_as_often_as_asked_and_large_ones_less_often() {
+        let interval = Duration::from_secs(2);
+        for (took_ms, pause_s) in [(0, 2), (6, 2), (40, 12), (5000, 30)] {
+            let pause = pause_after(Duration::from_millis(took_ms), interval);
+            assert_eq!(pause, Duration::from_secs(pause_s), "after a look of {took_ms} ms");
+        }
+        assert_eq!(pause_after(Duration::from_secs(5), Duration::from_secs(60)), Duration::from_secs(60));
+    }
 }

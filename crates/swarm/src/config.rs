@@ -106,7 +106,7 @@ impl Default for Config {
             offers: true,
             offer_pause: Duration::from_millis(100),
             requests_per_source: 3,
-            storing_bytes: 64 * 1024 * 1024,
+            storing_bytes: 24 * 1024 * 1024,
             have_delay: Duration::from_millis(200),
             have_batch_part: 192,
             reservation: Duration::from_millis(500),
