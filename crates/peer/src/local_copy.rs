@@ -1,4 +1,5 @@
-//! A wanted file that is on this machine already, under another name, is copied chunk by chunk; each is verified.
+//! A wanted file that is on this machine already, under another name: the two share their blocks where the file system can do
+//! that, else it is copied chunk by chunk. Each chunk is verified either way.
 
 use std::sync::Arc;
 
@@ -11,12 +12,18 @@ pub(crate) async fn copy(source: Source, download: Arc<Download>) -> Option<File
 }
 
 fn copy_now(source: &Source, download: &Download) -> Option<FileStore> {
+    let Source::Whole(whole) = source else { return None };
     let info = download.info();
-    let recut = match source {
-        Source::Whole(whole) => Source::Recut { whole: Arc::clone(whole), geometry: *info.geometry() },
-        _ => return None,
-    };
     let mut buffer = Vec::new();
+    if download.share_blocks(whole) {
+        for chunk in info.geometry().chunks() {
+            if !download.adopt_chunk(chunk, &mut buffer).ok()? {
+                return None;
+            }
+        }
+        return download.finish().ok();
+    }
+    let recut = Source::Recut { whole: Arc::clone(whole), geometry: *info.geometry() };
     for chunk in download.stored().missing() {
         buffer.resize(info.geometry().chunk_len(chunk) as usize, 0);
         recut.read(chunk, 0, &mut buffer).ok()?;

@@ -108,7 +108,7 @@ impl Default for Config {
             requests_per_source: 3,
             storing_bytes: 24 * 1024 * 1024,
             have_delay: Duration::from_millis(200),
-            have_batch_part: 192,
+            have_batch_part: 128,
             reservation: Duration::from_millis(500),
             busy_patience: Duration::from_secs(2),
             progress_window: Duration::from_secs(3),

@@ -184,8 +184,12 @@ impl<W: Outlet> Writer<W> {
         let (file, chunk, offset) = (sending.upload.file, sending.upload.chunk, sending.sent);
         let len = (sending.upload.len - offset).min(PART_LEN);
         let header = data_header(file.handle(), chunk.get(), offset, len);
-        // What the memory holds goes straight from there.
-        let uncopied = Uncopied::of(&sending.upload.source, chunk, offset, len);
+        // What the memory holds goes straight from there. On a slow connection it would go in more and smaller packets for
+        // nothing: 48 receivers at 25 Mbit/s on two cores take 1.21 times the bound instead of 1.19.
+        let uncopied = match self.pace.is_fast() {
+            true => Uncopied::of(&sending.upload.source, chunk, offset, len),
+            false => None,
+        };
         if uncopied.is_none()
             && let Err(error) = self.read_part(&sending.upload, offset, len, &header).await?
         {

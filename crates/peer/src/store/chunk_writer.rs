@@ -71,6 +71,13 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         Err(WriteError::SyncsFail { chunk })
     }
 
+    /// Stores a verified chunk that is in the file already, however it came there; false if a sync failed meanwhile.
+    pub(super) fn adopt_chunk(&self, chunk: ChunkIndex) -> bool {
+        let mut ledger = self.ledger();
+        let ticket = ledger.begin_write();
+        ledger.settle_write(ticket, chunk) == Settled::Stored
+    }
+
     /// Makes the data of all stored chunks safe, without telling the journal.
     pub(super) fn sync_data(&self) -> Result<(), SyncError> {
         let _one_at_a_time = self.journal();

@@ -15,6 +15,7 @@ use super::chunk_writer::ChunkWriter;
 use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, WriteError};
 use super::file_store::{FileStore, cached_part, read_part, read_part_at_once};
 use super::open::open;
+use super::page_cache::PageCache;
 use super::partial::Partial;
 use super::reservation;
 use super::stamp::Stamp;
@@ -60,6 +61,7 @@ pub struct Download {
     /// that has its final name. Taken before any lock of the writer.
     phase: RwLock<Phase>,
     is_in_memory: bool,
+    page_cache: PageCache,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +98,9 @@ impl Download {
         writer: ChunkWriter<Arc<File>, File>,
     ) -> Self {
         let is_in_memory = sys::is_in_memory(partial.file());
-        Self { info, target, existing, partial, writer, phase: RwLock::new(Phase::Open), is_in_memory }
+        let page_cache = PageCache::new(info.geometry(), sys::memory_bytes());
+        let phase = RwLock::new(Phase::Open);
+        Self { info, target, existing, partial, writer, phase, is_in_memory, page_cache }
     }
 
     /// Reserves the space that is not reserved yet, while chunks are written. Ends early when the download ends.
@@ -126,6 +130,27 @@ impl Download {
         }
     }
 
+    /// Gives a download without a stored chunk the blocks of a file of the same size, where the file system lets two files share
+    /// them: no byte is read or written. Chunks count as stored when they are [adopted](Self::adopt_chunk).
+    pub fn share_blocks(&self, whole: &FileStore) -> bool {
+        let phase = self.phase();
+        *phase == Phase::Open
+            && self.writer.stored().is_empty()
+            && whole.info().size() == self.info.size()
+            && sys::share_blocks(whole.file(), self.file())
+    }
+
+    /// Stores a chunk whose bytes are in the file already, if they are the right ones. `buf` is memory to read into.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn adopt_chunk(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> Result<bool, ReadError> {
+        buf.resize(self.info.geometry().chunk_len(chunk) as usize, 0);
+        let phase = self.phase();
+        read_part(self.file(), self.info.geometry(), chunk, 0, buf)?;
+        Ok(*phase == Phase::Open && self.info.verify(chunk, buf) && self.writer.adopt_chunk(chunk))
+    }
+
     /// Makes every chunk stored so far survive a power cut, and lets a restart know; answers those that newly do.
     ///
     /// # Errors
@@ -134,7 +159,11 @@ impl Download {
         // The guard is held to the end: the phase must not change during the sync.
         let phase = self.phase();
         match *phase {
-            Phase::Open => self.writer.sync(),
+            Phase::Open => {
+                let synced = self.writer.sync()?;
+                self.page_cache.on_synced(self.file(), &synced);
+                Ok(synced)
+            }
             Phase::Finished => Ok(ChunkSet::empty(self.info.geometry())),
             Phase::Closed => Err(SyncError::Closed),
         }

@@ -37,6 +37,7 @@ mod file_store;
 mod journal;
 mod ledger;
 mod open;
+mod page_cache;
 mod partial;
 mod reservation;
 mod resume;

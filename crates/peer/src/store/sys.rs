@@ -180,6 +180,19 @@ pub(super) fn reserve(_file: &File, _from: u64, _len: u64) -> io::Result<Reserva
     Ok(Reservation::Unsupported)
 }
 
+/// Makes all of `to` share the blocks of `from`, to be copied when either is written to. False where the file system
+/// cannot do that, or not between these two; then nothing has changed.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn share_blocks(from: &File, to: &File) -> bool {
+    retry_on_intr(|| rustix::fs::ioctl_ficlone(to, from)).is_ok()
+}
+
+/// Elsewhere it is copied.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn share_blocks(_from: &File, _to: &File) -> bool {
+    false
+}
+
 /// Whether the file lies in memory, where nothing waits for a disk.
 #[cfg(target_os = "linux")]
 pub(super) fn is_in_memory(file: &File) -> bool {
@@ -197,6 +210,31 @@ pub(super) fn is_in_memory(file: &File) -> bool {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn is_in_memory(_file: &File) -> bool {
     false
+}
+
+/// The system need not keep these pages in memory. Pages that are not on the disk yet stay.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn forget_pages(file: &File, from: u64, len: u64) {
+    // Advice: that it was not taken changes nothing.
+    let _ = rustix::fs::fadvise(file, from, std::num::NonZeroU64::new(len), rustix::fs::Advice::DontNeed);
+}
+
+/// Elsewhere the system decides alone.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn forget_pages(_file: &File, _from: u64, _len: u64) {}
+
+/// Bytes of memory the machine has, if the system tells.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(clippy::useless_conversion, reason = "32 bits on some systems")]
+pub(super) fn memory_bytes() -> Option<u64> {
+    let info = rustix::system::sysinfo();
+    Some(u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit)))
+}
+
+/// Elsewhere it is not asked.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn memory_bytes() -> Option<u64> {
+    None
 }
 
 /// Fills the buffer if that needs no disk; false if it would, or if the system does not tell.

@@ -1,5 +1,6 @@
 //! What the tests of the store share: files whose every byte is known, and ways to look at a directory.
 
+mod adopt;
 mod begin;
 mod disk_full;
 mod finish;
