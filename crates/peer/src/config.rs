@@ -12,7 +12,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// How often the coordinator gets a sign of life; also how often shared files are looked at.
     pub report_interval: Duration,
-    /// How often shared directories are looked at.
+    /// How often shared directories are looked at; large ones less often, so that looking takes no more than a 300th of
+    /// the time, but each 30 s.
     pub share_interval: Duration,
     /// The numbers behind whom to ask and whom to serve.
     pub swarm: tnet_swarm::Config,
