@@ -1,0 +1,5 @@
+//! What cases are made with: the machine's means to break things, and the measures of what that did.
+
+pub(crate) mod case;
+pub(crate) mod needs;
+pub(crate) mod process;
