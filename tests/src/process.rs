@@ -144,7 +144,6 @@ impl Finished {
     ///
     /// # Panics
     /// If it is not, with all that the process said.
-    #[must_use]
     pub fn with_code(self, code: i32) -> Finished {
         assert_eq!(
             self.code,

@@ -8,14 +8,15 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use tnet_proto::{
-    CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, MessageCodec, PeerId, Protocol,
-    Received, ReportDigest, exchange_preamble,
+    CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, MessageCodec, PeerId, PreambleError,
+    Protocol, Received, ReportDigest, exchange_preamble,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
+use crate::api::Unfit;
 use crate::network;
 
 /// Requests waiting to be sent. The engine keeps the rest until there is room.
@@ -37,8 +38,10 @@ pub(crate) enum CoordinatorEvent {
         requests: mpsc::Sender<CoordinatorRequest>,
     },
     Reply(CoordinatorReply),
-    /// Not reachable, or gone. Called again after a while.
-    Down,
+    /// Not reachable, or gone; or nobody to talk to, and why. Called again after a while.
+    Down {
+        unfit: Option<Unfit>,
+    },
 }
 
 #[derive(Debug)]
@@ -69,22 +72,37 @@ enum LinkError {
     Closed,
 }
 
+impl LinkError {
+    /// Whether somebody answered who will not answer better when asked again.
+    fn unfit(&self) -> Option<Unfit> {
+        match self {
+            LinkError::Handshake(HandshakeError::Preamble(PreambleError::VersionMismatch { .. })) => {
+                Some(Unfit::OtherVersion)
+            }
+            LinkError::Handshake(HandshakeError::Preamble(_)) => Some(Unfit::NotCoordinator),
+            _ => None,
+        }
+    }
+}
+
 impl CoordinatorClient {
     /// Until nobody listens to the events any more.
     pub(crate) async fn run(self) {
         let mut pause = PAUSE;
         while !self.events.is_closed() {
-            match self.connect().await {
+            let unfit = match self.connect().await {
                 Ok((connection, table)) => {
                     pause = PAUSE;
                     let error = self.serve(connection, table).await;
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
+                    None
                 }
                 Err(error) => {
-                    tracing::debug!(coordinator = %self.address, %error, "coordinator not reachable")
+                    tracing::debug!(coordinator = %self.address, %error, "coordinator not reachable");
+                    error.unfit()
                 }
-            }
-            if self.events.send(CoordinatorEvent::Down).await.is_err() {
+            };
+            if self.events.send(CoordinatorEvent::Down { unfit }).await.is_err() {
                 return;
             }
             let jitter = rand::rng().random_range(0.75..1.25);

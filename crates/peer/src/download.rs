@@ -61,9 +61,11 @@ impl Download {
             chunks_without_holder: 0,
             coordinator: CoordinatorState::None,
             quiet: Duration::ZERO,
+            waiting: None,
             elapsed,
             time,
             traffic: Traffic::default(),
+            liars: Vec::new(),
         };
         let path = std::path::absolute(&out).unwrap_or_else(|_| out.clone());
         let summary = Summary {
@@ -75,6 +77,7 @@ impl Download {
             verify_busy: elapsed,
             traffic: Traffic::default(),
             sources: Vec::new(),
+            liars: Vec::new(),
         };
         let (progress, swarm_done) = (watch::channel(progress).1, watch::channel(true).1);
         Download { info, out, progress, swarm_done, outcome: Outcome::Finished(Box::new(summary)), commands }

@@ -49,8 +49,9 @@ pub mod share;
 pub mod store;
 
 pub use api::{
-    ConnectionStatus, CoordinatorState, DownloadError, FetchInfoError, FileStatus, PeerGone, Phase, Progress,
-    ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares, Traffic,
+    Ban, ConnectionStatus, CoordinatorState, DownloadError, FetchInfoError, FileStatus, Liar, PeerGone,
+    Phase, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember,
+    TimeShares, Traffic, Unfit, Waiting,
 };
 pub use config::{Config, DownloadOptions};
 pub use download::Download;

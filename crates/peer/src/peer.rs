@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -15,7 +15,9 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::api::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Status};
+use crate::api::{
+    CoordinatorState, DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Status, Unfit,
+};
 use crate::config::{Config, DownloadOptions};
 use crate::coordinator_client::CoordinatorClient;
 use crate::dialer::Dialer;
@@ -29,6 +31,9 @@ use crate::{dir_share, info_client, local_copy, network};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// A coordinator that cannot be reached for this long at the start ends a search by hash.
+const COORDINATOR_WITHIN: Duration = Duration::from_secs(10);
 
 /// Pause between questions to the coordinator while nobody holds a file.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -267,7 +272,7 @@ impl Peer {
         let Some(coordinator) = self.config.coordinator else {
             return Err(FetchInfoError::NoCoordinator { hash });
         };
-        let mut asked = 0;
+        let (asked, began) = (AtomicUsize::new(0), Instant::now());
         let search = async {
             loop {
                 for address in self.ask(|done| Command::FindHolders { hash, done }).await? {
@@ -275,21 +280,38 @@ impl Peer {
                         Ok(info) => return Ok(info),
                         Err(error) => tracing::debug!(%address, %error, "no description from this peer"),
                     }
-                    asked += 1;
+                    asked.fetch_add(1, Ordering::Relaxed);
                 }
                 tokio::time::sleep(ASK_AGAIN).await;
             }
         };
-        if let Ok(result) = timeout(within, search).await {
-            return result;
+        // As for a download: who never answered will hardly do so now.
+        let hopeless = async {
+            tokio::time::sleep(COORDINATOR_WITHIN).await;
+            while asked.load(Ordering::Relaxed) > 0
+                || self.status().await?.coordinator_state == CoordinatorState::Connected
+            {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            Ok::<(), PeerGone>(())
+        };
+        tokio::select! {
+            found = timeout(within, search) => {
+                if let Ok(result) = found {
+                    return result;
+                }
+            }
+            hopeless = hopeless => hopeless?,
         }
+        let (asked, waited) = (asked.into_inner(), began.elapsed().min(within));
         if asked > 0 {
             return Err(FetchInfoError::NoneValid { hash, asked });
         }
-        let status = self.status().await?;
-        Err(match status.coordinator_state {
-            crate::api::CoordinatorState::Connected => FetchInfoError::NoHolder { hash, waited: within },
-            _ => FetchInfoError::CoordinatorUnreachable { address: coordinator, waited: within },
+        let state = self.status().await?.coordinator_state;
+        Err(match (state, Unfit::of(state)) {
+            (_, Some(fault)) => FetchInfoError::CoordinatorUnfit { address: coordinator, fault },
+            (CoordinatorState::Connected, None) => FetchInfoError::NoHolder { hash, waited },
+            (_, None) => FetchInfoError::CoordinatorUnreachable { address: coordinator, waited },
         })
     }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -71,6 +72,12 @@ pub(crate) struct Args {
     /// Runs all seeds FROM..TO instead, prints a line for each, and how to replay those that fail.
     #[arg(long, conflicts_with = "seed")]
     pub(crate) seeds: Option<Seeds>,
+    /// Draws each seed's world: its scenario, its size, its links and its losses; with all checks.
+    #[arg(long, conflicts_with_all = ["scenario", "n", "chunks", "mib"])]
+    pub(crate) drawn: bool,
+    /// Seeds that run at the same time.
+    #[arg(long, default_value = "1")]
+    pub(crate) jobs: NonZeroUsize,
     /// Prints every decision of every core.
     #[arg(long)]
     pub(crate) trace: bool,

@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that meets a None has failed"))]
 
 mod check;
+mod draw;
 mod event;
 mod host;
 mod idle;
@@ -34,6 +35,7 @@ mod wire;
 mod world;
 
 pub use check::Breach;
+pub use draw::drawn;
 pub use idle::Row;
 pub use net::NetworkModel;
 pub use outcome::Outcome;

@@ -5,9 +5,12 @@ mod args;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use clap::Parser;
-use tnet_sim::{Outcome, Parameters, Simulation, Trace};
+use tnet_sim::{GeometryError, Outcome, Parameters, Simulation, Trace, drawn};
 
 use args::{Args, Seeds};
 
@@ -18,36 +21,86 @@ fn main() -> ExitCode {
         Err(error) => return complain(&error),
     };
     let seeds = args.seeds.clone().unwrap_or(Seeds(args.seed..=args.seed));
-    let is_many = seeds.0.start() != seeds.0.end();
-    let mut failed = Vec::new();
-    for seed in seeds.0 {
-        let outcome = match run(&args, &Parameters { seed, ..parameters.clone() }) {
-            Ok(outcome) => outcome,
-            Err(error) => return complain(&error),
-        };
-        if !outcome.is_right() {
-            failed.push(seed);
+    match run_all(&args, &parameters, &seeds) {
+        Ok(failed) if failed.is_empty() => ExitCode::SUCCESS,
+        Ok(failed) => {
+            let _ = writeln!(
+                io::stderr(),
+                "failed: {failed:?}; replay one with the same arguments and --seed instead of --seeds"
+            );
+            ExitCode::FAILURE
         }
-        if show(&args, is_many, &outcome).is_err() {
-            break; // Whoever read has seen enough.
-        }
+        Err(error) => complain(&error),
     }
-    if failed.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    let _ = writeln!(
-        io::stderr(),
-        "failed: {failed:?}; replay one with the same arguments and --seed instead of --seeds"
-    );
-    ExitCode::FAILURE
 }
 
-fn run(args: &Args, parameters: &Parameters) -> Result<Outcome, tnet_sim::GeometryError> {
+/// Runs every seed, several at a time, and returns those that broke a rule.
+fn run_all(args: &Args, parameters: &Parameters, seeds: &Seeds) -> Result<Vec<u64>, GeometryError> {
+    let is_many = seeds.0.start() != seeds.0.end();
+    let (next, began) = (AtomicU64::new(*seeds.0.start()), Instant::now());
+    let beyond = seeds.0.end().saturating_add(1);
+    let found = Mutex::new((Vec::new(), None));
+    // Traces of two worlds would mix.
+    let workers = if args.trace { 1 } else { args.jobs.get() };
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed > *seeds.0.end() {
+                return;
+            }
+            let outcome = run(args, seed, parameters);
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            match outcome {
+                Ok(outcome) => {
+                    if !outcome.is_right() {
+                        found.0.push(seed);
+                    }
+                    // Of thousands of worlds, those that broke a rule are worth a line.
+                    let is_shown = !(args.drawn && is_many && outcome.is_right());
+                    if is_shown && show(args, is_many, &outcome).is_err() {
+                        next.store(beyond, Ordering::Relaxed); // Whoever read has seen enough.
+                    }
+                }
+                Err(error) => {
+                    found.1 = Some(error);
+                    next.store(beyond, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    let (mut failed, error) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = error {
+        return Err(error);
+    }
+    failed.sort_unstable();
+    if args.drawn && is_many {
+        let (from, to) = (seeds.0.start(), seeds.0.end());
+        let _ = writeln!(
+            io::stdout(),
+            "seeds {from}..{to}: {} worlds, {} failed, {:.0} s",
+            to - from + 1,
+            failed.len(),
+            began.elapsed().as_secs_f64()
+        );
+    }
+    Ok(failed)
+}
+
+fn run(args: &Args, seed: u64, parameters: &Parameters) -> Result<Outcome, GeometryError> {
     let trace = match args.trace {
         true => Trace::Lines(Box::new(io::BufWriter::new(io::stdout()))),
         false => Trace::Off,
     };
-    Ok(Simulation::new(args.scenario.world(parameters), trace)?.run())
+    let (scenario, parameters) = match args.drawn {
+        true => drawn(seed, parameters),
+        false => (args.scenario, Parameters { seed, ..parameters.clone() }),
+    };
+    Ok(Simulation::new(scenario.world(&parameters), trace)?.run())
 }
 
 fn show(args: &Args, is_many: bool, outcome: &Outcome) -> io::Result<()> {

@@ -3,3 +3,6 @@
 pub(crate) mod case;
 pub(crate) mod needs;
 pub(crate) mod process;
+pub(crate) mod reporter;
+pub(crate) mod service;
+pub(crate) mod soak;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tnet_peer::control::{Client, ConnectError, Hello};
-use tnet_peer::{ConnectionStatus, CoordinatorState, FileStatus, Status};
+use tnet_peer::{Ban, ConnectionStatus, CoordinatorState, FileStatus, Status};
 
 use super::ls;
 use crate::args::Global;
@@ -85,7 +85,10 @@ fn lines(hello: &Hello, status: &Status) -> Vec<String> {
     lines.push(String::new());
     lines.push(count(status.files.len() as u64, "file"));
     let rows: Vec<Vec<String>> = status.files.iter().take(MAX_FILES_SHOWN).map(file_row).collect();
-    lines.extend(indented(aligned(&rows, &[1, 2])));
+    for (row, file) in aligned(&rows, &[1, 2]).into_iter().zip(&status.files) {
+        lines.extend(indented([row]));
+        lines.extend(waiting(file));
+    }
     if status.files.len() > MAX_FILES_SHOWN {
         lines.push("  … `tnet ls` lists all".to_owned());
     }
@@ -96,10 +99,26 @@ fn lines(hello: &Hello, status: &Status) -> Vec<String> {
     if status.peers.len() > MAX_PEERS_SHOWN {
         lines.push("  … --json lists all".to_owned());
     }
+    if !status.bans.is_empty() {
+        lines.push(String::new());
+        lines.push(count(status.bans.len() as u64, "banned peer"));
+        let rows: Vec<Vec<String>> = status.bans.iter().map(ban_row).collect();
+        lines.extend(indented(aligned(&rows, &[])));
+    }
     lines
 }
 
-fn indented(lines: Vec<String>) -> impl Iterator<Item = String> {
+fn ban_row(ban: &Ban) -> Vec<String> {
+    vec![ban.address.to_string(), ban.reason.clone(), format!("{} left", duration(ban.remaining))]
+}
+
+/// What a download that stands still waits for.
+fn waiting(file: &FileStatus) -> Option<String> {
+    let progress = file.download.as_ref()?;
+    Some(format!("    waiting {}: {}", duration(progress.quiet), progress.waiting?))
+}
+
+fn indented(lines: impl IntoIterator<Item = String>) -> impl Iterator<Item = String> {
     lines.into_iter().map(|line| format!("  {line}"))
 }
 
@@ -109,6 +128,8 @@ fn coordinator(address: Option<SocketAddr>, state: CoordinatorState) -> String {
         CoordinatorState::Connecting => "connecting",
         CoordinatorState::Connected => "connected",
         CoordinatorState::Unreachable => "unreachable",
+        CoordinatorState::OtherVersion => "speaks another version",
+        CoordinatorState::NotCoordinator => "is not a coordinator",
     };
     match address {
         Some(address) => format!("{address}, {state}"),
@@ -170,6 +191,11 @@ mod tests {
             files: Vec::new(),
             peers: Vec::new(),
             slots: SlotStatus::default(),
+            bans: vec![Ban {
+                address: ([10, 0, 0, 7], 7401).into(),
+                reason: "sent wrong bytes".into(),
+                remaining: Duration::from_secs(540),
+            }],
         };
         let lines = lines(&hello, &status);
         assert_eq!(lines[0], "server       pid 7, up 1 min 1 s");
@@ -179,6 +205,7 @@ mod tests {
             lines.contains(&"0 files".to_owned()) && lines.contains(&"0 connected peers".to_owned()),
             "{lines:?}"
         );
+        assert_eq!(lines.last().map(String::as_str), Some("  10.0.0.7:7401  sent wrong bytes  9 min left"));
     }
 
     #[test]

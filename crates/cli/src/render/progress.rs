@@ -1,10 +1,11 @@
 //! A download as it is watched: its status line, its events, and the sentence at its end. All three tell the same.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tnet_peer::{CoordinatorState, Phase, Progress, Summary, TimeShares};
+use tnet_peer::{CoordinatorState, Liar, Phase, Progress, Summary, TimeShares, Waiting};
 
 use super::output::{Output, Report, fields};
 use super::status_line::StatusLine;
@@ -25,11 +26,19 @@ pub(crate) struct DownloadView {
     line: StatusLine,
     rate: RateMeter,
     last_event: Option<(Instant, Phase)>,
+    /// Bans that were told.
+    banned: BTreeSet<Option<SocketAddr>>,
 }
 
 impl DownloadView {
     pub(crate) fn new(output: Output) -> Self {
-        Self { output, line: StatusLine::new(output), rate: RateMeter::default(), last_event: None }
+        Self {
+            output,
+            line: StatusLine::new(output),
+            rate: RateMeter::default(),
+            last_event: None,
+            banned: BTreeSet::new(),
+        }
     }
 
     /// Shows the latest.
@@ -37,6 +46,7 @@ impl DownloadView {
         self.rate.add(now, progress.bytes_done);
         let per_second = self.rate.per_second();
         let (topic, details) = (topic(progress), details(progress, per_second));
+        self.tell_bans(progress);
         // How it ended is said in a sentence of its own.
         if !matches!(progress.phase, Phase::Complete | Phase::Failed) {
             self.line.show(now, topic, progress.bytes_done, progress.bytes_total, &details);
@@ -47,6 +57,15 @@ impl DownloadView {
         if due {
             self.last_event = Some((now, progress.phase));
             self.output.event("progress", event(progress, per_second));
+        }
+    }
+
+    /// Each once, when it happens: whoever runs the peer should look after its disk or memory.
+    fn tell_bans(&mut self, progress: &Progress) {
+        for liar in progress.liars.iter().filter(|liar| liar.banned) {
+            if self.banned.insert(liar.address) {
+                self.line.interrupt(&format!("banned {}", liar_words(liar)));
+            }
         }
     }
 
@@ -85,6 +104,9 @@ impl RateMeter {
 
 fn topic(progress: &Progress) -> &'static str {
     match progress.phase {
+        Phase::FindingPeers | Phase::Downloading | Phase::Finishing if progress.waiting.is_some() => {
+            "waiting"
+        }
         Phase::FindingPeers => "looking for peers",
         Phase::Downloading => "downloading",
         Phase::Finishing => "finishing",
@@ -94,19 +116,29 @@ fn topic(progress: &Progress) -> &'static str {
 }
 
 fn details(progress: &Progress, per_second: u64) -> String {
-    let mut parts = vec![format!("{} of {}", size(progress.bytes_done), size(progress.bytes_total))];
+    let mut parts = Vec::new();
+    if let Some(waiting) = progress.waiting {
+        parts.push(format!("{waiting} ({})", duration(progress.quiet)));
+    }
+    parts.push(format!("{} of {}", size(progress.bytes_done), size(progress.bytes_total)));
     if progress.phase == Phase::Downloading {
-        parts.push(format!("{}/s", size(per_second)));
+        if progress.waiting.is_none() {
+            parts.push(format!("{}/s", size(per_second)));
+        }
         parts.push(count(progress.peers.into(), "peer"));
         if let Some(left) = time_left(progress, per_second) {
             parts.push(format!("{} left", duration(left)));
         }
-        if progress.chunks_without_holder > 0 {
+        let is_told = matches!(progress.waiting, Some(Waiting::HolderOfChunks { .. }));
+        if progress.chunks_without_holder > 0 && !is_told {
             parts.push(format!("nobody has {}", count(progress.chunks_without_holder.into(), "chunk")));
         }
     }
-    if progress.coordinator == CoordinatorState::Unreachable {
-        parts.push("coordinator unreachable".to_owned());
+    match progress.coordinator {
+        CoordinatorState::Unreachable => parts.push("coordinator unreachable".to_owned()),
+        CoordinatorState::OtherVersion => parts.push("coordinator of another version".to_owned()),
+        CoordinatorState::NotCoordinator => parts.push("no coordinator at its address".to_owned()),
+        CoordinatorState::None | CoordinatorState::Connecting | CoordinatorState::Connected => {}
     }
     parts.join(", ")
 }
@@ -131,9 +163,35 @@ fn event(progress: &Progress, per_second: u64) -> Report {
         "coordinator": progress.coordinator,
         "seconds": progress.elapsed.as_secs_f64(),
         "quiet_seconds": progress.quiet.as_secs_f64(),
+        "waiting": progress.waiting,
+        "waiting_text": progress.waiting.map(|waiting| waiting.to_string()),
         "bytes_per_second": per_second,
         "traffic": progress.traffic,
+        "liars": progress.liars,
     }))
+}
+
+/// Who sent wrong bytes, how many chunks of them.
+fn liar_words(liar: &Liar) -> String {
+    let address = match liar.address {
+        Some(address) => address.to_string(),
+        None => "a peer that accepts no connections".to_owned(),
+    };
+    format!(
+        "{address}: it sent {} with wrong bytes, which were thrown away",
+        count(liar.corrupt.into(), "chunk")
+    )
+}
+
+/// Who sent wrong bytes to a download that is complete all the same; none if nobody did.
+fn liars_line(summary: &Summary) -> Option<String> {
+    let first = summary.liars.first()?;
+    let more = match summary.liars.len() - 1 {
+        0 => String::new(),
+        others => format!("; and {}", count(others as u64, "other peer")),
+    };
+    let verb = if first.banned { "banned" } else { "beware of" };
+    Some(format!("{verb} {}{more}", liar_words(first)))
 }
 
 /// Nothing had to be fetched: the file, or all of it, was here.
@@ -174,6 +232,9 @@ fn time_line(summary: &Summary) -> Option<String> {
 /// Says how a download went.
 pub(crate) fn show_summary(output: Output, summary: &Summary) {
     let line = summary_line(summary);
+    if let Some(liars) = liars_line(summary) {
+        output.note(&liars);
+    }
     match time_line(summary) {
         Some(time) => output.outcome_of_two(&line, &time),
         None => output.outcome(&line),
@@ -201,6 +262,7 @@ pub(crate) fn summary_report(summary: &Summary) -> Report {
         "bytes_per_second": units::per_second(fetched, summary.elapsed),
         "already_complete": was_there(summary),
         "traffic": summary.traffic,
+        "liars": summary.liars,
     }))
 }
 
@@ -225,7 +287,55 @@ mod tests {
             verify_busy: Duration::from_millis(40),
             traffic: Traffic { arrived: 3, sources: 2, bytes_wasted: 512, ..Traffic::default() },
             sources: Vec::new(),
+            liars: Vec::new(),
         }
+    }
+
+    fn liar(banned: bool) -> Liar {
+        Liar { address: Some(([10, 0, 0, 7], 7401).into()), corrupt: 2, banned }
+    }
+
+    #[test]
+    fn whoever_sent_wrong_bytes_is_named() {
+        assert_eq!(liars_line(&summary(0)), None);
+        let lied_to = |liars| liars_line(&Summary { liars, ..summary(0) }).expect("somebody lied");
+        assert_eq!(
+            lied_to(vec![liar(true)]),
+            "banned 10.0.0.7:7401: it sent 2 chunks with wrong bytes, which were thrown away"
+        );
+        let two = lied_to(vec![liar(false), liar(false)]);
+        assert!(two.starts_with("beware of 10.0.0.7:7401") && two.ends_with("; and 1 other peer"), "{two}");
+    }
+
+    #[test]
+    fn what_a_download_waits_for_comes_first() {
+        let progress = Progress {
+            phase: Phase::Downloading,
+            bytes_done: 1 << 20,
+            bytes_total: 4 << 20,
+            bytes_resumed: 0,
+            chunks_done: 16,
+            chunks_total: 64,
+            peers: 2,
+            full_peers: 0,
+            chunks_without_holder: 5,
+            coordinator: CoordinatorState::Connected,
+            quiet: Duration::from_secs(12),
+            waiting: Some(Waiting::HolderOfChunks { chunks: 5 }),
+            elapsed: Duration::from_secs(20),
+            time: TimeShares::default(),
+            traffic: Traffic::default(),
+            liars: Vec::new(),
+        };
+        assert_eq!(topic(&progress), "waiting");
+        assert_eq!(
+            details(&progress, 0),
+            "no peer has 5 of the missing chunks (12.0 s), 1 MiB of 4 MiB, 2 peers"
+        );
+        let event = event(&progress, 0);
+        assert_eq!(event["waiting"], json!({ "what": "holder_of_chunks", "chunks": 5 }));
+        let goes_on = Progress { waiting: None, quiet: Duration::ZERO, ..progress };
+        assert_eq!(topic(&goes_on), "downloading");
     }
 
     #[test]

@@ -60,6 +60,14 @@ impl StatusLine {
         }
     }
 
+    /// A line of its own, above the bar.
+    pub(crate) fn interrupt(&self, line: &str) {
+        match &self.line {
+            Line::Bar(bar) => bar.suspend(|| self.output.note(line)),
+            Line::Plain { .. } | Line::None => self.output.note(line),
+        }
+    }
+
     /// Takes the bar away, so that what follows has the terminal for itself.
     pub(crate) fn clear(&mut self) {
         if let Line::Bar(bar) = &self.line {

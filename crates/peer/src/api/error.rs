@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, ScanError};
 
+use super::progress::CoordinatorState;
 use crate::store;
 
 /// A peer could not be started.
@@ -53,6 +54,31 @@ pub enum ShareError {
     PeerGone(#[from] PeerGone),
 }
 
+/// Why what answers at a coordinator's address is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// No version of the protocol is spoken by both.
+    #[error("speaks another version of the protocol; update the older of the two programs")]
+    OtherVersion,
+    /// It is something else.
+    #[error("is not a tnet coordinator; check the address")]
+    NotCoordinator,
+}
+
+impl Unfit {
+    /// What the state of the coordinator says, if it says that.
+    pub(crate) fn of(state: CoordinatorState) -> Option<Unfit> {
+        match state {
+            CoordinatorState::OtherVersion => Some(Unfit::OtherVersion),
+            CoordinatorState::NotCoordinator => Some(Unfit::NotCoordinator),
+            CoordinatorState::None
+            | CoordinatorState::Connecting
+            | CoordinatorState::Connected
+            | CoordinatorState::Unreachable => None,
+        }
+    }
+}
+
 /// A download could not be started, or ended without the file.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
@@ -76,6 +102,14 @@ pub enum DownloadError {
         address: SocketAddr,
         /// For how long.
         waited: Duration,
+    },
+    /// What answers at the coordinator's address cannot be talked to, and nobody else was known.
+    #[error("{address} {fault}")]
+    CoordinatorUnfit {
+        /// Where it should be.
+        address: SocketAddr,
+        /// What is wrong.
+        fault: Unfit,
     },
     /// Nobody holds the file.
     #[error("no peer holds this file (waited {waited:.0?})")]
@@ -126,6 +160,14 @@ pub enum FetchInfoError {
         address: SocketAddr,
         /// For how long.
         waited: Duration,
+    },
+    /// What answers at the coordinator's address cannot be talked to.
+    #[error("{address} {fault}")]
+    CoordinatorUnfit {
+        /// Where it should be.
+        address: SocketAddr,
+        /// What is wrong.
+        fault: Unfit,
     },
     /// Without a coordinator nobody can be found by a hash alone.
     #[error("no coordinator is configured to ask who holds {hash}")]

@@ -4,8 +4,10 @@ mod error;
 mod progress;
 mod status;
 mod time;
+mod waiting;
 
-pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError};
-pub use progress::{CoordinatorState, Phase, Progress, SourceShare, Summary, Traffic};
-pub use status::{ConnectionStatus, FileStatus, SlotStatus, Status, SwarmMember};
+pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
+pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary, Traffic};
+pub use status::{Ban, ConnectionStatus, FileStatus, SlotStatus, Status, SwarmMember};
 pub use time::TimeShares;
+pub use waiting::Waiting;

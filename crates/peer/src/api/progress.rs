@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::time::TimeShares;
+use super::waiting::Waiting;
 
 /// What a download is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,10 @@ pub enum CoordinatorState {
     Connected,
     /// Does not answer; called again and again.
     Unreachable,
+    /// Speaks another version of the protocol; called again and again.
+    OtherVersion,
+    /// Something else answers at its address; called again and again.
+    NotCoordinator,
 }
 
 /// A download at one moment.
@@ -61,6 +66,9 @@ pub struct Progress {
     pub coordinator: CoordinatorState,
     /// Time since the last chunk was stored, or since the start.
     pub quiet: Duration,
+    /// What it waits for, if that has been a while.
+    #[serde(default)]
+    pub waiting: Option<Waiting>,
     /// Time since the start.
     pub elapsed: Duration,
     /// Where that went; counted until the end of the download.
@@ -68,6 +76,9 @@ pub struct Progress {
     pub time: TimeShares,
     /// Counters so far.
     pub traffic: Traffic,
+    /// Who sent wrong bytes so far: those who were banned first, and not more than a person reads.
+    #[serde(default)]
+    pub liars: Vec<Liar>,
 }
 
 /// What one download has cost so far.
@@ -97,6 +108,17 @@ pub struct Traffic {
     pub sources: u32,
 }
 
+/// A peer that sent wrong bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Liar {
+    /// Where it accepts peers, if it does.
+    pub address: Option<std::net::SocketAddr>,
+    /// Chunks it sent whose bytes were wrong. Each was thrown away and fetched elsewhere.
+    pub corrupt: u32,
+    /// Whether it is not talked to any more for a while.
+    pub banned: bool,
+}
+
 /// How a finished download went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
@@ -119,6 +141,9 @@ pub struct Summary {
     pub traffic: Traffic,
     /// Whom the bytes came from, most first.
     pub sources: Vec<SourceShare>,
+    /// Who sent wrong bytes, as in [`Progress::liars`].
+    #[serde(default)]
+    pub liars: Vec<Liar>,
 }
 
 /// What one peer gave to a download.

@@ -35,6 +35,20 @@ pub struct Status {
     pub peers: Vec<ConnectionStatus>,
     /// Slots in use.
     pub slots: SlotStatus,
+    /// Peers that are not talked to for a while because of what they sent, the last ones first.
+    #[serde(default)]
+    pub bans: Vec<Ban>,
+}
+
+/// A peer that is not talked to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Where it accepts peers.
+    pub address: SocketAddr,
+    /// Why, in words.
+    pub reason: String,
+    /// How much longer.
+    pub remaining: Duration,
 }
 
 /// One file.

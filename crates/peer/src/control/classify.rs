@@ -6,7 +6,7 @@ use std::io;
 use tnet_fileinfo::{FileInfoError, ScanError};
 
 use super::fault::{Fault, FaultKind};
-use crate::api::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError};
+use crate::api::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
 use crate::share::ShareDirError;
 use crate::store::{self, FinishError, OpenError};
 
@@ -108,12 +108,22 @@ impl From<&FinishError> for FaultKind {
     }
 }
 
+impl From<Unfit> for FaultKind {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::OtherVersion => Self::Version,
+            Unfit::NotCoordinator => Self::Network,
+        }
+    }
+}
+
 impl From<&DownloadError> for FaultKind {
     fn from(error: &DownloadError) -> Self {
         match error {
             DownloadError::Open(error) => error.into(),
             DownloadError::AlreadyRunning { .. } => Self::Exists,
             DownloadError::CoordinatorUnreachable { .. } => Self::Network,
+            DownloadError::CoordinatorUnfit { fault, .. } => Self::from(*fault),
             DownloadError::NoHolder { .. } => Self::NoHolder,
             DownloadError::Stalled { missing, chunks, .. } if missing >= chunks => Self::NoHolder,
             DownloadError::Stalled { .. } => Self::Incomplete,
@@ -128,6 +138,7 @@ impl From<&FetchInfoError> for FaultKind {
     fn from(error: &FetchInfoError) -> Self {
         match error {
             FetchInfoError::CoordinatorUnreachable { .. } => Self::Network,
+            FetchInfoError::CoordinatorUnfit { fault, .. } => Self::from(*fault),
             FetchInfoError::NoCoordinator { .. } => Self::Usage,
             FetchInfoError::NoHolder { .. } => Self::NoHolder,
             FetchInfoError::NoneValid { .. } => Self::Integrity,

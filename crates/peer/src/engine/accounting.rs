@@ -59,7 +59,8 @@ impl Engine {
     }
 }
 
-fn situation(swarm: &Swarm, config: &Config, file: FileKey, finishing: bool) -> Situation {
+/// What a download is about.
+pub(super) fn situation(swarm: &Swarm, config: &Config, file: FileKey, finishing: bool) -> Situation {
     let slots = swarm.slot_status();
     // What is asked for and what is on its way to the disk share the memory for chunks: when it is used up, requests
     // stay open because nobody reads their answers.

@@ -10,15 +10,14 @@ use tnet_fileinfo::{ChunkIndex, FileHash};
 use tnet_swarm::{FileKey, Goal, Input, PeerKey, Time};
 use tokio::sync::{oneshot, watch};
 
+use super::blame::Liars;
 use super::command::StartDownload;
 use super::files::FileEntry;
 use super::stopwatch::Stopwatch;
 use super::verify_clock::VerifyClock;
 use super::work::{Arrival, StoreResult, Stored, WorkDone};
 use super::{Engine, keys_of};
-use crate::api::{
-    CoordinatorState, DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic,
-};
+use crate::api::{DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic};
 use crate::config::DownloadOptions;
 use crate::source::Source;
 use crate::store;
@@ -26,10 +25,10 @@ use crate::store;
 /// The engine's side of a download, kept until its handle is gone or the process ends.
 pub(super) struct Running {
     store: Arc<store::Download>,
-    options: DownloadOptions,
-    started: Time,
-    last_stored: Time,
-    met_somebody: bool,
+    pub(super) options: DownloadOptions,
+    pub(super) started: Time,
+    pub(super) last_stored: Time,
+    pub(super) met_somebody: bool,
     resumed: u64,
     bytes_received: u64,
     bytes_wasted: u64,
@@ -41,7 +40,8 @@ pub(super) struct Running {
     pub(super) completed: Option<Time>,
     pub(super) stopwatch: Stopwatch,
     pub(super) verify_clock: Arc<VerifyClock>,
-    without_holder: u32,
+    pub(super) without_holder: u32,
+    pub(super) liars: Liars,
     counted_at: Time,
     progress: watch::Sender<Progress>,
     swarm_done: watch::Sender<bool>,
@@ -84,9 +84,11 @@ impl Engine {
             chunks_without_holder: 0,
             coordinator: self.coordinator.state,
             quiet: Duration::ZERO,
+            waiting: None,
             elapsed: Duration::ZERO,
             time: TimeShares::default(),
             traffic: Traffic::default(),
+            liars: Vec::new(),
         };
         let (progress, swarm_done) = (watch::Sender::new(first), watch::Sender::new(false));
         let followed = Followed {
@@ -111,6 +113,7 @@ impl Engine {
             stopwatch: Stopwatch::start(now),
             verify_clock: Arc::new(VerifyClock::new(self.started)),
             without_holder: 0,
+            liars: Liars::default(),
             counted_at: now,
             progress,
             swarm_done,
@@ -242,6 +245,7 @@ impl Engine {
                 verify_busy: verifying.busy,
                 traffic,
                 sources: sources_of(&entry.sources),
+                liars: running.liars.shown(),
             };
             if let Some(outcome) = running.outcome.take() {
                 let _ = outcome.send(Ok(summary));
@@ -322,34 +326,6 @@ impl Engine {
         }
     }
 
-    fn reason_to_give_up(&self, file: FileKey) -> Option<DownloadError> {
-        let running = self.files.get(&file)?.running.as_ref()?;
-        if matches!(running.phase, Phase::Finishing | Phase::Complete | Phase::Failed) {
-            return None;
-        }
-        let now = self.now();
-        let (quiet, elapsed) = (now - running.last_stored, now - running.started);
-        if let (Some(address), Some(within)) = (self.coordinator.address, running.options.coordinator_within)
-            && !running.met_somebody
-            && self.coordinator.state != CoordinatorState::Connected
-            && elapsed >= within
-        {
-            return Some(DownloadError::CoordinatorUnreachable { address, waited: elapsed });
-        }
-        if quiet < running.options.give_up_after? {
-            return None;
-        }
-        let picture = self.swarm.file_status(file, now)?;
-        Some(if running.met_somebody || picture.stored > 0 {
-            let without_holder =
-                u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
-            let missing = picture.chunks - picture.stored;
-            DownloadError::Stalled { waited: quiet, missing, without_holder, chunks: picture.chunks }
-        } else {
-            DownloadError::NoHolder { waited: quiet }
-        })
-    }
-
     pub(super) fn publish(&mut self, file: FileKey) {
         let now = self.now();
         self.count_without_holder(now, file);
@@ -406,9 +382,11 @@ impl Engine {
             chunks_without_holder: running.without_holder,
             coordinator: self.coordinator.state,
             quiet: now - running.last_stored,
+            waiting: self.waiting(file, running),
             elapsed: now - running.started,
             time: self.time_shares(file),
             traffic: self.traffic(file),
+            liars: running.liars.shown(),
         })
     }
 

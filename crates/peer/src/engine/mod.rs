@@ -2,11 +2,13 @@
 //! told. Everybody else sends it events or commands; it never waits for any of them.
 
 mod accounting;
+mod blame;
 mod command;
 mod downloads;
 mod files;
 mod infos;
 mod outputs;
+mod patience;
 mod reporting;
 mod snapshot;
 mod stopwatch;
@@ -29,6 +31,7 @@ use crate::dialer::{Connected, Dialed, Dialer};
 use crate::session::{ChunkBuffer, Session, SessionContext, SessionEvent};
 
 use accounting::Totals;
+use blame::Bans;
 pub(crate) use command::{Command, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
@@ -61,6 +64,7 @@ pub(crate) struct Engine {
     reporter: Reporter,
     coordinator: CoordinatorLink,
     totals: Totals,
+    bans: Bans,
     /// The chunk that an input is about, for the output that stores it.
     arrived: Option<ChunkBuffer>,
     work: mpsc::Sender<WorkDone>,
@@ -118,6 +122,7 @@ impl Engine {
             reporter: Reporter::new(config.report_interval),
             coordinator: CoordinatorLink::new(config.coordinator),
             totals: Totals::default(),
+            bans: Bans::default(),
             arrived: None,
             work,
             config,

@@ -1,5 +1,8 @@
 //! Does what the core decided.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use tnet_fileinfo::ChunkIndex;
 use tnet_swarm::{Event, FileKey, Input, Output, PeerKey, UploadEnd};
 
@@ -48,15 +51,34 @@ impl Engine {
         }
     }
 
+    fn note_ban(&mut self, address: Option<SocketAddr>, reason: String, duration: Duration) {
+        let now = self.now();
+        if let Some(address) = address {
+            self.bans.note(now, address, reason, duration);
+        }
+    }
+
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Complete { file } => self.on_complete(file),
             Event::CorruptChunk { file, chunk, address } => {
+                if let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) {
+                    running.liars.count(address);
+                }
                 let hash = self.files.get(&file).map(|entry| entry.info.hash().short());
                 tracing::warn!(%chunk, ?address, hash, "a peer sent a corrupt chunk; it is fetched elsewhere");
             }
-            Event::Banned { address } => tracing::warn!(?address, "peer banned"),
-            Event::Cut { address, violation } => tracing::warn!(?address, %violation, "peer cut"),
+            Event::Banned { address } => {
+                tracing::warn!(?address, "peer banned");
+                for running in self.files.values_mut().filter_map(|entry| entry.running.as_mut()) {
+                    running.liars.ban(address);
+                }
+                self.note_ban(address, "sent wrong bytes".to_owned(), self.config.swarm.ban);
+            }
+            Event::Cut { address, violation } => {
+                tracing::warn!(?address, %violation, "peer cut");
+                self.note_ban(address, violation.to_string(), self.config.swarm.cut);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use tnet_swarm::{FileKey, Input};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Engine, keys_of};
-use crate::api::CoordinatorState;
+use crate::api::{CoordinatorState, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
 
 /// Neighbours with which a download does without news of further holders.
@@ -72,11 +72,17 @@ impl Engine {
                 self.coordinator.lookups.extend(self.coordinator.waiting.keys());
             }
             CoordinatorEvent::Reply(reply) => self.on_reply(&reply),
-            CoordinatorEvent::Down => {
-                if self.coordinator.state != CoordinatorState::Unreachable {
-                    tracing::warn!(address = ?self.coordinator.address, "coordinator not reachable; trying again and again");
+            CoordinatorEvent::Down { unfit } => {
+                let state = match unfit {
+                    None => CoordinatorState::Unreachable,
+                    Some(Unfit::OtherVersion) => CoordinatorState::OtherVersion,
+                    Some(Unfit::NotCoordinator) => CoordinatorState::NotCoordinator,
+                };
+                if self.coordinator.state != state {
+                    let why = unfit.map(|unfit| unfit.to_string());
+                    tracing::warn!(address = ?self.coordinator.address, why, "coordinator not reachable; trying again and again");
                 }
-                self.coordinator.state = CoordinatorState::Unreachable;
+                self.coordinator.state = state;
                 self.coordinator.requests = None;
                 self.reporter.on_disconnect();
             }

@@ -26,6 +26,7 @@ impl Engine {
                 downloads: slots.downloads,
                 storing_bytes: slots.storing_bytes,
             },
+            bans: self.bans.at(self.now()),
         }
     }
 

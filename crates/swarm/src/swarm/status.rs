@@ -113,6 +113,13 @@ impl Swarm {
         state.download.is_some() && state.links.values().any(|link| link.wanted > 0)
     }
 
+    /// Whether one of those would be asked: it is not waited for in vain already.
+    pub fn has_prompt_source(&self, file: FileKey) -> bool {
+        let Some(state) = self.files.get(&file) else { return false };
+        let is_prompt = |peer: &PeerKey| self.peers.get(peer).is_some_and(|peer| !peer.is_stalled);
+        state.download.is_some() && state.links.iter().any(|(peer, link)| link.wanted > 0 && is_prompt(peer))
+    }
+
     /// Whether the requests open, of all files, leave no slot for one more chunk of this one.
     pub fn is_out_of_slots(&self, file: FileKey) -> bool {
         self.files.get(&file).is_some_and(|state| !self.downloads.has_room(state.longest_chunk()))

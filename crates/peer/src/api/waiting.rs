@@ -1,0 +1,43 @@
+//! Why a download stands still, in one word for programs and one phrase for people.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a download waits for, told when no chunk was stored for some seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Waiting {
+    /// Nobody is connected, and the coordinator, which could name somebody, cannot be asked.
+    Coordinator,
+    /// Nobody has the file.
+    Holder,
+    /// Peers are connected, and none of them has any chunk that is missing.
+    HolderOfChunks {
+        /// Missing chunks that none of them has.
+        chunks: u32,
+    },
+    /// Whoever has a missing chunk has no slot for us.
+    BusyPeers,
+    /// Chunks were asked for, and nothing comes.
+    Answers,
+    /// Other downloads of this process use all there may be requests.
+    OtherDownloads,
+    /// Chunks are here, and the disk has not taken them yet.
+    Disk,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waiting::Coordinator => f.write_str("the coordinator cannot be asked who has the file"),
+            Waiting::Holder => f.write_str("no peer has the file"),
+            Waiting::HolderOfChunks { chunks: 1 } => f.write_str("no peer has 1 of the missing chunks"),
+            Waiting::HolderOfChunks { chunks } => write!(f, "no peer has {chunks} of the missing chunks"),
+            Waiting::BusyPeers => f.write_str("all peers that have missing chunks are busy"),
+            Waiting::Answers => f.write_str("the peers that were asked send nothing"),
+            Waiting::OtherDownloads => f.write_str("other downloads use all slots"),
+            Waiting::Disk => f.write_str("the disk is slow"),
+        }
+    }
+}

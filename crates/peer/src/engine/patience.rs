@@ -1,0 +1,73 @@
+//! What a download waits for, and when it gives up: silence has a reason, and an end.
+
+use std::time::Duration;
+
+use tnet_swarm::FileKey;
+
+use super::Engine;
+use super::accounting::situation;
+use super::downloads::Running;
+use crate::api::{CoordinatorState, DownloadError, Phase, Unfit, Waiting};
+
+/// A download in which no chunk was stored for this long is told to be waiting.
+const STANDS_STILL_AFTER: Duration = Duration::from_secs(3);
+
+impl Engine {
+    /// What it waits for, if nothing was stored for a while.
+    pub(super) fn waiting(&self, file: FileKey, running: &Running) -> Option<Waiting> {
+        let is_under_way = !matches!(running.phase, Phase::Complete | Phase::Failed);
+        if !is_under_way || self.now() - running.last_stored < STANDS_STILL_AFTER {
+            return None;
+        }
+        let situation = situation(&self.swarm, &self.config, file, running.phase == Phase::Finishing);
+        let picture = self.swarm.file_status(file, self.now())?;
+        // Whoever else wants the file is a peer too.
+        let nobody_has_any = running.without_holder == picture.chunks;
+        Some(if situation.finishing || situation.disk_is_behind || situation.storing > 0 {
+            Waiting::Disk
+        } else if situation.requested > 0 || situation.has_source && !self.swarm.has_prompt_source(file) {
+            Waiting::Answers
+        } else if situation.has_source && situation.slots_taken {
+            Waiting::OtherDownloads
+        } else if situation.has_source {
+            Waiting::BusyPeers
+        } else if picture.peers > 0 && !nobody_has_any {
+            Waiting::HolderOfChunks { chunks: running.without_holder }
+        } else if matches!(self.coordinator.state, CoordinatorState::Connected | CoordinatorState::None) {
+            Waiting::Holder
+        } else {
+            Waiting::Coordinator
+        })
+    }
+
+    pub(super) fn reason_to_give_up(&self, file: FileKey) -> Option<DownloadError> {
+        let running = self.files.get(&file)?.running.as_ref()?;
+        if matches!(running.phase, Phase::Finishing | Phase::Complete | Phase::Failed) {
+            return None;
+        }
+        let now = self.now();
+        let (quiet, elapsed) = (now - running.last_stored, now - running.started);
+        if let (Some(address), Some(within)) = (self.coordinator.address, running.options.coordinator_within)
+            && !running.met_somebody
+            && self.coordinator.state != CoordinatorState::Connected
+            && elapsed >= within
+        {
+            return Some(match Unfit::of(self.coordinator.state) {
+                Some(fault) => DownloadError::CoordinatorUnfit { address, fault },
+                None => DownloadError::CoordinatorUnreachable { address, waited: elapsed },
+            });
+        }
+        if quiet < running.options.give_up_after? {
+            return None;
+        }
+        let picture = self.swarm.file_status(file, now)?;
+        Some(if running.met_somebody || picture.stored > 0 {
+            let without_holder =
+                u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
+            let missing = picture.chunks - picture.stored;
+            DownloadError::Stalled { waited: quiet, missing, without_holder, chunks: picture.chunks }
+        } else {
+            DownloadError::NoHolder { waited: quiet }
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! Peers that send wrong bytes, too few, too many, or none. One honest peer is enough.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tnet_peer::Traffic;
+use tnet_testkit::{Conduct, Content, Network, RawPeer, SOON, is, payload, stays};
+
+use crate::support::case::cases;
+
+cases![
+    16 "one peer flips a bit in some of its chunks" a_peer_that_sends_wrong_bytes_is_named_and_banned;
+    17 "10, 30 and 50 % of the peers send nothing but wrong bytes, or all but one" poisoners_do_not_outlie_one_honest_peer;
+    18 "chunks too short, too long, or with a tail that never comes" chunks_of_another_length_cost_seconds;
+    23 "a peer claims all chunks and has none" a_peer_that_refuses_what_it_claims_is_not_asked_for_ever;
+    24 "a peer accepts requests and never sends" a_peer_that_never_sends_costs_seconds;
+    25 "a peer drips a byte a second" a_peer_that_drips_costs_seconds;
+];
+
+/// More chunks than are asked for at once, and no multiple of eight.
+const CHUNKS: u32 = 97;
+const LEN: u64 = CHUNKS as u64 * 64 * 1024;
+
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn percent(part: u64, whole: u64) -> f64 {
+    100.0 * part as f64 / whole as f64
+}
+
+/// A download from one liar and three who are honest.
+async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
+    let network = Network::builder().peer("ann").start().await;
+    let content = Content::of(payload(8 * LEN, 16));
+    let mut honest = Vec::new();
+    for _ in 0..3 {
+        honest.push(network.raw_seed(&content).await);
+    }
+    let liar = network.raw(content.raw_peer().behaving(Conduct::FlipsBit { percent: share })).await;
+    let began = Instant::now();
+    let watched = async {
+        liar.tally_is("the liar is banned", SOON, |tally| tally.was_banned()).await;
+        began.elapsed()
+    };
+    let ann = network.peer("ann");
+    let fetching = ann.fetches(&content);
+    let (fetched, banned) = match share {
+        0 => (fetching.await, None),
+        _ => {
+            let (fetched, banned) = tokio::join!(fetching, watched);
+            (fetched, Some(banned))
+        }
+    };
+    if share > 0 {
+        let liars = fetched.summary.liars;
+        assert!(liars.len() == 1 && liars[0].banned && liars[0].address == Some(liar.address()), "{liars:?}");
+        let bans = ann.status().await.expect("ann runs").bans;
+        assert!(bans.iter().any(|ban| ban.address == liar.address()), "{bans:?}");
+        assert_eq!(liar.tally().greeted, 1, "who is banned is not called again");
+    }
+    (fetched.summary.traffic, banned, fetched.summary.elapsed)
+}
+
+async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
+    let (_, _, clean) = with_one_liar(0).await;
+    let mut figures = Vec::new();
+    for share in [5, 30, 100] {
+        let (traffic, banned, elapsed) = with_one_liar(share).await;
+        assert!(traffic.corrupt >= 2 && traffic.bytes_wasted >= traffic.corrupt * 64 * 1024, "{traffic:?}");
+        let wasted = percent(traffic.bytes_wasted, 8 * LEN);
+        let after = banned.map_or(0, |after| after.as_millis());
+        let slower = elapsed.as_secs_f64() / clean.as_secs_f64();
+        figures
+            .push(format!("{share} %: {wasted:.1} % wasted, banned after {after} ms, {slower:.1}x the time"));
+    }
+    // The same as a user sees it: named when it happens, and with the result.
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(LEN, 17));
+    let honest = network.raw(content.raw_peer().allowing(0)).await;
+    let liar = network.raw(content.raw_peer().behaving(Conduct::FlipsBit { percent: 100 })).await;
+    let user = network.user("ann");
+    content.write_info(&user.path("a.fileinfo"));
+    let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+    let running = user.start(get);
+    liar.tally_is("the liar is banned", SOON, |tally| tally.was_banned()).await;
+    honest.allow_all().await;
+    let finished = running.ends(SOON).await.with_code(0);
+    let named = format!("banned {}", liar.address());
+    assert!(finished.stderr.contains(&named), "{named:?} in {:?}", finished.stderr);
+    content.is_at(&user.path("a")).await;
+    figures.join("; ")
+}
+
+/// How long a download takes from that many peers, so many of them poisoners, and what it wastes.
+async fn among_poisoners(peers: usize, poisoners: usize) -> (Duration, u64) {
+    let network = Network::builder().peer("ann").start().await;
+    let content = Content::of(payload(4 * LEN, 18));
+    let conduct = |number| {
+        let percent = if number < poisoners { 100 } else { 0 };
+        content.raw_peer().behaving(Conduct::FlipsBit { percent })
+    };
+    let _peers: Vec<RawPeer> = join_all((0..peers).map(|number| network.raw(conduct(number)))).await;
+    let fetched = network.peer("ann").fetches(&content).await;
+    (fetched.summary.elapsed, fetched.summary.traffic.bytes_wasted)
+}
+
+async fn poisoners_do_not_outlie_one_honest_peer() -> String {
+    const PEERS: usize = 10;
+    let (clean, _) = among_poisoners(PEERS, 0).await;
+    let mut figures = Vec::new();
+    for poisoners in [1, 3, 5, 9] {
+        let (elapsed, wasted) = among_poisoners(PEERS, poisoners).await;
+        // When the second wrong chunk of one is known, some more of its chunks have arrived.
+        let most = poisoners as u64 * 10 * 64 * 1024;
+        assert!(wasted <= most, "{wasted} bytes wasted by {poisoners} poisoners");
+        let slower = elapsed.as_secs_f64() / clean.as_secs_f64();
+        figures.push(format!(
+            "{}0 %: {slower:.1}x the time, {:.1} % wasted",
+            poisoners,
+            percent(wasted, 4 * LEN)
+        ));
+    }
+    figures.join("; ")
+}
+
+/// How much longer a download takes when it met such a peer before the honest one.
+async fn delay_by(conduct: Conduct) -> (Duration, RawPeer) {
+    let network = Network::builder().peer("ann").start().await;
+    let content = Content::of(payload(LEN, 4));
+    let honest = network.raw(content.raw_peer().allowing(0)).await;
+    let liar = network.raw(content.raw_peer().behaving(conduct)).await;
+    let ann = network.peer("ann").begins(&content).await;
+    liar.tally_is("the liar is asked", SOON, |tally| tally.requests_in_all() > 0).await;
+    honest.allow_all().await;
+    let began = Instant::now();
+    let fetched = network.peer("ann").completes(ann, &content, Duration::from_secs(12)).await;
+    assert_eq!(fetched.summary.traffic.corrupt, 0, "nothing wrong was even complete");
+    (began.elapsed(), liar)
+}
+
+async fn chunks_of_another_length_cost_seconds() -> String {
+    let (short, _) = delay_by(Conduct::WithholdsLastByte).await;
+    let network = Network::builder().peer("ann").start().await;
+    let content = Content::of(payload(LEN, 12));
+    let honest = network.raw(content.raw_peer().allowing(0)).await;
+    let liar = network.raw(content.raw_peer().behaving(Conduct::SendsTooMuch)).await;
+    let ann = network.peer("ann").begins(&content).await;
+    // It may be cut without a word: what it sent is not read to the end.
+    liar.tally_is("the liar is cut", SOON, |tally| tally.greeted > 0 && tally.connected == 0).await;
+    // Much longer than the longest pause before an address is called again.
+    stays("the liar is left alone", Duration::from_millis(1500), async || is(liar.tally().greeted, 1)).await;
+    assert_eq!(ann.progress().chunks_done, 0, "nothing of the liar's is stored");
+    honest.allow_all().await;
+    let fetched = network.peer("ann").completes(ann, &content, SOON).await;
+    let retried = fetched.summary.traffic.retried;
+    format!(
+        "last byte withheld: {:.1} s more; a byte too many: cut at once, {retried} chunks asked for again",
+        short.as_secs_f64()
+    )
+}
+
+async fn a_peer_that_refuses_what_it_claims_is_not_asked_for_ever() -> String {
+    let (_, liar) = delay_by(Conduct::Refuses).await;
+    let asked = liar.tally().requests_in_all();
+    assert!(asked <= 64, "{:?}", liar.tally());
+    format!("{asked} requests in vain")
+}
+
+async fn a_peer_that_never_sends_costs_seconds() -> String {
+    let (delay, _) = delay_by(Conduct::NeverSends).await;
+    format!("{:.1} s more for the last chunk", delay.as_secs_f64())
+}
+
+async fn a_peer_that_drips_costs_seconds() -> String {
+    let (delay, liar) = delay_by(Conduct::Drips { bytes_per_second: NonZeroU32::MIN }).await;
+    let asked = liar.tally().requests_in_all();
+    format!("{:.1} s more; {asked} slots held for at most that long", delay.as_secs_f64())
+}

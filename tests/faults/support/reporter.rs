@@ -1,0 +1,72 @@
+//! A caller of the coordinator that says whatever it is told to, from whichever address of this machine.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tnet_proto::{
+    Availability, CoordinatorReply, CoordinatorRequest, MessageCodec, PeerId, Protocol, Received,
+    ReportEntry, exchange_preamble,
+};
+use tnet_testkit::{SOON, within};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_util::codec::Framed;
+
+/// A connection to a coordinator, after the preambles.
+pub(crate) struct Reporter {
+    line: Framed<TcpStream, MessageCodec<CoordinatorRequest, CoordinatorReply>>,
+}
+
+impl Reporter {
+    /// Calls from `from`, one of the addresses of loopback.
+    pub(crate) async fn call(coordinator: SocketAddr, from: IpAddr) -> Reporter {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("all of 127.0.0.0/8 is ours");
+        let mut stream =
+            within("a connection", SOON, socket.connect(coordinator)).await.expect("the coordinator listens");
+        let _ = exchange_preamble(&mut stream, Protocol::Coordinator).await;
+        Reporter { line: Framed::new(stream, MessageCodec::new()) }
+    }
+
+    /// Says hello as that peer; false if it is not let in.
+    pub(crate) async fn is_welcome(&mut self, peer_id: PeerId, listen_port: u16, interval: Duration) -> bool {
+        let report_interval_ms = u32::try_from(interval.as_millis()).expect("an interval of seconds");
+        self.say(CoordinatorRequest::Hello { peer_id, listen_port, report_interval_ms, capabilities: 0 })
+            .await;
+        let welcome = matches!(self.hear().await, Some(CoordinatorReply::Welcome { .. }));
+        self.line.codec_mut().hello_done();
+        welcome
+    }
+
+    /// Whether the coordinator still wants it is its business.
+    pub(crate) async fn say(&mut self, request: CoordinatorRequest) {
+        let _ = self.line.send(request).await;
+    }
+
+    /// The next message; none when the coordinator has closed.
+    pub(crate) async fn hear(&mut self) -> Option<CoordinatorReply> {
+        match within("the coordinator says something", SOON, self.line.next()).await? {
+            Ok(Received::Message(reply)) => Some(reply),
+            Ok(Received::Unknown { number }) => panic!("the coordinator sent message {number}"),
+            Err(_) => None,
+        }
+    }
+
+    /// Who holds the file, as the coordinator tells it.
+    pub(crate) async fn holders(&mut self, hash: [u8; 32]) -> Vec<SocketAddr> {
+        self.say(CoordinatorRequest::Lookup { hash }).await;
+        loop {
+            match self.hear().await.expect("the coordinator keeps the line open") {
+                CoordinatorReply::Holders { holders, .. } => {
+                    return holders.into_iter().map(|holder| holder.address).collect();
+                }
+                _ => continue,
+            }
+        }
+    }
+}
+
+/// Says that it holds the whole of a file.
+pub(crate) fn full(hash: [u8; 32], size: u64) -> ReportEntry {
+    ReportEntry { hash, size, availability: Availability::Full }
+}

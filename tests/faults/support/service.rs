@@ -1,0 +1,59 @@
+//! The real coordinator and the real server as processes of their own, whose memory can be measured.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use tnet_proto::{CoordinatorRequest, Hello, PeerId, PeerMessage, Protocol, encode, preamble};
+use tnet_testkit::{Cli, Running, SOON};
+
+/// A process that listens.
+pub(crate) struct Service {
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
+}
+
+impl Service {
+    /// `tnet coordinator`.
+    pub(crate) async fn coordinator(cli: &Cli) -> Service {
+        Service::start(cli, &["coordinator"], Protocol::Coordinator).await
+    }
+
+    /// `tnet start-server --foreground`, with these further arguments.
+    pub(crate) async fn peer(cli: &Cli, args: &[&str]) -> Service {
+        Service::start(cli, &[&["start-server", "--foreground"], args].concat(), Protocol::Peer).await
+    }
+
+    async fn start(cli: &Cli, args: &[&str], protocol: Protocol) -> Service {
+        let mut running = cli.start(args.iter().chain(&["--json", "--listen", "127.0.0.1:0"]));
+        let listens = |text: &str| {
+            let events = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            events.filter_map(|event| event["listen"].as_str()?.parse().ok()).next()
+        };
+        let address = running.prints("where it listens", SOON, listens).await;
+        Service { running, address, protocol }
+    }
+
+    /// What a caller has to send before it may say anything: the preamble, and a hello in a frame.
+    pub(crate) fn greeting(&self) -> Vec<u8> {
+        let mut bytes = BytesMut::from(&preamble(self.protocol)[..]);
+        // Somebody else each time, as the same one would take the place of the last.
+        let id = PeerId(rand::random());
+        match self.protocol {
+            Protocol::Peer => {
+                let hello = Hello { peer_id: id, listen_port: 0, capabilities: 0 };
+                encode(&PeerMessage::Hello(hello), &mut bytes);
+            }
+            Protocol::Coordinator => encode(
+                &CoordinatorRequest::Hello {
+                    peer_id: id,
+                    listen_port: 0,
+                    report_interval_ms: 10_000,
+                    capabilities: 0,
+                },
+                &mut bytes,
+            ),
+        }
+        bytes.to_vec()
+    }
+}
