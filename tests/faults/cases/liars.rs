@@ -22,6 +22,9 @@ cases![
 const CHUNKS: u32 = 97;
 const LEN: u64 = CHUNKS as u64 * 64 * 1024;
 
+/// For shares and times, some more.
+const FOUR: u64 = 4 * LEN;
+
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn percent(part: u64, whole: u64) -> f64 {
     100.0 * part as f64 / whole as f64
@@ -30,12 +33,10 @@ fn percent(part: u64, whole: u64) -> f64 {
 /// A download from one liar and three who are honest.
 async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
     let network = Network::builder().peer("ann").start().await;
-    let content = Content::of(payload(8 * LEN, 16));
-    let mut honest = Vec::new();
-    for _ in 0..3 {
-        honest.push(network.raw_seed(&content).await);
-    }
-    let liar = network.raw(content.raw_peer().behaving(Conduct::FlipsBit { percent: share })).await;
+    let content = Content::of(payload(FOUR, 16));
+    let holder = content.raw_peer();
+    let _honest = join_all((0..3).map(|_| network.raw(holder.clone()))).await;
+    let liar = network.raw(holder.behaving(Conduct::FlipsBit { percent: share })).await;
     let began = Instant::now();
     let watched = async {
         liar.tally_is("the liar is banned", SOON, |tally| tally.was_banned()).await;
@@ -66,7 +67,7 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
     for share in [5, 30, 100] {
         let (traffic, banned, elapsed) = with_one_liar(share).await;
         assert!(traffic.corrupt >= 2 && traffic.bytes_wasted >= traffic.corrupt * 64 * 1024, "{traffic:?}");
-        let wasted = percent(traffic.bytes_wasted, 8 * LEN);
+        let wasted = percent(traffic.bytes_wasted, FOUR);
         let after = banned.map_or(0, |after| after.as_millis());
         let slower = elapsed.as_secs_f64() / clean.as_secs_f64();
         figures
@@ -91,24 +92,23 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
 }
 
 /// How long a download takes from that many peers, so many of them poisoners, and what it wastes.
-async fn among_poisoners(peers: usize, poisoners: usize) -> (Duration, u64) {
+async fn among_poisoners(content: &Content, peers: usize, poisoners: usize) -> (Duration, u64) {
     let network = Network::builder().peer("ann").start().await;
-    let content = Content::of(payload(4 * LEN, 18));
-    let conduct = |number| {
-        let percent = if number < poisoners { 100 } else { 0 };
-        content.raw_peer().behaving(Conduct::FlipsBit { percent })
-    };
-    let _peers: Vec<RawPeer> = join_all((0..peers).map(|number| network.raw(conduct(number)))).await;
-    let fetched = network.peer("ann").fetches(&content).await;
+    let holder = content.raw_peer();
+    let percent = |number| if number < poisoners { 100 } else { 0 };
+    let peer = |number| holder.clone().behaving(Conduct::FlipsBit { percent: percent(number) });
+    let _peers: Vec<RawPeer> = join_all((0..peers).map(|number| network.raw(peer(number)))).await;
+    let fetched = network.peer("ann").fetches(content).await;
     (fetched.summary.elapsed, fetched.summary.traffic.bytes_wasted)
 }
 
 async fn poisoners_do_not_outlie_one_honest_peer() -> String {
     const PEERS: usize = 10;
-    let (clean, _) = among_poisoners(PEERS, 0).await;
+    let content = Content::of(payload(FOUR, 18));
+    let (clean, _) = among_poisoners(&content, PEERS, 0).await;
     let mut figures = Vec::new();
     for poisoners in [1, 3, 5, 9] {
-        let (elapsed, wasted) = among_poisoners(PEERS, poisoners).await;
+        let (elapsed, wasted) = among_poisoners(&content, PEERS, poisoners).await;
         // When the second wrong chunk of one is known, some more of its chunks have arrived.
         let most = poisoners as u64 * 10 * 64 * 1024;
         assert!(wasted <= most, "{wasted} bytes wasted by {poisoners} poisoners");
@@ -116,7 +116,7 @@ async fn poisoners_do_not_outlie_one_honest_peer() -> String {
         figures.push(format!(
             "{}0 %: {slower:.1}x the time, {:.1} % wasted",
             poisoners,
-            percent(wasted, 4 * LEN)
+            percent(wasted, FOUR)
         ));
     }
     figures.join("; ")
