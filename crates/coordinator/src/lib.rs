@@ -25,6 +25,9 @@
 //! connection owns its socket. A shared table for several coordinators would take the place of that one task,
 //! whose messages are all it has in common with the rest.
 
+// What comes from outside is never trusted to have a place.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod admission;
 mod config;
 mod connection;
@@ -37,6 +40,7 @@ mod reception;
 mod registrar;
 mod server;
 mod stats;
+#[allow(clippy::indexing_slicing, reason = "its numbers are its own; callers only have hashes and addresses")]
 mod table;
 mod watch;
 

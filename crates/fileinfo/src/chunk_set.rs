@@ -159,7 +159,7 @@ impl ChunkSet {
         }
         let blocks = bytes.chunks(BLOCK_LEN).map(|part| {
             let mut block = [0; BLOCK_LEN];
-            block[..part.len()].copy_from_slice(part);
+            block.iter_mut().zip(part).for_each(|(place, byte)| *place = *byte);
             usize::from_le_bytes(block)
         });
         let mut set = Self { bits: FixedBitSet::with_capacity_and_blocks(len, blocks), count: 0 };

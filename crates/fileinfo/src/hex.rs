@@ -3,6 +3,7 @@
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Two digits for each byte, most significant first.
+#[expect(clippy::indexing_slicing, reason = "half a byte is below 16")]
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for &byte in bytes {
@@ -18,8 +19,9 @@ pub(crate) fn decode_into(text: &str, out: &mut [u8]) -> Option<()> {
     if digits.len() != out.len() * 2 {
         return None;
     }
-    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = (value(pair[0])? << 4) | value(pair[1])?;
+    let (pairs, _) = digits.as_chunks();
+    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
+        *byte = (value(*high)? << 4) | value(*low)?;
     }
     Some(())
 }

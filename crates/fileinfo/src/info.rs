@@ -82,6 +82,7 @@ impl FileInfo {
     ///
     /// # Panics
     /// If the chunk is of another geometry.
+    #[expect(clippy::indexing_slicing, reason = "an index of this geometry, as the caller promises")]
     pub fn sum(&self, chunk: ChunkIndex) -> ChunkSum {
         self.proven.sums[chunk.index()]
     }

@@ -31,6 +31,9 @@
 //!
 //! Nothing here touches the network or a clock. Only [`scan`] reads files; it blocks, so keep it off an async runtime.
 
+// What comes from outside is never trusted to have a place.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod chunk_set;
 mod chunk_size;
 mod file_name;
@@ -39,6 +42,7 @@ mod hash;
 mod hex;
 mod info;
 mod json;
+#[allow(clippy::indexing_slicing, reason = "reads files of our own choice into buffers of our own")]
 pub mod scan;
 mod tail;
 #[cfg(test)]

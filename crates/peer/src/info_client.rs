@@ -1,5 +1,8 @@
 //! Gets a `.fileinfo` from a holder, knowing only the hash. What comes is believed only if it proves itself.
 
+// What comes from outside is never trusted to have a place.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -142,6 +142,7 @@ pub fn data_header(file: FileHandle, chunk: u32, offset: u32, len: u32) -> [u8; 
     header
 }
 
+#[expect(clippy::indexing_slicing, reason = "five words in a head of a fixed length")]
 fn parse_data(frame: u32, head: &[u8; HEAD_LEN]) -> Result<FrameHead, FrameError> {
     let [_, _, _, _, _, _, _, _, rest @ ..] = head;
     let (words, _) = rest.as_chunks::<4>();

@@ -23,6 +23,9 @@
 //! writes them with [`data_header`]. Everything that only exchanges small messages uses `MessageCodec`
 //! (feature `codec`), which puts the same frames behind tokio-util's `Framed`.
 
+// What comes from outside is never trusted to have a place.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod coordinator;
 mod digest;
 mod frame;

@@ -90,6 +90,7 @@ pub fn decode<M: WireMessage>(body: &[u8]) -> Result<M, DecodeError> {
 }
 
 /// Appends the frame whatever its length, and tells the length of its body.
+#[expect(clippy::indexing_slicing, reason = "the prefix was written a moment ago")]
 pub(crate) fn write_frame<M: WireMessage>(message: &M, out: &mut BytesMut) -> usize {
     let start = out.len();
     out.put_u32_le(0);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use clap::ValueEnum;
 use tnet_sim::{
     Breach, Change, Character, Checks, Defect, Headers, MILLISECOND, NetworkChanges, Outcome, Parameters,
-    Rate, SECOND, START, Scenario, Simulation, Trace, World,
+    Rate, SECOND, START, Scenario, Simulation, Trace, World, drawn,
 };
 
 /// Checks everything that can be checked, often.
@@ -207,4 +207,15 @@ fn a_hundred_hosts_all_finish() {
     let outcome = run(Scenario::Equal.world(&parameters));
     assert_eq!(outcome.finished, 100);
     assert!(outcome.is_right(), "{:#?}", outcome.breaches);
+}
+
+/// A host froze while it was being greeted. What arrived meanwhile was handed to it before the greetings, so that it
+/// missed goodbyes, and took honest peers for dead or for liars.
+#[test]
+fn a_host_that_thaws_hears_everything_in_the_order_it_was_sent() {
+    for seed in [5780, 6204, 8575] {
+        let (scenario, parameters) = drawn(seed, &Parameters::default());
+        let outcome = run(scenario.world(&parameters));
+        assert!(outcome.is_right(), "{outcome}");
+    }
 }

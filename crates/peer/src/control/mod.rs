@@ -18,6 +18,9 @@
 //! Instead of any of them, and as the last line: `{"v":1,"response":"fault","kind":"no_holder","message":"…"}`. A download
 //! goes on when the client that asked for it goes away.
 
+// What comes from outside is never trusted to have a place.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod claim;
 mod classify;
 mod client;

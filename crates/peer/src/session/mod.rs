@@ -4,6 +4,9 @@
 //! writer does what the engine orders; an order that finds the queue full means that the other side does not read,
 //! and ends the session. Both end when either does.
 
+// What comes from outside is never trusted to have a place.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod buffers;
 mod handshake;
 mod outlet;

@@ -65,7 +65,7 @@ impl Outlet for OwnedWriteHalf {
             let sent = stream.async_io(Interest::WRITABLE, || {
                 Ok(send(stream, head, SendFlags::MORE | SendFlags::NOSIGNAL)?)
             });
-            head = &head[sent.await?..];
+            head = head.get(sent.await?..).unwrap_or_default();
         }
         let end = position + len as u64;
         let mut position = position;

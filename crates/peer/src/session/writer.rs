@@ -232,6 +232,7 @@ impl<W: Outlet> Writer<W> {
     }
 
     /// Reads a part behind its header into the memory for that.
+    #[expect(clippy::indexing_slicing, reason = "the memory was made longer than the header just before")]
     async fn read_part(
         &mut self,
         upload: &Upload,

@@ -16,6 +16,9 @@
 //! `.partial`, or in another place is not a record. The first one that does not check ends the journal: what follows
 //! was torn by a crash. Records divide sectors evenly, so none can be half on the disk without failing its check.
 
+// What comes from outside is never trusted to have a place.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 use std::io;
 
 use tnet_fileinfo::{ChunkSet, FileHash, Geometry};
@@ -116,7 +119,8 @@ impl Format {
         let run = Run { first: u32::from_le_bytes(*first), count: u32::from_le_bytes(*count) };
         let fits = run.count > 0
             && run.first.checked_add(run.count).is_some_and(|end| end <= self.geometry.chunk_count());
-        (fits && self.check(number, &record[..8]) == check).then_some(run)
+        let (what, _) = record.split_at_checked(RECORD_LEN - CHECK_LEN)?;
+        (fits && self.check(number, what) == check).then_some(run)
     }
 
     fn check(&self, number: u32, run: &[u8]) -> [u8; CHECK_LEN] {

@@ -178,13 +178,9 @@ impl Network {
         sender.up_free.saturating_sub(now) + ahead + self.model.delay + receiver.down_backlog(now)
     }
 
-    /// Bytes came out of a pipe. Answers false if they wait because the receiver is frozen.
-    pub(crate) fn on_delivered(&mut self, queue: &mut Queue<Event>, pipe: PipeId, bytes: u32) -> bool {
+    /// Bytes came out of a pipe.
+    pub(crate) fn on_delivered(&mut self, queue: &mut Queue<Event>, pipe: PipeId, bytes: u32) {
         let receiver = self.to(pipe);
-        if let Some(frozen) = &mut self.port_mut(receiver).frozen {
-            frozen.push((pipe, bytes));
-            return false;
-        }
         let acknowledgement = self.model.headers.acknowledgement();
         self.port_mut(receiver).acknowledgements += acknowledgement;
         let state = &mut self.pipes[pipe.index()];
@@ -192,7 +188,6 @@ impl Network {
         if state.waits == Waits::Window {
             self.await_turn(queue, pipe);
         }
-        true
     }
 
     /// The next parcel that has arrived in full.
@@ -247,20 +242,18 @@ impl Network {
             queue.push(at, Event::Lost(pipe.back()));
         }
         let port = self.port_mut(host);
-        port.frozen = None;
+        port.is_frozen = false;
         port.turns.clear();
         port.line.clear();
     }
 
     pub(crate) fn freeze(&mut self, host: HostId) {
-        self.port_mut(host).frozen.get_or_insert_default();
+        self.port_mut(host).is_frozen = true;
     }
 
-    /// What has arrived for a frozen host meanwhile.
-    pub(crate) fn thaw(&mut self, queue: &mut Queue<Event>, host: HostId) -> Vec<(PipeId, u32)> {
-        let waiting = self.port_mut(host).frozen.take().unwrap_or_default();
+    pub(crate) fn thaw(&mut self, queue: &mut Queue<Event>, host: HostId) {
+        self.port_mut(host).is_frozen = false;
         self.serve(queue, host);
-        waiting
     }
 
     /// The other sides of a host give up on it.

@@ -29,8 +29,8 @@ pub(crate) struct Port {
     pub(crate) is_watched: bool,
     /// Bytes of acknowledgements to be sent with the next turn.
     pub(crate) acknowledgements: u64,
-    /// A frozen host reads and sends nothing; what arrives waits here.
-    pub(crate) frozen: Option<Vec<(PipeId, u32)>>,
+    /// A frozen host reads and sends nothing.
+    pub(crate) is_frozen: bool,
     /// Pipes of this host that are not closed.
     pub(crate) open: Vec<PipeId>,
     pub(crate) used: PortUse,
@@ -64,7 +64,7 @@ impl Port {
             line: VecDeque::new(),
             is_watched: false,
             acknowledgements: 0,
-            frozen: None,
+            is_frozen: false,
             open: Vec::new(),
             used: PortUse::default(),
         }

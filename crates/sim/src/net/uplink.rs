@@ -84,7 +84,7 @@ impl Network {
     /// Begins to send what is in line, about one turn's worth of bytes, if nothing is being sent.
     pub(super) fn serve(&mut self, queue: &mut Queue<Event>, host: HostId) {
         let port = &mut self.ports[host as usize];
-        if port.is_sending() || port.frozen.is_some() || port.ring.is_empty() {
+        if port.is_sending() || port.is_frozen || port.ring.is_empty() {
             return;
         }
         let begin = queue.now();

@@ -174,9 +174,7 @@ impl Simulation {
         for event in std::mem::take(&mut state.postponed) {
             self.queue.push(now, event);
         }
-        for (pipe, bytes) in self.network.thaw(&mut self.queue, host) {
-            self.on_delivered(pipe, bytes);
-        }
+        self.network.thaw(&mut self.queue, host);
     }
 
     pub(super) fn on_silent(&mut self, host: HostId, life: u32) {

@@ -167,6 +167,8 @@ impl Simulation {
             Event::Stored { host, .. } | Event::CallFailed { host, .. } => Some(host),
             Event::LeaveDone { host, .. } | Event::CallCoordinator { host, .. } => Some(host),
             Event::Greeted(pipe) | Event::Lost(pipe) => Some(self.network.from(pipe)),
+            // In the same queue as the beginning and the end of its connection, so that they stay in order.
+            Event::Delivered { pipe, .. } => Some(self.network.to(pipe)),
             Event::Mail(letter) => self.post.receiver(letter),
             _ => None,
         }
@@ -221,9 +223,7 @@ impl Simulation {
     }
 
     fn on_delivered(&mut self, pipe: PipeId, bytes: u32) {
-        if !self.network.on_delivered(&mut self.queue, pipe, bytes) {
-            return;
-        }
+        self.network.on_delivered(&mut self.queue, pipe, bytes);
         let (host, own) = (self.network.to(pipe), pipe.back());
         while let Some(parcel) = self.network.next_parcel(pipe) {
             if !self.network.is_open(own) {
