@@ -135,6 +135,8 @@ fn details(progress: &Progress, per_second: u64) -> String {
         }
     }
     match progress.coordinator {
+        // It was said already.
+        _ if progress.waiting == Some(Waiting::Coordinator) => {}
         CoordinatorState::Unreachable => parts.push("coordinator unreachable".to_owned()),
         CoordinatorState::OtherVersion => parts.push("coordinator of another version".to_owned()),
         CoordinatorState::NotCoordinator => parts.push("no coordinator at its address".to_owned()),
