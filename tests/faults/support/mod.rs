@@ -1,5 +1,14 @@
 //! What cases are made with: the machine's means to break things, and the measures of what that did.
 
 pub(crate) mod case;
+pub(crate) mod flood;
+pub(crate) mod greedy;
+pub(crate) mod lan;
+pub(crate) mod machine;
 pub(crate) mod needs;
 pub(crate) mod process;
+
+/// Whether cases are to run at full length.
+pub(crate) fn soak() -> bool {
+    std::env::var_os("TNET_SOAK").is_some()
+}
