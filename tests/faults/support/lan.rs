@@ -128,22 +128,20 @@ impl Host {
 
     /// So many of a hundred packets that come to it are lost.
     pub(crate) fn loses(&self, percent: u32) {
-        self.filter(&format!(
-            "chain in {{ type filter hook input priority 0; numgen random mod 100 < {percent} drop; }}"
-        ));
+        self.filter(&[("input", &format!("numgen random mod 100 < {percent} drop"))]);
     }
 
     /// Resets connections to this port of it, at both ends, as soon as something is sent over them.
     pub(crate) fn resets(&self, port: u16) {
-        self.filter(&format!(
-            "chain in {{ type filter hook input priority 0; tcp dport {port} reject with tcp reset; }}
-             chain out {{ type filter hook output priority 0; tcp sport {port} reject with tcp reset; }}"
-        ));
+        // The resets themselves pass, or each rule would stop those of the other.
+        let reset = "tcp flags & rst == 0 reject with tcp reset";
+        let (incoming, outgoing) = (format!("tcp dport {port} {reset}"), format!("tcp sport {port} {reset}"));
+        self.filter(&[("input", &incoming), ("output", &outgoing)]);
     }
 
     /// Does neither any more.
     pub(crate) fn passes(&self) {
-        self.filter("");
+        self.filter(&[]);
     }
 
     /// Bytes that came to it so far, without headers. A packet without any counts as none.
@@ -177,14 +175,19 @@ impl Host {
         Inside { result, stop: stop.drop_guard() }
     }
 
-    fn filter(&self, chains: &str) {
-        let rules =
-            format!("table inet faults {{ }}\ndelete table inet faults\ntable inet faults {{ {chains} }}\n");
+    /// These rules, each of a hook, instead of what there was; in one step.
+    fn filter(&self, rules: &[(&str, &str)]) {
+        let mut script =
+            "add table inet faults\ndelete table inet faults\nadd table inet faults\n".to_owned();
+        for (hook, rule) in rules {
+            script += &format!("add chain inet faults {hook} {{ type filter hook {hook} priority 0; }}\n");
+            script += &format!("add rule inet faults {hook} {rule}\n");
+        }
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace.0, "nft", "-f", "-"]).stdin(Stdio::piped());
         let mut nft = command.spawn().expect("a machine with namespaces has `ip`");
-        nft.stdin.take().expect("it is piped").write_all(rules.as_bytes()).expect("nft reads its rules");
-        assert!(nft.wait().expect("our own child").success(), "{rules}");
+        nft.stdin.take().expect("it is piped").write_all(script.as_bytes()).expect("nft reads its rules");
+        assert!(nft.wait().expect("our own child").success(), "{script}");
     }
 }
 
