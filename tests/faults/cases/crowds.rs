@@ -98,6 +98,7 @@ async fn the_silent_are_closed_and_keep_nobody_out() -> String {
     let content = Content::of(payload(MIB, 28));
     let machine = Machine::new(network.user("ann"), Ipv4Addr::LOCALHOST);
     let server = machine.seeds(&content, 0).await;
+    network.coordinator_counts(content.hash(), 1, 0).await;
     let before = descriptors(server.process.id());
     let most_held = Arc::new(AtomicUsize::new(0));
     let (pid, watched) = (server.process.id(), Arc::clone(&most_held));

@@ -60,6 +60,8 @@ async fn a_stopped_seed_is_done_without_and_serves_again() -> String {
     one.process.signal(rustix::process::Signal::STOP);
     let stopped = Instant::now();
     let fetched = ann.completes(download, &content, 2 * SOON).await.summary;
+    let again = fetched.traffic.retried + fetched.traffic.hedged;
+    assert!(again > 0, "what the stopped one owed came from the other: {:?}", fetched.traffic);
     sleep_until(stopped + pause).await;
     one.process.signal(rustix::process::Signal::CONT);
 
@@ -68,7 +70,7 @@ async fn a_stopped_seed_is_done_without_and_serves_again() -> String {
     drop(two);
     one.relay.limit(NonZeroU32::new(10 * RATE).expect("not zero"));
     let bob = network.start_peer("bob").await;
-    let again = bob.fetches_within(&content, 2 * SOON).await.summary;
+    let served = bob.fetches_within(&content, 2 * SOON).await.summary;
     one.process.terminate();
     drop(one.herald);
     let _ = one.process.ends(SOON).await.with_code(0);
@@ -79,10 +81,10 @@ async fn a_stopped_seed_is_done_without_and_serves_again() -> String {
          again; after {} s it serves again: {:.1} s",
         (fetched.elapsed.saturating_sub(calm)).as_secs_f64(),
         inevitable.as_secs_f64(),
-        fetched.traffic.retried + fetched.traffic.hedged,
+        again,
         content.chunk_count(),
         pause.as_secs(),
-        again.elapsed.as_secs_f64(),
+        served.elapsed.as_secs_f64(),
     )
 }
 
