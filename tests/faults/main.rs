@@ -15,6 +15,7 @@ mod cases;
 mod support;
 mod table;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -41,12 +42,12 @@ fn main() -> ExitCode {
     if let Some(path) = std::env::var_os(TABLE).filter(|_| !args.list) {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         if let Err(error) = table.write(&root.join(path), &cases::all()) {
-            eprintln!("the table of faults cannot be written: {error}");
+            let _ = writeln!(std::io::stderr(), "the table of faults cannot be written: {error}");
             return ExitCode::FAILURE;
         }
     }
     if !args.list {
-        println!("{}", table.summary());
+        let _ = writeln!(std::io::stdout(), "{}", table.summary());
     }
     conclusion.exit_code()
 }

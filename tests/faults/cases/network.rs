@@ -19,7 +19,7 @@ use crate::support::lan::Lan;
 use crate::support::machine::{Machine, chunks_done, events};
 use crate::support::needs::Need;
 use crate::support::process::descriptors;
-use crate::support::soak;
+use crate::support::soak::at_length;
 
 const MIB: u64 = 1024 * 1024;
 const CHUNK: u64 = 64 * 1024;
@@ -39,8 +39,8 @@ cases![
 ];
 
 async fn two_halves_go_on_with_what_they_have_and_finish_together() -> String {
-    let outage = Duration::from_secs(if soak() { 30 } else { 10 });
-    let content = Content::of(payload(16 * MIB, 32));
+    let outage = Duration::from_secs(at_length(10, 30).into());
+    let content = Content::of(payload(12 * MIB, 32));
     let (calm, split) = tokio::join!(four_hosts(&content, None), four_hosts(&content, Some(outage)));
     let extra = split - calm - outage.as_secs_f64();
     assert!(extra < 2.0 * SOON.as_secs_f64(), "{calm} s without, {split} s with the outage");
@@ -52,7 +52,7 @@ async fn two_halves_go_on_with_what_they_have_and_finish_together() -> String {
 /// Seconds until the last of three hosts has the file of a fourth; for a while two of them are cut off.
 async fn four_hosts(content: &Content, outage: Option<Duration>) -> f64 {
     let lan = Lan::new(2, 2);
-    (0..4).for_each(|number| lan.limit(number, 40));
+    (0..4).for_each(|number| lan.limit(number, 24));
     let _hub = lan.machine(0).coordinates(Machine::COORDINATOR_PORT).await;
     let _seed = lan.machine(0).seeds(content, Machine::PEER_PORT).await;
     let get = |number: usize| lan.machine(number).gets(content, Machine::PEER_PORT, &[]);

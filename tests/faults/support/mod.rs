@@ -7,8 +7,4 @@ pub(crate) mod lan;
 pub(crate) mod machine;
 pub(crate) mod needs;
 pub(crate) mod process;
-
-/// Whether cases are to run at full length.
-pub(crate) fn soak() -> bool {
-    std::env::var_os("TNET_SOAK").is_some()
-}
+pub(crate) mod soak;
