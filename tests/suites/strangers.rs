@@ -308,6 +308,26 @@ async fn a_crowd_of_strangers_does_not_disturb_a_download() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_silent_keep_nobody_out_when_they_have_all_places() {
+    const PLACES: usize = 8;
+    let network =
+        Network::builder().configure(|config| config.max_strangers = PLACES).peer("ann").start().await;
+    let ann = network.peer("ann");
+    let mut silent = Vec::new();
+    for _ in 0..PLACES {
+        let mut stranger = call(ann).await;
+        assert!(stranger.is_greeted(SOON).await, "he has a place");
+        silent.push(stranger);
+    }
+    let began = tokio::time::Instant::now();
+    introduced(ann).await;
+    assert!(began.elapsed() < AT_ONCE, "let in after {:?}", began.elapsed());
+    for stranger in silent {
+        stranger.until_closed(HELLO_DEADLINE + SLACK).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_address_gets_no_more_connections_than_it_may_have_and_gets_them_back() {
     const MOST: usize = 5;
     let network = Network::builder().configure(|config| config.max_per_ip = MOST).peer("ann").start().await;

@@ -25,7 +25,8 @@ pub struct Config {
     pub sync_interval: Duration,
     /// A call to another peer or the coordinator fails after this long.
     pub connect_within: Duration,
-    /// Accepted connections in all that have not said hello.
+    /// Accepted connections in all that have not said hello. When there is one more, those that had time enough are
+    /// closed to make room for it.
     pub max_strangers: usize,
     /// Connections from one IP address.
     pub max_per_ip: usize,

@@ -9,9 +9,9 @@ use tnet_proto::Hello;
 use tnet_swarm::{Direction, PeerKey};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
-use crate::listener::Place;
+use crate::listener::{Place, Stranger};
 use crate::network;
 use crate::session::{Greeted, Greeting, SessionContext, greet};
 
@@ -90,12 +90,16 @@ impl Dialer {
         stream: TcpStream,
         remote: SocketAddr,
         place: Place,
-        stranger: OwnedSemaphorePermit,
+        stranger: Stranger,
     ) {
         let stop = self.context.stop.clone();
         let greeted = tokio::select! {
             () = stop.cancelled() => return,
             greeted = self.introduce(stream, remote) => greeted,
+            () = stranger.has_to_leave() => {
+                tracing::debug!(%remote, "no introduction while others wait for the place");
+                return;
+            }
         };
         drop(stranger);
         let Some(greeted) = greeted else { return };

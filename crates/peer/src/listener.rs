@@ -1,5 +1,5 @@
-//! Accepts peers. Strangers are few at a time and have little time to introduce themselves; running out of
-//! descriptors pauses accepting and nothing else.
+//! Accepts peers. Strangers are few at a time and have little time to introduce themselves, and less while others wait
+//! for their place; running out of descriptors pauses accepting and nothing else.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,13 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 
 use crate::dialer::Dialer;
 use crate::network;
 
 /// Pause after the system refused to accept, for example for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a stranger has a place to himself. Honest peers need a round trip. 256 places, each for so long, are two
+/// thousand callers a second: a crowd of silent ones that fills the kernel's backlog delays the honest by half a second.
+const HASTE: Duration = Duration::from_millis(100);
+
+/// How often somebody who waits for a place asks for one.
+const ASK: Duration = Duration::from_millis(20);
 
 pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
@@ -24,21 +32,23 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) async fn run(self) {
-        let strangers = Arc::new(Semaphore::new(self.max_strangers));
+        let strangers =
+            Strangers { places: Arc::new(Semaphore::new(self.max_strangers)), is_short: Arc::default() };
         let census = Census { counts: Arc::default(), max_per_ip: self.max_per_ip };
         loop {
-            let permit = Arc::clone(&strangers).acquire_owned().await.expect("the semaphore is never closed");
             match self.socket.accept().await {
-                Ok((stream, remote)) => self.welcome(stream, network::canonical(remote), permit, &census),
+                Ok((stream, remote)) => {
+                    self.welcome(stream, network::canonical(remote), &strangers, &census).await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept peers for a moment");
-                    tokio::time::sleep(PAUSE).await;
+                    sleep(PAUSE).await;
                 }
             }
         }
     }
 
-    fn welcome(&self, stream: TcpStream, remote: SocketAddr, permit: OwnedSemaphorePermit, census: &Census) {
+    async fn welcome(&self, stream: TcpStream, remote: SocketAddr, strangers: &Strangers, census: &Census) {
         let Some(place) = census.enter(remote.ip()) else {
             tracing::debug!(%remote, "too many connections from this address");
             return;
@@ -46,10 +56,50 @@ impl Listener {
         if network::tune(&stream).is_err() {
             return;
         }
+        let stranger = strangers.admit().await;
         let dialer = self.dialer.clone();
         self.dialer.context.tasks.spawn(async move {
-            dialer.accept(stream, remote, place, permit).await;
+            dialer.accept(stream, remote, place, stranger).await;
         });
+    }
+}
+
+/// Places for those who have not said hello.
+#[derive(Debug)]
+struct Strangers {
+    places: Arc<Semaphore>,
+    is_short: Arc<Notify>,
+}
+
+/// One who has not said hello; leaves his place when dropped.
+#[derive(Debug)]
+pub(crate) struct Stranger {
+    _place: OwnedSemaphorePermit,
+    is_short: Arc<Notify>,
+}
+
+impl Strangers {
+    /// A place, as soon as there is one. Meanwhile those who had theirs long enough are asked to leave, so that the
+    /// silent cannot keep the honest out.
+    async fn admit(&self) -> Stranger {
+        loop {
+            let place = Arc::clone(&self.places).acquire_owned();
+            match timeout(ASK, place).await {
+                Ok(place) => {
+                    let place = place.expect("the semaphore is never closed");
+                    return Stranger { _place: place, is_short: Arc::clone(&self.is_short) };
+                }
+                Err(_) => self.is_short.notify_waiters(),
+            }
+        }
+    }
+}
+
+impl Stranger {
+    /// Until somebody else needs the place, and it was this one's for a while.
+    pub(crate) async fn has_to_leave(&self) {
+        sleep(HASTE).await;
+        self.is_short.notified().await;
     }
 }
 

@@ -1,6 +1,10 @@
 //! What cases are made with: the machine's means to break things, and the measures of what that did.
 
 pub(crate) mod case;
+pub(crate) mod flood;
+pub(crate) mod greedy;
+pub(crate) mod lan;
+pub(crate) mod machine;
 pub(crate) mod needs;
 pub(crate) mod process;
 pub(crate) mod reporter;

@@ -1,0 +1,234 @@
+//! A small LAN of network namespaces, made for one case and gone with it: hosts on two switches that a trunk joins. The
+//! machine's own network is not touched, and no LAN sees another, so all of them use the same addresses.
+//!
+//! A host's cable can be limited, a host can lose packets or reset connections, the trunk can be cut.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tempfile::TempDir;
+use tnet_testkit::Cli;
+use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::machine::Machine;
+
+/// The one network device of a host.
+const DEVICE: &str = "eth0";
+
+/// Ethernet, IP and TCP with timestamps: what comes on top of the bytes of each packet.
+const HEADERS: u64 = 14 + 20 + 32;
+
+/// Hosts with a cable each to one of two switches.
+#[derive(Debug)]
+pub(crate) struct Lan {
+    hosts: Vec<Host>,
+    switches: Namespace,
+    homes: TempDir,
+}
+
+/// One host.
+#[derive(Debug)]
+pub(crate) struct Host {
+    namespace: Namespace,
+    ip: Ipv4Addr,
+    /// The other end of its cable.
+    port: String,
+}
+
+/// Work in a host's network, on a thread of its own. Dropped, it is told to stop.
+#[derive(Debug)]
+pub(crate) struct Inside<T> {
+    result: oneshot::Receiver<T>,
+    stop: DropGuard,
+}
+
+/// A namespace, removed with all processes in it when it is dropped.
+#[derive(Debug)]
+struct Namespace(String);
+
+impl Lan {
+    /// So many hosts on the left switch, and so many on the right one; the left ones come first.
+    pub(crate) fn new(left: usize, right: usize) -> Lan {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tnet-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let switches = Namespace::new(format!("{name}-switches"));
+        switches.ip(&["link", "add", "trunk-left", "type", "veth", "peer", "name", "trunk-right"]);
+        for side in ["left", "right"] {
+            switches.ip(&["link", "add", side, "type", "bridge", "mcast_snooping", "0"]);
+            switches.ip(&["link", "set", side, "up"]);
+            switches.ip(&["link", "set", &format!("trunk-{side}"), "master", side, "up"]);
+        }
+        let sides = (0..left).map(|_| "left").chain((0..right).map(|_| "right"));
+        let hosts = sides.zip(1..).map(|(side, number)| Host::new(&name, number, &switches, side)).collect();
+        let homes = tempfile::tempdir().expect("the system's temporary directory is writable");
+        Lan { hosts, switches, homes }
+    }
+
+    /// The host of that number, from 0 on.
+    pub(crate) fn host(&self, number: usize) -> &Host {
+        &self.hosts[number]
+    }
+
+    /// A user at that host, with a home of its own, who knows the coordinator at the first host.
+    pub(crate) fn machine(&self, number: usize) -> Machine {
+        let (host, coordinator) = (self.host(number), self.host(0));
+        let home = self.homes.path().join(&host.port);
+        std::fs::create_dir_all(&home).expect("a directory of our own is writable");
+        let cli = Cli::at(&home).with_coordinator((coordinator.ip, Machine::COORDINATOR_PORT).into());
+        Machine::new(cli, host.ip).through(&["ip", "netns", "exec", &host.namespace.0])
+    }
+
+    /// Nothing passes between left and right from now on, and nobody is told.
+    pub(crate) fn cut_trunk(&self) {
+        self.switches.ip(&["link", "set", "trunk-left", "down"]);
+    }
+
+    /// What is sent from now on passes again.
+    pub(crate) fn mend_trunk(&self) {
+        self.switches.ip(&["link", "set", "trunk-left", "up"]);
+    }
+
+    /// At most so many Mbit/s in each direction of that host's cable.
+    pub(crate) fn limit(&self, number: usize, mbit: u32) {
+        let host = self.host(number);
+        let rate = format!("{mbit}mbit");
+        for (namespace, device) in [(&host.namespace, DEVICE), (&self.switches, host.port.as_str())] {
+            let tbf = ["root", "tbf", "rate", &rate, "burst", "64kb", "latency", "50ms"];
+            run(Command::new("tc").args(["-n", &namespace.0, "qdisc", "replace", "dev", device]).args(tbf));
+        }
+    }
+}
+
+impl Host {
+    fn new(lan: &str, number: u8, switches: &Namespace, side: &str) -> Host {
+        let namespace = Namespace::new(format!("{lan}-{number}"));
+        let (port, ip) = (format!("p{number}"), Ipv4Addr::new(10, 77, 0, number));
+        let ends = ["type", "veth", "peer", "name", &port, "netns", &switches.0];
+        namespace.ip(&[&["link", "add", DEVICE][..], &ends].concat());
+        switches.ip(&["link", "set", &port, "master", side, "up"]);
+        // Packets as they are on a wire: one that is lost is one, not sixty-four thousand bytes.
+        namespace.ip(&["link", "set", DEVICE, "gso_max_segs", "1"]);
+        namespace.ip(&["addr", "add", &format!("{ip}/16"), "dev", DEVICE]);
+        namespace.ip(&["link", "set", "lo", "up"]);
+        namespace.ip(&["link", "set", DEVICE, "up"]);
+        Host { namespace, ip, port }
+    }
+
+    /// Its address.
+    pub(crate) fn ip(&self) -> Ipv4Addr {
+        self.ip
+    }
+
+    /// So many of a hundred packets that come to it are lost.
+    pub(crate) fn loses(&self, percent: u32) {
+        self.filter(&[("input", &format!("numgen random mod 100 < {percent} drop"))]);
+    }
+
+    /// Resets connections to this port of it, at both ends, as soon as something is sent over them.
+    pub(crate) fn resets(&self, port: u16) {
+        // The resets themselves pass, or each rule would stop those of the other.
+        let reset = "tcp flags & rst == 0 reject with tcp reset";
+        let (incoming, outgoing) = (format!("tcp dport {port} {reset}"), format!("tcp sport {port} {reset}"));
+        self.filter(&[("input", &incoming), ("output", &outgoing)]);
+    }
+
+    /// Does neither any more.
+    pub(crate) fn passes(&self) {
+        self.filter(&[]);
+    }
+
+    /// Bytes that came to it so far, without headers. A packet without any counts as none.
+    pub(crate) fn received(&self) -> u64 {
+        let shown =
+            run(Command::new("ip").args(["-n", &self.namespace.0, "-s", "-j", "link", "show", DEVICE]));
+        let shown: serde_json::Value = serde_json::from_str(&shown).expect("`ip -j` prints JSON");
+        let count = |what: &str| shown[0]["stats64"]["rx"][what].as_u64().expect("a device has counters");
+        count("bytes").saturating_sub(HEADERS * count("packets"))
+    }
+
+    /// Does this work with sockets of this host, on a thread of its own. It should end when the token says so.
+    pub(crate) fn inside<T, W>(&self, work: impl FnOnce(CancellationToken) -> W + Send + 'static) -> Inside<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = T>,
+    {
+        let namespace =
+            File::open(Path::new("/run/netns").join(&self.namespace.0)).expect("it was just made");
+        let (stop, (sender, result)) = (CancellationToken::new(), oneshot::channel());
+        let told = stop.clone();
+        // No thread of a pool: who comes after us there would be in this host too.
+        std::thread::spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("we are root");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let done = runtime.expect("a machine that runs tests has descriptors").block_on(work(told));
+            // Nobody waits for it any more: then it is of no interest.
+            let _ = sender.send(done);
+        });
+        Inside { result, stop: stop.drop_guard() }
+    }
+
+    /// These rules, each of a hook, instead of what there was; in one step.
+    fn filter(&self, rules: &[(&str, &str)]) {
+        let mut script =
+            "add table inet faults\ndelete table inet faults\nadd table inet faults\n".to_owned();
+        for (hook, rule) in rules {
+            script += &format!("add chain inet faults {hook} {{ type filter hook {hook} priority 0; }}\n");
+            script += &format!("add rule inet faults {hook} {rule}\n");
+        }
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace.0, "nft", "-f", "-"]).stdin(Stdio::piped());
+        let mut nft = command.spawn().expect("a machine with namespaces has `ip`");
+        nft.stdin.take().expect("it is piped").write_all(script.as_bytes()).expect("nft reads its rules");
+        assert!(nft.wait().expect("our own child").success(), "{script}");
+    }
+}
+
+impl<T> Inside<T> {
+    /// Waits for its end.
+    pub(crate) async fn ends(self) -> T {
+        self.result.await.expect("what is done inside a host does not panic")
+    }
+
+    /// Tells it to stop, and waits for its end.
+    pub(crate) async fn stops(self) -> T {
+        drop(self.stop);
+        self.result.await.expect("what is done inside a host does not panic")
+    }
+}
+
+impl Namespace {
+    fn new(name: String) -> Namespace {
+        run(Command::new("ip").args(["netns", "add", &name]));
+        Namespace(name)
+    }
+
+    fn ip(&self, args: &[&str]) {
+        run(Command::new("ip").args(["-n", &self.0]).args(args));
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let ip = |args: &[&str]| Command::new("ip").args(args).stderr(Stdio::null()).output();
+        let pids = ip(&["netns", "pids", &self.0]).map(|output| output.stdout).unwrap_or_default();
+        for pid in String::from_utf8_lossy(&pids).split_whitespace() {
+            let _ = Command::new("kill").args(["-KILL", pid]).status();
+        }
+        let _ = ip(&["netns", "del", &self.0]);
+    }
+}
+
+/// Runs a command to its end and returns what it printed.
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
