@@ -1,12 +1,16 @@
 //! The cases, by what is at fault.
 
+mod crash;
+mod disk;
+mod memory;
 mod parsing;
+mod power;
 
 use crate::support::case::Case;
 
 /// Every case, by row.
 pub(crate) fn all() -> Vec<Case> {
-    let mut cases = [parsing::CASES].concat();
+    let mut cases = [parsing::CASES, crash::CASES, disk::CASES, memory::CASES, power::CASES].concat();
     cases.sort_by_key(|case| case.row);
     cases
 }
