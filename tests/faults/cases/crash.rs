@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tnet_fileinfo::ChunkSet;
+use tnet_fileinfo::{ChunkSet, ChunkSize};
 use tnet_fileinfo::scan::unwatched;
 use tnet_peer::store::{self, Opened};
-use tnet_testkit::{Content, Network, Relay, SOON};
+use tnet_testkit::{Content, Network, Payload, Relay, SOON};
 use tokio::time::sleep;
 
 use crate::support::case::cases;
-use crate::support::getting::{CHUNK, Getting, chunks_of, chunks_said, chunks_written, small_chunks};
+use crate::support::getting::{CHUNK, Getting, chunks_said, chunks_written, small_chunks};
 use crate::support::needs::Need;
 use crate::support::soak::length;
 use crate::support::strace::{Strace, calls};
@@ -82,15 +82,15 @@ async fn killed_over_and_over_it_fetches_hardly_anything_again() -> String {
 
 /// How long a download that was all but whole takes to begin again.
 fn resume_ms_per_gib(with_journal: bool) -> f64 {
-    let content = chunks_of(1024 * 1024, length(64, 1024), 410);
+    const MIB: u32 = 1024 * 1024;
+    let size = u64::from(length(64, 1024) * MIB);
+    let content = Content::chunked(Payload::Sparse { len: size }, ChunkSize::new(MIB).expect("a size for chunks"));
     let dir = tempfile::tempdir().expect("a place for temporary files");
     let out = dir.path().join("a");
-    let bytes = content.payload().bytes();
     let (download, _) = open(&content, &out);
-    let geometry = *content.info().geometry();
-    let all_but_one = geometry.chunks().skip(1);
-    for (chunk, bytes) in all_but_one.zip(bytes.chunks(1024 * 1024).skip(1)) {
-        download.write_chunk(chunk, bytes).expect("the disk works");
+    let bytes = vec![0; MIB as usize];
+    for chunk in content.chunks(1..content.chunk_count()) {
+        download.write_chunk(chunk, &bytes).expect("the disk works");
     }
     if with_journal {
         download.sync().expect("the disk works");
@@ -100,7 +100,7 @@ fn resume_ms_per_gib(with_journal: bool) -> f64 {
     let (_download, stored) = open(&content, &out);
     let took = began.elapsed();
     assert_eq!(stored.count(), content.chunk_count() - 1);
-    took.as_secs_f64() * 1000.0 / (geometry.size() as f64 / f64::from(1 << 30))
+    took.as_secs_f64() * 1000.0 * f64::from(1 << 30) / size as f64
 }
 
 /// What can change the disk. A file is made by opening it.

@@ -196,16 +196,17 @@ impl Change {
                 for (number, piece) in pieces(*offset, bytes.len()).enumerate() {
                     if fate.keeps(number) {
                         let end = offset + piece.end;
-                        content.resize(content.len().max(end), 0);
+                        lengthen(content, end);
                         content[offset + piece.start..end].copy_from_slice(&bytes[piece]);
                     }
                 }
             }
-            Change::Reserve { file, len } => {
+            Change::Reserve { file, len } => lengthen(state.content(*file), *len),
+            Change::Truncate { file, len } => {
                 let content = state.content(*file);
-                content.resize(content.len().max(*len), 0);
+                content.truncate(*len);
+                lengthen(content, *len);
             }
-            Change::Truncate { file, len } => state.content(*file).resize(*len, 0),
             Change::Create { name, file } => {
                 state.names.insert(name.clone(), *file);
             }
@@ -239,6 +240,15 @@ impl Fate {
             Fate::AllBut(count) => piece >= count,
             Fate::EveryOther => piece.is_multiple_of(2),
         }
+    }
+}
+
+/// At least this long, with zeros. All at once: thousands of states are made, by code that is not optimised.
+fn lengthen(content: &mut Vec<u8>, len: usize) {
+    if content.len() < len {
+        let mut longer = vec![0; len];
+        longer[..content.len()].copy_from_slice(content);
+        *content = longer;
     }
 }
 

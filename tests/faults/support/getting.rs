@@ -72,8 +72,15 @@ impl Getting {
 
     /// `tnet get`, with these further arguments; ends when the file is whole.
     pub(crate) fn command(&self, further: &[&str]) -> Command {
+        let mut command = self.seeding_command();
+        command.args(["--linger", "0s"]).args(further);
+        command
+    }
+
+    /// `tnet get`, which goes on seeding for a while if somebody lacks the file.
+    pub(crate) fn seeding_command(&self) -> Command {
         let mut command = self.cli.command(["get", "a.fileinfo", "--foreground", "--json"]);
-        command.args(["--linger", "0s", "--listen", "127.0.0.1:0", "-o"]).arg(self.out()).args(further);
+        command.args(["--listen", "127.0.0.1:0", "-o"]).arg(self.out());
         command
     }
 
