@@ -1,24 +1,19 @@
 //! The process dies at any moment, without a word.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tnet_fileinfo::{ChunkSet, ChunkSize};
-use tnet_fileinfo::scan::unwatched;
-use tnet_peer::store::{self, Opened};
+use tnet_fileinfo::ChunkSize;
 use tnet_testkit::{Content, Network, Payload, Relay, SOON};
 use tokio::time::sleep;
 
+use crate::support::boundaries::{Before, Boundary, each, open};
 use crate::support::case::cases;
 use crate::support::getting::{CHUNK, Getting, chunks_said, chunks_written, small_chunks};
 use crate::support::needs::Need;
 use crate::support::soak::length;
-use crate::support::strace::{Strace, calls};
 
 cases![
     41 "a peer is killed at random moments, over and over" killed_over_and_over_it_fetches_hardly_anything_again;
@@ -103,154 +98,40 @@ fn resume_ms_per_gib(with_journal: bool) -> f64 {
     took.as_secs_f64() * 1000.0 * f64::from(1 << 30) / size as f64
 }
 
-/// What can change the disk. A file is made by opening it.
-const CALLS: &str = "openat,fallocate,ftruncate,pwrite64,fsync,fdatasync,renameat,renameat2,linkat,unlinkat";
-
 /// Chunks of the file of row 42.
 const CHUNKS: u64 = 4;
-
-/// Boundaries that are tried at once.
-const AT_ONCE: usize = 2;
 
 async fn killed_before_any_call_it_leaves_the_old_state_or_the_new() -> String {
     let network = Network::builder().start().await;
     let content = small_chunks(CHUNKS, 42);
     let _seed = network.raw_seed(&content).await;
-    let fresh = passes_all(&network, &content, Before::Nothing).await;
-    let replacing = passes_all(&network, &content, Before::PartAndOldFile).await;
-    let resuming = passes_all(&network, &content, Before::PartAndJournal).await;
-    let all = fresh + replacing + resuming;
+    let mut passed = Vec::new();
+    for before in Before::ALL {
+        passed.push(each(&network, &content, before, async |boundary| passes(&network, &content, boundary).await).await);
+    }
+    let all: usize = passed.iter().sum();
+    let [fresh, resuming, replacing] = passed[..] else { unreachable!("one count for each beginning") };
     format!(
         "{all} of {all} boundaries: {fresh} of a new file, {resuming} of one that goes on, {replacing} of one that goes \
          on without its journal and replaces another"
     )
 }
 
-/// What is there when the download begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Before {
-    Nothing,
-    /// A part without a journal, of which two chunks are right; and another file under the final name.
-    PartAndOldFile,
-    /// A part with two chunks that its journal vouches for, and the torn end of a record.
-    PartAndJournal,
-}
-
-const OLD: &[u8] = b"the old state";
-
-/// Kills it before its first call of each kind, its second, and so on, until it ends alive. Answers how many it passed.
-async fn passes_all(network: &Network, content: &Content, before: Before) -> usize {
-    let kinds = kinds_of_calls(network, content, before).await;
-    let mut passed = 0;
-    for kind in &kinds {
-        for first in (1..).step_by(AT_ONCE) {
-            let tries = (first..first + AT_ONCE).map(|nth| passes(network, content, before, kind, nth));
-            let results = futures_util::future::join_all(tries).await;
-            passed += results.iter().filter(|was_killed| **was_killed).count();
-            if results.contains(&false) {
-                break;
-            }
-        }
-    }
-    assert!(passed >= 10, "{passed} boundaries among {kinds:?}");
-    passed
-}
-
-/// The calls that a download on this machine makes.
-async fn kinds_of_calls(network: &Network, content: &Content, before: Before) -> Vec<String> {
-    let getting = prepared(network, &format!("{before:?}-counts"), content, before);
-    let log = getting.cli.path("trace");
-    let traced = Strace::of(CALLS, &log).on(getting.paths()).run(&getting.command(before.arguments()));
-    let finished = getting.start(traced).ends(SOON).await;
-    getting.is_complete(finished).await;
-    let calls = calls(&fs::read_to_string(log).expect("the log"));
-    let mut kinds: Vec<String> = calls.into_iter().map(|call| call.name).filter(|name| CALLS.contains(name.as_str())).collect();
-    kinds.sort();
-    kinds.dedup();
-    kinds
-}
-
-/// Kills it before its `nth` call of a kind, looks at what is there, and goes on. False if there was no such call.
-async fn passes(network: &Network, content: &Content, before: Before, kind: &str, nth: usize) -> bool {
-    let getting = prepared(network, &format!("{before:?}-{kind}-{nth}"), content, before);
-    let log = getting.cli.path("trace");
-    let strace = Strace::of(CALLS, &log);
-    // Every program opens many files at first, but the one thread that begins a download opens these.
-    let strace = if kind == "openat" { strace.on(getting.paths()) } else { strace.in_order() };
-    let strace = strace.kill_before(kind, nth);
-    let ended = getting.start(strace.run(&getting.command(before.arguments()))).ends(SOON).await;
+/// Kills it before this call, looks at what is there, and goes on. False if there was no such call.
+async fn passes(network: &Network, content: &Content, boundary: Boundary) -> bool {
+    let (getting, strace) = boundary.prepared(network, "killed", content);
+    let (before, arguments) = (boundary.before, boundary.before.arguments());
+    let strace = strace.kill_before(&boundary.kind, boundary.nth);
+    let ended = getting.start(strace.run(&getting.command(arguments))).ends(SOON).await;
     if ended.signal != Some(9) {
         getting.is_complete(ended).await;
         return false;
     }
+    before.is_old_or_new(&getting, content).await;
+    let report = getting.completes(arguments).await;
     // What it wrote before is kept: a crash of the process takes nothing from the page cache.
-    let wrote = chunks_written(&log);
-    let mut names = getting.names();
-    names.retain(|name| !["a.partial", "a.partial.journal"].contains(&name.as_str()));
-    let now = fs::read(getting.out()).ok();
-    match (&now, before) {
-        (None, Before::Nothing | Before::PartAndJournal) => {}
-        (Some(bytes), Before::PartAndOldFile) if bytes == OLD => {}
-        (Some(_), _) => content.is_at(&getting.out()).await,
-        (None, Before::PartAndOldFile) => panic!("{kind} {nth}: the old file is gone, and no new one is there"),
-    }
-    assert!(names.iter().all(|name| name == "a"), "{names:?}");
-    let report = getting.completes(before.arguments()).await;
-    let kept = report["bytes_resumed"].as_u64().unwrap_or(0);
-    let expected = (wrote + before.chunks()) * CHUNK;
-    assert_eq!(kept, expected, "{kind} {nth}: {report}");
+    let kept = (chunks_written(&getting.cli.path("trace")) + before.chunks()) * CHUNK;
+    assert_eq!(report["bytes_resumed"], kept, "{boundary:?}: {report}");
     fs::remove_dir_all(getting.cli.home()).expect("it is ours");
     true
-}
-
-impl Before {
-    fn arguments(self) -> &'static [&'static str] {
-        match self {
-            Before::Nothing | Before::PartAndJournal => &[],
-            Before::PartAndOldFile => &["--overwrite"],
-        }
-    }
-
-    /// Right chunks that are there.
-    fn chunks(self) -> u64 {
-        match self {
-            Before::Nothing => 0,
-            Before::PartAndOldFile | Before::PartAndJournal => 2,
-        }
-    }
-}
-
-/// A user of that name, with what is to be there before.
-fn prepared(network: &Network, name: &str, content: &Content, before: Before) -> Getting {
-    let getting = Getting::new(network, name, content);
-    let bytes = content.payload().bytes();
-    let half = &bytes[..usize::try_from(2 * CHUNK).expect("small")];
-    match before {
-        Before::Nothing => {}
-        Before::PartAndOldFile => {
-            fs::write(getting.out(), OLD).expect("a home is writable");
-            let file = fs::File::create_new(getting.partial()).expect("a home is writable");
-            file.write_all_at(half, 0).expect("a home is writable");
-            file.write_all_at(half, 2 * CHUNK).expect("a home is writable");
-        }
-        Before::PartAndJournal => {
-            let (download, _) = open(content, &getting.out());
-            for (chunk, bytes) in content.chunks(0..2).into_iter().zip(half.chunks(CHUNK as usize)) {
-                download.write_chunk(chunk, bytes).expect("the disk works");
-            }
-            download.sync().expect("the disk works");
-            drop(download);
-            let mut journal = fs::File::options().append(true).open(getting.journal()).expect("it was made");
-            journal.write_all(b"torn").expect("a home is writable");
-        }
-    }
-    getting
-}
-
-/// Opens a download in this process.
-fn open(content: &Content, out: &Path) -> (store::Download, ChunkSet) {
-    match store::Download::open(content.info(), out, store::DownloadOptions::default(), &unwatched) {
-        Ok(Opened::Partial(download, stored)) => (download, stored),
-        other => panic!("{other:?}"),
-    }
 }

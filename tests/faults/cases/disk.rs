@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Gid, Uid};
 use tnet_testkit::{Content, Network, RawPeer, Running, SOON, eventually};
 
+use crate::support::boundaries::{Before, Boundary, each};
 use crate::support::case::cases;
 use crate::support::getting::{CHUNK, Getting, chunks_of, chunks_said, chunks_written, says, small_chunks};
 use crate::support::mounts::Mount;
 use crate::support::needs::Need;
+use crate::support::soak::length;
 use crate::support::strace::{Strace, calls};
 use crate::support::wrap::wrapped;
 
@@ -17,7 +20,7 @@ cases![
     53 "no space before the first byte" without_space_nothing_is_fetched.needing(&[Need::Root]);
     54 "the disk fills up half-way" a_disk_that_fills_up_keeps_what_is_verified
         .needing(&[Need::Root, Need::Strace]);
-    55 "a write or a sync fails" a_chunk_that_was_not_written_does_not_count.needing(&[Need::Strace]);
+    55 "a write or a sync fails" a_call_that_fails_is_tried_again_or_ends_it_with_nothing_lost.needing(&[Need::Strace]);
     57 "interrupted calls and short writes" interrupted_and_short_writes_go_on
         .needing(&[Need::Root, Need::Strace]);
     60 "read-only, no permission, two file systems" where_nothing_may_be_written_it_says_so.needing(&[Need::Root]);
@@ -88,36 +91,66 @@ async fn has_stored(running: &mut Running, chunks: u64) {
     running.prints(&what, SOON, |text| (chunks_said(text) == chunks).then_some(())).await;
 }
 
-async fn a_chunk_that_was_not_written_does_not_count() -> String {
+async fn a_call_that_fails_is_tried_again_or_ends_it_with_nothing_lost() -> String {
     let network = Network::builder().start().await;
-    let content = small_chunks(24, 55);
+    let content = small_chunks(4, 55);
     let _seed = network.raw_seed(&content).await;
-    // Once: it is tried again, and nobody notices.
-    let getting = Getting::new(&network, "once", &content);
-    let log = getting.cli.path("trace");
-    let strace = Strace::of("pwrite64,fdatasync", &log).in_order();
-    let once = strace.inject("pwrite64:error=EIO:when=5").run(&getting.command(&[]));
-    getting.is_complete(getting.start(once).ends(SOON).await).await;
-    let failed = failures(&log);
-    assert_eq!(failed, 1);
-    // For good: the write that failed twice, or the sync that failed once, ends it.
-    let (mut tried, mut kept) = (0, 0);
-    for (call, when) in [("pwrite64", 1), ("pwrite64", 2), ("pwrite64", 9), ("pwrite64", 24), ("fdatasync", 1)] {
-        let getting = Getting::new(&network, &format!("{call}{when}"), &content);
-        let log = getting.cli.path("trace");
-        let inject = format!("{call}:error=EIO:when={when}+");
-        let strace = Strace::of("pwrite64,fdatasync", &log).in_order().inject(&inject);
-        let failed = getting.start(strace.run(&getting.command(&[]))).ends(SOON).await.with_code(8);
-        says(&failed, &["Input/output error", "; "]);
-        getting.is_not_there();
-        let wrote = chunks_written(&log);
-        let report = getting.completes(&[]).await;
-        let resumed = report["bytes_resumed"].as_u64().expect("a number");
-        // Those whose write went through, and not one more: they are read back before they count.
-        assert_eq!(resumed, wrote * CHUNK, "{call} {when}");
-        (tried, kept) = (tried + 1, kept + wrote);
+    let (mut tried, survived) = (0, AtomicUsize::new(0));
+    for before in Before::ALL {
+        for how in length(&ONCE_AND_FOR_GOOD[..2], &ONCE_AND_FOR_GOOD[..]) {
+            let attempt = async |boundary| fails(&network, &content, boundary, how, &survived).await;
+            tried += each(&network, &content, before, attempt).await;
+        }
     }
-    format!("one EIO: tried again, complete; lasting EIO in {tried} places: exit code 8, {kept} chunks written and kept, 0 marked but lost")
+    let survived = survived.into_inner();
+    format!(
+        "{tried} calls that write, sync, reserve, open, rename or remove failed: {survived} made up for, {} with exit \
+         code 8; 0 chunks marked but lost",
+        tried - survived
+    )
+}
+
+/// With which error, and whether only once.
+const ONCE_AND_FOR_GOOD: [(&str, &str); 4] = [("EIO", ""), ("EIO", "+"), ("ENOSPC", ""), ("ENOSPC", "+")];
+
+/// Has this call fail, or this one and all later ones of the kind, looks at what is there, and goes on. False if there
+/// was no such call.
+async fn fails(
+    network: &Network,
+    content: &Content,
+    boundary: Boundary,
+    (error, lasting): &(&str, &str),
+    survived: &AtomicUsize,
+) -> bool {
+    let Boundary { before, kind, nth } = &boundary;
+    let (getting, strace) = boundary.prepared(network, &format!("{error}{lasting}"), content);
+    let strace = strace.inject(&format!("{kind}:error={error}:when={nth}{lasting}"));
+    let ended = getting.start(strace.run(&getting.command(before.arguments()))).ends(SOON).await;
+    let log = getting.cli.path("trace");
+    let failed = failures_of(&log, kind);
+    if failed == 0 {
+        getting.is_complete(ended).await;
+        return false;
+    }
+    if ended.code == Some(0) {
+        survived.fetch_add(1, Ordering::Relaxed);
+        content.is_at(&getting.out()).await;
+    } else {
+        says(&ended.with_code(8), &["; "]);
+    }
+    before.is_old_or_new(&getting, content).await;
+    let written = chunks_written(&log);
+    let report = getting.completes(before.arguments()).await;
+    // What went through to the file is there, and not one chunk more: it is read back before it counts.
+    assert_eq!(report["bytes_resumed"], (written + before.chunks()) * CHUNK, "{boundary:?} {error}{lasting}: {report}");
+    fs::remove_dir_all(getting.cli.home()).expect("it is ours");
+    true
+}
+
+/// Calls of this kind that were made to fail.
+fn failures_of(log: &Path, kind: &str) -> usize {
+    let text = fs::read_to_string(log).expect("the log");
+    text.lines().filter(|line| line.contains(&format!(" {kind}(")) && line.contains("(INJECTED)")).count()
 }
 
 fn failures(log: &Path) -> usize {

@@ -1,5 +1,6 @@
 //! What cases are made with: the machine's means to break things, and the measures of what that did.
 
+pub(crate) mod boundaries;
 pub(crate) mod case;
 pub(crate) mod disk_log;
 pub(crate) mod getting;
