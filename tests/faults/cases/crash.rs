@@ -79,7 +79,8 @@ async fn killed_over_and_over_it_fetches_hardly_anything_again() -> String {
 fn resume_ms_per_gib(with_journal: bool) -> f64 {
     const MIB: u32 = 1024 * 1024;
     let size = u64::from(length(64, 1024) * MIB);
-    let content = Content::chunked(Payload::Sparse { len: size }, ChunkSize::new(MIB).expect("a size for chunks"));
+    let content =
+        Content::chunked(Payload::Sparse { len: size }, ChunkSize::new(MIB).expect("a size for chunks"));
     let dir = tempfile::tempdir().expect("a place for temporary files");
     let out = dir.path().join("a");
     let (download, _) = open(&content, &out);
@@ -107,7 +108,10 @@ async fn killed_before_any_call_it_leaves_the_old_state_or_the_new() -> String {
     let _seed = network.raw_seed(&content).await;
     let mut passed = Vec::new();
     for before in Before::ALL {
-        passed.push(each(&network, &content, before, async |boundary| passes(&network, &content, boundary).await).await);
+        passed.push(
+            each(&network, &content, before, async |boundary| passes(&network, &content, boundary).await)
+                .await,
+        );
     }
     let all: usize = passed.iter().sum();
     let [fresh, resuming, replacing] = passed[..] else { unreachable!("one count for each beginning") };

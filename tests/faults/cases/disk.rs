@@ -1,18 +1,18 @@
 //! The disk is full, fails, cuts writes short, or may not be written.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Gid, Uid};
-use tnet_testkit::{Content, Network, RawPeer, Running, SOON, eventually};
+use tnet_testkit::{Content, Network, RawPeer, Running, SOON, eventually, stored};
 
 use crate::support::boundaries::{Before, Boundary, each};
 use crate::support::case::cases;
 use crate::support::getting::{CHUNK, Getting, chunks_of, chunks_said, chunks_written, says, small_chunks};
 use crate::support::mounts::Mount;
 use crate::support::needs::Need;
-use crate::support::soak::length;
+use crate::support::soak::{is_soak, length};
 use crate::support::strace::{Strace, calls};
 use crate::support::wrap::wrapped;
 
@@ -61,9 +61,8 @@ async fn without_space_nothing_is_fetched() -> String {
 }
 
 async fn a_disk_that_fills_up_keeps_what_is_verified() -> String {
-    const CHUNKS: u64 = 32;
-    let network = Network::builder().start().await;
-    let content = chunks_of(64 * KIB, CHUNKS, 54);
+    let network = Network::builder().peer("bob").start().await;
+    let content = chunks_of(64 * KIB, 32, 54);
     let seed = network.raw(content.raw_peer().allowing(16)).await;
     let (getting, mount) = on_small_disk(&network, "ann", &content, 4 * MIB);
     // A file system that cannot promise space: only then can it run out half-way.
@@ -79,10 +78,68 @@ async fn a_disk_that_fills_up_keeps_what_is_verified() -> String {
     let kept = chunks_said(&full.stdout);
     let report = getting.completes(&[]).await;
     let resumed = report["bytes_resumed"].as_u64().expect("a number") / (64 * KIB);
-    assert!(resumed >= kept && (20..=21).contains(&resumed), "{resumed} chunks kept of 21 that fitted, {kept} said");
+    assert!(
+        resumed >= kept && (20..=21).contains(&resumed),
+        "{resumed} chunks kept of 21 that fitted, {kept} said"
+    );
     let again = fetched_again(&seed, &content);
+    drop(seed);
+    a_part_is_served_until_there_is_space(&network).await;
     assert!(again <= 11, "{again} chunks again, where 11 had no place");
-    format!("exit code 8; 21 chunks fitted, {resumed} kept, 0 bytes lost; {again} fetched again that no disk had taken")
+    format!(
+        "exit code 8; 21 chunks fitted, {resumed} kept, 0 bytes lost, and served by a server meanwhile; {again} fetched again that no disk had taken"
+    )
+}
+
+/// The same in a server: who asked is told, and others get what is there. The same command goes on.
+async fn a_part_is_served_until_there_is_space(network: &Network) {
+    let content = chunks_of(64 * KIB, 32, 540);
+    let (getting, mount) = on_small_disk(network, "server", &content, 4 * MIB);
+    let cli = &getting.cli;
+    let server = cli.command(["start-server", "--foreground", "--listen", "127.0.0.1:0"]);
+    let strace = Strace::of("fallocate", &cli.path("trace")).inject("fallocate:error=EOPNOTSUPP");
+    let mut server = getting.start(strace.run(&server));
+    eventually("the server answers", SOON, async || {
+        let asked = cli.run(["status"]).await;
+        if asked.code == Some(0) { Ok(()) } else { Err(asked) }
+    })
+    .await;
+    let filler = fills_up(network, &getting, &mount, &content).await;
+    if is_soak() {
+        // Its space is free when the user deletes it, which the server looks for now and then.
+        fs::remove_file(getting.partial()).expect("it is there");
+        network.coordinator_counts(content.hash(), 0, 0).await;
+        fs::remove_file(getting.journal()).expect("it is there");
+        assert!(mount.free() >= 21 * 64 * KIB, "{} bytes are free", mount.free());
+        fs::remove_file(&filler).expect("it is ours");
+        let _filler = fills_up(network, &getting, &mount, &content).await;
+    }
+    let bob = network.peer("bob");
+    let download = bob.begins(&content).await;
+    stored(&download, 21).await;
+    fs::remove_file(filler).expect("it is ours");
+    let _seed = network.raw_seed(&content).await;
+    let report = getting.start(getting.server_command()).ends(SOON).await.with_code(0).result();
+    assert_eq!(report["bytes_resumed"], 21 * 64 * KIB);
+    content.is_at(&getting.out()).await;
+    bob.completes(download, &content, SOON).await;
+    network.coordinator_counts(content.hash(), 3, 0).await;
+    let _ = cli.run(["kill-server"]).await.with_code(0);
+    eventually("the server ends", SOON, async || if server.is_running() { Err(()) } else { Ok(()) }).await;
+}
+
+/// A download through the server, on a disk that has room for 21 chunks. Answers with what else is on the disk.
+async fn fills_up(network: &Network, getting: &Getting, mount: &Mount, content: &Content) -> PathBuf {
+    let seed = network.raw(content.raw_peer().allowing(16)).await;
+    let mut running = getting.start(getting.server_command());
+    has_stored(&mut running, 16).await;
+    let filler = mount.fill_but("filler", 5 * 64 * KIB + 8 * KIB);
+    seed.allow_all().await;
+    says(&running.ends(SOON).await.with_code(8), &["disk full", "make room"]);
+    network.coordinator_counts(content.hash(), 1, 1).await;
+    drop(seed);
+    network.coordinator_counts(content.hash(), 0, 1).await;
+    filler
 }
 
 /// Waits until the command says that so many chunks are stored.
@@ -142,7 +199,11 @@ async fn fails(
     let written = chunks_written(&log);
     let report = getting.completes(before.arguments()).await;
     // What went through to the file is there, and not one chunk more: it is read back before it counts.
-    assert_eq!(report["bytes_resumed"], (written + before.chunks()) * CHUNK, "{boundary:?} {error}{lasting}: {report}");
+    assert_eq!(
+        report["bytes_resumed"],
+        (written + before.chunks()) * CHUNK,
+        "{boundary:?} {error}{lasting}: {report}"
+    );
     fs::remove_dir_all(getting.cli.home()).expect("it is ours");
     true
 }
@@ -200,7 +261,10 @@ async fn short_write(network: &Network, content: &Content, seed: &RawPeer) -> i6
     fs::remove_file(filler).expect("it is ours");
     getting.is_complete(running.ends(SOON).await).await;
     let calls = calls(&fs::read_to_string(&log).expect("the log"));
-    let short = calls.iter().filter_map(|call| call.returned).find(|returned| (8 * KIB as i64..64 * KIB as i64).contains(returned));
+    let short = calls
+        .iter()
+        .filter_map(|call| call.returned)
+        .find(|returned| (8 * KIB as i64..64 * KIB as i64).contains(returned));
     short.expect("a write was cut short")
 }
 
@@ -215,7 +279,8 @@ async fn where_nothing_may_be_written_it_says_so() -> String {
 
     let view = Mount::read_only(mount.path(), &getting.cli.path("view"));
     fs::remove_file(getting.out()).expect("it is ours");
-    let mut command = getting.cli.command(["get", "a.fileinfo", "--foreground", "--listen", "127.0.0.1:0", "-o"]);
+    let mut command =
+        getting.cli.command(["get", "a.fileinfo", "--foreground", "--listen", "127.0.0.1:0", "-o"]);
     command.arg(view.path().join("b"));
     let refused = getting.start(command).ends(SOON).await.with_code(10);
     says(&refused, &["read-only file system", "choose another directory"]);
@@ -231,7 +296,8 @@ async fn where_nothing_may_be_written_it_says_so() -> String {
     says(&refused, &["no permission", "choose another directory"]);
     assert!(getting.names().is_empty());
     // In a directory of their own it works.
-    rustix::fs::chown(getting.dir(), Some(Uid::from_raw(65534)), Some(Gid::from_raw(65534))).expect("root may");
+    rustix::fs::chown(getting.dir(), Some(Uid::from_raw(65534)), Some(Gid::from_raw(65534)))
+        .expect("root may");
     getting.is_complete(getting.start(nobody()).ends(SOON).await).await;
     assert_eq!(seed.tally().served_in_all(), 2 * served, "nothing was asked for in vain");
     "read-only and no permission: exit code 10, the path and what to do; home, state and target on different file systems: complete".to_owned()

@@ -83,7 +83,11 @@ async fn a_slow_disk_slows_the_download_and_fills_no_memory() -> String {
     // 40 MiB may wait for the disk; the rest is the program.
     assert!(peak_kib > 0 && peak_kib < 80 * 1024, "{peak_kib} KiB");
     let (writes, kib) = (content.chunk_count(), content.info().geometry().chunk_size().get() / 1024);
-    format!("256 MiB in {writes} writes of {kib} KiB, {:.1} s: peak RSS {} MiB", took.as_secs_f64(), peak_kib / 1024)
+    format!(
+        "256 MiB in {writes} writes of {kib} KiB, {:.1} s: peak RSS {} MiB",
+        took.as_secs_f64(),
+        peak_kib / 1024
+    )
 }
 
 /// So many zeros, shared by a peer. They come and go as any bytes do, and a seed has them for nothing.
@@ -96,7 +100,8 @@ async fn shared(seed: &Node, bytes: u64) -> Content {
 
 /// The peak of the process that a tracer traces; zero while there is none.
 fn traced_peak_kib(tracer: u32) -> u64 {
-    let children = std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap_or_default();
+    let children =
+        std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap_or_default();
     let Some(pid) = children.split_whitespace().next() else { return 0 };
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -23,7 +23,8 @@ cases![
         .needing(&[Need::Strace]);
 ];
 
-const CALLS: &str = "openat,fallocate,ftruncate,pwrite64,write,fsync,fdatasync,renameat,renameat2,linkat,unlinkat";
+const CALLS: &str =
+    "openat,fallocate,ftruncate,pwrite64,write,fsync,fdatasync,renameat,renameat2,linkat,unlinkat";
 
 /// Chunks of the file; and of those, how many come before the first life ends.
 const CHUNKS: u64 = 20;
@@ -40,10 +41,19 @@ async fn no_power_loss_makes_the_journal_lie_or_forget() -> String {
     if let Some(violation) = explored.violations.first() {
         panic!("{} of {} states: {violation}", explored.violations.len(), explored.states);
     }
-    assert!(explored.believed * 2 > explored.states, "the journal was believed in {} of {} states", explored.believed, explored.states);
+    assert!(
+        explored.believed * 2 > explored.states,
+        "the journal was believed in {} of {} states",
+        explored.believed,
+        explored.states
+    );
     // A disk that ignores the syncs of the data must be caught, or all of this proves nothing.
     let liar = explore(&recorded.log.clone().without_data_syncs(), &content, &recorded.getting, 1);
-    assert!(!liar.violations.is_empty(), "nothing was found in {} states of a disk that ignores syncs", liar.states);
+    assert!(
+        !liar.violations.is_empty(),
+        "nothing was found in {} states of a disk that ignores syncs",
+        liar.states
+    );
     format!(
         "{} states at {} moments of two lives, the journal believed in {}: 0 violations (a disk that ignores syncs has one after {})",
         explored.states,
@@ -64,7 +74,9 @@ struct Recorded {
 async fn record(content: &Content, home: &Path) -> Recorded {
     let network = Network::builder().start().await;
     // A chunk each 200 ms: slower than that, and nothing is in doubt; faster, and no sync comes before the end.
-    let drip = Conduct::Drips { bytes_per_second: u32::try_from(CHUNK * 5).expect("small").try_into().expect("not zero") };
+    let drip = Conduct::Drips {
+        bytes_per_second: u32::try_from(CHUNK * 5).expect("small").try_into().expect("not zero"),
+    };
     let seed = network.raw(content.raw_peer().behaving(drip).allowing(FIRST)).await;
     let getting = Getting::with(Cli::at(home).with_coordinator(network.coordinator()), content);
     let mut logs = Vec::new();

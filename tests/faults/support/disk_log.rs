@@ -22,13 +22,31 @@ pub(crate) type Name = String;
 /// What a call asked of the disk.
 #[derive(Debug, Clone)]
 enum Change {
-    Write { file: Which, offset: usize, bytes: Vec<u8> },
+    Write {
+        file: Which,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
     /// At least this long.
-    Reserve { file: Which, len: usize },
-    Truncate { file: Which, len: usize },
-    Create { name: Name, file: Which },
-    Remove { name: Name },
-    Rename { from: Name, to: Name },
+    Reserve {
+        file: Which,
+        len: usize,
+    },
+    Truncate {
+        file: Which,
+        len: usize,
+    },
+    Create {
+        name: Name,
+        file: Which,
+    },
+    Remove {
+        name: Name,
+    },
+    Rename {
+        from: Name,
+        to: Name,
+    },
 }
 
 /// A sync covers what is done to one file, or to the names.
@@ -124,7 +142,9 @@ impl DiskLog {
         let safe: Vec<bool> = self.begun(moment).map(|(_, safe)| safe).collect();
         let doubtful: Vec<usize> = (0..safe.len()).filter(|number| !safe[*number]).collect();
         let all_but = |lost: &[usize]| -> Vec<Fate> {
-            (0..safe.len()).map(|number| if lost.contains(&number) { Fate::Lost } else { Fate::Kept }).collect()
+            (0..safe.len())
+                .map(|number| if lost.contains(&number) { Fate::Lost } else { Fate::Kept })
+                .collect()
         };
         let mut fates = vec![all_but(&[])];
         for (at, first) in doubtful.iter().enumerate() {
@@ -172,9 +192,11 @@ impl DiskLog {
 
     /// The bytes of the journal that a completed sync covers at this moment, as they were written.
     pub(crate) fn safe_journal_writes(&self, moment: usize) -> impl Iterator<Item = (usize, &[u8])> {
-        self.begun(moment).filter(|(_, safe)| *safe).filter_map(|(number, _)| match &self.changes[number].what {
-            Change::Write { file: Which::Journal, offset, bytes } => Some((*offset, bytes.as_slice())),
-            _ => None,
+        self.begun(moment).filter(|(_, safe)| *safe).filter_map(|(number, _)| {
+            match &self.changes[number].what {
+                Change::Write { file: Which::Journal, offset, bytes } => Some((*offset, bytes.as_slice())),
+                _ => None,
+            }
         })
     }
 }
@@ -285,7 +307,9 @@ impl Reader {
                 Change::Create { name, file }
             }
             "openat" | "flock" | "clone" | "clone3" => return,
-            "pwrite64" => Change::Write { file: file(), offset: number(3), bytes: written(call, unquoted(argument(1))) },
+            "pwrite64" => {
+                Change::Write { file: file(), offset: number(3), bytes: written(call, unquoted(argument(1))) }
+            }
             "fallocate" => Change::Reserve { file: file(), len: number(2) + number(3) },
             "ftruncate" => Change::Truncate { file: file(), len: number(1) },
             "unlinkat" => Change::Remove { name: name(1) },

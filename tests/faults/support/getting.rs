@@ -84,6 +84,13 @@ impl Getting {
         command
     }
 
+    /// `tnet get` through the server.
+    pub(crate) fn server_command(&self) -> Command {
+        let mut command = self.cli.command(["get", "a.fileinfo", "--json", "-o"]);
+        command.arg(self.out());
+        command
+    }
+
     /// Starts it, or something around it.
     pub(crate) fn start(&self, command: Command) -> Running {
         self.cli.start_command(command)

@@ -70,7 +70,11 @@ fn can_trace() -> bool {
 }
 
 fn succeeds(program: &str, args: &[&str]) -> bool {
-    let status =
-        Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     status.is_ok_and(|status| status.success())
 }

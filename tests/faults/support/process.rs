@@ -17,7 +17,8 @@ pub(crate) fn memory(pid: u32) -> Memory {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let number = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
+        let number =
+            line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
         number.unwrap_or_else(|| panic!("{name} in {status}"))
     };
     Memory { peak_kib: field("VmHWM:"), now_kib: field("VmRSS:") }
