@@ -89,7 +89,7 @@ impl Before {
             }
             Before::PartAndJournal => {
                 let (download, _) = open(content, &getting.out());
-                for (chunk, bytes) in content.chunks(0..2).into_iter().zip(half.chunks(CHUNK as usize)) {
+                for (chunk, bytes) in content.chunks(0..2).into_iter().zip(half.chunks(half.len() / 2)) {
                     download.write_chunk(chunk, bytes).expect("the disk works");
                 }
                 download.sync().expect("the disk works");
