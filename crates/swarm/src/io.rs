@@ -38,6 +38,8 @@ pub enum Goal {
     Seed,
     /// Get what is missing, and serve what is there.
     Download,
+    /// Serve what is there; what is missing is not wanted.
+    ServePart,
 }
 
 /// How a chunk that was being sent ended.

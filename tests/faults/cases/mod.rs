@@ -2,13 +2,17 @@
 
 mod absence;
 mod coordinator;
+mod crash;
 mod crowds;
+mod disk;
 mod liars;
 mod manifests;
+mod memory;
 mod names;
 mod network;
 mod parsing;
 mod pauses;
+mod power;
 
 use crate::support::case::Case;
 
@@ -17,13 +21,17 @@ pub(crate) fn all() -> Vec<Case> {
     let mut cases = [
         absence::CASES,
         coordinator::CASES,
+        crash::CASES,
         crowds::CASES,
+        disk::CASES,
         liars::CASES,
         manifests::CASES,
+        memory::CASES,
         names::CASES,
         network::CASES,
         parsing::CASES,
         pauses::CASES,
+        power::CASES,
     ]
     .concat();
     cases.sort_by_key(|case| case.row);

@@ -1,12 +1,19 @@
 //! What cases are made with: the machine's means to break things, and the measures of what that did.
 
+pub(crate) mod boundaries;
 pub(crate) mod case;
+pub(crate) mod disk_log;
 pub(crate) mod flood;
+pub(crate) mod getting;
 pub(crate) mod greedy;
 pub(crate) mod lan;
 pub(crate) mod machine;
+pub(crate) mod memory_group;
+pub(crate) mod mounts;
 pub(crate) mod needs;
 pub(crate) mod process;
 pub(crate) mod reporter;
 pub(crate) mod service;
 pub(crate) mod soak;
+pub(crate) mod strace;
+pub(crate) mod wrap;

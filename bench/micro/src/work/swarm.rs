@@ -42,7 +42,7 @@ impl Scene {
         };
         let stored = match goal {
             Goal::Seed => ChunkSet::full(&scene.geometry),
-            Goal::Download => ChunkSet::empty(&scene.geometry),
+            Goal::Download | Goal::ServePart => ChunkSet::empty(&scene.geometry),
         };
         scene.feed(Input::AddFile { file: FILE, hash: HASH, geometry: scene.geometry, stored, goal });
         for peer in 1..=NEIGHBOURS {

@@ -131,7 +131,7 @@ pub enum DownloadError {
         /// Chunks in all.
         chunks: u32,
     },
-    /// The disk failed or is full. What is verified stays for the next attempt.
+    /// The disk failed or is full. What is verified stays for the next attempt, and on a full disk is served meanwhile.
     #[error(transparent)]
     Write(#[from] store::WriteError),
     /// The disk could not confirm what was written.

@@ -154,7 +154,7 @@ impl Engine {
             }
             WorkDone::Synced { file, result } => self.on_synced(file, result.map(drop)),
             WorkDone::Finished { file, result } => self.on_finished(file, result.map(|whole| *whole)),
-            WorkDone::Looked { changed } => self.on_looked(changed),
+            WorkDone::Looked { changed, gone } => self.on_looked(changed, gone),
         }
     }
 
@@ -270,7 +270,11 @@ impl Engine {
         running.phase = Phase::Failed;
         let outcome = running.outcome.take();
         self.publish(file);
-        let Some(running) = self.remove_file(file).and_then(|entry| entry.running) else { return };
+        let Some(FileEntry { info, running: Some(running), .. }) = self.remove_file(file) else { return };
+        if matches!(&error, DownloadError::Write(error) if error.is_disk_full()) {
+            // Nothing is wrong with what is there.
+            self.serve_part(info, Arc::clone(&running.store));
+        }
         self.start_abandon(running.store, move || {
             if let Some(outcome) = outcome {
                 let _ = outcome.send(Err(error));

@@ -12,7 +12,7 @@ use tnet_swarm::{FileKey, Goal, Input};
 use super::downloads::Running;
 use super::{Engine, keys_of};
 use crate::source::Source;
-use crate::store::{FileState, FileStore, ReadError};
+use crate::store::{Download, FileState, FileStore, ReadError};
 
 /// Ways to cut one file into chunks that are served besides its own.
 const RECUTS: usize = 4;
@@ -39,6 +39,14 @@ impl FileEntry {
         match &self.source {
             Source::Recut { geometry, .. } => geometry,
             Source::Coming(_) | Source::Whole(_) => self.info.geometry(),
+        }
+    }
+
+    /// What a download left that runs no more.
+    fn part(&self) -> Option<&Arc<Download>> {
+        match &self.source {
+            Source::Coming(part) if self.running.is_none() => Some(part),
+            _ => None,
         }
     }
 }
@@ -99,6 +107,9 @@ impl Engine {
         let (info, file) = (file.info().clone(), Arc::new(file));
         tracing::info!(path = %file.path().display(), hash = %info.hash(), "sharing");
         if let Some(known) = self.own_cut(&info.hash()) {
+            self.drop_part(known);
+        }
+        if let Some(known) = self.own_cut(&info.hash()) {
             let entry = self.files.get_mut(&known).expect("own_cut looked it up");
             let same_path = |store: &Arc<FileStore>| store.path() == file.path();
             if matches!(&entry.source, Source::Whole(store) if same_path(store)) {
@@ -112,6 +123,24 @@ impl Engine {
         let geometry = *info.geometry();
         let entry = FileEntry::new(info, Source::Whole(file), None);
         self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
+    }
+
+    /// Serves what a download got that ran out of space, until its target is taken up again or goes away.
+    pub(super) fn serve_part(&mut self, info: FileInfo, store: Arc<Download>) {
+        let (geometry, stored) = (*info.geometry(), store.stored());
+        if !stored.is_empty() {
+            tracing::info!(path = %store.partial_path().display(), hash = %info.hash(), "sharing a part");
+            let entry = FileEntry::new(info, Source::Coming(store), None);
+            self.add_file(geometry, stored, Goal::ServePart, entry);
+        }
+    }
+
+    /// Serves that part no more, if it is one. While it is open, deleting it frees no space.
+    fn drop_part(&mut self, file: FileKey) {
+        if let Some(part) = self.files.get(&file).and_then(FileEntry::part) {
+            tracing::info!(path = %part.partial_path().display(), "no longer shared");
+            self.remove_file(file);
+        }
     }
 
     /// The number of a file in the chunks of its own description.
@@ -154,7 +183,8 @@ impl Engine {
         let path = entry.source.path();
         tracing::warn!(path = %path.display(), %error, "cannot be served any more");
         match &entry.source {
-            Source::Coming(_) => {} // its chunks fail one by one; the download notices by itself
+            // The chunks of a download fail one by one, and it notices by itself.
+            Source::Coming(_) => self.drop_part(file),
             Source::Whole(_) => self.drop_stores(file, |store| store.path() == path),
             Source::Recut { .. } => {
                 let hash = entry.info.hash();
@@ -204,12 +234,17 @@ impl Engine {
                 own.into_iter().chain(&entry.spares).map(|store| (*file, Arc::clone(store)))
             })
             .collect();
-        if !stores.is_empty() {
-            self.start_look(stores);
+        let parts: Vec<(FileKey, Arc<Download>)> =
+            self.files.iter().filter_map(|(file, entry)| Some((*file, Arc::clone(entry.part()?)))).collect();
+        if !(stores.is_empty() && parts.is_empty()) {
+            self.start_look(stores, parts);
         }
     }
 
-    pub(super) fn on_looked(&mut self, changed: Vec<(FileKey, PathBuf, FileState)>) {
+    pub(super) fn on_looked(&mut self, changed: Vec<(FileKey, PathBuf, FileState)>, gone: Vec<FileKey>) {
+        for file in gone {
+            self.drop_part(file);
+        }
         for (file, path, state) in changed {
             tracing::info!(path = %path.display(), ?state, "shared file changed");
             self.drop_stores(file, |store| store.path() == path);

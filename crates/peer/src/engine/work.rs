@@ -23,7 +23,7 @@ pub(crate) enum WorkDone {
     Reserved { file: FileKey, result: Result<(), WriteError> },
     Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
     Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
-    Looked { changed: Vec<(FileKey, PathBuf, FileState)> },
+    Looked { changed: Vec<(FileKey, PathBuf, FileState)>, gone: Vec<FileKey> },
 }
 
 /// What became of a chunk that arrived.
@@ -92,12 +92,18 @@ impl Engine {
         self.start(move || WorkDone::Finished { file, result: store.finish().map(Box::new) });
     }
 
-    pub(super) fn start_look(&self, stores: Vec<(FileKey, Arc<FileStore>)>) {
+    pub(super) fn start_look(
+        &self,
+        stores: Vec<(FileKey, Arc<FileStore>)>,
+        parts: Vec<(FileKey, Arc<store::Download>)>,
+    ) {
         self.start(move || {
             let states =
                 stores.into_iter().map(|(file, store)| (file, store.path().to_owned(), store.state()));
+            let gone = parts.into_iter().filter(|(_, part)| !part.is_in_place());
             WorkDone::Looked {
                 changed: states.filter(|(.., state)| *state != FileState::Unchanged).collect(),
+                gone: gone.map(|(file, _)| file).collect(),
             }
         });
     }

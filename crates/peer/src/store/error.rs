@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tnet_fileinfo::ChunkIndex;
 
+use super::block_file::is_full;
+
 /// A download cannot begin. The output is as it was, a `.partial` that was there has lost nothing that is right, and
 /// nothing new is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -227,6 +229,17 @@ pub enum WriteError {
     /// The download was abandoned or discarded.
     #[error("the download is closed")]
     Closed,
+}
+
+impl WriteError {
+    /// Whether all that is wrong is that there is no space.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        match self {
+            Self::DiskFull { .. } => true,
+            Self::Reserve { source, .. } => is_full(source),
+            Self::Io { .. } | Self::SyncsFail { .. } | Self::Closed => false,
+        }
+    }
 }
 
 /// Stored chunks could not be made durable.

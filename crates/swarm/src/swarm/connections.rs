@@ -256,12 +256,10 @@ impl Swarm {
         }
     }
 
-    /// Whether all files in common, if any, are complete on both sides.
+    /// Whether all files in common, if any, are complete on the other side, and here or not wanted here.
     fn is_useless(&self, peer: PeerKey) -> bool {
-        let is_useless = |file: &FileKey| {
-            let state = &self.files[file];
-            state.download.is_none() && state.links[&peer].held.is_full()
-        };
+        let is_useless =
+            |file: &FileKey| !self.incomplete.contains(file) && self.files[file].links[&peer].held.is_full();
         self.peers.get(&peer).is_some_and(|connection| connection.links.iter().all(is_useless))
     }
 }

@@ -91,7 +91,7 @@ impl Swarm {
     /// Calls addresses of the file's swarm while it has fewer neighbours than it should.
     pub(super) fn connect_more(&mut self, now: Time, file: FileKey) {
         let Some(state) = self.files.get(&file) else { return };
-        if state.download.is_none() {
+        if !self.incomplete.contains(&file) {
             return;
         }
         let have = state.links.len() + self.addresses.calling_for(file);
@@ -161,6 +161,9 @@ impl Swarm {
 
     /// Everybody is gone: the coordinator is asked soon, however long it was not.
     pub(super) fn ask_sooner_if_alone(&mut self, now: Time, file: FileKey) {
+        if !self.incomplete.contains(&file) {
+            return;
+        }
         let Some(state) = self.files.get_mut(&file) else { return };
         let Some(download) = state.download.as_mut().filter(|_| state.links.is_empty()) else { return };
         download.lookups = 0;

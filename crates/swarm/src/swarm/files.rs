@@ -24,7 +24,7 @@ impl Swarm {
     ) {
         assert!(!self.files.contains_key(&file), "the caller never uses a file number twice");
         let is_complete = stored.is_full();
-        assert!(is_complete || goal == Goal::Download, "only a complete file can be seeded");
+        assert!(is_complete || goal != Goal::Seed, "only a complete file can be seeded");
         let replaced = self.by_content.insert(Content::of(&hash, &geometry), file);
         assert_eq!(replaced, None, "the caller adds the same content once");
         let download = (!is_complete).then(|| Download::new(&geometry, stored, &mut self.rng));
@@ -36,7 +36,7 @@ impl Swarm {
         match goal {
             Goal::Download if is_complete => self.output(Output::Event(Event::Complete { file })),
             Goal::Download => self.begin_download(now, file),
-            Goal::Seed => {}
+            Goal::Seed | Goal::ServePart => {}
         }
     }
 

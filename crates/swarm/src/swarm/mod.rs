@@ -53,7 +53,7 @@ pub struct Swarm {
     files: BTreeMap<FileKey, File>,
     /// Finds a file by what an open says of it.
     by_content: BTreeMap<Content, FileKey>,
-    /// Files with a download.
+    /// Files that lack chunks which are wanted.
     incomplete: BTreeSet<FileKey>,
     peers: BTreeMap<PeerKey, Peer>,
     /// Requests open at others.

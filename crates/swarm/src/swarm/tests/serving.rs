@@ -317,3 +317,27 @@ fn who_has_its_share_gets_the_next_chunk_when_one_of_its_own_has_left() {
         "and is served though it has its share"
     );
 }
+
+#[test]
+fn a_part_is_served_and_nothing_is_asked_for() {
+    let mut desk = Desk::new(16, with_slots(4));
+    let mut stored = ChunkSet::empty(&desk.geometry);
+    (0..8).for_each(|chunk| {
+        stored.insert(desk.chunk(chunk));
+    });
+    let mut outputs = desk.add_file(FILE, stored, Goal::ServePart);
+    let file = FILE;
+    outputs.extend(desk.input(Input::Holders { file, addresses: vec![Desk::address(99)] }));
+    let (seed, told_at_once) = desk.full_holder();
+    outputs.extend(told_at_once);
+    outputs.extend(desk.say(seed, PeerMessage::Suggest { file: THEIRS, chunk: 9 }));
+    outputs.extend(desk.say(seed, PeerMessage::Ready { file: THEIRS, chunk: 10 }));
+    let lacking = desk.holder_of(&[1, 12]);
+    assert_eq!(uploaded(&desk.request(lacking, 7)), [(lacking, 7)]);
+    outputs.extend(desk.input(Input::PeerLost { peer: lacking }));
+    outputs.extend(desk.input(Input::PeerLost { peer: seed }));
+    outputs.extend(desk.wait(std::time::Duration::from_secs(600)));
+    assert_eq!(asked(&outputs), []);
+    let is_search = |output: &&Output| matches!(output, Output::Connect { .. } | Output::Lookup { .. });
+    assert_eq!(outputs.iter().find(is_search), None);
+}

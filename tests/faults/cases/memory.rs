@@ -1,0 +1,109 @@
+//! Little memory, and a disk that takes long.
+
+use std::time::{Duration, Instant};
+
+use tnet_testkit::{Cli, Content, Network, Node, Payload, eventually};
+
+use crate::support::case::cases;
+use crate::support::getting::Getting;
+use crate::support::memory_group::MemoryGroup;
+use crate::support::needs::Need;
+use crate::support::process::memory;
+use crate::support::strace::Strace;
+
+cases![
+    52 "64 MiB of memory for a file of 512 MiB" a_file_of_512_mib_comes_and_goes_in_64_mib
+        .needing(&[Need::MemoryGroup]);
+    59 "every write takes 200 ms" a_slow_disk_slows_the_download_and_fills_no_memory
+        .needing(&[Need::Strace]);
+];
+
+const MIB: u64 = 1024 * 1024;
+
+/// A machine that does other things at the same time.
+const PATIENT: Duration = Duration::from_secs(120);
+
+async fn a_file_of_512_mib_comes_and_goes_in_64_mib() -> String {
+    const SIZE: u64 = 512 * MIB;
+    let network = Network::builder().peer("seed").peer("bob").start().await;
+    let content = shared(network.peer("seed"), SIZE).await;
+    // On a disk: what a file system in memory holds cannot be let go of.
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a place for temporary files");
+    let getting = Getting::with(Cli::at(home.path()).with_coordinator(network.coordinator()), &content);
+    let group = MemoryGroup::of_bytes(64 * MIB);
+    let mut command = getting.seeding_command();
+    command.args(["--linger", "10m"]);
+    let began = Instant::now();
+    let mut running = getting.start(group.run(&command));
+    eventually("the file is whole", PATIENT, async || {
+        assert!(running.is_running(), "it ended: {}", running.stderr());
+        if getting.out().exists() { Ok(()) } else { Err(running.stdout()) }
+    })
+    .await;
+    let came = began.elapsed();
+    let downloading = memory(running.id()).peak_kib;
+    content.is_at(&getting.out()).await;
+    // The same process, now the only one that has it.
+    network.peer("seed").unshare(content.hash()).await.expect("it runs");
+    let bob = network.peer("bob");
+    bob.fetches_within(&content, PATIENT).await;
+    assert!(running.is_running(), "it ended: {}", running.stderr());
+    let seeding = memory(running.id()).peak_kib;
+    assert_eq!(group.kills(), 0);
+    running.terminate();
+    let _ = running.ends(PATIENT).await.with_code(0);
+    assert!(seeding < 64 * 1024, "{seeding} KiB");
+    format!(
+        "512 MiB in {:.0} s: peak RSS {} MiB downloading, {} MiB after seeding it too; the group with its page cache {} of 64 MiB, 0 kills",
+        came.as_secs_f64(),
+        downloading / 1024,
+        seeding / 1024,
+        group.peak() / MIB
+    )
+}
+
+async fn a_slow_disk_slows_the_download_and_fills_no_memory() -> String {
+    const SIZE: u64 = 256 * MIB;
+    let network = Network::builder().peer("seed").start().await;
+    let content = shared(network.peer("seed"), SIZE).await;
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a place for temporary files");
+    let getting = Getting::with(Cli::at(home.path()).with_coordinator(network.coordinator()), &content);
+    let log = getting.cli.path("trace");
+    let strace = Strace::of("pwrite64", &log).on(getting.paths()).inject("pwrite64:delay_enter=200000");
+    let began = Instant::now();
+    let mut running = getting.start(strace.run(&getting.command(&[])));
+    let mut peak_kib = 0;
+    eventually("the download ends", PATIENT, async || {
+        peak_kib = peak_kib.max(traced_peak_kib(running.id()));
+        if running.is_running() { Err(peak_kib) } else { Ok(()) }
+    })
+    .await;
+    let took = began.elapsed();
+    getting.is_complete(running.ends(PATIENT).await).await;
+    // 40 MiB may wait for the disk; the rest is the program.
+    assert!(peak_kib > 0 && peak_kib < 80 * 1024, "{peak_kib} KiB");
+    let (writes, kib) = (content.chunk_count(), content.info().geometry().chunk_size().get() / 1024);
+    format!(
+        "256 MiB in {writes} writes of {kib} KiB, {:.1} s: peak RSS {} MiB",
+        took.as_secs_f64(),
+        peak_kib / 1024
+    )
+}
+
+/// So many zeros, shared by a peer. They come and go as any bytes do, and a seed has them for nothing.
+async fn shared(seed: &Node, bytes: u64) -> Content {
+    let payload = Payload::Sparse { len: bytes };
+    let original = seed.path("original");
+    payload.write(&original).expect("our own directory");
+    Content::described(payload, seed.share(&original).await.expect("it is there"))
+}
+
+/// The peak of the process that a tracer traces; zero while there is none.
+fn traced_peak_kib(tracer: u32) -> u64 {
+    let children =
+        std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap_or_default();
+    let Some(pid) = children.split_whitespace().next() else { return 0 };
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
