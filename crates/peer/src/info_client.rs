@@ -137,6 +137,20 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<R, W> {
     }
 }
 
+/// For the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    use super::{Asking, AsyncRead, BytesMut, FileHash, FileInfo};
+
+    /// The description of the file with that hash that a holder's answers make, if they make one. `answers` is what comes
+    /// after the holder's hello.
+    pub async fn description_from(answers: impl AsyncRead + Unpin, hash: FileHash) -> Option<FileInfo> {
+        let buffered = BytesMut::new();
+        let mut asking = Asking { input: answers, output: tokio::io::sink(), buffered, hash };
+        asking.all().await.ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tnet_fileinfo::MIN_CHUNK_SIZE;

@@ -5,6 +5,8 @@
 //! and ends the session. Both end when either does.
 
 mod buffers;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handshake;
 mod outlet;
 mod pace;
