@@ -53,3 +53,10 @@ pub use table::{
     Admitted, Arrival, Beat, Epoch, Expired, FileSummary, Footprint, Handout, LimitHit, Refusal, Report,
     ReportOutcome, Scope, SwarmSize, Sweep, Table, TableLimits, TableSize,
 };
+
+/// For tests and fuzz targets: the table beside its model.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::table::model::{FILES, Op, Rig};
+}

@@ -13,8 +13,8 @@ mod departure;
 mod holders;
 mod lease;
 mod lookup;
-#[cfg(test)]
-mod model;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 mod peer;
 mod report;
 mod slab;

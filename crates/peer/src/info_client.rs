@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Buf;
 use bytes::BytesMut;
 use tnet_fileinfo::{ChunkSize, ChunkSum, FileHash, FileInfo, Geometry, Tail};
-use tnet_proto::{DecodeError, FrameHead, Info, MAX_FRAME_LEN, PeerMessage, decode, encode};
+use tnet_proto::{DecodeError, FrameHead, Info, MAX_FRAME_LEN, MAX_INFO_SUMS, PeerMessage, decode, encode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -18,6 +18,10 @@ use crate::session::{GreetError, Greeting, greet};
 
 /// One holder gets this long for each answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// [`MAX_INFO_SUMS`] as chunks are counted.
+const SUMS_IN_ONE: u32 = 4096;
+const _: () = assert!(SUMS_IN_ONE as usize == MAX_INFO_SUMS);
 
 /// Why one holder was of no use.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +71,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<R, W> {
         let chunk_size = ChunkSize::new(first.chunk_size).map_err(|_| InfoError::Inconsistent)?;
         let geometry = Geometry::new(first.size, chunk_size).map_err(|_| InfoError::Inconsistent)?;
         let tail = Tail { leaf: first.tail_leaf.clone(), path: first.tail_path.clone() };
-        let mut sums = first.sums.clone();
+        // Time for as many answers as it takes: who sends a sum at a time would keep us from asking the others.
+        let answers = geometry.chunk_count().div_ceil(SUMS_IN_ONE);
+        let rest = timeout(ANSWER_WITHIN * answers, self.rest(first, &geometry));
+        let sums = rest.await.unwrap_or(Err(InfoError::Silent))?;
+        let sums = sums.into_iter().map(ChunkSum::from_bytes).collect();
+        FileInfo::from_parts(None, geometry, sums, tail, self.hash).map_err(InfoError::Invalid)
+    }
+
+    /// All sums, beginning with those in the first part.
+    async fn rest(&mut self, first: Info, geometry: &Geometry) -> Result<Vec<[u8; 32]>, InfoError> {
+        let mut sums = first.sums;
         while sums.len() < geometry.chunk_count() as usize {
             let next = u32::try_from(sums.len()).map_err(|_| InfoError::Inconsistent)?;
             let part = self.part(next).await?;
@@ -76,8 +90,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<R, W> {
             }
             sums.extend(part.sums);
         }
-        let sums = sums.into_iter().map(ChunkSum::from_bytes).collect();
-        FileInfo::from_parts(None, geometry, sums, tail, self.hash).map_err(InfoError::Invalid)
+        Ok(sums)
     }
 
     async fn part(&mut self, first: u32) -> Result<Info, InfoError> {
@@ -124,5 +137,65 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<R, W> {
                 return Err(InfoError::Silent);
             }
         }
+    }
+}
+
+/// For the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    use super::{Asking, AsyncRead, BytesMut, FileHash, FileInfo};
+
+    /// The description of the file with that hash that a holder's answers make, if they make one. `answers` is what comes
+    /// after the holder's hello.
+    pub async fn description_from(answers: impl AsyncRead + Unpin, hash: FileHash) -> Option<FileInfo> {
+        let buffered = BytesMut::new();
+        let mut asking = Asking { input: answers, output: tokio::io::sink(), buffered, hash };
+        asking.all().await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tnet_fileinfo::MIN_CHUNK_SIZE;
+    use tokio::io::{DuplexStream, duplex, split};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// Answers each question in time, with one sum.
+    async fn trickle(mut stream: DuplexStream, hash: FileHash) {
+        for first in 0.. {
+            let mut question = [0; 4 + 4 + 32 + 4];
+            if stream.read_exact(&mut question).await.is_err() {
+                return;
+            }
+            sleep(ANSWER_WITHIN / 2).await;
+            let part = PeerMessage::Info(Info {
+                hash: *hash.as_bytes(),
+                size: 4000 * u64::from(MIN_CHUNK_SIZE),
+                chunk_size: MIN_CHUNK_SIZE,
+                tail_leaf: vec![1],
+                tail_path: Vec::new(),
+                first,
+                sums: vec![[2; 32]],
+            });
+            let mut answer = BytesMut::new();
+            encode(&part, &mut answer);
+            if stream.write_all(&answer).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_a_description_sum_by_sum_is_given_up_soon() {
+        let hash = FileHash::from_bytes([7; 32]);
+        let (ours, theirs) = duplex(1 << 16);
+        tokio::spawn(trickle(theirs, hash));
+        let (input, output) = split(ours);
+        let began = Instant::now();
+        let outcome = Asking { input, output, buffered: BytesMut::new(), hash }.all().await;
+        assert!(matches!(outcome, Err(InfoError::Silent)), "{outcome:?}");
+        assert!(began.elapsed() <= 2 * ANSWER_WITHIN, "after {:?}", began.elapsed());
     }
 }

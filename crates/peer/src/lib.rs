@@ -45,6 +45,9 @@ mod session;
 mod source;
 
 pub mod control;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod share;
 pub mod store;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use tnet_fileinfo::FileHash;
@@ -116,7 +116,7 @@ impl Table {
     }
 
     /// Addresses of all live peers that accept connections and hold the file. For comparison with a model.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn listed_holders(&self, hash: &FileHash) -> BTreeSet<SocketAddr> {
         let Some(file) = self.by_hash.get(hash) else { return BTreeSet::new() };
         let holders = self.files.at(*file).holders.iter();

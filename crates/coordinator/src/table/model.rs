@@ -1,11 +1,10 @@
-//! The table against a model made of plain maps, over random histories. After every step all answers agree and
-//! the table recounts itself.
+//! A model of the table made of plain maps. After every step all answers agree and the table recounts itself. Driven by
+//! random histories in the tests, and by a fuzzer with the feature `fuzzing`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tnet_fileinfo::FileHash;
@@ -13,67 +12,60 @@ use tnet_proto::{Availability, Limit, MAX_HOLDERS, PeerId, ReportDigest, ReportE
 
 use super::*;
 
-/// Few of everything, so that histories meet.
-const FILES: u8 = 6;
+/// Files that histories are about: few, so that they meet.
+pub const FILES: u8 = 6;
 
+/// Something that happens to the table.
 #[derive(Debug, Clone)]
-enum Op {
-    /// `late`: this connection was accepted before some that have said hello already.
+pub enum Op {
+    /// A peer introduces itself.
     Hello {
+        /// Last byte of its IP address.
         ip: u8,
+        /// Where it accepts others; 0 if nowhere.
         port: u16,
+        /// Every byte of its id.
         id: u8,
+        /// Its report interval in milliseconds.
         interval_ms: u64,
+        /// This connection was accepted before some that have said hello already.
         late: bool,
     },
+    /// A connection reports.
     Report {
-        connection: prop::sample::Index,
+        /// Which of the connections so far, counted around.
+        connection: usize,
+        /// By how much the number of the report is above the last one.
         step: u64,
+        /// What the entries stand for.
         scope: Scope,
+        /// About the files `[0; 32]` to `[FILES - 1; 32]`.
         entries: Vec<ReportEntry>,
     },
+    /// A connection gives a sign of life.
     Heartbeat {
-        connection: prop::sample::Index,
+        /// Which, counted around.
+        connection: usize,
+        /// With the digest of what it reported.
         honest: bool,
     },
+    /// A peer leaves.
     Bye {
-        connection: prop::sample::Index,
+        /// Its connection, counted around.
+        connection: usize,
     },
+    /// A connection ends.
     Disconnect {
-        connection: prop::sample::Index,
+        /// Which, counted around.
+        connection: usize,
     },
+    /// Time goes by.
     Pass {
+        /// So many milliseconds.
         ms: u64,
     },
+    /// What peers left is removed.
     Sweep,
-}
-
-fn entry() -> impl Strategy<Value = ReportEntry> {
-    let availability =
-        prop_oneof![Just(Availability::None), Just(Availability::Partial), Just(Availability::Full)];
-    let size = prop_oneof![9 => Just(1000u64), 1 => Just(7u64)];
-    (0..FILES, size, availability).prop_map(|(file, size, availability)| ReportEntry {
-        hash: [file; 32],
-        size,
-        availability,
-    })
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let scope = prop_oneof![Just(Scope::Everything), Just(Scope::Changes)];
-    let step = prop_oneof![1 => Just(0u64), 8 => Just(1u64), 1 => Just(2u64)];
-    prop_oneof![
-        4 => (0u8..2, 0u16..3, 0u8..3, 50u64..400, prop::bool::weighted(0.1))
-            .prop_map(|(ip, port, id, interval_ms, late)| Op::Hello { ip, port, id, interval_ms, late }),
-        8 => (any::<prop::sample::Index>(), step, scope, prop::collection::vec(entry(), 0..8))
-            .prop_map(|(connection, step, scope, entries)| Op::Report { connection, step, scope, entries }),
-        3 => (any::<prop::sample::Index>(), prop::bool::weighted(0.7))
-            .prop_map(|(connection, honest)| Op::Heartbeat { connection, honest }),
-        1 => any::<prop::sample::Index>().prop_map(|connection| Op::Bye { connection }),
-        1 => any::<prop::sample::Index>().prop_map(|connection| Op::Disconnect { connection }),
-        2 => (0u64..500).prop_map(|ms| Op::Pass { ms }),
-        2 => Just(Op::Sweep),
-    ]
 }
 
 /// What identifies a peer: its address, and its id if it accepts nobody.
@@ -101,7 +93,9 @@ impl ModelPeer {
     }
 }
 
-struct Rig {
+/// The table and its model.
+#[derive(Debug)]
+pub struct Rig {
     limits: TableLimits,
     table: Table,
     peers: BTreeMap<Key, ModelPeer>,
@@ -115,7 +109,8 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(limits: TableLimits) -> Rig {
+    /// Both empty.
+    pub fn new(limits: TableLimits) -> Rig {
         Rig {
             limits,
             table: Table::new(limits),
@@ -128,16 +123,20 @@ impl Rig {
         }
     }
 
-    fn step(&mut self, op: &Op) {
+    /// Lets it happen to both.
+    ///
+    /// # Panics
+    /// If they differ in anything that can be asked, or the table differs from its own recount.
+    pub fn step(&mut self, op: &Op) {
         match op {
             Op::Hello { ip, port, id, interval_ms, late } => self.hello(*ip, *port, *id, *interval_ms, *late),
             Op::Report { connection, step, scope, entries } => {
-                self.report(connection, *step, *scope, entries)
+                self.report(*connection, *step, *scope, entries)
             }
-            Op::Heartbeat { connection, honest } => self.heartbeat(connection, *honest),
-            Op::Bye { connection } => self.end(connection, Table::bye, |_| false),
+            Op::Heartbeat { connection, honest } => self.heartbeat(*connection, *honest),
+            Op::Bye { connection } => self.end(*connection, Table::bye, |_| false),
             Op::Disconnect { connection } => {
-                self.end(connection, Table::disconnected, |peer| !peer.entries.is_empty())
+                self.end(*connection, Table::disconnected, |peer| !peer.entries.is_empty())
             }
             Op::Pass { ms } => self.pass(Duration::from_millis(*ms)),
             Op::Sweep => while self.table.sweep() == Sweep::More {},
@@ -177,7 +176,8 @@ impl Rig {
                 return;
             }
         }
-        let lease = interval.max(Duration::from_millis(100)) * self.limits.lease_multiplier;
+        let bounded = interval.clamp(Duration::from_millis(100), Duration::from_secs(600));
+        let lease = bounded * self.limits.lease_multiplier;
         let (entries, cut) = kept.map(|known| (known.entries, known.cut)).unwrap_or_default();
         let lease_ends = self.now + lease;
         let peer = ModelPeer { id, epoch, connected: true, last_seq: 0, lease, lease_ends, entries, cut };
@@ -187,7 +187,7 @@ impl Rig {
         self.connections.push(epoch);
     }
 
-    fn report(&mut self, connection: &prop::sample::Index, step: u64, scope: Scope, entries: &[ReportEntry]) {
+    fn report(&mut self, connection: usize, step: u64, scope: Scope, entries: &[ReportEntry]) {
         let Some(epoch) = self.pick(connection) else { return };
         let key = self.speaker(epoch);
         let seq = key.map_or(1, |key| self.peers[&key].last_seq) + step;
@@ -263,7 +263,7 @@ impl Rig {
         }
     }
 
-    fn heartbeat(&mut self, connection: &prop::sample::Index, honest: bool) {
+    fn heartbeat(&mut self, connection: usize, honest: bool) {
         let Some(epoch) = self.pick(connection) else { return };
         let now = self.now;
         let Some(key) = self.speaker(epoch) else {
@@ -291,7 +291,7 @@ impl Rig {
 
     fn end(
         &mut self,
-        connection: &prop::sample::Index,
+        connection: usize,
         act: impl Fn(&mut Table, Epoch),
         stays: impl Fn(&ModelPeer) -> bool,
     ) {
@@ -323,8 +323,9 @@ impl Rig {
         assert!(self.table.next_expiry().is_none_or(|next| next > now), "what is due was taken");
     }
 
-    fn pick(&self, connection: &prop::sample::Index) -> Option<Epoch> {
-        (!self.connections.is_empty()).then(|| *connection.get(&self.connections))
+    fn pick(&self, connection: usize) -> Option<Epoch> {
+        let count = self.connections.len();
+        (count > 0).then(|| self.connections[connection % count])
     }
 
     fn speaker(&self, epoch: Epoch) -> Option<Key> {
@@ -370,32 +371,5 @@ impl Rig {
     }
 }
 
-fn run(limits: TableLimits, ops: &[Op]) {
-    let mut rig = Rig::new(limits);
-    for op in ops {
-        rig.step(op);
-    }
-}
-
-proptest! {
-    /// Two entries a sweep, so that peers leave in several steps between other operations.
-    #[test]
-    fn the_table_answers_like_plain_maps(ops in prop::collection::vec(op(), 1..120)) {
-        run(TableLimits { sweep_entries: 2, ..TableLimits::default() }, &ops);
-    }
-
-    /// Limits small enough to be met all the time.
-    #[test]
-    fn limits_leave_out_what_the_model_leaves_out(ops in prop::collection::vec(op(), 1..120)) {
-        let limits = TableLimits {
-            lease_multiplier: 2,
-            max_peers: 4,
-            max_peers_per_ip: 3,
-            max_entries: 9,
-            max_entries_per_ip: 7,
-            max_entries_per_peer: 4,
-            ..TableLimits::default()
-        };
-        run(limits, &ops);
-    }
-}
+#[cfg(test)]
+mod tests;

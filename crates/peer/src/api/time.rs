@@ -29,6 +29,19 @@ pub struct TimeShares {
 impl TimeShares {
     /// All of it.
     pub fn total(&self) -> Duration {
-        self.wire + self.peers + self.disk + self.verification
+        // Another process may have told us of shares of any size.
+        self.wire.saturating_add(self.peers).saturating_add(self.disk).saturating_add(self.verification)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_any_size_have_a_total() {
+        let time = Duration::MAX;
+        let shares = TimeShares { wire: time, peers: time, disk: time, verification: time };
+        assert_eq!(shares.total(), time);
     }
 }

@@ -26,6 +26,8 @@ mod classify;
 mod client;
 mod downloads;
 mod fault;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod line;
 mod message;
 mod portable;

@@ -8,6 +8,8 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod buffers;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handshake;
 mod outlet;
 mod pace;

@@ -34,6 +34,8 @@ mod chunk_writer;
 mod download;
 mod error;
 mod file_store;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod journal;
 mod ledger;
 mod open;

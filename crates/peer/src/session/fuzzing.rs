@@ -1,0 +1,63 @@
+//! The reading half of a session, for the fuzz targets.
+
+use bytes::BytesMut;
+use tnet_proto::{FileHandle, PeerMessage};
+use tnet_swarm::PeerKey;
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
+
+use super::reader::Reader;
+use super::{BufferPool, Reports, SessionEvent};
+
+/// What the engine hears of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// A message.
+    Message(PeerMessage),
+    /// So many bytes of a chunk.
+    Data(u32),
+    /// A whole chunk.
+    Chunk {
+        /// The other side's number for the file.
+        handle: FileHandle,
+        /// As on the wire.
+        chunk: u32,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Reads to the end what comes after the hello, with so many bytes for chunks. Answers whether the other side broke the
+/// protocol, rather than the connection.
+pub async fn listen_to(
+    input: impl AsyncRead + Unpin,
+    chunk_memory: u64,
+    mut hear: impl FnMut(Heard),
+) -> bool {
+    // Small, so that reading has to wait for hearing.
+    let (events, mut queue) = mpsc::channel(4);
+    let (_orders, weak) = {
+        let (orders, queue) = mpsc::channel(4);
+        let weak = orders.downgrade();
+        ((orders, queue), weak)
+    };
+    let reading = async move {
+        let report = Reports { peer: PeerKey(1), events };
+        let mut reader = Reader::new(input, BytesMut::new(), weak, BufferPool::new(chunk_memory));
+        let Err(error) = reader.run(&report).await;
+        error.is_violation()
+    };
+    let hearing = async {
+        while let Some((_, event)) = queue.recv().await {
+            match event {
+                SessionEvent::Message(message) => hear(Heard::Message(message)),
+                SessionEvent::DataReceived { bytes } => hear(Heard::Data(bytes)),
+                SessionEvent::ChunkArrived { handle, chunk, buffer } => {
+                    hear(Heard::Chunk { handle, chunk, bytes: buffer.bytes().to_vec() });
+                }
+                other => unreachable!("a reader does not report {other:?}"),
+            }
+        }
+    };
+    tokio::join!(reading, hearing).0
+}
