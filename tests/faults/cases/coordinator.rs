@@ -94,7 +94,7 @@ async fn a_flood_of_reports_stays_within_its_limits() -> String {
     let mut flood = Reporter::call(service.address, loopback(66)).await;
     assert!(flood.is_welcome(PeerId([66; 16]), 7401, INTERVAL).await);
     let (mut random, mut files, mut refused) = (StdRng::seed_from_u64(64), 0, 0);
-    for seq in 1..=u64::from(at_length(64, 2500)) {
+    for seq in 1..=at_length(64, 2500) {
         let entries: Vec<_> = (0..MAX_REPORT_ENTRIES).map(|_| full(random.random(), 1)).collect();
         files += entries.len();
         flood.say(CoordinatorRequest::Report { seq, replace: seq == 1, entries }).await;
@@ -111,7 +111,7 @@ async fn a_flood_of_reports_stays_within_its_limits() -> String {
     }
     // The same machine as thousands of peers.
     let (mut held, mut identities) = (Vec::new(), 0);
-    for number in 0..u64::from(at_length(2_500, 10_000)) {
+    for number in 0..at_length(2_500_u64, 10_000) {
         let mut caller = Reporter::call(service.address, loopback(66)).await;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_le_bytes());

@@ -39,7 +39,7 @@ cases![
 ];
 
 async fn two_halves_go_on_with_what_they_have_and_finish_together() -> String {
-    let outage = Duration::from_secs(at_length(10, 30).into());
+    let outage = Duration::from_secs(at_length(10, 30));
     let content = Content::of(payload(12 * MIB, 32));
     let (calm, split) = tokio::join!(four_hosts(&content, None), four_hosts(&content, Some(outage)));
     let extra = split - calm - outage.as_secs_f64();

@@ -45,7 +45,7 @@ impl Distant {
 }
 
 async fn a_stopped_seed_is_done_without_and_serves_again() -> String {
-    let pause = Duration::from_secs(at_length(10, 60).into());
+    let pause = Duration::from_secs(at_length(10, 60));
     let content = Content::of(payload(12 * MIB, 47));
     let mut network = Network::builder().peer("calm").start().await;
     let one = Distant::new(&network, "one", &content).await;
@@ -89,8 +89,8 @@ async fn a_killed_coordinator_stops_no_transfer_and_learns_everything_again() ->
     const PEERS: u32 = 4;
     // As in the field: a table that is right within this and a quarter of it.
     let report_interval = Duration::from_secs(10);
-    let outage = Duration::from_secs(at_length(3, 30).into());
-    let content = Content::of(payload(u64::from(at_length(28, 160)) * MIB, 48));
+    let outage = Duration::from_secs(at_length(3, 30));
+    let content = Content::of(payload(at_length(28, 160) * MIB, 48));
     let other = Content::of(payload(MIB, 49));
     let mut network = Network::builder().start().await;
     // An address of its own, so that nobody takes the port while it is free.
