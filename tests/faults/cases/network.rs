@@ -33,7 +33,7 @@ cases![
     34 "connections are reset in the middle of chunks, on and off" resets_cost_no_more_than_the_chunks_under_way
         .needing(&[Need::Namespaces]);
     35 "1, 5, 10 % of all packets are lost" a_lossy_network_delivers .needing(&[Need::Namespaces]);
-    37 "a round trip of 50 ms to one of two seeds" a_long_round_trip_is_filled_with_more_requests;
+    37 "a round trip of 50 ms to one of two seeds" a_long_round_trip_is_filled_with_more_requests .alone();
     38 "no descriptors left (64 in all, a crowd takes them)" a_peer_without_descriptors_goes_on_and_recovers;
     39 "the port is taken, or the address is not of this machine" an_address_that_cannot_be_had_is_said_to_be_so;
 ];
