@@ -10,4 +10,5 @@ pub(crate) mod needs;
 pub(crate) mod process;
 pub(crate) mod soak;
 pub(crate) mod strace;
+pub(crate) mod traced;
 pub(crate) mod wrap;
