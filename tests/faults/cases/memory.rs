@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tnet_testkit::{Cli, Content, Network, Node, Payload, eventually};
 
 use crate::support::case::cases;
-use crate::support::getting::Getting;
+use crate::support::getting::{Getting, MIB};
 use crate::support::memory_group::MemoryGroup;
 use crate::support::needs::Need;
 use crate::support::strace::Strace;
@@ -17,8 +17,6 @@ cases![
     59 "every write takes 200 ms" a_slow_disk_slows_the_download_and_fills_no_memory
         .needing(&[Need::Strace]);
 ];
-
-const MIB: u64 = 1024 * 1024;
 
 /// A machine that does other things at the same time.
 const PATIENT: Duration = Duration::from_secs(120);

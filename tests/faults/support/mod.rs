@@ -3,6 +3,7 @@
 pub(crate) mod boundaries;
 pub(crate) mod case;
 pub(crate) mod disk_log;
+mod disk_reader;
 pub(crate) mod getting;
 pub(crate) mod memory_group;
 pub(crate) mod mounts;
