@@ -7,9 +7,6 @@ use tnet_testkit::{Cli, Content, Network, RawPeer, Running, SOON, eventually, pa
 /// 40 chunks of 64 KiB: more than are ever under way at once.
 const LEN: u64 = 40 * 64 * 1024;
 
-/// Chunks that are under way at once at most: the cap on small ones.
-const SLOTS: u32 = 24;
-
 /// A download in its own process, which ends as soon as the file is whole.
 const FOREGROUND: [&str; 10] =
     ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "0s", "--json", "--listen", "127.0.0.1:0"];
@@ -191,32 +188,6 @@ async fn after_kill_9_nothing_that_was_stored_is_fetched_again() {
     assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
     content.is_at(&cli.path("a")).await;
     assert_each_chunk_came_once(&seed);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_over_and_over_it_fetches_at_most_a_chunk_for_each_slot_again() {
-    const KILLS: u32 = 5;
-    let network = Network::builder().start().await;
-    let content = Content::of(payload(LEN, 10));
-    let seed = network.raw(content.raw_peer().allowing(0)).await;
-    let cli = user(&network, &content);
-    for round in 1..=KILLS {
-        let running = cli.start(FOREGROUND);
-        seed.allow(6).await;
-        // At once when the last of them is out: it may be anywhere between the wire and the disk.
-        let out = 6 * round;
-        seed.tally_is("six more chunks are out", SOON, |tally| tally.served_in_all() == out).await;
-        running.kill();
-        let killed = running.ends(SOON).await;
-        assert_eq!(killed.signal, Some(9));
-        assert!(!cli.path("a").exists());
-    }
-    seed.allow_all().await;
-    let _ = cli.run(FOREGROUND).await.with_code(0);
-    content.is_at(&cli.path("a")).await;
-    let served = seed.tally().served_in_all();
-    // No more than six were under way at any kill.
-    assert!(served <= 40 + KILLS * SLOTS.min(6), "{served} chunks for a file of 40");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

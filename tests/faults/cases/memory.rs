@@ -5,20 +5,18 @@ use std::time::{Duration, Instant};
 use tnet_testkit::{Cli, Content, Network, Node, Payload, eventually};
 
 use crate::support::case::cases;
-use crate::support::getting::Getting;
+use crate::support::getting::{Getting, MIB};
 use crate::support::memory_group::MemoryGroup;
 use crate::support::needs::Need;
-use crate::support::process::memory;
 use crate::support::strace::Strace;
+use crate::support::traced::{peak_kib, terminate, traced};
 
 cases![
     52 "64 MiB of memory for a file of 512 MiB" a_file_of_512_mib_comes_and_goes_in_64_mib
-        .needing(&[Need::MemoryGroup]);
+        .needing(&[Need::MemoryGroup, Need::Strace]);
     59 "every write takes 200 ms" a_slow_disk_slows_the_download_and_fills_no_memory
         .needing(&[Need::Strace]);
 ];
-
-const MIB: u64 = 1024 * 1024;
 
 /// A machine that does other things at the same time.
 const PATIENT: Duration = Duration::from_secs(120);
@@ -34,23 +32,26 @@ async fn a_file_of_512_mib_comes_and_goes_in_64_mib() -> String {
     let mut command = getting.seeding_command();
     command.args(["--linger", "10m"]);
     let began = Instant::now();
-    let mut running = getting.start(group.run(&command));
+    // Slower than the network: what came must wait for the disk, and may not fill the memory meanwhile.
+    let strace = Strace::of("pwrite64", &getting.cli.path("trace")).inject("pwrite64:delay_enter=50000");
+    let mut running = getting.start(group.run(&strace.run(&command)));
     eventually("the file is whole", PATIENT, async || {
         assert!(running.is_running(), "it ended: {}", running.stderr());
         if getting.out().exists() { Ok(()) } else { Err(running.stdout()) }
     })
     .await;
     let came = began.elapsed();
-    let downloading = memory(running.id()).peak_kib;
+    let pid = traced(running.id()).expect("it seeds now");
+    let downloading = peak_kib(pid).expect("it seeds");
     content.is_at(&getting.out()).await;
     // The same process, now the only one that has it.
     network.peer("seed").unshare(content.hash()).await.expect("it runs");
     let bob = network.peer("bob");
     bob.fetches_within(&content, PATIENT).await;
     assert!(running.is_running(), "it ended: {}", running.stderr());
-    let seeding = memory(running.id()).peak_kib;
+    let seeding = peak_kib(pid).expect("it seeds");
     assert_eq!(group.kills(), 0);
-    running.terminate();
+    terminate(pid);
     let _ = running.ends(PATIENT).await.with_code(0);
     assert!(seeding < 64 * 1024, "{seeding} KiB");
     format!(
@@ -72,21 +73,21 @@ async fn a_slow_disk_slows_the_download_and_fills_no_memory() -> String {
     let strace = Strace::of("pwrite64", &log).on(getting.paths()).inject("pwrite64:delay_enter=200000");
     let began = Instant::now();
     let mut running = getting.start(strace.run(&getting.command(&[])));
-    let mut peak_kib = 0;
+    let mut peak = 0;
     eventually("the download ends", PATIENT, async || {
-        peak_kib = peak_kib.max(traced_peak_kib(running.id()));
-        if running.is_running() { Err(peak_kib) } else { Ok(()) }
+        peak = peak.max(traced(running.id()).and_then(peak_kib).unwrap_or(0));
+        if running.is_running() { Err(peak) } else { Ok(()) }
     })
     .await;
     let took = began.elapsed();
     getting.is_complete(running.ends(PATIENT).await).await;
     // 40 MiB may wait for the disk; the rest is the program.
-    assert!(peak_kib > 0 && peak_kib < 80 * 1024, "{peak_kib} KiB");
+    assert!(peak > 0 && peak < 80 * 1024, "{peak} KiB");
     let (writes, kib) = (content.chunk_count(), content.info().geometry().chunk_size().get() / 1024);
     format!(
         "256 MiB in {writes} writes of {kib} KiB, {:.1} s: peak RSS {} MiB",
         took.as_secs_f64(),
-        peak_kib / 1024
+        peak / 1024
     )
 }
 
@@ -96,14 +97,4 @@ async fn shared(seed: &Node, bytes: u64) -> Content {
     let original = seed.path("original");
     payload.write(&original).expect("our own directory");
     Content::described(payload, seed.share(&original).await.expect("it is there"))
-}
-
-/// The peak of the process that a tracer traces; zero while there is none.
-fn traced_peak_kib(tracer: u32) -> u64 {
-    let children =
-        std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap_or_default();
-    let Some(pid) = children.split_whitespace().next() else { return 0 };
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

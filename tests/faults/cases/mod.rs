@@ -5,6 +5,7 @@ mod coordinator;
 mod crash;
 mod crowds;
 mod disk;
+mod full_disk;
 mod liars;
 mod manifests;
 mod memory;
@@ -13,6 +14,7 @@ mod network;
 mod parsing;
 mod pauses;
 mod power;
+mod target;
 
 use crate::support::case::Case;
 
@@ -24,6 +26,7 @@ pub(crate) fn all() -> Vec<Case> {
         crash::CASES,
         crowds::CASES,
         disk::CASES,
+        full_disk::CASES,
         liars::CASES,
         manifests::CASES,
         memory::CASES,
@@ -32,6 +35,7 @@ pub(crate) fn all() -> Vec<Case> {
         parsing::CASES,
         pauses::CASES,
         power::CASES,
+        target::CASES,
     ]
     .concat();
     cases.sort_by_key(|case| case.row);

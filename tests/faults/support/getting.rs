@@ -5,9 +5,13 @@ use std::process::Command;
 
 use serde_json::Value;
 use tnet_fileinfo::{ChunkSize, MIN_CHUNK_SIZE};
-use tnet_testkit::{Cli, Content, Finished, Network, Running, SOON, files_below, payload};
+use tnet_testkit::{Cli, Content, Finished, Network, RawPeer, Running, SOON, files_below, payload};
 
+use super::mounts::Mount;
 use super::strace::{Call, calls};
+
+pub(crate) const KIB: u64 = 1024;
+pub(crate) const MIB: u64 = 1024 * 1024;
 
 /// The smallest chunk there is, in bytes.
 pub(crate) const CHUNK: u64 = MIN_CHUNK_SIZE as u64;
@@ -150,4 +154,27 @@ pub(crate) fn chunks_written(log: &Path) -> u64 {
     let log = std::fs::read_to_string(log).expect("the log");
     let is_chunk = |call: &&Call| call.name == "pwrite64" && call.returned == i64::try_from(CHUNK).ok();
     calls(&log).iter().filter(is_chunk).count() as u64
+}
+
+/// A user whose directory is on a file system of so many bytes.
+pub(crate) fn on_small_disk(
+    network: &Network,
+    name: &str,
+    content: &Content,
+    bytes: u64,
+) -> (Getting, Mount) {
+    let cli = network.user(name);
+    let mount = Mount::of_bytes(&cli.path("to"), bytes);
+    (Getting::with(cli, content), mount)
+}
+
+/// No chunk went over the wire a second time, but for so many that were lost on the way to the disk.
+pub(crate) fn fetched_again(seed: &RawPeer, content: &Content) -> u32 {
+    seed.tally().served_in_all().checked_sub(content.chunk_count()).expect("every chunk came")
+}
+
+/// Waits until the command says that so many chunks are stored.
+pub(crate) async fn has_stored(running: &mut Running, chunks: u64) {
+    let what = format!("{chunks} chunks are stored");
+    running.prints(&what, SOON, |text| (chunks_said(text) == chunks).then_some(())).await;
 }

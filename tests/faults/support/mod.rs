@@ -3,6 +3,7 @@
 pub(crate) mod boundaries;
 pub(crate) mod case;
 pub(crate) mod disk_log;
+pub(crate) mod disk_reader;
 pub(crate) mod flood;
 pub(crate) mod getting;
 pub(crate) mod greedy;
@@ -16,4 +17,5 @@ pub(crate) mod reporter;
 pub(crate) mod service;
 pub(crate) mod soak;
 pub(crate) mod strace;
+pub(crate) mod traced;
 pub(crate) mod wrap;
