@@ -44,14 +44,16 @@ fn deed(world: &mut World, u: &mut Unstructured<'_>) -> Result<()> {
         2..5 => {
             let direction = if who % 4 == 0 { Direction::Outbound } else { Direction::Inbound };
             // The middle of the ids is the core's own.
-            world.connect(120 + which % 16, (who % 8 != 7).then(|| address(which)), direction);
+            // The IP is where the connection comes from; only the port is a claim, and none is no address.
+            let address = (who % 8 != 7).then(|| address(which % 254));
+            world.connect(120 + which % 16, address, direction);
         }
         5 => world.lose(peer),
         6 => world.fail_call(number),
         7 => world.answer_call(number, 120 + who % 16),
         8 => world.violate(peer),
         9..13 => world.answer_request(number, who),
-        13 => world.send_chunk(peer, FileHandle(u32::from(which % 6)), u.arbitrary::<u8>()?.into()),
+        13 => world.send_chunk(peer, FileHandle(u32::from(which % 8)), u.arbitrary::<u8>()?.into()),
         14..17 => {
             let how = match who % 8 {
                 0 => Stored::Corrupt,
@@ -90,7 +92,7 @@ fn address(which: u8) -> SocketAddr {
 }
 
 fn message(which: u8, u: &mut Unstructured<'_>) -> Result<PeerMessage> {
-    let (file, chunk) = (FileHandle(u32::from(u.arbitrary::<u8>()? % 6)), u.arbitrary::<u8>()?);
+    let (file, chunk) = (FileHandle(u32::from(u.arbitrary::<u8>()? % 8)), u.arbitrary::<u8>()?);
     let chunk = if chunk == 255 { u32::MAX } else { u32::from(chunk % 24) };
     Ok(match which % 24 {
         0..6 => PeerMessage::Open(open(file, u)?),
