@@ -338,3 +338,22 @@ async fn the_demo_needs_nothing_verifies_every_copy_and_leaves_nothing() {
 fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).expect("readable").next().is_none()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_may_open_as_many_descriptors_as_the_system_allows() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    // As many systems start processes: few for those who do not ask, more for those who do.
+    let inner = cli.command(["start-server", "--json", "--listen", "127.0.0.1:0"]);
+    let mut command = std::process::Command::new("prlimit");
+    command.args(["--nofile=256:2048", "--"]).arg(inner.get_program()).args(inner.get_args());
+    command.current_dir(cli.home()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let started = cli.start_command(command).ends(SOON).await.with_code(0);
+    let server = cli.guard(started.result()["pid"].as_u64());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("it runs");
+    let line =
+        limits.lines().find(|line| line.starts_with("Max open files")).expect("every process has that limit");
+    let soft = line.split_whitespace().nth(3);
+    assert_eq!(soft, Some("2048"), "{line}");
+}

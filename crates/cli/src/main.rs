@@ -4,6 +4,7 @@
 mod args;
 mod background;
 mod command;
+mod descriptors;
 mod duration;
 mod exit;
 mod logging;
@@ -29,6 +30,7 @@ use render::output::Flags;
 const LAST_WORK: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
+    descriptors::raise_limit();
     let exit = match Cli::try_parse() {
         Ok(cli) => run(cli),
         Err(error) => complain(&error),
