@@ -339,6 +339,7 @@ fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).expect("readable").next().is_none()
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_may_open_as_many_descriptors_as_the_system_allows() {
     let network = Network::builder().start().await;
