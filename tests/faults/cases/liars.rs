@@ -38,20 +38,28 @@ async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
     let _honest = join_all((0..3).map(|_| network.raw(holder.clone()))).await;
     let liar = network.raw(holder.behaving(Conduct::FlipsBit { percent: share })).await;
     let began = Instant::now();
-    let watched = async {
-        liar.tally_is("the liar is banned", SOON, |tally| tally.was_banned()).await;
-        began.elapsed()
-    };
     let ann = network.peer("ann");
     let fetching = ann.fetches(&content);
-    let (fetched, banned) = match share {
-        0 => (fetching.await, None),
-        _ => {
-            let (fetched, banned) = tokio::join!(fetching, watched);
-            (fetched, Some(banned))
+    let watched = async {
+        while !liar.tally().was_banned() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        began.elapsed()
     };
-    if share > 0 {
+    let mut fetching = std::pin::pin!(fetching);
+    let (fetched, banned) = tokio::select! {
+        banned = watched => (fetching.await, Some(banned)),
+        fetched = &mut fetching => (fetched, None),
+    };
+    // Who sends a wrong chunk now and then may get away with one in a short download.
+    let banned = match banned {
+        None if fetched.summary.traffic.corrupt >= 2 => {
+            liar.tally_is("the liar is banned", SOON, |tally| tally.was_banned()).await;
+            Some(began.elapsed())
+        }
+        seen => seen,
+    };
+    if banned.is_some() {
         let liars = fetched.summary.liars;
         assert!(liars.len() == 1 && liars[0].banned && liars[0].address == Some(liar.address()), "{liars:?}");
         let bans = ann.status().await.expect("ann runs").bans;
@@ -66,12 +74,13 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
     let mut figures = Vec::new();
     for share in [5, 30, 100] {
         let (traffic, banned, elapsed) = with_one_liar(share).await;
-        assert!(traffic.corrupt >= 2 && traffic.bytes_wasted >= traffic.corrupt * 64 * 1024, "{traffic:?}");
+        assert!(share < 30 || banned.is_some(), "{traffic:?}");
+        assert!(traffic.bytes_wasted >= traffic.corrupt * 64 * 1024, "{traffic:?}");
         let wasted = percent(traffic.bytes_wasted, FOUR);
-        let after = banned.map_or(0, |after| after.as_millis());
+        let after =
+            banned.map_or("not in that time".to_owned(), |after| format!("after {} ms", after.as_millis()));
         let slower = elapsed.as_secs_f64() / clean.as_secs_f64();
-        figures
-            .push(format!("{share} %: {wasted:.1} % wasted, banned after {after} ms, {slower:.1}x the time"));
+        figures.push(format!("{share} %: {wasted:.1} % wasted, banned {after}, {slower:.1}x the time"));
     }
     // The same as a user sees it: named when it happens, and with the result.
     let network = Network::builder().start().await;
