@@ -39,7 +39,7 @@ for target in "$@"; do
         crashes=$((crashes + 1))
         tail -n 40 "$log"
         artifact=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
-        printf '\nagain: cargo fuzz run --fuzz-dir fuzz --sanitizer none %s %s\n\n' "$target" "${artifact/#.\//fuzz/}"
+        printf '\nagain: cargo fuzz run --fuzz-dir fuzz --sanitizer none --no-trace-compares %s %s\n\n' "$target" "${artifact/#.\//fuzz/}"
     fi
 done
 [ "$crashes" = 0 ]
