@@ -1,11 +1,13 @@
 //! Little memory, and a disk that takes long.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tnet_testkit::{Cli, Content, Network, Node, Payload, eventually};
 
 use crate::support::case::cases;
-use crate::support::getting::{Getting, MIB};
+use crate::support::getting::{Getting, MIB, small_chunks};
 use crate::support::memory_group::MemoryGroup;
 use crate::support::needs::Need;
 use crate::support::strace::Strace;
@@ -15,6 +17,8 @@ cases![
     52 "64 MiB of memory for a file of 512 MiB" a_file_of_512_mib_comes_and_goes_in_64_mib
         .needing(&[Need::MemoryGroup, Need::Strace]);
     59 "every write takes 200 ms" a_slow_disk_slows_the_download_and_fills_no_memory
+        .needing(&[Need::Strace]);
+    59 "every write takes 6 s" a_disk_that_stands_still_is_told
         .needing(&[Need::Strace]);
 ];
 
@@ -89,6 +93,37 @@ async fn a_slow_disk_slows_the_download_and_fills_no_memory() -> String {
         took.as_secs_f64(),
         peak / 1024
     )
+}
+
+async fn a_disk_that_stands_still_is_told() -> String {
+    /// Of which one holds up everything, when the file is in memory; after that it is known.
+    const WRITE: u64 = 6;
+    const TOLD_WITHIN: f64 = 10.0;
+    let network = Network::builder().peer("seed").start().await;
+    let content = small_chunks(3, 59);
+    network.peer("seed").shares(&content).await;
+    let homes = [Path::new(env!("CARGO_TARGET_TMPDIR")), Path::new("/dev/shm")];
+    let told = homes.map(async |home| {
+        let home = tempfile::tempdir_in(home).expect("a place for temporary files");
+        let getting = Getting::with(Cli::at(home.path()).with_coordinator(network.coordinator()), &content);
+        let log = getting.cli.path("trace");
+        let delay = format!("pwrite64:delay_enter={}", WRITE * 1_000_000);
+        let strace = Strace::of("pwrite64", &log).on([getting.partial()]).inject(&delay);
+        let began = Instant::now();
+        let mut running = getting.start(strace.run(&getting.command(&[])));
+        let disk = |text: &str| {
+            let mut events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            events.find(|event| event["waiting"]["what"] == "disk")
+        };
+        running.prints("it waits for the disk", PATIENT, disk).await;
+        let told = began.elapsed().as_secs_f64();
+        getting.is_complete(running.ends(PATIENT).await).await;
+        told
+    });
+    let [on_disk, in_memory] = told;
+    let (on_disk, in_memory) = tokio::join!(on_disk, in_memory);
+    assert!(on_disk < TOLD_WITHIN && in_memory < TOLD_WITHIN, "after {on_disk} s and {in_memory} s");
+    format!("said after {on_disk:.1} s, after {in_memory:.1} s where the file is in memory; both files whole")
 }
 
 /// So many zeros, shared by a peer. They come and go as any bytes do, and a seed has them for nothing.

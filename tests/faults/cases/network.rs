@@ -110,7 +110,7 @@ async fn two_seeds(content: &Content, resets: u64) -> u64 {
     // A port that is closed for a moment, which is long enough for something to be sent.
     const MOMENT: Duration = Duration::from_millis(300);
     let lan = Lan::new(3, 0);
-    (0..2).for_each(|number| lan.limit(number, 20));
+    (0..2).for_each(|number| lan.limit(number, 12));
     let _hub = lan.machine(0).coordinates(Machine::COORDINATOR_PORT).await;
     let _seeds = (
         lan.machine(0).seeds(content, Machine::PEER_PORT).await,
@@ -120,7 +120,8 @@ async fn two_seeds(content: &Content, resets: u64) -> u64 {
     let mut get = ann.gets(content, Machine::PEER_PORT, &["--linger", "0s"]);
     let before = lan.host(2).received();
     for (reset, number) in (1..=resets).zip([0, 1].into_iter().cycle()) {
-        reaches(&get, u64::from(content.chunk_count()) * reset / (resets + 2)).await;
+        // All of them in the first half: this machine may do other things at the same time.
+        reaches(&get, u64::from(content.chunk_count()) * reset / (2 * resets)).await;
         lan.host(number).resets(Machine::PEER_PORT);
         sleep(MOMENT).await;
         lan.host(number).passes();

@@ -61,7 +61,7 @@ impl Engine {
         store: Arc<store::Download>,
         verify_clock: Arc<VerifyClock>,
     ) {
-        let is_quick = buffer.bytes().len() <= QUICK && store.is_in_memory();
+        let is_quick = buffer.bytes().len() <= QUICK && store.writes_at_once();
         let work = move || {
             let (bytes, chunk) = (buffer.bytes(), arrival.chunk);
             let len = u32::try_from(bytes.len()).expect("a chunk is at most MAX_CHUNK_SIZE");

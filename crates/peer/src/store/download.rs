@@ -7,7 +7,9 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
 
@@ -61,8 +63,13 @@ pub struct Download {
     /// that has its final name. Taken before any lock of the writer.
     phase: RwLock<Phase>,
     is_in_memory: bool,
+    /// Told by the last write of a file in memory.
+    was_slow: AtomicBool,
     page_cache: PageCache,
 }
+
+/// A write that takes longer than this waits for something, even in memory.
+const SLOW: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -100,7 +107,17 @@ impl Download {
         let is_in_memory = sys::is_in_memory(partial.file());
         let page_cache = PageCache::new(info.geometry(), sys::memory_bytes());
         let phase = RwLock::new(Phase::Open);
-        Self { info, target, existing, partial, writer, phase, is_in_memory, page_cache }
+        Self {
+            info,
+            target,
+            existing,
+            partial,
+            writer,
+            phase,
+            is_in_memory,
+            was_slow: AtomicBool::new(false),
+            page_cache,
+        }
     }
 
     /// Reserves the space that is not reserved yet, while chunks are written. Ends early when the download ends.
@@ -126,7 +143,12 @@ impl Download {
         match *self.phase() {
             Phase::Closed => Err(WriteError::Closed),
             // In `Finished` every chunk is stored, so this writes nothing.
-            Phase::Open | Phase::Finished => self.writer.write_chunk(chunk, bytes),
+            Phase::Open | Phase::Finished => {
+                let began = Instant::now();
+                let written = self.writer.write_chunk(chunk, bytes);
+                self.was_slow.store(began.elapsed() > SLOW, Ordering::Relaxed);
+                written
+            }
         }
     }
 
@@ -201,9 +223,9 @@ impl Download {
         is_stored.then(place).flatten()
     }
 
-    /// Whether writing waits for no disk.
-    pub fn is_in_memory(&self) -> bool {
-        self.is_in_memory
+    /// Whether the next write is likely to wait for nothing: the file is in memory, and the last one was not slow.
+    pub fn writes_at_once(&self) -> bool {
+        self.is_in_memory && !self.was_slow.load(Ordering::Relaxed)
     }
 
     /// Turns the `.partial` into the output, durably, and keeps it open for serving.
