@@ -53,7 +53,7 @@ pub(crate) async fn run(
 }
 
 /// When to look again after a look that took so long.
-fn pause_after(took: Duration, interval: Duration) -> Duration {
+pub(crate) fn pause_after(took: Duration, interval: Duration) -> Duration {
     took.saturating_mul(PAUSE_PER_LOOK).min(PAUSE_AT_MOST).max(interval)
 }
 

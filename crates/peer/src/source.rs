@@ -8,7 +8,7 @@ use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
 
 use crate::store::{self, FileStore, ReadError};
 
-/// An open file that chunks are read from.
+/// A file that chunks are read from.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     Whole(Arc<FileStore>),
@@ -48,10 +48,10 @@ impl Source {
 
     /// The open file and where in it a part is, if no disk has to be waited for; `None` if one has, if that is not
     /// known, or if the file is not what it should be: reading says why.
-    pub(crate) fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(&File, u64)> {
+    pub(crate) fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(Arc<File>, u64)> {
         match self {
-            Source::Whole(file) => Some((file.file(), file.cached_part(chunk, offset, len)?)),
-            Source::Coming(download) => Some((download.file(), download.cached_part(chunk, offset, len)?)),
+            Source::Whole(file) => file.cached_part(chunk, offset, len),
+            Source::Coming(download) => download.cached_part(chunk, offset, len),
             Source::Recut { .. } => None,
         }
     }
@@ -67,9 +67,9 @@ impl Source {
     /// Where the file is, or will be.
     pub(crate) fn path(&self) -> PathBuf {
         match self {
-            Source::Whole(file) => file.path().to_owned(),
+            Source::Whole(file) => file.path().to_path_buf(),
             Source::Coming(download) => download.path(),
-            Source::Recut { whole, .. } => whole.path().to_owned(),
+            Source::Recut { whole, .. } => whole.path().to_path_buf(),
         }
     }
 }

@@ -154,7 +154,7 @@ impl Engine {
             }
             WorkDone::Synced { file, result } => self.on_synced(file, result.map(drop)),
             WorkDone::Finished { file, result } => self.on_finished(file, result.map(|whole| *whole)),
-            WorkDone::Looked { changed, gone } => self.on_looked(changed, gone),
+            WorkDone::Looked { changed, gone, took } => self.on_looked(changed, gone, took),
         }
     }
 
@@ -230,8 +230,10 @@ impl Engine {
         let traffic = self.traffic(file);
         let Some(entry) = self.files.get_mut(&file) else { return };
         let hash = entry.info.hash();
-        let path = whole.path().to_owned();
-        entry.source = Source::Whole(Arc::new(whole));
+        let path = whole.path().to_path_buf();
+        let whole = Arc::new(whole.kept_among(&self.open_files));
+        self.by_path.insert(Arc::clone(whole.path()), file);
+        entry.source = Source::Whole(whole);
         if let Some(running) = &mut entry.running {
             running.phase = Phase::Complete;
             running.completed = Some(now);

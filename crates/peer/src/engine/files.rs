@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, FileInfo, Geometry};
 use tnet_proto::{Availability, Open};
@@ -11,7 +12,9 @@ use tnet_swarm::{FileKey, Goal, Input};
 
 use super::downloads::Running;
 use super::{Engine, keys_of};
+use crate::dir_share::pause_after;
 use crate::source::Source;
+use crate::store::sys::is_out_of_descriptors;
 use crate::store::{Download, FileState, FileStore, ReadError};
 
 /// Ways to cut one file into chunks that are served besides its own.
@@ -40,6 +43,15 @@ impl FileEntry {
             Source::Recut { geometry, .. } => geometry,
             Source::Coming(_) | Source::Whole(_) => self.info.geometry(),
         }
+    }
+
+    /// The whole files behind it; not of a recut, which has none of its own.
+    fn wholes(&self) -> impl Iterator<Item = &Arc<FileStore>> {
+        let own = match &self.source {
+            Source::Whole(store) => Some(store),
+            Source::Coming(_) | Source::Recut { .. } => None,
+        };
+        own.into_iter().chain(&self.spares)
     }
 
     /// What a download left that runs no more.
@@ -83,10 +95,19 @@ impl Engine {
                 self.by_hash.remove(&hash);
             }
         }
+        for store in entry.wholes() {
+            self.forget_path(store.path(), file);
+        }
         self.followed.remove(&file);
         self.report(&hash);
         self.feed(Input::RemoveFile { file });
         Some(entry)
+    }
+
+    fn forget_path(&mut self, path: &Path, file: FileKey) {
+        if self.by_path.get(path) == Some(&file) {
+            self.by_path.remove(path);
+        }
     }
 
     /// Tells the reporter how much of a file is here.
@@ -104,12 +125,13 @@ impl Engine {
 
     /// Serves a whole file. If its content is here already it becomes a spare.
     pub(super) fn share(&mut self, file: FileStore) {
-        let (info, file) = (file.info().clone(), Arc::new(file));
+        let (info, file) = (file.info().clone(), Arc::new(file.kept_among(&self.open_files)));
         tracing::info!(path = %file.path().display(), hash = %info.hash(), "sharing");
         if let Some(known) = self.own_cut(&info.hash()) {
             self.drop_part(known);
         }
         if let Some(known) = self.own_cut(&info.hash()) {
+            self.by_path.insert(Arc::clone(file.path()), known);
             let entry = self.files.get_mut(&known).expect("own_cut looked it up");
             let same_path = |store: &Arc<FileStore>| store.path() == file.path();
             if matches!(&entry.source, Source::Whole(store) if same_path(store)) {
@@ -120,9 +142,10 @@ impl Engine {
             }
             return;
         }
-        let geometry = *info.geometry();
+        let (geometry, path) = (*info.geometry(), Arc::clone(file.path()));
         let entry = FileEntry::new(info, Source::Whole(file), None);
-        self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
+        let file = self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
+        self.by_path.insert(path, file);
     }
 
     /// Serves what a download got that ran out of space, until its target is taken up again or goes away.
@@ -156,15 +179,8 @@ impl Engine {
     }
 
     pub(super) fn unshare_path(&mut self, path: &Path) {
-        let holds = |(file, entry): (&FileKey, &FileEntry)| {
-            let at_path = |store: &Arc<FileStore>| store.path() == path;
-            let here = matches!(&entry.source, Source::Whole(store) if at_path(store))
-                || entry.spares.iter().any(at_path);
-            here.then_some(*file)
-        };
-        if let Some(file) = self.files.iter().find_map(holds) {
-            let gone = |store: &FileStore| store.path() == path;
-            self.drop_stores(file, gone);
+        if let Some(file) = self.by_path.get(path) {
+            self.drop_stores(*file, |store| **store.path() == *path);
         }
     }
 
@@ -181,15 +197,21 @@ impl Engine {
     pub(super) fn on_unreadable(&mut self, file: FileKey, error: &ReadError) {
         let Some(entry) = self.files.get(&file) else { return };
         let path = entry.source.path();
+        if let ReadError::Io { source, .. } = error
+            && is_out_of_descriptors(source)
+        {
+            tracing::warn!(path = %path.display(), %error, "too many open files; raise the limit (ulimit -n)");
+            return;
+        }
         tracing::warn!(path = %path.display(), %error, "cannot be served any more");
         match &entry.source {
             // The chunks of a download fail one by one, and it notices by itself.
             Source::Coming(_) => self.drop_part(file),
-            Source::Whole(_) => self.drop_stores(file, |store| store.path() == path),
+            Source::Whole(_) => self.drop_stores(file, |store| **store.path() == *path),
             Source::Recut { .. } => {
                 let hash = entry.info.hash();
                 if let Some(own) = self.own_cut(&hash) {
-                    self.drop_stores(own, |store| store.path() == path);
+                    self.drop_stores(own, |store| **store.path() == *path);
                 }
             }
         }
@@ -198,6 +220,11 @@ impl Engine {
     /// Stops serving from some open files; the content stays shared as long as one is left.
     fn drop_stores(&mut self, file: FileKey, gone: impl Fn(&FileStore) -> bool) {
         let Some(entry) = self.files.get_mut(&file) else { return };
+        for store in entry.wholes().filter(|store| gone(store)) {
+            if self.by_path.get(store.path()) == Some(&file) {
+                self.by_path.remove(store.path());
+            }
+        }
         entry.spares.retain(|store| !gone(store));
         let Source::Whole(store) = &entry.source else { return };
         if !gone(store) {
@@ -226,13 +253,7 @@ impl Engine {
         let stores: Vec<(FileKey, Arc<FileStore>)> = self
             .files
             .iter()
-            .flat_map(|(file, entry)| {
-                let own = match &entry.source {
-                    Source::Whole(store) => Some(store),
-                    _ => None,
-                };
-                own.into_iter().chain(&entry.spares).map(|store| (*file, Arc::clone(store)))
-            })
+            .flat_map(|(file, entry)| entry.wholes().map(|store| (*file, Arc::clone(store))))
             .collect();
         let parts: Vec<(FileKey, Arc<Download>)> =
             self.files.iter().filter_map(|(file, entry)| Some((*file, Arc::clone(entry.part()?)))).collect();
@@ -241,13 +262,19 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_looked(&mut self, changed: Vec<(FileKey, PathBuf, FileState)>, gone: Vec<FileKey>) {
+    pub(super) fn on_looked(
+        &mut self,
+        changed: Vec<(FileKey, Arc<Path>, FileState)>,
+        gone: Vec<FileKey>,
+        took: Duration,
+    ) {
+        self.look_pause = pause_after(took, self.config.report_interval);
         for file in gone {
             self.drop_part(file);
         }
         for (file, path, state) in changed {
             tracing::info!(path = %path.display(), ?state, "shared file changed");
-            self.drop_stores(file, |store| store.path() == path);
+            self.drop_stores(file, |store| *store.path() == path);
         }
     }
 

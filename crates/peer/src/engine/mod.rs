@@ -17,6 +17,8 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
@@ -29,6 +31,7 @@ use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
 use crate::session::{ChunkBuffer, Session, SessionContext, SessionEvent};
+use crate::store::OpenFiles;
 
 use accounting::Totals;
 use blame::Bans;
@@ -58,7 +61,12 @@ pub(crate) struct Engine {
     dialer: Dialer,
     files: BTreeMap<FileKey, FileEntry>,
     by_hash: HashMap<FileHash, BTreeSet<FileKey>>,
+    /// Where whole files are.
+    by_path: HashMap<Arc<Path>, FileKey>,
     next_file: u32,
+    open_files: OpenFiles,
+    /// Between two looks at the shared files.
+    look_pause: Duration,
     /// Files with a download, or with somebody waiting for their swarm to be done.
     followed: BTreeSet<FileKey>,
     reporter: Reporter,
@@ -117,7 +125,10 @@ impl Engine {
             dialer,
             files: BTreeMap::new(),
             by_hash: HashMap::new(),
+            by_path: HashMap::new(),
             next_file: 0,
+            open_files: OpenFiles::default(),
+            look_pause: config.report_interval,
             followed: BTreeSet::new(),
             reporter: Reporter::new(config.report_interval),
             coordinator: CoordinatorLink::new(config.coordinator),
@@ -134,7 +145,7 @@ impl Engine {
         let stop = self.context.stop.clone();
         let mut batch = Vec::with_capacity(BATCH);
         let mut next_beat = Instant::now();
-        let mut next_look = Instant::now() + self.config.report_interval;
+        let mut next_look = Instant::now() + self.look_pause;
         let farewell = loop {
             let wake = self.next_wake(next_beat, next_look);
             tokio::select! {
@@ -164,7 +175,7 @@ impl Engine {
             }
             if next_look <= Instant::now() {
                 self.look_at_files();
-                next_look = Instant::now() + self.config.report_interval;
+                next_look = Instant::now() + self.look_pause;
             }
             self.watch_downloads();
             self.send_reports();

@@ -1,8 +1,9 @@
 //! What may block is done by tasks of their own, in the thread pool for that; each ends with one event.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_swarm::{FileKey, PeerKey};
@@ -23,7 +24,7 @@ pub(crate) enum WorkDone {
     Reserved { file: FileKey, result: Result<(), WriteError> },
     Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
     Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
-    Looked { changed: Vec<(FileKey, PathBuf, FileState)>, gone: Vec<FileKey> },
+    Looked { changed: Vec<(FileKey, Arc<Path>, FileState)>, gone: Vec<FileKey>, took: Duration },
 }
 
 /// What became of a chunk that arrived.
@@ -92,19 +93,25 @@ impl Engine {
         self.start(move || WorkDone::Finished { file, result: store.finish().map(Box::new) });
     }
 
+    /// Looks at shared files, and closes those that nobody has read since the last look.
     pub(super) fn start_look(
         &self,
         stores: Vec<(FileKey, Arc<FileStore>)>,
         parts: Vec<(FileKey, Arc<store::Download>)>,
     ) {
         self.start(move || {
-            let states =
-                stores.into_iter().map(|(file, store)| (file, store.path().to_owned(), store.state()));
-            let gone = parts.into_iter().filter(|(_, part)| !part.is_in_place());
-            WorkDone::Looked {
-                changed: states.filter(|(.., state)| *state != FileState::Unchanged).collect(),
-                gone: gone.map(|(file, _)| file).collect(),
+            let began = Instant::now();
+            let mut changed = Vec::new();
+            for (file, store) in stores {
+                store.rest();
+                match store.state() {
+                    FileState::Unchanged => {}
+                    state => changed.push((file, Arc::clone(store.path()), state)),
+                }
             }
+            let gone = parts.into_iter().filter(|(_, part)| !part.is_in_place());
+            let gone = gone.map(|(file, _)| file).collect();
+            WorkDone::Looked { changed, gone, took: began.elapsed() }
         });
     }
 

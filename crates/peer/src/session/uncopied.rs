@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use tnet_fileinfo::ChunkIndex;
 use tokio::io::AsyncWriteExt;
@@ -22,7 +23,7 @@ pub(super) struct Uncopied<'a> {
     chunk: ChunkIndex,
     offset: u32,
     len: u32,
-    file: &'a File,
+    file: Arc<File>,
     position: u64,
 }
 
@@ -54,7 +55,7 @@ impl<'a> Uncopied<'a> {
     /// who changes a file while it is sent has not made us send a whole chunk of something else.
     pub(super) async fn send(self, output: &mut impl Outlet, header: &[u8]) -> Result<(), SendError> {
         let first = self.len - HELD_BACK;
-        match output.send_file(header, self.file, self.position, first as usize).await {
+        match output.send_file(header, &self.file, self.position, first as usize).await {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(SendError::Changed(ReadError::Changed));
             }
@@ -72,7 +73,6 @@ impl<'a> Uncopied<'a> {
 mod tests {
     use std::io::Write;
     use std::ops::ControlFlow;
-    use std::sync::Arc;
 
     use tnet_fileinfo::{ChunkSize, FileInfo, scan_file};
     use tokio::io::AsyncReadExt;

@@ -159,7 +159,7 @@ impl Download {
         *phase == Phase::Open
             && self.writer.stored().is_empty()
             && whole.info().size() == self.info.size()
-            && sys::share_blocks(whole.file(), self.file())
+            && whole.open_now().is_some_and(|whole| sys::share_blocks(&whole, self.file()))
     }
 
     /// Stores a chunk whose bytes are in the file already, if they are the right ones. `buf` is memory to read into.
@@ -217,10 +217,11 @@ impl Download {
 
     /// Where in the file a part of a stored chunk is, if no disk has to be waited for to send it; `None` if one has, or if
     /// that is not known.
-    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<u64> {
+    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(Arc<File>, u64)> {
         let is_stored = self.writer.is_stored(chunk);
         let place = || cached_part(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, len);
-        is_stored.then(place).flatten()
+        let position = is_stored.then(place).flatten()?;
+        Some((Arc::clone(self.partial.file()), position))
     }
 
     /// Whether the next write is likely to wait for nothing: the file is in memory, and the last one was not slow.

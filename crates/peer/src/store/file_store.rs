@@ -10,15 +10,16 @@ use std::sync::Arc;
 use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
 
 use super::error::{ReadError, ShareError};
+use super::held::{Held, OpenFiles};
 use super::stamp::Stamp;
 use super::sys;
 
-/// A whole file open for serving.
+/// A whole file for serving. It is opened when it is read, and stays open for a while.
 #[derive(Debug)]
 pub struct FileStore {
-    file: Arc<File>,
+    held: Held,
     info: FileInfo,
-    path: PathBuf,
+    path: Arc<Path>,
     stamp: Stamp,
     is_in_memory: bool,
 }
@@ -58,7 +59,19 @@ impl FileStore {
 
     pub(super) fn new(file: Arc<File>, info: FileInfo, path: PathBuf, stamp: Stamp) -> Self {
         let is_in_memory = sys::is_in_memory(&file);
-        Self { file, info, path, stamp, is_in_memory }
+        Self { held: Held::new(file), info, path: path.into(), stamp, is_in_memory }
+    }
+
+    /// Leaves it to the number of open files and to [`rest`](Self::rest) how long the file stays open.
+    #[must_use]
+    pub fn kept_among(mut self, others: &OpenFiles) -> Self {
+        self.held.keep_among(others);
+        self
+    }
+
+    /// Closes the file if nobody read from it since this was last called.
+    pub fn rest(&self) {
+        self.held.rest();
     }
 
     /// Fills `buf` with the bytes of `chunk` from `offset` (bytes from the start of the chunk).
@@ -66,40 +79,64 @@ impl FileStore {
     /// # Errors
     /// The part is not in the chunk, the file is not what was shared any more, or the disk failed.
     pub fn read_chunk_part(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
-        read_part(&self.file, self.info.geometry(), chunk, offset, buf)?;
+        let file = self.open(chunk)?;
+        read_part(&file, self.info.geometry(), chunk, offset, buf)?;
         // Afterwards, so that a change during the read is seen too.
-        self.check(chunk)
+        self.check(&file, chunk)
     }
 
-    /// The same if no disk has to be waited for; `None` if one has, or if that is not known.
+    /// The same if no disk has to be waited for; `None` if one has, or if that is not known, as while the file is not open.
     pub fn read_chunk_part_at_once(
         &self,
         chunk: ChunkIndex,
         offset: u32,
         buf: &mut [u8],
     ) -> Option<Result<(), ReadError>> {
-        let read =
-            read_part_at_once(&self.file, self.is_in_memory, self.info.geometry(), chunk, offset, buf)?;
-        Some(read.and_then(|()| self.check(chunk)))
+        let file = self.held.file()?;
+        let read = read_part_at_once(&file, self.is_in_memory, self.info.geometry(), chunk, offset, buf)?;
+        Some(read.and_then(|()| self.check(&file, chunk)))
     }
 
-    /// Where in the file a part of a chunk is, if no disk has to be waited for to send it; `None` if one has, if that is
-    /// not known, or if the file is not what was shared any more.
-    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<u64> {
-        self.check(chunk).ok()?;
-        cached_part(&self.file, self.is_in_memory, self.info.geometry(), chunk, offset, len)
+    /// The file, for `sendfile`, and where in it a part of a chunk is, if no disk has to be waited for to send it; `None`
+    /// if one has, if that is not known, or if the file is not what was shared any more. The file's cursor is nobody's.
+    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(Arc<File>, u64)> {
+        let file = self.held.file()?;
+        self.check(&file, chunk).ok()?;
+        let position = cached_part(&file, self.is_in_memory, self.info.geometry(), chunk, offset, len)?;
+        Some((file, position))
     }
 
-    /// Whether the open file is still what was shared: one system call, for looking before and after the file is handed
-    /// to `sendfile`.
+    /// The file, opened by its path if it is not open.
     ///
     /// # Errors
-    /// It changed, or no path leads to it any more. `chunk` is only named when the disk fails.
-    pub fn check(&self, chunk: ChunkIndex) -> Result<(), ReadError> {
-        let metadata = self.file.metadata().map_err(|source| ReadError::Io { chunk, source })?;
-        if metadata.nlink() == 0 {
+    /// It cannot be opened, or the path leads to another file or none. `chunk` is only named.
+    pub(super) fn open(&self, chunk: ChunkIndex) -> Result<Arc<File>, ReadError> {
+        if let Some(file) = self.held.file() {
+            return Ok(file);
+        }
+        let file = match sys::open_path_for_reading(&self.path) {
+            Ok(file) => Arc::new(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Gone),
+            Err(source) => return Err(ReadError::Io { chunk, source }),
+        };
+        self.check(&file, chunk)?;
+        self.held.keep(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// The same if it can be had; an empty file cannot.
+    pub(super) fn open_now(&self) -> Option<Arc<File>> {
+        let first = self.info.geometry().chunk(0)?;
+        self.open(first).ok()
+    }
+
+    /// Whether an open file is still what was shared: one system call.
+    fn check(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
+        let metadata = file.metadata().map_err(|source| ReadError::Io { chunk, source })?;
+        let stamp = Stamp::of(&metadata);
+        if metadata.nlink() == 0 || !stamp.is_same_file(&self.stamp) {
             Err(ReadError::Gone)
-        } else if Stamp::of(&metadata) != self.stamp {
+        } else if stamp != self.stamp {
             Err(ReadError::Changed)
         } else {
             Ok(())
@@ -117,18 +154,13 @@ impl FileStore {
         }
     }
 
-    /// The open file, for `sendfile`. Its cursor is nobody's: read at positions only.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
     /// What the file is.
     pub fn info(&self) -> &FileInfo {
         &self.info
     }
 
     /// Where it was shared from; absolute.
-    pub fn path(&self) -> &Path {
+    pub fn path(&self) -> &Arc<Path> {
         &self.path
     }
 

@@ -36,6 +36,7 @@ mod error;
 mod file_store;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod held;
 mod journal;
 mod ledger;
 mod open;
@@ -50,6 +51,7 @@ mod target;
 pub use download::{Download, DownloadOptions, OnExisting, Opened};
 pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
 pub use file_store::{FileState, FileStore};
+pub use held::OpenFiles;
 pub use stamp::Stamp;
 pub(crate) use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX};
 

@@ -20,7 +20,7 @@ fn a_finished_download_is_the_file_and_leaves_nothing_beside_it() {
 
         assert_eq!(fs::read(&out).expect("there"), sample.content, "{size} bytes");
         assert_eq!(names(dir.path()), ["out"]);
-        assert_eq!((store.path(), store.state()), (out.as_path(), FileState::Unchanged));
+        assert_eq!((&**store.path(), store.state()), (out.as_path(), FileState::Unchanged));
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{CHUNK, Sample, scratch};
-use crate::store::{FileState, FileStore, ReadError, ShareError};
+use crate::store::{FileState, FileStore, OpenFiles, ReadError, ShareError};
 
 /// A sample on disk, shared. Its time of modification is long ago, so that any later one differs on every file system.
 fn shared(path: &Path) -> (Sample, FileStore) {
@@ -119,4 +119,87 @@ fn only_a_regular_file_of_the_scanned_size_is_shared() {
     assert!(matches!(directory, Err(ShareError::NotAFile { .. })));
     let missing = FileStore::open_shared(&dir.path().join("no"), &sample.info);
     assert!(matches!(missing, Err(ShareError::Io { .. })));
+}
+
+/// Whether it is open: only then it is known what needs no disk.
+fn is_open(store: &FileStore, sample: &Sample) -> bool {
+    store.cached_part(sample.chunk(0), 0, 10).is_some()
+}
+
+/// Nobody has read it for a while.
+fn rested(store: FileStore) -> FileStore {
+    let store = store.kept_among(&OpenFiles::default());
+    store.rest();
+    store.rest();
+    store
+}
+
+#[test]
+fn a_file_that_nobody_reads_is_closed_and_opened_again_by_the_next_reader() {
+    let dir = scratch();
+    let (sample, store) = shared(&dir.path().join("file"));
+    let store = store.kept_among(&OpenFiles::default());
+    store.rest();
+    assert!(is_open(&store, &sample), "it was used just now");
+    store.rest();
+    store.rest();
+    assert!(!is_open(&store, &sample));
+
+    let mut read = [0; 10];
+    store.read_chunk_part(sample.chunk(0), 0, &mut read).expect("untouched");
+
+    assert_eq!(read, sample.content[..10]);
+    assert!(is_open(&store, &sample));
+}
+
+#[test]
+fn no_more_files_stay_open_than_may() {
+    const FILES: usize = 300;
+    let dir = scratch();
+    let others = OpenFiles::default();
+    let shares: Vec<(Sample, FileStore)> = (0..FILES)
+        .map(|number| {
+            let (sample, store) = shared(&dir.path().join(number.to_string()));
+            (sample, store.kept_among(&others))
+        })
+        .collect();
+    for (sample, store) in &shares {
+        store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]).expect("whether it stays open or not");
+    }
+    assert_eq!(shares.iter().filter(|(sample, store)| is_open(store, sample)).count(), 256);
+    let last = shares.last().expect("many");
+    assert!(!is_open(&last.1, &last.0));
+
+    for (_, store) in &shares {
+        store.rest();
+        store.rest();
+    }
+    last.1.read_chunk_part(last.0.chunk(0), 0, &mut [0; 10]).expect("there is room again");
+    assert!(is_open(&last.1, &last.0));
+}
+
+#[test]
+fn what_happened_to_a_file_while_it_was_closed_is_noticed() {
+    let dir = scratch();
+    let read = |store: &FileStore, sample: &Sample| store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]);
+
+    let path = dir.path().join("written");
+    let (sample, store) = shared(&path);
+    let store = rested(store);
+    OpenOptions::new().append(true).open(&path).and_then(|mut file| file.write_all(b"x")).expect("longer");
+    assert!(matches!(read(&store, &sample), Err(ReadError::Changed)));
+
+    let path = dir.path().join("deleted");
+    let (sample, store) = shared(&path);
+    let store = rested(store);
+    fs::remove_file(&path).expect("removable");
+    assert!(matches!(read(&store, &sample), Err(ReadError::Gone)));
+
+    let path = dir.path().join("replaced");
+    let (sample, store) = shared(&path);
+    let store = rested(store);
+    let other = path.with_extension("new");
+    fs::write(&other, &sample.content).expect("writable");
+    fs::rename(other, &path).expect("replaced");
+    assert!(matches!(read(&store, &sample), Err(ReadError::Gone)));
 }

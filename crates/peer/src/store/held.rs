@@ -1,0 +1,88 @@
+//! An open file that need not stay open: a peer that shares a million files has not a million descriptors.
+
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Files of one peer that stay open after they were read from. More would take descriptors from connections: a process
+/// often has 1024, half of them for peers.
+const KEPT_OPEN: usize = 256;
+
+/// How many files may stay open, in all that share this.
+#[derive(Debug, Clone)]
+pub struct OpenFiles(Arc<Semaphore>);
+
+impl Default for OpenFiles {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(KEPT_OPEN)))
+    }
+}
+
+/// One file, open or not.
+#[derive(Debug)]
+pub(super) struct Held {
+    open: Mutex<Option<Open>>,
+    /// None: it stays open whatever else is.
+    among: Option<OpenFiles>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: Arc<File>,
+    /// Since the last [`Held::rest`].
+    was_used: bool,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    pub(super) fn new(file: Arc<File>) -> Self {
+        Self { open: Mutex::new(Some(Open { file, was_used: true, _room: None })), among: None }
+    }
+
+    /// From now on it stays open only as long as there is room and somebody reads it.
+    pub(super) fn keep_among(&mut self, others: &OpenFiles) {
+        self.among = Some(others.clone());
+        let open = self.open().take();
+        if let Some(open) = open {
+            self.keep(open.file);
+        }
+    }
+
+    /// The file, if it is open.
+    pub(super) fn file(&self) -> Option<Arc<File>> {
+        let mut open = self.open();
+        let open = open.as_mut()?;
+        open.was_used = true;
+        Some(Arc::clone(&open.file))
+    }
+
+    /// It was opened again and stays open if there is room.
+    pub(super) fn keep(&self, file: Arc<File>) {
+        let room = match &self.among {
+            None => None,
+            Some(others) => match Arc::clone(&others.0).try_acquire_owned() {
+                Ok(room) => Some(room),
+                Err(_) => return,
+            },
+        };
+        *self.open() = Some(Open { file, was_used: true, _room: room });
+    }
+
+    /// Closes it if it was not used since this was last called. Who reads from it right now is not disturbed.
+    pub(super) fn rest(&self) {
+        if self.among.is_none() {
+            return;
+        }
+        let mut open = self.open();
+        if let Some(Open { was_used, .. }) = open.as_mut()
+            && !std::mem::take(was_used)
+        {
+            *open = None;
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
