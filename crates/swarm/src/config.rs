@@ -30,6 +30,9 @@ impl SlotLimits {
 pub struct Config {
     /// Chunks being sent at once. A request beyond it is answered with busy, and who asked waits in line.
     pub upload_slots: SlotLimits,
+    /// Thousandths of the time of the own downloads that an upload may take, before there are fewer upload slots. Zero:
+    /// their number never changes.
+    pub uplink_patience_per_mille: u32,
     /// Chunks asked for at once.
     pub download_slots: SlotLimits,
     /// Download slots that exist only for sources that offer or keep a slot for us, in thousandths of the download slots.
@@ -101,6 +104,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             upload_slots: SlotLimits::UPLOADS,
+            uplink_patience_per_mille: 2000,
             download_slots: SlotLimits::DOWNLOADS,
             accepted_beyond_per_mille: 500,
             offers: true,

@@ -34,6 +34,7 @@ mod suggest;
 mod swarm;
 mod time;
 mod timers;
+mod uplink;
 
 pub use config::{Config, SlotLimits};
 pub use file::FileStats;

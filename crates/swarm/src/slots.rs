@@ -6,6 +6,8 @@ use crate::config::SlotLimits;
 #[derive(Debug)]
 pub(crate) struct Slots {
     limits: SlotLimits,
+    /// Before they were narrowed.
+    widest: SlotLimits,
     used: u32,
     used_bytes: u64,
 }
@@ -14,7 +16,13 @@ impl Slots {
     pub(crate) fn new(limits: SlotLimits) -> Slots {
         // A maximum below the minimum is a slip of the configuration that must not end the process.
         let limits = SlotLimits { max: limits.max.max(limits.min).max(1), ..limits };
-        Slots { limits, used: 0, used_bytes: 0 }
+        Slots { limits, widest: limits, used: 0, used_bytes: 0 }
+    }
+
+    /// From now on at most so many chunks, within the limits that were set. What is under way goes on.
+    pub(crate) fn narrow_to(&mut self, chunks: u32) {
+        let SlotLimits { bytes, min, max } = self.widest;
+        self.limits = SlotLimits { bytes, min: min.min(chunks), max: max.min(chunks.max(1)) };
     }
 
     /// Whether a chunk of `len` bytes may start.
@@ -51,7 +59,7 @@ impl Slots {
     /// Panics if more is under way than the limits allow, made larger by so many thousandths.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn check(&self, per_mille: u32) {
-        let SlotLimits { bytes, min, max } = self.limits;
+        let SlotLimits { bytes, min, max } = self.widest;
         let used = u64::from(self.used);
         assert!(used <= beyond(max.into(), per_mille).max(1), "{self:?}");
         let is_within = self.used_bytes <= beyond(bytes, per_mille);

@@ -126,13 +126,15 @@ async fn short_write(network: &Network, content: &Content, seed: &RawPeer) -> i6
     let mut running = getting.start(strace.run(&getting.command(&[])));
     has_stored(&mut running, 2).await;
     let filler = mount.fill_but("filler", 2 * 64 * KIB + 8 * KIB);
-    seed.allow_all().await;
+    // One more than there is room for. With two more, one would find no room at all.
+    seed.allow(3).await;
     eventually("the disk is full", SOON, async || match mount.free() {
         0 => Ok(()),
         free => Err(free),
     })
     .await;
     fs::remove_file(filler).expect("it is ours");
+    seed.allow_all().await;
     getting.is_complete(running.ends(SOON).await).await;
     let calls = calls(&fs::read_to_string(&log).expect("the log"));
     let short = calls

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tnet_fileinfo::{FileInfo, FileInfoError};
-use tnet_testkit::{Cli, Content, Description, Finished, Network, SOON, payload};
+use tnet_testkit::{Cli, Content, Description, Finished, Network, SOON, eventually, payload};
 
 use crate::support::case::cases;
 use crate::support::process::{forget_peak, memory};
@@ -142,7 +142,11 @@ async fn every_length_arrives() -> String {
     let last = Content::of(payload(5000, 11));
     last.write(&dir.join("last")).await;
     let _server = seed.server(["--dir", "shared"]).await;
-    network.coordinator_counts(last.hash(), 1, 0).await;
+    let is_shared = async || match network.swarm(last.hash()).await.0 {
+        1 => Ok(()),
+        holders => Err(holders),
+    };
+    eventually("all are shared and reported", at_length(SOON, SOON * 30), is_shared).await;
     for len in lengths {
         fetches(&ann, &Content::of(payload(len, 10)), &len.to_string()).await;
     }

@@ -29,12 +29,22 @@ impl Swarm {
             return;
         }
         let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
+        self.note_download(now, peer, file, chunk);
         if self.settle(peer, file, chunk) == Settled::Unrequested {
             return self.cut(now, peer, Violation::Unrequested(chunk.get()));
         }
         self.on_delivered(peer);
         self.accept_chunk(peer, file, chunk);
         self.fill_downloads(now);
+    }
+
+    /// How long the chunk took, if it was asked for and is not given up.
+    fn note_download(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let Some(state) = self.files.get(&file) else { return };
+        let requests = state.download.as_ref().and_then(|download| download.requests.get(&chunk));
+        if let Some(asked) = requests.into_iter().flatten().find(|asked| asked.peer == peer) {
+            self.uplink.downloaded(state.geometry.chunk_len(chunk), now - asked.since);
+        }
     }
 
     /// Stores a chunk that is not here yet, whoever was asked for it last.

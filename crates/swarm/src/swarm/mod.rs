@@ -38,6 +38,7 @@ use crate::io::{FileKey, Input, Output, PeerKey, Violation};
 use crate::slots::Slots;
 use crate::time::Time;
 use crate::timers::Timers;
+use crate::uplink::Uplink;
 
 pub use status::{FileStatus, PeerStatus, SlotStatus};
 
@@ -61,6 +62,7 @@ pub struct Swarm {
     /// Bytes that arrived and are not in the file yet.
     storing_bytes: u64,
     uploads: Uploads,
+    uplink: Uplink,
     addresses: AddressBook,
     timers: Timers,
     outputs: VecDeque<Output>,
@@ -95,6 +97,7 @@ impl Swarm {
             downloads: Slots::new(config.download_slots),
             storing_bytes: 0,
             uploads: Uploads::new(config.upload_slots),
+            uplink: Uplink::new(config.upload_slots, config.uplink_patience_per_mille),
             addresses: AddressBook::new(config.max_addresses),
             timers: Timers::default(),
             outputs: VecDeque::new(),

@@ -51,7 +51,7 @@ impl Swarm {
             self.refuse_busy(peer, file, chunk);
             self.reserve(now, peer, file, better, true);
         } else {
-            self.upload(peer, file, chunk);
+            self.upload(now, peer, file, chunk);
         }
         self.grant_slots(now);
     }
@@ -85,14 +85,14 @@ impl Swarm {
         kept.is_some() && suggest.is_some_and(|suggest| suggest.is_spread(chunk))
     }
 
-    fn upload(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+    fn upload(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let state = self.files.get_mut(&file).expect("requests are for known files");
         if let Some(suggest) = &mut state.suggest {
             suggest.mark(chunk);
         }
         let len = state.geometry.chunk_len(chunk);
         self.uploads.slots.take(len);
-        self.uploads.active.insert((peer, file, chunk), Active { len, is_stopping: false });
+        self.uploads.active.insert((peer, file, chunk), Active { len, since: now, is_stopping: false });
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.unused_slots = 0;
         }
@@ -265,7 +265,12 @@ impl Swarm {
         let Some(active) = self.uploads.active.remove(&(peer, file, chunk)) else { return };
         self.uploads.slots.release(active.len);
         match end {
-            UploadEnd::Sent => self.on_sent(peer, file, chunk),
+            UploadEnd::Sent => {
+                if let Some(slots) = self.uplink.uploaded(active.len, active.since.elapsed(), now.elapsed()) {
+                    self.uploads.slots.narrow_to(slots);
+                }
+                self.on_sent(peer, file, chunk);
+            }
             UploadEnd::Stopped => self.unspread(file, chunk),
         }
         self.grant_slots(now);

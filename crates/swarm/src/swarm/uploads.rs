@@ -8,6 +8,7 @@ use tnet_fileinfo::ChunkIndex;
 use crate::config::SlotLimits;
 use crate::io::{FileKey, PeerKey};
 use crate::slots::Slots;
+use crate::time::Time;
 
 #[derive(Debug)]
 pub(super) struct Uploads {
@@ -23,6 +24,7 @@ pub(super) struct Uploads {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Active {
     pub(super) len: u32,
+    pub(super) since: Time,
     pub(super) is_stopping: bool,
 }
 
