@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::SlotLimits;
 
 /// Uploads of equal conditions that one decision looks at.
-const WINDOW: u32 = 8;
+const WINDOW: u32 = 4;
 
 /// The weight of the past in the average of downloads is one less than this, of the latest one.
 const SMOOTHING: u64 = 16;
@@ -85,7 +85,7 @@ impl Uplink {
         let worth = match ours <= theirs {
             // Step by step: a window of chance must not undo what many have found.
             true => slots + slots / 4 + 1,
-            false if is_slow => (slots.saturating_mul(theirs) / ours.max(1)).max(slots / 2),
+            false if is_slow => (slots.saturating_mul(theirs) / ours.max(1)).max(slots / 4),
             false => slots,
         };
         u32::try_from(worth).unwrap_or(u32::MAX).clamp(AT_LEAST.min(self.most), self.most)

@@ -146,7 +146,7 @@ async fn every_length_arrives() -> String {
         1 => Ok(()),
         holders => Err(holders),
     };
-    eventually("all are shared and reported", at_length(SOON, SOON * 30), is_shared).await;
+    eventually("all are shared and reported", at_length(SOON * 3, SOON * 90), is_shared).await;
     for len in lengths {
         fetches(&ann, &Content::of(payload(len, 10)), &len.to_string()).await;
     }
