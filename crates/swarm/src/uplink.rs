@@ -11,7 +11,7 @@ use crate::config::SlotLimits;
 /// Uploads of equal conditions that one decision looks at.
 const WINDOW: u32 = 4;
 
-/// The weight of the past in the average of downloads is one less than this, of the latest one.
+/// The latest download counts for one part in so many of the average.
 const SMOOTHING: u64 = 16;
 
 /// An uplink gives two chunks at once, so that one is under way while the next is asked for.
@@ -112,7 +112,7 @@ mod tests {
 
     /// The slots after so many chunks on an uplink of `rate` bytes per second whose slots are all taken.
     fn settled(uplink: &mut Uplink, rate: u64, chunks: u32) -> u32 {
-        let (mut now, mut slots) = (Duration::from_secs(1), u64::from(uplink.slots));
+        let (mut now, mut slots) = (uplink.since + Duration::from_secs(1), u64::from(uplink.slots));
         for _ in 0..chunks {
             let took = Duration::from_nanos(slots * u64::from(CHUNK) * 1_000_000_000 / rate);
             let began = now;
