@@ -1,6 +1,7 @@
 //! Settings of a peer, with units, defaults and reasons.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of a [`Peer`](crate::Peer). The builder sets the common ones.
@@ -30,6 +31,9 @@ pub struct Config {
     pub max_strangers: usize,
     /// Connections from one IP address.
     pub max_per_ip: usize,
+    /// Where to remember what shared files were found to be, so that a restart reads only those that changed. None: every
+    /// file is read again.
+    pub scans: Option<PathBuf>,
     /// How long `shutdown` waits for goodbyes and last writes.
     pub shutdown_within: Duration,
 }
@@ -49,6 +53,7 @@ impl Default for Config {
             max_strangers: 256,
             // A test rig on one machine has hundreds of peers behind one address.
             max_per_ip: 512,
+            scans: None,
             shutdown_within: Duration::from_secs(10),
         }
     }

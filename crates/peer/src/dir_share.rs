@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Command;
 use crate::peer::scan_and_open;
 use crate::share::{Change, DirWatch, ShareDirError, WatchOptions};
+use crate::store::ScanLog;
 
 pub(crate) async fn open(dir: PathBuf, options: WatchOptions) -> Result<DirWatch, ShareDirError> {
     let shown = dir.clone();
@@ -23,32 +24,39 @@ const PAUSE_PER_LOOK: u32 = 300;
 /// The longest pause made for that reason. A new file in a directory of a million is noticed so late at most.
 const PAUSE_AT_MOST: Duration = Duration::from_secs(30);
 
-/// Looks again and again, and tells the engine. Files are read one after the other: each is read by all cores.
-pub(crate) async fn run(
-    mut watch: DirWatch,
-    interval: Duration,
-    commands: mpsc::Sender<Command>,
-    stop: CancellationToken,
-) {
-    loop {
-        let looked = tokio::task::spawn_blocking(move || {
-            let began = Instant::now();
-            let changes = watch.poll(wall_clock());
-            (watch, changes, began.elapsed())
-        });
-        let Ok((same, changes, took)) = looked.await else { return };
-        watch = same;
-        match changes {
-            Err(error) => tracing::warn!(%error, "shared directory"),
-            Ok(changes) => {
-                for change in changes {
-                    if follow(change, &commands, &stop).await.is_err() {
-                        return;
+/// A directory whose files a peer shares.
+pub(crate) struct DirShare {
+    pub(crate) watch: DirWatch,
+    pub(crate) interval: Duration,
+    pub(crate) scans: Option<ScanLog>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl DirShare {
+    /// Looks again and again, and tells the engine. Files are read one after the other: each is read by all cores.
+    pub(crate) async fn run(self) {
+        let DirShare { mut watch, interval, scans, commands, stop } = self;
+        loop {
+            let looked = tokio::task::spawn_blocking(move || {
+                let began = Instant::now();
+                let changes = watch.poll(wall_clock());
+                (watch, changes, began.elapsed())
+            });
+            let Ok((same, changes, took)) = looked.await else { return };
+            watch = same;
+            match changes {
+                Err(error) => tracing::warn!(%error, "shared directory"),
+                Ok(changes) => {
+                    for change in changes {
+                        if follow(change, scans.as_ref(), &commands, &stop).await.is_err() {
+                            return;
+                        }
                     }
                 }
             }
+            tokio::time::sleep(pause_after(took, interval)).await;
         }
-        tokio::time::sleep(pause_after(took, interval)).await;
     }
 }
 
@@ -62,14 +70,15 @@ struct Gone;
 
 async fn follow(
     change: Change,
+    scans: Option<&ScanLog>,
     commands: &mpsc::Sender<Command>,
     stop: &CancellationToken,
 ) -> Result<(), Gone> {
     match change {
-        Change::Appeared { path, .. } => share(path, commands, stop).await,
+        Change::Appeared { path, .. } => share(path, scans, commands, stop).await,
         Change::Changed { path, .. } => {
             unshare(path.clone(), commands).await?;
-            share(path, commands, stop).await
+            share(path, scans, commands, stop).await
         }
         Change::Deleted { path } => unshare(path, commands).await,
         Change::Unreadable { path, kind } => {
@@ -89,10 +98,11 @@ async fn follow(
 
 async fn share(
     path: PathBuf,
+    scans: Option<&ScanLog>,
     commands: &mpsc::Sender<Command>,
     stop: &CancellationToken,
 ) -> Result<(), Gone> {
-    match scan_and_open(path.clone(), stop.clone()).await {
+    match scan_and_open(path.clone(), scans.cloned(), stop.clone()).await {
         Ok(file) => commands.send(Command::Share { file }).await.map_err(|_| Gone),
         Err(error) => {
             // If it changed, the next look but one tells of it again.
@@ -106,7 +116,8 @@ async fn unshare(path: PathBuf, commands: &mpsc::Sender<Command>) -> Result<(), 
     commands.send(Command::UnsharePath { path }).await.map_err(|_| Gone)
 }
 
-fn wall_clock() -> Duration {
+/// Time since the Unix epoch.
+pub(crate) fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

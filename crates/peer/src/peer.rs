@@ -21,13 +21,14 @@ use crate::api::{
 use crate::config::{Config, DownloadOptions};
 use crate::coordinator_client::CoordinatorClient;
 use crate::dialer::Dialer;
+use crate::dir_share::{self, DirShare, wall_clock};
 use crate::download::Download;
 use crate::engine::{Command, ENGINE_QUEUE, Engine, Inbox, Parts, StartDownload};
 use crate::listener::Listener;
 use crate::session::{BufferPool, Greeting, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
-use crate::store::{self, FileStore, Opened, Stamp};
-use crate::{dir_share, info_client, local_copy, network};
+use crate::store::{self, FileStore, Opened, ScanLog, Stamp};
+use crate::{info_client, local_copy, network};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -47,6 +48,7 @@ pub struct Peer {
     commands: mpsc::Sender<Command>,
     listen: SocketAddr,
     config: Config,
+    scans: Option<ScanLog>,
     /// Sessions and the coordinator connection, which end by themselves after a goodbye.
     connections: TaskTracker,
     /// Everything else.
@@ -162,11 +164,20 @@ impl Peer {
             connections.spawn(stop.clone().run_until_cancelled_owned(client.run()));
         }
         let seed = random.random();
-        let engine =
-            Engine::new(Parts { config: config.clone(), peer_id, seed, listen, context, dialer, work });
+        let scans = config.scans.clone().map(ScanLog::at);
+        let engine = Engine::new(Parts {
+            config: config.clone(),
+            scans: scans.clone(),
+            peer_id,
+            seed,
+            listen,
+            context,
+            dialer,
+            work,
+        });
         services.spawn(engine.run(inbox));
         let _stop_on_drop = stop.clone().drop_guard();
-        Ok(Peer { commands, listen, config, connections, services, stop, _stop_on_drop })
+        Ok(Peer { commands, listen, config, scans, connections, services, stop, _stop_on_drop })
     }
 
     /// Where peers are accepted, with the real port.
@@ -179,7 +190,7 @@ impl Peer {
     /// # Errors
     /// The file cannot be read, or changed while it was.
     pub async fn share(&self, path: impl AsRef<Path>) -> Result<FileInfo, ShareError> {
-        let store = scan_and_open(path.as_ref().to_owned(), self.stop.clone()).await?;
+        let store = scan_and_open(path.as_ref().to_owned(), self.scans.clone(), self.stop.clone()).await?;
         let info = store.info().clone();
         self.send(Command::Share { file: store }).await?;
         Ok(info)
@@ -191,9 +202,14 @@ impl Peer {
     /// The directory is not there, cannot be read, or others could put files into it.
     pub async fn share_dir(&self, dir: impl AsRef<Path>, options: WatchOptions) -> Result<(), ShareDirError> {
         let watch = dir_share::open(dir.as_ref().to_owned(), options).await?;
-        let sharing =
-            dir_share::run(watch, self.config.share_interval, self.commands.clone(), self.stop.clone());
-        self.services.spawn(self.stop.clone().run_until_cancelled_owned(sharing));
+        let sharing = DirShare {
+            watch,
+            interval: self.config.share_interval,
+            scans: self.scans.clone(),
+            commands: self.commands.clone(),
+            stop: self.stop.clone(),
+        };
+        self.services.spawn(self.stop.clone().run_until_cancelled_owned(sharing.run()));
         Ok(())
     }
 
@@ -367,17 +383,27 @@ fn listen_error(address: SocketAddr, source: std::io::Error) -> SpawnError {
     }
 }
 
-/// Describes a file and opens it for serving; notices if it changed in between.
+/// Describes a file and opens it for serving; notices if it changed in between. What is remembered is not read.
 pub(crate) async fn scan_and_open(
     path: std::path::PathBuf,
+    scans: Option<ScanLog>,
     stop: CancellationToken,
 ) -> Result<FileStore, ShareError> {
     blocking(move || {
-        let before = std::fs::metadata(&path).map_err(ScanError::Open)?;
-        let info = scan_file(&path, None, &|_| go_on_until(&stop))?;
+        let (before, now) = (std::fs::metadata(&path).map_err(ScanError::Open)?, wall_clock());
+        let absolute = std::path::absolute(&path).map_err(ScanError::Open)?;
+        let known = scans.as_ref().and_then(|scans| scans.recall(&absolute, &before));
+        let is_new = known.is_none();
+        let info = match known {
+            Some(info) => info,
+            None => scan_file(&path, None, &|_| go_on_until(&stop))?,
+        };
         let store = FileStore::open_shared(&path, &info)?;
         if store.stamp() != Stamp::of(&before) {
             return Err(ScanError::Changed.into());
+        }
+        if let Some(scans) = scans.filter(|_| is_new) {
+            scans.remember(&absolute, &before, &info, now);
         }
         Ok(store)
     })

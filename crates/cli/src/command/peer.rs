@@ -1,6 +1,7 @@
 //! Starting and ending the peer of this process, for the server and for downloads in the foreground.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +23,18 @@ pub(crate) enum OnTaken {
     AnyPort,
 }
 
-/// Starts a peer where the user said, or on the default port.
-pub(crate) async fn start(global: &Global, on_taken: OnTaken) -> Result<Peer, Failure> {
+/// Starts a peer where the user said, or on the default port. `scans` is where it remembers what shared files are.
+pub(crate) async fn start(
+    global: &Global,
+    on_taken: OnTaken,
+    scans: Option<PathBuf>,
+) -> Result<Peer, Failure> {
     let coordinator = settings::coordinator(global).await?;
     let listen = global.listen.unwrap_or(DEFAULT_LISTEN);
-    let spawn = |listen: SocketAddr| Peer::builder().coordinator(coordinator).listen(listen).spawn();
+    let spawn = |listen: SocketAddr| {
+        let builder = Peer::builder().coordinator(coordinator).listen(listen);
+        builder.configure(|config| config.scans = scans.clone()).spawn()
+    };
     let peer = match spawn(listen).await {
         Err(SpawnError::AddressInUse { .. }) if on_taken == OnTaken::AnyPort => {
             spawn(SocketAddr::new(listen.ip(), 0)).await

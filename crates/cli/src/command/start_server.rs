@@ -21,6 +21,9 @@ use crate::render::output::{Report, fields};
 use crate::render::units::shown_path;
 use crate::settings;
 
+/// Of what remembers the files that were read, in the state directory.
+const SCANS_NAME: &str = "scans";
+
 pub(crate) async fn run(
     args: StartServer,
     global: &Global,
@@ -78,7 +81,7 @@ async fn serve(
     let claim = Claim::new(&state_dir)
         .await
         .map_err(|error| Failure::from(error).or_hint("stop it first with `tnet kill-server`"))?;
-    let peer = Arc::new(peer::start(global, on_taken).await?);
+    let peer = Arc::new(peer::start(global, on_taken, Some(state_dir.join(SCANS_NAME))).await?);
     let served = match &dir {
         Some(dir) => share(&peer, dir).await,
         None => Ok(()),

@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
 use crate::session::{ChunkBuffer, Session, SessionContext, SessionEvent};
-use crate::store::OpenFiles;
+use crate::store::{OpenFiles, ScanLog};
 
 use accounting::Totals;
 use blame::Bans;
@@ -64,6 +64,7 @@ pub(crate) struct Engine {
     /// Where whole files are.
     by_path: HashMap<Arc<Path>, FileKey>,
     next_file: u32,
+    scans: Option<ScanLog>,
     open_files: OpenFiles,
     /// Between two looks at the shared files.
     look_pause: Duration,
@@ -104,6 +105,7 @@ impl Inbox {
 /// What an engine is made from.
 pub(crate) struct Parts {
     pub(crate) config: Config,
+    pub(crate) scans: Option<ScanLog>,
     pub(crate) peer_id: PeerId,
     pub(crate) seed: u64,
     pub(crate) listen: SocketAddr,
@@ -114,7 +116,7 @@ pub(crate) struct Parts {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Engine {
-        let Parts { config, peer_id, seed, listen, context, dialer, work } = parts;
+        let Parts { config, scans, peer_id, seed, listen, context, dialer, work } = parts;
         Engine {
             peer_id,
             listen,
@@ -127,6 +129,7 @@ impl Engine {
             by_hash: HashMap::new(),
             by_path: HashMap::new(),
             next_file: 0,
+            scans,
             open_files: OpenFiles::default(),
             look_pause: config.report_interval,
             followed: BTreeSet::new(),

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::Engine;
 use super::verify_clock::VerifyClock;
 use crate::session::ChunkBuffer;
-use crate::store::{self, FileState, FileStore, FinishError, SyncError, WriteError};
+use crate::store::{self, FileState, FileStore, FinishError, Stamp, SyncError, WriteError};
 
 /// Bytes that are hashed and copied in less time than it takes to hand them to another thread and back.
 const QUICK: usize = 128 * 1024;
@@ -90,7 +90,18 @@ impl Engine {
     }
 
     pub(super) fn start_finish(&self, file: FileKey, store: Arc<store::Download>) {
-        self.start(move || WorkDone::Finished { file, result: store.finish().map(Box::new) });
+        let scans = self.scans.clone();
+        self.start(move || {
+            let result = store.finish().map(Box::new);
+            // Whoever shares the directory it is in need not read it.
+            if let (Some(scans), Ok(whole)) = (scans, &result)
+                && let Ok(metadata) = std::fs::metadata(whole.path())
+                && Stamp::of(&metadata) == whole.stamp()
+            {
+                scans.remember_own(whole.path(), &metadata, whole.info());
+            }
+            WorkDone::Finished { file, result }
+        });
     }
 
     /// Looks at shared files, and closes those that nobody has read since the last look.

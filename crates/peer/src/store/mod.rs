@@ -44,6 +44,7 @@ mod page_cache;
 mod partial;
 mod reservation;
 mod resume;
+mod scan_log;
 mod stamp;
 pub(crate) mod sys;
 mod target;
@@ -52,6 +53,7 @@ pub use download::{Download, DownloadOptions, OnExisting, Opened};
 pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
 pub use file_store::{FileState, FileStore};
 pub use held::OpenFiles;
+pub use scan_log::ScanLog;
 pub use stamp::Stamp;
 pub(crate) use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX};
 

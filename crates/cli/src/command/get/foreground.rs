@@ -39,7 +39,7 @@ pub(super) async fn run(
 ) -> Result<Report, Failure> {
     // Nobody has to know our port in advance, so a taken default one is no reason to fail; a port that was named is.
     let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
-    let peer = Arc::new(peer::start(global, on_taken).await?);
+    let peer = Arc::new(peer::start(global, on_taken, None).await?);
     let result = Box::pin(get(&peer, &request, wanted, linger, output, &stop)).await;
     peer::end(peer).await;
     result

@@ -6,6 +6,7 @@ mod disk_full;
 mod finish;
 mod injected;
 mod resume;
+mod scan_log;
 mod serve;
 mod sparse;
 

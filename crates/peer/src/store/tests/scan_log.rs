@@ -1,0 +1,148 @@
+//! What is remembered of files is right or forgotten.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{CHUNK, Sample, scratch};
+use crate::store::ScanLog;
+
+/// Later than any change that a test makes.
+const MUCH_LATER: Duration = Duration::from_secs(1 << 40);
+
+fn written(path: PathBuf, size: u64) -> (PathBuf, Sample) {
+    let sample = Sample::of_size(size);
+    fs::write(&path, &sample.content).expect("writable");
+    (path, sample)
+}
+
+fn remember(log: &ScanLog, path: &Path, sample: &Sample) {
+    log.remember(path, &fs::metadata(path).expect("there"), &sample.info, MUCH_LATER);
+}
+
+fn knows(log: &ScanLog, path: &Path, sample: &Sample) -> bool {
+    match log.recall(path, &fs::metadata(path).expect("there")) {
+        None => false,
+        Some(info) => {
+            assert_eq!(info.hash(), sample.info.hash(), "another file");
+            true
+        }
+    }
+}
+
+#[test]
+fn a_restart_remembers_every_file_that_looks_as_it_did() {
+    let dir = scratch();
+    let log_path = dir.path().join("log");
+    let files: Vec<_> = (0..20).map(|n| written(dir.path().join(n.to_string()), n * CHUNK / 3)).collect();
+    let log = ScanLog::at(log_path.clone());
+    for (path, sample) in &files {
+        assert!(!knows(&log, path, sample));
+        remember(&log, path, sample);
+        assert!(knows(&log, path, sample));
+    }
+    drop(log);
+
+    let log = ScanLog::at(log_path);
+    for (path, sample) in &files {
+        assert!(knows(&log, path, sample), "{path:?}");
+    }
+    assert!(log.recall(Path::new("/elsewhere"), &fs::metadata(&files[3].0).expect("there")).is_none());
+}
+
+#[test]
+fn a_file_that_was_written_to_is_forgotten_even_if_its_times_are_set_back() {
+    let dir = scratch();
+    let (path, sample) = written(dir.path().join("file"), 2 * CHUNK);
+    let log = ScanLog::at(dir.path().join("log"));
+    remember(&log, &path, &sample);
+    let modified = fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("told");
+    std::thread::sleep(Duration::from_millis(20));
+
+    let mut file = OpenOptions::new().write(true).open(&path).expect("writable");
+    file.write_all(b"other bytes, as many").expect("writable");
+    file.set_modified(modified).expect("settable");
+
+    assert!(!knows(&log, &path, &sample));
+}
+
+#[test]
+fn a_file_that_was_changed_just_now_is_not_remembered() {
+    let dir = scratch();
+    let (path, sample) = written(dir.path().join("file"), CHUNK);
+    let log = ScanLog::at(dir.path().join("log"));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let metadata = fs::metadata(&path).expect("there");
+
+    log.remember(&path, &metadata, &sample.info, now);
+    assert!(!knows(&log, &path, &sample));
+
+    log.remember_own(&path, &metadata, &sample.info);
+    assert!(knows(&log, &path, &sample));
+}
+
+#[test]
+fn a_log_cut_or_damaged_at_any_byte_forgets_files_and_is_wrong_about_none() {
+    let dir = scratch();
+    let log_path = dir.path().join("log");
+    let files: Vec<_> = (1..4).map(|n| written(dir.path().join(n.to_string()), n * 100)).collect();
+    let log = ScanLog::at(log_path.clone());
+    files.iter().for_each(|(path, sample)| remember(&log, path, sample));
+    drop(log);
+    let whole = fs::read(&log_path).expect("there");
+    for at in 0..whole.len() {
+        for is_cut in [true, false] {
+            let mut bytes = whole.clone();
+            if is_cut {
+                bytes.truncate(at);
+            } else {
+                bytes[at] ^= 0x41;
+            }
+            fs::write(&log_path, bytes).expect("writable");
+            let log = ScanLog::at(log_path.clone());
+            let known = files.iter().filter(|(path, sample)| knows(&log, path, sample)).count();
+            assert!(known < files.len(), "byte {at}, cut: {is_cut}");
+            // It goes on from there.
+            files.iter().for_each(|(path, sample)| remember(&log, path, sample));
+            drop(log);
+            let log = ScanLog::at(log_path.clone());
+            assert!(files.iter().all(|(path, sample)| knows(&log, path, sample)), "byte {at}, cut: {is_cut}");
+        }
+    }
+}
+
+#[test]
+fn a_log_full_of_old_records_is_written_anew() {
+    let dir = scratch();
+    let log_path = dir.path().join("log");
+    let (path, sample) = written(dir.path().join("file"), 1000 * CHUNK);
+    let log = ScanLog::at(log_path.clone());
+    for _ in 0..40 {
+        remember(&log, &path, &sample);
+    }
+    drop(log);
+    let before = fs::metadata(&log_path).expect("there").len();
+    assert!(before > 2 * 1024 * 1024, "{before} bytes");
+
+    assert!(knows(&ScanLog::at(log_path.clone()), &path, &sample));
+
+    let after = fs::metadata(&log_path).expect("there").len();
+    assert!(after < before / 20, "{after} of {before} bytes are left");
+    assert!(knows(&ScanLog::at(log_path), &path, &sample));
+}
+
+#[test]
+fn a_log_that_cannot_be_used_costs_reading_and_nothing_else() {
+    let dir = scratch();
+    let (path, sample) = written(dir.path().join("file"), CHUNK);
+    let nowhere = ScanLog::at(dir.path().join("missing").join("log"));
+    remember(&nowhere, &path, &sample);
+    assert!(!knows(&nowhere, &path, &sample));
+
+    let log = ScanLog::at(dir.path().join("log"));
+    remember(&log, &path, &sample);
+    let second = ScanLog::at(dir.path().join("log"));
+    assert!(!knows(&second, &path, &sample), "two processes would write over each other");
+    assert!(knows(&log, &path, &sample));
+}
