@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -12,7 +13,7 @@ use tnet_proto::{
     Protocol, Received, ReportDigest, exchange_preamble,
 };
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
@@ -53,6 +54,8 @@ pub(crate) struct CoordinatorClient {
     pub(crate) listen_port: u16,
     pub(crate) report_interval: Duration,
     pub(crate) events: mpsc::Sender<CoordinatorEvent>,
+    /// Ends a pause: somebody has begun to wait for an answer.
+    pub(crate) hurry: Arc<Notify>,
 }
 
 type Connection = Framed<TcpStream, MessageCodec<CoordinatorRequest, CoordinatorReply>>;
@@ -106,8 +109,12 @@ impl CoordinatorClient {
                 return;
             }
             let jitter = rand::rng().random_range(0.75..1.25);
-            sleep(pause.mul_f64(jitter)).await;
-            pause = (pause * 2).min(PAUSE_AT_MOST);
+            sleep(PAUSE.mul_f64(jitter)).await;
+            let rest = sleep(pause.saturating_sub(PAUSE).mul_f64(jitter));
+            tokio::select! {
+                () = rest => pause = (pause * 2).min(PAUSE_AT_MOST),
+                () = self.hurry.notified() => {}
+            }
         }
     }
 
@@ -174,4 +181,43 @@ impl CoordinatorClient {
 
 async fn next(connection: &mut Connection) -> Result<Received<CoordinatorReply>, LinkError> {
     connection.next().await.ok_or(LinkError::Closed)?.map_err(LinkError::from)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_begins_to_wait_does_not_wait_for_the_end_of_a_pause() {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = port.local_addr().unwrap();
+        drop(port);
+        let (events, mut news) = mpsc::channel(64);
+        let hurry = Arc::new(Notify::new());
+        let client = CoordinatorClient {
+            address,
+            ours: IpAddr::from([127, 0, 0, 1]),
+            within: Duration::from_secs(5),
+            peer_id: PeerId([1; 16]),
+            listen_port: 7401,
+            report_interval: Duration::from_secs(10),
+            events,
+            hurry: Arc::clone(&hurry),
+        };
+        let calling = tokio::spawn(client.run());
+        // By now it pauses for four seconds, give or take a quarter.
+        for _ in 0..5 {
+            assert!(matches!(news.recv().await, Some(CoordinatorEvent::Down { .. })));
+        }
+        let coordinator = TcpListener::bind(address).await.unwrap();
+        let began = Instant::now();
+        hurry.notify_one();
+        coordinator.accept().await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2), "called after {:?}", began.elapsed());
+        calling.abort();
+    }
 }

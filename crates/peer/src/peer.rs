@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tnet_fileinfo::{FileHash, FileInfo, ScanError, scan_file};
 use tnet_proto::{Hello, PeerId};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -151,6 +151,7 @@ impl Peer {
             max_per_ip: config.max_per_ip,
         };
         services.spawn(stop.clone().run_until_cancelled_owned(listener.run()));
+        let hurry = Arc::new(Notify::new());
         if let Some(address) = config.coordinator {
             let client = CoordinatorClient {
                 address,
@@ -160,6 +161,7 @@ impl Peer {
                 listen_port: listen.port(),
                 report_interval: config.report_interval,
                 events: coordinator_events,
+                hurry: Arc::clone(&hurry),
             };
             connections.spawn(stop.clone().run_until_cancelled_owned(client.run()));
         }
@@ -168,6 +170,7 @@ impl Peer {
         let engine = Engine::new(Parts {
             config: config.clone(),
             scans: scans.clone(),
+            hurry,
             peer_id,
             seed,
             listen,

@@ -120,6 +120,7 @@ impl Engine {
             outcome: Some(outcome),
         };
         tracing::info!(path = %store.path().display(), %hash, resumed, "download started");
+        self.coordinator.call_soon();
         let source = Source::Coming(Arc::clone(&store));
         let entry = FileEntry::new(info, source, Some(running));
         if done.send(Ok(followed)).is_err() {

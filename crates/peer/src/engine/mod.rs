@@ -24,7 +24,7 @@ use std::time::Duration;
 use tnet_fileinfo::FileHash;
 use tnet_proto::PeerId;
 use tnet_swarm::{FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
@@ -106,6 +106,8 @@ impl Inbox {
 pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) scans: Option<ScanLog>,
+    /// Has the coordinator called without a pause.
+    pub(crate) hurry: Arc<Notify>,
     pub(crate) peer_id: PeerId,
     pub(crate) seed: u64,
     pub(crate) listen: SocketAddr,
@@ -116,7 +118,7 @@ pub(crate) struct Parts {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Engine {
-        let Parts { config, scans, peer_id, seed, listen, context, dialer, work } = parts;
+        let Parts { config, scans, hurry, peer_id, seed, listen, context, dialer, work } = parts;
         Engine {
             peer_id,
             listen,
@@ -134,7 +136,7 @@ impl Engine {
             look_pause: config.report_interval,
             followed: BTreeSet::new(),
             reporter: Reporter::new(config.report_interval),
-            coordinator: CoordinatorLink::new(config.coordinator),
+            coordinator: CoordinatorLink::new(config.coordinator, hurry),
             totals: Totals::default(),
             bans: Bans::default(),
             arrived: None,

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest};
 use tnet_swarm::{FileKey, Input};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Engine, keys_of};
 use crate::api::{CoordinatorState, Unfit};
@@ -25,10 +26,11 @@ pub(super) struct CoordinatorLink {
     watched: BTreeSet<FileHash>,
     waiting: BTreeMap<FileHash, Vec<oneshot::Sender<Vec<SocketAddr>>>>,
     limits_told: BTreeSet<u64>,
+    hurry: Arc<Notify>,
 }
 
 impl CoordinatorLink {
-    pub(super) fn new(address: Option<SocketAddr>) -> CoordinatorLink {
+    pub(super) fn new(address: Option<SocketAddr>, hurry: Arc<Notify>) -> CoordinatorLink {
         let state = if address.is_some() { CoordinatorState::Connecting } else { CoordinatorState::None };
         CoordinatorLink {
             address,
@@ -38,6 +40,14 @@ impl CoordinatorLink {
             watched: BTreeSet::new(),
             waiting: BTreeMap::new(),
             limits_told: BTreeSet::new(),
+            hurry,
+        }
+    }
+
+    /// Somebody has begun to wait: a coordinator that was not reachable is called now, not after a pause.
+    pub(super) fn call_soon(&self) {
+        if self.state != CoordinatorState::Connected {
+            self.hurry.notify_one();
         }
     }
 
@@ -132,6 +142,7 @@ impl Engine {
         let waiting = self.coordinator.waiting.entry(hash).or_default();
         waiting.retain(|waiting| !waiting.is_closed());
         waiting.push(done);
+        self.coordinator.call_soon();
         self.coordinator.lookups.insert(hash);
     }
 
