@@ -1,1 +1,0 @@
-cd /tmp/wt; CARGO_TARGET_DIR=/tmp/wt-target CARGO_PROFILE_RELEASE_STRIP=none cargo build --release -p tnet-cli 2>&1 | grep -E "^(warning: unused|error)|Finished" ; cp /tmp/wt-target/release/tnet /tmp/x/$1
