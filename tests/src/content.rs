@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tnet_fileinfo::scan::unwatched;
-use tnet_fileinfo::{ChunkIndex, ChunkSize, FileHash, FileInfo, scan_file};
+use tnet_fileinfo::{ChunkIndex, ChunkSize, FileHash, FileInfo, FileName, scan_file};
 use tokio::task::spawn_blocking;
 
 use crate::payload::Payload;
@@ -89,6 +89,16 @@ impl Content {
     /// If it cannot be written.
     pub fn write_info(&self, path: &Path) {
         std::fs::write(path, self.info.to_json())
+            .unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
+    }
+
+    /// Writes its description, in which it has that name.
+    ///
+    /// # Panics
+    /// If that is no name of a file, or it cannot be written.
+    pub fn write_info_named(&self, path: &Path, name: &str) {
+        let name = FileName::new(name).expect("a name of a file");
+        std::fs::write(path, self.info.clone().with_name(Some(name)).to_json())
             .unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
     }
 

@@ -67,9 +67,15 @@ impl Node {
     /// If it cannot be shared, or the description differs from the content's own.
     pub async fn shares(&self, content: &Content) -> PathBuf {
         let path = self.path("original");
-        content.write(&path).await;
-        self.shares_again(content).await;
+        self.shares_as(content, "original").await;
         path
+    }
+
+    /// Writes the content into its directory, under that name, and shares it.
+    pub async fn shares_as(&self, content: &Content, name: &str) {
+        let path = self.path(name);
+        content.write(&path).await;
+        self.share(content, path).await;
     }
 
     /// Shares the file that [`shares`](Self::shares) wrote, perhaps in an earlier life.
@@ -77,7 +83,11 @@ impl Node {
     /// # Panics
     /// If it cannot be shared, or the description differs from the content's own.
     pub async fn shares_again(&self, content: &Content) {
-        let shared = within("a file is shared", SOON, self.peer.share(self.path("original"))).await;
+        self.share(content, self.path("original")).await;
+    }
+
+    async fn share(&self, content: &Content, path: PathBuf) {
+        let shared = within("a file is shared", SOON, self.peer.share(path)).await;
         let info = shared.unwrap_or_else(|error| panic!("{} shares a file: {error}", self.name));
         assert_eq!(info.hash(), content.hash(), "{}", self.name);
     }

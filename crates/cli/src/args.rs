@@ -1,6 +1,6 @@
 //! The command line: what can be written, and the help that says so. Every command's help ends with an example.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,9 +89,9 @@ pub(crate) enum Command {
     /// Start the server: shares a directory, and downloads what `get` hands it
     #[command(after_help = "Example:\n  tnet start-server --dir /srv/images --coordinator 192.168.1.5")]
     StartServer(StartServer),
-    /// Download a file, from many peers at once
+    /// Download files, each from many peers at once
     #[command(
-        after_help = "Example:\n  tnet get debian.iso.fileinfo\n  tnet get debian.iso.fileinfo -o /srv/images/ --foreground"
+        after_help = "Example:\n  tnet get debian.iso.fileinfo\n  tnet get debian.iso.fileinfo -o /srv/images/ --foreground\n  tnet get *.fileinfo -o images/\n  ls *.fileinfo | tnet get -i -"
     )]
     Get(Get),
     /// Show what the server does
@@ -155,12 +155,22 @@ pub(crate) struct StartServer {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints
-    #[arg(value_name = "FILEINFO_OR_HASH", value_parser = OsStringValueParser::new().map(wanted))]
-    pub(crate) wanted: Wanted,
-    /// Where to put the file, or a directory to put it in [default: its name, here]
+    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints; any number of them
+    #[arg(
+        value_name = "FILEINFO_OR_HASH",
+        required_unless_present = "input",
+        value_parser = OsStringValueParser::new().map(|text| Wanted::from(text.as_os_str()))
+    )]
+    pub(crate) wanted: Vec<Wanted>,
+    /// File that names more of them, one a line; - is stdin. Empty lines and lines that begin with # count for nothing
+    #[arg(short, long, value_name = "LIST")]
+    pub(crate) input: Option<PathBuf>,
+    /// Where to put the file, or a directory to put it in; of several files, the directory [default: its name, here]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
+    /// Of several files, how many at once
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) parallel: u8,
     /// Replace an existing file, once the new one is whole
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -184,10 +194,12 @@ pub(crate) enum Wanted {
 }
 
 /// A hash is a hash even if a file has its name: that is what `get HASH` itself makes. Such a file is `./HASH`.
-fn wanted(text: OsString) -> Wanted {
-    match text.to_str().and_then(|text| text.parse().ok()) {
-        Some(hash) => Wanted::Hash(hash),
-        None => Wanted::Fileinfo(text.into()),
+impl From<&OsStr> for Wanted {
+    fn from(text: &OsStr) -> Self {
+        match text.to_str().and_then(|text| text.parse().ok()) {
+            Some(hash) => Self::Hash(hash),
+            None => Self::Fileinfo(text.into()),
+        }
     }
 }
 
@@ -230,9 +242,9 @@ mod tests {
     #[test]
     fn sixty_four_hex_digits_are_a_hash_and_anything_else_is_a_path() {
         let hash = "ab".repeat(32);
-        assert_eq!(wanted(hash.clone().into()), Wanted::Hash(hash.parse().expect("a hash")));
+        assert_eq!(Wanted::from(OsStr::new(&hash)), Wanted::Hash(hash.parse().expect("a hash")));
         for path in [&hash[1..], &format!("./{hash}"), "a.fileinfo"] {
-            assert_eq!(wanted(path.into()), Wanted::Fileinfo(path.into()));
+            assert_eq!(Wanted::from(OsStr::new(path)), Wanted::Fileinfo(path.into()));
         }
     }
 

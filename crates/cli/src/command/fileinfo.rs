@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Failure, file_failure};
 use crate::render::Output;
+use crate::render::fit::part;
 use crate::render::progress::RateMeter;
 use crate::render::status_line::StatusLine;
 use crate::render::units::{shown_path, size};
@@ -97,9 +98,12 @@ pub(crate) async fn hash<T: Send + 'static>(
                 rate.add(now, bytes);
                 if now.duration_since(start) >= SHOW_AFTER {
                     let line = line.get_or_insert_with(|| StatusLine::new(output));
-                    let details =
-                        format!("{} of {}, {}/s", size(bytes), size(total), size(rate.per_second()));
-                    line.show(now, what, bytes, total, &details);
+                    let parts = [
+                        part(2, what),
+                        part(1, format!("{} of {}", size(bytes), size(total))),
+                        part(0, format!("{}/s", size(rate.per_second()))),
+                    ];
+                    line.show(now, "", bytes, total, &parts);
                 }
             }
         }

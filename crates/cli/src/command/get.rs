@@ -1,22 +1,23 @@
-//! `tnet get`: one file, from many peers. The local server does it and goes on seeding, or this process does.
+//! `tnet get`: files, each from many peers. The local server downloads them and goes on seeding, or this process does.
 
+mod downloader;
 mod foreground;
 mod handed_over;
+mod job;
+mod list;
+mod several;
 mod target;
 
-use std::time::Duration;
-
-use tnet_fileinfo::FileInfo;
-use tnet_peer::control::{GetRequest, Source};
 use tokio_util::sync::CancellationToken;
 
-use super::fileinfo;
-use crate::args::{Get, Global, Wanted};
+use self::downloader::Downloader;
+use self::job::Job;
+use crate::args::{Get, Global};
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
 use crate::render::output::Report;
+use crate::render::progress::{DownloadView, show_summary, summary_report};
 use crate::render::units::shown_path;
-use crate::settings;
 
 pub(crate) async fn run(
     args: Get,
@@ -24,45 +25,32 @@ pub(crate) async fn run(
     output: Output,
     stop: CancellationToken,
 ) -> Result<Report, Failure> {
-    // Read here too, before any server is started: what is wrong with it is the user's first question.
-    let info = match &args.wanted {
-        Wanted::Fileinfo(path) => Some(fileinfo::read(path).await?),
-        Wanted::Hash(_) => None,
-    };
-    let out = target::choose(&args, info.as_ref()).await?;
-    let source = match &args.wanted {
-        Wanted::Fileinfo(path) => Source::Fileinfo(settings::absolute(path)?),
-        Wanted::Hash(hash) => Source::Hash(*hash),
-    };
-    let request = GetRequest {
-        source,
-        out,
-        overwrite: args.overwrite,
-        timeout: (args.timeout > Duration::ZERO).then_some(args.timeout),
-        follow: true,
-    };
-    let shown = shown_path(&request.out);
-    let wanted = described(&args.wanted, info);
-    let result = if args.foreground {
-        foreground::run(request, wanted, args.linger, global, output, stop).await
+    // All are looked at before any server is started: what is wrong with them is the user's first question.
+    let mut jobs = job::all(&args).await?;
+    let downloader = Downloader::start(&args, global, output, &stop).await?;
+    let result = if jobs.len() == 1 {
+        let only = jobs.remove(0);
+        one(&only, &downloader, output, &stop).await
     } else {
-        handed_over::run(request, global, output, stop).await
+        Box::pin(several::run(jobs, args.parallel.into(), &downloader, output, &stop)).await
     };
-    result.map_err(|failure| with_hint(failure, &shown))
+    downloader.end(result.is_ok(), output, &stop).await;
+    result
 }
 
-/// What is known of the file so far.
-enum Described {
-    Info(Box<FileInfo>),
-    Hash(tnet_fileinfo::FileHash),
-}
-
-fn described(wanted: &Wanted, info: Option<FileInfo>) -> Described {
-    match (wanted, info) {
-        (Wanted::Hash(hash), _) => Described::Hash(*hash),
-        (Wanted::Fileinfo(_), Some(info)) => Described::Info(Box::new(info)),
-        (Wanted::Fileinfo(_), None) => unreachable!("a description that was named was read"),
-    }
+async fn one(
+    job: &Job,
+    downloader: &Downloader,
+    output: Output,
+    stop: &CancellationToken,
+) -> Result<Report, Failure> {
+    let mut view = DownloadView::new(output);
+    let result = downloader.fetch(job, &mut view, output, stop).await;
+    view.clear();
+    let summary = result.map_err(|failure| with_hint(failure, &shown_path(&job.request.out)))?;
+    show_summary(output, &summary);
+    output.event("complete", summary_report(&summary));
+    Ok(summary_report(&summary))
 }
 
 /// What the user can do about each way in which a download fails.

@@ -112,6 +112,11 @@ impl Output {
         }
     }
 
+    /// What went wrong: on stderr, even if quiet.
+    pub(crate) fn complaint(&self, message: &str) {
+        print(io::stderr(), &format!("tnet: {message}"));
+    }
+
     /// What a script may want to know meanwhile.
     pub(crate) fn event(&self, name: &str, fields: Report) {
         if self.form == Form::Json {
@@ -123,7 +128,7 @@ impl Output {
     pub(crate) fn result(&self, command: &str, result: Result<Report, Failure>) -> Exit {
         let failure = result.as_ref().err();
         if let Some(failure) = failure {
-            print(io::stderr(), &format!("tnet: {}", failure.message));
+            self.complaint(&failure.message);
         }
         let exit = failure.map_or(Exit::Ok, |failure| failure.exit);
         if self.form == Form::Json {

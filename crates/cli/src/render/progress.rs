@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tnet_peer::{CoordinatorState, Liar, Phase, Progress, Summary, TimeShares, Waiting};
 
+use super::fit::{Part, part};
 use super::output::{Output, Report, fields};
+use super::several::Place;
 use super::status_line::StatusLine;
-use super::units::{self, count, duration, rate, size};
+use super::units::{self, count, duration, rate, size, whole_seconds};
 
 /// The rate shown is that of the last seconds: quick enough to follow, slow enough to read.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
@@ -28,35 +30,53 @@ pub(crate) struct DownloadView {
     last_event: Option<(Instant, Phase)>,
     /// Bans that were told.
     banned: BTreeSet<Option<SocketAddr>>,
+    several: Option<OneOfSeveral>,
+}
+
+struct OneOfSeveral {
+    name: String,
+    place: Place,
 }
 
 impl DownloadView {
     pub(crate) fn new(output: Output) -> Self {
-        Self {
-            output,
-            line: StatusLine::new(output),
-            rate: RateMeter::default(),
-            last_event: None,
-            banned: BTreeSet::new(),
-        }
+        Self::on(output, StatusLine::new(output), None)
+    }
+
+    pub(super) fn of_several(output: Output, line: StatusLine, name: &str, place: Place) -> Self {
+        Self::on(output, line, Some(OneOfSeveral { name: name.to_owned(), place }))
+    }
+
+    fn on(output: Output, line: StatusLine, several: Option<OneOfSeveral>) -> Self {
+        let rate = RateMeter::default();
+        Self { output, line, rate, last_event: None, banned: BTreeSet::new(), several }
     }
 
     /// Shows the latest.
     pub(crate) fn show(&mut self, now: Instant, progress: &Progress) {
         self.rate.add(now, progress.bytes_done);
         let per_second = self.rate.per_second();
-        let (topic, details) = (topic(progress), details(progress, per_second));
         self.tell_bans(progress);
         // How it ended is said in a sentence of its own.
         if !matches!(progress.phase, Phase::Complete | Phase::Failed) {
-            self.line.show(now, topic, progress.bytes_done, progress.bytes_total, &details);
+            let parts = parts(progress, per_second, self.line.is_bar());
+            // Of plain lines there is a new one whenever this changes.
+            let topic = if self.line.is_bar() { "" } else { topic(progress) };
+            self.line.show(now, topic, progress.bytes_done, progress.bytes_total, &parts);
+        }
+        if let Some(several) = &self.several {
+            several.place.show(now, progress);
         }
         let due = self
             .last_event
             .is_none_or(|(at, phase)| phase != progress.phase || now.duration_since(at) >= EVENT_EVERY);
         if due {
             self.last_event = Some((now, progress.phase));
-            self.output.event("progress", event(progress, per_second));
+            let mut event = event(progress, per_second);
+            if let Some(several) = &self.several {
+                event.insert("name".to_owned(), several.name.as_str().into());
+            }
+            self.output.event("progress", event);
         }
     }
 
@@ -64,7 +84,7 @@ impl DownloadView {
     fn tell_bans(&mut self, progress: &Progress) {
         for liar in progress.liars.iter().filter(|liar| liar.banned) {
             if self.banned.insert(liar.address) {
-                self.line.interrupt(&format!("banned {}", liar_words(liar)));
+                self.line.interrupt(|output| output.note(&format!("banned {}", liar_words(liar))));
             }
         }
     }
@@ -115,39 +135,43 @@ fn topic(progress: &Progress) -> &'static str {
     }
 }
 
-fn details(progress: &Progress, per_second: u64) -> String {
+/// What there is to say, the most important parts with the lowest ranks. A bar says by itself that it moves.
+fn parts(progress: &Progress, per_second: u64, has_bar: bool) -> Vec<Part> {
     let mut parts = Vec::new();
-    if let Some(waiting) = progress.waiting {
-        parts.push(format!("{waiting} ({})", duration(progress.quiet)));
+    match progress.waiting {
+        Some(waiting) => parts.push(part(0, format!("{waiting} ({})", duration(progress.quiet)))),
+        None if has_bar && progress.phase != Phase::Downloading => parts.push(part(0, topic(progress))),
+        None => {}
     }
-    parts.push(format!("{} of {}", size(progress.bytes_done), size(progress.bytes_total)));
+    parts.push(part(3, format!("{} of {}", size(progress.bytes_done), size(progress.bytes_total))));
     if progress.phase == Phase::Downloading {
         if progress.waiting.is_none() {
-            parts.push(format!("{}/s", size(per_second)));
+            parts.push(part(0, format!("{}/s", size(per_second))));
         }
-        parts.push(count(progress.peers.into(), "peer"));
-        if let Some(left) = time_left(progress, per_second) {
-            parts.push(format!("{} left", duration(left)));
+        parts.push(part(2, count(progress.peers.into(), "peer")));
+        if let Some(left) = time_left(progress.bytes_done, progress.bytes_total, per_second) {
+            parts.push(part(1, format!("{} left", whole_seconds(left))));
         }
         let is_told = matches!(progress.waiting, Some(Waiting::HolderOfChunks { .. }));
         if progress.chunks_without_holder > 0 && !is_told {
-            parts.push(format!("nobody has {}", count(progress.chunks_without_holder.into(), "chunk")));
+            let chunks = count(progress.chunks_without_holder.into(), "chunk");
+            parts.push(part(4, format!("nobody has {chunks}")));
         }
     }
     match progress.coordinator {
         // It was said already.
         _ if progress.waiting == Some(Waiting::Coordinator) => {}
-        CoordinatorState::Unreachable => parts.push("coordinator unreachable".to_owned()),
-        CoordinatorState::OtherVersion => parts.push("coordinator of another version".to_owned()),
-        CoordinatorState::NotCoordinator => parts.push("no coordinator at its address".to_owned()),
+        CoordinatorState::Unreachable => parts.push(part(4, "coordinator unreachable")),
+        CoordinatorState::OtherVersion => parts.push(part(4, "coordinator of another version")),
+        CoordinatorState::NotCoordinator => parts.push(part(4, "no coordinator at its address")),
         CoordinatorState::None | CoordinatorState::Connecting | CoordinatorState::Connected => {}
     }
-    parts.join(", ")
+    parts
 }
 
 /// Only when there is a rate to believe; in whole seconds, which do not flicker.
-fn time_left(progress: &Progress, per_second: u64) -> Option<Duration> {
-    let left = progress.bytes_total.saturating_sub(progress.bytes_done);
+pub(super) fn time_left(done: u64, total: u64, per_second: u64) -> Option<Duration> {
+    let left = total.saturating_sub(done);
     (per_second > 0 && left > 0).then(|| Duration::from_secs(left.div_ceil(per_second)))
 }
 
@@ -243,6 +267,14 @@ pub(crate) fn show_summary(output: Output, summary: &Summary) {
     }
 }
 
+/// Says how one of several went, shortly.
+pub(super) fn show_summary_of_one(output: Output, summary: &Summary) {
+    if let Some(liars) = liars_line(summary) {
+        output.note(&liars);
+    }
+    output.outcome(&summary_line(summary));
+}
+
 /// The same for scripts.
 pub(crate) fn summary_report(summary: &Summary) -> Report {
     let fetched = summary.bytes_total.saturating_sub(summary.bytes_resumed);
@@ -272,6 +304,7 @@ pub(crate) fn summary_report(summary: &Summary) -> Report {
 mod tests {
     use tnet_peer::Traffic;
 
+    use super::super::fit::{fitted, joined};
     use super::*;
 
     fn summary(resumed: u64) -> Summary {
@@ -331,8 +364,12 @@ mod tests {
         };
         assert_eq!(topic(&progress), "waiting");
         assert_eq!(
-            details(&progress, 0),
+            joined(&parts(&progress, 0, false)),
             "no peer has 5 of the missing chunks (12.0 s), 1 MiB of 4 MiB, 2 peers"
+        );
+        assert_eq!(
+            fitted(&parts(&progress, 0, true), 60, 0).words,
+            "no peer has 5 of the missing chunks (12.0 s)"
         );
         let event = event(&progress, 0);
         assert_eq!(event["waiting"], json!({ "what": "holder_of_chunks", "chunks": 5 }));

@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::fit::{Part, fitted, joined};
 use super::output::{Output, Style};
 use super::units;
 
@@ -14,8 +16,6 @@ const FIRST_LINE_AFTER: Duration = Duration::from_secs(1);
 /// Time between plain lines, other than when something begins.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-const TEMPLATE: &str = "{prefix}{percent:>3} % {wide_bar:.cyan/dim} {msg}";
-
 /// The line.
 pub(crate) struct StatusLine {
     output: Output,
@@ -23,29 +23,44 @@ pub(crate) struct StatusLine {
 }
 
 enum Line {
-    Bar(ProgressBar),
+    Bar { bar: ProgressBar, prefix: usize, has_bar: bool },
     Plain { since: Instant, written: Option<Instant>, topic: String },
     None,
 }
 
 impl StatusLine {
     pub(crate) fn new(output: Output) -> Self {
+        let bar = || ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        Self { output, line: Line::of(output, bar) }
+    }
+
+    /// The last of several lines.
+    pub(crate) fn below(output: Output, bars: &MultiProgress) -> Self {
+        Self { output, line: Line::of(output, || bars.add(ProgressBar::new(0))) }
+    }
+
+    /// A bar with a name above the last of several; nothing where there are no bars, since the last line stands for all.
+    pub(crate) fn above(output: Output, bars: &MultiProgress, name: &str) -> Self {
         let line = match output.style() {
-            Style::Bars => Line::Bar(bar()),
-            Style::Lines => Line::Plain { since: Instant::now(), written: None, topic: String::new() },
-            Style::Silent => Line::None,
+            Style::Bars => Line::bar(bars.insert_from_back(1, ProgressBar::new(0)), name),
+            Style::Lines | Style::Silent => Line::None,
         };
         Self { output, line }
     }
 
     /// Shows how far it is. `topic` is what is being done; a plain line is written when it changes, and each ten
-    /// seconds.
-    pub(crate) fn show(&mut self, now: Instant, topic: &str, done: u64, total: u64, details: &str) {
+    /// seconds. A bar says by itself that it goes on, so the topic that needs no words is left out there.
+    pub(crate) fn show(&mut self, now: Instant, topic: &str, done: u64, total: u64, parts: &[Part]) {
         match &mut self.line {
-            Line::Bar(bar) => {
+            Line::Bar { bar, prefix, has_bar } => {
+                let words = fitted(parts, columns(), *prefix);
+                if *has_bar != words.bar {
+                    *has_bar = words.bar;
+                    bar.set_style(bar_style(words.bar));
+                }
                 bar.set_length(total);
                 bar.set_position(done);
-                bar.set_message(words(topic, details));
+                bar.set_message(words.words);
             }
             Line::Plain { since, .. } if now.duration_since(*since) < FIRST_LINE_AFTER => {}
             Line::Plain { written, topic: last, .. } => {
@@ -53,26 +68,48 @@ impl StatusLine {
                 if due || last != topic {
                     (*written, *last) = (Some(now), topic.to_owned());
                     let percent = units::percent(done, total);
-                    self.output.note(&format!("{percent:>3} %  {}", words(topic, details)));
+                    self.output.note(&format!("{percent:>3} %  {}", words(topic, &joined(parts))));
                 }
             }
             Line::None => {}
         }
     }
 
-    /// A line of its own, above the bar.
-    pub(crate) fn interrupt(&self, line: &str) {
+    /// Whether a bar shows what plain words would have to say.
+    pub(crate) fn is_bar(&self) -> bool {
+        matches!(self.line, Line::Bar { .. })
+    }
+
+    /// Says something above the bar.
+    pub(crate) fn interrupt(&self, say: impl FnOnce(&Output)) {
         match &self.line {
-            Line::Bar(bar) => bar.suspend(|| self.output.note(line)),
-            Line::Plain { .. } | Line::None => self.output.note(line),
+            Line::Bar { bar, .. } => bar.suspend(|| say(&self.output)),
+            Line::Plain { .. } | Line::None => say(&self.output),
         }
     }
 
     /// Takes the bar away, so that what follows has the terminal for itself.
     pub(crate) fn clear(&mut self) {
-        if let Line::Bar(bar) = &self.line {
+        if let Line::Bar { bar, .. } = &self.line {
             bar.finish_and_clear();
         }
+    }
+}
+
+impl Line {
+    fn of(output: Output, bar: impl FnOnce() -> ProgressBar) -> Self {
+        match output.style() {
+            Style::Bars => Self::bar(bar(), ""),
+            Style::Lines => Self::Plain { since: Instant::now(), written: None, topic: String::new() },
+            Style::Silent => Self::None,
+        }
+    }
+
+    fn bar(bar: ProgressBar, name: &str) -> Self {
+        let prefix = if name.is_empty() { String::new() } else { format!("{name}  ") };
+        bar.set_style(bar_style(true));
+        bar.set_prefix(prefix.clone());
+        Self::Bar { bar, prefix: prefix.chars().count(), has_bar: true }
     }
 }
 
@@ -89,13 +126,16 @@ fn words(topic: &str, details: &str) -> String {
     }
 }
 
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    bar.set_style(bar_style());
-    bar
+/// Of the terminal that stderr is.
+pub(crate) fn columns() -> usize {
+    Term::stderr().size().1.into()
 }
 
-/// The look of every bar.
-pub(crate) fn bar_style() -> ProgressStyle {
-    ProgressStyle::with_template(TEMPLATE).expect("our own template is valid").progress_chars("█▉▊▋▌▍▎▏ ")
+/// The look of every line, with a bar if there is room for one.
+pub(crate) fn bar_style(has_bar: bool) -> ProgressStyle {
+    let template = match has_bar {
+        true => "{prefix}{percent:>3} % {wide_bar:.cyan/dim} {msg}",
+        false => "{prefix}{percent:>3} % {msg}",
+    };
+    ProgressStyle::with_template(template).expect("our own template is valid").progress_chars("█▉▊▋▌▍▎▏ ")
 }

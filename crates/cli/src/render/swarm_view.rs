@@ -37,7 +37,7 @@ impl SwarmView {
             name: name.clone(),
             rate: RateMeter::default(),
             bar: (output.style() == Style::Bars).then(|| {
-                let bar = bars.add(ProgressBar::new(0).with_style(bar_style()));
+                let bar = bars.add(ProgressBar::new(0).with_style(bar_style(true)));
                 bar.set_prefix(format!("{name}  "));
                 bar
             }),

@@ -51,6 +51,14 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// The same without tenths, which would flicker: `41 s`, `3 min 12 s`.
+pub(crate) fn whole_seconds(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => duration(Duration::from_secs(seconds)),
+    }
+}
+
 /// Whole percent, rounded down, so that 100 means all. All of nothing is all.
 pub(crate) fn percent(part: u64, whole: u64) -> u64 {
     match u128::from(whole) {

@@ -1,148 +1,162 @@
-//! A download in this process: downloads, then serves the file for a while, then ends. However it ends, what arrived is
-//! written down first, for the next attempt.
+//! Downloads in this process: it downloads, then serves the files for a while, then ends. However it ends, what arrived
+//! is written down first, for the next attempt.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tnet_fileinfo::FileInfo;
-use tnet_peer::control::GetRequest;
+use tnet_peer::control::Source;
 use tnet_peer::{Download, Peer, Progress, Summary};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Described, same_command};
+use super::job::Job;
+use super::same_command;
 use crate::args::Global;
+use crate::command::fileinfo;
 use crate::command::peer::{self, OnTaken};
 use crate::exit::Failure;
 use crate::render::Output;
-use crate::render::output::{Report, fields};
-use crate::render::progress::{DownloadView, show_summary, summary_report};
+use crate::render::output::fields;
+use crate::render::progress::DownloadView;
 use crate::render::units::{duration, percent, shown_path, size};
 
 /// How often what is shown is brought up to date.
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// Longest that a file is served afterwards when the user did not say: peers that never finish must not hold us up.
+/// Longest that files are served afterwards when the user did not say: peers that never finish must not hold us up.
 const LINGER_AT_MOST: Duration = Duration::from_secs(60);
 
 /// How long the description of a file is looked for when the user sets no limit; longer than anybody waits.
 const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 
-pub(super) async fn run(
-    request: GetRequest,
-    wanted: Described,
+/// A peer of this process.
+pub(super) struct Foreground {
+    peer: Arc<Peer>,
     linger: Option<Duration>,
-    global: &Global,
-    output: Output,
-    stop: CancellationToken,
-) -> Result<Report, Failure> {
-    // Nobody has to know our port in advance, so a taken default one is no reason to fail; a port that was named is.
-    let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
-    let peer = Arc::new(peer::start(global, on_taken, None).await?);
-    let result = Box::pin(get(&peer, &request, wanted, linger, output, &stop)).await;
-    peer::end(peer).await;
-    result
+    /// What others may still want from us.
+    seeding: RefCell<Vec<Download>>,
 }
 
-async fn get(
-    peer: &Peer,
-    request: &GetRequest,
-    wanted: Described,
-    linger: Option<Duration>,
-    output: Output,
-    stop: &CancellationToken,
-) -> Result<Report, Failure> {
-    let info = describe(peer, request, wanted, output, stop).await?;
-    let opening = peer.download_with(info, &request.out, request.download_options());
-    let mut download = tokio::select! {
-        opened = opening => opened?,
-        // It may be hashing what an earlier attempt left.
-        () = stop.cancelled() => return Err(interrupted(None, &request.out)),
-    };
-    match follow(&mut download, output, stop).await {
-        Some(summary) => {
-            let summary = summary?;
-            show_summary(output, &summary);
-            output.event("complete", summary_report(&summary));
-            // Of a file that was here nobody can know yet that we have it, so nobody waits for us.
-            if linger.is_some() || summary.traffic.arrived > 0 {
-                seed(&download, linger, output, stop).await;
+impl Foreground {
+    pub(super) async fn start(global: &Global, linger: Option<Duration>) -> Result<Self, Failure> {
+        // Nobody has to know our port in advance, so a taken default one is no reason to fail; a port that was named is.
+        let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
+        let peer = Arc::new(peer::start(global, on_taken, None).await?);
+        Ok(Self { peer, linger, seeding: RefCell::default() })
+    }
+
+    /// Downloads one file.
+    pub(super) async fn fetch(
+        &self,
+        job: &Job,
+        view: &mut DownloadView,
+        output: Output,
+        stop: &CancellationToken,
+    ) -> Result<Summary, Failure> {
+        let request = &job.request;
+        let info = self.describe(job, output, stop).await?;
+        let opening = self.peer.download_with(info, &request.out, request.download_options());
+        let mut download = tokio::select! {
+            opened = opening => opened?,
+            // It may be hashing what an earlier attempt left.
+            () = stop.cancelled() => return Err(interrupted(None, &request.out)),
+        };
+        match follow(&mut download, view, stop).await {
+            Some(summary) => {
+                let summary = summary?;
+                // Of a file that was here nobody can know yet that we have it, so nobody waits for us.
+                if self.linger.is_some() || summary.traffic.arrived > 0 {
+                    self.seeding.borrow_mut().push(download);
+                }
+                Ok(summary)
             }
-            Ok(summary_report(&summary))
-        }
-        None => {
-            let progress = download.progress();
-            download.cancel().await;
-            Err(interrupted(Some(&progress), &request.out))
+            None => {
+                let progress = download.progress();
+                download.cancel().await;
+                Err(interrupted(Some(&progress), &request.out))
+            }
         }
     }
-}
 
-async fn describe(
-    peer: &Peer,
-    request: &GetRequest,
-    wanted: Described,
-    output: Output,
-    stop: &CancellationToken,
-) -> Result<FileInfo, Failure> {
-    let hash = match wanted {
-        Described::Info(info) => return Ok(*info),
-        Described::Hash(hash) => hash,
-    };
-    output.note(&format!("asking peers for the description of {}", hash.short()));
-    tokio::select! {
-        info = peer.fetch_info(hash, request.timeout.unwrap_or(UNLIMITED)) => Ok(info?),
-        () = stop.cancelled() => Err(interrupted(None, &request.out)),
+    async fn describe(
+        &self,
+        job: &Job,
+        output: Output,
+        stop: &CancellationToken,
+    ) -> Result<FileInfo, Failure> {
+        let hash = match &job.request.source {
+            Source::Fileinfo(path) => return fileinfo::read(path).await,
+            Source::Hash(hash) => *hash,
+        };
+        output.note(&format!("asking peers for the description of {}", hash.short()));
+        tokio::select! {
+            info = self.peer.fetch_info(hash, job.request.timeout.unwrap_or(UNLIMITED)) => Ok(info?),
+            () = stop.cancelled() => Err(interrupted(None, &job.request.out)),
+        }
+    }
+
+    /// Serves what is whole, if all went well, and ends the peer.
+    pub(super) async fn end(self, all_well: bool, output: Output, stop: &CancellationToken) {
+        let seeding = self.seeding.into_inner();
+        if all_well && !seeding.is_empty() {
+            seed(&seeding, self.linger, output, stop).await;
+        }
+        drop(seeding);
+        peer::end(self.peer).await;
     }
 }
 
 /// Shows how it goes until it ends; none if a signal comes first.
 async fn follow(
     download: &mut Download,
-    output: Output,
+    view: &mut DownloadView,
     stop: &CancellationToken,
 ) -> Option<Result<Summary, Failure>> {
-    let mut view = DownloadView::new(output);
     loop {
         tokio::select! {
-            finished = timeout(REFRESH, download.finished()) => match finished {
-                Ok(result) => {
-                    view.show(Instant::now(), &download.progress());
-                    view.clear();
+            finished = timeout(REFRESH, download.finished()) => {
+                view.show(Instant::now(), &download.progress());
+                if let Ok(result) = finished {
                     return Some(result.map_err(Failure::from));
                 }
-                Err(_) => view.show(Instant::now(), &download.progress()),
-            },
-            () = stop.cancelled() => {
-                view.clear();
-                return None;
             }
+            () = stop.cancelled() => return None,
         }
     }
 }
 
-/// Serves the whole file: as long as the user said, or until nobody needs it. A signal ends it; the work is done.
-async fn seed(download: &Download, linger: Option<Duration>, output: Output, stop: &CancellationToken) {
+/// Serves whole files: as long as the user said, or until nobody needs them. A signal ends it; the work is done.
+async fn seed(downloads: &[Download], linger: Option<Duration>, output: Output, stop: &CancellationToken) {
     let limit = linger.unwrap_or(LINGER_AT_MOST);
-    let needless = linger.is_none() && timeout(Duration::ZERO, download.swarm_done()).await.is_ok();
+    let nobody_needs_them = async {
+        for download in downloads {
+            download.swarm_done().await;
+        }
+    };
+    let needless = linger.is_none() && timeout(Duration::ZERO, nobody_needs_them).await.is_ok();
     if limit.is_zero() || needless {
         return;
     }
+    let what = if downloads.len() == 1 { "it" } else { "them" };
     let until = match linger {
         Some(_) => format!("for {}", duration(limit)),
-        None => format!("until every known peer has it, at most {}", duration(limit)),
+        None => format!("until every known peer has {what}, at most {}", duration(limit)),
     };
     output.note(&format!("seeding {until}; Ctrl-C stops"));
     output.event("seeding", fields(serde_json::json!({ "at_most_seconds": limit.as_secs_f64() })));
-    let nobody_needs_it = async {
-        match linger {
-            Some(_) => std::future::pending().await,
-            None => download.swarm_done().await,
+    let nobody_needs_them = async {
+        for download in downloads {
+            download.swarm_done().await;
+        }
+        if linger.is_some() {
+            std::future::pending().await
         }
     };
     tokio::select! {
-        () = nobody_needs_it => {}
+        () = nobody_needs_them => {}
         () = sleep(limit) => {}
         () = stop.cancelled() => {}
     }

@@ -1,79 +1,99 @@
-//! A download handed to the local server, which is started if there is none. This process only watches: when it goes,
-//! the download goes on.
+//! Downloads handed to the local server, which is started if there is none. This process only watches: when it goes,
+//! the downloads go on.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use tnet_peer::control::{Client, ConnectError, Followed, Following, GetRequest, Hello, RequestError};
+use tnet_peer::control::{Client, ConnectError, Followed, Following, Hello, RequestError};
 use tnet_peer::{Progress, Summary};
 use tokio_util::sync::CancellationToken;
 
+use super::job::Job;
 use crate::args::Global;
 use crate::background::{self, Launch};
 use crate::command::peer::OnTaken;
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
-use crate::render::output::{Report, fields};
-use crate::render::progress::{DownloadView, show_summary, summary_report};
+use crate::render::output::fields;
+use crate::render::progress::DownloadView;
 use crate::render::units::{percent, shown_path};
 use crate::settings;
 
-pub(super) async fn run(
-    request: GetRequest,
-    global: &Global,
-    output: Output,
-    stop: CancellationToken,
-) -> Result<Report, Failure> {
-    let client = server(global, output, &stop).await?;
-    let pid = client.hello().pid;
-    let following = tokio::select! {
-        following = client.get(request) => following?,
-        () = stop.cancelled() => return Err(Failure::interrupted("interrupted before the server took the download")),
-    };
-    output.event(
-        "started",
-        fields(serde_json::json!({ "pid": pid, "path": following.out().to_string_lossy() })),
-    );
-    let mut view = DownloadView::new(output);
-    match watch(following, &mut view, &stop).await {
-        Watched::Done(summary) => {
-            view.clear();
-            show_summary(output, &summary);
-            Ok(summary_report(&summary))
-        }
-        Watched::Failed(error) => {
-            view.clear();
-            Err(match error {
-                RequestError::Lost => Failure::new(Exit::Incomplete, format!("the server, pid {pid}, ended")),
-                other => other.into(),
-            })
-        }
-        Watched::Interrupted(progress, out) => {
-            view.clear();
-            Err(interrupted(pid, progress.as_ref(), &out))
-        }
-    }
+/// A server that runs.
+pub(super) struct Server {
+    state_dir: PathBuf,
+    pid: u32,
 }
 
-/// The running server, or a new one.
-async fn server(global: &Global, output: Output, stop: &CancellationToken) -> Result<Client, Failure> {
-    let state_dir = settings::state_dir(global)?;
-    match Client::connect(&state_dir).await {
-        Ok(client) => {
-            warn_of_differences(client.hello(), global, output).await?;
-            Ok(client)
+impl Server {
+    /// The running one, or a new one.
+    pub(super) async fn find(
+        global: &Global,
+        output: Output,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        let state_dir = settings::state_dir(global)?;
+        let pid = match Client::connect(&state_dir).await {
+            Ok(client) => {
+                warn_of_differences(client.hello(), global, output).await?;
+                client.hello().pid
+            }
+            Err(ConnectError::NotRunning { .. }) => {
+                // Nobody has to know its port in advance; but a port that was named has to be that one.
+                let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
+                let launch = Launch { dir: None, state_dir: state_dir.clone(), on_taken };
+                let pid = background::start(launch, global, stop).await?.hello.pid;
+                output.note(&format!(
+                    "started a server, pid {pid}, which goes on seeding afterwards; `tnet kill-server` stops it"
+                ));
+                pid
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { state_dir, pid })
+    }
+
+    /// Hands one file over and watches it.
+    pub(super) async fn fetch(
+        &self,
+        job: &Job,
+        view: &mut DownloadView,
+        output: Output,
+        stop: &CancellationToken,
+    ) -> Result<Summary, Failure> {
+        let following = tokio::select! {
+            following = self.hand_over(job) => following?,
+            () = stop.cancelled() => {
+                return Err(Failure::interrupted("interrupted before the server took the download"));
+            }
+        };
+        output.event(
+            "started",
+            fields(serde_json::json!({ "pid": self.pid, "path": following.out().to_string_lossy() })),
+        );
+        match watch(following, view, stop).await {
+            Watched::Done(summary) => Ok(summary),
+            Watched::Failed(RequestError::Lost) => {
+                Err(Failure::new(Exit::Incomplete, format!("the server, pid {}, ended", self.pid)))
+            }
+            Watched::Failed(error) => Err(error.into()),
+            Watched::Interrupted(progress, out) => Err(self.interrupted(progress.as_ref(), &out)),
         }
-        Err(ConnectError::NotRunning { .. }) => {
-            // Nobody has to know its port in advance; but a port that was named has to be that one.
-            let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
-            let launch = Launch { dir: None, state_dir: state_dir.clone(), on_taken };
-            let hello = background::start(launch, global, stop).await?.hello;
-            output.note(&format!(
-                "started a server, pid {}, which goes on seeding afterwards; `tnet kill-server` stops it",
-                hello.pid
-            ));
-            Ok(Client::connect(&state_dir).await?)
-        }
-        Err(error) => Err(error.into()),
+    }
+
+    async fn hand_over(&self, job: &Job) -> Result<Following, Failure> {
+        let client = Client::connect(&self.state_dir).await?;
+        Ok(client.get(job.request.clone()).await?)
+    }
+
+    fn interrupted(&self, progress: Option<&Progress>, out: &std::path::Path) -> Failure {
+        let percent = progress.map_or(0, |progress| percent(progress.bytes_done, progress.bytes_total));
+        Failure::interrupted(format!(
+            "no longer watching at {percent} %; the server, pid {}, goes on with {}: the same command watches again, \
+             `tnet status` shows it, `tnet kill-server` stops it and keeps what is there",
+            self.pid,
+            shown_path(out)
+        ))
     }
 }
 
@@ -104,7 +124,7 @@ async fn warn_of_differences(hello: &Hello, global: &Global, output: Output) -> 
 enum Watched {
     Done(Summary),
     Failed(RequestError),
-    Interrupted(Option<Progress>, std::path::PathBuf),
+    Interrupted(Option<Progress>, PathBuf),
 }
 
 async fn watch(mut following: Following, view: &mut DownloadView, stop: &CancellationToken) -> Watched {
@@ -122,13 +142,4 @@ async fn watch(mut following: Following, view: &mut DownloadView, stop: &Cancell
             () = stop.cancelled() => return Watched::Interrupted(latest, following.out().to_owned()),
         }
     }
-}
-
-fn interrupted(pid: u32, progress: Option<&Progress>, out: &std::path::Path) -> Failure {
-    let percent = progress.map_or(0, |progress| percent(progress.bytes_done, progress.bytes_total));
-    Failure::interrupted(format!(
-        "no longer watching at {percent} %; the server, pid {pid}, goes on with {}: the same command watches again, \
-         `tnet status` shows it, `tnet kill-server` stops it and keeps what is there",
-        shown_path(out)
-    ))
 }

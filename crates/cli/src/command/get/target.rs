@@ -4,23 +4,40 @@ use std::path::{Path, PathBuf};
 
 use tnet_fileinfo::FileInfo;
 
-use crate::args::{Get, Wanted};
+use crate::args::Wanted;
 use crate::command::fileinfo::blocking;
 use crate::exit::{Exit, Failure};
+use crate::render::units::shown_path;
 use crate::settings;
 
-/// The absolute path of the output.
-pub(super) async fn choose(args: &Get, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
-    let own_name = own_name(&args.wanted, info);
-    let given = args.output.clone();
-    let chosen = blocking(move || match given {
-        None => own_name,
-        // A path that ends like a directory is meant as one, whether it is there or not.
-        Some(out) if out.is_dir() || ends_like_a_directory(&out) => Ok(out.join(own_name?)),
-        Some(out) => Ok(out),
-    })
-    .await?;
-    settings::absolute(&chosen)
+/// Where the user wants files.
+pub(super) struct Target {
+    /// As the user gave it.
+    pub(super) given: Option<PathBuf>,
+    /// Of several files it can only be a directory.
+    pub(super) several: bool,
+}
+
+impl Target {
+    /// The absolute path of this file.
+    pub(super) async fn of(&self, wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
+        let own_name = own_name(wanted, info);
+        let (given, several) = (self.given.clone(), self.several);
+        let chosen = blocking(move || match given {
+            None => own_name,
+            // A path that ends like a directory is meant as one, whether it is there or not.
+            Some(out) if out.is_dir() || ends_like_a_directory(&out) => Ok(out.join(own_name?)),
+            Some(out) if several => {
+                let shown = shown_path(&out);
+                let message =
+                    format!("{shown} is no directory, and several files cannot be one; name a directory");
+                Err(Failure::new(Exit::Usage, message))
+            }
+            Some(out) => Ok(out),
+        })
+        .await?;
+        settings::absolute(&chosen)
+    }
 }
 
 fn own_name(wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
@@ -41,18 +58,8 @@ fn ends_like_a_directory(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
     use tnet_fileinfo::scan::unwatched;
     use tnet_fileinfo::{FileName, scan_file};
-
-    use crate::args::{Cli, Command};
-
-    fn get(line: &[&str]) -> Get {
-        match Cli::try_parse_from([&["tnet", "get"], line].concat()).expect("a valid line").command {
-            Command::Get(get) => get,
-            other => panic!("{other:?}"),
-        }
-    }
 
     fn info() -> FileInfo {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -60,30 +67,43 @@ mod tests {
         info.with_name(FileName::new("a.iso").ok())
     }
 
+    async fn of(given: Option<&str>, several: bool, info: &FileInfo) -> Result<PathBuf, Failure> {
+        let target = Target { given: given.map(PathBuf::from), several };
+        target.of(&Wanted::Fileinfo("x.fileinfo".into()), Some(info)).await
+    }
+
     #[tokio::test]
     async fn the_files_own_name_is_used_where_the_user_gave_none() {
         let here = std::env::current_dir().expect("there");
         let dir = tempfile::tempdir().expect("a temporary directory");
         let dir = dir.path().to_str().expect("text");
-        let hash = "ab".repeat(32);
         let info = info();
-        for (line, expected) in [
-            (&["x.fileinfo"][..], here.join("a.iso")),
-            (&["x.fileinfo", "-o", "b.iso"], here.join("b.iso")),
-            (&["x.fileinfo", "-o", dir], Path::new(dir).join("a.iso")),
-            (&["x.fileinfo", "-o", "not/there/"], here.join("not/there/a.iso")),
-            (&["x.fileinfo", "-o", "/b.iso"], "/b.iso".into()),
+        for (given, expected) in [
+            (None, here.join("a.iso")),
+            (Some("b.iso"), here.join("b.iso")),
+            (Some(dir), Path::new(dir).join("a.iso")),
+            (Some("not/there/"), here.join("not/there/a.iso")),
+            (Some("/b.iso"), "/b.iso".into()),
         ] {
-            assert_eq!(choose(&get(line), Some(&info)).await.expect("a target"), expected, "{line:?}");
+            assert_eq!(of(given, false, &info).await.expect("a target"), expected, "{given:?}");
         }
-        assert_eq!(choose(&get(&[&hash]), None).await.expect("a target"), here.join(&hash));
+        let hash: tnet_fileinfo::FileHash = "ab".repeat(32).parse().expect("a hash");
+        let own = Target { given: None, several: true }.of(&Wanted::Hash(hash), None).await;
+        assert_eq!(own.expect("a target"), here.join(hash.to_string()));
+    }
+
+    #[tokio::test]
+    async fn several_files_need_a_directory() {
+        let failure = of(Some("b.iso"), true, &info()).await.expect_err("one name for several");
+        assert!(failure.exit == Exit::Usage && failure.message.contains("directory"), "{failure:?}");
+        of(Some("not/there/"), true, &info()).await.expect("it ends like a directory");
     }
 
     #[tokio::test]
     async fn without_any_name_the_user_is_asked_for_one() {
         let nameless = info().with_name(None);
-        let failure = choose(&get(&["x.fileinfo"]), Some(&nameless)).await.expect_err("no name");
+        let failure = of(None, false, &nameless).await.expect_err("no name");
         assert!(failure.exit == Exit::Usage && failure.message.contains("-o"), "{failure:?}");
-        choose(&get(&["x.fileinfo", "-o", "b"]), Some(&nameless)).await.expect("a name was given");
+        of(Some("b"), false, &nameless).await.expect("a name was given");
     }
 }

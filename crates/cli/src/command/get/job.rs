@@ -1,0 +1,96 @@
+//! What is to be downloaded, and where to: read off the command line and the list, and looked at as a whole before
+//! anything begins.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_peer::control::{GetRequest, Source};
+
+use super::{list, target};
+use crate::args::{Get, Wanted};
+use crate::command::fileinfo;
+use crate::exit::{Exit, Failure};
+use crate::render::units::shown_path;
+use crate::settings;
+
+/// One file to download. Its description is read again when its turn comes: those of many would not fit into memory.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) request: GetRequest,
+    pub(super) hash: FileHash,
+    /// In bytes; none of a bare hash.
+    pub(super) size: Option<u64>,
+}
+
+impl Job {
+    /// The name it will have.
+    pub(super) fn name(&self) -> String {
+        let out = &self.request.out;
+        shown_path(out.file_name().map_or(out, |name| name.as_ref()))
+    }
+}
+
+/// All that the user wants, each once, in the order in which it was named.
+pub(super) async fn all(args: &Get) -> Result<Vec<Job>, Failure> {
+    let mut wanted = args.wanted.clone();
+    if let Some(input) = &args.input {
+        wanted.extend(list::read(input.clone()).await?);
+    }
+    if wanted.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "the list is empty; name a .fileinfo or a hash in it, one a line",
+        ));
+    }
+    let target = target::Target { given: args.output.clone(), several: wanted.len() > 1 };
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut by_out: HashMap<PathBuf, FileHash> = HashMap::new();
+    for wanted in wanted {
+        let job = job(wanted, &target, args).await?;
+        match by_out.entry(job.request.out.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(job.hash);
+                jobs.push(job);
+            }
+            Entry::Occupied(taken) if *taken.get() == job.hash => {}
+            Entry::Occupied(taken) => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!(
+                        "two of the files, {} and {}, would both be {}; get them into directories of their own",
+                        taken.get().short(),
+                        job.hash.short(),
+                        shown_path(taken.key())
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job, Failure> {
+    let info = match &wanted {
+        Wanted::Fileinfo(path) => Some(fileinfo::read(path).await?),
+        Wanted::Hash(_) => None,
+    };
+    let out = target.of(&wanted, info.as_ref()).await?;
+    let (source, hash) = match wanted {
+        Wanted::Fileinfo(path) => {
+            let hash = info.as_ref().map(FileInfo::hash).expect("it was read above");
+            (Source::Fileinfo(settings::absolute(&path)?), hash)
+        }
+        Wanted::Hash(hash) => (Source::Hash(hash), hash),
+    };
+    let request = GetRequest {
+        source,
+        out,
+        overwrite: args.overwrite,
+        timeout: (args.timeout > Duration::ZERO).then_some(args.timeout),
+        follow: true,
+    };
+    Ok(Job { request, hash, size: info.as_ref().map(FileInfo::size) })
+}

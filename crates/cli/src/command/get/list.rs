@@ -1,0 +1,79 @@
+//! The list of what is wanted, as other programs write it: one a line.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::args::Wanted;
+use crate::command::fileinfo::blocking;
+use crate::exit::{Exit, Failure, file_failure};
+
+/// Longest list in bytes: a million long paths.
+const MAX_LIST_LEN: u64 = 256 << 20;
+
+/// Reads the list to its end. `-` is stdin.
+pub(super) async fn read(path: PathBuf) -> Result<Vec<Wanted>, Failure> {
+    blocking(move || {
+        let text = read_now(&path, MAX_LIST_LEN).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => {
+                let message = format!("the list is longer than {} MiB; divide it", MAX_LIST_LEN >> 20);
+                Failure::new(Exit::Usage, message)
+            }
+            _ => file_failure("read the list", &path, &error),
+        })?;
+        Ok(parse(&text))
+    })
+    .await
+}
+
+fn read_now(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut source: Box<dyn Read> =
+        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
+    source.by_ref().take(longest + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > longest {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(text)
+}
+
+/// A path may have any bytes but a line's end, so a space belongs to it, except around it.
+fn parse(text: &[u8]) -> Vec<Wanted> {
+    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let named = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    named.map(|line| Wanted::from(OsStr::from_bytes(line))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_path_or_a_hash_and_comments_are_neither() {
+        let hash = "ab".repeat(32);
+        let text = format!("# of today\n\n a b.fileinfo \r\n{hash}\n\u{e4}.fileinfo");
+        assert_eq!(
+            parse(text.as_bytes()),
+            [
+                Wanted::Fileinfo("a b.fileinfo".into()),
+                Wanted::Hash(hash.parse().expect("a hash")),
+                Wanted::Fileinfo("\u{e4}.fileinfo".into()),
+            ]
+        );
+        assert_eq!(parse(b"\n# nothing\n"), []);
+    }
+
+    #[test]
+    fn a_list_without_an_end_is_refused() {
+        let refused = read_now(Path::new("/dev/zero"), 1000).expect_err("too long");
+        assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_not_there_is_named() {
+        let failure = read("/not/there".into()).await.expect_err("no such file");
+        assert!(failure.exit == Exit::NotFound && failure.message.contains("/not/there"), "{failure:?}");
+    }
+}

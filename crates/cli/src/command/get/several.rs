@@ -1,0 +1,161 @@
+//! Several files in one command: some at once, all of them tried, one account at the end.
+
+use std::collections::HashMap;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::json;
+use tnet_fileinfo::FileHash;
+use tnet_peer::Summary;
+use tokio_util::sync::CancellationToken;
+
+use super::downloader::Downloader;
+use super::job::Job;
+use super::{same_command, with_hint};
+use crate::exit::{Exit, Failure};
+use crate::render::Output;
+use crate::render::output::{Report, fields};
+use crate::render::progress::summary_report;
+use crate::render::several::{SeveralView, Tally};
+use crate::render::units::shown_path;
+
+pub(super) async fn run(
+    jobs: Vec<Job>,
+    at_once: usize,
+    downloader: &Downloader,
+    output: Output,
+    stop: &CancellationToken,
+) -> Result<Report, Failure> {
+    let view = SeveralView::new(output, jobs.len(), jobs.iter().filter_map(|job| job.size).sum());
+    let mut first_failure = None;
+    for round in rounds(jobs) {
+        let view = &view;
+        let fetch = async |(order, job): (usize, Job)| {
+            let result = fetch(&job, view, downloader, output, stop).await;
+            (order, job, result)
+        };
+        let waiting = stream::iter(round).take_while(|_| std::future::ready(!stop.is_cancelled()));
+        let mut ended = std::pin::pin!(waiting.map(fetch).buffer_unordered(at_once));
+        while let Some((order, job, result)) = ended.next().await {
+            match result {
+                Ok(summary) => {
+                    view.complete(&summary);
+                    output.event("complete", summary_report(&summary));
+                }
+                // Told once for all of them.
+                Err(failure) if failure.exit == Exit::Interrupted => {}
+                Err(failure) => {
+                    view.failed(&failure.message);
+                    output.event("failed", failed(&job, &failure));
+                    if first_failure.as_ref().is_none_or(|(earlier, _)| order < *earlier) {
+                        first_failure = Some((order, failure));
+                    }
+                }
+            }
+        }
+    }
+    let tally = view.end();
+    output.event("summary", account(&tally));
+    if stop.is_cancelled() && tally.complete + tally.failed < tally.files {
+        let message = format!(
+            "interrupted with {} of {} files complete; continue with: {}",
+            tally.complete,
+            tally.files,
+            same_command()
+        );
+        return Err(Failure::interrupted(message));
+    }
+    match first_failure {
+        None => Ok(account(&tally)),
+        Some((_, first)) => Err(Failure::new(
+            first.exit,
+            format!(
+                "{} of {} files failed, the reasons are above; the same command gets what is missing",
+                tally.failed, tally.files
+            ),
+        )),
+    }
+}
+
+/// A file that is wanted under several names is downloaded once; the others are then copies.
+fn rounds(jobs: Vec<Job>) -> Vec<Vec<(usize, Job)>> {
+    let mut rounds: Vec<Vec<(usize, Job)>> = Vec::new();
+    let mut seen: HashMap<FileHash, usize> = HashMap::new();
+    for (order, job) in jobs.into_iter().enumerate() {
+        let times = seen.entry(job.hash).or_default();
+        if *times == rounds.len() {
+            rounds.push(Vec::new());
+        }
+        rounds[*times].push((order, job));
+        *times += 1;
+    }
+    rounds
+}
+
+async fn fetch(
+    job: &Job,
+    view: &SeveralView,
+    downloader: &Downloader,
+    output: Output,
+    stop: &CancellationToken,
+) -> Result<Summary, Failure> {
+    let shown = shown_path(&job.request.out);
+    let mut view = view.row(&job.name(), job.size);
+    let result = downloader.fetch(job, &mut view, output, stop).await;
+    view.clear();
+    result.map_err(|failure| {
+        // Which of them is the first question.
+        let failure = with_hint(failure, &shown);
+        if failure.message.contains(&shown) { failure } else { failure.during(&shown) }
+    })
+}
+
+fn failed(job: &Job, failure: &Failure) -> Report {
+    fields(json!({
+        "path": job.request.out.to_string_lossy(),
+        "hash": job.hash.to_string(),
+        "error": { "kind": failure.exit.kind(), "message": failure.message, "exit_code": failure.exit.code() },
+    }))
+}
+
+fn account(tally: &Tally) -> Report {
+    fields(json!({
+        "files": tally.files,
+        "complete": tally.complete,
+        "failed": tally.failed,
+        "bytes_total": tally.bytes,
+        "bytes_downloaded": tally.downloaded,
+        "bytes_wasted": tally.wasted,
+        "seconds": tally.elapsed.as_secs_f64(),
+        "bytes_per_second": tally.per_second(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tnet_peer::control::{GetRequest, Source};
+
+    use super::*;
+
+    fn job(content: u8, out: &str) -> Job {
+        let hash = FileHash::from_bytes([content; 32]);
+        let request = GetRequest {
+            source: Source::Hash(hash),
+            out: out.into(),
+            overwrite: false,
+            timeout: None,
+            follow: true,
+        };
+        Job { request, hash, size: None }
+    }
+
+    #[test]
+    fn a_file_wanted_twice_is_copied_after_it_was_downloaded() {
+        let jobs = vec![job(1, "/a"), job(2, "/b"), job(1, "/c"), job(1, "/d"), job(2, "/e")];
+        let outs = |round: &Vec<(usize, Job)>| -> Vec<String> {
+            round.iter().map(|(order, job)| format!("{order}{}", job.request.out.display())).collect()
+        };
+        let rounds: Vec<Vec<String>> = rounds(jobs).iter().map(outs).collect();
+        assert_eq!(rounds, [vec!["0/a", "1/b"], vec!["2/c", "4/e"], vec!["3/d"]]);
+    }
+}
