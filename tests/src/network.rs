@@ -43,6 +43,7 @@ pub struct NetworkBuilder {
     ip: IpAddr,
     report_interval: Duration,
     config: tnet_peer::Config,
+    coordinator: tnet_coordinator::Config,
 }
 
 impl Network {
@@ -59,6 +60,7 @@ impl Network {
             ip: Ipv4Addr::LOCALHOST.into(),
             report_interval: REPORT_INTERVAL,
             config,
+            coordinator: tnet_coordinator::Config::default(),
         }
     }
 
@@ -262,6 +264,13 @@ impl NetworkBuilder {
         self
     }
 
+    /// Changes the settings of the coordinator. Its address is the network's own.
+    #[must_use]
+    pub fn configure_coordinator(mut self, change: impl FnOnce(&mut tnet_coordinator::Config)) -> Self {
+        change(&mut self.coordinator);
+        self
+    }
+
     /// Starts the coordinator and the peers.
     ///
     /// # Panics
@@ -286,7 +295,7 @@ impl NetworkBuilder {
 
     fn start_coordinator(&self) -> CoordinatorHandle {
         let listen = SocketAddr::new(self.ip, 0);
-        let config = tnet_coordinator::Config { listen, ..tnet_coordinator::Config::default() };
+        let config = tnet_coordinator::Config { listen, ..self.coordinator.clone() };
         Coordinator::bind(config).expect("there are free ports").spawn()
     }
 

@@ -55,6 +55,37 @@ async fn a_peer_that_is_shut_down_leaves_the_table_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_is_done_is_not_watched_any_more() {
+    let network = Network::builder().peer("seed").peer("ann").start().await;
+    let content = Content::of(payload(LEN, 30));
+    network.peer("seed").shares(&content).await;
+    network.peer("ann").fetches(&content).await;
+    let asked = network.coordinator_handle().stats().await.expect("it runs").lookups;
+    assert!(asked > 0, "it was watched");
+    let watches = async || match network.coordinator_handle().stats().await.expect("it runs").watches {
+        0 => Ok(()),
+        some => Err(some),
+    };
+    eventually("nobody watches anything", SOON, watches).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_takes_no_more_watches_is_asked_instead() {
+    let network = Network::builder();
+    let network = network.configure_coordinator(|config| config.max_watches_per_connection = 0);
+    // Long after the test.
+    let network = network.configure(|config| {
+        config.swarm.lookup_after = Duration::from_secs(600);
+        config.swarm.lookup_at_most = Duration::from_secs(600);
+    });
+    let network = network.peer("seed").peer("ann").start().await;
+    let content = Content::of(payload(LEN, 33));
+    network.peer("seed").shares(&content).await;
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    network.peer("ann").fetches(&content).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changes_is_reported_at_once_and_not_at_the_next_interval() {
     let network = Network::builder().report_interval(Duration::from_secs(60)).peer("ann").start().await;
     let content = Content::of(payload(LEN, 17));

@@ -52,7 +52,7 @@ pub(super) struct Whole {
     tally: Tally,
     /// Sum of the sizes that are known.
     bytes_total: u64,
-    /// Of rows that have ended, however they ended.
+    /// Of the files that are whole.
     bytes_before: u64,
     running: BTreeMap<u64, Running>,
     next: u64,
@@ -62,6 +62,8 @@ pub(super) struct Whole {
 #[derive(Default)]
 struct Running {
     name: String,
+    /// The size, if it was not known from the start and is now.
+    learned: Option<u64>,
     size_known: bool,
     bytes_done: u64,
     waiting: Option<String>,
@@ -94,20 +96,24 @@ impl SeveralView {
     pub(crate) fn row(&self, name: &str, size: Option<u64>) -> DownloadView {
         let key = self.whole.borrow_mut().begin(name, size.is_some());
         let place = Place { whole: Rc::clone(&self.whole), key };
-        let short = cut(name, NAME_COLUMNS.min(columns() / 4));
-        let line =
-            StatusLine::above(self.output, &self.bars, &format!("{short:<NAME_COLUMNS$.NAME_COLUMNS$}"));
+        let room = NAME_COLUMNS.min(columns() / 3);
+        let line = StatusLine::above(self.output, &self.bars, &format!("{:<room$}", cut(name, room)));
         DownloadView::of_several(self.output, line, name, place)
     }
 
-    /// A file is whole.
-    pub(crate) fn complete(&self, summary: &Summary) {
+    /// A file is whole, whose size was or was not known from the start.
+    pub(crate) fn complete(&self, summary: &Summary, size: Option<u64>) {
         let mut whole = self.whole.borrow_mut();
+        whole.bytes_before += summary.bytes_total;
+        if size.is_none() {
+            whole.bytes_total += summary.bytes_total;
+        }
         let tally = &mut whole.tally;
         tally.complete += 1;
         tally.bytes += summary.bytes_total;
         tally.downloaded += summary.bytes_total.saturating_sub(summary.bytes_resumed);
         tally.wasted += summary.traffic.bytes_wasted;
+        whole.show(Instant::now());
         whole.line.interrupt(|output| show_summary_of_one(*output, summary));
     }
 
@@ -189,8 +195,8 @@ impl Place {
         let mut whole = self.whole.borrow_mut();
         let whole = &mut *whole;
         if let Some(row) = whole.running.get_mut(&self.key) {
-            if !row.size_known {
-                row.size_known = true;
+            if !row.size_known && row.learned.is_none() {
+                row.learned = Some(progress.bytes_total);
                 whole.bytes_total += progress.bytes_total;
             }
             row.bytes_done = progress.bytes_done;
@@ -204,7 +210,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut whole = self.whole.borrow_mut();
         if let Some(row) = whole.running.remove(&self.key) {
-            whole.bytes_before += row.bytes_done;
+            whole.bytes_total -= row.learned.unwrap_or(0);
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Running {
     counted_at: Time,
     progress: watch::Sender<Progress>,
     swarm_done: watch::Sender<bool>,
-    outcome: Option<oneshot::Sender<Result<Summary, DownloadError>>>,
+    pub(super) outcome: Option<oneshot::Sender<Result<Summary, DownloadError>>>,
 }
 
 /// The owner's side of a download.
@@ -256,6 +256,7 @@ impl Engine {
         }
         tracing::info!(path = %path.display(), %hash, "download complete");
         self.report(&hash);
+        self.unwatch_if_settled(hash);
         self.publish(file);
     }
 

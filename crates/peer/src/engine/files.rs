@@ -100,6 +100,7 @@ impl Engine {
         }
         self.followed.remove(&file);
         self.report(&hash);
+        self.unwatch_if_settled(hash);
         self.feed(Input::RemoveFile { file });
         Some(entry)
     }

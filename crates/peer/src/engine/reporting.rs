@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{CoordinatorReply, CoordinatorRequest};
+use tnet_proto::{CoordinatorReply, CoordinatorRequest, Limit};
 use tnet_swarm::{FileKey, Input};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -23,7 +23,14 @@ pub(super) struct CoordinatorLink {
     requests: Option<mpsc::Sender<CoordinatorRequest>>,
     /// To be asked when there is room or a connection.
     lookups: BTreeSet<FileHash>,
+    /// Of these the coordinator pushes new holders.
     watched: BTreeSet<FileHash>,
+    /// Those among them for which it has not said yet that it will.
+    unanswered: BTreeSet<FileHash>,
+    /// Of these it does so for nothing, and is to be told.
+    settled: BTreeSet<FileHash>,
+    /// It takes no more watches of ours; asking still works.
+    watches_are_full: bool,
     waiting: BTreeMap<FileHash, Vec<oneshot::Sender<Vec<SocketAddr>>>>,
     limits_told: BTreeSet<u64>,
     hurry: Arc<Notify>,
@@ -38,6 +45,9 @@ impl CoordinatorLink {
             requests: None,
             lookups: BTreeSet::new(),
             watched: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            watches_are_full: false,
             waiting: BTreeMap::new(),
             limits_told: BTreeSet::new(),
             hurry,
@@ -60,6 +70,32 @@ impl CoordinatorLink {
         self.requests.as_ref().is_some_and(|requests| requests.capacity() > 0)
     }
 
+    /// The coordinator takes no more watches: what it did not answer is asked in another way.
+    fn on_watches_full(&mut self) {
+        self.watches_are_full = true;
+        for hash in std::mem::take(&mut self.unanswered) {
+            self.watched.remove(&hash);
+            self.lookups.insert(hash);
+        }
+    }
+
+    /// Watches and questions belong to a connection.
+    fn ask_again(&mut self) {
+        self.lookups.extend(std::mem::take(&mut self.watched));
+        self.lookups.extend(self.waiting.keys());
+        self.unanswered.clear();
+        self.settled.clear();
+        self.watches_are_full = false;
+    }
+
+    /// Nobody needs to hear of this file's holders any more.
+    pub(super) fn unwatch(&mut self, hash: FileHash) {
+        self.unanswered.remove(&hash);
+        if self.watched.remove(&hash) {
+            self.settled.insert(hash);
+        }
+    }
+
     pub(super) fn say_bye(&self) {
         self.try_send(CoordinatorRequest::Bye);
     }
@@ -76,10 +112,7 @@ impl Engine {
                 self.coordinator.requests = Some(requests);
                 let now = self.now();
                 self.reporter.on_welcome(now, table);
-                // Watches and questions belong to a connection.
-                let again = std::mem::take(&mut self.coordinator.watched);
-                self.coordinator.lookups.extend(again);
-                self.coordinator.lookups.extend(self.coordinator.waiting.keys());
+                self.coordinator.ask_again();
             }
             CoordinatorEvent::Reply(reply) => self.on_reply(&reply),
             CoordinatorEvent::Down { unfit } => {
@@ -104,14 +137,19 @@ impl Engine {
         match reply {
             CoordinatorReply::Holders { hash, holders, .. } => {
                 let hash = FileHash::from_bytes(*hash);
+                self.coordinator.unanswered.remove(&hash);
                 let addresses: Vec<SocketAddr> = holders.iter().map(|holder| holder.address).collect();
                 for waiting in self.coordinator.waiting.remove(&hash).unwrap_or_default() {
                     let _ = waiting.send(addresses.clone());
                 }
                 for file in keys_of(&self.by_hash, &hash) {
                     self.feed(Input::Holders { file, addresses: addresses.clone() });
-                    self.maybe_unwatch(file, hash);
                 }
+                self.unwatch_if_settled(hash);
+            }
+            CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, .. } => {
+                tracing::debug!("the coordinator takes no more watches; it is asked now and then");
+                self.coordinator.on_watches_full();
             }
             CoordinatorReply::LimitReached { limit, value }
                 if self.coordinator.limits_told.insert(*value) =>
@@ -122,13 +160,19 @@ impl Engine {
         }
     }
 
-    fn maybe_unwatch(&mut self, file: FileKey, hash: FileHash) {
-        let settled = self.files.get(&file).is_none_or(|entry| entry.running.is_none());
-        if (settled || self.swarm.neighbours(file) >= ENOUGH_NEIGHBOURS)
-            && self.coordinator.watched.remove(&hash)
-        {
-            self.coordinator.try_send(CoordinatorRequest::Unwatch { hash: *hash.as_bytes() });
+    /// Ends the watch of a file that nobody downloads any more, or for which there are neighbours enough.
+    pub(super) fn unwatch_if_settled(&mut self, hash: FileHash) {
+        if !self.needs_holders(&hash) {
+            self.coordinator.unwatch(hash);
         }
+    }
+
+    fn needs_holders(&self, hash: &FileHash) -> bool {
+        keys_of(&self.by_hash, hash).iter().any(|file| {
+            let running = self.files[file].running.as_ref();
+            running.is_some_and(|running| running.outcome.is_some())
+                && self.swarm.neighbours(*file) < ENOUGH_NEIGHBOURS
+        })
     }
 
     /// The core wants to know who holds the file.
@@ -155,16 +199,19 @@ impl Engine {
             self.coordinator.try_send(request);
         }
         while self.coordinator.has_room()
+            && let Some(hash) = self.coordinator.settled.pop_first()
+        {
+            self.coordinator.try_send(CoordinatorRequest::Unwatch { hash: *hash.as_bytes() });
+        }
+        while self.coordinator.has_room()
             && let Some(hash) = self.coordinator.lookups.pop_first()
         {
-            let few = |file: &FileKey| {
-                self.files[file].running.is_some() && self.swarm.neighbours(*file) < ENOUGH_NEIGHBOURS
-            };
-            let watch =
-                keys_of(&self.by_hash, &hash).iter().any(few) && !self.coordinator.watched.contains(&hash);
+            let watch = !self.coordinator.watches_are_full
+                && self.needs_holders(&hash)
+                && self.coordinator.watched.insert(hash);
             let bytes = *hash.as_bytes();
             if watch {
-                self.coordinator.watched.insert(hash);
+                self.coordinator.unanswered.insert(hash);
                 self.coordinator.try_send(CoordinatorRequest::Watch { hash: bytes });
             } else {
                 self.coordinator.try_send(CoordinatorRequest::Lookup { hash: bytes });

@@ -2,6 +2,7 @@
 //! is written down first, for the next attempt.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +30,10 @@ const REFRESH: Duration = Duration::from_millis(200);
 /// Longest that files are served afterwards when the user did not say: peers that never finish must not hold us up.
 const LINGER_AT_MOST: Duration = Duration::from_secs(60);
 
+/// Of so many files it is followed who still needs them: each costs a little, and those that were whole first have been
+/// served longest. All are served until the end.
+const MOST_FOLLOWED: usize = 256;
+
 /// How long the description of a file is looked for when the user sets no limit; longer than anybody waits.
 const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -36,8 +41,8 @@ const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(super) struct Foreground {
     peer: Arc<Peer>,
     linger: Option<Duration>,
-    /// What others may still want from us.
-    seeding: RefCell<Vec<Download>>,
+    /// What others may still want from us, the latest first.
+    seeding: RefCell<VecDeque<Download>>,
 }
 
 impl Foreground {
@@ -69,7 +74,9 @@ impl Foreground {
                 let summary = summary?;
                 // Of a file that was here nobody can know yet that we have it, so nobody waits for us.
                 if self.linger.is_some() || summary.traffic.arrived > 0 {
-                    self.seeding.borrow_mut().push(download);
+                    let mut seeding = self.seeding.borrow_mut();
+                    seeding.truncate(MOST_FOLLOWED - 1);
+                    seeding.push_front(download);
                 }
                 Ok(summary)
             }
@@ -129,7 +136,12 @@ async fn follow(
 }
 
 /// Serves whole files: as long as the user said, or until nobody needs them. A signal ends it; the work is done.
-async fn seed(downloads: &[Download], linger: Option<Duration>, output: Output, stop: &CancellationToken) {
+async fn seed(
+    downloads: &VecDeque<Download>,
+    linger: Option<Duration>,
+    output: Output,
+    stop: &CancellationToken,
+) {
     let limit = linger.unwrap_or(LINGER_AT_MOST);
     let nobody_needs_them = async {
         for download in downloads {

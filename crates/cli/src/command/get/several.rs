@@ -39,7 +39,7 @@ pub(super) async fn run(
         while let Some((order, job, result)) = ended.next().await {
             match result {
                 Ok(summary) => {
-                    view.complete(&summary);
+                    view.complete(&summary, job.size);
                     output.event("complete", summary_report(&summary));
                 }
                 // Told once for all of them.
