@@ -12,6 +12,7 @@ use tnet_proto::{Holdings, Open};
 
 use crate::chunks::{ChunkState, ChunkStates};
 use crate::io::{FileKey, PeerKey};
+use crate::limits::Priority;
 use crate::link::{Held, Link};
 use crate::rarity::Rarity;
 use crate::suggest::SuggestOnce;
@@ -30,6 +31,9 @@ pub(crate) struct File {
     /// Made when somebody first comes for a file that was complete from the start.
     pub(crate) suggest: Option<SuggestOnce>,
     pub(crate) stats: FileStats,
+    pub(crate) priority: Priority,
+    /// We take no part in its swarm.
+    pub(crate) is_paused: bool,
 }
 
 /// What is only needed until the file is whole.

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use crate::limits::{Limits, Priority};
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
 use tnet_proto::{ByeReason, FileHandle, PeerId, PeerMessage};
 
@@ -161,6 +162,30 @@ pub enum Input {
         file: FileKey,
         /// Where they accept peers.
         addresses: Vec<SocketAddr>,
+    },
+    /// The user limits the rates of a file, or of the whole process.
+    Limit {
+        /// None: of the process.
+        file: Option<FileKey>,
+        /// In place of those before.
+        limits: Limits,
+    },
+    /// The user wants this file before, or after, others.
+    Prioritise {
+        /// The file.
+        file: FileKey,
+        /// In place of the one before.
+        priority: Priority,
+    },
+    /// The file is neither served nor downloaded for now. What is being written goes on.
+    Pause {
+        /// The file.
+        file: FileKey,
+    },
+    /// The end of a pause.
+    Resume {
+        /// The file.
+        file: FileKey,
     },
     /// The moment of [`Swarm::next_timeout`](crate::Swarm::next_timeout) has come.
     Tick,

@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     Idle(PeerKey),
     /// An address may be called again.
     Addresses,
+    /// A rate lets something begin.
+    Pace,
 }
 
 #[derive(Debug, Default)]

@@ -74,7 +74,7 @@ impl Swarm {
         let may_be_asked_for = state.links.get(&peer).is_some_and(|link| link.may_be_asked_for(chunk));
         // If we cannot use it somebody else should have it at once; what else we need we ask for as ever.
         let is_wanted = is_missing && self.incomplete.contains(&file);
-        let is_of_use = is_wanted && may_be_asked_for && self.may_take_chunk(file, peer);
+        let is_of_use = is_wanted && may_be_asked_for && self.may_take_chunk(now, file, peer);
         self.use_slot(now, peer, (file, chunk), is_of_use.then_some((file, Choice { peer, chunk })));
     }
 

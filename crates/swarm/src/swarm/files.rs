@@ -8,6 +8,7 @@ use tnet_proto::{FileHandle, MAX_HAVE_CHUNKS, PeerMessage};
 use super::{Content, Swarm};
 use crate::file::{Download, File, FileStats};
 use crate::io::{Event, FileKey, Goal, Output, PeerKey};
+use crate::limits::Priority;
 use crate::suggest::SuggestOnce;
 use crate::time::Time;
 use crate::timers::Timer;
@@ -31,7 +32,16 @@ impl Swarm {
         let links = BTreeMap::new();
         self.files.insert(
             file,
-            File { hash, geometry, links, download, suggest: None, stats: FileStats::default() },
+            File {
+                hash,
+                geometry,
+                links,
+                download,
+                suggest: None,
+                stats: FileStats::default(),
+                priority: Priority::default(),
+                is_paused: false,
+            },
         );
         match goal {
             Goal::Download if is_complete => self.output(Output::Event(Event::Complete { file })),
@@ -40,7 +50,11 @@ impl Swarm {
         }
     }
 
-    fn begin_download(&mut self, now: Time, file: FileKey) {
+    /// Also goes on with one, unless it is paused.
+    pub(super) fn begin_download(&mut self, now: Time, file: FileKey) {
+        if self.files.get(&file).is_none_or(|state| state.is_paused) {
+            return;
+        }
         self.incomplete.insert(file);
         self.timers.arm(Timer::Exchange(file), now + self.config.exchange_every);
         self.ask_coordinator(now, file);
@@ -54,7 +68,10 @@ impl Swarm {
             self.drop_link(now, peer, file);
         }
         let state = self.files.remove(&file).expect("looked up above");
-        self.by_content.remove(&Content::of(&state.hash, &state.geometry));
+        if !state.is_paused {
+            self.by_content.remove(&Content::of(&state.hash, &state.geometry));
+        }
+        self.file_paces.remove(&file);
         self.incomplete.remove(&file);
         if let Some(download) = state.download {
             // What is still being written is no longer ours to wait for.

@@ -8,6 +8,7 @@ mod arrivals;
 mod connections;
 mod discovery;
 mod files;
+mod limited;
 mod links;
 mod offers;
 mod picking;
@@ -35,6 +36,7 @@ use crate::addresses::AddressBook;
 use crate::config::Config;
 use crate::file::File;
 use crate::io::{FileKey, Input, Output, PeerKey, Violation};
+use crate::limits::Paces;
 use crate::slots::Slots;
 use crate::time::Time;
 use crate::timers::Timers;
@@ -68,6 +70,12 @@ pub struct Swarm {
     outputs: VecDeque<Output>,
     /// The incomplete file that chooses its next chunk first.
     turn: FileKey,
+    /// Rates of the process.
+    paces: Paces,
+    /// Rates of files that have some.
+    file_paces: BTreeMap<FileKey, Paces>,
+    /// Some file has had another priority than the usual one.
+    priorities_differ: bool,
 }
 
 /// The same bytes cut into other chunks are another swarm.
@@ -102,6 +110,9 @@ impl Swarm {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             turn: FileKey(0),
+            paces: Paces::default(),
+            file_paces: BTreeMap::new(),
+            priorities_differ: false,
             config,
         }
     }
@@ -132,6 +143,10 @@ impl Swarm {
             Input::ChunkCorrupt { file, chunk, peer } => self.on_chunk_corrupt(now, file, chunk, peer),
             Input::ChunksLost { file, chunks } => self.on_chunks_lost(now, file, &chunks),
             Input::Holders { file, addresses } => self.on_holders(now, file, &addresses),
+            Input::Limit { file, limits } => self.on_limit(now, file, limits),
+            Input::Prioritise { file, priority } => self.on_priority(now, file, priority),
+            Input::Pause { file } => self.on_pause(now, file),
+            Input::Resume { file } => self.on_resume(now, file),
             Input::Tick => self.on_tick(now),
         }
     }

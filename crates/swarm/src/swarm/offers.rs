@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
+use super::limited::Way;
 use crate::file::File;
 use crate::io::{FileKey, PeerKey};
 use crate::link::{Held, Link};
@@ -59,7 +60,9 @@ impl Swarm {
         let state = self.files.get(&file)?;
         let link =
             state.links.get(&peer).filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
-        self.uploads.slots.has_room(state.longest_chunk()).then(|| lacked(state, link)).flatten()
+        let may_begin =
+            self.uploads.slots.has_room(state.longest_chunk()) && self.is_in_time(now, Way::Up, file);
+        may_begin.then(|| lacked(state, link)).flatten()
     }
 }
 

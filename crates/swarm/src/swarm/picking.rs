@@ -10,8 +10,10 @@ use rand::{Rng, RngExt};
 use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
+use super::limited::Way;
 use crate::file::{Asked, Download, File};
 use crate::io::{FileKey, PeerKey};
+use crate::limits::Priority;
 use crate::link::{Held, Link, MAX_UNANSWERED};
 use crate::time::Time;
 use crate::timers::Timer;
@@ -32,11 +34,22 @@ type Source<'a> = (PeerKey, &'a Link);
 impl Swarm {
     /// Asks for chunks while there are slots, chunks and sources; incomplete files take turns.
     pub(super) fn fill_downloads(&mut self, now: Time) {
+        if !self.priorities_differ {
+            return self.fill_in_turn(now, None);
+        }
+        for priority in Priority::FIRST_TO_LAST {
+            self.fill_in_turn(now, Some(priority));
+        }
+    }
+
+    /// The same for files of one priority.
+    fn fill_in_turn(&mut self, now: Time, priority: Option<Priority>) {
         let mut fruitless = 0;
         // Most events find all slots taken: then no file is looked at.
-        while fruitless < self.incomplete.len() && self.may_ask_for(1) {
+        while fruitless < self.incomplete.len() && self.may_ask_for(1) && self.may_ask_now(now) {
             let Some(file) = self.next_turn() else { return };
-            match self.choose(now, file) {
+            let is_meant = priority.is_none_or(|priority| self.files[&file].priority == priority);
+            match is_meant.then(|| self.choose(now, file)).flatten() {
                 Some(choice) => {
                     self.request(now, file, choice);
                     fruitless = 0;
@@ -70,7 +83,7 @@ impl Swarm {
 
     fn choose(&mut self, now: Time, file: FileKey) -> Option<Choice> {
         let state = &self.files[&file];
-        if !self.may_ask_for(state.longest_chunk()) {
+        if !self.may_ask_for(state.longest_chunk()) || !self.is_in_time(now, Way::Down, file) {
             return None;
         }
         let download = state.download.as_ref()?;
@@ -93,14 +106,18 @@ impl Swarm {
         let state = &self.files[&file];
         let most = self.requests_per_source(state);
         self.may_accept(state.longest_chunk())
+            && self.is_in_time(now, Way::Down, file)
+            && !self.is_outranked(file)
             && state.links.get(&peer).is_some_and(|link| self.is_free(now, peer, link, most))
     }
 
     /// Whether we can take the chunk that this seed would spread through us. However many others it has given us: its
     /// uplink is what a young swarm waits for.
-    pub(super) fn may_take_chunk(&self, file: FileKey, peer: PeerKey) -> bool {
+    pub(super) fn may_take_chunk(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
         let state = &self.files[&file];
         self.may_accept(state.longest_chunk())
+            && self.is_in_time(now, Way::Down, file)
+            && !self.is_outranked(file)
             && !self.peers[&peer].is_stalled
             && state.links.get(&peer).is_some_and(|link| link.unanswered() < MAX_UNANSWERED)
     }

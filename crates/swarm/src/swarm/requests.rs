@@ -4,6 +4,7 @@
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::PeerMessage;
 
+use super::limited::Way;
 use super::picking::Choice;
 use super::{Content, Swarm};
 use crate::chunks::ChunkState;
@@ -44,7 +45,9 @@ impl Swarm {
         }
         state.stats.requested += 1;
         state.links.get_mut(&peer).expect("a source is linked").open.push(chunk);
-        self.downloads.take(state.geometry.chunk_len(chunk));
+        let len = state.geometry.chunk_len(chunk);
+        self.downloads.take(len);
+        self.spend(now, Way::Down, file, len);
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
         connection.open += 1;
         if connection.open == 1 {
@@ -92,9 +95,11 @@ impl Swarm {
     /// A request for the chunk brought nothing: it is missing again, unless another source was asked too.
     pub(super) fn put_back(&mut self, file: FileKey, chunk: ChunkIndex, again: Again) {
         let state = self.files.get_mut(&file).expect("a settled request is for a file of ours");
+        let len = state.geometry.chunk_len(chunk);
         let Some(download) = &state.download else { return };
         if download.chunks.state(chunk) == ChunkState::Requested && !download.requests.contains_key(&chunk) {
             state.put_missing(chunk, again, &mut self.rng);
+            self.unspend(Way::Down, file, len);
         }
     }
 

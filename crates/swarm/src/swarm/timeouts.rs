@@ -20,6 +20,7 @@ impl Swarm {
                 Timer::Reservation(peer) => self.on_reservation_over(now, peer),
                 Timer::Idle(peer) => self.on_idle(now, peer),
                 Timer::Addresses => self.connect_more_all(now),
+                Timer::Pace => self.on_pace(now),
             }
         }
     }

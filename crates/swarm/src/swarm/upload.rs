@@ -7,6 +7,7 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerMessage};
 
 use super::Swarm;
+use super::limited::Way;
 use super::uploads::{Active, Reservation};
 use crate::io::{FileKey, Output, PeerKey, UploadEnd};
 use crate::link::Held;
@@ -39,7 +40,7 @@ impl Swarm {
         }
         let is_invited = self.accept_invitation(peer, file, chunk);
         // Room for the longest chunk: it may become another one.
-        let is_full = !is_invited && self.has_its_share(peer, file)
+        let is_full = !is_invited && (self.has_its_share(peer, file) || !self.is_in_time(now, Way::Up, file))
             || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
         if is_full || !is_invited && self.is_better_suggested(peer, file, chunk) {
             if is_invited {
@@ -91,6 +92,7 @@ impl Swarm {
             suggest.mark(chunk);
         }
         let len = state.geometry.chunk_len(chunk);
+        self.spend(now, Way::Up, file, len);
         self.uploads.slots.take(len);
         self.uploads.active.insert((peer, file, chunk), Active { len, since: now, is_stopping: false });
         if let Some(connection) = self.peers.get_mut(&peer) {
@@ -136,7 +138,7 @@ impl Swarm {
 
     /// Keeps slots for those who wait, first in line first, while there are free ones.
     pub(super) fn grant_slots(&mut self, now: Time) {
-        while let Some((peer, file, chunk)) = self.next_in_line() {
+        while let Some((peer, file, chunk)) = self.next_in_line(now) {
             if !self.uploads.slots.has_room(self.files[&file].longest_chunk()) {
                 return;
             }
@@ -146,9 +148,17 @@ impl Swarm {
         self.offer_slots(now);
     }
 
-    /// The first in line for whom no slot is kept and who has not got its share.
-    fn next_in_line(&self) -> Option<(PeerKey, FileKey, ChunkIndex)> {
-        self.uploads.in_line().find(|(peer, file, _)| !self.has_its_share(*peer, *file))
+    /// The first in line for whom no slot is kept and who has not got its share; first of all for a file that comes first.
+    fn next_in_line(&self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
+        let mut in_line = self.uploads.in_line().filter(|(peer, file, _)| {
+            self.is_in_time(now, Way::Up, *file) && !self.has_its_share(*peer, *file)
+        });
+        let first = in_line.next()?;
+        if !self.priorities_differ {
+            return Some(first);
+        }
+        let priority = |(_, file, _): &(PeerKey, FileKey, ChunkIndex)| self.files[file].priority;
+        Some(in_line.fold(first, |best, other| if priority(&other) > priority(&best) { other } else { best }))
     }
 
     pub(super) fn reserve(
@@ -162,6 +172,7 @@ impl Swarm {
         self.end_reservation(peer, None);
         self.uploads.stop_waiting(peer);
         let len = self.files[&file].geometry.chunk_len(chunk);
+        self.spend(now, Way::Up, file, len);
         self.uploads.slots.take(len);
         self.uploads.reserved.insert(peer, Reservation { file, chunk, len, suggested, is_heeded: false });
         self.timers.rearm(Timer::Reservation(peer), now + self.config.reservation);
@@ -177,6 +188,7 @@ impl Swarm {
     fn end_reservation(&mut self, peer: PeerKey, taken: Option<ChunkIndex>) -> bool {
         let Some(reservation) = self.uploads.reserved.remove(&peer) else { return false };
         self.uploads.slots.release(reservation.len);
+        self.unspend(Way::Up, reservation.file, reservation.len);
         self.timers.disarm(Timer::Reservation(peer));
         if reservation.suggested && taken != Some(reservation.chunk) {
             self.unspread(reservation.file, reservation.chunk);
