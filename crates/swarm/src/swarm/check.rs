@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Swarm;
 use super::requests::MAX_ABANDONED;
+use super::{Content, Swarm};
 use crate::chunks::ChunkState;
 use crate::file::{Download, File};
 use crate::io::FileKey;
@@ -35,6 +35,12 @@ impl Swarm {
             assert_eq!(asked.len(), link.unanswered(), "a chunk is asked of {peer:?} twice");
             assert!(asked.len() <= MAX_UNANSWERED, "{} answers are due from {peer:?}", asked.len());
         }
+        let of_content = self.by_content.get(&Content::of(&file.hash, &file.geometry));
+        assert_eq!(of_content, (!file.is_paused).then_some(&key), "whoever opens {key:?}");
+        assert!(
+            !file.is_paused || file.links.is_empty() && !self.incomplete.contains(&key),
+            "{key:?} is paused"
+        );
         assert!(!self.incomplete.contains(&key) || file.download.is_some(), "a whole file lacks nothing");
         if let Some(download) = &file.download {
             check_download(file, download);

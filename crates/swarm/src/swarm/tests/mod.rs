@@ -6,6 +6,7 @@ mod downloading;
 mod failing;
 mod hedging;
 mod hostile;
+mod limited;
 mod network;
 mod offering;
 mod scenarios;

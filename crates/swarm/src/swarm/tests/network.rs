@@ -227,6 +227,16 @@ impl Network {
         }
     }
 
+    /// Whatever was paused goes on.
+    pub(super) fn resume_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            let paused = self.nodes[node].swarm.files.iter().filter(|(_, file)| file.is_paused);
+            for file in paused.map(|(file, _)| *file).collect::<Vec<_>>() {
+                self.input(node, Input::Resume { file });
+            }
+        }
+    }
+
     pub(super) fn is_complete(&self, node: usize, file: u32) -> bool {
         self.nodes[node].disk.get(&file).is_some_and(ChunkSet::is_full)
     }

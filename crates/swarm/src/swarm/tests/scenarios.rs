@@ -1,11 +1,12 @@
 //! Whatever happens, as long as one honest node that has everything stays, every honest node gets everything in time.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::network::{Character, Network};
-use crate::{Config, Input, Time};
+use crate::{Config, Input, Limits, Priority, Time};
 
 /// The honest full holder that stays.
 const ROCK: usize = 0;
@@ -23,6 +24,12 @@ enum Fault {
     Toggle(u32),
     /// Chunks that were stored are lost again.
     LoseChunks(u32),
+    /// The user pauses a file, or resumes it.
+    Rest(u32),
+    /// The user sets a rate for the process, in KiB per second, and for a file.
+    Limit(u32, u64),
+    /// The user puts a file before or after others.
+    Prioritise(u32, Priority),
 }
 
 #[derive(Debug, Clone)]
@@ -55,6 +62,10 @@ fn fault() -> impl Strategy<Value = Fault> {
         2 => (10..20_000u64).prop_map(|milliseconds| Fault::Pause(Duration::from_millis(milliseconds))),
         2 => (1..4u32).prop_map(Fault::Toggle),
         1 => (1..4u32).prop_map(Fault::LoseChunks),
+        2 => (1..4u32).prop_map(Fault::Rest),
+        1 => (1..4u32, 16..2000u64).prop_map(|(file, rate)| Fault::Limit(file, rate)),
+        1 => (1..4u32, prop_oneof![Just(Priority::Low), Just(Priority::High)])
+            .prop_map(|(file, priority)| Fault::Prioritise(file, priority)),
     ]
 }
 
@@ -97,6 +108,7 @@ fn play(scenario: &Scenario) -> Network {
         network.run_for(until - network.now);
         strike(&mut network, *node, fault, scenario.files);
     }
+    network.resume_all();
     network
 }
 
@@ -121,7 +133,28 @@ fn strike(network: &mut Network, node: usize, fault: &Fault, files: u32) {
             let file = network.key(node, *file);
             network.input(node, Input::ChunksLost { file, chunks });
         }
-        Fault::Toggle(_) | Fault::LoseChunks(_) => {}
+        Fault::Rest(file) if network.takes_part(node, *file) => {
+            let file = network.key(node, *file);
+            let input = match network.nodes[node].swarm.files[&file].is_paused {
+                true => Input::Resume { file },
+                false => Input::Pause { file },
+            };
+            network.input(node, input);
+        }
+        Fault::Limit(file, rate) if network.takes_part(node, *file) => {
+            let (file, rate) = (network.key(node, *file), NonZeroU64::new(rate * 1024));
+            network.input(node, Input::Limit { file: None, limits: Limits { up: rate, down: rate } });
+            network.input(node, Input::Limit { file: Some(file), limits: Limits { up: None, down: rate } });
+        }
+        Fault::Prioritise(file, priority) if network.takes_part(node, *file) => {
+            let file = network.key(node, *file);
+            network.input(node, Input::Prioritise { file, priority: *priority });
+        }
+        Fault::Toggle(_)
+        | Fault::LoseChunks(_)
+        | Fault::Rest(_)
+        | Fault::Limit(..)
+        | Fault::Prioritise(..) => {}
     }
 }
 
