@@ -145,10 +145,10 @@ fn details(progress: &Progress, per_second: u64) -> String {
     parts.join(", ")
 }
 
-/// Only when there is a rate to believe; in whole seconds, which do not flicker.
+/// Only when there is a rate to believe.
 fn time_left(progress: &Progress, per_second: u64) -> Option<Duration> {
     let left = progress.bytes_total.saturating_sub(progress.bytes_done);
-    (per_second > 0 && left > 0).then(|| Duration::from_secs(left.div_ceil(per_second)))
+    units::time_left(left, per_second)
 }
 
 fn event(progress: &Progress, per_second: u64) -> Report {
