@@ -9,8 +9,8 @@ use super::super::chunk_map::chunk_map_line;
 use super::super::look::Look;
 use super::super::paragraph::paragraph;
 use super::super::table::aligned;
-use super::super::units::{count, duration, percent, shown_path, size, time_left};
-use super::{and_more, files_in_all};
+use super::super::units::{count, duration, grouped, percent, shown_path, size, time_left};
+use super::and_more;
 
 /// Downloads that are shown.
 pub(super) const MOST_DOWNLOADS: usize = 50;
@@ -57,7 +57,9 @@ fn progress_phrases(file: &FileStatus, progress: &Progress) -> Vec<String> {
         Phase::Downloading | Phase::Complete | Phase::Failed => {}
     }
     phrases.push(format!("{}/s down", size(file.down_per_second)));
-    phrases.push(format!("{}/s up", size(file.up_per_second)));
+    if file.up_per_second > 0 {
+        phrases.push(format!("{}/s up", size(file.up_per_second)));
+    }
     phrases.push(count(file.peers.into(), "peer"));
     let map = file.chunk_map.iter();
     let under_way: u64 = map.flat_map(|map| &map.under_way).map(|chunks| u64::from(*chunks)).sum();
@@ -78,14 +80,21 @@ fn waiting(file: &FileStatus) -> Option<String> {
 pub(super) fn shared(status: &Status, look: Look) -> Vec<String> {
     let mut files: Vec<&FileStatus> = status.files.iter().filter(|file| !file.is_download()).collect();
     let total = status.files_total.saturating_sub(status.downloads_total).max(files.len() as u64);
+    if total == 0 && status.downloads_total > 0 {
+        return Vec::new();
+    }
     // Which are shown is a matter of activity; in which order is not, or they would jump about.
     files.sort_by_key(|file| (file.idle.is_none(), file.idle, Reverse(file.sent_bytes)));
     files.truncate(MOST_SHARED);
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let more = total - files.len() as u64;
+    let noun = if total == 1 { "shared file" } else { "shared files" };
     let title = match more {
-        0 => files_in_all(total),
-        _ => format!("{}; of those, active last:", files_in_all(total)),
+        0 => format!("{} {noun}", grouped(total)),
+        _ if files.iter().any(|file| file.idle.is_some()) => {
+            format!("{} {noun}, those active last:", grouped(total))
+        }
+        _ => format!("{} {noun}, some of them:", grouped(total)),
     };
     let mut lines = vec![String::new(), title];
     let rows: Vec<Vec<String>> = files.iter().map(|file| shared_row(file)).collect();

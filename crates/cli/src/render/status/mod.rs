@@ -21,21 +21,21 @@ const NAME_COLUMNS: usize = 13;
 
 /// The lines of a status.
 pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (name, phrases) in [
-        ("server", vec![format!("pid {}", hello.pid), format!("up {}", duration(status.uptime))]),
-        ("peers on", vec![status.listen.to_string()]),
-        ("coordinator", coordinator(status)),
-        ("traffic", traffic(status)),
-        ("slots", slots(status)),
-        ("in use", in_use(&status.bounds)),
-    ] {
-        lines.extend(paragraph(&format!("{name:<NAME_COLUMNS$}"), &phrases, look.columns));
-    }
+    let named =
+        |name: &str, phrases: &[String]| paragraph(&format!("{name:<NAME_COLUMNS$}"), phrases, look.columns);
+    let server = [format!("pid {}", hello.pid), format!("up {}", duration(status.uptime))];
+    let mut lines = named("server", &server);
+    lines.extend(named("peers on", &[status.listen.to_string()]));
+    lines.extend(named("coordinator", &coordinator(status)));
+    lines.extend(named("traffic", &traffic(status)));
+    lines.extend(named("slots", &slots(status)));
     lines.extend(files::downloads(status, look));
     lines.extend(files::shared(status, look));
     lines.extend(peers::connected(status, look));
     lines.extend(peers::banned(status));
+    // Last, for it is rarely looked at, and a terminal may be low.
+    lines.push(String::new());
+    lines.extend(named("in use", &in_use(&status.bounds)));
     lines
 }
 
@@ -56,7 +56,8 @@ fn coordinator(status: &Status) -> Vec<String> {
     let calls = is_called.then(|| "called again and again".to_owned());
     let error = contact.last_error.as_ref().filter(|_| is_called);
     let report = contact.last_report.map(|ago| format!("last report {} ago", duration(ago)));
-    let reported = is_connected.then(|| format!("{} reported", files_in_all(contact.files_reported)));
+    let noun = if contact.files_reported == 1 { "file" } else { "files" };
+    let reported = is_connected.then(|| format!("{} {noun} reported", grouped(contact.files_reported)));
     let error = error.map(|error| format!("last error: {error}"));
     address.into_iter().chain([state]).chain(calls).chain(report).chain(reported).chain(error).collect()
 }
@@ -88,17 +89,12 @@ fn in_use(bounds: &Bounds) -> Vec<String> {
         number(bounds.connections, "connections"),
         number(bounds.known_peers, "known peers"),
         number(bounds.open_files, "files kept open"),
-        bytes(bounds.chunk_memory_bytes, "chunk memory"),
+        bytes(bounds.chunk_memory_bytes, "buffers"),
         bytes(bounds.storing_bytes, "to write"),
     ]
     .into_iter()
     .chain(files)
     .collect()
-}
-
-fn files_in_all(number: u64) -> String {
-    let noun = if number == 1 { "file" } else { "files" };
-    format!("{} {noun}", grouped(number))
 }
 
 /// Says that there is more than is shown; nothing if there is not.
