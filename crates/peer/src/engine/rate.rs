@@ -10,7 +10,8 @@ const SLOT: Duration = Duration::from_millis(500);
 
 /// The slots that count, the present one included: five seconds. Shorter, and a peer that sends a big chunk now and then
 /// flickers; longer, and one that stopped still seems to send.
-const SLOTS: u64 = 10;
+const PLACES: usize = 10;
+const SLOTS: u64 = PLACES as u64;
 
 /// What came sooner than this is not called a rate yet: one chunk in a millisecond says nothing about the next second.
 const AT_LEAST: Duration = Duration::from_secs(1);
@@ -19,7 +20,7 @@ const AT_LEAST: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rate {
     /// Bytes of a slot at its number modulo the slots.
-    bytes: [u64; SLOTS as usize],
+    bytes: [u64; PLACES],
     /// The slot of the last bytes; the places of slots since then hold what is too old.
     last: u64,
     /// When bytes came after a silence of all slots, or for the first time.
@@ -56,21 +57,25 @@ impl Rate {
 
     /// Nothing came in all slots that count at this one. True of a rate that never had any.
     fn is_silent(&self, slot: u64) -> bool {
-        self.bytes == [0; SLOTS as usize] || slot.saturating_sub(self.last) >= SLOTS
+        self.bytes == [0; PLACES] || slot.saturating_sub(self.last) >= SLOTS
     }
 
     fn at(&self, slot: u64) -> u64 {
-        self.bytes[(slot % SLOTS) as usize]
+        self.bytes[place_of(slot)]
     }
 
     fn place(&mut self, slot: u64) -> &mut u64 {
-        &mut self.bytes[(slot % SLOTS) as usize]
+        &mut self.bytes[place_of(slot)]
     }
 }
 
 /// The number of the slot of a moment.
 fn slot(now: Time) -> u64 {
     u64::try_from(now.elapsed().as_nanos() / SLOT.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn place_of(slot: u64) -> usize {
+    usize::try_from(slot % SLOTS).expect("the places have numbers")
 }
 
 fn begin_of(slot: u64) -> Time {

@@ -32,12 +32,9 @@ pub(super) async fn run(
     ticks.tick().await;
     let mut view = View::new(output);
     let (mut shown, mut is_new) = (0_u64, true);
-    loop {
-        match view.show(&latest, is_new) {
-            Ok(()) => shown += u64::from(is_new),
-            // Whoever read has seen enough.
-            Err(_) => break,
-        }
+    // It cannot be shown to somebody who has seen enough and is gone.
+    while view.show(&latest, is_new).is_ok() {
+        shown += u64::from(is_new);
         tokio::select! {
             () = stop.cancelled() => break,
             _ = resized.recv() => is_new = false,

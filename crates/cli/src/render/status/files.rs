@@ -13,10 +13,10 @@ use super::super::units::{count, duration, grouped, percent, shown_path, size, t
 use super::and_more;
 
 /// Downloads that are shown.
-pub(super) const MOST_DOWNLOADS: usize = 50;
+pub(super) const MOST_DOWNLOADS: u32 = 50;
 
 /// Other files that are shown.
-pub(super) const MOST_SHARED: usize = 20;
+pub(super) const MOST_SHARED: u32 = 20;
 
 const INDENT: usize = 4;
 
@@ -26,7 +26,7 @@ pub(super) fn downloads(status: &Status, look: Look) -> Vec<String> {
     if total == 0 {
         return Vec::new();
     }
-    files.truncate(MOST_DOWNLOADS);
+    files.truncate(MOST_DOWNLOADS as usize);
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut lines = vec![String::new(), count(total, "download")];
     for file in &files {
@@ -85,7 +85,7 @@ pub(super) fn shared(status: &Status, look: Look) -> Vec<String> {
     }
     // Which are shown is a matter of activity; in which order is not, or they would jump about.
     files.sort_by_key(|file| (file.idle.is_none(), file.idle, Reverse(file.sent_bytes)));
-    files.truncate(MOST_SHARED);
+    files.truncate(MOST_SHARED as usize);
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let more = total - files.len() as u64;
     let noun = if total == 1 { "shared file" } else { "shared files" };

@@ -14,7 +14,7 @@ use super::paragraph::paragraph;
 use super::units::{duration, grouped, size};
 
 /// Files of a status that are shown at most, downloads included.
-pub(crate) const MOST_FILES: u32 = files::MOST_DOWNLOADS as u32 + files::MOST_SHARED as u32;
+pub(crate) const MOST_FILES: u32 = files::MOST_DOWNLOADS + files::MOST_SHARED;
 
 /// Columns of the names at the left.
 const NAME_COLUMNS: usize = 13;
