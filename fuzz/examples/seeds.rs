@@ -163,6 +163,7 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
         format!(r#"{{"v":1,"request":"unshare","hash":"{hash}"}}"#),
         format!(r#"{{"v":1,"request":"get","hash":"{hash}","out":"/a","timeout_ms":1500,"follow":true}}"#),
         r#"{"v":1,"request":"get","fileinfo":"/ä.fileinfo","out":[47,255,10],"overwrite":true}"#.to_owned(),
+        r#"{"v":1,"request":"status","files":70}"#.to_owned(),
     ];
     for (number, request) in requests.iter().enumerate() {
         let line = request_again(request.as_bytes()).expect("a request");
@@ -172,6 +173,7 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
         "bytes_received":99,"bytes_wasted":0,"uploaded":3,"sources":2}"#;
     let time = r#"{"secs":1,"nanos":5}"#;
     let shares = format!(r#"{{"wire":{time},"peers":{time},"disk":{time},"verification":{time}}}"#);
+    let bound = r#"{"used":1,"most":1000}"#;
     let progress = format!(
         r#""phase":"downloading","bytes_done":1,"bytes_total":2,"bytes_resumed":0,"chunks_done":1,
         "chunks_total":2,"peers":1,"full_peers":1,"chunks_without_holder":0,"coordinator":"connected",
@@ -180,14 +182,21 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     let file = format!(
         r#""hash":"{hash}","path":"/a","size":2,"chunk_size":65536,"chunks_total":1,"chunks_done":1,"peers":1,
         "download":{{{progress}}},"traffic":{traffic},"sent_bytes":4,
-        "swarm":[{{"address":"127.0.0.1:7401","chunks":1}}]"#
+        "swarm":[{{"address":"127.0.0.1:7401","chunks":1}}],
+        "chunk_map":{{"chunks":[1,2],"stored":[1,0],"under_way":[0,2]}},"down_per_second":5,"up_per_second":6,"idle":{time}"#
     );
     let responses = [
         r#""hello","pid":7,"program":"0.1.0","listen":"127.0.0.1:7401","coordinator":"[::1]:7400""#.to_owned(),
         format!(
             r#""status","peer_id":"00","listen":"127.0.0.1:7401","coordinator":null,"coordinator_state":"none",
             "uptime":{time},"sent_bytes":1,"received_bytes":2,"files":[],"peers":[],
-            "slots":{{"uploads":1,"waiting":0,"downloads":2,"storing_bytes":3}}"#
+            "slots":{{"uploads":1,"waiting":0,"downloads":2,"storing_bytes":3,"uploads_most":20,"downloads_most":15,
+            "upload_bytes":4,"download_bytes":5}},
+            "bans":[{{"address":"10.0.0.1:1","reason":"sent wrong bytes","remaining":{time}}}],
+            "down_per_second":5,"up_per_second":6,"files_total":3,"downloads_total":1,
+            "coordinator_contact":{{"since":{time},"last_report":null,"files_reported":3,"last_error":"refused"}},
+            "bounds":{{"connections":{bound},"known_peers":{bound},"open_files":{bound},"files":{bound},
+            "storing_bytes":{bound},"chunk_memory_bytes":{bound}}}"#
         ),
         format!(r#""file",{file}"#),
         r#""peer","address":null,"outbound":true,"files":1,"open_requests":1,"bytes_received":1,"chunks_sent":1,
@@ -203,6 +212,11 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
         r#""unshared","found":true"#.to_owned(),
         r#""stopping""#.to_owned(),
         r#""fault","kind":"no_holder","message":"nobody has it""#.to_owned(),
+        format!(
+            r#""peer","address":"10.0.0.1:1","outbound":false,"files":1,"open_requests":1,"bytes_received":1,
+            "chunks_sent":1,"corrupt":0,"stalled":false,"bytes_sent":7,"down_per_second":5,"up_per_second":6,
+            "round_trip":{time}"#
+        ),
     ];
     for (number, response) in responses.iter().enumerate() {
         let line = format!(r#"{{"v":1,"response":{response}}}"#);

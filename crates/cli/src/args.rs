@@ -95,8 +95,8 @@ pub(crate) enum Command {
     )]
     Get(Get),
     /// Show what the server does
-    #[command(after_help = "Example:\n  tnet status\n  tnet status --json")]
-    Status,
+    #[command(after_help = "Example:\n  tnet status\n  tnet status --watch\n  tnet status --json")]
+    Status(Status),
     /// List the files of the server: hash, size, state, path
     #[command(after_help = "Example:\n  tnet ls")]
     Ls,
@@ -154,6 +154,13 @@ pub(crate) struct StartServer {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Show it again and again, after each DUR, until Ctrl-C [default: 1s]
+    #[arg(short, long, value_name = "DUR", num_args = 0..=1, default_missing_value = "1s", value_parser = parse_period)]
+    pub(crate) watch: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Get {
     /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints; any number of them
     #[arg(
@@ -201,6 +208,22 @@ impl From<&OsStr> for Wanted {
             None => Self::Fileinfo(text.into()),
         }
     }
+}
+
+/// Nobody reads faster, and the server has other things to do.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ParsePeriodError {
+    #[error(transparent)]
+    Duration(#[from] duration::ParseDurationError),
+    #[error("at least {}ms", SHORTEST_PERIOD.as_millis())]
+    TooShort,
+}
+
+fn parse_period(text: &str) -> Result<Duration, ParsePeriodError> {
+    let period = duration::parse(text)?;
+    if period >= SHORTEST_PERIOD { Ok(period) } else { Err(ParsePeriodError::TooShort) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -255,6 +278,23 @@ mod tests {
         assert!(parse_listen("[::1]:7401").is_ok_and(|address| address.is_ipv6()));
         for text in ["", "localhost", "127.0.0.1", "70000", ":7401"] {
             assert_eq!(parse_listen(text), Err(ParseListenError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_watched_each_second_unless_somebody_says_otherwise() {
+        for (line, expected) in [
+            ("tnet status", None),
+            ("tnet status --watch", Some(Duration::from_secs(1))),
+            ("tnet status -w 5 --json", Some(Duration::from_secs(5))),
+            ("tnet status --watch=100ms", Some(Duration::from_millis(100))),
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).expect(line);
+            let Command::Status(status) = cli.command else { panic!("{line}") };
+            assert_eq!(status.watch, expected, "{line}");
+        }
+        for line in ["tnet status --watch 0", "tnet status --watch 99ms", "tnet status --watch often"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! Operations that change the set answer what changed, so that whoever keeps figures beside it counts from the answer.
 
 use std::fmt;
+use std::ops::Range;
 
 use fixedbitset::FixedBitSet;
 
@@ -65,6 +66,14 @@ impl ChunkSet {
     /// How many chunks are in the set.
     pub fn count(&self) -> u32 {
         self.count
+    }
+
+    /// How many of the chunks from `start` up to `end`, itself not included, are in the set. Numbers past the last
+    /// chunk count for nothing.
+    pub fn count_in(&self, Range { start, end }: Range<u32>) -> u32 {
+        let end = end.min(self.len());
+        let start = start.min(end);
+        to_count(self.bits.count_ones(start as usize..end as usize))
     }
 
     /// How many chunks the file has, in the set or not.

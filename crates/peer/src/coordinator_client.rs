@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
 use crate::api::Unfit;
+use crate::control::chain;
 use crate::network;
 
 /// Requests waiting to be sent. The engine keeps the rest until there is room.
@@ -39,9 +40,10 @@ pub(crate) enum CoordinatorEvent {
         requests: mpsc::Sender<CoordinatorRequest>,
     },
     Reply(CoordinatorReply),
-    /// Not reachable, or gone; or nobody to talk to, and why. Called again after a while.
+    /// Not reachable, or gone; or nobody to talk to, and why. Called again after a while. The error in words.
     Down {
         unfit: Option<Unfit>,
+        error: String,
     },
 }
 
@@ -93,19 +95,19 @@ impl CoordinatorClient {
     pub(crate) async fn run(self) {
         let mut pause = PAUSE;
         while !self.events.is_closed() {
-            let unfit = match self.connect().await {
+            let (unfit, error) = match self.connect().await {
                 Ok((connection, table)) => {
                     pause = PAUSE;
                     let error = self.serve(connection, table).await;
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
-                    None
+                    (None, chain(&error))
                 }
                 Err(error) => {
                     tracing::debug!(coordinator = %self.address, %error, "coordinator not reachable");
-                    error.unfit()
+                    (error.unfit(), chain(&error))
                 }
             };
-            if self.events.send(CoordinatorEvent::Down { unfit }).await.is_err() {
+            if self.events.send(CoordinatorEvent::Down { unfit, error }).await.is_err() {
                 return;
             }
             let jitter = rand::rng().random_range(0.75..1.25);

@@ -10,6 +10,7 @@ use tnet_swarm::{Direction, PeerKey};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::listener::{Place, Stranger};
 use crate::network;
@@ -29,6 +30,8 @@ pub(crate) struct Connected {
     /// Where the other side accepts peers.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) direction: Direction,
+    /// How long the call took, if we called.
+    pub(crate) round_trip: Option<Duration>,
     pub(crate) greeted: Greeted<OwnedReadHalf, OwnedWriteHalf>,
     pub(crate) place: Option<Place>,
 }
@@ -57,15 +60,19 @@ impl Dialer {
     }
 
     async fn call_now(&self, address: SocketAddr) {
+        let began = Instant::now();
         let result = match network::connect(address, self.ours, self.within).await {
-            Ok(stream) => self.introduce(stream, address).await,
+            Ok(stream) => {
+                let round_trip = began.elapsed();
+                self.introduce(stream, address).await.map(|greeted| (greeted, round_trip))
+            }
             Err(error) => {
                 tracing::debug!(%address, %error, "peer not reachable");
                 None
             }
         };
         let dialed = match result {
-            Some(greeted) => {
+            Some((greeted, round_trip)) => {
                 let direction = Direction::Outbound;
                 let (peer, address) = (self.next_key(), Some(address));
                 let remote = address.expect("just set");
@@ -74,6 +81,7 @@ impl Dialer {
                     remote,
                     address,
                     direction,
+                    round_trip: Some(round_trip),
                     greeted,
                     place: None,
                 }))
@@ -106,7 +114,8 @@ impl Dialer {
         let address = listening_at(remote, &greeted.hello);
         let direction = Direction::Inbound;
         let peer = self.next_key();
-        let connected = Connected { peer, remote, address, direction, greeted, place: Some(place) };
+        let connected =
+            Connected { peer, remote, address, direction, round_trip: None, greeted, place: Some(place) };
         let _ = self.results.send(Dialed::Connected(Box::new(connected))).await;
     }
 

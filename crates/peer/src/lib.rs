@@ -52,9 +52,9 @@ pub mod share;
 pub mod store;
 
 pub use api::{
-    Ban, ConnectionStatus, CoordinatorState, DownloadError, FetchInfoError, FileStatus, Liar, PeerGone,
-    Phase, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember,
-    TimeShares, Traffic, Unfit, Waiting,
+    Ban, Bound, Bounds, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState, DownloadError,
+    FetchInfoError, FileStatus, Liar, PeerGone, Phase, Progress, ShareError, SlotStatus, SourceShare,
+    SpawnError, Status, Summary, SwarmMember, TimeShares, Traffic, Unfit, Waiting,
 };
 pub use config::{Config, DownloadOptions};
 pub use download::Download;

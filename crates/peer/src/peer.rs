@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tnet_fileinfo::{FileHash, FileInfo, ScanError, scan_file};
 use tnet_proto::{Hello, PeerId};
+use tnet_swarm::FileKey;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -23,7 +24,7 @@ use crate::coordinator_client::CoordinatorClient;
 use crate::dialer::Dialer;
 use crate::dir_share::{self, DirShare, wall_clock};
 use crate::download::Download;
-use crate::engine::{Command, ENGINE_QUEUE, Engine, Inbox, Parts, StartDownload};
+use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload};
 use crate::listener::Listener;
 use crate::session::{BufferPool, Greeting, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
@@ -204,7 +205,10 @@ impl Peer {
     /// # Errors
     /// The directory is not there, cannot be read, or others could put files into it.
     pub async fn share_dir(&self, dir: impl AsRef<Path>, options: WatchOptions) -> Result<(), ShareDirError> {
+        let most_files = options.max_files as u64;
         let watch = dir_share::open(dir.as_ref().to_owned(), options).await?;
+        // A peer that is gone shares nothing.
+        let _ = self.send(Command::SharesDir { most_files }).await;
         let sharing = DirShare {
             watch,
             interval: self.config.share_interval,
@@ -308,7 +312,7 @@ impl Peer {
         let hopeless = async {
             tokio::time::sleep(COORDINATOR_WITHIN).await;
             while asked.load(Ordering::Relaxed) > 0
-                || self.status().await?.coordinator_state == CoordinatorState::Connected
+                || self.status_of(0).await?.coordinator_state == CoordinatorState::Connected
             {
                 tokio::time::sleep(ASK_AGAIN).await;
             }
@@ -326,7 +330,7 @@ impl Peer {
         if asked > 0 {
             return Err(FetchInfoError::NoneValid { hash, asked });
         }
-        let state = self.status().await?.coordinator_state;
+        let state = self.status_of(0).await?.coordinator_state;
         Err(match (state, Unfit::of(state)) {
             (_, Some(fault)) => FetchInfoError::CoordinatorUnfit { address: coordinator, fault },
             (CoordinatorState::Connected, None) => FetchInfoError::NoHolder { hash, waited },
@@ -350,7 +354,25 @@ impl Peer {
     /// # Errors
     /// The peer has been shut down.
     pub async fn status(&self) -> Result<Status, PeerGone> {
-        self.ask(|done| Command::Status { done }).await
+        self.status_of(usize::MAX).await
+    }
+
+    /// A picture of everything but the files, and at most so many of those: what is being downloaded, then what was sent
+    /// or received last, then others. It takes no longer with more files, so it may be asked for again and again.
+    ///
+    /// # Errors
+    /// The peer has been shut down.
+    pub async fn status_of(&self, most_files: usize) -> Result<Status, PeerGone> {
+        self.ask(|done| Command::Status { most_files, done }).await
+    }
+
+    /// At most so many files, from the one after `after` on.
+    pub(crate) async fn files_page(
+        &self,
+        after: Option<FileKey>,
+        most: usize,
+    ) -> Result<FilesPage, PeerGone> {
+        self.ask(|done| Command::Files { after, most, done }).await
     }
 
     /// Saves downloads for resuming, says goodbye, and waits until nothing is left, for a bounded time.

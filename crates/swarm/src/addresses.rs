@@ -72,6 +72,11 @@ impl AddressBook {
         AddressBook { entries: BTreeMap::new(), index: Index::default(), max }
     }
 
+    /// Addresses remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Somebody named this address for the file's swarm. Answers with the connection to it, if there is one.
     pub(crate) fn learn(&mut self, address: SocketAddr, file: FileKey, by: NamedBy) -> Option<PeerKey> {
         if !self.entries.contains_key(&address) && !self.has_room_for(by) {

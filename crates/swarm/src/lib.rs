@@ -22,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that meets a None has failed"))]
 
 mod addresses;
+mod chunk_map;
 mod chunks;
 mod config;
 mod file;
@@ -38,6 +39,7 @@ mod time;
 mod timers;
 mod uplink;
 
+pub use chunk_map::ChunkCell;
 pub use config::{Config, SlotLimits};
 pub use file::FileStats;
 pub use io::{Direction, Event, FileKey, Goal, Input, Output, PeerKey, UploadEnd, Violation};

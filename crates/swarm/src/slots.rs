@@ -46,6 +46,15 @@ impl Slots {
         u32::try_from(by_bytes).unwrap_or(u32::MAX).clamp(self.limits.min, self.limits.max)
     }
 
+    /// How many chunks like those under way there may be at once, with limits larger by so many thousandths.
+    pub(crate) fn most(&self, per_mille: u32) -> u32 {
+        let most = match self.used_bytes.checked_div(self.used.into()) {
+            None => self.limits.max,
+            Some(len) => self.capacity(u32::try_from(len).unwrap_or(u32::MAX)),
+        };
+        u32::try_from(beyond(most.into(), per_mille)).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn take(&mut self, len: u32) {
         self.used += 1;
         self.used_bytes += u64::from(len);
@@ -101,6 +110,14 @@ mod tests {
             assert_eq!(filled(SlotLimits::UPLOADS, len), expected, "chunks of {len} bytes");
             assert_eq!(Slots::new(SlotLimits::UPLOADS).capacity(len), expected, "chunks of {len} bytes");
         }
+    }
+
+    #[test]
+    fn how_many_slots_there_are_depends_on_the_chunks_under_way() {
+        let mut slots = Slots::new(SlotLimits::UPLOADS);
+        assert_eq!((slots.most(0), slots.most(500)), (20, 30), "none is under way");
+        slots.take(1024 * KIB);
+        assert_eq!(slots.most(0), 8);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use crate::args::Global;
 use crate::exit::Failure;
 use crate::render::Output;
 use crate::render::output::{Report, fields};
+use crate::render::status::state;
 use crate::render::table::aligned;
-use crate::render::units::{percent, shown_path, size};
+use crate::render::units::{shown_path, size};
 use crate::settings;
 
 pub(crate) async fn run(global: &Global, output: Output) -> Result<Report, Failure> {
@@ -48,13 +49,4 @@ pub(crate) async fn run(global: &Global, output: Output) -> Result<Report, Failu
 
 fn row(file: &FileStatus) -> Vec<String> {
     vec![file.hash.clone(), size(file.size), state(file), shown_path(&file.path)]
-}
-
-/// In a word: whole, or how much of it is here.
-pub(crate) fn state(file: &FileStatus) -> String {
-    if file.chunks_done == file.chunks_total {
-        "whole".to_owned()
-    } else {
-        format!("{} %", percent(file.chunks_done.into(), file.chunks_total.into()))
-    }
 }

@@ -31,7 +31,7 @@ impl Command {
             Self::Coordinator => "coordinator",
             Self::StartServer(_) => "start-server",
             Self::Get(_) => "get",
-            Self::Status => "status",
+            Self::Status(_) => "status",
             Self::Ls => "ls",
             Self::KillServer => "kill-server",
         }
@@ -63,7 +63,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
         Command::Coordinator => coordinator::run(&global, output, stop).await,
         Command::StartServer(args) => Box::pin(start_server::run(args, &global, output, stop)).await,
         Command::Get(args) => Box::pin(get::run(args, &global, output, stop)).await,
-        Command::Status => status::run(&global, output).await,
+        Command::Status(args) => status::run(args, &global, output, stop).await,
         Command::Ls => ls::run(&global, output).await,
         Command::KillServer => kill_server::run(&global, output, stop).await,
     }

@@ -88,6 +88,11 @@ impl Output {
         }
     }
 
+    /// As [`data`](Self::data), for what goes on for as long as somebody reads.
+    pub(crate) fn try_data(&self, text: &str) -> io::Result<()> {
+        if self.form == Form::Text { try_print(io::stdout(), text) } else { Ok(()) }
+    }
+
     /// How it went: on stdout, unless quiet.
     pub(crate) fn outcome(&self, line: &str) {
         if self.form == Form::Text && self.volume == Volume::Normal {
@@ -122,6 +127,11 @@ impl Output {
         if self.form == Form::Json {
             print(io::stdout(), &event_line(name, fields));
         }
+    }
+
+    /// As [`event`](Self::event), for what goes on for as long as somebody reads.
+    pub(crate) fn try_event(&self, name: &str, fields: Report) -> io::Result<()> {
+        if self.form == Form::Json { try_print(io::stdout(), &event_line(name, fields)) } else { Ok(()) }
     }
 
     /// The end, in whichever form; answers the code to exit with.
@@ -203,10 +213,15 @@ pub(crate) fn wants_colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// One write for each line, so that lines of several processes do not mix.
-fn print(mut stream: impl Write, line: &str) {
+fn print(stream: impl Write, line: &str) {
     // `tnet ls | head -1`: whoever read is gone, and nobody is left to be told.
-    let _ = stream.write_all(format!("{line}\n").as_bytes()).and_then(|()| stream.flush());
+    let _ = try_print(stream, line);
+}
+
+/// One write for each line, so that lines of several processes do not mix.
+fn try_print(mut stream: impl Write, line: &str) -> io::Result<()> {
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    stream.flush()
 }
 
 #[cfg(test)]

@@ -171,8 +171,7 @@ fn parts(progress: &Progress, per_second: u64, has_bar: bool) -> Vec<Part> {
 
 /// Only when there is a rate to believe; in whole seconds, which do not flicker.
 pub(super) fn time_left(done: u64, total: u64, per_second: u64) -> Option<Duration> {
-    let left = total.saturating_sub(done);
-    (per_second > 0 && left > 0).then(|| Duration::from_secs(left.div_ceil(per_second)))
+    units::time_left(total.saturating_sub(done), per_second)
 }
 
 fn event(progress: &Progress, per_second: u64) -> Report {

@@ -90,6 +90,27 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// A number in groups of three digits where there are many: `9999`, `10 000`, `1 000 000`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    if number < 10_000 {
+        return digits;
+    }
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// How long so many bytes take, in whole seconds, which do not flicker; none if there are none, or nothing comes.
+pub(crate) fn time_left(bytes: u64, per_second: u64) -> Option<Duration> {
+    (per_second > 0 && bytes > 0).then(|| Duration::from_secs(bytes.div_ceil(per_second)))
+}
+
 /// A path without anything that a terminal would obey.
 pub(crate) fn shown_path(path: &Path) -> String {
     let text = path.to_string_lossy();
@@ -134,6 +155,15 @@ mod tests {
             (u64::MAX, "16 EiB"),
         ] {
             assert_eq!(size(bytes), shown, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        for (number, shown) in
+            [(0, "0"), (9999, "9999"), (10_000, "10 000"), (100_000, "100 000"), (1_000_000, "1 000 000")]
+        {
+            assert_eq!(grouped(number), shown);
         }
     }
 

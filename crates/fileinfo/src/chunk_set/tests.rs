@@ -54,6 +54,10 @@ proptest! {
             prop_assert_eq!(set.is_empty(), model.is_empty());
             prop_assert_eq!(set.is_full(), model.len() == count as usize);
         }
+        for (start, end) in [(0, count), (count / 3, count / 2), (count / 2, u32::MAX), (count, 0)] {
+            let within = model.iter().filter(|index| (start..end).contains(*index)).count();
+            prop_assert_eq!(set.count_in(start..end) as usize, within);
+        }
         prop_assert_eq!(indices(set.iter()), model.iter().copied().collect::<Vec<_>>());
         let missing: Vec<u32> = (0..count).filter(|index| !model.contains(index)).collect();
         prop_assert_eq!(indices(set.missing()), missing);

@@ -1,13 +1,17 @@
 //! What users of the crate see: the peer, its downloads, their state and their errors.
 
+mod bounds;
+mod chunk_map;
 mod error;
 mod progress;
 mod status;
 mod time;
 mod waiting;
 
+pub use bounds::{Bound, Bounds};
+pub use chunk_map::ChunkMap;
 pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
 pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary, Traffic};
-pub use status::{Ban, ConnectionStatus, FileStatus, SlotStatus, Status, SwarmMember};
+pub use status::{Ban, ConnectionStatus, CoordinatorContact, FileStatus, SlotStatus, Status, SwarmMember};
 pub use time::TimeShares;
 pub use waiting::Waiting;

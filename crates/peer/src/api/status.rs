@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::progress::{CoordinatorState, Progress, Traffic};
+use super::bounds::Bounds;
+use super::chunk_map::ChunkMap;
+use super::progress::{CoordinatorState, Phase, Progress, Traffic};
 
 /// A whole peer at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +31,8 @@ pub struct Status {
     /// Bytes of chunks received since the start, duplicate and corrupt ones included.
     #[serde(default)]
     pub received_bytes: u64,
-    /// Files held or wanted.
+    /// Files held or wanted: what is being downloaded first, then what was sent or received last. If not all of them were
+    /// asked for, the rest is missing.
     pub files: Vec<FileStatus>,
     /// Connections.
     pub peers: Vec<ConnectionStatus>,
@@ -38,6 +41,37 @@ pub struct Status {
     /// Peers that are not talked to for a while because of what they sent, the last ones first.
     #[serde(default)]
     pub bans: Vec<Ban>,
+    /// Bytes of chunks received in a second, over the last seconds.
+    #[serde(default)]
+    pub down_per_second: u64,
+    /// Bytes of chunks sent in a second, over the last seconds.
+    #[serde(default)]
+    pub up_per_second: u64,
+    /// Files held or wanted, in `files` or not.
+    #[serde(default)]
+    pub files_total: u64,
+    /// Those of them that are being downloaded.
+    #[serde(default)]
+    pub downloads_total: u64,
+    /// How it stands with the coordinator.
+    #[serde(default)]
+    pub coordinator_contact: CoordinatorContact,
+    /// What is bounded, and how much of it is in use.
+    #[serde(default)]
+    pub bounds: Bounds,
+}
+
+/// How it stands with the coordinator.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoordinatorContact {
+    /// Time in the present state.
+    pub since: Duration,
+    /// Time since it last confirmed a report or a sign of life.
+    pub last_report: Option<Duration>,
+    /// Files that are reported to it.
+    pub files_reported: u64,
+    /// Why the last connection to it ended or did not come about, if one did.
+    pub last_error: Option<String>,
 }
 
 /// A peer that is not talked to.
@@ -77,9 +111,27 @@ pub struct FileStatus {
     pub sent_bytes: u64,
     /// How much of it each connected peer of its swarm holds.
     pub swarm: Vec<SwarmMember>,
+    /// Where its chunks are; none of a whole file.
+    #[serde(default)]
+    pub chunk_map: Option<ChunkMap>,
+    /// Bytes of its chunks stored in a second, over the last seconds.
+    #[serde(default)]
+    pub down_per_second: u64,
+    /// Bytes of its chunks sent in a second, over the last seconds.
+    #[serde(default)]
+    pub up_per_second: u64,
+    /// Time since a chunk of it was last stored or sent; none if none was.
+    #[serde(default)]
+    pub idle: Option<Duration>,
 }
 
 impl FileStatus {
+    /// Whether it is on its way: neither whole nor given up.
+    pub fn is_download(&self) -> bool {
+        let phase = self.download.as_ref().map(|progress| progress.phase);
+        phase.is_some_and(|phase| !matches!(phase, Phase::Complete | Phase::Failed))
+    }
+
     /// How many times its bytes were sent. What one seed alone has to send is one copy; what is more was sent again,
     /// and peers could have sent it to each other. None of an empty file.
     pub fn sent_copies(&self) -> f64 {
@@ -120,6 +172,18 @@ pub struct ConnectionStatus {
     pub corrupt: u32,
     /// Not asked at the moment because it did not deliver.
     pub stalled: bool,
+    /// Bytes of chunks sent to it, each counted when it is sent to its end.
+    #[serde(default)]
+    pub bytes_sent: u64,
+    /// Bytes of chunks received from it in a second, over the last seconds.
+    #[serde(default)]
+    pub down_per_second: u64,
+    /// Bytes of chunks sent to it in a second, over the last seconds.
+    #[serde(default)]
+    pub up_per_second: u64,
+    /// How long it took to answer when it was called; unknown of peers that called us.
+    #[serde(default)]
+    pub round_trip: Option<Duration>,
 }
 
 /// Slots in use.
@@ -133,4 +197,16 @@ pub struct SlotStatus {
     pub downloads: u32,
     /// Bytes that arrived and are not in the file yet.
     pub storing_bytes: u64,
+    /// Uploads at most, of chunks as long as those being sent; follows the uplink.
+    #[serde(default)]
+    pub uploads_most: u32,
+    /// Chunks asked for at most, if they are as long as those that are.
+    #[serde(default)]
+    pub downloads_most: u32,
+    /// Bytes of the chunks being sent.
+    #[serde(default)]
+    pub upload_bytes: u64,
+    /// Bytes of the chunks asked for.
+    #[serde(default)]
+    pub download_bytes: u64,
 }

@@ -165,12 +165,13 @@ impl Client {
         &self.hello
     }
 
-    /// The state of the peer.
+    /// The state of the peer, with all files or at most so many: what is being downloaded, then what was sent or received
+    /// last.
     ///
     /// # Errors
     /// The server did not answer, or could not.
-    pub async fn status(mut self) -> Result<Status, RequestError> {
-        self.ask(&Request::Status).await?;
+    pub async fn status(mut self, most_files: Option<u32>) -> Result<Status, RequestError> {
+        self.ask(&Request::Status { files: most_files }).await?;
         let Response::Status(mut status) = self.answer().await? else {
             return Err(RequestError::Unexpected);
         };

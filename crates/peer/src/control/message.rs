@@ -47,7 +47,11 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub(super) enum Request {
-    Status,
+    Status {
+        /// Files in the answer at most; none is all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<u32>,
+    },
     Ls,
     Get(GetRequest),
     Unshare {
@@ -212,7 +216,8 @@ mod tests {
         let hash = FileHash::from_bytes([7; 32]);
         let no_text = PathBuf::from(OsStr::from_bytes(b"/\xff/line\nend"));
         for request in [
-            Request::Status,
+            Request::Status { files: None },
+            Request::Status { files: Some(70) },
             Request::Ls,
             Request::Shutdown,
             Request::Unshare { hash },

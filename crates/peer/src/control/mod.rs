@@ -9,6 +9,7 @@
 //! | request | responses |
 //! |---|---|
 //! | `{"v":1,"request":"status"}` | `status`, one `file` and `peer` line for each, `end` |
+//! | `{"v":1,"request":"status","files":70}` | the same with at most so many `file` lines: downloads, then what was active last |
 //! | `{"v":1,"request":"ls"}` | one `file` line for each file, `end` |
 //! | `{"v":1,"request":"get","fileinfo":"/a.fileinfo","out":"/a","overwrite":false,"timeout_ms":60000,"follow":true}` | `started`; if it is followed: `progress` again and again, `done` |
 //! | the same with `"hash":"…"` instead of `"fileinfo"` | the same |

@@ -62,7 +62,7 @@ impl Ended {
 /// disk.
 pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: CancellationToken) -> Ended {
     // A peer that is gone already fails whatever is asked of it; that is for its clients to hear.
-    let coordinator = peer.status().await.ok().and_then(|status| status.coordinator);
+    let coordinator = peer.status_of(0).await.ok().and_then(|status| status.coordinator);
     let hello = Arc::new(Hello {
         pid: std::process::id(),
         program: program.to_owned(),

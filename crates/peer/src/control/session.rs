@@ -20,10 +20,16 @@ use super::line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, read_line, w
 use super::message::{GetRequest, Hello, Request, Response, Source, parse, to_line};
 use super::portable::shown;
 use crate::Peer;
-use crate::api::Status;
+use crate::api::{FileStatus, Status};
 
 /// How long a client may take to ask. It has nothing else to do.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Files that the engine is asked for at once.
+const FILES_PER_PAGE: usize = 256;
+
+/// Files of a status that does not tell all. Who wants more wants all.
+const MOST_CHOSEN: usize = 4096;
 
 /// What only the server's own task can do.
 pub(super) enum Command {
@@ -74,8 +80,8 @@ async fn converse(
         Err(fault) => return client.say(&Response::Fault(fault)).await,
     };
     let answered = match request {
-        Request::Status => client.tell_status(peer, Detail::Everything).await?,
-        Request::Ls => client.tell_status(peer, Detail::Files).await?,
+        Request::Status { files } => client.tell_status(peer, files).await?,
+        Request::Ls => client.tell_files(peer).await?,
         Request::Get(request) => client.start_download(request, commands).await?,
         Request::Unshare { hash } => client.unshare(peer, hash).await?,
         Request::Shutdown => {
@@ -87,12 +93,6 @@ async fn converse(
         Ok(()) => Ok(()),
         Err(fault) => client.say(&Response::Fault(fault)).await,
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Detail {
-    Files,
-    Everything,
 }
 
 /// The outer error: the client is lost. The inner one: it is to be told.
@@ -119,27 +119,59 @@ impl Connection {
         write_line(&mut self.writer, &line).await.map_err(|_| Lost)
     }
 
-    async fn tell_status(&mut self, peer: &Peer, detail: Detail) -> Answered {
-        let mut status: Status = match peer.status().await {
+    /// Everything but the files, the files, and the peers.
+    async fn tell_status(&mut self, peer: &Peer, most_files: Option<u32>) -> Answered {
+        let most = most_files.map_or(0, |most| (most as usize).min(MOST_CHOSEN));
+        let mut status: Status = match peer.status_of(most).await {
             Ok(status) => status,
             Err(gone) => return Ok(Err(gone.into())),
         };
         let files = std::mem::take(&mut status.files);
         let peers = std::mem::take(&mut status.peers);
-        if detail == Detail::Everything {
-            self.say(&Response::Status(status)).await?;
+        self.say(&Response::Status(status)).await?;
+        match most_files {
+            Some(_) => self.say_files(files).await?,
+            None => {
+                if let Err(gone) = self.say_all_files(peer).await? {
+                    return Ok(Err(gone));
+                }
+            }
         }
+        for peer in peers {
+            self.say(&Response::Peer(peer)).await?;
+        }
+        self.say(&Response::End).await.map(Ok)
+    }
+
+    async fn tell_files(&mut self, peer: &Peer) -> Answered {
+        match self.say_all_files(peer).await? {
+            Ok(()) => self.say(&Response::End).await.map(Ok),
+            Err(gone) => Ok(Err(gone)),
+        }
+    }
+
+    /// In pages, so that neither the engine nor our memory has to deal with all of them at once.
+    async fn say_all_files(&mut self, peer: &Peer) -> Answered {
+        let mut after = None;
+        loop {
+            let page = match peer.files_page(after, FILES_PER_PAGE).await {
+                Ok(page) => page,
+                Err(gone) => return Ok(Err(gone.into())),
+            };
+            self.say_files(page.files).await?;
+            match page.last {
+                Some(last) => after = Some(last),
+                None => return Ok(Ok(())),
+            }
+        }
+    }
+
+    async fn say_files(&mut self, files: Vec<FileStatus>) -> Result<(), Lost> {
         for mut file in files {
             file.path = shown(&file.path);
             self.say(&Response::File(file)).await?;
         }
-        if detail == Detail::Everything {
-            for peer in peers {
-                self.say(&Response::Peer(peer)).await?;
-            }
-        }
-        self.say(&Response::End).await?;
-        Ok(Ok(()))
+        Ok(())
     }
 
     async fn unshare(&mut self, peer: &Peer, hash: FileHash) -> Answered {

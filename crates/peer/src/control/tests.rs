@@ -90,10 +90,30 @@ async fn a_client_sees_what_the_peer_holds() {
     let (path, hash) = server.shared_file("a").await;
     let client = server.client().await;
     assert_eq!((client.hello().pid, client.hello().listen), (std::process::id(), server.peer.local_addr()));
-    let status = client.status().await.expect("answered");
+    let status = client.status(None).await.expect("answered");
     assert_eq!(status.files.len(), 1);
     let files = server.client().await.files().await.expect("answered");
     assert_eq!((&files[0].hash, &files[0].path), (&hash.to_string(), &path));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn of_many_files_a_status_tells_as_many_as_are_asked_for_and_the_list_all() {
+    // More than one page of them.
+    const FILES: usize = 300;
+    let server = Server::start().await;
+    for number in 0..FILES {
+        let path = server.dir.path().join(format!("file {number}"));
+        std::fs::write(&path, number.to_le_bytes()).expect("written");
+        server.peer.share(&path).await.expect("readable");
+    }
+    let some = server.client().await.status(Some(5)).await.expect("answered");
+    assert_eq!((some.files.len(), some.files_total, some.downloads_total), (5, FILES as u64, 0));
+    let all = server.client().await.status(None).await.expect("answered");
+    assert_eq!(all.files.len(), FILES);
+    let paths = |files: &[crate::FileStatus]| files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    let listed = server.client().await.files().await.expect("answered");
+    assert_eq!(paths(&listed), paths(&all.files));
     server.end().await;
 }
 

@@ -1,9 +1,11 @@
 //! Tells the stopwatches of downloads what goes on, and counts what is sent and received.
 
 use tnet_fileinfo::ChunkIndex;
-use tnet_swarm::{FileKey, Swarm};
+use tnet_swarm::{FileKey, PeerKey, Swarm, Time};
 
 use super::Engine;
+use super::activity::Activity;
+use super::rate::Rate;
 use super::stopwatch::Situation;
 use crate::api::{Phase, TimeShares};
 use crate::config::Config;
@@ -12,11 +14,25 @@ use crate::config::Config;
 /// engine's beat only: their shares of time are then counted in tenths of a second, and rounds stay short.
 const WATCHED_CLOSELY: usize = 32;
 
-/// Bytes of chunks, over all files since the start.
+/// Bytes of chunks since the start: over all files, or of one connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Totals {
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
+    pub(super) up: Rate,
+    pub(super) down: Rate,
+}
+
+impl Totals {
+    fn count_sent(&mut self, now: Time, bytes: u64) {
+        self.sent_bytes += bytes;
+        self.up.add(now, bytes);
+    }
+
+    fn count_received(&mut self, now: Time, bytes: u64) {
+        self.received_bytes += bytes;
+        self.down.add(now, bytes);
+    }
 }
 
 impl Engine {
@@ -51,11 +67,39 @@ impl Engine {
     }
 
     /// A chunk was sent to its end.
-    pub(super) fn count_sent(&mut self, file: FileKey, chunk: ChunkIndex) {
+    pub(super) fn count_sent(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let now = self.now();
         let Some(entry) = self.files.get_mut(&file) else { return };
         let len = u64::from(entry.geometry().chunk_len(chunk));
         entry.sent_bytes += len;
-        self.totals.sent_bytes += len;
+        self.totals.count_sent(now, len);
+        if let Some(open) = self.sessions.get_mut(&peer) {
+            open.totals.count_sent(now, len);
+        }
+        self.note_activity(now, file, |activity| activity.up.add(now, len));
+    }
+
+    /// A part of a chunk came in.
+    pub(super) fn count_received(&mut self, peer: PeerKey, bytes: u32) {
+        let now = self.now();
+        self.totals.count_received(now, bytes.into());
+        if let Some(open) = self.sessions.get_mut(&peer) {
+            open.totals.count_received(now, bytes.into());
+        }
+    }
+
+    /// A chunk is verified and in its file.
+    pub(super) fn count_stored(&mut self, file: FileKey, len: u32) {
+        let now = self.now();
+        self.note_activity(now, file, |activity| activity.down.add(now, len.into()));
+    }
+
+    fn note_activity(&mut self, now: Time, file: FileKey, count: impl FnOnce(&mut Activity)) {
+        let Some(entry) = self.files.get_mut(&file) else { return };
+        let activity = entry.activity.get_or_insert_default();
+        activity.last = now;
+        count(activity);
+        self.recent.note(file);
     }
 }
 

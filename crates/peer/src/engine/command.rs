@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tnet_fileinfo::{ChunkSet, FileHash, FileInfo};
+use tnet_swarm::FileKey;
 use tokio::sync::oneshot;
 
 use super::Engine;
 use super::downloads::Followed;
-use crate::api::{DownloadError, Status};
+use crate::api::{DownloadError, FileStatus, Status};
 use crate::config::DownloadOptions;
 use crate::source::Source;
 use crate::store::{self, FileStore};
@@ -48,12 +49,30 @@ pub(crate) enum Command {
         hash: FileHash,
         done: oneshot::Sender<Vec<SocketAddr>>,
     },
+    /// A picture with at most so many files.
     Status {
+        most_files: usize,
         done: oneshot::Sender<Status>,
+    },
+    /// At most so many files, from the one after this on.
+    Files {
+        after: Option<FileKey>,
+        most: usize,
+        done: oneshot::Sender<FilesPage>,
+    },
+    /// A shared directory gives at most so many files.
+    SharesDir {
+        most_files: u64,
     },
     Shutdown {
         done: oneshot::Sender<()>,
     },
+}
+
+/// Some of the files, and the last of them if there are more.
+pub(crate) struct FilesPage {
+    pub(crate) files: Vec<FileStatus>,
+    pub(crate) last: Option<FileKey>,
 }
 
 /// A download whose target is open.
@@ -83,8 +102,14 @@ impl Engine {
             Command::Download(start) => self.start_download(*start),
             Command::CancelDownload { hash, done } => self.cancel_download(&hash, Some(done)),
             Command::FindHolders { hash, done } => self.find_holders(hash, done),
-            Command::Status { done } => {
-                let _ = done.send(self.status());
+            Command::Status { most_files, done } => {
+                let _ = done.send(self.status(most_files));
+            }
+            Command::Files { after, most, done } => {
+                let _ = done.send(self.files_page(after, most));
+            }
+            Command::SharesDir { most_files } => {
+                self.dir_files_most = self.dir_files_most.saturating_add(most_files);
             }
             Command::Shutdown { .. } => unreachable!("the engine's loop ends at a shutdown"),
         }

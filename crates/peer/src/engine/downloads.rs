@@ -170,6 +170,7 @@ impl Engine {
                 running.last_stored = now;
                 running.unsynced += u64::from(len);
                 *entry.sources.entry(address).or_default() += u64::from(len);
+                self.count_stored(file, len);
                 self.feed(Input::ChunkStored { file, chunk });
                 self.sync_if_due(file);
             }

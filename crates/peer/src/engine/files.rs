@@ -10,6 +10,7 @@ use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, FileInfo, Geometry};
 use tnet_proto::{Availability, Open};
 use tnet_swarm::{FileKey, Goal, Input};
 
+use super::activity::Activity;
 use super::downloads::Running;
 use super::{Engine, keys_of};
 use crate::dir_share::pause_after;
@@ -30,11 +31,21 @@ pub(super) struct FileEntry {
     pub(super) sources: BTreeMap<Option<SocketAddr>, u64>,
     /// Bytes that were sent to others, in whole chunks.
     pub(super) sent_bytes: u64,
+    /// None until a chunk is sent or stored.
+    pub(super) activity: Option<Box<Activity>>,
 }
 
 impl FileEntry {
     pub(super) fn new(info: FileInfo, source: Source, running: Option<Running>) -> FileEntry {
-        FileEntry { info, source, spares: Vec::new(), running, sources: BTreeMap::new(), sent_bytes: 0 }
+        FileEntry {
+            info,
+            source,
+            spares: Vec::new(),
+            running,
+            sources: BTreeMap::new(),
+            sent_bytes: 0,
+            activity: None,
+        }
     }
 
     /// The chunks in which it is served.
@@ -99,6 +110,7 @@ impl Engine {
             self.forget_path(store.path(), file);
         }
         self.followed.remove(&file);
+        self.recent.forget(file);
         self.report(&hash);
         self.unwatch_if_settled(hash);
         self.feed(Input::RemoveFile { file });

@@ -2,6 +2,7 @@
 //! told. Everybody else sends it events or commands; it never waits for any of them.
 
 mod accounting;
+mod activity;
 mod blame;
 mod command;
 mod downloads;
@@ -9,6 +10,7 @@ mod files;
 mod infos;
 mod outputs;
 mod patience;
+mod rate;
 mod reporting;
 mod snapshot;
 mod stopwatch;
@@ -34,8 +36,9 @@ use crate::session::{ChunkBuffer, Session, SessionContext, SessionEvent};
 use crate::store::{OpenFiles, ScanLog};
 
 use accounting::Totals;
+use activity::RecentFiles;
 use blame::Bans;
-pub(crate) use command::{Command, StartDownload};
+pub(crate) use command::{Command, FilesPage, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
 use reporting::CoordinatorLink;
@@ -73,6 +76,9 @@ pub(crate) struct Engine {
     reporter: Reporter,
     coordinator: CoordinatorLink,
     totals: Totals,
+    recent: RecentFiles,
+    /// Files that are taken from shared directories at most.
+    dir_files_most: u64,
     bans: Bans,
     /// The chunk that an input is about, for the output that stores it.
     arrived: Option<ChunkBuffer>,
@@ -83,6 +89,8 @@ struct OpenSession {
     session: Session,
     /// Where the other side accepts peers.
     address: Option<SocketAddr>,
+    round_trip: Option<Duration>,
+    totals: Totals,
     /// Counts as a connection of its IP address as long as it is held.
     _place: Option<crate::listener::Place>,
 }
@@ -138,6 +146,8 @@ impl Engine {
             reporter: Reporter::new(config.report_interval),
             coordinator: CoordinatorLink::new(config.coordinator, hurry),
             totals: Totals::default(),
+            recent: RecentFiles::default(),
+            dir_files_most: 0,
             bans: Bans::default(),
             arrived: None,
             work,
@@ -220,10 +230,11 @@ impl Engine {
     }
 
     fn on_connected(&mut self, connected: Connected) {
-        let Connected { peer, remote, address, direction, greeted, place } = connected;
+        let Connected { peer, remote, address, direction, round_trip, greeted, place } = connected;
         let id = greeted.hello.peer_id;
         let session = Session::start(&self.context, peer, remote, greeted);
-        self.sessions.insert(peer, OpenSession { session, address, _place: place });
+        let totals = Totals::default();
+        self.sessions.insert(peer, OpenSession { session, address, round_trip, totals, _place: place });
         tracing::info!(%remote, ?direction, "peer connected");
         self.feed(Input::PeerConnected { peer, id, address, direction });
     }
@@ -232,7 +243,7 @@ impl Engine {
         match event {
             SessionEvent::Message(message) => self.on_message(peer, message),
             SessionEvent::DataReceived { bytes } => {
-                self.totals.received_bytes += u64::from(bytes);
+                self.count_received(peer, bytes);
                 self.feed(Input::DataReceived { peer, bytes });
             }
             SessionEvent::ChunkArrived { handle, chunk, buffer } => {
@@ -241,7 +252,7 @@ impl Engine {
             }
             SessionEvent::UploadEnded { file, chunk, end, failed } => {
                 if end == UploadEnd::Sent {
-                    self.count_sent(file, chunk);
+                    self.count_sent(peer, file, chunk);
                 }
                 self.feed(Input::UploadEnded { peer, file, chunk, end });
                 if let Some(error) = failed {

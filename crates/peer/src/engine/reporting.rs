@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, Limit};
-use tnet_swarm::{FileKey, Input};
+use tnet_swarm::{FileKey, Input, Time};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Engine, keys_of};
-use crate::api::{CoordinatorState, Unfit};
+use crate::api::{CoordinatorContact, CoordinatorState, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
 
 /// Neighbours with which a download does without news of further holders.
@@ -20,6 +20,11 @@ const ENOUGH_NEIGHBOURS: usize = 16;
 pub(super) struct CoordinatorLink {
     pub(super) address: Option<SocketAddr>,
     pub(super) state: CoordinatorState,
+    /// When that began.
+    since: Time,
+    /// When it last confirmed what it was told.
+    confirmed: Option<Time>,
+    last_error: Option<String>,
     requests: Option<mpsc::Sender<CoordinatorRequest>>,
     /// To be asked when there is room or a connection.
     lookups: BTreeSet<FileHash>,
@@ -42,6 +47,9 @@ impl CoordinatorLink {
         CoordinatorLink {
             address,
             state,
+            since: Time::ZERO,
+            confirmed: None,
+            last_error: None,
             requests: None,
             lookups: BTreeSet::new(),
             watched: BTreeSet::new(),
@@ -96,6 +104,22 @@ impl CoordinatorLink {
         }
     }
 
+    /// Time in the present state begins with a change of it.
+    fn enter(&mut self, now: Time, state: CoordinatorState) {
+        if self.state != state {
+            (self.state, self.since) = (state, now);
+        }
+    }
+
+    pub(super) fn contact(&self, now: Time, files_reported: u64) -> CoordinatorContact {
+        CoordinatorContact {
+            since: now - self.since,
+            last_report: self.confirmed.map(|confirmed| now - confirmed),
+            files_reported,
+            last_error: self.last_error.clone(),
+        }
+    }
+
     pub(super) fn say_bye(&self) {
         self.try_send(CoordinatorRequest::Bye);
     }
@@ -108,14 +132,14 @@ impl Engine {
                 if self.coordinator.state != CoordinatorState::Connected {
                     tracing::info!(address = ?self.coordinator.address, "coordinator connected");
                 }
-                self.coordinator.state = CoordinatorState::Connected;
-                self.coordinator.requests = Some(requests);
                 let now = self.now();
+                self.coordinator.enter(now, CoordinatorState::Connected);
+                self.coordinator.requests = Some(requests);
                 self.reporter.on_welcome(now, table);
                 self.coordinator.ask_again();
             }
             CoordinatorEvent::Reply(reply) => self.on_reply(&reply),
-            CoordinatorEvent::Down { unfit } => {
+            CoordinatorEvent::Down { unfit, error } => {
                 let state = match unfit {
                     None => CoordinatorState::Unreachable,
                     Some(Unfit::OtherVersion) => CoordinatorState::OtherVersion,
@@ -125,7 +149,8 @@ impl Engine {
                     let why = unfit.map(|unfit| unfit.to_string());
                     tracing::warn!(address = ?self.coordinator.address, why, "coordinator not reachable; trying again and again");
                 }
-                self.coordinator.state = state;
+                self.coordinator.enter(self.now(), state);
+                self.coordinator.last_error = Some(error);
                 self.coordinator.requests = None;
                 self.reporter.on_disconnect();
             }
@@ -150,6 +175,9 @@ impl Engine {
             CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, .. } => {
                 tracing::debug!("the coordinator takes no more watches; it is asked now and then");
                 self.coordinator.on_watches_full();
+            }
+            CoordinatorReply::Accepted { .. } | CoordinatorReply::Renewed => {
+                self.coordinator.confirmed = Some(self.now());
             }
             CoordinatorReply::LimitReached { limit, value }
                 if self.coordinator.limits_told.insert(*value) =>

@@ -49,6 +49,11 @@ impl BufferPool {
         ChunkBuffer { bytes, pool: self.clone(), _share: share }
     }
 
+    /// Bytes of a budget of so many that are taken.
+    pub(crate) fn used_bytes(&self, budget_bytes: u64) -> u64 {
+        budget_bytes.saturating_sub(self.budget.available_permits() as u64 * UNIT)
+    }
+
     fn reuse(&self, len: usize) -> Vec<u8> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(at) = kept.buffers.iter().rposition(|buffer| buffer.capacity() >= len) else {

@@ -19,6 +19,13 @@ impl Default for OpenFiles {
     }
 }
 
+impl OpenFiles {
+    /// Files open at this moment, and how many may stay so.
+    pub fn in_use(&self) -> (usize, usize) {
+        (KEPT_OPEN - self.0.available_permits().min(KEPT_OPEN), KEPT_OPEN)
+    }
+}
+
 /// One file, open or not.
 #[derive(Debug)]
 pub(super) struct Held {

@@ -6,6 +6,7 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::PeerId;
 
 use super::Swarm;
+use crate::chunk_map::{ChunkCell, chunk_map};
 use crate::chunks::ChunkState;
 use crate::file::FileStats;
 use crate::io::{Direction, FileKey, PeerKey};
@@ -73,6 +74,12 @@ pub struct SlotStatus {
     pub download_bytes: u64,
     /// Bytes arrived and not in the file yet.
     pub storing_bytes: u64,
+    /// Bytes of the chunks being sent.
+    pub upload_bytes: u64,
+    /// Uploads at most, of chunks as long as those under way.
+    pub uploads_most: u32,
+    /// Requests at most, of chunks as long as those asked for; those that only an offer can open are counted.
+    pub downloads_most: u32,
 }
 
 impl Swarm {
@@ -93,6 +100,12 @@ impl Swarm {
             addresses: count(self.addresses.known(file)),
             stats: state.stats,
         })
+    }
+
+    /// Where in a file its chunks are, in at most so many cells; none of a file that lacks nothing.
+    pub fn chunk_map(&self, file: FileKey, most_cells: u32) -> Option<Vec<ChunkCell>> {
+        let chunks = &self.files.get(&file)?.download.as_ref()?.chunks;
+        Some(chunk_map(chunks.stored(), chunks.taken(), most_cells))
     }
 
     /// Chunks of a file that are asked for. Cheap, as are the next three: they may be asked after each input.
@@ -174,6 +187,19 @@ impl Swarm {
             downloads: self.downloads.used(),
             download_bytes: self.downloads.used_bytes(),
             storing_bytes: self.storing_bytes,
+            upload_bytes: self.uploads.slots.used_bytes(),
+            uploads_most: self.uploads.slots.most(0),
+            downloads_most: self.downloads.most(self.config.accepted_beyond_per_mille),
         }
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// How many addresses are remembered.
+    pub fn known_addresses(&self) -> usize {
+        self.addresses.len()
     }
 }

@@ -1,0 +1,92 @@
+//! `tnet status --watch`: the same again and again. On a terminal it is drawn over itself; elsewhere, and with `--json`,
+//! each picture follows the last. It goes on until somebody ends it, or the server does.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{Snapshot, SnapshotError};
+use crate::exit::{Exit, Failure};
+use crate::render::Output;
+use crate::render::look::{Look, is_dumb, stdout_size};
+use crate::render::output::{Report, fields};
+use crate::render::screen::Screen;
+
+pub(super) async fn run(
+    state_dir: &Path,
+    every: Duration,
+    output: Output,
+    stop: CancellationToken,
+) -> Result<Report, Failure> {
+    let mut resized = signal(SignalKind::window_change())
+        .map_err(|error| Failure::new(Exit::Other, format!("cannot listen for signals: {error}")))?;
+    let mut ticks = interval(every);
+    // Who could not look in time does not look more often afterwards.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first answer decides whether there is anything to watch; the terminal is left alone until then.
+    let mut latest = Snapshot::take(state_dir, output).await?;
+    ticks.tick().await;
+    let mut view = View::new(output);
+    let (mut shown, mut is_new) = (0_u64, true);
+    // It cannot be shown to somebody who has seen enough and is gone.
+    while view.show(&latest, is_new).is_ok() {
+        shown += u64::from(is_new);
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = resized.recv() => is_new = false,
+            _ = ticks.tick() => {
+                let pid = latest.hello.pid;
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    taken = Snapshot::take(state_dir, output) => latest = taken.map_err(|error| ended(pid, error))?,
+                }
+                is_new = true;
+            }
+        }
+    }
+    Ok(fields(serde_json::json!({ "shown": shown })))
+}
+
+fn ended(pid: u32, error: SnapshotError) -> Failure {
+    if error.is_end() {
+        return Failure::new(Exit::NotFound, format!("the server, pid {pid}, ended"));
+    }
+    error.into()
+}
+
+enum View {
+    /// Drawn over the last one.
+    Screen(Screen),
+    /// One after the other.
+    Pages { output: Output, is_first: bool },
+}
+
+impl View {
+    fn new(output: Output) -> View {
+        let is_screen = stdout_size().is_some() && !is_dumb() && !output.is_json();
+        match is_screen.then(Screen::enter) {
+            Some(Ok(screen)) => View::Screen(screen),
+            Some(Err(_)) | None => View::Pages { output, is_first: true },
+        }
+    }
+
+    /// A picture that is not new matters only to a screen, whose size has changed.
+    fn show(&mut self, snapshot: &Snapshot, is_new: bool) -> io::Result<()> {
+        match self {
+            View::Screen(screen) => {
+                let look = Look { fits_paths: true, ..Look::of_stdout() };
+                screen.draw(&snapshot.lines(look), look)
+            }
+            View::Pages { .. } if !is_new => Ok(()),
+            View::Pages { output, .. } if output.is_json() => output.try_event("status", snapshot.report()),
+            View::Pages { output, is_first } => {
+                let between = if std::mem::take(is_first) { "" } else { "\n" };
+                output.try_data(&format!("{between}{}", snapshot.lines(Look::of_stdout()).join("\n")))
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The state of a server as people read it: itself, what is on its way, what it shares, whom it talks to. Downloads come
+//! first; of everything that can be long there is a bounded part, and how much more there is.
+
+mod files;
+mod peers;
+
+pub(crate) use files::state;
+
+use tnet_peer::control::Hello;
+use tnet_peer::{Bound, Bounds, CoordinatorState, Status};
+
+use super::look::Look;
+use super::paragraph::paragraph;
+use super::units::{duration, grouped, size};
+
+/// Files of a status that are shown at most, downloads included.
+pub(crate) const MOST_FILES: u32 = files::MOST_DOWNLOADS + files::MOST_SHARED;
+
+/// Columns of the names at the left.
+const NAME_COLUMNS: usize = 13;
+
+/// The lines of a status.
+pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<String> {
+    let named =
+        |name: &str, phrases: &[String]| paragraph(&format!("{name:<NAME_COLUMNS$}"), phrases, look.columns);
+    let server = [format!("pid {}", hello.pid), format!("up {}", duration(status.uptime))];
+    let mut lines = named("server", &server);
+    lines.extend(named("peers on", &[status.listen.to_string()]));
+    lines.extend(named("coordinator", &coordinator(status)));
+    lines.extend(named("traffic", &traffic(status)));
+    lines.extend(named("slots", &slots(status)));
+    lines.extend(files::downloads(status, look));
+    lines.extend(files::shared(status, look));
+    lines.extend(peers::connected(status, look));
+    lines.extend(peers::banned(status));
+    // Last, for it is rarely looked at, and a terminal may be low.
+    lines.push(String::new());
+    lines.extend(named("in use", &in_use(&status.bounds)));
+    lines
+}
+
+fn coordinator(status: &Status) -> Vec<String> {
+    let contact = &status.coordinator_contact;
+    let since = duration(contact.since);
+    let state = match status.coordinator_state {
+        CoordinatorState::None => "none".to_owned(),
+        CoordinatorState::Connecting => format!("connecting for {since}"),
+        CoordinatorState::Connected => format!("connected for {since}"),
+        CoordinatorState::Unreachable => format!("unreachable for {since}"),
+        CoordinatorState::OtherVersion => format!("speaks another version for {since}"),
+        CoordinatorState::NotCoordinator => format!("is not a coordinator for {since}"),
+    };
+    let address = status.coordinator.map(|address| address.to_string());
+    let is_connected = status.coordinator_state == CoordinatorState::Connected;
+    let is_called = !is_connected && status.coordinator.is_some();
+    let calls = is_called.then(|| "called again and again".to_owned());
+    let error = contact.last_error.as_ref().filter(|_| is_called);
+    let report = contact.last_report.map(|ago| format!("last report {} ago", duration(ago)));
+    let noun = if contact.files_reported == 1 { "file" } else { "files" };
+    let reported = is_connected.then(|| format!("{} {noun} reported", grouped(contact.files_reported)));
+    let error = error.map(|error| format!("last error: {error}"));
+    address.into_iter().chain([state]).chain(calls).chain(report).chain(reported).chain(error).collect()
+}
+
+fn traffic(status: &Status) -> Vec<String> {
+    vec![
+        format!("{} sent", size(status.sent_bytes)),
+        format!("{} received", size(status.received_bytes)),
+        format!("{}/s up", size(status.up_per_second)),
+        format!("{}/s down", size(status.down_per_second)),
+    ]
+}
+
+fn slots(status: &Status) -> Vec<String> {
+    let slots = &status.slots;
+    vec![
+        format!("{} of {} sending", slots.uploads, slots.uploads_most),
+        format!("{} waiting for one", slots.waiting),
+        format!("{} of {} receiving", slots.downloads, slots.downloads_most),
+    ]
+}
+
+fn in_use(bounds: &Bounds) -> Vec<String> {
+    let number =
+        |bound: Bound, what: &str| format!("{} of {} {what}", grouped(bound.used), grouped(bound.most));
+    let bytes = |bound: Bound, what: &str| format!("{} of {} {what}", size(bound.used), size(bound.most));
+    let files = bounds.files.map(|files| number(files, "files"));
+    [
+        number(bounds.connections, "connections"),
+        number(bounds.known_peers, "known peers"),
+        number(bounds.open_files, "files kept open"),
+        bytes(bounds.chunk_memory_bytes, "buffers"),
+        bytes(bounds.storing_bytes, "to write"),
+    ]
+    .into_iter()
+    .chain(files)
+    .collect()
+}
+
+/// Says that there is more than is shown; nothing if there is not.
+fn and_more(more: u64, where_to_look: &str, look: Look) -> Option<String> {
+    (more > 0).then(|| format!("  {} and {} more ({where_to_look})", look.ellipsis(), grouped(more)))
+}
+
+#[cfg(test)]
+mod tests;
