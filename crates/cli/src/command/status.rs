@@ -31,7 +31,10 @@ pub(crate) async fn run(
     if let Some(every) = args.watch {
         return watch::run(&state_dir, every, output, stop).await;
     }
-    let snapshot = Snapshot::take(&state_dir, output).await?;
+    let snapshot = tokio::select! {
+        taken = Snapshot::take(&state_dir, output) => taken?,
+        () = stop.cancelled() => return Err(Failure::interrupted("interrupted before the server answered")),
+    };
     for line in snapshot.lines(Look::of_stdout()) {
         output.data(&line);
     }

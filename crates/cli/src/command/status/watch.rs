@@ -28,7 +28,10 @@ pub(super) async fn run(
     // Who could not look in time does not look more often afterwards.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first answer decides whether there is anything to watch; the terminal is left alone until then.
-    let mut latest = Snapshot::take(state_dir, output).await?;
+    let mut latest = tokio::select! {
+        taken = Snapshot::take(state_dir, output) => taken?,
+        () = stop.cancelled() => return Ok(report(0)),
+    };
     ticks.tick().await;
     let mut view = View::new(output);
     let (mut shown, mut is_new) = (0_u64, true);
@@ -48,7 +51,11 @@ pub(super) async fn run(
             }
         }
     }
-    Ok(fields(serde_json::json!({ "shown": shown })))
+    Ok(report(shown))
+}
+
+fn report(shown: u64) -> Report {
+    fields(serde_json::json!({ "shown": shown }))
 }
 
 fn ended(pid: u32, error: SnapshotError) -> Failure {

@@ -81,10 +81,10 @@ fn rate(bytes: u64) -> String {
     }
 }
 
-/// On a LAN less than a millisecond.
+/// On a LAN less than a millisecond, and never nothing.
 fn round_trip(time: Duration) -> String {
-    match time.as_micros() {
-        micros @ 0..10_000 => format!("{}.{} ms", micros / 1000, micros / 100 % 10),
+    match time.as_micros().div_ceil(100).max(1) {
+        tenths @ ..100 => format!("{}.{} ms", tenths / 10, tenths % 10),
         _ => duration(time),
     }
 }

@@ -110,7 +110,7 @@ fn peer(number: u8) -> ConnectionStatus {
         bytes_sent: 3 << 17,
         down_per_second: 12 << 20,
         up_per_second: 0,
-        round_trip: Some(Duration::from_micros(340)),
+        round_trip: Some(Duration::from_micros(290)),
     }
 }
 
