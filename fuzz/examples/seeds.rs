@@ -164,6 +164,10 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
         format!(r#"{{"v":1,"request":"get","hash":"{hash}","out":"/a","timeout_ms":1500,"follow":true}}"#),
         r#"{"v":1,"request":"get","fileinfo":"/ä.fileinfo","out":[47,255,10],"overwrite":true}"#.to_owned(),
         r#"{"v":1,"request":"status","files":70}"#.to_owned(),
+        r#"{"v":1,"request":"limit","up":0,"down":7}"#.to_owned(),
+        format!(r#"{{"v":1,"request":"treat","hash":"{hash}","wish":"pause"}}"#),
+        format!(r#"{{"v":1,"request":"treat","hash":"{hash}","wish":"priority","level":"high"}}"#),
+        format!(r#"{{"v":1,"request":"treat","hash":"{hash}","wish":"limits","up":5}}"#),
     ];
     for (number, request) in requests.iter().enumerate() {
         let line = request_again(request.as_bytes()).expect("a request");

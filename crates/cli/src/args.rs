@@ -1,17 +1,19 @@
 //! The command line: what can be written, and the help that says so. Every command's help ends with an example.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use tnet_fileinfo::{ChunkSize, FileHash};
+use tnet_peer::Priority;
 
 use crate::duration;
 use crate::exit::EXIT_CODES;
-use crate::render::units::parse_size;
+use crate::render::units::{ParseRateError, parse_rate, parse_size};
 
 /// Brings a file from a few machines to all machines of a network as fast as the wires allow, every byte verified.
 #[derive(Debug, Parser)]
@@ -100,6 +102,23 @@ pub(crate) enum Command {
     /// List the files of the server: hash, size, state, path
     #[command(after_help = "Example:\n  tnet ls")]
     Ls,
+    /// Limit the rates of the server, or of one file; without a rate, show what they are
+    #[command(
+        after_help = "Example:\n  tnet limit --up 10M --down none\n  tnet limit debian.iso --down 2M\n  tnet limit"
+    )]
+    Limit(LimitArgs),
+    /// Neither download nor serve these files until they are resumed
+    #[command(after_help = "Example:\n  tnet pause debian.iso\n  tnet pause 851f1e63")]
+    Pause(Files),
+    /// End a pause
+    #[command(after_help = "Example:\n  tnet resume debian.iso")]
+    Resume(Files),
+    /// Put files before or after others that are downloaded at the same time
+    #[command(after_help = "Example:\n  tnet priority high debian.iso")]
+    Priority(PriorityArgs),
+    /// Make the server forget files: a download ends, a shared file is not served any more. What is on the disk stays
+    #[command(after_help = "Example:\n  tnet rm debian.iso")]
+    Rm(Files),
     /// Stop the server and wait until it has ended
     #[command(after_help = "Example:\n  tnet kill-server")]
     KillServer,
@@ -145,6 +164,8 @@ pub(crate) struct StartServer {
     /// Stay in the foreground and log to stderr
     #[arg(long)]
     pub(crate) foreground: bool,
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
     /// How the background server is started by the one that the user started.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
@@ -158,6 +179,78 @@ pub(crate) struct Status {
     /// Show it again and again, after each DUR, until Ctrl-C [default: 1s]
     #[arg(short, long, value_name = "DUR", num_args = 0..=1, default_missing_value = "1s", value_parser = parse_period)]
     pub(crate) watch: Option<Duration>,
+}
+
+/// What a peer of this machine may take.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Bounds {
+    /// Send at most so many bytes a second, like 10M; `tnet limit` changes it later
+    #[arg(long, value_name = "RATE", value_parser = parse_limit)]
+    pub(crate) limit_up: Option<Limit>,
+    /// Ask for at most so many bytes a second
+    #[arg(long, value_name = "RATE", value_parser = parse_limit)]
+    pub(crate) limit_down: Option<Limit>,
+    /// Be connected to at most so many peers [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=10_000))]
+    pub(crate) max_peers: Option<u16>,
+}
+
+/// Files of the server, as users name them.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// Path, or the first digits of the hash, at least 4
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Path, or the first digits of the hash, at least 4; of the whole server if there is none
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<OsString>,
+    /// Send at most so many bytes a second, like 500K, 10M or none
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) up: Option<u64>,
+    /// Ask for at most so many bytes a second
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) down: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PriorityArgs {
+    /// How urgent they are
+    #[arg(value_name = "LEVEL")]
+    pub(crate) level: Level,
+    #[command(flatten)]
+    pub(crate) files: Files,
+}
+
+/// Which of several files gets slots first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Level {
+    /// What the others leave
+    Low,
+    /// As files are unless something else is said
+    Normal,
+    /// Before all others
+    High,
+}
+
+impl From<Level> for Priority {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Low => Self::Low,
+            Level::Normal => Self::Normal,
+            Level::High => Self::High,
+        }
+    }
+}
+
+/// Bytes a second.
+pub(crate) type Limit = Option<NonZeroU64>;
+
+fn parse_limit(text: &str) -> Result<Limit, ParseRateError> {
+    parse_rate(text).map(NonZeroU64::new)
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +268,15 @@ pub(crate) struct Get {
     /// Where to put the file, or a directory to put it in; of several files, the directory [default: its name, here]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
+    /// Send at most so many bytes of each file a second, like 10M; `tnet limit` changes it later
+    #[arg(long, value_name = "RATE", value_parser = parse_limit)]
+    pub(crate) limit_up: Option<Limit>,
+    /// Ask for at most so many bytes of each file a second
+    #[arg(long, value_name = "RATE", value_parser = parse_limit)]
+    pub(crate) limit_down: Option<Limit>,
+    /// Before or after other files that are downloaded at the same time
+    #[arg(long, value_name = "LEVEL", default_value = "normal")]
+    pub(crate) priority: Level,
     /// Of several files, how many at once
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) parallel: u8,

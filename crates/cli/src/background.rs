@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Global;
+use crate::args::{Bounds, Global};
 use crate::command::OnTaken;
 use crate::exit::{Exit, Failure, file_failure};
 use crate::logging::{self, LOG_NAME};
@@ -34,6 +34,7 @@ pub(crate) struct Launch {
     /// Absolute.
     pub(crate) state_dir: PathBuf,
     pub(crate) on_taken: OnTaken,
+    pub(crate) bounds: Bounds,
 }
 
 /// A server that answers.
@@ -126,6 +127,15 @@ fn arguments(launch: &Launch, global: &Global) -> Vec<OsString> {
     }
     if let Some(dir) = &launch.dir {
         arguments.extend(["--dir".into(), dir.clone().into()]);
+    }
+    let Bounds { limit_up, limit_down, max_peers } = launch.bounds;
+    for (flag, rate) in [("--limit-up", limit_up), ("--limit-down", limit_down)] {
+        if let Some(rate) = rate.flatten() {
+            arguments.extend([flag.into(), rate.to_string().into()]);
+        }
+    }
+    if let Some(most) = max_peers {
+        arguments.extend(["--max-peers".into(), most.to_string().into()]);
     }
     arguments.extend((0..global.verbose).map(|_| "-v".into()));
     arguments

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::api::{Limits, Priority};
+
 /// Settings of a [`Peer`](crate::Peer). The builder sets the common ones.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -16,6 +18,8 @@ pub struct Config {
     /// How often shared directories are looked at; large ones less often, so that looking takes no more than a 300th of
     /// the time, but each 30 s.
     pub share_interval: Duration,
+    /// Rates of the whole process at the start. Default: none.
+    pub limits: Limits,
     /// The numbers behind whom to ask and whom to serve.
     pub swarm: tnet_swarm::Config,
     /// Bytes of chunks between network and disk, in all. When they are used up, reading stops.
@@ -45,6 +49,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7401)),
             report_interval: Duration::from_secs(10),
             share_interval: Duration::from_secs(2),
+            limits: Limits::default(),
             swarm: tnet_swarm::Config::default(),
             chunk_memory: 40 * 1024 * 1024,
             sync_bytes: 64 * 1024 * 1024,
@@ -68,6 +73,10 @@ pub struct DownloadOptions {
     pub give_up_after: Option<Duration>,
     /// Give up when at the start neither the coordinator nor any peer could be reached for this long. None: never.
     pub coordinator_within: Option<Duration>,
+    /// Rates of this file.
+    pub limits: Limits,
+    /// Before or after other files.
+    pub priority: Priority,
 }
 
 impl Default for DownloadOptions {
@@ -76,6 +85,8 @@ impl Default for DownloadOptions {
             overwrite: false,
             give_up_after: None,
             coordinator_within: Some(Duration::from_secs(10)),
+            limits: Limits::default(),
+            priority: Priority::default(),
         }
     }
 }

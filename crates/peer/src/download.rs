@@ -6,7 +6,9 @@ use std::time::Duration;
 use tnet_fileinfo::FileInfo;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::api::{CoordinatorState, DownloadError, PeerGone, Phase, Progress, Summary, TimeShares, Traffic};
+use crate::api::{
+    CoordinatorState, DownloadError, PeerGone, Phase, Progress, Summary, TimeShares, Traffic, Wish,
+};
 use crate::engine::{Command, Followed};
 
 /// A download that is running or done. Dropping this changes nothing: the peer goes on with it.
@@ -126,6 +128,14 @@ impl Download {
         let mut done = self.swarm_done.clone();
         // An error: the peer is gone, and with it whom we could serve.
         let _ = done.wait_for(|done| *done).await;
+    }
+
+    /// Treats the file differently from now on: its rates, its priority, a pause. Changes nothing when the peer is gone.
+    pub async fn treat(&self, wish: Wish) {
+        let (done, treated) = oneshot::channel();
+        if self.commands.send(Command::Treat { hash: self.info.hash(), wish, done }).await.is_ok() {
+            let _ = treated.await;
+        }
     }
 
     /// Ends the download and waits until it has ended. What arrived is kept in `OUT.partial` for the next attempt. A

@@ -53,8 +53,9 @@ pub mod store;
 
 pub use api::{
     Ban, Bound, Bounds, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState, DownloadError,
-    FetchInfoError, FileStatus, Liar, PeerGone, Phase, Progress, ShareError, SlotStatus, SourceShare,
-    SpawnError, Status, Summary, SwarmMember, TimeShares, Traffic, Unfit, Waiting,
+    FetchInfoError, FileStatus, Liar, Limits, LimitsChange, PeerGone, Phase, Priority, Progress, ShareError,
+    SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares, Traffic, Unfit, Waiting,
+    Wish,
 };
 pub use config::{Config, DownloadOptions};
 pub use download::Download;

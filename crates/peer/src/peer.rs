@@ -17,7 +17,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::api::{
-    CoordinatorState, DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Status, Unfit,
+    CoordinatorState, DownloadError, FetchInfoError, Limits, LimitsChange, PeerGone, ShareError, SpawnError,
+    Status, Unfit, Wish,
 };
 use crate::config::{Config, DownloadOptions};
 use crate::coordinator_client::CoordinatorClient;
@@ -226,6 +227,22 @@ impl Peer {
     /// The peer has been shut down.
     pub async fn unshare(&self, hash: FileHash) -> Result<bool, PeerGone> {
         self.ask(|done| Command::Unshare { hash, done }).await
+    }
+
+    /// New rates of the whole peer, from now on. Answers what they are then.
+    ///
+    /// # Errors
+    /// The peer has been shut down.
+    pub async fn limit(&self, change: LimitsChange) -> Result<Limits, PeerGone> {
+        self.ask(|done| Command::Limit { change, done }).await
+    }
+
+    /// Treats a content differently from now on: its rates, its priority, a pause. Answers whether it is known.
+    ///
+    /// # Errors
+    /// The peer has been shut down.
+    pub async fn treat(&self, hash: FileHash, wish: Wish) -> Result<bool, PeerGone> {
+        self.ask(|done| Command::Treat { hash, wish, done }).await
     }
 
     /// Downloads a file to `out`, with default options.

@@ -1,6 +1,7 @@
 //! One file for each command. A command answers what it has to report, or why it failed; it neither exits nor prints
 //! errors itself.
 
+mod change;
 mod coordinator;
 mod create;
 mod demo;
@@ -20,6 +21,7 @@ use crate::logging::{self, Talk};
 use crate::render::Output;
 use crate::render::output::Report;
 use crate::signals;
+use change::Treatment;
 
 impl Command {
     /// As it is typed.
@@ -33,6 +35,11 @@ impl Command {
             Self::Get(_) => "get",
             Self::Status(_) => "status",
             Self::Ls => "ls",
+            Self::Limit(_) => "limit",
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Priority(_) => "priority",
+            Self::Rm(_) => "rm",
             Self::KillServer => "kill-server",
         }
     }
@@ -65,6 +72,13 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
         Command::Get(args) => Box::pin(get::run(args, &global, output, stop)).await,
         Command::Status(args) => status::run(args, &global, output, stop).await,
         Command::Ls => ls::run(&global, output).await,
+        Command::Limit(args) => change::limit(args, &global, output).await,
+        Command::Pause(args) => change::treat(args, Treatment::Pause, &global, output).await,
+        Command::Resume(args) => change::treat(args, Treatment::Resume, &global, output).await,
+        Command::Priority(args) => {
+            change::treat(args.files, Treatment::Priority(args.level), &global, output).await
+        }
+        Command::Rm(args) => change::treat(args, Treatment::Remove, &global, output).await,
         Command::KillServer => kill_server::run(&global, output, stop).await,
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_peer::{Peer, SpawnError};
+use tnet_peer::{Limits, Peer, SpawnError};
 use tokio::time::timeout;
 
-use crate::args::Global;
+use crate::args::{Bounds, Global};
 use crate::exit::Failure;
 use crate::settings::{self, DEFAULT_LISTEN};
 
@@ -27,13 +27,22 @@ pub(crate) enum OnTaken {
 pub(crate) async fn start(
     global: &Global,
     on_taken: OnTaken,
+    bounds: &Bounds,
     scans: Option<PathBuf>,
 ) -> Result<Peer, Failure> {
     let coordinator = settings::coordinator(global).await?;
     let listen = global.listen.unwrap_or(DEFAULT_LISTEN);
     let spawn = |listen: SocketAddr| {
         let builder = Peer::builder().coordinator(coordinator).listen(listen);
-        builder.configure(|config| config.scans = scans.clone()).spawn()
+        let limits = Limits { up: bounds.limit_up.flatten(), down: bounds.limit_down.flatten() };
+        let configured = builder.configure(|config| {
+            config.scans = scans.clone();
+            config.limits = limits;
+            if let Some(most) = bounds.max_peers {
+                config.swarm.max_peers = most.into();
+            }
+        });
+        configured.spawn()
     };
     let peer = match spawn(listen).await {
         Err(SpawnError::AddressInUse { .. }) if on_taken == OnTaken::AnyPort => {

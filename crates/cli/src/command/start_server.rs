@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::peer::{self, OnTaken};
-use crate::args::{Global, StartServer};
+use crate::args::{Bounds, Global, StartServer};
 use crate::background::{self, Launch};
 use crate::exit::{Exit, Failure};
 use crate::logging::LOG_NAME;
@@ -35,17 +35,17 @@ pub(crate) async fn run(
     let on_taken = if args.any_port { OnTaken::AnyPort } else { OnTaken::Fail };
     if args.detached {
         background::detach(&state_dir, global.verbose)?;
-        return serve(dir, state_dir, on_taken, global, output, stop).await;
+        return serve(dir, state_dir, on_taken, &args.bounds, global, output, stop).await;
     }
     if args.foreground {
-        return serve(dir, state_dir, on_taken, global, output, stop).await;
+        return serve(dir, state_dir, on_taken, &args.bounds, global, output, stop).await;
     }
     match Client::connect(&state_dir).await {
         Err(ConnectError::NotRunning { .. }) => {}
         Ok(client) => return Err(running_already(client.hello().pid)),
         Err(error) => return Err(error.into()),
     }
-    let launch = Launch { dir: dir.clone(), state_dir, on_taken };
+    let launch = Launch { dir: dir.clone(), state_dir, on_taken, bounds: args.bounds };
     let server = background::start(launch, global, &stop).await?;
     let hello = server.hello;
     output.outcome(&format!("server started, pid {}, peers on {}", hello.pid, hello.listen));
@@ -73,6 +73,7 @@ async fn serve(
     dir: Option<PathBuf>,
     state_dir: PathBuf,
     on_taken: OnTaken,
+    bounds: &Bounds,
     global: &Global,
     output: Output,
     stop: CancellationToken,
@@ -81,7 +82,7 @@ async fn serve(
     let claim = Claim::new(&state_dir)
         .await
         .map_err(|error| Failure::from(error).or_hint("stop it first with `tnet kill-server`"))?;
-    let peer = Arc::new(peer::start(global, on_taken, Some(state_dir.join(SCANS_NAME))).await?);
+    let peer = Arc::new(peer::start(global, on_taken, bounds, Some(state_dir.join(SCANS_NAME))).await?);
     let served = match &dir {
         Some(dir) => share(&peer, dir).await,
         None => Ok(()),

@@ -132,6 +132,7 @@ fn topic(progress: &Progress) -> &'static str {
         Phase::Finishing => "finishing",
         Phase::Complete => "complete",
         Phase::Failed => "failed",
+        Phase::Paused => "paused",
     }
 }
 

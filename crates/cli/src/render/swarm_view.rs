@@ -96,6 +96,7 @@ impl Row {
             ),
             Phase::Complete => format!("whole, from {}", count(progress.traffic.sources.into(), "peer")),
             Phase::Failed => "failed".to_owned(),
+            Phase::Paused => "paused".to_owned(),
         }
     }
 }

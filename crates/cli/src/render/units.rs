@@ -117,6 +117,30 @@ pub(crate) fn shown_path(path: &Path) -> String {
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.into_owned() }
 }
 
+/// Reads a rate as people write it: bytes a second, or a number of `K`, `M` or `G` of them, perhaps with `/s`. `none` and
+/// 0 are no limit.
+pub(crate) fn parse_rate(text: &str) -> Result<u64, ParseRateError> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(0);
+    }
+    let size = text.strip_suffix("/s").unwrap_or(text);
+    match parse_size(size).map_err(|_| ParseRateError::Malformed)? {
+        rate @ 1..LEAST_RATE => Err(ParseRateError::TooLow(rate)),
+        rate => Ok(rate),
+    }
+}
+
+/// Below this a chunk would be on its way longer than anybody waits.
+const LEAST_RATE: u64 = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ParseRateError {
+    #[error("write it like 500K, 10M, 1G or none; it is bytes a second")]
+    Malformed,
+    #[error("{0} bytes a second are too few; the least is 1K. Write it like 500K, 10M, 1G or none")]
+    TooLow(u64),
+}
+
 /// Reads a size as people write it: bytes, or a number of `K`, `M` or `G`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, ParseSizeError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -139,6 +163,19 @@ pub(crate) struct ParseSizeError;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_read_as_people_write_it() {
+        for (text, rate) in
+            [("none", 0), ("0", 0), ("500K", 500 << 10), ("10MiB/s", 10 << 20), ("1g", 1 << 30)]
+        {
+            assert_eq!(parse_rate(text), Ok(rate), "{text}");
+        }
+        assert_eq!(parse_rate("12"), Err(ParseRateError::TooLow(12)));
+        for text in ["", "fast", "-1", "/s", "10Mbit/s"] {
+            assert_eq!(parse_rate(text), Err(ParseRateError::Malformed), "{text}");
+        }
+    }
 
     #[test]
     fn a_size_shows_in_the_largest_unit_that_leaves_a_number_below_1024() {

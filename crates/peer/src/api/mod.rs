@@ -7,6 +7,7 @@ mod progress;
 mod status;
 mod time;
 mod waiting;
+mod wishes;
 
 pub use bounds::{Bound, Bounds};
 pub use chunk_map::ChunkMap;
@@ -15,3 +16,4 @@ pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary
 pub use status::{Ban, ConnectionStatus, CoordinatorContact, FileStatus, SlotStatus, Status, SwarmMember};
 pub use time::TimeShares;
 pub use waiting::Waiting;
+pub use wishes::{Limits, LimitsChange, Priority, Wish};

@@ -21,6 +21,8 @@ pub enum Phase {
     Complete,
     /// It ended without the file.
     Failed,
+    /// The user stopped it for now.
+    Paused,
 }
 
 /// Whether the coordinator can be asked.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds::Bounds;
 use super::chunk_map::ChunkMap;
 use super::progress::{CoordinatorState, Phase, Progress, Traffic};
+use super::wishes::{Limits, Priority};
 
 /// A whole peer at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,9 @@ pub struct Status {
     /// What is bounded, and how much of it is in use.
     #[serde(default)]
     pub bounds: Bounds,
+    /// Rates that the user set for the whole process.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// How it stands with the coordinator.
@@ -123,6 +127,15 @@ pub struct FileStatus {
     /// Time since a chunk of it was last stored or sent; none if none was.
     #[serde(default)]
     pub idle: Option<Duration>,
+    /// Neither served nor downloaded for now, because the user said so.
+    #[serde(default)]
+    pub paused: bool,
+    /// Before or after other files.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Rates that the user set for it.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 impl FileStatus {

@@ -23,6 +23,8 @@ pub enum Waiting {
     Answers,
     /// Other downloads of this process use all there may be requests.
     OtherDownloads,
+    /// The rate that the user allows is used up.
+    Limit,
     /// Chunks are here, and the disk has not taken them yet.
     Disk,
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Waiting {
             Waiting::BusyPeers => f.write_str("all peers that have missing chunks are busy"),
             Waiting::Answers => f.write_str("the peers that were asked send nothing"),
             Waiting::OtherDownloads => f.write_str("other downloads use all slots"),
+            Waiting::Limit => f.write_str("the limit of the rate lets nothing begin yet"),
             Waiting::Disk => f.write_str("the disk is slow"),
         }
     }

@@ -14,7 +14,7 @@ use super::claim::{ClaimError, check_secure, socket_path};
 use super::fault::{Fault, FaultKind};
 use super::line::{MAX_RESPONSE_LEN, ReadLineError, read_line, write_line};
 use super::message::{GetRequest, Hello, ParseError, Request, Response, parse, to_line};
-use crate::api::{FileStatus, Progress, Status, Summary};
+use crate::api::{FileStatus, Limits, LimitsChange, Progress, Status, Summary, Wish};
 
 /// How long the server may take for its next line, other than while a download is followed.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -221,6 +221,30 @@ impl Client {
         self.ask(&Request::Unshare { hash }).await?;
         match self.answer().await? {
             Response::Unshared { found } => Ok(found),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// New rates of the whole server. Answers what they are then.
+    ///
+    /// # Errors
+    /// The server did not answer, or could not.
+    pub async fn limit(mut self, change: LimitsChange) -> Result<Limits, RequestError> {
+        self.ask(&Request::Limit(change)).await?;
+        match self.answer().await? {
+            Response::Limits(limits) => Ok(limits),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Treats a file differently from now on; whether it was known.
+    ///
+    /// # Errors
+    /// The server did not answer, or could not.
+    pub async fn treat(mut self, hash: FileHash, wish: Wish) -> Result<bool, RequestError> {
+        self.ask(&Request::Treat { hash, wish }).await?;
+        match self.answer().await? {
+            Response::Treated { found } => Ok(found),
             _ => Err(RequestError::Unexpected),
         }
     }

@@ -11,7 +11,9 @@ use tnet_fileinfo::FileHash;
 use super::fault::{Fault, FaultKind};
 use super::portable;
 use crate::DownloadOptions;
-use crate::api::{ConnectionStatus, FileStatus, Progress, Status, Summary};
+use crate::api::{
+    ConnectionStatus, FileStatus, Limits, LimitsChange, Priority, Progress, Status, Summary, Wish,
+};
 
 /// Version of the protocol.
 pub const VERSION: u32 = 1;
@@ -58,6 +60,15 @@ pub(super) enum Request {
         #[serde(with = "portable::hash")]
         hash: FileHash,
     },
+    /// Rates of the whole server.
+    Limit(LimitsChange),
+    /// Treat a file differently.
+    Treat {
+        #[serde(with = "portable::hash")]
+        hash: FileHash,
+        #[serde(flatten)]
+        wish: Wish,
+    },
     Shutdown,
 }
 
@@ -79,6 +90,16 @@ pub struct GetRequest {
     /// Tell how it goes until it ends.
     #[serde(default)]
     pub follow: bool,
+    /// Rates of this file.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// Before or after other files.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub priority: Priority,
+}
+
+fn is_usual(priority: &Priority) -> bool {
+    *priority == Priority::default()
 }
 
 /// How long a silent coordinator is put up with at the start of a download, unless the user has less patience, or
@@ -92,6 +113,8 @@ impl GetRequest {
             overwrite: self.overwrite,
             give_up_after: self.timeout,
             coordinator_within: self.timeout.map(|timeout| timeout.min(COORDINATOR_PATIENCE)),
+            limits: self.limits,
+            priority: self.priority,
         }
     }
 }
@@ -123,6 +146,11 @@ pub(super) enum Response {
     Progress(Progress),
     Done(Summary),
     Unshared {
+        found: bool,
+    },
+    /// What they are now.
+    Limits(Limits),
+    Treated {
         found: bool,
     },
     Stopping,
@@ -194,6 +222,8 @@ mod tests {
             overwrite: true,
             timeout: Some(Duration::from_millis(1500)),
             follow: true,
+            limits: Limits::default(),
+            priority: Priority::default(),
         })
     }
 
@@ -221,6 +251,10 @@ mod tests {
             Request::Ls,
             Request::Shutdown,
             Request::Unshare { hash },
+            Request::Limit(LimitsChange { up: Some(0), down: None }),
+            Request::Treat { hash, wish: Wish::Pause },
+            Request::Treat { hash, wish: Wish::Limits(LimitsChange { up: None, down: Some(7) }) },
+            Request::Treat { hash, wish: Wish::Priority { level: Priority::High } },
             get(Source::Hash(hash), "/ä b".into()),
             get(Source::Fileinfo(no_text.clone()), no_text),
         ] {

@@ -20,7 +20,7 @@ use super::line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, read_line, w
 use super::message::{GetRequest, Hello, Request, Response, Source, parse, to_line};
 use super::portable::shown;
 use crate::Peer;
-use crate::api::{FileStatus, Status};
+use crate::api::{FileStatus, PeerGone, Status};
 
 /// How long a client may take to ask. It has nothing else to do.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
@@ -84,6 +84,11 @@ async fn converse(
         Request::Ls => client.tell_files(peer).await?,
         Request::Get(request) => client.start_download(request, commands).await?,
         Request::Unshare { hash } => client.unshare(peer, hash).await?,
+        Request::Limit(change) => client.answer(peer.limit(change).await.map(Response::Limits)).await?,
+        Request::Treat { hash, wish } => {
+            let treated = peer.treat(hash, wish).await;
+            client.answer(treated.map(|found| Response::Treated { found })).await?
+        }
         Request::Shutdown => {
             client.say(&Response::Stopping).await?;
             return commands.send(Command::Shutdown(client)).await.map_err(|_| Lost);
@@ -175,8 +180,12 @@ impl Connection {
     }
 
     async fn unshare(&mut self, peer: &Peer, hash: FileHash) -> Answered {
-        match peer.unshare(hash).await {
-            Ok(found) => self.say(&Response::Unshared { found }).await.map(Ok),
+        self.answer(peer.unshare(hash).await.map(|found| Response::Unshared { found })).await
+    }
+
+    async fn answer(&mut self, response: Result<Response, PeerGone>) -> Answered {
+        match response {
+            Ok(response) => self.say(&response).await.map(Ok),
             Err(gone) => Ok(Err(gone.into())),
         }
     }

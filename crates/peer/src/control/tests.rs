@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::socket_path;
 use super::*;
-use crate::Peer;
+use crate::{Limits, Peer, Priority};
 
 /// Far longer than anything here takes; a test that needs it has failed.
 const SOON: Duration = Duration::from_secs(20);
@@ -75,7 +75,15 @@ fn fileinfo_of(path: &Path) -> PathBuf {
 }
 
 fn request(source: Source, out: PathBuf, follow: bool) -> GetRequest {
-    GetRequest { source, out, overwrite: false, timeout: Some(Duration::from_millis(300)), follow }
+    GetRequest {
+        source,
+        out,
+        overwrite: false,
+        timeout: Some(Duration::from_millis(300)),
+        follow,
+        limits: Limits::default(),
+        priority: Priority::default(),
+    }
 }
 
 async fn all_of(stream: &mut UnixStream) -> String {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::downloads::Followed;
-use crate::api::{DownloadError, FileStatus, Status};
+use crate::api::{DownloadError, FileStatus, Limits, LimitsChange, Status, Wish};
 use crate::config::DownloadOptions;
 use crate::source::Source;
 use crate::store::{self, FileStore};
@@ -43,6 +43,17 @@ pub(crate) enum Command {
     CancelDownload {
         hash: FileHash,
         done: oneshot::Sender<()>,
+    },
+    /// New limits of the whole process; answers what they are then.
+    Limit {
+        change: LimitsChange,
+        done: oneshot::Sender<Limits>,
+    },
+    /// Treat this content differently. Answers whether it was known.
+    Treat {
+        hash: FileHash,
+        wish: Wish,
+        done: oneshot::Sender<bool>,
     },
     /// Who holds this file, by the coordinator? Answered when it answers.
     FindHolders {
@@ -101,6 +112,12 @@ impl Engine {
             }
             Command::Download(start) => self.start_download(*start),
             Command::CancelDownload { hash, done } => self.cancel_download(&hash, Some(done)),
+            Command::Limit { change, done } => {
+                let _ = done.send(self.limit(change));
+            }
+            Command::Treat { hash, wish, done } => {
+                let _ = done.send(self.treat(&hash, wish));
+            }
             Command::FindHolders { hash, done } => self.find_holders(hash, done),
             Command::Status { most_files, done } => {
                 let _ = done.send(self.status(most_files));

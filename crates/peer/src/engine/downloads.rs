@@ -17,7 +17,7 @@ use super::stopwatch::Stopwatch;
 use super::verify_clock::VerifyClock;
 use super::work::{Arrival, StoreResult, Stored, WorkDone};
 use super::{Engine, keys_of};
-use crate::api::{DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic};
+use crate::api::{DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic, Wish};
 use crate::config::DownloadOptions;
 use crate::source::Source;
 use crate::store;
@@ -96,6 +96,7 @@ impl Engine {
             swarm_done: swarm_done.subscribe(),
             outcome: outcome_of,
         };
+        let options_of = options.clone();
         let running = Running {
             store: Arc::clone(&store),
             options,
@@ -126,7 +127,10 @@ impl Engine {
         if done.send(Ok(followed)).is_err() {
             return; // the owner changed its mind
         }
+        let (limits, priority) = (options_of.limits, options_of.priority);
         let file = self.add_file(geometry, stored, Goal::Download, entry);
+        self.treat_file(file, Wish::Limits(limits.into()));
+        self.treat_file(file, Wish::Priority { level: priority });
         self.start_reserve(file, store);
     }
 
@@ -379,8 +383,9 @@ impl Engine {
         let running = entry.running.as_ref()?;
         let picture = self.swarm.file_status(file, now)?;
         let stored = running.store.stored();
+        let is_under_way = matches!(running.phase, Phase::FindingPeers | Phase::Downloading);
         Some(Progress {
-            phase: running.phase,
+            phase: if is_under_way && entry.treatment.is_paused { Phase::Paused } else { running.phase },
             bytes_done: entry.info.geometry().bytes_in(&stored),
             bytes_total: entry.info.size(),
             bytes_resumed: running.resumed,

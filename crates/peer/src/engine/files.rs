@@ -12,6 +12,7 @@ use tnet_swarm::{FileKey, Goal, Input};
 
 use super::activity::Activity;
 use super::downloads::Running;
+use super::wishes::Treatment;
 use super::{Engine, keys_of};
 use crate::dir_share::pause_after;
 use crate::source::Source;
@@ -33,6 +34,8 @@ pub(super) struct FileEntry {
     pub(super) sent_bytes: u64,
     /// None until a chunk is sent or stored.
     pub(super) activity: Option<Box<Activity>>,
+    /// What the owner wants of it.
+    pub(super) treatment: Treatment,
 }
 
 impl FileEntry {
@@ -45,6 +48,7 @@ impl FileEntry {
             sources: BTreeMap::new(),
             sent_bytes: 0,
             activity: None,
+            treatment: Treatment::default(),
         }
     }
 
@@ -127,6 +131,7 @@ impl Engine {
     pub(super) fn report(&mut self, hash: &FileHash) {
         let keys = keys_of(&self.by_hash, hash);
         let entries = keys.iter().filter_map(|file| self.files.get(file));
+        let entries = entries.filter(|entry| !entry.treatment.is_paused);
         let availability = entries.map(|entry| match entry.source {
             Source::Coming(_) => Availability::Partial,
             Source::Whole(_) | Source::Recut { .. } => Availability::Full,
@@ -304,7 +309,7 @@ impl Engine {
         let Source::Whole(whole) = &entry.source else { return };
         let Ok(chunk_size) = ChunkSize::new(open.chunk_size) else { return };
         let Ok(geometry) = Geometry::new(entry.info.size(), chunk_size) else { return };
-        if entry.info.size() != open.size {
+        if entry.info.size() != open.size || entry.treatment.is_paused {
             return;
         }
         let source = Source::Recut { whole: Arc::clone(whole), geometry };

@@ -15,6 +15,7 @@ mod reporting;
 mod snapshot;
 mod stopwatch;
 mod verify_clock;
+mod wishes;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,6 +30,7 @@ use tnet_swarm::{FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
@@ -80,6 +82,8 @@ pub(crate) struct Engine {
     /// Files that are taken from shared directories at most.
     dir_files_most: u64,
     bans: Bans,
+    /// Rates of the whole process.
+    limits: Limits,
     /// The chunk that an input is about, for the output that stores it.
     arrived: Option<ChunkBuffer>,
     work: mpsc::Sender<WorkDone>,
@@ -149,6 +153,7 @@ impl Engine {
             recent: RecentFiles::default(),
             dir_files_most: 0,
             bans: Bans::default(),
+            limits: Limits::default(),
             arrived: None,
             work,
             config,
@@ -161,6 +166,7 @@ impl Engine {
         let mut batch = Vec::with_capacity(BATCH);
         let mut next_beat = Instant::now();
         let mut next_look = Instant::now() + self.look_pause;
+        self.limit(self.config.limits.into());
         let farewell = loop {
             let wake = self.next_wake(next_beat, next_look);
             tokio::select! {

@@ -16,7 +16,8 @@ impl Engine {
     /// What it waits for, if nothing was stored for a while.
     pub(super) fn waiting(&self, file: FileKey, running: &Running) -> Option<Waiting> {
         let is_under_way = !matches!(running.phase, Phase::Complete | Phase::Failed);
-        if !is_under_way || self.now() - running.last_stored < STANDS_STILL_AFTER {
+        let is_paused = self.files.get(&file)?.treatment.is_paused;
+        if !is_under_way || is_paused || self.now() - running.last_stored < STANDS_STILL_AFTER {
             return None;
         }
         let situation = situation(&self.swarm, &self.config, file, running.phase == Phase::Finishing);
@@ -25,6 +26,11 @@ impl Engine {
         let nobody_has_any = running.without_holder == picture.chunks;
         Some(if situation.finishing || situation.disk_is_behind || situation.storing > 0 {
             Waiting::Disk
+        } else if situation.requested == 0
+            && situation.has_source
+            && self.swarm.is_held_back(file, self.now())
+        {
+            Waiting::Limit
         } else if situation.requested > 0 || situation.has_source && !self.swarm.has_prompt_source(file) {
             Waiting::Answers
         } else if situation.has_source && situation.slots_taken {
@@ -41,8 +47,11 @@ impl Engine {
     }
 
     pub(super) fn reason_to_give_up(&self, file: FileKey) -> Option<DownloadError> {
-        let running = self.files.get(&file)?.running.as_ref()?;
-        if matches!(running.phase, Phase::Finishing | Phase::Complete | Phase::Failed) {
+        let entry = self.files.get(&file)?;
+        let running = entry.running.as_ref()?;
+        // Who set a pause or a limit knows what it takes.
+        let is_meant = entry.treatment.is_paused || self.swarm.is_held_back(file, self.now());
+        if is_meant || matches!(running.phase, Phase::Finishing | Phase::Complete | Phase::Failed) {
             return None;
         }
         let now = self.now();

@@ -197,7 +197,8 @@ impl Engine {
 
     fn needs_holders(&self, hash: &FileHash) -> bool {
         keys_of(&self.by_hash, hash).iter().any(|file| {
-            let running = self.files[file].running.as_ref();
+            let entry = &self.files[file];
+            let running = entry.running.as_ref().filter(|_| !entry.treatment.is_paused);
             running.is_some_and(|running| running.outcome.is_some())
                 && self.swarm.neighbours(*file) < ENOUGH_NEIGHBOURS
         })

@@ -42,6 +42,7 @@ impl Engine {
             downloads_total: self.downloads().count() as u64,
             coordinator_contact: self.coordinator.contact(now, self.reporter.len() as u64),
             bounds: self.bounds(slots.storing_bytes),
+            limits: self.limits,
         }
     }
 
@@ -96,6 +97,9 @@ impl Engine {
             down_per_second: activity.map_or(0, |activity| activity.down.per_second(now)),
             up_per_second: activity.map_or(0, |activity| activity.up.per_second(now)),
             idle: activity.map(|activity| now - activity.last),
+            paused: entry.treatment.is_paused,
+            priority: entry.treatment.priority,
+            limits: entry.treatment.limits,
         })
     }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_peer::Limits;
 use tnet_peer::control::{GetRequest, Source};
 
 use super::{list, target};
@@ -91,6 +92,8 @@ async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job,
         overwrite: args.overwrite,
         timeout: (args.timeout > Duration::ZERO).then_some(args.timeout),
         follow: true,
+        limits: Limits { up: args.limit_up.flatten(), down: args.limit_down.flatten() },
+        priority: args.priority.into(),
     };
     Ok(Job { request, hash, size: info.as_ref().map(FileInfo::size) })
 }

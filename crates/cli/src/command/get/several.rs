@@ -145,6 +145,8 @@ mod tests {
             overwrite: false,
             timeout: None,
             follow: true,
+            limits: tnet_peer::Limits::default(),
+            priority: tnet_peer::Priority::default(),
         };
         Job { request, hash, size: None }
     }

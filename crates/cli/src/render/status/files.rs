@@ -1,9 +1,10 @@
 //! Files: what is being downloaded, with a map each, and what else is here.
 
 use std::cmp::Reverse;
+use std::num::NonZeroU64;
 use std::path::Path;
 
-use tnet_peer::{FileStatus, Phase, Progress, Status};
+use tnet_peer::{FileStatus, Limits, Phase, Priority, Progress, Status};
 
 use super::super::chunk_map::chunk_map_line;
 use super::super::look::Look;
@@ -54,6 +55,7 @@ fn progress_phrases(file: &FileStatus, progress: &Progress) -> Vec<String> {
     match progress.phase {
         Phase::FindingPeers => phrases.push("looking for peers".to_owned()),
         Phase::Finishing => phrases.push("finishing".to_owned()),
+        Phase::Paused => phrases.push("paused".to_owned()),
         Phase::Downloading | Phase::Complete | Phase::Failed => {}
     }
     phrases.push(format!("{}/s down", size(file.down_per_second)));
@@ -61,6 +63,7 @@ fn progress_phrases(file: &FileStatus, progress: &Progress) -> Vec<String> {
         phrases.push(format!("{}/s up", size(file.up_per_second)));
     }
     phrases.push(count(file.peers.into(), "peer"));
+    phrases.extend(wishes(file));
     let map = file.chunk_map.iter();
     let under_way: u64 = map.flat_map(|map| &map.under_way).map(|chunks| u64::from(*chunks)).sum();
     if under_way > 0 {
@@ -140,13 +143,32 @@ fn without_empty_columns(rows: &[Vec<String>]) -> Vec<Vec<String>> {
     rows.iter().map(|row| used.iter().map(|column| row[*column].clone()).collect()).collect()
 }
 
-/// In a word: whole, or how much of it is here.
+/// In a word: whole, or how much of it is here; and what the user set for it.
 pub(crate) fn state(file: &FileStatus) -> String {
-    if file.chunks_done == file.chunks_total {
+    let state = if file.chunks_done == file.chunks_total {
         "whole".to_owned()
     } else {
         format!("{} %", percent(file.chunks_done.into(), file.chunks_total.into()))
-    }
+    };
+    let paused = file.paused.then(|| "paused".to_owned());
+    std::iter::once(state).chain(paused).chain(wishes(file)).collect::<Vec<_>>().join(", ")
+}
+
+/// What the user set, but for a pause.
+fn wishes(file: &FileStatus) -> impl Iterator<Item = String> {
+    let priority = match file.priority {
+        Priority::High => Some("first".to_owned()),
+        Priority::Normal => None,
+        Priority::Low => Some("last".to_owned()),
+    };
+    priority.into_iter().chain(limits(file.limits))
+}
+
+/// Limits that are set.
+pub(super) fn limits(limits: Limits) -> Option<String> {
+    let rate = |rate: Option<NonZeroU64>, way: &str| rate.map(|rate| format!("{}/s {way}", size(rate.get())));
+    let rates: Vec<String> = rate(limits.up, "up").into_iter().chain(rate(limits.down, "down")).collect();
+    (!rates.is_empty()).then(|| format!("at most {}", rates.join(" and ")))
 }
 
 fn short_hash(file: &FileStatus) -> String {

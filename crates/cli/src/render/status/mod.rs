@@ -63,12 +63,14 @@ fn coordinator(status: &Status) -> Vec<String> {
 }
 
 fn traffic(status: &Status) -> Vec<String> {
-    vec![
+    let mut phrases = vec![
         format!("{} sent", size(status.sent_bytes)),
         format!("{} received", size(status.received_bytes)),
         format!("{}/s up", size(status.up_per_second)),
         format!("{}/s down", size(status.down_per_second)),
-    ]
+    ];
+    phrases.extend(files::limits(status.limits));
+    phrases
 }
 
 fn slots(status: &Status) -> Vec<String> {

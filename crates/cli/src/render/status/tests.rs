@@ -1,10 +1,11 @@
 //! Statuses of servers of all sizes, at several widths.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tnet_peer::{
-    Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, FileStatus, Phase, Progress, SlotStatus,
-    TimeShares, Traffic, Waiting,
+    Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, FileStatus, Limits, Phase, Priority,
+    Progress, SlotStatus, TimeShares, Traffic, Waiting,
 };
 
 use super::files::sent;
@@ -39,6 +40,7 @@ fn idle() -> Status {
         downloads_total: 0,
         coordinator_contact: CoordinatorContact::default(),
         bounds: Bounds::default(),
+        limits: Limits::default(),
     }
 }
 
@@ -59,6 +61,9 @@ fn seeded(number: u32) -> FileStatus {
         down_per_second: 0,
         up_per_second: 12 << 20,
         idle: None,
+        paused: false,
+        priority: Priority::default(),
+        limits: Limits::default(),
     }
 }
 
@@ -252,4 +257,14 @@ fn a_seed_says_how_often_it_has_sent_its_file() {
     assert_eq!(sent(&FileStatus { sent_bytes: 0, ..file.clone() }), "sent nothing");
     // A chunk of an empty file cannot be sent, but a division by its size could be tried.
     assert_eq!(sent(&FileStatus { size: 0, sent_bytes: 0, ..file }), "sent nothing");
+}
+
+#[test]
+fn what_the_user_set_is_told_where_it_holds() {
+    let limits = Limits { up: NonZeroU64::new(10 << 20), down: None };
+    let file = FileStatus { paused: true, priority: Priority::High, limits, ..seeded(1) };
+    let status = Status { files: vec![file], files_total: 1, limits, ..idle() };
+    let lines = status_lines(&hello(), &status, PIPE).join("\n");
+    assert!(lines.contains("at most 10 MiB/s up"), "{lines}");
+    assert!(lines.contains("whole, paused, first, at most 10 MiB/s up"), "{lines}");
 }

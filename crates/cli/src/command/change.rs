@@ -1,0 +1,188 @@
+//! `tnet limit`, `pause`, `resume`, `priority` and `rm`: what changes while the server runs.
+
+use std::ffi::OsStr;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tnet_fileinfo::FileHash;
+use tnet_peer::control::Client;
+use tnet_peer::{FileStatus, Limits, LimitsChange, Wish};
+
+use super::status::no_server;
+use crate::args::{Files, Global, Level, LimitArgs};
+use crate::exit::{Exit, Failure};
+use crate::render::Output;
+use crate::render::output::{Report, fields};
+use crate::render::units::{shown_path, size};
+use crate::settings;
+
+/// Digits of a hash that name a file, at least.
+const LEAST_DIGITS: usize = 4;
+
+/// What is done with files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Treatment {
+    Pause,
+    Resume,
+    Priority(Level),
+    Remove,
+}
+
+impl Treatment {
+    fn wish(self) -> Option<Wish> {
+        match self {
+            Self::Pause => Some(Wish::Pause),
+            Self::Resume => Some(Wish::Resume),
+            Self::Priority(level) => Some(Wish::Priority { level: level.into() }),
+            Self::Remove => None,
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Pause => "paused",
+            Self::Resume => "resumed",
+            Self::Priority(Level::Low) => "low priority",
+            Self::Priority(Level::Normal) => "normal priority",
+            Self::Priority(Level::High) => "high priority",
+            Self::Remove => "removed",
+        }
+    }
+}
+
+pub(crate) async fn treat(
+    args: Files,
+    treatment: Treatment,
+    global: &Global,
+    output: Output,
+) -> Result<Report, Failure> {
+    let state_dir = settings::state_dir(global)?;
+    let files = connect(&state_dir).await?.files().await?;
+    // All are found before the first is changed.
+    let named = args.files.iter().map(|name| find(&files, name)).collect::<Result<Vec<_>, _>>()?;
+    for file in &named {
+        let (client, hash) = (connect(&state_dir).await?, hash_of(file)?);
+        let found = match treatment.wish() {
+            Some(wish) => client.treat(hash, wish).await?,
+            None => client.unshare(hash).await?,
+        };
+        if !found {
+            return Err(gone(file));
+        }
+        output.outcome(&format!("{}: {}", shown_path(&file.path), treatment.done()));
+        if matches!(treatment, Treatment::Remove) && file.is_download() {
+            output.note(&format!("what arrived is kept in {}.partial", shown_path(&file.path)));
+        }
+    }
+    let treated: Vec<Value> =
+        named.iter().map(|file| json!({ "hash": file.hash, "path": file.path })).collect();
+    Ok(fields(json!({ "files": treated, "done": treatment.done() })))
+}
+
+pub(crate) async fn limit(args: LimitArgs, global: &Global, output: Output) -> Result<Report, Failure> {
+    let state_dir = settings::state_dir(global)?;
+    let change = LimitsChange { up: args.up, down: args.down };
+    let (what, limits) = match &args.file {
+        None => ("the server".to_owned(), connect(&state_dir).await?.limit(change).await?),
+        Some(name) => {
+            let files = connect(&state_dir).await?.files().await?;
+            let file = find(&files, name)?;
+            let wish = Wish::Limits(change);
+            if change != LimitsChange::default()
+                && !connect(&state_dir).await?.treat(hash_of(file)?, wish).await?
+            {
+                return Err(gone(file));
+            }
+            (shown_path(&file.path), file.limits.changed(change))
+        }
+    };
+    let Limits { up, down } = limits;
+    output.data(&format!("{what}: up {}, down {}", shown_rate(up), shown_rate(down)));
+    Ok(fields(json!({ "limits": limits })))
+}
+
+async fn connect(state_dir: &Path) -> Result<Client, Failure> {
+    Client::connect(state_dir).await.map_err(no_server)
+}
+
+fn shown_rate(rate: Option<NonZeroU64>) -> String {
+    rate.map_or_else(|| "no limit".to_owned(), |rate| format!("{}/s", size(rate.get())))
+}
+
+fn hash_of(file: &FileStatus) -> Result<FileHash, Failure> {
+    file.hash
+        .parse()
+        .map_err(|_| Failure::new(Exit::Other, format!("the server speaks of a hash {:?}", file.hash)))
+}
+
+fn gone(file: &FileStatus) -> Failure {
+    Failure::new(Exit::NotFound, format!("{} has gone meanwhile; see `tnet ls`", shown_path(&file.path)))
+}
+
+/// The file that is meant: by its path, by the end of its path, or by the first digits of its hash.
+fn find<'a>(files: &'a [FileStatus], name: &OsStr) -> Result<&'a FileStatus, Failure> {
+    let path = settings::absolute(&PathBuf::from(name))?;
+    if let Some(file) = files.iter().find(|file| file.path == path) {
+        return Ok(file);
+    }
+    let digits = name
+        .to_str()
+        .filter(|text| text.len() >= LEAST_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let digits = digits.map(str::to_ascii_lowercase);
+    let is_meant = |file: &&FileStatus| {
+        digits.as_ref().is_some_and(|digits| file.hash.starts_with(digits)) || file.path.ends_with(name)
+    };
+    let mut meant: Vec<&FileStatus> = files.iter().filter(is_meant).collect();
+    // One content may be here in several chunk sizes.
+    meant.dedup_by(|a, b| a.hash == b.hash);
+    let shown = shown_path(Path::new(name));
+    match meant.as_slice() {
+        [file] => Ok(file),
+        [] => {
+            let message = format!("the server has no file {shown:?}; `tnet ls` lists what it has");
+            Err(Failure::new(Exit::NotFound, message))
+        }
+        [first, second, ..] => {
+            let (first, second) = (shown_path(&first.path), shown_path(&second.path));
+            let message =
+                format!("{shown:?} may mean {first} or {second}; write more of the hash, or the path");
+            Err(Failure::new(Exit::Usage, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(digit: char, path: &str) -> FileStatus {
+        let json = json!({
+            "hash": digit.to_string().repeat(64), "path": path, "size": 1, "chunk_size": 65536, "chunks_total": 1,
+            "chunks_done": 1, "peers": 0, "download": null, "swarm": [],
+            "traffic": tnet_peer::Traffic::default(),
+        });
+        serde_json::from_value(json).expect("as the server says it")
+    }
+
+    #[test]
+    fn a_file_is_named_by_its_path_its_end_or_its_hash() {
+        let files =
+            [file('a', "/srv/one/debian.iso"), file('b', "/srv/two/debian.iso"), file('c', "/srv/abba")];
+        let found = |name: &str| find(&files, OsStr::new(name)).map(|file| file.hash.chars().next());
+        for (name, digit) in [
+            ("/srv/two/debian.iso", 'b'),
+            ("one/debian.iso", 'a'),
+            ("bbbb", 'b'),
+            ("CCCC", 'c'),
+            // A file's name comes before digits.
+            ("/srv/abba", 'c'),
+        ] {
+            assert_eq!(found(name), Ok(Some(digit)), "{name}");
+        }
+        assert_eq!(found("debian.iso").map_err(|failure| failure.exit), Err(Exit::Usage));
+        for name in ["nothing", "aaa", "dddd"] {
+            assert_eq!(found(name).map_err(|failure| failure.exit), Err(Exit::NotFound), "{name:?}");
+        }
+    }
+}
