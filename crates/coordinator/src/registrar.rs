@@ -11,17 +11,17 @@ use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{Level, debug, enabled, field, trace, warn};
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{CoordinatorReply, ReportDigest};
+use tnet_proto::{CoordinatorReply, ReportDigest, ReportEntry};
 
 use crate::config::Config;
 use crate::message::{Ending, Event, Outgoing, Question, Request};
 use crate::notice::Notice;
 use crate::stats::Stats;
 use crate::table::{
-    Admitted, Arrival, Beat, Epoch, Handout, LimitHit, Refusal, Report, ReportOutcome, Table,
+    Admitted, Arrival, Beat, Epoch, Handout, LimitHit, Refusal, Report, ReportOutcome, SwarmSize, Table,
 };
 use crate::watch::{Push, Watches};
 
@@ -34,6 +34,9 @@ const CHORES_PER_STEP: usize = 256;
 /// Entries that are written or removed in one go: about 5 ms, each costing a digest and a few lookups. Peers that
 /// expire together leave in such steps, and after such a step of reports other tasks have their turn.
 const ENTRIES_PER_STEP: u32 = 10_000;
+
+/// Files of one report that the log names.
+const ENTRIES_TOLD: usize = 8;
 
 /// Owner of the table.
 #[derive(Debug)]
@@ -114,7 +117,11 @@ impl Registrar {
     fn on_hello(&mut self, now: Duration, epoch: Epoch, arrival: &Arrival, outgoing: mpsc::Sender<Outgoing>) {
         let answer = match self.table.hello(now, epoch, arrival) {
             Ok(Admitted { observed, lease, digest, superseded }) => {
-                debug!(peer = %observed, ?lease, "peer connected");
+                match observed.port() {
+                    // Whoever only asks, such as a health check each few seconds.
+                    0 => trace!(ip = %observed.ip(), "connected to ask"),
+                    _ => debug!(peer = %observed, ?lease, "peer connected"),
+                }
                 self.stats.hellos += 1;
                 if let Some(older) = superseded {
                     self.stats.superseded += 1;
@@ -151,6 +158,7 @@ impl Registrar {
             }
             Request::Bye => {
                 self.stats.byes += 1;
+                self.tell_of(epoch, "peer left");
                 self.table.bye(epoch);
                 Response::Close
             }
@@ -169,6 +177,7 @@ impl Registrar {
         match outcome {
             ReportOutcome::Accepted => {
                 self.stats.reports += 1;
+                self.tell_report(epoch, report.entries);
                 Response::Reply(CoordinatorReply::Accepted { seq })
             }
             ReportOutcome::Cut(hit) => {
@@ -201,7 +210,33 @@ impl Registrar {
 
     fn lookup(&mut self, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
         self.stats.lookups += 1;
-        holders(hash, self.table.handout(&hash, Some(epoch), &mut self.rng))
+        let handout = self.table.handout(&hash, Some(epoch), &mut self.rng);
+        let (by, SwarmSize { full, partial }) =
+            (self.table.address(epoch).map(field::display), handout.swarm);
+        debug!(by, file = hash.short(), full, partial, "asked who has it");
+        holders(hash, handout)
+    }
+
+    /// The log line for each file of a report; of a long one for its first only.
+    fn tell_report(&self, epoch: Epoch, entries: &[ReportEntry]) {
+        if !enabled!(Level::DEBUG) {
+            return;
+        }
+        let peer = self.table.address(epoch).map(field::display);
+        for entry in entries.iter().take(ENTRIES_TOLD) {
+            let file = FileHash::from_bytes(entry.hash).short();
+            debug!(peer = peer.as_ref(), file, has = ?entry.availability, "peer reports");
+        }
+        let more = entries.len().saturating_sub(ENTRIES_TOLD);
+        if more > 0 {
+            debug!(peer = peer.as_ref(), more, "peer reports more files");
+        }
+    }
+
+    fn tell_of(&self, epoch: Epoch, what: &str) {
+        if let Some(peer) = self.table.address(epoch).filter(|peer| peer.port() != 0) {
+            debug!(%peer, "{what}");
+        }
     }
 
     fn watch(&mut self, now: Duration, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
@@ -212,6 +247,7 @@ impl Registrar {
     }
 
     fn on_ended(&mut self, epoch: Epoch, ending: Ending) {
+        self.tell_of(epoch, "peer disconnected; what it has is kept until its lease ends");
         match ending {
             Ending::Lost | Ending::Dismissed => {}
             // Dismissed for the same reason, it was counted already.
@@ -300,7 +336,7 @@ impl Registrar {
                 break; // A whole rack has gone silent: the others in the next steps.
             }
             let Some(expired) = self.table.expire(now) else { break };
-            debug!(peer = %expired.address, "peer expired");
+            debug!(peer = %expired.address, "peer was silent for its lease: forgotten");
             self.stats.expired += 1;
             if let Some(connection) = expired.connection {
                 self.dismiss(connection);

@@ -13,6 +13,7 @@ pub(crate) use peer::OnTaken;
 mod start_server;
 mod status;
 mod verify;
+mod who;
 
 use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
@@ -31,6 +32,7 @@ impl Command {
             Self::Coordinator => "coordinator",
             Self::StartServer(_) => "start-server",
             Self::Get(_) => "get",
+            Self::Who(_) => "who",
             Self::Status => "status",
             Self::Ls => "ls",
             Self::KillServer => "kill-server",
@@ -63,6 +65,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
         Command::Coordinator => coordinator::run(&global, output, stop).await,
         Command::StartServer(args) => Box::pin(start_server::run(args, &global, output, stop)).await,
         Command::Get(args) => Box::pin(get::run(args, &global, output, stop)).await,
+        Command::Who(args) => who::run(args, &global, output).await,
         Command::Status => status::run(&global, output).await,
         Command::Ls => ls::run(&global, output).await,
         Command::KillServer => kill_server::run(&global, output, stop).await,

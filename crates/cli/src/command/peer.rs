@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_peer::{Peer, SpawnError};
+use tnet_peer::{Config, Peer, SpawnError};
 use tokio::time::timeout;
 
 use crate::args::Global;
@@ -33,7 +33,11 @@ pub(crate) async fn start(
     let listen = global.listen.unwrap_or(DEFAULT_LISTEN);
     let spawn = |listen: SocketAddr| {
         let builder = Peer::builder().coordinator(coordinator).listen(listen);
-        builder.configure(|config| config.scans = scans.clone()).spawn()
+        let configure = |config: &mut Config| {
+            config.scans = scans.clone();
+            config.demo_delay = global.demo_delay.unwrap_or_default();
+        };
+        builder.configure(configure).spawn()
     };
     let peer = match spawn(listen).await {
         Err(SpawnError::AddressInUse { .. }) if on_taken == OnTaken::AnyPort => {

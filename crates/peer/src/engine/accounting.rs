@@ -1,7 +1,8 @@
 //! Tells the stopwatches of downloads what goes on, and counts what is sent and received.
 
 use tnet_fileinfo::ChunkIndex;
-use tnet_swarm::{FileKey, Swarm};
+use tnet_swarm::{FileKey, PeerKey, Swarm};
+use tracing::field;
 
 use super::Engine;
 use super::stopwatch::Situation;
@@ -51,8 +52,10 @@ impl Engine {
     }
 
     /// A chunk was sent to its end.
-    pub(super) fn count_sent(&mut self, file: FileKey, chunk: ChunkIndex) {
+    pub(super) fn count_sent(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let Some(entry) = self.files.get_mut(&file) else { return };
+        let to = self.sessions.get(&peer).map(|open| field::display(open.session.remote));
+        tracing::debug!(%chunk, to, "chunk sent");
         let len = u64::from(entry.geometry().chunk_len(chunk));
         entry.sent_bytes += len;
         self.totals.sent_bytes += len;

@@ -241,7 +241,7 @@ impl Engine {
             }
             SessionEvent::UploadEnded { file, chunk, end, failed } => {
                 if end == UploadEnd::Sent {
-                    self.count_sent(file, chunk);
+                    self.count_sent(peer, file, chunk);
                 }
                 self.feed(Input::UploadEnded { peer, file, chunk, end });
                 if let Some(error) = failed {
