@@ -11,7 +11,8 @@ use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{Level, debug, enabled, field, trace, warn};
+use tracing::field::{self, DisplayValue};
+use tracing::{Level, debug, enabled, trace, warn};
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{CoordinatorReply, ReportDigest, ReportEntry};
@@ -211,32 +212,37 @@ impl Registrar {
     fn lookup(&mut self, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
         self.stats.lookups += 1;
         let handout = self.table.handout(&hash, Some(epoch), &mut self.rng);
-        let (by, SwarmSize { full, partial }) =
-            (self.table.address(epoch).map(field::display), handout.swarm);
-        debug!(by, file = hash.short(), full, partial, "asked who has it");
+        let SwarmSize { full, partial } = handout.swarm;
+        debug!(by = self.shown(epoch), file = %hash.short(), full, partial, "asked who has it");
         holders(hash, handout)
     }
 
-    /// The log line for each file of a report; of a long one for its first only.
+    /// A log line for each file of a report; for the first ones of a long one.
     fn tell_report(&self, epoch: Epoch, entries: &[ReportEntry]) {
         if !enabled!(Level::DEBUG) {
             return;
         }
-        let peer = self.table.address(epoch).map(field::display);
+        let peer = self.shown(epoch);
         for entry in entries.iter().take(ENTRIES_TOLD) {
             let file = FileHash::from_bytes(entry.hash).short();
-            debug!(peer = peer.as_ref(), file, has = ?entry.availability, "peer reports");
+            debug!(peer = peer.as_ref(), %file, has = ?entry.availability, "peer reports");
         }
-        let more = entries.len().saturating_sub(ENTRIES_TOLD);
-        if more > 0 {
+        if let Some(more) = entries.len().checked_sub(ENTRIES_TOLD).filter(|more| *more > 0) {
             debug!(peer = peer.as_ref(), more, "peer reports more files");
         }
     }
 
+    /// A log line about a peer that accepts others; of those who only ask, none.
     fn tell_of(&self, epoch: Epoch, what: &str) {
         if let Some(peer) = self.table.address(epoch).filter(|peer| peer.port() != 0) {
             debug!(%peer, "{what}");
         }
+    }
+
+    /// The peer on a connection, as the log names it.
+    fn shown(&self, epoch: Epoch) -> Option<DisplayValue<String>> {
+        let address = self.table.address(epoch)?;
+        Some(field::display(if address.port() == 0 { address.ip().to_string() } else { address.to_string() }))
     }
 
     fn watch(&mut self, now: Duration, epoch: Epoch, hash: FileHash) -> CoordinatorReply {

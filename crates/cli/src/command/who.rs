@@ -42,17 +42,14 @@ pub(crate) async fn run(args: Who, global: &Global, output: Output) -> Result<Re
     for line in lines(address, &holders) {
         output.data(&line);
     }
-    let named: Vec<_> = holders
-        .named
-        .iter()
-        .map(|holder| json!({ "address": holder.address, "full": holder.is_full }))
-        .collect();
+    let has = |holder: &NamedHolder| if holder.is_full { "full" } else { "partial" };
+    let named = holders.named.iter().map(|holder| json!({ "address": holder.address, "has": has(holder) }));
     Ok(fields(json!({
         "coordinator": address,
         "hash": hash.to_string(),
         "full": holders.full,
         "partial": holders.partial,
-        "holders": named,
+        "holders": named.collect::<Vec<_>>(),
     })))
 }
 

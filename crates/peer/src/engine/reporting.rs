@@ -106,7 +106,7 @@ impl Engine {
         match reply {
             CoordinatorReply::Holders { hash, full, partial, holders } => {
                 let hash = FileHash::from_bytes(*hash);
-                tracing::debug!(file = hash.short(), full, partial, "the coordinator says how many have it");
+                tracing::debug!(file = %hash.short(), full, partial, "the coordinator says how many have it");
                 let addresses: Vec<SocketAddr> = holders.iter().map(|holder| holder.address).collect();
                 for waiting in self.coordinator.waiting.remove(&hash).unwrap_or_default() {
                     let _ = waiting.send(addresses.clone());
@@ -165,7 +165,7 @@ impl Engine {
             };
             let watch =
                 keys_of(&self.by_hash, &hash).iter().any(few) && !self.coordinator.watched.contains(&hash);
-            tracing::debug!(file = hash.short(), "asking the coordinator who has it");
+            tracing::debug!(file = %hash.short(), "asking the coordinator who has it");
             let bytes = *hash.as_bytes();
             if watch {
                 self.coordinator.watched.insert(hash);
