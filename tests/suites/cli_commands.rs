@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tnet_fileinfo::FileInfo;
-use tnet_testkit::{Cli, Content, Description, Finished, Network, SOON, payload};
+use tnet_testkit::{Cli, Content, Description, Finished, Network, SOON, eventually, is, payload};
 use tokio::net::TcpSocket;
 
 /// 32 chunks of 64 KiB.
@@ -27,8 +27,18 @@ async fn every_command_has_help_and_the_help_has_the_exit_codes() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     let help = cli.run(["help"]).await.with_code(0).stdout;
-    let commands =
-        ["demo", "create", "verify", "coordinator", "start-server", "get", "status", "ls", "kill-server"];
+    let commands = [
+        "demo",
+        "create",
+        "verify",
+        "coordinator",
+        "start-server",
+        "get",
+        "who",
+        "status",
+        "ls",
+        "kill-server",
+    ];
     for command in commands {
         assert!(help.contains(&format!("\n  {command} ")), "{command} in {help}");
         let of_command = cli.run(["help", command]).await.with_code(0).stdout;
@@ -111,7 +121,9 @@ async fn a_file_that_nobody_has_is_4() {
         let get = ["get", wanted, "--foreground", "--timeout", "500ms", "-o", "a"];
         says(&cli.run(get.iter().chain(&LISTEN)).await.with_code(4), "start-server");
         assert!(!cli.path("a").exists());
+        says(&cli.run(["who", wanted]).await.with_code(4), "start-server");
     }
+    let _ = cli.run(["who"]).await.with_code(0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,6 +138,9 @@ async fn a_coordinator_that_cannot_be_reached_is_5() {
     let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--coordinator", &refusing];
     let unreachable = cli.run_within(PATIENT, get.iter().chain(&LISTEN)).await.with_code(5);
     says(&unreachable, &refusing);
+    for who in [&["who"][..], &["who", "a.fileinfo"]] {
+        says(&cli.run(who.iter().chain(&["--coordinator", &refusing])).await.with_code(5), &refusing);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -300,6 +315,47 @@ async fn three_machines_of_the_manual_walk_get_the_file_through_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_sees_who_has_a_file_and_that_a_dead_peer_is_dropped() {
+    let interval = Duration::from_millis(300);
+    let mut network = Network::builder().peers("seed", 2).report_interval(interval).start().await;
+    let cli = network.user("ann");
+    let content = Content::of(payload(LEN, 15));
+    content.write_info(&cli.path("a.fileinfo"));
+    for seed in network.peers() {
+        seed.shares(&content).await;
+    }
+    let both = asked_until(&cli, 2).await;
+    let listed: Vec<&str> =
+        both["holders"].as_array().into_iter().flatten().filter_map(|h| h["address"].as_str()).collect();
+    for seed in network.peers() {
+        assert!(listed.contains(&seed.local_addr().to_string().as_str()), "{both}");
+    }
+    let shown = cli.run(["who", "a.fileinfo"]).await.with_code(0).stdout;
+    assert!(
+        shown.starts_with("2 peers have the whole file, 0 a part") && shown.lines().count() == 3,
+        "{shown}"
+    );
+    let name = network.peers().next().expect("there are two").name().to_owned();
+    network.kill(&name);
+    asked_until(&cli, 1).await;
+    // Whoever asked left nothing behind: only the seed that lives is in the table.
+    let coordinator = network.coordinator_handle();
+    eventually("only one peer is in the table", SOON, async || {
+        is(coordinator.stats().await.expect("it runs").table.peers, 1)
+    })
+    .await;
+}
+
+/// What `who` answers when it knows so many holders.
+async fn asked_until(cli: &Cli, full: u64) -> serde_json::Value {
+    eventually("the coordinator knows the holders", SOON, async || {
+        let result = cli.run(["who", "a.fileinfo", "--json"]).await.result();
+        if result["full"] == full { Ok(result) } else { Err(result) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demo_needs_nothing_verifies_every_copy_and_leaves_nothing() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
@@ -326,9 +382,13 @@ async fn the_demo_needs_nothing_verifies_every_copy_and_leaves_nothing() {
     assert!(is_empty(&cli.path("tmp")));
 
     let interrupted = demo(&["demo", "--size", "256M"]);
-    tnet_testkit::eventually("the demo is at work", SOON, async || {
-        if is_empty(&cli.path("tmp")) { Err(()) } else { Ok(()) }
-    })
+    eventually(
+        "the demo is at work",
+        SOON,
+        async || {
+            if is_empty(&cli.path("tmp")) { Err(()) } else { Ok(()) }
+        },
+    )
     .await;
     interrupted.interrupt();
     says(&interrupted.ends(PATIENT).await.with_code(130), "interrupted");

@@ -61,6 +61,9 @@ pub(crate) struct Global {
     /// Directory of the server's control socket and log [default: tnet in the XDG state directory]
     #[arg(long, global = true, env = "TNET_STATE_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) state_dir: Option<PathBuf>,
+    /// For demonstrations: a peer waits this long after each part of a chunk, at most 256 KiB, that it sends
+    #[arg(long, global = true, env = "TNET_DEMO_DELAY", value_name = "DUR", value_parser = duration::parse, hide_env_values = true)]
+    pub(crate) demo_delay: Option<Duration>,
     /// Write events as JSON to stdout, one a line; the last is the result
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -96,6 +99,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  tnet get debian.iso.fileinfo\n  tnet get debian.iso.fileinfo -o /srv/images/ --foreground\n  tnet get *.fileinfo -o images/\n  ls *.fileinfo | tnet get -i -"
     )]
     Get(Get),
+    /// Ask the coordinator who has a file; without one, whether it answers
+    #[command(after_help = "Example:\n  tnet who debian.iso.fileinfo\n  tnet who --coordinator 192.168.1.5")]
+    Who(Who),
     /// Show what the server does
     #[command(after_help = "Example:\n  tnet status\n  tnet status --watch\n  tnet status --json")]
     Status(Status),
@@ -295,7 +301,14 @@ pub(crate) struct Get {
     pub(crate) linger: Option<Duration>,
 }
 
-/// What is to be downloaded.
+#[derive(Debug, Args)]
+pub(crate) struct Who {
+    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints
+    #[arg(value_name = "FILEINFO_OR_HASH", value_parser = OsStringValueParser::new().map(|text| Wanted::from(text.as_os_str())))]
+    pub(crate) wanted: Option<Wanted>,
+}
+
+/// The file that is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Fileinfo(PathBuf),

@@ -105,6 +105,7 @@ fn spawn(launch: &Launch, global: &Global, log: &Path) -> Result<Child, Failure>
         // What the environment says was read already and is in the arguments.
         .env_remove("TNET_COORDINATOR")
         .env_remove("TNET_STATE_DIR")
+        .env_remove("TNET_DEMO_DELAY")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr)
@@ -124,6 +125,9 @@ fn arguments(launch: &Launch, global: &Global) -> Vec<OsString> {
     }
     if let Some(listen) = global.listen {
         arguments.extend(["--listen".into(), listen.to_string().into()]);
+    }
+    if let Some(delay) = global.demo_delay {
+        arguments.extend(["--demo-delay".into(), format!("{}ms", delay.as_millis()).into()]);
     }
     if let Some(dir) = &launch.dir {
         arguments.extend(["--dir".into(), dir.clone().into()]);

@@ -4,7 +4,7 @@ use tnet_coordinator::BindError;
 use tnet_fileinfo::{FileInfoError, ScanError};
 use tnet_peer::control::{ClaimError, ConnectError, Fault, FaultKind, RequestError, chain};
 use tnet_peer::share::ShareDirError;
-use tnet_peer::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError};
+use tnet_peer::{DownloadError, FetchInfoError, InquiryError, PeerGone, ShareError, SpawnError};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +174,7 @@ failure_from!(
     ShareDirError,
     DownloadError,
     FetchInfoError,
+    InquiryError,
     PeerGone,
     ClaimError,
     ConnectError,

@@ -41,7 +41,7 @@ pub(crate) fn to_stderr(talk: Talk, verbose: u8, quiet: bool) {
         .with_env_filter(filter(level))
         .with_writer(io::stderr)
         .with_ansi(ansi)
-        .with_target(verbose > 0)
+        .with_target(level == "trace")
         .init();
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn to_file(path: &Path, verbose: u8) -> io::Result<()> {
         .with_env_filter(filter(level))
         .with_writer(Mutex::new(log))
         .with_ansi(false)
-        .with_target(verbose > 0)
+        .with_target(level == "trace")
         .init();
     Ok(())
 }

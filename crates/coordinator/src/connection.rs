@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, trace};
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{
@@ -84,7 +84,10 @@ impl Connection {
             Some(Err(_)) => Ending::NoHello,
             None => Ending::Dismissed,
         };
-        debug!(connection = self.epoch.0, ip = %self.ip, ?ending, "connection ended");
+        match ending {
+            Ending::Lost | Ending::Dismissed => trace!(ip = %self.ip, ?ending, "connection ended"),
+            _ => debug!(ip = %self.ip, ?ending, "connection ended"),
+        }
         // Without a registrar there is nobody left to tell.
         let _ = self.registrar.send(Event::Ended { epoch: self.epoch, ending }).await;
     }

@@ -11,17 +11,18 @@ use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::field::{self, DisplayValue};
+use tracing::{Level, debug, enabled, trace, warn};
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{CoordinatorReply, ReportDigest};
+use tnet_proto::{CoordinatorReply, ReportDigest, ReportEntry};
 
 use crate::config::Config;
 use crate::message::{Ending, Event, Outgoing, Question, Request};
 use crate::notice::Notice;
 use crate::stats::Stats;
 use crate::table::{
-    Admitted, Arrival, Beat, Epoch, Handout, LimitHit, Refusal, Report, ReportOutcome, Table,
+    Admitted, Arrival, Beat, Epoch, Handout, LimitHit, Refusal, Report, ReportOutcome, SwarmSize, Table,
 };
 use crate::watch::{Push, Watches};
 
@@ -34,6 +35,9 @@ const CHORES_PER_STEP: usize = 256;
 /// Entries that are written or removed in one go: about 5 ms, each costing a digest and a few lookups. Peers that
 /// expire together leave in such steps, and after such a step of reports other tasks have their turn.
 const ENTRIES_PER_STEP: u32 = 10_000;
+
+/// Files of one report that the log names.
+const ENTRIES_TOLD: usize = 8;
 
 /// Owner of the table.
 #[derive(Debug)]
@@ -114,7 +118,11 @@ impl Registrar {
     fn on_hello(&mut self, now: Duration, epoch: Epoch, arrival: &Arrival, outgoing: mpsc::Sender<Outgoing>) {
         let answer = match self.table.hello(now, epoch, arrival) {
             Ok(Admitted { observed, lease, digest, superseded }) => {
-                debug!(peer = %observed, ?lease, "peer connected");
+                match observed.port() {
+                    // Whoever only asks, such as a health check each few seconds.
+                    0 => trace!(ip = %observed.ip(), "connected to ask"),
+                    _ => debug!(peer = %observed, ?lease, "peer connected"),
+                }
                 self.stats.hellos += 1;
                 if let Some(older) = superseded {
                     self.stats.superseded += 1;
@@ -151,6 +159,7 @@ impl Registrar {
             }
             Request::Bye => {
                 self.stats.byes += 1;
+                self.tell_of(epoch, "peer left");
                 self.table.bye(epoch);
                 Response::Close
             }
@@ -169,6 +178,7 @@ impl Registrar {
         match outcome {
             ReportOutcome::Accepted => {
                 self.stats.reports += 1;
+                self.tell_report(epoch, report.entries);
                 Response::Reply(CoordinatorReply::Accepted { seq })
             }
             ReportOutcome::Cut(hit) => {
@@ -201,7 +211,38 @@ impl Registrar {
 
     fn lookup(&mut self, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
         self.stats.lookups += 1;
-        holders(hash, self.table.handout(&hash, Some(epoch), &mut self.rng))
+        let handout = self.table.handout(&hash, Some(epoch), &mut self.rng);
+        let SwarmSize { full, partial } = handout.swarm;
+        debug!(by = self.shown(epoch), file = %hash.short(), full, partial, "asked who has it");
+        holders(hash, handout)
+    }
+
+    /// A log line for each file of a report; for the first ones of a long one.
+    fn tell_report(&self, epoch: Epoch, entries: &[ReportEntry]) {
+        if !enabled!(Level::DEBUG) {
+            return;
+        }
+        let peer = self.shown(epoch);
+        for entry in entries.iter().take(ENTRIES_TOLD) {
+            let file = FileHash::from_bytes(entry.hash).short();
+            debug!(peer = peer.as_ref(), %file, has = ?entry.availability, "peer reports");
+        }
+        if let Some(more) = entries.len().checked_sub(ENTRIES_TOLD).filter(|more| *more > 0) {
+            debug!(peer = peer.as_ref(), more, "peer reports more files");
+        }
+    }
+
+    /// A log line about a peer that accepts others; of those who only ask, none.
+    fn tell_of(&self, epoch: Epoch, what: &str) {
+        if let Some(peer) = self.table.address(epoch).filter(|peer| peer.port() != 0) {
+            debug!(%peer, "{what}");
+        }
+    }
+
+    /// The peer on a connection, as the log names it.
+    fn shown(&self, epoch: Epoch) -> Option<DisplayValue<String>> {
+        let address = self.table.address(epoch)?;
+        Some(field::display(if address.port() == 0 { address.ip().to_string() } else { address.to_string() }))
     }
 
     fn watch(&mut self, now: Duration, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
@@ -212,6 +253,7 @@ impl Registrar {
     }
 
     fn on_ended(&mut self, epoch: Epoch, ending: Ending) {
+        self.tell_of(epoch, "peer disconnected; what it has is kept until its lease ends");
         match ending {
             Ending::Lost | Ending::Dismissed => {}
             // Dismissed for the same reason, it was counted already.
@@ -300,7 +342,7 @@ impl Registrar {
                 break; // A whole rack has gone silent: the others in the next steps.
             }
             let Some(expired) = self.table.expire(now) else { break };
-            debug!(peer = %expired.address, "peer expired");
+            debug!(peer = %expired.address, "peer was silent for its lease: forgotten");
             self.stats.expired += 1;
             if let Some(connection) = expired.connection {
                 self.dismiss(connection);

@@ -175,6 +175,11 @@ impl Table {
         self.leases.next_deadline()
     }
 
+    /// The address of the peer that a connection speaks for; the port is 0 if it accepts nobody.
+    pub(crate) fn address(&self, epoch: Epoch) -> Option<SocketAddr> {
+        Some(self.peers.at(*self.by_epoch.get(&epoch)?).key.address())
+    }
+
     /// How much is in the table. Entries of peers that left count until they are swept.
     pub fn size(&self) -> TableSize {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);

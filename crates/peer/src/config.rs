@@ -38,6 +38,9 @@ pub struct Config {
     /// Where to remember what shared files were found to be, so that a restart reads only those that changed. None: every
     /// file is read again.
     pub scans: Option<PathBuf>,
+    /// For demonstrations: each connection waits this long between two parts of chunks that it sends, so that a person can
+    /// follow what else would be over in an instant. A part is at most 256 KiB. Zero, the default: it never waits.
+    pub demo_delay: Duration,
     /// How long `shutdown` waits for goodbyes and last writes.
     pub shutdown_within: Duration,
 }
@@ -59,6 +62,7 @@ impl Default for Config {
             // A test rig on one machine has hundreds of peers behind one address.
             max_per_ip: 512,
             scans: None,
+            demo_delay: Duration::ZERO,
             shutdown_within: Duration::from_secs(10),
         }
     }

@@ -60,11 +60,11 @@ pub(crate) struct CoordinatorClient {
     pub(crate) hurry: Arc<Notify>,
 }
 
-type Connection = Framed<TcpStream, MessageCodec<CoordinatorRequest, CoordinatorReply>>;
+pub(crate) type Connection = Framed<TcpStream, MessageCodec<CoordinatorRequest, CoordinatorReply>>;
 
 /// Why a connection to the coordinator ended.
 #[derive(Debug, thiserror::Error)]
-enum LinkError {
+pub(crate) enum LinkError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -79,7 +79,7 @@ enum LinkError {
 
 impl LinkError {
     /// Whether somebody answered who will not answer better when asked again.
-    fn unfit(&self) -> Option<Unfit> {
+    pub(crate) fn unfit(&self) -> Option<Unfit> {
         match self {
             LinkError::Handshake(HandshakeError::Preamble(PreambleError::VersionMismatch { .. })) => {
                 Some(Unfit::OtherVersion)
@@ -121,27 +121,14 @@ impl CoordinatorClient {
     }
 
     async fn connect(&self) -> Result<(Connection, ReportDigest), LinkError> {
-        let mut stream = network::connect(self.address, self.ours, self.within).await?;
-        let greeting = async {
-            exchange_preamble(&mut stream, Protocol::Coordinator).await?;
-            let mut connection = Framed::new(stream, MessageCodec::new());
-            let hello = CoordinatorRequest::Hello {
-                peer_id: self.peer_id,
-                listen_port: self.listen_port,
-                report_interval_ms: u32::try_from(self.report_interval.as_millis()).unwrap_or(u32::MAX),
-                capabilities: 0,
-            };
-            connection.send(hello).await?;
-            loop {
-                if let Received::Message(CoordinatorReply::Welcome { digest, .. }) =
-                    next(&mut connection).await?
-                {
-                    connection.codec_mut().hello_done();
-                    return Ok((connection, digest));
-                }
-            }
+        let stream = network::connect(self.address, self.ours, self.within).await?;
+        let hello = CoordinatorRequest::Hello {
+            peer_id: self.peer_id,
+            listen_port: self.listen_port,
+            report_interval_ms: u32::try_from(self.report_interval.as_millis()).unwrap_or(u32::MAX),
+            capabilities: 0,
         };
-        timeout(WELCOME_WITHIN, greeting).await.unwrap_or(Err(LinkError::Silent(WELCOME_WITHIN)))
+        introduce(stream, hello).await
     }
 
     async fn serve(&self, mut connection: Connection, table: ReportDigest) -> LinkError {
@@ -181,7 +168,27 @@ impl CoordinatorClient {
     }
 }
 
-async fn next(connection: &mut Connection) -> Result<Received<CoordinatorReply>, LinkError> {
+/// From a new connection to the welcome, which says what the table still has of us.
+pub(crate) async fn introduce(
+    mut stream: TcpStream,
+    hello: CoordinatorRequest,
+) -> Result<(Connection, ReportDigest), LinkError> {
+    let greeting = async {
+        exchange_preamble(&mut stream, Protocol::Coordinator).await?;
+        let mut connection = Framed::new(stream, MessageCodec::new());
+        connection.send(hello).await?;
+        loop {
+            if let Received::Message(CoordinatorReply::Welcome { digest, .. }) = next(&mut connection).await?
+            {
+                connection.codec_mut().hello_done();
+                return Ok((connection, digest));
+            }
+        }
+    };
+    timeout(WELCOME_WITHIN, greeting).await.unwrap_or(Err(LinkError::Silent(WELCOME_WITHIN)))
+}
+
+pub(crate) async fn next(connection: &mut Connection) -> Result<Received<CoordinatorReply>, LinkError> {
     connection.next().await.ok_or(LinkError::Closed)?.map_err(LinkError::from)
 }
 

@@ -37,6 +37,7 @@ mod dir_share;
 mod download;
 mod engine;
 mod info_client;
+mod inquiry;
 mod listener;
 mod local_copy;
 mod network;
@@ -59,6 +60,7 @@ pub use api::{
 };
 pub use config::{Config, DownloadOptions};
 pub use download::Download;
+pub use inquiry::{Holders, Inquiry, InquiryError, NamedHolder};
 pub use peer::{Peer, PeerBuilder};
 pub use tnet_fileinfo as fileinfo;
 pub use tnet_swarm::Config as SwarmConfig;

@@ -135,6 +135,7 @@ impl Peer {
             events: session_events,
             buffers: BufferPool::new(config.chunk_memory),
             turns: Arc::new(Semaphore::new(TURNS)),
+            demo_delay: config.demo_delay,
             tasks: connections.clone(),
             stop: stop.clone(),
         };

@@ -146,6 +146,21 @@ impl ByeReason {
     pub const BANNED: ByeReason = ByeReason(5);
 }
 
+/// In words, for logs.
+impl fmt::Display for ByeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            ByeReason::SHUTDOWN => "the process ends",
+            ByeReason::IDLE => "nothing left to exchange",
+            ByeReason::TOO_MANY => "too many connections",
+            ByeReason::DUPLICATE => "connected already",
+            ByeReason::VIOLATION => "it broke the protocol",
+            ByeReason::BANNED => "it sent corrupt chunks",
+            ByeReason(number) => return write!(f, "reason {number}"),
+        })
+    }
+}
+
 /// A message between peers.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum PeerMessage {

@@ -14,6 +14,7 @@ pub(crate) use peer::OnTaken;
 mod start_server;
 mod status;
 mod verify;
+mod who;
 
 use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
@@ -33,6 +34,7 @@ impl Command {
             Self::Coordinator => "coordinator",
             Self::StartServer(_) => "start-server",
             Self::Get(_) => "get",
+            Self::Who(_) => "who",
             Self::Status(_) => "status",
             Self::Ls => "ls",
             Self::Limit(_) => "limit",
@@ -70,6 +72,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
         Command::Coordinator => coordinator::run(&global, output, stop).await,
         Command::StartServer(args) => Box::pin(start_server::run(args, &global, output, stop)).await,
         Command::Get(args) => Box::pin(get::run(args, &global, output, stop)).await,
+        Command::Who(args) => who::run(args, &global, output).await,
         Command::Status(args) => status::run(args, &global, output, stop).await,
         Command::Ls => ls::run(&global, output).await,
         Command::Limit(args) => change::limit(args, &global, output).await,

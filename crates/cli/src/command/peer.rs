@@ -37,6 +37,7 @@ pub(crate) async fn start(
         let limits = Limits { up: bounds.limit_up.flatten(), down: bounds.limit_down.flatten() };
         let configured = builder.configure(|config| {
             config.scans = scans.clone();
+            config.demo_delay = global.demo_delay.unwrap_or_default();
             config.limits = limits;
             if let Some(most) = bounds.max_peers {
                 config.swarm.max_peers = most.into();

@@ -7,6 +7,7 @@ use tnet_fileinfo::{FileInfoError, ScanError};
 
 use super::fault::{Fault, FaultKind};
 use crate::api::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
+use crate::inquiry::InquiryError;
 use crate::share::ShareDirError;
 use crate::store::{self, FinishError, OpenError};
 
@@ -143,6 +144,15 @@ impl From<&FetchInfoError> for FaultKind {
             FetchInfoError::NoHolder { .. } => Self::NoHolder,
             FetchInfoError::NoneValid { .. } => Self::Integrity,
             FetchInfoError::PeerGone(_) => Self::Other,
+        }
+    }
+}
+
+impl From<&InquiryError> for FaultKind {
+    fn from(error: &InquiryError) -> Self {
+        match error {
+            InquiryError::Unreachable { .. } => Self::Network,
+            InquiryError::Unfit { fault, .. } => Self::from(*fault),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_swarm::{FileKey, PeerKey, Swarm, Time};
+use tracing::field;
 
 use super::Engine;
 use super::activity::Activity;
@@ -70,6 +71,8 @@ impl Engine {
     pub(super) fn count_sent(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let now = self.now();
         let Some(entry) = self.files.get_mut(&file) else { return };
+        let to = self.sessions.get(&peer).map(|open| field::display(open.session.remote));
+        tracing::debug!(%chunk, to, "chunk sent");
         let len = u64::from(entry.geometry().chunk_len(chunk));
         entry.sent_bytes += len;
         self.totals.count_sent(now, len);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tnet_fileinfo::{ChunkIndex, FileHash};
 use tnet_swarm::{FileKey, Goal, Input, PeerKey, Time};
 use tokio::sync::{oneshot, watch};
+use tracing::field;
 
 use super::blame::Liars;
 use super::command::StartDownload;
@@ -174,6 +175,7 @@ impl Engine {
                 running.last_stored = now;
                 running.unsynced += u64::from(len);
                 *entry.sources.entry(address).or_default() += u64::from(len);
+                tracing::debug!(%chunk, of = entry.geometry().chunk_count(), from = address.map(field::display), "chunk is here");
                 self.count_stored(file, len);
                 self.feed(Input::ChunkStored { file, chunk });
                 self.sync_if_due(file);
@@ -240,6 +242,10 @@ impl Engine {
         let whole = Arc::new(whole.kept_among(&self.open_files));
         self.by_path.insert(Arc::clone(whole.path()), file);
         entry.source = Source::Whole(whole);
+        let sources = sources_of(&entry.sources);
+        for SourceShare { address, bytes } in &sources {
+            tracing::debug!(from = address.map(field::display), bytes, "received in all");
+        }
         if let Some(running) = &mut entry.running {
             running.phase = Phase::Complete;
             running.completed = Some(now);
@@ -252,7 +258,7 @@ impl Engine {
                 time: running.stopwatch.shares_at(now, verifying.any),
                 verify_busy: verifying.busy,
                 traffic,
-                sources: sources_of(&entry.sources),
+                sources,
                 liars: running.liars.shown(),
             };
             if let Some(outcome) = running.outcome.take() {

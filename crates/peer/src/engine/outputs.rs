@@ -19,7 +19,7 @@ impl Engine {
             Output::Store { peer, file, chunk } => self.store_chunk(peer, file, chunk),
             Output::Disconnect { peer, reason } => {
                 if let Some(open) = self.sessions.remove(&peer) {
-                    tracing::info!(remote = %open.session.remote, ?reason, "peer let go");
+                    tracing::info!(remote = %open.session.remote, %reason, "peer let go");
                     open.session.close(reason);
                 }
             }

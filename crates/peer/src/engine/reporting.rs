@@ -130,7 +130,8 @@ impl Engine {
         match event {
             CoordinatorEvent::Welcome { table, requests } => {
                 if self.coordinator.state != CoordinatorState::Connected {
-                    tracing::info!(address = ?self.coordinator.address, "coordinator connected");
+                    let address = self.coordinator.address.map(tracing::field::display);
+                    tracing::info!(address, "coordinator connected");
                 }
                 let now = self.now();
                 self.coordinator.enter(now, CoordinatorState::Connected);
@@ -147,7 +148,8 @@ impl Engine {
                 };
                 if self.coordinator.state != state {
                     let why = unfit.map(|unfit| unfit.to_string());
-                    tracing::warn!(address = ?self.coordinator.address, why, "coordinator not reachable; trying again and again");
+                    let address = self.coordinator.address.map(tracing::field::display);
+                    tracing::warn!(address, why, "coordinator not reachable; trying again and again");
                 }
                 self.coordinator.enter(self.now(), state);
                 self.coordinator.last_error = Some(error);
@@ -160,9 +162,10 @@ impl Engine {
     fn on_reply(&mut self, reply: &CoordinatorReply) {
         self.reporter.on_reply(reply);
         match reply {
-            CoordinatorReply::Holders { hash, holders, .. } => {
+            CoordinatorReply::Holders { hash, full, partial, holders } => {
                 let hash = FileHash::from_bytes(*hash);
                 self.coordinator.unanswered.remove(&hash);
+                tracing::debug!(file = %hash.short(), full, partial, "the coordinator says how many have it");
                 let addresses: Vec<SocketAddr> = holders.iter().map(|holder| holder.address).collect();
                 for waiting in self.coordinator.waiting.remove(&hash).unwrap_or_default() {
                     let _ = waiting.send(addresses.clone());
@@ -238,6 +241,7 @@ impl Engine {
             let watch = !self.coordinator.watches_are_full
                 && self.needs_holders(&hash)
                 && self.coordinator.watched.insert(hash);
+            tracing::debug!(file = %hash.short(), "asking the coordinator who has it");
             let bytes = *hash.as_bytes();
             if watch {
                 self.coordinator.unanswered.insert(hash);

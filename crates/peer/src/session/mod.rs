@@ -120,6 +120,8 @@ pub(crate) struct SessionContext {
     pub(crate) buffers: BufferPool,
     /// Who has a permit hands a part of a chunk to the kernel.
     pub(crate) turns: Arc<Semaphore>,
+    /// Between two parts; see [`Config::demo_delay`](crate::Config::demo_delay).
+    pub(crate) demo_delay: Duration,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -140,7 +142,8 @@ impl Session {
         let (orders, queue) = mpsc::channel(ORDERS);
         let reader =
             reader::Reader::new(greeted.input, greeted.buffered, orders.downgrade(), context.buffers.clone());
-        let writer = writer::Writer::new(greeted.output, queue, Arc::clone(&context.turns));
+        let writer =
+            writer::Writer::new(greeted.output, queue, Arc::clone(&context.turns), context.demo_delay);
         let events = context.events.clone();
         let task = {
             let ending = ending.clone();

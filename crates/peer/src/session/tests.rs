@@ -22,14 +22,24 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
+        Rig::with_delay(Duration::ZERO)
+    }
+
+    fn with_delay(demo_delay: Duration) -> Rig {
         let (ours, other) = duplex(1 << 20);
         let (input, output): (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>) = split(ours);
         let (events_in, events) = mpsc::channel(1024);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let buffers = BufferPool::new(1 << 20);
         let turns = Arc::new(Semaphore::new(TURNS));
-        let context =
-            SessionContext { events: events_in, buffers, turns, tasks: tasks.clone(), stop: stop.clone() };
+        let context = SessionContext {
+            events: events_in,
+            buffers,
+            turns,
+            demo_delay,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
         let hello = Hello { peer_id: PeerId([1; 16]), listen_port: 0, capabilities: 0 };
         let greeted = Greeted { hello, input, output, buffered: BytesMut::new() };
         let remote = "127.0.0.1:1".parse().unwrap();
@@ -207,6 +217,21 @@ async fn a_chunk_is_sent_in_parts_that_make_it_whole() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn with_a_delay_parts_wait_and_messages_pass_them() {
+    let delay = Duration::from_secs(20);
+    let mut rig = Rig::with_delay(delay);
+    let (_directory, _, source) = shared_file();
+    let began = tokio::time::Instant::now();
+    assert!(rig.session.order(upload(&source)));
+    assert!(matches!(rig.heard().await, Err((0, _))), "the first part does not wait");
+    rig.say(PeerMessage::Ping { nonce: 5 }).await;
+    assert_eq!(rig.heard().await, Ok(PeerMessage::Pong { nonce: 5 }));
+    assert!(began.elapsed() < delay, "answered after {:?}", began.elapsed());
+    assert!(matches!(rig.heard().await, Err((262_144, _))));
+    assert!(began.elapsed() >= delay, "sent after {:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn a_file_truncated_while_it_is_served_is_stopped_and_named() {
     let mut rig = Rig::new();
@@ -262,6 +287,7 @@ async fn the_goodbye_can_be_read_by_somebody_who_is_still_sending() {
         events,
         buffers: BufferPool::new(1 << 20),
         turns: Arc::new(Semaphore::new(TURNS)),
+        demo_delay: Duration::ZERO,
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };

@@ -16,7 +16,7 @@ use tnet_proto::{ByeReason, MAX_DATA_LEN, PeerMessage, data_header, encode};
 use tnet_swarm::{FileKey, UploadEnd};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::PollSemaphore;
 
 use super::pace::Pace;
@@ -44,6 +44,9 @@ pub(super) struct Writer<W> {
     leaving: Option<Leaving>,
     turns: PollSemaphore,
     pace: Pace,
+    demo_delay: Duration,
+    /// Until then no part is sent. Never set without a delay.
+    held_until: Option<Instant>,
     closing: Option<ByeReason>,
     /// The memory of one part, header included.
     part: Vec<u8>,
@@ -88,7 +91,12 @@ pub(super) enum WriteError {
 }
 
 impl<W: Outlet> Writer<W> {
-    pub(super) fn new(output: W, orders: mpsc::Receiver<Order>, turns: Arc<Semaphore>) -> Writer<W> {
+    pub(super) fn new(
+        output: W,
+        orders: mpsc::Receiver<Order>,
+        turns: Arc<Semaphore>,
+        demo_delay: Duration,
+    ) -> Writer<W> {
         Writer {
             output,
             orders,
@@ -97,6 +105,8 @@ impl<W: Outlet> Writer<W> {
             leaving: None,
             turns: PollSemaphore::new(turns),
             pace: Pace::new(),
+            demo_delay,
+            held_until: None,
             closing: None,
             part: Vec::new(),
             pings: 0,
@@ -129,7 +139,7 @@ impl<W: Outlet> Writer<W> {
     }
 
     async fn next_step(&mut self) -> Result<Step, WriteError> {
-        let Writer { output, orders, turns, leaving, uploads, .. } = self;
+        let Writer { output, orders, turns, leaving, uploads, held_until, .. } = self;
         let is_leaving = leaving.is_some();
         let patience = match leaving {
             Some(Leaving { turn: Some(_), since, .. }) => TURN_AT_MOST.saturating_sub(since.elapsed()),
@@ -140,7 +150,7 @@ impl<W: Outlet> Writer<W> {
             biased;
             order = orders.recv() => Ok(Step::Order(order)),
             result = output.drained(), if is_leaving => Ok(result.map(|()| Step::Left)?),
-            turn = poll_fn(|context| turns.poll_acquire(context)), if !is_leaving && !uploads.is_empty() => {
+            turn = turn_after(*held_until, turns), if !is_leaving && !uploads.is_empty() => {
                 Ok(Step::Turn(turn.expect("turns are never closed")))
             }
             () = sleep(patience) => Ok(if is_leaving { Step::Late } else { Step::Silence }),
@@ -228,6 +238,9 @@ impl<W: Outlet> Writer<W> {
             self.uploads.push_front(sending);
         }
         self.leaving = Some(Leaving { turn, since, len, ends });
+        if !self.demo_delay.is_zero() {
+            self.held_until = Some(Instant::now() + self.demo_delay);
+        }
         Ok(())
     }
 
@@ -303,6 +316,14 @@ impl<W: Outlet> Writer<W> {
         encode(&PeerMessage::Stopped { file: file.handle(), chunk: chunk.get() }, &mut self.messages);
         report.send(SessionEvent::UploadEnded { file, chunk, end: UploadEnd::Stopped, failed }).await;
     }
+}
+
+/// A turn, asked for only when the delay is over: nobody else's connection waits for it.
+async fn turn_after(held_until: Option<Instant>, turns: &mut PollSemaphore) -> Option<OwnedSemaphorePermit> {
+    if let Some(until) = held_until {
+        sleep_until(until).await;
+    }
+    poll_fn(|context| turns.poll_acquire(context)).await
 }
 
 /// From the source, or from a spare if the source fails; then the source's error is no news.

@@ -1,0 +1,142 @@
+//! Asks a coordinator without being a peer: nothing is reported, and nobody is told of whoever asks.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::SinkExt;
+use rand::RngExt;
+use tnet_fileinfo::FileHash;
+use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, PeerId, Received};
+use tokio::time::timeout;
+
+use crate::api::Unfit;
+use crate::coordinator_client::{Connection, LinkError, introduce, next};
+use crate::network;
+
+/// A connection to a coordinator, for questions. Dropping it ends it.
+///
+/// ```
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let coordinator = tnet_coordinator::Coordinator::bind(tnet_coordinator::Config {
+/// #     listen: "127.0.0.1:0".parse()?, ..Default::default() })?.spawn();
+/// # let hash = tnet_peer::fileinfo::FileHash::from_bytes([7; 32]);
+/// use tnet_peer::Inquiry;
+///
+/// let mut inquiry = Inquiry::open(coordinator.local_addr(), Duration::from_secs(5)).await?;
+/// let holders = inquiry.holders(hash).await?;
+/// assert_eq!((holders.full, holders.partial), (0, 0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Inquiry {
+    address: SocketAddr,
+    within: Duration,
+    connection: Connection,
+}
+
+/// What a coordinator knows of the peers that hold a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holders {
+    /// Live peers with the whole file.
+    pub full: u32,
+    /// Live peers with a part of it.
+    pub partial: u32,
+    /// Some of them, chosen at random, at most 50; none that accepts no connections.
+    pub named: Vec<NamedHolder>,
+}
+
+/// A peer that holds a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedHolder {
+    /// Where it accepts peers.
+    pub address: SocketAddr,
+    /// Whether it has every chunk.
+    pub is_full: bool,
+}
+
+/// A coordinator could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum InquiryError {
+    /// Nothing answers there, or no longer.
+    #[error("the coordinator at {address} cannot be asked; is it running, is the address right?")]
+    Unreachable {
+        /// Where it should be.
+        address: SocketAddr,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// What answers cannot be talked to.
+    #[error("{address} {fault}")]
+    Unfit {
+        /// Where it should be.
+        address: SocketAddr,
+        /// What is wrong.
+        fault: Unfit,
+    },
+}
+
+impl Inquiry {
+    /// Connects. Each step, and each question afterwards, may take as long as `within`.
+    ///
+    /// # Errors
+    /// See [`InquiryError`].
+    pub async fn open(address: SocketAddr, within: Duration) -> Result<Inquiry, InquiryError> {
+        // Who accepts no connections is handed out to nobody, and who reports nothing leaves nothing behind.
+        let hello = CoordinatorRequest::Hello {
+            peer_id: PeerId(rand::rng().random()),
+            listen_port: 0,
+            report_interval_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX),
+            capabilities: 0,
+        };
+        let opening = async {
+            let stream = network::connect(address, IpAddr::V4(Ipv4Addr::UNSPECIFIED), within).await?;
+            introduce(stream, hello).await
+        };
+        let (connection, _) = opening.await.map_err(|error| failed(address, error))?;
+        Ok(Inquiry { address, within, connection })
+    }
+
+    /// Who holds a file.
+    ///
+    /// # Errors
+    /// See [`InquiryError`].
+    pub async fn holders(&mut self, hash: FileHash) -> Result<Holders, InquiryError> {
+        let asking = ask(&mut self.connection, hash);
+        let answer = timeout(self.within, asking).await.unwrap_or(Err(LinkError::Silent(self.within)));
+        answer.map_err(|error| failed(self.address, error))
+    }
+}
+
+async fn ask(connection: &mut Connection, hash: FileHash) -> Result<Holders, LinkError> {
+    connection.send(CoordinatorRequest::Lookup { hash: *hash.as_bytes() }).await?;
+    loop {
+        let Received::Message(reply) = next(connection).await? else { continue };
+        match reply {
+            CoordinatorReply::Holders { hash: of, full, partial, holders } if of == *hash.as_bytes() => {
+                let named = holders.iter().map(|holder| NamedHolder {
+                    address: holder.address,
+                    is_full: holder.availability == Availability::Full,
+                });
+                return Ok(Holders { full, partial, named: named.collect() });
+            }
+            CoordinatorReply::Bye => return Err(LinkError::Closed),
+            _ => {}
+        }
+    }
+}
+
+fn failed(address: SocketAddr, error: LinkError) -> InquiryError {
+    if let Some(fault) = error.unfit() {
+        return InquiryError::Unfit { address, fault };
+    }
+    let source = match error {
+        LinkError::Io(source) => source,
+        other => io::Error::other(other),
+    };
+    InquiryError::Unreachable { address, source }
+}
