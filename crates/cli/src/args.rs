@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -13,7 +14,9 @@ use tnet_peer::Priority;
 
 use crate::duration;
 use crate::exit::EXIT_CODES;
+use crate::preferences::AllGiven;
 use crate::render::units::{ParseRateError, parse_rate, parse_size};
+use crate::settings_file::SettingsFile;
 
 /// Brings a file from a few machines to all machines of a network as fast as the wires allow, every byte verified.
 #[derive(Debug, Parser)]
@@ -48,6 +51,23 @@ Example:
     )
 }
 
+const CONFIG_HELP: &str = "\
+Example:
+  tnet config show
+  tnet config show --json
+
+A file of settings holds where neither a flag nor the environment says otherwise. It is the one that --config or
+TNET_CONFIG names, else tnet/config.toml in the XDG configuration directory (~/.config), else /etc/tnet/config.toml:
+
+  coordinator = \"10.0.0.1\"             # where the coordinator is
+  dir = \"/srv/images\"                  # what start-server shares
+  listen = \"0.0.0.0:7401\"              # where peers are accepted
+  coordinator-listen = \"0.0.0.0:7400\"  # where the coordinator is, on its own machine
+  state-dir = \"/var/lib/tnet\"          # control socket and log
+  limit-up = \"100M\"                    # bytes a second
+  limit-down = \"none\"
+  max-peers = 1000";
+
 /// Flags that every command takes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
@@ -61,6 +81,9 @@ pub(crate) struct Global {
     /// Directory of the server's control socket and log [default: tnet in the XDG state directory]
     #[arg(long, global = true, env = "TNET_STATE_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) state_dir: Option<PathBuf>,
+    /// File of settings [default: tnet/config.toml in the XDG configuration directory, else /etc/tnet/config.toml]
+    #[arg(long, global = true, env = "TNET_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
     /// For demonstrations: a peer waits this long after each part of a chunk, at most 256 KiB, that it sends
     #[arg(long, global = true, env = "TNET_DEMO_DELAY", value_name = "DUR", value_parser = duration::parse, hide_env_values = true)]
     pub(crate) demo_delay: Option<Duration>,
@@ -73,6 +96,16 @@ pub(crate) struct Global {
     /// Log to stderr; more with -vv and -vvv
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// What the file of settings says, for those who need it besides their own flags.
+    #[arg(skip)]
+    pub(crate) file: Rc<SettingsFile>,
+    #[arg(skip)]
+    pub(crate) given: Rc<AllGiven>,
+    /// Of a server that is started along the way.
+    #[arg(skip)]
+    pub(crate) bounds: Bounds,
+    #[arg(skip)]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,6 +158,9 @@ pub(crate) enum Command {
     /// Make the server forget files: a download ends, a shared file is not served any more. What is on the disk stays
     #[command(after_help = "Example:\n  tnet rm debian.iso")]
     Rm(Files),
+    /// Show the settings: what holds, and where it comes from
+    #[command(subcommand, after_help = CONFIG_HELP)]
+    Config(ConfigCommand),
     /// Stop the server and wait until it has ended
     #[command(after_help = "Example:\n  tnet kill-server")]
     KillServer,
@@ -197,8 +233,15 @@ pub(crate) struct Bounds {
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
     pub(crate) limit_down: Option<Limit>,
     /// Be connected to at most so many peers [default: 1000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=10_000))]
+    #[arg(long, value_name = "N", value_parser = parse_max_peers)]
     pub(crate) max_peers: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every setting, its value, and where that comes from
+    #[command(after_help = "Example:\n  tnet config show")]
+    Show,
 }
 
 /// Files of the server, as users name them.
@@ -252,10 +295,29 @@ impl From<Level> for Priority {
     }
 }
 
+impl Bounds {
+    /// These, and others where nothing is said.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            limit_up: self.limit_up.or(other.limit_up),
+            limit_down: self.limit_down.or(other.limit_down),
+            max_peers: self.max_peers.or(other.max_peers),
+        }
+    }
+}
+
+/// Fewer are no swarm; of more each gets next to nothing.
+pub(crate) fn parse_max_peers(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(most @ 4..=10_000) => Ok(most),
+        _ => Err("write a number from 4 to 10000".to_owned()),
+    }
+}
+
 /// Bytes a second.
 pub(crate) type Limit = Option<NonZeroU64>;
 
-fn parse_limit(text: &str) -> Result<Limit, ParseRateError> {
+pub(crate) fn parse_limit(text: &str) -> Result<Limit, ParseRateError> {
     parse_rate(text).map(NonZeroU64::new)
 }
 
@@ -345,7 +407,7 @@ fn parse_period(text: &str) -> Result<Duration, ParsePeriodError> {
 #[error("write it like 0.0.0.0:7401, [::]:7401 or 7401")]
 pub(crate) struct ParseListenError;
 
-fn parse_listen(text: &str) -> Result<SocketAddr, ParseListenError> {
+pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, ParseListenError> {
     let port_alone = || text.parse().ok().map(|port: u16| SocketAddr::from((IpAddr::from([0; 4]), port)));
     text.parse().ok().or_else(port_alone).ok_or(ParseListenError)
 }

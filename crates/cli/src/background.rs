@@ -105,6 +105,7 @@ fn spawn(launch: &Launch, global: &Global, log: &Path) -> Result<Child, Failure>
         // What the environment says was read already and is in the arguments.
         .env_remove("TNET_COORDINATOR")
         .env_remove("TNET_STATE_DIR")
+        .env_remove("TNET_CONFIG")
         .env_remove("TNET_DEMO_DELAY")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

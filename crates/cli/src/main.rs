@@ -8,9 +8,11 @@ mod descriptors;
 mod duration;
 mod exit;
 mod logging;
+mod preferences;
 mod process_end;
 mod render;
 mod settings;
+mod settings_file;
 mod signals;
 mod usage;
 
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use args::Cli;
 use exit::{Exit, Failure};
@@ -31,20 +33,27 @@ const LAST_WORK: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     descriptors::raise_limit();
-    let exit = match Cli::try_parse() {
-        Ok(cli) => run(cli),
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((cli, matches))
+    });
+    let exit = match parsed {
+        Ok((cli, matches)) => run(cli, &matches),
         Err(error) => complain(&error),
     };
     ExitCode::from(exit.code())
 }
 
-fn run(cli: Cli) -> Exit {
+fn run(mut cli: Cli, matches: &ArgMatches) -> Exit {
     let output = Output::new(Flags {
         json: cli.global.json,
         quiet: cli.global.quiet,
         verbose: cli.global.verbose > 0,
     });
     let name = cli.command.name();
+    if let Err(failure) = preferences::apply(&mut cli, matches) {
+        return output.result(name, Err(failure));
+    }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -2,6 +2,7 @@
 //! errors itself.
 
 mod change;
+mod config;
 mod coordinator;
 mod create;
 mod demo;
@@ -42,6 +43,7 @@ impl Command {
             Self::Resume(_) => "resume",
             Self::Priority(_) => "priority",
             Self::Rm(_) => "rm",
+            Self::Config(_) => "config",
             Self::KillServer => "kill-server",
         }
     }
@@ -82,6 +84,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
             change::treat(args.files, Treatment::Priority(args.level), &global, output).await
         }
         Command::Rm(args) => change::treat(args, Treatment::Remove, &global, output).await,
+        Command::Config(args) => config::run(args, &global, output),
         Command::KillServer => kill_server::run(&global, output, stop).await,
     }
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
 use super::same_command;
-use crate::args::{Bounds, Global};
+use crate::args::Global;
 use crate::command::fileinfo;
 use crate::command::peer::{self, OnTaken};
 use crate::exit::Failure;
@@ -49,7 +49,7 @@ impl Foreground {
     pub(super) async fn start(global: &Global, linger: Option<Duration>) -> Result<Self, Failure> {
         // Nobody has to know our port in advance, so a taken default one is no reason to fail; a port that was named is.
         let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
-        let peer = Arc::new(peer::start(global, on_taken, &Bounds::default(), None).await?);
+        let peer = Arc::new(peer::start(global, on_taken, &global.bounds, None).await?);
         Ok(Self { peer, linger, seeding: RefCell::default() })
     }
 

@@ -9,7 +9,7 @@ use tnet_peer::{Progress, Summary};
 use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
-use crate::args::{Bounds, Global};
+use crate::args::Global;
 use crate::background::{self, Launch};
 use crate::command::peer::OnTaken;
 use crate::exit::{Exit, Failure};
@@ -41,8 +41,12 @@ impl Server {
             Err(ConnectError::NotRunning { .. }) => {
                 // Nobody has to know its port in advance; but a port that was named has to be that one.
                 let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
-                let launch =
-                    Launch { dir: None, state_dir: state_dir.clone(), on_taken, bounds: Bounds::default() };
+                let launch = Launch {
+                    dir: global.dir.as_deref().map(settings::absolute).transpose()?,
+                    state_dir: state_dir.clone(),
+                    on_taken,
+                    bounds: global.bounds,
+                };
                 let pid = background::start(launch, global, stop).await?.hello.pid;
                 output.note(&format!(
                     "started a server, pid {pid}, which goes on seeding afterwards; `tnet kill-server` stops it"

@@ -1,0 +1,77 @@
+//! What holds of a command line: its flags, then the environment, then the file of settings.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use crate::args::{Bounds, Cli, Command, parse_limit, parse_listen, parse_max_peers};
+use crate::exit::Failure;
+use crate::settings_file::{SETTINGS, SettingsFile};
+
+/// A value that a flag or the environment gave.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    pub(crate) text: String,
+    pub(crate) from_environment: bool,
+}
+
+/// By the name of the argument.
+pub(crate) type AllGiven = BTreeMap<&'static str, Given>;
+
+/// Fills in what the file of settings says where the user said nothing.
+pub(crate) fn apply(cli: &mut Cli, matches: &ArgMatches) -> Result<(), Failure> {
+    // The one that was started in the background was told everything by the one that the user started.
+    if matches!(&cli.command, Command::StartServer(args) if args.detached) {
+        return Ok(());
+    }
+    let file = SettingsFile::find(cli.global.config.as_deref())?;
+    let text = |key: &str| file.get(key).map(|written| written.text.clone());
+    let of_file = Bounds {
+        limit_up: file.parsed("limit-up", parse_limit)?,
+        limit_down: file.parsed("limit-down", parse_limit)?,
+        max_peers: file.parsed("max-peers", parse_max_peers)?,
+    };
+    let (listen, listen_of_coordinator) =
+        (file.parsed("listen", parse_listen)?, file.parsed("coordinator-listen", parse_listen)?);
+    let dir = text("dir").map(PathBuf::from);
+    let global = &mut cli.global;
+    global.given = given(matches).into();
+    global.coordinator = global.coordinator.take().or_else(|| text("coordinator"));
+    global.state_dir = global.state_dir.take().or_else(|| text("state-dir").map(PathBuf::from));
+    match &mut cli.command {
+        Command::Coordinator => global.listen = global.listen.or(listen_of_coordinator),
+        Command::StartServer(args) => {
+            global.listen = global.listen.or(listen);
+            args.dir = args.dir.take().or_else(|| dir.clone());
+            args.bounds = args.bounds.or(of_file);
+        }
+        // A server may have that port already, and nobody has to know the one of a download.
+        Command::Get(args) if args.foreground => {}
+        _ => global.listen = global.listen.or(listen),
+    }
+    global.bounds = of_file;
+    global.dir = dir;
+    global.file = Rc::new(file);
+    Ok(())
+}
+
+fn given(matches: &ArgMatches) -> AllGiven {
+    let mut innermost = matches;
+    while let Some((_, inner)) = innermost.subcommand() {
+        innermost = inner;
+    }
+    let of_argument = |argument: &'static str| {
+        let from_environment =
+            match innermost.try_contains_id(argument).ok().and(innermost.value_source(argument))? {
+                ValueSource::CommandLine => false,
+                ValueSource::EnvVariable => true,
+                _ => return None,
+            };
+        let text = innermost.get_raw(argument)?.next()?.to_string_lossy().into_owned();
+        Some((argument, Given { text, from_environment }))
+    };
+    SETTINGS.iter().filter_map(|setting| of_argument(setting.argument)).collect()
+}

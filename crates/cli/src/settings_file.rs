@@ -1,0 +1,196 @@
+//! `config.toml`: settings that hold where neither a flag nor the environment says otherwise. A file that cannot be
+//! understood is an error that names the line: a setting that is silently not what the user wrote would be worse.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use etcetera::base_strategy::{BaseStrategy, Xdg};
+use toml::{Spanned, Value};
+
+use crate::exit::{Exit, Failure, file_failure};
+use crate::render::units::shown_path;
+
+/// For the whole machine.
+const OF_THE_MACHINE: &str = "/etc/tnet/config.toml";
+
+/// Bytes of such a file at most.
+const LONGEST: u64 = 1 << 20;
+
+/// One setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// In the file; also the name of its flag.
+    pub(crate) key: &'static str,
+    /// The flag, if it is called otherwise.
+    pub(crate) argument: &'static str,
+    /// The variable of the environment, if there is one.
+    pub(crate) variable: Option<&'static str>,
+    /// What holds if nobody says anything.
+    pub(crate) default: &'static str,
+}
+
+/// All of them. A new one is a line here, and where it is used.
+pub(crate) const SETTINGS: [Setting; 8] = [
+    setting("coordinator", "coordinator", Some("TNET_COORDINATOR"), "127.0.0.1:7400"),
+    setting("listen", "listen", None, "0.0.0.0:7401"),
+    setting("coordinator-listen", "listen", None, "0.0.0.0:7400"),
+    setting("state-dir", "state_dir", Some("TNET_STATE_DIR"), "tnet in the XDG state directory"),
+    setting("dir", "dir", None, "none"),
+    setting("limit-up", "limit_up", None, "none"),
+    setting("limit-down", "limit_down", None, "none"),
+    setting("max-peers", "max_peers", None, "1000"),
+];
+
+const fn setting(
+    key: &'static str,
+    argument: &'static str,
+    variable: Option<&'static str>,
+    default: &'static str,
+) -> Setting {
+    Setting { key, argument, variable, default }
+}
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(crate) struct SettingsFile {
+    /// None: there is none.
+    pub(crate) path: Option<PathBuf>,
+    values: BTreeMap<&'static str, Written>,
+}
+
+/// A value as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) text: String,
+    /// From one.
+    pub(crate) line: usize,
+}
+
+impl SettingsFile {
+    /// The file that was named, or the user's, or the machine's.
+    pub(crate) fn find(named: Option<&Path>) -> Result<Self, Failure> {
+        if let Some(path) = named {
+            return read(path)?.ok_or_else(|| file_failure("read", path, &io::ErrorKind::NotFound.into()));
+        }
+        let of_user = Xdg::new().ok().map(|base| base.config_dir().join("tnet/config.toml"));
+        for path in of_user.into_iter().chain([OF_THE_MACHINE.into()]) {
+            if let Some(file) = read(&path)? {
+                return Ok(file);
+            }
+        }
+        Ok(Self::default())
+    }
+
+    /// What it says of a setting.
+    pub(crate) fn get(&self, key: &str) -> Option<&Written> {
+        self.values.get(key)
+    }
+
+    /// The setting, read as that flag is read.
+    pub(crate) fn parsed<T, E: std::fmt::Display>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(Written { text, line }) = self.get(key) else { return Ok(None) };
+        parse(text).map(Some).map_err(|error| {
+            let place = self.place(*line);
+            Failure::new(Exit::Usage, format!("{place}: {key} = {text:?} makes no sense: {error}"))
+        })
+    }
+
+    /// A line of it, as people look for it.
+    pub(crate) fn place(&self, line: usize) -> String {
+        let path = self.path.as_deref().map_or_else(String::new, shown_path);
+        format!("{path}:{line}")
+    }
+}
+
+/// None if there is no such file.
+fn read(path: &Path) -> Result<Option<SettingsFile>, Failure> {
+    let failed = |error: &io::Error| file_failure("read the settings in", path, error);
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // The directory of another user.
+        Err(error) => return Err(failed(&error)),
+    };
+    if !metadata.is_file() || metadata.len() > LONGEST {
+        let message = format!("{} is no file of settings; name another one with --config", shown_path(path));
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    parse(path, &text).map(Some)
+}
+
+fn parse(path: &Path, text: &str) -> Result<SettingsFile, Failure> {
+    let mut file = SettingsFile { path: Some(path.to_owned()), values: BTreeMap::new() };
+    let line_of = |at: usize| 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+    let refused = |file: &SettingsFile, line: usize, why: &str| {
+        Failure::new(Exit::Usage, format!("{}: {why}", file.place(line)))
+    };
+    let table: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(span.start));
+        refused(&file, line, &format!("{}; see `tnet help config`", error.message().trim_end_matches('.')))
+    })?;
+    for (key, value) in table {
+        let line = line_of(key.span().start);
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key.get_ref().as_str()) else {
+            let known: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+            let why = format!("there is no setting {:?}; there are {}", key.get_ref(), known.join(", "));
+            return Err(refused(&file, line, &why));
+        };
+        let text = match value.into_inner() {
+            Value::String(text) => text,
+            Value::Integer(number) => number.to_string(),
+            _ => return Err(refused(&file, line, &format!("{} has to be a text or a number", setting.key))),
+        };
+        file.values.insert(setting.key, Written { text, line });
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<SettingsFile, Failure> {
+        parse(Path::new("/c.toml"), text)
+    }
+
+    #[test]
+    fn a_setting_is_known_with_its_line() {
+        let file = parsed("# mine\ncoordinator = \"10.0.0.1\"\n\nmax-peers = 50\n").expect("it makes sense");
+        assert_eq!(file.get("coordinator"), Some(&Written { text: "10.0.0.1".into(), line: 2 }));
+        assert_eq!(file.get("max-peers"), Some(&Written { text: "50".into(), line: 4 }));
+        assert_eq!(file.get("listen"), None);
+        assert_eq!(file.place(4), "/c.toml:4");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named_with_its_line() {
+        for (text, says) in [
+            ("\ncolour = \"red\"", "/c.toml:2: there is no setting \"colour\"; there are coordinator, "),
+            ("\n\ndir = [1]", "/c.toml:3: dir has to be a text or a number"),
+            ("listen = ", "/c.toml:1: "),
+            ("dir = \"a\"\ndir = \"b\"", "/c.toml:2: duplicate key"),
+        ] {
+            let failure = parsed(text).expect_err(text);
+            assert!(failure.exit == Exit::Usage && failure.message.starts_with(says), "{}", failure.message);
+        }
+        let file = parsed("max-peers = \"many\"").expect("text");
+        let failure = file.parsed("max-peers", str::parse::<u16>).expect_err("no number");
+        assert!(failure.message.starts_with("/c.toml:1: max-peers = \"many\""), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_file_that_was_named_has_to_be_there() {
+        let failure = SettingsFile::find(Some(Path::new("/not/there.toml"))).expect_err("it is not");
+        assert!(failure.exit == Exit::NotFound && failure.message.contains("/not/there.toml"));
+        assert!(
+            SettingsFile::find(Some(Path::new("/"))).expect_err("a directory").message.contains("--config")
+        );
+    }
+}
