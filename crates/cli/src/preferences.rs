@@ -64,12 +64,13 @@ fn given(matches: &ArgMatches) -> AllGiven {
         innermost = inner;
     }
     let of_argument = |argument: &'static str| {
-        let from_environment =
-            match innermost.try_contains_id(argument).ok().and(innermost.value_source(argument))? {
-                ValueSource::CommandLine => false,
-                ValueSource::EnvVariable => true,
-                _ => return None,
-            };
+        // Not every command has every argument, and clap does not like to be asked for others.
+        innermost.try_contains_id(argument).ok()?;
+        let from_environment = match innermost.value_source(argument)? {
+            ValueSource::CommandLine => false,
+            ValueSource::EnvVariable => true,
+            _ => return None,
+        };
         let text = innermost.get_raw(argument)?.next()?.to_string_lossy().into_owned();
         Some((argument, Given { text, from_environment }))
     };
