@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use tracing_subscriber::EnvFilter;
 
 use crate::render::output::wants_colour;
+use crate::service::{self, JournalFormat};
 
 /// A log file that has become this long is put aside as `.old`, in place of the one before: together they never take
 /// more than twice as much.
@@ -36,6 +37,11 @@ pub(crate) fn to_stderr(talk: Talk, verbose: u8, quiet: bool) {
         (Talk::Log, 1) | (Talk::Else, 2) => "debug",
         _ => "trace",
     };
+    if service::logs_to_journal() {
+        let lines = tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr);
+        lines.event_format(JournalFormat::new()).init();
+        return;
+    }
     let ansi = io::stderr().is_terminal() && wants_colour();
     tracing_subscriber::fmt()
         .with_env_filter(filter(level))

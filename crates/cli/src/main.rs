@@ -11,6 +11,7 @@ mod logging;
 mod preferences;
 mod process_end;
 mod render;
+mod service;
 mod settings;
 mod settings_file;
 mod signals;

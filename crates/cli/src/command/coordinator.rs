@@ -8,6 +8,7 @@ use crate::args::Global;
 use crate::exit::Failure;
 use crate::render::Output;
 use crate::render::output::{Report, fields};
+use crate::service;
 
 pub(crate) async fn run(global: &Global, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
     let mut config = Config::default();
@@ -18,7 +19,15 @@ pub(crate) async fn run(global: &Global, output: Output, stop: CancellationToken
     let address = coordinator.local_addr();
     output.event("ready", fields(json!({ "listen": address })));
     output.outcome(&format!("coordinator on {address}; Ctrl-C stops it"));
-    coordinator.run(stop).await;
+    service::ready(&format!("listening on {address}"));
+    let stopping = stop.clone();
+    let (_, ()) = tokio::join!(
+        async {
+            stopping.cancelled().await;
+            service::stopping();
+        },
+        coordinator.run(stop)
+    );
     // Ending is what it was asked to do.
     Ok(fields(json!({ "listen": address })))
 }

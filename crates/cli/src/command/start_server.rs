@@ -19,6 +19,7 @@ use crate::logging::LOG_NAME;
 use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::render::units::shown_path;
+use crate::service;
 use crate::settings;
 
 /// Of what remembers the files that were read, in the state directory.
@@ -102,12 +103,14 @@ async fn serve(
             "log": state_dir.join(LOG_NAME).to_string_lossy(),
         })),
     );
+    service::ready(&format!("peers on {listen}"));
     let program = env!("CARGO_PKG_VERSION");
     let ended = control::serve(claim, Arc::clone(&peer), program, stop).await;
     match ended.reason() {
         StopReason::Asked => info!("stopping: asked to"),
         StopReason::Token => info!("stopping: signal"),
     }
+    service::stopping();
     peer::end(peer).await;
     info!("server stopped");
     // Only now: whoever waits for the end sees it.
