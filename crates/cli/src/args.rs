@@ -158,6 +158,21 @@ pub(crate) enum Command {
     /// Make the server forget files: a download ends, a shared file is not served any more. What is on the disk stays
     #[command(after_help = "Example:\n  tnet rm debian.iso")]
     Rm(Files),
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Example:\n  tnet completions bash > ~/.local/share/bash-completion/completions/tnet\n  tnet completions zsh > ~/.zfunc/_tnet"
+    )]
+    Completions {
+        /// Which one
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory, for packagers
+    #[command(hide = true, after_help = "Example:\n  tnet man target/man")]
+    Man {
+        /// Made if it is not there
+        dir: PathBuf,
+    },
     /// Show the settings: what holds, and where it comes from
     #[command(subcommand, after_help = CONFIG_HELP)]
     Config(ConfigCommand),

@@ -10,6 +10,7 @@ mod fileinfo;
 mod get;
 mod kill_server;
 mod ls;
+mod papers;
 mod peer;
 pub(crate) use peer::OnTaken;
 mod start_server;
@@ -43,6 +44,8 @@ impl Command {
             Self::Resume(_) => "resume",
             Self::Priority(_) => "priority",
             Self::Rm(_) => "rm",
+            Self::Completions { .. } => "completions",
+            Self::Man { .. } => "man",
             Self::Config(_) => "config",
             Self::KillServer => "kill-server",
         }
@@ -84,6 +87,8 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
             change::treat(args.files, Treatment::Priority(args.level), &global, output).await
         }
         Command::Rm(args) => change::treat(args, Treatment::Remove, &global, output).await,
+        Command::Completions { shell } => Ok(papers::completions(shell, output)),
+        Command::Man { dir } => papers::man(&dir, output),
         Command::Config(args) => config::run(args, &global, output),
         Command::KillServer => kill_server::run(&global, output, stop).await,
     }
