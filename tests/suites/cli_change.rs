@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tnet_peer::fileinfo::ChunkSize;
 use tnet_peer::{LimitsChange, Wish};
 use tnet_testkit::{Cli, Content, Network, SOON, eventually, is, payload, within};
 use tokio::time::{Instant, sleep};
@@ -47,6 +48,21 @@ async fn a_rate_set_while_it_runs_holds_and_is_shown() {
     assert!(done <= LEN / 4 + SLOW / 10 + 4 * 64 * 1024, "{done} bytes in two seconds");
     let _ = cli.run(["limit", "shared/a", "--up", "none"]).await.with_code(0);
     within("the rest comes at once", Duration::from_secs(5), download.finished()).await.expect("it is there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_holds_whatever_chunks_are_asked_for() {
+    let network = Network::builder().peer("seed").peer("bob").start().await;
+    let content = Content::of(payload(LEN, 7));
+    let other = Content::chunked(payload(LEN, 7), ChunkSize::new(128 * 1024).expect("a power of two"));
+    network.peer("seed").shares(&content).await;
+    let wish = Wish::Limits(LimitsChange { up: Some(SLOW), down: None });
+    assert!(network.peer("seed").treat(content.hash(), wish).await.expect("it runs"));
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    let download = network.peer("bob").begins(&other).await;
+    sleep(Duration::from_secs(2)).await;
+    let done = download.progress().bytes_done;
+    assert!(done > 0 && done <= LEN / 4 + SLOW / 10 + 4 * 128 * 1024, "{done} bytes in two seconds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ use super::activity::Activity;
 use super::downloads::Running;
 use super::wishes::Treatment;
 use super::{Engine, keys_of};
+use crate::api::Wish;
 use crate::dir_share::pause_after;
 use crate::source::Source;
 use crate::store::sys::is_out_of_descriptors;
@@ -313,7 +314,11 @@ impl Engine {
             return;
         }
         let source = Source::Recut { whole: Arc::clone(whole), geometry };
+        let (limits, priority) = (entry.treatment.limits, entry.treatment.priority);
         let entry = FileEntry::new(entry.info.clone(), source, None);
-        self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
+        let file = self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
+        // What holds for a file holds for it in other chunks too.
+        self.treat_file(file, Wish::Limits(limits.into()));
+        self.treat_file(file, Wish::Priority { level: priority });
     }
 }
