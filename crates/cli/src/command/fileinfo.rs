@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::exit::{Exit, Failure, file_failure};
 use crate::render::Output;
 use crate::render::fit::part;
-use crate::render::progress::RateMeter;
+use crate::render::rate_meter::RateMeter;
 use crate::render::status_line::StatusLine;
 use crate::render::units::{shown_path, size};
 

@@ -6,6 +6,7 @@ pub(crate) mod look;
 pub(crate) mod output;
 mod paragraph;
 pub(crate) mod progress;
+pub(crate) mod rate_meter;
 pub(crate) mod screen;
 pub(crate) mod several;
 pub(crate) mod status;

@@ -1,6 +1,6 @@
 //! A download as it is watched: its status line, its events, and the sentence at its end. All three tell the same.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,10 @@ use tnet_peer::{CoordinatorState, Liar, Phase, Progress, Summary, TimeShares, Wa
 
 use super::fit::{Part, part};
 use super::output::{Output, Report, fields};
+use super::rate_meter::RateMeter;
 use super::several::Place;
 use super::status_line::StatusLine;
 use super::units::{self, count, duration, rate, size, whole_seconds};
-
-/// The rate shown is that of the last seconds: quick enough to follow, slow enough to read.
-const RATE_WINDOW: Duration = Duration::from_secs(3);
-
-/// Samples kept within the window.
-const MAX_SAMPLES: usize = 64;
 
 /// Time between events for scripts.
 const EVENT_EVERY: Duration = Duration::from_secs(1);
@@ -92,33 +87,6 @@ impl DownloadView {
     /// Leaves the terminal to what follows.
     pub(crate) fn clear(&mut self) {
         self.line.clear();
-    }
-}
-
-/// Bytes a second over the last moments.
-#[derive(Debug, Default)]
-pub(crate) struct RateMeter {
-    samples: VecDeque<(Instant, u64)>,
-}
-
-impl RateMeter {
-    /// Tells how many bytes there are by now.
-    pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
-        let is_old = |at: &Instant| now.duration_since(*at) > RATE_WINDOW;
-        while self.samples.len() >= MAX_SAMPLES || self.samples.front().is_some_and(|(at, _)| is_old(at)) {
-            self.samples.pop_front();
-        }
-        self.samples.push_back((now, bytes));
-    }
-
-    /// Zero until there are two samples.
-    pub(crate) fn per_second(&self) -> u64 {
-        match (self.samples.front(), self.samples.back()) {
-            (Some((start, first)), Some((end, last))) => {
-                units::per_second(last.saturating_sub(*first), end.duration_since(*start))
-            }
-            _ => 0,
-        }
     }
 }
 
@@ -407,28 +375,5 @@ mod tests {
         assert_eq!(time_line(&there), None);
         assert_eq!(summary_report(&there)["already_complete"], true);
         assert_eq!(summary_report(&summary(0))["already_complete"], false);
-    }
-
-    #[test]
-    fn the_rate_is_that_of_the_last_seconds() {
-        let start = Instant::now();
-        let mut meter = RateMeter::default();
-        assert_eq!(meter.per_second(), 0);
-        for second in 0..10_u64 {
-            // Nothing for five seconds, then 100 bytes a second.
-            meter.add(start + Duration::from_secs(second), second.saturating_sub(5) * 100);
-        }
-        assert_eq!(meter.per_second(), 100);
-    }
-
-    #[test]
-    fn the_meter_remembers_a_bounded_number_of_samples() {
-        let start = Instant::now();
-        let mut meter = RateMeter::default();
-        for millis in 0..1000 {
-            meter.add(start + Duration::from_millis(millis), millis);
-        }
-        assert!(meter.samples.len() <= MAX_SAMPLES);
-        assert_eq!(meter.per_second(), 1000);
     }
 }

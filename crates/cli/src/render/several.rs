@@ -10,7 +10,8 @@ use tnet_peer::{Progress, Summary};
 
 use super::fit::{Part, cut, part};
 use super::output::Output;
-use super::progress::{DownloadView, RateMeter, show_summary_of_one, time_left};
+use super::progress::{DownloadView, show_summary_of_one, time_left};
+use super::rate_meter::RateMeter;
 use super::status_line::{StatusLine, columns};
 use super::units::{self, count, duration, rate, size, whole_seconds};
 

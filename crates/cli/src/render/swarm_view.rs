@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use tnet_peer::{Phase, Progress};
 
 use super::output::{Output, Style};
-use super::progress::RateMeter;
+use super::rate_meter::RateMeter;
 use super::status_line::bar_style;
 use super::units::{count, percent, size};
 
