@@ -176,8 +176,12 @@ pub(crate) enum Command {
         dir: PathBuf,
     },
     /// Show the settings: what holds, and where it comes from
-    #[command(subcommand, after_help = CONFIG_HELP)]
-    Config(ConfigCommand),
+    #[command(after_help = CONFIG_HELP)]
+    Config {
+        /// What to do with them [default: show]
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
+    },
     /// Stop the server and wait until it has ended
     #[command(after_help = "Example:\n  tnet kill-server")]
     KillServer,

@@ -18,7 +18,7 @@ mod status;
 mod verify;
 mod who;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, ConfigCommand};
 use crate::exit::{Exit, Failure};
 use crate::logging::{self, Talk};
 use crate::render::Output;
@@ -46,7 +46,7 @@ impl Command {
             Self::Rm(_) => "rm",
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
-            Self::Config(_) => "config",
+            Self::Config { .. } => "config",
             Self::KillServer => "kill-server",
         }
     }
@@ -89,7 +89,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
         Command::Rm(args) => change::treat(args, Treatment::Remove, &global, output).await,
         Command::Completions { shell } => Ok(papers::completions(shell, output)),
         Command::Man { dir } => papers::man(&dir, output),
-        Command::Config(args) => config::run(args, &global, output),
+        Command::Config { command } => config::run(command.unwrap_or(ConfigCommand::Show), &global, output),
         Command::KillServer => kill_server::run(&global, output, stop).await,
     }
 }
