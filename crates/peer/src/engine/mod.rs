@@ -14,6 +14,7 @@ mod rate;
 mod reporting;
 mod snapshot;
 mod stopwatch;
+mod store_line;
 mod verify_clock;
 mod wishes;
 mod work;
@@ -44,6 +45,7 @@ pub(crate) use command::{Command, FilesPage, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
 use reporting::CoordinatorLink;
+use store_line::StoreLine;
 use work::WorkDone;
 
 /// Events waiting for the engine, for each kind. When full, sessions stop reading and TCP slows the senders.
@@ -87,6 +89,8 @@ pub(crate) struct Engine {
     /// The chunk that an input is about, for the output that stores it.
     arrived: Option<ChunkBuffer>,
     work: mpsc::Sender<WorkDone>,
+    /// Chunks that are verified and written in no time, if not by the engine itself.
+    store_line: StoreLine,
 }
 
 struct OpenSession {
@@ -156,6 +160,7 @@ impl Engine {
             limits: Limits::default(),
             arrived: None,
             work,
+            store_line: StoreLine::default(),
             config,
         }
     }

@@ -14,7 +14,7 @@ use super::verify_clock::VerifyClock;
 use crate::session::ChunkBuffer;
 use crate::store::{self, FileState, FileStore, FinishError, Stamp, SyncError, WriteError};
 
-/// Bytes that are hashed and copied in less time than it takes to hand them to another thread and back.
+/// Bytes that are hashed and copied in less time than it takes to wake a thread for them.
 const QUICK: usize = 128 * 1024;
 
 /// A piece of work is done.
@@ -77,7 +77,11 @@ impl Engine {
             };
             WorkDone::Stored(Stored { arrival, len, result })
         };
-        if is_quick { self.do_now(work) } else { self.start(work) }
+        if !is_quick {
+            self.start(work);
+        } else if let Err(work) = self.store_line.push(Box::new(work), &self.context.tasks, &self.work) {
+            self.do_now(work);
+        }
     }
 
     /// Reserves the rest of a download's space.
@@ -136,7 +140,7 @@ impl Engine {
         });
     }
 
-    /// Done before another thread has woken up. The event still comes through the queue, after those before it.
+    /// Done by the engine itself. The event still comes through the queue.
     fn do_now(&self, work: impl FnOnce() -> WorkDone) {
         if let Err(TrySendError::Full(done)) = self.work.try_send(work()) {
             self.start(move || done);

@@ -125,6 +125,9 @@ impl Download {
     /// # Errors
     /// [`WriteError::Reserve`]: the disk has filled up or failed.
     pub fn reserve_rest(&self) -> Result<(), WriteError> {
+        if self.is_in_memory && reservation::is_plenty(self.file(), self.info.size()) {
+            return Ok(());
+        }
         let reserved = reservation::go_on(self.info.size(), |from, len| match *self.phase() {
             Phase::Open => sys::reserve(self.file(), from, len).map(Some),
             Phase::Finished | Phase::Closed => Ok(None),

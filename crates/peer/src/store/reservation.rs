@@ -2,8 +2,9 @@
 //!
 //! Where the file system reserves an extent at once, a reservation of any size is over in microseconds. Where it hands
 //! out page by page, a memory file system for one, 100 GB take half a minute, so only the first bytes are reserved
-//! before the download begins and the rest while it runs, in steps. Whether all of it fits now is asked first: a disk
-//! that is too small is an error before the first byte.
+//! before the download begins and the rest while it runs, in steps; and not even that while a memory file system has
+//! plenty, for nobody can write to the file meanwhile. Whether all of it fits now is asked first: a disk that is too
+//! small is an error before the first byte.
 
 use std::fs::File;
 use std::io;
@@ -37,6 +38,11 @@ pub(super) fn begin(file: &File, size: u64, allocated: u64) -> io::Result<()> {
         return Err(io::ErrorKind::StorageFull.into());
     }
     if file.metadata()?.len() < size { file.set_len(size) } else { Ok(()) }
+}
+
+/// Whether there is room for so many bytes, and as many again for whoever else is filling the file system.
+pub(super) fn is_plenty(file: &File, bytes: u64) -> bool {
+    sys::available_bytes(file).is_some_and(|available| available / 2 >= bytes)
 }
 
 /// Reserves the rest. `step` reserves so many bytes at such a place, and answers `None` when nobody needs the rest any
