@@ -122,3 +122,16 @@ async fn a_directory_that_is_not_there_is_an_error_at_once() {
     let file = seed.share_dir(seed.path("file"), OPTIONS).await;
     assert!(matches!(file, Err(ShareDirError::NotADirectory { .. })), "{file:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_directory_that_goes_as_a_whole_nothing_is_shared_any_more() {
+    let network = Network::builder().peer("seed").start().await;
+    let content = Content::of(payload(LEN, 12));
+    let seed = network.peer("seed");
+    std::fs::create_dir(seed.path("all")).expect("writable");
+    content.write(&seed.path("all/file")).await;
+    seed.share_dir(seed.path("all"), OPTIONS).await.expect("the directory is there");
+    network.coordinator_counts(content.hash(), 1, 0).await;
+    std::fs::rename(seed.path("all"), seed.path("elsewhere")).expect("writable");
+    network.coordinator_counts(content.hash(), 0, 0).await;
+}

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Command;
 use crate::peer::scan_and_open;
 use crate::share::{Change, DirWatch, ShareDirError, WatchOptions};
-use crate::store::ScanLog;
+use crate::store::{ScanLog, Watched};
 
 pub(crate) async fn open(dir: PathBuf, options: WatchOptions) -> Result<DirWatch, ShareDirError> {
     let shown = dir.clone();
@@ -24,6 +24,10 @@ const PAUSE_PER_LOOK: u32 = 300;
 /// The longest pause made for that reason. A new file in a directory of a million is noticed so late at most.
 const PAUSE_AT_MOST: Duration = Duration::from_secs(30);
 
+/// Where the system has word of changes, another look without any comes after this time: of some, as of a directory
+/// further up that got another name, there is none.
+const LOOK_ANYWAY: Duration = Duration::from_secs(300);
+
 /// A directory whose files a peer shares.
 pub(crate) struct DirShare {
     pub(crate) watch: DirWatch,
@@ -37,6 +41,7 @@ impl DirShare {
     /// Looks again and again, and tells the engine. Files are read one after the other: each is read by all cores.
     pub(crate) async fn run(self) {
         let DirShare { mut watch, interval, scans, commands, stop } = self;
+        let watched = Watched::default();
         loop {
             let looked = tokio::task::spawn_blocking(move || {
                 let began = Instant::now();
@@ -45,17 +50,23 @@ impl DirShare {
             });
             let Ok((same, changes, took)) = looked.await else { return };
             watch = same;
+            watched.set(changes.is_ok() && watch.has_seen_all());
+            let notices = watch.take_notices();
             match changes {
                 Err(error) => tracing::warn!(%error, "shared directory"),
                 Ok(changes) => {
                     for change in changes {
-                        if follow(change, scans.as_ref(), &commands, &stop).await.is_err() {
+                        if follow(change, &watched, scans.as_ref(), &commands, &stop).await.is_err() {
                             return;
                         }
                     }
                 }
             }
             tokio::time::sleep(pause_after(took, interval)).await;
+            if let Some(notices) = notices {
+                let patience = took.saturating_mul(PAUSE_PER_LOOK).max(LOOK_ANYWAY);
+                let _ = tokio::time::timeout(patience, notices.heard()).await;
+            }
         }
     }
 }
@@ -70,15 +81,16 @@ struct Gone;
 
 async fn follow(
     change: Change,
+    watched: &Watched,
     scans: Option<&ScanLog>,
     commands: &mpsc::Sender<Command>,
     stop: &CancellationToken,
 ) -> Result<(), Gone> {
     match change {
-        Change::Appeared { path, .. } => share(path, scans, commands, stop).await,
+        Change::Appeared { path, .. } => share(path, watched, scans, commands, stop).await,
         Change::Changed { path, .. } => {
             unshare(path.clone(), commands).await?;
-            share(path, scans, commands, stop).await
+            share(path, watched, scans, commands, stop).await
         }
         Change::Deleted { path } => unshare(path, commands).await,
         Change::Unreadable { path, kind } => {
@@ -98,12 +110,16 @@ async fn follow(
 
 async fn share(
     path: PathBuf,
+    watched: &Watched,
     scans: Option<&ScanLog>,
     commands: &mpsc::Sender<Command>,
     stop: &CancellationToken,
 ) -> Result<(), Gone> {
     match scan_and_open(path.clone(), scans.cloned(), stop.clone()).await {
-        Ok(file) => commands.send(Command::Share { file }).await.map_err(|_| Gone),
+        Ok(file) => {
+            let file = file.watched_by(watched);
+            commands.send(Command::Share { file }).await.map_err(|_| Gone)
+        }
         Err(error) => {
             // If it changed, the next look but one tells of it again.
             tracing::warn!(path = %path.display(), %error, "not shared");

@@ -11,8 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use super::work::WorkDone;
 
-/// Pieces that wait at most.
-const PLACES: usize = 32;
+/// Pieces that wait at most. With 4 one receiver on two cores takes 0.62 s for 1 GiB, with 12 and 32 0.51 and 0.53 s
+/// (medians of four, taking turns); four receivers, who keep both cores busy, take the same with any.
+const PLACES: usize = 12;
 
 /// One piece.
 pub(super) type Work = Box<dyn FnOnce() -> WorkDone + Send>;

@@ -119,6 +119,9 @@ impl Engine {
             let mut changed = Vec::new();
             for (file, store) in stores {
                 store.rest();
+                if store.is_watched() {
+                    continue;
+                }
                 match store.state() {
                     FileState::Unchanged => {}
                     state => changed.push((file, Arc::clone(store.path()), state)),

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Notices;
 use super::walk::{Place, Seen, walk};
 use crate::store::Stamp;
 use crate::store::sys::{self, Protection};
@@ -117,6 +118,8 @@ pub struct DirWatch {
     complaints: BTreeSet<PathBuf>,
     too_many: Overflow,
     look: u64,
+    /// Of everything that happened since the last look, if there is such word and the look left nothing to wait for.
+    notices: Option<Notices>,
 }
 
 #[derive(Debug)]
@@ -149,6 +152,7 @@ impl DirWatch {
             complaints: BTreeSet::new(),
             too_many: Overflow::None,
             look: 0,
+            notices: None,
         })
     }
 
@@ -166,6 +170,7 @@ impl DirWatch {
     /// # Errors
     /// The directory itself cannot be read or is not safe any more. Nothing counts as changed then.
     pub fn poll(&mut self, wall_clock: Duration) -> Result<Vec<Change>, ShareDirError> {
+        self.notices = None;
         let directory = open_secure(&self.dir)?;
         self.look += 1;
         let mut look = Look {
@@ -176,12 +181,14 @@ impl DirWatch {
             left_out: BTreeSet::new(),
             reported_before: &self.complaints,
             overflowed: false,
+            is_at_rest: true,
+            notices: Notices::new().ok(),
             changes: Vec::new(),
         };
         let files = &mut self.files;
         let walked =
             walk(directory, &self.dir, self.options.max_depth, &mut |seen| look.on_seen(files, seen));
-        let Look { left_out, overflowed, mut changes, .. } = look;
+        let Look { left_out, overflowed, is_at_rest, notices, mut changes, .. } = look;
         if let Err(source) = walked {
             // The list ended early: without the rest, absence proves nothing. What was seen still holds.
             tracing::debug!(dir = ?self.dir, %source, "directory could not be read to its end");
@@ -192,9 +199,21 @@ impl DirWatch {
             return Ok(changes);
         }
         self.complaints = left_out;
+        self.notices = notices.filter(|_| is_at_rest);
         self.remove_unseen(&mut changes);
         self.note_overflow(overflowed, &mut changes);
         Ok(changes)
+    }
+
+    /// Word of whatever happens from the last look on: until there is some, another look would find nothing. `None`:
+    /// nobody but the next look can tell.
+    pub(crate) fn take_notices(&mut self) -> Option<Notices> {
+        self.notices.take()
+    }
+
+    /// Whether the last look left nothing out.
+    pub(crate) fn has_seen_all(&self) -> bool {
+        self.complaints.is_empty()
     }
 
     /// Forgets the files that this look did not see, unless they are inside something that could not be read.
@@ -226,12 +245,20 @@ struct Look<'a> {
     left_out: BTreeSet<PathBuf>,
     reported_before: &'a BTreeSet<PathBuf>,
     overflowed: bool,
+    /// No file has to be looked at again before it can be reported.
+    is_at_rest: bool,
+    /// Of all directories so far.
+    notices: Option<Notices>,
     changes: Vec<Change>,
 }
 
 impl Look<'_> {
     fn on_seen(&mut self, files: &mut BTreeMap<PathBuf, Known>, seen: Seen<'_>) {
         match seen {
+            // Before it is listed: what happens from now on is in the list, or there is word of it.
+            Seen::Directory { directory } => {
+                self.notices = self.notices.take().filter(|notices| notices.add(directory).is_ok());
+            }
             Seen::File { path, stamp, place } => self.on_file(files, path, stamp, &place),
             Seen::Unreadable { path, kind } => {
                 self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind });
@@ -265,6 +292,7 @@ impl Look<'_> {
         };
         known.seen = stamp;
         known.look = self.number;
+        self.is_at_rest &= at_rest;
         if known.reported == Some(stamp) || !at_rest {
             return;
         }

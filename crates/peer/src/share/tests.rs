@@ -112,6 +112,50 @@ fn another_file_moved_into_place_is_a_change_even_with_the_same_size_and_time() 
     assert_eq!(poll(&mut watch), [changed(&file)]);
 }
 
+/// Whether there is word of what was done.
+async fn is_heard(watch: &mut DirWatch, what: impl FnOnce()) -> bool {
+    let notices = watch.take_notices().expect("a file system of this machine");
+    what();
+    tokio::time::timeout(Duration::from_millis(300), notices.heard()).await.is_ok()
+}
+
+#[tokio::test]
+async fn there_is_word_of_whatever_happens_after_a_look_and_of_nothing_else() {
+    let dir = scratch();
+    fs::create_dir_all(dir.path().join("in/deep")).expect("writable");
+    let (file, deep) = (dir.path().join("file"), dir.path().join("in/deep/file"));
+    put(&file, b"old", LONG_AGO);
+    put(&deep, b"old", LONG_AGO);
+    let mut watch = watch(dir.path());
+    assert_eq!(poll(&mut watch).len(), 2);
+    assert!(!is_heard(&mut watch, || assert_eq!(fs::read(&deep).unwrap_or_default(), b"old")).await);
+
+    let moved = dir.path().join("in/moved");
+    let happenings: [(&str, &dyn Fn()); 6] = [
+        ("written", &|| put(&deep, b"new", LONG_AGO)),
+        ("protected", &|| fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours")),
+        ("renamed", &|| fs::rename(&deep, &moved).expect("in place")),
+        ("deleted", &|| fs::remove_file(&file).expect("removable")),
+        ("a directory created", &|| fs::create_dir(dir.path().join("in/more")).expect("writable")),
+        ("a file in it", &|| put(dir.path().join("in/more/file"), b"x", LONG_AGO)),
+    ];
+    for (name, happening) in happenings {
+        poll(&mut watch);
+        assert!(is_heard(&mut watch, happening).await, "{name}");
+    }
+}
+
+#[test]
+fn a_look_that_leaves_something_to_wait_for_is_followed_by_another_without_any_word() {
+    let dir = scratch();
+    let mut watch = watch(dir.path());
+    put(dir.path().join("file"), b"x", JUST_NOW);
+    poll(&mut watch);
+    assert!(watch.take_notices().is_none(), "the file is not at rest");
+    poll(&mut watch);
+    assert!(watch.take_notices().is_some());
+}
+
 #[test]
 fn a_deleted_file_is_reported_and_one_that_never_came_to_rest_is_not() {
     let dir = scratch();

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,8 @@ const FILEINFO_SUFFIX: &str = ".fileinfo";
 
 /// Something the walk came by.
 pub(super) enum Seen<'a> {
+    /// A directory that is about to be listed.
+    Directory { directory: BorrowedFd<'a> },
     /// A regular file that is no file of ours and not hidden.
     File { path: &'a Path, stamp: Stamp, place: Place<'a> },
     /// A file that could not be looked at, or a directory that could not be read to its end.
@@ -57,6 +59,7 @@ fn walk_into(
     depth: u32,
     visit: &mut dyn FnMut(Seen<'_>),
 ) -> io::Result<()> {
+    visit(Seen::Directory { directory: directory.as_fd() });
     let mut entries = Dir::new(directory)?;
     while let Some(entry) = entries.read() {
         let entry = entry?;

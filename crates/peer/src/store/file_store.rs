@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
 
@@ -22,6 +23,18 @@ pub struct FileStore {
     path: Arc<Path>,
     stamp: Stamp,
     is_in_memory: bool,
+    watched: Option<Watched>,
+}
+
+/// Whether somebody notices what becomes of some files, so that nobody else has to look.
+#[derive(Debug, Clone, Default)]
+pub struct Watched(Arc<AtomicBool>);
+
+impl Watched {
+    /// From now on.
+    pub fn set(&self, is_watched: bool) {
+        self.0.store(is_watched, Ordering::Relaxed);
+    }
 }
 
 /// What became of a shared file.
@@ -59,7 +72,7 @@ impl FileStore {
 
     pub(super) fn new(file: Arc<File>, info: FileInfo, path: PathBuf, stamp: Stamp) -> Self {
         let is_in_memory = sys::is_in_memory(&file);
-        Self { held: Held::new(file), info, path: path.into(), stamp, is_in_memory }
+        Self { held: Held::new(file), info, path: path.into(), stamp, is_in_memory, watched: None }
     }
 
     /// Leaves it to the number of open files and to [`rest`](Self::rest) how long the file stays open.
@@ -67,6 +80,18 @@ impl FileStore {
     pub fn kept_among(mut self, others: &OpenFiles) -> Self {
         self.held.keep_among(others);
         self
+    }
+
+    /// Leaves it to somebody else to notice what becomes of the file, while he does.
+    #[must_use]
+    pub fn watched_by(mut self, watched: &Watched) -> Self {
+        self.watched = Some(watched.clone());
+        self
+    }
+
+    /// Whether somebody else notices what becomes of the file.
+    pub fn is_watched(&self) -> bool {
+        self.watched.as_ref().is_some_and(|watched| watched.0.load(Ordering::Relaxed))
     }
 
     /// Closes the file if nobody read from it since this was last called.

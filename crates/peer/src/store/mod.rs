@@ -51,7 +51,7 @@ mod target;
 
 pub use download::{Download, DownloadOptions, OnExisting, Opened};
 pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
-pub use file_store::{FileState, FileStore};
+pub use file_store::{FileState, FileStore, Watched};
 pub use held::OpenFiles;
 pub use scan_log::ScanLog;
 pub use stamp::Stamp;

@@ -199,22 +199,37 @@ pub(super) fn share_blocks(_from: &File, _to: &File) -> bool {
 }
 
 /// Whether the file lies in memory, where nothing waits for a disk.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn is_in_memory(file: &File) -> bool {
-    const TMPFS: u64 = 0x0102_1994;
-    const RAMFS: u64 = 0x8584_58f6;
-    #[allow(
-        clippy::cast_sign_loss,
-        clippy::unnecessary_cast,
-        reason = "a magic number, signed on some systems"
-    )]
-    rustix::fs::fstatfs(file).is_ok_and(|system| [TMPFS, RAMFS].contains(&(system.f_type as u64)))
+    kind(file).is_some_and(|kind| [TMPFS, RAMFS].contains(&kind))
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const TMPFS: u64 = 0x0102_1994;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const RAMFS: u64 = 0x8584_58f6;
+
 /// Elsewhere it is not known.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn is_in_memory(_file: &File) -> bool {
     false
+}
+
+/// Whether all changes of what is in the directory are made through this system, which then has word of them. A server's
+/// file system is changed by others too.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn hears_of_all_changes(directory: impl AsFd) -> bool {
+    /// ext2 to ext4, XFS, Btrfs, F2FS, bcachefs, ZFS, overlays, tmpfs, ramfs; see `statfs(2)`.
+    const LOCAL: [u64; 9] =
+        [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0xca45_1a4e, 0x2fc1_2fc1, 0x794c_7630, TMPFS, RAMFS];
+    kind(directory).is_some_and(|kind| LOCAL.contains(&kind))
+}
+
+/// What kind of file system it is on: a magic number, see `statfs(2)`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "signed on some systems, and shorter")]
+fn kind(file: impl AsFd) -> Option<u64> {
+    Some(rustix::fs::fstatfs(file).ok()?.f_type as u64 & 0xffff_ffff)
 }
 
 /// The system need not keep these pages in memory. Pages that are not on the disk yet stay.
