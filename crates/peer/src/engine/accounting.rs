@@ -53,7 +53,7 @@ impl Engine {
             if !matches!(running.phase, Phase::Complete | Phase::Failed) {
                 let finishing = running.phase == Phase::Finishing;
                 let situation = situation(&self.swarm, &self.config, *file, finishing);
-                running.stopwatch.observe(now, running.verify_clock.read().any, situation);
+                running.stopwatch.observe(now, running.verifying, situation);
             }
         }
     }
@@ -64,7 +64,7 @@ impl Engine {
             return TimeShares::default();
         };
         let end = running.completed.unwrap_or_else(|| self.now());
-        running.stopwatch.shares_at(end, running.verify_clock.read().any)
+        running.stopwatch.shares_at(end, running.verifying)
     }
 
     /// A chunk was sent to its end.

@@ -15,7 +15,6 @@ use super::blame::Liars;
 use super::command::StartDownload;
 use super::files::FileEntry;
 use super::stopwatch::Stopwatch;
-use super::verify_clock::VerifyClock;
 use super::work::{Arrival, StoreResult, Stored, WorkDone};
 use super::{Engine, keys_of};
 use crate::api::{DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic, Wish};
@@ -40,7 +39,8 @@ pub(super) struct Running {
     /// When it had its name.
     pub(super) completed: Option<Time>,
     pub(super) stopwatch: Stopwatch,
-    pub(super) verify_clock: Arc<VerifyClock>,
+    /// What was spent on verifying its chunks, by all sessions.
+    pub(super) verifying: Duration,
     pub(super) without_holder: u32,
     pub(super) liars: Liars,
     counted_at: Time,
@@ -113,7 +113,7 @@ impl Engine {
             phase: Phase::FindingPeers,
             completed: None,
             stopwatch: Stopwatch::start(now),
-            verify_clock: Arc::new(VerifyClock::new(self.started)),
+            verifying: Duration::ZERO,
             without_holder: 0,
             liars: Liars::default(),
             counted_at: now,
@@ -143,11 +143,13 @@ impl Engine {
 
     /// The core wants the chunk that just arrived.
     pub(super) fn store_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        let buffer = self.arrived.take().expect("a store follows the arrival of its chunk at once");
-        let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else { return };
+        let arrived = self.arrived.take().expect("a store follows the arrival of its chunk at once");
+        let Some(entry) = self.files.get_mut(&file) else { return };
+        let Some(running) = &mut entry.running else { return };
+        running.verifying += arrived.hashing;
         let address = self.sessions.get(&peer).and_then(|open| open.address);
-        let (store, verify_clock) = (Arc::clone(&running.store), Arc::clone(&running.verify_clock));
-        self.start_store(Arrival { peer, address, file, chunk }, buffer, store, verify_clock);
+        let store = Arc::clone(&running.store);
+        self.start_store(Arrival { peer, address, file, chunk }, arrived, store);
     }
 
     pub(super) fn on_work_done(&mut self, done: WorkDone) {
@@ -249,14 +251,13 @@ impl Engine {
         if let Some(running) = &mut entry.running {
             running.phase = Phase::Complete;
             running.completed = Some(now);
-            let verifying = running.verify_clock.read();
             let summary = Summary {
                 path: path.clone(),
                 bytes_total: entry.info.size(),
                 bytes_resumed: running.resumed,
                 elapsed: now - running.started,
-                time: running.stopwatch.shares_at(now, verifying.any),
-                verify_busy: verifying.busy,
+                time: running.stopwatch.shares_at(now, running.verifying),
+                verify_busy: running.verifying,
                 traffic,
                 sources,
                 liars: running.liars.shown(),

@@ -1,4 +1,5 @@
-//! Bytes in, events out. The body of a chunk is read straight into its buffer; the chunk is reported when it is whole.
+//! Bytes in, events out. The body of a chunk is read straight into its buffer, and each part is hashed at once, while the
+//! processor's cache has it; the chunk is reported when it is whole, with its sum.
 //!
 //! A chunk's parts come in order and not interleaved with another chunk's, so at most one is being put together.
 
@@ -8,16 +9,20 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
-use tnet_fileinfo::{ChunkSize, Geometry};
+use tnet_fileinfo::{ChunkHasher, ChunkSize, Geometry};
 use tnet_proto::{DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, decode};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::{BufferPool, ChunkBuffer, Order, Reports, SILENT_AT_MOST, SessionEvent};
+use super::{ArrivedChunk, BufferPool, ChunkBuffer, Order, Reports, SILENT_AT_MOST, SessionEvent};
 
-/// Bytes asked of the socket at once while no chunk is being read.
-const READ_LEN: usize = 16 * 1024;
+/// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a part is copied once
+/// more; so no more than messages need.
+const READ_LEN: usize = 2 * 1024;
+
+/// The same in the middle of a long message.
+const READ_MOST: usize = 16 * 1024;
 
 /// A chunk that has begun must go on at `SLOWEST` bytes per second, measured over this long. It occupies memory that
 /// others wait for.
@@ -39,6 +44,9 @@ struct Assembly {
     chunk: u32,
     len: u32,
     buffer: ChunkBuffer,
+    /// Boxed: it is two kilobytes.
+    hasher: Box<ChunkHasher>,
+    hashing: Duration,
     checked_at: Instant,
     checked_len: usize,
 }
@@ -95,7 +103,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.assembly = None;
         loop {
             self.buffered.clear();
-            self.buffered.reserve(READ_LEN);
+            self.buffered.reserve(READ_MOST);
             match self.input.read_buf(&mut self.buffered).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
@@ -121,12 +129,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if let Some(head) = FrameHead::parse(&self.buffered, MAX_FRAME_LEN)? {
                 return Ok(head);
             }
-            self.read_more().await?;
+            self.read_more(READ_LEN).await?;
         }
     }
 
-    async fn read_more(&mut self) -> Result<(), ReadError> {
-        self.buffered.reserve(READ_LEN);
+    /// Some bytes, of which so many are missing.
+    async fn read_more(&mut self, missing: usize) -> Result<(), ReadError> {
+        self.buffered.reserve(missing.clamp(READ_LEN, READ_MOST));
         match timeout(SILENT_AT_MOST, self.input.read_buf(&mut self.buffered)).await {
             Err(_) => Err(ReadError::Silent),
             Ok(Ok(0)) => Err(ReadError::Closed),
@@ -137,7 +146,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     async fn message(&mut self, len: usize, report: &Reports) -> Result<(), ReadError> {
         while self.buffered.len() < len {
-            self.read_more().await?;
+            self.read_more(len - self.buffered.len()).await?;
         }
         let message = match decode(&self.buffered.split_to(len)) {
             Ok(message) => message,
@@ -202,20 +211,27 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             return Err(ReadError::UnknownChunk);
         }
         self.fill(&mut assembly, filled + len as usize).await?;
-        report.send(SessionEvent::DataReceived { bytes: len }).await;
-        if assembly.buffer.bytes().len() == assembly.len as usize {
-            report.send(SessionEvent::ChunkArrived { handle, chunk, buffer: assembly.buffer }).await;
-        } else {
-            self.assembly = Some(assembly);
+        assembly.hash_from(filled);
+        match assembly.finish() {
+            Ok(arrived) => {
+                let arrival = SessionEvent::ChunkArrived { handle, chunk, last_part: len, arrived };
+                report.send(arrival).await;
+            }
+            Err(unfinished) => {
+                report.send(SessionEvent::DataReceived { bytes: len }).await;
+                self.assembly = Some(unfinished);
+            }
         }
         Ok(())
     }
 
     async fn begin(&mut self, handle: FileHandle, chunk: u32) -> Result<Assembly, ReadError> {
         let geometry = self.files.get(&handle).ok_or(ReadError::UnknownChunk)?;
-        let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
+        let index = geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?;
+        let (len, hasher) = (geometry.chunk_len(index), Box::new(ChunkHasher::new(geometry, index)));
         let buffer = self.buffers.take(len).await;
-        Ok(Assembly { handle, chunk, len, buffer, checked_at: Instant::now(), checked_len: 0 })
+        let (checked_at, checked_len) = (Instant::now(), 0);
+        Ok(Assembly { handle, chunk, len, buffer, hasher, hashing: Duration::ZERO, checked_at, checked_len })
     }
 
     /// Reads until the buffer holds `until` bytes.
@@ -238,6 +254,22 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 }
 
 impl Assembly {
+    /// Takes in the bytes of a part.
+    fn hash_from(&mut self, start: usize) {
+        let began = Instant::now();
+        self.hasher.update(self.buffer.bytes().get(start..).unwrap_or_default());
+        self.hashing += began.elapsed();
+    }
+
+    /// The chunk, if every byte is here.
+    fn finish(self) -> Result<ArrivedChunk, Assembly> {
+        if self.buffer.bytes().len() < self.len as usize {
+            return Err(self);
+        }
+        let sum = self.hasher.finish().expect("the buffer has the chunk's length, and all of it was hashed");
+        Ok(ArrivedChunk { buffer: self.buffer, sum, hashing: self.hashing })
+    }
+
     fn check_pace(&mut self) -> Result<(), ReadError> {
         if self.checked_at.elapsed() < CHUNK_PATIENCE {
             return Ok(());

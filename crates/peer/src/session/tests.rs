@@ -1,7 +1,7 @@
 //! Two sessions, or a session and a script, over an in-memory stream.
 
 use bytes::{Buf, BytesMut};
-use tnet_fileinfo::{ChunkSize, Geometry, scan_file};
+use tnet_fileinfo::{ChunkSize, Geometry, chunk_sum, scan_file};
 use tnet_proto::{FrameHead, Hello, Holdings, MAX_FRAME_LEN, Open, PeerId, data_header, decode, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 
@@ -12,6 +12,10 @@ const HANDLE: FileHandle = FileHandle(7);
 const CHUNK: u32 = 64 * 1024;
 
 /// A session under test and the other end of its stream.
+fn size_of(chunks: u32) -> u64 {
+    u64::from(chunks) * u64::from(CHUNK)
+}
+
 struct Rig {
     session: Session,
     events: mpsc::Receiver<(PeerKey, SessionEvent)>,
@@ -54,7 +58,7 @@ impl Rig {
 
     /// Announces a file of `chunks` whole chunks.
     async fn open(&mut self, chunks: u32) {
-        let size = u64::from(chunks) * u64::from(CHUNK);
+        let size = size_of(chunks);
         let open = Open { file: HANDLE, hash: [3; 32], size, chunk_size: CHUNK, holdings: Holdings::Full };
         self.say(PeerMessage::Open(open)).await;
         let event = self.event().await;
@@ -114,10 +118,13 @@ async fn a_chunk_in_parts_is_reported_once_it_is_whole() {
     rig.say(PeerMessage::Ready { file: HANDLE, chunk: 0 }).await;
     assert!(matches!(rig.event().await, SessionEvent::Message(PeerMessage::Ready { .. })));
     rig.send_part(1, 40_000, &second).await;
-    assert!(matches!(rig.event().await, SessionEvent::DataReceived { .. }));
-    let SessionEvent::ChunkArrived { handle, chunk, buffer } = rig.event().await else { panic!("no chunk") };
-    assert_eq!((handle, chunk), (HANDLE, 1));
-    assert_eq!(buffer.bytes(), [first, second].concat());
+    let SessionEvent::ChunkArrived { handle, chunk, last_part, arrived } = rig.event().await else {
+        panic!("no chunk")
+    };
+    assert_eq!((handle, chunk, last_part), (HANDLE, 1, CHUNK - 40_000));
+    assert_eq!(arrived.buffer.bytes(), [first, second].concat());
+    let geometry = Geometry::new(size_of(2), ChunkSize::new(CHUNK).unwrap()).unwrap();
+    assert_eq!(arrived.sum, chunk_sum(&geometry, geometry.chunk(1).unwrap(), arrived.buffer.bytes()));
 }
 
 #[tokio::test]
@@ -154,7 +161,6 @@ async fn after_a_chunk_was_stopped_another_may_begin() {
     rig.say(PeerMessage::Stopped { file: HANDLE, chunk: 0 }).await;
     assert!(matches!(rig.event().await, SessionEvent::Message(PeerMessage::Stopped { .. })));
     rig.send_part(1, 0, &[8; CHUNK as usize]).await;
-    assert!(matches!(rig.event().await, SessionEvent::DataReceived { .. }));
     assert!(matches!(rig.event().await, SessionEvent::ChunkArrived { chunk: 1, .. }));
 }
 
