@@ -18,8 +18,8 @@ const MOST: u32 = 4 * 1024 * 1024;
 /// The same before anything is known. A fast connection soon gets more; a slow one would wait long for less.
 pub(crate) const AT_FIRST: u32 = LEAST;
 
-/// A connection that may have so much unsent sends 25 MB/s or more.
-const FAST: u32 = 128 * 1024;
+/// A connection that may have so much unsent sends 6 MB/s or more.
+const FAST: u32 = 64 * 1024;
 
 /// What is sent in this time makes a measurement.
 const LONG_ENOUGH: Duration = Duration::from_millis(20);
@@ -43,6 +43,11 @@ struct Window {
 impl Pace {
     pub(super) fn new() -> Pace {
         Pace { limit: AT_FIRST, window: None }
+    }
+
+    /// Bytes that may be unsent.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
     }
 
     /// Whether the processor is more likely to hold this connection up than the wire.

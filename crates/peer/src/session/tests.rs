@@ -11,11 +11,11 @@ use crate::store::FileStore;
 const HANDLE: FileHandle = FileHandle(7);
 const CHUNK: u32 = 64 * 1024;
 
-/// A session under test and the other end of its stream.
 fn size_of(chunks: u32) -> u64 {
     u64::from(chunks) * u64::from(CHUNK)
 }
 
+/// A session under test and the other end of its stream.
 struct Rig {
     session: Session,
     events: mpsc::Receiver<(PeerKey, SessionEvent)>,
@@ -307,4 +307,100 @@ async fn the_goodbye_can_be_read_by_somebody_who_is_still_sending() {
     let mut heard = Vec::new();
     other.read_to_end(&mut heard).await.unwrap();
     assert_eq!(decode::<PeerMessage>(&heard[4..]).unwrap(), PeerMessage::Bye { reason: ByeReason::SHUTDOWN });
+}
+
+/// A session over TCP, and what it reports.
+fn over_tcp(stream: tokio::net::TcpStream) -> (Session, mpsc::Receiver<(PeerKey, SessionEvent)>) {
+    let remote = stream.peer_addr().unwrap();
+    let (input, output) = stream.into_split();
+    let (events_in, events) = mpsc::channel(64);
+    let context = SessionContext {
+        events: events_in,
+        buffers: BufferPool::new(1 << 20),
+        turns: Arc::new(Semaphore::new(TURNS)),
+        demo_delay: Duration::ZERO,
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+    };
+    let hello = Hello { peer_id: PeerId([1; 16]), listen_port: 0, capabilities: 0 };
+    let greeted = Greeted { hello, input, output, buffered: BytesMut::new() };
+    (Session::start(&context, PeerKey(1), remote, greeted), events)
+}
+
+/// Long enough for the connection to be found fast: then chunks go without a copy and several in a turn, the end of one
+/// and a message with the head of the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_order() {
+    const CHUNKS: u32 = 64;
+    const ROUNDS: u32 = 24;
+    const MESSAGES: u32 = 500;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    let bytes: Vec<u8> =
+        (0..CHUNKS * CHUNK / 4).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    std::fs::write(&path, &bytes).unwrap();
+    let size = ChunkSize::new(CHUNK).unwrap();
+    let info = scan_file(&path, Some(size), &|_| std::ops::ControlFlow::Continue(())).unwrap();
+    let source = Source::Whole(Arc::new(FileStore::open_shared(&path, &info).unwrap()));
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ours, theirs) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+    let (sender, mut sent) = over_tcp(ours.unwrap());
+    let (_receiver, mut received) = over_tcp(theirs.unwrap().0);
+
+    let file = FileKey(4);
+    let geometry = *info.geometry();
+    let holdings = Holdings::Full;
+    let open =
+        Open { file: file.handle(), hash: [3; 32], size: geometry.size(), chunk_size: CHUNK, holdings };
+    let sender = Arc::new(sender);
+    assert!(sender.order(Order::Send(PeerMessage::Open(open))));
+    let uploads = async {
+        let (mut ordered, mut ended) = (0, 0);
+        while ended < ROUNDS * CHUNKS {
+            // In small lots, so that there is always something to send.
+            while ordered < (ended + 16).min(ROUNDS * CHUNKS) {
+                let chunk = geometry.chunk(ordered % CHUNKS).unwrap();
+                let (source, spares) = (source.clone(), Vec::new());
+                assert!(sender.order(Order::Upload(Upload { file, chunk, len: CHUNK, source, spares })));
+                ordered += 1;
+            }
+            match sent.recv().await {
+                Some((_, SessionEvent::UploadEnded { end: UploadEnd::Sent, failed: None, .. })) => ended += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    // From another thread, so that some come between two parts.
+    let messages_sent = async {
+        let sender = Arc::clone(&sender);
+        tokio::task::spawn_blocking(move || {
+            for number in 0..MESSAGES {
+                assert!(sender.order(Order::Send(PeerMessage::Ready { file: file.handle(), chunk: number })));
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        })
+        .await
+        .unwrap();
+    };
+    let arrivals = async {
+        let (mut chunks, mut messages) = (0, Vec::new());
+        while chunks < ROUNDS * CHUNKS || messages.len() < MESSAGES as usize {
+            match received.recv().await {
+                Some((_, SessionEvent::ChunkArrived { chunk, arrived, .. })) => {
+                    let chunk = geometry.chunk(chunk).unwrap();
+                    assert_eq!(chunk.get(), chunks % CHUNKS);
+                    assert_eq!(arrived.sum, info.sum(chunk), "chunk {chunks} has other bytes");
+                    chunks += 1;
+                }
+                Some((_, SessionEvent::Message(PeerMessage::Ready { chunk, .. }))) => messages.push(chunk),
+                Some((_, SessionEvent::Message(PeerMessage::Open(_)))) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        messages
+    };
+    let ((), (), messages) = tokio::join!(uploads, messages_sent, arrivals);
+    assert_eq!(messages, (0..MESSAGES).collect::<Vec<_>>());
 }

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use tnet_fileinfo::ChunkIndex;
-use tokio::io::AsyncWriteExt;
 
 use super::outlet::{Outlet, SENDS_FILES};
 use crate::source::Source;
@@ -51,20 +50,21 @@ impl<'a> Uncopied<'a> {
         Some(Uncopied { source, chunk, offset, len, file, position })
     }
 
-    /// Sends the part behind its header. Its last bytes go out when the file is found unchanged after all others went:
-    /// who changes a file while it is sent has not made us send a whole chunk of something else.
-    pub(super) async fn send(self, output: &mut impl Outlet, header: &[u8]) -> Result<(), SendError> {
+    /// Sends `head`, which ends with the part's header, and the part but for its last bytes, which `head` has afterwards. They
+    /// are to go out next; they are there only if the file is found unchanged after all others went: who changes a file
+    /// while it is sent has not made us send a whole chunk of something else.
+    pub(super) async fn send(self, output: &mut impl Outlet, head: &mut Vec<u8>) -> Result<(), SendError> {
         let first = self.len - HELD_BACK;
-        match output.send_file(header, &self.file, self.position, first as usize).await {
+        match output.send_file(head, &self.file, self.position, first as usize).await {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(SendError::Changed(ReadError::Changed));
             }
             sent => sent?,
         }
-        let mut held_back = [0; HELD_BACK as usize];
+        head.clear();
+        head.resize(HELD_BACK as usize, 0);
         // The page was in memory a moment ago.
-        self.source.read(self.chunk, self.offset + first, &mut held_back).map_err(SendError::Changed)?;
-        Ok(output.write_all(&held_back).await?)
+        self.source.read(self.chunk, self.offset + first, head).map_err(SendError::Changed)
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
     use std::ops::ControlFlow;
 
     use tnet_fileinfo::{ChunkSize, FileInfo, scan_file};
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -109,7 +109,9 @@ mod tests {
         let chunk = source.info().unwrap().geometry().chunk(0).unwrap();
         let part = Uncopied::of(&source, chunk, 1000, LEN - 1000).expect("it was just written");
         let sending = async {
-            part.send(&mut output, b"header").await.unwrap();
+            let mut head = b"header".to_vec();
+            part.send(&mut output, &mut head).await.unwrap();
+            output.write_all(&head).await.unwrap();
             drop(output);
         };
         let mut heard = Vec::new();
@@ -127,7 +129,7 @@ mod tests {
         let chunk = source.info().unwrap().geometry().chunk(0).unwrap();
         let part = Uncopied::of(&source, chunk, 0, LEN).expect("it was just written");
         let sending = async {
-            let result = part.send(&mut output, b"").await;
+            let result = part.send(&mut output, &mut Vec::new()).await;
             drop(output);
             result
         };
