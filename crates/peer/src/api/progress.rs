@@ -135,8 +135,8 @@ pub struct Summary {
     /// Where that went; the shares sum to it.
     #[serde(default)]
     pub time: TimeShares,
-    /// What was spent on verifying chunks, by all connections, added up. Some of it passes while the disk is waited for,
-    /// and so is no share of the time.
+    /// What the threads that verified chunks spent on that, added up. Most of it passes while other chunks are on the
+    /// wire and so is no share of the time.
     #[serde(default)]
     pub verify_busy: Duration,
     /// What it cost.

@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 /// the four shares sum to the time since the start. The rule, first match first:
 ///
 /// 1. So much waits for the disk that asking or reading stopped: `disk`.
-/// 2. A request is open: `verification` while what arrived is being hashed, for who hashes does not read; else `wire`. Also
-///    when other downloads' requests take all the slots.
-/// 3. All that was asked for is here and not in the file yet: `disk`.
+/// 2. A request is open: `wire`. Also when other downloads' requests take all the slots.
+/// 3. All that was asked for is here and not in the file yet: `verification` while a chunk is being hashed, else `disk`.
 /// 4. The whole file is being synced and renamed: `disk`.
 /// 5. Nobody to ask: no holder is known or connected, or all are busy: `peers`.
 ///

@@ -39,7 +39,7 @@ pub(super) struct Running {
     /// When it had its name.
     pub(super) completed: Option<Time>,
     pub(super) stopwatch: Stopwatch,
-    /// What was spent on verifying its chunks, by all sessions.
+    /// What was spent on verifying its chunks, by all threads.
     pub(super) verifying: Duration,
     pub(super) without_holder: u32,
     pub(super) liars: Liars,
@@ -143,13 +143,11 @@ impl Engine {
 
     /// The core wants the chunk that just arrived.
     pub(super) fn store_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        let arrived = self.arrived.take().expect("a store follows the arrival of its chunk at once");
-        let Some(entry) = self.files.get_mut(&file) else { return };
-        let Some(running) = &mut entry.running else { return };
-        running.verifying += arrived.hashing;
+        let buffer = self.arrived.take().expect("a store follows the arrival of its chunk at once");
+        let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else { return };
         let address = self.sessions.get(&peer).and_then(|open| open.address);
         let store = Arc::clone(&running.store);
-        self.start_store(Arrival { peer, address, file, chunk }, arrived, store);
+        self.start_store(Arrival { peer, address, file, chunk }, buffer, store);
     }
 
     pub(super) fn on_work_done(&mut self, done: WorkDone) {
@@ -167,11 +165,12 @@ impl Engine {
     }
 
     fn on_stored(&mut self, stored: Stored) {
-        let Stored { arrival: Arrival { peer, address, file, chunk }, len, result } = stored;
+        let Stored { arrival: Arrival { peer, address, file, chunk }, len, verifying, result } = stored;
         let now = self.now();
         let Some(entry) = self.files.get_mut(&file) else { return };
         let Some(running) = &mut entry.running else { return };
         running.bytes_received += u64::from(len);
+        running.verifying += verifying;
         match result {
             StoreResult::Stored => {
                 running.last_stored = now;

@@ -34,7 +34,7 @@ use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
-use crate::session::{ArrivedChunk, Session, SessionContext, SessionEvent};
+use crate::session::{ChunkBuffer, Session, SessionContext, SessionEvent};
 use crate::store::{OpenFiles, ScanLog};
 
 use accounting::Totals;
@@ -86,7 +86,7 @@ pub(crate) struct Engine {
     /// Rates of the whole process.
     limits: Limits,
     /// The chunk that an input is about, for the output that stores it.
-    arrived: Option<ArrivedChunk>,
+    arrived: Option<ChunkBuffer>,
     work: mpsc::Sender<WorkDone>,
     /// Chunks that are verified and written in no time, if not by the engine itself.
     store_line: StoreLine,
@@ -256,10 +256,10 @@ impl Engine {
                 self.count_received(peer, bytes);
                 self.feed(Input::DataReceived { peer, bytes });
             }
-            SessionEvent::ChunkArrived { handle, chunk, last_part, arrived } => {
+            SessionEvent::ChunkArrived { handle, chunk, last_part, buffer } => {
                 self.count_received(peer, last_part);
                 self.feed(Input::DataReceived { peer, bytes: last_part });
-                self.arrived = Some(arrived);
+                self.arrived = Some(buffer);
                 self.feed(Input::ChunkArrived { peer, handle, chunk });
             }
             SessionEvent::UploadEnded { file, chunk, end, failed } => {

@@ -10,10 +10,10 @@ use tnet_swarm::{FileKey, PeerKey};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::Engine;
-use crate::session::ArrivedChunk;
+use crate::session::ChunkBuffer;
 use crate::store::{self, FileState, FileStore, FinishError, Stamp, SyncError, WriteError};
 
-/// Bytes that are copied in less time than it takes to wake a thread for them.
+/// Bytes that are hashed and copied in less time than it takes to wake a thread for them.
 const QUICK: usize = 128 * 1024;
 
 /// A piece of work is done.
@@ -32,6 +32,8 @@ pub(crate) struct Stored {
     pub(crate) arrival: Arrival,
     /// Bytes.
     pub(crate) len: u32,
+    /// What it took to verify it.
+    pub(crate) verifying: Duration,
     pub(crate) result: StoreResult,
 }
 
@@ -54,21 +56,23 @@ pub(crate) enum StoreResult {
 
 impl Engine {
     /// Verifies and writes a chunk. Its buffer goes back when that is done.
-    pub(super) fn start_store(&self, arrival: Arrival, arrived: ArrivedChunk, store: Arc<store::Download>) {
-        let ArrivedChunk { buffer, sum, .. } = arrived;
-        let chunk = arrival.chunk;
-        let len = u32::try_from(buffer.bytes().len()).expect("a chunk is at most MAX_CHUNK_SIZE");
-        let done = move |result| WorkDone::Stored(Stored { arrival, len, result });
-        // Verify before writing: a corrupt chunk must never reach the file, even after a crash.
-        if sum != store.info().sum(chunk) {
-            return self.do_now(|| done(StoreResult::Corrupt));
-        }
+    pub(super) fn start_store(&self, arrival: Arrival, buffer: ChunkBuffer, store: Arc<store::Download>) {
         let is_quick = buffer.bytes().len() <= QUICK && store.writes_at_once();
         let work = move || {
-            done(match store.write_chunk(chunk, buffer.bytes()) {
-                Ok(()) => StoreResult::Stored,
-                Err(error) => StoreResult::Failed(error),
-            })
+            let (bytes, chunk, began) = (buffer.bytes(), arrival.chunk, Instant::now());
+            let len = u32::try_from(bytes.len()).expect("a chunk is at most MAX_CHUNK_SIZE");
+            // Verify before writing: a corrupt chunk must never reach the file, even after a crash.
+            let is_right = store.info().verify(chunk, bytes);
+            let verifying = began.elapsed();
+            let result = if !is_right {
+                StoreResult::Corrupt
+            } else {
+                match store.write_chunk(chunk, bytes) {
+                    Ok(()) => StoreResult::Stored,
+                    Err(error) => StoreResult::Failed(error),
+                }
+            };
+            WorkDone::Stored(Stored { arrival, len, verifying, result })
         };
         if !is_quick {
             self.start(work);

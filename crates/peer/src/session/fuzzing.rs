@@ -52,9 +52,9 @@ pub async fn listen_to(
             match event {
                 SessionEvent::Message(message) => hear(Heard::Message(message)),
                 SessionEvent::DataReceived { bytes } => hear(Heard::Data(bytes)),
-                SessionEvent::ChunkArrived { handle, chunk, last_part, arrived } => {
+                SessionEvent::ChunkArrived { handle, chunk, last_part, buffer } => {
                     hear(Heard::Data(last_part));
-                    hear(Heard::Chunk { handle, chunk, bytes: arrived.buffer.bytes().to_vec() });
+                    hear(Heard::Chunk { handle, chunk, bytes: buffer.bytes().to_vec() });
                 }
                 other => unreachable!("a reader does not report {other:?}"),
             }

@@ -26,7 +26,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, ChunkSum};
+use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, FileHandle, PeerMessage};
 use tnet_swarm::{FileKey, PeerKey, UploadEnd};
 use tokio::io::AsyncRead;
@@ -80,15 +80,6 @@ pub(crate) struct Upload {
     pub(crate) spares: Vec<Arc<FileStore>>,
 }
 
-/// A chunk of which every byte is here, and what they add up to. Whether that is right is for others to say.
-#[derive(Debug)]
-pub(crate) struct ArrivedChunk {
-    pub(crate) buffer: ChunkBuffer,
-    pub(crate) sum: ChunkSum,
-    /// What it took to find the sum.
-    pub(crate) hashing: Duration,
-}
-
 /// What a session tells the engine.
 #[derive(Debug)]
 pub(crate) enum SessionEvent {
@@ -101,7 +92,7 @@ pub(crate) enum SessionEvent {
         chunk: u32,
         /// Bytes received since the last event.
         last_part: u32,
-        arrived: ArrivedChunk,
+        buffer: ChunkBuffer,
     },
     UploadEnded {
         file: FileKey,

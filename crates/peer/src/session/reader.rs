@@ -1,5 +1,4 @@
-//! Bytes in, events out. The body of a chunk is read straight into its buffer, and each part is hashed at once, while the
-//! processor's cache has it; the chunk is reported when it is whole, with its sum.
+//! Bytes in, events out. The body of a chunk is read straight into its buffer; the chunk is reported when it is whole.
 //!
 //! A chunk's parts come in order and not interleaved with another chunk's, so at most one is being put together.
 
@@ -9,13 +8,13 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
-use tnet_fileinfo::{ChunkHasher, ChunkSize, Geometry};
+use tnet_fileinfo::{ChunkSize, Geometry};
 use tnet_proto::{DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, decode};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::{ArrivedChunk, BufferPool, ChunkBuffer, Order, Reports, SILENT_AT_MOST, SessionEvent};
+use super::{BufferPool, ChunkBuffer, Order, Reports, SILENT_AT_MOST, SessionEvent};
 
 /// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a part is copied once
 /// more; so no more than messages need.
@@ -44,9 +43,6 @@ struct Assembly {
     chunk: u32,
     len: u32,
     buffer: ChunkBuffer,
-    /// Boxed: it is two kilobytes.
-    hasher: Box<ChunkHasher>,
-    hashing: Duration,
     checked_at: Instant,
     checked_len: usize,
 }
@@ -211,27 +207,21 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             return Err(ReadError::UnknownChunk);
         }
         self.fill(&mut assembly, filled + len as usize).await?;
-        assembly.hash_from(filled);
-        match assembly.finish() {
-            Ok(arrived) => {
-                let arrival = SessionEvent::ChunkArrived { handle, chunk, last_part: len, arrived };
-                report.send(arrival).await;
-            }
-            Err(unfinished) => {
-                report.send(SessionEvent::DataReceived { bytes: len }).await;
-                self.assembly = Some(unfinished);
-            }
+        if assembly.buffer.bytes().len() == assembly.len as usize {
+            let buffer = assembly.buffer;
+            report.send(SessionEvent::ChunkArrived { handle, chunk, last_part: len, buffer }).await;
+        } else {
+            report.send(SessionEvent::DataReceived { bytes: len }).await;
+            self.assembly = Some(assembly);
         }
         Ok(())
     }
 
     async fn begin(&mut self, handle: FileHandle, chunk: u32) -> Result<Assembly, ReadError> {
         let geometry = self.files.get(&handle).ok_or(ReadError::UnknownChunk)?;
-        let index = geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?;
-        let (len, hasher) = (geometry.chunk_len(index), Box::new(ChunkHasher::new(geometry, index)));
+        let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
         let buffer = self.buffers.take(len).await;
-        let (checked_at, checked_len) = (Instant::now(), 0);
-        Ok(Assembly { handle, chunk, len, buffer, hasher, hashing: Duration::ZERO, checked_at, checked_len })
+        Ok(Assembly { handle, chunk, len, buffer, checked_at: Instant::now(), checked_len: 0 })
     }
 
     /// Reads until the buffer holds `until` bytes.
@@ -254,22 +244,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 }
 
 impl Assembly {
-    /// Takes in the bytes of a part.
-    fn hash_from(&mut self, start: usize) {
-        let began = Instant::now();
-        self.hasher.update(self.buffer.bytes().get(start..).unwrap_or_default());
-        self.hashing += began.elapsed();
-    }
-
-    /// The chunk, if every byte is here.
-    fn finish(self) -> Result<ArrivedChunk, Assembly> {
-        if self.buffer.bytes().len() < self.len as usize {
-            return Err(self);
-        }
-        let sum = self.hasher.finish().expect("the buffer has the chunk's length, and all of it was hashed");
-        Ok(ArrivedChunk { buffer: self.buffer, sum, hashing: self.hashing })
-    }
-
     fn check_pace(&mut self) -> Result<(), ReadError> {
         if self.checked_at.elapsed() < CHUNK_PATIENCE {
             return Ok(());
