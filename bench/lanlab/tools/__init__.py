@@ -2,12 +2,13 @@
 
 from .aria2 import Aria2
 from .base import Account, Bench, Command, StartError, Tool
+from .iperf3 import Iperf3
 from .libtorrent import Libtorrent
 from .nginx import Nginx
 from .rqbit import Rqbit
 from .tnet import Tnet
 from .transmission import Transmission
 
-TOOLS: dict[str, type[Tool]] = {tool.name: tool for tool in (Tnet, Libtorrent, Aria2, Rqbit, Transmission, Nginx)}
+TOOLS: dict[str, type[Tool]] = {tool.name: tool for tool in (Tnet, Libtorrent, Aria2, Rqbit, Transmission, Nginx, Iperf3)}
 
 __all__ = ["TOOLS", "Account", "Bench", "Command", "StartError", "Tool"]
