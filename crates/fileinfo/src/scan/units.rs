@@ -21,17 +21,17 @@ use crate::geometry::{ChunkIndex, Geometry};
 use crate::hash::ChunkSum;
 use crate::tree::{Place, SubtreeHasher, merge_row};
 
-/// Most threads of one scan. With [`READ_LEN`] it bounds a scan's buffers to 16 MiB; it hashes faster than disks read.
+/// Most threads of one scan. With [`READ_LEN`] it bounds a scan's buffers to 4 MiB; it hashes faster than disks read.
 const MAX_THREADS: usize = 64;
 
-/// Bytes read and hashed at a time: enough to make the system call cheap, few enough to stay in a core's own cache.
-const READ_LEN: u32 = 256 * 1024;
+/// Bytes read at once, into memory that stays in a core's own cache: 2 GiB in memory take 0.47 s, with 256 KiB at once 1.18 s.
+const READ_LEN: u32 = 64 * 1024;
 
 /// With fewer chunks than this, chunks are split: enough for the slowest of [`MAX_THREADS`] threads to matter little.
 const FEW_CHUNKS: usize = 8 * MAX_THREADS;
 
 /// What a chunk is split into, unless it is smaller itself.
-const SPLIT_LEN: u32 = READ_LEN;
+const SPLIT_LEN: u32 = 256 * 1024;
 
 // A unit is a subtree, so it must be a power of two of leaves, as chunks are.
 const _: () = assert!(SPLIT_LEN.is_power_of_two() && SPLIT_LEN >= MIN_CHUNK_SIZE);
