@@ -45,7 +45,7 @@ use crate::store::FileStore;
 /// Orders waiting for the writer. A peer that lets this many pile up does not read.
 const ORDERS: usize = 4096;
 
-/// Parts of chunks that all sessions together hand to the kernel at once. Chunks that wait here let messages pass and
+/// Sessions that hand parts of chunks to the kernel at the same time. Chunks that wait here let messages pass and
 /// leave as soon as the wire is free; in the kernel they would do neither. More than one, because the wake-up between
 /// two parts takes time: with 4 and 6 the last of 16 receivers takes 1.13 times the bound; on a busy machine with 2, 4 and
 /// 8 it took 1.31, 1.19 and 1.28.

@@ -281,20 +281,9 @@ async fn the_goodbye_can_be_read_by_somebody_who_is_still_sending() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (other, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
-    let (mut other, (ours, remote)) = (other.unwrap(), accepted.unwrap());
-    let (input, output) = ours.into_split();
-    let (events, _kept) = mpsc::channel(1);
-    let context = SessionContext {
-        events,
-        buffers: BufferPool::new(1 << 20),
-        turns: Arc::new(Semaphore::new(TURNS)),
-        demo_delay: Duration::ZERO,
-        tasks: TaskTracker::new(),
-        stop: CancellationToken::new(),
-    };
-    let hello = Hello { peer_id: PeerId([1; 16]), listen_port: 0, capabilities: 0 };
-    let greeted = Greeted { hello, input, output, buffered: BytesMut::new() };
-    Session::start(&context, PeerKey(1), remote, greeted).close(ByeReason::SHUTDOWN);
+    let (mut other, ours) = (other.unwrap(), accepted.unwrap().0);
+    let (session, _kept) = over_tcp(ours);
+    session.close(ByeReason::SHUTDOWN);
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         other.write_all(&[0; 1000]).await.unwrap();

@@ -196,6 +196,7 @@ impl<W: Outlet> Writer<W> {
     async fn send_parts(&mut self, turn: OwnedSemaphorePermit, report: &Reports) -> Result<(), WriteError> {
         let mut leaving = Leaving { turn: Some(turn), since: Instant::now(), len: 0, ends: Vec::new() };
         while self.closing.is_none()
+            && leaving.turn.is_some()
             && let Some(len) = self.next_part_len()
             && (leaving.len == 0 || self.demo_delay.is_zero() && leaving.len + len <= self.pace.limit())
         {
@@ -205,9 +206,8 @@ impl<W: Outlet> Writer<W> {
             self.ahead.extend_from_slice(&self.messages.split());
         }
         if !self.ahead.is_empty() {
-            let ahead = std::mem::take(&mut self.ahead);
-            self.write(&ahead).await?;
-            self.ahead = ahead;
+            let writing = timeout(WRITE_AT_MOST, self.output.write_all(&self.ahead));
+            within_turn(&mut leaving.turn, writing).await.map_err(|_| WriteError::NotRead)??;
             self.ahead.clear();
         }
         if leaving.len > 0 {
@@ -247,7 +247,7 @@ impl<W: Outlet> Writer<W> {
         }
         let written = {
             let (output, ahead) = (&mut self.output, &mut self.ahead);
-            let mut writing = pin!(timeout(WRITE_AT_MOST, async {
+            let writing = timeout(WRITE_AT_MOST, async {
                 match uncopied {
                     Some(part) => part.send(output, ahead).await,
                     None => {
@@ -256,14 +256,8 @@ impl<W: Outlet> Writer<W> {
                         Ok(())
                     }
                 }
-            }));
-            tokio::select! {
-                result = &mut writing => result,
-                () = sleep(TURN_AT_MOST) => {
-                    leaving.turn = None;
-                    writing.await
-                }
-            }
+            });
+            within_turn(&mut leaving.turn, writing).await
         };
         match written {
             Err(_) => return Err(WriteError::NotRead),
@@ -360,6 +354,18 @@ impl<W: Outlet> Writer<W> {
     ) {
         encode(&PeerMessage::Stopped { file: file.handle(), chunk: chunk.get() }, &mut self.messages);
         report.send(SessionEvent::UploadEnded { file, chunk, end: UploadEnd::Stopped, failed }).await;
+    }
+}
+
+/// Does what a turn is for. What takes longer than a turn goes on without one.
+async fn within_turn<T>(turn: &mut Option<OwnedSemaphorePermit>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    tokio::select! {
+        result = &mut work => result,
+        () = sleep(TURN_AT_MOST) => {
+            *turn = None;
+            work.await
+        }
     }
 }
 
