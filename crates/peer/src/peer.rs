@@ -27,7 +27,7 @@ use crate::dir_share::{self, DirShare, wall_clock};
 use crate::download::Download;
 use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload};
 use crate::listener::Listener;
-use crate::session::{BufferPool, Greeting, SessionContext, TURNS};
+use crate::session::{Greeting, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::store::{self, FileStore, Opened, ScanLog, Stamp};
 use crate::{info_client, local_copy, network};
@@ -133,7 +133,7 @@ impl Peer {
         let hello = Hello { peer_id, listen_port: listen.port(), capabilities: 0 };
         let context = SessionContext {
             events: session_events,
-            buffers: BufferPool::new(config.chunk_memory),
+            intake: Intake::new(config.chunk_memory, connections.clone()),
             turns: Arc::new(Semaphore::new(TURNS)),
             demo_delay: config.demo_delay,
             tasks: connections.clone(),

@@ -52,7 +52,12 @@ impl Source {
         match self {
             Source::Whole(file) => file.cached_part(chunk, offset, len),
             Source::Coming(download) => download.cached_part(chunk, offset, len),
-            Source::Recut { .. } => None,
+            Source::Recut { whole, geometry } => {
+                let is_inside = u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
+                is_inside
+                    .then(|| whole.cached_range(geometry.offset(chunk) + u64::from(offset), len))
+                    .flatten()
+            }
         }
     }
 

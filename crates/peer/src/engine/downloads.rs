@@ -15,10 +15,11 @@ use super::blame::Liars;
 use super::command::StartDownload;
 use super::files::FileEntry;
 use super::stopwatch::Stopwatch;
-use super::work::{Arrival, StoreResult, Stored, WorkDone};
+use super::work::{Arrival, WorkDone};
 use super::{Engine, keys_of};
 use crate::api::{DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic, Wish};
 use crate::config::DownloadOptions;
+use crate::session::{StoreResult, Taken};
 use crate::source::Source;
 use crate::store;
 
@@ -47,6 +48,12 @@ pub(super) struct Running {
     progress: watch::Sender<Progress>,
     swarm_done: watch::Sender<bool>,
     pub(super) outcome: Option<oneshot::Sender<Result<Summary, DownloadError>>>,
+}
+
+impl Running {
+    fn note_swarm(&self, is_done: bool) {
+        self.swarm_done.send_if_modified(|known| std::mem::replace(known, is_done) != is_done);
+    }
 }
 
 /// The owner's side of a download.
@@ -130,6 +137,7 @@ impl Engine {
         }
         let (limits, priority) = (options_of.limits, options_of.priority);
         let file = self.add_file(geometry, stored, Goal::Download, entry);
+        self.context.intake.destinations.add(file, Arc::clone(&store));
         self.treat_file(file, Wish::Limits(limits.into()));
         self.treat_file(file, Wish::Priority { level: priority });
         self.start_reserve(file, store);
@@ -143,16 +151,21 @@ impl Engine {
 
     /// The core wants the chunk that just arrived.
     pub(super) fn store_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        let buffer = self.arrived.take().expect("a store follows the arrival of its chunk at once");
         let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else { return };
         let address = self.sessions.get(&peer).and_then(|open| open.address);
+        let arrival = Arrival { peer, address, file, chunk };
         let store = Arc::clone(&running.store);
-        self.start_store(Arrival { peer, address, file, chunk }, buffer, store);
+        match self.arrived.take() {
+            Some(buffer) => self.start_store(arrival, buffer, store),
+            None => {
+                self.in_hand.insert((peer, file, chunk), arrival);
+            }
+        }
     }
 
     pub(super) fn on_work_done(&mut self, done: WorkDone) {
         match done {
-            WorkDone::Stored(stored) => self.on_stored(stored),
+            WorkDone::Taken(arrival, taken) => self.on_taken(arrival, taken),
             WorkDone::Reserved { file, result } => {
                 if let Err(error) = result {
                     self.fail(file, error.into());
@@ -164,8 +177,9 @@ impl Engine {
         }
     }
 
-    fn on_stored(&mut self, stored: Stored) {
-        let Stored { arrival: Arrival { peer, address, file, chunk }, len, verifying, result } = stored;
+    pub(super) fn on_taken(&mut self, arrival: Arrival, taken: Taken) {
+        let Arrival { peer, address, file, chunk } = arrival;
+        let Taken { len, verifying, result } = taken;
         let now = self.now();
         let Some(entry) = self.files.get_mut(&file) else { return };
         let Some(running) = &mut entry.running else { return };
@@ -239,6 +253,7 @@ impl Engine {
         let traffic = self.traffic(file);
         let Some(entry) = self.files.get_mut(&file) else { return };
         let hash = entry.info.hash();
+        self.context.intake.destinations.remove(file, hash, entry.info.geometry().chunk_size());
         let path = whole.path().to_path_buf();
         let whole = Arc::new(whole.kept_among(&self.open_files));
         self.by_path.insert(Arc::clone(whole.path()), file);
@@ -250,6 +265,8 @@ impl Engine {
         if let Some(running) = &mut entry.running {
             running.phase = Phase::Complete;
             running.completed = Some(now);
+            // Before the next beat: who waits for nobody else need not wait for that either.
+            running.note_swarm(self.swarm.is_swarm_done(file));
             let summary = Summary {
                 path: path.clone(),
                 bytes_total: entry.info.size(),
@@ -336,8 +353,7 @@ impl Engine {
                 continue;
             };
             if running.phase == Phase::Complete {
-                let done = self.swarm.is_swarm_done(file);
-                running.swarm_done.send_if_modified(|known| std::mem::replace(known, done) != done);
+                running.note_swarm(self.swarm.is_swarm_done(file));
                 if running.swarm_done.is_closed() && running.progress.is_closed() {
                     self.followed.remove(&file);
                 }

@@ -14,7 +14,6 @@ mod rate;
 mod reporting;
 mod snapshot;
 mod stopwatch;
-mod store_line;
 mod wishes;
 mod work;
 
@@ -24,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::FileHash;
+use tnet_fileinfo::{ChunkIndex, FileHash};
 use tnet_proto::PeerId;
 use tnet_swarm::{FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -44,8 +43,7 @@ pub(crate) use command::{Command, FilesPage, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
 use reporting::CoordinatorLink;
-use store_line::StoreLine;
-use work::WorkDone;
+use work::{Arrival, WorkDone};
 
 /// Events waiting for the engine, for each kind. When full, sessions stop reading and TCP slows the senders.
 pub(crate) const ENGINE_QUEUE: usize = 1024;
@@ -85,11 +83,11 @@ pub(crate) struct Engine {
     bans: Bans,
     /// Rates of the whole process.
     limits: Limits,
-    /// The chunk that an input is about, for the output that stores it.
+    /// The chunk that an input is about, for the output that stores it; none if a session does that.
     arrived: Option<ChunkBuffer>,
     work: mpsc::Sender<WorkDone>,
-    /// Chunks that are verified and written in no time, if not by the engine itself.
-    store_line: StoreLine,
+    /// Chunks that the core wants and that a session takes in, by who sent them.
+    in_hand: HashMap<(PeerKey, FileKey, ChunkIndex), Arrival>,
 }
 
 struct OpenSession {
@@ -159,7 +157,7 @@ impl Engine {
             limits: Limits::default(),
             arrived: None,
             work,
-            store_line: StoreLine::default(),
+            in_hand: HashMap::new(),
             config,
         }
     }
@@ -259,8 +257,14 @@ impl Engine {
             SessionEvent::ChunkArrived { handle, chunk, last_part, buffer } => {
                 self.count_received(peer, last_part);
                 self.feed(Input::DataReceived { peer, bytes: last_part });
-                self.arrived = Some(buffer);
+                self.arrived = buffer;
                 self.feed(Input::ChunkArrived { peer, handle, chunk });
+            }
+            SessionEvent::ChunkTaken { file, chunk, taken } => {
+                // What the core did not want is of no interest either.
+                if let Some(arrival) = self.in_hand.remove(&(peer, file, chunk)) {
+                    self.on_taken(arrival, taken);
+                }
             }
             SessionEvent::UploadEnded { file, chunk, end, failed } => {
                 if end == UploadEnd::Sent {

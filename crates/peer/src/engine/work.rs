@@ -7,34 +7,19 @@ use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_swarm::{FileKey, PeerKey};
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::Engine;
-use crate::session::ChunkBuffer;
+use crate::session::{ChunkBuffer, Taken, take_in};
 use crate::store::{self, FileState, FileStore, FinishError, Stamp, SyncError, WriteError};
-
-/// Bytes that are hashed and copied in less time than it takes to wake a thread for them.
-const QUICK: usize = 128 * 1024;
 
 /// A piece of work is done.
 #[derive(Debug)]
 pub(crate) enum WorkDone {
-    Stored(Stored),
+    Taken(Arrival, Taken),
     Reserved { file: FileKey, result: Result<(), WriteError> },
     Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
     Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
     Looked { changed: Vec<(FileKey, Arc<Path>, FileState)>, gone: Vec<FileKey>, took: Duration },
-}
-
-/// What became of a chunk that arrived.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) arrival: Arrival,
-    /// Bytes.
-    pub(crate) len: u32,
-    /// What it took to verify it.
-    pub(crate) verifying: Duration,
-    pub(crate) result: StoreResult,
 }
 
 /// A chunk that arrived.
@@ -47,38 +32,10 @@ pub(crate) struct Arrival {
     pub(crate) chunk: ChunkIndex,
 }
 
-#[derive(Debug)]
-pub(crate) enum StoreResult {
-    Stored,
-    Corrupt,
-    Failed(WriteError),
-}
-
 impl Engine {
-    /// Verifies and writes a chunk. Its buffer goes back when that is done.
+    /// Verifies and writes a chunk.
     pub(super) fn start_store(&self, arrival: Arrival, buffer: ChunkBuffer, store: Arc<store::Download>) {
-        let is_quick = buffer.bytes().len() <= QUICK && store.writes_at_once();
-        let work = move || {
-            let (bytes, chunk, began) = (buffer.bytes(), arrival.chunk, Instant::now());
-            let len = u32::try_from(bytes.len()).expect("a chunk is at most MAX_CHUNK_SIZE");
-            // Verify before writing: a corrupt chunk must never reach the file, even after a crash.
-            let is_right = store.info().verify(chunk, bytes);
-            let verifying = began.elapsed();
-            let result = if !is_right {
-                StoreResult::Corrupt
-            } else {
-                match store.write_chunk(chunk, bytes) {
-                    Ok(()) => StoreResult::Stored,
-                    Err(error) => StoreResult::Failed(error),
-                }
-            };
-            WorkDone::Stored(Stored { arrival, len, verifying, result })
-        };
-        if !is_quick {
-            self.start(work);
-        } else if let Err(work) = self.store_line.push(Box::new(work), &self.context.tasks, &self.work) {
-            self.do_now(work);
-        }
+        self.start(move || WorkDone::Taken(arrival, take_in(&store, arrival.chunk, buffer)));
     }
 
     /// Reserves the rest of a download's space.
@@ -138,13 +95,6 @@ impl Engine {
             }
             then();
         });
-    }
-
-    /// Done by the engine itself. The event still comes through the queue.
-    fn do_now(&self, work: impl FnOnce() -> WorkDone) {
-        if let Err(TrySendError::Full(done)) = self.work.try_send(work()) {
-            self.start(move || done);
-        }
     }
 
     fn start(&self, work: impl FnOnce() -> WorkDone + Send + 'static) {

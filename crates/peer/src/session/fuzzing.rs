@@ -5,9 +5,10 @@ use tnet_proto::{FileHandle, PeerMessage};
 use tnet_swarm::PeerKey;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use super::reader::Reader;
-use super::{BufferPool, Reports, SessionEvent};
+use super::{Intake, Reports, SessionEvent};
 
 /// What the engine hears of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,8 @@ pub async fn listen_to(
     };
     let reading = async move {
         let report = Reports { peer: PeerKey(1), events };
-        let mut reader = Reader::new(input, BytesMut::new(), weak, BufferPool::new(chunk_memory));
+        let intake = Intake::new(chunk_memory, TaskTracker::new());
+        let mut reader = Reader::new(input, BytesMut::new(), weak, intake);
         let Err(error) = reader.run(&report).await;
         error.is_violation()
     };
@@ -52,7 +54,7 @@ pub async fn listen_to(
             match event {
                 SessionEvent::Message(message) => hear(Heard::Message(message)),
                 SessionEvent::DataReceived { bytes } => hear(Heard::Data(bytes)),
-                SessionEvent::ChunkArrived { handle, chunk, last_part, buffer } => {
+                SessionEvent::ChunkArrived { handle, chunk, last_part, buffer: Some(buffer) } => {
                     hear(Heard::Data(last_part));
                     hear(Heard::Chunk { handle, chunk, bytes: buffer.bytes().to_vec() });
                 }

@@ -11,9 +11,11 @@ mod buffers;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod handshake;
+mod intake;
 mod outlet;
 mod pace;
 mod reader;
+mod store_line;
 mod uncopied;
 mod writer;
 
@@ -30,12 +32,14 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, FileHandle, PeerMessage};
 use tnet_swarm::{FileKey, PeerKey, UploadEnd};
 use tokio::io::AsyncRead;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use buffers::{BufferPool, ChunkBuffer};
 pub(crate) use handshake::{GreetError, Greeted, Greeting, greet};
+pub(crate) use intake::{Intake, StoreResult, Taken, take_in};
 pub(crate) use outlet::Outlet;
 pub(crate) use pace::AT_FIRST as UNSENT_AT_FIRST;
 
@@ -92,7 +96,14 @@ pub(crate) enum SessionEvent {
         chunk: u32,
         /// Bytes received since the last event.
         last_part: u32,
-        buffer: ChunkBuffer,
+        /// None: the session takes it in, and says what became of it.
+        buffer: Option<ChunkBuffer>,
+    },
+    /// What became of a chunk that arrived and was not handed over.
+    ChunkTaken {
+        file: FileKey,
+        chunk: ChunkIndex,
+        taken: Taken,
     },
     UploadEnded {
         file: FileKey,
@@ -119,7 +130,7 @@ pub(crate) struct Session {
 #[derive(Debug, Clone)]
 pub(crate) struct SessionContext {
     pub(crate) events: mpsc::Sender<(PeerKey, SessionEvent)>,
-    pub(crate) buffers: BufferPool,
+    pub(crate) intake: Intake,
     /// Who has a permit hands a part of a chunk to the kernel.
     pub(crate) turns: Arc<Semaphore>,
     /// Between two parts; see [`Config::demo_delay`](crate::Config::demo_delay).
@@ -143,7 +154,7 @@ impl Session {
         let (stop, ending) = (context.stop.clone(), CancellationToken::new());
         let (orders, queue) = mpsc::channel(ORDERS);
         let reader =
-            reader::Reader::new(greeted.input, greeted.buffered, orders.downgrade(), context.buffers.clone());
+            reader::Reader::new(greeted.input, greeted.buffered, orders.downgrade(), context.intake.clone());
         let writer =
             writer::Writer::new(greeted.output, queue, Arc::clone(&context.turns), context.demo_delay);
         let events = context.events.clone();
@@ -230,5 +241,18 @@ impl Reports {
     /// Waits while the engine is behind. Nobody to report to: the process ends, and so will we.
     async fn send(&self, event: SessionEvent) {
         let _ = self.events.send((self.peer, event)).await;
+    }
+
+    /// Gives the event back while the engine is behind.
+    fn try_send(&self, event: SessionEvent) -> Result<(), SessionEvent> {
+        match self.events.try_send((self.peer, event)) {
+            Err(TrySendError::Full((_, event))) => Err(event),
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+
+    /// As `send`, for a thread that may block.
+    fn send_blocking(&self, event: SessionEvent) {
+        let _ = self.events.blocking_send((self.peer, event));
     }
 }

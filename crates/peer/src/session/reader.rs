@@ -8,13 +8,13 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
-use tnet_fileinfo::{ChunkSize, Geometry};
+use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
 use tnet_proto::{DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, decode};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::{BufferPool, ChunkBuffer, Order, Reports, SILENT_AT_MOST, SessionEvent};
+use super::{ChunkBuffer, Intake, Order, Reports, SILENT_AT_MOST, SessionEvent};
 
 /// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a part is copied once
 /// more; so no more than messages need.
@@ -32,10 +32,15 @@ pub(super) struct Reader<R> {
     input: R,
     buffered: BytesMut,
     /// Files the other side has announced.
-    files: BTreeMap<FileHandle, Geometry>,
+    files: BTreeMap<FileHandle, Announced>,
     assembly: Option<Assembly>,
     orders: mpsc::WeakSender<Order>,
-    buffers: BufferPool,
+    intake: Intake,
+}
+
+struct Announced {
+    hash: FileHash,
+    geometry: Geometry,
 }
 
 struct Assembly {
@@ -89,9 +94,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         input: R,
         buffered: BytesMut,
         orders: mpsc::WeakSender<Order>,
-        buffers: BufferPool,
+        intake: Intake,
     ) -> Reader<R> {
-        Reader { input, buffered, files: BTreeMap::new(), assembly: None, orders, buffers }
+        Reader { input, buffered, files: BTreeMap::new(), assembly: None, orders, intake }
     }
 
     /// Reads on for nothing, until the other side has closed.
@@ -161,7 +166,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             PeerMessage::Open(open) => {
                 let chunk_size = ChunkSize::new(open.chunk_size).map_err(|_| ReadError::BadGeometry)?;
                 let geometry = Geometry::new(open.size, chunk_size).map_err(|_| ReadError::BadGeometry)?;
-                self.files.insert(open.file, geometry);
+                let hash = FileHash::from_bytes(open.hash);
+                self.files.insert(open.file, Announced { hash, geometry });
             }
             PeerMessage::Close { file } => {
                 self.files.remove(file);
@@ -208,8 +214,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         self.fill(&mut assembly, filled + len as usize).await?;
         if assembly.buffer.bytes().len() == assembly.len as usize {
-            let buffer = assembly.buffer;
-            report.send(SessionEvent::ChunkArrived { handle, chunk, last_part: len, buffer }).await;
+            self.arrived(handle, chunk, len, assembly.buffer, report).await;
         } else {
             report.send(SessionEvent::DataReceived { bytes: len }).await;
             self.assembly = Some(assembly);
@@ -217,10 +222,33 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(())
     }
 
+    async fn arrived(
+        &mut self,
+        handle: FileHandle,
+        chunk: u32,
+        last_part: u32,
+        buffer: ChunkBuffer,
+        report: &Reports,
+    ) {
+        let quick = match self.files.get(&handle) {
+            Some(Announced { hash, geometry }) => self.intake.quick(*hash, geometry, chunk, buffer),
+            None => Err(buffer),
+        };
+        let (buffer, quick) = match quick {
+            Ok(quick) => (None, Some(quick)),
+            Err(buffer) => (Some(buffer), None),
+        };
+        // First, so that the engine knows of the chunk when it hears what became of it.
+        report.send(SessionEvent::ChunkArrived { handle, chunk, last_part, buffer }).await;
+        if let Some(quick) = quick {
+            self.intake.take_in(quick, report);
+        }
+    }
+
     async fn begin(&mut self, handle: FileHandle, chunk: u32) -> Result<Assembly, ReadError> {
-        let geometry = self.files.get(&handle).ok_or(ReadError::UnknownChunk)?;
+        let Announced { geometry, .. } = self.files.get(&handle).ok_or(ReadError::UnknownChunk)?;
         let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
-        let buffer = self.buffers.take(len).await;
+        let buffer = self.intake.buffers.take(len).await;
         Ok(Assembly { handle, chunk, len, buffer, checked_at: Instant::now(), checked_len: 0 })
     }
 

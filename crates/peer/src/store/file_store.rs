@@ -131,6 +131,14 @@ impl FileStore {
         Some((file, position))
     }
 
+    /// The same for bytes anywhere in the file.
+    pub fn cached_range(&self, position: u64, len: u32) -> Option<(Arc<File>, u64)> {
+        let file = self.held.file()?;
+        self.check(&file, self.info.geometry().chunk(0)?).ok()?;
+        let is_inside = len > 0 && position.checked_add(u64::from(len))? <= self.info.size();
+        (is_inside && is_ready(&file, self.is_in_memory, position, len)).then_some((file, position))
+    }
+
     /// The file, opened by its path if it is not open.
     ///
     /// # Errors
@@ -225,9 +233,13 @@ pub(super) fn cached_part(
 ) -> Option<u64> {
     let is_inside = len > 0 && u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
     let first = geometry.offset(chunk) + u64::from(offset);
+    (is_inside && is_ready(file, is_in_memory, first, len)).then_some(first)
+}
+
+/// Whether so many bytes need no disk, as far as the first and the last tell.
+fn is_ready(file: &File, is_in_memory: bool, first: u64, len: u32) -> bool {
     let is_cached = |position| sys::read_cached(file, &mut [0], position);
-    let is_ready = is_inside && (is_in_memory || is_cached(first) && is_cached(first + u64::from(len) - 1));
-    is_ready.then_some(first)
+    is_in_memory || is_cached(first) && is_cached(first + u64::from(len) - 1)
 }
 
 /// As `read_part`, if no disk has to be waited for.
