@@ -1,7 +1,10 @@
 //! What it is all for: files get from those who have them to those who want them, whole and right.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tnet_testkit::{Content, Network, SOON, eventually, payload, stored, within};
+use tokio::time::timeout;
 
 /// 32 chunks of 64 KiB.
 const LEN: u64 = 2 * 1024 * 1024;
@@ -27,6 +30,8 @@ async fn a_downloader_gets_the_file_and_is_a_holder_then() {
     assert_eq!(fetched.summary.bytes_total, LEN);
     assert_eq!(fetched.summary.bytes_resumed, 0);
     assert_eq!((fetched.summary.traffic.arrived, fetched.summary.traffic.corrupt), (32, 0));
+    let needless = timeout(Duration::ZERO, fetched.download.swarm_done()).await;
+    assert!(needless.is_ok(), "the seed needs nothing, and nobody else is there");
     network.coordinator_counts(content.hash(), 2, 0).await;
 }
 

@@ -95,3 +95,48 @@ fn read_range(file: &FileStore, mut position: u64, mut buf: &mut [u8]) -> Result
     }
     Ok(())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::os::unix::fs::FileExt;
+
+    use tnet_fileinfo::{ChunkSize, scan_file};
+
+    use super::*;
+
+    const LEN: u32 = 256 * 1024;
+
+    /// A file in chunks of 64 KiB, cut into two of 128 KiB.
+    fn recut(path: &std::path::Path) -> Source {
+        let size = ChunkSize::new(64 * 1024).unwrap();
+        let info = scan_file(path, Some(size), &|_| ControlFlow::Continue(())).unwrap();
+        let whole = Arc::new(FileStore::open_shared(path, &info).unwrap());
+        Source::Recut {
+            whole,
+            geometry: Geometry::new(LEN.into(), ChunkSize::new(LEN / 2).unwrap()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_part_in_other_chunks_is_found_across_the_file_s_own() {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = directory.path().join("file");
+        let content: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let source = recut(&path);
+        let Source::Recut { geometry, .. } = &source else { unreachable!("just made") };
+        let last = geometry.chunk(1).unwrap();
+
+        let (file, position) = source.cached_part(last, 10, LEN / 2 - 10).expect("it is in memory");
+        let mut bytes = vec![0; LEN as usize / 2 - 10];
+        file.read_exact_at(&mut bytes, position).unwrap();
+        assert!(bytes == content[LEN as usize / 2 + 10..], "other bytes");
+
+        assert!(source.cached_part(last, 11, LEN / 2 - 10).is_none(), "it ends past its chunk");
+        assert!(source.cached_part(last, 0, 0).is_none(), "nothing is not worth sending");
+        std::fs::write(&path, &content[1..]).unwrap();
+        assert!(source.cached_part(last, 0, LEN / 2).is_none(), "the file is another one");
+    }
+}

@@ -134,3 +134,7 @@ pub(crate) fn take_in(store: &Download, chunk: ChunkIndex, buffer: ChunkBuffer) 
     };
     Taken { len, verifying, result }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -8,11 +8,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, 
 use super::*;
 use crate::store::FileStore;
 
-const HANDLE: FileHandle = FileHandle(7);
-const CHUNK: u32 = 64 * 1024;
+pub(super) const HANDLE: FileHandle = FileHandle(7);
+pub(super) const CHUNK: u32 = 64 * 1024;
 
 /// A session under test and the other end of its stream.
-struct Rig {
+pub(super) struct Rig {
+    pub(super) intake: Intake,
     session: Session,
     events: mpsc::Receiver<(PeerKey, SessionEvent)>,
     other: DuplexStream,
@@ -21,7 +22,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new() -> Rig {
+    pub(super) fn new() -> Rig {
         Rig::with_delay(Duration::ZERO)
     }
 
@@ -34,7 +35,7 @@ impl Rig {
         let turns = Arc::new(Semaphore::new(TURNS));
         let context = SessionContext {
             events: events_in,
-            intake,
+            intake: intake.clone(),
             turns,
             demo_delay,
             tasks: tasks.clone(),
@@ -44,10 +45,10 @@ impl Rig {
         let greeted = Greeted { hello, input, output, buffered: BytesMut::new() };
         let remote = "127.0.0.1:1".parse().unwrap();
         let session = Session::start(&context, PeerKey(1), remote, greeted);
-        Rig { session, events, other, stop, tasks }
+        Rig { intake, session, events, other, stop, tasks }
     }
 
-    async fn say(&mut self, message: PeerMessage) {
+    pub(super) async fn say(&mut self, message: PeerMessage) {
         let mut bytes = BytesMut::new();
         encode(&message, &mut bytes);
         self.other.write_all(&bytes).await.unwrap();
@@ -62,13 +63,13 @@ impl Rig {
         assert!(matches!(event, SessionEvent::Message(PeerMessage::Open(_))), "{event:?}");
     }
 
-    async fn send_part(&mut self, chunk: u32, offset: u32, bytes: &[u8]) {
+    pub(super) async fn send_part(&mut self, chunk: u32, offset: u32, bytes: &[u8]) {
         let header = data_header(HANDLE, chunk, offset, u32::try_from(bytes.len()).unwrap());
         self.other.write_all(&header).await.unwrap();
         self.other.write_all(bytes).await.unwrap();
     }
 
-    async fn event(&mut self) -> SessionEvent {
+    pub(super) async fn event(&mut self) -> SessionEvent {
         let event = tokio::time::timeout(Duration::from_secs(10), self.events.recv()).await;
         event.expect("an event within ten seconds").expect("the session reports until its end").1
     }
