@@ -19,7 +19,7 @@ use super::work::{Arrival, WorkDone};
 use super::{Engine, keys_of};
 use crate::api::{DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic, Wish};
 use crate::config::DownloadOptions;
-use crate::session::{StoreResult, Taken};
+use crate::session::{Body, StoreResult, Taken};
 use crate::source::Source;
 use crate::store;
 
@@ -151,13 +151,14 @@ impl Engine {
 
     /// The core wants the chunk that just arrived.
     pub(super) fn store_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let body = self.arrived.take().expect("a store follows the arrival of its chunk at once");
         let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else { return };
         let address = self.sessions.get(&peer).and_then(|open| open.address);
         let arrival = Arrival { peer, address, file, chunk };
         let store = Arc::clone(&running.store);
-        match self.arrived.take() {
-            Some(buffer) => self.start_store(arrival, buffer, store),
-            None => {
+        match body {
+            Body::Handed(buffer) => self.start_store(arrival, buffer, store),
+            Body::Kept => {
                 self.in_hand.insert((peer, file, chunk), arrival);
             }
         }

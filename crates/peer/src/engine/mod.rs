@@ -33,7 +33,7 @@ use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
-use crate::session::{ChunkBuffer, Session, SessionContext, SessionEvent};
+use crate::session::{Body, Session, SessionContext, SessionEvent};
 use crate::store::{OpenFiles, ScanLog};
 
 use accounting::Totals;
@@ -83,8 +83,8 @@ pub(crate) struct Engine {
     bans: Bans,
     /// Rates of the whole process.
     limits: Limits,
-    /// The chunk that an input is about, for the output that stores it; none if a session does that.
-    arrived: Option<ChunkBuffer>,
+    /// The chunk that an input is about, for the output that stores it.
+    arrived: Option<Body>,
     work: mpsc::Sender<WorkDone>,
     /// Chunks that the core wants and that a session takes in, by who sent them.
     in_hand: HashMap<(PeerKey, FileKey, ChunkIndex), Arrival>,
@@ -254,10 +254,10 @@ impl Engine {
                 self.count_received(peer, bytes);
                 self.feed(Input::DataReceived { peer, bytes });
             }
-            SessionEvent::ChunkArrived { handle, chunk, last_part, buffer } => {
+            SessionEvent::ChunkArrived { handle, chunk, last_part, body } => {
                 self.count_received(peer, last_part);
                 self.feed(Input::DataReceived { peer, bytes: last_part });
-                self.arrived = buffer;
+                self.arrived = Some(body);
                 self.feed(Input::ChunkArrived { peer, handle, chunk });
             }
             SessionEvent::ChunkTaken { file, chunk, taken } => {

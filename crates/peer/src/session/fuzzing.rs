@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::reader::Reader;
-use super::{Intake, Reports, SessionEvent};
+use super::{Body, Intake, Reports, SessionEvent};
 
 /// What the engine hears of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub async fn listen_to(
             match event {
                 SessionEvent::Message(message) => hear(Heard::Message(message)),
                 SessionEvent::DataReceived { bytes } => hear(Heard::Data(bytes)),
-                SessionEvent::ChunkArrived { handle, chunk, last_part, buffer: Some(buffer) } => {
+                SessionEvent::ChunkArrived { handle, chunk, last_part, body: Body::Handed(buffer) } => {
                     hear(Heard::Data(last_part));
                     hear(Heard::Chunk { handle, chunk, bytes: buffer.bytes().to_vec() });
                 }

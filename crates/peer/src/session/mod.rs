@@ -96,10 +96,9 @@ pub(crate) enum SessionEvent {
         chunk: u32,
         /// Bytes received since the last event.
         last_part: u32,
-        /// None: the session takes it in, and says what became of it.
-        buffer: Option<ChunkBuffer>,
+        body: Body,
     },
-    /// What became of a chunk that arrived and was not handed over.
+    /// What became of a chunk that the session kept.
     ChunkTaken {
         file: FileKey,
         chunk: ChunkIndex,
@@ -115,6 +114,15 @@ pub(crate) enum SessionEvent {
     Violated,
     /// The last event of a session.
     Ended,
+}
+
+/// Who takes in a chunk that arrived.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// The engine.
+    Handed(ChunkBuffer),
+    /// The session, which says what became of it.
+    Kept,
 }
 
 /// The engine's end of a session.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::{ChunkBuffer, Intake, Order, Reports, SILENT_AT_MOST, SessionEvent};
+use super::{Body, ChunkBuffer, Intake, Order, Reports, SILENT_AT_MOST, SessionEvent};
 
 /// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a part is copied once
 /// more; so no more than messages need.
@@ -234,12 +234,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Some(Announced { hash, geometry }) => self.intake.quick(*hash, geometry, chunk, buffer),
             None => Err(buffer),
         };
-        let (buffer, quick) = match quick {
-            Ok(quick) => (None, Some(quick)),
-            Err(buffer) => (Some(buffer), None),
+        let (body, quick) = match quick {
+            Ok(quick) => (Body::Kept, Some(quick)),
+            Err(buffer) => (Body::Handed(buffer), None),
         };
         // First, so that the engine knows of the chunk when it hears what became of it.
-        report.send(SessionEvent::ChunkArrived { handle, chunk, last_part, buffer }).await;
+        report.send(SessionEvent::ChunkArrived { handle, chunk, last_part, body }).await;
         if let Some(quick) = quick {
             self.intake.take_in(quick, report);
         }

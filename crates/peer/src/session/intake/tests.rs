@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use tnet_fileinfo::{FileInfo, scan_file};
 use tnet_proto::{Holdings, Open, PeerMessage};
 
+use super::super::Body;
 use super::super::tests::{CHUNK, HANDLE, Rig};
 use super::*;
 use crate::store::{DownloadOptions, Opened};
@@ -55,8 +56,8 @@ impl Running {
     /// Whether the session kept the chunk that arrives next.
     async fn is_kept(&mut self) -> bool {
         match self.rig.event().await {
-            SessionEvent::ChunkArrived { handle: HANDLE, chunk: 1, last_part: CHUNK, buffer } => {
-                buffer.is_none()
+            SessionEvent::ChunkArrived { handle: HANDLE, chunk: 1, last_part: CHUNK, body } => {
+                matches!(body, Body::Kept)
             }
             other => panic!("{other:?}"),
         }
