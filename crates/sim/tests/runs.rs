@@ -219,3 +219,12 @@ fn a_host_that_thaws_hears_everything_in_the_order_it_was_sent() {
         assert!(outcome.is_right(), "{outcome}");
     }
 }
+
+/// Two swarms of one content between two hosts ended in a row with the same chunk asked for in each, and its source
+/// answered both times. One answer was expected, the other one cost an honest host its connection.
+#[test]
+fn what_was_asked_for_and_abandoned_twice_may_be_answered_twice() {
+    let (scenario, parameters) = drawn(895_052_274, &Parameters::default());
+    let outcome = run(scenario.world(&parameters));
+    assert!(outcome.is_right(), "{outcome}");
+}

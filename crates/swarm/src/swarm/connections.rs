@@ -30,8 +30,9 @@ pub(super) struct Peer {
     pub(super) handles: BTreeMap<FileHandle, Option<FileKey>>,
     pub(super) links: BTreeSet<FileKey>,
     /// Requests that ended with a close. If the file is opened again at once, under whatever numbers, one of them may
-    /// look like a new one to the other side, and its answer like one to a new request to us.
-    pub(super) abandoned: BTreeSet<(Content, ChunkIndex)>,
+    /// look like a new one to the other side, and its answer like one to a new request to us. Oldest first; a chunk
+    /// that was asked for again and abandoned again is in it twice, and may be answered twice.
+    pub(super) abandoned: Vec<(Content, ChunkIndex)>,
     /// Corrupt chunks that came over this connection.
     pub(super) corrupt: u32,
     /// Requests without a final answer, over all files.
@@ -84,7 +85,7 @@ impl Swarm {
             direction,
             handles: BTreeMap::new(),
             links: BTreeSet::new(),
-            abandoned: BTreeSet::new(),
+            abandoned: Vec::new(),
             corrupt: 0,
             open: 0,
             window_bytes: 0,

@@ -14,7 +14,7 @@ use crate::link::Withdrawal;
 use crate::time::Time;
 
 /// Requests of left swarms whose answers are still tolerated, for each connection. If there are more, some file was
-/// closed and opened again and again, and all are forgotten.
+/// closed and opened again and again, and the oldest are forgotten: they have been answered or never will be.
 pub(super) const MAX_ABANDONED: usize = 128;
 
 /// What a final answer was about.
@@ -66,10 +66,12 @@ impl Swarm {
             return Settled::Withdrawn(why);
         }
         let abandoned = (Content::of(&state.hash, &state.geometry), chunk);
-        match self.peers.get_mut(&peer).is_some_and(|connection| connection.abandoned.remove(&abandoned)) {
-            true => Settled::Withdrawn(Withdrawal::Stalled),
-            false => Settled::Unrequested,
-        }
+        let answers = self.peers.get_mut(&peer).map(|connection| &mut connection.abandoned);
+        let found = answers.and_then(|answers| {
+            let at = answers.iter().position(|answer| *answer == abandoned)?;
+            Some(answers.remove(at))
+        });
+        found.map_or(Settled::Unrequested, |_| Settled::Withdrawn(Withdrawal::Stalled))
     }
 
     fn close_request(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
@@ -114,13 +116,11 @@ impl Swarm {
         let Some(link) = state.links.get(&peer) else { return };
         let content = Content::of(&state.hash, &state.geometry);
         let withdrawn = link.withdrawn.iter().map(|(chunk, _)| *chunk);
-        let abandoned: Vec<(Content, ChunkIndex)> =
-            open.into_iter().chain(withdrawn).map(|chunk| (content, chunk)).collect();
+        let abandoned: Vec<ChunkIndex> = open.into_iter().chain(withdrawn).collect();
         let Some(connection) = self.peers.get_mut(&peer) else { return };
-        if connection.abandoned.len() + abandoned.len() > MAX_ABANDONED {
-            connection.abandoned.clear();
-        }
-        connection.abandoned.extend(abandoned);
+        connection.abandoned.extend(abandoned.into_iter().map(|chunk| (content, chunk)));
+        let excess = connection.abandoned.len().saturating_sub(MAX_ABANDONED);
+        connection.abandoned.drain(..excess);
     }
 
     /// Takes every request back from a source that does not deliver. What comes late is still welcome.

@@ -204,6 +204,24 @@ fn a_peer_that_closed_a_file_can_open_it_again_under_another_number() {
 }
 
 #[test]
+fn what_was_asked_for_and_abandoned_twice_may_be_answered_twice_and_no_more() {
+    let mut desk = Desk::downloading(1, with_slots(1));
+    let (peer, _) = desk.full_holder();
+    let mut theirs = THEIRS;
+    for next in [FileHandle(71), FileHandle(72)] {
+        desk.say(peer, PeerMessage::Close { file: theirs });
+        let open = desk.open_message(FILE, next, Holdings::Full);
+        assert_eq!(asked(&desk.say(peer, open)), [(peer, 0)]);
+        theirs = next;
+    }
+    let busy = || PeerMessage::Busy { file: FileHandle(72), chunk: 0, load: 1 };
+    for _ in 0..3 {
+        assert_eq!(cut_for(&desk.say(peer, busy())), None);
+    }
+    assert_eq!(cut_for(&desk.say(peer, busy())), Some(Violation::Unrequested(0)));
+}
+
+#[test]
 fn stored_chunks_are_announced_together_after_a_moment() {
     let mut desk = Desk::downloading(4, with_slots(4));
     let (source, _) = desk.full_holder();
