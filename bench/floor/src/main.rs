@@ -1,0 +1,15 @@
+//! What the bytes of a verified download cost when nobody decides anything: one `sendfile` for the whole file at the seed; at
+//! the receiver read a block, hash it, write it, again. No tool that verifies what it receives can be cheaper.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod floor;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn main() -> std::io::Result<()> {
+    floor::main()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn main() {
+    println!("tnet-floor sends with sendfile, which this system does not have");
+}
