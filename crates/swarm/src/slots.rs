@@ -51,8 +51,16 @@ impl Slots {
 
     /// Whether a chunk of `len` bytes may start.
     pub(crate) fn has_room(&self, len: u32) -> bool {
-        self.used < self.limits.min
-            || (self.used < self.limits.max && self.used_bytes + u64::from(len) <= self.limits.bytes)
+        self.fits(&self.limits, len)
+    }
+
+    /// The same for somebody who has not asked: the slots that are there only because chunks pass fast are for those who have.
+    pub(crate) fn has_room_to_offer(&self, len: u32) -> bool {
+        self.fits(&self.set, len) && self.fits(&self.limits, len)
+    }
+
+    fn fits(&self, limits: &SlotLimits, len: u32) -> bool {
+        self.used < limits.min || (self.used < limits.max && self.used_bytes + u64::from(len) <= limits.bytes)
     }
 
     /// The same with limits larger by so many thousandths.
@@ -173,6 +181,18 @@ mod tests {
         assert_eq!(slots.capacity(1024 * KIB), 16);
         slots.widen_to(250_000_000, 16 * 1024 * KIB);
         assert_eq!(slots.capacity(16 * 1024 * KIB), 4);
+    }
+
+    #[test]
+    fn what_was_widened_is_not_offered() {
+        let mut slots = Slots::new(SlotLimits::UPLOADS);
+        slots.widen_to(u64::MAX, 128 * KIB);
+        (0..20).for_each(|_| slots.take(128 * KIB));
+        assert!(slots.has_room(128 * KIB) && !slots.has_room_to_offer(128 * KIB));
+        slots.release(128 * KIB);
+        assert!(slots.has_room_to_offer(128 * KIB));
+        slots.narrow_to(5);
+        assert!(!slots.has_room_to_offer(128 * KIB));
     }
 
     #[test]
