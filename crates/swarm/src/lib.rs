@@ -35,7 +35,6 @@ mod report;
 mod slots;
 mod suggest;
 mod swarm;
-mod throughput;
 mod time;
 mod timers;
 mod uplink;
