@@ -29,13 +29,10 @@ enum Role {
     Receive {
         from: SocketAddr,
         output: PathBuf,
-        /// Bytes written at a time, in KiB
+        /// Bytes read, hashed and written at a time, in KiB
         #[arg(long, default_value_t = 128)]
         chunk: usize,
-        /// Bytes read and hashed at a time, in KiB
-        #[arg(long, default_value_t = 128)]
-        block: usize,
-        /// Blocks of memory that each thread uses in turn; more of them fall out of the processor's cache
+        /// Pieces of memory of that size that each thread uses in turn; more of them fall out of the processor's cache
         #[arg(long, default_value_t = 1)]
         buffers: usize,
         /// Threads that take turns: one reads while the others hash and write what they have read themselves
@@ -47,11 +44,11 @@ enum Role {
 pub(crate) fn main() -> io::Result<()> {
     match Args::parse().role {
         Role::Send { listen, file } => send_to_all(listen, &file),
-        Role::Receive { from, output, chunk, block, buffers, threads } => {
+        Role::Receive { from, output, chunk, buffers, threads } => {
             let received = Mutex::new(Received { stream: TcpStream::connect(from)?, bytes: 0 });
             let output = File::create(output)?;
             thread::scope(|scope| {
-                let work = || take_turns(&received, &output, [chunk * 1024, block * 1024], buffers.max(1));
+                let work = || take_turns(&received, &output, chunk * 1024, buffers.max(1));
                 let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
                 work()?;
                 others.into_iter().try_for_each(|other| {
@@ -86,26 +83,15 @@ struct Received {
     bytes: u64,
 }
 
-/// Until the other side has closed.
-fn take_turns(
-    received: &Mutex<Received>,
-    output: &File,
-    [chunk, block]: [usize; 2],
-    buffers: usize,
-) -> io::Result<()> {
+/// Takes `chunk` bytes at a time, until the other side has closed.
+fn take_turns(received: &Mutex<Received>, output: &File, chunk: usize, buffers: usize) -> io::Result<()> {
     let mut memory = vec![vec![0; chunk + PAGE]; buffers];
     for turn in (0..buffers).cycle() {
         let start = memory[turn].as_ptr().addr().wrapping_neg() % PAGE;
         let buffer = &mut memory[turn][start..start + chunk];
         let (position, filled) = {
             let mut received = received.lock().map_err(|_| io::Error::other("a thread has panicked"))?;
-            let mut filled = 0;
-            for block in buffer.chunks_mut(block.max(1)) {
-                let read = fill(&mut received.stream, block)?;
-                // With nothing to compare the hash with it would be left out.
-                black_box(blake3::hash(&block[..read]));
-                filled += read;
-            }
+            let filled = fill(&mut received.stream, buffer)?;
             received.bytes += filled as u64;
             (received.bytes - filled as u64, filled)
         };
@@ -113,6 +99,8 @@ fn take_turns(
             break;
         }
         let bytes = &buffer[..filled];
+        // With nothing to compare the hash with it would be left out.
+        black_box(blake3::hash(bytes));
         output.write_all_at(bytes, position)?;
     }
     Ok(())
