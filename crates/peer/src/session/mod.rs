@@ -15,6 +15,7 @@ mod intake;
 mod outlet;
 mod pace;
 mod reader;
+mod spare_core;
 mod store_line;
 mod uncopied;
 mod writer;
