@@ -30,6 +30,9 @@ impl SlotLimits {
 pub struct Config {
     /// Chunks being sent at once. A request beyond it is answered with busy, and who asked waits in line.
     pub upload_slots: SlotLimits,
+    /// Where the slots for downloads last shorter than this, because chunks come fast, there are more of them, up to four
+    /// times as many; for uploads, of which twice as many are under way, twice the time.
+    pub slots_last: Duration,
     /// Thousandths of the time of the own downloads that an upload may take, before there are fewer upload slots. Zero:
     /// their number never changes.
     pub uplink_patience_per_mille: u32,
@@ -104,6 +107,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             upload_slots: SlotLimits::UPLOADS,
+            slots_last: Duration::from_millis(10),
             uplink_patience_per_mille: 2000,
             download_slots: SlotLimits::DOWNLOADS,
             accepted_beyond_per_mille: 500,

@@ -35,6 +35,7 @@ mod report;
 mod slots;
 mod suggest;
 mod swarm;
+mod throughput;
 mod time;
 mod timers;
 mod uplink;

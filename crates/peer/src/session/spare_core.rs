@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Work that is looked at together. Shorter, and one unlucky turn of the scheduler would decide.
-const WINDOW: Duration = Duration::from_millis(50);
+const WINDOW: Duration = Duration::from_millis(20);
 
 /// Processor time in thousandths of the time that work took: below this the cores are taken. On two cores: 970 beside a
 /// seed, 710 beside four seeds, 460 beside a seed and three other receivers.
@@ -16,7 +16,7 @@ const TAKEN_BELOW: u32 = 600;
 
 /// And above this there is one again. Who gives nothing away needs one thread, not two: what was 460 is 600 then, and 710
 /// becomes 995.
-const SPARE_FROM: u32 = 850;
+const SPARE_FROM: u32 = 900;
 
 /// What is known so far.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn one_unlucky_piece_decides_nothing() {
         let mut core = SpareCore::new();
-        core.note(spent(49, 0));
+        core.note(spent(19, 0));
         assert!(core.is_there());
         // But counts.
         core.note(spent(1, 1));

@@ -38,12 +38,16 @@ impl Swarm {
         self.fill_downloads(now);
     }
 
-    /// How long the chunk took, if it was asked for and is not given up.
+    /// How long the chunk took, if it was asked for and is not given up, and how fast such chunks come.
     fn note_download(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let Some(state) = self.files.get(&file) else { return };
         let requests = state.download.as_ref().and_then(|download| download.requests.get(&chunk));
         if let Some(asked) = requests.into_iter().flatten().find(|asked| asked.peer == peer) {
-            self.uplink.downloaded(state.geometry.chunk_len(chunk), now - asked.since);
+            let len = state.geometry.chunk_len(chunk);
+            self.uplink.downloaded(len, now - asked.since);
+            if let Some(bytes) = self.received.passed(now, len, self.config.slots_last) {
+                self.downloads.widen_to(bytes, len);
+            }
         }
     }
 

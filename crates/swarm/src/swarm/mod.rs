@@ -38,6 +38,7 @@ use crate::file::File;
 use crate::io::{FileKey, Input, Output, PeerKey, Violation};
 use crate::limits::Paces;
 use crate::slots::Slots;
+use crate::throughput::Throughput;
 use crate::time::Time;
 use crate::timers::Timers;
 use crate::uplink::Uplink;
@@ -65,6 +66,9 @@ pub struct Swarm {
     storing_bytes: u64,
     uploads: Uploads,
     uplink: Uplink,
+    /// Chunks that arrived, and that were sent.
+    received: Throughput,
+    sent: Throughput,
     addresses: AddressBook,
     timers: Timers,
     outputs: VecDeque<Output>,
@@ -110,6 +114,8 @@ impl Swarm {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             turn: FileKey(0),
+            received: Throughput::new(),
+            sent: Throughput::new(),
             paces: Paces::default(),
             file_paces: BTreeMap::new(),
             priorities_differ: false,

@@ -32,7 +32,7 @@ impl Swarm {
 
     /// A random one of those who lack a chunk that is here, get nothing from us, and have not given back a slot lately.
     fn choose_receiver(&mut self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
-        if !self.config.offers || !self.uploads.slots.has_room(0) {
+        if !self.config.offers || !self.uploads.slots.has_room_to_offer(0) {
             return None;
         }
         let (first, last) = (self.peers.first_key_value()?.0, self.peers.last_key_value()?.0);
@@ -60,8 +60,8 @@ impl Swarm {
         let state = self.files.get(&file)?;
         let link =
             state.links.get(&peer).filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
-        let may_begin =
-            self.uploads.slots.has_room(state.longest_chunk()) && self.is_in_time(now, Way::Up, file);
+        let may_begin = self.uploads.slots.has_room_to_offer(state.longest_chunk())
+            && self.is_in_time(now, Way::Up, file);
         may_begin.then(|| lacked(state, link)).flatten()
     }
 }

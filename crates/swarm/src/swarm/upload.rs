@@ -281,6 +281,10 @@ impl Swarm {
                 if let Some(slots) = self.uplink.uploaded(active.len, active.since.elapsed(), now.elapsed()) {
                     self.uploads.slots.narrow_to(slots);
                 }
+                // As much longer as there are more slots for uploads.
+                if let Some(bytes) = self.sent.passed(now, active.len, self.config.slots_last * 2) {
+                    self.uploads.slots.widen_to(bytes, active.len);
+                }
                 self.on_sent(peer, file, chunk);
             }
             UploadEnd::Stopped => self.unspread(file, chunk),
