@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tnet_testkit::{Cli, Content, Running, SOON};
+use tnet_testkit::{Cli, Content, Running, SOON, eventually};
 
 /// A user of the command at some address.
 #[derive(Debug, Clone)]
@@ -63,11 +63,21 @@ impl Machine {
         self.serves(&["coordinator"], port).await
     }
 
-    /// A server that shares the content from a directory.
+    /// A server that shares the content from a directory; by now it does.
     pub(crate) async fn seeds(&self, content: &Content, port: u16) -> Serving {
         std::fs::create_dir(self.cli.path("shared")).expect("a home of our own is writable");
         content.write(&self.cli.path("shared/file")).await;
-        self.serves(&["start-server", "--foreground", "--dir", "shared"], port).await
+        let serving = self.serves(&["start-server", "--foreground", "--dir", "shared"], port).await;
+        let is_shared = async || {
+            let status = self.cli.run(["status", "--json"]).await.with_code(0).result();
+            if status["status"]["files"][0]["hash"] == content.hash().to_string() {
+                Ok(())
+            } else {
+                Err(status)
+            }
+        };
+        eventually("the file is shared", SOON, is_shared).await;
+        serving
     }
 
     /// A download in the foreground to `a`, with events, that serves as long afterwards as the arguments say.
