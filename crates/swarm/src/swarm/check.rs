@@ -52,6 +52,8 @@ impl Swarm {
             let links = peer.links.iter().map(|file| &self.files[file].links[key]);
             let open: usize = links.map(|link| link.open.len()).sum();
             assert_eq!(peer.open as usize, open, "requests open at {key:?}");
+            let kept = usize::from(self.uploads.reserved.contains_key(key));
+            assert_eq!(peer.slots as usize, self.uploads.active_of(*key).count() + kept, "slots of {key:?}");
             for (handle, file) in
                 peer.handles.iter().filter_map(|(handle, file)| file.map(|file| (handle, file)))
             {

@@ -45,6 +45,8 @@ pub(super) struct Peer {
     pub(super) is_stalled: bool,
     pub(super) received: u64,
     pub(super) sent_chunks: u64,
+    /// Upload slots that it uses or that are kept for it.
+    pub(super) slots: u32,
     /// Slots kept for it that it left unused, in a row.
     pub(super) unused_slots: u32,
 }
@@ -94,6 +96,7 @@ impl Swarm {
             is_stalled: false,
             received: 0,
             sent_chunks: 0,
+            slots: 0,
             unused_slots: 0,
         };
         self.peers.insert(peer, state);

@@ -38,10 +38,8 @@ impl Swarm {
         let (first, last) = (self.peers.first_key_value()?.0, self.peers.last_key_value()?.0);
         let from = PeerKey(self.rng.random_range(first.0..=last.0));
         let in_turn = self.peers.range(from..).chain(self.peers.range(..from)).take(LOOKED_AT);
-        let idle = in_turn.filter(|(peer, connection)| {
-            connection.unused_slots < self.config.unused_to_skip
-                && !self.uploads.reserved.contains_key(peer)
-                && !self.uploads.is_serving(**peer)
+        let idle = in_turn.filter(|(_, connection)| {
+            connection.slots == 0 && connection.unused_slots < self.config.unused_to_skip
         });
         let mut candidates: Vec<PeerKey> = idle.map(|(peer, _)| *peer).collect();
         // Most often the first one will do.

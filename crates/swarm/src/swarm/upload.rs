@@ -96,6 +96,7 @@ impl Swarm {
         self.uploads.slots.take(len);
         self.uploads.active.insert((peer, file, chunk), Active { len, since: now, is_stopping: false });
         if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.slots += 1;
             connection.unused_slots = 0;
         }
         self.output(Output::Upload { peer, file, chunk });
@@ -174,6 +175,9 @@ impl Swarm {
         let len = self.files[&file].geometry.chunk_len(chunk);
         self.spend(now, Way::Up, file, len);
         self.uploads.slots.take(len);
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.slots += 1;
+        }
         self.uploads.reserved.insert(peer, Reservation { file, chunk, len, suggested, is_heeded: false });
         self.timers.rearm(Timer::Reservation(peer), now + self.config.reservation);
         let (file, chunk) = (file.handle(), chunk.get());
@@ -184,10 +188,18 @@ impl Swarm {
         self.send(peer, message);
     }
 
+    /// The peer does not use it any more, or it is not kept for it any more.
+    fn release_slot(&mut self, peer: PeerKey, len: u32) {
+        self.uploads.slots.release(len);
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.slots -= 1;
+        }
+    }
+
     /// Frees the slot kept for a peer. A suggestion it did not take goes to somebody else.
     fn end_reservation(&mut self, peer: PeerKey, taken: Option<ChunkIndex>) -> bool {
         let Some(reservation) = self.uploads.reserved.remove(&peer) else { return false };
-        self.uploads.slots.release(reservation.len);
+        self.release_slot(peer, reservation.len);
         self.unspend(Way::Up, reservation.file, reservation.len);
         self.timers.disarm(Timer::Reservation(peer));
         if reservation.suggested && taken != Some(reservation.chunk) {
@@ -275,7 +287,7 @@ impl Swarm {
         end: UploadEnd,
     ) {
         let Some(active) = self.uploads.active.remove(&(peer, file, chunk)) else { return };
-        self.uploads.slots.release(active.len);
+        self.release_slot(peer, active.len);
         match end {
             UploadEnd::Sent => {
                 if let Some(slots) = self.uplink.uploaded(active.len, active.since.elapsed(), now.elapsed()) {
@@ -315,7 +327,7 @@ impl Swarm {
         let active: Vec<(FileKey, ChunkIndex)> = self.uploads.active_of(peer).collect();
         for (file, chunk) in active {
             let active = self.uploads.active.remove(&(peer, file, chunk)).expect("just listed");
-            self.uploads.slots.release(active.len);
+            self.release_slot(peer, active.len);
             self.unspread(file, chunk);
         }
         self.end_reservation(peer, None);
