@@ -126,6 +126,17 @@ fn every_world_keeps_the_rules_for_a_handful_of_seeds() {
     }
 }
 
+/// Where chunks pass so fast that there are more slots than were set.
+#[test]
+fn every_world_keeps_the_rules_on_fast_links() {
+    for scenario in Scenario::value_variants() {
+        let parameters = Parameters { chunks: 1024, mbit: 10_000.0, ..small(7) };
+        let outcome = run(scenario.world(&parameters));
+        assert!(outcome.is_right(), "{scenario:?}: {:#?}", outcome.breaches);
+        assert_eq!(outcome.finished, outcome.receivers, "{scenario:?}");
+    }
+}
+
 #[test]
 fn losses_and_jitter_delay_and_break_nothing() {
     let network =
