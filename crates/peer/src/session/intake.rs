@@ -15,7 +15,7 @@ use super::store_line::StoreLine;
 use super::{BufferPool, ChunkBuffer, Reports, SessionEvent};
 use crate::store::{Download, WriteError};
 
-/// Bytes that a session may be held up by for hashing and copying them: less than a millisecond.
+/// Bytes that a session may be held up by for hashing and copying them: about a millisecond.
 const QUICK: usize = 1024 * 1024;
 
 /// What all sessions of a process take chunks in with.

@@ -48,7 +48,7 @@ impl StoreLine {
     /// cannot be cancelled in between: who announced the work may count on its end being told.
     pub(super) fn run(&self, work: Work, report: &Reports) {
         let Some(work) = self.push(work, report) else { return };
-        if let Err(event) = report.try_send(self.done(work)) {
+        if let Err(event) = report.try_send(self.carry_out(work)) {
             let report = report.clone();
             self.tasks.spawn_blocking(move || report.send_blocking(event));
         }
@@ -65,7 +65,7 @@ impl StoreLine {
             let running = Running(self.clone());
             self.tasks.spawn_blocking(move || {
                 while let Some((work, report)) = running.0.next() {
-                    report.send_blocking(running.0.done(work));
+                    report.send_blocking(running.0.carry_out(work));
                 }
             });
         }
@@ -80,7 +80,8 @@ impl StoreLine {
         work
     }
 
-    fn done(&self, work: Work) -> SessionEvent {
+    /// Does the work, and notes whether it had to wait for a core.
+    fn carry_out(&self, work: Work) -> SessionEvent {
         let begun = Begun::now();
         let event = work();
         self.state().core.note(begun.spent());

@@ -93,10 +93,9 @@ impl Swarm {
         }
         let len = state.geometry.chunk_len(chunk);
         self.spend(now, Way::Up, file, len);
-        self.uploads.slots.take(len);
+        self.take_slot(peer, len);
         self.uploads.active.insert((peer, file, chunk), Active { len, since: now, is_stopping: false });
         if let Some(connection) = self.peers.get_mut(&peer) {
-            connection.slots += 1;
             connection.unused_slots = 0;
         }
         self.output(Output::Upload { peer, file, chunk });
@@ -174,10 +173,7 @@ impl Swarm {
         self.uploads.stop_waiting(peer);
         let len = self.files[&file].geometry.chunk_len(chunk);
         self.spend(now, Way::Up, file, len);
-        self.uploads.slots.take(len);
-        if let Some(connection) = self.peers.get_mut(&peer) {
-            connection.slots += 1;
-        }
+        self.take_slot(peer, len);
         self.uploads.reserved.insert(peer, Reservation { file, chunk, len, suggested, is_heeded: false });
         self.timers.rearm(Timer::Reservation(peer), now + self.config.reservation);
         let (file, chunk) = (file.handle(), chunk.get());
@@ -186,6 +182,14 @@ impl Swarm {
             false => PeerMessage::Ready { file, chunk },
         };
         self.send(peer, message);
+    }
+
+    /// The peer uses a slot from now on, or one is kept for it.
+    fn take_slot(&mut self, peer: PeerKey, len: u32) {
+        self.uploads.slots.take(len);
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.slots += 1;
+        }
     }
 
     /// The peer does not use it any more, or it is not kept for it any more.
