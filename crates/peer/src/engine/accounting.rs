@@ -45,7 +45,7 @@ impl Engine {
     }
 
     pub(super) fn watch_all_downloads(&mut self) {
-        let now = self.now();
+        let now = self.now;
         for file in &self.followed {
             let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut()) else {
                 continue;
@@ -63,13 +63,13 @@ impl Engine {
         let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else {
             return TimeShares::default();
         };
-        let end = running.completed.unwrap_or_else(|| self.now());
+        let end = running.completed.unwrap_or(self.now);
         running.stopwatch.shares_at(end, running.verifying)
     }
 
     /// A chunk was sent to its end.
     pub(super) fn count_sent(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        let now = self.now();
+        let now = self.now;
         let Some(entry) = self.files.get_mut(&file) else { return };
         let to = self.sessions.get(&peer).map(|open| field::display(open.session.remote));
         tracing::debug!(%chunk, to, "chunk sent");
@@ -84,7 +84,7 @@ impl Engine {
 
     /// A part of a chunk came in.
     pub(super) fn count_received(&mut self, peer: PeerKey, bytes: u32) {
-        let now = self.now();
+        let now = self.now;
         self.totals.count_received(now, bytes.into());
         if let Some(open) = self.sessions.get_mut(&peer) {
             open.totals.count_received(now, bytes.into());
@@ -93,7 +93,7 @@ impl Engine {
 
     /// A chunk is verified and in its file.
     pub(super) fn count_stored(&mut self, file: FileKey, len: u32) {
-        let now = self.now();
+        let now = self.now;
         self.note_activity(now, file, |activity| activity.down.add(now, len.into()));
     }
 

@@ -77,7 +77,7 @@ impl Engine {
         }
         // The owner looked before; if the content came by another way meanwhile, the download takes its place.
         self.unshare(&hash);
-        let (now, geometry) = (self.now(), *info.geometry());
+        let (now, geometry) = (self.now, *info.geometry());
         let resumed = geometry.bytes_in(&stored);
         let (outcome, outcome_of) = oneshot::channel();
         let first = Progress {
@@ -181,7 +181,7 @@ impl Engine {
     pub(super) fn on_taken(&mut self, arrival: Arrival, taken: Taken) {
         let Arrival { peer, address, file, chunk } = arrival;
         let Taken { len, verifying, result } = taken;
-        let now = self.now();
+        let now = self.now;
         let Some(entry) = self.files.get_mut(&file) else { return };
         let Some(running) = &mut entry.running else { return };
         running.bytes_received += u64::from(len);
@@ -205,7 +205,7 @@ impl Engine {
     }
 
     fn sync_if_due(&mut self, file: FileKey) {
-        let now = self.now();
+        let now = self.now;
         let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
             return;
         };
@@ -250,7 +250,7 @@ impl Engine {
             Ok(whole) => whole,
             Err(error) => return self.fail(file, error.into()),
         };
-        let now = self.now();
+        let now = self.now;
         let traffic = self.traffic(file);
         let Some(entry) = self.files.get_mut(&file) else { return };
         let hash = entry.info.hash();
@@ -363,7 +363,7 @@ impl Engine {
     }
 
     pub(super) fn publish(&mut self, file: FileKey) {
-        let now = self.now();
+        let now = self.now;
         self.count_without_holder(now, file);
         let Some(progress) = self.progress(file) else { return };
         let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
@@ -402,7 +402,7 @@ impl Engine {
     }
 
     pub(super) fn progress(&self, file: FileKey) -> Option<Progress> {
-        let (entry, now) = (self.files.get(&file)?, self.now());
+        let (entry, now) = (self.files.get(&file)?, self.now);
         let running = entry.running.as_ref()?;
         let picture = self.swarm.file_status(file, now)?;
         let stored = running.store.stored();
@@ -428,7 +428,7 @@ impl Engine {
     }
 
     pub(super) fn traffic(&self, file: FileKey) -> Traffic {
-        let (Some(entry), Some(picture)) = (self.files.get(&file), self.swarm.file_status(file, self.now()))
+        let (Some(entry), Some(picture)) = (self.files.get(&file), self.swarm.file_status(file, self.now))
         else {
             return Traffic::default();
         };

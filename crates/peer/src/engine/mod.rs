@@ -59,6 +59,8 @@ pub(crate) struct Engine {
     peer_id: PeerId,
     listen: SocketAddr,
     started: Instant,
+    /// As of the beginning of this round of events: one look at the clock does for all of them.
+    now: Time,
     swarm: Swarm,
     sessions: HashMap<PeerKey, OpenSession>,
     context: SessionContext,
@@ -115,6 +117,18 @@ impl Inbox {
     }
 }
 
+/// What begins a round of the engine.
+enum Heard {
+    Command(Command),
+    /// Events, which are in the batch.
+    Sessions,
+    Dialed(Dialed),
+    Coordinator(CoordinatorEvent),
+    Work(WorkDone),
+    /// It was time to look.
+    Nothing,
+}
+
 /// What an engine is made from.
 pub(crate) struct Parts {
     pub(crate) config: Config,
@@ -136,6 +150,7 @@ impl Engine {
             peer_id,
             listen,
             started: Instant::now(),
+            now: Time::ZERO,
             swarm: Swarm::new(config.swarm.clone(), peer_id, seed),
             sessions: HashMap::new(),
             context,
@@ -166,39 +181,46 @@ impl Engine {
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
         let stop = self.context.stop.clone();
         let mut batch = Vec::with_capacity(BATCH);
-        let mut next_beat = Instant::now();
-        let mut next_look = Instant::now() + self.look_pause;
+        let (mut next_beat, mut next_look) = (Time::ZERO, Time::ZERO + self.look_pause);
         self.limit(self.config.limits.into());
         let farewell = loop {
-            let wake = self.next_wake(next_beat, next_look);
-            tokio::select! {
+            let wake = self.started + self.next_wake(next_beat, next_look).elapsed();
+            let heard = tokio::select! {
                 () = stop.cancelled() => break None,
                 command = inbox.commands.recv() => match command {
                     None => break None,
                     Some(Command::Shutdown { done }) => break Some(done),
-                    Some(command) => self.on_command(command),
+                    Some(command) => Heard::Command(command),
                 },
-                _ = inbox.sessions.recv_many(&mut batch, BATCH) => {
+                _ = inbox.sessions.recv_many(&mut batch, BATCH) => Heard::Sessions,
+                Some(dialed) = inbox.dialed.recv() => Heard::Dialed(dialed),
+                Some(event) = inbox.coordinator.recv() => Heard::Coordinator(event),
+                Some(done) = inbox.work.recv() => Heard::Work(done),
+                () = sleep_until(wake) => Heard::Nothing,
+            };
+            self.now = Time::after_start(self.started.elapsed());
+            match heard {
+                Heard::Command(command) => self.on_command(command),
+                Heard::Sessions => {
                     for (peer, event) in batch.drain(..) {
                         self.on_session_event(peer, event);
                     }
                 }
-                Some(dialed) = inbox.dialed.recv() => self.on_dialed(dialed),
-                Some(event) = inbox.coordinator.recv() => self.on_coordinator(event),
-                Some(done) = inbox.work.recv() => self.on_work_done(done),
-                () = sleep_until(wake) => {}
+                Heard::Dialed(dialed) => self.on_dialed(dialed),
+                Heard::Coordinator(event) => self.on_coordinator(event),
+                Heard::Work(done) => self.on_work_done(done),
+                Heard::Nothing => {}
             }
-            let now = self.now();
-            if self.swarm.next_timeout().is_some_and(|due| due <= now) {
+            if self.swarm.next_timeout().is_some_and(|due| due <= self.now) {
                 self.feed(Input::Tick);
             }
-            if !self.followed.is_empty() && next_beat <= Instant::now() {
+            if !self.followed.is_empty() && next_beat <= self.now {
                 self.beat();
-                next_beat = Instant::now() + BEAT;
+                next_beat = self.now + BEAT;
             }
-            if next_look <= Instant::now() {
+            if next_look <= self.now {
                 self.look_at_files();
-                next_look = Instant::now() + self.look_pause;
+                next_look = self.now + self.look_pause;
             }
             self.watch_downloads();
             self.send_reports();
@@ -208,20 +230,15 @@ impl Engine {
         }
     }
 
-    fn next_wake(&self, next_beat: Instant, next_look: Instant) -> Instant {
-        let swarm = self.swarm.next_timeout().map(|due| self.started + due.elapsed());
-        let report = self.reporter.next_timeout().map(|due| self.started + due.elapsed());
+    fn next_wake(&self, next_beat: Time, next_look: Time) -> Time {
         let beat = (!self.followed.is_empty()).then_some(next_beat);
-        [swarm, report, beat].into_iter().flatten().fold(next_look, Instant::min)
-    }
-
-    fn now(&self) -> Time {
-        Time::after_start(self.started.elapsed())
+        let due = [self.swarm.next_timeout(), self.reporter.next_timeout(), beat];
+        due.into_iter().flatten().fold(next_look, Time::min)
     }
 
     /// Tells the core, and does what it answers.
     fn feed(&mut self, input: Input) {
-        let now = self.now();
+        let now = self.now;
         self.swarm.handle_input(now, input);
         while let Some(output) = self.swarm.poll_output() {
             self.perform(output);

@@ -46,13 +46,13 @@ impl Engine {
             self.order(peer, Order::Upload(upload));
         } else {
             let end = UploadEnd::Stopped;
-            let now = self.now();
+            let now = self.now;
             self.swarm.handle_input(now, Input::UploadEnded { peer, file, chunk, end });
         }
     }
 
     fn note_ban(&mut self, address: Option<SocketAddr>, reason: String, duration: Duration) {
-        let now = self.now();
+        let now = self.now;
         if let Some(address) = address {
             self.bans.note(now, address, reason, duration);
         }

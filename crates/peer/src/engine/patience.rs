@@ -17,18 +17,16 @@ impl Engine {
     pub(super) fn waiting(&self, file: FileKey, running: &Running) -> Option<Waiting> {
         let is_under_way = !matches!(running.phase, Phase::Complete | Phase::Failed);
         let is_paused = self.files.get(&file)?.treatment.is_paused;
-        if !is_under_way || is_paused || self.now() - running.last_stored < STANDS_STILL_AFTER {
+        if !is_under_way || is_paused || self.now - running.last_stored < STANDS_STILL_AFTER {
             return None;
         }
         let situation = situation(&self.swarm, &self.config, file, running.phase == Phase::Finishing);
-        let picture = self.swarm.file_status(file, self.now())?;
+        let picture = self.swarm.file_status(file, self.now)?;
         // Whoever else wants the file is a peer too.
         let nobody_has_any = running.without_holder == picture.chunks;
         Some(if situation.finishing || situation.disk_is_behind || situation.storing > 0 {
             Waiting::Disk
-        } else if situation.requested == 0
-            && situation.has_source
-            && self.swarm.is_held_back(file, self.now())
+        } else if situation.requested == 0 && situation.has_source && self.swarm.is_held_back(file, self.now)
         {
             Waiting::Limit
         } else if situation.requested > 0 || situation.has_source && !self.swarm.has_prompt_source(file) {
@@ -50,11 +48,11 @@ impl Engine {
         let entry = self.files.get(&file)?;
         let running = entry.running.as_ref()?;
         // Who set a pause or a limit knows what it takes.
-        let is_meant = entry.treatment.is_paused || self.swarm.is_held_back(file, self.now());
+        let is_meant = entry.treatment.is_paused || self.swarm.is_held_back(file, self.now);
         if is_meant || matches!(running.phase, Phase::Finishing | Phase::Complete | Phase::Failed) {
             return None;
         }
-        let now = self.now();
+        let now = self.now;
         let (quiet, elapsed) = (now - running.last_stored, now - running.started);
         if let (Some(address), Some(within)) = (self.coordinator.address, running.options.coordinator_within)
             && !running.met_somebody

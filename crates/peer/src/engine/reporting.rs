@@ -133,7 +133,7 @@ impl Engine {
                     let address = self.coordinator.address.map(tracing::field::display);
                     tracing::info!(address, "coordinator connected");
                 }
-                let now = self.now();
+                let now = self.now;
                 self.coordinator.enter(now, CoordinatorState::Connected);
                 self.coordinator.requests = Some(requests);
                 self.reporter.on_welcome(now, table);
@@ -151,7 +151,7 @@ impl Engine {
                     let address = self.coordinator.address.map(tracing::field::display);
                     tracing::warn!(address, why, "coordinator not reachable; trying again and again");
                 }
-                self.coordinator.enter(self.now(), state);
+                self.coordinator.enter(self.now, state);
                 self.coordinator.last_error = Some(error);
                 self.coordinator.requests = None;
                 self.reporter.on_disconnect();
@@ -180,7 +180,7 @@ impl Engine {
                 self.coordinator.on_watches_full();
             }
             CoordinatorReply::Accepted { .. } | CoordinatorReply::Renewed => {
-                self.coordinator.confirmed = Some(self.now());
+                self.coordinator.confirmed = Some(self.now);
             }
             CoordinatorReply::LimitReached { limit, value }
                 if self.coordinator.limits_told.insert(*value) =>
@@ -224,7 +224,7 @@ impl Engine {
 
     /// Sends what is due, as far as there is room; the rest stays where it is.
     pub(super) fn send_reports(&mut self) {
-        let now = self.now();
+        let now = self.now;
         while self.coordinator.has_room()
             && let Some(request) = self.reporter.poll(now)
         {

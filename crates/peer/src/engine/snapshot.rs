@@ -14,7 +14,7 @@ use crate::api::{
 
 impl Engine {
     pub(super) fn status(&self, most_files: usize) -> Status {
-        let (now, slots) = (self.now(), self.swarm.slot_status());
+        let (now, slots) = (self.now, self.swarm.slot_status());
         Status {
             peer_id: self.peer_id.0.iter().map(|byte| format!("{byte:02x}")).collect(),
             listen: self.listen,
@@ -48,7 +48,7 @@ impl Engine {
 
     /// The files after this one, in no order that means anything.
     pub(super) fn files_page(&self, after: Option<FileKey>, most: usize) -> FilesPage {
-        let now = self.now();
+        let now = self.now;
         let mut rest =
             self.files.range((after.map_or(Unbounded, Excluded), Unbounded)).map(|(file, _)| *file);
         let keys: Vec<FileKey> = rest.by_ref().take(most).collect();

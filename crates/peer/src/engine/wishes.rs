@@ -36,7 +36,7 @@ impl Engine {
     }
 
     pub(super) fn treat_file(&mut self, file: FileKey, wish: Wish) {
-        let now = self.now();
+        let now = self.now;
         let Some(entry) = self.files.get_mut(&file) else { return };
         let treatment = &mut entry.treatment;
         let input = match wish {

@@ -17,6 +17,7 @@ mod pace;
 mod reader;
 mod spare_core;
 mod store_line;
+mod time_limit;
 mod uncopied;
 mod writer;
 

@@ -12,8 +12,9 @@ use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
 use tnet_proto::{DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, decode};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
+use super::time_limit::{Elapsed, TimeLimit};
 use super::{Body, ChunkBuffer, Intake, Order, Reports, SILENT_AT_MOST, SessionEvent};
 
 /// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a part is copied once
@@ -28,6 +29,9 @@ const READ_MOST: usize = 16 * 1024;
 const CHUNK_PATIENCE: Duration = Duration::from_secs(20);
 const SLOWEST: u64 = 512;
 
+/// Bytes that are enough for that time.
+const ENOUGH: u64 = SLOWEST * CHUNK_PATIENCE.as_secs();
+
 pub(super) struct Reader<R> {
     input: R,
     buffered: BytesMut,
@@ -36,6 +40,7 @@ pub(super) struct Reader<R> {
     assembly: Option<Assembly>,
     orders: mpsc::WeakSender<Order>,
     intake: Intake,
+    time: TimeLimit,
 }
 
 struct Announced {
@@ -96,7 +101,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         orders: mpsc::WeakSender<Order>,
         intake: Intake,
     ) -> Reader<R> {
-        Reader { input, buffered, files: BTreeMap::new(), assembly: None, orders, intake }
+        let (files, time) = (BTreeMap::new(), TimeLimit::new());
+        Reader { input, buffered, files, assembly: None, orders, intake, time }
     }
 
     /// Reads on for nothing, until the other side has closed.
@@ -137,8 +143,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Some bytes, of which so many are missing.
     async fn read_more(&mut self, missing: usize) -> Result<(), ReadError> {
         self.buffered.reserve(missing.clamp(READ_LEN, READ_MOST));
-        match timeout(SILENT_AT_MOST, self.input.read_buf(&mut self.buffered)).await {
-            Err(_) => Err(ReadError::Silent),
+        let reading = self.input.read_buf(&mut self.buffered);
+        match self.time.within(SILENT_AT_MOST, reading).await {
+            Err(Elapsed) => Err(ReadError::Silent),
             Ok(Ok(0)) => Err(ReadError::Closed),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.into()),
@@ -260,9 +267,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         while assembly.buffer.bytes().len() < until {
             let room = until - assembly.buffer.bytes().len();
             let mut place = (&mut *assembly.buffer.bytes_mut()).limit(room);
-            match timeout(CHUNK_PATIENCE, self.input.read_buf(&mut place)).await {
-                Err(_) => return Err(ReadError::TooSlow),
+            match self.time.within(CHUNK_PATIENCE, self.input.read_buf(&mut place)).await {
+                Err(Elapsed) => return Err(ReadError::TooSlow),
                 Ok(Ok(0)) => return Err(ReadError::Closed),
+                Ok(Ok(read)) if read as u64 >= ENOUGH => {}
                 Ok(Ok(_)) => assembly.check_pace()?,
                 Ok(Err(error)) => return Err(error.into()),
             }
@@ -279,6 +287,6 @@ impl Assembly {
         let progress = self.buffer.bytes().len() - self.checked_len;
         self.checked_at = Instant::now();
         self.checked_len = self.buffer.bytes().len();
-        if (progress as u64) < SLOWEST * CHUNK_PATIENCE.as_secs() { Err(ReadError::TooSlow) } else { Ok(()) }
+        if (progress as u64) < ENOUGH { Err(ReadError::TooSlow) } else { Ok(()) }
     }
 }

@@ -16,10 +16,11 @@ use tnet_proto::{ByeReason, MAX_DATA_LEN, PeerMessage, data_header, encode};
 use tnet_swarm::{FileKey, UploadEnd};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::PollSemaphore;
 
 use super::pace::Pace;
+use super::time_limit::{Elapsed, TimeLimit};
 use super::uncopied::{SendError, Uncopied};
 use super::{BYE_AT_MOST, Order, Outlet, PING_AFTER, Reports, SessionEvent, Upload};
 use crate::source::Source;
@@ -51,6 +52,7 @@ pub(super) struct Writer<W> {
     /// What goes out next: the end of a part, messages, the header of another part and its bytes, as far as they are copied.
     ahead: Vec<u8>,
     pings: u64,
+    time: TimeLimit,
 }
 
 struct Sending {
@@ -90,6 +92,12 @@ pub(super) enum WriteError {
     Changed,
 }
 
+impl From<Elapsed> for WriteError {
+    fn from(Elapsed: Elapsed) -> WriteError {
+        WriteError::NotRead
+    }
+}
+
 impl<W: Outlet> Writer<W> {
     pub(super) fn new(
         output: W,
@@ -110,6 +118,7 @@ impl<W: Outlet> Writer<W> {
             closing: None,
             ahead: Vec::new(),
             pings: 0,
+            time: TimeLimit::new(),
         }
     }
 
@@ -137,22 +146,25 @@ impl<W: Outlet> Writer<W> {
     }
 
     async fn next_step(&mut self) -> Result<Step, WriteError> {
-        let Writer { output, orders, turns, leaving, uploads, held_until, .. } = self;
+        let Writer { output, orders, turns, leaving, uploads, held_until, time, .. } = self;
         let is_leaving = leaving.is_some();
         let patience = match leaving {
             Some(Leaving { turn: Some(_), since, .. }) => TURN_AT_MOST.saturating_sub(since.elapsed()),
             Some(Leaving { since, .. }) => WRITE_AT_MOST.saturating_sub(since.elapsed()),
             None => PING_AFTER,
         };
-        tokio::select! {
-            biased;
-            order = orders.recv() => Ok(Step::Order(order)),
-            result = output.drained(), if is_leaving => Ok(result.map(|()| Step::Left)?),
-            turn = turn_after(*held_until, turns), if !is_leaving && !uploads.is_empty() => {
-                Ok(Step::Turn(turn.expect("turns are never closed")))
+        let next = async move {
+            tokio::select! {
+                biased;
+                order = orders.recv() => Ok(Step::Order(order)),
+                result = output.drained(), if is_leaving => Ok(result.map(|()| Step::Left)?),
+                turn = turn_after(*held_until, turns), if !is_leaving && !uploads.is_empty() => {
+                    Ok(Step::Turn(turn.expect("turns are never closed")))
+                }
             }
-            () = sleep(patience) => Ok(if is_leaving { Step::Late } else { Step::Silence }),
-        }
+        };
+        let too_long = if is_leaving { Step::Late } else { Step::Silence };
+        time.within(patience, next).await.unwrap_or(Ok(too_long))
     }
 
     async fn take_orders(&mut self, report: &Reports) {
@@ -186,10 +198,7 @@ impl<W: Outlet> Writer<W> {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        match timeout(WRITE_AT_MOST, self.output.write_all(bytes)).await {
-            Err(_) => Err(WriteError::NotRead),
-            Ok(result) => Ok(result?),
-        }
+        Ok(self.time.within(WRITE_AT_MOST, self.output.write_all(bytes)).await??)
     }
 
     /// Hands parts of the chunks in front to the kernel, until so much is unsent as may be.
@@ -206,8 +215,8 @@ impl<W: Outlet> Writer<W> {
             self.ahead.extend_from_slice(&self.messages.split());
         }
         if !self.ahead.is_empty() {
-            let writing = timeout(WRITE_AT_MOST, self.output.write_all(&self.ahead));
-            within_turn(&mut leaving.turn, writing).await.map_err(|_| WriteError::NotRead)??;
+            let writing = self.output.write_all(&self.ahead);
+            within_turn(&mut leaving.turn, &mut self.time, writing).await??;
             self.ahead.clear();
         }
         if leaving.len > 0 {
@@ -247,7 +256,7 @@ impl<W: Outlet> Writer<W> {
         }
         let written = {
             let (output, ahead) = (&mut self.output, &mut self.ahead);
-            let writing = timeout(WRITE_AT_MOST, async {
+            let writing = async {
                 match uncopied {
                     Some(part) => part.send(output, ahead).await,
                     None => {
@@ -256,18 +265,17 @@ impl<W: Outlet> Writer<W> {
                         Ok(())
                     }
                 }
-            });
-            within_turn(&mut leaving.turn, writing).await
+            };
+            within_turn(&mut leaving.turn, &mut self.time, writing).await?
         };
         match written {
-            Err(_) => return Err(WriteError::NotRead),
-            Ok(Err(SendError::Changed(error))) => {
+            Err(SendError::Changed(error)) => {
                 let end = UploadEnd::Stopped;
                 report.send(SessionEvent::UploadEnded { file, chunk, end, failed: Some(error) }).await;
                 return Err(WriteError::Changed);
             }
-            Ok(Err(SendError::Io(error))) => return Err(error.into()),
-            Ok(Ok(())) => {}
+            Err(SendError::Io(error)) => return Err(error.into()),
+            Ok(()) => {}
         }
         sending.sent += len;
         leaving.len += len;
@@ -357,16 +365,18 @@ impl<W: Outlet> Writer<W> {
     }
 }
 
-/// Does what a turn is for. What takes longer than a turn goes on without one.
-async fn within_turn<T>(turn: &mut Option<OwnedSemaphorePermit>, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    tokio::select! {
-        result = &mut work => result,
-        () = sleep(TURN_AT_MOST) => {
-            *turn = None;
-            work.await
-        }
+/// Writes what a turn is for. What takes longer than a turn goes on without one.
+async fn within_turn<T>(
+    turn: &mut Option<OwnedSemaphorePermit>,
+    time: &mut TimeLimit,
+    writing: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    let mut writing = pin!(writing);
+    if let Ok(written) = time.within(TURN_AT_MOST, &mut writing).await {
+        return Ok(written);
     }
+    *turn = None;
+    time.within(WRITE_AT_MOST, writing).await
 }
 
 /// A turn, asked for only when the delay is over: nobody else's connection waits for it.
