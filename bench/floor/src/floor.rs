@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Chunks begin at a page, as they do in files. The C library's allocator begins large pieces 16 bytes behind one, and copies between
 /// two such places are slow on some processors: on AMD's Zen 3 the floor then takes 2.25 instead of 1.65 CPU seconds per GiB.
@@ -38,17 +39,31 @@ enum Role {
         /// Threads that take turns: one reads while the others hash and write what they have read themselves
         #[arg(long, default_value_t = 1)]
         threads: usize,
+        /// What a second thread does with the pieces that the first has read, instead
+        #[arg(long, value_enum, default_value_t = Beside::Nothing)]
+        beside: Beside,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Beside {
+    Nothing,
+    Write,
+    HashAndWrite,
 }
 
 pub(crate) fn main() -> io::Result<()> {
     match Args::parse().role {
         Role::Send { listen, file } => send_to_all(listen, &file),
-        Role::Receive { from, output, chunk, buffers, threads } => {
-            let received = Mutex::new(Received { stream: TcpStream::connect(from)?, bytes: 0 });
-            let output = File::create(output)?;
+        Role::Receive { from, output, chunk, buffers, threads, beside } => {
+            let (stream, output) = (TcpStream::connect(from)?, File::create(output)?);
+            let (chunk, buffers) = (chunk * 1024, buffers.max(1));
+            if beside != Beside::Nothing {
+                return hand_on(stream, &output, chunk, buffers, beside);
+            }
+            let received = Mutex::new(Received { stream, bytes: 0 });
             thread::scope(|scope| {
-                let work = || take_turns(&received, &output, chunk * 1024, buffers.max(1));
+                let work = || take_turns(&received, &output, chunk, buffers);
                 let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
                 work()?;
                 others.into_iter().try_for_each(|other| {
@@ -85,25 +100,105 @@ struct Received {
 
 /// Takes `chunk` bytes at a time, until the other side has closed.
 fn take_turns(received: &Mutex<Received>, output: &File, chunk: usize, buffers: usize) -> io::Result<()> {
-    let mut memory = vec![vec![0; chunk + PAGE]; buffers];
+    let mut pieces: Vec<Piece> = (0..buffers).map(|_| Piece::new(chunk)).collect();
     for turn in (0..buffers).cycle() {
-        let start = memory[turn].as_ptr().addr().wrapping_neg() % PAGE;
-        let buffer = &mut memory[turn][start..start + chunk];
-        let (position, filled) = {
+        let piece = &mut pieces[turn];
+        {
             let mut received = received.lock().map_err(|_| io::Error::other("a thread has panicked"))?;
-            let filled = fill(&mut received.stream, buffer)?;
-            received.bytes += filled as u64;
-            (received.bytes - filled as u64, filled)
-        };
-        if filled == 0 {
+            let at = received.bytes;
+            received.bytes += piece.fill(&mut received.stream, at)? as u64;
+        }
+        if piece.filled == 0 {
             break;
         }
-        let bytes = &buffer[..filled];
-        // With nothing to compare the hash with it would be left out.
-        black_box(blake3::hash(bytes));
-        output.write_all_at(bytes, position)?;
+        piece.hash();
+        piece.write(output)?;
     }
     Ok(())
+}
+
+/// One thread reads, another goes on with what it has read.
+fn hand_on(
+    mut stream: TcpStream,
+    output: &File,
+    chunk: usize,
+    buffers: usize,
+    beside: Beside,
+) -> io::Result<()> {
+    let (filled, to_write) = sync_channel::<Piece>(buffers);
+    let (written, empty) = sync_channel(buffers);
+    let gone = || io::Error::other("the other thread is gone");
+    thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            for piece in to_write {
+                if beside == Beside::HashAndWrite {
+                    piece.hash();
+                }
+                piece.write(output)?;
+                // At the end nobody wants it back.
+                let _ = written.send(piece);
+            }
+            io::Result::Ok(())
+        });
+        let (mut new, mut at) = (buffers, 0);
+        loop {
+            let mut piece = match new.checked_sub(1) {
+                Some(left) => {
+                    new = left;
+                    Piece::new(chunk)
+                }
+                None => empty.recv().map_err(|_| gone())?,
+            };
+            let read = piece.fill(&mut stream, at)?;
+            if read == 0 {
+                break;
+            }
+            if beside == Beside::Write {
+                piece.hash();
+            }
+            filled.send(piece).map_err(|_| gone())?;
+            at += read as u64;
+        }
+        drop(filled);
+        writer.join().map_err(|_| gone())?
+    })
+}
+
+/// Memory for a piece of the file, which begins at a page.
+struct Piece {
+    memory: Vec<u8>,
+    start: usize,
+    filled: usize,
+    position: u64,
+}
+
+impl Piece {
+    fn new(len: usize) -> Piece {
+        let memory = vec![0; len + PAGE];
+        let start = memory.as_ptr().addr().wrapping_neg() % PAGE;
+        Piece { memory, start, filled: 0, position: 0 }
+    }
+
+    /// Answers how many bytes were read: fewer than there is room for only at the end.
+    fn fill(&mut self, stream: &mut TcpStream, position: u64) -> io::Result<usize> {
+        let room = self.memory.len() - PAGE;
+        self.filled = fill(stream, &mut self.memory[self.start..self.start + room])?;
+        self.position = position;
+        Ok(self.filled)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.filled]
+    }
+
+    fn hash(&self) {
+        // With nothing to compare the hash with it would be left out.
+        black_box(blake3::hash(self.bytes()));
+    }
+
+    fn write(&self, output: &File) -> io::Result<()> {
+        output.write_all_at(self.bytes(), self.position)
+    }
 }
 
 /// Bytes read: fewer than there is room for only at the end.

@@ -16,7 +16,7 @@ class Floor(Tool):
     name = "floor"
     programs = (os.environ.get("TNET_FLOOR", str(REPOSITORY / "target/release/tnet-floor")),)
     how_to_install = "cargo build --release -p tnet-floor, or give its path in TNET_FLOOR"
-    settings = {"chunk": 128, "buffers": 1, "threads": 1}
+    settings = {"chunk": 128, "buffers": 1, "threads": 1, "beside": "nothing"}
 
     @classmethod
     def version(cls) -> str:
