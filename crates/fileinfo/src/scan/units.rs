@@ -24,12 +24,11 @@ use crate::tree::{Place, SubtreeHasher, merge_row};
 /// Most threads of one scan. With [`READ_LEN`] it bounds a scan's buffers to about 8 MiB; it hashes faster than disks read.
 const MAX_THREADS: usize = 64;
 
-/// Bytes read at once, into memory that stays in a core's own cache. With half of it, 4 GiB in the page cache take a tenth longer
-/// where hashing is fast.
+/// Bytes read at once, into memory that stays in a core's own cache. With half of it, 4 GiB in the page cache take 1 to 2 % longer.
 const READ_LEN: usize = 128 * 1024;
 
-/// Buffers begin at a page, as what is read does: copies to 16 bytes behind one, where the C library puts large allocations, take
-/// twice as long on some processors.
+/// Buffers begin at a page, as what is read does: copies to 16 bytes behind one, where the C library puts large allocations, are
+/// slow on some processors.
 const PAGE: usize = 4096;
 
 /// With fewer chunks than this, chunks are split: enough for the slowest of [`MAX_THREADS`] threads to matter little.
