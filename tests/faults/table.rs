@@ -34,12 +34,13 @@ pub(crate) enum Outcome {
 /// What was seen in this run.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    seen: BTreeMap<u8, (String, Outcome)>,
+    /// By row, then by test: several tests may share a row.
+    seen: BTreeMap<(u8, String), (String, Outcome)>,
 }
 
 impl Table {
     pub(crate) fn note(&mut self, case: &Case, outcome: Outcome) {
-        self.seen.insert(case.row, (line(case, &outcome), outcome));
+        self.seen.insert((case.row, case.test_name()), (line(case, &outcome), outcome));
     }
 
     /// How many rows passed, and what was skipped.
@@ -48,7 +49,7 @@ impl Table {
         let passed = count(|outcome| matches!(outcome, Outcome::Passed(_)));
         let failed = count(|outcome| matches!(outcome, Outcome::Failed));
         let mut text = format!("{passed} rows passed, {failed} failed");
-        for (row, (_, outcome)) in &self.seen {
+        for ((row, _), (_, outcome)) in &self.seen {
             if let Outcome::Skipped(why) = outcome {
                 let _ = write!(text, "\nSKIPPED: row {row} {why}");
             }
@@ -61,8 +62,8 @@ impl Table {
         let old = fs::read_to_string(path).unwrap_or_default();
         let mut text = INTRODUCTION.to_owned();
         for case in cases {
-            let seen = self.seen.get(&case.row).map(|(line, _)| line.as_str());
-            let kept = || old.lines().find(|line| line.starts_with(&format!("| {} |", case.row)));
+            let seen = self.seen.get(&(case.row, case.test_name())).map(|(line, _)| line.as_str());
+            let kept = || old.lines().find(|line| line.contains(&format!("| `{}` |", case.test_name())));
             if let Some(line) = seen.or_else(kept) {
                 text.push_str(line);
                 text.push('\n');

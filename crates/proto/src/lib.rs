@@ -34,6 +34,7 @@ mod message;
 mod peer;
 mod preamble;
 mod shape;
+mod source;
 
 #[cfg(feature = "codec")]
 mod codec;
@@ -49,6 +50,7 @@ pub use limits::{
 pub use message::{DecodeError, WireMessage, decode, encode};
 pub use peer::{ByeReason, FileHandle, Hello, Holdings, Info, Open, Payload, PeerId, PeerMessage};
 pub use preamble::{PREAMBLE_LEN, PreambleError, Protocol, Versions, negotiate, preamble};
+pub use source::{SourceCounts, SourceNetwork, SourceRank};
 
 #[cfg(feature = "codec")]
 pub use codec::{CodecError, HandshakeError, MessageCodec, Received, exchange_preamble};

@@ -4,17 +4,26 @@ mod absence;
 mod coordinator;
 mod crash;
 mod crowds;
+mod descriptions;
 mod disk;
 mod full_disk;
 mod liars;
+mod logs;
 mod manifests;
+mod many;
 mod memory;
 mod names;
 mod network;
 mod parsing;
 mod pauses;
+mod places;
 mod power;
+mod races;
+mod registry;
+mod rot;
+mod sources;
 mod target;
+mod unread;
 
 use crate::support::case::Case;
 
@@ -25,17 +34,26 @@ pub(crate) fn all() -> Vec<Case> {
         coordinator::CASES,
         crash::CASES,
         crowds::CASES,
+        descriptions::CASES,
         disk::CASES,
         full_disk::CASES,
         liars::CASES,
+        logs::CASES,
         manifests::CASES,
+        many::CASES,
         memory::CASES,
         names::CASES,
         network::CASES,
         parsing::CASES,
         pauses::CASES,
+        places::CASES,
         power::CASES,
+        races::CASES,
+        registry::CASES,
+        rot::CASES,
+        sources::CASES,
         target::CASES,
+        unread::CASES,
     ]
     .concat();
     cases.sort_by_key(|case| case.row);

@@ -1,0 +1,185 @@
+//! Who competes for something that is short: places, memory, slots, mentions.
+//!
+//! A source is what a host cannot multiply for nothing. For IPv4 that is the address. IPv6 has no such line: one host
+//! may own all addresses of a /64, and yet on a LAN all honest hosts share one. So sources are compared in steps,
+//! first by what each address has and, only among equal addresses, by what its network has. A /64 is never taken for
+//! one host.
+//!
+//! Rules by source are for strangers who compete. Whoever applies them first exempts what has proven itself, and
+//! applies none while there is enough for all.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What can be had for nothing by one who owns a part of it: an IPv4 address alone, or an IPv6 prefix of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceNetwork {
+    /// An address of its own.
+    V4(Ipv4Addr),
+    /// The first 64 bits.
+    V6(u64),
+}
+
+impl SourceNetwork {
+    /// The network that the address is in. An IPv4 address within IPv6 counts as IPv4.
+    pub fn of(ip: IpAddr) -> SourceNetwork {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => SourceNetwork::V4(ip),
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                let prefix = [a, b, c, d].into_iter().fold(0, |prefix, part| prefix << 16 | u64::from(part));
+                SourceNetwork::V6(prefix)
+            }
+        }
+    }
+}
+
+/// How much a source has: what its address has, and among equal addresses what its network has. The source with the
+/// highest rank is the first to give something up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceRank {
+    /// Of the address.
+    pub host: u64,
+    /// Of its network.
+    pub network: u64,
+}
+
+impl SourceRank {
+    /// Whether a source of this rank gives way to one of rank `other` that wants `more`: only if the other one then
+    /// still has less, so that two sources never take turns in driving each other out.
+    pub fn gives_way_to(self, other: SourceRank, more: u64) -> bool {
+        let wanted = SourceRank { host: other.host + more, network: other.network + more };
+        wanted.host < self.host || wanted.host == self.host && wanted.network < self.network
+    }
+}
+
+/// How much each source has, in any unit. Holds an entry for each source that has something.
+#[derive(Debug, Clone, Default)]
+pub struct SourceCounts {
+    hosts: BTreeMap<IpAddr, u64>,
+    networks: BTreeMap<SourceNetwork, u64>,
+    total: u64,
+}
+
+impl SourceCounts {
+    /// Nobody has anything.
+    pub fn new() -> SourceCounts {
+        SourceCounts::default()
+    }
+
+    /// The source has so much more.
+    pub fn add(&mut self, ip: IpAddr, amount: u64) {
+        if amount > 0 {
+            *self.hosts.entry(ip.to_canonical()).or_insert(0) += amount;
+            *self.networks.entry(SourceNetwork::of(ip)).or_insert(0) += amount;
+            self.total += amount;
+        }
+    }
+
+    /// The source has so much less; never more than it had.
+    pub fn remove(&mut self, ip: IpAddr, amount: u64) {
+        let ip = ip.to_canonical();
+        let Some(host) = self.hosts.get_mut(&ip) else { return };
+        let amount = amount.min(*host);
+        *host -= amount;
+        if *host == 0 {
+            self.hosts.remove(&ip);
+        }
+        self.total -= amount;
+        let network = SourceNetwork::of(ip);
+        if let Some(left) = self.networks.get_mut(&network) {
+            *left -= amount;
+            if *left == 0 {
+                self.networks.remove(&network);
+            }
+        }
+    }
+
+    /// How much a source has.
+    pub fn rank(&self, ip: IpAddr) -> SourceRank {
+        let host = self.hosts.get(&ip.to_canonical()).copied().unwrap_or(0);
+        let network = self.networks.get(&SourceNetwork::of(ip)).copied().unwrap_or(0);
+        SourceRank { host, network }
+    }
+
+    /// What all have together.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Addresses that have something.
+    pub fn sources(&self) -> usize {
+        self.hosts.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn an_ipv4_address_within_ipv6_is_the_same_source() {
+        assert_eq!(SourceNetwork::of(address("::ffff:10.0.0.1")), SourceNetwork::of(address("10.0.0.1")));
+    }
+
+    #[test]
+    fn hosts_of_one_prefix_are_told_apart_and_counted_together() {
+        let mut counts = SourceCounts::new();
+        counts.add(address("2001:db8::1"), 3);
+        counts.add(address("2001:db8::2"), 1);
+        assert_eq!(counts.rank(address("2001:db8::1")), SourceRank { host: 3, network: 4 });
+        assert_eq!(counts.rank(address("2001:db8:0:1::1")), SourceRank::default());
+    }
+
+    #[test]
+    fn many_in_one_prefix_give_way_to_one_from_elsewhere_but_not_one_by_one_to_each_other() {
+        let mut counts = SourceCounts::new();
+        for host in 1..=9 {
+            counts.add(address(&format!("2001:db8::{host}")), 1);
+        }
+        let crowd = counts.rank(address("2001:db8::1"));
+        assert!(crowd.gives_way_to(counts.rank(address("10.0.0.1")), 1));
+        assert!(!crowd.gives_way_to(counts.rank(address("2001:db8::77")), 1));
+    }
+
+    proptest! {
+        #[test]
+        fn two_sources_never_drive_each_other_out_in_turn(a in 0u64..20, b in 0u64..20, more in 1u64..5) {
+            let rank = |host: u64| SourceRank { host, network: host };
+            if rank(a).gives_way_to(rank(b), more) {
+                let (a, b) = (a.saturating_sub(more), b + more);
+                prop_assert!(!rank(b).gives_way_to(rank(a), more));
+            }
+        }
+
+        #[test]
+        fn counts_are_those_of_a_plain_list(ops in prop::collection::vec((0u8..3, 0u8..4, 0u64..5, any::<bool>()), 0..60)) {
+            let mut counts = SourceCounts::new();
+            let mut plain: BTreeMap<IpAddr, u64> = BTreeMap::new();
+            for (prefix, host, amount, adds) in ops {
+                let ip = address(&format!("2001:db8:0:{prefix}::{host}"));
+                let has = plain.entry(ip).or_insert(0);
+                if adds {
+                    counts.add(ip, amount);
+                    *has += amount;
+                } else {
+                    counts.remove(ip, amount);
+                    *has = has.saturating_sub(amount);
+                }
+            }
+            for (ip, has) in &plain {
+                let network = plain.iter().filter(|(other, _)| SourceNetwork::of(**other) == SourceNetwork::of(*ip));
+                let expected = SourceRank { host: *has, network: network.map(|(_, has)| has).sum() };
+                prop_assert_eq!(counts.rank(*ip), expected);
+            }
+            prop_assert_eq!(counts.total(), plain.values().sum::<u64>());
+            prop_assert_eq!(counts.sources(), plain.values().filter(|has| **has > 0).count());
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Very many files by one command.
+
+use crate::support::case::cases;
+
+cases![];
