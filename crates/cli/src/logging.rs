@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::log_fields::PlainFields;
 use crate::render::output::wants_colour;
 use crate::service::{self, JournalFormat};
 
@@ -39,11 +40,13 @@ pub(crate) fn to_stderr(talk: Talk, verbose: u8, quiet: bool) {
     };
     if service::logs_to_journal() {
         let lines = tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr);
+        let lines = lines.fmt_fields(PlainFields);
         lines.event_format(JournalFormat::new()).init();
         return;
     }
     let ansi = io::stderr().is_terminal() && wants_colour();
     tracing_subscriber::fmt()
+        .fmt_fields(PlainFields)
         .with_env_filter(filter(level))
         .with_writer(io::stderr)
         .with_ansi(ansi)
@@ -63,6 +66,7 @@ pub(crate) fn to_file(path: &Path, verbose: u8) -> io::Result<()> {
         _ => "trace",
     };
     tracing_subscriber::fmt()
+        .fmt_fields(PlainFields)
         .with_env_filter(filter(level))
         .with_writer(Mutex::new(log))
         .with_ansi(false)

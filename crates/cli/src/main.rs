@@ -7,6 +7,7 @@ mod command;
 mod descriptors;
 mod duration;
 mod exit;
+mod log_fields;
 mod logging;
 mod preferences;
 mod process_end;

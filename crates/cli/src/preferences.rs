@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use tnet_fileinfo::shown;
 
 use crate::args::{Bounds, Cli, Command, parse_limit, parse_listen, parse_max_peers};
 use crate::exit::Failure;
@@ -71,7 +72,7 @@ fn given(matches: &ArgMatches) -> AllGiven {
             ValueSource::EnvVariable => true,
             _ => return None,
         };
-        let text = innermost.get_raw(argument)?.next()?.to_string_lossy().into_owned();
+        let text = shown(innermost.get_raw(argument)?.next()?).to_string();
         Some((argument, Given { text, from_environment }))
     };
     SETTINGS.iter().filter_map(|setting| of_argument(setting.argument)).collect()

@@ -7,7 +7,7 @@ use crate::exit::Failure;
 use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::render::table::aligned;
-use crate::render::units::shown_path;
+use crate::render::units::{json_path, shown_path};
 use crate::settings;
 use crate::settings_file::{SETTINGS, Setting};
 
@@ -32,7 +32,7 @@ pub(crate) fn run(command: ConfigCommand, global: &Global, output: Output) -> Re
     }
     let settings: Vec<_> =
         shown.iter().map(|row| json!({ "key": row.key, "value": row.value, "from": row.from })).collect();
-    let file = global.file.path.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let file = global.file.path.as_ref().map(|path| json_path(path));
     Ok(fields(json!({ "settings": settings, "file": file })))
 }
 

@@ -14,7 +14,7 @@ use crate::args::Create;
 use crate::exit::{Exit, Failure, file_failure};
 use crate::render::Output;
 use crate::render::output::{Report, fields};
-use crate::render::units::{shown_path, size};
+use crate::render::units::{json_path, shown_path, size};
 
 pub(crate) async fn run(args: Create, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
     let Create { file, output: out, chunk_size, overwrite } = args;
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Create, output: Output, stop: CancellationToken) -
         ));
     }
     Ok(fields(json!({
-        "path": written.to_string_lossy(),
+        "path": json_path(&written),
         "hash": info.hash().to_string(),
         "size": info.size(),
         "chunk_size": info.geometry().chunk_size().get(),

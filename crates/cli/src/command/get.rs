@@ -8,6 +8,7 @@ mod list;
 mod several;
 mod target;
 
+use tnet_fileinfo::shown;
 use tokio_util::sync::CancellationToken;
 
 use self::downloader::Downloader;
@@ -71,7 +72,7 @@ fn with_hint(failure: Failure, out: &str) -> Failure {
 
 /// This command once more, as it can be pasted into a shell.
 fn same_command() -> String {
-    let words: Vec<String> = std::env::args_os().map(|word| quoted(&word.to_string_lossy())).collect();
+    let words: Vec<String> = std::env::args_os().map(|word| quoted(&shown(&word).to_string())).collect();
     words.join(" ")
 }
 

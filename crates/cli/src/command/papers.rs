@@ -14,6 +14,7 @@ use crate::args::Cli;
 use crate::exit::{EXIT_CODES, Exit, Failure, file_failure};
 use crate::render::Output;
 use crate::render::output::{Report, fields};
+use crate::render::units::shown_path;
 
 /// Prints the completions of a shell.
 pub(crate) fn completions(shell: Shell, output: Output) -> Report {
@@ -30,7 +31,7 @@ pub(crate) fn man(dir: &Path, output: Output) -> Result<Report, Failure> {
     root.build();
     let mut pages = Vec::new();
     write_pages(&root, dir, &mut pages)?;
-    output.outcome(&format!("{} pages in {}", pages.len(), dir.display()));
+    output.outcome(&format!("{} pages in {}", pages.len(), shown_path(dir)));
     Ok(fields(json!({ "pages": pages })))
 }
 

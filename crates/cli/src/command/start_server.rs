@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::logging::LOG_NAME;
 use crate::render::Output;
 use crate::render::output::{Report, fields};
-use crate::render::units::shown_path;
+use crate::render::units::{json_path, shown_path};
 use crate::service;
 use crate::settings;
 
@@ -59,8 +59,8 @@ pub(crate) async fn run(
         "pid": hello.pid,
         "listen": hello.listen,
         "coordinator": hello.coordinator,
-        "log": server.log.to_string_lossy(),
-        "dir": dir.as_deref().map(|dir| dir.to_string_lossy()),
+        "log": json_path(&server.log),
+        "dir": dir.as_deref().map(json_path),
     })))
 }
 
@@ -99,8 +99,8 @@ async fn serve(
         fields(json!({
             "pid": pid,
             "listen": listen,
-            "socket": claim.path().to_string_lossy(),
-            "log": state_dir.join(LOG_NAME).to_string_lossy(),
+            "socket": json_path(claim.path()),
+            "log": json_path(&state_dir.join(LOG_NAME)),
         })),
     );
     service::ready(&format!("peers on {listen}"));
@@ -120,6 +120,6 @@ async fn serve(
 
 async fn share(peer: &Peer, dir: &std::path::Path) -> Result<(), Failure> {
     peer.share_dir(dir, WatchOptions::default()).await?;
-    info!(dir = %dir.display(), "sharing");
+    info!(dir = %shown_path(dir), "sharing");
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::args::Verify;
 use crate::exit::{Exit, Failure, file_failure};
 use crate::render::Output;
 use crate::render::output::{Report, fields};
-use crate::render::units::{count, shown_path, size};
+use crate::render::units::{count, json_path, shown_path, size};
 
 /// Ranges that are named; of a file that is altogether another one there may be half a million.
 const MAX_RANGES: usize = 100;
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: Verify, output: Output, stop: CancellationToken) -
     if right.is_full() && len == info.size() {
         output.outcome(&format!("{} is right: {}, {}", shown_path(&path), size(len), info.hash()));
         return Ok(fields(json!({
-            "path": path.to_string_lossy(),
+            "path": json_path(&path),
             "hash": info.hash().to_string(),
             "size": len,
             "chunks": right.len(),

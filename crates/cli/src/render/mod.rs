@@ -5,6 +5,7 @@ pub(crate) mod fit;
 pub(crate) mod look;
 pub(crate) mod output;
 mod paragraph;
+pub(crate) mod plain;
 pub(crate) mod progress;
 pub(crate) mod rate_meter;
 pub(crate) mod screen;

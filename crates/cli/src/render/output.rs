@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::plain::{plain_json, plain_line, plain_lines};
 use crate::exit::{Exit, Failure};
 
 /// Version of the events.
@@ -119,7 +120,7 @@ impl Output {
 
     /// What went wrong: on stderr, even if quiet.
     pub(crate) fn complaint(&self, message: &str) {
-        print(io::stderr(), &format!("tnet: {message}"));
+        print(io::stderr(), &format!("tnet: {}", plain_line(message)));
     }
 
     /// What a script may want to know meanwhile.
@@ -158,7 +159,7 @@ struct Event<'a> {
 
 fn event_line(name: &str, fields: Report) -> String {
     let event = Event { v: EVENT_VERSION, event: name, fields };
-    serde_json::to_string(&event).expect("JSON values under text keys always serialize")
+    plain_json(serde_json::to_string(&event).expect("JSON values under text keys always serialize"))
 }
 
 /// The last event. Its first fields are the same for every command.
@@ -192,7 +193,7 @@ fn result_line(command: &str, result: Result<Report, Failure>) -> String {
         }
     };
     let event = ResultEvent { v: EVENT_VERSION, event: "result", command, ok, error, fields };
-    serde_json::to_string(&event).expect("JSON values under text keys always serialize")
+    plain_json(serde_json::to_string(&event).expect("JSON values under text keys always serialize"))
 }
 
 /// Fields of an event or a report from a JSON object.
@@ -218,9 +219,9 @@ fn print(stream: impl Write, line: &str) {
     let _ = try_print(stream, line);
 }
 
-/// One write for each line, so that lines of several processes do not mix.
+/// One write for each line, so that lines of several processes do not mix. Foreign text in it stays text.
 fn try_print(mut stream: impl Write, line: &str) -> io::Result<()> {
-    stream.write_all(format!("{line}\n").as_bytes())?;
+    stream.write_all(format!("{}\n", plain_lines(line)).as_bytes())?;
     stream.flush()
 }
 

@@ -247,7 +247,7 @@ pub(super) fn show_summary_of_one(output: Output, summary: &Summary) {
 pub(crate) fn summary_report(summary: &Summary) -> Report {
     let fetched = summary.bytes_total.saturating_sub(summary.bytes_resumed);
     fields(json!({
-        "path": summary.path.to_string_lossy(),
+        "path": units::json_path(&summary.path),
         "bytes_total": summary.bytes_total,
         "bytes_resumed": summary.bytes_resumed,
         "bytes_wasted": summary.traffic.bytes_wasted,

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use super::look::{Look, Size, stdout_size};
+use super::plain::plain_line;
 
 /// The other screen, emptied; no cursor; lines that are too long end at the edge.
 const ENTER: &str = "\x1b[?1049h\x1b[2J\x1b[?25l\x1b[?7l";
@@ -35,7 +36,7 @@ impl Drop for Screen {
 fn frame(lines: &[String], look: Look, size: Option<Size>) -> String {
     let rows = size.map_or(usize::MAX, |size| size.rows).max(1);
     let hidden = if lines.len() > rows { lines.len() - (rows - 1) } else { 0 };
-    let shown = lines.iter().take(lines.len() - hidden).map(|line| look.cut(line));
+    let shown = lines.iter().take(lines.len() - hidden).map(|line| look.cut(&plain_line(line)));
     let more = (hidden > 0).then(|| look.cut(&format!("{} {hidden} more lines", look.ellipsis())));
     let lines: Vec<String> = shown.chain(more).map(|line| format!("\x1b[2K{line}")).collect();
     format!("\x1b[H{}\x1b[J", lines.join("\r\n"))

@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::fit::{Part, fitted, joined};
 use super::output::{Output, Style};
+use super::plain::plain_line;
 use super::units;
 
 /// What is done sooner needs no plain line: the sentence at its end says it all.
@@ -60,7 +61,7 @@ impl StatusLine {
                 }
                 bar.set_length(total);
                 bar.set_position(done);
-                bar.set_message(words.words);
+                bar.set_message(plain_line(&words.words).into_owned());
             }
             Line::Plain { since, .. } if now.duration_since(*since) < FIRST_LINE_AFTER => {}
             Line::Plain { written, topic: last, .. } => {
@@ -106,7 +107,7 @@ impl Line {
     }
 
     fn bar(bar: ProgressBar, name: &str) -> Self {
-        let prefix = if name.is_empty() { String::new() } else { format!("{name}  ") };
+        let prefix = if name.is_empty() { String::new() } else { format!("{}  ", plain_line(name)) };
         bar.set_style(bar_style(true));
         bar.set_prefix(prefix.clone());
         Self::Bar { bar, prefix: prefix.chars().count(), has_bar: true }

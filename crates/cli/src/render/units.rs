@@ -111,10 +111,15 @@ pub(crate) fn time_left(bytes: u64, per_second: u64) -> Option<Duration> {
     (per_second > 0 && bytes > 0).then(|| Duration::from_secs(bytes.div_ceil(per_second)))
 }
 
-/// A path without anything that a terminal would obey.
+/// A path as scripts get it; what is not UTF-8 is replaced.
+#[allow(clippy::disallowed_methods, reason = "JSON escapes it")]
+pub(crate) fn json_path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A path as people may see it.
 pub(crate) fn shown_path(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.into_owned() }
+    tnet_fileinfo::shown_path(path).to_string()
 }
 
 /// Reads a rate as people write it: bytes a second, or a number of `K`, `M` or `G` of them, perhaps with `/s`. `none` and

@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::render::Output;
 use crate::render::output::fields;
 use crate::render::progress::DownloadView;
-use crate::render::units::{percent, shown_path};
+use crate::render::units::{json_path, percent, shown_path};
 use crate::settings;
 
 /// A server that runs.
@@ -74,7 +74,7 @@ impl Server {
         };
         output.event(
             "started",
-            fields(serde_json::json!({ "pid": self.pid, "path": following.out().to_string_lossy() })),
+            fields(serde_json::json!({ "pid": self.pid, "path": json_path(following.out()) })),
         );
         match watch(following, view, stop).await {
             Watched::Done(summary) => Ok(summary),

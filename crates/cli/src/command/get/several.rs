@@ -17,7 +17,7 @@ use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::render::progress::summary_report;
 use crate::render::several::{SeveralView, Tally};
-use crate::render::units::shown_path;
+use crate::render::units::{json_path, shown_path};
 
 pub(super) async fn run(
     jobs: Vec<Job>,
@@ -112,7 +112,7 @@ async fn fetch(
 
 fn failed(job: &Job, failure: &Failure) -> Report {
     fields(json!({
-        "path": job.request.out.to_string_lossy(),
+        "path": json_path(&job.request.out),
         "hash": job.hash.to_string(),
         "error": { "kind": failure.exit.kind(), "message": failure.message, "exit_code": failure.exit.code() },
     }))
@@ -155,7 +155,7 @@ mod tests {
     fn a_file_wanted_twice_is_copied_after_it_was_downloaded() {
         let jobs = vec![job(1, "/a"), job(2, "/b"), job(1, "/c"), job(1, "/d"), job(2, "/e")];
         let outs = |round: &Vec<(usize, Job)>| -> Vec<String> {
-            round.iter().map(|(order, job)| format!("{order}{}", job.request.out.display())).collect()
+            round.iter().map(|(order, job)| format!("{order}{}", shown_path(&job.request.out))).collect()
         };
         let rounds: Vec<Vec<String>> = rounds(jobs).iter().map(outs).collect();
         assert_eq!(rounds, [vec!["0/a", "1/b"], vec!["2/c", "4/e"], vec!["3/d"]]);
