@@ -96,7 +96,8 @@ impl World {
         let goal = if stored.is_full() { Goal::Seed } else { Goal::Download };
         self.files.insert(file, content);
         self.disk.insert(file, stored.clone());
-        self.input(Input::AddFile { file, hash: hash(content), geometry, stored, goal });
+        let vouched = ChunkSet::empty(&geometry);
+        self.input(Input::AddFile { file, hash: hash(content), geometry, stored, vouched, goal });
     }
 
     /// We have or want none of our files any more, counted around.

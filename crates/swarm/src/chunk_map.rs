@@ -9,7 +9,8 @@ pub struct ChunkCell {
     pub chunks: u32,
     /// Those that are verified and on disk.
     pub stored: u32,
-    /// Those that are asked for, or arrived and are being verified and written.
+    /// Those that are asked for, or arrived and are being verified and written, or were on disk from the beginning and
+    /// are still to be verified.
     pub under_way: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Which chunks we lack, wait for, are writing, or own. Every chunk is in exactly one state, and the counters are
+//! Which chunks we lack, have still to check, wait for, are writing, or own. Every chunk is in exactly one state, and the counters are
 //! what a recount would give.
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
@@ -8,6 +8,8 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 pub(crate) enum ChunkState {
     /// Not here and not asked for.
     Missing,
+    /// In the file, left by an earlier process; its sum is not compared yet. Not asked for, and not announced either.
+    Vouched,
     /// Asked for at one peer, in the endgame at two.
     Requested,
     /// Arrived; being verified and written.
@@ -23,18 +25,26 @@ pub(crate) struct ChunkStates {
     /// All but the missing ones.
     taken: ChunkSet,
     missing: u32,
+    vouched: u32,
     requested: u32,
     storing: u32,
 }
 
 impl ChunkStates {
-    pub(crate) fn new(geometry: &Geometry, stored: ChunkSet) -> ChunkStates {
+    /// A chunk that is in both sets is stored.
+    pub(crate) fn new(geometry: &Geometry, stored: ChunkSet, vouched: &ChunkSet) -> ChunkStates {
         let mut states = vec![ChunkState::Missing; geometry.chunk_count() as usize];
+        for chunk in vouched.iter() {
+            states[chunk.index()] = ChunkState::Vouched;
+        }
         for chunk in stored.iter() {
             states[chunk.index()] = ChunkState::Stored;
         }
-        let missing = stored.len() - stored.count();
-        ChunkStates { states, taken: stored.clone(), stored, missing, requested: 0, storing: 0 }
+        let mut taken = stored.clone();
+        taken.union_with(vouched);
+        let missing = taken.len() - taken.count();
+        let vouched = taken.count() - stored.count();
+        ChunkStates { states, taken, stored, missing, vouched, requested: 0, storing: 0 }
     }
 
     pub(crate) fn state(&self, chunk: ChunkIndex) -> ChunkState {
@@ -52,11 +62,15 @@ impl ChunkStates {
 
     /// Chunks in any state but stored.
     pub(crate) fn unstored(&self) -> u32 {
-        self.missing + self.requested + self.storing
+        self.missing + self.vouched + self.requested + self.storing
     }
 
     pub(crate) fn missing(&self) -> u32 {
         self.missing
+    }
+
+    pub(crate) fn vouched(&self) -> u32 {
+        self.vouched
     }
 
     pub(crate) fn requested(&self) -> u32 {
@@ -78,6 +92,7 @@ impl ChunkStates {
                 self.taken.insert(chunk);
                 self.missing -= 1;
             }
+            ChunkState::Vouched => self.vouched -= 1,
             ChunkState::Requested => self.requested -= 1,
             ChunkState::Storing => self.storing -= 1,
             ChunkState::Stored => {
@@ -89,6 +104,7 @@ impl ChunkStates {
                 self.taken.remove(chunk);
                 self.missing += 1;
             }
+            ChunkState::Vouched => self.vouched += 1,
             ChunkState::Requested => self.requested += 1,
             ChunkState::Storing => self.storing += 1,
             ChunkState::Stored => {
@@ -103,6 +119,7 @@ impl ChunkStates {
     pub(crate) fn check(&self) {
         let count = |wanted| self.states.iter().filter(|state| **state == wanted).count() as u64;
         assert_eq!(count(ChunkState::Missing), u64::from(self.missing), "missing chunks");
+        assert_eq!(count(ChunkState::Vouched), u64::from(self.vouched), "vouched chunks");
         assert_eq!(count(ChunkState::Requested), u64::from(self.requested), "requested chunks");
         assert_eq!(count(ChunkState::Storing), u64::from(self.storing), "storing chunks");
         assert_eq!(count(ChunkState::Stored), u64::from(self.stored.count()), "stored chunks");

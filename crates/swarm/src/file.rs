@@ -209,7 +209,7 @@ impl File {
 
     /// A complete file is incomplete again: only these chunks are there.
     pub(crate) fn reopen(&mut self, stored: ChunkSet, rng: &mut StdRng) {
-        let mut download = Download::new(&self.geometry, stored, rng);
+        let mut download = Download::new(&self.geometry, stored, &ChunkSet::empty(&self.geometry), rng);
         self.links.values_mut().for_each(|link| download.count_in(link));
         self.download = Some(download);
         self.suggest = None;
@@ -217,11 +217,17 @@ impl File {
 }
 
 impl Download {
-    pub(crate) fn new(geometry: &Geometry, stored: ChunkSet, rng: &mut StdRng) -> Download {
+    pub(crate) fn new(
+        geometry: &Geometry,
+        stored: ChunkSet,
+        vouched: &ChunkSet,
+        rng: &mut StdRng,
+    ) -> Download {
         let mut rarity = Rarity::new(geometry);
-        stored.missing().for_each(|chunk| rarity.list(chunk, rng));
+        let chunks = ChunkStates::new(geometry, stored, vouched);
+        chunks.taken().missing().for_each(|chunk| rarity.list(chunk, rng));
         Download {
-            chunks: ChunkStates::new(geometry, stored),
+            chunks,
             rarity,
             requests: BTreeMap::new(),
             retry: BTreeSet::new(),

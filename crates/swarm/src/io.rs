@@ -65,6 +65,10 @@ pub enum Input {
         geometry: Geometry,
         /// Chunks verified and on disk.
         stored: ChunkSet,
+        /// Chunks on disk whose sums this process has not compared yet. They are not asked for, announced or served. Of
+        /// each the caller tells when it has compared it: [`ChunksVerified`](Self::ChunksVerified) or
+        /// [`ChunksLost`](Self::ChunksLost).
+        vouched: ChunkSet,
         /// What for.
         goal: Goal,
     },
@@ -140,6 +144,13 @@ pub enum Input {
         /// The chunk.
         chunk: ChunkIndex,
     },
+    /// Vouched chunks have the right sums.
+    ChunksVerified {
+        /// The file.
+        file: FileKey,
+        /// The chunks.
+        chunks: Vec<ChunkIndex>,
+    },
     /// An [`Output::Store`] found other bytes than the sum says; nothing was written.
     ChunkCorrupt {
         /// The file.
@@ -149,7 +160,7 @@ pub enum Input {
         /// Who sent it.
         peer: PeerKey,
     },
-    /// Chunks could not be written or, though written, were lost by a failed sync.
+    /// Chunks could not be written, were lost by a failed sync though written, or are vouched and have other sums.
     ChunksLost {
         /// The file.
         file: FileKey,

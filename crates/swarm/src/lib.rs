@@ -14,8 +14,9 @@
 //! let mut swarm = Swarm::new(Config::default(), PeerId([7; 16]), 42);
 //! let stored = ChunkSet::empty(&geometry);
 //! let hash = FileHash::from_bytes([0; 32]);
-//! swarm.handle_input(Time::ZERO, Input::AddFile { file: FileKey(1), hash, geometry, stored, goal: Goal::Download });
-//! assert_eq!(swarm.poll_output(), Some(Output::Lookup { file: FileKey(1) }));
+//! let (file, vouched, goal) = (FileKey(1), stored.clone(), Goal::Download);
+//! swarm.handle_input(Time::ZERO, Input::AddFile { file, hash, geometry, stored, vouched, goal });
+//! assert_eq!(swarm.poll_output(), Some(Output::Lookup { file }));
 //! # Ok::<(), tnet_fileinfo::GeometryError>(())
 //! ```
 

@@ -44,7 +44,8 @@ impl Scene {
             Goal::Seed => ChunkSet::full(&scene.geometry),
             Goal::Download | Goal::ServePart => ChunkSet::empty(&scene.geometry),
         };
-        scene.feed(Input::AddFile { file: FILE, hash: HASH, geometry: scene.geometry, stored, goal });
+        let (geometry, vouched) = (scene.geometry, ChunkSet::empty(&scene.geometry));
+        scene.feed(Input::AddFile { file: FILE, hash: HASH, geometry, stored, vouched, goal });
         for peer in 1..=NEIGHBOURS {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&peer.to_le_bytes());

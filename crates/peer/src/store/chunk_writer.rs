@@ -35,6 +35,19 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         self.ledger().stored().clone()
     }
 
+    pub(super) fn vouched(&self) -> ChunkSet {
+        self.ledger().vouched().clone()
+    }
+
+    /// Whether an earlier process stored the chunk and nothing is known of it since.
+    pub(super) fn is_vouched(&self, chunk: ChunkIndex) -> bool {
+        self.ledger().vouched().contains(chunk)
+    }
+
+    pub(super) fn settle_check(&self, chunk: ChunkIndex, is_right: bool) {
+        self.ledger().settle_check(chunk, is_right);
+    }
+
     pub(super) fn is_stored(&self, chunk: ChunkIndex) -> bool {
         self.ledger().stored().contains(chunk)
     }
@@ -88,8 +101,11 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
     pub(super) fn sync(&self) -> Result<ChunkSet, SyncError> {
         let mut journal = self.journal();
         self.sync_data_alone()?;
-        let synced = self.ledger().synced().clone();
-        journal.append(&synced).map_err(|source| SyncError::Journal { source })?;
+        let (synced, unrecorded) = {
+            let ledger = self.ledger();
+            (ledger.synced().clone(), ledger.unrecorded())
+        };
+        journal.append(&unrecorded).map_err(|source| SyncError::Journal { source })?;
         self.ledger().journaled(&synced);
         Ok(synced)
     }

@@ -47,32 +47,33 @@ pub struct DownloadOptions {
 pub enum Opened {
     /// Nothing: the output is already exactly that file.
     Complete(FileStore),
-    /// The chunks that are not in the set, which an earlier attempt left.
+    /// The chunks that are not in the set. Those in it an earlier attempt left: they are stored, or
+    /// [vouched for](Download::vouched) and to be [verified](Download::check_vouched).
     Partial(Download, ChunkSet),
 }
 
 /// A file being downloaded. All methods block; share it in an `Arc`.
 #[derive(Debug)]
 pub struct Download {
-    info: FileInfo,
+    pub(super) info: FileInfo,
     target: Target,
     existing: OnExisting,
     partial: Partial,
-    writer: ChunkWriter<Arc<File>, File>,
+    pub(super) writer: ChunkWriter<Arc<File>, File>,
     /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is written to a file
     /// that has its final name. Taken before any lock of the writer.
     phase: RwLock<Phase>,
     is_in_memory: bool,
     /// Told by the last write of a file in memory.
     was_slow: AtomicBool,
-    page_cache: PageCache,
+    pub(super) page_cache: PageCache,
 }
 
 /// A write that takes longer than this waits for something, even in memory.
 const SLOW: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Open,
     Finished,
     Closed,
@@ -83,8 +84,8 @@ impl Download {
     /// [`reserve_rest`](Self::reserve_rest).
     ///
     /// `OUT.partial` is judged by its content alone: whatever of it is right is kept, whoever wrote it for whatever
-    /// file, and the rest is overwritten. What the journal vouches for is not read; everything else that could be right
-    /// is, which `progress` follows.
+    /// file, and the rest is overwritten. What the journal vouches for is not read yet; everything else that could be
+    /// right is, which `progress` follows.
     ///
     /// # Errors
     /// See [`OpenError`]. A `.partial` made by this call is removed again.
@@ -161,6 +162,7 @@ impl Download {
         let phase = self.phase();
         *phase == Phase::Open
             && self.writer.stored().is_empty()
+            && self.writer.vouched().is_empty()
             && whole.info().size() == self.info.size()
             && whole.open_now().is_some_and(|whole| sys::share_blocks(&whole, self.file()))
     }
@@ -232,7 +234,8 @@ impl Download {
         self.is_in_memory && !self.was_slow.load(Ordering::Relaxed)
     }
 
-    /// Turns the `.partial` into the output, durably, and keeps it open for serving.
+    /// Turns the `.partial` into the output, durably, and keeps it open for serving. Every chunk in it was verified by
+    /// this process: before it was written, or in the file, which nobody else has locked since.
     ///
     /// # Errors
     /// See [`FinishError`]. If the output appeared meanwhile and was not to be replaced, the `.partial` stays.
@@ -302,9 +305,14 @@ impl Download {
         *self.phase() == Phase::Finished || matches!(self.partial_entry(), Ok(Some(_)))
     }
 
-    /// The chunks stored so far, durable or not.
+    /// The chunks stored so far, durable or not. Each was verified by this process.
     pub fn stored(&self) -> ChunkSet {
         self.writer.stored()
+    }
+
+    /// The chunks that an earlier process stored and this one has not [verified](Self::check_vouched) yet.
+    pub fn vouched(&self) -> ChunkSet {
+        self.writer.vouched()
     }
 
     /// The open file, for `sendfile` of stored chunks. Its cursor is nobody's: read at positions only.
@@ -364,7 +372,7 @@ impl Download {
     }
 
     // A poisoned lock is taken all the same: the phase is one word, set in one step.
-    fn phase(&self) -> RwLockReadGuard<'_, Phase> {
+    pub(super) fn phase(&self) -> RwLockReadGuard<'_, Phase> {
         self.phase.read().unwrap_or_else(PoisonError::into_inner)
     }
 

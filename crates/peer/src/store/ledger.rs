@@ -12,6 +12,9 @@
 //!
 //! When a sync fails, the kernel may have dropped any page written since the last success and will not say which, nor
 //! fail again. So everything *written* or *syncing* is lost at that moment, and so is a write that was under way.
+//!
+//! A chunk that the journal of an earlier process names is *vouched*, which is not stored: its bytes may be others by
+//! now. It becomes stored, and journaled at once, when its sum was compared, or is missing again.
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
@@ -19,6 +22,9 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 pub(super) struct Ledger {
     geometry: Geometry,
     stored: ChunkSet,
+    vouched: ChunkSet,
+    /// Named in the journal, right or wrong: a second record would say nothing new.
+    recorded: ChunkSet,
     written: ChunkSet,
     synced: ChunkSet,
     failed_syncs: u64,
@@ -47,13 +53,24 @@ pub(super) enum Settled {
 }
 
 impl Ledger {
-    /// `journaled` is on the disk and in the journal; `found` was verified in the file but may be only in memory.
-    pub(super) fn new(geometry: Geometry, journaled: &ChunkSet, found: &ChunkSet) -> Self {
-        let mut stored = journaled.clone();
-        stored.union_with(found);
-        let mut written = found.clone();
-        written.difference_with(journaled);
-        Self { geometry, stored, written, synced: ChunkSet::empty(&geometry), failed_syncs: 0 }
+    /// `recorded` is in the journal and not verified; `found` was verified in the file but may be only in memory.
+    pub(super) fn new(geometry: Geometry, recorded: ChunkSet, found: ChunkSet) -> Self {
+        let mut vouched = recorded.clone();
+        vouched.difference_with(&found);
+        let synced = ChunkSet::empty(&geometry);
+        Self { geometry, stored: found.clone(), vouched, recorded, written: found, synced, failed_syncs: 0 }
+    }
+
+    /// Chunks that an earlier process stored and this one has not verified yet.
+    pub(super) fn vouched(&self) -> &ChunkSet {
+        &self.vouched
+    }
+
+    /// The sum of a vouched chunk was compared. One that was written meanwhile is stored, whatever was read.
+    pub(super) fn settle_check(&mut self, chunk: ChunkIndex, is_right: bool) {
+        if self.vouched.remove(chunk) && is_right {
+            self.stored.insert(chunk);
+        }
     }
 
     /// Every chunk that is in the file, safe from a power cut or not.
@@ -70,6 +87,7 @@ impl Ledger {
         if ticket.failed_syncs != self.failed_syncs {
             return Settled::WriteAgain;
         }
+        self.vouched.remove(chunk);
         if self.stored.insert(chunk) {
             self.written.insert(chunk);
         }
@@ -95,14 +113,22 @@ impl Ledger {
         lost.iter().collect()
     }
 
-    /// The chunks that the journal should be told.
+    /// The chunks that are on the disk and not known to be in the journal.
     pub(super) fn synced(&self) -> &ChunkSet {
         &self.synced
+    }
+
+    /// Those of them that the journal should be told.
+    pub(super) fn unrecorded(&self) -> ChunkSet {
+        let mut chunks = self.synced.clone();
+        chunks.difference_with(&self.recorded);
+        chunks
     }
 
     /// The journal was told of these, safely.
     pub(super) fn journaled(&mut self, chunks: &ChunkSet) {
         self.synced.difference_with(chunks);
+        self.recorded.union_with(chunks);
     }
 }
 

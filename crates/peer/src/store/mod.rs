@@ -15,21 +15,29 @@
 //! | journal created, header perhaps torn  | no journal that can be believed               | removes it; content decides                        |
 //! | chunk written, not synced             | all, part or nothing of the chunk             | hashes it: kept if right, else missing             |
 //! | data synced, journal not written      | the chunks                                    | hashes them: all kept                              |
-//! | journal record written, not synced    | perhaps a torn record                         | believes the records before it, hashes the rest    |
-//! | journal synced                        | chunks and records                            | believes them, reads nothing                       |
+//! | journal record written, not synced    | perhaps a torn record                         | as below for the records before it, hashes the rest|
+//! | journal synced                        | chunks and records                            | fetches the others, hashes these meanwhile         |
 //! | a sync failed                         | unknown for all chunks since the last success | hashes them from the disk, not from the cache      |
-//! | renamed, directory not synced         | `.partial` with all chunks, or `OUT`          | finishes at once, or finds `OUT` complete          |
+//! | renamed, directory not synced         | `.partial` with all chunks, or `OUT`          | hashes all and finishes, or finds `OUT` complete   |
 //! | linked, `.partial` not yet unlinked   | both names on one file                        | finds `OUT` complete, removes the second name      |
 //! | directory synced, journal still there | `OUT` and a journal that speaks of its inode  | finds `OUT` complete, removes the journal          |
 //!
-//! A journal names the inode and birth time of its `.partial`. If the user removes or replaces the `.partial`, the
-//! journal is not believed; nor if the length is wrong. Somebody who changes bytes *inside* a journaled chunk without
-//! changing anything else is not noticed here; the peers that fetch that chunk notice.
+//! A journal saves fetching, never verifying. It names the inode and birth time of its `.partial`: if the user removes
+//! or replaces the `.partial`, the journal is not looked at, nor if the length is wrong. But the bytes of a journaled
+//! chunk can change without any of that: a bit rots, a backup is restored over the file, a snapshot brings an older one
+//! back, a disk lied about a sync. So a chunk that only the journal [vouches for](Download::vouched) is not stored. It
+//! is not fetched either, but read and hashed in the background; until then it is not served, and
+//! [`Download::finish`] refuses. One with another sum is missing again.
+//!
+//! What is promised in the end: every chunk of a file that gets its name was verified by the process that names it,
+//! through the descriptor that it holds the lock of. Bytes that another program changes behind our back after that and
+//! before the rename are not noticed.
 //!
 //! `.partial` belongs to no file in particular: if another version of the file was being downloaded to the same `OUT`,
 //! the chunks both have in common (same bytes at the same place) are kept and the rest is overwritten.
 
 mod block_file;
+mod check;
 mod chunk_writer;
 mod download;
 mod error;
@@ -49,6 +57,7 @@ mod stamp;
 pub(crate) mod sys;
 mod target;
 
+pub use check::Checked;
 pub use download::{Download, DownloadOptions, OnExisting, Opened};
 pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
 pub use file_store::{FileState, FileStore, Watched};

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use tnet_fileinfo::{ChunkSet, FileInfo, Progress};
+use tnet_fileinfo::{FileInfo, Progress};
 
 use super::chunk_writer::ChunkWriter;
 use super::download::{Download, DownloadOptions, OnExisting, Opened};
@@ -50,9 +50,11 @@ pub(super) fn open(
             continue;
         }
         return match prepare(&target, &partial, info, progress) {
-            Ok((writer, resumed)) => {
+            Ok(writer) => {
                 let download = Download::new(info.clone(), target, options.existing, partial, writer);
-                Ok(Opened::Partial(download, resumed))
+                let mut kept = download.stored();
+                kept.union_with(&download.vouched());
+                Ok(Opened::Partial(download, kept))
             }
             Err(error) => {
                 partial.take_back(&target);
@@ -96,15 +98,13 @@ fn complete(
     Ok(Some(FileStore::new(Arc::new(file), info.clone(), path, Stamp::of(&metadata))))
 }
 
-type Prepared = (ChunkWriter<Arc<File>, File>, ChunkSet);
-
 /// Everything between the lock and the first chunk, in the order that the table in [`store`](super) relies on.
 fn prepare(
     target: &Target,
     partial: &Partial,
     info: &FileInfo,
     progress: Progress<'_>,
-) -> Result<Prepared, OpenError> {
+) -> Result<ChunkWriter<Arc<File>, File>, OpenError> {
     let file = partial.file();
     let failed = |source| target.error(target.partial(), source);
     let metadata = file.metadata().map_err(failed)?;
@@ -130,17 +130,17 @@ fn prepare(
     sys::sync_directory(target.directory()).map_err(failed)?;
 
     let found = resume::verify_unvouched(target, file, info, &journaled, progress)?;
-    let ledger = Ledger::new(*info.geometry(), &journaled, &found);
+    let is_news = !found.is_empty();
+    let ledger = Ledger::new(*info.geometry(), journaled, found);
     let writer = ChunkWriter::new(Arc::clone(file), journal, *info.geometry(), ledger);
-    if !found.is_empty() {
+    if is_news {
         // So that a crash tomorrow does not make us read them again.
         writer.sync().map_err(|error| match error {
             SyncError::Data { source, .. } => failed(source),
             other => target.error(target.journal(), io::Error::other(other)),
         })?;
     }
-    let resumed = writer.stored();
-    Ok((writer, resumed))
+    Ok(writer)
 }
 
 /// Gives the `.partial` its full length and, where the file system can, the space of its first bytes.

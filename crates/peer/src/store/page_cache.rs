@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
-use tnet_fileinfo::{ChunkSet, Geometry};
+use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
 use super::sys;
 
@@ -33,6 +33,14 @@ impl PageCache {
             Mutex::new(Generations { bytes_each: memory / KEPT_PART, recent: empty(), older: empty() })
         });
         PageCache { geometry: *geometry, large }
+    }
+
+    /// This chunk was on the disk before and was read to verify it.
+    pub(super) fn on_verified(&self, file: &File, chunk: ChunkIndex) {
+        if self.large.is_some() {
+            let range = self.geometry.range(chunk);
+            sys::forget_pages(file, range.start, range.end - range.start);
+        }
     }
 
     /// These chunks are on the disk now: their pages can go without being written.

@@ -1,4 +1,5 @@
-//! Chunks that arrive: stored once, announced after that, and blamed on their sender when their sum is wrong.
+//! Chunks that arrive: stored once, announced after that, and blamed on their sender when their sum is wrong. And chunks
+//! that were on the disk from the beginning: announced once they are verified.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tnet_proto::FileHandle;
 use super::Swarm;
 use super::requests::Settled;
 use crate::chunks::ChunkState;
+use crate::file::Again;
 use crate::io::{Event, FileKey, Output, PeerKey, Violation};
 use crate::link::Withdrawal;
 use crate::time::Time;
@@ -56,7 +58,7 @@ impl Swarm {
         let state = self.files.get_mut(&file).expect("resolve found it");
         let known = state.download.as_ref().map(|download| download.chunks.state(chunk));
         match known {
-            None | Some(ChunkState::Storing | ChunkState::Stored) => {
+            None | Some(ChunkState::Vouched | ChunkState::Storing | ChunkState::Stored) => {
                 state.stats.duplicate += 1;
                 return;
             }
@@ -100,7 +102,28 @@ impl Swarm {
         let len = u64::from(state.geometry.chunk_len(chunk));
         download.storing_bytes -= len;
         self.storing_bytes -= len;
-        if download.chunks.stored().is_full() {
+        self.on_more_stored(now, file);
+    }
+
+    pub(super) fn on_chunks_verified(&mut self, now: Time, file: FileKey, chunks: &[ChunkIndex]) {
+        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(download) = &mut state.download else { return };
+        let mut is_news = false;
+        for chunk in chunks {
+            if download.chunks.state(*chunk) == ChunkState::Vouched {
+                download.chunks.set(*chunk, ChunkState::Stored);
+                download.unannounced.push(*chunk);
+                is_news = true;
+            }
+        }
+        if is_news {
+            self.on_more_stored(now, file);
+        }
+    }
+
+    fn on_more_stored(&mut self, now: Time, file: FileKey) {
+        let download = self.files[&file].download.as_ref();
+        if download.is_some_and(|download| download.chunks.stored().is_full()) {
             self.on_complete(now, file);
         } else {
             self.announce_soon(now, file);
@@ -151,12 +174,17 @@ impl Swarm {
         if state.download.is_none() {
             self.on_incomplete(now, file, chunks);
         } else {
+            let was_only_unverified = self.is_only_unverified(file);
             let mut is_known_to_others = false;
             for chunk in chunks {
                 is_known_to_others |= self.unstore(now, file, *chunk);
             }
             if is_known_to_others {
                 self.open_again(file);
+            }
+            if was_only_unverified {
+                // Nothing was wanted of anybody until now.
+                self.ask_sooner_if_alone(now, file);
             }
         }
         self.fill_downloads(now);
@@ -169,6 +197,11 @@ impl Swarm {
         let mut is_known_to_others = false;
         match download.chunks.state(chunk) {
             ChunkState::Missing | ChunkState::Requested => return false,
+            // No attempt of this process has failed: it is like any other missing chunk.
+            ChunkState::Vouched => {
+                state.put_missing(chunk, Again::Listed, &mut self.rng);
+                return false;
+            }
             ChunkState::Storing => {
                 download.senders.remove(&chunk);
                 let len = u64::from(state.geometry.chunk_len(chunk));

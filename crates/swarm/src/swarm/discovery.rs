@@ -140,6 +140,11 @@ impl Swarm {
     fn is_starved(&mut self, file: FileKey) -> bool {
         let Some(state) = self.files.get_mut(&file) else { return false };
         let Some(download) = &mut state.download else { return false };
+        if download.chunks.unstored() == download.chunks.vouched() {
+            // Nothing is wanted of them.
+            download.idle_lookups = 0;
+            return false;
+        }
         let before = std::mem::replace(&mut download.arrived_at_lookup, state.stats.arrived);
         let is_idle = before == state.stats.arrived;
         download.idle_lookups = if is_idle { download.idle_lookups.saturating_add(1) } else { 0 };

@@ -13,6 +13,13 @@ use crate::suggest::SuggestOnce;
 use crate::time::Time;
 use crate::timers::Timer;
 
+/// Which chunks of a new file are on disk.
+pub(super) struct Here {
+    pub(super) stored: ChunkSet,
+    /// Not verified yet.
+    pub(super) vouched: ChunkSet,
+}
+
 impl Swarm {
     pub(super) fn on_add_file(
         &mut self,
@@ -20,15 +27,16 @@ impl Swarm {
         file: FileKey,
         hash: FileHash,
         geometry: Geometry,
-        stored: ChunkSet,
+        here: Here,
         goal: Goal,
     ) {
+        let Here { stored, vouched } = here;
         assert!(!self.files.contains_key(&file), "the caller never uses a file number twice");
         let is_complete = stored.is_full();
         assert!(is_complete || goal != Goal::Seed, "only a complete file can be seeded");
         let replaced = self.by_content.insert(Content::of(&hash, &geometry), file);
         assert_eq!(replaced, None, "the caller adds the same content once");
-        let download = (!is_complete).then(|| Download::new(&geometry, stored, &mut self.rng));
+        let download = (!is_complete).then(|| Download::new(&geometry, stored, &vouched, &mut self.rng));
         let links = BTreeMap::new();
         self.files.insert(
             file,

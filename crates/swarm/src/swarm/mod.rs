@@ -46,6 +46,7 @@ use crate::uplink::Uplink;
 pub use status::{FileStatus, PeerStatus, SlotStatus};
 
 use connections::Peer;
+use files::Here;
 use uploads::Uploads;
 
 /// The core. See the module's documentation.
@@ -126,8 +127,8 @@ impl Swarm {
     /// Takes in what happened at `now`, which must not be earlier than in the call before.
     pub fn handle_input(&mut self, now: Time, input: Input) {
         match input {
-            Input::AddFile { file, hash, geometry, stored, goal } => {
-                self.on_add_file(now, file, hash, geometry, stored, goal);
+            Input::AddFile { file, hash, geometry, stored, vouched, goal } => {
+                self.on_add_file(now, file, hash, geometry, Here { stored, vouched }, goal);
             }
             Input::RemoveFile { file } => self.on_remove_file(now, file),
             Input::PeerConnected { peer, id, address, direction } => {
@@ -146,6 +147,7 @@ impl Swarm {
                 self.on_upload_ended(now, peer, file, chunk, end)
             }
             Input::ChunkStored { file, chunk } => self.on_chunk_stored(now, file, chunk),
+            Input::ChunksVerified { file, chunks } => self.on_chunks_verified(now, file, &chunks),
             Input::ChunkCorrupt { file, chunk, peer } => self.on_chunk_corrupt(now, file, chunk, peer),
             Input::ChunksLost { file, chunks } => self.on_chunks_lost(now, file, &chunks),
             Input::Holders { file, addresses } => self.on_holders(now, file, &addresses),

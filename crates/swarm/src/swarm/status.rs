@@ -20,6 +20,8 @@ pub struct FileStatus {
     pub chunks: u32,
     /// Chunks verified and on disk.
     pub stored: u32,
+    /// Chunks on disk from the beginning whose sums are not compared yet.
+    pub vouched: u32,
     /// Chunks asked for.
     pub requested: u32,
     /// Chunks being verified and written.
@@ -92,6 +94,7 @@ impl Swarm {
         Some(FileStatus {
             chunks,
             stored: download.map_or(chunks, |download| download.chunks.stored().count()),
+            vouched: download.map_or(0, |download| download.chunks.vouched()),
             requested: download.map_or(0, |download| download.chunks.requested()),
             storing: download.map_or(0, |download| download.chunks.storing()),
             peers: count(state.links.len()),
@@ -108,7 +111,7 @@ impl Swarm {
         Some(chunk_map(chunks.stored(), chunks.taken(), most_cells))
     }
 
-    /// Chunks of a file that are asked for. Cheap, as are the next three: they may be asked after each input.
+    /// Chunks of a file that are asked for. Cheap, as are the next four: they may be asked after each input.
     pub fn open_requests(&self, file: FileKey) -> u32 {
         let download = self.files.get(&file).and_then(|state| state.download.as_ref());
         download.map_or(0, |download| download.chunks.requested())
@@ -118,6 +121,15 @@ impl Swarm {
     pub fn storing_chunks(&self, file: FileKey) -> u32 {
         let download = self.files.get(&file).and_then(|state| state.download.as_ref());
         download.map_or(0, |download| download.chunks.storing())
+    }
+
+    /// Whether nothing of a file is missing or on its way here, and some of it is still to be verified on the disk.
+    pub fn is_only_unverified(&self, file: FileKey) -> bool {
+        let download = self.files.get(&file).and_then(|state| state.download.as_ref());
+        download.is_some_and(|download| {
+            let chunks = &download.chunks;
+            chunks.vouched() > 0 && chunks.unstored() == chunks.vouched()
+        })
     }
 
     /// Whether a connected peer holds a missing chunk of the file, busy or not.

@@ -50,10 +50,23 @@ impl Desk {
         desk
     }
 
+    /// A download whose file has these chunks from an earlier process.
+    pub(super) fn resuming(chunks: u32, vouched: &[u32], config: Config) -> Desk {
+        let mut desk = Desk::new(chunks, config);
+        let (hash, geometry, stored) = (hash(FILE), desk.geometry, ChunkSet::empty(&desk.geometry));
+        let mut set = stored.clone();
+        vouched.iter().for_each(|chunk| {
+            set.insert(desk.chunk(*chunk));
+        });
+        let vouched = set;
+        desk.input(Input::AddFile { file: FILE, hash, geometry, stored, vouched, goal: Goal::Download });
+        desk
+    }
+
     pub(super) fn add_file(&mut self, file: FileKey, stored: ChunkSet, goal: Goal) -> Vec<Output> {
         let hash = hash(file);
-        let geometry = self.geometry;
-        self.input(Input::AddFile { file, hash, geometry, stored, goal })
+        let (geometry, vouched) = (self.geometry, ChunkSet::empty(&self.geometry));
+        self.input(Input::AddFile { file, hash, geometry, stored, vouched, goal })
     }
 
     pub(super) fn input(&mut self, input: Input) -> Vec<Output> {

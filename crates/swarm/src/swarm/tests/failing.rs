@@ -294,7 +294,8 @@ fn an_answer_that_crossed_a_removal_and_a_new_download_of_the_file_is_no_fault()
     let (peer, _) = desk.full_holder();
     desk.input(Input::RemoveFile { file: FILE });
     let (hash, geometry, stored) = (hash(FILE), desk.geometry, ChunkSet::empty(&desk.geometry));
-    desk.input(Input::AddFile { file: FileKey(2), hash, geometry, stored, goal: Goal::Download });
+    let (file, vouched, goal) = (FileKey(2), stored.clone(), Goal::Download);
+    desk.input(Input::AddFile { file, hash, geometry, stored, vouched, goal });
     let open = desk.open_message(FILE, THEIRS, Holdings::Bitmap(vec![0]));
     desk.say(peer, open);
     assert_eq!(events(&desk.say(peer, PeerMessage::Stopped { file: THEIRS, chunk: 0 })), []);

@@ -160,23 +160,46 @@ impl Network {
     pub(super) fn seed(&mut self, node: usize, file: u32) {
         let full = ChunkSet::full(&self.geometry);
         self.nodes[node].disk.insert(file, full.clone());
-        self.add_file(node, file, full, Goal::Seed);
+        let nothing = ChunkSet::empty(&self.geometry);
+        self.add_file(node, file, full, nothing, Goal::Seed);
     }
 
     /// Starts or resumes with what is on disk.
     pub(super) fn download(&mut self, node: usize, file: u32) {
         let nothing = ChunkSet::empty(&self.geometry);
         let stored = self.nodes[node].disk.entry(file).or_insert(nothing).clone();
-        self.add_file(node, file, stored, Goal::Download);
+        let vouched = ChunkSet::empty(&self.geometry);
+        self.add_file(node, file, stored, vouched, Goal::Download);
     }
 
-    fn add_file(&mut self, node: usize, file: u32, stored: ChunkSet, goal: Goal) {
+    /// Goes on with what an earlier life left on the disk. It is read again, and one chunk in eight is damaged.
+    fn resume(&mut self, node: usize, file: u32) {
+        let nothing = ChunkSet::empty(&self.geometry);
+        let vouched = self.nodes[node].disk[&file].clone();
+        self.add_file(node, file, nothing, vouched.clone(), Goal::Download);
+        let key = self.key(node, file);
+        let mut at = self.now;
+        for chunk in vouched.iter() {
+            at = at + Duration::from_millis(self.rng.random_range(1..40));
+            let chunks = vec![chunk];
+            let input = match self.rng.random_range(0..8) {
+                0 => {
+                    self.nodes[node].disk.get_mut(&file).unwrap().remove(chunk);
+                    Input::ChunksLost { file: key, chunks }
+                }
+                _ => Input::ChunksVerified { file: key, chunks },
+            };
+            self.schedule(at, Happening::Input(node, input));
+        }
+    }
+
+    fn add_file(&mut self, node: usize, file: u32, stored: ChunkSet, vouched: ChunkSet, goal: Goal) {
         let (hash, geometry) = (FileHash::from_bytes([u8::try_from(file).unwrap(); 32]), self.geometry);
         self.next_key += 1;
         // Another number at each node and each time; the last two digits tell us which file it is.
         let key = FileKey(file + 100 * u32::try_from(self.next_key).unwrap());
         self.nodes[node].keys.insert(file, key);
-        self.input(node, Input::AddFile { file: key, hash, geometry, stored, goal });
+        self.input(node, Input::AddFile { file: key, hash, geometry, stored, vouched, goal });
     }
 
     /// The present number of a file at a node.
@@ -215,8 +238,11 @@ impl Network {
         (state.swarm, state.is_alive, state.is_paused, state.tick_at) = (swarm, true, false, None);
         state.uploads.clear();
         state.banned.clear();
-        let files: Vec<u32> = state.disk.keys().copied().collect();
-        files.into_iter().for_each(|file| self.download(node, file));
+        state.complete_at.clear();
+        let is_honest = state.character == Character::Honest;
+        for file in state.disk.keys().copied().collect::<Vec<_>>() {
+            if is_honest { self.resume(node, file) } else { self.download(node, file) }
+        }
     }
 
     /// The node does nothing for a while; what arrives waits.

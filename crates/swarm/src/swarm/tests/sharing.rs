@@ -315,7 +315,8 @@ fn idle_files_cost_an_event_nothing() {
         bytes[..4].copy_from_slice(&n.to_le_bytes());
         let hash = tnet_fileinfo::FileHash::from_bytes(bytes);
         let (geometry, stored) = (desk.geometry, ChunkSet::full(&desk.geometry));
-        let input = Input::AddFile { file: FileKey(1000 + n), hash, geometry, stored, goal: Goal::Seed };
+        let (file, vouched) = (FileKey(1000 + n), ChunkSet::empty(&desk.geometry));
+        let input = Input::AddFile { file, hash, geometry, stored, vouched, goal: Goal::Seed };
         desk.swarm.handle_input(desk.now, input);
     }
     assert_eq!((desk.swarm.next_timeout(), desk.swarm.poll_output()), (None, None));
