@@ -25,6 +25,10 @@ fn copy_now(source: &Source, download: &Download) -> Option<FileStore> {
     }
     let recut = Source::Recut { whole: Arc::clone(whole), geometry: *info.geometry() };
     for chunk in download.stored().missing() {
+        // What an earlier attempt left need not be copied again if it is right.
+        if download.check_chunk(chunk) {
+            continue;
+        }
         buffer.resize(info.geometry().chunk_len(chunk) as usize, 0);
         recut.read(chunk, 0, &mut buffer).ok()?;
         if !info.verify(chunk, &buffer) {

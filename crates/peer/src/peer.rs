@@ -272,12 +272,12 @@ impl Peer {
         }
         let out = out.as_ref().to_owned();
         let opened = open_target(info.clone(), out.clone(), options.overwrite, self.stop.clone()).await?;
-        let (download, stored) = match opened {
+        let download = match opened {
             Opened::Complete(file) => {
                 self.send(Command::Share { file }).await?;
                 return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
             }
-            Opened::Partial(download, stored) => (Arc::new(download), stored),
+            Opened::Partial(download, _) => Arc::new(download),
         };
         // The content may be on this machine already, under another name.
         if let Some(source) = self.ask(|done| Command::Find { hash, done }).await?
@@ -286,12 +286,10 @@ impl Peer {
             self.send(Command::Share { file }).await?;
             return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
         }
-        let stored = if download.stored().count() > stored.count() { download.stored() } else { stored };
         let start = |done| {
             Command::Download(Box::new(StartDownload {
                 info: info.clone(),
                 store: download,
-                stored,
                 options,
                 done,
             }))

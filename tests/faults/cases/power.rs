@@ -183,6 +183,11 @@ impl<'a> Bench<'a> {
             Opened::Partial(download, stored) => (download, stored),
         };
         let geometry = *self.content.info().geometry();
+        while !download.vouched().is_empty() {
+            if let Some(wrong) = download.check_vouched(u64::MAX).wrong.first() {
+                return Err(format!("the journal vouches for {wrong:?}, which is wrong"));
+            }
+        }
         for chunk in stored.iter() {
             let mut bytes = vec![0; self.part(chunk).len()];
             let read = download.read_chunk_part(chunk, 0, &mut bytes);

@@ -92,11 +92,13 @@ impl DownloadView {
 
 fn topic(progress: &Progress) -> &'static str {
     match progress.phase {
-        Phase::FindingPeers | Phase::Downloading | Phase::Finishing if progress.waiting.is_some() => {
+        Phase::FindingPeers | Phase::Downloading | Phase::Checking | Phase::Finishing
+            if progress.waiting.is_some() => {
             "waiting"
         }
         Phase::FindingPeers => "looking for peers",
         Phase::Downloading => "downloading",
+        Phase::Checking => "checking",
         Phase::Finishing => "finishing",
         Phase::Complete => "complete",
         Phase::Failed => "failed",
@@ -113,6 +115,11 @@ fn parts(progress: &Progress, per_second: u64, has_bar: bool) -> Vec<Part> {
         None => {}
     }
     parts.push(part(3, format!("{} of {}", size(progress.bytes_done), size(progress.bytes_total))));
+    if progress.bytes_checked < progress.bytes_to_check {
+        // What an earlier attempt left.
+        let (checked, all) = (size(progress.bytes_checked), size(progress.bytes_to_check));
+        parts.push(part(2, format!("checked {checked} of {all}")));
+    }
     if progress.phase == Phase::Downloading {
         if progress.waiting.is_none() {
             parts.push(part(0, format!("{}/s", size(per_second))));
@@ -149,6 +156,9 @@ fn event(progress: &Progress, per_second: u64) -> Report {
         "bytes_done": progress.bytes_done,
         "bytes_total": progress.bytes_total,
         "bytes_resumed": progress.bytes_resumed,
+        "bytes_to_check": progress.bytes_to_check,
+        "bytes_checked": progress.bytes_checked,
+        "bytes_damaged": progress.bytes_damaged,
         "chunks_done": progress.chunks_done,
         "chunks_total": progress.chunks_total,
         "peers": progress.peers,
@@ -210,6 +220,9 @@ fn summary_line(summary: &Summary) -> String {
     if summary.bytes_resumed > 0 {
         line.push_str(&format!(", {} resumed", size(summary.bytes_resumed)));
     }
+    if summary.bytes_damaged > 0 {
+        line.push_str(&format!(", {} damaged on disk and fetched again", size(summary.bytes_damaged)));
+    }
     line.push_str(&format!(", {} wasted", size(summary.traffic.bytes_wasted)));
     line
 }
@@ -250,6 +263,7 @@ pub(crate) fn summary_report(summary: &Summary) -> Report {
         "path": units::json_path(&summary.path),
         "bytes_total": summary.bytes_total,
         "bytes_resumed": summary.bytes_resumed,
+        "bytes_damaged": summary.bytes_damaged,
         "bytes_wasted": summary.traffic.bytes_wasted,
         "sources": summary.traffic.sources,
         "from": summary.sources,
@@ -280,6 +294,7 @@ mod tests {
             path: "/a".into(),
             bytes_total: 4 << 20,
             bytes_resumed: resumed,
+            bytes_damaged: 0,
             elapsed: Duration::from_secs(2),
             time: TimeShares {
                 wire: Duration::from_millis(1500),
@@ -310,25 +325,38 @@ mod tests {
         assert!(two.starts_with("beware of 10.0.0.7:7401") && two.ends_with("; and 1 other peer"), "{two}");
     }
 
-    #[test]
-    fn what_a_download_waits_for_comes_first() {
-        let progress = Progress {
+    /// A quarter of a file of 4 MiB is here.
+    fn resuming() -> Progress {
+        Progress {
             phase: Phase::Downloading,
             bytes_done: 1 << 20,
             bytes_total: 4 << 20,
             bytes_resumed: 0,
+            bytes_to_check: 0,
+            bytes_checked: 0,
+            bytes_damaged: 0,
             chunks_done: 16,
             chunks_total: 64,
             peers: 2,
             full_peers: 0,
-            chunks_without_holder: 5,
+            chunks_without_holder: 0,
             coordinator: CoordinatorState::Connected,
-            quiet: Duration::from_secs(12),
-            waiting: Some(Waiting::HolderOfChunks { chunks: 5 }),
+            quiet: Duration::ZERO,
+            waiting: None,
             elapsed: Duration::from_secs(20),
             time: TimeShares::default(),
             traffic: Traffic::default(),
             liars: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_a_download_waits_for_comes_first() {
+        let progress = Progress {
+            chunks_without_holder: 5,
+            quiet: Duration::from_secs(12),
+            waiting: Some(Waiting::HolderOfChunks { chunks: 5 }),
+            ..resuming()
         };
         assert_eq!(topic(&progress), "waiting");
         assert_eq!(
@@ -366,6 +394,34 @@ mod tests {
             "/a: 4 MiB in 2.0 s (1 MiB/s) from 2 peers, 2 MiB resumed, 512 B wasted"
         );
         assert_eq!(summary_report(&summary(2 << 20))["bytes_per_second"], 1 << 20);
+    }
+
+    #[test]
+    fn what_is_being_checked_is_told_beside_the_rest_until_it_is_all() {
+        let progress = Progress {
+            phase: Phase::Downloading,
+            bytes_done: 3 << 20,
+            bytes_to_check: 2 << 20,
+            bytes_checked: 1 << 20,
+            ..resuming()
+        };
+        assert_eq!(joined(&parts(&progress, 0, false)), "3 MiB of 4 MiB, checked 1 MiB of 2 MiB, 0 B/s, 2 peers");
+        assert_eq!(event(&progress, 0)["bytes_checked"], 1 << 20);
+        let alone = Progress { phase: Phase::Checking, bytes_done: 4 << 20, ..progress.clone() };
+        assert_eq!(topic(&alone), "checking");
+        assert_eq!(
+            joined(&parts(&alone, 0, true)),
+            "checking, 4 MiB of 4 MiB, checked 1 MiB of 2 MiB"
+        );
+        let done = Progress { bytes_checked: 2 << 20, ..progress };
+        assert_eq!(joined(&parts(&done, 0, false)), "3 MiB of 4 MiB, 0 B/s, 2 peers");
+    }
+
+    #[test]
+    fn bytes_that_were_damaged_on_the_disk_are_named() {
+        let damaged = Summary { bytes_damaged: 64 << 10, ..summary(1 << 20) };
+        assert!(summary_line(&damaged).contains(", 64 KiB damaged on disk and fetched again"));
+        assert_eq!(summary_report(&damaged)["bytes_damaged"], 64 << 10);
     }
 
     #[test]

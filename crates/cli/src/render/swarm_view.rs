@@ -89,6 +89,7 @@ impl Row {
     fn words(&self, progress: &Progress) -> String {
         match progress.phase {
             Phase::FindingPeers => "looking for peers".to_owned(),
+            Phase::Checking => "checking".to_owned(),
             Phase::Downloading | Phase::Finishing => format!(
                 "{:>10}/s from {}",
                 size(self.rate.per_second()),

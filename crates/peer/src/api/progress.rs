@@ -15,6 +15,8 @@ pub enum Phase {
     FindingPeers,
     /// Chunks arrive.
     Downloading,
+    /// Nothing has to be fetched; what an earlier attempt left is still being verified.
+    Checking,
     /// Every chunk is stored; the file is synced and gets its name.
     Finishing,
     /// The file is whole and has its name.
@@ -48,13 +50,24 @@ pub enum CoordinatorState {
 pub struct Progress {
     /// What it is doing.
     pub phase: Phase,
-    /// Bytes of the file that are verified and stored, those of earlier attempts included.
+    /// Bytes of the file that are stored, those of earlier attempts included, which count before they are
+    /// [verified](Self::bytes_checked). Falls only where those turn out to be damaged.
     pub bytes_done: u64,
     /// Bytes of the file.
     pub bytes_total: u64,
-    /// Bytes that an earlier attempt had stored.
+    /// Bytes that an earlier attempt had stored, but for those found to be damaged.
     pub bytes_resumed: u64,
-    /// Chunks verified and stored.
+    /// Bytes that an earlier attempt had stored and that are verified in the background, while the rest arrives. The
+    /// download is not complete before that, and none of them is served.
+    #[serde(default)]
+    pub bytes_to_check: u64,
+    /// Those of them that were verified so far, right or damaged.
+    #[serde(default)]
+    pub bytes_checked: u64,
+    /// Those of them that had changed on the disk since and are fetched again.
+    #[serde(default)]
+    pub bytes_damaged: u64,
+    /// Chunks in [`bytes_done`](Self::bytes_done).
     pub chunks_done: u32,
     /// Chunks of the file.
     pub chunks_total: u32,
@@ -128,8 +141,11 @@ pub struct Summary {
     pub path: std::path::PathBuf,
     /// Its bytes.
     pub bytes_total: u64,
-    /// Bytes that an earlier attempt had stored.
+    /// Bytes that an earlier attempt had stored, but for those that were damaged.
     pub bytes_resumed: u64,
+    /// Bytes that an earlier attempt had stored and that had changed on the disk since; they were fetched again.
+    #[serde(default)]
+    pub bytes_damaged: u64,
     /// Time from the start until it had its name.
     pub elapsed: Duration,
     /// Where that went; the shares sum to it.

@@ -119,6 +119,7 @@ pub(super) fn situation(swarm: &Swarm, config: &Config, file: FileKey, finishing
         has_source: swarm.has_source(file),
         slots_taken: swarm.is_out_of_slots(file),
         disk_is_behind: is_unread || slots.storing_bytes >= config.swarm.storing_bytes,
+        checking: swarm.is_only_unverified(file),
         finishing,
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tnet_fileinfo::{ChunkSet, FileHash, FileInfo};
+use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_swarm::FileKey;
 use tokio::sync::oneshot;
 
@@ -90,7 +90,6 @@ pub(crate) struct FilesPage {
 pub(crate) struct StartDownload {
     pub(crate) info: FileInfo,
     pub(crate) store: Arc<store::Download>,
-    pub(crate) stored: ChunkSet,
     pub(crate) options: DownloadOptions,
     pub(crate) done: oneshot::Sender<Result<Followed, DownloadError>>,
 }

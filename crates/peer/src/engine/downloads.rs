@@ -30,7 +30,13 @@ pub(super) struct Running {
     pub(super) started: Time,
     pub(super) last_stored: Time,
     pub(super) met_somebody: bool,
-    resumed: u64,
+    /// The end of the last piece of what was here that was verified, or the start.
+    pub(super) last_checked: Time,
+    /// Bytes of an earlier attempt that were to be verified.
+    to_check: u64,
+    /// Bytes of an earlier attempt, but for those found to be damaged.
+    pub(super) resumed: u64,
+    pub(super) damaged: u64,
     bytes_received: u64,
     bytes_wasted: u64,
     unsynced: u64,
@@ -69,7 +75,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 impl Engine {
     pub(super) fn start_download(&mut self, start: StartDownload) {
-        let StartDownload { info, store, stored, options, done } = start;
+        let StartDownload { info, store, options, done } = start;
         let hash = info.hash();
         if let Some(out) = self.running(&hash) {
             let _ = done.send(Err(DownloadError::AlreadyRunning { hash, out }));
@@ -78,14 +84,21 @@ impl Engine {
         // The owner looked before; if the content came by another way meanwhile, the download takes its place.
         self.unshare(&hash);
         let (now, geometry) = (self.now, *info.geometry());
-        let resumed = geometry.bytes_in(&stored);
+        let (stored, vouched) = (store.stored(), store.vouched());
+        let to_check = geometry.bytes_in(&vouched);
+        let mut kept = vouched;
+        kept.union_with(&stored);
+        let resumed = geometry.bytes_in(&kept);
         let (outcome, outcome_of) = oneshot::channel();
         let first = Progress {
             phase: Phase::FindingPeers,
             bytes_done: resumed,
             bytes_total: info.size(),
             bytes_resumed: resumed,
-            chunks_done: stored.count(),
+            bytes_to_check: to_check,
+            bytes_checked: 0,
+            bytes_damaged: 0,
+            chunks_done: kept.count(),
             chunks_total: geometry.chunk_count(),
             peers: 0,
             full_peers: 0,
@@ -111,7 +124,10 @@ impl Engine {
             started: now,
             last_stored: now,
             met_somebody: false,
+            last_checked: now,
+            to_check,
             resumed,
+            damaged: 0,
             bytes_received: 0,
             bytes_wasted: 0,
             unsynced: 0,
@@ -172,6 +188,7 @@ impl Engine {
                     self.fail(file, error.into());
                 }
             }
+            WorkDone::Checked { file, checked } => self.on_checked(file, checked),
             WorkDone::Synced { file, result } => self.on_synced(file, result.map(drop)),
             WorkDone::Finished { file, result } => self.on_finished(file, result.map(|whole| *whole)),
             WorkDone::Looked { changed, gone, took } => self.on_looked(changed, gone, took),
@@ -272,6 +289,7 @@ impl Engine {
                 path: path.clone(),
                 bytes_total: entry.info.size(),
                 bytes_resumed: running.resumed,
+                bytes_damaged: running.damaged,
                 elapsed: now - running.started,
                 time: running.stopwatch.shares_at(now, running.verifying),
                 verify_busy: running.verifying,
@@ -343,6 +361,7 @@ impl Engine {
     /// Publishes progress, syncs what is due and gives up on what has been quiet for too long.
     pub(super) fn beat(&mut self) {
         self.watch_all_downloads();
+        self.check_next();
         for file in self.followed.clone() {
             self.sync_if_due(file);
             self.publish(file);
@@ -405,14 +424,25 @@ impl Engine {
         let (entry, now) = (self.files.get(&file)?, self.now);
         let running = entry.running.as_ref()?;
         let picture = self.swarm.file_status(file, now)?;
-        let stored = running.store.stored();
+        let (geometry, vouched) = (entry.info.geometry(), running.store.vouched());
+        let unchecked = geometry.bytes_in(&vouched);
+        let mut kept = running.store.stored();
+        kept.union_with(&vouched);
         let is_under_way = matches!(running.phase, Phase::FindingPeers | Phase::Downloading);
+        let phase = match running.phase {
+            _ if is_under_way && entry.treatment.is_paused => Phase::Paused,
+            _ if is_under_way && self.swarm.is_only_unverified(file) => Phase::Checking,
+            phase => phase,
+        };
         Some(Progress {
-            phase: if is_under_way && entry.treatment.is_paused { Phase::Paused } else { running.phase },
-            bytes_done: entry.info.geometry().bytes_in(&stored),
+            phase,
+            bytes_done: geometry.bytes_in(&kept),
             bytes_total: entry.info.size(),
             bytes_resumed: running.resumed,
-            chunks_done: picture.stored,
+            bytes_to_check: running.to_check,
+            bytes_checked: running.to_check.saturating_sub(unchecked),
+            bytes_damaged: running.damaged,
+            chunks_done: picture.stored + picture.vouched,
             chunks_total: picture.chunks,
             peers: picture.peers,
             full_peers: picture.full_peers,

@@ -88,6 +88,11 @@ impl Engine {
         goal: Goal,
         entry: FileEntry,
     ) -> FileKey {
+        let vouched = match &entry.source {
+            Source::Coming(store) => store.vouched(),
+            Source::Whole(_) | Source::Recut { .. } => ChunkSet::empty(&geometry),
+        };
+        let is_to_be_checked = !vouched.is_empty();
         let file = FileKey(self.next_file);
         self.next_file = self.next_file.checked_add(1).expect("four billion files are not shared in one run");
         let hash = entry.info.hash();
@@ -98,7 +103,10 @@ impl Engine {
             self.followed.insert(file);
         }
         self.report(&hash);
-        self.feed(Input::AddFile { file, hash, geometry, stored, goal });
+        self.feed(Input::AddFile { file, hash, geometry, stored, vouched, goal });
+        if is_to_be_checked {
+            self.check_in_background(file);
+        }
         file
     }
 
@@ -116,6 +124,7 @@ impl Engine {
             self.forget_path(store.path(), file);
         }
         self.followed.remove(&file);
+        self.checks.forget(file);
         self.recent.forget(file);
         self.report(&hash);
         self.unwatch_if_settled(hash);
@@ -171,7 +180,7 @@ impl Engine {
     /// Serves what a download got that ran out of space, until its target is taken up again or goes away.
     pub(super) fn serve_part(&mut self, info: FileInfo, store: Arc<Download>) {
         let (geometry, stored) = (*info.geometry(), store.stored());
-        if !stored.is_empty() {
+        if !(stored.is_empty() && store.vouched().is_empty()) {
             tracing::info!(path = %store.partial_path().display(), hash = %info.hash(), "sharing a part");
             let entry = FileEntry::new(info, Source::Coming(store), None);
             self.add_file(geometry, stored, Goal::ServePart, entry);

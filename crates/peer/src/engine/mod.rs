@@ -4,6 +4,7 @@
 mod accounting;
 mod activity;
 mod blame;
+mod checking;
 mod command;
 mod downloads;
 mod files;
@@ -39,6 +40,7 @@ use crate::store::{OpenFiles, ScanLog};
 use accounting::Totals;
 use activity::RecentFiles;
 use blame::Bans;
+use checking::Checks;
 pub(crate) use command::{Command, FilesPage, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
@@ -76,6 +78,8 @@ pub(crate) struct Engine {
     look_pause: Duration,
     /// Files with a download, or with somebody waiting for their swarm to be done.
     followed: BTreeSet<FileKey>,
+    /// Files with chunks that are still to be verified on the disk.
+    checks: Checks,
     reporter: Reporter,
     coordinator: CoordinatorLink,
     totals: Totals,
@@ -163,6 +167,7 @@ impl Engine {
             open_files: OpenFiles::default(),
             look_pause: config.report_interval,
             followed: BTreeSet::new(),
+            checks: Checks::default(),
             reporter: Reporter::new(config.report_interval),
             coordinator: CoordinatorLink::new(config.coordinator, hurry),
             totals: Totals::default(),

@@ -20,6 +20,10 @@ impl Engine {
         if !is_under_way || is_paused || self.now - running.last_stored < STANDS_STILL_AFTER {
             return None;
         }
+        if self.swarm.is_only_unverified(file) {
+            // What it waits for is being verified; that stands still only if the disk does not answer.
+            return (self.now - running.last_checked >= STANDS_STILL_AFTER).then_some(Waiting::Disk);
+        }
         let situation = situation(&self.swarm, &self.config, file, running.phase == Phase::Finishing);
         let picture = self.swarm.file_status(file, self.now)?;
         // Whoever else wants the file is a peer too.
@@ -49,11 +53,15 @@ impl Engine {
         let running = entry.running.as_ref()?;
         // Who set a pause or a limit knows what it takes.
         let is_meant = entry.treatment.is_paused || self.swarm.is_held_back(file, self.now);
+        // What is only to be verified needs nobody.
+        let is_meant = is_meant || self.swarm.is_only_unverified(file);
         if is_meant || matches!(running.phase, Phase::Finishing | Phase::Complete | Phase::Failed) {
             return None;
         }
         let now = self.now;
-        let (quiet, elapsed) = (now - running.last_stored, now - running.started);
+        // A disk that is read for the verification of what was here is no silence.
+        let quiet = now - running.last_stored.max(running.last_checked);
+        let elapsed = now - running.started;
         if let (Some(address), Some(within)) = (self.coordinator.address, running.options.coordinator_within)
             && !running.met_somebody
             && self.coordinator.state != CoordinatorState::Connected
@@ -68,10 +76,10 @@ impl Engine {
             return None;
         }
         let picture = self.swarm.file_status(file, now)?;
-        Some(if running.met_somebody || picture.stored > 0 {
+        Some(if running.met_somebody || picture.stored + picture.vouched > 0 {
             let without_holder =
                 u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
-            let missing = picture.chunks - picture.stored;
+            let missing = picture.chunks - picture.stored - picture.vouched;
             DownloadError::Stalled { waited: quiet, missing, without_holder, chunks: picture.chunks }
         } else {
             DownloadError::NoHolder { waited: quiet }

@@ -20,6 +20,8 @@ pub(super) struct Situation {
     pub(super) slots_taken: bool,
     /// Too much waits for the disk, of whichever download, for more to be asked or read.
     pub(super) disk_is_behind: bool,
+    /// Nothing is missing, and what was here is being verified.
+    pub(super) checking: bool,
     /// Every chunk is stored.
     pub(super) finishing: bool,
 }
@@ -41,7 +43,7 @@ impl Situation {
             Cause::Disk
         } else if self.requested > 0 {
             Cause::Wire
-        } else if self.storing > 0 {
+        } else if self.storing > 0 || self.checking {
             Cause::Storing
         } else if self.slots_taken && self.has_source {
             Cause::Wire
@@ -110,6 +112,7 @@ mod tests {
         has_source: false,
         slots_taken: false,
         disk_is_behind: false,
+        checking: false,
         finishing: false,
     };
 
@@ -150,6 +153,8 @@ mod tests {
             (Situation { disk_is_behind: true, requested: 1, storing: 9, ..IDLE }, disk),
             (Situation { disk_is_behind: true, has_source: true, ..IDLE }, disk),
             (Situation { disk_is_behind: true, ..IDLE }, peers),
+            // Only what was here is waited for.
+            (Situation { checking: true, ..IDLE }, storing),
             (Situation { finishing: true, ..IDLE }, disk),
         ] {
             assert_eq!(hundred_ms_of(situation), shares, "{situation:?}");
@@ -189,7 +194,7 @@ mod tests {
                 (now, verifying) = (now + ms(passed), verifying + ms(verified));
                 let [has_source, slots_taken, disk_is_behind, finishing] = flags;
                 let situation =
-                    Situation { requested, storing, has_source, slots_taken, disk_is_behind, finishing };
+                    Situation { requested, storing, has_source, slots_taken, disk_is_behind, checking: false, finishing };
                 stopwatch.observe(now, verifying, situation);
                 prop_assert_eq!(stopwatch.shares_at(now + ms(3), verifying).total(), now + ms(3) - at(7));
             }

@@ -67,5 +67,8 @@ impl Engine {
             }
         };
         self.feed(input);
+        if wish == Wish::Resume {
+            self.check_next();
+        }
     }
 }

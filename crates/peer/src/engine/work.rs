@@ -10,13 +10,14 @@ use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
 use crate::session::{ChunkBuffer, Taken, take_in};
-use crate::store::{self, FileState, FileStore, FinishError, Stamp, SyncError, WriteError};
+use crate::store::{self, Checked, FileState, FileStore, FinishError, Stamp, SyncError, WriteError};
 
 /// A piece of work is done.
 #[derive(Debug)]
 pub(crate) enum WorkDone {
     Taken(Arrival, Taken),
     Reserved { file: FileKey, result: Result<(), WriteError> },
+    Checked { file: FileKey, checked: Checked },
     Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
     Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
     Looked { changed: Vec<(FileKey, Arc<Path>, FileState)>, gone: Vec<FileKey>, took: Duration },
@@ -41,6 +42,11 @@ impl Engine {
     /// Reserves the rest of a download's space.
     pub(super) fn start_reserve(&self, file: FileKey, store: Arc<store::Download>) {
         self.start(move || WorkDone::Reserved { file, result: store.reserve_rest() });
+    }
+
+    /// Verifies some of the chunks that an earlier process left.
+    pub(super) fn start_check(&self, file: FileKey, store: Arc<store::Download>, most_bytes: u64) {
+        self.start(move || WorkDone::Checked { file, checked: store.check_vouched(most_bytes) });
     }
 
     pub(super) fn start_sync(&self, file: FileKey, store: Arc<store::Download>) {

@@ -19,7 +19,7 @@ const PAGE: usize = 4096;
 /// What became of some vouched chunks.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// They have the right sum and are stored now.
+    /// They have the right sum, or were written meanwhile, and are stored now.
     pub right: Vec<ChunkIndex>,
     /// They have another sum, or could not be read, and are missing now.
     pub wrong: Vec<ChunkIndex>,
@@ -52,9 +52,9 @@ impl Download {
                     false
                 }
             };
-            self.writer.settle_check(chunk, is_right);
             self.page_cache.on_verified(self.file(), chunk);
-            if is_right { &mut checked.right } else { &mut checked.wrong }.push(chunk);
+            let is_stored = self.writer.settle_check(chunk, is_right);
+            if is_stored { &mut checked.right } else { &mut checked.wrong }.push(chunk);
         }
         checked
     }

@@ -44,8 +44,9 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         self.ledger().vouched().contains(chunk)
     }
 
-    pub(super) fn settle_check(&self, chunk: ChunkIndex, is_right: bool) {
-        self.ledger().settle_check(chunk, is_right);
+    /// See [`Ledger::settle_check`].
+    pub(super) fn settle_check(&self, chunk: ChunkIndex, is_right: bool) -> bool {
+        self.ledger().settle_check(chunk, is_right)
     }
 
     pub(super) fn is_stored(&self, chunk: ChunkIndex) -> bool {

@@ -14,7 +14,8 @@
 //! fail again. So everything *written* or *syncing* is lost at that moment, and so is a write that was under way.
 //!
 //! A chunk that the journal of an earlier process names is *vouched*, which is not stored: its bytes may be others by
-//! now. It becomes stored, and journaled at once, when its sum was compared, or is missing again.
+//! now. It becomes stored, and journaled at once, when its sum was compared, or is missing again. If it is written meanwhile it is
+//! stored, and vouched until then all the same: whoever waits for the comparison hears of each such chunk once.
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
@@ -66,11 +67,13 @@ impl Ledger {
         &self.vouched
     }
 
-    /// The sum of a vouched chunk was compared. One that was written meanwhile is stored, whatever was read.
-    pub(super) fn settle_check(&mut self, chunk: ChunkIndex, is_right: bool) {
+    /// The sum of a vouched chunk was compared; answers whether it is stored now. One that was written meanwhile is,
+    /// whatever was read.
+    pub(super) fn settle_check(&mut self, chunk: ChunkIndex, is_right: bool) -> bool {
         if self.vouched.remove(chunk) && is_right {
             self.stored.insert(chunk);
         }
+        self.stored.contains(chunk)
     }
 
     /// Every chunk that is in the file, safe from a power cut or not.
@@ -87,7 +90,6 @@ impl Ledger {
         if ticket.failed_syncs != self.failed_syncs {
             return Settled::WriteAgain;
         }
-        self.vouched.remove(chunk);
         if self.stored.insert(chunk) {
             self.written.insert(chunk);
         }
@@ -110,6 +112,8 @@ impl Ledger {
         lost.union_with(&self.written);
         self.written.clear();
         self.stored.difference_with(&lost);
+        // What the cache shows of these proves nothing any more.
+        self.vouched.difference_with(&lost);
         lost.iter().collect()
     }
 

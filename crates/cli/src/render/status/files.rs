@@ -54,9 +54,14 @@ fn progress_phrases(file: &FileStatus, progress: &Progress) -> Vec<String> {
     ];
     match progress.phase {
         Phase::FindingPeers => phrases.push("looking for peers".to_owned()),
+        Phase::Checking => phrases.push("checking".to_owned()),
         Phase::Finishing => phrases.push("finishing".to_owned()),
         Phase::Paused => phrases.push("paused".to_owned()),
         Phase::Downloading | Phase::Complete | Phase::Failed => {}
+    }
+    if progress.bytes_checked < progress.bytes_to_check {
+        let (checked, all) = (size(progress.bytes_checked), size(progress.bytes_to_check));
+        phrases.push(format!("checked {checked} of {all}"));
     }
     phrases.push(format!("{}/s down", size(file.down_per_second)));
     if file.up_per_second > 0 {

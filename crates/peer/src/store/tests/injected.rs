@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::{CHUNK, Sample, names, partial, scratch, skipped};
+use super::{CHUNK, Sample, check_all, names, partial, scratch, skipped};
 use crate::store::{Download, FinishError, Opened, SyncError, WriteError};
 
 /// The directory the child works in.
@@ -50,6 +50,7 @@ fn download_noting_progress(dir: &Path) {
             settle(&sample, &download, download.sync().map(drop));
         }
     }
+    assert_eq!(check_all(&download), [0; 0], "a kill harms no chunk that was synced");
     loop {
         match download.finish() {
             Ok(_) => return,
@@ -122,6 +123,7 @@ fn check_and_finish(dir: &Path, fault: &str) {
             let stored = fs::read(dir.join("notes")).unwrap_or_default();
             let lost = stored.iter().find(|&&index| !resumed.contains(sample.chunk(index.into())));
             assert_eq!(lost, None, "{fault}: a stored chunk is missing");
+            assert_eq!(check_all(&download), [0; 0], "{fault}: the journal vouches for a wrong chunk");
             sample.write_all(&download);
             download.finish().expect("no fault is due");
         }

@@ -7,6 +7,9 @@ use super::*;
 
 const CHUNKS: u32 = 6;
 
+/// So many chunks, the first ones, an earlier process has told the journal of.
+const RECORDED: u32 = 2;
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     BeginWrite,
@@ -17,6 +20,11 @@ enum Step {
         succeeds: bool,
     },
     Journal,
+    /// The sum of a chunk on the disk was compared.
+    Check {
+        chunk: u32,
+        is_right: bool,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -26,6 +34,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(Step::BeginSync),
         any::<bool>().prop_map(|succeeds| Step::EndSync { succeeds }),
         Just(Step::Journal),
+        (0..CHUNKS, any::<bool>()).prop_map(|(chunk, is_right)| Step::Check { chunk, is_right }),
     ];
     prop::collection::vec(step, 0..80)
 }
@@ -40,6 +49,10 @@ struct History {
     failures: Vec<usize>,
     /// When the journal was told of everything synced.
     journals: Vec<usize>,
+    /// Chunks of an earlier process that were not compared yet.
+    vouched: Vec<u32>,
+    /// Chunks of an earlier process that were right.
+    verified: Vec<u32>,
 }
 
 impl History {
@@ -54,6 +67,7 @@ impl History {
 
     fn is_stored(&self, chunk: u32) -> bool {
         self.on_disk_since(chunk).is_some()
+            || self.verified.contains(&chunk)
             || self.writes.iter().any(|&(written, began, _)| {
                 written == chunk && !self.failures.iter().any(|&failure| began < failure)
             })
@@ -74,9 +88,12 @@ proptest! {
     #[test]
     fn a_chunk_is_as_safe_as_its_history_says(steps in steps()) {
         let geometry = geometry();
-        let nothing = ChunkSet::empty(&geometry);
-        let mut ledger = Ledger::new(geometry, &nothing, &nothing);
-        let mut history = History::default();
+        let mut recorded = ChunkSet::empty(&geometry);
+        geometry.chunks().take(RECORDED as usize).for_each(|chunk| {
+            recorded.insert(chunk);
+        });
+        let mut ledger = Ledger::new(geometry, recorded, ChunkSet::empty(&geometry));
+        let mut history = History { vouched: (0..RECORDED).collect(), ..History::default() };
         let mut under_way = std::collections::VecDeque::new();
         let mut syncing = None;
         for (now, step) in steps.into_iter().enumerate() {
@@ -104,9 +121,20 @@ proptest! {
                         let before: Vec<_> = (0..CHUNKS).filter(|&chunk| history.is_stored(chunk)).collect();
                         let lost = ledger.sync_failed(ticket);
                         history.failures.push(now);
-                        let gone = before.into_iter().filter(|&chunk| !history.is_stored(chunk));
-                        prop_assert_eq!(lost.iter().map(|chunk| chunk.get()).collect::<Vec<_>>(), gone.collect::<Vec<_>>());
+                        let gone: Vec<u32> = before.into_iter().filter(|&chunk| !history.is_stored(chunk)).collect();
+                        history.vouched.retain(|chunk| !gone.contains(chunk));
+                        prop_assert_eq!(lost.iter().map(|chunk| chunk.get()).collect::<Vec<_>>(), gone);
                     }
+                }
+                Step::Check { chunk, is_right } => {
+                    let was_stored = history.is_stored(chunk);
+                    let is_answer = history.vouched.contains(&chunk);
+                    history.vouched.retain(|vouched| *vouched != chunk);
+                    if is_answer && is_right && !was_stored {
+                        history.verified.push(chunk);
+                    }
+                    let is_stored = ledger.settle_check(geometry.chunk(chunk).expect("a chunk of the file"), is_right);
+                    prop_assert_eq!(is_stored, history.is_stored(chunk));
                 }
                 Step::Journal => {
                     let synced = ledger.synced().clone();
@@ -116,6 +144,10 @@ proptest! {
             }
             for chunk in geometry.chunks() {
                 prop_assert_eq!(ledger.stored().contains(chunk), history.is_stored(chunk.get()), "{}", chunk);
+                prop_assert_eq!(ledger.vouched().contains(chunk), history.vouched.contains(&chunk.get()), "{}", chunk);
+                let is_recorded = chunk.get() < RECORDED || !ledger.unrecorded().contains(chunk);
+                prop_assert!(is_recorded || history.awaits_journal(chunk.get()), "{}", chunk);
+                prop_assert!(!(chunk.get() < RECORDED && ledger.unrecorded().contains(chunk)), "a second record");
                 prop_assert_eq!(ledger.synced().contains(chunk), history.awaits_journal(chunk.get()), "{}", chunk);
             }
         }
@@ -123,18 +155,21 @@ proptest! {
 }
 
 #[test]
-fn what_was_found_in_the_file_still_has_to_be_synced_and_what_was_journaled_has_not() {
+fn what_was_found_in_the_file_still_has_to_be_synced_and_what_was_journaled_to_be_verified() {
     let geometry = geometry();
     let set = |index| {
         let mut set = ChunkSet::empty(&geometry);
         set.insert(geometry.chunk(index).expect("a chunk of the file"));
         set
     };
-    let mut ledger = Ledger::new(geometry, &set(1), &set(2));
+    let mut ledger = Ledger::new(geometry, set(1), set(2));
+    assert_eq!((ledger.stored(), ledger.vouched()), (&set(2), &set(1)));
 
     let ticket = ledger.begin_sync();
     let lost = ledger.sync_failed(ticket);
 
     assert_eq!(lost, [geometry.chunk(2).expect("a chunk of the file")]);
+    assert!(ledger.stored().is_empty());
+    assert!(ledger.settle_check(geometry.chunk(1).expect("a chunk of the file"), true));
     assert_eq!(*ledger.stored(), set(1));
 }

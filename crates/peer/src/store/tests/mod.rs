@@ -2,6 +2,7 @@
 
 mod adopt;
 mod begin;
+mod check;
 mod disk_full;
 mod finish;
 mod injected;
@@ -119,6 +120,15 @@ pub(super) fn partial(opened: Result<Opened, OpenError>) -> (Download, ChunkSet)
         Opened::Partial(download, resumed) => (download, resumed),
         Opened::Complete(store) => panic!("already complete: {:?}", store.path()),
     }
+}
+
+/// Verifies all that the journal vouches for, in pieces of one chunk; answers which were wrong.
+pub(super) fn check_all(download: &Download) -> Vec<u32> {
+    let mut wrong = Vec::new();
+    while !download.vouched().is_empty() {
+        wrong.extend(download.check_vouched(CHUNK).wrong.iter().map(|chunk| chunk.get()));
+    }
+    wrong
 }
 
 /// The names in a directory, sorted.

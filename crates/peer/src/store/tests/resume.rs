@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tnet_fileinfo::ChunkSet;
 
-use super::{CHUNK, Sample, names, scratch};
-use crate::store::Opened;
+use super::{CHUNK, Sample, check_all, names, scratch};
+use crate::store::{FinishError, Opened};
 use crate::store::journal::{HEADER_LEN, RECORD_LEN};
 
 /// Overwrites one byte with another.
@@ -114,6 +114,9 @@ fn a_journal_cut_or_damaged_at_any_byte_costs_reading_but_no_chunk() {
         let (download, resumed, hashed) = sample.begin_counting(&out);
 
         assert_eq!(resumed, written, "damaged at byte {intact}");
+        assert_eq!(download.vouched(), covered(intact), "damaged at byte {intact}");
+        assert_eq!(check_all(&download), [0; 0]);
+        assert_eq!(download.stored(), written);
         let vouched = sample.info.geometry().bytes_in(&covered(intact));
         // What was written and is not vouched for must be read. Of the holes, reading ahead may have cached some, and
         // file systems take those for data.
@@ -222,7 +225,7 @@ fn a_partial_of_another_version_of_the_file_keeps_the_chunks_both_have() {
 }
 
 #[test]
-fn a_download_whose_every_chunk_was_synced_finishes_at_once_after_a_crash() {
+fn a_download_whose_every_chunk_was_synced_is_verified_and_finishes_after_a_crash() {
     let dir = scratch();
     let out = dir.path().join("out");
     let sample = Sample::of_size(3 * CHUNK + 3);
@@ -235,6 +238,8 @@ fn a_download_whose_every_chunk_was_synced_finishes_at_once_after_a_crash() {
 
     assert!(resumed.is_full());
     assert_eq!(hashed, 0);
+    assert!(matches!(download.finish(), Err(FinishError::Incomplete { missing: 4 })));
+    assert_eq!(check_all(&download), [0; 0]);
     download.finish().expect("the disk works");
     assert_eq!(fs::read(&out).expect("there"), sample.content);
 }
