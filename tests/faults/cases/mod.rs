@@ -22,6 +22,7 @@ mod races;
 mod registry;
 mod rot;
 mod sources;
+mod stale;
 mod target;
 mod unread;
 
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         registry::CASES,
         rot::CASES,
         sources::CASES,
+        stale::CASES,
         target::CASES,
         unread::CASES,
     ]

@@ -1,0 +1,175 @@
+//! What an earlier attempt left is not any more what it was, under a journal that still fits.
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tnet_fileinfo::ChunkSize;
+use tnet_peer::Phase;
+use tnet_testkit::{Content, Network, Payload, SOON, eventually};
+
+use crate::support::boundaries::open;
+use crate::support::case::cases;
+use crate::support::damage::{Damage, Pair};
+use crate::support::getting::{CHUNK, Getting, small_chunks};
+use crate::support::soak::at_length;
+
+cases![
+    68 "a part and its journal, changed in any way between two attempts" whatever_was_left_the_file_is_right;
+    68 "a part that was zeroed in place, with others that fetch from it" a_damaged_part_is_served_to_nobody;
+];
+
+const CHUNKS: u32 = 12;
+
+/// Downloads at the same time.
+const LANES: usize = 4;
+
+/// How the attempts with damaged files ended.
+#[derive(Default)]
+struct Tally {
+    variants: AtomicUsize,
+    /// The file under the final name was another one.
+    wrong: AtomicUsize,
+    /// Something that was vouched for was fetched again.
+    noticed: AtomicUsize,
+}
+
+async fn whatever_was_left_the_file_is_right() -> String {
+    const SEED: u64 = 68;
+    let network = Network::builder().peer("sam").start().await;
+    let content = small_chunks(u64::from(CHUNKS), SEED);
+    network.peer("sam").shares(&content).await;
+    let (bytes, tally) = (content.payload().bytes(), Tally::default());
+    let each = at_length(120, 2000) / LANES;
+    let lane = async |lane: usize| {
+        let mut luck = StdRng::seed_from_u64(SEED + lane as u64);
+        let getting = Getting::new(&network, &format!("ann{lane}"), &content);
+        for number in 0..each {
+            // Each kind is the first as often as any other; often others follow.
+            let first = Damage::ALL[(lane * each + number) % Damage::ALL.len()];
+            let further = (0..luck.random_range(0..3)).map(|_| Damage::ALL[luck.random_range(0..Damage::ALL.len())]);
+            let kinds: Vec<Damage> = std::iter::once(first).chain(further.collect::<Vec<_>>()).collect();
+            attempt(&getting, &content, &bytes, &kinds, &mut luck, &tally).await;
+        }
+    };
+    join_all((0..LANES).map(lane)).await;
+    let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+    let (variants, wrong, noticed) = (count(&tally.variants), count(&tally.wrong), count(&tally.noticed));
+    assert_eq!(wrong, 0, "of {variants} files that were accepted, so many are wrong");
+    assert!(noticed > variants / 4, "only {noticed} of {variants} had damaged chunks under a journal that fits");
+    let (verified, from) = resume_ms_per_gib().await;
+    format!(
+        "{variants} variants of part and journal, {noticed} with damage under a journal that fits: 0 wrong accepted; \
+         {verified:.0} ms per GiB to resume a file that lacks only its name ({from} MiB, this build)"
+    )
+}
+
+/// Leaves an interrupted download, damages it, and completes it with the real command.
+async fn attempt(
+    getting: &Getting,
+    content: &Content,
+    bytes: &[u8],
+    kinds: &[Damage],
+    luck: &mut StdRng,
+    tally: &Tally,
+) {
+    let out = getting.out();
+    let (another, _) = open(content, &getting.dir().join("b"));
+    let write = |download: &tnet_peer::store::Download, chunks: &[u32]| {
+        for chunk in content.chunks(chunks.iter().copied()) {
+            let range = content.info().geometry().range(chunk);
+            let range = usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small");
+            download.write_chunk(chunk, &bytes[range]).expect("the disk works");
+        }
+        download.sync().expect("the disk works");
+    };
+    let both = |name: &str| {
+        let read = |suffix: &str| fs::read(getting.dir().join(format!("{name}{suffix}"))).expect("there");
+        (read(".partial"), read(".partial.journal"))
+    };
+    write(&another, &(0..CHUNKS).collect::<Vec<_>>());
+    let others = both("b");
+    another.discard().expect("removable");
+    let (download, _) = open(content, &out);
+    let mut chunks: Vec<u32> = (0..CHUNKS).filter(|_| luck.random_bool(0.8)).collect();
+    let later = chunks.split_off(chunks.len() / 2);
+    write(&download, &chunks);
+    let earlier = both("a");
+    later.chunks(3).for_each(|some| write(&download, some));
+    drop(download);
+    let (partial, journal) = (getting.partial(), getting.journal());
+    let (size, chunk) = (content.info().size(), CHUNK);
+    let pair = Pair { partial: &partial, journal: &journal, size, chunk, earlier: &earlier, others: &others };
+    kinds.iter().for_each(|kind| kind.strike(&pair, luck));
+
+    let report = getting.start(getting.command(&[])).ends(SOON).await.with_code(0).result();
+
+    let differs = content.payload().first_difference(&out).expect("readable").is_some();
+    tally.variants.fetch_add(1, Ordering::Relaxed);
+    tally.wrong.fetch_add(usize::from(differs), Ordering::Relaxed);
+    let noticed = report["bytes_damaged"].as_u64().unwrap_or(0) > 0;
+    tally.noticed.fetch_add(usize::from(noticed), Ordering::Relaxed);
+    for name in getting.names() {
+        fs::remove_file(getting.dir().join(name)).expect("it is ours");
+    }
+}
+
+/// How long the real command takes for a file of which all is here, and how many MiB it had.
+async fn resume_ms_per_gib() -> (f64, u64) {
+    const MIB: u64 = 1024 * 1024;
+    let size = at_length(128, 1024) * MIB;
+    let chunk_size = ChunkSize::new(1024 * 1024).expect("a size for chunks");
+    let content = Content::chunked(Payload::Sparse { len: size }, chunk_size);
+    let network = Network::builder().start().await;
+    let getting = Getting::new(&network, "ann", &content);
+    let (download, _) = open(&content, &getting.out());
+    let bytes = vec![0; chunk_size.get() as usize];
+    for chunk in content.info().geometry().chunks() {
+        download.write_chunk(chunk, &bytes).expect("the disk works");
+    }
+    download.sync().expect("the disk works");
+    drop(download);
+    let report = getting.completes(&[]).await;
+    let seconds = report["seconds"].as_f64().expect("a number");
+    (seconds * 1000.0 * f64::from(1 << 30) / size as f64, size / MIB)
+}
+
+async fn a_damaged_part_is_served_to_nobody() -> String {
+    let network = Network::builder().peer("ann").peer("bob").peer("sam").start().await;
+    let content = small_chunks(u64::from(CHUNKS), 69);
+    let (download, _) = open(&content, &network.peer("ann").copy());
+    let bytes = content.payload().bytes();
+    for (chunk, bytes) in content.info().geometry().chunks().zip(bytes.chunks(CHUNK as usize)) {
+        download.write_chunk(chunk, bytes).expect("the disk works");
+    }
+    download.sync().expect("the disk works");
+    let partial = download.partial_path();
+    drop(download);
+    let half = content.info().size() / 2;
+    let file = fs::File::options().write(true).open(partial).expect("there");
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; half as usize], 0).expect("writable");
+
+    // Nobody else has anything, until both have what is right.
+    let ann = network.peer("ann").begins(&content).await;
+    let bob = network.peer("bob").begins(&content).await;
+    for download in [&ann, &bob] {
+        eventually("the right half is there", SOON, async || {
+            let progress = download.progress();
+            assert_ne!(progress.phase, Phase::Complete, "half of it is nowhere");
+            if progress.bytes_done == half { Ok(()) } else { Err(progress) }
+        })
+        .await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let damaged = ann.progress().bytes_damaged;
+    network.peer("sam").shares(&content).await;
+    let ann = network.peer("ann").completes(ann, &content, SOON).await;
+    let bob = network.peer("bob").completes(bob, &content, SOON).await;
+    assert_eq!((damaged, ann.summary.bytes_damaged), (half, half));
+    assert_eq!(ann.summary.bytes_resumed, half);
+    assert_eq!((ann.summary.traffic.corrupt, bob.summary.traffic.corrupt), (0, 0));
+    format!("{} of {CHUNKS} chunks damaged: 0 of them served, the rest served at once", CHUNKS / 2)
+}
