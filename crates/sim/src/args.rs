@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Receivers start within this time, in ms.
     #[arg(long, default_value_t = 20.0)]
     spread_ms: f64,
+    /// Of what a host that crashed and comes back finds of the file, so many chunks in a thousand are damaged.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    damaged_per_mille: u32,
     /// Hosts of the special kind that a scenario is about: slow ones, seeds, liars of each kind.
     #[arg(long)]
     special: Option<usize>,
@@ -152,6 +155,7 @@ impl Args {
             delay: self.delay_ms.map(nanos),
             spread: nanos(self.spread_ms),
             slow: self.special,
+            damaged_per_mille: self.damaged_per_mille,
             seed: self.seed,
             network: NetworkChanges {
                 headers: self

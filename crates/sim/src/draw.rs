@@ -41,5 +41,8 @@ pub fn drawn(seed: u64, base: &Parameters) -> (Scenario, Parameters) {
     if random.random_bool(0.3) {
         parameters.swarm.neighbours = random.random_range(4..50);
     }
+    if random.random_bool(0.3) {
+        parameters.damaged_per_mille = random.random_range(1..500);
+    }
     (scenario, parameters)
 }

@@ -17,6 +17,13 @@ pub(crate) enum Event {
         /// In which of its lives.
         life: u32,
     },
+    /// The disk of this host has read one more chunk that an earlier life left.
+    Read {
+        /// Which host.
+        host: HostId,
+        /// In which of its lives.
+        life: u32,
+    },
     /// A host's uplink has sent what it was sending.
     UplinkFree(HostId),
     /// Somebody has waited long for a turn to write at this host.

@@ -50,6 +50,8 @@ pub(crate) struct Core {
     /// Chunks being verified and written, the oldest first.
     pub(crate) writing: VecDeque<Writing>,
     pub(crate) disk_free: Nanos,
+    /// What an earlier life left and this one has not verified yet, and whether it is still what it was.
+    pub(crate) unverified: VecDeque<(u32, bool)>,
     /// Chunks being sent.
     pub(crate) uploading: u32,
     /// What a dripping host has accepted, and how many bytes it sent of it.

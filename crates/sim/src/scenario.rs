@@ -71,6 +71,8 @@ pub struct Parameters {
     pub spread: Nanos,
     /// Hosts that are slow, where a scenario has some.
     pub slow: Option<usize>,
+    /// Of what a process that comes back finds of the file, so many chunks in a thousand are damaged.
+    pub damaged_per_mille: u32,
     /// Decides every random choice.
     pub seed: u64,
     /// Settings of every core.
@@ -113,6 +115,7 @@ impl Default for Parameters {
             delay: None,
             spread: 20 * MILLISECOND,
             slow: None,
+            damaged_per_mille: 0,
             seed: 1,
             swarm: Config::default(),
             network: NetworkChanges::default(),
@@ -161,6 +164,7 @@ fn equal(parameters: &Parameters) -> World {
     let mut world = World {
         name: "equal",
         seed: parameters.seed,
+        damaged_per_mille: parameters.damaged_per_mille,
         chunks: parameters.chunks,
         chunk_size: parameters.chunk_size,
         swarm: parameters.swarm.clone(),

@@ -17,6 +17,8 @@ pub struct World {
     pub name: &'static str,
     /// Decides every random choice.
     pub seed: u64,
+    /// Of what a process that comes back finds of the file, so many chunks in a thousand are damaged.
+    pub damaged_per_mille: u32,
     /// The file's chunks.
     pub chunks: u32,
     /// Bytes in each of them.
@@ -116,6 +118,8 @@ pub enum Defect {
     TrustsEverybody,
     /// Takes chunks for stored that never reach the disk.
     LosesWrites,
+    /// Believes that what an earlier life left on the disk is still what it was.
+    TrustsItsDisk,
     /// Never tells the coordinator that it is done.
     KeepsCompletionSecret,
     /// Sends nothing that it was asked for, and says that it did.

@@ -79,6 +79,31 @@ fn a_program_that_loses_writes_is_found_by_the_safety_checker() {
     );
 }
 
+/// The crashes of a world in which some of what a crashed host had is damaged when it comes back.
+fn damaged(seed: u64) -> World {
+    // Chunks take long enough for hosts to have some when they crash.
+    let parameters = Parameters { damaged_per_mille: 300, mbit: 10.0, chunks: 64, ..small(seed) };
+    Scenario::Crash.world(&Parameters { slow: Some(5), ..parameters })
+}
+
+#[test]
+fn what_was_damaged_while_a_host_was_down_is_fetched_again_and_nothing_else() {
+    for seed in 1..=8 {
+        let outcome = run(damaged(seed));
+        assert!(outcome.is_right(), "seed {seed}: {:#?}", outcome.breaches);
+        assert_eq!(outcome.finished, outcome.receivers, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_program_that_trusts_its_disk_is_found_by_the_safety_checker() {
+    let mut world = damaged(1);
+    world.hosts.iter_mut().for_each(|plan| plan.defect = Some(Defect::TrustsItsDisk));
+    let breaches = run(world).breaches;
+    assert!(breaches.iter().any(|b| matches!(b, Breach::DoneTooEarly { .. })), "{breaches:?}");
+    assert!(breaches.iter().any(|b| matches!(b, Breach::ServedWithoutHaving { .. })), "{breaches:?}");
+}
+
 #[test]
 fn a_completion_that_is_kept_secret_is_found_by_the_checker_of_the_table() {
     let breaches = breaches_with(Defect::KeepsCompletionSecret);

@@ -184,7 +184,7 @@ impl<'a> Bench<'a> {
         };
         let geometry = *self.content.info().geometry();
         while !download.vouched().is_empty() {
-            if let Some(wrong) = download.check_vouched(u64::MAX).wrong.first() {
+            if let Some(wrong) = download.check_vouched(u64::MAX, std::time::Duration::MAX).wrong.first() {
                 return Err(format!("the journal vouches for {wrong:?}, which is wrong"));
             }
         }

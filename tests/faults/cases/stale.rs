@@ -1,8 +1,9 @@
 //! What an earlier attempt left is not any more what it was, under a journal that still fits.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
@@ -15,17 +16,22 @@ use crate::support::boundaries::open;
 use crate::support::case::cases;
 use crate::support::damage::{Damage, Pair};
 use crate::support::getting::{CHUNK, Getting, small_chunks};
+use crate::support::machine::events;
+use crate::support::needs::Need;
 use crate::support::soak::at_length;
+use crate::support::strace::Strace;
 
 cases![
     68 "a part and its journal, changed in any way between two attempts" whatever_was_left_the_file_is_right;
     68 "a part that was zeroed in place, with others that fetch from it" a_damaged_part_is_served_to_nobody;
+    68 "a disk that is slow, or fails, while a part is verified" a_slow_disk_is_no_silence_and_a_failing_one_no_end
+        .needing(&[Need::Strace]);
 ];
 
 const CHUNKS: u32 = 12;
 
 /// Downloads at the same time.
-const LANES: usize = 4;
+const LANES: usize = 8;
 
 /// How the attempts with damaged files ended.
 #[derive(Default)]
@@ -43,7 +49,7 @@ async fn whatever_was_left_the_file_is_right() -> String {
     let content = small_chunks(u64::from(CHUNKS), SEED);
     network.peer("sam").shares(&content).await;
     let (bytes, tally) = (content.payload().bytes(), Tally::default());
-    let each = at_length(120, 2000) / LANES;
+    let each = at_length(240, 2000) / LANES;
     let lane = async |lane: usize| {
         let mut luck = StdRng::seed_from_u64(SEED + lane as u64);
         let getting = Getting::new(&network, &format!("ann{lane}"), &content);
@@ -172,4 +178,62 @@ async fn a_damaged_part_is_served_to_nobody() -> String {
     assert_eq!(ann.summary.bytes_resumed, half);
     assert_eq!((ann.summary.traffic.corrupt, bob.summary.traffic.corrupt), (0, 0));
     format!("{} of {CHUNKS} chunks damaged: 0 of them served, the rest served at once", CHUNKS / 2)
+}
+
+/// Leaves a download of which all chunks are here but these, and the journal says so.
+fn all_but(getting: &Getting, content: &Content, missing: &[u32]) {
+    let (download, _) = open(content, &getting.out());
+    let bytes = content.payload().bytes();
+    for (chunk, bytes) in content.info().geometry().chunks().zip(bytes.chunks(CHUNK as usize)) {
+        if !missing.contains(&chunk.get()) {
+            download.write_chunk(chunk, bytes).expect("the disk works");
+        }
+    }
+    download.sync().expect("the disk works");
+}
+
+async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
+    /// What the disk takes to read one chunk, in milliseconds.
+    const READ: u64 = 80;
+    const CHUNKS: u64 = 40;
+    let mut network = Network::builder().start().await;
+    let content = small_chunks(CHUNKS, 70);
+    let getting = Getting::new(&network, "ann", &content);
+    let (log, reads) = (getting.cli.path("trace"), "pread64,preadv2");
+    let traced = |what: &str| Strace::of(reads, &log).on(getting.paths()).inject(&format!("{reads}:{what}"));
+    let slow = traced(&format!("delay_enter={}", READ * 1000));
+
+    // What nobody has is waited for from the end of the verification on.
+    all_but(&getting, &content, &[5]);
+    let began = Instant::now();
+    let alone = getting.start(slow.run(&getting.command(&["--timeout", "1s"]))).ends(SOON).await.with_code(7);
+    let gave_up_after = began.elapsed();
+    let least = Duration::from_millis((CHUNKS - 1) * READ);
+    assert!(gave_up_after > least, "it gave up after {gave_up_after:?}, while the disk was read");
+    getting.is_not_there();
+    let checked: BTreeSet<u64> = events(&alone.stdout).filter_map(|event| event["bytes_checked"].as_u64()).collect();
+    assert!(checked.len() >= 3, "told only {checked:?}");
+
+    // One that cannot be read is fetched again, as the one that was missing.
+    let seed = network.raw_seed(&content).await;
+    let failing = getting.start(traced("error=EIO:when=9").run(&getting.command(&[])));
+    let report = getting.is_complete(failing.ends(SOON).await).await;
+    let fetched = u64::from(seed.tally().served_in_all());
+    assert_eq!((report["bytes_damaged"].as_u64(), fetched), (Some(CHUNK), 2), "{report}");
+    drop(seed);
+
+    // What lacks only its name needs nobody, however long it takes.
+    fs::remove_file(getting.out()).expect("it is ours");
+    network.kill_coordinator();
+    all_but(&getting, &content, &[]);
+    let ended = getting.start(slow.run(&getting.command(&["--timeout", "1s"]))).ends(SOON).await;
+    assert!(events(&ended.stdout).any(|event| event["phase"] == "checking"), "{}", ended.stdout);
+    let report = getting.is_complete(ended).await;
+    assert_eq!(report["bytes_resumed"], content.info().size());
+    format!(
+        "{READ} ms a chunk: given up {:.1} s after the last of {} chunks was verified, not before; 1 chunk unreadable: \
+         fetched again; no peer and no coordinator: complete",
+        gave_up_after.saturating_sub(least).as_secs_f64(),
+        CHUNKS - 1
+    )
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::time::Duration;
 
 use tnet_swarm::{FileKey, Input};
 
@@ -10,8 +11,11 @@ use super::Engine;
 use crate::source::Source;
 use crate::store::Checked;
 
-/// Bytes verified in one piece of work: some milliseconds from the page cache, a tenth of a second from a slow disk.
+/// Bytes verified in one piece of work at most: some milliseconds from the page cache.
 const PIECE: u64 = 16 * 1024 * 1024;
+
+/// And this time: whoever watches a slow disk sees that it goes on.
+const PIECE_WITHIN: Duration = Duration::from_millis(200);
 
 /// Which files have chunks to be verified.
 #[derive(Debug, Default)]
@@ -53,7 +57,7 @@ impl Engine {
         let Some(Source::Coming(store)) = self.files.get(&file).map(|entry| &entry.source) else {
             return self.checks.forget(file);
         };
-        self.start_check(file, store.clone(), PIECE);
+        self.start_check(file, store.clone(), PIECE, PIECE_WITHIN);
         (self.checks.at_work, self.checks.last) = (Some(file), Some(file));
     }
 

@@ -45,8 +45,14 @@ impl Engine {
     }
 
     /// Verifies some of the chunks that an earlier process left.
-    pub(super) fn start_check(&self, file: FileKey, store: Arc<store::Download>, most_bytes: u64) {
-        self.start(move || WorkDone::Checked { file, checked: store.check_vouched(most_bytes) });
+    pub(super) fn start_check(
+        &self,
+        file: FileKey,
+        store: Arc<store::Download>,
+        most_bytes: u64,
+        within: Duration,
+    ) {
+        self.start(move || WorkDone::Checked { file, checked: store.check_vouched(most_bytes, within) });
     }
 
     pub(super) fn start_sync(&self, file: FileKey, store: Arc<store::Download>) {

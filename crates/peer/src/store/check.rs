@@ -30,9 +30,10 @@ pub struct Checked {
 }
 
 impl Download {
-    /// Verifies the first [vouched](Self::vouched) chunks: so many bytes of them, but at least one. Stops early when the
-    /// download ends meanwhile. One caller at a time, else chunks are read twice.
-    pub fn check_vouched(&self, most_bytes: u64) -> Checked {
+    /// Verifies the first [vouched](Self::vouched) chunks: so many bytes of them at most and as many as that time allows,
+    /// but at least one. Stops early when the download ends meanwhile. One caller at a time, else chunks are read twice.
+    pub fn check_vouched(&self, most_bytes: u64, within: Duration) -> Checked {
+        let began = Instant::now();
         let (geometry, phase) = (self.info.geometry(), *self.phase());
         let mut memory = vec![0; READ_LEN + PAGE];
         let start = memory.as_ptr().addr().wrapping_neg() % PAGE;
@@ -40,7 +41,7 @@ impl Download {
         let (mut checked, mut bytes) = (Checked::default(), 0);
         for chunk in self.vouched().iter() {
             let len = u64::from(geometry.chunk_len(chunk));
-            if bytes > 0 && bytes + len > most_bytes {
+            if bytes > 0 && (bytes + len > most_bytes || began.elapsed() >= within) {
                 break;
             }
             bytes += len;

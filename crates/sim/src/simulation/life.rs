@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use rand::RngExt;
+use tnet_fileinfo::ChunkSet;
 use tnet_proto::{Availability, ByeReason};
 use tnet_swarm::{Goal, Input, Reporter, Swarm};
 
@@ -79,20 +80,30 @@ impl Simulation {
             report_at: None,
             writing: VecDeque::new(),
             disk_free: 0,
+            unverified: VecDeque::new(),
             uploading: 0,
             drips: Vec::new(),
         };
         let state = &mut self.hosts[host as usize];
-        let stored = state.disk.clone();
-        let (goal, availability) = match stored.is_full() {
-            true => (Goal::Seed, Availability::Full),
-            false => (Goal::Download, Availability::Partial),
+        let (nothing, here) = (ChunkSet::empty(&self.geometry), state.disk.clone());
+        // A file that is shared was read before; a part of one is verified while the rest arrives.
+        let (goal, availability, stored, vouched) = match here.is_full() {
+            true => (Goal::Seed, Availability::Full, here, nothing),
+            false => (Goal::Download, Availability::Partial, nothing, here),
         };
         let core = state.core.insert(core);
+        for chunk in vouched.iter() {
+            let is_right = self.rng.random_range(0..1000) >= self.world.damaged_per_mille;
+            if !is_right {
+                state.disk.remove(chunk);
+            }
+            core.unverified.push_back((chunk.get(), is_right));
+        }
         core.reporter.set(self.world.hash(), self.world.file_len(), availability);
         self.queue.push(self.queue.now(), Event::CallCoordinator { host, life });
         let (hash, geometry) = (self.world.hash(), self.geometry);
-        self.feed(host, Input::AddFile { file: FILE, hash, geometry, stored, goal });
+        self.feed(host, Input::AddFile { file: FILE, hash, geometry, stored, vouched, goal });
+        self.read_next(host);
     }
 
     /// The process is gone; others hear of it `notice` after that.
@@ -120,7 +131,7 @@ impl Simulation {
         if let Some(status) = status {
             state.past = sum(state.past, status.stats);
             if state.plan.character == Character::Honest
-                && state.core.as_ref().is_some_and(|core| core.writing.is_empty())
+                && state.core.as_ref().is_some_and(|core| core.writing.is_empty() && core.unverified.is_empty())
             {
                 self.safety.believes(host, status.stored, &state.disk);
             }

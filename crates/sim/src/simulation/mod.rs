@@ -137,6 +137,7 @@ impl Simulation {
             Event::Tick(host) => self.on_tick(host),
             Event::Report(host) => self.on_report_due(host),
             Event::Stored { host, life } => self.on_stored(host, life),
+            Event::Read { host, life } => self.on_read(host, life),
             Event::UplinkFree(host) => self.network.on_uplink_free(&mut self.queue, host),
             Event::TurnsLate(host) => self.network.on_turns_late(&mut self.queue, host),
             Event::DownlinkRoom(host) => self.network.on_downlink_room(&mut self.queue, host),
@@ -164,7 +165,7 @@ impl Simulation {
     fn concerns(&self, event: Event) -> Option<HostId> {
         match event {
             Event::Tick(host) | Event::Report(host) | Event::Drip(host) => Some(host),
-            Event::Stored { host, .. } | Event::CallFailed { host, .. } => Some(host),
+            Event::Stored { host, .. } | Event::Read { host, .. } | Event::CallFailed { host, .. } => Some(host),
             Event::LeaveDone { host, .. } | Event::CallCoordinator { host, .. } => Some(host),
             Event::Greeted(pipe) | Event::Lost(pipe) => Some(self.network.from(pipe)),
             // In the same queue as the beginning and the end of its connection, so that they stay in order.

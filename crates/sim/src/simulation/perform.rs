@@ -159,6 +159,32 @@ impl Simulation {
         self.feed(host, input);
     }
 
+    /// The disk reads the next of the chunks that an earlier life left, if there is one.
+    pub(super) fn read_next(&mut self, host: HostId) {
+        let state = &mut self.hosts[host as usize];
+        let (disk, life) = (state.plan.disk, state.life);
+        let Some(core) = state.core.as_mut().filter(|core| !core.unverified.is_empty()) else { return };
+        let len = u64::from(self.geometry.chunk_size().get());
+        core.disk_free = core.disk_free.max(self.queue.now()) + disk.latency + disk.rate.time_for(len);
+        self.queue.push(core.disk_free, Event::Read { host, life });
+    }
+
+    pub(super) fn on_read(&mut self, host: HostId, life: u32) {
+        let state = &mut self.hosts[host as usize];
+        if state.life != life {
+            return;
+        }
+        let Some(core) = state.core.as_mut() else { return };
+        let Some((chunk, is_right)) = core.unverified.pop_front() else { return };
+        let chunks = vec![self.geometry.chunk(chunk).expect("it was on the disk")];
+        let input = match is_right || state.plan.defect == Some(Defect::TrustsItsDisk) {
+            true => Input::ChunksVerified { file: FILE, chunks },
+            false => Input::ChunksLost { file: FILE, chunks },
+        };
+        self.feed(host, input);
+        self.read_next(host);
+    }
+
     fn on_news(&mut self, host: HostId, news: &News) {
         match news {
             News::Complete { .. } => self.on_complete(host),

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tnet_fileinfo::ChunkSet;
@@ -51,10 +52,10 @@ fn a_vouched_chunk_is_not_served_until_it_is_verified() {
     assert!(matches!(part(&sample, &download, 3), Err(ReadError::NotStored { .. })));
     assert!(matches!(download.read_chunk_part_at_once(chunk, 0, &mut [0]), Some(Err(ReadError::NotStored { .. }))));
     assert!(download.cached_part(chunk, 0, 1).is_none());
-    assert_eq!(download.check_vouched(1).right, [sample.chunk(0)], "one chunk at least");
-    assert_eq!(download.check_vouched(u64::MAX).right, [chunk]);
+    assert_eq!(download.check_vouched(1, Duration::MAX).right, [sample.chunk(0)], "one chunk at least");
+    assert_eq!(download.check_vouched(u64::MAX, Duration::MAX).right, [chunk]);
     assert!(part(&sample, &download, 3).expect("stored") == sample.bytes(chunk));
-    assert!(download.check_vouched(u64::MAX).right.is_empty());
+    assert!(download.check_vouched(u64::MAX, Duration::MAX).right.is_empty());
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn a_chunk_that_ends_past_the_end_of_the_file_is_missing() {
     // After it was opened: before, it would not be vouched for.
     writable(&paths(&out).0).set_len(3 * CHUNK + 1).expect("truncates");
 
-    let checked = download.check_vouched(u64::MAX);
+    let checked = download.check_vouched(u64::MAX, Duration::MAX);
 
     assert_eq!((checked.right, checked.wrong), (vec![sample.chunk(0)], vec![sample.chunk(3)]));
     assert!(checked.unreadable.is_some());
