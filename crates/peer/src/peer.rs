@@ -287,12 +287,7 @@ impl Peer {
             return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
         }
         let start = |done| {
-            Command::Download(Box::new(StartDownload {
-                info: info.clone(),
-                store: download,
-                options,
-                done,
-            }))
+            Command::Download(Box::new(StartDownload { info: info.clone(), store: download, options, done }))
         };
         let followed = self.ask(start).await??;
         Ok(Download::new(info, out, followed, self.commands.clone()))

@@ -56,7 +56,8 @@ async fn whatever_was_left_the_file_is_right() -> String {
         for number in 0..each {
             // Each kind is the first as often as any other; often others follow.
             let first = Damage::ALL[(lane * each + number) % Damage::ALL.len()];
-            let further = (0..luck.random_range(0..3)).map(|_| Damage::ALL[luck.random_range(0..Damage::ALL.len())]);
+            let further =
+                (0..luck.random_range(0..3)).map(|_| Damage::ALL[luck.random_range(0..Damage::ALL.len())]);
             let kinds: Vec<Damage> = std::iter::once(first).chain(further.collect::<Vec<_>>()).collect();
             attempt(&getting, &content, &bytes, &kinds, &mut luck, &tally).await;
         }
@@ -65,7 +66,10 @@ async fn whatever_was_left_the_file_is_right() -> String {
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     let (variants, wrong, noticed) = (count(&tally.variants), count(&tally.wrong), count(&tally.noticed));
     assert_eq!(wrong, 0, "of {variants} files that were accepted, so many are wrong");
-    assert!(noticed > variants / 4, "only {noticed} of {variants} had damaged chunks under a journal that fits");
+    assert!(
+        noticed > variants / 4,
+        "only {noticed} of {variants} had damaged chunks under a journal that fits"
+    );
     let (verified, from) = resume_ms_per_gib().await;
     format!(
         "{variants} variants of part and journal, {noticed} with damage under a journal that fits: 0 wrong accepted; \
@@ -87,7 +91,8 @@ async fn attempt(
     let write = |download: &tnet_peer::store::Download, chunks: &[u32]| {
         for chunk in content.chunks(chunks.iter().copied()) {
             let range = content.info().geometry().range(chunk);
-            let range = usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small");
+            let range =
+                usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small");
             download.write_chunk(chunk, &bytes[range]).expect("the disk works");
         }
         download.sync().expect("the disk works");
@@ -211,7 +216,8 @@ async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
     let least = Duration::from_millis((CHUNKS - 1) * READ);
     assert!(gave_up_after > least, "it gave up after {gave_up_after:?}, while the disk was read");
     getting.is_not_there();
-    let checked: BTreeSet<u64> = events(&alone.stdout).filter_map(|event| event["bytes_checked"].as_u64()).collect();
+    let checked: BTreeSet<u64> =
+        events(&alone.stdout).filter_map(|event| event["bytes_checked"].as_u64()).collect();
     assert!(checked.len() >= 3, "told only {checked:?}");
 
     // One that cannot be read is fetched again, as the one that was missing.

@@ -105,8 +105,12 @@ impl Damage {
                 overwrite(pair.partial, 0, &pair.others.0);
                 overwrite(pair.journal, 0, &pair.others.1);
             }
-            Damage::JournalBitFlipped => flip(pair.journal, luck.random_range(0..Self::HEADER + 4 * Self::RECORD), luck),
-            Damage::JournalCut => set_len(pair.journal, luck.random_range(0..Self::HEADER + 4 * Self::RECORD)),
+            Damage::JournalBitFlipped => {
+                flip(pair.journal, luck.random_range(0..Self::HEADER + 4 * Self::RECORD), luck)
+            }
+            Damage::JournalCut => {
+                set_len(pair.journal, luck.random_range(0..Self::HEADER + 4 * Self::RECORD))
+            }
             Damage::RecordsSwapped => {
                 let record = |number| Self::HEADER + number * Self::RECORD;
                 swap(pair.journal, record(0), record(luck.random_range(1..4)), Self::RECORD);

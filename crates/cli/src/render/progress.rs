@@ -93,7 +93,8 @@ impl DownloadView {
 fn topic(progress: &Progress) -> &'static str {
     match progress.phase {
         Phase::FindingPeers | Phase::Downloading | Phase::Checking | Phase::Finishing
-            if progress.waiting.is_some() => {
+            if progress.waiting.is_some() =>
+        {
             "waiting"
         }
         Phase::FindingPeers => "looking for peers",
@@ -405,14 +406,14 @@ mod tests {
             bytes_checked: 1 << 20,
             ..resuming()
         };
-        assert_eq!(joined(&parts(&progress, 0, false)), "3 MiB of 4 MiB, checked 1 MiB of 2 MiB, 0 B/s, 2 peers");
+        assert_eq!(
+            joined(&parts(&progress, 0, false)),
+            "3 MiB of 4 MiB, checked 1 MiB of 2 MiB, 0 B/s, 2 peers"
+        );
         assert_eq!(event(&progress, 0)["bytes_checked"], 1 << 20);
         let alone = Progress { phase: Phase::Checking, bytes_done: 4 << 20, ..progress.clone() };
         assert_eq!(topic(&alone), "checking");
-        assert_eq!(
-            joined(&parts(&alone, 0, true)),
-            "checking, 4 MiB of 4 MiB, checked 1 MiB of 2 MiB"
-        );
+        assert_eq!(joined(&parts(&alone, 0, true)), "checking, 4 MiB of 4 MiB, checked 1 MiB of 2 MiB");
         let done = Progress { bytes_checked: 2 << 20, ..progress };
         assert_eq!(joined(&parts(&done, 0, false)), "3 MiB of 4 MiB, 0 B/s, 2 peers");
     }

@@ -131,7 +131,10 @@ impl Simulation {
         if let Some(status) = status {
             state.past = sum(state.past, status.stats);
             if state.plan.character == Character::Honest
-                && state.core.as_ref().is_some_and(|core| core.writing.is_empty() && core.unverified.is_empty())
+                && state
+                    .core
+                    .as_ref()
+                    .is_some_and(|core| core.writing.is_empty() && core.unverified.is_empty())
             {
                 self.safety.believes(host, status.stored, &state.disk);
             }

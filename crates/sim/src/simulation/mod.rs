@@ -165,7 +165,9 @@ impl Simulation {
     fn concerns(&self, event: Event) -> Option<HostId> {
         match event {
             Event::Tick(host) | Event::Report(host) | Event::Drip(host) => Some(host),
-            Event::Stored { host, .. } | Event::Read { host, .. } | Event::CallFailed { host, .. } => Some(host),
+            Event::Stored { host, .. } | Event::Read { host, .. } | Event::CallFailed { host, .. } => {
+                Some(host)
+            }
             Event::LeaveDone { host, .. } | Event::CallCoordinator { host, .. } => Some(host),
             Event::Greeted(pipe) | Event::Lost(pipe) => Some(self.network.from(pipe)),
             // In the same queue as the beginning and the end of its connection, so that they stay in order.

@@ -78,8 +78,10 @@ impl Simulation {
     fn breaches(&mut self, ended_at: Nanos, table: Option<Breach>) -> Vec<Breach> {
         for host in 0..number(self.hosts.len()) {
             let state = &self.hosts[host as usize];
-            let is_writing =
-                state.core.as_ref().is_some_and(|core| !(core.writing.is_empty() && core.unverified.is_empty()));
+            let is_writing = state
+                .core
+                .as_ref()
+                .is_some_and(|core| !(core.writing.is_empty() && core.unverified.is_empty()));
             if state.plan.character == Character::Honest
                 && !is_writing
                 && let Some(status) = self.status(host)

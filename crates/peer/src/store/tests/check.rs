@@ -50,7 +50,10 @@ fn a_vouched_chunk_is_not_served_until_it_is_verified() {
     assert!(download.stored().is_empty());
     let chunk = sample.chunk(3);
     assert!(matches!(part(&sample, &download, 3), Err(ReadError::NotStored { .. })));
-    assert!(matches!(download.read_chunk_part_at_once(chunk, 0, &mut [0]), Some(Err(ReadError::NotStored { .. }))));
+    assert!(matches!(
+        download.read_chunk_part_at_once(chunk, 0, &mut [0]),
+        Some(Err(ReadError::NotStored { .. }))
+    ));
     assert!(download.cached_part(chunk, 0, 1).is_none());
     assert_eq!(download.check_vouched(1, Duration::MAX).right, [sample.chunk(0)], "one chunk at least");
     assert_eq!(download.check_vouched(u64::MAX, Duration::MAX).right, [chunk]);
@@ -138,17 +141,29 @@ fn a_chunk_that_ends_past_the_end_of_the_file_is_missing() {
 #[derive(Debug, Clone)]
 enum Mutation {
     ZeroAll,
-    Zero { from: u64, len: u64 },
-    Flip { at: u64, bit: u8 },
+    Zero {
+        from: u64,
+        len: u64,
+    },
+    Flip {
+        at: u64,
+        bit: u8,
+    },
     /// The `.partial` as it was after the first batch, in place.
     Restore,
     Swap(u32, u32),
     Resize(u64),
     /// Cut, and given its length back.
     CutAndGrow(u64),
-    PunchHole { from: u64, len: u64 },
+    PunchHole {
+        from: u64,
+        len: u64,
+    },
     OtherContent,
-    FlipJournal { at: u64, bit: u8 },
+    FlipJournal {
+        at: u64,
+        bit: u8,
+    },
     CutJournal(u64),
     /// That of another download of the same file, which had all.
     JournalOfAnother,

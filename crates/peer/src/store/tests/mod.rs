@@ -126,7 +126,9 @@ pub(super) fn partial(opened: Result<Opened, OpenError>) -> (Download, ChunkSet)
 pub(super) fn check_all(download: &Download) -> Vec<u32> {
     let mut wrong = Vec::new();
     while !download.vouched().is_empty() {
-        wrong.extend(download.check_vouched(CHUNK, std::time::Duration::MAX).wrong.iter().map(|chunk| chunk.get()));
+        wrong.extend(
+            download.check_vouched(CHUNK, std::time::Duration::MAX).wrong.iter().map(|chunk| chunk.get()),
+        );
     }
     wrong
 }

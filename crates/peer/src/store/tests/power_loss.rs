@@ -146,7 +146,12 @@ impl Rig {
         let nothing = ChunkSet::empty(&geometry);
         let journal =
             Journal::begin(self.file(Which::Journal), self.format.clone()).expect("no failure is due");
-        ChunkWriter::new(self.file(Which::Data), journal, geometry, Ledger::new(geometry, nothing.clone(), nothing))
+        ChunkWriter::new(
+            self.file(Which::Data),
+            journal,
+            geometry,
+            Ledger::new(geometry, nothing.clone(), nothing),
+        )
     }
 
     fn run(&self, steps: &[Step]) -> Promises {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tnet_fileinfo::ChunkSet;
 
 use super::{CHUNK, Sample, check_all, names, scratch};
-use crate::store::{FinishError, Opened};
 use crate::store::journal::{HEADER_LEN, RECORD_LEN};
+use crate::store::{FinishError, Opened};
 
 /// Overwrites one byte with another.
 fn flip(path: &Path, offset: u64) {
