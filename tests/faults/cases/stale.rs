@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tnet_fileinfo::ChunkSize;
+use tnet_fileinfo::{ChunkSize, MIN_CHUNK_SIZE};
 use tnet_peer::Phase;
 use tnet_testkit::{Content, Network, Payload, SOON, eventually};
 
@@ -151,17 +152,11 @@ async fn resume_ms_per_gib() -> (f64, u64) {
 async fn a_damaged_part_is_served_to_nobody() -> String {
     let network = Network::builder().peer("ann").peer("bob").peer("sam").start().await;
     let content = small_chunks(u64::from(CHUNKS), 69);
-    let (download, _) = open(&content, &network.peer("ann").copy());
-    let bytes = content.payload().bytes();
-    for (chunk, bytes) in content.info().geometry().chunks().zip(bytes.chunks(CHUNK as usize)) {
-        download.write_chunk(chunk, bytes).expect("the disk works");
-    }
-    download.sync().expect("the disk works");
-    let partial = download.partial_path();
-    drop(download);
+    let partial = all_but(&content, &network.peer("ann").copy(), &[]);
     let half = content.info().size() / 2;
     let file = fs::File::options().write(true).open(partial).expect("there");
-    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; half as usize], 0).expect("writable");
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; usize::try_from(half).expect("small")], 0)
+        .expect("writable");
 
     // Nobody else has anything, until both have what is right.
     let ann = network.peer("ann").begins(&content).await;
@@ -186,15 +181,16 @@ async fn a_damaged_part_is_served_to_nobody() -> String {
 }
 
 /// Leaves a download of which all chunks are here but these, and the journal says so.
-fn all_but(getting: &Getting, content: &Content, missing: &[u32]) {
-    let (download, _) = open(content, &getting.out());
+fn all_but(content: &Content, out: &Path, missing: &[u32]) -> PathBuf {
+    let (download, _) = open(content, out);
     let bytes = content.payload().bytes();
-    for (chunk, bytes) in content.info().geometry().chunks().zip(bytes.chunks(CHUNK as usize)) {
+    for (chunk, bytes) in content.info().geometry().chunks().zip(bytes.chunks(MIN_CHUNK_SIZE as usize)) {
         if !missing.contains(&chunk.get()) {
             download.write_chunk(chunk, bytes).expect("the disk works");
         }
     }
     download.sync().expect("the disk works");
+    download.partial_path()
 }
 
 async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
@@ -209,7 +205,7 @@ async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
     let slow = traced(&format!("delay_enter={}", READ * 1000));
 
     // What nobody has is waited for from the end of the verification on.
-    all_but(&getting, &content, &[5]);
+    all_but(&content, &getting.out(), &[5]);
     let began = Instant::now();
     let alone = getting.start(slow.run(&getting.command(&["--timeout", "1s"]))).ends(SOON).await.with_code(7);
     let gave_up_after = began.elapsed();
@@ -231,7 +227,7 @@ async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
     // What lacks only its name needs nobody, however long it takes.
     fs::remove_file(getting.out()).expect("it is ours");
     network.kill_coordinator();
-    all_but(&getting, &content, &[]);
+    all_but(&content, &getting.out(), &[]);
     let ended = getting.start(slow.run(&getting.command(&["--timeout", "1s"]))).ends(SOON).await;
     assert!(events(&ended.stdout).any(|event| event["phase"] == "checking"), "{}", ended.stdout);
     let report = getting.is_complete(ended).await;

@@ -11,7 +11,7 @@ use super::error::ReadError;
 use super::file_store::read_part;
 
 /// Bytes read at once. Hashing them takes tens of microseconds, which a download that ends may wait for.
-const READ_LEN: usize = 128 * 1024;
+const READ_LEN: u32 = 128 * 1024;
 
 /// Buffers begin at a page, as what is read does: other copies are slow on some processors.
 const PAGE: usize = 4096;
@@ -35,9 +35,9 @@ impl Download {
     pub fn check_vouched(&self, most_bytes: u64, within: Duration) -> Checked {
         let began = Instant::now();
         let (geometry, phase) = (self.info.geometry(), *self.phase());
-        let mut memory = vec![0; READ_LEN + PAGE];
+        let mut memory = vec![0; READ_LEN as usize + PAGE];
         let start = memory.as_ptr().addr().wrapping_neg() % PAGE;
-        let buffer = &mut memory[start..start + READ_LEN];
+        let buffer = &mut memory[start..start + READ_LEN as usize];
         let (mut checked, mut bytes) = (Checked::default(), 0);
         for chunk in self.vouched().iter() {
             let len = u64::from(geometry.chunk_len(chunk));
@@ -64,7 +64,7 @@ impl Download {
     pub fn check_chunk(&self, chunk: ChunkIndex) -> bool {
         if self.writer.is_vouched(chunk) {
             let (phase, mut hashing) = (*self.phase(), Duration::ZERO);
-            let mut buffer = vec![0; READ_LEN];
+            let mut buffer = vec![0; READ_LEN as usize];
             let is_right = self.has_right_sum(chunk, &mut buffer, phase, &mut hashing);
             self.writer.settle_check(chunk, matches!(is_right, Ok(Some(true))));
         }
@@ -86,7 +86,7 @@ impl Download {
             if *self.phase() != phase {
                 return Ok(None);
             }
-            let wanted = (len - offset).min(READ_LEN as u32);
+            let wanted = (len - offset).min(READ_LEN);
             let piece = &mut buffer[..wanted as usize];
             read_part(self.file(), geometry, chunk, offset, piece)?;
             let began = Instant::now();
