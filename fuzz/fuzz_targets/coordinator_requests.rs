@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tnet_fuzz::messages::check_stream;
-use tnet_proto::{CoordinatorRequest, MAX_EXTENSION_LEN, MAX_REPORT_ENTRIES};
+use tnet_proto::{CoordinatorRequest, MAX_EXTENSION_LEN, MAX_HOLDERS, MAX_REPORT_ENTRIES};
 
 fuzz_target!(|data: &[u8]| check_stream(data, is_within_limits));
 
@@ -13,6 +13,7 @@ fn is_within_limits(message: &CoordinatorRequest) -> bool {
     match message {
         CoordinatorRequest::Report { entries, .. } => entries.len() <= MAX_REPORT_ENTRIES,
         CoordinatorRequest::Extension { body, .. } => body.len() <= MAX_EXTENSION_LEN,
+        CoordinatorRequest::Calls { reached, failed } => reached.len().max(failed.len()) <= MAX_HOLDERS,
         _ => true,
     }
 }

@@ -218,6 +218,7 @@ fn understand(received: Option<Result<Received<CoordinatorRequest>, CodecError>>
         CoordinatorRequest::Watch { hash } => Step::Ask(Request::Watch(FileHash::from_bytes(hash))),
         CoordinatorRequest::Unwatch { hash } => Step::Ask(Request::Unwatch(FileHash::from_bytes(hash))),
         CoordinatorRequest::Bye => Step::Ask(Request::Bye),
+        CoordinatorRequest::Calls { reached, failed } => Step::Ask(Request::Calls { reached, failed }),
         CoordinatorRequest::Unsupported { .. } | CoordinatorRequest::Extension { .. } => Step::Ignore,
     }
 }

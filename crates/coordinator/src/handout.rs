@@ -10,7 +10,7 @@ use rand::seq::{SliceRandom, index};
 /// Whole holders among incomplete ones: whatever those lack is there. Incomplete among whole ones: they download
 /// the same file, have their uplink free for it, and are whom the asker will exchange most chunks with. Five of
 /// fifty hardly disturbs the proportion, so a lone seed is not named to more peers than it must be.
-const MIN_OF_EACH: u32 = 5;
+pub(crate) const MIN_OF_EACH: u32 = 5;
 
 /// The candidates for a handout: places `0..full` hold the whole file, `full..full + partial` a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! What the tasks of a coordinator say to each other. Connections and handles send events to the registrar, which
 //! owns the table; it answers each request of a connection with exactly one [`Outgoing::Answer`].
 
+use std::net::SocketAddr;
+
 use tokio::sync::{mpsc, oneshot};
 
 use tnet_fileinfo::FileHash;
@@ -56,6 +58,7 @@ pub(crate) enum Request {
     Lookup(FileHash),
     Watch(FileHash),
     Unwatch(FileHash),
+    Calls { reached: Vec<SocketAddr>, failed: Vec<SocketAddr> },
     Bye,
 }
 

@@ -22,7 +22,7 @@ use crate::message::{Ending, Event, Outgoing, Question, Request};
 use crate::notice::Notice;
 use crate::stats::Stats;
 use crate::table::{
-    Admitted, Arrival, Beat, Epoch, Handout, LimitHit, Refusal, Report, ReportOutcome, SwarmSize, Table,
+    Admitted, Arrival, Beat, CallEnd, Epoch, Handout, LimitHit, Report, ReportOutcome, SwarmSize, Table,
 };
 use crate::watch::{Push, Watches};
 
@@ -117,26 +117,18 @@ impl Registrar {
 
     fn on_hello(&mut self, now: Duration, epoch: Epoch, arrival: &Arrival, outgoing: mpsc::Sender<Outgoing>) {
         let answer = match self.table.hello(now, epoch, arrival) {
-            Ok(Admitted { observed, lease, digest, superseded }) => {
+            Ok(Admitted { observed, lease, digest }) => {
                 match observed.port() {
                     // Whoever only asks, such as a health check each few seconds.
                     0 => trace!(ip = %observed.ip(), "connected to ask"),
                     _ => debug!(peer = %observed, ?lease, "peer connected"),
                 }
                 self.stats.hellos += 1;
-                if let Some(older) = superseded {
-                    self.stats.superseded += 1;
-                    self.dismiss(older);
-                }
                 self.links.insert(epoch, outgoing.clone());
                 let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
                 CoordinatorReply::Welcome { lease_ms, observed, digest, capabilities: 0 }
             }
-            Err(Refusal::Superseded) => {
-                self.stats.superseded += 1;
-                return;
-            }
-            Err(Refusal::Limit(hit)) => self.limit_reached(now, hit),
+            Err(hit) => self.limit_reached(now, hit),
         };
         // A new queue is empty; it is closed only if the connection has ended already, which it will tell.
         let _ = outgoing.try_send(Outgoing::Answer(Some(answer)));
@@ -157,6 +149,14 @@ impl Registrar {
                 self.watches.unwatch(epoch, hash);
                 Response::Nothing
             }
+            Request::Calls { reached, failed } => {
+                for (addresses, end) in [(reached, CallEnd::Reached), (failed, CallEnd::Failed)] {
+                    for address in addresses {
+                        self.table.heard_of(now, epoch, address, end);
+                    }
+                }
+                Response::Nothing
+            }
             Request::Bye => {
                 self.stats.byes += 1;
                 self.tell_of(epoch, "peer left");
@@ -174,7 +174,7 @@ impl Registrar {
     fn on_report(&mut self, now: Duration, epoch: Epoch, report: Report<'_>) -> Response {
         let seq = report.seq;
         let watches = &mut self.watches;
-        let outcome = self.table.report(now, epoch, report, |hash, address| watches.note(now, hash, address));
+        let outcome = self.table.report(now, epoch, report, |hash| watches.note(now, hash, epoch));
         match outcome {
             ReportOutcome::Accepted => {
                 self.stats.reports += 1;
@@ -211,6 +211,7 @@ impl Registrar {
 
     fn lookup(&mut self, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
         self.stats.lookups += 1;
+        self.table.asked_for(&hash, epoch);
         let handout = self.table.handout(&hash, Some(epoch), &mut self.rng);
         let SwarmSize { full, partial } = handout.swarm;
         debug!(by = self.shown(epoch), file = %hash.short(), full, partial, "asked who has it");

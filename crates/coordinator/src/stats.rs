@@ -29,8 +29,6 @@ pub struct Stats {
     pub pushes: u64,
     /// Peers that were silent past their lease.
     pub expired: u64,
-    /// Connections replaced by a newer one of the same peer.
-    pub superseded: u64,
     /// Peers that said bye.
     pub byes: u64,
     /// Connections closed because they did not read, or did not finish a message.

@@ -1,15 +1,21 @@
 //! Which live peers hold which file. Pure: time comes in as an argument, nothing is read or sent.
 //!
-//! A peer is an address (observed IP and declared port). Whoever connected last from there speaks for it; what an
-//! older connection says afterwards is ignored. Entries are soft state: a lost connection leaves them, silence
-//! past the lease removes them.
+//! A peer is a connection, and has an address: its observed IP and its declared port. Several peers may claim the
+//! same address, as hosts behind one NAT do. Each has entries of its own and takes none from the others; who asks is
+//! told of an address once. Entries are soft state: a lost connection leaves them, silence past the lease removes
+//! them.
 //!
 //! What holds after every call, and what [`Table::check`] recounts: each entry stands once among the holders of
 //! its file and once in the files of its peer, each side knowing the other; the digest of a peer is that of its
 //! entries; no file is without holders; every count is the number of what it counts.
 
+mod by_source;
+mod calls;
 mod check;
+mod contested;
 mod departure;
+mod draw;
+mod file_index;
 mod holders;
 mod lease;
 mod lookup;
@@ -17,27 +23,32 @@ mod lookup;
 pub(crate) mod model;
 mod peer;
 mod report;
+mod room;
 mod slab;
 mod terms;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Limit, ReportDigest};
+use tnet_proto::ReportDigest;
 
+pub use calls::CallEnd;
 pub use check::Footprint;
 pub use lookup::Handout;
 pub use report::{Beat, Report, ReportOutcome, Scope};
 pub use terms::{
-    Admitted, Arrival, Epoch, Expired, FileSummary, LimitHit, Refusal, SwarmSize, Sweep, TableLimits,
-    TableSize,
+    Admitted, Arrival, Epoch, Expired, FileSummary, LimitHit, SwarmSize, Sweep, TableLimits, TableSize,
 };
 
+use by_source::BySource;
+use calls::Calls;
+use contested::Contested;
+use file_index::FileIndex;
 use holders::Holders;
 use lease::LeaseQueue;
-use peer::{Peer, PeerKey, PeerSlot, Standing};
+use peer::{Listing, Peer, PeerKey, PeerSlot, Standing};
 use slab::Slab;
 
 /// Number of a file inside the table.
@@ -63,6 +74,8 @@ struct File {
     /// As its first holder reported it.
     size: u64,
     holders: Holders,
+    /// The listed ones among them by source, if they are more than a handout names.
+    by_source: Option<Box<BySource>>,
 }
 
 /// What comes from one IP address.
@@ -72,6 +85,16 @@ struct IpUse {
     /// Peers that left and whose entries are still being removed.
     retired: u32,
     entries: u32,
+    /// Files whose first holder is one of them: what a file takes is counted once.
+    files: u32,
+}
+
+/// Peers that claim the same address.
+#[derive(Debug, Default)]
+struct AtAddress {
+    peers: u32,
+    /// What came of calls to it.
+    calls: Option<Box<Calls>>,
 }
 
 /// The availability table.
@@ -80,16 +103,24 @@ pub struct Table {
     limits: TableLimits,
     peers: Slab<PeerSlot, Peer>,
     files: Slab<FileId, File>,
-    /// Keyed hashing (the standard hasher): hashes of files are chosen outside.
-    by_hash: HashMap<FileHash, FileId>,
-    by_key: HashMap<PeerKey, PeerSlot>,
+    index: FileIndex,
+    /// Peers without a connection, which may come back.
+    away: BTreeMap<PeerKey, PeerSlot>,
     by_epoch: HashMap<Epoch, PeerSlot>,
     by_ip: HashMap<IpAddr, IpUse>,
+    /// Of the live peers that accept connections.
+    addresses: HashMap<SocketAddr, AtAddress>,
+    contested: Contested,
     leases: LeaseQueue,
     /// Peers that left with more entries than one sweep removes.
     retired: Vec<PeerSlot>,
     entries: u32,
     size_conflicts: u64,
+    gave_way: u64,
+    /// The latest moment that the table was told of.
+    latest: Duration,
+    /// Until then some address is doubtful.
+    doubts_until: Duration,
 }
 
 impl Table {
@@ -99,40 +130,37 @@ impl Table {
             limits,
             peers: Slab::new(),
             files: Slab::new(),
-            by_hash: HashMap::new(),
-            by_key: HashMap::new(),
+            index: FileIndex::new(),
+            away: BTreeMap::new(),
             by_epoch: HashMap::new(),
             by_ip: HashMap::new(),
+            addresses: HashMap::new(),
+            contested: Contested::default(),
             leases: LeaseQueue::default(),
             retired: Vec::new(),
             entries: 0,
             size_conflicts: 0,
+            gave_way: 0,
+            latest: Duration::ZERO,
+            doubts_until: Duration::ZERO,
         }
     }
 
     /// A peer introduces itself on connection `epoch`.
     ///
-    /// A peer that comes back before its lease has ended, with the same id, keeps its entries. Another id at the
-    /// same address is another peer, which starts with nothing.
+    /// A peer whose connection is gone and that comes back before its lease has ended, from the same address and
+    /// with the same id, keeps its entries. Everybody else starts with nothing, and takes nothing from a peer that is
+    /// there.
     ///
     /// # Errors
-    /// [`Refusal::Superseded`] if a newer connection already speaks for this address, [`Refusal::Limit`] if there
-    /// is no room for one more peer.
-    pub fn hello(&mut self, now: Duration, epoch: Epoch, arrival: &Arrival) -> Result<Admitted, Refusal> {
+    /// There is no room for one more peer.
+    pub fn hello(&mut self, now: Duration, epoch: Epoch, arrival: &Arrival) -> Result<Admitted, LimitHit> {
+        self.latest = self.latest.max(now);
         let key = PeerKey::new(arrival.ip, arrival.listen_port, arrival.peer_id);
-        let Some(slot) = self.by_key.get(&key).copied() else {
-            return self.admit(now, epoch, key, arrival, None);
-        };
-        let known = self.peers.at(slot);
-        if known.epoch >= epoch {
-            return Err(Refusal::Superseded);
+        match self.away.remove(&key) {
+            Some(slot) => Ok(self.welcome_back(now, epoch, slot, arrival)),
+            None => self.admit(now, epoch, key, arrival),
         }
-        let superseded = (known.standing == Standing::Connected).then_some(known.epoch);
-        if known.peer_id != arrival.peer_id {
-            self.retire(slot);
-            return self.admit(now, epoch, key, arrival, superseded);
-        }
-        Ok(self.welcome_back(now, epoch, slot, arrival, superseded))
     }
 
     /// The connection is gone. Its peer's entries stay until the lease ends.
@@ -140,9 +168,14 @@ impl Table {
         let Some(slot) = self.by_epoch.remove(&epoch) else { return };
         let peer = self.peers.at_mut(slot);
         peer.standing = Standing::Away;
+        let key = peer.key;
         // Nothing to keep: coming back, it would start with nothing either way.
         if peer.files.is_empty() {
-            self.retire(slot);
+            return self.retire(slot);
+        }
+        // Of two with the same key the one that was heard last is more likely to come back.
+        if let Some(other) = self.away.insert(key, slot) {
+            self.retire(other);
         }
     }
 
@@ -155,6 +188,7 @@ impl Table {
 
     /// Removes one peer whose lease has ended. To be repeated until it answers nothing.
     pub fn expire(&mut self, now: Duration) -> Option<Expired> {
+        self.latest = self.latest.max(now);
         while let Some(slot) = self.leases.pop_due(now) {
             let peer = self.peers.at_mut(slot);
             if peer.lease_ends > now {
@@ -184,24 +218,16 @@ impl Table {
     pub fn size(&self) -> TableSize {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         TableSize {
-            peers: count(self.by_key.len()),
+            peers: count(self.live_peers()),
             files: count(self.files.len()),
             entries: self.entries,
+            bytes: self.bytes(),
+            gave_way: self.gave_way,
             size_conflicts: self.size_conflicts,
         }
     }
 
-    fn welcome_back(
-        &mut self,
-        now: Duration,
-        epoch: Epoch,
-        slot: PeerSlot,
-        arrival: &Arrival,
-        superseded: Option<Epoch>,
-    ) -> Admitted {
-        if let Some(older) = superseded {
-            self.by_epoch.remove(&older);
-        }
+    fn welcome_back(&mut self, now: Duration, epoch: Epoch, slot: PeerSlot, arrival: &Arrival) -> Admitted {
         self.by_epoch.insert(epoch, slot);
         let peer = self.peers.at_mut(slot);
         peer.epoch = epoch;
@@ -213,7 +239,7 @@ impl Table {
         self.leases.remove(peer.queued, slot);
         peer.queued = peer.lease_ends;
         self.leases.insert(peer.queued, slot);
-        Admitted { observed: peer.key.address(), lease: peer.lease, digest: peer.digest, superseded }
+        Admitted { observed: peer.key.address(), lease: peer.lease, digest: peer.digest }
     }
 
     fn admit(
@@ -222,14 +248,12 @@ impl Table {
         epoch: Epoch,
         key: PeerKey,
         arrival: &Arrival,
-        superseded: Option<Epoch>,
-    ) -> Result<Admitted, Refusal> {
-        self.room_for_peer(key.ip())?;
+    ) -> Result<Admitted, LimitHit> {
+        self.make_room_for_peer(key.ip())?;
         let lease = self.limits.lease(arrival.report_interval);
         let lease_ends = now.saturating_add(lease);
         let slot = self.peers.insert(Peer {
             key,
-            peer_id: arrival.peer_id,
             epoch,
             standing: Standing::Connected,
             last_seq: 0,
@@ -238,30 +262,34 @@ impl Table {
             queued: lease_ends,
             digest: ReportDigest::default(),
             cut: None,
+            quiet_until: Duration::ZERO,
+            settled: 0,
+            contested: 0,
+            contested_place: 0,
             files: HashMap::new(),
             odd_sizes: HashMap::new(),
         });
-        self.by_key.insert(key, slot);
+        self.enter(slot);
+        Ok(Admitted { observed: key.address(), lease, digest: ReportDigest::default() })
+    }
+
+    /// Puts a connected peer into every index.
+    fn enter(&mut self, slot: PeerSlot) {
+        let Peer { key, epoch, queued, .. } = *self.peers.at(slot);
         self.by_epoch.insert(epoch, slot);
         self.by_ip.entry(key.ip()).or_default().peers += 1;
-        self.leases.insert(lease_ends, slot);
-        Ok(Admitted { observed: key.address(), lease, digest: ReportDigest::default(), superseded })
+        if key.listing() == Listing::Listed {
+            self.addresses.entry(key.address()).or_default().peers += 1;
+        }
+        self.leases.insert(queued, slot);
     }
 
-    fn room_for_peer(&self, ip: IpAddr) -> Result<(), Refusal> {
-        let limits = &self.limits;
-        if self.by_key.len() >= limits.max_peers as usize {
-            return Err(Refusal::Limit(LimitHit::new(Limit::ConnectionsTotal, limits.max_peers)));
-        }
-        let of_ip = self.by_ip.get(&ip).map_or(0, |of_ip| of_ip.peers);
-        if of_ip >= limits.max_peers_per_ip {
-            return Err(Refusal::Limit(LimitHit::new(Limit::ConnectionsPerIp, limits.max_peers_per_ip)));
-        }
-        Ok(())
+    /// Live peers, connected or not.
+    fn live_peers(&self) -> usize {
+        self.peers.len() - self.retired.len()
     }
 
-    /// The listed peer at `address`, if there is one.
-    fn listed(&self, address: SocketAddr) -> Option<PeerSlot> {
-        self.by_key.get(&PeerKey::Listening(address)).copied()
+    fn file_of(&self, hash: &FileHash) -> Option<FileId> {
+        self.index.find(hash, |id| &self.files.at(id).hash)
     }
 }

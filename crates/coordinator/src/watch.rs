@@ -4,7 +4,6 @@
 //! than the interval: a thousand peers that start at once are one push a second, not a thousand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
@@ -30,7 +29,7 @@ struct Watched {
     watchers: BTreeSet<Epoch>,
     /// New holders since the last push: at most [`MAX_HOLDERS`], as more would not fit in one. Those beyond are
     /// among the candidates for the rest of a push, like every holder.
-    fresh: Vec<SocketAddr>,
+    fresh: Vec<Epoch>,
     /// No push before this.
     quiet_until: Duration,
     due: Option<Duration>,
@@ -40,7 +39,7 @@ struct Watched {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Push {
     pub(crate) hash: FileHash,
-    pub(crate) fresh: Vec<SocketAddr>,
+    pub(crate) fresh: Vec<Epoch>,
     pub(crate) watchers: Vec<Epoch>,
 }
 
@@ -94,11 +93,11 @@ impl Watches {
         }
     }
 
-    /// The peer at `address` now holds the file.
-    pub(crate) fn note(&mut self, now: Duration, hash: FileHash, address: SocketAddr) {
+    /// The peer on the connection `holder` now holds the file.
+    pub(crate) fn note(&mut self, now: Duration, hash: FileHash, holder: Epoch) {
         let Some(watched) = self.files.get_mut(&hash) else { return };
-        if watched.fresh.len() < MAX_HOLDERS && !watched.fresh.contains(&address) {
-            watched.fresh.push(address);
+        if watched.fresh.len() < MAX_HOLDERS && !watched.fresh.contains(&holder) {
+            watched.fresh.push(holder);
         }
         if watched.due.is_none() {
             let due = watched.quiet_until.max(now);
@@ -146,8 +145,6 @@ impl Watches {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(1);
@@ -157,8 +154,8 @@ mod tests {
         Watches::new(3, 2, INTERVAL)
     }
 
-    fn peer(port: u16) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    fn peer(number: u64) -> Epoch {
+        Epoch(number)
     }
 
     fn at(ms: u64) -> Duration {

@@ -175,13 +175,18 @@ async fn a_new_identity_for_each_connection_does_not_fill_the_table() {
     for port in 7001..=7003 {
         drop(Client::holding(coordinator.local_addr(), port, 1, Availability::Full).await);
     }
-    let mut fourth = Client::connect(coordinator.local_addr()).await;
-    fourth.say(hello(7004, 4, LONG)).await;
+    until("their ends are noticed", async || coordinator.stats().await.expect("it runs").connections == 0).await;
+    // Who has no connection gives way to those who have one, and to nobody else.
+    let mut living = Vec::new();
+    for port in 7004..=7006 {
+        living.push(Client::holding(coordinator.local_addr(), port, 1, Availability::Full).await);
+        assert_eq!(coordinator.stats().await.expect("it runs").table.peers, 3);
+    }
+    let mut seventh = Client::connect(coordinator.local_addr()).await;
+    seventh.say(hello(7007, 7, LONG)).await;
     let per_ip = CoordinatorReply::LimitReached { limit: Limit::ConnectionsPerIp, value: 3 };
-    assert_eq!(fourth.hear().await, per_ip);
-    fourth.hear_end().await;
-    // One of the three may come back.
-    Client::join(coordinator.local_addr(), 7002, 1, LONG).await;
+    assert_eq!(seventh.hear().await, per_ip);
+    seventh.hear_end().await;
 }
 
 #[tokio::test]

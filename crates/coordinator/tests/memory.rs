@@ -32,7 +32,7 @@ fn fill(peers: u32, files: u32) -> Table {
         };
         table.hello(Duration::ZERO, epoch, &arrival).expect("far below the limit of peers");
         let report = Report { seq: 1, scope: Scope::Everything, entries: &entries };
-        assert_eq!(table.report(Duration::ZERO, epoch, report, |_, _| {}), ReportOutcome::Accepted);
+        assert_eq!(table.report(Duration::ZERO, epoch, report, |_| {}), ReportOutcome::Accepted);
     }
     table
 }

@@ -34,8 +34,9 @@ const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// News from the coordinator.
 #[derive(Debug)]
 pub(crate) enum CoordinatorEvent {
-    /// Connected; what it still has of us; where to put requests as long as this connection lasts.
+    /// Connected; how long a silence it bears; what it still has of us; where to put requests as long as this connection lasts.
     Welcome {
+        lease: Duration,
         table: ReportDigest,
         requests: mpsc::Sender<CoordinatorRequest>,
     },
@@ -52,7 +53,8 @@ pub(crate) struct CoordinatorClient {
     pub(crate) address: SocketAddr,
     pub(crate) ours: IpAddr,
     pub(crate) within: Duration,
-    pub(crate) peer_id: PeerId,
+    /// Told to coordinators alone: who comes back is known by it, so other peers must not learn it.
+    pub(crate) secret_id: PeerId,
     pub(crate) listen_port: u16,
     pub(crate) report_interval: Duration,
     pub(crate) events: mpsc::Sender<CoordinatorEvent>,
@@ -96,9 +98,9 @@ impl CoordinatorClient {
         let mut pause = PAUSE;
         while !self.events.is_closed() {
             let (unfit, error) = match self.connect().await {
-                Ok((connection, table)) => {
+                Ok((connection, welcome)) => {
                     pause = PAUSE;
-                    let error = self.serve(connection, table).await;
+                    let error = self.serve(connection, welcome).await;
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
                     (None, chain(&error))
                 }
@@ -120,10 +122,10 @@ impl CoordinatorClient {
         }
     }
 
-    async fn connect(&self) -> Result<(Connection, ReportDigest), LinkError> {
+    async fn connect(&self) -> Result<(Connection, Welcome), LinkError> {
         let stream = network::connect(self.address, self.ours, self.within).await?;
         let hello = CoordinatorRequest::Hello {
-            peer_id: self.peer_id,
+            peer_id: self.secret_id,
             listen_port: self.listen_port,
             report_interval_ms: u32::try_from(self.report_interval.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
@@ -131,9 +133,10 @@ impl CoordinatorClient {
         introduce(stream, hello).await
     }
 
-    async fn serve(&self, mut connection: Connection, table: ReportDigest) -> LinkError {
+    async fn serve(&self, mut connection: Connection, welcome: Welcome) -> LinkError {
         let (requests, mut queue) = mpsc::channel(REQUESTS);
-        if self.events.send(CoordinatorEvent::Welcome { table, requests }).await.is_err() {
+        let Welcome { lease, table } = welcome;
+        if self.events.send(CoordinatorEvent::Welcome { lease, table, requests }).await.is_err() {
             return LinkError::Closed;
         }
         // The engine sends something at least each interval, and each gets an answer.
@@ -168,20 +171,30 @@ impl CoordinatorClient {
     }
 }
 
-/// From a new connection to the welcome, which says what the table still has of us.
+/// What the coordinator says first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Welcome {
+    /// Silence after which it forgets us.
+    lease: Duration,
+    /// What it still has of us.
+    table: ReportDigest,
+}
+
+/// From a new connection to the welcome.
 pub(crate) async fn introduce(
     mut stream: TcpStream,
     hello: CoordinatorRequest,
-) -> Result<(Connection, ReportDigest), LinkError> {
+) -> Result<(Connection, Welcome), LinkError> {
     let greeting = async {
         exchange_preamble(&mut stream, Protocol::Coordinator).await?;
         let mut connection = Framed::new(stream, MessageCodec::new());
         connection.send(hello).await?;
         loop {
-            if let Received::Message(CoordinatorReply::Welcome { digest, .. }) = next(&mut connection).await?
-            {
+            let received = next(&mut connection).await?;
+            if let Received::Message(CoordinatorReply::Welcome { lease_ms, digest, .. }) = received {
                 connection.codec_mut().hello_done();
-                return Ok((connection, digest));
+                let lease = Duration::from_millis(u64::from(lease_ms));
+                return Ok((connection, Welcome { lease, table: digest }));
             }
         }
     };
@@ -211,7 +224,7 @@ mod tests {
             address,
             ours: IpAddr::from([127, 0, 0, 1]),
             within: Duration::from_secs(5),
-            peer_id: PeerId([1; 16]),
+            secret_id: PeerId([1; 16]),
             listen_port: 7401,
             report_interval: Duration::from_secs(10),
             events,

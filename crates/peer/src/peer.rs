@@ -160,7 +160,7 @@ impl Peer {
                 address,
                 ours: listen.ip(),
                 within: config.connect_within,
-                peer_id,
+                secret_id: PeerId(random.random()),
                 listen_port: listen.port(),
                 report_interval: config.report_interval,
                 events: coordinator_events,

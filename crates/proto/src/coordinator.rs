@@ -92,6 +92,14 @@ pub enum CoordinatorRequest {
         /// At most [`MAX_EXTENSION_LEN`](crate::MAX_EXTENSION_LEN) bytes.
         body: Vec<u8>,
     },
+    /// What came of calls to addresses that `Holders` named, so that those nobody can reach are named last. Not
+    /// answered.
+    Calls {
+        /// A peer answered there. At most [`MAX_HOLDERS`](crate::MAX_HOLDERS).
+        reached: Vec<SocketAddr>,
+        /// None did. At most [`MAX_HOLDERS`](crate::MAX_HOLDERS).
+        failed: Vec<SocketAddr>,
+    },
 }
 
 /// A peer that holds a file.

@@ -98,6 +98,10 @@ shapes!(CoordinatorRequest {
     Bye: [],
     Unsupported: [],
     Extension: EXTENSION,
+    Calls: [
+        List { item: SHORTEST_ADDRESS, max: MAX_HOLDERS },
+        List { item: SHORTEST_ADDRESS, max: MAX_HOLDERS },
+    ],
 });
 
 shapes!(CoordinatorReply {

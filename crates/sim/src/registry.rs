@@ -3,12 +3,11 @@
 //! A watch is pushed at most once in `PUSH_INTERVAL`, and only news of somebody else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use tnet_coordinator::{
-    Admitted, Arrival, Beat, Epoch, Handout, Refusal, Report, ReportOutcome, Scope, Sweep, Table, TableLimits,
+    Admitted, Arrival, Beat, CallEnd, Epoch, Handout, Report, ReportOutcome, Scope, Sweep, Table, TableLimits,
 };
 use tnet_fileinfo::FileHash;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, MAX_HOLDERS};
@@ -33,7 +32,7 @@ pub(crate) struct Registry {
     hash: FileHash,
     hosts: BTreeMap<Epoch, HostId>,
     watchers: BTreeSet<Epoch>,
-    fresh: Vec<SocketAddr>,
+    fresh: Vec<Epoch>,
     quiet_until: Nanos,
     rng: StdRng,
     letters: Vec<Letter>,
@@ -90,15 +89,12 @@ impl Registry {
 
     pub(crate) fn on_hello(&mut self, now: Nanos, host: HostId, epoch: Epoch, arrival: &Arrival) {
         match self.table.hello(Duration::from_nanos(now), epoch, arrival) {
-            Ok(Admitted { observed, lease, digest, superseded }) => {
-                if let Some(older) = superseded {
-                    self.hang_up(older);
-                }
+            Ok(Admitted { observed, lease, digest }) => {
                 self.hosts.insert(epoch, host);
                 let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
                 self.answer(epoch, CoordinatorReply::Welcome { lease_ms, observed, digest, capabilities: 0 });
             }
-            Err(Refusal::Superseded | Refusal::Limit(_)) => {}
+            Err(_) => {}
         }
     }
 
@@ -118,13 +114,21 @@ impl Registry {
                     Beat::Cut(_) | Beat::NotHeard => {}
                 }
             }
-            CoordinatorRequest::Lookup { .. } => self.hand_out(epoch, &[]),
+            CoordinatorRequest::Lookup { .. } => self.look_up(epoch),
             CoordinatorRequest::Watch { .. } => {
                 self.watchers.insert(epoch);
-                self.hand_out(epoch, &[]);
+                self.look_up(epoch);
             }
             CoordinatorRequest::Unwatch { .. } => {
                 self.watchers.remove(&epoch);
+            }
+            CoordinatorRequest::Calls { reached, failed } => {
+                let ends = [(reached, CallEnd::Reached), (failed, CallEnd::Failed)];
+                for (addresses, end) in ends {
+                    for address in addresses {
+                        self.table.heard_of(Duration::from_nanos(now), epoch, *address, end);
+                    }
+                }
             }
             CoordinatorRequest::Bye => {
                 self.table.bye(epoch);
@@ -181,9 +185,9 @@ impl Registry {
         let seq = report.seq;
         let fresh = &mut self.fresh;
         let is_watched = !self.watchers.is_empty();
-        let outcome = self.table.report(Duration::from_nanos(now), epoch, report, |_, address| {
-            if is_watched && fresh.len() < MAX_HOLDERS && !fresh.contains(&address) {
-                fresh.push(address);
+        let outcome = self.table.report(Duration::from_nanos(now), epoch, report, |_| {
+            if is_watched && fresh.len() < MAX_HOLDERS && !fresh.contains(&epoch) {
+                fresh.push(epoch);
             }
         });
         match outcome {
@@ -193,7 +197,12 @@ impl Registry {
         }
     }
 
-    fn hand_out(&mut self, epoch: Epoch, first: &[SocketAddr]) {
+    fn look_up(&mut self, epoch: Epoch) {
+        self.table.asked_for(&self.hash, epoch);
+        self.hand_out(epoch, &[]);
+    }
+
+    fn hand_out(&mut self, epoch: Epoch, first: &[Epoch]) {
         let Handout { swarm, holders } =
             self.table.handout_with(&self.hash, Some(epoch), first, &mut self.rng);
         let hash = *self.hash.as_bytes();

@@ -16,6 +16,8 @@ use crate::time::Time;
 #[derive(Debug)]
 pub struct Reporter {
     interval: Duration,
+    /// What the coordinator gives us, if it gives less than we asked for.
+    lease: Duration,
     shared: BTreeMap<FileHash, (u64, Availability)>,
     digest: ReportDigest,
     changed: BTreeSet<FileHash>,
@@ -37,6 +39,12 @@ enum Sent {
     Report { seq: u64 },
     Heartbeat,
 }
+
+/// Signs of life in the time of a lease: two may be lost.
+const BEATS_IN_LEASE: u32 = 3;
+
+/// Between two signs of life, whatever lease a coordinator gives.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Messages whose answers are waited for. A coordinator that owes more is as good as gone; the oldest are forgotten.
 const MAX_SENT: usize = 1024;
@@ -66,6 +74,7 @@ impl Reporter {
     pub fn new(interval: Duration) -> Reporter {
         Reporter {
             interval,
+            lease: Duration::MAX,
             shared: BTreeMap::new(),
             digest: ReportDigest::default(),
             changed: BTreeSet::new(),
@@ -105,9 +114,20 @@ impl Reporter {
         self.shared.is_empty()
     }
 
+    /// The coordinator forgets us after this long a silence. To be told before the welcome: with a short lease the signs
+    /// of life come more often than each interval.
+    pub fn on_lease(&mut self, lease: Duration) {
+        self.lease = lease;
+    }
+
+    /// Between two signs of life.
+    fn pause(&self) -> Duration {
+        self.interval.min((self.lease / BEATS_IN_LEASE).max(SHORTEST_PAUSE))
+    }
+
     /// A coordinator welcomed us; `table` is what it still has of us.
     pub fn on_welcome(&mut self, now: Time, table: ReportDigest) {
-        self.session = Some(Session::new(now + self.interval));
+        self.session = Some(Session::new(now + self.pause()));
         if table == self.digest {
             self.changed.clear();
         } else {
@@ -147,18 +167,19 @@ impl Reporter {
         if self.session.as_ref()?.queue.is_empty() {
             self.queue_changes();
         }
+        let pause = self.pause();
         let session = self.session.as_mut()?;
         if let Some(request) = session.queue.pop_front() {
             if let CoordinatorRequest::Report { seq, .. } = request {
                 session.note_sent(Sent::Report { seq });
             }
-            session.next_heartbeat = now + self.interval;
+            session.next_heartbeat = now + pause;
             return Some(request);
         }
         if now < session.next_heartbeat {
             return None;
         }
-        session.next_heartbeat = now + self.interval;
+        session.next_heartbeat = now + pause;
         session.note_sent(Sent::Heartbeat);
         Some(CoordinatorRequest::Heartbeat { digest: self.digest })
     }

@@ -37,7 +37,7 @@ fn full() -> (Table, Vec<(Epoch, ReportDigest)>) {
             Duration::ZERO,
             epoch,
             Report { seq: 1, scope: Scope::Everything, entries: &entries },
-            |_, _| {},
+            |_| {},
         );
         let mut digest = ReportDigest::default();
         entries.iter().for_each(|entry| digest.toggle(entry));

@@ -1,15 +1,16 @@
 //! The table counted anew from its entries, and the memory it reserves. For tests, simulators and measurements.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 #[cfg(any(test, feature = "fuzzing"))]
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 
+#[cfg(any(test, feature = "fuzzing"))]
 use tnet_fileinfo::FileHash;
 use tnet_proto::ReportDigest;
 
-use super::peer::{PeerKey, PeerSlot, Standing, map_bytes};
-use super::{Epoch, FileId, IpUse, Table};
+use super::peer::{Listing, PeerSlot, Standing, map_bytes};
+use super::{AtAddress, Epoch, File, IpUse, Table};
 
 /// Bytes the table has reserved, computed from the capacities of its collections; what the allocator adds is not
 /// in it.
@@ -27,13 +28,15 @@ impl Table {
     /// How much memory is reserved now.
     #[doc(hidden)]
     pub fn footprint(&self) -> Footprint {
-        let holders: usize = self.files.iter().map(|(_, file)| file.holders.reserved_bytes()).sum();
+        let by_source = |file: &File| file.by_source.as_ref().map_or(0, |index| index.reserved_bytes());
+        let of_file = |file: &File| file.holders.reserved_bytes() + by_source(file);
+        let holders: usize = self.files.iter().map(|(_, file)| of_file(file)).sum();
         let maps: usize = self.peers.iter().map(|(_, peer)| peer.reserved_bytes()).sum();
         Footprint {
             entries: holders + maps,
-            files: self.files.reserved_bytes() + map_bytes::<FileHash, FileId>(self.by_hash.capacity()),
+            files: self.files.reserved_bytes() + self.index.reserved_bytes(),
             peers: self.peers.reserved_bytes()
-                + map_bytes::<PeerKey, PeerSlot>(self.by_key.capacity())
+                + map_bytes::<SocketAddr, AtAddress>(self.addresses.capacity())
                 + map_bytes::<Epoch, PeerSlot>(self.by_epoch.capacity())
                 + map_bytes::<IpAddr, IpUse>(self.by_ip.capacity()),
         }
@@ -51,9 +54,10 @@ impl Table {
     }
 
     fn check_files(&self) {
-        assert_eq!(self.by_hash.len(), self.files.len(), "one name per file");
+        assert_eq!(self.index.len(), self.files.len(), "one name per file");
+        let mut paid: BTreeMap<IpAddr, u32> = BTreeMap::new();
         for (id, file) in self.files.iter() {
-            assert_eq!(self.by_hash.get(&file.hash), Some(&id), "{} leads elsewhere", file.hash);
+            assert_eq!(self.file_of(&file.hash), Some(id), "{} leads elsewhere", file.hash);
             assert!(!file.holders.is_empty(), "{} is held by nobody", file.hash);
             for (place, slot) in file.holders.iter() {
                 let peer = self.peers.at(slot);
@@ -62,7 +66,20 @@ impl Table {
                 let expected = super::holders::Group::of(peer.key.listing(), group.holding());
                 assert_eq!(group, expected, "{:?} stands among the wrong kind", peer.key);
             }
+            if let Some(by_source) = &file.by_source {
+                let listed = |slot: &PeerSlot| self.peers.at(*slot).key.listing() == Listing::Listed;
+                let mut holders: Vec<PeerSlot> =
+                    file.holders.iter().map(|(_, slot)| slot).filter(listed).collect();
+                let mut indexed: Vec<PeerSlot> = by_source.iter().collect();
+                holders.sort_unstable();
+                indexed.sort_unstable();
+                assert_eq!(indexed, holders, "{} by source", file.hash);
+            }
+            let payer = file.holders.first().expect("just seen to have holders");
+            *paid.entry(self.peers.at(payer).key.ip()).or_default() += 1;
         }
+        let counted = self.by_ip.iter().map(|(ip, of_ip)| (*ip, of_ip.files));
+        assert_eq!(paid, counted.filter(|(_, files)| *files > 0).collect(), "who pays for files");
     }
 
     fn check_peers(&self) {
@@ -76,7 +93,12 @@ impl Table {
                 );
             }
             let live = peer.standing != Standing::Retired;
-            assert_eq!(self.by_key.get(&peer.key) == Some(&slot), live, "{:?}", peer.key);
+            let away = peer.standing == Standing::Away;
+            assert_eq!(self.away.get(&peer.key) == Some(&slot), away, "{:?}", peer.key);
+            let expected = if live { peer.files.len().saturating_sub(peer.settled) } else { 0 };
+            assert_eq!(peer.contested, expected, "{:?}", peer.key);
+            let stands = self.contested.slot(peer.contested_place) == Some(slot);
+            assert!(stands || peer.contested == 0, "{:?} is not among the contested", peer.key);
             assert_eq!(self.leases.contains(peer.queued, slot), live, "{:?}", peer.key);
             assert_eq!(self.retired.contains(&slot), !live, "{:?}", peer.key);
             let connected = peer.standing == Standing::Connected;
@@ -98,9 +120,19 @@ impl Table {
         assert_eq!(entries, self.entries as usize);
         let held: usize = self.files.iter().map(|(_, file)| file.holders.len() as usize).sum();
         assert_eq!(held, entries, "both sides have the same entries");
-        assert_eq!(self.leases.len(), self.by_key.len());
-        assert_eq!(self.by_key.len() + self.retired.len(), self.peers.len());
-        assert!(self.by_epoch.len() <= self.by_key.len());
+        assert_eq!(self.leases.len(), self.live_peers());
+        assert_eq!(self.by_epoch.len() + self.away.len(), self.live_peers());
+        let contested: usize = self.peers.iter().map(|(_, peer)| peer.contested).sum();
+        assert_eq!(contested as u64, self.contested.total());
+        let some = self.peers.iter().filter(|(_, peer)| peer.contested > 0).count();
+        assert_eq!(some, self.contested.len());
+        let mut at_address: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+        for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.standing != Standing::Retired) {
+            if peer.key.listing() == Listing::Listed {
+                *at_address.entry(peer.key.address()).or_default() += 1;
+            }
+        }
+        assert_eq!(at_address, self.addresses.iter().map(|(address, at)| (*address, at.peers)).collect());
 
         let mut by_ip: BTreeMap<IpAddr, (u32, u32, usize)> = BTreeMap::new();
         for (_, peer) in self.peers.iter() {
@@ -118,8 +150,8 @@ impl Table {
     /// Addresses of all live peers that accept connections and hold the file. For comparison with a model.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn listed_holders(&self, hash: &FileHash) -> BTreeSet<SocketAddr> {
-        let Some(file) = self.by_hash.get(hash) else { return BTreeSet::new() };
-        let holders = self.files.at(*file).holders.iter();
+        let Some(file) = self.file_of(hash) else { return BTreeSet::new() };
+        let holders = self.files.at(file).holders.iter();
         let live =
             holders.map(|(_, slot)| self.peers.at(slot)).filter(|peer| peer.standing != Standing::Retired);
         live.map(|peer| peer.key.address()).filter(|address| address.port() != 0).collect()

@@ -9,7 +9,7 @@ impl Table {
     /// Removes at most `TableLimits::sweep_entries` entries of peers that left.
     pub fn sweep(&mut self) -> Sweep {
         if let Some(slot) = self.retired.pop() {
-            self.strip(slot);
+            self.strip(slot, self.limits.sweep_entries.max(1) as usize);
         }
         match self.retired.is_empty() {
             true => Sweep::Done,
@@ -28,42 +28,56 @@ impl Table {
         if peer.standing == Standing::Connected {
             self.by_epoch.remove(&peer.epoch);
         }
-        peer.standing = Standing::Retired;
-        self.by_key.remove(&peer.key);
-        self.leases.remove(peer.queued, slot);
-        let ip = self.by_ip.get_mut(&peer.key.ip()).expect("admit made an entry, strip removes the last");
+        let (key, queued) = (peer.key, peer.queued);
+        if peer.standing == Standing::Away && self.away.get(&key) == Some(&slot) {
+            self.away.remove(&key);
+        }
+        self.peers.at_mut(slot).standing = Standing::Retired;
+        self.leases.remove(queued, slot);
+        let ip = self.by_ip.get_mut(&key.ip()).expect("admit made an entry, strip removes the last");
         ip.peers -= 1;
         ip.retired += 1;
-        self.strip(slot);
+        if let Some(at) = self.addresses.get_mut(&key.address()) {
+            at.peers -= 1;
+            if at.peers == 0 {
+                self.addresses.remove(&key.address());
+            }
+        }
+        self.strip(slot, self.limits.sweep_entries.max(1) as usize);
     }
 
     /// Removes some entries of a retired peer, and the peer with the last of them.
-    fn strip(&mut self, slot: PeerSlot) {
-        let step = self.limits.sweep_entries.max(1) as usize;
+    pub(super) fn strip(&mut self, slot: PeerSlot, step: usize) {
         // Taking the map out is sound: removing this peer from a file moves only other peers of that file.
         let mut files = mem::take(&mut self.peers.at_mut(slot).files);
         for (file, place) in files.extract_if(|_, _| true).take(step) {
             self.withdraw(file, place);
             self.count_entry_out(slot);
         }
-        if files.is_empty() {
+        self.peers.at_mut(slot).files = files;
+        self.contest(slot);
+        if self.peers.at(slot).files.is_empty() {
             self.forget(slot);
         } else {
-            self.peers.at_mut(slot).files = files;
             self.retired.push(slot);
         }
     }
 
     /// Removes the holder at `place`, and the file with its last holder.
     pub(super) fn withdraw(&mut self, file: FileId, place: u32) {
+        let payer = self.files.at(file).holders.first();
+        self.unlist(file, place);
         let Table { files, peers, .. } = self;
         let holders = &mut files.at_mut(file).holders;
         holders.remove(place, |moved, to| {
             peers.at_mut(moved).files.insert(file, to);
         });
-        if holders.is_empty() {
-            let gone = self.files.remove(file);
-            self.by_hash.remove(&gone.hash);
+        self.pay(file, payer);
+        if self.files.at(file).holders.is_empty() {
+            let Table { files, index, .. } = self;
+            let hash = files.at(file).hash;
+            index.remove(&hash, file, |id| &files.at(id).hash);
+            files.remove(file);
         }
     }
 

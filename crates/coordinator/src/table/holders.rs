@@ -7,8 +7,8 @@ use tnet_proto::Availability;
 
 use super::peer::{Listing, PeerSlot};
 
-/// Vectors grow by a quarter: at 10 million entries the usual doubling would leave up to 40 MB unused.
-const GROWTH_DIVISOR: usize = 4;
+/// Vectors grow by an eighth: at 10 million entries the usual doubling would leave up to 40 MB unused.
+const GROWTH_DIVISOR: usize = 8;
 
 /// A vector at least this long gives memory back when more than half of it is unused.
 const SHRINK_FROM: usize = 16;
@@ -138,6 +138,11 @@ impl Holders {
 
     pub(super) fn slot(&self, place: u32) -> PeerSlot {
         self.slots[place as usize]
+    }
+
+    /// The peer at the first place.
+    pub(super) fn first(&self) -> Option<PeerSlot> {
+        self.slots.first().copied()
     }
 
     pub(super) fn len(&self) -> u32 {

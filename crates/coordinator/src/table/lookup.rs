@@ -1,15 +1,12 @@
 //! Questions to the table. None of them changes it, and none looks at more of a swarm than it answers with.
 
-use std::net::SocketAddr;
-
 use rand::Rng;
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Holder, MAX_HOLDERS};
+use tnet_proto::Holder;
 
 use super::holders::Group;
-use super::peer::{Listing, Standing};
-use super::{Epoch, File, FileSummary, SwarmSize, Table};
-use crate::handout::Candidates;
+use super::peer::{Listing, PeerSlot};
+use super::{Epoch, File, FileId, FileSummary, SwarmSize, Table};
 
 /// Whom a peer should ask for a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,8 +20,7 @@ pub struct Handout {
 impl Table {
     /// How many hold the file; nothing if nobody does.
     pub fn swarm(&self, hash: &FileHash) -> Option<SwarmSize> {
-        let file = self.by_hash.get(hash)?;
-        Some(swarm_size(self.files.at(*file)))
+        Some(swarm_size(self.files.at(self.file_of(hash)?)))
     }
 
     /// At most `limit` files, in no particular order.
@@ -38,59 +34,39 @@ impl Table {
         self.handout_with(hash, asker, &[], rng)
     }
 
-    /// Like [`Table::handout`], but the peers at the addresses `first` come first, as far as they still hold the
+    /// Like [`Table::handout`], but the peers on the connections `first` come first, as far as they still hold the
     /// file and are not the asker. Chance fills the rest.
     pub fn handout_with(
         &self,
         hash: &FileHash,
         asker: Option<Epoch>,
-        first: &[SocketAddr],
+        first: &[Epoch],
         rng: &mut impl Rng,
     ) -> Handout {
-        let Some(id) = self.by_hash.get(hash).copied() else { return Handout::default() };
+        let Some(id) = self.file_of(hash) else { return Handout::default() };
         let file = self.files.at(id);
         let place_of = |slot| self.peers.at(slot).files.get(&id).copied();
-        let asker = asker.and_then(|epoch| place_of(*self.by_epoch.get(&epoch)?));
-
-        let mut places: Vec<u32> =
-            first.iter().filter_map(|address| place_of(self.listed(*address)?)).collect();
-        places.retain(|place| Some(*place) != asker);
-        places.truncate(MAX_HOLDERS);
-        let named = places.len();
-
-        let candidates = Candidates {
-            full: file.holders.count(Group::ListedFull),
-            partial: file.holders.count(Group::ListedPartial),
-            asker,
-        };
-        let wanted = u32::try_from(MAX_HOLDERS).expect("a small constant");
-        for place in candidates.choose(wanted, rng) {
-            if places.len() == MAX_HOLDERS {
-                break;
-            }
-            if !places[..named].contains(&place) {
-                places.push(place);
-            }
-        }
-        let holders = places.into_iter().filter_map(|place| self.holder(file, place)).collect();
-        Handout { swarm: swarm_size(file), holders }
+        let asker = asker.and_then(|epoch| self.by_epoch.get(&epoch).copied());
+        let asker_place = asker.and_then(place_of);
+        let is_listed = |slot: &PeerSlot| self.peers.at(*slot).key.listing() == Listing::Listed;
+        let first: Vec<PeerSlot> = self.holding_on(id, first).filter(is_listed).collect();
+        let holders = self.draw(file, asker, asker_place, &first, rng).into_iter().filter_map(|slot| {
+            let availability = self.holding(file, Some(id), slot)?.availability();
+            Some(Holder { address: self.peers.at(slot).key.address(), availability })
+        });
+        Handout { swarm: swarm_size(file), holders: holders.collect() }
     }
 
-    /// Whether anyone of `addresses` but the asker still holds the file.
-    pub fn any_holds(&self, hash: &FileHash, addresses: &[SocketAddr], asker: Epoch) -> bool {
-        let Some(file) = self.by_hash.get(hash) else { return false };
+    /// Whether anyone on `connections` but the asker still holds the file.
+    pub fn any_holds(&self, hash: &FileHash, connections: &[Epoch], asker: Epoch) -> bool {
+        let Some(file) = self.file_of(hash) else { return false };
         let asker = self.by_epoch.get(&asker).copied();
-        let others =
-            addresses.iter().filter_map(|address| self.listed(*address)).filter(|slot| Some(*slot) != asker);
-        others.into_iter().any(|slot| self.peers.at(slot).files.contains_key(file))
+        self.holding_on(file, connections).any(|slot| Some(slot) != asker)
     }
 
-    /// Nothing for a peer that left and is still being swept out.
-    fn holder(&self, file: &File, place: u32) -> Option<Holder> {
-        let peer = self.peers.at(file.holders.slot(place));
-        debug_assert_eq!(peer.key.listing(), Listing::Listed);
-        let availability = file.holders.group(place).holding().availability();
-        (peer.standing != Standing::Retired).then(|| Holder { address: peer.key.address(), availability })
+    fn holding_on(&self, file: FileId, connections: &[Epoch]) -> impl Iterator<Item = PeerSlot> {
+        let slots = connections.iter().filter_map(|epoch| self.by_epoch.get(epoch).copied());
+        slots.filter(move |slot| self.peers.at(*slot).files.contains_key(&file))
     }
 }
 

@@ -68,12 +68,15 @@ pub enum Op {
     Sweep,
 }
 
-/// What identifies a peer: its address, and its id if it accepts nobody.
-type Key = (IpAddr, u16, Option<PeerId>);
+/// What a peer that comes back is known by: its address and its id.
+type Key = (IpAddr, u16, PeerId);
+
+/// Number of a peer in the model. Several may have the same key.
+type Number = u64;
 
 #[derive(Debug, Clone)]
 struct ModelPeer {
-    id: PeerId,
+    key: Key,
     epoch: Epoch,
     connected: bool,
     last_seq: u64,
@@ -98,7 +101,7 @@ impl ModelPeer {
 pub struct Rig {
     limits: TableLimits,
     table: Table,
-    peers: BTreeMap<Key, ModelPeer>,
+    peers: BTreeMap<Number, ModelPeer>,
     now: Duration,
     minted: u64,
     /// Connections accepted but silent so far.
@@ -153,38 +156,58 @@ impl Rig {
         let arrival = Arrival { ip, listen_port: port, peer_id: id, report_interval: interval };
         let answer = self.table.hello(self.now, epoch, &arrival);
 
-        let key: Key = (ip, port, (port == 0).then_some(id));
-        let known = self.peers.get(&key).cloned();
-        if known.as_ref().is_some_and(|known| known.epoch > epoch) {
-            assert_eq!(answer, Err(Refusal::Superseded));
+        let key: Key = (ip, port, id);
+        let lease = (interval.max(Duration::from_millis(100)) * self.limits.lease_multiplier)
+            .min(Duration::from_secs(120));
+        let lease_ends = self.now + lease;
+        let back = self.peers.iter().find(|(_, peer)| !peer.connected && peer.key == key);
+        let number = back.map(|(number, _)| *number);
+        if number.is_none()
+            && let Some(hit) = self.no_room_for_peer(ip)
+        {
+            assert_eq!(answer, Err(hit));
             return;
         }
-        let superseded = known.as_ref().filter(|known| known.connected).map(|known| known.epoch);
-        let kept = known.filter(|known| known.id == id);
-        if kept.is_none() {
-            self.peers.remove(&key);
-            let same_ip = self.peers.keys().filter(|key| key.0 == ip).count();
-            let hit = if self.peers.len() >= self.limits.max_peers as usize {
-                Some(LimitHit::new(Limit::ConnectionsTotal, self.limits.max_peers))
-            } else if same_ip >= self.limits.max_peers_per_ip as usize {
-                Some(LimitHit::new(Limit::ConnectionsPerIp, self.limits.max_peers_per_ip))
-            } else {
-                None
-            };
-            if let Some(hit) = hit {
-                assert_eq!(answer, Err(Refusal::Limit(hit)));
-                return;
-            }
-        }
-        let bounded = interval.clamp(Duration::from_millis(100), Duration::from_secs(600));
-        let lease = bounded * self.limits.lease_multiplier;
-        let (entries, cut) = kept.map(|known| (known.entries, known.cut)).unwrap_or_default();
-        let lease_ends = self.now + lease;
-        let peer = ModelPeer { id, epoch, connected: true, last_seq: 0, lease, lease_ends, entries, cut };
+        let peer = ModelPeer {
+            key,
+            epoch,
+            connected: true,
+            last_seq: 0,
+            lease,
+            lease_ends,
+            entries: BTreeMap::new(),
+            cut: None,
+        };
+        let peer = match number.and_then(|number| self.peers.remove(&number)) {
+            Some(known) => ModelPeer { entries: known.entries, cut: known.cut, ..peer },
+            None => peer,
+        };
         let observed = SocketAddr::new(ip, port);
-        assert_eq!(answer, Ok(Admitted { observed, lease, digest: peer.digest(), superseded }));
-        self.peers.insert(key, peer);
+        assert_eq!(answer, Ok(Admitted { observed, lease, digest: peer.digest() }));
+        self.peers.insert(number.unwrap_or(epoch.0), peer);
         self.connections.push(epoch);
+    }
+
+    /// The limit that keeps a peer out; or somebody without a connection has made room for it.
+    fn no_room_for_peer(&mut self, ip: IpAddr) -> Option<LimitHit> {
+        let same_ip = self.peers.values().filter(|peer| peer.key.0 == ip).count();
+        if same_ip >= self.limits.max_peers_per_ip as usize && !self.made_room(|key| key.0 == ip) {
+            return Some(LimitHit::new(Limit::ConnectionsPerIp, self.limits.max_peers_per_ip));
+        }
+        if self.peers.len() >= self.limits.max_peers as usize && !self.made_room(|_| true) {
+            return Some(LimitHit::new(Limit::ConnectionsTotal, self.limits.max_peers));
+        }
+        None
+    }
+
+    /// Which one it was is the table's choice.
+    fn made_room(&mut self, may: impl Fn(&Key) -> bool) -> bool {
+        let is_gone = |peer: &ModelPeer| {
+            let (ip, port, id) = peer.key;
+            may(&peer.key) && !peer.connected && !self.table.away.contains_key(&PeerKey::new(ip, port, id))
+        };
+        let gone = self.peers.iter().find(|(_, peer)| is_gone(peer)).map(|(number, _)| *number);
+        gone.is_some_and(|number| self.peers.remove(&number).is_some())
     }
 
     fn report(&mut self, connection: usize, step: u64, scope: Scope, entries: &[ReportEntry]) {
@@ -194,7 +217,7 @@ impl Rig {
         let mut appeared = Vec::new();
         let report = Report { seq, scope, entries };
         let outcome =
-            self.table.report(self.now, epoch, report, |hash, address| appeared.push((hash, address)));
+            self.table.report(self.now, epoch, report, |hash| appeared.push(hash));
 
         let mut expected = Vec::new();
         let expected_outcome = match key {
@@ -209,11 +232,11 @@ impl Rig {
 
     fn model_report(
         &mut self,
-        key: Key,
+        key: Number,
         seq: u64,
         scope: Scope,
         entries: &[ReportEntry],
-        appeared: &mut Vec<(FileHash, SocketAddr)>,
+        appeared: &mut Vec<FileHash>,
     ) -> ReportOutcome {
         let now = self.now;
         let peer = self.peers.get_mut(&key).expect("the speaker exists");
@@ -231,8 +254,8 @@ impl Rig {
                     outcome = ReportOutcome::Cut(hit);
                     continue;
                 }
-                if key.1 != 0 {
-                    appeared.push((FileHash::from_bytes(entry.hash), SocketAddr::new(key.0, key.1)));
+                if self.peers[&key].key.1 != 0 {
+                    appeared.push(FileHash::from_bytes(entry.hash));
                 }
             }
             let peer = self.peers.get_mut(&key).expect("the speaker exists");
@@ -248,13 +271,13 @@ impl Rig {
     }
 
     /// The limit that keeps this peer from one more entry.
-    fn full(&self, key: Key) -> Option<LimitHit> {
+    fn full(&self, key: Number) -> Option<LimitHit> {
         let count = |keep: &dyn Fn(&Key) -> bool| -> usize {
-            self.peers.iter().filter(|(key, _)| keep(key)).map(|(_, peer)| peer.entries.len()).sum()
+            self.peers.values().filter(|peer| keep(&peer.key)).map(|peer| peer.entries.len()).sum()
         };
         if self.peers[&key].entries.len() >= self.limits.max_entries_per_peer as usize {
             Some(LimitHit::new(Limit::EntriesPerPeer, self.limits.max_entries_per_peer))
-        } else if count(&|other| other.0 == key.0) >= self.limits.max_entries_per_ip as usize {
+        } else if count(&|other| other.0 == self.peers[&key].key.0) >= self.limits.max_entries_per_ip as usize {
             Some(LimitHit::new(Limit::EntriesPerPeer, self.limits.max_entries_per_ip))
         } else if count(&|_| true) >= self.limits.max_entries as usize {
             Some(LimitHit::new(Limit::EntriesTotal, self.limits.max_entries))
@@ -302,23 +325,30 @@ impl Rig {
         peer.connected = false;
         if !stays(peer) {
             self.peers.remove(&key);
+            return;
         }
+        // Of two that may come back with the same key the later one stays.
+        let same = peer.key;
+        self.peers.retain(|number, other| *number == key || other.connected || other.key != same);
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        let mut expired = BTreeSet::new();
+        let mut expired = Vec::new();
         while let Some(Expired { address, connection }) = self.table.expire(self.now) {
-            expired.insert((address, connection));
+            expired.push((address, connection));
         }
         let now = self.now;
-        let over: Vec<Key> =
+        let over: Vec<Number> =
             self.peers.iter().filter(|(_, peer)| peer.lease_ends <= now).map(|(key, _)| *key).collect();
-        let mut expected = BTreeSet::new();
+        let mut expected = Vec::new();
         for key in over {
             let peer = self.peers.remove(&key).expect("just found");
-            expected.insert((SocketAddr::new(key.0, key.1), peer.connected.then_some(peer.epoch)));
+            let address = SocketAddr::new(peer.key.0, peer.key.1);
+            expected.push((address, peer.connected.then_some(peer.epoch)));
         }
+        expired.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(expired, expected);
         assert!(self.table.next_expiry().is_none_or(|next| next > now), "what is due was taken");
     }
@@ -328,7 +358,7 @@ impl Rig {
         (count > 0).then(|| self.connections[connection % count])
     }
 
-    fn speaker(&self, epoch: Epoch) -> Option<Key> {
+    fn speaker(&self, epoch: Epoch) -> Option<Number> {
         self.peers.iter().find(|(_, peer)| peer.epoch == epoch && peer.connected).map(|(key, _)| *key)
     }
 
@@ -341,13 +371,14 @@ impl Rig {
             let holds =
                 |peer: &ModelPeer| peer.entries.get(&[file; 32]).map(|(_, availability)| *availability);
             let all: Vec<(Key, Availability)> =
-                self.peers.iter().filter_map(|(key, peer)| Some((*key, holds(peer)?))).collect();
-            let listed: BTreeMap<SocketAddr, Availability> = all
+                self.peers.values().filter_map(|peer| Some((peer.key, holds(peer)?))).collect();
+            let listed: BTreeSet<(SocketAddr, Availability)> = all
                 .iter()
                 .filter(|(key, _)| key.1 != 0)
                 .map(|(key, availability)| (SocketAddr::new(key.0, key.1), *availability))
                 .collect();
-            assert_eq!(self.table.listed_holders(&hash), listed.keys().copied().collect());
+            let addresses: BTreeSet<SocketAddr> = listed.iter().map(|(address, _)| *address).collect();
+            assert_eq!(self.table.listed_holders(&hash), addresses);
 
             if !self.table.has_leftovers() {
                 let count = |wanted| {
@@ -361,12 +392,13 @@ impl Rig {
             let named: BTreeMap<SocketAddr, Availability> =
                 handout.holders.iter().map(|holder| (holder.address, holder.availability)).collect();
             assert_eq!(named.len(), handout.holders.len(), "nobody is named twice");
-            let asker_address =
-                asker.and_then(|epoch| self.speaker(epoch)).map(|(ip, port, _)| SocketAddr::new(ip, port));
-            let mut expected = listed;
-            asker_address.and_then(|address| expected.remove(&address));
+            let asker = asker.and_then(|epoch| self.speaker(epoch)).map(|number| self.peers[&number].key);
+            let own = asker.map(|(ip, port, _)| SocketAddr::new(ip, port));
+            let mut expected = addresses;
+            own.map(|own| expected.remove(&own));
             assert!(expected.len() <= MAX_HOLDERS, "few enough peers for all to be named");
-            assert_eq!(named, expected);
+            assert_eq!(named.keys().copied().collect::<BTreeSet<_>>(), expected);
+            assert!(named.into_iter().all(|holder| listed.contains(&holder)), "as one of them has said");
         }
     }
 }

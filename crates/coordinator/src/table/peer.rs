@@ -8,8 +8,11 @@ use tnet_proto::{PeerId, ReportDigest};
 
 use super::{Epoch, FileId, LimitHit};
 
-/// A map with room for this many files is made smaller when less than a quarter of it is used.
+/// A map with room for this many files is made smaller when less than three eighths of it are used.
 const SHRINK_FROM: usize = 64;
+
+/// Pause before a peer whose entries ran into a limit is asked for all of them again, once there is room.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// Number of a peer inside the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,42 +39,36 @@ pub(super) enum Listing {
     Unlisted,
 }
 
-/// What makes two connections the same peer to the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum PeerKey {
-    /// Observed IP and declared port: whoever comes from there speaks for that address.
-    Listening(SocketAddr),
-    /// Peers that accept nobody have no port to tell them apart, and a machine may run several.
-    Silent(IpAddr, PeerId),
+/// What makes a new connection the same peer as one whose connection is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PeerKey {
+    /// Observed IP and declared port; the port is 0 if it accepts nobody.
+    address: SocketAddr,
+    id: PeerId,
 }
 
 impl PeerKey {
-    pub(super) fn new(ip: IpAddr, listen_port: u16, peer_id: PeerId) -> PeerKey {
-        match listen_port {
-            0 => PeerKey::Silent(ip, peer_id),
-            port => PeerKey::Listening(SocketAddr::new(ip, port)),
-        }
+    pub(super) fn new(ip: IpAddr, listen_port: u16, id: PeerId) -> PeerKey {
+        PeerKey { address: SocketAddr::new(ip, listen_port), id }
+    }
+
+    /// None of this IP address comes before it.
+    pub(super) fn first_of(ip: IpAddr) -> PeerKey {
+        PeerKey { address: SocketAddr::new(ip, 0), id: PeerId([0; 16]) }
     }
 
     pub(super) fn ip(&self) -> IpAddr {
-        match self {
-            PeerKey::Listening(address) => address.ip(),
-            PeerKey::Silent(ip, _) => *ip,
-        }
+        self.address.ip()
     }
 
-    /// The address with the declared port, 0 if it accepts nobody.
     pub(super) fn address(&self) -> SocketAddr {
-        match self {
-            PeerKey::Listening(address) => *address,
-            PeerKey::Silent(ip, _) => SocketAddr::new(*ip, 0),
-        }
+        self.address
     }
 
     pub(super) fn listing(&self) -> Listing {
-        match self {
-            PeerKey::Listening(_) => Listing::Listed,
-            PeerKey::Silent(..) => Listing::Unlisted,
+        match self.address.port() {
+            0 => Listing::Unlisted,
+            _ => Listing::Listed,
         }
     }
 }
@@ -91,7 +88,6 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) key: PeerKey,
-    pub(super) peer_id: PeerId,
     /// Of its newest connection, up or not.
     pub(super) epoch: Epoch,
     pub(super) standing: Standing,
@@ -105,6 +101,13 @@ pub(super) struct Peer {
     pub(super) digest: ReportDigest,
     /// The limit by which some entries of this peer were left out, since its last full report.
     pub(super) cut: Option<LimitHit>,
+    /// Until then a cut peer is not asked for what was left out.
+    pub(super) quiet_until: Duration,
+    /// Entries that it had when there was room for everybody. Only those beyond are contested.
+    pub(super) settled: usize,
+    /// Entries that are counted as contested, and its place among the peers that have some.
+    pub(super) contested: usize,
+    pub(super) contested_place: usize,
     /// Its files, with its place among the holders of each. Keyed hashing (the standard hasher): which numbers
     /// meet in one peer is up to whoever reports.
     pub(super) files: HashMap<FileId, u32>,
@@ -117,12 +120,22 @@ impl Peer {
         self.lease_ends = now.saturating_add(self.lease);
     }
 
+    /// Notes that a limit left some of its entries out.
+    pub(super) fn leave_out(&mut self, now: Duration, hit: LimitHit) {
+        self.cut = Some(hit);
+        self.quiet_until = now.saturating_add(RETRY);
+    }
+
     /// Drops a file, and memory with it: a peer that once had a million files must not weigh that for ever.
     pub(super) fn forget_file(&mut self, file: FileId) {
         self.files.remove(&file);
         self.odd_sizes.remove(&file);
-        if self.files.capacity() >= SHRINK_FROM && self.files.len() < self.files.capacity() / 4 {
-            self.files.shrink_to(self.files.len() * 2);
+        self.shrink();
+    }
+
+    pub(super) fn shrink(&mut self) {
+        if self.files.capacity() >= SHRINK_FROM && self.files.len() < self.files.capacity() / 8 * 3 {
+            self.files.shrink_to(self.files.len() + self.files.len() / 8);
             self.odd_sizes.shrink_to_fit();
         }
     }

@@ -1,12 +1,10 @@
 //! Reports and heartbeats. Only the newest connection of a peer is heard, and of its reports only those in order.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Limit, ReportDigest, ReportEntry};
+use tnet_proto::{ReportDigest, ReportEntry};
 
 use super::holders::{Group, Holders, Holding};
 use super::peer::{Listing, Peer, PeerSlot, Standing};
@@ -62,15 +60,15 @@ pub enum Beat {
 }
 
 impl Table {
-    /// Takes a report. `appeared` is told each file that a peer which accepts connections newly holds, with the
-    /// peer's address.
+    /// Takes a report. `appeared` is told each file that a peer which accepts connections newly holds.
     pub fn report(
         &mut self,
         now: Duration,
         epoch: Epoch,
         report: Report<'_>,
-        mut appeared: impl FnMut(FileHash, SocketAddr),
+        mut appeared: impl FnMut(FileHash),
     ) -> ReportOutcome {
+        self.latest = self.latest.max(now);
         let Some(mut slot) = self.by_epoch.get(&epoch).copied() else { return ReportOutcome::NotHeard };
         let last_seq = self.peers.at(slot).last_seq;
         if report.seq <= last_seq {
@@ -89,9 +87,7 @@ impl Table {
         let mut cut = None;
         for entry in report.entries {
             match self.set(slot, entry) {
-                Ok(Change::Appeared) => {
-                    appeared(FileHash::from_bytes(entry.hash), self.peers.at(slot).key.address())
-                }
+                Ok(Change::Appeared) => appeared(FileHash::from_bytes(entry.hash)),
                 Ok(Change::Other) => {}
                 Err(hit) => cut = Some(hit),
             }
@@ -99,7 +95,7 @@ impl Table {
         let peer = self.peers.at_mut(slot);
         match cut {
             Some(hit) => {
-                peer.cut = Some(hit);
+                peer.leave_out(now, hit);
                 ReportOutcome::Cut(hit)
             }
             None => ReportOutcome::Accepted,
@@ -108,20 +104,22 @@ impl Table {
 
     /// The peer says that nothing has changed.
     pub fn heartbeat(&mut self, now: Duration, epoch: Epoch, digest: ReportDigest) -> Beat {
+        self.latest = self.latest.max(now);
         let Some(slot) = self.by_epoch.get(&epoch).copied() else { return Beat::NotHeard };
+        self.settle(slot);
         let peer = self.peers.at_mut(slot);
         if peer.digest == digest {
             peer.cut = None;
             peer.renew(now);
             return Beat::Renewed;
         }
-        match peer.cut {
-            Some(hit) => {
-                peer.renew(now);
-                Beat::Cut(hit)
-            }
-            None => Beat::Resync,
+        let Some(hit) = peer.cut else { return Beat::Resync };
+        peer.renew(now);
+        if peer.quiet_until > now || !self.has_room_again(slot) {
+            return Beat::Cut(hit);
         }
+        self.peers.at_mut(slot).leave_out(now, hit);
+        Beat::Resync
     }
 
     /// A full report begins: the peer gets a new slot without entries, the old one retires with those it had.
@@ -135,27 +133,29 @@ impl Table {
             standing: Standing::Connected,
             digest: ReportDigest::default(),
             cut: None,
+            contested: 0,
             files: HashMap::new(),
             odd_sizes: HashMap::new(),
             ..*peer
         };
+        let calls = self.addresses.get_mut(&fresh.key.address()).and_then(|at| at.calls.take());
         self.retire(slot);
-        let Peer { key, epoch, queued, .. } = fresh;
+        let address = fresh.key.address();
         let slot = self.peers.insert(fresh);
-        self.by_key.insert(key, slot);
-        self.by_epoch.insert(epoch, slot);
-        self.by_ip.entry(key.ip()).or_default().peers += 1;
-        self.leases.insert(queued, slot);
+        self.enter(slot);
+        if let (Some(calls), Some(at)) = (calls, self.addresses.get_mut(&address)) {
+            at.calls = Some(calls);
+        }
         slot
     }
 
     /// Makes the table say of this peer and file what `entry` says.
     fn set(&mut self, slot: PeerSlot, entry: &ReportEntry) -> Result<Change, LimitHit> {
-        let known = self.by_hash.get(&FileHash::from_bytes(entry.hash)).copied();
+        let known = self.file_of(&FileHash::from_bytes(entry.hash));
         let place = known.and_then(|file| Some((file, *self.peers.at(slot).files.get(&file)?)));
         match (place, Holding::from_availability(entry.availability)) {
             (None, None) => Ok(Change::Other),
-            (None, Some(holding)) => self.add(slot, entry, holding),
+            (None, Some(holding)) => self.add(slot, known, entry, holding),
             (Some((file, place)), None) => {
                 self.remove(slot, file, place);
                 Ok(Change::Other)
@@ -167,27 +167,39 @@ impl Table {
         }
     }
 
-    fn add(&mut self, slot: PeerSlot, entry: &ReportEntry, holding: Holding) -> Result<Change, LimitHit> {
-        self.room_for_entry(slot)?;
-        let hash = FileHash::from_bytes(entry.hash);
-        let file = match self.by_hash.entry(hash) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(vacant) => {
-                let file = File { hash, size: entry.size, holders: Holders::default() };
-                *vacant.insert(self.files.insert(file))
-            }
-        };
+    fn add(
+        &mut self,
+        slot: PeerSlot,
+        known: Option<FileId>,
+        entry: &ReportEntry,
+        holding: Holding,
+    ) -> Result<Change, LimitHit> {
+        self.make_room_for_entry(slot, known)?;
+        // What gave way may have been the last holder of this file.
+        let known = known.and_then(|_| self.file_of(&FileHash::from_bytes(entry.hash)));
+        let file = known.unwrap_or_else(|| self.add_file(entry));
         let listing = self.peers.at(slot).key.listing();
         self.place(slot, file, holding);
+        self.list(file, slot);
         self.note_size(slot, file, entry.size);
         self.peers.at_mut(slot).digest.toggle(entry);
         self.entries += 1;
         let ip = self.peers.at(slot).key.ip();
         self.by_ip.get_mut(&ip).expect("admit made an entry for the peer's IP").entries += 1;
+        self.settle_or_contest(slot);
         Ok(match listing {
             Listing::Listed => Change::Appeared,
             Listing::Unlisted => Change::Other,
         })
+    }
+
+    fn add_file(&mut self, entry: &ReportEntry) -> FileId {
+        let hash = FileHash::from_bytes(entry.hash);
+        let file = File { hash, size: entry.size, holders: Holders::default(), by_source: None };
+        let Table { files, index, .. } = self;
+        let id = files.insert(file);
+        index.insert(&hash, id, |id| &files.at(id).hash);
+        id
     }
 
     fn remove(&mut self, slot: PeerSlot, file: FileId, place: u32) {
@@ -197,6 +209,7 @@ impl Table {
         peer.forget_file(file);
         self.withdraw(file, place);
         self.count_entry_out(slot);
+        self.contest(slot);
     }
 
     fn replace(&mut self, slot: PeerSlot, file: FileId, place: u32, entry: &ReportEntry, holding: Holding) {
@@ -212,22 +225,26 @@ impl Table {
             self.note_size(slot, file, entry.size);
         }
         if old.availability != entry.availability {
+            let payer = self.files.at(file).holders.first();
             let Table { files, peers, .. } = self;
             files.at_mut(file).holders.remove(place, |moved, to| {
                 peers.at_mut(moved).files.insert(file, to);
             });
+            self.pay(file, payer);
             self.place(slot, file, holding);
         }
     }
 
     /// Puts the peer among the holders of the file.
     fn place(&mut self, slot: PeerSlot, file: FileId, holding: Holding) {
+        let payer = self.files.at(file).holders.first();
         let Table { files, peers, .. } = self;
         let group = Group::of(peers.at(slot).key.listing(), holding);
         let place = files.at_mut(file).holders.insert(slot, group, |moved, to| {
             peers.at_mut(moved).files.insert(file, to);
         });
         peers.at_mut(slot).files.insert(file, place);
+        self.pay(file, payer);
     }
 
     /// The hash alone names a file, and only one size can be right for it. Which one, the table cannot know: the
@@ -247,23 +264,6 @@ impl Table {
             size: peer.odd_sizes.get(&file).copied().unwrap_or(file_record.size),
             availability: file_record.holders.group(place).holding().availability(),
         }
-    }
-
-    fn room_for_entry(&self, slot: PeerSlot) -> Result<(), LimitHit> {
-        let limits = &self.limits;
-        let peer = self.peers.at(slot);
-        if peer.files.len() >= limits.max_entries_per_peer as usize {
-            return Err(LimitHit::new(Limit::EntriesPerPeer, limits.max_entries_per_peer));
-        }
-        let of_ip = self.by_ip.get(&peer.key.ip()).map_or(0, |of_ip| of_ip.entries);
-        if of_ip >= limits.max_entries_per_ip {
-            // The protocol has no limit of its own for it; the value tells which of the two it was.
-            return Err(LimitHit::new(Limit::EntriesPerPeer, limits.max_entries_per_ip));
-        }
-        if self.entries >= limits.max_entries {
-            return Err(LimitHit::new(Limit::EntriesTotal, limits.max_entries));
-        }
-        Ok(())
     }
 }
 

@@ -1,64 +1,145 @@
 //! Items under small numbers that stay theirs until removed; a freed number is given out again.
+//!
+//! They lie in segments. Growing copies nothing, a segment without items gives its memory back, and a new item goes
+//! into the first segment with a free place, so that the last ones run empty.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
+
+/// Items of a segment. A place in it fits into a byte.
+const SEGMENT: usize = 256;
 
 /// A growable array of items addressed by a 4-byte number of type `I`.
 #[derive(Debug)]
 pub(super) struct Slab<I, T> {
-    items: Vec<Option<T>>,
-    free: Vec<u32>,
+    segments: Vec<Segment<T>>,
+    /// Segments with a free place, those without memory included.
+    open: BTreeSet<u32>,
+    /// Segments with memory.
+    held: usize,
+    len: usize,
     id: PhantomData<fn(I)>,
 }
 
+/// Either full of places, or without memory.
+#[derive(Debug)]
+struct Segment<T> {
+    items: Vec<Option<T>>,
+    free: Vec<u8>,
+}
+
+impl<T> Segment<T> {
+    fn empty() -> Segment<T> {
+        Segment { items: Vec::new(), free: Vec::new() }
+    }
+
+    fn with_places() -> Segment<T> {
+        Segment { items: (0..SEGMENT).map(|_| None).collect(), free: (0..=u8::MAX).rev().collect() }
+    }
+}
+
 impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
+    /// Bytes of one place, used or not: the item, its free number, and its part of what a segment has.
+    pub(super) const PLACE_BYTES: usize =
+        size_of::<Option<T>>() + size_of::<u8>() + (size_of::<Segment<T>>() + 96) / SEGMENT + 1;
+
     pub(super) fn new() -> Slab<I, T> {
-        Slab { items: Vec::new(), free: Vec::new(), id: PhantomData }
+        Slab { segments: Vec::new(), open: BTreeSet::new(), held: 0, len: 0, id: PhantomData }
     }
 
     pub(super) fn insert(&mut self, item: T) -> I {
-        if let Some(number) = self.free.pop() {
-            self.items[number as usize] = Some(item);
-            return I::from(number);
+        let at = match self.open.first() {
+            Some(at) => *at,
+            None => {
+                let at = u32::try_from(self.segments.len()).expect("the table's limits are u32");
+                self.segments.push(Segment::empty());
+                self.open.insert(at);
+                at
+            }
+        };
+        let segment = &mut self.segments[at as usize];
+        if segment.items.is_empty() {
+            *segment = Segment::with_places();
+            self.held += 1;
         }
-        let number =
-            u32::try_from(self.items.len()).expect("the table's limits are u32: fewer items than 2^32");
-        self.items.push(Some(item));
-        I::from(number)
+        let place = segment.free.pop().expect("an open segment has a free place");
+        segment.items[usize::from(place)] = Some(item);
+        if segment.free.is_empty() {
+            self.open.remove(&at);
+        }
+        self.len += 1;
+        let number = at as usize * SEGMENT + usize::from(place);
+        I::from(u32::try_from(number).expect("the table's limits are u32: fewer items than 2^32"))
     }
 
     pub(super) fn remove(&mut self, id: I) -> T {
-        let number = id.into();
-        let item =
-            self.items[number as usize].take().expect("a number is removed once, by whoever minted it");
-        self.free.push(number);
+        let (at, place) = split(id);
+        let segment = &mut self.segments[at];
+        let item = segment.items[place].take().expect("a number is removed once, by its owner");
+        segment.free.push(u8::try_from(place).expect("a place fits into a byte"));
+        if segment.free.len() == SEGMENT {
+            *segment = Segment::empty();
+            self.held -= 1;
+        }
+        self.open.insert(u32::try_from(at).expect("insert minted no larger number"));
+        self.len -= 1;
+        while self.segments.last().is_some_and(|last| last.items.is_empty()) {
+            self.segments.pop();
+            self.open.remove(&u32::try_from(self.segments.len()).expect("insert minted no larger number"));
+        }
         item
     }
 
     pub(super) fn at(&self, id: I) -> &T {
-        self.items[id.into() as usize].as_ref().expect("numbers kept in the table are live until removed")
+        let (at, place) = split(id);
+        self.segments[at].items[place].as_ref().expect("numbers kept in the table are live until removed")
     }
 
     pub(super) fn at_mut(&mut self, id: I) -> &mut T {
-        self.items[id.into() as usize].as_mut().expect("numbers kept in the table are live until removed")
+        let (at, place) = split(id);
+        self.segments[at].items[place].as_mut().expect("numbers kept in the table are live until removed")
     }
 
     pub(super) fn len(&self) -> usize {
-        self.items.len() - self.free.len()
+        self.len
+    }
+
+    /// Places that have memory, used or not.
+    pub(super) fn places(&self) -> usize {
+        self.held * SEGMENT
+    }
+
+    /// Places that the next item adds to those with memory: none, or a segment full.
+    pub(super) fn next_places(&self) -> usize {
+        let has_free = self.open.first().is_some_and(|at| !self.segments[*at as usize].items.is_empty());
+        if has_free { 0 } else { SEGMENT }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (I, &T)> {
+        let items = self.segments.iter().enumerate().flat_map(|(at, segment)| {
+            segment.items.iter().enumerate().map(move |(place, item)| (at * SEGMENT + place, item))
+        });
         let number = |index| I::from(u32::try_from(index).expect("insert minted no larger number"));
-        self.items.iter().enumerate().filter_map(move |(index, item)| Some((number(index), item.as_ref()?)))
+        items.filter_map(move |(index, item)| Some((number(index), item.as_ref()?)))
     }
 
-    /// Bytes reserved for the items and the list of free numbers, without what the items own themselves.
+    /// Bytes reserved for the items, without what the items own themselves.
     pub(super) fn reserved_bytes(&self) -> usize {
-        self.items.capacity() * size_of::<Option<T>>() + self.free.capacity() * size_of::<u32>()
+        self.places() * Self::PLACE_BYTES
     }
+}
+
+fn split(id: impl Into<u32>) -> (usize, usize) {
+    let number = id.into() as usize;
+    (number / SEGMENT, number % SEGMENT)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -68,5 +149,37 @@ mod tests {
         slab.remove(first);
         let third = slab.insert("third");
         assert_eq!((first, *slab.at(second), *slab.at(third), slab.len()), (third, "second", "third", 2));
+    }
+
+    #[test]
+    fn memory_goes_with_the_items() {
+        let mut slab: Slab<u32, u64> = Slab::new();
+        let ids: Vec<u32> = (0..10_000).map(|number| slab.insert(number)).collect();
+        assert_eq!(slab.places(), 10_240);
+        for id in ids {
+            slab.remove(id);
+        }
+        assert_eq!((slab.places(), slab.segments.len(), slab.open.len(), slab.len()), (0, 0, 0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn items_are_those_of_a_plain_map(ops in prop::collection::vec((any::<bool>(), 0usize..2000), 0..1500)) {
+            let mut slab: Slab<u32, usize> = Slab::new();
+            let mut plain = BTreeMap::new();
+            for (number, (adds, at)) in ops.into_iter().enumerate() {
+                if adds || plain.is_empty() {
+                    let expected = slab.places() + slab.next_places();
+                    let id = slab.insert(number);
+                    prop_assert_eq!(slab.places(), expected);
+                    prop_assert_eq!(plain.insert(id, number), None);
+                } else {
+                    let id = *plain.keys().nth(at % plain.len()).expect("in range");
+                    prop_assert_eq!(Some(slab.remove(id)), plain.remove(&id));
+                }
+            }
+            prop_assert_eq!(slab.iter().map(|(id, item)| (id, *item)).collect::<BTreeMap<_, _>>(), plain.clone());
+            prop_assert_eq!(slab.len(), plain.len());
+        }
     }
 }

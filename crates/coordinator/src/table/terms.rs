@@ -9,8 +9,8 @@ use tnet_proto::{Limit, PeerId, ReportDigest};
 /// The shortest report interval a peer may declare: a shorter one would end leases on a scheduling hiccup.
 pub(crate) const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest one: a dead peer is handed out for a lease, and nobody needs that for longer.
-pub(crate) const MAX_REPORT_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// The longest lease, whatever a peer declares: a dead peer is handed out, and its entries take memory, for as long.
+pub(crate) const MAX_LEASE: Duration = Duration::from_secs(120);
 
 /// Number of a connection. The server counts upwards, so of two connections the newer has the larger one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +31,10 @@ pub struct TableLimits {
     pub max_entries_per_ip: u32,
     /// Entries of one peer.
     pub max_entries_per_peer: u32,
+    /// Bytes of all files and entries. When they are used up, the source with most gives way.
+    pub max_bytes: u64,
+    /// Bytes of the files and entries of peers with the same IP address.
+    pub max_bytes_per_ip: u64,
     /// Entries that one call removes at most. The rest of what a large peer leaves is for [`Table::sweep`], so
     /// that nobody waits behind a million removals.
     ///
@@ -41,7 +45,7 @@ pub struct TableLimits {
 impl TableLimits {
     /// How long a peer that reports each `interval` may be silent.
     pub(crate) fn lease(&self, interval: Duration) -> Duration {
-        interval.clamp(MIN_REPORT_INTERVAL, MAX_REPORT_INTERVAL) * self.lease_multiplier.max(1)
+        interval.max(MIN_REPORT_INTERVAL).saturating_mul(self.lease_multiplier.max(1)).min(MAX_LEASE)
     }
 }
 
@@ -54,6 +58,8 @@ impl Default for TableLimits {
             max_entries: 20_000_000,
             max_entries_per_ip: 10_000_000,
             max_entries_per_peer: 1_000_000,
+            max_bytes: 4 << 30,
+            max_bytes_per_ip: 1 << 30,
             sweep_entries: 10_000,
         }
     }
@@ -66,7 +72,8 @@ pub struct Arrival {
     pub ip: IpAddr,
     /// Where the peer says it accepts others; 0 if nowhere.
     pub listen_port: u16,
-    /// New at each start of the peer.
+    /// New at each start of the peer. Told to nobody but coordinators, it is what a peer is known by when it comes
+    /// back.
     pub peer_id: PeerId,
     /// How often it promises a sign of life.
     pub report_interval: Duration,
@@ -81,19 +88,6 @@ pub struct Admitted {
     pub lease: Duration,
     /// Of the entries kept from an earlier connection.
     pub digest: ReportDigest,
-    /// The connection that spoke for this address until now.
-    pub superseded: Option<Epoch>,
-}
-
-/// Why a peer was not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// A newer connection speaks for this address.
-    #[error("a newer connection speaks for this address")]
-    Superseded,
-    /// There is no room.
-    #[error(transparent)]
-    Limit(LimitHit),
 }
 
 /// A limit, and its value, as they are told to the peer that ran into it.
@@ -109,6 +103,10 @@ pub struct LimitHit {
 impl LimitHit {
     pub(crate) fn new(limit: Limit, value: u32) -> LimitHit {
         LimitHit { limit, value: u64::from(value) }
+    }
+
+    pub(crate) fn of_bytes(limit: Limit, value: u64) -> LimitHit {
+        LimitHit { limit, value }
     }
 }
 
@@ -159,6 +157,10 @@ pub struct TableSize {
     pub files: u32,
     /// Pairs of peer and file.
     pub entries: u32,
+    /// Bytes of the files and entries, as they count for the limits.
+    pub bytes: u64,
+    /// Entries taken from a source that had most, because there was no room for those of others.
+    pub gave_way: u64,
     /// Entries reported so far with another size than the table had for the file.
     pub size_conflicts: u64,
 }

@@ -4,6 +4,7 @@
 mod accounting;
 mod activity;
 mod blame;
+mod call_results;
 mod checking;
 mod command;
 mod downloads;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, FileHash};
 use tnet_proto::PeerId;
-use tnet_swarm::{FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
+use tnet_swarm::{Direction, FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -254,7 +255,10 @@ impl Engine {
 
     fn on_dialed(&mut self, dialed: Dialed) {
         match dialed {
-            Dialed::Failed { address } => self.feed(Input::ConnectFailed { address }),
+            Dialed::Failed { address } => {
+                self.coordinator.calls.on_failed(address);
+                self.feed(Input::ConnectFailed { address });
+            }
             Dialed::Connected(connected) => self.on_connected(*connected),
         }
     }
@@ -262,6 +266,9 @@ impl Engine {
     fn on_connected(&mut self, connected: Connected) {
         let Connected { peer, remote, address, direction, round_trip, greeted, place } = connected;
         let id = greeted.hello.peer_id;
+        if let (Direction::Outbound, Some(address)) = (direction, address) {
+            self.coordinator.calls.on_reached(address);
+        }
         let session = Session::start(&self.context, peer, remote, greeted);
         let totals = Totals::default();
         self.sessions.insert(peer, OpenSession { session, address, round_trip, totals, _place: place });

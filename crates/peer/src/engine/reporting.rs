@@ -10,6 +10,7 @@ use tnet_proto::{CoordinatorReply, CoordinatorRequest, Limit};
 use tnet_swarm::{FileKey, Input, Time};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::call_results::CallResults;
 use super::{Engine, keys_of};
 use crate::api::{CoordinatorContact, CoordinatorState, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
@@ -38,6 +39,8 @@ pub(super) struct CoordinatorLink {
     watches_are_full: bool,
     waiting: BTreeMap<FileHash, Vec<oneshot::Sender<Vec<SocketAddr>>>>,
     limits_told: BTreeSet<u64>,
+    /// What came of calls to addresses it named.
+    pub(super) calls: CallResults,
     hurry: Arc<Notify>,
 }
 
@@ -58,6 +61,7 @@ impl CoordinatorLink {
             watches_are_full: false,
             waiting: BTreeMap::new(),
             limits_told: BTreeSet::new(),
+            calls: CallResults::default(),
             hurry,
         }
     }
@@ -128,7 +132,7 @@ impl CoordinatorLink {
 impl Engine {
     pub(super) fn on_coordinator(&mut self, event: CoordinatorEvent) {
         match event {
-            CoordinatorEvent::Welcome { table, requests } => {
+            CoordinatorEvent::Welcome { lease, table, requests } => {
                 if self.coordinator.state != CoordinatorState::Connected {
                     let address = self.coordinator.address.map(tracing::field::display);
                     tracing::info!(address, "coordinator connected");
@@ -136,7 +140,9 @@ impl Engine {
                 let now = self.now;
                 self.coordinator.enter(now, CoordinatorState::Connected);
                 self.coordinator.requests = Some(requests);
+                self.reporter.on_lease(lease);
                 self.reporter.on_welcome(now, table);
+                self.coordinator.calls.on_welcome();
                 self.coordinator.ask_again();
             }
             CoordinatorEvent::Reply(reply) => self.on_reply(&reply),
@@ -167,6 +173,7 @@ impl Engine {
                 self.coordinator.unanswered.remove(&hash);
                 tracing::debug!(file = %hash.short(), full, partial, "the coordinator says how many have it");
                 let addresses: Vec<SocketAddr> = holders.iter().map(|holder| holder.address).collect();
+                self.coordinator.calls.on_named(&addresses);
                 for waiting in self.coordinator.waiting.remove(&hash).unwrap_or_default() {
                     let _ = waiting.send(addresses.clone());
                 }
@@ -179,6 +186,7 @@ impl Engine {
                 tracing::debug!("the coordinator takes no more watches; it is asked now and then");
                 self.coordinator.on_watches_full();
             }
+            CoordinatorReply::Unsupported { message } => self.coordinator.calls.on_unsupported(*message),
             CoordinatorReply::Accepted { .. } | CoordinatorReply::Renewed => {
                 self.coordinator.confirmed = Some(self.now);
             }
@@ -227,6 +235,11 @@ impl Engine {
         let now = self.now;
         while self.coordinator.has_room()
             && let Some(request) = self.reporter.poll(now)
+        {
+            self.coordinator.try_send(request);
+        }
+        if self.coordinator.has_room()
+            && let Some(request) = self.coordinator.calls.poll(now)
         {
             self.coordinator.try_send(request);
         }

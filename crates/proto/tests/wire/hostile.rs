@@ -83,6 +83,17 @@ fn each_list_between_peer_and_coordinator_ends_at_its_own_limit() {
         entries: vec![entry; n],
     });
     assert_limit(MAX_EXTENSION_LEN, |n| CoordinatorRequest::Extension { kind: 1, body: vec![1; n] });
+    for address in ["192.0.2.1:1", "[2001:db8::1]:1"] {
+        let address = address.parse().expect("an address");
+        assert_limit(MAX_HOLDERS, |n| CoordinatorRequest::Calls {
+            reached: vec![address; n],
+            failed: Vec::new(),
+        });
+        assert_limit(MAX_HOLDERS, |n| CoordinatorRequest::Calls {
+            reached: vec![address],
+            failed: vec![address; n],
+        });
+    }
     let address = "[2001:db8::1]:1".parse().expect("an address");
     let holder = Holder { address, availability: Availability::Partial };
     assert_limit(MAX_HOLDERS, |n| CoordinatorReply::Holders {

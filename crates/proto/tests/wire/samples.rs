@@ -116,6 +116,9 @@ pub(crate) fn coordinator_requests() -> Vec<(CoordinatorRequest, &'static str)> 
             "07000000 63000000"),
         (CoordinatorRequest::Extension { kind: 1000, body: vec![1, 2, 3] },
             "08000000 e8030000 0300000000000000 010203"),
+        (CoordinatorRequest::Calls { reached: vec![address_v4()], failed: vec![address_v6()] },
+            "09000000 0100000000000000 00000000 c0000201 e91c \
+             0100000000000000 01000000 20010db8 00*11 01 ea1c"),
     ]
 }
 

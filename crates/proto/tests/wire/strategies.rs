@@ -67,6 +67,8 @@ pub(crate) fn coordinator_request() -> impl Strategy<Value = CoordinatorRequest>
         Just(CoordinatorRequest::Bye),
         any::<u32>().prop_map(|message| CoordinatorRequest::Unsupported { message }),
         extension().prop_map(|(kind, body)| CoordinatorRequest::Extension { kind, body }),
+        (vec(address(), 0..8), vec(address(), 0..8))
+            .prop_map(|(reached, failed)| CoordinatorRequest::Calls { reached, failed }),
     ]
 }
 

@@ -188,9 +188,10 @@ impl Simulation {
         let now = moment(self.queue.now());
         let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
         match (&reply, core.desk.line) {
-            (CoordinatorReply::Welcome { digest, .. }, Line::Calling(called)) if called == epoch => {
+            (CoordinatorReply::Welcome { lease_ms, digest, .. }, Line::Calling(called)) if called == epoch => {
                 core.desk.line = Line::Up(epoch);
                 core.desk.pause = CALL_PAUSE;
+                core.reporter.on_lease(Duration::from_millis(u64::from(*lease_ms)));
                 core.reporter.on_welcome(now, *digest);
                 // Watches belong to a connection.
                 core.desk.wants_holders |= std::mem::take(&mut core.desk.watches);

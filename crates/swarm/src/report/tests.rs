@@ -41,6 +41,17 @@ fn silence_is_broken_by_a_heartbeat_each_interval() {
 }
 
 #[test]
+fn a_lease_below_three_intervals_is_kept() {
+    let mut reporter = Reporter::new(Duration::from_secs(600));
+    reporter.on_lease(Duration::from_secs(120));
+    reporter.on_welcome(Time::ZERO, ReportDigest::default());
+    let beat = Duration::from_secs(40);
+    assert_eq!(reporter.next_timeout(), Some(Time::ZERO + beat));
+    assert!(matches!(drain(&mut reporter, Time::ZERO + beat)[..], [CoordinatorRequest::Heartbeat { .. }]));
+    assert_eq!(reporter.next_timeout(), Some(Time::ZERO + beat + beat));
+}
+
+#[test]
 fn a_coordinator_that_remembers_us_is_told_nothing_twice() {
     let mut reporter = connected();
     reporter.set(hash(1), 5, Availability::Full);

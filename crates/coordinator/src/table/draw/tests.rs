@@ -1,0 +1,200 @@
+//! Handouts of crowded files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tnet_fileinfo::FileHash;
+use tnet_proto::{Availability, PeerId, ReportEntry};
+
+use super::*;
+use crate::table::{Arrival, CallEnd, Epoch, Report, Scope, TableLimits};
+
+const FILE: FileHash = FileHash::from_bytes([7; 32]);
+const NOW: Duration = Duration::from_secs(1);
+
+struct Swarm {
+    table: Table,
+    epochs: u64,
+    rng: StdRng,
+}
+
+impl Swarm {
+    fn new() -> Swarm {
+        let limits = TableLimits { max_peers: 200_000, max_peers_per_ip: 100_000, ..TableLimits::default() };
+        Swarm { table: Table::new(limits), epochs: 0, rng: StdRng::seed_from_u64(7) }
+    }
+
+    fn holds(&mut self, ip: IpAddr, port: u16, availability: Availability) -> Epoch {
+        self.epochs += 1;
+        let (epoch, id) = (Epoch(self.epochs), PeerId(u128::from(self.epochs).to_le_bytes()));
+        let report_interval = Duration::from_secs(10);
+        let arrival = Arrival { ip, listen_port: port, peer_id: id, report_interval };
+        self.table.hello(NOW, epoch, &arrival).expect("far below the limit");
+        let entry = ReportEntry { hash: *FILE.as_bytes(), size: 1, availability };
+        let report = Report { seq: 1, scope: Scope::Everything, entries: &[entry] };
+        self.table.report(NOW, epoch, report, |_| {});
+        epoch
+    }
+
+    fn crowd(&mut self, ip: IpAddr, ports: u16) {
+        for port in 1..=ports {
+            self.holds(ip, port, Availability::Full);
+        }
+    }
+
+    fn handout(&mut self) -> Vec<SocketAddr> {
+        let handout = self.table.handout(&FILE, None, &mut self.rng);
+        let addresses: Vec<SocketAddr> = handout.holders.iter().map(|holder| holder.address).collect();
+        assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), addresses.len(), "nobody twice");
+        addresses
+    }
+}
+
+fn v4(number: u32) -> IpAddr {
+    Ipv4Addr::from_bits(0x0a00_0000 + number).into()
+}
+
+fn v6(prefix: u16, host: u16) -> IpAddr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, prefix, 0, 0, 0, host).into()
+}
+
+#[test]
+fn one_honest_seed_among_thousands_of_ports_of_few_sources_is_always_named() {
+    for sources in [1, 4, 16, 40] {
+        let mut swarm = Swarm::new();
+        for source in 0..sources {
+            swarm.crowd(v4(100 + source), 3000);
+        }
+        let honest = SocketAddr::new(v4(1), 7401);
+        swarm.holds(honest.ip(), honest.port(), Availability::Full);
+        swarm.table.check();
+        for _ in 0..50 {
+            let named = swarm.handout();
+            assert!(named.contains(&honest), "of {sources} sources");
+            assert_eq!(named.len(), MAX_HOLDERS);
+        }
+    }
+}
+
+#[test]
+fn at_most_three_of_a_source_are_named_while_others_are_to_be_had() {
+    let mut swarm = Swarm::new();
+    swarm.crowd(v4(100), 3000);
+    for host in 0..400 {
+        swarm.holds(v4(1000 + host), 7401, Availability::Partial);
+    }
+    for _ in 0..50 {
+        let named = swarm.handout();
+        let false_ones = named.iter().filter(|address| address.ip() == v4(100)).count();
+        assert!((false_ones, named.len()) <= (OF_ONE_SOURCE, MAX_HOLDERS), "{false_ones} of {}", named.len());
+    }
+}
+
+#[test]
+fn all_addresses_of_a_prefix_do_not_crowd_out_another_network() {
+    for honest in [v4(1), v6(2, 1)] {
+        let mut swarm = Swarm::new();
+        for host in 1..=3000 {
+            swarm.holds(v6(1, host), 7401, Availability::Full);
+        }
+        swarm.holds(honest, 7401, Availability::Full);
+        for _ in 0..50 {
+            assert!(swarm.handout().contains(&SocketAddr::new(honest, 7401)));
+        }
+    }
+}
+
+#[test]
+fn a_swarm_behind_one_address_or_in_one_prefix_is_drawn_from_evenly() {
+    let behind_one: fn(u16) -> (IpAddr, u16) = |number| (v4(1), number + 1);
+    let in_one_prefix: fn(u16) -> (IpAddr, u16) = |number| (v6(1, number), 7401);
+    for address_of in [behind_one, in_one_prefix] {
+        let mut swarm = Swarm::new();
+        for number in 0..500 {
+            let (ip, port) = address_of(number);
+            swarm.holds(ip, port, Availability::Full);
+        }
+        // 2000 draws of 50 out of 500: each is expected 200 times, sigma 13.
+        let mut drawn: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+        for _ in 0..2000 {
+            let named = swarm.handout();
+            assert_eq!(named.len(), MAX_HOLDERS);
+            for address in named {
+                *drawn.entry(address).or_default() += 1;
+            }
+        }
+        assert_eq!(drawn.len(), 500);
+        assert!(drawn.values().all(|times| (120..=280).contains(times)), "{drawn:?}");
+    }
+}
+
+#[test]
+fn a_lone_seed_is_named_among_hosts_with_many_peers_each() {
+    let mut swarm = Swarm::new();
+    for host in 0..10 {
+        for port in 1..=50 {
+            swarm.holds(v4(host), port, Availability::Partial);
+        }
+    }
+    let seed = SocketAddr::new(v4(3), 7401);
+    swarm.holds(seed.ip(), seed.port(), Availability::Full);
+    for _ in 0..50 {
+        let named = swarm.handout();
+        assert!(named.contains(&seed));
+        assert_eq!(named.len(), MAX_HOLDERS);
+    }
+}
+
+#[test]
+fn who_cannot_be_reached_is_named_last_but_named() {
+    let mut swarm = Swarm::new();
+    let asker = |swarm: &mut Swarm, number: u32| swarm.holds(v4(9000 + number), 0, Availability::Partial);
+    let (first, second) = (asker(&mut swarm, 1), asker(&mut swarm, 2));
+    let again = asker(&mut swarm, 2);
+    for host in 0..100 {
+        swarm.holds(v4(host), 7401, Availability::Full);
+    }
+    let doubted = SocketAddr::new(v4(5), 7401);
+    let is_last = |swarm: &mut Swarm| {
+        let at = swarm.handout().iter().position(|address| *address == doubted);
+        at == Some(MAX_HOLDERS - 1)
+    };
+    // One network's word is not enough, however often and by how many of it it is said.
+    for asker in [second, again, second] {
+        swarm.table.heard_of(NOW, asker, doubted, CallEnd::Failed);
+    }
+    assert!(!(0..20).all(|_| is_last(&mut swarm)));
+    swarm.table.heard_of(NOW, first, doubted, CallEnd::Failed);
+    assert!((0..20).all(|_| is_last(&mut swarm)));
+    // As many who reach it count as much.
+    swarm.table.heard_of(NOW, first, doubted, CallEnd::Reached);
+    assert!((0..20).all(|_| is_last(&mut swarm)));
+    swarm.table.heard_of(NOW, second, doubted, CallEnd::Reached);
+    assert!(!(0..20).all(|_| is_last(&mut swarm)));
+    // And words are forgotten.
+    let other = SocketAddr::new(v4(6), 7401);
+    for asker in [first, second] {
+        swarm.table.heard_of(NOW, asker, other, CallEnd::Failed);
+    }
+    assert!(swarm.table.is_doubtful(other));
+    swarm.table.expire(NOW + Duration::from_secs(61));
+    assert!(!swarm.table.is_doubtful(other));
+}
+
+#[test]
+fn two_that_conspire_cannot_hide_the_only_honest_one() {
+    let mut swarm = Swarm::new();
+    for source in 0..16 {
+        swarm.crowd(v4(100 + source), 100);
+    }
+    let honest = SocketAddr::new(v4(1), 7401);
+    swarm.holds(honest.ip(), honest.port(), Availability::Full);
+    let liars = [1, 2].map(|number| swarm.holds(v4(9000 + number), 0, Availability::Partial));
+    for liar in liars {
+        swarm.table.heard_of(NOW, liar, honest, CallEnd::Failed);
+    }
+    assert!((0..20).all(|_| swarm.handout().contains(&honest)));
+}

@@ -1,0 +1,231 @@
+//! Floods of files that nobody else has, under a budget in bytes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tnet_proto::{Availability, PeerId, ReportDigest, ReportEntry};
+
+use super::*;
+use crate::table::{Arrival, Beat, Report, ReportOutcome, Scope, TableLimits};
+
+/// Room for some 11 000 files of one holder.
+const BUDGET: u64 = 2 << 20;
+
+const NOW: Duration = Duration::from_secs(1);
+
+/// A table and those who report to it.
+struct Scene {
+    table: Table,
+    epochs: u64,
+    files: u64,
+}
+
+struct Reporter {
+    epoch: Epoch,
+    seq: u64,
+    entries: Vec<ReportEntry>,
+    digest: ReportDigest,
+}
+
+impl Scene {
+    fn new(max_bytes_per_ip: u64) -> Scene {
+        let limits = TableLimits { max_bytes: BUDGET, max_bytes_per_ip, ..TableLimits::default() };
+        Scene { table: Table::new(limits), epochs: 0, files: 0 }
+    }
+
+    fn join(&mut self, ip: IpAddr) -> Reporter {
+        self.epochs += 1;
+        let id = PeerId(u128::from(self.epochs).to_le_bytes());
+        let arrival =
+            Arrival { ip, listen_port: 7401, peer_id: id, report_interval: Duration::from_secs(10) };
+        self.table.hello(NOW, Epoch(self.epochs), &arrival).expect("far below the limit of peers");
+        Reporter {
+            epoch: Epoch(self.epochs),
+            seq: 0,
+            entries: Vec::new(),
+            digest: ReportDigest::default(),
+        }
+    }
+
+    /// Reports so many files that nobody else has.
+    fn reports(&mut self, peer: &mut Reporter, files: u64) -> ReportOutcome {
+        let entries: Vec<ReportEntry> = (self.files..self.files + files)
+            .map(|number| {
+                let mut hash = [0; 32];
+                hash[..8].copy_from_slice(&number.to_le_bytes());
+                ReportEntry { hash, size: 1, availability: Availability::Full }
+            })
+            .collect();
+        self.files += files;
+        peer.seq += 1;
+        entries.iter().for_each(|entry| peer.digest.toggle(entry));
+        peer.entries.extend(&entries);
+        let report = Report { seq: peer.seq, scope: Scope::Changes, entries: &entries };
+        let outcome = self.table.report(NOW, peer.epoch, report, |_| {});
+        assert!(self.table.bytes() <= BUDGET, "{} bytes", self.table.bytes());
+        outcome
+    }
+
+    /// How many files of the peer can be found.
+    fn found(&self, peer: &Reporter) -> usize {
+        let mut rng = StdRng::seed_from_u64(1);
+        let is_found = |entry: &&ReportEntry| {
+            !self.table.handout(&FileHash::from_bytes(entry.hash), None, &mut rng).holders.is_empty()
+        };
+        peer.entries.iter().filter(is_found).count()
+    }
+}
+
+fn v4(last: u8) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, last).into()
+}
+
+fn of_one_prefix(host: u16) -> IpAddr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host).into()
+}
+
+#[test]
+fn one_source_gets_its_share_and_no_more() {
+    let mut scene = Scene::new(BUDGET / 8);
+    let mut greedy = scene.join(v4(66));
+    let outcomes: Vec<ReportOutcome> = (0..20).map(|_| scene.reports(&mut greedy, 1000)).collect();
+    let hit = LimitHit { limit: Limit::EntriesPerPeer, value: BUDGET / 8 };
+    assert_eq!(outcomes.last(), Some(&ReportOutcome::Cut(hit)));
+    assert!(scene.table.bytes() <= BUDGET / 8 + 256 * PLACE_BYTES);
+    let mut honest = scene.join(v4(1));
+    assert_eq!(scene.reports(&mut honest, 1000), ReportOutcome::Accepted);
+    scene.table.check();
+}
+
+#[test]
+fn what_was_there_before_the_flood_stays_and_newcomers_get_in() {
+    let mut scene = Scene::new(BUDGET / 4);
+    let mut seed = scene.join(v4(1));
+    assert_eq!(scene.reports(&mut seed, 1500), ReportOutcome::Accepted);
+    for host in 100..116 {
+        let mut greedy = scene.join(v4(host));
+        for _ in 0..4 {
+            scene.reports(&mut greedy, 1000);
+        }
+    }
+    assert!(scene.table.bytes() > BUDGET * 9 / 10, "the flood has filled it: {}", scene.table.bytes());
+    assert_eq!(scene.found(&seed), 1500);
+    for host in 2..10 {
+        let mut newcomer = scene.join(v4(host));
+        assert_eq!(scene.reports(&mut newcomer, 20), ReportOutcome::Accepted);
+        assert_eq!(scene.found(&newcomer), 20);
+    }
+    assert!(scene.table.size().gave_way >= 160);
+    scene.table.check();
+}
+
+#[test]
+fn one_host_with_all_addresses_of_a_prefix_keeps_nobody_out() {
+    let mut scene = Scene::new(BUDGET / 8);
+    let mut seed = scene.join(v4(1));
+    assert_eq!(scene.reports(&mut seed, 1000), ReportOutcome::Accepted);
+    let mut neighbour = scene.join(of_one_prefix(1));
+    assert_eq!(scene.reports(&mut neighbour, 1000), ReportOutcome::Accepted);
+    for host in 1000..1500 {
+        let mut greedy = scene.join(of_one_prefix(host));
+        scene.reports(&mut greedy, 40);
+    }
+    assert_eq!((scene.found(&seed), scene.found(&neighbour)), (1000, 1000));
+    // From elsewhere there is room for many, from the same prefix for a few.
+    for (ip, files) in [(v4(2), 200), (of_one_prefix(2), 2)] {
+        let mut newcomer = scene.join(ip);
+        assert_eq!(scene.reports(&mut newcomer, files), ReportOutcome::Accepted);
+        assert_eq!(scene.found(&newcomer), usize::try_from(files).expect("few"));
+    }
+    scene.table.check();
+}
+
+#[test]
+fn two_that_want_everything_do_not_drive_each_other_out_in_turn() {
+    let mut scene = Scene::new(BUDGET);
+    let (mut first, mut second) = (scene.join(v4(1)), scene.join(v4(2)));
+    for _ in 0..40 {
+        scene.reports(&mut first, 200);
+    }
+    for _ in 0..40 {
+        scene.reports(&mut second, 200);
+        scene.reports(&mut first, 200);
+    }
+    let given = scene.table.size().gave_way;
+    for _ in 0..40 {
+        scene.reports(&mut first, 200);
+        scene.reports(&mut second, 200);
+    }
+    let more = scene.table.size().gave_way - given;
+    assert!(given > 0 && more <= 2, "{given} entries at first, then {more} went back and forth");
+}
+
+#[test]
+fn who_gave_way_is_told_and_asked_again_when_there_is_room() {
+    let mut scene = Scene::new(BUDGET);
+    let mut greedy = scene.join(v4(66));
+    for _ in 0..13 {
+        scene.reports(&mut greedy, 1000);
+    }
+    let mut honest = scene.join(v4(1));
+    assert_eq!(scene.reports(&mut honest, 500), ReportOutcome::Accepted);
+    let hit = LimitHit { limit: Limit::EntriesTotal, value: BUDGET };
+    // No report would help, so none is asked for.
+    assert_eq!(scene.table.heartbeat(NOW, greedy.epoch, greedy.digest), Beat::Cut(hit));
+    let later = NOW + Duration::from_secs(100);
+    assert_eq!(scene.table.heartbeat(later, greedy.epoch, greedy.digest), Beat::Cut(hit));
+    // A third of it goes: now there is room, and it is asked for the rest, once a minute at most.
+    let gone: Vec<ReportEntry> = greedy
+        .entries
+        .iter()
+        .take(5000)
+        .map(|entry| ReportEntry { availability: Availability::None, ..*entry })
+        .collect();
+    let report = Report { seq: greedy.seq + 1, scope: Scope::Changes, entries: &gone };
+    assert_eq!(scene.table.report(later, greedy.epoch, report, |_| {}), ReportOutcome::Accepted);
+    let digest = ReportDigest([1; 16]);
+    assert_eq!(scene.table.heartbeat(later, greedy.epoch, digest), Beat::Resync);
+    assert_eq!(scene.table.heartbeat(later, greedy.epoch, digest), Beat::Cut(hit));
+    scene.table.check();
+}
+
+#[test]
+fn what_others_ask_for_does_not_give_way() {
+    let mut scene = Scene::new(BUDGET);
+    let mut greedy = scene.join(v4(66));
+    for _ in 0..13 {
+        scene.reports(&mut greedy, 1000);
+    }
+    let asker = scene.join(v4(2)).epoch;
+    let before = scene.table.peers.at(scene.table.by_epoch[&greedy.epoch]).contested;
+    let hash = FileHash::from_bytes(greedy.entries[0].hash);
+    scene.table.asked_for(&hash, greedy.epoch);
+    let own = scene.table.peers.at(scene.table.by_epoch[&greedy.epoch]).contested;
+    assert_eq!(own, before, "to ask for one's own proves nothing");
+    scene.table.asked_for(&hash, asker);
+    assert_eq!(scene.table.peers.at(scene.table.by_epoch[&greedy.epoch]).contested, before - 1);
+    scene.table.check();
+}
+
+#[test]
+fn who_has_no_connection_makes_room_for_peers_that_have_one() {
+    let limits = TableLimits { max_peers: 10, max_peers_per_ip: 4, ..TableLimits::default() };
+    let mut scene = Scene { table: Table::new(limits), epochs: 0, files: 0 };
+    for host in [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 4, 5] {
+        let mut peer = scene.join(v4(host));
+        scene.reports_anyway(&mut peer);
+        scene.table.disconnected(peer.epoch);
+        assert!(scene.table.size().peers <= 10);
+    }
+    scene.table.check();
+}
+
+impl Scene {
+    fn reports_anyway(&mut self, peer: &mut Reporter) {
+        let entry = ReportEntry { hash: [7; 32], size: 1, availability: Availability::Full };
+        let report = Report { seq: 1, scope: Scope::Everything, entries: &[entry] };
+        assert_eq!(self.table.report(NOW, peer.epoch, report, |_| {}), ReportOutcome::Accepted);
+    }
+}

@@ -1,0 +1,129 @@
+//! What came of calls to the addresses that the coordinator named, told to it in batches: so it names last whom nobody
+//! can reach. Each address is told once each time it is named.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tnet_proto::{CoordinatorRequest, MAX_HOLDERS};
+use tnet_swarm::Time;
+
+/// Addresses that are remembered as named. With more, all are forgotten: it is help, not bookkeeping.
+const MOST_NAMED: usize = 1024;
+
+/// The least time between two batches.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The same if every call succeeded, which is less of a hurry.
+const PAUSE_OF_SUCCESS: Duration = Duration::from_secs(10);
+
+/// Number of the message `Calls`, which older coordinators do not know.
+const CALLS: u32 = 9;
+
+/// Results that wait to be told.
+#[derive(Debug, Default)]
+pub(super) struct CallResults {
+    named: BTreeSet<SocketAddr>,
+    reached: BTreeSet<SocketAddr>,
+    failed: BTreeSet<SocketAddr>,
+    told: Option<Time>,
+    is_unwanted: bool,
+}
+
+impl CallResults {
+    /// Another coordinator, or the same anew.
+    pub(super) fn on_welcome(&mut self) {
+        self.is_unwanted = false;
+    }
+
+    /// The coordinator does not know a message.
+    pub(super) fn on_unsupported(&mut self, message: u32) {
+        if message == CALLS {
+            self.is_unwanted = true;
+        }
+    }
+
+    /// The coordinator named these.
+    pub(super) fn on_named(&mut self, addresses: &[SocketAddr]) {
+        if self.named.len() + addresses.len() > MOST_NAMED {
+            self.named.clear();
+        }
+        self.named.extend(addresses);
+    }
+
+    /// A peer answered there.
+    pub(super) fn on_reached(&mut self, address: SocketAddr) {
+        if self.named.remove(&address) && self.reached.len() < MAX_HOLDERS {
+            self.failed.remove(&address);
+            self.reached.insert(address);
+        }
+    }
+
+    /// Nobody did.
+    pub(super) fn on_failed(&mut self, address: SocketAddr) {
+        if self.named.remove(&address) && self.failed.len() < MAX_HOLDERS {
+            self.reached.remove(&address);
+            self.failed.insert(address);
+        }
+    }
+
+    /// What to tell the coordinator now.
+    pub(super) fn poll(&mut self, now: Time) -> Option<CoordinatorRequest> {
+        let pause = if self.failed.is_empty() { PAUSE_OF_SUCCESS } else { PAUSE };
+        let is_due = self.told.is_none_or(|told| told + pause <= now);
+        if self.is_unwanted || !is_due || self.reached.is_empty() && self.failed.is_empty() {
+            return None;
+        }
+        self.told = Some(now);
+        let take = |addresses: &mut BTreeSet<SocketAddr>| std::mem::take(addresses).into_iter().collect();
+        Some(CoordinatorRequest::Calls { reached: take(&mut self.reached), failed: take(&mut self.failed) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn only_what_was_named_is_told_and_once() {
+        let mut calls = CallResults::default();
+        calls.on_named(&[address(1), address(2)]);
+        for port in 1..=3 {
+            calls.on_failed(address(port));
+        }
+        let (reached, failed) = (Vec::new(), vec![address(1), address(2)]);
+        assert_eq!(calls.poll(at(5)), Some(CoordinatorRequest::Calls { reached, failed }));
+        calls.on_failed(address(1));
+        assert_eq!(calls.poll(at(50)), None);
+    }
+
+    #[test]
+    fn batches_are_a_second_apart_and_bounded() {
+        let mut calls = CallResults::default();
+        let many: Vec<SocketAddr> = (1..=200).map(address).collect();
+        calls.on_named(&many);
+        calls.on_failed(address(1));
+        assert!(calls.poll(at(0)).is_some());
+        many.iter().for_each(|address| calls.on_failed(*address));
+        assert_eq!(calls.poll(at(0)), None);
+        let Some(CoordinatorRequest::Calls { failed, .. }) = calls.poll(at(1)) else { panic!("it is due") };
+        assert_eq!(failed.len(), MAX_HOLDERS);
+    }
+
+    #[test]
+    fn a_coordinator_that_does_not_know_the_message_gets_no_more() {
+        let mut calls = CallResults::default();
+        calls.on_named(&[address(1)]);
+        calls.on_unsupported(CALLS);
+        calls.on_failed(address(1));
+        assert_eq!(calls.poll(at(5)), None);
+    }
+}
