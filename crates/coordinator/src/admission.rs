@@ -1,56 +1,122 @@
-//! How many connections there are, in total and from each IP address; the counts are those of the seats given out.
+//! How many connections there are, in total and from each source; the counts are those of the seats given out. When all
+//! seats are taken, the source with most gives way to those with less. Who came while there was room for everybody
+//! keeps his seat.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
-use tnet_proto::Limit;
+use tnet_proto::{Limit, SourceCounts, SourceNetwork};
+use tokio_util::sync::CancellationToken;
 
 use crate::table::LimitHit;
+
+/// Connections of one address that say nothing about it. Below this, addresses are compared by what their networks have.
+const GRAIN: u64 = 16;
+
+/// Connections that are compared when one has to give way.
+const COMPARED: usize = 32;
 
 /// Room for connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
     max: u32,
     max_per_ip: u32,
-    total: u32,
-    per_ip: HashMap<IpAddr, u32>,
+    all: SourceCounts,
+    /// Those that came when room was short.
+    contested: Vec<Contested>,
+    counts: SourceCounts,
+    /// Where the next comparison begins, so that all have their turn.
+    cursor: usize,
+    minted: u64,
 }
 
 /// A place that a connection takes; to be given back with [`Admission::leave`].
 #[derive(Debug)]
-pub(crate) struct Seat(IpAddr);
+pub(crate) struct Seat {
+    ip: IpAddr,
+    number: u64,
+    /// Cancelled when the seat is taken away.
+    pub(crate) taken: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Contested {
+    ip: IpAddr,
+    number: u64,
+    taken: CancellationToken,
+}
 
 impl Admission {
     pub(crate) fn new(max: u32, max_per_ip: u32) -> Admission {
-        Admission { max, max_per_ip, total: 0, per_ip: HashMap::new() }
+        Admission {
+            max,
+            max_per_ip,
+            all: SourceCounts::new(),
+            contested: Vec::new(),
+            counts: SourceCounts::new(),
+            cursor: 0,
+            minted: 0,
+        }
     }
 
-    /// Takes a place for a connection from `ip`.
+    /// Takes a place for a connection from `ip`, from a source with more if it must.
     pub(crate) fn enter(&mut self, ip: IpAddr) -> Result<Seat, LimitHit> {
-        if self.total >= self.max {
-            return Err(LimitHit::new(Limit::ConnectionsTotal, self.max));
-        }
-        if self.per_ip.get(&ip).is_some_and(|count| *count >= self.max_per_ip) || self.max_per_ip == 0 {
+        if self.all.rank(ip).host >= u64::from(self.max_per_ip) {
             return Err(LimitHit::new(Limit::ConnectionsPerIp, self.max_per_ip));
         }
-        self.total += 1;
-        *self.per_ip.entry(ip).or_default() += 1;
-        Ok(Seat(ip))
+        if self.all.total() >= u64::from(self.max) {
+            let at = self.who_gives_way(ip).ok_or(LimitHit::new(Limit::ConnectionsTotal, self.max))?;
+            let gone = self.contested.swap_remove(at);
+            self.counts.remove(gone.ip, 1);
+            self.all.remove(gone.ip, 1);
+            gone.taken.cancel();
+        }
+        let is_contested = self.all.total() >= u64::from(self.max) * 3 / 4;
+        self.all.add(ip, 1);
+        self.minted += 1;
+        let seat = Seat { ip, number: self.minted, taken: CancellationToken::new() };
+        if is_contested {
+            self.counts.add(ip, 1);
+            self.contested.push(Contested { ip, number: seat.number, taken: seat.taken.clone() });
+        }
+        Ok(seat)
     }
 
-    pub(crate) fn leave(&mut self, Seat(ip): Seat) {
-        self.total -= 1;
-        let count = self.per_ip.get_mut(&ip).expect("enter counted the connection under this address");
-        *count -= 1;
-        if *count == 0 {
-            self.per_ip.remove(&ip);
+    pub(crate) fn leave(&mut self, seat: Seat) {
+        if seat.taken.is_cancelled() {
+            return;
         }
+        self.all.remove(seat.ip, 1);
+        if let Some(at) = self.contested.iter().position(|other| other.number == seat.number) {
+            self.contested.swap_remove(at);
+            self.counts.remove(seat.ip, 1);
+        }
+    }
+
+    /// Of some connections one of the source that has most, if the newcomer's has less.
+    fn who_gives_way(&mut self, newcomer: IpAddr) -> Option<usize> {
+        let count = self.contested.len();
+        let compared = count.min(COMPARED);
+        let candidates = (0..compared).map(|step| (self.cursor + step) % count);
+        let ranked = candidates.filter_map(|at| Some((at, self.contested.get(at)?.ip)));
+        let (at, greatest) = ranked.max_by_key(|(_, ip)| {
+            let rank = self.counts.rank(*ip);
+            (rank.host / GRAIN, rank.network, rank.host)
+        })?;
+        self.cursor = (self.cursor + compared) % count;
+        let (has, wants) = (self.counts.rank(greatest), self.counts.rank(newcomer));
+        let (grain, wanted) = (has.host / GRAIN, (wants.host + 1) / GRAIN);
+        let gives_way = if SourceNetwork::of(greatest) == SourceNetwork::of(newcomer) || grain > wanted {
+            has.host > wants.host + 1
+        } else {
+            grain == wanted && has.network > wants.network + 1
+        };
+        gives_way.then_some(at)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
 
@@ -74,6 +140,25 @@ mod tests {
         for seat in [second, third, fourth] {
             admission.leave(seat);
         }
-        assert_eq!((admission.total, admission.per_ip.len()), (0, 0));
+        assert_eq!((admission.all.total(), admission.contested.len(), admission.counts.total()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_crowd_gives_way_to_newcomers_but_not_those_who_were_there_before() {
+        let of_prefix = |host| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host));
+        let one_host: fn(u16) -> IpAddr = |_| ip(66);
+        for crowd in [&one_host as &dyn Fn(u16) -> IpAddr, &of_prefix] {
+            let mut admission = Admission::new(100, 100);
+            let early: Vec<Seat> =
+                (1..=50).map(|host| admission.enter(ip(host)).expect("there is room")).collect();
+            let crowd: Vec<Seat> =
+                (1000..1050).map(|host| admission.enter(crowd(host)).expect("there is room")).collect();
+            let late: Vec<Seat> =
+                (101..=115).map(|host| admission.enter(ip(host)).expect("the crowd gives way")).collect();
+            assert!(early.iter().chain(&late).all(|seat| !seat.taken.is_cancelled()));
+            assert_eq!(crowd.iter().filter(|seat| seat.taken.is_cancelled()).count(), late.len());
+            early.into_iter().chain(late).chain(crowd).for_each(|seat| admission.leave(seat));
+            assert_eq!((admission.all.total(), admission.contested.len()), (0, 0));
+        }
     }
 }

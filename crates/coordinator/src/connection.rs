@@ -1,33 +1,27 @@
 //! One peer's connection. It has at most one request with the registrar, reads nothing more until that is
 //! answered, and keeps no more memory for a peer that once sent a lot than for any other.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::select;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_util::codec::Framed;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, trace};
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{
-    CodecError, CoordinatorReply, CoordinatorRequest, MessageCodec, Protocol, Received, exchange_preamble,
+    CodecError, CoordinatorReply, CoordinatorRequest, Protocol, Received, encode, exchange_preamble,
 };
 
+use crate::line::{Line, Room};
 use crate::message::{Ending, Event, Outgoing, Request};
 use crate::table::{Arrival, Epoch, LimitHit, Scope};
-
-/// Bytes of each buffer of an idle connection: a heartbeat fits many times, and 20 000 connections fit in 40 MB.
-const IDLE_BUFFER: usize = 1024;
-
-/// A report with more entries than this leaves a read buffer worth giving back.
-const LARGE_REPORT: usize = 64;
 
 /// How long a connection that we end is read on, so that our last words are not lost to a reset.
 const LINGER: Duration = Duration::from_millis(500);
@@ -35,7 +29,8 @@ const LINGER: Duration = Duration::from_millis(500);
 /// The least time between two looks at a read buffer, whatever the configuration says.
 const MIN_INSPECTION: Duration = Duration::from_millis(10);
 
-type Messages = Framed<TcpStream, MessageCodec<CoordinatorReply, CoordinatorRequest>>;
+/// Pause between two messages about calls that are heard: who says more is not heard more.
+const CALLS_PAUSE: Duration = Duration::from_millis(500);
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -46,6 +41,9 @@ pub(crate) struct Connection {
     pub(crate) registrar: mpsc::Sender<Event>,
     /// Ends connections that have not said hello; the registrar ends the others.
     pub(crate) stop: CancellationToken,
+    /// Its seat is given to another.
+    pub(crate) taken: CancellationToken,
+    pub(crate) room: Room,
     pub(crate) hello_deadline: Duration,
     pub(crate) message_deadline: Duration,
     pub(crate) write_deadline: Duration,
@@ -77,31 +75,37 @@ enum Step {
 impl Connection {
     /// Talks with the peer until one of the two ends it.
     pub(crate) async fn serve(self, stream: TcpStream) {
-        let hello = timeout(self.hello_deadline, introduce(stream, self.ip));
-        let ending = match self.stop.run_until_cancelled(hello).await {
-            Some(Ok(Ok((messages, arrival)))) => self.talk(messages, arrival).await,
-            Some(Ok(Err(ending))) => ending,
-            Some(Err(_)) => Ending::NoHello,
-            None => Ending::Dismissed,
+        let hello = timeout(self.hello_deadline, introduce(stream, self.room.clone(), self.ip));
+        let staying = async {
+            match self.stop.run_until_cancelled(hello).await {
+                Some(Ok(Ok((line, arrival)))) => self.talk(line, arrival).await,
+                Some(Ok(Err(ending))) => ending,
+                Some(Err(_)) => Ending::NoHello,
+                None => Ending::Dismissed,
+            }
         };
+        // Not told: who takes seats by the thousand would have us talk to all of them.
+        let ending = self.taken.run_until_cancelled(staying).await.unwrap_or(Ending::GaveWay);
         match ending {
-            Ending::Lost | Ending::Dismissed => trace!(ip = %self.ip, ?ending, "connection ended"),
+            Ending::Lost | Ending::Dismissed | Ending::GaveWay => {
+                trace!(ip = %self.ip, ?ending, "connection ended")
+            }
             _ => debug!(ip = %self.ip, ?ending, "connection ended"),
         }
         // Without a registrar there is nobody left to tell.
         let _ = self.registrar.send(Event::Ended { epoch: self.epoch, ending }).await;
     }
 
-    async fn talk(&self, mut messages: Messages, arrival: Arrival) -> Ending {
-        let ending = self.take_turns(&mut messages, arrival).await;
+    async fn talk(&self, mut line: Line, arrival: Arrival) -> Ending {
+        let ending = self.take_turns(&mut line, arrival).await;
         if ending == Ending::Dismissed {
             // A peer that does not read our last words cannot be made to.
-            let _ = timeout(LINGER, part(messages)).await;
+            let _ = timeout(LINGER, part(line.into_stream())).await;
         }
         ending
     }
 
-    async fn take_turns(&self, messages: &mut Messages, arrival: Arrival) -> Ending {
+    async fn take_turns(&self, line: &mut Line, arrival: Arrival) -> Ending {
         let queue = (self.max_unsent as usize).saturating_add(1); // and one answer
         let (sender, mut outgoing) = mpsc::channel(queue);
         self.send(Event::Hello { epoch: self.epoch, arrival, outgoing: sender }).await;
@@ -110,24 +114,28 @@ impl Connection {
         // After a long write the missed looks must not follow one another at once.
         inspections.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut arriving = Arriving::Nothing;
+        let mut heard_of_calls: Option<Instant> = None;
         loop {
             let step = select! {
                 next = outgoing.recv() => match next {
                     None => Step::End(Ending::Dismissed),
-                    Some(Outgoing::Push(reply)) => Step::Reply(reply),
+                    Some(Outgoing::Push(reply, room)) => {
+                        drop(room);
+                        Step::Reply(reply)
+                    }
                     Some(Outgoing::Answer(reply)) => {
                         turn = Turn::Peer;
                         reply.map_or(Step::Ignore, Step::Reply)
                     }
                 },
-                received = messages.next(), if turn == Turn::Peer => {
+                received = line.next(), if turn == Turn::Peer => {
                     arriving = Arriving::Nothing;
                     understand(received)
                 }
                 _ = inspections.tick() => match arriving {
                     Arriving::Part => Step::End(Ending::Stuck),
                     Arriving::Nothing => {
-                        if turn == Turn::Peer && !messages.read_buffer().is_empty() {
+                        if turn == Turn::Peer && line.has_part() {
                             arriving = Arriving::Part;
                         }
                         Step::Ignore
@@ -135,14 +143,16 @@ impl Connection {
                 },
             };
             match step {
+                Step::Ask(Request::Calls { .. })
+                    if heard_of_calls.is_some_and(|at| at.elapsed() < CALLS_PAUSE) => {}
                 Step::Ask(request) => {
-                    if matches!(&request, Request::Report { entries, .. } if entries.len() > LARGE_REPORT) {
-                        give_back_read_buffer(messages);
+                    if matches!(&request, Request::Calls { .. }) {
+                        heard_of_calls = Some(Instant::now());
                     }
                     self.send(Event::Request { epoch: self.epoch, request }).await;
                     turn = Turn::Registrar;
                 }
-                Step::Reply(reply) => match timeout(self.write_deadline, messages.send(reply)).await {
+                Step::Reply(reply) => match timeout(self.write_deadline, line.send(reply)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return Ending::Lost,
                     Err(_) => return Ending::Stuck,
@@ -163,32 +173,33 @@ impl Connection {
 pub(crate) async fn refuse(mut stream: TcpStream, hit: LimitHit, deadline: Duration) {
     let last_words = async {
         exchange_preamble(&mut stream, Protocol::Coordinator).await.ok()?;
-        let mut messages = framed(stream);
         let LimitHit { limit, value } = hit;
-        messages.send(CoordinatorReply::LimitReached { limit, value }).await.ok()?;
-        timeout(LINGER, part(messages)).await.ok()
+        let mut words = BytesMut::new();
+        encode(&CoordinatorReply::LimitReached { limit, value }, &mut words);
+        stream.write_all(&words).await.ok()?;
+        timeout(LINGER, part(stream)).await.ok()
     };
     // Nobody is owed more than the attempt.
     let _ = timeout(deadline, last_words).await;
 }
 
 /// Preamble and hello. The caller sets the deadline.
-async fn introduce(mut stream: TcpStream, ip: IpAddr) -> Result<(Messages, Arrival), Ending> {
+async fn introduce(mut stream: TcpStream, room: Room, ip: IpAddr) -> Result<(Line, Arrival), Ending> {
     if let Err(error) = exchange_preamble(&mut stream, Protocol::Coordinator).await {
         debug!(%ip, %error, "no preamble");
         return Err(Ending::NoHello);
     }
-    let mut messages = framed(stream);
-    match messages.next().await {
+    let mut line = Line::new(stream, room);
+    match line.next().await {
         Some(Ok(Received::Message(CoordinatorRequest::Hello {
             peer_id,
             listen_port,
             report_interval_ms,
             capabilities: _,
         }))) => {
-            messages.codec_mut().hello_done();
+            line.hello_done();
             let report_interval = Duration::from_millis(u64::from(report_interval_ms));
-            Ok((messages, Arrival { ip, listen_port, peer_id, report_interval }))
+            Ok((line, Arrival { ip, listen_port, peer_id, report_interval }))
         }
         None | Some(Err(CodecError::Io(_))) => Err(Ending::NoHello),
         Some(Ok(_) | Err(_)) => Err(Ending::Violation),
@@ -197,6 +208,9 @@ async fn introduce(mut stream: TcpStream, ip: IpAddr) -> Result<(Messages, Arriv
 
 fn understand(received: Option<Result<Received<CoordinatorRequest>, CodecError>>) -> Step {
     let message = match received {
+        Some(Err(CodecError::Io(error))) if error.kind() == io::ErrorKind::TimedOut => {
+            return Step::End(Ending::Stuck);
+        }
         None | Some(Err(CodecError::Io(_))) => return Step::End(Ending::Lost),
         Some(Err(error)) => {
             debug!(%error, "not a message");
@@ -223,22 +237,8 @@ fn understand(received: Option<Result<Received<CoordinatorRequest>, CodecError>>
     }
 }
 
-fn framed(stream: TcpStream) -> Messages {
-    let mut messages = Framed::with_capacity(stream, MessageCodec::new(), IDLE_BUFFER);
-    *messages.write_buffer_mut() = BytesMut::with_capacity(IDLE_BUFFER);
-    messages
-}
-
-/// Replaces the buffer, which otherwise stays as large as the largest frame for as long as the connection lasts.
-fn give_back_read_buffer(messages: &mut Messages) {
-    let mut smaller = BytesMut::with_capacity(IDLE_BUFFER.max(messages.read_buffer().len()));
-    smaller.extend_from_slice(messages.read_buffer());
-    *messages.read_buffer_mut() = smaller;
-}
-
 /// Ends our side, and reads until the peer has ended its own. The caller sets the deadline.
-async fn part(messages: Messages) {
-    let mut stream = messages.into_inner(); // `send` has flushed everything
+async fn part(mut stream: TcpStream) {
     if stream.shutdown().await.is_err() {
         return;
     }

@@ -33,6 +33,7 @@ mod config;
 mod connection;
 mod handle;
 mod handout;
+mod line;
 mod listener;
 mod message;
 mod notice;

@@ -10,6 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 /// Connections the kernel keeps for us before we accept them: ten thousand peers may start in the same second.
 const BACKLOG: i32 = 4096;
 
+/// What the kernel keeps for a connection in each direction at most: reports and answers are short, and it is memory
+/// like any other, for each of thousands of connections. Twice this is taken.
+const KERNEL_BUFFER: usize = 32 * 1024;
+
 /// Silence after which the kernel asks whether the other machine is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
@@ -75,6 +79,9 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     // On Unix it lets a restarted coordinator have its port back at once; on Windows it would steal a port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    // Accepted connections inherit it. Works without.
+    let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
+    let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

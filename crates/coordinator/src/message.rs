@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{CoordinatorReply, Limit, ReportDigest, ReportEntry};
@@ -46,8 +46,8 @@ impl Event {
 pub(crate) enum Outgoing {
     /// To its request; some have no answer to write.
     Answer(Option<CoordinatorReply>),
-    /// Unasked.
-    Push(CoordinatorReply),
+    /// Unasked, with its part of the memory for messages that wait.
+    Push(CoordinatorReply, Option<OwnedSemaphorePermit>),
 }
 
 /// Of the peer's messages, those that concern the table.
@@ -75,6 +75,8 @@ pub(crate) enum Ending {
     Violation,
     /// There was no hello.
     NoHello,
+    /// Its seat was given to a source with less.
+    GaveWay,
 }
 
 /// A question from a handle.

@@ -16,6 +16,7 @@ use tracing::{error, warn};
 use crate::admission::{Admission, Seat};
 use crate::config::Config;
 use crate::connection::{Connection, refuse};
+use crate::line::LargeMessages;
 use crate::listener::tune;
 use crate::message::Event;
 use crate::notice::Notice;
@@ -34,6 +35,7 @@ pub(crate) struct Reception {
     registrar: mpsc::Sender<Event>,
     stop: CancellationToken,
     admission: Admission,
+    large: LargeMessages,
     /// Connections with a seat, and refusals.
     tasks: JoinSet<()>,
     /// Of each task with one. A table beside the set, because a task that panics cannot give its seat back.
@@ -47,11 +49,13 @@ pub(crate) struct Reception {
 impl Reception {
     pub(crate) fn new(config: Config, registrar: mpsc::Sender<Event>, stop: CancellationToken) -> Reception {
         let admission = Admission::new(config.max_connections, config.max_connections_per_ip);
+        let large = LargeMessages::new(usize::try_from(config.large_message_bytes).unwrap_or(usize::MAX));
         Reception {
             config,
             registrar,
             stop,
             admission,
+            large,
             tasks: JoinSet::new(),
             seats: HashMap::new(),
             last_epoch: 0,
@@ -105,6 +109,8 @@ impl Reception {
             epoch: Epoch(self.last_epoch),
             registrar: self.registrar.clone(),
             stop: self.stop.clone(),
+            taken: seat.taken.clone(),
+            room: self.large.room_for(ip),
             hello_deadline: self.config.hello_deadline,
             message_deadline: self.config.message_deadline,
             write_deadline: self.config.write_deadline,

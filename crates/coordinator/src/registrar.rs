@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::select;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::field::{self, DisplayValue};
@@ -36,6 +37,9 @@ const CHORES_PER_STEP: usize = 256;
 /// expire together leave in such steps, and after such a step of reports other tasks have their turn.
 const ENTRIES_PER_STEP: u32 = 10_000;
 
+/// Messages that may wait for one connection when all of them together are too many.
+const FEW_UNSENT: usize = 2;
+
 /// Files of one report that the log names.
 const ENTRIES_TOLD: usize = 8;
 
@@ -50,6 +54,8 @@ pub(crate) struct Registrar {
     links: HashMap<Epoch, mpsc::Sender<Outgoing>>,
     events: mpsc::Receiver<Event>,
     rng: StdRng,
+    /// Pushed messages that may wait for all connections together.
+    unsent: Arc<Semaphore>,
     started: Instant,
     stats: Stats,
     limit_notice: Notice,
@@ -69,6 +75,7 @@ impl Registrar {
             events,
             // The keys of the standard hasher come from the system; which holders are named needs no more.
             rng: StdRng::seed_from_u64(RandomState::new().hash_one(0)),
+            unsent: Arc::new(Semaphore::new(config.max_unsent_in_all as usize)),
             started: Instant::now(),
             stats: Stats::default(),
             limit_notice: Notice::default(),
@@ -101,7 +108,7 @@ impl Registrar {
         }
         for link in self.links.into_values() {
             // A full queue has no room for a goodbye: the closed connection has to say it.
-            let _ = link.try_send(Outgoing::Push(CoordinatorReply::Bye));
+            let _ = link.try_send(Outgoing::Push(CoordinatorReply::Bye, None));
         }
     }
 
@@ -247,7 +254,8 @@ impl Registrar {
     }
 
     fn watch(&mut self, now: Duration, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
-        match self.watches.watch(epoch, hash) {
+        let Some(address) = self.table.address(epoch) else { return self.lookup(epoch, hash) };
+        match self.watches.watch(epoch, address.ip(), hash) {
             Ok(()) => self.lookup(epoch, hash),
             Err(hit) => self.limit_reached(now, hit),
         }
@@ -257,6 +265,7 @@ impl Registrar {
         self.tell_of(epoch, "peer disconnected; what it has is kept until its lease ends");
         match ending {
             Ending::Lost | Ending::Dismissed => {}
+            Ending::GaveWay => self.stats.gave_way += 1,
             // Dismissed for the same reason, it was counted already.
             Ending::Stuck => self.stats.slow_peers += u64::from(self.links.contains_key(&epoch)),
             Ending::Violation => self.stats.violations += 1,
@@ -282,6 +291,7 @@ impl Registrar {
             table: self.table.size(),
             connections: u32::try_from(self.links.len()).unwrap_or(u32::MAX),
             watches: self.watches.len(),
+            table_budget: self.table.max_bytes(),
             ..self.stats
         }
     }
@@ -367,13 +377,19 @@ impl Registrar {
         if !self.table.any_holds(&push.hash, &push.fresh, watcher) {
             return; // The only news for this watcher is itself.
         }
-        if link.capacity() <= 1 {
+        let waiting = link.max_capacity() - link.capacity();
+        let room = Arc::clone(&self.unsent).try_acquire_owned().ok();
+        if link.capacity() <= 1 || room.is_none() && waiting > FEW_UNSENT {
             self.stats.slow_peers += 1;
             self.dismiss(watcher);
             return;
         }
+        // Others do not read. It hears of the next holder, or when it asks.
+        if room.is_none() {
+            return;
+        }
         let handout = self.table.handout_with(&push.hash, Some(watcher), &push.fresh, &mut self.rng);
-        if link.try_send(Outgoing::Push(holders(push.hash, handout))).is_ok() {
+        if link.try_send(Outgoing::Push(holders(push.hash, handout), room)).is_ok() {
             self.stats.pushes += 1;
         }
     }

@@ -13,6 +13,8 @@ pub struct Stats {
     pub connections: u32,
     /// Watches now.
     pub watches: u32,
+    /// Bytes that the files and entries in the table may have.
+    pub table_budget: u64,
     /// Peers let in.
     pub hellos: u64,
     /// Reports taken, also those that a limit cut.
@@ -31,6 +33,8 @@ pub struct Stats {
     pub expired: u64,
     /// Peers that said bye.
     pub byes: u64,
+    /// Connections closed because their source had most, and there was no seat for others.
+    pub gave_way: u64,
     /// Connections closed because they did not read, or did not finish a message.
     pub slow_peers: u64,
     /// Connections closed because they broke the protocol.

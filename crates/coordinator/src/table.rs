@@ -214,6 +214,11 @@ impl Table {
         Some(self.peers.at(*self.by_epoch.get(&epoch)?).key.address())
     }
 
+    /// Bytes that files and entries may have.
+    pub fn max_bytes(&self) -> u64 {
+        self.limits.max_bytes
+    }
+
     /// How much is in the table. Entries of peers that left count until they are swept.
     pub fn size(&self) -> TableSize {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);

@@ -4,10 +4,11 @@
 //! than the interval: a thousand peers that start at once are one push a second, not a thousand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Limit, MAX_HOLDERS};
+use tnet_proto::{Limit, MAX_HOLDERS, SourceCounts};
 
 use crate::table::{Epoch, LimitHit};
 
@@ -18,10 +19,18 @@ pub(crate) struct Watches {
     max_per_connection: u32,
     interval: Duration,
     total: u32,
+    /// Where the watches come from. One IP address may have an eighth of all.
+    sources: SourceCounts,
     /// Keyed hashing (the standard hasher): hashes are chosen outside.
     files: HashMap<FileHash, Watched>,
-    by_connection: BTreeMap<Epoch, BTreeSet<FileHash>>,
+    by_connection: BTreeMap<Epoch, OfConnection>,
     due: BTreeSet<(Duration, FileHash)>,
+}
+
+#[derive(Debug)]
+struct OfConnection {
+    ip: IpAddr,
+    files: BTreeSet<FileHash>,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +59,7 @@ impl Watches {
             max_per_connection,
             interval,
             total: 0,
+            sources: SourceCounts::new(),
             files: HashMap::new(),
             by_connection: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -57,18 +67,25 @@ impl Watches {
     }
 
     /// Begins a watch; one that exists already goes on.
-    pub(crate) fn watch(&mut self, epoch: Epoch, hash: FileHash) -> Result<(), LimitHit> {
-        let of_connection = self.by_connection.get(&epoch);
+    pub(crate) fn watch(&mut self, epoch: Epoch, ip: IpAddr, hash: FileHash) -> Result<(), LimitHit> {
+        let of_connection = self.by_connection.get(&epoch).map(|of_connection| &of_connection.files);
         if of_connection.is_some_and(|files| files.contains(&hash)) {
             return Ok(());
         }
         if of_connection.map_or(0, BTreeSet::len) >= self.max_per_connection as usize {
             return Err(LimitHit::new(Limit::WatchesPerPeer, self.max_per_connection));
         }
+        let max_per_ip = self.max.div_ceil(8).max(self.max_per_connection);
+        if self.sources.rank(ip).host >= u64::from(max_per_ip) {
+            return Err(LimitHit::new(Limit::WatchesPerPeer, max_per_ip));
+        }
         if self.total >= self.max {
             return Err(LimitHit::new(Limit::WatchesPerPeer, self.max));
         }
-        self.by_connection.entry(epoch).or_default().insert(hash);
+        let of_connection =
+            self.by_connection.entry(epoch).or_insert_with(|| OfConnection { ip, files: BTreeSet::new() });
+        of_connection.files.insert(hash);
+        self.sources.add(ip, 1);
         self.files.entry(hash).or_default().watchers.insert(epoch);
         self.total += 1;
         Ok(())
@@ -76,11 +93,12 @@ impl Watches {
 
     /// Ends a watch, if there is one.
     pub(crate) fn unwatch(&mut self, epoch: Epoch, hash: FileHash) {
-        let Some(files) = self.by_connection.get_mut(&epoch) else { return };
-        if !files.remove(&hash) {
+        let Some(of_connection) = self.by_connection.get_mut(&epoch) else { return };
+        if !of_connection.files.remove(&hash) {
             return;
         }
-        if files.is_empty() {
+        self.sources.remove(of_connection.ip, 1);
+        if of_connection.files.is_empty() {
             self.by_connection.remove(&epoch);
         }
         self.remove_watcher(epoch, hash);
@@ -88,7 +106,9 @@ impl Watches {
 
     /// Ends all watches of a connection.
     pub(crate) fn forget(&mut self, epoch: Epoch) {
-        for hash in self.by_connection.remove(&epoch).unwrap_or_default() {
+        let Some(OfConnection { ip, files }) = self.by_connection.remove(&epoch) else { return };
+        self.sources.remove(ip, files.len() as u64);
+        for hash in files {
             self.remove_watcher(epoch, hash);
         }
     }
@@ -145,10 +165,14 @@ impl Watches {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(1);
     const FILE: FileHash = FileHash::from_bytes([1; 32]);
+
+    const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn watches() -> Watches {
         Watches::new(3, 2, INTERVAL)
@@ -165,7 +189,7 @@ mod tests {
     #[test]
     fn the_first_new_holder_is_due_at_once_and_the_next_after_the_interval() {
         let mut watches = watches();
-        watches.watch(Epoch(1), FILE).expect("there is room");
+        watches.watch(Epoch(1), IP, FILE).expect("there is room");
         watches.note(at(100), FILE, peer(1));
         let push = Push { hash: FILE, fresh: vec![peer(1)], watchers: vec![Epoch(1)] };
         assert_eq!(watches.take_due(at(100)), Some(push));
@@ -188,8 +212,8 @@ mod tests {
     #[test]
     fn the_last_watcher_takes_the_file_and_its_due_push_along() {
         let mut watches = watches();
-        watches.watch(Epoch(1), FILE).expect("there is room");
-        watches.watch(Epoch(2), FILE).expect("there is room");
+        watches.watch(Epoch(1), IP, FILE).expect("there is room");
+        watches.watch(Epoch(2), IP, FILE).expect("there is room");
         watches.note(at(0), FILE, peer(1));
         watches.unwatch(Epoch(1), FILE);
         assert_eq!(watches.next_due(), Some(at(0)));
@@ -202,19 +226,39 @@ mod tests {
     fn limits_hold_per_connection_and_in_total_and_a_repeated_watch_is_free() {
         let mut watches = watches();
         let file = |number| FileHash::from_bytes([number; 32]);
-        let mut watch = |epoch, number| watches.watch(Epoch(epoch), file(number)).map_err(|hit| hit.value);
+        let mut watch = |epoch, number| {
+            watches
+                .watch(
+                    Epoch(epoch),
+                    Ipv4Addr::from_bits(u32::try_from(epoch).expect("few")).into(),
+                    file(number),
+                )
+                .map_err(|hit| hit.value)
+        };
         assert_eq!([watch(1, 1), watch(1, 2), watch(1, 2)], [Ok(()); 3]);
         assert_eq!(watch(1, 3), Err(2)); // two per connection
         assert_eq!(watch(2, 3), Ok(()));
         assert_eq!(watch(2, 4), Err(3)); // three in total
         watches.unwatch(Epoch(1), file(1));
-        assert_eq!(watches.watch(Epoch(2), file(4)), Ok(()));
+        assert_eq!(watches.watch(Epoch(2), IP, file(4)), Ok(()));
+    }
+
+    #[test]
+    fn one_source_has_an_eighth_of_all() {
+        let mut watches = Watches::new(80, 10, INTERVAL);
+        let file = |number| FileHash::from_bytes([number; 32]);
+        let granted =
+            (0..20).filter(|number| watches.watch(Epoch(u64::from(*number)), IP, file(*number)).is_ok());
+        assert_eq!(granted.count(), 10);
+        watches.forget(Epoch(0));
+        assert_eq!(watches.watch(Epoch(30), IP, file(1)), Ok(()));
+        assert_eq!(watches.watch(Epoch(31), Ipv4Addr::BROADCAST.into(), file(1)), Ok(()));
     }
 
     #[test]
     fn new_holders_in_one_push_are_bounded_and_different() {
         let mut watches = watches();
-        watches.watch(Epoch(1), FILE).expect("there is room");
+        watches.watch(Epoch(1), IP, FILE).expect("there is room");
         for port in (1..=1000).chain(1..=1000) {
             watches.note(at(0), FILE, peer(port));
         }

@@ -175,7 +175,8 @@ async fn a_new_identity_for_each_connection_does_not_fill_the_table() {
     for port in 7001..=7003 {
         drop(Client::holding(coordinator.local_addr(), port, 1, Availability::Full).await);
     }
-    until("their ends are noticed", async || coordinator.stats().await.expect("it runs").connections == 0).await;
+    until("their ends are noticed", async || coordinator.stats().await.expect("it runs").connections == 0)
+        .await;
     // Who has no connection gives way to those who have one, and to nobody else.
     let mut living = Vec::new();
     for port in 7004..=7006 {

@@ -255,7 +255,8 @@ async fn what_the_older_of_two_connections_says_is_its_own() {
         assert_eq!(peer.heartbeat().await, CoordinatorReply::Renewed);
     }
     drop(older);
-    until("the older one is gone", async || coordinator.stats().await.expect("it runs").connections == 1).await;
+    until("the older one is gone", async || coordinator.stats().await.expect("it runs").connections == 1)
+        .await;
     assert_eq!(newer.heartbeat().await, CoordinatorReply::Renewed);
     assert_eq!(coordinator.swarm(hash(1)).await, Ok(Some(SwarmSize { full: 1, partial: 0 })));
 }

@@ -216,8 +216,7 @@ impl Rig {
         let seq = key.map_or(1, |key| self.peers[&key].last_seq) + step;
         let mut appeared = Vec::new();
         let report = Report { seq, scope, entries };
-        let outcome =
-            self.table.report(self.now, epoch, report, |hash| appeared.push(hash));
+        let outcome = self.table.report(self.now, epoch, report, |hash| appeared.push(hash));
 
         let mut expected = Vec::new();
         let expected_outcome = match key {
@@ -277,7 +276,8 @@ impl Rig {
         };
         if self.peers[&key].entries.len() >= self.limits.max_entries_per_peer as usize {
             Some(LimitHit::new(Limit::EntriesPerPeer, self.limits.max_entries_per_peer))
-        } else if count(&|other| other.0 == self.peers[&key].key.0) >= self.limits.max_entries_per_ip as usize {
+        } else if count(&|other| other.0 == self.peers[&key].key.0) >= self.limits.max_entries_per_ip as usize
+        {
             Some(LimitHit::new(Limit::EntriesPerPeer, self.limits.max_entries_per_ip))
         } else if count(&|_| true) >= self.limits.max_entries as usize {
             Some(LimitHit::new(Limit::EntriesTotal, self.limits.max_entries))

@@ -81,9 +81,8 @@ impl Table {
             Some(_) => (0, 0),
             None => (FILE_BYTES, HOLDERS_BYTES + self.files.next_places() as u64 * PLACE_BYTES),
         };
-        let bytes_of_ip = of_ip.map_or(0, |of_ip| {
-            u64::from(of_ip.entries) * ENTRY_BYTES + u64::from(of_ip.files) * FILE_BYTES
-        });
+        let bytes_of_ip = of_ip
+            .map_or(0, |of_ip| u64::from(of_ip.entries) * ENTRY_BYTES + u64::from(of_ip.files) * FILE_BYTES);
         if bytes_of_ip + ENTRY_BYTES + of_file > limits.max_bytes_per_ip {
             return Err(LimitHit::of_bytes(Limit::EntriesPerPeer, limits.max_bytes_per_ip));
         }
@@ -127,7 +126,9 @@ impl Table {
         let Some(asker) = self.by_epoch.get(&asker) else { return };
         let of_asker = SourceNetwork::of(self.peers.at(*asker).key.ip());
         let contested = self.contested.total() * (ENTRY_BYTES + FILE_BYTES);
-        if self.files.at(file).holders.len() > FEW || self.live_bytes().saturating_sub(contested) > self.calm() {
+        if self.files.at(file).holders.len() > FEW
+            || self.live_bytes().saturating_sub(contested) > self.calm()
+        {
             return;
         }
         let holders: Vec<PeerSlot> = self.files.at(file).holders.iter().map(|(_, slot)| slot).collect();

@@ -188,7 +188,9 @@ impl Simulation {
         let now = moment(self.queue.now());
         let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
         match (&reply, core.desk.line) {
-            (CoordinatorReply::Welcome { lease_ms, digest, .. }, Line::Calling(called)) if called == epoch => {
+            (CoordinatorReply::Welcome { lease_ms, digest, .. }, Line::Calling(called))
+                if called == epoch =>
+            {
                 core.desk.line = Line::Up(epoch);
                 core.desk.pause = CALL_PAUSE;
                 core.reporter.on_lease(Duration::from_millis(u64::from(*lease_ms)));

@@ -41,12 +41,7 @@ impl Scene {
         let arrival =
             Arrival { ip, listen_port: 7401, peer_id: id, report_interval: Duration::from_secs(10) };
         self.table.hello(NOW, Epoch(self.epochs), &arrival).expect("far below the limit of peers");
-        Reporter {
-            epoch: Epoch(self.epochs),
-            seq: 0,
-            entries: Vec::new(),
-            digest: ReportDigest::default(),
-        }
+        Reporter { epoch: Epoch(self.epochs), seq: 0, entries: Vec::new(), digest: ReportDigest::default() }
     }
 
     /// Reports so many files that nobody else has.

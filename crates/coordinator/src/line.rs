@@ -1,0 +1,315 @@
+//! The bytes of one connection. A message above [`SMALL`] is read only when there is room for it in the memory that all
+//! connections share for that, so that many who send a lot at once wait for each other instead of filling the memory.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::codec::{Decoder, Encoder};
+
+use tnet_proto::{
+    CodecError, CoordinatorReply, CoordinatorRequest, MAX_FRAME_LEN, MessageCodec, Received, SourceNetwork,
+};
+
+/// Bytes of each buffer of an idle connection: a heartbeat fits many times.
+const IDLE_BUFFER: usize = 1024;
+
+/// Bytes of a message that every connection may send at any time.
+pub(crate) const SMALL: usize = 4096;
+
+/// Of the shared memory, what one IP address may have, and what one IPv6 network may have.
+const ADDRESSES: usize = 8;
+const NETWORKS: usize = 2;
+
+/// A message takes its bytes twice: as they came, and as what they say.
+const COPIES: usize = 2;
+
+/// For a message that others wait for. On a LAN the longest takes a few milliseconds.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+
+/// Memory for large messages, shared by all connections.
+#[derive(Debug)]
+pub(crate) struct LargeMessages {
+    bytes: usize,
+    all: Arc<Semaphore>,
+    of_networks: HashMap<SourceNetwork, Weak<Semaphore>>,
+    of_addresses: HashMap<IpAddr, Weak<Semaphore>>,
+}
+
+/// What one connection may use of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    shares: [Arc<Semaphore>; 3],
+}
+
+impl LargeMessages {
+    /// The longest message always fits.
+    pub(crate) fn new(bytes: usize) -> LargeMessages {
+        let bytes = bytes.clamp(ADDRESSES * MAX_FRAME_LEN / 2, Semaphore::MAX_PERMITS);
+        LargeMessages {
+            bytes,
+            all: Arc::new(Semaphore::new(bytes)),
+            of_networks: HashMap::new(),
+            of_addresses: HashMap::new(),
+        }
+    }
+
+    /// For a connection from `ip`.
+    pub(crate) fn room_for(&mut self, ip: IpAddr) -> Room {
+        let of_address = share(&mut self.of_addresses, ip, self.bytes / ADDRESSES);
+        let of_network = share(&mut self.of_networks, SourceNetwork::of(ip), self.bytes / NETWORKS);
+        Room { shares: [of_address, of_network, Arc::clone(&self.all)] }
+    }
+}
+
+/// The semaphore of a source, which lives as long as a connection of it.
+fn share<S: std::hash::Hash + Eq>(
+    shares: &mut HashMap<S, Weak<Semaphore>>,
+    source: S,
+    bytes: usize,
+) -> Arc<Semaphore> {
+    if let Some(known) = shares.get(&source).and_then(Weak::upgrade) {
+        return known;
+    }
+    // Looked through only when it would grow: sources that are gone make room.
+    if shares.len() == shares.capacity() {
+        shares.retain(|_, share| share.strong_count() > 0);
+    }
+    let new = Arc::new(Semaphore::new(bytes.max(COPIES * MAX_FRAME_LEN)));
+    shares.insert(source, Arc::downgrade(&new));
+    new
+}
+
+impl Room {
+    /// Waits for room for a message of so many bytes: first among those of the same address, then of the same network,
+    /// then among all.
+    async fn take(&self, len: usize) -> Vec<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(COPIES * len.min(MAX_FRAME_LEN)).unwrap_or(u32::MAX);
+        let mut permits = Vec::with_capacity(self.shares.len());
+        for share in &self.shares {
+            // Never closed.
+            permits.extend(Arc::clone(share).acquire_many_owned(bytes).await.ok());
+        }
+        permits
+    }
+
+    /// Whether others would have to wait.
+    fn is_short(&self) -> bool {
+        self.shares.iter().any(|share| share.available_permits() < COPIES * MAX_FRAME_LEN)
+    }
+}
+
+/// A connection after its preambles.
+#[derive(Debug)]
+pub(crate) struct Line {
+    stream: TcpStream,
+    codec: MessageCodec<CoordinatorReply, CoordinatorRequest>,
+    read: BytesMut,
+    room: Room,
+    /// Held from before a large message is read until it has been dealt with.
+    large: Vec<OwnedSemaphorePermit>,
+    /// Since when.
+    since: Option<Instant>,
+    /// A message was handed out since.
+    is_told: bool,
+}
+
+impl Line {
+    pub(crate) fn new(stream: TcpStream, room: Room) -> Line {
+        Line {
+            stream,
+            codec: MessageCodec::new(),
+            read: BytesMut::with_capacity(IDLE_BUFFER),
+            room,
+            large: Vec::new(),
+            since: None,
+            is_told: false,
+        }
+    }
+
+    /// Longer messages may come.
+    pub(crate) fn hello_done(&mut self) {
+        self.codec.hello_done();
+    }
+
+    /// The next message; to be called when the last one has been dealt with. Nothing is lost if the future is dropped.
+    pub(crate) async fn next(&mut self) -> Option<Result<Received<CoordinatorRequest>, CodecError>> {
+        if std::mem::take(&mut self.is_told) {
+            self.large = Vec::new();
+            self.since = None;
+        }
+        loop {
+            if self.needs_room() {
+                self.large = self.room.take(self.frame_len()).await;
+                self.since = Some(Instant::now());
+            }
+            let len = self.frame_len();
+            match self.codec.decode(&mut self.read) {
+                Ok(Some(message)) => {
+                    self.give_back_buffer(len);
+                    self.is_told = true;
+                    return Some(Ok(message));
+                }
+                Ok(None) => {}
+                Err(error) => return Some(Err(error)),
+            }
+            match self.read_some().await {
+                Ok(0) if self.read.is_empty() => return None,
+                Ok(0) => return Some(Err(CodecError::Io(io::ErrorKind::UnexpectedEof.into()))),
+                Ok(_) => {}
+                Err(error) => return Some(Err(CodecError::Io(error))),
+            }
+        }
+    }
+
+    /// Whether a part of a message has come.
+    pub(crate) fn has_part(&self) -> bool {
+        !self.read.is_empty()
+    }
+
+    pub(crate) async fn send(&mut self, reply: CoordinatorReply) -> Result<(), CodecError> {
+        // Not kept: twenty thousand idle connections have nothing to write.
+        let mut bytes = BytesMut::new();
+        self.codec.encode(reply, &mut bytes)?;
+        self.stream.write_all_buf(&mut bytes).await?;
+        Ok(())
+    }
+
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    async fn read_some(&mut self) -> io::Result<usize> {
+        // For a message that has begun the codec has reserved room.
+        if self.read.capacity() == self.read.len() {
+            self.read.reserve(IDLE_BUFFER);
+        }
+        let Some(since) = self.since else { return self.stream.read_buf(&mut self.read).await };
+        // Who holds memory that others wait for has a second for it, however often it sends a byte.
+        loop {
+            if since.elapsed() >= SHARED_FOR && self.room.is_short() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let look = (since + SHARED_FOR).max(Instant::now() + SHARED_FOR / 4);
+            if let Ok(read) = timeout_at(look, self.stream.read_buf(&mut self.read)).await {
+                return read;
+            }
+        }
+    }
+
+    /// Bytes of the frame that has begun, with its length before it.
+    fn frame_len(&self) -> usize {
+        match self.read.chunk().first_chunk::<4>() {
+            Some(len) => (u32::from_le_bytes(*len) as usize).saturating_add(4),
+            None => 0,
+        }
+    }
+
+    fn needs_room(&self) -> bool {
+        let len = self.frame_len();
+        // One above the limit is refused by the codec, and needs none.
+        self.large.is_empty() && len > SMALL && len <= MAX_FRAME_LEN + 4
+    }
+
+    /// Replaces a buffer that has grown for a message of so many bytes, or that is used up: otherwise it stays as large
+    /// as the largest message.
+    fn give_back_buffer(&mut self, len: usize) {
+        if len > IDLE_BUFFER || self.read.capacity() < IDLE_BUFFER / 4 {
+            let mut smaller = BytesMut::with_capacity(IDLE_BUFFER.max(self.read.len()));
+            smaller.extend_from_slice(&self.read);
+            self.read = smaller;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tnet_proto::{Availability, MAX_REPORT_ENTRIES, PeerId, ReportEntry, encode};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn ip(last: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, last).into()
+    }
+
+    async fn pair(room: Room) -> (Line, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        let mut line = Line::new(ours.expect("accepted").0, room);
+        line.hello_done();
+        (line, theirs.expect("connected"))
+    }
+
+    fn report() -> BytesMut {
+        let entry = ReportEntry { hash: [1; 32], size: 1, availability: Availability::Full };
+        let mut bytes = BytesMut::new();
+        let entries = vec![entry; MAX_REPORT_ENTRIES];
+        encode(&CoordinatorRequest::Report { seq: 1, replace: true, entries }, &mut bytes);
+        bytes
+    }
+
+    async fn hears_report(line: &mut Line) {
+        let heard = timeout(PATIENCE, line.next()).await.expect("in time");
+        assert!(matches!(heard, Some(Ok(Received::Message(CoordinatorRequest::Report { .. })))), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn memory_is_taken_for_a_large_message_and_given_back() {
+        let mut shared = LargeMessages::new(16 << 20);
+        let (mut line, mut peer) = pair(shared.room_for(ip(1))).await;
+        let before = shared.all.available_permits();
+        for _ in 0..3 {
+            let bytes = report();
+            let writing = async { peer.write_all(&bytes).await.expect("it is read") };
+            tokio::join!(writing, hears_report(&mut line));
+            assert_eq!(shared.all.available_permits(), before - COPIES * bytes.len());
+        }
+        let mut small = BytesMut::new();
+        let hello = CoordinatorRequest::Hello {
+            peer_id: PeerId([1; 16]),
+            listen_port: 1,
+            report_interval_ms: 1,
+            capabilities: 0,
+        };
+        encode(&hello, &mut small);
+        peer.write_all(&small).await.expect("it is read");
+        timeout(PATIENCE, line.next()).await.expect("in time").expect("a message").expect("a good one");
+        assert_eq!(shared.all.available_permits(), before);
+        assert!(line.read.capacity() <= SMALL, "{} bytes are kept", line.read.capacity());
+    }
+
+    #[tokio::test]
+    async fn who_drips_a_large_message_makes_room_for_those_who_wait() {
+        let mut shared = LargeMessages::new(0);
+        let room = shared.room_for(ip(66));
+        let mut dripping = Vec::new();
+        for _ in 0..20 {
+            let (mut line, mut peer) = pair(room.clone()).await;
+            peer.write_all(&report()[..5000]).await.expect("it fits into a buffer");
+            dripping.push(tokio::spawn(async move {
+                let heard = line.next().await;
+                drop(peer);
+                matches!(heard, Some(Err(CodecError::Io(error))) if error.kind() == io::ErrorKind::TimedOut)
+            }));
+        }
+        let (mut line, mut peer) = pair(shared.room_for(ip(1))).await;
+        let bytes = report();
+        let writing = async { peer.write_all(&bytes).await.expect("it is read") };
+        tokio::join!(writing, hears_report(&mut line));
+        assert!(timeout(PATIENCE, dripping.remove(0)).await.expect("in time").expect("no panic"));
+    }
+}
