@@ -115,6 +115,21 @@ impl Stranger {
         caller
     }
 
+    /// Says hello, and returns what the other side says of itself.
+    ///
+    /// # Panics
+    /// If it is no peer.
+    pub async fn hello(mut self) -> Hello {
+        exchange_preamble(&mut self.stream, Protocol::Peer).await.expect("a peer speaks the peer protocol");
+        let mut framed = Framed::new(self.stream, MessageCodec::<PeerMessage, PeerMessage>::new());
+        let hello = Hello { peer_id: random_id(), listen_port: 0, capabilities: 0 };
+        framed.send(PeerMessage::Hello(hello)).await.expect("a peer reads a hello");
+        match framed.next().await {
+            Some(Ok(Received::Message(PeerMessage::Hello(hello)))) => hello,
+            first => panic!("a peer's first message is its hello, not {first:?}"),
+        }
+    }
+
     /// Exchanges preambles and hellos like a peer that accepts nobody.
     ///
     /// # Panics

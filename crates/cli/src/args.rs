@@ -68,7 +68,8 @@ TNET_CONFIG names, else tnet/config.toml in the XDG configuration directory (~/.
   state-dir = \"/var/lib/tnet\"          # control socket and log
   limit-up = \"100M\"                    # bytes a second
   limit-down = \"none\"
-  max-peers = 1000";
+  max-peers = 1000
+  coordinator-memory = \"256M\"        # of the coordinator, on its own machine";
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Args)]
@@ -110,6 +111,25 @@ pub(crate) struct Global {
     pub(crate) dir: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CoordinatorArgs {
+    /// Take so much memory at most: 64M, 1G [default: half of what its control group allows, a quarter of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    pub(crate) memory: Option<u64>,
+}
+
+/// Below this not even a small LAN fits.
+const LEAST_MEMORY: u64 = 16 << 20;
+
+/// A budget of memory.
+pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
+    match parse_size(text) {
+        Ok(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
+        Ok(_) => Err("the least is 16M".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show a whole swarm at work on this machine; needs nothing else
@@ -124,8 +144,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  tnet verify debian.iso debian.iso.fileinfo")]
     Verify(Verify),
     /// Run the coordinator, which knows who has which file
-    #[command(after_help = "Example:\n  tnet coordinator\n  tnet coordinator --listen 192.168.1.5:7400")]
-    Coordinator,
+    #[command(
+        after_help = "Example:\n  tnet coordinator\n  tnet coordinator --listen 192.168.1.5:7400 --memory 256M"
+    )]
+    Coordinator(CoordinatorArgs),
     /// Start the server: shares a directory, and downloads what `get` hands it
     #[command(after_help = "Example:\n  tnet start-server --dir /srv/images --coordinator 192.168.1.5")]
     StartServer(StartServer),

@@ -9,6 +9,7 @@ mod duration;
 mod exit;
 mod log_fields;
 mod logging;
+mod memory;
 mod preferences;
 mod process_end;
 mod render;

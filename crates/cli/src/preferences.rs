@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use tnet_fileinfo::shown;
 
-use crate::args::{Bounds, Cli, Command, parse_limit, parse_listen, parse_max_peers};
+use crate::args::{Bounds, Cli, Command, parse_limit, parse_listen, parse_max_peers, parse_memory};
 use crate::exit::Failure;
 use crate::settings_file::{SETTINGS, SettingsFile};
 
@@ -37,13 +37,17 @@ pub(crate) fn apply(cli: &mut Cli, matches: &ArgMatches) -> Result<(), Failure> 
     };
     let (listen, listen_of_coordinator) =
         (file.parsed("listen", parse_listen)?, file.parsed("coordinator-listen", parse_listen)?);
+    let memory = file.parsed("coordinator-memory", parse_memory)?;
     let dir = text("dir").map(PathBuf::from);
     let global = &mut cli.global;
     global.given = given(matches).into();
     global.coordinator = global.coordinator.take().or_else(|| text("coordinator"));
     global.state_dir = global.state_dir.take().or_else(|| text("state-dir").map(PathBuf::from));
     match &mut cli.command {
-        Command::Coordinator => global.listen = global.listen.or(listen_of_coordinator),
+        Command::Coordinator(args) => {
+            global.listen = global.listen.or(listen_of_coordinator);
+            args.memory = args.memory.or(memory);
+        }
         Command::StartServer(args) => {
             global.listen = global.listen.or(listen);
             args.dir = args.dir.take().or_else(|| dir.clone());

@@ -16,6 +16,11 @@ pub(crate) fn ready(status: &str) {
     notify(&format!("READY=1\nSTATUS={status}\n"));
 }
 
+/// Tells it how the service does.
+pub(crate) fn status(status: &str) {
+    notify(&format!("STATUS={status}\n"));
+}
+
 /// Tells it that the service is ending.
 pub(crate) fn stopping() {
     notify("STOPPING=1\n");

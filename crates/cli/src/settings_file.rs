@@ -32,7 +32,7 @@ pub(crate) struct Setting {
 }
 
 /// All of them. A new one is a line here, and where it is used.
-pub(crate) const SETTINGS: [Setting; 8] = [
+pub(crate) const SETTINGS: [Setting; 9] = [
     setting("coordinator", "coordinator", Some("TNET_COORDINATOR"), "127.0.0.1:7400"),
     setting("listen", "listen", None, "0.0.0.0:7401"),
     setting("coordinator-listen", "listen", None, "0.0.0.0:7400"),
@@ -41,6 +41,7 @@ pub(crate) const SETTINGS: [Setting; 8] = [
     setting("limit-up", "limit_up", None, "none"),
     setting("limit-down", "limit_down", None, "none"),
     setting("max-peers", "max_peers", None, "1000"),
+    setting("coordinator-memory", "memory", None, "a share of what there is"),
 ];
 
 const fn setting(

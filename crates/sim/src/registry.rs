@@ -88,13 +88,11 @@ impl Registry {
     }
 
     pub(crate) fn on_hello(&mut self, now: Nanos, host: HostId, epoch: Epoch, arrival: &Arrival) {
-        match self.table.hello(Duration::from_nanos(now), epoch, arrival) {
-            Ok(Admitted { observed, lease, digest }) => {
-                self.hosts.insert(epoch, host);
-                let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
-                self.answer(epoch, CoordinatorReply::Welcome { lease_ms, observed, digest, capabilities: 0 });
-            }
-            Err(_) => {}
+        let admitted = self.table.hello(Duration::from_nanos(now), epoch, arrival);
+        if let Ok(Admitted { observed, lease, digest }) = admitted {
+            self.hosts.insert(epoch, host);
+            let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
+            self.answer(epoch, CoordinatorReply::Welcome { lease_ms, observed, digest, capabilities: 0 });
         }
     }
 

@@ -271,7 +271,7 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 /// As many descriptors as this process may have.
-fn raise_descriptors() -> u64 {
+pub(super) fn raise_descriptors() -> u64 {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Fails where it is so many already.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });

@@ -126,6 +126,13 @@ impl Host {
         self.ip
     }
 
+    /// Every address of the prefix is its own, reachable from itself alone.
+    pub(crate) fn owns(&self, prefix: &str) {
+        self.namespace.ip(&["route", "add", "local", prefix, "dev", "lo"]);
+        let setting = "net.ipv6.ip_nonlocal_bind=1";
+        run(Command::new("ip").args(["netns", "exec", &self.namespace.0, "sysctl", "-qw", setting]));
+    }
+
     /// So many of a hundred packets that come to it are lost.
     pub(crate) fn loses(&self, percent: u32) {
         self.filter(&[("input", &format!("numgen random mod 100 < {percent} drop"))]);

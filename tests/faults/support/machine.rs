@@ -80,6 +80,11 @@ impl Machine {
         serving
     }
 
+    /// The server that shared something before, started anew on this port.
+    pub(crate) async fn serves_again(&self, port: u16) -> Serving {
+        self.serves(&["start-server", "--foreground", "--dir", "shared"], port).await
+    }
+
     /// A download in the foreground to `a`, with events, that serves as long afterwards as the arguments say.
     pub(crate) fn gets(&self, content: &Content, port: u16, more: &[&str]) -> Running {
         content.write_info(&self.cli.path("a.fileinfo"));

@@ -1,5 +1,6 @@
 //! A caller of the coordinator that says whatever it is told to, from whichever address of this machine.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -20,12 +21,17 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// Calls from `from`, one of the addresses of loopback.
     pub(crate) async fn call(coordinator: SocketAddr, from: IpAddr) -> Reporter {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind((from, 0).into()).expect("all of 127.0.0.0/8 is ours");
-        let mut stream =
-            within("a connection", SOON, socket.connect(coordinator)).await.expect("the coordinator listens");
+        let call = within("a connection", SOON, Reporter::try_call(coordinator, from)).await;
+        call.expect("the coordinator listens")
+    }
+
+    /// The same, where it may be closed at once or be gone.
+    pub(crate) async fn try_call(coordinator: SocketAddr, from: IpAddr) -> io::Result<Reporter> {
+        let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind((from, 0).into()).expect("the address is ours");
+        let mut stream = socket.connect(coordinator).await?;
         let _ = exchange_preamble(&mut stream, Protocol::Coordinator).await;
-        Reporter { line: Framed::new(stream, MessageCodec::new()) }
+        Ok(Reporter { line: Framed::new(stream, MessageCodec::new()) })
     }
 
     /// Says hello as that peer; false if it is not let in.

@@ -6,6 +6,8 @@ use bytes::BytesMut;
 use tnet_proto::{CoordinatorRequest, Hello, PeerId, PeerMessage, Protocol, encode, preamble};
 use tnet_testkit::{Cli, Running, SOON};
 
+use super::memory_group::MemoryGroup;
+
 /// A process that listens.
 pub(crate) struct Service {
     pub(crate) running: Running,
@@ -19,13 +21,24 @@ impl Service {
         Service::start(cli, &["coordinator"], Protocol::Coordinator).await
     }
 
+    /// `tnet coordinator` in a control group.
+    pub(crate) async fn coordinator_within(cli: &Cli, group: &MemoryGroup) -> Service {
+        let args = ["coordinator", "--json", "--listen", "127.0.0.1:0"];
+        let running = cli.start_command(group.run(&cli.command(args)));
+        Service::started(running, Protocol::Coordinator).await
+    }
+
     /// `tnet start-server --foreground`, with these further arguments.
     pub(crate) async fn peer(cli: &Cli, args: &[&str]) -> Service {
         Service::start(cli, &[&["start-server", "--foreground"], args].concat(), Protocol::Peer).await
     }
 
     async fn start(cli: &Cli, args: &[&str], protocol: Protocol) -> Service {
-        let mut running = cli.start(args.iter().chain(&["--json", "--listen", "127.0.0.1:0"]));
+        let running = cli.start(args.iter().chain(&["--json", "--listen", "127.0.0.1:0"]));
+        Service::started(running, protocol).await
+    }
+
+    async fn started(mut running: Running, protocol: Protocol) -> Service {
         let listens = |text: &str| {
             let events = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
             events.filter_map(|event| event["listen"].as_str()?.parse().ok()).next()

@@ -1,33 +1,75 @@
 //! `tnet coordinator`: runs one until a signal comes.
 
+use std::time::Duration;
+
 use serde_json::json;
-use tnet_coordinator::{Config, Coordinator};
+use tnet_coordinator::{Config, Coordinator, CoordinatorHandle, Stats};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Global;
+use crate::args::{CoordinatorArgs, Global};
 use crate::exit::Failure;
+use crate::memory;
 use crate::render::Output;
 use crate::render::output::{Report, fields};
+use crate::render::units::{count, size};
 use crate::service;
 
-pub(crate) async fn run(global: &Global, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
+/// How often the service manager and the log are told how it does.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(
+    args: &CoordinatorArgs,
+    global: &Global,
+    output: Output,
+    stop: CancellationToken,
+) -> Result<Report, Failure> {
     let mut config = Config::default();
     if let Some(listen) = global.listen {
         config.listen = listen;
     }
-    let coordinator = Coordinator::bind(config)?;
+    let budget = args.memory.or_else(memory::fair_share);
+    if let Some(bytes) = budget {
+        config = config.within(bytes);
+    }
+    let coordinator = Coordinator::bind(config)?.spawn();
     let address = coordinator.local_addr();
-    output.event("ready", fields(json!({ "listen": address })));
+    output.event("ready", fields(json!({ "listen": address, "memory": budget })));
     output.outcome(&format!("coordinator on {address}; Ctrl-C stops it"));
     service::ready(&format!("listening on {address}"));
-    let stopping = stop.clone();
-    let (_, ()) = tokio::join!(
-        async {
-            stopping.cancelled().await;
-            service::stopping();
-        },
-        coordinator.run(stop)
-    );
+    tracing::info!(memory = budget.map(size), "memory that it takes at most");
+    stop.run_until_cancelled(tell_status(&coordinator)).await;
+    service::stopping();
+    coordinator.shutdown().await;
     // Ending is what it was asked to do.
     Ok(fields(json!({ "listen": address })))
+}
+
+/// Returns if the coordinator ends by itself.
+async fn tell_status(coordinator: &CoordinatorHandle) {
+    let mut ticks = interval(STATUS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = String::new();
+    loop {
+        ticks.tick().await;
+        let Ok(stats) = coordinator.stats().await else { return };
+        let status = shown(&stats);
+        if status != told {
+            service::status(&status);
+            tracing::debug!("{status}");
+            told = status;
+        }
+    }
+}
+
+fn shown(stats: &Stats) -> String {
+    let table = &stats.table;
+    format!(
+        "{}, {}, {} of the table's {} used, {} entries gave way",
+        count(u64::from(table.peers), "peer"),
+        count(u64::from(table.files), "file"),
+        size(table.bytes),
+        size(stats.table_budget),
+        table.gave_way,
+    )
 }

@@ -33,7 +33,7 @@ impl Command {
             Self::Demo(_) => "demo",
             Self::Create(_) => "create",
             Self::Verify(_) => "verify",
-            Self::Coordinator => "coordinator",
+            Self::Coordinator(_) => "coordinator",
             Self::StartServer(_) => "start-server",
             Self::Get(_) => "get",
             Self::Who(_) => "who",
@@ -56,7 +56,7 @@ impl Command {
         match self {
             Self::StartServer(args) if args.detached => None,
             Self::StartServer(args) if args.foreground => Some(Talk::Log),
-            Self::Coordinator => Some(Talk::Log),
+            Self::Coordinator(_) => Some(Talk::Log),
             _ => Some(Talk::Else),
         }
     }
@@ -74,7 +74,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
         Command::Demo(args) => Box::pin(demo::run(args, output, stop)).await,
         Command::Create(args) => create::run(args, output, stop).await,
         Command::Verify(args) => verify::run(args, output, stop).await,
-        Command::Coordinator => coordinator::run(&global, output, stop).await,
+        Command::Coordinator(args) => coordinator::run(&args, &global, output, stop).await,
         Command::StartServer(args) => Box::pin(start_server::run(args, &global, output, stop)).await,
         Command::Get(args) => Box::pin(get::run(args, &global, output, stop)).await,
         Command::Who(args) => who::run(args, &global, output).await,
