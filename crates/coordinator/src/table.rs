@@ -117,6 +117,8 @@ pub struct Table {
     entries: u32,
     size_conflicts: u64,
     gave_way: u64,
+    /// How often others may still give way to the report that is being taken.
+    turns_left: u32,
     /// The latest moment that the table was told of.
     latest: Duration,
     /// Until then some address is doubtful.
@@ -141,6 +143,7 @@ impl Table {
             entries: 0,
             size_conflicts: 0,
             gave_way: 0,
+            turns_left: 0,
             latest: Duration::ZERO,
             doubts_until: Duration::ZERO,
         }

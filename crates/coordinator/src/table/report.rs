@@ -84,6 +84,7 @@ impl Table {
         peer.last_seq = report.seq;
         peer.renew(now);
 
+        self.begin_turns();
         let mut cut = None;
         for entry in report.entries {
             match self.set(slot, entry) {

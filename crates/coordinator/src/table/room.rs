@@ -28,6 +28,9 @@ const FILE_BYTES: u64 = PLACE_BYTES + HOLDERS_BYTES;
 /// Entries of peers that left, removed by one that finds no room before it is refused.
 const SWEPT_FOR_ONE: usize = 64;
 
+/// How often others give way to the entries of one report. No event may take long.
+const TURNS_OF_A_REPORT: u32 = 64;
+
 /// Peers without a connection that are compared when one has to make room.
 const COMPARED: usize = 16;
 
@@ -60,10 +63,21 @@ impl Table {
         }
         let is_full = |hit: LimitHit| hit.limit == Limit::EntriesTotal;
         let Err(hit) = self.room_for_entry(slot, file) else { return Ok(()) };
-        if !is_full(hit) || !self.give_way(slot, hit) {
+        if !is_full(hit) || self.turns_left == 0 {
             return Err(hit);
         }
+        if !self.give_way(slot, hit) {
+            // Nor would anybody for the next entry.
+            self.turns_left = 0;
+            return Err(hit);
+        }
+        self.turns_left -= 1;
         self.room_for_entry(slot, file)
+    }
+
+    /// A report begins.
+    pub(super) fn begin_turns(&mut self) {
+        self.turns_left = TURNS_OF_A_REPORT;
     }
 
     fn room_for_entry(&self, slot: PeerSlot, file: Option<FileId>) -> Result<(), LimitHit> {
