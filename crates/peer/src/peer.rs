@@ -27,7 +27,7 @@ use crate::dir_share::{self, DirShare, wall_clock};
 use crate::download::Download;
 use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload};
 use crate::listener::Listener;
-use crate::session::{Greeting, Intake, SessionContext, TURNS};
+use crate::session::{Backlogs, Greeting, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::store::{self, FileStore, Opened, ScanLog, Stamp};
 use crate::{info_client, local_copy, network};
@@ -134,6 +134,7 @@ impl Peer {
         let context = SessionContext {
             events: session_events,
             intake: Intake::new(config.chunk_memory, connections.clone()),
+            backlogs: Backlogs::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
             demo_delay: config.demo_delay,
             tasks: connections.clone(),

@@ -19,3 +19,4 @@ pub(crate) mod soak;
 pub(crate) mod strace;
 pub(crate) mod traced;
 pub(crate) mod wrap;
+pub(crate) mod unread;

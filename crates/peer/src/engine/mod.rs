@@ -12,6 +12,7 @@ mod outputs;
 mod patience;
 mod rate;
 mod reporting;
+mod shedding;
 mod snapshot;
 mod stopwatch;
 mod wishes;
@@ -267,6 +268,7 @@ impl Engine {
     fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {
         match event {
             SessionEvent::Message(message) => self.on_message(peer, message),
+            SessionEvent::LongMessage(message, _share) => self.on_message(peer, message),
             SessionEvent::DataReceived { bytes } => {
                 self.count_received(peer, bytes);
                 self.feed(Input::DataReceived { peer, bytes });

@@ -36,6 +36,7 @@ impl Rig {
         let context = SessionContext {
             events: events_in,
             intake: intake.clone(),
+            backlogs: Backlogs::default(),
             turns,
             demo_delay,
             tasks: tasks.clone(),
@@ -304,6 +305,7 @@ fn over_tcp(stream: tokio::net::TcpStream) -> (Session, mpsc::Receiver<(PeerKey,
     let context = SessionContext {
         events: events_in,
         intake: Intake::new(1 << 20, TaskTracker::new()),
+        backlogs: Backlogs::default(),
         turns: Arc::new(Semaphore::new(TURNS)),
         demo_delay: Duration::ZERO,
         tasks: TaskTracker::new(),
