@@ -4,6 +4,7 @@ pub(crate) mod boundaries;
 pub(crate) mod case;
 pub(crate) mod disk_log;
 pub(crate) mod disk_reader;
+pub(crate) mod false_holder;
 pub(crate) mod flood;
 pub(crate) mod getting;
 pub(crate) mod greedy;

@@ -176,6 +176,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             return Ok(());
         }
         let share = self.intake.long_messages.admit(len).await;
+        // All of it at once: memory that grows step by step leaves holes behind.
+        let mut whole = BytesMut::with_capacity(len + READ_LEN);
+        whole.extend_from_slice(&self.buffered);
+        self.buffered = whole;
         tokio::select! {
             result = self.read_whole(len) => result?,
             () = share.has_to_leave() => return Err(ReadError::LateMessage),
