@@ -32,7 +32,10 @@ const SIZE: u64 = 256 * MIB;
 const WORDS: u32 = 4096;
 
 async fn answers_that_are_not_read_fill_no_memory() -> String {
-    let crowd = Measure { connections: at_length(96, 512), lasts: at_length(Duration::from_millis(800), Duration::from_secs(15)) };
+    let crowd = Measure {
+        connections: at_length(96, 512),
+        lasts: at_length(Duration::from_millis(800), Duration::from_secs(15)),
+    };
     let one: Vec<IpAddr> = vec![[127, 0, 0, 2].into()];
     let many: Vec<IpAddr> = (2..100).map(|host| [127, 0, 0, host].into()).collect();
     let mut kinds: Vec<(Kind, &[IpAddr])> = Kind::ALL.map(|kind| (kind, &one[..])).into();
@@ -112,7 +115,8 @@ async fn seeds(machine: &Machine) -> (Serving, Target) {
     let serving = machine.serves(&["start-server", "--foreground", "--dir", "shared"], 0).await;
     let hash = eventually("the file is shared", SOON, async || {
         let status = machine.cli().run(["status", "--json"]).await.with_code(0).result();
-        let hash = status["status"]["files"][0]["hash"].as_str().and_then(|hash| hash.parse::<FileHash>().ok());
+        let hash =
+            status["status"]["files"][0]["hash"].as_str().and_then(|hash| hash.parse::<FileHash>().ok());
         hash.ok_or(status)
     })
     .await;

@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::StreamExt;
 use tnet_fileinfo::{FileInfo, MIN_CHUNK_SIZE, Tail};
 use tnet_proto::{
     ByeReason, Hello, Info, MAX_INFO_SUMS, MessageCodec, PeerId, PeerMessage, Protocol, Received, encode,
     exchange_preamble, preamble,
 };
-use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -95,20 +95,30 @@ async fn deceive(mut stream: TcpStream, trick: Trick, info: &FileInfo) -> io::Re
     match trick {
         Trick::Silent => std::future::pending().await,
         Trick::Closes => return Ok(()),
-        Trick::SlowPreamble => return drip(&mut stream, &preamble(Protocol::Peer), Duration::from_secs(1)).await,
+        Trick::SlowPreamble => {
+            return drip(&mut stream, &preamble(Protocol::Peer), Duration::from_secs(1)).await;
+        }
         _ => {}
     }
     exchange_preamble(&mut stream, Protocol::Peer).await.map_err(io::Error::other)?;
     let mut line = Framed::new(stream, MessageCodec::<PeerMessage, PeerMessage>::new());
-    let hello = Hello { peer_id: PeerId([line.get_ref().local_addr()?.port().to_le_bytes()[0]; 16]), listen_port: 0, capabilities: 0 };
+    let hello = Hello {
+        peer_id: PeerId([line.get_ref().local_addr()?.port().to_le_bytes()[0]; 16]),
+        listen_port: 0,
+        capabilities: 0,
+    };
     say(&mut line, &PeerMessage::Hello(hello)).await?;
     line.codec_mut().hello_done();
     if trick == Trick::Full {
-        return say(&mut line, &PeerMessage::Bye { reason: ByeReason::TOO_MANY }).await;
+        say(&mut line, &PeerMessage::Bye { reason: ByeReason::TOO_MANY }).await?;
+        // As a peer does: a reset could overtake the goodbye.
+        while line.next().await.is_some() {}
+        return Ok(());
     }
     while let Some(Ok(Received::Message(message))) = line.next().await {
         let PeerMessage::InfoRequest { hash, first } = message else { continue };
-        let sums: Vec<_> = info.sums().iter().skip(first as usize).take(MAX_INFO_SUMS).map(|sum| *sum.as_bytes()).collect();
+        let sums: Vec<_> =
+            info.sums().iter().skip(first as usize).take(MAX_INFO_SUMS).map(|sum| *sum.as_bytes()).collect();
         let truth = Info {
             hash,
             size: info.size(),
@@ -161,7 +171,10 @@ async fn deceive(mut stream: TcpStream, trick: Trick, info: &FileInfo) -> io::Re
     Ok(())
 }
 
-async fn say(line: &mut Framed<TcpStream, MessageCodec<PeerMessage, PeerMessage>>, message: &PeerMessage) -> io::Result<()> {
+async fn say(
+    line: &mut Framed<TcpStream, MessageCodec<PeerMessage, PeerMessage>>,
+    message: &PeerMessage,
+) -> io::Result<()> {
     let mut bytes = BytesMut::new();
     encode(message, &mut bytes);
     line.get_mut().write_all(&bytes).await

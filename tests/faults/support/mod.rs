@@ -19,5 +19,5 @@ pub(crate) mod service;
 pub(crate) mod soak;
 pub(crate) mod strace;
 pub(crate) mod traced;
-pub(crate) mod wrap;
 pub(crate) mod unread;
+pub(crate) mod wrap;

@@ -77,9 +77,10 @@ impl InfoError {
             InfoError::Unreachable(_) => Fault::Unreachable,
             InfoError::Silent | InfoError::Greet(GreetError::TooSlow) => Fault::Silent,
             InfoError::Bye(ByeReason::TOO_MANY) => Fault::Full,
-            InfoError::Io(_) | InfoError::Closed | InfoError::Bye(_) | InfoError::Greet(GreetError::Io(_)) => {
-                Fault::Closed
-            }
+            InfoError::Io(_)
+            | InfoError::Closed
+            | InfoError::Bye(_)
+            | InfoError::Greet(GreetError::Io(_)) => Fault::Closed,
             InfoError::NotFound => Fault::NotFound,
             InfoError::Greet(_) | InfoError::Malformed | InfoError::Inconsistent | InfoError::Invalid(_) => {
                 Fault::False
@@ -224,11 +225,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<R, W> {
     async fn part(&mut self, first: u32) -> Result<Info, InfoError> {
         let mut request = BytesMut::new();
         encode(&PeerMessage::InfoRequest { hash: *self.hash.as_bytes(), first }, &mut request);
-        self.output.write_all(&request).await?;
+        // One that is closing may have said why: that is still there to be read.
+        let written = self.output.write_all(&request).await;
         let mut chatter = 0;
         // Past whatever else the peer has to say.
         while chatter <= MAX_CHATTER {
-            let (len, message) = self.message().await?;
+            let (len, message) = match self.message().await {
+                Err(InfoError::Closed) => {
+                    return Err(written.map_or_else(InfoError::Io, |()| InfoError::Closed));
+                }
+                heard => heard?,
+            };
             match message {
                 Some(PeerMessage::Info(info)) if info.hash == *self.hash.as_bytes() => {
                     return if info.first == first { Ok(info) } else { Err(InfoError::Inconsistent) };
@@ -374,8 +381,9 @@ mod tests {
         let places = Places::new();
         let ask = || outcome(places.clone(), chunks, PART, pause);
         let (first, second, third) = tokio::join!(ask(), ask(), ask());
-        let (slow, taken): (Vec<_>, Vec<_>) =
-            [first, second, third].into_iter().partition(|(outcome, _)| matches!(outcome, Err(InfoError::Silent)));
+        let (slow, taken): (Vec<_>, Vec<_>) = [first, second, third]
+            .into_iter()
+            .partition(|(outcome, _)| matches!(outcome, Err(InfoError::Silent)));
         let [(_, took)] = slow[..] else { panic!("one makes room: {slow:?}") };
         assert!(took < Duration::from_secs(6), "after {took:?}");
         assert!(taken.iter().all(|(outcome, _)| matches!(outcome, Err(InfoError::Invalid(_)))), "{taken:?}");

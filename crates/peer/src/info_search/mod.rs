@@ -57,7 +57,11 @@ impl InfoSearch {
     }
 
     /// Goes on until there is a description. `look_up` asks who holds the file; `asked` counts the questions.
-    pub(crate) async fn run<F>(&mut self, asked: &AtomicUsize, mut look_up: impl FnMut() -> F) -> Result<FileInfo, PeerGone>
+    pub(crate) async fn run<F>(
+        &mut self,
+        asked: &AtomicUsize,
+        mut look_up: impl FnMut() -> F,
+    ) -> Result<FileInfo, PeerGone>
     where
         F: Future<Output = Result<Vec<SocketAddr>, PeerGone>>,
     {
@@ -82,7 +86,8 @@ impl InfoSearch {
             }
             let is_looking_up = looking_up.is_some();
             let again = (is_short && !is_looking_up).then_some(look_up_from);
-            let due = self.plan.next_wake(self.now()).map(|due| self.began + due).into_iter().chain(again).min();
+            let due =
+                self.plan.next_wake(self.now()).map(|due| self.began + due).into_iter().chain(again).min();
             tokio::select! {
                 Some(ended) = questions.tasks.join_next() => {
                     // One that was given up has no answer.

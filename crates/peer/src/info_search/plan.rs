@@ -70,8 +70,13 @@ struct Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// May be asked from this moment on.
-    Waiting { from: Duration },
-    Asked { since: Duration, is_kept: bool },
+    Waiting {
+        from: Duration,
+    },
+    Asked {
+        since: Duration,
+        is_kept: bool,
+    },
     /// It lied, and is not asked again.
     Useless,
 }
@@ -114,7 +119,8 @@ impl Plan {
 
     /// The holder has begun to send a long description: it is not given up for being slow, unless it is too slow.
     pub(super) fn keep(&mut self, address: SocketAddr) {
-        if let Some(State::Asked { is_kept, .. }) = self.holders.get_mut(&address).map(|holder| &mut holder.state)
+        if let Some(State::Asked { is_kept, .. }) =
+            self.holders.get_mut(&address).map(|holder| &mut holder.state)
         {
             *is_kept = true;
         }
@@ -139,7 +145,10 @@ impl Plan {
 
     /// Whether nobody is left who was not asked: the coordinator may know more.
     pub(super) fn needs_holders(&self) -> bool {
-        !self.holders.values().any(|holder| matches!(holder.state, State::Waiting { .. }) && holder.failures == 0)
+        !self
+            .holders
+            .values()
+            .any(|holder| matches!(holder.state, State::Waiting { .. }) && holder.failures == 0)
     }
 
     /// When to look again, whatever happens.
@@ -176,9 +185,10 @@ impl Plan {
 
     /// Who was asked least often; among them of the source that was asked least, and who was named first.
     fn candidate(&self, now: Duration) -> Option<SocketAddr> {
-        let waiting = self.holders.iter().filter(
-            |(_, holder)| matches!(holder.state, State::Waiting { from } if from <= now),
-        );
+        let waiting = self
+            .holders
+            .iter()
+            .filter(|(_, holder)| matches!(holder.state, State::Waiting { from } if from <= now));
         let rank = |(address, holder): &(&SocketAddr, &Holder)| {
             (holder.failures, self.asked.rank(address.ip()), holder.number)
         };
@@ -284,7 +294,7 @@ mod tests {
             let (mut open, mut lied, mut seen) = (Vec::new(), Vec::new(), std::collections::BTreeSet::new());
             let mut ends = ends.into_iter();
             let mut now = Duration::ZERO;
-            while now < Duration::from_secs(60) {
+            while now < Duration::from_secs(60) && seen.len() < usize::from(holders) {
                 while let Some(step) = plan.next(now) {
                     match step {
                         Step::Ask(address) => {

@@ -162,7 +162,9 @@ fn heap_bytes(message: &PeerMessage) -> usize {
         PeerMessage::Peers { peers, .. } => size_of_val(&**peers),
         PeerMessage::Data { bytes, .. } => bytes.0.len(),
         PeerMessage::Extension { body, .. } => body.len(),
-        PeerMessage::Info(info) => info.tail_leaf.len() + size_of_val(&*info.tail_path) + size_of_val(&*info.sums),
+        PeerMessage::Info(info) => {
+            info.tail_leaf.len() + size_of_val(&*info.tail_path) + size_of_val(&*info.sums)
+        }
         _ => 0,
     }
 }

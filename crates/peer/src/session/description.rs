@@ -61,7 +61,9 @@ mod tests {
         file.as_file().set_len(u64::from(chunks) * u64::from(MIN_CHUNK_SIZE) - 5).unwrap();
         let size = Some(ChunkSize::new(MIN_CHUNK_SIZE).unwrap());
         let info = scan_file(file.path(), size, &|_| std::ops::ControlFlow::Continue(())).unwrap();
-        for (first, expected) in [(0, MAX_INFO_SUMS), (301, MAX_INFO_SUMS - 1), (4000, 396), (chunks, 0), (u32::MAX, 0)] {
+        for (first, expected) in
+            [(0, MAX_INFO_SUMS), (301, MAX_INFO_SUMS - 1), (4000, 396), (chunks, 0), (u32::MAX, 0)]
+        {
             let mut frame = Vec::new();
             Description::of(info.clone(), first).write(&mut frame).await.unwrap();
             let body = frame.split_off(PREFIX_LEN);

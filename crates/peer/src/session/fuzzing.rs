@@ -9,8 +9,8 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::reader::Reader;
 use super::backlog::Load;
+use super::reader::Reader;
 use super::{Answers, Backlogs, Body, Intake, Order, Reports, SessionEvent};
 
 /// What the engine hears of a connection.

@@ -83,7 +83,10 @@ pub(crate) enum Order {
         first: u32,
     },
     Upload(Upload),
-    StopUpload { file: FileKey, chunk: ChunkIndex },
+    StopUpload {
+        file: FileKey,
+        chunk: ChunkIndex,
+    },
     Close(ByeReason),
 }
 
@@ -184,8 +187,7 @@ impl Session {
         let (orders, queue) = mpsc::channel(ORDERS);
         let (cut, backlog) = (CancellationToken::new(), Arc::new(context.backlogs.of_session()));
         let answers = Answers { orders: orders.downgrade(), backlog: Arc::clone(&backlog) };
-        let reader =
-            reader::Reader::new(greeted.input, greeted.buffered, answers, context.intake.clone());
+        let reader = reader::Reader::new(greeted.input, greeted.buffered, answers, context.intake.clone());
         let queue = Orders { queue, backlog: Arc::clone(&backlog) };
         let writer =
             writer::Writer::new(greeted.output, queue, Arc::clone(&context.turns), context.demo_delay);

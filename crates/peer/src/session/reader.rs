@@ -98,12 +98,7 @@ impl ReadError {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    pub(super) fn new(
-        input: R,
-        buffered: BytesMut,
-        answers: Answers,
-        intake: Intake,
-    ) -> Reader<R> {
+    pub(super) fn new(input: R, buffered: BytesMut, answers: Answers, intake: Intake) -> Reader<R> {
         let (files, time) = (AnnouncedFiles::default(), TimeLimit::new());
         Reader { input, buffered, files, assembly: None, answers, intake, time }
     }
@@ -172,7 +167,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let kind = MessageKind::of(self.buffered.first_chunk());
         if let MessageKind::Ignored { unknown } = kind {
             self.skip(len).await?;
-            unknown.into_iter().for_each(|number| self.answers.send(PeerMessage::Unsupported { message: number }));
+            unknown
+                .into_iter()
+                .for_each(|number| self.answers.send(PeerMessage::Unsupported { message: number }));
             return Ok(());
         }
         let share = self.intake.long_messages.admit(len).await;
@@ -339,7 +336,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 enum MessageKind {
     Wanted,
     /// Nothing, and perhaps its number is unknown.
-    Ignored { unknown: Option<u32> },
+    Ignored {
+        unknown: Option<u32>,
+    },
 }
 
 impl MessageKind {

@@ -116,12 +116,7 @@ impl From<Elapsed> for WriteError {
 }
 
 impl<W: Outlet> Writer<W> {
-    pub(super) fn new(
-        output: W,
-        orders: Orders,
-        turns: Arc<Semaphore>,
-        demo_delay: Duration,
-    ) -> Writer<W> {
+    pub(super) fn new(output: W, orders: Orders, turns: Arc<Semaphore>, demo_delay: Duration) -> Writer<W> {
         Writer {
             output,
             orders,
