@@ -282,6 +282,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         /// Whatever comes of the questions, never too many are open, nobody is asked who is being asked or lied, and
         /// everybody is asked in bounded time.
         #[test]
