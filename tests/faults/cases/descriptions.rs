@@ -38,7 +38,7 @@ async fn false_holders(
     let holders = tricks.iter().map(async |trick| {
         let holder = FalseHolder::at(ip, *trick, content.info().clone()).await;
         let port = holder.address.port();
-        let herald = Herald::announce(network.coordinator(), port, INTERVAL, vec![entry.clone()]).await;
+        let herald = Herald::announce(network.coordinator(), port, INTERVAL, vec![entry]).await;
         (holder, herald)
     });
     futures_util::future::join_all(holders).await

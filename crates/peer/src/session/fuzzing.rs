@@ -57,7 +57,8 @@ pub async fn listen_to(
     let hearing = async {
         while let Some((_, event)) = queue.recv().await {
             match event {
-                SessionEvent::Message(message) | SessionEvent::LongMessage(message, _) => {
+                SessionEvent::LongMessage(long) => hear(Heard::Message(long.0)),
+                SessionEvent::Message(message) => {
                     if matches!(message, PeerMessage::InfoRequest { .. }) {
                         let answer = Load::of(&Order::Send(PeerMessage::InfoNotFound { hash: [0; 32] }));
                         answered.add(answer);

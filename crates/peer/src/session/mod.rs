@@ -106,7 +106,7 @@ pub(crate) struct Upload {
 pub(crate) enum SessionEvent {
     Message(PeerMessage),
     /// A message whose memory is shared with others until the engine has taken it.
-    LongMessage(PeerMessage, LongShare),
+    LongMessage(Box<(PeerMessage, LongShare)>),
     DataReceived {
         bytes: u32,
     },

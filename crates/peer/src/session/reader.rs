@@ -185,7 +185,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         // The memory that it was read into must not stay with the connection.
         self.buffered = BytesMut::from(&self.buffered[..]);
         if let Some(message) = message? {
-            report.send(SessionEvent::LongMessage(message, share)).await;
+            report.send(SessionEvent::LongMessage(Box::new((message, share)))).await;
         }
         Ok(())
     }
