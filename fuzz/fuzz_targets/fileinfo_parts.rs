@@ -10,7 +10,7 @@ use tnet_fileinfo::{ChunkSize, ChunkSum, FileHash, FileInfo, Geometry, MIN_CHUNK
 use tnet_fuzz::pieces::{InPieces, block_on};
 use tnet_fuzz::truth::{TRUTHS, Truth, describe};
 use tnet_peer::fuzzing::description_from;
-use tnet_proto::{Info, PeerMessage, encode};
+use tnet_proto::{Info, MAX_INFO_SUMS, PeerMessage, encode};
 
 fuzz_target!(|data: &[u8]| {
     // Too few bytes for a story are a story that ends early.
@@ -127,7 +127,7 @@ fn check_messages(claim: &Claim, truth: &Truth, is_true: bool, u: &mut Unstructu
     let (mut first, mut is_honest) = (0, is_true);
     loop {
         let rest = claim.sums.get(first..).unwrap_or_default();
-        let most = usize::from(u.arbitrary::<u8>()?);
+        let most = if u.arbitrary()? { MAX_INFO_SUMS } else { usize::from(u.arbitrary::<u8>()?) };
         let mut info = Info {
             hash: *claim.hash.as_bytes(),
             size: claim.size,
@@ -139,6 +139,7 @@ fn check_messages(claim: &Claim, truth: &Truth, is_true: bool, u: &mut Unstructu
         };
         first += info.sums.len();
         let is_last = first >= claim.sums.len() || info.sums.is_empty();
+        is_honest &= info.sums.len() == rest.len().min(MAX_INFO_SUMS);
         is_honest &= !is_last || first == claim.sums.len();
         match u.arbitrary::<u8>()? {
             what @ 0..5 => {

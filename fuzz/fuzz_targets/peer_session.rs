@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use libfuzzer_sys::fuzz_target;
 use tnet_fileinfo::{ChunkSize, Geometry, MAX_CHUNK_SIZE};
@@ -11,6 +11,12 @@ use tnet_fuzz::memory::in_use;
 use tnet_fuzz::pieces::{InPieces, block_on};
 use tnet_peer::fuzzing::{Heard, listen_to};
 use tnet_proto::{DecodeError, FileHandle, FrameHead, MAX_FRAME_LEN, PeerMessage, decode};
+
+/// Files that are remembered: none is downloaded here.
+const FILES: usize = 64;
+
+/// A longer message of no interest is not looked into.
+const SHORT: usize = 4096;
 
 /// The buffer of a frame, which doubles as it grows, and what waits in the queues.
 const BESIDE_CHUNKS: usize = 4 * MAX_FRAME_LEN;
@@ -40,6 +46,9 @@ struct Said {
     is_violation: bool,
 }
 
+/// The last files that were announced, each under its last number.
+type Files = VecDeque<(FileHandle, ([u8; 32], Geometry))>;
+
 /// A chunk of which some parts are there.
 #[derive(Debug)]
 struct Part {
@@ -52,7 +61,7 @@ struct Part {
 
 fn by_hand(mut stream: &[u8]) -> Said {
     let mut said = Said::default();
-    let mut files: BTreeMap<FileHandle, Geometry> = BTreeMap::new();
+    let mut files = Files::new();
     let mut part: Option<Part> = None;
     loop {
         let head = match FrameHead::parse(stream, MAX_FRAME_LEN) {
@@ -91,12 +100,23 @@ fn by_hand(mut stream: &[u8]) -> Said {
 /// None: a violation.
 fn message(
     body: &[u8],
-    files: &mut BTreeMap<FileHandle, Geometry>,
+    files: &mut Files,
     part: &mut Option<Part>,
     said: &mut Said,
 ) -> Option<()> {
+    // An `Info` or an `Extension`.
+    if body.len() > SHORT && matches!(body[..4], [14 | 21, 0, 0, 0]) {
+        return Some(());
+    }
     let message = match decode::<PeerMessage>(body) {
-        Ok(PeerMessage::Ping { .. } | PeerMessage::Pong { .. }) => return Some(()),
+        Ok(
+            PeerMessage::Ping { .. }
+            | PeerMessage::Pong { .. }
+            | PeerMessage::Info(_)
+            | PeerMessage::InfoNotFound { .. }
+            | PeerMessage::Unsupported { .. }
+            | PeerMessage::Extension { .. },
+        ) => return Some(()),
         Err(DecodeError::UnknownMessage { .. }) => return Some(()),
         Ok(message) => message,
         Err(_) => return None,
@@ -104,10 +124,15 @@ fn message(
     match &message {
         PeerMessage::Open(open) => {
             let geometry = Geometry::new(open.size, ChunkSize::new(open.chunk_size).ok()?).ok()?;
-            files.insert(open.file, geometry);
+            let file = (open.hash, geometry);
+            files.retain(|(handle, known)| *handle != open.file && *known != file);
+            files.push_back((open.file, file));
+            if files.len() > FILES {
+                files.pop_front();
+            }
         }
         PeerMessage::Close { file } => {
-            files.remove(file);
+            files.retain(|(handle, _)| handle != file);
         }
         PeerMessage::Stopped { file, chunk } => {
             part.take_if(|part| (part.handle, part.chunk) == (*file, *chunk));
@@ -120,7 +145,7 @@ fn message(
 
 /// None: a violation. Otherwise whether the stream ends within the part.
 fn data(
-    files: &BTreeMap<FileHandle, Geometry>,
+    files: &Files,
     part: &mut Option<Part>,
     (handle, chunk, offset, len): (FileHandle, u32, u32, u32),
     body: Option<&[u8]>,
@@ -129,7 +154,7 @@ fn data(
     let mut current = match part.take() {
         Some(part) => part,
         None => {
-            let geometry = files.get(&handle)?;
+            let (_, (_, geometry)) = files.iter().find(|(known, _)| *known == handle)?;
             let len = geometry.chunk_len(geometry.chunk(chunk)?);
             Part { handle, chunk, len, bytes: Vec::new() }
         }

@@ -196,6 +196,8 @@ pub(crate) fn file_failure(what: &str, path: &std::path::Path, error: &std::io::
 
 #[cfg(test)]
 mod tests {
+    use tnet_peer::UselessHolders;
+
     use super::*;
 
     /// The promise, written down a second time on purpose.
@@ -247,7 +249,9 @@ mod tests {
         let hash = tnet_fileinfo::FileHash::from_bytes([0; 32]);
         let stalled = |missing| DownloadError::Stalled { waited, missing, without_holder: 1, chunks: 4 };
         let io = |kind: std::io::ErrorKind| std::io::Error::from(kind);
-        let failures: [(Failure, u8); 16] = [
+        let lying = UselessHolders { silent: 1, lying: 1, ..UselessHolders::default() };
+        let silent = UselessHolders { silent: 2, ..UselessHolders::default() };
+        let failures: [(Failure, u8); 17] = [
             (DownloadError::NoHolder { waited }.into(), 4),
             (DownloadError::CoordinatorUnreachable { address, waited }.into(), 5),
             (stalled(1).into(), 7),
@@ -255,7 +259,8 @@ mod tests {
             (DownloadError::Cancelled.into(), 7),
             (DownloadError::AlreadyRunning { hash, out: "a".into() }.into(), 9),
             (FetchInfoError::NoHolder { hash, waited }.into(), 4),
-            (FetchInfoError::NoneValid { hash, asked: 2 }.into(), 6),
+            (FetchInfoError::NoneValid { hash, holders: lying }.into(), 6),
+            (FetchInfoError::NoneValid { hash, holders: silent }.into(), 4),
             (FetchInfoError::CoordinatorUnreachable { address, waited }.into(), 5),
             (FileInfoError::MissingField("size").into(), 6),
             (FileInfoError::VersionMismatch { found: 2, supported: 1 }.into(), 11),

@@ -68,9 +68,11 @@ impl Tail {
         Self { leaf: rest.to_vec(), path }
     }
 
-    /// Whether this is the end of a file of that geometry whose last chunk has that sum (`None`: a file without chunks).
-    /// Takes any bytes; at most fifteen small hashes.
-    pub(crate) fn proves(&self, geometry: &Geometry, last_sum: Option<&ChunkSum>) -> Result<(), TailError> {
+    /// Whether the end of a file of that geometry has this form. A wrong one is refused before any sum is there.
+    ///
+    /// # Errors
+    /// The leaf or the path has another length than the size makes it.
+    pub fn fits(&self, geometry: &Geometry) -> Result<(), TailError> {
         let shape = Shape::of(geometry);
         let leaf_len = shape.as_ref().map_or(0, |shape| shape.leaf_len);
         if self.leaf.len() != leaf_len {
@@ -80,7 +82,14 @@ impl Tail {
         if self.path.len() != path_len {
             return Err(TailError::PathLength { found: self.path.len(), expected: path_len });
         }
-        let computed = shape.map(|shape| self.climb(geometry, &shape));
+        Ok(())
+    }
+
+    /// Whether this is the end of a file of that geometry whose last chunk has that sum (`None`: a file without chunks).
+    /// Takes any bytes; at most fifteen small hashes.
+    pub(crate) fn proves(&self, geometry: &Geometry, last_sum: Option<&ChunkSum>) -> Result<(), TailError> {
+        self.fits(geometry)?;
+        let computed = Shape::of(geometry).map(|shape| self.climb(geometry, &shape));
         if computed.as_ref() == last_sum.map(ChunkSum::as_bytes) { Ok(()) } else { Err(TailError::Mismatch) }
     }
 

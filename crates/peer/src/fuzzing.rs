@@ -2,6 +2,6 @@
 //! was made of them. Only there with the feature `fuzzing`, and no part of the API.
 
 pub use crate::control::fuzzing::{NextLine, read_line, request_again, response_again};
-pub use crate::info_client::fuzzing::description_from;
+pub use crate::info_search::fuzzing::description_from;
 pub use crate::session::fuzzing::{Heard, listen_to};
 pub use crate::store::fuzzing::{JournalOf, Vouched, companions};

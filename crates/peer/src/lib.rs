@@ -43,7 +43,7 @@ mod dialer;
 mod dir_share;
 mod download;
 mod engine;
-mod info_client;
+mod info_search;
 mod inquiry;
 mod listener;
 mod local_copy;
@@ -67,6 +67,7 @@ pub use api::{
 };
 pub use config::{Config, DownloadOptions};
 pub use download::Download;
+pub use info_search::UselessHolders;
 pub use inquiry::{Holders, Inquiry, InquiryError, NamedHolder};
 pub use peer::{Peer, PeerBuilder};
 pub use tnet_fileinfo as fileinfo;

@@ -26,11 +26,12 @@ use crate::dialer::Dialer;
 use crate::dir_share::{self, DirShare, wall_clock};
 use crate::download::Download;
 use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload};
+use crate::info_search::InfoSearch;
 use crate::listener::Listener;
-use crate::session::{Greeting, Intake, SessionContext, TURNS};
+use crate::session::{Backlogs, Greeting, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::store::{self, FileStore, Opened, ScanLog, Stamp};
-use crate::{info_client, local_copy, network};
+use crate::{local_copy, network};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -134,6 +135,7 @@ impl Peer {
         let context = SessionContext {
             events: session_events,
             intake: Intake::new(config.chunk_memory, connections.clone()),
+            backlogs: Backlogs::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
             demo_delay: config.demo_delay,
             tasks: connections.clone(),
@@ -307,18 +309,8 @@ impl Peer {
             return Err(FetchInfoError::NoCoordinator { hash });
         };
         let (asked, began) = (AtomicUsize::new(0), Instant::now());
-        let search = async {
-            loop {
-                for address in self.ask(|done| Command::FindHolders { hash, done }).await? {
-                    match self.fetch_info_from(address, hash).await {
-                        Ok(info) => return Ok(info),
-                        Err(error) => tracing::debug!(%address, %error, "no description from this peer"),
-                    }
-                    asked.fetch_add(1, Ordering::Relaxed);
-                }
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-        };
+        let mut search = InfoSearch::new(hash, self.listen.ip(), self.config.connect_within);
+        let searching = search.run(&asked, || self.ask(|done| Command::FindHolders { hash, done }));
         // As for a download: who never answered will hardly do so now.
         let hopeless = async {
             tokio::time::sleep(COORDINATOR_WITHIN).await;
@@ -330,16 +322,16 @@ impl Peer {
             Ok::<(), PeerGone>(())
         };
         tokio::select! {
-            found = timeout(within, search) => {
+            found = timeout(within, searching) => {
                 if let Ok(result) = found {
-                    return result;
+                    return Ok(result?);
                 }
             }
             hopeless = hopeless => hopeless?,
         }
-        let (asked, waited) = (asked.into_inner(), began.elapsed().min(within));
-        if asked > 0 {
-            return Err(FetchInfoError::NoneValid { hash, asked });
+        let (holders, waited) = (search.useless(), began.elapsed().min(within));
+        if holders.asked() > 0 {
+            return Err(FetchInfoError::NoneValid { hash, holders });
         }
         let state = self.status_of(0).await?.coordinator_state;
         Err(match (state, Unfit::of(state)) {
@@ -347,17 +339,6 @@ impl Peer {
             (CoordinatorState::Connected, None) => FetchInfoError::NoHolder { hash, waited },
             (_, None) => FetchInfoError::CoordinatorUnreachable { address: coordinator, waited },
         })
-    }
-
-    async fn fetch_info_from(
-        &self,
-        address: SocketAddr,
-        hash: FileHash,
-    ) -> Result<FileInfo, info_client::InfoError> {
-        // An id of its own: this connection takes no part in any swarm, and must not replace one that does.
-        let hello = Hello { peer_id: PeerId(rand::rng().random()), listen_port: 0, capabilities: 0 };
-        info_client::fetch(address, self.listen.ip(), &Greeting { hello }, hash, self.config.connect_within)
-            .await
     }
 
     /// A picture of everything.

@@ -1,14 +1,20 @@
 //! Frames for a session that reads chunk bytes straight into their place. A [`FrameHead`] says what the next
 //! frame is before its body is there, and a wrong length is refused as soon as it can be seen.
 
-use crate::limits::{DATA_HEADER_LEN, MAX_DATA_LEN};
-use crate::peer::FileHandle;
+use bytes::BytesMut;
+
+use crate::limits::{DATA_HEADER_LEN, MAX_DATA_LEN, MAX_INFO_SUMS};
+use crate::message::encode;
+use crate::peer::{FileHandle, Info, PeerMessage};
 
 /// Bytes of the length prefix before every frame: a little-endian u32 that does not count itself.
 pub const PREFIX_LEN: usize = 4;
 
 /// Bytes of a [`Data`](crate::PeerMessage::Data) frame before the chunk's bytes, length prefix included.
 pub const HEAD_LEN: usize = PREFIX_LEN + DATA_HEADER_LEN;
+
+/// Bytes of a chunk sum.
+const SUM_LEN: usize = 32;
 
 /// A message has at least its number.
 const MIN_FRAME_LEN: usize = 4;
@@ -140,6 +146,24 @@ pub fn data_header(file: FileHandle, chunk: u32, offset: u32, len: u32) -> [u8; 
     header[16..20].copy_from_slice(&offset.to_le_bytes());
     header[20..28].copy_from_slice(&u64::from(len).to_le_bytes());
     header
+}
+
+/// Everything of an [`Info`] frame but its sums, of which `info` has none. Sent before `sums` sums of 32 bytes each,
+/// it makes exactly the frame that [`encode`] would make of the whole message: so a description of 128 KiB needs no
+/// memory of its own.
+///
+/// # Panics
+/// If `info` has sums, or if there are to be more than [`MAX_INFO_SUMS`].
+#[expect(clippy::indexing_slicing, reason = "a frame begins with its prefix and this one ends with a count")]
+pub fn info_head(info: Info, sums: usize) -> BytesMut {
+    assert!(info.sums.is_empty() && sums <= MAX_INFO_SUMS, "{sums} sums follow the head");
+    let mut head = BytesMut::new();
+    encode(&PeerMessage::Info(info), &mut head);
+    let body = u32::try_from(head.len() - PREFIX_LEN + sums * SUM_LEN).expect("within MAX_FRAME_LEN");
+    head[..PREFIX_LEN].copy_from_slice(&body.to_le_bytes());
+    let count = head.len() - 8;
+    head[count..].copy_from_slice(&(sums as u64).to_le_bytes());
+    head
 }
 
 #[expect(clippy::indexing_slicing, reason = "five words in a head of a fixed length")]

@@ -42,7 +42,7 @@ mod codec;
 pub use coordinator::{
     Availability, CoordinatorReply, CoordinatorRequest, Holder, Limit, ReportDigest, ReportEntry,
 };
-pub use frame::{FrameError, FrameHead, HEAD_LEN, PREFIX_LEN, data_header};
+pub use frame::{FrameError, FrameHead, HEAD_LEN, PREFIX_LEN, data_header, info_head};
 pub use limits::{
     DATA_HEADER_LEN, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN,
     MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH,

@@ -1,5 +1,115 @@
 //! Holders whose descriptions are false, slow or endless.
 
-use crate::support::case::cases;
+use std::net::IpAddr;
+use std::time::Duration;
 
-cases![];
+use tnet_proto::{Availability, ReportEntry};
+use tnet_testkit::{Content, Herald, Network, RawPeer, SOON, eventually, payload};
+use tokio::time::Instant;
+
+use crate::support::case::cases;
+use crate::support::false_holder::{FalseHolder, Trick};
+use crate::support::getting::{MIB, says, small_chunks};
+use crate::support::soak::at_length;
+
+cases![
+    73 "30 of 31 holders give no true description, each in its own way" one_true_description_among_thirty_false_ones_is_found .alone();
+    73 "all holders give no true description" what_came_of_those_that_were_asked_is_told;
+];
+
+/// From the command to its first file.
+const FOUND_WITHIN: Duration = Duration::from_secs(3);
+
+/// How often holders report.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Holders that do this, as a coordinator knows them.
+async fn false_holders(
+    network: &Network,
+    content: &Content,
+    tricks: &[Trick],
+    ip: IpAddr,
+) -> Vec<(FalseHolder, Herald)> {
+    let entry = ReportEntry {
+        hash: *content.hash().as_bytes(),
+        size: content.info().size(),
+        availability: Availability::Full,
+    };
+    let holders = tricks.iter().map(async |trick| {
+        let holder = FalseHolder::at(ip, *trick, content.info().clone()).await;
+        let port = holder.address.port();
+        let herald = Herald::announce(network.coordinator(), port, INTERVAL, vec![entry]).await;
+        (holder, herald)
+    });
+    futures_util::future::join_all(holders).await
+}
+
+async fn one_true_description_among_thirty_false_ones_is_found() -> String {
+    const FALSE: usize = 30;
+    let local: IpAddr = [127, 0, 0, 1].into();
+    // Building the command, if it must be built, is not measured.
+    Network::builder().start().await.user("builder").run(["--version"]).await.with_code(0);
+    let mut figures = Vec::new();
+    let mixed: Vec<Trick> = Trick::ALL.into_iter().cycle().take(FALSE).collect();
+    let alike = [Trick::Silent, Trick::EndlessSlowly, Trick::Dribbles, Trick::Endless]
+        .map(|trick| vec![trick; FALSE]);
+    let kinds =
+        std::iter::once((mixed, at_length(5, 20))).chain(alike.map(|tricks| (tricks, at_length(1, 10))));
+    for (number, (tricks, runs)) in kinds.enumerate() {
+        let network = Network::builder().start().await;
+        // In two parts.
+        let content = small_chunks(4200, 73);
+        let _false = false_holders(&network, &content, &tricks, local).await;
+        let mut honest: RawPeer = content.raw_peer().start().await.expect("a free port");
+        honest.report_to(network.coordinator(), INTERVAL).await;
+        network.coordinator_counts(content.hash(), 31, 0).await;
+        for run in 0..runs {
+            let user = network.user(&format!("ann{number}-{run}"));
+            let hash = content.hash().to_string();
+            let get = ["get", &hash, "-o", "a", "--foreground", "--json", "--listen", "127.0.0.1:0"];
+            let began = Instant::now();
+            let mut running = user.start(get);
+            let (file, part) = (user.path("a"), user.path("a.partial"));
+            eventually("there is a description", 4 * SOON, async || {
+                assert!(running.is_running() || file.exists(), "{}{}", running.stdout(), running.stderr());
+                if file.exists() || part.exists() { Ok(()) } else { Err(running.stderr()) }
+            })
+            .await;
+            figures.push((number, began.elapsed().as_secs_f64()));
+        }
+    }
+    let most = figures.iter().map(|(_, seconds)| *seconds).fold(0.0, f64::max);
+    assert!(most < FOUND_WITHIN.as_secs_f64(), "{figures:?}");
+    let mut mixed: Vec<f64> = figures.iter().filter(|(number, _)| *number == 0).map(|(_, s)| *s).collect();
+    mixed.sort_by(f64::total_cmp);
+    format!(
+        "a description after {:.1} s (median), at most {most:.1} s ({} runs, 30 of 31 false)",
+        mixed[mixed.len() / 2],
+        figures.len()
+    )
+}
+
+async fn what_came_of_those_that_were_asked_is_told() -> String {
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(MIB, 74));
+    let local: IpAddr = [127, 0, 0, 1].into();
+    let tricks =
+        [Trick::Mute, Trick::Mute, Trick::Forges, Trick::Endless, Trick::Refuses, Trick::Full, Trick::Closes];
+    let _false = false_holders(&network, &content, &tricks, local).await;
+    network.coordinator_counts(content.hash(), 7, 0).await;
+    let user = network.user("ann");
+    let hash = content.hash().to_string();
+    let get = ["get", &hash, "-o", "a", "--foreground", "--timeout", "9s", "--listen", "127.0.0.1:0"];
+    let finished = user.run_within(2 * SOON, get).await.with_code(6);
+    says(
+        &finished,
+        &[
+            "7 peers were asked",
+            "2 did not answer in time",
+            "2 sent a false description",
+            "1 did not have it",
+            "1 took no more connections",
+            "1 closed the connection",
+        ],
+    )
+}

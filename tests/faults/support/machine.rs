@@ -93,7 +93,8 @@ impl Machine {
         self.start(&[&get[..], more].concat())
     }
 
-    async fn serves(&self, args: &[&str], port: u16) -> Serving {
+    /// Starts something that accepts connections on this port, and waits until it does.
+    pub(crate) async fn serves(&self, args: &[&str], port: u16) -> Serving {
         let listen = SocketAddr::new(self.ip, port).to_string();
         let mut process = self.start(&[args, &["--json", "--listen", &listen]].concat());
         let ready = |text: &str| events(text).find(|event| event["event"] == "ready");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tnet_fileinfo::{FileHash, ScanError};
 
 use super::progress::CoordinatorState;
+use crate::info_search::UselessHolders;
 use crate::store;
 
 /// A peer could not be started.
@@ -184,12 +185,12 @@ pub enum FetchInfoError {
         waited: Duration,
     },
     /// Holders were asked, and none answered with a description that proves itself.
-    #[error("none of {asked} peers that hold {hash} gave a description of it that proves itself")]
+    #[error("no description of {hash} that proves itself: {holders}")]
     NoneValid {
         /// Which file.
         hash: FileHash,
-        /// How many were asked.
-        asked: usize,
+        /// What came of those that were asked.
+        holders: UselessHolders,
     },
     /// The peer has been shut down.
     #[error(transparent)]

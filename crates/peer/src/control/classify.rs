@@ -142,7 +142,9 @@ impl From<&FetchInfoError> for FaultKind {
             FetchInfoError::CoordinatorUnfit { fault, .. } => Self::from(*fault),
             FetchInfoError::NoCoordinator { .. } => Self::Usage,
             FetchInfoError::NoHolder { .. } => Self::NoHolder,
-            FetchInfoError::NoneValid { .. } => Self::Integrity,
+            FetchInfoError::NoneValid { holders, .. } if holders.lying > 0 => Self::Integrity,
+            // They may give it another time.
+            FetchInfoError::NoneValid { .. } => Self::NoHolder,
             FetchInfoError::PeerGone(_) => Self::Other,
         }
     }

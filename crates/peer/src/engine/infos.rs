@@ -1,7 +1,7 @@
 //! Hands out the `.fileinfo` of what is held here, whole or in part, to whoever knows the hash.
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Info, MAX_INFO_SUMS, PeerMessage};
+use tnet_proto::PeerMessage;
 use tnet_swarm::{Input, PeerKey};
 
 use super::{Engine, keys_of};
@@ -23,21 +23,9 @@ impl Engine {
         let keys = keys_of(&self.by_hash, &FileHash::from_bytes(hash));
         let entry = keys.first().and_then(|file| self.files.get(file));
         let answer = match entry {
-            None => PeerMessage::InfoNotFound { hash },
-            Some(entry) => {
-                let info = &entry.info;
-                let sums = info.sums().iter().skip(first as usize).take(MAX_INFO_SUMS);
-                PeerMessage::Info(Info {
-                    hash,
-                    size: info.size(),
-                    chunk_size: info.geometry().chunk_size().get(),
-                    tail_leaf: info.tail().leaf.clone(),
-                    tail_path: info.tail().path.clone(),
-                    first,
-                    sums: sums.map(|sum| *sum.as_bytes()).collect(),
-                })
-            }
+            None => Order::Send(PeerMessage::InfoNotFound { hash }),
+            Some(entry) => Order::Describe { info: entry.info.clone(), first },
         };
-        self.order(peer, Order::Send(answer));
+        self.order(peer, answer);
     }
 }

@@ -14,6 +14,7 @@ mod outputs;
 mod patience;
 mod rate;
 mod reporting;
+mod shedding;
 mod snapshot;
 mod stopwatch;
 mod wishes;
@@ -279,6 +280,10 @@ impl Engine {
     fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {
         match event {
             SessionEvent::Message(message) => self.on_message(peer, message),
+            SessionEvent::LongMessage(long) => {
+                let (message, _share) = *long;
+                self.on_message(peer, message);
+            }
             SessionEvent::DataReceived { bytes } => {
                 self.count_received(peer, bytes);
                 self.feed(Input::DataReceived { peer, bytes });

@@ -35,6 +35,9 @@ impl Engine {
             tracing::debug!(remote = %open.session.remote, "peer does not read, or is gone");
             self.sessions.remove(&peer);
         }
+        if self.context.backlogs.is_too_much() {
+            self.shed_backlog();
+        }
     }
 
     fn upload(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {

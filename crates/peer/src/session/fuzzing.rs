@@ -1,5 +1,7 @@
 //! The reading half of a session, for the fuzz targets.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use tnet_proto::{FileHandle, PeerMessage};
 use tnet_swarm::PeerKey;
@@ -7,8 +9,9 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use super::backlog::Load;
 use super::reader::Reader;
-use super::{Body, Intake, Reports, SessionEvent};
+use super::{Answers, Backlogs, Body, Intake, Order, Reports, SessionEvent};
 
 /// What the engine hears of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,17 +45,27 @@ pub async fn listen_to(
         let weak = orders.downgrade();
         ((orders, queue), weak)
     };
+    let backlog = Arc::new(Backlogs::default().of_session());
+    let answered = Arc::clone(&backlog);
     let reading = async move {
         let report = Reports { peer: PeerKey(1), events };
         let intake = Intake::new(chunk_memory, TaskTracker::new());
-        let mut reader = Reader::new(input, BytesMut::new(), weak, intake);
+        let mut reader = Reader::new(input, BytesMut::new(), Answers { orders: weak, backlog }, intake);
         let Err(error) = reader.run(&report).await;
         error.is_violation()
     };
     let hearing = async {
         while let Some((_, event)) = queue.recv().await {
             match event {
-                SessionEvent::Message(message) => hear(Heard::Message(message)),
+                SessionEvent::LongMessage(long) => hear(Heard::Message(long.0)),
+                SessionEvent::Message(message) => {
+                    if matches!(message, PeerMessage::InfoRequest { .. }) {
+                        let answer = Load::of(&Order::Send(PeerMessage::InfoNotFound { hash: [0; 32] }));
+                        answered.add(answer);
+                        answered.remove(answer);
+                    }
+                    hear(Heard::Message(message));
+                }
                 SessionEvent::DataReceived { bytes } => hear(Heard::Data(bytes)),
                 SessionEvent::ChunkArrived { handle, chunk, last_part, body: Body::Handed(buffer) } => {
                     hear(Heard::Data(last_part));

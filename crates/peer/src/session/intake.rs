@@ -11,6 +11,7 @@ use tnet_fileinfo::{ChunkIndex, ChunkSize, FileHash, Geometry};
 use tnet_swarm::FileKey;
 use tokio_util::task::TaskTracker;
 
+use super::long_messages::LongMessages;
 use super::store_line::StoreLine;
 use super::{BufferPool, ChunkBuffer, Reports, SessionEvent};
 use crate::store::{Download, WriteError};
@@ -23,6 +24,7 @@ const QUICK: usize = 1024 * 1024;
 pub(crate) struct Intake {
     pub(crate) buffers: BufferPool,
     pub(crate) destinations: Destinations,
+    pub(super) long_messages: LongMessages,
     line: StoreLine,
 }
 
@@ -66,7 +68,9 @@ impl Intake {
     /// With so many bytes for chunks; work that waits is done by `tasks`.
     pub(crate) fn new(budget_bytes: u64, tasks: TaskTracker) -> Intake {
         let buffers = BufferPool::new(budget_bytes);
-        Intake { buffers, destinations: Destinations::default(), line: StoreLine::new(tasks) }
+        let long_messages = LongMessages::new();
+        let line = StoreLine::new(tasks);
+        Intake { buffers, destinations: Destinations::default(), long_messages, line }
     }
 
     /// The chunk, if it can be taken in at once; else its bytes back.
@@ -108,6 +112,11 @@ impl Destinations {
         if by_content.get(&(hash, chunk_size)).is_some_and(|known| known.file == file) {
             by_content.remove(&(hash, chunk_size));
         }
+    }
+
+    /// Whether that file is being downloaded.
+    pub(super) fn has(&self, hash: FileHash, geometry: &Geometry) -> bool {
+        self.of(hash, geometry).is_some()
     }
 
     fn of(&self, hash: FileHash, geometry: &Geometry) -> Option<Destination> {

@@ -2,16 +2,20 @@
 //!
 //! The reader turns bytes into [`SessionEvent`]s for the engine; when the engine does not keep up, it stops reading. The
 //! writer does what the engine orders; an order that finds the queue full means that the other side does not read,
-//! and ends the session. Both end when either does.
+//! and ends the session. What waits is counted in bytes, see `backlog.rs`. Both end when either does.
 
 // What comes from outside is never trusted to have a place.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod announced;
+mod backlog;
 mod buffers;
+mod description;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod handshake;
 mod intake;
+mod long_messages;
 mod outlet;
 mod pace;
 mod reader;
@@ -30,7 +34,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::ChunkIndex;
+use tnet_fileinfo::{ChunkIndex, FileInfo};
 use tnet_proto::{ByeReason, FileHandle, PeerMessage};
 use tnet_swarm::{FileKey, PeerKey, UploadEnd};
 use tokio::io::AsyncRead;
@@ -39,6 +43,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use backlog::{Backlogs, PROCESS_BYTES};
 pub(crate) use buffers::{BufferPool, ChunkBuffer};
 pub(crate) use handshake::{GreetError, Greeted, Greeting, greet};
 pub(crate) use intake::{Intake, StoreResult, Taken, take_in};
@@ -47,6 +52,8 @@ pub(crate) use pace::AT_FIRST as UNSENT_AT_FIRST;
 
 use crate::source::Source;
 use crate::store::FileStore;
+use backlog::{Backlog, Load};
+use long_messages::LongShare;
 
 /// Orders waiting for the writer. A peer that lets this many pile up does not read.
 const ORDERS: usize = 4096;
@@ -70,8 +77,16 @@ const BYE_AT_MOST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Order {
     Send(PeerMessage),
+    /// A description, from this sum on. Made when it is about to be written.
+    Describe {
+        info: FileInfo,
+        first: u32,
+    },
     Upload(Upload),
-    StopUpload { file: FileKey, chunk: ChunkIndex },
+    StopUpload {
+        file: FileKey,
+        chunk: ChunkIndex,
+    },
     Close(ByeReason),
 }
 
@@ -90,6 +105,8 @@ pub(crate) struct Upload {
 #[derive(Debug)]
 pub(crate) enum SessionEvent {
     Message(PeerMessage),
+    /// A message whose memory is shared with others until the engine has taken it.
+    LongMessage(Box<(PeerMessage, LongShare)>),
     DataReceived {
         bytes: u32,
     },
@@ -132,6 +149,9 @@ pub(crate) enum Body {
 pub(crate) struct Session {
     pub(crate) remote: SocketAddr,
     orders: mpsc::Sender<Order>,
+    backlog: Arc<Backlog>,
+    /// Ends the session now.
+    cut: CancellationToken,
     /// Ends the session soon after this is dropped, even if the other side does not read.
     _ending: DropGuard,
 }
@@ -141,6 +161,8 @@ pub(crate) struct Session {
 pub(crate) struct SessionContext {
     pub(crate) events: mpsc::Sender<(PeerKey, SessionEvent)>,
     pub(crate) intake: Intake,
+    /// What all sessions have waiting to be sent.
+    pub(crate) backlogs: Backlogs,
     /// Who has a permit hands a part of a chunk to the kernel.
     pub(crate) turns: Arc<Semaphore>,
     /// Between two parts; see [`Config::demo_delay`](crate::Config::demo_delay).
@@ -163,17 +185,20 @@ impl Session {
     {
         let (stop, ending) = (context.stop.clone(), CancellationToken::new());
         let (orders, queue) = mpsc::channel(ORDERS);
-        let reader =
-            reader::Reader::new(greeted.input, greeted.buffered, orders.downgrade(), context.intake.clone());
+        let (cut, backlog) = (CancellationToken::new(), Arc::new(context.backlogs.of_session()));
+        let answers = Answers { orders: orders.downgrade(), backlog: Arc::clone(&backlog) };
+        let reader = reader::Reader::new(greeted.input, greeted.buffered, answers, context.intake.clone());
+        let queue = Orders { queue, backlog: Arc::clone(&backlog) };
         let writer =
             writer::Writer::new(greeted.output, queue, Arc::clone(&context.turns), context.demo_delay);
         let events = context.events.clone();
         let task = {
-            let ending = ending.clone();
+            let (ending, cut) = (ending.clone(), cut.clone());
             async move {
                 let report = Reports { peer, events };
                 tokio::select! {
                     () = stop.cancelled() => {}
+                    () = cut.cancelled() => {}
                     () = soon_after(ending) => {}
                     () = converse(remote, reader, writer, &report) => {}
                 }
@@ -181,19 +206,63 @@ impl Session {
             }
         };
         context.tasks.spawn(task);
-        Session { remote, orders, _ending: ending.drop_guard() }
+        Session { remote, orders, backlog, cut, _ending: ending.drop_guard() }
     }
 
     /// False: the other side does not read; the session is to be dropped.
     #[must_use]
     pub(crate) fn order(&self, order: Order) -> bool {
-        self.orders.try_send(order).is_ok()
+        push(&self.orders, &self.backlog, order)
+    }
+
+    /// Bytes that wait to be sent.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.backlog.bytes()
+    }
+
+    /// Ends the connection without a word: what waits is given up at once.
+    pub(crate) fn cut(self) {
+        self.cut.cancel();
     }
 
     /// Says goodbye, if the other side still reads, and ends the connection.
     pub(crate) fn close(self, reason: ByeReason) {
-        let _ = self.orders.try_send(Order::Close(reason));
+        let _ = push(&self.orders, &self.backlog, Order::Close(reason));
     }
+}
+
+/// False if there is no room for it.
+fn push(orders: &mpsc::Sender<Order>, backlog: &Backlog, order: Order) -> bool {
+    let load = Load::of(&order);
+    if !backlog.add(load) {
+        return false;
+    }
+    let is_taken = orders.try_send(order).is_ok();
+    if !is_taken {
+        backlog.remove(load);
+    }
+    is_taken
+}
+
+/// Where the reader leaves answers that need no decision. Keeps no writer waiting for orders.
+struct Answers {
+    orders: mpsc::WeakSender<Order>,
+    backlog: Arc<Backlog>,
+}
+
+impl Answers {
+    /// A full queue means that the other side asks faster than it reads; then it gets no answer.
+    fn send(&self, message: PeerMessage) {
+        if let Some(orders) = self.orders.upgrade() {
+            let _ = push(&orders, &self.backlog, Order::Send(message));
+        }
+    }
+}
+
+/// Where the writer's orders come from.
+struct Orders {
+    queue: mpsc::Receiver<Order>,
+    backlog: Arc<Backlog>,
 }
 
 /// Until one side has nothing more to say or to hear.

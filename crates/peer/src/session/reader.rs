@@ -2,20 +2,22 @@
 //!
 //! A chunk's parts come in order and not interleaved with another chunk's, so at most one is being put together.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
-use tnet_proto::{DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, decode};
+use tnet_proto::{
+    DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, WireMessage, decode,
+};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::announced::{Announced, AnnouncedFiles};
+use super::long_messages::{SHORT, WHOLE_WITHIN};
 use super::time_limit::{Elapsed, TimeLimit};
-use super::{Body, ChunkBuffer, Intake, Order, Reports, SILENT_AT_MOST, SessionEvent};
+use super::{Answers, Body, ChunkBuffer, Intake, Reports, SILENT_AT_MOST, SessionEvent};
 
 /// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a part is copied once
 /// more; so no more than messages need.
@@ -36,16 +38,11 @@ pub(super) struct Reader<R> {
     input: R,
     buffered: BytesMut,
     /// Files the other side has announced.
-    files: BTreeMap<FileHandle, Announced>,
+    files: AnnouncedFiles,
     assembly: Option<Assembly>,
-    orders: mpsc::WeakSender<Order>,
+    answers: Answers,
     intake: Intake,
     time: TimeLimit,
-}
-
-struct Announced {
-    hash: FileHash,
-    geometry: Geometry,
 }
 
 struct Assembly {
@@ -66,6 +63,8 @@ pub(super) enum ReadError {
     Io(#[from] io::Error),
     #[error("silent for {SILENT_AT_MOST:?}")]
     Silent,
+    #[error("a long message that is not whole within {WHOLE_WITHIN:?}, or too slow while others wait")]
+    LateMessage,
     #[error("a chunk that comes slower than {SLOWEST} bytes per second")]
     TooSlow,
     #[error(transparent)]
@@ -84,7 +83,11 @@ impl ReadError {
     /// Whether the other side broke the protocol, rather than the connection.
     pub(super) fn is_violation(&self) -> bool {
         match self {
-            ReadError::Closed | ReadError::Io(_) | ReadError::Silent | ReadError::TooSlow => false,
+            ReadError::Closed
+            | ReadError::Io(_)
+            | ReadError::Silent
+            | ReadError::LateMessage
+            | ReadError::TooSlow => false,
             ReadError::Frame(_)
             | ReadError::Decode(_)
             | ReadError::UnknownChunk
@@ -95,14 +98,9 @@ impl ReadError {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    pub(super) fn new(
-        input: R,
-        buffered: BytesMut,
-        orders: mpsc::WeakSender<Order>,
-        intake: Intake,
-    ) -> Reader<R> {
-        let (files, time) = (BTreeMap::new(), TimeLimit::new());
-        Reader { input, buffered, files, assembly: None, orders, intake, time }
+    pub(super) fn new(input: R, buffered: BytesMut, answers: Answers, intake: Intake) -> Reader<R> {
+        let (files, time) = (AnnouncedFiles::default(), TimeLimit::new());
+        Reader { input, buffered, files, assembly: None, answers, intake, time }
     }
 
     /// Reads on for nothing, until the other side has closed.
@@ -120,6 +118,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     pub(super) async fn run(&mut self, report: &Reports) -> Result<Infallible, ReadError> {
         loop {
+            self.answers.backlog.has_room().await;
             let head = self.head().await?;
             self.buffered.advance(head.head_len());
             match head {
@@ -153,44 +152,98 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     async fn message(&mut self, len: usize, report: &Reports) -> Result<(), ReadError> {
+        if len > SHORT {
+            return self.long_message(len, report).await;
+        }
+        self.read_whole(len).await?;
+        if let Some(message) = self.decoded(len)? {
+            report.send(SessionEvent::Message(message)).await;
+        }
+        Ok(())
+    }
+
+    /// A message that is read only when there is memory for it; one that is of no interest is not kept at all.
+    async fn long_message(&mut self, len: usize, report: &Reports) -> Result<(), ReadError> {
+        let kind = MessageKind::of(self.buffered.first_chunk());
+        if let MessageKind::Ignored { unknown } = kind {
+            self.skip(len).await?;
+            unknown
+                .into_iter()
+                .for_each(|number| self.answers.send(PeerMessage::Unsupported { message: number }));
+            return Ok(());
+        }
+        let share = self.intake.long_messages.admit(len).await;
+        // All of it at once: memory that grows step by step leaves holes behind.
+        let mut whole = BytesMut::with_capacity(len + READ_LEN);
+        whole.extend_from_slice(&self.buffered);
+        self.buffered = whole;
+        tokio::select! {
+            result = self.read_whole(len) => result?,
+            () = share.has_to_leave() => return Err(ReadError::LateMessage),
+        }
+        let message = self.decoded(len);
+        // The memory that it was read into must not stay with the connection.
+        self.buffered = BytesMut::from(&self.buffered[..]);
+        if let Some(message) = message? {
+            report.send(SessionEvent::LongMessage(Box::new((message, share)))).await;
+        }
+        Ok(())
+    }
+
+    async fn read_whole(&mut self, len: usize) -> Result<(), ReadError> {
         while self.buffered.len() < len {
             self.read_more(len - self.buffered.len()).await?;
         }
+        Ok(())
+    }
+
+    /// Reads past so many bytes.
+    async fn skip(&mut self, len: usize) -> Result<(), ReadError> {
+        let mut left = len;
+        loop {
+            let here = left.min(self.buffered.len());
+            self.buffered.advance(here);
+            left -= here;
+            if left == 0 {
+                return Ok(());
+            }
+            self.read_more(READ_LEN).await?;
+        }
+    }
+
+    /// The message in the next bytes, if the engine is to hear of it; answers those that need no decision.
+    fn decoded(&mut self, len: usize) -> Result<Option<PeerMessage>, ReadError> {
         let message = match decode(&self.buffered.split_to(len)) {
             Ok(message) => message,
             Err(DecodeError::UnknownMessage { number }) => {
-                self.answer(PeerMessage::Unsupported { message: number });
-                return Ok(());
+                self.answers.send(PeerMessage::Unsupported { message: number });
+                return Ok(None);
             }
             Err(error) => return Err(error.into()),
         };
         match &message {
             PeerMessage::Ping { nonce } => {
-                self.answer(PeerMessage::Pong { nonce: *nonce });
-                return Ok(());
+                self.answers.send(PeerMessage::Pong { nonce: *nonce });
+                return Ok(None);
             }
-            PeerMessage::Pong { .. } => return Ok(()),
+            PeerMessage::Pong { .. }
+            | PeerMessage::Info(_)
+            | PeerMessage::InfoNotFound { .. }
+            | PeerMessage::Unsupported { .. }
+            | PeerMessage::Extension { .. } => return Ok(None),
+            PeerMessage::InfoRequest { .. } => self.answers.backlog.note_question(),
             PeerMessage::Open(open) => {
                 let chunk_size = ChunkSize::new(open.chunk_size).map_err(|_| ReadError::BadGeometry)?;
                 let geometry = Geometry::new(open.size, chunk_size).map_err(|_| ReadError::BadGeometry)?;
                 let hash = FileHash::from_bytes(open.hash);
-                self.files.insert(open.file, Announced { hash, geometry });
+                let is_wanted = self.intake.destinations.has(hash, &geometry);
+                self.files.open(open.file, Announced { hash, geometry }, is_wanted);
             }
-            PeerMessage::Close { file } => {
-                self.files.remove(file);
-            }
+            PeerMessage::Close { file } => self.files.close(*file),
             PeerMessage::Stopped { file, chunk } => self.drop_assembly(*file, *chunk),
             _ => {}
         }
-        report.send(SessionEvent::Message(message)).await;
-        Ok(())
-    }
-
-    /// A full queue means that the other side asks faster than it reads; then it gets no answer.
-    fn answer(&self, message: PeerMessage) {
-        if let Some(orders) = self.orders.upgrade() {
-            let _ = orders.try_send(Order::Send(message));
-        }
+        Ok(Some(message))
     }
 
     fn drop_assembly(&mut self, handle: FileHandle, chunk: u32) {
@@ -237,7 +290,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         buffer: ChunkBuffer,
         report: &Reports,
     ) {
-        let quick = match self.files.get(&handle) {
+        let quick = match self.files.get(handle) {
             Some(Announced { hash, geometry }) => self.intake.quick(*hash, geometry, chunk, buffer),
             None => Err(buffer),
         };
@@ -253,7 +306,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     async fn begin(&mut self, handle: FileHandle, chunk: u32) -> Result<Assembly, ReadError> {
-        let Announced { geometry, .. } = self.files.get(&handle).ok_or(ReadError::UnknownChunk)?;
+        let Announced { geometry, .. } = self.files.get(handle).ok_or(ReadError::UnknownChunk)?;
         let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
         let buffer = self.intake.buffers.take(len).await;
         Ok(Assembly { handle, chunk, len, buffer, checked_at: Instant::now(), checked_len: 0 })
@@ -276,6 +329,28 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
         }
         Ok(())
+    }
+}
+
+/// What a long message is good for.
+enum MessageKind {
+    Wanted,
+    /// Nothing, and perhaps its number is unknown.
+    Ignored {
+        unknown: Option<u32>,
+    },
+}
+
+impl MessageKind {
+    /// By its number, with which it begins.
+    fn of(number: Option<&[u8; 4]>) -> MessageKind {
+        let number = number.map_or(0, |number| u32::from_le_bytes(*number));
+        let name = usize::try_from(number).ok().and_then(|number| PeerMessage::NAMES.get(number));
+        match name.copied() {
+            None => MessageKind::Ignored { unknown: Some(number) },
+            Some("Info" | "Extension") => MessageKind::Ignored { unknown: None },
+            Some(_) => MessageKind::Wanted,
+        }
     }
 }
 

@@ -36,6 +36,7 @@ impl Rig {
         let context = SessionContext {
             events: events_in,
             intake: intake.clone(),
+            backlogs: Backlogs::default(),
             turns,
             demo_delay,
             tasks: tasks.clone(),
@@ -304,6 +305,7 @@ fn over_tcp(stream: tokio::net::TcpStream) -> (Session, mpsc::Receiver<(PeerKey,
     let context = SessionContext {
         events: events_in,
         intake: Intake::new(1 << 20, TaskTracker::new()),
+        backlogs: Backlogs::default(),
         turns: Arc::new(Semaphore::new(TURNS)),
         demo_delay: Duration::ZERO,
         tasks: TaskTracker::new(),
@@ -390,4 +392,54 @@ async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_orde
     };
     let ((), (), messages) = tokio::join!(uploads, messages_sent, arrivals);
     assert_eq!(messages, (0..MESSAGES).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn who_has_four_unanswered_questions_is_read_on_when_one_is_answered() {
+    let mut rig = Rig::new();
+    for first in 0..6 {
+        rig.say(PeerMessage::InfoRequest { hash: [1; 32], first }).await;
+    }
+    for asked in 0..4 {
+        let event = rig.event().await;
+        assert!(
+            matches!(event, SessionEvent::Message(PeerMessage::InfoRequest { first, .. }) if first == asked)
+        );
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(rig.events.try_recv().is_err(), "the fifth waits");
+    assert!(rig.session.order(Order::Send(PeerMessage::InfoNotFound { hash: [1; 32] })));
+    assert!(matches!(rig.event().await, SessionEvent::Message(PeerMessage::InfoRequest { first: 4, .. })));
+}
+
+#[tokio::test]
+async fn long_messages_of_no_interest_are_read_past_and_others_are_taken_whole() {
+    let mut rig = Rig::new();
+    rig.say(PeerMessage::Extension { kind: 7, body: vec![1; 60_000] }).await;
+    let mut unknown = 200_000_u32.to_le_bytes().to_vec();
+    unknown.extend(999_u32.to_le_bytes());
+    unknown.resize(200_004, 0);
+    rig.other.write_all(&unknown).await.unwrap();
+    let chunks: Vec<u32> = (0..4000).collect();
+    rig.say(PeerMessage::Have { file: HANDLE, chunks: chunks.clone() }).await;
+    let SessionEvent::LongMessage(long) = rig.event().await else { panic!("a long message") };
+    assert_eq!(long.0, PeerMessage::Have { file: HANDLE, chunks });
+    assert_eq!(rig.heard().await, Ok(PeerMessage::Unsupported { message: 999 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_byte_by_byte_does_not_prolong_the_time_for_what_waits() {
+    let mut rig = Rig::new();
+    let began = tokio::time::Instant::now();
+    // More than the stream takes on.
+    for _ in 0..100 {
+        let chunks = vec![0; 4096];
+        assert!(rig.session.order(Order::Send(PeerMessage::Have { file: HANDLE, chunks })));
+    }
+    let mut byte = [0];
+    while !matches!(rig.events.try_recv(), Ok((_, SessionEvent::Ended))) {
+        let _ = rig.other.read(&mut byte).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(began.elapsed() < Duration::from_secs(70), "it goes on");
+    }
 }

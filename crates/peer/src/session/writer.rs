@@ -15,14 +15,16 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, MAX_DATA_LEN, PeerMessage, data_header, encode};
 use tnet_swarm::{FileKey, UploadEnd};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::PollSemaphore;
 
+use super::backlog::Load;
+use super::description::Description;
 use super::pace::Pace;
 use super::time_limit::{Elapsed, TimeLimit};
 use super::uncopied::{SendError, Uncopied};
-use super::{BYE_AT_MOST, Order, Outlet, PING_AFTER, Reports, SessionEvent, Upload};
+use super::{BYE_AT_MOST, Order, Orders, Outlet, PING_AFTER, Reports, SessionEvent, Upload};
 use crate::source::Source;
 use crate::store::{self, FileStore};
 
@@ -30,7 +32,17 @@ use crate::store::{self, FileStore};
 const PART_LEN: u32 = 256 * 1024;
 const _: () = assert!(PART_LEN as usize <= MAX_DATA_LEN);
 
-/// The other side must take what is written within this time, or it does not read.
+/// Messages are written when there are so many bytes of them; the rest of the queue waits.
+const BATCH_LEN: usize = 64 * 1024;
+
+/// Memory that a connection keeps while it has nothing to send.
+const KEPT_LEN: usize = 8 * 1024;
+
+/// A connection that sends chunks may send another one soon: its memory is kept so long.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+
+/// The other side must take what is written within this time, or it does not read: a batch of messages, a description, a
+/// part of a chunk. Taking some of it does not prolong the time.
 const WRITE_AT_MOST: Duration = Duration::from_secs(60);
 
 /// A part that takes longer holds up nobody else: its turn ends before it is sent.
@@ -38,8 +50,11 @@ const TURN_AT_MOST: Duration = Duration::from_millis(100);
 
 pub(super) struct Writer<W> {
     output: W,
-    orders: mpsc::Receiver<Order>,
+    orders: Orders,
     messages: BytesMut,
+    /// What the messages count as.
+    messages_load: Load,
+    descriptions: VecDeque<(Description, Load)>,
     uploads: VecDeque<Sending>,
     /// The parts that the kernel has not sent yet.
     leaving: Option<Leaving>,
@@ -51,6 +66,8 @@ pub(super) struct Writer<W> {
     closing: Option<ByeReason>,
     /// What goes out next: the end of a part, messages, the header of another part and its bytes, as far as they are copied.
     ahead: Vec<u8>,
+    /// When a part was last copied.
+    copied_at: Option<Instant>,
     pings: u64,
     time: TimeLimit,
 }
@@ -99,16 +116,13 @@ impl From<Elapsed> for WriteError {
 }
 
 impl<W: Outlet> Writer<W> {
-    pub(super) fn new(
-        output: W,
-        orders: mpsc::Receiver<Order>,
-        turns: Arc<Semaphore>,
-        demo_delay: Duration,
-    ) -> Writer<W> {
+    pub(super) fn new(output: W, orders: Orders, turns: Arc<Semaphore>, demo_delay: Duration) -> Writer<W> {
         Writer {
             output,
             orders,
             messages: BytesMut::new(),
+            messages_load: Load::default(),
+            descriptions: VecDeque::new(),
             uploads: VecDeque::new(),
             leaving: None,
             turns: PollSemaphore::new(turns),
@@ -117,6 +131,7 @@ impl<W: Outlet> Writer<W> {
             held_until: None,
             closing: None,
             ahead: Vec::new(),
+            copied_at: None,
             pings: 0,
             time: TimeLimit::new(),
         }
@@ -129,10 +144,15 @@ impl<W: Outlet> Writer<W> {
                 return self.say_bye(reason).await;
             }
             if !self.messages.is_empty() {
-                let messages = self.messages.split();
-                self.write(&messages).await?;
+                self.write_messages().await?;
                 continue;
             }
+            if let Some((description, load)) = self.descriptions.pop_front() {
+                self.time.within(WRITE_AT_MOST, description.write(&mut self.output)).await??;
+                self.orders.backlog.remove(load);
+                continue;
+            }
+            self.release_memory();
             match self.next_step().await? {
                 Step::Order(Some(order)) => self.take(order, report).await,
                 // The engine has let go of us without a word.
@@ -140,23 +160,25 @@ impl<W: Outlet> Writer<W> {
                 Step::Turn(turn) => self.send_parts(turn, report).await?,
                 Step::Left => self.on_left(report).await,
                 Step::Late => self.on_late()?,
+                Step::Silence if self.copied_at.is_some() => {}
                 Step::Silence => self.ping(),
             }
         }
     }
 
     async fn next_step(&mut self) -> Result<Step, WriteError> {
-        let Writer { output, orders, turns, leaving, uploads, held_until, time, .. } = self;
+        let Writer { output, orders, turns, leaving, uploads, held_until, time, copied_at, .. } = self;
         let is_leaving = leaving.is_some();
         let patience = match leaving {
             Some(Leaving { turn: Some(_), since, .. }) => TURN_AT_MOST.saturating_sub(since.elapsed()),
             Some(Leaving { since, .. }) => WRITE_AT_MOST.saturating_sub(since.elapsed()),
+            None if copied_at.is_some() => KEPT_FOR,
             None => PING_AFTER,
         };
         let next = async move {
             tokio::select! {
                 biased;
-                order = orders.recv() => Ok(Step::Order(order)),
+                order = orders.queue.recv() => Ok(Step::Order(order)),
                 result = output.drained(), if is_leaving => Ok(result.map(|()| Step::Left)?),
                 turn = turn_after(*held_until, turns), if !is_leaving && !uploads.is_empty() => {
                     Ok(Step::Turn(turn.expect("turns are never closed")))
@@ -168,17 +190,54 @@ impl<W: Outlet> Writer<W> {
     }
 
     async fn take_orders(&mut self, report: &Reports) {
-        while let Ok(order) = self.orders.try_recv() {
+        while self.messages.len() < BATCH_LEN
+            && let Ok(order) = self.orders.queue.try_recv()
+        {
             self.take(order, report).await;
         }
     }
 
     async fn take(&mut self, order: Order, report: &Reports) {
+        let load = Load::of(&order);
         match order {
-            Order::Send(message) => encode(&message, &mut self.messages),
+            Order::Send(message) => {
+                encode(&message, &mut self.messages);
+                self.messages_load = self.messages_load.plus(load);
+                return;
+            }
+            Order::Describe { info, first } => {
+                self.descriptions.push_back((Description::of(info, first), load));
+                return;
+            }
             Order::Upload(upload) => self.uploads.push_back(Sending { upload, sent: 0 }),
             Order::StopUpload { file, chunk } => self.stop(file, chunk, report).await,
             Order::Close(reason) => self.closing = Some(reason),
+        }
+        self.orders.backlog.remove(load);
+    }
+
+    async fn write_messages(&mut self) -> Result<(), WriteError> {
+        let messages = self.messages.split();
+        if messages.len() > KEPT_LEN {
+            self.messages = BytesMut::new();
+        }
+        self.time.within(WRITE_AT_MOST, self.output.write_all(&messages)).await??;
+        self.messages_are_sent();
+        Ok(())
+    }
+
+    fn messages_are_sent(&mut self) {
+        let load = std::mem::take(&mut self.messages_load);
+        if load != Load::default() {
+            self.orders.backlog.remove(load);
+        }
+    }
+
+    /// A connection that sends no more chunks does not keep the memory for a part.
+    fn release_memory(&mut self) {
+        if self.uploads.is_empty() && self.copied_at.is_some_and(|copied| copied.elapsed() >= KEPT_FOR) {
+            self.ahead = Vec::new();
+            self.copied_at = None;
         }
     }
 
@@ -195,10 +254,6 @@ impl<W: Outlet> Writer<W> {
             self.output.shutdown().await
         };
         timeout(BYE_AT_MOST, farewell).await.map_err(|_| WriteError::NotRead)?.map_err(WriteError::Io)
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        Ok(self.time.within(WRITE_AT_MOST, self.output.write_all(bytes)).await??)
     }
 
     /// Hands parts of the chunks in front to the kernel, until so much is unsent as may be.
@@ -219,6 +274,7 @@ impl<W: Outlet> Writer<W> {
             within_turn(&mut leaving.turn, &mut self.time, writing).await??;
             self.ahead.clear();
         }
+        self.messages_are_sent();
         if leaving.len > 0 {
             self.leaving = Some(leaving);
         }
@@ -250,9 +306,12 @@ impl<W: Outlet> Writer<W> {
         };
         if uncopied.is_some() {
             self.ahead.extend_from_slice(&header);
-        } else if let Err(error) = self.read_part(&sending.upload, offset, len, &header).await? {
-            self.give_up(file, chunk, Some(error), report).await;
-            return Ok(());
+        } else {
+            self.copied_at = Some(leaving.since);
+            if let Err(error) = self.read_part(&sending.upload, offset, len, &header).await? {
+                self.give_up(file, chunk, Some(error), report).await;
+                return Ok(());
+            }
         }
         let written = {
             let (output, ahead) = (&mut self.output, &mut self.ahead);

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tnet_proto::{
-    DATA_HEADER_LEN, FileHandle, FrameError, FrameHead, HEAD_LEN, MAX_DATA_LEN, MAX_FRAME_BEFORE_HELLO,
-    MAX_FRAME_LEN, PREFIX_LEN, PeerMessage, data_header, decode,
+    DATA_HEADER_LEN, FileHandle, FrameError, FrameHead, HEAD_LEN, Info, MAX_DATA_LEN, MAX_FRAME_BEFORE_HELLO,
+    MAX_FRAME_LEN, PREFIX_LEN, PeerMessage, data_header, decode, info_head,
 };
 
 use crate::frame_of;
@@ -126,4 +126,13 @@ fn data_of_a_wrong_length_is_refused_before_it_is_read() {
     assert_eq!(parse(&head(29, 5, offset)), Err(FrameError::OffsetOverflow { offset, len: 5 }));
     let last = FrameHead::Data { file: FileHandle(1), chunk: 2, offset: offset - 1, len: 5 };
     assert_eq!(parse(&head(29, 5, offset - 1)), Ok(Some(last)));
+}
+
+#[test]
+fn a_head_and_the_sums_are_the_whole_description() {
+    for message in peer_messages().into_iter().map(|(message, _)| message) {
+        let PeerMessage::Info(info) = &message else { continue };
+        let head = info_head(Info { sums: Vec::new(), ..info.clone() }, info.sums.len());
+        assert_eq!([&head[..], info.sums.as_flattened()].concat(), frame_of(&message));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::connections::FormerHandles;
 use super::requests::MAX_ABANDONED;
 use super::{Content, Swarm};
 use crate::chunks::ChunkState;
@@ -23,7 +24,7 @@ impl Swarm {
         for (peer, link) in &file.links {
             assert!(self.peers[peer].links.contains(&key), "{key:?} is linked to {peer:?} one way only");
             if let Some(handle) = link.handle {
-                assert_eq!(self.peers[peer].handles.get(&handle), Some(&Some(key)), "number of {peer:?}");
+                assert_eq!(self.peers[peer].handles.get(&handle), Some(&key), "number of {peer:?}");
             }
             for chunk in &link.open {
                 let asked = file.download.as_ref().and_then(|download| download.requests.get(chunk));
@@ -54,14 +55,13 @@ impl Swarm {
             assert_eq!(peer.open as usize, open, "requests open at {key:?}");
             let kept = usize::from(self.uploads.reserved.contains_key(key));
             assert_eq!(peer.slots as usize, self.uploads.active_of(*key).count() + kept, "slots of {key:?}");
-            for (handle, file) in
-                peer.handles.iter().filter_map(|(handle, file)| file.map(|file| (handle, file)))
-            {
-                let link = self.files[&file].links.get(key);
+            for (handle, file) in &peer.handles {
+                let link = self.files[file].links.get(key);
                 assert_eq!(link.and_then(|link| link.handle), Some(*handle), "a number without its link");
             }
             assert!(peer.abandoned.len() <= MAX_ABANDONED, "{} abandoned requests", peer.abandoned.len());
             assert!(peer.handles.len() <= self.config.max_links_per_peer, "{} numbers", peer.handles.len());
+            assert!(peer.former.len() <= FormerHandles::MOST, "{} former numbers", peer.former.len());
         }
         assert!(self.peers.len() <= self.config.max_peers, "{} peers", self.peers.len());
         self.addresses.check();

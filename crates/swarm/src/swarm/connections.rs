@@ -1,6 +1,6 @@
 //! Connections that come and go. Between two processes there is at most one, and both sides keep the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,9 +25,10 @@ pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) address: Option<SocketAddr>,
     pub(super) direction: Direction,
-    /// Their numbers. None: a file that we do not take part in (any more), so that what they sent before they knew is
-    /// no fault of theirs. Some: the link of that file has this number.
-    pub(super) handles: BTreeMap<FileHandle, Option<FileKey>>,
+    /// Their numbers of files that we take part in: the link of the file has this number.
+    pub(super) handles: BTreeMap<FileHandle, FileKey>,
+    /// Their numbers of files that we do not take part in, or no longer.
+    pub(super) former: FormerHandles,
     pub(super) links: BTreeSet<FileKey>,
     /// Requests that ended with a close. If the file is opened again at once, under whatever numbers, one of them may
     /// look like a new one to the other side, and its answer like one to a new request to us. Oldest first; a chunk
@@ -49,6 +50,45 @@ pub(super) struct Peer {
     pub(super) slots: u32,
     /// Slots kept for it that it left unused, in a row.
     pub(super) unused_slots: u32,
+}
+
+/// Numbers that stand for no file here, so that what was sent before the other side knew that is no fault of its own. Only
+/// the last ones are remembered; once some were forgotten, any unknown number may have been one of them.
+#[derive(Debug, Default)]
+pub(super) struct FormerHandles {
+    last: VecDeque<FileHandle>,
+    has_forgotten: bool,
+}
+
+impl FormerHandles {
+    /// Numbers that are remembered. One connection may open any number of files that are not here.
+    pub(super) const MOST: usize = 256;
+
+    pub(super) fn insert(&mut self, handle: FileHandle) {
+        if self.last.contains(&handle) {
+            return;
+        }
+        if self.last.len() >= FormerHandles::MOST {
+            self.last.pop_front();
+            self.has_forgotten = true;
+        }
+        self.last.push_back(handle);
+    }
+
+    /// The number stands for a file from now on.
+    pub(super) fn remove(&mut self, handle: FileHandle) {
+        self.last.retain(|former| *former != handle);
+    }
+
+    /// Whether the number may have been announced.
+    pub(super) fn may_contain(&self, handle: FileHandle) -> bool {
+        self.has_forgotten || self.last.contains(&handle)
+    }
+
+    #[cfg(any(test, feature = "check"))]
+    pub(super) fn len(&self) -> usize {
+        self.last.len()
+    }
 }
 
 /// Why a new connection is not kept.
@@ -86,6 +126,7 @@ impl Swarm {
             address,
             direction,
             handles: BTreeMap::new(),
+            former: FormerHandles::default(),
             links: BTreeSet::new(),
             abandoned: Vec::new(),
             corrupt: 0,

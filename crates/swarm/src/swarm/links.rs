@@ -90,18 +90,21 @@ impl Swarm {
         file: Option<FileKey>,
     ) -> Result<(), Violation> {
         let most = self.config.max_links_per_peer;
-        let handles = &mut self.peers.get_mut(&peer).expect("only connected peers are dispatched").handles;
-        match handles.get(&handle) {
-            Some(Some(known)) if Some(*known) != file => return Err(Violation::HandleReused(handle)),
-            None if handles.len() >= most => {
-                // The oldest of the numbers that stand for nothing; what still comes under it would be late by
-                // thousands of opens.
-                let forgotten = handles.iter().find(|(_, file)| file.is_none()).map(|(handle, _)| *handle);
-                handles.remove(&forgotten.ok_or(Violation::TooManyFiles)?);
-            }
-            _ => {}
+        let connection = self.peers.get_mut(&peer).expect("only connected peers are dispatched");
+        let known = connection.handles.get(&handle).copied();
+        if known.is_some() && known != file {
+            return Err(Violation::HandleReused(handle));
         }
-        handles.insert(handle, file);
+        match file {
+            None => connection.former.insert(handle),
+            Some(_) if known.is_none() && connection.handles.len() >= most => {
+                return Err(Violation::TooManyFiles);
+            }
+            Some(file) => {
+                connection.former.remove(handle);
+                connection.handles.insert(handle, file);
+            }
+        }
         Ok(())
     }
 
@@ -136,7 +139,8 @@ impl Swarm {
         self.timers.disarm_link(peer, file);
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
         if let Some(handle) = link.handle {
-            connection.handles.insert(handle, None);
+            connection.handles.remove(&handle);
+            connection.former.insert(handle);
         }
         connection.links.remove(&file);
         if connection.links.is_empty() {

@@ -225,7 +225,11 @@ impl Swarm {
 
     fn file_of(&self, peer: PeerKey, handle: FileHandle) -> Result<Option<FileKey>, Violation> {
         let peer = self.peers.get(&peer).expect("only messages of connected peers are dispatched");
-        peer.handles.get(&handle).copied().ok_or(Violation::UnknownHandle(handle))
+        match peer.handles.get(&handle) {
+            Some(file) => Ok(Some(*file)),
+            None if peer.former.may_contain(handle) => Ok(None),
+            None => Err(Violation::UnknownHandle(handle)),
+        }
     }
 
     /// As `resolve`; a violation costs the peer its connection at once.

@@ -1,0 +1,391 @@
+//! Gets a `.fileinfo` from one holder, knowing only the hash. What comes is believed only if it proves itself.
+//!
+//! The time that a holder has is measured from the first word and grows with the parts that came, each of which must be
+//! full: sending little by little does not prolong it.
+
+// What comes from outside is never trusted to have a place.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tnet_fileinfo::{ChunkSize, ChunkSum, FileHash, FileInfo, Geometry, Tail};
+use tnet_proto::{
+    ByeReason, DecodeError, FrameHead, Info, MAX_FRAME_LEN, MAX_INFO_SUMS, PeerMessage, decode, encode,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::fault::Fault;
+use crate::network;
+use crate::session::{GreetError, Greeting, greet};
+
+/// From the greeting to the first part.
+const FIRST_PART_WITHIN: Duration = Duration::from_secs(5);
+
+/// As much more for each further part, of 128 KiB: half a megabit per second.
+const EACH_PART_WITHIN: Duration = Duration::from_secs(2);
+
+/// The same while other holders wait for the place of a long description: 1 MiB per second, after a second.
+const HASTY_FIRST: Duration = Duration::from_secs(1);
+const HASTY_EACH: Duration = Duration::from_millis(125);
+
+/// How often a holder that has such a place is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A description with more sums, of more than 1 MiB, needs a place.
+const SHORT: u32 = 32 * 1024;
+
+/// Long descriptions that come at the same time. Each may have 32 MiB.
+const LONG_AT_ONCE: usize = 2;
+
+/// Bytes of other messages that a holder may send before a part.
+const MAX_CHATTER: usize = 256 * 1024;
+
+/// Why one holder was of no use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InfoError {
+    #[error("not reachable")]
+    Unreachable(#[source] std::io::Error),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Greet(#[from] GreetError),
+    #[error("no answer in time")]
+    Silent,
+    #[error("it closed the connection")]
+    Closed,
+    #[error("it ends the connection: {0}")]
+    Bye(ByeReason),
+    #[error("not a message")]
+    Malformed,
+    #[error("it does not know the file")]
+    NotFound,
+    #[error("an answer that does not fit the question")]
+    Inconsistent,
+    #[error("the description does not prove itself")]
+    Invalid(#[source] tnet_fileinfo::FileInfoError),
+}
+
+impl InfoError {
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            InfoError::Unreachable(_) => Fault::Unreachable,
+            InfoError::Silent | InfoError::Greet(GreetError::TooSlow) => Fault::Silent,
+            InfoError::Bye(ByeReason::TOO_MANY) => Fault::Full,
+            InfoError::Io(_)
+            | InfoError::Closed
+            | InfoError::Bye(_)
+            | InfoError::Greet(GreetError::Io(_)) => Fault::Closed,
+            InfoError::NotFound => Fault::NotFound,
+            InfoError::Greet(_) | InfoError::Malformed | InfoError::Inconsistent | InfoError::Invalid(_) => {
+                Fault::False
+            }
+        }
+    }
+}
+
+/// Where long descriptions come in, a few at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    wanted: Arc<AtomicUsize>,
+}
+
+impl Places {
+    pub(super) fn new() -> Places {
+        Places { free: Arc::new(Semaphore::new(LONG_AT_ONCE)), wanted: Arc::default() }
+    }
+
+    async fn take(&self) -> OwnedSemaphorePermit {
+        let _wanted = Wanted::new(&self.wanted);
+        Arc::clone(&self.free).acquire_owned().await.expect("places are never closed")
+    }
+
+    fn are_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One that waits for a place, as long as it does.
+struct Wanted<'a>(&'a AtomicUsize);
+
+impl Wanted<'_> {
+    fn new(count: &AtomicUsize) -> Wanted<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Wanted(count)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is asked of each holder.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) hash: FileHash,
+    /// The address to call from.
+    pub(super) ours: IpAddr,
+    pub(super) greeting: Greeting,
+    pub(super) connect_within: Duration,
+    pub(super) places: Places,
+}
+
+/// Asks one peer. `begins` is called when it has begun to send a long description.
+pub(super) async fn ask(
+    address: SocketAddr,
+    question: Question,
+    begins: impl FnOnce(),
+) -> Result<FileInfo, InfoError> {
+    let Question { hash, ours, greeting, connect_within, places } = question;
+    let stream = network::connect(address, ours, connect_within).await.map_err(InfoError::Unreachable)?;
+    let (input, output) = stream.into_split();
+    let greeted = greet(input, output, &greeting).await?;
+    let (input, output, buffered) = (greeted.input, greeted.output, greeted.buffered);
+    Asking { input, output, buffered, hash, places }.all(begins).await
+}
+
+struct Asking<R, W> {
+    input: R,
+    output: W,
+    buffered: BytesMut,
+    hash: FileHash,
+    places: Places,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<R, W> {
+    async fn all(mut self, begins: impl FnOnce()) -> Result<FileInfo, InfoError> {
+        let began = Instant::now();
+        let first = timeout(FIRST_PART_WITHIN, self.part(0)).await.unwrap_or(Err(InfoError::Silent))?;
+        let chunk_size = ChunkSize::new(first.chunk_size).map_err(|_| InfoError::Inconsistent)?;
+        let geometry = Geometry::new(first.size, chunk_size).map_err(|_| InfoError::Inconsistent)?;
+        let tail = Tail { leaf: first.tail_leaf, path: first.tail_path };
+        tail.fits(&geometry).map_err(|_| InfoError::Inconsistent)?;
+        is_full(0, &geometry, &first.sums)?;
+        let sums = match geometry.chunk_count() {
+            ..=SHORT => self.rest(began, &geometry, first.sums, false).await?,
+            _ => {
+                let waits = Instant::now();
+                let _place = self.places.clone().take().await;
+                begins();
+                // The wait for the place is no fault of the holder's.
+                self.rest(began + waits.elapsed(), &geometry, first.sums, true).await?
+            }
+        };
+        let hash = self.hash;
+        // A million sums take some hundred milliseconds.
+        let proving = tokio::task::spawn_blocking(move || {
+            let sums = sums.into_iter().map(ChunkSum::from_bytes).collect();
+            FileInfo::from_parts(None, geometry, sums, tail, hash).map_err(InfoError::Invalid)
+        });
+        proving.await.unwrap_or(Err(InfoError::Closed))
+    }
+
+    /// All sums, beginning with those in the first part.
+    async fn rest(
+        &mut self,
+        began: Instant,
+        geometry: &Geometry,
+        mut sums: Vec<[u8; 32]>,
+        in_place: bool,
+    ) -> Result<Vec<[u8; 32]>, InfoError> {
+        for parts in 1.. {
+            let next = u32::try_from(sums.len()).map_err(|_| InfoError::Inconsistent)?;
+            if next >= geometry.chunk_count() {
+                break;
+            }
+            let places = self.places.clone();
+            let mut part = std::pin::pin!(self.part(next));
+            let part = loop {
+                let hasty = in_place && places.are_wanted();
+                let time = if hasty { HASTY_FIRST + HASTY_EACH * parts } else { time_for(parts) };
+                let look = Instant::now() + LOOK;
+                match timeout_at(look.min(began + time), &mut part).await {
+                    Ok(part) => break part?,
+                    Err(_) if Instant::now() >= began + time => return Err(InfoError::Silent),
+                    Err(_) => {}
+                }
+            };
+            if (part.size, part.chunk_size) != (geometry.size(), geometry.chunk_size().get()) {
+                return Err(InfoError::Inconsistent);
+            }
+            is_full(next, geometry, &part.sums)?;
+            sums.extend(part.sums);
+        }
+        Ok(sums)
+    }
+
+    async fn part(&mut self, first: u32) -> Result<Info, InfoError> {
+        let mut request = BytesMut::new();
+        encode(&PeerMessage::InfoRequest { hash: *self.hash.as_bytes(), first }, &mut request);
+        // One that is closing may have said why: that is still there to be read.
+        let written = self.output.write_all(&request).await;
+        let mut chatter = 0;
+        // Past whatever else the peer has to say.
+        while chatter <= MAX_CHATTER {
+            let (len, message) = match self.message().await {
+                Err(InfoError::Closed) => {
+                    return Err(written.map_or_else(InfoError::Io, |()| InfoError::Closed));
+                }
+                heard => heard?,
+            };
+            match message {
+                Some(PeerMessage::Info(info)) if info.hash == *self.hash.as_bytes() => {
+                    return if info.first == first { Ok(info) } else { Err(InfoError::Inconsistent) };
+                }
+                Some(PeerMessage::InfoNotFound { hash }) if hash == *self.hash.as_bytes() => {
+                    return Err(InfoError::NotFound);
+                }
+                Some(PeerMessage::Bye { reason }) => return Err(InfoError::Bye(reason)),
+                _ => chatter += len,
+            }
+        }
+        Err(InfoError::Inconsistent)
+    }
+
+    /// The next message with its length; none if it is unknown.
+    async fn message(&mut self) -> Result<(usize, Option<PeerMessage>), InfoError> {
+        loop {
+            let head = FrameHead::parse(&self.buffered, MAX_FRAME_LEN).map_err(|_| InfoError::Malformed)?;
+            if let Some(head) = head {
+                let FrameHead::Message { len } = head else { return Err(InfoError::Malformed) };
+                if self.buffered.len() >= head.head_len() + len {
+                    self.buffered.advance(head.head_len());
+                    return match decode(&self.buffered.split_to(len)) {
+                        Ok(message) => Ok((len, Some(message))),
+                        Err(DecodeError::UnknownMessage { .. }) => Ok((len, None)),
+                        Err(_) => Err(InfoError::Malformed),
+                    };
+                }
+            }
+            if self.input.read_buf(&mut self.buffered).await? == 0 {
+                return Err(InfoError::Closed);
+            }
+        }
+    }
+}
+
+/// From the first word until so many parts are there.
+fn time_for(parts: u32) -> Duration {
+    FIRST_PART_WITHIN + EACH_PART_WITHIN * parts
+}
+
+/// A part has as many sums as a message takes, or all that are left.
+fn is_full(first: u32, geometry: &Geometry, sums: &[[u8; 32]]) -> Result<(), InfoError> {
+    let left = (geometry.chunk_count() as usize).saturating_sub(first as usize);
+    if sums.len() == left.min(MAX_INFO_SUMS) { Ok(()) } else { Err(InfoError::Inconsistent) }
+}
+
+/// For the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    use super::{Asking, AsyncRead, BytesMut, FileHash, FileInfo, Places};
+
+    /// The description of the file with that hash that a holder's answers make, if they make one. `answers` is what comes
+    /// after the holder's hello.
+    pub async fn description_from(answers: impl AsyncRead + Unpin, hash: FileHash) -> Option<FileInfo> {
+        let (buffered, places) = (BytesMut::new(), Places::new());
+        let asking = Asking { input: answers, output: tokio::io::sink(), buffered, hash, places };
+        asking.all(|| {}).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tnet_fileinfo::MIN_CHUNK_SIZE;
+    use tokio::io::{DuplexStream, duplex, split};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const PART: u32 = 4096;
+
+    /// A description of so many chunks, every sum the same. It has the form of one.
+    fn told(hash: FileHash, chunks: u32, first: u32, sums: u32) -> PeerMessage {
+        PeerMessage::Info(Info {
+            hash: *hash.as_bytes(),
+            size: u64::from(chunks - 1) * u64::from(MIN_CHUNK_SIZE) + 1,
+            chunk_size: MIN_CHUNK_SIZE,
+            tail_leaf: vec![1],
+            tail_path: Vec::new(),
+            first,
+            sums: vec![[2; 32]; sums as usize],
+        })
+    }
+
+    /// Answers each question with so many sums, after a pause.
+    async fn answer(mut stream: DuplexStream, hash: FileHash, chunks: u32, sums: u32, pause: Duration) {
+        let mut question = [0; 4 + 4 + 32 + 4];
+        while stream.read_exact(&mut question).await.is_ok() {
+            let first = u32::from_le_bytes(question[40..].try_into().expect("four bytes"));
+            sleep(pause).await;
+            let mut answer = BytesMut::new();
+            encode(&told(hash, chunks, first, sums.min(chunks - first)), &mut answer);
+            if stream.write_all(&answer).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What comes of such a holder, and when.
+    async fn outcome(
+        places: Places,
+        chunks: u32,
+        sums: u32,
+        pause: Duration,
+    ) -> (Result<FileInfo, InfoError>, Duration) {
+        let hash = FileHash::from_bytes([7; 32]);
+        let (ours, theirs) = duplex(1 << 16);
+        let holder = tokio::spawn(answer(theirs, hash, chunks, sums, pause));
+        let (input, output) = split(ours);
+        let began = Instant::now();
+        let asking = Asking { input, output, buffered: BytesMut::new(), hash, places };
+        let outcome = asking.all(|| {}).await;
+        holder.abort();
+        (outcome, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_a_description_sum_by_sum_is_given_up_at_once() {
+        let (outcome, took) = outcome(Places::new(), 4000, 1, Duration::from_millis(1)).await;
+        assert!(matches!(outcome, Err(InfoError::Inconsistent)), "{outcome:?}");
+        assert!(took < Duration::from_secs(1), "after {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_parts_that_come_too_slowly_do_not_prolong_the_time() {
+        let (outcome, took) = outcome(Places::new(), 8 * PART, PART, 3 * EACH_PART_WITHIN / 2).await;
+        assert!(matches!(outcome, Err(InfoError::Silent)), "{outcome:?}");
+        assert!(took <= time_for(8), "after {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_parts_that_come_fast_enough_are_taken_to_the_end() {
+        let (outcome, _) = outcome(Places::new(), 8 * PART, PART, EACH_PART_WITHIN).await;
+        // That the sums are false shows when all are there.
+        assert!(matches!(outcome, Err(InfoError::Invalid(_))), "{outcome:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_description_may_be_slow_only_while_no_other_waits_for_its_place() {
+        let (chunks, pause) = (16 * PART, EACH_PART_WITHIN);
+        let (alone, _) = outcome(Places::new(), chunks, PART, pause).await;
+        assert!(matches!(alone, Err(InfoError::Invalid(_))), "{alone:?}");
+        let places = Places::new();
+        let ask = || outcome(places.clone(), chunks, PART, pause);
+        let (first, second, third) = tokio::join!(ask(), ask(), ask());
+        let (slow, taken): (Vec<_>, Vec<_>) = [first, second, third]
+            .into_iter()
+            .partition(|(outcome, _)| matches!(outcome, Err(InfoError::Silent)));
+        let [(_, took)] = slow[..] else { panic!("one makes room: {slow:?}") };
+        assert!(took < Duration::from_secs(6), "after {took:?}");
+        assert!(taken.iter().all(|(outcome, _)| matches!(outcome, Err(InfoError::Invalid(_)))), "{taken:?}");
+    }
+}

@@ -1,0 +1,152 @@
+//! Finds the description of a file among those who hold it, of whom most may be silent, slow or lying: several are asked
+//! side by side, and the first description that proves itself is taken.
+
+mod asking;
+mod fault;
+mod plan;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rand::RngExt;
+use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_proto::{Hello, PeerId};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+pub use fault::UselessHolders;
+
+use crate::api::PeerGone;
+use crate::session::Greeting;
+use asking::{InfoError, Places, Question};
+use plan::{AT_ONCE, Plan, Step};
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use asking::fuzzing;
+
+/// Pause between questions to the coordinator while all that are known have been asked.
+const LOOK_UP_AGAIN: Duration = Duration::from_millis(500);
+
+/// One search. What it has learned stays when it is interrupted.
+#[derive(Debug)]
+pub(crate) struct InfoSearch {
+    hash: FileHash,
+    ours: IpAddr,
+    connect_within: Duration,
+    began: Instant,
+    plan: Plan,
+}
+
+type Answer = (SocketAddr, Result<FileInfo, InfoError>);
+
+/// The questions that are open.
+struct Questions {
+    tasks: JoinSet<Answer>,
+    open: HashMap<SocketAddr, AbortHandle>,
+    places: Places,
+    begins: mpsc::Sender<SocketAddr>,
+}
+
+impl InfoSearch {
+    /// For the description of that file, from that address of ours.
+    pub(crate) fn new(hash: FileHash, ours: IpAddr, connect_within: Duration) -> InfoSearch {
+        InfoSearch { hash, ours, connect_within, began: Instant::now(), plan: Plan::default() }
+    }
+
+    /// Goes on until there is a description. `look_up` asks who holds the file; `asked` counts the questions.
+    pub(crate) async fn run<F>(
+        &mut self,
+        asked: &AtomicUsize,
+        mut look_up: impl FnMut() -> F,
+    ) -> Result<FileInfo, PeerGone>
+    where
+        F: Future<Output = Result<Vec<SocketAddr>, PeerGone>>,
+    {
+        let (begins, mut begun) = mpsc::channel(AT_ONCE);
+        let mut questions =
+            Questions { tasks: JoinSet::new(), open: HashMap::new(), places: Places::new(), begins };
+        let mut looking_up = std::pin::pin!(None);
+        let mut look_up_from = Instant::now();
+        loop {
+            while let Some(step) = self.plan.next(self.now()) {
+                match step {
+                    Step::Ask(address) => {
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        self.ask(&mut questions, address);
+                    }
+                    Step::GiveUp(address) => questions.give_up(address),
+                }
+            }
+            let is_short = self.plan.needs_holders();
+            if is_short && looking_up.is_none() && Instant::now() >= look_up_from {
+                looking_up.set(Some(look_up()));
+            }
+            let is_looking_up = looking_up.is_some();
+            let again = (is_short && !is_looking_up).then_some(look_up_from);
+            let due =
+                self.plan.next_wake(self.now()).map(|due| self.began + due).into_iter().chain(again).min();
+            tokio::select! {
+                Some(ended) = questions.tasks.join_next() => {
+                    // One that was given up has no answer.
+                    if let Ok((address, outcome)) = ended
+                        && questions.open.remove(&address).is_some()
+                    {
+                        match outcome {
+                            Ok(info) => return Ok(info),
+                            Err(error) => {
+                                tracing::debug!(%address, %error, "no description from this peer");
+                                self.plan.ended(self.now(), address, error.fault());
+                            }
+                        }
+                    }
+                }
+                Some(address) = begun.recv() => self.plan.keep(address),
+                found = async { looking_up.as_mut().as_pin_mut().expect("looked at before").await }, if is_looking_up => {
+                    looking_up.set(None);
+                    look_up_from = Instant::now() + LOOK_UP_AGAIN;
+                    self.plan.learn(self.now(), found?);
+                }
+                () = sleep_until(due.unwrap_or(look_up_from)), if due.is_some() => {}
+            }
+        }
+    }
+
+    /// Why those that were asked were of no use.
+    pub(crate) fn useless(&self) -> UselessHolders {
+        self.plan.faults().collect()
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn ask(&self, questions: &mut Questions, address: SocketAddr) {
+        // An id of its own: this connection takes no part in any swarm, and must not replace one that does.
+        let hello = Hello { peer_id: PeerId(rand::rng().random()), listen_port: 0, capabilities: 0 };
+        let question = Question {
+            hash: self.hash,
+            ours: self.ours,
+            greeting: Greeting { hello },
+            connect_within: self.connect_within,
+            places: questions.places.clone(),
+        };
+        let begins = questions.begins.clone();
+        let begins = move || {
+            // There is room for all that are open at once.
+            let _ = begins.try_send(address);
+        };
+        let task = async move { (address, asking::ask(address, question, begins).await) };
+        questions.open.insert(address, questions.tasks.spawn(task));
+    }
+}
+
+impl Questions {
+    fn give_up(&mut self, address: SocketAddr) {
+        if let Some(task) = self.open.remove(&address) {
+            task.abort();
+        }
+    }
+}
