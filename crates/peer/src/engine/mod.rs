@@ -12,6 +12,7 @@ mod infos;
 mod outputs;
 mod patience;
 mod rate;
+mod recuts;
 mod reporting;
 mod snapshot;
 mod stopwatch;
@@ -44,6 +45,7 @@ use checking::Checks;
 pub(crate) use command::{Command, FilesPage, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
+use recuts::Recuts;
 use reporting::CoordinatorLink;
 use work::{Arrival, WorkDone};
 
@@ -84,6 +86,7 @@ pub(crate) struct Engine {
     coordinator: CoordinatorLink,
     totals: Totals,
     recent: RecentFiles,
+    recuts: Recuts,
     /// Files that are taken from shared directories at most.
     dir_files_most: u64,
     bans: Bans,
@@ -172,6 +175,7 @@ impl Engine {
             coordinator: CoordinatorLink::new(config.coordinator, hurry),
             totals: Totals::default(),
             recent: RecentFiles::default(),
+            recuts: Recuts::default(),
             dir_files_most: 0,
             bans: Bans::default(),
             limits: Limits::default(),
@@ -224,9 +228,11 @@ impl Engine {
                 next_beat = self.now + BEAT;
             }
             if next_look <= self.now {
+                self.recuts.note_leaving();
                 self.look_at_files();
                 next_look = self.now + self.look_pause;
             }
+            self.free_recuts();
             self.watch_downloads();
             self.send_reports();
         };
@@ -303,6 +309,7 @@ impl Engine {
                     tracing::info!(remote = %open.session.remote, "peer lost");
                 }
                 self.feed(Input::PeerLost { peer });
+                self.recuts.note_leaving();
             }
         }
     }
