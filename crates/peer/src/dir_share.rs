@@ -54,7 +54,15 @@ impl DirShare {
             follower.watched.set(changes.is_ok() && watch.has_seen_all());
             let mut notices = watch.take_notices();
             match changes {
-                Err(error) => tracing::warn!(%error, "shared directory"),
+                Err(error) => {
+                    tracing::warn!(%error, "shared directory");
+                    let gone = if error.is_gone() { watch.take_reported() } else { Vec::new() };
+                    for path in gone {
+                        if follower.unshare(path).await.is_err() {
+                            return;
+                        }
+                    }
+                }
                 Ok(changes) => {
                     for change in changes {
                         match follower.follow(change).await {

@@ -126,6 +126,13 @@ pub enum ShareDirError {
     },
 }
 
+impl ShareDirError {
+    /// Whether the directory that was meant is not where it was.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::NotADirectory { .. } | Self::Replaced { .. })
+    }
+}
+
 /// Remembers what was seen in a directory and reported about it.
 #[derive(Debug)]
 pub struct DirWatch {
@@ -257,6 +264,12 @@ impl DirWatch {
         if let Some(known) = self.files.get_mut(path) {
             known.reported = None;
         }
+    }
+
+    /// The directory is not there: takes back all reports. What is in it appears again when it is back.
+    pub(crate) fn take_reported(&mut self) -> Vec<PathBuf> {
+        let reported = self.files.iter_mut();
+        reported.filter_map(|(path, known)| known.reported.take().map(|_| path.clone())).collect()
     }
 
     /// Word of whatever happens from the last look on: until there is some, another look would find nothing. `None`:
