@@ -124,7 +124,7 @@ async fn a_directory_that_is_not_there_is_an_error_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_directory_that_goes_as_a_whole_nothing_is_shared_any_more() {
+async fn of_a_directory_that_goes_as_a_whole_nothing_is_shared_until_it_is_back() {
     let network = Network::builder().peer("seed").start().await;
     let content = Content::of(payload(LEN, 12));
     let seed = network.peer("seed");
@@ -134,4 +134,6 @@ async fn of_a_directory_that_goes_as_a_whole_nothing_is_shared_any_more() {
     network.coordinator_counts(content.hash(), 1, 0).await;
     std::fs::rename(seed.path("all"), seed.path("elsewhere")).expect("writable");
     network.coordinator_counts(content.hash(), 0, 0).await;
+    std::fs::rename(seed.path("elsewhere"), seed.path("all")).expect("writable");
+    network.coordinator_counts(content.hash(), 1, 0).await;
 }

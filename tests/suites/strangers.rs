@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tnet_fileinfo::ChunkSize;
+use tnet_fileinfo::{ChunkSet, ChunkSize, Geometry};
 use tnet_proto::{ByeReason, FileHandle, Hello, Holdings, Open, PeerId, PeerMessage, Protocol, preamble};
-use tnet_testkit::{Caller, Content, Network, Node, SOON, Stranger, payload, stored};
+use tnet_testkit::{Caller, Content, Network, Node, SOON, Stranger, eventually, is, payload, stored};
 
 /// 31 chunks of 64 KiB: no multiple of eight, so that a bitmap has a spare bit.
 const LEN: u64 = 31 * 64 * 1024;
@@ -347,7 +347,7 @@ async fn one_address_gets_no_more_connections_than_it_may_have_and_gets_them_bac
         );
     }
     callers.pop();
-    tnet_testkit::eventually("there is room for one again", SOON, async || {
+    eventually("there is room for one again", SOON, async || {
         let mut stranger = call(ann).await;
         stranger.send(&preamble(Protocol::Peer)).await;
         if stranger.is_greeted(AT_ONCE).await { Ok(()) } else { Err("closed") }
@@ -357,4 +357,48 @@ async fn one_address_gets_no_more_connections_than_it_may_have_and_gets_them_bac
     let content = Content::of(payload(LEN, 8));
     let _seed = network.raw_seed(&content).await;
     ann.fetches(&content).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_opened_in_chunks_of_every_size_leaves_nothing_behind() {
+    let network = Network::builder().peer("seed").start().await;
+    let (seed, content) = (network.peer("seed"), Content::of(payload(LEN, 21)));
+    seed.shares(&content).await;
+    let sizes: Vec<u32> = (14..=24).map(|power| 1 << power).collect();
+    let files = async || seed.status_of(0).await.expect("the peer runs").files_total;
+    let open = |file: u32, chunk_size: u32| {
+        let geometry = Geometry::new(LEN, ChunkSize::new(chunk_size).expect("a power of two"));
+        PeerMessage::Open(Open {
+            file: FileHandle(file),
+            hash: *content.hash().as_bytes(),
+            size: LEN,
+            chunk_size,
+            holdings: Holdings::Bitmap(ChunkSet::empty(&geometry.expect("small enough")).to_bytes()),
+        })
+    };
+    let opened = |message| match message {
+        PeerMessage::Open(_) => Some(true),
+        PeerMessage::NotFound { .. } => Some(false),
+        _ => None,
+    };
+    let mut number = 0;
+    // One at a time, each closed before the next; then as many as there may be, and the connection goes.
+    for (closes, served) in [(true, sizes.len()), (true, sizes.len()), (false, 5)] {
+        let mut caller = introduced(seed).await;
+        let mut taken = 0;
+        for size in &sizes {
+            number += 1;
+            caller.say(open(number, *size)).await;
+            taken += usize::from(caller.hear_until(SOON, opened).await.expect("the seed stays"));
+            if closes {
+                caller.say(PeerMessage::Close { file: FileHandle(number) }).await;
+                eventually("only the file itself is left", SOON, async || is(files().await, 1)).await;
+            }
+        }
+        assert_eq!(taken, served, "with the file's own size, if {closes} that each is closed");
+        assert!(files().await <= 5, "a few of one file at once");
+        drop(caller);
+        eventually("only the file itself is left", SOON, async || is(files().await, 1)).await;
+    }
+    network.coordinator_counts(content.hash(), 1, 0).await;
 }

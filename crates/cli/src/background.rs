@@ -2,15 +2,13 @@
 //! Whoever starts it waits, for a bounded time, until it answers or says why it cannot.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tnet_peer::control::{Client, FaultKind, Hello};
+use tnet_peer::control::{Client, FaultKind, Hello, make_state_dir};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -91,11 +89,7 @@ fn give_up(child: &mut Child) {
 
 fn spawn(launch: &Launch, global: &Global, log: &Path) -> Result<Child, Failure> {
     let state_dir = &launch.state_dir;
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_dir)
-        .map_err(|error| file_failure("make the state directory", state_dir, &error))?;
+    make_state_dir(state_dir)?;
     let stderr = logging::open_log(log).map_err(|error| file_failure("open the log", log, &error))?;
     let program = std::env::current_exe().map_err(|error| {
         Failure::new(Exit::Other, format!("cannot find this program to start it again: {error}"))
@@ -194,8 +188,7 @@ pub(crate) fn detach(state_dir: &Path, verbose: u8) -> Result<(), Failure> {
     let failed = |what: &str, error: io::Error| Failure::new(Exit::Other, format!("cannot {what}: {error}"));
     rustix::process::setsid().map_err(|errno| failed("start a session", errno.into()))?;
     std::env::set_current_dir("/").map_err(|error| failed("leave the directory", error))?;
-    fs::create_dir_all(state_dir)
-        .map_err(|error| file_failure("make the state directory", state_dir, &error))?;
+    make_state_dir(state_dir)?;
     let log = state_dir.join(LOG_NAME);
     logging::to_file(&log, verbose).map_err(|error| file_failure("open the log", &log, &error))
 }

@@ -82,9 +82,11 @@ fn filter(level: &str) -> EnvFilter {
     ))
 }
 
-/// Opens a log for appending; only the user may read it, since it names files.
+/// Opens a log for appending; only the user may read it, since it names files. A link in its place, which others may have
+/// put there while they could, is not followed.
 pub(crate) fn open_log(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(no_link).open(path)
 }
 
 struct LogFile {

@@ -45,6 +45,7 @@ mod json;
 #[allow(clippy::indexing_slicing, reason = "reads files of our own choice into buffers of our own")]
 pub mod scan;
 mod shown;
+mod special_name;
 mod tail;
 #[cfg(test)]
 mod testing;
@@ -57,7 +58,8 @@ pub use geometry::{ChunkIndex, Geometry, GeometryError, MAX_CHUNKS};
 pub use hash::{ChunkSum, FileHash, ParseHashError};
 pub use info::{FileInfo, FileInfoError};
 pub use json::MAX_FILEINFO_LEN;
-pub use scan::{Progress, ScanError, scan_file, verify_file};
+pub use scan::{Progress, ScanError, scan_file, scan_open_file, verify_file};
 pub use shown::{Shown, is_plain, shown, shown_path, write_escaped};
+pub use special_name::SpecialName;
 pub use tail::{Tail, TailError};
 pub use tree::{ChunkHasher, chunk_sum, root};

@@ -42,21 +42,36 @@ pub fn scan_file(
     chunk_size: Option<ChunkSize>,
     progress: Progress<'_>,
 ) -> Result<FileInfo, ScanError> {
-    let file = open(path)?;
-    let before = State::of(&file)?;
+    let name = path.file_name().and_then(|name| FileName::from_os_str(name).ok());
+    scan_open_file(&open(path)?, name, chunk_size, progress)
+}
+
+/// Describes a file that is open already, so that it is certain which one is described: a path may lead to another file
+/// at any moment. Otherwise as [`scan_file`].
+///
+/// On systems other than Unix the file's cursor moves.
+///
+/// # Errors
+/// As [`scan_file`].
+pub fn scan_open_file(
+    file: &File,
+    name: Option<FileName>,
+    chunk_size: Option<ChunkSize>,
+    progress: Progress<'_>,
+) -> Result<FileInfo, ScanError> {
+    let before = State::of(file)?;
     let geometry =
         Geometry::new(before.len, chunk_size.unwrap_or_else(|| ChunkSize::default_for(before.len)))?;
-    let reader = PositionedFile::new(&file);
+    let reader = PositionedFile::new(file);
 
     let chunks: Vec<ChunkIndex> = geometry.chunks().collect();
     let sums = units::sums(&reader, &geometry, &chunks, progress)?;
     let sums: Vec<ChunkSum> = sums.into_iter().collect::<Option<_>>().ok_or(ScanError::Changed)?;
     let tail = read_tail(&reader, &geometry)?;
-    if State::of(&file)? != before {
+    if State::of(file)? != before {
         return Err(ScanError::Changed);
     }
 
-    let name = path.file_name().and_then(|name| FileName::from_os_str(name).ok());
     let hash = root(&geometry, &sums);
     // The last chunk was read twice, for its sum and for the tail. If they disagree, it changed in between.
     FileInfo::from_parts(name, geometry, sums, tail, hash).map_err(|_| ScanError::Changed)

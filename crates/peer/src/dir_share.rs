@@ -1,15 +1,17 @@
 //! Keeps the peer's shares in step with a directory.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tnet_fileinfo::{ScanError, shown_path};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
+use crate::api::ShareError;
 use crate::engine::Command;
-use crate::peer::scan_and_open;
 use crate::share::{Change, DirWatch, ShareDirError, WatchOptions};
-use crate::store::{ScanLog, Watched};
+use crate::sharing::Scanner;
+use crate::store::{self, SharedRoot, Stamp, Watched};
 
 pub(crate) async fn open(dir: PathBuf, options: WatchOptions) -> Result<DirWatch, ShareDirError> {
     let shown = dir.clone();
@@ -32,16 +34,15 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(300);
 pub(crate) struct DirShare {
     pub(crate) watch: DirWatch,
     pub(crate) interval: Duration,
-    pub(crate) scans: Option<ScanLog>,
+    pub(crate) scanner: Scanner,
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) stop: CancellationToken,
 }
 
 impl DirShare {
     /// Looks again and again, and tells the engine. Files are read one after the other: each is read by all cores.
     pub(crate) async fn run(self) {
-        let DirShare { mut watch, interval, scans, commands, stop } = self;
-        let watched = Watched::default();
+        let DirShare { mut watch, interval, scanner, commands } = self;
+        let follower = Follower { root: watch.root(), watched: Watched::default(), scanner, commands };
         loop {
             let looked = tokio::task::spawn_blocking(move || {
                 let began = Instant::now();
@@ -50,14 +51,27 @@ impl DirShare {
             });
             let Ok((same, changes, took)) = looked.await else { return };
             watch = same;
-            watched.set(changes.is_ok() && watch.has_seen_all());
-            let notices = watch.take_notices();
+            follower.watched.set(changes.is_ok() && watch.has_seen_all());
+            let mut notices = watch.take_notices();
             match changes {
-                Err(error) => tracing::warn!(%error, "shared directory"),
+                Err(error) => {
+                    tracing::warn!(%error, "shared directory");
+                    let gone = if error.is_gone() { watch.take_reported() } else { Vec::new() };
+                    for path in gone {
+                        if follower.unshare(path).await.is_err() {
+                            return;
+                        }
+                    }
+                }
                 Ok(changes) => {
                     for change in changes {
-                        if follow(change, &watched, scans.as_ref(), &commands, &stop).await.is_err() {
-                            return;
+                        match follower.follow(change).await {
+                            Ok(Followed::Done) => {}
+                            Ok(Followed::LookAgain { path }) => {
+                                watch.look_again_at(&path);
+                                notices = None;
+                            }
+                            Err(Gone) => return,
                         }
                     }
                 }
@@ -79,57 +93,73 @@ pub(crate) fn pause_after(took: Duration, interval: Duration) -> Duration {
 /// The peer is gone.
 struct Gone;
 
-async fn follow(
-    change: Change,
-    watched: &Watched,
-    scans: Option<&ScanLog>,
-    commands: &mpsc::Sender<Command>,
-    stop: &CancellationToken,
-) -> Result<(), Gone> {
-    match change {
-        Change::Appeared { path, .. } => share(path, watched, scans, commands, stop).await,
-        Change::Changed { path, .. } => {
-            unshare(path.clone(), commands).await?;
-            share(path, watched, scans, commands, stop).await
-        }
-        Change::Deleted { path } => unshare(path, commands).await,
-        Change::Unreadable { path, kind } => {
-            tracing::warn!(path = %path.display(), %kind, "not shared: cannot be read");
-            Ok(())
-        }
-        Change::TooDeep { path } => {
-            tracing::warn!(path = %path.display(), "not shared: too many directories inside one another");
-            Ok(())
-        }
-        Change::TooMany { limit } => {
-            tracing::warn!(limit, "not everything is shared: too many files");
-            Ok(())
-        }
-    }
+/// What became of a change.
+enum Followed {
+    Done,
+    /// The name led to something else when the file was to be opened; it may not at the next look.
+    LookAgain {
+        path: PathBuf,
+    },
 }
 
-async fn share(
-    path: PathBuf,
-    watched: &Watched,
-    scans: Option<&ScanLog>,
-    commands: &mpsc::Sender<Command>,
-    stop: &CancellationToken,
-) -> Result<(), Gone> {
-    match scan_and_open(path.clone(), scans.cloned(), stop.clone()).await {
-        Ok(file) => {
-            let file = file.watched_by(watched);
-            commands.send(Command::Share { file }).await.map_err(|_| Gone)
-        }
-        Err(error) => {
-            // If it changed, the next look but one tells of it again.
-            tracing::warn!(path = %path.display(), %error, "not shared");
-            Ok(())
-        }
-    }
+/// Tells the engine of changes.
+struct Follower {
+    root: Arc<SharedRoot>,
+    watched: Watched,
+    scanner: Scanner,
+    commands: mpsc::Sender<Command>,
 }
 
-async fn unshare(path: PathBuf, commands: &mpsc::Sender<Command>) -> Result<(), Gone> {
-    commands.send(Command::UnsharePath { path }).await.map_err(|_| Gone)
+impl Follower {
+    async fn follow(&self, change: Change) -> Result<Followed, Gone> {
+        match change {
+            Change::Appeared { path, stamp } => return self.share(path, stamp).await,
+            Change::Changed { path, stamp } => {
+                self.unshare(path.clone()).await?;
+                return self.share(path, stamp).await;
+            }
+            Change::Deleted { path } => self.unshare(path).await?,
+            Change::Unreadable { path, kind } => {
+                tracing::warn!(path = %shown_path(&path), %kind, "not shared: cannot be read");
+            }
+            Change::Planted { path } => {
+                tracing::warn!(
+                    path = %shown_path(&path),
+                    "not shared: it has another name, is private, and others may put names into its directory"
+                );
+            }
+            Change::TooDeep { path } => {
+                tracing::warn!(path = %shown_path(&path), "not shared: too many directories inside one another");
+            }
+            Change::TooMany { limit } => {
+                tracing::warn!(limit, "not everything is shared: too many files");
+            }
+        }
+        Ok(Followed::Done)
+    }
+
+    async fn share(&self, path: PathBuf, seen: Stamp) -> Result<Followed, Gone> {
+        match self.scanner.inside(Arc::clone(&self.root), path.clone(), seen).await {
+            Ok(file) => {
+                let file = file.watched_by(&self.watched);
+                self.commands.send(Command::Share { file }).await.map_err(|_| Gone)?;
+                Ok(Followed::Done)
+            }
+            Err(error) => {
+                tracing::warn!(path = %shown_path(&path), %error, "not shared");
+                let passes = match &error {
+                    ShareError::Scan(error) => matches!(error, ScanError::Changed),
+                    ShareError::Store(error) => store::is_passing(error),
+                    ShareError::PeerGone(_) => false,
+                };
+                Ok(if passes { Followed::LookAgain { path } } else { Followed::Done })
+            }
+        }
+    }
+
+    async fn unshare(&self, path: PathBuf) -> Result<(), Gone> {
+        self.commands.send(Command::UnsharePath { path }).await.map_err(|_| Gone)
+    }
 }
 
 /// Time since the Unix epoch.

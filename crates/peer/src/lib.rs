@@ -50,6 +50,7 @@ mod local_copy;
 mod network;
 mod peer;
 mod session;
+mod sharing;
 mod source;
 
 pub mod control;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::RngExt;
-use tnet_fileinfo::{FileHash, FileInfo, ScanError, scan_file};
+use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_proto::{Hello, PeerId};
 use tnet_swarm::FileKey;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -23,14 +23,15 @@ use crate::api::{
 use crate::config::{Config, DownloadOptions};
 use crate::coordinator_client::CoordinatorClient;
 use crate::dialer::Dialer;
-use crate::dir_share::{self, DirShare, wall_clock};
+use crate::dir_share::{self, DirShare};
 use crate::download::Download;
 use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload};
 use crate::info_search::InfoSearch;
 use crate::listener::Listener;
 use crate::session::{Backlogs, Greeting, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
-use crate::store::{self, FileStore, Opened, ScanLog, Stamp};
+use crate::sharing::Scanner;
+use crate::store::{self, Opened, ScanLog};
 use crate::{local_copy, network};
 
 /// How long goodbyes may take.
@@ -198,7 +199,7 @@ impl Peer {
     /// # Errors
     /// The file cannot be read, or changed while it was.
     pub async fn share(&self, path: impl AsRef<Path>) -> Result<FileInfo, ShareError> {
-        let store = scan_and_open(path.as_ref().to_owned(), self.scans.clone(), self.stop.clone()).await?;
+        let store = self.scanner().named(path.as_ref().to_owned()).await?;
         let info = store.info().clone();
         self.send(Command::Share { file: store }).await?;
         Ok(info)
@@ -216,9 +217,8 @@ impl Peer {
         let sharing = DirShare {
             watch,
             interval: self.config.share_interval,
-            scans: self.scans.clone(),
+            scanner: self.scanner(),
             commands: self.commands.clone(),
-            stop: self.stop.clone(),
         };
         self.services.spawn(self.stop.clone().run_until_cancelled_owned(sharing.run()));
         Ok(())
@@ -381,6 +381,10 @@ impl Peer {
         let _ = timeout(self.config.shutdown_within, all).await;
     }
 
+    fn scanner(&self) -> Scanner {
+        Scanner { scans: self.scans.clone(), stop: self.stop.clone() }
+    }
+
     async fn send(&self, command: Command) -> Result<(), PeerGone> {
         self.commands.send(command).await.map_err(|_| PeerGone)
     }
@@ -400,33 +404,6 @@ fn listen_error(address: SocketAddr, source: std::io::Error) -> SpawnError {
     }
 }
 
-/// Describes a file and opens it for serving; notices if it changed in between. What is remembered is not read.
-pub(crate) async fn scan_and_open(
-    path: std::path::PathBuf,
-    scans: Option<ScanLog>,
-    stop: CancellationToken,
-) -> Result<FileStore, ShareError> {
-    blocking(move || {
-        let (before, now) = (std::fs::metadata(&path).map_err(ScanError::Open)?, wall_clock());
-        let absolute = std::path::absolute(&path).map_err(ScanError::Open)?;
-        let known = scans.as_ref().and_then(|scans| scans.recall(&absolute, &before));
-        let is_new = known.is_none();
-        let info = match known {
-            Some(info) => info,
-            None => scan_file(&path, None, &|_| go_on_until(&stop))?,
-        };
-        let store = FileStore::open_shared(&path, &info)?;
-        if store.stamp() != Stamp::of(&before) {
-            return Err(ScanError::Changed.into());
-        }
-        if let Some(scans) = scans.filter(|_| is_new) {
-            scans.remember(&absolute, &before, &info, now);
-        }
-        Ok(store)
-    })
-    .await
-}
-
 async fn open_target(
     info: FileInfo,
     out: std::path::PathBuf,
@@ -438,7 +415,7 @@ async fn open_target(
     blocking(move || Ok(store::Download::open(&info, &out, options, &|_| go_on_until(&stop))?)).await
 }
 
-fn go_on_until(stop: &CancellationToken) -> ControlFlow<()> {
+pub(crate) fn go_on_until(stop: &CancellationToken) -> ControlFlow<()> {
     if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 

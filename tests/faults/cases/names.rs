@@ -13,7 +13,7 @@ use crate::support::needs::Need;
 
 cases![
     11 "names that are paths, devices, too long, no text, or equal but for case and form" names_that_lead_elsewhere_are_refused;
-    13 "state directory made by another user, writable for all" a_state_directory_of_somebody_else_is_refused .needing(&[Need::Root]);
+    13 "state directory of another user, writable for a group or all, or replaceable" a_state_directory_of_somebody_else_is_refused .needing(&[Need::Root]);
     14 "the destination exists" what_is_there_is_never_lost;
     15 "a peer asks for a file that is here and not shared" what_is_not_shared_looks_like_what_is_not_there .alone();
 ];
@@ -130,6 +130,7 @@ async fn names_that_lead_elsewhere_are_refused() -> String {
     });
     stream::iter(gets).buffer_unordered(8).collect::<Vec<()>>().await;
     assert_eq!(seen(&user), before, "nothing was written anywhere");
+    let special = names_for_users_only(&network, &user, &content).await;
     // Names that some file systems take for one: here they are two, or the second is refused, and none is lost.
     let mut kept = 0;
     for pair in [["é", "e\u{301}"], ["README", "readme"]] {
@@ -155,7 +156,56 @@ async fn names_that_lead_elsewhere_are_refused() -> String {
             kept += 1;
         }
     }
-    format!("{} refused, escaped in one line; 0 escapes; {kept} of 4 twins kept apart", files.len())
+    format!(
+        "{} refused, escaped in one line; 0 escapes; {special} taken only with -o; {kept} of 4 twins kept apart",
+        files.len()
+    )
+}
+
+/// Names that are good ones, but do something by being what they are: taken only from the user. Answers how many.
+async fn names_for_users_only(network: &Network, user: &tnet_testkit::Cli, content: &Content) -> usize {
+    let names = [
+        ".bashrc",
+        ".profile",
+        ".ssh",
+        "..a",
+        "\u{200d}.bashrc",
+        "-rf",
+        "--help",
+        "-",
+        "\u{feff}-rf",
+        "special.fileinfo",
+        "a.FileInfo",
+        "a.partial",
+        "a.PARTIAL",
+        "a.partial.journal",
+        "a.Partial.Journal",
+        "a.\u{fb01}leinfo",
+        "a.parti\u{200c}al",
+    ];
+    fs::create_dir(user.path("into")).expect("writable");
+    for name in names {
+        content.write_info_named(&user.path("special.fileinfo"), name);
+        let before = seen(user);
+        let common = ["--overwrite", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+        for out in [None, Some("into"), Some("into/")] {
+            let named = out.map(|out| ["-o", out]).into_iter().flatten();
+            let get = ["get", "special.fileinfo"].into_iter().chain(named).chain(common);
+            let finished = user.run_within(SOON, get).await.with_code(2);
+            let cause: Vec<&str> =
+                finished.stderr.lines().filter(|line| line.starts_with("tnet: ")).collect();
+            assert!(cause.len() == 1 && cause[0].contains("-o"), "{name:?}: {}", finished.stderr);
+        }
+        assert_eq!(seen(user), before, "{name:?}: nothing was written");
+    }
+    // Whoever names it himself gets it.
+    for name in [".profile", "./-rf", "mine.partial"] {
+        let out = ["-o", name, "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+        user.run_within(SOON, ["get", "special.fileinfo"].into_iter().chain(out)).await.with_code(0);
+        content.is_at(&user.path(name)).await;
+    }
+    assert_eq!(network.swarm(content.hash()).await.0, 1);
+    names.len()
 }
 
 /// All files of the test, but for what its commands print and for descriptions.
@@ -174,23 +224,68 @@ async fn a_state_directory_of_somebody_else_is_refused() -> String {
     let user = network.user("ann");
     let state = user.path("state");
     fs::create_dir(&state).expect("writable");
-    let refusals: [(&str, u32, u32); 3] =
-        [("0777", 0, 0o777), ("of another user", 65534, 0o700), ("both", 65534, 0o777)];
+    let ours = rustix::process::geteuid().as_raw();
+    let refusals: [(&str, u32, u32); 9] = [
+        ("0777", ours, 0o777),
+        ("of another user", 65534, 0o700),
+        ("both", 65534, 0o777),
+        ("a group writes", ours, 0o770),
+        ("only a group writes", ours, 0o720),
+        ("a group writes, and hands it on", ours, 0o2775),
+        ("others write", ours, 0o702),
+        ("sticky", ours, 0o1777),
+        ("sticky, of another user", 65534, 0o1755),
+    ];
     for (what, owner, mode) in refusals {
         std::os::unix::fs::chown(&state, Some(owner), Some(owner)).expect("root may");
         fs::set_permissions(&state, fs::Permissions::from_mode(mode)).expect("root may");
-        for args in [vec!["start-server"], vec!["start-server", "--foreground"]] {
-            let finished = user.run(args.into_iter().chain(["--listen", "127.0.0.1:0"])).await.with_code(10);
-            let line = finished.stderr.lines().find(|line| line.starts_with("tnet: ")).unwrap_or_default();
-            assert!(
-                line.contains("state") && line.contains("; "),
-                "{what}: cause and hint in {:?}",
-                finished.stderr
-            );
-        }
+        is_refused(&user, what, &[]).await;
         assert_eq!(fs::read_dir(&state).expect("readable").count(), 0, "{what}: nothing was put there");
     }
-    "code 10, with what to do about it; nothing written there".to_owned()
+    // An access list shows in the bits of the group, if the machine has lists.
+    let listed = user.path("listed");
+    fs::create_dir(&listed).expect("writable");
+    fs::set_permissions(&listed, fs::Permissions::from_mode(0o700)).expect("ours");
+    let granted = std::process::Command::new("setfacl").args(["-m", "u:65534:rwx"]).arg(&listed).status();
+    let has_lists = granted.is_ok_and(|status| status.success());
+    if has_lists {
+        is_refused(&user, "an access list", &["--state-dir", "listed"]).await;
+    }
+    // Somebody who may write above it puts another one in its place.
+    let above = user.path("above");
+    fs::create_dir_all(above.join("state")).expect("writable");
+    fs::set_permissions(above.join("state"), fs::Permissions::from_mode(0o700)).expect("ours");
+    std::os::unix::fs::symlink(user.home(), above.join("link")).expect("a link");
+    std::os::unix::fs::lchown(above.join("link"), Some(65534), Some(65534)).expect("root may");
+    fs::set_permissions(&above, fs::Permissions::from_mode(0o777)).expect("ours");
+    is_refused(&user, "replaceable", &["--state-dir", "above/state"]).await;
+    is_refused(&user, "not there yet", &["--state-dir", "above/new"]).await;
+    fs::set_permissions(&above, fs::Permissions::from_mode(0o1777)).expect("ours");
+    is_refused(&user, "a link of another user", &["--state-dir", "above/link/state"]).await;
+    assert!(!above.join("new").exists() && fs::read_dir(above.join("state")).expect("readable").count() == 0);
+    // As below `/tmp`: nobody else can replace it.
+    let server = user.server(["--state-dir", "above/state"]).await;
+    user.run(["kill-server", "--state-dir", "above/state"]).await.with_code(0);
+    assert!(!server.is_running());
+    format!(
+        "code 10, with what to do about it, in {} cases; nothing written there",
+        refusals.len() + usize::from(has_lists) + 3
+    )
+}
+
+/// Neither kind of server starts, and why is said with what to do about it.
+async fn is_refused(user: &tnet_testkit::Cli, what: &str, with: &[&str]) {
+    for args in [vec!["start-server"], vec!["start-server", "--foreground"]] {
+        let args = args.into_iter().chain(["--listen", "127.0.0.1:0"]).chain(with.iter().copied());
+        let finished = user.run(args).await;
+        assert_eq!(finished.code, Some(10), "{what}: {}", finished.stderr);
+        let line = finished.stderr.lines().find(|line| line.starts_with("tnet: ")).unwrap_or_default();
+        assert!(
+            line.contains("state") && line.contains("; "),
+            "{what}: cause and hint in {:?}",
+            finished.stderr
+        );
+    }
 }
 
 async fn what_is_there_is_never_lost() -> String {

@@ -5,6 +5,7 @@ pub(crate) mod case;
 pub(crate) mod damage;
 pub(crate) mod disk_log;
 pub(crate) mod disk_reader;
+pub(crate) mod exchange;
 pub(crate) mod false_holder;
 pub(crate) mod flood;
 pub(crate) mod getting;

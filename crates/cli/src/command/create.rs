@@ -1,12 +1,12 @@
 //! `tnet create`: describes a file. The description appears whole or not at all, and replaces nothing unasked.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tempfile::NamedTempFile;
 use tnet_fileinfo::{FileInfo, scan_file};
+use tnet_peer::DownloadError;
+use tnet_peer::store::{OnExisting, OpenError, write_whole};
 use tokio_util::sync::CancellationToken;
 
 use super::fileinfo::{blocking, default_path, hash};
@@ -39,11 +39,19 @@ pub(crate) async fn run(args: Create, output: Output, stop: CancellationToken) -
     output.outcome(&format!("size    {} ({} bytes)", size(info.size()), info.size()));
     output.outcome(&format!("chunks  {} of {}", chunk_count, info.geometry().chunk_size()));
     output.outcome(&format!("wrote   {}", shown_path(&written)));
-    if info.name().is_none() {
-        output.note(&format!(
+    match info.name() {
+        None => output.note(&format!(
             "{} cannot be a name on every system, so the description has none: `tnet get` will need -o",
             shown_path(&file)
-        ));
+        )),
+        Some(name) => {
+            if let Some(special) = name.special() {
+                output.note(&format!(
+                    "{} has a name {special}, which `tnet get` takes only from its user: it will need -o",
+                    shown_path(&file)
+                ));
+            }
+        }
     }
     Ok(fields(json!({
         "path": json_path(&written),
@@ -53,13 +61,6 @@ pub(crate) async fn run(args: Create, output: Output, stop: CancellationToken) -
         "chunks": chunk_count,
         "name": info.name().map(tnet_fileinfo::FileName::as_str),
     })))
-}
-
-/// What to do with a description that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OnExisting {
-    Refuse,
-    Replace,
 }
 
 /// What can be known before the file is read; answers its size.
@@ -98,44 +99,10 @@ fn exists(out: &Path) -> Failure {
 
 /// Writes it under another name first, so that nobody ever reads half of it.
 fn write(info: &FileInfo, out: &Path, on_existing: OnExisting) -> Result<PathBuf, Failure> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            let parent = shown_path(parent(out));
-            Failure::new(Exit::NotFound, format!("directory {parent} does not exist; create it first"))
-        }
-        io::ErrorKind::AlreadyExists => exists(out),
-        // Only the kind: the rest speaks of the temporary name, which says nothing to the user.
-        kind => file_failure("write", out, &kind.into()),
-    };
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".tnet-")
-        .permissions(readable())
-        .tempfile_in(parent(out))
-        .map_err(failed)?;
-    temporary.write_all(info.to_json().as_bytes()).map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    persist(temporary, out, on_existing).map_err(failed)?;
-    Ok(out.to_owned())
-}
-
-fn persist(temporary: NamedTempFile, out: &Path, on_existing: OnExisting) -> io::Result<()> {
-    match on_existing {
-        OnExisting::Refuse => temporary.persist_noclobber(out)?,
-        OnExisting::Replace => temporary.persist(out)?,
-    };
-    File::open(parent(out))?.sync_all()
-}
-
-/// As any file that a program writes; the user's umask takes away what it wants.
-fn readable() -> fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    fs::Permissions::from_mode(0o666)
-}
-
-fn parent(out: &Path) -> &Path {
-    match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+    match write_whole(out, info.to_json().as_bytes(), on_existing) {
+        Ok(()) => Ok(out.to_owned()),
+        Err(OpenError::Exists { .. }) => Err(exists(out)),
+        Err(error) => Err(DownloadError::Open(error).into()),
     }
 }
 
@@ -161,6 +128,22 @@ mod tests {
         assert_eq!(fs::read_to_string(&out).expect("there"), "mine");
         write(&info, &out, OnExisting::Replace).expect("asked to");
         assert_eq!(fs::read_to_string(&out).expect("there"), info.to_json());
+    }
+
+    #[test]
+    fn a_link_that_others_could_have_put_on_the_way_is_not_followed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (info, above) = (described(dir.path()), dir.path().join("above"));
+        fs::create_dir(&above).expect("made");
+        symlink(dir.path(), above.join("link")).expect("a link");
+        let out = above.join("link/out");
+        fs::set_permissions(&above, fs::Permissions::from_mode(0o777)).expect("ours");
+        let refused = write(&info, &out, OnExisting::Replace).expect_err("anybody's link");
+        assert_eq!(refused.exit, Exit::NotAllowed);
+        assert!(!dir.path().join("out").exists());
+        fs::set_permissions(&above, fs::Permissions::from_mode(0o755)).expect("ours");
+        write(&info, &out, OnExisting::Replace).expect("our own link");
     }
 
     #[test]

@@ -3,14 +3,17 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
+
+use crate::store::named_dir::{self, Exposed, FindError, Others, Trusted};
+use crate::store::sys;
 
 /// Name of the socket in the state directory.
 const SOCKET_NAME: &str = "control.sock";
@@ -64,11 +67,29 @@ pub enum ClaimError {
     },
     /// Others could put their socket there in place of ours.
     #[error(
-        "the state directory {dir:?} belongs to another user or everybody may write to it; choose another one, or make it yours with `chown` and `chmod 700`"
+        "the state directory {dir:?} belongs to another user, or a group or everybody may write to it; choose another one, or make it yours with `chown` and `chmod 700`"
     )]
     Insecure {
         /// The directory.
         dir: PathBuf,
+    },
+    /// Others could put another directory in its place.
+    #[error(
+        "everybody may write to {above:?} and so replace the state directory {dir:?}; choose another one, or run `chmod o-w` or `chmod +t` on the former"
+    )]
+    Replaceable {
+        /// The directory.
+        dir: PathBuf,
+        /// The one above it.
+        above: PathBuf,
+    },
+    /// Others could have put the link there that leads to it.
+    #[error(
+        "the link {link:?} on the way to the state directory is in a directory that other users may change; name the directory it leads to"
+    )]
+    ForeignLink {
+        /// The link.
+        link: PathBuf,
     },
     /// Sockets have short paths.
     #[error("the path {path:?} is too long for a socket; choose a shorter state directory")]
@@ -102,9 +123,7 @@ type Claimed = (std::os::unix::net::UnixListener, PathBuf, File);
 
 fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
     let failed = |source| ClaimError::io(state_dir, source);
-    DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(failed)?;
-    check_secure(state_dir)?;
-    let lock = File::open(state_dir).map_err(failed)?;
+    let lock = File::from(make(state_dir)?);
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(ClaimError::AlreadyRunning { dir: state_dir.to_owned() }),
@@ -117,14 +136,65 @@ fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
     Ok((listener, path, lock))
 }
 
-/// Refuses a directory in which somebody else decides what the socket is.
-pub(super) fn check_secure(state_dir: &Path) -> Result<(), ClaimError> {
-    let metadata = fs::metadata(state_dir).map_err(|source| ClaimError::io(state_dir, source))?;
-    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-    if !ours || metadata.mode() & 0o002 != 0 {
+/// Makes the state directory if it is not there, and looks whether it can be trusted. Blocks for as long as the disk does.
+///
+/// # Errors
+/// It cannot be made, or others decide what is in it; then nothing was made.
+pub fn make_state_dir(state_dir: &Path) -> Result<(), ClaimError> {
+    make(state_dir).map(drop)
+}
+
+fn make(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
+    // Before it is made: not in a place that others lead us to.
+    for existing in state_dir.ancestors() {
+        match find(existing) {
+            Err(ClaimError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(_) if existing == state_dir => break,
+            Ok(directory) => {
+                let failed = |source| ClaimError::io(existing, source);
+                let trusted = Trusted::now().map_err(failed)?;
+                let protection = sys::protection(&directory).map_err(failed)?;
+                if trusted.other_replacers(protection) == Some(Others::Everybody) {
+                    return Err(ClaimError::Replaceable {
+                        dir: state_dir.to_owned(),
+                        above: existing.to_owned(),
+                    });
+                }
+                break;
+            }
+        }
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
+    made.map_err(|source| ClaimError::io(state_dir, source))?;
+    check_secure(state_dir)
+}
+
+/// Opens the state directory; refuses one in which somebody else decides what the socket is.
+pub(super) fn check_secure(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
+    const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
+    let directory = find(state_dir)?;
+    let protection = sys::protection(&directory).map_err(|source| ClaimError::io(state_dir, source))?;
+    // What an access list grants shows in the bits of the group.
+    if protection.owner != sys::effective_user() || protection.mode & GROUP_OR_OTHERS_WRITE != 0 {
         return Err(ClaimError::Insecure { dir: state_dir.to_owned() });
     }
-    Ok(())
+    Ok(directory)
+}
+
+/// Opens a directory if not everybody could have put it there. Owners and groups of the directories above are trusted as
+/// far as that: they could take ours away, but not put one of theirs in its place unseen.
+fn find(dir: &Path) -> Result<OwnedFd, ClaimError> {
+    let found = named_dir::find(dir).map_err(|error| match error {
+        FindError::ForeignLink { link } => ClaimError::ForeignLink { link },
+        FindError::Io(source) => ClaimError::io(dir, source),
+    })?;
+    match found.others {
+        Some(Exposed { to: Others::Everybody, directory }) => {
+            Err(ClaimError::Replaceable { dir: dir.to_owned(), above: directory })
+        }
+        _ => Ok(found.directory),
+    }
 }
 
 pub(super) fn socket_path(state_dir: &Path) -> PathBuf {
@@ -191,16 +261,43 @@ mod tests {
         let dir = state_dir();
         let inside = dir.path().join("a/b");
         let claim = Claim::new(&inside).await.expect("made on the way");
-        let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode(claim.path()), 0o600);
         assert_eq!(mode(&inside), 0o700);
     }
 
     #[tokio::test]
-    async fn a_directory_that_everybody_may_write_to_is_refused() {
+    async fn a_directory_that_others_may_write_to_is_refused() {
         let dir = state_dir();
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).expect("ours");
-        assert!(matches!(Claim::new(dir.path()).await, Err(ClaimError::Insecure { .. })));
+        for mode in [0o777, 0o770, 0o720, 0o702, 0o1777, 0o2775] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).expect("ours");
+            assert!(matches!(Claim::new(dir.path()).await, Err(ClaimError::Insecure { .. })), "{mode:o}");
+            assert!(check_secure(dir.path()).is_err(), "{mode:o}");
+        }
+        for mode in [0o700, 0o755, 0o2750] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).expect("ours");
+            Claim::new(dir.path()).await.expect("only we may write");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_everybody_may_replace_is_refused_and_not_made() {
+        let dir = state_dir();
+        let (above, inside) = (dir.path().join("above"), dir.path().join("above/a/b"));
+        fs::create_dir(&above).expect("writable");
+        fs::set_permissions(&above, Permissions::from_mode(0o777)).expect("ours");
+        let refused = Claim::new(&inside).await;
+        assert!(
+            matches!(&refused, Err(ClaimError::Replaceable { above: at, .. }) if *at == above),
+            "{refused:?}"
+        );
+        std::os::unix::fs::symlink(dir.path(), above.join("link")).expect("a link");
+        let refused = Claim::new(&above.join("link/state")).await;
+        assert!(matches!(refused, Err(ClaimError::ForeignLink { .. })), "{refused:?}");
+        assert!(!above.join("a").exists() && !dir.path().join("state").exists());
+        // As `/tmp` is: what is ours stays ours.
+        fs::set_permissions(&above, Permissions::from_mode(0o1777)).expect("ours");
+        Claim::new(&inside).await.expect("nobody else can replace it");
     }
 
     #[tokio::test]

@@ -58,7 +58,9 @@ impl From<&ShareError> for FaultKind {
         match error {
             ShareError::Scan(error) => error.into(),
             ShareError::Store(store::ShareError::NotAFile { .. }) => Self::Usage,
-            ShareError::Store(store::ShareError::Changed { .. }) => Self::Other,
+            ShareError::Store(store::ShareError::Changed { .. } | store::ShareError::Replaced { .. }) => {
+                Self::Other
+            }
             ShareError::Store(store::ShareError::Io { source, .. }) => io_or(source, Self::Disk),
             ShareError::PeerGone(_) => Self::Other,
         }
@@ -70,7 +72,7 @@ impl From<&ShareDirError> for FaultKind {
         match error {
             ShareDirError::Missing { .. } => Self::NotFound,
             ShareDirError::NotADirectory { .. } => Self::Usage,
-            ShareDirError::Insecure { .. } => Self::NotAllowed,
+            ShareDirError::Insecure { .. } | ShareDirError::Replaced { .. } => Self::NotAllowed,
             ShareDirError::Io { source, .. } => io_or(source, Self::Disk),
         }
     }
@@ -81,9 +83,10 @@ impl From<&OpenError> for FaultKind {
         match error {
             OpenError::NoFileName { .. } | OpenError::NameTooLong { .. } => Self::Usage,
             OpenError::ParentMissing { .. } | OpenError::ParentNotDirectory { .. } => Self::NotFound,
-            OpenError::NotAllowed { .. } | OpenError::ReadOnly { .. } | OpenError::ForeignPartial { .. } => {
-                Self::NotAllowed
-            }
+            OpenError::NotAllowed { .. }
+            | OpenError::ReadOnly { .. }
+            | OpenError::ForeignPartial { .. }
+            | OpenError::ForeignLink { .. } => Self::NotAllowed,
             OpenError::IsDirectory { .. }
             | OpenError::NotAFile { .. }
             | OpenError::Exists { .. }

@@ -109,7 +109,9 @@ impl From<&ClaimError> for FaultKind {
     fn from(error: &ClaimError) -> Self {
         match error {
             ClaimError::AlreadyRunning { .. } | ClaimError::InTheWay { .. } => Self::Exists,
-            ClaimError::Insecure { .. } => Self::NotAllowed,
+            ClaimError::Insecure { .. } | ClaimError::Replaceable { .. } | ClaimError::ForeignLink { .. } => {
+                Self::NotAllowed
+            }
             ClaimError::PathTooLong { .. } => Self::Usage,
             ClaimError::Io { source, .. } => Self::of_io(source).unwrap_or(Self::Other),
         }
@@ -136,7 +138,7 @@ impl Client {
     pub async fn connect(state_dir: &Path) -> Result<Self, ConnectError> {
         let not_running = || ConnectError::NotRunning { dir: state_dir.to_owned() };
         match check_secure(state_dir) {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(ClaimError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(not_running());
             }

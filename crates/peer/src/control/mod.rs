@@ -37,7 +37,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, ClaimError};
+pub use claim::{Claim, ClaimError, make_state_dir};
 pub use client::{Client, ConnectError, Followed, Following, RequestError};
 pub use fault::{Fault, FaultKind, chain};
 pub use line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};

@@ -6,22 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, FileInfo, Geometry};
-use tnet_proto::{Availability, Open};
+use tnet_fileinfo::{ChunkSet, FileHash, FileInfo, Geometry};
+use tnet_proto::Availability;
 use tnet_swarm::{FileKey, Goal, Input};
 
 use super::activity::Activity;
 use super::downloads::Running;
 use super::wishes::Treatment;
 use super::{Engine, keys_of};
-use crate::api::Wish;
 use crate::dir_share::pause_after;
 use crate::source::Source;
 use crate::store::sys::is_out_of_descriptors;
 use crate::store::{Download, FileState, FileStore, ReadError};
-
-/// Ways to cut one file into chunks that are served besides its own.
-const RECUTS: usize = 4;
 
 pub(super) struct FileEntry {
     pub(super) info: FileInfo,
@@ -125,6 +121,7 @@ impl Engine {
         }
         self.followed.remove(&file);
         self.checks.forget(file);
+        self.recuts.forget(file);
         self.recent.forget(file);
         self.report(&hash);
         self.unwatch_if_settled(hash);
@@ -196,7 +193,7 @@ impl Engine {
     }
 
     /// The number of a file in the chunks of its own description.
-    fn own_cut(&self, hash: &FileHash) -> Option<FileKey> {
+    pub(super) fn own_cut(&self, hash: &FileHash) -> Option<FileKey> {
         let keys = keys_of(&self.by_hash, hash);
         keys.into_iter().find(|file| !matches!(self.files[file].source, Source::Recut { .. }))
     }
@@ -305,30 +302,5 @@ impl Engine {
             tracing::info!(path = %path.display(), ?state, "shared file changed");
             self.drop_stores(file, |store| *store.path() == path);
         }
-    }
-
-    /// Somebody wants a file that is here whole, in chunks of another size.
-    pub(super) fn offer_recut(&mut self, open: &Open) {
-        let hash = FileHash::from_bytes(open.hash);
-        let keys = keys_of(&self.by_hash, &hash);
-        let known = |file: &FileKey| self.files[file].geometry().chunk_size().get() == open.chunk_size;
-        if keys.iter().any(known) || keys.len() > RECUTS {
-            return;
-        }
-        let Some(own) = self.own_cut(&hash) else { return };
-        let entry = &self.files[&own];
-        let Source::Whole(whole) = &entry.source else { return };
-        let Ok(chunk_size) = ChunkSize::new(open.chunk_size) else { return };
-        let Ok(geometry) = Geometry::new(entry.info.size(), chunk_size) else { return };
-        if entry.info.size() != open.size || entry.treatment.is_paused {
-            return;
-        }
-        let source = Source::Recut { whole: Arc::clone(whole), geometry };
-        let (limits, priority) = (entry.treatment.limits, entry.treatment.priority);
-        let entry = FileEntry::new(entry.info.clone(), source, None);
-        let file = self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
-        // What holds for a file holds for it in other chunks too.
-        self.treat_file(file, Wish::Limits(limits.into()));
-        self.treat_file(file, Wish::Priority { level: priority });
     }
 }

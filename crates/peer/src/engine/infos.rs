@@ -12,8 +12,16 @@ impl Engine {
         match message {
             PeerMessage::InfoRequest { hash, first } => self.answer_info(peer, hash, first),
             PeerMessage::Open(open) => {
-                self.offer_recut(&open);
+                let made = self.offer_recut(&open);
                 self.feed(Input::Message { peer, message: PeerMessage::Open(open) });
+                // The core may not have taken it.
+                if made.is_some_and(|file| !self.swarm.is_linked(file)) {
+                    self.recuts.note_leaving();
+                }
+            }
+            PeerMessage::Close { .. } | PeerMessage::NotFound { .. } => {
+                self.feed(Input::Message { peer, message });
+                self.recuts.note_leaving();
             }
             message => self.feed(Input::Message { peer, message }),
         }

@@ -13,6 +13,7 @@ mod infos;
 mod outputs;
 mod patience;
 mod rate;
+mod recuts;
 mod reporting;
 mod shedding;
 mod snapshot;
@@ -46,6 +47,7 @@ use checking::Checks;
 pub(crate) use command::{Command, FilesPage, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
+use recuts::Recuts;
 use reporting::CoordinatorLink;
 use work::{Arrival, WorkDone};
 
@@ -86,6 +88,7 @@ pub(crate) struct Engine {
     coordinator: CoordinatorLink,
     totals: Totals,
     recent: RecentFiles,
+    recuts: Recuts,
     /// Files that are taken from shared directories at most.
     dir_files_most: u64,
     bans: Bans,
@@ -174,6 +177,7 @@ impl Engine {
             coordinator: CoordinatorLink::new(config.coordinator, hurry),
             totals: Totals::default(),
             recent: RecentFiles::default(),
+            recuts: Recuts::default(),
             dir_files_most: 0,
             bans: Bans::default(),
             limits: Limits::default(),
@@ -226,9 +230,11 @@ impl Engine {
                 next_beat = self.now + BEAT;
             }
             if next_look <= self.now {
+                self.recuts.note_leaving();
                 self.look_at_files();
                 next_look = self.now + self.look_pause;
             }
+            self.free_recuts();
             self.watch_downloads();
             self.send_reports();
         };
@@ -315,6 +321,7 @@ impl Engine {
                     tracing::info!(remote = %open.session.remote, "peer lost");
                 }
                 self.feed(Input::PeerLost { peer });
+                self.recuts.note_leaving();
             }
         }
     }

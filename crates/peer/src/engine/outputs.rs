@@ -18,6 +18,7 @@ impl Engine {
             Output::StopUpload { peer, file, chunk } => self.order(peer, Order::StopUpload { file, chunk }),
             Output::Store { peer, file, chunk } => self.store_chunk(peer, file, chunk),
             Output::Disconnect { peer, reason } => {
+                self.recuts.note_leaving();
                 if let Some(open) = self.sessions.remove(&peer) {
                     tracing::info!(remote = %open.session.remote, %reason, "peer let go");
                     open.session.close(reason);
@@ -41,6 +42,7 @@ impl Engine {
     }
 
     fn upload(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        self.recuts.note_use(file, self.now);
         let Some(entry) = self.files.get(&file) else { return };
         let (len, source, spares) =
             (entry.geometry().chunk_len(chunk), entry.source.clone(), entry.spares.clone());

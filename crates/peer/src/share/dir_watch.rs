@@ -8,12 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use tnet_fileinfo::shown_path;
 
 use super::Notices;
 use super::walk::{Place, Seen, walk};
-use crate::store::Stamp;
+use crate::store::named_dir::{self, FindError};
 use crate::store::sys::{self, Protection};
+use crate::store::{SharedRoot, Stamp};
 
 /// How a directory is watched.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +44,7 @@ pub enum Change {
     Appeared {
         /// Its path: the directory's, made absolute, and where it is inside.
         path: PathBuf,
-        /// What it looks like. Whoever opens the path compares: it may lead elsewhere by then.
+        /// What it looks like. Whoever opens it compares: the path may lead elsewhere by then.
         stamp: Stamp,
     },
     /// A reported file has other content, or another file is in its place, and it is at rest.
@@ -62,6 +66,12 @@ pub enum Change {
         path: PathBuf,
         /// Why.
         kind: io::ErrorKind,
+    },
+    /// A file is left out because it may not have been meant: it has another name, not everybody may read it, and
+    /// others than its owner may put names into its directory. Reported once.
+    Planted {
+        /// Its path.
+        path: PathBuf,
     },
     /// A directory is too deep and is left out. Reported once.
     TooDeep {
@@ -98,6 +108,14 @@ pub enum ShareDirError {
         /// The directory.
         dir: PathBuf,
     },
+    /// It was replaced, and others could have done that.
+    #[error(
+        "another directory took the place of {dir:?}, and other users may put one there; start again to share it"
+    )]
+    Replaced {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// It cannot be opened or read.
     #[error("reading directory {dir:?}")]
     Io {
@@ -108,10 +126,17 @@ pub enum ShareDirError {
     },
 }
 
+impl ShareDirError {
+    /// Whether the directory that was meant is not where it was.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::NotADirectory { .. } | Self::Replaced { .. })
+    }
+}
+
 /// Remembers what was seen in a directory and reported about it.
 #[derive(Debug)]
 pub struct DirWatch {
-    dir: PathBuf,
+    root: Arc<SharedRoot>,
     options: WatchOptions,
     files: BTreeMap<PathBuf, Known>,
     /// What was reported as left out and still is.
@@ -137,16 +162,17 @@ enum Overflow {
 }
 
 impl DirWatch {
-    /// Prepares to watch `dir`, which may be a link to a directory. Nothing in it is looked at yet.
+    /// Prepares to watch `dir`, which may be a link to a directory; the one that it leads to now is meant. It stays open.
+    /// Nothing in it is looked at yet.
     ///
     /// # Errors
     /// It is not there, is no directory, or others could put files into it; see [`ShareDirError`].
     pub fn new(dir: &Path, options: WatchOptions) -> Result<Self, ShareDirError> {
         let dir =
             std::path::absolute(dir).map_err(|source| ShareDirError::Io { dir: dir.to_owned(), source })?;
-        open_secure(&dir)?;
+        let directory = open_secure(&dir)?;
         Ok(Self {
-            dir,
+            root: Arc::new(SharedRoot::new(dir, directory)),
             options,
             files: BTreeMap::new(),
             complaints: BTreeSet::new(),
@@ -158,7 +184,12 @@ impl DirWatch {
 
     /// The directory; absolute.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.root.path()
+    }
+
+    /// The directory, for opening what is in it.
+    pub(crate) fn root(&self) -> Arc<SharedRoot> {
+        Arc::clone(&self.root)
     }
 
     /// Looks at the directory and tells what changed since the last look. Blocks for as long as listing all of it
@@ -168,10 +199,10 @@ impl DirWatch {
     /// wrong delays a report by one look or makes one early; nothing else.
     ///
     /// # Errors
-    /// The directory itself cannot be read or is not safe any more. Nothing counts as changed then.
+    /// The directory itself cannot be read, is not safe any more, or was replaced by others. Nothing counts as changed then.
     pub fn poll(&mut self, wall_clock: Duration) -> Result<Vec<Change>, ShareDirError> {
         self.notices = None;
-        let directory = open_secure(&self.dir)?;
+        let directory = self.find()?;
         self.look += 1;
         let mut look = Look {
             number: self.look,
@@ -187,14 +218,14 @@ impl DirWatch {
         };
         let files = &mut self.files;
         let walked =
-            walk(directory, &self.dir, self.options.max_depth, &mut |seen| look.on_seen(files, seen));
+            walk(directory, self.root.path(), self.options.max_depth, &mut |seen| look.on_seen(files, seen));
         let Look { left_out, overflowed, is_at_rest, notices, mut changes, .. } = look;
         if let Err(source) = walked {
             // The list ended early: without the rest, absence proves nothing. What was seen still holds.
-            tracing::debug!(dir = ?self.dir, %source, "directory could not be read to its end");
+            tracing::debug!(dir = ?self.dir(), %source, "directory could not be read to its end");
             self.complaints.extend(left_out);
             if changes.is_empty() {
-                return Err(ShareDirError::Io { dir: self.dir.clone(), source });
+                return Err(ShareDirError::Io { dir: self.dir().to_owned(), source });
             }
             return Ok(changes);
         }
@@ -203,6 +234,42 @@ impl DirWatch {
         self.remove_unseen(&mut changes);
         self.note_overflow(overflowed, &mut changes);
         Ok(changes)
+    }
+
+    /// The directory, if it is still the one that was named. Another one in its place is taken for it if nobody but this
+    /// user and the superuser could have put it there.
+    fn find(&self) -> Result<OwnedFd, ShareDirError> {
+        let dir = self.root.path();
+        let found = open_secure(dir)?;
+        let failed = |source| ShareDirError::Io { dir: dir.to_owned(), source };
+        if self.root.is(&found).map_err(failed)? {
+            return Ok(found);
+        }
+        let replaced = || ShareDirError::Replaced { dir: dir.to_owned() };
+        let found = named_dir::find(dir).map_err(|error| match error {
+            FindError::ForeignLink { .. } => replaced(),
+            FindError::Io(source) => failed(source),
+        })?;
+        if found.others.is_some() {
+            return Err(replaced());
+        }
+        check_secure(dir, &found.directory)?;
+        tracing::info!(dir = %shown_path(dir), "another directory has the place of the shared one");
+        self.root.replace(found.directory.try_clone().map_err(failed)?);
+        Ok(found.directory)
+    }
+
+    /// A file that was reported could not be opened as it was seen. If it is there at the next look, it appears again.
+    pub(crate) fn look_again_at(&mut self, path: &Path) {
+        if let Some(known) = self.files.get_mut(path) {
+            known.reported = None;
+        }
+    }
+
+    /// The directory is not there: takes back all reports. What is in it appears again when it is back.
+    pub(crate) fn take_reported(&mut self) -> Vec<PathBuf> {
+        let reported = self.files.iter_mut();
+        reported.filter_map(|(path, known)| known.reported.take().map(|_| path.clone())).collect()
     }
 
     /// Word of whatever happens from the last look on: until there is some, another look would find nothing. `None`:
@@ -263,6 +330,7 @@ impl Look<'_> {
             Seen::Unreadable { path, kind } => {
                 self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind });
             }
+            Seen::Planted { path } => self.leave_out(path, Change::Planted { path: path.to_owned() }),
             Seen::TooDeep { path } => self.leave_out(path, Change::TooDeep { path: path.to_owned() }),
         }
     }
@@ -327,20 +395,25 @@ impl Look<'_> {
 
 /// Opens the directory if nobody but its owner, or the owner is us, decides what is in it.
 fn open_secure(dir: &Path) -> Result<OwnedFd, ShareDirError> {
-    let failed = |source: io::Error| {
+    let directory = sys::open_directory(dir).map_err(|source| {
         let dir = dir.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => ShareDirError::Missing { dir },
             io::ErrorKind::NotADirectory => ShareDirError::NotADirectory { dir },
             _ => ShareDirError::Io { dir, source },
         }
-    };
-    let directory = sys::open_directory(dir).map_err(failed)?;
-    let protection = sys::protection(&directory).map_err(failed)?;
+    })?;
+    check_secure(dir, &directory)?;
+    Ok(directory)
+}
+
+fn check_secure(dir: &Path, directory: &OwnedFd) -> Result<(), ShareDirError> {
+    let failed = |source| ShareDirError::Io { dir: dir.to_owned(), source };
+    let protection = sys::protection(directory).map_err(failed)?;
     if is_insecure(protection, sys::effective_user()) {
         return Err(ShareDirError::Insecure { dir: dir.to_owned() });
     }
-    Ok(directory)
+    Ok(())
 }
 
 /// Whether strangers may write to a directory that is not ours to protect.

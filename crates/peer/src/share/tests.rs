@@ -300,6 +300,67 @@ fn only_an_existing_directory_is_watched_and_losing_it_deletes_nothing() {
 }
 
 #[test]
+fn a_private_file_with_a_second_name_is_left_out_where_others_may_have_given_it() {
+    let dir = scratch();
+    let (elsewhere, linked) = (dir.path().join(".elsewhere"), dir.path().join("linked"));
+    put(&elsewhere, b"private", LONG_AGO);
+    protect(&elsewhere, 0o640);
+    fs::hard_link(&elsewhere, &linked).expect("one file system");
+    let planted = || Change::Planted { path: linked.clone() };
+    // Who may write to the directory, and whether everybody may read the file.
+    for (directory, file, is_shared) in
+        [(0o755, 0o640, true), (0o777, 0o640, false), (0o1777, 0o600, false), (0o777, 0o644, true)]
+    {
+        protect(dir.path(), directory);
+        protect(&elsewhere, file);
+        let expected = if is_shared { appeared(&linked) } else { planted() };
+        assert_eq!(poll(&mut watch(dir.path())), [expected], "{directory:o} {file:o}");
+    }
+    protect(dir.path(), 0o777);
+    protect(&elsewhere, 0o600);
+    fs::remove_file(&elsewhere).expect("removable");
+    assert_eq!(poll(&mut watch(dir.path())), [appeared(&linked)], "it has only this name");
+}
+
+#[test]
+fn a_directory_that_others_put_in_the_place_of_the_shared_one_is_not_looked_at() {
+    let dir = scratch();
+    let (above, secret) = (dir.path().join("above"), dir.path().join("secret"));
+    let (shared, away) = (above.join("shared"), above.join("away"));
+    for made in [&shared, &secret] {
+        fs::create_dir_all(made).expect("writable");
+        put(made.join("file"), b"x", LONG_AGO);
+    }
+    protect(&above, 0o777);
+    let mut watch = watch(&shared);
+    assert_eq!(poll(&mut watch), [appeared(shared.join("file"))]);
+
+    fs::rename(&shared, &away).expect("movable");
+    symlink(&secret, &shared).expect("a link");
+    assert!(matches!(watch.poll(NOW), Err(ShareDirError::Replaced { .. })));
+    fs::remove_file(&shared).expect("removable");
+    fs::create_dir(&shared).expect("writable");
+    assert!(matches!(watch.poll(NOW), Err(ShareDirError::Replaced { .. })));
+    // Where nobody else may do that, it is what its owner wants.
+    protect(&above, 0o755);
+    assert_eq!(poll(&mut watch), [deleted(shared.join("file"))]);
+    put(shared.join("new"), b"x", LONG_AGO);
+    assert_eq!(poll(&mut watch), [appeared(shared.join("new"))]);
+}
+
+#[test]
+fn a_file_that_could_not_be_opened_as_it_was_seen_appears_again() {
+    let dir = scratch();
+    let file = dir.path().join("file");
+    put(&file, b"x", LONG_AGO);
+    let mut watch = watch(dir.path());
+    assert_eq!(poll(&mut watch), [appeared(&file)]);
+    watch.look_again_at(&file);
+    assert_eq!(poll(&mut watch), [appeared(&file)]);
+    assert_eq!(poll(&mut watch), []);
+}
+
+#[test]
 fn a_directory_of_somebody_else_that_everybody_may_write_to_is_refused() {
     let dir = scratch();
     let shared = dir.path().join("shared");
@@ -366,7 +427,10 @@ fn apply(believed: &mut BTreeMap<PathBuf, Stamp>, changes: Vec<Change>) -> Resul
             Change::Appeared { path, stamp } => believed.insert(path, stamp).is_none(),
             Change::Changed { path, stamp } => believed.insert(path, stamp).is_some_and(|old| old != stamp),
             Change::Deleted { path } => believed.remove(&path).is_some(),
-            Change::Unreadable { .. } | Change::TooDeep { .. } | Change::TooMany { .. } => false,
+            Change::Unreadable { .. }
+            | Change::Planted { .. }
+            | Change::TooDeep { .. }
+            | Change::TooMany { .. } => false,
         };
         prop_assert!(consistent);
     }

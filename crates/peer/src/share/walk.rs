@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Dir;
 
-use crate::store::sys::{self, EntryKind};
+use crate::store::named_dir::{Others, Trusted};
+use crate::store::sys::{self, Entry, EntryKind};
 use crate::store::{JOURNAL_SUFFIX, PARTIAL_SUFFIX, Stamp};
 
 const FILEINFO_SUFFIX: &str = ".fileinfo";
@@ -22,6 +23,8 @@ pub(super) enum Seen<'a> {
     File { path: &'a Path, stamp: Stamp, place: Place<'a> },
     /// A file that could not be looked at, or a directory that could not be read to its end.
     Unreadable { path: &'a Path, kind: io::ErrorKind },
+    /// A private file that somebody else may have given a name here.
+    Planted { path: &'a Path },
     /// A directory too deep to enter.
     TooDeep { path: &'a Path },
 }
@@ -50,16 +53,19 @@ pub(super) fn walk(
     visit: &mut dyn FnMut(Seen<'_>),
 ) -> io::Result<()> {
     let mut path = path.to_owned();
-    walk_into(directory, &mut path, depth, visit)
+    walk_into(directory, Trusted::now()?, &mut path, depth, visit)
 }
 
 fn walk_into(
     directory: OwnedFd,
+    trusted: Trusted,
     path: &mut PathBuf,
     depth: u32,
     visit: &mut dyn FnMut(Seen<'_>),
 ) -> io::Result<()> {
     visit(Seen::Directory { directory: directory.as_fd() });
+    let protection = sys::protection(&directory)?;
+    let writers = Writers { others: trusted.other_writers(protection), owner: protection.owner };
     let mut entries = Dir::new(directory)?;
     while let Some(entry) = entries.read() {
         let entry = entry?;
@@ -68,7 +74,7 @@ fn walk_into(
             continue; // hidden, and the directory and its parent themselves
         }
         path.push(name);
-        let shown = show(entries.fd()?, name, path, depth, visit);
+        let shown = show(entries.fd()?, trusted, writers, name, path, depth, visit);
         if let Err(error) = shown
             && error.kind() != io::ErrorKind::NotFound
         // gone since it was listed
@@ -82,6 +88,8 @@ fn walk_into(
 
 fn show(
     directory: BorrowedFd<'_>,
+    trusted: Trusted,
+    writers: Writers,
     name: &OsStr,
     path: &mut PathBuf,
     depth: u32,
@@ -89,7 +97,12 @@ fn show(
 ) -> io::Result<()> {
     let Some(entry) = sys::entry_at(directory, name)? else { return Ok(()) };
     match entry.kind {
-        EntryKind::File if !is_companion(name) => {
+        EntryKind::File if is_companion(name) => Ok(()),
+        EntryKind::File if writers.may_have_planted(&entry) => {
+            visit(Seen::Planted { path });
+            Ok(())
+        }
+        EntryKind::File => {
             visit(Seen::File { path, stamp: entry.stamp, place: Place { directory, name } });
             Ok(())
         }
@@ -98,13 +111,35 @@ fn show(
             Ok(())
         }
         EntryKind::Directory => match sys::open_subdirectory(directory, name) {
-            Ok(inside) => walk_into(inside, path, depth - 1, visit),
+            Ok(inside) => walk_into(inside, trusted, path, depth - 1, visit),
             // A link or a file took its place since: the next walk sees what it is.
             Err(error) if sys::is_something_else(&error) => Ok(()),
             Err(error) => Err(error),
         },
         // Links lead who knows where; pipes, sockets and devices have no content.
-        EntryKind::File | EntryKind::Link | EntryKind::Special => Ok(()),
+        EntryKind::Link | EntryKind::Special => Ok(()),
+    }
+}
+
+/// Who may put names into a directory.
+#[derive(Debug, Clone, Copy)]
+struct Writers {
+    others: Option<Others>,
+    owner: u32,
+}
+
+impl Writers {
+    /// Whether this may be a file that they cannot read and gave a second name. Most systems let nobody do that
+    /// (`fs.protected_hardlinks`); a file that everybody may read they can read themselves.
+    fn may_have_planted(self, entry: &Entry) -> bool {
+        const OTHERS_READ: u32 = 0o004;
+        entry.names > 1
+            && entry.protection.mode & OTHERS_READ == 0
+            && match self.others {
+                None => false,
+                Some(Others::Owner) => entry.protection.owner != self.owner,
+                Some(Others::Group | Others::Everybody) => true,
+            }
     }
 }
 

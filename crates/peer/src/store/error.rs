@@ -29,6 +29,14 @@ pub enum OpenError {
         /// The directory.
         parent: PathBuf,
     },
+    /// A link leads to the output that another user could have put there, or lead elsewhere at any moment.
+    #[error(
+        "the link {link:?} on the way is in a directory that other users may change; name the directory it leads to"
+    )]
+    ForeignLink {
+        /// The link.
+        link: PathBuf,
+    },
     /// What should be the directory of the output is something else.
     #[error("{parent:?} is not a directory")]
     ParentNotDirectory {
@@ -136,7 +144,13 @@ pub enum ShareError {
         /// The path asked for.
         path: PathBuf,
     },
-    /// It has not the size that was scanned.
+    /// In a shared directory: another file, a link or nothing is there by now.
+    #[error("{path:?} is not what was seen there")]
+    Replaced {
+        /// The path that was seen.
+        path: PathBuf,
+    },
+    /// It is not what was scanned.
     #[error("{path:?} changed after it was scanned: {found} bytes instead of {expected}")]
     Changed {
         /// The path asked for.

@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
 
+use super::beneath;
+use super::candidate::Candidate;
 use super::error::{ReadError, ShareError};
 use super::held::{Held, OpenFiles};
+use super::origin::Origin;
 use super::stamp::Stamp;
 use super::sys;
 
@@ -21,6 +24,7 @@ pub struct FileStore {
     held: Held,
     info: FileInfo,
     path: Arc<Path>,
+    origin: Origin,
     stamp: Stamp,
     is_in_memory: bool,
     watched: Option<Watched>,
@@ -51,28 +55,25 @@ pub enum FileState {
 impl FileStore {
     /// Opens a file that was scanned as `info`; a symbolic link is followed.
     ///
-    /// The content is not read again. Whoever needs to know that nothing happened between the scan and this call takes
-    /// a [`Stamp`] before the scan and compares it with [`stamp`](Self::stamp).
+    /// The content is not read again, so the file must have been one that others could not replace since the scan.
     ///
     /// # Errors
     /// It cannot be opened, is no regular file, or has not the scanned size.
     pub fn open_shared(path: &Path, info: &FileInfo) -> Result<Self, ShareError> {
-        let failed = |source| ShareError::Io { path: path.to_owned(), source };
-        let absolute = std::path::absolute(path).map_err(failed)?;
-        let file = sys::open_path_for_reading(&absolute).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(ShareError::NotAFile { path: absolute });
-        }
-        if metadata.len() != info.size() {
-            return Err(ShareError::Changed { path: absolute, found: metadata.len(), expected: info.size() });
-        }
-        Ok(Self::new(Arc::new(file), info.clone(), absolute, Stamp::of(&metadata)))
+        Candidate::named(path)?.into_store(info)
     }
 
     pub(super) fn new(file: Arc<File>, info: FileInfo, path: PathBuf, stamp: Stamp) -> Self {
         let is_in_memory = sys::is_in_memory(&file);
-        Self { held: Held::new(file), info, path: path.into(), stamp, is_in_memory, watched: None }
+        let path = path.into();
+        Self { held: Held::new(file), info, path, origin: Origin::Named, stamp, is_in_memory, watched: None }
+    }
+
+    /// Opens it again from there.
+    #[must_use]
+    pub(super) fn found_by(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
     }
 
     /// Leaves it to the number of open files and to [`rest`](Self::rest) how long the file stays open.
@@ -139,7 +140,7 @@ impl FileStore {
         (is_inside && is_ready(&file, self.is_in_memory, position, len)).then_some((file, position))
     }
 
-    /// The file, opened by its path if it is not open.
+    /// The file, opened again if it is not open.
     ///
     /// # Errors
     /// It cannot be opened, or the path leads to another file or none. `chunk` is only named.
@@ -147,9 +148,9 @@ impl FileStore {
         if let Some(file) = self.held.file() {
             return Ok(file);
         }
-        let file = match sys::open_path_for_reading(&self.path) {
+        let file = match self.origin.open(&self.path) {
             Ok(file) => Arc::new(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Gone),
+            Err(error) if beneath::leads_elsewhere(&error) => return Err(ReadError::Gone),
             Err(source) => return Err(ReadError::Io { chunk, source }),
         };
         self.check(&file, chunk)?;
@@ -179,9 +180,9 @@ impl FileStore {
     /// What became of the file and of its path, which is where it was shared from. A file that cannot be looked at
     /// is gone.
     pub fn state(&self) -> FileState {
-        match std::fs::metadata(&self.path) {
-            Ok(metadata) if !Stamp::of(&metadata).is_same_file(&self.stamp) => FileState::Gone,
-            Ok(metadata) if Stamp::of(&metadata) != self.stamp => FileState::Changed,
+        match self.origin.stamp_at(&self.path) {
+            Ok(stamp) if !stamp.is_same_file(&self.stamp) => FileState::Gone,
+            Ok(stamp) if stamp != self.stamp => FileState::Changed,
             Ok(_) => FileState::Unchanged,
             Err(_) => FileState::Gone,
         }

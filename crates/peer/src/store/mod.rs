@@ -36,7 +36,9 @@
 //! `.partial` belongs to no file in particular: if another version of the file was being downloaded to the same `OUT`,
 //! the chunks both have in common (same bytes at the same place) are kept and the rest is overwritten.
 
+mod beneath;
 mod block_file;
+mod candidate;
 mod check;
 mod chunk_writer;
 mod download;
@@ -47,24 +49,31 @@ pub(crate) mod fuzzing;
 mod held;
 mod journal;
 mod ledger;
+pub(crate) mod named_dir;
 mod open;
+mod origin;
 mod page_cache;
 mod partial;
 mod reservation;
 mod resume;
 mod scan_log;
+mod shared_root;
 mod stamp;
 pub(crate) mod sys;
 mod target;
+mod whole_file;
 
+pub(crate) use candidate::{Candidate, is_passing};
 pub use check::Checked;
 pub use download::{Download, DownloadOptions, OnExisting, Opened};
 pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
 pub use file_store::{FileState, FileStore, Watched};
 pub use held::OpenFiles;
 pub use scan_log::ScanLog;
+pub(crate) use shared_root::SharedRoot;
 pub use stamp::Stamp;
 pub(crate) use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX};
+pub use whole_file::write_whole;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tnet_fileinfo::{FileInfo, Progress};
 
+use super::beneath;
 use super::chunk_writer::ChunkWriter;
 use super::download::{Download, DownloadOptions, OnExisting, Opened};
 use super::error::{OpenError, SyncError};
@@ -78,7 +79,13 @@ fn complete(
         EntryKind::Directory => return Err(OpenError::IsDirectory { path }),
         EntryKind::Special => return Err(OpenError::NotAFile { path }),
     }
-    let file = match sys::open_for_reading(target.directory(), target.out()) {
+    let opened = match entry.kind {
+        // A link that another user may have put there is in the way, whatever it leads to.
+        EntryKind::Link if !target.is_trusted(&entry)? => return Ok(None),
+        EntryKind::Link => sys::open_for_reading(target.directory(), target.out()),
+        _ => beneath::open(target.directory(), target.out().as_ref()),
+    };
+    let file = match opened {
         Ok(file) => file,
         // Unreadable, a dangling link, gone again: whatever it is, it is not known to be the file.
         Err(_) => return Ok(None),

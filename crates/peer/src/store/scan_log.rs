@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use tnet_fileinfo::{FileInfo, MAX_FILEINFO_LEN};
 
 use super::stamp::{Stamp, nanoseconds};
@@ -142,6 +143,8 @@ impl Book {
     fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        // Others may have put a link there while they could.
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         let file = options.open(path)?;
         if sys::lock_exclusive(&file)? != Lock::Taken {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process uses it"));
@@ -180,7 +183,8 @@ impl Book {
     fn rewritten(self, path: &Path) -> io::Result<Self> {
         let new = path.with_extension("new");
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(&new)?;
         sys::lock_exclusive(&file)?;
         let mut output = BufWriter::new(&file);
         output.write_all(MAGIC)?;

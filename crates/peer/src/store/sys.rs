@@ -38,6 +38,9 @@ pub(super) enum Reservation {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
+    pub(crate) protection: Protection,
+    /// How many names it has.
+    pub(crate) names: u64,
     /// What it looks like now.
     pub(crate) stamp: Stamp,
 }
@@ -57,6 +60,8 @@ pub(crate) enum EntryKind {
 pub(crate) struct Protection {
     /// User id of the owner.
     pub(crate) owner: u32,
+    /// Id of the group.
+    pub(crate) group: u32,
     /// Permission and type bits.
     pub(crate) mode: u32,
 }
@@ -125,9 +130,12 @@ pub(crate) fn check_readable(directory: impl AsFd, name: &OsStr) -> io::Result<(
 
 /// Who may change the open file or directory.
 pub(crate) fn protection(file: impl AsFd) -> io::Result<Protection> {
-    let stat = rustix::fs::fstat(file)?;
-    #[allow(clippy::useless_conversion, reason = "16 bits on some systems")]
-    Ok(Protection { owner: stat.st_uid, mode: stat.st_mode.into() })
+    Ok(entry_of(&rustix::fs::fstat(file)?).protection)
+}
+
+/// What the open file or directory looks like.
+pub(crate) fn stamp(file: impl AsFd) -> io::Result<Stamp> {
+    Ok(entry_of(&rustix::fs::fstat(file)?).stamp)
 }
 
 #[allow(
@@ -145,6 +153,8 @@ fn entry_of(stat: &Stat) -> Entry {
             FileType::Symlink => EntryKind::Link,
             _ => EntryKind::Special,
         },
+        protection: Protection { owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode as u32 },
+        names: stat.st_nlink as u64,
         stamp: Stamp {
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,

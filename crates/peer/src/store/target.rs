@@ -1,6 +1,7 @@
 //! Where a download goes: the output and its two companions, always names in one directory that stays open.
 //!
-//! The directory is resolved once. Whatever happens to the path above it, all names of one download stay together.
+//! The directory is resolved once, and through no link that another user could have put there. Whatever happens to the
+//! path above it, all names of one download stay together.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -8,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
+use super::named_dir::{self, FindError, Trusted};
 use super::sys::{self, Entry};
 
 /// Added to the output's name while it is incomplete.
@@ -30,10 +32,13 @@ impl Target {
         // The working directory may change while the download runs.
         let absolute = std::path::absolute(path).map_err(|source| OpenError::from_io(path, source))?;
         let parent = absolute.parent().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
-        let directory = sys::open_directory(parent).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => OpenError::ParentMissing { parent: parent.to_owned() },
-            io::ErrorKind::NotADirectory => OpenError::ParentNotDirectory { parent: parent.to_owned() },
-            _ => OpenError::from_io(parent, source),
+        let directory = named_dir::open(parent).map_err(|error| match error {
+            FindError::ForeignLink { link } => OpenError::ForeignLink { link },
+            FindError::Io(source) => match source.kind() {
+                io::ErrorKind::NotFound => OpenError::ParentMissing { parent: parent.to_owned() },
+                io::ErrorKind::NotADirectory => OpenError::ParentNotDirectory { parent: parent.to_owned() },
+                _ => OpenError::from_io(parent, source),
+            },
         })?;
         Ok(Self {
             directory,
@@ -68,6 +73,13 @@ impl Target {
     /// What stands under one of the three names now.
     pub(super) fn entry(&self, name: &OsStr) -> Result<Option<Entry>, OpenError> {
         sys::entry_at(self.directory(), name).map_err(|source| self.error(name, source))
+    }
+
+    /// Whether no other user could have put this entry here.
+    pub(super) fn is_trusted(&self, entry: &Entry) -> Result<bool, OpenError> {
+        let trusted = Trusted::now()
+            .and_then(|trusted| Ok(trusted.others_at(sys::protection(&self.directory)?, entry).is_none()));
+        trusted.map_err(|source| self.error(&self.out, source))
     }
 
     /// The error for what the system said about one of the three names.

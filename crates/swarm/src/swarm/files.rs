@@ -149,6 +149,11 @@ impl Swarm {
         }
     }
 
+    /// Whether any peer is in the file's swarm with us.
+    pub fn is_linked(&self, file: FileKey) -> bool {
+        self.files.get(&file).is_some_and(|state| !state.links.is_empty())
+    }
+
     /// Whether every peer we know in the file's swarm has it whole. Also true when we know nobody.
     pub fn is_swarm_done(&self, file: FileKey) -> bool {
         self.files.get(&file).is_some_and(|state| state.links.values().all(|link| link.held.is_full()))

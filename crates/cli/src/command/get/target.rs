@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tnet_fileinfo::FileInfo;
+use tnet_fileinfo::{FileInfo, shown};
 
 use crate::args::Wanted;
 use crate::command::fileinfo::blocking;
@@ -41,13 +41,21 @@ impl Target {
 }
 
 fn own_name(wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
-    match wanted {
-        Wanted::Hash(hash) => Ok(hash.to_string().into()),
-        Wanted::Fileinfo(_) => {
-            info.and_then(FileInfo::name).map(|name| AsRef::<Path>::as_ref(name).to_owned()).ok_or_else(
-                || Failure::new(Exit::Usage, "the description has no name for the file; name it with -o"),
-            )
-        }
+    let from = match wanted {
+        Wanted::Hash(hash) => return Ok(hash.to_string().into()),
+        Wanted::Fileinfo(path) => path,
+    };
+    let refused = |why: String| Failure::new(Exit::Usage, why);
+    let name = info
+        .and_then(FileInfo::name)
+        .ok_or_else(|| refused("the description has no name for the file; name it with -o".to_owned()))?;
+    match name.special() {
+        None => Ok(AsRef::<Path>::as_ref(name).to_owned()),
+        Some(special) => Err(refused(format!(
+            "{} would name the file \"{}\", {special}; choose its name with -o FILE",
+            shown_path(from),
+            shown(name.as_str())
+        ))),
     }
 }
 
@@ -97,6 +105,18 @@ mod tests {
         let failure = of(Some("b.iso"), true, &info()).await.expect_err("one name for several");
         assert!(failure.exit == Exit::Usage && failure.message.contains("directory"), "{failure:?}");
         of(Some("not/there/"), true, &info()).await.expect("it ends like a directory");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_means_more_is_taken_only_from_the_user() {
+        for name in [".bashrc", "-rf", "x.FileInfo", "a.partial", "a.partial.journal"] {
+            let info = info().with_name(FileName::new(name).ok());
+            for given in [None, Some("not/there/")] {
+                let failure = of(given, false, &info).await.expect_err(name);
+                assert!(failure.exit == Exit::Usage && failure.message.contains("-o"), "{failure:?}");
+            }
+            of(Some(name), false, &info).await.expect("the user named it");
+        }
     }
 
     #[tokio::test]

@@ -1,0 +1,42 @@
+//! How a shared file is found again when it is not open.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::shared_root::SharedRoot;
+use super::stamp::Stamp;
+use super::sys;
+
+/// Where a file was opened from. Whoever opens it again compares its stamp: it may be another one by then.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// A path that the user named: links are followed.
+    Named,
+    /// A shared directory, in which others may write: nothing outside is reached, no link is followed.
+    Inside(Arc<SharedRoot>),
+}
+
+impl Origin {
+    /// Opens what is at `path`.
+    pub(super) fn open(&self, path: &Path) -> io::Result<File> {
+        match self {
+            Self::Named => sys::open_path_for_reading(path),
+            Self::Inside(root) => root.open(path),
+        }
+    }
+
+    /// What stands at `path` now.
+    pub(super) fn stamp_at(&self, path: &Path) -> io::Result<Stamp> {
+        match self {
+            Self::Named => std::fs::metadata(path).map(|metadata| Stamp::of(&metadata)),
+            Self::Inside(root) => root.stamp_at(path),
+        }
+    }
+
+    /// Whether it is a shared directory.
+    pub(super) fn is_inside(&self) -> bool {
+        matches!(self, Self::Inside(_))
+    }
+}
