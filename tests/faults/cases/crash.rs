@@ -66,7 +66,7 @@ async fn killed_over_and_over_it_fetches_hardly_anything_again() -> String {
     assert!(again <= killed * LOST_AT_MOST, "{again} bytes again after {killed} kills");
     let (believed, hashed) = (resume_ms_per_gib(true), resume_ms_per_gib(false));
     format!(
-        "{killed} kills at moments from seed {SEED}, {completed} files whole, {:.1} % fetched again ({} of {} KiB, messages included); resuming takes \
+        "{killed} kills at moments from seed {SEED}, {completed} files whole, {:.1} % fetched again ({} of {} KiB, messages included); beginning again takes \
          {believed:.0} ms per GiB with its journal, {hashed:.0} without",
         100.0 * again as f64 / needed as f64,
         again / 1024,
