@@ -42,6 +42,7 @@ mod chunk_writer;
 mod download;
 mod error;
 mod file_store;
+mod flaws;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod held;
@@ -60,7 +61,8 @@ mod target;
 pub use check::Checked;
 pub use download::{Download, DownloadOptions, OnExisting, Opened};
 pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
-pub use file_store::{FileState, FileStore, Watched};
+pub use file_store::{FileState, FileStore, Look, Watched};
+pub use flaws::{Flaw, Flaws};
 pub use held::OpenFiles;
 pub use scan_log::ScanLog;
 pub use stamp::Stamp;
