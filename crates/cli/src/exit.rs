@@ -247,7 +247,10 @@ mod tests {
         use std::time::Duration;
         let (waited, address) = (Duration::from_secs(1), ([127, 0, 0, 1], 7400).into());
         let hash = tnet_fileinfo::FileHash::from_bytes([0; 32]);
-        let stalled = |missing| DownloadError::Stalled { waited, missing, without_holder: 1, chunks: 4 };
+        let stalled = |missing| {
+            let liars = Vec::new();
+            DownloadError::Stalled { waited, missing, without_holder: 1, chunks: 4, liars }
+        };
         let io = |kind: std::io::ErrorKind| std::io::Error::from(kind);
         let lying = UselessHolders { silent: 1, lying: 1, ..UselessHolders::default() };
         let silent = UselessHolders { silent: 2, ..UselessHolders::default() };

@@ -61,10 +61,10 @@ pub mod share;
 pub mod store;
 
 pub use api::{
-    Ban, Bound, Bounds, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState, DownloadError,
-    FetchInfoError, FileStatus, Liar, Limits, LimitsChange, PeerGone, Phase, Priority, Progress, ShareError,
-    SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares, Traffic, Unfit, Waiting,
-    Wish,
+    Ban, Bound, Bounds, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState, DamagedFile,
+    DownloadError, FetchInfoError, FileStatus, Liar, Limits, LimitsChange, PeerGone, Phase, Priority,
+    Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares,
+    Traffic, Unfit, Waiting, Wish,
 };
 pub use config::{Config, DownloadOptions};
 pub use download::Download;

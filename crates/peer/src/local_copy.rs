@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use crate::source::Source;
-use crate::store::{Download, FileStore};
+use crate::store::{Download, FileStore, ReadError};
+
+/// Chunks in a row that a disk does not give, which may take it a minute each, before it is not asked any more.
+const FAILED_AT_MOST: u32 = 4;
 
 /// The finished copy. None if the source is not what it was; then what was copied stays, and the rest is downloaded.
 pub(crate) async fn copy(source: Source, download: Arc<Download>) -> Option<FileStore> {
@@ -17,24 +20,28 @@ fn copy_now(source: &Source, download: &Download) -> Option<FileStore> {
     let mut buffer = Vec::new();
     if download.share_blocks(whole) {
         for chunk in info.geometry().chunks() {
-            if !download.adopt_chunk(chunk, &mut buffer).ok()? {
-                return None;
-            }
+            // One that is wrong or cannot be read is fetched; the others are here.
+            let _ = download.adopt_chunk(chunk, &mut buffer);
         }
         return download.finish().ok();
     }
     let recut = Source::Recut { whole: Arc::clone(whole), geometry: *info.geometry() };
+    let mut failed_in_a_row = 0;
     for chunk in download.stored().missing() {
         // What an earlier attempt left need not be copied again if it is right.
         if download.check_chunk(chunk) {
             continue;
         }
         buffer.resize(info.geometry().chunk_len(chunk) as usize, 0);
-        recut.read(chunk, 0, &mut buffer).ok()?;
-        if !info.verify(chunk, &buffer) {
-            return None;
+        match recut.read(chunk, 0, &mut buffer) {
+            Ok(()) if info.verify(chunk, &buffer) => {
+                download.write_chunk(chunk, &buffer).ok()?;
+                failed_in_a_row = 0;
+            }
+            Err(ReadError::Io { .. }) if failed_in_a_row < FAILED_AT_MOST => failed_in_a_row += 1,
+            Ok(()) | Err(ReadError::Withdrawn { .. }) => {}
+            Err(_) => return None,
         }
-        download.write_chunk(chunk, &buffer).ok()?;
     }
     download.finish().ok()
 }

@@ -304,4 +304,12 @@ pub enum PeerMessage {
         /// At most [`MAX_EXTENSION_LEN`](crate::MAX_EXTENSION_LEN) bytes.
         body: Vec<u8>,
     },
+    /// That chunk, as the receiver of this message sent it, does not match its sum. A hint to look at it, no proof: it
+    /// has no answer.
+    Corrupt {
+        /// The sender's number.
+        file: FileHandle,
+        /// Chunk index.
+        chunk: u32,
+    },
 }

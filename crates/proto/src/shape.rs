@@ -86,6 +86,7 @@ shapes!(PeerMessage {
     Bye: [],
     Unsupported: [],
     Extension: EXTENSION,
+    Corrupt: [],
 });
 
 shapes!(CoordinatorRequest {

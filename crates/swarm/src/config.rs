@@ -52,6 +52,8 @@ pub struct Config {
     pub storing_bytes: u64,
     /// How long a stored chunk waits at most for others to be announced with it.
     pub have_delay: Duration,
+    /// Pause between two announcements of all that we hold of a file from which chunks go missing.
+    pub reopen_after: Duration,
     /// Chunks that are announced at once: this part of the file. They need not wait longer.
     pub have_batch_part: u32,
     /// How long an upload slot is kept for a peer that was told it is free.
@@ -116,6 +118,7 @@ impl Default for Config {
             requests_per_source: 3,
             storing_bytes: 24 * 1024 * 1024,
             have_delay: Duration::from_millis(200),
+            reopen_after: Duration::from_secs(1),
             have_batch_part: 128,
             reservation: Duration::from_millis(500),
             busy_patience: Duration::from_secs(2),

@@ -32,6 +32,10 @@ pub(crate) struct File {
     pub(crate) suggest: Option<SuggestOnce>,
     pub(crate) stats: FileStats,
     pub(crate) priority: Priority,
+    /// What is missing is to be fetched, not only what is there to be served.
+    pub(crate) is_wanted: bool,
+    /// What we hold is not announced anew before this moment, whatever is withdrawn.
+    pub(crate) no_reopen_before: Time,
     /// We take no part in its swarm.
     pub(crate) is_paused: bool,
 }

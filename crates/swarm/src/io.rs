@@ -167,6 +167,21 @@ pub enum Input {
         /// The chunks.
         chunks: Vec<ChunkIndex>,
     },
+    /// Stored chunks turned out wrong or cannot be read: they are not to be served. Whether they are wanted is for the
+    /// file's goal to say.
+    ChunksWithdrawn {
+        /// The file.
+        file: FileKey,
+        /// The chunks.
+        chunks: Vec<ChunkIndex>,
+    },
+    /// Withdrawn chunks were read and verified: they can be served again.
+    ChunksRestored {
+        /// The file.
+        file: FileKey,
+        /// The chunks.
+        chunks: Vec<ChunkIndex>,
+    },
     /// The coordinator or somebody else named holders of a file.
     Holders {
         /// The file.
@@ -276,6 +291,15 @@ pub enum Event {
         chunk: ChunkIndex,
         /// Where the sender accepts peers.
         address: Option<SocketAddr>,
+    },
+    /// A peer says that this chunk, which we sent it, does not match its sum. Perhaps it is right.
+    Doubted {
+        /// Who says so.
+        peer: PeerKey,
+        /// The file.
+        file: FileKey,
+        /// The chunk.
+        chunk: ChunkIndex,
     },
     /// A peer will not be talked to for a while.
     Banned {

@@ -9,6 +9,8 @@ use crate::time::Time;
 pub(crate) enum Timer {
     /// Announce what was stored.
     Announce(FileKey),
+    /// Say anew what we hold.
+    Reopen(FileKey),
     /// Ask the coordinator again.
     Lookup(FileKey),
     /// A chunk that failed often may be tried again.
@@ -79,6 +81,7 @@ impl Timers {
     pub(crate) fn disarm_file(&mut self, file: FileKey) {
         let timers = [
             Timer::Announce(file),
+            Timer::Reopen(file),
             Timer::Lookup(file),
             Timer::Retry(file),
             Timer::Hedge(file),

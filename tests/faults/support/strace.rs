@@ -63,6 +63,14 @@ impl Strace {
         self.inject("clone,clone3:error=EAGAIN:when=2+")
     }
 
+    /// The trace of a process that runs already, of all its threads. It ends with that process, or when it is ended.
+    pub(crate) fn attach(&self, pid: u32) -> Command {
+        let mut command = Command::new("strace");
+        // A filter is only set for children.
+        command.args(self.args.iter().filter(|arg| *arg != "--seccomp-bpf")).args(["-p", &pid.to_string()]);
+        command
+    }
+
     /// The command under this trace. It ends when the tracer does.
     pub(crate) fn run(&self, command: &Command) -> Command {
         let mortal = wrapped("setpriv", ["--pdeathsig", "KILL"], command);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, ScanError};
 
-use super::progress::CoordinatorState;
+use super::progress::{CoordinatorState, Liar};
 use crate::info_search::UselessHolders;
 use crate::store;
 
@@ -120,7 +120,8 @@ pub enum DownloadError {
     },
     /// Some chunks arrived, then none for too long. What is there stays for the next attempt.
     #[error(
-        "no chunk arrived for {waited:.0?}: {missing} of {chunks} chunks missing, {without_holder} of them held by nobody"
+        "no chunk arrived for {waited:.0?}: {missing} of {chunks} chunks missing, {without_holder} of them held by nobody{}",
+        blame(liars)
     )]
     Stalled {
         /// For how long.
@@ -131,6 +132,8 @@ pub enum DownloadError {
         without_holder: u32,
         /// Chunks in all.
         chunks: u32,
+        /// Who sent wrong bytes, as in [`Progress::liars`](super::Progress::liars).
+        liars: Vec<Liar>,
     },
     /// The disk failed or is full. What is verified stays for the next attempt, and on a full disk is served meanwhile.
     #[error(transparent)]
@@ -147,6 +150,17 @@ pub enum DownloadError {
     /// The peer has been shut down.
     #[error(transparent)]
     PeerGone(#[from] PeerGone),
+}
+
+/// Senders of wrong bytes that an error names.
+const BLAMED: usize = 3;
+
+/// Who sent wrong bytes, as the end of a sentence; nothing if nobody did.
+fn blame(liars: &[Liar]) -> String {
+    let named = liars.iter().take(BLAMED).map(|liar| format!(", {liar}"));
+    let more = liars.len().saturating_sub(BLAMED);
+    let more = (more > 0).then(|| format!(", {more} more sent wrong bytes"));
+    named.chain(more).collect()
 }
 
 /// A `.fileinfo` could not be had from other peers.
@@ -195,4 +209,37 @@ pub enum FetchInfoError {
     /// The peer has been shut down.
     #[error(transparent)]
     PeerGone(#[from] PeerGone),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stalled(liars: Vec<Liar>) -> String {
+        let waited = Duration::from_secs(60);
+        DownloadError::Stalled { waited, missing: 900, without_holder: 883, chunks: 1000, liars }.to_string()
+    }
+
+    #[test]
+    fn who_sent_wrong_bytes_is_named_and_a_crowd_of_them_counted() {
+        let missing = "no chunk arrived for 60s: 900 of 1000 chunks missing, 883 of them held by nobody";
+        assert_eq!(stalled(Vec::new()), missing);
+        let liar = |port, corrupt, banned| {
+            let address = Some(SocketAddr::from(([10, 0, 0, 5], port)));
+            Liar { address, corrupt, banned }
+        };
+        assert_eq!(
+            stalled(vec![liar(7401, 12, true), liar(7402, 1, false)]),
+            format!(
+                "{missing}, 10.0.0.5:7401 sent wrong bytes for 12 chunks and was banned, \
+                 10.0.0.5:7402 sent wrong bytes for 1 chunk"
+            )
+        );
+        let crowd = stalled((1..=9).map(|port| liar(port, 2, true)).collect());
+        assert!(
+            crowd.ends_with(
+                "10.0.0.5:3 sent wrong bytes for 2 chunks and was banned, 6 more sent wrong bytes"
+            )
+        );
+    }
 }

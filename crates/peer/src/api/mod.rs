@@ -13,7 +13,9 @@ pub use bounds::{Bound, Bounds};
 pub use chunk_map::ChunkMap;
 pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
 pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary, Traffic};
-pub use status::{Ban, ConnectionStatus, CoordinatorContact, FileStatus, SlotStatus, Status, SwarmMember};
+pub use status::{
+    Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, SlotStatus, Status, SwarmMember,
+};
 pub use time::TimeShares;
 pub use waiting::Waiting;
 pub use wishes::{Limits, LimitsChange, Priority, Wish};

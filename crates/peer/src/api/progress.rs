@@ -1,5 +1,6 @@
 //! How a download is going, and how it went.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,19 @@ pub struct Liar {
     pub corrupt: u32,
     /// Whether it is not talked to any more for a while.
     pub banned: bool,
+}
+
+/// In words: what it did, and what came of it.
+impl fmt::Display for Liar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{address}")?,
+            None => f.write_str("a peer that accepts no calls")?,
+        }
+        let (plural, end) =
+            (if self.corrupt == 1 { "" } else { "s" }, if self.banned { " and was banned" } else { "" });
+        write!(f, " sent wrong bytes for {} chunk{plural}{end}", self.corrupt)
+    }
 }
 
 /// How a finished download went.

@@ -127,6 +127,9 @@ pub struct FileStatus {
     /// Time since a chunk of it was last stored or sent; none if none was.
     #[serde(default)]
     pub idle: Option<Duration>,
+    /// Files with this content that have chunks which are wrong or cannot be read, and are not served from there.
+    #[serde(default)]
+    pub damaged: Vec<DamagedFile>,
     /// Neither served nor downloaded for now, because the user said so.
     #[serde(default)]
     pub paused: bool,
@@ -155,6 +158,19 @@ impl FileStatus {
         let copies = self.sent_bytes as f64 / self.size as f64;
         copies
     }
+}
+
+/// A file on the disk that is not all that was shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Chunks that do not match their sums.
+    pub wrong: u32,
+    /// Chunks that the disk does not give.
+    pub unreadable: u32,
+    /// All of it is being looked at.
+    pub checking: bool,
 }
 
 /// A connected peer in one file's swarm.

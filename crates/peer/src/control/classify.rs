@@ -202,6 +202,7 @@ mod tests {
             missing,
             without_holder: missing,
             chunks: 10,
+            liars: Vec::new(),
         };
         assert_eq!(FaultKind::from(&stalled(9)), FaultKind::Incomplete);
         assert_eq!(FaultKind::from(&stalled(10)), FaultKind::NoHolder);

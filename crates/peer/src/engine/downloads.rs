@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, FileHash};
+use tnet_fileinfo::{ChunkIndex, FileHash, shown_path};
 use tnet_swarm::{FileKey, Goal, Input, PeerKey, Time};
 use tokio::sync::{oneshot, watch};
 use tracing::field;
@@ -43,6 +43,10 @@ pub(super) struct Running {
     synced_at: Time,
     syncing: bool,
     pub(super) phase: Phase,
+    /// A stored chunk turned out wrong: others may be wrong too.
+    pub(super) is_suspect: bool,
+    /// How often each such chunk did.
+    losses: BTreeMap<ChunkIndex, u8>,
     /// When it had its name.
     pub(super) completed: Option<Time>,
     pub(super) stopwatch: Stopwatch,
@@ -72,6 +76,9 @@ pub(crate) struct Followed {
 
 /// Chunks that nobody holds are counted this often: it looks at all of them.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// A disk that loses the same chunk so often does not keep it.
+const LOSSES_AT_MOST: u8 = 3;
 
 impl Engine {
     pub(super) fn start_download(&mut self, start: StartDownload) {
@@ -134,6 +141,8 @@ impl Engine {
             synced_at: now,
             syncing: false,
             phase: Phase::FindingPeers,
+            is_suspect: false,
+            losses: BTreeMap::new(),
             completed: None,
             stopwatch: Stopwatch::start(now),
             verifying: Duration::ZERO,
@@ -190,7 +199,9 @@ impl Engine {
             }
             WorkDone::Checked { file, checked } => self.on_checked(file, checked),
             WorkDone::Synced { file, result } => self.on_synced(file, result.map(drop)),
+            WorkDone::Verified { file, lost } => self.on_verified(file, lost),
             WorkDone::Finished { file, result } => self.on_finished(file, result.map(|whole| *whole)),
+            WorkDone::Inspected(inspected) => self.on_inspected(*inspected),
             WorkDone::Looked { changed, gone, took } => self.on_looked(changed, gone, took),
         }
     }
@@ -259,7 +270,42 @@ impl Engine {
         };
         running.phase = Phase::Finishing;
         let store = Arc::clone(&running.store);
-        self.start_finish(file, store);
+        match std::mem::take(&mut running.is_suspect) {
+            true => self.start_verify(file, store),
+            false => self.start_finish(file, store),
+        }
+    }
+
+    /// All stored chunks of a complete download were read once more.
+    fn on_verified(&mut self, file: FileKey, lost: Vec<ChunkIndex>) {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+            return;
+        };
+        let store = Arc::clone(&running.store);
+        if lost.is_empty() {
+            return self.start_finish(file, store);
+        }
+        running.phase = Phase::Downloading;
+        self.fetch_again(file, lost);
+    }
+
+    /// Stored chunks of a running download are not what they were. Ends it if the disk keeps losing the same one.
+    pub(super) fn fetch_again(&mut self, file: FileKey, lost: Vec<ChunkIndex>) {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+            return;
+        };
+        let path = running.store.partial_path();
+        tracing::warn!(path = %shown_path(&path), lost = lost.len(), "stored chunks are not what they were; they are fetched again");
+        running.is_suspect = true;
+        for chunk in &lost {
+            running.store.lose_chunk(*chunk);
+            let times = running.losses.entry(*chunk).or_insert(0);
+            *times += 1;
+            if *times >= LOSSES_AT_MOST {
+                return self.fail(file, store::WriteError::SyncsFail { chunk: *chunk }.into());
+            }
+        }
+        self.feed(Input::ChunksLost { file, chunks: lost });
     }
 
     fn on_finished(&mut self, file: FileKey, result: Result<store::FileStore, store::FinishError>) {

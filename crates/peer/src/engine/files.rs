@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkSet, FileHash, FileInfo, Geometry};
+use tnet_fileinfo::{ChunkSet, FileHash, FileInfo, Geometry, shown_path};
 use tnet_proto::Availability;
 use tnet_swarm::{FileKey, Goal, Input};
 
@@ -58,7 +58,7 @@ impl FileEntry {
     }
 
     /// The whole files behind it; not of a recut, which has none of its own.
-    fn wholes(&self) -> impl Iterator<Item = &Arc<FileStore>> {
+    pub(super) fn wholes(&self) -> impl Iterator<Item = &Arc<FileStore>> {
         let own = match &self.source {
             Source::Whole(store) => Some(store),
             Source::Coming(_) | Source::Recut { .. } => None,
@@ -118,7 +118,9 @@ impl Engine {
         }
         for store in entry.wholes() {
             self.forget_path(store.path(), file);
+            self.care.damage.forget(store.path());
         }
+        self.care.doubts.forget_file(file);
         self.followed.remove(&file);
         self.checks.forget(file);
         self.recuts.forget(file);
@@ -138,21 +140,38 @@ impl Engine {
     /// Tells the reporter how much of a file is here.
     pub(super) fn report(&mut self, hash: &FileHash) {
         let keys = keys_of(&self.by_hash, hash);
-        let entries = keys.iter().filter_map(|file| self.files.get(file));
-        let entries = entries.filter(|entry| !entry.treatment.is_paused);
-        let availability = entries.map(|entry| match entry.source {
-            Source::Coming(_) => Availability::Partial,
-            Source::Whole(_) | Source::Recut { .. } => Availability::Full,
-        });
-        let availability = availability.max().unwrap_or(Availability::None);
+        let entries = keys.iter().filter_map(|file| Some((file, self.files.get(file)?)));
+        let entries = entries.filter(|(_, entry)| !entry.treatment.is_paused);
+        let entries = entries.map(|(file, entry)| self.availability(*file, entry));
+        let availability = entries.max().unwrap_or(Availability::None);
         let size = keys.first().and_then(|file| self.files.get(file)).map_or(0, |entry| entry.info.size());
         self.reporter.set(*hash, size, availability);
+    }
+
+    /// How much of a file can be served, as others are told.
+    fn availability(&self, file: FileKey, entry: &FileEntry) -> Availability {
+        match (&entry.source, self.swarm.stored_chunks(file)) {
+            (Source::Coming(_), _) => Availability::Partial,
+            (_, Some(stored)) if stored < entry.geometry().chunk_count() => match stored {
+                0 => Availability::None,
+                _ => Availability::Partial,
+            },
+            // The core has not heard of it yet, or has it whole.
+            _ => Availability::Full,
+        }
     }
 
     /// Serves a whole file. If its content is here already it becomes a spare.
     pub(super) fn share(&mut self, file: FileStore) {
         let (info, file) = (file.info().clone(), Arc::new(file.kept_among(&self.open_files)));
         tracing::info!(path = %file.path().display(), hash = %info.hash(), "sharing");
+        if let Some(other) = self.by_path.get(file.path()).copied()
+            && self.files.get(&other).is_some_and(|entry| entry.info.hash() != info.hash())
+        {
+            // It was read anew and has another content, whatever it looks like.
+            self.drop_stores(other, |store| store.path() == file.path());
+        }
+        self.care.damage.forget(file.path());
         if let Some(known) = self.own_cut(&info.hash()) {
             self.drop_part(known);
         }
@@ -166,6 +185,8 @@ impl Engine {
                 entry.spares.retain(|store| !same_path(store));
                 entry.spares.push(file);
             }
+            // What was withdrawn is here again.
+            self.settle(&info.hash(), None);
             return;
         }
         let (geometry, path) = (*info.geometry(), Arc::clone(file.path()));
@@ -219,17 +240,26 @@ impl Engine {
         !keys.is_empty()
     }
 
-    /// A file could not be read while it was being served: it was changed, truncated or removed, or the disk fails.
+    /// A chunk could not be read while it was being served: the disk failed, or the file was changed, truncated or
+    /// removed.
     pub(super) fn on_unreadable(&mut self, file: FileKey, error: &ReadError) {
         let Some(entry) = self.files.get(&file) else { return };
         let path = entry.source.path();
-        if let ReadError::Io { source, .. } = error
-            && is_out_of_descriptors(source)
-        {
-            tracing::warn!(path = %path.display(), %error, "too many open files; raise the limit (ulimit -n)");
-            return;
+        let shown = shown_path(&path);
+        match error {
+            ReadError::Io { source, .. } if is_out_of_descriptors(source) => {
+                tracing::warn!(path = %shown, %error, "too many open files; raise the limit (ulimit -n)");
+                return;
+            }
+            ReadError::Io { chunk, source } => {
+                tracing::debug!(path = %shown, %chunk, error = %source, "a chunk cannot be read");
+                return self.on_unreadable_chunk(file, *chunk);
+            }
+            // Withdrawn while the request was under way.
+            ReadError::NotStored { .. } | ReadError::Withdrawn { .. } => return,
+            ReadError::OutOfRange { .. } | ReadError::Changed | ReadError::Gone => {}
         }
-        tracing::warn!(path = %path.display(), %error, "cannot be served any more");
+        tracing::warn!(path = %shown, %error, "cannot be served any more");
         match &entry.source {
             // The chunks of a download fail one by one, and it notices by itself.
             Source::Coming(_) => self.drop_part(file),
@@ -244,33 +274,47 @@ impl Engine {
     }
 
     /// Stops serving from some open files; the content stays shared as long as one is left.
-    fn drop_stores(&mut self, file: FileKey, gone: impl Fn(&FileStore) -> bool) {
+    pub(super) fn drop_stores(&mut self, file: FileKey, gone: impl Fn(&FileStore) -> bool) {
         let Some(entry) = self.files.get_mut(&file) else { return };
         for store in entry.wholes().filter(|store| gone(store)) {
             if self.by_path.get(store.path()) == Some(&file) {
                 self.by_path.remove(store.path());
             }
+            self.care.damage.forget(store.path());
         }
+        let hash = entry.info.hash();
         entry.spares.retain(|store| !gone(store));
         let Source::Whole(store) = &entry.source else { return };
         if !gone(store) {
-            return;
+            // What only the spare had is gone with it.
+            return self.settle_if_damaged(&hash);
         }
-        let hash = entry.info.hash();
         if let Some(spare) = entry.spares.pop() {
             entry.source = Source::Whole(Arc::clone(&spare));
-            for file in keys_of(&self.by_hash, &hash) {
-                if let Some(Source::Recut { whole, .. }) =
-                    self.files.get_mut(&file).map(|entry| &mut entry.source)
-                {
-                    *whole = Arc::clone(&spare);
-                }
-            }
-            return;
+            self.read_recuts_from(&hash, &spare);
+            return self.settle_if_damaged(&hash);
         }
         tracing::info!(path = %store.path().display(), %hash, "no longer shared");
         for file in keys_of(&self.by_hash, &hash) {
             self.remove_file(file);
+        }
+    }
+
+    /// The file in other chunks is read from here from now on.
+    pub(super) fn read_recuts_from(&mut self, hash: &FileHash, store: &Arc<FileStore>) {
+        for file in keys_of(&self.by_hash, hash) {
+            if let Some(Source::Recut { whole, .. }) =
+                self.files.get_mut(&file).map(|entry| &mut entry.source)
+            {
+                *whole = Arc::clone(store);
+            }
+        }
+    }
+
+    /// Files of a content went away: what is left of it is served, of which some may be flawed.
+    fn settle_if_damaged(&mut self, hash: &FileHash) {
+        if !self.care.damage.is_empty() {
+            self.settle(hash, None);
         }
     }
 

@@ -7,9 +7,12 @@ mod blame;
 mod call_results;
 mod checking;
 mod command;
+mod damage;
+mod doubts;
 mod downloads;
 mod files;
 mod infos;
+mod inspecting;
 mod outputs;
 mod patience;
 mod rate;
@@ -47,6 +50,7 @@ use checking::Checks;
 pub(crate) use command::{Command, FilesPage, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
+use inspecting::Care;
 use recuts::Recuts;
 use reporting::CoordinatorLink;
 use work::{Arrival, WorkDone};
@@ -92,6 +96,7 @@ pub(crate) struct Engine {
     /// Files that are taken from shared directories at most.
     dir_files_most: u64,
     bans: Bans,
+    care: Care,
     /// Rates of the whole process.
     limits: Limits,
     /// The chunk that an input is about, for the output that stores it.
@@ -107,6 +112,8 @@ struct OpenSession {
     address: Option<SocketAddr>,
     round_trip: Option<Duration>,
     totals: Totals,
+    /// Chunks of ours that it said are wrong, and that are right.
+    wrong_words: u32,
     /// Counts as a connection of its IP address as long as it is held.
     _place: Option<crate::listener::Place>,
 }
@@ -180,6 +187,7 @@ impl Engine {
             recuts: Recuts::default(),
             dir_files_most: 0,
             bans: Bans::default(),
+            care: Care::default(),
             limits: Limits::default(),
             arrived: None,
             work,
@@ -235,6 +243,7 @@ impl Engine {
                 next_look = self.now + self.look_pause;
             }
             self.free_recuts();
+            self.look_at_doubtful();
             self.watch_downloads();
             self.send_reports();
         };
@@ -245,7 +254,7 @@ impl Engine {
 
     fn next_wake(&self, next_beat: Time, next_look: Time) -> Time {
         let beat = (!self.followed.is_empty()).then_some(next_beat);
-        let due = [self.swarm.next_timeout(), self.reporter.next_timeout(), beat];
+        let due = [self.swarm.next_timeout(), self.reporter.next_timeout(), self.next_inspection(), beat];
         due.into_iter().flatten().fold(next_look, Time::min)
     }
 
@@ -278,7 +287,10 @@ impl Engine {
         }
         let session = Session::start(&self.context, peer, remote, greeted);
         let totals = Totals::default();
-        self.sessions.insert(peer, OpenSession { session, address, round_trip, totals, _place: place });
+        self.sessions.insert(
+            peer,
+            OpenSession { session, address, round_trip, totals, wrong_words: 0, _place: place },
+        );
         tracing::info!(%remote, ?direction, "peer connected");
         self.feed(Input::PeerConnected { peer, id, address, direction });
     }
@@ -309,6 +321,7 @@ impl Engine {
             SessionEvent::UploadEnded { file, chunk, end, failed } => {
                 if end == UploadEnd::Sent {
                     self.count_sent(peer, file, chunk);
+                    self.note_readable(file);
                 }
                 self.feed(Input::UploadEnded { peer, file, chunk, end });
                 if let Some(error) = failed {
@@ -317,6 +330,7 @@ impl Engine {
             }
             SessionEvent::Violated => self.feed(Input::Violated { peer }),
             SessionEvent::Ended => {
+                self.care.leaving.remove(&peer);
                 if let Some(open) = self.sessions.remove(&peer) {
                     tracing::info!(remote = %open.session.remote, "peer lost");
                 }

@@ -34,6 +34,8 @@ impl Engine {
         let Some(open) = self.sessions.get(&peer) else { return };
         if !open.session.order(order) {
             tracing::debug!(remote = %open.session.remote, "peer does not read, or is gone");
+            // What it said last may not have been heard yet.
+            self.care.leaving.insert(peer, open.session.remote.ip());
             self.sessions.remove(&peer);
         }
         if self.context.backlogs.is_too_much() {
@@ -73,6 +75,7 @@ impl Engine {
                 let hash = self.files.get(&file).map(|entry| entry.info.hash().short());
                 tracing::warn!(%chunk, ?address, hash, "a peer sent a corrupt chunk; it is fetched elsewhere");
             }
+            Event::Doubted { peer, file, chunk } => self.on_doubted(peer, file, chunk),
             Event::Banned { address } => {
                 tracing::warn!(?address, "peer banned");
                 for running in self.files.values_mut().filter_map(|entry| entry.running.as_mut()) {

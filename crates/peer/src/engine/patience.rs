@@ -80,7 +80,8 @@ impl Engine {
             let without_holder =
                 u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
             let missing = picture.chunks - picture.stored - picture.vouched;
-            DownloadError::Stalled { waited: quiet, missing, without_holder, chunks: picture.chunks }
+            let (chunks, liars) = (picture.chunks, running.liars.shown());
+            DownloadError::Stalled { waited: quiet, missing, without_holder, chunks, liars }
         } else {
             DownloadError::NoHolder { waited: quiet }
         })

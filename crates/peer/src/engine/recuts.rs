@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, Geometry};
+use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
 use tnet_proto::Open;
 use tnet_swarm::{FileKey, Goal, Time};
 
@@ -86,7 +86,9 @@ impl Engine {
         if !self.make_room_for_recut(&keys) {
             return None;
         }
-        let file = self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
+        let stored = entry.sound_chunks();
+        let goal = if stored.is_full() { Goal::Seed } else { Goal::ServePart };
+        let file = self.add_file(geometry, stored, goal, entry);
         self.recuts.used.insert(file, self.now);
         // What holds for a file holds for it in other chunks too.
         self.treat_file(file, Wish::Limits(limits.into()));

@@ -97,6 +97,7 @@ impl Engine {
             down_per_second: activity.map_or(0, |activity| activity.down.per_second(now)),
             up_per_second: activity.map_or(0, |activity| activity.up.per_second(now)),
             idle: activity.map(|activity| now - activity.last),
+            damaged: self.damaged_files(entry),
             paused: entry.treatment.is_paused,
             priority: entry.treatment.priority,
             limits: entry.treatment.limits,

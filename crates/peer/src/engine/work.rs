@@ -9,8 +9,9 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
+use super::inspecting::Inspected;
 use crate::session::{ChunkBuffer, Taken, take_in};
-use crate::store::{self, Checked, FileState, FileStore, FinishError, Stamp, SyncError, WriteError};
+use crate::store::{self, Checked, FileState, FileStore, FinishError, Look, Stamp, SyncError, WriteError};
 
 /// A piece of work is done.
 #[derive(Debug)]
@@ -19,7 +20,9 @@ pub(crate) enum WorkDone {
     Reserved { file: FileKey, result: Result<(), WriteError> },
     Checked { file: FileKey, checked: Checked },
     Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
+    Verified { file: FileKey, lost: Vec<ChunkIndex> },
     Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
+    Inspected(Box<Inspected>),
     Looked { changed: Vec<(FileKey, Arc<Path>, FileState)>, gone: Vec<FileKey>, took: Duration },
 }
 
@@ -57,6 +60,19 @@ impl Engine {
 
     pub(super) fn start_sync(&self, file: FileKey, store: Arc<store::Download>) {
         self.start(move || WorkDone::Synced { file, result: store.sync() });
+    }
+
+    /// Reads all chunks of a download once more, and tells which of them are not right.
+    pub(super) fn start_verify(&self, file: FileKey, store: Arc<store::Download>) {
+        self.start(move || {
+            let mut buf = Vec::new();
+            let mut is_lost = |chunk: &ChunkIndex| match store.look(*chunk, &mut buf) {
+                Some(Look::Right | Look::Mended) => false,
+                Some(Look::Wrong | Look::Failed(_)) | None => true,
+            };
+            let lost = store.info().geometry().chunks().filter(&mut is_lost).collect();
+            WorkDone::Verified { file, lost }
+        });
     }
 
     pub(super) fn start_finish(&self, file: FileKey, store: Arc<store::Download>) {
@@ -109,7 +125,7 @@ impl Engine {
         });
     }
 
-    fn start(&self, work: impl FnOnce() -> WorkDone + Send + 'static) {
+    pub(super) fn start(&self, work: impl FnOnce() -> WorkDone + Send + 'static) {
         let done = self.work.clone();
         self.context.tasks.spawn_blocking(move || {
             // Nobody to tell: the process ends.

@@ -18,8 +18,8 @@ pub(crate) trait Outlet: AsyncWrite + Unpin + Send + 'static {
     /// How many bytes the kernel may take on before it has sent what it has; not a hard limit.
     fn limit_unsent(&self, bytes: u32);
 
-    /// Sends `head` and then `len` bytes of a file from `position` on, without a copy where the system can do that. More
-    /// follows at once: nothing is sent early for its sake.
+    /// Sends `head` and then the bytes of a file from `position` up to `end`, without a copy where the system can do that.
+    /// More follows at once: nothing is sent early for its sake. What was sent moves `position` on, also before an error.
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`]: the file has become shorter.
@@ -27,8 +27,8 @@ pub(crate) trait Outlet: AsyncWrite + Unpin + Send + 'static {
         &mut self,
         head: &[u8],
         file: &File,
-        position: u64,
-        len: usize,
+        position: &mut u64,
+        end: u64,
     ) -> impl Future<Output = io::Result<()>> + Send;
 }
 
@@ -57,7 +57,7 @@ impl Outlet for OwnedWriteHalf {
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    async fn send_file(&mut self, head: &[u8], file: &File, position: u64, len: usize) -> io::Result<()> {
+    async fn send_file(&mut self, head: &[u8], file: &File, position: &mut u64, end: u64) -> io::Result<()> {
         use rustix::net::{SendFlags, send};
         let stream: &TcpStream = (*self).as_ref();
         let mut head = head;
@@ -67,13 +67,11 @@ impl Outlet for OwnedWriteHalf {
             });
             head = head.get(sent.await?..).unwrap_or_default();
         }
-        let end = position + len as u64;
-        let mut position = position;
-        while position < end {
-            let left = usize::try_from(end - position).unwrap_or(usize::MAX);
+        while *position < end {
+            let left = usize::try_from(end - *position).unwrap_or(usize::MAX);
             // The kernel moves the position on by what it took.
             let sent = stream.async_io(Interest::WRITABLE, || {
-                Ok(rustix::fs::sendfile(stream, file, Some(&mut position), left)?)
+                Ok(rustix::fs::sendfile(stream, file, Some(&mut *position), left)?)
             });
             if sent.await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -83,8 +81,8 @@ impl Outlet for OwnedWriteHalf {
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    async fn send_file(&mut self, head: &[u8], file: &File, position: u64, len: usize) -> io::Result<()> {
-        copy_file(self, head, file, position, len).await
+    async fn send_file(&mut self, head: &[u8], file: &File, position: &mut u64, end: u64) -> io::Result<()> {
+        copy_file(self, head, file, position, end).await
     }
 }
 
@@ -94,15 +92,17 @@ async fn copy_file(
     output: &mut (impl AsyncWrite + Unpin),
     head: &[u8],
     file: &File,
-    position: u64,
-    len: usize,
+    position: &mut u64,
+    end: u64,
 ) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     use tokio::io::AsyncWriteExt;
-    let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, position)?;
+    let mut bytes = vec![0; usize::try_from(end - *position).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, *position)?;
     output.write_all(head).await?;
-    output.write_all(&bytes).await
+    output.write_all(&bytes).await?;
+    *position = end;
+    Ok(())
 }
 
 fn ask_writable(stream: &TcpStream) -> io::Result<()> {
@@ -121,7 +121,7 @@ impl Outlet for tokio::io::WriteHalf<tokio::io::DuplexStream> {
 
     fn limit_unsent(&self, _: u32) {}
 
-    async fn send_file(&mut self, head: &[u8], file: &File, position: u64, len: usize) -> io::Result<()> {
-        copy_file(self, head, file, position, len).await
+    async fn send_file(&mut self, head: &[u8], file: &File, position: &mut u64, end: u64) -> io::Result<()> {
+        copy_file(self, head, file, position, end).await
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tnet_fileinfo::ChunkIndex;
 
+use super::Upload;
 use super::outlet::{Outlet, SENDS_FILES};
 use crate::source::Source;
-use crate::store::ReadError;
+use crate::store::{FileStore, ReadError};
 
 /// A shorter part is copied in less time than the system calls for sending it without a copy take.
 const WORTH_IT: u32 = 16 * 1024;
@@ -18,8 +19,7 @@ const HELD_BACK: u32 = 1024;
 const _: () = assert!(HELD_BACK < WORTH_IT);
 
 pub(super) struct Uncopied<'a> {
-    source: &'a Source,
-    chunk: ChunkIndex,
+    upload: &'a Upload,
     offset: u32,
     len: u32,
     file: Arc<File>,
@@ -30,8 +30,8 @@ pub(super) struct Uncopied<'a> {
 #[derive(Debug)]
 pub(super) enum SendError {
     Io(io::Error),
-    /// The file is not what it was. A piece of a frame is out: the connection is of no more use.
-    Changed(ReadError),
+    /// The file is not what it was, or cannot be read. A piece of a frame is out: the connection is of no more use.
+    Unreadable(ReadError),
 }
 
 impl From<io::Error> for SendError {
@@ -42,30 +42,79 @@ impl From<io::Error> for SendError {
 
 impl<'a> Uncopied<'a> {
     /// The part, if it is worth it and no disk has to be waited for.
-    pub(super) fn of(source: &'a Source, chunk: ChunkIndex, offset: u32, len: u32) -> Option<Uncopied<'a>> {
+    pub(super) fn of(upload: &'a Upload, offset: u32, len: u32) -> Option<Uncopied<'a>> {
         if !SENDS_FILES || len < WORTH_IT {
             return None;
         }
-        let (file, position) = source.cached_part(chunk, offset, len)?;
-        Some(Uncopied { source, chunk, offset, len, file, position })
+        let (file, position) = upload.source.cached_part(upload.chunk, offset, len)?;
+        Some(Uncopied { upload, offset, len, file, position })
     }
 
     /// Sends `head`, which ends with the part's header, and the part but for its last bytes, which `head` has afterwards. They
     /// are to go out next; they are there only if the file is found unchanged after all others went: who changes a file
     /// while it is sent has not made us send a whole chunk of something else.
     pub(super) async fn send(self, output: &mut impl Outlet, head: &mut Vec<u8>) -> Result<(), SendError> {
-        let first = self.len - HELD_BACK;
-        match output.send_file(head, &self.file, self.position, first as usize).await {
+        let (start, first) = (self.position, self.len - HELD_BACK);
+        let mut position = start;
+        match output.send_file(head, &self.file, &mut position, start + u64::from(first)).await {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(SendError::Changed(ReadError::Changed));
+                return Err(SendError::Unreadable(ReadError::Changed));
+            }
+            Err(error) if is_of_the_file(&error) => {
+                let sent = u32::try_from(position - start).expect("within the part");
+                return self.read_rest(sent, head).await;
             }
             sent => sent?,
         }
         head.clear();
         head.resize(HELD_BACK as usize, 0);
         // The page was in memory a moment ago.
-        self.source.read(self.chunk, self.offset + first, head).map_err(SendError::Changed)
+        self.upload.source.read(self.upload.chunk, self.offset + first, head).map_err(SendError::Unreadable)
     }
+
+    /// The middle of the part was not in memory after all, and the disk failed. What is missing of it may be had by
+    /// reading once more, or from another file: a frame that has begun is to be ended.
+    async fn read_rest(self, sent: u32, head: &mut Vec<u8>) -> Result<(), SendError> {
+        let (source, spares) = (self.upload.source.clone(), self.upload.spares.clone());
+        let (chunk, offset, len) = (self.upload.chunk, self.offset + sent, (self.len - sent) as usize);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut rest = vec![0; len];
+            read_somewhere(&source, &spares, chunk, offset, &mut rest).map(|()| rest)
+        });
+        *head = reading.await.map_err(io::Error::other)?.map_err(SendError::Unreadable)?;
+        Ok(())
+    }
+}
+
+/// Whether a failure to send a file's bytes is the disk's and not the connection's.
+fn is_of_the_file(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// From the source, or from a spare if the source fails; then the source's error is no news.
+pub(super) fn read_somewhere(
+    source: &Source,
+    spares: &[Arc<FileStore>],
+    chunk: ChunkIndex,
+    offset: u32,
+    buf: &mut [u8],
+) -> Result<(), ReadError> {
+    source.read(chunk, offset, buf).or_else(|error| {
+        let mut spares = spares.iter();
+        spares.find_map(|spare| spare.read_chunk_part(chunk, offset, buf).ok()).ok_or(error)
+    })
 }
 
 #[cfg(test)]
@@ -79,18 +128,19 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::store::FileStore;
 
     const LEN: u32 = 4 * 1024 * 1024;
 
-    fn shared(content: &[u8]) -> (tempfile::NamedTempFile, Source) {
+    fn shared(content: &[u8]) -> (tempfile::NamedTempFile, Upload) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
         let info: FileInfo =
             scan_file(file.path(), Some(ChunkSize::new(LEN).unwrap()), &|_| ControlFlow::Continue(()))
                 .unwrap();
         let store = FileStore::open_shared(file.path(), &info).unwrap();
-        (file, Source::Whole(Arc::new(store)))
+        let (chunk, len) = (info.geometry().chunk(0).unwrap(), LEN);
+        let source = Source::Whole(Arc::new(store));
+        (file, Upload { file: tnet_swarm::FileKey(1), chunk, len, source, spares: Vec::new() })
     }
 
     async fn connected() -> (TcpStream, TcpStream) {
@@ -103,11 +153,10 @@ mod tests {
     #[tokio::test]
     async fn a_part_longer_than_any_socket_buffer_arrives_behind_its_header() {
         let content: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
-        let (_file, source) = shared(&content);
+        let (_file, upload) = shared(&content);
         let (ours, mut theirs) = connected().await;
         let (_input, mut output) = ours.into_split();
-        let chunk = source.info().unwrap().geometry().chunk(0).unwrap();
-        let part = Uncopied::of(&source, chunk, 1000, LEN - 1000).expect("it was just written");
+        let part = Uncopied::of(&upload, 1000, LEN - 1000).expect("it was just written");
         let sending = async {
             let mut head = b"header".to_vec();
             part.send(&mut output, &mut head).await.unwrap();
@@ -123,11 +172,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_chunk_of_a_file_that_changes_meanwhile_is_not_sent_in_full() {
-        let (file, source) = shared(&vec![7; LEN as usize]);
+        let (file, upload) = shared(&vec![7; LEN as usize]);
         let (ours, mut theirs) = connected().await;
         let (_input, mut output) = ours.into_split();
-        let chunk = source.info().unwrap().geometry().chunk(0).unwrap();
-        let part = Uncopied::of(&source, chunk, 0, LEN).expect("it was just written");
+        let part = Uncopied::of(&upload, 0, LEN).expect("it was just written");
         let sending = async {
             let result = part.send(&mut output, &mut Vec::new()).await;
             drop(output);
@@ -141,7 +189,7 @@ mod tests {
             heard
         };
         let (result, heard) = tokio::join!(sending, reading);
-        assert!(matches!(result, Err(SendError::Changed(ReadError::Changed))), "{result:?}");
+        assert!(matches!(result, Err(SendError::Unreadable(ReadError::Changed))), "{result:?}");
         assert!(heard.len() < LEN as usize, "all of it arrived");
     }
 }

@@ -23,10 +23,9 @@ use super::backlog::Load;
 use super::description::Description;
 use super::pace::Pace;
 use super::time_limit::{Elapsed, TimeLimit};
-use super::uncopied::{SendError, Uncopied};
+use super::uncopied::{SendError, Uncopied, read_somewhere};
 use super::{BYE_AT_MOST, Order, Orders, Outlet, PING_AFTER, Reports, SessionEvent, Upload};
-use crate::source::Source;
-use crate::store::{self, FileStore};
+use crate::store;
 
 /// Bytes of a chunk sent at once.
 const PART_LEN: u32 = 256 * 1024;
@@ -105,8 +104,8 @@ pub(super) enum WriteError {
     Io(#[from] io::Error),
     #[error("the other side has not read for {WRITE_AT_MOST:?}")]
     NotRead,
-    #[error("the file changed while it was sent")]
-    Changed,
+    #[error("the file changed while it was sent, or cannot be read")]
+    Unreadable,
 }
 
 impl From<Elapsed> for WriteError {
@@ -301,7 +300,7 @@ impl<W: Outlet> Writer<W> {
         // What the memory holds goes straight from there. On a slow connection it would go in more and smaller packets for
         // nothing: 48 receivers at 25 Mbit/s on two cores take 1.21 times the bound instead of 1.19.
         let uncopied = match self.pace.is_fast() {
-            true => Uncopied::of(&sending.upload.source, chunk, offset, len),
+            true => Uncopied::of(&sending.upload, offset, len),
             false => None,
         };
         if uncopied.is_some() {
@@ -328,10 +327,10 @@ impl<W: Outlet> Writer<W> {
             within_turn(&mut leaving.turn, &mut self.time, writing).await?
         };
         match written {
-            Err(SendError::Changed(error)) => {
+            Err(SendError::Unreadable(error)) => {
                 let end = UploadEnd::Stopped;
                 report.send(SessionEvent::UploadEnded { file, chunk, end, failed: Some(error) }).await;
-                return Err(WriteError::Changed);
+                return Err(WriteError::Unreadable);
             }
             Err(SendError::Io(error)) => return Err(error.into()),
             Ok(()) => {}
@@ -444,18 +443,4 @@ async fn turn_after(held_until: Option<Instant>, turns: &mut PollSemaphore) -> O
         sleep_until(until).await;
     }
     poll_fn(|context| turns.poll_acquire(context)).await
-}
-
-/// From the source, or from a spare if the source fails; then the source's error is no news.
-fn read_somewhere(
-    source: &Source,
-    spares: &[Arc<FileStore>],
-    chunk: ChunkIndex,
-    offset: u32,
-    buf: &mut [u8],
-) -> Result<(), store::ReadError> {
-    source.read(chunk, offset, buf).or_else(|error| {
-        let mut spares = spares.iter();
-        spares.find_map(|spare| spare.read_chunk_part(chunk, offset, buf).ok()).ok_or(error)
-    })
 }

@@ -92,6 +92,11 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         ledger.settle_write(ticket, chunk) == Settled::Stored
     }
 
+    /// A stored chunk turned out wrong or unreadable: it is to be written again. Answers whether it was stored.
+    pub(super) fn lose_chunk(&self, chunk: ChunkIndex) -> bool {
+        self.ledger().lose(chunk)
+    }
+
     /// Makes the data of all stored chunks safe, without telling the journal.
     pub(super) fn sync_data(&self) -> Result<(), SyncError> {
         let _one_at_a_time = self.journal();

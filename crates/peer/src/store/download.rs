@@ -15,7 +15,7 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
 
 use super::chunk_writer::ChunkWriter;
 use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, WriteError};
-use super::file_store::{FileStore, cached_part, read_part, read_part_at_once};
+use super::file_store::{FileStore, Look, cached_part, look_at, read_part, read_part_at_once};
 use super::open::open;
 use super::page_cache::PageCache;
 use super::partial::Partial;
@@ -218,6 +218,23 @@ impl Download {
             return Some(Err(ReadError::NotStored { chunk }));
         }
         read_part_at_once(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, buf)
+    }
+
+    /// Whether a chunk is in the file.
+    pub fn is_stored(&self, chunk: ChunkIndex) -> bool {
+        self.writer.is_stored(chunk)
+    }
+
+    /// Reads a stored chunk and compares it with its sum; none if it is not stored. `buf` is memory to read into.
+    pub fn look(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> Option<Look> {
+        let look = || look_at(self.file(), &self.info, chunk, buf).unwrap_or_else(Look::Failed);
+        self.writer.is_stored(chunk).then(look)
+    }
+
+    /// A stored chunk turned out wrong or unreadable: from now on it is not stored, and may be written again. Not of a
+    /// download that is being [finished](Self::finish). Does not block.
+    pub fn lose_chunk(&self, chunk: ChunkIndex) -> bool {
+        self.writer.lose_chunk(chunk)
     }
 
     /// Where in the file a part of a stored chunk is, if no disk has to be waited for to send it; `None` if one has, or if

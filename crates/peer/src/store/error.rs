@@ -189,6 +189,12 @@ pub enum ReadError {
         /// The chunk.
         chunk: ChunkIndex,
     },
+    /// The chunk was found wrong or unreadable before, and is not served.
+    #[error("chunk {chunk} is withdrawn")]
+    Withdrawn {
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
     /// Somebody wrote to the file or truncated it since it was shared. It must not be served any more.
     #[error("the file changed since it was shared")]
     Changed,

@@ -13,6 +13,7 @@ use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
 use super::beneath;
 use super::candidate::Candidate;
 use super::error::{ReadError, ShareError};
+use super::flaws::Flaws;
 use super::held::{Held, OpenFiles};
 use super::origin::Origin;
 use super::stamp::Stamp;
@@ -28,6 +29,20 @@ pub struct FileStore {
     stamp: Stamp,
     is_in_memory: bool,
     watched: Option<Watched>,
+    flaws: Flaws,
+}
+
+/// What a chunk turned out to be when it was read and compared with its sum.
+#[derive(Debug)]
+pub enum Look {
+    /// It is right.
+    Right,
+    /// What the memory held of it was wrong, and what the disk holds is right.
+    Mended,
+    /// It is wrong on the disk.
+    Wrong,
+    /// It cannot be read, or not as the file that was shared.
+    Failed(ReadError),
 }
 
 /// Whether somebody notices what becomes of some files, so that nobody else has to look.
@@ -65,8 +80,16 @@ impl FileStore {
 
     pub(super) fn new(file: Arc<File>, info: FileInfo, path: PathBuf, stamp: Stamp) -> Self {
         let is_in_memory = sys::is_in_memory(&file);
-        let path = path.into();
-        Self { held: Held::new(file), info, path, origin: Origin::Named, stamp, is_in_memory, watched: None }
+        Self {
+            held: Held::new(file),
+            info,
+            path: path.into(),
+            origin: Origin::Named,
+            stamp,
+            is_in_memory,
+            watched: None,
+            flaws: Flaws::default(),
+        }
     }
 
     /// Opens it again from there.
@@ -103,8 +126,9 @@ impl FileStore {
     /// Fills `buf` with the bytes of `chunk` from `offset` (bytes from the start of the chunk).
     ///
     /// # Errors
-    /// The part is not in the chunk, the file is not what was shared any more, or the disk failed.
+    /// The part is not in the chunk, the chunk has a flaw, the file is not what was shared any more, or the disk failed.
     pub fn read_chunk_part(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.check_flaw(chunk)?;
         let file = self.open(chunk)?;
         read_part(&file, self.info.geometry(), chunk, offset, buf)?;
         // Afterwards, so that a change during the read is seen too.
@@ -118,6 +142,9 @@ impl FileStore {
         offset: u32,
         buf: &mut [u8],
     ) -> Option<Result<(), ReadError>> {
+        if let Err(error) = self.check_flaw(chunk) {
+            return Some(Err(error));
+        }
         let file = self.held.file()?;
         let read = read_part_at_once(&file, self.is_in_memory, self.info.geometry(), chunk, offset, buf)?;
         Some(read.and_then(|()| self.check(&file, chunk)))
@@ -126,6 +153,7 @@ impl FileStore {
     /// The file, for `sendfile`, and where in it a part of a chunk is, if no disk has to be waited for to send it; `None`
     /// if one has, if that is not known, or if the file is not what was shared any more. The file's cursor is nobody's.
     pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(Arc<File>, u64)> {
+        self.check_flaw(chunk).ok()?;
         let file = self.held.file()?;
         self.check(&file, chunk).ok()?;
         let position = cached_part(&file, self.is_in_memory, self.info.geometry(), chunk, offset, len)?;
@@ -137,7 +165,48 @@ impl FileStore {
         let file = self.held.file()?;
         self.check(&file, self.info.geometry().chunk(0)?).ok()?;
         let is_inside = len > 0 && position.checked_add(u64::from(len))? <= self.info.size();
-        (is_inside && is_ready(&file, self.is_in_memory, position, len)).then_some((file, position))
+        if !is_inside
+            || self.flaws.are_any()
+                && self.chunks_in(position, len).any(|chunk| self.flaws.of(chunk).is_some())
+        {
+            return None;
+        }
+        (is_ready(&file, self.is_in_memory, position, len)).then_some((file, position))
+    }
+
+    /// The chunks that some bytes are in.
+    fn chunks_in(&self, position: u64, len: u32) -> impl Iterator<Item = ChunkIndex> + '_ {
+        let geometry = self.info.geometry();
+        let chunk_size = u64::from(geometry.chunk_size().get());
+        let last = position.saturating_add(u64::from(len)).saturating_sub(1) / chunk_size;
+        (position / chunk_size..=last)
+            .filter_map(|index| u32::try_from(index).ok().and_then(|index| geometry.chunk(index)))
+    }
+
+    /// Reads a chunk and compares it with its sum, whatever flaw it had. Wrong bytes are read a second time, from the
+    /// disk if the system lets go of what it holds of them. `buf` is memory to read into.
+    pub fn look(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> Look {
+        let range = self.info.geometry().range(chunk);
+        let looked = self.open(chunk).and_then(|file| {
+            if self.flaws.of(chunk).is_some() {
+                sys::drop_cached(&file, range.clone());
+            }
+            let look = look_at(&file, &self.info, chunk, buf)?;
+            self.check(&file, chunk).map(|()| look)
+        });
+        looked.unwrap_or_else(Look::Failed)
+    }
+
+    /// Chunks that are not served.
+    pub fn flaws(&self) -> &Flaws {
+        &self.flaws
+    }
+
+    fn check_flaw(&self, chunk: ChunkIndex) -> Result<(), ReadError> {
+        match self.flaws.of(chunk) {
+            None => Ok(()),
+            Some(_) => Err(ReadError::Withdrawn { chunk }),
+        }
     }
 
     /// The file, opened again if it is not open.
@@ -202,6 +271,23 @@ impl FileStore {
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
+}
+
+/// Reads a chunk, and once more from the disk if it is wrong.
+pub(super) fn look_at(
+    file: &File,
+    info: &FileInfo,
+    chunk: ChunkIndex,
+    buf: &mut Vec<u8>,
+) -> Result<Look, ReadError> {
+    buf.resize(info.geometry().chunk_len(chunk) as usize, 0);
+    read_part(file, info.geometry(), chunk, 0, buf)?;
+    if info.verify(chunk, buf) {
+        return Ok(Look::Right);
+    }
+    sys::drop_cached(file, info.geometry().range(chunk));
+    read_part(file, info.geometry(), chunk, 0, buf)?;
+    Ok(if info.verify(chunk, buf) { Look::Mended } else { Look::Wrong })
 }
 
 /// Reads inside one chunk; a file too short for that was truncated.

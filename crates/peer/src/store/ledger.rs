@@ -8,7 +8,7 @@
 //! | written    | in the file, perhaps only in memory                 | [`begin_sync`](Ledger::begin_sync)      |
 //! | syncing    | written before the running sync began               | success: synced; failure: missing       |
 //! | synced     | on the disk, but the journal does not say so yet    | [`journaled`](Ledger::journaled)        |
-//! | journaled  | on the disk, and a restart will know                | never                                   |
+//! | journaled  | on the disk, and a restart will know                | [`lose`](Ledger::lose): missing         |
 //!
 //! When a sync fails, the kernel may have dropped any page written since the last success and will not say which, nor
 //! fail again. So everything *written* or *syncing* is lost at that moment, and so is a write that was under way.
@@ -16,6 +16,8 @@
 //! A chunk that the journal of an earlier process names is *vouched*, which is not stored: its bytes may be others by
 //! now. It becomes stored, and journaled at once, when its sum was compared, or is missing again. If it is written meanwhile it is
 //! stored, and vouched until then all the same: whoever waits for the comparison hears of each such chunk once.
+//!
+//! A stored chunk that turns out wrong or unreadable is missing again, in whichever state it was.
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
@@ -29,6 +31,8 @@ pub(super) struct Ledger {
     written: ChunkSet,
     synced: ChunkSet,
     failed_syncs: u64,
+    /// Lost since the running sync began: it does not make them safe, even if they were written again.
+    lost_in_sync: Vec<ChunkIndex>,
 }
 
 /// A write under way.
@@ -59,7 +63,16 @@ impl Ledger {
         let mut vouched = recorded.clone();
         vouched.difference_with(&found);
         let synced = ChunkSet::empty(&geometry);
-        Self { geometry, stored: found.clone(), vouched, recorded, written: found, synced, failed_syncs: 0 }
+        Self {
+            geometry,
+            stored: found.clone(),
+            vouched,
+            recorded,
+            written: found,
+            synced,
+            failed_syncs: 0,
+            lost_in_sync: Vec::new(),
+        }
     }
 
     /// Chunks that an earlier process stored and this one has not verified yet.
@@ -96,13 +109,29 @@ impl Ledger {
         Settled::Stored
     }
 
+    /// A stored chunk is not what it was. Answers whether it was stored.
+    pub(super) fn lose(&mut self, chunk: ChunkIndex) -> bool {
+        let was_stored = self.stored.remove(chunk);
+        if was_stored {
+            self.written.remove(chunk);
+            self.synced.remove(chunk);
+            self.lost_in_sync.push(chunk);
+        }
+        was_stored
+    }
+
     /// A sync of the data begins; the caller lets only one run at a time.
     pub(super) fn begin_sync(&mut self) -> SyncTicket {
+        self.lost_in_sync.clear();
         SyncTicket { chunks: std::mem::replace(&mut self.written, ChunkSet::empty(&self.geometry)) }
     }
 
     pub(super) fn sync_succeeded(&mut self, ticket: SyncTicket) {
-        self.synced.union_with(&ticket.chunks);
+        let mut chunks = ticket.chunks;
+        for lost in self.lost_in_sync.drain(..) {
+            chunks.remove(lost);
+        }
+        self.synced.union_with(&chunks);
     }
 
     /// Answers the chunks that are missing again.

@@ -44,6 +44,7 @@ mod chunk_writer;
 mod download;
 mod error;
 mod file_store;
+mod flaws;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod held;
@@ -67,7 +68,8 @@ pub(crate) use candidate::{Candidate, is_passing};
 pub use check::Checked;
 pub use download::{Download, DownloadOptions, OnExisting, Opened};
 pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
-pub use file_store::{FileState, FileStore, Watched};
+pub use file_store::{FileState, FileStore, Look, Watched};
+pub use flaws::{Flaw, Flaws};
 pub use held::OpenFiles;
 pub use scan_log::ScanLog;
 pub(crate) use shared_root::SharedRoot;

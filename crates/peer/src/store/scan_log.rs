@@ -3,7 +3,7 @@
 //! A file of records, appended to. One record: `length: u32` of the rest without the sum; `device, inode, size: u64`,
 //! `modified, changed: i64` in nanoseconds; `path length: u32`, path; the `.fileinfo`; the BLAKE3 sum of all that, 32 bytes. All
 //! numbers little-endian. A later record of a path replaces an earlier one. What is torn or damaged ends the log: it is cut
-//! there, and files behind it are read again. The time of change, which nobody can set, is in it beside that of modification,
+//! there, and files behind it are read again. A record without a description says that nothing is known of its path. The time of change, which nobody can set, is in it beside that of modification,
 //! which a program that copies a file may set to anything.
 
 use std::collections::HashMap;
@@ -119,6 +119,14 @@ impl ScanLog {
         self.put(path, Look::of(metadata), info);
     }
 
+    /// From now on nothing is known of the file at `path`, absolute: its content changed without it looking different.
+    pub fn forget(&self, path: &Path) {
+        let Some(mut book) = self.book() else { return };
+        if let Err(error) = book.forget(path) {
+            tracing::warn!(path = %self.0.path.display(), %error, "a scan that is wrong is still remembered");
+        }
+    }
+
     fn put(&self, path: &Path, look: Look, info: &FileInfo) {
         let Some(mut book) = self.book() else { return };
         if let Err(error) = book.append(path, look, info) {
@@ -203,10 +211,22 @@ impl Book {
     }
 
     fn append(&mut self, path: &Path, look: Look, info: &FileInfo) -> io::Result<()> {
+        self.write(path, &look.to_bytes(), info.to_json().as_bytes())
+    }
+
+    /// A record without a description replaces what was known of the path.
+    fn forget(&mut self, path: &Path) -> io::Result<()> {
+        if self.places.contains_key(&key(path)) {
+            self.write(path, &[0; STAMP_LEN], &[])?;
+            self.places.remove(&key(path));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, path: &Path, look: &[u8; STAMP_LEN], info: &[u8]) -> io::Result<()> {
         let path_bytes = path.as_os_str().as_bytes();
         let path_len = u32::try_from(path_bytes.len()).map_err(io::Error::other)?;
-        let json = info.to_json();
-        let body = [&look.to_bytes()[..], &path_len.to_le_bytes(), path_bytes, json.as_bytes()].concat();
+        let body = [&look[..], &path_len.to_le_bytes(), path_bytes, info].concat();
         // A restart sees by its sum whether all of it was written.
         self.file.write_all_at(&record(&body), self.len)?;
         let place = Place { offset: self.len, len: record_len(&body) };

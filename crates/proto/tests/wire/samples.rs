@@ -83,6 +83,8 @@ pub(crate) fn peer_messages() -> Vec<(PeerMessage, &'static str)> {
             "14000000 63000000"),
         (PeerMessage::Extension { kind: 1000, body: vec![1, 2, 3] },
             "15000000 e8030000 0300000000000000 010203"),
+        (PeerMessage::Corrupt { file: FILE, chunk: 4 },
+            "16000000 07000000 04000000"),
     ]
 }
 

@@ -189,6 +189,8 @@ impl Simulation {
         match news {
             News::Complete { .. } => self.on_complete(host),
             News::CorruptChunk { address, .. } => self.on_blame(host, *address, "a corrupt chunk"),
+            // No disk loses anything here: the receivers see to the liars.
+            News::Doubted { .. } => {}
             News::Banned { address } => self.on_blame(host, *address, "banned"),
             News::Cut { address, .. } => self.on_blame(host, *address, "cut"),
         }

@@ -135,7 +135,7 @@ impl Swarm {
     /// A stored chunk waits for others to be announced with it, until they are a small part of the file or it has waited
     /// long. Who has few chunks has little else to give: in a young swarm an announcement that is late by a few chunks'
     /// time leaves uplinks idle.
-    fn announce_soon(&mut self, now: Time, file: FileKey) {
+    pub(super) fn announce_soon(&mut self, now: Time, file: FileKey) {
         let state = &self.files[&file];
         let Some(download) = &state.download else { return };
         let stored = state.geometry.chunk_count() - download.chunks.unstored();
@@ -156,6 +156,7 @@ impl Swarm {
         let connected = self.peers.get(&peer).and_then(|connection| connection.address);
         let address = connected.or(gone);
         self.output(Output::Event(Event::CorruptChunk { file, chunk, address }));
+        self.tell_corrupt(peer, file, chunk);
         self.unstore(now, file, chunk);
         // Counted by address too: neither reconnecting nor leaving before the sum is known helps.
         let by_address = address.map_or(0, |address| self.addresses.strike(address));

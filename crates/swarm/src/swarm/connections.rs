@@ -46,6 +46,10 @@ pub(super) struct Peer {
     pub(super) is_stalled: bool,
     pub(super) received: u64,
     pub(super) sent_chunks: u64,
+    /// Chunks sent to it, the oldest first.
+    pub(super) sent_last: VecDeque<(FileKey, ChunkIndex)>,
+    /// It says which chunk was corrupt.
+    pub(super) names_corrupt: bool,
     /// Upload slots that it uses or that are kept for it.
     pub(super) slots: u32,
     /// Slots kept for it that it left unused, in a row.
@@ -137,6 +141,8 @@ impl Swarm {
             is_stalled: false,
             received: 0,
             sent_chunks: 0,
+            sent_last: VecDeque::new(),
+            names_corrupt: false,
             slots: 0,
             unused_slots: 0,
         };

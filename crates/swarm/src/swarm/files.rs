@@ -48,6 +48,8 @@ impl Swarm {
                 suggest: None,
                 stats: FileStats::default(),
                 priority: Priority::default(),
+                is_wanted: goal == Goal::Download,
+                no_reopen_before: Time::ZERO,
                 is_paused: false,
             },
         );
@@ -110,6 +112,7 @@ impl Swarm {
     pub(super) fn on_complete(&mut self, now: Time, file: FileKey) {
         let state = self.files.get_mut(&file).expect("its last chunk was just stored");
         state.download = None;
+        state.is_wanted = false;
         // Each chunk came from somebody else, who still has it.
         state.suggest = Some(SuggestOnce::done(&state.geometry));
         self.incomplete.remove(&file);
@@ -133,6 +136,7 @@ impl Swarm {
             return;
         }
         state.reopen(stored, &mut self.rng);
+        state.is_wanted = true;
         // Nothing is suggested to anybody by a partial holder.
         self.forget_suggestions(file);
         self.open_again(file);

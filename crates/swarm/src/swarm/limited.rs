@@ -137,8 +137,10 @@ impl Swarm {
             // There is nobody to whom it was not announced.
             download.unannounced.clear();
             download.lookups = 0;
-            self.begin_download(now, file);
-            self.on_retry(now, file);
+            if state.is_wanted {
+                self.begin_download(now, file);
+                self.on_retry(now, file);
+            }
         }
     }
 }

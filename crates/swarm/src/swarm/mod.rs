@@ -14,6 +14,7 @@ mod offers;
 mod picking;
 mod progress;
 mod requests;
+mod rot;
 mod status;
 mod timeouts;
 mod upload;
@@ -150,6 +151,8 @@ impl Swarm {
             Input::ChunksVerified { file, chunks } => self.on_chunks_verified(now, file, &chunks),
             Input::ChunkCorrupt { file, chunk, peer } => self.on_chunk_corrupt(now, file, chunk, peer),
             Input::ChunksLost { file, chunks } => self.on_chunks_lost(now, file, &chunks),
+            Input::ChunksWithdrawn { file, chunks } => self.on_chunks_withdrawn(now, file, &chunks),
+            Input::ChunksRestored { file, chunks } => self.on_chunks_restored(now, file, &chunks),
             Input::Holders { file, addresses } => self.on_holders(now, file, &addresses),
             Input::Limit { file, limits } => self.on_limit(now, file, limits),
             Input::Prioritise { file, priority } => self.on_priority(now, file, priority),
@@ -186,7 +189,13 @@ impl Swarm {
             PeerMessage::Suggest { file, chunk } => self.on_suggest(now, peer, file, chunk),
             PeerMessage::Stopped { file, chunk } => self.on_stopped(now, peer, file, chunk),
             PeerMessage::Refused { file, chunk } => self.on_refused(now, peer, file, chunk),
-            PeerMessage::Bye { .. } => self.disconnect(now, peer, ByeReason::IDLE),
+            PeerMessage::Corrupt { file, chunk } => self.on_corrupt_word(now, peer, file, chunk),
+            PeerMessage::Bye { reason } => {
+                if reason == ByeReason::BANNED {
+                    self.on_banned(peer);
+                }
+                self.disconnect(now, peer, ByeReason::IDLE);
+            }
             PeerMessage::Hello(_) | PeerMessage::Data { .. } => self.cut(now, peer, Violation::OutOfPlace),
             PeerMessage::InfoRequest { .. }
             | PeerMessage::Info(_)

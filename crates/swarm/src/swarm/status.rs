@@ -111,6 +111,18 @@ impl Swarm {
         Some(chunk_map(chunks.stored(), chunks.taken(), most_cells))
     }
 
+    /// Whether a chunk of a file can be served.
+    pub fn holds(&self, file: FileKey, chunk: ChunkIndex) -> bool {
+        self.files.get(&file).is_some_and(|state| state.holds(chunk))
+    }
+
+    /// Chunks of a file that can be served.
+    pub fn stored_chunks(&self, file: FileKey) -> Option<u32> {
+        let state = self.files.get(&file)?;
+        let chunks = state.geometry.chunk_count();
+        Some(state.download.as_ref().map_or(chunks, |download| download.chunks.stored().count()))
+    }
+
     /// Chunks of a file that are asked for. Cheap, as are the next four: they may be asked after each input.
     pub fn open_requests(&self, file: FileKey) -> u32 {
         let download = self.files.get(&file).and_then(|state| state.download.as_ref());

@@ -9,6 +9,7 @@ impl Swarm {
         while let Some(timer) = self.timers.pop(now) {
             match timer {
                 Timer::Announce(file) => self.announce(file),
+                Timer::Reopen(file) => self.on_reopen(now, file),
                 Timer::Lookup(file) => self.ask_coordinator(now, file),
                 Timer::Retry(file) => self.on_retry(now, file),
                 Timer::Hedge(_) => self.fill_downloads(now),

@@ -94,7 +94,9 @@ impl Swarm {
         let len = state.geometry.chunk_len(chunk);
         self.spend(now, Way::Up, file, len);
         self.take_slot(peer, len);
-        self.uploads.active.insert((peer, file, chunk), Active { len, since: now, is_stopping: false });
+        self.uploads
+            .active
+            .insert((peer, file, chunk), Active { len, since: now, is_stopping: false, is_doubted: false });
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.unused_slots = 0;
         }
@@ -213,7 +215,7 @@ impl Swarm {
     }
 
     /// A chunk did not get where it was to go: unless a partial holder has it, it is still to be given away.
-    fn unspread(&mut self, file: FileKey, chunk: ChunkIndex) {
+    pub(super) fn unspread(&mut self, file: FileKey, chunk: ChunkIndex) {
         let Some(state) = self.files.get_mut(&file) else { return };
         let is_elsewhere = state.links.values().any(|link| !link.held.is_full() && link.held.contains(chunk));
         if let Some(suggest) = state.suggest.as_mut().filter(|_| !is_elsewhere) {
@@ -274,6 +276,16 @@ impl Swarm {
         }
     }
 
+    /// Stops sending these chunks of a file to anybody.
+    pub(super) fn stop_uploads_of(&mut self, file: FileKey, chunks: &[ChunkIndex]) {
+        let active =
+            self.uploads.active.keys().filter(|(_, other, chunk)| *other == file && chunks.contains(chunk));
+        let active: Vec<(PeerKey, ChunkIndex)> = active.map(|(peer, _, chunk)| (*peer, *chunk)).collect();
+        for (peer, chunk) in active {
+            self.stop(peer, file, chunk);
+        }
+    }
+
     /// Stops sending a chunk, once; its end is still to come.
     fn stop(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let Some(active) = self.uploads.active.get_mut(&(peer, file, chunk)) else { return };
@@ -302,6 +314,9 @@ impl Swarm {
                     self.uploads.slots.widen_to(bytes, active.len);
                 }
                 self.on_sent(peer, file, chunk);
+                if active.is_doubted {
+                    self.doubt(peer, file, chunk);
+                }
             }
             UploadEnd::Stopped => self.unspread(file, chunk),
         }
@@ -312,6 +327,7 @@ impl Swarm {
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.sent_chunks += 1;
         }
+        self.note_sent(peer, file, chunk);
         let Some(state) = self.files.get_mut(&file) else { return };
         state.stats.uploaded += 1;
         match state.links.get_mut(&peer) {

@@ -26,6 +26,8 @@ pub(super) struct Active {
     pub(super) len: u32,
     pub(super) since: Time,
     pub(super) is_stopping: bool,
+    /// The peer has said that the chunk is wrong. Its last byte may have arrived before we hear that it was sent.
+    pub(super) is_doubted: bool,
 }
 
 /// A slot kept for a peer that was told it is free.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use tnet_peer::{FileStatus, Limits, Phase, Priority, Progress, Status};
+use tnet_peer::{DamagedFile, FileStatus, Limits, Phase, Priority, Progress, Status};
 
 use super::super::chunk_map::chunk_map_line;
 use super::super::look::Look;
@@ -156,7 +156,23 @@ pub(crate) fn state(file: &FileStatus) -> String {
         format!("{} %", percent(file.chunks_done.into(), file.chunks_total.into()))
     };
     let paused = file.paused.then(|| "paused".to_owned());
-    std::iter::once(state).chain(paused).chain(wishes(file)).collect::<Vec<_>>().join(", ")
+    std::iter::once(state)
+        .chain(damage(file))
+        .chain(paused)
+        .chain(wishes(file))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// What is not served because the disk has it no more as it was shared.
+fn damage(file: &FileStatus) -> impl Iterator<Item = String> {
+    let sum = |counted: fn(&DamagedFile) -> u32| {
+        file.damaged.iter().map(|damaged| u64::from(counted(damaged))).sum()
+    };
+    let phrase = |chunks: u64, what: &str| (chunks > 0).then(|| format!("{} {what}", count(chunks, "chunk")));
+    let wrong = phrase(sum(|damaged| damaged.wrong), "wrong on disk");
+    let unreadable = phrase(sum(|damaged| damaged.unreadable), "unreadable");
+    wrong.into_iter().chain(unreadable)
 }
 
 /// What the user set, but for a pause.

@@ -4,11 +4,11 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tnet_peer::{
-    Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, FileStatus, Limits, Phase, Priority,
-    Progress, SlotStatus, TimeShares, Traffic, Waiting,
+    Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, Limits, Phase,
+    Priority, Progress, SlotStatus, TimeShares, Traffic, Waiting,
 };
 
-use super::files::sent;
+use super::files::{sent, state};
 use super::*;
 
 const PIPE: Look = Look { columns: None, utf8: false, fits_paths: false };
@@ -61,6 +61,7 @@ fn seeded(number: u32) -> FileStatus {
         down_per_second: 0,
         up_per_second: 12 << 20,
         idle: None,
+        damaged: Vec::new(),
         paused: false,
         priority: Priority::default(),
         limits: Limits::default(),
@@ -270,4 +271,16 @@ fn what_the_user_set_is_told_where_it_holds() {
     let lines = status_lines(&hello(), &status, PIPE).join("\n");
     assert!(lines.contains("at most 10 MiB/s up"), "{lines}");
     assert!(lines.contains("whole, paused, first, at most 10 MiB/s up"), "{lines}");
+}
+
+#[test]
+fn damage_on_the_disk_is_told_beside_what_is_left() {
+    let damaged = |wrong, unreadable| DamagedFile { path: "/a".into(), wrong, unreadable, checking: false };
+    let file = |chunks_done, damaged| FileStatus { chunks_done, damaged, ..seeded(1) };
+    assert_eq!(
+        state(&file(768, vec![damaged(255, 1)])),
+        "75 %, 255 chunks wrong on disk, 1 chunk unreadable"
+    );
+    // Another file has what this one lacks.
+    assert_eq!(state(&file(1024, vec![damaged(1, 0)])), "whole, 1 chunk wrong on disk");
 }

@@ -173,3 +173,24 @@ fn what_was_found_in_the_file_still_has_to_be_synced_and_what_was_journaled_to_b
     assert!(ledger.settle_check(geometry.chunk(1).expect("a chunk of the file"), true));
     assert_eq!(*ledger.stored(), set(1));
 }
+
+#[test]
+fn a_sync_makes_no_chunk_safe_that_was_lost_and_written_again_while_it_ran() {
+    let geometry = geometry();
+    let nothing = ChunkSet::empty(&geometry);
+    let mut ledger = Ledger::new(geometry, nothing.clone(), nothing);
+    let chunk = geometry.chunk(1).expect("a chunk of the file");
+    let write = |ledger: &mut Ledger| {
+        let ticket = ledger.begin_write();
+        assert_eq!(ledger.settle_write(ticket, chunk), Settled::Stored);
+    };
+    write(&mut ledger);
+    let sync = ledger.begin_sync();
+    assert!(ledger.lose(chunk));
+    write(&mut ledger);
+    ledger.sync_succeeded(sync);
+    assert!(ledger.synced().is_empty() && ledger.stored().contains(chunk));
+    let sync = ledger.begin_sync();
+    ledger.sync_succeeded(sync);
+    assert!(ledger.synced().contains(chunk));
+}

@@ -146,3 +146,23 @@ fn a_log_that_cannot_be_used_costs_reading_and_nothing_else() {
     assert!(!knows(&second, &path, &sample), "two processes would write over each other");
     assert!(knows(&log, &path, &sample));
 }
+
+#[test]
+fn a_file_whose_bytes_rotted_is_forgotten_for_good_and_the_others_are_not() {
+    let dir = scratch();
+    let log_path = dir.path().join("log");
+    let (rotten, sample) = written(dir.path().join("rotten"), 2 * CHUNK);
+    let (sound, other) = written(dir.path().join("sound"), 3 * CHUNK);
+    let log = ScanLog::at(log_path.clone());
+    remember(&log, &rotten, &sample);
+    log.forget(&rotten);
+    log.forget(Path::new("/never/seen"));
+    remember(&log, &sound, &other);
+    assert!(!knows(&log, &rotten, &sample) && knows(&log, &sound, &other));
+    drop(log);
+    let log = ScanLog::at(log_path.clone());
+    assert!(!knows(&log, &rotten, &sample) && knows(&log, &sound, &other), "after a restart");
+    remember(&log, &rotten, &sample);
+    drop(log);
+    assert!(knows(&ScanLog::at(log_path), &rotten, &sample), "read anew");
+}

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{CHUNK, Sample, scratch};
-use crate::store::{FileState, FileStore, OpenFiles, ReadError, ShareError};
+use crate::store::{FileState, FileStore, Flaw, Look, OpenFiles, ReadError, ShareError};
 
 /// A sample on disk, shared. Its time of modification is long ago, so that any later one differs on every file system.
 fn shared(path: &Path) -> (Sample, FileStore) {
@@ -202,4 +203,48 @@ fn what_happened_to_a_file_while_it_was_closed_is_noticed() {
     fs::write(&other, &sample.content).expect("writable");
     fs::rename(other, &path).expect("replaced");
     assert!(matches!(read(&store, &sample), Err(ReadError::Gone)));
+}
+
+/// Writes a byte and leaves the time of modification as it was.
+fn rot(path: &Path, at: u64, byte: u8) {
+    let file = File::options().write(true).open(path).expect("there");
+    let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("told");
+    file.write_all_at(&[byte], at).expect("writable");
+    file.set_modified(modified).expect("settable");
+}
+
+#[test]
+fn a_look_finds_wrong_bytes_that_no_stamp_tells_of_and_sees_when_they_are_right_again() {
+    let dir = scratch();
+    let path = dir.path().join("file");
+    let (sample, store) = shared(&path);
+    let (first, second) = (sample.chunk(0), sample.chunk(1));
+    let mut buf = Vec::new();
+    assert!(matches!(store.look(second, &mut buf), Look::Right));
+    let right = sample.bytes(second)[7];
+    rot(&path, CHUNK + 7, !right);
+    assert!(matches!(store.look(second, &mut buf), Look::Wrong));
+    assert!(matches!(store.look(first, &mut buf), Look::Right));
+    rot(&path, CHUNK + 7, right);
+    assert!(matches!(store.look(second, &mut buf), Look::Right));
+    File::options().write(true).open(&path).and_then(|file| file.set_len(10)).expect("cut");
+    assert!(matches!(store.look(second, &mut buf), Look::Failed(ReadError::Changed)));
+}
+
+#[test]
+fn no_byte_of_a_chunk_with_a_flaw_is_read_in_any_way() {
+    let dir = scratch();
+    let (sample, store) = shared(&dir.path().join("file"));
+    let (good, bad) = (sample.chunk(0), sample.chunk(1));
+    store.flaws().set(store.info().geometry(), bad, Some(Flaw::Unreadable));
+    let mut byte = [0];
+    let withdrawn = |read: Result<(), ReadError>| matches!(read, Err(ReadError::Withdrawn { .. }));
+    assert!(withdrawn(store.read_chunk_part(bad, 0, &mut byte)));
+    assert!(store.read_chunk_part_at_once(bad, 0, &mut byte).is_some_and(withdrawn));
+    assert!(store.cached_part(bad, 0, 1).is_none());
+    assert!(store.cached_range(CHUNK - 1, 2).is_none(), "its first byte is in it");
+    assert!(store.cached_range(2 * CHUNK - 1, 2).is_none(), "its last byte is in it");
+    store.read_chunk_part(good, 0, &mut byte).expect("the others are served");
+    store.flaws().set(store.info().geometry(), bad, None);
+    store.read_chunk_part(bad, 0, &mut byte).expect("and it is when it has none");
 }

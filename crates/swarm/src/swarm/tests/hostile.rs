@@ -61,6 +61,7 @@ fn deed(network: &Network) -> impl Strategy<Value = Deed> + use<> {
         2 => (handle(), 0..CHUNKS).prop_map(|(file, chunk)| PeerMessage::Suggest { file, chunk }),
         1 => (handle(), chunk()).prop_map(|(file, chunk)| PeerMessage::Stopped { file, chunk }),
         1 => (handle(), chunk()).prop_map(|(file, chunk)| PeerMessage::Refused { file, chunk }),
+        2 => (handle(), chunk()).prop_map(|(file, chunk)| PeerMessage::Corrupt { file, chunk }),
         1 => (handle(), prop::collection::vec(any::<SocketAddr>(), 0..50))
             .prop_map(|(file, peers)| PeerMessage::Peers { file, peers }),
         1 => any::<u16>().prop_map(|reason| PeerMessage::Bye { reason: ByeReason(reason) }),

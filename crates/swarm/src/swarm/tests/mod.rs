@@ -10,6 +10,7 @@ mod limited;
 mod network;
 mod offering;
 mod resuming;
+mod rot;
 mod scenarios;
 mod serving;
 mod sharing;

@@ -1,0 +1,471 @@
+//! Looks at chunks of ours that may be wrong or unreadable, withdraws those that are, and takes back those that are
+//! right again. One look at a time, and after each a pause: whoever makes us look takes a part of one processor and of
+//! one disk, and no more.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry, shown_path};
+use tnet_swarm::{FileKey, Input, PeerKey, Time};
+
+use super::damage::{Damage, Task};
+use super::doubts::{Doubt, Doubts, Outcome};
+use super::files::FileEntry;
+use super::work::WorkDone;
+use super::{Engine, keys_of};
+use crate::api::{DamagedFile, Phase};
+use crate::source::Source;
+use crate::store::sys::is_out_of_descriptors;
+use crate::store::{Download, FileStore, Flaw, Look, ReadError};
+
+/// A look is followed by a pause this many times as long.
+const PAUSE_PER_LOOK: u32 = 3;
+
+/// A disk that takes its time to fail does not keep other files from being looked at.
+const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Words of one connection that were wrong, after which it is not listened to.
+const WRONG_WORDS: u32 = 2;
+
+/// A chunk of a download that is being finished is looked at when it is.
+const WHILE_FINISHING: Duration = Duration::from_secs(1);
+
+/// Damaged files of one content that are shown.
+const SHOWN: usize = 4;
+
+/// What is doubted and what is damaged.
+#[derive(Debug, Default)]
+pub(super) struct Care {
+    pub(super) doubts: Doubts,
+    pub(super) damage: Damage,
+    /// Peers whose connection is over and whose last messages are still to come.
+    pub(super) leaving: BTreeMap<PeerKey, IpAddr>,
+    is_looking: bool,
+    paused_until: Time,
+}
+
+/// A look at some chunks, numbered as in the file's own description.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    file: FileKey,
+    of: Of,
+    chunks: Vec<ChunkIndex>,
+    why: Why,
+}
+
+/// Where the chunks are.
+#[derive(Debug)]
+enum Of {
+    /// In the first of these files that has no flaw there.
+    Wholes(Vec<Arc<FileStore>>),
+    Part(Arc<Download>),
+}
+
+#[derive(Debug)]
+enum Why {
+    Doubt(Doubt),
+    /// The file is damaged.
+    Task,
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    inspection: Inspection,
+    /// Which file of `Of::Wholes` each is about.
+    found: Vec<(ChunkIndex, usize, Look)>,
+    took: Duration,
+}
+
+impl Inspection {
+    fn run(self) -> Inspected {
+        let (began, mut buf, mut found) = (Instant::now(), Vec::new(), Vec::new());
+        let is_again = matches!(self.why, Why::Task);
+        for chunk in &self.chunks {
+            match &self.of {
+                Of::Wholes(stores) => {
+                    for (at, store) in stores.iter().enumerate() {
+                        if store.flaws().of(*chunk).is_some() && !is_again {
+                            continue;
+                        }
+                        let look = store.look(*chunk, &mut buf);
+                        let is_served = matches!(look, Look::Right | Look::Mended);
+                        found.push((*chunk, at, look));
+                        if is_served {
+                            break;
+                        }
+                    }
+                }
+                Of::Part(part) => found.extend(part.look(*chunk, &mut buf).map(|look| (*chunk, 0, look))),
+            }
+        }
+        Inspected { inspection: self, found, took: began.elapsed() }
+    }
+}
+
+impl Engine {
+    /// A peer says that a chunk we sent it is wrong.
+    pub(super) fn on_doubted(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        let known = self.sessions.get(&peer).filter(|open| open.wrong_words < WRONG_WORDS);
+        let ip = known.map(|open| open.session.remote.ip()).or(self.care.leaving.get(&peer).copied());
+        let Some(ip) = ip else { return };
+        tracing::debug!(%ip, %chunk, "a peer says that a chunk of ours is wrong");
+        if !self.care.doubts.add(self.now, file, chunk, (ip, peer)) {
+            self.note_wrong_word(peer);
+        }
+    }
+
+    fn note_wrong_word(&mut self, peer: PeerKey) {
+        let Some(open) = self.sessions.get_mut(&peer) else { return };
+        open.wrong_words += 1;
+        if open.wrong_words >= WRONG_WORDS {
+            tracing::info!(remote = %open.session.remote, "what a peer says of our chunks is wrong; it is not heeded");
+            self.care.doubts.forget_words(peer);
+        }
+    }
+
+    /// When there is something to look at.
+    pub(super) fn next_inspection(&self) -> Option<Time> {
+        let due = self.care.doubts.next_due().into_iter().chain(self.care.damage.next_due()).min()?;
+        (!self.care.is_looking).then(|| due.max(self.care.paused_until))
+    }
+
+    /// Begins the next look if it is time.
+    pub(super) fn look_at_doubtful(&mut self) {
+        while self.next_inspection().is_some_and(|due| due <= self.now) {
+            let now = self.now;
+            let inspection = match self.care.doubts.next(now) {
+                Some(doubt) => self.inspection_of(doubt),
+                None => match self.care.damage.next(now) {
+                    Some(task) => self.inspect_again(task),
+                    None => None,
+                },
+            };
+            if let Some(inspection) = inspection {
+                self.care.is_looking = true;
+                self.start(move || WorkDone::Inspected(Box::new(inspection.run())));
+            }
+        }
+    }
+
+    fn inspection_of(&mut self, doubt: Doubt) -> Option<Inspection> {
+        let entry = self.files.get(&doubt.file)?;
+        let (of, chunks) = match &entry.source {
+            Source::Coming(_) if is_finishing(entry) => {
+                self.care.doubts.add_own(self.now + WHILE_FINISHING, doubt.file, doubt.chunk);
+                return None;
+            }
+            Source::Coming(part) => (Of::Part(Arc::clone(part)), vec![doubt.chunk]),
+            Source::Whole(_) => (Of::Wholes(entry.wholes().cloned().collect()), vec![doubt.chunk]),
+            Source::Recut { whole, geometry } => {
+                (Of::Wholes(vec![Arc::clone(whole)]), chunks_in(whole, &geometry.range(doubt.chunk)))
+            }
+        };
+        Some(Inspection { file: doubt.file, of, chunks, why: Why::Doubt(doubt) })
+    }
+
+    fn inspect_again(&mut self, task: Task) -> Option<Inspection> {
+        let Task { file, store, chunks } = task;
+        let is_served = self.files.get(&file).is_some_and(|entry| entry.has(&store));
+        if !is_served {
+            self.care.damage.forget(store.path());
+            return None;
+        }
+        if chunks.is_empty() {
+            self.on_swept(file, &store);
+            return None;
+        }
+        Some(Inspection { file, of: Of::Wholes(vec![store]), chunks, why: Why::Task })
+    }
+
+    pub(super) fn on_inspected(&mut self, inspected: Inspected) {
+        let Inspected { inspection, found, took } = inspected;
+        self.care.is_looking = false;
+        self.care.paused_until = self.now + (took * PAUSE_PER_LOOK).min(PAUSE_AT_MOST);
+        let (file, chunks) = (inspection.file, inspection.chunks);
+        let outcome = match &inspection.of {
+            Of::Wholes(stores) => self.on_wholes_inspected(file, stores, &chunks, found),
+            Of::Part(part) => self.on_part_inspected(file, part, found),
+        };
+        if let Why::Doubt(doubt) = inspection.why {
+            self.care.doubts.settle(self.now, &doubt, outcome);
+            if let Some((_, peer)) = doubt.source.filter(|_| outcome == Outcome::Unfounded) {
+                self.note_wrong_word(peer);
+            }
+        }
+    }
+
+    fn on_wholes_inspected(
+        &mut self,
+        file: FileKey,
+        stores: &[Arc<FileStore>],
+        chunks: &[ChunkIndex],
+        found: Vec<(ChunkIndex, usize, Look)>,
+    ) -> Outcome {
+        let Some(hash) = self.files.get(&file).map(|entry| entry.info.hash()) else {
+            return Outcome::Unknown;
+        };
+        let Some(own) = self.own_cut(&hash) else { return Outcome::Unknown };
+        let was_flawed = |chunk: &ChunkIndex| stores.iter().any(|store| store.flaws().of(*chunk).is_some());
+        let mut outcome = match found.is_empty() || chunks.iter().any(was_flawed) {
+            true => Outcome::Unknown,
+            false => Outcome::Unfounded,
+        };
+        for (chunk, at, look) in found {
+            let Some(store) = stores.get(at).filter(|store| self.files[&own].has(store)) else { continue };
+            match look {
+                Look::Right => {
+                    self.care.damage.note_right(self.now, store, chunk);
+                }
+                Look::Mended => {
+                    outcome = Outcome::Justified;
+                    let path = shown_path(store.path());
+                    tracing::warn!(%path, %chunk, "memory held wrong bytes of a chunk; those on the disk are right");
+                    self.care.damage.note_right(self.now, store, chunk);
+                }
+                Look::Wrong => {
+                    outcome = Outcome::Justified;
+                    self.note_flaw(own, store, chunk, Flaw::Wrong);
+                }
+                Look::Failed(ReadError::Io { source, .. }) if is_out_of_descriptors(&source) => {
+                    outcome = Outcome::Unknown;
+                }
+                Look::Failed(ReadError::Io { .. }) => {
+                    outcome = Outcome::Justified;
+                    self.note_flaw(own, store, chunk, Flaw::Unreadable);
+                }
+                Look::Failed(error) => {
+                    outcome = Outcome::Justified;
+                    self.on_other_file(own, store, &error);
+                }
+            }
+        }
+        self.settle(&hash, Some(chunks));
+        for store in stores {
+            self.say_damage(store);
+        }
+        outcome
+    }
+
+    fn on_part_inspected(
+        &mut self,
+        file: FileKey,
+        part: &Arc<Download>,
+        found: Vec<(ChunkIndex, usize, Look)>,
+    ) -> Outcome {
+        let Some(entry) = self.files.get(&file) else { return Outcome::Unknown };
+        let is_same = matches!(&entry.source, Source::Coming(same) if Arc::ptr_eq(same, part));
+        let Some((chunk, _, look)) = found.into_iter().next().filter(|_| is_same) else {
+            return Outcome::Unknown;
+        };
+        let why = match look {
+            Look::Right => return Outcome::Unfounded,
+            Look::Mended => return Outcome::Justified,
+            Look::Failed(ReadError::Io { source, .. }) if is_out_of_descriptors(&source) => {
+                return Outcome::Unknown;
+            }
+            Look::Wrong => "it is wrong on the disk".to_owned(),
+            Look::Failed(error) => error.to_string(),
+        };
+        if is_finishing(entry) {
+            self.care.doubts.add_own(self.now + WHILE_FINISHING, file, chunk);
+            return Outcome::Justified;
+        }
+        if entry.running.is_some() {
+            self.fetch_again(file, vec![chunk]);
+        } else if part.lose_chunk(chunk) {
+            let path = part.partial_path();
+            tracing::warn!(path = %shown_path(&path), %chunk, why, "a stored chunk is not served any more");
+            self.feed(Input::ChunksWithdrawn { file, chunks: vec![chunk] });
+        }
+        Outcome::Justified
+    }
+
+    /// A chunk cannot be read while it is served.
+    pub(super) fn on_unreadable_chunk(&mut self, file: FileKey, chunk: ChunkIndex) {
+        let Some(entry) = self.files.get(&file) else { return };
+        let hash = entry.info.hash();
+        let stores: Vec<Arc<FileStore>> = match &entry.source {
+            // Reading once more tells whether it is lost.
+            Source::Coming(_) => return self.care.doubts.add_own(self.now, file, chunk),
+            Source::Whole(_) => entry.wholes().cloned().collect(),
+            Source::Recut { whole, .. } => vec![Arc::clone(whole)],
+        };
+        let Some(own) = self.own_cut(&hash) else { return };
+        for store in &stores {
+            if store.flaws().of(chunk).is_none() {
+                self.note_flaw(own, store, chunk, Flaw::Unreadable);
+            }
+        }
+        let all = stores.iter().any(|store| self.care.damage.is_unreadable(store));
+        if all {
+            // One look after the other will tell which of them can be read.
+            for store in stores.iter().filter(|store| self.care.damage.is_unreadable(store)) {
+                store.flaws().set_rest(store.info().geometry(), Flaw::Unreadable);
+            }
+        }
+        self.settle(&hash, (!all).then_some(&[chunk]));
+        for store in &stores {
+            self.say_damage(store);
+        }
+    }
+
+    fn note_flaw(&mut self, own: FileKey, store: &Arc<FileStore>, chunk: ChunkIndex, flaw: Flaw) {
+        let is_first = flaw == Flaw::Wrong && store.flaws().count(Flaw::Wrong) == 0;
+        self.care.damage.note_flaw(self.now, own, store, chunk, flaw);
+        if is_first && let Some(scans) = self.scans.clone() {
+            // It looks as it did: a restart would believe what was remembered.
+            let path = Arc::clone(store.path());
+            self.context.tasks.spawn_blocking(move || scans.forget(&path));
+        }
+    }
+
+    /// A file is not the one that was shared.
+    fn on_other_file(&mut self, own: FileKey, store: &Arc<FileStore>, error: &ReadError) {
+        tracing::warn!(path = %shown_path(store.path()), %error, "cannot be served any more");
+        self.drop_stores(own, |other| std::ptr::eq(other, &**store));
+    }
+
+    /// All chunks of a file were looked at.
+    fn on_swept(&mut self, file: FileKey, store: &Arc<FileStore>) {
+        if store.flaws().count(Flaw::Wrong) == store.info().geometry().chunk_count() {
+            let path = shown_path(store.path());
+            tracing::warn!(%path, "no chunk is what was shared; it is not served any more");
+            self.drop_stores(file, |other| std::ptr::eq(other, &**store));
+        } else {
+            self.say_damage(store);
+        }
+    }
+
+    fn say_damage(&mut self, store: &FileStore) {
+        let path = shown_path(store.path());
+        if self.care.damage.forget_if_sound(store) {
+            tracing::info!(%path, "all chunks can be served again");
+        } else if self.care.damage.is_to_be_said(self.now, store.path()) {
+            let flaws = store.flaws();
+            let (wrong, unreadable) = (flaws.count(Flaw::Wrong), flaws.count(Flaw::Unreadable));
+            let (of, is_sweeping) =
+                (store.info().geometry().chunk_count(), self.care.damage.is_sweeping(store.path()));
+            tracing::warn!(%path, wrong, unreadable, of, is_sweeping, "chunks on the disk cannot be served");
+        }
+    }
+
+    /// What is wrong with the files of a content, for people.
+    pub(super) fn damaged_files(&self, entry: &FileEntry) -> Vec<DamagedFile> {
+        let damaged = entry.wholes().filter(|store| store.flaws().are_any());
+        let shown = damaged.take(SHOWN).map(|store| DamagedFile {
+            path: store.path().to_path_buf(),
+            wrong: store.flaws().count(Flaw::Wrong),
+            unreadable: store.flaws().count(Flaw::Unreadable),
+            checking: self.care.damage.is_sweeping(store.path()),
+        });
+        shown.collect()
+    }
+
+    /// Brings what the core serves in line with what the files are good for: of these chunks, or of all.
+    pub(super) fn settle(&mut self, hash: &FileHash, chunks: Option<&[ChunkIndex]>) {
+        let Some(own) = self.own_cut(hash) else { return };
+        let is_other_source = self.prefer_sound(own);
+        let mut ranges: Option<Vec<Range<u64>>> = None;
+        if let Some(chunks) = chunks.filter(|_| !is_other_source) {
+            let geometry = self.files[&own].info.geometry();
+            ranges = Some(chunks.iter().map(|chunk| geometry.range(*chunk)).collect());
+        }
+        for file in keys_of(&self.by_hash, hash) {
+            let Some(entry) = self.files.get(&file) else { continue };
+            let geometry = *entry.geometry();
+            let touched: Vec<ChunkIndex> = match &ranges {
+                None => geometry.chunks().collect(),
+                Some(ranges) => ranges.iter().flat_map(|range| indices_in(&geometry, range)).collect(),
+            };
+            let (mut gone, mut back) = (Vec::new(), Vec::new());
+            for chunk in touched {
+                match (entry.is_sound(chunk), self.swarm.holds(file, chunk)) {
+                    (false, true) => gone.push(chunk),
+                    (true, false) if !matches!(entry.source, Source::Coming(_)) => back.push(chunk),
+                    _ => {}
+                }
+            }
+            if !gone.is_empty() {
+                self.feed(Input::ChunksWithdrawn { file, chunks: gone });
+            }
+            if !back.is_empty() {
+                self.feed(Input::ChunksRestored { file, chunks: back });
+            }
+        }
+        self.report(hash);
+    }
+
+    /// Serves from another file with the same content if it has fewer flaws. Answers whether it does so from now on.
+    fn prefer_sound(&mut self, own: FileKey) -> bool {
+        let Some(entry) = self.files.get_mut(&own) else { return false };
+        let flaws =
+            |store: &FileStore| store.flaws().count(Flaw::Wrong) + store.flaws().count(Flaw::Unreadable);
+        let Source::Whole(source) = &entry.source else { return false };
+        let best = entry.spares.iter().enumerate().min_by_key(|(_, spare)| flaws(spare));
+        let Some((at, _)) = best.filter(|(_, spare)| flaws(spare) < flaws(source)) else { return false };
+        let sound = entry.spares.remove(at);
+        entry.spares.push(Arc::clone(source));
+        let hash = entry.info.hash();
+        entry.source = Source::Whole(Arc::clone(&sound));
+        self.read_recuts_from(&hash, &sound);
+        true
+    }
+
+    /// A chunk was sent: not all of its file is unreadable.
+    pub(super) fn note_readable(&mut self, file: FileKey) {
+        if !self.care.damage.is_empty()
+            && let Some(Source::Whole(store)) = self.files.get(&file).map(|entry| &entry.source)
+        {
+            self.care.damage.note_sent(store);
+        }
+    }
+}
+
+impl FileEntry {
+    /// Whether it is served from this very file.
+    fn has(&self, store: &Arc<FileStore>) -> bool {
+        self.wholes().any(|own| Arc::ptr_eq(own, store))
+    }
+
+    /// Whether the chunk, numbered as it is served, can be: no flaw is known of it.
+    pub(super) fn is_sound(&self, chunk: ChunkIndex) -> bool {
+        match &self.source {
+            Source::Coming(part) => part.is_stored(chunk),
+            Source::Whole(_) => self.wholes().any(|store| store.flaws().of(chunk).is_none()),
+            Source::Recut { whole, geometry } => {
+                !whole.flaws().are_any()
+                    || chunks_in(whole, &geometry.range(chunk))
+                        .into_iter()
+                        .all(|own| whole.flaws().of(own).is_none())
+            }
+        }
+    }
+
+    /// The chunks that can be served of a whole file.
+    pub(super) fn sound_chunks(&self) -> ChunkSet {
+        let mut chunks = ChunkSet::full(self.geometry());
+        for chunk in self.geometry().chunks().filter(|chunk| !self.is_sound(*chunk)) {
+            chunks.remove(chunk);
+        }
+        chunks
+    }
+}
+
+fn is_finishing(entry: &FileEntry) -> bool {
+    entry.running.as_ref().is_some_and(|running| running.phase == Phase::Finishing)
+}
+
+/// The chunks of a file, as its description has them, that some bytes are in.
+fn chunks_in(whole: &FileStore, range: &Range<u64>) -> Vec<ChunkIndex> {
+    indices_in(whole.info().geometry(), range).collect()
+}
+
+fn indices_in(geometry: &Geometry, range: &Range<u64>) -> impl Iterator<Item = ChunkIndex> + use<> {
+    let (geometry, chunk_size) = (*geometry, u64::from(geometry.chunk_size().get()));
+    let indices = range.start / chunk_size..range.end.div_ceil(chunk_size);
+    indices.filter_map(move |index| u32::try_from(index).ok().and_then(|index| geometry.chunk(index)))
+}

@@ -1,0 +1,131 @@
+//! Which chunks of a whole file are not to be served: their bytes are wrong, or cannot be read. A chunk has at most one
+//! flaw; most files have none, and pay one load of an atomic for that.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
+
+/// What is wrong with a chunk on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// It does not match its sum.
+    Wrong,
+    /// The disk does not give it.
+    Unreadable,
+}
+
+/// Found so far.
+#[derive(Debug, Default)]
+pub struct Flaws {
+    are_any: AtomicBool,
+    chunks: Mutex<Option<Chunks>>,
+}
+
+#[derive(Debug)]
+struct Chunks {
+    wrong: ChunkSet,
+    unreadable: ChunkSet,
+}
+
+impl Flaws {
+    /// The flaw of a chunk.
+    pub fn of(&self, chunk: ChunkIndex) -> Option<Flaw> {
+        if !self.are_any.load(Ordering::Acquire) {
+            return None;
+        }
+        let chunks = self.chunks();
+        let chunks = chunks.as_ref()?;
+        if chunks.wrong.contains(chunk) {
+            Some(Flaw::Wrong)
+        } else {
+            chunks.unreadable.contains(chunk).then_some(Flaw::Unreadable)
+        }
+    }
+
+    /// From now on the chunk has this flaw, or none. Answers whether that is news.
+    pub fn set(&self, geometry: &Geometry, chunk: ChunkIndex, flaw: Option<Flaw>) -> bool {
+        if self.of(chunk) == flaw {
+            return false;
+        }
+        let mut chunks = self.chunks();
+        let empty = || Chunks { wrong: ChunkSet::empty(geometry), unreadable: ChunkSet::empty(geometry) };
+        let known = chunks.get_or_insert_with(empty);
+        known.wrong.remove(chunk);
+        known.unreadable.remove(chunk);
+        match flaw {
+            Some(Flaw::Wrong) => known.wrong.insert(chunk),
+            Some(Flaw::Unreadable) => known.unreadable.insert(chunk),
+            None => false,
+        };
+        let are_any = !(known.wrong.is_empty() && known.unreadable.is_empty());
+        if !are_any {
+            *chunks = None;
+        }
+        self.are_any.store(are_any, Ordering::Release);
+        true
+    }
+
+    /// From now on all chunks have this flaw, but for those that have another.
+    pub fn set_rest(&self, geometry: &Geometry, flaw: Flaw) {
+        for chunk in geometry.chunks().filter(|chunk| self.of(*chunk).is_none()) {
+            self.set(geometry, chunk, Some(flaw));
+        }
+    }
+
+    /// How many chunks have this flaw.
+    pub fn count(&self, flaw: Flaw) -> u32 {
+        let count = |chunks: &Chunks| match flaw {
+            Flaw::Wrong => chunks.wrong.count(),
+            Flaw::Unreadable => chunks.unreadable.count(),
+        };
+        if self.are_any() { self.chunks().as_ref().map_or(0, count) } else { 0 }
+    }
+
+    /// The first chunk with this flaw from a place on, or else from the start.
+    pub fn next(&self, flaw: Flaw, from: u32) -> Option<ChunkIndex> {
+        let chunks = self.chunks();
+        let chunks = chunks.as_ref()?;
+        let set = match flaw {
+            Flaw::Wrong => &chunks.wrong,
+            Flaw::Unreadable => &chunks.unreadable,
+        };
+        set.iter().find(|chunk| chunk.get() >= from).or_else(|| set.iter().next())
+    }
+
+    /// Whether a chunk has one.
+    pub fn are_any(&self) -> bool {
+        self.are_any.load(Ordering::Acquire)
+    }
+
+    // A poisoned lock is taken all the same: a chunk that is in no set for a moment is looked at when it is read.
+    fn chunks(&self) -> MutexGuard<'_, Option<Chunks>> {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use tnet_fileinfo::{ChunkSize, MIN_CHUNK_SIZE};
+
+    use super::*;
+
+    #[test]
+    fn a_chunk_has_one_flaw_at_most_and_none_when_it_was_mended() {
+        let size = ChunkSize::new(MIN_CHUNK_SIZE).unwrap();
+        let geometry = Geometry::new(u64::from(MIN_CHUNK_SIZE) * 8, size).unwrap();
+        let chunk = |index| geometry.chunk(index).unwrap();
+        let flaws = Flaws::default();
+        assert!(flaws.set(&geometry, chunk(3), Some(Flaw::Unreadable)));
+        assert!(!flaws.set(&geometry, chunk(3), Some(Flaw::Unreadable)), "no news");
+        assert!(flaws.set(&geometry, chunk(3), Some(Flaw::Wrong)));
+        assert_eq!((flaws.count(Flaw::Wrong), flaws.count(Flaw::Unreadable)), (1, 0));
+        flaws.set(&geometry, chunk(6), Some(Flaw::Wrong));
+        assert_eq!(flaws.next(Flaw::Wrong, 4), Some(chunk(6)));
+        assert_eq!(flaws.next(Flaw::Wrong, 7), Some(chunk(3)), "round again");
+        flaws.set(&geometry, chunk(3), None);
+        flaws.set(&geometry, chunk(6), None);
+        assert_eq!((flaws.are_any(), flaws.of(chunk(3)), flaws.next(Flaw::Wrong, 0)), (false, None, None));
+    }
+}
