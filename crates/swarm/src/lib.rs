@@ -33,6 +33,7 @@ mod pace;
 mod rarity;
 mod report;
 mod slots;
+mod sources;
 mod suggest;
 mod swarm;
 mod throughput;

@@ -6,6 +6,25 @@ use crate::config::SlotLimits;
 /// Slots are made so many thousandths of what was set at most.
 const WIDEST_PER_MILLE: u32 = 4000;
 
+/// What some of the chunks under way come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) chunks: u32,
+    pub(crate) bytes: u64,
+}
+
+impl Held {
+    pub(crate) fn add(&mut self, len: u32) {
+        self.chunks += 1;
+        self.bytes += u64::from(len);
+    }
+
+    pub(crate) fn remove(&mut self, len: u32) {
+        self.chunks -= 1;
+        self.bytes -= u64::from(len);
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Slots {
     limits: SlotLimits,
@@ -65,6 +84,16 @@ impl Slots {
         self.fits(&self.limits, len)
     }
 
+    /// The same when chunks of which little is to be hoped do not count, up to as many as were set, so many times.
+    pub(crate) fn has_room_besides(&self, late: Held, times: u32, len: u32, per_mille: u32) -> bool {
+        let SlotLimits { bytes, min, max } = self.limits;
+        let used = u64::from(self.used - late.chunks.min(self.set.max.saturating_mul(times)));
+        let used_bytes = self.used_bytes - late.bytes.min(self.set.bytes.saturating_mul(times.into()));
+        used < beyond(min.into(), per_mille)
+            || (used < beyond(max.into(), per_mille)
+                && used_bytes + u64::from(len) <= beyond(bytes, per_mille))
+    }
+
     /// The same for somebody who has not asked: the slots that are there only because chunks pass fast are for those who have.
     pub(crate) fn has_room_to_offer(&self, len: u32) -> bool {
         self.fits(&self.set, len) && self.fits(&self.limits, len)
@@ -72,15 +101,6 @@ impl Slots {
 
     fn fits(&self, limits: &SlotLimits, len: u32) -> bool {
         self.used < limits.min || (self.used < limits.max && self.used_bytes + u64::from(len) <= limits.bytes)
-    }
-
-    /// The same with limits larger by so many thousandths.
-    pub(crate) fn has_room_beyond(&self, len: u32, per_mille: u32) -> bool {
-        let SlotLimits { bytes, min, max } = self.limits;
-        let used = u64::from(self.used);
-        used < beyond(min.into(), per_mille)
-            || (used < beyond(max.into(), per_mille)
-                && self.used_bytes + u64::from(len) <= beyond(bytes, per_mille))
     }
 
     /// How many chunks of `len` bytes may be under way in all.

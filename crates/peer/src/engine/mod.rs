@@ -261,7 +261,7 @@ impl Engine {
         let totals = Totals::default();
         self.sessions.insert(peer, OpenSession { session, address, round_trip, totals, _place: place });
         tracing::info!(%remote, ?direction, "peer connected");
-        self.feed(Input::PeerConnected { peer, id, address, direction });
+        self.feed(Input::PeerConnected { peer, id, source: remote.ip(), address, direction });
     }
 
     fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {

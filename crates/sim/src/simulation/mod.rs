@@ -253,9 +253,9 @@ impl Simulation {
             true => tnet_swarm::Direction::Outbound,
             false => tnet_swarm::Direction::Inbound,
         };
-        let address = Some(crate::host::address(other));
-        let id = self.peer_id(other);
-        self.feed(host, Input::PeerConnected { peer: key(pipe), id, address, direction });
+        let address = crate::host::address(other);
+        let (id, source, address) = (self.peer_id(other), address.ip(), Some(address));
+        self.feed(host, Input::PeerConnected { peer: key(pipe), id, source, address, direction });
     }
 
     fn on_lost(&mut self, pipe: PipeId) {

@@ -6,10 +6,13 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::FileHandle;
 
 use super::Swarm;
+use super::connections::Peer;
 use super::requests::Settled;
 use crate::chunks::ChunkState;
+use crate::file::Sender;
 use crate::io::{Event, FileKey, Output, PeerKey, Violation};
 use crate::link::Withdrawal;
+use crate::sources::Offence;
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -69,8 +72,8 @@ impl Swarm {
         let download = state.download.as_mut().expect("only an incomplete file lacks a chunk");
         download.storing_bytes += len;
         self.storing_bytes += len;
-        if let Some(address) = self.peers.get(&peer).and_then(|connection| connection.address) {
-            download.senders.insert(chunk, address);
+        if let Some(Peer { source, address, .. }) = self.peers.get(&peer) {
+            download.senders.insert(chunk, Sender { peer, source: *source, address: *address });
         }
         self.output(Output::Store { peer, file, chunk });
     }
@@ -95,12 +98,16 @@ impl Swarm {
         }
         download.chunks.set(chunk, ChunkState::Stored);
         download.failures.remove(&chunk);
-        download.senders.remove(&chunk);
+        let sender = download.senders.remove(&chunk);
         download.unannounced.push(chunk);
         let len = u64::from(state.geometry.chunk_len(chunk));
         download.storing_bytes -= len;
         self.storing_bytes -= len;
-        if download.chunks.stored().is_full() {
+        let is_complete = download.chunks.stored().is_full();
+        if let Some(Sender { peer, source, .. }) = sender {
+            self.on_verified(now, peer, source);
+        }
+        if is_complete {
             self.on_complete(now, file);
         } else {
             self.announce_soon(now, file);
@@ -130,10 +137,15 @@ impl Swarm {
             state.stats.corrupt += 1;
             state.download.as_mut()?.senders.get(&chunk).copied()
         });
-        let connected = self.peers.get(&peer).and_then(|connection| connection.address);
-        let address = connected.or(gone);
+        let connected = self.peers.get(&peer);
+        let address = connected.map_or(gone.and_then(|sender| sender.address), |peer| peer.address);
+        let source = connected.map(|peer| peer.source).or(gone.map(|sender| sender.source));
         self.output(Output::Event(Event::CorruptChunk { file, chunk, address }));
-        self.unstore(now, file, chunk);
+        self.change_standing(peer, |connection| connection.is_proven = false);
+        if let Some(source) = source {
+            self.sources.offend(now, source, Offence::Lie);
+        }
+        self.unstore(now, file, chunk, Some(peer));
         // Counted by address too: neither reconnecting nor leaving before the sum is known helps.
         let by_address = address.map_or(0, |address| self.addresses.strike(address));
         let by_connection = self.peers.get_mut(&peer).map_or(0, |connection| {
@@ -153,7 +165,7 @@ impl Swarm {
         } else {
             let mut is_known_to_others = false;
             for chunk in chunks {
-                is_known_to_others |= self.unstore(now, file, *chunk);
+                is_known_to_others |= self.unstore(now, file, *chunk, None);
             }
             if is_known_to_others {
                 self.open_again(file);
@@ -162,8 +174,9 @@ impl Swarm {
         self.fill_downloads(now);
     }
 
-    /// A chunk that was stored or about to be is missing after all. Answers whether others believe that we have it.
-    fn unstore(&mut self, now: Time, file: FileKey, chunk: ChunkIndex) -> bool {
+    /// A chunk that was stored or about to be is missing after all, maybe because of `liar`. Answers whether others
+    /// believe that we have it.
+    fn unstore(&mut self, now: Time, file: FileKey, chunk: ChunkIndex, liar: Option<PeerKey>) -> bool {
         let Some(state) = self.files.get_mut(&file) else { return false };
         let Some(download) = &mut state.download else { return false };
         let mut is_known_to_others = false;
@@ -180,7 +193,7 @@ impl Swarm {
                 is_known_to_others = waiting.map(|at| download.unannounced.swap_remove(at)).is_none();
             }
         }
-        let again = self.count_failure(now, file, chunk);
+        let again = self.count_failure(now, file, chunk, liar);
         let state = self.files.get_mut(&file).expect("borrowed above");
         state.put_missing(chunk, again, &mut self.rng);
         is_known_to_others

@@ -24,7 +24,7 @@ impl Swarm {
         }
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         connection.links.insert(file);
-        state.links.insert(peer, Link::new(&state.geometry));
+        state.links.insert(peer, Link::new(&state.geometry, connection.trust()));
         let open = state.open_message(file);
         self.timers.disarm(Timer::Idle(peer));
         self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_patience);

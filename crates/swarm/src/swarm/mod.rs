@@ -14,6 +14,8 @@ mod offers;
 mod picking;
 mod progress;
 mod requests;
+mod rivals;
+mod standing;
 mod status;
 mod timeouts;
 mod upload;
@@ -37,7 +39,8 @@ use crate::config::Config;
 use crate::file::File;
 use crate::io::{FileKey, Input, Output, PeerKey, Violation};
 use crate::limits::Paces;
-use crate::slots::Slots;
+use crate::slots::{Held, Slots};
+use crate::sources::Sources;
 use crate::throughput::Throughput;
 use crate::time::Time;
 use crate::timers::Timers;
@@ -45,7 +48,7 @@ use crate::uplink::Uplink;
 
 pub use status::{FileStatus, PeerStatus, SlotStatus};
 
-use connections::Peer;
+use connections::{Newcomer, Peer};
 use uploads::Uploads;
 
 /// The core. See the module's documentation.
@@ -62,6 +65,13 @@ pub struct Swarm {
     peers: BTreeMap<PeerKey, Peer>,
     /// Requests open at others.
     downloads: Slots,
+    /// Those of them at connections that have not proven themselves.
+    probes: u32,
+    /// Those of them at connections that keep us waiting, and have not proven themselves or not lately.
+    late: Held,
+    /// Connections that have proven themselves.
+    proven: u32,
+    sources: Sources,
     /// Bytes that arrived and are not in the file yet.
     storing_bytes: u64,
     uploads: Uploads,
@@ -107,6 +117,10 @@ impl Swarm {
             incomplete: BTreeSet::new(),
             peers: BTreeMap::new(),
             downloads: Slots::new(config.download_slots),
+            probes: 0,
+            late: Held::default(),
+            proven: 0,
+            sources: Sources::default(),
             storing_bytes: 0,
             uploads: Uploads::new(config.upload_slots),
             uplink: Uplink::new(config.upload_slots, config.uplink_patience_per_mille),
@@ -130,8 +144,8 @@ impl Swarm {
                 self.on_add_file(now, file, hash, geometry, stored, goal);
             }
             Input::RemoveFile { file } => self.on_remove_file(now, file),
-            Input::PeerConnected { peer, id, address, direction } => {
-                self.on_peer_connected(now, peer, id, address, direction);
+            Input::PeerConnected { peer, id, source, address, direction } => {
+                self.on_peer_connected(now, Newcomer { peer, id, source, address, direction });
             }
             Input::PeerLost { peer } => self.on_peer_lost(now, peer),
             Input::ConnectFailed { address } => self.on_connect_failed(now, address),
