@@ -21,13 +21,21 @@ const MAX_GONE: usize = 1024;
 /// A pause after the first offence; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
+/// A chunk may be wrong by chance: from so many on there is no chance.
+const LIES_TO_REST: u32 = 2;
+
+/// After a lie nobody of its source that has not proven itself is asked for so long, nor two at once after that, even if
+/// there is nobody else: each costs a chunk of bandwidth.
+const REST: Duration = Duration::from_secs(4);
+const REST_OF_NETWORK: Duration = Duration::from_secs(1);
+
 /// An offence counts no more after so long, one after the other.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
 
 /// Verified chunks of a source that make up for one offence: what is wasted on it stays below two per cent.
 const MAKE_UP: u32 = 64;
 
-/// Offences of one source within this time count once: chunks that were under way together fail together.
+/// Stalls of one source within this time count once: what was under way together fails together.
 const ONCE: Duration = Duration::from_secs(1);
 
 /// Offences that are counted.
@@ -36,9 +44,9 @@ const MAX_LEVEL: u32 = 12;
 /// What a source did with a chunk that it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offence {
-    /// It did not send it, or only a part.
+    /// It did not send it in time.
     Stall,
-    /// It sent other bytes.
+    /// It sent other bytes, or only a part of it before it went.
     Lie,
 }
 
@@ -80,6 +88,13 @@ enum Key {
 }
 
 impl Key {
+    fn rest(self) -> Duration {
+        match self {
+            Key::Host(_) => REST,
+            Key::Network(_) => REST_OF_NETWORK,
+        }
+    }
+
     /// The longest pause. Of a network only between probes: others may share it.
     fn pause_at_most(self, offence: Offence) -> Duration {
         match self {
@@ -107,6 +122,9 @@ struct Record {
     level: u32,
     last_offence: Option<Time>,
     paused_until: Time,
+    /// Lies since it was last forgiven, and when the rest after the last one is over.
+    lies: u32,
+    rests_until: Time,
     /// Verified chunks since the last offence was made up for.
     verified: u32,
 }
@@ -215,7 +233,17 @@ impl Sources {
                 self.gone += 1;
             }
             let record = self.records.entry(key).or_default();
-            if record.last_offence.is_some_and(|last| now < last + ONCE && record.level > 0) {
+            if record.level_at(now) == 0 {
+                record.lies = 0;
+            }
+            if offence == Offence::Lie {
+                record.lies = record.lies.saturating_add(1);
+                if record.lies >= LIES_TO_REST {
+                    record.rests_until = now + key.rest();
+                }
+            }
+            let is_recent = record.last_offence.is_some_and(|last| now < last + ONCE);
+            if offence == Offence::Stall && is_recent && record.level > 0 {
                 continue;
             }
             record.level = (record.level_at(now) + offence.weight()).min(MAX_LEVEL);
@@ -238,6 +266,14 @@ impl Sources {
                 }
             }
         });
+    }
+
+    /// Whether the source has lied and is not to be asked for now, whoever else there is.
+    pub(crate) fn is_resting(&self, now: Time, ip: IpAddr) -> bool {
+        keys(ip).filter_map(|key| self.records.get(&key)).any(|record| {
+            let rests = now < record.rests_until || record.probes > 0;
+            record.lies >= LIES_TO_REST && rests && record.level_at(now) > 0
+        })
     }
 
     /// What a source's host may be asked for, and what its network.

@@ -126,6 +126,11 @@ impl Host {
         self.ip
     }
 
+    /// It has all addresses of this prefix for itself.
+    pub(crate) fn owns(&self, prefix: &str) {
+        self.namespace.ip(&["route", "add", "local", prefix, "dev", "lo"]);
+    }
+
     /// So many of a hundred packets that come to it are lost.
     pub(crate) fn loses(&self, percent: u32) {
         self.filter(&[("input", &format!("numgen random mod 100 < {percent} drop"))]);

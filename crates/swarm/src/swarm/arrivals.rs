@@ -23,6 +23,7 @@ impl Swarm {
     pub(super) fn on_data_received(&mut self, peer: PeerKey, bytes: u32) {
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.window_bytes += u64::from(bytes);
+            connection.in_chunk += u64::from(bytes);
             connection.received += u64::from(bytes);
         }
     }

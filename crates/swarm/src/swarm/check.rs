@@ -107,8 +107,7 @@ impl Swarm {
             assert!(self.peers.contains_key(peer), "a slot is held for a peer that is gone");
         }
         self.uploads.slots.check(0);
-        // What keeps us waiting may come on top, twice.
-        self.downloads.check(self.config.accepted_beyond_per_mille + 2000);
+        self.downloads.check(self.config.accepted_beyond_per_mille);
         let line: BTreeSet<_> = self.uploads.line.iter().collect();
         assert!(line.iter().copied().eq(self.uploads.waiting.keys()), "the line is not who waits");
         assert_eq!(line.len(), self.uploads.line.len(), "somebody is in line twice");

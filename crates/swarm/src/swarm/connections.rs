@@ -48,6 +48,8 @@ pub(super) struct Peer {
     pub(super) has_delivered: bool,
     /// Bytes received since the progress window began.
     pub(super) window_bytes: u64,
+    /// Bytes received since its last whole chunk.
+    pub(super) in_chunk: u64,
     pub(super) window_began: Time,
     pub(super) window_ends: Time,
     /// When its last chunk arrived that verified.
@@ -111,6 +113,7 @@ impl Swarm {
             is_late: false,
             has_delivered: false,
             window_bytes: 0,
+            in_chunk: 0,
             window_began: now,
             window_ends: now,
             verified_at: Time::ZERO,

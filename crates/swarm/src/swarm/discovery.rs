@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand::seq::IteratorRandom;
-use tnet_proto::{ByeReason, FileHandle, MAX_HOLDERS, PeerMessage};
+use tnet_proto::{ByeReason, FileHandle, MAX_HOLDERS, PeerMessage, SourceCounts, SourceRank};
 
 use super::Swarm;
 use crate::addresses::NamedBy;
+use crate::file::File;
 use crate::io::{FileKey, Output, PeerKey};
+use crate::link::{Link, Trust};
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -21,6 +23,10 @@ const CALL_ROUND: Duration = Duration::from_millis(10);
 
 /// Addresses known of one file, for each neighbour wanted, at which what peers name is not learned any more.
 const KNOWN_PER_NEIGHBOUR: usize = 4;
+
+/// Neighbours that have not proven themselves and count as such, of one host and of one network.
+const UNPROVEN_OF_HOST: u64 = 2;
+const UNPROVEN_OF_NETWORK: u64 = 16;
 
 /// Lookups in a row without a chunk in between, after which neighbours are exchanged.
 const IDLE_LOOKUPS: u32 = 3;
@@ -94,7 +100,7 @@ impl Swarm {
         if !self.incomplete.contains(&file) {
             return;
         }
-        let have = state.links.len() + self.addresses.calling_for(file);
+        let have = self.neighbours_of(state) + self.addresses.calling_for(file);
         let wanted = self.config.neighbours.saturating_sub(have);
         let room = self.config.max_peers.saturating_sub(self.peers.len() + self.addresses.calling());
         if wanted == 0 {
@@ -110,6 +116,25 @@ impl Swarm {
         }
     }
 
+    /// Neighbours in the file's swarm. Of one source few count that have not proven themselves: else a crowd that calls
+    /// us keeps us from calling anybody.
+    fn neighbours_of(&self, state: &File) -> usize {
+        if state.links.len() < self.config.neighbours / 2 {
+            return state.links.len();
+        }
+        let mut counted = SourceCounts::new();
+        let counts = |(peer, link): &(&PeerKey, &Link)| {
+            let source = self.peers[peer].source;
+            let SourceRank { host, network } = counted.rank(source);
+            let counts = link.trust == Trust::Proven || host < UNPROVEN_OF_HOST && network < UNPROVEN_OF_NETWORK;
+            if counts && link.trust != Trust::Proven {
+                counted.add(source, 1);
+            }
+            counts
+        };
+        state.links.iter().filter(counts).count()
+    }
+
     pub(super) fn connect_more_all(&mut self, now: Time) {
         for file in self.incomplete.clone() {
             self.connect_more(now, file);
@@ -122,7 +147,7 @@ impl Swarm {
         let Some(download) = &mut state.download else { return };
         let times = download.lookups;
         download.lookups = times.saturating_add(1);
-        let is_crowded = state.links.len() >= self.config.neighbours;
+        let is_crowded = self.neighbours_of(&self.files[&file]) >= self.config.neighbours;
         let pause =
             self.config.lookup_after.saturating_mul(1 << times.min(16)).min(self.config.lookup_at_most);
         let pause = self.jitter(pause);

@@ -30,10 +30,6 @@ pub(super) struct Choice {
     pub(super) chunk: ChunkIndex,
 }
 
-/// Times as many chunks as there are slots may be under way at sources that keep us waiting, while nobody has proven
-/// itself and the one that could has to be found.
-const SEARCHING_TIMES: u32 = 2;
-
 impl Swarm {
     /// Asks for chunks while there are slots, chunks and sources; incomplete files take turns.
     pub(super) fn fill_downloads(&mut self, now: Time) {
@@ -75,8 +71,7 @@ impl Swarm {
 
     /// What is under way at sources that keep us waiting leaves room for others.
     fn has_room(&self, len: u32, per_mille: u32) -> bool {
-        let times = if self.proven > 0 { 1 } else { SEARCHING_TIMES };
-        self.downloads.has_room_besides(self.late, times, len, per_mille)
+        self.downloads.has_room_besides(self.late, len, per_mille)
     }
 
     fn disk_keeps_up(&self) -> bool {
@@ -101,7 +96,7 @@ impl Swarm {
         if let Some(choice) = pick(state, download, &sources, &mut self.rng) {
             return Some(choice);
         }
-        let last = self.last_sources(now, state, &rivals);
+        let last = self.last_sources(now, state, &rivals, |link| link.wanted > 0);
         pick(state, download, &last, &mut self.rng).or_else(|| self.choose_hedge(now, file, &rivals))
     }
 
@@ -158,7 +153,8 @@ impl Swarm {
         let patience = self.patience(state.longest_chunk()).min(pause);
         let after = |peer| if self.proven > 0 && is_late(peer) { patience } else { pause };
         let has_slot = self.downloads.has_room(state.longest_chunk());
-        let sources = self.sources(now, state, rivals, |_| true);
+        let mut sources = self.sources(now, state, rivals, |_| true);
+        sources.extend(self.last_sources(now, state, rivals, |_| true));
         let alone = download.requests.iter().filter(|(_, asked)| asked.len() == 1);
         let due = alone.map(|(chunk, asked)| (asked[0].since + after(asked[0].peer), *chunk, asked[0]));
         let mut due: Vec<(Time, ChunkIndex, Asked)> = due.collect();

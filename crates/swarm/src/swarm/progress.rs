@@ -106,6 +106,7 @@ impl Swarm {
     pub(super) fn on_delivered(&mut self, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         connection.stalls = 0;
+        connection.in_chunk = 0;
         connection.has_delivered = true;
         let address = connection.address;
         if connection.is_stalled || connection.is_late {

@@ -18,6 +18,11 @@ use crate::time::Time;
 /// Of this part of the slots there is always room for proven sources, if they have room for us.
 const PROBES_AT_MOST: u32 = 2;
 
+/// Times as many chunks as there are slots may be under way when one that has not proven itself is asked for one more:
+/// those that keep us waiting leave room to go on searching, more of it while nobody has proven itself.
+const WHEN_SERVED: u32 = 2;
+const WHEN_SEARCHING: u32 = 3;
+
 /// Of a network that offended at most this part of the slots is under way at what has not proven itself.
 const SUSPECT_NETWORK: u32 = 4;
 
@@ -98,10 +103,14 @@ impl Swarm {
         let most = self.requests_per_source(state, rivals);
         let of_use = state.links.iter().filter(|(_, link)| is_of_use(link));
         let free = of_use.filter(|(_, link)| is_free(now, link, most));
+        // A source that is alone leaves room for one that comes later.
+        let times = if self.proven > 0 || rivals.is_alone { WHEN_SERVED } else { WHEN_SEARCHING };
+        let may_try = self.downloads.is_below(times, state.longest_chunk())
+            || self.downloads.has_room(state.longest_chunk());
         let mut sources: Vec<Source> = free
             .filter(|(peer, link)| match link.trust {
                 Trust::Proven => true,
-                Trust::Unproven => self.is_worth_a_try(now, **peer, state, rivals),
+                Trust::Unproven => may_try && self.is_worth_a_try(now, **peer, state, rivals),
                 Trust::Late | Trust::Stalled => false,
             })
             .map(|(peer, link)| Source { peer: *peer, link })
@@ -115,13 +124,23 @@ impl Swarm {
 
     /// Those that come last: late ones, and those whose source is not worth a try. None while a proven one can still
     /// send us something.
-    pub(super) fn last_sources<'a>(&self, now: Time, state: &'a File, rivals: &Rivals) -> Vec<Source<'a>> {
+    pub(super) fn last_sources<'a>(
+        &self,
+        now: Time,
+        state: &'a File,
+        rivals: &Rivals,
+        is_of_use: impl Fn(&Link) -> bool,
+    ) -> Vec<Source<'a>> {
         if !self.downloads.has_room(state.longest_chunk()) || self.is_served(now, state) {
             return Vec::new();
         }
         let most = self.requests_per_source(state, rivals);
-        let free = state.links.iter().filter(|(_, link)| link.wanted > 0 && is_free(now, link, most));
-        free.filter(|(_, link)| matches!(link.trust, Trust::Unproven | Trust::Late))
+        let free = state.links.iter().filter(|(_, link)| is_of_use(link) && is_free(now, link, most));
+        free.filter(|(peer, link)| match link.trust {
+            Trust::Late => true,
+            Trust::Unproven => !self.sources.is_resting(now, self.peers[*peer].source),
+            Trust::Proven | Trust::Stalled => false,
+        })
             .map(|(peer, link)| Source { peer: *peer, link })
             .collect()
     }
@@ -138,7 +157,11 @@ impl Swarm {
     pub(super) fn may_accept_from(&self, now: Time, peer: PeerKey, state: &File, rivals: &Rivals) -> bool {
         match state.links.get(&peer).map(|link| link.trust) {
             Some(Trust::Proven) => true,
-            Some(Trust::Unproven) => self.is_worth_a_try(now, peer, state, rivals) || !self.is_served(now, state),
+            Some(Trust::Unproven) => {
+                let ip = self.peers[&peer].source;
+                self.is_worth_a_try(now, peer, state, rivals)
+                    || !self.is_served(now, state) && !self.sources.is_resting(now, ip)
+            }
             Some(Trust::Late) => !self.is_served(now, state),
             Some(Trust::Stalled) | None => false,
         }
@@ -146,10 +169,13 @@ impl Swarm {
 
     /// Whether this connection, which has not proven itself, may be tried with a chunk.
     pub(super) fn is_worth_a_try(&self, now: Time, peer: PeerKey, state: &File, rivals: &Rivals) -> bool {
+        let ip = self.peers[&peer].source;
+        if self.sources.is_resting(now, ip) {
+            return false;
+        }
         if rivals.is_alone {
             return true;
         }
-        let ip = self.peers[&peer].source;
         let capacity = self.downloads.capacity(state.longest_chunk());
         let (host, network) = self.sources.standing(now, ip);
         let (of_host, of_network) = self.sources.probes(ip);

@@ -118,10 +118,10 @@ impl Swarm {
     /// A connection has ended, maybe in the middle of a chunk.
     pub(super) fn note_loss_of(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get(&peer) else { return };
-        let is_in_a_chunk = connection.window_bytes > 0 && connection.open.chunks > 0;
+        let is_in_a_chunk = connection.in_chunk > 0 && connection.open.chunks > 0;
         // Who sends most of a chunk and goes costs bandwidth, as often as it comes back.
         if is_in_a_chunk && !connection.is_proven {
-            self.sources.offend(now, connection.source, Offence::Stall);
+            self.sources.offend(now, connection.source, Offence::Lie);
         }
     }
 
