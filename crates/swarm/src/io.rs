@@ -81,6 +81,8 @@ pub enum Input {
         id: PeerId,
         /// Where the connection comes from or leads to, as the socket says.
         source: IpAddr,
+        /// Our own address on it, if there is one.
+        local: Option<IpAddr>,
         /// Where the other side accepts peers, if it does.
         address: Option<SocketAddr>,
         /// Who called.

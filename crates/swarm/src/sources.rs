@@ -21,6 +21,11 @@ const MAX_GONE: usize = 1024;
 /// A pause after the first offence; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
+/// Addresses named by one host where no peer is, and by one network, before the source is not listened to for `DEAF`.
+const FALSE_NAMES: u32 = 8;
+const FALSE_NAMES_OF_NETWORK: u32 = 32;
+const DEAF: Duration = Duration::from_secs(120);
+
 /// A chunk may be wrong by chance: from so many on there is no chance.
 const LIES_TO_REST: u32 = 2;
 
@@ -88,6 +93,13 @@ enum Key {
 }
 
 impl Key {
+    fn false_names_at_most(self) -> u32 {
+        match self {
+            Key::Host(_) => FALSE_NAMES,
+            Key::Network(_) => FALSE_NAMES_OF_NETWORK,
+        }
+    }
+
     fn rest(self) -> Duration {
         match self {
             Key::Host(_) => REST,
@@ -127,6 +139,11 @@ struct Record {
     rests_until: Time,
     /// Verified chunks since the last offence was made up for.
     verified: u32,
+    /// Addresses that it named where no peer was, less those where one was.
+    false_names: u32,
+    last_false_name: Time,
+    /// What it says of others is not listened to before this moment.
+    deaf_until: Time,
 }
 
 impl Record {
@@ -148,7 +165,8 @@ impl Record {
     /// When nothing is held against it any more.
     fn forgiven_at(&self) -> Time {
         let last = self.last_offence.map_or(Time::ZERO, |last| last + FORGIVEN_AFTER * self.level);
-        last.max(self.paused_until)
+        let named = if self.false_names > 0 { self.last_false_name + FORGIVEN_AFTER } else { Time::ZERO };
+        last.max(self.paused_until).max(self.deaf_until).max(named)
     }
 }
 
@@ -274,6 +292,38 @@ impl Sources {
             let rests = now < record.rests_until || record.probes > 0;
             record.lies >= LIES_TO_REST && rests && record.level_at(now) > 0
         })
+    }
+
+    /// An address that the source named came to nothing. Answers whether it has lost the right to name any.
+    pub(crate) fn named_falsely(&mut self, now: Time, ip: IpAddr) -> bool {
+        let mut is_deaf = false;
+        for key in keys(ip) {
+            self.gone += usize::from(!self.records.contains_key(&key));
+            let record = self.records.entry(key).or_default();
+            if now >= record.last_false_name + FORGIVEN_AFTER {
+                record.false_names = 0;
+            }
+            record.false_names += 1;
+            record.last_false_name = now;
+            if record.false_names >= key.false_names_at_most() {
+                // Half of it stays on its account: the next time it takes less.
+                record.false_names /= 2;
+                record.deaf_until = now + DEAF;
+                is_deaf = true;
+            }
+        }
+        self.keep_within_bounds();
+        is_deaf
+    }
+
+    /// There was a peer at an address that the source named.
+    pub(crate) fn named_well(&mut self, ip: IpAddr) {
+        self.of_connected(ip, |record| record.false_names = record.false_names.saturating_sub(1));
+    }
+
+    /// Whether what the source says of others is listened to.
+    pub(crate) fn may_name(&self, now: Time, ip: IpAddr) -> bool {
+        keys(ip).filter_map(|key| self.records.get(&key)).all(|record| now >= record.deaf_until)
     }
 
     /// What a source's host may be asked for, and what its network.

@@ -257,11 +257,12 @@ impl Engine {
     fn on_connected(&mut self, connected: Connected) {
         let Connected { peer, remote, address, direction, round_trip, greeted, place } = connected;
         let id = greeted.hello.peer_id;
+        let local = greeted.input.local_addr().ok().map(|local| local.ip());
         let session = Session::start(&self.context, peer, remote, greeted);
         let totals = Totals::default();
         self.sessions.insert(peer, OpenSession { session, address, round_trip, totals, _place: place });
         tracing::info!(%remote, ?direction, "peer connected");
-        self.feed(Input::PeerConnected { peer, id, source: remote.ip(), address, direction });
+        self.feed(Input::PeerConnected { peer, id, source: remote.ip(), local, address, direction });
     }
 
     fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {

@@ -71,6 +71,8 @@ pub(super) struct Newcomer {
     pub(super) peer: PeerKey,
     pub(super) id: PeerId,
     pub(super) source: IpAddr,
+    /// Our own address on it.
+    pub(super) local: Option<IpAddr>,
     pub(super) address: Option<SocketAddr>,
     pub(super) direction: Direction,
 }
@@ -88,7 +90,10 @@ enum Rejection {
 
 impl Swarm {
     pub(super) fn on_peer_connected(&mut self, now: Time, newcomer: Newcomer) {
-        let Newcomer { peer, id, source, address, direction } = newcomer;
+        let Newcomer { peer, id, source, local, address, direction } = newcomer;
+        if let Some(local) = local {
+            self.note_own(local);
+        }
         if let Err(rejection) = self.admit(now, id, address, direction) {
             return self.reject(now, peer, address, direction, rejection);
         }
@@ -96,7 +101,9 @@ impl Swarm {
             // An inbound peer only claims its port: it does not take the place of somebody who is there.
             let is_taken = matches!(self.addresses.contact(address), Some(Contact::Connected(_)));
             if direction == Direction::Outbound || !is_taken {
-                self.addresses.set_connected(address, peer);
+                if let Some(namer) = self.addresses.set_connected(address, peer, direction) {
+                    self.sources.named_well(namer);
+                }
             }
         }
         let state = Peer {
@@ -137,6 +144,8 @@ impl Swarm {
         let wanted: Vec<FileKey> = named.filter(|file| self.incomplete.contains(file)).collect();
         for file in wanted {
             self.open_file(now, peer, file);
+            // Others of its host may have waited for this one.
+            self.connect_more(now, file);
         }
     }
 
@@ -227,8 +236,12 @@ impl Swarm {
 
     pub(super) fn on_connect_failed(&mut self, now: Time, address: SocketAddr) {
         let pause = self.reconnect_pause();
-        self.addresses.set_failed(address, now, pause);
         let files: Vec<FileKey> = self.addresses.files(address).collect();
+        if let Some(namer) = self.addresses.set_failed(address, now, pause)
+            && self.sources.named_falsely(now, namer)
+        {
+            self.addresses.forget_claims(namer);
+        }
         for file in files {
             self.connect_more(now, file);
         }

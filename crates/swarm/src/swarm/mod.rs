@@ -27,6 +27,7 @@ mod check;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -72,6 +73,8 @@ pub struct Swarm {
     /// Connections that have proven themselves.
     proven: u32,
     sources: Sources,
+    /// Our own addresses, as far as connections have shown them.
+    own_ips: BTreeSet<IpAddr>,
     /// Bytes that arrived and are not in the file yet.
     storing_bytes: u64,
     uploads: Uploads,
@@ -121,6 +124,7 @@ impl Swarm {
             late: Held::default(),
             proven: 0,
             sources: Sources::default(),
+            own_ips: BTreeSet::new(),
             storing_bytes: 0,
             uploads: Uploads::new(config.upload_slots),
             uplink: Uplink::new(config.upload_slots, config.uplink_patience_per_mille),
@@ -144,8 +148,8 @@ impl Swarm {
                 self.on_add_file(now, file, hash, geometry, stored, goal);
             }
             Input::RemoveFile { file } => self.on_remove_file(now, file),
-            Input::PeerConnected { peer, id, source, address, direction } => {
-                self.on_peer_connected(now, Newcomer { peer, id, source, address, direction });
+            Input::PeerConnected { peer, id, source, local, address, direction } => {
+                self.on_peer_connected(now, Newcomer { peer, id, source, local, address, direction });
             }
             Input::PeerLost { peer } => self.on_peer_lost(now, peer),
             Input::ConnectFailed { address } => self.on_connect_failed(now, address),

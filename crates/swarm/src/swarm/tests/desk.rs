@@ -100,7 +100,7 @@ impl Desk {
         direction: Direction,
     ) -> Vec<Output> {
         let source = address.map_or(Ipv4Addr::new(10, 9, 9, 9).into(), |address| address.ip());
-        self.input(Input::PeerConnected { peer, id, source, address, direction })
+        self.input(Input::PeerConnected { peer, id, source, local: None, address, direction })
     }
 
     /// A new peer that opens the file with these chunks.

@@ -151,7 +151,7 @@ impl Attack {
         let id = PeerId([9; 16]);
         let direction = Direction::Inbound;
         let (source, address) = (address.ip(), Some(address));
-        self.input(Input::PeerConnected { peer: self.peer, id, source, address, direction });
+        self.input(Input::PeerConnected { peer: self.peer, id, source, local: None, address, direction });
         // Mostly a proper beginning, else it is cut before it comes to anything.
         if !self.connections.is_multiple_of(4) {
             self.say_open(FileHandle(0));

@@ -98,7 +98,7 @@ impl Network {
             let Node { swarm, address, .. } = &self.nodes[other_node];
             let (id, source, address) = (swarm.own_id, address.ip(), Some(*address));
             self.ends.insert(key, End { node, other, other_node, is_open: true, last_arrival: Time::ZERO });
-            let input = Input::PeerConnected { peer: key, id, source, address, direction };
+            let input = Input::PeerConnected { peer: key, id, source, local: None, address, direction };
             self.schedule(self.now + arrival, Happening::Input(node, input));
         }
         // Nothing arrives at the caller before it knows of the connection.
