@@ -1,23 +1,31 @@
 //! Crowds of one source: silent, dripping, lying, or sending others against a third.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tnet_fileinfo::ChunkSize;
+use futures_util::SinkExt;
+use tnet_fileinfo::{ChunkSet, ChunkSize};
+use tnet_proto::{Holdings, PeerMessage};
 use tnet_testkit::{Content, Network, SOON, eventually, payload};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::case::cases;
-use crate::support::crowd::{Crowd, Manner, Seen};
+use crate::support::crowd::{Crowd, HANDLE, Manner, Seen, joins, open_of};
 use crate::support::lan::Lan;
 use crate::support::needs::Need;
-use crate::support::soak::{at_length, is_soak};
+use crate::support::soak::at_length;
 
 cases![
     72 "a crowd of 200 that holds the slots, from one source and from 16" a_crowd_of_few_sources_does_not_hold_the_slots
-        .needing(&[Need::Namespaces]) .alone();
+        .alone();
+    77 "a peer names addresses so that others are called, from 1 and from 20 connections" what_a_peer_names_is_called_a_few_times
+        .needing(&[Need::Namespaces]);
 ];
 
 /// Of the file: as many chunks as a file of a hundred MiB has.
@@ -82,4 +90,86 @@ async fn a_crowd_of_few_sources_does_not_hold_the_slots() -> String {
         }
     }
     figures.join("; ")
+}
+
+/// Ports of the third party that are named.
+const PORTS: usize = 200;
+
+/// Somebody names ports at `victim` to a peer that downloads, over so many connections from `namer`; answers with the
+/// calls that came there.
+async fn calls_at(victim: IpAddr, namer: IpAddr, ip: IpAddr, connections: usize) -> usize {
+    let content = Content::of(payload(LEN, 77));
+    // Pauses and intervals as in the field.
+    let network = Network::builder().on(ip).configure(|config| config.swarm = Default::default());
+    let network = network.peer("ann").start().await;
+    let ann = network.peer("ann");
+    let _download = ann.begins(&content).await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    let mut ports: Vec<SocketAddr> = Vec::new();
+    for _ in 0..PORTS {
+        let listener = TcpListener::bind((victim, 0)).await.expect("an address of this host");
+        ports.push(listener.local_addr().expect("it is bound"));
+        let calls = Arc::clone(&calls);
+        tasks.spawn(async move {
+            while listener.accept().await.is_ok() {
+                calls.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let open = open_of(&content, Holdings::Bitmap(ChunkSet::empty(content.info().geometry()).to_bytes()));
+    let to = ann.local_addr();
+    for number in 0..connections {
+        let (open, ports) = (open.clone(), ports.clone());
+        tasks.spawn(async move {
+            loop {
+                let mut joined = joins((namer, to), &open).await.expect("ann lets it in");
+                for turn in 0.. {
+                    // Others each time.
+                    let from = (number * 7 + turn) * 10 % ports.len();
+                    let peers = ports.iter().cycle().skip(from).take(10).copied().collect();
+                    if joined.send(PeerMessage::Peers { file: HANDLE, peers }).await.is_err() {
+                        break;
+                    }
+                    sleep(Duration::from_millis(200)).await;
+                }
+            }
+        });
+    }
+    let lasts = at_length(Duration::from_secs(10), Duration::from_secs(30));
+    // Only ends early when something goes wrong.
+    if let Ok(Some(Err(error))) = timeout(lasts, tasks.join_next()).await {
+        std::panic::resume_unwind(error.into_panic());
+    }
+    calls.load(Ordering::Relaxed)
+}
+
+async fn what_a_peer_names_is_called_a_few_times() -> String {
+    let lan = Lan::new(1, 0);
+    lan.host(0).owns("2001:db8::/64");
+    let running = lan.host(0).inside(|_| async {
+        let ip = |text: &str| -> IpAddr { text.parse().expect("an address") };
+        let (v4, v6) = (ip("127.0.0.1"), ip("2001:db8::1"));
+        let (namer4, namer6) = (ip("127.0.0.5"), ip("2001:db8::5"));
+        tokio::join!(
+            calls_at(ip("127.0.0.9"), namer4, v4, 1),
+            calls_at(ip("127.0.0.9"), namer4, v4, 20),
+            calls_at(ip("2001:db8::9"), namer6, v6, 1),
+            calls_at(ip("2001:db8::9"), namer6, v6, 20),
+            calls_at(ip("::1"), namer6, v6, 20),
+            calls_at(v6, namer6, v6, 20),
+        )
+    });
+    let (one4, many4, one6, many6, local, own) = running.ends().await;
+    eprintln!("{one4} {many4} {one6} {many6} {local} {own}");
+    for calls in [one4, many4, one6, many6] {
+        assert!(calls <= 4, "{calls} calls");
+    }
+    assert_eq!((local, own), (0, 0), "calls to ourselves");
+    format!(
+        "calls at a third party in {} s: {one4} (1 connection), {many4} (20 connections), IPv6 {one6} and {many6}; \
+         of loopback and own addresses named from elsewhere {}",
+        at_length(10, 30),
+        local + own,
+    )
 }

@@ -13,7 +13,7 @@ use tnet_proto::{
     Received, exchange_preamble,
 };
 use tnet_testkit::Content;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
@@ -26,11 +26,14 @@ const AGAIN: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The number that it gives the file.
-const HANDLE: FileHandle = FileHandle(1);
+pub(crate) const HANDLE: FileHandle = FileHandle(1);
 
 /// What one that drips sends, and how often: above the least that a source must send.
 const DRIP: usize = 300;
 const DRIP_EVERY: Duration = Duration::from_millis(100);
+
+/// A connection after preambles and hellos.
+pub(crate) type Joined = Framed<TcpStream, MessageCodec<PeerMessage, PeerMessage>>;
 
 /// What is done with a request for a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,14 +88,7 @@ impl Crowd {
         stop: CancellationToken,
     ) {
         let mut members = JoinSet::new();
-        let geometry = *content.info().geometry();
-        let open = Open {
-            file: HANDLE,
-            hash: *content.hash().as_bytes(),
-            size: geometry.size(),
-            chunk_size: geometry.chunk_size().get(),
-            holdings: Holdings::Full,
-        };
+        let open = open_of(content, Holdings::Full);
         for number in 0..self.size {
             let from = self.sources[number % self.sources.len()];
             let manner = self.manners[number / self.sources.len() % self.manners.len()];
@@ -108,23 +104,41 @@ impl Crowd {
     }
 }
 
-/// One connection, until the other side closes it.
-async fn member((from, to): (IpAddr, SocketAddr), open: &Open, manner: Manner, seen: &Seen) -> Option<()> {
+/// What is said to join the content's swarm.
+pub(crate) fn open_of(content: &Content, holdings: Holdings) -> Open {
+    let geometry = content.info().geometry();
+    Open {
+        file: HANDLE,
+        hash: *content.hash().as_bytes(),
+        size: geometry.size(),
+        chunk_size: geometry.chunk_size().get(),
+        holdings,
+    }
+}
+
+/// A connection from that address to that one on which the file was opened.
+pub(crate) async fn joins((from, to): (IpAddr, SocketAddr), open: &Open) -> Option<Joined> {
     let socket = if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.ok()?;
     socket.bind(SocketAddr::new(from, 0)).ok()?;
     let mut stream = timeout(LIMIT, socket.connect(to)).await.ok()?.ok()?;
     let _ = stream.set_nodelay(true);
     let greeting = async {
         exchange_preamble(&mut stream, Protocol::Peer).await.ok()?;
-        let mut framed = Framed::new(stream, MessageCodec::<PeerMessage, PeerMessage>::new());
+        let mut framed = Framed::new(stream, MessageCodec::new());
         let (id, port) = (rand::rng().random(), rand::rng().random_range(1024..u16::MAX));
-        framed.send(PeerMessage::Hello(Hello { peer_id: PeerId(id), listen_port: port, capabilities: 0 })).await.ok()?;
+        let hello = Hello { peer_id: PeerId(id), listen_port: port, capabilities: 0 };
+        framed.send(PeerMessage::Hello(hello)).await.ok()?;
         framed.next().await?.ok()?;
         framed.codec_mut().hello_done();
         framed.send(PeerMessage::Open(open.clone())).await.ok()?;
         Some(framed)
     };
-    let framed = timeout(LIMIT, greeting).await.ok()??;
+    timeout(LIMIT, greeting).await.ok()?
+}
+
+/// One connection, until the other side closes it.
+async fn member(ends: (IpAddr, SocketAddr), open: &Open, manner: Manner, seen: &Seen) -> Option<()> {
+    let framed = joins(ends, open).await?;
     let _inside = Inside::new(seen);
     let (mut writer, mut reader) = framed.split();
     let mut dripping: Option<(u32, u32)> = None;
@@ -136,10 +150,11 @@ async fn member((from, to): (IpAddr, SocketAddr), open: &Open, manner: Manner, s
             () = sleep(DRIP_EVERY), if dripping.is_some() => {
                 if let Some((chunk, offset)) = &mut dripping {
                     let left = (open.chunk_size - *offset) as usize;
-                    let part = Payload(bytes[..left.min(DRIP)].to_vec());
-                    let len = left.min(DRIP) as u32;
-                    writer.send(PeerMessage::Data { file: HANDLE, chunk: *chunk, offset: *offset, bytes: part }).await.ok()?;
-                    *offset += len;
+                    let part = &bytes[..left.min(DRIP)];
+                    let (chunk, from) = (*chunk, *offset);
+                    *offset += u32::try_from(part.len()).ok()?;
+                    let bytes = Payload(part.to_vec());
+                    writer.send(PeerMessage::Data { file: HANDLE, chunk, offset: from, bytes }).await.ok()?;
                     if *offset >= open.chunk_size {
                         dripping = None;
                     }

@@ -129,6 +129,8 @@ impl Host {
     /// It has all addresses of this prefix for itself.
     pub(crate) fn owns(&self, prefix: &str) {
         self.namespace.ip(&["route", "add", "local", prefix, "dev", "lo"]);
+        let may_bind = ["sysctl", "-qw", "net.ipv6.ip_nonlocal_bind=1"];
+        run(Command::new("ip").args(["netns", "exec", &self.namespace.0]).args(may_bind));
     }
 
     /// So many of a hundred packets that come to it are lost.
