@@ -27,6 +27,8 @@ pub enum Scenario {
     Equal,
     /// The same, as a shaped network of network namespaces does it: headers count, queues are long.
     Lab,
+    /// The same when all are behind one address.
+    OneAddress,
     /// The seed's uplink is a quarter of the others'.
     SlowSeed,
     /// Some receivers have a tenth of the uplink.
@@ -133,6 +135,7 @@ impl Scenario {
         match self {
             Scenario::Equal => world,
             Scenario::Lab => lab(world, parameters),
+            Scenario::OneAddress => one_address(lab(world, parameters)),
             Scenario::SlowSeed => slow_seed(world, parameters),
             Scenario::SlowUplinks => slow_uplinks(world, parameters),
             Scenario::Staggered => staggered(world),
@@ -215,6 +218,12 @@ fn lab(mut world: World, parameters: &Parameters) -> World {
     world.network.uplink_queue += bucket;
     world.network.downlink_queue += bucket;
     apply(&mut world.network, parameters);
+    world
+}
+
+fn one_address(mut world: World) -> World {
+    world.name = "one-address";
+    world.hosts.iter_mut().for_each(|plan| plan.source = Some(0));
     world
 }
 

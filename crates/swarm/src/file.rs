@@ -118,7 +118,8 @@ impl File {
 
     /// Whether a connection that has proven itself, other than this one, holds the chunk.
     pub(crate) fn has_proven_holder(&self, chunk: ChunkIndex, but: Option<PeerKey>) -> bool {
-        let mut holders = self.links.iter().filter(|(peer, link)| Some(**peer) != but && link.held.contains(chunk));
+        let mut holders =
+            self.links.iter().filter(|(peer, link)| Some(**peer) != but && link.held.contains(chunk));
         holders.any(|(_, link)| link.handle.is_some() && link.trust == Trust::Proven)
     }
 

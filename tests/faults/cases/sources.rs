@@ -1,6 +1,6 @@
 //! Crowds of one source: silent, dripping, lying, or sending others against a third.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::support::case::cases;
 use crate::support::crowd::{Crowd, HANDLE, Manner, Seen, joins, open_of};
 use crate::support::lan::Lan;
 use crate::support::needs::Need;
-use crate::support::soak::at_length;
+use crate::support::soak::{at_length, is_soak};
 
 cases![
     72 "a crowd of 200 that holds the slots, from one source and from 16" a_crowd_of_few_sources_does_not_hold_the_slots
@@ -73,23 +73,30 @@ async fn within_crowd(ip: IpAddr, crowd: Option<Crowd>) -> Ran {
     let took = began.elapsed();
     let traffic = fetched.summary.traffic;
     let wasted = 100.0 * traffic.bytes_wasted as f64 / LEN as f64;
-    eprintln!("{took:?} {wasted:.2} % {} asked {:?}", seen.asked(), traffic);
     Ran { took, wasted }
 }
 
 async fn a_crowd_of_few_sources_does_not_hold_the_slots() -> String {
+    const ALL: [Manner; 4] = [Manner::Silent, Manner::Drips, Manner::Lies, Manner::BreaksOff];
     let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
     let alone = within_crowd(ip, None).await;
-    let mut figures = vec![format!("alone {:.1} s", alone.took.as_secs_f64())];
-    let manners = [Manner::Silent, Manner::Drips, Manner::Lies, Manner::BreaksOff];
-    for sources in [1_u8, 16] {
-        for manner in manners {
-            let sources = (1..=sources).map(|last| IpAddr::from([127, 0, 1, last])).collect();
-            let ran = within_crowd(ip, Some(Crowd { size: CROWD, sources, manners: vec![manner] })).await;
-            figures.push(format!("{manner:?} {:.1} s {:.1} %", ran.took.as_secs_f64(), ran.wasted));
-        }
+    let of = |count: u8| (1..=count).map(|last| IpAddr::from([127, 0, 1, last])).collect::<Vec<_>>();
+    let v6 = vec![IpAddr::from(Ipv6Addr::LOCALHOST)];
+    let mixed = vec![(ip, of(1), ALL.to_vec()), (ip, of(16), ALL.to_vec()), (v6[0], v6, ALL.to_vec())];
+    let each =
+        [of(1), of(16)].into_iter().flat_map(|from| ALL.map(|manner| (ip, from.clone(), vec![manner])));
+    let runs = if is_soak() { mixed.into_iter().chain(each).collect() } else { mixed };
+    let mut figures = Vec::new();
+    for (ip, sources, manners) in runs {
+        let what = format!("{manners:?} from {}", sources.len());
+        let ran = within_crowd(ip, Some(Crowd { size: CROWD, sources, manners })).await;
+        let ratio = ran.took.as_secs_f64() / alone.took.as_secs_f64();
+        // The crowd needs the same processors.
+        assert!(ratio < 3.0, "{what}: {ran:?}, alone {alone:?}");
+        assert!(ran.wasted <= 5.0, "{what}: {ran:?}");
+        figures.push(format!("{what}: {ratio:.2} times, {:.1} % wasted", ran.wasted));
     }
-    figures.join("; ")
+    format!("alone {:.1} s; of 200: {}", alone.took.as_secs_f64(), figures.join("; "))
 }
 
 /// Ports of the third party that are named.
@@ -161,7 +168,6 @@ async fn what_a_peer_names_is_called_a_few_times() -> String {
         )
     });
     let (one4, many4, one6, many6, local, own) = running.ends().await;
-    eprintln!("{one4} {many4} {one6} {many6} {local} {own}");
     for calls in [one4, many4, one6, many6] {
         assert!(calls <= 4, "{calls} calls");
     }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -64,17 +64,11 @@ pub(crate) struct Crowd {
 pub(crate) struct Seen {
     /// Connections that are in.
     inside: AtomicUsize,
-    /// Chunks that were asked of it.
-    asked: AtomicU64,
 }
 
 impl Seen {
     pub(crate) fn inside(&self) -> usize {
         self.inside.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -163,7 +157,6 @@ async fn member(ends: (IpAddr, SocketAddr), open: &Open, manner: Manner, seen: &
             }
         };
         let Received::Message(PeerMessage::Request { chunk, .. }) = received else { continue };
-        seen.asked.fetch_add(1, Ordering::Relaxed);
         let len = (u64::from(open.chunk_size)).min(open.size - u64::from(chunk) * u64::from(open.chunk_size));
         let len = usize::try_from(len).ok()?;
         match manner {

@@ -51,7 +51,14 @@ impl Scene {
             id[..8].copy_from_slice(&peer.to_le_bytes());
             let source = IpAddr::from(u32::try_from(peer).map_or([10, 0, 0, 1], u32::to_be_bytes));
             let (peer, direction) = (PeerKey(peer), Direction::Inbound);
-            scene.feed(Input::PeerConnected { peer, id: PeerId(id), source, local: None, address: None, direction });
+            scene.feed(Input::PeerConnected {
+                peer,
+                id: PeerId(id),
+                source,
+                local: None,
+                address: None,
+                direction,
+            });
             let holdings = Holdings::Bitmap(random_half(&scene.geometry, &mut rng).to_bytes());
             let (file, hash, size) = (FileHandle(1), *HASH.as_bytes(), scene.geometry.size());
             scene.say(peer, PeerMessage::Open(Open { file, hash, size, chunk_size: CHUNK, holdings }));

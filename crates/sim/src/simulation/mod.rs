@@ -255,7 +255,10 @@ impl Simulation {
         };
         let address = self.address(other);
         let (id, source, address) = (self.peer_id(other), address.ip(), Some(address));
-        self.feed(host, Input::PeerConnected { peer: key(pipe), id, source, local: None, address, direction });
+        self.feed(
+            host,
+            Input::PeerConnected { peer: key(pipe), id, source, local: None, address, direction },
+        );
     }
 
     fn on_lost(&mut self, pipe: PipeId) {

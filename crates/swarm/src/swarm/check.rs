@@ -75,17 +75,19 @@ impl Swarm {
     fn check_standing(&self) {
         let of_trust = |trust: Trust| self.peers.values().filter(move |peer| peer.trust() == trust);
         let late = of_trust(Trust::Late);
-        let late = late.fold((0, 0), |(chunks, bytes), peer| {
-            (chunks + peer.open.chunks, bytes + peer.open.bytes)
-        });
+        let late =
+            late.fold((0, 0), |(chunks, bytes), peer| (chunks + peer.open.chunks, bytes + peer.open.bytes));
         assert_eq!((self.late.chunks, self.late.bytes), late, "what keeps us waiting");
         assert_eq!(self.proven as usize, of_trust(Trust::Proven).count(), "proven connections");
         let is_proven = |peer: &Peer| peer.trust() == Trust::Proven;
         let probes = |peer: &Peer| if is_proven(peer) { 0 } else { peer.open.chunks };
-        assert_eq!(self.probes, self.peers.values().map(probes).sum::<u32>(), "chunks under way at the unproven");
-        self.sources.check(
-            self.peers.values().map(|peer| (peer.source, probes(peer), peer.trust() == Trust::Late)),
+        assert_eq!(
+            self.probes,
+            self.peers.values().map(probes).sum::<u32>(),
+            "chunks under way at the unproven"
         );
+        self.sources
+            .check(self.peers.values().map(|peer| (peer.source, probes(peer), peer.trust() == Trust::Late)));
     }
 
     fn check_slots(&self) {

@@ -159,7 +159,8 @@ impl Swarm {
         let counts = |(peer, link): &(&PeerKey, &Link)| {
             let source = self.peers[peer].source;
             let SourceRank { host, network } = counted.rank(source);
-            let counts = link.trust == Trust::Proven || host < UNPROVEN_OF_HOST && network < UNPROVEN_OF_NETWORK;
+            let counts =
+                link.trust == Trust::Proven || host < UNPROVEN_OF_HOST && network < UNPROVEN_OF_NETWORK;
             if counts && link.trust != Trust::Proven {
                 counted.add(source, 1);
             }

@@ -129,9 +129,10 @@ impl Swarm {
         self.may_accept(state.longest_chunk())
             && self.is_in_time(now, Way::Down, file)
             && !self.is_outranked(file)
-            && state.links.get(&peer).is_some_and(|link| {
-                link.trust != Trust::Stalled && link.unanswered() < MAX_UNANSWERED
-            })
+            && state
+                .links
+                .get(&peer)
+                .is_some_and(|link| link.trust != Trust::Stalled && link.unanswered() < MAX_UNANSWERED)
             && self.may_accept_from(now, peer, state, &self.rivals(now, state))
     }
 

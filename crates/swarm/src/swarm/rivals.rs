@@ -141,8 +141,8 @@ impl Swarm {
             Trust::Unproven => !self.sources.is_resting(now, self.peers[*peer].source),
             Trust::Proven | Trust::Stalled => false,
         })
-            .map(|(peer, link)| Source { peer: *peer, link })
-            .collect()
+        .map(|(peer, link)| Source { peer: *peer, link })
+        .collect()
     }
 
     /// Whether a proven source has chunks that we lack, and still sends. Who once sent one and then only says that it is
