@@ -31,7 +31,7 @@ const LIES_TO_REST: u32 = 2;
 
 /// After a lie nobody of its source that has not proven itself is asked for so long, nor two at once after that, even if
 /// there is nobody else: each costs a chunk of bandwidth.
-const REST: Duration = Duration::from_secs(4);
+pub(crate) const REST: Duration = Duration::from_secs(4);
 const REST_OF_NETWORK: Duration = Duration::from_secs(1);
 
 /// An offence counts no more after so long, one after the other.

@@ -144,7 +144,7 @@ impl Swarm {
         self.output(Output::Event(Event::CorruptChunk { file, chunk, address }));
         self.change_standing(peer, |connection| connection.is_proven = false);
         if let Some(source) = source {
-            self.sources.offend(now, source, Offence::Lie);
+            self.offend(now, source, Offence::Lie);
         }
         self.unstore(now, file, chunk, Some(peer));
         // Counted by address too: neither reconnecting nor leaving before the sum is known helps.

@@ -100,10 +100,10 @@ impl Swarm {
         if let Some(address) = address {
             // An inbound peer only claims its port: it does not take the place of somebody who is there.
             let is_taken = matches!(self.addresses.contact(address), Some(Contact::Connected(_)));
-            if direction == Direction::Outbound || !is_taken {
-                if let Some(namer) = self.addresses.set_connected(address, peer, direction) {
-                    self.sources.named_well(namer);
-                }
+            if (direction == Direction::Outbound || !is_taken)
+                && let Some(namer) = self.addresses.set_connected(address, peer, direction)
+            {
+                self.sources.named_well(namer);
             }
         }
         let state = Peer {

@@ -80,7 +80,7 @@ impl Swarm {
             connection.is_proven = false;
         });
         if stalls == 1 {
-            self.sources.offend(now, source, Offence::Stall);
+            self.offend(now, source, Offence::Stall);
         }
         if stalls >= self.config.stalls_to_drop {
             return self.disconnect(now, peer, ByeReason::IDLE);

@@ -10,8 +10,9 @@ use super::connections::Peer;
 use crate::io::PeerKey;
 use crate::link::Trust;
 use crate::slots::Held;
-use crate::sources::Offence;
+use crate::sources::{Offence, REST};
 use crate::time::Time;
+use crate::timers::Timer;
 
 /// How long a connection that has not proven itself may keep us waiting at least, before others are asked in its place.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -121,7 +122,15 @@ impl Swarm {
         let is_in_a_chunk = connection.in_chunk > 0 && connection.open.chunks > 0;
         // Who sends most of a chunk and goes costs bandwidth, as often as it comes back.
         if is_in_a_chunk && !connection.is_proven {
-            self.sources.offend(now, connection.source, Offence::Lie);
+            self.offend(now, connection.source, Offence::Lie);
+        }
+    }
+
+    /// The source failed us. When its rest is over somebody has to look.
+    pub(super) fn offend(&mut self, now: Time, source: IpAddr, offence: Offence) {
+        self.sources.offend(now, source, offence);
+        if offence == Offence::Lie {
+            self.timers.rearm(Timer::Rest, now + REST);
         }
     }
 
