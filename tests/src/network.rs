@@ -250,6 +250,13 @@ impl NetworkBuilder {
         self
     }
 
+    /// On this address instead of `127.0.0.1`. It must be one of this machine, or of the network namespace.
+    #[must_use]
+    pub fn on(mut self, ip: IpAddr) -> Self {
+        self.ip = ip;
+        self
+    }
+
     /// Peers report this often; a third of the time after which a silent one is forgotten.
     #[must_use]
     pub fn report_interval(mut self, interval: Duration) -> Self {

@@ -54,7 +54,7 @@ impl SourceRank {
 }
 
 /// How much each source has, in any unit. Holds an entry for each source that has something.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceCounts {
     hosts: BTreeMap<IpAddr, u64>,
     networks: BTreeMap<SourceNetwork, u64>,

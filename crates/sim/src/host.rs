@@ -112,18 +112,35 @@ impl Host {
     }
 }
 
+/// The first octet of addresses that hosts have for themselves, and of those that they share.
+const OWN_NET: u8 = 10;
+const SHARED_NET: u8 = 11;
+
+/// The port of the first host, where they share an address.
+const FIRST_PORT: u16 = 10_000;
+
 /// Where a host accepts peers.
-pub(crate) fn address(host: HostId) -> SocketAddr {
+pub(crate) fn address(host: HostId, source: Option<u8>) -> SocketAddr {
     let [_, a, b, c] = (host + 1).to_be_bytes();
-    SocketAddr::from((Ipv4Addr::new(10, a, b, c), PEER_PORT))
+    match source {
+        None => SocketAddr::from((Ipv4Addr::new(OWN_NET, a, b, c), PEER_PORT)),
+        Some(source) => {
+            let port = u16::try_from(host).ok().and_then(|host| host.checked_add(FIRST_PORT));
+            let port = port.expect("hosts that share addresses are in small worlds");
+            SocketAddr::from((Ipv4Addr::new(SHARED_NET, 0, 0, source), port))
+        }
+    }
 }
 
 /// The host that accepts peers there.
 pub(crate) fn host_at(address: SocketAddr) -> Option<HostId> {
     let SocketAddr::V4(address) = address else { return None };
     let [net, a, b, c] = address.ip().octets();
-    let host = u32::from_be_bytes([0, a, b, c]).checked_sub(1)?;
-    (net == 10 && address.port() == PEER_PORT).then_some(host)
+    match net {
+        OWN_NET if address.port() == PEER_PORT => u32::from_be_bytes([0, a, b, c]).checked_sub(1),
+        SHARED_NET => address.port().checked_sub(FIRST_PORT).map(HostId::from),
+        _ => None,
+    }
 }
 
 pub(crate) fn sum(a: FileStats, b: FileStats) -> FileStats {
@@ -146,7 +163,10 @@ mod tests {
     #[test]
     fn every_host_has_an_address_that_leads_back_to_it() {
         for host in [0, 1, 254, 255, 256, 65_535, 1 << 20] {
-            assert_eq!(host_at(address(host)), Some(host));
+            assert_eq!(host_at(address(host, None)), Some(host));
+        }
+        for host in [0, 1, 255, 256] {
+            assert_eq!(host_at(address(host, Some(7))), Some(host));
         }
         assert_eq!(host_at("192.168.0.1:7401".parse().expect("an address")), None);
     }

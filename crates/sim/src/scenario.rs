@@ -14,6 +14,9 @@ use crate::world::{Change, Character, Checks, Disk, Holds, Plan, START, WhenDone
 /// What the lab's token buckets hold.
 const LAB_BUCKET_BYTES: u64 = 128 * 1024;
 
+/// Hosts of a crowd.
+const CROWD: usize = 60;
+
 /// How long a receiver seeds by default while others of its swarm are not done.
 const LINGER_AT_MOST: Nanos = 60 * SECOND;
 
@@ -24,6 +27,8 @@ pub enum Scenario {
     Equal,
     /// The same, as a shaped network of network namespaces does it: headers count, queues are long.
     Lab,
+    /// The same when all are behind one address.
+    OneAddress,
     /// The seed's uplink is a quarter of the others'.
     SlowSeed,
     /// Some receivers have a tenth of the uplink.
@@ -48,6 +53,8 @@ pub enum Scenario {
     LateSeed,
     /// Some hosts claim everything and have nothing, accept and send nothing, drip, or freeze for a while.
     Liars,
+    /// There are many more that claim everything, behind one address or behind 16: silent, trickling, lying, or some of each.
+    Crowd,
     /// The seed's machine loses power when there is at least one copy, and comes back much later.
     SeedVanishes,
 }
@@ -131,6 +138,7 @@ impl Scenario {
         match self {
             Scenario::Equal => world,
             Scenario::Lab => lab(world, parameters),
+            Scenario::OneAddress => one_address(lab(world, parameters)),
             Scenario::SlowSeed => slow_seed(world, parameters),
             Scenario::SlowUplinks => slow_uplinks(world, parameters),
             Scenario::Staggered => staggered(world),
@@ -143,6 +151,7 @@ impl Scenario {
             Scenario::CoordinatorDies => coordinator_dies(world),
             Scenario::LateSeed => late_seed(world),
             Scenario::Liars => liars(world, parameters),
+            Scenario::Crowd => crowd(world, parameters),
             Scenario::SeedVanishes => seed_vanishes(world),
         }
     }
@@ -213,6 +222,12 @@ fn lab(mut world: World, parameters: &Parameters) -> World {
     world.network.uplink_queue += bucket;
     world.network.downlink_queue += bucket;
     apply(&mut world.network, parameters);
+    world
+}
+
+fn one_address(mut world: World) -> World {
+    world.name = "one-address";
+    world.hosts.iter_mut().for_each(|plan| plan.source = Some(0));
     world
 }
 
@@ -358,6 +373,22 @@ fn liars(mut world: World, parameters: &Parameters) -> World {
     }
     // Full holders first, as everywhere.
     world.hosts[1..].sort_by_key(|plan| plan.holds == Holds::Nothing);
+    set_deadline(&mut world);
+    world
+}
+
+fn crowd(mut world: World, parameters: &Parameters) -> World {
+    world.name = "crowd";
+    let characters = [Character::Mute, Character::Trickling, Character::Poisonous { per_mille: 1000 }];
+    let (sources, manner) = (if parameters.seed.is_multiple_of(2) { 1 } else { 16 }, parameters.seed / 2 % 4);
+    let rate = world.hosts[0].up;
+    for number in 0..parameters.slow.unwrap_or(CROWD) {
+        let mut plan = Plan::honest(0, Holds::Everything, rate);
+        let manner = usize::try_from(manner).unwrap_or(0);
+        plan.character = *characters.get(manner).unwrap_or(&characters[number % characters.len()]);
+        plan.source = u8::try_from(number % sources).ok();
+        world.hosts.insert(1, plan);
+    }
     set_deadline(&mut world);
     world
 }

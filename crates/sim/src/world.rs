@@ -67,6 +67,8 @@ pub struct Plan {
     pub disk: Disk,
     /// How it treats others.
     pub character: Character,
+    /// The address that it shares with all hosts of the same number; none: it has one of its own.
+    pub source: Option<u8>,
     /// What is wrong with its program: the checkers must notice.
     pub defect: Option<Defect>,
     /// What happens to it, in order.
@@ -109,6 +111,19 @@ pub enum Character {
     Mute,
     /// Accepts every request and sends a few bytes a second.
     Dripping,
+    /// The same with some more, so that it is not taken for one that does not send.
+    Trickling,
+}
+
+impl Character {
+    /// How many bytes of a chunk it sends in a second, if it never sends a whole one.
+    pub(crate) fn drip(self) -> Option<u32> {
+        match self {
+            Character::Dripping => Some(4),
+            Character::Trickling => Some(3000),
+            _ => None,
+        }
+    }
 }
 
 /// A fault planted into the program of a host that means well, to see the checkers fail.
@@ -168,6 +183,7 @@ impl Plan {
             down: rate,
             disk: Disk { rate: Rate::new(1_000_000_000), latency: MILLISECOND / 5 },
             character: Character::Honest,
+            source: None,
             defect: None,
             changes: Vec::new(),
             when_done: WhenDone::Stay,

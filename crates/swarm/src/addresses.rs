@@ -2,19 +2,39 @@
 //!
 //! Each address is in one entry; the lists of each file and the order of dismissal say what a scan of the entries
 //! would. An address that is not connected and belongs to no file is forgotten unless something is held against it.
+//!
+//! What a peer says of another's address is a claim, until we have reached somebody there: each may cost a third party
+//! a call. Of one host there is one call at a time that only a claim asks for, and after two that came to nothing no
+//! more for a while. How many claims a source may make is limited, and whose claims come to nothing is to be told.
 
 mod index;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::seq::IteratorRandom;
+use tnet_proto::{SourceNetwork, SourceRank};
 
-use crate::io::{FileKey, PeerKey};
+use crate::io::{Direction, FileKey, PeerKey};
 use crate::time::Time;
-use index::Index;
+use index::{AtHost, Index};
+
+/// Claims of one host, and of one network, that are not known to be true.
+const CLAIMS_OF_HOST: u64 = 32;
+const CLAIMS_OF_NETWORK: u64 = 128;
+
+/// Claims about one host that came to nothing, at which no other ports of it are called for claims.
+const FAILED_CLAIMS: u32 = 2;
+
+/// The longest pause before a claim that came to nothing is looked at again, in longest pauses of other addresses.
+const CLAIM_PAUSES: u32 = 20;
+
+/// Calls to one host at once: for claims, for what the coordinator named, and as many more as are connected there.
+const CALLS_FOR_CLAIMS: u32 = 1;
+const CALLS_AT_ONCE: u32 = 4;
+const MORE_CALLS: u32 = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contact {
@@ -40,6 +60,10 @@ pub(crate) enum NamedBy {
 struct Entry {
     contact: Contact,
     named_by: NamedBy,
+    /// The source that named it, if it was a peer.
+    namer: Option<IpAddr>,
+    /// We reached somebody there, or got a chunk from there.
+    is_reached: bool,
     /// Calls and connections that came to nothing since it last sent us a chunk.
     failures: u32,
     /// Corrupt chunks since it was last banned; outlives its connections.
@@ -51,7 +75,23 @@ struct Entry {
 impl Entry {
     fn new() -> Entry {
         let contact = Contact::Idle { not_before: Time::ZERO };
-        Entry { contact, named_by: NamedBy::Peer, failures: 0, strikes: 0, files: BTreeSet::new() }
+        Entry {
+            contact,
+            named_by: NamedBy::Peer,
+            namer: None,
+            is_reached: false,
+            failures: 0,
+            strikes: 0,
+            files: BTreeSet::new(),
+        }
+    }
+
+    /// Who named the address, if that is all there is to say for it.
+    fn claimed_by(&self) -> Option<IpAddr> {
+        let is_open = matches!(self.contact, Contact::Idle { .. } | Contact::Calling);
+        let is_claim =
+            is_open && self.named_by == NamedBy::Peer && !self.is_reached && !self.files.is_empty();
+        self.namer.filter(|_| is_claim)
     }
 
     fn is_worth_keeping(&self) -> bool {
@@ -77,18 +117,86 @@ impl AddressBook {
         self.entries.len()
     }
 
-    /// Somebody named this address for the file's swarm. Answers with the connection to it, if there is one.
-    pub(crate) fn learn(&mut self, address: SocketAddr, file: FileKey, by: NamedBy) -> Option<PeerKey> {
+    /// The coordinator named this address for the file's swarm. Answers with the connection to it, if there is one.
+    pub(crate) fn learn(&mut self, address: SocketAddr, file: FileKey) -> Option<PeerKey> {
+        self.add(address, file, NamedBy::Coordinator, None)
+    }
+
+    /// A peer named it, itself or another one. Of one source so much is believed, and of one host.
+    pub(crate) fn learn_from(
+        &mut self,
+        namer: IpAddr,
+        address: SocketAddr,
+        file: FileKey,
+        now: Time,
+    ) -> Option<PeerKey> {
+        let namer = namer.to_canonical();
+        let known = self.entries.get(&address);
+        let is_another = known.is_none_or(|entry| {
+            let stands_for_itself = entry.is_reached
+                || entry.named_by == NamedBy::Coordinator
+                || matches!(entry.contact, Contact::Connected(_) | Contact::Avoided { .. });
+            !stands_for_itself && entry.claimed_by().is_none()
+        });
+        if is_another && !self.has_room_for_claim(namer, address, now) {
+            return None;
+        }
+        self.add(address, file, NamedBy::Peer, Some(namer))
+    }
+
+    fn add(
+        &mut self,
+        address: SocketAddr,
+        file: FileKey,
+        by: NamedBy,
+        namer: Option<IpAddr>,
+    ) -> Option<PeerKey> {
         if !self.entries.contains_key(&address) && !self.has_room_for(by) {
             return None;
         }
         self.change(address, |entry| {
             entry.files.insert(file);
             entry.named_by = entry.named_by.max(by);
+            entry.namer = entry.namer.or(namer);
         });
         match self.contact(address) {
             Some(Contact::Connected(peer)) => Some(peer),
             _ => None,
+        }
+    }
+
+    /// Whether one more claim of this source about this address is listened to.
+    fn has_room_for_claim(&mut self, namer: IpAddr, address: SocketAddr, now: Time) -> bool {
+        let SourceRank { host, network } = self.index.claims_by(namer);
+        if host >= CLAIMS_OF_HOST || network >= CLAIMS_OF_NETWORK {
+            return false;
+        }
+        if self.index.at(address.ip()).failed_claims < FAILED_CLAIMS {
+            return true;
+        }
+        // Else anybody could keep an address from being named by claiming other ports of it.
+        let gives_way = |entry: &Entry| {
+            let is_over = matches!(entry.contact, Contact::Idle { not_before } if not_before <= now);
+            let by_another = |by: IpAddr| SourceNetwork::of(by) != SourceNetwork::of(namer);
+            entry.failures > 0 && entry.claimed_by().is_some_and(|by| is_over || by_another(by))
+        };
+        let at_host = self.entries.range(first_of(address)..=last_of(address));
+        let failed = at_host.filter(|(_, entry)| gives_way(entry)).map(|(address, _)| *address).next();
+        failed.and_then(|failed| self.detach(failed)).is_some()
+    }
+
+    /// The source has claimed too much that is not so: what else it claimed is not looked at.
+    pub(crate) fn forget_claims(&mut self, namer: IpAddr) {
+        let network = SourceNetwork::of(namer);
+        let of_namer = |entry: &Entry| {
+            matches!(entry.contact, Contact::Idle { .. })
+                && entry.failures == 0
+                && entry.claimed_by().is_some_and(|by| SourceNetwork::of(by) == network)
+        };
+        let claims = self.entries.iter().filter(|(_, entry)| of_namer(entry));
+        let claims: Vec<SocketAddr> = claims.map(|(address, _)| *address).collect();
+        for address in claims {
+            self.detach(address);
         }
     }
 
@@ -124,8 +232,19 @@ impl AddressBook {
         self.change_known(address, |entry| entry.contact = Contact::Calling);
     }
 
-    pub(crate) fn set_connected(&mut self, address: SocketAddr, peer: PeerKey) {
-        self.change(address, |entry| entry.contact = Contact::Connected(peer));
+    /// Somebody is connected who accepts peers there, as it says; if we called, it is so. Then answers who claimed it.
+    pub(crate) fn set_connected(
+        &mut self,
+        address: SocketAddr,
+        peer: PeerKey,
+        direction: Direction,
+    ) -> Option<IpAddr> {
+        let claimed_by = self.entries.get(&address).and_then(Entry::claimed_by);
+        self.change(address, |entry| {
+            entry.contact = Contact::Connected(peer);
+            entry.is_reached |= direction == Direction::Outbound;
+        });
+        claimed_by.filter(|_| direction == Direction::Outbound)
     }
 
     /// Not to be talked to until then.
@@ -146,22 +265,36 @@ impl AddressBook {
         if self.contact(address) == Some(Contact::Connected(peer)) {
             self.change_known(address, |entry| entry.fail(now, pause));
         }
-        if self.entries.len() > self.max && matches!(self.contact(address), Some(Contact::Idle { .. })) {
+        let is_idle = matches!(self.contact(address), Some(Contact::Idle { .. }));
+        let is_claim = self.entries.get(&address).is_some_and(|entry| entry.claimed_by().is_some());
+        let is_too_much = is_claim && self.index.at(address.ip()).failed_claims > FAILED_CLAIMS;
+        if is_idle && (self.entries.len() > self.max || is_too_much) {
             self.detach(address);
         }
     }
 
-    /// A call came to nothing.
-    pub(crate) fn set_failed(&mut self, address: SocketAddr, now: Time, pause: Pause) {
-        if self.contact(address) == Some(Contact::Calling) {
-            self.change_known(address, |entry| entry.fail(now, pause));
+    /// A call came to nothing. Answers whose claim that was.
+    pub(crate) fn set_failed(&mut self, address: SocketAddr, now: Time, pause: Pause) -> Option<IpAddr> {
+        if self.contact(address) != Some(Contact::Calling) {
+            return None;
         }
+        let claimed_by = self.entries.get(&address).and_then(Entry::claimed_by);
+        let pause = match claimed_by {
+            // Nothing speaks for it but a claim, and now a failure against it.
+            Some(_) => Pause { first: pause.most, most: pause.most.saturating_mul(CLAIM_PAUSES) },
+            None => pause,
+        };
+        self.change_known(address, |entry| entry.fail(now, pause));
+        claimed_by
     }
 
     /// It sent us a chunk: failures before that do not count.
     pub(crate) fn delivered(&mut self, address: SocketAddr) {
-        if self.entries.get(&address).is_some_and(|entry| entry.failures > 0) {
-            self.change_known(address, |entry| entry.failures = 0);
+        if self.entries.get(&address).is_some_and(|entry| entry.failures > 0 || !entry.is_reached) {
+            self.change_known(address, |entry| {
+                entry.failures = 0;
+                entry.is_reached = true;
+            });
         }
     }
 
@@ -194,13 +327,33 @@ impl AddressBook {
         rng: &mut StdRng,
     ) -> Vec<SocketAddr> {
         let is_named_by = |address: &SocketAddr, by| self.entries[address].named_by == by;
-        let due = self.index.callable(file, now);
-        let mut chosen = due.filter(|address| is_named_by(address, NamedBy::Coordinator)).sample(rng, wanted);
-        if chosen.len() < wanted {
-            let others = self.index.callable(file, now).filter(|address| is_named_by(address, NamedBy::Peer));
-            chosen.extend(others.sample(rng, wanted - chosen.len()));
+        let due = || self.index.callable(file, now);
+        let mut chosen: Vec<SocketAddr> = Vec::new();
+        let mut calls: BTreeMap<IpAddr, u32> = BTreeMap::new();
+        for by in [NamedBy::Coordinator, NamedBy::Peer] {
+            let mut named: Vec<SocketAddr> = due().filter(|address| is_named_by(address, by)).collect();
+            // All in random order: of each host only so many may be called at once.
+            while !named.is_empty() && chosen.len() < wanted {
+                let address = named.swap_remove(rng.random_range(0..named.len()));
+                let calls = calls.entry(address.ip().to_canonical()).or_insert(0);
+                if self.may_be_called(address, *calls) {
+                    *calls += 1;
+                    chosen.push(address);
+                }
+            }
         }
         chosen
+    }
+
+    /// Whether the address may be called, beside so many others of its host. Where somebody has been reached more calls
+    /// are made at once: many peers may be behind one address.
+    fn may_be_called(&self, address: SocketAddr, besides: u32) -> bool {
+        let entry = &self.entries[&address];
+        let AtHost { calling, connected, failed_claims } = self.index.at(address.ip());
+        let is_claim = entry.claimed_by().is_some();
+        let at_once = if is_claim { CALLS_FOR_CLAIMS } else { CALLS_AT_ONCE + connected.min(MORE_CALLS) };
+        let is_tried = is_claim && entry.failures == 0 && failed_claims >= FAILED_CLAIMS;
+        calling + besides < at_once && !is_tried
     }
 
     /// When the next address of a file may be called.
@@ -270,6 +423,18 @@ impl Entry {
         let pause = pause.first.saturating_mul(1 << self.failures.min(16)).min(pause.most);
         self.failures = self.failures.saturating_add(1);
         self.contact = Contact::Idle { not_before: now + pause };
+    }
+}
+
+/// The first and the last address of a host.
+fn first_of(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), 0)
+}
+
+fn last_of(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => SocketAddr::new(address.ip(), u16::MAX),
+        SocketAddr::V6(v6) => SocketAddrV6::new(*v6.ip(), u16::MAX, u32::MAX, u32::MAX).into(),
     }
 }
 

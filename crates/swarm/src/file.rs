@@ -4,7 +4,7 @@
 //! every link whose peer holds it; a chunk in another state is in none of them and counted nowhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rand::rngs::StdRng;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
@@ -13,7 +13,7 @@ use tnet_proto::{Holdings, Open};
 use crate::chunks::{ChunkState, ChunkStates};
 use crate::io::{FileKey, PeerKey};
 use crate::limits::Priority;
-use crate::link::{Held, Link};
+use crate::link::{Held, Link, Trust};
 use crate::rarity::Rarity;
 use crate::suggest::SuggestOnce;
 use crate::time::Time;
@@ -64,8 +64,17 @@ pub(crate) struct Download {
     pub(crate) failures: BTreeMap<ChunkIndex, u32>,
     /// Arrived and not in the file yet.
     pub(crate) storing_bytes: u64,
-    /// Who sent the chunks that are being stored, if it accepts peers; by then it may be gone.
-    pub(crate) senders: BTreeMap<ChunkIndex, SocketAddr>,
+    /// Who sent the chunks that are being stored; by then it may be gone.
+    pub(crate) senders: BTreeMap<ChunkIndex, Sender>,
+}
+
+/// Who sent a chunk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    pub(crate) peer: PeerKey,
+    pub(crate) source: IpAddr,
+    /// Where it accepts peers, if it does.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +118,13 @@ pub struct FileStats {
 impl File {
     pub(crate) fn holds(&self, chunk: ChunkIndex) -> bool {
         self.download.as_ref().is_none_or(|download| download.chunks.state(chunk) == ChunkState::Stored)
+    }
+
+    /// Whether a connection that has proven itself, other than this one, holds the chunk.
+    pub(crate) fn has_proven_holder(&self, chunk: ChunkIndex, but: Option<PeerKey>) -> bool {
+        let mut holders =
+            self.links.iter().filter(|(peer, link)| Some(**peer) != but && link.held.contains(chunk));
+        holders.any(|(_, link)| link.handle.is_some() && link.trust == Trust::Proven)
     }
 
     /// What we tell others of it.

@@ -1,7 +1,7 @@
 //! What goes into the core and what comes out. Every fact arrives as an [`Input`]; every deed leaves as an
 //! [`Output`], and the core assumes that it is done.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::limits::{Limits, Priority};
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
@@ -83,6 +83,10 @@ pub enum Input {
         peer: PeerKey,
         /// The other side's id.
         id: PeerId,
+        /// Where the connection comes from or leads to, as the socket says.
+        source: IpAddr,
+        /// Our own address on it, if there is one.
+        local: Option<IpAddr>,
         /// Where the other side accepts peers, if it does.
         address: Option<SocketAddr>,
         /// Who called.

@@ -34,6 +34,7 @@ mod pace;
 mod rarity;
 mod report;
 mod slots;
+mod sources;
 mod suggest;
 mod swarm;
 mod throughput;

@@ -32,6 +32,19 @@ impl Held {
     }
 }
 
+/// How far a connection is trusted with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// It sent a chunk that verified, and has not failed since.
+    Proven,
+    /// It has sent nothing yet that verified, or failed after that.
+    Unproven,
+    /// It keeps us waiting.
+    Late,
+    /// It sent too little for a whole window, and is not asked for a while.
+    Stalled,
+}
+
 /// Why we took a request back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Withdrawal {
@@ -45,6 +58,8 @@ pub(crate) enum Withdrawal {
 pub(crate) struct Link {
     /// Their number for the file, once they have opened it.
     pub(crate) handle: Option<FileHandle>,
+    /// Of the connection.
+    pub(crate) trust: Trust,
     pub(crate) held: Held,
     /// Chunks we miss and they hold.
     pub(crate) wanted: u32,
@@ -69,9 +84,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(geometry: &Geometry) -> Link {
+    pub(crate) fn new(geometry: &Geometry, trust: Trust) -> Link {
         Link {
             handle: None,
+            trust,
             held: Held::Part(ChunkSet::empty(geometry)),
             wanted: 0,
             open: Vec::new(),

@@ -6,6 +6,28 @@ use crate::config::SlotLimits;
 /// Slots are made so many thousandths of what was set at most.
 const WIDEST_PER_MILLE: u32 = 4000;
 
+/// Times what was set: what may be under way besides.
+const BESIDES: u32 = 4;
+
+/// What some of the chunks under way come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) chunks: u32,
+    pub(crate) bytes: u64,
+}
+
+impl Held {
+    pub(crate) fn add(&mut self, len: u32) {
+        self.chunks += 1;
+        self.bytes += u64::from(len);
+    }
+
+    pub(crate) fn remove(&mut self, len: u32) {
+        self.chunks -= 1;
+        self.bytes -= u64::from(len);
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Slots {
     limits: SlotLimits,
@@ -65,6 +87,25 @@ impl Slots {
         self.fits(&self.limits, len)
     }
 
+    /// The same, with limits larger by so many thousandths, when chunks of which little is to be hoped do not count, as
+    /// long as they are not more than `BESIDES` times what was set.
+    pub(crate) fn has_room_besides(&self, late: Held, len: u32, per_mille: u32) -> bool {
+        let SlotLimits { bytes, min, max } = self.limits;
+        let used = u64::from(self.used - late.chunks.min(self.set.max.saturating_mul(BESIDES)));
+        let used_bytes = self.used_bytes - late.bytes.min(self.set.bytes.saturating_mul(BESIDES.into()));
+        used < beyond(min.into(), per_mille)
+            || (used < beyond(max.into(), per_mille)
+                && used_bytes + u64::from(len) <= beyond(bytes, per_mille))
+    }
+
+    /// Whether less is under way, all counted, than so many times what was set.
+    pub(crate) fn is_below(&self, times: u32, len: u32) -> bool {
+        let SlotLimits { bytes, min, max } = self.set;
+        self.used < min.saturating_mul(times)
+            || (self.used < max.saturating_mul(times)
+                && self.used_bytes + u64::from(len) <= bytes.saturating_mul(times.into()))
+    }
+
     /// The same for somebody who has not asked: the slots that are there only because chunks pass fast are for those who have.
     pub(crate) fn has_room_to_offer(&self, len: u32) -> bool {
         self.fits(&self.set, len) && self.fits(&self.limits, len)
@@ -72,15 +113,6 @@ impl Slots {
 
     fn fits(&self, limits: &SlotLimits, len: u32) -> bool {
         self.used < limits.min || (self.used < limits.max && self.used_bytes + u64::from(len) <= limits.bytes)
-    }
-
-    /// The same with limits larger by so many thousandths.
-    pub(crate) fn has_room_beyond(&self, len: u32, per_mille: u32) -> bool {
-        let SlotLimits { bytes, min, max } = self.limits;
-        let used = u64::from(self.used);
-        used < beyond(min.into(), per_mille)
-            || (used < beyond(max.into(), per_mille)
-                && self.used_bytes + u64::from(len) <= beyond(bytes, per_mille))
     }
 
     /// How many chunks of `len` bytes may be under way in all.
@@ -107,13 +139,15 @@ impl Slots {
         self.used_bytes -= u64::from(len);
     }
 
-    /// Panics if more is under way than the limits allow, made larger by so many thousandths.
+    /// Panics if more is under way than the limits allow, made larger by so many thousandths, and what may be besides.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn check(&self, per_mille: u32) {
         let SlotLimits { bytes, min, max } = widened(&self.set, self.widest_per_mille);
-        let used = u64::from(self.used);
+        let besides = |of: u64| if per_mille > 0 { of.saturating_mul(BESIDES.into()) } else { 0 };
+        let used = u64::from(self.used).saturating_sub(besides(self.set.max.into()));
+        let used_bytes = self.used_bytes.saturating_sub(besides(self.set.bytes));
         assert!(used <= beyond(max.into(), per_mille).max(1), "{self:?}");
-        let is_within = self.used_bytes <= beyond(bytes, per_mille);
+        let is_within = used_bytes <= beyond(bytes, per_mille);
         assert!(used <= beyond(min.into(), per_mille).max(1) || is_within, "{self:?}");
     }
 

@@ -35,6 +35,8 @@ pub(crate) enum Timer {
     Addresses,
     /// A rate lets something begin.
     Pace,
+    /// A source that lied may be asked again.
+    Rest,
 }
 
 #[derive(Debug, Default)]

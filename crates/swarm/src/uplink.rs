@@ -56,6 +56,11 @@ impl Uplink {
         });
     }
 
+    /// How long a chunk of `len` bytes takes to arrive, on average.
+    pub(crate) fn usual(&self, len: u32) -> Option<Duration> {
+        Some(Duration::from_nanos(self.theirs?.saturating_mul(u64::from(len) / 1024)))
+    }
+
     /// A chunk of `len` bytes was sent, from `began` to `now`. Answers how many slots there are from now on, if that changed.
     pub(crate) fn uploaded(&mut self, len: u32, began: Duration, now: Duration) -> Option<u32> {
         if self.patience_per_mille == 0 || began < self.since {

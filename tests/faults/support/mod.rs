@@ -2,6 +2,7 @@
 
 pub(crate) mod boundaries;
 pub(crate) mod case;
+pub(crate) mod crowd;
 pub(crate) mod damage;
 pub(crate) mod disk_log;
 pub(crate) mod disk_reader;

@@ -1,6 +1,7 @@
 //! The core that decides.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -49,8 +50,16 @@ impl Scene {
         for peer in 1..=NEIGHBOURS {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&peer.to_le_bytes());
+            let source = IpAddr::from(u32::try_from(peer).map_or([10, 0, 0, 1], u32::to_be_bytes));
             let (peer, direction) = (PeerKey(peer), Direction::Inbound);
-            scene.feed(Input::PeerConnected { peer, id: PeerId(id), address: None, direction });
+            scene.feed(Input::PeerConnected {
+                peer,
+                id: PeerId(id),
+                source,
+                local: None,
+                address: None,
+                direction,
+            });
             let holdings = Holdings::Bitmap(random_half(&scene.geometry, &mut rng).to_bytes());
             let (file, hash, size) = (FileHandle(1), *HASH.as_bytes(), scene.geometry.size());
             scene.say(peer, PeerMessage::Open(Open { file, hash, size, chunk_size: CHUNK, holdings }));

@@ -285,6 +285,7 @@ impl Engine {
         if let (Direction::Outbound, Some(address)) = (direction, address) {
             self.coordinator.calls.on_reached(address);
         }
+        let local = greeted.input.local_addr().ok().map(|local| local.ip());
         let session = Session::start(&self.context, peer, remote, greeted);
         let totals = Totals::default();
         self.sessions.insert(
@@ -292,7 +293,7 @@ impl Engine {
             OpenSession { session, address, round_trip, totals, wrong_words: 0, _place: place },
         );
         tracing::info!(%remote, ?direction, "peer connected");
-        self.feed(Input::PeerConnected { peer, id, address, direction });
+        self.feed(Input::PeerConnected { peer, id, source: remote.ip(), local, address, direction });
     }
 
     fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {

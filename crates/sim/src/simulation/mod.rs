@@ -256,16 +256,19 @@ impl Simulation {
             true => tnet_swarm::Direction::Outbound,
             false => tnet_swarm::Direction::Inbound,
         };
-        let address = Some(crate::host::address(other));
-        let id = self.peer_id(other);
-        self.feed(host, Input::PeerConnected { peer: key(pipe), id, address, direction });
+        let address = self.address(other);
+        let (id, source, address) = (self.peer_id(other), address.ip(), Some(address));
+        self.feed(
+            host,
+            Input::PeerConnected { peer: key(pipe), id, source, local: None, address, direction },
+        );
     }
 
     fn on_lost(&mut self, pipe: PipeId) {
         if self.network.greet(pipe) {
             self.network.abandon(pipe);
             if is_caller(pipe) {
-                let address = crate::host::address(self.network.to(pipe));
+                let address = self.address(self.network.to(pipe));
                 self.feed(self.network.from(pipe), Input::ConnectFailed { address });
             }
         } else if self.network.is_open(pipe) {
@@ -281,8 +284,13 @@ impl Simulation {
 
     fn on_call_failed(&mut self, host: HostId, life: u32, called: HostId) {
         if self.hosts[host as usize].life == life {
-            self.feed(host, Input::ConnectFailed { address: crate::host::address(called) });
+            self.feed(host, Input::ConnectFailed { address: self.address(called) });
         }
+    }
+
+    /// Where a host accepts peers.
+    fn address(&self, host: HostId) -> std::net::SocketAddr {
+        crate::host::address(host, self.hosts[host as usize].plan.source)
     }
 
     fn report_ended_uploads(&mut self) {

@@ -13,9 +13,8 @@ use crate::net::{PipeId, Taint, UploadEnded};
 use crate::units::{HostId, SECOND};
 use crate::world::{Character, Defect, WhenDone};
 
-/// How often a dripping host sends something, and how many bytes.
+/// How often a dripping host sends something.
 const DRIP_EVERY: u64 = SECOND;
-const DRIP_BYTES: u32 = 4;
 
 impl Simulation {
     pub(super) fn perform(&mut self, host: HostId, output: Output) {
@@ -64,7 +63,7 @@ impl Simulation {
                 return self.end_upload(to, chunk, UploadEnd::Stopped);
             }
             Character::Mute => return,
-            Character::Dripping => {
+            Character::Dripping | Character::Trickling => {
                 if core.drips.is_empty() {
                     self.queue.push(self.queue.now() + DRIP_EVERY, Event::Drip(host));
                 }
@@ -91,7 +90,7 @@ impl Simulation {
         match self.hosts[host as usize].plan.character {
             // Who never sends never stops either.
             Character::Mute => {}
-            Character::Dripping => {
+            Character::Dripping | Character::Trickling => {
                 if let Some(core) = self.hosts[host as usize].core.as_mut() {
                     core.drips.retain(|(pipe, dripping, _)| (*pipe, *dripping) != (to, chunk.get()));
                 }
@@ -106,13 +105,14 @@ impl Simulation {
     }
 
     pub(super) fn on_drip(&mut self, host: HostId) {
+        let Some(drip) = self.hosts[host as usize].plan.character.drip() else { return };
         let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
         // A chunk is never finished: the last byte is kept for ever.
         let most = self.geometry.chunk_size().get() - 1;
         core.drips.retain(|(to, ..)| self.network.is_open(*to));
         let mut in_parts = std::collections::BTreeSet::new();
         for (to, chunk, sent) in &mut core.drips {
-            let len = DRIP_BYTES.min(most - *sent);
+            let len = drip.min(most - *sent);
             // The parts of two chunks are never mixed on one connection.
             if len > 0 && in_parts.insert(*to) {
                 *sent += len;

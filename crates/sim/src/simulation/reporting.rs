@@ -12,7 +12,7 @@ use tnet_swarm::Input;
 use super::{FILE, Simulation};
 use crate::check::{Breach, table_differs};
 use crate::event::Event;
-use crate::host::{CALL_PAUSE, Line, address};
+use crate::host::{CALL_PAUSE, Line};
 use crate::registry::Letter;
 use crate::tally::Count;
 use crate::units::{HostId, Nanos, SECOND, moment, nanos, number};
@@ -108,8 +108,8 @@ impl Simulation {
         let epoch = Epoch(self.post.last_epoch);
         core.desk.line = Line::Calling(epoch);
         let arrival = Arrival {
-            ip: address(host).ip(),
-            listen_port: address(host).port(),
+            ip: self.address(host).ip(),
+            listen_port: self.address(host).port(),
             peer_id: self.peer_id(host),
             report_interval: Duration::from_nanos(self.world.report_interval),
         };

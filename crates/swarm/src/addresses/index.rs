@@ -3,7 +3,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use tnet_proto::{SourceCounts, SourceRank};
 
 use super::{Contact, Entry, NamedBy};
 use crate::io::FileKey;
@@ -17,6 +19,19 @@ pub(super) struct Index {
     /// Those that are avoided for a time, the first to be forgiven first.
     avoided: BTreeSet<(Time, SocketAddr)>,
     calling: usize,
+    /// By host.
+    at: BTreeMap<IpAddr, AtHost>,
+    /// Claims, by who made them.
+    claims: SourceCounts,
+}
+
+/// What there is at one host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct AtHost {
+    pub(super) calling: u32,
+    pub(super) connected: u32,
+    /// Claims that came to nothing.
+    pub(super) failed_claims: u32,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,6 +52,10 @@ pub(super) struct Worth {
 impl Index {
     pub(super) fn insert(&mut self, address: SocketAddr, entry: &Entry) {
         self.calling += usize::from(entry.contact == Contact::Calling);
+        self.count_at(address, entry, |count, more| *count += more);
+        if let Some(namer) = entry.claimed_by() {
+            self.claims.add(namer, 1);
+        }
         if let Contact::Idle { .. } = entry.contact {
             self.disposable.insert((Worth::of(entry), address));
         }
@@ -54,6 +73,10 @@ impl Index {
     /// Undoes an insert of the same entry.
     pub(super) fn remove(&mut self, address: SocketAddr, entry: &Entry) {
         self.calling -= usize::from(entry.contact == Contact::Calling);
+        self.count_at(address, entry, |count, less| *count -= less);
+        if let Some(namer) = entry.claimed_by() {
+            self.claims.remove(namer, 1);
+        }
         self.disposable.remove(&(Worth::of(entry), address));
         if let Contact::Avoided { until } = entry.contact {
             self.avoided.remove(&(until, address));
@@ -69,6 +92,26 @@ impl Index {
                 self.by_file.remove(file);
             }
         }
+    }
+
+    fn count_at(&mut self, address: SocketAddr, entry: &Entry, change: impl Fn(&mut u32, u32)) {
+        let ip = address.ip().to_canonical();
+        let at = self.at.entry(ip).or_default();
+        change(&mut at.calling, (entry.contact == Contact::Calling).into());
+        change(&mut at.connected, matches!(entry.contact, Contact::Connected(_)).into());
+        change(&mut at.failed_claims, (entry.claimed_by().is_some() && entry.failures > 0).into());
+        if *at == AtHost::default() {
+            self.at.remove(&ip);
+        }
+    }
+
+    pub(super) fn at(&self, ip: IpAddr) -> AtHost {
+        self.at.get(&ip.to_canonical()).copied().unwrap_or_default()
+    }
+
+    /// How many claims the source has made that are not yet known to be true.
+    pub(super) fn claims_by(&self, namer: IpAddr) -> SourceRank {
+        self.claims.rank(namer)
     }
 
     pub(super) fn known_addresses(&self, file: FileKey) -> Vec<SocketAddr> {

@@ -16,10 +16,20 @@ fn file(n: u8) -> FileKey {
     FileKey(u32::from(n))
 }
 
+/// Who names addresses in these tests.
+const NAMER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 1));
+
+fn learn(book: &mut AddressBook, n: u8, by: NamedBy) {
+    match by {
+        NamedBy::Coordinator => book.learn(address(n), file(1)),
+        NamedBy::Peer => book.learn_from(NAMER, address(n), file(1), Time::ZERO),
+    };
+}
+
 fn book_of(addresses: u8, by: NamedBy) -> AddressBook {
     let mut book = AddressBook::new(MAX);
     for n in 0..addresses {
-        book.learn(address(n), file(1), by);
+        learn(&mut book, n, by);
     }
     book
 }
@@ -64,14 +74,17 @@ proptest! {
         let mut now = Time::ZERO;
         for step in steps {
             match step {
-                Step::Learn(n, f, true) => drop(book.learn(address(n), file(f), NamedBy::Coordinator)),
-                Step::Learn(n, f, false) => drop(book.learn(address(n), file(f), NamedBy::Peer)),
+                Step::Learn(n, f, true) => drop(book.learn(address(n), file(f))),
+                Step::Learn(n, f, false) => drop(book.learn_from(NAMER, address(n), file(f), now)),
                 Step::Unlearn(n, f) => book.unlearn(address(n), file(f)),
                 Step::ForgetFile(f) => book.forget_file(file(f)),
                 Step::Call(n) => book.set_calling(address(n)),
-                Step::Connect(n, peer) => book.set_connected(address(n), PeerKey(peer)),
+                Step::Connect(n, peer) => {
+                    let direction = if n % 2 == 0 { Direction::Inbound } else { Direction::Outbound };
+                    book.set_connected(address(n), PeerKey(peer), direction);
+                }
                 Step::Lose(n, peer) => book.set_lost(address(n), PeerKey(peer), now, PAUSE),
-                Step::Fail(n) => book.set_failed(address(n), now, PAUSE),
+                Step::Fail(n) => drop(book.set_failed(address(n), now, PAUSE)),
                 Step::Avoid(n) => book.avoid(address(n), now + Duration::from_secs(10)),
                 Step::Deliver(n) => book.delivered(address(n)),
                 Step::Strike(n) => drop(book.strike(address(n))),
@@ -91,14 +104,14 @@ proptest! {
 #[test]
 fn what_peers_name_does_not_displace_anything_that_may_be_good() {
     let mut book = book_of(8, NamedBy::Coordinator);
-    book.learn(address(100), file(1), NamedBy::Peer);
+    learn(&mut book, 100, NamedBy::Peer);
     assert_eq!((book.known(file(1)), book.contact(address(100))), (8, None));
 }
 
 #[test]
 fn what_the_coordinator_names_displaces_what_peers_named() {
     let mut book = book_of(8, NamedBy::Peer);
-    book.learn(address(100), file(1), NamedBy::Coordinator);
+    learn(&mut book, 100, NamedBy::Coordinator);
     assert_eq!(book.known(file(1)), 8);
     assert!(book.contact(address(100)).is_some());
 }
@@ -108,7 +121,7 @@ fn an_address_that_failed_makes_room_for_a_new_one() {
     let mut book = book_of(8, NamedBy::Peer);
     book.set_calling(address(3));
     book.set_failed(address(3), Time::ZERO, PAUSE);
-    book.learn(address(100), file(1), NamedBy::Peer);
+    learn(&mut book, 100, NamedBy::Peer);
     assert_eq!(book.contact(address(3)), None);
     assert!(book.contact(address(100)).is_some());
 }
@@ -116,14 +129,14 @@ fn an_address_that_failed_makes_room_for_a_new_one() {
 #[test]
 fn addresses_of_the_coordinator_are_called_before_those_of_peers() {
     let mut book = book_of(4, NamedBy::Peer);
-    book.learn(address(100), file(1), NamedBy::Coordinator);
+    learn(&mut book, 100, NamedBy::Coordinator);
     let chosen = book.choose(file(1), Time::ZERO, 1, &mut StdRng::seed_from_u64(1));
     assert_eq!(chosen, [address(100)]);
 }
 
 #[test]
 fn pauses_double_up_to_the_longest_and_start_anew_after_a_chunk() {
-    let mut book = book_of(1, NamedBy::Peer);
+    let mut book = book_of(1, NamedBy::Coordinator);
     let pause_after_failure = |book: &mut AddressBook| {
         book.set_calling(address(0));
         book.set_failed(address(0), Time::ZERO, PAUSE);
@@ -145,4 +158,98 @@ fn who_is_avoided_cannot_fill_the_book() {
     // The longest are kept.
     assert!(book.is_avoided(address(149), Time::ZERO) && !book.is_avoided(address(50), Time::ZERO));
     assert_eq!(book.known(file(1)), 4);
+}
+
+fn at(ip: [u8; 4], port: u16) -> SocketAddr {
+    SocketAddr::from((ip, port))
+}
+
+/// Calls what may be called, until nothing may be or so many calls have failed; answers with the calls.
+fn calls_that_fail(book: &mut AddressBook, now: Time, most: usize) -> Vec<SocketAddr> {
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut calls = Vec::new();
+    while calls.len() < most {
+        let chosen = book.choose(file(1), now, 50, &mut rng);
+        if chosen.is_empty() {
+            break;
+        }
+        for address in chosen {
+            book.set_calling(address);
+            book.set_failed(address, now, PAUSE);
+            calls.push(address);
+        }
+        book.check();
+    }
+    calls
+}
+
+#[test]
+fn of_a_host_that_was_claimed_one_port_is_called_at_a_time_and_two_until_the_pause_is_over() {
+    let mut book = AddressBook::new(4096);
+    for port in 1..=20 {
+        book.learn_from(NAMER, at([10, 0, 0, 9], port), file(1), Time::ZERO);
+    }
+    let chosen = book.choose(file(1), Time::ZERO, 50, &mut StdRng::seed_from_u64(1));
+    assert_eq!(chosen.len(), 1);
+    assert_eq!(calls_that_fail(&mut book, Time::ZERO, 99).len(), 2);
+    // Naming others does not help, nor naming them in the name of another file or host of the same network.
+    for port in 100..=120 {
+        book.learn_from(NAMER, at([10, 0, 0, 9], port), file(2), Time::ZERO);
+    }
+    assert_eq!(calls_that_fail(&mut book, Time::ZERO + Duration::from_secs(29), 99), []);
+}
+
+#[test]
+fn claims_about_a_host_that_come_to_nothing_give_way_to_those_of_another_source() {
+    let mut book = AddressBook::new(4096);
+    book.learn_from(NAMER, at([10, 0, 0, 9], 1), file(1), Time::ZERO);
+    book.learn_from(NAMER, at([10, 0, 0, 9], 2), file(1), Time::ZERO);
+    assert_eq!(calls_that_fail(&mut book, Time::ZERO, 99).len(), 2);
+    let good = at([10, 0, 0, 9], 7401);
+    book.learn_from([10, 1, 0, 2].into(), good, file(1), Time::ZERO);
+    assert_eq!(calls_that_fail(&mut book, Time::ZERO, 99), [good]);
+}
+
+#[test]
+fn a_source_may_claim_so_much_however_many_files_it_is_for() {
+    let mut book = AddressBook::new(4096);
+    for n in 0..200 {
+        book.learn_from(NAMER, at([10, 2, 0, n], 7401), file(n % 20), Time::ZERO);
+    }
+    assert_eq!(book.len(), 32);
+    // One that is known by now, or that the coordinator names, is none of them.
+    book.set_connected(at([10, 2, 0, 0], 7401), PeerKey(1), Direction::Outbound);
+    book.learn(at([10, 2, 0, 1], 7401), file(1));
+    for n in 100..200 {
+        book.learn_from(NAMER, at([10, 2, 0, n], 7401), file(1), Time::ZERO);
+    }
+    book.check();
+    assert_eq!(book.len(), 34);
+}
+
+#[test]
+fn peers_behind_one_address_are_all_called_when_the_calls_are_answered() {
+    for by in [NamedBy::Coordinator, NamedBy::Peer] {
+        let mut book = AddressBook::new(4096);
+        for port in 1..=16 {
+            let address = at([10, 0, 0, 9], port);
+            match by {
+                NamedBy::Coordinator => book.learn(address, file(1)),
+                NamedBy::Peer => book.learn_from(NAMER, address, file(1), Time::ZERO),
+            };
+        }
+        let (mut rng, mut connected) = (StdRng::seed_from_u64(1), 0);
+        loop {
+            let chosen = book.choose(file(1), Time::ZERO, 50, &mut rng);
+            if chosen.is_empty() {
+                break;
+            }
+            for address in chosen {
+                connected += 1;
+                book.set_calling(address);
+                book.set_connected(address, PeerKey(connected), Direction::Outbound);
+            }
+        }
+        assert_eq!(connected, 16, "{by:?}");
+    }
 }

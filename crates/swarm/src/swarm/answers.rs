@@ -12,7 +12,8 @@ use super::requests::Settled;
 use crate::chunks::ChunkState;
 use crate::file::Again;
 use crate::io::{FileKey, PeerKey, Violation};
-use crate::link::Withdrawal;
+use crate::link::{Trust, Withdrawal};
+use crate::sources::Offence;
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -122,7 +123,7 @@ impl Swarm {
             }
             // It could not be read there now; it may be, a little later.
             Settled::Expected => {
-                let again = self.count_failure(now, file, chunk);
+                let again = self.count_failure(now, file, chunk, Some(peer));
                 self.put_back(file, chunk, again);
                 self.on_broken_promise(now, peer, file);
             }
@@ -144,14 +145,30 @@ impl Swarm {
         let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
         let link = link.expect("a request was settled on it");
         link.refusals += 1;
+        if link.trust != Trust::Proven
+            && let Some(connection) = self.peers.get(&peer)
+        {
+            self.sources.offend(now, connection.source, Offence::Stall);
+        }
         if link.refusals >= self.config.refusals_to_cut {
             return self.cut(now, peer, Violation::EmptyPromises);
         }
         self.fill_downloads(now);
     }
 
-    /// A chunk failed. The first times it comes next, then after longer and longer pauses.
-    pub(super) fn count_failure(&mut self, now: Time, file: FileKey, chunk: ChunkIndex) -> Again {
+    /// A chunk failed. The first times it comes next, then after longer and longer pauses; unless it was the fault of a
+    /// source and another one that has proven itself holds the chunk.
+    pub(super) fn count_failure(
+        &mut self,
+        now: Time,
+        file: FileKey,
+        chunk: ChunkIndex,
+        at_fault: Option<PeerKey>,
+    ) -> Again {
+        let state = self.files.get(&file);
+        if at_fault.is_some() && state.is_some_and(|state| state.has_proven_holder(chunk, at_fault)) {
+            return Again::First;
+        }
         let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
         let Some(download) = download else { return Again::First };
         let failures = download.failures.entry(chunk).or_insert(0);

@@ -7,11 +7,13 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::FileHandle;
 
 use super::Swarm;
+use super::connections::Peer;
 use super::requests::Settled;
 use crate::chunks::ChunkState;
-use crate::file::Again;
+use crate::file::{Again, Sender};
 use crate::io::{Event, FileKey, Output, PeerKey, Violation};
 use crate::link::Withdrawal;
+use crate::sources::Offence;
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -22,6 +24,7 @@ impl Swarm {
     pub(super) fn on_data_received(&mut self, peer: PeerKey, bytes: u32) {
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.window_bytes += u64::from(bytes);
+            connection.in_chunk += u64::from(bytes);
             connection.received += u64::from(bytes);
         }
     }
@@ -71,8 +74,8 @@ impl Swarm {
         let download = state.download.as_mut().expect("only an incomplete file lacks a chunk");
         download.storing_bytes += len;
         self.storing_bytes += len;
-        if let Some(address) = self.peers.get(&peer).and_then(|connection| connection.address) {
-            download.senders.insert(chunk, address);
+        if let Some(Peer { source, address, .. }) = self.peers.get(&peer) {
+            download.senders.insert(chunk, Sender { peer, source: *source, address: *address });
         }
         self.output(Output::Store { peer, file, chunk });
     }
@@ -97,11 +100,14 @@ impl Swarm {
         }
         download.chunks.set(chunk, ChunkState::Stored);
         download.failures.remove(&chunk);
-        download.senders.remove(&chunk);
+        let sender = download.senders.remove(&chunk);
         download.unannounced.push(chunk);
         let len = u64::from(state.geometry.chunk_len(chunk));
         download.storing_bytes -= len;
         self.storing_bytes -= len;
+        if let Some(Sender { peer, source, .. }) = sender {
+            self.on_verified(now, peer, source);
+        }
         self.on_more_stored(now, file);
     }
 
@@ -153,11 +159,16 @@ impl Swarm {
             state.stats.corrupt += 1;
             state.download.as_mut()?.senders.get(&chunk).copied()
         });
-        let connected = self.peers.get(&peer).and_then(|connection| connection.address);
-        let address = connected.or(gone);
+        let connected = self.peers.get(&peer);
+        let address = connected.map_or(gone.and_then(|sender| sender.address), |peer| peer.address);
+        let source = connected.map(|peer| peer.source).or(gone.map(|sender| sender.source));
         self.output(Output::Event(Event::CorruptChunk { file, chunk, address }));
         self.tell_corrupt(peer, file, chunk);
-        self.unstore(now, file, chunk);
+        self.change_standing(peer, |connection| connection.is_proven = false);
+        if let Some(source) = source {
+            self.offend(now, source, Offence::Lie);
+        }
+        self.unstore(now, file, chunk, Some(peer));
         // Counted by address too: neither reconnecting nor leaving before the sum is known helps.
         let by_address = address.map_or(0, |address| self.addresses.strike(address));
         let by_connection = self.peers.get_mut(&peer).map_or(0, |connection| {
@@ -178,7 +189,7 @@ impl Swarm {
             let was_only_unverified = self.is_only_unverified(file);
             let mut is_known_to_others = false;
             for chunk in chunks {
-                is_known_to_others |= self.unstore(now, file, *chunk);
+                is_known_to_others |= self.unstore(now, file, *chunk, None);
             }
             if is_known_to_others {
                 self.open_again(file);
@@ -191,8 +202,9 @@ impl Swarm {
         self.fill_downloads(now);
     }
 
-    /// A chunk that was stored or about to be is missing after all. Answers whether others believe that we have it.
-    fn unstore(&mut self, now: Time, file: FileKey, chunk: ChunkIndex) -> bool {
+    /// A chunk that was stored or about to be is missing after all, maybe because of `liar`. Answers whether others
+    /// believe that we have it.
+    fn unstore(&mut self, now: Time, file: FileKey, chunk: ChunkIndex, liar: Option<PeerKey>) -> bool {
         let Some(state) = self.files.get_mut(&file) else { return false };
         let Some(download) = &mut state.download else { return false };
         let mut is_known_to_others = false;
@@ -214,7 +226,7 @@ impl Swarm {
                 is_known_to_others = waiting.map(|at| download.unannounced.swap_remove(at)).is_none();
             }
         }
-        let again = self.count_failure(now, file, chunk);
+        let again = self.count_failure(now, file, chunk, liar);
         let state = self.files.get_mut(&file).expect("borrowed above");
         state.put_missing(chunk, again, &mut self.rng);
         is_known_to_others

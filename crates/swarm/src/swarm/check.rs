@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::connections::FormerHandles;
+use super::connections::{FormerHandles, Peer};
 use super::requests::MAX_ABANDONED;
 use super::{Content, Swarm};
 use crate::chunks::ChunkState;
 use crate::file::{Download, File};
 use crate::io::FileKey;
-use crate::link::{Held, MAX_UNANSWERED};
+use crate::link::{Held, MAX_UNANSWERED, Trust};
 
 impl Swarm {
     /// Panics, naming what is wrong, unless every counter and index is what a recount gives.
@@ -52,7 +52,10 @@ impl Swarm {
         for (key, peer) in &self.peers {
             let links = peer.links.iter().map(|file| &self.files[file].links[key]);
             let open: usize = links.map(|link| link.open.len()).sum();
-            assert_eq!(peer.open as usize, open, "requests open at {key:?}");
+            assert_eq!(peer.open.chunks as usize, open, "requests open at {key:?}");
+            for file in &peer.links {
+                assert_eq!(self.files[file].links[key].trust, peer.trust(), "trust in {key:?}");
+            }
             let kept = usize::from(self.uploads.reserved.contains_key(key));
             assert_eq!(peer.slots as usize, self.uploads.active_of(*key).count() + kept, "slots of {key:?}");
             for (handle, file) in &peer.handles {
@@ -65,6 +68,25 @@ impl Swarm {
         }
         assert!(self.peers.len() <= self.config.max_peers, "{} peers", self.peers.len());
         self.addresses.check();
+        self.check_standing();
+    }
+
+    fn check_standing(&self) {
+        let of_trust = |trust: Trust| self.peers.values().filter(move |peer| peer.trust() == trust);
+        let late = of_trust(Trust::Late);
+        let late =
+            late.fold((0, 0), |(chunks, bytes), peer| (chunks + peer.open.chunks, bytes + peer.open.bytes));
+        assert_eq!((self.late.chunks, self.late.bytes), late, "what keeps us waiting");
+        assert_eq!(self.proven as usize, of_trust(Trust::Proven).count(), "proven connections");
+        let is_proven = |peer: &Peer| peer.trust() == Trust::Proven;
+        let probes = |peer: &Peer| if is_proven(peer) { 0 } else { peer.open.chunks };
+        assert_eq!(
+            self.probes,
+            self.peers.values().map(probes).sum::<u32>(),
+            "chunks under way at the unproven"
+        );
+        self.sources
+            .check(self.peers.values().map(|peer| (peer.source, probes(peer), peer.trust() == Trust::Late)));
     }
 
     fn check_slots(&self) {

@@ -1,7 +1,7 @@
 //! Connections that come and go. Between two processes there is at most one, and both sides keep the same.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
@@ -10,6 +10,7 @@ use tnet_proto::{ByeReason, FileHandle, PeerId};
 use super::{Content, Swarm};
 use crate::addresses::{Contact, Pause};
 use crate::io::{Direction, Event, FileKey, Output, PeerKey, Violation};
+use crate::slots::Held;
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -23,6 +24,8 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) id: PeerId,
+    /// Where the connection comes from or leads to.
+    pub(super) source: IpAddr,
     pub(super) address: Option<SocketAddr>,
     pub(super) direction: Direction,
     /// Their numbers of files that we take part in: the link of the file has this number.
@@ -36,11 +39,22 @@ pub(super) struct Peer {
     pub(super) abandoned: Vec<(Content, ChunkIndex)>,
     /// Corrupt chunks that came over this connection.
     pub(super) corrupt: u32,
-    /// Requests without a final answer, over all files.
-    pub(super) open: u32,
+    /// Requests without a final answer, over all files, and the bytes of their chunks.
+    pub(super) open: Held,
+    /// It sent a chunk that verified, and after that nothing that did not.
+    pub(super) is_proven: bool,
+    /// What it was asked for takes long. Another one would be asked first.
+    pub(super) is_late: bool,
+    /// It sent a whole chunk since the progress window began.
+    pub(super) has_delivered: bool,
     /// Bytes received since the progress window began.
     pub(super) window_bytes: u64,
+    /// Bytes received since its last whole chunk.
+    pub(super) in_chunk: u64,
     pub(super) window_began: Time,
+    pub(super) window_ends: Time,
+    /// When its last chunk arrived that verified.
+    pub(super) verified_at: Time,
     /// Windows in a row without enough bytes.
     pub(super) stalls: u32,
     pub(super) is_stalled: bool,
@@ -95,6 +109,18 @@ impl FormerHandles {
     }
 }
 
+/// A connection that has said hello.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Newcomer {
+    pub(super) peer: PeerKey,
+    pub(super) id: PeerId,
+    pub(super) source: IpAddr,
+    /// Our own address on it.
+    pub(super) local: Option<IpAddr>,
+    pub(super) address: Option<SocketAddr>,
+    pub(super) direction: Direction,
+}
+
 /// Why a new connection is not kept.
 enum Rejection {
     /// It leads to ourselves.
@@ -107,26 +133,26 @@ enum Rejection {
 }
 
 impl Swarm {
-    pub(super) fn on_peer_connected(
-        &mut self,
-        now: Time,
-        peer: PeerKey,
-        id: PeerId,
-        address: Option<SocketAddr>,
-        direction: Direction,
-    ) {
+    pub(super) fn on_peer_connected(&mut self, now: Time, newcomer: Newcomer) {
+        let Newcomer { peer, id, source, local, address, direction } = newcomer;
+        if let Some(local) = local {
+            self.note_own(local);
+        }
         if let Err(rejection) = self.admit(now, id, address, direction) {
             return self.reject(now, peer, address, direction, rejection);
         }
         if let Some(address) = address {
             // An inbound peer only claims its port: it does not take the place of somebody who is there.
             let is_taken = matches!(self.addresses.contact(address), Some(Contact::Connected(_)));
-            if direction == Direction::Outbound || !is_taken {
-                self.addresses.set_connected(address, peer);
+            if (direction == Direction::Outbound || !is_taken)
+                && let Some(namer) = self.addresses.set_connected(address, peer, direction)
+            {
+                self.sources.named_well(namer);
             }
         }
         let state = Peer {
             id,
+            source,
             address,
             direction,
             handles: BTreeMap::new(),
@@ -134,9 +160,15 @@ impl Swarm {
             links: BTreeSet::new(),
             abandoned: Vec::new(),
             corrupt: 0,
-            open: 0,
+            open: Held::default(),
+            is_proven: false,
+            is_late: false,
+            has_delivered: false,
             window_bytes: 0,
+            in_chunk: 0,
             window_began: now,
+            window_ends: now,
+            verified_at: Time::ZERO,
             stalls: 0,
             is_stalled: false,
             received: 0,
@@ -147,6 +179,7 @@ impl Swarm {
             unused_slots: 0,
         };
         self.peers.insert(peer, state);
+        self.sources.connected(source);
         self.timers.arm(Timer::Idle(peer), now + IDLE);
         self.open_named(now, peer, address);
     }
@@ -158,6 +191,8 @@ impl Swarm {
         let wanted: Vec<FileKey> = named.filter(|file| self.incomplete.contains(file)).collect();
         for file in wanted {
             self.open_file(now, peer, file);
+            // Others of its host may have waited for this one.
+            self.connect_more(now, file);
         }
     }
 
@@ -226,10 +261,12 @@ impl Swarm {
         let Some(state) = self.peers.get(&peer) else { return };
         let links: Vec<FileKey> = state.links.iter().copied().collect();
         let address = state.address;
+        self.note_loss_of(now, peer);
         for file in &links {
             self.drop_link(now, peer, *file);
         }
         self.forget_uploads_to(peer);
+        self.forget_standing(now, peer);
         self.peers.remove(&peer);
         self.timers.disarm_peer(peer);
         if let Some(address) = address {
@@ -246,8 +283,12 @@ impl Swarm {
 
     pub(super) fn on_connect_failed(&mut self, now: Time, address: SocketAddr) {
         let pause = self.reconnect_pause();
-        self.addresses.set_failed(address, now, pause);
         let files: Vec<FileKey> = self.addresses.files(address).collect();
+        if let Some(namer) = self.addresses.set_failed(address, now, pause)
+            && self.sources.named_falsely(now, namer)
+        {
+            self.addresses.forget_claims(namer);
+        }
         for file in files {
             self.connect_more(now, file);
         }

@@ -1,15 +1,16 @@
 //! Finding others: addresses from the coordinator and from peers, whom of them to call, and making room for them when
 //! those we know are of no use.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::seq::IteratorRandom;
-use tnet_proto::{ByeReason, FileHandle, MAX_HOLDERS, PeerMessage};
+use tnet_proto::{ByeReason, FileHandle, MAX_HOLDERS, PeerMessage, SourceCounts, SourceRank};
 
 use super::Swarm;
-use crate::addresses::NamedBy;
+use crate::file::File;
 use crate::io::{FileKey, Output, PeerKey};
+use crate::link::{Link, Trust};
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -19,8 +20,18 @@ const CROWDED: Duration = Duration::from_secs(1);
 /// Shortest time between two rounds of calls that only the clock asks for.
 const CALL_ROUND: Duration = Duration::from_millis(10);
 
+/// When what may be called waits for other calls to its host, how long until we look again. Their ends come first.
+const HOST_IS_CALLED: Duration = Duration::from_millis(100);
+
+/// Own addresses that are remembered.
+const MAX_OWN_IPS: usize = 64;
+
 /// Addresses known of one file, for each neighbour wanted, at which what peers name is not learned any more.
 const KNOWN_PER_NEIGHBOUR: usize = 4;
+
+/// Neighbours that have not proven themselves and count as such, of one host and of one network.
+const UNPROVEN_OF_HOST: u64 = 2;
+const UNPROVEN_OF_NETWORK: u64 = 16;
 
 /// Lookups in a row without a chunk in between, after which neighbours are exchanged.
 const IDLE_LOOKUPS: u32 = 3;
@@ -39,28 +50,52 @@ impl Swarm {
             return;
         }
         link.exchange_after = now + self.config.exchange_every / 4;
-        self.learn_all(now, file, peers, NamedBy::Peer);
+        let namer = self.peers[&peer].source;
+        if self.sources.may_name(now, namer) {
+            self.learn_all(now, file, peers, Some(namer));
+        }
     }
 
     pub(super) fn on_holders(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr]) {
         if self.files.contains_key(&file) {
-            self.learn_all(now, file, addresses, NamedBy::Coordinator);
+            self.learn_all(now, file, addresses, None);
         }
     }
 
-    fn learn_all(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr], by: NamedBy) {
+    /// Takes in what a peer, or the coordinator, named.
+    fn learn_all(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr], namer: Option<IpAddr>) {
         // The neighbours of neighbours soon are the whole swarm: thousands of addresses of which we call a few.
         let enough = self.config.neighbours.saturating_mul(KNOWN_PER_NEIGHBOUR);
         for address in addresses.iter().filter(|address| can_be_called(address)) {
-            if by == NamedBy::Peer && self.addresses.known(file) >= enough {
-                break;
-            }
-            let connected = self.addresses.learn(*address, file, by);
+            let connected = match namer {
+                None => self.addresses.learn(*address, file),
+                Some(_) if self.addresses.known(file) >= enough => break,
+                Some(namer) if !self.may_name(namer, address.ip()) => None,
+                Some(namer) => self.addresses.learn_from(namer, *address, file, now),
+            };
             if let Some(peer) = connected.filter(|_| self.incomplete.contains(&file)) {
                 self.open_file(now, peer, file);
             }
         }
         self.connect_more(now, file);
+    }
+
+    /// Whether a peer at `namer` may name a peer at `ip`: what only this machine or this link can reach, only if it is
+    /// there itself.
+    fn may_name(&self, namer: IpAddr, ip: IpAddr) -> bool {
+        let (namer, ip) = (namer.to_canonical(), ip.to_canonical());
+        let is_here = |ip: IpAddr| ip.is_loopback() || self.own_ips.contains(&ip);
+        if is_here(ip) {
+            return is_here(namer);
+        }
+        !is_link_local(ip) || is_link_local(namer)
+    }
+
+    /// This is one of our own addresses.
+    pub(super) fn note_own(&mut self, ip: IpAddr) {
+        if self.own_ips.len() < MAX_OWN_IPS {
+            self.own_ips.insert(ip.to_canonical());
+        }
     }
 
     /// Tells a peer of others in the file's swarm.
@@ -94,7 +129,7 @@ impl Swarm {
         if !self.incomplete.contains(&file) {
             return;
         }
-        let have = state.links.len() + self.addresses.calling_for(file);
+        let have = self.neighbours_of(state) + self.addresses.calling_for(file);
         let wanted = self.config.neighbours.saturating_sub(have);
         let room = self.config.max_peers.saturating_sub(self.peers.len() + self.addresses.calling());
         if wanted == 0 {
@@ -105,9 +140,33 @@ impl Swarm {
             self.output(Output::Connect { address });
         }
         if let Some(next) = self.addresses.next_callable(file) {
-            let earliest = if room == 0 { CROWDED } else { CALL_ROUND };
+            let earliest = match () {
+                () if room == 0 => CROWDED,
+                () if next <= now => HOST_IS_CALLED,
+                () => CALL_ROUND,
+            };
             self.timers.arm(Timer::Addresses, next.max(now + earliest));
         }
+    }
+
+    /// Neighbours in the file's swarm. Of one source few count that have not proven themselves: else a crowd that calls
+    /// us keeps us from calling anybody.
+    fn neighbours_of(&self, state: &File) -> usize {
+        if state.links.len() < self.config.neighbours / 2 {
+            return state.links.len();
+        }
+        let mut counted = SourceCounts::new();
+        let counts = |(peer, link): &(&PeerKey, &Link)| {
+            let source = self.peers[peer].source;
+            let SourceRank { host, network } = counted.rank(source);
+            let counts =
+                link.trust == Trust::Proven || host < UNPROVEN_OF_HOST && network < UNPROVEN_OF_NETWORK;
+            if counts && link.trust != Trust::Proven {
+                counted.add(source, 1);
+            }
+            counts
+        };
+        state.links.iter().filter(counts).count()
     }
 
     pub(super) fn connect_more_all(&mut self, now: Time) {
@@ -122,7 +181,7 @@ impl Swarm {
         let Some(download) = &mut state.download else { return };
         let times = download.lookups;
         download.lookups = times.saturating_add(1);
-        let is_crowded = state.links.len() >= self.config.neighbours;
+        let is_crowded = self.neighbours_of(&self.files[&file]) >= self.config.neighbours;
         let pause =
             self.config.lookup_after.saturating_mul(1 << times.min(16)).min(self.config.lookup_at_most);
         let pause = self.jitter(pause);
@@ -179,5 +238,16 @@ impl Swarm {
 
 fn can_be_called(address: &SocketAddr) -> bool {
     let ip = address.ip().to_canonical();
-    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
+    let is_one_host = match ip {
+        IpAddr::V4(ip) => ip.octets()[0] != 0 && !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unspecified(),
+    };
+    address.port() != 0 && is_one_host && !ip.is_multicast()
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
 }

@@ -6,9 +6,8 @@
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_proto::{FileHandle, Holdings, Open, PeerMessage};
 
-use super::connections::IDLE;
+use super::connections::{IDLE, Peer};
 use super::{Content, Swarm};
-use crate::addresses::NamedBy;
 use crate::io::{FileKey, PeerKey, Violation};
 use crate::link::{Held, Link};
 use crate::suggest::SuggestOnce;
@@ -24,7 +23,7 @@ impl Swarm {
         }
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         connection.links.insert(file);
-        state.links.insert(peer, Link::new(&state.geometry));
+        state.links.insert(peer, Link::new(&state.geometry, connection.trust()));
         let open = state.open_message(file);
         self.timers.disarm(Timer::Idle(peer));
         self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_patience);
@@ -74,8 +73,8 @@ impl Swarm {
         if is_first {
             self.exchange_peers(peer, file);
             // An inbound peer's address is worth as much as one that another peer names.
-            if let Some(address) = self.peers.get(&peer).and_then(|peer| peer.address) {
-                self.addresses.learn(address, file, NamedBy::Peer);
+            if let Some(Peer { source, address: Some(address), .. }) = self.peers.get(&peer) {
+                self.addresses.learn_from(*source, *address, file, now);
             }
         }
         self.let_go_if_useless(now, peer);

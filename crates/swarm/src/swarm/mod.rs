@@ -14,7 +14,9 @@ mod offers;
 mod picking;
 mod progress;
 mod requests;
+mod rivals;
 mod rot;
+mod standing;
 mod status;
 mod timeouts;
 mod upload;
@@ -26,6 +28,7 @@ mod check;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -38,7 +41,8 @@ use crate::config::Config;
 use crate::file::File;
 use crate::io::{FileKey, Input, Output, PeerKey, Violation};
 use crate::limits::Paces;
-use crate::slots::Slots;
+use crate::slots::{Held, Slots};
+use crate::sources::Sources;
 use crate::throughput::Throughput;
 use crate::time::Time;
 use crate::timers::Timers;
@@ -46,7 +50,7 @@ use crate::uplink::Uplink;
 
 pub use status::{FileStatus, PeerStatus, SlotStatus};
 
-use connections::Peer;
+use connections::{Newcomer, Peer};
 use files::Here;
 use uploads::Uploads;
 
@@ -64,6 +68,15 @@ pub struct Swarm {
     peers: BTreeMap<PeerKey, Peer>,
     /// Requests open at others.
     downloads: Slots,
+    /// Those of them at connections that have not proven themselves.
+    probes: u32,
+    /// Those of them at connections that keep us waiting, and have not proven themselves or not lately.
+    late: Held,
+    /// Connections that have proven themselves.
+    proven: u32,
+    sources: Sources,
+    /// Our own addresses, as far as connections have shown them.
+    own_ips: BTreeSet<IpAddr>,
     /// Bytes that arrived and are not in the file yet.
     storing_bytes: u64,
     uploads: Uploads,
@@ -109,6 +122,11 @@ impl Swarm {
             incomplete: BTreeSet::new(),
             peers: BTreeMap::new(),
             downloads: Slots::new(config.download_slots),
+            probes: 0,
+            late: Held::default(),
+            proven: 0,
+            sources: Sources::default(),
+            own_ips: BTreeSet::new(),
             storing_bytes: 0,
             uploads: Uploads::new(config.upload_slots),
             uplink: Uplink::new(config.upload_slots, config.uplink_patience_per_mille),
@@ -132,8 +150,8 @@ impl Swarm {
                 self.on_add_file(now, file, hash, geometry, Here { stored, vouched }, goal);
             }
             Input::RemoveFile { file } => self.on_remove_file(now, file),
-            Input::PeerConnected { peer, id, address, direction } => {
-                self.on_peer_connected(now, peer, id, address, direction);
+            Input::PeerConnected { peer, id, source, local, address, direction } => {
+                self.on_peer_connected(now, Newcomer { peer, id, source, local, address, direction });
             }
             Input::PeerLost { peer } => self.on_peer_lost(now, peer),
             Input::ConnectFailed { address } => self.on_connect_failed(now, address),

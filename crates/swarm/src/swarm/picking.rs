@@ -1,7 +1,8 @@
 //! Whom to ask for which chunk.
 //!
 //! Chunk: first one that failed before, else the rarest, random among equals. Source: of two random holders with
-//! room the one with fewer of our requests. A chunk is asked for twice only when nothing else is left to ask for.
+//! room the one with fewer of our requests. A chunk is asked for twice only when nothing else is left to ask for. One
+//! that failed goes to a holder that has proven itself, if there is one.
 
 use std::ops::Bound;
 
@@ -11,10 +12,11 @@ use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
 use super::limited::Way;
+use super::rivals::{Rivals, Source, is_free};
 use crate::file::{Asked, Download, File};
 use crate::io::{FileKey, PeerKey};
 use crate::limits::Priority;
-use crate::link::{Held, Link, MAX_UNANSWERED};
+use crate::link::{Held, Link, MAX_UNANSWERED, Trust};
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -27,9 +29,6 @@ pub(super) struct Choice {
     pub(super) peer: PeerKey,
     pub(super) chunk: ChunkIndex,
 }
-
-/// A peer that may be asked for one more chunk of a file.
-type Source<'a> = (PeerKey, &'a Link);
 
 impl Swarm {
     /// Asks for chunks while there are slots, chunks and sources; incomplete files take turns.
@@ -61,13 +60,18 @@ impl Swarm {
 
     /// Whether there is a slot for a chunk of that length, and the disk keeps up.
     fn may_ask_for(&self, len: u32) -> bool {
-        self.downloads.has_room(len) && self.disk_keeps_up()
+        self.has_room(len, 0) && self.disk_keeps_up()
     }
 
     /// The same when a source keeps a slot for us: a slot there is worth more than order here. Given back, it would
     /// have been idle for a round trip, and we stand in line at more sources than we have slots.
     fn may_accept(&self, len: u32) -> bool {
-        self.downloads.has_room_beyond(len, self.config.accepted_beyond_per_mille) && self.disk_keeps_up()
+        self.has_room(len, self.config.accepted_beyond_per_mille) && self.disk_keeps_up()
+    }
+
+    /// What is under way at sources that keep us waiting leaves room for others.
+    fn has_room(&self, len: u32, per_mille: u32) -> bool {
+        self.downloads.has_room_besides(self.late, len, per_mille)
     }
 
     fn disk_keeps_up(&self) -> bool {
@@ -87,8 +91,13 @@ impl Swarm {
             return None;
         }
         let download = state.download.as_ref()?;
-        let useful = self.sources(now, state, |link| link.wanted > 0);
-        pick(download, &useful, &mut self.rng).or_else(|| self.choose_hedge(now, file))
+        let rivals = self.rivals(now, state);
+        let sources = self.sources(now, state, &rivals, |link| link.wanted > 0);
+        if let Some(choice) = pick(state, download, &sources, &mut self.rng) {
+            return Some(choice);
+        }
+        let last = self.last_sources(now, state, &rivals, |link| link.wanted > 0);
+        pick(state, download, &last, &mut self.rng).or_else(|| self.choose_hedge(now, file, &rivals))
     }
 
     /// What to ask this peer for, now that it has a slot for us.
@@ -98,17 +107,19 @@ impl Swarm {
             return None;
         }
         let download = state.download.as_ref()?;
-        pick(download, &[(peer, state.links.get(&peer)?)], &mut self.rng)
+        pick(state, download, &[Source { peer, link: state.links.get(&peer)? }], &mut self.rng)
     }
 
     /// Whether we can use the slot that this peer keeps for us.
     pub(super) fn may_take_slot(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
         let state = &self.files[&file];
-        let most = self.requests_per_source(state);
+        let rivals = self.rivals(now, state);
+        let most = self.requests_per_source(state, &rivals);
         self.may_accept(state.longest_chunk())
             && self.is_in_time(now, Way::Down, file)
             && !self.is_outranked(file)
-            && state.links.get(&peer).is_some_and(|link| self.is_free(now, peer, link, most))
+            && state.links.get(&peer).is_some_and(|link| is_free(now, link, most))
+            && self.may_accept_from(now, peer, state, &rivals)
     }
 
     /// Whether we can take the chunk that this seed would spread through us. However many others it has given us: its
@@ -118,40 +129,15 @@ impl Swarm {
         self.may_accept(state.longest_chunk())
             && self.is_in_time(now, Way::Down, file)
             && !self.is_outranked(file)
-            && !self.peers[&peer].is_stalled
-            && state.links.get(&peer).is_some_and(|link| link.unanswered() < MAX_UNANSWERED)
-    }
-
-    /// Links of use that may be asked for one more chunk of the file.
-    fn sources<'a>(&self, now: Time, state: &'a File, is_of_use: impl Fn(&Link) -> bool) -> Vec<Source<'a>> {
-        let most = self.requests_per_source(state);
-        let of_use = state.links.iter().filter(|(_, link)| is_of_use(link));
-        let free = of_use.filter(|(peer, link)| self.is_free(now, **peer, link, most));
-        free.map(|(peer, link)| (*peer, link)).collect()
-    }
-
-    /// Requests of the file that one source may have open. With few sources each must have more to fill our slots.
-    fn requests_per_source(&self, state: &File) -> usize {
-        let least = self.config.requests_per_source.max(1);
-        let capacity = self.downloads.capacity(state.longest_chunk());
-        let linked = state.links.values().filter(|link| link.handle.is_some());
-        let useful = linked.filter(|link| link.wanted > 0 || !link.open.is_empty());
-        // With more than these the share of each is the least anyway.
-        let useful = useful.take(capacity.div_ceil(least) as usize).count();
-        let share = capacity.div_ceil(u32::try_from(useful.max(1)).unwrap_or(u32::MAX));
-        share.max(least) as usize
-    }
-
-    fn is_free(&self, now: Time, peer: PeerKey, link: &Link, most_requests: usize) -> bool {
-        link.handle.is_some()
-            && link.open.len() < most_requests
-            && link.unanswered() < MAX_UNANSWERED
-            && !link.is_busy(now)
-            && !self.peers[&peer].is_stalled
+            && state
+                .links
+                .get(&peer)
+                .is_some_and(|link| link.trust != Trust::Stalled && link.unanswered() < MAX_UNANSWERED)
+            && self.may_accept_from(now, peer, state, &self.rivals(now, state))
     }
 
     /// When every missing chunk is asked for: a second source for the one that takes longest.
-    fn choose_hedge(&mut self, now: Time, file: FileKey) -> Option<Choice> {
+    fn choose_hedge(&mut self, now: Time, file: FileKey, rivals: &Rivals) -> Option<Choice> {
         let state = &self.files[&file];
         let download = state.download.as_ref()?;
         if download.chunks.missing() > 0 {
@@ -162,17 +148,29 @@ impl Swarm {
             true => self.config.hedge_after,
             false => self.config.late_after.max(self.config.hedge_after),
         };
-        let sources = self.sources(now, state, |_| true);
+        // Of a source that keeps us waiting little is to be hoped: one that has proven itself need not wait for it, and
+        // what comes of it is seldom a second copy.
+        let is_late = |peer| state.links.get(&peer).is_some_and(|link| link.trust == Trust::Late);
+        let patience = self.patience(state.longest_chunk()).min(pause);
+        let after = |peer| if self.proven > 0 && is_late(peer) { patience } else { pause };
+        let has_slot = self.downloads.has_room(state.longest_chunk());
+        let mut sources = self.sources(now, state, rivals, |_| true);
+        sources.extend(self.last_sources(now, state, rivals, |_| true));
         let alone = download.requests.iter().filter(|(_, asked)| asked.len() == 1);
-        let mut alone: Vec<(Asked, ChunkIndex)> = alone.map(|(chunk, asked)| (asked[0], *chunk)).collect();
-        alone.sort_by_key(|(asked, chunk)| (asked.since, *chunk));
-        for (asked, chunk) in alone {
-            if now < asked.since + pause {
-                self.timers.arm(Timer::Hedge(file), asked.since + pause);
+        let due = alone.map(|(chunk, asked)| (asked[0].since + after(asked[0].peer), *chunk, asked[0]));
+        let mut due: Vec<(Time, ChunkIndex, Asked)> = due.collect();
+        due.sort_by_key(|(due, chunk, _)| (*due, *chunk));
+        for (due, chunk, asked) in due {
+            if now < due {
+                self.timers.arm(Timer::Hedge(file), due);
                 return None;
             }
-            let others =
-                sources.iter().filter(|(peer, link)| *peer != asked.peer && link.may_be_asked_for(chunk));
+            let is_old = has_slot && now >= asked.since + pause;
+            let others = sources.iter().filter(|source| {
+                source.peer != asked.peer
+                    && source.link.may_be_asked_for(chunk)
+                    && (is_old || source.is_proven())
+            });
             if let Some(peer) = less_loaded(others.copied(), &mut self.rng) {
                 return Some(Choice { peer, chunk });
             }
@@ -181,19 +179,19 @@ impl Swarm {
     }
 }
 
-fn pick(download: &Download, sources: &[Source], rng: &mut StdRng) -> Option<Choice> {
+fn pick(state: &File, download: &Download, sources: &[Source], rng: &mut StdRng) -> Option<Choice> {
     if sources.is_empty() {
         return None;
     }
     let ask = |chunk: ChunkIndex, rng: &mut StdRng| {
-        let holders = sources.iter().filter(|(_, link)| link.may_be_asked_for(chunk));
+        let holders = sources.iter().filter(|source| source.link.may_be_asked_for(chunk));
         less_loaded(holders.copied(), rng).map(|peer| Choice { peer, chunk })
     };
-    if let Some(choice) = download.retry.iter().find_map(|chunk| ask(*chunk, rng)) {
+    if let Some(choice) = download.retry.iter().find_map(|chunk| ask_again(state, *chunk, sources, rng)) {
         return Some(choice);
     }
     // What no partial holder has, only a full one can send.
-    let fewest = usize::from(!sources.iter().any(|(_, link)| link.held.is_full()));
+    let fewest = usize::from(!sources.iter().any(|source| source.link.held.is_full()));
     let rarest = download.rarity.rarest(rng, fewest, ask);
     rarest.or_else(|| {
         // The rarest are all with sources that have no room: take what those with room have.
@@ -203,8 +201,22 @@ fn pick(download: &Download, sources: &[Source], rng: &mut StdRng) -> Option<Cho
     })
 }
 
+/// Whom to ask for a chunk that failed: one that has proven itself, unless none that holds it has time for us.
+fn ask_again(state: &File, chunk: ChunkIndex, sources: &[Source], rng: &mut StdRng) -> Option<Choice> {
+    let holders = || sources.iter().filter(|source| source.link.may_be_asked_for(chunk)).copied();
+    let choice = |peer| Choice { peer, chunk };
+    if let Some(peer) = less_loaded(holders().filter(Source::is_proven), rng) {
+        return Some(choice(peer));
+    }
+    let waits = |link: &Link| {
+        link.trust == Trust::Proven && link.busy_until.is_none() && link.may_be_asked_for(chunk)
+    };
+    let is_worth_waiting = || state.links.values().any(waits);
+    less_loaded(holders(), rng).filter(|_| !is_worth_waiting()).map(choice)
+}
+
 /// One of the rarest chunks that the source has for us, of a few hundred from a random one on.
-fn rarest_of(download: &Download, (peer, link): Source, rng: &mut StdRng) -> Option<Choice> {
+fn rarest_of(download: &Download, Source { peer, link }: Source, rng: &mut StdRng) -> Option<Choice> {
     let Held::Part(held) = &link.held else { return None };
     let skipped = rng.random_range(0..link.wanted.max(1)) as usize;
     let wanted = || {
@@ -226,12 +238,12 @@ fn less_loaded<'a>(candidates: impl Iterator<Item = Source<'a>>, rng: &mut impl 
             *place = Some(candidate);
         }
     }
-    let load = |(_, link): Source| (link.open.len(), link.load);
+    let load = |source: Source| (source.link.open.len(), source.link.load);
     match chosen {
         [Some(a), Some(b)] => {
             let a_wins = load(a) < load(b) || load(a) == load(b) && rng.random_bool(0.5);
-            Some(if a_wins { a.0 } else { b.0 })
+            Some(if a_wins { a.peer } else { b.peer })
         }
-        [only, _] => only.map(|(peer, _)| peer),
+        [only, _] => only.map(|source| source.peer),
     }
 }

@@ -7,6 +7,8 @@ use tnet_proto::ByeReason;
 
 use super::Swarm;
 use crate::io::{FileKey, PeerKey};
+use crate::link::Trust;
+use crate::sources::Offence;
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -16,28 +18,50 @@ impl Swarm {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         connection.window_began = now;
         connection.window_bytes = 0;
+        connection.has_delivered = false;
+        let (trust, open) = (connection.trust(), connection.open);
         let window = window(self.config.progress_window, connection.stalls);
-        let window = self.jitter(window);
-        self.timers.rearm(Timer::Progress(peer), now + window);
+        let ends = now + self.jitter(window);
+        // One that has not proven itself is looked at before that, too.
+        let mut look = ends;
+        if trust == Trust::Unproven {
+            let len = open.bytes.checked_div(open.chunks.into()).unwrap_or(0);
+            look = ends.min(now + self.patience(u32::try_from(len).unwrap_or(u32::MAX)));
+        }
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.window_ends = ends;
+        }
+        self.timers.rearm(Timer::Progress(peer), look);
     }
 
     /// Nothing is open at this peer.
     pub(super) fn end_window(&mut self, peer: PeerKey) {
         self.timers.disarm(Timer::Progress(peer));
-        if let Some(connection) = self.peers.get_mut(&peer) {
+        self.change_standing(peer, |connection| {
             connection.window_bytes = 0;
-        }
+            connection.is_late = false;
+        });
     }
 
-    /// The window of a source with open requests is over.
+    /// The window of a source with open requests is over, or a first part of it.
     pub(super) fn check_progress(&mut self, now: Time, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let (ends, has_delivered) = (connection.window_ends, connection.has_delivered);
+        // While our own disk is behind, it is we who do not read.
+        let is_our_fault = self.storing_bytes >= self.config.storing_bytes;
+        if !has_delivered && !is_our_fault {
+            self.change_standing(peer, |connection| connection.is_late = true);
+        }
+        if now < ends {
+            self.timers.rearm(Timer::Progress(peer), ends);
+            return self.fill_downloads(now);
+        }
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let milliseconds = u64::try_from((now - connection.window_began).as_millis()).unwrap_or(u64::MAX);
         let enough = milliseconds.saturating_mul(self.config.progress_floor) / 1000;
-        // While our own disk is behind, it is we who do not read.
-        let is_our_fault = self.storing_bytes >= self.config.storing_bytes;
         if connection.window_bytes >= enough || is_our_fault {
-            return self.begin_window(now, peer);
+            self.begin_window(now, peer);
+            return self.fill_downloads(now);
         }
         let links: Vec<FileKey> = connection.links.iter().copied().collect();
         for file in links {
@@ -50,8 +74,15 @@ impl Swarm {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let pause = window(self.config.progress_window, connection.stalls);
         connection.stalls += 1;
-        connection.is_stalled = true;
-        if connection.stalls >= self.config.stalls_to_drop {
+        let (stalls, source) = (connection.stalls, connection.source);
+        self.change_standing(peer, |connection| {
+            connection.is_stalled = true;
+            connection.is_proven = false;
+        });
+        if stalls == 1 {
+            self.offend(now, source, Offence::Stall);
+        }
+        if stalls >= self.config.stalls_to_drop {
             return self.disconnect(now, peer, ByeReason::IDLE);
         }
         let pause = self.jitter(pause);
@@ -67,7 +98,7 @@ impl Swarm {
         if connection.links.iter().any(owes_answers) {
             return self.on_stall(now, peer);
         }
-        connection.is_stalled = false;
+        self.change_standing(peer, |connection| connection.is_stalled = false);
         self.fill_downloads(now);
     }
 
@@ -75,10 +106,17 @@ impl Swarm {
     pub(super) fn on_delivered(&mut self, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         connection.stalls = 0;
-        if std::mem::take(&mut connection.is_stalled) {
+        connection.in_chunk = 0;
+        connection.has_delivered = true;
+        let address = connection.address;
+        if connection.is_stalled || connection.is_late {
+            self.change_standing(peer, |connection| {
+                connection.is_late = false;
+                connection.is_stalled = false;
+            });
             self.timers.disarm(Timer::Recover(peer));
         }
-        if let Some(address) = connection.address {
+        if let Some(address) = address {
             self.addresses.delivered(address);
         }
     }

@@ -48,9 +48,7 @@ impl Swarm {
         let len = state.geometry.chunk_len(chunk);
         self.downloads.take(len);
         self.spend(now, Way::Down, file, len);
-        let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
-        connection.open += 1;
-        if connection.open == 1 {
+        if self.hold(peer, len) == 1 {
             self.begin_window(now, peer);
         }
         self.send(peer, PeerMessage::Request { file: file.handle(), chunk: chunk.get() });
@@ -85,10 +83,9 @@ impl Swarm {
         if asked.is_empty() {
             download.requests.remove(&chunk);
         }
-        self.downloads.release(state.geometry.chunk_len(chunk));
-        let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
-        connection.open -= 1;
-        if connection.open == 0 {
+        let len = state.geometry.chunk_len(chunk);
+        self.downloads.release(len);
+        if self.let_go(peer, len) == 0 {
             self.end_window(peer);
         }
         true

@@ -194,7 +194,7 @@ impl Swarm {
             address: peer.address,
             direction: peer.direction,
             files: u32::try_from(peer.links.len()).unwrap_or(u32::MAX),
-            open_requests: peer.open,
+            open_requests: peer.open.chunks,
             received: peer.received,
             sent_chunks: peer.sent_chunks,
             corrupt: peer.corrupt,

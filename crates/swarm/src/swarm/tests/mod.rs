@@ -1,6 +1,7 @@
 //! What holds for the core as a whole: in small networks of several cores, and each policy as a sentence.
 
 mod connecting;
+mod crowds;
 mod desk;
 mod downloading;
 mod failing;

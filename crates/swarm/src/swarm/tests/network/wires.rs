@@ -7,7 +7,7 @@ use rand::RngExt;
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::PeerMessage;
 
-use super::{Character, End, Happening, Network};
+use super::{Character, End, Happening, Network, Node};
 use crate::{Direction, Event, FileKey, Input, Output, PeerKey, Time, UploadEnd};
 
 impl Network {
@@ -96,9 +96,10 @@ impl Network {
             (called, other_node, caller, node, self.delay, Direction::Inbound),
             (caller, node, called, other_node, self.delay * 2, Direction::Outbound),
         ] {
-            let (id, address) = (self.nodes[other_node].swarm.own_id, Some(self.nodes[other_node].address));
+            let Node { swarm, address, .. } = &self.nodes[other_node];
+            let (id, source, address) = (swarm.own_id, address.ip(), Some(*address));
             self.ends.insert(key, End { node, other, other_node, is_open: true, last_arrival: Time::ZERO });
-            let input = Input::PeerConnected { peer: key, id, address, direction };
+            let input = Input::PeerConnected { peer: key, id, source, local: None, address, direction };
             self.schedule(self.now + arrival, Happening::Input(node, input));
         }
         // Nothing arrives at the caller before it knows of the connection.

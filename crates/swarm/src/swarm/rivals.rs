@@ -1,0 +1,203 @@
+//! Who competes for our requests, and who of them comes first. Proven connections, and others as far as their sources
+//! are worth a try, come before those that are late or whose source is not to be tried for now.
+//!
+//! Where nobody is proven and there is one source, all are equal: rules by source are for competition.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tnet_proto::SourceNetwork;
+
+use super::Swarm;
+use crate::file::File;
+use crate::io::PeerKey;
+use crate::link::{Link, MAX_UNANSWERED, Trust};
+use crate::sources::Standing;
+use crate::time::Time;
+
+/// Of this part of the slots there is always room for proven sources, if they have room for us.
+const PROBES_AT_MOST: u32 = 2;
+
+/// Times as many chunks as there are slots may be under way when one that has not proven itself is asked for one more:
+/// those that keep us waiting leave room to go on searching, more of it while nobody has proven itself.
+const WHEN_SERVED: u32 = 2;
+const WHEN_SEARCHING: u32 = 3;
+
+/// Of a network that offended at most this part of the slots is under way at what has not proven itself.
+const SUSPECT_NETWORK: u32 = 4;
+
+/// A peer that may be asked for one more chunk of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) peer: PeerKey,
+    pub(super) link: &'a Link,
+}
+
+impl Source<'_> {
+    pub(super) fn is_proven(&self) -> bool {
+        self.link.trust == Trust::Proven
+    }
+}
+
+/// What can send us chunks of a file.
+#[derive(Debug, Default)]
+pub(super) struct Rivals {
+    proven: usize,
+    /// Connections that are not proven.
+    others: usize,
+    /// Sources of those about which nothing is known, and their networks.
+    hosts: BTreeSet<IpAddr>,
+    networks: BTreeSet<SourceNetwork>,
+    /// There is but one source.
+    is_alone: bool,
+}
+
+impl Rivals {
+    fn share(all: u32, among: usize) -> u32 {
+        (all / u32::try_from(among.max(1)).unwrap_or(u32::MAX)).max(1)
+    }
+}
+
+impl Swarm {
+    /// Counts who can send us chunks of the file.
+    pub(super) fn rivals(&self, now: Time, state: &File) -> Rivals {
+        let mut rivals = Rivals::default();
+        let linked = state.links.iter().filter(|(_, link)| link.handle.is_some());
+        let useful = linked.filter(|(_, link)| link.wanted > 0 || !link.open.is_empty());
+        let mut sources = BTreeSet::new();
+        for (peer, link) in useful {
+            if link.trust == Trust::Proven {
+                rivals.proven += 1;
+                continue;
+            }
+            rivals.others += 1;
+            let ip = self.peers[peer].source.to_canonical();
+            sources.insert(ip);
+            if link.trust == Trust::Unproven && self.sources.standing(now, ip).0 == Standing::Clean {
+                rivals.hosts.insert(ip);
+                rivals.networks.insert(SourceNetwork::of(ip));
+            }
+        }
+        rivals.is_alone = rivals.proven == 0 && sources.len() <= 1;
+        rivals
+    }
+
+    /// Requests of the file that one source may have open. With few sources each must have more to fill our slots.
+    pub(super) fn requests_per_source(&self, state: &File, rivals: &Rivals) -> usize {
+        let least = self.config.requests_per_source.max(1);
+        let capacity = self.downloads.capacity(state.longest_chunk());
+        let useful = if rivals.is_alone { rivals.others } else { rivals.proven + rivals.hosts.len() };
+        let share = capacity.div_ceil(u32::try_from(useful.max(1)).unwrap_or(u32::MAX));
+        share.max(least) as usize
+    }
+
+    /// Links of use that may be asked for one more chunk: those that come first. Of others than proven ones as many as
+    /// fit, each for itself: one chunk is asked for, then we look again.
+    pub(super) fn sources<'a>(
+        &self,
+        now: Time,
+        state: &'a File,
+        rivals: &Rivals,
+        is_of_use: impl Fn(&Link) -> bool,
+    ) -> Vec<Source<'a>> {
+        let most = self.requests_per_source(state, rivals);
+        let of_use = state.links.iter().filter(|(_, link)| is_of_use(link));
+        let free = of_use.filter(|(_, link)| is_free(now, link, most));
+        // A source that is alone leaves room for one that comes later.
+        let times = if self.proven > 0 || rivals.is_alone { WHEN_SERVED } else { WHEN_SEARCHING };
+        let may_try = self.downloads.is_below(times, state.longest_chunk())
+            || self.downloads.has_room(state.longest_chunk());
+        let mut sources: Vec<Source> = free
+            .filter(|(peer, link)| match link.trust {
+                Trust::Proven => true,
+                Trust::Unproven => may_try && self.is_worth_a_try(now, **peer, state, rivals),
+                Trust::Late | Trust::Stalled => false,
+            })
+            .map(|(peer, link)| Source { peer: *peer, link })
+            .collect();
+        let capacity = self.downloads.capacity(state.longest_chunk());
+        if self.probes >= capacity.div_ceil(PROBES_AT_MOST) && sources.iter().any(Source::is_proven) {
+            sources.retain(Source::is_proven);
+        }
+        sources
+    }
+
+    /// Those that come last: late ones, and those whose source is not worth a try. None while a proven one can still
+    /// send us something.
+    pub(super) fn last_sources<'a>(
+        &self,
+        now: Time,
+        state: &'a File,
+        rivals: &Rivals,
+        is_of_use: impl Fn(&Link) -> bool,
+    ) -> Vec<Source<'a>> {
+        if !self.downloads.has_room(state.longest_chunk()) || self.is_served(now, state) {
+            return Vec::new();
+        }
+        let most = self.requests_per_source(state, rivals);
+        let free = state.links.iter().filter(|(_, link)| is_of_use(link) && is_free(now, link, most));
+        free.filter(|(peer, link)| match link.trust {
+            Trust::Late => true,
+            Trust::Unproven => !self.sources.is_resting(now, self.peers[*peer].source),
+            Trust::Proven | Trust::Stalled => false,
+        })
+        .map(|(peer, link)| Source { peer: *peer, link })
+        .collect()
+    }
+
+    /// Whether a proven source has chunks that we lack, and still sends. Who once sent one and then only says that it is
+    /// busy keeps nobody else out.
+    fn is_served(&self, now: Time, state: &File) -> bool {
+        let mut proven = state.links.iter().filter(|(_, link)| link.trust == Trust::Proven);
+        let recently = self.config.progress_window * 3;
+        proven.any(|(peer, link)| link.wanted > 0 && now < self.peers[peer].verified_at + recently)
+    }
+
+    /// Whether to use a slot that this peer keeps for us.
+    pub(super) fn may_accept_from(&self, now: Time, peer: PeerKey, state: &File, rivals: &Rivals) -> bool {
+        match state.links.get(&peer).map(|link| link.trust) {
+            Some(Trust::Proven) => true,
+            Some(Trust::Unproven) => {
+                let ip = self.peers[&peer].source;
+                self.is_worth_a_try(now, peer, state, rivals)
+                    || !self.is_served(now, state) && !self.sources.is_resting(now, ip)
+            }
+            Some(Trust::Late) => !self.is_served(now, state),
+            Some(Trust::Stalled) | None => false,
+        }
+    }
+
+    /// Whether this connection, which has not proven itself, may be tried with a chunk.
+    pub(super) fn is_worth_a_try(&self, now: Time, peer: PeerKey, state: &File, rivals: &Rivals) -> bool {
+        let ip = self.peers[&peer].source;
+        if self.sources.is_resting(now, ip) {
+            return false;
+        }
+        if rivals.is_alone {
+            return true;
+        }
+        let capacity = self.downloads.capacity(state.longest_chunk());
+        let (host, network) = self.sources.standing(now, ip);
+        let (of_host, of_network) = self.sources.probes(ip);
+        let host_has_room = match host {
+            Standing::Paused => false,
+            Standing::Suspect => of_host == 0,
+            Standing::Clean => of_host < Rivals::share(capacity, rivals.hosts.len()),
+        };
+        host_has_room
+            && match network {
+                Standing::Paused => false,
+                Standing::Suspect => of_network < (capacity / SUSPECT_NETWORK).max(1),
+                Standing::Clean => of_network < Rivals::share(capacity, rivals.networks.len()),
+            }
+    }
+}
+
+/// Whether a link may be asked for one more chunk.
+pub(super) fn is_free(now: Time, link: &Link, most_requests: usize) -> bool {
+    link.handle.is_some()
+        && link.open.len() < most_requests
+        && link.unanswered() < MAX_UNANSWERED
+        && !link.is_busy(now)
+        && link.trust != Trust::Stalled
+}

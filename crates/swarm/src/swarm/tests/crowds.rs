@@ -1,0 +1,123 @@
+//! Many connections of one source, as sentences: what one of them does counts for all that have not proven themselves.
+
+use std::net::SocketAddr;
+
+use tnet_proto::{Holdings, PeerId, PeerMessage};
+
+use super::desk::*;
+use crate::{Direction, Output, PeerKey};
+
+/// A full holder at that address. Its port is its number.
+fn holder(desk: &mut Desk, ip: &str, number: u16) -> (PeerKey, Vec<Output>) {
+    let peer = PeerKey(u64::from(number));
+    let mut id = [1; 16];
+    id[..2].copy_from_slice(&number.to_le_bytes());
+    let address = SocketAddr::new(ip.parse().unwrap(), number);
+    desk.connected(peer, PeerId(id), Some(address), Direction::Inbound);
+    let open = desk.open_message(FILE, THEIRS, Holdings::Full);
+    let outputs = desk.say(peer, open);
+    (peer, outputs)
+}
+
+/// Sends and stores all that was asked of this peer, until nothing more is; answers with how many chunks that were.
+fn delivers(desk: &mut Desk, peer: PeerKey, outputs: &[Output]) -> usize {
+    let mut asked_for: Vec<u32> =
+        asked(outputs).iter().filter(|ask| ask.0 == peer).map(|ask| ask.1).collect();
+    let mut count = 0;
+    while let Some(chunk) = asked_for.pop() {
+        let mut outputs = desk.arrive(peer, chunk);
+        outputs.extend(desk.store(chunk));
+        asked_for.extend(asked(&outputs).iter().filter(|ask| ask.0 == peer).map(|ask| ask.1));
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_silent_crowd_does_not_keep_a_download_from_going_on() {
+    for sources in [1, 16] {
+        for v6 in [false, true] {
+            let ip = |n: u16| if v6 { format!("2001:db8::{n:x}") } else { format!("10.0.1.{n}") };
+            let mut desk = Desk::downloading(100, with_slots(10));
+            for number in 1..=60 {
+                holder(&mut desk, &ip(1 + number % sources), number);
+            }
+            desk.wait(millis(600));
+            let (seed, mut outputs) = holder(&mut desk, "10.0.9.9", 1000);
+            outputs.extend(desk.wait(millis(600)));
+            let count = delivers(&mut desk, seed, &outputs);
+            assert!(count > 70, "{count} of 100 chunks from the seed, {sources} sources, {v6}");
+        }
+    }
+}
+
+#[test]
+fn what_failed_goes_to_one_that_has_proven_itself() {
+    let mut desk = Desk::downloading(100, with_slots(4));
+    let (seed, outputs) = holder(&mut desk, "10.0.9.9", 1000);
+    let (_, chunk) = asked(&outputs)[0];
+    desk.arrive(seed, chunk);
+    desk.store(chunk);
+    let (liar, _) = holder(&mut desk, "10.0.1.1", 1);
+    for number in 2..=50 {
+        holder(&mut desk, "10.0.1.1", number);
+    }
+    let mut wrong = 0;
+    for _ in 0..20 {
+        // Whatever is open at the crowd arrives wrong.
+        for peer in (1..=50).map(PeerKey) {
+            let link = desk.swarm.files[&FILE].links.get(&peer);
+            let open: Vec<u32> =
+                link.map(|link| link.open.iter().map(|c| c.get()).collect()).unwrap_or_default();
+            for chunk in open {
+                wrong += 1;
+                desk.arrive(peer, chunk);
+                let again = asked(&desk.corrupt(peer, chunk));
+                assert!(again.iter().all(|ask| ask.1 != chunk || ask.0 == seed), "{again:?}");
+            }
+        }
+        desk.input(crate::Input::DataReceived { peer: seed, bytes: 4000 });
+        desk.wait(millis(100));
+    }
+    assert!(wrong <= 4, "{wrong} chunks were asked of {liar:?} and its like");
+}
+
+#[test]
+fn a_liar_behind_the_address_of_others_does_not_stop_those_that_have_proven_themselves() {
+    let mut desk = Desk::downloading(100, with_slots(4));
+    let (honest, outputs) = holder(&mut desk, "10.0.1.1", 1000);
+    let (_, chunk) = asked(&outputs)[0];
+    desk.arrive(honest, chunk);
+    desk.store(chunk);
+    for _ in 0..2 {
+        desk.swarm.offend(desk.now, [10, 0, 1, 1].into(), crate::sources::Offence::Lie);
+    }
+    let (_, next) = asked(&outputs)[1];
+    let outputs = desk.arrive(honest, next);
+    assert_eq!(asked(&outputs).len(), 1);
+    // Who comes now is not asked for a while, unless it is the only one left.
+    let (newcomer, outputs) = holder(&mut desk, "10.0.1.1", 1001);
+    assert_eq!(asked(&outputs), []);
+    let outputs = desk.input(crate::Input::PeerLost { peer: honest });
+    assert_eq!(asked(&outputs), []);
+    assert_eq!(asked(&desk.wait(secs(5))).first().map(|ask| ask.0), Some(newcomer));
+}
+
+#[test]
+fn loopback_and_own_addresses_are_taken_only_from_there() {
+    let named: Vec<SocketAddr> =
+        ["127.0.0.1:22", "[::1]:22", "[::ffff:127.0.0.1]:22", "169.254.1.1:80", "0.0.0.1:80", "10.0.0.77:80"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+    let calls = |ip: &str| {
+        let mut desk = Desk::downloading(10, with_slots(4));
+        desk.swarm.note_own([10, 0, 0, 77].into());
+        let (namer, _) = holder(&mut desk, ip, 1000);
+        called(&desk.say(namer, PeerMessage::Peers { file: THEIRS, peers: named.clone() })).len()
+    };
+    assert_eq!(calls("10.0.0.5"), 0);
+    assert_eq!(calls("169.254.7.7"), 1);
+    // 127.0.0.1 twice, of which one call at a time is made, ::1, and our own address.
+    assert_eq!(calls("127.0.0.5"), 3);
+}
