@@ -2,7 +2,7 @@
 //! core's books are recounted and its outputs are held against what it was told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -117,7 +117,8 @@ impl World {
         let peer = PeerKey(self.next_peer);
         self.next_peer += 1;
         self.connected.insert(peer);
-        self.input(Input::PeerConnected { peer, id: PeerId([id; 16]), address, direction });
+        let from = address.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip());
+        self.input(Input::PeerConnected { peer, id: PeerId([id; 16]), from, address, direction });
         peer
     }
 

@@ -39,6 +39,7 @@
 mod api;
 mod config;
 mod coordinator_client;
+mod descriptors;
 mod dialer;
 mod dir_share;
 mod download;
@@ -51,6 +52,7 @@ mod network;
 mod peer;
 mod session;
 mod source;
+mod strangers;
 
 pub mod control;
 #[cfg(feature = "fuzzing")]

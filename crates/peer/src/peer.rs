@@ -30,7 +30,7 @@ use crate::listener::Listener;
 use crate::session::{Greeting, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::store::{self, FileStore, Opened, ScanLog, Stamp};
-use crate::{info_client, local_copy, network};
+use crate::{descriptors, info_client, local_copy, network};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -109,7 +109,8 @@ impl Peer {
         PeerBuilder::default()
     }
 
-    fn spawn(config: Config) -> Result<Peer, SpawnError> {
+    fn spawn(mut config: Config) -> Result<Peer, SpawnError> {
+        let farewells = descriptors::fit(&mut config);
         let socket = network::listen(config.listen).map_err(|source| listen_error(config.listen, source))?;
         let listen = socket.local_addr().map_err(|source| listen_error(config.listen, source))?;
         let (stop, connections, services) =
@@ -135,6 +136,7 @@ impl Peer {
             events: session_events,
             intake: Intake::new(config.chunk_memory, connections.clone()),
             turns: Arc::new(Semaphore::new(TURNS)),
+            farewells: Arc::new(Semaphore::new(farewells)),
             demo_delay: config.demo_delay,
             tasks: connections.clone(),
             stop: stop.clone(),
@@ -147,12 +149,7 @@ impl Peer {
             next: Arc::new(AtomicU64::new(0)),
             context: context.clone(),
         };
-        let listener = Listener {
-            socket,
-            dialer: dialer.clone(),
-            max_strangers: config.max_strangers,
-            max_per_ip: config.max_per_ip,
-        };
+        let listener = Listener { socket, dialer: dialer.clone(), max_strangers: config.max_strangers };
         services.spawn(stop.clone().run_until_cancelled_owned(listener.run()));
         let hurry = Arc::new(Notify::new());
         if let Some(address) = config.coordinator {

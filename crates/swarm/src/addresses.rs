@@ -23,11 +23,21 @@ pub(crate) enum Contact {
     },
     Calling,
     Connected(PeerKey),
+    /// A peer that called us says that it accepts peers here. As long as that is all, the address may be called from
+    /// some moment on.
+    Claimed {
+        by: PeerKey,
+        not_before: Time,
+    },
     /// Ourselves, or it broke the protocol.
     Avoided {
         until: Time,
     },
 }
+
+/// An address that a peer who called us says is its own need not be called for so long. A peer that is in use has sent us a
+/// chunk by then; another one may have taken the port of its host's honest peer, which would else never be called.
+const CLAIM: Duration = Duration::from_secs(3);
 
 /// Who told us of an address. A peer may lie, so what it says never displaces what the coordinator says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +52,10 @@ struct Entry {
     named_by: NamedBy,
     /// Calls and connections that came to nothing since it last sent us a chunk.
     failures: u32,
+    /// Since when it is claimed, by whomever, without having been called.
+    claimed_since: Option<Time>,
+    /// It said that it has no place for us, and nothing else since.
+    is_full: bool,
     /// Corrupt chunks since it was last banned; outlives its connections.
     strikes: u32,
     /// Files whose swarm this address was named for.
@@ -51,7 +65,15 @@ struct Entry {
 impl Entry {
     fn new() -> Entry {
         let contact = Contact::Idle { not_before: Time::ZERO };
-        Entry { contact, named_by: NamedBy::Peer, failures: 0, strikes: 0, files: BTreeSet::new() }
+        Entry {
+            contact,
+            named_by: NamedBy::Peer,
+            failures: 0,
+            claimed_since: None,
+            is_full: false,
+            strikes: 0,
+            files: BTreeSet::new(),
+        }
     }
 
     fn is_worth_keeping(&self) -> bool {
@@ -87,7 +109,7 @@ impl AddressBook {
             entry.named_by = entry.named_by.max(by);
         });
         match self.contact(address) {
-            Some(Contact::Connected(peer)) => Some(peer),
+            Some(Contact::Connected(peer) | Contact::Claimed { by: peer, .. }) => Some(peer),
             _ => None,
         }
     }
@@ -125,7 +147,32 @@ impl AddressBook {
     }
 
     pub(crate) fn set_connected(&mut self, address: SocketAddr, peer: PeerKey) {
-        self.change(address, |entry| entry.contact = Contact::Connected(peer));
+        self.change(address, |entry| {
+            entry.contact = Contact::Connected(peer);
+            entry.claimed_since = None;
+        });
+    }
+
+    /// A peer that called us says that it accepts peers there. Whoever is there already, or was first to say so, stays.
+    pub(crate) fn claim(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
+        if let None | Some(Contact::Idle { .. }) = self.contact(address) {
+            self.change(address, |entry| {
+                // Claiming anew begins no new time.
+                let until = *entry.claimed_since.get_or_insert(now) + CLAIM;
+                let not_before = match entry.contact {
+                    Contact::Idle { not_before } => until.max(not_before),
+                    _ => until,
+                };
+                entry.contact = Contact::Claimed { by: peer, not_before };
+            });
+        }
+    }
+
+    /// The peer that claims the address has been of use.
+    pub(crate) fn confirm(&mut self, address: SocketAddr, peer: PeerKey) {
+        if matches!(self.contact(address), Some(Contact::Claimed { by, .. }) if by == peer) {
+            self.set_connected(address, peer);
+        }
     }
 
     /// Not to be talked to until then.
@@ -146,9 +193,34 @@ impl AddressBook {
         if self.contact(address) == Some(Contact::Connected(peer)) {
             self.change_known(address, |entry| entry.fail(now, pause));
         }
+        // Claiming an address and leaving does not make it worse.
+        if let Some(Contact::Claimed { by, .. }) = self.contact(address)
+            && by == peer
+        {
+            let not_before = now + pause.first;
+            self.change_known(address, |entry| entry.contact = Contact::Idle { not_before });
+        }
         if self.entries.len() > self.max && matches!(self.contact(address), Some(Contact::Idle { .. })) {
             self.detach(address);
         }
+    }
+
+    /// It said that it has no place for us.
+    pub(crate) fn note_full(&mut self, address: SocketAddr) {
+        self.change_known(address, |entry| entry.is_full = true);
+    }
+
+    /// It can be talked to, or not even called.
+    pub(crate) fn note_not_full(&mut self, address: SocketAddr) {
+        if self.entries.get(&address).is_some_and(|entry| entry.is_full) {
+            self.change_known(address, |entry| entry.is_full = false);
+        }
+    }
+
+    /// Addresses of the file's swarm that had no place for us when we called last.
+    pub(crate) fn full(&self, file: FileKey) -> usize {
+        let known = self.index.known_addresses(file).into_iter();
+        known.filter(|address| self.entries[address].is_full).count()
     }
 
     /// A call came to nothing.

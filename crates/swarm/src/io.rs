@@ -1,7 +1,7 @@
 //! What goes into the core and what comes out. Every fact arrives as an [`Input`]; every deed leaves as an
 //! [`Output`], and the core assumes that it is done.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::limits::{Limits, Priority};
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
@@ -81,8 +81,10 @@ pub enum Input {
     PeerConnected {
         /// Its number.
         peer: PeerKey,
-        /// The other side's id.
+        /// The other side's id, as it says.
         id: PeerId,
+        /// The other side's address, as it was seen.
+        from: IpAddr,
         /// Where the other side accepts peers, if it does.
         address: Option<SocketAddr>,
         /// Who called.
@@ -98,7 +100,7 @@ pub enum Input {
         /// The address called.
         address: SocketAddr,
     },
-    /// A message came in; any but hello, data, info, ping and their answers, which the caller deals with.
+    /// A message came in; any but hello, data, info and ping, which the caller deals with.
     Message {
         /// From this connection.
         peer: PeerKey,

@@ -8,6 +8,7 @@ pub(crate) mod disk_reader;
 pub(crate) mod flood;
 pub(crate) mod getting;
 pub(crate) mod greedy;
+pub(crate) mod impostor;
 pub(crate) mod lan;
 pub(crate) mod machine;
 pub(crate) mod memory_group;

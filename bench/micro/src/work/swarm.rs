@@ -1,6 +1,7 @@
 //! The core that decides.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -50,7 +51,8 @@ impl Scene {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&peer.to_le_bytes());
             let (peer, direction) = (PeerKey(peer), Direction::Inbound);
-            scene.feed(Input::PeerConnected { peer, id: PeerId(id), address: None, direction });
+            let from = Ipv4Addr::from(0x0a00_0000 + peer.0 as u32).into();
+            scene.feed(Input::PeerConnected { peer, id: PeerId(id), from, address: None, direction });
             let holdings = Holdings::Bitmap(random_half(&scene.geometry, &mut rng).to_bytes());
             let (file, hash, size) = (FileHandle(1), *HASH.as_bytes(), scene.geometry.size());
             scene.say(peer, PeerMessage::Open(Open { file, hash, size, chunk_size: CHUNK, holdings }));

@@ -27,6 +27,7 @@ use std::time::Duration;
 use tnet_fileinfo::{ChunkIndex, FileHash};
 use tnet_proto::PeerId;
 use tnet_swarm::{FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -34,7 +35,7 @@ use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
-use crate::session::{Body, Session, SessionContext, SessionEvent};
+use crate::session::{Body, Greeted, Session, SessionContext, SessionEvent};
 use crate::store::{OpenFiles, ScanLog};
 
 use accounting::Totals;
@@ -89,6 +90,8 @@ pub(crate) struct Engine {
     bans: Bans,
     /// Rates of the whole process.
     limits: Limits,
+    /// A connection that the core does not keep, for the output that closes it.
+    turned_away: Option<(PeerKey, Greeted<OwnedReadHalf, OwnedWriteHalf>)>,
     /// The chunk that an input is about, for the output that stores it.
     arrived: Option<Body>,
     work: mpsc::Sender<WorkDone>,
@@ -102,8 +105,6 @@ struct OpenSession {
     address: Option<SocketAddr>,
     round_trip: Option<Duration>,
     totals: Totals,
-    /// Counts as a connection of its IP address as long as it is held.
-    _place: Option<crate::listener::Place>,
 }
 
 /// The engine's inboxes.
@@ -175,6 +176,7 @@ impl Engine {
             dir_files_most: 0,
             bans: Bans::default(),
             limits: Limits::default(),
+            turned_away: None,
             arrived: None,
             work,
             in_hand: HashMap::new(),
@@ -245,11 +247,15 @@ impl Engine {
     fn feed(&mut self, input: Input) {
         let now = self.now;
         self.swarm.handle_input(now, input);
+        self.perform_all();
+        // What no output asked for was not wanted.
+        self.arrived = None;
+    }
+
+    fn perform_all(&mut self) {
         while let Some(output) = self.swarm.poll_output() {
             self.perform(output);
         }
-        // What no output asked for was not wanted.
-        self.arrived = None;
     }
 
     fn on_dialed(&mut self, dialed: Dialed) {
@@ -260,13 +266,20 @@ impl Engine {
     }
 
     fn on_connected(&mut self, connected: Connected) {
-        let Connected { peer, remote, address, direction, round_trip, greeted, place } = connected;
-        let id = greeted.hello.peer_id;
-        let session = Session::start(&self.context, peer, remote, greeted);
-        let totals = Totals::default();
-        self.sessions.insert(peer, OpenSession { session, address, round_trip, totals, _place: place });
-        tracing::info!(%remote, ?direction, "peer connected");
-        self.feed(Input::PeerConnected { peer, id, address, direction });
+        let Connected { peer, remote, address, direction, round_trip, greeted, introduced } = connected;
+        let (id, from) = (greeted.hello.peer_id, remote.ip());
+        self.swarm.handle_input(self.now, Input::PeerConnected { peer, id, from, address, direction });
+        if self.swarm.is_connected(peer) {
+            let session = Session::start(&self.context, peer, remote, greeted);
+            let totals = Totals::default();
+            self.sessions.insert(peer, OpenSession { session, address, round_trip, totals });
+            tracing::info!(%remote, ?direction, "peer connected");
+        } else {
+            self.turned_away = Some((peer, greeted));
+        }
+        drop(introduced);
+        self.perform_all();
+        self.turned_away = None;
     }
 
     fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {

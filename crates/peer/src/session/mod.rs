@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod buffers;
+mod farewell;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod handshake;
@@ -40,6 +41,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use buffers::{BufferPool, ChunkBuffer};
+pub(crate) use farewell::turn_away;
 pub(crate) use handshake::{GreetError, Greeted, Greeting, greet};
 pub(crate) use intake::{Intake, StoreResult, Taken, take_in};
 pub(crate) use outlet::Outlet;
@@ -143,6 +145,9 @@ pub(crate) struct SessionContext {
     pub(crate) intake: Intake,
     /// Who has a permit hands a part of a chunk to the kernel.
     pub(crate) turns: Arc<Semaphore>,
+    /// Who has a permit waits for the other side to close after a goodbye. The others close at once: a crowd that is let
+    /// go would keep the descriptors.
+    pub(crate) farewells: Arc<Semaphore>,
     /// Between two parts; see [`Config::demo_delay`](crate::Config::demo_delay).
     pub(crate) demo_delay: Duration,
     pub(crate) tasks: TaskTracker,
@@ -168,6 +173,7 @@ impl Session {
         let writer =
             writer::Writer::new(greeted.output, queue, Arc::clone(&context.turns), context.demo_delay);
         let events = context.events.clone();
+        let farewells = Arc::clone(&context.farewells);
         let task = {
             let ending = ending.clone();
             async move {
@@ -175,7 +181,7 @@ impl Session {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = soon_after(ending) => {}
-                    () = converse(remote, reader, writer, &report) => {}
+                    () = converse(remote, reader, writer, &report, &farewells) => {}
                 }
                 report.send(SessionEvent::Ended).await;
             }
@@ -202,6 +208,7 @@ async fn converse<R, W>(
     mut reader: reader::Reader<R>,
     writer: writer::Writer<W>,
     report: &Reports,
+    farewells: &Semaphore,
 ) where
     R: AsyncRead + Unpin,
     W: Outlet,
@@ -229,7 +236,7 @@ async fn converse<R, W>(
             }
         }
     };
-    if has_said_all {
+    if has_said_all && let Ok(_one_of_few) = farewells.try_acquire() {
         // Who is still sending to a closed socket gets an error, and may never read what was said last.
         let _ = tokio::time::timeout(BYE_AT_MOST, reader.discard()).await;
     }

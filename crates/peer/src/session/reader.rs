@@ -169,7 +169,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 self.answer(PeerMessage::Pong { nonce: *nonce });
                 return Ok(());
             }
-            PeerMessage::Pong { .. } => return Ok(()),
             PeerMessage::Open(open) => {
                 let chunk_size = ChunkSize::new(open.chunk_size).map_err(|_| ReadError::BadGeometry)?;
                 let geometry = Geometry::new(open.size, chunk_size).map_err(|_| ReadError::BadGeometry)?;

@@ -125,6 +125,7 @@ fn callable_from(entry: &Entry) -> Option<Time> {
     match entry.contact {
         Contact::Idle { not_before } => Some(not_before),
         Contact::Avoided { until } => Some(until),
+        Contact::Claimed { not_before, .. } => Some(not_before),
         Contact::Calling | Contact::Connected(_) => None,
     }
 }

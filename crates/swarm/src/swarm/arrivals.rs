@@ -7,9 +7,10 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::FileHandle;
 
 use super::Swarm;
+use super::places::Deed;
 use super::requests::Settled;
 use crate::chunks::ChunkState;
-use crate::file::Again;
+use crate::file::{Again, Sender};
 use crate::io::{Event, FileKey, Output, PeerKey, Violation};
 use crate::link::Withdrawal;
 use crate::time::Time;
@@ -19,8 +20,9 @@ use crate::timers::Timer;
 const FEW_CHUNKS: u32 = 64;
 
 impl Swarm {
-    pub(super) fn on_data_received(&mut self, peer: PeerKey, bytes: u32) {
+    pub(super) fn on_data_received(&mut self, now: Time, peer: PeerKey, bytes: u32) {
         if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.heard = now;
             connection.window_bytes += u64::from(bytes);
             connection.received += u64::from(bytes);
         }
@@ -71,9 +73,8 @@ impl Swarm {
         let download = state.download.as_mut().expect("only an incomplete file lacks a chunk");
         download.storing_bytes += len;
         self.storing_bytes += len;
-        if let Some(address) = self.peers.get(&peer).and_then(|connection| connection.address) {
-            download.senders.insert(chunk, address);
-        }
+        let address = self.peers.get(&peer).and_then(|connection| connection.address);
+        download.senders.insert(chunk, Sender { peer, address });
         self.output(Output::Store { peer, file, chunk });
     }
 
@@ -97,11 +98,17 @@ impl Swarm {
         }
         download.chunks.set(chunk, ChunkState::Stored);
         download.failures.remove(&chunk);
-        download.senders.remove(&chunk);
+        let sender = download.senders.remove(&chunk);
         download.unannounced.push(chunk);
         let len = u64::from(state.geometry.chunk_len(chunk));
         download.storing_bytes -= len;
         self.storing_bytes -= len;
+        if let Some(Sender { peer, address }) = sender {
+            self.places.prove(now, peer, Deed::Gave);
+            if let Some(address) = address {
+                self.addresses.confirm(address, peer);
+            }
+        }
         self.on_more_stored(now, file);
     }
 
@@ -151,14 +158,16 @@ impl Swarm {
         let state = self.files.get_mut(&file);
         let gone = state.and_then(|state| {
             state.stats.corrupt += 1;
-            state.download.as_mut()?.senders.get(&chunk).copied()
+            state.download.as_mut()?.senders.get(&chunk)?.address
         });
         let connected = self.peers.get(&peer).and_then(|connection| connection.address);
         let address = connected.or(gone);
         self.output(Output::Event(Event::CorruptChunk { file, chunk, address }));
         self.unstore(now, file, chunk);
-        // Counted by address too: neither reconnecting nor leaving before the sum is known helps.
-        let by_address = address.map_or(0, |address| self.addresses.strike(address));
+        // Counted by address too: neither reconnecting nor leaving before the sum is known helps. But who only says the
+        // port of one that is connected does not strike at that one.
+        let by_address = address.filter(|address| !self.is_of_another(*address, peer));
+        let by_address = by_address.map_or(0, |address| self.addresses.strike(address));
         let by_connection = self.peers.get_mut(&peer).map_or(0, |connection| {
             connection.corrupt += 1;
             connection.corrupt

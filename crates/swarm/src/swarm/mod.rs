@@ -12,6 +12,8 @@ mod limited;
 mod links;
 mod offers;
 mod picking;
+mod places;
+mod probing;
 mod progress;
 mod requests;
 mod status;
@@ -30,7 +32,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tnet_fileinfo::{ChunkIndex, FileHash, Geometry};
-use tnet_proto::{ByeReason, FileHandle, PeerId, PeerMessage};
+use tnet_proto::{FileHandle, PeerId, PeerMessage};
 
 use crate::addresses::AddressBook;
 use crate::config::Config;
@@ -45,8 +47,9 @@ use crate::uplink::Uplink;
 
 pub use status::{FileStatus, PeerStatus, SlotStatus};
 
-use connections::Peer;
+use connections::{Introduction, Peer};
 use files::Here;
+use places::Places;
 use uploads::Uploads;
 
 /// The core. See the module's documentation.
@@ -61,6 +64,8 @@ pub struct Swarm {
     /// Files that lack chunks which are wanted.
     incomplete: BTreeSet<FileKey>,
     peers: BTreeMap<PeerKey, Peer>,
+    /// Of those who called us.
+    places: Places,
     /// Requests open at others.
     downloads: Slots,
     /// Bytes that arrived and are not in the file yet.
@@ -107,6 +112,7 @@ impl Swarm {
             by_content: BTreeMap::new(),
             incomplete: BTreeSet::new(),
             peers: BTreeMap::new(),
+            places: Places::new(config.max_callers()),
             downloads: Slots::new(config.download_slots),
             storing_bytes: 0,
             uploads: Uploads::new(config.upload_slots),
@@ -131,8 +137,8 @@ impl Swarm {
                 self.on_add_file(now, file, hash, geometry, Here { stored, vouched }, goal);
             }
             Input::RemoveFile { file } => self.on_remove_file(now, file),
-            Input::PeerConnected { peer, id, address, direction } => {
-                self.on_peer_connected(now, peer, id, address, direction);
+            Input::PeerConnected { peer, id, from, address, direction } => {
+                self.on_peer_connected(now, peer, Introduction { id, from, address, direction });
             }
             Input::PeerLost { peer } => self.on_peer_lost(now, peer),
             Input::ConnectFailed { address } => self.on_connect_failed(now, address),
@@ -141,7 +147,7 @@ impl Swarm {
                 self.cut(now, peer, Violation::Malformed)
             }
             Input::Violated { .. } => {}
-            Input::DataReceived { peer, bytes } => self.on_data_received(peer, bytes),
+            Input::DataReceived { peer, bytes } => self.on_data_received(now, peer, bytes),
             Input::ChunkArrived { peer, handle, chunk } => self.on_chunk_arrived(now, peer, handle, chunk),
             Input::UploadEnded { peer, file, chunk, end } => {
                 self.on_upload_ended(now, peer, file, chunk, end)
@@ -170,9 +176,8 @@ impl Swarm {
     }
 
     fn on_message(&mut self, now: Time, peer: PeerKey, message: PeerMessage) {
-        if !self.peers.contains_key(&peer) {
-            return;
-        }
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        connection.heard = now;
         match message {
             PeerMessage::Open(open) => self.on_open(now, peer, &open),
             PeerMessage::NotFound { file } => self.on_not_found(now, peer, FileKey(file.0)),
@@ -186,7 +191,7 @@ impl Swarm {
             PeerMessage::Suggest { file, chunk } => self.on_suggest(now, peer, file, chunk),
             PeerMessage::Stopped { file, chunk } => self.on_stopped(now, peer, file, chunk),
             PeerMessage::Refused { file, chunk } => self.on_refused(now, peer, file, chunk),
-            PeerMessage::Bye { .. } => self.disconnect(now, peer, ByeReason::IDLE),
+            PeerMessage::Bye { reason } => self.on_bye(now, peer, reason),
             PeerMessage::Hello(_) | PeerMessage::Data { .. } => self.cut(now, peer, Violation::OutOfPlace),
             PeerMessage::InfoRequest { .. }
             | PeerMessage::Info(_)

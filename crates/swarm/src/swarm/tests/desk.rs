@@ -112,7 +112,8 @@ impl Desk {
         address: Option<SocketAddr>,
         direction: Direction,
     ) -> Vec<Output> {
-        self.input(Input::PeerConnected { peer, id, address, direction })
+        let from = address.map_or(Desk::address(250).ip(), |address| address.ip());
+        self.input(Input::PeerConnected { peer, id, from, address, direction })
     }
 
     /// A new peer that opens the file with these chunks.

@@ -147,10 +147,11 @@ impl Attack {
         self.requests.clear();
         // Each time from another port, as one that was banned would.
         let port = u16::try_from(1000 + self.connections).unwrap();
-        let address = Some(SocketAddr::from(([10, 9, 9, 9], port)));
+        let address = SocketAddr::from(([10, 9, 9, 9], port));
+        let (from, address) = (address.ip(), Some(address));
         let id = PeerId([9; 16]);
         let direction = Direction::Inbound;
-        self.input(Input::PeerConnected { peer: self.peer, id, address, direction });
+        self.input(Input::PeerConnected { peer: self.peer, id, from, address, direction });
         // Mostly a proper beginning, else it is cut before it comes to anything.
         if !self.connections.is_multiple_of(4) {
             self.say_open(FileHandle(0));

@@ -9,6 +9,7 @@ mod hostile;
 mod limited;
 mod network;
 mod offering;
+mod places;
 mod resuming;
 mod scenarios;
 mod serving;
