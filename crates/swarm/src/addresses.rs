@@ -37,7 +37,7 @@ pub(crate) enum Contact {
 
 /// An address that a peer who called us says is its own need not be called for so long. A peer that is in use has sent us a
 /// chunk by then; another one may have taken the port of its host's honest peer, which would else never be called.
-const CLAIM: Duration = Duration::from_secs(3);
+const CLAIM: Duration = Duration::from_secs(1);
 
 /// Who told us of an address. A peer may lie, so what it says never displaces what the coordinator says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,10 +153,11 @@ impl AddressBook {
         });
     }
 
-    /// A peer that called us says that it accepts peers there. Whoever is there already, or was first to say so, stays.
+    /// A peer that called us says that it accepts peers there. Whoever is there already, or was first to say so, stays. If
+    /// another one says the same, one of them lies, and the address may be called at once.
     pub(crate) fn claim(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
-        if let None | Some(Contact::Idle { .. }) = self.contact(address) {
-            self.change(address, |entry| {
+        match self.contact(address) {
+            None | Some(Contact::Idle { .. }) => self.change(address, |entry| {
                 // Claiming anew begins no new time.
                 let until = *entry.claimed_since.get_or_insert(now) + CLAIM;
                 let not_before = match entry.contact {
@@ -164,7 +165,12 @@ impl AddressBook {
                     _ => until,
                 };
                 entry.contact = Contact::Claimed { by: peer, not_before };
-            });
+            }),
+            Some(Contact::Claimed { by, not_before }) => {
+                let not_before = not_before.min(now);
+                self.change(address, |entry| entry.contact = Contact::Claimed { by, not_before });
+            }
+            Some(Contact::Calling | Contact::Connected(_) | Contact::Avoided { .. }) => {}
         }
     }
 

@@ -104,6 +104,15 @@ fn who_only_says_the_address_of_a_holder_does_not_keep_us_from_calling_it() {
 }
 
 #[test]
+fn an_address_that_two_callers_say_is_theirs_is_called_at_once() {
+    let mut desk = Desk::downloading(2, Config::default());
+    let address = Desk::address(50);
+    desk.connected(PeerKey(100), PeerId([100; 16]), Some(address), Direction::Inbound);
+    desk.connected(PeerKey(101), PeerId([101; 16]), Some(address), Direction::Inbound);
+    assert_eq!(called(&desk.input(holders(&[address]))), [address]);
+}
+
+#[test]
 fn an_address_at_which_a_caller_that_sends_chunks_accepts_peers_is_not_called() {
     let mut desk = Desk::downloading(4, with_slots(4));
     let (peer, _) = desk.full_holder();
