@@ -333,6 +333,8 @@ fn a_peer_that_is_cut_cannot_take_along_the_address_of_another() {
     desk.connected(evil, LARGE, Some(Desk::address(1)), Direction::Inbound);
     desk.say(evil, PeerMessage::Close { file: FileHandle(5) });
     desk.input(Input::PeerLost { peer: honest });
+    // Since two said that it is theirs, it was called.
+    desk.input(Input::ConnectFailed { address: Desk::address(1) });
     desk.input(holders(&[Desk::address(1)]));
     assert_eq!(called(&desk.wait(secs(2))), [Desk::address(1)]);
 }
