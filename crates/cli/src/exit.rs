@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// A file, a directory or the server is not there.
     NotFound = 3,
-    /// Nobody has the file, or nobody gave anything of it in time.
+    /// Nobody has the file and a place for us, or nobody gave anything of it in time.
     NoHolder = 4,
     /// The coordinator or an address cannot be reached or used.
     Network = 5,
@@ -71,7 +71,7 @@ Exit codes:
   1    failed for another reason
   2    wrong usage
   3    something that was named does not exist, or no server is running
-  4    no peer has the file, or nothing of it came in time
+  4    no peer has the file and a place for us, or nothing of it came in time
   5    network: the coordinator or an address cannot be reached or used
   6    wrong content, or a .fileinfo that is none or does not prove itself
   7    incomplete; the same command continues where it ended
@@ -249,13 +249,14 @@ mod tests {
         let hash = tnet_fileinfo::FileHash::from_bytes([0; 32]);
         let stalled = |missing| {
             let liars = Vec::new();
-            DownloadError::Stalled { waited, missing, without_holder: 1, chunks: 4, liars }
+            DownloadError::Stalled { waited, missing, without_holder: 1, full: 0, chunks: 4, liars }
         };
         let io = |kind: std::io::ErrorKind| std::io::Error::from(kind);
         let lying = UselessHolders { silent: 1, lying: 1, ..UselessHolders::default() };
         let silent = UselessHolders { silent: 2, ..UselessHolders::default() };
-        let failures: [(Failure, u8); 17] = [
+        let failures: [(Failure, u8); 18] = [
             (DownloadError::NoHolder { waited }.into(), 4),
+            (DownloadError::AllFull { waited, full: 3 }.into(), 4),
             (DownloadError::CoordinatorUnreachable { address, waited }.into(), 5),
             (stalled(1).into(), 7),
             (stalled(4).into(), 4),

@@ -22,7 +22,7 @@ pub(crate) fn fair_share() -> Option<u64> {
 #[cfg(target_os = "linux")]
 fn machine() -> Option<u64> {
     let info = rustix::system::sysinfo();
-    let pages = u64::try_from(info.totalram).ok()?;
+    let pages: u64 = info.totalram;
     pages.checked_mul(u64::from(info.mem_unit).max(1)).filter(|bytes| *bytes > 0)
 }
 

@@ -30,11 +30,9 @@ pub struct Config {
     pub sync_interval: Duration,
     /// A call to another peer or the coordinator fails after this long.
     pub connect_within: Duration,
-    /// Accepted connections in all that have not said hello. When there is one more, those that had time enough are
-    /// closed to make room for it.
+    /// Accepted connections in all that have not said hello. When there is one more, one of the source that has most of
+    /// them is closed to make room for it.
     pub max_strangers: usize,
-    /// Connections from one IP address.
-    pub max_per_ip: usize,
     /// Where to remember what shared files were found to be, so that a restart reads only those that changed. None: every
     /// file is read again.
     pub scans: Option<PathBuf>,
@@ -59,8 +57,6 @@ impl Default for Config {
             sync_interval: Duration::from_secs(2),
             connect_within: Duration::from_secs(5),
             max_strangers: 256,
-            // A test rig on one machine has hundreds of peers behind one address.
-            max_per_ip: 512,
             scans: None,
             demo_delay: Duration::ZERO,
             shutdown_within: Duration::from_secs(10),

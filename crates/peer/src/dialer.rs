@@ -12,9 +12,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::listener::{Place, Stranger};
 use crate::network;
 use crate::session::{Greeted, Greeting, SessionContext, greet};
+use crate::strangers::{Introduced, Stranger};
 
 /// What came of a call, or who called.
 #[derive(Debug)]
@@ -33,7 +33,8 @@ pub(crate) struct Connected {
     /// How long the call took, if we called.
     pub(crate) round_trip: Option<Duration>,
     pub(crate) greeted: Greeted<OwnedReadHalf, OwnedWriteHalf>,
-    pub(crate) place: Option<Place>,
+    /// Of one who called: a descriptor, until it is decided whether he stays.
+    pub(crate) introduced: Option<Introduced>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ impl Dialer {
                     direction,
                     round_trip: Some(round_trip),
                     greeted,
-                    place: None,
+                    introduced: None,
                 }))
             }
             None => Dialed::Failed { address },
@@ -93,13 +94,7 @@ impl Dialer {
     }
 
     /// Greets somebody who called.
-    pub(crate) async fn accept(
-        self,
-        stream: TcpStream,
-        remote: SocketAddr,
-        place: Place,
-        stranger: Stranger,
-    ) {
+    pub(crate) async fn accept(self, stream: TcpStream, remote: SocketAddr, stranger: Stranger) {
         let stop = self.context.stop.clone();
         let greeted = tokio::select! {
             () = stop.cancelled() => return,
@@ -109,13 +104,12 @@ impl Dialer {
                 return;
             }
         };
-        drop(stranger);
         let Some(greeted) = greeted else { return };
+        let introduced = Some(stranger.introduced());
         let address = listening_at(remote, &greeted.hello);
         let direction = Direction::Inbound;
         let peer = self.next_key();
-        let connected =
-            Connected { peer, remote, address, direction, round_trip: None, greeted, place: Some(place) };
+        let connected = Connected { peer, remote, address, direction, round_trip: None, greeted, introduced };
         let _ = self.results.send(Dialed::Connected(Box::new(connected))).await;
     }
 

@@ -39,6 +39,7 @@
 mod api;
 mod config;
 mod coordinator_client;
+mod descriptors;
 mod dialer;
 mod dir_share;
 mod download;
@@ -52,6 +53,7 @@ mod peer;
 mod session;
 mod sharing;
 mod source;
+mod strangers;
 
 pub mod control;
 #[cfg(feature = "fuzzing")]

@@ -9,8 +9,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::session;
 
-/// Connections waiting to be accepted.
-const BACKLOG: u32 = 1024;
+/// Connections waiting to be accepted. A burst of more callers than this costs those who come last a second: the system
+/// drops their first packet.
+const BACKLOG: u32 = 4096;
 
 /// A connection whose other side vanished is noticed after about `KEEPALIVE_AFTER` and six more probes.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);

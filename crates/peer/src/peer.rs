@@ -32,7 +32,7 @@ use crate::session::{Backlogs, Greeting, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
 use crate::store::{self, Opened, ScanLog};
-use crate::{local_copy, network};
+use crate::{descriptors, local_copy, network};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -111,7 +111,8 @@ impl Peer {
         PeerBuilder::default()
     }
 
-    fn spawn(config: Config) -> Result<Peer, SpawnError> {
+    fn spawn(mut config: Config) -> Result<Peer, SpawnError> {
+        let farewells = descriptors::fit(&mut config);
         let socket = network::listen(config.listen).map_err(|source| listen_error(config.listen, source))?;
         let listen = socket.local_addr().map_err(|source| listen_error(config.listen, source))?;
         let (stop, connections, services) =
@@ -138,6 +139,7 @@ impl Peer {
             intake: Intake::new(config.chunk_memory, connections.clone()),
             backlogs: Backlogs::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
+            farewells: Arc::new(Semaphore::new(farewells)),
             demo_delay: config.demo_delay,
             tasks: connections.clone(),
             stop: stop.clone(),
@@ -150,12 +152,7 @@ impl Peer {
             next: Arc::new(AtomicU64::new(0)),
             context: context.clone(),
         };
-        let listener = Listener {
-            socket,
-            dialer: dialer.clone(),
-            max_strangers: config.max_strangers,
-            max_per_ip: config.max_per_ip,
-        };
+        let listener = Listener { socket, dialer: dialer.clone(), max_strangers: config.max_strangers };
         services.spawn(stop.clone().run_until_cancelled_owned(listener.run()));
         let hurry = Arc::new(Notify::new());
         if let Some(address) = config.coordinator {

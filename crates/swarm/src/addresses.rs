@@ -17,7 +17,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use tnet_proto::{SourceNetwork, SourceRank};
 
-use crate::io::{Direction, FileKey, PeerKey};
+use crate::io::{FileKey, PeerKey};
 use crate::time::Time;
 use index::{AtHost, Index};
 
@@ -43,11 +43,21 @@ pub(crate) enum Contact {
     },
     Calling,
     Connected(PeerKey),
+    /// A peer that called us says that it accepts peers here. As long as that is all, the address may be called from
+    /// some moment on.
+    Claimed {
+        by: PeerKey,
+        not_before: Time,
+    },
     /// Ourselves, or it broke the protocol.
     Avoided {
         until: Time,
     },
 }
+
+/// An address that a peer who called us says is its own need not be called for so long. A peer that is in use has sent us a
+/// chunk by then; another one may have taken the port of its host's honest peer, which would else never be called.
+const CLAIM: Duration = Duration::from_secs(1);
 
 /// Who told us of an address. A peer may lie, so what it says never displaces what the coordinator says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +76,10 @@ struct Entry {
     is_reached: bool,
     /// Calls and connections that came to nothing since it last sent us a chunk.
     failures: u32,
+    /// Since when it is claimed, by whomever, without having been called.
+    claimed_since: Option<Time>,
+    /// It said that it has no place for us, and nothing else since.
+    is_full: bool,
     /// Corrupt chunks since it was last banned; outlives its connections.
     strikes: u32,
     /// Files whose swarm this address was named for.
@@ -81,6 +95,8 @@ impl Entry {
             namer: None,
             is_reached: false,
             failures: 0,
+            claimed_since: None,
+            is_full: false,
             strikes: 0,
             files: BTreeSet::new(),
         }
@@ -135,7 +151,10 @@ impl AddressBook {
         let is_another = known.is_none_or(|entry| {
             let stands_for_itself = entry.is_reached
                 || entry.named_by == NamedBy::Coordinator
-                || matches!(entry.contact, Contact::Connected(_) | Contact::Avoided { .. });
+                || matches!(
+                    entry.contact,
+                    Contact::Connected(_) | Contact::Claimed { .. } | Contact::Avoided { .. }
+                );
             !stands_for_itself && entry.claimed_by().is_none()
         });
         if is_another && !self.has_room_for_claim(namer, address, now) {
@@ -160,7 +179,7 @@ impl AddressBook {
             entry.namer = entry.namer.or(namer);
         });
         match self.contact(address) {
-            Some(Contact::Connected(peer)) => Some(peer),
+            Some(Contact::Connected(peer) | Contact::Claimed { by: peer, .. }) => Some(peer),
             _ => None,
         }
     }
@@ -232,19 +251,46 @@ impl AddressBook {
         self.change_known(address, |entry| entry.contact = Contact::Calling);
     }
 
-    /// Somebody is connected who accepts peers there, as it says; if we called, it is so. Then answers who claimed it.
-    pub(crate) fn set_connected(
-        &mut self,
-        address: SocketAddr,
-        peer: PeerKey,
-        direction: Direction,
-    ) -> Option<IpAddr> {
+    /// We called there, and this connection leads there. Answers who had claimed that address.
+    pub(crate) fn set_reached(&mut self, address: SocketAddr, peer: PeerKey) -> Option<IpAddr> {
         let claimed_by = self.entries.get(&address).and_then(Entry::claimed_by);
         self.change(address, |entry| {
             entry.contact = Contact::Connected(peer);
-            entry.is_reached |= direction == Direction::Outbound;
+            entry.is_reached = true;
+            entry.claimed_since = None;
         });
-        claimed_by.filter(|_| direction == Direction::Outbound)
+        claimed_by
+    }
+
+    /// A peer that called us says that it accepts peers there. Whoever is there already, or was first to say so, stays. If
+    /// another one says the same, one of them lies, and the address may be called at once.
+    pub(crate) fn claim(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
+        match self.contact(address) {
+            None | Some(Contact::Idle { .. }) => self.change(address, |entry| {
+                // Claiming anew begins no new time.
+                let until = *entry.claimed_since.get_or_insert(now) + CLAIM;
+                let not_before = match entry.contact {
+                    Contact::Idle { not_before } => until.max(not_before),
+                    _ => until,
+                };
+                entry.contact = Contact::Claimed { by: peer, not_before };
+            }),
+            Some(Contact::Claimed { by, not_before }) => {
+                let not_before = not_before.min(now);
+                self.change(address, |entry| entry.contact = Contact::Claimed { by, not_before });
+            }
+            Some(Contact::Calling | Contact::Connected(_) | Contact::Avoided { .. }) => {}
+        }
+    }
+
+    /// The peer that claims the address has been of use.
+    pub(crate) fn confirm(&mut self, address: SocketAddr, peer: PeerKey) {
+        if matches!(self.contact(address), Some(Contact::Claimed { by, .. }) if by == peer) {
+            self.change(address, |entry| {
+                entry.contact = Contact::Connected(peer);
+                entry.claimed_since = None;
+            });
+        }
     }
 
     /// Not to be talked to until then.
@@ -265,12 +311,37 @@ impl AddressBook {
         if self.contact(address) == Some(Contact::Connected(peer)) {
             self.change_known(address, |entry| entry.fail(now, pause));
         }
+        // Claiming an address and leaving does not make it worse.
+        if let Some(Contact::Claimed { by, .. }) = self.contact(address)
+            && by == peer
+        {
+            let not_before = now + pause.first;
+            self.change_known(address, |entry| entry.contact = Contact::Idle { not_before });
+        }
         let is_idle = matches!(self.contact(address), Some(Contact::Idle { .. }));
         let is_claim = self.entries.get(&address).is_some_and(|entry| entry.claimed_by().is_some());
         let is_too_much = is_claim && self.index.at(address.ip()).failed_claims > FAILED_CLAIMS;
         if is_idle && (self.entries.len() > self.max || is_too_much) {
             self.detach(address);
         }
+    }
+
+    /// It said that it has no place for us.
+    pub(crate) fn note_full(&mut self, address: SocketAddr) {
+        self.change_known(address, |entry| entry.is_full = true);
+    }
+
+    /// It can be talked to, or not even called.
+    pub(crate) fn note_not_full(&mut self, address: SocketAddr) {
+        if self.entries.get(&address).is_some_and(|entry| entry.is_full) {
+            self.change_known(address, |entry| entry.is_full = false);
+        }
+    }
+
+    /// Addresses of the file's swarm that had no place for us when we called last.
+    pub(crate) fn full(&self, file: FileKey) -> usize {
+        let known = self.index.known_addresses(file).into_iter();
+        known.filter(|address| self.entries[address].is_full).count()
     }
 
     /// A call came to nothing. Answers whose claim that was.

@@ -105,6 +105,13 @@ pub struct Config {
     pub exchange_every: Duration,
 }
 
+impl Config {
+    /// Peers that called us, at most: who calls in masses must not keep us from calling others.
+    pub(crate) fn max_callers(&self) -> usize {
+        self.max_peers - self.max_peers / 4
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {

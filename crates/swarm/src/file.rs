@@ -179,16 +179,18 @@ impl File {
     }
 
     /// The peer holds one more chunk.
-    pub(crate) fn add_held(&mut self, peer: PeerKey, chunk: ChunkIndex) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        link.given.remove(&chunk);
-        let Held::Part(chunks) = &mut link.held else { return };
+    /// Answers whether it was sent to the peer before.
+    pub(crate) fn add_held(&mut self, peer: PeerKey, chunk: ChunkIndex) -> bool {
+        let Some(link) = self.links.get_mut(&peer) else { return false };
+        let was_given = link.given.remove(&chunk);
+        let Held::Part(chunks) = &mut link.held else { return was_given };
         if chunks.insert(chunk)
             && let Some(download) = &mut self.download
         {
             download.rarity.add_copy(chunk);
             link.wanted += u32::from(download.chunks.state(chunk) == ChunkState::Missing);
         }
+        was_given
     }
 
     /// The peer does not hold this chunk after all.
@@ -207,15 +209,19 @@ impl File {
     }
 
     /// Replaces all that is known of what the peer holds.
-    pub(crate) fn replace_held(&mut self, peer: PeerKey, held: Held) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
+    /// Answers how many of its chunks were sent to the peer before and were not announced until now.
+    pub(crate) fn replace_held(&mut self, peer: PeerKey, held: Held) -> usize {
+        let Some(link) = self.links.get_mut(&peer) else { return 0 };
+        let given = link.given.len();
         link.given.retain(|chunk| !held.contains(*chunk));
+        let announced = given - link.given.len();
         let before = std::mem::replace(&mut link.held, held);
-        let Some(download) = &mut self.download else { return };
+        let Some(download) = &mut self.download else { return announced };
         if let Held::Part(chunks) = &before {
             chunks.iter().for_each(|chunk| download.rarity.remove_copy(chunk));
         }
         download.count_in(link);
+        announced
     }
 
     /// Forgets a link, whose requests must be released already.

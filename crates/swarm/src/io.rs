@@ -81,7 +81,7 @@ pub enum Input {
     PeerConnected {
         /// Its number.
         peer: PeerKey,
-        /// The other side's id.
+        /// The other side's id, as it says.
         id: PeerId,
         /// Where the connection comes from or leads to, as the socket says.
         source: IpAddr,
@@ -102,7 +102,7 @@ pub enum Input {
         /// The address called.
         address: SocketAddr,
     },
-    /// A message came in; any but hello, data, info, ping and their answers, which the caller deals with.
+    /// A message came in; any but hello, data, info and ping, which the caller deals with.
     Message {
         /// From this connection.
         peer: PeerKey,

@@ -26,6 +26,7 @@ mod addresses;
 mod chunk_map;
 mod chunks;
 mod config;
+mod crowd;
 mod file;
 mod io;
 mod limits;
@@ -44,6 +45,7 @@ mod uplink;
 
 pub use chunk_map::ChunkCell;
 pub use config::{Config, SlotLimits};
+pub use crowd::Crowd;
 pub use file::FileStats;
 pub use io::{Direction, Event, FileKey, Goal, Input, Output, PeerKey, UploadEnd, Violation};
 pub use limits::{Limits, Priority};

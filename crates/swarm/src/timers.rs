@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     Reservation(PeerKey),
     /// A connection without a common file.
     Idle(PeerKey),
+    /// Did this connection answer?
+    Probe(PeerKey),
     /// An address may be called again.
     Addresses,
     /// A rate lets something begin.
@@ -68,11 +70,14 @@ impl Timers {
     }
 
     pub(crate) fn disarm_peer(&mut self, peer: PeerKey) {
-        for timer in
-            [Timer::Progress(peer), Timer::Recover(peer), Timer::Reservation(peer), Timer::Idle(peer)]
-        {
-            self.disarm(timer);
-        }
+        let timers = [
+            Timer::Progress(peer),
+            Timer::Recover(peer),
+            Timer::Reservation(peer),
+            Timer::Idle(peer),
+            Timer::Probe(peer),
+        ];
+        timers.into_iter().for_each(|timer| self.disarm(timer));
     }
 
     pub(crate) fn disarm_link(&mut self, peer: PeerKey, file: FileKey) {

@@ -23,8 +23,8 @@ use crate::support::process::descriptors;
 
 const MIB: u64 = 1024 * 1024;
 
-/// A peer's limits, as `tnet_peer::Config` has them.
-const MAX_PER_IP: usize = 512;
+/// A peer's limits, as `tnet_swarm::Config` and `tnet_peer::Config` have them.
+const MAX_CALLERS: usize = 750;
 const MAX_STRANGERS: usize = 256;
 
 /// From the connection to the whole hello. The rest is for a busy machine.
@@ -64,17 +64,17 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
         let crowd = lan.host(2).inside(move |stop| flood(ends, CROWD, to, seeing, stop));
         eventually("the crowd is in", SOON, async || {
             let open = seen.open();
-            if open + 16 >= MAX_PER_IP { Ok(()) } else { Err(open) }
+            if open + 16 >= MAX_CALLERS { Ok(()) } else { Err(open) }
         })
         .await;
         crowded.push(fetch().await);
         let held = descriptors(seed.process.id());
-        assert!(held <= before + MAX_PER_IP + 16, "{held} descriptors, {before} before");
+        assert!(held <= before + MAX_CALLERS + 16, "{held} descriptors, {before} before");
         crowd.stops().await;
     }
     // One that was closed may be seen as open for a moment more.
-    assert!(seen.most() <= MAX_PER_IP + 32, "{} connections were let in", seen.most());
-    assert!(seen.closed() > CROWD - MAX_PER_IP, "{} connections were turned away", seen.closed());
+    assert!(seen.most() <= MAX_CALLERS + 32, "{} connections were let in", seen.most());
+    assert!(seen.closed() > CROWD - MAX_CALLERS, "{} connections were turned away", seen.closed());
     eventually("no descriptor is left behind", SOON, async || {
         let now = descriptors(seed.process.id());
         if now <= before { Ok(()) } else { Err((before, now)) }

@@ -487,7 +487,7 @@ async fn claim(coordinator: SocketAddr, of: SocketAddr, id: PeerId, claims: Arc<
         // Some are held, others end with a goodbye or without.
         if latest.len() > 20 {
             let mut oldest = latest.remove(0);
-            if claims.load(Ordering::Relaxed) % 2 == 0 {
+            if claims.load(Ordering::Relaxed).is_multiple_of(2) {
                 oldest.say(CoordinatorRequest::Bye).await;
             }
         }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Pause before a connection that was closed is made again.
-const AGAIN: Duration = Duration::from_millis(100);
+pub(crate) const AGAIN: Duration = Duration::from_millis(100);
 
 /// A caller does not wait longer than this for anything but the end of the flood.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -43,25 +43,45 @@ impl Words {
 
     /// So many identities that say hello and that they would like to have the content.
     pub(crate) fn identities(count: usize, content: &Content) -> Words {
-        let geometry = content.info().geometry();
-        let open = PeerMessage::Open(Open {
-            file: FileHandle(1),
-            hash: *content.hash().as_bytes(),
-            size: geometry.size(),
-            chunk_size: geometry.chunk_size().get(),
-            holdings: Holdings::Bitmap(ChunkSet::empty(geometry).to_bytes()),
-        });
-        let introduce = |number: usize| {
-            let mut bytes = BytesMut::from(&preamble(Protocol::Peer)[..]);
-            let mut id = [7; 16];
-            id[..8].copy_from_slice(&number.to_le_bytes());
-            let hello = Hello { peer_id: PeerId(id), listen_port: 0, capabilities: 0 };
-            encode(&PeerMessage::Hello(hello), &mut bytes);
-            encode(&open, &mut bytes);
-            bytes.to_vec()
-        };
-        Words::of((0..count).map(introduce).collect())
+        Words::of(introductions(count, content))
     }
+
+    /// So many connections of all kinds: some say hello, some also that they would like to have the content, some
+    /// nothing.
+    pub(crate) fn mixed(count: usize, content: &Content) -> Words {
+        let hello_len = PREAMBLE_LEN + 4 + 30;
+        let mixed = introductions(count, content).into_iter().enumerate().map(|(number, mut words)| {
+            match number % 5 {
+                0 | 1 => words.truncate(hello_len),
+                2 => words.clear(),
+                _ => {}
+            }
+            words
+        });
+        Words::of(mixed.collect())
+    }
+}
+
+/// What so many identities say who would like to have the content.
+fn introductions(count: usize, content: &Content) -> Vec<Vec<u8>> {
+    let geometry = content.info().geometry();
+    let open = PeerMessage::Open(Open {
+        file: FileHandle(1),
+        hash: *content.hash().as_bytes(),
+        size: geometry.size(),
+        chunk_size: geometry.chunk_size().get(),
+        holdings: Holdings::Bitmap(ChunkSet::empty(geometry).to_bytes()),
+    });
+    let introduce = |number: usize| {
+        let mut bytes = BytesMut::from(&preamble(Protocol::Peer)[..]);
+        let mut id = [7; 16];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        let hello = Hello { peer_id: PeerId(id), listen_port: 0, capabilities: 0 };
+        encode(&PeerMessage::Hello(hello), &mut bytes);
+        encode(&open, &mut bytes);
+        bytes.to_vec()
+    };
+    (0..count).map(introduce).collect()
 }
 
 impl Seen {
@@ -89,9 +109,21 @@ pub(crate) async fn flood(
     seen: Arc<Seen>,
     stop: CancellationToken,
 ) {
+    flood_from(move |_| from, to, connections, words, seen, stop).await;
+}
+
+/// The same, each connection from an address of its own.
+pub(crate) async fn flood_from(
+    from: impl Fn(usize) -> IpAddr,
+    to: SocketAddr,
+    connections: usize,
+    words: Words,
+    seen: Arc<Seen>,
+    stop: CancellationToken,
+) {
     let mut callers = JoinSet::new();
     for number in 0..connections {
-        let (words, seen) = (words.clone(), Arc::clone(&seen));
+        let (words, seen, from) = (words.clone(), Arc::clone(&seen), from(number));
         callers.spawn(async move {
             loop {
                 call((from, to), &words.0[number % words.0.len()], &seen).await;
@@ -104,7 +136,7 @@ pub(crate) async fn flood(
 
 /// One connection, until the other side closes it.
 async fn call((from, to): (IpAddr, SocketAddr), words: &[u8], seen: &Seen) {
-    let Ok(socket) = TcpSocket::new_v4() else { return };
+    let Ok(socket) = socket_for(from) else { return };
     if socket.bind(SocketAddr::new(from, 0)).is_err() {
         return;
     }
@@ -115,6 +147,10 @@ async fn call((from, to): (IpAddr, SocketAddr), words: &[u8], seen: &Seen) {
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     }
     seen.closed.fetch_add(1, Ordering::Relaxed);
+}
+
+fn socket_for(from: IpAddr) -> std::io::Result<TcpSocket> {
+    if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
 /// One of the open connections, as long as it lives.

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -78,11 +78,17 @@ impl Lan {
 
     /// A user at that host, with a home of its own, who knows the coordinator at the first host.
     pub(crate) fn machine(&self, number: usize) -> Machine {
-        let (host, coordinator) = (self.host(number), self.host(0));
-        let home = self.homes.path().join(&host.port);
+        self.user(number, 0, self.host(number).ip.into(), self.host(0).ip.into())
+    }
+
+    /// One of several users at that host, who accepts peers at this address of it and knows the coordinator at that one of
+    /// the first host.
+    pub(crate) fn user(&self, number: usize, user: usize, ip: IpAddr, coordinator: IpAddr) -> Machine {
+        let host = self.host(number);
+        let home = self.homes.path().join(format!("{}-{user}-{}", host.port, u8::from(ip.is_ipv6())));
         std::fs::create_dir_all(&home).expect("a directory of our own is writable");
-        let cli = Cli::at(&home).with_coordinator((coordinator.ip, Machine::COORDINATOR_PORT).into());
-        Machine::new(cli, host.ip).through(&["ip", "netns", "exec", &host.namespace.0])
+        let cli = Cli::at(&home).with_coordinator((coordinator, Machine::COORDINATOR_PORT).into());
+        Machine::new(cli, ip).through(&["ip", "netns", "exec", &host.namespace.0])
     }
 
     /// Nothing passes between left and right from now on, and nobody is told.
@@ -119,6 +125,30 @@ impl Host {
         namespace.ip(&["link", "set", "lo", "up"]);
         namespace.ip(&["link", "set", DEVICE, "up"]);
         Host { namespace, ip, port }
+    }
+
+    /// One more address of it.
+    pub(crate) fn is_also(&self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                self.namespace.ip(&["addr", "add", &format!("{address}/16"), "dev", DEVICE]);
+            }
+            IpAddr::V6(address) => {
+                self.namespace.ip(&["addr", "add", &format!("{address}/32"), "dev", DEVICE, "nodad"]);
+            }
+        }
+    }
+
+    /// Every address of this prefix is one of it.
+    pub(crate) fn is_all_of(&self, prefix: &str) {
+        self.namespace.ip(&["-6", "route", "add", "local", prefix, "dev", DEVICE]);
+        let any = ["netns", "exec", &self.namespace.0, "sysctl", "-qw", "net.ipv6.ip_nonlocal_bind=1"];
+        run(Command::new("ip").args(any));
+    }
+
+    /// Reaches the addresses of this prefix at that neighbour.
+    pub(crate) fn reaches(&self, prefix: &str, via: Ipv6Addr) {
+        self.namespace.ip(&["-6", "route", "replace", prefix, "via", &via.to_string(), "dev", DEVICE]);
     }
 
     /// Its address.

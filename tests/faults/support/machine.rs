@@ -65,9 +65,15 @@ impl Machine {
 
     /// A server that shares the content from a directory; by now it does.
     pub(crate) async fn seeds(&self, content: &Content, port: u16) -> Serving {
+        self.seeds_with(content, port, &[]).await
+    }
+
+    /// The same, with more arguments.
+    pub(crate) async fn seeds_with(&self, content: &Content, port: u16, more: &[&str]) -> Serving {
         std::fs::create_dir(self.cli.path("shared")).expect("a home of our own is writable");
         content.write(&self.cli.path("shared/file")).await;
-        let serving = self.serves(&["start-server", "--foreground", "--dir", "shared"], port).await;
+        let start = [&["start-server", "--foreground", "--dir", "shared"][..], more].concat();
+        let serving = self.serves(&start, port).await;
         let is_shared = async || {
             let status = self.cli.run(["status", "--json"]).await.with_code(0).result();
             if status["status"]["files"][0]["hash"] == content.hash().to_string() {

@@ -11,6 +11,7 @@ pub(crate) mod false_holder;
 pub(crate) mod flood;
 pub(crate) mod getting;
 pub(crate) mod greedy;
+pub(crate) mod impostor;
 pub(crate) mod lan;
 pub(crate) mod machine;
 pub(crate) mod memory_group;

@@ -1,7 +1,7 @@
 //! The core that decides.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -50,8 +50,8 @@ impl Scene {
         for peer in 1..=NEIGHBOURS {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&peer.to_le_bytes());
-            let source = IpAddr::from(u32::try_from(peer).map_or([10, 0, 0, 1], u32::to_be_bytes));
             let (peer, direction) = (PeerKey(peer), Direction::Inbound);
+            let source = Ipv4Addr::from(0x0a00_0000 + u32::try_from(peer.0).unwrap_or(0)).into();
             scene.feed(Input::PeerConnected {
                 peer,
                 id: PeerId(id),

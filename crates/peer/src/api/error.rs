@@ -118,9 +118,18 @@ pub enum DownloadError {
         /// For how long.
         waited: Duration,
     },
+    /// Peers that may hold the file have no place for one more connection, and no other peer holds it.
+    #[error("{} no place for one more connection (waited {waited:.0?}); try again later", peers_that_may_hold(*full))]
+    AllFull {
+        /// For how long.
+        waited: Duration,
+        /// How many said so.
+        full: u32,
+    },
     /// Some chunks arrived, then none for too long. What is there stays for the next attempt.
     #[error(
-        "no chunk arrived for {waited:.0?}: {missing} of {chunks} chunks missing, {without_holder} of them held by nobody{}",
+        "no chunk arrived for {waited:.0?}: {missing} of {chunks} chunks missing, {without_holder} of them held by {}{}",
+        holders_beside(*full),
         blame(liars)
     )]
     Stalled {
@@ -130,6 +139,8 @@ pub enum DownloadError {
         missing: u32,
         /// Of those: held by no peer we are connected to.
         without_holder: u32,
+        /// Peers that may hold them and have no place for one more connection.
+        full: u32,
         /// Chunks in all.
         chunks: u32,
         /// Who sent wrong bytes, as in [`Progress::liars`](super::Progress::liars).
@@ -161,6 +172,20 @@ fn blame(liars: &[Liar]) -> String {
     let more = liars.len().saturating_sub(BLAMED);
     let more = (more > 0).then(|| format!(", {more} more sent wrong bytes"));
     named.chain(more).collect()
+}
+
+fn holders_beside(full: u32) -> String {
+    match full {
+        0 => "nobody".to_owned(),
+        _ => format!("no peer that has a place for us, {full} had none"),
+    }
+}
+
+fn peers_that_may_hold(peers: u32) -> String {
+    match peers {
+        1 => "1 peer that may hold this file has".to_owned(),
+        _ => format!("{peers} peers that may hold this file have"),
+    }
 }
 
 /// A `.fileinfo` could not be had from other peers.
@@ -217,7 +242,8 @@ mod tests {
 
     fn stalled(liars: Vec<Liar>) -> String {
         let waited = Duration::from_secs(60);
-        DownloadError::Stalled { waited, missing: 900, without_holder: 883, chunks: 1000, liars }.to_string()
+        DownloadError::Stalled { waited, missing: 900, without_holder: 883, full: 0, chunks: 1000, liars }
+            .to_string()
     }
 
     #[test]

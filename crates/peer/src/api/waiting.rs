@@ -12,6 +12,11 @@ pub enum Waiting {
     Coordinator,
     /// Nobody has the file.
     Holder,
+    /// Peers that may have the file said that they have no place for one more connection. They are called again.
+    FullPeers {
+        /// How many.
+        peers: u32,
+    },
     /// Peers are connected, and none of them has any chunk that is missing.
     HolderOfChunks {
         /// Missing chunks that none of them has.
@@ -34,6 +39,12 @@ impl fmt::Display for Waiting {
         match self {
             Waiting::Coordinator => f.write_str("the coordinator cannot be asked who has the file"),
             Waiting::Holder => f.write_str("no peer has the file"),
+            Waiting::FullPeers { peers: 1 } => {
+                f.write_str("1 peer may have the file and has no place for us")
+            }
+            Waiting::FullPeers { peers } => {
+                write!(f, "{peers} peers may have the file and have no place for us")
+            }
             Waiting::HolderOfChunks { chunks: 1 } => f.write_str("no peer has 1 of the missing chunks"),
             Waiting::HolderOfChunks { chunks } => write!(f, "no peer has {chunks} of the missing chunks"),
             Waiting::BusyPeers => f.write_str("all peers that have missing chunks are busy"),

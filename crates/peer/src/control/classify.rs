@@ -128,7 +128,7 @@ impl From<&DownloadError> for FaultKind {
             DownloadError::AlreadyRunning { .. } => Self::Exists,
             DownloadError::CoordinatorUnreachable { .. } => Self::Network,
             DownloadError::CoordinatorUnfit { fault, .. } => Self::from(*fault),
-            DownloadError::NoHolder { .. } => Self::NoHolder,
+            DownloadError::NoHolder { .. } | DownloadError::AllFull { .. } => Self::NoHolder,
             DownloadError::Stalled { missing, chunks, .. } if missing >= chunks => Self::NoHolder,
             DownloadError::Stalled { .. } => Self::Incomplete,
             DownloadError::Write(_) | DownloadError::Sync(_) => Self::Disk,
@@ -201,6 +201,7 @@ mod tests {
             waited: Duration::from_secs(60),
             missing,
             without_holder: missing,
+            full: 0,
             chunks: 10,
             liars: Vec::new(),
         };

@@ -33,6 +33,7 @@ use std::time::Duration;
 use tnet_fileinfo::{ChunkIndex, FileHash};
 use tnet_proto::PeerId;
 use tnet_swarm::{Direction, FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -40,7 +41,7 @@ use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
-use crate::session::{Body, Session, SessionContext, SessionEvent};
+use crate::session::{Body, Greeted, Session, SessionContext, SessionEvent};
 use crate::store::{OpenFiles, ScanLog};
 
 use accounting::Totals;
@@ -99,6 +100,8 @@ pub(crate) struct Engine {
     care: Care,
     /// Rates of the whole process.
     limits: Limits,
+    /// A connection that the core does not keep, for the output that closes it.
+    turned_away: Option<(PeerKey, Greeted<OwnedReadHalf, OwnedWriteHalf>)>,
     /// The chunk that an input is about, for the output that stores it.
     arrived: Option<Body>,
     work: mpsc::Sender<WorkDone>,
@@ -114,8 +117,6 @@ struct OpenSession {
     totals: Totals,
     /// Chunks of ours that it said are wrong, and that are right.
     wrong_words: u32,
-    /// Counts as a connection of its IP address as long as it is held.
-    _place: Option<crate::listener::Place>,
 }
 
 /// The engine's inboxes.
@@ -189,6 +190,7 @@ impl Engine {
             bans: Bans::default(),
             care: Care::default(),
             limits: Limits::default(),
+            turned_away: None,
             arrived: None,
             work,
             in_hand: HashMap::new(),
@@ -262,11 +264,15 @@ impl Engine {
     fn feed(&mut self, input: Input) {
         let now = self.now;
         self.swarm.handle_input(now, input);
+        self.perform_all();
+        // What no output asked for was not wanted.
+        self.arrived = None;
+    }
+
+    fn perform_all(&mut self) {
         while let Some(output) = self.swarm.poll_output() {
             self.perform(output);
         }
-        // What no output asked for was not wanted.
-        self.arrived = None;
     }
 
     fn on_dialed(&mut self, dialed: Dialed) {
@@ -280,20 +286,25 @@ impl Engine {
     }
 
     fn on_connected(&mut self, connected: Connected) {
-        let Connected { peer, remote, address, direction, round_trip, greeted, place } = connected;
-        let id = greeted.hello.peer_id;
+        let Connected { peer, remote, address, direction, round_trip, greeted, introduced } = connected;
         if let (Direction::Outbound, Some(address)) = (direction, address) {
             self.coordinator.calls.on_reached(address);
         }
+        let (id, source) = (greeted.hello.peer_id, remote.ip());
         let local = greeted.input.local_addr().ok().map(|local| local.ip());
-        let session = Session::start(&self.context, peer, remote, greeted);
-        let totals = Totals::default();
-        self.sessions.insert(
-            peer,
-            OpenSession { session, address, round_trip, totals, wrong_words: 0, _place: place },
-        );
-        tracing::info!(%remote, ?direction, "peer connected");
-        self.feed(Input::PeerConnected { peer, id, source: remote.ip(), local, address, direction });
+        let connected = Input::PeerConnected { peer, id, source, local, address, direction };
+        self.swarm.handle_input(self.now, connected);
+        if self.swarm.is_connected(peer) {
+            let session = Session::start(&self.context, peer, remote, greeted);
+            let totals = Totals::default();
+            self.sessions.insert(peer, OpenSession { session, address, round_trip, totals, wrong_words: 0 });
+            tracing::info!(%remote, ?direction, "peer connected");
+        } else {
+            self.turned_away = Some((peer, greeted));
+        }
+        drop(introduced);
+        self.perform_all();
+        self.turned_away = None;
     }
 
     fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {

@@ -7,7 +7,7 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_swarm::{Event, FileKey, Input, Output, PeerKey, UploadEnd};
 
 use super::Engine;
-use crate::session::{Order, Upload};
+use crate::session::{self, Order, Upload};
 
 impl Engine {
     pub(super) fn perform(&mut self, output: Output) {
@@ -22,6 +22,8 @@ impl Engine {
                 if let Some(open) = self.sessions.remove(&peer) {
                     tracing::info!(remote = %open.session.remote, %reason, "peer let go");
                     open.session.close(reason);
+                } else if let Some((_, greeted)) = self.turned_away.take_if(|(other, _)| *other == peer) {
+                    session::turn_away(&self.context, greeted, reason);
                 }
             }
             Output::Lookup { file } => self.look_up(file),

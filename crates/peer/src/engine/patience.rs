@@ -41,6 +41,8 @@ impl Engine {
             Waiting::BusyPeers
         } else if picture.peers > 0 && !nobody_has_any {
             Waiting::HolderOfChunks { chunks: running.without_holder }
+        } else if picture.full_addresses > 0 {
+            Waiting::FullPeers { peers: picture.full_addresses }
         } else if matches!(self.coordinator.state, CoordinatorState::Connected | CoordinatorState::None) {
             Waiting::Holder
         } else {
@@ -76,12 +78,17 @@ impl Engine {
             return None;
         }
         let picture = self.swarm.file_status(file, now)?;
-        Some(if running.met_somebody || picture.stored + picture.vouched > 0 {
+        // Who is full was met, for a moment; nobody else has anything, or there would be more to say.
+        let only_full = picture.full_addresses > 0 && (picture.peers == 0 || !self.swarm.has_source(file));
+        let here = picture.stored + picture.vouched;
+        Some(if only_full && here == 0 {
+            DownloadError::AllFull { waited: quiet, full: picture.full_addresses }
+        } else if running.met_somebody || here > 0 {
             let without_holder =
                 u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
-            let missing = picture.chunks - picture.stored - picture.vouched;
-            let (chunks, liars) = (picture.chunks, running.liars.shown());
-            DownloadError::Stalled { waited: quiet, missing, without_holder, chunks, liars }
+            let missing = picture.chunks - here;
+            let (chunks, full, liars) = (picture.chunks, picture.full_addresses, running.liars.shown());
+            DownloadError::Stalled { waited: quiet, missing, without_holder, full, chunks, liars }
         } else {
             DownloadError::NoHolder { waited: quiet }
         })

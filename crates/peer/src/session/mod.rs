@@ -11,6 +11,7 @@ mod announced;
 mod backlog;
 mod buffers;
 mod description;
+mod farewell;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod handshake;
@@ -45,6 +46,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use backlog::{Backlogs, PROCESS_BYTES};
 pub(crate) use buffers::{BufferPool, ChunkBuffer};
+pub(crate) use farewell::turn_away;
 pub(crate) use handshake::{GreetError, Greeted, Greeting, greet};
 pub(crate) use intake::{Intake, StoreResult, Taken, take_in};
 pub(crate) use outlet::Outlet;
@@ -165,6 +167,9 @@ pub(crate) struct SessionContext {
     pub(crate) backlogs: Backlogs,
     /// Who has a permit hands a part of a chunk to the kernel.
     pub(crate) turns: Arc<Semaphore>,
+    /// Who has a permit waits for the other side to close after a goodbye. The others close at once: a crowd that is let
+    /// go would keep the descriptors.
+    pub(crate) farewells: Arc<Semaphore>,
     /// Between two parts; see [`Config::demo_delay`](crate::Config::demo_delay).
     pub(crate) demo_delay: Duration,
     pub(crate) tasks: TaskTracker,
@@ -192,6 +197,7 @@ impl Session {
         let writer =
             writer::Writer::new(greeted.output, queue, Arc::clone(&context.turns), context.demo_delay);
         let events = context.events.clone();
+        let farewells = Arc::clone(&context.farewells);
         let task = {
             let (ending, cut) = (ending.clone(), cut.clone());
             async move {
@@ -200,7 +206,7 @@ impl Session {
                     () = stop.cancelled() => {}
                     () = cut.cancelled() => {}
                     () = soon_after(ending) => {}
-                    () = converse(remote, reader, writer, &report) => {}
+                    () = converse(remote, reader, writer, &report, &farewells) => {}
                 }
                 report.send(SessionEvent::Ended).await;
             }
@@ -271,6 +277,7 @@ async fn converse<R, W>(
     mut reader: reader::Reader<R>,
     writer: writer::Writer<W>,
     report: &Reports,
+    farewells: &Semaphore,
 ) where
     R: AsyncRead + Unpin,
     W: Outlet,
@@ -298,7 +305,7 @@ async fn converse<R, W>(
             }
         }
     };
-    if has_said_all {
+    if has_said_all && let Ok(_one_of_few) = farewells.try_acquire() {
         // Who is still sending to a closed socket gets an error, and may never read what was said last.
         let _ = tokio::time::timeout(BYE_AT_MOST, reader.discard()).await;
     }

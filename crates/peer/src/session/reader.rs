@@ -226,8 +226,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 self.answers.send(PeerMessage::Pong { nonce: *nonce });
                 return Ok(None);
             }
-            PeerMessage::Pong { .. }
-            | PeerMessage::Info(_)
+            PeerMessage::Info(_)
             | PeerMessage::InfoNotFound { .. }
             | PeerMessage::Unsupported { .. }
             | PeerMessage::Extension { .. } => return Ok(None),

@@ -12,6 +12,7 @@ mod sampling;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry, GeometryError};
+use tnet_proto::PeerMessage;
 use tnet_swarm::{FileKey, Input, PeerKey};
 
 use crate::check::{Breach, Safety};
@@ -233,6 +234,10 @@ impl Simulation {
                 continue;
             }
             match parcel {
+                Parcel::Message(PeerMessage::Ping { nonce }) => {
+                    // As a session does.
+                    self.network.send_message(&mut self.queue, own, PeerMessage::Pong { nonce });
+                }
                 Parcel::Message(message) => self.feed(host, Input::Message { peer: key(own), message }),
                 Parcel::Part { chunk, len, is_last, taint } => {
                     self.feed(host, Input::DataReceived { peer: key(own), bytes: len });

@@ -98,7 +98,8 @@ impl Index {
         let ip = address.ip().to_canonical();
         let at = self.at.entry(ip).or_default();
         change(&mut at.calling, (entry.contact == Contact::Calling).into());
-        change(&mut at.connected, matches!(entry.contact, Contact::Connected(_)).into());
+        let is_connected = matches!(entry.contact, Contact::Connected(_) | Contact::Claimed { .. });
+        change(&mut at.connected, is_connected.into());
         change(&mut at.failed_claims, (entry.claimed_by().is_some() && entry.failures > 0).into());
         if *at == AtHost::default() {
             self.at.remove(&ip);
@@ -168,6 +169,7 @@ fn callable_from(entry: &Entry) -> Option<Time> {
     match entry.contact {
         Contact::Idle { not_before } => Some(not_before),
         Contact::Avoided { until } => Some(until),
+        Contact::Claimed { not_before, .. } => Some(not_before),
         Contact::Calling | Contact::Connected(_) => None,
     }
 }

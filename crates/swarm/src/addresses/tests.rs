@@ -41,6 +41,9 @@ enum Step {
     ForgetFile(u8),
     Call(u8),
     Connect(u8, u64),
+    Claim(u8, u64),
+    Confirm(u8, u64),
+    Full(u8),
     Lose(u8, u64),
     Fail(u8),
     Avoid(u8),
@@ -57,6 +60,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => f.prop_map(Step::ForgetFile),
         3 => n.clone().prop_map(Step::Call),
         2 => (n.clone(), 0..4u64).prop_map(|(n, peer)| Step::Connect(n, peer)),
+        2 => (n.clone(), 0..4u64).prop_map(|(n, peer)| Step::Claim(n, peer)),
+        1 => (n.clone(), 0..4u64).prop_map(|(n, peer)| Step::Confirm(n, peer)),
+        1 => n.clone().prop_map(Step::Full),
         2 => (n.clone(), 0..4u64).prop_map(|(n, peer)| Step::Lose(n, peer)),
         2 => n.clone().prop_map(Step::Fail),
         1 => n.clone().prop_map(Step::Avoid),
@@ -79,10 +85,10 @@ proptest! {
                 Step::Unlearn(n, f) => book.unlearn(address(n), file(f)),
                 Step::ForgetFile(f) => book.forget_file(file(f)),
                 Step::Call(n) => book.set_calling(address(n)),
-                Step::Connect(n, peer) => {
-                    let direction = if n % 2 == 0 { Direction::Inbound } else { Direction::Outbound };
-                    book.set_connected(address(n), PeerKey(peer), direction);
-                }
+                Step::Connect(n, peer) => drop(book.set_reached(address(n), PeerKey(peer))),
+                Step::Claim(n, peer) => book.claim(address(n), PeerKey(peer), now),
+                Step::Confirm(n, peer) => book.confirm(address(n), PeerKey(peer)),
+                Step::Full(n) => book.note_full(address(n)),
                 Step::Lose(n, peer) => book.set_lost(address(n), PeerKey(peer), now, PAUSE),
                 Step::Fail(n) => drop(book.set_failed(address(n), now, PAUSE)),
                 Step::Avoid(n) => book.avoid(address(n), now + Duration::from_secs(10)),
@@ -218,7 +224,7 @@ fn a_source_may_claim_so_much_however_many_files_it_is_for() {
     }
     assert_eq!(book.len(), 32);
     // One that is known by now, or that the coordinator names, is none of them.
-    book.set_connected(at([10, 2, 0, 0], 7401), PeerKey(1), Direction::Outbound);
+    book.set_reached(at([10, 2, 0, 0], 7401), PeerKey(1));
     book.learn(at([10, 2, 0, 1], 7401), file(1));
     for n in 100..200 {
         book.learn_from(NAMER, at([10, 2, 0, n], 7401), file(1), Time::ZERO);
@@ -247,7 +253,7 @@ fn peers_behind_one_address_are_all_called_when_the_calls_are_answered() {
             for address in chosen {
                 connected += 1;
                 book.set_calling(address);
-                book.set_connected(address, PeerKey(connected), Direction::Outbound);
+                book.set_reached(address, PeerKey(connected));
             }
         }
         assert_eq!(connected, 16, "{by:?}");

@@ -8,6 +8,7 @@ use tnet_proto::FileHandle;
 
 use super::Swarm;
 use super::connections::Peer;
+use super::places::Deed;
 use super::requests::Settled;
 use crate::chunks::ChunkState;
 use crate::file::{Again, Sender};
@@ -21,8 +22,9 @@ use crate::timers::Timer;
 const FEW_CHUNKS: u32 = 64;
 
 impl Swarm {
-    pub(super) fn on_data_received(&mut self, peer: PeerKey, bytes: u32) {
+    pub(super) fn on_data_received(&mut self, now: Time, peer: PeerKey, bytes: u32) {
         if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.heard = now;
             connection.window_bytes += u64::from(bytes);
             connection.in_chunk += u64::from(bytes);
             connection.received += u64::from(bytes);
@@ -105,8 +107,12 @@ impl Swarm {
         let len = u64::from(state.geometry.chunk_len(chunk));
         download.storing_bytes -= len;
         self.storing_bytes -= len;
-        if let Some(Sender { peer, source, .. }) = sender {
+        if let Some(Sender { peer, source, address }) = sender {
             self.on_verified(now, peer, source);
+            self.places.prove(now, peer, Deed::Gave);
+            if let Some(address) = address {
+                self.addresses.confirm(address, peer);
+            }
         }
         self.on_more_stored(now, file);
     }
@@ -169,8 +175,10 @@ impl Swarm {
             self.offend(now, source, Offence::Lie);
         }
         self.unstore(now, file, chunk, Some(peer));
-        // Counted by address too: neither reconnecting nor leaving before the sum is known helps.
-        let by_address = address.map_or(0, |address| self.addresses.strike(address));
+        // Counted by address too: neither reconnecting nor leaving before the sum is known helps. But who only says the
+        // port of one that is connected does not strike at that one.
+        let by_address = address.filter(|address| !self.is_of_another(*address, peer));
+        let by_address = by_address.map_or(0, |address| self.addresses.strike(address));
         let by_connection = self.peers.get_mut(&peer).map_or(0, |connection| {
             connection.corrupt += 1;
             connection.corrupt

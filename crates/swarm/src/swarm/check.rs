@@ -7,7 +7,7 @@ use super::requests::MAX_ABANDONED;
 use super::{Content, Swarm};
 use crate::chunks::ChunkState;
 use crate::file::{Download, File};
-use crate::io::FileKey;
+use crate::io::{Direction, FileKey};
 use crate::link::{Held, MAX_UNANSWERED, Trust};
 
 impl Swarm {
@@ -66,6 +66,8 @@ impl Swarm {
             assert!(peer.handles.len() <= self.config.max_links_per_peer, "{} numbers", peer.handles.len());
             assert!(peer.former.len() <= FormerHandles::MOST, "{} former numbers", peer.former.len());
         }
+        let callers = self.peers.iter().filter(|(_, peer)| peer.direction == Direction::Inbound);
+        self.places.check(callers.map(|(peer, _)| *peer));
         assert!(self.peers.len() <= self.config.max_peers, "{} peers", self.peers.len());
         self.addresses.check();
         self.check_standing();

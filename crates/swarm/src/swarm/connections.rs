@@ -1,4 +1,5 @@
-//! Connections that come and go. Between two processes there is at most one, and both sides keep the same.
+//! Connections that come and go. Between two honest processes there is one, and both sides keep the same. What the other
+//! side says of itself, its id and its port, is no proof: it ends no connection that is alive.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -24,10 +25,15 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) id: PeerId,
-    /// Where the connection comes from or leads to.
+    /// Where the connection comes from or leads to, as the socket says.
     pub(super) source: IpAddr,
+    /// Where it accepts peers. If it called us, it says so.
     pub(super) address: Option<SocketAddr>,
     pub(super) direction: Direction,
+    /// When something came from it last.
+    pub(super) heard: Time,
+    /// When it was asked for a sign of life that is still waited for.
+    pub(super) probed: Option<Time>,
     /// Their numbers of files that we take part in: the link of the file has this number.
     pub(super) handles: BTreeMap<FileHandle, FileKey>,
     /// Their numbers of files that we do not take part in, or no longer.
@@ -64,6 +70,8 @@ pub(super) struct Peer {
     pub(super) sent_last: VecDeque<(FileKey, ChunkIndex)>,
     /// It says which chunk was corrupt.
     pub(super) names_corrupt: bool,
+    /// Chunks of a file that it took and has not announced. A file in which it took none is not here.
+    pub(super) unannounced: BTreeMap<FileKey, u32>,
     /// Upload slots that it uses or that are kept for it.
     pub(super) slots: u32,
     /// Slots kept for it that it left unused, in a row.
@@ -121,6 +129,19 @@ pub(super) struct Newcomer {
     pub(super) direction: Direction,
 }
 
+impl Newcomer {
+    /// Whether the connections can lead to the same process.
+    fn may_be(&self, known: &Peer) -> bool {
+        known.id == self.id && known.source == self.source
+    }
+
+    /// Whether of two connections to what may be one process, we made one, and the other's caller accepts peers where we
+    /// called. The one that we made then leads to whoever is there.
+    fn crossed(&self, known: &Peer) -> bool {
+        self.direction != known.direction && self.address.is_some() && self.address == known.address
+    }
+}
+
 /// Why a new connection is not kept.
 enum Rejection {
     /// It leads to ourselves.
@@ -134,27 +155,29 @@ enum Rejection {
 
 impl Swarm {
     pub(super) fn on_peer_connected(&mut self, now: Time, newcomer: Newcomer) {
+        let newcomer = Newcomer { source: newcomer.source.to_canonical(), ..newcomer };
         let Newcomer { peer, id, source, local, address, direction } = newcomer;
         if let Some(local) = local {
             self.note_own(local);
         }
-        if let Err(rejection) = self.admit(now, id, address, direction) {
+        if let Err(rejection) = self.admit(now, newcomer) {
             return self.reject(now, peer, address, direction, rejection);
         }
-        if let Some(address) = address {
-            // An inbound peer only claims its port: it does not take the place of somebody who is there.
-            let is_taken = matches!(self.addresses.contact(address), Some(Contact::Connected(_)));
-            if (direction == Direction::Outbound || !is_taken)
-                && let Some(namer) = self.addresses.set_connected(address, peer, direction)
-            {
-                self.sources.named_well(namer);
-            }
+        if direction == Direction::Inbound {
+            self.places.enter(now, peer, source);
+        }
+        match (direction, address) {
+            (Direction::Outbound, Some(address)) => self.note_reached(address, peer),
+            (Direction::Inbound, Some(address)) => self.addresses.claim(address, peer, now),
+            (_, None) => {}
         }
         let state = Peer {
             id,
             source,
             address,
             direction,
+            heard: now,
+            probed: None,
             handles: BTreeMap::new(),
             former: FormerHandles::default(),
             links: BTreeSet::new(),
@@ -175,6 +198,7 @@ impl Swarm {
             sent_chunks: 0,
             sent_last: VecDeque::new(),
             names_corrupt: false,
+            unannounced: BTreeMap::new(),
             slots: 0,
             unused_slots: 0,
         };
@@ -182,6 +206,13 @@ impl Swarm {
         self.sources.connected(source);
         self.timers.arm(Timer::Idle(peer), now + IDLE);
         self.open_named(now, peer, address);
+    }
+
+    /// The peer is at this address: we called there.
+    fn note_reached(&mut self, address: SocketAddr, peer: PeerKey) {
+        if let Some(namer) = self.addresses.set_reached(address, peer) {
+            self.sources.named_well(namer);
+        }
     }
 
     /// Opens the files for whose swarm the address was named and of which we want something. Of a file that we
@@ -196,38 +227,57 @@ impl Swarm {
         }
     }
 
-    /// Whether to keep a new connection; ends an older one that it replaces.
-    fn admit(
-        &mut self,
-        now: Time,
-        id: PeerId,
-        address: Option<SocketAddr>,
-        direction: Direction,
-    ) -> Result<(), Rejection> {
-        if id == self.own_id {
+    /// Whether to keep a new connection; ends one that it replaces.
+    fn admit(&mut self, now: Time, newcomer: Newcomer) -> Result<(), Rejection> {
+        if newcomer.id == self.own_id {
             return Err(Rejection::Ourselves);
         }
-        if address.is_some_and(|address| self.addresses.is_avoided(address, now)) {
+        if newcomer.address.is_some_and(|address| self.addresses.is_avoided(address, now)) {
             return Err(Rejection::Avoided);
         }
-        // Anybody can claim an id that it has seen; from elsewhere it ends nobody's connection.
-        let mut known = self.peers.iter();
-        let double = known.find(|(_, known)| known.id == id && is_same_host(known.address, address));
-        if let Some((&older, known)) = double {
-            // Of two that crossed, both sides keep the one that the smaller id made. Of two from one side the
-            // older must be dead: nobody calls where it is connected.
-            let made_by_smaller = (direction == Direction::Outbound) == (self.own_id < id);
-            if direction != known.direction && !made_by_smaller {
-                return Err(Rejection::Double(older));
+        self.settle_doubles(now, newcomer)?;
+        self.make_room(now, newcomer)
+    }
+
+    /// Of two connections that crossed, the one that the smaller id made stays, and that side ends the other one: it
+    /// has reached the address, and whoever calls with that id and port is there too, or lies. The other side cannot
+    /// know, and keeps both until then. Two that did not cross may be of two processes, and both stay. In any case the
+    /// older one is asked for a sign of life: a process that calls again has no other connection.
+    fn settle_doubles(&mut self, now: Time, newcomer: Newcomer) -> Result<(), Rejection> {
+        let doubles = self.peers.iter().filter(|(_, known)| newcomer.may_be(known));
+        let doubles: Vec<(PeerKey, bool)> =
+            doubles.map(|(peer, known)| (*peer, newcomer.crossed(known))).collect();
+        let is_ours_to_end = self.own_id < newcomer.id;
+        for (older, crossed) in doubles {
+            match newcomer.direction {
+                Direction::Outbound if crossed && is_ours_to_end => {
+                    self.disconnect(now, older, ByeReason::DUPLICATE);
+                }
+                Direction::Inbound if crossed && is_ours_to_end => {
+                    self.probe(now, older);
+                    return Err(Rejection::Double(older));
+                }
+                _ => self.probe(now, older),
             }
-            self.disconnect(now, older, ByeReason::DUPLICATE);
         }
-        let most = match direction {
-            Direction::Outbound => self.config.max_peers,
-            // Whoever calls us in masses must not keep us from calling others.
-            Direction::Inbound => self.config.max_peers - self.config.max_peers / 4,
-        };
-        if self.peers.len() >= most { Err(Rejection::TooMany) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// A place for one more connection, if need be that of a caller who is of less use.
+    fn make_room(&mut self, now: Time, newcomer: Newcomer) -> Result<(), Rejection> {
+        let is_caller = newcomer.direction == Direction::Inbound;
+        let is_full = self.peers.len() >= self.config.max_peers
+            || is_caller && self.places.len() >= self.config.max_callers();
+        if !is_full {
+            return Ok(());
+        }
+        let peers = &self.peers;
+        let is_in_use = |peer: PeerKey| peers.get(&peer).is_some_and(|peer| peer.slots > 0);
+        let leaving =
+            is_caller.then(|| self.places.makes_room_for(now, newcomer.source, is_in_use)).flatten();
+        let leaving = leaving.ok_or(Rejection::TooMany)?;
+        self.disconnect(now, leaving, ByeReason::TOO_MANY);
+        Ok(())
     }
 
     fn reject(
@@ -268,6 +318,7 @@ impl Swarm {
         self.forget_uploads_to(peer);
         self.forget_standing(now, peer);
         self.peers.remove(&peer);
+        self.places.leave(peer);
         self.timers.disarm_peer(peer);
         if let Some(address) = address {
             let pause = self.reconnect_pause();
@@ -283,6 +334,7 @@ impl Swarm {
 
     pub(super) fn on_connect_failed(&mut self, now: Time, address: SocketAddr) {
         let pause = self.reconnect_pause();
+        self.addresses.note_not_full(address);
         let files: Vec<FileKey> = self.addresses.files(address).collect();
         if let Some(namer) = self.addresses.set_failed(address, now, pause)
             && self.sources.named_falsely(now, namer)
@@ -292,6 +344,39 @@ impl Swarm {
         for file in files {
             self.connect_more(now, file);
         }
+    }
+
+    /// The other side ends the connection.
+    pub(super) fn on_bye(&mut self, now: Time, peer: PeerKey, reason: ByeReason) {
+        if reason == ByeReason::BANNED {
+            self.on_banned(peer);
+        }
+        if let Some(address) = self.reached_at(peer).filter(|_| reason == ByeReason::TOO_MANY) {
+            self.addresses.note_full(address);
+        }
+        let other = (reason == ByeReason::DUPLICATE).then(|| self.crossing(peer)).flatten();
+        self.disconnect(now, peer, ByeReason::IDLE);
+        if let Some((address, other)) = other {
+            // Who is there says so.
+            self.note_reached(address, other);
+        }
+    }
+
+    /// The address that we called over this connection, and the connection by which the peer there has called us.
+    fn crossing(&self, peer: PeerKey) -> Option<(SocketAddr, PeerKey)> {
+        let ours = self.peers.get(&peer).filter(|peer| peer.direction == Direction::Outbound)?;
+        let address = ours.address?;
+        let is_other = |known: &Peer| {
+            known.direction == Direction::Inbound && known.id == ours.id && known.address == Some(address)
+        };
+        let (other, _) = self.peers.iter().find(|(_, known)| is_other(known))?;
+        Some((address, *other))
+    }
+
+    /// Where the peer accepts peers, if we know that by more than its word.
+    pub(super) fn reached_at(&self, peer: PeerKey) -> Option<SocketAddr> {
+        let address = self.peers.get(&peer)?.address?;
+        (self.addresses.contact(address) == Some(Contact::Connected(peer))).then_some(address)
     }
 
     fn reconnect_pause(&mut self) -> Pause {
@@ -317,11 +402,14 @@ impl Swarm {
 
     /// Does not talk to the peer's address, unless somebody else is connected there: peers only claim their ports.
     fn avoid(&mut self, peer: PeerKey, address: Option<SocketAddr>, until: Time) {
-        let Some(address) = address else { return };
-        match self.addresses.contact(address) {
-            Some(Contact::Connected(other)) if other != peer => {}
-            _ => self.addresses.avoid(address, until),
+        if let Some(address) = address.filter(|address| !self.is_of_another(*address, peer)) {
+            self.addresses.avoid(address, until);
         }
+    }
+
+    /// Whether another peer is connected, who accepts peers where this one says it does.
+    pub(super) fn is_of_another(&self, address: SocketAddr, peer: PeerKey) -> bool {
+        self.peers.iter().any(|(other, known)| *other != peer && known.address == Some(address))
     }
 
     pub(super) fn disconnect(&mut self, now: Time, peer: PeerKey, reason: ByeReason) {
@@ -354,10 +442,4 @@ impl Swarm {
             |file: &FileKey| !self.incomplete.contains(file) && self.files[file].links[&peer].held.is_full();
         self.peers.get(&peer).is_some_and(|connection| connection.links.iter().all(is_useless))
     }
-}
-
-/// Whether two connections can lead to one process.
-fn is_same_host(a: Option<SocketAddr>, b: Option<SocketAddr>) -> bool {
-    let host = |address: SocketAddr| address.ip().to_canonical();
-    a.map(host) == b.map(host)
 }

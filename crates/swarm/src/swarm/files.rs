@@ -87,6 +87,9 @@ impl Swarm {
             // What is still being written is no longer ours to wait for.
             self.storing_bytes -= download.storing_bytes;
         }
+        self.peers.values_mut().for_each(|peer| {
+            peer.unannounced.remove(&file);
+        });
         self.addresses.forget_file(file);
         self.timers.disarm_file(file);
         self.grant_slots(now);

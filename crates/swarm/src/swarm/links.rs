@@ -66,11 +66,15 @@ impl Swarm {
         self.open_file(now, peer, file);
         self.timers.disarm(Timer::Unanswered(peer, file));
         let state = self.files.get_mut(&file).expect("found above");
-        state.replace_held(peer, held);
+        let announced = state.replace_held(peer, held);
         let link = state.links.get_mut(&peer).expect("open_file made it");
         let is_first = link.handle.replace(open.file).is_none();
+        self.note_announced(peer, file, announced);
         self.note_spread(peer, file);
         if is_first {
+            if let Some(address) = self.reached_at(peer) {
+                self.addresses.note_not_full(address);
+            }
             self.exchange_peers(peer, file);
             // An inbound peer's address is worth as much as one that another peer names.
             if let Some(Peer { source, address: Some(address), .. }) = self.peers.get(&peer) {
@@ -156,16 +160,26 @@ impl Swarm {
             Ok(Some(file)) => file,
         };
         let state = self.files.get_mut(&file).expect("a number stands for a file that is there");
+        let mut announced = 0;
         for index in chunks {
             let Some(chunk) = state.geometry.chunk(*index) else {
                 return self.cut(now, peer, Violation::ChunkOutOfRange(*index));
             };
-            state.add_held(peer, chunk);
+            announced += usize::from(state.add_held(peer, chunk));
             if let Some(suggest) = &mut state.suggest {
                 suggest.mark(chunk);
             }
         }
+        self.note_announced(peer, file, announced);
         self.fill_downloads(now);
+    }
+
+    /// The peer says that it has chunks that it took from us.
+    fn note_announced(&mut self, peer: PeerKey, file: FileKey, chunks: usize) {
+        let unannounced = self.peers.get_mut(&peer).and_then(|peer| peer.unannounced.get_mut(&file));
+        if let Some(unannounced) = unannounced {
+            *unannounced = unannounced.saturating_sub(u32::try_from(chunks).unwrap_or(u32::MAX));
+        }
     }
 
     /// What a partial holder has is out in the swarm: a full seed need not bring it there.

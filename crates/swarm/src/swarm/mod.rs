@@ -12,6 +12,8 @@ mod limited;
 mod links;
 mod offers;
 mod picking;
+mod places;
+mod probing;
 mod progress;
 mod requests;
 mod rivals;
@@ -34,7 +36,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tnet_fileinfo::{ChunkIndex, FileHash, Geometry};
-use tnet_proto::{ByeReason, FileHandle, PeerId, PeerMessage};
+use tnet_proto::{FileHandle, PeerId, PeerMessage};
 
 use crate::addresses::AddressBook;
 use crate::config::Config;
@@ -52,6 +54,7 @@ pub use status::{FileStatus, PeerStatus, SlotStatus};
 
 use connections::{Newcomer, Peer};
 use files::Here;
+use places::Places;
 use uploads::Uploads;
 
 /// The core. See the module's documentation.
@@ -66,6 +69,8 @@ pub struct Swarm {
     /// Files that lack chunks which are wanted.
     incomplete: BTreeSet<FileKey>,
     peers: BTreeMap<PeerKey, Peer>,
+    /// Of those who called us.
+    places: Places,
     /// Requests open at others.
     downloads: Slots,
     /// Those of them at connections that have not proven themselves.
@@ -121,6 +126,7 @@ impl Swarm {
             by_content: BTreeMap::new(),
             incomplete: BTreeSet::new(),
             peers: BTreeMap::new(),
+            places: Places::new(config.max_callers()),
             downloads: Slots::new(config.download_slots),
             probes: 0,
             late: Held::default(),
@@ -160,7 +166,7 @@ impl Swarm {
                 self.cut(now, peer, Violation::Malformed)
             }
             Input::Violated { .. } => {}
-            Input::DataReceived { peer, bytes } => self.on_data_received(peer, bytes),
+            Input::DataReceived { peer, bytes } => self.on_data_received(now, peer, bytes),
             Input::ChunkArrived { peer, handle, chunk } => self.on_chunk_arrived(now, peer, handle, chunk),
             Input::UploadEnded { peer, file, chunk, end } => {
                 self.on_upload_ended(now, peer, file, chunk, end)
@@ -191,9 +197,8 @@ impl Swarm {
     }
 
     fn on_message(&mut self, now: Time, peer: PeerKey, message: PeerMessage) {
-        if !self.peers.contains_key(&peer) {
-            return;
-        }
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        connection.heard = now;
         match message {
             PeerMessage::Open(open) => self.on_open(now, peer, &open),
             PeerMessage::NotFound { file } => self.on_not_found(now, peer, FileKey(file.0)),
@@ -208,12 +213,7 @@ impl Swarm {
             PeerMessage::Stopped { file, chunk } => self.on_stopped(now, peer, file, chunk),
             PeerMessage::Refused { file, chunk } => self.on_refused(now, peer, file, chunk),
             PeerMessage::Corrupt { file, chunk } => self.on_corrupt_word(now, peer, file, chunk),
-            PeerMessage::Bye { reason } => {
-                if reason == ByeReason::BANNED {
-                    self.on_banned(peer);
-                }
-                self.disconnect(now, peer, ByeReason::IDLE);
-            }
+            PeerMessage::Bye { reason } => self.on_bye(now, peer, reason),
             PeerMessage::Hello(_) | PeerMessage::Data { .. } => self.cut(now, peer, Violation::OutOfPlace),
             PeerMessage::InfoRequest { .. }
             | PeerMessage::Info(_)

@@ -55,10 +55,11 @@ impl Swarm {
 
     /// A chunk of the file that could be offered to the peer.
     fn offer(&self, now: Time, peer: PeerKey, file: FileKey) -> Option<ChunkIndex> {
-        let state = self.files.get(&file)?;
+        let state = self.files.get(&file).filter(|_| !self.is_rider(peer, file))?;
         let link =
             state.links.get(&peer).filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
-        let may_begin = self.uploads.slots.has_room_to_offer(state.longest_chunk())
+        let may_begin = self.may_keep_slot_for(peer, file)
+            && self.uploads.slots.has_room_to_offer(state.longest_chunk())
             && self.is_in_time(now, Way::Up, file);
         may_begin.then(|| lacked(state, link)).flatten()
     }

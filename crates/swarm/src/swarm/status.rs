@@ -34,6 +34,8 @@ pub struct FileStatus {
     pub busy_peers: u32,
     /// Addresses known for its swarm.
     pub addresses: u32,
+    /// Those of them that had no place for us when we called last.
+    pub full_addresses: u32,
     /// Counters since it was added.
     pub stats: FileStats,
 }
@@ -101,6 +103,7 @@ impl Swarm {
             full_peers: count(state.links.values().filter(|link| link.held.is_full()).count()),
             busy_peers: count(state.links.values().filter(|link| link.is_busy(now)).count()),
             addresses: count(self.addresses.known(file)),
+            full_addresses: count(self.addresses.full(file)),
             stats: state.stats,
         })
     }
@@ -215,6 +218,11 @@ impl Swarm {
             uploads_most: self.uploads.slots.most(0),
             downloads_most: self.downloads.most(self.config.accepted_beyond_per_mille),
         }
+    }
+
+    /// Whether this connection is kept.
+    pub fn is_connected(&self, peer: PeerKey) -> bool {
+        self.peers.contains_key(&peer)
     }
 
     /// How many connections there are.

@@ -20,6 +20,7 @@ impl Swarm {
                 Timer::Unanswered(peer, file) => self.on_unanswered(now, peer, file),
                 Timer::Reservation(peer) => self.on_reservation_over(now, peer),
                 Timer::Idle(peer) => self.on_idle(now, peer),
+                Timer::Probe(peer) => self.on_probe_over(now, peer),
                 Timer::Addresses => self.connect_more_all(now),
                 Timer::Pace => self.on_pace(now),
             }

@@ -1,5 +1,7 @@
 //! Whom to serve. A request gets a slot or is told busy; there is no queue of chunks at the sender.
 //!
+//! Who has taken the file twice and announced nothing of it is served when no other peer waits: it carries nothing on.
+//!
 //! A peer told busy waits in line. When a slot frees it is kept for a moment for the first in line, who is woken: by a
 //! suggestion while a full seed still has chunks nobody got, else by ready.
 
@@ -8,6 +10,7 @@ use tnet_proto::{FileHandle, PeerMessage};
 
 use super::Swarm;
 use super::limited::Way;
+use super::places::Deed;
 use super::uploads::{Active, Reservation};
 use crate::io::{FileKey, Output, PeerKey, UploadEnd};
 use crate::link::Held;
@@ -16,6 +19,12 @@ use crate::timers::Timer;
 
 /// Chunks under way to one peer: at least and at most, whatever its share is.
 const PER_PEER: (usize, usize) = (2, 32);
+
+/// This part of the slots may be kept for peers that never took a chunk.
+const NEWCOMERS_PART: usize = 4;
+
+/// So many times the file for one who announces nothing, before it is served last.
+const RIDES: u64 = 2;
 
 /// Suggestions that a peer gives back before it gets what it asks for. Else what we would rather give and what it
 /// would rather have could go back and forth for ever. The first one it may give back for want of a slot.
@@ -40,8 +49,11 @@ impl Swarm {
         }
         let is_invited = self.accept_invitation(peer, file, chunk);
         // Room for the longest chunk: it may become another one.
-        let is_full = !is_invited && (self.has_its_share(peer, file) || !self.is_in_time(now, Way::Up, file))
-            || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
+        let has_to_wait = self.has_its_share(peer, file)
+            || !self.is_in_time(now, Way::Up, file)
+            || self.is_rider(peer, file) && self.others_wait(peer);
+        let is_full =
+            !is_invited && has_to_wait || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
         if is_full || !is_invited && self.is_better_suggested(peer, file, chunk) {
             if is_invited {
                 // It counted as given away.
@@ -63,11 +75,29 @@ impl Swarm {
     fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
         let state = &self.files[&file];
         let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
-        let receivers = state.links.values().filter(|link| !link.held.is_full());
+        let takes_part = |peer: &PeerKey| {
+            let has_asked = self.uploads.waiting.contains_key(peer);
+            has_asked || self.peers.get(peer).is_some_and(|peer| peer.slots > 0 || peer.sent_chunks > 0)
+        };
+        // Who only looks on has no share.
+        let receivers = state.links.iter().filter(|(peer, link)| !link.held.is_full() && takes_part(peer));
         // With more than these the share is the least anyway.
         let receivers = receivers.take(slots / PER_PEER.0).count();
         let share = (slots / (receivers + 1)).clamp(PER_PEER.0, PER_PEER.1);
         self.uploads.active_of(peer).count() >= share
+    }
+
+    /// Whether the peer has been sent the file more than twice without announcing that it has any of that. An honest one
+    /// is sent each chunk once, and again if it was lost, and tells others of it.
+    pub(super) fn is_rider(&self, peer: PeerKey, file: FileKey) -> bool {
+        let Some(state) = self.files.get(&file) else { return false };
+        let taken = self.peers.get(&peer).and_then(|connection| connection.unannounced.get(&file));
+        taken.is_some_and(|taken| u64::from(*taken) > RIDES * u64::from(state.geometry.chunk_count()))
+    }
+
+    /// Whether somebody who is no rider waits for a slot.
+    fn others_wait(&self, peer: PeerKey) -> bool {
+        self.uploads.in_line().any(|(other, file, _)| other != peer && !self.is_rider(other, file))
     }
 
     /// Whether a slot is kept for this request; it is free then. A suggestion is kept for its own chunk: another
@@ -150,17 +180,34 @@ impl Swarm {
         self.offer_slots(now);
     }
 
-    /// The first in line for whom no slot is kept and who has not got its share; first of all for a file that comes first.
+    /// The first in line for whom no slot is kept and who has not got its share; first of all for a file that comes first,
+    /// last of all a rider.
     fn next_in_line(&self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
         let mut in_line = self.uploads.in_line().filter(|(peer, file, _)| {
-            self.is_in_time(now, Way::Up, *file) && !self.has_its_share(*peer, *file)
+            self.is_in_time(now, Way::Up, *file)
+                && !self.has_its_share(*peer, *file)
+                && self.may_keep_slot_for(*peer, *file)
         });
         let first = in_line.next()?;
-        if !self.priorities_differ {
+        if !self.priorities_differ && !self.is_rider(first.0, first.1) {
             return Some(first);
         }
-        let priority = |(_, file, _): &(PeerKey, FileKey, ChunkIndex)| self.files[file].priority;
-        Some(in_line.fold(first, |best, other| if priority(&other) > priority(&best) { other } else { best }))
+        let rank = |(peer, file, _): &(PeerKey, FileKey, ChunkIndex)| {
+            (!self.is_rider(*peer, *file), self.files[file].priority)
+        };
+        Some(in_line.fold(first, |best, other| if rank(&other) > rank(&best) { other } else { best }))
+    }
+
+    /// Whether a slot may be kept for this peer. Of those who never took a chunk some will not take the slot either, and it
+    /// is idle until that is known: while others wait, a crowd of them must not have more than a part of the slots.
+    pub(super) fn may_keep_slot_for(&self, peer: PeerKey, file: FileKey) -> bool {
+        let is_new = |peer: &PeerKey| self.peers.get(peer).is_some_and(|peer| peer.sent_chunks == 0);
+        if !is_new(&peer) || self.uploads.waiting.keys().all(is_new) {
+            return true;
+        }
+        let slots = self.uploads.slots.capacity(self.files[&file].longest_chunk()) as usize;
+        let kept = self.uploads.reserved.keys().filter(|peer| is_new(peer)).count();
+        kept < (slots / NEWCOMERS_PART).max(1)
     }
 
     pub(super) fn reserve(
@@ -313,7 +360,7 @@ impl Swarm {
                 if let Some(bytes) = self.sent.passed(now, active.len, self.config.slots_last * 2) {
                     self.uploads.slots.widen_to(bytes, active.len);
                 }
-                self.on_sent(peer, file, chunk);
+                self.on_sent(now, peer, file, chunk);
                 if active.is_doubted {
                     self.doubt(peer, file, chunk);
                 }
@@ -323,9 +370,14 @@ impl Swarm {
         self.grant_slots(now);
     }
 
-    fn on_sent(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+    fn on_sent(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+        self.places.prove(now, peer, Deed::Took);
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.sent_chunks += 1;
+            // Of a file that is gone there is nothing left to count.
+            if self.files.contains_key(&file) {
+                *connection.unannounced.entry(file).or_insert(0) += 1;
+            }
         }
         self.note_sent(peer, file, chunk);
         let Some(state) = self.files.get_mut(&file) else { return };

@@ -23,24 +23,122 @@ fn double(desk: &mut Desk, id: PeerId, first: Direction, second: Direction) -> V
 }
 
 #[test]
-fn of_two_connections_that_crossed_both_sides_keep_the_one_that_the_smaller_id_made() {
+fn of_two_connections_that_crossed_the_side_with_the_smaller_id_keeps_the_one_that_it_made() {
     use Direction::{Inbound, Outbound};
-    // Our id is in the middle. The kept one is ours if theirs is larger, theirs if theirs is smaller.
-    for (id, kept) in [(LARGE, Outbound), (SMALL, Inbound)] {
-        for (first, second) in [(Inbound, Outbound), (Outbound, Inbound)] {
-            let mut desk = Desk::downloading(1, Config::default());
-            let dropped = double(&mut desk, id, first, second);
-            let expected = if kept == first { PeerKey(11) } else { PeerKey(10) };
-            assert_eq!(dropped, [(expected, ByeReason::DUPLICATE)], "{id:?} {first:?} {second:?}");
-        }
+    // Our id is below that of the large one. With the small one it is for the other side to end one of the two.
+    for (first, second) in [(Inbound, Outbound), (Outbound, Inbound)] {
+        let mut desk = Desk::downloading(1, Config::default());
+        let dropped = double(&mut desk, LARGE, first, second);
+        let expected = if first == Outbound { PeerKey(11) } else { PeerKey(10) };
+        assert_eq!(dropped, [(expected, ByeReason::DUPLICATE)], "{first:?} {second:?}");
+        let mut desk = Desk::downloading(1, Config::default());
+        assert_eq!(double(&mut desk, SMALL, first, second), [], "{first:?} {second:?}");
     }
 }
 
 #[test]
-fn of_two_connections_from_one_side_the_newer_stays() {
+fn the_one_that_the_smaller_id_made_stands_for_the_address_when_the_other_side_has_ended_ours() {
     let mut desk = Desk::downloading(1, Config::default());
-    let dropped = double(&mut desk, LARGE, Direction::Inbound, Direction::Inbound);
-    assert_eq!(dropped, [(PeerKey(10), ByeReason::DUPLICATE)]);
+    let address = Desk::address(50);
+    desk.input(holders(&[address]));
+    desk.connected(PeerKey(10), SMALL, Some(address), Direction::Outbound);
+    desk.connected(PeerKey(11), SMALL, Some(address), Direction::Inbound);
+    desk.say(PeerKey(11), PeerMessage::Pong { nonce: 0 });
+    desk.say(PeerKey(10), PeerMessage::Bye { reason: ByeReason::DUPLICATE });
+    desk.input(holders(&[address]));
+    desk.open(PeerKey(11), &[]);
+    assert_eq!(called(&desk.wait(secs(25))), []);
+}
+
+#[test]
+fn who_says_the_id_and_the_port_of_a_peer_that_answers_does_not_take_its_place() {
+    use Direction::{Inbound, Outbound};
+    for (id, address, direction) in [
+        (LARGE, Some(Desk::address(50)), Inbound),
+        (SMALL, Some(Desk::address(50)), Inbound),
+        (LARGE, Some(SocketAddr::from(([10, 0, 0, 50], 9))), Inbound),
+        (LARGE, Some(SocketAddr::from(([10, 0, 0, 50], 9))), Outbound),
+    ] {
+        let mut desk = Desk::downloading(1, Config::default());
+        let (honest, evil) = (PeerKey(10), PeerKey(11));
+        desk.connected(honest, id, Some(Desk::address(50)), Inbound);
+        for round in 0..10 {
+            let outputs = desk.connected(PeerKey(evil.0 + round), id, address, direction);
+            let asked = told(&outputs, honest).contains(&PeerMessage::Ping { nonce: 0 });
+            assert!(asked || round > 0, "{outputs:?}");
+            assert_eq!(disconnected(&outputs), []);
+            desk.now = desk.now + millis(500);
+            desk.say(honest, PeerMessage::Pong { nonce: 0 });
+        }
+        desk.wait(secs(5));
+        assert!(desk.swarm.is_connected(honest), "{id:?} {address:?} {direction:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_gives_no_sign_of_life_ends_when_its_peer_calls_again() {
+    let mut desk = Desk::downloading(1, Config::default());
+    assert_eq!(double(&mut desk, LARGE, Direction::Inbound, Direction::Inbound), []);
+    // What comes over the new one is no sign of life of the old one.
+    desk.wait(secs(1));
+    desk.say(PeerKey(11), PeerMessage::Pong { nonce: 0 });
+    assert_eq!(disconnected(&desk.wait(secs(4))), [(PeerKey(10), ByeReason::DUPLICATE)]);
+    assert_eq!(disconnected(&desk.wait(secs(5))), []);
+}
+
+#[test]
+fn who_only_says_the_address_of_a_holder_does_not_keep_us_from_calling_it() {
+    let mut desk = Desk::downloading(2, Config::default());
+    let address = Desk::address(50);
+    // Each time for a while, and from the beginning.
+    let mut calls = Vec::new();
+    for round in 0..5 {
+        let evil = PeerKey(100 + round);
+        desk.connected(evil, PeerId([100; 16]), Some(address), Direction::Inbound);
+        desk.say(evil, desk.open_message(FILE, THEIRS, Holdings::Full));
+        calls.extend(called(&desk.input(holders(&[address]))));
+        calls.extend(called(&desk.wait(millis(900))));
+        desk.input(Input::PeerLost { peer: evil });
+    }
+    assert_eq!(calls, [address]);
+}
+
+#[test]
+fn an_address_that_two_callers_say_is_theirs_is_called_at_once() {
+    let mut desk = Desk::downloading(2, Config::default());
+    let address = Desk::address(50);
+    desk.connected(PeerKey(100), PeerId([100; 16]), Some(address), Direction::Inbound);
+    desk.connected(PeerKey(101), PeerId([101; 16]), Some(address), Direction::Inbound);
+    assert_eq!(called(&desk.input(holders(&[address]))), [address]);
+}
+
+#[test]
+fn an_address_at_which_a_caller_that_sends_chunks_accepts_peers_is_not_called() {
+    let mut desk = Desk::downloading(4, with_slots(4));
+    let (peer, _) = desk.full_holder();
+    desk.arrive(peer, 0);
+    desk.store(0);
+    desk.input(holders(&[Desk::address(1)]));
+    assert_eq!(called(&desk.wait(secs(5))), []);
+}
+
+#[test]
+fn corrupt_chunks_of_one_who_says_the_port_of_a_connected_peer_are_not_held_against_that_peer() {
+    let mut desk = Desk::downloading(4, with_slots(4));
+    let (honest, _) = desk.full_holder();
+    desk.arrive(honest, 0);
+    desk.store(0);
+    for round in 0..3 {
+        let evil = PeerKey(90 + round);
+        desk.connected(evil, LARGE, Some(Desk::address(1)), Direction::Inbound);
+        desk.say(evil, desk.open_message(FILE, THEIRS, Holdings::Full));
+        desk.input(Input::DataReceived { peer: evil, bytes: 1 });
+        desk.input(Input::ChunkCorrupt { file: FILE, chunk: desk.chunk(1), peer: evil });
+        desk.input(Input::PeerLost { peer: evil });
+    }
+    desk.arrive(honest, 1);
+    let outputs = desk.corrupt(honest, 1);
+    assert!(desk.swarm.is_connected(honest), "{outputs:?}");
 }
 
 #[test]
@@ -75,16 +173,27 @@ fn a_connection_to_ourselves_is_dropped_and_not_made_again() {
 }
 
 #[test]
-fn a_file_named_for_a_second_address_of_a_peer_is_opened_on_the_connection_that_stays() {
+fn a_file_named_for_an_address_is_opened_there_whoever_calls_with_the_same_id() {
     let mut desk = Desk::downloading(1, Config::default());
-    // It called us from a port that it does not name; we call it where it accepts peers.
+    // It called us from a port that it does not name, or is another one; we call where peers are accepted.
     let (named, claimed) = (Desk::address(50), SocketAddr::from(([10, 0, 0, 50], 9)));
     desk.input(holders(&[named]));
     desk.connected(PeerKey(10), SMALL, Some(claimed), Direction::Inbound);
     let outputs = desk.connected(PeerKey(11), SMALL, Some(named), Direction::Outbound);
-    assert_eq!(disconnected(&outputs), [(PeerKey(11), ByeReason::DUPLICATE)]);
-    assert!(matches!(told(&outputs, PeerKey(10))[..], [PeerMessage::Open(_)]));
+    assert_eq!(disconnected(&outputs), []);
+    assert!(matches!(told(&outputs, PeerKey(11))[..], [PeerMessage::Open(_)]));
     assert_eq!(desk.swarm.addresses.calling(), 0);
+}
+
+#[test]
+fn a_file_named_for_the_address_of_a_peer_that_we_called_is_opened_once_when_it_calls_too() {
+    let mut desk = Desk::downloading(1, Config::default());
+    let named = Desk::address(50);
+    desk.connected(PeerKey(10), LARGE, Some(named), Direction::Outbound);
+    desk.input(holders(&[named]));
+    let outputs = desk.connected(PeerKey(11), LARGE, Some(named), Direction::Inbound);
+    assert_eq!(disconnected(&outputs), [(PeerKey(11), ByeReason::DUPLICATE)]);
+    assert_eq!(told(&outputs, PeerKey(10)), [PeerMessage::Ping { nonce: 0 }]);
 }
 
 #[test]
@@ -224,6 +333,8 @@ fn a_peer_that_is_cut_cannot_take_along_the_address_of_another() {
     desk.connected(evil, LARGE, Some(Desk::address(1)), Direction::Inbound);
     desk.say(evil, PeerMessage::Close { file: FileHandle(5) });
     desk.input(Input::PeerLost { peer: honest });
+    // Since two said that it is theirs, it was called.
+    desk.input(Input::ConnectFailed { address: Desk::address(1) });
     desk.input(holders(&[Desk::address(1)]));
     assert_eq!(called(&desk.wait(secs(2))), [Desk::address(1)]);
 }

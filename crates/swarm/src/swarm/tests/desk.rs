@@ -1,6 +1,6 @@
 //! One core, and peers that say what the test tells them to. The books are recounted after every input.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, ChunkSize, FileHash, Geometry, MIN_CHUNK_SIZE};
@@ -112,7 +112,7 @@ impl Desk {
         address: Option<SocketAddr>,
         direction: Direction,
     ) -> Vec<Output> {
-        let source = address.map_or(Ipv4Addr::new(10, 9, 9, 9).into(), |address| address.ip());
+        let source = address.map_or(Desk::address(250).ip(), |address| address.ip());
         self.input(Input::PeerConnected { peer, id, source, local: None, address, direction })
     }
 

@@ -10,6 +10,7 @@ mod hostile;
 mod limited;
 mod network;
 mod offering;
+mod places;
 mod resuming;
 mod rot;
 mod scenarios;

@@ -341,3 +341,59 @@ fn a_part_is_served_and_nothing_is_asked_for() {
     let is_search = |output: &&Output| matches!(output, Output::Connect { .. } | Output::Lookup { .. });
     assert_eq!(outputs.iter().find(is_search), None);
 }
+
+/// Takes so many chunks without a word; announces each of them if it is told to.
+fn rides(desk: &mut Desk, peer: PeerKey, chunks: u32, announces: bool) {
+    for chunk in 0..chunks {
+        let chunk = chunk % 8;
+        assert_eq!(uploaded(&desk.request(peer, chunk)), [(peer, chunk)]);
+        desk.ended(peer, chunk, UploadEnd::Sent);
+        if announces {
+            desk.say(peer, PeerMessage::Have { file: THEIRS, chunks: vec![chunk] });
+        }
+    }
+}
+
+/// A peer takes so many chunks of a file of 16, then waits for the only slot, and another one after it. Whether it is served
+/// before the other.
+fn is_served_in_turn(chunks: u32, announces: bool) -> bool {
+    let (mut desk, taker, first) = one_slot_taken();
+    let second = desk.holder_of(&[]);
+    desk.ended(taker, 0, UploadEnd::Sent);
+    rides(&mut desk, first, chunks, announces);
+    assert_eq!(uploaded(&desk.request(taker, 0)), [(taker, 0)]);
+    assert!(is_busy(&told(&desk.request(first, 7), first)));
+    assert!(is_busy(&told(&desk.request(second, 7), second)));
+    let outputs = desk.ended(taker, 0, UploadEnd::Sent);
+    let is_woken = |peer| told(&outputs, peer) == [ready(7)];
+    assert!(is_woken(first) != is_woken(second), "{outputs:?}");
+    is_woken(first)
+}
+
+#[test]
+fn who_took_the_file_twice_and_announced_nothing_is_served_after_everybody_else() {
+    assert!(is_served_in_turn(32, false), "twice is not more than twice");
+    assert!(!is_served_in_turn(33, false));
+}
+
+#[test]
+fn who_announces_what_it_takes_is_served_in_turn() {
+    assert!(is_served_in_turn(7, true));
+    // What it announces and asks for again it has not lost each time.
+    assert!(!is_served_in_turn(48, true));
+}
+
+#[test]
+fn a_rider_that_nobody_else_waits_for_is_served_and_is_offered_nothing() {
+    let mut desk = Desk::seeding(8, with_slots(1));
+    let rider = desk.holder_of(&[]);
+    rides(&mut desk, rider, 60, false);
+    desk.swarm.config.offers = true;
+    desk.request(rider, 0);
+    let outputs = desk.ended(rider, 0, UploadEnd::Sent);
+    assert_eq!(suggested(&told(&outputs, rider)), None, "{outputs:?}");
+    let peer = desk.connect();
+    let outputs = desk.open(peer, &[]);
+    let outputs = [outputs, desk.wait(secs(1))].concat();
+    assert_eq!(told(&outputs, rider), []);
+}

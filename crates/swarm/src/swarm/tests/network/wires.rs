@@ -28,6 +28,16 @@ impl Network {
                 self.schedule(self.now, Happening::Input(node, input));
             }
             Output::Connect { address } => self.connect(node, address),
+            // As a session does.
+            Output::Send { peer, message: PeerMessage::Ping { nonce } } => {
+                let (message, end) = (PeerMessage::Pong { nonce }, self.ends[&peer]);
+                if end.is_open && self.nodes[end.other_node].is_alive {
+                    self.schedule(
+                        self.now + self.delay * 2,
+                        Happening::Input(node, Input::Message { peer, message }),
+                    );
+                }
+            }
             Output::Send { peer, message } => self.deliver(peer, |peer| Input::Message { peer, message }),
             Output::Upload { peer, file, chunk } => self.upload(node, peer, file, chunk),
             Output::StopUpload { peer, file, chunk } => {
@@ -43,7 +53,11 @@ impl Network {
                 };
                 self.schedule(self.now + Duration::from_micros(100), Happening::Input(node, input));
             }
-            Output::Disconnect { peer, .. } => self.close(peer),
+            Output::Disconnect { peer, reason } => {
+                let message = PeerMessage::Bye { reason };
+                self.deliver(peer, |peer| Input::Message { peer, message });
+                self.close(peer);
+            }
             Output::Lookup { file } => {
                 let others =
                     self.nodes.iter().enumerate().filter(|(other, state)| *other != node && state.is_alive);
