@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
+use tnet_proto::ByeReason;
 
 use crate::io::{FileKey, PeerKey};
 use crate::time::Time;
-use index::Index;
+use index::{Index, Worth};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contact {
@@ -26,6 +27,8 @@ pub(crate) enum Contact {
     /// Ourselves, or it broke the protocol.
     Avoided {
         until: Time,
+        /// What it is told when it calls.
+        reason: ByeReason,
     },
 }
 
@@ -55,7 +58,10 @@ impl Entry {
     }
 
     fn is_worth_keeping(&self) -> bool {
-        !matches!(self.contact, Contact::Idle { .. }) || !self.files.is_empty() || self.strikes > 0
+        !matches!(self.contact, Contact::Idle { .. })
+            || !self.files.is_empty()
+            || self.strikes > 0
+            || self.failures > 0
     }
 }
 
@@ -79,13 +85,23 @@ impl AddressBook {
 
     /// Somebody named this address for the file's swarm. Answers with the connection to it, if there is one.
     pub(crate) fn learn(&mut self, address: SocketAddr, file: FileKey, by: NamedBy) -> Option<PeerKey> {
-        if !self.entries.contains_key(&address) && !self.has_room_for(by) {
-            return None;
-        }
-        self.change(address, |entry| {
-            entry.files.insert(file);
+        if !self.entries.contains_key(&address) {
+            if !self.has_room_for(by) {
+                return None;
+            }
+            self.change(address, |entry| {
+                entry.files.insert(file);
+                entry.named_by = by;
+            });
+        } else if let Some(entry) = self.entries.get_mut(&address) {
+            // In place: an address may belong to thousands of files.
+            let before = Worth::of(entry);
+            if entry.files.insert(file) {
+                self.index.link(address, file, entry);
+            }
             entry.named_by = entry.named_by.max(by);
-        });
+            self.index.reweigh(address, before, entry);
+        }
         match self.contact(address) {
             Some(Contact::Connected(peer)) => Some(peer),
             _ => None,
@@ -94,9 +110,16 @@ impl AddressBook {
 
     /// The peer at this address does not take part in the file's swarm.
     pub(crate) fn unlearn(&mut self, address: SocketAddr, file: FileKey) {
-        self.change_known(address, |entry| {
-            entry.files.remove(&file);
-        });
+        let Some(entry) = self.entries.get_mut(&address) else { return };
+        let before = Worth::of(entry);
+        if !entry.files.remove(&file) {
+            return;
+        }
+        self.index.unlink(address, file, entry);
+        self.index.reweigh(address, before, entry);
+        if !entry.is_worth_keeping() {
+            self.detach(address);
+        }
     }
 
     pub(crate) fn forget_file(&mut self, file: FileKey) {
@@ -113,10 +136,11 @@ impl AddressBook {
         self.entries.get(&address).map(|entry| entry.contact)
     }
 
-    pub(crate) fn is_avoided(&self, address: SocketAddr, now: Time) -> bool {
+    /// Why the address is not talked to, if it is not.
+    pub(crate) fn avoided(&self, address: SocketAddr, now: Time) -> Option<ByeReason> {
         match self.contact(address) {
-            Some(Contact::Avoided { until }) => now < until,
-            _ => false,
+            Some(Contact::Avoided { until, reason }) if now < until => Some(reason),
+            _ => None,
         }
     }
 
@@ -128,10 +152,10 @@ impl AddressBook {
         self.change(address, |entry| entry.contact = Contact::Connected(peer));
     }
 
-    /// Not to be talked to until then.
-    pub(crate) fn avoid(&mut self, address: SocketAddr, until: Time) {
+    /// Not to be talked to until then; when it calls it is told this reason.
+    pub(crate) fn avoid(&mut self, address: SocketAddr, until: Time, reason: ByeReason) {
         self.change(address, |entry| {
-            entry.contact = Contact::Avoided { until };
+            entry.contact = Contact::Avoided { until, reason };
             entry.strikes = 0;
         });
         // At most a quarter, so that nobody can fill the book by misbehaving from many ports.

@@ -29,6 +29,8 @@ pub(crate) enum Timer {
     Reservation(PeerKey),
     /// A connection without a common file.
     Idle(PeerKey),
+    /// A file that neither side wants anything of.
+    Finished(PeerKey, FileKey),
     /// An address may be called again.
     Addresses,
     /// A rate lets something begin.
@@ -74,6 +76,7 @@ impl Timers {
     pub(crate) fn disarm_link(&mut self, peer: PeerKey, file: FileKey) {
         self.disarm(Timer::Patience(peer, file));
         self.disarm(Timer::Unanswered(peer, file));
+        self.disarm(Timer::Finished(peer, file));
     }
 
     pub(crate) fn disarm_file(&mut self, file: FileKey) {

@@ -39,11 +39,13 @@ impl Swarm {
             return;
         }
         link.exchange_after = now + self.config.exchange_every / 4;
-        self.learn_all(now, file, peers, NamedBy::Peer);
+        if self.incomplete.contains(&file) {
+            self.learn_all(now, file, peers, NamedBy::Peer);
+        }
     }
 
     pub(super) fn on_holders(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr]) {
-        if self.files.contains_key(&file) {
+        if self.incomplete.contains(&file) {
             self.learn_all(now, file, addresses, NamedBy::Coordinator);
         }
     }
@@ -56,7 +58,7 @@ impl Swarm {
                 break;
             }
             let connected = self.addresses.learn(*address, file, by);
-            if let Some(peer) = connected.filter(|_| self.incomplete.contains(&file)) {
+            if let Some(peer) = connected {
                 self.open_file(now, peer, file);
             }
         }

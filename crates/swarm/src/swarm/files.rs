@@ -64,6 +64,7 @@ impl Swarm {
             return;
         }
         self.incomplete.insert(file);
+        self.weigh_links(now, file);
         self.timers.arm(Timer::Exchange(file), now + self.config.exchange_every);
         self.ask_coordinator(now, file);
     }
@@ -114,8 +115,11 @@ impl Swarm {
         state.suggest = Some(SuggestOnce::done(&state.geometry));
         self.incomplete.remove(&file);
         self.timers.disarm_file(file);
+        // Nobody is called for a whole file; those who want it call us.
+        self.addresses.forget_file(file);
         self.open_again(file);
         self.output(Output::Event(Event::Complete { file }));
+        self.weigh_links(now, file);
         let peers: Vec<PeerKey> = self.files[&file].links.keys().copied().collect();
         for peer in peers {
             self.let_go_if_useless(now, peer);

@@ -49,6 +49,7 @@ impl Swarm {
         self.downloads.take(len);
         self.spend(now, Way::Down, file, len);
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
+        connection.links.note_use(file);
         connection.open += 1;
         if connection.open == 1 {
             self.begin_window(now, peer);

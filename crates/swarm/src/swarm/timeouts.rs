@@ -19,6 +19,7 @@ impl Swarm {
                 Timer::Unanswered(peer, file) => self.on_unanswered(now, peer, file),
                 Timer::Reservation(peer) => self.on_reservation_over(now, peer),
                 Timer::Idle(peer) => self.on_idle(now, peer),
+                Timer::Finished(peer, file) => self.on_finished(now, peer, file),
                 Timer::Addresses => self.connect_more_all(now),
                 Timer::Pace => self.on_pace(now),
             }
