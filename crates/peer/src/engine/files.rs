@@ -1,7 +1,5 @@
 //! The files of this process: what is open, under which number the core knows it, and what is reported of it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +22,26 @@ pub(super) struct FileEntry {
     pub(super) source: Source,
     /// Further files with the same content, used when `source` goes away.
     pub(super) spares: Vec<Arc<FileStore>>,
+    /// None when the file is whole: what a download needs, its descriptors above all, goes back at its end.
     pub(super) running: Option<Running>,
-    /// Bytes that came from others and were stored, by where the sender accepts peers.
-    pub(super) sources: BTreeMap<Option<SocketAddr>, u64>,
+    pub(super) received: Received,
     /// Bytes that were sent to others, in whole chunks.
     pub(super) sent_bytes: u64,
     /// None until a chunk is sent or stored.
     pub(super) activity: Option<Box<Activity>>,
     /// What the owner wants of it.
     pub(super) treatment: Treatment,
+}
+
+/// What came of a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Received {
+    /// In chunks that were verified, right or wrong.
+    pub(super) bytes: u64,
+    /// In those that were wrong.
+    pub(super) wasted: u64,
+    /// Peers that sent some of what was stored.
+    pub(super) sources: u32,
 }
 
 impl FileEntry {
@@ -42,7 +51,7 @@ impl FileEntry {
             source,
             spares: Vec::new(),
             running,
-            sources: BTreeMap::new(),
+            received: Received::default(),
             sent_bytes: 0,
             activity: None,
             treatment: Treatment::default(),
@@ -122,6 +131,7 @@ impl Engine {
         self.followed.remove(&file);
         self.checks.forget(file);
         self.recuts.forget(file);
+        self.swarm_watches.forget(file);
         self.recent.forget(file);
         self.report(&hash);
         self.unwatch_if_settled(hash);

@@ -18,6 +18,7 @@ mod reporting;
 mod shedding;
 mod snapshot;
 mod stopwatch;
+mod swarm_watch;
 mod wishes;
 mod work;
 
@@ -49,6 +50,7 @@ pub(crate) use downloads::Followed;
 use files::FileEntry;
 use recuts::Recuts;
 use reporting::CoordinatorLink;
+use swarm_watch::SwarmWatches;
 use work::{Arrival, WorkDone};
 
 /// Events waiting for the engine, for each kind. When full, sessions stop reading and TCP slows the senders.
@@ -80,10 +82,11 @@ pub(crate) struct Engine {
     open_files: OpenFiles,
     /// Between two looks at the shared files.
     look_pause: Duration,
-    /// Files with a download, or with somebody waiting for their swarm to be done.
+    /// Files that are being downloaded.
     followed: BTreeSet<FileKey>,
     /// Files with chunks that are still to be verified on the disk.
     checks: Checks,
+    swarm_watches: SwarmWatches,
     reporter: Reporter,
     coordinator: CoordinatorLink,
     totals: Totals,
@@ -173,6 +176,7 @@ impl Engine {
             look_pause: config.report_interval,
             followed: BTreeSet::new(),
             checks: Checks::default(),
+            swarm_watches: SwarmWatches::default(),
             reporter: Reporter::new(config.report_interval),
             coordinator: CoordinatorLink::new(config.coordinator, hurry),
             totals: Totals::default(),
@@ -225,7 +229,7 @@ impl Engine {
             if self.swarm.next_timeout().is_some_and(|due| due <= self.now) {
                 self.feed(Input::Tick);
             }
-            if !self.followed.is_empty() && next_beat <= self.now {
+            if self.has_beat() && next_beat <= self.now {
                 self.beat();
                 next_beat = self.now + BEAT;
             }
@@ -243,8 +247,13 @@ impl Engine {
         }
     }
 
+    /// Whether somebody is to be told how it goes.
+    fn has_beat(&self) -> bool {
+        !(self.followed.is_empty() && self.swarm_watches.is_empty())
+    }
+
     fn next_wake(&self, next_beat: Time, next_look: Time) -> Time {
-        let beat = (!self.followed.is_empty()).then_some(next_beat);
+        let beat = self.has_beat().then_some(next_beat);
         let due = [self.swarm.next_timeout(), self.reporter.next_timeout(), beat];
         due.into_iter().flatten().fold(next_look, Time::min)
     }
