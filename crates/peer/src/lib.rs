@@ -39,6 +39,7 @@
 mod api;
 mod config;
 mod coordinator_client;
+mod descriptors;
 mod dialer;
 mod dir_share;
 mod download;
@@ -67,6 +68,7 @@ pub use api::{
     Wish,
 };
 pub use config::{Config, DownloadOptions};
+pub use descriptors::Shortage;
 pub use download::Download;
 pub use info_search::UselessHolders;
 pub use inquiry::{Holders, Inquiry, InquiryError, NamedHolder};

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
+use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
 use crate::network;
 
@@ -28,6 +29,7 @@ pub(crate) struct Listener {
     pub(crate) dialer: Dialer,
     pub(crate) max_strangers: usize,
     pub(crate) max_per_ip: usize,
+    pub(crate) descriptors: Descriptors,
 }
 
 impl Listener {
@@ -41,7 +43,9 @@ impl Listener {
                     self.welcome(stream, network::canonical(remote), &strangers, &census).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept peers for a moment");
+                    if !self.descriptors.note(&error) {
+                        tracing::warn!(%error, "cannot accept peers for a moment");
+                    }
                     sleep(PAUSE).await;
                 }
             }

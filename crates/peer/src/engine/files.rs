@@ -14,7 +14,6 @@ use super::wishes::Treatment;
 use super::{Engine, keys_of};
 use crate::dir_share::pause_after;
 use crate::source::Source;
-use crate::store::sys::is_out_of_descriptors;
 use crate::store::{Download, FileState, FileStore, ReadError};
 
 pub(super) struct FileEntry {
@@ -234,9 +233,8 @@ impl Engine {
         let Some(entry) = self.files.get(&file) else { return };
         let path = entry.source.path();
         if let ReadError::Io { source, .. } = error
-            && is_out_of_descriptors(source)
+            && self.descriptors.note(source)
         {
-            tracing::warn!(path = %path.display(), %error, "too many open files; raise the limit (ulimit -n)");
             return;
         }
         tracing::warn!(path = %path.display(), %error, "cannot be served any more");

@@ -37,6 +37,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
+use crate::descriptors::{Descriptors, Shares};
 use crate::dialer::{Connected, Dialed, Dialer};
 use crate::session::{Body, Session, SessionContext, SessionEvent};
 use crate::store::{OpenFiles, ScanLog};
@@ -80,6 +81,7 @@ pub(crate) struct Engine {
     next_file: u32,
     scans: Option<ScanLog>,
     open_files: OpenFiles,
+    descriptors: Descriptors,
     /// Between two looks at the shared files.
     look_pause: Duration,
     /// Files that are being downloaded.
@@ -147,6 +149,7 @@ pub(crate) struct Parts {
     pub(crate) scans: Option<ScanLog>,
     /// Has the coordinator called without a pause.
     pub(crate) hurry: Arc<Notify>,
+    pub(crate) descriptors: Descriptors,
     pub(crate) peer_id: PeerId,
     pub(crate) seed: u64,
     pub(crate) listen: SocketAddr,
@@ -157,7 +160,7 @@ pub(crate) struct Parts {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Engine {
-        let Parts { config, scans, hurry, peer_id, seed, listen, context, dialer, work } = parts;
+        let Parts { config, scans, hurry, descriptors, peer_id, seed, listen, context, dialer, work } = parts;
         Engine {
             peer_id,
             listen,
@@ -172,7 +175,8 @@ impl Engine {
             by_path: HashMap::new(),
             next_file: 0,
             scans,
-            open_files: OpenFiles::default(),
+            open_files: OpenFiles::new(Shares::of_process().files),
+            descriptors,
             look_pause: config.report_interval,
             followed: BTreeSet::new(),
             checks: Checks::default(),
