@@ -245,18 +245,21 @@ mod tests {
     #[test]
     fn each_error_of_the_libraries_has_its_code() {
         use std::time::Duration;
+
+        use tnet_peer::Shortage;
         let (waited, address) = (Duration::from_secs(1), ([127, 0, 0, 1], 7400).into());
         let hash = tnet_fileinfo::FileHash::from_bytes([0; 32]);
         let stalled = |missing| DownloadError::Stalled { waited, missing, without_holder: 1, chunks: 4 };
         let io = |kind: std::io::ErrorKind| std::io::Error::from(kind);
         let lying = UselessHolders { silent: 1, lying: 1, ..UselessHolders::default() };
         let silent = UselessHolders { silent: 2, ..UselessHolders::default() };
-        let failures: [(Failure, u8); 17] = [
+        let failures: [(Failure, u8); 18] = [
             (DownloadError::NoHolder { waited }.into(), 4),
             (DownloadError::CoordinatorUnreachable { address, waited }.into(), 5),
             (stalled(1).into(), 7),
             (stalled(4).into(), 4),
             (DownloadError::Cancelled.into(), 7),
+            (DownloadError::OutOfDescriptors(Shortage { limit: Some(256) }).into(), 1),
             (DownloadError::AlreadyRunning { hash, out: "a".into() }.into(), 9),
             (FetchInfoError::NoHolder { hash, waited }.into(), 4),
             (FetchInfoError::NoneValid { hash, holders: lying }.into(), 6),

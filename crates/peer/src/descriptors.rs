@@ -1,5 +1,5 @@
-//! File descriptors: how many of them files and connections may take, and whether there are none left. Who is refused one
-//! says so here; it is told to the owner, once, and everybody who waits hears when there are some again.
+//! File descriptors: how many of them files may keep, and whether there are none left. Who is refused one says so here; it
+//! is told to the owner, now and then, and everybody who waits hears when there are some again.
 
 use std::error::Error;
 use std::fmt;
@@ -52,27 +52,13 @@ fn limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
-/// How the descriptors of a process are divided. What is left is for downloads, the coordinator and the owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shares {
-    /// Connections to peers.
-    pub(crate) peers: usize,
-    /// Those who have not introduced themselves.
-    pub(crate) strangers: usize,
-    /// Whole files that stay open after they were read.
-    pub(crate) files: usize,
-}
+/// Of how many descriptors one is for a whole file that stays open after it was read: the others are for connections and
+/// downloads.
+const FILE_OF: u64 = 4;
 
-impl Shares {
-    /// Of the limit of this process.
-    pub(crate) fn of_process() -> Shares {
-        Shares::of(limit().unwrap_or(u64::MAX))
-    }
-
-    fn of(limit: u64) -> Shares {
-        let share = |eighths: u64| usize::try_from((limit / 8).saturating_mul(eighths)).unwrap_or(usize::MAX);
-        Shares { peers: share(3).max(4), strangers: share(1).max(2), files: share(2).max(2) }
-    }
+/// Whole files that may stay open in this process.
+pub(crate) fn for_files() -> usize {
+    limit().map_or(usize::MAX, |limit| usize::try_from(limit / FILE_OF).unwrap_or(usize::MAX))
 }
 
 /// The error that the system gives when there are none.
@@ -156,15 +142,6 @@ fn are_there_some() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn however_few_there_are_more_than_an_eighth_is_left_for_downloads() {
-        for limit in [64, 256, 1024, 20_000, u64::MAX] {
-            let Shares { peers, strangers, files } = Shares::of(limit);
-            let taken = (peers + strangers) as u64 + files as u64;
-            assert!(taken <= limit - limit / 8, "{limit}: {taken}");
-        }
-    }
 
     #[test]
     fn a_shortage_names_the_limit_and_how_to_raise_it() {

@@ -22,7 +22,7 @@ use crate::api::{
 };
 use crate::config::{Config, DownloadOptions};
 use crate::coordinator_client::CoordinatorClient;
-use crate::descriptors::{Descriptors, Shares};
+use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
 use crate::dir_share::{self, DirShare};
 use crate::download::Download;
@@ -117,10 +117,7 @@ impl Peer {
         PeerBuilder::default()
     }
 
-    fn spawn(mut config: Config) -> Result<Peer, SpawnError> {
-        let shares = Shares::of_process();
-        config.swarm.max_peers = config.swarm.max_peers.min(shares.peers);
-        config.max_strangers = config.max_strangers.min(shares.strangers);
+    fn spawn(config: Config) -> Result<Peer, SpawnError> {
         let socket = network::listen(config.listen).map_err(|source| listen_error(config.listen, source))?;
         let listen = socket.local_addr().map_err(|source| listen_error(config.listen, source))?;
         let (stop, connections, services) =

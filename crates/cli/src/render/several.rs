@@ -104,7 +104,13 @@ impl SeveralView {
         let key = self.whole.borrow_mut().begin(name, size.is_some());
         let place = Place { whole: Rc::clone(&self.whole), key };
         let room = NAME_COLUMNS.min(columns() / 3);
-        let line = StatusLine::above(self.output, &self.bars, &format!("{:<room$}", cut(name, room)));
+        let shown = format!("{:<room$}", cut(name, room));
+        let is_one_of_very_many = self.whole.borrow().tally.files > MOST_TOLD;
+        let line = if is_one_of_very_many {
+            StatusLine::above_later(self.output, &self.bars, &shown)
+        } else {
+            StatusLine::above(self.output, &self.bars, &shown)
+        };
         DownloadView::of_several(self.output, line, name, place)
     }
 

@@ -22,7 +22,7 @@ pub(super) struct FileEntry {
     /// Further files with the same content, used when `source` goes away.
     pub(super) spares: Vec<Arc<FileStore>>,
     /// None when the file is whole: what a download needs, its descriptors above all, goes back at its end.
-    pub(super) running: Option<Running>,
+    pub(super) running: Option<Box<Running>>,
     pub(super) received: Received,
     /// Bytes that were sent to others, in whole chunks.
     pub(super) sent_bytes: u64,
@@ -49,7 +49,7 @@ impl FileEntry {
             info,
             source,
             spares: Vec::new(),
-            running,
+            running: running.map(Box::new),
             received: Received::default(),
             sent_bytes: 0,
             activity: None,

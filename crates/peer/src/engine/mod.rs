@@ -37,7 +37,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
-use crate::descriptors::{Descriptors, Shares};
+use crate::descriptors::{self, Descriptors};
 use crate::dialer::{Connected, Dialed, Dialer};
 use crate::session::{Body, Session, SessionContext, SessionEvent};
 use crate::store::{OpenFiles, ScanLog};
@@ -175,7 +175,7 @@ impl Engine {
             by_path: HashMap::new(),
             next_file: 0,
             scans,
-            open_files: OpenFiles::new(Shares::of_process().files),
+            open_files: OpenFiles::new(descriptors::for_files()),
             descriptors,
             look_pause: config.report_interval,
             followed: BTreeSet::new(),

@@ -36,7 +36,8 @@ impl Swarm {
         assert!(is_complete || goal != Goal::Seed, "only a complete file can be seeded");
         let replaced = self.by_content.insert(Content::of(&hash, &geometry), file);
         assert_eq!(replaced, None, "the caller adds the same content once");
-        let download = (!is_complete).then(|| Download::new(&geometry, stored, &vouched, &mut self.rng));
+        let download =
+            (!is_complete).then(|| Box::new(Download::new(&geometry, stored, &vouched, &mut self.rng)));
         let links = BTreeMap::new();
         self.files.insert(
             file,
