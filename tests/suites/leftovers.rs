@@ -173,3 +173,29 @@ async fn a_second_peer_on_one_port_is_refused_with_the_address() {
     assert!(matches!(error, tnet_peer::SpawnError::AddressInUse { .. }), "{error:?}");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finished_files_hold_no_descriptors_however_many_there_are() {
+    let _turn = turn().await;
+    let network =
+        Network::builder().report_interval(Duration::from_millis(200)).peer("seed").peer("ann").start().await;
+    let contents: Vec<Content> = (0..40).map(|number| Content::of(payload(8192, number))).collect();
+    for (number, content) in contents.iter().enumerate() {
+        network.peer("seed").shares_as(content, &format!("{number}")).await;
+    }
+    // What is kept open of the shared files is closed when nobody has read it for a while.
+    let before = Census::take_when_quiet().await;
+    let mut followed = Vec::new();
+    for (number, content) in contents.iter().enumerate() {
+        let copy = network.peer("ann").path(&format!("copy {number}"));
+        let mut download =
+            network.peer("ann").download(content.info().clone(), &copy).await.expect("it begins");
+        within("it is whole", SOON, download.finished()).await.expect("there is a seed");
+        content.is_at(&copy).await;
+        followed.push(download);
+    }
+    before.is_restored(SOON).await;
+    let status = network.peer("ann").status().await.expect("the peer runs");
+    assert_eq!((status.files_total, status.downloads_total), (40, 0));
+    drop(followed);
+}

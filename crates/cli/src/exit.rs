@@ -245,6 +245,8 @@ mod tests {
     #[test]
     fn each_error_of_the_libraries_has_its_code() {
         use std::time::Duration;
+
+        use tnet_peer::Shortage;
         let (waited, address) = (Duration::from_secs(1), ([127, 0, 0, 1], 7400).into());
         let hash = tnet_fileinfo::FileHash::from_bytes([0; 32]);
         let stalled = |missing| {
@@ -261,6 +263,7 @@ mod tests {
             (stalled(1).into(), 7),
             (stalled(4).into(), 4),
             (DownloadError::Cancelled.into(), 7),
+            (DownloadError::OutOfDescriptors(Shortage { limit: Some(256) }).into(), 1),
             (DownloadError::AlreadyRunning { hash, out: "a".into() }.into(), 9),
             (FetchInfoError::NoHolder { hash, waited }.into(), 4),
             (FetchInfoError::NoneValid { hash, holders: lying }.into(), 6),

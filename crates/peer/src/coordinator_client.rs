@@ -19,6 +19,7 @@ use tokio_util::codec::Framed;
 
 use crate::api::Unfit;
 use crate::control::chain;
+use crate::descriptors::Descriptors;
 use crate::network;
 
 /// Requests waiting to be sent. The engine keeps the rest until there is room.
@@ -60,6 +61,7 @@ pub(crate) struct CoordinatorClient {
     pub(crate) events: mpsc::Sender<CoordinatorEvent>,
     /// Ends a pause: somebody has begun to wait for an answer.
     pub(crate) hurry: Arc<Notify>,
+    pub(crate) descriptors: Descriptors,
 }
 
 pub(crate) type Connection = Framed<TcpStream, MessageCodec<CoordinatorRequest, CoordinatorReply>>;
@@ -123,7 +125,10 @@ impl CoordinatorClient {
     }
 
     async fn connect(&self) -> Result<(Connection, Welcome), LinkError> {
-        let stream = network::connect(self.address, self.ours, self.within).await?;
+        let stream = network::connect(self.address, self.ours, self.within).await;
+        let stream = stream.inspect_err(|error| {
+            self.descriptors.note(error);
+        })?;
         let hello = CoordinatorRequest::Hello {
             peer_id: self.secret_id,
             listen_port: self.listen_port,
@@ -229,6 +234,7 @@ mod tests {
             report_interval: Duration::from_secs(10),
             events,
             hurry: Arc::clone(&hurry),
+            descriptors: Descriptors::new(),
         };
         let calling = tokio::spawn(client.run());
         // By now it pauses for four seconds, give or take a quarter.

@@ -12,9 +12,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::descriptors::Descriptors;
 use crate::network;
 use crate::session::{Greeted, Greeting, SessionContext, greet};
 use crate::strangers::{Introduced, Stranger};
+
+/// How long a call waits for a descriptor.
+const DESCRIPTOR_WITHIN: Duration = Duration::from_secs(30);
 
 /// What came of a call, or who called.
 #[derive(Debug)]
@@ -45,6 +49,7 @@ pub(crate) struct Dialer {
     pub(crate) results: mpsc::Sender<Dialed>,
     pub(crate) next: Arc<AtomicU64>,
     pub(crate) context: SessionContext,
+    pub(crate) descriptors: Descriptors,
 }
 
 impl Dialer {
@@ -61,8 +66,17 @@ impl Dialer {
     }
 
     async fn call_now(&self, address: SocketAddr) {
-        let began = Instant::now();
-        let result = match network::connect(address, self.ours, self.within).await {
+        let mut began = Instant::now();
+        let mut stream = network::connect(address, self.ours, self.within).await;
+        if let Err(error) = &stream
+            && self.descriptors.note(error)
+        {
+            // Not the other side's fault: it is called again before anything is held against it.
+            self.descriptors.available(DESCRIPTOR_WITHIN).await;
+            began = Instant::now();
+            stream = network::connect(address, self.ours, self.within).await;
+        }
+        let result = match stream {
             Ok(stream) => {
                 let round_trip = began.elapsed();
                 self.introduce(stream, address).await.map(|greeted| (greeted, round_trip))

@@ -8,6 +8,7 @@ use tnet_fileinfo::{ScanError, shown_path};
 use tokio::sync::mpsc;
 
 use crate::api::ShareError;
+use crate::descriptors::Descriptors;
 use crate::engine::Command;
 use crate::share::{Change, DirWatch, ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
@@ -30,19 +31,24 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(30);
 /// further up that got another name, there is none.
 const LOOK_ANYWAY: Duration = Duration::from_secs(300);
 
+/// A file for which there is no descriptor is tried again after this, or when there are some.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
 /// A directory whose files a peer shares.
 pub(crate) struct DirShare {
     pub(crate) watch: DirWatch,
     pub(crate) interval: Duration,
     pub(crate) scanner: Scanner,
     pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) descriptors: Descriptors,
 }
 
 impl DirShare {
     /// Looks again and again, and tells the engine. Files are read one after the other: each is read by all cores.
     pub(crate) async fn run(self) {
-        let DirShare { mut watch, interval, scanner, commands } = self;
-        let follower = Follower { root: watch.root(), watched: Watched::default(), scanner, commands };
+        let DirShare { mut watch, interval, scanner, commands, descriptors } = self;
+        let watched = Watched::default();
+        let follower = Follower { root: watch.root(), watched, scanner, commands, descriptors };
         loop {
             let looked = tokio::task::spawn_blocking(move || {
                 let began = Instant::now();
@@ -108,6 +114,7 @@ struct Follower {
     watched: Watched,
     scanner: Scanner,
     commands: mpsc::Sender<Command>,
+    descriptors: Descriptors,
 }
 
 impl Follower {
@@ -139,7 +146,16 @@ impl Follower {
     }
 
     async fn share(&self, path: PathBuf, seen: Stamp) -> Result<Followed, Gone> {
-        match self.scanner.inside(Arc::clone(&self.root), path.clone(), seen).await {
+        let scan = || self.scanner.inside(Arc::clone(&self.root), path.clone(), seen);
+        let mut scanned = scan().await;
+        // What could not be opened for that reason would not be looked at again before it changes.
+        while let Err(error) = &scanned
+            && self.descriptors.note_cause(error)
+        {
+            self.descriptors.available(AGAIN_AFTER).await;
+            scanned = scan().await;
+        }
+        match scanned {
             Ok(file) => {
                 let file = file.watched_by(&self.watched);
                 self.commands.send(Command::Share { file }).await.map_err(|_| Gone)?;

@@ -38,6 +38,7 @@
 
 mod api;
 mod config;
+mod connection_limits;
 mod coordinator_client;
 mod descriptors;
 mod dialer;
@@ -69,6 +70,7 @@ pub use api::{
     Traffic, Unfit, Waiting, Wish,
 };
 pub use config::{Config, DownloadOptions};
+pub use descriptors::Shortage;
 pub use download::Download;
 pub use info_search::UselessHolders;
 pub use inquiry::{Holders, Inquiry, InquiryError, NamedHolder};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
+use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
 use crate::network;
 use crate::strangers::Strangers;
@@ -18,6 +19,7 @@ pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) dialer: Dialer,
     pub(crate) max_strangers: usize,
+    pub(crate) descriptors: Descriptors,
 }
 
 impl Listener {
@@ -27,7 +29,9 @@ impl Listener {
             match self.socket.accept().await {
                 Ok((stream, remote)) => self.welcome(stream, network::canonical(remote), &strangers).await,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept peers for a moment");
+                    if !self.descriptors.note(&error) {
+                        tracing::warn!(%error, "cannot accept peers for a moment");
+                    }
                     sleep(PAUSE).await;
                 }
             }

@@ -22,23 +22,27 @@ use crate::api::{
 };
 use crate::config::{Config, DownloadOptions};
 use crate::coordinator_client::CoordinatorClient;
+use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
 use crate::dir_share::{self, DirShare};
 use crate::download::Download;
 use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload};
-use crate::info_search::InfoSearch;
+use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
 use crate::session::{Backlogs, Greeting, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
 use crate::store::{self, Opened, ScanLog};
-use crate::{descriptors, local_copy, network};
+use crate::{connection_limits, local_copy, network};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
 /// A coordinator that cannot be reached for this long at the start ends a search by hash.
 const COORDINATOR_WITHIN: Duration = Duration::from_secs(10);
+
+/// A target for which there is no descriptor is opened again after this, or when there are some.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Pause between questions to the coordinator while nobody holds a file.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -53,6 +57,8 @@ pub struct Peer {
     listen: SocketAddr,
     config: Config,
     scans: Option<ScanLog>,
+    askers: Askers,
+    descriptors: Descriptors,
     /// Sessions and the coordinator connection, which end by themselves after a goodbye.
     connections: TaskTracker,
     /// Everything else.
@@ -112,12 +118,15 @@ impl Peer {
     }
 
     fn spawn(mut config: Config) -> Result<Peer, SpawnError> {
-        let farewells = descriptors::fit(&mut config);
+        let farewells = connection_limits::fit(&mut config);
         let socket = network::listen(config.listen).map_err(|source| listen_error(config.listen, source))?;
         let listen = socket.local_addr().map_err(|source| listen_error(config.listen, source))?;
         let (stop, connections, services) =
             (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
 
+        let descriptors = Descriptors::new();
+        let looking_after = descriptors.clone().look_after();
+        services.spawn(stop.clone().run_until_cancelled_owned(looking_after));
         let (commands, command_queue) = mpsc::channel(ENGINE_QUEUE);
         let (session_events, session_queue) = mpsc::channel(ENGINE_QUEUE);
         let (dialed, dialed_queue) = mpsc::channel(ENGINE_QUEUE);
@@ -151,8 +160,14 @@ impl Peer {
             results: dialed,
             next: Arc::new(AtomicU64::new(0)),
             context: context.clone(),
+            descriptors: descriptors.clone(),
         };
-        let listener = Listener { socket, dialer: dialer.clone(), max_strangers: config.max_strangers };
+        let listener = Listener {
+            socket,
+            dialer: dialer.clone(),
+            max_strangers: config.max_strangers,
+            descriptors: descriptors.clone(),
+        };
         services.spawn(stop.clone().run_until_cancelled_owned(listener.run()));
         let hurry = Arc::new(Notify::new());
         if let Some(address) = config.coordinator {
@@ -165,6 +180,7 @@ impl Peer {
                 report_interval: config.report_interval,
                 events: coordinator_events,
                 hurry: Arc::clone(&hurry),
+                descriptors: descriptors.clone(),
             };
             connections.spawn(stop.clone().run_until_cancelled_owned(client.run()));
         }
@@ -174,6 +190,7 @@ impl Peer {
             config: config.clone(),
             scans: scans.clone(),
             hurry,
+            descriptors: descriptors.clone(),
             peer_id,
             seed,
             listen,
@@ -183,7 +200,25 @@ impl Peer {
         });
         services.spawn(engine.run(inbox));
         let _stop_on_drop = stop.clone().drop_guard();
-        Ok(Peer { commands, listen, config, scans, connections, services, stop, _stop_on_drop })
+        let askers = Askers::new(
+            listen.ip(),
+            config.connect_within,
+            descriptors.clone(),
+            services.clone(),
+            stop.clone(),
+        );
+        Ok(Peer {
+            commands,
+            listen,
+            config,
+            scans,
+            askers,
+            descriptors,
+            connections,
+            services,
+            stop,
+            _stop_on_drop,
+        })
     }
 
     /// Where peers are accepted, with the real port.
@@ -216,6 +251,7 @@ impl Peer {
             interval: self.config.share_interval,
             scanner: self.scanner(),
             commands: self.commands.clone(),
+            descriptors: self.descriptors.clone(),
         };
         self.services.spawn(self.stop.clone().run_until_cancelled_owned(sharing.run()));
         Ok(())
@@ -270,8 +306,19 @@ impl Peer {
             return Err(DownloadError::AlreadyRunning { hash, out });
         }
         let out = out.as_ref().to_owned();
-        let opened = open_target(info.clone(), out.clone(), options.overwrite, self.stop.clone()).await?;
-        let download = match opened {
+        let open = || open_target(info.clone(), out.clone(), options.overwrite, self.stop.clone());
+        let mut opened = open().await;
+        while let Err(error) = &opened
+            && self.descriptors.note_cause(error)
+        {
+            let patience = options.give_up_after.unwrap_or(Duration::MAX).saturating_sub(began.elapsed());
+            if let Some(shortage) = self.descriptors.shortage().filter(|_| patience.is_zero()) {
+                return Err(DownloadError::OutOfDescriptors(shortage));
+            }
+            self.descriptors.available(patience.min(OPEN_AGAIN_AFTER)).await;
+            opened = open().await;
+        }
+        let download = match opened? {
             Opened::Complete(file) => {
                 self.send(Command::Share { file }).await?;
                 return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
@@ -306,12 +353,13 @@ impl Peer {
             return Err(FetchInfoError::NoCoordinator { hash });
         };
         let (asked, began) = (AtomicUsize::new(0), Instant::now());
-        let mut search = InfoSearch::new(hash, self.listen.ip(), self.config.connect_within);
+        let mut search = InfoSearch::new(hash, self.askers.clone());
         let searching = search.run(&asked, || self.ask(|done| Command::FindHolders { hash, done }));
         // As for a download: who never answered will hardly do so now.
         let hopeless = async {
             tokio::time::sleep(COORDINATOR_WITHIN).await;
             while asked.load(Ordering::Relaxed) > 0
+                || self.descriptors.shortage().is_some()
                 || self.status_of(0).await?.coordinator_state == CoordinatorState::Connected
             {
                 tokio::time::sleep(ASK_AGAIN).await;
@@ -325,6 +373,9 @@ impl Peer {
                 }
             }
             hopeless = hopeless => hopeless?,
+        }
+        if let Some(shortage) = self.descriptors.shortage() {
+            return Err(FetchInfoError::OutOfDescriptors(shortage));
         }
         let (holders, waited) = (search.useless(), began.elapsed().min(within));
         if holders.asked() > 0 {

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tnet_proto::{SourceNetwork, SourceRank};
+use tnet_proto::{ByeReason, SourceNetwork, SourceRank};
 
 use crate::io::{FileKey, PeerKey};
 use crate::time::Time;
-use index::{AtHost, Index};
+use index::{AtHost, Index, Worth};
 
 /// Claims of one host, and of one network, that are not known to be true.
 const CLAIMS_OF_HOST: u64 = 32;
@@ -52,6 +52,8 @@ pub(crate) enum Contact {
     /// Ourselves, or it broke the protocol.
     Avoided {
         until: Time,
+        /// What it is told when it calls.
+        reason: ByeReason,
     },
 }
 
@@ -110,8 +112,17 @@ impl Entry {
         self.namer.filter(|_| is_claim)
     }
 
+    /// Whether one more file, named by this one, changes nothing that is counted of it but its files.
+    fn is_in_place_for(&self, namer: Option<IpAddr>) -> bool {
+        let gets_namer = self.namer.is_none() && namer.is_some();
+        !self.files.is_empty() && self.claimed_by().is_none() && !gets_namer
+    }
+
     fn is_worth_keeping(&self) -> bool {
-        !matches!(self.contact, Contact::Idle { .. }) || !self.files.is_empty() || self.strikes > 0
+        !matches!(self.contact, Contact::Idle { .. })
+            || !self.files.is_empty()
+            || self.strikes > 0
+            || self.failures > 0
     }
 }
 
@@ -173,11 +184,22 @@ impl AddressBook {
         if !self.entries.contains_key(&address) && !self.has_room_for(by) {
             return None;
         }
-        self.change(address, |entry| {
-            entry.files.insert(file);
-            entry.named_by = entry.named_by.max(by);
-            entry.namer = entry.namer.or(namer);
-        });
+        match self.entries.get_mut(&address) {
+            // In place: an address may belong to thousands of files.
+            Some(entry) if entry.is_in_place_for(namer) => {
+                let before = Worth::of(entry);
+                if entry.files.insert(file) {
+                    self.index.link(address, file, entry);
+                }
+                entry.named_by = entry.named_by.max(by);
+                self.index.reweigh(address, before, entry);
+            }
+            _ => self.change(address, |entry| {
+                entry.files.insert(file);
+                entry.named_by = entry.named_by.max(by);
+                entry.namer = entry.namer.or(namer);
+            }),
+        }
         match self.contact(address) {
             Some(Contact::Connected(peer) | Contact::Claimed { by: peer, .. }) => Some(peer),
             _ => None,
@@ -221,9 +243,21 @@ impl AddressBook {
 
     /// The peer at this address does not take part in the file's swarm.
     pub(crate) fn unlearn(&mut self, address: SocketAddr, file: FileKey) {
-        self.change_known(address, |entry| {
-            entry.files.remove(&file);
-        });
+        let Some(entry) = self.entries.get_mut(&address) else { return };
+        if entry.claimed_by().is_some() {
+            return self.change(address, |entry| {
+                entry.files.remove(&file);
+            });
+        }
+        let before = Worth::of(entry);
+        if !entry.files.remove(&file) {
+            return;
+        }
+        self.index.unlink(address, file, entry);
+        self.index.reweigh(address, before, entry);
+        if !entry.is_worth_keeping() {
+            self.detach(address);
+        }
     }
 
     pub(crate) fn forget_file(&mut self, file: FileKey) {
@@ -240,10 +274,11 @@ impl AddressBook {
         self.entries.get(&address).map(|entry| entry.contact)
     }
 
-    pub(crate) fn is_avoided(&self, address: SocketAddr, now: Time) -> bool {
+    /// Why the address is not talked to, if it is not.
+    pub(crate) fn avoided(&self, address: SocketAddr, now: Time) -> Option<ByeReason> {
         match self.contact(address) {
-            Some(Contact::Avoided { until }) => now < until,
-            _ => false,
+            Some(Contact::Avoided { until, reason }) if now < until => Some(reason),
+            _ => None,
         }
     }
 
@@ -293,10 +328,10 @@ impl AddressBook {
         }
     }
 
-    /// Not to be talked to until then.
-    pub(crate) fn avoid(&mut self, address: SocketAddr, until: Time) {
+    /// Not to be talked to until then; when it calls it is told this reason.
+    pub(crate) fn avoid(&mut self, address: SocketAddr, until: Time, reason: ByeReason) {
         self.change(address, |entry| {
-            entry.contact = Contact::Avoided { until };
+            entry.contact = Contact::Avoided { until, reason };
             entry.strikes = 0;
         });
         // At most a quarter, so that nobody can fill the book by misbehaving from many ports.

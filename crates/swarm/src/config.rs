@@ -91,7 +91,7 @@ pub struct Config {
     pub max_peers: usize,
     /// Addresses remembered in all.
     pub max_addresses: usize,
-    /// Files one peer may have open with us.
+    /// Files that one connection has in common. For one more, the least useful of them is closed.
     pub max_links_per_peer: usize,
     /// First pause before a failed address is tried again; doubled each time.
     pub reconnect_after: Duration,

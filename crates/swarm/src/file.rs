@@ -26,8 +26,8 @@ pub(crate) struct File {
     pub(crate) hash: FileHash,
     pub(crate) geometry: Geometry,
     pub(crate) links: BTreeMap<PeerKey, Link>,
-    /// None: complete.
-    pub(crate) download: Option<Download>,
+    /// None: complete. In a place of its own, so that a thousand whole files are small.
+    pub(crate) download: Option<Box<Download>>,
     /// Made when somebody first comes for a file that was complete from the start.
     pub(crate) suggest: Option<SuggestOnce>,
     pub(crate) stats: FileStats,
@@ -227,6 +227,10 @@ impl File {
     /// Forgets a link, whose requests must be released already.
     pub(crate) fn remove_link(&mut self, peer: PeerKey) -> Option<Link> {
         let link = self.links.remove(&peer)?;
+        if self.links.is_empty() {
+            // An empty map keeps its memory, of which a thousand finished files would have as many.
+            self.links = BTreeMap::new();
+        }
         if let (Some(download), Held::Part(chunks)) = (&mut self.download, &link.held) {
             chunks.iter().for_each(|chunk| download.rarity.remove_copy(chunk));
         }
@@ -237,7 +241,7 @@ impl File {
     pub(crate) fn reopen(&mut self, stored: ChunkSet, rng: &mut StdRng) {
         let mut download = Download::new(&self.geometry, stored, &ChunkSet::empty(&self.geometry), rng);
         self.links.values_mut().for_each(|link| download.count_in(link));
-        self.download = Some(download);
+        self.download = Some(Box::new(download));
         self.suggest = None;
     }
 }

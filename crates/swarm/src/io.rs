@@ -337,9 +337,6 @@ pub enum Violation {
     /// A chunk that was not asked for.
     #[error("chunk {0} was not asked for")]
     Unrequested(u32),
-    /// More files open than allowed.
-    #[error("too many files open")]
-    TooManyFiles,
     /// Announces chunks and refuses to send them.
     #[error("does not hold what it announced")]
     EmptyPromises,

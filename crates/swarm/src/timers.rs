@@ -33,6 +33,8 @@ pub(crate) enum Timer {
     Idle(PeerKey),
     /// Did this connection answer?
     Probe(PeerKey),
+    /// A file that neither side wants anything of.
+    Finished(PeerKey, FileKey),
     /// An address may be called again.
     Addresses,
     /// A rate lets something begin.
@@ -83,6 +85,7 @@ impl Timers {
     pub(crate) fn disarm_link(&mut self, peer: PeerKey, file: FileKey) {
         self.disarm(Timer::Patience(peer, file));
         self.disarm(Timer::Unanswered(peer, file));
+        self.disarm(Timer::Finished(peer, file));
     }
 
     pub(crate) fn disarm_file(&mut self, file: FileKey) {

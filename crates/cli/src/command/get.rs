@@ -6,6 +6,7 @@ mod handed_over;
 mod job;
 mod list;
 mod several;
+mod shortage;
 mod target;
 
 use tnet_fileinfo::shown;
@@ -28,7 +29,7 @@ pub(crate) async fn run(
 ) -> Result<Report, Failure> {
     // All are looked at before any server is started: what is wrong with them is the user's first question.
     let mut jobs = job::all(&args).await?;
-    let downloader = Downloader::start(&args, global, output, &stop).await?;
+    let downloader = Downloader::start(&args, jobs.len() > 1, global, output, &stop).await?;
     let result = if jobs.len() == 1 {
         let only = jobs.remove(0);
         one(&only, &downloader, output, &stop).await
@@ -46,7 +47,10 @@ async fn one(
     stop: &CancellationToken,
 ) -> Result<Report, Failure> {
     let mut view = DownloadView::new(output);
-    let result = downloader.fetch(job, &mut view, output, stop).await;
+    let result = tokio::select! {
+        result = downloader.fetch(job, &mut view, output, stop) => result,
+        never = shortage::watch(downloader, output, |what| output.complaint(what)) => match never {},
+    };
     view.clear();
     let summary = result.map_err(|failure| with_hint(failure, &shown_path(&job.request.out)))?;
     show_summary(output, &summary);

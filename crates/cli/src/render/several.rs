@@ -18,6 +18,12 @@ use super::units::{self, count, duration, rate, size, whole_seconds};
 /// Columns of a file's name, at most; on a narrow terminal a third of it.
 const NAME_COLUMNS: usize = 24;
 
+/// Of more files than this it is not told of each that it is whole: the line for all says how many are.
+const MOST_TOLD: usize = 256;
+
+/// Failures that are told, each with its reason. Of thousands the reasons are mostly the same.
+const MOST_FAILURES_TOLD: usize = 64;
+
 /// All of them.
 pub(crate) struct SeveralView {
     output: Output,
@@ -98,7 +104,13 @@ impl SeveralView {
         let key = self.whole.borrow_mut().begin(name, size.is_some());
         let place = Place { whole: Rc::clone(&self.whole), key };
         let room = NAME_COLUMNS.min(columns() / 3);
-        let line = StatusLine::above(self.output, &self.bars, &format!("{:<room$}", cut(name, room)));
+        let shown = format!("{:<room$}", cut(name, room));
+        let is_one_of_very_many = self.whole.borrow().tally.files > MOST_TOLD;
+        let line = if is_one_of_very_many {
+            StatusLine::above_later(self.output, &self.bars, &shown)
+        } else {
+            StatusLine::above(self.output, &self.bars, &shown)
+        };
         DownloadView::of_several(self.output, line, name, place)
     }
 
@@ -115,14 +127,23 @@ impl SeveralView {
         tally.downloaded += summary.bytes_total.saturating_sub(summary.bytes_resumed);
         tally.wasted += summary.traffic.bytes_wasted;
         whole.show(Instant::now());
-        whole.line.interrupt(|output| show_summary_of_one(*output, summary));
+        if whole.tally.files <= MOST_TOLD {
+            whole.line.interrupt(|output| show_summary_of_one(*output, summary));
+        }
     }
 
     /// A file could not be had.
     pub(crate) fn failed(&self, why: &str) {
         let mut whole = self.whole.borrow_mut();
         whole.tally.failed += 1;
-        whole.line.interrupt(|output| output.complaint(why));
+        if whole.tally.failed <= MOST_FAILURES_TOLD {
+            whole.line.interrupt(|output| output.complaint(why));
+        }
+    }
+
+    /// Something that concerns all of them.
+    pub(crate) fn tell(&self, what: &str) {
+        self.whole.borrow().line.interrupt(|output| output.complaint(what));
     }
 
     /// Says how all of it went.
@@ -130,6 +151,9 @@ impl SeveralView {
         let mut whole = self.whole.borrow_mut();
         whole.tally.elapsed = whole.start.elapsed();
         whole.line.clear();
+        if let Some(more) = whole.tally.failed.checked_sub(MOST_FAILURES_TOLD).filter(|more| *more > 0) {
+            self.output.complaint(&format!("{} more failed", count(more as u64, "file")));
+        }
         self.output.outcome(&whole.tally.line());
         whole.tally.clone()
     }

@@ -17,6 +17,9 @@ const FIRST_LINE_AFTER: Duration = Duration::from_secs(1);
 /// Time between plain lines, other than when something begins.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// One of very many gets a bar of its own when it takes longer than this.
+const WORTH_A_BAR_AFTER: Duration = Duration::from_secs(1);
+
 /// The line.
 pub(crate) struct StatusLine {
     output: Output,
@@ -24,8 +27,22 @@ pub(crate) struct StatusLine {
 }
 
 enum Line {
-    Bar { bar: ProgressBar, prefix: usize, has_bar: bool },
-    Plain { since: Instant, written: Option<Instant>, topic: String },
+    Bar {
+        bar: ProgressBar,
+        prefix: usize,
+        has_bar: bool,
+    },
+    /// A bar above others, when it is worth one.
+    Later {
+        bars: MultiProgress,
+        name: String,
+        since: Instant,
+    },
+    Plain {
+        since: Instant,
+        written: Option<Instant>,
+        topic: String,
+    },
     None,
 }
 
@@ -49,9 +66,24 @@ impl StatusLine {
         Self { output, line }
     }
 
+    /// As [`above`](Self::above), for one of very many: it has a bar only when it takes a while, or a terminal would have
+    /// to draw thousands of them.
+    pub(crate) fn above_later(output: Output, bars: &MultiProgress, name: &str) -> Self {
+        let line = match output.style() {
+            Style::Bars => Line::Later { bars: bars.clone(), name: name.to_owned(), since: Instant::now() },
+            Style::Lines | Style::Silent => Line::None,
+        };
+        Self { output, line }
+    }
+
     /// Shows how far it is. `topic` is what is being done; a plain line is written when it changes, and each ten
     /// seconds. A bar says by itself that it goes on, so the topic that needs no words is left out there.
     pub(crate) fn show(&mut self, now: Instant, topic: &str, done: u64, total: u64, parts: &[Part]) {
+        if let Line::Later { bars, name, since } = &self.line
+            && now.duration_since(*since) >= WORTH_A_BAR_AFTER
+        {
+            self.line = Line::bar(bars.insert_from_back(1, ProgressBar::new(0)), name);
+        }
         match &mut self.line {
             Line::Bar { bar, prefix, has_bar } => {
                 let words = fitted(parts, columns(), *prefix);
@@ -72,19 +104,20 @@ impl StatusLine {
                     self.output.note(&format!("{percent:>3} %  {}", words(topic, &joined(parts))));
                 }
             }
-            Line::None => {}
+            Line::Later { .. } | Line::None => {}
         }
     }
 
     /// Whether a bar shows what plain words would have to say.
     pub(crate) fn is_bar(&self) -> bool {
-        matches!(self.line, Line::Bar { .. })
+        matches!(self.line, Line::Bar { .. } | Line::Later { .. })
     }
 
     /// Says something above the bar.
     pub(crate) fn interrupt(&self, say: impl FnOnce(&Output)) {
         match &self.line {
             Line::Bar { bar, .. } => bar.suspend(|| say(&self.output)),
+            Line::Later { bars, .. } => bars.suspend(|| say(&self.output)),
             Line::Plain { .. } | Line::None => say(&self.output),
         }
     }

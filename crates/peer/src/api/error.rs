@@ -7,6 +7,7 @@ use std::time::Duration;
 use tnet_fileinfo::{FileHash, ScanError};
 
 use super::progress::{CoordinatorState, Liar};
+use crate::descriptors::Shortage;
 use crate::info_search::UselessHolders;
 use crate::store;
 
@@ -155,6 +156,9 @@ pub enum DownloadError {
     /// Everything is here, but could not be given its final name.
     #[error(transparent)]
     Finish(#[from] store::FinishError),
+    /// There were no file descriptors left.
+    #[error(transparent)]
+    OutOfDescriptors(Shortage),
     /// The caller cancelled it.
     #[error("cancelled")]
     Cancelled,
@@ -223,6 +227,9 @@ pub enum FetchInfoError {
         /// For how long.
         waited: Duration,
     },
+    /// There were no file descriptors left.
+    #[error(transparent)]
+    OutOfDescriptors(Shortage),
     /// Holders were asked, and none answered with a description that proves itself.
     #[error("no description of {hash} that proves itself: {holders}")]
     NoneValid {

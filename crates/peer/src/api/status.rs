@@ -11,6 +11,7 @@ use super::bounds::Bounds;
 use super::chunk_map::ChunkMap;
 use super::progress::{CoordinatorState, Phase, Progress, Traffic};
 use super::wishes::{Limits, Priority};
+use crate::descriptors::Shortage;
 
 /// A whole peer at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,9 @@ pub struct Status {
     /// Rates that the user set for the whole process.
     #[serde(default)]
     pub limits: Limits,
+    /// There are no file descriptors left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortage: Option<Shortage>,
 }
 
 /// How it stands with the coordinator.

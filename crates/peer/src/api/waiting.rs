@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::descriptors::Shortage;
+
 /// What a download waits for, told when no chunk was stored for some seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -32,6 +34,8 @@ pub enum Waiting {
     Limit,
     /// Chunks are here, and the disk has not taken them yet.
     Disk,
+    /// There are no file descriptors left.
+    Descriptors(Shortage),
 }
 
 impl fmt::Display for Waiting {
@@ -52,6 +56,7 @@ impl fmt::Display for Waiting {
             Waiting::OtherDownloads => f.write_str("other downloads use all slots"),
             Waiting::Limit => f.write_str("the limit of the rate lets nothing begin yet"),
             Waiting::Disk => f.write_str("the disk is slow"),
+            Waiting::Descriptors(shortage) => shortage.fmt(f),
         }
     }
 }

@@ -133,6 +133,7 @@ impl From<&DownloadError> for FaultKind {
             DownloadError::Stalled { .. } => Self::Incomplete,
             DownloadError::Write(_) | DownloadError::Sync(_) => Self::Disk,
             DownloadError::Finish(error) => error.into(),
+            DownloadError::OutOfDescriptors(_) => Self::Other,
             DownloadError::Cancelled | DownloadError::PeerGone(_) => Self::Incomplete,
         }
     }
@@ -148,7 +149,7 @@ impl From<&FetchInfoError> for FaultKind {
             FetchInfoError::NoneValid { holders, .. } if holders.lying > 0 => Self::Integrity,
             // They may give it another time.
             FetchInfoError::NoneValid { .. } => Self::NoHolder,
-            FetchInfoError::PeerGone(_) => Self::Other,
+            FetchInfoError::OutOfDescriptors(_) | FetchInfoError::PeerGone(_) => Self::Other,
         }
     }
 }

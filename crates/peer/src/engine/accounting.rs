@@ -50,7 +50,7 @@ impl Engine {
             let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut()) else {
                 continue;
             };
-            if !matches!(running.phase, Phase::Complete | Phase::Failed) {
+            if running.phase != Phase::Failed {
                 let finishing = running.phase == Phase::Finishing;
                 let situation = situation(&self.swarm, &self.config, *file, finishing);
                 running.stopwatch.observe(now, running.verifying, situation);
@@ -58,13 +58,12 @@ impl Engine {
         }
     }
 
-    /// Where the time of a download went so far; until its end, if it has ended.
+    /// Where the time of a download went so far.
     pub(super) fn time_shares(&self, file: FileKey) -> TimeShares {
         let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else {
             return TimeShares::default();
         };
-        let end = running.completed.unwrap_or(self.now);
-        running.stopwatch.shares_at(end, running.verifying)
+        running.stopwatch.shares_at(self.now, running.verifying)
     }
 
     /// A chunk was sent to its end.

@@ -23,7 +23,7 @@ use crate::session::{Body, StoreResult, Taken};
 use crate::source::Source;
 use crate::store;
 
-/// The engine's side of a download, kept until its handle is gone or the process ends.
+/// The engine's side of a download, until the file is whole or the download has failed.
 pub(super) struct Running {
     store: Arc<store::Download>,
     pub(super) options: DownloadOptions,
@@ -37,8 +37,8 @@ pub(super) struct Running {
     /// Bytes of an earlier attempt, but for those found to be damaged.
     pub(super) resumed: u64,
     pub(super) damaged: u64,
-    bytes_received: u64,
-    bytes_wasted: u64,
+    /// Bytes that came from others and were stored, by where the sender accepts peers.
+    sources: BTreeMap<Option<SocketAddr>, u64>,
     unsynced: u64,
     synced_at: Time,
     syncing: bool,
@@ -47,8 +47,6 @@ pub(super) struct Running {
     pub(super) is_suspect: bool,
     /// How often each such chunk did.
     losses: BTreeMap<ChunkIndex, u8>,
-    /// When it had its name.
-    pub(super) completed: Option<Time>,
     pub(super) stopwatch: Stopwatch,
     /// What was spent on verifying its chunks, by all threads.
     pub(super) verifying: Duration,
@@ -58,12 +56,6 @@ pub(super) struct Running {
     progress: watch::Sender<Progress>,
     swarm_done: watch::Sender<bool>,
     pub(super) outcome: Option<oneshot::Sender<Result<Summary, DownloadError>>>,
-}
-
-impl Running {
-    fn note_swarm(&self, is_done: bool) {
-        self.swarm_done.send_if_modified(|known| std::mem::replace(known, is_done) != is_done);
-    }
 }
 
 /// The owner's side of a download.
@@ -135,15 +127,13 @@ impl Engine {
             to_check,
             resumed,
             damaged: 0,
-            bytes_received: 0,
-            bytes_wasted: 0,
+            sources: BTreeMap::new(),
             unsynced: 0,
             synced_at: now,
             syncing: false,
             phase: Phase::FindingPeers,
             is_suspect: false,
             losses: BTreeMap::new(),
-            completed: None,
             stopwatch: Stopwatch::start(now),
             verifying: Duration::ZERO,
             without_holder: 0,
@@ -212,20 +202,21 @@ impl Engine {
         let now = self.now;
         let Some(entry) = self.files.get_mut(&file) else { return };
         let Some(running) = &mut entry.running else { return };
-        running.bytes_received += u64::from(len);
+        entry.received.bytes += u64::from(len);
         running.verifying += verifying;
         match result {
             StoreResult::Stored => {
                 running.last_stored = now;
                 running.unsynced += u64::from(len);
-                *entry.sources.entry(address).or_default() += u64::from(len);
+                *running.sources.entry(address).or_default() += u64::from(len);
+                entry.received.sources = u32::try_from(running.sources.len()).unwrap_or(u32::MAX);
                 tracing::debug!(%chunk, of = entry.geometry().chunk_count(), from = address.map(field::display), "chunk is here");
                 self.count_stored(file, len);
                 self.feed(Input::ChunkStored { file, chunk });
                 self.sync_if_due(file);
             }
             StoreResult::Corrupt => {
-                running.bytes_wasted += u64::from(len);
+                entry.received.wasted += u64::from(len);
                 self.feed(Input::ChunkCorrupt { file, chunk, peer });
             }
             StoreResult::Failed(error) => self.fail(file, error.into()),
@@ -257,9 +248,7 @@ impl Engine {
             return;
         };
         running.syncing = false;
-        if let Err(error) = result
-            && running.phase != Phase::Complete
-        {
+        if let Err(error) = result {
             self.fail(file, error.into());
         }
     }
@@ -322,15 +311,18 @@ impl Engine {
         let whole = Arc::new(whole.kept_among(&self.open_files));
         self.by_path.insert(Arc::clone(whole.path()), file);
         entry.source = Source::Whole(whole);
-        let sources = sources_of(&entry.sources);
-        for SourceShare { address, bytes } in &sources {
-            tracing::debug!(from = address.map(field::display), bytes, "received in all");
-        }
         if let Some(running) = &mut entry.running {
             running.phase = Phase::Complete;
-            running.completed = Some(now);
-            // Before the next beat: who waits for nobody else need not wait for that either.
-            running.note_swarm(self.swarm.is_swarm_done(file));
+        }
+        self.publish(file);
+        self.followed.remove(&file);
+        let Some(entry) = self.files.get_mut(&file) else { return };
+        // With it goes the target that is not needed any more, and its descriptors.
+        if let Some(running) = entry.running.take() {
+            let sources = sources_of(&running.sources);
+            for SourceShare { address, bytes } in &sources {
+                tracing::debug!(from = address.map(field::display), bytes, "received in all");
+            }
             let summary = Summary {
                 path: path.clone(),
                 bytes_total: entry.info.size(),
@@ -343,14 +335,15 @@ impl Engine {
                 sources,
                 liars: running.liars.shown(),
             };
-            if let Some(outcome) = running.outcome.take() {
+            if let Some(outcome) = running.outcome {
                 let _ = outcome.send(Ok(summary));
             }
+            let is_done = self.swarm.is_swarm_done(file);
+            self.swarm_watches.add(file, running.swarm_done, is_done);
         }
         tracing::info!(path = %path.display(), %hash, "download complete");
         self.report(&hash);
         self.unwatch_if_settled(hash);
-        self.publish(file);
     }
 
     /// Ends a download without the file; what is verified stays on disk.
@@ -401,7 +394,7 @@ impl Engine {
     /// The process ends: the stores of all running downloads, to be saved.
     pub(super) fn end_all_downloads(&mut self) -> Vec<Arc<store::Download>> {
         let running = self.files.values_mut().filter_map(|entry| entry.running.take());
-        running.filter(|running| running.phase != Phase::Complete).map(|running| running.store).collect()
+        running.map(|running| running.store).collect()
     }
 
     /// Publishes progress, syncs what is due and gives up on what has been quiet for too long.
@@ -414,17 +407,9 @@ impl Engine {
             if let Some(error) = self.reason_to_give_up(file) {
                 self.fail(file, error);
             }
-            let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
-                self.followed.remove(&file);
-                continue;
-            };
-            if running.phase == Phase::Complete {
-                running.note_swarm(self.swarm.is_swarm_done(file));
-                if running.swarm_done.is_closed() && running.progress.is_closed() {
-                    self.followed.remove(&file);
-                }
-            }
         }
+        let swarm = &self.swarm;
+        self.swarm_watches.look(|file| swarm.is_swarm_done(file));
     }
 
     pub(super) fn publish(&mut self, file: FileKey) {
@@ -510,8 +495,7 @@ impl Engine {
         };
         let stats = picture.stats;
         let chunk_size = u64::from(entry.info.geometry().chunk_size().get());
-        let (received, wasted) =
-            entry.running.as_ref().map_or((0, 0), |running| (running.bytes_received, running.bytes_wasted));
+        let received = entry.received;
         let duplicate_bytes = stats.duplicate * chunk_size;
         Traffic {
             requested: stats.requested,
@@ -521,10 +505,10 @@ impl Engine {
             corrupt: stats.corrupt,
             retried: stats.retried,
             hedged: stats.hedged,
-            bytes_received: received + duplicate_bytes,
-            bytes_wasted: wasted + duplicate_bytes,
+            bytes_received: received.bytes + duplicate_bytes,
+            bytes_wasted: received.wasted + duplicate_bytes,
             uploaded: stats.uploaded,
-            sources: u32::try_from(entry.sources.len()).unwrap_or(u32::MAX),
+            sources: received.sources,
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The files of this process: what is open, under which number the core knows it, and what is reported of it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +14,6 @@ use super::wishes::Treatment;
 use super::{Engine, keys_of};
 use crate::dir_share::pause_after;
 use crate::source::Source;
-use crate::store::sys::is_out_of_descriptors;
 use crate::store::{Download, FileState, FileStore, ReadError};
 
 pub(super) struct FileEntry {
@@ -24,9 +21,9 @@ pub(super) struct FileEntry {
     pub(super) source: Source,
     /// Further files with the same content, used when `source` goes away.
     pub(super) spares: Vec<Arc<FileStore>>,
-    pub(super) running: Option<Running>,
-    /// Bytes that came from others and were stored, by where the sender accepts peers.
-    pub(super) sources: BTreeMap<Option<SocketAddr>, u64>,
+    /// None when the file is whole: what a download needs, its descriptors above all, goes back at its end.
+    pub(super) running: Option<Box<Running>>,
+    pub(super) received: Received,
     /// Bytes that were sent to others, in whole chunks.
     pub(super) sent_bytes: u64,
     /// None until a chunk is sent or stored.
@@ -35,14 +32,25 @@ pub(super) struct FileEntry {
     pub(super) treatment: Treatment,
 }
 
+/// What came of a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Received {
+    /// In chunks that were verified, right or wrong.
+    pub(super) bytes: u64,
+    /// In those that were wrong.
+    pub(super) wasted: u64,
+    /// Peers that sent some of what was stored.
+    pub(super) sources: u32,
+}
+
 impl FileEntry {
     pub(super) fn new(info: FileInfo, source: Source, running: Option<Running>) -> FileEntry {
         FileEntry {
             info,
             source,
             spares: Vec::new(),
-            running,
-            sources: BTreeMap::new(),
+            running: running.map(Box::new),
+            received: Received::default(),
             sent_bytes: 0,
             activity: None,
             treatment: Treatment::default(),
@@ -124,6 +132,7 @@ impl Engine {
         self.followed.remove(&file);
         self.checks.forget(file);
         self.recuts.forget(file);
+        self.swarm_watches.forget(file);
         self.recent.forget(file);
         self.report(&hash);
         self.unwatch_if_settled(hash);
@@ -247,10 +256,8 @@ impl Engine {
         let path = entry.source.path();
         let shown = shown_path(&path);
         match error {
-            ReadError::Io { source, .. } if is_out_of_descriptors(source) => {
-                tracing::warn!(path = %shown, %error, "too many open files; raise the limit (ulimit -n)");
-                return;
-            }
+            // Told by who looks after descriptors.
+            ReadError::Io { source, .. } if self.descriptors.note(source) => return,
             ReadError::Io { chunk, source } => {
                 tracing::debug!(path = %shown, %chunk, error = %source, "a chunk cannot be read");
                 return self.on_unreadable_chunk(file, *chunk);

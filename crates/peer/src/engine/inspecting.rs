@@ -17,8 +17,8 @@ use super::files::FileEntry;
 use super::work::WorkDone;
 use super::{Engine, keys_of};
 use crate::api::{DamagedFile, Phase};
+use crate::descriptors::shortage_of;
 use crate::source::Source;
-use crate::store::sys::is_out_of_descriptors;
 use crate::store::{Download, FileStore, Flaw, Look, ReadError};
 
 /// A look is followed by a pause this many times as long.
@@ -230,7 +230,7 @@ impl Engine {
                     outcome = Outcome::Justified;
                     self.note_flaw(own, store, chunk, Flaw::Wrong);
                 }
-                Look::Failed(ReadError::Io { source, .. }) if is_out_of_descriptors(&source) => {
+                Look::Failed(ReadError::Io { source, .. }) if shortage_of(&source).is_some() => {
                     outcome = Outcome::Unknown;
                 }
                 Look::Failed(ReadError::Io { .. }) => {
@@ -264,7 +264,7 @@ impl Engine {
         let why = match look {
             Look::Right => return Outcome::Unfounded,
             Look::Mended => return Outcome::Justified,
-            Look::Failed(ReadError::Io { source, .. }) if is_out_of_descriptors(&source) => {
+            Look::Failed(ReadError::Io { source, .. }) if shortage_of(&source).is_some() => {
                 return Outcome::Unknown;
             }
             Look::Wrong => "it is wrong on the disk".to_owned(),

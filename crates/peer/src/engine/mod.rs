@@ -21,6 +21,7 @@ mod reporting;
 mod shedding;
 mod snapshot;
 mod stopwatch;
+mod swarm_watch;
 mod wishes;
 mod work;
 
@@ -40,6 +41,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
+use crate::descriptors::{self, Descriptors};
 use crate::dialer::{Connected, Dialed, Dialer};
 use crate::session::{Body, Greeted, Session, SessionContext, SessionEvent};
 use crate::store::{OpenFiles, ScanLog};
@@ -54,6 +56,7 @@ use files::FileEntry;
 use inspecting::Care;
 use recuts::Recuts;
 use reporting::CoordinatorLink;
+use swarm_watch::SwarmWatches;
 use work::{Arrival, WorkDone};
 
 /// Events waiting for the engine, for each kind. When full, sessions stop reading and TCP slows the senders.
@@ -83,12 +86,14 @@ pub(crate) struct Engine {
     next_file: u32,
     scans: Option<ScanLog>,
     open_files: OpenFiles,
+    descriptors: Descriptors,
     /// Between two looks at the shared files.
     look_pause: Duration,
-    /// Files with a download, or with somebody waiting for their swarm to be done.
+    /// Files that are being downloaded.
     followed: BTreeSet<FileKey>,
     /// Files with chunks that are still to be verified on the disk.
     checks: Checks,
+    swarm_watches: SwarmWatches,
     reporter: Reporter,
     coordinator: CoordinatorLink,
     totals: Totals,
@@ -152,6 +157,7 @@ pub(crate) struct Parts {
     pub(crate) scans: Option<ScanLog>,
     /// Has the coordinator called without a pause.
     pub(crate) hurry: Arc<Notify>,
+    pub(crate) descriptors: Descriptors,
     pub(crate) peer_id: PeerId,
     pub(crate) seed: u64,
     pub(crate) listen: SocketAddr,
@@ -162,7 +168,7 @@ pub(crate) struct Parts {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Engine {
-        let Parts { config, scans, hurry, peer_id, seed, listen, context, dialer, work } = parts;
+        let Parts { config, scans, hurry, descriptors, peer_id, seed, listen, context, dialer, work } = parts;
         Engine {
             peer_id,
             listen,
@@ -177,10 +183,12 @@ impl Engine {
             by_path: HashMap::new(),
             next_file: 0,
             scans,
-            open_files: OpenFiles::default(),
+            open_files: OpenFiles::new(descriptors::for_files()),
+            descriptors,
             look_pause: config.report_interval,
             followed: BTreeSet::new(),
             checks: Checks::default(),
+            swarm_watches: SwarmWatches::default(),
             reporter: Reporter::new(config.report_interval),
             coordinator: CoordinatorLink::new(config.coordinator, hurry),
             totals: Totals::default(),
@@ -235,7 +243,7 @@ impl Engine {
             if self.swarm.next_timeout().is_some_and(|due| due <= self.now) {
                 self.feed(Input::Tick);
             }
-            if !self.followed.is_empty() && next_beat <= self.now {
+            if self.has_beat() && next_beat <= self.now {
                 self.beat();
                 next_beat = self.now + BEAT;
             }
@@ -254,8 +262,13 @@ impl Engine {
         }
     }
 
+    /// Whether somebody is to be told how it goes.
+    fn has_beat(&self) -> bool {
+        !(self.followed.is_empty() && self.swarm_watches.is_empty())
+    }
+
     fn next_wake(&self, next_beat: Time, next_look: Time) -> Time {
-        let beat = (!self.followed.is_empty()).then_some(next_beat);
+        let beat = self.has_beat().then_some(next_beat);
         let due = [self.swarm.next_timeout(), self.reporter.next_timeout(), self.next_inspection(), beat];
         due.into_iter().flatten().fold(next_look, Time::min)
     }

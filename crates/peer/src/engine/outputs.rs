@@ -80,8 +80,10 @@ impl Engine {
             Event::Doubted { peer, file, chunk } => self.on_doubted(peer, file, chunk),
             Event::Banned { address } => {
                 tracing::warn!(?address, "peer banned");
-                for running in self.files.values_mut().filter_map(|entry| entry.running.as_mut()) {
-                    running.liars.ban(address);
+                for file in &self.followed {
+                    if let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut()) {
+                        running.liars.ban(address);
+                    }
                 }
                 self.note_ban(address, "sent wrong bytes".to_owned(), self.config.swarm.ban);
             }

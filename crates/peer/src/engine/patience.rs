@@ -28,6 +28,10 @@ impl Engine {
         let picture = self.swarm.file_status(file, self.now)?;
         // Whoever else wants the file is a peer too.
         let nobody_has_any = running.without_holder == picture.chunks;
+        let is_idle = situation.requested == 0 && situation.storing == 0 && !situation.finishing;
+        if let Some(shortage) = self.descriptors.shortage().filter(|_| is_idle) {
+            return Some(Waiting::Descriptors(shortage));
+        }
         Some(if situation.finishing || situation.disk_is_behind || situation.storing > 0 {
             Waiting::Disk
         } else if situation.requested == 0 && situation.has_source && self.swarm.is_held_back(file, self.now)
@@ -64,6 +68,11 @@ impl Engine {
         // A disk that is read for the verification of what was here is no silence.
         let quiet = now - running.last_stored.max(running.last_checked);
         let elapsed = now - running.started;
+        if let Some(shortage) = self.descriptors.shortage() {
+            // Nobody else is to blame.
+            return (quiet >= running.options.give_up_after?)
+                .then_some(DownloadError::OutOfDescriptors(shortage));
+        }
         if let (Some(address), Some(within)) = (self.coordinator.address, running.options.coordinator_within)
             && !running.met_somebody
             && self.coordinator.state != CoordinatorState::Connected

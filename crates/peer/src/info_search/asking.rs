@@ -6,7 +6,7 @@
 // What comes from outside is never trusted to have a place.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,9 +20,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::askers::{Asker, Askers};
 use super::fault::Fault;
-use crate::network;
-use crate::session::{GreetError, Greeting, greet};
+use crate::session::GreetError;
 
 /// From the greeting to the first part.
 const FIRST_PART_WITHIN: Duration = Duration::from_secs(5);
@@ -131,10 +131,7 @@ impl Drop for Wanted<'_> {
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     pub(super) hash: FileHash,
-    /// The address to call from.
-    pub(super) ours: IpAddr,
-    pub(super) greeting: Greeting,
-    pub(super) connect_within: Duration,
+    pub(super) askers: Askers,
     pub(super) places: Places,
 }
 
@@ -142,25 +139,45 @@ pub(super) struct Question {
 pub(super) async fn ask(
     address: SocketAddr,
     question: Question,
-    begins: impl FnOnce(),
+    begins: impl Fn(),
 ) -> Result<FileInfo, InfoError> {
-    let Question { hash, ours, greeting, connect_within, places } = question;
-    let stream = network::connect(address, ours, connect_within).await.map_err(InfoError::Unreachable)?;
-    let (input, output) = stream.into_split();
-    let greeted = greet(input, output, &greeting).await?;
-    let (input, output, buffered) = (greeted.input, greeted.output, greeted.buffered);
-    Asking { input, output, buffered, hash, places }.all(begins).await
+    let Question { hash, askers, places } = question;
+    if let Some(mut asker) = askers.take(address) {
+        match (Asking { wire: &mut asker.wire, hash, places: places.clone() }).all(&begins).await {
+            // It has ended meanwhile: that is no answer.
+            Err(InfoError::Io(_) | InfoError::Closed | InfoError::Bye(_)) => {}
+            answer => return keep(&askers, asker, answer),
+        }
+    }
+    let mut asker = askers.call(address).await?;
+    let answer = Asking { wire: &mut asker.wire, hash, places }.all(begins).await;
+    keep(&askers, asker, answer)
 }
 
-struct Asking<R, W> {
-    input: R,
-    output: W,
-    buffered: BytesMut,
+/// Keeps the connection, unless the other side may still have something to say to the last question.
+fn keep(askers: &Askers, asker: Asker, answer: Result<FileInfo, InfoError>) -> Result<FileInfo, InfoError> {
+    if matches!(answer, Ok(_) | Err(InfoError::NotFound)) {
+        askers.keep(asker);
+    }
+    answer
+}
+
+/// A connection after the hellos.
+#[derive(Debug)]
+pub(super) struct Wire<R, W> {
+    pub(super) input: R,
+    pub(super) output: W,
+    /// Bytes that came after what was read last.
+    pub(super) buffered: BytesMut,
+}
+
+struct Asking<'a, R, W> {
+    wire: &'a mut Wire<R, W>,
     hash: FileHash,
     places: Places,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<R, W> {
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<'_, R, W> {
     async fn all(mut self, begins: impl FnOnce()) -> Result<FileInfo, InfoError> {
         let began = Instant::now();
         let first = timeout(FIRST_PART_WITHIN, self.part(0)).await.unwrap_or(Err(InfoError::Silent))?;
@@ -226,7 +243,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<R, W> {
         let mut request = BytesMut::new();
         encode(&PeerMessage::InfoRequest { hash: *self.hash.as_bytes(), first }, &mut request);
         // One that is closing may have said why: that is still there to be read.
-        let written = self.output.write_all(&request).await;
+        let written = self.wire.output.write_all(&request).await;
         let mut chatter = 0;
         // Past whatever else the peer has to say.
         while chatter <= MAX_CHATTER {
@@ -253,19 +270,20 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<R, W> {
     /// The next message with its length; none if it is unknown.
     async fn message(&mut self) -> Result<(usize, Option<PeerMessage>), InfoError> {
         loop {
-            let head = FrameHead::parse(&self.buffered, MAX_FRAME_LEN).map_err(|_| InfoError::Malformed)?;
+            let head =
+                FrameHead::parse(&self.wire.buffered, MAX_FRAME_LEN).map_err(|_| InfoError::Malformed)?;
             if let Some(head) = head {
                 let FrameHead::Message { len } = head else { return Err(InfoError::Malformed) };
-                if self.buffered.len() >= head.head_len() + len {
-                    self.buffered.advance(head.head_len());
-                    return match decode(&self.buffered.split_to(len)) {
+                if self.wire.buffered.len() >= head.head_len() + len {
+                    self.wire.buffered.advance(head.head_len());
+                    return match decode(&self.wire.buffered.split_to(len)) {
                         Ok(message) => Ok((len, Some(message))),
                         Err(DecodeError::UnknownMessage { .. }) => Ok((len, None)),
                         Err(_) => Err(InfoError::Malformed),
                     };
                 }
             }
-            if self.input.read_buf(&mut self.buffered).await? == 0 {
+            if self.wire.input.read_buf(&mut self.wire.buffered).await? == 0 {
                 return Err(InfoError::Closed);
             }
         }
@@ -286,13 +304,14 @@ fn is_full(first: u32, geometry: &Geometry, sums: &[[u8; 32]]) -> Result<(), Inf
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing {
-    use super::{Asking, AsyncRead, BytesMut, FileHash, FileInfo, Places};
+    use super::{Asking, AsyncRead, BytesMut, FileHash, FileInfo, Places, Wire};
 
     /// The description of the file with that hash that a holder's answers make, if they make one. `answers` is what comes
     /// after the holder's hello.
     pub async fn description_from(answers: impl AsyncRead + Unpin, hash: FileHash) -> Option<FileInfo> {
         let (buffered, places) = (BytesMut::new(), Places::new());
-        let asking = Asking { input: answers, output: tokio::io::sink(), buffered, hash, places };
+        let mut wire = Wire { input: answers, output: tokio::io::sink(), buffered };
+        let asking = Asking { wire: &mut wire, hash, places };
         asking.all(|| {}).await.ok()
     }
 }
@@ -346,7 +365,8 @@ mod tests {
         let holder = tokio::spawn(answer(theirs, hash, chunks, sums, pause));
         let (input, output) = split(ours);
         let began = Instant::now();
-        let asking = Asking { input, output, buffered: BytesMut::new(), hash, places };
+        let mut wire = Wire { input, output, buffered: BytesMut::new() };
+        let asking = Asking { wire: &mut wire, hash, places };
         let outcome = asking.all(|| {}).await;
         holder.abort();
         (outcome, began.elapsed())

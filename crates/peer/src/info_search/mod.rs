@@ -1,26 +1,25 @@
 //! Finds the description of a file among those who hold it, of whom most may be silent, slow or lying: several are asked
 //! side by side, and the first description that proves itself is taken.
 
+mod askers;
 mod asking;
 mod fault;
 mod plan;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rand::RngExt;
 use tnet_fileinfo::{FileHash, FileInfo};
-use tnet_proto::{Hello, PeerId};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use askers::Askers;
 pub use fault::UselessHolders;
 
 use crate::api::PeerGone;
-use crate::session::Greeting;
 use asking::{InfoError, Places, Question};
 use plan::{AT_ONCE, Plan, Step};
 
@@ -34,8 +33,7 @@ const LOOK_UP_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct InfoSearch {
     hash: FileHash,
-    ours: IpAddr,
-    connect_within: Duration,
+    askers: Askers,
     began: Instant,
     plan: Plan,
 }
@@ -51,9 +49,9 @@ struct Questions {
 }
 
 impl InfoSearch {
-    /// For the description of that file, from that address of ours.
-    pub(crate) fn new(hash: FileHash, ours: IpAddr, connect_within: Duration) -> InfoSearch {
-        InfoSearch { hash, ours, connect_within, began: Instant::now(), plan: Plan::default() }
+    /// For the description of that file.
+    pub(crate) fn new(hash: FileHash, askers: Askers) -> InfoSearch {
+        InfoSearch { hash, askers, began: Instant::now(), plan: Plan::default() }
     }
 
     /// Goes on until there is a description. `look_up` asks who holds the file; `asked` counts the questions.
@@ -124,15 +122,8 @@ impl InfoSearch {
     }
 
     fn ask(&self, questions: &mut Questions, address: SocketAddr) {
-        // An id of its own: this connection takes no part in any swarm, and must not replace one that does.
-        let hello = Hello { peer_id: PeerId(rand::rng().random()), listen_port: 0, capabilities: 0 };
-        let question = Question {
-            hash: self.hash,
-            ours: self.ours,
-            greeting: Greeting { hello },
-            connect_within: self.connect_within,
-            places: questions.places.clone(),
-        };
+        let question =
+            Question { hash: self.hash, askers: self.askers.clone(), places: questions.places.clone() };
         let begins = questions.begins.clone();
         let begins = move || {
             // There is room for all that are open at once.

@@ -235,7 +235,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 let chunk_size = ChunkSize::new(open.chunk_size).map_err(|_| ReadError::BadGeometry)?;
                 let geometry = Geometry::new(open.size, chunk_size).map_err(|_| ReadError::BadGeometry)?;
                 let hash = FileHash::from_bytes(open.hash);
-                let is_wanted = self.intake.destinations.has(hash, &geometry);
+                let destinations = &self.intake.destinations;
+                let is_wanted = |file: &Announced| destinations.has(file.hash, &file.geometry);
                 self.files.open(open.file, Announced { hash, geometry }, is_wanted);
             }
             PeerMessage::Close { file } => self.files.close(*file),

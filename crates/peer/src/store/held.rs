@@ -5,24 +5,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Files of one peer that stay open after they were read from. More would take descriptors from connections: a process
-/// often has 1024, half of them for peers.
+/// Files of one peer that stay open after they were read from, at most: more would be of little use.
 const KEPT_OPEN: usize = 256;
 
 /// How many files may stay open, in all that share this.
 #[derive(Debug, Clone)]
-pub struct OpenFiles(Arc<Semaphore>);
-
-impl Default for OpenFiles {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(KEPT_OPEN)))
-    }
+pub struct OpenFiles {
+    room: Arc<Semaphore>,
+    most: usize,
 }
 
 impl OpenFiles {
+    /// So many at most, or fewer.
+    pub fn new(most: usize) -> Self {
+        let most = most.min(KEPT_OPEN);
+        Self { room: Arc::new(Semaphore::new(most)), most }
+    }
+
     /// Files open at this moment, and how many may stay so.
     pub fn in_use(&self) -> (usize, usize) {
-        (KEPT_OPEN - self.0.available_permits().min(KEPT_OPEN), KEPT_OPEN)
+        (self.most - self.room.available_permits().min(self.most), self.most)
     }
 }
 
@@ -68,7 +70,7 @@ impl Held {
     pub(super) fn keep(&self, file: Arc<File>) {
         let room = match &self.among {
             None => None,
-            Some(others) => match Arc::clone(&others.0).try_acquire_owned() {
+            Some(others) => match Arc::clone(&others.room).try_acquire_owned() {
                 Ok(room) => Some(room),
                 Err(_) => return,
             },

@@ -117,11 +117,6 @@ pub(crate) fn is_something_else(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::ISDIR | Errno::NOTDIR | Errno::NXIO))
 }
 
-/// Whether opening failed because this process, or all together, have as many files open as they may.
-pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
-}
-
 /// Whether this process may open the file for reading.
 pub(crate) fn check_readable(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
     use rustix::fs::Access;

@@ -59,14 +59,40 @@ impl Index {
         if let Contact::Idle { .. } = entry.contact {
             self.disposable.insert((Worth::of(entry), address));
         }
-        if let Contact::Avoided { until } = entry.contact {
+        if let Contact::Avoided { until, .. } = entry.contact {
             self.avoided.insert((until, address));
         }
         for file in &entry.files {
-            let of_file = self.by_file.entry(*file).or_default();
-            of_file.known.insert(address);
-            of_file.calling += usize::from(entry.contact == Contact::Calling);
-            of_file.callable.extend(callable_from(entry).map(|from| (from, address)));
+            self.link(address, *file, entry);
+        }
+    }
+
+    /// The entry, which is in the index, belongs to one more file.
+    pub(super) fn link(&mut self, address: SocketAddr, file: FileKey, entry: &Entry) {
+        let of_file = self.by_file.entry(file).or_default();
+        of_file.known.insert(address);
+        of_file.calling += usize::from(entry.contact == Contact::Calling);
+        of_file.callable.extend(callable_from(entry).map(|from| (from, address)));
+    }
+
+    /// Undoes a link.
+    pub(super) fn unlink(&mut self, address: SocketAddr, file: FileKey, entry: &Entry) {
+        let of_file = self.by_file.get_mut(&file).expect("linked before");
+        of_file.known.remove(&address);
+        of_file.calling -= usize::from(entry.contact == Contact::Calling);
+        if let Some(from) = callable_from(entry) {
+            of_file.callable.remove(&(from, address));
+        }
+        if of_file.known.is_empty() {
+            self.by_file.remove(&file);
+        }
+    }
+
+    /// The entry, which is in the index, was worth this before it was changed.
+    pub(super) fn reweigh(&mut self, address: SocketAddr, before: Worth, entry: &Entry) {
+        let worth = Worth::of(entry);
+        if worth != before && self.disposable.remove(&(before, address)) {
+            self.disposable.insert((worth, address));
         }
     }
 
@@ -78,19 +104,11 @@ impl Index {
             self.claims.remove(namer, 1);
         }
         self.disposable.remove(&(Worth::of(entry), address));
-        if let Contact::Avoided { until } = entry.contact {
+        if let Contact::Avoided { until, .. } = entry.contact {
             self.avoided.remove(&(until, address));
         }
         for file in &entry.files {
-            let of_file = self.by_file.get_mut(file).expect("inserted with the entry");
-            of_file.known.remove(&address);
-            of_file.calling -= usize::from(entry.contact == Contact::Calling);
-            if let Some(from) = callable_from(entry) {
-                of_file.callable.remove(&(from, address));
-            }
-            if of_file.known.is_empty() {
-                self.by_file.remove(file);
-            }
+            self.unlink(address, *file, entry);
         }
     }
 
@@ -154,7 +172,7 @@ impl Index {
 }
 
 impl Worth {
-    fn of(entry: &Entry) -> Worth {
+    pub(super) fn of(entry: &Entry) -> Worth {
         let is_named = !entry.files.is_empty();
         Worth { is_named, named_by: entry.named_by, failures: Reverse(entry.failures) }
     }
@@ -168,7 +186,7 @@ impl Worth {
 fn callable_from(entry: &Entry) -> Option<Time> {
     match entry.contact {
         Contact::Idle { not_before } => Some(not_before),
-        Contact::Avoided { until } => Some(until),
+        Contact::Avoided { until, .. } => Some(until),
         Contact::Claimed { not_before, .. } => Some(not_before),
         Contact::Calling | Contact::Connected(_) => None,
     }

@@ -91,7 +91,7 @@ proptest! {
                 Step::Full(n) => book.note_full(address(n)),
                 Step::Lose(n, peer) => book.set_lost(address(n), PeerKey(peer), now, PAUSE),
                 Step::Fail(n) => drop(book.set_failed(address(n), now, PAUSE)),
-                Step::Avoid(n) => book.avoid(address(n), now + Duration::from_secs(10)),
+                Step::Avoid(n) => book.avoid(address(n), now + Duration::from_secs(10), ByeReason::VIOLATION),
                 Step::Deliver(n) => book.delivered(address(n)),
                 Step::Strike(n) => drop(book.strike(address(n))),
                 Step::Wait(milliseconds) => now = now + Duration::from_millis(milliseconds),
@@ -158,11 +158,12 @@ fn pauses_double_up_to_the_longest_and_start_anew_after_a_chunk() {
 fn who_is_avoided_cannot_fill_the_book() {
     let mut book = book_of(4, NamedBy::Coordinator);
     for n in 50..150 {
-        book.avoid(address(n), Time::ZERO + Duration::from_secs(u64::from(n)));
+        book.avoid(address(n), Time::ZERO + Duration::from_secs(u64::from(n)), ByeReason::BANNED);
         book.check();
     }
     // The longest are kept.
-    assert!(book.is_avoided(address(149), Time::ZERO) && !book.is_avoided(address(50), Time::ZERO));
+    assert_eq!(book.avoided(address(149), Time::ZERO), Some(ByeReason::BANNED));
+    assert_eq!(book.avoided(address(50), Time::ZERO), None);
     assert_eq!(book.known(file(1)), 4);
 }
 

@@ -81,7 +81,7 @@ impl Swarm {
 
     /// Our incomplete files that this peer takes part in, the one whose turn it is first.
     fn in_turn(&self, peer: PeerKey) -> Vec<FileKey> {
-        let links = &self.peers[&peer].links;
+        let links = self.peers[&peer].links.unfinished();
         let later = links.range((Bound::Excluded(self.turn), Bound::Unbounded));
         let in_turn = later.chain(links.range(..=self.turn)).copied();
         in_turn.filter(|file| self.incomplete.contains(file)).collect()
@@ -137,6 +137,7 @@ impl Swarm {
         }
         self.put_back(file, chunk, Again::First);
         self.files.get_mut(&file).expect("resolve found it").remove_held(peer, chunk);
+        self.weigh(now, peer, file);
         self.on_broken_promise(now, peer, file);
     }
 

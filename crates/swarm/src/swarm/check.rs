@@ -22,10 +22,12 @@ impl Swarm {
 
     fn check_file(&self, key: FileKey, file: &File) {
         for (peer, link) in &file.links {
-            assert!(self.peers[peer].links.contains(&key), "{key:?} is linked to {peer:?} one way only");
+            assert!(self.peers[peer].links.contains(key), "{key:?} is linked to {peer:?} one way only");
             if let Some(handle) = link.handle {
                 assert_eq!(self.peers[peer].handles.get(&handle), Some(&key), "number of {peer:?}");
             }
+            let is_finished = !self.incomplete.contains(&key) && link.held.is_full();
+            assert_eq!(self.peers[peer].links.is_finished(key), is_finished, "{key:?} at {peer:?}");
             for chunk in &link.open {
                 let asked = file.download.as_ref().and_then(|download| download.requests.get(chunk));
                 let asked = asked.is_some_and(|asked| asked.iter().any(|asked| asked.peer == *peer));
@@ -50,11 +52,12 @@ impl Swarm {
 
     fn check_peers(&self) {
         for (key, peer) in &self.peers {
-            let links = peer.links.iter().map(|file| &self.files[file].links[key]);
+            peer.links.check();
+            let links = peer.links.iter().map(|file| &self.files[&file].links[key]);
             let open: usize = links.map(|link| link.open.len()).sum();
             assert_eq!(peer.open.chunks as usize, open, "requests open at {key:?}");
-            for file in &peer.links {
-                assert_eq!(self.files[file].links[key].trust, peer.trust(), "trust in {key:?}");
+            for file in peer.links.iter() {
+                assert_eq!(self.files[&file].links[key].trust, peer.trust(), "trust in {key:?}");
             }
             let kept = usize::from(self.uploads.reserved.contains_key(key));
             assert_eq!(peer.slots as usize, self.uploads.active_of(*key).count() + kept, "slots of {key:?}");
@@ -63,7 +66,7 @@ impl Swarm {
                 assert_eq!(link.and_then(|link| link.handle), Some(*handle), "a number without its link");
             }
             assert!(peer.abandoned.len() <= MAX_ABANDONED, "{} abandoned requests", peer.abandoned.len());
-            assert!(peer.handles.len() <= self.config.max_links_per_peer, "{} numbers", peer.handles.len());
+            assert!(peer.links.len() <= self.config.max_links_per_peer, "{} files open", peer.links.len());
             assert!(peer.former.len() <= FormerHandles::MOST, "{} former numbers", peer.former.len());
         }
         let callers = self.peers.iter().filter(|(_, peer)| peer.direction == Direction::Inbound);

@@ -1,13 +1,14 @@
 //! Connections that come and go. Between two honest processes there is one, and both sides keep the same. What the other
 //! side says of itself, its id and its port, is no proof: it ends no connection that is alive.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, FileHandle, PeerId};
 
+use super::link_order::Links;
 use super::{Content, Swarm};
 use crate::addresses::{Contact, Pause};
 use crate::io::{Direction, Event, FileKey, Output, PeerKey, Violation};
@@ -38,7 +39,7 @@ pub(super) struct Peer {
     pub(super) handles: BTreeMap<FileHandle, FileKey>,
     /// Their numbers of files that we do not take part in, or no longer.
     pub(super) former: FormerHandles,
-    pub(super) links: BTreeSet<FileKey>,
+    pub(super) links: Links,
     /// Requests that ended with a close. If the file is opened again at once, under whatever numbers, one of them may
     /// look like a new one to the other side, and its answer like one to a new request to us. Oldest first; a chunk
     /// that was asked for again and abandoned again is in it twice, and may be answered twice.
@@ -146,8 +147,8 @@ impl Newcomer {
 enum Rejection {
     /// It leads to ourselves.
     Ourselves,
-    /// It broke the protocol not long ago.
-    Avoided,
+    /// It was told this not long ago, and is left alone.
+    Avoided(ByeReason),
     /// This connection to the same process stays.
     Double(PeerKey),
     TooMany,
@@ -180,7 +181,7 @@ impl Swarm {
             probed: None,
             handles: BTreeMap::new(),
             former: FormerHandles::default(),
-            links: BTreeSet::new(),
+            links: Links::default(),
             abandoned: Vec::new(),
             corrupt: 0,
             open: Held::default(),
@@ -232,11 +233,11 @@ impl Swarm {
         if newcomer.id == self.own_id {
             return Err(Rejection::Ourselves);
         }
-        if newcomer.address.is_some_and(|address| self.addresses.is_avoided(address, now)) {
-            return Err(Rejection::Avoided);
+        if let Some(reason) = newcomer.address.and_then(|address| self.addresses.avoided(address, now)) {
+            return Err(Rejection::Avoided(reason));
         }
         self.settle_doubles(now, newcomer)?;
-        self.make_room(now, newcomer)
+        self.make_place(now, newcomer)
     }
 
     /// Of two connections that crossed, the one that the smaller id made stays, and that side ends the other one: it
@@ -264,7 +265,7 @@ impl Swarm {
     }
 
     /// A place for one more connection, if need be that of a caller who is of less use.
-    fn make_room(&mut self, now: Time, newcomer: Newcomer) -> Result<(), Rejection> {
+    fn make_place(&mut self, now: Time, newcomer: Newcomer) -> Result<(), Rejection> {
         let is_caller = newcomer.direction == Direction::Inbound;
         let is_full = self.peers.len() >= self.config.max_peers
             || is_caller && self.places.len() >= self.config.max_callers();
@@ -290,18 +291,18 @@ impl Swarm {
     ) {
         let reason = match rejection {
             Rejection::Ourselves | Rejection::Double(_) => ByeReason::DUPLICATE,
-            Rejection::Avoided => ByeReason::BANNED,
+            Rejection::Avoided(reason) => reason,
             Rejection::TooMany => ByeReason::TOO_MANY,
         };
         self.output(Output::Disconnect { peer, reason });
         let Some(address) = address else { return };
         match rejection {
             Rejection::Ourselves if direction == Direction::Outbound => {
-                self.addresses.avoid(address, now + self.config.ban);
+                self.addresses.avoid(address, now + self.config.ban, reason);
             }
             // They may have been called for a file that the connection we keep knows nothing of.
             Rejection::Double(older) => self.open_named(now, older, Some(address)),
-            Rejection::Ourselves | Rejection::Avoided | Rejection::TooMany => {}
+            Rejection::Ourselves | Rejection::Avoided(_) | Rejection::TooMany => {}
         }
         let pause = self.reconnect_pause();
         self.addresses.set_failed(address, now, pause);
@@ -309,7 +310,7 @@ impl Swarm {
 
     pub(super) fn on_peer_lost(&mut self, now: Time, peer: PeerKey) {
         let Some(state) = self.peers.get(&peer) else { return };
-        let links: Vec<FileKey> = state.links.iter().copied().collect();
+        let links: Vec<FileKey> = state.links.iter().collect();
         let address = state.address;
         self.note_loss_of(now, peer);
         for file in &links {
@@ -387,23 +388,23 @@ impl Swarm {
     pub(super) fn cut(&mut self, now: Time, peer: PeerKey, violation: Violation) {
         let address = self.peers.get(&peer).and_then(|peer| peer.address);
         self.output(Output::Event(Event::Cut { address, violation }));
-        self.avoid(peer, address, now + self.config.cut);
+        self.avoid(peer, address, now + self.config.cut, ByeReason::VIOLATION);
         self.disconnect(now, peer, ByeReason::VIOLATION);
     }
 
     /// Ends the connection, if there still is one, of a peer that sent too many corrupt chunks.
     pub(super) fn ban(&mut self, now: Time, peer: PeerKey, address: Option<SocketAddr>) {
         self.output(Output::Event(Event::Banned { address }));
-        self.avoid(peer, address, now + self.config.ban);
+        self.avoid(peer, address, now + self.config.ban, ByeReason::BANNED);
         if self.peers.contains_key(&peer) {
             self.disconnect(now, peer, ByeReason::BANNED);
         }
     }
 
     /// Does not talk to the peer's address, unless somebody else is connected there: peers only claim their ports.
-    fn avoid(&mut self, peer: PeerKey, address: Option<SocketAddr>, until: Time) {
+    fn avoid(&mut self, peer: PeerKey, address: Option<SocketAddr>, until: Time, reason: ByeReason) {
         if let Some(address) = address.filter(|address| !self.is_of_another(*address, peer)) {
-            self.addresses.avoid(address, until);
+            self.addresses.avoid(address, until, reason);
         }
     }
 
@@ -438,8 +439,6 @@ impl Swarm {
 
     /// Whether all files in common, if any, are complete on the other side, and here or not wanted here.
     fn is_useless(&self, peer: PeerKey) -> bool {
-        let is_useless =
-            |file: &FileKey| !self.incomplete.contains(file) && self.files[file].links[&peer].held.is_full();
-        self.peers.get(&peer).is_some_and(|connection| connection.links.iter().all(is_useless))
+        self.peers.get(&peer).is_some_and(|connection| connection.links.unfinished().is_empty())
     }
 }

@@ -51,13 +51,13 @@ impl Swarm {
         }
         link.exchange_after = now + self.config.exchange_every / 4;
         let namer = self.peers[&peer].source;
-        if self.sources.may_name(now, namer) {
+        if self.incomplete.contains(&file) && self.sources.may_name(now, namer) {
             self.learn_all(now, file, peers, Some(namer));
         }
     }
 
     pub(super) fn on_holders(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr]) {
-        if self.files.contains_key(&file) {
+        if self.incomplete.contains(&file) {
             self.learn_all(now, file, addresses, None);
         }
     }
@@ -73,7 +73,7 @@ impl Swarm {
                 Some(namer) if !self.may_name(namer, address.ip()) => None,
                 Some(namer) => self.addresses.learn_from(namer, *address, file, now),
             };
-            if let Some(peer) = connected.filter(|_| self.incomplete.contains(&file)) {
+            if let Some(peer) = connected {
                 self.open_file(now, peer, file);
             }
         }

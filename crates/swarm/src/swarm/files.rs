@@ -36,7 +36,8 @@ impl Swarm {
         assert!(is_complete || goal != Goal::Seed, "only a complete file can be seeded");
         let replaced = self.by_content.insert(Content::of(&hash, &geometry), file);
         assert_eq!(replaced, None, "the caller adds the same content once");
-        let download = (!is_complete).then(|| Download::new(&geometry, stored, &vouched, &mut self.rng));
+        let download =
+            (!is_complete).then(|| Box::new(Download::new(&geometry, stored, &vouched, &mut self.rng)));
         let links = BTreeMap::new();
         self.files.insert(
             file,
@@ -66,6 +67,7 @@ impl Swarm {
             return;
         }
         self.incomplete.insert(file);
+        self.weigh_links(now, file);
         self.timers.arm(Timer::Exchange(file), now + self.config.exchange_every);
         self.ask_coordinator(now, file);
     }
@@ -120,8 +122,11 @@ impl Swarm {
         state.suggest = Some(SuggestOnce::done(&state.geometry));
         self.incomplete.remove(&file);
         self.timers.disarm_file(file);
+        // Nobody is called for a whole file; those who want it call us.
+        self.addresses.forget_file(file);
         self.open_again(file);
         self.output(Output::Event(Event::Complete { file }));
+        self.weigh_links(now, file);
         let peers: Vec<PeerKey> = self.files[&file].links.keys().copied().collect();
         for peer in peers {
             self.let_go_if_useless(now, peer);

@@ -1,33 +1,104 @@
 //! Which peer takes part in which file's swarm, and what it holds there.
 //!
 //! A link begins when either side opens the file to the other and ends when either closes it. A number of theirs
-//! stands for a file of ours exactly while their open of it counts.
+//! stands for a file of ours exactly while their open of it counts. Of a file that both sides have whole neither wants
+//! anything: its link is closed after a while, by whichever side comes to it first. Who wants the file later opens it
+//! again.
+
+use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_proto::{FileHandle, Holdings, Open, PeerMessage};
 
 use super::connections::{IDLE, Peer};
 use super::{Content, Swarm};
+use crate::file::File;
 use crate::io::{FileKey, PeerKey, Violation};
 use crate::link::{Held, Link};
 use crate::suggest::SuggestOnce;
 use crate::time::Time;
 use crate::timers::Timer;
 
+/// A link that neither side wants anything of is closed after this long. Longer than a connection lingers of which that
+/// is true of all links: it ends with one goodbye.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The least useful links looked at for one to close: those before it are being used.
+const LOOKED_AT: usize = 64;
+
 impl Swarm {
-    /// Tells the peer that we take part in the file's swarm, once.
-    pub(super) fn open_file(&mut self, now: Time, peer: PeerKey, file: FileKey) {
-        let Some(state) = self.files.get_mut(&file) else { return };
-        if state.links.contains_key(&peer) {
-            return;
+    /// Tells the peer that we take part in the file's swarm, once. False: there is no room for one more file on its
+    /// connection.
+    pub(super) fn open_file(&mut self, now: Time, peer: PeerKey, file: FileKey) -> bool {
+        let is_linked = |state: &File| state.links.contains_key(&peer);
+        if self.files.get(&file).is_none_or(is_linked) || !self.peers.contains_key(&peer) {
+            return true;
         }
-        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        if !self.make_room(now, peer) {
+            return false;
+        }
+        let state = self.files.get_mut(&file).expect("looked up above");
+        let connection = self.peers.get_mut(&peer).expect("looked up above");
         connection.links.insert(file);
         state.links.insert(peer, Link::new(&state.geometry, connection.trust()));
         let open = state.open_message(file);
         self.timers.disarm(Timer::Idle(peer));
         self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_patience);
         self.send(peer, PeerMessage::Open(open));
+        true
+    }
+
+    /// Closes the least useful link of a connection that has as many as it may. Links of files that we want are never
+    /// closed for others, nor those over which a chunk is being sent.
+    fn make_room(&mut self, now: Time, peer: PeerKey) -> bool {
+        let links = &self.peers[&peer].links;
+        if links.len() < self.config.max_links_per_peer {
+            return true;
+        }
+        let is_idle =
+            |file: &FileKey| !self.incomplete.contains(file) && !self.uploads.is_sending(peer, *file);
+        let Some(least) = links.by_use().take(LOOKED_AT).find(is_idle) else { return false };
+        self.close(now, peer, least);
+        true
+    }
+
+    /// Leaves the file's swarm on this connection.
+    fn close(&mut self, now: Time, peer: PeerKey, file: FileKey) {
+        self.send(peer, PeerMessage::Close { file: file.handle() });
+        self.drop_link(now, peer, file);
+    }
+
+    /// What one of the two sides has of the file has changed.
+    pub(super) fn weigh(&mut self, now: Time, peer: PeerKey, file: FileKey) {
+        let Some(link) = self.files.get(&file).and_then(|state| state.links.get(&peer)) else { return };
+        let is_unfinished = self.incomplete.contains(&file) || !link.held.is_full();
+        let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
+        if !connection.links.set_unfinished(file, is_unfinished) {
+            return;
+        }
+        if is_unfinished {
+            self.timers.disarm(Timer::Finished(peer, file));
+        } else {
+            self.timers.arm(Timer::Finished(peer, file), now + LINGER);
+        }
+    }
+
+    /// We have more of the file, or less, or want it, or not.
+    pub(super) fn weigh_links(&mut self, now: Time, file: FileKey) {
+        let Some(state) = self.files.get(&file) else { return };
+        let peers: Vec<PeerKey> = state.links.keys().copied().collect();
+        for peer in peers {
+            self.weigh(now, peer, file);
+        }
+    }
+
+    /// Neither side has wanted anything of the file for a while.
+    pub(super) fn on_finished(&mut self, now: Time, peer: PeerKey, file: FileKey) {
+        if self.uploads.is_sending(peer, file) {
+            return self.timers.arm(Timer::Finished(peer, file), now + LINGER);
+        }
+        self.close(now, peer, file);
+        self.let_go_if_useless(now, peer);
     }
 
     /// The peer did not say what it holds: its place is for somebody who does.
@@ -36,15 +107,22 @@ impl Swarm {
         self.leave(now, peer, file);
     }
 
+    /// Undoes their open, and remembers their number for a while: what they have sent under it is no fault.
+    fn turn_down(&mut self, peer: PeerKey, handle: FileHandle) {
+        self.send(peer, PeerMessage::NotFound { file: handle });
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.former.insert(handle);
+        }
+    }
+
     pub(super) fn on_open(&mut self, now: Time, peer: PeerKey, open: &Open) {
         let content = Content { hash: open.hash, size: open.size, chunk_size: open.chunk_size };
-        let Some(&file) = self.by_content.get(&content) else {
-            self.send(peer, PeerMessage::NotFound { file: open.file });
-            if let Err(violation) = self.learn_handle(peer, open.file, None) {
-                self.cut(now, peer, violation);
-            }
-            return;
-        };
+        let known = self.by_content.get(&content).copied();
+        let numbered = self.peers.get(&peer).and_then(|connection| connection.handles.get(&open.file));
+        if numbered.is_some() && numbered != known.as_ref() {
+            return self.cut(now, peer, Violation::HandleReused(open.file));
+        }
+        let Some(file) = known else { return self.turn_down(peer, open.file) };
         let state = &self.files[&file];
         let held = match &open.holdings {
             Holdings::Full => Held::Full,
@@ -60,16 +138,19 @@ impl Swarm {
         if link.is_some_and(|link| link.handle.is_some_and(|known| known != open.file)) {
             self.drop_link(now, peer, file);
         }
-        if let Err(violation) = self.learn_handle(peer, open.file, Some(file)) {
-            return self.cut(now, peer, violation);
+        if !self.open_file(now, peer, file) {
+            return self.turn_down(peer, open.file);
         }
-        self.open_file(now, peer, file);
         self.timers.disarm(Timer::Unanswered(peer, file));
         let state = self.files.get_mut(&file).expect("found above");
         let announced = state.replace_held(peer, held);
         let link = state.links.get_mut(&peer).expect("open_file made it");
         let is_first = link.handle.replace(open.file).is_none();
         self.note_announced(peer, file, announced);
+        let connection = self.peers.get_mut(&peer).expect("only connected peers are dispatched");
+        connection.former.remove(open.file);
+        connection.handles.insert(open.file, file);
+        connection.links.note_use(file);
         self.note_spread(peer, file);
         if is_first {
             if let Some(address) = self.reached_at(peer) {
@@ -77,38 +158,15 @@ impl Swarm {
             }
             self.exchange_peers(peer, file);
             // An inbound peer's address is worth as much as one that another peer names.
-            if let Some(Peer { source, address: Some(address), .. }) = self.peers.get(&peer) {
+            if let Some(Peer { source, address: Some(address), .. }) = self.peers.get(&peer)
+                && self.incomplete.contains(&file)
+            {
                 self.addresses.learn_from(*source, *address, file, now);
             }
         }
+        self.weigh(now, peer, file);
         self.let_go_if_useless(now, peer);
         self.fill_downloads(now);
-    }
-
-    /// From now on this number of theirs stands for this file of ours, or for one that we do not take part in.
-    fn learn_handle(
-        &mut self,
-        peer: PeerKey,
-        handle: FileHandle,
-        file: Option<FileKey>,
-    ) -> Result<(), Violation> {
-        let most = self.config.max_links_per_peer;
-        let connection = self.peers.get_mut(&peer).expect("only connected peers are dispatched");
-        let known = connection.handles.get(&handle).copied();
-        if known.is_some() && known != file {
-            return Err(Violation::HandleReused(handle));
-        }
-        match file {
-            None => connection.former.insert(handle),
-            Some(_) if known.is_none() && connection.handles.len() >= most => {
-                return Err(Violation::TooManyFiles);
-            }
-            Some(file) => {
-                connection.former.remove(handle);
-                connection.handles.insert(handle, file);
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn on_not_found(&mut self, now: Time, peer: PeerKey, file: FileKey) {
@@ -145,7 +203,7 @@ impl Swarm {
             connection.handles.remove(&handle);
             connection.former.insert(handle);
         }
-        connection.links.remove(&file);
+        connection.links.remove(file);
         if connection.links.is_empty() {
             self.timers.arm(Timer::Idle(peer), now + IDLE);
         }

@@ -9,6 +9,7 @@ mod connections;
 mod discovery;
 mod files;
 mod limited;
+mod link_order;
 mod links;
 mod offers;
 mod picking;

@@ -45,7 +45,7 @@ impl Swarm {
         // Most often the first one will do.
         while !candidates.is_empty() {
             let peer = candidates.swap_remove(self.rng.random_range(0..candidates.len()));
-            let mut files = from_random(&self.peers[&peer].links, &mut self.rng).take(LOOKED_AT);
+            let mut files = from_random(self.peers[&peer].links.unfinished(), &mut self.rng).take(LOOKED_AT);
             if let Some(found) = files.find_map(|file| Some((peer, file, self.offer(now, peer, file)?))) {
                 return Some(found);
             }

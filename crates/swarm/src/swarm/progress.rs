@@ -63,7 +63,7 @@ impl Swarm {
             self.begin_window(now, peer);
             return self.fill_downloads(now);
         }
-        let links: Vec<FileKey> = connection.links.iter().copied().collect();
+        let links: Vec<FileKey> = connection.links.iter().collect();
         for file in links {
             self.withdraw_all(peer, file);
         }
@@ -93,7 +93,7 @@ impl Swarm {
     /// The pause of a source that did not deliver is over.
     pub(super) fn on_recover(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
-        let owes_answers = |file: &FileKey| !self.files[file].links[&peer].withdrawn.is_empty();
+        let owes_answers = |file: FileKey| !self.files[&file].links[&peer].withdrawn.is_empty();
         // Who does not even answer to what was taken back is dead or mute: asking it for more tells nothing new.
         if connection.links.iter().any(owes_answers) {
             return self.on_stall(now, peer);

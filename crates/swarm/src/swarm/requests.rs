@@ -48,6 +48,8 @@ impl Swarm {
         let len = state.geometry.chunk_len(chunk);
         self.downloads.take(len);
         self.spend(now, Way::Down, file, len);
+        let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
+        connection.links.note_use(file);
         if self.hold(peer, len) == 1 {
             self.begin_window(now, peer);
         }

@@ -59,8 +59,8 @@ impl Swarm {
         if before == after {
             return;
         }
-        for file in &connection.links {
-            if let Some(link) = self.files.get_mut(file).and_then(|state| state.links.get_mut(&peer)) {
+        for file in connection.links.iter() {
+            if let Some(link) = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer)) {
                 link.trust = after;
             }
         }

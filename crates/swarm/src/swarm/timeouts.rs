@@ -21,6 +21,7 @@ impl Swarm {
                 Timer::Reservation(peer) => self.on_reservation_over(now, peer),
                 Timer::Idle(peer) => self.on_idle(now, peer),
                 Timer::Probe(peer) => self.on_probe_over(now, peer),
+                Timer::Finished(peer, file) => self.on_finished(now, peer, file),
                 Timer::Addresses => self.connect_more_all(now),
                 Timer::Pace => self.on_pace(now),
             }

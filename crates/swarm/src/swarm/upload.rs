@@ -43,6 +43,9 @@ impl Swarm {
             self.send(peer, PeerMessage::Refused { file: file.handle(), chunk: chunk.get() });
             return;
         }
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.links.note_use(file);
+        }
         // Asking again for what is being sent is answered by its end.
         if self.uploads.active.contains_key(&(peer, file, chunk)) {
             return;

@@ -57,6 +57,11 @@ impl Uploads {
         self.active_of(peer).next().is_some()
     }
 
+    /// Whether a chunk of this file is being sent to the peer.
+    pub(super) fn is_sending(&self, peer: PeerKey, file: FileKey) -> bool {
+        self.active_of(peer).any(|(other, _)| other == file)
+    }
+
     pub(super) fn active_of(&self, peer: PeerKey) -> impl Iterator<Item = (FileKey, ChunkIndex)> + '_ {
         let of_peer = self.active.keys().skip_while(move |(other, ..)| *other < peer);
         of_peer.take_while(move |(other, ..)| *other == peer).map(|(_, file, chunk)| (*file, *chunk))

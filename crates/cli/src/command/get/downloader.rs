@@ -1,6 +1,6 @@
 //! Who downloads: the local server, or a peer in this process.
 
-use tnet_peer::Summary;
+use tnet_peer::{Shortage, Summary};
 use tokio_util::sync::CancellationToken;
 
 use super::foreground::Foreground;
@@ -19,12 +19,13 @@ pub(super) enum Downloader {
 impl Downloader {
     pub(super) async fn start(
         args: &Get,
+        of_several: bool,
         global: &Global,
         output: Output,
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
         if args.foreground {
-            Foreground::start(global, args.linger).await.map(Self::Here)
+            Foreground::start(global, args.linger, of_several).await.map(Self::Here)
         } else {
             Server::find(global, output, stop).await.map(Self::Server)
         }
@@ -41,6 +42,14 @@ impl Downloader {
         match self {
             Self::Server(server) => server.fetch(job, view, output, stop).await,
             Self::Here(here) => here.fetch(job, view, output, stop).await,
+        }
+    }
+
+    /// What the process that downloads has nothing left of, if it has none.
+    pub(super) async fn shortage(&self) -> Option<Shortage> {
+        match self {
+            Self::Server(server) => server.shortage().await,
+            Self::Here(here) => here.shortage().await,
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tnet_fileinfo::FileInfo;
 use tnet_peer::control::Source;
-use tnet_peer::{Download, Peer, Progress, Summary};
+use tnet_peer::{Download, Peer, Progress, Shortage, Summary};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -41,16 +41,22 @@ const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(super) struct Foreground {
     peer: Arc<Peer>,
     linger: Option<Duration>,
+    /// What is done for each file is not told.
+    of_several: bool,
     /// What others may still want from us, the latest first.
     seeding: RefCell<VecDeque<Download>>,
 }
 
 impl Foreground {
-    pub(super) async fn start(global: &Global, linger: Option<Duration>) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        global: &Global,
+        linger: Option<Duration>,
+        of_several: bool,
+    ) -> Result<Self, Failure> {
         // Nobody has to know our port in advance, so a taken default one is no reason to fail; a port that was named is.
         let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
         let peer = Arc::new(peer::start(global, on_taken, &global.bounds, None).await?);
-        Ok(Self { peer, linger, seeding: RefCell::default() })
+        Ok(Self { peer, linger, of_several, seeding: RefCell::default() })
     }
 
     /// Downloads one file.
@@ -98,11 +104,17 @@ impl Foreground {
             Source::Fileinfo(path) => return fileinfo::read(path).await,
             Source::Hash(hash) => *hash,
         };
-        output.note(&format!("asking peers for the description of {}", hash.short()));
+        if !self.of_several {
+            output.note(&format!("asking peers for the description of {}", hash.short()));
+        }
         tokio::select! {
             info = self.peer.fetch_info(hash, job.request.timeout.unwrap_or(UNLIMITED)) => Ok(info?),
             () = stop.cancelled() => Err(interrupted(None, &job.request.out)),
         }
+    }
+
+    pub(super) async fn shortage(&self) -> Option<Shortage> {
+        self.peer.status_of(0).await.ok()?.shortage
     }
 
     /// Serves what is whole, if all went well, and ends the peer.

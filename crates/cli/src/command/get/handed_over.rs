@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use tnet_peer::control::{Client, ConnectError, Followed, Following, Hello, RequestError};
-use tnet_peer::{Progress, Summary};
+use tnet_peer::{Progress, Shortage, Summary};
 use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
@@ -84,6 +84,10 @@ impl Server {
             Watched::Failed(error) => Err(error.into()),
             Watched::Interrupted(progress, out) => Err(self.interrupted(progress.as_ref(), &out)),
         }
+    }
+
+    pub(super) async fn shortage(&self) -> Option<Shortage> {
+        Client::connect(&self.state_dir).await.ok()?.status(Some(0)).await.ok()?.shortage
     }
 
     async fn hand_over(&self, job: &Job) -> Result<Following, Failure> {

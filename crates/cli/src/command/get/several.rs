@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::downloader::Downloader;
 use super::job::Job;
-use super::{same_command, with_hint};
+use super::{same_command, shortage, with_hint};
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
 use crate::render::output::{Report, fields};
@@ -27,33 +27,11 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> Result<Report, Failure> {
     let view = SeveralView::new(output, jobs.len(), jobs.iter().filter_map(|job| job.size).sum());
-    let mut first_failure = None;
-    for round in rounds(jobs) {
-        let view = &view;
-        let fetch = async |(order, job): (usize, Job)| {
-            let result = fetch(&job, view, downloader, output, stop).await;
-            (order, job, result)
-        };
-        let waiting = stream::iter(round).take_while(|_| std::future::ready(!stop.is_cancelled()));
-        let mut ended = std::pin::pin!(waiting.map(fetch).buffer_unordered(at_once));
-        while let Some((order, job, result)) = ended.next().await {
-            match result {
-                Ok(summary) => {
-                    view.complete(&summary, job.size);
-                    output.event("complete", summary_report(&summary));
-                }
-                // Told once for all of them.
-                Err(failure) if failure.exit == Exit::Interrupted => {}
-                Err(failure) => {
-                    view.failed(&failure.message);
-                    output.event("failed", failed(&job, &failure));
-                    if first_failure.as_ref().is_none_or(|(earlier, _)| order < *earlier) {
-                        first_failure = Some((order, failure));
-                    }
-                }
-            }
-        }
-    }
+    let all = all(jobs, at_once, &view, downloader, output, stop);
+    let first_failure = tokio::select! {
+        first_failure = all => first_failure,
+        never = shortage::watch(downloader, output, |what| view.tell(what)) => match never {},
+    };
     let tally = view.end();
     output.event("summary", account(&tally));
     if stop.is_cancelled() && tally.complete + tally.failed < tally.files {
@@ -75,6 +53,44 @@ pub(super) async fn run(
             ),
         )),
     }
+}
+
+/// Tries all of them; answers with the first failure in the order in which they were named.
+async fn all(
+    jobs: Vec<Job>,
+    at_once: usize,
+    view: &SeveralView,
+    downloader: &Downloader,
+    output: Output,
+    stop: &CancellationToken,
+) -> Option<(usize, Failure)> {
+    let mut first_failure = None;
+    for round in rounds(jobs) {
+        let fetch = async |(order, job): (usize, Job)| {
+            let result = fetch(&job, view, downloader, output, stop).await;
+            (order, job, result)
+        };
+        let waiting = stream::iter(round).take_while(|_| std::future::ready(!stop.is_cancelled()));
+        let mut ended = std::pin::pin!(waiting.map(fetch).buffer_unordered(at_once));
+        while let Some((order, job, result)) = ended.next().await {
+            match result {
+                Ok(summary) => {
+                    view.complete(&summary, job.size);
+                    output.event("complete", summary_report(&summary));
+                }
+                // Told once for all of them.
+                Err(failure) if failure.exit == Exit::Interrupted => {}
+                Err(failure) => {
+                    view.failed(&failure.message);
+                    output.event("failed", failed(&job, &failure));
+                    if first_failure.as_ref().is_none_or(|(earlier, _): &(usize, Failure)| order < *earlier) {
+                        first_failure = Some((order, failure));
+                    }
+                }
+            }
+        }
+    }
+    first_failure
 }
 
 /// A file that is wanted under several names is downloaded once; the others are then copies.

@@ -25,6 +25,9 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<St
         |name: &str, phrases: &[String]| paragraph(&format!("{name:<NAME_COLUMNS$}"), phrases, look.columns);
     let server = [format!("pid {}", hello.pid), format!("up {}", duration(status.uptime))];
     let mut lines = named("server", &server);
+    if let Some(shortage) = status.shortage {
+        lines.extend(named("warning", &[shortage.to_string()]));
+    }
     lines.extend(named("peers on", &[status.listen.to_string()]));
     lines.extend(named("coordinator", &coordinator(status)));
     lines.extend(named("traffic", &traffic(status)));

@@ -36,6 +36,7 @@ fn idle() -> Status {
         bans: Vec::new(),
         down_per_second: 0,
         up_per_second: 0,
+        shortage: None,
         files_total: 0,
         downloads_total: 0,
         coordinator_contact: CoordinatorContact::default(),

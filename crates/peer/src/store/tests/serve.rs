@@ -129,7 +129,7 @@ fn is_open(store: &FileStore, sample: &Sample) -> bool {
 
 /// Nobody has read it for a while.
 fn rested(store: FileStore) -> FileStore {
-    let store = store.kept_among(&OpenFiles::default());
+    let store = store.kept_among(&OpenFiles::new(256));
     store.rest();
     store.rest();
     store
@@ -139,7 +139,7 @@ fn rested(store: FileStore) -> FileStore {
 fn a_file_that_nobody_reads_is_closed_and_opened_again_by_the_next_reader() {
     let dir = scratch();
     let (sample, store) = shared(&dir.path().join("file"));
-    let store = store.kept_among(&OpenFiles::default());
+    let store = store.kept_among(&OpenFiles::new(256));
     store.rest();
     assert!(is_open(&store, &sample), "it was used just now");
     store.rest();
@@ -157,7 +157,7 @@ fn a_file_that_nobody_reads_is_closed_and_opened_again_by_the_next_reader() {
 fn no_more_files_stay_open_than_may() {
     const FILES: usize = 300;
     let dir = scratch();
-    let others = OpenFiles::default();
+    let others = OpenFiles::new(256);
     let shares: Vec<(Sample, FileStore)> = (0..FILES)
         .map(|number| {
             let (sample, store) = shared(&dir.path().join(number.to_string()));

@@ -1,5 +1,6 @@
 //! What holds for the core as a whole: in small networks of several cores, and each policy as a sentence.
 
+mod closing;
 mod connecting;
 mod crowds;
 mod desk;

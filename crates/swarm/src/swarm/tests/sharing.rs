@@ -157,23 +157,6 @@ fn files_that_we_do_not_have_cannot_fill_the_numbers_of_a_peer() {
 }
 
 #[test]
-fn more_common_files_than_allowed_cost_the_connection() {
-    let mut desk = Desk::new(4, Config { max_links_per_peer: 2, ..Config::default() });
-    for n in 1..=3 {
-        let full = ChunkSet::full(&desk.geometry);
-        desk.add_file(FileKey(n), full, Goal::Seed);
-    }
-    let peer = desk.connect();
-    let cuts: Vec<Option<Violation>> = (1..=3)
-        .map(|n| {
-            let open = desk.open_message(FileKey(n), FileHandle(70 + n), Holdings::Bitmap(vec![0]));
-            cut_for(&desk.say(peer, open))
-        })
-        .collect();
-    assert_eq!(cuts, [None, None, Some(Violation::TooManyFiles)]);
-}
-
-#[test]
 fn a_repeated_open_replaces_what_the_peer_holds() {
     let mut desk = Desk::downloading(4, with_slots(1));
     let peer = desk.holder_of(&[0, 1]);
