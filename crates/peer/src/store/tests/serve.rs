@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{CHUNK, Sample, scratch};
-use crate::store::{FileState, FileStore, OpenFiles, ReadError, ShareError};
+use crate::store::{FileState, FileStore, OpenFiles, ReadError, ShareError, Watched};
 
 /// A sample on disk, shared. Its time of modification is long ago, so that any later one differs on every file system.
 fn shared(path: &Path) -> (Sample, FileStore) {
@@ -202,4 +202,21 @@ fn what_happened_to_a_file_while_it_was_closed_is_noticed() {
     fs::write(&other, &sample.content).expect("writable");
     fs::rename(other, &path).expect("replaced");
     assert!(matches!(read(&store, &sample), Err(ReadError::Gone)));
+}
+
+#[test]
+fn a_file_that_was_away_when_it_was_to_be_opened_is_missed_by_who_watches_it() {
+    let dir = scratch();
+    let (path, away) = (dir.path().join("file"), dir.path().join("away"));
+    let (sample, store) = shared(&path);
+    let watched = Watched::default();
+    let store = rested(store).watched_by(&watched);
+    let read = || store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]);
+
+    fs::rename(&path, &away).expect("movable");
+    assert!(matches!(read(), Err(ReadError::Gone)));
+    assert!(watched.take_missed().into_iter().eq([std::sync::Arc::from(&*path)]));
+    fs::rename(&away, &path).expect("movable");
+    read().expect("it is back");
+    assert!(watched.take_missed().is_empty(), "told once");
 }
