@@ -44,6 +44,9 @@ impl DirShare {
         let DirShare { mut watch, interval, scanner, commands } = self;
         let follower = Follower { root: watch.root(), watched: Watched::default(), scanner, commands };
         loop {
+            for path in follower.watched.take_missed() {
+                watch.look_again_at(&path);
+            }
             let looked = tokio::task::spawn_blocking(move || {
                 let began = Instant::now();
                 let changes = watch.poll(wall_clock());
@@ -79,7 +82,11 @@ impl DirShare {
             tokio::time::sleep(pause_after(took, interval)).await;
             if let Some(notices) = notices {
                 let patience = took.saturating_mul(PAUSE_PER_LOOK).max(LOOK_ANYWAY);
-                let _ = tokio::time::timeout(patience, notices.heard()).await;
+                tokio::select! {
+                    _ = tokio::time::timeout(patience, notices.heard()) => {}
+                    // Whoever missed it has it forgotten first.
+                    () = follower.watched.missed() => tokio::time::sleep(interval).await,
+                }
             }
         }
     }
