@@ -50,6 +50,9 @@ impl DirShare {
         let watched = Watched::default();
         let follower = Follower { root: watch.root(), watched, scanner, commands, descriptors };
         loop {
+            for path in follower.watched.take_missed() {
+                watch.look_again_at(&path);
+            }
             let looked = tokio::task::spawn_blocking(move || {
                 let began = Instant::now();
                 let changes = watch.poll(wall_clock());
@@ -85,7 +88,11 @@ impl DirShare {
             tokio::time::sleep(pause_after(took, interval)).await;
             if let Some(notices) = notices {
                 let patience = took.saturating_mul(PAUSE_PER_LOOK).max(LOOK_ANYWAY);
-                let _ = tokio::time::timeout(patience, notices.heard()).await;
+                tokio::select! {
+                    _ = tokio::time::timeout(patience, notices.heard()) => {}
+                    // Whoever missed it has it forgotten first.
+                    () = follower.watched.missed() => tokio::time::sleep(interval).await,
+                }
             }
         }
     }

@@ -413,6 +413,11 @@ impl AddressBook {
         self.entries.get(&address).map_or(1, |entry| entry.strikes)
     }
 
+    /// Corrupt chunks from this address since it was last banned.
+    pub(crate) fn strikes(&self, address: SocketAddr) -> u32 {
+        self.entries.get(&address).map_or(0, |entry| entry.strikes)
+    }
+
     /// Connections being made for this file.
     pub(crate) fn calling_for(&self, file: FileKey) -> usize {
         self.index.calling_for(file)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, MAX_REPORT_ENTRIES, PeerId, ReportDigest};
 use tnet_testkit::{Cli, Content, Network, SOON, Stranger, eventually, payload, within};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +110,22 @@ async fn looking_up(
     took
 }
 
+/// Does this on a thread of its own: an attacker who is busy must not slow down who measures.
+fn apart<T, W>(work: impl FnOnce() -> W + Send + 'static) -> oneshot::Receiver<T>
+where
+    T: Send + 'static,
+    W: Future<Output = T>,
+{
+    let (sender, result) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let done = runtime.expect("a machine that runs tests has descriptors").block_on(work());
+        // Nobody waits for it any more: then it is of no interest.
+        let _ = sender.send(done);
+    });
+    result
+}
+
 fn percentile_ms(took: &mut [Duration], percent: usize) -> f64 {
     took.sort_unstable();
     1000.0 * took[(took.len() - 1) * percent / 100].as_secs_f64()
@@ -135,23 +152,33 @@ async fn flood_of_files(sources: u8) -> String {
     let (_seed, hashes) = holding(coordinator, loopback(HONEST), 10_000).await;
     let seen = Arc::new(Flood::default());
     let reports = at_length(192, 6000) / u64::from(sources);
-    let mut flooding = JoinSet::new();
-    for source in 0..sources {
-        // Two connections each: a source is an address.
-        for _ in 0..2 {
-            let seen = Arc::clone(&seen);
-            flooding.spawn(flood(coordinator, loopback(100 + source), reports / 2, seen));
-        }
-    }
     let stop = CancellationToken::new();
-    let asking = tokio::spawn(looking_up(coordinator, loopback(4), hashes.clone(), stop.clone()));
+    let (flooding, until) = (Arc::clone(&seen), stop.clone());
+    let flooded = apart(move || async move {
+        let mut flooders = JoinSet::new();
+        for source in 0..sources {
+            // Two connections each: a source is an address.
+            for _ in 0..2 {
+                flooders.spawn(flood(
+                    coordinator,
+                    loopback(100 + source),
+                    reports / 2,
+                    Arc::clone(&flooding),
+                ));
+            }
+        }
+        until.cancelled().await;
+    });
+    let (asked, until) = (hashes.clone(), stop.clone());
+    let asking = apart(move || looking_up(coordinator, loopback(4), asked, until));
     let wanted = reports / 2 * 2 * u64::from(sources) * MAX_REPORT_ENTRIES as u64;
     reaches(wanted / 2, &seen, &mut service, &group).await;
     // In the middle of it: a peer that is new, with a file that is new, and somebody who gets it.
-    let took = newcomer_is_served(&network, coordinator).await;
+    let (shared, got) = newcomer_is_served(&network, coordinator).await;
     reaches(wanted, &seen, &mut service, &group).await;
     stop.cancel();
     let mut times = asking.await.expect("the honest are served throughout");
+    flooded.await.expect("a flood does not panic");
     let peak = memory(service.running.id()).peak_kib * 1024;
     let some: Vec<[u8; 32]> = hashes.iter().step_by(10).copied().collect();
     let found = found(coordinator, &some).await;
@@ -160,7 +187,8 @@ async fn flood_of_files(sources: u8) -> String {
     assert_eq!(found, some.len(), "what was there before the flood stays");
     format!(
         "{:.1} M files by {sources} hosts: peak {} of {} MiB, 0 kills, {} reports cut; all of 10 000 earlier entries kept, \
-         lookups' 99th percentile {:.1} ms, a new file got in {took:.1} s",
+         lookups' 99th percentile {:.1} ms, a new file shared and got in {shared:.1} s, \
+         got in {got:.2} s",
         seen.files.load(Ordering::Relaxed) as f64 / 1e6,
         peak / MIB,
         GROUP / 2 / MIB,
@@ -191,8 +219,9 @@ async fn found(coordinator: SocketAddr, hashes: &[[u8; 32]]) -> usize {
     found
 }
 
-/// A peer shares a file and another gets it: seconds from the beginning of the one to the end of the other.
-async fn newcomer_is_served(network: &Network, coordinator: SocketAddr) -> f64 {
+/// A peer shares a file and another gets it: seconds from the beginning of the one to the end of the other, and of the
+/// download alone.
+async fn newcomer_is_served(network: &Network, coordinator: SocketAddr) -> (f64, f64) {
     let content = Content::of(payload(MIB, 74));
     let began = Instant::now();
     let machine = |name| {
@@ -201,8 +230,8 @@ async fn newcomer_is_served(network: &Network, coordinator: SocketAddr) -> f64 {
     };
     let _seed = machine("seed").seeds(&content, 0).await;
     let got = machine("ann").gets(&content, 0, &["--linger", "0s"]).ends(3 * SOON).await;
-    let _ = got.with_code(0);
-    began.elapsed().as_secs_f64()
+    let seconds = got.with_code(0).result()["seconds"].as_f64();
+    (began.elapsed().as_secs_f64(), seconds.expect("a result says how long it took"))
 }
 
 async fn a_flood_from_a_whole_prefix_keeps_nobody_out() -> String {
@@ -236,7 +265,8 @@ async fn a_flood_from_a_whole_prefix_keeps_nobody_out() -> String {
         let (_same, late_neighbour) = holding(coordinator, at(3), 1).await;
         let took = began.elapsed();
         let stop = CancellationToken::new();
-        let asking = tokio::spawn(looking_up(coordinator_v4, loopback(4), before.clone(), stop.clone()));
+        let asked = looking_up(coordinator_v4, loopback(4), before.clone(), stop.clone());
+        let asking = tokio::spawn(asked);
         sleep(Duration::from_secs(1)).await;
         stop.cancel();
         let mut times = asking.await.expect("the honest are served");
@@ -332,8 +362,8 @@ async fn false_ports_of_a_few_hosts_crowd_nobody_out() -> String {
             let _false = false_ports(coordinator, &content, PORTS, sources, behind).await;
             let mut crowded = fetched(&getting, &content, RUNS).await;
             let ratios = [0, 1].map(|way| (median(&mut alone[way]), median(&mut crowded[way])));
-            // Who is silent has the time of a hello, and a peer does not call all at once.
-            let patience = if behind == Behind::Silence { 5.0 } else { 1.0 };
+            // Who is silent has the time of a hello, and a peer does not call all at once: two rounds of that.
+            let patience = if behind == Behind::Silence { 10.0 } else { 1.0 };
             for (alone, crowded) in ratios {
                 assert!(crowded < 2.0 * alone + patience, "{sources} sources, {behind:?}: {ratios:?}");
             }

@@ -206,8 +206,9 @@ async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
 
     // What nobody has is waited for from the end of the verification on.
     all_but(&content, &getting.out(), &[5]);
+    let command = slow.run(&getting.command(&["--timeout", "1s"]));
     let began = Instant::now();
-    let alone = getting.start(slow.run(&getting.command(&["--timeout", "1s"]))).ends(SOON).await.with_code(7);
+    let alone = getting.start(command).ends(SOON).await.with_code(7);
     let gave_up_after = began.elapsed();
     let least = Duration::from_millis((CHUNKS - 1) * READ);
     assert!(gave_up_after > least, "it gave up after {gave_up_after:?}, while the disk was read");

@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
 
@@ -18,6 +17,7 @@ use super::held::{Held, OpenFiles};
 use super::origin::Origin;
 use super::stamp::Stamp;
 use super::sys;
+use super::watched::Watched;
 
 /// A whole file for serving. It is opened when it is read, and stays open for a while.
 #[derive(Debug)]
@@ -43,17 +43,6 @@ pub enum Look {
     Wrong,
     /// It cannot be read, or not as the file that was shared.
     Failed(ReadError),
-}
-
-/// Whether somebody notices what becomes of some files, so that nobody else has to look.
-#[derive(Debug, Clone, Default)]
-pub struct Watched(Arc<AtomicBool>);
-
-impl Watched {
-    /// From now on.
-    pub fn set(&self, is_watched: bool) {
-        self.0.store(is_watched, Ordering::Relaxed);
-    }
 }
 
 /// What became of a shared file.
@@ -115,7 +104,7 @@ impl FileStore {
 
     /// Whether somebody else notices what becomes of the file.
     pub fn is_watched(&self) -> bool {
-        self.watched.as_ref().is_some_and(|watched| watched.0.load(Ordering::Relaxed))
+        self.watched.as_ref().is_some_and(Watched::is_watched)
     }
 
     /// Closes the file if nobody read from it since this was last called.
@@ -217,13 +206,22 @@ impl FileStore {
         if let Some(file) = self.held.file() {
             return Ok(file);
         }
+        let file = self.open_again(chunk).inspect_err(|error| {
+            if let (ReadError::Gone, Some(watched)) = (error, &self.watched) {
+                watched.miss(&self.path);
+            }
+        })?;
+        self.held.keep(Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn open_again(&self, chunk: ChunkIndex) -> Result<Arc<File>, ReadError> {
         let file = match self.origin.open(&self.path) {
             Ok(file) => Arc::new(file),
             Err(error) if beneath::leads_elsewhere(&error) => return Err(ReadError::Gone),
             Err(source) => return Err(ReadError::Io { chunk, source }),
         };
         self.check(&file, chunk)?;
-        self.held.keep(Arc::clone(&file));
         Ok(file)
     }
 
@@ -249,12 +247,16 @@ impl FileStore {
     /// What became of the file and of its path, which is where it was shared from. A file that cannot be looked at
     /// is gone.
     pub fn state(&self) -> FileState {
-        match self.origin.stamp_at(&self.path) {
+        let state = match self.origin.stamp_at(&self.path) {
             Ok(stamp) if !stamp.is_same_file(&self.stamp) => FileState::Gone,
             Ok(stamp) if stamp != self.stamp => FileState::Changed,
             Ok(_) => FileState::Unchanged,
             Err(_) => FileState::Gone,
+        };
+        if let (FileState::Gone, Some(watched)) = (state, &self.watched) {
+            watched.miss(&self.path);
         }
+        state
     }
 
     /// What the file is.

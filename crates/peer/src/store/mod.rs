@@ -62,19 +62,21 @@ mod shared_root;
 mod stamp;
 pub(crate) mod sys;
 mod target;
+mod watched;
 mod whole_file;
 
 pub(crate) use candidate::{Candidate, is_passing};
 pub use check::Checked;
 pub use download::{Download, DownloadOptions, OnExisting, Opened};
 pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
-pub use file_store::{FileState, FileStore, Look, Watched};
+pub use file_store::{FileState, FileStore, Look};
 pub use flaws::{Flaw, Flaws};
 pub use held::OpenFiles;
 pub use scan_log::ScanLog;
 pub(crate) use shared_root::SharedRoot;
 pub use stamp::Stamp;
 pub(crate) use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX};
+pub use watched::Watched;
 pub use whole_file::write_whole;
 
 #[cfg(test)]

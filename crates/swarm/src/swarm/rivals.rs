@@ -10,7 +10,7 @@ use tnet_proto::SourceNetwork;
 
 use super::Swarm;
 use crate::file::File;
-use crate::io::PeerKey;
+use crate::io::{Direction, PeerKey};
 use crate::link::{Link, MAX_UNANSWERED, Trust};
 use crate::sources::Standing;
 use crate::time::Time;
@@ -138,7 +138,7 @@ impl Swarm {
         let free = state.links.iter().filter(|(_, link)| is_of_use(link) && is_free(now, link, most));
         free.filter(|(peer, link)| match link.trust {
             Trust::Late => true,
-            Trust::Unproven => !self.sources.is_resting(now, self.peers[*peer].source),
+            Trust::Unproven => !self.is_resting(now, **peer),
             Trust::Proven | Trust::Stalled => false,
         })
         .map(|(peer, link)| Source { peer: *peer, link })
@@ -158,19 +158,29 @@ impl Swarm {
         match state.links.get(&peer).map(|link| link.trust) {
             Some(Trust::Proven) => true,
             Some(Trust::Unproven) => {
-                let ip = self.peers[&peer].source;
                 self.is_worth_a_try(now, peer, state, rivals)
-                    || !self.is_served(now, state) && !self.sources.is_resting(now, ip)
+                    || !self.is_served(now, state) && !self.is_resting(now, peer)
             }
             Some(Trust::Late) => !self.is_served(now, state),
             Some(Trust::Stalled) | None => false,
         }
     }
 
+    /// Whether the connection is not asked because its source has lied. One that we made, to an address that sent nothing
+    /// wrong, need not wait: honest peers may be behind the address of liars, and whoever calls us can come back as
+    /// somebody else.
+    fn is_resting(&self, now: Time, peer: PeerKey) -> bool {
+        let connection = &self.peers[&peer];
+        let is_blameless =
+            connection.corrupt == 0 && connection.address.is_some_and(|at| self.addresses.strikes(at) == 0);
+        let is_exempt = connection.direction == Direction::Outbound && is_blameless;
+        !is_exempt && self.sources.is_resting(now, connection.source)
+    }
+
     /// Whether this connection, which has not proven itself, may be tried with a chunk.
     pub(super) fn is_worth_a_try(&self, now: Time, peer: PeerKey, state: &File, rivals: &Rivals) -> bool {
         let ip = self.peers[&peer].source;
-        if self.sources.is_resting(now, ip) {
+        if self.is_resting(now, peer) {
             return false;
         }
         if rivals.is_alone {

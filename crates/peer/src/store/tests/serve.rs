@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{CHUNK, Sample, scratch};
-use crate::store::{FileState, FileStore, Flaw, Look, OpenFiles, ReadError, ShareError};
+use crate::store::{FileState, FileStore, Flaw, Look, OpenFiles, ReadError, ShareError, Watched};
 
 /// A sample on disk, shared. Its time of modification is long ago, so that any later one differs on every file system.
 fn shared(path: &Path) -> (Sample, FileStore) {
@@ -247,4 +247,21 @@ fn no_byte_of_a_chunk_with_a_flaw_is_read_in_any_way() {
     store.read_chunk_part(good, 0, &mut byte).expect("the others are served");
     store.flaws().set(store.info().geometry(), bad, None);
     store.read_chunk_part(bad, 0, &mut byte).expect("and it is when it has none");
+}
+
+#[test]
+fn a_file_that_was_away_when_it_was_to_be_opened_is_missed_by_who_watches_it() {
+    let dir = scratch();
+    let (path, away) = (dir.path().join("file"), dir.path().join("away"));
+    let (sample, store) = shared(&path);
+    let watched = Watched::default();
+    let store = rested(store).watched_by(&watched);
+    let read = || store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]);
+
+    fs::rename(&path, &away).expect("movable");
+    assert!(matches!(read(), Err(ReadError::Gone)));
+    assert!(watched.take_missed().into_iter().eq([std::sync::Arc::from(&*path)]));
+    fs::rename(&away, &path).expect("movable");
+    read().expect("it is back");
+    assert!(watched.take_missed().is_empty(), "told once");
 }
