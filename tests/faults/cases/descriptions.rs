@@ -1,6 +1,6 @@
 //! Holders whose descriptions are false, slow or endless.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tnet_proto::{Availability, ReportEntry};
@@ -46,27 +46,29 @@ async fn false_holders(
 
 async fn one_true_description_among_thirty_false_ones_is_found() -> String {
     const FALSE: usize = 30;
-    let local: IpAddr = [127, 0, 0, 1].into();
     // Building the command, if it must be built, is not measured.
     Network::builder().start().await.user("builder").run(["--version"]).await.with_code(0);
-    let mut figures = Vec::new();
     let mixed: Vec<Trick> = Trick::ALL.into_iter().cycle().take(FALSE).collect();
-    let alike = [Trick::Silent, Trick::EndlessSlowly, Trick::Dribbles, Trick::Endless]
-        .map(|trick| vec![trick; FALSE]);
-    let kinds =
-        std::iter::once((mixed, at_length(5, 20))).chain(alike.map(|tricks| (tricks, at_length(1, 10))));
-    for (number, (tricks, runs)) in kinds.enumerate() {
-        let network = Network::builder().start().await;
-        // In two parts.
-        let content = small_chunks(4200, 73);
-        let _false = false_holders(&network, &content, &tricks, local).await;
-        let mut honest: RawPeer = content.raw_peer().start().await.expect("a free port");
+    let (local, local_v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+    let mut kinds = vec![(mixed.clone(), local, at_length(5, 20)), (mixed, local_v6, at_length(1, 10))];
+    for trick in [Trick::Silent, Trick::EndlessSlowly, Trick::Dribbles, Trick::Endless] {
+        kinds.push((vec![trick; FALSE], local, at_length(1, 10)));
+    }
+    // In two parts.
+    let content = small_chunks(4200, 73);
+    let mut figures = Vec::new();
+    for (number, (tricks, ip, runs)) in kinds.into_iter().enumerate() {
+        let network = if ip.is_ipv6() { Network::builder().ipv6() } else { Network::builder() };
+        let network = network.start().await;
+        let _false = false_holders(&network, &content, &tricks, ip).await;
+        let mut honest: RawPeer = content.raw_peer().on(ip).start().await.expect("a free port");
         honest.report_to(network.coordinator(), INTERVAL).await;
         network.coordinator_counts(content.hash(), 31, 0).await;
+        let listen = SocketAddr::new(ip, 0).to_string();
         for run in 0..runs {
             let user = network.user(&format!("ann{number}-{run}"));
             let hash = content.hash().to_string();
-            let get = ["get", &hash, "-o", "a", "--foreground", "--json", "--listen", "127.0.0.1:0"];
+            let get = ["get", &hash, "-o", "a", "--foreground", "--json", "--listen", &listen];
             let began = Instant::now();
             let mut running = user.start(get);
             let (file, part) = (user.path("a"), user.path("a.partial"));
@@ -92,7 +94,7 @@ async fn one_true_description_among_thirty_false_ones_is_found() -> String {
 async fn what_came_of_those_that_were_asked_is_told() -> String {
     let network = Network::builder().start().await;
     let content = Content::of(payload(MIB, 74));
-    let local: IpAddr = [127, 0, 0, 1].into();
+    let local = Ipv4Addr::LOCALHOST.into();
     let tricks =
         [Trick::Mute, Trick::Mute, Trick::Forges, Trick::Endless, Trick::Refuses, Trick::Full, Trick::Closes];
     let _false = false_holders(&network, &content, &tricks, local).await;

@@ -1,6 +1,6 @@
 //! Questions by the thousand whose answers are never read.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
@@ -48,6 +48,8 @@ async fn answers_that_are_not_read_fill_no_memory() -> String {
         let machine = Machine::new(network.user(&format!("ann{number}")), Ipv4Addr::LOCALHOST);
         figures.extend(crowd.of_kinds(&machine, kinds).await);
     }
+    let machine = Machine::new(network.user("bob"), Ipv6Addr::LOCALHOST);
+    figures.extend(crowd.of_kinds(&machine, &[(Kind::Mix, &[Ipv6Addr::LOCALHOST.into()])]).await);
     let is_bounded = |figure: &Figure| figure.grown <= GROWTH_KIB && figure.left <= LEFT_KIB;
     assert!(figures.iter().all(is_bounded), "{figures:?}");
     let grown = figures.iter().max_by_key(|figure| figure.grown).expect("there are kinds");

@@ -246,6 +246,17 @@ mod tests {
     }
 
     #[test]
+    fn hosts_of_one_prefix_are_told_apart_and_one_from_elsewhere_comes_before_them() {
+        let address = |text: &str, port| SocketAddr::new(text.parse().expect("an address"), port);
+        let crowd = (1..=30).map(|port| address("2001:db8::1", port));
+        let mut plan = Plan::default();
+        plan.learn(Duration::ZERO, crowd.chain([address("2001:db8::2", 1), address("2001:db8:1::1", 1)]));
+        let asked = ask_all(&mut plan, Duration::ZERO);
+        let expected = [address("2001:db8::1", 1), address("2001:db8:1::1", 1), address("2001:db8::2", 1)];
+        assert_eq!(asked[..3], expected);
+    }
+
+    #[test]
     fn a_whole_swarm_behind_one_address_is_asked_all_the_same() {
         let mut plan = Plan::default();
         plan.learn(Duration::ZERO, (1..=4).map(|port| holder(1, port)));

@@ -157,6 +157,20 @@ fn files_that_we_do_not_have_cannot_fill_the_numbers_of_a_peer() {
 }
 
 #[test]
+fn a_number_that_was_forgotten_is_nobodys_fault() {
+    let mut desk = Desk::seeding(4, Config::default());
+    let peer = desk.connect();
+    for handle in 100..1000 {
+        let open = desk.open_message(FileKey(9), FileHandle(handle), Holdings::Full);
+        assert_eq!(cut_for(&desk.say(peer, open)), None);
+    }
+    let have = |handle| PeerMessage::Have { file: FileHandle(handle), chunks: vec![0] };
+    assert_eq!(cut_for(&desk.say(peer, have(100))), None);
+    let other = desk.connect();
+    assert_eq!(cut_for(&desk.say(other, have(100))), Some(Violation::UnknownHandle(FileHandle(100))));
+}
+
+#[test]
 fn a_repeated_open_replaces_what_the_peer_holds() {
     let mut desk = Desk::downloading(4, with_slots(1));
     let peer = desk.holder_of(&[0, 1]);
