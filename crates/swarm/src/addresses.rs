@@ -61,6 +61,10 @@ pub(crate) enum Contact {
 /// chunk by then; another one may have taken the port of its host's honest peer, which would else never be called.
 const CLAIM: Duration = Duration::from_secs(1);
 
+/// Longest pause before an address that had no place for us is called again. With a crowd at its door a place is a matter of
+/// luck, and soon of the next luck.
+const FULL_PAUSE: Duration = Duration::from_secs(2);
+
 /// Who told us of an address. A peer may lie, so what it says never displaces what the coordinator says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NamedBy {
@@ -531,7 +535,8 @@ impl AddressBook {
 
 impl Entry {
     fn fail(&mut self, now: Time, pause: Pause) {
-        let pause = pause.first.saturating_mul(1 << self.failures.min(16)).min(pause.most);
+        let most = if self.is_full { pause.most.min(FULL_PAUSE) } else { pause.most };
+        let pause = pause.first.saturating_mul(1 << self.failures.min(16)).min(most);
         self.failures = self.failures.saturating_add(1);
         self.contact = Contact::Idle { not_before: now + pause };
     }

@@ -190,12 +190,13 @@ async fn a_peer_without_descriptors_goes_on_and_recovers() -> String {
     const CROWD: usize = 200;
     let mut network = Network::builder().peer("carl").start().await;
     let (gives, takes) = (Content::of(payload(4 * MIB, 38)), Content::of(payload(4 * MIB, 39)));
-    let bob = Machine::new(network.user("bob"), Ipv4Addr::LOCALHOST).through(&[
-        "prlimit",
-        &format!("--nofile={ALL}"),
-        "--",
-    ]);
+    let bob = Machine::new(network.user("bob"), Ipv4Addr::LOCALHOST);
     let server = bob.seeds(&gives, 0).await;
+    // Only now: what it knows when it starts it does not run out of.
+    let limit = format!("--nofile={ALL}:{ALL}");
+    let pid = server.process.id().to_string();
+    let limited = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(limited.is_ok_and(|status| status.success()), "a process of ours can be limited");
     let (source, _herald) = distant_seed(&mut network, "source", &takes, 1_000_000).await;
     takes.write_info(&bob.cli().path("a.fileinfo"));
     let getting = bob.cli().start(["get", "a.fileinfo", "-o", "a", "--json"]);

@@ -154,9 +154,9 @@ async fn a_crowd_of_one_prefix_keeps_nobody_out() -> String {
     let lan = &seeded.lan;
     lan.host(2).is_all_of("fd77:0:0:9::/64");
     let IpAddr::V6(via) = own(3) else { unreachable!("it is of version 6") };
-    lan.host(0).reaches("fd77:0:0:9::/64", via);
+    lan.host(0).reaches("fd77:0:0:9::/64", Some(via));
     let IpAddr::V6(neighbour) = in_prefix(CROWDED, 0xffff) else { unreachable!("it is of version 6") };
-    lan.host(0).reaches("fd77:0:0:9::ffff/128", neighbour);
+    lan.host(0).reaches("fd77:0:0:9::ffff/128", None);
     let elsewhere = lan.user(1, 0, own(2), own(1));
     let beside = lan.user(3, 0, neighbour.into(), own(1));
     let mut times = [const { Vec::new() }; 4];

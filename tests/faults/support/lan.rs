@@ -146,9 +146,11 @@ impl Host {
         run(Command::new("ip").args(any));
     }
 
-    /// Reaches the addresses of this prefix at that neighbour.
-    pub(crate) fn reaches(&self, prefix: &str, via: Ipv6Addr) {
-        self.namespace.ip(&["-6", "route", "replace", prefix, "via", &via.to_string(), "dev", DEVICE]);
+    /// Reaches the addresses of this prefix at that neighbour, or each of them directly.
+    pub(crate) fn reaches(&self, prefix: &str, via: Option<Ipv6Addr>) {
+        let via = via.map(|via| via.to_string());
+        let through = via.as_ref().map_or(vec![], |via| vec!["via", via.as_str()]);
+        self.namespace.ip(&[&["-6", "route", "replace", prefix][..], &through, &["dev", DEVICE]].concat());
     }
 
     /// Its address.

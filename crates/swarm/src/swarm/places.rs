@@ -17,8 +17,9 @@ use crate::time::Time;
 pub(super) const PROVEN_FOR: Duration = Duration::from_secs(30);
 
 /// How long a caller has a place for itself, before another one of its own source, or of one that has as few places,
-/// gets it. Enough for a round trip, an open and the first chunk; with 750 places three thousand callers a second.
-pub(super) const SETTLING: Duration = Duration::from_millis(250);
+/// gets it. Enough for a round trip, an open and the first chunk. With fewer callers than 750 places in that time each has longer;
+/// with more of them, seven thousand a second, some are turned away.
+pub(super) const SETTLING: Duration = Duration::from_millis(100);
 
 /// So many callers behind one address weigh no more than one: containers that start at the same time, and those of them
 /// that take chunks. A host with an IPv6 address for each connection must not outweigh them.

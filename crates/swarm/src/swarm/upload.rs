@@ -9,6 +9,7 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerMessage};
 
 use super::Swarm;
+use super::connections::Peer;
 use super::limited::Way;
 use super::places::Deed;
 use super::uploads::{Active, Reservation};
@@ -79,8 +80,10 @@ impl Swarm {
         let state = &self.files[&file];
         let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
         let takes_part = |peer: &PeerKey| {
-            let has_asked = self.uploads.waiting.contains_key(peer);
-            has_asked || self.peers.get(peer).is_some_and(|peer| peer.slots > 0 || peer.sent_chunks > 0)
+            // A slot that is only kept for it does not count.
+            let kept = u32::from(self.uploads.reserved.contains_key(peer));
+            let has_taken = |connection: &Peer| connection.slots > kept || connection.sent_chunks > 0;
+            self.uploads.waiting.contains_key(peer) || self.peers.get(peer).is_some_and(has_taken)
         };
         // Who only looks on has no share.
         let receivers = state.links.iter().filter(|(peer, link)| !link.held.is_full() && takes_part(peer));

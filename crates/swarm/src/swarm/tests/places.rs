@@ -73,12 +73,11 @@ fn of_a_prefix_with_an_address_for_each_connection_one_makes_room_for_others() {
 
 #[test]
 fn a_caller_has_its_place_for_a_while_before_one_like_it_gets_it() {
-    let mut desk = seeding(100);
-    crowd(&mut desk, 100, |number| format!("10.0.{}.1", number));
-    desk.now = desk.now + SETTLING.saturating_sub(millis(120));
+    let mut desk = seeding(60);
+    crowd(&mut desk, 60, |number| format!("10.0.{}.1", number));
     let turned_away = |outputs: Vec<(PeerKey, ByeReason)>| assert_eq!(outputs, made_room(200));
     turned_away(calls(&mut desk, 200, "10.1.0.1"));
-    desk.now = desk.now + millis(120);
+    desk.now = desk.now + SETTLING;
     assert_eq!(calls(&mut desk, 201, "10.1.0.1"), made_room(1));
 }
 
