@@ -11,6 +11,8 @@
 //! A case panics when the fault does harm, and returns the figure of its row. What it needs of the machine is looked at
 //! before: a case that cannot run is reported as ignored, never as passed.
 
+#![allow(clippy::disallowed_methods, reason = "what a test shows, its own files included, is for developers")]
+
 mod cases;
 mod support;
 mod table;

@@ -21,6 +21,8 @@
 //!
 //! Whatever goes wrong here panics with the reason: that is how a test fails.
 
+#![allow(clippy::disallowed_methods, reason = "what a test shows, its own files included, is for developers")]
+
 mod census;
 mod cli;
 mod content;

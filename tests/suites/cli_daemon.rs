@@ -1,5 +1,7 @@
 //! The server as a process: on its own, one for each state directory, and heard by a service manager.
 
+#![allow(clippy::disallowed_methods, reason = "what a test shows, its own files included, is for developers")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;

@@ -256,7 +256,7 @@ mod tests {
         let io = |kind: std::io::ErrorKind| std::io::Error::from(kind);
         let lying = UselessHolders { silent: 1, lying: 1, ..UselessHolders::default() };
         let silent = UselessHolders { silent: 2, ..UselessHolders::default() };
-        let failures: [(Failure, u8); 18] = [
+        let failures: [(Failure, u8); 19] = [
             (DownloadError::NoHolder { waited }.into(), 4),
             (DownloadError::AllFull { waited, full: 3 }.into(), 4),
             (DownloadError::CoordinatorUnreachable { address, waited }.into(), 5),

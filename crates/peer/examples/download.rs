@@ -7,6 +7,7 @@
 
 use std::process::ExitCode;
 use std::time::Duration;
+use tnet_fileinfo::shown_path;
 
 use tnet_peer::fileinfo::FileHash;
 use tnet_peer::{DownloadOptions, Peer, Progress};
@@ -41,7 +42,7 @@ async fn main() -> Result<ExitCode, Error> {
     };
     println!(
         "{}: {} bytes in {:.2?} from {} peers, {} wasted",
-        summary.path.display(),
+        shown_path(&summary.path),
         summary.bytes_total,
         summary.elapsed,
         summary.traffic.sources,

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tnet_fileinfo::{FileHash, ScanError};
+use tnet_fileinfo::{FileHash, ScanError, shown_path};
 
 use super::progress::{CoordinatorState, Liar};
 use crate::descriptors::Shortage;
@@ -88,7 +88,7 @@ pub enum DownloadError {
     #[error(transparent)]
     Open(#[from] store::OpenError),
     /// The file is being downloaded in this process already.
-    #[error("{hash} is being downloaded already, to {}", .out.display())]
+    #[error("{hash} is being downloaded already, to {}", shown_path(.out))]
     AlreadyRunning {
         /// Which file.
         hash: FileHash,

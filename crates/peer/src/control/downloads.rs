@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_fileinfo::{FileHash, FileInfo, shown_path};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -145,14 +145,14 @@ impl Running {
 async fn run(peer: &Peer, order: Order, publish: &watch::Sender<News>) -> Result<Summary, Fault> {
     let Order { wanted, out, options } = order;
     let hash = wanted.hash();
-    debug!(file = %hash.short(), out = %out.display(), "download asked for");
+    debug!(file = %hash.short(), out = %shown_path(&out), "download asked for");
     let info = describe(peer, wanted, &options).await.inspect_err(|fault| refused(hash, &out, fault))?;
     download(peer, info, &out, options, publish).await
 }
 
 /// From when it has started, the peer logs how it goes on.
 fn refused(hash: FileHash, out: &Path, fault: &Fault) {
-    warn!(file = %hash.short(), out = %out.display(), %fault, "download not started");
+    warn!(file = %hash.short(), out = %shown_path(&out), %fault, "download not started");
 }
 
 async fn describe(peer: &Peer, wanted: Wanted, options: &DownloadOptions) -> Result<FileInfo, Fault> {

@@ -52,6 +52,7 @@ pub(super) mod hash {
 }
 
 /// A path as it is shown: with replacement characters where it is no text, since the types that people see hold text.
+#[allow(clippy::disallowed_methods, reason = "what is shown of it is escaped there")]
 pub(super) fn shown(path: &Path) -> PathBuf {
     match path.to_str() {
         Some(_) => path.to_owned(),

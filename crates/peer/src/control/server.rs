@@ -5,6 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tnet_fileinfo::shown_path;
 
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -69,7 +70,7 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
         listen: peer.local_addr(),
         coordinator,
     });
-    info!(socket = %claim.path().display(), listen = %hello.listen, "control socket open");
+    info!(socket = %shown_path(claim.path()), listen = %hello.listen, "control socket open");
     let (sender, mut commands) = mpsc::channel(COMMAND_QUEUE);
     let mut clients = JoinSet::new();
     let mut downloads = Downloads::new(Arc::clone(&peer));

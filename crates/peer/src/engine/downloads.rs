@@ -143,7 +143,7 @@ impl Engine {
             swarm_done,
             outcome: Some(outcome),
         };
-        tracing::info!(path = %store.path().display(), %hash, resumed, "download started");
+        tracing::info!(path = %shown_path(&store.path()), %hash, resumed, "download started");
         self.coordinator.call_soon();
         let source = Source::Coming(Arc::clone(&store));
         let entry = FileEntry::new(info, source, Some(running));
@@ -341,7 +341,7 @@ impl Engine {
             let is_done = self.swarm.is_swarm_done(file);
             self.swarm_watches.add(file, running.swarm_done, is_done);
         }
-        tracing::info!(path = %path.display(), %hash, "download complete");
+        tracing::info!(path = %shown_path(&path), %hash, "download complete");
         self.report(&hash);
         self.unwatch_if_settled(hash);
     }
@@ -356,7 +356,7 @@ impl Engine {
         let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
             return;
         };
-        tracing::warn!(path = %running.store.path().display(), %error, "download ended");
+        tracing::warn!(path = %shown_path(&running.store.path()), %error, "download ended");
         running.phase = Phase::Failed;
         let outcome = running.outcome.take();
         self.publish(file);

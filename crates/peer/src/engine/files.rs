@@ -173,7 +173,7 @@ impl Engine {
     /// Serves a whole file. If its content is here already it becomes a spare.
     pub(super) fn share(&mut self, file: FileStore) {
         let (info, file) = (file.info().clone(), Arc::new(file.kept_among(&self.open_files)));
-        tracing::info!(path = %file.path().display(), hash = %info.hash(), "sharing");
+        tracing::info!(path = %shown_path(file.path()), hash = %info.hash(), "sharing");
         if let Some(other) = self.by_path.get(file.path()).copied()
             && self.files.get(&other).is_some_and(|entry| entry.info.hash() != info.hash())
         {
@@ -208,7 +208,7 @@ impl Engine {
     pub(super) fn serve_part(&mut self, info: FileInfo, store: Arc<Download>) {
         let (geometry, stored) = (*info.geometry(), store.stored());
         if !(stored.is_empty() && store.vouched().is_empty()) {
-            tracing::info!(path = %store.partial_path().display(), hash = %info.hash(), "sharing a part");
+            tracing::info!(path = %shown_path(&store.partial_path()), hash = %info.hash(), "sharing a part");
             let entry = FileEntry::new(info, Source::Coming(store), None);
             self.add_file(geometry, stored, Goal::ServePart, entry);
         }
@@ -217,7 +217,7 @@ impl Engine {
     /// Serves that part no more, if it is one. While it is open, deleting it frees no space.
     fn drop_part(&mut self, file: FileKey) {
         if let Some(part) = self.files.get(&file).and_then(FileEntry::part) {
-            tracing::info!(path = %part.partial_path().display(), "no longer shared");
+            tracing::info!(path = %shown_path(&part.partial_path()), "no longer shared");
             self.remove_file(file);
         }
     }
@@ -301,7 +301,7 @@ impl Engine {
             self.read_recuts_from(&hash, &spare);
             return self.settle_if_damaged(&hash);
         }
-        tracing::info!(path = %store.path().display(), %hash, "no longer shared");
+        tracing::info!(path = %shown_path(store.path()), %hash, "no longer shared");
         for file in keys_of(&self.by_hash, &hash) {
             self.remove_file(file);
         }
@@ -350,7 +350,7 @@ impl Engine {
             self.drop_part(file);
         }
         for (file, path, state) in changed {
-            tracing::info!(path = %path.display(), ?state, "shared file changed");
+            tracing::info!(path = %shown_path(&path), ?state, "shared file changed");
             self.drop_stores(file, |store| *store.path() == path);
         }
     }

@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, FileHash};
+use tnet_fileinfo::{ChunkIndex, FileHash, shown_path};
 use tnet_proto::PeerId;
 use tnet_swarm::{Direction, FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -375,7 +375,7 @@ impl Engine {
         let saved = tokio::task::spawn_blocking(move || {
             for store in stores {
                 if let Err(error) = store.abandon() {
-                    tracing::warn!(path = %store.partial_path().display(), %error, "not all of a download could be saved");
+                    tracing::warn!(path = %shown_path(&store.partial_path()), %error, "not all of a download could be saved");
                 }
             }
         });

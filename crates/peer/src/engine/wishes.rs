@@ -1,6 +1,6 @@
 //! Limits, priorities and pauses, as the owner sets them.
 
-use tnet_fileinfo::FileHash;
+use tnet_fileinfo::{FileHash, shown_path};
 use tnet_swarm::{FileKey, Input};
 
 use super::{Engine, keys_of};
@@ -52,7 +52,7 @@ impl Engine {
             Wish::Resume if !treatment.is_paused => return,
             Wish::Pause => {
                 treatment.is_paused = true;
-                tracing::info!(path = %entry.source.path().display(), "paused");
+                tracing::info!(path = %shown_path(&entry.source.path()), "paused");
                 Input::Pause { file }
             }
             Wish::Resume => {
@@ -62,7 +62,7 @@ impl Engine {
                     running.last_stored = now;
                     running.options.coordinator_within = None;
                 }
-                tracing::info!(path = %entry.source.path().display(), "resumed");
+                tracing::info!(path = %shown_path(&entry.source.path()), "resumed");
                 Input::Resume { file }
             }
         };

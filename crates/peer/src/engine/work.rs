@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tnet_fileinfo::{ChunkIndex, ChunkSet};
+use tnet_fileinfo::{ChunkIndex, ChunkSet, shown_path};
 use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
@@ -119,7 +119,7 @@ impl Engine {
     pub(super) fn start_abandon(&self, store: Arc<store::Download>, then: impl FnOnce() + Send + 'static) {
         self.context.tasks.spawn_blocking(move || {
             if let Err(error) = store.abandon() {
-                tracing::warn!(path = %store.partial_path().display(), %error, "not all of a download could be saved");
+                tracing::warn!(path = %shown_path(&store.partial_path()), %error, "not all of a download could be saved");
             }
             then();
         });

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tnet_fileinfo::ChunkIndex;
+use tnet_fileinfo::{ChunkIndex, shown_path};
 
 use super::block_file::is_full;
 
@@ -225,7 +225,7 @@ pub enum WriteError {
         wanted: u64,
     },
     /// The space for the rest of the file cannot be had any more.
-    #[error("reserving space for {}", path.display())]
+    #[error("reserving space for {}", shown_path(&path))]
     Reserve {
         /// The `.partial`.
         path: PathBuf,

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
-use tnet_fileinfo::{FileInfo, MAX_FILEINFO_LEN};
+use tnet_fileinfo::{FileInfo, MAX_FILEINFO_LEN, shown_path};
 
 use super::stamp::{Stamp, nanoseconds};
 use super::sys::{self, Lock};
@@ -123,14 +123,14 @@ impl ScanLog {
     pub fn forget(&self, path: &Path) {
         let Some(mut book) = self.book() else { return };
         if let Err(error) = book.forget(path) {
-            tracing::warn!(path = %self.0.path.display(), %error, "a scan that is wrong is still remembered");
+            tracing::warn!(path = %shown_path(&self.0.path), %error, "a scan that is wrong is still remembered");
         }
     }
 
     fn put(&self, path: &Path, look: Look, info: &FileInfo) {
         let Some(mut book) = self.book() else { return };
         if let Err(error) = book.append(path, look, info) {
-            tracing::debug!(path = %self.0.path.display(), %error, "a scan is not remembered");
+            tracing::debug!(path = %shown_path(&self.0.path), %error, "a scan is not remembered");
         }
     }
 
@@ -138,7 +138,7 @@ impl ScanLog {
         let opened = self.0.book.get_or_init(|| match Book::open(&self.0.path) {
             Ok(book) => Some(Mutex::new(book)),
             Err(error) => {
-                let path = self.0.path.display();
+                let path = shown_path(&self.0.path);
                 tracing::warn!(%path, %error, "scans are not remembered: a restart reads every file again");
                 None
             }
