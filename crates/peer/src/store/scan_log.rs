@@ -147,6 +147,15 @@ impl ScanLog {
     }
 }
 
+impl Drop for Book {
+    /// A child process that is being started has our descriptors for a moment, and with them the lock: closing the file
+    /// does not end it.
+    fn drop(&mut self) {
+        // It ends with the last descriptor at the latest.
+        let _ = sys::unlock(&self.file);
+    }
+}
+
 impl Book {
     fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
