@@ -13,7 +13,7 @@ fn is_within_limits(message: &CoordinatorRequest) -> bool {
     match message {
         CoordinatorRequest::Report { entries, .. } => entries.len() <= MAX_REPORT_ENTRIES,
         CoordinatorRequest::Extension { body, .. } => body.len() <= MAX_EXTENSION_LEN,
-        CoordinatorRequest::Calls { reached, failed } => reached.len().max(failed.len()) <= MAX_HOLDERS,
+        CoordinatorRequest::Calls { results } => results.len() <= MAX_HOLDERS,
         _ => true,
     }
 }

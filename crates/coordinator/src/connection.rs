@@ -143,10 +143,10 @@ impl Connection {
                 },
             };
             match step {
-                Step::Ask(Request::Calls { .. })
+                Step::Ask(Request::Calls(_))
                     if heard_of_calls.is_some_and(|at| at.elapsed() < CALLS_PAUSE) => {}
                 Step::Ask(request) => {
-                    if matches!(&request, Request::Calls { .. }) {
+                    if matches!(&request, Request::Calls(_)) {
                         heard_of_calls = Some(Instant::now());
                     }
                     self.send(Event::Request { epoch: self.epoch, request }).await;
@@ -232,7 +232,7 @@ fn understand(received: Option<Result<Received<CoordinatorRequest>, CodecError>>
         CoordinatorRequest::Watch { hash } => Step::Ask(Request::Watch(FileHash::from_bytes(hash))),
         CoordinatorRequest::Unwatch { hash } => Step::Ask(Request::Unwatch(FileHash::from_bytes(hash))),
         CoordinatorRequest::Bye => Step::Ask(Request::Bye),
-        CoordinatorRequest::Calls { reached, failed } => Step::Ask(Request::Calls { reached, failed }),
+        CoordinatorRequest::Calls { results } => Step::Ask(Request::Calls(results)),
         CoordinatorRequest::Unsupported { .. } | CoordinatorRequest::Extension { .. } => Step::Ignore,
     }
 }

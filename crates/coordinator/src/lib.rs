@@ -51,7 +51,7 @@ pub use listener::BindError;
 pub use server::Coordinator;
 pub use stats::{LimitCounts, Stats};
 pub use table::{
-    Admitted, Arrival, Beat, CallEnd, Epoch, Expired, FileSummary, Footprint, Handout, LimitHit, Report,
+    Admitted, Arrival, Beat, Epoch, Expired, FileSummary, Footprint, Handout, LimitHit, Report,
     ReportOutcome, Scope, SwarmSize, Sweep, Table, TableLimits, TableSize,
 };
 

@@ -1,12 +1,10 @@
 //! What the tasks of a coordinator say to each other. Connections and handles send events to the registrar, which
 //! owns the table; it answers each request of a connection with exactly one [`Outgoing::Answer`].
 
-use std::net::SocketAddr;
-
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{CoordinatorReply, Limit, ReportDigest, ReportEntry};
+use tnet_proto::{CallResult, CoordinatorReply, Limit, ReportDigest, ReportEntry};
 
 use crate::stats::Stats;
 use crate::table::{Arrival, Epoch, FileSummary, Handout, Scope, SwarmSize};
@@ -58,7 +56,7 @@ pub(crate) enum Request {
     Lookup(FileHash),
     Watch(FileHash),
     Unwatch(FileHash),
-    Calls { reached: Vec<SocketAddr>, failed: Vec<SocketAddr> },
+    Calls(Vec<CallResult>),
     Bye,
 }
 

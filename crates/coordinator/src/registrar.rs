@@ -23,7 +23,7 @@ use crate::message::{Ending, Event, Outgoing, Question, Request};
 use crate::notice::Notice;
 use crate::stats::Stats;
 use crate::table::{
-    Admitted, Arrival, Beat, CallEnd, Epoch, Handout, LimitHit, Report, ReportOutcome, SwarmSize, Table,
+    Admitted, Arrival, Beat, Epoch, Handout, LimitHit, Report, ReportOutcome, SwarmSize, Table,
 };
 use crate::watch::{Push, Watches};
 
@@ -156,11 +156,9 @@ impl Registrar {
                 self.watches.unwatch(epoch, hash);
                 Response::Nothing
             }
-            Request::Calls { reached, failed } => {
-                for (addresses, end) in [(reached, CallEnd::Reached), (failed, CallEnd::Failed)] {
-                    for address in addresses {
-                        self.table.heard_of(now, epoch, address, end);
-                    }
+            Request::Calls(results) => {
+                for result in results {
+                    self.table.heard_of(now, epoch, result);
                 }
                 Response::Nothing
             }

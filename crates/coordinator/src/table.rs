@@ -34,7 +34,6 @@ use std::time::Duration;
 use tnet_fileinfo::FileHash;
 use tnet_proto::ReportDigest;
 
-pub use calls::CallEnd;
 pub use check::Footprint;
 pub use lookup::Handout;
 pub use report::{Beat, Report, ReportOutcome, Scope};

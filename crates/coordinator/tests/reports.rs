@@ -7,7 +7,7 @@ use std::time::Duration;
 use client::*;
 use tnet_coordinator::SwarmSize;
 use tnet_proto::{
-    Availability, CoordinatorReply, CoordinatorRequest, Holder, MAX_REPORT_ENTRIES, ReportDigest,
+    Availability, CallResult, CoordinatorReply, CoordinatorRequest, Holder, MAX_REPORT_ENTRIES, ReportDigest,
 };
 use tokio::time::{Instant, interval};
 
@@ -259,6 +259,20 @@ async fn what_the_older_of_two_connections_says_is_its_own() {
         .await;
     assert_eq!(newer.heartbeat().await, CoordinatorReply::Renewed);
     assert_eq!(coordinator.swarm(hash(1)).await, Ok(Some(SwarmSize { full: 1, partial: 0 })));
+}
+
+#[tokio::test]
+async fn what_came_of_calls_is_heard_without_an_answer() {
+    let coordinator = start(config());
+    let mut peer = Client::holding(coordinator.local_addr(), 7001, 1, Availability::Full).await;
+    for address in ["10.0.0.1:7401", "[2001:db8::1]:7401"] {
+        let result = CallResult { address: address.parse().expect("an address"), reached: false };
+        // The second is too soon after the first, and ignored.
+        for _ in 0..2 {
+            peer.say(CoordinatorRequest::Calls { results: vec![result; 50] }).await;
+        }
+        assert_eq!(peer.heartbeat().await, CoordinatorReply::Renewed);
+    }
 }
 
 #[tokio::test]

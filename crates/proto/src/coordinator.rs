@@ -95,11 +95,18 @@ pub enum CoordinatorRequest {
     /// What came of calls to addresses that `Holders` named, so that those nobody can reach are named last. Not
     /// answered.
     Calls {
-        /// A peer answered there. At most [`MAX_HOLDERS`](crate::MAX_HOLDERS).
-        reached: Vec<SocketAddr>,
-        /// None did. At most [`MAX_HOLDERS`](crate::MAX_HOLDERS).
-        failed: Vec<SocketAddr>,
+        /// At most [`MAX_HOLDERS`](crate::MAX_HOLDERS).
+        results: Vec<CallResult>,
     },
+}
+
+/// What came of a call to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct CallResult {
+    /// Where a peer should be.
+    pub address: SocketAddr,
+    /// Whether it answered.
+    pub reached: bool,
 }
 
 /// A peer that holds a file.

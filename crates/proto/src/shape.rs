@@ -99,10 +99,7 @@ shapes!(CoordinatorRequest {
     Bye: [],
     Unsupported: [],
     Extension: EXTENSION,
-    Calls: [
-        List { item: SHORTEST_ADDRESS, max: MAX_HOLDERS },
-        List { item: SHORTEST_ADDRESS, max: MAX_HOLDERS },
-    ],
+    Calls: [List { item: SHORTEST_ADDRESS + 1, max: MAX_HOLDERS }],
 });
 
 shapes!(CoordinatorReply {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use tnet_coordinator::{
-    Admitted, Arrival, Beat, CallEnd, Epoch, Handout, Report, ReportOutcome, Scope, Sweep, Table, TableLimits,
+    Admitted, Arrival, Beat, Epoch, Handout, Report, ReportOutcome, Scope, Sweep, Table, TableLimits,
 };
 use tnet_fileinfo::FileHash;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, MAX_HOLDERS};
@@ -120,12 +120,9 @@ impl Registry {
             CoordinatorRequest::Unwatch { .. } => {
                 self.watchers.remove(&epoch);
             }
-            CoordinatorRequest::Calls { reached, failed } => {
-                let ends = [(reached, CallEnd::Reached), (failed, CallEnd::Failed)];
-                for (addresses, end) in ends {
-                    for address in addresses {
-                        self.table.heard_of(Duration::from_nanos(now), epoch, *address, end);
-                    }
+            CoordinatorRequest::Calls { results } => {
+                for result in results {
+                    self.table.heard_of(Duration::from_nanos(now), epoch, *result);
                 }
             }
             CoordinatorRequest::Bye => {

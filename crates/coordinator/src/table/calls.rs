@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tnet_proto::SourceNetwork;
+use tnet_proto::{CallResult, SourceNetwork};
 
 use super::{Epoch, Table};
 
@@ -14,15 +14,6 @@ const WORD_COUNTS: Duration = Duration::from_secs(60);
 
 /// Networks that must say the same. No more are kept.
 const VOICES: usize = 2;
-
-/// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallEnd {
-    /// A peer answered.
-    Reached,
-    /// Nobody did.
-    Failed,
-}
 
 /// What came of calls to one address: who said so last, and when.
 #[derive(Debug, Default)]
@@ -58,7 +49,8 @@ impl Calls {
 
 impl Table {
     /// A peer says what came of a call to an address. What it says of its own IP address is ignored.
-    pub fn heard_of(&mut self, now: Duration, asker: Epoch, address: SocketAddr, end: CallEnd) {
+    pub fn heard_of(&mut self, now: Duration, asker: Epoch, result: CallResult) {
+        let CallResult { address, reached } = result;
         self.latest = self.latest.max(now);
         let Some(asker) = self.by_epoch.get(&asker) else { return };
         let ip: IpAddr = self.peers.at(*asker).key.ip();
@@ -67,13 +59,13 @@ impl Table {
             return;
         }
         let Some(at) = self.addresses.get_mut(&address) else { return };
-        let calls = match (&mut at.calls, end) {
-            (Some(calls), _) => calls,
+        let calls = match &mut at.calls {
+            Some(calls) => calls,
             // Only failures need a record to begin with.
-            (None, CallEnd::Reached) => return,
-            (none, CallEnd::Failed) => none.insert(Box::default()),
+            None if reached => return,
+            none => none.insert(Box::default()),
         };
-        let voices = if end == CallEnd::Reached { &mut calls.reached } else { &mut calls.failed };
+        let voices = if reached { &mut calls.reached } else { &mut calls.failed };
         voices.hear(now, SourceNetwork::of(ip));
         if calls.is_doubtful(now) {
             self.doubts_until = now.saturating_add(WORD_COUNTS);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tnet_proto::{CoordinatorRequest, MAX_HOLDERS};
+use tnet_proto::{CallResult, CoordinatorRequest, MAX_HOLDERS};
 use tnet_swarm::Time;
 
 /// Addresses that are remembered as named. With more, all are forgotten: it is help, not bookkeeping.
@@ -75,8 +75,11 @@ impl CallResults {
             return None;
         }
         self.told = Some(now);
-        let take = |addresses: &mut BTreeSet<SocketAddr>| std::mem::take(addresses).into_iter().collect();
-        Some(CoordinatorRequest::Calls { reached: take(&mut self.reached), failed: take(&mut self.failed) })
+        let failed = std::mem::take(&mut self.failed).into_iter().map(|address| (address, false));
+        let reached = std::mem::take(&mut self.reached).into_iter().map(|address| (address, true));
+        let results = failed.chain(reached).take(MAX_HOLDERS);
+        let results = results.map(|(address, reached)| CallResult { address, reached }).collect();
+        Some(CoordinatorRequest::Calls { results })
     }
 }
 
@@ -99,8 +102,8 @@ mod tests {
         for port in 1..=3 {
             calls.on_failed(address(port));
         }
-        let (reached, failed) = (Vec::new(), vec![address(1), address(2)]);
-        assert_eq!(calls.poll(at(5)), Some(CoordinatorRequest::Calls { reached, failed }));
+        let results = [1, 2].map(|port| CallResult { address: address(port), reached: false }).to_vec();
+        assert_eq!(calls.poll(at(5)), Some(CoordinatorRequest::Calls { results }));
         calls.on_failed(address(1));
         assert_eq!(calls.poll(at(50)), None);
     }
@@ -114,8 +117,8 @@ mod tests {
         assert!(calls.poll(at(0)).is_some());
         many.iter().for_each(|address| calls.on_failed(*address));
         assert_eq!(calls.poll(at(0)), None);
-        let Some(CoordinatorRequest::Calls { failed, .. }) = calls.poll(at(1)) else { panic!("it is due") };
-        assert_eq!(failed.len(), MAX_HOLDERS);
+        let Some(CoordinatorRequest::Calls { results }) = calls.poll(at(1)) else { panic!("it is due") };
+        assert_eq!(results.len(), MAX_HOLDERS);
     }
 
     #[test]

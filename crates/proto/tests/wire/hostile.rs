@@ -1,7 +1,7 @@
 //! Whatever is wrong with a frame has its own error, and none of it is believed.
 
 use tnet_proto::{
-    Availability, CoordinatorReply, CoordinatorRequest, DecodeError, FileHandle, Holder, Holdings, Info,
+    Availability, CallResult, CoordinatorReply, CoordinatorRequest, DecodeError, FileHandle, Holdings, Info,
     MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS,
     MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH, Open, PeerMessage, ReportEntry,
     WireMessage, decode,
@@ -85,57 +85,8 @@ fn each_list_between_peer_and_coordinator_ends_at_its_own_limit() {
     assert_limit(MAX_EXTENSION_LEN, |n| CoordinatorRequest::Extension { kind: 1, body: vec![1; n] });
     for address in ["192.0.2.1:1", "[2001:db8::1]:1"] {
         let address = address.parse().expect("an address");
-        assert_limit(MAX_HOLDERS, |n| CoordinatorRequest::Calls {
-            reached: vec![address; n],
-            failed: Vec::new(),
-        });
-        assert_limit(MAX_HOLDERS, |n| CoordinatorRequest::Calls {
-            reached: vec![address],
-            failed: vec![address; n],
-        });
-    }
-    let address = "[2001:db8::1]:1".parse().expect("an address");
-    let holder = Holder { address, availability: Availability::Partial };
-    assert_limit(MAX_HOLDERS, |n| CoordinatorReply::Holders {
-        hash: [1; 32],
-        full: 1,
-        partial: 1,
-        holders: vec![holder; n],
-    });
-    assert_limit(MAX_EXTENSION_LEN, |n| CoordinatorReply::Extension { kind: 1, body: vec![1; n] });
-}
-
-#[test]
-fn an_info_with_every_list_at_its_limit_is_read() {
-    let message = PeerMessage::Info(Info {
-        tail_leaf: vec![7; MAX_TAIL_LEAF],
-        tail_path: vec![[7; 32]; MAX_TAIL_PATH],
-        sums: vec![[7; 32]; MAX_INFO_SUMS],
-        ..info()
-    });
-    assert!(decode::<PeerMessage>(&body_of(&message)) == Ok(message));
-}
-
-#[test]
-fn data_without_a_byte_is_refused() {
-    let empty = PeerMessage::Data { file: FILE, chunk: 0, offset: 0, bytes: vec![].into() };
-    let found = decode::<PeerMessage>(&body_of(&empty));
-    assert_eq!(found, Err(DecodeError::TooLong { len: 0, max: MAX_DATA_LEN }));
-}
-
-#[test]
-fn a_frame_above_the_limit_is_refused_whatever_is_in_it() {
-    let body = vec![0; MAX_FRAME_LEN + 1];
-    let error = DecodeError::TooLong { len: body.len() as u64, max: MAX_FRAME_LEN };
-    assert_eq!(decode::<PeerMessage>(&body), Err(error));
-}
-
-#[test]
-fn a_claimed_length_of_2_to_the_60_is_too_long() {
-    // The length of the list of `Have`, behind the number and the file.
-    for len in [1 << 60, u64::MAX, u64::MAX / 4 + 1] {
-        let body = [&hex("04000000 01000000")[..], &len.to_le_bytes(), &[0; 64]].concat();
-        assert_eq!(decode::<PeerMessage>(&body), Err(DecodeError::TooLong { len, max: MAX_HAVE_CHUNKS }));
+        let result = CallResult { address, reached: false };
+        assert_limit(MAX_HOLDERS, |n| CoordinatorRequest::Calls { results: vec![result; n] });
     }
 }
 

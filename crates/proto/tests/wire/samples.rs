@@ -2,8 +2,8 @@
 //! same bytes in their heads. At least one sample for each message; where a message has two forms, both.
 
 use tnet_proto::{
-    Availability, ByeReason, CoordinatorReply, CoordinatorRequest, FileHandle, Hello, Holder, Holdings, Info,
-    Limit, Open, PeerId, PeerMessage, ReportDigest, ReportEntry,
+    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, FileHandle, Hello, Holder,
+    Holdings, Info, Limit, Open, PeerId, PeerMessage, ReportDigest, ReportEntry,
 };
 
 const FILE: FileHandle = FileHandle(7);
@@ -118,9 +118,15 @@ pub(crate) fn coordinator_requests() -> Vec<(CoordinatorRequest, &'static str)> 
             "07000000 63000000"),
         (CoordinatorRequest::Extension { kind: 1000, body: vec![1, 2, 3] },
             "08000000 e8030000 0300000000000000 010203"),
-        (CoordinatorRequest::Calls { reached: vec![address_v4()], failed: vec![address_v6()] },
-            "09000000 0100000000000000 00000000 c0000201 e91c \
-             0100000000000000 01000000 20010db8 00*11 01 ea1c"),
+        (CoordinatorRequest::Calls {
+            results: vec![
+                CallResult { address: address_v4(), reached: true },
+                CallResult { address: address_v6(), reached: false },
+            ],
+        },
+            "09000000 0200000000000000 \
+             00000000 c0000201 e91c 01 \
+             01000000 20010db8 00*11 01 ea1c 00"),
     ]
 }
 

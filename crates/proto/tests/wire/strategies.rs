@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tnet_proto::{
-    Availability, ByeReason, CoordinatorReply, CoordinatorRequest, FileHandle, Hello, Holder, Holdings, Info,
-    Limit, Open, PeerId, PeerMessage, ReportDigest, ReportEntry,
+    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, FileHandle, Hello, Holder,
+    Holdings, Info, Limit, Open, PeerId, PeerMessage, ReportDigest, ReportEntry,
 };
 
 pub(crate) fn peer_message() -> impl Strategy<Value = PeerMessage> {
@@ -68,8 +68,8 @@ pub(crate) fn coordinator_request() -> impl Strategy<Value = CoordinatorRequest>
         Just(CoordinatorRequest::Bye),
         any::<u32>().prop_map(|message| CoordinatorRequest::Unsupported { message }),
         extension().prop_map(|(kind, body)| CoordinatorRequest::Extension { kind, body }),
-        (vec(address(), 0..8), vec(address(), 0..8))
-            .prop_map(|(reached, failed)| CoordinatorRequest::Calls { reached, failed }),
+        vec((address(), any::<bool>()).prop_map(|(address, reached)| CallResult { address, reached }), 0..8)
+            .prop_map(|results| CoordinatorRequest::Calls { results }),
     ]
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Availability, PeerId, ReportEntry};
+use tnet_proto::{Availability, CallResult, PeerId, ReportEntry};
 
 use super::*;
-use crate::table::{Arrival, CallEnd, Epoch, Report, Scope, TableLimits};
+use crate::table::{Arrival, Epoch, Report, Scope, TableLimits};
 
 const FILE: FileHash = FileHash::from_bytes([7; 32]);
 const NOW: Duration = Duration::from_secs(1);
@@ -164,20 +164,20 @@ fn who_cannot_be_reached_is_named_last_but_named() {
     };
     // One network's word is not enough, however often and by how many of it it is said.
     for asker in [second, again, second] {
-        swarm.table.heard_of(NOW, asker, doubted, CallEnd::Failed);
+        swarm.table.heard_of(NOW, asker, CallResult { address: doubted, reached: false });
     }
     assert!(!(0..20).all(|_| is_last(&mut swarm)));
-    swarm.table.heard_of(NOW, first, doubted, CallEnd::Failed);
+    swarm.table.heard_of(NOW, first, CallResult { address: doubted, reached: false });
     assert!((0..20).all(|_| is_last(&mut swarm)));
     // As many who reach it count as much.
-    swarm.table.heard_of(NOW, first, doubted, CallEnd::Reached);
+    swarm.table.heard_of(NOW, first, CallResult { address: doubted, reached: true });
     assert!((0..20).all(|_| is_last(&mut swarm)));
-    swarm.table.heard_of(NOW, second, doubted, CallEnd::Reached);
+    swarm.table.heard_of(NOW, second, CallResult { address: doubted, reached: true });
     assert!(!(0..20).all(|_| is_last(&mut swarm)));
     // And words are forgotten.
     let other = SocketAddr::new(v4(6), 7401);
     for asker in [first, second] {
-        swarm.table.heard_of(NOW, asker, other, CallEnd::Failed);
+        swarm.table.heard_of(NOW, asker, CallResult { address: other, reached: false });
     }
     assert!(swarm.table.is_doubtful(other));
     swarm.table.expire(NOW + Duration::from_secs(61));
@@ -194,7 +194,7 @@ fn two_that_conspire_cannot_hide_the_only_honest_one() {
     swarm.holds(honest.ip(), honest.port(), Availability::Full);
     let liars = [1, 2].map(|number| swarm.holds(v4(9000 + number), 0, Availability::Partial));
     for liar in liars {
-        swarm.table.heard_of(NOW, liar, honest, CallEnd::Failed);
+        swarm.table.heard_of(NOW, liar, CallResult { address: honest, reached: false });
     }
     assert!((0..20).all(|_| swarm.handout().contains(&honest)));
 }
