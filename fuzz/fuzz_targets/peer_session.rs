@@ -98,12 +98,7 @@ fn by_hand(mut stream: &[u8]) -> Said {
 }
 
 /// None: a violation.
-fn message(
-    body: &[u8],
-    files: &mut Files,
-    part: &mut Option<Part>,
-    said: &mut Said,
-) -> Option<()> {
+fn message(body: &[u8], files: &mut Files, part: &mut Option<Part>, said: &mut Said) -> Option<()> {
     // An `Info` or an `Extension`.
     if body.len() > SHORT && matches!(body[..4], [14 | 21, 0, 0, 0]) {
         return Some(());

@@ -118,7 +118,14 @@ impl World {
         self.next_peer += 1;
         self.connected.insert(peer);
         let source = address.map_or(IpAddr::from([10, 9, 9, id]), |address| address.ip());
-        self.input(Input::PeerConnected { peer, id: PeerId([id; 16]), source, local: None, address, direction });
+        self.input(Input::PeerConnected {
+            peer,
+            id: PeerId([id; 16]),
+            source,
+            local: None,
+            address,
+            direction,
+        });
         peer
     }
 

@@ -92,7 +92,8 @@ impl Strangers {
         let now = Instant::now();
         let mut inside = self.book.lock();
         if inside.crowd.len() >= self.most {
-            let leaving = inside.crowd.makes_room_for(ip, now.checked_sub(HASTE))?;
+            let ripe = now.checked_sub(HASTE);
+            let leaving = inside.crowd.makes_room_for(ip, ripe, ripe)?;
             inside.remove(leaving);
         }
         let (number, to_leave) = (inside.next, CancellationToken::new());

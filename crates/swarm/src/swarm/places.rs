@@ -21,6 +21,10 @@ pub(super) const PROVEN_FOR: Duration = Duration::from_secs(30);
 /// with more of them, seven thousand a second, some are turned away.
 pub(super) const SETTLING: Duration = Duration::from_millis(100);
 
+/// The same before another one of its own address gets it. A crowd that comes back at once from where it was sent away would
+/// else change places all the time, which is of use to nobody.
+const SETTLING_OF_OWN: Duration = Duration::from_secs(1);
+
 /// So many callers behind one address weigh no more than one: containers that start at the same time, and those of them
 /// that take chunks. A host with an IPv6 address for each connection must not outweigh them.
 const FREE_UNPROVEN: u64 = 32;
@@ -130,9 +134,10 @@ impl Places {
         is_in_use: impl Fn(PeerKey) -> bool,
     ) -> Option<PeerKey> {
         self.forget_old_proofs(now);
-        let ripe = now.elapsed().checked_sub(SETTLING).map(Time::after_start);
+        let ago = |time: Duration| now.elapsed().checked_sub(time).map(Time::after_start);
+        let (ripe, ripe_of_own) = (ago(SETTLING), ago(SETTLING_OF_OWN));
         for _ in 0..LOOKED_AT {
-            let Some(peer) = self.unproven.makes_room_for(newcomer, ripe) else { break };
+            let Some(peer) = self.unproven.makes_room_for(newcomer, ripe, ripe_of_own) else { break };
             if !is_in_use(peer) {
                 return Some(peer);
             }
@@ -143,7 +148,7 @@ impl Places {
         let chances = (self.most / CHANCE_PART).max(1);
         for _ in 0..LOOKED_AT {
             // With none ripe only a source with more gives way.
-            let taker = self.takers.makes_room_for(newcomer, None);
+            let taker = self.takers.makes_room_for(newcomer, None, None);
             let peer = taker.filter(|_| self.unproven.len() < chances)?;
             let last = self.proven.get(&peer).map_or(now, Proof::last);
             let (ip, since) = self.takers.remove(peer)?;

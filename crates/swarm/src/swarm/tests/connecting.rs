@@ -331,7 +331,7 @@ fn a_peer_that_is_cut_cannot_take_along_the_address_of_another() {
     // It claims the port at which the honest one is connected.
     let evil = PeerKey(90);
     desk.connected(evil, LARGE, Some(Desk::address(1)), Direction::Inbound);
-    desk.say(evil, PeerMessage::Close { file: FileHandle(5) });
+    desk.say(evil, PeerMessage::Have { file: FileHandle(5), chunks: vec![0] });
     desk.input(Input::PeerLost { peer: honest });
     // Since two said that it is theirs, it was called.
     desk.input(Input::ConnectFailed { address: Desk::address(1) });
