@@ -199,6 +199,12 @@ impl AddressBook {
                 self.index.reweigh(address, before, entry);
             }
             _ => self.change(address, |entry| {
+                let is_idle = matches!(entry.contact, Contact::Idle { .. });
+                if by == NamedBy::Coordinator && entry.claimed_by().is_some() && is_idle {
+                    // What came of a mere claim is not held against what the coordinator says.
+                    entry.contact = Contact::Idle { not_before: Time::ZERO };
+                    entry.failures = 0;
+                }
                 entry.files.insert(file);
                 entry.named_by = entry.named_by.max(by);
                 entry.namer = entry.namer.or(namer);

@@ -73,6 +73,8 @@ pub(crate) struct Link {
     pub(crate) load: u32,
     /// Requests they did not fulfil although they had announced the chunk.
     pub(crate) refusals: u32,
+    /// They have asked for a chunk, and not let the slot lapse that was kept for them.
+    pub(crate) has_asked: bool,
     /// Chunks sent to them in full that they have not announced yet.
     pub(crate) given: BTreeSet<ChunkIndex>,
     /// Slots with a suggestion that they gave back since we last sent them a chunk.
@@ -95,6 +97,7 @@ impl Link {
             busy_until: None,
             load: 0,
             refusals: 0,
+            has_asked: false,
             given: BTreeSet::new(),
             declined: 0,
             no_offer_before: Time::ZERO,

@@ -9,7 +9,6 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerMessage};
 
 use super::Swarm;
-use super::connections::Peer;
 use super::limited::Way;
 use super::places::Deed;
 use super::uploads::{Active, Reservation};
@@ -39,10 +38,13 @@ impl Swarm {
             Ok(None) => return,
             Ok(Some(found)) => found,
         };
-        let state = &self.files[&file];
+        let state = self.files.get_mut(&file).expect("resolve found it");
         if !state.holds(chunk) {
             self.send(peer, PeerMessage::Refused { file: file.handle(), chunk: chunk.get() });
             return;
+        }
+        if let Some(link) = state.links.get_mut(&peer) {
+            link.has_asked = true;
         }
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.links.note_use(file);
@@ -79,14 +81,8 @@ impl Swarm {
     fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
         let state = &self.files[&file];
         let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
-        let takes_part = |peer: &PeerKey| {
-            // A slot that is only kept for it does not count.
-            let kept = u32::from(self.uploads.reserved.contains_key(peer));
-            let has_taken = |connection: &Peer| connection.slots > kept || connection.sent_chunks > 0;
-            self.uploads.waiting.contains_key(peer) || self.peers.get(peer).is_some_and(has_taken)
-        };
         // Who only looks on has no share.
-        let receivers = state.links.iter().filter(|(peer, link)| !link.held.is_full() && takes_part(peer));
+        let receivers = state.links.values().filter(|link| link.has_asked && !link.held.is_full());
         // With more than these the share is the least anyway.
         let receivers = receivers.take(slots / PER_PEER.0).count();
         let share = (slots / (receivers + 1)).clamp(PER_PEER.0, PER_PEER.1);
@@ -291,6 +287,11 @@ impl Swarm {
         self.end_reservation(peer, None);
         if let Some(connection) = self.peers.get_mut(&peer).filter(|_| !is_heeded) {
             connection.unused_slots = connection.unused_slots.saturating_add(1);
+            // It does not take what it asked for.
+            let state = kept.and_then(|kept| self.files.get_mut(&kept.file));
+            if let Some(link) = state.and_then(|state| state.links.get_mut(&peer)) {
+                link.has_asked = false;
+            }
         }
         self.grant_slots(now);
     }

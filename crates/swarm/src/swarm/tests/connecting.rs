@@ -335,8 +335,8 @@ fn a_peer_that_is_cut_cannot_take_along_the_address_of_another() {
     desk.input(Input::PeerLost { peer: honest });
     // Since two said that it is theirs, it was called.
     desk.input(Input::ConnectFailed { address: Desk::address(1) });
-    desk.input(holders(&[Desk::address(1)]));
-    assert_eq!(called(&desk.wait(secs(2))), [Desk::address(1)]);
+    // The coordinator knows it: what came of the claim does not count.
+    assert_eq!(called(&desk.input(holders(&[Desk::address(1)]))), [Desk::address(1)]);
 }
 
 #[test]
