@@ -199,6 +199,12 @@ impl AddressBook {
                 self.index.reweigh(address, before, entry);
             }
             _ => self.change(address, |entry| {
+                if by > entry.named_by && entry.claimed_by().is_some() {
+                    // A claim that came to nothing does not hold up what the coordinator names.
+                    if let Contact::Idle { not_before } = &mut entry.contact {
+                        *not_before = Time::ZERO;
+                    }
+                }
                 entry.files.insert(file);
                 entry.named_by = entry.named_by.max(by);
                 entry.namer = entry.namer.or(namer);
