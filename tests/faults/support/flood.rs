@@ -18,7 +18,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Pause before a connection that was closed is made again.
-pub(crate) const AGAIN: Duration = Duration::from_millis(100);
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Calls of a flood from many addresses in a second. What is more is a test of the machine.
+const MOST_CALLS: f64 = 5000.0;
 
 /// A caller does not wait longer than this for anything but the end of the flood.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -109,14 +112,26 @@ pub(crate) async fn flood(
     seen: Arc<Seen>,
     stop: CancellationToken,
 ) {
-    flood_from(move |_| from, to, connections, words, seen, stop).await;
+    keep_open(move |_| from, to, (connections, AGAIN), words, seen, stop).await;
 }
 
-/// The same, each connection from an address of its own.
+/// The same, each connection from an address of its own, with no more than five thousand calls a second in all.
 pub(crate) async fn flood_from(
     from: impl Fn(usize) -> IpAddr,
     to: SocketAddr,
     connections: usize,
+    words: Words,
+    seen: Arc<Seen>,
+    stop: CancellationToken,
+) {
+    let again = Duration::from_secs_f64(connections as f64 / MOST_CALLS);
+    keep_open(from, to, (connections, again.max(AGAIN)), words, seen, stop).await;
+}
+
+async fn keep_open(
+    from: impl Fn(usize) -> IpAddr,
+    to: SocketAddr,
+    (connections, again): (usize, Duration),
     words: Words,
     seen: Arc<Seen>,
     stop: CancellationToken,
@@ -127,7 +142,7 @@ pub(crate) async fn flood_from(
         callers.spawn(async move {
             loop {
                 call((from, to), &words.0[number % words.0.len()], &seen).await;
-                sleep(AGAIN).await;
+                sleep(again).await;
             }
         });
     }
