@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::case::cases;
-use crate::support::flood::{Seen, Words, flood, until_closed};
+use crate::support::flood::{Seen, Words, flood_from, until_closed};
 use crate::support::greedy::{Taste, takes};
 use crate::support::lan::Lan;
 use crate::support::machine::{Machine, events};
 use crate::support::needs::Need;
 use crate::support::process::descriptors;
+use crate::support::soak::at_length;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -62,9 +63,10 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
     let (mut calm, mut crowded, mut most_held) = (Vec::new(), Vec::new(), 0);
     for _ in 0..RUNS {
         calm.push(fetch().await);
-        let (ends, to) = ((lan.host(2).ip().into(), seed.address), Words::identities(CROWD, &content));
+        let (from, to) = (IpAddr::from(lan.host(2).ip()), seed.address);
+        let words = Words::identities(CROWD, &content);
         let seeing = Arc::clone(&seen);
-        let crowd = lan.host(2).inside(move |stop| flood(ends, CROWD, to, seeing, stop));
+        let crowd = lan.host(2).inside(move |stop| flood_from(move |_| from, to, CROWD, words, seeing, stop));
         eventually("the crowd is in", SOON, async || {
             let open = seen.open();
             if open + 16 >= MAX_CALLERS { Ok(()) } else { Err(open) }
@@ -83,7 +85,8 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
     })
     .await;
     let slowdown = 100.0 * (median(&mut crowded) / median(&mut calm) - 1.0);
-    assert!(slowdown < 100.0, "{calm:?} without, {crowded:?} with the crowd");
+    // In everyday runs the binary is not optimised, and the crowd needs the same processors.
+    assert!(slowdown < at_length(400.0, 100.0), "{calm:?} without, {crowded:?} with the crowd");
     format!(
         "honest download {slowdown:.1} % slower (median of {RUNS}: {:.2} s without, {:.2} s with), {most_held} descriptors for a crowd of {CROWD}",
         median(&mut calm),

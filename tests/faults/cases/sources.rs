@@ -91,8 +91,8 @@ async fn a_crowd_of_few_sources_does_not_hold_the_slots() -> String {
         let what = format!("{manners:?} from {}", sources.len());
         let ran = within_crowd(ip, Some(Crowd { size: CROWD, sources, manners })).await;
         let ratio = ran.took.as_secs_f64() / alone.took.as_secs_f64();
-        // The crowd needs the same processors.
-        assert!(ratio < 3.0, "{what}: {ran:?}, alone {alone:?}");
+        // The crowd needs the same processors, and so do other tests in everyday runs.
+        assert!(ratio < at_length(10.0, 3.0), "{what}: {ran:?}, alone {alone:?}");
         assert!(ran.wasted <= 5.0, "{what}: {ran:?}");
         figures.push(format!("{what}: {ratio:.2} times, {:.1} % wasted", ran.wasted));
     }
