@@ -106,7 +106,6 @@ fn message(body: &[u8], files: &mut Files, part: &mut Option<Part>, said: &mut S
     let message = match decode::<PeerMessage>(body) {
         Ok(
             PeerMessage::Ping { .. }
-            | PeerMessage::Pong { .. }
             | PeerMessage::Info(_)
             | PeerMessage::InfoNotFound { .. }
             | PeerMessage::Unsupported { .. }
