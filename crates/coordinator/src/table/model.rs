@@ -15,6 +15,9 @@ use super::*;
 /// Files that histories are about: few, so that they meet.
 pub const FILES: u8 = 6;
 
+/// Pause before a peer that was cut is asked again, once there is room.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// Something that happens to the table.
 #[derive(Debug, Clone)]
 pub enum Op {
@@ -84,9 +87,16 @@ struct ModelPeer {
     lease_ends: Duration,
     entries: BTreeMap<[u8; 32], (u64, Availability)>,
     cut: Option<LimitHit>,
+    /// Until then it is not asked for what was left out.
+    quiet_until: Duration,
 }
 
 impl ModelPeer {
+    fn leave_out(&mut self, now: Duration, hit: LimitHit) {
+        self.cut = Some(hit);
+        self.quiet_until = now + QUIET;
+    }
+
     fn digest(&self) -> ReportDigest {
         let mut digest = ReportDigest::default();
         for (hash, (size, availability)) in &self.entries {
@@ -177,9 +187,13 @@ impl Rig {
             lease_ends,
             entries: BTreeMap::new(),
             cut: None,
+            quiet_until: Duration::ZERO,
         };
         let peer = match number.and_then(|number| self.peers.remove(&number)) {
-            Some(known) => ModelPeer { entries: known.entries, cut: known.cut, ..peer },
+            Some(known) => {
+                let ModelPeer { entries, cut, quiet_until, .. } = known;
+                ModelPeer { entries, cut, quiet_until, ..peer }
+            }
             None => peer,
         };
         let observed = SocketAddr::new(ip, port);
@@ -264,7 +278,7 @@ impl Rig {
             };
         }
         if let ReportOutcome::Cut(hit) = outcome {
-            self.peers.get_mut(&key).expect("the speaker exists").cut = Some(hit);
+            self.peers.get_mut(&key).expect("the speaker exists").leave_out(now, hit);
         }
         outcome
     }
@@ -293,6 +307,7 @@ impl Rig {
             assert_eq!(self.table.heartbeat(now, epoch, ReportDigest::default()), Beat::NotHeard);
             return;
         };
+        let is_full = self.full(key).is_some();
         let peer = self.peers.get_mut(&key).expect("the speaker exists");
         let mut digest = peer.digest();
         if !honest {
@@ -300,14 +315,17 @@ impl Rig {
         }
         let expected = match (honest, peer.cut) {
             (true, _) => Beat::Renewed,
-            (false, Some(hit)) => Beat::Cut(hit),
-            (false, None) => Beat::Resync,
+            (false, Some(hit)) if is_full || peer.quiet_until > now => Beat::Cut(hit),
+            (false, _) => Beat::Resync,
         };
-        if expected == Beat::Renewed {
-            peer.cut = None;
-        }
-        if expected != Beat::Resync {
+        let cut = peer.cut;
+        if honest || cut.is_some() {
             peer.lease_ends = now + peer.lease;
+        }
+        match cut {
+            _ if honest => peer.cut = None,
+            Some(hit) if expected == Beat::Resync => peer.leave_out(now, hit),
+            _ => {}
         }
         assert_eq!(self.table.heartbeat(now, epoch, digest), expected);
     }

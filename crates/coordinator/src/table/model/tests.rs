@@ -61,3 +61,24 @@ proptest! {
         run(limits, &ops);
     }
 }
+
+/// Once there is room again and a minute has passed, a peer that was cut is asked for all it has; then not for another
+/// minute.
+#[test]
+fn a_cut_peer_is_asked_again_when_there_is_room() {
+    let entry = |file, availability| ReportEntry { hash: [file; 32], size: 1000, availability };
+    let changes = |entries| Op::Report { connection: 0, step: 1, scope: Scope::Changes, entries };
+    let guess = Op::Heartbeat { connection: 0, honest: false };
+    run(
+        TableLimits { max_entries_per_peer: 1, lease_multiplier: 2, ..TableLimits::default() },
+        &[
+            Op::Hello { ip: 0, port: 1, id: 0, interval_ms: 60_000, late: false },
+            changes(vec![entry(0, Availability::Full), entry(1, Availability::Full)]),
+            changes(vec![entry(0, Availability::None)]),
+            guess.clone(),
+            Op::Pass { ms: 60_000 },
+            guess.clone(),
+            guess,
+        ],
+    );
+}
