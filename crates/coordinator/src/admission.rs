@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use tnet_proto::{Limit, SourceCounts, SourceNetwork};
+use tnet_proto::{Limit, SourceCounts};
 use tokio_util::sync::CancellationToken;
 
 use crate::table::LimitHit;
@@ -98,19 +98,9 @@ impl Admission {
         let compared = count.min(COMPARED);
         let candidates = (0..compared).map(|step| (self.cursor + step) % count);
         let ranked = candidates.filter_map(|at| Some((at, self.contested.get(at)?.ip)));
-        let (at, greatest) = ranked.max_by_key(|(_, ip)| {
-            let rank = self.counts.rank(*ip);
-            (rank.host / GRAIN, rank.network, rank.host)
-        })?;
+        let (at, greatest) = ranked.max_by_key(|(_, ip)| self.counts.coarse_rank(*ip, GRAIN))?;
         self.cursor = (self.cursor + compared) % count;
-        let (has, wants) = (self.counts.rank(greatest), self.counts.rank(newcomer));
-        let (grain, wanted) = (has.host / GRAIN, (wants.host + 1) / GRAIN);
-        let gives_way = if SourceNetwork::of(greatest) == SourceNetwork::of(newcomer) || grain > wanted {
-            has.host > wants.host + 1
-        } else {
-            grain == wanted && has.network > wants.network + 1
-        };
-        gives_way.then_some(at)
+        (self.counts.surplus(greatest, newcomer, GRAIN) > 1).then_some(at)
     }
 }
 

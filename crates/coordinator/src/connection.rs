@@ -125,6 +125,8 @@ impl Connection {
                     }
                     Some(Outgoing::Answer(reply)) => {
                         turn = Turn::Peer;
+                        // Before the reply, which a peer may be slow to read.
+                        line.dealt_with();
                         reply.map_or(Step::Ignore, Step::Reply)
                     }
                 },
@@ -133,11 +135,10 @@ impl Connection {
                     understand(received)
                 }
                 _ = inspections.tick() => match arriving {
-                    Arriving::Part => Step::End(Ending::Stuck),
-                    Arriving::Nothing => {
-                        if turn == Turn::Peer && line.has_part() {
-                            arriving = Arriving::Part;
-                        }
+                    Arriving::Part if line.has_part() => Step::End(Ending::Stuck),
+                    _ => {
+                        let is_peers_move = turn == Turn::Peer && line.has_part();
+                        arriving = if is_peers_move { Arriving::Part } else { Arriving::Nothing };
                         Step::Ignore
                     }
                 },

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::{Decoder, Encoder};
+use tokio_util::sync::ReusableBoxFuture;
 
 use tnet_proto::{
     CodecError, CoordinatorReply, CoordinatorRequest, MAX_FRAME_LEN, MessageCodec, Received, SourceNetwork,
@@ -90,12 +91,12 @@ fn share<S: std::hash::Hash + Eq>(
 impl Room {
     /// Waits for room for a message of so many bytes: first among those of the same address, then of the same network,
     /// then among all.
-    async fn take(&self, len: usize) -> Vec<OwnedSemaphorePermit> {
+    async fn take(self, len: usize) -> Vec<OwnedSemaphorePermit> {
         let bytes = u32::try_from(COPIES * len.min(MAX_FRAME_LEN)).unwrap_or(u32::MAX);
         let mut permits = Vec::with_capacity(self.shares.len());
-        for share in &self.shares {
+        for share in self.shares {
             // Never closed.
-            permits.extend(Arc::clone(share).acquire_many_owned(bytes).await.ok());
+            permits.extend(share.acquire_many_owned(bytes).await.ok());
         }
         permits
     }
@@ -113,6 +114,8 @@ pub(crate) struct Line {
     codec: MessageCodec<CoordinatorReply, CoordinatorRequest>,
     read: BytesMut,
     room: Room,
+    /// For room, in turn with others.
+    waiting: Option<ReusableBoxFuture<'static, Vec<OwnedSemaphorePermit>>>,
     /// Held from before a large message is read until it has been dealt with.
     large: Vec<OwnedSemaphorePermit>,
     /// Since when.
@@ -128,6 +131,7 @@ impl Line {
             codec: MessageCodec::new(),
             read: BytesMut::with_capacity(IDLE_BUFFER),
             room,
+            waiting: None,
             large: Vec::new(),
             since: None,
             is_told: false,
@@ -139,15 +143,25 @@ impl Line {
         self.codec.hello_done();
     }
 
-    /// The next message; to be called when the last one has been dealt with. Nothing is lost if the future is dropped.
-    pub(crate) async fn next(&mut self) -> Option<Result<Received<CoordinatorRequest>, CodecError>> {
+    /// The last message has been dealt with: its memory is free.
+    pub(crate) fn dealt_with(&mut self) {
         if std::mem::take(&mut self.is_told) {
             self.large = Vec::new();
             self.since = None;
         }
+    }
+
+    /// The next message; to be called when the last one has been dealt with. Nothing is lost if the future is dropped,
+    /// a turn among those who wait for room included.
+    pub(crate) async fn next(&mut self) -> Option<Result<Received<CoordinatorRequest>, CodecError>> {
+        self.dealt_with();
         loop {
             if self.needs_room() {
-                self.large = self.room.take(self.frame_len()).await;
+                let room = self.room.clone();
+                let len = self.frame_len();
+                let waiting = self.waiting.get_or_insert_with(|| ReusableBoxFuture::new(room.take(len)));
+                self.large = waiting.await;
+                self.waiting = None;
                 self.since = Some(Instant::now());
             }
             let len = self.frame_len();
@@ -169,9 +183,9 @@ impl Line {
         }
     }
 
-    /// Whether a part of a message has come.
+    /// Whether a part of a message has come, and the rest is up to the peer.
     pub(crate) fn has_part(&self) -> bool {
-        !self.read.is_empty()
+        !self.read.is_empty() && self.waiting.is_none()
     }
 
     pub(crate) async fn send(&mut self, reply: CoordinatorReply) -> Result<(), CodecError> {
@@ -290,6 +304,31 @@ mod tests {
         timeout(PATIENCE, line.next()).await.expect("in time").expect("a message").expect("a good one");
         assert_eq!(shared.all.available_permits(), before);
         assert!(line.read.capacity() <= SMALL, "{} bytes are kept", line.read.capacity());
+    }
+
+    #[tokio::test]
+    async fn who_is_disturbed_while_it_waits_for_room_keeps_its_turn() {
+        let mut shared = LargeMessages::new(0);
+        let all = Arc::clone(&shared.all);
+        let held =
+            all.acquire_many_owned(u32::try_from(shared.bytes).expect("a few MiB")).await.expect("open");
+        let (mut first, mut peer) = pair(shared.room_for(ip(1))).await;
+        let bytes = report();
+        let writing = tokio::spawn(async move {
+            peer.write_all(&bytes).await.expect("it is read");
+            peer
+        });
+        let a_moment = Duration::from_millis(5);
+        while first.waiting.is_none() {
+            assert!(timeout(a_moment, first.next()).await.is_err(), "there is no room");
+        }
+        assert!(!first.has_part(), "it is our turn, not the peer's");
+        let mut second = Box::pin(shared.room_for(ip(2)).take(shared.bytes));
+        assert!(timeout(a_moment, &mut second).await.is_err(), "it stands behind the first");
+        assert!(timeout(a_moment, first.next()).await.is_err(), "there is no room");
+        drop(held);
+        hears_report(&mut first).await;
+        writing.await.expect("no panic");
     }
 
     #[tokio::test]

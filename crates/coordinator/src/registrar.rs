@@ -16,7 +16,7 @@ use tracing::field::{self, DisplayValue};
 use tracing::{Level, debug, enabled, trace, warn};
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{CoordinatorReply, ReportDigest, ReportEntry};
+use tnet_proto::{CoordinatorReply, Limit, ReportDigest, ReportEntry};
 
 use crate::config::Config;
 use crate::message::{Ending, Event, Outgoing, Question, Request};
@@ -178,8 +178,10 @@ impl Registrar {
 
     fn on_report(&mut self, now: Duration, epoch: Epoch, report: Report<'_>) -> Response {
         let seq = report.seq;
+        let Some(address) = self.table.address(epoch) else { return Response::Close };
         let watches = &mut self.watches;
-        let outcome = self.table.report(now, epoch, report, |hash| watches.note(now, hash, epoch));
+        let outcome =
+            self.table.report(now, epoch, report, |hash| watches.note(now, hash, epoch, address.ip()));
         match outcome {
             ReportOutcome::Accepted => {
                 self.stats.reports += 1;
@@ -254,7 +256,15 @@ impl Registrar {
     fn watch(&mut self, now: Duration, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
         let Some(address) = self.table.address(epoch) else { return self.lookup(epoch, hash) };
         match self.watches.watch(epoch, address.ip(), hash) {
-            Ok(()) => self.lookup(epoch, hash),
+            Ok(gave_way) => {
+                // The answer to its next request needs a place. Who is not told asks now and then all the same.
+                let loser = gave_way.and_then(|loser| self.links.get(&loser));
+                if let Some(link) = loser.filter(|link| link.capacity() > 1) {
+                    let hit = CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, value: 0 };
+                    let _ = link.try_send(Outgoing::Push(hit, None));
+                }
+                self.lookup(epoch, hash)
+            }
             Err(hit) => self.limit_reached(now, hit),
         }
     }

@@ -8,11 +8,22 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Limit, MAX_HOLDERS, SourceCounts};
+use tnet_proto::{Limit, MAX_HOLDERS, SourceCounts, SourceNetwork};
 
 use crate::table::{Epoch, LimitHit};
 
-/// All watches of a coordinator.
+/// Watches of one address that say nothing about it. Below this, addresses are compared by what their networks have.
+const GRAIN: u64 = 64;
+
+/// New holders that a push names for being new, in all and of one network. The rest of it is drawn from all holders, so
+/// that who comes and goes all the time does not fill every push.
+const FRESH: usize = MAX_HOLDERS / 2;
+const FRESH_OF_NETWORK: usize = 3;
+
+/// Connections that are compared when one has to give way.
+const COMPARED: usize = 16;
+
+/// All watches of a coordinator. When there are as many as can be, the source with most gives way to those with less.
 #[derive(Debug)]
 pub(crate) struct Watches {
     max: u32,
@@ -25,6 +36,8 @@ pub(crate) struct Watches {
     files: HashMap<FileHash, Watched>,
     by_connection: BTreeMap<Epoch, OfConnection>,
     due: BTreeSet<(Duration, FileHash)>,
+    /// Where the next comparison begins, so that all have their turn.
+    cursor: Epoch,
 }
 
 #[derive(Debug)]
@@ -36,9 +49,9 @@ struct OfConnection {
 #[derive(Debug, Default)]
 struct Watched {
     watchers: BTreeSet<Epoch>,
-    /// New holders since the last push: at most [`MAX_HOLDERS`], as more would not fit in one. Those beyond are
-    /// among the candidates for the rest of a push, like every holder.
-    fresh: Vec<Epoch>,
+    /// Some of the new holders since the last push. The others are among the candidates for the rest of a push, like
+    /// every holder.
+    fresh: Vec<(Epoch, SourceNetwork)>,
     /// No push before this.
     quiet_until: Duration,
     due: Option<Duration>,
@@ -63,14 +76,20 @@ impl Watches {
             files: HashMap::new(),
             by_connection: BTreeMap::new(),
             due: BTreeSet::new(),
+            cursor: Epoch(0),
         }
     }
 
-    /// Begins a watch; one that exists already goes on.
-    pub(crate) fn watch(&mut self, epoch: Epoch, ip: IpAddr, hash: FileHash) -> Result<(), LimitHit> {
+    /// Begins a watch; one that exists already goes on. Answers the connection that has lost a watch for it.
+    pub(crate) fn watch(
+        &mut self,
+        epoch: Epoch,
+        ip: IpAddr,
+        hash: FileHash,
+    ) -> Result<Option<Epoch>, LimitHit> {
         let of_connection = self.by_connection.get(&epoch).map(|of_connection| &of_connection.files);
         if of_connection.is_some_and(|files| files.contains(&hash)) {
-            return Ok(());
+            return Ok(None);
         }
         if of_connection.map_or(0, BTreeSet::len) >= self.max_per_connection as usize {
             return Err(LimitHit::new(Limit::WatchesPerPeer, self.max_per_connection));
@@ -79,8 +98,13 @@ impl Watches {
         if self.sources.rank(ip).host >= u64::from(max_per_ip) {
             return Err(LimitHit::new(Limit::WatchesPerPeer, max_per_ip));
         }
+        let mut gave_way = None;
         if self.total >= self.max {
-            return Err(LimitHit::new(Limit::WatchesPerPeer, self.max));
+            let hit = LimitHit::new(Limit::WatchesPerPeer, self.max);
+            let loser = self.who_gives_way(ip).filter(|loser| *loser != epoch).ok_or(hit)?;
+            let its_last = self.by_connection.get(&loser).and_then(|of| of.files.last()).copied();
+            self.unwatch(loser, its_last.ok_or(hit)?);
+            gave_way = Some(loser);
         }
         let of_connection =
             self.by_connection.entry(epoch).or_insert_with(|| OfConnection { ip, files: BTreeSet::new() });
@@ -88,7 +112,18 @@ impl Watches {
         self.sources.add(ip, 1);
         self.files.entry(hash).or_default().watchers.insert(epoch);
         self.total += 1;
-        Ok(())
+        Ok(gave_way)
+    }
+
+    /// Of some connections one of the source that has most, if the newcomer's has less.
+    fn who_gives_way(&mut self, newcomer: IpAddr) -> Option<Epoch> {
+        let before = self.by_connection.range(..self.cursor);
+        let candidates = self.by_connection.range(self.cursor..).chain(before).take(COMPARED);
+        let compared: Vec<(Epoch, IpAddr)> = candidates.map(|(epoch, of)| (*epoch, of.ip)).collect();
+        self.cursor = Epoch(compared.last()?.0.0 + 1);
+        let (epoch, greatest) =
+            compared.into_iter().max_by_key(|(_, ip)| self.sources.coarse_rank(*ip, GRAIN))?;
+        (self.sources.surplus(greatest, newcomer, GRAIN) > 1).then_some(epoch)
     }
 
     /// Ends a watch, if there is one.
@@ -113,11 +148,16 @@ impl Watches {
         }
     }
 
-    /// The peer on the connection `holder` now holds the file.
-    pub(crate) fn note(&mut self, now: Duration, hash: FileHash, holder: Epoch) {
+    /// The peer on the connection `holder` from `ip` now holds the file.
+    pub(crate) fn note(&mut self, now: Duration, hash: FileHash, holder: Epoch, ip: IpAddr) {
         let Some(watched) = self.files.get_mut(&hash) else { return };
-        if watched.fresh.len() < MAX_HOLDERS && !watched.fresh.contains(&holder) {
-            watched.fresh.push(holder);
+        let network = SourceNetwork::of(ip);
+        let of_network = watched.fresh.iter().filter(|(_, other)| *other == network).count();
+        if watched.fresh.len() < FRESH
+            && of_network < FRESH_OF_NETWORK
+            && watched.fresh.iter().all(|(other, _)| *other != holder)
+        {
+            watched.fresh.push((holder, network));
         }
         if watched.due.is_none() {
             let due = watched.quiet_until.max(now);
@@ -136,7 +176,7 @@ impl Watches {
         let watched = self.files.get_mut(&hash).expect("remove_watcher drops the due time with the file");
         watched.due = None;
         watched.quiet_until = now.saturating_add(self.interval);
-        let fresh = std::mem::take(&mut watched.fresh);
+        let fresh = std::mem::take(&mut watched.fresh).into_iter().map(|(holder, _)| holder).collect();
         Some(Push { hash, fresh, watchers: watched.watchers.iter().copied().collect() })
     }
 
@@ -165,7 +205,7 @@ impl Watches {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
 
@@ -190,12 +230,12 @@ mod tests {
     fn the_first_new_holder_is_due_at_once_and_the_next_after_the_interval() {
         let mut watches = watches();
         watches.watch(Epoch(1), IP, FILE).expect("there is room");
-        watches.note(at(100), FILE, peer(1));
+        watches.note(at(100), FILE, peer(1), IP);
         let push = Push { hash: FILE, fresh: vec![peer(1)], watchers: vec![Epoch(1)] };
         assert_eq!(watches.take_due(at(100)), Some(push));
 
-        watches.note(at(200), FILE, peer(2));
-        watches.note(at(300), FILE, peer(3));
+        watches.note(at(200), FILE, peer(2), IP);
+        watches.note(at(300), FILE, peer(3), IP);
         assert_eq!(watches.take_due(at(1099)), None); // a millisecond early
         let push = Push { hash: FILE, fresh: vec![peer(2), peer(3)], watchers: vec![Epoch(1)] };
         assert_eq!(watches.take_due(at(1100)), Some(push));
@@ -205,7 +245,7 @@ mod tests {
     #[test]
     fn holders_of_a_file_that_nobody_watches_leave_no_trace() {
         let mut watches = watches();
-        watches.note(at(0), FILE, peer(1));
+        watches.note(at(0), FILE, peer(1), IP);
         assert_eq!((watches.next_due(), watches.files.len()), (None, 0));
     }
 
@@ -214,7 +254,7 @@ mod tests {
         let mut watches = watches();
         watches.watch(Epoch(1), IP, FILE).expect("there is room");
         watches.watch(Epoch(2), IP, FILE).expect("there is room");
-        watches.note(at(0), FILE, peer(1));
+        watches.note(at(0), FILE, peer(1), IP);
         watches.unwatch(Epoch(1), FILE);
         assert_eq!(watches.next_due(), Some(at(0)));
         watches.forget(Epoch(2));
@@ -235,12 +275,12 @@ mod tests {
                 )
                 .map_err(|hit| hit.value)
         };
-        assert_eq!([watch(1, 1), watch(1, 2), watch(1, 2)], [Ok(()); 3]);
+        assert_eq!([watch(1, 1), watch(1, 2), watch(1, 2)], [Ok(None); 3]);
         assert_eq!(watch(1, 3), Err(2)); // two per connection
-        assert_eq!(watch(2, 3), Ok(()));
+        assert_eq!(watch(2, 3), Ok(None));
         assert_eq!(watch(2, 4), Err(3)); // three in total
         watches.unwatch(Epoch(1), file(1));
-        assert_eq!(watches.watch(Epoch(2), IP, file(4)), Ok(()));
+        assert_eq!(watches.watch(Epoch(2), IP, file(4)), Ok(None));
     }
 
     #[test]
@@ -251,19 +291,50 @@ mod tests {
             (0..20).filter(|number| watches.watch(Epoch(u64::from(*number)), IP, file(*number)).is_ok());
         assert_eq!(granted.count(), 10);
         watches.forget(Epoch(0));
-        assert_eq!(watches.watch(Epoch(30), IP, file(1)), Ok(()));
-        assert_eq!(watches.watch(Epoch(31), Ipv4Addr::BROADCAST.into(), file(1)), Ok(()));
+        assert_eq!(watches.watch(Epoch(30), IP, file(1)), Ok(None));
+        assert_eq!(watches.watch(Epoch(31), Ipv4Addr::BROADCAST.into(), file(1)), Ok(None));
     }
 
     #[test]
-    fn new_holders_in_one_push_are_bounded_and_different() {
+    fn hosts_that_took_all_give_way_to_others_and_only_to_those() {
+        let mut watches = Watches::new(80, 10, INTERVAL);
+        let file = |number: u64| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&number.to_le_bytes());
+            FileHash::from_bytes(hash)
+        };
+        let of_crowd = |host: u64| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(host)));
+        for number in 0..80 {
+            let watched = watches.watch(Epoch(number / 10), of_crowd(number / 10), file(number));
+            assert_eq!(watched, Ok(None));
+        }
+        let neighbour = of_crowd(999);
+        for (epoch, ip) in [(100, IP), (101, neighbour)] {
+            let lost = watches.watch(Epoch(epoch), ip, file(epoch)).expect("the crowd gives way");
+            assert!(lost.is_some_and(|lost| lost < Epoch(8)), "{lost:?}");
+        }
+        assert_eq!(watches.len(), 80);
+        assert!(watches.watch(Epoch(0), of_crowd(0), file(1000)).is_err(), "the crowd takes nothing back");
+    }
+
+    #[test]
+    fn new_holders_in_one_push_are_bounded_and_different_and_of_different_networks() {
         let mut watches = watches();
         watches.watch(Epoch(1), IP, FILE).expect("there is room");
         for port in (1..=1000).chain(1..=1000) {
-            watches.note(at(0), FILE, peer(port));
+            watches.note(at(0), FILE, peer(port), IP);
+        }
+        for port in (2001..=3000).chain(2001..=3000) {
+            watches.note(
+                at(0),
+                FILE,
+                peer(port),
+                Ipv4Addr::from_bits(u32::try_from(port).expect("few")).into(),
+            );
         }
         let fresh = watches.take_due(at(0)).expect("it is due").fresh;
-        assert_eq!(fresh.len(), MAX_HOLDERS);
-        assert_eq!(fresh.iter().collect::<BTreeSet<_>>().len(), MAX_HOLDERS);
+        assert_eq!(fresh.len(), FRESH);
+        assert_eq!(fresh.iter().collect::<BTreeSet<_>>().len(), FRESH);
+        assert_eq!(fresh.iter().filter(|holder| holder.0 <= 1000).count(), FRESH_OF_NETWORK);
     }
 }

@@ -102,6 +102,28 @@ impl SourceCounts {
         SourceRank { host, network }
     }
 
+    /// Where a source stands when one of many has to give way; the highest does. Below `grain` what an address has says
+    /// nothing about it, so addresses with few are compared by what their networks have.
+    pub fn coarse_rank(&self, ip: IpAddr, grain: u64) -> (u64, u64, u64) {
+        let rank = self.rank(ip);
+        (rank.host / grain, rank.network, rank.host)
+    }
+
+    /// By how much a source has more than one that wants one more, by the first step that tells them apart. To take at
+    /// most half of it, and nothing of 1, lets two sources never take turns in driving each other out.
+    pub fn surplus(&self, has: IpAddr, wants: IpAddr, grain: u64) -> u64 {
+        let is_neighbour = SourceNetwork::of(has) == SourceNetwork::of(wants);
+        let (has, wants) = (self.rank(has), self.rank(wants));
+        let (of_one, of_other) = (has.host / grain, (wants.host + 1) / grain);
+        if is_neighbour || of_one > of_other {
+            has.host.saturating_sub(wants.host)
+        } else if of_one == of_other {
+            has.network.saturating_sub(wants.network)
+        } else {
+            0
+        }
+    }
+
     /// What all have together.
     pub fn total(&self) -> u64 {
         self.total

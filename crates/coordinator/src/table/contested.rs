@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use tnet_proto::{SourceCounts, SourceNetwork};
+use tnet_proto::SourceCounts;
 
 use super::peer::PeerSlot;
 
@@ -74,26 +74,9 @@ impl Contested {
     ) -> Option<(PeerSlot, usize)> {
         let compared = self.slots.len().min(COMPARED);
         let candidates = (0..compared).map(|step| self.slots[(self.cursor + step) % self.slots.len()]);
-        let greatest = candidates.max_by_key(|slot| {
-            let rank = self.counts.rank(ip_of(*slot));
-            (rank.host / GRAIN, rank.network, rank.host)
-        })?;
+        let greatest = candidates.max_by_key(|slot| self.counts.coarse_rank(ip_of(*slot), GRAIN))?;
         self.cursor = (self.cursor + compared) % self.slots.len();
-        let surplus = self.surplus(ip_of(greatest), newcomer)?;
-        let taken = (surplus / 2).min(MOST_TAKEN);
+        let taken = (self.counts.surplus(ip_of(greatest), newcomer, GRAIN) / 2).min(MOST_TAKEN);
         (taken > 0).then_some((greatest, usize::try_from(taken).unwrap_or(usize::MAX)))
-    }
-
-    /// By how many entries a source has more than one that wants another, by the first step that tells them apart.
-    fn surplus(&self, greatest: IpAddr, newcomer: IpAddr) -> Option<u64> {
-        let (has, wants) = (self.counts.rank(greatest), self.counts.rank(newcomer));
-        let (grain, wanted) = (has.host / GRAIN, (wants.host + 1) / GRAIN);
-        if SourceNetwork::of(greatest) == SourceNetwork::of(newcomer) || grain > wanted {
-            has.host.checked_sub(wants.host)
-        } else if grain == wanted {
-            has.network.checked_sub(wants.network)
-        } else {
-            None
-        }
     }
 }
