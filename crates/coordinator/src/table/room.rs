@@ -31,6 +31,9 @@ const SWEPT_FOR_ONE: usize = 64;
 /// How often others give way to the entries of one report. No event may take long.
 const TURNS_OF_A_REPORT: u32 = 64;
 
+/// Entries of a peer that are looked at to find one that nobody else has.
+const LOOKED_AT_FOR_ONE: usize = 4;
+
 /// Peers without a connection that are compared when one has to make room.
 const COMPARED: usize = 16;
 
@@ -61,18 +64,17 @@ impl Table {
         if let Some(left) = self.retired.pop() {
             self.strip(left, SWEPT_FOR_ONE);
         }
-        let is_full = |hit: LimitHit| hit.limit == Limit::EntriesTotal;
-        let Err(hit) = self.room_for_entry(slot, file) else { return Ok(()) };
-        if !is_full(hit) || self.turns_left == 0 {
-            return Err(hit);
+        loop {
+            let Err(hit) = self.room_for_entry(slot, file) else { return Ok(()) };
+            if hit.limit != Limit::EntriesTotal || self.turns_left == 0 {
+                return Err(hit);
+            }
+            self.turns_left -= 1;
+            if !self.give_way(slot, hit) {
+                // Nor would anybody for the next entry.
+                self.turns_left = 0;
+            }
         }
-        if !self.give_way(slot, hit) {
-            // Nor would anybody for the next entry.
-            self.turns_left = 0;
-            return Err(hit);
-        }
-        self.turns_left -= 1;
-        self.room_for_entry(slot, file)
     }
 
     /// A report begins.
@@ -241,17 +243,17 @@ impl Table {
         true
     }
 
-    /// Takes entries from a peer: those first that nobody else has.
+    /// Takes entries from a peer: of some of them those first that nobody else has.
     fn take(&mut self, slot: PeerSlot, amount: usize, hit: LimitHit) {
         let amount = amount.min(self.peers.at(slot).contested);
         // Taking the map out is sound: removing this peer from a file moves only other peers of that file.
         let mut files = std::mem::take(&mut self.peers.at_mut(slot).files);
-        let is_unique = |file: &FileId| self.files.at(*file).holders.len() == 1;
-        let mut taken: Vec<(FileId, u32)> =
-            files.extract_if(|file, _| is_unique(file)).take(amount).collect();
-        if taken.is_empty() {
-            taken = files.extract_if(|_, _| true).take(amount).collect();
-        }
+        let is_unique = |file: FileId| self.files.at(file).holders.len() == 1;
+        let looked_at = files.iter().map(|(file, place)| (*file, *place)).take(amount * LOOKED_AT_FOR_ONE);
+        let (mut taken, others): (Vec<_>, Vec<_>) = looked_at.partition(|(file, _)| is_unique(*file));
+        taken.extend(others);
+        taken.truncate(amount);
+        taken.iter().for_each(|(file, _)| drop(files.remove(file)));
         let entries: Vec<_> = taken.iter().map(|(file, place)| self.entry(slot, *file, *place)).collect();
         self.gave_way += taken.len() as u64;
         for (file, place) in &taken {

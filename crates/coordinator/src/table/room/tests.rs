@@ -137,6 +137,26 @@ fn one_host_with_all_addresses_of_a_prefix_keeps_nobody_out() {
     scene.table.check();
 }
 
+/// Of a flood that two peers report together no file is held by one alone.
+#[test]
+fn a_flood_that_two_report_together_gives_way_too() {
+    let mut scene = Scene::new(u64::MAX);
+    let mut flood = [scene.join(of_one_prefix(1)), scene.join(of_one_prefix(1))];
+    while scene.table.bytes() < BUDGET / 10 * 9 {
+        let first = scene.files;
+        for peer in &mut flood {
+            scene.files = first;
+            scene.reports(peer, 100);
+        }
+    }
+    for host in 2..9 {
+        let mut honest = scene.join(v4(host));
+        assert_eq!(scene.reports(&mut honest, 200), ReportOutcome::Accepted);
+        scene.table.check();
+    }
+    assert!(scene.table.size().gave_way > 0, "the table was full");
+}
+
 #[test]
 fn two_that_want_everything_do_not_drive_each_other_out_in_turn() {
     let mut scene = Scene::new(BUDGET);
