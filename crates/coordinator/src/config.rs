@@ -15,7 +15,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// How much the table holds and how long it remembers. What does not fit is answered with `LimitReached`.
     ///
-    /// An entry costs about 25 bytes, a file that nobody else shares about 170 more, a peer about 600.
+    /// In its budget an entry counts 44 bytes and a file about 150 more, whatever their maps have grown to; a peer
+    /// without entries takes 1 KiB at most.
     pub table: TableLimits,
     /// Connections in total. One more is told `LimitReached` and closed. Default: 20 000.
     pub max_connections: u32,

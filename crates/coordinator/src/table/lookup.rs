@@ -13,7 +13,7 @@ use super::{Epoch, File, FileId, FileSummary, SwarmSize, Table};
 pub struct Handout {
     /// The whole swarm.
     pub swarm: SwarmSize,
-    /// At most `MAX_HOLDERS` of those that accept connections, chosen at random, the asker left out.
+    /// At most `MAX_HOLDERS` of those that accept connections, drawn by source, the asker left out.
     pub holders: Vec<Holder>,
 }
 

@@ -1,4 +1,4 @@
-//! Reports and heartbeats. Only the newest connection of a peer is heard, and of its reports only those in order.
+//! Reports and heartbeats. A connection speaks for one peer, and of its reports only those in order are heard.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub enum ReportOutcome {
     Repeated,
     /// Reports before it are missing. Only a full report helps.
     Gap,
-    /// This connection does not speak for a peer, or no longer.
+    /// This connection does not speak for a peer: it has said no hello, or its peer is gone.
     NotHeard,
 }
 
@@ -55,7 +55,7 @@ pub enum Beat {
     /// The digests differ because a limit left entries out. What is there is renewed: another full report would
     /// run into the same limit.
     Cut(LimitHit),
-    /// This connection does not speak for a peer, or no longer.
+    /// This connection does not speak for a peer: it has said no hello, or its peer is gone.
     NotHeard,
 }
 

@@ -12,7 +12,7 @@ pub(crate) const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest lease, whatever a peer declares: a dead peer is handed out, and its entries take memory, for as long.
 pub(crate) const MAX_LEASE: Duration = Duration::from_secs(120);
 
-/// Number of a connection. The server counts upwards, so of two connections the newer has the larger one.
+/// Number of a connection, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
