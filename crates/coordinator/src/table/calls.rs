@@ -80,6 +80,6 @@ impl Table {
     /// Whether two networks could not reach it lately.
     pub(super) fn is_doubtful(&self, address: SocketAddr) -> bool {
         let calls = self.addresses.get(&address).and_then(|at| at.calls.as_ref());
-        self.has_doubts() && calls.is_some_and(|calls| calls.is_doubtful(self.latest))
+        calls.is_some_and(|calls| calls.is_doubtful(self.latest))
     }
 }

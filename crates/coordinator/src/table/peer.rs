@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tnet_proto::{PeerId, ReportDigest};
 
-use super::{Epoch, FileId, LimitHit};
+use super::{Beat, Epoch, FileId, LimitHit};
 
 /// A map with room for this many files is made smaller when less than three eighths of it are used.
 const SHRINK_FROM: usize = 64;
@@ -91,6 +91,8 @@ pub(super) struct Peer {
     /// Of its newest connection, up or not.
     pub(super) epoch: Epoch,
     pub(super) standing: Standing,
+    /// Others of its IP address were there when it came. So of the live ones of an address at most one has it not.
+    pub(super) shares_ip: bool,
     /// Of the last report taken on this connection.
     pub(super) last_seq: u64,
     /// How long silence may last.
@@ -118,6 +120,17 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn renew(&mut self, now: Duration) {
         self.lease_ends = now.saturating_add(self.lease);
+    }
+
+    /// It says that its entries have this digest.
+    pub(super) fn beat(&mut self, now: Duration, digest: ReportDigest) -> Beat {
+        if self.digest == digest {
+            self.cut = None;
+        } else if self.cut.is_none() {
+            return Beat::Resync;
+        }
+        self.renew(now);
+        self.cut.map_or(Beat::Renewed, Beat::Cut)
     }
 
     /// Notes that a limit left some of its entries out.

@@ -6,6 +6,7 @@
 //! does not fill the table for ever.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{Limit, SourceNetwork};
@@ -155,20 +156,9 @@ impl Table {
         }
     }
 
-    /// Of what the peer holds everything is settled, if there is room for everybody.
-    pub(super) fn settle(&mut self, slot: PeerSlot) {
-        if self.live_bytes() <= self.calm() {
-            let peer = self.peers.at_mut(slot);
-            peer.settled = peer.files.len();
-            if peer.contested > 0 {
-                self.contest(slot);
-            }
-        }
-    }
-
     /// The peer has one more entry.
     pub(super) fn settle_or_contest(&mut self, slot: PeerSlot) {
-        let is_calm = self.live_bytes() <= self.calm();
+        let is_calm = self.is_calm();
         let peer = self.peers.at_mut(slot);
         if is_calm && peer.contested == 0 {
             peer.settled = peer.settled.max(peer.files.len());
@@ -214,9 +204,14 @@ impl Table {
         }
     }
 
-    /// Whether a peer that was cut would get more in now.
-    pub(super) fn has_room_again(&self, slot: PeerSlot) -> bool {
-        self.live_bytes() <= self.calm() && self.room_for_entry(slot, None).is_ok()
+    /// Whether a peer that was cut may try again, and would get more in now.
+    pub(super) fn has_room_again(&self, now: Duration, slot: PeerSlot) -> bool {
+        self.peers.at(slot).quiet_until <= now && self.is_calm() && self.room_for_entry(slot, None).is_ok()
+    }
+
+    /// Whether there is room for everybody.
+    pub(super) fn is_calm(&self) -> bool {
+        self.live_bytes() <= self.calm()
     }
 
     /// Up to here there is room for everybody.

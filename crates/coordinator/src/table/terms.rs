@@ -6,15 +6,13 @@ use std::time::Duration;
 use tnet_fileinfo::FileHash;
 use tnet_proto::{Limit, PeerId, ReportDigest};
 
+use super::Epoch;
+
 /// The shortest report interval a peer may declare: a shorter one would end leases on a scheduling hiccup.
 pub(crate) const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The longest lease, whatever a peer declares: a dead peer is handed out, and its entries take memory, for as long.
 pub(crate) const MAX_LEASE: Duration = Duration::from_secs(120);
-
-/// Number of a connection. The server counts upwards, so of two connections the newer has the larger one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(pub u64);
 
 /// What the table may grow to, and how long it remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
