@@ -78,9 +78,10 @@ fn share<S: std::hash::Hash + Eq>(
     if let Some(known) = shares.get(&source).and_then(Weak::upgrade) {
         return known;
     }
-    // Looked through only when it would grow: sources that are gone make room.
+    // Looked through only when it would grow: sources that are gone make room. Then not again for as many.
     if shares.len() == shares.capacity() {
         shares.retain(|_, share| share.strong_count() > 0);
+        shares.reserve(shares.len());
     }
     let new = Arc::new(Semaphore::new(bytes.max(COPIES * MAX_FRAME_LEN)));
     shares.insert(source, Arc::downgrade(&new));
