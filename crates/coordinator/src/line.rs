@@ -1,5 +1,6 @@
-//! The bytes of one connection. A message above [`SMALL`] is read only when there is room for it in the memory that all
-//! connections share for that, so that many who send a lot at once wait for each other instead of filling the memory.
+//! The bytes of one connection. A message above [`SMALL`] is read only when there is room for it in
+//! the memory that all connections share for that, so that many who send a lot at once wait for
+//! each other instead of filling the memory.
 
 use std::collections::HashMap;
 use std::io;
@@ -78,7 +79,8 @@ fn share<S: std::hash::Hash + Eq>(
     if let Some(known) = shares.get(&source).and_then(Weak::upgrade) {
         return known;
     }
-    // Looked through only when it would grow: sources that are gone make room. Then not again for as many.
+    // Looked through only when it would grow: sources that are gone make room. Then not again for
+    // as many.
     if shares.len() == shares.capacity() {
         shares.retain(|_, share| share.strong_count() > 0);
         shares.reserve(shares.len());
@@ -89,8 +91,8 @@ fn share<S: std::hash::Hash + Eq>(
 }
 
 impl Room {
-    /// Waits for room for a message of so many bytes: first among those of the same address, then of the same network,
-    /// then among all.
+    /// Waits for room for a message of so many bytes: first among those of the same address, then
+    /// of the same network, then among all.
     async fn take(&self, len: usize) -> Vec<OwnedSemaphorePermit> {
         let bytes = u32::try_from(COPIES * len.min(MAX_FRAME_LEN)).unwrap_or(u32::MAX);
         let mut permits = Vec::with_capacity(self.shares.len());
@@ -140,7 +142,8 @@ impl Line {
         self.codec.hello_done();
     }
 
-    /// The next message; to be called when the last one has been dealt with. Nothing is lost if the future is dropped.
+    /// The next message; to be called when the last one has been dealt with. Nothing is lost if the
+    /// future is dropped.
     pub(crate) async fn next(&mut self) -> Option<Result<Received<CoordinatorRequest>, CodecError>> {
         if std::mem::take(&mut self.is_told) {
             self.large = Vec::new();
@@ -219,8 +222,8 @@ impl Line {
         self.large.is_empty() && len > SMALL && len <= MAX_FRAME_LEN + 4
     }
 
-    /// Replaces a buffer that has grown for a message of so many bytes, or that is used up: otherwise it stays as large
-    /// as the largest message.
+    /// Replaces a buffer that has grown for a message of so many bytes, or that is used up:
+    /// otherwise it stays as large as the largest message.
     fn give_back_buffer(&mut self, len: usize) {
         if len > IDLE_BUFFER || self.read.capacity() < IDLE_BUFFER / 4 {
             let mut smaller = BytesMut::with_capacity(IDLE_BUFFER.max(self.read.len()));

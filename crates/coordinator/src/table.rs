@@ -1,9 +1,9 @@
 //! Which live peers hold which file. Pure: time comes in as an argument, nothing is read or sent.
 //!
-//! A peer is a connection, and has an address: its observed IP and its declared port. Several peers may claim the
-//! same address, as hosts behind one NAT do. Each has entries of its own and takes none from the others; who asks is
-//! told of an address once. Entries are soft state: a lost connection leaves them, silence past the lease removes
-//! them.
+//! A peer is a connection, and has an address: its observed IP and its declared port. Several peers
+//! may claim the same address, as hosts behind one NAT do. Each has entries of its own and takes
+//! none from the others; who asks is told of an address once. Entries are soft state: a lost
+//! connection leaves them, silence past the lease removes them.
 //!
 //! What holds after every call, and what [`Table::check`] recounts: each entry stands once among the holders of
 //! its file and once in the files of its peer, each side knowing the other; the digest of a peer is that of its
@@ -153,9 +153,9 @@ impl Table {
 
     /// A peer introduces itself on connection `epoch`.
     ///
-    /// A peer whose connection is gone and that comes back before its lease has ended, from the same address and
-    /// with the same id, keeps its entries. Everybody else starts with nothing, and takes nothing from a peer that is
-    /// there.
+    /// A peer whose connection is gone and that comes back before its lease has ended, from the
+    /// same address and with the same id, keeps its entries. Everybody else starts with nothing,
+    /// and takes nothing from a peer that is there.
     ///
     /// # Errors
     /// There is no room for one more peer.

@@ -1,7 +1,8 @@
-//! Whom a handout names, by chance. While there is room all are named. Otherwise sources are drawn first, then a port of
-//! each: thousands of ports of one host weigh as much as one of another. At most three of one source are named while
-//! others are to be had, and a few places are for networks. Where there is no competition, a swarm behind one address
-//! included, the draw is even. The cost depends on how many are wanted, not on how many there are.
+//! Whom a handout names, by chance. While there is room all are named. Otherwise sources are drawn
+//! first, then a port of each: thousands of ports of one host weigh as much as one of another. At
+//! most three of one source are named while others are to be had, and a few places are for
+//! networks. Where there is no competition, a swarm behind one address included, the draw is even.
+//! The cost depends on how many are wanted, not on how many there are.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -45,7 +46,8 @@ struct Draw<'a> {
     chosen: Vec<Holder>,
     /// Those that askers could not reach.
     doubtful: Vec<Holder>,
-    /// Whether the next that is offered may be named already, or be of the IP address of one that is or of the asker.
+    /// Whether the next that is offered may be named already, or be of the IP address of one that
+    /// is or of the asker.
     may_repeat: bool,
 }
 
@@ -66,8 +68,8 @@ impl Draw<'_> {
         }
     }
 
-    /// Names the holder unless its address is named, or the asker's, or `most` of its source are named. False if so.
-    /// Its place is looked up if it is not known.
+    /// Names the holder unless its address is named, or the asker's, or `most` of its source are
+    /// named. False if so. Its place is looked up if it is not known.
     fn offer(&mut self, slot: PeerSlot, place: Option<u32>, most: usize) -> bool {
         if self.is_over() {
             return false;
@@ -125,7 +127,8 @@ fn has_room_for(named: &[Holder], address: SocketAddr, most: usize) -> bool {
 }
 
 impl Table {
-    /// Up to [`MAX_HOLDERS`] holders of the file for a handout, those at the places `first` before others.
+    /// Up to [`MAX_HOLDERS`] holders of the file for a handout, those at the places `first` before
+    /// others.
     pub(super) fn draw(
         &self,
         id: FileId,
@@ -175,7 +178,8 @@ impl Table {
         draw.end()
     }
 
-    /// Whether an even draw would not do: there are several sources, and some of them have more than others.
+    /// Whether an even draw would not do: there are several sources, and some of them have more
+    /// than others.
     fn is_contested(&self, all: &BySource, holders: &Holders, sample: &[u32]) -> bool {
         if self.has_doubts() {
             return true;
@@ -224,7 +228,8 @@ impl Table {
         }
     }
 
-    /// A peer holds the file now: it goes into the index by source, which is made when it is worth it.
+    /// A peer holds the file now: it goes into the index by source, which is made when it is worth
+    /// it.
     pub(super) fn list(&mut self, file: FileId, slot: PeerSlot) {
         let Table { files, peers, .. } = self;
         if peers.at(slot).key.listing() == Listing::Unlisted {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Number of a connection. The server counts upwards, so of two connections the newer has the larger one.
+/// Number of a connection. The server counts upwards, so of two connections the newer has the
+/// larger one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
@@ -13,7 +14,8 @@ pub(crate) type EpochMap<V> = HashMap<Epoch, V, BuildHasherDefault<EpochHasher>>
 /// Odd, without a pattern: 2^64 divided by the golden ratio.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Multiplies, and folds the product: its upper half depends on all of the number, its lower half differs for all.
+/// Multiplies, and folds the product: its upper half depends on all of the number, its lower half
+/// differs for all.
 #[derive(Debug, Default)]
 pub(crate) struct EpochHasher(u64);
 

@@ -34,8 +34,8 @@ impl Table {
         self.handout_with(hash, asker, &[], rng)
     }
 
-    /// Like [`Table::handout`], but the peers on the connections `first` come first, as far as they still hold the
-    /// file and are not the asker. Chance fills the rest.
+    /// Like [`Table::handout`], but the peers on the connections `first` come first, as far as they
+    /// still hold the file and are not the asker. Chance fills the rest.
     pub fn handout_with(
         &self,
         hash: &FileHash,

@@ -11,7 +11,8 @@ use super::{Beat, Epoch, FileId, LimitHit};
 /// A map with room for this many files is made smaller when less than three eighths of it are used.
 const SHRINK_FROM: usize = 64;
 
-/// Pause before a peer whose entries ran into a limit is asked for all of them again, once there is room.
+/// Pause before a peer whose entries ran into a limit is asked for all of them again, once there is
+/// room.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Number of a peer inside the table.
@@ -91,7 +92,8 @@ pub(super) struct Peer {
     /// Of its newest connection, up or not.
     pub(super) epoch: Epoch,
     pub(super) standing: Standing,
-    /// Others of its IP address were there when it came. So of the live ones of an address at most one has it not.
+    /// Others of its IP address were there when it came. So of the live ones of an address at most
+    /// one has it not.
     pub(super) shares_ip: bool,
     /// Of the last report taken on this connection.
     pub(super) last_seq: u64,

@@ -60,7 +60,8 @@ pub enum Beat {
 }
 
 impl Table {
-    /// Takes a report. `appeared` is told each file that a peer which accepts connections newly holds.
+    /// Takes a report. `appeared` is told each file that a peer which accepts connections newly
+    /// holds.
     pub fn report(
         &mut self,
         now: Duration,

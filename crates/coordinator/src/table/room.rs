@@ -1,9 +1,10 @@
-//! The table's memory: what things count in bytes, what is refused when the bytes are used up, and who gives way.
+//! The table's memory: what things count in bytes, what is refused when the bytes are used up, and
+//! who gives way.
 //!
-//! Each thing counts as much as it can take whatever happened before, growth of the maps included, so the count is
-//! never below what the table really has. While there is room, entries are settled. What comes when room is short is
-//! contested: of that the source with most gives way to those with less. A quarter is always contested, so patience
-//! does not fill the table for ever.
+//! Each thing counts as much as it can take whatever happened before, growth of the maps included,
+//! so the count is never below what the table really has. While there is room, entries are settled.
+//! What comes when room is short is contested: of that the source with most gives way to those with
+//! less. A quarter is always contested, so patience does not fill the table for ever.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -39,7 +40,8 @@ const COMPARED: usize = 16;
 const FEW: u32 = 4;
 
 impl Table {
-    /// Bytes that count for the limit now. Places that files have left count until their memory is given back.
+    /// Bytes that count for the limit now. Places that files have left count until their memory is
+    /// given back.
     pub(super) fn bytes(&self) -> u64 {
         self.files.places() as u64 * PLACE_BYTES
             + self.files.len() as u64 * HOLDERS_BYTES
@@ -126,7 +128,8 @@ impl Table {
         if self.live_peers() >= limits.max_peers as usize {
             let hit = LimitHit::new(Limit::ConnectionsTotal, limits.max_peers);
             let first = PeerKey::first_of(ip);
-            // Those next to the newcomer and those at the far end: any choice that costs little will do.
+            // Those next to the newcomer and those at the far end: any choice that costs little
+            // will do.
             let some = self.away.range(first..).take(COMPARED).chain(self.away.iter().take(COMPARED));
             let peers_at = |key: &PeerKey| self.by_ip.get(&key.ip()).map_or(0, |of_ip| of_ip.peers);
             let (_, slot) = some.max_by_key(|(key, _)| peers_at(key)).ok_or(hit)?;
@@ -190,7 +193,8 @@ impl Table {
         }
     }
 
-    /// The first holder of a file pays for it. Called after a change of the holders, with who was first before.
+    /// The first holder of a file pays for it. Called after a change of the holders, with who was
+    /// first before.
     pub(super) fn pay(&mut self, file: FileId, before: Option<PeerSlot>) {
         let now = self.files.at(file).holders.first();
         if now == before {
@@ -239,7 +243,8 @@ impl Table {
     /// Takes entries from a peer: those first that nobody else has.
     fn take(&mut self, slot: PeerSlot, amount: usize, hit: LimitHit) {
         let amount = amount.min(self.peers.at(slot).contested);
-        // Taking the map out is sound: removing this peer from a file moves only other peers of that file.
+        // Taking the map out is sound: removing this peer from a file moves only other peers of
+        // that file.
         let mut files = std::mem::take(&mut self.peers.at_mut(slot).files);
         let is_unique = |file: &FileId| self.files.at(*file).holders.len() == 1;
         let mut taken: Vec<(FileId, u32)> =
