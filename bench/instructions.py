@@ -25,8 +25,8 @@ STEPS = {
     "chunk-set": 2000,
     "picker": 8000,
     "uploads": 5000,
-    "heartbeat": 20000,
-    "handout": 500,
+    "heartbeat": 100000,
+    "handout": 5000,
 }
 
 # Hash tables are seeded anew in each run, and compilers differ.

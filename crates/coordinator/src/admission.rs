@@ -1,6 +1,6 @@
-//! How many connections there are, in total and from each source; the counts are those of the seats given out. When all
-//! seats are taken, the source with most gives way to those with less. Who came while there was room for everybody
-//! keeps his seat.
+//! How many connections there are, in total and from each source; the counts are those of the seats
+//! given out. When all seats are taken, the source with most gives way to those with less. Who came
+//! while there was room for everybody keeps his seat.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::table::LimitHit;
 
-/// Connections of one address that say nothing about it. Below this, addresses are compared by what their networks have.
+/// Connections of one address that say nothing about it. Below this, addresses are compared by what
+/// their networks have.
 const GRAIN: u64 = 16;
 
 /// Connections that are compared when one has to give way.

@@ -30,10 +30,11 @@ pub struct Config {
     /// Pushed messages waiting for one connection. When they are more, the peer does not read, and the connection
     /// is closed. Default: 64.
     pub max_unsent: u32,
-    /// The same for all connections together, at about 2 kB each. When they are more, those that have several are
-    /// closed. Default: 16 384.
+    /// The same for all connections together, at about 2 kB each. When they are more, those that
+    /// have several are closed. Default: 16 384.
     pub max_unsent_in_all: u32,
-    /// Memory for messages above 4 KiB that are being read or dealt with. Who finds none waits. Default: 64 MiB.
+    /// Memory for messages above 4 KiB that are being read or dealt with. Who finds none waits.
+    /// Default: 64 MiB.
     pub large_message_bytes: u64,
     /// From accepting a connection to the end of its hello. Default: 5 s. After the hello, the lease is the
     /// deadline: a connection whose peer expired is closed.
@@ -72,8 +73,8 @@ impl Default for Config {
     }
 }
 
-/// What one connection takes at most, its peer and its part of every index included; the kernel's buffers and what is
-/// bounded for all together are not in it.
+/// What one connection takes at most, its peer and its part of every index included; the kernel's
+/// buffers and what is bounded for all together are not in it.
 const CONNECTION_BYTES: u64 = 12 * 1024;
 
 /// What a peer without a connection takes besides its entries.
@@ -84,8 +85,8 @@ const WATCH_BYTES: u64 = 256;
 const UNSENT_BYTES: u64 = 2 * 1024;
 
 impl Config {
-    /// Takes so many bytes of memory at most: no limit is above the default, and each is a share of the bytes. Of the
-    /// table's bytes one IP address may have as much as an eighth of all.
+    /// Takes so many bytes of memory at most: no limit is above the default, and each is a share of
+    /// the bytes. Of the table's bytes one IP address may have as much as an eighth of all.
     #[must_use]
     pub fn within(self, bytes: u64) -> Config {
         let share = |sixteenths: u64| bytes / 16 * sixteenths;

@@ -1,5 +1,6 @@
-//! The bytes of one connection. A message above [`SMALL`] is read only when there is room for it in the memory that all
-//! connections share for that, so that many who send a lot at once wait for each other instead of filling the memory.
+//! The bytes of one connection. A message above [`SMALL`] is read only when there is room for it in
+//! the memory that all connections share for that, so that many who send a lot at once wait for
+//! each other instead of filling the memory.
 
 use std::collections::HashMap;
 use std::io;
@@ -79,9 +80,11 @@ fn share<S: std::hash::Hash + Eq>(
     if let Some(known) = shares.get(&source).and_then(Weak::upgrade) {
         return known;
     }
-    // Looked through only when it would grow: sources that are gone make room.
+    // Looked through only when it would grow: sources that are gone make room. Then not again for
+    // as many.
     if shares.len() == shares.capacity() {
         shares.retain(|_, share| share.strong_count() > 0);
+        shares.reserve(shares.len());
     }
     let new = Arc::new(Semaphore::new(bytes.max(COPIES * MAX_FRAME_LEN)));
     shares.insert(source, Arc::downgrade(&new));
@@ -232,8 +235,8 @@ impl Line {
         self.large.is_empty() && len > SMALL && len <= MAX_FRAME_LEN + 4
     }
 
-    /// Replaces a buffer that has grown for a message of so many bytes, or that is used up: otherwise it stays as large
-    /// as the largest message.
+    /// Replaces a buffer that has grown for a message of so many bytes, or that is used up:
+    /// otherwise it stays as large as the largest message.
     fn give_back_buffer(&mut self, len: usize) {
         if len > IDLE_BUFFER || self.read.capacity() < IDLE_BUFFER / 4 {
             let mut smaller = BytesMut::with_capacity(IDLE_BUFFER.max(self.read.len()));

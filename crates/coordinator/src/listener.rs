@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 /// Connections the kernel keeps for us before we accept them: ten thousand peers may start in the same second.
 const BACKLOG: i32 = 4096;
 
-/// What the kernel keeps for a connection in each direction at most: reports and answers are short, and it is memory
-/// like any other, for each of thousands of connections. Twice this is taken.
+/// What the kernel keeps for a connection in each direction at most: reports and answers are short,
+/// and it is memory like any other, for each of thousands of connections. Twice this is taken.
 const KERNEL_BUFFER: usize = 32 * 1024;
 
 /// Silence after which the kernel asks whether the other machine is still there.

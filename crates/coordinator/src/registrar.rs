@@ -1,7 +1,6 @@
 //! The one task that owns the table and the watches. It never waits for a connection: what a connection cannot
 //! take at once ends that connection. Large chores are done in small steps between events.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::message::{Ending, Event, Outgoing, Question, Request};
 use crate::notice::Notice;
 use crate::stats::Stats;
 use crate::table::{
-    Admitted, Arrival, Beat, Epoch, Handout, LimitHit, Report, ReportOutcome, SwarmSize, Table,
+    Admitted, Arrival, Beat, Epoch, EpochMap, Handout, LimitHit, Report, ReportOutcome, SwarmSize, Table,
 };
 use crate::watch::{Push, Watches};
 
@@ -51,7 +50,7 @@ pub(crate) struct Registrar {
     /// The push that is being sent out, if it takes several steps.
     pushing: Option<Push>,
     /// Connections that were let in.
-    links: HashMap<Epoch, mpsc::Sender<Outgoing>>,
+    links: EpochMap<mpsc::Sender<Outgoing>>,
     events: mpsc::Receiver<Event>,
     rng: StdRng,
     /// Pushed messages that may wait for all connections together.
@@ -71,7 +70,7 @@ impl Registrar {
                 config.push_interval,
             ),
             pushing: None,
-            links: HashMap::new(),
+            links: EpochMap::default(),
             events,
             // The keys of the standard hasher come from the system; which holders are named needs no more.
             rng: StdRng::seed_from_u64(RandomState::new().hash_one(0)),

@@ -1,9 +1,9 @@
 //! Which live peers hold which file. Pure: time comes in as an argument, nothing is read or sent.
 //!
-//! A peer is a connection, and has an address: its observed IP and its declared port. Several peers may claim the
-//! same address, as hosts behind one NAT do. Each has entries of its own and takes none from the others; who asks is
-//! told of an address once. Entries are soft state: a lost connection leaves them, silence past the lease removes
-//! them.
+//! A peer is a connection, and has an address: its observed IP and its declared port. Several peers
+//! may claim the same address, as hosts behind one NAT do. Each has entries of its own and takes
+//! none from the others; who asks is told of an address once. Entries are soft state: a lost
+//! connection leaves them, silence past the lease removes them.
 //!
 //! What holds after every call, and what [`Table::check`] recounts: each entry stands once among the holders of
 //! its file and once in the files of its peer, each side knowing the other; the digest of a peer is that of its
@@ -15,6 +15,7 @@ mod check;
 mod contested;
 mod departure;
 mod draw;
+mod epoch;
 mod file_index;
 mod holders;
 mod lease;
@@ -35,10 +36,12 @@ use tnet_fileinfo::FileHash;
 use tnet_proto::ReportDigest;
 
 pub use check::Footprint;
+pub use epoch::Epoch;
+pub(crate) use epoch::EpochMap;
 pub use lookup::Handout;
 pub use report::{Beat, Report, ReportOutcome, Scope};
 pub use terms::{
-    Admitted, Arrival, Epoch, Expired, FileSummary, LimitHit, SwarmSize, Sweep, TableLimits, TableSize,
+    Admitted, Arrival, Expired, FileSummary, LimitHit, SwarmSize, Sweep, TableLimits, TableSize,
 };
 
 use by_source::BySource;
@@ -105,7 +108,7 @@ pub struct Table {
     index: FileIndex,
     /// Peers without a connection, which may come back.
     away: BTreeMap<PeerKey, PeerSlot>,
-    by_epoch: HashMap<Epoch, PeerSlot>,
+    by_epoch: EpochMap<PeerSlot>,
     by_ip: HashMap<IpAddr, IpUse>,
     /// Of the live peers that accept connections.
     addresses: HashMap<SocketAddr, AtAddress>,
@@ -133,7 +136,7 @@ impl Table {
             files: Slab::new(),
             index: FileIndex::new(),
             away: BTreeMap::new(),
-            by_epoch: HashMap::new(),
+            by_epoch: EpochMap::default(),
             by_ip: HashMap::new(),
             addresses: HashMap::new(),
             contested: Contested::default(),
@@ -150,9 +153,9 @@ impl Table {
 
     /// A peer introduces itself on connection `epoch`.
     ///
-    /// A peer whose connection is gone and that comes back before its lease has ended, from the same address and
-    /// with the same id, keeps its entries. Everybody else starts with nothing, and takes nothing from a peer that is
-    /// there.
+    /// A peer whose connection is gone and that comes back before its lease has ended, from the
+    /// same address and with the same id, keeps its entries. Everybody else starts with nothing,
+    /// and takes nothing from a peer that is there.
     ///
     /// # Errors
     /// There is no room for one more peer.
@@ -263,6 +266,7 @@ impl Table {
             key,
             epoch,
             standing: Standing::Connected,
+            shares_ip: false,
             last_seq: 0,
             lease,
             lease_ends,
@@ -284,7 +288,9 @@ impl Table {
     fn enter(&mut self, slot: PeerSlot) {
         let Peer { key, epoch, queued, .. } = *self.peers.at(slot);
         self.by_epoch.insert(epoch, slot);
-        self.by_ip.entry(key.ip()).or_default().peers += 1;
+        let of_ip = self.by_ip.entry(key.ip()).or_default();
+        of_ip.peers += 1;
+        self.peers.at_mut(slot).shares_ip = of_ip.peers > 1;
         if key.listing() == Listing::Listed {
             self.addresses.entry(key.address()).or_default().peers += 1;
         }

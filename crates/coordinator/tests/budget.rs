@@ -1,5 +1,5 @@
-//! What the table counts in bytes is never below what it has allocated, whatever comes and goes. Alone in its process:
-//! the counts are of the whole process.
+//! What the table counts in bytes is never below what it has allocated, whatever comes and goes.
+//! Alone in its process: the counts are of the whole process.
 
 #![allow(clippy::print_stdout, reason = "the figures are for whoever runs it with --nocapture")]
 
@@ -16,7 +16,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const BUDGET: u64 = 16 << 20;
 
-/// Of each peer, which is not in the table's bytes but bounded by the number of peers, and of the empty table.
+/// Of each peer, which is not in the table's bytes but bounded by the number of peers, and of the
+/// empty table.
 const BYTES_PER_PEER: u64 = 1024;
 const EMPTY: u64 = 512 * 1024;
 

@@ -1,5 +1,6 @@
-//! The listed holders of one file, ordered by where they are: by network, then by address. So those of one source lie
-//! next to each other, and the next source begins where a search for its end says.
+//! The listed holders of one file, ordered by where they are: by network, then by address. So those
+//! of one source lie next to each other, and the next source begins where a search for its end
+//! says.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -8,7 +9,8 @@ use tnet_proto::SourceNetwork;
 
 use super::peer::PeerSlot;
 
-/// Vectors grow by an eighth, as there is one more number for each entry; an insertion moves as many anyway.
+/// Vectors grow by an eighth, as there is one more number for each entry; an insertion moves as
+/// many anyway.
 const GROWTH_DIVISOR: usize = 8;
 
 /// Holders by source.
@@ -80,7 +82,8 @@ impl BySource {
                 return None;
             }
             let source = source_of(*first);
-            // In steps that double, then by halves: short runs are found at once, long ones in a few looks.
+            // In steps that double, then by halves: short runs are found at once, long ones in a
+            // few looks.
             let mut step = 1;
             while self.0.get(start + step).is_some_and(|slot| source_of(*slot) == source) {
                 step *= 2;

@@ -1,6 +1,6 @@
-//! What peers say came of their calls to an address that they were given. Two networks that could not reach it make it
-//! doubtful for a minute, unless as many reached it. A doubtful holder is named last, never left out: two that
-//! conspire must not be able to hide one.
+//! What peers say came of their calls to an address that they were given. Two networks that could
+//! not reach it make it doubtful for a minute, unless as many reached it. A doubtful holder is
+//! named last, never left out: two that conspire must not be able to hide one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -48,7 +48,8 @@ impl Calls {
 }
 
 impl Table {
-    /// A peer says what came of a call to an address. What it says of its own IP address is ignored.
+    /// A peer says what came of a call to an address. What it says of its own IP address is
+    /// ignored.
     pub fn heard_of(&mut self, now: Duration, asker: Epoch, result: CallResult) {
         let CallResult { address, reached } = result;
         self.latest = self.latest.max(now);
@@ -80,6 +81,6 @@ impl Table {
     /// Whether two networks could not reach it lately.
     pub(super) fn is_doubtful(&self, address: SocketAddr) -> bool {
         let calls = self.addresses.get(&address).and_then(|at| at.calls.as_ref());
-        self.has_doubts() && calls.is_some_and(|calls| calls.is_doubtful(self.latest))
+        calls.is_some_and(|calls| calls.is_doubtful(self.latest))
     }
 }

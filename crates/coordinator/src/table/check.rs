@@ -1,8 +1,6 @@
 //! The table counted anew from its entries, and the memory it reserves. For tests, simulators and measurements.
 
-use std::collections::BTreeMap;
-#[cfg(any(test, feature = "fuzzing"))]
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -142,6 +140,11 @@ impl Table {
                 Standing::Connected | Standing::Away => of_ip.0 += 1,
             }
             of_ip.2 += peer.files.len();
+        }
+        let live = self.peers.iter().filter(|(_, peer)| peer.standing != Standing::Retired);
+        let mut alone = BTreeSet::new();
+        for (_, peer) in live.filter(|(_, peer)| !peer.shares_ip) {
+            assert!(alone.insert(peer.key.ip()), "{:?} shares its IP address", peer.key);
         }
         let counted = self.by_ip.iter().map(|(ip, of)| (*ip, (of.peers, of.retired, of.entries as usize)));
         assert_eq!(by_ip, counted.collect());

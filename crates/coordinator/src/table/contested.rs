@@ -1,5 +1,5 @@
-//! Who has entries that were taken while room was short, and how many. Only these give way to others: what a peer had
-//! when there was room for everybody stays.
+//! Who has entries that were taken while room was short, and how many. Only these give way to
+//! others: what a peer had when there was room for everybody stays.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,8 @@ use tnet_proto::SourceCounts;
 
 use super::peer::PeerSlot;
 
-/// Entries of one address that say nothing about it. Below this, addresses are compared by what their networks have.
+/// Entries of one address that say nothing about it. Below this, addresses are compared by what
+/// their networks have.
 const GRAIN: u64 = 256;
 
 /// Peers that are compared when one has to give way.
@@ -63,10 +64,11 @@ impl Contested {
         self.slots.len()
     }
 
-    /// The peer that gives way to one more entry from `newcomer`, and how many entries it gives: of some peers the one
-    /// whose source has most. None if the newcomer's own source has as much.
+    /// The peer that gives way to one more entry from `newcomer`, and how many entries it gives: of
+    /// some peers the one whose source has most. None if the newcomer's own source has as much.
     ///
-    /// Half of the difference at most is taken, so that two sources never take turns in driving each other out.
+    /// Half of the difference at most is taken, so that two sources never take turns in driving
+    /// each other out.
     pub(super) fn who_gives_way(
         &mut self,
         newcomer: IpAddr,

@@ -1,18 +1,19 @@
-//! Whom a handout names, by chance. While there is room all are named. Otherwise sources are drawn first, then a port of
-//! each: thousands of ports of one host weigh as much as one of another. At most three of one source are named while
-//! others are to be had, and a few places are for networks. Where there is no competition, a swarm behind one address
-//! included, the draw is even. The cost depends on how many are wanted, not on how many there are.
+//! Whom a handout names, by chance. While there is room all are named. Otherwise sources are drawn
+//! first, then a port of each: thousands of ports of one host weigh as much as one of another. At
+//! most three of one source are named while others are to be had, and a few places are for
+//! networks. Where there is no competition, a swarm behind one address included, the draw is even.
+//! The cost depends on how many are wanted, not on how many there are.
 
 use std::net::{IpAddr, SocketAddr};
 
 use rand::Rng;
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use tnet_proto::{MAX_HOLDERS, SourceNetwork};
+use tnet_proto::{Holder, MAX_HOLDERS, SourceNetwork};
 
 use super::by_source::BySource;
-use super::holders::{Group, Holding};
-use super::peer::{Listing, PeerSlot, Standing};
+use super::holders::{Group, Holders};
+use super::peer::{Listing, Peer, PeerSlot, Standing};
 use super::{File, FileId, Table};
 use crate::handout::{Candidates, MIN_OF_EACH};
 
@@ -37,11 +38,17 @@ const KEEP_INDEX: usize = MAX_HOLDERS / 2;
 /// A handout in the making.
 struct Draw<'a> {
     table: &'a Table,
+    id: FileId,
+    holders: &'a Holders,
     /// Whose address is not named.
     asker: Option<SocketAddr>,
-    chosen: Vec<(PeerSlot, SocketAddr)>,
+    has_doubts: bool,
+    chosen: Vec<Holder>,
     /// Those that askers could not reach.
-    doubtful: Vec<(PeerSlot, SocketAddr)>,
+    doubtful: Vec<Holder>,
+    /// Whether the next that is offered may be named already, or be of the IP address of one that
+    /// is or of the asker.
+    may_repeat: bool,
 }
 
 impl Draw<'_> {
@@ -51,119 +58,140 @@ impl Draw<'_> {
 
     /// Whether nobody more has a chance to be named.
     fn is_over(&self) -> bool {
-        self.is_done() && (!self.table.has_doubts() || self.doubtful.len() >= DOUBTFUL)
+        self.is_done() && (!self.has_doubts || self.doubtful.len() >= DOUBTFUL)
     }
 
-    /// Names the holder unless its address is named, or the asker's, or `most` of its source are named. False if so.
-    fn offer(&mut self, slot: PeerSlot, most: usize) -> bool {
+    /// Offers those at these places.
+    fn offer_all(&mut self, places: &[u32], most: usize) {
+        for place in places {
+            self.offer(self.holders.slot(*place), Some(*place), most);
+        }
+    }
+
+    /// Names the holder unless its address is named, or the asker's, or `most` of its source are
+    /// named. False if so. Its place is looked up if it is not known.
+    fn offer(&mut self, slot: PeerSlot, place: Option<u32>, most: usize) -> bool {
         if self.is_over() {
             return false;
         }
         let peer = self.table.peers.at(slot);
         let address = peer.key.address();
-        if peer.standing == Standing::Retired || Some(address) == self.asker {
+        self.may_repeat |= peer.shares_ip;
+        if peer.standing == Standing::Retired || self.may_repeat && Some(address) == self.asker {
             return false;
         }
-        let list = if self.table.is_doubtful(address) { &mut self.doubtful } else { &mut self.chosen };
-        let mut of_source = 0;
-        for (_, other) in list.iter() {
-            if *other == address {
-                return false;
-            }
-            of_source += usize::from(other.ip() == address.ip());
-        }
-        if of_source >= most || list.len() >= MAX_HOLDERS {
+        let is_doubtful = self.has_doubts && self.table.is_doubtful(address);
+        let list = if is_doubtful { &mut self.doubtful } else { &mut self.chosen };
+        if list.len() >= MAX_HOLDERS || self.may_repeat && !has_room_for(list, address, most) {
             return false;
         }
-        list.push((slot, address));
+        let Some(place) = place.or_else(|| peer.files.get(&self.id).copied()) else { return false };
+        let availability = self.holders.group(place).holding().availability();
+        list.push(Holder { address, availability });
         true
     }
 
-    fn offer_all(&mut self, slots: &[PeerSlot], most: usize) {
-        for slot in slots {
-            self.offer(*slot, most);
+    /// Whole holders among incomplete ones, and the other way round.
+    fn offer_some_of_each_kind(&mut self, sample: &[u32]) {
+        let (full, partial) =
+            (self.holders.range(Group::ListedFull), self.holders.range(Group::ListedPartial));
+        let fewer = if full.len() <= partial.len() { full } else { partial };
+        let of_fewer = sample.iter().filter(|place| fewer.contains(place));
+        for place in of_fewer.take(MIN_OF_EACH as usize) {
+            self.offer(self.holders.slot(*place), Some(*place), OF_ONE_SOURCE);
         }
     }
 
     /// The doubtful come last. A few of them come in any case.
-    fn end(mut self) -> Vec<PeerSlot> {
+    fn end(mut self) -> Vec<Holder> {
         let kept = MAX_HOLDERS - self.doubtful.len().min(DOUBTFUL);
         self.chosen.truncate(kept);
         self.doubtful.truncate(MAX_HOLDERS - self.chosen.len());
-        self.chosen.into_iter().chain(self.doubtful).map(|(slot, _)| slot).collect()
+        self.chosen.append(&mut self.doubtful);
+        self.chosen
     }
 }
 
+/// Whether the address is not named, and fewer than `most` of its source are.
+fn has_room_for(named: &[Holder], address: SocketAddr, most: usize) -> bool {
+    let mut of_source = 0;
+    for other in named.iter().map(|holder| holder.address) {
+        if other.ip() == address.ip() {
+            if other.port() == address.port() {
+                return false;
+            }
+            of_source += 1;
+        }
+    }
+    of_source < most
+}
+
 impl Table {
-    /// Up to [`MAX_HOLDERS`] holders of the file for a handout, those of `first` before others.
+    /// Up to [`MAX_HOLDERS`] holders of the file for a handout, those at the places `first` before
+    /// others.
     pub(super) fn draw(
         &self,
-        file: &File,
+        id: FileId,
         asker: Option<PeerSlot>,
-        asker_place: Option<u32>,
-        first: &[PeerSlot],
+        first: &[u32],
         rng: &mut impl Rng,
-    ) -> Vec<PeerSlot> {
-        let asker = asker.map(|slot| self.peers.at(slot).key).filter(|key| key.listing() == Listing::Listed);
-        let asker = asker.map(|key| key.address());
-        let mut draw = Draw { table: self, asker, chosen: Vec::new(), doubtful: Vec::new() };
+    ) -> Vec<Holder> {
+        let File { holders, by_source, .. } = self.files.at(id);
+        let asker = asker.map(|slot| self.peers.at(slot));
         let candidates = Candidates {
-            full: file.holders.count(Group::ListedFull),
-            partial: file.holders.count(Group::ListedPartial),
-            asker: asker_place,
+            full: holders.count(Group::ListedFull),
+            partial: holders.count(Group::ListedPartial),
+            asker: asker.and_then(|peer| peer.files.get(&id).copied()),
         };
         let wanted = u32::try_from(MAX_HOLDERS).expect("a small constant");
-        let sample: Vec<PeerSlot> =
-            candidates.choose(wanted, rng).into_iter().map(|place| file.holders.slot(place)).collect();
+        let sample = candidates.choose(wanted, rng);
+        let mut draw = Draw {
+            table: self,
+            id,
+            holders,
+            asker: asker.map(|peer| peer.key.address()),
+            has_doubts: self.has_doubts(),
+            chosen: Vec::with_capacity(MAX_HOLDERS),
+            doubtful: Vec::new(),
+            may_repeat: !first.is_empty() || asker.is_some_and(|peer| peer.shares_ip),
+        };
         draw.offer_all(first, OF_ONE_SOURCE);
-        if let Some(by_source) = file.by_source.as_deref().filter(|all| self.is_contested(all, &sample)) {
-            self.offer_some_of_each_kind(file, &sample, &mut draw);
+        if let Some(by_source) = by_source.as_deref().filter(|all| self.is_contested(all, holders, &sample)) {
+            draw.may_repeat = true;
+            draw.offer_some_of_each_kind(&sample);
             self.offer_by_source(by_source, &mut draw, rng);
         } else {
             draw.offer_all(&sample, OF_ONE_SOURCE);
         }
-        draw.offer_all(first, usize::MAX);
-        draw.offer_all(&sample, usize::MAX);
-        if let Some(all) = &file.by_source
-            && !draw.is_over()
+        if draw.may_repeat {
+            draw.offer_all(first, usize::MAX);
+            draw.offer_all(&sample, usize::MAX);
+        }
+        if let Some(all) = by_source
+            && !draw.is_done()
         {
+            draw.may_repeat = true;
             for _ in 0..DRAWS {
-                draw.offer(all.slot(rng.random_range(0..all.len())), usize::MAX);
+                draw.offer(all.slot(rng.random_range(0..all.len())), None, usize::MAX);
             }
         }
         draw.end()
     }
 
-    /// Whether an even draw would not do: there are several sources, and some of them have more than others.
-    fn is_contested(&self, all: &BySource, sample: &[PeerSlot]) -> bool {
+    /// Whether an even draw would not do: there are several sources, and some of them have more
+    /// than others.
+    fn is_contested(&self, all: &BySource, holders: &Holders, sample: &[u32]) -> bool {
         if self.has_doubts() {
             return true;
         }
-        if !all.has_several(|slot| self.ip_of(slot)) {
+        let peers = || sample.iter().map(|place| self.peers.at(holders.slot(*place)));
+        let ips = || peers().map(|peer| peer.key.ip());
+        let shares = |peer: &Peer| peer.shares_ip || peer.key.ip().is_ipv6();
+        if !peers().any(shares) || !all.has_several(|slot| self.ip_of(slot)) {
             return false;
         }
-        let has_networks = all.has_several(|slot| self.network_of(slot));
-        let mut sources: Vec<(SourceNetwork, IpAddr)> =
-            sample.iter().map(|slot| (self.network_of(*slot), self.ip_of(*slot))).collect();
-        sources.sort_unstable();
-        sources.windows(2).any(|pair| pair[0].1 == pair[1].1 || has_networks && pair[0].0 == pair[1].0)
-    }
-
-    /// Whole holders among incomplete ones, and the other way round.
-    fn offer_some_of_each_kind(&self, file: &File, sample: &[PeerSlot], draw: &mut Draw<'_>) {
-        let full = file.holders.count(Group::ListedFull);
-        let (fewer, rare) = match full <= file.holders.count(Group::ListedPartial) {
-            true => (full, Holding::Full),
-            false => (file.holders.count(Group::ListedPartial), Holding::Partial),
-        };
-        if fewer == 0 {
-            return;
-        }
-        let id = self.file_of(&file.hash);
-        let is_rare = |slot: &&PeerSlot| self.holding(file, id, **slot) == Some(rare);
-        for slot in sample.iter().filter(is_rare).take(MIN_OF_EACH as usize) {
-            draw.offer(*slot, OF_ONE_SOURCE);
-        }
+        has_twice(ips())
+            || all.has_several(|slot| self.network_of(slot)) && has_twice(ips().map(SourceNetwork::of))
     }
 
     fn offer_by_source(&self, all: &BySource, draw: &mut Draw<'_>, rng: &mut impl Rng) {
@@ -173,7 +201,7 @@ impl Table {
             let mut networks = networks;
             networks.shuffle(rng);
             for network in networks.into_iter().take(BY_NETWORK) {
-                draw.offer(all.slot(rng.random_range(network)), OF_ONE_SOURCE);
+                draw.offer(all.slot(rng.random_range(network)), None, OF_ONE_SOURCE);
             }
         }
         if let Some(mut sources) = all.sources(MOST_SOURCES, |slot| self.ip_of(slot)) {
@@ -183,7 +211,7 @@ impl Table {
                     let start = rng.random_range(source.clone());
                     // The one that is drawn may be named already, or the asker, or doubtful.
                     for at in (start..source.end).chain(source.start..start).take(2 * OF_ONE_SOURCE) {
-                        if draw.offer(all.slot(at), round) {
+                        if draw.offer(all.slot(at), None, round) {
                             break;
                         }
                     }
@@ -192,7 +220,7 @@ impl Table {
         } else {
             for number in 0..DRAWS {
                 let most = if number < DRAWS / 2 { 1 } else { OF_ONE_SOURCE };
-                draw.offer(all.slot(rng.random_range(0..all.len())), most);
+                draw.offer(all.slot(rng.random_range(0..all.len())), None, most);
                 if draw.is_over() {
                     break;
                 }
@@ -200,7 +228,8 @@ impl Table {
         }
     }
 
-    /// A peer holds the file now: it goes into the index by source, which is made when it is worth it.
+    /// A peer holds the file now: it goes into the index by source, which is made when it is worth
+    /// it.
     pub(super) fn list(&mut self, file: FileId, slot: PeerSlot) {
         let Table { files, peers, .. } = self;
         if peers.at(slot).key.listing() == Listing::Unlisted {
@@ -237,11 +266,12 @@ impl Table {
     fn network_of(&self, slot: PeerSlot) -> SourceNetwork {
         SourceNetwork::of(self.ip_of(slot))
     }
+}
 
-    pub(super) fn holding(&self, file: &File, id: Option<FileId>, slot: PeerSlot) -> Option<Holding> {
-        let place = self.peers.at(slot).files.get(&id?)?;
-        Some(file.holders.group(*place).holding())
-    }
+fn has_twice<K: Ord>(keys: impl Iterator<Item = K>) -> bool {
+    let mut keys: Vec<K> = keys.collect();
+    keys.sort_unstable();
+    keys.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! From the hash of a file to its number in the table. Only numbers are kept here; the hashes are with the files.
+//! From the hash of a file to its number in the table. Only numbers are kept here; the hashes are
+//! with the files.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -18,8 +19,8 @@ pub(super) struct FileIndex {
 }
 
 impl FileIndex {
-    /// Bytes for each file, whatever happened before: four of a number and one of the table, filled to a quarter of
-    /// seven eighths.
+    /// Bytes for each file, whatever happened before: four of a number and one of the table, filled
+    /// to a quarter of seven eighths.
     pub(super) const BYTES_PER_FILE: usize = 24;
 
     pub(super) fn new() -> FileIndex {

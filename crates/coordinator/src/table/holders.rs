@@ -7,7 +7,8 @@ use tnet_proto::Availability;
 
 use super::peer::{Listing, PeerSlot};
 
-/// Vectors grow by an eighth: at 10 million entries the usual doubling would leave up to 40 MB unused.
+/// Vectors grow by an eighth: at 10 million entries the usual doubling would leave up to 40 MB
+/// unused.
 const GROWTH_DIVISOR: usize = 8;
 
 /// A vector at least this long gives memory back when more than half of it is unused.

@@ -5,7 +5,7 @@ use tnet_fileinfo::FileHash;
 use tnet_proto::Holder;
 
 use super::holders::Group;
-use super::peer::{Listing, PeerSlot};
+use super::peer::PeerSlot;
 use super::{Epoch, File, FileId, FileSummary, SwarmSize, Table};
 
 /// Whom a peer should ask for a file.
@@ -34,8 +34,8 @@ impl Table {
         self.handout_with(hash, asker, &[], rng)
     }
 
-    /// Like [`Table::handout`], but the peers on the connections `first` come first, as far as they still hold the
-    /// file and are not the asker. Chance fills the rest.
+    /// Like [`Table::handout`], but the peers on the connections `first` come first, as far as they
+    /// still hold the file and are not the asker. Chance fills the rest.
     pub fn handout_with(
         &self,
         hash: &FileHash,
@@ -45,28 +45,24 @@ impl Table {
     ) -> Handout {
         let Some(id) = self.file_of(hash) else { return Handout::default() };
         let file = self.files.at(id);
-        let place_of = |slot| self.peers.at(slot).files.get(&id).copied();
         let asker = asker.and_then(|epoch| self.by_epoch.get(&epoch).copied());
-        let asker_place = asker.and_then(place_of);
-        let is_listed = |slot: &PeerSlot| self.peers.at(*slot).key.listing() == Listing::Listed;
-        let first: Vec<PeerSlot> = self.holding_on(id, first).filter(is_listed).collect();
-        let holders = self.draw(file, asker, asker_place, &first, rng).into_iter().filter_map(|slot| {
-            let availability = self.holding(file, Some(id), slot)?.availability();
-            Some(Holder { address: self.peers.at(slot).key.address(), availability })
-        });
-        Handout { swarm: swarm_size(file), holders: holders.collect() }
+        let listed = 0..file.holders.range(Group::ListedPartial).end;
+        let first = self.holding_on(id, first).map(|(_, place)| place);
+        let first: Vec<u32> = first.filter(|place| listed.contains(place)).collect();
+        Handout { swarm: swarm_size(file), holders: self.draw(id, asker, &first, rng) }
     }
 
     /// Whether anyone on `connections` but the asker still holds the file.
     pub fn any_holds(&self, hash: &FileHash, connections: &[Epoch], asker: Epoch) -> bool {
         let Some(file) = self.file_of(hash) else { return false };
         let asker = self.by_epoch.get(&asker).copied();
-        self.holding_on(file, connections).any(|slot| Some(slot) != asker)
+        self.holding_on(file, connections).any(|(slot, _)| Some(slot) != asker)
     }
 
-    fn holding_on(&self, file: FileId, connections: &[Epoch]) -> impl Iterator<Item = PeerSlot> {
+    /// Who of them holds the file, and its place among the holders.
+    fn holding_on(&self, file: FileId, connections: &[Epoch]) -> impl Iterator<Item = (PeerSlot, u32)> {
         let slots = connections.iter().filter_map(|epoch| self.by_epoch.get(epoch).copied());
-        slots.filter(move |slot| self.peers.at(*slot).files.contains_key(&file))
+        slots.filter_map(move |slot| Some((slot, *self.peers.at(slot).files.get(&file)?)))
     }
 }
 

@@ -406,7 +406,9 @@ impl Rig {
                     SwarmSize { full: count(Availability::Full), partial: count(Availability::Partial) };
                 assert_eq!(self.table.swarm(&hash), (!all.is_empty()).then_some(swarm));
             }
-            let handout = self.table.handout(&hash, asker, &mut self.rng);
+            let latest = self.connections.len().saturating_sub(MAX_HOLDERS * usize::from(file % 2));
+            let first = &self.connections[latest..];
+            let handout = self.table.handout_with(&hash, asker, first, &mut self.rng);
             let named: BTreeMap<SocketAddr, Availability> =
                 handout.holders.iter().map(|holder| (holder.address, holder.availability)).collect();
             assert_eq!(named.len(), handout.holders.len(), "nobody is named twice");

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tnet_proto::{PeerId, ReportDigest};
 
-use super::{Epoch, FileId, LimitHit};
+use super::{Beat, Epoch, FileId, LimitHit};
 
 /// A map with room for this many files is made smaller when less than three eighths of it are used.
 const SHRINK_FROM: usize = 64;
 
-/// Pause before a peer whose entries ran into a limit is asked for all of them again, once there is room.
+/// Pause before a peer whose entries ran into a limit is asked for all of them again, once there is
+/// room.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Number of a peer inside the table.
@@ -91,6 +92,9 @@ pub(super) struct Peer {
     /// Of its newest connection, up or not.
     pub(super) epoch: Epoch,
     pub(super) standing: Standing,
+    /// Others of its IP address were there when it came. So of the live ones of an address at most
+    /// one has it not.
+    pub(super) shares_ip: bool,
     /// Of the last report taken on this connection.
     pub(super) last_seq: u64,
     /// How long silence may last.
@@ -118,6 +122,17 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn renew(&mut self, now: Duration) {
         self.lease_ends = now.saturating_add(self.lease);
+    }
+
+    /// It says that its entries have this digest.
+    pub(super) fn beat(&mut self, now: Duration, digest: ReportDigest) -> Beat {
+        if self.digest == digest {
+            self.cut = None;
+        } else if self.cut.is_none() {
+            return Beat::Resync;
+        }
+        self.renew(now);
+        self.cut.map_or(Beat::Renewed, Beat::Cut)
     }
 
     /// Notes that a limit left some of its entries out.

@@ -60,7 +60,8 @@ pub enum Beat {
 }
 
 impl Table {
-    /// Takes a report. `appeared` is told each file that a peer which accepts connections newly holds.
+    /// Takes a report. `appeared` is told each file that a peer which accepts connections newly
+    /// holds.
     pub fn report(
         &mut self,
         now: Duration,
@@ -107,20 +108,23 @@ impl Table {
     pub fn heartbeat(&mut self, now: Duration, epoch: Epoch, digest: ReportDigest) -> Beat {
         self.latest = self.latest.max(now);
         let Some(slot) = self.by_epoch.get(&epoch).copied() else { return Beat::NotHeard };
-        self.settle(slot);
+        let is_calm = self.is_calm();
         let peer = self.peers.at_mut(slot);
-        if peer.digest == digest {
-            peer.cut = None;
-            peer.renew(now);
-            return Beat::Renewed;
+        let beat = peer.beat(now, digest);
+        if is_calm {
+            // There is room for everybody, so what it holds is settled.
+            peer.settled = peer.files.len();
+            if peer.contested > 0 {
+                self.contest(slot);
+            }
         }
-        let Some(hit) = peer.cut else { return Beat::Resync };
-        peer.renew(now);
-        if peer.quiet_until > now || !self.has_room_again(slot) {
-            return Beat::Cut(hit);
+        match beat {
+            Beat::Cut(hit) if self.has_room_again(now, slot) => {
+                self.peers.at_mut(slot).leave_out(now, hit);
+                Beat::Resync
+            }
+            _ => beat,
         }
-        self.peers.at_mut(slot).leave_out(now, hit);
-        Beat::Resync
     }
 
     /// A full report begins: the peer gets a new slot without entries, the old one retires with those it had.

@@ -1,11 +1,13 @@
-//! The table's memory: what things count in bytes, what is refused when the bytes are used up, and who gives way.
+//! The table's memory: what things count in bytes, what is refused when the bytes are used up, and
+//! who gives way.
 //!
-//! Each thing counts as much as it can take whatever happened before, growth of the maps included, so the count is
-//! never below what the table really has. While there is room, entries are settled. What comes when room is short is
-//! contested: of that the source with most gives way to those with less. A quarter is always contested, so patience
-//! does not fill the table for ever.
+//! Each thing counts as much as it can take whatever happened before, growth of the maps included,
+//! so the count is never below what the table really has. While there is room, entries are settled.
+//! What comes when room is short is contested: of that the source with most gives way to those with
+//! less. A quarter is always contested, so patience does not fill the table for ever.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{Limit, SourceNetwork};
@@ -41,7 +43,8 @@ const COMPARED: usize = 16;
 const FEW: u32 = 4;
 
 impl Table {
-    /// Bytes that count for the limit now. Places that files have left count until their memory is given back.
+    /// Bytes that count for the limit now. Places that files have left count until their memory is
+    /// given back.
     pub(super) fn bytes(&self) -> u64 {
         self.files.places() as u64 * PLACE_BYTES
             + self.files.len() as u64 * HOLDERS_BYTES
@@ -127,7 +130,8 @@ impl Table {
         if self.live_peers() >= limits.max_peers as usize {
             let hit = LimitHit::new(Limit::ConnectionsTotal, limits.max_peers);
             let first = PeerKey::first_of(ip);
-            // Those next to the newcomer and those at the far end: any choice that costs little will do.
+            // Those next to the newcomer and those at the far end: any choice that costs little
+            // will do.
             let some = self.away.range(first..).take(COMPARED).chain(self.away.iter().take(COMPARED));
             let peers_at = |key: &PeerKey| self.by_ip.get(&key.ip()).map_or(0, |of_ip| of_ip.peers);
             let (_, slot) = some.max_by_key(|(key, _)| peers_at(key)).ok_or(hit)?;
@@ -157,20 +161,9 @@ impl Table {
         }
     }
 
-    /// Of what the peer holds everything is settled, if there is room for everybody.
-    pub(super) fn settle(&mut self, slot: PeerSlot) {
-        if self.live_bytes() <= self.calm() {
-            let peer = self.peers.at_mut(slot);
-            peer.settled = peer.files.len();
-            if peer.contested > 0 {
-                self.contest(slot);
-            }
-        }
-    }
-
     /// The peer has one more entry.
     pub(super) fn settle_or_contest(&mut self, slot: PeerSlot) {
-        let is_calm = self.live_bytes() <= self.calm();
+        let is_calm = self.is_calm();
         let peer = self.peers.at_mut(slot);
         if is_calm && peer.contested == 0 {
             peer.settled = peer.settled.max(peer.files.len());
@@ -202,7 +195,8 @@ impl Table {
         }
     }
 
-    /// The first holder of a file pays for it. Called after a change of the holders, with who was first before.
+    /// The first holder of a file pays for it. Called after a change of the holders, with who was
+    /// first before.
     pub(super) fn pay(&mut self, file: FileId, before: Option<PeerSlot>) {
         let now = self.files.at(file).holders.first();
         if now == before {
@@ -216,9 +210,14 @@ impl Table {
         }
     }
 
-    /// Whether a peer that was cut would get more in now.
-    pub(super) fn has_room_again(&self, slot: PeerSlot) -> bool {
-        self.live_bytes() <= self.calm() && self.room_for_entry(slot, None).is_ok()
+    /// Whether a peer that was cut may try again, and would get more in now.
+    pub(super) fn has_room_again(&self, now: Duration, slot: PeerSlot) -> bool {
+        self.peers.at(slot).quiet_until <= now && self.is_calm() && self.room_for_entry(slot, None).is_ok()
+    }
+
+    /// Whether there is room for everybody.
+    pub(super) fn is_calm(&self) -> bool {
+        self.live_bytes() <= self.calm()
     }
 
     /// Up to here there is room for everybody.
@@ -246,14 +245,17 @@ impl Table {
     /// Takes entries from a peer: of some of them those first that nobody else has.
     fn take(&mut self, slot: PeerSlot, amount: usize, hit: LimitHit) {
         let amount = amount.min(self.peers.at(slot).contested);
-        // Taking the map out is sound: removing this peer from a file moves only other peers of that file.
+        // Taking the map out is sound: removing this peer from a file moves only other peers of
+        // that file.
         let mut files = std::mem::take(&mut self.peers.at_mut(slot).files);
         let is_unique = |file: FileId| self.files.at(file).holders.len() == 1;
         let looked_at = files.iter().map(|(file, place)| (*file, *place)).take(amount * LOOKED_AT_FOR_ONE);
         let (mut taken, others): (Vec<_>, Vec<_>) = looked_at.partition(|(file, _)| is_unique(*file));
         taken.extend(others);
         taken.truncate(amount);
-        taken.iter().for_each(|(file, _)| drop(files.remove(file)));
+        for (file, _) in &taken {
+            files.remove(file);
+        }
         let entries: Vec<_> = taken.iter().map(|(file, place)| self.entry(slot, *file, *place)).collect();
         self.gave_way += taken.len() as u64;
         for (file, place) in &taken {

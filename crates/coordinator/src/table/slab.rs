@@ -1,7 +1,7 @@
 //! Items under small numbers that stay theirs until removed; a freed number is given out again.
 //!
-//! They lie in segments. Growing copies nothing, a segment without items gives its memory back, and a new item goes
-//! into the first segment with a free place, so that the last ones run empty.
+//! They lie in segments. Growing copies nothing, a segment without items gives its memory back, and
+//! a new item goes into the first segment with a free place, so that the last ones run empty.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -39,7 +39,8 @@ impl<T> Segment<T> {
 }
 
 impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
-    /// Bytes of one place, used or not: the item, its free number, and its part of what a segment has.
+    /// Bytes of one place, used or not: the item, its free number, and its part of what a segment
+    /// has.
     pub(super) const PLACE_BYTES: usize =
         size_of::<Option<T>>() + size_of::<u8>() + (size_of::<Segment<T>>() + 96) / SEGMENT + 1;
 

@@ -6,15 +6,14 @@ use std::time::Duration;
 use tnet_fileinfo::FileHash;
 use tnet_proto::{Limit, PeerId, ReportDigest};
 
+use super::Epoch;
+
 /// The shortest report interval a peer may declare: a shorter one would end leases on a scheduling hiccup.
 pub(crate) const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest lease, whatever a peer declares: a dead peer is handed out, and its entries take memory, for as long.
+/// The longest lease, whatever a peer declares: a dead peer is handed out, and its entries take
+/// memory, for as long.
 pub(crate) const MAX_LEASE: Duration = Duration::from_secs(120);
-
-/// Number of a connection, never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(pub u64);
 
 /// What the table may grow to, and how long it remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +71,8 @@ pub struct Arrival {
     pub ip: IpAddr,
     /// Where the peer says it accepts others; 0 if nowhere.
     pub listen_port: u16,
-    /// New at each start of the peer. Told to nobody but coordinators, it is what a peer is known by when it comes
-    /// back.
+    /// New at each start of the peer. Told to nobody but coordinators, it is what a peer is known
+    /// by when it comes back.
     pub peer_id: PeerId,
     /// How often it promises a sign of life.
     pub report_interval: Duration,

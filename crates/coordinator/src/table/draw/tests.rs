@@ -46,7 +46,11 @@ impl Swarm {
     }
 
     fn handout(&mut self) -> Vec<SocketAddr> {
-        let handout = self.table.handout(&FILE, None, &mut self.rng);
+        self.handout_with(None, &[])
+    }
+
+    fn handout_with(&mut self, asker: Option<Epoch>, first: &[Epoch]) -> Vec<SocketAddr> {
+        let handout = self.table.handout_with(&FILE, asker, first, &mut self.rng);
         let addresses: Vec<SocketAddr> = handout.holders.iter().map(|holder| holder.address).collect();
         assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), addresses.len(), "nobody twice");
         addresses
@@ -197,4 +201,44 @@ fn two_that_conspire_cannot_hide_the_only_honest_one() {
         swarm.table.heard_of(NOW, liar, CallResult { address: honest, reached: false });
     }
     assert!((0..20).all(|_| swarm.handout().contains(&honest)));
+}
+
+#[test]
+fn those_with_news_are_named_first_and_once() {
+    for hosts in [20, 100] {
+        let mut swarm = Swarm::new();
+        let peers: Vec<Epoch> =
+            (0..hosts).map(|host| swarm.holds(v4(host), 7401, Availability::Full)).collect();
+        let fresh: Vec<SocketAddr> = (3..8).map(|host| SocketAddr::new(v4(host), 7401)).collect();
+        for _ in 0..50 {
+            let named =
+                swarm.handout_with(Some(peers[0]), &[&peers[3..8], &peers[5..6], &peers[..1]].concat());
+            assert_eq!(named[..5], fresh);
+            assert_eq!(named.len(), MAX_HOLDERS.min(peers.len() - 1));
+        }
+    }
+}
+
+#[test]
+fn nobody_is_sent_to_the_address_that_it_claims_itself() {
+    for asks_first in [true, false] {
+        let mut swarm = Swarm::new();
+        let shared = SocketAddr::new(v4(3), 7401);
+        let asks = |swarm: &mut Swarm| {
+            let asker = swarm.holds(shared.ip(), shared.port(), Availability::Partial);
+            let entry = ReportEntry { hash: *FILE.as_bytes(), size: 1, availability: Availability::None };
+            let report = Report { seq: 2, scope: Scope::Changes, entries: &[entry] };
+            swarm.table.report(NOW, asker, report, |_| {});
+            asker
+        };
+        let early = asks_first.then(|| asks(&mut swarm));
+        for host in 0..60 {
+            swarm.holds(v4(host), 7401, Availability::Full);
+        }
+        let asker = early.unwrap_or_else(|| asks(&mut swarm));
+        for _ in 0..50 {
+            assert!(!swarm.handout_with(Some(asker), &[]).contains(&shared));
+            assert!((0..10).any(|_| swarm.handout().contains(&shared)));
+        }
+    }
 }
