@@ -205,8 +205,7 @@ impl Session {
         let Greeted { input, buffered, output, .. } = greeted;
         let reader = reader::Reader::new(input, buffered, answers, intake, asking, claimant);
         let queue = Orders { queue, backlog: Arc::clone(&backlog) };
-        let writer =
-            writer::Writer::new(output, queue, Arc::clone(&context.turns), context.demo_delay);
+        let writer = writer::Writer::new(output, queue, Arc::clone(&context.turns), context.demo_delay);
         let events = context.events.clone();
         let farewells = Arc::clone(&context.farewells);
         let task = {

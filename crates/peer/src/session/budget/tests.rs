@@ -87,7 +87,8 @@ async fn who_sends_fast_enough_or_has_sent_all_keeps_it() {
 async fn the_proven_are_served_first_and_then_the_source_that_has_least() {
     let budget = Budget::new(2000, HASTE);
     let (one, two) = (budget.take(&of(1), bytes(1000)).await, budget.take(&of(2), bytes(1000)).await);
-    [&one, &two].map(|share| share.hold().received(1000));
+    one.hold().received(1000);
+    two.hold().received(1000);
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
     for (name, claimant) in [of(1), of(1), of(3), proven(1)].into_iter().enumerate() {
         let (budget, served) = (budget.clone(), served.clone());
