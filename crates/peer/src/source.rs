@@ -61,6 +61,16 @@ impl Source {
         }
     }
 
+    /// Whether the open file, from which a part came, is still what was shared; the chunk is only named. What became of
+    /// the chunk does not matter.
+    pub(crate) fn check_unchanged(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
+        match self {
+            Source::Whole(whole) | Source::Recut { whole, .. } => whole.check(file, chunk),
+            // Nobody else writes to it.
+            Source::Coming(_) => Ok(()),
+        }
+    }
+
     /// The description of a whole file.
     pub(crate) fn info(&self) -> Option<&FileInfo> {
         match self {

@@ -24,13 +24,14 @@ const RUNS: usize = 3;
 const PLACES: usize = 1000;
 const CALLERS: usize = PLACES - PLACES / 4;
 
-/// How much longer an honest download may take with a crowd. The machine that runs the test is the crowd's, too.
+/// How much longer an honest download may take with a crowd at full length, besides the start, in seconds: a process that
+/// starts and a first call take the same for a short file and a long one.
 const SLOWER: f64 = 1.3;
+const START: f64 = 0.3;
 
-/// The same in everyday runs, beside other tests and with a binary that is not optimised: nobody is kept out. How fast it
-/// is, is asserted at full length.
-const NOT_KEPT_OUT: f64 = 10.0;
-const SLACK: f64 = 0.5;
+/// Seconds that it may take in everyday runs, beside other tests and with a binary that is not optimised. Who is kept out
+/// waits for 60.
+const NOT_KEPT_OUT: f64 = 30.0;
 
 cases![
     71 "a crowd from 8 addresses holds all places" a_crowd_from_a_few_addresses_keeps_nobody_out
@@ -123,10 +124,7 @@ async fn a_crowd_from_a_few_addresses_keeps_nobody_out() -> String {
     }
     crowd.stops().await;
     let (calm, crowded) = (median(&mut calm), median(&mut crowded));
-    assert!(
-        crowded / calm <= at_length(NOT_KEPT_OUT, SLOWER + SLACK),
-        "{calm} s alone, {crowded} s with the crowd"
-    );
+    assert_not_kept_out(calm, crowded, "with the crowd");
     format!(
         "{} connections from 8 addresses, {CALLERS} places: an honest download takes {calm:.2} s alone and {crowded:.2} s \
          with the crowd, {:.2} times (median of {RUNS})",
@@ -180,14 +178,8 @@ async fn a_crowd_of_one_prefix_keeps_nobody_out() -> String {
     crowd.stops().await;
     let [calm_elsewhere, calm_beside, elsewhere, beside] = times.each_mut().map(|times| median(times));
     let (far, near) = (elsewhere / calm_elsewhere, beside / calm_beside);
-    assert!(
-        far <= at_length(NOT_KEPT_OUT, SLOWER + SLACK),
-        "{calm_elsewhere} s alone, {elsewhere} s with the crowd"
-    );
-    assert!(
-        near <= at_length(NOT_KEPT_OUT, SLOWER + 2.0 * SLACK),
-        "{calm_beside} s alone, {beside} s beside the crowd"
-    );
+    assert_not_kept_out(calm_elsewhere, elsewhere, "with the crowd");
+    assert_not_kept_out(calm_beside, beside, "beside the crowd");
     format!(
         "{} connections with an address each of one /64, {CALLERS} places: a download from elsewhere takes {far:.2} times \
          as long, one from that /64 {near:.2} times (alone {calm_elsewhere:.2} s; median of {RUNS})",
@@ -212,10 +204,7 @@ async fn a_crowd_does_not_slow_down_a_swarm_behind_one_address() -> String {
     let crowd = seeded.crowd(2, size_of_crowd(), source).await;
     let crowded = all().await;
     crowd.stops().await;
-    assert!(
-        crowded / calm <= at_length(NOT_KEPT_OUT, 2.0 + SLACK),
-        "{calm} s alone, {crowded} s with the crowd"
-    );
+    assert_not_kept_out(calm, crowded, "with the crowd");
     format!(
         "the last of {RECEIVERS} receivers behind one address: {calm:.2} s alone, {crowded:.2} s with the crowd"
     )
@@ -245,14 +234,15 @@ async fn who_says_an_id_that_was_seen_takes_nobodys_place() -> String {
     }
     let calls = as_receiver.stops().await + as_seed.stops().await;
     let (calm, attacked) = (median(&mut calm), median(&mut attacked));
-    assert!(
-        attacked / calm <= at_length(NOT_KEPT_OUT, SLOWER + SLACK),
-        "{calm} s alone, {attacked} s with impostors"
-    );
+    assert_not_kept_out(calm, attacked, "with impostors");
     format!(
         "{calls} calls with the id and the port of the receiver at the seed, and of the seed at the receiver: an honest \
          download takes {calm:.2} s alone, {attacked:.2} s meanwhile (median of {RUNS})"
     )
+}
+
+fn assert_not_kept_out(calm: f64, crowded: f64, how: &str) {
+    assert!(crowded <= at_length(NOT_KEPT_OUT, SLOWER * calm + START), "{calm} s alone, {crowded} s {how}");
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
+use tnet_fileinfo::MAX_CHUNK_SIZE;
 use tnet_proto::{
     FileHandle, Hello, Holdings, MAX_DATA_LEN, MessageCodec, Open, Payload, PeerId, PeerMessage, Protocol,
     Received, exchange_preamble,
@@ -46,6 +47,8 @@ pub(crate) enum Manner {
     Lies,
     /// Nearly all of it is sent, and then the connection is closed.
     BreaksOff,
+    /// Nothing, but chunks of the longest kind of another file are sent unasked, some bytes at a time.
+    Intrudes,
 }
 
 /// A crowd.
@@ -64,11 +67,17 @@ pub(crate) struct Crowd {
 pub(crate) struct Seen {
     /// Connections that are in.
     inside: AtomicUsize,
+    /// All that ever were.
+    joined: AtomicUsize,
 }
 
 impl Seen {
     pub(crate) fn inside(&self) -> usize {
         self.inside.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn joined(&self) -> usize {
+        self.joined.load(Ordering::Relaxed)
     }
 }
 
@@ -132,24 +141,34 @@ pub(crate) async fn joins((from, to): (IpAddr, SocketAddr), open: &Open) -> Opti
 
 /// One connection, until the other side closes it.
 async fn member(ends: (IpAddr, SocketAddr), open: &Open, manner: Manner, seen: &Seen) -> Option<()> {
-    let framed = joins(ends, open).await?;
+    let mut framed = joins(ends, open).await?;
     let _inside = Inside::new(seen);
+    let mut dripping: Option<(FileHandle, u32, u32)> = None;
+    let mut chunk_size = open.chunk_size;
+    if manner == Manner::Intrudes {
+        chunk_size = MAX_CHUNK_SIZE;
+        let (file, hash, holdings) = (FileHandle(2), rand::rng().random(), Holdings::Full);
+        framed
+            .send(PeerMessage::Open(Open { file, hash, size: 1 << 30, chunk_size, holdings }))
+            .await
+            .ok()?;
+        dripping = Some((file, 0, 0));
+    }
     let (mut writer, mut reader) = framed.split();
-    let mut dripping: Option<(u32, u32)> = None;
     let mut bytes = vec![0; DRIP];
     rand::rng().fill(&mut bytes[..]);
     loop {
         let received = tokio::select! {
             received = reader.next() => received?.ok()?,
             () = sleep(DRIP_EVERY), if dripping.is_some() => {
-                if let Some((chunk, offset)) = &mut dripping {
-                    let left = (open.chunk_size - *offset) as usize;
+                if let Some((file, chunk, offset)) = &mut dripping {
+                    let left = (chunk_size - *offset) as usize;
                     let part = &bytes[..left.min(DRIP)];
-                    let (chunk, from) = (*chunk, *offset);
+                    let (file, chunk, from) = (*file, *chunk, *offset);
                     *offset += u32::try_from(part.len()).ok()?;
                     let bytes = Payload(part.to_vec());
-                    writer.send(PeerMessage::Data { file: HANDLE, chunk, offset: from, bytes }).await.ok()?;
-                    if *offset >= open.chunk_size {
+                    writer.send(PeerMessage::Data { file, chunk, offset: from, bytes }).await.ok()?;
+                    if *offset >= chunk_size {
                         dripping = None;
                     }
                 }
@@ -160,9 +179,9 @@ async fn member(ends: (IpAddr, SocketAddr), open: &Open, manner: Manner, seen: &
         let len = (u64::from(open.chunk_size)).min(open.size - u64::from(chunk) * u64::from(open.chunk_size));
         let len = usize::try_from(len).ok()?;
         match manner {
-            Manner::Silent => {}
+            Manner::Silent | Manner::Intrudes => {}
             Manner::Drips => {
-                dripping.get_or_insert((chunk, 0));
+                dripping.get_or_insert((HANDLE, chunk, 0));
             }
             Manner::Lies | Manner::BreaksOff => {
                 let kept = usize::from(manner == Manner::BreaksOff);
@@ -188,6 +207,7 @@ struct Inside<'a>(&'a Seen);
 impl Inside<'_> {
     fn new(seen: &Seen) -> Inside<'_> {
         seen.inside.fetch_add(1, Ordering::Relaxed);
+        seen.joined.fetch_add(1, Ordering::Relaxed);
         Inside(seen)
     }
 }

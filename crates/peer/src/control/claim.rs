@@ -1,13 +1,16 @@
 //! The claim of one peer on a state directory: a lock and the socket. At most one process holds it, and it ends with
 //! that process, however that ends.
+//!
+//! The directory is opened once and looked at; the socket is made, found and removed below what was opened. Who exchanges
+//! the directory meanwhile leads us nowhere.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
@@ -26,8 +29,8 @@ const BACKLOG: i32 = 64;
 pub struct Claim {
     pub(super) listener: UnixListener,
     path: PathBuf,
-    /// Held, not used: the lock goes with it.
-    _lock: File,
+    /// The directory, with the lock.
+    directory: File,
 }
 
 impl Claim {
@@ -38,9 +41,9 @@ impl Claim {
     pub async fn new(state_dir: &Path) -> Result<Self, ClaimError> {
         let state_dir = state_dir.to_owned();
         let claimed = tokio::task::spawn_blocking(move || claim(&state_dir)).await;
-        let (listener, path, lock) = claimed.expect("claiming neither panics nor is cancelled")?;
+        let (listener, path, directory) = claimed.expect("claiming neither panics nor is cancelled")?;
         let listener = UnixListener::from_std(listener).map_err(|source| ClaimError::io(&path, source))?;
-        Ok(Self { listener, path, _lock: lock })
+        Ok(Self { listener, path, directory })
     }
 
     /// Where the socket is.
@@ -52,7 +55,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         // Still under the lock, so it is ours. If it fails, the next claim finds it stale.
-        let _ = fs::remove_file(&self.path);
+        let _ = rustix::fs::unlinkat(&self.directory, SOCKET_NAME, AtFlags::empty());
     }
 }
 
@@ -123,17 +126,17 @@ type Claimed = (std::os::unix::net::UnixListener, PathBuf, File);
 
 fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
     let failed = |source| ClaimError::io(state_dir, source);
-    let lock = File::from(make(state_dir)?);
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+    let directory = File::from(make(state_dir)?);
+    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(ClaimError::AlreadyRunning { dir: state_dir.to_owned() }),
         Err(errno) => return Err(failed(errno.into())),
     }
-    let path = state_dir.join(SOCKET_NAME);
-    let address = address(&path)?;
-    remove_stale(&path)?;
-    let listener = listen(&path, &address).map_err(|source| ClaimError::io(&path, source))?;
-    Ok((listener, path, lock))
+    let path = socket_path(state_dir);
+    let way = way_to_socket(&directory, state_dir)?;
+    remove_stale(&directory, &path)?;
+    let listener = listen(&directory, &way).map_err(|source| ClaimError::io(&path, source))?;
+    Ok((listener, path, directory))
 }
 
 /// Makes the state directory if it is not there, and looks whether it can be trusted. Blocks for as long as the disk does.
@@ -201,29 +204,47 @@ pub(super) fn socket_path(state_dir: &Path) -> PathBuf {
     state_dir.join(SOCKET_NAME)
 }
 
+/// A path to the socket that leads through the open directory, wherever that is by now.
+///
+/// # Errors
+/// The path that a person would name is too long.
+pub(super) fn way_to_socket(directory: impl AsFd, state_dir: &Path) -> Result<PathBuf, ClaimError> {
+    let path = socket_path(state_dir);
+    if SockAddr::unix(&path).is_err() {
+        return Err(ClaimError::PathTooLong { path });
+    }
+    let directory = directory.as_fd();
+    let below = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    let is_it = || -> io::Result<bool> {
+        let (ours, found) = (rustix::fs::fstat(directory)?, rustix::fs::stat(&below)?);
+        Ok((ours.st_dev, ours.st_ino) == (found.st_dev, found.st_ino))
+    };
+    // Not every system has such paths, and a socket is bound by path alone.
+    Ok(if is_it().unwrap_or(false) { below.join(SOCKET_NAME) } else { path })
+}
+
 /// With the lock in hand nobody answers behind a socket that is there: it is left from a process that crashed.
-fn remove_stale(path: &Path) -> Result<(), ClaimError> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_socket() => {
-            fs::remove_file(path).map_err(|source| ClaimError::io(path, source))
+fn remove_stale(directory: impl AsFd, path: &Path) -> Result<(), ClaimError> {
+    let failed = |errno: Errno| ClaimError::io(path, errno.into());
+    let directory = directory.as_fd();
+    match rustix::fs::statat(directory, SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Socket => {
+            rustix::fs::unlinkat(directory, SOCKET_NAME, AtFlags::empty()).map_err(failed)
         }
         Ok(_) => Err(ClaimError::InTheWay { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(ClaimError::io(path, source)),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(failed(errno)),
     }
 }
 
-fn address(path: &Path) -> Result<SockAddr, ClaimError> {
-    SockAddr::unix(path).map_err(|_| ClaimError::PathTooLong { path: path.to_owned() })
-}
-
-fn listen(path: &Path, address: &SockAddr) -> io::Result<std::os::unix::net::UnixListener> {
+fn listen(directory: impl AsFd, way: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let mode = Mode::RUSR | Mode::WUSR;
     // Linux gives the file the mode that the socket has when it is bound, so no moment is open to others. Systems that
     // ignore it get the mode right after.
-    let _ = rustix::fs::fchmod(socket.as_fd(), Mode::RUSR | Mode::WUSR);
-    socket.bind(address)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    let _ = rustix::fs::fchmod(socket.as_fd(), mode);
+    socket.bind(&SockAddr::unix(way)?)?;
+    rustix::fs::chmodat(directory.as_fd(), SOCKET_NAME, mode, AtFlags::empty())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -231,6 +252,9 @@ fn listen(path: &Path, address: &SockAddr) -> io::Result<std::os::unix::net::Uni
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn state_dir() -> tempfile::TempDir {
@@ -254,6 +278,29 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(socket_path(dir.path())).expect("bound"));
         assert!(socket_path(dir.path()).exists(), "dropping a listener leaves its file");
         Claim::new(dir.path()).await.expect("nobody serves there");
+    }
+
+    #[test]
+    fn who_exchanges_the_directory_after_it_was_looked_at_leads_us_nowhere() {
+        let dir = state_dir();
+        let (ours, moved, theirs) =
+            (dir.path().join("state"), dir.path().join("moved"), dir.path().join("theirs"));
+        fs::create_dir(&theirs).expect("writable");
+        let victim = std::os::unix::net::UnixListener::bind(socket_path(&theirs)).expect("bound");
+        fs::set_permissions(socket_path(&theirs), Permissions::from_mode(0o777)).expect("ours");
+        let directory = make(&ours).expect("free");
+        fs::rename(&ours, &moved).expect("writable");
+        std::os::unix::fs::symlink(&theirs, &ours).expect("a link");
+
+        let way = way_to_socket(&directory, &ours).expect("short");
+        remove_stale(&directory, &socket_path(&ours)).expect("nothing is there");
+        let listener = listen(&directory, &way).expect("free");
+        assert!(socket_path(&moved).exists());
+        let mode = fs::metadata(socket_path(&theirs)).expect("not removed").permissions().mode();
+        assert_eq!(mode & 0o777, 0o777);
+        drop(victim);
+        std::os::unix::net::UnixStream::connect(&way).expect("ours");
+        drop(listener);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::claim::{ClaimError, check_secure, socket_path};
+use super::claim::{ClaimError, check_secure, socket_path, way_to_socket};
 use super::fault::{Fault, FaultKind};
 use super::line::{MAX_RESPONSE_LEN, ReadLineError, read_line, write_line};
 use super::message::{GetRequest, Hello, ParseError, Request, Response, parse, to_line};
@@ -137,18 +137,18 @@ impl Client {
     /// None is running, or it cannot be asked.
     pub async fn connect(state_dir: &Path) -> Result<Self, ConnectError> {
         let not_running = || ConnectError::NotRunning { dir: state_dir.to_owned() };
-        match check_secure(state_dir) {
-            Ok(_) => {}
+        let directory = match check_secure(state_dir) {
+            Ok(directory) => directory,
             Err(ClaimError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(not_running());
             }
             Err(error) => return Err(error.into()),
-        }
+        };
         let path = socket_path(state_dir);
-        let stream = UnixStream::connect(&path).await.map_err(|source| match source.kind() {
+        let way = way_to_socket(&directory, state_dir)?;
+        let stream = UnixStream::connect(&way).await.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => not_running(),
             io::ErrorKind::PermissionDenied => ConnectError::NotAllowed { path: path.clone(), source },
-            io::ErrorKind::InvalidInput => ClaimError::PathTooLong { path: path.clone() }.into(),
             _ => ConnectError::NoAnswer(source.into()),
         })?;
         let mut stream = BufReader::new(stream);

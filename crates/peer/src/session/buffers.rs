@@ -1,20 +1,28 @@
 //! Memory for chunks on their way from the network to the disk. All sessions of a process share one budget; who wants
 //! more waits, stops reading, and so slows its sender down.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// Budget is counted in units of this many bytes.
-const UNIT: u64 = 1024;
+use super::asked::Cancelled;
+use super::budget::{Budget, Claimant, Haste, Hold, Share, Wanted};
 
 /// Freed memory kept for reuse, at most this many bytes.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
+/// Of a chunk, while others wait. What an honest source has not sent by then on a link that is worth the memory.
+const HASTE: Haste = Haste {
+    grace: Duration::from_millis(500),
+    pace: 256 * 1024,
+    patience: Duration::from_secs(2),
+    least: 16 * 1024,
+};
+
 /// Where chunk buffers come from and return to.
 #[derive(Debug, Clone)]
 pub(crate) struct BufferPool {
-    budget: Arc<Semaphore>,
+    budget: Budget,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -29,29 +37,27 @@ struct Kept {
 pub(crate) struct ChunkBuffer {
     bytes: Vec<u8>,
     pool: BufferPool,
-    _share: OwnedSemaphorePermit,
+    sender: Claimant,
+    share: Share,
 }
 
 impl BufferPool {
     pub(crate) fn new(budget_bytes: u64) -> BufferPool {
-        let units = usize::try_from(budget_bytes / UNIT).unwrap_or(Semaphore::MAX_PERMITS);
-        let budget = Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)));
-        BufferPool { budget, kept: Arc::default() }
+        BufferPool { budget: Budget::new(budget_bytes, HASTE), kept: Arc::default() }
     }
 
-    /// An empty buffer with room for `len` bytes, once the budget has them.
-    pub(crate) async fn take(&self, len: u32) -> ChunkBuffer {
-        let units = u32::try_from(u64::from(len).div_ceil(UNIT)).expect("a u32 divided fits a u32");
-        let share = Arc::clone(&self.budget).acquire_many_owned(units).await;
-        let share = share.expect("the budget is never closed");
+    /// An empty buffer with room for `len` bytes of that sender, once the budget has them.
+    pub(super) async fn take(&self, len: u32, sender: &Claimant, cancelled: Cancelled) -> ChunkBuffer {
+        let wanted = Wanted { bytes: len.into(), len: len.into(), cancelled };
+        let share = self.budget.take(sender, wanted).await;
         let mut bytes = self.reuse(len as usize);
         bytes.reserve_exact(len as usize);
-        ChunkBuffer { bytes, pool: self.clone(), _share: share }
+        ChunkBuffer { bytes, pool: self.clone(), sender: sender.clone(), share }
     }
 
-    /// Bytes of a budget of so many that are taken.
-    pub(crate) fn used_bytes(&self, budget_bytes: u64) -> u64 {
-        budget_bytes.saturating_sub(self.budget.available_permits() as u64 * UNIT)
+    /// Bytes of the budget that are taken.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.budget.used()
     }
 
     fn reuse(&self, len: usize) -> Vec<u8> {
@@ -79,6 +85,15 @@ impl ChunkBuffer {
         &self.bytes
     }
 
+    pub(super) fn hold(&self) -> &Arc<Hold> {
+        self.share.hold()
+    }
+
+    /// They were compared with their sum.
+    pub(super) fn note_verified(&self, is_right: bool) {
+        self.sender.is_proven.store(is_right, Ordering::Relaxed);
+    }
+
     /// For filling; the caller appends no more than it asked for.
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -93,33 +108,36 @@ impl Drop for ChunkBuffer {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
     use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
+
+    use tokio::time::timeout;
 
     use super::*;
 
-    fn poll_once<T>(future: impl Future<Output = T>) -> Poll<T> {
-        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    fn sender() -> Claimant {
+        Claimant::new([127, 0, 0, 1].into())
     }
 
-    #[test]
-    fn beyond_the_budget_a_buffer_has_to_wait_for_another_to_be_dropped() {
-        let pool = BufferPool::new(4096);
-        let Poll::Ready(first) = poll_once(pool.take(4096)) else { panic!("the budget is free") };
-        assert!(poll_once(pool.take(1)).is_pending());
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_budget_a_buffer_has_to_wait_for_another_to_be_dropped() {
+        let (pool, sender) = (BufferPool::new(4096), sender());
+        let first = pool.take(4096, &sender, Cancelled::default()).await;
+        let mut second = pin!(pool.take(1, &sender, Cancelled::default()));
+        assert!(timeout(Duration::from_secs(1), &mut second).await.is_err());
+        assert_eq!(pool.used_bytes(), 4096);
         drop(first);
-        assert!(poll_once(pool.take(1)).is_ready());
+        drop(second.await);
+        assert_eq!(pool.used_bytes(), 0);
     }
 
-    #[test]
-    fn a_dropped_buffer_is_used_again_and_comes_back_empty() {
+    #[tokio::test]
+    async fn a_dropped_buffer_is_used_again_and_comes_back_empty() {
         let pool = BufferPool::new(1 << 20);
-        let Poll::Ready(mut first) = poll_once(pool.take(5000)) else { panic!("the budget is free") };
+        let mut first = pool.take(5000, &sender(), Cancelled::default()).await;
         first.bytes_mut().extend_from_slice(b"old");
         let memory = first.bytes().as_ptr();
         drop(first);
-        let Poll::Ready(second) = poll_once(pool.take(4000)) else { panic!("the budget is free") };
+        let second = pool.take(4000, &sender(), Cancelled::default()).await;
         assert_eq!(second.bytes(), b"");
         assert_eq!(second.bytes.as_ptr(), memory);
     }

@@ -9,7 +9,9 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use super::asked::Asked;
 use super::backlog::Load;
+use super::budget::Claimant;
 use super::reader::Reader;
 use super::{Answers, Backlogs, Body, Intake, Order, Reports, SessionEvent};
 
@@ -50,7 +52,9 @@ pub async fn listen_to(
     let reading = async move {
         let report = Reports { peer: PeerKey(1), events };
         let intake = Intake::new(chunk_memory, TaskTracker::new());
-        let mut reader = Reader::new(input, BytesMut::new(), Answers { orders: weak, backlog }, intake);
+        let asked = Arc::new(Asked::anything());
+        let (answers, claimant) = (Answers { orders: weak, backlog }, Claimant::new([127, 0, 0, 1].into()));
+        let mut reader = Reader::new(input, BytesMut::new(), answers, intake, asked, claimant);
         let Err(error) = reader.run(&report).await;
         error.is_violation()
     };

@@ -8,9 +8,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSize, FileHash, Geometry};
+use tnet_proto::FileHandle;
 use tnet_swarm::FileKey;
 use tokio_util::task::TaskTracker;
 
+use super::announced::Announced;
 use super::long_messages::LongMessages;
 use super::store_line::StoreLine;
 use super::{BufferPool, ChunkBuffer, Reports, SessionEvent};
@@ -31,7 +33,13 @@ pub(crate) struct Intake {
 /// The running downloads, by what a chunk is known by on the wire. The engine says which there are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Destinations {
-    by_content: Arc<RwLock<HashMap<(FileHash, ChunkSize), Destination>>>,
+    running: Arc<RwLock<Running>>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    by_content: HashMap<(FileHash, ChunkSize), Destination>,
+    by_handle: HashMap<FileHandle, Announced>,
 }
 
 #[derive(Debug, Clone)]
@@ -101,16 +109,18 @@ impl Intake {
 
 impl Destinations {
     pub(crate) fn add(&self, file: FileKey, store: Arc<Download>) {
-        let key = (store.info().hash(), store.info().geometry().chunk_size());
-        let mut by_content = self.by_content.write().unwrap_or_else(PoisonError::into_inner);
-        by_content.insert(key, Destination { file, store });
+        let (hash, geometry) = (store.info().hash(), *store.info().geometry());
+        let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
+        running.by_handle.insert(file.handle(), Announced { hash, geometry });
+        running.by_content.insert((hash, geometry.chunk_size()), Destination { file, store });
     }
 
     /// Nothing more is stored in that file. What is being stored is.
     pub(crate) fn remove(&self, file: FileKey, hash: FileHash, chunk_size: ChunkSize) {
-        let mut by_content = self.by_content.write().unwrap_or_else(PoisonError::into_inner);
-        if by_content.get(&(hash, chunk_size)).is_some_and(|known| known.file == file) {
-            by_content.remove(&(hash, chunk_size));
+        let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
+        running.by_handle.remove(&file.handle());
+        if running.by_content.get(&(hash, chunk_size)).is_some_and(|known| known.file == file) {
+            running.by_content.remove(&(hash, chunk_size));
         }
     }
 
@@ -119,9 +129,15 @@ impl Destinations {
         self.of(hash, geometry).is_some()
     }
 
+    /// The file that is being downloaded under our number.
+    pub(super) fn content_of(&self, file: FileHandle) -> Option<Announced> {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.by_handle.get(&file).copied()
+    }
+
     fn of(&self, hash: FileHash, geometry: &Geometry) -> Option<Destination> {
-        let by_content = self.by_content.read().unwrap_or_else(PoisonError::into_inner);
-        let found = by_content.get(&(hash, geometry.chunk_size()));
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        let found = running.by_content.get(&(hash, geometry.chunk_size()));
         found.filter(|destination| destination.store.info().geometry() == geometry).cloned()
     }
 }
@@ -132,6 +148,7 @@ pub(crate) fn take_in(store: &Download, chunk: ChunkIndex, buffer: ChunkBuffer) 
     let len = u32::try_from(bytes.len()).expect("a chunk is at most MAX_CHUNK_SIZE");
     // Verify before writing: a corrupt chunk must never reach the file, even after a crash.
     let is_right = store.info().verify(chunk, bytes);
+    buffer.note_verified(is_right);
     let verifying = began.elapsed();
     let result = if !is_right {
         StoreResult::Corrupt

@@ -8,7 +8,9 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod announced;
+mod asked;
 mod backlog;
+mod budget;
 mod buffers;
 mod description;
 mod farewell;
@@ -54,7 +56,10 @@ pub(crate) use pace::AT_FIRST as UNSENT_AT_FIRST;
 
 use crate::source::Source;
 use crate::store::FileStore;
+use asked::Asked;
 use backlog::{Backlog, Load};
+use budget::Claimant;
+use intake::Destinations;
 use long_messages::LongShare;
 
 /// Orders waiting for the writer. A peer that lets this many pile up does not read.
@@ -152,6 +157,8 @@ pub(crate) struct Session {
     pub(crate) remote: SocketAddr,
     orders: mpsc::Sender<Order>,
     backlog: Arc<Backlog>,
+    asked: Arc<Asked>,
+    destinations: Destinations,
     /// Ends the session now.
     cut: CancellationToken,
     /// Ends the session soon after this is dropped, even if the other side does not read.
@@ -192,10 +199,13 @@ impl Session {
         let (orders, queue) = mpsc::channel(ORDERS);
         let (cut, backlog) = (CancellationToken::new(), Arc::new(context.backlogs.of_session()));
         let answers = Answers { orders: orders.downgrade(), backlog: Arc::clone(&backlog) };
-        let reader = reader::Reader::new(greeted.input, greeted.buffered, answers, context.intake.clone());
+        let (asked, claimant) = (Arc::new(Asked::default()), Claimant::new(remote.ip()));
+        let (intake, asking) = (context.intake.clone(), Arc::clone(&asked));
+        let destinations = intake.destinations.clone();
+        let Greeted { input, buffered, output, .. } = greeted;
+        let reader = reader::Reader::new(input, buffered, answers, intake, asking, claimant);
         let queue = Orders { queue, backlog: Arc::clone(&backlog) };
-        let writer =
-            writer::Writer::new(greeted.output, queue, Arc::clone(&context.turns), context.demo_delay);
+        let writer = writer::Writer::new(output, queue, Arc::clone(&context.turns), context.demo_delay);
         let events = context.events.clone();
         let farewells = Arc::clone(&context.farewells);
         let task = {
@@ -212,12 +222,22 @@ impl Session {
             }
         };
         context.tasks.spawn(task);
-        Session { remote, orders, backlog, cut, _ending: ending.drop_guard() }
+        Session { remote, orders, backlog, asked, destinations, cut, _ending: ending.drop_guard() }
     }
 
     /// False: the other side does not read; the session is to be dropped.
     #[must_use]
     pub(crate) fn order(&self, order: Order) -> bool {
+        match &order {
+            Order::Send(PeerMessage::Request { file, chunk }) => {
+                // Before it leaves: the answer may be faster than we are.
+                if let Some(content) = self.destinations.content_of(*file) {
+                    self.asked.note(*file, content, *chunk);
+                }
+            }
+            Order::Send(PeerMessage::Cancel { file, chunk }) => self.asked.cancel(*file, *chunk),
+            _ => {}
+        }
         push(&self.orders, &self.backlog, order)
     }
 

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -15,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
 
 use super::announced::{Announced, AnnouncedFiles};
+use super::asked::Asked;
+use super::budget::{Claimant, Hold};
 use super::long_messages::{SHORT, WHOLE_WITHIN};
 use super::time_limit::{Elapsed, TimeLimit};
 use super::{Answers, Body, ChunkBuffer, Intake, Reports, SILENT_AT_MOST, SessionEvent};
@@ -26,13 +29,11 @@ const READ_LEN: usize = 2 * 1024;
 /// The same in the middle of a long message.
 const READ_MOST: usize = 16 * 1024;
 
-/// A chunk that has begun must go on at `SLOWEST` bytes per second, measured over this long. It occupies memory that
-/// others wait for.
+/// A chunk that has begun must be whole after `CHUNK_PATIENCE` and the time that it takes at `SLOWEST` bytes per second; no
+/// single wait for more of it in the middle of a part is longer than that patience. While others wait for the memory it has
+/// less time, see `buffers.rs`.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(20);
-const SLOWEST: u64 = 512;
-
-/// Bytes that are enough for that time.
-const ENOUGH: u64 = SLOWEST * CHUNK_PATIENCE.as_secs();
+const SLOWEST: u32 = 1024;
 
 pub(super) struct Reader<R> {
     input: R,
@@ -42,6 +43,8 @@ pub(super) struct Reader<R> {
     assembly: Option<Assembly>,
     answers: Answers,
     intake: Intake,
+    asked: Arc<Asked>,
+    claimant: Claimant,
     time: TimeLimit,
 }
 
@@ -50,8 +53,10 @@ struct Assembly {
     chunk: u32,
     len: u32,
     buffer: ChunkBuffer,
-    checked_at: Instant,
-    checked_len: usize,
+    /// Of its memory.
+    hold: Arc<Hold>,
+    /// When it must be whole.
+    end: Instant,
 }
 
 /// Why a session stops reading.
@@ -63,16 +68,20 @@ pub(super) enum ReadError {
     Io(#[from] io::Error),
     #[error("silent for {SILENT_AT_MOST:?}")]
     Silent,
-    #[error("a long message that is not whole within {WHOLE_WITHIN:?}, or too slow while others wait")]
+    #[error("a message that is not whole within {WHOLE_WITHIN:?}")]
     LateMessage,
     #[error("a chunk that comes slower than {SLOWEST} bytes per second")]
     TooSlow,
+    #[error("slow while others wait for the memory")]
+    GaveWay,
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
     #[error("data for a file that was not announced, or past its end")]
     UnknownChunk,
+    #[error("data that was not asked for")]
+    Unrequested,
     #[error("parts of a chunk out of order")]
     OutOfOrder,
     #[error("a geometry that no file has")]
@@ -87,10 +96,12 @@ impl ReadError {
             | ReadError::Io(_)
             | ReadError::Silent
             | ReadError::LateMessage
-            | ReadError::TooSlow => false,
+            | ReadError::TooSlow
+            | ReadError::GaveWay => false,
             ReadError::Frame(_)
             | ReadError::Decode(_)
             | ReadError::UnknownChunk
+            | ReadError::Unrequested
             | ReadError::OutOfOrder
             | ReadError::BadGeometry => true,
         }
@@ -98,9 +109,16 @@ impl ReadError {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    pub(super) fn new(input: R, buffered: BytesMut, answers: Answers, intake: Intake) -> Reader<R> {
+    pub(super) fn new(
+        input: R,
+        buffered: BytesMut,
+        answers: Answers,
+        intake: Intake,
+        asked: Arc<Asked>,
+        claimant: Claimant,
+    ) -> Reader<R> {
         let (files, time) = (AnnouncedFiles::default(), TimeLimit::new());
-        Reader { input, buffered, files, assembly: None, answers, intake, time }
+        Reader { input, buffered, files, assembly: None, answers, intake, asked, claimant, time }
     }
 
     /// Reads on for nothing, until the other side has closed.
@@ -131,19 +149,35 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     async fn head(&mut self) -> Result<FrameHead, ReadError> {
+        let mut end = None;
         loop {
             if let Some(head) = FrameHead::parse(&self.buffered, MAX_FRAME_LEN)? {
                 return Ok(head);
             }
-            self.read_more(READ_LEN).await?;
+            if !self.buffered.is_empty() {
+                end.get_or_insert_with(|| Instant::now() + WHOLE_WITHIN);
+            }
+            self.read_more(READ_LEN, end).await?;
         }
     }
 
-    /// Some bytes, of which so many are missing.
-    async fn read_more(&mut self, missing: usize) -> Result<(), ReadError> {
+    /// Some bytes, of which so many are missing, in time for the chunk that is under way and for the message, which is to
+    /// be whole at `end`.
+    async fn read_more(&mut self, missing: usize, end: Option<Instant>) -> Result<(), ReadError> {
         self.buffered.reserve(missing.clamp(READ_LEN, READ_MOST));
+        let chunk = self.assembly.as_ref();
+        let chunk_end = chunk.map(|assembly| assembly.end);
+        let first_end = end.into_iter().chain(chunk_end).min();
         let reading = self.input.read_buf(&mut self.buffered);
-        match self.time.within(SILENT_AT_MOST, reading).await {
+        let read = tokio::select! {
+            biased;
+            read = self.time.within_until(SILENT_AT_MOST, first_end, reading) => read,
+            () = has_to_leave(chunk) => return Err(ReadError::GaveWay),
+        };
+        let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= Instant::now());
+        match read {
+            Err(Elapsed) if is_over(end) => Err(ReadError::LateMessage),
+            Err(Elapsed) if is_over(chunk_end) => Err(ReadError::TooSlow),
             Err(Elapsed) => Err(ReadError::Silent),
             Ok(Ok(0)) => Err(ReadError::Closed),
             Ok(Ok(_)) => Ok(()),
@@ -155,7 +189,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if len > SHORT {
             return self.long_message(len, report).await;
         }
-        self.read_whole(len).await?;
+        self.read_whole(len, None).await?;
         if let Some(message) = self.decoded(len)? {
             report.send(SessionEvent::Message(message)).await;
         }
@@ -172,14 +206,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 .for_each(|number| self.answers.send(PeerMessage::Unsupported { message: number }));
             return Ok(());
         }
-        let share = self.intake.long_messages.admit(len).await;
+        let share = self.intake.long_messages.admit(len, &self.claimant).await;
         // All of it at once: memory that grows step by step leaves holes behind.
         let mut whole = BytesMut::with_capacity(len + READ_LEN);
         whole.extend_from_slice(&self.buffered);
         self.buffered = whole;
         tokio::select! {
-            result = self.read_whole(len) => result?,
-            () = share.has_to_leave() => return Err(ReadError::LateMessage),
+            result = self.read_whole(len, Some(share.hold())) => result?,
+            () = share.hold().has_to_leave() => return Err(ReadError::GaveWay),
         }
         let message = self.decoded(len);
         // The memory that it was read into must not stay with the connection.
@@ -190,16 +224,21 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(())
     }
 
-    async fn read_whole(&mut self, len: usize) -> Result<(), ReadError> {
+    async fn read_whole(&mut self, len: usize, hold: Option<&Hold>) -> Result<(), ReadError> {
+        let mut end = None;
         while self.buffered.len() < len {
-            self.read_more(len - self.buffered.len()).await?;
+            end.get_or_insert_with(|| Instant::now() + WHOLE_WITHIN);
+            self.read_more(len - self.buffered.len(), end).await?;
+            if let Some(hold) = hold {
+                hold.received(self.buffered.len());
+            }
         }
         Ok(())
     }
 
     /// Reads past so many bytes.
     async fn skip(&mut self, len: usize) -> Result<(), ReadError> {
-        let mut left = len;
+        let (mut left, end) = (len, Some(Instant::now() + WHOLE_WITHIN));
         loop {
             let here = left.min(self.buffered.len());
             self.buffered.advance(here);
@@ -207,7 +246,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if left == 0 {
                 return Ok(());
             }
-            self.read_more(READ_LEN).await?;
+            self.read_more(READ_LEN, end).await?;
         }
     }
 
@@ -240,10 +279,23 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 self.files.open(open.file, Announced { hash, geometry }, is_wanted);
             }
             PeerMessage::Close { file } => self.files.close(*file),
-            PeerMessage::Stopped { file, chunk } => self.drop_assembly(*file, *chunk),
+            PeerMessage::Stopped { file, chunk } => {
+                self.drop_assembly(*file, *chunk);
+                self.settle(*file, *chunk);
+            }
+            PeerMessage::Busy { file, chunk, .. } | PeerMessage::Refused { file, chunk } => {
+                self.settle(*file, *chunk);
+            }
             _ => {}
         }
         Ok(Some(message))
+    }
+
+    /// There is no more to come of what was asked for.
+    fn settle(&self, handle: FileHandle, chunk: u32) {
+        if let Some(content) = self.files.get(handle) {
+            self.asked.settle(content, chunk);
+        }
     }
 
     fn drop_assembly(&mut self, handle: FileHandle, chunk: u32) {
@@ -273,6 +325,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             return Err(ReadError::UnknownChunk);
         }
         self.fill(&mut assembly, filled + len as usize).await?;
+        assembly.hold.received(assembly.buffer.bytes().len());
         if assembly.buffer.bytes().len() == assembly.len as usize {
             self.arrived(handle, chunk, len, assembly.buffer, report).await;
         } else {
@@ -290,6 +343,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         buffer: ChunkBuffer,
         report: &Reports,
     ) {
+        self.settle(handle, chunk);
         let quick = match self.files.get(handle) {
             Some(Announced { hash, geometry }) => self.intake.quick(*hash, geometry, chunk, buffer),
             None => Err(buffer),
@@ -306,10 +360,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     async fn begin(&mut self, handle: FileHandle, chunk: u32) -> Result<Assembly, ReadError> {
-        let Announced { geometry, .. } = self.files.get(handle).ok_or(ReadError::UnknownChunk)?;
+        let content = self.files.get(handle).ok_or(ReadError::UnknownChunk)?;
+        let geometry = &content.geometry;
         let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
-        let buffer = self.intake.buffers.take(len).await;
-        Ok(Assembly { handle, chunk, len, buffer, checked_at: Instant::now(), checked_len: 0 })
+        let cancelled = self.asked.find(content, chunk).ok_or(ReadError::Unrequested)?;
+        let buffer = self.intake.buffers.take(len, &self.claimant, cancelled).await;
+        let end = Instant::now() + CHUNK_PATIENCE + Duration::from_secs((len / SLOWEST).into());
+        let hold = Arc::clone(buffer.hold());
+        Ok(Assembly { handle, chunk, len, buffer, hold, end })
     }
 
     /// Reads until the buffer holds `until` bytes.
@@ -320,11 +378,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         while assembly.buffer.bytes().len() < until {
             let room = until - assembly.buffer.bytes().len();
             let mut place = (&mut *assembly.buffer.bytes_mut()).limit(room);
-            match self.time.within(CHUNK_PATIENCE, self.input.read_buf(&mut place)).await {
+            let reading = self.input.read_buf(&mut place);
+            let read = tokio::select! {
+                biased;
+                read = self.time.within_until(CHUNK_PATIENCE, Some(assembly.end), reading) => read,
+                () = assembly.hold.has_to_leave() => return Err(ReadError::GaveWay),
+            };
+            match read {
                 Err(Elapsed) => return Err(ReadError::TooSlow),
                 Ok(Ok(0)) => return Err(ReadError::Closed),
-                Ok(Ok(read)) if read as u64 >= ENOUGH => {}
-                Ok(Ok(_)) => assembly.check_pace()?,
+                Ok(Ok(_)) => assembly.hold.received(assembly.buffer.bytes().len()),
                 Ok(Err(error)) => return Err(error.into()),
             }
         }
@@ -354,14 +417,10 @@ impl MessageKind {
     }
 }
 
-impl Assembly {
-    fn check_pace(&mut self) -> Result<(), ReadError> {
-        if self.checked_at.elapsed() < CHUNK_PATIENCE {
-            return Ok(());
-        }
-        let progress = self.buffer.bytes().len() - self.checked_len;
-        self.checked_at = Instant::now();
-        self.checked_len = self.buffer.bytes().len();
-        if (progress as u64) < ENOUGH { Err(ReadError::TooSlow) } else { Ok(()) }
+/// Until others need the memory of the chunk more; never without one.
+async fn has_to_leave(chunk: Option<&Assembly>) {
+    match chunk {
+        Some(assembly) => assembly.hold.has_to_leave().await,
+        None => std::future::pending().await,
     }
 }

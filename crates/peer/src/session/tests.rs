@@ -1,15 +1,19 @@
 //! Two sessions, or a session and a script, over an in-memory stream.
 
 use bytes::{Buf, BytesMut};
-use tnet_fileinfo::{ChunkSize, Geometry, scan_file};
+use tnet_fileinfo::{ChunkSize, FileHash, Geometry, scan_file};
 use tnet_proto::{FrameHead, Hello, Holdings, MAX_FRAME_LEN, Open, PeerId, data_header, decode, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 
+use super::announced::Announced;
 use super::*;
 use crate::store::FileStore;
 
 pub(super) const HANDLE: FileHandle = FileHandle(7);
 pub(super) const CHUNK: u32 = 64 * 1024;
+
+/// Our number for the file that the other side calls `HANDLE`.
+const OURS: FileHandle = FileHandle(70);
 
 /// A session under test and the other end of its stream.
 pub(super) struct Rig {
@@ -63,6 +67,17 @@ impl Rig {
         self.say(PeerMessage::Open(open)).await;
         let event = self.event().await;
         assert!(matches!(event, SessionEvent::Message(PeerMessage::Open(_))), "{event:?}");
+        let geometry = Geometry::new(size, ChunkSize::new(CHUNK).unwrap()).unwrap();
+        let content = Announced { hash: FileHash::from_bytes([3; 32]), geometry };
+        (0..chunks).for_each(|chunk| self.expects(content, chunk));
+    }
+
+    pub(super) fn asks_for(&self, file: FileKey, chunk: u32) {
+        assert!(self.session.order(Order::Send(PeerMessage::Request { file: file.handle(), chunk })));
+    }
+
+    pub(super) fn expects(&self, content: Announced, chunk: u32) {
+        self.session.asked.note(OURS, content, chunk);
     }
 
     pub(super) async fn send_part(&mut self, chunk: u32, offset: u32, bytes: &[u8]) {
@@ -150,6 +165,79 @@ async fn data_for_a_file_that_was_not_announced_ends_the_session() {
     let mut rig = Rig::new();
     rig.send_part(0, 0, &[0; 10]).await;
     rig.ends_as_a_violation().await;
+}
+
+#[tokio::test]
+async fn a_chunk_that_was_not_asked_for_ends_the_session_before_it_takes_memory() {
+    for chunk in [0, 1] {
+        let mut rig = Rig::new();
+        rig.open(1).await;
+        let size = 2 * u64::from(CHUNK);
+        let open = Open { file: HANDLE, hash: [4; 32], size, chunk_size: CHUNK, holdings: Holdings::Full };
+        rig.say(PeerMessage::Open(open)).await;
+        assert!(matches!(rig.event().await, SessionEvent::Message(_)));
+        rig.other.write_all(&data_header(HANDLE, chunk, 0, 1000)).await.unwrap();
+        let intake = rig.intake.clone();
+        rig.ends_as_a_violation().await;
+        assert_eq!(intake.buffers.used_bytes(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_comes_once_for_each_request() {
+    let mut rig = Rig::new();
+    rig.open(1).await;
+    rig.send_part(0, 0, &[8; CHUNK as usize]).await;
+    assert!(matches!(rig.event().await, SessionEvent::ChunkArrived { chunk: 0, .. }));
+    rig.send_part(0, 0, &[8]).await;
+    rig.ends_as_a_violation().await;
+}
+
+/// Sends what it is told again and again until the session has ended; answers how long that took.
+async fn lasts(mut rig: Rig, every: Duration, at_most: Duration, what: impl Fn(u32) -> Vec<u8>) -> Duration {
+    let began = tokio::time::Instant::now();
+    for turn in 0.. {
+        let _ = rig.other.write_all(&what(turn)).await;
+        tokio::time::sleep(every).await;
+        while let Ok((_, event)) = rig.events.try_recv() {
+            if matches!(event, SessionEvent::Ended) {
+                return began.elapsed();
+            }
+        }
+        assert!(began.elapsed() < at_most, "it goes on");
+    }
+    unreachable!("it has no end")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_drips_has_an_end_that_neither_drips_nor_pings_put_off() {
+    let second = Duration::from_secs(1);
+    for is_within_part in [true, false] {
+        let mut rig = Rig::new();
+        rig.open(1).await;
+        rig.other.write_all(&data_header(HANDLE, 0, 0, CHUNK / 2)).await.unwrap();
+        if !is_within_part {
+            rig.other.write_all(&[0; CHUNK as usize / 2]).await.unwrap();
+        }
+        let mut ping = BytesMut::new();
+        encode(&PeerMessage::Ping { nonce: 1 }, &mut ping);
+        let what = |_| if is_within_part { vec![0; 300] } else { ping.to_vec() };
+        let lasted = lasts(rig, second, 100 * second, what).await;
+        assert!(lasted >= 80 * second && lasted <= 90 * second, "{lasted:?}: 20 s and 64 KiB at 1 KiB/s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_message_that_drips_has_an_end() {
+    let second = Duration::from_secs(1);
+    for in_head in [true, false] {
+        let mut rig = Rig::new();
+        if !in_head {
+            rig.other.write_all(&4000_u32.to_le_bytes()).await.unwrap();
+        }
+        let lasted = lasts(rig, 25 * second, 200 * second, |_| vec![0]).await;
+        assert!(lasted <= 80 * second, "{lasted:?}");
+    }
 }
 
 #[tokio::test]
@@ -338,7 +426,7 @@ async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_orde
     let address = listener.local_addr().unwrap();
     let (ours, theirs) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
     let (sender, mut sent) = over_tcp(ours.unwrap());
-    let (_receiver, mut received) = over_tcp(theirs.unwrap().0);
+    let (receiver, mut received) = over_tcp(theirs.unwrap().0);
 
     let file = FileKey(4);
     let geometry = *info.geometry();
@@ -346,6 +434,7 @@ async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_orde
     let open =
         Open { file: file.handle(), hash: [3; 32], size: geometry.size(), chunk_size: CHUNK, holdings };
     let sender = Arc::new(sender);
+    let content = Announced { hash: FileHash::from_bytes([3; 32]), geometry };
     assert!(sender.order(Order::Send(PeerMessage::Open(open))));
     let uploads = async {
         let (mut ordered, mut ended) = (0, 0);
@@ -353,6 +442,7 @@ async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_orde
             // In small lots, so that there is always something to send.
             while ordered < (ended + 16).min(ROUNDS * CHUNKS) {
                 let chunk = geometry.chunk(ordered % CHUNKS).unwrap();
+                receiver.asked.note(OURS, content, chunk.get());
                 let (source, spares) = (source.clone(), Vec::new());
                 assert!(sender.order(Order::Upload(Upload { file, chunk, len: CHUNK, source, spares })));
                 ordered += 1;

@@ -30,6 +30,16 @@ impl TimeLimit {
         time: Duration,
         work: impl Future<Output = T>,
     ) -> Result<T, Elapsed> {
+        self.within_until(time, None, work).await
+    }
+
+    /// The same, and not later than at `end`, unless it comes without a wait.
+    pub(super) async fn within_until<T>(
+        &mut self,
+        time: Duration,
+        end: Option<Instant>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
         let mut work = pin!(work);
         let mut is_set = false;
         poll_fn(|context| {
@@ -37,7 +47,8 @@ impl TimeLimit {
                 return Poll::Ready(Ok(done));
             }
             if !std::mem::replace(&mut is_set, true) {
-                self.timer.as_mut().reset(Instant::now() + time);
+                let late = Instant::now() + time;
+                self.timer.as_mut().reset(end.map_or(late, |end| end.min(late)));
             }
             self.timer.as_mut().poll(context).map(|()| Err(Elapsed))
         })
@@ -64,6 +75,16 @@ mod tests {
         assert_eq!(limit.within(5 * SECOND, pending::<()>()).await, Err(Elapsed));
         assert_eq!(limit.within(SECOND, pending::<()>()).await, Err(Elapsed));
         assert_eq!(began.elapsed().as_secs(), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_common_end_of_several_waits_is_not_put_off_by_them() {
+        let mut limit = TimeLimit::new();
+        let end = Some(Instant::now() + 3 * SECOND);
+        assert_eq!(limit.within_until(2 * SECOND, end, sleep(SECOND)).await, Ok(()));
+        assert_eq!(limit.within_until(2 * SECOND, end, sleep(SECOND)).await, Ok(()));
+        assert_eq!(limit.within_until(2 * SECOND, end, sleep(3 * SECOND / 2)).await, Err(Elapsed));
+        assert_eq!(limit.within_until(2 * SECOND, end, async { 1 }).await, Ok(1));
     }
 
     #[tokio::test(start_paused = true)]

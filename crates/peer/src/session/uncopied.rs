@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use tnet_fileinfo::ChunkIndex;
@@ -9,6 +10,7 @@ use tnet_fileinfo::ChunkIndex;
 use super::Upload;
 use super::outlet::{Outlet, SENDS_FILES};
 use crate::source::Source;
+use crate::store::sys::read_cached;
 use crate::store::{FileStore, ReadError};
 
 /// A shorter part is copied in less time than the system calls for sending it without a copy take.
@@ -69,17 +71,27 @@ impl<'a> Uncopied<'a> {
         head.clear();
         head.resize(HELD_BACK as usize, 0);
         // The page was in memory a moment ago.
-        self.upload.source.read(self.upload.chunk, self.offset + first, head).map_err(SendError::Unreadable)
+        if !read_cached(&self.file, head, start + u64::from(first)) {
+            return self.read_rest(first, head).await;
+        }
+        let unchanged = self.upload.source.check_unchanged(&self.file, self.upload.chunk);
+        unchanged.map_err(SendError::Unreadable)
     }
 
-    /// The middle of the part was not in memory after all, and the disk failed. What is missing of it may be had by
-    /// reading once more, or from another file: a frame that has begun is to be ended.
+    /// Some of the part was not in memory after all, or the disk failed. What is missing of it may be had by reading once
+    /// more, or from another file: a frame that has begun is to be ended, though the chunk was withdrawn meanwhile.
     async fn read_rest(self, sent: u32, head: &mut Vec<u8>) -> Result<(), SendError> {
         let (source, spares) = (self.upload.source.clone(), self.upload.spares.clone());
         let (chunk, offset, len) = (self.upload.chunk, self.offset + sent, (self.len - sent) as usize);
+        let (file, position) = (self.file, self.position + u64::from(sent));
         let reading = tokio::task::spawn_blocking(move || {
             let mut rest = vec![0; len];
-            read_somewhere(&source, &spares, chunk, offset, &mut rest).map(|()| rest)
+            match file.read_exact_at(&mut rest, position) {
+                Ok(()) => source.check_unchanged(&file, chunk)?,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(ReadError::Changed),
+                Err(_) => read_somewhere(&source, &spares, chunk, offset, &mut rest)?,
+            }
+            Ok(rest)
         });
         *head = reading.await.map_err(io::Error::other)?.map_err(SendError::Unreadable)?;
         Ok(())
@@ -128,6 +140,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::store::Flaw;
 
     const LEN: u32 = 4 * 1024 * 1024;
 
@@ -168,6 +181,31 @@ mod tests {
         read.unwrap();
         assert_eq!(&heard[..6], b"header");
         assert!(heard[6..] == content[1000..], "{} bytes arrived, or others", heard.len());
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_chunk_that_is_withdrawn_meanwhile_is_ended_and_no_other_begins() {
+        let (_file, upload) = shared(&vec![7; LEN as usize]);
+        let Source::Whole(store) = &upload.source else { unreachable!("just made") };
+        let (ours, mut theirs) = connected().await;
+        let (_input, mut output) = ours.into_split();
+        let part = Uncopied::of(&upload, 0, LEN).expect("it was just written");
+        let sending = async {
+            let mut head = Vec::new();
+            part.send(&mut output, &mut head).await.unwrap();
+            output.write_all(&head).await.unwrap();
+            drop(output);
+        };
+        let reading = async {
+            let mut heard = vec![0; 100_000];
+            theirs.read_exact(&mut heard).await.unwrap();
+            store.flaws().set(store.info().geometry(), upload.chunk, Some(Flaw::Wrong));
+            theirs.read_to_end(&mut heard).await.unwrap();
+            heard.len()
+        };
+        let ((), heard) = tokio::join!(sending, reading);
+        assert_eq!(heard, LEN as usize);
+        assert!(Uncopied::of(&upload, 0, LEN).is_none());
     }
 
     #[tokio::test]

@@ -232,7 +232,7 @@ impl FileStore {
     }
 
     /// Whether an open file is still what was shared: one system call.
-    fn check(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
+    pub(crate) fn check(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
         let metadata = file.metadata().map_err(|source| ReadError::Io { chunk, source })?;
         let stamp = Stamp::of(&metadata);
         if metadata.nlink() == 0 || !stamp.is_same_file(&self.stamp) {

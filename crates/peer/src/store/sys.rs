@@ -264,7 +264,7 @@ pub(super) fn memory_bytes() -> Option<u64> {
 
 /// Fills the buffer if that needs no disk; false if it would, or if the system does not tell.
 #[cfg(target_os = "linux")]
-pub(super) fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
+pub(crate) fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
     use rustix::io::{IoSliceMut, ReadWriteFlags, preadv2};
     let wanted = buf.len();
     let read = preadv2(file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT);
@@ -273,7 +273,7 @@ pub(super) fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
 
 /// Elsewhere it is not known.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
+pub(crate) fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
     false
 }
 

@@ -48,6 +48,12 @@ impl Running {
         assert!(matches!(event, SessionEvent::Message(PeerMessage::Open(_))), "{event:?}");
     }
 
+    /// Asks for it first.
+    async fn send(&mut self, bytes: &[u8]) {
+        self.rig.asks_for(FILE, 1);
+        self.rig.send_part(1, 0, bytes).await;
+    }
+
     fn bytes(&self, chunk: u32) -> Vec<u8> {
         let start = (chunk * CHUNK) as usize;
         self.content[start..start + CHUNK as usize].to_vec()
@@ -78,7 +84,7 @@ impl Running {
 async fn a_chunk_of_a_running_download_is_in_the_file_when_the_engine_hears_what_became_of_it() {
     let mut running = Running::new().await;
     let bytes = running.bytes(1);
-    running.rig.send_part(1, 0, &bytes).await;
+    running.send(&bytes).await;
     assert!(running.is_kept().await);
     assert!(matches!(running.taken().await, StoreResult::Stored));
     let (chunk, mut stored) = (running.info.geometry().chunk(1).unwrap(), vec![0; CHUNK as usize]);
@@ -91,7 +97,7 @@ async fn wrong_bytes_never_reach_the_file() {
     let mut running = Running::new().await;
     let mut bytes = running.bytes(1);
     bytes[77] ^= 1;
-    running.rig.send_part(1, 0, &bytes).await;
+    running.send(&bytes).await;
     assert!(running.is_kept().await);
     assert!(matches!(running.taken().await, StoreResult::Corrupt));
     assert!(running.store.stored().is_empty());
@@ -104,7 +110,7 @@ async fn a_chunk_for_a_download_that_ended_meanwhile_says_so() {
     let mut running = Running::new().await;
     running.store.discard().unwrap();
     let bytes = running.bytes(1);
-    running.rig.send_part(1, 0, &bytes).await;
+    running.send(&bytes).await;
     assert!(running.is_kept().await);
     assert!(matches!(running.taken().await, StoreResult::Failed(WriteError::Closed)));
 }
@@ -114,16 +120,19 @@ async fn chunks_of_what_is_no_longer_downloaded_or_is_cut_otherwise_are_handed_o
     let mut running = Running::new().await;
     let (hash, size) = (running.info.hash(), ChunkSize::new(CHUNK).unwrap());
     running.rig.intake.destinations.remove(FileKey(5), hash, size);
-    running.rig.send_part(1, 0, &running.bytes(1)).await;
+    running.send(&running.bytes(1)).await;
     assert!(running.is_kept().await, "it was another download that ended");
     assert!(matches!(running.taken().await, StoreResult::Stored));
 
     running.announce(2 * CHUNK).await;
     let last = running.bytes(2);
+    let geometry = Geometry::new(running.info.size(), ChunkSize::new(2 * CHUNK).unwrap()).unwrap();
+    running.rig.expects(Announced { hash, geometry }, 1);
     running.rig.send_part(1, 0, &last).await;
     assert!(!running.is_kept().await, "chunk 1 is another one there");
 
     running.announce(CHUNK).await;
+    running.rig.asks_for(FILE, 1);
     running.rig.intake.destinations.remove(FILE, hash, size);
     running.rig.send_part(1, 0, &running.bytes(1)).await;
     assert!(!running.is_kept().await, "nobody wants it any more");
