@@ -32,6 +32,15 @@ impl SourceNetwork {
             }
         }
     }
+
+    /// What one site usually has: of IPv6 the first 48 bits, of IPv4 no more than the address.
+    #[must_use]
+    pub fn wider(self) -> SourceNetwork {
+        match self {
+            SourceNetwork::V4(ip) => SourceNetwork::V4(ip),
+            SourceNetwork::V6(prefix) => SourceNetwork::V6(prefix >> 16 << 16),
+        }
+    }
 }
 
 /// How much a source has: what its address has, and among equal addresses what its network has. The source with the

@@ -96,6 +96,29 @@ impl BySource {
         Some(ranges)
     }
 
+    /// Where the source of the holder at `at` lies.
+    pub(super) fn source_at<S: PartialEq>(
+        &self,
+        at: usize,
+        source_of: impl Fn(PeerSlot) -> S,
+    ) -> Range<usize> {
+        let source = source_of(self.0[at]);
+        let is_same = |other: usize| self.0.get(other).is_some_and(|slot| source_of(*slot) == source);
+        let mut step = 1;
+        while is_same(at + step) {
+            step *= 2;
+        }
+        let after = &self.0[at..self.0.len().min(at + step)];
+        let end = at + after.partition_point(|slot| source_of(*slot) == source);
+        let mut step = 1;
+        while step <= at && is_same(at - step) {
+            step *= 2;
+        }
+        let from = at.saturating_sub(step);
+        let start = from + self.0[from..at].partition_point(|slot| source_of(*slot) != source);
+        start..end
+    }
+
     pub(super) fn reserved_bytes(&self) -> usize {
         size_of::<Self>() + self.0.capacity() * size_of::<PeerSlot>()
     }
@@ -139,6 +162,11 @@ mod tests {
             let sources = by_source.sources(7, ip_of).expect("seven at most");
             let counted: Vec<(IpAddr, usize)> = sources.iter().map(|range| (ip_of(by_source.slot(range.start)), range.len())).collect();
             prop_assert_eq!(counted, plain.iter().map(|(ip, slots)| (*ip, slots.len())).collect::<Vec<_>>());
+            for source in sources {
+                for at in source.clone() {
+                    prop_assert_eq!(by_source.source_at(at, ip_of), source.clone());
+                }
+            }
             prop_assert_eq!(by_source.has_several(ip_of), plain.len() > 1);
             if plain.len() > 1 {
                 prop_assert_eq!(by_source.sources(plain.len() - 1, ip_of), None);

@@ -20,13 +20,18 @@ use crate::handout::{Candidates, MIN_OF_EACH};
 /// Holders of one source in a handout, while others are to be had.
 const OF_ONE_SOURCE: usize = 3;
 
-/// Places that are drawn by network first.
+/// Places that are drawn by network first, and as many by networks of networks.
 const BY_NETWORK: usize = 10;
 
 /// Doubtful holders that are named even if there are enough others.
 const DOUBTFUL: usize = 5;
 
-/// Sources that are listed to draw from; of more than that, holders are drawn until sources differ.
+/// Holders that are looked at for doubtful ones when the others have taken all places. Most files have
+/// none.
+const LOOKS_FOR_DOUBTFUL: usize = 64;
+
+/// Sources that are listed to draw from; of more than that, holders are drawn, those of a source that
+/// has many with less chance.
 const MOST_SOURCES: usize = 256;
 
 /// Draws until enough sources differ.
@@ -46,6 +51,8 @@ struct Draw<'a> {
     chosen: Vec<Holder>,
     /// Those that askers could not reach.
     doubtful: Vec<Holder>,
+    /// Looks for a doubtful one when all places were taken.
+    in_vain: usize,
     /// Whether the next that is offered may be named already, or be of the IP address of one that
     /// is or of the asker.
     may_repeat: bool,
@@ -58,7 +65,8 @@ impl Draw<'_> {
 
     /// Whether nobody more has a chance to be named.
     fn is_over(&self) -> bool {
-        self.is_done() && (!self.has_doubts || self.doubtful.len() >= DOUBTFUL)
+        self.is_done()
+            && (!self.has_doubts || self.doubtful.len() >= DOUBTFUL || self.in_vain >= LOOKS_FOR_DOUBTFUL)
     }
 
     /// Offers those at these places.
@@ -81,7 +89,9 @@ impl Draw<'_> {
             return false;
         }
         let is_doubtful = self.has_doubts && self.table.is_doubtful(address);
+        let is_full = self.is_done();
         let list = if is_doubtful { &mut self.doubtful } else { &mut self.chosen };
+        self.in_vain += usize::from(is_full && !is_doubtful);
         if list.len() >= MAX_HOLDERS || self.may_repeat && !has_room_for(list, address, most) {
             return false;
         }
@@ -153,6 +163,7 @@ impl Table {
             has_doubts: self.has_doubts(),
             chosen: Vec::with_capacity(MAX_HOLDERS),
             doubtful: Vec::new(),
+            in_vain: 0,
             may_repeat: !first.is_empty() || asker.is_some_and(|peer| peer.shares_ip),
         };
         draw.offer_all(first, OF_ONE_SOURCE);
@@ -172,6 +183,9 @@ impl Table {
         {
             draw.may_repeat = true;
             for _ in 0..DRAWS {
+                if draw.is_over() {
+                    break;
+                }
                 draw.offer(all.slot(rng.random_range(0..all.len())), None, usize::MAX);
             }
         }
@@ -190,24 +204,24 @@ impl Table {
         if !peers().any(shares) || !all.has_several(|slot| self.ip_of(slot)) {
             return false;
         }
+        let site_of = |ip| SourceNetwork::of(ip).wider();
         has_twice(ips())
             || all.has_several(|slot| self.network_of(slot)) && has_twice(ips().map(SourceNetwork::of))
+            || all.has_several(|slot| site_of(self.ip_of(slot))) && has_twice(ips().map(site_of))
     }
 
+    /// By the widest kind of source first: a few of networks of networks, a few of networks, the rest
+    /// by address.
     fn offer_by_source(&self, all: &BySource, draw: &mut Draw<'_>, rng: &mut impl Rng) {
-        if let Some(networks) = all.sources(MOST_SOURCES, |slot| self.network_of(slot))
-            && networks.len() > 1
-        {
-            let mut networks = networks;
-            networks.shuffle(rng);
-            for network in networks.into_iter().take(BY_NETWORK) {
-                draw.offer(all.slot(rng.random_range(network)), None, OF_ONE_SOURCE);
-            }
-        }
+        self.offer_of_each(all, |slot| self.network_of(slot).wider(), draw, rng);
+        self.offer_of_each(all, |slot| self.network_of(slot), draw, rng);
         if let Some(mut sources) = all.sources(MOST_SOURCES, |slot| self.ip_of(slot)) {
             sources.shuffle(rng);
             for round in 1..=OF_ONE_SOURCE {
                 for source in &sources {
+                    if draw.is_over() {
+                        return;
+                    }
                     let start = rng.random_range(source.clone());
                     // The one that is drawn may be named already, or the asker, or doubtful.
                     for at in (start..source.end).chain(source.start..start).take(2 * OF_ONE_SOURCE) {
@@ -218,13 +232,40 @@ impl Table {
                 }
             }
         } else {
-            for number in 0..DRAWS {
-                let most = if number < DRAWS / 2 { 1 } else { OF_ONE_SOURCE };
-                draw.offer(all.slot(rng.random_range(0..all.len())), None, most);
-                if draw.is_over() {
-                    break;
+            for most in [1, OF_ONE_SOURCE] {
+                for _ in 0..DRAWS / 2 {
+                    if draw.is_over() {
+                        return;
+                    }
+                    let source = one_evenly(all, |slot| self.ip_of(slot), rng);
+                    source.map(|slot| draw.offer(slot, None, most));
                 }
             }
+        }
+    }
+
+    /// A few, if there are several sources of this kind: sources evenly, whatever each of them has.
+    fn offer_of_each<S: PartialEq>(
+        &self,
+        all: &BySource,
+        source_of: impl Fn(PeerSlot) -> S,
+        draw: &mut Draw<'_>,
+        rng: &mut impl Rng,
+    ) {
+        if !all.has_several(&source_of) {
+            return;
+        }
+        if let Some(mut sources) = all.sources(MOST_SOURCES, &source_of) {
+            sources.shuffle(rng);
+            for source in sources.into_iter().take(BY_NETWORK) {
+                draw.offer(all.slot(rng.random_range(source)), None, OF_ONE_SOURCE);
+            }
+            return;
+        }
+        let drawn: Vec<PeerSlot> =
+            (0..DRAWS / 2).filter_map(|_| one_evenly(all, &source_of, rng)).take(BY_NETWORK).collect();
+        for slot in drawn {
+            draw.offer(slot, None, OF_ONE_SOURCE);
         }
     }
 
@@ -266,6 +307,17 @@ impl Table {
     fn network_of(&self, slot: PeerSlot) -> SourceNetwork {
         SourceNetwork::of(self.ip_of(slot))
     }
+}
+
+/// A holder by chance, each source as likely as another one; often nobody, the more a source has.
+fn one_evenly<S: PartialEq>(
+    all: &BySource,
+    source_of: impl Fn(PeerSlot) -> S,
+    rng: &mut impl Rng,
+) -> Option<PeerSlot> {
+    let at = rng.random_range(0..all.len());
+    let source = all.source_at(at, source_of);
+    (rng.random_range(source) == at).then(|| all.slot(at))
 }
 
 fn has_twice<K: Ord>(keys: impl Iterator<Item = K>) -> bool {

@@ -112,6 +112,35 @@ fn all_addresses_of_a_prefix_do_not_crowd_out_another_network() {
 }
 
 #[test]
+fn all_networks_of_a_site_do_not_crowd_out_another_site() {
+    for of_each in [1, 12] {
+        let mut swarm = Swarm::new();
+        for prefix in 0..512 {
+            for host in 1..=of_each {
+                swarm.holds(v6(prefix, host), 7401, Availability::Full);
+            }
+        }
+        let honest = SocketAddr::new(v4(1), 7401);
+        swarm.holds(honest.ip(), honest.port(), Availability::Full);
+        let named = (0..200).filter(|_| swarm.handout().contains(&honest)).count();
+        assert_eq!(named, 200, "{of_each} in each network");
+    }
+}
+
+#[test]
+fn more_addresses_than_can_be_listed_are_drawn_evenly_whatever_each_has() {
+    let mut swarm = Swarm::new();
+    for source in 0..300 {
+        swarm.crowd(v4(100 + source), 20);
+    }
+    let honest = SocketAddr::new(v4(1), 7401);
+    swarm.holds(honest.ip(), honest.port(), Availability::Full);
+    // Of 301 addresses some 20 are drawn evenly: 13 in 200 by chance, and 1.7 if it were by holder.
+    let named = (0..1000).filter(|_| swarm.handout().contains(&honest)).count();
+    assert!(named > 40, "{named} of 1000");
+}
+
+#[test]
 fn a_swarm_behind_one_address_or_in_one_prefix_is_drawn_from_evenly() {
     let behind_one: fn(u16) -> (IpAddr, u16) = |number| (v4(1), number + 1);
     let in_one_prefix: fn(u16) -> (IpAddr, u16) = |number| (v6(1, number), 7401);
