@@ -1,4 +1,4 @@
-//! Questions by the thousand whose answers are never read.
+//! Questions by the thousand whose answers are never read, and files by the thousand that are joined.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::support::getting::MIB;
 use crate::support::machine::{Machine, Serving};
 use crate::support::process::memory;
 use crate::support::soak::at_length;
-use crate::support::unread::{Crowd, Kind, Target};
+use crate::support::unread::{Crowd, Kind, SmallFile, Target};
 
 cases![
-    70 "thousands of questions on each of many connections, and no answer is read" answers_that_are_not_read_fill_no_memory .alone();
+    70 "thousands of questions on each of many connections, and no answer is read; thousands of files joined" answers_that_are_not_read_fill_no_memory .alone();
 ];
 
 /// By how much the memory may grow, and how much of it may stay afterwards.
@@ -28,7 +28,7 @@ const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(10);
 /// Of a file of so many bytes a description has 4096 sums: one message of 128 KiB.
 const SIZE: u64 = 256 * MIB;
 
-/// Things that are said on each connection.
+/// Things that are said on each connection; also as many small files are shared.
 const WORDS: u32 = 4096;
 
 async fn answers_that_are_not_read_fill_no_memory() -> String {
@@ -39,7 +39,7 @@ async fn answers_that_are_not_read_fill_no_memory() -> String {
     let one: Vec<IpAddr> = vec![[127, 0, 0, 2].into()];
     let many: Vec<IpAddr> = (2..100).map(|host| [127, 0, 0, host].into()).collect();
     let mut kinds: Vec<(Kind, &[IpAddr])> = Kind::ALL.map(|kind| (kind, &one[..])).into();
-    kinds.push((Kind::Mix, &many));
+    kinds.extend([Kind::KnownFiles, Kind::Mix].map(|kind| (kind, &many[..])));
     let network = Network::builder().start().await;
     // At full length a process for each kind: what one leaves behind is not the next one's.
     let together = at_length(kinds.len(), 1);
@@ -87,7 +87,7 @@ impl Measure {
         let before = resident();
         let mut figures = Vec::new();
         for (kind, from) in kinds {
-            let crowd = Crowd::of(*kind, target, self.connections, WORDS, from);
+            let crowd = Crowd::of(*kind, target.clone(), self.connections, WORDS, from);
             let (began, mut peak) = (Instant::now(), 0);
             // A peer that fails fills the machine in seconds.
             while began.elapsed() < self.lasts && peak <= before + 8 * GROWTH_KIB {
@@ -109,20 +109,31 @@ impl Measure {
     }
 }
 
-/// A server of its own process that shares a file with a long description.
+/// A server of its own process that shares a file with a long description, and many small ones.
 async fn seeds(machine: &Machine) -> (Serving, Target) {
     let shared = machine.cli().path("shared");
     std::fs::create_dir(&shared).expect("a home of our own is writable");
     Payload::Sparse { len: SIZE }.write(&shared.join("file")).expect("a hole takes no space");
     let serving = machine.serves(&["start-server", "--foreground", "--dir", "shared"], 0).await;
+    let status = async || machine.cli().run(["status", "--json"]).await.with_code(0).result();
     let hash = eventually("the file is shared", SOON, async || {
-        let status = machine.cli().run(["status", "--json"]).await.with_code(0).result();
+        let status = status().await;
         let hash =
             status["status"]["files"][0]["hash"].as_str().and_then(|hash| hash.parse::<FileHash>().ok());
         hash.ok_or(status)
     })
     .await;
+    for number in 0..WORDS {
+        let path = shared.join(format!("small{number}"));
+        std::fs::write(path, SmallFile(number).bytes()).expect("a home of our own is writable");
+    }
+    eventually("the small files are shared", SOON, async || {
+        let total = status().await["status"]["files_total"].clone();
+        if total == WORDS + 1 { Ok(()) } else { Err(total) }
+    })
+    .await;
     let geometry = Geometry::new(SIZE, ChunkSize::default_for(SIZE)).expect("a size that files have");
-    let target = Target { address: serving.address, hash: *hash.as_bytes(), geometry };
+    let small_files = (0..WORDS).map(|number| SmallFile(number).hash()).collect();
+    let target = Target { address: serving.address, hash: *hash.as_bytes(), geometry, small_files };
     (serving, target)
 }
