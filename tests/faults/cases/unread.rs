@@ -56,7 +56,6 @@ async fn answers_that_are_not_read_fill_no_memory() -> String {
     }
     let machine = Machine::new(network.user("bob"), Ipv6Addr::LOCALHOST);
     figures.extend(crowd.of_kinds(&machine, &[(Kind::Mix, &[Ipv6Addr::LOCALHOST.into()])]).await);
-    eprintln!("DBG {figures:?}");
     let is_bounded = |figure: &Figure| figure.grown <= GROWTH_KIB && figure.left <= LEFT_KIB;
     assert!(figures.iter().all(is_bounded), "{figures:?}");
     let grown = figures.iter().max_by_key(|figure| figure.grown).expect("there are kinds");
@@ -111,19 +110,6 @@ impl Measure {
             while began.elapsed() < lasts && peak <= before + 8 * GROWTH_KIB {
                 peak = peak.max(resident());
                 sleep(Duration::from_millis(10)).await;
-            }
-            if *kind == Kind::KnownFiles {
-                let status = machine.cli().run(["status", "--json"]).await.with_code(0).result();
-                let peers = status["status"]["peers"].as_array().cloned().unwrap_or_default();
-                let files: Vec<u64> = peers.iter().map(|p| p["files"].as_u64().unwrap_or(9999)).collect();
-                eprintln!(
-                    "DBG {:?} {} links {}: {:?} {}",
-                    began.elapsed(),
-                    files.len(),
-                    files.iter().sum::<u64>(),
-                    &files[..files.len().min(40)],
-                    peers.first().map(|p| p.to_string()).unwrap_or_default()
-                );
             }
             drop(crowd);
             let closed = Instant::now();
