@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -11,8 +12,9 @@ use tnet_proto::{
     MAX_INFO_SUMS, Open, PeerId, PeerMessage, Protocol, encode, preamble,
 };
 use tnet_testkit::describe;
-use tokio::io::{AsyncWriteExt, copy, sink};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
 use tokio::net::TcpSocket;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -186,25 +188,39 @@ impl SmallFile {
 #[derive(Debug)]
 pub(crate) struct Crowd {
     _connections: JoinSet<()>,
+    size: usize,
+    answered: Arc<AtomicUsize>,
 }
 
 impl Crowd {
     /// So many connections, from these addresses in turn, that say `words` things each.
     pub(crate) fn of(kind: Kind, target: Target, connections: usize, words: u32, from: &[IpAddr]) -> Crowd {
-        let mut all = JoinSet::new();
+        let (mut all, answered) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
         for number in 0..connections {
-            let (from, target) = (from[number % from.len()], target.clone());
+            let (from, target, answered) = (from[number % from.len()], target.clone(), Arc::clone(&answered));
             all.spawn(async move {
-                let _ = talk(kind, target, number, words, from).await;
+                let _ = talk(kind, target, number, words, from, &answered).await;
                 // What is not said any more keeps the connection open nonetheless.
                 std::future::pending::<()>().await;
             });
         }
-        Crowd { _connections: all }
+        Crowd { _connections: all, size: connections, answered }
+    }
+
+    /// Whether all of them have had an answer to everything. Those that do not read never have.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) == self.size
     }
 }
 
-async fn talk(kind: Kind, target: Target, id: usize, words: u32, from: IpAddr) -> std::io::Result<()> {
+async fn talk(
+    kind: Kind,
+    target: Target,
+    id: usize,
+    words: u32,
+    from: IpAddr,
+    answered: &Arc<AtomicUsize>,
+) -> std::io::Result<()> {
     let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_recv_buffer_size(UNREAD_BYTES)?;
     socket.bind((from, 0).into())?;
@@ -214,14 +230,31 @@ async fn talk(kind: Kind, target: Target, id: usize, words: u32, from: IpAddr) -
     peer_id[..8].copy_from_slice(&id.to_le_bytes());
     say(PeerMessage::Hello(Hello { peer_id: PeerId(peer_id), listen_port: 0, capabilities: 0 }), &mut bytes);
     stream.write_all(&bytes).await?;
-    let (mut answers, mut stream) = stream.into_split();
-    let _reads = kind
-        .reads_answers()
-        .then(|| AbortOnDropHandle::new(tokio::spawn(async move { copy(&mut answers, &mut sink()).await })));
+    let (answers, mut stream) = stream.into_split();
+    let (files, answered) = (target.small_files.len(), Arc::clone(answered));
+    let _reads = kind.reads_answers().then(|| {
+        AbortOnDropHandle::new(tokio::spawn(read_answers(BufReader::new(answers), files, answered)))
+    });
     for number in 0..words {
         stream.write_all(&kind.words(number, &target)).await?;
     }
     std::future::pending().await
+}
+
+/// Reads all there is. Counted is who has read a hello and so many messages.
+async fn read_answers(
+    mut input: BufReader<OwnedReadHalf>,
+    messages: usize,
+    answered: Arc<AtomicUsize>,
+) -> std::io::Result<u64> {
+    let mut skipped = vec![0; preamble(Protocol::Peer).len()];
+    input.read_exact(&mut skipped).await?;
+    for _ in 0..=messages {
+        let len = input.read_u32_le().await?;
+        copy(&mut (&mut input).take(len.into()), &mut sink()).await?;
+    }
+    answered.fetch_add(1, Ordering::Relaxed);
+    copy(&mut input, &mut sink()).await
 }
 
 /// Joins the swarm of a file without a chunk of it.
