@@ -63,6 +63,7 @@ impl World {
             max_addresses: 40,
             max_peers: 12,
             max_links_per_peer: 4,
+            link_bytes: 8 << 10,
             neighbours: 6,
             ..Config::default()
         };

@@ -93,6 +93,8 @@ pub struct Config {
     pub max_addresses: usize,
     /// Files that one connection has in common. For one more, the least useful of them is closed.
     pub max_links_per_peer: usize,
+    /// Bytes of all links that others open; then those of least use are closed, of the source with most.
+    pub link_bytes: u64,
     /// First pause before a failed address is tried again; doubled each time.
     pub reconnect_after: Duration,
     /// Longest such pause.
@@ -145,6 +147,7 @@ impl Default for Config {
             max_peers: 1000,
             max_addresses: 4096,
             max_links_per_peer: 4096,
+            link_bytes: 16 * MIB,
             reconnect_after: Duration::from_millis(500),
             reconnect_at_most: Duration::from_secs(30),
             lookup_after: Duration::from_secs(1),

@@ -25,7 +25,8 @@ const MAX_RETRY: usize = 64;
 pub(crate) struct File {
     pub(crate) hash: FileHash,
     pub(crate) geometry: Geometry,
-    pub(crate) links: BTreeMap<PeerKey, Link>,
+    /// Each in a place of its own: a map has room for many where there may be one.
+    pub(crate) links: BTreeMap<PeerKey, Box<Link>>,
     /// None: complete. In a place of its own, so that a thousand whole files are small.
     pub(crate) download: Option<Box<Download>>,
     /// Made when somebody first comes for a file that was complete from the start.
@@ -225,7 +226,7 @@ impl File {
     }
 
     /// Forgets a link, whose requests must be released already.
-    pub(crate) fn remove_link(&mut self, peer: PeerKey) -> Option<Link> {
+    pub(crate) fn remove_link(&mut self, peer: PeerKey) -> Option<Box<Link>> {
         let link = self.links.remove(&peer)?;
         if self.links.is_empty() {
             // An empty map keeps its memory, of which a thousand finished files would have as many.

@@ -1,18 +1,23 @@
-//! Connections that say very much to a peer and never read what it answers.
+//! Connections that say very much to a peer and never read what it answers, or read it so that they can say more.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tnet_fileinfo::{ChunkSet, Geometry};
+use tnet_fileinfo::{ChunkSet, ChunkSize, Geometry};
 use tnet_proto::{
     FileHandle, Hello, Holdings, Info, MAX_BITMAP_LEN, MAX_EXTENSION_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS,
     MAX_INFO_SUMS, Open, PeerId, PeerMessage, Protocol, encode, preamble,
 };
-use tokio::io::AsyncWriteExt;
+use tnet_testkit::describe;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
 use tokio::net::TcpSocket;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Bytes that the system keeps for a connection that does not read: as few as it allows, so that what is not read
 /// stays where it comes from.
@@ -47,13 +52,15 @@ pub(crate) enum Kind {
     Bitmaps,
     /// One long message, but for its last byte.
     Halves,
+    /// Joins the swarms of all shared files, and reads the answers: else the connection would end for those.
+    KnownFiles,
     /// A message of each kind in turn.
     Mix,
 }
 
 impl Kind {
     /// Each of them.
-    pub(crate) const ALL: [Kind; 13] = [
+    pub(crate) const ALL: [Kind; 14] = [
         Kind::Descriptions,
         Kind::UnknownDescriptions,
         Kind::Requests,
@@ -66,8 +73,16 @@ impl Kind {
         Kind::Unasked,
         Kind::Bitmaps,
         Kind::Halves,
+        Kind::KnownFiles,
         Kind::Mix,
     ];
+
+    /// Kinds that are said in turn.
+    const MIXED: [Kind; 11] = *Kind::ALL.first_chunk().expect("there are more");
+
+    fn reads_answers(self) -> bool {
+        self == Kind::KnownFiles
+    }
 
     /// The `number`th thing that a connection says.
     fn words(self, number: u32, target: &Target) -> BytesMut {
@@ -120,32 +135,52 @@ impl Kind {
                     out.truncate(out.len() - 1);
                 }
             }
+            Kind::KnownFiles => {
+                if let Some(hash) = target.small_files.get(number as usize) {
+                    say(open(number, *hash, &SmallFile::geometry()), &mut out);
+                }
+            }
             Kind::Mix => {
-                let kind = Kind::ALL[number as usize % (Kind::ALL.len() - 2)];
-                return kind.words(number / 11, target);
+                let kinds = Kind::MIXED.len();
+                return Kind::MIXED[number as usize % kinds].words(number / kinds as u32, target);
             }
         }
         out
     }
 }
 
-/// What is attacked: a peer, and a file that it shares.
-#[derive(Debug, Clone, Copy)]
+/// What is attacked: a peer, and files that it shares.
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) hash: [u8; 32],
     pub(crate) geometry: Geometry,
+    /// Of each [`SmallFile`].
+    pub(crate) small_files: Arc<[[u8; 32]]>,
 }
 
 impl Target {
     fn open(&self, file: u32) -> PeerMessage {
-        PeerMessage::Open(Open {
-            file: FileHandle(file),
-            hash: self.hash,
-            size: self.geometry.size(),
-            chunk_size: self.geometry.chunk_size().get(),
-            holdings: Holdings::Bitmap(ChunkSet::empty(&self.geometry).to_bytes()),
-        })
+        open(file, self.hash, &self.geometry)
+    }
+}
+
+/// One of many files that are shared beside the long one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SmallFile(pub(crate) u32);
+
+impl SmallFile {
+    pub(crate) fn bytes(self) -> [u8; 4] {
+        self.0.to_le_bytes()
+    }
+
+    pub(crate) fn hash(self) -> [u8; 32] {
+        *describe(&self.bytes(), SmallFile::geometry().chunk_size()).hash().as_bytes()
+    }
+
+    fn geometry() -> Geometry {
+        let len = SmallFile(0).bytes().len() as u64;
+        Geometry::new(len, ChunkSize::default_for(len)).expect("a size that files have")
     }
 }
 
@@ -153,25 +188,39 @@ impl Target {
 #[derive(Debug)]
 pub(crate) struct Crowd {
     _connections: JoinSet<()>,
+    size: usize,
+    answered: Arc<AtomicUsize>,
 }
 
 impl Crowd {
     /// So many connections, from these addresses in turn, that say `words` things each.
     pub(crate) fn of(kind: Kind, target: Target, connections: usize, words: u32, from: &[IpAddr]) -> Crowd {
-        let mut all = JoinSet::new();
+        let (mut all, answered) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
         for number in 0..connections {
-            let from = from[number % from.len()];
+            let (from, target, answered) = (from[number % from.len()], target.clone(), Arc::clone(&answered));
             all.spawn(async move {
-                let _ = talk(kind, target, number, words, from).await;
+                let _ = talk(kind, target, number, words, from, &answered).await;
                 // What is not said any more keeps the connection open nonetheless.
                 std::future::pending::<()>().await;
             });
         }
-        Crowd { _connections: all }
+        Crowd { _connections: all, size: connections, answered }
+    }
+
+    /// Whether all of them have had an answer to everything. Those that do not read never have.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) == self.size
     }
 }
 
-async fn talk(kind: Kind, target: Target, id: usize, words: u32, from: IpAddr) -> std::io::Result<()> {
+async fn talk(
+    kind: Kind,
+    target: Target,
+    id: usize,
+    words: u32,
+    from: IpAddr,
+    answered: &Arc<AtomicUsize>,
+) -> std::io::Result<()> {
     let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_recv_buffer_size(UNREAD_BYTES)?;
     socket.bind((from, 0).into())?;
@@ -181,10 +230,42 @@ async fn talk(kind: Kind, target: Target, id: usize, words: u32, from: IpAddr) -
     peer_id[..8].copy_from_slice(&id.to_le_bytes());
     say(PeerMessage::Hello(Hello { peer_id: PeerId(peer_id), listen_port: 0, capabilities: 0 }), &mut bytes);
     stream.write_all(&bytes).await?;
+    let (answers, mut stream) = stream.into_split();
+    let (files, answered) = (target.small_files.len(), Arc::clone(answered));
+    let _reads = kind.reads_answers().then(|| {
+        AbortOnDropHandle::new(tokio::spawn(read_answers(BufReader::new(answers), files, answered)))
+    });
     for number in 0..words {
         stream.write_all(&kind.words(number, &target)).await?;
     }
     std::future::pending().await
+}
+
+/// Reads all there is. Counted is who has read a hello and so many messages.
+async fn read_answers(
+    mut input: BufReader<OwnedReadHalf>,
+    messages: usize,
+    answered: Arc<AtomicUsize>,
+) -> std::io::Result<u64> {
+    let mut skipped = vec![0; preamble(Protocol::Peer).len()];
+    input.read_exact(&mut skipped).await?;
+    for _ in 0..=messages {
+        let len = input.read_u32_le().await?;
+        copy(&mut (&mut input).take(len.into()), &mut sink()).await?;
+    }
+    answered.fetch_add(1, Ordering::Relaxed);
+    copy(&mut input, &mut sink()).await
+}
+
+/// Joins the swarm of a file without a chunk of it.
+fn open(file: u32, hash: [u8; 32], geometry: &Geometry) -> PeerMessage {
+    PeerMessage::Open(Open {
+        file: FileHandle(file),
+        hash,
+        size: geometry.size(),
+        chunk_size: geometry.chunk_size().get(),
+        holdings: Holdings::Bitmap(ChunkSet::empty(geometry).to_bytes()),
+    })
 }
 
 fn say(message: PeerMessage, out: &mut BytesMut) {

@@ -17,6 +17,7 @@ impl Swarm {
             self.check_file(*key, file);
         }
         self.check_peers();
+        self.check_link_memory();
         self.check_slots();
     }
 

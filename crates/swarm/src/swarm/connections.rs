@@ -40,6 +40,11 @@ pub(super) struct Peer {
     /// Their numbers of files that we do not take part in, or no longer.
     pub(super) former: FormerHandles,
     pub(super) links: Links,
+    /// What they hold, and when one more is looked at again after there was no room for it.
+    pub(super) link_bytes: u64,
+    pub(super) no_link_before: Time,
+    /// When it last sent a chunk that verified, or took one.
+    pub(super) useful_at: Option<Time>,
     /// Requests that ended with a close. If the file is opened again at once, under whatever numbers, one of them may
     /// look like a new one to the other side, and its answer like one to a new request to us. Oldest first; a chunk
     /// that was asked for again and abandoned again is in it twice, and may be answered twice.
@@ -182,6 +187,9 @@ impl Swarm {
             handles: BTreeMap::new(),
             former: FormerHandles::default(),
             links: Links::default(),
+            link_bytes: 0,
+            no_link_before: Time::ZERO,
+            useful_at: None,
             abandoned: Vec::new(),
             corrupt: 0,
             open: Held::default(),

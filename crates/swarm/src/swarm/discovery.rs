@@ -156,7 +156,7 @@ impl Swarm {
             return state.links.len();
         }
         let mut counted = SourceCounts::new();
-        let counts = |(peer, link): &(&PeerKey, &Link)| {
+        let mut counts = |peer: &PeerKey, link: &Link| {
             let source = self.peers[peer].source;
             let SourceRank { host, network } = counted.rank(source);
             let counts =
@@ -166,7 +166,7 @@ impl Swarm {
             }
             counts
         };
-        state.links.iter().filter(counts).count()
+        state.links.iter().filter(|(peer, link)| counts(peer, link)).count()
     }
 
     pub(super) fn connect_more_all(&mut self, now: Time) {

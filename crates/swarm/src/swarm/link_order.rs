@@ -57,7 +57,6 @@ impl Links {
         true
     }
 
-    #[cfg(any(test, feature = "check"))]
     pub(super) fn is_finished(&self, file: FileKey) -> bool {
         self.standings.get(&file).is_some_and(|standing| !standing.is_unfinished)
     }

@@ -11,10 +11,11 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_proto::{FileHandle, Holdings, Open, PeerMessage};
 
 use super::connections::{IDLE, Peer};
+use super::link_memory::LOOKED_AT;
 use super::{Content, Swarm};
 use crate::file::File;
 use crate::io::{FileKey, PeerKey, Violation};
-use crate::link::{Held, Link};
+use crate::link::{Held, LINK_BYTES, Link};
 use crate::suggest::SuggestOnce;
 use crate::time::Time;
 use crate::timers::Timer;
@@ -22,9 +23,6 @@ use crate::timers::Timer;
 /// A link that neither side wants anything of is closed after this long. Longer than a connection lingers of which that
 /// is true of all links: it ends with one goodbye.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// The least useful links looked at for one to close: those before it are being used.
-const LOOKED_AT: usize = 64;
 
 impl Swarm {
     /// Tells the peer that we take part in the file's swarm, once. False: there is no room for one more file on its
@@ -40,8 +38,9 @@ impl Swarm {
         let state = self.files.get_mut(&file).expect("looked up above");
         let connection = self.peers.get_mut(&peer).expect("looked up above");
         connection.links.insert(file);
-        state.links.insert(peer, Link::new(&state.geometry, connection.trust()));
+        state.links.insert(peer, Box::new(Link::new(&state.geometry, connection.trust())));
         let open = state.open_message(file);
+        self.count_link(peer, file);
         self.timers.disarm(Timer::Idle(peer));
         self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_patience);
         self.send(peer, PeerMessage::Open(open));
@@ -63,7 +62,7 @@ impl Swarm {
     }
 
     /// Leaves the file's swarm on this connection.
-    fn close(&mut self, now: Time, peer: PeerKey, file: FileKey) {
+    pub(super) fn close(&mut self, now: Time, peer: PeerKey, file: FileKey) {
         self.send(peer, PeerMessage::Close { file: file.handle() });
         self.drop_link(now, peer, file);
     }
@@ -138,7 +137,12 @@ impl Swarm {
         if link.is_some_and(|link| link.handle.is_some_and(|known| known != open.file)) {
             self.drop_link(now, peer, file);
         }
-        if !self.open_file(now, peer, file) {
+        let link = self.files[&file].links.get(&peer);
+        let more = (LINK_BYTES + held.bytes()).saturating_sub(link.map_or(0, |link| link.counted));
+        if !self.make_link_memory(now, peer, more) || !self.open_file(now, peer, file) {
+            if self.files[&file].links.contains_key(&peer) {
+                self.close(now, peer, file);
+            }
             return self.turn_down(peer, open.file);
         }
         self.timers.disarm(Timer::Unanswered(peer, file));
@@ -146,6 +150,7 @@ impl Swarm {
         let announced = state.replace_held(peer, held);
         let link = state.links.get_mut(&peer).expect("open_file made it");
         let is_first = link.handle.replace(open.file).is_none();
+        self.count_link(peer, file);
         self.note_announced(peer, file, announced);
         let connection = self.peers.get_mut(&peer).expect("only connected peers are dispatched");
         connection.former.remove(open.file);
@@ -198,6 +203,7 @@ impl Swarm {
         self.abandon_all(peer, file);
         let Some(link) = self.files.get_mut(&file).and_then(|state| state.remove_link(peer)) else { return };
         self.timers.disarm_link(peer, file);
+        self.change_link_bytes(peer, link.counted, 0);
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
         if let Some(handle) = link.handle {
             connection.handles.remove(&handle);

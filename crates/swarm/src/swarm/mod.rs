@@ -9,6 +9,7 @@ mod connections;
 mod discovery;
 mod files;
 mod limited;
+mod link_memory;
 mod link_order;
 mod links;
 mod offers;
@@ -55,6 +56,7 @@ pub use status::{FileStatus, PeerStatus, SlotStatus};
 
 use connections::{Newcomer, Peer};
 use files::Here;
+use link_memory::LinkMemory;
 use places::Places;
 use uploads::Uploads;
 
@@ -72,6 +74,7 @@ pub struct Swarm {
     peers: BTreeMap<PeerKey, Peer>,
     /// Of those who called us.
     places: Places,
+    link_memory: LinkMemory,
     /// Requests open at others.
     downloads: Slots,
     /// Those of them at connections that have not proven themselves.
@@ -128,6 +131,7 @@ impl Swarm {
             incomplete: BTreeSet::new(),
             peers: BTreeMap::new(),
             places: Places::new(config.max_callers()),
+            link_memory: LinkMemory::default(),
             downloads: Slots::new(config.download_slots),
             probes: 0,
             late: Held::default(),

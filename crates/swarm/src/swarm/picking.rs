@@ -211,7 +211,7 @@ fn ask_again(state: &File, chunk: ChunkIndex, sources: &[Source], rng: &mut StdR
     let waits = |link: &Link| {
         link.trust == Trust::Proven && link.busy_until.is_none() && link.may_be_asked_for(chunk)
     };
-    let is_worth_waiting = || state.links.values().any(waits);
+    let is_worth_waiting = || state.links.values().any(|link| waits(link));
     less_loaded(holders(), rng).filter(|_| !is_worth_waiting()).map(choice)
 }
 

@@ -111,6 +111,7 @@ impl Swarm {
         self.sources.verified(source);
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         connection.verified_at = now;
+        connection.useful_at = Some(now);
         if !connection.is_proven {
             self.change_standing(peer, |connection| connection.is_proven = true);
         }

@@ -13,7 +13,7 @@ use super::limited::Way;
 use super::places::Deed;
 use super::uploads::{Active, Reservation};
 use crate::io::{FileKey, Output, PeerKey, UploadEnd};
-use crate::link::Held;
+use crate::link::{GIVEN_AT_ONCE, Held};
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -79,6 +79,10 @@ impl Swarm {
     /// one share left for who comes next. Else the first receiver of a new file takes all slots of the seed, and the
     /// others wait until it has all that.
     fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
+        // No share is less than this: then nobody need be counted.
+        if self.peers.get(&peer).is_some_and(|connection| (connection.slots as usize) < PER_PEER.0) {
+            return false;
+        }
         let state = &self.files[&file];
         let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
         // Who only looks on has no share.
@@ -381,6 +385,7 @@ impl Swarm {
         self.places.prove(now, peer, Deed::Took);
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.sent_chunks += 1;
+            connection.useful_at = Some(now);
             // Of a file that is gone there is nothing left to count.
             if self.files.contains_key(&file) {
                 *connection.unannounced.entry(file).or_insert(0) += 1;
@@ -392,8 +397,11 @@ impl Swarm {
         match state.links.get_mut(&peer) {
             Some(link) => {
                 link.declined = 0;
-                if !link.held.contains(chunk) {
-                    link.given.insert(chunk);
+                if !link.held.contains(chunk)
+                    && link.given.insert(chunk)
+                    && link.given.len().is_multiple_of(GIVEN_AT_ONCE)
+                {
+                    self.count_link(peer, file);
                 }
             }
             // It has left the file's swarm meanwhile.

@@ -9,6 +9,7 @@ mod failing;
 mod hedging;
 mod hostile;
 mod limited;
+mod link_memory;
 mod network;
 mod offering;
 mod places;
