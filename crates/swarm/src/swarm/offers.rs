@@ -38,13 +38,19 @@ impl Swarm {
         let (first, last) = (self.peers.first_key_value()?.0, self.peers.last_key_value()?.0);
         let from = PeerKey(self.rng.random_range(first.0..=last.0));
         let in_turn = self.peers.range(from..).chain(self.peers.range(..from)).take(LOOKED_AT);
-        let idle = in_turn.filter(|(_, connection)| {
-            connection.slots == 0 && connection.unused_slots < self.config.unused_to_skip
-        });
-        let mut candidates: Vec<PeerKey> = idle.map(|(peer, _)| *peer).collect();
+        let mut candidates = [from; LOOKED_AT];
+        let mut count = 0;
+        for (peer, connection) in in_turn {
+            if connection.slots == 0 && connection.unused_slots < self.config.unused_to_skip {
+                candidates[count] = *peer;
+                count += 1;
+            }
+        }
         // Most often the first one will do.
-        while !candidates.is_empty() {
-            let peer = candidates.swap_remove(self.rng.random_range(0..candidates.len()));
+        while count > 0 {
+            count -= 1;
+            candidates.swap(self.rng.random_range(0..=count), count);
+            let peer = candidates[count];
             let mut files = from_random(self.peers[&peer].links.unfinished(), &mut self.rng).take(LOOKED_AT);
             if let Some(found) = files.find_map(|file| Some((peer, file, self.offer(now, peer, file)?))) {
                 return Some(found);

@@ -107,14 +107,16 @@ impl Swarm {
         let times = if self.proven > 0 || rivals.is_alone { WHEN_SERVED } else { WHEN_SEARCHING };
         let may_try = self.downloads.is_below(times, state.longest_chunk())
             || self.downloads.has_room(state.longest_chunk());
-        let mut sources: Vec<Source> = free
-            .filter(|(peer, link)| match link.trust {
+        // Grown link by link it would be copied again and again, for each request.
+        let mut sources = Vec::with_capacity(state.links.len());
+        sources.extend(
+            free.filter(|(peer, link)| match link.trust {
                 Trust::Proven => true,
                 Trust::Unproven => may_try && self.is_worth_a_try(now, **peer, state, rivals),
                 Trust::Late | Trust::Stalled => false,
             })
-            .map(|(peer, link)| Source { peer: *peer, link })
-            .collect();
+            .map(|(peer, link)| Source { peer: *peer, link }),
+        );
         let capacity = self.downloads.capacity(state.longest_chunk());
         if self.probes >= capacity.div_ceil(PROBES_AT_MOST) && sources.iter().any(Source::is_proven) {
             sources.retain(Source::is_proven);

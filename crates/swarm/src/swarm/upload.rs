@@ -79,6 +79,10 @@ impl Swarm {
     /// one share left for who comes next. Else the first receiver of a new file takes all slots of the seed, and the
     /// others wait until it has all that.
     fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
+        // No share is less than this: then nobody need be counted.
+        if self.peers.get(&peer).is_some_and(|connection| (connection.slots as usize) < PER_PEER.0) {
+            return false;
+        }
         let state = &self.files[&file];
         let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
         // Who only looks on has no share.
