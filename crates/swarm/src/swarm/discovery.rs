@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use rand::seq::IteratorRandom;
+use rand::seq::{IteratorRandom, SliceRandom};
 use tnet_proto::{ByeReason, FileHandle, MAX_HOLDERS, PeerMessage, SourceCounts, SourceRank};
 
 use super::Swarm;
@@ -26,15 +26,29 @@ const HOST_IS_CALLED: Duration = Duration::from_millis(100);
 /// Own addresses that are remembered.
 const MAX_OWN_IPS: usize = 64;
 
-/// Addresses known of one file, for each neighbour wanted, at which what peers name is not learned any more.
+/// Addresses known of one file, for each neighbour wanted, at which what peers name is not learned
+/// any more; unless most of them are hearsay of others.
 const KNOWN_PER_NEIGHBOUR: usize = 4;
 
 /// Neighbours that have not proven themselves and count as such, of one host and of one network.
 const UNPROVEN_OF_HOST: u64 = 2;
 const UNPROVEN_OF_NETWORK: u64 = 16;
 
+/// Peers that are named of one host and of one network beside others, if they have given nothing.
+const NAMED_OF_HOST: u64 = 3;
+const NAMED_OF_NETWORK: u64 = 16;
+
 /// Lookups in a row without a chunk in between, after which neighbours are exchanged.
 const IDLE_LOOKUPS: u32 = 3;
+
+/// What speaks for the address of a connected peer. The best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Vouched {
+    Reached,
+    Gave,
+    Took,
+    Nothing,
+}
 
 impl Swarm {
     pub(super) fn on_peers(&mut self, now: Time, peer: PeerKey, handle: FileHandle, peers: &[SocketAddr]) {
@@ -66,18 +80,25 @@ impl Swarm {
     fn learn_all(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr], namer: Option<IpAddr>) {
         // The neighbours of neighbours soon are the whole swarm: thousands of addresses of which we call a few.
         let enough = self.config.neighbours.saturating_mul(KNOWN_PER_NEIGHBOUR);
-        for address in addresses.iter().filter(|address| can_be_called(address)) {
+        for address in addresses.iter().copied().map(canonical).filter(can_be_called) {
             let connected = match namer {
-                None => self.addresses.learn(*address, file),
-                Some(_) if self.addresses.known(file) >= enough => break,
+                None => self.addresses.learn(address, file),
+                Some(namer) if self.knows_enough(file, namer, enough) => break,
                 Some(namer) if !self.may_name(namer, address.ip()) => None,
-                Some(namer) => self.addresses.learn_from(namer, *address, file, now),
+                Some(namer) => self.addresses.learn_from(namer, address, file, now),
             };
             if let Some(peer) = connected {
                 self.open_file(now, peer, file);
             }
         }
         self.connect_more(now, file);
+    }
+
+    /// Whether what a peer names for the file is not learned any more. What others named and nobody
+    /// has reached does not stand in the way of the little that one names who comes later.
+    fn knows_enough(&self, file: FileKey, namer: IpAddr, enough: usize) -> bool {
+        self.addresses.known(file) >= enough
+            && (self.addresses.known_for_more(file) >= enough || !self.addresses.has_named_few(namer))
     }
 
     /// Whether a peer at `namer` may name a peer at `ip`: what only this machine or this link can reach, only if it is
@@ -98,12 +119,42 @@ impl Swarm {
         }
     }
 
-    /// Tells a peer of others in the file's swarm.
+    /// Tells a peer of others in the file's swarm. Where they are most of them have said themselves,
+    /// and whoever passes that on answers for it. So first those that we have reached, then those
+    /// that gave or took a chunk; and beside those of other sources few of one that has not given.
     pub(super) fn exchange_peers(&mut self, peer: PeerKey, file: FileKey) {
         let others =
             self.files[&file].links.iter().filter(|(other, link)| **other != peer && link.handle.is_some());
-        let known = others.filter_map(|(other, _)| self.peers[other].address);
-        let peers: Vec<SocketAddr> = known.sample(&mut self.rng, MAX_HOLDERS);
+        let mut others: Vec<(Vouched, SocketAddr, IpAddr)> = others
+            .filter_map(|(other, _)| {
+                let connection = &self.peers[other];
+                let vouched = match () {
+                    () if self.reached_at(*other).is_some() => Vouched::Reached,
+                    () if connection.is_proven => Vouched::Gave,
+                    () if connection.sent_chunks > 0 => Vouched::Took,
+                    () => Vouched::Nothing,
+                };
+                Some((vouched, connection.address?, connection.source))
+            })
+            .collect();
+        let first = others.first().map(|(_, _, source)| *source);
+        let compete = others.iter().any(|(_, _, source)| Some(*source) != first);
+        if compete || others.len() > MAX_HOLDERS {
+            others.shuffle(&mut self.rng);
+            others.sort_by_key(|(vouched, _, _)| *vouched);
+        }
+        let mut named = SourceCounts::new();
+        others.retain(|(vouched, _, source)| {
+            let SourceRank { host, network } = named.rank(*source);
+            let is_sure = !compete || *vouched <= Vouched::Gave;
+            let is_named = is_sure || host < NAMED_OF_HOST && network < NAMED_OF_NETWORK;
+            if is_named {
+                named.add(*source, 1);
+            }
+            is_named
+        });
+        let peers: Vec<SocketAddr> =
+            others.into_iter().map(|(_, address, _)| address).take(MAX_HOLDERS).collect();
         if !peers.is_empty() {
             self.send(peer, PeerMessage::Peers { file: file.handle(), peers });
         }
@@ -233,6 +284,14 @@ impl Swarm {
         download.lookups = 0;
         let pause = self.jitter(self.config.lookup_after);
         self.timers.arm(Timer::Lookup(file), now + pause);
+    }
+}
+
+/// An IPv4 address within IPv6 is no other one.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
     }
 }
 
