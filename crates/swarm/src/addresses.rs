@@ -75,7 +75,7 @@ impl AddressBook {
         }
         match self.entries.get_mut(&address) {
             // In place: an address may belong to thousands of files.
-            Some(entry) if entry.is_in_place_for(namer) => {
+            Some(entry) if entry.is_in_place_for(by, namer) => {
                 let before = Worth::of(entry);
                 if entry.files.insert(file) {
                     self.index.link(address, file, entry);
@@ -318,9 +318,9 @@ impl AddressBook {
         self.index.known(file)
     }
 
-    /// Those of them that are more than hearsay.
-    pub(crate) fn known_for_more(&self, file: FileKey) -> usize {
-        self.index.known_for_more(file)
+    /// Those of them of which there is only the word of peers.
+    pub(crate) fn unproven(&self, file: FileKey) -> usize {
+        self.index.unproven(file)
     }
 
     /// Dismisses the least valuable entry if the book is full; false if all are worth more than a new one.

@@ -105,9 +105,10 @@ impl Entry {
 
     /// Whether one more file, named by this one, changes nothing that is counted of it but its
     /// files.
-    pub(super) fn is_in_place_for(&self, namer: Option<IpAddr>) -> bool {
+    pub(super) fn is_in_place_for(&self, by: NamedBy, namer: Option<IpAddr>) -> bool {
         let gets_namer = self.namer.is_none() && namer.is_some();
-        !self.files.is_empty() && self.hearsay_of().is_none() && !gets_namer
+        let gains = self.is_unproven() && by == NamedBy::Coordinator;
+        !self.files.is_empty() && self.hearsay_of().is_none() && !gets_namer && !gains
     }
 
     pub(super) fn is_worth_keeping(&self) -> bool {

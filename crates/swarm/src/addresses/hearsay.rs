@@ -164,8 +164,8 @@ impl AddressBook {
         calling + besides < at_once && !self.is_blocked(address, entry)
     }
 
-    /// Panics if a source has more hearsay than it may. One address of each host may be on its way
-    /// from what a caller says of itself to what is known.
+    /// Panics if a source has more hearsay than it may. What is being called is not counted: it may
+    /// have been declared before.
     #[cfg(any(test, feature = "check"))]
     pub(super) fn check_hearsay(&self) {
         let mut counts = tnet_proto::SourceCounts::new();

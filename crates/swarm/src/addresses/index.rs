@@ -41,7 +41,7 @@ struct OfFile {
     known: BTreeSet<SocketAddr>,
     callable: BTreeSet<(Time, SocketAddr)>,
     calling: usize,
-    hearsay: usize,
+    unproven: usize,
 }
 
 /// What would be lost with an address. Ordered from the least.
@@ -78,7 +78,7 @@ impl Index {
         let of_file = self.by_file.entry(file).or_default();
         of_file.known.insert(address);
         of_file.calling += usize::from(entry.contact == Contact::Calling);
-        of_file.hearsay += usize::from(entry.hearsay_of().is_some());
+        of_file.unproven += usize::from(entry.is_unproven());
         of_file.callable.extend(callable_from(entry).map(|from| (from, address)));
     }
 
@@ -87,7 +87,7 @@ impl Index {
         let of_file = self.by_file.get_mut(&file).expect("linked before");
         of_file.known.remove(&address);
         of_file.calling -= usize::from(entry.contact == Contact::Calling);
-        of_file.hearsay -= usize::from(entry.hearsay_of().is_some());
+        of_file.unproven -= usize::from(entry.is_unproven());
         if let Some(from) = callable_from(entry) {
             of_file.callable.remove(&(from, address));
         }
@@ -160,8 +160,8 @@ impl Index {
         self.by_file.get(&file).map_or(0, |of_file| of_file.known.len())
     }
 
-    pub(super) fn known_for_more(&self, file: FileKey) -> usize {
-        self.by_file.get(&file).map_or(0, |of_file| of_file.known.len() - of_file.hearsay)
+    pub(super) fn unproven(&self, file: FileKey) -> usize {
+        self.by_file.get(&file).map_or(0, |of_file| of_file.unproven)
     }
 
     pub(super) fn calling_for(&self, file: FileKey) -> usize {

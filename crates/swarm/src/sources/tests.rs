@@ -52,8 +52,9 @@ fn rides_are_remembered_of_few_files_and_for_a_while() {
     let mut sources = Sources::default();
     let rider = ip("10.0.0.1");
     sources.connected(rider);
-    for file in 0..100 {
-        sources.note_ride(Time::after_start(Duration::from_secs(file)), rider, FileKey(file as u32), 5);
+    for file in 0..100u32 {
+        let now = Time::after_start(Duration::from_secs(file.into()));
+        sources.note_ride(now, rider, FileKey(file), 5);
     }
     let now = Time::after_start(Duration::from_secs(100));
     assert_eq!(sources.rides(now, rider, FileKey(99)), 5);

@@ -4,8 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use rand::seq::{IteratorRandom, SliceRandom};
-use tnet_proto::{ByeReason, FileHandle, MAX_HOLDERS, PeerMessage, SourceCounts, SourceRank};
+use rand::seq::IteratorRandom;
+use tnet_proto::{ByeReason, FileHandle, SourceCounts, SourceRank};
 
 use super::Swarm;
 use crate::file::File;
@@ -34,21 +34,8 @@ const KNOWN_PER_NEIGHBOUR: usize = 4;
 const UNPROVEN_OF_HOST: u64 = 2;
 const UNPROVEN_OF_NETWORK: u64 = 16;
 
-/// Peers that are named of one host and of one network beside others, if they have given nothing.
-const NAMED_OF_HOST: u64 = 3;
-const NAMED_OF_NETWORK: u64 = 16;
-
 /// Lookups in a row without a chunk in between, after which neighbours are exchanged.
 const IDLE_LOOKUPS: u32 = 3;
-
-/// What speaks for the address of a connected peer. The best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Vouched {
-    Reached,
-    Gave,
-    Took,
-    Nothing,
-}
 
 impl Swarm {
     pub(super) fn on_peers(&mut self, now: Time, peer: PeerKey, handle: FileHandle, peers: &[SocketAddr]) {
@@ -97,8 +84,9 @@ impl Swarm {
     /// Whether what a peer names for the file is not learned any more. What others named and nobody
     /// has reached does not stand in the way of the little that one names who comes later.
     fn knows_enough(&self, file: FileKey, namer: IpAddr, enough: usize) -> bool {
-        self.addresses.known(file) >= enough
-            && (self.addresses.known_for_more(file) >= enough || !self.addresses.has_named_few(namer))
+        let known = self.addresses.known(file);
+        let proven = known - self.addresses.unproven(file);
+        known >= enough && (proven >= enough || !self.addresses.has_named_few(namer))
     }
 
     /// Whether a peer at `namer` may name a peer at `ip`: what only this machine or this link can reach, only if it is
@@ -117,61 +105,6 @@ impl Swarm {
         if self.own_ips.len() < MAX_OWN_IPS {
             self.own_ips.insert(ip.to_canonical());
         }
-    }
-
-    /// Tells a peer of others in the file's swarm. Where they are most of them have said themselves,
-    /// and whoever passes that on answers for it. So first those that we have reached, then those
-    /// that gave or took a chunk; and beside those of other sources few of one that has not given.
-    pub(super) fn exchange_peers(&mut self, peer: PeerKey, file: FileKey) {
-        let others =
-            self.files[&file].links.iter().filter(|(other, link)| **other != peer && link.handle.is_some());
-        let mut others: Vec<(Vouched, SocketAddr, IpAddr)> = others
-            .filter_map(|(other, _)| {
-                let connection = &self.peers[other];
-                let vouched = match () {
-                    () if self.reached_at(*other).is_some() => Vouched::Reached,
-                    () if connection.is_proven => Vouched::Gave,
-                    () if connection.sent_chunks > 0 => Vouched::Took,
-                    () => Vouched::Nothing,
-                };
-                Some((vouched, connection.address?, connection.source))
-            })
-            .collect();
-        let first = others.first().map(|(_, _, source)| *source);
-        let compete = others.iter().any(|(_, _, source)| Some(*source) != first);
-        if compete || others.len() > MAX_HOLDERS {
-            others.shuffle(&mut self.rng);
-            others.sort_by_key(|(vouched, _, _)| *vouched);
-        }
-        let mut named = SourceCounts::new();
-        others.retain(|(vouched, _, source)| {
-            let SourceRank { host, network } = named.rank(*source);
-            let is_sure = !compete || *vouched <= Vouched::Gave;
-            let is_named = is_sure || host < NAMED_OF_HOST && network < NAMED_OF_NETWORK;
-            if is_named {
-                named.add(*source, 1);
-            }
-            is_named
-        });
-        let peers: Vec<SocketAddr> =
-            others.into_iter().map(|(_, address, _)| address).take(MAX_HOLDERS).collect();
-        if !peers.is_empty() {
-            self.send(peer, PeerMessage::Peers { file: file.handle(), peers });
-        }
-    }
-
-    /// Tells all peers that still need others.
-    pub(super) fn exchange_all(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get(&file) else { return };
-        if state.download.is_none() {
-            return;
-        }
-        let needing = state.links.iter().filter(|(_, link)| link.handle.is_some() && !link.held.is_full());
-        let peers: Vec<PeerKey> = needing.map(|(peer, _)| *peer).collect();
-        for peer in peers {
-            self.exchange_peers(peer, file);
-        }
-        self.timers.arm(Timer::Exchange(file), now + self.config.exchange_every);
     }
 
     /// Calls addresses of the file's swarm while it has fewer neighbours than it should.

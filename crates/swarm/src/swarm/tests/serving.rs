@@ -404,8 +404,8 @@ fn who_comes_back_after_almost_two_rides_is_still_a_rider() {
     let second = desk.holder_of(&[]);
     desk.ended(taker, 0, UploadEnd::Sent);
     rides(&mut desk, first, 30, false);
-    desk.input(crate::Input::PeerLost { peer: first });
-    let again = crate::PeerKey(70);
+    desk.input(Input::PeerLost { peer: first });
+    let again = PeerKey(70);
     let (id, address) = (tnet_proto::PeerId([70; 16]), std::net::SocketAddr::from(([10, 0, 0, 2], 9)));
     desk.connected(again, id, Some(address), crate::Direction::Inbound);
     desk.open(again, &[]);
