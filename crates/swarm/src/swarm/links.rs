@@ -153,14 +153,15 @@ impl Swarm {
         connection.links.note_use(file);
         self.note_spread(peer, file);
         if is_first {
-            if let Some(address) = self.reached_at(peer) {
+            let reached = self.reached_at(peer);
+            if let Some(address) = reached {
                 self.addresses.note_not_full(address);
             }
             self.exchange_peers(peer, file);
             // An inbound peer's address is worth as much as one that another peer names.
             if let Some(Peer { source, address: Some(address), .. }) = self.peers.get(&peer)
                 && self.incomplete.contains(&file)
-                && self.sources.may_name(now, *source)
+                && (reached.is_some() || self.sources.may_name(now, *source))
             {
                 self.addresses.learn_from(*source, *address, file, now);
             }
