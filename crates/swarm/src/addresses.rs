@@ -1,134 +1,44 @@
 //! Where peers can be called, what came of it, and whom we will not talk to for a while.
 //!
-//! Each address is in one entry; the lists of each file and the order of dismissal say what a scan of the entries
-//! would. An address that is not connected and belongs to no file is forgotten unless something is held against it.
+//! Each address is in one entry; the lists of each file and the order of dismissal say what a scan
+//! of the entries would. An address that is not connected and belongs to no file is forgotten
+//! unless something is held against it.
 //!
-//! What a peer says of another's address is a claim, until we have reached somebody there: each may cost a third party
-//! a call. Of one host there is one call at a time that only a claim asks for, and after two that came to nothing no
-//! more for a while. How many claims a source may make is limited, and whose claims come to nothing is to be told.
+//! Two things that peers say are no proof. *Declared*: a caller says that it accepts peers there.
+//! As long as it is connected the address is not called at once. *Hearsay*: a peer named the
+//! address, itself or another one, and nobody connected says that it is his. Both are unproven
+//! until we have reached somebody there, or who declared it has sent us a chunk that verified.
 
+mod entry;
+mod hearsay;
 mod index;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tnet_proto::{ByeReason, SourceNetwork, SourceRank};
+use tnet_proto::ByeReason;
 
 use crate::io::{FileKey, PeerKey};
 use crate::time::Time;
-use index::{AtHost, Index, Worth};
+use entry::{Entry, NamedBy};
+use index::{Index, Worth};
 
-/// Claims of one host, and of one network, that are not known to be true.
-const CLAIMS_OF_HOST: u64 = 32;
-const CLAIMS_OF_NETWORK: u64 = 128;
+pub(crate) use entry::{Contact, Pause};
 
-/// Claims about one host that came to nothing, at which no other ports of it are called for claims.
-const FAILED_CLAIMS: u32 = 2;
+/// A declared address need not be called for so long. A peer that is in use has sent us a chunk by
+/// then; another one may have taken the port of its host's honest peer, which would else never be
+/// called.
+const DECLARED: Duration = Duration::from_secs(1);
 
-/// The longest pause before a claim that came to nothing is looked at again, in longest pauses of other addresses.
-const CLAIM_PAUSES: u32 = 20;
+/// The same after each chunk of it that verified. Such a peer is mostly the one it says it is, and
+/// a call would only make a second connection; but a chunk must not buy much more than its time.
+const CONFIRMED: Duration = Duration::from_secs(6);
 
-/// Calls to one host at once: for claims, for what the coordinator named, and as many more as are connected there.
-const CALLS_FOR_CLAIMS: u32 = 1;
-const CALLS_AT_ONCE: u32 = 4;
-const MORE_CALLS: u32 = 12;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Contact {
-    Idle {
-        not_before: Time,
-    },
-    Calling,
-    Connected(PeerKey),
-    /// A peer that called us says that it accepts peers here. As long as that is all, the address may be called from
-    /// some moment on.
-    Claimed {
-        by: PeerKey,
-        not_before: Time,
-    },
-    /// Ourselves, or it broke the protocol.
-    Avoided {
-        until: Time,
-        /// What it is told when it calls.
-        reason: ByeReason,
-    },
-}
-
-/// An address that a peer who called us says is its own need not be called for so long. A peer that is in use has sent us a
-/// chunk by then; another one may have taken the port of its host's honest peer, which would else never be called.
-const CLAIM: Duration = Duration::from_secs(1);
-
-/// Longest pause before an address that had no place for us is called again. With a crowd at its door a place is a matter of
-/// luck, and soon of the next luck.
-const FULL_PAUSE: Duration = Duration::from_secs(2);
-
-/// Who told us of an address. A peer may lie, so what it says never displaces what the coordinator says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum NamedBy {
-    Peer,
-    Coordinator,
-}
-
-#[derive(Debug)]
-struct Entry {
-    contact: Contact,
-    named_by: NamedBy,
-    /// The source that named it, if it was a peer.
-    namer: Option<IpAddr>,
-    /// We reached somebody there, or got a chunk from there.
-    is_reached: bool,
-    /// Calls and connections that came to nothing since it last sent us a chunk.
-    failures: u32,
-    /// Since when it is claimed, by whomever, without having been called.
-    claimed_since: Option<Time>,
-    /// It said that it has no place for us, and nothing else since.
-    is_full: bool,
-    /// Corrupt chunks since it was last banned; outlives its connections.
-    strikes: u32,
-    /// Files whose swarm this address was named for.
-    files: BTreeSet<FileKey>,
-}
-
-impl Entry {
-    fn new() -> Entry {
-        let contact = Contact::Idle { not_before: Time::ZERO };
-        Entry {
-            contact,
-            named_by: NamedBy::Peer,
-            namer: None,
-            is_reached: false,
-            failures: 0,
-            claimed_since: None,
-            is_full: false,
-            strikes: 0,
-            files: BTreeSet::new(),
-        }
-    }
-
-    /// Who named the address, if that is all there is to say for it.
-    fn claimed_by(&self) -> Option<IpAddr> {
-        let is_open = matches!(self.contact, Contact::Idle { .. } | Contact::Calling);
-        let is_claim =
-            is_open && self.named_by == NamedBy::Peer && !self.is_reached && !self.files.is_empty();
-        self.namer.filter(|_| is_claim)
-    }
-
-    /// Whether one more file, named by this one, changes nothing that is counted of it but its files.
-    fn is_in_place_for(&self, namer: Option<IpAddr>) -> bool {
-        let gets_namer = self.namer.is_none() && namer.is_some();
-        !self.files.is_empty() && self.claimed_by().is_none() && !gets_namer
-    }
-
-    fn is_worth_keeping(&self) -> bool {
-        !matches!(self.contact, Contact::Idle { .. })
-            || !self.files.is_empty()
-            || self.strikes > 0
-            || self.failures > 0
-    }
-}
+/// The index is changed for a confirmation at most so often.
+const CONFIRM_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct AddressBook {
@@ -153,31 +63,6 @@ impl AddressBook {
         self.add(address, file, NamedBy::Coordinator, None)
     }
 
-    /// A peer named it, itself or another one. Of one source so much is believed, and of one host.
-    pub(crate) fn learn_from(
-        &mut self,
-        namer: IpAddr,
-        address: SocketAddr,
-        file: FileKey,
-        now: Time,
-    ) -> Option<PeerKey> {
-        let namer = namer.to_canonical();
-        let known = self.entries.get(&address);
-        let is_another = known.is_none_or(|entry| {
-            let stands_for_itself = entry.is_reached
-                || entry.named_by == NamedBy::Coordinator
-                || matches!(
-                    entry.contact,
-                    Contact::Connected(_) | Contact::Claimed { .. } | Contact::Avoided { .. }
-                );
-            !stands_for_itself && entry.claimed_by().is_none()
-        });
-        if is_another && !self.has_room_for_claim(namer, address, now) {
-            return None;
-        }
-        self.add(address, file, NamedBy::Peer, Some(namer))
-    }
-
     fn add(
         &mut self,
         address: SocketAddr,
@@ -190,7 +75,7 @@ impl AddressBook {
         }
         match self.entries.get_mut(&address) {
             // In place: an address may belong to thousands of files.
-            Some(entry) if entry.is_in_place_for(namer) => {
+            Some(entry) if entry.is_in_place_for(by, namer) => {
                 let before = Worth::of(entry);
                 if entry.files.insert(file) {
                     self.index.link(address, file, entry);
@@ -200,61 +85,27 @@ impl AddressBook {
             }
             _ => self.change(address, |entry| {
                 let is_idle = matches!(entry.contact, Contact::Idle { .. });
-                if by == NamedBy::Coordinator && entry.claimed_by().is_some() && is_idle {
-                    // What came of a mere claim is not held against what the coordinator says.
+                if by == NamedBy::Coordinator && entry.hearsay_of().is_some() && is_idle {
+                    // What came of hearsay is not held against what the coordinator says.
                     entry.contact = Contact::Idle { not_before: Time::ZERO };
                     entry.failures = 0;
                 }
+                // Who named it for files that are forgotten has nothing to do with this one.
+                entry.namer = entry.namer.filter(|_| !entry.files.is_empty()).or(namer);
                 entry.files.insert(file);
                 entry.named_by = entry.named_by.max(by);
-                entry.namer = entry.namer.or(namer);
             }),
         }
         match self.contact(address) {
-            Some(Contact::Connected(peer) | Contact::Claimed { by: peer, .. }) => Some(peer),
+            Some(Contact::Connected(peer) | Contact::Declared { by: peer, .. }) => Some(peer),
             _ => None,
-        }
-    }
-
-    /// Whether one more claim of this source about this address is listened to.
-    fn has_room_for_claim(&mut self, namer: IpAddr, address: SocketAddr, now: Time) -> bool {
-        let SourceRank { host, network } = self.index.claims_by(namer);
-        if host >= CLAIMS_OF_HOST || network >= CLAIMS_OF_NETWORK {
-            return false;
-        }
-        if self.index.at(address.ip()).failed_claims < FAILED_CLAIMS {
-            return true;
-        }
-        // Else anybody could keep an address from being named by claiming other ports of it.
-        let gives_way = |entry: &Entry| {
-            let is_over = matches!(entry.contact, Contact::Idle { not_before } if not_before <= now);
-            let by_another = |by: IpAddr| SourceNetwork::of(by) != SourceNetwork::of(namer);
-            entry.failures > 0 && entry.claimed_by().is_some_and(|by| is_over || by_another(by))
-        };
-        let at_host = self.entries.range(first_of(address)..=last_of(address));
-        let failed = at_host.filter(|(_, entry)| gives_way(entry)).map(|(address, _)| *address).next();
-        failed.and_then(|failed| self.detach(failed)).is_some()
-    }
-
-    /// The source has claimed too much that is not so: what else it claimed is not looked at.
-    pub(crate) fn forget_claims(&mut self, namer: IpAddr) {
-        let network = SourceNetwork::of(namer);
-        let of_namer = |entry: &Entry| {
-            matches!(entry.contact, Contact::Idle { .. })
-                && entry.failures == 0
-                && entry.claimed_by().is_some_and(|by| SourceNetwork::of(by) == network)
-        };
-        let claims = self.entries.iter().filter(|(_, entry)| of_namer(entry));
-        let claims: Vec<SocketAddr> = claims.map(|(address, _)| *address).collect();
-        for address in claims {
-            self.detach(address);
         }
     }
 
     /// The peer at this address does not take part in the file's swarm.
     pub(crate) fn unlearn(&mut self, address: SocketAddr, file: FileKey) {
         let Some(entry) = self.entries.get_mut(&address) else { return };
-        if entry.claimed_by().is_some() {
+        if entry.hearsay_of().is_some() {
             return self.change(address, |entry| {
                 entry.files.remove(&file);
             });
@@ -296,45 +147,57 @@ impl AddressBook {
         self.change_known(address, |entry| entry.contact = Contact::Calling);
     }
 
-    /// We called there, and this connection leads there. Answers who had claimed that address.
+    /// We called there, and this connection leads there. Answers who named it, if it was hearsay.
     pub(crate) fn set_reached(&mut self, address: SocketAddr, peer: PeerKey) -> Option<IpAddr> {
-        let claimed_by = self.entries.get(&address).and_then(Entry::claimed_by);
+        let namer = self.entries.get(&address).and_then(Entry::hearsay_of);
         self.change(address, |entry| {
+            entry.prove();
             entry.contact = Contact::Connected(peer);
-            entry.is_reached = true;
-            entry.claimed_since = None;
         });
-        claimed_by
+        namer
     }
 
-    /// A peer that called us says that it accepts peers there. Whoever is there already, or was first to say so, stays. If
-    /// another one says the same, one of them lies, and the address may be called at once.
-    pub(crate) fn claim(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
+    /// A peer that called us says that it accepts peers there. Whoever is there already, or was
+    /// first to say so, stays. If another one says the same, one of them lies, and the address may
+    /// be called at once.
+    pub(crate) fn declare(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
         match self.contact(address) {
             None | Some(Contact::Idle { .. }) => self.change(address, |entry| {
-                // Claiming anew begins no new time.
-                let until = *entry.claimed_since.get_or_insert(now) + CLAIM;
+                // Saying it anew, whoever does, begins no new time.
+                let until = *entry.declared_since.get_or_insert(now) + DECLARED;
                 let not_before = match entry.contact {
                     Contact::Idle { not_before } => until.max(not_before),
                     _ => until,
                 };
-                entry.contact = Contact::Claimed { by: peer, not_before };
+                entry.contact = Contact::Declared { by: peer, not_before };
             }),
-            Some(Contact::Claimed { by, not_before }) => {
+            Some(Contact::Declared { by, not_before }) => {
                 let not_before = not_before.min(now);
-                self.change(address, |entry| entry.contact = Contact::Claimed { by, not_before });
+                self.change(address, |entry| entry.contact = Contact::Declared { by, not_before });
             }
             Some(Contact::Calling | Contact::Connected(_) | Contact::Avoided { .. }) => {}
         }
     }
 
-    /// The peer that claims the address has been of use.
-    pub(crate) fn confirm(&mut self, address: SocketAddr, peer: PeerKey) {
-        if matches!(self.contact(address), Some(Contact::Claimed { by, .. }) if by == peer) {
-            self.change(address, |entry| {
-                entry.contact = Contact::Connected(peer);
-                entry.claimed_since = None;
-            });
+    /// The peer, which is or says that it is at this address, has sent a chunk that verified:
+    /// failures before that do not count.
+    pub(crate) fn confirm(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
+        let Some(entry) = self.entries.get(&address) else { return };
+        match entry.contact {
+            Contact::Connected(at) if at == peer && entry.failures > 0 => {
+                self.change_known(address, |entry| entry.failures = 0);
+            }
+            Contact::Declared { by, not_before }
+                if by == peer
+                    && (not_before + CONFIRM_EVERY < now + CONFIRMED || entry.declared_since.is_some()) =>
+            {
+                self.change_known(address, |entry| {
+                    entry.prove();
+                    entry.failures = 0;
+                    entry.contact = Contact::Declared { by, not_before: now + CONFIRMED };
+                });
+            }
+            _ => {}
         }
     }
 
@@ -353,22 +216,24 @@ impl AddressBook {
 
     /// The connection ended. It is called again after a pause that grows until it sends us a chunk.
     pub(crate) fn set_lost(&mut self, address: SocketAddr, peer: PeerKey, now: Time, pause: Pause) {
-        if self.contact(address) == Some(Contact::Connected(peer)) {
-            self.change_known(address, |entry| entry.fail(now, pause));
+        let Some(entry) = self.entries.get(&address) else { return };
+        match entry.contact {
+            Contact::Connected(at) if at == peer => {
+                self.change_known(address, |entry| entry.fail(now, pause))
+            }
+            Contact::Declared { by, .. } if by == peer && entry.declared_since.is_none() => {
+                self.change_known(address, |entry| entry.fail(now, pause));
+            }
+            // Declaring an address and leaving neither makes it worse nor puts off its call.
+            Contact::Declared { by, not_before } if by == peer => {
+                self.change_known(address, |entry| entry.contact = Contact::Idle { not_before });
+            }
+            _ => return,
         }
-        // Claiming an address and leaving does not make it worse.
-        if let Some(Contact::Claimed { by, .. }) = self.contact(address)
-            && by == peer
-        {
-            let not_before = now + pause.first;
-            self.change_known(address, |entry| entry.contact = Contact::Idle { not_before });
-        }
-        let is_idle = matches!(self.contact(address), Some(Contact::Idle { .. }));
-        let is_claim = self.entries.get(&address).is_some_and(|entry| entry.claimed_by().is_some());
-        let is_too_much = is_claim && self.index.at(address.ip()).failed_claims > FAILED_CLAIMS;
-        if is_idle && (self.entries.len() > self.max || is_too_much) {
+        if self.entries.len() > self.max {
             self.detach(address);
         }
+        self.drop_excess(address);
     }
 
     /// It said that it has no place for us.
@@ -387,31 +252,6 @@ impl AddressBook {
     pub(crate) fn full(&self, file: FileKey) -> usize {
         let known = self.index.known_addresses(file).into_iter();
         known.filter(|address| self.entries[address].is_full).count()
-    }
-
-    /// A call came to nothing. Answers whose claim that was.
-    pub(crate) fn set_failed(&mut self, address: SocketAddr, now: Time, pause: Pause) -> Option<IpAddr> {
-        if self.contact(address) != Some(Contact::Calling) {
-            return None;
-        }
-        let claimed_by = self.entries.get(&address).and_then(Entry::claimed_by);
-        let pause = match claimed_by {
-            // Nothing speaks for it but a claim, and now a failure against it.
-            Some(_) => Pause { first: pause.most, most: pause.most.saturating_mul(CLAIM_PAUSES) },
-            None => pause,
-        };
-        self.change_known(address, |entry| entry.fail(now, pause));
-        claimed_by
-    }
-
-    /// It sent us a chunk: failures before that do not count.
-    pub(crate) fn delivered(&mut self, address: SocketAddr) {
-        if self.entries.get(&address).is_some_and(|entry| entry.failures > 0 || !entry.is_reached) {
-            self.change_known(address, |entry| {
-                entry.failures = 0;
-                entry.is_reached = true;
-            });
-        }
     }
 
     /// It sent a corrupt chunk; answers how many since it was last banned.
@@ -466,25 +306,21 @@ impl AddressBook {
         chosen
     }
 
-    /// Whether the address may be called, beside so many others of its host. Where somebody has been reached more calls
-    /// are made at once: many peers may be behind one address.
-    fn may_be_called(&self, address: SocketAddr, besides: u32) -> bool {
-        let entry = &self.entries[&address];
-        let AtHost { calling, connected, failed_claims } = self.index.at(address.ip());
-        let is_claim = entry.claimed_by().is_some();
-        let at_once = if is_claim { CALLS_FOR_CLAIMS } else { CALLS_AT_ONCE + connected.min(MORE_CALLS) };
-        let is_tried = is_claim && entry.failures == 0 && failed_claims >= FAILED_CLAIMS;
-        calling + besides < at_once && !is_tried
-    }
-
     /// When the next address of a file may be called.
     pub(crate) fn next_callable(&self, file: FileKey) -> Option<Time> {
-        self.index.next_callable(file)
+        let mut callable = self.index.all_callable(file);
+        let next = callable.find(|(_, address)| !self.is_blocked(*address, &self.entries[address]));
+        next.map(|(from, _)| from)
     }
 
     /// Addresses known for the file's swarm.
     pub(crate) fn known(&self, file: FileKey) -> usize {
         self.index.known(file)
+    }
+
+    /// Those of them of which there is only the word of peers.
+    pub(crate) fn unproven(&self, file: FileKey) -> usize {
+        self.index.unproven(file)
     }
 
     /// Dismisses the least valuable entry if the book is full; false if all are worth more than a new one.
@@ -536,37 +372,8 @@ impl AddressBook {
             self.entries.values().filter(|entry| matches!(entry.contact, Contact::Idle { .. })).count();
         assert!(idle <= self.max, "{idle} addresses are kept, {} are allowed", self.max);
         assert!(self.index.avoided() <= self.max / 4, "{} addresses are avoided", self.index.avoided());
+        self.check_hearsay();
     }
-}
-
-impl Entry {
-    fn fail(&mut self, now: Time, pause: Pause) {
-        let most = if self.is_full { pause.most.min(FULL_PAUSE) } else { pause.most };
-        let pause = pause.first.saturating_mul(1 << self.failures.min(16)).min(most);
-        self.failures = self.failures.saturating_add(1);
-        self.contact = Contact::Idle { not_before: now + pause };
-    }
-}
-
-/// The first and the last address of a host.
-fn first_of(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip(), 0)
-}
-
-fn last_of(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(_) => SocketAddr::new(address.ip(), u16::MAX),
-        SocketAddr::V6(v6) => SocketAddrV6::new(*v6.ip(), u16::MAX, u32::MAX, u32::MAX).into(),
-    }
-}
-
-/// How long to wait before an address is called again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pause {
-    /// After the first failure; doubled with each further one.
-    pub(crate) first: Duration,
-    /// At most.
-    pub(crate) most: Duration,
 }
 
 #[cfg(test)]

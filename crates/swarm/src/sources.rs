@@ -7,12 +7,13 @@
 //! Invariant: a record is kept while a connection of its source is open or something is held against it. Of those
 //! without a connection at most [`MAX_GONE`] are kept, and the one that is forgiven first is the first to go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tnet_proto::SourceNetwork;
 
+use crate::io::FileKey;
 use crate::time::Time;
 
 /// Sources without a connection that are remembered for what they did: a few hundred KiB.
@@ -25,6 +26,12 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const FALSE_NAMES: u32 = 8;
 const FALSE_NAMES_OF_NETWORK: u32 = 32;
 const DEAF: Duration = Duration::from_secs(120);
+
+/// Files remembered of one source for what it took of them.
+const MAX_RIDES: usize = 16;
+
+/// Hosts remembered at which one source has named a peer that was there.
+const MAX_GOOD_NAMES: usize = 32;
 
 /// A chunk may be wrong by chance: from so many on there is no chance.
 const LIES_TO_REST: u32 = 2;
@@ -123,7 +130,7 @@ fn keys(ip: IpAddr) -> impl Iterator<Item = Key> {
     std::iter::once(Key::Host(ip)).chain(network)
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Record {
     connections: u32,
     /// Chunks under way at connections that have not proven themselves.
@@ -139,11 +146,16 @@ struct Record {
     rests_until: Time,
     /// Verified chunks since the last offence was made up for.
     verified: u32,
-    /// Addresses that it named where no peer was, less those where one was.
+    /// Addresses that it named where no peer was, less hosts at which one was.
     false_names: u32,
+    /// Hosts at which it named a peer that was there. Of a network nothing is kept here.
+    good_names: BTreeSet<IpAddr>,
     last_false_name: Time,
     /// What it says of others is not listened to before this moment.
     deaf_until: Time,
+    /// Chunks of files that former connections of the host took and did not announce, and when the
+    /// last of them ended.
+    rides: BTreeMap<FileKey, (u32, Time)>,
 }
 
 impl Record {
@@ -166,7 +178,8 @@ impl Record {
     fn forgiven_at(&self) -> Time {
         let last = self.last_offence.map_or(Time::ZERO, |last| last + FORGIVEN_AFTER * self.level);
         let named = if self.false_names > 0 { self.last_false_name + FORGIVEN_AFTER } else { Time::ZERO };
-        last.max(self.paused_until).max(self.deaf_until).max(named)
+        let rode = self.rides.values().map(|(_, last)| *last + FORGIVEN_AFTER).max().unwrap_or(Time::ZERO);
+        last.max(self.paused_until).max(self.deaf_until).max(named).max(rode)
     }
 }
 
@@ -294,7 +307,8 @@ impl Sources {
         })
     }
 
-    /// An address that the source named came to nothing. Answers whether it has lost the right to name any.
+    /// An address that the source named came to nothing. Answers whether it, or its network, has
+    /// lost the right to name any.
     pub(crate) fn named_falsely(&mut self, now: Time, ip: IpAddr) -> bool {
         let mut is_deaf = false;
         for key in keys(ip) {
@@ -302,6 +316,7 @@ impl Sources {
             let record = self.records.entry(key).or_default();
             if now >= record.last_false_name + FORGIVEN_AFTER {
                 record.false_names = 0;
+                record.good_names.clear();
             }
             record.false_names += 1;
             record.last_false_name = now;
@@ -316,14 +331,51 @@ impl Sources {
         is_deaf
     }
 
-    /// There was a peer at an address that the source named.
-    pub(crate) fn named_well(&mut self, ip: IpAddr) {
-        self.of_connected(ip, |record| record.false_names = record.false_names.saturating_sub(1));
+    /// There was a peer at this host, as the source said. That makes up for one false name, and no
+    /// other peer of that host does: else its own ports would buy it as many of others.
+    pub(crate) fn named_well(&mut self, ip: IpAddr, host: IpAddr) {
+        let mut keys = keys(ip);
+        let Some(record) = keys.next().and_then(|key| self.records.get_mut(&key)) else { return };
+        let host = host.to_canonical();
+        if record.good_names.len() >= MAX_GOOD_NAMES || !record.good_names.insert(host) {
+            return;
+        }
+        record.false_names = record.false_names.saturating_sub(1);
+        if let Some(record) = keys.next().and_then(|key| self.records.get_mut(&key)) {
+            record.false_names = record.false_names.saturating_sub(1);
+        }
     }
 
-    /// Whether what the source says of others is listened to.
+    /// Whether what the source says of others is listened to. A host that has named somebody who was
+    /// there does not answer for its network.
     pub(crate) fn may_name(&self, now: Time, ip: IpAddr) -> bool {
-        keys(ip).filter_map(|key| self.records.get(&key)).all(|record| now >= record.deaf_until)
+        let is_heard = |record: &Record| now >= record.deaf_until;
+        let mut records = keys(ip).map(|key| self.records.get(&key));
+        let host = records.next().flatten();
+        let network = records.next().flatten();
+        host.is_none_or(is_heard)
+            && (network.is_none_or(is_heard) || host.is_some_and(|host| !host.good_names.is_empty()))
+    }
+
+    /// A connection of this host has ended that took so many chunks without announcing them.
+    pub(crate) fn note_ride(&mut self, now: Time, ip: IpAddr, file: FileKey, chunks: u32) {
+        let Some(record) = self.records.get_mut(&Key::Host(ip.to_canonical())).filter(|_| chunks > 0) else {
+            return;
+        };
+        record.rides.retain(|_, (_, last)| now < *last + FORGIVEN_AFTER);
+        if record.rides.len() >= MAX_RIDES && !record.rides.contains_key(&file) {
+            let oldest = record.rides.iter().min_by_key(|(_, (_, last))| *last).map(|(file, _)| *file);
+            oldest.and_then(|oldest| record.rides.remove(&oldest));
+        }
+        let (taken, last) = record.rides.entry(file).or_insert((0, now));
+        (*taken, *last) = (taken.saturating_add(chunks), now);
+    }
+
+    /// Chunks of the file that former connections of this host took without announcing them.
+    pub(crate) fn rides(&self, now: Time, ip: IpAddr, file: FileKey) -> u32 {
+        let record = self.records.get(&Key::Host(ip.to_canonical()));
+        let rides = record.and_then(|record| record.rides.get(&file));
+        rides.filter(|(_, last)| now < *last + FORGIVEN_AFTER).map_or(0, |(taken, _)| *taken)
     }
 
     /// What a source's host may be asked for, and what its network.
@@ -361,3 +413,6 @@ impl Sources {
         assert!(self.gone <= MAX_GONE, "{} sources without a connection", self.gone);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tnet_proto::{SourceCounts, SourceRank};
 
-use super::{Contact, Entry, NamedBy};
+use super::entry::{Contact, Entry, NamedBy};
 use crate::io::FileKey;
 use crate::time::Time;
 
@@ -21,8 +21,10 @@ pub(super) struct Index {
     calling: usize,
     /// By host.
     at: BTreeMap<IpAddr, AtHost>,
-    /// Claims, by who made them.
-    claims: SourceCounts,
+    /// Hearsay, by who named it.
+    hearsay: SourceCounts,
+    /// Hearsay that came to nothing, by host and by who named it.
+    failed: BTreeMap<IpAddr, SourceCounts>,
 }
 
 /// What there is at one host.
@@ -30,8 +32,8 @@ pub(super) struct Index {
 pub(super) struct AtHost {
     pub(super) calling: u32,
     pub(super) connected: u32,
-    /// Claims that came to nothing.
-    pub(super) failed_claims: u32,
+    /// Addresses that are proven.
+    pub(super) proven: u32,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,7 @@ struct OfFile {
     known: BTreeSet<SocketAddr>,
     callable: BTreeSet<(Time, SocketAddr)>,
     calling: usize,
+    unproven: usize,
 }
 
 /// What would be lost with an address. Ordered from the least.
@@ -53,8 +56,11 @@ impl Index {
     pub(super) fn insert(&mut self, address: SocketAddr, entry: &Entry) {
         self.calling += usize::from(entry.contact == Contact::Calling);
         self.count_at(address, entry, |count, more| *count += more);
-        if let Some(namer) = entry.claimed_by() {
-            self.claims.add(namer, 1);
+        if let Some(namer) = entry.hearsay_of() {
+            self.hearsay.add(namer, 1);
+            if entry.failures > 0 {
+                self.failed.entry(host(address)).or_default().add(namer, 1);
+            }
         }
         if let Contact::Idle { .. } = entry.contact {
             self.disposable.insert((Worth::of(entry), address));
@@ -72,6 +78,7 @@ impl Index {
         let of_file = self.by_file.entry(file).or_default();
         of_file.known.insert(address);
         of_file.calling += usize::from(entry.contact == Contact::Calling);
+        of_file.unproven += usize::from(entry.is_unproven());
         of_file.callable.extend(callable_from(entry).map(|from| (from, address)));
     }
 
@@ -80,6 +87,7 @@ impl Index {
         let of_file = self.by_file.get_mut(&file).expect("linked before");
         of_file.known.remove(&address);
         of_file.calling -= usize::from(entry.contact == Contact::Calling);
+        of_file.unproven -= usize::from(entry.is_unproven());
         if let Some(from) = callable_from(entry) {
             of_file.callable.remove(&(from, address));
         }
@@ -100,8 +108,15 @@ impl Index {
     pub(super) fn remove(&mut self, address: SocketAddr, entry: &Entry) {
         self.calling -= usize::from(entry.contact == Contact::Calling);
         self.count_at(address, entry, |count, less| *count -= less);
-        if let Some(namer) = entry.claimed_by() {
-            self.claims.remove(namer, 1);
+        if let Some(namer) = entry.hearsay_of() {
+            self.hearsay.remove(namer, 1);
+            if entry.failures > 0 {
+                let failed = self.failed.get_mut(&host(address)).expect("added when it was inserted");
+                failed.remove(namer, 1);
+                if failed.total() == 0 {
+                    self.failed.remove(&host(address));
+                }
+            }
         }
         self.disposable.remove(&(Worth::of(entry), address));
         if let Contact::Avoided { until, .. } = entry.contact {
@@ -113,14 +128,13 @@ impl Index {
     }
 
     fn count_at(&mut self, address: SocketAddr, entry: &Entry, change: impl Fn(&mut u32, u32)) {
-        let ip = address.ip().to_canonical();
-        let at = self.at.entry(ip).or_default();
+        let at = self.at.entry(host(address)).or_default();
         change(&mut at.calling, (entry.contact == Contact::Calling).into());
-        let is_connected = matches!(entry.contact, Contact::Connected(_) | Contact::Claimed { .. });
+        let is_connected = matches!(entry.contact, Contact::Connected(_) | Contact::Declared { .. });
         change(&mut at.connected, is_connected.into());
-        change(&mut at.failed_claims, (entry.claimed_by().is_some() && entry.failures > 0).into());
+        change(&mut at.proven, entry.is_proven.into());
         if *at == AtHost::default() {
-            self.at.remove(&ip);
+            self.at.remove(&host(address));
         }
     }
 
@@ -128,9 +142,14 @@ impl Index {
         self.at.get(&ip.to_canonical()).copied().unwrap_or_default()
     }
 
-    /// How many claims the source has made that are not yet known to be true.
-    pub(super) fn claims_by(&self, namer: IpAddr) -> SourceRank {
-        self.claims.rank(namer)
+    /// How much hearsay there is of the source.
+    pub(super) fn hearsay_by(&self, namer: IpAddr) -> SourceRank {
+        self.hearsay.rank(namer)
+    }
+
+    /// How much hearsay of the source about this host came to nothing.
+    pub(super) fn failed_at(&self, ip: IpAddr, namer: IpAddr) -> SourceRank {
+        self.failed.get(&ip.to_canonical()).map_or(SourceRank::default(), |failed| failed.rank(namer))
     }
 
     pub(super) fn known_addresses(&self, file: FileKey) -> Vec<SocketAddr> {
@@ -141,6 +160,10 @@ impl Index {
         self.by_file.get(&file).map_or(0, |of_file| of_file.known.len())
     }
 
+    pub(super) fn unproven(&self, file: FileKey) -> usize {
+        self.by_file.get(&file).map_or(0, |of_file| of_file.unproven)
+    }
+
     pub(super) fn calling_for(&self, file: FileKey) -> usize {
         self.by_file.get(&file).map_or(0, |of_file| of_file.calling)
     }
@@ -149,13 +172,13 @@ impl Index {
         self.calling
     }
 
-    pub(super) fn callable(&self, file: FileKey, now: Time) -> impl Iterator<Item = SocketAddr> + '_ {
-        let callable = self.by_file.get(&file).into_iter().flat_map(|of_file| of_file.callable.iter());
-        callable.take_while(move |(from, _)| *from <= now).map(|(_, address)| *address)
+    /// Addresses that may be called, and from when on, the first ones first.
+    pub(super) fn all_callable(&self, file: FileKey) -> impl Iterator<Item = (Time, SocketAddr)> + '_ {
+        self.by_file.get(&file).into_iter().flat_map(|of_file| of_file.callable.iter().copied())
     }
 
-    pub(super) fn next_callable(&self, file: FileKey) -> Option<Time> {
-        self.by_file.get(&file)?.callable.first().map(|(from, _)| *from)
+    pub(super) fn callable(&self, file: FileKey, now: Time) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.all_callable(file).take_while(move |(from, _)| *from <= now).map(|(_, address)| address)
     }
 
     pub(super) fn least_worth(&self) -> Option<(Worth, SocketAddr)> {
@@ -187,7 +210,11 @@ fn callable_from(entry: &Entry) -> Option<Time> {
     match entry.contact {
         Contact::Idle { not_before } => Some(not_before),
         Contact::Avoided { until, .. } => Some(until),
-        Contact::Claimed { not_before, .. } => Some(not_before),
+        Contact::Declared { not_before, .. } => Some(not_before),
         Contact::Calling | Contact::Connected(_) => None,
     }
+}
+
+fn host(address: SocketAddr) -> IpAddr {
+    address.ip().to_canonical()
 }

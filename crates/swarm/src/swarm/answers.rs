@@ -111,6 +111,10 @@ impl Swarm {
 
     pub(super) fn on_stopped(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
         let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            // What came of it is no part of the next one.
+            connection.in_chunk = 0;
+        }
         match self.settle(peer, file, chunk) {
             Settled::Unrequested => self.cut(now, peer, Violation::Unrequested(chunk.get())),
             Settled::Withdrawn(why) => {

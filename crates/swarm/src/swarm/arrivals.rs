@@ -111,7 +111,7 @@ impl Swarm {
             self.on_verified(now, peer, source);
             self.places.prove(now, peer, Deed::Gave);
             if let Some(address) = address {
-                self.addresses.confirm(address, peer);
+                self.addresses.confirm(address, peer, now);
             }
         }
         self.on_more_stored(now, file);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, FileHandle, PeerId};
 
+use super::discovery::canonical;
 use super::link_order::Links;
 use super::{Content, Swarm};
 use crate::addresses::{Contact, Pause};
@@ -76,12 +77,21 @@ pub(super) struct Peer {
     pub(super) sent_last: VecDeque<(FileKey, ChunkIndex)>,
     /// It says which chunk was corrupt.
     pub(super) names_corrupt: bool,
-    /// Chunks of a file that it took and has not announced. A file in which it took none is not here.
-    pub(super) unannounced: BTreeMap<FileKey, u32>,
+    /// Chunks of a file that it took. A file in which it took none is not here.
+    pub(super) taken: BTreeMap<FileKey, Taken>,
     /// Upload slots that it uses or that are kept for it.
     pub(super) slots: u32,
     /// Slots kept for it that it left unused, in a row.
     pub(super) unused_slots: u32,
+}
+
+/// What became of the chunks of a file that a connection took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Taken {
+    /// It has not announced so many.
+    pub(super) unannounced: u32,
+    /// It has announced so many since it took the first one.
+    pub(super) announced: u32,
 }
 
 /// Numbers that stand for no file here, so that what was sent before the other side knew that is no fault of its own. Only
@@ -161,7 +171,8 @@ enum Rejection {
 
 impl Swarm {
     pub(super) fn on_peer_connected(&mut self, now: Time, newcomer: Newcomer) {
-        let newcomer = Newcomer { source: newcomer.source.to_canonical(), ..newcomer };
+        let address = newcomer.address.map(canonical);
+        let newcomer = Newcomer { source: newcomer.source.to_canonical(), address, ..newcomer };
         let Newcomer { peer, id, source, local, address, direction } = newcomer;
         if let Some(local) = local {
             self.note_own(local);
@@ -174,7 +185,7 @@ impl Swarm {
         }
         match (direction, address) {
             (Direction::Outbound, Some(address)) => self.note_reached(address, peer),
-            (Direction::Inbound, Some(address)) => self.addresses.claim(address, peer, now),
+            (Direction::Inbound, Some(address)) => self.addresses.declare(address, peer, now),
             (_, None) => {}
         }
         let state = Peer {
@@ -207,7 +218,7 @@ impl Swarm {
             sent_chunks: 0,
             sent_last: VecDeque::new(),
             names_corrupt: false,
-            unannounced: BTreeMap::new(),
+            taken: BTreeMap::new(),
             slots: 0,
             unused_slots: 0,
         };
@@ -220,7 +231,7 @@ impl Swarm {
     /// The peer is at this address: we called there.
     fn note_reached(&mut self, address: SocketAddr, peer: PeerKey) {
         if let Some(namer) = self.addresses.set_reached(address, peer) {
-            self.sources.named_well(namer);
+            self.sources.named_well(namer, address.ip());
         }
     }
 
@@ -281,7 +292,8 @@ impl Swarm {
             return Ok(());
         }
         let peers = &self.peers;
-        let is_in_use = |peer: PeerKey| peers.get(&peer).is_some_and(|peer| peer.slots > 0);
+        let is_in_use =
+            |peer: PeerKey| peers.get(&peer).is_some_and(|peer| peer.slots > 0 || peer.is_in_a_chunk());
         let leaving =
             is_caller.then(|| self.places.makes_room_for(now, newcomer.source, is_in_use)).flatten();
         let leaving = leaving.ok_or(Rejection::TooMany)?;
@@ -312,19 +324,27 @@ impl Swarm {
             Rejection::Double(older) => self.open_named(now, older, Some(address)),
             Rejection::Ourselves | Rejection::Avoided(_) | Rejection::TooMany => {}
         }
-        let pause = self.reconnect_pause();
-        self.addresses.set_failed(address, now, pause);
+        // What a caller says of itself is no word about our own call there.
+        if direction == Direction::Outbound {
+            let pause = self.reconnect_pause();
+            self.addresses.set_failed(address, now, pause);
+        }
     }
 
     pub(super) fn on_peer_lost(&mut self, now: Time, peer: PeerKey) {
+        self.note_leaving(now, peer);
+        self.forget_peer(now, peer);
+    }
+
+    fn forget_peer(&mut self, now: Time, peer: PeerKey) {
         let Some(state) = self.peers.get(&peer) else { return };
         let links: Vec<FileKey> = state.links.iter().collect();
         let address = state.address;
-        self.note_loss_of(now, peer);
         for file in &links {
             self.drop_link(now, peer, *file);
         }
         self.forget_uploads_to(peer);
+        self.note_rides(now, peer);
         self.forget_standing(now, peer);
         self.peers.remove(&peer);
         self.places.leave(peer);
@@ -348,7 +368,8 @@ impl Swarm {
         if let Some(namer) = self.addresses.set_failed(address, now, pause)
             && self.sources.named_falsely(now, namer)
         {
-            self.addresses.forget_claims(namer);
+            let sources = &self.sources;
+            self.addresses.forget_hearsay(|namer| !sources.may_name(now, namer));
         }
         for file in files {
             self.connect_more(now, file);
@@ -364,6 +385,9 @@ impl Swarm {
             self.addresses.note_full(address);
         }
         let other = (reason == ByeReason::DUPLICATE).then(|| self.crossing(peer)).flatten();
+        if other.is_none() {
+            self.note_leaving(now, peer);
+        }
         self.disconnect(now, peer, ByeReason::IDLE);
         if let Some((address, other)) = other {
             // Who is there says so.
@@ -397,6 +421,7 @@ impl Swarm {
         let address = self.peers.get(&peer).and_then(|peer| peer.address);
         self.output(Output::Event(Event::Cut { address, violation }));
         self.avoid(peer, address, now + self.config.cut, ByeReason::VIOLATION);
+        self.note_leaving(now, peer);
         self.disconnect(now, peer, ByeReason::VIOLATION);
     }
 
@@ -423,7 +448,7 @@ impl Swarm {
 
     pub(super) fn disconnect(&mut self, now: Time, peer: PeerKey, reason: ByeReason) {
         self.output(Output::Disconnect { peer, reason });
-        self.on_peer_lost(now, peer);
+        self.forget_peer(now, peer);
     }
 
     /// Lets go of a connection on which neither side can want anything, if that stays so for a moment: the other

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::seq::IteratorRandom;
-use tnet_proto::{ByeReason, FileHandle, MAX_HOLDERS, PeerMessage, SourceCounts, SourceRank};
+use tnet_proto::{ByeReason, FileHandle, SourceCounts, SourceRank};
 
 use super::Swarm;
 use crate::file::File;
@@ -26,7 +26,8 @@ const HOST_IS_CALLED: Duration = Duration::from_millis(100);
 /// Own addresses that are remembered.
 const MAX_OWN_IPS: usize = 64;
 
-/// Addresses known of one file, for each neighbour wanted, at which what peers name is not learned any more.
+/// Addresses known of one file, for each neighbour wanted, at which what peers name is not learned
+/// any more; unless most of them are hearsay of others.
 const KNOWN_PER_NEIGHBOUR: usize = 4;
 
 /// Neighbours that have not proven themselves and count as such, of one host and of one network.
@@ -66,18 +67,26 @@ impl Swarm {
     fn learn_all(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr], namer: Option<IpAddr>) {
         // The neighbours of neighbours soon are the whole swarm: thousands of addresses of which we call a few.
         let enough = self.config.neighbours.saturating_mul(KNOWN_PER_NEIGHBOUR);
-        for address in addresses.iter().filter(|address| can_be_called(address)) {
+        for address in addresses.iter().copied().map(canonical).filter(can_be_called) {
             let connected = match namer {
-                None => self.addresses.learn(*address, file),
-                Some(_) if self.addresses.known(file) >= enough => break,
+                None => self.addresses.learn(address, file),
+                Some(namer) if self.knows_enough(file, namer, enough) => break,
                 Some(namer) if !self.may_name(namer, address.ip()) => None,
-                Some(namer) => self.addresses.learn_from(namer, *address, file, now),
+                Some(namer) => self.addresses.learn_from(namer, address, file, now),
             };
             if let Some(peer) = connected {
                 self.open_file(now, peer, file);
             }
         }
         self.connect_more(now, file);
+    }
+
+    /// Whether what a peer names for the file is not learned any more. What others named and nobody
+    /// has reached does not stand in the way of the little that one names who comes later.
+    fn knows_enough(&self, file: FileKey, namer: IpAddr, enough: usize) -> bool {
+        let known = self.addresses.known(file);
+        let proven = known - self.addresses.unproven(file);
+        known >= enough && (proven >= enough || !self.addresses.has_named_few(namer))
     }
 
     /// Whether a peer at `namer` may name a peer at `ip`: what only this machine or this link can reach, only if it is
@@ -96,31 +105,6 @@ impl Swarm {
         if self.own_ips.len() < MAX_OWN_IPS {
             self.own_ips.insert(ip.to_canonical());
         }
-    }
-
-    /// Tells a peer of others in the file's swarm.
-    pub(super) fn exchange_peers(&mut self, peer: PeerKey, file: FileKey) {
-        let others =
-            self.files[&file].links.iter().filter(|(other, link)| **other != peer && link.handle.is_some());
-        let known = others.filter_map(|(other, _)| self.peers[other].address);
-        let peers: Vec<SocketAddr> = known.sample(&mut self.rng, MAX_HOLDERS);
-        if !peers.is_empty() {
-            self.send(peer, PeerMessage::Peers { file: file.handle(), peers });
-        }
-    }
-
-    /// Tells all peers that still need others.
-    pub(super) fn exchange_all(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get(&file) else { return };
-        if state.download.is_none() {
-            return;
-        }
-        let needing = state.links.iter().filter(|(_, link)| link.handle.is_some() && !link.held.is_full());
-        let peers: Vec<PeerKey> = needing.map(|(peer, _)| *peer).collect();
-        for peer in peers {
-            self.exchange_peers(peer, file);
-        }
-        self.timers.arm(Timer::Exchange(file), now + self.config.exchange_every);
     }
 
     /// Calls addresses of the file's swarm while it has fewer neighbours than it should.
@@ -233,6 +217,14 @@ impl Swarm {
         download.lookups = 0;
         let pause = self.jitter(self.config.lookup_after);
         self.timers.arm(Timer::Lookup(file), now + pause);
+    }
+}
+
+/// An IPv4 address within IPv6 is no other one.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
     }
 }
 

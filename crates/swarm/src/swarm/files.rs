@@ -90,7 +90,7 @@ impl Swarm {
             self.storing_bytes -= download.storing_bytes;
         }
         self.peers.values_mut().for_each(|peer| {
-            peer.unannounced.remove(&file);
+            peer.taken.remove(&file);
         });
         self.addresses.forget_file(file);
         self.timers.disarm_file(file);

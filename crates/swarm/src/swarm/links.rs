@@ -158,13 +158,15 @@ impl Swarm {
         connection.links.note_use(file);
         self.note_spread(peer, file);
         if is_first {
-            if let Some(address) = self.reached_at(peer) {
+            let reached = self.reached_at(peer);
+            if let Some(address) = reached {
                 self.addresses.note_not_full(address);
             }
             self.exchange_peers(peer, file);
             // An inbound peer's address is worth as much as one that another peer names.
             if let Some(Peer { source, address: Some(address), .. }) = self.peers.get(&peer)
                 && self.incomplete.contains(&file)
+                && (reached.is_some() || self.sources.may_name(now, *source))
             {
                 self.addresses.learn_from(*source, *address, file, now);
             }
@@ -240,9 +242,10 @@ impl Swarm {
 
     /// The peer says that it has chunks that it took from us.
     fn note_announced(&mut self, peer: PeerKey, file: FileKey, chunks: usize) {
-        let unannounced = self.peers.get_mut(&peer).and_then(|peer| peer.unannounced.get_mut(&file));
-        if let Some(unannounced) = unannounced {
-            *unannounced = unannounced.saturating_sub(u32::try_from(chunks).unwrap_or(u32::MAX));
+        if let Some(taken) = self.peers.get_mut(&peer).and_then(|peer| peer.taken.get_mut(&file)) {
+            let chunks = u32::try_from(chunks).unwrap_or(u32::MAX);
+            taken.announced = taken.announced.saturating_add(chunks);
+            taken.unannounced = taken.unannounced.saturating_sub(chunks);
         }
     }
 

@@ -7,6 +7,7 @@ mod answers;
 mod arrivals;
 mod connections;
 mod discovery;
+mod exchange;
 mod files;
 mod limited;
 mod link_memory;

@@ -61,7 +61,7 @@ impl Swarm {
 
     /// A chunk of the file that could be offered to the peer.
     fn offer(&self, now: Time, peer: PeerKey, file: FileKey) -> Option<ChunkIndex> {
-        let state = self.files.get(&file).filter(|_| !self.is_rider(peer, file))?;
+        let state = self.files.get(&file).filter(|_| !self.is_rider(now, peer, file))?;
         let link =
             state.links.get(&peer).filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
         let may_begin = self.may_keep_slot_for(peer, file)

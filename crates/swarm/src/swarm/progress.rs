@@ -108,16 +108,12 @@ impl Swarm {
         connection.stalls = 0;
         connection.in_chunk = 0;
         connection.has_delivered = true;
-        let address = connection.address;
         if connection.is_stalled || connection.is_late {
             self.change_standing(peer, |connection| {
                 connection.is_late = false;
                 connection.is_stalled = false;
             });
             self.timers.disarm(Timer::Recover(peer));
-        }
-        if let Some(address) = address {
-            self.addresses.delivered(address);
         }
     }
 }

@@ -100,9 +100,7 @@ impl Swarm {
         rivals: &Rivals,
         is_of_use: impl Fn(&Link) -> bool,
     ) -> Vec<Source<'a>> {
-        let most = self.requests_per_source(state, rivals);
-        let of_use = state.links.iter().filter(|(_, link)| is_of_use(link));
-        let free = of_use.filter(|(_, link)| is_free(now, link, most));
+        let free = self.free_links(now, state, rivals, is_of_use);
         // A source that is alone leaves room for one that comes later.
         let times = if self.proven > 0 || rivals.is_alone { WHEN_SERVED } else { WHEN_SEARCHING };
         let may_try = self.downloads.is_below(times, state.longest_chunk())
@@ -112,16 +110,29 @@ impl Swarm {
         sources.extend(
             free.filter(|(peer, link)| match link.trust {
                 Trust::Proven => true,
-                Trust::Unproven => may_try && self.is_worth_a_try(now, **peer, state, rivals),
+                Trust::Unproven => may_try && self.is_worth_a_try(now, *peer, state, rivals),
                 Trust::Late | Trust::Stalled => false,
             })
-            .map(|(peer, link)| Source { peer: *peer, link }),
+            .map(|(peer, link)| Source { peer, link }),
         );
         let capacity = self.downloads.capacity(state.longest_chunk());
         if self.probes >= capacity.div_ceil(PROBES_AT_MOST) && sources.iter().any(Source::is_proven) {
             sources.retain(Source::is_proven);
         }
         sources
+    }
+
+    /// Links of use that may be asked for one more chunk, as far as they are concerned.
+    fn free_links<'a>(
+        &self,
+        now: Time,
+        state: &'a File,
+        rivals: &Rivals,
+        is_of_use: impl Fn(&Link) -> bool,
+    ) -> impl Iterator<Item = (PeerKey, &'a Link)> {
+        let most = self.requests_per_source(state, rivals);
+        let links = state.links.iter().map(|(peer, link)| (*peer, &**link));
+        links.filter(move |(_, link)| is_of_use(link) && is_free(now, link, most))
     }
 
     /// Those that come last: late ones, and those whose source is not worth a try. None while a proven one can still
@@ -136,14 +147,13 @@ impl Swarm {
         if !self.downloads.has_room(state.longest_chunk()) || self.is_served(now, state) {
             return Vec::new();
         }
-        let most = self.requests_per_source(state, rivals);
-        let free = state.links.iter().filter(|(_, link)| is_of_use(link) && is_free(now, link, most));
+        let free = self.free_links(now, state, rivals, is_of_use);
         free.filter(|(peer, link)| match link.trust {
             Trust::Late => true,
-            Trust::Unproven => !self.is_resting(now, **peer),
+            Trust::Unproven => !self.is_resting(now, *peer),
             Trust::Proven | Trust::Stalled => false,
         })
-        .map(|(peer, link)| Source { peer: *peer, link })
+        .map(|(peer, link)| Source { peer, link })
         .collect()
     }
 

@@ -21,6 +21,11 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const PATIENCE_TIMES: u32 = 4;
 
 impl Peer {
+    /// Whether a part of a chunk that it was asked for has come.
+    pub(super) fn is_in_a_chunk(&self) -> bool {
+        self.in_chunk > 0 && self.open.chunks > 0
+    }
+
     pub(super) fn trust(&self) -> Trust {
         match () {
             () if self.is_stalled => Trust::Stalled,
@@ -117,12 +122,11 @@ impl Swarm {
         }
     }
 
-    /// A connection has ended, maybe in the middle of a chunk.
-    pub(super) fn note_loss_of(&mut self, now: Time, peer: PeerKey) {
+    /// The other side ends the connection, or makes us end it, maybe in the middle of a chunk.
+    pub(super) fn note_leaving(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get(&peer) else { return };
-        let is_in_a_chunk = connection.in_chunk > 0 && connection.open.chunks > 0;
         // Who sends most of a chunk and goes costs bandwidth, as often as it comes back.
-        if is_in_a_chunk && !connection.is_proven {
+        if connection.is_in_a_chunk() && !connection.is_proven {
             self.offend(now, connection.source, Offence::Lie);
         }
     }

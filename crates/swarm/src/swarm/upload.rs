@@ -57,7 +57,7 @@ impl Swarm {
         // Room for the longest chunk: it may become another one.
         let has_to_wait = self.has_its_share(peer, file)
             || !self.is_in_time(now, Way::Up, file)
-            || self.is_rider(peer, file) && self.others_wait(peer);
+            || self.is_rider(now, peer, file) && self.others_wait(now, peer);
         let is_full =
             !is_invited && has_to_wait || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
         if is_full || !is_invited && self.is_better_suggested(peer, file, chunk) {
@@ -93,17 +93,32 @@ impl Swarm {
         self.uploads.active_of(peer).count() >= share
     }
 
-    /// Whether the peer has been sent the file more than twice without announcing that it has any of that. An honest one
-    /// is sent each chunk once, and again if it was lost, and tells others of it.
-    pub(super) fn is_rider(&self, peer: PeerKey, file: FileKey) -> bool {
-        let Some(state) = self.files.get(&file) else { return false };
-        let taken = self.peers.get(&peer).and_then(|connection| connection.unannounced.get(&file));
-        taken.is_some_and(|taken| u64::from(*taken) > RIDES * u64::from(state.geometry.chunk_count()))
+    /// Whether the peer has been sent the file more than twice without announcing that it has any of
+    /// that. An honest one is sent each chunk once, and again if it was lost, and tells others of it.
+    /// What former connections of its source took counts for one that has announced less than it
+    /// kept to itself.
+    pub(super) fn is_rider(&self, now: Time, peer: PeerKey, file: FileKey) -> bool {
+        let (Some(state), Some(connection)) = (self.files.get(&file), self.peers.get(&peer)) else {
+            return false;
+        };
+        let taken = connection.taken.get(&file).copied().unwrap_or_default();
+        let is_open = taken.announced > 0 && taken.announced >= taken.unannounced;
+        let before = if is_open { 0 } else { self.sources.rides(now, connection.source, file) };
+        u64::from(taken.unannounced) + u64::from(before) > RIDES * u64::from(state.geometry.chunk_count())
+    }
+
+    /// The connection is gone; what it took and kept to itself is remembered of its source.
+    pub(super) fn note_rides(&mut self, now: Time, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer) else { return };
+        let source = connection.source;
+        for (file, taken) in std::mem::take(&mut connection.taken) {
+            self.sources.note_ride(now, source, file, taken.unannounced);
+        }
     }
 
     /// Whether somebody who is no rider waits for a slot.
-    fn others_wait(&self, peer: PeerKey) -> bool {
-        self.uploads.in_line().any(|(other, file, _)| other != peer && !self.is_rider(other, file))
+    fn others_wait(&self, now: Time, peer: PeerKey) -> bool {
+        self.uploads.in_line().any(|(other, file, _)| other != peer && !self.is_rider(now, other, file))
     }
 
     /// Whether a slot is kept for this request; it is free then. A suggestion is kept for its own chunk: another
@@ -195,11 +210,11 @@ impl Swarm {
                 && self.may_keep_slot_for(*peer, *file)
         });
         let first = in_line.next()?;
-        if !self.priorities_differ && !self.is_rider(first.0, first.1) {
+        if !self.priorities_differ && !self.is_rider(now, first.0, first.1) {
             return Some(first);
         }
         let rank = |(peer, file, _): &(PeerKey, FileKey, ChunkIndex)| {
-            (!self.is_rider(*peer, *file), self.files[file].priority)
+            (!self.is_rider(now, *peer, *file), self.files[file].priority)
         };
         Some(in_line.fold(first, |best, other| if rank(&other) > rank(&best) { other } else { best }))
     }
@@ -388,7 +403,7 @@ impl Swarm {
             connection.useful_at = Some(now);
             // Of a file that is gone there is nothing left to count.
             if self.files.contains_key(&file) {
-                *connection.unannounced.entry(file).or_insert(0) += 1;
+                connection.taken.entry(file).or_default().unannounced += 1;
             }
         }
         self.note_sent(peer, file, chunk);

@@ -118,6 +118,6 @@ fn loopback_and_own_addresses_are_taken_only_from_there() {
     };
     assert_eq!(calls("10.0.0.5"), 0);
     assert_eq!(calls("169.254.7.7"), 1);
-    // 127.0.0.1 twice, of which one call at a time is made, ::1, and our own address.
+    // 127.0.0.1, which is one address however it is written, ::1, and our own address.
     assert_eq!(calls("127.0.0.5"), 3);
 }

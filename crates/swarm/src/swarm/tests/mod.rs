@@ -2,6 +2,7 @@
 
 mod closing;
 mod connecting;
+mod contacts;
 mod crowds;
 mod desk;
 mod downloading;

@@ -397,3 +397,23 @@ fn a_rider_that_nobody_else_waits_for_is_served_and_is_offered_nothing() {
     let outputs = [outputs, desk.wait(secs(1))].concat();
     assert_eq!(told(&outputs, rider), []);
 }
+
+#[test]
+fn who_comes_back_after_almost_two_rides_is_still_a_rider() {
+    let (mut desk, taker, first) = one_slot_taken();
+    let second = desk.holder_of(&[]);
+    desk.ended(taker, 0, UploadEnd::Sent);
+    rides(&mut desk, first, 30, false);
+    desk.input(Input::PeerLost { peer: first });
+    let again = PeerKey(70);
+    let (id, address) = (tnet_proto::PeerId([70; 16]), std::net::SocketAddr::from(([10, 0, 0, 2], 9)));
+    desk.connected(again, id, Some(address), crate::Direction::Inbound);
+    desk.open(again, &[]);
+    rides(&mut desk, again, 3, false);
+    desk.request(taker, 0);
+    assert!(is_busy(&told(&desk.request(again, 7), again)));
+    assert!(is_busy(&told(&desk.request(second, 7), second)));
+    let outputs = desk.ended(taker, 0, UploadEnd::Sent);
+    assert_eq!(told(&outputs, second), [ready(7)]);
+    assert_eq!(told(&outputs, again), []);
+}
