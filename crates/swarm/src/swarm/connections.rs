@@ -316,6 +316,7 @@ impl Swarm {
         for file in &links {
             self.drop_link(now, peer, *file);
         }
+        self.note_offered_in_vain(now, peer);
         self.forget_uploads_to(peer);
         self.forget_standing(now, peer);
         self.peers.remove(&peer);
