@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::descriptors::Descriptors;
 use crate::network;
@@ -50,13 +51,15 @@ pub(crate) struct Dialer {
     pub(crate) next: Arc<AtomicU64>,
     pub(crate) context: SessionContext,
     pub(crate) descriptors: Descriptors,
+    /// Ends whatever has not come to a hello yet: there is nobody to say goodbye to.
+    pub(crate) stop: CancellationToken,
 }
 
 impl Dialer {
     /// Calls a peer in a task of its own.
     pub(crate) fn call(&self, address: SocketAddr) {
         let dialer = self.clone();
-        let stop = self.context.stop.clone();
+        let stop = self.stop.clone();
         self.context.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -109,7 +112,7 @@ impl Dialer {
 
     /// Greets somebody who called.
     pub(crate) async fn accept(self, stream: TcpStream, remote: SocketAddr, stranger: Stranger) {
-        let stop = self.context.stop.clone();
+        let stop = self.stop.clone();
         let greeted = tokio::select! {
             () = stop.cancelled() => return,
             greeted = self.introduce(stream, remote) => greeted,

@@ -64,6 +64,8 @@ pub struct Peer {
     /// Everything else.
     services: TaskTracker,
     stop: CancellationToken,
+    /// Ends calls and connections on which nobody has said hello; a part of `stop`.
+    stop_calls: CancellationToken,
     _stop_on_drop: DropGuard,
 }
 
@@ -153,6 +155,7 @@ impl Peer {
             tasks: connections.clone(),
             stop: stop.clone(),
         };
+        let stop_calls = stop.child_token();
         let dialer = Dialer {
             greeting: Greeting { hello },
             ours: listen.ip(),
@@ -161,6 +164,7 @@ impl Peer {
             next: Arc::new(AtomicU64::new(0)),
             context: context.clone(),
             descriptors: descriptors.clone(),
+            stop: stop_calls.clone(),
         };
         let listener = Listener {
             socket,
@@ -217,6 +221,7 @@ impl Peer {
             connections,
             services,
             stop,
+            stop_calls,
             _stop_on_drop,
         })
     }
@@ -418,6 +423,7 @@ impl Peer {
     /// Saves downloads for resuming, says goodbye, and waits until nothing is left, for a bounded time.
     pub async fn shutdown(self) {
         let _ = self.ask(|done| Command::Shutdown { done }).await;
+        self.stop_calls.cancel();
         self.connections.close();
         let _ = timeout(FAREWELL, self.connections.wait()).await;
         self.stop.cancel();

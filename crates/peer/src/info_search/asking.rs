@@ -127,6 +127,14 @@ impl Drop for Wanted<'_> {
     }
 }
 
+/// What has begun to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// A message, which as far as is known yet is a short description.
+    Short,
+    Long,
+}
+
 /// What is asked of each holder.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
@@ -135,22 +143,22 @@ pub(super) struct Question {
     pub(super) places: Places,
 }
 
-/// Asks one peer. `begins` is called when it has begun to send a long description.
+/// Asks one peer. `begins` is called when it has begun to send a description, and when that is a long one.
 pub(super) async fn ask(
     address: SocketAddr,
     question: Question,
-    begins: impl Fn(),
+    begins: impl Fn(Begun),
 ) -> Result<FileInfo, InfoError> {
     let Question { hash, askers, places } = question;
     if let Some(mut asker) = askers.take(address) {
-        match (Asking { wire: &mut asker.wire, hash, places: places.clone() }).all(&begins).await {
+        match Asking::new(&mut asker.wire, hash, places.clone(), &begins).all().await {
             // It has ended meanwhile: that is no answer.
             Err(InfoError::Io(_) | InfoError::Closed | InfoError::Bye(_)) => {}
             answer => return keep(&askers, asker, answer),
         }
     }
     let mut asker = askers.call(address).await?;
-    let answer = Asking { wire: &mut asker.wire, hash, places }.all(begins).await;
+    let answer = Asking::new(&mut asker.wire, hash, places, &begins).all().await;
     keep(&askers, asker, answer)
 }
 
@@ -171,14 +179,22 @@ pub(super) struct Wire<R, W> {
     pub(super) buffered: BytesMut,
 }
 
-struct Asking<'a, R, W> {
+struct Asking<'a, R, W, B> {
     wire: &'a mut Wire<R, W>,
     hash: FileHash,
     places: Places,
+    begins: &'a B,
+    has_begun: bool,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<'_, R, W> {
-    async fn all(mut self, begins: impl FnOnce()) -> Result<FileInfo, InfoError> {
+impl<'a, R, W, B> Asking<'a, R, W, B> {
+    fn new(wire: &'a mut Wire<R, W>, hash: FileHash, places: Places, begins: &'a B) -> Self {
+        Asking { wire, hash, places, begins, has_begun: false }
+    }
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W, B> {
+    async fn all(mut self) -> Result<FileInfo, InfoError> {
         let began = Instant::now();
         let first = timeout(FIRST_PART_WITHIN, self.part(0)).await.unwrap_or(Err(InfoError::Silent))?;
         let chunk_size = ChunkSize::new(first.chunk_size).map_err(|_| InfoError::Inconsistent)?;
@@ -191,7 +207,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<'_, R, W> {
             _ => {
                 let waits = Instant::now();
                 let _place = self.places.clone().take().await;
-                begins();
+                (self.begins)(Begun::Long);
                 // The wait for the place is no fault of the holder's.
                 self.rest(began + waits.elapsed(), &geometry, first.sums, true).await?
             }
@@ -283,6 +299,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Asking<'_, R, W> {
                     };
                 }
             }
+            if !self.wire.buffered.is_empty() && !std::mem::replace(&mut self.has_begun, true) {
+                (self.begins)(Begun::Short);
+            }
             if self.wire.input.read_buf(&mut self.wire.buffered).await? == 0 {
                 return Err(InfoError::Closed);
             }
@@ -311,8 +330,7 @@ pub(crate) mod fuzzing {
     pub async fn description_from(answers: impl AsyncRead + Unpin, hash: FileHash) -> Option<FileInfo> {
         let (buffered, places) = (BytesMut::new(), Places::new());
         let mut wire = Wire { input: answers, output: tokio::io::sink(), buffered };
-        let asking = Asking { wire: &mut wire, hash, places };
-        asking.all(|| {}).await.ok()
+        Asking::new(&mut wire, hash, places, &|_| {}).all().await.ok()
     }
 }
 
@@ -366,8 +384,7 @@ mod tests {
         let (input, output) = split(ours);
         let began = Instant::now();
         let mut wire = Wire { input, output, buffered: BytesMut::new() };
-        let asking = Asking { wire: &mut wire, hash, places };
-        let outcome = asking.all(|| {}).await;
+        let outcome = Asking::new(&mut wire, hash, places, &|_| {}).all().await;
         holder.abort();
         (outcome, began.elapsed())
     }

@@ -20,7 +20,7 @@ pub(crate) use askers::Askers;
 pub use fault::UselessHolders;
 
 use crate::api::PeerGone;
-use asking::{InfoError, Places, Question};
+use asking::{Begun, InfoError, Places, Question};
 use plan::{AT_ONCE, Plan, Step};
 
 #[cfg(feature = "fuzzing")]
@@ -45,7 +45,7 @@ struct Questions {
     tasks: JoinSet<Answer>,
     open: HashMap<SocketAddr, AbortHandle>,
     places: Places,
-    begins: mpsc::Sender<SocketAddr>,
+    begins: mpsc::Sender<(SocketAddr, Begun)>,
 }
 
 impl InfoSearch {
@@ -63,7 +63,7 @@ impl InfoSearch {
     where
         F: Future<Output = Result<Vec<SocketAddr>, PeerGone>>,
     {
-        let (begins, mut begun) = mpsc::channel(AT_ONCE);
+        let (begins, mut begun) = mpsc::channel(2 * AT_ONCE);
         let mut questions =
             Questions { tasks: JoinSet::new(), open: HashMap::new(), places: Places::new(), begins };
         let mut looking_up = std::pin::pin!(None);
@@ -101,7 +101,7 @@ impl InfoSearch {
                         }
                     }
                 }
-                Some(address) = begun.recv() => self.plan.keep(address),
+                Some((address, begun)) = begun.recv() => self.plan.begun(address, begun),
                 found = async { looking_up.as_mut().as_pin_mut().expect("looked at before").await }, if is_looking_up => {
                     looking_up.set(None);
                     look_up_from = Instant::now() + LOOK_UP_AGAIN;
@@ -125,9 +125,9 @@ impl InfoSearch {
         let question =
             Question { hash: self.hash, askers: self.askers.clone(), places: questions.places.clone() };
         let begins = questions.begins.clone();
-        let begins = move || {
-            // There is room for all that are open at once.
-            let _ = begins.try_send(address);
+        let begins = move |begun| {
+            // There is room for what all that are open at once have to say.
+            let _ = begins.try_send((address, begun));
         };
         let task = async move { (address, asking::ask(address, question, begins).await) };
         questions.open.insert(address, questions.tasks.spawn(task));

@@ -1,9 +1,10 @@
 //! Whom to ask for a description next. Decides, and does nothing: told what time it is, who holds the file and what came of
 //! each question, it answers whom to ask and whom to give up.
 //!
-//! A few holders are asked side by side. Each is waited for alone for [`HEDGE_AFTER`]; whoever has not answered by then is
-//! still listened to, and others are asked as well, more of them the longer the search takes. Of the holders those of
-//! the source that was asked least come first: a crowd behind one address is not asked before one from elsewhere.
+//! A few holders are asked side by side. Each is waited for alone for [`HEDGE_AFTER`], or [`ANSWERS_WITHIN`] if it has
+//! begun to answer by then. It is still listened to after that, and others are asked as well, more of them the longer the
+//! search takes, so that dozens of silent ones cost less than a tenth of a second. Of the holders those of the source that
+//! was asked least come first: a crowd behind one address is not asked before one from elsewhere.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use tnet_proto::SourceCounts;
 
+use super::asking::Begun;
 use super::fault::Fault;
 
 /// Holders asked at once at the beginning.
@@ -19,8 +21,12 @@ const FIRST_WIDTH: usize = 4;
 /// So often there are twice as many, each time nothing has come of it for [`HEDGE_AFTER`].
 const MAX_DOUBLINGS: u128 = 2;
 
-/// A holder that has not given its description by then is not waited for alone.
-pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(500);
+/// A holder that has not begun to answer by then is not waited for alone. In a LAN that is many round trips; where it is
+/// not, more are asked than need be, but not more than the download calls anyway.
+pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(25);
+
+/// The same for one that has begun: on a slow line further answers would only come beside its own.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Questions open at once, those included that take long.
 pub(super) const AT_ONCE: usize = 32;
@@ -73,12 +79,26 @@ enum State {
     Waiting {
         from: Duration,
     },
-    Asked {
-        since: Duration,
-        is_kept: bool,
-    },
+    Asked(Question),
     /// It lied, and is not asked again.
     Useless,
+}
+
+/// A question that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Question {
+    since: Duration,
+    /// The description has begun to come.
+    is_answered: bool,
+    /// It is a long one.
+    is_kept: bool,
+}
+
+impl Question {
+    /// From when on others are asked beside it.
+    fn hedged_from(self) -> Duration {
+        self.since + if self.is_answered { ANSWERS_WITHIN } else { HEDGE_AFTER }
+    }
 }
 
 impl Plan {
@@ -99,30 +119,32 @@ impl Plan {
     /// The next thing to do, until there is none.
     pub(super) fn next(&mut self, now: Duration) -> Option<Step> {
         let open = self.open().count();
-        let fresh = self.open().filter(|(_, since, _)| now < *since + HEDGE_AFTER).count();
-        if fresh >= self.width(now) {
+        let fresh = || self.open().filter(|(_, question)| now < question.hedged_from());
+        let is_answered = fresh().any(|(_, question)| question.is_answered);
+        let width = if is_answered { FIRST_WIDTH } else { self.width(now) };
+        if fresh().count() >= width {
             return None;
         }
         let next = self.candidate(now)?;
         if open >= AT_ONCE {
-            let slow = self.open().filter(|(_, since, is_kept)| !is_kept && now >= *since + MAKES_ROOM_AFTER);
-            let (slowest, ..) = slow.min_by_key(|(_, since, _)| *since)?;
+            let is_slow = |question: &Question| !question.is_kept && now >= question.since + MAKES_ROOM_AFTER;
+            let slow = self.open().filter(|(_, question)| is_slow(question));
+            let (slowest, _) = slow.min_by_key(|(_, question)| question.since)?;
             self.ended(now, slowest, Fault::Silent);
             return Some(Step::GiveUp(slowest));
         }
         self.began.get_or_insert(now);
         self.asked.add(next.ip(), 1);
         let holder = self.holders.get_mut(&next).expect("a candidate is a holder");
-        holder.state = State::Asked { since: now, is_kept: false };
+        holder.state = State::Asked(Question { since: now, is_answered: false, is_kept: false });
         Some(Step::Ask(next))
     }
 
-    /// The holder has begun to send a long description: it is not given up for being slow, unless it is too slow.
-    pub(super) fn keep(&mut self, address: SocketAddr) {
-        if let Some(State::Asked { is_kept, .. }) =
-            self.holders.get_mut(&address).map(|holder| &mut holder.state)
-        {
-            *is_kept = true;
+    /// The holder has begun to send a description. A long one is not given up for being slow, unless it is too slow.
+    pub(super) fn begun(&mut self, address: SocketAddr, begun: Begun) {
+        if let Some(State::Asked(question)) = self.holders.get_mut(&address).map(|holder| &mut holder.state) {
+            question.is_answered = true;
+            question.is_kept |= begun == Begun::Long;
         }
     }
 
@@ -153,8 +175,8 @@ impl Plan {
 
     /// When to look again, whatever happens.
     pub(super) fn next_wake(&self, now: Duration) -> Option<Duration> {
-        let hedges = self.open().map(|(_, since, _)| since + HEDGE_AFTER);
-        let room = self.open().map(|(_, since, _)| since + MAKES_ROOM_AFTER);
+        let hedges = self.open().map(|(_, question)| question.hedged_from());
+        let room = self.open().map(|(_, question)| question.since + MAKES_ROOM_AFTER);
         let again = self.holders.values().filter_map(|holder| match holder.state {
             State::Waiting { from } => Some(from),
             _ => None,
@@ -165,14 +187,14 @@ impl Plan {
     /// Holders that were asked, and why each was of no use so far.
     pub(super) fn faults(&self) -> impl Iterator<Item = Fault> + '_ {
         self.holders.values().filter_map(|holder| match holder.state {
-            State::Asked { .. } => Some(holder.fault.unwrap_or(Fault::Silent)),
+            State::Asked(_) => Some(holder.fault.unwrap_or(Fault::Silent)),
             State::Waiting { .. } | State::Useless => holder.fault,
         })
     }
 
-    fn open(&self) -> impl Iterator<Item = (SocketAddr, Duration, bool)> + '_ {
+    fn open(&self) -> impl Iterator<Item = (SocketAddr, Question)> + '_ {
         self.holders.iter().filter_map(|(address, holder)| match holder.state {
-            State::Asked { since, is_kept } => Some((*address, since, is_kept)),
+            State::Asked(question) => Some((*address, question)),
             _ => None,
         })
     }
@@ -219,11 +241,26 @@ mod tests {
     }
 
     #[test]
-    fn thirty_silent_ones_keep_the_last_one_waiting_for_one_and_a_half_seconds() {
+    fn thirty_silent_ones_keep_the_last_one_waiting_for_less_than_a_tenth_of_a_second() {
         let mut plan = Plan::default();
         plan.learn(Duration::ZERO, (1..=31).map(|host| holder(host, 1)));
-        let rounds = [0, 499, 500, 999, 1000, 1499, 1500].map(|ms| ask_all(&mut plan, ms * MS).len());
+        let rounds = [0, 24, 25, 49, 50, 74, 75].map(|ms| ask_all(&mut plan, ms * MS).len());
         assert_eq!(rounds, [4, 0, 8, 0, 16, 0, 3]);
+    }
+
+    #[test]
+    fn while_one_answers_few_others_are_asked_but_not_for_long() {
+        let mut plan = Plan::default();
+        plan.learn(Duration::ZERO, (1..=31).map(|host| holder(host, 1)));
+        assert_eq!(ask_all(&mut plan, Duration::ZERO).len(), FIRST_WIDTH);
+        plan.begun(holder(1, 1), Begun::Short);
+        assert_eq!(ask_all(&mut plan, 25 * MS).len(), FIRST_WIDTH - 1);
+        (5..8).for_each(|host| plan.begun(holder(host, 1), Begun::Short));
+        assert_eq!(ask_all(&mut plan, 499 * MS), []);
+        // Those that were asked later have their time, too.
+        assert_eq!(ask_all(&mut plan, 500 * MS).len(), 1);
+        assert_eq!(plan.next_wake(500 * MS), Some(525 * MS));
+        assert_eq!(ask_all(&mut plan, 525 * MS).len(), FIRST_WIDTH << MAX_DOUBLINGS);
     }
 
     #[test]
@@ -286,7 +323,7 @@ mod tests {
             ask_all(&mut plan, now);
             now += HEDGE_AFTER;
         }
-        plan.keep(holder(1, 1));
+        plan.begun(holder(1, 1), Begun::Long);
         let now = 2 * MAKES_ROOM_AFTER;
         assert_eq!(plan.next(now), Some(Step::GiveUp(holder(2, 1))));
         assert_eq!(plan.next(now), Some(Step::Ask(holder(33, 1))));

@@ -77,8 +77,12 @@ const PING_AFTER: Duration = Duration::from_secs(30);
 /// A connection that stays silent is given up after this.
 const SILENT_AT_MOST: Duration = Duration::from_secs(90);
 
-/// A goodbye must be out within this time.
+/// A goodbye must be out within this time, and so long the other side may take to close after it.
 const BYE_AT_MOST: Duration = Duration::from_secs(1);
+
+/// The same for a goodbye because the process ends. Who does not close by then may miss the goodbye, and learns of the end
+/// all the same: strangers do not keep a process from ending.
+const CLOSES_AT_END: Duration = Duration::from_millis(50);
 
 /// What the engine tells a session.
 #[derive(Debug)]
@@ -302,7 +306,7 @@ async fn converse<R, W>(
     R: AsyncRead + Unpin,
     W: Outlet,
 {
-    let has_said_all = {
+    let closes_within = {
         let mut writing = pin!(writer.run(report));
         tokio::select! {
             result = reader.run(report) => {
@@ -311,23 +315,25 @@ async fn converse<R, W>(
                 if error.is_violation() {
                     report.send(SessionEvent::Violated).await;
                     // The engine orders the goodbye.
-                    writing.await.is_ok()
+                    writing.await.ok()
                 } else {
-                    false
+                    None
                 }
             }
             result = &mut writing => match result {
-                Ok(()) => true,
+                Ok(closes_within) => Some(closes_within),
                 Err(error) => {
                     tracing::debug!(%remote, %error, "no more is written");
-                    false
+                    None
                 }
             }
         }
     };
-    if has_said_all && let Ok(_one_of_few) = farewells.try_acquire() {
+    if let Some(within) = closes_within
+        && let Ok(_one_of_few) = farewells.try_acquire()
+    {
         // Who is still sending to a closed socket gets an error, and may never read what was said last.
-        let _ = tokio::time::timeout(BYE_AT_MOST, reader.discard()).await;
+        let _ = tokio::time::timeout(within, reader.discard()).await;
     }
 }
 

@@ -24,7 +24,7 @@ use super::description::Description;
 use super::pace::Pace;
 use super::time_limit::{Elapsed, TimeLimit};
 use super::uncopied::{SendError, Uncopied, read_somewhere};
-use super::{BYE_AT_MOST, Order, Orders, Outlet, PING_AFTER, Reports, SessionEvent, Upload};
+use super::{BYE_AT_MOST, CLOSES_AT_END, Order, Orders, Outlet, PING_AFTER, Reports, SessionEvent, Upload};
 use crate::store;
 
 /// Bytes of a chunk sent at once.
@@ -136,11 +136,13 @@ impl<W: Outlet> Writer<W> {
         }
     }
 
-    pub(super) async fn run(mut self, report: &Reports) -> Result<(), WriteError> {
+    /// Until all is said. Answers how long the other side may take to close.
+    pub(super) async fn run(mut self, report: &Reports) -> Result<Duration, WriteError> {
         loop {
             self.take_orders(report).await;
             if let Some(reason) = self.closing {
-                return self.say_bye(reason).await;
+                self.say_bye(reason).await?;
+                return Ok(if reason == ByeReason::SHUTDOWN { CLOSES_AT_END } else { BYE_AT_MOST });
             }
             if !self.messages.is_empty() {
                 self.write_messages().await?;
@@ -155,7 +157,7 @@ impl<W: Outlet> Writer<W> {
             match self.next_step().await? {
                 Step::Order(Some(order)) => self.take(order, report).await,
                 // The engine has let go of us without a word.
-                Step::Order(None) => return Ok(()),
+                Step::Order(None) => return Ok(BYE_AT_MOST),
                 Step::Turn(turn) => self.send_parts(turn, report).await?,
                 Step::Left => self.on_left(report).await,
                 Step::Late => self.on_late()?,

@@ -343,6 +343,7 @@ impl Swarm {
         for file in &links {
             self.drop_link(now, peer, *file);
         }
+        self.note_offered_in_vain(now, peer);
         self.forget_uploads_to(peer);
         self.note_rides(now, peer);
         self.forget_standing(now, peer);

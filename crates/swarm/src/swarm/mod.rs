@@ -90,6 +90,8 @@ pub struct Swarm {
     /// Bytes that arrived and are not in the file yet.
     storing_bytes: u64,
     uploads: Uploads,
+    /// When a slot was kept last for a peer that did not want it.
+    offered_in_vain: Option<Time>,
     uplink: Uplink,
     /// Chunks that arrived, and that were sent.
     received: Throughput,
@@ -141,6 +143,7 @@ impl Swarm {
             own_ips: BTreeSet::new(),
             storing_bytes: 0,
             uploads: Uploads::new(config.upload_slots),
+            offered_in_vain: None,
             uplink: Uplink::new(config.upload_slots, config.uplink_patience_per_mille),
             addresses: AddressBook::new(config.max_addresses),
             timers: Timers::default(),

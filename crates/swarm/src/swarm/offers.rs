@@ -6,6 +6,7 @@
 //! offers, and as many requests as upload slots: 1.19 (100 receivers) and 1.20.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -17,6 +18,12 @@ use crate::file::File;
 use crate::io::{FileKey, PeerKey};
 use crate::link::{Held, Link};
 use crate::time::Time;
+
+/// After a slot was offered in vain, for so long only this part of the slots is offered to those who never took a chunk.
+/// A crowd that never takes one would else keep all slots, each for the time of a reservation, and whoever asks would get
+/// what lapses: ten chunks a second.
+const NEWCOMERS_PART: usize = 4;
+const WARY_FOR: Duration = Duration::from_secs(10);
 
 /// Peers, and files of one peer, looked at for one offer.
 const LOOKED_AT: usize = 64;
@@ -64,10 +71,26 @@ impl Swarm {
         let state = self.files.get(&file).filter(|_| !self.is_rider(now, peer, file))?;
         let link =
             state.links.get(&peer).filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
-        let may_begin = self.may_keep_slot_for(peer, file)
+        let may_begin = self.may_offer_to(now, peer, state)
             && self.uploads.slots.has_room_to_offer(state.longest_chunk())
             && self.is_in_time(now, Way::Up, file);
         may_begin.then(|| lacked(state, link)).flatten()
+    }
+
+    /// If a slot is kept for this peer, it asked for nothing meanwhile.
+    pub(super) fn note_offered_in_vain(&mut self, now: Time, peer: PeerKey) {
+        if self.uploads.reserved.get(&peer).is_some_and(|kept| !kept.is_heeded) {
+            self.offered_in_vain = Some(now);
+        }
+    }
+
+    /// Whether a slot may be offered to this peer, as far as it depends on how many are kept for others like it.
+    fn may_offer_to(&self, now: Time, peer: PeerKey, state: &File) -> bool {
+        let is_wary = self.offered_in_vain.is_some_and(|last| now < last + WARY_FOR);
+        let is_new = |peer: &PeerKey| self.peers.get(peer).is_some_and(|peer| peer.sent_chunks == 0);
+        let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
+        let kept = || self.uploads.reserved.keys().filter(|peer| is_new(peer)).count();
+        !is_wary || !is_new(&peer) || kept() < (slots / NEWCOMERS_PART).max(1)
     }
 }
 

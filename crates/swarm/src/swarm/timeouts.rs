@@ -18,7 +18,10 @@ impl Swarm {
                 Timer::Recover(peer) => self.on_recover(now, peer),
                 Timer::Patience(peer, file) => self.on_patience_over(now, peer, file),
                 Timer::Unanswered(peer, file) => self.on_unanswered(now, peer, file),
-                Timer::Reservation(peer) => self.on_reservation_over(now, peer),
+                Timer::Reservation(peer) => {
+                    self.note_offered_in_vain(now, peer);
+                    self.on_reservation_over(now, peer);
+                }
                 Timer::Idle(peer) => self.on_idle(now, peer),
                 Timer::Probe(peer) => self.on_probe_over(now, peer),
                 Timer::Finished(peer, file) => self.on_finished(now, peer, file),

@@ -55,6 +55,21 @@ fn no_more_slots_are_offered_than_there_are() {
 }
 
 #[test]
+fn a_crowd_that_takes_nothing_leaves_slots_for_whoever_asks() {
+    let mut desk = Desk::seeding(100, offering(8));
+    let crowd: Vec<PeerKey> = (0..60).map(|_| desk.holder_of(&[])).collect();
+    let first = desk.holder_of(&[]);
+    desk.request(first, 0);
+    let outputs = desk.wait(millis(600));
+    let offers = crowd.iter().map(|peer| offered(&outputs, *peer).len()).sum::<usize>();
+    assert_eq!(offers, 2, "a quarter of the slots");
+    let honest = desk.holder_of(&[]);
+    for chunk in [98, 99] {
+        assert_eq!(uploaded(&desk.request(honest, chunk)), [(honest, chunk)]);
+    }
+}
+
+#[test]
 fn who_gives_an_offer_back_gets_no_other_for_a_while() {
     let (mut desk, peers, outputs) = with_a_new_chunk(&[&[]]);
     let chunk = offered(&outputs, peers[0])[0];
