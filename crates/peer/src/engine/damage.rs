@@ -1,7 +1,8 @@
-//! Files of ours with chunks that are wrong or unreadable: when each is looked at again, and what is said of it.
+//! Files of ours with chunks that are wrong or unreadable: when each is looked at again, and what
+//! is said of it.
 //!
-//! A chunk that does not read or verify may do so later: a cable was loose, a backup was put back. Looking again is
-//! cheap while it succeeds and gets rare while it fails.
+//! A chunk that does not read or verify may do so later: a cable was loose, a backup was put back.
+//! Looking again is cheap while it succeeds and gets rare while it fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -205,7 +206,8 @@ impl Damage {
         self.files.get(path).is_some_and(|damaged| matches!(damaged.sweep, Sweep::From(_)))
     }
 
-    /// Whether the state of a file is to be said now: when it became damaged, and then not too often.
+    /// Whether the state of a file is to be said now: when it became damaged, and then not too
+    /// often.
     pub(super) fn is_to_be_said(&mut self, now: Time, path: &Path) -> bool {
         let Some(damaged) = self.files.get_mut(path) else { return false };
         if now - self.window >= SAY_EVERY {
@@ -278,8 +280,8 @@ impl Damaged {
         Some(Task { file: self.file, store: Arc::clone(&self.store), chunks })
     }
 
-    /// The next piece of a look at all chunks, but for those that are known to be bad; nothing in it when there is none
-    /// left.
+    /// The next piece of a look at all chunks, but for those that are known to be bad; nothing in
+    /// it when there is none left.
     fn sweep_on(&mut self) -> Option<Vec<ChunkIndex>> {
         let geometry = *self.store.info().geometry();
         let most = (SWEEP_BYTES / u64::from(geometry.chunk_size().get())).max(1);

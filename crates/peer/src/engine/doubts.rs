@@ -1,7 +1,8 @@
 //! Which chunks of ours are to be looked at because somebody says that they are wrong.
 //!
-//! A look costs a read of the disk, and anybody may ask for one. So few are remembered, each source has less of that
-//! room and waits longer the more often it was wrong, and what was just found right is not looked at again.
+//! A look costs a read of the disk, and anybody may ask for one. So few are remembered, each source
+//! has less of that room and waits longer the more often it was wrong, and what was just found
+//! right is not looked at again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -11,7 +12,8 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::SourceCounts;
 use tnet_swarm::{FileKey, PeerKey, Time};
 
-/// Chunks that wait to be looked at. When they are so many, the source that has most of them gives up one.
+/// Chunks that wait to be looked at. When they are so many, the source that has most of them gives
+/// up one.
 const MOST_WAITING: usize = 256;
 
 /// Chunks that were found right, and how long they count as that.
@@ -26,7 +28,8 @@ const WRONG_LASTS: Duration = Duration::from_secs(600);
 const WAIT_PER_WRONG: Duration = Duration::from_secs(5);
 const WAIT_AT_MOST: Duration = Duration::from_secs(60);
 
-/// A chunk that somebody, or the disk, gives reason to look at. It is numbered as the file is served.
+/// A chunk that somebody, or the disk, gives reason to look at. It is numbered as the file is
+/// served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Doubt {
     pub(super) file: FileKey,
@@ -97,7 +100,8 @@ impl Doubts {
         }
     }
 
-    /// We have seen for ourselves that something is wrong with a chunk, and look at it from a moment on.
+    /// We have seen for ourselves that something is wrong with a chunk, and look at it from a
+    /// moment on.
     pub(super) fn add_own(&mut self, due: Time, file: FileKey, chunk: ChunkIndex) {
         self.put(Doubt { file, chunk, source: None, due });
     }
@@ -118,7 +122,8 @@ impl Doubts {
         self.waiting.push_back(doubt);
     }
 
-    /// The last doubt of the source that has most of them goes, if that still has more than the new one's then.
+    /// The last doubt of the source that has most of them goes, if that still has more than the new
+    /// one's then.
     fn make_room(&mut self, doubt: &Doubt) -> bool {
         let rank = |waiting: &Doubt| waiting.source.map(|(ip, _)| self.places.rank(ip));
         let most = self.waiting.iter().enumerate().max_by_key(|(at, waiting)| (rank(waiting), *at));
@@ -135,7 +140,8 @@ impl Doubts {
         gives_way
     }
 
-    /// Takes the next one whose moment has come: of the source that was wrong least often, first come first.
+    /// Takes the next one whose moment has come: of the source that was wrong least often, first
+    /// come first.
     pub(super) fn next(&mut self, now: Time) -> Option<Doubt> {
         let due = self.waiting.iter().enumerate().filter(|(_, doubt)| doubt.due <= now);
         let times = |doubt: &Doubt| doubt.source.map_or(0, |(ip, _)| self.times_wrong(now, ip));

@@ -278,7 +278,8 @@ impl Engine {
         self.fetch_again(file, lost);
     }
 
-    /// Stored chunks of a running download are not what they were. Ends it if the disk keeps losing the same one.
+    /// Stored chunks of a running download are not what they were. Ends it if the disk keeps losing
+    /// the same one.
     pub(super) fn fetch_again(&mut self, file: FileKey, lost: Vec<ChunkIndex>) {
         let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
             return;

@@ -21,7 +21,8 @@ pub(super) struct FileEntry {
     pub(super) source: Source,
     /// Further files with the same content, used when `source` goes away.
     pub(super) spares: Vec<Arc<FileStore>>,
-    /// None when the file is whole: what a download needs, its descriptors above all, goes back at its end.
+    /// None when the file is whole: what a download needs, its descriptors above all, goes back at
+    /// its end.
     pub(super) running: Option<Box<Running>>,
     pub(super) received: Received,
     /// Bytes that were sent to others, in whole chunks.
@@ -249,8 +250,8 @@ impl Engine {
         !keys.is_empty()
     }
 
-    /// A chunk could not be read while it was being served: the disk failed, or the file was changed, truncated or
-    /// removed.
+    /// A chunk could not be read while it was being served: the disk failed, or the file was
+    /// changed, truncated or removed.
     pub(super) fn on_unreadable(&mut self, file: FileKey, error: &ReadError) {
         let Some(entry) = self.files.get(&file) else { return };
         let path = entry.source.path();

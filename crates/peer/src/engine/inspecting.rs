@@ -1,6 +1,6 @@
-//! Looks at chunks of ours that may be wrong or unreadable, withdraws those that are, and takes back those that are
-//! right again. One look at a time, and after each a pause: whoever makes us look takes a part of one processor and of
-//! one disk, and no more.
+//! Looks at chunks of ours that may be wrong or unreadable, withdraws those that are, and takes
+//! back those that are right again. One look at a time, and after each a pause: whoever makes us
+//! look takes a part of one processor and of one disk, and no more.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -365,7 +365,8 @@ impl Engine {
         shown.collect()
     }
 
-    /// Brings what the core serves in line with what the files are good for: of these chunks, or of all.
+    /// Brings what the core serves in line with what the files are good for: of these chunks, or of
+    /// all.
     pub(super) fn settle(&mut self, hash: &FileHash, chunks: Option<&[ChunkIndex]>) {
         let Some(own) = self.own_cut(hash) else { return };
         let is_other_source = self.prefer_sound(own);
@@ -399,7 +400,8 @@ impl Engine {
         self.report(hash);
     }
 
-    /// Serves from another file with the same content if it has fewer flaws. Answers whether it does so from now on.
+    /// Serves from another file with the same content if it has fewer flaws. Answers whether it
+    /// does so from now on.
     fn prefer_sound(&mut self, own: FileKey) -> bool {
         let Some(entry) = self.files.get_mut(&own) else { return false };
         let flaws =

@@ -1,6 +1,7 @@
-//! Whole files that are served in chunks of another size than their own, because a peer asked for them so. Such a cut is
-//! there as long as a peer is in its swarm. There are never more than [`MOST`] of them, and [`MOST_PER_FILE`] of one file: when
-//! there is no room, the one that was sent from longest ago makes some, unless it is still in use.
+//! Whole files that are served in chunks of another size than their own, because a peer asked for
+//! them so. Such a cut is there as long as a peer is in its swarm. There are never more than
+//! [`MOST`] of them, and [`MOST_PER_FILE`] of one file: when there is no room, the one that was
+//! sent from longest ago makes some, unless it is still in use.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,8 +21,8 @@ const MOST_PER_FILE: usize = 4;
 /// Cuts of all files together. Each takes about 1 KiB, and a bit for each of its chunks.
 const MOST: usize = 1024;
 
-/// One from which nothing was sent for so long makes room for another, even while peers are in its swarm: a peer that
-/// downloads has asked for more by then.
+/// One from which nothing was sent for so long makes room for another, even while peers are in its
+/// swarm: a peer that downloads has asked for more by then.
 const UNUSED_AFTER: Duration = Duration::from_secs(120);
 
 /// The cuts there are.
@@ -65,7 +66,8 @@ impl Recuts {
 }
 
 impl Engine {
-    /// A peer wants a file that is here whole, in chunks of another size. Answers the cut that was made for it.
+    /// A peer wants a file that is here whole, in chunks of another size. Answers the cut that was
+    /// made for it.
     pub(super) fn offer_recut(&mut self, open: &Open) -> Option<FileKey> {
         let hash = FileHash::from_bytes(open.hash);
         let keys = keys_of(&self.by_hash, &hash);

@@ -1,5 +1,5 @@
-//! Which chunks of a whole file are not to be served: their bytes are wrong, or cannot be read. A chunk has at most one
-//! flaw; most files have none, and pay one load of an atomic for that.
+//! Which chunks of a whole file are not to be served: their bytes are wrong, or cannot be read. A
+//! chunk has at most one flaw; most files have none, and pay one load of an atomic for that.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -98,7 +98,8 @@ impl Flaws {
         self.are_any.load(Ordering::Acquire)
     }
 
-    // A poisoned lock is taken all the same: a chunk that is in no set for a moment is looked at when it is read.
+    // A poisoned lock is taken all the same: a chunk that is in no set for a moment is looked at
+    // when it is read.
     fn chunks(&self) -> MutexGuard<'_, Option<Chunks>> {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }
