@@ -79,7 +79,6 @@ mod tests {
             ("--help", Some(Option)),
             ("\u{feff}-rf", Some(Option)),
             ("\u{3164}-rf", Some(Option)),
-            ("\u{202e}.bashrc", Some(Hidden)),
             ("a.partial", Some(Companion)),
             ("a.Partial.JOURNAL", Some(Companion)),
             ("a.FILEINFO", Some(Companion)),
