@@ -1,5 +1,5 @@
-//! What came of calls to the addresses that the coordinator named, told to it in batches: so it names last whom nobody
-//! can reach. Each address is told once each time it is named.
+//! What came of calls to the addresses that the coordinator named, told to it in batches: so it
+//! names last whom nobody can reach. Each address is told once each time it is named.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use tnet_proto::{CallResult, CoordinatorRequest, MAX_HOLDERS};
 use tnet_swarm::Time;
 
-/// Addresses that are remembered as named. With more, all are forgotten: it is help, not bookkeeping.
+/// Addresses that are remembered as named. With more, all are forgotten: it is help, not
+/// bookkeeping.
 const MOST_NAMED: usize = 1024;
 
 /// The least time between two batches.

@@ -1,5 +1,6 @@
-//! Verifies in the background what earlier processes left of downloads, while the rest arrives: one piece at a time in the
-//! whole process, of one file after the other, and none while writing is behind. Between two pieces it can end.
+//! Verifies in the background what earlier processes left of downloads, while the rest arrives: one
+//! piece at a time in the whole process, of one file after the other, and none while writing is
+//! behind. Between two pieces it can end.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

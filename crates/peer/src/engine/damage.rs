@@ -1,7 +1,8 @@
-//! Files of ours with chunks that are wrong or unreadable: when each is looked at again, and what is said of it.
+//! Files of ours with chunks that are wrong or unreadable: when each is looked at again, and what
+//! is said of it.
 //!
-//! A chunk that does not read or verify may do so later: a cable was loose, a backup was put back. Looking again is
-//! cheap while it succeeds and gets rare while it fails.
+//! A chunk that does not read or verify may do so later: a cable was loose, a backup was put back.
+//! Looking again is cheap while it succeeds and gets rare while it fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +14,7 @@ use tnet_swarm::{FileKey, Time};
 
 use crate::store::{FileStore, Flaw};
 
-/// First pause before an unreadable chunk is looked at again; doubled each time one still fails.
+/// First pause before an unreadable chunk is looked at again; doubled each time one fails that did before.
 const UNREADABLE_AFTER: Duration = Duration::from_secs(2);
 const UNREADABLE_AT_MOST: Duration = Duration::from_secs(300);
 
@@ -67,9 +68,15 @@ impl Again {
         Again { pause, due: now + pause, from: 0 }
     }
 
-    fn is_bad(&mut self, now: Time, chunk: ChunkIndex, most: Duration) {
-        self.due = now + self.pause;
+    /// One more is bad: that says nothing of those that are known, and puts no look off.
+    fn is_bad_too(&mut self, now: Time, is_only: bool) {
+        let due = now + self.pause;
+        self.due = if is_only { due } else { self.due.min(due) };
+    }
+
+    fn is_still_bad(&mut self, now: Time, chunk: ChunkIndex, most: Duration) {
         self.pause = (self.pause * 2).min(most);
+        self.due = now + self.pause;
         self.from = chunk.get() + 1;
     }
 
@@ -113,6 +120,10 @@ impl Damage {
         flaw: Flaw,
     ) -> bool {
         let is_news = store.flaws().set(store.info().geometry(), chunk, Some(flaw));
+        // Another file may have been shared under that path.
+        if !self.knows(store) {
+            self.forget_path(store.path());
+        }
         let damaged = self.files.entry(Arc::clone(store.path())).or_insert_with(|| Damaged {
             file,
             store: Arc::clone(store),
@@ -124,24 +135,20 @@ impl Damage {
             is_unsaid: false,
             due: now,
         });
-        if !Arc::ptr_eq(&damaged.store, store) {
-            // Another file was shared under that path.
-            damaged.store = Arc::clone(store);
-            damaged.sweep = Sweep::NotYet;
-        }
         damaged.file = file;
         damaged.is_unsaid |= is_news;
-        match flaw {
-            Flaw::Unreadable => {
-                damaged.unreadable.is_bad(now, chunk, UNREADABLE_AT_MOST);
-                damaged.failed_in_a_row += 1;
-            }
-            Flaw::Wrong => {
-                damaged.wrong.is_bad(now, chunk, WRONG_AT_MOST);
-                if damaged.sweep == Sweep::NotYet {
-                    damaged.sweep = Sweep::From(0);
-                }
-            }
+        let (again, most) = match flaw {
+            Flaw::Unreadable => (&mut damaged.unreadable, UNREADABLE_AT_MOST),
+            Flaw::Wrong => (&mut damaged.wrong, WRONG_AT_MOST),
+        };
+        match is_news {
+            true => again.is_bad_too(now, store.flaws().count(flaw) == 1),
+            false => again.is_still_bad(now, chunk, most),
+        }
+        match (flaw, damaged.sweep) {
+            (Flaw::Unreadable, _) => damaged.failed_in_a_row += 1,
+            (Flaw::Wrong, Sweep::NotYet) => damaged.sweep = Sweep::From(0),
+            (Flaw::Wrong, _) => {}
         }
         self.reschedule(store.path());
         is_news
@@ -151,7 +158,7 @@ impl Damage {
     pub(super) fn note_right(&mut self, now: Time, store: &Arc<FileStore>, chunk: ChunkIndex) -> bool {
         let flaw = store.flaws().of(chunk);
         store.flaws().set(store.info().geometry(), chunk, None);
-        if let Some(damaged) = self.files.get_mut(store.path()) {
+        if let Some(damaged) = self.of_mut(store) {
             damaged.failed_in_a_row = 0;
             match flaw {
                 Some(Flaw::Unreadable) => damaged.unreadable.is_good(now, chunk, UNREADABLE_AFTER),
@@ -166,21 +173,40 @@ impl Damage {
 
     /// A chunk of the file was sent.
     pub(super) fn note_sent(&mut self, store: &FileStore) {
-        if let Some(damaged) = self.files.get_mut(store.path()) {
+        if let Some(damaged) = self.of_mut(store) {
             damaged.failed_in_a_row = 0;
         }
     }
 
     /// Whether one chunk of the file after the other cannot be read.
     pub(super) fn is_unreadable(&self, store: &FileStore) -> bool {
-        self.files.get(store.path()).is_some_and(|damaged| damaged.failed_in_a_row >= FAILED_TO_WITHDRAW)
+        self.of(store).is_some_and(|damaged| damaged.failed_in_a_row >= FAILED_TO_WITHDRAW)
     }
 
-    /// The file is not served any more, or anew.
-    pub(super) fn forget(&mut self, path: &Path) {
+    /// The file is not served any more. One that is served from the same path since is another one.
+    pub(super) fn forget(&mut self, store: &FileStore) {
+        if self.knows(store) {
+            self.forget_path(store.path());
+        }
+    }
+
+    /// Another file is served from this path, or the same anew.
+    pub(super) fn forget_path(&mut self, path: &Path) {
         if let Some((path, damaged)) = self.files.remove_entry(path) {
             self.due.remove(&(damaged.due, path));
         }
+    }
+
+    fn knows(&self, store: &FileStore) -> bool {
+        self.of(store).is_some()
+    }
+
+    fn of(&self, store: &FileStore) -> Option<&Damaged> {
+        self.files.get(store.path()).filter(|damaged| std::ptr::eq(&*damaged.store, store))
+    }
+
+    fn of_mut(&mut self, store: &FileStore) -> Option<&mut Damaged> {
+        self.files.get_mut(store.path()).filter(|damaged| std::ptr::eq(&*damaged.store, store))
     }
 
     /// When there is something to look at or to say.
@@ -201,18 +227,20 @@ impl Damage {
     }
 
     /// Whether all of the file is being looked at.
-    pub(super) fn is_sweeping(&self, path: &Path) -> bool {
-        self.files.get(path).is_some_and(|damaged| matches!(damaged.sweep, Sweep::From(_)))
+    pub(super) fn is_sweeping(&self, store: &FileStore) -> bool {
+        self.of(store).is_some_and(|damaged| matches!(damaged.sweep, Sweep::From(_)))
     }
 
-    /// Whether the state of a file is to be said now: when it became damaged, and then not too often.
-    pub(super) fn is_to_be_said(&mut self, now: Time, path: &Path) -> bool {
-        let Some(damaged) = self.files.get_mut(path) else { return false };
+    /// Whether the state of a file is to be said now: when it became damaged, and then not too
+    /// often.
+    pub(super) fn is_to_be_said(&mut self, now: Time, store: &FileStore) -> bool {
         if now - self.window >= SAY_EVERY {
             (self.window, self.said_in_window) = (now, 0);
         }
+        let said_in_window = self.said_in_window;
+        let Some(damaged) = self.of_mut(store) else { return false };
         let is_due = damaged.said.is_none_or(|said| now - said >= SAY_EVERY);
-        let is_said = damaged.is_unsaid && is_due && self.said_in_window < SAID_AT_MOST;
+        let is_said = damaged.is_unsaid && is_due && said_in_window < SAID_AT_MOST;
         if is_said {
             damaged.is_unsaid = false;
             damaged.said = Some(now);
@@ -223,11 +251,9 @@ impl Damage {
 
     /// Files that are sound again are not damaged.
     pub(super) fn forget_if_sound(&mut self, store: &FileStore) -> bool {
-        let is_sound = self.files.contains_key(store.path())
-            && !store.flaws().are_any()
-            && !self.is_sweeping(store.path());
+        let is_sound = self.knows(store) && !store.flaws().are_any() && !self.is_sweeping(store);
         if is_sound {
-            self.forget(store.path());
+            self.forget(store);
         }
         is_sound
     }
@@ -278,8 +304,8 @@ impl Damaged {
         Some(Task { file: self.file, store: Arc::clone(&self.store), chunks })
     }
 
-    /// The next piece of a look at all chunks, but for those that are known to be bad; nothing in it when there is none
-    /// left.
+    /// The next piece of a look at all chunks, but for those that are known to be bad; nothing in
+    /// it when there is none left.
     fn sweep_on(&mut self) -> Option<Vec<ChunkIndex>> {
         let geometry = *self.store.info().geometry();
         let most = (SWEEP_BYTES / u64::from(geometry.chunk_size().get())).max(1);

@@ -21,7 +21,8 @@ impl Engine {
             return None;
         }
         if self.swarm.is_only_unverified(file) {
-            // What it waits for is being verified; that stands still only if the disk does not answer.
+            // What it waits for is being verified; that stands still only if the disk does not
+            // answer.
             return (self.now - running.last_checked >= STANDS_STILL_AFTER).then_some(Waiting::Disk);
         }
         let situation = situation(&self.swarm, &self.config, file, running.phase == Phase::Finishing);
@@ -87,7 +88,8 @@ impl Engine {
             return None;
         }
         let picture = self.swarm.file_status(file, now)?;
-        // Who is full was met, for a moment; nobody else has anything, or there would be more to say.
+        // Who is full was met, for a moment; nobody else has anything, or there would be more to
+        // say.
         let only_full = picture.full_addresses > 0 && (picture.peers == 0 || !self.swarm.has_source(file));
         let here = picture.stored + picture.vouched;
         Some(if only_full && here == 0 {

@@ -1,5 +1,6 @@
-//! When too much waits to be sent in all, sessions end until it does not: first of the source that has most waiting, and
-//! there the one that has most. Sessions whose other side reads have next to nothing waiting.
+//! When too much waits to be sent in all, sessions end until it does not: first of the source that
+//! has most waiting, and there the one that has most. Sessions whose other side reads have next to
+//! nothing waiting.
 
 use std::net::IpAddr;
 

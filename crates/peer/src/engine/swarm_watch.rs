@@ -1,4 +1,5 @@
-//! Who waits until every known peer has a file that is whole here. It costs nothing when the one who waited is gone.
+//! Who waits until every known peer has a file that is whole here. It costs nothing when the one
+//! who waited is gone.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -6,7 +7,8 @@ use std::ops::Bound::{Excluded, Unbounded};
 use tnet_swarm::FileKey;
 use tokio::sync::watch;
 
-/// Files looked at on one beat. With more of them each is looked at on every second beat, and so on.
+/// Files looked at on one beat. With more of them each is looked at on every second beat, and so
+/// on.
 const LOOKED_AT: usize = 1024;
 
 /// See the module's documentation.

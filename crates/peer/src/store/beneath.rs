@@ -1,5 +1,6 @@
-//! Opening a file below a directory, whatever others do to the names on the way meanwhile: nothing outside the directory
-//! is reached, no link is followed, and a pipe or a device does not make us wait.
+//! Opening a file below a directory, whatever others do to the names on the way meanwhile: nothing
+//! outside the directory is reached, no link is followed, and a pipe or a device does not make us
+//! wait.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -26,7 +27,8 @@ const FOR_LOOKING: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::C
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const FOR_LOOKING: OFlags = FOR_READING;
 
-/// Opens what is at `path`, relative to `directory`, for reading. What it is has to be asked of the answer.
+/// Opens what is at `path`, relative to `directory`, for reading. What it is has to be asked of the
+/// answer.
 ///
 /// # Errors
 /// Among others: the path has a component that is no plain name, or a link is in it.
@@ -46,7 +48,8 @@ fn open_for(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result
     in_one_step(directory, path, flags).unwrap_or_else(|| by_steps(directory, path, flags))
 }
 
-/// Whether opening failed because of what stands there now: nothing, a link, something that is no file.
+/// Whether opening failed because of what stands there now: nothing, a link, something that is no
+/// file.
 pub(super) fn leads_elsewhere(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || sys::is_something_else(error)
@@ -59,7 +62,8 @@ fn in_one_step(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Option<
     use rustix::fs::{ResolveFlags, openat2};
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match retry_on_intr(|| openat2(directory, path, flags, Mode::empty(), inside)) {
-        // Before Linux 5.6, in sandboxes that do not know the call, and for paths too long for one call.
+        // Before Linux 5.6, in sandboxes that do not know the call, and for paths too long for one
+        // call.
         Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::TOOBIG | Errno::NAMETOOLONG) => None,
         opened => Some(opened.map_err(io::Error::from)),
     }

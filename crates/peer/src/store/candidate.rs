@@ -1,5 +1,5 @@
-//! A file that was opened to be shared: it is read, described and served through one descriptor, so whatever becomes of
-//! its name meanwhile, the bytes that are served are those that were described.
+//! A file that was opened to be shared: it is read, described and served through one descriptor, so
+//! whatever becomes of its name meanwhile, the bytes that are served are those that were described.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -35,7 +35,8 @@ impl Candidate {
         Self::open(absolute, Origin::Named)
     }
 
-    /// The file at a path inside a shared directory, if it is the one that was `seen` there. No link is followed.
+    /// The file at a path inside a shared directory, if it is the one that was `seen` there. No
+    /// link is followed.
     ///
     /// # Errors
     /// It cannot be opened, is no regular file, or is another one.
@@ -82,7 +83,8 @@ impl Candidate {
         scan_open_file(&self.file, name, None, progress)
     }
 
-    /// Serves it as `info`, which is what it was found to be as long as it looks as it did when it was opened.
+    /// Serves it as `info`, which is what it was found to be as long as it looks as it did when it
+    /// was opened.
     ///
     /// # Errors
     /// It looks different, or has another size than is said.
@@ -100,7 +102,8 @@ impl Candidate {
     }
 }
 
-/// Whether what kept a file from being shared is that its name led to something else at that moment.
+/// Whether what kept a file from being shared is that its name led to something else at that
+/// moment.
 pub(crate) fn is_passing(error: &ShareError) -> bool {
     match error {
         ShareError::Replaced { .. } | ShareError::Changed { .. } | ShareError::NotAFile { .. } => true,

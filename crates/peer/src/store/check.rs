@@ -1,5 +1,6 @@
-//! Verifies what an earlier process left and only its journal vouches for. A piece of this is short, so that whoever has it
-//! done can stop between two; the memory is one small buffer, whatever the size of the chunks.
+//! Verifies what an earlier process left and only its journal vouches for. A piece of this is
+//! short, so that whoever has it done can stop between two; the memory is one small buffer,
+//! whatever the size of the chunks.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use super::download::{Download, Phase};
 use super::error::ReadError;
 use super::file_store::read_part;
 
-/// Bytes read at once. Hashing them takes tens of microseconds, which a download that ends may wait for.
+/// Bytes read at once. Hashing them takes tens of microseconds, which a download that ends may wait
+/// for.
 const READ_LEN: u32 = 128 * 1024;
 
 /// Buffers begin at a page, as what is read does: other copies are slow on some processors.
@@ -30,8 +32,9 @@ pub struct Checked {
 }
 
 impl Download {
-    /// Verifies the first [vouched](Self::vouched) chunks: so many bytes of them at most and as many as that time allows,
-    /// but at least one. Stops early when the download ends meanwhile. One caller at a time, else chunks are read twice.
+    /// Verifies the first [vouched](Self::vouched) chunks: so many bytes of them at most and as
+    /// many as that time allows, but at least one. Stops early when the download ends meanwhile.
+    /// One caller at a time, else chunks are read twice.
     pub fn check_vouched(&self, most_bytes: u64, within: Duration) -> Checked {
         let began = Instant::now();
         let (geometry, phase) = (self.info.geometry(), *self.phase());

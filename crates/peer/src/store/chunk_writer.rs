@@ -92,7 +92,8 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         ledger.settle_write(ticket, chunk) == Settled::Stored
     }
 
-    /// A stored chunk turned out wrong or unreadable: it is to be written again. Answers whether it was stored.
+    /// A stored chunk turned out wrong or unreadable: it is to be written again. Answers whether it
+    /// was stored.
     pub(super) fn lose_chunk(&self, chunk: ChunkIndex) -> bool {
         self.ledger().lose(chunk)
     }

@@ -83,9 +83,9 @@ impl Download {
     /// Begins or resumes the download of `info` to `out`, with the space of its first bytes reserved; see
     /// [`reserve_rest`](Self::reserve_rest).
     ///
-    /// `OUT.partial` is judged by its content alone: whatever of it is right is kept, whoever wrote it for whatever
-    /// file, and the rest is overwritten. What the journal vouches for is not read yet; everything else that could be
-    /// right is, which `progress` follows.
+    /// `OUT.partial` is judged by its content alone: whatever of it is right is kept, whoever wrote
+    /// it for whatever file, and the rest is overwritten. What the journal vouches for is not read
+    /// yet; everything else that could be right is, which `progress` follows.
     ///
     /// # Errors
     /// See [`OpenError`]. A `.partial` made by this call is removed again.
@@ -225,14 +225,15 @@ impl Download {
         self.writer.is_stored(chunk)
     }
 
-    /// Reads a stored chunk and compares it with its sum; none if it is not stored. `buf` is memory to read into.
+    /// Reads a stored chunk and compares it with its sum; none if it is not stored. `buf` is memory
+    /// to read into.
     pub fn look(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> Option<Look> {
         let look = || look_at(self.file(), &self.info, chunk, buf).unwrap_or_else(Look::Failed);
         self.writer.is_stored(chunk).then(look)
     }
 
-    /// A stored chunk turned out wrong or unreadable: from now on it is not stored, and may be written again. Not of a
-    /// download that is being [finished](Self::finish). Does not block.
+    /// A stored chunk turned out wrong or unreadable: from now on it is not stored, and may be
+    /// written again. Not of a download that is being [finished](Self::finish). Does not block.
     pub fn lose_chunk(&self, chunk: ChunkIndex) -> bool {
         self.writer.lose_chunk(chunk)
     }
@@ -251,8 +252,9 @@ impl Download {
         self.is_in_memory && !self.was_slow.load(Ordering::Relaxed)
     }
 
-    /// Turns the `.partial` into the output, durably, and keeps it open for serving. Every chunk in it was verified by
-    /// this process: before it was written, or in the file, which nobody else has locked since.
+    /// Turns the `.partial` into the output, durably, and keeps it open for serving. Every chunk in
+    /// it was verified by this process: before it was written, or in the file, which nobody else
+    /// has locked since.
     ///
     /// # Errors
     /// See [`FinishError`]. If the output appeared meanwhile and was not to be replaced, the `.partial` stays.
@@ -327,7 +329,8 @@ impl Download {
         self.writer.stored()
     }
 
-    /// The chunks that an earlier process stored and this one has not [verified](Self::check_vouched) yet.
+    /// The chunks that an earlier process stored and this one has not
+    /// [verified](Self::check_vouched) yet.
     pub fn vouched(&self) -> ChunkSet {
         self.writer.vouched()
     }

@@ -29,7 +29,8 @@ pub enum OpenError {
         /// The directory.
         parent: PathBuf,
     },
-    /// A link leads to the output that another user could have put there, or lead elsewhere at any moment.
+    /// A link leads to the output that another user could have put there, or lead elsewhere at any
+    /// moment.
     #[error(
         "the link {link:?} on the way is in a directory that other users may change; name the directory it leads to"
     )]

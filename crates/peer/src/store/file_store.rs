@@ -59,7 +59,8 @@ pub enum FileState {
 impl FileStore {
     /// Opens a file that was scanned as `info`; a symbolic link is followed.
     ///
-    /// The content is not read again, so the file must have been one that others could not replace since the scan.
+    /// The content is not read again, so the file must have been one that others could not replace
+    /// since the scan.
     ///
     /// # Errors
     /// It cannot be opened, is no regular file, or has not the scanned size.
@@ -115,7 +116,8 @@ impl FileStore {
     /// Fills `buf` with the bytes of `chunk` from `offset` (bytes from the start of the chunk).
     ///
     /// # Errors
-    /// The part is not in the chunk, the chunk has a flaw, the file is not what was shared any more, or the disk failed.
+    /// The part is not in the chunk, the chunk has a flaw, the file is not what was shared any
+    /// more, or the disk failed.
     pub fn read_chunk_part(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
         self.check_flaw(chunk)?;
         let file = self.open(chunk)?;
@@ -172,8 +174,9 @@ impl FileStore {
             .filter_map(|index| u32::try_from(index).ok().and_then(|index| geometry.chunk(index)))
     }
 
-    /// Reads a chunk and compares it with its sum, whatever flaw it had. Wrong bytes are read a second time, from the
-    /// disk if the system lets go of what it holds of them. `buf` is memory to read into.
+    /// Reads a chunk and compares it with its sum, whatever flaw it had. Wrong bytes are read a
+    /// second time, from the disk if the system lets go of what it holds of them. `buf` is memory
+    /// to read into.
     pub fn look(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> Look {
         let range = self.info.geometry().range(chunk);
         let looked = self.open(chunk).and_then(|file| {

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Files of one peer that stay open after they were read from, at most: more would be of little use.
+/// Files of one peer that stay open after they were read from, at most: more would be of little
+/// use.
 const KEPT_OPEN: usize = 256;
 
 /// How many files may stay open, in all that share this.

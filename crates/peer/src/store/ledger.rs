@@ -13,9 +13,10 @@
 //! When a sync fails, the kernel may have dropped any page written since the last success and will not say which, nor
 //! fail again. So everything *written* or *syncing* is lost at that moment, and so is a write that was under way.
 //!
-//! A chunk that the journal of an earlier process names is *vouched*, which is not stored: its bytes may be others by
-//! now. It becomes stored, and journaled at once, when its sum was compared, or is missing again. If it is written meanwhile it is
-//! stored, and vouched until then all the same: whoever waits for the comparison hears of each such chunk once.
+//! A chunk that the journal of an earlier process names is *vouched*, which is not stored: its
+//! bytes may be others by now. It becomes stored, and journaled at once, when its sum was compared,
+//! or is missing again. If it is written meanwhile it is stored, and vouched until then all the
+//! same: whoever waits for the comparison hears of each such chunk once.
 //!
 //! A stored chunk that turns out wrong or unreadable is missing again, in whichever state it was.
 
@@ -31,7 +32,8 @@ pub(super) struct Ledger {
     written: ChunkSet,
     synced: ChunkSet,
     failed_syncs: u64,
-    /// Lost since the running sync began: it does not make them safe, even if they were written again.
+    /// Lost since the running sync began: it does not make them safe, even if they were written
+    /// again.
     lost_in_sync: Vec<ChunkIndex>,
 }
 
@@ -58,7 +60,8 @@ pub(super) enum Settled {
 }
 
 impl Ledger {
-    /// `recorded` is in the journal and not verified; `found` was verified in the file but may be only in memory.
+    /// `recorded` is in the journal and not verified; `found` was verified in the file but may be
+    /// only in memory.
     pub(super) fn new(geometry: Geometry, recorded: ChunkSet, found: ChunkSet) -> Self {
         let mut vouched = recorded.clone();
         vouched.difference_with(&found);
@@ -80,8 +83,8 @@ impl Ledger {
         &self.vouched
     }
 
-    /// The sum of a vouched chunk was compared; answers whether it is stored now. One that was written meanwhile is,
-    /// whatever was read.
+    /// The sum of a vouched chunk was compared; answers whether it is stored now. One that was
+    /// written meanwhile is, whatever was read.
     pub(super) fn settle_check(&mut self, chunk: ChunkIndex, is_right: bool) -> bool {
         if self.vouched.remove(chunk) && is_right {
             self.stored.insert(chunk);

@@ -22,16 +22,17 @@
 //! | linked, `.partial` not yet unlinked   | both names on one file                        | finds `OUT` complete, removes the second name      |
 //! | directory synced, journal still there | `OUT` and a journal that speaks of its inode  | finds `OUT` complete, removes the journal          |
 //!
-//! A journal saves fetching, never verifying. It names the inode and birth time of its `.partial`: if the user removes
-//! or replaces the `.partial`, the journal is not looked at, nor if the length is wrong. But the bytes of a journaled
-//! chunk can change without any of that: a bit rots, a backup is restored over the file, a snapshot brings an older one
-//! back, a disk lied about a sync. So a chunk that only the journal [vouches for](Download::vouched) is not stored. It
-//! is not fetched either, but read and hashed in the background; until then it is not served, and
+//! A journal saves fetching, never verifying. It names the inode and birth time of its `.partial`:
+//! if the user removes or replaces the `.partial`, the journal is not looked at, nor if the length
+//! is wrong. But the bytes of a journaled chunk can change without any of that: a bit rots, a
+//! backup is restored over the file, a snapshot brings an older one back, a disk lied about a sync.
+//! So a chunk that only the journal [vouches for](Download::vouched) is not stored. It is not
+//! fetched either, but read and hashed in the background; until then it is not served, and
 //! [`Download::finish`] refuses. One with another sum is missing again.
 //!
-//! What is promised in the end: every chunk of a file that gets its name was verified by the process that names it,
-//! through the descriptor that it holds the lock of. Bytes that another program changes behind our back after that and
-//! before the rename are not noticed.
+//! What is promised in the end: every chunk of a file that gets its name was verified by the
+//! process that names it, through the descriptor that it holds the lock of. Bytes that another
+//! program changes behind our back after that and before the rename are not noticed.
 //!
 //! `.partial` belongs to no file in particular: if another version of the file was being downloaded to the same `OUT`,
 //! the chunks both have in common (same bytes at the same place) are kept and the rest is overwritten.

@@ -1,9 +1,11 @@
-//! Finding a directory by a path that a person named. A link on the way is followed only if no other user could have put
-//! it there; who else could lead the path elsewhere is part of the answer.
+//! Finding a directory by a path that a person named. A link on the way is followed only if no
+//! other user could have put it there; who else could lead the path elsewhere is part of the
+//! answer.
 //!
-//! A directory is in the hands of its owner and of those who may write to it; where it is sticky, as `/tmp`, an entry in
-//! it is in the hands of the entry's owner. This user, the superuser and the owner of `/` (whom a container may not know by
-//! his number) are trusted. So is a group that has the number of a trusted owner: it is his own.
+//! A directory is in the hands of its owner and of those who may write to it; where it is sticky,
+//! as `/tmp`, an entry in it is in the hands of the entry's owner. This user, the superuser and the
+//! owner of `/` (whom a container may not know by his number) are trusted. So is a group that has
+//! the number of a trusted owner: it is his own.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -82,7 +84,8 @@ pub(crate) fn find(path: &Path) -> Result<Found, FindError> {
     Ok(Found { directory: sys::open_subdirectory(&way.here, ".".as_ref())?, others: way.others })
 }
 
-/// The same if nobody needs to know who else decides: where no link is in the way, it is one system call.
+/// The same if nobody needs to know who else decides: where no link is in the way, it is one system
+/// call.
 ///
 /// # Errors
 /// As [`find`].
@@ -228,7 +231,8 @@ impl Trusted {
         }
     }
 
-    /// Who else may replace what this user has in this directory. In a sticky one only its owner may.
+    /// Who else may replace what this user has in this directory. In a sticky one only its owner
+    /// may.
     pub(crate) fn other_replacers(self, directory: Protection) -> Option<Others> {
         if directory.mode & STICKY == 0 {
             return self.other_writers(directory);

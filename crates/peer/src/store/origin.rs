@@ -9,12 +9,14 @@ use super::shared_root::SharedRoot;
 use super::stamp::Stamp;
 use super::sys;
 
-/// Where a file was opened from. Whoever opens it again compares its stamp: it may be another one by then.
+/// Where a file was opened from. Whoever opens it again compares its stamp: it may be another one
+/// by then.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     /// A path that the user named: links are followed.
     Named,
-    /// A shared directory, in which others may write: nothing outside is reached, no link is followed.
+    /// A shared directory, in which others may write: nothing outside is reached, no link is
+    /// followed.
     Inside(Arc<SharedRoot>),
 }
 

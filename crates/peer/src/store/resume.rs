@@ -1,5 +1,6 @@
-//! What an interrupted download left. Only what has the right sum when read from the disk is believed. The journal of this
-//! very `.partial` says what need not be fetched, and so what can be verified while the rest is.
+//! What an interrupted download left. Only what has the right sum when read from the disk is
+//! believed. The journal of this very `.partial` says what need not be fetched, and so what can be
+//! verified while the rest is.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};

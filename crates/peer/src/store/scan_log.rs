@@ -1,10 +1,12 @@
 //! What files were found to be, so that a restart need not read again what has not changed.
 //!
-//! A file of records, appended to. One record: `length: u32` of the rest without the sum; `device, inode, size: u64`,
-//! `modified, changed: i64` in nanoseconds; `path length: u32`, path; the `.fileinfo`; the BLAKE3 sum of all that, 32 bytes. All
-//! numbers little-endian. A later record of a path replaces an earlier one. What is torn or damaged ends the log: it is cut
-//! there, and files behind it are read again. A record without a description says that nothing is known of its path. The time of change, which nobody can set, is in it beside that of modification,
-//! which a program that copies a file may set to anything.
+//! A file of records, appended to. One record: `length: u32` of the rest without the sum; `device,
+//! inode, size: u64`, `modified, changed: i64` in nanoseconds; `path length: u32`, path; the
+//! `.fileinfo`; the BLAKE3 sum of all that, 32 bytes. All numbers little-endian. A later record of
+//! a path replaces an earlier one. What is torn or damaged ends the log: it is cut there, and files
+//! behind it are read again. A record without a description says that nothing is known of its path.
+//! The time of change, which nobody can set, is in it beside that of modification, which a program
+//! that copies a file may set to anything.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -119,7 +121,8 @@ impl ScanLog {
         self.put(path, Look::of(metadata), info);
     }
 
-    /// From now on nothing is known of the file at `path`, absolute: its content changed without it looking different.
+    /// From now on nothing is known of the file at `path`, absolute: its content changed without it
+    /// looking different.
     pub fn forget(&self, path: &Path) {
         let Some(mut book) = self.book() else { return };
         if let Err(error) = book.forget(path) {
@@ -148,8 +151,8 @@ impl ScanLog {
 }
 
 impl Drop for Book {
-    /// A child process that is being started has our descriptors for a moment, and with them the lock: closing the file
-    /// does not end it.
+    /// A child process that is being started has our descriptors for a moment, and with them the
+    /// lock: closing the file does not end it.
     fn drop(&mut self) {
         // It ends with the last descriptor at the latest.
         let _ = sys::unlock(&self.file);

@@ -1,5 +1,5 @@
-//! A shared directory, which stays open: what is shared of it is found from there, not by a path that others could lead
-//! elsewhere.
+//! A shared directory, which stays open: what is shared of it is found from there, not by a path
+//! that others could lead elsewhere.
 
 use std::fs::File;
 use std::io;
@@ -46,8 +46,8 @@ impl SharedRoot {
         Ok(sys::stamp(&*self.directory())?.is_same_file(&sys::stamp(other)?))
     }
 
-    /// Opens what is at `path`, which is that of this directory and what is below it. What it is has to be asked of the
-    /// answer.
+    /// Opens what is at `path`, which is that of this directory and what is below it. What it is
+    /// has to be asked of the answer.
     pub(super) fn open(&self, path: &Path) -> io::Result<File> {
         beneath::open(&*self.directory(), self.inside(path)?)
     }

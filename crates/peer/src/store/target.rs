@@ -1,7 +1,7 @@
 //! Where a download goes: the output and its two companions, always names in one directory that stays open.
 //!
-//! The directory is resolved once, and through no link that another user could have put there. Whatever happens to the
-//! path above it, all names of one download stay together.
+//! The directory is resolved once, and through no link that another user could have put there.
+//! Whatever happens to the path above it, all names of one download stay together.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -1,4 +1,5 @@
-//! What those who serve some files and the one who watches the directory they are in tell each other.
+//! What those who serve some files and the one who watches the directory they are in tell each
+//! other.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Whether somebody notices what becomes of some files, so that nobody else has to look; and which of them were not found
-/// when they were to be opened again. Each is there once, so there are never more than files.
+/// Whether somebody notices what becomes of some files, so that nobody else has to look; and which
+/// of them were not found when they were to be opened again. Each is there once, so there are never
+/// more than files.
 #[derive(Debug, Clone, Default)]
 pub struct Watched(Arc<Shared>);
 
@@ -29,7 +31,8 @@ impl Watched {
         self.0.is_watched.load(Ordering::Relaxed)
     }
 
-    /// It was not at its path, and is not served any more. It may be back before a look at the directory sees that.
+    /// It was not at its path, and is not served any more. It may be back before a look at the
+    /// directory sees that.
     pub(super) fn miss(&self, path: &Arc<Path>) {
         self.0.missed.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(path));
         self.0.word.notify_one();

@@ -1,5 +1,5 @@
-//! Writing a small file whole: its name stands for all of it or for what stood there before, and a link that another user
-//! could have put on the way leads nowhere.
+//! Writing a small file whole: its name stands for all of it or for what stood there before, and a
+//! link that another user could have put on the way leads nowhere.
 
 use std::ffi::OsString;
 use std::fs::File;

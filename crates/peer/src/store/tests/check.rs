@@ -1,5 +1,5 @@
-//! A journal saves fetching, never verifying: whatever became of the `.partial` and the journal between two attempts, no
-//! wrong byte is served or gets the final name.
+//! A journal saves fetching, never verifying: whatever became of the `.partial` and the journal
+//! between two attempts, no wrong byte is served or gets the final name.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
