@@ -142,7 +142,8 @@ impl Kind {
             }
             Kind::Mix => {
                 let kinds = Kind::MIXED.len();
-                return Kind::MIXED[number as usize % kinds].words(number / kinds as u32, target);
+                let (turn, kind) = (number as usize / kinds, number as usize % kinds);
+                return Kind::MIXED[kind].words(u32::try_from(turn).expect("less than a u32"), target);
             }
         }
         out
