@@ -141,8 +141,8 @@ impl Kind {
                 }
             }
             Kind::Mix => {
-                let kinds = Kind::MIXED.len();
-                return Kind::MIXED[number as usize % kinds].words(number / kinds as u32, target);
+                let kind = Kind::MIXED[number as usize % Kind::MIXED.len()];
+                return kind.words(number / 11, target);
             }
         }
         out
