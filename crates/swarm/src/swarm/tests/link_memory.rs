@@ -10,10 +10,10 @@ use crate::{Config, FileKey, Goal, Output, PeerKey, UploadEnd};
 
 /// Files that are shared, and links for which there is memory: each has a set of one byte.
 const FILES: u32 = 60;
-const LINKS: usize = 48;
+const LINKS: u32 = 48;
 
 fn seeding() -> Desk {
-    let link_bytes = LINKS as u64 * (LINK_BYTES + 1);
+    let link_bytes = u64::from(LINKS) * (LINK_BYTES + 1);
     let mut desk = Desk::new(1, Config { link_bytes, ..with_slots(4) });
     for file in 1..=FILES {
         let full = ChunkSet::full(&desk.geometry);
@@ -38,9 +38,9 @@ fn takes(desk: &mut Desk, peer: PeerKey) {
     desk.ended(peer, 0, UploadEnd::Sent);
 }
 
-fn files_of(desk: &Desk, peer: PeerKey) -> usize {
+fn files_of(desk: &Desk, peer: PeerKey) -> u32 {
     let peers = desk.swarm.peer_status();
-    peers.iter().find(|status| status.peer == peer).map_or(0, |status| status.files as usize)
+    peers.iter().find(|status| status.peer == peer).map_or(0, |status| status.files)
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn many_connections_of_one_source_share_what_is_there() {
         opens(&mut desk, peer, 1..=FILES);
         desk.wait(millis(300));
     }
-    let of_each: Vec<usize> = (101..=106).map(|peer| files_of(&desk, PeerKey(peer))).collect();
+    let of_each: Vec<u32> = (101..=106).map(|peer| files_of(&desk, PeerKey(peer))).collect();
     assert!(of_each.iter().all(|files| (LINKS / 6 - 2..=LINKS / 6 + 2).contains(files)), "{of_each:?}");
     let honest = desk.connect();
     opens(&mut desk, honest, 1..=FILES);
@@ -96,7 +96,7 @@ fn who_took_a_chunk_lately_keeps_its_links_but_for_one_who_had_no_chance() {
     for peer in &crowd {
         opens(&mut desk, *peer, 1..=FILES);
     }
-    let of_crowd: usize = crowd.iter().map(|peer| files_of(&desk, *peer)).sum();
+    let of_crowd: u32 = crowd.iter().map(|peer| files_of(&desk, *peer)).sum();
     assert_eq!((of_crowd, files_of(&desk, useful)), (LINKS / 8, LINKS - LINKS / 8));
     // It is of use no more.
     desk.wait(PROVEN_FOR);
