@@ -47,10 +47,13 @@ impl Claimant {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Budget {
+pub(super) struct Budget(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     all: u64,
     haste: Haste,
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
@@ -109,17 +112,18 @@ pub(super) struct Hold {
 
 impl Budget {
     pub(super) fn new(all: u64, haste: Haste) -> Budget {
-        Budget { all, haste, state: Arc::new(Mutex::new(State { free: all, ..State::default() })) }
+        let state = Mutex::new(State { free: all, ..State::default() });
+        Budget(Arc::new(Shared { all, haste, state }))
     }
 
     /// Bytes that are taken.
     pub(super) fn used(&self) -> u64 {
-        self.all - self.state().free
+        self.0.all - self.state().free
     }
 
     /// A share, once there is enough. What is more than all there is takes all.
     pub(super) async fn take(&self, claimant: &Claimant, wanted: Wanted) -> Share {
-        let wanted = Wanted { bytes: wanted.bytes.min(self.all), ..wanted };
+        let wanted = Wanted { bytes: wanted.bytes.min(self.0.all), ..wanted };
         let mut place = {
             let mut state = self.state();
             if state.waiting.is_empty() && wanted.bytes <= state.free {
@@ -133,7 +137,7 @@ impl Budget {
             self.serve();
             match timeout(LOOK, &mut place).await {
                 Ok(share) => return share.expect("nobody else takes those that wait off the list"),
-                Err(_) => self.state().make_room(&self.haste),
+                Err(_) => self.state().make_room(&self.0.haste),
             }
         }
     }
@@ -161,7 +165,7 @@ impl Budget {
         let mut unwanted = Vec::new();
         let mut state = self.state();
         while let Some(at) = state.first()
-            && state.waiting[at].wanted.bytes <= state.free
+            && state.waiting.get(at).is_some_and(|first| first.wanted.bytes <= state.free)
         {
             let Waiting { claimant, wanted, place } = state.waiting.remove(at);
             let share = self.give(&mut state, &claimant, &wanted);
@@ -185,7 +189,7 @@ impl Budget {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // A poisoned lock is taken all the same: nothing under it panics.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,13 +202,15 @@ impl State {
             (is_cancelled, !waiting.claimant.is_proven(), self.by_source.rank(waiting.claimant.source))
         };
         // The first of equals.
-        (0..self.waiting.len()).min_by_key(|at| worth(&self.waiting[*at]))
+        let first = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| worth(waiting));
+        first.map(|(at, _)| at)
     }
 
     /// Asks so many to leave as is needed for the next one. What is whole is on its way to the disk and comes back by itself.
     fn make_room(&mut self, haste: &Haste) {
-        let Some(first) = self.first() else { return };
-        let (State { free, held, by_source, .. }, first) = (&*self, &self.waiting[first]);
+        let first = self.first();
+        let State { free, held, by_source, waiting, .. } = &*self;
+        let Some(first) = first.and_then(|first| waiting.get(first)) else { return };
         let is_coming = |held: &&Held| held.hold.is_whole() || held.hold.is_leaving();
         let mut coming = *free + held.values().filter(is_coming).map(|held| held.bytes).sum::<u64>();
         let now = Instant::now();
