@@ -50,6 +50,7 @@ impl Bench {
             next: Arc::new(AtomicU64::new(0)),
             context: context.clone(),
             descriptors: descriptors.clone(),
+            stop: CancellationToken::new(),
         };
         let (scans, hurry) = (None, Arc::new(Notify::new()));
         let parts = Parts {

@@ -202,14 +202,15 @@ impl State {
             (is_cancelled, !waiting.claimant.is_proven(), self.by_source.rank(waiting.claimant.source))
         };
         // The first of equals.
-        self.waiting.iter().enumerate().min_by_key(|(_, waiting)| worth(waiting)).map(|(at, _)| at)
+        let first = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| worth(waiting));
+        first.map(|(at, _)| at)
     }
 
     /// Asks so many to leave as is needed for the next one. What is whole is on its way to the disk and comes back by itself.
     fn make_room(&mut self, haste: &Haste) {
-        let Some(first) = self.first() else { return };
+        let first = self.first();
         let State { free, held, by_source, waiting, .. } = &*self;
-        let Some(first) = waiting.get(first) else { return };
+        let Some(first) = first.and_then(|first| waiting.get(first)) else { return };
         let is_coming = |held: &&Held| held.hold.is_whole() || held.hold.is_leaving();
         let mut coming = *free + held.values().filter(is_coming).map(|held| held.bytes).sum::<u64>();
         let now = Instant::now();

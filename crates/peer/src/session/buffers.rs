@@ -1,7 +1,7 @@
 //! Memory for chunks on their way from the network to the disk. All sessions of a process share one budget; who wants
 //! more waits, stops reading, and so slows its sender down.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +37,8 @@ struct Kept {
 pub(crate) struct ChunkBuffer {
     bytes: Vec<u8>,
     pool: BufferPool,
-    sender: Claimant,
+    /// Whether its sender is.
+    is_proven: Arc<AtomicBool>,
     share: Share,
 }
 
@@ -52,7 +53,7 @@ impl BufferPool {
         let share = self.budget.take(sender, wanted).await;
         let mut bytes = self.reuse(len as usize);
         bytes.reserve_exact(len as usize);
-        ChunkBuffer { bytes, pool: self.clone(), sender: sender.clone(), share }
+        ChunkBuffer { bytes, pool: self.clone(), is_proven: Arc::clone(&sender.is_proven), share }
     }
 
     /// Bytes of the budget that are taken.
@@ -91,7 +92,7 @@ impl ChunkBuffer {
 
     /// They were compared with their sum.
     pub(super) fn note_verified(&self, is_right: bool) {
-        self.sender.is_proven.store(is_right, Ordering::Relaxed);
+        self.is_proven.store(is_right, Ordering::Relaxed);
     }
 
     /// For filling; the caller appends no more than it asked for.

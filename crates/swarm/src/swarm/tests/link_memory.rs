@@ -108,7 +108,7 @@ fn who_took_a_chunk_lately_keeps_its_links_but_for_one_who_had_no_chance() {
 fn who_finished_a_file_can_have_another_at_once() {
     let mut desk = seeding();
     let peer = desk.connect();
-    opens(&mut desk, peer, 1..=u32::try_from(LINKS).expect("few"));
+    opens(&mut desk, peer, 1..=LINKS);
     open(&mut desk, peer, 7, Holdings::Full);
     let outputs = opens(&mut desk, peer, [FILES]);
     assert!(told(&outputs, peer).contains(&PeerMessage::Close { file: FileHandle(7) }), "{outputs:?}");
