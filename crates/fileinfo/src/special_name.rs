@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::file_name::FileName;
+use crate::shown::is_invisible;
 
 /// Endings of the files that stand beside another one, in lower case.
 const COMPANIONS: [&str; 3] = [".partial", ".partial.journal", ".fileinfo"];
@@ -56,12 +57,9 @@ impl FileName {
 
 /// The name as the most forgiving file systems compare it: in any case, and without characters that do not show.
 fn folded(name: &str) -> String {
-    let shows = |c: &char| {
-        !matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
-            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
-    };
+    let shown = name.chars().filter(|c| !is_invisible(*c));
     // Up and down again: a ligature is two letters in capitals.
-    name.chars().filter(shows).flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    shown.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -80,6 +78,7 @@ mod tests {
             ("-rf", Some(Option)),
             ("--help", Some(Option)),
             ("\u{feff}-rf", Some(Option)),
+            ("\u{3164}-rf", Some(Option)),
             ("a.partial", Some(Companion)),
             ("a.Partial.JOURNAL", Some(Companion)),
             ("a.FILEINFO", Some(Companion)),
