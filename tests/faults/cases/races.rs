@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -48,10 +48,12 @@ async fn what_is_exchanged_for_links_is_not_shared() -> String {
     seed.share_dir(&shared, options).await.expect("the directory is there");
 
     let began = Instant::now();
-    let (mut shares, mut looks, mut fetched) = (BTreeSet::new(), 0, 0);
+    let (mut shares, mut looks, mut fetched, mut reopened) = (BTreeSet::new(), 0, 0, 0);
     while began.elapsed() < for_long {
         let after = began.elapsed();
+        let mut shared_now = BTreeSet::new();
         for file in seed.status().await.expect("the peer runs").files {
+            shared_now.insert(file.hash.clone());
             assert_ne!(file.hash, secret.hash().to_string(), "shared after {after:.1?} as {:?}", file.path);
             shares.insert(file.hash);
         }
@@ -59,7 +61,13 @@ async fn what_is_exchanged_for_links_is_not_shared() -> String {
         is_unknown(seed.local_addr(), &secret).await;
         looks += 1;
         // What is shared is closed when nobody reads it, and opened again for whoever asks, in the race too.
-        let decoy = &decoys[looks % decoys.len()];
+        let open = open_files();
+        let is_closed = |decoy: &&Decoy| {
+            shared_now.contains(&decoy.content.hash().to_string()) && !open.contains(&decoy.inode)
+        };
+        let closed: Vec<&Decoy> = decoys.iter().filter(is_closed).collect();
+        let any = &decoys[looks % decoys.len()];
+        let decoy = &closed.get(looks % closed.len().max(1)).unwrap_or(&any).content;
         let options = tnet_peer::DownloadOptions {
             give_up_after: Some(Duration::from_millis(300)),
             ..Default::default()
@@ -69,6 +77,7 @@ async fn what_is_exchanged_for_links_is_not_shared() -> String {
             if download.finished().await.is_ok() {
                 decoy.is_at(&copy).await;
                 fetched += 1;
+                reopened += u32::from(!closed.is_empty());
             } else {
                 assert_eq!(
                     download.progress().traffic.bytes_wasted,
@@ -82,20 +91,33 @@ async fn what_is_exchanged_for_links_is_not_shared() -> String {
     let times: u64 = racers.into_iter().map(Exchanger::stop).sum();
     // What stays is shared as what it is, whatever a look came by before.
     for decoy in &decoys {
-        network.coordinator_counts(decoy.hash(), 1, 0).await;
+        network.coordinator_counts(decoy.content.hash(), 1, 0).await;
     }
+    assert!(reopened > 0, "{fetched} fetched, and all were open");
     assert_eq!(network.swarm(secret.hash()).await, (0, 0));
     assert!(ann.status().await.expect("it runs").bans.is_empty(), "no wrong bytes were served");
     format!(
-        "{:.0} s, {times} exchanges, {looks} looks: bytes from outside = 0; {} of {} files inside shared meanwhile, {fetched} fetched",
+        "{:.0} s, {times} exchanges, {looks} looks: bytes from outside = 0; {} of {} files inside shared meanwhile, {fetched} fetched, of which {reopened} were opened for that",
         for_long.as_secs_f64(),
         shares.len(),
         decoys.len(),
     )
 }
 
+/// A file that belongs here.
+struct Decoy {
+    content: Content,
+    inode: u64,
+}
+
+/// The inodes that this process, in which all peers are, has open.
+fn open_files() -> BTreeSet<u64> {
+    let open = fs::read_dir("/proc/self/fd").expect("the system has it").flatten();
+    open.filter_map(|entry| fs::metadata(entry.path()).ok()).map(|file| file.ino()).collect()
+}
+
 /// What is exchanged for what, a list for each racer, and what the files are that belong here.
-async fn scene(shared: &Path, outside: &Path) -> (Vec<Vec<(PathBuf, PathBuf)>>, Vec<Content>) {
+async fn scene(shared: &Path, outside: &Path) -> (Vec<Vec<(PathBuf, PathBuf)>>, Vec<Decoy>) {
     let secret = outside.join("file");
     let (mut files, mut directories, mut decoys) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..PAIRS {
@@ -104,7 +126,8 @@ async fn scene(shared: &Path, outside: &Path) -> (Vec<Vec<(PathBuf, PathBuf)>>, 
         let mut decoy = async |path: &Path, kind: u64| {
             let content = Content::of(payload(LEN, 1000 * kind + number));
             content.write(path).await;
-            decoys.push(content);
+            let inode = fs::metadata(path).expect("just written").ino();
+            decoys.push(Decoy { content, inode });
         };
         let (file, hidden) = names("link");
         decoy(&file, 1).await;
