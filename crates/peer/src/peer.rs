@@ -415,6 +415,11 @@ impl Peer {
         self.ask(|done| Command::Files { after, most, done }).await
     }
 
+    /// Until nothing can be asked of it any more: it ended by itself.
+    pub(crate) async fn gone(&self) {
+        self.commands.closed().await;
+    }
+
     /// Saves downloads for resuming, says goodbye, and waits until nothing is left, for a bounded time.
     pub async fn shutdown(self) {
         let _ = self.ask(|done| Command::Shutdown { done }).await;
@@ -427,6 +432,12 @@ impl Peer {
             self.services.wait().await;
         };
         let _ = timeout(self.config.shutdown_within, all).await;
+    }
+
+    /// Has the engine end as by a fault of ours.
+    #[cfg(test)]
+    pub(crate) async fn panic(&self) {
+        let _ = self.send(Command::Panic).await;
     }
 
     fn scanner(&self) -> Scanner {

@@ -9,7 +9,7 @@ use tnet_peer::Peer;
 use tnet_peer::control::{self, Claim, Client, ConnectError, StopReason};
 use tnet_peer::share::WatchOptions;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use super::peer::{self, OnTaken};
 use crate::args::{Bounds, Global, StartServer};
@@ -24,6 +24,9 @@ use crate::settings;
 
 /// Of what remembers the files that were read, in the state directory.
 const SCANS_NAME: &str = "scans";
+
+/// Nothing is served any more. Whoever started the process can start it anew.
+const PEER_GONE: &str = "the engine ended by itself, which is a fault in tnet; the log says where";
 
 pub(crate) async fn run(
     args: StartServer,
@@ -109,13 +112,18 @@ async fn serve(
     match ended.reason() {
         StopReason::Asked => info!("stopping: asked to"),
         StopReason::Token => info!("stopping: signal"),
+        StopReason::PeerGone => error!("stopping: {PEER_GONE}"),
     }
     service::stopping();
     peer::end(peer).await;
     info!("server stopped");
+    let reason = ended.reason();
     // Only now: whoever waits for the end sees it.
     drop(ended);
-    Ok(fields(json!({ "pid": pid, "listen": listen })))
+    match reason {
+        StopReason::Asked | StopReason::Token => Ok(fields(json!({ "pid": pid, "listen": listen }))),
+        StopReason::PeerGone => Err(Failure::new(Exit::Other, PEER_GONE)),
+    }
 }
 
 async fn share(peer: &Peer, dir: &std::path::Path) -> Result<(), Failure> {

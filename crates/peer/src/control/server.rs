@@ -39,6 +39,8 @@ pub enum StopReason {
     Asked,
     /// The caller's token.
     Token,
+    /// The peer ended by itself, which it never should.
+    PeerGone,
 }
 
 /// What is left when serving ends: the claim, and the connections of those who wait for the end of the peer. Drop it
@@ -57,12 +59,12 @@ impl Ended {
     }
 }
 
-/// Answers clients until one of them asks for the end or the token is cancelled.
+/// Answers clients until one of them asks for the end, the token is cancelled or the peer is gone.
 ///
 /// `program` is the version shown to clients. Downloads handed over by clients end with this; what they have stays on
 /// disk.
 pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: CancellationToken) -> Ended {
-    // A peer that is gone already fails whatever is asked of it; that is for its clients to hear.
+    // Of a peer that is gone already nothing is known.
     let coordinator = peer.status_of(0).await.ok().and_then(|status| status.coordinator);
     let hello = Arc::new(Hello {
         pid: std::process::id(),
@@ -76,11 +78,12 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
     let mut downloads = Downloads::new(Arc::clone(&peer));
     let mut waiting = Vec::new();
     let reason = {
-        let mut stopped = pin!(stop.cancelled());
+        let (mut stopped, mut gone) = (pin!(stop.cancelled()), pin!(peer.gone()));
         loop {
             while clients.try_join_next().is_some() {}
             tokio::select! {
                 () = &mut stopped => break StopReason::Token,
+                () = &mut gone => break StopReason::PeerGone,
                 accepted = accept(&claim), if clients.len() < MAX_CLIENTS + MAX_REFUSED => match accepted {
                     Ok(stream) if clients.len() < MAX_CLIENTS => {
                         clients.spawn(serve_client(stream, hello.clone(), peer.clone(), sender.clone()));

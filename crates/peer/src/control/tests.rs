@@ -237,6 +237,19 @@ async fn whoever_asks_for_the_end_waits_until_the_peer_has_ended() {
 }
 
 #[tokio::test]
+async fn a_server_whose_peer_ended_by_itself_ends_too() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let Server { dir, peer, task, .. } = server;
+    peer.panic().await;
+    let ended = timeout(SOON, task).await.expect("nobody has to ask").expect("without a panic");
+    assert_eq!(ended.reason(), StopReason::PeerGone);
+    drop((ended, client));
+    let gone = Client::connect(&dir.path().join("state")).await;
+    assert!(matches!(gone, Err(ConnectError::NotRunning { .. })), "{gone:?}");
+}
+
+#[tokio::test]
 async fn nonsense_is_answered_with_a_usage_fault_and_the_end() {
     let server = Server::start().await;
     let too_long = vec![b'x'; MAX_REQUEST_LEN + 1];

@@ -78,6 +78,9 @@ pub(crate) enum Command {
     Shutdown {
         done: oneshot::Sender<()>,
     },
+    /// End as by a fault of ours.
+    #[cfg(test)]
+    Panic,
 }
 
 /// Some of the files, and the last of them if there are more.
@@ -127,6 +130,8 @@ impl Engine {
             Command::SharesDir { most_files } => {
                 self.dir_files_most = self.dir_files_most.saturating_add(most_files);
             }
+            #[cfg(test)]
+            Command::Panic => panic!("asked for by a test"),
             Command::Shutdown { .. } => unreachable!("the engine's loop ends at a shutdown"),
         }
     }
