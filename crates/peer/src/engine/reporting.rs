@@ -38,7 +38,8 @@ pub(super) struct CoordinatorLink {
     /// It takes no more watches of ours; asking still works.
     watches_are_full: bool,
     waiting: BTreeMap<FileHash, Vec<oneshot::Sender<Vec<SocketAddr>>>>,
-    limits_told: BTreeSet<u64>,
+    /// Which of its limits were told the owner.
+    pub(super) limits_told: Vec<Limit>,
     /// What came of calls to addresses it named.
     pub(super) calls: CallResults,
     hurry: Arc<Notify>,
@@ -60,7 +61,7 @@ impl CoordinatorLink {
             settled: BTreeSet::new(),
             watches_are_full: false,
             waiting: BTreeMap::new(),
-            limits_told: BTreeSet::new(),
+            limits_told: Vec::new(),
             calls: CallResults::default(),
             hurry,
         }
@@ -191,8 +192,9 @@ impl Engine {
                 self.coordinator.confirmed = Some(self.now);
             }
             CoordinatorReply::LimitReached { limit, value }
-                if self.coordinator.limits_told.insert(*value) =>
+                if !self.coordinator.limits_told.contains(limit) =>
             {
+                self.coordinator.limits_told.push(*limit);
                 tracing::warn!(?limit, value, "the coordinator does not take all of our reports");
             }
             _ => {}
