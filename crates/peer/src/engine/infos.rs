@@ -12,7 +12,7 @@ impl Engine {
         match message {
             PeerMessage::InfoRequest { hash, first } => self.answer_info(peer, hash, first),
             PeerMessage::Open(open) => {
-                let made = self.offer_recut(&open);
+                let made = self.offer_recut(peer, &open);
                 self.feed(Input::Message { peer, message: PeerMessage::Open(open) });
                 // The core may not have taken it.
                 if made.is_some_and(|file| !self.swarm.is_linked(file)) {

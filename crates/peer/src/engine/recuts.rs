@@ -1,14 +1,17 @@
 //! Whole files that are served in chunks of another size than their own, because a peer asked for
 //! them so. Such a cut is there as long as a peer is in its swarm. There are never more than
 //! [`MOST`] of them, and [`MOST_PER_FILE`] of one file: when there is no room, the one that was
-//! sent from longest ago makes some, unless it is still in use.
+//! sent from longest ago makes some, unless it is still in use; or else one of the source that has
+//! most of them.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
-use tnet_proto::Open;
-use tnet_swarm::{FileKey, Goal, Time};
+use tnet_proto::{Open, SourceCounts};
+use tnet_swarm::{FileKey, Goal, PeerKey, Time};
 
 use super::files::FileEntry;
 use super::{Engine, keys_of};
@@ -65,10 +68,32 @@ impl Recuts {
     }
 }
 
+/// A cut in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct InUse {
+    file: FileKey,
+    used: Time,
+    /// The peers in its swarm.
+    sources: BTreeSet<IpAddr>,
+}
+
+/// The cut that gives way to one for another source: what a source has counts against it, and a cut
+/// that several use belongs to the one of them that has fewest.
+fn giving_way(cuts: &[InUse], asker: IpAddr) -> Option<FileKey> {
+    let mut counts = SourceCounts::new();
+    cuts.iter().flat_map(|cut| &cut.sources).for_each(|source| counts.add(*source, 1));
+    let rank = |cut: &InUse| cut.sources.iter().map(|source| counts.rank(*source)).min();
+    let most = cuts.iter().max_by_key(|cut| {
+        let rank = rank(cut);
+        (rank.is_none(), rank, Reverse(cut.used))
+    })?;
+    rank(most).is_none_or(|rank| rank.gives_way_to(counts.rank(asker), 1)).then_some(most.file)
+}
+
 impl Engine {
     /// A peer wants a file that is here whole, in chunks of another size. Answers the cut that was
     /// made for it.
-    pub(super) fn offer_recut(&mut self, open: &Open) -> Option<FileKey> {
+    pub(super) fn offer_recut(&mut self, peer: PeerKey, open: &Open) -> Option<FileKey> {
         let hash = FileHash::from_bytes(open.hash);
         let keys = keys_of(&self.by_hash, &hash);
         let known = |file: &FileKey| self.files[file].geometry().chunk_size().get() == open.chunk_size;
@@ -85,7 +110,7 @@ impl Engine {
         let source = Source::Recut { whole: whole.clone(), geometry };
         let (limits, priority) = (entry.treatment.limits, entry.treatment.priority);
         let entry = FileEntry::new(entry.info.clone(), source, None);
-        if !self.make_room_for_recut(&keys) {
+        if !self.make_room_for_recut(peer, &keys) {
             return None;
         }
         let stored = entry.sound_chunks();
@@ -99,18 +124,34 @@ impl Engine {
     }
 
     /// Whether there is room for another cut of the file that is known under these numbers.
-    fn make_room_for_recut(&mut self, of_file: &[FileKey]) -> bool {
-        let unused = if self.recuts.among(of_file) >= MOST_PER_FILE {
-            self.recuts.unused(self.now, |file| of_file.contains(&file))
-        } else if self.recuts.used.len() >= MOST {
-            self.recuts.unused(self.now, |_| true)
-        } else {
+    fn make_room_for_recut(&mut self, peer: PeerKey, of_file: &[FileKey]) -> bool {
+        let is_file_full = self.recuts.among(of_file) >= MOST_PER_FILE;
+        if !is_file_full && self.recuts.used.len() < MOST {
             return true;
-        };
-        if let Some(file) = unused {
+        }
+        let is_candidate = |file: FileKey| !is_file_full || of_file.contains(&file);
+        let gone = self.recuts.unused(self.now, is_candidate).or_else(|| {
+            let asker = self.sessions.get(&peer)?.session.remote.ip();
+            giving_way(&self.recuts_in_use(is_candidate), asker)
+        });
+        if let Some(file) = gone {
             self.remove_recut(file);
         }
-        unused.is_some()
+        gone.is_some()
+    }
+
+    fn recuts_in_use(&self, is_candidate: impl Fn(FileKey) -> bool) -> Vec<InUse> {
+        let source = |(peer, _): (PeerKey, u32)| {
+            let source = self.sessions.get(&peer)?.session.remote.ip();
+            Some(source.to_canonical())
+        };
+        let candidates = self.recuts.used.iter().filter(|(file, _)| is_candidate(**file));
+        let in_use = candidates.map(|(file, used)| InUse {
+            file: *file,
+            used: *used,
+            sources: self.swarm.holdings(*file).into_iter().filter_map(source).collect(),
+        });
+        in_use.collect()
     }
 
     /// Gives back the cuts whose swarms every peer has left, if some peer left any.
@@ -136,6 +177,38 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Cuts numbered from 1 that these hosts of one network use.
+    fn cuts(sources: &[&[u8]]) -> Vec<InUse> {
+        let cut = |(number, hosts): (u32, &&[u8])| InUse {
+            file: FileKey(number),
+            used: Time::after_start(Duration::from_secs(number.into())),
+            sources: hosts.iter().map(|host| ip(*host)).collect(),
+        };
+        (1..).zip(sources).map(cut).collect()
+    }
+
+    fn ip(host: u8) -> IpAddr {
+        [10, 0, 0, host].into()
+    }
+
+    #[test]
+    fn a_cut_of_the_source_that_has_most_of_them_makes_room() {
+        assert_eq!(giving_way(&cuts(&[&[1], &[1], &[1], &[1]]), ip(2)), Some(FileKey(1)));
+        assert_eq!(giving_way(&cuts(&[&[2], &[1], &[1], &[1]]), ip(3)), Some(FileKey(2)));
+        assert_eq!(giving_way(&cuts(&[&[1, 2], &[1, 3], &[1], &[1]]), ip(4)), Some(FileKey(3)));
+        // Whoever has the others' cuts in use too has no more right to them.
+        assert_eq!(giving_way(&cuts(&[&[1, 9], &[1, 9], &[1, 9], &[1, 9]]), ip(2)), Some(FileKey(1)));
+        assert_eq!(giving_way(&cuts(&[&[1], &[], &[1], &[1]]), ip(2)), Some(FileKey(2)), "in no use");
+    }
+
+    #[test]
+    fn sources_that_have_no_more_than_the_asker_keep_their_cuts() {
+        assert_eq!(giving_way(&cuts(&[&[1], &[2], &[3], &[4]]), ip(5)), None);
+        assert_eq!(giving_way(&cuts(&[&[1], &[1], &[1], &[1]]), ip(1)), None);
+        assert_eq!(giving_way(&cuts(&[&[1], &[1], &[2], &[2]]), ip(2)), None);
+        assert_eq!(giving_way(&cuts(&[&[1], &[1], &[2], &[2]]), ip(3)), Some(FileKey(1)));
+    }
 
     #[test]
     fn the_one_unused_for_longest_makes_room_and_none_that_is_in_use() {
