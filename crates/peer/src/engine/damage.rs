@@ -114,6 +114,10 @@ impl Damage {
         flaw: Flaw,
     ) -> bool {
         let is_news = store.flaws().set(store.info().geometry(), chunk, Some(flaw));
+        // Another file may have been shared under that path.
+        if !self.knows(store) {
+            self.forget_path(store.path());
+        }
         let damaged = self.files.entry(Arc::clone(store.path())).or_insert_with(|| Damaged {
             file,
             store: Arc::clone(store),
@@ -125,11 +129,6 @@ impl Damage {
             is_unsaid: false,
             due: now,
         });
-        if !Arc::ptr_eq(&damaged.store, store) {
-            // Another file was shared under that path.
-            damaged.store = Arc::clone(store);
-            damaged.sweep = Sweep::NotYet;
-        }
         damaged.file = file;
         damaged.is_unsaid |= is_news;
         match flaw {
@@ -152,7 +151,7 @@ impl Damage {
     pub(super) fn note_right(&mut self, now: Time, store: &Arc<FileStore>, chunk: ChunkIndex) -> bool {
         let flaw = store.flaws().of(chunk);
         store.flaws().set(store.info().geometry(), chunk, None);
-        if let Some(damaged) = self.files.get_mut(store.path()) {
+        if let Some(damaged) = self.of_mut(store) {
             damaged.failed_in_a_row = 0;
             match flaw {
                 Some(Flaw::Unreadable) => damaged.unreadable.is_good(now, chunk, UNREADABLE_AFTER),
@@ -167,21 +166,40 @@ impl Damage {
 
     /// A chunk of the file was sent.
     pub(super) fn note_sent(&mut self, store: &FileStore) {
-        if let Some(damaged) = self.files.get_mut(store.path()) {
+        if let Some(damaged) = self.of_mut(store) {
             damaged.failed_in_a_row = 0;
         }
     }
 
     /// Whether one chunk of the file after the other cannot be read.
     pub(super) fn is_unreadable(&self, store: &FileStore) -> bool {
-        self.files.get(store.path()).is_some_and(|damaged| damaged.failed_in_a_row >= FAILED_TO_WITHDRAW)
+        self.of(store).is_some_and(|damaged| damaged.failed_in_a_row >= FAILED_TO_WITHDRAW)
     }
 
-    /// The file is not served any more, or anew.
-    pub(super) fn forget(&mut self, path: &Path) {
+    /// The file is not served any more. One that is served from the same path since is another one.
+    pub(super) fn forget(&mut self, store: &FileStore) {
+        if self.knows(store) {
+            self.forget_path(store.path());
+        }
+    }
+
+    /// Another file is served from this path, or the same anew.
+    pub(super) fn forget_path(&mut self, path: &Path) {
         if let Some((path, damaged)) = self.files.remove_entry(path) {
             self.due.remove(&(damaged.due, path));
         }
+    }
+
+    fn knows(&self, store: &FileStore) -> bool {
+        self.of(store).is_some()
+    }
+
+    fn of(&self, store: &FileStore) -> Option<&Damaged> {
+        self.files.get(store.path()).filter(|damaged| std::ptr::eq(&*damaged.store, store))
+    }
+
+    fn of_mut(&mut self, store: &FileStore) -> Option<&mut Damaged> {
+        self.files.get_mut(store.path()).filter(|damaged| std::ptr::eq(&*damaged.store, store))
     }
 
     /// When there is something to look at or to say.
@@ -202,19 +220,20 @@ impl Damage {
     }
 
     /// Whether all of the file is being looked at.
-    pub(super) fn is_sweeping(&self, path: &Path) -> bool {
-        self.files.get(path).is_some_and(|damaged| matches!(damaged.sweep, Sweep::From(_)))
+    pub(super) fn is_sweeping(&self, store: &FileStore) -> bool {
+        self.of(store).is_some_and(|damaged| matches!(damaged.sweep, Sweep::From(_)))
     }
 
     /// Whether the state of a file is to be said now: when it became damaged, and then not too
     /// often.
-    pub(super) fn is_to_be_said(&mut self, now: Time, path: &Path) -> bool {
-        let Some(damaged) = self.files.get_mut(path) else { return false };
+    pub(super) fn is_to_be_said(&mut self, now: Time, store: &FileStore) -> bool {
         if now - self.window >= SAY_EVERY {
             (self.window, self.said_in_window) = (now, 0);
         }
+        let said_in_window = self.said_in_window;
+        let Some(damaged) = self.of_mut(store) else { return false };
         let is_due = damaged.said.is_none_or(|said| now - said >= SAY_EVERY);
-        let is_said = damaged.is_unsaid && is_due && self.said_in_window < SAID_AT_MOST;
+        let is_said = damaged.is_unsaid && is_due && said_in_window < SAID_AT_MOST;
         if is_said {
             damaged.is_unsaid = false;
             damaged.said = Some(now);
@@ -225,11 +244,9 @@ impl Damage {
 
     /// Files that are sound again are not damaged.
     pub(super) fn forget_if_sound(&mut self, store: &FileStore) -> bool {
-        let is_sound = self.files.contains_key(store.path())
-            && !store.flaws().are_any()
-            && !self.is_sweeping(store.path());
+        let is_sound = self.knows(store) && !store.flaws().are_any() && !self.is_sweeping(store);
         if is_sound {
-            self.forget(store.path());
+            self.forget(store);
         }
         is_sound
     }

@@ -12,7 +12,11 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::SourceCounts;
 use tnet_swarm::{FileKey, PeerKey, Time};
 
-/// Chunks that wait to be looked at. When they are so many, the source that has most of them gives
+/// Sources whose words of one chunk are remembered. When they are so many, the one that was wrong
+/// most often gives way.
+const WORDS_PER_CHUNK: usize = 4;
+
+/// Words that wait to be looked into. When they are so many, the source that has most of them gives
 /// up one.
 const MOST_WAITING: usize = 256;
 
@@ -28,15 +32,33 @@ const WRONG_LASTS: Duration = Duration::from_secs(600);
 const WAIT_PER_WRONG: Duration = Duration::from_secs(5);
 const WAIT_AT_MOST: Duration = Duration::from_secs(60);
 
-/// A chunk that somebody, or the disk, gives reason to look at. It is numbered as the file is
-/// served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Doubt {
+/// One source's word that a chunk is to be looked at. It is numbered as the file is served.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    file: FileKey,
+    chunk: ChunkIndex,
+    /// Who says so, over which connection; none: we have seen it.
+    source: Option<(IpAddr, PeerKey)>,
+    due: Time,
+}
+
+impl Doubt {
+    fn is_about(&self, file: FileKey, chunk: ChunkIndex) -> bool {
+        (self.file, self.chunk) == (file, chunk)
+    }
+
+    fn ip(&self) -> Option<IpAddr> {
+        self.source.map(|(ip, _)| ip.to_canonical())
+    }
+}
+
+/// A chunk to be looked at now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Doubted {
     pub(super) file: FileKey,
     pub(super) chunk: ChunkIndex,
-    /// Who says so, over which connection; none: we have seen it.
-    pub(super) source: Option<(IpAddr, PeerKey)>,
-    due: Time,
+    /// Who says that it is wrong; nobody, if we have seen it.
+    pub(super) words: Vec<(IpAddr, PeerKey)>,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +104,7 @@ impl Doubts {
             return false;
         }
         let due = now + self.wait(now, who.0);
-        self.put(Doubt { file, chunk, source: Some(who), due });
+        self.put(now, Doubt { file, chunk, source: Some(who), due });
         true
     }
 
@@ -103,14 +125,17 @@ impl Doubts {
     /// We have seen for ourselves that something is wrong with a chunk, and look at it from a
     /// moment on.
     pub(super) fn add_own(&mut self, due: Time, file: FileKey, chunk: ChunkIndex) {
-        self.put(Doubt { file, chunk, source: None, due });
+        self.put(due, Doubt { file, chunk, source: None, due });
     }
 
-    fn put(&mut self, doubt: Doubt) {
-        if let Some(known) =
-            self.waiting.iter_mut().find(|known| (known.file, known.chunk) == (doubt.file, doubt.chunk))
-        {
+    fn put(&mut self, now: Time, doubt: Doubt) {
+        let of_chunk = |known: &&mut Doubt| known.is_about(doubt.file, doubt.chunk);
+        let said = self.waiting.iter_mut().filter(of_chunk).find(|known| known.ip() == doubt.ip());
+        if let Some(known) = said {
             known.due = known.due.min(doubt.due);
+            return;
+        }
+        if !self.make_room_in_chunk(now, &doubt) {
             return;
         }
         if self.waiting.len() >= MOST_WAITING && !self.make_room(&doubt) {
@@ -120,6 +145,23 @@ impl Doubts {
             self.places.add(ip, 1);
         }
         self.waiting.push_back(doubt);
+    }
+
+    /// Of one chunk too many say the same: who was wrong most often goes, if that is more often
+    /// than the new one was.
+    fn make_room_in_chunk(&mut self, now: Time, doubt: &Doubt) -> bool {
+        let Some(ip) = doubt.ip() else { return true };
+        let words = self.waiting.iter().enumerate();
+        let words = words.filter(|(_, known)| known.is_about(doubt.file, doubt.chunk));
+        let times = words.filter_map(|(at, known)| Some((self.times_wrong(now, known.ip()?), at)));
+        let times: Vec<_> = times.collect();
+        if times.len() < WORDS_PER_CHUNK {
+            return true;
+        }
+        let most = times.into_iter().max().filter(|(times, _)| *times > self.times_wrong(now, ip));
+        let gone = most.and_then(|(_, at)| self.waiting.remove(at));
+        gone.iter().for_each(|gone| self.forget_place(gone));
+        gone.is_some()
     }
 
     /// The last doubt of the source that has most of them goes, if that still has more than the new
@@ -140,15 +182,22 @@ impl Doubts {
         gives_way
     }
 
-    /// Takes the next one whose moment has come: of the source that was wrong least often, first
+    /// Takes the next chunk whose moment has come: of the source that was wrong least often, first
     /// come first.
-    pub(super) fn next(&mut self, now: Time) -> Option<Doubt> {
+    pub(super) fn next(&mut self, now: Time) -> Option<Doubted> {
         let due = self.waiting.iter().enumerate().filter(|(_, doubt)| doubt.due <= now);
         let times = |doubt: &Doubt| doubt.source.map_or(0, |(ip, _)| self.times_wrong(now, ip));
-        let (at, _) = due.min_by_key(|(at, doubt)| (times(doubt), *at))?;
-        let doubt = self.waiting.remove(at)?;
-        self.forget_place(&doubt);
-        Some(doubt)
+        let (_, next) = due.min_by_key(|(at, doubt)| (times(doubt), *at))?;
+        let (file, chunk) = (next.file, next.chunk);
+        let words = self.waiting.iter().filter(|doubt| doubt.is_about(file, chunk));
+        let words = words.filter_map(|doubt| doubt.source).collect();
+        self.forget(|doubt| doubt.is_about(file, chunk));
+        Some(Doubted { file, chunk, words })
+    }
+
+    /// The chunks of a file that are doubted.
+    pub(super) fn of_file(&self, file: FileKey) -> impl Iterator<Item = ChunkIndex> {
+        self.waiting.iter().filter(move |doubt| doubt.file == file).map(|doubt| doubt.chunk)
     }
 
     /// When there is something to look at.
@@ -157,22 +206,22 @@ impl Doubts {
     }
 
     /// It was looked at.
-    pub(super) fn settle(&mut self, now: Time, doubt: &Doubt, outcome: Outcome) {
+    pub(super) fn settle(&mut self, now: Time, doubted: &Doubted, outcome: Outcome) {
         match outcome {
             Outcome::Justified => {
-                if let Some((ip, _)) = doubt.source {
+                for (ip, _) in &doubted.words {
                     self.wrong.remove(&ip.to_canonical());
                 }
             }
             Outcome::Unfounded => {
-                if let Some((ip, _)) = doubt.source {
-                    self.note_wrong(now, ip);
-                    self.put_off(now, ip);
+                for (ip, _) in &doubted.words {
+                    self.note_wrong(now, *ip);
+                    self.put_off(now, *ip);
                 }
                 if self.right.len() == MOST_RIGHT {
                     self.right.pop_front();
                 }
-                self.right.push_back((doubt.file, doubt.chunk, now));
+                self.right.push_back((doubted.file, doubted.chunk, now));
             }
             Outcome::Unknown => {}
         }
@@ -256,6 +305,40 @@ mod tests {
         }
         assert_eq!((next(&mut doubts, at(0)), next(&mut doubts, at(99))), (Some(7), None));
         assert_eq!(doubts.places.total(), 0);
+    }
+
+    #[test]
+    fn a_word_that_others_have_said_before_does_not_go_with_theirs() {
+        let mut doubts = Doubts::default();
+        for n in 0..3 {
+            doubts.add(at(0), FILE, chunk(n), host(1));
+            let doubt = doubts.next(at(60)).unwrap();
+            doubts.settle(at(0), &doubt, Outcome::Unfounded);
+        }
+        doubts.add(at(0), FILE, chunk(7), host(1));
+        doubts.add(at(0), FILE, chunk(7), host(2));
+        assert_eq!(doubts.next_due(), Some(at(0)), "who was not wrong does not wait");
+        doubts.forget_words(host(1).1);
+        let doubted = doubts.next(at(0)).unwrap();
+        assert_eq!((doubted.chunk, doubted.words), (chunk(7), vec![host(2)]));
+        assert_eq!((doubts.next_due(), doubts.places.total()), (None, 0));
+    }
+
+    #[test]
+    fn sources_that_were_wrong_keep_no_other_from_a_chunk() {
+        let mut doubts = Doubts::default();
+        for n in 1..=9 {
+            doubts.add(at(0), FILE, chunk(n.into()), host(n));
+            let doubt = doubts.next(at(60)).unwrap();
+            doubts.settle(at(0), &doubt, Outcome::Unfounded);
+            doubts.add(at(0), FILE, chunk(20), host(n));
+        }
+        doubts.add_own(at(9), FILE, chunk(20));
+        doubts.add(at(0), FILE, chunk(20), host(10));
+        assert_eq!(doubts.waiting.len(), WORDS_PER_CHUNK + 1);
+        let doubted = doubts.next(at(0)).unwrap();
+        assert!(doubted.words.contains(&host(10)), "{doubted:?}");
+        assert_eq!((doubts.next_due(), doubts.places.total()), (None, 0));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Engine {
         }
         for store in entry.wholes() {
             self.forget_path(store.path(), file);
-            self.care.damage.forget(store.path());
+            self.care.damage.forget(store);
         }
         self.care.doubts.forget_file(file);
         self.followed.remove(&file);
@@ -175,13 +175,7 @@ impl Engine {
     pub(super) fn share(&mut self, file: FileStore) {
         let (info, file) = (file.info().clone(), Arc::new(file.kept_among(&self.open_files)));
         tracing::info!(path = %shown_path(file.path()), hash = %info.hash(), "sharing");
-        if let Some(other) = self.by_path.get(file.path()).copied()
-            && self.files.get(&other).is_some_and(|entry| entry.info.hash() != info.hash())
-        {
-            // It was read anew and has another content, whatever it looks like.
-            self.drop_stores(other, |store| store.path() == file.path());
-        }
-        self.care.damage.forget(file.path());
+        self.leave_path(file.path(), &info.hash());
         if let Some(known) = self.own_cut(&info.hash()) {
             self.drop_part(known);
         }
@@ -203,6 +197,17 @@ impl Engine {
         let entry = FileEntry::new(info, Source::Whole(file), None);
         let file = self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
         self.by_path.insert(path, file);
+    }
+
+    /// A file with this content is there now, read anew, whatever it looks like: one with another
+    /// is not, and nothing of what was wrong with it is.
+    pub(super) fn leave_path(&mut self, path: &Arc<Path>, hash: &FileHash) {
+        if let Some(other) = self.by_path.get(path).copied()
+            && self.files.get(&other).is_some_and(|entry| entry.info.hash() != *hash)
+        {
+            self.drop_stores(other, |store| store.path() == path);
+        }
+        self.care.damage.forget_path(path);
     }
 
     /// Serves what a download got that ran out of space, until its target is taken up again or goes away.
@@ -288,7 +293,7 @@ impl Engine {
             if self.by_path.get(store.path()) == Some(&file) {
                 self.by_path.remove(store.path());
             }
-            self.care.damage.forget(store.path());
+            self.care.damage.forget(store);
         }
         let hash = entry.info.hash();
         entry.spares.retain(|store| !gone(store));

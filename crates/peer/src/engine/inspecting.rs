@@ -2,7 +2,7 @@
 //! back those that are right again. One look at a time, and after each a pause: whoever makes us
 //! look takes a part of one processor and of one disk, and no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry, shown_path};
 use tnet_swarm::{FileKey, Input, PeerKey, Time};
 
 use super::damage::{Damage, Task};
-use super::doubts::{Doubt, Doubts, Outcome};
+use super::doubts::{Doubted, Doubts, Outcome};
 use super::files::FileEntry;
 use super::work::WorkDone;
 use super::{Engine, keys_of};
@@ -43,8 +43,18 @@ pub(super) struct Care {
     pub(super) damage: Damage,
     /// Peers whose connection is over and whose last messages are still to come.
     pub(super) leaving: BTreeMap<PeerKey, IpAddr>,
-    is_looking: bool,
+    pub(super) is_looking: bool,
+    /// The doubted chunk that is being looked at.
+    looking_into: Option<(FileKey, ChunkIndex)>,
     paused_until: Time,
+}
+
+impl Care {
+    /// The chunks of a file that somebody doubts, looked at already or not.
+    pub(super) fn doubted(&self, file: FileKey) -> BTreeSet<ChunkIndex> {
+        let looking = self.looking_into.filter(|(other, _)| *other == file);
+        self.doubts.of_file(file).chain(looking.map(|(_, chunk)| chunk)).collect()
+    }
 }
 
 /// A look at some chunks, numbered as in the file's own description.
@@ -66,7 +76,7 @@ enum Of {
 
 #[derive(Debug)]
 enum Why {
-    Doubt(Doubt),
+    Doubt(Doubted),
     /// The file is damaged.
     Task,
 }
@@ -84,15 +94,21 @@ impl Inspection {
     fn run(self) -> Inspected {
         let (began, mut buf, mut found) = (Instant::now(), Vec::new(), Vec::new());
         let is_again = matches!(self.why, Why::Task);
+        // Nothing more can be learnt of a file that is another one.
+        let mut others = BTreeSet::new();
         for chunk in &self.chunks {
             match &self.of {
                 Of::Wholes(stores) => {
                     for (at, store) in stores.iter().enumerate() {
-                        if store.flaws().of(*chunk).is_some() && !is_again {
+                        let is_known_bad = store.flaws().of(*chunk).is_some() && !is_again;
+                        if is_known_bad || others.contains(&at) {
                             continue;
                         }
                         let look = store.look(*chunk, &mut buf);
                         let is_served = matches!(look, Look::Right | Look::Mended);
+                        if matches!(look, Look::Failed(ReadError::Changed | ReadError::Gone)) {
+                            others.insert(at);
+                        }
                         found.push((*chunk, at, look));
                         if is_served {
                             break;
@@ -138,7 +154,7 @@ impl Engine {
         while self.next_inspection().is_some_and(|due| due <= self.now) {
             let now = self.now;
             let inspection = match self.care.doubts.next(now) {
-                Some(doubt) => self.inspection_of(doubt),
+                Some(doubted) => self.inspection_of(doubted),
                 None => match self.care.damage.next(now) {
                     Some(task) => self.inspect_again(task),
                     None => None,
@@ -146,12 +162,16 @@ impl Engine {
             };
             if let Some(inspection) = inspection {
                 self.care.is_looking = true;
+                self.care.looking_into = match &inspection.why {
+                    Why::Doubt(doubted) => Some((doubted.file, doubted.chunk)),
+                    Why::Task => None,
+                };
                 self.start(move || WorkDone::Inspected(Box::new(inspection.run())));
             }
         }
     }
 
-    fn inspection_of(&mut self, doubt: Doubt) -> Option<Inspection> {
+    fn inspection_of(&mut self, doubt: Doubted) -> Option<Inspection> {
         let entry = self.files.get(&doubt.file)?;
         let (of, chunks) = match &entry.source {
             Source::Coming(_) if is_finishing(entry) => {
@@ -171,7 +191,7 @@ impl Engine {
         let Task { file, store, chunks } = task;
         let is_served = self.files.get(&file).is_some_and(|entry| entry.has(&store));
         if !is_served {
-            self.care.damage.forget(store.path());
+            self.care.damage.forget(&store);
             return None;
         }
         if chunks.is_empty() {
@@ -184,6 +204,7 @@ impl Engine {
     pub(super) fn on_inspected(&mut self, inspected: Inspected) {
         let Inspected { inspection, found, took } = inspected;
         self.care.is_looking = false;
+        self.care.looking_into = None;
         self.care.paused_until = self.now + (took * PAUSE_PER_LOOK).min(PAUSE_AT_MOST);
         let (file, chunks) = (inspection.file, inspection.chunks);
         let outcome = match &inspection.of {
@@ -192,8 +213,8 @@ impl Engine {
         };
         if let Why::Doubt(doubt) = inspection.why {
             self.care.doubts.settle(self.now, &doubt, outcome);
-            if let Some((_, peer)) = doubt.source.filter(|_| outcome == Outcome::Unfounded) {
-                self.note_wrong_word(peer);
+            if outcome == Outcome::Unfounded {
+                doubt.words.iter().for_each(|(_, peer)| self.note_wrong_word(*peer));
             }
         }
     }
@@ -208,14 +229,18 @@ impl Engine {
         let Some(hash) = self.files.get(&file).map(|entry| entry.info.hash()) else {
             return Outcome::Unknown;
         };
-        let Some(own) = self.own_cut(&hash) else { return Outcome::Unknown };
         let was_flawed = |chunk: &ChunkIndex| stores.iter().any(|store| store.flaws().of(*chunk).is_some());
         let mut outcome = match found.is_empty() || chunks.iter().any(was_flawed) {
             true => Outcome::Unknown,
             false => Outcome::Unfounded,
         };
         for (chunk, at, look) in found {
-            let Some(store) = stores.get(at).filter(|store| self.files[&own].has(store)) else { continue };
+            // What was found before may have ended the serving of this file, or of all with its
+            // content.
+            let Some(own) = self.own_cut(&hash) else { break };
+            let is_served =
+                |store: &&Arc<FileStore>| self.files.get(&own).is_some_and(|entry| entry.has(store));
+            let Some(store) = stores.get(at).filter(is_served) else { continue };
             match look {
                 Look::Right => {
                     self.care.damage.note_right(self.now, store, chunk);
@@ -256,7 +281,7 @@ impl Engine {
         part: &Arc<Download>,
         found: Vec<(ChunkIndex, usize, Look)>,
     ) -> Outcome {
-        let Some(entry) = self.files.get(&file) else { return Outcome::Unknown };
+        let Some(entry) = self.files.get_mut(&file) else { return Outcome::Unknown };
         let is_same = matches!(&entry.source, Source::Coming(same) if Arc::ptr_eq(same, part));
         let Some((chunk, _, look)) = found.into_iter().next().filter(|_| is_same) else {
             return Outcome::Unknown;
@@ -270,7 +295,8 @@ impl Engine {
             Look::Wrong => "it is wrong on the disk".to_owned(),
             Look::Failed(error) => error.to_string(),
         };
-        if is_finishing(entry) {
+        if let Some(running) = entry.running.as_mut().filter(|running| running.phase == Phase::Finishing) {
+            running.is_suspect = true;
             self.care.doubts.add_own(self.now + WHILE_FINISHING, file, chunk);
             return Outcome::Justified;
         }
@@ -300,14 +326,12 @@ impl Engine {
                 self.note_flaw(own, store, chunk, Flaw::Unreadable);
             }
         }
-        let all = stores.iter().any(|store| self.care.damage.is_unreadable(store));
-        if all {
+        let mut are_more = false;
+        for store in stores.iter().filter(|store| self.care.damage.is_unreadable(store)) {
             // One look after the other will tell which of them can be read.
-            for store in stores.iter().filter(|store| self.care.damage.is_unreadable(store)) {
-                store.flaws().set_rest(store.info().geometry(), Flaw::Unreadable);
-            }
+            are_more |= store.flaws().set_rest(store.info().geometry(), Flaw::Unreadable);
         }
-        self.settle(&hash, (!all).then_some(&[chunk]));
+        self.settle(&hash, (!are_more).then_some(&[chunk]));
         for store in &stores {
             self.say_damage(store);
         }
@@ -344,11 +368,11 @@ impl Engine {
         let path = shown_path(store.path());
         if self.care.damage.forget_if_sound(store) {
             tracing::info!(%path, "all chunks can be served again");
-        } else if self.care.damage.is_to_be_said(self.now, store.path()) {
+        } else if self.care.damage.is_to_be_said(self.now, store) {
             let flaws = store.flaws();
             let (wrong, unreadable) = (flaws.count(Flaw::Wrong), flaws.count(Flaw::Unreadable));
             let (of, is_sweeping) =
-                (store.info().geometry().chunk_count(), self.care.damage.is_sweeping(store.path()));
+                (store.info().geometry().chunk_count(), self.care.damage.is_sweeping(store));
             tracing::warn!(%path, wrong, unreadable, of, is_sweeping, "chunks on the disk cannot be served");
         }
     }
@@ -360,7 +384,7 @@ impl Engine {
             path: store.path().to_path_buf(),
             wrong: store.flaws().count(Flaw::Wrong),
             unreadable: store.flaws().count(Flaw::Unreadable),
-            checking: self.care.damage.is_sweeping(store.path()),
+            checking: self.care.damage.is_sweeping(store),
         });
         shown.collect()
     }
@@ -382,9 +406,14 @@ impl Engine {
                 None => geometry.chunks().collect(),
                 Some(ranges) => ranges.iter().flat_map(|range| indices_in(&geometry, range)).collect(),
             };
+            let all = ranges.is_none().then(|| entry.sound_chunks());
+            let is_sound = |chunk| match &all {
+                Some(sound) => sound.contains(chunk),
+                None => entry.is_sound(chunk),
+            };
             let (mut gone, mut back) = (Vec::new(), Vec::new());
             for chunk in touched {
-                match (entry.is_sound(chunk), self.swarm.holds(file, chunk)) {
+                match (is_sound(chunk), self.swarm.holds(file, chunk)) {
                     (false, true) => gone.push(chunk),
                     (true, false) if !matches!(entry.source, Source::Coming(_)) => back.push(chunk),
                     _ => {}
@@ -447,13 +476,32 @@ impl FileEntry {
         }
     }
 
-    /// The chunks that can be served of a whole file.
+    /// All chunks that can be served.
     pub(super) fn sound_chunks(&self) -> ChunkSet {
-        let mut chunks = ChunkSet::full(self.geometry());
-        for chunk in self.geometry().chunks().filter(|chunk| !self.is_sound(*chunk)) {
-            chunks.remove(chunk);
+        let geometry = self.geometry();
+        match &self.source {
+            Source::Coming(part) => part.stored(),
+            Source::Whole(_) => {
+                let mut chunks = ChunkSet::empty(geometry);
+                for store in self.wholes() {
+                    match store.flaws().sound(geometry) {
+                        Some(sound) => chunks.union_with(&sound),
+                        None => return ChunkSet::full(geometry),
+                    };
+                }
+                chunks
+            }
+            Source::Recut { whole, .. } => {
+                let (mut chunks, own) = (ChunkSet::full(geometry), whole.info().geometry());
+                let sound = whole.flaws().sound(own);
+                for flawed in sound.iter().flat_map(ChunkSet::missing) {
+                    for chunk in indices_in(geometry, &own.range(flawed)) {
+                        chunks.remove(chunk);
+                    }
+                }
+                chunks
+            }
         }
-        chunks
     }
 }
 

@@ -22,6 +22,9 @@ mod shedding;
 mod snapshot;
 mod stopwatch;
 mod swarm_watch;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
 mod wishes;
 mod work;
 

@@ -62,16 +62,21 @@ impl Engine {
         self.start(move || WorkDone::Synced { file, result: store.sync() });
     }
 
-    /// Reads all chunks of a download once more, and tells which of them are not right.
-    pub(super) fn start_verify(&self, file: FileKey, store: Arc<store::Download>) {
+    /// Reads chunks of a download once more, and tells which of them are not right.
+    pub(super) fn start_verify(
+        &self,
+        file: FileKey,
+        store: Arc<store::Download>,
+        mut chunks: Vec<ChunkIndex>,
+    ) {
         self.start(move || {
             let mut buf = Vec::new();
             let mut is_lost = |chunk: &ChunkIndex| match store.look(*chunk, &mut buf) {
                 Some(Look::Right | Look::Mended) => false,
                 Some(Look::Wrong | Look::Failed(_)) | None => true,
             };
-            let lost = store.info().geometry().chunks().filter(&mut is_lost).collect();
-            WorkDone::Verified { file, lost }
+            chunks.retain(&mut is_lost);
+            WorkDone::Verified { file, lost: chunks }
         });
     }
 

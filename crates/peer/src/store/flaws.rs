@@ -28,6 +28,12 @@ struct Chunks {
     unreadable: ChunkSet,
 }
 
+impl Chunks {
+    fn none(geometry: &Geometry) -> Chunks {
+        Chunks { wrong: ChunkSet::empty(geometry), unreadable: ChunkSet::empty(geometry) }
+    }
+}
+
 impl Flaws {
     /// The flaw of a chunk.
     pub fn of(&self, chunk: ChunkIndex) -> Option<Flaw> {
@@ -49,8 +55,7 @@ impl Flaws {
             return false;
         }
         let mut chunks = self.chunks();
-        let empty = || Chunks { wrong: ChunkSet::empty(geometry), unreadable: ChunkSet::empty(geometry) };
-        let known = chunks.get_or_insert_with(empty);
+        let known = chunks.get_or_insert_with(|| Chunks::none(geometry));
         known.wrong.remove(chunk);
         known.unreadable.remove(chunk);
         match flaw {
@@ -66,11 +71,34 @@ impl Flaws {
         true
     }
 
-    /// From now on all chunks have this flaw, but for those that have another.
-    pub fn set_rest(&self, geometry: &Geometry, flaw: Flaw) {
-        for chunk in geometry.chunks().filter(|chunk| self.of(*chunk).is_none()) {
-            self.set(geometry, chunk, Some(flaw));
+    /// From now on all chunks have this flaw, but for those that have another. Answers whether that
+    /// is news.
+    pub fn set_rest(&self, geometry: &Geometry, flaw: Flaw) -> bool {
+        let mut chunks = self.chunks();
+        let known = chunks.get_or_insert_with(|| Chunks::none(geometry));
+        let mut rest = ChunkSet::full(geometry);
+        rest.difference_with(&known.wrong);
+        rest.difference_with(&known.unreadable);
+        let of_flaw = match flaw {
+            Flaw::Wrong => &mut known.wrong,
+            Flaw::Unreadable => &mut known.unreadable,
+        };
+        of_flaw.union_with(&rest);
+        self.are_any.store(geometry.chunk_count() > 0, Ordering::Release);
+        !rest.is_empty()
+    }
+
+    /// The chunks without one; none if all are.
+    pub fn sound(&self, geometry: &Geometry) -> Option<ChunkSet> {
+        if !self.are_any() {
+            return None;
         }
+        let mut sound = ChunkSet::full(geometry);
+        if let Some(known) = self.chunks().as_ref() {
+            sound.difference_with(&known.wrong);
+            sound.difference_with(&known.unreadable);
+        }
+        Some(sound)
     }
 
     /// How many chunks have this flaw.
@@ -128,5 +156,23 @@ mod tests {
         flaws.set(&geometry, chunk(3), None);
         flaws.set(&geometry, chunk(6), None);
         assert_eq!((flaws.are_any(), flaws.of(chunk(3)), flaws.next(Flaw::Wrong, 0)), (false, None, None));
+    }
+
+    #[test]
+    fn the_rest_of_a_file_has_a_flaw_at_once_and_what_has_one_keeps_it() {
+        let size = ChunkSize::new(MIN_CHUNK_SIZE).unwrap();
+        let geometry = Geometry::new(u64::from(MIN_CHUNK_SIZE) * 8, size).unwrap();
+        let chunk = |index| geometry.chunk(index).unwrap();
+        let flaws = Flaws::default();
+        assert_eq!(flaws.sound(&geometry), None);
+        flaws.set(&geometry, chunk(3), Some(Flaw::Wrong));
+        assert_eq!(flaws.sound(&geometry).map(|sound| sound.count()), Some(7));
+        assert!(flaws.set_rest(&geometry, Flaw::Unreadable));
+        assert_eq!((flaws.count(Flaw::Wrong), flaws.count(Flaw::Unreadable)), (1, 7));
+        assert_eq!(flaws.of(chunk(3)), Some(Flaw::Wrong));
+        assert!(!flaws.set_rest(&geometry, Flaw::Unreadable), "no news");
+        flaws.set(&geometry, chunk(5), None);
+        assert_eq!(flaws.sound(&geometry).map(|sound| sound.iter().collect()), Some(vec![chunk(5)]));
+        assert!(flaws.set_rest(&geometry, Flaw::Unreadable));
     }
 }

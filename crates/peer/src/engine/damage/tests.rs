@@ -86,7 +86,7 @@ fn after_the_first_wrong_chunk_every_other_one_is_looked_at_once() {
     }
     let expected: Vec<u32> = (0..CHUNKS).filter(|index| *index != 3 && *index != 300).collect();
     assert_eq!(seen, expected);
-    assert!(damage.next(at(1)).is_none() && !damage.is_sweeping(store.path()));
+    assert!(damage.next(at(1)).is_none() && !damage.is_sweeping(&store));
 }
 
 #[test]
@@ -114,12 +114,30 @@ fn a_dying_disk_fills_no_log() {
     for second in 0..60u32 {
         for (_, store) in &files {
             damage.note_flaw(at(second.into()), FILE, store, chunk(store, second), Flaw::Unreadable);
-            said += u32::from(damage.is_to_be_said(at(second.into()), store.path()));
+            said += u32::from(damage.is_to_be_said(at(second.into()), store));
         }
     }
     assert_eq!(said, SAID_AT_MOST);
     let (_, first) = &files[0];
     damage.note_flaw(at(61), FILE, first, chunk(first, 500), Flaw::Unreadable);
-    assert!(damage.is_to_be_said(at(61), first.path()));
-    assert!(!damage.is_to_be_said(at(61), first.path()), "nothing new");
+    assert!(damage.is_to_be_said(at(61), first));
+    assert!(!damage.is_to_be_said(at(61), first), "nothing new");
+}
+
+#[test]
+fn what_another_file_had_under_the_path_is_not_the_next_ones() {
+    let (file, old) = shared();
+    let mut damage = Damage::default();
+    for index in 0..FAILED_TO_WITHDRAW {
+        damage.note_flaw(at(0), FILE, &old, chunk(&old, index), Flaw::Unreadable);
+    }
+    let new = Arc::new(FileStore::open_shared(file.path(), old.info()).unwrap());
+    assert!(damage.is_unreadable(&old) && !damage.is_unreadable(&new));
+    damage.note_flaw(at(0), FileKey(2), &new, chunk(&new, 7), Flaw::Unreadable);
+    assert!(!damage.is_unreadable(&new));
+    damage.note_right(at(0), &old, chunk(&old, 7));
+    damage.forget(&old);
+    assert_eq!(looked_at(damage.next(damage.next_due().unwrap())), [7]);
+    damage.forget(&new);
+    assert_eq!((damage.is_empty(), damage.next_due()), (true, None));
 }
