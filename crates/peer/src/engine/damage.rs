@@ -14,7 +14,7 @@ use tnet_swarm::{FileKey, Time};
 
 use crate::store::{FileStore, Flaw};
 
-/// First pause before an unreadable chunk is looked at again; doubled each time one still fails.
+/// First pause before an unreadable chunk is looked at again; doubled each time one fails that did before.
 const UNREADABLE_AFTER: Duration = Duration::from_secs(2);
 const UNREADABLE_AT_MOST: Duration = Duration::from_secs(300);
 
@@ -68,9 +68,15 @@ impl Again {
         Again { pause, due: now + pause, from: 0 }
     }
 
-    fn is_bad(&mut self, now: Time, chunk: ChunkIndex, most: Duration) {
-        self.due = now + self.pause;
+    /// One more is bad: that says nothing of those that are known, and puts no look off.
+    fn is_bad_too(&mut self, now: Time, is_only: bool) {
+        let due = now + self.pause;
+        self.due = if is_only { due } else { self.due.min(due) };
+    }
+
+    fn is_still_bad(&mut self, now: Time, chunk: ChunkIndex, most: Duration) {
         self.pause = (self.pause * 2).min(most);
+        self.due = now + self.pause;
         self.from = chunk.get() + 1;
     }
 
@@ -131,17 +137,18 @@ impl Damage {
         });
         damaged.file = file;
         damaged.is_unsaid |= is_news;
-        match flaw {
-            Flaw::Unreadable => {
-                damaged.unreadable.is_bad(now, chunk, UNREADABLE_AT_MOST);
-                damaged.failed_in_a_row += 1;
-            }
-            Flaw::Wrong => {
-                damaged.wrong.is_bad(now, chunk, WRONG_AT_MOST);
-                if damaged.sweep == Sweep::NotYet {
-                    damaged.sweep = Sweep::From(0);
-                }
-            }
+        let (again, most) = match flaw {
+            Flaw::Unreadable => (&mut damaged.unreadable, UNREADABLE_AT_MOST),
+            Flaw::Wrong => (&mut damaged.wrong, WRONG_AT_MOST),
+        };
+        match is_news {
+            true => again.is_bad_too(now, store.flaws().count(flaw) == 1),
+            false => again.is_still_bad(now, chunk, most),
+        }
+        match (flaw, damaged.sweep) {
+            (Flaw::Unreadable, _) => damaged.failed_in_a_row += 1,
+            (Flaw::Wrong, Sweep::NotYet) => damaged.sweep = Sweep::From(0),
+            (Flaw::Wrong, _) => {}
         }
         self.reschedule(store.path());
         is_news

@@ -223,7 +223,7 @@ async fn a_file_of_which_nothing_reads_is_withdrawn_at_once_and_comes_back_chunk
     }
     assert_eq!(bench.engine.swarm.stored_chunks(own), Some(0));
     assert_eq!(store.flaws().count(Flaw::Unreadable), CHUNKS);
-    bench.looks_after(Duration::from_secs(300));
+    bench.looks_after(Duration::from_secs(2));
     bench.works_until("inspected").await;
     assert_eq!(bench.engine.swarm.stored_chunks(own), Some(1));
 }

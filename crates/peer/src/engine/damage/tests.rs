@@ -51,8 +51,10 @@ fn one_chunk_that_reads_again_has_the_others_looked_at_at_once() {
     let (_file, store) = shared();
     let mut damage = Damage::default();
     for index in 0..4 {
-        damage.note_flaw(at(0), FILE, &store, chunk(&store, index), Flaw::Unreadable);
+        let now = Time::after_start(Duration::from_millis(index.into()));
+        damage.note_flaw(now, FILE, &store, chunk(&store, index), Flaw::Unreadable);
     }
+    assert_eq!(damage.next_due(), Some(at(2)), "each further one puts it off");
     let mut now = damage.next_due().unwrap();
     let first = damage.next(now).unwrap().chunks[0];
     damage.note_right(now, &store, first);
