@@ -1,7 +1,7 @@
 //! Somebody who calls a port and does not behave: says nothing, says nonsense, or says it in perfect frames.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,7 +12,7 @@ use tnet_proto::{
     exchange_preamble,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_util::codec::Framed;
 
@@ -42,6 +42,16 @@ impl Stranger {
     /// Nobody accepts there.
     pub async fn call(address: SocketAddr) -> io::Result<Stranger> {
         Ok(Stranger { stream: TcpStream::connect(address).await? })
+    }
+
+    /// Calls from this IPv4 address of this machine.
+    ///
+    /// # Errors
+    /// Nobody accepts there, or the address is none of this machine.
+    pub async fn call_from(from: Ipv4Addr, address: SocketAddr) -> io::Result<Stranger> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        Ok(Stranger { stream: socket.connect(address).await? })
     }
 
     /// Sends bytes as they are. Whether the other side still wants them is its business.

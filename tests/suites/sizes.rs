@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkSize;
-use tnet_testkit::{Content, Network, Node, Payload, SOON, payload, within};
+use tnet_testkit::{Content, Network, Node, Payload, SOON, Stranger, payload, within};
 
 /// The chunk size of small files.
 const CHUNK: u64 = 64 * 1024;
@@ -63,6 +63,23 @@ async fn one_content_in_two_chunk_sizes_is_two_swarms_that_do_not_disturb_each_o
     assert_eq!(fine.hash(), coarse.hash());
     let _seeds = (network.raw_seed(&fine).await, network.raw_seed(&coarse).await);
     tokio::join!(network.peer("ann").fetches(&fine), network.peer("bob").fetches(&coarse));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_source_does_not_keep_all_chunk_sizes_of_a_file_from_others() {
+    let network = Network::builder().peer("seed").peer("ann").start().await;
+    let (seed, payload) = (network.peer("seed"), payload(20 * CHUNK + 1, 4));
+    let cut =
+        |kib: u32| Content::chunked(payload, ChunkSize::new(kib * 1024).expect("a power of two in range"));
+    seed.shares(&cut(64)).await;
+    let mut callers = Vec::new();
+    for kib in [16, 32, 128, 256] {
+        let stranger = Stranger::call_from([127, 0, 0, 2].into(), seed.local_addr()).await;
+        let mut caller = stranger.expect("it accepts").introduce(SOON).await;
+        caller.opens(&cut(kib), SOON).await;
+        callers.push(caller);
+    }
+    network.peer("ann").fetches(&cut(512)).await;
 }
 
 /// A few chunks of 4 MiB more than 32 bits count.

@@ -16,7 +16,7 @@ use crate::session::{Backlogs, Greeting, Intake};
 use crate::source::Source;
 use crate::store::{self, FileStore, Flaw, Opened, ReadError};
 
-const CHUNK: u64 = MIN_CHUNK_SIZE as u64;
+const CHUNK: usize = MIN_CHUNK_SIZE as usize;
 const CHUNKS: u32 = 600;
 
 struct Bench {
@@ -70,8 +70,8 @@ impl Bench {
     /// A file with chunks of its own, each of which begins with its number, and its description.
     fn file(&self, name: &str, first: u8) -> (PathBuf, FileInfo) {
         let path = self.dir.path().join(name);
-        let mut bytes = vec![first; CHUNK as usize * CHUNKS as usize];
-        for (number, chunk) in (0u32..).zip(bytes.chunks_mut(CHUNK as usize)) {
+        let mut bytes = vec![first; CHUNK * CHUNKS as usize];
+        for (number, chunk) in (0u32..).zip(bytes.chunks_mut(CHUNK)) {
             chunk[..4].copy_from_slice(&number.to_le_bytes());
         }
         std::fs::write(&path, bytes).unwrap();
@@ -144,8 +144,11 @@ impl Bench {
 }
 
 fn bytes_of(path: &Path, chunk: ChunkIndex) -> Vec<u8> {
-    let mut bytes = vec![0; CHUNK as usize];
-    std::fs::File::open(path).unwrap().read_exact_at(&mut bytes, u64::from(chunk.get()) * CHUNK).unwrap();
+    let mut bytes = vec![0; CHUNK];
+    std::fs::File::open(path)
+        .unwrap()
+        .read_exact_at(&mut bytes, u64::from(chunk.get()) * u64::from(MIN_CHUNK_SIZE))
+        .unwrap();
     bytes
 }
 
