@@ -61,8 +61,13 @@ async fn what_is_exchanged_for_links_is_not_shared() -> String {
         is_unknown(seed.local_addr(), &secret).await;
         looks += 1;
         // What is shared is closed when nobody reads it, and opened again for whoever asks, in the race too.
-        let Decoy { content: decoy, inode } = &decoys[looks % decoys.len()];
-        let is_closed = shared_now.contains(&decoy.hash().to_string()) && !is_open(*inode);
+        let open = open_files();
+        let is_closed = |decoy: &&Decoy| {
+            shared_now.contains(&decoy.content.hash().to_string()) && !open.contains(&decoy.inode)
+        };
+        let closed: Vec<&Decoy> = decoys.iter().filter(is_closed).collect();
+        let any = &decoys[looks % decoys.len()];
+        let decoy = &closed.get(looks % closed.len().max(1)).unwrap_or(&any).content;
         let options = tnet_peer::DownloadOptions {
             give_up_after: Some(Duration::from_millis(300)),
             ..Default::default()
@@ -72,7 +77,7 @@ async fn what_is_exchanged_for_links_is_not_shared() -> String {
             if download.finished().await.is_ok() {
                 decoy.is_at(&copy).await;
                 fetched += 1;
-                reopened += u32::from(is_closed);
+                reopened += u32::from(!closed.is_empty());
             } else {
                 assert_eq!(
                     download.progress().traffic.bytes_wasted,
@@ -105,10 +110,10 @@ struct Decoy {
     inode: u64,
 }
 
-/// Whether this process, in which all peers are, has that file open.
-fn is_open(inode: u64) -> bool {
+/// The inodes that this process, in which all peers are, has open.
+fn open_files() -> BTreeSet<u64> {
     let open = fs::read_dir("/proc/self/fd").expect("the system has it").flatten();
-    open.filter_map(|entry| fs::metadata(entry.path()).ok()).any(|file| file.ino() == inode)
+    open.filter_map(|entry| fs::metadata(entry.path()).ok()).map(|file| file.ino()).collect()
 }
 
 /// What is exchanged for what, a list for each racer, and what the files are that belong here.
