@@ -27,9 +27,6 @@ const MIB: u64 = 1024 * 1024;
 const MAX_CALLERS: usize = 750;
 const MAX_STRANGERS: usize = 256;
 
-/// Of a crowd that comes back each time it is turned away: those who say hello, and those who are told goodbye.
-const COMING_AND_GOING: usize = 128;
-
 /// From the connection to the whole hello. The rest is for a busy machine.
 const HELLO_DEADLINE: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(4);
@@ -84,7 +81,7 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
             sleep(Duration::from_millis(100)).await;
         }
         let held = descriptors(seed.process.id());
-        assert!(held <= before + MAX_CALLERS + COMING_AND_GOING, "{held} descriptors, {before} before");
+        assert!(held <= before + MAX_CALLERS + MAX_STRANGERS, "{held} descriptors, {before} before");
         most_held = most_held.max(held - before);
         crowd.stops().await;
     }
