@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::asking::{InfoError, Wire};
+use super::asking::{InfoError, Places, Wire};
 use crate::descriptors::Descriptors;
 use crate::network;
 use crate::session::{Greeting, greet};
@@ -35,6 +35,8 @@ pub(crate) struct Askers {
     ours: IpAddr,
     within: Duration,
     idle: Arc<Mutex<Idle>>,
+    /// For what all searches take in.
+    pub(super) places: Places,
     descriptors: Descriptors,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -64,7 +66,7 @@ impl Askers {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Askers {
-        Askers { ours, within, idle: Arc::default(), descriptors, tasks, stop }
+        Askers { ours, within, idle: Arc::default(), places: Places::new(), descriptors, tasks, stop }
     }
 
     /// One on which the peer at this address answered before, if there is one.

@@ -30,18 +30,21 @@ const FIRST_PART_WITHIN: Duration = Duration::from_secs(5);
 /// As much more for each further part, of 128 KiB: half a megabit per second.
 const EACH_PART_WITHIN: Duration = Duration::from_secs(2);
 
-/// The same while other holders wait for the place of a long description: 1 MiB per second, after a second.
+/// The same while other holders wait for the place: 1 MiB per second, after a second.
 const HASTY_FIRST: Duration = Duration::from_secs(1);
 const HASTY_EACH: Duration = Duration::from_millis(125);
 
 /// How often a holder that has such a place is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// A description with more sums, of more than 1 MiB, needs a place.
+/// A description with more sums, of more than 1 MiB, is a long one.
 const SHORT: u32 = 32 * 1024;
 
-/// Long descriptions that come at the same time. Each may have 32 MiB.
+/// Long descriptions that come at the same time, of all searches together. Each may have 32 MiB.
 const LONG_AT_ONCE: usize = 2;
+
+/// The same for short ones of more than one part.
+const SHORT_AT_ONCE: usize = 64;
 
 /// Bytes of other messages that a holder may send before a part.
 const MAX_CHATTER: usize = 256 * 1024;
@@ -89,16 +92,37 @@ impl InfoError {
     }
 }
 
-/// Where long descriptions come in, a few at a time.
+/// Where descriptions come in whose sums are more than a part, so many at a time. Shared by all searches of a peer.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
+    short: PlacesOfKind,
+    long: PlacesOfKind,
+}
+
+#[derive(Debug, Clone)]
+struct PlacesOfKind {
     free: Arc<Semaphore>,
     wanted: Arc<AtomicUsize>,
 }
 
 impl Places {
     pub(super) fn new() -> Places {
-        Places { free: Arc::new(Semaphore::new(LONG_AT_ONCE)), wanted: Arc::default() }
+        Places { short: PlacesOfKind::new(SHORT_AT_ONCE), long: PlacesOfKind::new(LONG_AT_ONCE) }
+    }
+
+    /// For one of so many chunks. None is needed if all is there.
+    fn of(&self, geometry: &Geometry, sums: &[[u8; 32]]) -> Option<&PlacesOfKind> {
+        match geometry.chunk_count() {
+            all if all as usize <= sums.len() => None,
+            ..=SHORT => Some(&self.short),
+            _ => Some(&self.long),
+        }
+    }
+}
+
+impl PlacesOfKind {
+    fn new(count: usize) -> PlacesOfKind {
+        PlacesOfKind { free: Arc::new(Semaphore::new(count)), wanted: Arc::default() }
     }
 
     async fn take(&self) -> OwnedSemaphorePermit {
@@ -140,7 +164,6 @@ pub(super) enum Begun {
 pub(super) struct Question {
     pub(super) hash: FileHash,
     pub(super) askers: Askers,
-    pub(super) places: Places,
 }
 
 /// Asks one peer. `begins` is called when it has begun to send a description, and when that is a long one.
@@ -149,7 +172,8 @@ pub(super) async fn ask(
     question: Question,
     begins: impl Fn(Begun),
 ) -> Result<FileInfo, InfoError> {
-    let Question { hash, askers, places } = question;
+    let Question { hash, askers } = question;
+    let places = &askers.places;
     if let Some(mut asker) = askers.take(address) {
         match Asking::new(&mut asker.wire, hash, places.clone(), &begins).all().await {
             // It has ended meanwhile: that is no answer.
@@ -158,7 +182,7 @@ pub(super) async fn ask(
         }
     }
     let mut asker = askers.call(address).await?;
-    let answer = Asking::new(&mut asker.wire, hash, places, &begins).all().await;
+    let answer = Asking::new(&mut asker.wire, hash, places.clone(), &begins).all().await;
     keep(&askers, asker, answer)
 }
 
@@ -202,14 +226,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
         let tail = Tail { leaf: first.tail_leaf, path: first.tail_path };
         tail.fits(&geometry).map_err(|_| InfoError::Inconsistent)?;
         is_full(0, &geometry, &first.sums)?;
-        let sums = match geometry.chunk_count() {
-            ..=SHORT => self.rest(began, &geometry, first.sums, false).await?,
-            _ => {
+        let places = self.places.clone();
+        let sums = match places.of(&geometry, &first.sums) {
+            None => first.sums,
+            Some(places) => {
                 let waits = Instant::now();
-                let _place = self.places.clone().take().await;
-                (self.begins)(Begun::Long);
+                let _place = places.take().await;
+                if geometry.chunk_count() > SHORT {
+                    (self.begins)(Begun::Long);
+                }
                 // The wait for the place is no fault of the holder's.
-                self.rest(began + waits.elapsed(), &geometry, first.sums, true).await?
+                self.rest(began + waits.elapsed(), &geometry, first.sums, places).await?
             }
         };
         let hash = self.hash;
@@ -227,18 +254,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
         began: Instant,
         geometry: &Geometry,
         mut sums: Vec<[u8; 32]>,
-        in_place: bool,
+        places: &PlacesOfKind,
     ) -> Result<Vec<[u8; 32]>, InfoError> {
         for parts in 1.. {
             let next = u32::try_from(sums.len()).map_err(|_| InfoError::Inconsistent)?;
             if next >= geometry.chunk_count() {
                 break;
             }
-            let places = self.places.clone();
             let mut part = std::pin::pin!(self.part(next));
             let part = loop {
-                let hasty = in_place && places.are_wanted();
-                let time = if hasty { HASTY_FIRST + HASTY_EACH * parts } else { time_for(parts) };
+                let time =
+                    if places.are_wanted() { HASTY_FIRST + HASTY_EACH * parts } else { time_for(parts) };
                 let look = Instant::now() + LOOK;
                 match timeout_at(look.min(began + time), &mut part).await {
                     Ok(part) => break part?,

@@ -20,7 +20,7 @@ pub(crate) use askers::Askers;
 pub use fault::UselessHolders;
 
 use crate::api::PeerGone;
-use asking::{Begun, InfoError, Places, Question};
+use asking::{Begun, InfoError, Question};
 use plan::{AT_ONCE, Plan, Step};
 
 #[cfg(feature = "fuzzing")]
@@ -44,7 +44,6 @@ type Answer = (SocketAddr, Result<FileInfo, InfoError>);
 struct Questions {
     tasks: JoinSet<Answer>,
     open: HashMap<SocketAddr, AbortHandle>,
-    places: Places,
     begins: mpsc::Sender<(SocketAddr, Begun)>,
 }
 
@@ -64,8 +63,7 @@ impl InfoSearch {
         F: Future<Output = Result<Vec<SocketAddr>, PeerGone>>,
     {
         let (begins, mut begun) = mpsc::channel(2 * AT_ONCE);
-        let mut questions =
-            Questions { tasks: JoinSet::new(), open: HashMap::new(), places: Places::new(), begins };
+        let mut questions = Questions { tasks: JoinSet::new(), open: HashMap::new(), begins };
         let mut looking_up = std::pin::pin!(None);
         let mut look_up_from = Instant::now();
         loop {
@@ -122,8 +120,7 @@ impl InfoSearch {
     }
 
     fn ask(&self, questions: &mut Questions, address: SocketAddr) {
-        let question =
-            Question { hash: self.hash, askers: self.askers.clone(), places: questions.places.clone() };
+        let question = Question { hash: self.hash, askers: self.askers.clone() };
         let begins = questions.begins.clone();
         let begins = move |begun| {
             // There is room for what all that are open at once have to say.
