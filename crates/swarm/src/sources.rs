@@ -135,6 +135,8 @@ struct Record {
     connections: u32,
     /// Chunks under way at connections that have not proven themselves.
     probes: u32,
+    /// It was asked for a chunk.
+    was_asked: bool,
     /// Connections that have not proven themselves and keep us waiting.
     late: u32,
     /// Weights of offences that are not forgiven.
@@ -234,7 +236,10 @@ impl Sources {
 
     /// So many chunks more are under way at connections that have not proven themselves.
     pub(crate) fn add_probes(&mut self, ip: IpAddr, chunks: u32) {
-        self.of_connected(ip, |record| record.probes += chunks);
+        self.of_connected(ip, |record| {
+            record.probes += chunks;
+            record.was_asked = true;
+        });
     }
 
     pub(crate) fn remove_probes(&mut self, ip: IpAddr, chunks: u32) {
@@ -376,6 +381,16 @@ impl Sources {
         let record = self.records.get(&Key::Host(ip.to_canonical()));
         let rides = record.and_then(|record| record.rides.get(&file));
         rides.filter(|(_, last)| now < *last + FORGIVEN_AFTER).map_or(0, |(taken, _)| *taken)
+    }
+
+    /// Whether a connection of this host that had not proven itself was asked for a chunk.
+    pub(crate) fn was_asked(&self, ip: IpAddr) -> bool {
+        self.records.get(&Key::Host(ip.to_canonical())).is_some_and(|record| record.was_asked)
+    }
+
+    /// Connections of this host that keep us waiting.
+    pub(crate) fn late(&self, ip: IpAddr) -> u32 {
+        self.records.get(&Key::Host(ip.to_canonical())).map_or(0, |record| record.late)
     }
 
     /// What a source's host may be asked for, and what its network.

@@ -123,7 +123,9 @@ async fn a_crowd_does_not_hold_the_memory_for_chunks() -> String {
     let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
     let alone = within_crowd(ip, LONG_CHUNK, None).await;
     let mut figures = Vec::new();
-    for (manner, count) in [(Manner::Intrudes, 1), (Manner::Intrudes, 16), (Manner::Drips, 1)] {
+    for (manner, count) in
+        [(Manner::Intrudes, 1), (Manner::Intrudes, 16), (Manner::Drips, 1), (Manner::Drips, 16)]
+    {
         let sources = (1..=count).map(|last| IpAddr::from([127, 0, 1, last])).collect();
         let crowd = Crowd { size: HOLDERS, sources, manners: vec![manner] };
         let what = format!("{manner:?} from {count}");

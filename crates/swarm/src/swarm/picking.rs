@@ -90,6 +90,10 @@ impl Swarm {
         if !self.may_ask_for(state.longest_chunk()) || !self.is_in_time(now, Way::Down, file) {
             return None;
         }
+        if let Some(newcomer) = self.make_room_for_a_newcomer(now, file) {
+            return self.choose_of(file, newcomer);
+        }
+        let state = &self.files[&file];
         let download = state.download.as_ref()?;
         let rivals = self.rivals(now, state);
         let sources = self.sources(now, state, &rivals, |link| link.wanted > 0);
@@ -102,10 +106,14 @@ impl Swarm {
 
     /// What to ask this peer for, now that it has a slot for us.
     pub(super) fn choose_from(&mut self, now: Time, file: FileKey, peer: PeerKey) -> Option<Choice> {
-        let state = &self.files[&file];
         if !self.may_take_slot(now, file, peer) {
             return None;
         }
+        self.choose_of(file, peer)
+    }
+
+    fn choose_of(&mut self, file: FileKey, peer: PeerKey) -> Option<Choice> {
+        let state = &self.files[&file];
         let download = state.download.as_ref()?;
         pick(state, download, &[Source { peer, link: state.links.get(&peer)? }], &mut self.rng)
     }

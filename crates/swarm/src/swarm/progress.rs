@@ -63,14 +63,34 @@ impl Swarm {
             self.begin_window(now, peer);
             return self.fill_downloads(now);
         }
+        self.withdraw_everything(peer);
+        self.on_stall(now, peer);
+    }
+
+    /// What is under way there goes to others before its window is over.
+    pub(super) fn take_back_all(&mut self, now: Time, peer: PeerKey) {
+        self.withdraw_everything(peer);
+        self.note_stall(now, peer);
+    }
+
+    fn withdraw_everything(&mut self, peer: PeerKey) {
+        let Some(connection) = self.peers.get(&peer) else { return };
         let links: Vec<FileKey> = connection.links.iter().collect();
         for file in links {
             self.withdraw_all(peer, file);
         }
-        self.on_stall(now, peer);
     }
 
     fn on_stall(&mut self, now: Time, peer: PeerKey) {
+        self.note_stall(now, peer);
+        if self.peers.get(&peer).is_some_and(|connection| connection.stalls >= self.config.stalls_to_drop) {
+            return self.disconnect(now, peer, ByeReason::IDLE);
+        }
+        self.fill_downloads(now);
+    }
+
+    /// It is not asked for a while.
+    fn note_stall(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let pause = window(self.config.progress_window, connection.stalls);
         connection.stalls += 1;
@@ -82,12 +102,8 @@ impl Swarm {
         if stalls == 1 {
             self.offend(now, source, Offence::Stall);
         }
-        if stalls >= self.config.stalls_to_drop {
-            return self.disconnect(now, peer, ByeReason::IDLE);
-        }
         let pause = self.jitter(pause);
         self.timers.rearm(Timer::Recover(peer), now + pause);
-        self.fill_downloads(now);
     }
 
     /// The pause of a source that did not deliver is over.

@@ -3,14 +3,17 @@
 //!
 //! Where nobody is proven and there is one source, all are equal: rules by source are for competition.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use rand::RngExt;
 use tnet_proto::SourceNetwork;
 
 use super::Swarm;
+use super::connections::Peer;
 use crate::file::File;
-use crate::io::{Direction, PeerKey};
+use crate::io::{Direction, FileKey, PeerKey};
 use crate::link::{Link, MAX_UNANSWERED, Trust};
 use crate::sources::Standing;
 use crate::time::Time;
@@ -102,9 +105,7 @@ impl Swarm {
     ) -> Vec<Source<'a>> {
         let free = self.free_links(now, state, rivals, is_of_use);
         // A source that is alone leaves room for one that comes later.
-        let times = if self.proven > 0 || rivals.is_alone { WHEN_SERVED } else { WHEN_SEARCHING };
-        let may_try = self.downloads.is_below(times, state.longest_chunk())
-            || self.downloads.has_room(state.longest_chunk());
+        let may_try = self.may_search(state, self.proven > 0 || rivals.is_alone);
         // Grown link by link it would be copied again and again, for each request.
         let mut sources = Vec::with_capacity(state.links.len());
         sources.extend(
@@ -120,6 +121,49 @@ impl Swarm {
             sources.retain(Source::is_proven);
         }
         sources
+    }
+
+    /// Whether so little is under way that one that has not proven itself may be asked for one more chunk.
+    fn may_search(&self, state: &File, is_served: bool) -> bool {
+        let times = if is_served { WHEN_SERVED } else { WHEN_SEARCHING };
+        self.downloads.is_below(times, state.longest_chunk())
+            || self.downloads.has_room(state.longest_chunk())
+    }
+
+    /// A source that was never asked, and would not be because others keep us waiting. One of those gives up what is
+    /// under way there, as if it had stalled. Each source makes others give way once, so that slow ones among themselves
+    /// come to an end.
+    pub(super) fn make_room_for_a_newcomer(&mut self, now: Time, file: FileKey) -> Option<PeerKey> {
+        let state = &self.files[&file];
+        if self.late.chunks == 0 || self.is_served(now, state) {
+            return None;
+        }
+        let is_new = |peer: &PeerKey, link: &Link| {
+            link.trust == Trust::Unproven
+                && link.wanted > 0
+                && is_free(now, link, 1)
+                && !self.sources.was_asked(self.peers[peer].source)
+                && !self.is_resting(now, *peer)
+        };
+        let newcomers = state.links.iter().filter(|(peer, link)| is_new(peer, link));
+        let newcomers: Vec<PeerKey> = newcomers.map(|(peer, _)| *peer).collect();
+        let newcomer = *newcomers.get(self.rng.random_range(0..newcomers.len().max(1)))?;
+        let source = self.peers[&newcomer].source;
+        let may_search = self.may_search(state, self.proven > 0);
+        if may_search && self.is_worth_a_try(now, newcomer, state, &self.rivals(now, state)) {
+            return None;
+        }
+        let keeps_waiting = |peer: &Peer| peer.trust() == Trust::Late && peer.open.chunks > 0;
+        // Where there is room it is its network that has none.
+        let is_in_the_way =
+            |peer: &Peer| !may_search || SourceNetwork::of(peer.source) == SourceNetwork::of(source);
+        let late = self.peers.iter().filter(|(_, peer)| keeps_waiting(peer) && is_in_the_way(peer));
+        let worth = |(_, peer): &(&PeerKey, &Peer)| {
+            (Reverse(self.sources.late(peer.source)), peer.is_proven, peer.in_chunk)
+        };
+        let gives_way = *late.min_by_key(worth)?.0;
+        self.take_back_all(now, gives_way);
+        Some(newcomer)
     }
 
     /// Links of use that may be asked for one more chunk, as far as they are concerned.

@@ -128,6 +128,9 @@ impl Swarm {
         // Who sends most of a chunk and goes costs bandwidth, as often as it comes back.
         if connection.is_in_a_chunk() && !connection.is_proven {
             self.offend(now, connection.source, Offence::Lie);
+        } else if connection.open.chunks > 0 && !connection.is_proven {
+            // It was asked in the place of another one. Coming back, it is no newcomer.
+            self.offend(now, connection.source, Offence::Stall);
         }
     }
 

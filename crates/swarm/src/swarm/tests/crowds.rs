@@ -51,6 +51,32 @@ fn a_silent_crowd_does_not_keep_a_download_from_going_on() {
     }
 }
 
+/// Each of them sends as much as keeps it from counting as stalled, for ever.
+#[test]
+fn a_dripping_crowd_with_all_slots_gives_way_to_who_was_never_asked() {
+    for ip in ["10.0.1.", "2001:db8::"] {
+        let mut desk = Desk::downloading(100, with_slots(4));
+        let crowd: Vec<PeerKey> =
+            (1..=48).map(|number| holder(&mut desk, &format!("{ip}{}", 1 + number % 16), number).0).collect();
+        let drip = |desk: &mut Desk| {
+            let mut outputs = Vec::new();
+            for peer in &crowd {
+                let is_asked = desk.swarm.peers.get(peer).is_some_and(|peer| peer.open.chunks > 0);
+                if is_asked {
+                    outputs.extend(desk.input(crate::Input::DataReceived { peer: *peer, bytes: 1500 }));
+                }
+            }
+            outputs.extend(desk.wait(millis(500)));
+            outputs
+        };
+        (0..20).for_each(|_| drop(drip(&mut desk)));
+        let (seed, mut outputs) = holder(&mut desk, &format!("{ip}99"), 1000);
+        (0..6).for_each(|_| outputs.extend(drip(&mut desk)));
+        let count = delivers(&mut desk, seed, &outputs);
+        assert!(count > 50, "{count} of 100 chunks from the seed, {ip}");
+    }
+}
+
 #[test]
 fn what_failed_goes_to_one_that_has_proven_itself() {
     let mut desk = Desk::downloading(100, with_slots(4));
