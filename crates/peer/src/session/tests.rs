@@ -376,14 +376,14 @@ async fn the_goodbye_can_be_read_by_somebody_who_is_still_sending() {
     let (other, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
     let (mut other, ours) = (other.unwrap(), accepted.unwrap().0);
     let (session, _kept) = over_tcp(ours);
-    session.close(ByeReason::SHUTDOWN);
+    session.close(ByeReason::IDLE);
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         other.write_all(&[0; 1000]).await.unwrap();
     }
     let mut heard = Vec::new();
     other.read_to_end(&mut heard).await.unwrap();
-    assert_eq!(decode::<PeerMessage>(&heard[4..]).unwrap(), PeerMessage::Bye { reason: ByeReason::SHUTDOWN });
+    assert_eq!(decode::<PeerMessage>(&heard[4..]).unwrap(), PeerMessage::Bye { reason: ByeReason::IDLE });
 }
 
 /// A session over TCP, and what it reports.
