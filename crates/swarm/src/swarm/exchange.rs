@@ -5,7 +5,9 @@
 //! few that have not given, beside those of other sources.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use rand::RngExt;
 use rand::seq::SliceRandom;
 use tnet_proto::{MAX_HOLDERS, PeerMessage, SourceCounts, SourceNetwork, SourceRank};
 
@@ -17,6 +19,22 @@ use crate::timers::Timer;
 /// Peers that are named of one host and of one network beside others, if they have given nothing.
 const NAMED_OF_HOST: u64 = 3;
 const NAMED_OF_NETWORK: u64 = 16;
+
+/// Members that are looked at for one message.
+const LOOKED_AT: usize = 4 * MAX_HOLDERS;
+
+/// Of a swarm with more members than this the list is kept for a moment: a crowd that joins a thousand times a second
+/// must not have it made each time.
+const FEW: usize = 64;
+const KEPT_FOR: Duration = Duration::from_millis(250);
+
+/// The members of the file that was looked at last, the best first and else by chance.
+#[derive(Debug)]
+pub(super) struct Members {
+    file: FileKey,
+    since: Time,
+    list: Vec<Member>,
+}
 
 /// What speaks for the address of a connected peer. The best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,9 +56,12 @@ struct Member {
 
 impl Swarm {
     /// Tells a peer of others in the file's swarm.
-    pub(super) fn exchange_peers(&mut self, peer: PeerKey, file: FileKey) {
-        let members = self.members(file);
-        self.name_members(peer, file, &members);
+    pub(super) fn exchange_peers(&mut self, now: Time, peer: PeerKey, file: FileKey) {
+        let is_kept =
+            |kept: &Members| kept.file == file && kept.list.len() > FEW && now < kept.since + KEPT_FOR;
+        let members = self.members.take().filter(is_kept).unwrap_or_else(|| self.look_for_members(now, file));
+        self.name_members(peer, file, &members.list);
+        self.members = Some(members);
     }
 
     /// Tells all peers that still need others.
@@ -51,15 +72,15 @@ impl Swarm {
         }
         let needing = state.links.iter().filter(|(_, link)| link.handle.is_some() && !link.held.is_full());
         let peers: Vec<PeerKey> = needing.map(|(peer, _)| *peer).collect();
-        let members = self.members(file);
+        let members = self.look_for_members(now, file);
         for peer in peers {
-            self.name_members(peer, file, &members);
+            self.name_members(peer, file, &members.list);
         }
         self.timers.arm(Timer::Exchange(file), now + self.config.exchange_every);
     }
 
     /// Peers in the file's swarm that accept others, as far as they say.
-    fn members(&self, file: FileKey) -> Vec<Member> {
+    fn look_for_members(&mut self, now: Time, file: FileKey) -> Members {
         let links = self.files[&file].links.iter().filter(|(_, link)| link.handle.is_some());
         let members = links.filter_map(|(peer, _)| {
             let connection = &self.peers[peer];
@@ -72,32 +93,41 @@ impl Swarm {
             let address = connection.address?;
             Some(Member { peer: *peer, vouched, address, source: connection.source })
         });
-        members.collect()
+        let mut list: Vec<Member> = members.collect();
+        if list.len() > MAX_HOLDERS {
+            list.shuffle(&mut self.rng);
+        }
+        list.sort_by_key(|member| member.vouched);
+        Members { file, since: now, list }
     }
 
-    /// Names as many of them to a peer as there is room for in a message.
+    /// Names as many of them to a peer as there is room for in a message, of those that are as good as each other by
+    /// chance.
     fn name_members(&mut self, peer: PeerKey, file: FileKey, members: &[Member]) {
-        let mut others: Vec<Member> = members.iter().copied().filter(|member| member.peer != peer).collect();
-        let Some(first) = others.first().map(|member| member.source) else { return };
+        let mut others = Vec::with_capacity(members.len().min(LOOKED_AT));
+        for equals in members.chunk_by(|one, other| one.vouched == other.vouched) {
+            let (before, after) = equals.split_at(self.rng.random_range(0..equals.len()));
+            let room = LOOKED_AT - others.len();
+            others.extend(after.iter().chain(before).filter(|member| member.peer != peer).take(room));
+        }
+        let Some(first) = others.first().map(|member: &Member| member.source) else { return };
         let network = SourceNetwork::of(first);
         let hosts_compete = others.iter().any(|member| member.source != first);
         let networks_compete = others.iter().any(|member| SourceNetwork::of(member.source) != network);
-        if hosts_compete || others.len() > MAX_HOLDERS {
-            others.shuffle(&mut self.rng);
-            others.sort_by_key(|member| member.vouched);
-        }
         let mut named = SourceCounts::new();
-        others.retain(|member| {
+        let mut peers = Vec::new();
+        for member in others {
             let SourceRank { host, network } = named.rank(member.source);
             let is_one_too_many =
                 hosts_compete && host >= NAMED_OF_HOST || networks_compete && network >= NAMED_OF_NETWORK;
-            let is_named = member.vouched <= Vouched::Gave || !is_one_too_many;
-            if is_named {
+            if member.vouched <= Vouched::Gave || !is_one_too_many {
                 named.add(member.source, 1);
+                peers.push(member.address);
             }
-            is_named
-        });
-        let peers = others.iter().take(MAX_HOLDERS).map(|member| member.address).collect();
+            if peers.len() == MAX_HOLDERS {
+                break;
+            }
+        }
         self.send(peer, PeerMessage::Peers { file: file.handle(), peers });
     }
 }

@@ -162,7 +162,7 @@ impl Swarm {
             if let Some(address) = reached {
                 self.addresses.note_not_full(address);
             }
-            self.exchange_peers(peer, file);
+            self.exchange_peers(now, peer, file);
             // An inbound peer's address is worth as much as one that another peer names.
             if let Some(Peer { source, address: Some(address), .. }) = self.peers.get(&peer)
                 && self.incomplete.contains(&file)
@@ -265,6 +265,9 @@ impl Swarm {
     /// needs nothing, and is still there for the others.
     fn note_loss(&mut self, file: FileKey, lost: &Link) {
         let Held::Part(held) = &lost.held else { return };
+        if held.is_empty() && lost.given.is_empty() {
+            return;
+        }
         let Some(state) = self.files.get_mut(&file) else { return };
         let Some(suggest) = &mut state.suggest else { return };
         let mut elsewhere = ChunkSet::empty(&state.geometry);

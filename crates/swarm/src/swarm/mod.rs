@@ -56,6 +56,7 @@ use crate::uplink::Uplink;
 pub use status::{FileStatus, PeerStatus, SlotStatus};
 
 use connections::{Newcomer, Peer};
+use exchange::Members;
 use files::Here;
 use link_memory::LinkMemory;
 use places::Places;
@@ -76,6 +77,7 @@ pub struct Swarm {
     /// Of those who called us.
     places: Places,
     link_memory: LinkMemory,
+    members: Option<Members>,
     /// Requests open at others.
     downloads: Slots,
     /// Those of them at connections that have not proven themselves.
@@ -135,6 +137,7 @@ impl Swarm {
             peers: BTreeMap::new(),
             places: Places::new(config.max_callers()),
             link_memory: LinkMemory::default(),
+            members: None,
             downloads: Slots::new(config.download_slots),
             probes: 0,
             late: Held::default(),
