@@ -57,8 +57,8 @@ struct Member {
 impl Swarm {
     /// Tells a peer of others in the file's swarm.
     pub(super) fn exchange_peers(&mut self, now: Time, peer: PeerKey, file: FileKey) {
-        let is_kept =
-            |kept: &Members| kept.file == file && kept.list.len() > FEW && now < kept.since + KEPT_FOR;
+        let is_large = self.files[&file].links.len() > FEW;
+        let is_kept = |kept: &Members| is_large && kept.file == file && now < kept.since + KEPT_FOR;
         let members = self.members.take().filter(is_kept).unwrap_or_else(|| self.look_for_members(now, file));
         self.name_members(peer, file, &members.list);
         self.members = Some(members);

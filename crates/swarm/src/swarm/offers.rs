@@ -45,6 +45,7 @@ impl Swarm {
         let (first, last) = (self.peers.first_key_value()?.0, self.peers.last_key_value()?.0);
         let from = PeerKey(self.rng.random_range(first.0..=last.0));
         let in_turn = self.peers.range(from..).chain(self.peers.range(..from)).take(LOOKED_AT);
+        let kept_for_new = self.kept_for_new(now);
         let mut candidates = [from; LOOKED_AT];
         let mut count = 0;
         for (peer, connection) in in_turn {
@@ -59,7 +60,9 @@ impl Swarm {
             candidates.swap(self.rng.random_range(0..=count), count);
             let peer = candidates[count];
             let mut files = from_random(self.peers[&peer].links.unfinished(), &mut self.rng).take(LOOKED_AT);
-            if let Some(found) = files.find_map(|file| Some((peer, file, self.offer(now, peer, file)?))) {
+            if let Some(found) =
+                files.find_map(|file| Some((peer, file, self.offer(now, peer, file, kept_for_new)?)))
+            {
                 return Some(found);
             }
         }
@@ -67,11 +70,20 @@ impl Swarm {
     }
 
     /// A chunk of the file that could be offered to the peer.
-    fn offer(&self, now: Time, peer: PeerKey, file: FileKey) -> Option<ChunkIndex> {
+    fn offer(
+        &self,
+        now: Time,
+        peer: PeerKey,
+        file: FileKey,
+        kept_for_new: Option<usize>,
+    ) -> Option<ChunkIndex> {
         let state = self.files.get(&file).filter(|_| !self.is_rider(now, peer, file))?;
         let link =
             state.links.get(&peer).filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
-        let may_begin = self.may_offer_to(now, peer, state)
+        let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
+        let is_one_too_many =
+            kept_for_new.is_some_and(|kept| kept >= (slots / NEWCOMERS_PART).max(1) && self.is_new(peer));
+        let may_begin = !is_one_too_many
             && self.uploads.slots.has_room_to_offer(state.longest_chunk())
             && self.is_in_time(now, Way::Up, file);
         may_begin.then(|| lacked(state, link)).flatten()
@@ -84,13 +96,14 @@ impl Swarm {
         }
     }
 
-    /// Whether a slot may be offered to this peer, as far as it depends on how many are kept for others like it.
-    fn may_offer_to(&self, now: Time, peer: PeerKey, state: &File) -> bool {
+    /// Slots that are kept for those who never took a chunk, if that is to be limited now.
+    fn kept_for_new(&self, now: Time) -> Option<usize> {
         let is_wary = self.offered_in_vain.is_some_and(|last| now < last + WARY_FOR);
-        let is_new = |peer: &PeerKey| self.peers.get(peer).is_some_and(|peer| peer.sent_chunks == 0);
-        let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
-        let kept = || self.uploads.reserved.keys().filter(|peer| is_new(peer)).count();
-        !is_wary || !is_new(&peer) || kept() < (slots / NEWCOMERS_PART).max(1)
+        is_wary.then(|| self.uploads.reserved.keys().filter(|peer| self.is_new(**peer)).count())
+    }
+
+    fn is_new(&self, peer: PeerKey) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.sent_chunks == 0)
     }
 }
 
