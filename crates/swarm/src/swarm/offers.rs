@@ -46,10 +46,13 @@ impl Swarm {
         let from = PeerKey(self.rng.random_range(first.0..=last.0));
         let in_turn = self.peers.range(from..).chain(self.peers.range(..from)).take(LOOKED_AT);
         let kept_for_new = self.kept_for_new(now);
+        let at_most = self.uploads.slots.capacity(0) as usize / NEWCOMERS_PART;
+        let may_be_new = kept_for_new.is_none_or(|kept| kept < at_most.max(1));
         let mut candidates = [from; LOOKED_AT];
         let mut count = 0;
         for (peer, connection) in in_turn {
-            if connection.slots == 0 && connection.unused_slots < self.config.unused_to_skip {
+            let is_idle = connection.slots == 0 && connection.unused_slots < self.config.unused_to_skip;
+            if is_idle && (may_be_new || connection.sent_chunks > 0) {
                 candidates[count] = *peer;
                 count += 1;
             }
