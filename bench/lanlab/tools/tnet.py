@@ -20,7 +20,8 @@ READY_S = 20.0
 
 class Tnet(Tool):
     name = "tnet"
-    programs = (os.environ.get("TNET", str(REPOSITORY / "target/release/tnet")),)
+    # Absolute: hosts run it in directories of their own.
+    programs = (str(Path(os.environ.get("TNET", REPOSITORY / "target/release/tnet")).absolute()),)
     how_to_install = "cargo build --release, or give its path in TNET"
     settings = {"chunk_size": "", "get_arguments": ""}
     can_leave = True

@@ -61,6 +61,14 @@ impl Source {
         }
     }
 
+    /// Whether the file is on a file system that is all memory: no read of it waits for a disk.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        match self {
+            Source::Whole(whole) | Source::Recut { whole, .. } => whole.is_in_memory(),
+            Source::Coming(download) => download.is_in_memory(),
+        }
+    }
+
     /// Whether the open file, from which a part came, is still what was shared; the chunk is only named. What became of
     /// the chunk does not matter.
     pub(crate) fn check_unchanged(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {

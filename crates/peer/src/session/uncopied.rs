@@ -70,8 +70,13 @@ impl<'a> Uncopied<'a> {
         }
         head.clear();
         head.resize(HELD_BACK as usize, 0);
-        // The page was in memory a moment ago.
-        if !read_cached(&self.file, head, start + u64::from(first)) {
+        // The page was in memory a moment ago. A file system that is all memory cannot be asked whether it still is.
+        let position = start + u64::from(first);
+        let is_read = match self.upload.source.is_in_memory() {
+            true => self.file.read_exact_at(head, position).is_ok(),
+            false => read_cached(&self.file, head, position),
+        };
+        if !is_read {
             return self.read_rest(first, head).await;
         }
         let unchanged = self.upload.source.check_unchanged(&self.file, self.upload.chunk);
@@ -145,7 +150,10 @@ mod tests {
     const LEN: u32 = 4 * 1024 * 1024;
 
     fn shared(content: &[u8]) -> (tempfile::NamedTempFile, Upload) {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
+        shared_from(tempfile::NamedTempFile::new().unwrap(), content)
+    }
+
+    fn shared_from(mut file: tempfile::NamedTempFile, content: &[u8]) -> (tempfile::NamedTempFile, Upload) {
         file.write_all(content).unwrap();
         let info: FileInfo =
             scan_file(file.path(), Some(ChunkSize::new(LEN).unwrap()), &|_| ControlFlow::Continue(()))
@@ -181,6 +189,34 @@ mod tests {
         read.unwrap();
         assert_eq!(&heard[..6], b"header");
         assert!(heard[6..] == content[1000..], "{} bytes arrived, or others", heard.len());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_part_from_a_file_system_that_is_all_memory_waits_for_no_other_thread() {
+        let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+        let (_file, upload) = shared_from(file, &vec![7; LEN as usize]);
+        assert!(upload.source.is_in_memory(), "/dev/shm is not what it is elsewhere");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        let (release, busy) = std::sync::mpsc::channel::<()>();
+        runtime.spawn_blocking(move || busy.recv());
+        runtime.block_on(async {
+            let (ours, mut theirs) = connected().await;
+            let (_input, mut output) = ours.into_split();
+            let sending = async {
+                let mut head = Vec::new();
+                Uncopied::of(&upload, 0, LEN).expect("in memory").send(&mut output, &mut head).await.unwrap();
+                output.write_all(&head).await.unwrap();
+                drop(output);
+            };
+            let mut heard = Vec::new();
+            let both = async { tokio::join!(theirs.read_to_end(&mut heard), sending) };
+            let done = tokio::time::timeout(std::time::Duration::from_secs(20), both).await;
+            drop(release);
+            done.expect("it waited for a thread").0.unwrap();
+            assert_eq!(heard.len(), LEN as usize);
+        });
     }
 
     #[tokio::test]

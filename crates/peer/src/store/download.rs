@@ -238,6 +238,11 @@ impl Download {
         self.writer.lose_chunk(chunk)
     }
 
+    /// Whether the file system is all memory, so that no read waits for a disk.
+    pub fn is_in_memory(&self) -> bool {
+        self.is_in_memory
+    }
+
     /// Where in the file a part of a stored chunk is, if no disk has to be waited for to send it; `None` if one has, or if
     /// that is not known.
     pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(Arc<File>, u64)> {

@@ -141,6 +141,11 @@ impl FileStore {
         Some(read.and_then(|()| self.check(&file, chunk)))
     }
 
+    /// Whether the file system is all memory, so that no read waits for a disk.
+    pub fn is_in_memory(&self) -> bool {
+        self.is_in_memory
+    }
+
     /// The file, for `sendfile`, and where in it a part of a chunk is, if no disk has to be waited for to send it; `None`
     /// if one has, if that is not known, or if the file is not what was shared any more. The file's cursor is nobody's.
     pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(Arc<File>, u64)> {
