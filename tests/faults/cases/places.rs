@@ -40,6 +40,8 @@ cases![
         a_crowd_of_one_prefix_keeps_nobody_out .needing(&[Need::Namespaces]) .alone();
     71 "a crowd holds all places while 16 receivers share an address"
         a_crowd_does_not_slow_down_a_swarm_behind_one_address .needing(&[Need::Namespaces]) .alone();
+    71 "a crowd holds all places while 16 receivers are in one IPv6 prefix"
+        a_crowd_does_not_slow_down_a_swarm_in_one_prefix .needing(&[Need::Namespaces]) .alone();
     76 "others at the address of a receiver and of a seed say that they are it"
         who_says_an_id_that_was_seen_takes_nobodys_place .needing(&[Need::Namespaces]) .alone();
 ];
@@ -80,6 +82,25 @@ impl Seeded {
         let began = Instant::now();
         by.gets(&self.content, 0, &["--linger", "0s", "--timeout", "60s"]).ends(3 * SOON).await.with_code(0);
         began.elapsed().as_secs_f64()
+    }
+
+    /// All of these download at once, without and with a crowd.
+    async fn swarm_beside_a_crowd(
+        &self,
+        users: &[Machine],
+        from: impl Fn(usize) -> IpAddr + Send + 'static,
+    ) -> String {
+        let all = async || {
+            let began = Instant::now();
+            futures_util::future::join_all(users.iter().map(|user| self.download(user))).await;
+            began.elapsed().as_secs_f64()
+        };
+        let calm = all().await;
+        let crowd = self.crowd(2, size_of_crowd(), from).await;
+        let crowded = all().await;
+        crowd.stops().await;
+        assert_not_kept_out(calm, crowded, "with the crowd");
+        format!("the last of {} receivers: {calm:.2} s alone, {crowded:.2} s with the crowd", users.len())
     }
 
     /// A crowd at the last host, which by now holds what it can get.
@@ -187,27 +208,37 @@ async fn a_crowd_of_one_prefix_keeps_nobody_out() -> String {
     )
 }
 
+/// Receivers that compete with a crowd as one.
+const RECEIVERS: usize = 16;
+
 async fn a_crowd_does_not_slow_down_a_swarm_behind_one_address() -> String {
-    const RECEIVERS: usize = 16;
-    let content = Content::of(payload(4 * MIB, 73));
-    let seeded = Seeded::new(3, &[1], |lan| lan.host(0).ip().into(), content).await;
+    let seeded = Seeded::new(3, &[1], |lan| lan.host(0).ip().into(), Content::of(payload(4 * MIB, 73))).await;
     let source = |number: usize| IpAddr::from([10, 77, 9, u8::try_from(number % 8).expect("small") + 1]);
     (0..8).for_each(|number| seeded.lan.host(2).is_also(source(number)));
     let (one, hub) = (Ipv4Addr::new(10, 77, 0, 2).into(), Ipv4Addr::new(10, 77, 0, 1).into());
     let users: Vec<Machine> = (0..RECEIVERS).map(|user| seeded.lan.user(1, user, one, hub)).collect();
-    let all = async || {
-        let began = Instant::now();
-        futures_util::future::join_all(users.iter().map(|user| seeded.download(user))).await;
-        began.elapsed().as_secs_f64()
-    };
-    let calm = all().await;
-    let crowd = seeded.crowd(2, size_of_crowd(), source).await;
-    let crowded = all().await;
-    crowd.stops().await;
-    assert_not_kept_out(calm, crowded, "with the crowd");
-    format!(
-        "the last of {RECEIVERS} receivers behind one address: {calm:.2} s alone, {crowded:.2} s with the crowd"
+    format!("behind one address: {}", seeded.swarm_beside_a_crowd(&users, source).await)
+}
+
+async fn a_crowd_does_not_slow_down_a_swarm_in_one_prefix() -> String {
+    let at = |host: u16| in_prefix([0xfd77, 0, 0, 1], host);
+    let receivers = 0x10..0x10 + u16::try_from(RECEIVERS).expect("small");
+    let seeded = Seeded::new(
+        3,
+        &[1],
+        |lan| {
+            lan.host(0).is_also(at(1));
+            receivers.clone().for_each(|host| lan.host(1).is_also(at(host)));
+            at(1)
+        },
+        Content::of(payload(4 * MIB, 74)),
     )
+    .await;
+    let source = |number: usize| in_prefix(CROWDED, u16::try_from(number % 8).expect("small") + 1);
+    (0..8).for_each(|number| seeded.lan.host(2).is_also(source(number)));
+    let users: Vec<Machine> =
+        receivers.zip(0..).map(|(host, user)| seeded.lan.user(1, user, at(host), at(1))).collect();
+    format!("in one /64: {}", seeded.swarm_beside_a_crowd(&users, source).await)
 }
 
 async fn who_says_an_id_that_was_seen_takes_nobodys_place() -> String {

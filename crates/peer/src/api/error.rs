@@ -231,7 +231,7 @@ pub enum FetchInfoError {
     #[error(transparent)]
     OutOfDescriptors(Shortage),
     /// Holders were asked, and none answered with a description that proves itself.
-    #[error("no description of {hash} that proves itself: {holders}")]
+    #[error("no description of {hash} that proves itself: {holders}{}", holders.advice())]
     NoneValid {
         /// Which file.
         hash: FileHash,

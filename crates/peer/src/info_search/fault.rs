@@ -49,6 +49,11 @@ impl UselessHolders {
         let UselessHolders { silent, lying, without, full, closed, unreachable } = self;
         silent + lying + without + full + closed + unreachable
     }
+
+    /// What to do if they were all of one kind that passes.
+    pub(crate) fn advice(&self) -> &'static str {
+        if self.full > 0 && self.full == self.asked() { "; try again later" } else { "" }
+    }
 }
 
 impl FromIterator<Fault> for UselessHolders {
@@ -97,5 +102,13 @@ mod tests {
         let holders: UselessHolders = [Fault::Silent, Fault::False, Fault::Silent].into_iter().collect();
         let told = "3 peers were asked: 2 did not answer in time, 1 sent a false description";
         assert_eq!(holders.to_string(), told);
+    }
+
+    #[test]
+    fn who_finds_only_full_peers_is_told_to_come_again() {
+        let of = |faults: &[Fault]| faults.iter().copied().collect::<UselessHolders>();
+        assert_eq!(of(&[Fault::Full, Fault::Full]).advice(), "; try again later");
+        assert_eq!(of(&[Fault::Full, Fault::Silent]).advice(), "");
+        assert_eq!(of(&[]).advice(), "");
     }
 }

@@ -197,8 +197,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
         let (_file, upload) = shared_from(file, &vec![7; LEN as usize]);
         assert!(upload.source.is_in_memory(), "/dev/shm is not what it is elsewhere");
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
         let (release, busy) = std::sync::mpsc::channel::<()>();
         runtime.spawn_blocking(move || busy.recv());
         runtime.block_on(async {
