@@ -26,6 +26,26 @@ impl Held {
         self.chunks -= 1;
         self.bytes -= u64::from(len);
     }
+
+    /// What is left when a part of it does not count.
+    pub(crate) fn without(self, part: Held) -> Held {
+        Held { chunks: self.chunks - part.chunks, bytes: self.bytes - part.bytes }
+    }
+
+    /// What is more than so many chunks, of the same length on average.
+    pub(crate) fn beyond(self, chunks: u32) -> Held {
+        let more = self.chunks.saturating_sub(chunks);
+        let bytes = (self.bytes * u64::from(more)).checked_div(self.chunks.into()).unwrap_or(0);
+        Held { chunks: more, bytes }
+    }
+}
+
+impl std::ops::Add for Held {
+    type Output = Held;
+
+    fn add(self, other: Held) -> Held {
+        Held { chunks: self.chunks + other.chunks, bytes: self.bytes + other.bytes }
+    }
 }
 
 #[derive(Debug)]

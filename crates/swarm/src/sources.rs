@@ -37,8 +37,9 @@ const MAX_GOOD_NAMES: usize = 32;
 const LIES_TO_REST: u32 = 2;
 
 /// After a lie nobody of its source that has not proven itself is asked for so long, nor two at once after that, even if
-/// there is nobody else: each costs a chunk of bandwidth.
-pub(crate) const REST: Duration = Duration::from_secs(4);
+/// there is nobody else: each costs a chunk of bandwidth. Twice as long after each further lie.
+const FIRST_REST: Duration = Duration::from_secs(8);
+const LONGEST_REST: Duration = Duration::from_secs(32);
 const REST_OF_NETWORK: Duration = Duration::from_secs(1);
 
 /// An offence counts no more after so long, one after the other.
@@ -107,9 +108,12 @@ impl Key {
         }
     }
 
-    fn rest(self) -> Duration {
+    fn rest(self, lies: u32) -> Duration {
         match self {
-            Key::Host(_) => REST,
+            Key::Host(_) => {
+                let doubled = lies.saturating_sub(LIES_TO_REST).min(16);
+                FIRST_REST.saturating_mul(1 << doubled).min(LONGEST_REST)
+            }
             Key::Network(_) => REST_OF_NETWORK,
         }
     }
@@ -275,7 +279,7 @@ impl Sources {
             if offence == Offence::Lie {
                 record.lies = record.lies.saturating_add(1);
                 if record.lies >= LIES_TO_REST {
-                    record.rests_until = now + key.rest();
+                    record.rests_until = now + key.rest(record.lies);
                 }
             }
             let is_recent = record.last_offence.is_some_and(|last| now < last + ONCE);
@@ -310,6 +314,12 @@ impl Sources {
             let rests = now < record.rests_until || record.probes > 0;
             record.lies >= LIES_TO_REST && rests && record.level_at(now) > 0
         })
+    }
+
+    /// When the next rest of a connected source is over.
+    pub(crate) fn next_rest(&self, now: Time) -> Option<Time> {
+        let connected = self.records.values().filter(|record| record.connections > 0);
+        connected.map(|record| record.rests_until).filter(|until| now < *until).min()
     }
 
     /// An address that the source named came to nothing. Answers whether it, or its network, has

@@ -63,3 +63,21 @@ fn rides_are_remembered_of_few_files_and_for_a_while() {
     assert_eq!(sources.rides(now, rider, FileKey(99)), 5);
     assert_eq!(sources.rides(now + FORGIVEN_AFTER, rider, FileKey(99)), 0);
 }
+
+#[test]
+fn who_lies_again_rests_longer() {
+    let mut sources = Sources::default();
+    let liar = ip("10.0.0.1");
+    sources.connected(liar);
+    let mut now = Time::ZERO;
+    let mut rests = Vec::new();
+    for _ in 0..6 {
+        sources.offend(now, liar, Offence::Lie);
+        let until = sources.next_rest(now);
+        assert_eq!(sources.is_resting(now, liar), until.is_some());
+        rests.push(until.map_or(0, |until| (until - now).as_secs()));
+        now = until.unwrap_or(now);
+        assert!(!sources.is_resting(now, liar));
+    }
+    assert_eq!(rests, [0, 8, 16, 32, 32, 32], "one may be chance");
+}

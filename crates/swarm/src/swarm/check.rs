@@ -9,6 +9,7 @@ use crate::chunks::ChunkState;
 use crate::file::{Download, File};
 use crate::io::{Direction, FileKey};
 use crate::link::{Held, MAX_UNANSWERED, Trust};
+use crate::slots;
 
 impl Swarm {
     /// Panics, naming what is wrong, unless every counter and index is what a recount gives.
@@ -79,18 +80,18 @@ impl Swarm {
 
     fn check_standing(&self) {
         let of_trust = |trust: Trust| self.peers.values().filter(move |peer| peer.trust() == trust);
-        let late = of_trust(Trust::Late);
-        let late =
-            late.fold((0, 0), |(chunks, bytes), peer| (chunks + peer.open.chunks, bytes + peer.open.bytes));
-        assert_eq!((self.late.chunks, self.late.bytes), late, "what keeps us waiting");
+        let held_at = |is_meant: fn(Trust) -> bool| {
+            let peers = self.peers.values().filter(|peer| is_meant(peer.trust()));
+            peers.fold(slots::Held::default(), |held, peer| slots::Held {
+                chunks: held.chunks + peer.open.chunks,
+                bytes: held.bytes + peer.open.bytes,
+            })
+        };
+        assert_eq!(self.late, held_at(|trust| trust == Trust::Late), "what keeps us waiting");
+        assert_eq!(self.probes, held_at(|trust| trust != Trust::Proven), "under way at the unproven");
         assert_eq!(self.proven as usize, of_trust(Trust::Proven).count(), "proven connections");
         let is_proven = |peer: &Peer| peer.trust() == Trust::Proven;
         let probes = |peer: &Peer| if is_proven(peer) { 0 } else { peer.open.chunks };
-        assert_eq!(
-            self.probes,
-            self.peers.values().map(probes).sum::<u32>(),
-            "chunks under way at the unproven"
-        );
         self.sources
             .check(self.peers.values().map(|peer| (peer.source, probes(peer), peer.trust() == Trust::Late)));
     }

@@ -81,7 +81,7 @@ pub struct Swarm {
     /// Requests open at others.
     downloads: Slots,
     /// Those of them at connections that have not proven themselves.
-    probes: u32,
+    probes: Held,
     /// Those of them at connections that keep us waiting, and have not proven themselves or not lately.
     late: Held,
     /// Connections that have proven themselves.
@@ -139,7 +139,7 @@ impl Swarm {
             link_memory: LinkMemory::default(),
             members: None,
             downloads: Slots::new(config.download_slots),
-            probes: 0,
+            probes: Held::default(),
             late: Held::default(),
             proven: 0,
             sources: Sources::default(),

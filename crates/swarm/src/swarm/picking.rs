@@ -12,7 +12,7 @@ use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
 use super::limited::Way;
-use super::rivals::{Rivals, Source, is_free};
+use super::rivals::{PROBES_AT_MOST, Rivals, Source, is_free};
 use crate::file::{Asked, Download, File};
 use crate::io::{FileKey, PeerKey};
 use crate::limits::Priority;
@@ -58,20 +58,29 @@ impl Swarm {
         }
     }
 
-    /// Whether there is a slot for a chunk of that length, and the disk keeps up.
+    /// Whether there is a slot for a chunk of that length, at least at a proven source, and the disk keeps up.
     fn may_ask_for(&self, len: u32) -> bool {
-        self.has_room(len, 0) && self.disk_keeps_up()
+        self.has_room(len, self.proven > 0, 0) && self.disk_keeps_up()
     }
 
-    /// The same when a source keeps a slot for us: a slot there is worth more than order here. Given back, it would
+    /// The same when this source keeps a slot for us: a slot there is worth more than order here. Given back, it would
     /// have been idle for a round trip, and we stand in line at more sources than we have slots.
-    fn may_accept(&self, len: u32) -> bool {
-        self.has_room(len, self.config.accepted_beyond_per_mille) && self.disk_keeps_up()
+    fn may_accept(&self, len: u32, trust: Trust) -> bool {
+        self.has_room(len, trust == Trust::Proven, self.config.accepted_beyond_per_mille)
+            && self.disk_keeps_up()
     }
 
-    /// What is under way at sources that keep us waiting leaves room for others.
-    fn has_room(&self, len: u32, per_mille: u32) -> bool {
-        self.downloads.has_room_besides(self.late, len, per_mille)
+    /// What is under way at sources that keep us waiting leaves room for others, and what is at all that have not proven
+    /// themselves leaves a part for one that has.
+    pub(super) fn has_room(&self, len: u32, is_proven: bool, per_mille: u32) -> bool {
+        let besides = match is_proven && self.probes.chunks > self.late.chunks {
+            true => {
+                self.late
+                    + self.probes.without(self.late).beyond(self.downloads.capacity(len) / PROBES_AT_MOST)
+            }
+            false => self.late,
+        };
+        self.downloads.has_room_besides(besides, len, per_mille)
     }
 
     fn disk_keeps_up(&self) -> bool {
@@ -90,7 +99,9 @@ impl Swarm {
         if !self.may_ask_for(state.longest_chunk()) || !self.is_in_time(now, Way::Down, file) {
             return None;
         }
-        if let Some(newcomer) = self.make_room_for_a_newcomer(now, file) {
+        if self.has_room(state.longest_chunk(), false, 0)
+            && let Some(newcomer) = self.make_room_for_a_newcomer(now, file)
+        {
             return self.choose_of(file, newcomer);
         }
         let state = &self.files[&file];
@@ -123,10 +134,11 @@ impl Swarm {
         let state = &self.files[&file];
         let rivals = self.rivals(now, state);
         let most = self.requests_per_source(state, &rivals);
-        self.may_accept(state.longest_chunk())
+        let Some(link) = state.links.get(&peer) else { return false };
+        self.may_accept(state.longest_chunk(), link.trust)
             && self.is_in_time(now, Way::Down, file)
             && !self.is_outranked(file)
-            && state.links.get(&peer).is_some_and(|link| is_free(now, link, most))
+            && is_free(now, link, most)
             && self.may_accept_from(now, peer, state, &rivals)
     }
 
@@ -134,13 +146,12 @@ impl Swarm {
     /// uplink is what a young swarm waits for.
     pub(super) fn may_take_chunk(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
         let state = &self.files[&file];
-        self.may_accept(state.longest_chunk())
+        let Some(link) = state.links.get(&peer) else { return false };
+        self.may_accept(state.longest_chunk(), link.trust)
             && self.is_in_time(now, Way::Down, file)
             && !self.is_outranked(file)
-            && state
-                .links
-                .get(&peer)
-                .is_some_and(|link| link.trust != Trust::Stalled && link.unanswered() < MAX_UNANSWERED)
+            && link.trust != Trust::Stalled
+            && link.unanswered() < MAX_UNANSWERED
             && self.may_accept_from(now, peer, state, &self.rivals(now, state))
     }
 

@@ -19,7 +19,7 @@ use crate::sources::Standing;
 use crate::time::Time;
 
 /// Of this part of the slots there is always room for proven sources, if they have room for us.
-const PROBES_AT_MOST: u32 = 2;
+pub(super) const PROBES_AT_MOST: u32 = 2;
 
 /// Times as many chunks as there are slots may be under way when one that has not proven itself is asked for one more:
 /// those that keep us waiting leave room to go on searching, more of it while nobody has proven itself.
@@ -105,7 +105,8 @@ impl Swarm {
     ) -> Vec<Source<'a>> {
         let free = self.free_links(now, state, rivals, is_of_use);
         // A source that is alone leaves room for one that comes later.
-        let may_try = self.may_search(state, self.proven > 0 || rivals.is_alone);
+        let may_try = self.may_search(state, self.proven > 0 || rivals.is_alone)
+            && self.has_room(state.longest_chunk(), false, 0);
         // Grown link by link it would be copied again and again, for each request.
         let mut sources = Vec::with_capacity(state.links.len());
         sources.extend(
@@ -117,7 +118,7 @@ impl Swarm {
             .map(|(peer, link)| Source { peer, link }),
         );
         let capacity = self.downloads.capacity(state.longest_chunk());
-        if self.probes >= capacity.div_ceil(PROBES_AT_MOST) && sources.iter().any(Source::is_proven) {
+        if self.probes.chunks >= capacity.div_ceil(PROBES_AT_MOST) && sources.iter().any(Source::is_proven) {
             sources.retain(Source::is_proven);
         }
         sources

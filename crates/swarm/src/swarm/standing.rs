@@ -10,7 +10,7 @@ use super::connections::Peer;
 use crate::io::PeerKey;
 use crate::link::Trust;
 use crate::slots::Held;
-use crate::sources::{Offence, REST};
+use crate::sources::Offence;
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -91,7 +91,8 @@ impl Swarm {
 
     fn count_in(&mut self, trust: Trust, source: IpAddr, held: Held) {
         if trust != Trust::Proven && held.chunks > 0 {
-            self.probes += held.chunks;
+            self.probes.chunks += held.chunks;
+            self.probes.bytes += held.bytes;
             self.sources.add_probes(source, held.chunks);
         }
         if trust == Trust::Late {
@@ -102,7 +103,8 @@ impl Swarm {
 
     fn count_out(&mut self, trust: Trust, source: IpAddr, held: Held) {
         if trust != Trust::Proven && held.chunks > 0 {
-            self.probes -= held.chunks;
+            self.probes.chunks -= held.chunks;
+            self.probes.bytes -= held.bytes;
             self.sources.remove_probes(source, held.chunks);
         }
         if trust == Trust::Late {
@@ -138,7 +140,14 @@ impl Swarm {
     pub(super) fn offend(&mut self, now: Time, source: IpAddr, offence: Offence) {
         self.sources.offend(now, source, offence);
         if offence == Offence::Lie {
-            self.timers.rearm(Timer::Rest, now + REST);
+            self.watch_rests(now);
+        }
+    }
+
+    /// A rest is over, or another one began.
+    pub(super) fn watch_rests(&mut self, now: Time) {
+        if let Some(at) = self.sources.next_rest(now) {
+            self.timers.rearm(Timer::Rest, at);
         }
     }
 

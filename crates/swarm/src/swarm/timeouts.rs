@@ -12,7 +12,11 @@ impl Swarm {
                 Timer::Reopen(file) => self.on_reopen(now, file),
                 Timer::Lookup(file) => self.ask_coordinator(now, file),
                 Timer::Retry(file) => self.on_retry(now, file),
-                Timer::Hedge(_) | Timer::Rest => self.fill_downloads(now),
+                Timer::Hedge(_) => self.fill_downloads(now),
+                Timer::Rest => {
+                    self.watch_rests(now);
+                    self.fill_downloads(now);
+                }
                 Timer::Exchange(file) => self.exchange_all(now, file),
                 Timer::Progress(peer) => self.check_progress(now, peer),
                 Timer::Recover(peer) => self.on_recover(now, peer),

@@ -126,7 +126,25 @@ fn a_liar_behind_the_address_of_others_does_not_stop_those_that_have_proven_them
     assert_eq!(asked(&outputs), []);
     let outputs = desk.input(crate::Input::PeerLost { peer: honest });
     assert_eq!(asked(&outputs), []);
-    assert_eq!(asked(&desk.wait(secs(5))).first().map(|ask| ask.0), Some(newcomer));
+    assert_eq!(asked(&desk.wait(secs(9))).first().map(|ask| ask.0), Some(newcomer));
+}
+
+#[test]
+fn one_that_proves_itself_has_half_of_the_slots_whoever_holds_them() {
+    let mut desk = Desk::downloading(100, with_slots(4));
+    // Alone at first it is asked for all four, and keeps us waiting.
+    holder(&mut desk, "10.0.1.1", 1);
+    for number in 2..=4 {
+        holder(&mut desk, &format!("10.0.1.{number}"), number);
+    }
+    let (seed, _) = holder(&mut desk, "10.0.9.9", 1000);
+    let outputs = desk.wait(millis(600));
+    let asks = asked(&outputs);
+    assert_eq!(asks.len(), 4, "one of each");
+    let (_, chunk) = *asks.iter().find(|ask| ask.0 == seed).expect("it is one of four");
+    let outputs = [desk.arrive(seed, chunk), desk.store(chunk)].concat();
+    let asks = asked(&outputs);
+    assert_eq!(asks.iter().map(|ask| ask.0).collect::<Vec<_>>(), [seed, seed], "three are held by others");
 }
 
 #[test]
