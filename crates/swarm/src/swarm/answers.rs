@@ -29,6 +29,7 @@ impl Swarm {
         if self.settle(peer, file, chunk) == Settled::Unrequested {
             return self.cut(now, peer, Violation::Unrequested(chunk.get()));
         }
+        self.not_sent(file, chunk);
         self.put_back(file, chunk, Again::Listed);
         let until = now + self.jitter(self.config.busy_patience);
         let state = self.files.get_mut(&file).expect("resolve found it");
@@ -139,6 +140,7 @@ impl Swarm {
         if self.settle(peer, file, chunk) == Settled::Unrequested {
             return self.cut(now, peer, Violation::Unrequested(chunk.get()));
         }
+        self.not_sent(file, chunk);
         self.put_back(file, chunk, Again::First);
         self.files.get_mut(&file).expect("resolve found it").remove_held(peer, chunk);
         self.weigh(now, peer, file);

@@ -184,7 +184,9 @@ impl Swarm {
                 self.timers.arm(Timer::Hedge(file), due);
                 return None;
             }
-            let is_old = has_slot && now >= asked.since + pause;
+            // One that has proven itself is worth waiting for.
+            let is_old =
+                has_slot && now >= asked.since + pause && !self.is_served_with(now, state, chunk, asked.peer);
             let others = sources.iter().filter(|source| {
                 source.peer != asked.peer
                     && source.link.may_be_asked_for(chunk)

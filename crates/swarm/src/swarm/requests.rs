@@ -93,6 +93,14 @@ impl Swarm {
         true
     }
 
+    /// A request was answered with a word. If another source was asked too, it never became a second copy.
+    pub(super) fn not_sent(&mut self, file: FileKey, chunk: ChunkIndex) {
+        let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
+        if let Some(download) = download.filter(|download| download.requests.contains_key(&chunk)) {
+            download.hedges = download.hedges.saturating_sub(1);
+        }
+    }
+
     /// A request for the chunk brought nothing: it is missing again, unless another source was asked too.
     pub(super) fn put_back(&mut self, file: FileKey, chunk: ChunkIndex, again: Again) {
         let state = self.files.get_mut(&file).expect("a settled request is for a file of ours");

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use rand::RngExt;
+use tnet_fileinfo::ChunkIndex;
 use tnet_proto::SourceNetwork;
 
 use super::Swarm;
@@ -25,6 +26,15 @@ pub(super) const PROBES_AT_MOST: u32 = 2;
 /// those that keep us waiting leave room to go on searching, more of it while nobody has proven itself.
 const WHEN_SERVED: u32 = 2;
 const WHEN_SEARCHING: u32 = 3;
+
+/// Chunks under way at all of a source that have not proven themselves: a lie wastes no more than these. Each of them
+/// that proves itself is soon asked for more.
+const FEW: u32 = 2;
+
+/// If there is nobody else, this part of the slots and at least so many, or twice as many as keep us waiting already: so
+/// all of a crowd are tried in a few rounds.
+const ALONE_OF_ALL: u32 = 16;
+const FEW_ALONE: u32 = 4;
 
 /// Of a network that offended at most this part of the slots is under way at what has not proven itself.
 const SUSPECT_NETWORK: u32 = 4;
@@ -195,7 +205,7 @@ impl Swarm {
         let free = self.free_links(now, state, rivals, is_of_use);
         free.filter(|(peer, link)| match link.trust {
             Trust::Late => true,
-            Trust::Unproven => !self.is_resting(now, *peer),
+            Trust::Unproven => self.is_worth_a_last_try(now, *peer, state),
             Trust::Proven | Trust::Stalled => false,
         })
         .map(|(peer, link)| Source { peer, link })
@@ -206,8 +216,27 @@ impl Swarm {
     /// busy keeps nobody else out.
     fn is_served(&self, now: Time, state: &File) -> bool {
         let mut proven = state.links.iter().filter(|(_, link)| link.trust == Trust::Proven);
-        let recently = self.config.progress_window * 3;
-        proven.any(|(peer, link)| link.wanted > 0 && now < self.peers[peer].verified_at + recently)
+        proven.any(|(peer, link)| link.wanted > 0 && self.sends(now, *peer))
+    }
+
+    /// Whether a proven source that still sends holds the chunk, though it may be busy.
+    pub(super) fn is_served_with(
+        &self,
+        now: Time,
+        state: &File,
+        chunk: ChunkIndex,
+        besides: PeerKey,
+    ) -> bool {
+        state.links.iter().any(|(peer, link)| {
+            *peer != besides
+                && link.trust == Trust::Proven
+                && link.may_be_asked_for(chunk)
+                && self.sends(now, *peer)
+        })
+    }
+
+    fn sends(&self, now: Time, peer: PeerKey) -> bool {
+        now < self.peers[&peer].verified_at + self.config.progress_window * 3
     }
 
     /// Whether to use a slot that this peer keeps for us.
@@ -216,7 +245,7 @@ impl Swarm {
             Some(Trust::Proven) => true,
             Some(Trust::Unproven) => {
                 self.is_worth_a_try(now, peer, state, rivals)
-                    || !self.is_served(now, state) && !self.is_resting(now, peer)
+                    || !self.is_served(now, state) && self.is_worth_a_last_try(now, peer, state)
             }
             Some(Trust::Late) => !self.is_served(now, state),
             Some(Trust::Stalled) | None => false,
@@ -237,11 +266,11 @@ impl Swarm {
     /// Whether this connection, which has not proven itself, may be tried with a chunk.
     pub(super) fn is_worth_a_try(&self, now: Time, peer: PeerKey, state: &File, rivals: &Rivals) -> bool {
         let ip = self.peers[&peer].source;
+        if rivals.is_alone {
+            return self.is_worth_a_last_try(now, peer, state);
+        }
         if self.is_resting(now, peer) {
             return false;
-        }
-        if rivals.is_alone {
-            return true;
         }
         let capacity = self.downloads.capacity(state.longest_chunk());
         let (host, network) = self.sources.standing(now, ip);
@@ -249,7 +278,7 @@ impl Swarm {
         let host_has_room = match host {
             Standing::Paused => false,
             Standing::Suspect => of_host == 0,
-            Standing::Clean => of_host < Rivals::share(capacity, rivals.hosts.len()),
+            Standing::Clean => of_host < Rivals::share(capacity, rivals.hosts.len()).min(FEW),
         };
         host_has_room
             && match network {
@@ -257,6 +286,14 @@ impl Swarm {
                 Standing::Suspect => of_network < (capacity / SUSPECT_NETWORK).max(1),
                 Standing::Clean => of_network < Rivals::share(capacity, rivals.networks.len()),
             }
+    }
+
+    /// Whether it may be tried with a chunk because there is nobody better.
+    fn is_worth_a_last_try(&self, now: Time, peer: PeerKey, state: &File) -> bool {
+        let ip = self.peers[&peer].source;
+        let few = (self.downloads.capacity(state.longest_chunk()) / ALONE_OF_ALL).max(FEW_ALONE);
+        let (of_host, _) = self.sources.probes(ip);
+        !self.is_resting(now, peer) && of_host < few.max(self.sources.late(ip).saturating_mul(2))
     }
 }
 

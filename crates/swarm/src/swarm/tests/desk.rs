@@ -130,6 +130,11 @@ impl Desk {
         (peer, outputs)
     }
 
+    /// It has sent a chunk of another file.
+    pub(super) fn proven(&mut self, peer: PeerKey) {
+        self.swarm.change_standing(peer, |connection| connection.is_proven = true);
+    }
+
     pub(super) fn open(&mut self, peer: PeerKey, chunks: &[u32]) -> Vec<Output> {
         let mut held = ChunkSet::empty(&self.geometry);
         chunks.iter().for_each(|chunk| {

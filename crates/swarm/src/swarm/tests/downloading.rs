@@ -136,6 +136,7 @@ fn a_wake_up_for_a_file_that_needs_nothing_is_used_for_another() {
 fn several_files_share_the_slots() {
     let mut desk = Desk::new(64, with_slots(8));
     let peer = desk.connect();
+    desk.proven(peer);
     for n in 1..=4 {
         let empty = ChunkSet::empty(&desk.geometry);
         desk.add_file(FileKey(n), empty, Goal::Download);
