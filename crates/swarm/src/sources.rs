@@ -141,8 +141,9 @@ struct Record {
     probes: u32,
     /// It was asked for a chunk.
     was_asked: bool,
-    /// Connections that have not proven themselves and keep us waiting.
+    /// Connections that have not proven themselves and keep us waiting, and the chunks under way there.
     late: u32,
+    late_chunks: u32,
     /// Weights of offences that are not forgiven.
     level: u32,
     last_offence: Option<Time>,
@@ -250,6 +251,15 @@ impl Sources {
         self.of_connected(ip, |record| record.probes -= chunks);
     }
 
+    /// So many of them are at connections that keep us waiting.
+    pub(crate) fn add_late_chunks(&mut self, ip: IpAddr, chunks: u32) {
+        self.of_connected(ip, |record| record.late_chunks += chunks);
+    }
+
+    pub(crate) fn remove_late_chunks(&mut self, ip: IpAddr, chunks: u32) {
+        self.of_connected(ip, |record| record.late_chunks -= chunks);
+    }
+
     /// One of these connections keeps us waiting, or does not any more.
     pub(crate) fn set_late(&mut self, ip: IpAddr, is_late: bool) {
         self.of_connected(ip, |record| match is_late {
@@ -314,6 +324,18 @@ impl Sources {
             let rests = now < record.rests_until || record.probes > 0;
             record.lies >= LIES_TO_REST && rests && record.level_at(now) > 0
         })
+    }
+
+    /// Whether a lie of the host is not forgiven yet.
+    pub(crate) fn has_lied(&self, now: Time, ip: IpAddr) -> bool {
+        let record = self.records.get(&Key::Host(ip.to_canonical()));
+        record.is_some_and(|record| record.lies > 0 && record.level_at(now) > 0)
+    }
+
+    /// Chunks under way at the host's connections that have not proven themselves: all, and those that keep us waiting.
+    pub(crate) fn probes_of_host(&self, ip: IpAddr) -> (u32, u32) {
+        let record = self.records.get(&Key::Host(ip.to_canonical()));
+        record.map_or((0, 0), |record| (record.probes, record.late_chunks))
     }
 
     /// When the next rest of a connected source is over.
@@ -422,16 +444,18 @@ impl Sources {
     /// they have not proven themselves, and whether they are late.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn check(&self, connections: impl Iterator<Item = (IpAddr, u32, bool)>) {
-        let mut counted: BTreeMap<Key, (u32, u32, u32)> = BTreeMap::new();
+        let mut counted: BTreeMap<Key, (u32, u32, u32, u32)> = BTreeMap::new();
         for (ip, probes, is_late) in connections {
             for key in keys(ip) {
                 let count = counted.entry(key).or_default();
-                *count = (count.0 + 1, count.1 + probes, count.2 + u32::from(is_late));
+                let late = if is_late { probes } else { 0 };
+                *count = (count.0 + 1, count.1 + probes, count.2 + u32::from(is_late), count.3 + late);
             }
         }
         for (key, record) in &self.records {
             let expected = counted.remove(key).unwrap_or_default();
-            assert_eq!((record.connections, record.probes, record.late), expected, "{key:?}");
+            let counts = (record.connections, record.probes, record.late, record.late_chunks);
+            assert_eq!(counts, expected, "{key:?}");
         }
         assert!(counted.is_empty(), "no record of {counted:?}");
         assert_eq!(self.gone, self.records.values().filter(|record| record.connections == 0).count());

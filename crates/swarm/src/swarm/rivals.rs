@@ -31,9 +31,7 @@ const WHEN_SEARCHING: u32 = 3;
 /// that proves itself is soon asked for more.
 const FEW: u32 = 2;
 
-/// If there is nobody else, this part of the slots and at least so many, or twice as many as keep us waiting already: so
-/// all of a crowd are tried in a few rounds.
-const ALONE_OF_ALL: u32 = 16;
+/// The same if there is nobody else.
 const FEW_ALONE: u32 = 4;
 
 /// Of a network that offended at most this part of the slots is under way at what has not proven itself.
@@ -205,7 +203,7 @@ impl Swarm {
         let free = self.free_links(now, state, rivals, is_of_use);
         free.filter(|(peer, link)| match link.trust {
             Trust::Late => true,
-            Trust::Unproven => self.is_worth_a_last_try(now, *peer, state),
+            Trust::Unproven => self.is_worth_a_last_try(now, *peer, rivals),
             Trust::Proven | Trust::Stalled => false,
         })
         .map(|(peer, link)| Source { peer, link })
@@ -245,7 +243,7 @@ impl Swarm {
             Some(Trust::Proven) => true,
             Some(Trust::Unproven) => {
                 self.is_worth_a_try(now, peer, state, rivals)
-                    || !self.is_served(now, state) && self.is_worth_a_last_try(now, peer, state)
+                    || !self.is_served(now, state) && self.is_worth_a_last_try(now, peer, rivals)
             }
             Some(Trust::Late) => !self.is_served(now, state),
             Some(Trust::Stalled) | None => false,
@@ -267,7 +265,7 @@ impl Swarm {
     pub(super) fn is_worth_a_try(&self, now: Time, peer: PeerKey, state: &File, rivals: &Rivals) -> bool {
         let ip = self.peers[&peer].source;
         if rivals.is_alone {
-            return self.is_worth_a_last_try(now, peer, state);
+            return self.is_worth_a_last_try(now, peer, rivals);
         }
         if self.is_resting(now, peer) {
             return false;
@@ -288,12 +286,17 @@ impl Swarm {
             }
     }
 
-    /// Whether it may be tried with a chunk because there is nobody better.
-    fn is_worth_a_last_try(&self, now: Time, peer: PeerKey, state: &File) -> bool {
+    /// Whether it may be tried with a chunk because there is nobody better. As many as keep us waiting there may be tried
+    /// once more, so that all of a crowd are in a few rounds.
+    fn is_worth_a_last_try(&self, now: Time, peer: PeerKey, rivals: &Rivals) -> bool {
         let ip = self.peers[&peer].source;
-        let few = (self.downloads.capacity(state.longest_chunk()) / ALONE_OF_ALL).max(FEW_ALONE);
-        let (of_host, _) = self.sources.probes(ip);
-        !self.is_resting(now, peer) && of_host < few.max(self.sources.late(ip).saturating_mul(2))
+        let few = match () {
+            () if rivals.is_alone => FEW_ALONE,
+            () if self.sources.has_lied(now, ip) => 1,
+            () => FEW,
+        };
+        let (all, late) = self.sources.probes_of_host(ip);
+        !self.is_resting(now, peer) && all - late < few.max(late)
     }
 }
 

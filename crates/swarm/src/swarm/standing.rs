@@ -15,7 +15,7 @@ use crate::time::Time;
 use crate::timers::Timer;
 
 /// How long a connection that has not proven itself may keep us waiting at least, before others are asked in its place.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The same as a multiple of the time that chunks take on average.
 const PATIENCE_TIMES: u32 = 4;
@@ -98,6 +98,7 @@ impl Swarm {
         if trust == Trust::Late {
             self.late.chunks += held.chunks;
             self.late.bytes += held.bytes;
+            self.sources.add_late_chunks(source, held.chunks);
         }
     }
 
@@ -110,6 +111,7 @@ impl Swarm {
         if trust == Trust::Late {
             self.late.chunks -= held.chunks;
             self.late.bytes -= held.bytes;
+            self.sources.remove_late_chunks(source, held.chunks);
         }
     }
 

@@ -138,7 +138,7 @@ fn one_that_proves_itself_has_half_of_the_slots_whoever_holds_them() {
         holder(&mut desk, &format!("10.0.1.{number}"), number);
     }
     let (seed, _) = holder(&mut desk, "10.0.9.9", 1000);
-    let outputs = desk.wait(millis(600));
+    let outputs = desk.wait(millis(300));
     let asks = asked(&outputs);
     assert_eq!(asks.len(), 4, "one of each");
     let (_, chunk) = *asks.iter().find(|ask| ask.0 == seed).expect("it is one of four");
