@@ -4,7 +4,7 @@
 //! Where nobody is proven and there is one source, all are equal: rules by source are for competition.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use rand::RngExt;
@@ -61,11 +61,23 @@ pub(super) struct Rivals {
     networks: BTreeSet<SourceNetwork>,
     /// There is but one source.
     is_alone: bool,
+    /// Chunks of sources that have not proven themselves which have come and are being verified.
+    unverified: BTreeMap<IpAddr, u32>,
 }
 
 impl Rivals {
     fn share(all: u32, among: usize) -> u32 {
         (all / u32::try_from(among.max(1)).unwrap_or(u32::MAX)).max(1)
+    }
+
+    fn unverified_of_host(&self, ip: IpAddr) -> u32 {
+        self.unverified.get(&ip.to_canonical()).copied().unwrap_or(0)
+    }
+
+    fn unverified_of_network(&self, ip: IpAddr) -> u32 {
+        let network = SourceNetwork::of(ip.to_canonical());
+        let of_it = self.unverified.iter().filter(|(ip, _)| SourceNetwork::of(**ip) == network);
+        of_it.map(|(_, count)| count).sum()
     }
 }
 
@@ -90,6 +102,13 @@ impl Swarm {
             }
         }
         rivals.is_alone = rivals.proven == 0 && sources.len() <= 1;
+        if rivals.others > 0 {
+            let senders = state.download.iter().flat_map(|download| download.senders.values());
+            let is_proven = |peer| self.peers.get(peer).is_some_and(|peer| peer.trust() == Trust::Proven);
+            for sender in senders.filter(|sender| !is_proven(&sender.peer)) {
+                *rivals.unverified.entry(sender.source.to_canonical()).or_default() += 1;
+            }
+        }
         rivals
     }
 
@@ -273,6 +292,8 @@ impl Swarm {
         let capacity = self.downloads.capacity(state.longest_chunk());
         let (host, network) = self.sources.standing(now, ip);
         let (of_host, of_network) = self.sources.probes(ip);
+        let (of_host, of_network) =
+            (of_host + rivals.unverified_of_host(ip), of_network + rivals.unverified_of_network(ip));
         let host_has_room = match host {
             Standing::Paused => false,
             Standing::Suspect => of_host == 0,
@@ -296,7 +317,7 @@ impl Swarm {
             () => FEW,
         };
         let (all, late) = self.sources.probes_of_host(ip);
-        !self.is_resting(now, peer) && all - late < few.max(late)
+        !self.is_resting(now, peer) && all + rivals.unverified_of_host(ip) - late < few.max(late)
     }
 }
 

@@ -148,6 +148,23 @@ fn one_that_proves_itself_has_half_of_the_slots_whoever_holds_them() {
 }
 
 #[test]
+fn what_is_being_verified_counts_as_under_way() {
+    let mut desk = Desk::downloading(100, with_slots(16));
+    holder(&mut desk, "10.0.2.1", 100);
+    let mut asks = Vec::new();
+    for number in 1..=20 {
+        asks.extend(asked(&holder(&mut desk, "10.0.1.1", number).1));
+    }
+    // All that is asked of the crowd arrives at once, and none of it is verified yet.
+    let mut count = 0;
+    while let Some((peer, chunk)) = asks.pop() {
+        count += usize::from(peer != PeerKey(100));
+        asks.extend(asked(&desk.arrive(peer, chunk)));
+    }
+    assert!(count <= 2, "{count} chunks of one source");
+}
+
+#[test]
 fn loopback_and_own_addresses_are_taken_only_from_there() {
     let named: Vec<SocketAddr> =
         ["127.0.0.1:22", "[::1]:22", "[::ffff:127.0.0.1]:22", "169.254.1.1:80", "0.0.0.1:80", "10.0.0.77:80"]

@@ -12,6 +12,7 @@ const OURS: FileHandle = FileHandle(FILE.0);
 fn the_rarest_chunk_is_asked_for_first() {
     let mut desk = Desk::downloading(3, with_slots(1));
     let (first, _) = desk.full_holder();
+    desk.proven(first);
     // Chunk 1 is the one that no partial holder has; it is what the slot goes to when it is free again.
     desk.holder_of(&[0, 2]);
     desk.holder_of(&[0]);
