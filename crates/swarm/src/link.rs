@@ -38,6 +38,13 @@ impl Held {
         matches!(self, Held::Full)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Held::Full => false,
+            Held::Part(chunks) => chunks.is_empty(),
+        }
+    }
+
     /// Bytes of the set.
     pub(crate) fn bytes(&self) -> u64 {
         match self {

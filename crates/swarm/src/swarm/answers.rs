@@ -23,6 +23,11 @@ const FREE_RETRIES: u32 = 3;
 /// First pause before such a chunk is tried again; doubled each time.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
+/// Times that the pause is doubled at most: when a source could not send the chunk or our disk failed, and when it sent
+/// something else. Then it is the source that has to wait, and not the chunk.
+pub(super) const DOUBLED: u32 = 7;
+pub(super) const DOUBLED_FOR_LIES: u32 = 2;
+
 impl Swarm {
     pub(super) fn on_busy(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32, load: u32) {
         let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
@@ -128,7 +133,7 @@ impl Swarm {
             }
             // It could not be read there now; it may be, a little later.
             Settled::Expected => {
-                let again = self.count_failure(now, file, chunk, Some(peer));
+                let again = self.count_failure(now, file, chunk, Some(peer), DOUBLED);
                 self.put_back(file, chunk, again);
                 self.on_broken_promise(now, peer, file);
             }
@@ -171,6 +176,7 @@ impl Swarm {
         file: FileKey,
         chunk: ChunkIndex,
         at_fault: Option<PeerKey>,
+        doubled: u32,
     ) -> Again {
         let state = self.files.get(&file);
         if at_fault.is_some() && state.is_some_and(|state| state.has_proven_holder(chunk, at_fault)) {
@@ -181,7 +187,7 @@ impl Swarm {
         let failures = download.failures.entry(chunk).or_insert(0);
         *failures = failures.saturating_add(1);
         let Some(further) = failures.checked_sub(FREE_RETRIES + 1) else { return Again::First };
-        let from = now + self.jitter(RETRY_PAUSE.saturating_mul(1 << further.min(7)));
+        let from = now + self.jitter(RETRY_PAUSE.saturating_mul(1 << further.min(doubled)));
         self.timers.arm(Timer::Retry(file), from);
         Again::From(from)
     }

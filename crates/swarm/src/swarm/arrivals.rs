@@ -7,6 +7,7 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::FileHandle;
 
 use super::Swarm;
+use super::answers::{DOUBLED, DOUBLED_FOR_LIES};
 use super::connections::Peer;
 use super::places::Deed;
 use super::requests::Settled;
@@ -234,7 +235,8 @@ impl Swarm {
                 is_known_to_others = waiting.map(|at| download.unannounced.swap_remove(at)).is_none();
             }
         }
-        let again = self.count_failure(now, file, chunk, liar);
+        let doubled = if liar.is_some() { DOUBLED_FOR_LIES } else { DOUBLED };
+        let again = self.count_failure(now, file, chunk, liar, doubled);
         let state = self.files.get_mut(&file).expect("borrowed above");
         state.put_missing(chunk, again, &mut self.rng);
         is_known_to_others

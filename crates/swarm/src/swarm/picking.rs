@@ -12,7 +12,7 @@ use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
 use super::limited::Way;
-use super::rivals::{PROBES_AT_MOST, Rivals, Source, is_free};
+use super::rivals::{PROBES_AT_MOST, Source, is_free};
 use crate::file::{Asked, Download, File};
 use crate::io::{FileKey, PeerKey};
 use crate::limits::Priority;
@@ -112,7 +112,7 @@ impl Swarm {
             return Some(choice);
         }
         let last = self.last_sources(now, state, &rivals, |link| link.wanted > 0);
-        pick(state, download, &last, &mut self.rng).or_else(|| self.choose_hedge(now, file, &rivals))
+        pick(state, download, &last, &mut self.rng).or_else(|| self.choose_hedge(now, file))
     }
 
     /// What to ask this peer for, now that it has a slot for us.
@@ -156,7 +156,7 @@ impl Swarm {
     }
 
     /// When every missing chunk is asked for: a second source for the one that takes longest.
-    fn choose_hedge(&mut self, now: Time, file: FileKey, rivals: &Rivals) -> Option<Choice> {
+    fn choose_hedge(&mut self, now: Time, file: FileKey) -> Option<Choice> {
         let state = &self.files[&file];
         let download = state.download.as_ref()?;
         if download.chunks.missing() > 0 {
@@ -173,8 +173,9 @@ impl Swarm {
         let patience = self.patience(state.longest_chunk()).min(pause);
         let after = |peer| if self.proven > 0 && is_late(peer) { patience } else { pause };
         let has_slot = self.downloads.has_room(state.longest_chunk());
-        let mut sources = self.sources(now, state, rivals, |_| true);
-        sources.extend(self.last_sources(now, state, rivals, |_| true));
+        let rivals = self.rivals_for_second_copies(now, state);
+        let sources = self.sources(now, state, &rivals, |_| true);
+        let last = self.last_sources(now, state, &rivals, |_| true);
         let alone = download.requests.iter().filter(|(_, asked)| asked.len() == 1);
         let due = alone.map(|(chunk, asked)| (asked[0].since + after(asked[0].peer), *chunk, asked[0]));
         let mut due: Vec<(Time, ChunkIndex, Asked)> = due.collect();
@@ -187,12 +188,15 @@ impl Swarm {
             // One that has proven itself is worth waiting for.
             let is_old =
                 has_slot && now >= asked.since + pause && !self.is_served_with(now, state, chunk, asked.peer);
-            let others = sources.iter().filter(|source| {
+            let is_other = |source: &Source| {
                 source.peer != asked.peer
                     && source.link.may_be_asked_for(chunk)
                     && (is_old || source.is_proven())
-            });
-            if let Some(peer) = less_loaded(others.copied(), &mut self.rng) {
+            };
+            let best = less_loaded(sources.iter().copied().filter(is_other), &mut self.rng);
+            if let Some(peer) =
+                best.or_else(|| less_loaded(last.iter().copied().filter(is_other), &mut self.rng))
+            {
                 return Some(Choice { peer, chunk });
             }
         }

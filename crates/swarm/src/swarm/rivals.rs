@@ -82,11 +82,20 @@ impl Rivals {
 }
 
 impl Swarm {
-    /// Counts who can send us chunks of the file.
+    /// Counts who can send us chunks of the file that are missing.
     pub(super) fn rivals(&self, now: Time, state: &File) -> Rivals {
+        self.rivals_of_use(now, state, |link| link.wanted > 0 || !link.open.is_empty())
+    }
+
+    /// The same when none is missing and some are to be asked for twice.
+    pub(super) fn rivals_for_second_copies(&self, now: Time, state: &File) -> Rivals {
+        self.rivals_of_use(now, state, |link| !link.held.is_empty())
+    }
+
+    fn rivals_of_use(&self, now: Time, state: &File, is_of_use: impl Fn(&Link) -> bool) -> Rivals {
         let mut rivals = Rivals::default();
         let linked = state.links.iter().filter(|(_, link)| link.handle.is_some());
-        let useful = linked.filter(|(_, link)| link.wanted > 0 || !link.open.is_empty());
+        let useful = linked.filter(|(_, link)| is_of_use(link));
         let mut sources = BTreeSet::new();
         for (peer, link) in useful {
             if link.trust == Trust::Proven {
@@ -261,10 +270,13 @@ impl Swarm {
         match state.links.get(&peer).map(|link| link.trust) {
             Some(Trust::Proven) => true,
             Some(Trust::Unproven) => {
+                let ip = self.peers[&peer].source.to_canonical();
+                // As long as others are clean, one that is not offers in vain.
+                let is_best = rivals.hosts.contains(&ip) || rivals.hosts.is_empty();
                 self.is_worth_a_try(now, peer, state, rivals)
-                    || !self.is_served(now, state) && self.is_worth_a_last_try(now, peer, rivals)
+                    || is_best && !self.is_served(now, state) && self.is_worth_a_last_try(now, peer, rivals)
             }
-            Some(Trust::Late) => !self.is_served(now, state),
+            Some(Trust::Late) => rivals.hosts.is_empty() && !self.is_served(now, state),
             Some(Trust::Stalled) | None => false,
         }
     }
