@@ -264,3 +264,15 @@ fn what_was_asked_for_and_abandoned_twice_may_be_answered_twice() {
     let outcome = run(scenario.world(&parameters));
     assert!(outcome.is_right(), "{outcome}");
 }
+
+/// Who had as many neighbours as he wanted, all of a silent crowd behind few addresses, called its next addresses and
+/// came to the one honest holder by chance alone. One of a crowd that was slow got the second copies too, and one that
+/// lied made the chunk wait, instead of its source, when the honest one had come.
+#[test]
+fn the_one_honest_holder_is_found_within_a_crowd() {
+    for seed in [1913, 2059, 4018, 5469, 9098, 9419] {
+        let (scenario, parameters) = drawn(seed, &Parameters::default());
+        let outcome = run(scenario.world(&parameters));
+        assert!(outcome.is_right(), "{outcome}");
+    }
+}

@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use rand::RngExt;
 use rand::rngs::StdRng;
-use tnet_proto::ByeReason;
+use rand::seq::SliceRandom;
+use tnet_proto::{ByeReason, SourceRank};
 
 use crate::io::{FileKey, PeerKey};
 use crate::time::Time;
@@ -278,8 +278,8 @@ impl AddressBook {
         self.index.calling()
     }
 
-    /// Up to `wanted` addresses of the file's swarm that may be called now: random ones of those that the
-    /// coordinator named, then random others.
+    /// Up to `wanted` addresses of the file's swarm that may be called now: those that the coordinator named, then others;
+    /// of them first what would be the first of its host, and of its network, and has not failed; random among equals.
     pub(crate) fn choose(
         &self,
         file: FileKey,
@@ -292,10 +292,15 @@ impl AddressBook {
         let mut chosen: Vec<SocketAddr> = Vec::new();
         let mut calls: BTreeMap<IpAddr, u32> = BTreeMap::new();
         for by in [NamedBy::Coordinator, NamedBy::Peer] {
-            let mut named: Vec<SocketAddr> = due().filter(|address| is_named_by(address, by)).collect();
-            // All in random order: of each host only so many may be called at once.
-            while !named.is_empty() && chosen.len() < wanted {
-                let address = named.swap_remove(rng.random_range(0..named.len()));
+            if chosen.len() >= wanted {
+                break;
+            }
+            let named: Vec<SocketAddr> = due().filter(|address| is_named_by(address, by)).collect();
+            // All of them: of each host only so many may be called at once.
+            for address in self.by_turns(named, rng) {
+                if chosen.len() >= wanted {
+                    break;
+                }
                 let calls = calls.entry(address.ip().to_canonical()).or_insert(0);
                 if self.may_be_called(address, *calls) {
                     *calls += 1;
@@ -304,6 +309,24 @@ impl AddressBook {
             }
         }
         chosen
+    }
+
+    /// These addresses in random order, but so that each host has its turn before one has a second one.
+    fn by_turns(&self, mut addresses: Vec<SocketAddr>, rng: &mut StdRng) -> Vec<SocketAddr> {
+        addresses.shuffle(rng);
+        if addresses.len() < 2 {
+            return addresses;
+        }
+        let mut counted = self.index.in_contact();
+        let mut turn_of = |address: &SocketAddr| {
+            let SourceRank { host, network } = counted.rank(address.ip());
+            counted.add(address.ip(), 1);
+            (host + u64::from(self.entries[address].failures), network)
+        };
+        let mut turns: Vec<((u64, u64), SocketAddr)> =
+            addresses.into_iter().map(|address| (turn_of(&address), address)).collect();
+        turns.sort_by_key(|(turn, _)| *turn);
+        turns.into_iter().map(|(_, address)| address).collect()
     }
 
     /// When the next address of a file may be called.

@@ -142,6 +142,15 @@ impl Index {
         self.at.get(&ip.to_canonical()).copied().unwrap_or_default()
     }
 
+    /// Addresses at which somebody is connected or called, by host.
+    pub(super) fn in_contact(&self) -> SourceCounts {
+        let mut counts = SourceCounts::new();
+        for (host, at) in &self.at {
+            counts.add(*host, u64::from(at.calling) + u64::from(at.connected));
+        }
+        counts
+    }
+
     /// How much hearsay there is of the source.
     pub(super) fn hearsay_by(&self, namer: IpAddr) -> SourceRank {
         self.hearsay.rank(namer)

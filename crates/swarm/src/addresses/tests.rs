@@ -365,3 +365,17 @@ fn who_says_a_port_is_no_proof_until_a_chunk_of_it_verified() {
     assert!(!book.entries[&address(0)].is_unproven());
     assert!(matches!(book.contact(address(0)), Some(Contact::Declared { .. })));
 }
+
+#[test]
+fn each_host_has_its_turn_before_one_has_a_second_one() {
+    let mut book = AddressBook::new(100);
+    for port in 1..=60 {
+        book.learn(SocketAddr::from(([10, 0, 0, 1], port)), file(1));
+    }
+    let lonely = SocketAddr::from(([10, 0, 0, 2], 7401));
+    book.learn(lonely, file(1));
+    for seed in 0..20 {
+        let chosen = book.choose(file(1), Time::ZERO, 2, &mut StdRng::seed_from_u64(seed));
+        assert!(chosen.contains(&lonely), "{chosen:?}");
+    }
+}
