@@ -147,7 +147,7 @@ impl Default for Config {
             max_peers: 1000,
             max_addresses: 4096,
             max_links_per_peer: 4096,
-            link_bytes: 16 * MIB,
+            link_bytes: 10 * MIB,
             reconnect_after: Duration::from_millis(500),
             reconnect_at_most: Duration::from_secs(30),
             lookup_after: Duration::from_secs(1),

@@ -16,7 +16,7 @@ use super::Order;
 const SESSION_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes that wait on all connections of a process at most. What is beyond costs the session that has most waiting.
-pub(crate) const PROCESS_BYTES: usize = 24 * 1024 * 1024;
+pub(crate) const PROCESS_BYTES: usize = 16 * 1024 * 1024;
 
 /// Questions for descriptions that are not answered yet, at which no more is read. Honest clients ask one at a time.
 const MAX_QUESTIONS: usize = 4;
