@@ -17,10 +17,8 @@ cases![
     73 "all holders give no true description" what_came_of_those_that_were_asked_is_told;
 ];
 
-/// From the command to its first file, at full length with an optimised build; in everyday runs, beside other things and
-/// not optimised, one that is not found is waited for for ever.
+/// From the command to its first file.
 const FOUND_WITHIN: Duration = Duration::from_secs(3);
-const FOUND_AT_ALL: Duration = Duration::from_secs(20);
 
 /// How often holders report.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -83,7 +81,7 @@ async fn one_true_description_among_thirty_false_ones_is_found() -> String {
         }
     }
     let most = figures.iter().map(|(_, seconds)| *seconds).fold(0.0, f64::max);
-    assert!(most < at_length(FOUND_AT_ALL, FOUND_WITHIN).as_secs_f64(), "{figures:?}");
+    assert!(most < FOUND_WITHIN.as_secs_f64(), "{figures:?}");
     let mut mixed: Vec<f64> = figures.iter().filter(|(number, _)| *number == 0).map(|(_, s)| *s).collect();
     mixed.sort_by(f64::total_cmp);
     format!(
