@@ -338,10 +338,9 @@ impl Sources {
         record.map_or((0, 0), |record| (record.probes, record.late_chunks))
     }
 
-    /// When the next rest of a connected source is over.
+    /// When the next rest of a source is over, be it one that is gone and may come back.
     pub(crate) fn next_rest(&self, now: Time) -> Option<Time> {
-        let connected = self.records.values().filter(|record| record.connections > 0);
-        connected.map(|record| record.rests_until).filter(|until| now < *until).min()
+        self.records.values().map(|record| record.rests_until).filter(|until| now < *until).min()
     }
 
     /// An address that the source named came to nothing. Answers whether it, or its network, has

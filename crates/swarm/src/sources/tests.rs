@@ -81,3 +81,14 @@ fn who_lies_again_rests_longer() {
     }
     assert_eq!(rests, [0, 8, 16, 32, 32, 32], "one may be chance");
 }
+
+#[test]
+fn the_rest_of_one_that_is_gone_is_watched() {
+    let mut sources = Sources::default();
+    let liar = ip("10.0.0.1");
+    sources.connected(liar);
+    sources.offend(Time::ZERO, liar, Offence::Lie);
+    sources.disconnected(Time::ZERO, liar);
+    sources.offend(Time::ZERO, liar, Offence::Lie);
+    assert_eq!(sources.next_rest(Time::ZERO), Some(Time::ZERO + FIRST_REST));
+}
