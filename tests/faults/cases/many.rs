@@ -7,7 +7,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tnet_testkit::{Cli, Content, Network, Node, Running, SOON, eventually, payload};
 
 use crate::support::case::cases;
-use crate::support::process::{descriptors, memory};
+use crate::support::process::{descriptors, memory, memory_while_it_runs};
 use crate::support::soak::at_length;
 use crate::support::wrap::wrapped;
 
@@ -136,10 +136,7 @@ impl Held {
             }
             let count = std::fs::read_dir(format!("/proc/{id}/fd")).map(Iterator::count);
             most = most.max(count.unwrap_or(0));
-            // A process that has just ended has no memory any more.
-            if most > 0 && Path::new(&format!("/proc/{id}/fd/0")).exists() {
-                peak_kib = peak_kib.max(memory(id).peak_kib);
-            }
+            peak_kib = peak_kib.max(memory_while_it_runs(id).map_or(0, |memory| memory.peak_kib));
             Err(most)
         })
         .await;

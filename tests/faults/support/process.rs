@@ -14,14 +14,17 @@ pub(crate) struct Memory {
 /// # Panics
 /// If it does not run any more.
 pub(crate) fn memory(pid: u32) -> Memory {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    memory_while_it_runs(pid).unwrap_or_else(|| panic!("the process {pid} does not run any more"))
+}
+
+/// Memory of a process; `None` if it has ended: from its exit until somebody waits for it, it has none.
+pub(crate) fn memory_while_it_runs(pid: u32) -> Option<Memory> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let number =
-            line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
-        number.unwrap_or_else(|| panic!("{name} in {status}"))
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
     };
-    Memory { peak_kib: field("VmHWM:"), now_kib: field("VmRSS:") }
+    Some(Memory { peak_kib: field("VmHWM:")?, now_kib: field("VmRSS:")? })
 }
 
 /// Descriptors that a process has open.

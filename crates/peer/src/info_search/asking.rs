@@ -125,6 +125,10 @@ impl PlacesOfKind {
         PlacesOfKind { free: Arc::new(Semaphore::new(count)), wanted: Arc::default() }
     }
 
+    fn take_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_owned().ok()
+    }
+
     async fn take(&self) -> OwnedSemaphorePermit {
         let _wanted = Wanted::new(&self.wanted);
         Arc::clone(&self.free).acquire_owned().await.expect("places are never closed")
@@ -156,6 +160,9 @@ impl Drop for Wanted<'_> {
 pub(super) enum Begun {
     /// A message, which as far as is known yet is a short description.
     Short,
+    /// A description that waits until there is a place for it.
+    Queued,
+    /// A long description.
     Long,
 }
 
@@ -166,7 +173,8 @@ pub(super) struct Question {
     pub(super) askers: Askers,
 }
 
-/// Asks one peer. `begins` is called when it has begun to send a description, and when that is a long one.
+/// Asks one peer. `begins` is called when it has begun to send a description, when that must wait for a place,
+/// and when it is a long one.
 pub(super) async fn ask(
     address: SocketAddr,
     question: Question,
@@ -231,7 +239,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
             None => first.sums,
             Some(places) => {
                 let waits = Instant::now();
-                let _place = places.take().await;
+                let _place = match places.take_now() {
+                    Some(place) => place,
+                    None => {
+                        (self.begins)(Begun::Queued);
+                        places.take().await
+                    }
+                };
                 if geometry.chunk_count() > SHORT {
                     (self.begins)(Begun::Long);
                 }

@@ -29,6 +29,9 @@ pub(crate) use asking::fuzzing;
 /// Pause between questions to the coordinator while all that are known have been asked.
 const LOOK_UP_AGAIN: Duration = Duration::from_millis(500);
 
+/// Most that one question says of what has begun.
+const BEGINS: usize = 3;
+
 /// One search. What it has learned stays when it is interrupted.
 #[derive(Debug)]
 pub(crate) struct InfoSearch {
@@ -62,7 +65,7 @@ impl InfoSearch {
     where
         F: Future<Output = Result<Vec<SocketAddr>, PeerGone>>,
     {
-        let (begins, mut begun) = mpsc::channel(2 * AT_ONCE);
+        let (begins, mut begun) = mpsc::channel(BEGINS * AT_ONCE);
         let mut questions = Questions { tasks: JoinSet::new(), open: HashMap::new(), begins };
         let mut looking_up = std::pin::pin!(None);
         let mut look_up_from = Instant::now();

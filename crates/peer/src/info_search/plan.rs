@@ -2,7 +2,7 @@
 //! each question, it answers whom to ask and whom to give up.
 //!
 //! A few holders are asked side by side. Each is waited for alone for [`HEDGE_AFTER`], or [`ANSWERS_WITHIN`] if it has
-//! begun to answer by then. It is still listened to after that, and others are asked as well, more of them the longer the
+//! begun to answer by then, unless its answer is a long one that waits behind others. It is still listened to after that, and others are asked as well, more of them the longer the
 //! search takes, so that dozens of silent ones cost less than a tenth of a second. Of the holders those of the source that
 //! was asked least come first: a crowd behind one address is not asked before one from elsewhere.
 
@@ -88,16 +88,22 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Question {
     since: Duration,
-    /// The description has begun to come.
-    is_answered: bool,
-    /// It is a long one.
-    is_kept: bool,
+    begun: Option<Begun>,
 }
 
 impl Question {
     /// From when on others are asked beside it.
     fn hedged_from(self) -> Duration {
-        self.since + if self.is_answered { ANSWERS_WITHIN } else { HEDGE_AFTER }
+        let within = match self.begun {
+            // One that waits behind others is no reason to wait.
+            None | Some(Begun::Queued) => HEDGE_AFTER,
+            Some(Begun::Short | Begun::Long) => ANSWERS_WITHIN,
+        };
+        self.since + within
+    }
+
+    fn is_long(self) -> bool {
+        self.begun == Some(Begun::Long)
     }
 }
 
@@ -120,14 +126,16 @@ impl Plan {
     pub(super) fn next(&mut self, now: Duration) -> Option<Step> {
         let open = self.open().count();
         let fresh = || self.open().filter(|(_, question)| now < question.hedged_from());
-        let is_answered = fresh().any(|(_, question)| question.is_answered);
+        // Many more claim a long description than have one: a short one must not wait for them.
+        let is_answered = fresh().any(|(_, question)| question.begun == Some(Begun::Short));
         let width = if is_answered { FIRST_WIDTH } else { self.width(now) };
         if fresh().count() >= width {
             return None;
         }
         let next = self.candidate(now)?;
         if open >= AT_ONCE {
-            let is_slow = |question: &Question| !question.is_kept && now >= question.since + MAKES_ROOM_AFTER;
+            let is_slow =
+                |question: &Question| !question.is_long() && now >= question.since + MAKES_ROOM_AFTER;
             let slow = self.open().filter(|(_, question)| is_slow(question));
             let (slowest, _) = slow.min_by_key(|(_, question)| question.since)?;
             self.ended(now, slowest, Fault::Silent);
@@ -136,15 +144,14 @@ impl Plan {
         self.began.get_or_insert(now);
         self.asked.add(next.ip(), 1);
         let holder = self.holders.get_mut(&next).expect("a candidate is a holder");
-        holder.state = State::Asked(Question { since: now, is_answered: false, is_kept: false });
+        holder.state = State::Asked(Question { since: now, begun: None });
         Some(Step::Ask(next))
     }
 
     /// The holder has begun to send a description. A long one is not given up for being slow, unless it is too slow.
     pub(super) fn begun(&mut self, address: SocketAddr, begun: Begun) {
         if let Some(State::Asked(question)) = self.holders.get_mut(&address).map(|holder| &mut holder.state) {
-            question.is_answered = true;
-            question.is_kept |= begun == Begun::Long;
+            question.begun = Some(begun);
         }
     }
 
@@ -261,6 +268,23 @@ mod tests {
         assert_eq!(ask_all(&mut plan, 500 * MS).len(), 1);
         assert_eq!(plan.next_wake(500 * MS), Some(525 * MS));
         assert_eq!(ask_all(&mut plan, 525 * MS).len(), FIRST_WIDTH << MAX_DOUBLINGS);
+    }
+
+    #[test]
+    fn long_descriptions_that_wait_for_each_other_keep_a_short_one_waiting_no_longer_than_silence() {
+        let mut plan = Plan::default();
+        plan.learn(Duration::ZERO, (1..=31).map(|host| holder(host, 1)));
+        let mut long = 0;
+        let rounds = [0, 25, 50, 75].map(|ms| {
+            let asked = ask_all(&mut plan, ms * MS);
+            for holder in &asked {
+                plan.begun(*holder, Begun::Short);
+                plan.begun(*holder, if long < 2 { Begun::Long } else { Begun::Queued });
+                long += 1;
+            }
+            asked.len()
+        });
+        assert_eq!(rounds, [4, 6, 14, 7]);
     }
 
     #[test]

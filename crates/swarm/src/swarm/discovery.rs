@@ -34,8 +34,11 @@ const KNOWN_PER_NEIGHBOUR: usize = 4;
 const UNPROVEN_OF_HOST: u64 = 2;
 const UNPROVEN_OF_NETWORK: u64 = 16;
 
-/// Lookups in a row without a chunk in between, after which neighbours are exchanged.
+/// Lookups in a row without a chunk in between, after which more are called than usual, and neighbours are exchanged.
 const IDLE_LOOKUPS: u32 = 3;
+
+/// So many times the usual neighbours at most while no chunk arrives.
+const STARVED_NEIGHBOURS: u32 = 4;
 
 impl Swarm {
     pub(super) fn on_peers(&mut self, now: Time, peer: PeerKey, handle: FileHandle, peers: &[SocketAddr]) {
@@ -114,7 +117,7 @@ impl Swarm {
             return;
         }
         let have = self.neighbours_of(state) + self.addresses.calling_for(file);
-        let wanted = self.config.neighbours.saturating_sub(have);
+        let wanted = self.neighbours_for(state).saturating_sub(have);
         let room = self.config.max_peers.saturating_sub(self.peers.len() + self.addresses.calling());
         if wanted == 0 {
             return;
@@ -131,6 +134,14 @@ impl Swarm {
             };
             self.timers.arm(Timer::Addresses, next.max(now + earliest));
         }
+    }
+
+    /// Neighbours that the file should have. While no chunk arrives, more with each lookup: the slow ones keep their
+    /// places, since one of them may be honest, but they must not keep us from whoever was not tried yet.
+    fn neighbours_for(&self, state: &File) -> usize {
+        let idle = state.download.as_ref().map_or(0, |download| download.idle_lookups);
+        let times = (idle + 2).saturating_sub(IDLE_LOOKUPS).clamp(1, STARVED_NEIGHBOURS);
+        self.config.neighbours.saturating_mul(times as usize)
     }
 
     /// Neighbours in the file's swarm. Of one source few count that have not proven themselves: else a crowd that calls
@@ -165,17 +176,20 @@ impl Swarm {
         let Some(download) = &mut state.download else { return };
         let times = download.lookups;
         download.lookups = times.saturating_add(1);
-        let is_crowded = self.neighbours_of(&self.files[&file]) >= self.config.neighbours;
         let pause =
             self.config.lookup_after.saturating_mul(1 << times.min(16)).min(self.config.lookup_at_most);
         let pause = self.jitter(pause);
         self.timers.arm(Timer::Lookup(file), now + pause);
         let is_starved = self.is_starved(file);
+        let state = &self.files[&file];
+        let is_crowded = self.neighbours_of(state) >= self.neighbours_for(state);
         if !is_crowded || is_starved {
             self.output(Output::Lookup { file });
         }
-        if is_crowded && is_starved {
-            self.exchange_useless_neighbours(now, file);
+        match () {
+            () if is_crowded && is_starved => self.exchange_useless_neighbours(now, file),
+            () if is_starved => self.connect_more(now, file),
+            () => {}
         }
     }
 
