@@ -164,6 +164,35 @@ fn what_is_being_verified_counts_as_under_way() {
     assert!(count <= 2, "{count} chunks of one source");
 }
 
+/// They send just enough to be kept: none of them is let go, and whoever was not tried yet is called beside them.
+#[test]
+fn a_dripping_crowd_with_all_neighbours_does_not_keep_us_from_calling_others() {
+    let config = crate::Config { neighbours: 8, ..with_slots(4) };
+    let mut desk = Desk::downloading(10, config);
+    let crowd: Vec<PeerKey> =
+        (1..=8).map(|number| holder(&mut desk, &format!("10.0.1.{number}"), number).0).collect();
+    let others: Vec<SocketAddr> = (1..=9).map(|host| SocketAddr::from(([10, 0, 2, host], 7401))).collect();
+    let mut calls = called(&desk.input(crate::Input::Holders { file: FILE, addresses: others.clone() }));
+    assert_eq!(calls, []);
+    for _ in 0..180 {
+        for peer in &crowd {
+            desk.input(crate::Input::DataReceived { peer: *peer, bytes: 5000 });
+        }
+        let outputs = desk.wait(secs(1));
+        let let_go = disconnected(&outputs);
+        assert!(let_go.iter().all(|(peer, _)| !crowd.contains(peer)), "{let_go:?}");
+        for address in called(&outputs).into_iter().filter(|address| others.contains(address)) {
+            calls.push(address);
+            let number = u8::try_from(calls.len()).unwrap();
+            let key = PeerKey(100 + u64::from(number));
+            desk.connected(key, PeerId([number; 16]), Some(address), Direction::Outbound);
+            let open = desk.open_message(FILE, THEIRS, Holdings::Full);
+            desk.say(key, open);
+        }
+    }
+    assert_eq!(sorted(calls), others);
+}
+
 #[test]
 fn loopback_and_own_addresses_are_taken_only_from_there() {
     let named: Vec<SocketAddr> =
