@@ -34,6 +34,11 @@ use render::output::Flags;
 /// How long work in the background that nobody waits for any more, such as hashing a file, may hold up the end.
 const LAST_WORK: Duration = Duration::from_millis(500);
 
+/// Gives memory back to the system after a crowd has left, which the C library's does not: docs/adr/022.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     descriptors::raise_limit();
     let parsed = Cli::command().try_get_matches().and_then(|matches| {
