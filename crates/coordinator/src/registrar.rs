@@ -39,6 +39,12 @@ const ENTRIES_PER_STEP: u32 = 10_000;
 /// Messages that may wait for one connection when all of them together are too many.
 const FEW_UNSENT: usize = 2;
 
+/// While there are peers, the owner of the table runs so often at least.
+const RUNS_EACH: Duration = Duration::from_secs(1);
+
+/// If it did not run for so long, nobody did: longer than a busy machine keeps a thread waiting.
+const STOPPED_AFTER: Duration = Duration::from_secs(3);
+
 /// Files of one report that the log names.
 const ENTRIES_TOLD: usize = 8;
 
@@ -56,6 +62,8 @@ pub(crate) struct Registrar {
     /// Pushed messages that may wait for all connections together.
     unsent: Arc<Semaphore>,
     started: Instant,
+    /// When this task ran last.
+    ran: Instant,
     stats: Stats,
     limit_notice: Notice,
 }
@@ -76,6 +84,7 @@ impl Registrar {
             rng: StdRng::seed_from_u64(RandomState::new().hash_one(0)),
             unsent: Arc::new(Semaphore::new(config.max_unsent_in_all as usize)),
             started: Instant::now(),
+            ran: Instant::now(),
             stats: Stats::default(),
             limit_notice: Notice::default(),
         }
@@ -91,7 +100,9 @@ impl Registrar {
                 () = stop.cancelled() => break,
                 received = self.events.recv_many(&mut events, EVENTS_PER_STEP) => if received == 0 { break },
                 () = sleep_until(chores.unwrap_or(self.started)), if chores.is_some() => {}
+                () = sleep_until(self.ran + RUNS_EACH), if self.table.size().peers > 0 => {}
             }
+            self.note_run();
             let mut entries = 0;
             for event in events.drain(..) {
                 entries += event.entries();
@@ -108,6 +119,16 @@ impl Registrar {
         for link in self.links.into_values() {
             // A full queue has no room for a goodbye: the closed connection has to say it.
             let _ = link.try_send(Outgoing::Push(CoordinatorReply::Bye, None));
+        }
+    }
+
+    /// In time in which this process did not run nobody could be heard: stopped, or its container or machine paused.
+    fn note_run(&mut self) {
+        let now = Instant::now();
+        let pause = now.saturating_duration_since(std::mem::replace(&mut self.ran, now));
+        if pause >= STOPPED_AFTER && self.table.size().peers > 0 {
+            warn!(seconds = pause.as_secs(), "this process did not run; every peer has a whole lease again");
+            self.table.renew_all(self.started.elapsed());
         }
     }
 

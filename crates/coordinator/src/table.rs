@@ -209,6 +209,12 @@ impl Table {
         None
     }
 
+    /// Nobody could be heard for a while, and it was our fault: everybody has a whole lease again.
+    pub fn renew_all(&mut self, now: Duration) {
+        self.latest = self.latest.max(now);
+        self.peers.iter_mut().for_each(|peer| peer.renew(now));
+    }
+
     /// No lease ends before this moment; there may be none at it either.
     pub fn next_expiry(&self) -> Option<Duration> {
         self.leases.next_deadline()

@@ -71,7 +71,8 @@ pub struct DownloadOptions {
     pub overwrite: bool,
     /// Give up when no chunk was stored for this long. None: never.
     pub give_up_after: Option<Duration>,
-    /// Give up when at the start neither the coordinator nor any peer could be reached for this long. None: never.
+    /// Give up when the coordinator has been away for this long and no peer was met yet, counted from when it was lost or
+    /// from the start. Whoever is there and is no coordinator is put up with for 10 s at most. None: never.
     pub coordinator_within: Option<Duration>,
     /// Rates of this file.
     pub limits: Limits,

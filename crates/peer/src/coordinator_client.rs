@@ -18,8 +18,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
 use crate::api::Unfit;
+use crate::clock::{Clock, Elapsed};
 use crate::control::chain;
 use crate::descriptors::Descriptors;
+use crate::narrow_paths::NarrowPaths;
 use crate::network;
 
 /// Requests waiting to be sent. The engine keeps the rest until there is room.
@@ -59,6 +61,8 @@ pub(crate) struct CoordinatorClient {
     pub(crate) listen_port: u16,
     pub(crate) report_interval: Duration,
     pub(crate) events: mpsc::Sender<CoordinatorEvent>,
+    pub(crate) clock: Clock,
+    pub(crate) paths: NarrowPaths,
     /// Ends a pause: somebody has begun to wait for an answer.
     pub(crate) hurry: Arc<Notify>,
     pub(crate) descriptors: Descriptors,
@@ -103,6 +107,9 @@ impl CoordinatorClient {
                 Ok((connection, welcome)) => {
                     pause = PAUSE;
                     let error = self.serve(connection, welcome).await;
+                    if matches!(error, LinkError::Silent(_)) {
+                        self.paths.fell_silent(self.address.ip(), true);
+                    }
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
                     (None, chain(&error))
                 }
@@ -125,7 +132,7 @@ impl CoordinatorClient {
     }
 
     async fn connect(&self) -> Result<(Connection, Welcome), LinkError> {
-        let stream = network::connect(self.address, self.ours, self.within).await;
+        let stream = network::connect(self.address, self.ours, self.within, &self.paths).await;
         let stream = stream.inspect_err(|error| {
             self.descriptors.note(error);
         })?;
@@ -144,36 +151,52 @@ impl CoordinatorClient {
         if self.events.send(CoordinatorEvent::Welcome { lease, table, requests }).await.is_err() {
             return LinkError::Closed;
         }
-        // The engine sends something at least each interval, and each gets an answer.
+        // The engine sends something at least each interval, and each gets an answer. Only an answer begins the time anew:
+        // what we send says nothing about the other side.
         let patience = self.report_interval * 3 + self.within;
+        let mut silent_at = self.clock.now() + patience;
         loop {
-            tokio::select! {
-                request = queue.recv() => {
-                    let Some(request) = request else { return LinkError::Closed };
-                    match timeout(patience, connection.send(request)).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => return error.into(),
-                        Err(_) => return LinkError::Silent(patience),
+            let step = tokio::select! {
+                biased;
+                request = queue.recv() => match request {
+                    Some(request) => Step::Send(request),
+                    None => return LinkError::Closed,
+                },
+                received = next(&mut connection) => match received {
+                    Err(error) => return error,
+                    Ok(received) => Step::Take(received),
+                },
+                () = self.clock.sleep_until(silent_at) => return LinkError::Silent(patience),
+            };
+            let request = match step {
+                Step::Send(request) => request,
+                Step::Take(received) => {
+                    silent_at = self.clock.now() + patience;
+                    match received {
+                        Received::Message(CoordinatorReply::Bye) => return LinkError::Closed,
+                        Received::Message(reply) => {
+                            if self.events.send(CoordinatorEvent::Reply(reply)).await.is_err() {
+                                return LinkError::Closed;
+                            }
+                            continue;
+                        }
+                        Received::Unknown { number } => CoordinatorRequest::Unsupported { message: number },
                     }
                 }
-                received = timeout(patience, next(&mut connection)) => match received {
-                    Err(_) => return LinkError::Silent(patience),
-                    Ok(Err(error)) => return error,
-                    Ok(Ok(Received::Message(CoordinatorReply::Bye))) => return LinkError::Closed,
-                    Ok(Ok(Received::Message(reply))) => {
-                        if self.events.send(CoordinatorEvent::Reply(reply)).await.is_err() {
-                            return LinkError::Closed;
-                        }
-                    }
-                    Ok(Ok(Received::Unknown { number })) => {
-                        if let Err(error) = connection.send(CoordinatorRequest::Unsupported { message: number }).await {
-                            return error.into();
-                        }
-                    }
-                },
+            };
+            match self.clock.timeout_at(silent_at, connection.send(request)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error.into(),
+                Err(Elapsed) => return LinkError::Silent(patience),
             }
         }
     }
+}
+
+/// What is to be done on a connection.
+enum Step {
+    Send(CoordinatorRequest),
+    Take(Received<CoordinatorReply>),
 }
 
 /// What the coordinator says first.
@@ -233,6 +256,8 @@ mod tests {
             listen_port: 7401,
             report_interval: Duration::from_secs(10),
             events,
+            clock: Clock::new(),
+            paths: NarrowPaths::default(),
             hurry: Arc::clone(&hurry),
             descriptors: Descriptors::new(),
         };

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::descriptors::Descriptors;
+use crate::narrow_paths::NarrowPaths;
 use crate::network;
 use crate::session::{Greeted, Greeting, SessionContext, greet};
 use crate::strangers::{Introduced, Stranger};
@@ -47,6 +48,7 @@ pub(crate) struct Dialer {
     pub(crate) greeting: Greeting,
     pub(crate) ours: IpAddr,
     pub(crate) within: Duration,
+    pub(crate) paths: NarrowPaths,
     pub(crate) results: mpsc::Sender<Dialed>,
     pub(crate) next: Arc<AtomicU64>,
     pub(crate) context: SessionContext,
@@ -70,14 +72,14 @@ impl Dialer {
 
     async fn call_now(&self, address: SocketAddr) {
         let mut began = Instant::now();
-        let mut stream = network::connect(address, self.ours, self.within).await;
+        let mut stream = network::connect(address, self.ours, self.within, &self.paths).await;
         if let Err(error) = &stream
             && self.descriptors.note(error)
         {
             // Not the other side's fault: it is called again before anything is held against it.
             self.descriptors.available(DESCRIPTOR_WITHIN).await;
             began = Instant::now();
-            stream = network::connect(address, self.ours, self.within).await;
+            stream = network::connect(address, self.ours, self.within, &self.paths).await;
         }
         let result = match stream {
             Ok(stream) => {

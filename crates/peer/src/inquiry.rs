@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::api::Unfit;
 use crate::coordinator_client::{Connection, LinkError, introduce, next};
+use crate::narrow_paths::NarrowPaths;
 use crate::network;
 
 /// A connection to a coordinator, for questions. Dropping it ends it.
@@ -94,7 +95,8 @@ impl Inquiry {
             capabilities: 0,
         };
         let opening = async {
-            let stream = network::connect(address, IpAddr::V4(Ipv4Addr::UNSPECIFIED), within).await?;
+            let ours = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            let stream = network::connect(address, ours, within, &NarrowPaths::default()).await?;
             introduce(stream, hello).await
         };
         let (connection, _) = opening.await.map_err(|error| failed(address, error))?;

@@ -37,6 +37,7 @@
 //! [`Waiting`] and the errors, other default settings, other words of messages and logs, a newer Rust. The control socket and `--json` have versions of their own.
 
 mod api;
+mod clock;
 mod config;
 mod connection_limits;
 mod coordinator_client;
@@ -49,6 +50,7 @@ mod info_search;
 mod inquiry;
 mod listener;
 mod local_copy;
+mod narrow_paths;
 mod network;
 mod peer;
 mod session;

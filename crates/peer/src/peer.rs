@@ -20,15 +20,17 @@ use crate::api::{
     CoordinatorState, DownloadError, FetchInfoError, Limits, LimitsChange, PeerGone, ShareError, SpawnError,
     Status, Unfit, Wish,
 };
+use crate::clock::Clock;
 use crate::config::{Config, DownloadOptions};
 use crate::coordinator_client::CoordinatorClient;
 use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
 use crate::dir_share::{self, DirShare};
 use crate::download::Download;
-use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload};
+use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload, UNFIT_WITHIN};
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
+use crate::narrow_paths::NarrowPaths;
 use crate::session::{Backlogs, Greeting, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
@@ -37,9 +39,6 @@ use crate::{connection_limits, local_copy, network};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
-
-/// A coordinator that cannot be reached for this long at the start ends a search by hash.
-const COORDINATOR_WITHIN: Duration = Duration::from_secs(10);
 
 /// A target for which there is no descriptor is opened again after this, or when there are some.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -58,6 +57,7 @@ pub struct Peer {
     config: Config,
     scans: Option<ScanLog>,
     askers: Askers,
+    clock: Clock,
     descriptors: Descriptors,
     /// Sessions and the coordinator connection, which end by themselves after a goodbye.
     connections: TaskTracker,
@@ -145,6 +145,7 @@ impl Peer {
         let mut random = rand::rng();
         let peer_id = PeerId(random.random());
         let hello = Hello { peer_id, listen_port: listen.port(), capabilities: 0 };
+        let (clock, paths) = (Clock::new(), NarrowPaths::default());
         let context = SessionContext {
             events: session_events,
             intake: Intake::new(config.chunk_memory, connections.clone()),
@@ -152,7 +153,7 @@ impl Peer {
             turns: Arc::new(Semaphore::new(TURNS)),
             farewells: Arc::new(Semaphore::new(farewells)),
             demo_delay: config.demo_delay,
-            tasks: connections.clone(),
+            clock: clock.clone(),            tasks: connections.clone(),
             stop: stop.clone(),
         };
         let stop_calls = stop.child_token();
@@ -160,6 +161,7 @@ impl Peer {
             greeting: Greeting { hello },
             ours: listen.ip(),
             within: config.connect_within,
+            paths: paths.clone(),
             results: dialed,
             next: Arc::new(AtomicU64::new(0)),
             context: context.clone(),
@@ -183,6 +185,8 @@ impl Peer {
                 listen_port: listen.port(),
                 report_interval: config.report_interval,
                 events: coordinator_events,
+                clock: clock.clone(),
+                paths: paths.clone(),
                 hurry: Arc::clone(&hurry),
                 descriptors: descriptors.clone(),
             };
@@ -207,6 +211,7 @@ impl Peer {
         let askers = Askers::new(
             listen.ip(),
             config.connect_within,
+            paths,
             descriptors.clone(),
             services.clone(),
             stop.clone(),
@@ -217,6 +222,7 @@ impl Peer {
             config,
             scans,
             askers,
+            clock,
             descriptors,
             connections,
             services,
@@ -357,22 +363,22 @@ impl Peer {
         let Some(coordinator) = self.config.coordinator else {
             return Err(FetchInfoError::NoCoordinator { hash });
         };
-        let (asked, began) = (AtomicUsize::new(0), Instant::now());
+        let (asked, began) = (AtomicUsize::new(0), self.clock.now());
         let mut search = InfoSearch::new(hash, self.askers.clone());
         let searching = search.run(&asked, || self.ask(|done| Command::FindHolders { hash, done }));
-        // As for a download: who never answered will hardly do so now.
+        // As for a download: who answers and is no coordinator of ours will hardly become one.
         let hopeless = async {
-            tokio::time::sleep(COORDINATOR_WITHIN).await;
+            self.clock.sleep(UNFIT_WITHIN).await;
             while asked.load(Ordering::Relaxed) > 0
                 || self.descriptors.shortage().is_some()
-                || self.status_of(0).await?.coordinator_state == CoordinatorState::Connected
+                || Unfit::of(self.status_of(0).await?.coordinator_state).is_none()
             {
-                tokio::time::sleep(ASK_AGAIN).await;
+                self.clock.sleep(ASK_AGAIN).await;
             }
             Ok::<(), PeerGone>(())
         };
         tokio::select! {
-            found = timeout(within, searching) => {
+            found = self.clock.timeout(within, searching) => {
                 if let Ok(result) = found {
                     return Ok(result?);
                 }
@@ -382,7 +388,7 @@ impl Peer {
         if let Some(shortage) = self.descriptors.shortage() {
             return Err(FetchInfoError::OutOfDescriptors(shortage));
         }
-        let (holders, waited) = (search.useless(), began.elapsed().min(within));
+        let (holders, waited) = (search.useless(), (self.clock.now() - began).min(within));
         if holders.asked() > 0 {
             return Err(FetchInfoError::NoneValid { hash, holders });
         }

@@ -317,6 +317,13 @@ pub enum Event {
         /// How.
         violation: Violation,
     },
+    /// A connection was given up, on which something was asked for and nothing came, not even an answer to a ping.
+    FellSilent {
+        /// Where it came from or led to, as the socket says.
+        source: IpAddr,
+        /// Bytes of chunks that had come before.
+        received: u64,
+    },
 }
 
 /// How a peer broke the protocol. It costs the peer its connection.

@@ -124,6 +124,10 @@ impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
         items.filter_map(move |(index, item)| Some((number(index), item.as_ref()?)))
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.segments.iter_mut().flat_map(|segment| segment.items.iter_mut().flatten())
+    }
+
     /// Bytes reserved for the items, without what the items own themselves.
     pub(super) fn reserved_bytes(&self) -> usize {
         self.places() * Self::PLACE_BYTES

@@ -28,6 +28,9 @@ pub enum Waiting {
     BusyPeers,
     /// Chunks were asked for, and nothing comes.
     Answers,
+    /// Peers introduce themselves and then nothing comes: large packets seem to get lost on the way. They are called again,
+    /// with small ones.
+    LargePackets,
     /// Other downloads of this process use all there may be requests.
     OtherDownloads,
     /// The rate that the user allows is used up.
@@ -53,6 +56,9 @@ impl fmt::Display for Waiting {
             Waiting::HolderOfChunks { chunks } => write!(f, "no peer has {chunks} of the missing chunks"),
             Waiting::BusyPeers => f.write_str("all peers that have missing chunks are busy"),
             Waiting::Answers => f.write_str("the peers that were asked send nothing"),
+            Waiting::LargePackets => {
+                f.write_str("small packets pass and large ones do not (path MTU); small ones are tried")
+            }
             Waiting::OtherDownloads => f.write_str("other downloads use all slots"),
             Waiting::Limit => f.write_str("the limit of the rate lets nothing begin yet"),
             Waiting::Disk => f.write_str("the disk is slow"),

@@ -102,17 +102,13 @@ fn is_usual(priority: &Priority) -> bool {
     *priority == Priority::default()
 }
 
-/// How long a silent coordinator is put up with at the start of a download, unless the user has less patience, or
-/// unlimited.
-const COORDINATOR_PATIENCE: Duration = Duration::from_secs(10);
-
 impl GetRequest {
     /// The request in the terms of a download.
     pub fn download_options(&self) -> DownloadOptions {
         DownloadOptions {
             overwrite: self.overwrite,
             give_up_after: self.timeout,
-            coordinator_within: self.timeout.map(|timeout| timeout.min(COORDINATOR_PATIENCE)),
+            coordinator_within: self.timeout,
             limits: self.limits,
             priority: self.priority,
         }

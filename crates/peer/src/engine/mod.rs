@@ -42,6 +42,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::Limits;
+use crate::clock::{BEAT as CLOCK_BEAT, Clock};
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::descriptors::{self, Descriptors};
@@ -57,6 +58,7 @@ pub(crate) use command::{Command, FilesPage, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
 use inspecting::Care;
+pub(crate) use patience::UNFIT_WITHIN;
 use recuts::Recuts;
 use reporting::CoordinatorLink;
 use swarm_watch::SwarmWatches;
@@ -76,6 +78,7 @@ pub(crate) struct Engine {
     peer_id: PeerId,
     listen: SocketAddr,
     started: Instant,
+    clock: Clock,
     /// As of the beginning of this round of events: one look at the clock does for all of them.
     now: Time,
     swarm: Swarm,
@@ -108,6 +111,8 @@ pub(crate) struct Engine {
     care: Care,
     /// Rates of the whole process.
     limits: Limits,
+    /// When large packets last seemed to get lost on the way to somebody.
+    narrow_since: Option<Time>,
     /// A connection that the core does not keep, for the output that closes it.
     turned_away: Option<(PeerKey, Greeted<OwnedReadHalf, OwnedWriteHalf>)>,
     /// The chunk that an input is about, for the output that stores it.
@@ -176,6 +181,7 @@ impl Engine {
             peer_id,
             listen,
             started: Instant::now(),
+            clock: context.clock.clone(),
             now: Time::ZERO,
             swarm: Swarm::new(config.swarm.clone(), peer_id, seed),
             sessions: HashMap::new(),
@@ -201,6 +207,7 @@ impl Engine {
             bans: Bans::default(),
             care: Care::default(),
             limits: Limits::default(),
+            narrow_since: None,
             turned_away: None,
             arrived: None,
             work,
@@ -216,7 +223,8 @@ impl Engine {
         let (mut next_beat, mut next_look) = (Time::ZERO, Time::ZERO + self.look_pause);
         self.limit(self.config.limits.into());
         let farewell = loop {
-            let wake = self.started + self.next_wake(next_beat, next_look).elapsed();
+            let wake = self.clock.instant_of(self.next_wake(next_beat, next_look));
+            let wake = wake.min(Instant::now() + CLOCK_BEAT);
             let heard = tokio::select! {
                 () = stop.cancelled() => break None,
                 command = inbox.commands.recv() => match command {
@@ -230,7 +238,7 @@ impl Engine {
                 Some(done) = inbox.work.recv() => Heard::Work(done),
                 () = sleep_until(wake) => Heard::Nothing,
             };
-            self.now = Time::after_start(self.started.elapsed());
+            self.now = self.clock.beat();
             match heard {
                 Heard::Command(command) => self.on_command(command),
                 Heard::Sessions => {

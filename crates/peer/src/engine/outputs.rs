@@ -87,6 +87,16 @@ impl Engine {
                 }
                 self.note_ban(address, "sent wrong bytes".to_owned(), self.config.swarm.ban);
             }
+            Event::FellSilent { source, received } => {
+                tracing::info!(%source, received, "a connection fell silent; it is made anew");
+                if self.dialer.paths.fell_silent(source, received > 0) {
+                    tracing::warn!(
+                        %source,
+                        "small packets pass and large ones seem to get lost (path MTU); from now on it is called with small ones"
+                    );
+                    self.narrow_since = Some(self.now);
+                }
+            }
             Event::Cut { address, violation } => {
                 tracing::warn!(?address, %violation, "peer cut");
                 self.note_ban(address, violation.to_string(), self.config.swarm.cut);

@@ -12,6 +12,13 @@ use crate::api::{CoordinatorState, DownloadError, Phase, Unfit, Waiting};
 /// A download in which no chunk was stored for this long is told to be waiting.
 const STANDS_STILL_AFTER: Duration = Duration::from_secs(3);
 
+/// How long it is told that large packets seem to get lost. If small ones do not help by then, it is something else.
+const NARROW_IS_TOLD_FOR: Duration = Duration::from_secs(30);
+
+/// Whoever answers where the coordinator should be and is none of ours will hardly become one: patience with him ends after
+/// this, if not before.
+pub(crate) const UNFIT_WITHIN: Duration = Duration::from_secs(10);
+
 impl Engine {
     /// What it waits for, if nothing was stored for a while.
     pub(super) fn waiting(&self, file: FileKey, running: &Running) -> Option<Waiting> {
@@ -32,6 +39,12 @@ impl Engine {
         let is_idle = situation.requested == 0 && situation.storing == 0 && !situation.finishing;
         if let Some(shortage) = self.descriptors.shortage().filter(|_| is_idle) {
             return Some(Waiting::Descriptors(shortage));
+        }
+        let is_narrow = self.narrow_since.is_some_and(|since| {
+            running.last_stored < since && self.now - since < NARROW_IS_TOLD_FOR
+        });
+        if is_narrow && situation.storing == 0 && !situation.finishing {
+            return Some(Waiting::LargePackets);
         }
         Some(if situation.finishing || situation.disk_is_behind || situation.storing > 0 {
             Waiting::Disk
@@ -68,7 +81,6 @@ impl Engine {
         let now = self.now;
         // A disk that is read for the verification of what was here is no silence.
         let quiet = now - running.last_stored.max(running.last_checked);
-        let elapsed = now - running.started;
         if let Some(shortage) = self.descriptors.shortage() {
             // Nobody else is to blame.
             return (quiet >= running.options.give_up_after?)
@@ -76,13 +88,17 @@ impl Engine {
         }
         if let (Some(address), Some(within)) = (self.coordinator.address, running.options.coordinator_within)
             && !running.met_somebody
-            && self.coordinator.state != CoordinatorState::Connected
-            && elapsed >= within
+            && let Some(waited) = self.coordinator.missing(now, running.started)
         {
-            return Some(match Unfit::of(self.coordinator.state) {
-                Some(fault) => DownloadError::CoordinatorUnfit { address, fault },
-                None => DownloadError::CoordinatorUnreachable { address, waited: elapsed },
-            });
+            match Unfit::of(self.coordinator.state) {
+                Some(fault) if waited >= within.min(UNFIT_WITHIN) => {
+                    return Some(DownloadError::CoordinatorUnfit { address, fault });
+                }
+                None if waited >= within => {
+                    return Some(DownloadError::CoordinatorUnreachable { address, waited });
+                }
+                _ => {}
+            }
         }
         if quiet < running.options.give_up_after? {
             return None;

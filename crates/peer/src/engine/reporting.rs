@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, Limit};
@@ -23,6 +24,8 @@ pub(super) struct CoordinatorLink {
     pub(super) state: CoordinatorState,
     /// When that began.
     since: Time,
+    /// When it was connected last.
+    lost: Time,
     /// When it last confirmed what it was told.
     confirmed: Option<Time>,
     last_error: Option<String>,
@@ -52,6 +55,7 @@ impl CoordinatorLink {
             address,
             state,
             since: Time::ZERO,
+            lost: Time::ZERO,
             confirmed: None,
             last_error: None,
             requests: None,
@@ -111,9 +115,18 @@ impl CoordinatorLink {
 
     /// Time in the present state begins with a change of it.
     fn enter(&mut self, now: Time, state: CoordinatorState) {
+        if self.state == CoordinatorState::Connected {
+            self.lost = now;
+        }
         if self.state != state {
             (self.state, self.since) = (state, now);
         }
+    }
+
+    /// For how long there has been none, for a download that began then. A short absence is no long one because it comes
+    /// late.
+    pub(super) fn missing(&self, now: Time, began: Time) -> Option<Duration> {
+        (self.state != CoordinatorState::Connected).then(|| now - began.max(self.lost))
     }
 
     pub(super) fn contact(&self, now: Time, files_reported: u64) -> CoordinatorContact {

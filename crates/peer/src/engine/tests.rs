@@ -39,13 +39,14 @@ impl Bench {
             turns: Arc::new(Semaphore::new(1)),
             farewells: Arc::new(Semaphore::new(1)),
             demo_delay: Duration::ZERO,
-            tasks,
+            clock: Clock::new(),            tasks,
             stop: CancellationToken::new(),
         };
         let dialer = Dialer {
             greeting: Greeting { hello: Hello { peer_id, listen_port: 1, capabilities: 0 } },
             ours: listen.ip(),
             within: config.connect_within,
+            paths: Default::default(),
             results,
             next: Arc::new(AtomicU64::new(0)),
             context: context.clone(),

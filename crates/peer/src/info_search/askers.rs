@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::asking::{InfoError, Places, Wire};
 use crate::descriptors::Descriptors;
+use crate::narrow_paths::NarrowPaths;
 use crate::network;
 use crate::session::{Greeting, greet};
 
@@ -34,6 +35,7 @@ const DESCRIPTOR_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Askers {
     ours: IpAddr,
     within: Duration,
+    paths: NarrowPaths,
     idle: Arc<Mutex<Idle>>,
     /// For what all searches take in.
     pub(super) places: Places,
@@ -57,16 +59,23 @@ pub(super) struct Asker {
     used: Instant,
 }
 
+impl Asker {
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 impl Askers {
     /// Calls from this address, each time for so long at most; what is kept ends with `stop`.
     pub(crate) fn new(
         ours: IpAddr,
         within: Duration,
+        paths: NarrowPaths,
         descriptors: Descriptors,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Askers {
-        Askers { ours, within, idle: Arc::default(), places: Places::new(), descriptors, tasks, stop }
+        Askers { ours, within, paths, idle: Arc::default(), places: Places::new(), descriptors, tasks, stop }
     }
 
     /// One on which the peer at this address answered before, if there is one.
@@ -79,13 +88,13 @@ impl Askers {
 
     /// A new one.
     pub(super) async fn call(&self, address: SocketAddr) -> Result<Asker, InfoError> {
-        let mut stream = network::connect(address, self.ours, self.within).await;
+        let mut stream = network::connect(address, self.ours, self.within, &self.paths).await;
         if let Err(error) = &stream
             && self.descriptors.note(error)
         {
             // Not the other side's fault.
             self.descriptors.available(DESCRIPTOR_WITHIN).await;
-            stream = network::connect(address, self.ours, self.within).await;
+            stream = network::connect(address, self.ours, self.within, &self.paths).await;
         }
         let (input, output) = stream.map_err(InfoError::Unreachable)?.into_split();
         // An id of its own: this connection takes no part in any swarm, and must not replace one that does.
@@ -94,6 +103,11 @@ impl Askers {
         let now = Instant::now();
         let wire = Wire { input: greeted.input, output: greeted.output, buffered: greeted.buffered };
         Ok(Asker { address, wire, began: now, used: now })
+    }
+
+    /// A peer was reached, and said nothing.
+    pub(super) fn note_silent(&self, address: SocketAddr) {
+        self.paths.fell_silent(address.ip(), false);
     }
 
     /// Keeps a connection for the next question. The last one must have its answer.

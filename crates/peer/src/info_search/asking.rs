@@ -196,8 +196,10 @@ pub(super) async fn ask(
 
 /// Keeps the connection, unless the other side may still have something to say to the last question.
 fn keep(askers: &Askers, asker: Asker, answer: Result<FileInfo, InfoError>) -> Result<FileInfo, InfoError> {
-    if matches!(answer, Ok(_) | Err(InfoError::NotFound)) {
-        askers.keep(asker);
+    match answer {
+        Ok(_) | Err(InfoError::NotFound) => askers.keep(asker),
+        Err(InfoError::Silent) => askers.note_silent(asker.address()),
+        Err(_) => {}
     }
     answer
 }

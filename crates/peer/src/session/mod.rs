@@ -54,6 +54,7 @@ pub(crate) use intake::{Intake, StoreResult, Taken, take_in};
 pub(crate) use outlet::Outlet;
 pub(crate) use pace::AT_FIRST as UNSENT_AT_FIRST;
 
+use crate::clock::Clock;
 use crate::source::Source;
 use crate::store::FileStore;
 use asked::Asked;
@@ -61,6 +62,7 @@ use backlog::{Backlog, Load};
 use budget::Claimant;
 use intake::Destinations;
 use long_messages::LongShare;
+use time_limit::TimeLimit;
 
 /// Orders waiting for the writer. A peer that lets this many pile up does not read.
 const ORDERS: usize = 4096;
@@ -183,6 +185,7 @@ pub(crate) struct SessionContext {
     pub(crate) farewells: Arc<Semaphore>,
     /// Between two parts; see [`Config::demo_delay`](crate::Config::demo_delay).
     pub(crate) demo_delay: Duration,
+    pub(crate) clock: Clock,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -207,9 +210,11 @@ impl Session {
         let (intake, asking) = (context.intake.clone(), Arc::clone(&asked));
         let destinations = intake.destinations.clone();
         let Greeted { input, buffered, output, .. } = greeted;
-        let reader = reader::Reader::new(input, buffered, answers, intake, asking, claimant);
+        let time = || TimeLimit::new(context.clock.clone());
+        let reader = reader::Reader::new(input, buffered, answers, intake, asking, claimant, time());
         let queue = Orders { queue, backlog: Arc::clone(&backlog) };
-        let writer = writer::Writer::new(output, queue, Arc::clone(&context.turns), context.demo_delay);
+        let (turns, demo_delay) = (Arc::clone(&context.turns), context.demo_delay);
+        let writer = writer::Writer::new(output, queue, turns, demo_delay, time());
         let events = context.events.clone();
         let farewells = Arc::clone(&context.farewells);
         let task = {

@@ -12,8 +12,8 @@ use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
 use tnet_proto::{
     DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, WireMessage, decode,
 };
+use tnet_swarm::Time;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::Instant;
 
 use super::announced::{Announced, AnnouncedFiles};
 use super::asked::Asked;
@@ -34,6 +34,9 @@ const READ_MOST: usize = 16 * 1024;
 /// less time, see `buffers.rs`.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(20);
 const SLOWEST: u32 = 1024;
+
+/// What is here of a part is told so often: on a slow connection a part takes long, and its source is not silent meanwhile.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Reader<R> {
     input: R,
@@ -56,7 +59,10 @@ struct Assembly {
     /// Of its memory.
     hold: Arc<Hold>,
     /// When it must be whole.
-    end: Instant,
+    end: Time,
+    /// Bytes of it that were told, and when.
+    told: usize,
+    told_at: Time,
 }
 
 /// Why a session stops reading.
@@ -116,8 +122,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         intake: Intake,
         asked: Arc<Asked>,
         claimant: Claimant,
+        time: TimeLimit,
     ) -> Reader<R> {
-        let (files, time) = (AnnouncedFiles::default(), TimeLimit::new());
+        let files = AnnouncedFiles::default();
         Reader { input, buffered, files, assembly: None, answers, intake, asked, claimant, time }
     }
 
@@ -155,7 +162,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 return Ok(head);
             }
             if !self.buffered.is_empty() {
-                end.get_or_insert_with(|| Instant::now() + WHOLE_WITHIN);
+                end.get_or_insert_with(|| self.time.now() + WHOLE_WITHIN);
             }
             self.read_more(READ_LEN, end).await?;
         }
@@ -163,7 +170,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Some bytes, of which so many are missing, in time for the chunk that is under way and for the message, which is to
     /// be whole at `end`.
-    async fn read_more(&mut self, missing: usize, end: Option<Instant>) -> Result<(), ReadError> {
+    async fn read_more(&mut self, missing: usize, end: Option<Time>) -> Result<(), ReadError> {
         self.buffered.reserve(missing.clamp(READ_LEN, READ_MOST));
         let chunk = self.assembly.as_ref();
         let chunk_end = chunk.map(|assembly| assembly.end);
@@ -174,7 +181,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             read = self.time.within_until(SILENT_AT_MOST, first_end, reading) => read,
             () = has_to_leave(chunk) => return Err(ReadError::GaveWay),
         };
-        let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= Instant::now());
+        let is_over = |end: Option<Time>| end.is_some_and(|end| end <= self.time.now());
         match read {
             Err(Elapsed) if is_over(end) => Err(ReadError::LateMessage),
             Err(Elapsed) if is_over(chunk_end) => Err(ReadError::TooSlow),
@@ -227,7 +234,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     async fn read_whole(&mut self, len: usize, hold: Option<&Hold>) -> Result<(), ReadError> {
         let mut end = None;
         while self.buffered.len() < len {
-            end.get_or_insert_with(|| Instant::now() + WHOLE_WITHIN);
+            end.get_or_insert_with(|| self.time.now() + WHOLE_WITHIN);
             self.read_more(len - self.buffered.len(), end).await?;
             if let Some(hold) = hold {
                 hold.received(self.buffered.len());
@@ -238,7 +245,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Reads past so many bytes.
     async fn skip(&mut self, len: usize) -> Result<(), ReadError> {
-        let (mut left, end) = (len, Some(Instant::now() + WHOLE_WITHIN));
+        let (mut left, end) = (len, Some(self.time.now() + WHOLE_WITHIN));
         loop {
             let here = left.min(self.buffered.len());
             self.buffered.advance(here);
@@ -324,12 +331,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if offset + len > assembly.len {
             return Err(ReadError::UnknownChunk);
         }
-        self.fill(&mut assembly, filled + len as usize).await?;
+        self.fill(&mut assembly, filled + len as usize, report).await?;
         assembly.hold.received(assembly.buffer.bytes().len());
+        let bytes = assembly.untold();
         if assembly.buffer.bytes().len() == assembly.len as usize {
-            self.arrived(handle, chunk, len, assembly.buffer, report).await;
+            self.arrived(handle, chunk, bytes, assembly.buffer, report).await;
         } else {
-            report.send(SessionEvent::DataReceived { bytes: len }).await;
+            self.tell(&mut assembly, report).await;
             self.assembly = Some(assembly);
         }
         Ok(())
@@ -365,13 +373,26 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
         let cancelled = self.asked.find(content, chunk).ok_or(ReadError::Unrequested)?;
         let buffer = self.intake.buffers.take(len, &self.claimant, cancelled).await;
-        let end = Instant::now() + CHUNK_PATIENCE + Duration::from_secs((len / SLOWEST).into());
+        let end = self.time.now() + CHUNK_PATIENCE + Duration::from_secs((len / SLOWEST).into());
         let hold = Arc::clone(buffer.hold());
-        Ok(Assembly { handle, chunk, len, buffer, hold, end })
+        let told_at = self.time.now();
+        Ok(Assembly { handle, chunk, len, buffer, hold, end, told: 0, told_at })
+    }
+
+    /// Tells the engine what has come of the chunk.
+    async fn tell(&mut self, assembly: &mut Assembly, report: &Reports) {
+        let bytes = assembly.untold();
+        (assembly.told, assembly.told_at) = (assembly.buffer.bytes().len(), self.time.now());
+        report.send(SessionEvent::DataReceived { bytes }).await;
     }
 
     /// Reads until the buffer holds `until` bytes.
-    async fn fill(&mut self, assembly: &mut Assembly, until: usize) -> Result<(), ReadError> {
+    async fn fill(
+        &mut self,
+        assembly: &mut Assembly,
+        until: usize,
+        report: &Reports,
+    ) -> Result<(), ReadError> {
         let wanted = until - assembly.buffer.bytes().len();
         let early = self.buffered.split_to(wanted.min(self.buffered.len()));
         assembly.buffer.bytes_mut().extend_from_slice(&early);
@@ -390,8 +411,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Ok(Ok(_)) => assembly.hold.received(assembly.buffer.bytes().len()),
                 Ok(Err(error)) => return Err(error.into()),
             }
+            let is_whole = assembly.buffer.bytes().len() >= until;
+            if !is_whole && self.time.now() - assembly.told_at >= TELL_EVERY {
+                self.tell(assembly, report).await;
+            }
         }
         Ok(())
+    }
+}
+
+impl Assembly {
+    /// Bytes that came since the last were told.
+    fn untold(&self) -> u32 {
+        u32::try_from(self.buffer.bytes().len().saturating_sub(self.told)).unwrap_or(u32::MAX)
     }
 }
 

@@ -8,20 +8,25 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep};
+use tnet_swarm::Time;
+use tokio::time::{Sleep, sleep};
 
-/// It took too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Elapsed;
+pub(super) use crate::clock::Elapsed;
+use crate::clock::Clock;
 
 #[derive(Debug)]
 pub(super) struct TimeLimit {
+    clock: Clock,
     timer: Pin<Box<Sleep>>,
 }
 
 impl TimeLimit {
-    pub(super) fn new() -> TimeLimit {
-        TimeLimit { timer: Box::pin(sleep(Duration::ZERO)) }
+    pub(super) fn new(clock: Clock) -> TimeLimit {
+        TimeLimit { clock, timer: Box::pin(sleep(Duration::ZERO)) }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
     }
 
     /// What comes of the work, if that comes in this time from the first moment on at which it has to wait.
@@ -37,20 +42,29 @@ impl TimeLimit {
     pub(super) async fn within_until<T>(
         &mut self,
         time: Duration,
-        end: Option<Instant>,
+        end: Option<Time>,
         work: impl Future<Output = T>,
     ) -> Result<T, Elapsed> {
         let mut work = pin!(work);
-        let mut is_set = false;
+        let mut due = None;
         poll_fn(|context| {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(Ok(done));
             }
-            if !std::mem::replace(&mut is_set, true) {
-                let late = Instant::now() + time;
-                self.timer.as_mut().reset(end.map_or(late, |end| end.min(late)));
+            let due = *due.get_or_insert_with(|| {
+                let late = self.clock.now() + time;
+                let due = end.map_or(late, |end| end.min(late));
+                self.timer.as_mut().reset(self.clock.instant_of(due));
+                due
+            });
+            while self.timer.as_mut().poll(context).is_ready() {
+                if due <= self.clock.now() {
+                    return Poll::Ready(Err(Elapsed));
+                }
+                // We did not run for a part of it.
+                self.timer.as_mut().reset(self.clock.instant_of(due));
             }
-            self.timer.as_mut().poll(context).map(|()| Err(Elapsed))
+            Poll::Pending
         })
         .await
     }
@@ -68,7 +82,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_wait_has_its_own_time() {
-        let mut limit = TimeLimit::new();
+        let mut limit = TimeLimit::new(Clock::new());
         let began = Instant::now();
         assert_eq!(limit.within(2 * SECOND, sleep(SECOND)).await, Ok(()));
         assert_eq!(limit.within(2 * SECOND, sleep(SECOND)).await, Ok(()));
@@ -79,8 +93,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_common_end_of_several_waits_is_not_put_off_by_them() {
-        let mut limit = TimeLimit::new();
-        let end = Some(Instant::now() + 3 * SECOND);
+        let mut limit = TimeLimit::new(Clock::new());
+        let end = Some(limit.now() + 3 * SECOND);
         assert_eq!(limit.within_until(2 * SECOND, end, sleep(SECOND)).await, Ok(()));
         assert_eq!(limit.within_until(2 * SECOND, end, sleep(SECOND)).await, Ok(()));
         assert_eq!(limit.within_until(2 * SECOND, end, sleep(3 * SECOND / 2)).await, Err(Elapsed));
@@ -89,7 +103,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_there_at_once_is_never_late() {
-        let mut limit = TimeLimit::new();
+        let mut limit = TimeLimit::new(Clock::new());
         assert_eq!(limit.within(Duration::ZERO, async { 1 }).await, Ok(1));
         assert_eq!(limit.within(SECOND, pending::<()>()).await, Err(Elapsed));
         // The timer has run out, and that was another wait's.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, MAX_DATA_LEN, PeerMessage, data_header, encode};
-use tnet_swarm::{FileKey, UploadEnd};
+use tnet_swarm::{FileKey, Time, UploadEnd};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -78,7 +78,7 @@ struct Sending {
 
 struct Leaving {
     turn: Option<OwnedSemaphorePermit>,
-    since: Instant,
+    since: Time,
     /// Bytes.
     len: u32,
     /// The chunks that end with these parts.
@@ -115,7 +115,13 @@ impl From<Elapsed> for WriteError {
 }
 
 impl<W: Outlet> Writer<W> {
-    pub(super) fn new(output: W, orders: Orders, turns: Arc<Semaphore>, demo_delay: Duration) -> Writer<W> {
+    pub(super) fn new(
+        output: W,
+        orders: Orders,
+        turns: Arc<Semaphore>,
+        demo_delay: Duration,
+        time: TimeLimit,
+    ) -> Writer<W> {
         Writer {
             output,
             orders,
@@ -132,7 +138,7 @@ impl<W: Outlet> Writer<W> {
             ahead: Vec::new(),
             copied_at: None,
             pings: 0,
-            time: TimeLimit::new(),
+            time,
         }
     }
 
@@ -171,8 +177,8 @@ impl<W: Outlet> Writer<W> {
         let Writer { output, orders, turns, leaving, uploads, held_until, time, copied_at, .. } = self;
         let is_leaving = leaving.is_some();
         let patience = match leaving {
-            Some(Leaving { turn: Some(_), since, .. }) => TURN_AT_MOST.saturating_sub(since.elapsed()),
-            Some(Leaving { since, .. }) => WRITE_AT_MOST.saturating_sub(since.elapsed()),
+            Some(Leaving { turn: Some(_), since, .. }) => TURN_AT_MOST.saturating_sub(time.now() - *since),
+            Some(Leaving { since, .. }) => WRITE_AT_MOST.saturating_sub(time.now() - *since),
             None if copied_at.is_some() => KEPT_FOR,
             None => PING_AFTER,
         };
@@ -259,7 +265,7 @@ impl<W: Outlet> Writer<W> {
 
     /// Hands parts of the chunks in front to the kernel, until so much is unsent as may be.
     async fn send_parts(&mut self, turn: OwnedSemaphorePermit, report: &Reports) -> Result<(), WriteError> {
-        let mut leaving = Leaving { turn: Some(turn), since: Instant::now(), len: 0, ends: Vec::new() };
+        let mut leaving = Leaving { turn: Some(turn), since: self.time.now(), len: 0, ends: Vec::new() };
         while self.closing.is_none()
             && leaving.turn.is_some()
             && let Some(len) = self.next_part_len()
@@ -308,7 +314,7 @@ impl<W: Outlet> Writer<W> {
         if uncopied.is_some() {
             self.ahead.extend_from_slice(&header);
         } else {
-            self.copied_at = Some(leaving.since);
+            self.copied_at = Some(Instant::now());
             if let Err(error) = self.read_part(&sending.upload, offset, len, &header).await? {
                 self.give_up(file, chunk, Some(error), report).await;
                 return Ok(());

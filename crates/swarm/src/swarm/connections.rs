@@ -274,10 +274,10 @@ impl Swarm {
                     self.disconnect(now, older, ByeReason::DUPLICATE);
                 }
                 Direction::Inbound if crossed && is_ours_to_end => {
-                    self.probe(now, older);
+                    self.probe_older(now, older);
                     return Err(Rejection::Double(older));
                 }
-                _ => self.probe(now, older),
+                _ => self.probe_older(now, older),
             }
         }
         Ok(())

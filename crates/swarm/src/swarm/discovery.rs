@@ -221,6 +221,23 @@ impl Swarm {
         }
     }
 
+    /// Nobody is left who gives a sign of life: the same as when everybody is gone. Perhaps they are elsewhere by now.
+    pub(super) fn ask_sooner_if_silent(&mut self, now: Time, file: FileKey) {
+        if !self.incomplete.contains(&file) || !self.is_deserted(file) {
+            return;
+        }
+        let pause = self.jitter(self.config.lookup_after);
+        if let Some(download) = self.files.get_mut(&file).and_then(|state| state.download.as_mut()) {
+            download.lookups = 0;
+            self.timers.arm(Timer::Lookup(file), now + pause);
+        }
+    }
+
+    /// Whether all neighbours are asked for a sign of life.
+    fn is_deserted(&self, file: FileKey) -> bool {
+        self.files.get(&file).is_some_and(|state| state.links.keys().all(|peer| self.peers[peer].probed.is_some()))
+    }
+
     /// Everybody is gone: the coordinator is asked soon, however long it was not.
     pub(super) fn ask_sooner_if_alone(&mut self, now: Time, file: FileKey) {
         if !self.incomplete.contains(&file) {

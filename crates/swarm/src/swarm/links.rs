@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
-use tnet_proto::{FileHandle, Holdings, Open, PeerMessage};
+use tnet_proto::{ByeReason, FileHandle, Holdings, Open, PeerMessage};
 
 use super::connections::{IDLE, Peer};
 use super::link_memory::LOOKED_AT;
@@ -102,6 +102,11 @@ impl Swarm {
 
     /// The peer did not say what it holds: its place is for somebody who does.
     pub(super) fn on_unanswered(&mut self, now: Time, peer: PeerKey, file: FileKey) {
+        if self.peers.get(&peer).is_some_and(|peer| now - peer.heard >= self.config.open_patience) {
+            // Nor did anything else come. A new connection may do better.
+            self.tell_silent(peer);
+            return self.disconnect(now, peer, ByeReason::IDLE);
+        }
         self.send(peer, PeerMessage::Close { file: file.handle() });
         self.leave(now, peer, file);
     }

@@ -6,12 +6,16 @@ use std::time::Duration;
 use tnet_proto::{ByeReason, PeerMessage};
 
 use super::Swarm;
-use crate::io::PeerKey;
+use super::connections::Peer;
+use crate::io::{Event, FileKey, Output, PeerKey};
 use crate::time::Time;
 use crate::timers::Timer;
 
 /// How long a connection may take to give a sign of life when there is reason to doubt that it is one.
 pub(super) const PROBE: Duration = Duration::from_secs(5);
+
+/// The same if it has been silent for that long already, and a peer that says it is the same one has called again.
+const PROBE_OF_SILENT: Duration = Duration::from_secs(2);
 
 impl Swarm {
     /// Asks for a sign of life, unless that is being waited for already. Without one the connection ends.
@@ -22,10 +26,54 @@ impl Swarm {
         self.send(peer, PeerMessage::Ping { nonce: 0 });
     }
 
+    /// The same because there is a new connection to what may be the same peer: the older one need not keep what it has
+    /// for long if nothing comes from it.
+    pub(super) fn probe_older(&mut self, now: Time, peer: PeerKey) {
+        self.probe(now, peer);
+        if self.peers.get(&peer).is_some_and(|connection| now - connection.heard >= PROBE) {
+            self.timers.arm(Timer::Probe(peer), now + PROBE_OF_SILENT);
+        }
+    }
+
+    /// A source of which something is under way has sent nothing for a while, not even another message. A flow that died
+    /// without a word looks like this, and is made anew.
+    pub(super) fn probe_if_silent(&mut self, now: Time, peer: PeerKey) {
+        let Some(connection) = self.peers.get(&peer) else { return };
+        if now - connection.heard < self.config.progress_window / 2 {
+            return;
+        }
+        self.probe(now, peer);
+        let links: Vec<FileKey> = self.peers[&peer].links.iter().collect();
+        for file in links {
+            self.ask_sooner_if_silent(now, file);
+        }
+    }
+
+    /// Whether some chunk is still owed on this connection.
+    fn owes_chunks(&self, peer: PeerKey) -> bool {
+        let owes = |file: FileKey| {
+            let link = &self.files[&file].links[&peer];
+            !(link.open.is_empty() && link.withdrawn.is_empty())
+        };
+        self.peers.get(&peer).is_some_and(|connection| connection.links.iter().any(owes))
+    }
+
+    /// What was asked on this connection is left without any answer.
+    pub(super) fn tell_silent(&mut self, peer: PeerKey) {
+        let Some(Peer { source, received, .. }) = self.peers.get(&peer) else { return };
+        let (source, received) = (*source, *received);
+        self.output(Output::Event(Event::FellSilent { source, received }));
+    }
+
     pub(super) fn on_probe_over(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let Some(asked) = connection.probed.take() else { return };
-        if connection.heard <= asked {
+        // What has come waits in the socket while our own disk is behind.
+        let is_our_fault = self.storing_bytes >= self.config.storing_bytes;
+        if connection.heard <= asked && !is_our_fault {
+            if self.owes_chunks(peer) {
+                self.tell_silent(peer);
+            }
             self.disconnect(now, peer, ByeReason::DUPLICATE);
         }
     }

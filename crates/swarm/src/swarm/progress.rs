@@ -56,6 +56,9 @@ impl Swarm {
             self.timers.rearm(Timer::Progress(peer), ends);
             return self.fill_downloads(now);
         }
+        if !is_our_fault {
+            self.probe_if_silent(now, peer);
+        }
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let milliseconds = u64::try_from((now - connection.window_began).as_millis()).unwrap_or(u64::MAX);
         let enough = milliseconds.saturating_mul(self.config.progress_floor) / 1000;

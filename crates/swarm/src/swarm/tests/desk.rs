@@ -105,6 +105,14 @@ impl Desk {
         peer
     }
 
+    /// A peer that the coordinator named and that we called.
+    pub(super) fn reached(&mut self, n: u8) -> PeerKey {
+        let (peer, address) = (PeerKey(1000 + u64::from(n)), Desk::address(n));
+        self.input(Input::Holders { file: FILE, addresses: vec![address] });
+        self.connected(peer, PeerId([n; 16]), Some(address), Direction::Outbound);
+        peer
+    }
+
     pub(super) fn connected(
         &mut self,
         peer: PeerKey,

@@ -25,7 +25,8 @@ fn the_requests_of_a_stalled_source_go_elsewhere_within_the_window() {
     desk.wait(millis(2200));
     // Three seconds, a quarter more or less.
     let outputs = desk.wait(millis(1600));
-    assert_eq!(told(&outputs, stalled), [PeerMessage::Cancel { file: OURS, chunk: 0 }]);
+    let told = told(&outputs, stalled);
+    assert_eq!(told, [PeerMessage::Ping { nonce: 0 }, PeerMessage::Cancel { file: OURS, chunk: 0 }]);
     // A hedge may have come first.
     let open = &desk.swarm.files[&FILE].links[&other].open;
     assert_eq!(open.iter().map(|chunk| chunk.get()).collect::<Vec<_>>(), [0]);
@@ -54,6 +55,68 @@ fn what_a_stalled_source_sends_late_is_used_and_not_punished() {
     assert!(stored && events(&outputs).is_empty());
     // The other one need not send it any more.
     assert_eq!(told(&outputs, other), [PeerMessage::Cancel { file: OURS, chunk: 0 }]);
+}
+
+#[test]
+fn a_source_whose_flow_died_is_called_anew_within_ten_seconds() {
+    let mut desk = Desk::downloading(64, with_slots(4));
+    let (peer, address) = (desk.reached(1), Desk::address(1));
+    desk.open(peer, &(0..64).collect::<Vec<_>>());
+    // Chunks come, and suddenly nothing any more.
+    for chunk in 0..10 {
+        desk.arrive(peer, chunk);
+        desk.wait(millis(500));
+    }
+    let outputs = desk.wait(secs(10));
+    assert_eq!(disconnected(&outputs).iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [peer]);
+    assert!(called(&outputs).contains(&address), "{outputs:?}");
+    let fell_silent = |event: &Event| matches!(event, Event::FellSilent { .. });
+    assert!(events(&outputs).iter().any(fell_silent), "{outputs:?}");
+}
+
+#[test]
+fn a_source_that_sends_nothing_and_answers_pings_keeps_its_connection() {
+    let mut desk = Desk::downloading(1, with_slots(1));
+    let (peer, _) = desk.full_holder();
+    for _ in 0..15 {
+        let outputs = desk.wait(secs(1));
+        assert_eq!(disconnected(&outputs), []);
+        if told(&outputs, peer).contains(&PeerMessage::Ping { nonce: 0 }) {
+            desk.say(peer, PeerMessage::Pong { nonce: 0 });
+        }
+    }
+}
+
+#[test]
+fn while_our_own_disk_is_behind_no_source_counts_as_silent() {
+    let config = Config { storing_bytes: 16384, ..with_slots(2) };
+    let mut desk = Desk::downloading(4, config);
+    let (peer, outputs) = desk.full_holder();
+    desk.arrive(peer, asked(&outputs)[0].1);
+    assert_eq!(disconnected(&desk.wait(secs(60))), []);
+}
+
+#[test]
+fn when_every_source_is_silent_the_coordinator_is_asked_at_once() {
+    let mut desk = Desk::downloading(64, with_slots(4));
+    let (peer, _) = desk.full_holder();
+    // By now it is asked each half minute.
+    for chunk in 0..40 {
+        desk.arrive(peer, chunk);
+        desk.store(chunk);
+        desk.wait(secs(2));
+    }
+    let outputs = desk.wait(secs(6));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Lookup { file: FILE })), "{outputs:?}");
+}
+
+#[test]
+fn who_does_not_answer_an_open_and_says_nothing_else_is_let_go() {
+    let mut desk = Desk::downloading(1, with_slots(1));
+    let peer = desk.reached(1);
+    let outputs = desk.wait(secs(11));
+    assert_eq!(disconnected(&outputs).iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [peer]);
+    assert!(called(&outputs).contains(&Desk::address(1)));
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Network {
                 Some((*address, Character::Liar))
             }
             Event::CorruptChunk { address, .. } => Some((*address, Character::Liar)),
-            Event::Doubted { .. } => None,
+            Event::Doubted { .. } | Event::FellSilent { .. } => None,
             Event::Cut { address, .. } => Some((*address, Character::Refuser)),
         };
         if let Some((address, fault)) = suspect {
