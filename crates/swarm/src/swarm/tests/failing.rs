@@ -61,17 +61,26 @@ fn what_a_stalled_source_sends_late_is_used_and_not_punished() {
 fn a_source_whose_flow_died_is_called_anew_within_ten_seconds() {
     let mut desk = Desk::downloading(64, with_slots(4));
     let (peer, address) = (desk.reached(1), Desk::address(1));
-    desk.open(peer, &(0..64).collect::<Vec<_>>());
+    let outputs = desk.open(peer, &(0..64).collect::<Vec<_>>());
     // Chunks come, and suddenly nothing any more.
-    for chunk in 0..10 {
-        desk.arrive(peer, chunk);
-        desk.wait(millis(500));
-    }
-    let outputs = desk.wait(secs(10));
+    deliver(&mut desk, peer, &outputs, 10, millis(500));
+    let outputs = desk.wait(secs(11));
     assert_eq!(disconnected(&outputs).iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [peer]);
     assert!(called(&outputs).contains(&address), "{outputs:?}");
     let fell_silent = |event: &Event| matches!(event, Event::FellSilent { .. });
     assert!(events(&outputs).iter().any(fell_silent), "{outputs:?}");
+}
+
+/// Sends so many of the chunks that were and are asked for, one after each pause.
+fn deliver(desk: &mut Desk, peer: PeerKey, outputs: &[Output], chunks: usize, pause: std::time::Duration) {
+    let mut wanted: std::collections::VecDeque<u32> = asked(outputs).iter().map(|(_, chunk)| *chunk).collect();
+    for _ in 0..chunks {
+        let chunk = wanted.pop_front().unwrap();
+        let mut outputs = desk.arrive(peer, chunk);
+        outputs.extend(desk.store(chunk));
+        outputs.extend(desk.wait(pause));
+        wanted.extend(asked(&outputs).iter().map(|(_, chunk)| *chunk));
+    }
 }
 
 #[test]
@@ -99,13 +108,9 @@ fn while_our_own_disk_is_behind_no_source_counts_as_silent() {
 #[test]
 fn when_every_source_is_silent_the_coordinator_is_asked_at_once() {
     let mut desk = Desk::downloading(64, with_slots(4));
-    let (peer, _) = desk.full_holder();
+    let (peer, outputs) = desk.full_holder();
     // By now it is asked each half minute.
-    for chunk in 0..40 {
-        desk.arrive(peer, chunk);
-        desk.store(chunk);
-        desk.wait(secs(2));
-    }
+    deliver(&mut desk, peer, &outputs, 40, secs(2));
     let outputs = desk.wait(secs(6));
     assert!(outputs.iter().any(|output| matches!(output, Output::Lookup { file: FILE })), "{outputs:?}");
 }
