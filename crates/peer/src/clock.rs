@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) const BEAT: Duration = Duration::from_secs(1);
 
 /// Without a beat for so long nobody ran. Longer than a busy machine keeps a thread waiting.
-const STOPPED_AFTER: Duration = Duration::from_secs(3);
+pub(crate) const STOPPED_AFTER: Duration = Duration::from_secs(3);
 
 /// After a time without us the clock stands still for so long: one progress window.
 const WINDOW: Duration = Duration::from_secs(3);

@@ -21,6 +21,7 @@ mod power;
 mod races;
 mod registry;
 mod rot;
+mod silence;
 mod sources;
 mod stale;
 mod target;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         races::CASES,
         registry::CASES,
         rot::CASES,
+        silence::CASES,
         sources::CASES,
         stale::CASES,
         target::CASES,

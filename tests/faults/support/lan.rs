@@ -101,6 +101,13 @@ impl Lan {
         self.switches.ip(&["link", "set", "trunk-left", "up"]);
     }
 
+    /// Longer packets than this vanish between left and right, and nobody is told: switches do not speak.
+    pub(crate) fn narrow_trunk(&self, bytes: u32) {
+        for side in ["left", "right"] {
+            self.switches.ip(&["link", "set", &format!("trunk-{side}"), "mtu", &bytes.to_string()]);
+        }
+    }
+
     /// At most so many Mbit/s in each direction of that host's cable.
     pub(crate) fn limit(&self, number: usize, mbit: u32) {
         let host = self.host(number);
@@ -176,6 +183,30 @@ impl Host {
         let reset = "tcp flags & rst == 0 reject with tcp reset";
         let (incoming, outgoing) = (format!("tcp dport {port} {reset}"), format!("tcp sport {port} {reset}"));
         self.filter(&[("input", &incoming), ("output", &outgoing)]);
+    }
+
+    /// From now on nothing passes over the connections to this port of it that there are. New ones work.
+    pub(crate) fn drops_present_flows(&self, port: u16) {
+        let shown = run(Command::new("ip").args(["netns", "exec", &self.namespace.0, "ss", "-tnH"]));
+        let ours = format!(":{port}");
+        let flows = shown.lines().filter_map(|line| {
+            let (local, remote) = (line.split_whitespace().nth(3)?, line.split_whitespace().nth(4)?);
+            local.ends_with(&ours).then(|| remote.rsplit(':').next()).flatten()
+        });
+        let flows: Vec<&str> = flows.collect();
+        assert!(!flows.is_empty(), "nobody is connected to port {port}: {shown}");
+        let them = flows.join(", ");
+        let incoming = format!("tcp dport {port} tcp sport {{ {them} }} drop");
+        let outgoing = format!("tcp sport {port} tcp dport {{ {them} }} drop");
+        self.filter(&[("input", &incoming), ("output", &outgoing)]);
+    }
+
+    /// It has this address now, and not the one before.
+    pub(crate) fn moves_to(&self, address: Ipv4Addr) {
+        self.namespace.ip(&["addr", "add", &format!("{address}/16"), "dev", DEVICE]);
+        self.namespace.ip(&["addr", "del", &format!("{}/16", self.ip), "dev", DEVICE]);
+        // The second one of a network may go with the first.
+        self.namespace.ip(&["addr", "replace", &format!("{address}/16"), "dev", DEVICE]);
     }
 
     /// Does neither any more.

@@ -25,6 +25,8 @@ pub(crate) struct DownloadView {
     last_event: Option<(Instant, Phase)>,
     /// Bans that were told.
     banned: BTreeSet<Option<SocketAddr>>,
+    /// It was told that large packets get lost.
+    is_narrow_told: bool,
     several: Option<OneOfSeveral>,
 }
 
@@ -44,7 +46,7 @@ impl DownloadView {
 
     fn on(output: Output, line: StatusLine, several: Option<OneOfSeveral>) -> Self {
         let rate = RateMeter::default();
-        Self { output, line, rate, last_event: None, banned: BTreeSet::new(), several }
+        Self { output, line, rate, last_event: None, banned: BTreeSet::new(), is_narrow_told: false, several }
     }
 
     /// Shows the latest.
@@ -52,6 +54,7 @@ impl DownloadView {
         self.rate.add(now, progress.bytes_done);
         let per_second = self.rate.per_second();
         self.tell_bans(progress);
+        self.tell_narrow(progress);
         // How it ended is said in a sentence of its own.
         if !matches!(progress.phase, Phase::Complete | Phase::Failed) {
             let parts = parts(progress, per_second, self.line.is_bar());
@@ -81,6 +84,15 @@ impl DownloadView {
             if self.banned.insert(liar.address) {
                 self.line.interrupt(|output| output.note(&format!("banned {}", liar_words(liar))));
             }
+        }
+    }
+
+    /// Once: the download goes on, and who runs the network should know.
+    fn tell_narrow(&mut self, progress: &Progress) {
+        if let Some(waiting @ Waiting::LargePackets) = progress.waiting
+            && !std::mem::replace(&mut self.is_narrow_told, true)
+        {
+            self.line.interrupt(|output| output.note(&waiting.to_string()));
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::claim::{ClaimError, check_secure, socket_path, way_to_socket};
 use super::fault::{Fault, FaultKind};
-use super::line::{MAX_RESPONSE_LEN, ReadLineError, read_line, write_line};
+use super::line::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
 use super::message::{GetRequest, Hello, ParseError, Request, Response, parse, to_line};
 use crate::api::{FileStatus, Limits, LimitsChange, Progress, Status, Summary, Wish};
 
@@ -271,7 +271,7 @@ impl Client {
 
     async fn ask(&mut self, request: &Request) -> Result<(), RequestError> {
         let line = to_line(request).map_err(io::Error::other)?;
-        write_line(&mut self.stream, &line).await?;
+        write_line(&mut self.stream, &line, WRITE_DEADLINE).await?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ pub const MAX_REQUEST_LEN: usize = 64 * 1024;
 pub const MAX_RESPONSE_LEN: usize = 1024 * 1024;
 
 /// How long the other side may take to read a line. It is a process of this machine: if it does not, it hangs.
-const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A line could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +46,12 @@ pub(super) async fn read_line(
 }
 
 /// Writes a line that has its end.
-pub(super) async fn write_line(stream: &mut (impl AsyncWrite + Unpin), line: &[u8]) -> io::Result<()> {
-    timeout(WRITE_DEADLINE, stream.write_all(line)).await.map_err(|_| io::ErrorKind::TimedOut)?
+pub(super) async fn write_line(
+    stream: &mut (impl AsyncWrite + Unpin),
+    line: &[u8],
+    within: Duration,
+) -> io::Result<()> {
+    timeout(within, stream.write_all(line)).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 #[cfg(test)]

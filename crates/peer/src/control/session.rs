@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::downloads::{News, Order, Wanted};
 use super::fault::{Fault, FaultKind};
-use super::line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, read_line, write_line};
+use super::line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
 use super::message::{GetRequest, Hello, Request, Response, Source, parse, to_line};
 use super::portable::shown;
 use crate::Peer;
@@ -24,6 +24,9 @@ use crate::api::{FileStatus, PeerGone, Status};
 
 /// How long a client may take to ask. It has nothing else to do.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A client that follows may be stopped by its user and go on later, as long as it exists.
+const FOLLOWER_READS_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Files that the engine is asked for at once.
 const FILES_PER_PAGE: usize = 256;
@@ -116,12 +119,16 @@ impl Connection {
     }
 
     async fn say(&mut self, response: &Response) -> Result<(), Lost> {
+        self.say_within(WRITE_DEADLINE, response).await
+    }
+
+    async fn say_within(&mut self, within: Duration, response: &Response) -> Result<(), Lost> {
         let line = match to_line(response) {
             Ok(line) if line.len() <= MAX_RESPONSE_LEN => line,
             Ok(_) => fault_line("the answer is too long for the control socket"),
             Err(error) => fault_line(&error.to_string()),
         };
-        write_line(&mut self.writer, &line).await.map_err(|_| Lost)
+        write_line(&mut self.writer, &line, within).await.map_err(|_| Lost)
     }
 
     /// Everything but the files, the files, and the peers.
@@ -219,10 +226,10 @@ impl Connection {
             let latest = news.borrow_and_update().clone();
             match latest {
                 News::Started => {}
-                News::Progress(progress) => self.say(&Response::Progress(progress)).await?,
+                News::Progress(progress) => self.say_within(FOLLOWER_READS_WITHIN, &Response::Progress(progress)).await?,
                 News::Done(mut summary) => {
                     summary.path = shown(&summary.path);
-                    return self.say(&Response::Done(summary)).await.map(Ok);
+                    return self.say_within(FOLLOWER_READS_WITHIN, &Response::Done(summary)).await.map(Ok);
                 }
                 News::Failed(fault) => return Ok(Err(fault)),
             }

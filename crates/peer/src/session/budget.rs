@@ -14,6 +14,8 @@ use tnet_proto::{SourceCounts, SourceRank};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 
+use crate::clock::STOPPED_AFTER;
+
 /// How often one that waits looks who is to give way.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -70,6 +72,8 @@ struct State {
 struct Held {
     claimant: Claimant,
     bytes: u64,
+    /// Since when; later by the time in which this process did not run.
+    since: Instant,
     hold: Arc<Hold>,
 }
 
@@ -102,7 +106,6 @@ pub(super) struct Share {
 /// What a session and the budget know of a share.
 #[derive(Debug)]
 pub(super) struct Hold {
-    since: Instant,
     len: u64,
     received: AtomicU64,
     cancelled: Arc<AtomicBool>,
@@ -135,8 +138,10 @@ impl Budget {
         };
         loop {
             self.serve();
+            let began = Instant::now();
             match timeout(LOOK, &mut place).await {
                 Ok(share) => return share.expect("nobody else takes those that wait off the list"),
+                Err(_) if began.elapsed() >= STOPPED_AFTER => self.state().excuse(began.elapsed()),
                 Err(_) => self.state().make_room(&self.0.haste),
             }
         }
@@ -144,7 +149,6 @@ impl Budget {
 
     fn give(&self, state: &mut State, claimant: &Claimant, wanted: &Wanted) -> Share {
         let hold = Arc::new(Hold {
-            since: Instant::now(),
             len: wanted.len,
             received: AtomicU64::new(0),
             cancelled: Arc::clone(&wanted.cancelled),
@@ -154,7 +158,8 @@ impl Budget {
         state.free -= wanted.bytes;
         state.by_source.add(claimant.source, wanted.bytes);
         state.shares += 1;
-        let held = Held { claimant: claimant.clone(), bytes: wanted.bytes, hold: Arc::clone(&hold) };
+        let (claimant, since) = (claimant.clone(), Instant::now());
+        let held = Held { claimant, bytes: wanted.bytes, since, hold: Arc::clone(&hold) };
         state.held.insert(state.shares, held);
         Share { number: state.shares, budget: self.clone(), hold }
     }
@@ -206,6 +211,12 @@ impl State {
         first.map(|(at, _)| at)
     }
 
+    /// Nobody could send us anything for so long.
+    fn excuse(&mut self, time: Duration) {
+        let now = Instant::now();
+        self.held.values_mut().for_each(|held| held.since = (held.since + time).min(now));
+    }
+
     /// Asks so many to leave as is needed for the next one. What is whole is on its way to the disk and comes back by itself.
     fn make_room(&mut self, haste: &Haste) {
         let first = self.first();
@@ -223,8 +234,8 @@ impl State {
                 _ => rank.gives_way_to(by_source.rank(first.claimant.source), first.wanted.bytes),
             };
             let is_cancelled = held.hold.cancelled.load(Ordering::Relaxed);
-            if held.hold.is_behind(now, haste.patience, haste.least)
-                || (is_worth_less || is_cancelled) && held.hold.is_behind(now, haste.grace, haste.pace)
+            if held.is_behind(now, haste.patience, haste.least)
+                || (is_worth_less || is_cancelled) && held.is_behind(now, haste.grace, haste.pace)
             {
                 slow.push((is_cancelled, !held.claimant.is_proven(), rank, held));
             }
@@ -271,11 +282,14 @@ impl Hold {
         self.received.load(Ordering::Relaxed) >= self.len
     }
 
+}
+
+impl Held {
     /// Whether less has come than so much per second, once it had the time.
     fn is_behind(&self, now: Instant, time: Duration, pace: u64) -> bool {
         let age = now.saturating_duration_since(self.since);
         let milliseconds = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        age >= time && self.received.load(Ordering::Relaxed) < pace.saturating_mul(milliseconds) / 1000
+        age >= time && self.hold.received.load(Ordering::Relaxed) < pace.saturating_mul(milliseconds) / 1000
     }
 }
 
