@@ -70,6 +70,7 @@ impl Download {
             elapsed,
             time,
             traffic: Traffic::default(),
+            large_packets_lost: false,
             liars: Vec::new(),
         };
         let path = std::path::absolute(&out).unwrap_or_else(|_| out.clone());

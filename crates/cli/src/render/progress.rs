@@ -89,10 +89,8 @@ impl DownloadView {
 
     /// Once: the download goes on, and who runs the network should know.
     fn tell_narrow(&mut self, progress: &Progress) {
-        if let Some(waiting @ Waiting::LargePackets) = progress.waiting
-            && !std::mem::replace(&mut self.is_narrow_told, true)
-        {
-            self.line.interrupt(|output| output.note(&waiting.to_string()));
+        if progress.large_packets_lost && !std::mem::replace(&mut self.is_narrow_told, true) {
+            self.line.interrupt(|output| output.note(&Waiting::LargePackets.to_string()));
         }
     }
 
@@ -184,6 +182,7 @@ fn event(progress: &Progress, per_second: u64) -> Report {
         "waiting_text": progress.waiting.map(|waiting| waiting.to_string()),
         "bytes_per_second": per_second,
         "traffic": progress.traffic,
+        "large_packets_lost": progress.large_packets_lost,
         "liars": progress.liars,
     }))
 }
@@ -359,6 +358,7 @@ mod tests {
             elapsed: Duration::from_secs(20),
             time: TimeShares::default(),
             traffic: Traffic::default(),
+            large_packets_lost: false,
             liars: Vec::new(),
         }
     }

@@ -92,6 +92,10 @@ pub struct Progress {
     pub time: TimeShares,
     /// Counters so far.
     pub traffic: Traffic,
+    /// Since it began, large packets seemed to get lost on the way to somebody while small ones passed: the MTU of the path.
+    /// Whoever that was is called with small ones.
+    #[serde(default)]
+    pub large_packets_lost: bool,
     /// Who sent wrong bytes so far: those who were banned first, and not more than a person reads.
     #[serde(default)]
     pub liars: Vec<Liar>,

@@ -108,6 +108,7 @@ impl Engine {
             elapsed: Duration::ZERO,
             time: TimeShares::default(),
             traffic: Traffic::default(),
+            large_packets_lost: false,
             liars: Vec::new(),
         };
         let (progress, swarm_done) = (watch::Sender::new(first), watch::Sender::new(false));
@@ -497,6 +498,7 @@ impl Engine {
             elapsed: now - running.started,
             time: self.time_shares(file),
             traffic: self.traffic(file),
+            large_packets_lost: self.narrow_since.is_some_and(|since| since >= running.started),
             liars: running.liars.shown(),
         })
     }

@@ -191,6 +191,8 @@ impl Simulation {
             News::CorruptChunk { address, .. } => self.on_blame(host, *address, "a corrupt chunk"),
             // No disk loses anything here: the receivers see to the liars.
             News::Doubted { .. } => {}
+            // What it means is for who owns the sockets.
+            News::FellSilent { .. } => {}
             News::Banned { address } => self.on_blame(host, *address, "banned"),
             News::Cut { address, .. } => self.on_blame(host, *address, "cut"),
         }

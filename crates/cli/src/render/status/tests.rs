@@ -89,6 +89,7 @@ fn coming() -> FileStatus {
         elapsed: Duration::from_secs(20),
         time: TimeShares::default(),
         traffic: Traffic::default(),
+        large_packets_lost: false,
         liars: Vec::new(),
     };
     let map = ChunkMap {
