@@ -90,11 +90,7 @@ impl Clock {
     }
 
     /// The same, with a given end.
-    pub(crate) async fn timeout_at<T>(
-        &self,
-        end: Time,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Elapsed> {
+    pub(crate) async fn timeout_at<T>(&self, end: Time, work: impl Future<Output = T>) -> Result<T, Elapsed> {
         tokio::select! {
             biased;
             done = work => Ok(done),

@@ -241,6 +241,53 @@ mod tests {
 
     use super::*;
 
+    fn client(address: SocketAddr, events: mpsc::Sender<CoordinatorEvent>) -> CoordinatorClient {
+        CoordinatorClient {
+            address,
+            ours: IpAddr::from([127, 0, 0, 1]),
+            within: Duration::from_millis(500),
+            secret_id: PeerId([1; 16]),
+            listen_port: 7401,
+            report_interval: Duration::from_millis(200),
+            events,
+            clock: Clock::new(),
+            paths: NarrowPaths::default(),
+            hurry: Arc::default(),
+            descriptors: Descriptors::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_we_send_does_not_prolong_the_wait_for_an_answer() {
+        let coordinator = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (events, mut news) = mpsc::channel(64);
+        let calling = tokio::spawn(client(coordinator.local_addr().unwrap(), events).run());
+        // It says welcome and then nothing, and takes whatever comes.
+        let (mut stream, _) = coordinator.accept().await.unwrap();
+        exchange_preamble(&mut stream, Protocol::Coordinator).await.unwrap();
+        let mut theirs = Framed::new(stream, MessageCodec::<CoordinatorReply, CoordinatorRequest>::new());
+        theirs.next().await.unwrap().unwrap();
+        let digest = ReportDigest::default();
+        let observed = SocketAddr::from(([127, 0, 0, 1], 7401));
+        theirs
+            .send(CoordinatorReply::Welcome { lease_ms: 600, observed, digest, capabilities: 0 })
+            .await
+            .unwrap();
+        let Some(CoordinatorEvent::Welcome { requests, .. }) = news.recv().await else {
+            panic!("it is welcome")
+        };
+        // Far more often than its patience of 1.1 s.
+        let heartbeats = tokio::spawn(async move {
+            while requests.send(CoordinatorRequest::Heartbeat { digest }).await.is_ok() {
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let reading = tokio::spawn(async move { while theirs.next().await.is_some() {} });
+        let down = timeout(Duration::from_secs(20), news.recv()).await.expect("it notices");
+        assert!(matches!(down, Some(CoordinatorEvent::Down { error, .. }) if error.contains("no answer")));
+        [calling, heartbeats, reading].iter().for_each(|task| task.abort());
+    }
+
     #[tokio::test]
     async fn who_begins_to_wait_does_not_wait_for_the_end_of_a_pause() {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -248,19 +295,7 @@ mod tests {
         drop(port);
         let (events, mut news) = mpsc::channel(64);
         let hurry = Arc::new(Notify::new());
-        let client = CoordinatorClient {
-            address,
-            ours: IpAddr::from([127, 0, 0, 1]),
-            within: Duration::from_secs(5),
-            secret_id: PeerId([1; 16]),
-            listen_port: 7401,
-            report_interval: Duration::from_secs(10),
-            events,
-            clock: Clock::new(),
-            paths: NarrowPaths::default(),
-            hurry: Arc::clone(&hurry),
-            descriptors: Descriptors::new(),
-        };
+        let client = CoordinatorClient { hurry: Arc::clone(&hurry), ..client(address, events) };
         let calling = tokio::spawn(client.run());
         // By now it pauses for four seconds, give or take a quarter.
         for _ in 0..5 {

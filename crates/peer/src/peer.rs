@@ -153,7 +153,8 @@ impl Peer {
             turns: Arc::new(Semaphore::new(TURNS)),
             farewells: Arc::new(Semaphore::new(farewells)),
             demo_delay: config.demo_delay,
-            clock: clock.clone(),            tasks: connections.clone(),
+            clock: clock.clone(),
+            tasks: connections.clone(),
             stop: stop.clone(),
         };
         let stop_calls = stop.child_token();

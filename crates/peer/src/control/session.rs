@@ -226,7 +226,9 @@ impl Connection {
             let latest = news.borrow_and_update().clone();
             match latest {
                 News::Started => {}
-                News::Progress(progress) => self.say_within(FOLLOWER_READS_WITHIN, &Response::Progress(progress)).await?,
+                News::Progress(progress) => {
+                    self.say_within(FOLLOWER_READS_WITHIN, &Response::Progress(progress)).await?
+                }
                 News::Done(mut summary) => {
                     summary.path = shown(&summary.path);
                     return self.say_within(FOLLOWER_READS_WITHIN, &Response::Done(summary)).await.map(Ok);

@@ -40,9 +40,9 @@ impl Engine {
         if let Some(shortage) = self.descriptors.shortage().filter(|_| is_idle) {
             return Some(Waiting::Descriptors(shortage));
         }
-        let is_narrow = self.narrow_since.is_some_and(|since| {
-            running.last_stored < since && self.now - since < NARROW_IS_TOLD_FOR
-        });
+        let is_narrow = self
+            .narrow_since
+            .is_some_and(|since| running.last_stored < since && self.now - since < NARROW_IS_TOLD_FOR);
         if is_narrow && situation.storing == 0 && !situation.finishing {
             return Some(Waiting::LargePackets);
         }

@@ -280,3 +280,25 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_absence_of_the_coordinator_is_not_long_because_it_comes_late() {
+        let at = |seconds| Time::after_start(Duration::from_secs(seconds));
+        let address = SocketAddr::from(([10, 0, 0, 1], 7400));
+        let mut link = CoordinatorLink::new(Some(address), Arc::default());
+        let waited =
+            |link: &CoordinatorLink, now: u64| link.missing(at(now), at(2)).map(|time| time.as_secs());
+        // Never there: from the start of the download on, whatever it is called.
+        link.enter(at(3), CoordinatorState::Unreachable);
+        assert_eq!(waited(&link, 9), Some(7));
+        link.enter(at(10), CoordinatorState::Connected);
+        assert_eq!(waited(&link, 14), None);
+        link.enter(at(14), CoordinatorState::Unreachable);
+        link.enter(at(15), CoordinatorState::NotCoordinator);
+        assert_eq!(waited(&link, 16), Some(2));
+    }
+}

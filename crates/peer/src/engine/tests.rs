@@ -39,7 +39,8 @@ impl Bench {
             turns: Arc::new(Semaphore::new(1)),
             farewells: Arc::new(Semaphore::new(1)),
             demo_delay: Duration::ZERO,
-            clock: Clock::new(),            tasks,
+            clock: Clock::new(),
+            tasks,
             stop: CancellationToken::new(),
         };
         let dialer = Dialer {

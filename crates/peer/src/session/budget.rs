@@ -281,7 +281,6 @@ impl Hold {
     fn is_whole(&self) -> bool {
         self.received.load(Ordering::Relaxed) >= self.len
     }
-
 }
 
 impl Held {

@@ -44,7 +44,8 @@ impl Rig {
             turns,
             farewells: Arc::new(Semaphore::new(64)),
             demo_delay,
-            clock: Clock::new(),            tasks: tasks.clone(),
+            clock: Clock::new(),
+            tasks: tasks.clone(),
             stop: stop.clone(),
         };
         let hello = Hello { peer_id: PeerId([1; 16]), listen_port: 0, capabilities: 0 };
@@ -398,7 +399,8 @@ fn over_tcp(stream: tokio::net::TcpStream) -> (Session, mpsc::Receiver<(PeerKey,
         farewells: Arc::new(Semaphore::new(64)),
         turns: Arc::new(Semaphore::new(TURNS)),
         demo_delay: Duration::ZERO,
-        clock: Clock::new(),        tasks: TaskTracker::new(),
+        clock: Clock::new(),
+        tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
     let hello = Hello { peer_id: PeerId([1; 16]), listen_port: 0, capabilities: 0 };

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tnet_swarm::Time;
 use tokio::time::{Sleep, sleep};
 
-pub(super) use crate::clock::Elapsed;
 use crate::clock::Clock;
+pub(super) use crate::clock::Elapsed;
 
 #[derive(Debug)]
 pub(super) struct TimeLimit {

@@ -235,7 +235,9 @@ impl Swarm {
 
     /// Whether all neighbours are asked for a sign of life.
     fn is_deserted(&self, file: FileKey) -> bool {
-        self.files.get(&file).is_some_and(|state| state.links.keys().all(|peer| self.peers[peer].probed.is_some()))
+        self.files
+            .get(&file)
+            .is_some_and(|state| state.links.keys().all(|peer| self.peers[peer].probed.is_some()))
     }
 
     /// Everybody is gone: the coordinator is asked soon, however long it was not.

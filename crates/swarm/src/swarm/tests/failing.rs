@@ -73,7 +73,8 @@ fn a_source_whose_flow_died_is_called_anew_within_ten_seconds() {
 
 /// Sends so many of the chunks that were and are asked for, one after each pause.
 fn deliver(desk: &mut Desk, peer: PeerKey, outputs: &[Output], chunks: usize, pause: std::time::Duration) {
-    let mut wanted: std::collections::VecDeque<u32> = asked(outputs).iter().map(|(_, chunk)| *chunk).collect();
+    let mut wanted: std::collections::VecDeque<u32> =
+        asked(outputs).iter().map(|(_, chunk)| *chunk).collect();
     for _ in 0..chunks {
         let chunk = wanted.pop_front().unwrap();
         let mut outputs = desk.arrive(peer, chunk);
