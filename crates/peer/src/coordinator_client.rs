@@ -9,18 +9,22 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use tnet_proto::{
-    CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, MessageCodec, PeerId, PreambleError,
-    Protocol, Received, ReportDigest, exchange_preamble,
+    CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, Listed, MessageCodec, PeerId,
+    PreambleError, Protocol, Received, ReportDigest, exchange_preamble,
 };
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_util::codec::Framed;
 
-use crate::api::Unfit;
+use crate::address::CoordinatorAddress;
+use crate::api::{Listing, Unfit};
 use crate::control::chain;
+use crate::coordinator_call::{Resolver, call};
+use crate::coordinator_ends::Ends;
 use crate::descriptors::Descriptors;
 use crate::network;
+use crate::reach::OwnReach;
 
 /// Requests waiting to be sent. The engine keeps the rest until there is room.
 const REQUESTS: usize = 64;
@@ -39,6 +43,8 @@ pub(crate) enum CoordinatorEvent {
     Welcome {
         lease: Duration,
         table: ReportDigest,
+        /// Where it sends others.
+        listing: Listing,
         requests: mpsc::Sender<CoordinatorRequest>,
     },
     Reply(CoordinatorReply),
@@ -51,12 +57,13 @@ pub(crate) enum CoordinatorEvent {
 
 #[derive(Debug)]
 pub(crate) struct CoordinatorClient {
-    pub(crate) address: SocketAddr,
-    pub(crate) ours: IpAddr,
+    pub(crate) address: CoordinatorAddress,
+    pub(crate) resolver: Resolver,
+    pub(crate) loopback_from: Option<IpAddr>,
     pub(crate) within: Duration,
     /// Told to coordinators alone: who comes back is known by it, so other peers must not learn it.
     pub(crate) secret_id: PeerId,
-    pub(crate) listen_port: u16,
+    pub(crate) reach: OwnReach,
     pub(crate) report_interval: Duration,
     pub(crate) events: mpsc::Sender<CoordinatorEvent>,
     /// Ends a pause: somebody has begun to wait for an answer.
@@ -79,6 +86,14 @@ pub(crate) enum LinkError {
     Silent(Duration),
     #[error("closed by the coordinator")]
     Closed,
+    #[error("cannot find {host:?}")]
+    Unresolved {
+        host: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0} is not an address of this machine any more")]
+    AddressGone(IpAddr),
 }
 
 impl LinkError {
@@ -96,7 +111,7 @@ impl LinkError {
 
 impl CoordinatorClient {
     /// Until nobody listens to the events any more.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let mut pause = PAUSE;
         while !self.events.is_closed() {
             let (unfit, error) = match self.connect().await {
@@ -124,30 +139,40 @@ impl CoordinatorClient {
         }
     }
 
-    async fn connect(&self) -> Result<(Connection, Welcome), LinkError> {
-        let stream = network::connect(self.address, self.ours, self.within).await;
-        let stream = stream.inspect_err(|error| {
-            self.descriptors.note(error);
-        })?;
+    async fn connect(&mut self) -> Result<(Connection, Welcome), LinkError> {
         let hello = CoordinatorRequest::Hello {
             peer_id: self.secret_id,
-            listen_port: self.listen_port,
+            reach: self.reach.declared(),
             report_interval_ms: u32::try_from(self.report_interval.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
         };
-        introduce(stream, hello).await
+        let called = call(&mut self.resolver, &self.address, &hello, self.loopback_from, self.within).await;
+        called.inspect_err(|error| {
+            self.descriptors.note_cause(error);
+        })
     }
 
     async fn serve(&self, mut connection: Connection, welcome: Welcome) -> LinkError {
         let (requests, mut queue) = mpsc::channel(REQUESTS);
-        let Welcome { lease, table } = welcome;
-        if self.events.send(CoordinatorEvent::Welcome { lease, table, requests }).await.is_err() {
+        let Welcome { lease, table, ends, observed, listed } = welcome;
+        let listing = match listed {
+            Listed::Nowhere => Listing::Nowhere,
+            Listed::At { address } => Listing::At(ends.located(address)),
+            Listed::Refused { refusal } => Listing::Refused(self.reach.explain(refusal, observed)),
+        };
+        if self.events.send(CoordinatorEvent::Welcome { lease, table, listing, requests }).await.is_err() {
             return LinkError::Closed;
         }
         // The engine sends something at least each interval, and each gets an answer.
         let patience = self.report_interval * 3 + self.within;
+        let mut looks = interval(self.report_interval);
         loop {
             tokio::select! {
+                _ = looks.tick() => {
+                    if !network::is_here(ends.here) {
+                        return LinkError::AddressGone(ends.here.ip());
+                    }
+                }
                 request = queue.recv() => {
                     let Some(request) = request else { return LinkError::Closed };
                     match timeout(patience, connection.send(request)).await {
@@ -161,6 +186,7 @@ impl CoordinatorClient {
                     Ok(Err(error)) => return error,
                     Ok(Ok(Received::Message(CoordinatorReply::Bye))) => return LinkError::Closed,
                     Ok(Ok(Received::Message(reply))) => {
+                        let reply = ends.meant_for_us(reply);
                         if self.events.send(CoordinatorEvent::Reply(reply)).await.is_err() {
                             return LinkError::Closed;
                         }
@@ -183,6 +209,17 @@ pub(crate) struct Welcome {
     lease: Duration,
     /// What it still has of us.
     table: ReportDigest,
+    ends: Ends,
+    /// Where it sees us.
+    observed: SocketAddr,
+    listed: Listed,
+}
+
+impl Welcome {
+    /// Of the connection.
+    pub(crate) fn ends(&self) -> Ends {
+        self.ends
+    }
 }
 
 /// From a new connection to the welcome.
@@ -190,16 +227,24 @@ pub(crate) async fn introduce(
     mut stream: TcpStream,
     hello: CoordinatorRequest,
 ) -> Result<(Connection, Welcome), LinkError> {
+    let ends = Ends::of(&stream)?;
     let greeting = async {
         exchange_preamble(&mut stream, Protocol::Coordinator).await?;
         let mut connection = Framed::new(stream, MessageCodec::new());
         connection.send(hello).await?;
         loop {
             let received = next(&mut connection).await?;
-            if let Received::Message(CoordinatorReply::Welcome { lease_ms, digest, .. }) = received {
+            if let Received::Message(CoordinatorReply::Welcome {
+                lease_ms,
+                observed,
+                listed,
+                digest,
+                capabilities: _,
+            }) = received
+            {
                 connection.codec_mut().hello_done();
                 let lease = Duration::from_millis(u64::from(lease_ms));
-                return Ok((connection, Welcome { lease, table: digest }));
+                return Ok((connection, Welcome { lease, table: digest, ends, observed, listed }));
             }
         }
     };
@@ -226,11 +271,12 @@ mod tests {
         let (events, mut news) = mpsc::channel(64);
         let hurry = Arc::new(Notify::new());
         let client = CoordinatorClient {
-            address,
-            ours: IpAddr::from([127, 0, 0, 1]),
+            address: address.into(),
+            resolver: Resolver::default(),
+            loopback_from: None,
             within: Duration::from_secs(5),
             secret_id: PeerId([1; 16]),
-            listen_port: 7401,
+            reach: OwnReach::new(SocketAddr::from(([127, 0, 0, 1], 7401)), None),
             report_interval: Duration::from_secs(10),
             events,
             hurry: Arc::clone(&hurry),

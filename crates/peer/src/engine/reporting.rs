@@ -12,20 +12,24 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::call_results::CallResults;
 use super::{Engine, keys_of};
-use crate::api::{CoordinatorContact, CoordinatorState, Unfit};
+use crate::address::CoordinatorAddress;
+use crate::api::{CoordinatorContact, CoordinatorState, Listing, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
+use crate::info_search::Found;
 
 /// Neighbours with which a download does without news of further holders.
 const ENOUGH_NEIGHBOURS: usize = 16;
 
 pub(super) struct CoordinatorLink {
-    pub(super) address: Option<SocketAddr>,
+    pub(super) address: Option<CoordinatorAddress>,
     pub(super) state: CoordinatorState,
     /// When that began.
     since: Time,
     /// When it last confirmed what it was told.
     confirmed: Option<Time>,
     last_error: Option<String>,
+    /// Where it sends others, when it said so last.
+    listing: Listing,
     requests: Option<mpsc::Sender<CoordinatorRequest>>,
     /// To be asked when there is room or a connection.
     lookups: BTreeSet<FileHash>,
@@ -37,7 +41,7 @@ pub(super) struct CoordinatorLink {
     settled: BTreeSet<FileHash>,
     /// It takes no more watches of ours; asking still works.
     watches_are_full: bool,
-    waiting: BTreeMap<FileHash, Vec<oneshot::Sender<Vec<SocketAddr>>>>,
+    waiting: BTreeMap<FileHash, Vec<oneshot::Sender<Found>>>,
     /// Which of its limits were told the owner.
     pub(super) limits_told: Vec<Limit>,
     /// What came of calls to addresses it named.
@@ -46,7 +50,7 @@ pub(super) struct CoordinatorLink {
 }
 
 impl CoordinatorLink {
-    pub(super) fn new(address: Option<SocketAddr>, hurry: Arc<Notify>) -> CoordinatorLink {
+    pub(super) fn new(address: Option<CoordinatorAddress>, hurry: Arc<Notify>) -> CoordinatorLink {
         let state = if address.is_some() { CoordinatorState::Connecting } else { CoordinatorState::None };
         CoordinatorLink {
             address,
@@ -54,6 +58,7 @@ impl CoordinatorLink {
             since: Time::ZERO,
             confirmed: None,
             last_error: None,
+            listing: Listing::default(),
             requests: None,
             lookups: BTreeSet::new(),
             watched: BTreeSet::new(),
@@ -122,6 +127,7 @@ impl CoordinatorLink {
             last_report: self.confirmed.map(|confirmed| now - confirmed),
             files_reported,
             last_error: self.last_error.clone(),
+            listing: self.listing.clone(),
         }
     }
 
@@ -133,14 +139,15 @@ impl CoordinatorLink {
 impl Engine {
     pub(super) fn on_coordinator(&mut self, event: CoordinatorEvent) {
         match event {
-            CoordinatorEvent::Welcome { lease, table, requests } => {
+            CoordinatorEvent::Welcome { lease, table, listing, requests } => {
                 if self.coordinator.state != CoordinatorState::Connected {
-                    let address = self.coordinator.address.map(tracing::field::display);
+                    let address = self.coordinator.address.as_ref().map(tracing::field::display);
                     tracing::info!(address, "coordinator connected");
                 }
                 let now = self.now;
                 self.coordinator.enter(now, CoordinatorState::Connected);
                 self.coordinator.requests = Some(requests);
+                self.note_listing(listing);
                 self.reporter.on_lease(lease);
                 self.reporter.on_welcome(now, table);
                 self.coordinator.calls.on_welcome();
@@ -155,7 +162,7 @@ impl Engine {
                 };
                 if self.coordinator.state != state {
                     let why = unfit.map(|unfit| unfit.to_string());
-                    let address = self.coordinator.address.map(tracing::field::display);
+                    let address = self.coordinator.address.as_ref().map(tracing::field::display);
                     tracing::warn!(address, why, "coordinator not reachable; trying again and again");
                 }
                 self.coordinator.enter(self.now, state);
@@ -164,6 +171,19 @@ impl Engine {
                 self.reporter.on_disconnect();
             }
         }
+    }
+
+    /// Told once, until it changes.
+    fn note_listing(&mut self, listing: Listing) {
+        if self.coordinator.listing == listing {
+            return;
+        }
+        match &listing {
+            Listing::Unknown | Listing::Nowhere => {}
+            Listing::At(address) => tracing::info!(%address, "the coordinator sends others there"),
+            Listing::Refused(why) => tracing::warn!("others do not find this peer: {why}"),
+        }
+        self.coordinator.listing = listing;
     }
 
     fn on_reply(&mut self, reply: &CoordinatorReply) {
@@ -176,9 +196,13 @@ impl Engine {
                 let addresses: Vec<SocketAddr> = holders.iter().map(|holder| holder.address).collect();
                 self.coordinator.calls.on_named(&addresses);
                 for waiting in self.coordinator.waiting.remove(&hash).unwrap_or_default() {
-                    let _ = waiting.send(addresses.clone());
+                    let _ = waiting.send(Found { full: *full, addresses: addresses.clone() });
                 }
                 for file in keys_of(&self.by_hash, &hash) {
+                    let entry = self.files.get_mut(&file);
+                    if let Some(running) = entry.and_then(|entry| entry.running.as_mut()) {
+                        running.holders.note(*full, &addresses);
+                    }
                     self.feed(Input::Holders { file, addresses: addresses.clone() });
                 }
                 self.unwatch_if_settled(hash);
@@ -224,7 +248,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn find_holders(&mut self, hash: FileHash, done: oneshot::Sender<Vec<SocketAddr>>) {
+    pub(super) fn find_holders(&mut self, hash: FileHash, done: oneshot::Sender<Found>) {
         let waiting = self.coordinator.waiting.entry(hash).or_default();
         waiting.retain(|waiting| !waiting.is_closed());
         waiting.push(done);

@@ -32,7 +32,7 @@ const DESCRIPTOR_WITHIN: Duration = Duration::from_secs(30);
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub(crate) struct Askers {
-    ours: IpAddr,
+    loopback_from: Option<IpAddr>,
     within: Duration,
     idle: Arc<Mutex<Idle>>,
     /// For what all searches take in.
@@ -58,15 +58,23 @@ pub(super) struct Asker {
 }
 
 impl Askers {
-    /// Calls from this address, each time for so long at most; what is kept ends with `stop`.
+    /// Calls for so long at most, loopback addresses from this one; what is kept ends with `stop`.
     pub(crate) fn new(
-        ours: IpAddr,
+        loopback_from: Option<IpAddr>,
         within: Duration,
         descriptors: Descriptors,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Askers {
-        Askers { ours, within, idle: Arc::default(), places: Places::new(), descriptors, tasks, stop }
+        Askers {
+            loopback_from,
+            within,
+            idle: Arc::default(),
+            places: Places::new(),
+            descriptors,
+            tasks,
+            stop,
+        }
     }
 
     /// One on which the peer at this address answered before, if there is one.
@@ -79,13 +87,13 @@ impl Askers {
 
     /// A new one.
     pub(super) async fn call(&self, address: SocketAddr) -> Result<Asker, InfoError> {
-        let mut stream = network::connect(address, self.ours, self.within).await;
+        let mut stream = network::connect(address, self.loopback_from, self.within).await;
         if let Err(error) = &stream
             && self.descriptors.note(error)
         {
             // Not the other side's fault.
             self.descriptors.available(DESCRIPTOR_WITHIN).await;
-            stream = network::connect(address, self.ours, self.within).await;
+            stream = network::connect(address, self.loopback_from, self.within).await;
         }
         let (input, output) = stream.map_err(InfoError::Unreachable)?.into_split();
         // An id of its own: this connection takes no part in any swarm, and must not replace one that does.

@@ -103,6 +103,16 @@ impl Swarm {
         !is_link_local(ip) || is_link_local(namer)
     }
 
+    /// Whether a peer's address means the same to one at `asker`, as what this machine or this link alone can reach does
+    /// only to those who are there.
+    pub(super) fn may_be_named_to(&self, asker: IpAddr, ip: IpAddr) -> bool {
+        let (asker, ip) = (asker.to_canonical(), ip.to_canonical());
+        if ip.is_loopback() {
+            return asker.is_loopback() || self.own_ips.contains(&asker);
+        }
+        !is_link_local(ip) || is_link_local(asker)
+    }
+
     /// This is one of our own addresses.
     pub(super) fn note_own(&mut self, ip: IpAddr) {
         if self.own_ips.len() < MAX_OWN_IPS {
