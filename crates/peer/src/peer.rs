@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::address::CoordinatorAddress;
+use crate::address::{Advertise, CoordinatorAddress};
 use crate::api::{
     CoordinatorState, DownloadError, FetchInfoError, Limits, LimitsChange, PeerGone, ShareError, SpawnError,
     Status, Unfit, Wish,
@@ -229,6 +229,11 @@ impl Peer {
             stop_calls,
             _stop_on_drop,
         })
+    }
+
+    /// Where its user says that others reach it.
+    pub(crate) fn advertise(&self) -> Option<Advertise> {
+        self.config.advertise
     }
 
     /// Where peers are accepted, with the real port.

@@ -44,6 +44,9 @@ pub struct Hello {
     pub listen: SocketAddr,
     /// The coordinator it reports to.
     pub coordinator: Option<CoordinatorAddress>,
+    /// Where its user says that others reach it.
+    #[serde(default)]
+    pub advertise: Option<String>,
 }
 
 /// What a client may ask for.
