@@ -107,7 +107,8 @@ impl Network {
     /// # Panics
     /// If a peer of that name runs, or it cannot be started.
     pub async fn start_peer(&mut self, name: &str) -> &Node {
-        let config = tnet_peer::Config { coordinator: Some(self.coordinator().into()), ..self.plan.peer_config() };
+        let config =
+            tnet_peer::Config { coordinator: Some(self.coordinator().into()), ..self.plan.peer_config() };
         self.start_peer_with(name, config).await
     }
 

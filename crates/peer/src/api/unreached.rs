@@ -58,10 +58,17 @@ pub struct Unreached {
     pub calls: BTreeMap<SocketAddr, CallFailure>,
 }
 
+impl Unreached {
+    /// How many.
+    pub fn peers(&self) -> u32 {
+        self.full.max(u32::try_from(self.calls.len()).unwrap_or(u32::MAX))
+    }
+}
+
 /// "1 peer has it and cannot be reached at 10.0.0.1:7401 (timed out)", and what to do about it.
 impl fmt::Display for Unreached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peers = (self.full as usize).max(self.calls.len());
+        let peers = self.peers();
         let (noun, has) = if peers == 1 { ("peer", "has") } else { ("peers", "have") };
         let what = if self.full > 0 { "it" } else { "a part of it" };
         write!(f, "{peers} {noun} {has} {what} and cannot be reached")?;

@@ -48,6 +48,8 @@ impl Engine {
             Waiting::HolderOfChunks { chunks: running.without_holder }
         } else if picture.full_addresses > 0 {
             Waiting::FullPeers { peers: picture.full_addresses }
+        } else if let Some(holders) = running.holders.unreached(true).filter(|_| picture.peers == 0) {
+            Waiting::UnreachablePeers { peers: holders.peers() }
         } else if matches!(self.coordinator.state, CoordinatorState::Connected | CoordinatorState::None) {
             Waiting::Holder
         } else {
