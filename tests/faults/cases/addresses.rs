@@ -225,7 +225,7 @@ async fn a_holder_out_of_reach_is_said_to_be_so() -> String {
         let _hub = coordinates(&lan, &[]).await;
         let _seed = seeds(&lan, 1, &content, ANYWHERE).await;
         let at = format!("{}:7401", ip(&lan, 1));
-        assert_eq!(named(&lan, 2, &content, &ip(&lan, 0)).await, [at.clone()]);
+        assert_eq!(named(&lan, 2, &content, &ip(&lan, 0)).await, std::slice::from_ref(&at));
         lan.host(1).refuses(Machine::PEER_PORT, rule);
         let machine = lan.machine(2);
         content.write_info(&machine.cli().path("a.fileinfo"));
