@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tnet_fileinfo::FileHash;
 use tnet_proto::{
-    CoordinatorReply, CoordinatorRequest, Holder, MessageCodec, PeerId, Protocol, Received, ReportDigest,
-    ReportEntry, exchange_preamble,
+    CoordinatorReply, CoordinatorRequest, Families, Holder, MessageCodec, PeerId, Protocol, Reach, Received,
+    ReportDigest, ReportEntry, exchange_preamble,
 };
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -114,7 +114,11 @@ async fn call(
     exchange_preamble(&mut stream, Protocol::Coordinator).await.ok()?;
     let mut line = Framed::new(stream, MessageCodec::new());
     let report_interval_ms = u32::try_from(interval.as_millis()).ok()?;
-    let hello = CoordinatorRequest::Hello { peer_id, listen_port, report_interval_ms, capabilities: 0 };
+    let reach = match listen_port {
+        0 => Reach::Nowhere,
+        port => Reach::Everywhere { port, families: Families::Both },
+    };
+    let hello = CoordinatorRequest::Hello { peer_id, reach, report_interval_ms, capabilities: 0 };
     line.send(hello).await.ok()?;
     let welcome = line.next().await?.ok()?;
     line.codec_mut().hello_done();

@@ -107,7 +107,8 @@ impl Network {
     /// # Panics
     /// If a peer of that name runs, or it cannot be started.
     pub async fn start_peer(&mut self, name: &str) -> &Node {
-        let config = tnet_peer::Config { coordinator: Some(self.coordinator()), ..self.plan.peer_config() };
+        let config =
+            tnet_peer::Config { coordinator: Some(self.coordinator().into()), ..self.plan.peer_config() };
         self.start_peer_with(name, config).await
     }
 
@@ -127,7 +128,7 @@ impl Network {
 
     /// The settings of this network's peers, to change some for [`start_peer_with`](Self::start_peer_with).
     pub fn peer_config(&self) -> tnet_peer::Config {
-        tnet_peer::Config { coordinator: Some(self.coordinator()), ..self.plan.peer_config() }
+        tnet_peer::Config { coordinator: Some(self.coordinator().into()), ..self.plan.peer_config() }
     }
 
     /// Where a peer of that name has, had or will have its files.
@@ -309,6 +310,7 @@ impl NetworkBuilder {
     fn peer_config(&self) -> tnet_peer::Config {
         tnet_peer::Config {
             listen: SocketAddr::new(self.ip, 0),
+            loopback_from: Some(self.ip),
             report_interval: self.report_interval,
             ..self.config.clone()
         }

@@ -169,7 +169,7 @@ async fn a_coordinator_that_refuses_connections_ends_a_download_in_the_promised_
     let nobody = TcpSocket::new_v4().expect("a socket");
     nobody.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let address = nobody.local_addr().expect("bound");
-    let config = tnet_peer::Config { coordinator: Some(address), ..network.peer_config() };
+    let config = tnet_peer::Config { coordinator: Some(address.into()), ..network.peer_config() };
     let ann = network.start_peer_with("ann", config).await;
     assert_unreachable(ann, address).await;
 }
@@ -195,7 +195,7 @@ async fn assert_unreachable(ann: &tnet_testkit::Node, address: std::net::SocketA
     let error = within("an error", SOON, error).await.expect_err("nobody can be asked");
     let took = began.elapsed();
     assert!(
-        matches!(error, DownloadError::CoordinatorUnreachable { address: named, .. } if named == address),
+        matches!(error, DownloadError::CoordinatorUnreachable { address: ref named, .. } if *named == address.into()),
         "{error:?}"
     );
     assert!(error.to_string().contains(&address.to_string()), "the message names the address: {error}");

@@ -3,14 +3,16 @@
 mod wishes;
 
 use std::ffi::OsStr;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
+use tnet_coordinator::{Network, ParseNetworkError};
 use tnet_fileinfo::{ChunkSize, FileHash};
+use tnet_peer::{Advertise, parse_listen};
 
 use crate::duration;
 use crate::exit::EXIT_CODES;
@@ -63,8 +65,10 @@ TNET_CONFIG names, else tnet/config.toml in the XDG configuration directory (~/.
 
   coordinator = \"10.0.0.1\"             # where the coordinator is
   dir = \"/srv/images\"                  # what start-server shares
-  listen = \"0.0.0.0:7401\"              # where peers are accepted
-  coordinator-listen = \"0.0.0.0:7400\"  # where the coordinator is, on its own machine
+  listen = \"[::]:7401\"                 # where peers are accepted
+  advertise = \"192.168.1.5:7401\"       # where others reach this peer, if it is not where it listens
+  coordinator-listen = \"[::]:7400\"     # where the coordinator is, on its own machine
+  allow-advertise = \"192.168.0.0/16\"   # of the coordinator: where peers may say that they are
   state-dir = \"/var/lib/tnet\"          # control socket and log
   limit-up = \"100M\"                    # bytes a second
   limit-down = \"none\"
@@ -78,9 +82,12 @@ pub(crate) struct Global {
     /// Where the coordinator is: HOST, HOST:PORT or an address [default: 127.0.0.1:7400]
     #[arg(short, long, global = true, env = "TNET_COORDINATOR", value_name = "ADDR", hide_env_values = true)]
     pub(crate) coordinator: Option<String>,
-    /// Where to accept connections: ADDR:PORT, or a port [default: port 7401, coordinator: 7400]
+    /// Where to accept connections: ADDR:PORT, or a port of every address [default: port 7401, coordinator: 7400]
     #[arg(long, global = true, value_name = "ADDR", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
+    /// Where others reach this peer, if that is not where it listens: behind a published port, or on one of several networks
+    #[arg(long, global = true, value_name = "ADDR[:PORT]")]
+    pub(crate) advertise: Option<Advertise>,
     /// Directory of the server's control socket and log [default: tnet in the XDG state directory]
     #[arg(long, global = true, env = "TNET_STATE_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) state_dir: Option<PathBuf>,
@@ -116,6 +123,15 @@ pub(crate) struct CoordinatorArgs {
     /// Take so much memory at most: 64M, 1G [default: half of what its control group allows, a quarter of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub(crate) memory: Option<u64>,
+    /// Send others to an address in this network if a peer says that it is there; may be repeated [default: private networks,
+    /// for peers that reach the coordinator in one]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) allow_advertise: Vec<Network>,
+}
+
+/// What a file of settings says: one network, or several with commas.
+pub(crate) fn parse_networks(text: &str) -> Result<Vec<Network>, ParseNetworkError> {
+    text.split(',').map(|network| network.trim().parse()).collect()
 }
 
 /// Below this not even a small LAN fits.
@@ -355,15 +371,6 @@ fn parse_period(text: &str) -> Result<Duration, ParsePeriodError> {
     if period >= SHORTEST_PERIOD { Ok(period) } else { Err(ParsePeriodError::TooShort) }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("write it like 0.0.0.0:7401, [::]:7401 or 7401")]
-pub(crate) struct ParseListenError;
-
-pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, ParseListenError> {
-    let port_alone = || text.parse().ok().map(|port: u16| SocketAddr::from((IpAddr::from([0; 4]), port)));
-    text.parse().ok().or_else(port_alone).ok_or(ParseListenError)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -401,13 +408,22 @@ mod tests {
     }
 
     #[test]
-    fn an_address_to_listen_on_may_be_a_port_alone() {
-        assert_eq!(parse_listen("7401"), Ok(([0, 0, 0, 0], 7401).into()));
-        assert_eq!(parse_listen("127.0.0.1:0"), Ok(([127, 0, 0, 1], 0).into()));
-        assert!(parse_listen("[::1]:7401").is_ok_and(|address| address.is_ipv6()));
-        for text in ["", "localhost", "127.0.0.1", "70000", ":7401"] {
-            assert_eq!(parse_listen(text), Err(ParseListenError), "{text:?}");
+    fn networks_may_be_named_one_by_one_or_with_commas() {
+        let networks = |line: &str| {
+            let cli = Cli::try_parse_from(line.split(' ')).expect(line);
+            let Command::Coordinator(args) = cli.command else { panic!("{line}") };
+            args.allow_advertise
+        };
+        let both = parse_networks("10.0.0.0/8, fd00::/8").expect("two networks");
+        assert_eq!(both.len(), 2);
+        for line in [
+            "--allow-advertise 10.0.0.0/8 --allow-advertise fd00::/8",
+            "--allow-advertise 10.0.0.0/8,fd00::/8",
+        ] {
+            assert_eq!(networks(&format!("tnet coordinator {line}")), both);
         }
+        assert_eq!(networks("tnet coordinator"), []);
+        assert!(Cli::try_parse_from(["tnet", "coordinator", "--allow-advertise", "lan"]).is_err());
     }
 
     #[test]

@@ -121,6 +121,9 @@ fn arguments(launch: &Launch, global: &Global) -> Vec<OsString> {
     if let Some(listen) = global.listen {
         arguments.extend(["--listen".into(), listen.to_string().into()]);
     }
+    if let Some(address) = global.advertise {
+        arguments.extend(["--advertise".into(), address.to_string().into()]);
+    }
     if let Some(delay) = global.demo_delay {
         arguments.extend(["--demo-delay".into(), format!("{}ms", delay.as_millis()).into()]);
     }

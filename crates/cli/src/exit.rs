@@ -244,10 +244,11 @@ mod tests {
 
     #[test]
     fn each_error_of_the_libraries_has_its_code() {
+        use std::net::SocketAddr;
         use std::time::Duration;
 
-        use tnet_peer::Shortage;
-        let (waited, address) = (Duration::from_secs(1), ([127, 0, 0, 1], 7400).into());
+        use tnet_peer::{Shortage, Unreached};
+        let (waited, address) = (Duration::from_secs(1), SocketAddr::from(([127, 0, 0, 1], 7400)));
         let hash = tnet_fileinfo::FileHash::from_bytes([0; 32]);
         let stalled = |missing| {
             let liars = Vec::new();
@@ -256,10 +257,18 @@ mod tests {
         let io = |kind: std::io::ErrorKind| std::io::Error::from(kind);
         let lying = UselessHolders { silent: 1, lying: 1, ..UselessHolders::default() };
         let silent = UselessHolders { silent: 2, ..UselessHolders::default() };
-        let failures: [(Failure, u8); 19] = [
+        let nobody = Unreached { full: 1, ..Unreached::default() };
+        let unreached = |missing| {
+            let holders = nobody.clone();
+            DownloadError::Unreachable { waited, holders, missing, chunks: 4 }
+        };
+        let failures: [(Failure, u8); 22] = [
+            (unreached(4).into(), 5),
+            (unreached(1).into(), 7),
+            (FetchInfoError::Unreachable { hash, waited, holders: nobody.clone() }.into(), 5),
             (DownloadError::NoHolder { waited }.into(), 4),
             (DownloadError::AllFull { waited, full: 3 }.into(), 4),
-            (DownloadError::CoordinatorUnreachable { address, waited }.into(), 5),
+            (DownloadError::CoordinatorUnreachable { address: address.into(), waited }.into(), 5),
             (stalled(1).into(), 7),
             (stalled(4).into(), 4),
             (DownloadError::Cancelled.into(), 7),
@@ -268,7 +277,7 @@ mod tests {
             (FetchInfoError::NoHolder { hash, waited }.into(), 4),
             (FetchInfoError::NoneValid { hash, holders: lying }.into(), 6),
             (FetchInfoError::NoneValid { hash, holders: silent }.into(), 4),
-            (FetchInfoError::CoordinatorUnreachable { address, waited }.into(), 5),
+            (FetchInfoError::CoordinatorUnreachable { address: address.into(), waited }.into(), 5),
             (FileInfoError::MissingField("size").into(), 6),
             (FileInfoError::VersionMismatch { found: 2, supported: 1 }.into(), 11),
             (ScanError::Open(io(std::io::ErrorKind::NotFound)).into(), 3),

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use tnet_fileinfo::shown;
+use tnet_peer::parse_listen;
 
-use crate::args::{Bounds, Cli, Command, parse_limit, parse_listen, parse_max_peers, parse_memory};
+use crate::args::{Bounds, Cli, Command, parse_limit, parse_max_peers, parse_memory, parse_networks};
 use crate::exit::Failure;
 use crate::settings_file::{SETTINGS, SettingsFile};
 
@@ -37,16 +38,22 @@ pub(crate) fn apply(cli: &mut Cli, matches: &ArgMatches) -> Result<(), Failure> 
     };
     let (listen, listen_of_coordinator) =
         (file.parsed("listen", parse_listen)?, file.parsed("coordinator-listen", parse_listen)?);
+    let advertise = file.parsed("advertise", str::parse)?;
+    let networks = file.parsed("allow-advertise", parse_networks)?;
     let memory = file.parsed("coordinator-memory", parse_memory)?;
     let dir = text("dir").map(PathBuf::from);
     let global = &mut cli.global;
     global.given = given(matches).into();
     global.coordinator = global.coordinator.take().or_else(|| text("coordinator"));
     global.state_dir = global.state_dir.take().or_else(|| text("state-dir").map(PathBuf::from));
+    global.advertise = global.advertise.or(advertise);
     match &mut cli.command {
         Command::Coordinator(args) => {
             global.listen = global.listen.or(listen_of_coordinator);
             args.memory = args.memory.or(memory);
+            if args.allow_advertise.is_empty() {
+                args.allow_advertise = networks.unwrap_or_default();
+            }
         }
         Command::StartServer(args) => {
             global.listen = global.listen.or(listen);

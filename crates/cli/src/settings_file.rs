@@ -32,10 +32,12 @@ pub(crate) struct Setting {
 }
 
 /// All of them. A new one is a line here, and where it is used.
-pub(crate) const SETTINGS: [Setting; 9] = [
+pub(crate) const SETTINGS: [Setting; 11] = [
     setting("coordinator", "coordinator", Some("TNET_COORDINATOR"), "127.0.0.1:7400"),
-    setting("listen", "listen", None, "0.0.0.0:7401"),
-    setting("coordinator-listen", "listen", None, "0.0.0.0:7400"),
+    setting("listen", "listen", None, "[::]:7401"),
+    setting("advertise", "advertise", None, "none"),
+    setting("coordinator-listen", "listen", None, "[::]:7400"),
+    setting("allow-advertise", "allow_advertise", None, "private networks"),
     setting("state-dir", "state_dir", Some("TNET_STATE_DIR"), "tnet in the XDG state directory"),
     setting("dir", "dir", None, "none"),
     setting("limit-up", "limit_up", None, "none"),

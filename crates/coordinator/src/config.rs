@@ -1,8 +1,9 @@
 //! Everything about a coordinator that can be chosen. Nothing in it may grow without a bound named here.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::networks::AllowAdvertise;
 use crate::table::TableLimits;
 
 /// TCP port of the coordinator unless another is chosen.
@@ -11,8 +12,12 @@ pub const DEFAULT_PORT: u16 = 7400;
 /// How a coordinator behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where peers connect. Default: `0.0.0.0:7400`. An unspecified IPv6 address takes IPv4 as well.
+    /// Where peers connect. Default: `[::]:7400`. An unspecified IPv6 address takes IPv4 as well, and IPv4 alone where
+    /// the system has no IPv6.
     pub listen: SocketAddr,
+    /// Which addresses peers may declare as theirs besides the one that they come from. Default: those of private
+    /// networks, if the coordinator was reached in one.
+    pub allow_advertise: AllowAdvertise,
     /// How much the table holds and how long it remembers. What does not fit is answered with `LimitReached`.
     ///
     /// In its budget an entry counts 44 bytes and a file about 150 more, whatever their maps have grown to; a peer
@@ -55,7 +60,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
+            allow_advertise: AllowAdvertise::default(),
             table: TableLimits::default(),
             max_connections: 20_000,
             max_connections_per_ip: 2_000,

@@ -2,7 +2,8 @@
 //! answered, and keeps no more memory for a peer that once sent a lot than for any other.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -20,7 +21,9 @@ use tnet_proto::{
 };
 
 use crate::line::{Line, Room};
-use crate::message::{Ending, Event, Outgoing, Request};
+use crate::message::{Ending, Event, Hello, Outgoing, Request};
+use crate::networks::AllowAdvertise;
+use crate::place::{Ends, Place};
 use crate::table::{Arrival, Epoch, LimitHit, Scope};
 
 /// How long a connection that we end is read on, so that our last words are not lost to a reset.
@@ -36,7 +39,9 @@ const CALLS_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Where it comes from, IPv4 never mapped into IPv6.
-    pub(crate) ip: IpAddr,
+    pub(crate) remote: SocketAddr,
+    /// Which declared addresses are taken.
+    pub(crate) allow_advertise: Arc<AllowAdvertise>,
     pub(crate) epoch: Epoch,
     pub(crate) registrar: mpsc::Sender<Event>,
     /// Ends connections that have not said hello; the registrar ends the others.
@@ -75,10 +80,11 @@ enum Step {
 impl Connection {
     /// Talks with the peer until one of the two ends it.
     pub(crate) async fn serve(self, stream: TcpStream) {
-        let hello = timeout(self.hello_deadline, introduce(stream, self.room.clone(), self.ip));
+        let ip = self.remote.ip();
+        let hello = timeout(self.hello_deadline, self.introduce(stream));
         let staying = async {
             match self.stop.run_until_cancelled(hello).await {
-                Some(Ok(Ok((line, arrival)))) => self.talk(line, arrival).await,
+                Some(Ok(Ok((line, hello)))) => self.talk(line, hello).await,
                 Some(Ok(Err(ending))) => ending,
                 Some(Err(_)) => Ending::NoHello,
                 None => Ending::Dismissed,
@@ -88,16 +94,16 @@ impl Connection {
         let ending = self.taken.run_until_cancelled(staying).await.unwrap_or(Ending::GaveWay);
         match ending {
             Ending::Lost | Ending::Dismissed | Ending::GaveWay => {
-                trace!(ip = %self.ip, ?ending, "connection ended")
+                trace!(%ip, ?ending, "connection ended")
             }
-            _ => debug!(ip = %self.ip, ?ending, "connection ended"),
+            _ => debug!(%ip, ?ending, "connection ended"),
         }
         // Without a registrar there is nobody left to tell.
         let _ = self.registrar.send(Event::Ended { epoch: self.epoch, ending }).await;
     }
 
-    async fn talk(&self, mut line: Line, arrival: Arrival) -> Ending {
-        let ending = self.take_turns(&mut line, arrival).await;
+    async fn talk(&self, mut line: Line, hello: Hello) -> Ending {
+        let ending = self.take_turns(&mut line, hello).await;
         if ending == Ending::Dismissed {
             // A peer that does not read our last words cannot be made to.
             let _ = timeout(LINGER, part(line.into_stream())).await;
@@ -105,10 +111,10 @@ impl Connection {
         ending
     }
 
-    async fn take_turns(&self, line: &mut Line, arrival: Arrival) -> Ending {
+    async fn take_turns(&self, line: &mut Line, hello: Hello) -> Ending {
         let queue = (self.max_unsent as usize).saturating_add(1); // and one answer
         let (sender, mut outgoing) = mpsc::channel(queue);
-        self.send(Event::Hello { epoch: self.epoch, arrival, outgoing: sender }).await;
+        self.send(Event::Hello { epoch: self.epoch, hello, outgoing: sender }).await;
         let mut turn = Turn::Registrar;
         let mut inspections = interval(self.message_deadline.max(MIN_INSPECTION));
         // After a long write the missed looks must not follow one another at once.
@@ -164,6 +170,33 @@ impl Connection {
         }
     }
 
+    /// Preamble and hello. The caller sets the deadline.
+    async fn introduce(&self, mut stream: TcpStream) -> Result<(Line, Hello), Ending> {
+        if let Err(error) = exchange_preamble(&mut stream, Protocol::Coordinator).await {
+            debug!(ip = %self.remote.ip(), %error, "no preamble");
+            return Err(Ending::NoHello);
+        }
+        let local = stream.local_addr().map_err(|_| Ending::Lost)?;
+        let ends = Ends::new(self.remote, local);
+        let mut line = Line::new(stream, self.room.clone());
+        match line.next().await {
+            Some(Ok(Received::Message(CoordinatorRequest::Hello {
+                peer_id,
+                reach,
+                report_interval_ms,
+                capabilities: _,
+            }))) => {
+                line.hello_done();
+                let report_interval = Duration::from_millis(u64::from(report_interval_ms));
+                let (place, listed) = Place::of(reach, ends, &self.allow_advertise);
+                let arrival = Arrival { ip: ends.remote.ip(), place, peer_id, report_interval };
+                Ok((line, Hello { arrival, observed: ends.remote, listed }))
+            }
+            None | Some(Err(CodecError::Io(_))) => Err(Ending::NoHello),
+            Some(Ok(_) | Err(_)) => Err(Ending::Violation),
+        }
+    }
+
     /// When the registrar has ended, the event is dropped; the end of `outgoing` then ends the connection.
     async fn send(&self, event: Event) {
         let _ = self.registrar.send(event).await;
@@ -182,29 +215,6 @@ pub(crate) async fn refuse(mut stream: TcpStream, hit: LimitHit, deadline: Durat
     };
     // Nobody is owed more than the attempt.
     let _ = timeout(deadline, last_words).await;
-}
-
-/// Preamble and hello. The caller sets the deadline.
-async fn introduce(mut stream: TcpStream, room: Room, ip: IpAddr) -> Result<(Line, Arrival), Ending> {
-    if let Err(error) = exchange_preamble(&mut stream, Protocol::Coordinator).await {
-        debug!(%ip, %error, "no preamble");
-        return Err(Ending::NoHello);
-    }
-    let mut line = Line::new(stream, room);
-    match line.next().await {
-        Some(Ok(Received::Message(CoordinatorRequest::Hello {
-            peer_id,
-            listen_port,
-            report_interval_ms,
-            capabilities: _,
-        }))) => {
-            line.hello_done();
-            let report_interval = Duration::from_millis(u64::from(report_interval_ms));
-            Ok((line, Arrival { ip, listen_port, peer_id, report_interval }))
-        }
-        None | Some(Err(CodecError::Io(_))) => Err(Ending::NoHello),
-        Some(Ok(_) | Err(_)) => Err(Ending::Violation),
-    }
 }
 
 fn understand(received: Option<Result<Received<CoordinatorRequest>, CodecError>>) -> Step {

@@ -2,7 +2,8 @@
 //!
 //! Peers connect to it, report what they hold, and look up who holds what they want. It contacts nobody, stores
 //! nothing on disk, and forgets a peer that is silent for longer than its lease. The address it hands out for a
-//! peer is the one the peer's connection came from, so nobody can report for somebody else.
+//! peer is the one the peer's connection came from, so nobody can report for somebody else; others only within networks
+//! that it was told ([`AllowAdvertise`]).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -36,7 +37,9 @@ mod handout;
 mod line;
 mod listener;
 mod message;
+mod networks;
 mod notice;
+mod place;
 mod reception;
 mod registrar;
 mod server;
@@ -48,6 +51,8 @@ mod watch;
 pub use config::{Config, DEFAULT_PORT};
 pub use handle::{CoordinatorHandle, MAX_FILES_LISTED, Stopped};
 pub use listener::BindError;
+pub use networks::{AllowAdvertise, Network, ParseNetworkError};
+pub use place::Place;
 pub use server::Coordinator;
 pub use stats::{LimitCounts, Stats};
 pub use table::{

@@ -250,7 +250,7 @@ impl Line {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use tnet_proto::{Availability, MAX_REPORT_ENTRIES, PeerId, ReportEntry, encode};
+    use tnet_proto::{Availability, MAX_REPORT_ENTRIES, PeerId, Reach, ReportEntry, encode};
     use tokio::net::TcpListener;
     use tokio::time::timeout;
 
@@ -298,7 +298,7 @@ mod tests {
         let mut small = BytesMut::new();
         let hello = CoordinatorRequest::Hello {
             peer_id: PeerId([1; 16]),
-            listen_port: 1,
+            reach: Reach::Nowhere,
             report_interval_ms: 1,
             capabilities: 0,
         };

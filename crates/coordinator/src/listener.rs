@@ -1,7 +1,7 @@
 //! The listening socket: bound or refused with the reason, and never lost to a passing shortage.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -54,7 +54,18 @@ pub enum BindError {
 
 /// Binds and listens.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
-    open(address).map_err(|source| match source.kind() {
+    let everywhere = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let opened = match open(address) {
+        // A system without IPv6 says the one or the other.
+        Err(error)
+            if everywhere
+                && (error.kind() == io::ErrorKind::AddrNotAvailable || is_without_family(&error)) =>
+        {
+            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+        }
+        opened => opened,
+    };
+    opened.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { address },
         io::ErrorKind::AddrNotAvailable => BindError::NotAvailable { address },
         io::ErrorKind::PermissionDenied => BindError::NotPermitted { address },
@@ -68,6 +79,10 @@ pub(crate) fn tune(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+fn is_without_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {

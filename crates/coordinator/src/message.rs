@@ -1,10 +1,12 @@
 //! What the tasks of a coordinator say to each other. Connections and handles send events to the registrar, which
 //! owns the table; it answers each request of a connection with exactly one [`Outgoing::Answer`].
 
+use std::net::SocketAddr;
+
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{CallResult, CoordinatorReply, Limit, ReportDigest, ReportEntry};
+use tnet_proto::{CallResult, CoordinatorReply, Limit, Listed, ReportDigest, ReportEntry};
 
 use crate::stats::Stats;
 use crate::table::{Arrival, Epoch, FileSummary, Handout, Scope, SwarmSize};
@@ -16,7 +18,7 @@ pub(crate) const INBOX_EVENTS: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A connection said hello. The registrar closes it by dropping `outgoing`.
-    Hello { epoch: Epoch, arrival: Arrival, outgoing: mpsc::Sender<Outgoing> },
+    Hello { epoch: Epoch, hello: Hello, outgoing: mpsc::Sender<Outgoing> },
     /// A connection asks; it will not ask again before it is answered.
     Request { epoch: Epoch, request: Request },
     /// A connection has ended.
@@ -37,6 +39,15 @@ impl Event {
             _ => 0,
         }
     }
+}
+
+/// Who said hello, and what becomes of what it said.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hello {
+    pub(crate) arrival: Arrival,
+    /// The address that it comes from.
+    pub(crate) observed: SocketAddr,
+    pub(crate) listed: Listed,
 }
 
 /// For a connection to write.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +20,9 @@ use crate::connection::{Connection, refuse};
 use crate::line::LargeMessages;
 use crate::listener::tune;
 use crate::message::Event;
+use crate::networks::AllowAdvertise;
 use crate::notice::Notice;
+use crate::place::canonical;
 use crate::table::{Epoch, LimitHit};
 
 /// Pause after a failed accept. Without descriptors the call fails at once, again and again, until one is freed.
@@ -32,6 +35,7 @@ const MAX_REFUSALS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Reception {
     config: Config,
+    allow_advertise: Arc<AllowAdvertise>,
     registrar: mpsc::Sender<Event>,
     stop: CancellationToken,
     admission: Admission,
@@ -51,6 +55,7 @@ impl Reception {
         let admission = Admission::new(config.max_connections, config.max_connections_per_ip);
         let large = LargeMessages::new(usize::try_from(config.large_message_bytes).unwrap_or(usize::MAX));
         Reception {
+            allow_advertise: Arc::new(config.allow_advertise.clone()),
             config,
             registrar,
             stop,
@@ -97,7 +102,8 @@ impl Reception {
     }
 
     fn receive(&mut self, stream: TcpStream, remote: SocketAddr) {
-        let ip = remote.ip().to_canonical();
+        let remote = canonical(remote);
+        let ip = remote.ip();
         tune(&stream);
         let seat = match self.admission.enter(ip) {
             Ok(seat) => seat,
@@ -105,7 +111,8 @@ impl Reception {
         };
         self.last_epoch += 1;
         let connection = Connection {
-            ip,
+            remote,
+            allow_advertise: Arc::clone(&self.allow_advertise),
             epoch: Epoch(self.last_epoch),
             registrar: self.registrar.clone(),
             stop: self.stop.clone(),

@@ -15,14 +15,14 @@ use tracing::field::{self, DisplayValue};
 use tracing::{Level, debug, enabled, trace, warn};
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{CoordinatorReply, Limit, ReportDigest, ReportEntry};
+use tnet_proto::{CoordinatorReply, Limit, Listed, ReportDigest, ReportEntry};
 
 use crate::config::Config;
-use crate::message::{Ending, Event, Outgoing, Question, Request};
+use crate::message::{Ending, Event, Hello, Outgoing, Question, Request};
 use crate::notice::Notice;
 use crate::stats::Stats;
 use crate::table::{
-    Admitted, Arrival, Beat, Epoch, EpochMap, Handout, LimitHit, Report, ReportOutcome, SwarmSize, Table,
+    Admitted, Beat, Epoch, EpochMap, Handout, LimitHit, Report, ReportOutcome, SwarmSize, Table,
 };
 use crate::watch::{Push, Watches};
 
@@ -134,7 +134,7 @@ impl Registrar {
 
     fn on_event(&mut self, now: Duration, event: Event) {
         match event {
-            Event::Hello { epoch, arrival, outgoing } => self.on_hello(now, epoch, &arrival, outgoing),
+            Event::Hello { epoch, hello, outgoing } => self.on_hello(now, epoch, &hello, outgoing),
             Event::Request { epoch, request } => self.on_request(now, epoch, request),
             Event::Ended { epoch, ending } => self.on_ended(epoch, ending),
             Event::Refused(limit) => self.stats.limits.count(limit),
@@ -142,18 +142,24 @@ impl Registrar {
         }
     }
 
-    fn on_hello(&mut self, now: Duration, epoch: Epoch, arrival: &Arrival, outgoing: mpsc::Sender<Outgoing>) {
-        let answer = match self.table.hello(now, epoch, arrival) {
-            Ok(Admitted { observed, lease, digest }) => {
-                match observed.port() {
+    fn on_hello(&mut self, now: Duration, epoch: Epoch, hello: &Hello, outgoing: mpsc::Sender<Outgoing>) {
+        let Hello { arrival, observed, listed } = *hello;
+        let answer = match self.table.hello(now, epoch, &arrival) {
+            Ok(Admitted { address, lease, digest }) => {
+                match address.port() {
                     // Whoever only asks, such as a health check each few seconds.
-                    0 => trace!(ip = %observed.ip(), "connected to ask"),
-                    _ => debug!(peer = %observed, ?lease, "peer connected"),
+                    0 => match listed {
+                        Listed::Refused { refusal } => {
+                            debug!(ip = %observed.ip(), ?refusal, "peer connected, not listed")
+                        }
+                        _ => trace!(ip = %observed.ip(), "connected to ask"),
+                    },
+                    _ => debug!(peer = %address, ?lease, "peer connected"),
                 }
                 self.stats.hellos += 1;
                 self.links.insert(epoch, outgoing.clone());
                 let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
-                CoordinatorReply::Welcome { lease_ms, observed, digest, capabilities: 0 }
+                CoordinatorReply::Welcome { lease_ms, observed, listed, digest, capabilities: 0 }
             }
             Err(hit) => self.limit_reached(now, hit),
         };
@@ -198,10 +204,9 @@ impl Registrar {
 
     fn on_report(&mut self, now: Duration, epoch: Epoch, report: Report<'_>) -> Response {
         let seq = report.seq;
-        let Some(address) = self.table.address(epoch) else { return Response::Close };
+        let Some(ip) = self.table.ip(epoch) else { return Response::Close };
         let watches = &mut self.watches;
-        let outcome =
-            self.table.report(now, epoch, report, |hash| watches.note(now, hash, epoch, address.ip()));
+        let outcome = self.table.report(now, epoch, report, |hash| watches.note(now, hash, epoch, ip));
         match outcome {
             ReportOutcome::Accepted => {
                 self.stats.reports += 1;
@@ -274,8 +279,8 @@ impl Registrar {
     }
 
     fn watch(&mut self, now: Duration, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
-        let Some(address) = self.table.address(epoch) else { return self.lookup(epoch, hash) };
-        match self.watches.watch(epoch, address.ip(), hash) {
+        let Some(ip) = self.table.ip(epoch) else { return self.lookup(epoch, hash) };
+        match self.watches.watch(epoch, ip, hash) {
             Ok(gave_way) => {
                 // The answer to its next request needs a place. Who is not told asks now and then all the same.
                 let loser = gave_way.and_then(|loser| self.links.get(&loser));

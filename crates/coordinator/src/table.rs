@@ -1,6 +1,6 @@
 //! Which live peers hold which file. Pure: time comes in as an argument, nothing is read or sent.
 //!
-//! A peer is a connection, and has an address: its observed IP and its declared port. Several peers
+//! A peer is a connection, and has an address: mostly its observed IP and its declared port. Several peers
 //! may claim the same address, as hosts behind one NAT do. Each has entries of its own and takes
 //! none from the others; who asks is told of an address once. Entries are soft state: a lost
 //! connection leaves them, silence past the lease removes them.
@@ -161,7 +161,7 @@ impl Table {
     /// There is no room for one more peer.
     pub fn hello(&mut self, now: Duration, epoch: Epoch, arrival: &Arrival) -> Result<Admitted, LimitHit> {
         self.latest = self.latest.max(now);
-        let key = PeerKey::new(arrival.ip, arrival.listen_port, arrival.peer_id);
+        let key = PeerKey::new(arrival.ip, arrival.place.listed(), arrival.peer_id);
         match self.away.remove(&key) {
             Some(slot) => Ok(self.welcome_back(now, epoch, slot, arrival)),
             None => self.admit(now, epoch, key, arrival),
@@ -225,6 +225,11 @@ impl Table {
         Some(self.peers.at(*self.by_epoch.get(&epoch)?).key.address())
     }
 
+    /// The IP address that a connection comes from.
+    pub(crate) fn ip(&self, epoch: Epoch) -> Option<IpAddr> {
+        Some(self.peers.at(*self.by_epoch.get(&epoch)?).key.ip())
+    }
+
     /// Bytes that files and entries may have.
     pub fn max_bytes(&self) -> u64 {
         self.limits.max_bytes
@@ -249,13 +254,14 @@ impl Table {
         peer.epoch = epoch;
         peer.standing = Standing::Connected;
         peer.last_seq = 0;
+        peer.place = arrival.place;
         peer.lease = self.limits.lease(arrival.report_interval);
         peer.renew(now);
         // The new lease may be shorter than the old one, so the queue must look sooner.
         self.leases.remove(peer.queued, slot);
         peer.queued = peer.lease_ends;
         self.leases.insert(peer.queued, slot);
-        Admitted { observed: peer.key.address(), lease: peer.lease, digest: peer.digest }
+        Admitted { address: peer.key.address(), lease: peer.lease, digest: peer.digest }
     }
 
     fn admit(
@@ -272,6 +278,7 @@ impl Table {
             key,
             epoch,
             standing: Standing::Connected,
+            place: arrival.place,
             shares_ip: false,
             last_seq: 0,
             lease,
@@ -287,7 +294,7 @@ impl Table {
             odd_sizes: HashMap::new(),
         });
         self.enter(slot);
-        Ok(Admitted { observed: key.address(), lease, digest: ReportDigest::default() })
+        Ok(Admitted { address: key.address(), lease, digest: ReportDigest::default() })
     }
 
     /// Puts a connected peer into every index.
@@ -296,7 +303,7 @@ impl Table {
         self.by_epoch.insert(epoch, slot);
         let of_ip = self.by_ip.entry(key.ip()).or_default();
         of_ip.peers += 1;
-        self.peers.at_mut(slot).shares_ip = of_ip.peers > 1;
+        self.peers.at_mut(slot).shares_ip = of_ip.peers > 1 || key.address().ip() != key.ip();
         if key.listing() == Listing::Listed {
             self.addresses.entry(key.address()).or_default().peers += 1;
         }

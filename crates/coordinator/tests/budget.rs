@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout, reason = "the figures are for whoever runs it with --nocapture")]
 
 use std::alloc::System;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -34,12 +34,9 @@ struct Scene<'a> {
 impl Scene<'_> {
     fn join(&mut self, ip: u32) -> Epoch {
         self.peers += 1;
-        let arrival = Arrival {
-            ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + ip)),
-            listen_port: 7401,
-            peer_id: PeerId(u128::from(self.peers).to_le_bytes()),
-            report_interval: Duration::from_secs(10),
-        };
+        let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + ip), 7401));
+        let arrival =
+            Arrival::seen_at(address, PeerId(u128::from(self.peers).to_le_bytes()), Duration::from_secs(10));
         self.table.hello(NOW, Epoch(self.peers), &arrival).expect("far below the limit of peers");
         Epoch(self.peers)
     }

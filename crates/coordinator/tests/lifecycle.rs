@@ -87,7 +87,7 @@ async fn a_peer_over_ipv4_is_the_same_on_a_socket_that_takes_both() {
     let coordinator = coordinator.spawn();
     let port = coordinator.local_addr().port();
     let (_four, welcome) = Client::join(local(port), 7001, 1, LONG).await;
-    assert_eq!(welcome.observed, local(7001));
+    assert_eq!(welcome.listed, listed(local(7001)));
     let (_six, welcome) = Client::join(SocketAddr::from((Ipv6Addr::LOCALHOST, port)), 7002, 2, LONG).await;
-    assert_eq!(welcome.observed, SocketAddr::from((Ipv6Addr::LOCALHOST, 7002)));
+    assert_eq!(welcome.listed, listed(SocketAddr::from((Ipv6Addr::LOCALHOST, 7002))));
 }

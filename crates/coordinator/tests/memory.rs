@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "the figures are for whoever runs it with --nocapture")]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tnet_coordinator::{Arrival, Epoch, Report, ReportOutcome, Scope, Table, TableLimits};
@@ -24,12 +24,9 @@ fn fill(peers: u32, files: u32) -> Table {
         .collect();
     for peer in 0..peers {
         let epoch = Epoch(u64::from(peer) + 1);
-        let arrival = Arrival {
-            ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + peer)),
-            listen_port: 7401,
-            peer_id: PeerId(u128::from(peer).to_le_bytes()),
-            report_interval: Duration::from_secs(10),
-        };
+        let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + peer), 7401));
+        let arrival =
+            Arrival::seen_at(address, PeerId(u128::from(peer).to_le_bytes()), Duration::from_secs(10));
         table.hello(Duration::ZERO, epoch, &arrival).expect("far below the limit of peers");
         let report = Report { seq: 1, scope: Scope::Everything, entries: &entries };
         assert_eq!(table.report(Duration::ZERO, epoch, report, |_| {}), ReportOutcome::Accepted);

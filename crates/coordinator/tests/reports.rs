@@ -17,7 +17,7 @@ async fn a_reported_file_is_found_at_the_observed_ip_and_the_declared_port() {
     let _full = Client::holding(coordinator.local_addr(), 7001, 1, Availability::Full).await;
     let _partial = Client::holding(coordinator.local_addr(), 7002, 1, Availability::Partial).await;
     let (mut asker, welcome) = Client::join(coordinator.local_addr(), 7003, 3, LONG).await;
-    assert_eq!(welcome.observed, local(7003));
+    assert_eq!(welcome.listed, listed(local(7003)));
     // Three intervals, but two minutes at most.
     assert_eq!(welcome.lease, Duration::from_secs(120));
 
@@ -209,7 +209,7 @@ async fn who_claims_the_address_of_a_living_peer_takes_nothing_from_it() {
     // With another id, and with the same one: to have seen an id proves nothing.
     for id in [200, u8::try_from(7001 % 251).expect("below 251")] {
         let (mut claimant, welcome) = Client::join(address, 7001, id, LONG).await;
-        assert_eq!((welcome.observed, welcome.digest), (local(7001), ReportDigest::default()));
+        assert_eq!((welcome.listed, welcome.digest), (listed(local(7001)), ReportDigest::default()));
         claimant.report(true, &[]).await;
         claimant.expect_accepted().await;
         claimant.report(false, &[entry(1, Availability::None)]).await;

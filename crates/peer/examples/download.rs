@@ -10,7 +10,7 @@ use std::time::Duration;
 use tnet_fileinfo::shown_path;
 
 use tnet_peer::fileinfo::FileHash;
-use tnet_peer::{DownloadOptions, Peer, Progress};
+use tnet_peer::{CoordinatorAddress, DownloadOptions, Peer, Progress};
 use tokio::time::{interval, timeout};
 
 type Error = Box<dyn std::error::Error>;
@@ -23,7 +23,11 @@ async fn main() -> Result<ExitCode, Error> {
         return Ok(ExitCode::from(2));
     };
     let hash: FileHash = hash.parse()?;
-    let peer = Peer::builder().coordinator(coordinator.parse()?).listen("0.0.0.0:0".parse()?).spawn().await?;
+    let peer = Peer::builder()
+        .coordinator(coordinator.parse::<CoordinatorAddress>()?)
+        .listen("0.0.0.0:0".parse()?)
+        .spawn()
+        .await?;
     let info = peer.fetch_info(hash, Duration::from_secs(30)).await?;
     let options = DownloadOptions { give_up_after: Some(Duration::from_secs(60)), ..Default::default() };
     let mut download = peer.download_with(info, out, options).await?;

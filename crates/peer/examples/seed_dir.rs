@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tnet_peer::share::WatchOptions;
-use tnet_peer::{LimitsChange, Peer};
+use tnet_peer::{CoordinatorAddress, LimitsChange, Peer};
 use tokio::time::interval;
 
 type Error = Box<dyn std::error::Error>;
@@ -25,7 +25,11 @@ async fn main() -> Result<ExitCode, Error> {
             return Ok(ExitCode::from(2));
         }
     };
-    let peer = Peer::builder().coordinator(coordinator.parse()?).listen("0.0.0.0:0".parse()?).spawn().await?;
+    let peer = Peer::builder()
+        .coordinator(coordinator.parse::<CoordinatorAddress>()?)
+        .listen("0.0.0.0:0".parse()?)
+        .spawn()
+        .await?;
     peer.limit(LimitsChange { up: rate, down: None }).await?;
     peer.share_dir(dir, WatchOptions::default()).await?;
     println!("peers on {}", peer.local_addr());

@@ -1,18 +1,25 @@
 //! Settings of a peer, with units, defaults and reasons.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::address::{Advertise, CoordinatorAddress};
 use crate::api::{Limits, Priority};
 
 /// Settings of a [`Peer`](crate::Peer). The builder sets the common ones.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Whom to report to and ask for holders. None: files come only from peers that are named otherwise.
-    pub coordinator: Option<SocketAddr>,
-    /// Where to accept peers. With a specific IP address, connections are made from it too.
+    pub coordinator: Option<CoordinatorAddress>,
+    /// Where to accept peers. An unspecified IPv6 address takes IPv4 as well, and IPv4 alone where the system has no IPv6.
     pub listen: SocketAddr,
+    /// Where others reach this peer, if that is not where the coordinator sees it: behind a published port, or on one of
+    /// several networks. A coordinator takes it within the networks that it was told.
+    pub advertise: Option<Advertise>,
+    /// For several peers on one machine, as in tests: calls to loopback addresses come from this one. None, and for all
+    /// other addresses: the system chooses.
+    pub loopback_from: Option<IpAddr>,
     /// How often the coordinator gets a sign of life; also how often shared files are looked at.
     pub report_interval: Duration,
     /// How often shared directories are looked at; large ones less often, so that looking takes no more than a 300th of
@@ -47,7 +54,9 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             coordinator: None,
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7401)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 7401)),
+            advertise: None,
+            loopback_from: None,
             report_interval: Duration::from_secs(10),
             share_interval: Duration::from_secs(2),
             limits: Limits::default(),

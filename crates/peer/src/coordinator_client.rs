@@ -9,20 +9,24 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use tnet_proto::{
-    CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, MessageCodec, PeerId, PreambleError,
-    Protocol, Received, ReportDigest, exchange_preamble,
+    CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, Listed, MessageCodec, PeerId,
+    PreambleError, Protocol, Received, ReportDigest, exchange_preamble,
 };
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_util::codec::Framed;
 
-use crate::api::Unfit;
+use crate::address::CoordinatorAddress;
+use crate::api::{Listing, Unfit};
 use crate::clock::{Clock, Elapsed};
 use crate::control::chain;
+use crate::coordinator_call::{Resolver, call};
+use crate::coordinator_ends::Ends;
 use crate::descriptors::Descriptors;
 use crate::narrow_paths::NarrowPaths;
 use crate::network;
+use crate::reach::OwnReach;
 
 /// Requests waiting to be sent. The engine keeps the rest until there is room.
 const REQUESTS: usize = 64;
@@ -41,6 +45,8 @@ pub(crate) enum CoordinatorEvent {
     Welcome {
         lease: Duration,
         table: ReportDigest,
+        /// Where it sends others.
+        listing: Listing,
         requests: mpsc::Sender<CoordinatorRequest>,
     },
     Reply(CoordinatorReply),
@@ -53,12 +59,13 @@ pub(crate) enum CoordinatorEvent {
 
 #[derive(Debug)]
 pub(crate) struct CoordinatorClient {
-    pub(crate) address: SocketAddr,
-    pub(crate) ours: IpAddr,
+    pub(crate) address: CoordinatorAddress,
+    pub(crate) resolver: Resolver,
+    pub(crate) loopback_from: Option<IpAddr>,
     pub(crate) within: Duration,
     /// Told to coordinators alone: who comes back is known by it, so other peers must not learn it.
     pub(crate) secret_id: PeerId,
-    pub(crate) listen_port: u16,
+    pub(crate) reach: OwnReach,
     pub(crate) report_interval: Duration,
     pub(crate) events: mpsc::Sender<CoordinatorEvent>,
     pub(crate) clock: Clock,
@@ -83,6 +90,14 @@ pub(crate) enum LinkError {
     Silent(Duration),
     #[error("closed by the coordinator")]
     Closed,
+    #[error("cannot find {host:?}")]
+    Unresolved {
+        host: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0} is not an address of this machine any more")]
+    AddressGone(IpAddr),
 }
 
 impl LinkError {
@@ -100,15 +115,16 @@ impl LinkError {
 
 impl CoordinatorClient {
     /// Until nobody listens to the events any more.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let mut pause = PAUSE;
         while !self.events.is_closed() {
             let (unfit, error) = match self.connect().await {
                 Ok((connection, welcome)) => {
                     pause = PAUSE;
+                    let there = welcome.ends().there();
                     let error = self.serve(connection, welcome).await;
                     if matches!(error, LinkError::Silent(_)) {
-                        self.paths.fell_silent(self.address.ip(), true);
+                        self.paths.fell_silent(there.ip(), true);
                     }
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
                     (None, chain(&error))
@@ -131,33 +147,46 @@ impl CoordinatorClient {
         }
     }
 
-    async fn connect(&self) -> Result<(Connection, Welcome), LinkError> {
-        let stream = network::connect(self.address, self.ours, self.within, &self.paths).await;
-        let stream = stream.inspect_err(|error| {
-            self.descriptors.note(error);
-        })?;
+    async fn connect(&mut self) -> Result<(Connection, Welcome), LinkError> {
         let hello = CoordinatorRequest::Hello {
             peer_id: self.secret_id,
-            listen_port: self.listen_port,
+            reach: self.reach.declared(),
             report_interval_ms: u32::try_from(self.report_interval.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
         };
-        introduce(stream, hello).await
+        let called =
+            call(&mut self.resolver, &self.address, &hello, self.loopback_from, self.within, &self.paths)
+                .await;
+        called.inspect_err(|error| {
+            self.descriptors.note_cause(error);
+        })
     }
 
     async fn serve(&self, mut connection: Connection, welcome: Welcome) -> LinkError {
         let (requests, mut queue) = mpsc::channel(REQUESTS);
-        let Welcome { lease, table } = welcome;
-        if self.events.send(CoordinatorEvent::Welcome { lease, table, requests }).await.is_err() {
+        let Welcome { lease, table, ends, observed, listed } = welcome;
+        let listing = match listed {
+            Listed::Nowhere => Listing::Nowhere,
+            Listed::At { address } => Listing::At(ends.located(address)),
+            Listed::Refused { refusal } => Listing::Refused(self.reach.explain(refusal, observed)),
+        };
+        if self.events.send(CoordinatorEvent::Welcome { lease, table, listing, requests }).await.is_err() {
             return LinkError::Closed;
         }
         // The engine sends something at least each interval, and each gets an answer. Only an answer begins the time anew:
         // what we send says nothing about the other side.
         let patience = self.report_interval * 3 + self.within;
         let mut silent_at = self.clock.now() + patience;
+        let mut looks = interval(self.report_interval);
         loop {
             let step = tokio::select! {
                 biased;
+                _ = looks.tick() => {
+                    if !network::is_here(ends.here) {
+                        return LinkError::AddressGone(ends.here.ip());
+                    }
+                    continue;
+                }
                 request = queue.recv() => match request {
                     Some(request) => Step::Send(request),
                     None => return LinkError::Closed,
@@ -175,6 +204,7 @@ impl CoordinatorClient {
                     match received {
                         Received::Message(CoordinatorReply::Bye) => return LinkError::Closed,
                         Received::Message(reply) => {
+                            let reply = ends.meant_for_us(reply);
                             if self.events.send(CoordinatorEvent::Reply(reply)).await.is_err() {
                                 return LinkError::Closed;
                             }
@@ -206,6 +236,17 @@ pub(crate) struct Welcome {
     lease: Duration,
     /// What it still has of us.
     table: ReportDigest,
+    ends: Ends,
+    /// Where it sees us.
+    observed: SocketAddr,
+    listed: Listed,
+}
+
+impl Welcome {
+    /// Of the connection.
+    pub(crate) fn ends(&self) -> Ends {
+        self.ends
+    }
 }
 
 /// From a new connection to the welcome.
@@ -213,16 +254,24 @@ pub(crate) async fn introduce(
     mut stream: TcpStream,
     hello: CoordinatorRequest,
 ) -> Result<(Connection, Welcome), LinkError> {
+    let ends = Ends::of(&stream)?;
     let greeting = async {
         exchange_preamble(&mut stream, Protocol::Coordinator).await?;
         let mut connection = Framed::new(stream, MessageCodec::new());
         connection.send(hello).await?;
         loop {
             let received = next(&mut connection).await?;
-            if let Received::Message(CoordinatorReply::Welcome { lease_ms, digest, .. }) = received {
+            if let Received::Message(CoordinatorReply::Welcome {
+                lease_ms,
+                observed,
+                listed,
+                digest,
+                capabilities: _,
+            }) = received
+            {
                 connection.codec_mut().hello_done();
                 let lease = Duration::from_millis(u64::from(lease_ms));
-                return Ok((connection, Welcome { lease, table: digest }));
+                return Ok((connection, Welcome { lease, table: digest, ends, observed, listed }));
             }
         }
     };
@@ -243,11 +292,12 @@ mod tests {
 
     fn client(address: SocketAddr, events: mpsc::Sender<CoordinatorEvent>) -> CoordinatorClient {
         CoordinatorClient {
-            address,
-            ours: IpAddr::from([127, 0, 0, 1]),
+            address: address.into(),
+            resolver: Resolver::default(),
+            loopback_from: None,
             within: Duration::from_millis(500),
             secret_id: PeerId([1; 16]),
-            listen_port: 7401,
+            reach: OwnReach::new(SocketAddr::from(([127, 0, 0, 1], 7401)), None),
             report_interval: Duration::from_millis(200),
             events,
             clock: Clock::new(),
@@ -270,7 +320,13 @@ mod tests {
         let digest = ReportDigest::default();
         let observed = SocketAddr::from(([127, 0, 0, 1], 7401));
         theirs
-            .send(CoordinatorReply::Welcome { lease_ms: 600, observed, digest, capabilities: 0 })
+            .send(CoordinatorReply::Welcome {
+                lease_ms: 600,
+                observed,
+                listed: Listed::Nowhere,
+                digest,
+                capabilities: 0,
+            })
             .await
             .unwrap();
         let Some(CoordinatorEvent::Welcome { requests, .. }) = news.recv().await else {

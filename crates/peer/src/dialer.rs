@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tnet_proto::Hello;
+use tnet_proto::{Hello, PeerId};
 use tnet_swarm::{Direction, PeerKey};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -13,9 +13,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::CallFailure;
 use crate::descriptors::Descriptors;
 use crate::narrow_paths::NarrowPaths;
 use crate::network;
+use crate::reach::OwnReach;
 use crate::session::{Greeted, Greeting, SessionContext, greet};
 use crate::strangers::{Introduced, Stranger};
 
@@ -26,7 +28,11 @@ const DESCRIPTOR_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) enum Dialed {
     Connected(Box<Connected>),
-    Failed { address: SocketAddr },
+    /// None: it was our fault, which says nothing of the address.
+    Failed {
+        address: SocketAddr,
+        failure: Option<CallFailure>,
+    },
 }
 
 #[derive(Debug)]
@@ -45,8 +51,9 @@ pub(crate) struct Connected {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
-    pub(crate) greeting: Greeting,
-    pub(crate) ours: IpAddr,
+    pub(crate) peer_id: PeerId,
+    pub(crate) reach: OwnReach,
+    pub(crate) loopback_from: Option<IpAddr>,
     pub(crate) within: Duration,
     pub(crate) paths: NarrowPaths,
     pub(crate) results: mpsc::Sender<Dialed>,
@@ -72,27 +79,28 @@ impl Dialer {
 
     async fn call_now(&self, address: SocketAddr) {
         let mut began = Instant::now();
-        let mut stream = network::connect(address, self.ours, self.within, &self.paths).await;
+        let mut stream = network::connect(address, self.loopback_from, self.within, &self.paths).await;
         if let Err(error) = &stream
             && self.descriptors.note(error)
         {
             // Not the other side's fault: it is called again before anything is held against it.
             self.descriptors.available(DESCRIPTOR_WITHIN).await;
             began = Instant::now();
-            stream = network::connect(address, self.ours, self.within, &self.paths).await;
+            stream = network::connect(address, self.loopback_from, self.within, &self.paths).await;
         }
         let result = match stream {
             Ok(stream) => {
                 let round_trip = began.elapsed();
-                self.introduce(stream, address).await.map(|greeted| (greeted, round_trip))
+                let greeted = self.introduce(stream, address).await;
+                greeted.map(|greeted| (greeted, round_trip)).ok_or(Some(CallFailure::NoPeer))
             }
             Err(error) => {
                 tracing::debug!(%address, %error, "peer not reachable");
-                None
+                Err((!self.descriptors.note(&error)).then(|| CallFailure::from(&error)))
             }
         };
         let dialed = match result {
-            Some((greeted, round_trip)) => {
+            Ok((greeted, round_trip)) => {
                 let direction = Direction::Outbound;
                 let (peer, address) = (self.next_key(), Some(address));
                 let remote = address.expect("just set");
@@ -106,7 +114,7 @@ impl Dialer {
                     introduced: None,
                 }))
             }
-            None => Dialed::Failed { address },
+            Err(failure) => Dialed::Failed { address, failure },
         };
         // Nobody to tell: the process ends.
         let _ = self.results.send(dialed).await;
@@ -137,8 +145,11 @@ impl Dialer {
         stream: TcpStream,
         remote: SocketAddr,
     ) -> Option<Greeted<OwnedReadHalf, OwnedWriteHalf>> {
+        let here = stream.local_addr().ok()?;
+        let listen_port = self.reach.port_seen_from(here.ip());
+        let greeting = Greeting { hello: Hello { peer_id: self.peer_id, listen_port, capabilities: 0 } };
         let (input, output) = stream.into_split();
-        match greet(input, output, &self.greeting).await {
+        match greet(input, output, &greeting).await {
             Ok(greeted) => Some(greeted),
             Err(error) => {
                 tracing::debug!(%remote, %error, "no introduction");
@@ -154,5 +165,7 @@ impl Dialer {
 
 /// The observed IP address with the declared port: a peer can only speak for itself.
 fn listening_at(remote: SocketAddr, hello: &Hello) -> Option<SocketAddr> {
-    (hello.listen_port != 0).then(|| SocketAddr::new(remote.ip(), hello.listen_port))
+    let mut address = remote;
+    address.set_port(hello.listen_port);
+    (hello.listen_port != 0).then_some(address)
 }

@@ -1,19 +1,21 @@
 //! Asks a coordinator without being a peer: nothing is reported, and nobody is told of whoever asks.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::SinkExt;
 use rand::RngExt;
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, PeerId, Received};
+use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, PeerId, Reach, Received};
 use tokio::time::timeout;
 
+use crate::address::CoordinatorAddress;
 use crate::api::Unfit;
-use crate::coordinator_client::{Connection, LinkError, introduce, next};
+use crate::coordinator_call::{Resolver, call};
+use crate::coordinator_client::{Connection, LinkError, next};
+use crate::coordinator_ends::Ends;
 use crate::narrow_paths::NarrowPaths;
-use crate::network;
 
 /// A connection to a coordinator, for questions. Dropping it ends it.
 ///
@@ -34,9 +36,10 @@ use crate::network;
 /// ```
 #[derive(Debug)]
 pub struct Inquiry {
-    address: SocketAddr,
+    address: CoordinatorAddress,
     within: Duration,
     connection: Connection,
+    ends: Ends,
 }
 
 /// What a coordinator knows of the peers that hold a file.
@@ -66,7 +69,7 @@ pub enum InquiryError {
     #[error("the coordinator at {address} cannot be asked; is it running, is the address right?")]
     Unreachable {
         /// Where it should be.
-        address: SocketAddr,
+        address: CoordinatorAddress,
         /// What happened.
         #[source]
         source: io::Error,
@@ -75,7 +78,7 @@ pub enum InquiryError {
     #[error("{address} {fault}")]
     Unfit {
         /// Where it should be.
-        address: SocketAddr,
+        address: CoordinatorAddress,
         /// What is wrong.
         fault: Unfit,
     },
@@ -86,21 +89,25 @@ impl Inquiry {
     ///
     /// # Errors
     /// See [`InquiryError`].
-    pub async fn open(address: SocketAddr, within: Duration) -> Result<Inquiry, InquiryError> {
+    pub async fn open(
+        address: impl Into<CoordinatorAddress>,
+        within: Duration,
+    ) -> Result<Inquiry, InquiryError> {
+        let address = address.into();
         // Who accepts no connections is handed out to nobody, and who reports nothing leaves nothing behind.
         let hello = CoordinatorRequest::Hello {
             peer_id: PeerId(rand::rng().random()),
-            listen_port: 0,
+            reach: Reach::Nowhere,
             report_interval_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
         };
-        let opening = async {
-            let ours = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-            let stream = network::connect(address, ours, within, &NarrowPaths::default()).await?;
-            introduce(stream, hello).await
-        };
-        let (connection, _) = opening.await.map_err(|error| failed(address, error))?;
-        Ok(Inquiry { address, within, connection })
+        match call(&mut Resolver::default(), &address, &hello, None, within, &NarrowPaths::default()).await {
+            Ok((connection, welcome)) => {
+                let ends = welcome.ends();
+                Ok(Inquiry { address, within, connection, ends })
+            }
+            Err(error) => Err(failed(address, error)),
+        }
     }
 
     /// Who holds a file.
@@ -108,17 +115,17 @@ impl Inquiry {
     /// # Errors
     /// See [`InquiryError`].
     pub async fn holders(&mut self, hash: FileHash) -> Result<Holders, InquiryError> {
-        let asking = ask(&mut self.connection, hash);
+        let asking = ask(&mut self.connection, self.ends, hash);
         let answer = timeout(self.within, asking).await.unwrap_or(Err(LinkError::Silent(self.within)));
-        answer.map_err(|error| failed(self.address, error))
+        answer.map_err(|error| failed(self.address.clone(), error))
     }
 }
 
-async fn ask(connection: &mut Connection, hash: FileHash) -> Result<Holders, LinkError> {
+async fn ask(connection: &mut Connection, ends: Ends, hash: FileHash) -> Result<Holders, LinkError> {
     connection.send(CoordinatorRequest::Lookup { hash: *hash.as_bytes() }).await?;
     loop {
         let Received::Message(reply) = next(connection).await? else { continue };
-        match reply {
+        match ends.meant_for_us(reply) {
             CoordinatorReply::Holders { hash: of, full, partial, holders } if of == *hash.as_bytes() => {
                 let named = holders.iter().map(|holder| NamedHolder {
                     address: holder.address,
@@ -132,7 +139,7 @@ async fn ask(connection: &mut Connection, hash: FileHash) -> Result<Holders, Lin
     }
 }
 
-fn failed(address: SocketAddr, error: LinkError) -> InquiryError {
+fn failed(address: CoordinatorAddress, error: LinkError) -> InquiryError {
     if let Some(fault) = error.unfit() {
         return InquiryError::Unfit { address, fault };
     }

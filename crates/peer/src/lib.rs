@@ -36,11 +36,14 @@
 //! [`Status`], [`Progress`], [`Config`] and their parts (build a `Config` from its default), new variants of [`Phase`],
 //! [`Waiting`] and the errors, other default settings, other words of messages and logs, a newer Rust. The control socket and `--json` have versions of their own.
 
+mod address;
 mod api;
 mod clock;
 mod config;
 mod connection_limits;
+mod coordinator_call;
 mod coordinator_client;
+mod coordinator_ends;
 mod descriptors;
 mod dialer;
 mod dir_share;
@@ -53,6 +56,7 @@ mod local_copy;
 mod narrow_paths;
 mod network;
 mod peer;
+mod reach;
 mod session;
 mod sharing;
 mod source;
@@ -65,11 +69,12 @@ pub mod fuzzing;
 pub mod share;
 pub mod store;
 
+pub use address::{AddressError, Advertise, CoordinatorAddress, parse_listen};
 pub use api::{
-    Ban, Bound, Bounds, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState, DamagedFile,
-    DownloadError, FetchInfoError, FileStatus, Liar, Limits, LimitsChange, PeerGone, Phase, Priority,
-    Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares,
-    Traffic, Unfit, Waiting, Wish,
+    Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState,
+    DamagedFile, DownloadError, FetchInfoError, FileStatus, Liar, Limits, LimitsChange, Listing, PeerGone,
+    Phase, Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember,
+    TimeShares, Traffic, Unfit, Unreached, Waiting, Wish,
 };
 pub use config::{Config, DownloadOptions};
 pub use descriptors::Shortage;

@@ -9,19 +9,21 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tnet_fileinfo::{FileHash, FileInfo};
-use tnet_proto::{Hello, PeerId};
+use tnet_proto::PeerId;
 use tnet_swarm::FileKey;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::address::{Advertise, CoordinatorAddress};
 use crate::api::{
     CoordinatorState, DownloadError, FetchInfoError, Limits, LimitsChange, PeerGone, ShareError, SpawnError,
     Status, Unfit, Wish,
 };
 use crate::clock::Clock;
 use crate::config::{Config, DownloadOptions};
+use crate::coordinator_call::Resolver;
 use crate::coordinator_client::CoordinatorClient;
 use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
@@ -31,7 +33,8 @@ use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, Star
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
 use crate::narrow_paths::NarrowPaths;
-use crate::session::{Backlogs, Greeting, Intake, SessionContext, TURNS};
+use crate::reach::OwnReach;
+use crate::session::{Backlogs, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
 use crate::store::{self, Opened, ScanLog};
@@ -78,12 +81,12 @@ pub struct PeerBuilder {
 impl PeerBuilder {
     /// Whom to report to and ask for holders. Without one, files come only from peers that call.
     #[must_use]
-    pub fn coordinator(mut self, address: SocketAddr) -> Self {
-        self.config.coordinator = Some(address);
+    pub fn coordinator(mut self, address: impl Into<CoordinatorAddress>) -> Self {
+        self.config.coordinator = Some(address.into());
         self
     }
 
-    /// Where to accept peers; port 0 takes any free one. Default: `0.0.0.0:7401`.
+    /// Where to accept peers; port 0 takes any free one. Default: `[::]:7401`, over IPv4 and IPv6.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.config.listen = address;
@@ -144,7 +147,7 @@ impl Peer {
 
         let mut random = rand::rng();
         let peer_id = PeerId(random.random());
-        let hello = Hello { peer_id, listen_port: listen.port(), capabilities: 0 };
+        let reach = OwnReach::new(listen, config.advertise);
         let (clock, paths) = (Clock::new(), NarrowPaths::default());
         let context = SessionContext {
             events: session_events,
@@ -159,8 +162,9 @@ impl Peer {
         };
         let stop_calls = stop.child_token();
         let dialer = Dialer {
-            greeting: Greeting { hello },
-            ours: listen.ip(),
+            peer_id,
+            reach,
+            loopback_from: config.loopback_from,
             within: config.connect_within,
             paths: paths.clone(),
             results: dialed,
@@ -177,13 +181,14 @@ impl Peer {
         };
         services.spawn(stop.clone().run_until_cancelled_owned(listener.run()));
         let hurry = Arc::new(Notify::new());
-        if let Some(address) = config.coordinator {
+        if let Some(address) = config.coordinator.clone() {
             let client = CoordinatorClient {
                 address,
-                ours: listen.ip(),
+                resolver: Resolver::default(),
+                loopback_from: config.loopback_from,
                 within: config.connect_within,
                 secret_id: PeerId(random.random()),
-                listen_port: listen.port(),
+                reach,
                 report_interval: config.report_interval,
                 events: coordinator_events,
                 clock: clock.clone(),
@@ -210,7 +215,7 @@ impl Peer {
         services.spawn(engine.run(inbox));
         let _stop_on_drop = stop.clone().drop_guard();
         let askers = Askers::new(
-            listen.ip(),
+            config.loopback_from,
             config.connect_within,
             paths,
             descriptors.clone(),
@@ -231,6 +236,11 @@ impl Peer {
             stop_calls,
             _stop_on_drop,
         })
+    }
+
+    /// Where its user says that others reach it.
+    pub(crate) fn advertise(&self) -> Option<Advertise> {
+        self.config.advertise
     }
 
     /// Where peers are accepted, with the real port.
@@ -361,7 +371,7 @@ impl Peer {
         {
             return Ok(info.clone());
         }
-        let Some(coordinator) = self.config.coordinator else {
+        let Some(coordinator) = self.config.coordinator.clone() else {
             return Err(FetchInfoError::NoCoordinator { hash });
         };
         let (asked, began) = (AtomicUsize::new(0), self.clock.now());
@@ -390,6 +400,9 @@ impl Peer {
             return Err(FetchInfoError::OutOfDescriptors(shortage));
         }
         let (holders, waited) = (search.useless(), (self.clock.now() - began).min(within));
+        if let Some(holders) = search.unreached() {
+            return Err(FetchInfoError::Unreachable { hash, waited, holders });
+        }
         if holders.asked() > 0 {
             return Err(FetchInfoError::NoneValid { hash, holders });
         }

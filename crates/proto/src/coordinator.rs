@@ -1,6 +1,6 @@
 //! What a peer and the coordinator say to each other. Variants are append-only.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bincode::{Decode, Encode};
 
@@ -33,6 +33,75 @@ pub struct ReportEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct ReportDigest(pub [u8; 16]);
 
+/// Where a peer says that others reach it. On the wire: 0 nowhere, 1 everywhere, 2 at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Reach {
+    /// Nowhere: it accepts nobody, and is never handed out.
+    Nowhere,
+    /// It accepts peers at all addresses of its machine: others reach it at the observed IP address.
+    Everywhere {
+        /// TCP port.
+        port: u16,
+        /// Where the observed address is of another family, nobody accepts.
+        families: Families,
+    },
+    /// At this address alone: it accepts nowhere else, or its user says that this is how others see it.
+    At {
+        /// Not believed of everybody.
+        address: SocketAddr,
+    },
+}
+
+/// The kinds of IP addresses that a socket accepts from. On the wire: 0 IPv4, 1 IPv6, 2 both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Families {
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+    /// Both.
+    Both,
+}
+
+impl Families {
+    /// Whether this address is of one of them. An IPv4 address that is mapped into IPv6 is IPv4.
+    pub fn include(self, ip: IpAddr) -> bool {
+        match self {
+            Families::V4 => ip.to_canonical().is_ipv4(),
+            Families::V6 => ip.to_canonical().is_ipv6(),
+            Families::Both => true,
+        }
+    }
+}
+
+/// Where the coordinator sends others who look for a peer. On the wire: 0 nowhere, 1 at an address, 2 refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Listed {
+    /// To nobody is it named, as it wishes.
+    Nowhere,
+    /// There.
+    At {
+        /// The peer's.
+        address: SocketAddr,
+    },
+    /// It is not named to anybody, although it accepts peers.
+    Refused {
+        /// Why not.
+        refusal: Refusal,
+    },
+}
+
+/// Why a coordinator does not take what a peer says of where it is. On the wire: 0, 1, 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Refusal {
+    /// The address is not the observed one, and outside of the networks that the coordinator was told.
+    OutsideNetworks,
+    /// The address means another machine to others, or no machine at all.
+    Meaningless,
+    /// The observed address is of a family on which the peer does not accept.
+    OtherFamily,
+}
+
 /// A message from a peer to the coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum CoordinatorRequest {
@@ -40,9 +109,8 @@ pub enum CoordinatorRequest {
     Hello {
         /// The peer.
         peer_id: PeerId,
-        /// TCP port it accepts peers on; the address in the table is the observed source IP with this port.
-        /// 0: accepts none, and is never handed out.
-        listen_port: u16,
+        /// Where others reach it.
+        reach: Reach,
         /// It promises a sign of life at least this often, in milliseconds.
         report_interval_ms: u32,
         /// Capability bits; unknown bits are ignored.
@@ -140,8 +208,10 @@ pub enum CoordinatorReply {
     Welcome {
         /// Silence after which the peer's entries are deleted, in milliseconds.
         lease_ms: u32,
-        /// The peer's address as the coordinator sees it, with the declared port.
+        /// The address that the connection comes from.
         observed: SocketAddr,
+        /// Where others are sent.
+        listed: Listed,
         /// What the coordinator still has of this peer from an earlier connection.
         digest: ReportDigest,
         /// Capability bits; unknown bits are ignored.

@@ -40,7 +40,8 @@ mod source;
 mod codec;
 
 pub use coordinator::{
-    Availability, CallResult, CoordinatorReply, CoordinatorRequest, Holder, Limit, ReportDigest, ReportEntry,
+    Availability, CallResult, CoordinatorReply, CoordinatorRequest, Families, Holder, Limit, Listed, Reach,
+    Refusal, ReportDigest, ReportEntry,
 };
 pub use frame::{FrameError, FrameHead, HEAD_LEN, PREFIX_LEN, data_header, info_head};
 pub use limits::{

@@ -10,7 +10,7 @@ use tnet_coordinator::{
     Admitted, Arrival, Beat, Epoch, Handout, Report, ReportOutcome, Scope, Sweep, Table, TableLimits,
 };
 use tnet_fileinfo::FileHash;
-use tnet_proto::{CoordinatorReply, CoordinatorRequest, MAX_HOLDERS};
+use tnet_proto::{CoordinatorReply, CoordinatorRequest, Listed, MAX_HOLDERS};
 
 use crate::units::{HostId, Nanos, SECOND};
 
@@ -89,10 +89,12 @@ impl Registry {
 
     pub(crate) fn on_hello(&mut self, now: Nanos, host: HostId, epoch: Epoch, arrival: &Arrival) {
         let admitted = self.table.hello(Duration::from_nanos(now), epoch, arrival);
-        if let Ok(Admitted { observed, lease, digest }) = admitted {
+        if let Ok(Admitted { address, lease, digest }) = admitted {
             self.hosts.insert(epoch, host);
             let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
-            self.answer(epoch, CoordinatorReply::Welcome { lease_ms, observed, digest, capabilities: 0 });
+            let (observed, listed) = (address, Listed::At { address });
+            let welcome = CoordinatorReply::Welcome { lease_ms, observed, listed, digest, capabilities: 0 };
+            self.answer(epoch, welcome);
         }
     }
 
@@ -223,12 +225,7 @@ mod tests {
 
     fn arrival(host: u8) -> Arrival {
         let report_interval = Duration::from_secs(10);
-        Arrival {
-            ip: [10, 0, 0, host].into(),
-            listen_port: 7401,
-            peer_id: PeerId([host; 16]),
-            report_interval,
-        }
+        Arrival::seen_at(([10, 0, 0, host], 7401).into(), PeerId([host; 16]), report_interval)
     }
 
     fn report(availability: Availability) -> CoordinatorRequest {

@@ -1,6 +1,7 @@
 //! The cases, by what is at fault.
 
 mod absence;
+mod addresses;
 mod coordinator;
 mod crash;
 mod crowds;
@@ -33,6 +34,7 @@ use crate::support::case::Case;
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = [
         absence::CASES,
+        addresses::CASES,
         coordinator::CASES,
         crash::CASES,
         crowds::CASES,

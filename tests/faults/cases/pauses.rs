@@ -97,7 +97,8 @@ async fn a_killed_coordinator_stops_no_transfer_and_learns_everything_again() ->
     let hub = Machine::new(network.user("hub"), Ipv4Addr::new(127, 77, 48, 1));
     let first = hub.coordinates(0).await;
     let address = first.address;
-    let config = tnet_peer::Config { coordinator: Some(address), report_interval, ..network.peer_config() };
+    let config =
+        tnet_peer::Config { coordinator: Some(address.into()), report_interval, ..network.peer_config() };
     let alone = tnet_peer::Config { coordinator: None, ..config.clone() };
     let seed = network.start_peer_with("seed", alone).await;
     seed.shares(&content).await;

@@ -209,6 +209,37 @@ impl Host {
         self.namespace.ip(&["addr", "replace", &format!("{address}/16"), "dev", DEVICE]);
     }
 
+    /// What comes to this port of it meets that end.
+    pub(crate) fn refuses(&self, port: u16, end: &str) {
+        self.filter(&[("input", &format!("tcp dport {port} {end}"))]);
+    }
+
+    /// Accepts at `port`, from outside, what a process there expects at `inner`, and nothing at that itself.
+    pub(crate) fn publishes(&self, port: u16, inner: u16) {
+        self.rules(&format!(
+            "add table ip published\n\
+             add chain ip published in {{ type nat hook prerouting priority -100; }}\n\
+             add rule ip published in tcp dport {port} redirect to :{inner}\n\
+             add chain ip published filter {{ type filter hook input priority 0; }}\n\
+             add rule ip published filter iif != lo tcp dport {inner} ct status & dnat == 0 drop\n"
+        ));
+    }
+
+    /// Its address on the link, once it may be used.
+    pub(crate) fn link_local(&self) -> Ipv6Addr {
+        let shown = ["-n", &self.namespace.0, "-j", "-6", "addr", "show", "dev", DEVICE, "scope", "link"];
+        for _ in 0..100 {
+            let shown: serde_json::Value =
+                serde_json::from_str(&run(Command::new("ip").args(shown))).expect("`ip -j` prints JSON");
+            let address = &shown[0]["addr_info"][0];
+            if let (Some(local), None) = (address["local"].as_str(), address.get("tentative")) {
+                return local.parse().expect("an address");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("no link-local address of {DEVICE} in {}", self.namespace.0);
+    }
+
     /// Does neither any more.
     pub(crate) fn passes(&self) {
         self.filter(&[]);
@@ -253,6 +284,11 @@ impl Host {
             script += &format!("add chain inet faults {hook} {{ type filter hook {hook} priority 0; }}\n");
             script += &format!("add rule inet faults {hook} {rule}\n");
         }
+        self.rules(&script);
+    }
+
+    /// In one step.
+    fn rules(&self, script: &str) {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace.0, "nft", "-f", "-"]).stdin(Stdio::piped());
         let mut nft = command.spawn().expect("a machine with namespaces has `ip`");

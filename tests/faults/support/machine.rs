@@ -63,6 +63,16 @@ impl Machine {
         self.serves(&["coordinator"], port).await
     }
 
+    /// A server that shares the content from a directory and accepts peers as these arguments say; by now it does.
+    pub(crate) async fn seeds_as(&self, content: &Content, more: &[&str]) -> Serving {
+        std::fs::create_dir_all(self.cli.path("shared")).expect("a home of our own is writable");
+        content.write(&self.cli.path("shared/file")).await;
+        let start = [&["start-server", "--foreground", "--dir", "shared"][..], more].concat();
+        let serving = self.starts(&start).await;
+        self.shares(content).await;
+        serving
+    }
+
     /// A server that shares the content from a directory; by now it does.
     pub(crate) async fn seeds(&self, content: &Content, port: u16) -> Serving {
         self.seeds_with(content, port, &[]).await
@@ -74,6 +84,12 @@ impl Machine {
         content.write(&self.cli.path("shared/file")).await;
         let start = [&["start-server", "--foreground", "--dir", "shared"][..], more].concat();
         let serving = self.serves(&start, port).await;
+        self.shares(content).await;
+        serving
+    }
+
+    /// Waits until the server does.
+    async fn shares(&self, content: &Content) {
         let is_shared = async || {
             let status = self.cli.run(["status", "--json"]).await.with_code(0).result();
             if status["status"]["files"][0]["hash"] == content.hash().to_string() {
@@ -83,7 +99,6 @@ impl Machine {
             }
         };
         eventually("the file is shared", SOON, is_shared).await;
-        serving
     }
 
     /// The server that shared something before, started anew on this port.
@@ -102,7 +117,12 @@ impl Machine {
     /// Starts something that accepts connections on this port, and waits until it does.
     pub(crate) async fn serves(&self, args: &[&str], port: u16) -> Serving {
         let listen = SocketAddr::new(self.ip, port).to_string();
-        let mut process = self.start(&[args, &["--json", "--listen", &listen]].concat());
+        self.starts(&[args, &["--listen", &listen]].concat()).await
+    }
+
+    /// Starts something that accepts connections, and waits until it does.
+    pub(crate) async fn starts(&self, args: &[&str]) -> Serving {
+        let mut process = self.start(&[args, &["--json"]].concat());
         let ready = |text: &str| events(text).find(|event| event["event"] == "ready");
         let ready = process.prints("it is ready", SOON, ready).await;
         let address = ready["listen"].as_str().and_then(|address| address.parse().ok());

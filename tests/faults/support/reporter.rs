@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tnet_proto::{
-    Availability, CoordinatorReply, CoordinatorRequest, MessageCodec, PeerId, Protocol, Received,
-    ReportEntry, exchange_preamble,
+    Availability, CoordinatorReply, CoordinatorRequest, Families, MessageCodec, PeerId, Protocol, Reach,
+    Received, ReportEntry, exchange_preamble,
 };
 use tnet_testkit::{SOON, within};
 use tokio::net::{TcpSocket, TcpStream};
@@ -37,8 +37,8 @@ impl Reporter {
     /// Says hello as that peer; false if it is not let in.
     pub(crate) async fn is_welcome(&mut self, peer_id: PeerId, listen_port: u16, interval: Duration) -> bool {
         let report_interval_ms = u32::try_from(interval.as_millis()).expect("an interval of seconds");
-        self.say(CoordinatorRequest::Hello { peer_id, listen_port, report_interval_ms, capabilities: 0 })
-            .await;
+        let reach = Reach::Everywhere { port: listen_port, families: Families::Both };
+        self.say(CoordinatorRequest::Hello { peer_id, reach, report_interval_ms, capabilities: 0 }).await;
         let welcome = matches!(self.hear().await, Some(CoordinatorReply::Welcome { .. }));
         self.line.codec_mut().hello_done();
         welcome

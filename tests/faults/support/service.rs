@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
-use tnet_proto::{CoordinatorRequest, Hello, PeerId, PeerMessage, Protocol, encode, preamble};
+use tnet_proto::{CoordinatorRequest, Hello, PeerId, PeerMessage, Protocol, Reach, encode, preamble};
 use tnet_testkit::{Cli, Running, SOON};
 
 use super::memory_group::MemoryGroup;
@@ -60,7 +60,7 @@ impl Service {
             Protocol::Coordinator => encode(
                 &CoordinatorRequest::Hello {
                     peer_id: id,
-                    listen_port: 0,
+                    reach: Reach::Nowhere,
                     report_interval_ms: 10_000,
                     capabilities: 0,
                 },

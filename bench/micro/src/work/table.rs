@@ -1,6 +1,6 @@
 //! The coordinator's table.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -23,12 +23,8 @@ fn full() -> (Table, Vec<(Epoch, ReportDigest)>) {
         let epoch = Epoch(u64::from(number) + 1);
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_le_bytes());
-        let arrival = Arrival {
-            ip: IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0001 + number)),
-            listen_port: 7401,
-            peer_id: PeerId(id),
-            report_interval: Duration::from_secs(10),
-        };
+        let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0001 + number), 7401));
+        let arrival = Arrival::seen_at(address, PeerId(id), Duration::from_secs(10));
         table.hello(Duration::ZERO, epoch, &arrival).expect("there is room");
         let availability = if number % 2 == 0 { Availability::Full } else { Availability::Partial };
         let entries: Vec<ReportEntry> =

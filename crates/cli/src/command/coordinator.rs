@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tnet_coordinator::{Config, Coordinator, CoordinatorHandle, Stats};
+use tnet_coordinator::{AllowAdvertise, Config, Coordinator, CoordinatorHandle, Stats};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,9 @@ pub(crate) async fn run(
     let mut config = Config::default();
     if let Some(listen) = global.listen {
         config.listen = listen;
+    }
+    if !args.allow_advertise.is_empty() {
+        config.allow_advertise = AllowAdvertise::Networks(args.allow_advertise.clone());
     }
     let budget = args.memory.or_else(memory::fair_share);
     if let Some(bytes) = budget {

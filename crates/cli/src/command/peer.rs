@@ -1,6 +1,6 @@
 //! Starting and ending the peer of this process, for the server and for downloads in the foreground.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +30,16 @@ pub(crate) async fn start(
     bounds: &Bounds,
     scans: Option<PathBuf>,
 ) -> Result<Peer, Failure> {
-    let coordinator = settings::coordinator(global).await?;
+    let coordinator = settings::coordinator(global)?;
     let listen = global.listen.unwrap_or(DEFAULT_LISTEN);
     let spawn = |listen: SocketAddr| {
-        let builder = Peer::builder().coordinator(coordinator).listen(listen);
+        let builder = Peer::builder().coordinator(coordinator.clone()).listen(listen);
         let limits = Limits { up: bounds.limit_up.flatten(), down: bounds.limit_down.flatten() };
         let configured = builder.configure(|config| {
             config.scans = scans.clone();
+            config.advertise = global.advertise;
+            // Several of them on one machine are several to each other.
+            config.loopback_from = Some(listen.ip()).filter(IpAddr::is_loopback);
             config.demo_delay = global.demo_delay.unwrap_or_default();
             config.limits = limits;
             if let Some(most) = bounds.max_peers {

@@ -1,10 +1,9 @@
 //! `tnet who`: what the coordinator knows of the peers that hold a file.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use tnet_peer::{Holders, Inquiry, NamedHolder};
+use tnet_peer::{CoordinatorAddress, Holders, Inquiry, NamedHolder};
 
 use super::fileinfo;
 use crate::args::{Global, Wanted, Who};
@@ -15,6 +14,9 @@ use crate::render::table::aligned;
 use crate::render::units::count;
 use crate::settings;
 
+/// Holders that a coordinator names at most.
+const MOST_NAMED: usize = 50;
+
 /// For the connection, and for the answer.
 const WITHIN: Duration = Duration::from_secs(5);
 
@@ -24,8 +26,8 @@ pub(crate) async fn run(args: Who, global: &Global, output: Output) -> Result<Re
         Some(Wanted::Hash(hash)) => Some(*hash),
         Some(Wanted::Fileinfo(path)) => Some(fileinfo::read(path).await?.hash()),
     };
-    let address = settings::coordinator(global).await?;
-    let mut inquiry = Inquiry::open(address, WITHIN).await?;
+    let address = settings::coordinator(global)?;
+    let mut inquiry = Inquiry::open(address.clone(), WITHIN).await?;
     let Some(hash) = hash else {
         output.outcome(&format!("the coordinator at {address} answers"));
         return Ok(fields(json!({ "coordinator": address })));
@@ -39,7 +41,7 @@ pub(crate) async fn run(args: Who, global: &Global, output: Output) -> Result<Re
         );
         return Err(Failure::new(Exit::NoHolder, message));
     }
-    for line in lines(address, &holders) {
+    for line in lines(&address, &holders) {
         output.data(&line);
     }
     let has = |holder: &NamedHolder| if holder.is_full { "full" } else { "partial" };
@@ -53,7 +55,7 @@ pub(crate) async fn run(args: Who, global: &Global, output: Output) -> Result<Re
     })))
 }
 
-fn lines(coordinator: SocketAddr, holders: &Holders) -> Vec<String> {
+fn lines(coordinator: &CoordinatorAddress, holders: &Holders) -> Vec<String> {
     let mut lines = vec![format!(
         "{} the whole file, {} a part, says the coordinator at {coordinator}",
         have(holders.full),
@@ -65,8 +67,11 @@ fn lines(coordinator: SocketAddr, holders: &Holders) -> Vec<String> {
     lines.extend(aligned(&rows, &[]).into_iter().map(|line| format!("  {line}")));
     let shown = u32::try_from(named.len()).unwrap_or(u32::MAX);
     let more = holders.full.saturating_add(holders.partial).saturating_sub(shown);
-    if more > 0 {
-        lines.push(format!("  … and {more} more"));
+    // There is room for all who can be named.
+    match more {
+        0 => {}
+        _ if named.len() >= MOST_NAMED => lines.push(format!("  … and {more} more")),
+        _ => lines.push(format!("  … and {more} more that cannot be reached from here")),
     }
     lines
 }
@@ -82,6 +87,8 @@ fn row(holder: &NamedHolder) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -89,12 +96,12 @@ mod tests {
         let at = |last, is_full| NamedHolder { address: ([10, 0, 0, last], 7401).into(), is_full };
         let holders = Holders { full: 1, partial: 4, named: vec![at(12, false), at(3, true)] };
         assert_eq!(
-            lines(([10, 0, 0, 1], 7400).into(), &holders),
+            lines(&SocketAddr::from(([10, 0, 0, 1], 7400)).into(), &holders),
             [
                 "1 peer has the whole file, 4 a part, says the coordinator at 10.0.0.1:7400",
                 "  10.0.0.3:7401   whole",
                 "  10.0.0.12:7401  a part",
-                "  … and 3 more",
+                "  … and 3 more that cannot be reached from here",
             ]
         );
     }

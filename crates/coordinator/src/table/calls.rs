@@ -54,11 +54,14 @@ impl Table {
         let CallResult { address, reached } = result;
         self.latest = self.latest.max(now);
         let Some(asker) = self.by_epoch.get(&asker) else { return };
-        let ip: IpAddr = self.peers.at(*asker).key.ip();
+        let asker = self.peers.at(*asker);
+        let ip: IpAddr = asker.key.ip();
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         if ip == address.ip() {
             return;
         }
+        let mut candidates = asker.place.viewpoint().may_be_listed_at(address);
+        let Some(address) = candidates.find(|address| self.addresses.contains_key(address)) else { return };
         let Some(at) = self.addresses.get_mut(&address) else { return };
         let calls = match &mut at.calls {
             Some(calls) => calls,

@@ -16,6 +16,7 @@ use super::holders::{Group, Holders};
 use super::peer::{Listing, Peer, PeerSlot, Standing};
 use super::{File, FileId, Table};
 use crate::handout::{Candidates, MIN_OF_EACH};
+use crate::place::Viewpoint;
 
 /// Holders of one source in a handout, while others are to be had.
 const OF_ONE_SOURCE: usize = 3;
@@ -45,12 +46,13 @@ struct Draw<'a> {
     table: &'a Table,
     id: FileId,
     holders: &'a Holders,
-    /// Whose address is not named.
+    /// Whose address is not named, and from where others are seen.
     asker: Option<SocketAddr>,
+    viewpoint: Option<Viewpoint>,
     has_doubts: bool,
-    chosen: Vec<Holder>,
+    chosen: Named,
     /// Those that askers could not reach.
-    doubtful: Vec<Holder>,
+    doubtful: Named,
     /// Looks for a doubtful one when all places were taken.
     in_vain: usize,
     /// Whether the next that is offered may be named already, or be of the IP address of one that
@@ -88,16 +90,22 @@ impl Draw<'_> {
         if peer.standing == Standing::Retired || self.may_repeat && Some(address) == self.asker {
             return false;
         }
+        let seen_at = match peer.place.is_plain() {
+            true => Some(address),
+            false => peer.place.address_for(self.viewpoint),
+        };
+        let Some(seen_at) = seen_at else { return false };
         let is_doubtful = self.has_doubts && self.table.is_doubtful(address);
         let is_full = self.is_done();
         let list = if is_doubtful { &mut self.doubtful } else { &mut self.chosen };
         self.in_vain += usize::from(is_full && !is_doubtful);
-        if list.len() >= MAX_HOLDERS || self.may_repeat && !has_room_for(list, address, most) {
+        let source = peer.key.ip();
+        if list.len() >= MAX_HOLDERS || self.may_repeat && !list.has_room_for(seen_at, source, most) {
             return false;
         }
         let Some(place) = place.or_else(|| peer.files.get(&self.id).copied()) else { return false };
         let availability = self.holders.group(place).holding().availability();
-        list.push(Holder { address, availability });
+        list.push(Holder { address: seen_at, availability }, source);
         true
     }
 
@@ -113,27 +121,48 @@ impl Draw<'_> {
     }
 
     /// The doubtful come last. A few of them come in any case.
-    fn end(mut self) -> Vec<Holder> {
+    fn end(self) -> Vec<Holder> {
         let kept = MAX_HOLDERS - self.doubtful.len().min(DOUBTFUL);
-        self.chosen.truncate(kept);
-        self.doubtful.truncate(MAX_HOLDERS - self.chosen.len());
-        self.chosen.append(&mut self.doubtful);
-        self.chosen
+        let (mut chosen, mut doubtful) = (self.chosen.holders, self.doubtful.holders);
+        chosen.truncate(kept);
+        doubtful.truncate(MAX_HOLDERS - chosen.len());
+        chosen.append(&mut doubtful);
+        chosen
     }
 }
 
-/// Whether the address is not named, and fewer than `most` of its source are.
-fn has_room_for(named: &[Holder], address: SocketAddr, most: usize) -> bool {
-    let mut of_source = 0;
-    for other in named.iter().map(|holder| holder.address) {
-        if other.ip() == address.ip() {
-            if other.port() == address.port() {
+/// Holders, and who answers for each: the IP address that it was observed at.
+#[derive(Debug, Default)]
+struct Named {
+    holders: Vec<Holder>,
+    sources: Vec<IpAddr>,
+}
+
+impl Named {
+    fn with_capacity(holders: usize) -> Named {
+        Named { holders: Vec::with_capacity(holders), sources: Vec::with_capacity(holders) }
+    }
+
+    fn len(&self) -> usize {
+        self.holders.len()
+    }
+
+    fn push(&mut self, holder: Holder, source: IpAddr) {
+        self.holders.push(holder);
+        self.sources.push(source);
+    }
+
+    /// Whether the address is not named, and fewer than `most` of its source are.
+    fn has_room_for(&self, address: SocketAddr, source: IpAddr, most: usize) -> bool {
+        let mut of_source = 0;
+        for (other, other_source) in self.holders.iter().zip(&self.sources) {
+            if other.address == address {
                 return false;
             }
-            of_source += 1;
+            of_source += usize::from(*other_source == source);
         }
+        of_source < most
     }
-    of_source < most
 }
 
 impl Table {
@@ -160,9 +189,10 @@ impl Table {
             id,
             holders,
             asker: asker.map(|peer| peer.key.address()),
+            viewpoint: asker.map(|peer| peer.place.viewpoint()),
             has_doubts: self.has_doubts(),
-            chosen: Vec::with_capacity(MAX_HOLDERS),
-            doubtful: Vec::new(),
+            chosen: Named::with_capacity(MAX_HOLDERS),
+            doubtful: Named::default(),
             in_vain: 0,
             may_repeat: !first.is_empty() || asker.is_some_and(|peer| peer.shares_ip),
         };

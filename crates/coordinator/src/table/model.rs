@@ -163,7 +163,7 @@ impl Rig {
         let epoch = if late { self.unused.remove(0) } else { Epoch(self.minted) };
         let (ip, id) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, ip)), PeerId([id; 16]));
         let interval = Duration::from_millis(interval_ms);
-        let arrival = Arrival { ip, listen_port: port, peer_id: id, report_interval: interval };
+        let arrival = Arrival::seen_at(SocketAddr::new(ip, port), id, interval);
         let answer = self.table.hello(self.now, epoch, &arrival);
 
         let key: Key = (ip, port, id);
@@ -197,7 +197,7 @@ impl Rig {
             None => peer,
         };
         let observed = SocketAddr::new(ip, port);
-        assert_eq!(answer, Ok(Admitted { observed, lease, digest: peer.digest() }));
+        assert_eq!(answer, Ok(Admitted { address: observed, lease, digest: peer.digest() }));
         self.peers.insert(number.unwrap_or(epoch.0), peer);
         self.connections.push(epoch);
     }
@@ -218,7 +218,9 @@ impl Rig {
     fn made_room(&mut self, may: impl Fn(&Key) -> bool) -> bool {
         let is_gone = |peer: &ModelPeer| {
             let (ip, port, id) = peer.key;
-            may(&peer.key) && !peer.connected && !self.table.away.contains_key(&PeerKey::new(ip, port, id))
+            may(&peer.key)
+                && !peer.connected
+                && !self.table.away.contains_key(&PeerKey::new(ip, Some(SocketAddr::new(ip, port)), id))
         };
         let gone = self.peers.iter().find(|(_, peer)| is_gone(peer)).map(|(number, _)| *number);
         gone.is_some_and(|number| self.peers.remove(&number).is_some())

@@ -1,12 +1,13 @@
 //! One peer as the table knows it. Its place among the holders of each file is in `files`, and nowhere else.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tnet_proto::{PeerId, ReportDigest};
 
 use super::{Beat, Epoch, FileId, LimitHit};
+use crate::place::Place;
 
 /// A map with room for this many files is made smaller when less than three eighths of it are used.
 const SHRINK_FROM: usize = 64;
@@ -43,23 +44,26 @@ pub(super) enum Listing {
 /// What makes a new connection the same peer as one whose connection is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PeerKey {
-    /// Observed IP and declared port; the port is 0 if it accepts nobody.
+    /// As observed: it answers for what the peer takes.
+    ip: IpAddr,
+    /// Where others find it; the port is 0 if they do not.
     address: SocketAddr,
     id: PeerId,
 }
 
 impl PeerKey {
-    pub(super) fn new(ip: IpAddr, listen_port: u16, id: PeerId) -> PeerKey {
-        PeerKey { address: SocketAddr::new(ip, listen_port), id }
+    pub(super) fn new(ip: IpAddr, listed: Option<SocketAddr>, id: PeerId) -> PeerKey {
+        PeerKey { ip, address: listed.unwrap_or(SocketAddr::new(ip, 0)), id }
     }
 
     /// None of this IP address comes before it.
     pub(super) fn first_of(ip: IpAddr) -> PeerKey {
-        PeerKey { address: SocketAddr::new(ip, 0), id: PeerId([0; 16]) }
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        PeerKey { ip, address, id: PeerId([0; 16]) }
     }
 
     pub(super) fn ip(&self) -> IpAddr {
-        self.address.ip()
+        self.ip
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -92,8 +96,10 @@ pub(super) struct Peer {
     /// Of its newest connection, up or not.
     pub(super) epoch: Epoch,
     pub(super) standing: Standing,
-    /// Others of its IP address were there when it came. So of the live ones of an address at most
-    /// one has it not.
+    /// What its address means to whom.
+    pub(super) place: Place,
+    /// Others of its IP address were there when it came, or it is listed at another one. So of the live ones of an
+    /// address at most one has it not.
     pub(super) shares_ip: bool,
     /// Of the last report taken on this connection.
     pub(super) last_seq: u64,

@@ -7,6 +7,7 @@ use tnet_fileinfo::FileHash;
 use tnet_proto::{Limit, PeerId, ReportDigest};
 
 use super::Epoch;
+use crate::place::Place;
 
 /// The shortest report interval a peer may declare: a shorter one would end leases on a scheduling hiccup.
 pub(crate) const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -69,8 +70,8 @@ impl Default for TableLimits {
 pub struct Arrival {
     /// Where the connection comes from.
     pub ip: IpAddr,
-    /// Where the peer says it accepts others; 0 if nowhere.
-    pub listen_port: u16,
+    /// Where others find the peer.
+    pub place: Place,
     /// New at each start of the peer. Told to nobody but coordinators, it is what a peer is known
     /// by when it comes back.
     pub peer_id: PeerId,
@@ -78,11 +79,18 @@ pub struct Arrival {
     pub report_interval: Duration,
 }
 
+impl Arrival {
+    /// A peer that accepts others at the port of the address that it is seen at; port 0: it accepts nobody.
+    pub fn seen_at(address: SocketAddr, peer_id: PeerId, report_interval: Duration) -> Arrival {
+        Arrival { ip: address.ip(), place: Place::seen_at(address), peer_id, report_interval }
+    }
+}
+
 /// A peer was let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admitted {
     /// Its address in the table; the port is 0 if it accepts nobody.
-    pub observed: SocketAddr,
+    pub address: SocketAddr,
     /// Silence after which its entries are removed.
     pub lease: Duration,
     /// Of the entries kept from an earlier connection.

@@ -10,8 +10,8 @@ use futures_util::{SinkExt, StreamExt};
 use tnet_coordinator::{Config, Coordinator, CoordinatorHandle};
 use tnet_fileinfo::FileHash;
 use tnet_proto::{
-    Availability, CoordinatorReply, CoordinatorRequest, Holder, MessageCodec, PeerId, Protocol, Received,
-    ReportDigest, ReportEntry, exchange_preamble,
+    Availability, CoordinatorReply, CoordinatorRequest, Families, Holder, Listed, MessageCodec, PeerId,
+    Protocol, Reach, Received, ReportDigest, ReportEntry, exchange_preamble,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -34,7 +34,7 @@ pub(crate) struct Client {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Welcome {
     pub(crate) lease: Duration,
-    pub(crate) observed: SocketAddr,
+    pub(crate) listed: Listed,
     pub(crate) digest: ReportDigest,
 }
 
@@ -82,8 +82,8 @@ impl Client {
     pub(crate) async fn hello(&mut self, port: u16, id: u8, interval: Duration) -> Welcome {
         self.say(hello(port, id, interval)).await;
         match self.hear().await {
-            CoordinatorReply::Welcome { lease_ms, observed, digest, capabilities: _ } => {
-                Welcome { lease: Duration::from_millis(u64::from(lease_ms)), observed, digest }
+            CoordinatorReply::Welcome { lease_ms, observed: _, listed, digest, capabilities: _ } => {
+                Welcome { lease: Duration::from_millis(u64::from(lease_ms)), listed, digest }
             }
             other => panic!("a welcome was due, not {other:?}"),
         }
@@ -182,7 +182,7 @@ impl Found {
 pub(crate) fn hello(port: u16, id: u8, interval: Duration) -> CoordinatorRequest {
     CoordinatorRequest::Hello {
         peer_id: PeerId([id; 16]),
-        listen_port: port,
+        reach: Reach::Everywhere { port, families: Families::Both },
         report_interval_ms: u32::try_from(interval.as_millis()).expect("a short interval"),
         capabilities: u64::MAX, // bits nobody knows
     }
@@ -198,6 +198,10 @@ pub(crate) fn hash(file: u8) -> FileHash {
 
 pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+pub(crate) fn listed(address: SocketAddr) -> Listed {
+    Listed::At { address }
 }
 
 /// The default on a free port of this machine.

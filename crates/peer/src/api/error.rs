@@ -7,6 +7,8 @@ use std::time::Duration;
 use tnet_fileinfo::{FileHash, ScanError, shown_path};
 
 use super::progress::{CoordinatorState, Liar};
+use super::unreached::Unreached;
+use crate::address::CoordinatorAddress;
 use crate::descriptors::Shortage;
 use crate::info_search::UselessHolders;
 use crate::store;
@@ -101,7 +103,7 @@ pub enum DownloadError {
     )]
     CoordinatorUnreachable {
         /// Where it should be.
-        address: SocketAddr,
+        address: CoordinatorAddress,
         /// For how long.
         waited: Duration,
     },
@@ -109,7 +111,7 @@ pub enum DownloadError {
     #[error("{address} {fault}")]
     CoordinatorUnfit {
         /// Where it should be.
-        address: SocketAddr,
+        address: CoordinatorAddress,
         /// What is wrong.
         fault: Unfit,
     },
@@ -118,6 +120,18 @@ pub enum DownloadError {
     NoHolder {
         /// For how long.
         waited: Duration,
+    },
+    /// Peers hold the file, and none of them can be reached. What is there stays for the next attempt.
+    #[error("{holders}")]
+    Unreachable {
+        /// For how long.
+        waited: Duration,
+        /// Who, where, and why not.
+        holders: Unreached,
+        /// Chunks not here.
+        missing: u32,
+        /// Chunks in all.
+        chunks: u32,
     },
     /// Peers that may hold the file have no place for one more connection, and no other peer holds it.
     #[error("{} no place for one more connection (waited {waited:.0?}); try again later", peers_that_may_hold(*full))]
@@ -201,7 +215,7 @@ pub enum FetchInfoError {
     )]
     CoordinatorUnreachable {
         /// Where it should be.
-        address: SocketAddr,
+        address: CoordinatorAddress,
         /// For how long.
         waited: Duration,
     },
@@ -209,7 +223,7 @@ pub enum FetchInfoError {
     #[error("{address} {fault}")]
     CoordinatorUnfit {
         /// Where it should be.
-        address: SocketAddr,
+        address: CoordinatorAddress,
         /// What is wrong.
         fault: Unfit,
     },
@@ -226,6 +240,16 @@ pub enum FetchInfoError {
         hash: FileHash,
         /// For how long.
         waited: Duration,
+    },
+    /// Peers hold the file, and none of them can be reached.
+    #[error("{holders}")]
+    Unreachable {
+        /// Which file.
+        hash: FileHash,
+        /// For how long.
+        waited: Duration,
+        /// Who, where, and why not.
+        holders: Unreached,
     },
     /// There were no file descriptors left.
     #[error(transparent)]

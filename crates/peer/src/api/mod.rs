@@ -6,6 +6,7 @@ mod error;
 mod progress;
 mod status;
 mod time;
+mod unreached;
 mod waiting;
 mod wishes;
 
@@ -14,8 +15,10 @@ pub use chunk_map::ChunkMap;
 pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
 pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary, Traffic};
 pub use status::{
-    Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, SlotStatus, Status, SwarmMember,
+    Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, Listing, SlotStatus, Status,
+    SwarmMember,
 };
 pub use time::TimeShares;
+pub use unreached::{CallFailure, Unreached};
 pub use waiting::Waiting;
 pub use wishes::{Limits, LimitsChange, Priority, Wish};

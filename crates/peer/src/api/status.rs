@@ -11,6 +11,7 @@ use super::bounds::Bounds;
 use super::chunk_map::ChunkMap;
 use super::progress::{CoordinatorState, Phase, Progress, Traffic};
 use super::wishes::{Limits, Priority};
+use crate::address::CoordinatorAddress;
 use crate::descriptors::Shortage;
 
 /// A whole peer at one moment.
@@ -21,7 +22,7 @@ pub struct Status {
     /// Where it accepts peers.
     pub listen: SocketAddr,
     /// The coordinator it reports to.
-    pub coordinator: Option<SocketAddr>,
+    pub coordinator: Option<CoordinatorAddress>,
     /// Whether that answers.
     pub coordinator_state: CoordinatorState,
     /// Time since the start.
@@ -80,6 +81,24 @@ pub struct CoordinatorContact {
     pub files_reported: u64,
     /// Why the last connection to it ended or did not come about, if one did.
     pub last_error: Option<String>,
+    /// Where it sends others who look for this peer.
+    #[serde(default)]
+    pub listing: Listing,
+}
+
+/// Where the coordinator sends others who look for a peer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listing {
+    /// It has not said so yet.
+    #[default]
+    Unknown,
+    /// Nowhere, as the peer wishes.
+    Nowhere,
+    /// There.
+    At(SocketAddr),
+    /// Nowhere, and why, in words.
+    Refused(String),
 }
 
 /// A peer that is not talked to.

@@ -14,6 +14,11 @@ pub enum Waiting {
     Coordinator,
     /// Nobody has the file.
     Holder,
+    /// Peers have the file, and none of them can be reached.
+    UnreachablePeers {
+        /// How many.
+        peers: u32,
+    },
     /// Peers that may have the file said that they have no place for one more connection. They are called again.
     FullPeers {
         /// How many.
@@ -46,6 +51,12 @@ impl fmt::Display for Waiting {
         match self {
             Waiting::Coordinator => f.write_str("the coordinator cannot be asked who has the file"),
             Waiting::Holder => f.write_str("no peer has the file"),
+            Waiting::UnreachablePeers { peers: 1 } => {
+                f.write_str("1 peer has the file and cannot be reached")
+            }
+            Waiting::UnreachablePeers { peers } => {
+                write!(f, "{peers} peers have the file and cannot be reached")
+            }
             Waiting::FullPeers { peers: 1 } => {
                 f.write_str("1 peer may have the file and has no place for us")
             }

@@ -128,6 +128,8 @@ impl From<&DownloadError> for FaultKind {
             DownloadError::AlreadyRunning { .. } => Self::Exists,
             DownloadError::CoordinatorUnreachable { .. } => Self::Network,
             DownloadError::CoordinatorUnfit { fault, .. } => Self::from(*fault),
+            DownloadError::Unreachable { missing, chunks, .. } if missing < chunks => Self::Incomplete,
+            DownloadError::Unreachable { .. } => Self::Network,
             DownloadError::NoHolder { .. } | DownloadError::AllFull { .. } => Self::NoHolder,
             DownloadError::Stalled { missing, chunks, .. } if missing >= chunks => Self::NoHolder,
             DownloadError::Stalled { .. } => Self::Incomplete,
@@ -146,6 +148,7 @@ impl From<&FetchInfoError> for FaultKind {
             FetchInfoError::CoordinatorUnfit { fault, .. } => Self::from(*fault),
             FetchInfoError::NoCoordinator { .. } => Self::Usage,
             FetchInfoError::NoHolder { .. } => Self::NoHolder,
+            FetchInfoError::Unreachable { .. } => Self::Network,
             FetchInfoError::NoneValid { holders, .. } if holders.lying > 0 => Self::Integrity,
             // They may give it another time.
             FetchInfoError::NoneValid { .. } => Self::NoHolder,

@@ -11,6 +11,7 @@ use tnet_fileinfo::FileHash;
 use super::fault::{Fault, FaultKind};
 use super::portable;
 use crate::DownloadOptions;
+use crate::address::CoordinatorAddress;
 use crate::api::{
     ConnectionStatus, FileStatus, Limits, LimitsChange, Priority, Progress, Status, Summary, Wish,
 };
@@ -42,7 +43,10 @@ pub struct Hello {
     /// Where it accepts peers.
     pub listen: SocketAddr,
     /// The coordinator it reports to.
-    pub coordinator: Option<SocketAddr>,
+    pub coordinator: Option<CoordinatorAddress>,
+    /// Where its user says that others reach it.
+    #[serde(default)]
+    pub advertise: Option<String>,
 }
 
 /// What a client may ask for.

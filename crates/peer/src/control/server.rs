@@ -71,6 +71,7 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
         program: program.to_owned(),
         listen: peer.local_addr(),
         coordinator,
+        advertise: peer.advertise().map(|address| address.to_string()),
     });
     info!(socket = %shown_path(claim.path()), listen = %hello.listen, "control socket open");
     let (sender, mut commands) = mpsc::channel(COMMAND_QUEUE);

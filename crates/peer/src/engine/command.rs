@@ -1,6 +1,5 @@
 //! What the owner of a peer asks of its engine.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use super::Engine;
 use super::downloads::Followed;
 use crate::api::{DownloadError, FileStatus, Limits, LimitsChange, Status, Wish};
 use crate::config::DownloadOptions;
+use crate::info_search::Found;
 use crate::source::Source;
 use crate::store::{self, FileStore};
 
@@ -58,7 +58,7 @@ pub(crate) enum Command {
     /// Who holds this file, by the coordinator? Answered when it answers.
     FindHolders {
         hash: FileHash,
-        done: oneshot::Sender<Vec<SocketAddr>>,
+        done: oneshot::Sender<Found>,
     },
     /// A picture with at most so many files.
     Status {

@@ -14,6 +14,7 @@ use tracing::field;
 use super::blame::Liars;
 use super::command::StartDownload;
 use super::files::FileEntry;
+use super::named_holders::NamedHolders;
 use super::stopwatch::Stopwatch;
 use super::work::{Arrival, WorkDone};
 use super::{Engine, keys_of};
@@ -30,6 +31,7 @@ pub(super) struct Running {
     pub(super) started: Time,
     pub(super) last_stored: Time,
     pub(super) met_somebody: bool,
+    pub(super) holders: NamedHolders,
     /// The end of the last piece of what was here that was verified, or the start.
     pub(super) last_checked: Time,
     /// Bytes of an earlier attempt that were to be verified.
@@ -124,6 +126,7 @@ impl Engine {
             started: now,
             last_stored: now,
             met_somebody: false,
+            holders: NamedHolders::default(),
             last_checked: now,
             to_check,
             resumed,

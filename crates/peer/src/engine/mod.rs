@@ -13,6 +13,7 @@ mod downloads;
 mod files;
 mod infos;
 mod inspecting;
+mod named_holders;
 mod outputs;
 mod patience;
 mod rate;
@@ -199,7 +200,7 @@ impl Engine {
             checks: Checks::default(),
             swarm_watches: SwarmWatches::default(),
             reporter: Reporter::new(config.report_interval),
-            coordinator: CoordinatorLink::new(config.coordinator, hurry),
+            coordinator: CoordinatorLink::new(config.coordinator.clone(), hurry),
             totals: Totals::default(),
             recent: RecentFiles::default(),
             recuts: Recuts::default(),
@@ -301,8 +302,9 @@ impl Engine {
 
     fn on_dialed(&mut self, dialed: Dialed) {
         match dialed {
-            Dialed::Failed { address } => {
+            Dialed::Failed { address, failure } => {
                 self.coordinator.calls.on_failed(address);
+                self.note_call(address, failure);
                 self.feed(Input::ConnectFailed { address });
             }
             Dialed::Connected(connected) => self.on_connected(*connected),
@@ -313,6 +315,7 @@ impl Engine {
         let Connected { peer, remote, address, direction, round_trip, greeted, introduced } = connected;
         if let (Direction::Outbound, Some(address)) = (direction, address) {
             self.coordinator.calls.on_reached(address);
+            self.note_call(address, None);
         }
         let (id, source) = (greeted.hello.peer_id, remote.ip());
         let local = greeted.input.local_addr().ok().map(|local| local.ip());

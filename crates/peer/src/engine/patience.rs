@@ -61,6 +61,8 @@ impl Engine {
             Waiting::HolderOfChunks { chunks: running.without_holder }
         } else if picture.full_addresses > 0 {
             Waiting::FullPeers { peers: picture.full_addresses }
+        } else if let Some(holders) = running.holders.unreached(true).filter(|_| picture.peers == 0) {
+            Waiting::UnreachablePeers { peers: holders.peers() }
         } else if matches!(self.coordinator.state, CoordinatorState::Connected | CoordinatorState::None) {
             Waiting::Holder
         } else {
@@ -86,7 +88,8 @@ impl Engine {
             return (quiet >= running.options.give_up_after?)
                 .then_some(DownloadError::OutOfDescriptors(shortage));
         }
-        if let (Some(address), Some(within)) = (self.coordinator.address, running.options.coordinator_within)
+        if let (Some(address), Some(within)) =
+            (self.coordinator.address.clone(), running.options.coordinator_within)
             && !running.met_somebody
             && let Some(waited) = self.coordinator.missing(now, running.started)
         {
@@ -104,6 +107,12 @@ impl Engine {
             return None;
         }
         let picture = self.swarm.file_status(file, now)?;
+        let is_alone = picture.peers == 0 && running.liars.shown().is_empty();
+        if let Some(holders) = running.holders.unreached(running.met_somebody).filter(|_| is_alone) {
+            let missing = picture.chunks - picture.stored - picture.vouched;
+            let chunks = picture.chunks;
+            return Some(DownloadError::Unreachable { waited: quiet, holders, missing, chunks });
+        }
         // Who is full was met, for a moment; nobody else has anything, or there would be more to
         // say.
         let only_full = picture.full_addresses > 0 && (picture.peers == 0 || !self.swarm.has_source(file));

@@ -13,14 +13,16 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::call_results::CallResults;
 use super::{Engine, keys_of};
-use crate::api::{CoordinatorContact, CoordinatorState, Unfit};
+use crate::address::CoordinatorAddress;
+use crate::api::{CoordinatorContact, CoordinatorState, Listing, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
+use crate::info_search::Found;
 
 /// Neighbours with which a download does without news of further holders.
 const ENOUGH_NEIGHBOURS: usize = 16;
 
 pub(super) struct CoordinatorLink {
-    pub(super) address: Option<SocketAddr>,
+    pub(super) address: Option<CoordinatorAddress>,
     pub(super) state: CoordinatorState,
     /// When that began.
     since: Time,
@@ -29,6 +31,8 @@ pub(super) struct CoordinatorLink {
     /// When it last confirmed what it was told.
     confirmed: Option<Time>,
     last_error: Option<String>,
+    /// Where it sends others, when it said so last.
+    listing: Listing,
     requests: Option<mpsc::Sender<CoordinatorRequest>>,
     /// To be asked when there is room or a connection.
     lookups: BTreeSet<FileHash>,
@@ -40,7 +44,7 @@ pub(super) struct CoordinatorLink {
     settled: BTreeSet<FileHash>,
     /// It takes no more watches of ours; asking still works.
     watches_are_full: bool,
-    waiting: BTreeMap<FileHash, Vec<oneshot::Sender<Vec<SocketAddr>>>>,
+    waiting: BTreeMap<FileHash, Vec<oneshot::Sender<Found>>>,
     /// Which of its limits were told the owner.
     pub(super) limits_told: Vec<Limit>,
     /// What came of calls to addresses it named.
@@ -49,7 +53,7 @@ pub(super) struct CoordinatorLink {
 }
 
 impl CoordinatorLink {
-    pub(super) fn new(address: Option<SocketAddr>, hurry: Arc<Notify>) -> CoordinatorLink {
+    pub(super) fn new(address: Option<CoordinatorAddress>, hurry: Arc<Notify>) -> CoordinatorLink {
         let state = if address.is_some() { CoordinatorState::Connecting } else { CoordinatorState::None };
         CoordinatorLink {
             address,
@@ -58,6 +62,7 @@ impl CoordinatorLink {
             lost: Time::ZERO,
             confirmed: None,
             last_error: None,
+            listing: Listing::default(),
             requests: None,
             lookups: BTreeSet::new(),
             watched: BTreeSet::new(),
@@ -135,6 +140,7 @@ impl CoordinatorLink {
             last_report: self.confirmed.map(|confirmed| now - confirmed),
             files_reported,
             last_error: self.last_error.clone(),
+            listing: self.listing.clone(),
         }
     }
 
@@ -146,14 +152,15 @@ impl CoordinatorLink {
 impl Engine {
     pub(super) fn on_coordinator(&mut self, event: CoordinatorEvent) {
         match event {
-            CoordinatorEvent::Welcome { lease, table, requests } => {
+            CoordinatorEvent::Welcome { lease, table, listing, requests } => {
                 if self.coordinator.state != CoordinatorState::Connected {
-                    let address = self.coordinator.address.map(tracing::field::display);
+                    let address = self.coordinator.address.as_ref().map(tracing::field::display);
                     tracing::info!(address, "coordinator connected");
                 }
                 let now = self.now;
                 self.coordinator.enter(now, CoordinatorState::Connected);
                 self.coordinator.requests = Some(requests);
+                self.note_listing(listing);
                 self.reporter.on_lease(lease);
                 self.reporter.on_welcome(now, table);
                 self.coordinator.calls.on_welcome();
@@ -168,7 +175,7 @@ impl Engine {
                 };
                 if self.coordinator.state != state {
                     let why = unfit.map(|unfit| unfit.to_string());
-                    let address = self.coordinator.address.map(tracing::field::display);
+                    let address = self.coordinator.address.as_ref().map(tracing::field::display);
                     tracing::warn!(address, why, "coordinator not reachable; trying again and again");
                 }
                 self.coordinator.enter(self.now, state);
@@ -177,6 +184,19 @@ impl Engine {
                 self.reporter.on_disconnect();
             }
         }
+    }
+
+    /// Told once, until it changes.
+    fn note_listing(&mut self, listing: Listing) {
+        if self.coordinator.listing == listing {
+            return;
+        }
+        match &listing {
+            Listing::Unknown | Listing::Nowhere => {}
+            Listing::At(address) => tracing::info!(%address, "the coordinator sends others there"),
+            Listing::Refused(why) => tracing::warn!("others do not find this peer: {why}"),
+        }
+        self.coordinator.listing = listing;
     }
 
     fn on_reply(&mut self, reply: &CoordinatorReply) {
@@ -189,9 +209,13 @@ impl Engine {
                 let addresses: Vec<SocketAddr> = holders.iter().map(|holder| holder.address).collect();
                 self.coordinator.calls.on_named(&addresses);
                 for waiting in self.coordinator.waiting.remove(&hash).unwrap_or_default() {
-                    let _ = waiting.send(addresses.clone());
+                    let _ = waiting.send(Found { full: *full, addresses: addresses.clone() });
                 }
                 for file in keys_of(&self.by_hash, &hash) {
+                    let entry = self.files.get_mut(&file);
+                    if let Some(running) = entry.and_then(|entry| entry.running.as_mut()) {
+                        running.holders.note(*full, &addresses);
+                    }
                     self.feed(Input::Holders { file, addresses: addresses.clone() });
                 }
                 self.unwatch_if_settled(hash);
@@ -237,7 +261,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn find_holders(&mut self, hash: FileHash, done: oneshot::Sender<Vec<SocketAddr>>) {
+    pub(super) fn find_holders(&mut self, hash: FileHash, done: oneshot::Sender<Found>) {
         let waiting = self.coordinator.waiting.entry(hash).or_default();
         waiting.retain(|waiting| !waiting.is_closed());
         waiting.push(done);
@@ -289,7 +313,7 @@ mod tests {
     fn a_short_absence_of_the_coordinator_is_not_long_because_it_comes_late() {
         let at = |seconds| Time::after_start(Duration::from_secs(seconds));
         let address = SocketAddr::from(([10, 0, 0, 1], 7400));
-        let mut link = CoordinatorLink::new(Some(address), Arc::default());
+        let mut link = CoordinatorLink::new(Some(address.into()), Arc::default());
         let waited =
             |link: &CoordinatorLink, now: u64| link.missing(at(now), at(2)).map(|time| time.as_secs());
         // Never there: from the start of the download on, whatever it is called.

@@ -18,7 +18,7 @@ impl Engine {
         Status {
             peer_id: self.peer_id.0.iter().map(|byte| format!("{byte:02x}")).collect(),
             listen: self.listen,
-            coordinator: self.coordinator.address,
+            coordinator: self.coordinator.address.clone(),
             coordinator_state: self.coordinator.state,
             uptime: self.started.elapsed(),
             sent_bytes: self.totals.sent_bytes,

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 
 use tnet_fileinfo::{ChunkSize, FileInfo, Geometry, MIN_CHUNK_SIZE, scan::unwatched, scan_file};
-use tnet_proto::{CoordinatorReply, Hello, Limit};
+use tnet_proto::{CoordinatorReply, Limit};
 use tnet_swarm::Goal;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::session::{Backlogs, Greeting, Intake};
+use crate::reach::OwnReach;
+use crate::session::{Backlogs, Intake};
 use crate::source::Source;
 use crate::store::{self, FileStore, Flaw, Opened, ReadError};
 
@@ -44,8 +45,9 @@ impl Bench {
             stop: CancellationToken::new(),
         };
         let dialer = Dialer {
-            greeting: Greeting { hello: Hello { peer_id, listen_port: 1, capabilities: 0 } },
-            ours: listen.ip(),
+            peer_id,
+            reach: OwnReach::new(listen, None),
+            loopback_from: None,
             within: config.connect_within,
             paths: Default::default(),
             results,

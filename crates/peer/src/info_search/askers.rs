@@ -33,7 +33,7 @@ const DESCRIPTOR_WITHIN: Duration = Duration::from_secs(30);
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub(crate) struct Askers {
-    ours: IpAddr,
+    loopback_from: Option<IpAddr>,
     within: Duration,
     paths: NarrowPaths,
     idle: Arc<Mutex<Idle>>,
@@ -66,16 +66,25 @@ impl Asker {
 }
 
 impl Askers {
-    /// Calls from this address, each time for so long at most; what is kept ends with `stop`.
+    /// Calls for so long at most, loopback addresses from this one; what is kept ends with `stop`.
     pub(crate) fn new(
-        ours: IpAddr,
+        loopback_from: Option<IpAddr>,
         within: Duration,
         paths: NarrowPaths,
         descriptors: Descriptors,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Askers {
-        Askers { ours, within, paths, idle: Arc::default(), places: Places::new(), descriptors, tasks, stop }
+        Askers {
+            loopback_from,
+            within,
+            paths,
+            idle: Arc::default(),
+            places: Places::new(),
+            descriptors,
+            tasks,
+            stop,
+        }
     }
 
     /// One on which the peer at this address answered before, if there is one.
@@ -88,13 +97,13 @@ impl Askers {
 
     /// A new one.
     pub(super) async fn call(&self, address: SocketAddr) -> Result<Asker, InfoError> {
-        let mut stream = network::connect(address, self.ours, self.within, &self.paths).await;
+        let mut stream = network::connect(address, self.loopback_from, self.within, &self.paths).await;
         if let Err(error) = &stream
             && self.descriptors.note(error)
         {
             // Not the other side's fault.
             self.descriptors.available(DESCRIPTOR_WITHIN).await;
-            stream = network::connect(address, self.ours, self.within, &self.paths).await;
+            stream = network::connect(address, self.loopback_from, self.within, &self.paths).await;
         }
         let (input, output) = stream.map_err(InfoError::Unreachable)?.into_split();
         // An id of its own: this connection takes no part in any swarm, and must not replace one that does.

@@ -22,6 +22,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::askers::{Asker, Askers};
 use super::fault::Fault;
+use crate::api::CallFailure;
+use crate::descriptors::shortage_of;
 use crate::session::GreetError;
 
 /// From the greeting to the first part.
@@ -75,9 +77,12 @@ pub(crate) enum InfoError {
 }
 
 impl InfoError {
-    pub(super) fn fault(&self) -> Fault {
-        match self {
-            InfoError::Unreachable(_) => Fault::Unreachable,
+    /// None: it was our fault.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        Some(match self {
+            InfoError::Unreachable(error) if shortage_of(error).is_some() => return None,
+            InfoError::Unreachable(error) => Fault::Unreachable(error.into()),
+            InfoError::Greet(GreetError::Preamble(_)) => Fault::Unreachable(CallFailure::NoPeer),
             InfoError::Silent | InfoError::Greet(GreetError::TooSlow) => Fault::Silent,
             InfoError::Bye(ByeReason::TOO_MANY) => Fault::Full,
             InfoError::Io(_)
@@ -88,7 +93,7 @@ impl InfoError {
             InfoError::Greet(_) | InfoError::Malformed | InfoError::Inconsistent | InfoError::Invalid(_) => {
                 Fault::False
             }
-        }
+        })
     }
 }
 

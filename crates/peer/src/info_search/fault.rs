@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::api::CallFailure;
+
 /// Why one holder was of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
@@ -16,14 +18,20 @@ pub(crate) enum Fault {
     /// It closed the connection, or the connection broke.
     Closed,
     /// No connection could be made.
-    Unreachable,
+    Unreachable(CallFailure),
 }
 
 impl Fault {
     /// Each of them.
     #[cfg(test)]
-    pub(super) const ALL: [Fault; 6] =
-        [Fault::Silent, Fault::False, Fault::NotFound, Fault::Full, Fault::Closed, Fault::Unreachable];
+    pub(super) const ALL: [Fault; 6] = [
+        Fault::Silent,
+        Fault::False,
+        Fault::NotFound,
+        Fault::Full,
+        Fault::Closed,
+        Fault::Unreachable(CallFailure::Refused),
+    ];
 }
 
 /// Holders that were asked for a description without success, by what came of it.
@@ -66,7 +74,7 @@ impl FromIterator<Fault> for UselessHolders {
                 Fault::NotFound => &mut holders.without,
                 Fault::Full => &mut holders.full,
                 Fault::Closed => &mut holders.closed,
-                Fault::Unreachable => &mut holders.unreachable,
+                Fault::Unreachable(_) => &mut holders.unreachable,
             } += 1;
         }
         holders

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) use askers::Askers;
 pub use fault::UselessHolders;
 
-use crate::api::PeerGone;
+use crate::api::{PeerGone, Unreached};
 use asking::{Begun, InfoError, Question};
 use plan::{AT_ONCE, Plan, Step};
 
@@ -39,6 +39,17 @@ pub(crate) struct InfoSearch {
     askers: Askers,
     began: Instant,
     plan: Plan,
+    /// Peers that have the whole file, when the coordinator said so last.
+    full: u32,
+}
+
+/// Who holds a file, by the coordinator.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// Peers that have the whole file.
+    pub(crate) full: u32,
+    /// Some holders, those who have a part among them.
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 type Answer = (SocketAddr, Result<FileInfo, InfoError>);
@@ -53,7 +64,7 @@ struct Questions {
 impl InfoSearch {
     /// For the description of that file.
     pub(crate) fn new(hash: FileHash, askers: Askers) -> InfoSearch {
-        InfoSearch { hash, askers, began: Instant::now(), plan: Plan::default() }
+        InfoSearch { hash, askers, began: Instant::now(), plan: Plan::default(), full: 0 }
     }
 
     /// Goes on until there is a description. `look_up` asks who holds the file; `asked` counts the questions.
@@ -63,7 +74,7 @@ impl InfoSearch {
         mut look_up: impl FnMut() -> F,
     ) -> Result<FileInfo, PeerGone>
     where
-        F: Future<Output = Result<Vec<SocketAddr>, PeerGone>>,
+        F: Future<Output = Result<Found, PeerGone>>,
     {
         let (begins, mut begun) = mpsc::channel(BEGINS * AT_ONCE);
         let mut questions = Questions { tasks: JoinSet::new(), open: HashMap::new(), begins };
@@ -97,7 +108,10 @@ impl InfoSearch {
                             Ok(info) => return Ok(info),
                             Err(error) => {
                                 tracing::debug!(%address, %error, "no description from this peer");
-                                self.plan.ended(self.now(), address, error.fault());
+                                match error.fault() {
+                                    Some(fault) => self.plan.ended(self.now(), address, fault),
+                                    None => self.plan.not_asked(self.now(), address),
+                                }
                             }
                         }
                     }
@@ -106,7 +120,9 @@ impl InfoSearch {
                 found = async { looking_up.as_mut().as_pin_mut().expect("looked at before").await }, if is_looking_up => {
                     looking_up.set(None);
                     look_up_from = Instant::now() + LOOK_UP_AGAIN;
-                    self.plan.learn(self.now(), found?);
+                    let Found { full, addresses } = found?;
+                    self.full = full;
+                    self.plan.learn(self.now(), addresses);
                 }
                 () = sleep_until(due.unwrap_or(look_up_from)), if due.is_some() => {}
             }
@@ -116,6 +132,12 @@ impl InfoSearch {
     /// Why those that were asked were of no use.
     pub(crate) fn useless(&self) -> UselessHolders {
         self.plan.faults().collect()
+    }
+
+    /// Those who hold the file, if there are some and none of them can be reached.
+    pub(crate) fn unreached(&self) -> Option<Unreached> {
+        let calls = self.plan.unreached()?;
+        (self.full > 0 || !calls.is_empty()).then_some(Unreached { full: self.full, calls })
     }
 
     fn now(&self) -> Duration {

@@ -14,6 +14,7 @@ use tnet_proto::SourceCounts;
 
 use super::asking::Begun;
 use super::fault::Fault;
+use crate::api::CallFailure;
 
 /// Holders asked at once at the beginning.
 const FIRST_WIDTH: usize = 4;
@@ -170,6 +171,22 @@ impl Plan {
         let pause = first.saturating_mul(1 << holder.failures.min(8)).min(AGAIN_AT_MOST);
         holder.failures += 1;
         holder.state = State::Waiting { from: now + pause };
+    }
+
+    /// We could not even ask.
+    pub(super) fn not_asked(&mut self, now: Duration, address: SocketAddr) {
+        if let Some(holder) = self.holders.get_mut(&address) {
+            holder.state = State::Waiting { from: now + FAILED_AGAIN };
+        }
+    }
+
+    /// What came of the last call to each holder, if none was reached at any time and none is left that was not called.
+    pub(super) fn unreached(&self) -> Option<BTreeMap<SocketAddr, CallFailure>> {
+        let failure = |holder: &Holder| match holder.fault {
+            Some(Fault::Unreachable(failure)) => Some(failure),
+            _ => None,
+        };
+        self.holders.iter().map(|(address, holder)| Some((*address, failure(holder)?))).collect()
     }
 
     /// Whether nobody is left who was not asked: the coordinator may know more.

@@ -3,10 +3,10 @@
 
 use tnet_fileinfo::{ChunkSize, FileHash, FileInfo, Geometry, Tail, chunk_sum, root};
 use tnet_proto::{
-    Availability, ByeReason, CoordinatorReply, CoordinatorRequest, FileHandle, Hello, Holder, Holdings,
-    MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, MAX_HAVE_CHUNKS,
-    MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH, Open, PeerId, PeerMessage,
-    Protocol, ReportDigest, ReportEntry, WireMessage, preamble,
+    Availability, ByeReason, CoordinatorReply, CoordinatorRequest, Families, FileHandle, Hello, Holder,
+    Holdings, Listed, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN,
+    MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH, Open,
+    PeerId, PeerMessage, Protocol, Reach, ReportDigest, ReportEntry, WireMessage, preamble,
 };
 
 use crate::frame_of;
@@ -108,7 +108,7 @@ fn the_example_with_the_coordinator_is_what_the_program_writes() {
             from_b,
             &CoordinatorRequest::Hello {
                 peer_id: id(0xb0),
-                listen_port: 7401,
+                reach: Reach::Everywhere { port: 7401, families: Families::Both },
                 report_interval_ms: 5_000,
                 capabilities: 0,
             },
@@ -117,7 +117,8 @@ fn the_example_with_the_coordinator_is_what_the_program_writes() {
             from_c,
             &CoordinatorReply::Welcome {
                 lease_ms: 15_000,
-                observed: ([10, 0, 0, 2], 7401).into(),
+                observed: ([10, 0, 0, 2], 50_000).into(),
+                listed: Listed::At { address: ([10, 0, 0, 2], 7401).into() },
                 digest: ReportDigest::default(),
                 capabilities: 0,
             },

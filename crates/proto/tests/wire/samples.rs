@@ -2,8 +2,9 @@
 //! same bytes in their heads. At least one sample for each message; where a message has two forms, both.
 
 use tnet_proto::{
-    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, FileHandle, Hello, Holder,
-    Holdings, Info, Limit, Open, PeerId, PeerMessage, ReportDigest, ReportEntry,
+    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, Families, FileHandle, Hello,
+    Holder, Holdings, Info, Limit, Listed, Open, PeerId, PeerMessage, Reach, Refusal, ReportDigest,
+    ReportEntry,
 };
 
 const FILE: FileHandle = FileHandle(7);
@@ -91,11 +92,20 @@ pub(crate) fn peer_messages() -> Vec<(PeerMessage, &'static str)> {
 #[rustfmt::skip]
 pub(crate) fn coordinator_requests() -> Vec<(CoordinatorRequest, &'static str)> {
     let entry = |availability| ReportEntry { hash: HASH, size: 65_537, availability };
+    let hello = |reach| CoordinatorRequest::Hello {
+        peer_id: PeerId([0xa0; 16]), reach, report_interval_ms: 5_000, capabilities: 5,
+    };
     vec![
-        (CoordinatorRequest::Hello {
-            peer_id: PeerId([0xa0; 16]), listen_port: 7401, report_interval_ms: 5_000, capabilities: 5,
-        },
-            "00000000 a0*16 e91c 88130000 0500000000000000"),
+        (hello(Reach::Nowhere),
+            "00000000 a0*16 00000000 88130000 0500000000000000"),
+        (hello(Reach::Everywhere { port: 7401, families: Families::V4 }),
+            "00000000 a0*16 01000000 e91c 00000000 88130000 0500000000000000"),
+        (hello(Reach::Everywhere { port: 7401, families: Families::V6 }),
+            "00000000 a0*16 01000000 e91c 01000000 88130000 0500000000000000"),
+        (hello(Reach::Everywhere { port: 7401, families: Families::Both }),
+            "00000000 a0*16 01000000 e91c 02000000 88130000 0500000000000000"),
+        (hello(Reach::At { address: address_v6() }),
+            "00000000 a0*16 02000000 01000000 20010db8 00*11 01 ea1c 88130000 0500000000000000"),
         (CoordinatorRequest::Report {
             seq: 2, replace: true, entries: vec![entry(Availability::Partial), entry(Availability::Full)],
         },
@@ -133,11 +143,20 @@ pub(crate) fn coordinator_requests() -> Vec<(CoordinatorRequest, &'static str)> 
 #[rustfmt::skip]
 pub(crate) fn coordinator_replies() -> Vec<(CoordinatorReply, &'static str)> {
     let limit = |limit| CoordinatorReply::LimitReached { limit, value: 1_000_000 };
+    let welcome = |listed| CoordinatorReply::Welcome {
+        lease_ms: 15_000, observed: address_v4(), listed, digest: ReportDigest([0xd1; 16]), capabilities: 5,
+    };
     vec![
-        (CoordinatorReply::Welcome {
-            lease_ms: 15_000, observed: address_v4(), digest: ReportDigest([0xd1; 16]), capabilities: 5,
-        },
-            "00000000 983a0000 00000000 c0000201 e91c d1*16 0500000000000000"),
+        (welcome(Listed::Nowhere),
+            "00000000 983a0000 00000000 c0000201 e91c 00000000 d1*16 0500000000000000"),
+        (welcome(Listed::At { address: address_v4() }),
+            "00000000 983a0000 00000000 c0000201 e91c 01000000 00000000 c0000201 e91c d1*16 0500000000000000"),
+        (welcome(Listed::Refused { refusal: Refusal::OutsideNetworks }),
+            "00000000 983a0000 00000000 c0000201 e91c 02000000 00000000 d1*16 0500000000000000"),
+        (welcome(Listed::Refused { refusal: Refusal::Meaningless }),
+            "00000000 983a0000 00000000 c0000201 e91c 02000000 01000000 d1*16 0500000000000000"),
+        (welcome(Listed::Refused { refusal: Refusal::OtherFamily }),
+            "00000000 983a0000 00000000 c0000201 e91c 02000000 02000000 d1*16 0500000000000000"),
         (CoordinatorReply::Accepted { seq: 2 },
             "01000000 0200000000000000"),
         (CoordinatorReply::Renewed,

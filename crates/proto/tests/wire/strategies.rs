@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tnet_proto::{
-    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, FileHandle, Hello, Holder,
-    Holdings, Info, Limit, Open, PeerId, PeerMessage, ReportDigest, ReportEntry,
+    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, Families, FileHandle, Hello,
+    Holder, Holdings, Info, Limit, Listed, Open, PeerId, PeerMessage, Reach, Refusal, ReportDigest,
+    ReportEntry,
 };
 
 pub(crate) fn peer_message() -> impl Strategy<Value = PeerMessage> {
@@ -48,13 +49,32 @@ pub(crate) fn peer_message() -> impl Strategy<Value = PeerMessage> {
     ]
 }
 
+fn reach() -> impl Strategy<Value = Reach> {
+    let families = prop_oneof![Just(Families::V4), Just(Families::V6), Just(Families::Both)];
+    prop_oneof![
+        Just(Reach::Nowhere),
+        (any::<u16>(), families).prop_map(|(port, families)| Reach::Everywhere { port, families }),
+        address().prop_map(|address| Reach::At { address }),
+    ]
+}
+
+fn listed() -> impl Strategy<Value = Listed> {
+    let refusal =
+        prop_oneof![Just(Refusal::OutsideNetworks), Just(Refusal::Meaningless), Just(Refusal::OtherFamily)];
+    prop_oneof![
+        Just(Listed::Nowhere),
+        address().prop_map(|address| Listed::At { address }),
+        refusal.prop_map(|refusal| Listed::Refused { refusal }),
+    ]
+}
+
 pub(crate) fn coordinator_request() -> impl Strategy<Value = CoordinatorRequest> {
     let hash = any::<[u8; 32]>();
     prop_oneof![
-        (any::<[u8; 16]>(), any::<u16>(), any::<u32>(), any::<u64>()).prop_map(
-            |(id, listen_port, report_interval_ms, capabilities)| CoordinatorRequest::Hello {
+        (any::<[u8; 16]>(), reach(), any::<u32>(), any::<u64>()).prop_map(
+            |(id, reach, report_interval_ms, capabilities)| CoordinatorRequest::Hello {
                 peer_id: PeerId(id),
-                listen_port,
+                reach,
                 report_interval_ms,
                 capabilities,
             }
@@ -84,10 +104,11 @@ pub(crate) fn coordinator_reply() -> impl Strategy<Value = CoordinatorReply> {
         Just(Limit::WatchesPerPeer),
     ];
     prop_oneof![
-        (any::<u32>(), address(), any::<[u8; 16]>(), any::<u64>()).prop_map(
-            |(lease_ms, observed, digest, capabilities)| CoordinatorReply::Welcome {
+        (any::<u32>(), address(), listed(), any::<[u8; 16]>(), any::<u64>()).prop_map(
+            |(lease_ms, observed, listed, digest, capabilities)| CoordinatorReply::Welcome {
                 lease_ms,
                 observed,
+                listed,
                 digest: ReportDigest(digest),
                 capabilities,
             }

@@ -107,12 +107,11 @@ impl Simulation {
         self.post.last_epoch += 1;
         let epoch = Epoch(self.post.last_epoch);
         core.desk.line = Line::Calling(epoch);
-        let arrival = Arrival {
-            ip: self.address(host).ip(),
-            listen_port: self.address(host).port(),
-            peer_id: self.peer_id(host),
-            report_interval: Duration::from_nanos(self.world.report_interval),
-        };
+        let arrival = Arrival::seen_at(
+            self.address(host),
+            self.peer_id(host),
+            Duration::from_nanos(self.world.report_interval),
+        );
         // Three packets of TCP, the last one with the hello.
         self.mail(3 * self.world.coordinator_delay, Mail::Hello { host, epoch, arrival });
     }

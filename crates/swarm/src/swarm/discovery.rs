@@ -55,8 +55,10 @@ impl Swarm {
         }
         link.exchange_after = now + self.config.exchange_every / 4;
         let namer = self.peers[&peer].source;
+        let of_namer = self.peers[&peer].address;
+        let peers: Vec<SocketAddr> = peers.iter().map(|address| on_link_of(*address, of_namer)).collect();
         if self.incomplete.contains(&file) && self.sources.may_name(now, namer) {
-            self.learn_all(now, file, peers, Some(namer));
+            self.learn_all(now, file, &peers, Some(namer));
         }
     }
 
@@ -101,6 +103,16 @@ impl Swarm {
             return is_here(namer);
         }
         !is_link_local(ip) || is_link_local(namer)
+    }
+
+    /// Whether a peer's address means the same to one at `asker`, as what this machine or this link alone can reach does
+    /// only to those who are there.
+    pub(super) fn may_be_named_to(&self, asker: IpAddr, ip: IpAddr) -> bool {
+        let (asker, ip) = (asker.to_canonical(), ip.to_canonical());
+        if ip.is_loopback() {
+            return asker.is_loopback() || self.own_ips.contains(&asker);
+        }
+        !is_link_local(ip) || is_link_local(asker)
     }
 
     /// This is one of our own addresses.
@@ -268,6 +280,17 @@ fn can_be_called(address: &SocketAddr) -> bool {
         IpAddr::V6(ip) => !ip.is_unspecified(),
     };
     address.port() != 0 && is_one_host && !ip.is_multicast()
+}
+
+/// An address that exists on each link is on that of whoever named it.
+fn on_link_of(address: SocketAddr, of_namer: Option<SocketAddr>) -> SocketAddr {
+    match (address, of_namer) {
+        (SocketAddr::V6(mut v6), Some(SocketAddr::V6(namer))) if v6.ip().is_unicast_link_local() => {
+            v6.set_scope_id(namer.scope_id());
+            v6.into()
+        }
+        _ => address,
+    }
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

@@ -115,9 +115,10 @@ async fn warn_of_differences(hello: &Hello, global: &Global, output: Output) -> 
         ));
     };
     if global.coordinator.is_some() {
-        let wanted = settings::coordinator(global).await?;
-        if hello.coordinator != Some(wanted) {
-            let has = hello.coordinator.map_or_else(|| "none".to_owned(), |address| address.to_string());
+        let wanted = settings::coordinator(global)?;
+        if hello.coordinator.as_ref() != Some(&wanted) {
+            let has =
+                hello.coordinator.as_ref().map_or_else(|| "none".to_owned(), |address| address.to_string());
             note("uses the coordinator", has, "--coordinator");
         }
     }
@@ -126,6 +127,15 @@ async fn warn_of_differences(hello: &Hello, global: &Global, output: Output) -> 
             note("listens on", hello.listen.to_string(), "--listen");
         }
         _ => {}
+    }
+    if let Some(wanted) = global.advertise.map(|address| address.to_string())
+        && hello.advertise.as_ref() != Some(&wanted)
+    {
+        note(
+            "is advertised at",
+            hello.advertise.clone().unwrap_or("where it is seen".to_owned()),
+            "--advertise",
+        );
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ mod peers;
 pub(crate) use files::state;
 
 use tnet_peer::control::Hello;
-use tnet_peer::{Bound, Bounds, CoordinatorState, Status};
+use tnet_peer::{Bound, Bounds, CoordinatorState, Listing, Status};
 
 use super::look::Look;
 use super::paragraph::paragraph;
@@ -28,8 +28,11 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<St
     if let Some(shortage) = status.shortage {
         lines.extend(named("warning", &[shortage.to_string()]));
     }
-    lines.extend(named("peers on", &[status.listen.to_string()]));
+    lines.extend(named("peers on", &peers_on(status)));
     lines.extend(named("coordinator", &coordinator(status)));
+    if let Listing::Refused(why) = &status.coordinator_contact.listing {
+        lines.extend(named("warning", &[format!("others do not find this peer: {why}")]));
+    }
     lines.extend(named("traffic", &traffic(status)));
     lines.extend(named("slots", &slots(status)));
     lines.extend(files::downloads(status, look));
@@ -40,6 +43,15 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<St
     lines.push(String::new());
     lines.extend(named("in use", &in_use(&status.bounds)));
     lines
+}
+
+fn peers_on(status: &Status) -> Vec<String> {
+    let listing = match &status.coordinator_contact.listing {
+        Listing::Unknown | Listing::Nowhere => None,
+        Listing::At(address) => Some(format!("others are sent to {address}")),
+        Listing::Refused(_) => Some("others are not sent here".to_owned()),
+    };
+    [status.listen.to_string()].into_iter().chain(listing).collect()
 }
 
 fn coordinator(status: &Status) -> Vec<String> {
@@ -53,7 +65,7 @@ fn coordinator(status: &Status) -> Vec<String> {
         CoordinatorState::OtherVersion => format!("speaks another version for {since}"),
         CoordinatorState::NotCoordinator => format!("is not a coordinator for {since}"),
     };
-    let address = status.coordinator.map(|address| address.to_string());
+    let address = status.coordinator.as_ref().map(ToString::to_string);
     let is_connected = status.coordinator_state == CoordinatorState::Connected;
     let is_called = !is_connected && status.coordinator.is_some();
     let calls = is_called.then(|| "called again and again".to_owned());

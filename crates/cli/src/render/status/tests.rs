@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tnet_peer::{
-    Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, Limits, Phase,
-    Priority, Progress, SlotStatus, TimeShares, Traffic, Waiting,
+    Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, Limits, Listing,
+    Phase, Priority, Progress, SlotStatus, TimeShares, Traffic, Waiting,
 };
 
 use super::files::{sent, state};
@@ -18,7 +18,13 @@ fn on_terminal(columns: usize) -> Look {
 }
 
 fn hello() -> Hello {
-    Hello { pid: 7, program: "1".into(), listen: ([127, 0, 0, 1], 7401).into(), coordinator: None }
+    Hello {
+        pid: 7,
+        program: "1".into(),
+        listen: ([127, 0, 0, 1], 7401).into(),
+        coordinator: None,
+        advertise: None,
+    }
 }
 
 fn idle() -> Status {
@@ -127,13 +133,14 @@ fn peer(number: u8) -> ConnectionStatus {
 
 fn busy() -> Status {
     Status {
-        coordinator: Some(([192, 168, 100, 1], 7400).into()),
+        coordinator: Some(std::net::SocketAddr::from(([192, 168, 100, 1], 7400)).into()),
         coordinator_state: CoordinatorState::Unreachable,
         coordinator_contact: CoordinatorContact {
             since: Duration::from_secs(30),
             last_report: Some(Duration::from_secs(41)),
             files_reported: 2,
             last_error: Some("Connection refused (os error 111)".into()),
+            listing: Listing::Unknown,
         },
         files: vec![coming(), seeded(2), seeded(1)],
         files_total: 3,
@@ -171,6 +178,20 @@ fn a_server_without_files_or_peers_is_told_in_full() {
         "{lines:?}"
     );
     assert!(lines.contains(&"  10.0.0.7:7401  sent wrong bytes  9 min left".to_owned()), "{lines:?}");
+}
+
+#[test]
+fn where_others_are_sent_is_told_and_why_they_are_not() {
+    let of = |listing| {
+        let coordinator_contact = CoordinatorContact { listing, ..CoordinatorContact::default() };
+        status_lines(&hello(), &Status { coordinator_contact, ..idle() }, PIPE)
+    };
+    let listed = of(Listing::At(([10, 0, 0, 5], 7401).into()));
+    assert!(listed[1].ends_with(", others are sent to 10.0.0.5:7401"), "{listed:?}");
+    let refused = of(Listing::Refused("we accept at 127.0.0.1 only".into()));
+    assert!(refused[1].ends_with(", others are not sent here"), "{refused:?}");
+    let warning = "warning      others do not find this peer: we accept at 127.0.0.1 only";
+    assert_eq!(refused[3], warning);
 }
 
 #[test]

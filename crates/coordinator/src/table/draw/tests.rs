@@ -31,7 +31,7 @@ impl Swarm {
         self.epochs += 1;
         let (epoch, id) = (Epoch(self.epochs), PeerId(u128::from(self.epochs).to_le_bytes()));
         let report_interval = Duration::from_secs(10);
-        let arrival = Arrival { ip, listen_port: port, peer_id: id, report_interval };
+        let arrival = Arrival::seen_at(SocketAddr::new(ip, port), id, report_interval);
         self.table.hello(NOW, epoch, &arrival).expect("far below the limit");
         let entry = ReportEntry { hash: *FILE.as_bytes(), size: 1, availability };
         let report = Report { seq: 1, scope: Scope::Everything, entries: &[entry] };

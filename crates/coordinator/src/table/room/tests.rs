@@ -1,6 +1,6 @@
 //! Floods of files that nobody else has, under a budget in bytes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -38,8 +38,7 @@ impl Scene {
     fn join(&mut self, ip: IpAddr) -> Reporter {
         self.epochs += 1;
         let id = PeerId(u128::from(self.epochs).to_le_bytes());
-        let arrival =
-            Arrival { ip, listen_port: 7401, peer_id: id, report_interval: Duration::from_secs(10) };
+        let arrival = Arrival::seen_at(SocketAddr::new(ip, 7401), id, Duration::from_secs(10));
         self.table.hello(NOW, Epoch(self.epochs), &arrival).expect("far below the limit of peers");
         Reporter { epoch: Epoch(self.epochs), seq: 0, entries: Vec::new(), digest: ReportDigest::default() }
     }

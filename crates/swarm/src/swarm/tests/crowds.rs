@@ -211,3 +211,40 @@ fn loopback_and_own_addresses_are_taken_only_from_there() {
     // 127.0.0.1, which is one address however it is written, ::1, and our own address.
     assert_eq!(calls("127.0.0.5"), 3);
 }
+
+#[test]
+fn what_only_this_machine_or_this_link_can_reach_is_named_only_there() {
+    let here = ["127.0.0.1", "169.254.7.7", "fe80::7"];
+    let named_to = |ip: &str| {
+        let mut desk = Desk::downloading(10, with_slots(4));
+        for (at, ip) in (1..).zip(here.iter().chain(&["10.0.0.9"])) {
+            holder(&mut desk, ip, at);
+        }
+        let (asker, outputs) = holder(&mut desk, ip, 100);
+        let outputs: Vec<_> = outputs.into_iter().chain(desk.wait(secs(180))).collect();
+        let named = told(&outputs, asker).into_iter().flat_map(|message| match message {
+            PeerMessage::Peers { peers, .. } => peers,
+            _ => Vec::new(),
+        });
+        sorted(named.map(|address| address.ip().to_string()))
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let of = |ips: &[&str]| ips.iter().map(|ip| (*ip).to_owned()).collect();
+    assert_eq!(named_to("10.0.0.5"), of(&["10.0.0.9"]));
+    assert_eq!(named_to("127.0.0.5"), of(&["10.0.0.9", "127.0.0.1"]));
+    assert_eq!(named_to("169.254.1.5"), of(&["10.0.0.9", "169.254.7.7", "fe80::7"]));
+}
+
+#[test]
+fn a_link_local_address_is_called_on_the_link_of_whoever_named_it() {
+    let mut desk = Desk::downloading(10, with_slots(4));
+    let namer = PeerKey(1);
+    let address: SocketAddr = "[fe80::1%3]:7401".parse().unwrap();
+    desk.connected(namer, PeerId([1; 16]), Some(address), Direction::Outbound);
+    let open = desk.open_message(FILE, THEIRS, Holdings::Full);
+    desk.say(namer, open);
+    let peers = vec!["[fe80::2]:7401".parse().unwrap()];
+    let calls = called(&desk.say(namer, PeerMessage::Peers { file: THEIRS, peers }));
+    assert_eq!(calls, ["[fe80::2%3]:7401".parse::<SocketAddr>().unwrap()]);
+}

@@ -1,0 +1,181 @@
+//! Who is sent where.
+
+use super::*;
+
+const PORT: u16 = 7401;
+const BOTH: Reach = Reach::Everywhere { port: PORT, families: Families::Both };
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+/// A connection between a peer and us.
+fn ends(remote: &str, local: &str) -> Ends {
+    let with_port = |text: &str, port| match text.contains(':') {
+        true => address(&format!("[{text}]:{port}")),
+        false => address(&format!("{text}:{port}")),
+    };
+    Ends::new(with_port(remote, 50_000), with_port(local, 7400))
+}
+
+fn of(reach: Reach, remote: &str, local: &str) -> (Place, Listed) {
+    Place::of(reach, ends(remote, local), &AllowAdvertise::Private)
+}
+
+fn at(text: &str) -> Reach {
+    Reach::At { address: address(text) }
+}
+
+/// What somebody at `asker` who has reached us at `local` is told of the peer.
+fn told(place: &Place, asker: &str, local: &str) -> Option<String> {
+    let asker = of(Reach::Nowhere, asker, local).0.viewpoint();
+    place.address_for(Some(asker)).map(|address| address.to_string())
+}
+
+fn refused(refusal: Refusal) -> Listed {
+    Listed::Refused { refusal }
+}
+
+#[test]
+fn who_accepts_everywhere_is_where_it_is_observed() {
+    for (remote, local, listed) in [
+        ("10.0.0.2", "10.0.0.1", "10.0.0.2:7401"),
+        ("::ffff:10.0.0.2", "::ffff:10.0.0.1", "10.0.0.2:7401"),
+        ("fd00::2", "fd00::1", "[fd00::2]:7401"),
+        ("203.0.113.2", "203.0.113.1", "203.0.113.2:7401"),
+    ] {
+        let (place, said) = of(BOTH, remote, local);
+        assert_eq!(said, Listed::At { address: address(listed) });
+        assert_eq!(told(&place, "198.51.100.9", local).as_deref(), Some(listed));
+    }
+}
+
+#[test]
+fn a_family_on_which_it_does_not_accept_is_not_listed() {
+    for (families, remote, local) in
+        [(Families::V4, "fd00::2", "fd00::1"), (Families::V6, "10.0.0.2", "10.0.0.1")]
+    {
+        let (place, said) = of(Reach::Everywhere { port: PORT, families }, remote, local);
+        assert_eq!((place.listed(), said), (None, refused(Refusal::OtherFamily)));
+    }
+}
+
+#[test]
+fn who_accepts_nobody_is_nowhere() {
+    for reach in [
+        Reach::Nowhere,
+        Reach::Everywhere { port: 0, families: Families::Both },
+        at("10.0.0.2:0"),
+        at("203.0.113.9:0"),
+    ] {
+        let (place, said) = of(reach, "10.0.0.2", "10.0.0.1");
+        assert_eq!((place.listed(), said), (None, Listed::Nowhere));
+    }
+}
+
+#[test]
+fn one_on_our_machine_is_reached_where_whoever_asks_has_reached_us() {
+    for remote in ["127.0.0.1", "::1", "10.0.0.1", "fe80::1%2"] {
+        let (place, _) = of(BOTH, remote, if remote.contains('1') { remote } else { "10.0.0.1" });
+        for (asker, local, expected) in [
+            ("10.0.0.2", "10.0.0.1", "10.0.0.1:7401"),
+            ("192.168.5.2", "192.168.5.1", "192.168.5.1:7401"), // another network of ours
+            ("fd00::2", "fd00::1", "[fd00::1]:7401"),
+            ("127.0.0.1", "127.0.0.1", "127.0.0.1:7401"),
+        ] {
+            assert_eq!(told(&place, asker, local).as_deref(), Some(expected), "{remote}");
+        }
+    }
+}
+
+#[test]
+fn one_on_our_machine_that_accepts_one_family_is_told_to_those_who_can_use_it() {
+    let v4 = Reach::Everywhere { port: PORT, families: Families::V4 };
+    let (place, said) = of(v4, "::1", "::1");
+    assert_eq!(said, Listed::At { address: address("127.0.0.1:7401") });
+    assert_eq!(told(&place, "10.0.0.2", "10.0.0.1").as_deref(), Some("10.0.0.1:7401"));
+    assert_eq!(told(&place, "fd00::2", "fd00::1"), None);
+    assert_eq!(told(&place, "::1", "::1").as_deref(), Some("127.0.0.1:7401"));
+    let (place, _) = of(v4, "10.0.0.1", "10.0.0.1");
+    assert_eq!(told(&place, "fd00::2", "fd00::1").as_deref(), Some("10.0.0.1:7401"));
+}
+
+#[test]
+fn who_accepts_on_loopback_alone_is_for_those_on_our_machine() {
+    for (remote, local) in [("127.0.0.1", "127.0.0.1"), ("10.0.0.1", "10.0.0.1")] {
+        let (place, said) = of(at("127.0.0.1:7401"), remote, local);
+        assert_eq!(said, Listed::At { address: address("127.0.0.1:7401") });
+        assert_eq!(told(&place, "10.0.0.2", "10.0.0.1"), None);
+        assert_eq!(told(&place, "10.0.0.1", "10.0.0.1").as_deref(), Some("127.0.0.1:7401"));
+        assert_eq!(told(&place, "127.0.0.1", "127.0.0.1").as_deref(), Some("127.0.0.1:7401"));
+    }
+}
+
+#[test]
+fn link_local_addresses_are_for_those_on_the_link() {
+    for reach in [BOTH, at("[fe80::2]:7401")] {
+        let (place, _) = of(reach, "fe80::2%3", "fe80::1%3");
+        assert_eq!(told(&place, "fe80::9%3", "fe80::1%3").as_deref(), Some("[fe80::2%3]:7401"));
+        for (asker, local) in
+            [("fe80::9%4", "fe80::1%4"), ("fd00::9", "fd00::1"), ("10.0.0.9", "10.0.0.1"), ("::1", "::1")]
+        {
+            assert_eq!(told(&place, asker, local), None, "{asker}");
+        }
+    }
+    let (place, _) = of(BOTH, "169.254.7.2", "169.254.7.1");
+    assert_eq!(told(&place, "169.254.7.3", "169.254.7.1").as_deref(), Some("169.254.7.2:7401"));
+    assert_eq!(told(&place, "10.0.0.9", "10.0.0.1"), None);
+}
+
+#[test]
+fn the_observed_address_with_another_port_is_always_taken() {
+    for (remote, local) in [("203.0.113.2", "203.0.113.1"), ("10.0.0.2", "203.0.113.1")] {
+        let declared = SocketAddr::new(address(&format!("{remote}:1")).ip(), 9000);
+        let (place, said) = of(Reach::At { address: declared }, remote, local);
+        assert_eq!((place.listed(), said), (Some(declared), Listed::At { address: declared }));
+    }
+}
+
+#[test]
+fn another_address_is_taken_within_the_networks_that_we_were_told() {
+    let networks = AllowAdvertise::Networks(vec!["203.0.113.0/24".parse().expect("a network")]);
+    for (declared, local, allowed, taken) in [
+        ("10.92.0.2:7401", "10.91.0.1", &AllowAdvertise::Private, true),
+        ("10.92.0.2:7401", "198.51.100.1", &AllowAdvertise::Private, false),
+        ("203.0.113.9:7401", "10.91.0.1", &AllowAdvertise::Private, false),
+        ("203.0.113.9:7401", "10.91.0.1", &networks, true),
+        ("[::ffff:203.0.113.9]:7401", "10.91.0.1", &networks, true),
+        ("10.92.0.2:7401", "10.91.0.1", &networks, false),
+    ] {
+        let (place, said) = Place::of(at(declared), ends("10.91.0.2", local), allowed);
+        let expected = canonical(address(declared));
+        match taken {
+            true => assert_eq!((place.listed(), said), (Some(expected), Listed::At { address: expected })),
+            false => {
+                assert_eq!((place.listed(), said), (None, refused(Refusal::OutsideNetworks)), "{declared}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_means_another_machine_to_others_is_never_taken() {
+    let all = AllowAdvertise::Networks(
+        vec!["0.0.0.0/0", "::/0"].into_iter().map(|all| all.parse().expect("all")).collect(),
+    );
+    for declared in [
+        "127.0.0.1:7401",
+        "[::1]:7401",
+        "[::ffff:127.0.0.1]:7401",
+        "0.0.0.0:7401",
+        "[::]:7401",
+        "224.0.0.1:7401",
+        "[ff02::1]:7401",
+        "255.255.255.255:7401",
+        "169.254.1.1:7401",
+        "[fe80::9]:7401",
+    ] {
+        let (place, said) = Place::of(at(declared), ends("10.91.0.2", "10.91.0.1"), &all);
+        assert_eq!((place.listed(), said), (None, refused(Refusal::Meaningless)), "{declared}");
+    }
+}

@@ -1,0 +1,132 @@
+//! Peers that hold a file and cannot be reached: a failure of the network, told as one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+
+/// Addresses that are named.
+const NAMED: usize = 3;
+
+/// Why nobody could be reached at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallFailure {
+    /// Nothing came back.
+    TimedOut,
+    /// The machine is there, and nobody listens.
+    Refused,
+    /// There is no way to it.
+    NoRoute,
+    /// Somebody is there, and did not introduce himself as a peer.
+    NoPeer,
+    /// Anything else.
+    Failed,
+}
+
+impl From<&io::Error> for CallFailure {
+    fn from(error: &io::Error) -> CallFailure {
+        match error.kind() {
+            io::ErrorKind::TimedOut => CallFailure::TimedOut,
+            io::ErrorKind::ConnectionRefused => CallFailure::Refused,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => CallFailure::NoRoute,
+            _ if Errno::from_io_error(error) == Some(Errno::INVAL) => CallFailure::NoRoute,
+            _ => CallFailure::Failed,
+        }
+    }
+}
+
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CallFailure::TimedOut => "timed out",
+            CallFailure::Refused => "refused",
+            CallFailure::NoRoute => "no route to it",
+            CallFailure::NoPeer => "no peer answers there",
+            CallFailure::Failed => "failed",
+        })
+    }
+}
+
+/// Who holds a file, by the coordinator, and came to nothing. An address counts once, however often it was called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unreached {
+    /// Peers that have the whole file, named or not.
+    pub full: u32,
+    /// Those that were named, and what came of the last call.
+    pub calls: BTreeMap<SocketAddr, CallFailure>,
+}
+
+impl Unreached {
+    /// How many.
+    pub fn peers(&self) -> u32 {
+        self.full.max(u32::try_from(self.calls.len()).unwrap_or(u32::MAX))
+    }
+}
+
+/// "1 peer has it and cannot be reached at 10.0.0.1:7401 (timed out)", and what to do about it.
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peers = self.peers();
+        let (noun, has) = if peers == 1 { ("peer", "has") } else { ("peers", "have") };
+        let what = if self.full > 0 { "it" } else { "a part of it" };
+        write!(f, "{peers} {noun} {has} {what} and cannot be reached")?;
+        if self.calls.is_empty() {
+            return f.write_str(
+                ": the coordinator knows no address of it that is of use here; `tnet status` on its machine says why",
+            );
+        }
+        for (at, (address, failure)) in self.calls.iter().take(NAMED).enumerate() {
+            write!(f, "{} {address} ({failure})", if at == 0 { " at" } else { "," })?;
+        }
+        let more = self.calls.len().saturating_sub(NAMED);
+        if more > 0 {
+            write!(f, ", {more} more")?;
+        }
+        f.write_str("; is a firewall between, or is it reached at another address (--advertise)?")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(full: u32, calls: &[(u8, CallFailure)]) -> String {
+        let call = |(host, failure): &(u8, CallFailure)| (([10, 0, 0, *host], 7401).into(), *failure);
+        Unreached { full, calls: calls.iter().map(call).collect() }.to_string()
+    }
+
+    #[test]
+    fn where_nobody_could_be_reached_is_named_with_the_reason() {
+        let one = told(1, &[(1, CallFailure::TimedOut)]);
+        assert!(
+            one.starts_with("1 peer has it and cannot be reached at 10.0.0.1:7401 (timed out); "),
+            "{one}"
+        );
+        let few = told(1, &[(1, CallFailure::TimedOut), (2, CallFailure::Refused)]);
+        let both =
+            "2 peers have it and cannot be reached at 10.0.0.1:7401 (timed out), 10.0.0.2:7401 (refused); ";
+        assert!(few.starts_with(both), "{few}");
+        let many = told(9, &(1..=9).map(|host| (host, CallFailure::NoRoute)).collect::<Vec<_>>());
+        assert!(many.contains("10.0.0.3:7401 (no route to it), 6 more; "), "{many}");
+        let part = told(0, &[(1, CallFailure::Refused)]);
+        assert!(part.starts_with("1 peer has a part of it and cannot"), "{part}");
+        assert!(
+            told(1, &[]).starts_with("1 peer has it and cannot be reached: the coordinator knows no address")
+        );
+    }
+
+    #[test]
+    fn what_the_system_says_of_a_call_has_its_word() {
+        for (errno, failure) in [
+            (Errno::CONNREFUSED, CallFailure::Refused),
+            (Errno::HOSTUNREACH, CallFailure::NoRoute),
+            (Errno::NETUNREACH, CallFailure::NoRoute),
+            (Errno::TIMEDOUT, CallFailure::TimedOut),
+            (Errno::PIPE, CallFailure::Failed),
+        ] {
+            assert_eq!(CallFailure::from(&io::Error::from(errno)), failure, "{errno}");
+        }
+    }
+}
