@@ -68,6 +68,9 @@ pub(crate) const ENGINE_QUEUE: usize = 1024;
 /// Session events taken in at once, before outputs that have become due are looked at.
 const BATCH: usize = 64;
 
+/// How often it is looked whether what is open was deleted.
+const LOOK_AT_OPEN: Duration = Duration::from_millis(500);
+
 /// How often progress is published and deadlines of downloads are looked at, while there are downloads.
 const BEAT: Duration = Duration::from_millis(100);
 
@@ -92,8 +95,12 @@ pub(crate) struct Engine {
     descriptors: Descriptors,
     /// Between two looks at the shared files.
     look_pause: Duration,
+    /// A look at what is open is under way.
+    is_looking_at_open: bool,
     /// Files that are being downloaded.
     followed: BTreeSet<FileKey>,
+    /// Those of which a part is served that no download adds to.
+    parts: BTreeSet<FileKey>,
     /// Files with chunks that are still to be verified on the disk.
     checks: Checks,
     swarm_watches: SwarmWatches,
@@ -189,7 +196,9 @@ impl Engine {
             open_files: OpenFiles::new(descriptors::for_files()),
             descriptors,
             look_pause: config.report_interval,
+            is_looking_at_open: false,
             followed: BTreeSet::new(),
+            parts: BTreeSet::new(),
             checks: Checks::default(),
             swarm_watches: SwarmWatches::default(),
             reporter: Reporter::new(config.report_interval),
@@ -214,9 +223,11 @@ impl Engine {
         let stop = self.context.stop.clone();
         let mut batch = Vec::with_capacity(BATCH);
         let (mut next_beat, mut next_look) = (Time::ZERO, Time::ZERO + self.look_pause);
+        let mut next_open_look = Time::ZERO + LOOK_AT_OPEN;
         self.limit(self.config.limits.into());
         let farewell = loop {
-            let wake = self.started + self.next_wake(next_beat, next_look).elapsed();
+            let next_looks = if self.has_open() { next_look.min(next_open_look) } else { next_look };
+            let wake = self.started + self.next_wake(next_beat, next_looks).elapsed();
             let heard = tokio::select! {
                 () = stop.cancelled() => break None,
                 command = inbox.commands.recv() => match command {
@@ -250,6 +261,10 @@ impl Engine {
                 self.beat();
                 next_beat = self.now + BEAT;
             }
+            if next_open_look <= self.now && self.has_open() {
+                self.look_at_open_files();
+                next_open_look = self.now + LOOK_AT_OPEN;
+            }
             if next_look <= self.now {
                 self.recuts.note_leaving();
                 self.look_at_files();
@@ -268,6 +283,11 @@ impl Engine {
     /// Whether somebody is to be told how it goes.
     fn has_beat(&self) -> bool {
         !(self.followed.is_empty() && self.swarm_watches.is_empty())
+    }
+
+    /// Whether something may be open that can be looked at.
+    fn has_open(&self) -> bool {
+        !self.is_looking_at_open && (self.open_files.in_use().0 > 0 || !self.followed.is_empty() || !self.parts.is_empty())
     }
 
     fn next_wake(&self, next_beat: Time, next_look: Time) -> Time {

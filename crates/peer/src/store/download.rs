@@ -274,9 +274,12 @@ impl Download {
         }
         // The journal need not hear of it: its time is over.
         self.writer.sync_data().map_err(|source| FinishError::Sync { source })?;
-        let stamp = self.stamp_of_partial()?;
+        let before = self.stamp_of_partial()?;
         self.rename()?;
         *phase = Phase::Finished;
+        // A new name changes the time of change; if anything else is different, the old stamp will tell.
+        let after = sys::stamp(self.file()).unwrap_or(before);
+        let stamp = if after.is_touched(&before) { after } else { before };
         // Before the journal goes: a power cut must not take the journal and leave the old name.
         sys::sync_directory(self.target.directory())
             .map_err(|source| FinishError::Directory { path: self.path(), source })?;
@@ -370,9 +373,9 @@ impl Download {
 
     /// What stands under the name of the `.partial`, if it is our file.
     fn partial_entry(&self) -> io::Result<Option<Entry>> {
-        let ours = Stamp::of(&self.file().metadata()?);
+        let ours = sys::entry(self.file())?;
         let entry = sys::entry_at(self.target.directory(), self.target.partial())?;
-        Ok(entry.filter(|entry| entry.stamp.is_same_file(&ours)))
+        Ok(entry.filter(|entry| entry.is_same_file(&ours)))
     }
 
     fn rename(&self) -> Result<(), FinishError> {

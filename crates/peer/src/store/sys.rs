@@ -43,6 +43,15 @@ pub(crate) struct Entry {
     pub(crate) names: u64,
     /// What it looks like now.
     pub(crate) stamp: Stamp,
+    /// The device it is on. Only to be compared with another one that was read just now.
+    device: u64,
+}
+
+impl Entry {
+    /// Whether both, read just now, are of one file.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        self.device == other.device && self.stamp.is_same_file(&other.stamp)
+    }
 }
 
 /// What a name stands for.
@@ -125,12 +134,17 @@ pub(crate) fn check_readable(directory: impl AsFd, name: &OsStr) -> io::Result<(
 
 /// Who may change the open file or directory.
 pub(crate) fn protection(file: impl AsFd) -> io::Result<Protection> {
-    Ok(entry_of(&rustix::fs::fstat(file)?).protection)
+    Ok(entry(file)?.protection)
+}
+
+/// What the open file or directory is.
+pub(crate) fn entry(file: impl AsFd) -> io::Result<Entry> {
+    Ok(entry_of(&rustix::fs::fstat(file)?))
 }
 
 /// What the open file or directory looks like.
 pub(crate) fn stamp(file: impl AsFd) -> io::Result<Stamp> {
-    Ok(entry_of(&rustix::fs::fstat(file)?).stamp)
+    Ok(entry(file)?.stamp)
 }
 
 #[allow(
@@ -151,11 +165,12 @@ fn entry_of(stat: &Stat) -> Entry {
         protection: Protection { owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode as u32 },
         names: stat.st_nlink as u64,
         stamp: Stamp {
-            device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
             size: stat.st_size as u64,
             modified_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         },
+        device: stat.st_dev as u64,
     }
 }
 
