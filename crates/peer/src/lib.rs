@@ -65,7 +65,7 @@ pub mod store;
 
 pub use api::{
     Ban, Bound, Bounds, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState, DamagedFile,
-    DownloadError, FetchInfoError, FileStatus, Liar, Limits, LimitsChange, PeerGone, Phase, Priority,
+    DownloadError, FetchInfoError, FileStatus, LeftOut, LeftOutKind, Liar, Limits, LimitsChange, PeerGone, Phase, Priority,
     Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares,
     Traffic, Unfit, Waiting, Wish,
 };

@@ -175,7 +175,13 @@ impl Engine {
     /// Serves a whole file. If its content is here already it becomes a spare.
     pub(super) fn share(&mut self, file: FileStore) {
         let (info, file) = (file.info().clone(), Arc::new(file.kept_among(&self.open_files)));
-        tracing::info!(path = %shown_path(file.path()), hash = %info.hash(), "sharing");
+        let (path, hash) = (shown_path(file.path()), info.hash());
+        // Of a directory there is one line for each look.
+        if file.is_in_shared_dir() {
+            tracing::debug!(%path, %hash, "sharing");
+        } else {
+            tracing::info!(%path, %hash, "sharing");
+        }
         self.leave_path(file.path(), &info.hash());
         if let Some(known) = self.own_cut(&info.hash()) {
             self.drop_part(known);
@@ -312,7 +318,12 @@ impl Engine {
             self.read_recuts_from(&hash, &spare);
             return self.settle_if_damaged(&hash);
         }
-        tracing::info!(path = %shown_path(store.path()), %hash, "no longer shared");
+        let path = shown_path(store.path());
+        if store.is_in_shared_dir() {
+            tracing::debug!(%path, %hash, "no longer shared");
+        } else {
+            tracing::info!(%path, %hash, "no longer shared");
+        }
         for file in keys_of(&self.by_hash, &hash) {
             self.remove_file(file);
         }

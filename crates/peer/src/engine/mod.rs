@@ -30,7 +30,7 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use crate::api::Limits;
+use crate::api::{LeftOut, Limits};
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::descriptors::{self, Descriptors};
@@ -111,6 +111,8 @@ pub(crate) struct Engine {
     recuts: Recuts,
     /// Files that are taken from shared directories at most.
     dir_files_most: u64,
+    /// What is in each of them and is not shared.
+    left_out: BTreeMap<PathBuf, Vec<LeftOut>>,
     bans: Bans,
     care: Care,
     /// Rates of the whole process.
@@ -207,6 +209,7 @@ impl Engine {
             recent: RecentFiles::default(),
             recuts: Recuts::default(),
             dir_files_most: 0,
+            left_out: BTreeMap::new(),
             bans: Bans::default(),
             care: Care::default(),
             limits: Limits::default(),

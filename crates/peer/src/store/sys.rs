@@ -60,8 +60,9 @@ pub(crate) enum EntryKind {
     File,
     Directory,
     Link,
-    /// A pipe, a socket or a device.
-    Special,
+    Pipe,
+    Socket,
+    Device,
 }
 
 /// Who may change a file or directory.
@@ -160,7 +161,9 @@ fn entry_of(stat: &Stat) -> Entry {
             FileType::RegularFile => EntryKind::File,
             FileType::Directory => EntryKind::Directory,
             FileType::Symlink => EntryKind::Link,
-            _ => EntryKind::Special,
+            FileType::Fifo => EntryKind::Pipe,
+            FileType::Socket => EntryKind::Socket,
+            _ => EntryKind::Device,
         },
         protection: Protection { owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode as u32 },
         names: stat.st_nlink as u64,
