@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tnet_fileinfo::{ScanError, shown_path};
 use tokio::sync::mpsc;
 
-use crate::api::{LeftOut, ShareError};
+use crate::api::{LeftOut, LeftOutKind, ShareError};
 use crate::descriptors::Descriptors;
 use crate::engine::Command;
 use crate::share::{Change, DirWatch, ShareDirError, WatchOptions};
@@ -212,7 +212,13 @@ impl Said {
             let same_count = |other: &&LeftOut| (other.kind, other.count) == (left_out.kind, left_out.count);
             if before.iter().find(same_count).is_none() {
                 let LeftOut { kind, count, example } = left_out;
-                tracing::info!("not shared: {count} {}, as {}", kind.noun(*count), shown_path(example));
+                let (noun, example) = (kind.noun(*count), shown_path(example));
+                // Downloads into the directory come and go.
+                if *kind == LeftOutKind::Companion {
+                    tracing::debug!("not shared: {count} {noun}, as {example}");
+                } else {
+                    tracing::info!("not shared: {count} {noun}, as {example}");
+                }
             }
         }
         Some(now.to_vec())
