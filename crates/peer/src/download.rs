@@ -46,6 +46,7 @@ impl Download {
     pub(crate) fn complete(
         info: FileInfo,
         out: PathBuf,
+        path: PathBuf,
         elapsed: Duration,
         commands: mpsc::Sender<Command>,
     ) -> Download {
@@ -72,7 +73,6 @@ impl Download {
             traffic: Traffic::default(),
             liars: Vec::new(),
         };
-        let path = std::path::absolute(&out).unwrap_or_else(|_| out.clone());
         let summary = Summary {
             path,
             bytes_total: size,

@@ -325,8 +325,9 @@ impl Peer {
         }
         let download = match opened? {
             Opened::Complete(file) => {
+                let path = file.path().to_path_buf();
                 self.send(Command::Share { file }).await?;
-                return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
+                return Ok(Download::complete(info, out, path, began.elapsed(), self.commands.clone()));
             }
             Opened::Partial(download, _) => Arc::new(download),
         };
@@ -334,8 +335,9 @@ impl Peer {
         if let Some(source) = self.ask(|done| Command::Find { hash, done }).await?
             && let Some(file) = local_copy::copy(source, Arc::clone(&download)).await
         {
+            let path = file.path().to_path_buf();
             self.send(Command::Share { file }).await?;
-            return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
+            return Ok(Download::complete(info, out, path, began.elapsed(), self.commands.clone()));
         }
         let start = |done| {
             Command::Download(Box::new(StartDownload { info: info.clone(), store: download, options, done }))

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -44,7 +44,7 @@ pub(crate) struct Entry {
     /// What it looks like now.
     pub(crate) stamp: Stamp,
     /// The device it is on. Only to be compared with another one that was read just now.
-    device: u64,
+    pub(crate) device: u64,
 }
 
 impl Entry {
@@ -175,6 +175,19 @@ fn entry_of(stat: &Stat) -> Entry {
         },
         device: stat.st_dev as u64,
     }
+}
+
+/// The path of an open directory, as the system knows it now. It may not lead there.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn path_of(directory: impl AsFd) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd())).ok()
+}
+
+/// Elsewhere it does not tell.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn path_of(_directory: impl AsFd) -> Option<PathBuf> {
+    None
 }
 
 /// Tries to lock the file for this open file alone, without waiting.
