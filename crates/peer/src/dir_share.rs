@@ -72,9 +72,9 @@ impl DirShare {
                 watch.look_again_at(&path);
             }
             let looked = tokio::task::spawn_blocking(move || {
-                let began = Instant::now();
+                let cost = Cost::begin();
                 let changes = watch.poll(wall_clock());
-                (watch, changes, began.elapsed())
+                (watch, changes, cost.so_far())
             });
             let Ok((same, changes, took)) = looked.await else { return };
             watch = same;
@@ -104,7 +104,8 @@ impl DirShare {
                 return;
             }
             let Some(notices) = notices else {
-                let per_look = if followed.is_nothing() { IDLE_PAUSE_PER_LOOK } else { PAUSE_PER_LOOK };
+                let is_idle = followed.is_nothing() && watch.is_at_rest();
+                let per_look = if is_idle { IDLE_PAUSE_PER_LOOK } else { PAUSE_PER_LOOK };
                 tokio::time::sleep(pause(took, per_look, interval)).await;
                 continue;
             };
@@ -144,6 +145,47 @@ pub(crate) fn pause_after(took: Duration, interval: Duration) -> Duration {
 
 fn pause(took: Duration, per_look: u32, interval: Duration) -> Duration {
     took.saturating_mul(per_look).min(PAUSE_AT_MOST).max(interval)
+}
+
+/// What work costs: the time a processor is busy with it, and a part of that in which it waits for a disk or a server.
+pub(crate) struct Cost {
+    began: Instant,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    busy: Duration,
+}
+
+impl Cost {
+    /// Waiting costs others less than computing.
+    const WAITING_SHARE: u32 = 10;
+
+    /// From now on, of this thread.
+    pub(crate) fn begin() -> Cost {
+        Cost {
+            began: Instant::now(),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            busy: busy(),
+        }
+    }
+
+    /// Until now.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn so_far(&self) -> Duration {
+        busy().saturating_sub(self.busy).max(self.began.elapsed() / Self::WAITING_SHARE)
+    }
+
+    /// Until now.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn so_far(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+/// Time that this thread was busy.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn busy() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// The peer is gone.

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, shown_path};
 use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
 use super::inspecting::Inspected;
-use crate::dir_share::wall_clock;
+use crate::dir_share::{Cost, wall_clock};
 use crate::peer::go_on_until;
 use crate::session::{ChunkBuffer, Taken, take_in};
 use crate::store::{self, Checked, FileState, FileStore, FinishError, Look, Stamp, SyncError, WriteError};
@@ -104,7 +104,7 @@ impl Engine {
     /// Looks at shared files, and closes those that nobody has read since the last look.
     pub(super) fn start_look(&self, stores: Vec<(FileKey, Arc<FileStore>)>) {
         self.start(move || {
-            let began = Instant::now();
+            let cost = Cost::begin();
             let mut changed = Vec::new();
             for (file, store) in stores {
                 store.rest();
@@ -116,7 +116,7 @@ impl Engine {
                     state => changed.push((file, Arc::clone(store.path()), state)),
                 }
             }
-            WorkDone::Looked { changed, took: began.elapsed() }
+            WorkDone::Looked { changed, took: cost.so_far() }
         });
     }
 

@@ -149,6 +149,8 @@ pub struct DirWatch {
     complaints: BTreeSet<PathBuf>,
     /// All that was left out at the last look.
     left_out: Vec<LeftOut>,
+    /// No file has to be looked at again before it can be reported.
+    is_at_rest: bool,
     too_many: Overflow,
     look: u64,
     /// Of everything that happened since the last look, if there is such word and the look left nothing to wait for.
@@ -185,6 +187,7 @@ impl DirWatch {
             files: BTreeMap::new(),
             complaints: BTreeSet::new(),
             left_out: Vec::new(),
+            is_at_rest: true,
             too_many: Overflow::None,
             look: 0,
             notices: None,
@@ -244,6 +247,7 @@ impl DirWatch {
             .into_iter()
             .map(|(kind, (count, example))| LeftOut { kind, count, example })
             .collect();
+        self.is_at_rest = is_at_rest;
         self.notices = notices.filter(|_| is_at_rest);
         self.remove_unseen(&mut changes);
         self.note_overflow(overflowed, &mut changes);
@@ -306,6 +310,11 @@ impl DirWatch {
     /// nobody but the next look can tell.
     pub(crate) fn take_notices(&mut self) -> Option<Notices> {
         self.notices.take()
+    }
+
+    /// Whether the last look found no file that has to be looked at again before it can be reported.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.is_at_rest
     }
 
     /// Whether the last look left nothing out.

@@ -167,10 +167,10 @@ pub(super) fn skipped(why: &str) {
 }
 
 /// Returns when what is changed from now on has another time of change than the file.
-pub(crate) fn wait_for_the_clock_of(path: &std::path::Path) {
+pub(crate) fn wait_for_the_clock_of(path: &Path) {
     use std::os::unix::fs::MetadataExt;
     let probe = path.with_extension("probe");
-    let changed = |path: &std::path::Path| {
+    let changed = |path: &Path| {
         let metadata = std::fs::metadata(path).expect("there");
         (metadata.ctime(), metadata.ctime_nsec())
     };
