@@ -96,7 +96,9 @@ async fn a_shared_link_that_leads_elsewhere_is_followed_there() {
 fn open_without_a_name(dir: &Path) -> usize {
     let open = fs::read_dir("/proc/self/fd").expect("there").flatten();
     let paths = open.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
-    paths.filter(|path| path.starts_with(dir) && path.to_string_lossy().ends_with(" (deleted)")).count()
+    paths
+        .filter(|path| path.starts_with(dir) && path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)"))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,12 +176,13 @@ async fn what_is_not_shared_is_told_as_long_as_it_is_there() {
     seed.share_dir(seed.dir(), OPTIONS).await.expect("the directory is there");
     let told = async || {
         let left_out = seed.status().await.expect("the peer runs").left_out;
-        left_out.into_iter().map(|left_out| (left_out.kind, left_out.count, left_out.example)).collect::<Vec<_>>()
+        left_out
+            .into_iter()
+            .map(|left_out| (left_out.kind, left_out.count, left_out.example))
+            .collect::<Vec<_>>()
     };
-    let (link, hidden) = (
-        (LeftOutKind::Link, 1, seed.path("link")),
-        (LeftOutKind::Hidden, 1, seed.path(".hidden")),
-    );
+    let (link, hidden) =
+        ((LeftOutKind::Link, 1, seed.path("link")), (LeftOutKind::Hidden, 1, seed.path(".hidden")));
     eventually("both are told", SOON, async || {
         let told = told().await;
         if told == [link.clone(), hidden.clone()] { Ok(()) } else { Err(told) }

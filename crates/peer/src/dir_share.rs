@@ -112,7 +112,8 @@ impl DirShare {
             tokio::time::sleep(pause_after(took, interval)).await;
             let heard = notices.heard();
             tokio::pin!(heard);
-            let mut patience = took.saturating_mul(LOOK_ANYWAY_PER_LOOK).clamp(LOOK_ANYWAY, LOOK_ANYWAY_AT_MOST);
+            let mut patience =
+                took.saturating_mul(LOOK_ANYWAY_PER_LOOK).clamp(LOOK_ANYWAY, LOOK_ANYWAY_AT_MOST);
             loop {
                 let wait = patience.min(LOOK_AT_ROOT);
                 tokio::select! {
@@ -339,7 +340,7 @@ impl Follower {
         }
         match scanned {
             Ok(file) => {
-                let file = file.watched_by(&self.watched);
+                let file = Box::new(file.watched_by(&self.watched));
                 self.commands.send(Command::Share { file }).await.map_err(|_| Gone)?;
             }
             Err(error) => {

@@ -65,9 +65,9 @@ pub mod store;
 
 pub use api::{
     Ban, Bound, Bounds, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState, DamagedFile,
-    DownloadError, FetchInfoError, FileStatus, LeftOut, LeftOutKind, Liar, Limits, LimitsChange, PeerGone, Phase, Priority,
-    Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares,
-    Traffic, Unfit, Waiting, Wish,
+    DownloadError, FetchInfoError, FileStatus, LeftOut, LeftOutKind, Liar, Limits, LimitsChange, PeerGone,
+    Phase, Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember,
+    TimeShares, Traffic, Unfit, Waiting, Wish,
 };
 pub use config::{Config, DownloadOptions};
 pub use descriptors::Shortage;

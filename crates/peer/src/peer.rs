@@ -238,7 +238,7 @@ impl Peer {
     pub async fn share(&self, path: impl AsRef<Path>) -> Result<FileInfo, ShareError> {
         let store = self.scanner().named(path.as_ref().to_owned()).await?;
         let info = store.info().clone();
-        self.send(Command::Share { file: store }).await?;
+        self.send(Command::Share { file: Box::new(store) }).await?;
         Ok(info)
     }
 
@@ -326,7 +326,7 @@ impl Peer {
         let download = match opened? {
             Opened::Complete(file) => {
                 let path = file.path().to_path_buf();
-                self.send(Command::Share { file }).await?;
+                self.send(Command::Share { file: Box::new(file) }).await?;
                 return Ok(Download::complete(info, out, path, began.elapsed(), self.commands.clone()));
             }
             Opened::Partial(download, _) => Arc::new(download),
@@ -336,7 +336,7 @@ impl Peer {
             && let Some(file) = local_copy::copy(source, Arc::clone(&download)).await
         {
             let path = file.path().to_path_buf();
-            self.send(Command::Share { file }).await?;
+            self.send(Command::Share { file: Box::new(file) }).await?;
             return Ok(Download::complete(info, out, path, began.elapsed(), self.commands.clone()));
         }
         let start = |done| {

@@ -43,8 +43,7 @@ impl Scanner {
 
     fn describe(&self, candidate: Candidate) -> Result<FileStore, ShareError> {
         let now = wall_clock();
-        let recall =
-            |scans: &ScanLog| scans.recall(candidate.path(), candidate.metadata(), candidate.file());
+        let recall = |scans: &ScanLog| scans.recall(candidate.path(), candidate.metadata(), candidate.file());
         let known = self.scans.as_ref().and_then(recall);
         let is_new = known.is_none();
         let info = match known {

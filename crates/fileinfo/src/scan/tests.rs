@@ -107,10 +107,15 @@ fn what_is_not_a_regular_file_is_refused_at_once() {
 #[cfg(target_os = "linux")]
 fn a_file_that_the_system_makes_up_as_it_is_read_is_not_described_wrongly() {
     // One has no length and the other a page, as they say.
-    for path in ["/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/uevent_seqnum"] {
-        if std::fs::read(path).is_ok_and(|content| !content.is_empty()) {
+    for path in
+        ["/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/uevent_seqnum"]
+    {
+        if fs::read(path).is_ok_and(|content| !content.is_empty()) {
             let scanned = scan_file(Path::new(path), None, &unwatched);
-            assert!(matches!(scanned, Err(ScanError::UnknownLength | ScanError::Changed)), "{path}: {scanned:?}");
+            assert!(
+                matches!(scanned, Err(ScanError::UnknownLength | ScanError::Changed)),
+                "{path}: {scanned:?}"
+            );
         }
     }
 }

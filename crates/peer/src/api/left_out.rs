@@ -59,9 +59,7 @@ impl LeftOutKind {
                 "private file with a second name, where others may put names",
                 "private files with a second name, where others may put names",
             ),
-            Self::TooDeep => {
-                ("directory inside too many others", "directories inside too many others")
-            }
+            Self::TooDeep => ("directory inside too many others", "directories inside too many others"),
             Self::TooMany => ("file more than are watched", "files more than are watched"),
         };
         if count == 1 { one } else { several }

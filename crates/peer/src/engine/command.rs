@@ -18,7 +18,7 @@ use crate::store::{self, FileStore};
 pub(crate) enum Command {
     /// Serve this whole file.
     Share {
-        file: FileStore,
+        file: Box<FileStore>,
     },
     /// Serve the file at this path no longer.
     UnsharePath {
@@ -106,7 +106,7 @@ impl Engine {
     /// An answer that nobody waits for any more is dropped.
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
-            Command::Share { file } => self.share(file),
+            Command::Share { file } => self.share(*file),
             Command::UnsharePath { path } => self.unshare_path(&path),
             Command::Unshare { hash, done } => {
                 let _ = done.send(self.unshare(&hash));

@@ -106,7 +106,10 @@ impl Inspection {
                         }
                         let look = store.look(*chunk, &mut buf);
                         let is_served = matches!(look, Look::Right | Look::Mended);
-                        if matches!(look, Look::Failed(ReadError::Touched | ReadError::Changed | ReadError::Gone)) {
+                        if matches!(
+                            look,
+                            Look::Failed(ReadError::Touched | ReadError::Changed | ReadError::Gone)
+                        ) {
                             others.insert(at);
                         }
                         found.push((*chunk, at, look));

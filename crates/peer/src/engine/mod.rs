@@ -290,7 +290,8 @@ impl Engine {
 
     /// Whether something may be open that can be looked at.
     fn has_open(&self) -> bool {
-        !self.is_looking_at_open && (self.open_files.in_use().0 > 0 || !self.followed.is_empty() || !self.parts.is_empty())
+        !self.is_looking_at_open
+            && (self.open_files.in_use().0 > 0 || !self.followed.is_empty() || !self.parts.is_empty())
     }
 
     fn next_wake(&self, next_beat: Time, next_look: Time) -> Time {

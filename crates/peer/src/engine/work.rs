@@ -19,15 +19,36 @@ use crate::store::{self, Checked, FileState, FileStore, FinishError, Look, Stamp
 #[derive(Debug)]
 pub(crate) enum WorkDone {
     Taken(Arrival, Taken),
-    Reserved { file: FileKey, result: Result<(), WriteError> },
-    Checked { file: FileKey, checked: Checked },
-    Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
-    Verified { file: FileKey, lost: Vec<ChunkIndex> },
-    Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
+    Reserved {
+        file: FileKey,
+        result: Result<(), WriteError>,
+    },
+    Checked {
+        file: FileKey,
+        checked: Checked,
+    },
+    Synced {
+        file: FileKey,
+        result: Result<ChunkSet, SyncError>,
+    },
+    Verified {
+        file: FileKey,
+        lost: Vec<ChunkIndex>,
+    },
+    Finished {
+        file: FileKey,
+        result: Result<Box<FileStore>, FinishError>,
+    },
     Inspected(Box<Inspected>),
-    Looked { changed: Vec<(FileKey, Arc<Path>, FileState)>, took: Duration },
+    Looked {
+        changed: Vec<(FileKey, Arc<Path>, FileState)>,
+        took: Duration,
+    },
     /// Of what is open: whole files that were deleted, and downloads whose `.partial` was.
-    LookedAtOpen { gone: Vec<(FileKey, Arc<Path>)>, lost: Vec<FileKey> },
+    LookedAtOpen {
+        gone: Vec<(FileKey, Arc<Path>)>,
+        lost: Vec<FileKey>,
+    },
     /// A file that was touched has the same content as before.
     ReadAgain(Box<FileStore>),
 }

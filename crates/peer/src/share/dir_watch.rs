@@ -243,10 +243,8 @@ impl DirWatch {
             return Ok(changes);
         }
         self.complaints = left_out;
-        self.left_out = kinds
-            .into_iter()
-            .map(|(kind, (count, example))| LeftOut { kind, count, example })
-            .collect();
+        self.left_out =
+            kinds.into_iter().map(|(kind, (count, example))| LeftOut { kind, count, example }).collect();
         self.is_at_rest = is_at_rest;
         self.notices = notices.filter(|_| is_at_rest);
         self.remove_unseen(&mut changes);

@@ -13,11 +13,20 @@ const KEPT_OPEN: usize = 256;
 
 /// How many files may stay open, in all that share this.
 #[derive(Debug, Clone)]
-pub struct OpenFiles {
-    room: Arc<Semaphore>,
+pub struct OpenFiles(Arc<Room>);
+
+#[derive(Debug)]
+struct Room {
+    places: Arc<Semaphore>,
     most: usize,
     /// Where those that are open are, and how many of them there.
-    paths: Arc<Mutex<HashMap<Arc<Path>, usize>>>,
+    paths: Mutex<HashMap<Arc<Path>, usize>>,
+}
+
+impl Room {
+    fn paths(&self) -> MutexGuard<'_, HashMap<Arc<Path>, usize>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A place among the open files, until it is dropped.
@@ -30,7 +39,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut paths = self.others.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paths = self.others.0.paths();
         if let Some(count) = paths.get_mut(&self.path) {
             *count -= 1;
             if *count == 0 {
@@ -44,23 +53,24 @@ impl OpenFiles {
     /// So many at most, or fewer.
     pub fn new(most: usize) -> Self {
         let most = most.min(KEPT_OPEN);
-        Self { room: Arc::new(Semaphore::new(most)), most, paths: Arc::default() }
+        Self(Arc::new(Room { places: Arc::new(Semaphore::new(most)), most, paths: Mutex::default() }))
     }
 
     /// Where the files are that are open at this moment.
     pub fn paths(&self) -> Vec<Arc<Path>> {
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.0.paths().keys().cloned().collect()
     }
 
     fn place(&self, path: &Arc<Path>) -> Option<Place> {
-        let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        *self.paths.lock().unwrap_or_else(PoisonError::into_inner).entry(Arc::clone(path)).or_default() += 1;
+        let room = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
+        *self.0.paths().entry(Arc::clone(path)).or_default() += 1;
         Some(Place { others: self.clone(), path: Arc::clone(path), _room: room })
     }
 
     /// Files open at this moment, and how many may stay so.
     pub fn in_use(&self) -> (usize, usize) {
-        (self.most - self.room.available_permits().min(self.most), self.most)
+        let Room { places, most, .. } = &*self.0;
+        (most - places.available_permits().min(*most), *most)
     }
 }
 

@@ -265,9 +265,13 @@ impl Book {
 
     /// Writes down what has waited so long.
     fn write_waiting(&mut self, so_long: Duration) -> io::Result<()> {
-        let due: Vec<Waiting> =
-            self.waiting.extract_if(|_, waiting| waiting.since.elapsed() >= so_long).map(|(_, due)| due).collect();
-        due.into_iter().try_for_each(|Waiting { path, stamp, info, .. }| self.write(&path, stamp, Some(&info)))
+        let due: Vec<Waiting> = self
+            .waiting
+            .extract_if(|_, waiting| waiting.since.elapsed() >= so_long)
+            .map(|(_, due)| due)
+            .collect();
+        due.into_iter()
+            .try_for_each(|Waiting { path, stamp, info, .. }| self.write(&path, stamp, Some(&info)))
     }
 
     /// A record without a description replaces what was known of the path.

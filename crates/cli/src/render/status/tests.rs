@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tnet_peer::{
     Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, LeftOut,
-    LeftOutKind, Limits, Phase,
-    Priority, Progress, SlotStatus, TimeShares, Traffic, Waiting,
+    LeftOutKind, Limits, Phase, Priority, Progress, SlotStatus, TimeShares, Traffic, Waiting,
 };
 
 use super::files::{sent, state};

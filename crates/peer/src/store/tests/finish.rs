@@ -154,7 +154,11 @@ fn nothing_is_open_when_it_is_removed_at_the_end() {
     download.finish().expect("the disk works");
     let open = fs::read_dir("/proc/self/fd").expect("there").flatten();
     let removed = open.filter_map(|fd| fs::read_link(fd.path()).ok());
-    let removed: Vec<_> = removed.filter(|path| path.starts_with(dir.path()) && path.to_string_lossy().ends_with("(deleted)")).collect();
+    let removed: Vec<_> = removed
+        .filter(|path| {
+            path.starts_with(dir.path()) && path.as_os_str().as_encoded_bytes().ends_with(b"(deleted)")
+        })
+        .collect();
     assert!(removed.is_empty(), "{removed:?}");
 }
 

@@ -125,7 +125,12 @@ fn a_file_that_changes_again_and_again_is_known_as_it_is_now_and_costs_two_recor
     remember(&log, &path, &sample);
     let one = fs::metadata(&log_path).expect("there").len();
     for n in 1..40 {
-        File::options().write(true).open(&path).expect("there").set_modified(UNIX_EPOCH + n * DAY).expect("ours");
+        File::options()
+            .write(true)
+            .open(&path)
+            .expect("there")
+            .set_modified(UNIX_EPOCH + n * DAY)
+            .expect("ours");
         assert!(!knows(&log, &path, &sample), "{n}");
         remember(&log, &path, &sample);
         assert!(knows(&log, &path, &sample), "{n}");
