@@ -16,6 +16,10 @@ use crate::dir_share::pause_after;
 use crate::source::Source;
 use crate::store::{Download, FileState, FileStore, ReadError};
 
+/// A file that nobody has read for so long is closed, or for twice as long: who deletes it or takes its disk away does not
+/// wait for us.
+const REST_AFTER: Duration = Duration::from_secs(2);
+
 pub(super) struct FileEntry {
     pub(super) info: FileInfo,
     pub(super) source: Source,
@@ -394,7 +398,11 @@ impl Engine {
         let coming: Vec<_> = self.followed.iter().chain(&self.parts).filter_map(coming).collect();
         if !(wholes.is_empty() && coming.is_empty()) {
             self.is_looking_at_open = true;
-            self.start_look_at_open(wholes, coming);
+            let are_to_rest = self.rested + REST_AFTER <= self.now;
+            if are_to_rest {
+                self.rested = self.now;
+            }
+            self.start_look_at_open(wholes, coming, are_to_rest);
         }
     }
 

@@ -97,6 +97,8 @@ pub(crate) struct Engine {
     look_pause: Duration,
     /// A look at what is open is under way.
     is_looking_at_open: bool,
+    /// When files that nobody reads were closed last.
+    rested: Time,
     /// Files that are being downloaded.
     followed: BTreeSet<FileKey>,
     /// Those of which a part is served that no download adds to.
@@ -199,6 +201,7 @@ impl Engine {
             descriptors,
             look_pause: config.report_interval,
             is_looking_at_open: false,
+            rested: Time::ZERO,
             followed: BTreeSet::new(),
             parts: BTreeSet::new(),
             checks: Checks::default(),

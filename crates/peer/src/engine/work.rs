@@ -122,13 +122,12 @@ impl Engine {
         });
     }
 
-    /// Looks at shared files, and closes those that nobody has read since the last look.
+    /// Looks at shared files.
     pub(super) fn start_look(&self, stores: Vec<(FileKey, Arc<FileStore>)>) {
         self.start(move || {
             let cost = Cost::begin();
             let mut changed = Vec::new();
             for (file, store) in stores {
-                store.rest();
                 if store.is_watched() {
                     continue;
                 }
@@ -141,13 +140,17 @@ impl Engine {
         });
     }
 
-    /// Looks at what is open.
+    /// Looks at what is open. What nobody has read since the last time that files `are_to_rest` is closed.
     pub(super) fn start_look_at_open(
         &self,
         wholes: Vec<(FileKey, Arc<FileStore>)>,
         coming: Vec<(FileKey, Arc<store::Download>)>,
+        are_to_rest: bool,
     ) {
         self.start(move || {
+            for (_, store) in wholes.iter().filter(|_| are_to_rest) {
+                store.rest();
+            }
             let gone = wholes.into_iter().filter(|(_, store)| store.is_open_in_vain() == Some(true));
             let gone = gone.map(|(file, store)| (file, Arc::clone(store.path()))).collect();
             let lost = coming.into_iter().filter(|(_, download)| !download.is_in_place());
