@@ -66,11 +66,13 @@ pub fn scan_open_file(
 
     let chunks: Vec<ChunkIndex> = geometry.chunks().collect();
     let sums = units::sums(&reader, &geometry, &chunks, progress)?;
-    let sums: Vec<ChunkSum> = sums.into_iter().collect::<Option<_>>().ok_or(ScanError::Changed)?;
-    let tail = read_tail(&reader, &geometry)?;
+    let sums: Option<Vec<ChunkSum>> = sums.into_iter().collect();
+    let goes_on = reader.fill(&mut [0], before.len)? > 0;
+    let tail = if sums.is_some() { read_tail(&reader, &geometry)? } else { Tail::default() };
     if State::of(file)? != before {
         return Err(ScanError::Changed);
     }
+    let sums = sums.filter(|_| !goes_on).ok_or(ScanError::UnknownLength)?;
 
     let hash = root(&geometry, &sums);
     // The last chunk was read twice, for its sum and for the tail. If they disagree, it changed in between.
@@ -132,6 +134,10 @@ pub enum ScanError {
     /// Its length, its time of change or its bytes differed from one moment to the next.
     #[error("the file changed while it was read")]
     Changed,
+    /// It ends sooner or later than where its length says, and nobody changed it: the system makes it up as it is read, as
+    /// the files in `/proc` and `/sys`.
+    #[error("its length is not known before it is read, as of the files in /proc; copy it and name the copy")]
+    UnknownLength,
     /// It cannot be cut into chunks of that size.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
@@ -154,6 +160,9 @@ struct State {
     len: u64,
     /// `None` where the system does not keep it.
     modified: Option<SystemTime>,
+    /// Nobody can set this one.
+    #[cfg(unix)]
+    changed: (i64, i64),
 }
 
 impl State {
@@ -162,7 +171,15 @@ impl State {
         if !metadata.is_file() {
             return Err(ScanError::NotAFile);
         }
-        Ok(Self { len: metadata.len(), modified: metadata.modified().ok() })
+        Ok(Self {
+            len: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            changed: {
+                use std::os::unix::fs::MetadataExt;
+                (metadata.ctime(), metadata.ctime_nsec())
+            },
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tnet_fileinfo::{ScanError, shown_path};
 use tokio::sync::mpsc;
 
-use crate::api::ShareError;
+use crate::api::{LeftOut, LeftOutKind, ShareError};
 use crate::descriptors::Descriptors;
 use crate::engine::Command;
 use crate::share::{Change, DirWatch, ShareDirError, WatchOptions};
@@ -24,12 +24,29 @@ pub(crate) async fn open(dir: PathBuf, options: WatchOptions) -> Result<DirWatch
 /// processor busy.
 const PAUSE_PER_LOOK: u32 = 300;
 
-/// The longest pause made for that reason. A new file in a directory of a million is noticed so late at most.
-const PAUSE_AT_MOST: Duration = Duration::from_secs(30);
+/// The same where nothing has changed and only looking tells.
+const IDLE_PAUSE_PER_LOOK: u32 = 1000;
 
-/// Where the system has word of changes, another look without any comes after this time: of some, as of a directory
-/// further up that got another name, there is none.
-const LOOK_ANYWAY: Duration = Duration::from_secs(300);
+/// The longest pause made for that reason. With the look itself, whatever happens is noticed within 30 s.
+const PAUSE_AT_MOST: Duration = Duration::from_secs(25);
+
+/// Where the system has word of changes, another look without any comes after this time: of some, as of what is written
+/// through another name or a mapping, or of a file system mounted below, there is none.
+const LOOK_ANYWAY: Duration = Duration::from_secs(25);
+
+/// The same where a look takes long: a directory of a million files must not keep a processor busy for what is rare.
+const LOOK_ANYWAY_PER_LOOK: u32 = 100;
+const LOOK_ANYWAY_AT_MOST: Duration = Duration::from_secs(300);
+
+/// How often it is asked whether the shared directory has its place still: one of those above it may have got another
+/// name, or a link may lead elsewhere.
+const LOOK_AT_ROOT: Duration = Duration::from_secs(5);
+
+/// Files that could not be shared after one look, of which the log has a line each.
+const FAILURES_SAID: u64 = 8;
+
+/// While many files are read, it is said so often how far that is.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// A file for which there is no descriptor is tried again after this, or when there are some.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -49,49 +66,73 @@ impl DirShare {
         let DirShare { mut watch, interval, scanner, commands, descriptors } = self;
         let watched = Watched::default();
         let follower = Follower { root: watch.root(), watched, scanner, commands, descriptors };
+        let mut said = Said::default();
         loop {
             for path in follower.watched.take_missed() {
                 watch.look_again_at(&path);
             }
             let looked = tokio::task::spawn_blocking(move || {
-                let began = Instant::now();
+                let cost = Cost::begin();
                 let changes = watch.poll(wall_clock());
-                (watch, changes, began.elapsed())
+                (watch, changes, cost.so_far())
             });
             let Ok((same, changes, took)) = looked.await else { return };
             watch = same;
             follower.watched.set(changes.is_ok() && watch.has_seen_all());
             let mut notices = watch.take_notices();
-            match changes {
+            let mut followed = match changes {
                 Err(error) => {
-                    tracing::warn!(%error, "shared directory");
+                    said.trouble(&error);
                     let gone = if error.is_gone() { watch.take_reported() } else { Vec::new() };
-                    for path in gone {
-                        if follower.unshare(path).await.is_err() {
-                            return;
-                        }
-                    }
+                    follower.follow(gone.into_iter().map(|path| Change::Deleted { path }).collect()).await
                 }
                 Ok(changes) => {
-                    for change in changes {
-                        match follower.follow(change).await {
-                            Ok(Followed::Done) => {}
-                            Ok(Followed::LookAgain { path }) => {
-                                watch.look_again_at(&path);
-                                notices = None;
-                            }
-                            Err(Gone) => return,
-                        }
+                    said.no_trouble();
+                    follower.follow(changes).await
+                }
+            };
+            let Ok(Followed { look_again, .. }) = &mut followed else { return };
+            for path in look_again.drain(..) {
+                watch.look_again_at(&path);
+                notices = None;
+            }
+            let Ok(followed) = followed else { return };
+            said.changes(&watch, &followed);
+            if let Some(left_out) = said.left_out(&watch)
+                && follower.leave_out(&watch, left_out).await.is_err()
+            {
+                return;
+            }
+            let Some(notices) = notices else {
+                let is_idle = followed.is_nothing() && watch.is_at_rest();
+                let per_look = if is_idle { IDLE_PAUSE_PER_LOOK } else { PAUSE_PER_LOOK };
+                tokio::time::sleep(pause(took, per_look, interval)).await;
+                continue;
+            };
+            tokio::time::sleep(pause_after(took, interval)).await;
+            let heard = notices.heard();
+            tokio::pin!(heard);
+            let mut patience =
+                took.saturating_mul(LOOK_ANYWAY_PER_LOOK).clamp(LOOK_ANYWAY, LOOK_ANYWAY_AT_MOST);
+            loop {
+                let wait = patience.min(LOOK_AT_ROOT);
+                tokio::select! {
+                    waited = tokio::time::timeout(wait, &mut heard) => if waited.is_ok() { break },
+                    // Whoever missed it has it forgotten first.
+                    () = follower.watched.missed() => {
+                        tokio::time::sleep(interval).await;
+                        break;
                     }
                 }
-            }
-            tokio::time::sleep(pause_after(took, interval)).await;
-            if let Some(notices) = notices {
-                let patience = took.saturating_mul(PAUSE_PER_LOOK).max(LOOK_ANYWAY);
-                tokio::select! {
-                    _ = tokio::time::timeout(patience, notices.heard()) => {}
-                    // Whoever missed it has it forgotten first.
-                    () = follower.watched.missed() => tokio::time::sleep(interval).await,
+                patience = patience.saturating_sub(wait);
+                if patience.is_zero() {
+                    break;
+                }
+                let looked = tokio::task::spawn_blocking(move || (watch.is_in_place(), watch));
+                let Ok((is_in_place, same)) = looked.await else { return };
+                watch = same;
+                if !is_in_place {
+                    break;
                 }
             }
         }
@@ -100,19 +141,131 @@ impl DirShare {
 
 /// When to look again after a look that took so long.
 pub(crate) fn pause_after(took: Duration, interval: Duration) -> Duration {
-    took.saturating_mul(PAUSE_PER_LOOK).min(PAUSE_AT_MOST).max(interval)
+    pause(took, PAUSE_PER_LOOK, interval)
+}
+
+fn pause(took: Duration, per_look: u32, interval: Duration) -> Duration {
+    took.saturating_mul(per_look).min(PAUSE_AT_MOST).max(interval)
+}
+
+/// What work costs: the time a processor is busy with it, and a part of that in which it waits for a disk or a server.
+pub(crate) struct Cost {
+    began: Instant,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    busy: Duration,
+}
+
+impl Cost {
+    /// Waiting costs others less than computing.
+    const WAITING_SHARE: u32 = 10;
+
+    /// From now on, of this thread.
+    pub(crate) fn begin() -> Cost {
+        Cost {
+            began: Instant::now(),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            busy: busy(),
+        }
+    }
+
+    /// Until now.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn so_far(&self) -> Duration {
+        busy().saturating_sub(self.busy).max(self.began.elapsed() / Self::WAITING_SHARE)
+    }
+
+    /// Until now.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn so_far(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+/// Time that this thread was busy.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn busy() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// The peer is gone.
 struct Gone;
 
-/// What became of a change.
-enum Followed {
-    Done,
-    /// The name led to something else when the file was to be opened; it may not at the next look.
-    LookAgain {
-        path: PathBuf,
-    },
+/// What became of the changes that a look found.
+#[derive(Debug, Default)]
+struct Followed {
+    new: u64,
+    changed: u64,
+    gone: u64,
+    /// Files that could not be read or described, and why the first could not.
+    failed: u64,
+    /// Names that led to something else when they were to be opened; they may not at the next look.
+    look_again: Vec<PathBuf>,
+}
+
+impl Followed {
+    fn is_nothing(&self) -> bool {
+        self.new + self.changed + self.gone + self.failed == 0
+    }
+}
+
+/// What has been said in the log, so that it is said once.
+#[derive(Debug, Default)]
+struct Said {
+    trouble: Option<String>,
+    left_out: Option<Vec<LeftOut>>,
+}
+
+impl Said {
+    fn trouble(&mut self, error: &ShareDirError) {
+        let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+        let trouble = format!("{error}{source}");
+        if self.trouble.as_ref() != Some(&trouble) {
+            tracing::warn!(error = %trouble, "shared directory");
+        }
+        self.trouble = Some(trouble);
+    }
+
+    fn no_trouble(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!("the shared directory can be read again");
+        }
+    }
+
+    /// One line for all changes.
+    fn changes(&self, watch: &DirWatch, followed: &Followed) {
+        if followed.is_nothing() {
+            return;
+        }
+        let Followed { new, changed, gone, failed, .. } = followed;
+        let (files, bytes) = watch.reported();
+        let dir = shown_path(watch.dir());
+        tracing::info!(%dir, files, bytes, new, changed, gone, failed, "shared directory");
+    }
+
+    /// What is left out now, if that is news.
+    fn left_out(&mut self, watch: &DirWatch) -> Option<Vec<LeftOut>> {
+        let now = watch.left_out();
+        if self.left_out.as_deref().unwrap_or_default() == now {
+            return None;
+        }
+        let before = self.left_out.replace(now.to_vec()).unwrap_or_default();
+        for left_out in now {
+            let same_count = |other: &&LeftOut| (other.kind, other.count) == (left_out.kind, left_out.count);
+            if before.iter().find(same_count).is_none() {
+                let LeftOut { kind, count, example } = left_out;
+                let (noun, example) = (kind.noun(*count), shown_path(example));
+                // Downloads into the directory come and go.
+                if *kind == LeftOutKind::Companion {
+                    tracing::debug!("not shared: {count} {noun}, as {example}");
+                } else {
+                    tracing::info!("not shared: {count} {noun}, as {example}");
+                }
+            }
+        }
+        Some(now.to_vec())
+    }
 }
 
 /// Tells the engine of changes.
@@ -125,34 +278,57 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(&self, change: Change) -> Result<Followed, Gone> {
+    async fn follow(&self, changes: Vec<Change>) -> Result<Followed, Gone> {
+        let (total, mut said) = (changes.len(), Instant::now());
+        let mut followed = Followed::default();
+        for (number, change) in changes.into_iter().enumerate() {
+            self.follow_one(change, &mut followed).await?;
+            if said.elapsed() >= SAY_EVERY {
+                tracing::info!(done = number + 1, of = total, "files of the shared directory are being read");
+                said = Instant::now();
+            }
+        }
+        Ok(followed)
+    }
+
+    async fn follow_one(&self, change: Change, followed: &mut Followed) -> Result<(), Gone> {
         match change {
-            Change::Appeared { path, stamp } => return self.share(path, stamp).await,
+            Change::Appeared { path, stamp } => {
+                followed.new += 1;
+                self.share(path, stamp, followed).await?;
+            }
             Change::Changed { path, stamp } => {
+                followed.changed += 1;
                 self.unshare(path.clone()).await?;
-                return self.share(path, stamp).await;
+                self.share(path, stamp, followed).await?;
             }
-            Change::Deleted { path } => self.unshare(path).await?,
+            Change::Changing { path } => {
+                tracing::debug!(path = %shown_path(&path), "not shared while it is written to");
+                self.unshare(path).await?;
+            }
+            Change::Deleted { path } => {
+                followed.gone += 1;
+                self.unshare(path).await?;
+            }
+            // Counted, and said with others of their kind.
             Change::Unreadable { path, kind } => {
-                tracing::warn!(path = %shown_path(&path), %kind, "not shared: cannot be read");
+                tracing::debug!(path = %shown_path(&path), %kind, "not shared: cannot be read");
             }
-            Change::Planted { path } => {
-                tracing::warn!(
-                    path = %shown_path(&path),
-                    "not shared: it has another name, is private, and others may put names into its directory"
-                );
-            }
-            Change::TooDeep { path } => {
-                tracing::warn!(path = %shown_path(&path), "not shared: too many directories inside one another");
-            }
+            Change::Planted { path } => tracing::debug!(path = %shown_path(&path), "not shared: planted"),
+            Change::TooDeep { path } => tracing::debug!(path = %shown_path(&path), "not shared: too deep"),
             Change::TooMany { limit } => {
                 tracing::warn!(limit, "not everything is shared: too many files");
             }
         }
-        Ok(Followed::Done)
+        Ok(())
     }
 
-    async fn share(&self, path: PathBuf, seen: Stamp) -> Result<Followed, Gone> {
+    async fn leave_out(&self, watch: &DirWatch, left_out: Vec<LeftOut>) -> Result<(), Gone> {
+        let dir = watch.dir().to_owned();
+        self.commands.send(Command::LeavesOut { dir, left_out }).await.map_err(|_| Gone)
+    }
+
+    async fn share(&self, path: PathBuf, seen: Stamp, followed: &mut Followed) -> Result<(), Gone> {
         let scan = || self.scanner.inside(Arc::clone(&self.root), path.clone(), seen);
         let mut scanned = scan().await;
         // What could not be opened for that reason would not be looked at again before it changes.
@@ -164,20 +340,27 @@ impl Follower {
         }
         match scanned {
             Ok(file) => {
-                let file = file.watched_by(&self.watched);
+                let file = Box::new(file.watched_by(&self.watched));
                 self.commands.send(Command::Share { file }).await.map_err(|_| Gone)?;
-                Ok(Followed::Done)
             }
             Err(error) => {
-                tracing::warn!(path = %shown_path(&path), %error, "not shared");
+                followed.failed += 1;
+                if followed.failed <= FAILURES_SAID {
+                    tracing::warn!(path = %shown_path(&path), %error, "not shared");
+                } else {
+                    tracing::debug!(path = %shown_path(&path), %error, "not shared");
+                }
                 let passes = match &error {
                     ShareError::Scan(error) => matches!(error, ScanError::Changed),
                     ShareError::Store(error) => store::is_passing(error),
                     ShareError::PeerGone(_) => false,
                 };
-                Ok(if passes { Followed::LookAgain { path } } else { Followed::Done })
+                if passes {
+                    followed.look_again.push(path);
+                }
             }
         }
+        Ok(())
     }
 
     async fn unshare(&self, path: PathBuf) -> Result<(), Gone> {
@@ -197,7 +380,7 @@ mod tests {
     #[test]
     fn small_directories_are_looked_at_as_often_as_asked_and_large_ones_less_often() {
         let interval = Duration::from_secs(2);
-        for (took_ms, pause_s) in [(0, 2), (6, 2), (40, 12), (5000, 30)] {
+        for (took_ms, pause_s) in [(0, 2), (6, 2), (40, 12), (5000, 25)] {
             let pause = pause_after(Duration::from_millis(took_ms), interval);
             assert_eq!(pause, Duration::from_secs(pause_s), "after a look of {took_ms} ms");
         }

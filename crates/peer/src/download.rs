@@ -46,6 +46,7 @@ impl Download {
     pub(crate) fn complete(
         info: FileInfo,
         out: PathBuf,
+        path: PathBuf,
         elapsed: Duration,
         commands: mpsc::Sender<Command>,
     ) -> Download {
@@ -73,7 +74,6 @@ impl Download {
             large_packets_lost: false,
             liars: Vec::new(),
         };
-        let path = std::path::absolute(&out).unwrap_or_else(|_| out.clone());
         let summary = Summary {
             path,
             bytes_total: size,

@@ -72,9 +72,9 @@ pub mod store;
 pub use address::{AddressError, Advertise, CoordinatorAddress, parse_listen};
 pub use api::{
     Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState,
-    DamagedFile, DownloadError, FetchInfoError, FileStatus, Liar, Limits, LimitsChange, Listing, PeerGone,
-    Phase, Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember,
-    TimeShares, Traffic, Unfit, Unreached, Waiting, Wish,
+    DamagedFile, DownloadError, FetchInfoError, FileStatus, LeftOut, LeftOutKind, Liar, Limits, LimitsChange,
+    Listing, PeerGone, Phase, Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status,
+    Summary, SwarmMember, TimeShares, Traffic, Unfit, Unreached, Waiting, Wish,
 };
 pub use config::{Config, DownloadOptions};
 pub use descriptors::Shortage;

@@ -255,7 +255,7 @@ impl Peer {
     pub async fn share(&self, path: impl AsRef<Path>) -> Result<FileInfo, ShareError> {
         let store = self.scanner().named(path.as_ref().to_owned()).await?;
         let info = store.info().clone();
-        self.send(Command::Share { file: store }).await?;
+        self.send(Command::Share { file: Box::new(store) }).await?;
         Ok(info)
     }
 
@@ -342,8 +342,9 @@ impl Peer {
         }
         let download = match opened? {
             Opened::Complete(file) => {
-                self.send(Command::Share { file }).await?;
-                return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
+                let path = file.path().to_path_buf();
+                self.send(Command::Share { file: Box::new(file) }).await?;
+                return Ok(Download::complete(info, out, path, began.elapsed(), self.commands.clone()));
             }
             Opened::Partial(download, _) => Arc::new(download),
         };
@@ -351,8 +352,9 @@ impl Peer {
         if let Some(source) = self.ask(|done| Command::Find { hash, done }).await?
             && let Some(file) = local_copy::copy(source, Arc::clone(&download)).await
         {
-            self.send(Command::Share { file }).await?;
-            return Ok(Download::complete(info, out, began.elapsed(), self.commands.clone()));
+            let path = file.path().to_path_buf();
+            self.send(Command::Share { file: Box::new(file) }).await?;
+            return Ok(Download::complete(info, out, path, began.elapsed(), self.commands.clone()));
         }
         let start = |done| {
             Command::Download(Box::new(StartDownload { info: info.clone(), store: download, options, done }))

@@ -1,14 +1,20 @@
 //! Describes a file that is to be shared. What is remembered of an earlier time is not read again.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tnet_fileinfo::{FileInfo, ScanError};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ShareError;
 use crate::dir_share::wall_clock;
 use crate::peer::{blocking, go_on_until};
 use crate::store::{Candidate, FileStore, ScanLog, SharedRoot, Stamp};
+
+/// After so many bytes it is looked whether the file is still what is to be described.
+const LOOK_EVERY: u64 = 64 * 1024 * 1024;
 
 /// What describing needs besides the file.
 #[derive(Debug, Clone)]
@@ -37,12 +43,12 @@ impl Scanner {
 
     fn describe(&self, candidate: Candidate) -> Result<FileStore, ShareError> {
         let now = wall_clock();
-        let known =
-            self.scans.as_ref().and_then(|scans| scans.recall(candidate.path(), candidate.metadata()));
+        let recall = |scans: &ScanLog| scans.recall(candidate.path(), candidate.metadata(), candidate.file());
+        let known = self.scans.as_ref().and_then(recall);
         let is_new = known.is_none();
         let info = match known {
             Some(info) => info,
-            None => candidate.scan(&|_| go_on_until(&self.stop))?,
+            None => self.scan(&candidate)?,
         };
         let metadata = candidate.metadata().clone();
         let store = candidate.into_store(&info)?;
@@ -50,5 +56,25 @@ impl Scanner {
             scans.remember(store.path(), &metadata, &info, now);
         }
         Ok(store)
+    }
+
+    /// Reads it, as long as that is of use: a file that is deleted meanwhile is to give its space back.
+    fn scan(&self, candidate: &Candidate) -> Result<FileInfo, ScanError> {
+        let unlooked = AtomicU64::new(0);
+        let is_other = AtomicBool::new(false);
+        let scanned = candidate.scan(&|bytes| {
+            if unlooked.fetch_add(bytes, Ordering::Relaxed) + bytes >= LOOK_EVERY {
+                unlooked.store(0, Ordering::Relaxed);
+                if !candidate.is_as_it_was() {
+                    is_other.store(true, Ordering::Relaxed);
+                    return ControlFlow::Break(());
+                }
+            }
+            go_on_until(&self.stop)
+        });
+        match scanned {
+            Err(ScanError::Cancelled) if is_other.into_inner() => Err(ScanError::Changed),
+            scanned => scanned,
+        }
     }
 }

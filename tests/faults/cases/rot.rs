@@ -1,11 +1,12 @@
 //! Bytes on a disk that are not any more what they were, or that it does not give.
 
-use std::fs::{File, FileTimes, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tnet_peer::store::ScanLog;
 use tnet_proto::{FileHandle, PeerMessage};
 use tnet_testkit::{
     Caller, Cli, Content, Finished, Network, Running, SOON, Stranger, eventually, is, payload, stays, within,
@@ -18,8 +19,8 @@ use crate::support::soak::at_length;
 use crate::support::strace::Strace;
 
 cases![
-    78 "bytes of a shared file rot, its times kept; another seed is sound" a_rotten_seed_serves_what_is_right_and_says_so;
-    78 "bytes of the only seed's file rot, its times kept" of_a_rotten_file_all_that_is_right_can_be_had;
+    78 "bytes of a shared file rot; another seed is sound" a_rotten_seed_serves_what_is_right_and_says_so;
+    78 "bytes of the only seed's file rot" of_a_rotten_file_all_that_is_right_can_be_had;
     78 "bytes of a file rot of which the seed has another copy" a_sound_copy_takes_the_place_of_a_rotten_one;
     78 "bytes of a partial file rot while it is downloaded and served" a_rotten_chunk_of_a_download_is_fetched_again;
     78 "the disk does not give one chunk, for a while" a_chunk_that_cannot_be_read_is_withdrawn_and_comes_back
@@ -42,12 +43,34 @@ struct Seed {
 impl Seed {
     /// Shares the content under these names.
     async fn start(network: &Network, name: &str, content: &Content, files: &[&str]) -> Seed {
+        let sound: Vec<_> = files.iter().map(|file| (*file, Vec::new())).collect();
+        Seed::start_rotten(network, name, content, &sound).await
+    }
+
+    /// The same with files of which these chunks rotted while nobody looked: the disk gives other bytes than were written,
+    /// and nothing else tells. No program can do that to a file, so the server is made to remember that it read them.
+    async fn start_rotten(
+        network: &Network,
+        name: &str,
+        content: &Content,
+        rotten: &[(&str, Vec<u64>)],
+    ) -> Seed {
         let cli = network.user(name);
         std::fs::create_dir(cli.path("shared")).expect("a home is writable");
-        for file in files {
-            content.write(&cli.path("shared").join(file)).await;
+        let mut private = std::fs::DirBuilder::new();
+        private.mode(0o700).create(cli.path("state")).expect("a home is writable");
+        let scans = ScanLog::at(cli.path("state/scans"));
+        for (file, chunks) in rotten {
+            let path = cli.path("shared").join(file);
+            content.write(&path).await;
+            rot(&path, chunks.iter().copied());
+            let metadata = path.metadata().expect("just written");
+            let named = content.info().clone().with_name(Some(file.parse().expect("a name")));
+            scans.remember_own(&path, &metadata, &named);
         }
-        let service = Service::peer(&cli, &["--dir", "shared"]).await;
+        drop(scans);
+        let files: Vec<&str> = rotten.iter().map(|(file, _)| *file).collect();
+        let service = Service::peer(&cli, &["--dir", "shared", "-v"]).await;
         let seed = Seed { cli, service };
         eventually("the seed shares its files", SOON, async || {
             let log = seed.service.running.stderr();
@@ -77,21 +100,19 @@ impl Seed {
     }
 }
 
-/// Flips a bit in each of these chunks, and leaves all that tells of a change as it was, but for the time of change.
+/// Flips a bit in each of these chunks.
 fn rot(path: &Path, chunks: impl IntoIterator<Item = u64>) {
-    let file = OpenOptions::new().read(true).write(true).open(path).expect("it is shared");
-    let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("the system keeps it");
+    let file = OpenOptions::new().read(true).write(true).open(path).expect("it is there");
     for chunk in chunks {
         let mut byte = [0];
         file.read_exact_at(&mut byte, chunk * CHUNK + 100).expect("readable");
         file.write_all_at(&[byte[0] ^ 4], chunk * CHUNK + 100).expect("writable");
     }
-    file.set_times(FileTimes::new().set_modified(modified)).expect("it is ours");
 }
 
 /// So many chunks of the file, one in each stretch of it.
-fn scattered(count: u64) -> impl Iterator<Item = u64> {
-    (0..count).map(move |number| number * (CHUNKS / count) + 3)
+fn scattered(count: u64) -> Vec<u64> {
+    (0..count).map(|number| number * (CHUNKS / count) + 3).collect()
 }
 
 /// A user's download of the content to `a`, to its end.
@@ -115,10 +136,9 @@ async fn a_rotten_seed_serves_what_is_right_and_says_so() -> String {
     const ROTTEN: u64 = 32;
     let network = Network::builder().start().await;
     let content = Content::of(payload(CHUNKS * CHUNK, 78));
-    let rotten = Seed::start(&network, "rotten", &content, &["file"]).await;
+    let rotten = Seed::start_rotten(&network, "rotten", &content, &[("file", scattered(ROTTEN))]).await;
     let _sound = Seed::start(&network, "sound", &content, &["file"]).await;
     network.coordinator_counts(content.hash(), 2, 0).await;
-    rot(&rotten.file("file"), scattered(ROTTEN));
     let began = Instant::now();
     let ann = network.user("ann");
     get(&ann, &content, "20s").await.with_code(0);
@@ -151,9 +171,8 @@ async fn of_a_rotten_file_all_that_is_right_can_be_had() -> String {
     const ROTTEN: u64 = 8;
     let network = Network::builder().start().await;
     let content = Content::of(payload(CHUNKS * CHUNK, 79));
-    let seed = Seed::start(&network, "seed", &content, &["file"]).await;
+    let seed = Seed::start_rotten(&network, "seed", &content, &[("file", scattered(ROTTEN))]).await;
     network.coordinator_counts(content.hash(), 1, 0).await;
-    rot(&seed.file("file"), scattered(ROTTEN));
     let ann = network.user("ann");
     let first = get(&ann, &content, "2s").await;
     let had_first = chunks_done(&first);
@@ -178,11 +197,9 @@ async fn of_a_rotten_file_all_that_is_right_can_be_had() -> String {
 async fn a_sound_copy_takes_the_place_of_a_rotten_one() -> String {
     let network = Network::builder().start().await;
     let content = Content::of(payload(CHUNKS * CHUNK, 80));
-    let seed = Seed::start(&network, "seed", &content, &["one", "two"]).await;
+    let rotten = [("one", vec![3, 50]), ("two", vec![50, 90])];
+    let seed = Seed::start_rotten(&network, "seed", &content, &rotten).await;
     network.coordinator_counts(content.hash(), 1, 0).await;
-    for (name, chunks) in [("one", [3, 50]), ("two", [50, 90])] {
-        rot(&seed.file(name), chunks);
-    }
     // A receiver bans the seed for two wrong chunks; the next one knows nothing of that.
     let mut had = 0;
     for attempt in 0..3 {

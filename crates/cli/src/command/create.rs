@@ -1,6 +1,7 @@
 //! `tnet create`: describes a file. The description appears whole or not at all, and replaces nothing unasked.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -74,9 +75,17 @@ fn check(file: &Path, out: &Path, on_existing: OnExisting) -> Result<u64, Failur
         return Err(Failure::new(Exit::Usage, message));
     }
     if !metadata.is_file() {
+        let kind = metadata.file_type();
+        let what = if kind.is_fifo() {
+            "a pipe, whose content is gone once it was read, so that nobody could be served it"
+        } else if kind.is_socket() {
+            "a socket, which has no content"
+        } else {
+            "a device, whose length is not known"
+        };
         return Err(Failure::new(
             Exit::Usage,
-            format!("{shown} is no regular file; copy its content to one"),
+            format!("{shown} is {what}; write what is to be described to a file, and name that"),
         ));
     }
     match fs::symlink_metadata(out) {

@@ -104,6 +104,23 @@ fn what_is_not_a_regular_file_is_refused_at_once() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_the_system_makes_up_as_it_is_read_is_not_described_wrongly() {
+    // One has no length and the other a page, as they say.
+    for path in
+        ["/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/uevent_seqnum"]
+    {
+        if fs::read(path).is_ok_and(|content| !content.is_empty()) {
+            let scanned = scan_file(Path::new(path), None, &unwatched);
+            assert!(
+                matches!(scanned, Err(ScanError::UnknownLength | ScanError::Changed)),
+                "{path}: {scanned:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_sparse_file_too_large_for_its_chunks_is_refused_before_it_is_read() {
     let file = file_with(b"");
     file.as_file().set_len((u64::from(crate::MAX_CHUNKS) << 14) + 1).expect("sparse");

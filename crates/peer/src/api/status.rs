@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::Bounds;
 use super::chunk_map::ChunkMap;
+use super::left_out::LeftOut;
 use super::progress::{CoordinatorState, Phase, Progress, Traffic};
 use super::wishes::{Limits, Priority};
 use crate::address::CoordinatorAddress;
@@ -65,6 +66,9 @@ pub struct Status {
     /// Rates that the user set for the whole process.
     #[serde(default)]
     pub limits: Limits,
+    /// What is in shared directories and is not shared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// There are no file descriptors left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortage: Option<Shortage>,

@@ -38,7 +38,7 @@ impl From<&ScanError> for FaultKind {
         match error {
             ScanError::Open(source) => io_or(source, Self::Other),
             ScanError::Read { source, .. } => io_or(source, Self::Disk),
-            ScanError::NotAFile | ScanError::Geometry(_) => Self::Usage,
+            ScanError::NotAFile | ScanError::UnknownLength | ScanError::Geometry(_) => Self::Usage,
             ScanError::Changed | ScanError::Cancelled => Self::Other,
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::downloads::Followed;
-use crate::api::{DownloadError, FileStatus, Limits, LimitsChange, Status, Wish};
+use crate::api::{DownloadError, FileStatus, LeftOut, Limits, LimitsChange, Status, Wish};
 use crate::config::DownloadOptions;
 use crate::info_search::Found;
 use crate::source::Source;
@@ -18,7 +18,7 @@ use crate::store::{self, FileStore};
 pub(crate) enum Command {
     /// Serve this whole file.
     Share {
-        file: FileStore,
+        file: Box<FileStore>,
     },
     /// Serve the file at this path no longer.
     UnsharePath {
@@ -75,6 +75,11 @@ pub(crate) enum Command {
     SharesDir {
         most_files: u64,
     },
+    /// In this shared directory, this is not shared.
+    LeavesOut {
+        dir: PathBuf,
+        left_out: Vec<LeftOut>,
+    },
     Shutdown {
         done: oneshot::Sender<()>,
     },
@@ -101,7 +106,7 @@ impl Engine {
     /// An answer that nobody waits for any more is dropped.
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
-            Command::Share { file } => self.share(file),
+            Command::Share { file } => self.share(*file),
             Command::UnsharePath { path } => self.unshare_path(&path),
             Command::Unshare { hash, done } => {
                 let _ = done.send(self.unshare(&hash));
@@ -130,6 +135,7 @@ impl Engine {
             Command::SharesDir { most_files } => {
                 self.dir_files_most = self.dir_files_most.saturating_add(most_files);
             }
+            Command::LeavesOut { dir, left_out } => drop(self.left_out.insert(dir, left_out)),
             #[cfg(test)]
             Command::Panic => panic!("asked for by a test"),
             Command::Shutdown { .. } => unreachable!("the engine's loop ends at a shutdown"),

@@ -196,7 +196,9 @@ impl Engine {
             WorkDone::Verified { file, lost } => self.on_verified(file, lost),
             WorkDone::Finished { file, result } => self.on_finished(file, result.map(|whole| *whole)),
             WorkDone::Inspected(inspected) => self.on_inspected(*inspected),
-            WorkDone::Looked { changed, gone, took } => self.on_looked(changed, gone, took),
+            WorkDone::Looked { changed, took } => self.on_looked(changed, took),
+            WorkDone::LookedAtOpen { gone, lost } => self.on_looked_at_open(gone, lost),
+            WorkDone::ReadAgain(same) => self.share(*same),
         }
     }
 
@@ -361,6 +363,15 @@ impl Engine {
         tracing::info!(path = %shown_path(&path), %hash, "download complete");
         self.report(&hash);
         self.unwatch_if_settled(hash);
+    }
+
+    /// Somebody removed the `.partial` of a running download, or all of its directory.
+    pub(super) fn fail_lost(&mut self, file: FileKey) {
+        let running = self.files.get(&file).and_then(|entry| entry.running.as_ref());
+        if let Some(running) = running.filter(|running| running.phase != Phase::Finishing) {
+            let path = running.store.partial_path();
+            self.fail(file, store::FinishError::Gone { path }.into());
+        }
     }
 
     /// Ends a download without the file; what is verified stays on disk.

@@ -16,6 +16,10 @@ use crate::dir_share::pause_after;
 use crate::source::Source;
 use crate::store::{Download, FileState, FileStore, ReadError};
 
+/// A file that nobody has read for so long is closed, or for twice as long: who deletes it or takes its disk away does not
+/// wait for us.
+const REST_AFTER: Duration = Duration::from_secs(2);
+
 pub(super) struct FileEntry {
     pub(super) info: FileInfo,
     pub(super) source: Source,
@@ -131,6 +135,7 @@ impl Engine {
         }
         self.care.doubts.forget_file(file);
         self.followed.remove(&file);
+        self.parts.remove(&file);
         self.checks.forget(file);
         self.recuts.forget(file);
         self.swarm_watches.forget(file);
@@ -174,7 +179,13 @@ impl Engine {
     /// Serves a whole file. If its content is here already it becomes a spare.
     pub(super) fn share(&mut self, file: FileStore) {
         let (info, file) = (file.info().clone(), Arc::new(file.kept_among(&self.open_files)));
-        tracing::info!(path = %shown_path(file.path()), hash = %info.hash(), "sharing");
+        let (path, hash) = (shown_path(file.path()), info.hash());
+        // Of a directory there is one line for each look.
+        if file.is_in_shared_dir() {
+            tracing::debug!(%path, %hash, "sharing");
+        } else {
+            tracing::info!(%path, %hash, "sharing");
+        }
         self.leave_path(file.path(), &info.hash());
         if let Some(known) = self.own_cut(&info.hash()) {
             self.drop_part(known);
@@ -216,7 +227,8 @@ impl Engine {
         if !(stored.is_empty() && store.vouched().is_empty()) {
             tracing::info!(path = %shown_path(&store.partial_path()), hash = %info.hash(), "sharing a part");
             let entry = FileEntry::new(info, Source::Coming(store), None);
-            self.add_file(geometry, stored, Goal::ServePart, entry);
+            let file = self.add_file(geometry, stored, Goal::ServePart, entry);
+            self.parts.insert(file);
         }
     }
 
@@ -270,9 +282,12 @@ impl Engine {
             }
             // Withdrawn while the request was under way.
             ReadError::NotStored { .. } | ReadError::Withdrawn { .. } => return,
-            ReadError::OutOfRange { .. } | ReadError::Changed | ReadError::Gone => {}
+            ReadError::OutOfRange { .. } | ReadError::Touched | ReadError::Changed | ReadError::Gone => {}
         }
         tracing::warn!(path = %shown, %error, "cannot be served any more");
+        if matches!(error, ReadError::Touched) {
+            self.read_again(file, &path);
+        }
         match &entry.source {
             // The chunks of a download fail one by one, and it notices by itself.
             Source::Coming(_) => self.drop_part(file),
@@ -307,7 +322,12 @@ impl Engine {
             self.read_recuts_from(&hash, &spare);
             return self.settle_if_damaged(&hash);
         }
-        tracing::info!(path = %shown_path(store.path()), %hash, "no longer shared");
+        let path = shown_path(store.path());
+        if store.is_in_shared_dir() {
+            tracing::debug!(%path, %hash, "no longer shared");
+        } else {
+            tracing::info!(%path, %hash, "no longer shared");
+        }
         for file in keys_of(&self.by_hash, &hash) {
             self.remove_file(file);
         }
@@ -338,26 +358,62 @@ impl Engine {
             .iter()
             .flat_map(|(file, entry)| entry.wholes().map(|store| (*file, Arc::clone(store))))
             .collect();
-        let parts: Vec<(FileKey, Arc<Download>)> =
-            self.files.iter().filter_map(|(file, entry)| Some((*file, Arc::clone(entry.part()?)))).collect();
-        if !(stores.is_empty() && parts.is_empty()) {
-            self.start_look(stores, parts);
+        if !stores.is_empty() {
+            self.start_look(stores);
         }
     }
 
-    pub(super) fn on_looked(
-        &mut self,
-        changed: Vec<(FileKey, Arc<Path>, FileState)>,
-        gone: Vec<FileKey>,
-        took: Duration,
-    ) {
+    pub(super) fn on_looked(&mut self, changed: Vec<(FileKey, Arc<Path>, FileState)>, took: Duration) {
         self.look_pause = pause_after(took, self.config.report_interval);
-        for file in gone {
-            self.drop_part(file);
-        }
         for (file, path, state) in changed {
             tracing::info!(path = %shown_path(&path), ?state, "shared file changed");
+            if state == FileState::Touched {
+                self.read_again(file, &path);
+            }
             self.drop_stores(file, |store| *store.path() == path);
+        }
+    }
+
+    /// A file was touched: it is shared again if it has the same content still. What is in a shared directory is left to
+    /// who looks at that.
+    pub(super) fn read_again(&self, file: FileKey, path: &Path) {
+        let mut wholes = self.files.get(&file).into_iter().flat_map(FileEntry::wholes);
+        if let Some(store) = wholes.find(|store| **store.path() == *path && !store.is_in_shared_dir()) {
+            self.start_reading_again(Arc::clone(store));
+        }
+    }
+
+    /// Looks whether what is open was deleted: closing it gives the space back. It is little that is open.
+    pub(super) fn look_at_open_files(&mut self) {
+        let store_at = |path: Arc<Path>| {
+            let file = *self.by_path.get(&path)?;
+            let store = self.files.get(&file)?.wholes().find(|store| *store.path() == path)?;
+            Some((file, Arc::clone(store)))
+        };
+        let wholes: Vec<_> = self.open_files.paths().into_iter().filter_map(store_at).collect();
+        let coming = |file: &FileKey| match &self.files.get(file)?.source {
+            Source::Coming(download) => Some((*file, Arc::clone(download))),
+            Source::Whole(_) | Source::Recut { .. } => None,
+        };
+        let coming: Vec<_> = self.followed.iter().chain(&self.parts).filter_map(coming).collect();
+        if !(wholes.is_empty() && coming.is_empty()) {
+            self.is_looking_at_open = true;
+            let are_to_rest = self.rested + REST_AFTER <= self.now;
+            if are_to_rest {
+                self.rested = self.now;
+            }
+            self.start_look_at_open(wholes, coming, are_to_rest);
+        }
+    }
+
+    pub(super) fn on_looked_at_open(&mut self, gone: Vec<(FileKey, Arc<Path>)>, lost: Vec<FileKey>) {
+        self.is_looking_at_open = false;
+        for (file, path) in gone {
+            self.drop_stores(file, |store| *store.path() == path);
+        }
+        for file in lost {
+            self.drop_part(file);
+            self.fail_lost(file);
         }
     }
 }

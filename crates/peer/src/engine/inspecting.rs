@@ -106,7 +106,10 @@ impl Inspection {
                         }
                         let look = store.look(*chunk, &mut buf);
                         let is_served = matches!(look, Look::Right | Look::Mended);
-                        if matches!(look, Look::Failed(ReadError::Changed | ReadError::Gone)) {
+                        if matches!(
+                            look,
+                            Look::Failed(ReadError::Touched | ReadError::Changed | ReadError::Gone)
+                        ) {
                             others.insert(at);
                         }
                         found.push((*chunk, at, look));
@@ -350,6 +353,9 @@ impl Engine {
     /// A file is not the one that was shared.
     fn on_other_file(&mut self, own: FileKey, store: &Arc<FileStore>, error: &ReadError) {
         tracing::warn!(path = %shown_path(store.path()), %error, "cannot be served any more");
+        if matches!(error, ReadError::Touched) {
+            self.read_again(own, store.path());
+        }
         self.drop_stores(own, |other| std::ptr::eq(other, &**store));
     }
 

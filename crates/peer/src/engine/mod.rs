@@ -31,7 +31,7 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use crate::api::Limits;
+use crate::api::{LeftOut, Limits};
 use crate::clock::{BEAT as CLOCK_BEAT, Clock};
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
@@ -71,6 +71,9 @@ pub(crate) const ENGINE_QUEUE: usize = 1024;
 /// Session events taken in at once, before outputs that have become due are looked at.
 const BATCH: usize = 64;
 
+/// How often it is looked whether what is open was deleted.
+const LOOK_AT_OPEN: Duration = Duration::from_millis(500);
+
 /// How often progress is published and deadlines of downloads are looked at, while there are downloads.
 const BEAT: Duration = Duration::from_millis(100);
 
@@ -96,8 +99,14 @@ pub(crate) struct Engine {
     descriptors: Descriptors,
     /// Between two looks at the shared files.
     look_pause: Duration,
+    /// A look at what is open is under way.
+    is_looking_at_open: bool,
+    /// When files that nobody reads were closed last.
+    rested: Time,
     /// Files that are being downloaded.
     followed: BTreeSet<FileKey>,
+    /// Those of which a part is served that no download adds to.
+    parts: BTreeSet<FileKey>,
     /// Files with chunks that are still to be verified on the disk.
     checks: Checks,
     swarm_watches: SwarmWatches,
@@ -108,6 +117,8 @@ pub(crate) struct Engine {
     recuts: Recuts,
     /// Files that are taken from shared directories at most.
     dir_files_most: u64,
+    /// What is in each of them and is not shared.
+    left_out: BTreeMap<PathBuf, Vec<LeftOut>>,
     bans: Bans,
     care: Care,
     /// Rates of the whole process.
@@ -196,7 +207,10 @@ impl Engine {
             open_files: OpenFiles::new(descriptors::for_files()),
             descriptors,
             look_pause: config.report_interval,
+            is_looking_at_open: false,
+            rested: Time::ZERO,
             followed: BTreeSet::new(),
+            parts: BTreeSet::new(),
             checks: Checks::default(),
             swarm_watches: SwarmWatches::default(),
             reporter: Reporter::new(config.report_interval),
@@ -205,6 +219,7 @@ impl Engine {
             recent: RecentFiles::default(),
             recuts: Recuts::default(),
             dir_files_most: 0,
+            left_out: BTreeMap::new(),
             bans: Bans::default(),
             care: Care::default(),
             limits: Limits::default(),
@@ -222,9 +237,11 @@ impl Engine {
         let stop = self.context.stop.clone();
         let mut batch = Vec::with_capacity(BATCH);
         let (mut next_beat, mut next_look) = (Time::ZERO, Time::ZERO + self.look_pause);
+        let mut next_open_look = Time::ZERO + LOOK_AT_OPEN;
         self.limit(self.config.limits.into());
         let farewell = loop {
-            let wake = self.clock.instant_of(self.next_wake(next_beat, next_look));
+            let next_looks = if self.has_open() { next_look.min(next_open_look) } else { next_look };
+            let wake = self.clock.instant_of(self.next_wake(next_beat, next_looks));
             let wake = wake.min(Instant::now() + CLOCK_BEAT);
             let heard = tokio::select! {
                 () = stop.cancelled() => break None,
@@ -259,6 +276,10 @@ impl Engine {
                 self.beat();
                 next_beat = self.now + BEAT;
             }
+            if next_open_look <= self.now && self.has_open() {
+                self.look_at_open_files();
+                next_open_look = self.now + LOOK_AT_OPEN;
+            }
             if next_look <= self.now {
                 self.recuts.note_leaving();
                 self.look_at_files();
@@ -277,6 +298,12 @@ impl Engine {
     /// Whether somebody is to be told how it goes.
     fn has_beat(&self) -> bool {
         !(self.followed.is_empty() && self.swarm_watches.is_empty())
+    }
+
+    /// Whether something may be open that can be looked at.
+    fn has_open(&self) -> bool {
+        !self.is_looking_at_open
+            && (self.open_files.in_use().0 > 0 || !self.followed.is_empty() || !self.parts.is_empty())
     }
 
     fn next_wake(&self, next_beat: Time, next_look: Time) -> Time {

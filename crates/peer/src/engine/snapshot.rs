@@ -43,6 +43,7 @@ impl Engine {
             coordinator_contact: self.coordinator.contact(now, self.reporter.len() as u64),
             bounds: self.bounds(slots.storing_bytes),
             limits: self.limits,
+            left_out: self.left_out.values().flatten().cloned().collect(),
             shortage: self.descriptors.shortage(),
         }
     }

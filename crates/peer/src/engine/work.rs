@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, shown_path};
 use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
 use super::inspecting::Inspected;
+use crate::dir_share::{Cost, wall_clock};
+use crate::peer::go_on_until;
 use crate::session::{ChunkBuffer, Taken, take_in};
 use crate::store::{self, Checked, FileState, FileStore, FinishError, Look, Stamp, SyncError, WriteError};
 
@@ -17,13 +19,38 @@ use crate::store::{self, Checked, FileState, FileStore, FinishError, Look, Stamp
 #[derive(Debug)]
 pub(crate) enum WorkDone {
     Taken(Arrival, Taken),
-    Reserved { file: FileKey, result: Result<(), WriteError> },
-    Checked { file: FileKey, checked: Checked },
-    Synced { file: FileKey, result: Result<ChunkSet, SyncError> },
-    Verified { file: FileKey, lost: Vec<ChunkIndex> },
-    Finished { file: FileKey, result: Result<Box<FileStore>, FinishError> },
+    Reserved {
+        file: FileKey,
+        result: Result<(), WriteError>,
+    },
+    Checked {
+        file: FileKey,
+        checked: Checked,
+    },
+    Synced {
+        file: FileKey,
+        result: Result<ChunkSet, SyncError>,
+    },
+    Verified {
+        file: FileKey,
+        lost: Vec<ChunkIndex>,
+    },
+    Finished {
+        file: FileKey,
+        result: Result<Box<FileStore>, FinishError>,
+    },
     Inspected(Box<Inspected>),
-    Looked { changed: Vec<(FileKey, Arc<Path>, FileState)>, gone: Vec<FileKey>, took: Duration },
+    Looked {
+        changed: Vec<(FileKey, Arc<Path>, FileState)>,
+        took: Duration,
+    },
+    /// Of what is open: whole files that were deleted, and downloads whose `.partial` was.
+    LookedAtOpen {
+        gone: Vec<(FileKey, Arc<Path>)>,
+        lost: Vec<FileKey>,
+    },
+    /// A file that was touched has the same content as before.
+    ReadAgain(Box<FileStore>),
 }
 
 /// A chunk that arrived.
@@ -95,17 +122,12 @@ impl Engine {
         });
     }
 
-    /// Looks at shared files, and closes those that nobody has read since the last look.
-    pub(super) fn start_look(
-        &self,
-        stores: Vec<(FileKey, Arc<FileStore>)>,
-        parts: Vec<(FileKey, Arc<store::Download>)>,
-    ) {
+    /// Looks at shared files.
+    pub(super) fn start_look(&self, stores: Vec<(FileKey, Arc<FileStore>)>) {
         self.start(move || {
-            let began = Instant::now();
+            let cost = Cost::begin();
             let mut changed = Vec::new();
             for (file, store) in stores {
-                store.rest();
                 if store.is_watched() {
                     continue;
                 }
@@ -114,9 +136,36 @@ impl Engine {
                     state => changed.push((file, Arc::clone(store.path()), state)),
                 }
             }
-            let gone = parts.into_iter().filter(|(_, part)| !part.is_in_place());
-            let gone = gone.map(|(file, _)| file).collect();
-            WorkDone::Looked { changed, gone, took: began.elapsed() }
+            WorkDone::Looked { changed, took: cost.so_far() }
+        });
+    }
+
+    /// Looks at what is open. What nobody has read since the last time that files `are_to_rest` is closed.
+    pub(super) fn start_look_at_open(
+        &self,
+        wholes: Vec<(FileKey, Arc<FileStore>)>,
+        coming: Vec<(FileKey, Arc<store::Download>)>,
+        are_to_rest: bool,
+    ) {
+        self.start(move || {
+            for (_, store) in wholes.iter().filter(|_| are_to_rest) {
+                store.rest();
+            }
+            let gone = wholes.into_iter().filter(|(_, store)| store.is_open_in_vain() == Some(true));
+            let gone = gone.map(|(file, store)| (file, Arc::clone(store.path()))).collect();
+            let lost = coming.into_iter().filter(|(_, download)| !download.is_in_place());
+            WorkDone::LookedAtOpen { gone, lost: lost.map(|(file, _)| file).collect() }
+        });
+    }
+
+    /// Reads a file once more that was touched.
+    pub(super) fn start_reading_again(&self, store: Arc<FileStore>) {
+        let (done, scans, stop) = (self.work.clone(), self.scans.clone(), self.context.stop.clone());
+        self.context.tasks.spawn_blocking(move || {
+            match store.read_again(scans.as_ref(), wall_clock(), &|_| go_on_until(&stop)) {
+                Some(same) => drop(done.blocking_send(WorkDone::ReadAgain(Box::new(same)))),
+                None => tracing::info!(path = %shown_path(store.path()), "not shared any more: it has other content"),
+            }
         });
     }
 

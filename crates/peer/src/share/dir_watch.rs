@@ -15,6 +15,7 @@ use tnet_fileinfo::shown_path;
 
 use super::Notices;
 use super::walk::{Place, Seen, walk};
+use crate::api::{LeftOut, LeftOutKind};
 use crate::store::named_dir::{self, FindError};
 use crate::store::sys::{self, Protection};
 use crate::store::{SharedRoot, Stamp};
@@ -53,6 +54,11 @@ pub enum Change {
         path: PathBuf,
         /// What it looks like now.
         stamp: Stamp,
+    },
+    /// A reported file has other content, and is not at rest: it is still being written to. It appears again when it is.
+    Changing {
+        /// Its path.
+        path: PathBuf,
     },
     /// A reported file is gone, or has changed and cannot be read any more.
     Deleted {
@@ -141,6 +147,10 @@ pub struct DirWatch {
     files: BTreeMap<PathBuf, Known>,
     /// What was reported as left out and still is.
     complaints: BTreeSet<PathBuf>,
+    /// All that was left out at the last look.
+    left_out: Vec<LeftOut>,
+    /// No file has to be looked at again before it can be reported.
+    is_at_rest: bool,
     too_many: Overflow,
     look: u64,
     /// Of everything that happened since the last look, if there is such word and the look left nothing to wait for.
@@ -176,6 +186,8 @@ impl DirWatch {
             options,
             files: BTreeMap::new(),
             complaints: BTreeSet::new(),
+            left_out: Vec::new(),
+            is_at_rest: true,
             too_many: Overflow::None,
             look: 0,
             notices: None,
@@ -211,6 +223,7 @@ impl DirWatch {
             max_files: self.options.max_files,
             left_out: BTreeSet::new(),
             reported_before: &self.complaints,
+            kinds: BTreeMap::new(),
             overflowed: false,
             is_at_rest: true,
             notices: Notices::new().ok(),
@@ -219,7 +232,7 @@ impl DirWatch {
         let files = &mut self.files;
         let walked =
             walk(directory, self.root.path(), self.options.max_depth, &mut |seen| look.on_seen(files, seen));
-        let Look { left_out, overflowed, is_at_rest, notices, mut changes, .. } = look;
+        let Look { left_out, kinds, overflowed, is_at_rest, notices, mut changes, .. } = look;
         if let Err(source) = walked {
             // The list ended early: without the rest, absence proves nothing. What was seen still holds.
             tracing::debug!(dir = ?self.dir(), %source, "directory could not be read to its end");
@@ -230,6 +243,9 @@ impl DirWatch {
             return Ok(changes);
         }
         self.complaints = left_out;
+        self.left_out =
+            kinds.into_iter().map(|(kind, (count, example))| LeftOut { kind, count, example }).collect();
+        self.is_at_rest = is_at_rest;
         self.notices = notices.filter(|_| is_at_rest);
         self.remove_unseen(&mut changes);
         self.note_overflow(overflowed, &mut changes);
@@ -266,6 +282,22 @@ impl DirWatch {
         }
     }
 
+    /// What the last look left out, by kind.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// How many files are reported, and their bytes.
+    pub(crate) fn reported(&self) -> (u64, u64) {
+        let reported = self.files.values().filter_map(|known| known.reported);
+        reported.fold((0, 0), |(files, bytes), stamp| (files + 1, bytes + stamp.size))
+    }
+
+    /// Whether the directory that was looked at last has its place still. A look tells what is there instead.
+    pub(crate) fn is_in_place(&self) -> bool {
+        sys::open_directory(self.root.path()).is_ok_and(|found| self.root.is(&found).unwrap_or(false))
+    }
+
     /// The directory is not there: takes back all reports. What is in it appears again when it is back.
     pub(crate) fn take_reported(&mut self) -> Vec<PathBuf> {
         let reported = self.files.iter_mut();
@@ -276,6 +308,11 @@ impl DirWatch {
     /// nobody but the next look can tell.
     pub(crate) fn take_notices(&mut self) -> Option<Notices> {
         self.notices.take()
+    }
+
+    /// Whether the last look found no file that has to be looked at again before it can be reported.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.is_at_rest
     }
 
     /// Whether the last look left nothing out.
@@ -311,6 +348,8 @@ struct Look<'a> {
     max_files: usize,
     left_out: BTreeSet<PathBuf>,
     reported_before: &'a BTreeSet<PathBuf>,
+    /// How much of each kind is left out, and the first in the order of names.
+    kinds: BTreeMap<LeftOutKind, (u64, PathBuf)>,
     overflowed: bool,
     /// No file has to be looked at again before it can be reported.
     is_at_rest: bool,
@@ -332,6 +371,19 @@ impl Look<'_> {
             }
             Seen::Planted { path } => self.leave_out(path, Change::Planted { path: path.to_owned() }),
             Seen::TooDeep { path } => self.leave_out(path, Change::TooDeep { path: path.to_owned() }),
+            Seen::Other { path, kind } => self.count(path, kind),
+        }
+    }
+
+    fn count(&mut self, path: &Path, kind: LeftOutKind) {
+        match self.kinds.get_mut(&kind) {
+            None => drop(self.kinds.insert(kind, (1, path.to_owned()))),
+            Some((count, example)) => {
+                *count += 1;
+                if path < &**example {
+                    path.clone_into(example);
+                }
+            }
         }
     }
 
@@ -355,13 +407,20 @@ impl Look<'_> {
             }
             None => {
                 self.overflowed = true;
-                return;
+                return self.count(path, LeftOutKind::TooMany);
             }
         };
         known.seen = stamp;
         known.look = self.number;
         self.is_at_rest &= at_rest;
-        if known.reported == Some(stamp) || !at_rest {
+        if known.reported == Some(stamp) {
+            return;
+        }
+        if !at_rest {
+            // What was shared is not there any more, whatever it becomes.
+            if known.reported.take().is_some() {
+                self.changes.push(Change::Changing { path: path.to_owned() });
+            }
             return;
         }
         match place.check_readable() {
@@ -383,6 +442,14 @@ impl Look<'_> {
     }
 
     fn leave_out(&mut self, path: &Path, complaint: Change) {
+        self.count(
+            path,
+            match complaint {
+                Change::Planted { .. } => LeftOutKind::Planted,
+                Change::TooDeep { .. } => LeftOutKind::TooDeep,
+                _ => LeftOutKind::Unreadable,
+            },
+        );
         // As many again as files: a tree full of unreadable names must not fill the memory either.
         if self.left_out.len() < self.max_files
             && self.left_out.insert(path.to_owned())

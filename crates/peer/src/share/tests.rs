@@ -10,7 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::{Change, DirWatch, ShareDirError, WatchOptions};
-use crate::store::Stamp;
+use crate::api::{LeftOut, LeftOutKind};
+use crate::store::{Stamp, wait_for_the_clock_of};
 
 /// The wall clock of the tests.
 const NOW: Duration = Duration::from_secs(2_000_000_000);
@@ -93,9 +94,23 @@ fn an_edit_is_reported_once_it_is_at_rest_and_as_a_change() {
 
     put(&file, b"new", JUST_NOW);
 
+    assert_eq!(poll(&mut watch), [Change::Changing { path: file.clone() }]);
+    assert_eq!(poll(&mut watch), [appeared(&file)]);
     assert_eq!(poll(&mut watch), []);
+}
+
+#[test]
+fn content_that_changes_while_size_and_time_of_modification_stay_is_a_change() {
+    let dir = scratch();
+    let file = dir.path().join("file");
+    put(&file, b"old", LONG_AGO);
+    let mut watch = watch(dir.path());
+    poll(&mut watch);
+
+    wait_for_the_clock_of(&file);
+    put(&file, b"new", LONG_AGO);
+
     assert_eq!(poll(&mut watch), [changed(&file)]);
-    assert_eq!(poll(&mut watch), []);
 }
 
 #[test]
@@ -201,7 +216,20 @@ fn companions_hidden_names_links_and_special_files_are_not_shared() {
     assert!(made.expect("mkfifo is everywhere").success());
     let _socket = std::os::unix::net::UnixListener::bind(path("socket")).expect("a socket");
 
-    assert_eq!(poll(&mut watch(dir.path())), [appeared(path("shared"))]);
+    let mut watch = watch(dir.path());
+    assert_eq!(poll(&mut watch), [appeared(path("shared"))]);
+    let left_out = |kind, count, example: &str| LeftOut { kind, count, example: path(example) };
+    let expected = [
+        left_out(LeftOutKind::Link, 2, "link"),
+        left_out(LeftOutKind::Pipe, 1, "pipe"),
+        left_out(LeftOutKind::Socket, 1, "socket"),
+        left_out(LeftOutKind::Hidden, 2, ".git"),
+        left_out(LeftOutKind::Companion, 3, "a.fileinfo"),
+    ];
+    assert_eq!(watch.left_out(), expected);
+    fs::remove_file(path("pipe")).expect("ours");
+    poll(&mut watch);
+    assert!(watch.left_out().iter().all(|left_out| left_out.kind != LeftOutKind::Pipe));
 }
 
 #[test]
@@ -426,7 +454,7 @@ fn apply(believed: &mut BTreeMap<PathBuf, Stamp>, changes: Vec<Change>) -> Resul
         let consistent = match change {
             Change::Appeared { path, stamp } => believed.insert(path, stamp).is_none(),
             Change::Changed { path, stamp } => believed.insert(path, stamp).is_some_and(|old| old != stamp),
-            Change::Deleted { path } => believed.remove(&path).is_some(),
+            Change::Deleted { path } | Change::Changing { path } => believed.remove(&path).is_some(),
             Change::Unreadable { .. }
             | Change::Planted { .. }
             | Change::TooDeep { .. }
@@ -467,7 +495,7 @@ proptest! {
                     for (path, stamp) in &there {
                         let old = stamp.modified_ns < i64::try_from(JUST_NOW.as_nanos()).expect("this century");
                         let at_rest = old || seen_before.get(path) == Some(stamp);
-                        let expected = if at_rest { Some(stamp) } else { before.get(path) };
+                        let expected = (at_rest || before.get(path) == Some(stamp)).then_some(stamp);
                         prop_assert_eq!(believed.get(path), expected, "{:?}", path);
                     }
                     prop_assert!(believed.keys().all(|path| there.contains_key(path)));

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Dir;
 
+use crate::api::LeftOutKind;
 use crate::store::named_dir::{Others, Trusted};
 use crate::store::sys::{self, Entry, EntryKind};
 use crate::store::{JOURNAL_SUFFIX, PARTIAL_SUFFIX, Stamp};
@@ -27,6 +28,8 @@ pub(super) enum Seen<'a> {
     Planted { path: &'a Path },
     /// A directory too deep to enter.
     TooDeep { path: &'a Path },
+    /// Something that is never shared.
+    Other { path: &'a Path, kind: LeftOutKind },
 }
 
 /// Where a file is, for one more question about it.
@@ -70,10 +73,15 @@ fn walk_into(
     while let Some(entry) = entries.read() {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name.as_bytes().starts_with(b".") {
-            continue; // hidden, and the directory and its parent themselves
+        if [&b"."[..], b".."].contains(&name.as_bytes()) {
+            continue;
         }
         path.push(name);
+        if name.as_bytes().starts_with(b".") {
+            visit(Seen::Other { path, kind: LeftOutKind::Hidden });
+            path.pop();
+            continue;
+        }
         let shown = show(entries.fd()?, trusted, writers, name, path, depth, visit);
         if let Err(error) = shown
             && error.kind() != io::ErrorKind::NotFound
@@ -96,8 +104,12 @@ fn show(
     visit: &mut dyn FnMut(Seen<'_>),
 ) -> io::Result<()> {
     let Some(entry) = sys::entry_at(directory, name)? else { return Ok(()) };
+    let mut leave_out = |kind| {
+        visit(Seen::Other { path, kind });
+        Ok(())
+    };
     match entry.kind {
-        EntryKind::File if is_companion(name) => Ok(()),
+        EntryKind::File if is_companion(name) => leave_out(LeftOutKind::Companion),
         EntryKind::File if writers.may_have_planted(&entry) => {
             visit(Seen::Planted { path });
             Ok(())
@@ -117,7 +129,10 @@ fn show(
             Err(error) => Err(error),
         },
         // Links lead who knows where; pipes, sockets and devices have no content.
-        EntryKind::Link | EntryKind::Special => Ok(()),
+        EntryKind::Link => leave_out(LeftOutKind::Link),
+        EntryKind::Pipe => leave_out(LeftOutKind::Pipe),
+        EntryKind::Socket => leave_out(LeftOutKind::Socket),
+        EntryKind::Device => leave_out(LeftOutKind::Device),
     }
 }
 

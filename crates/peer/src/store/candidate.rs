@@ -3,10 +3,11 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tnet_fileinfo::{FileInfo, FileName, Progress, ScanError, scan_open_file};
+use tnet_fileinfo::{FileInfo, FileName, Progress, ScanError, scan_open_file, verify_file};
 
 use super::beneath;
 use super::error::ShareError;
@@ -49,7 +50,7 @@ impl Candidate {
         }
     }
 
-    fn open(path: PathBuf, origin: Origin) -> Result<Self, ShareError> {
+    pub(super) fn open(path: PathBuf, origin: Origin) -> Result<Self, ShareError> {
         let opened = origin.open(&path).and_then(|file| Ok((file.metadata()?, file)));
         let (metadata, file) = match opened {
             Ok(opened) => opened,
@@ -74,6 +75,11 @@ impl Candidate {
         &self.metadata
     }
 
+    /// The open file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Describes it.
     ///
     /// # Errors
@@ -81,6 +87,16 @@ impl Candidate {
     pub(crate) fn scan(&self, progress: Progress<'_>) -> Result<FileInfo, ScanError> {
         let name = self.path.file_name().and_then(|name| FileName::from_os_str(name).ok());
         scan_open_file(&self.file, name, None, progress)
+    }
+
+    /// Whether it has the content of `info`.
+    pub(super) fn is_right(&self, info: &FileInfo, progress: Progress<'_>) -> bool {
+        verify_file(&self.file, info, None, progress).is_ok_and(|right| right.is_full())
+    }
+
+    /// Whether it looks as it did when it was opened, and still has a name.
+    pub(crate) fn is_as_it_was(&self) -> bool {
+        self.file.metadata().is_ok_and(|now| now.nlink() > 0 && Stamp::of(&now) == Stamp::of(&self.metadata))
     }
 
     /// Serves it as `info`, which is what it was found to be as long as it looks as it did when it

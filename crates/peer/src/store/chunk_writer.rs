@@ -20,15 +20,15 @@ const MAX_REWRITES: u32 = 3;
 pub(super) struct ChunkWriter<D, J> {
     geometry: Geometry,
     data: D,
-    /// Held for a whole sync: one runs at a time, as the [`Ledger`] demands.
-    journal: Mutex<Journal<J>>,
+    /// Held for a whole sync: one runs at a time, as the [`Ledger`] demands. None when its time is over.
+    journal: Mutex<Option<Journal<J>>>,
     /// Held for moments only; taken after `journal` where both are.
     ledger: Mutex<Ledger>,
 }
 
 impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
     pub(super) fn new(data: D, journal: Journal<J>, geometry: Geometry, ledger: Ledger) -> Self {
-        Self { geometry, data, journal: Mutex::new(journal), ledger: Mutex::new(ledger) }
+        Self { geometry, data, journal: Mutex::new(Some(journal)), ledger: Mutex::new(ledger) }
     }
 
     pub(super) fn stored(&self) -> ChunkSet {
@@ -107,6 +107,7 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
     /// Makes all chunks that were stored before the call durable; answers those that newly are.
     pub(super) fn sync(&self) -> Result<ChunkSet, SyncError> {
         let mut journal = self.journal();
+        let journal = journal.as_mut().ok_or(SyncError::Closed)?;
         self.sync_data_alone()?;
         let (synced, unrecorded) = {
             let ledger = self.ledger();
@@ -115,6 +116,11 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         journal.append(&unrecorded).map_err(|source| SyncError::Journal { source })?;
         self.ledger().journaled(&synced);
         Ok(synced)
+    }
+
+    /// Closes the journal, which is about to be removed.
+    pub(super) fn close_journal(&self) {
+        *self.journal() = None;
     }
 
     fn sync_data_alone(&self) -> Result<(), SyncError> {
@@ -130,7 +136,7 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
 
     // A poisoned lock is taken all the same: the ledger changes in single steps, and a journal that died in the middle
     // of an append writes over it.
-    fn journal(&self) -> MutexGuard<'_, Journal<J>> {
+    fn journal(&self) -> MutexGuard<'_, Option<Journal<J>>> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

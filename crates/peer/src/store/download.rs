@@ -274,15 +274,21 @@ impl Download {
         }
         // The journal need not hear of it: its time is over.
         self.writer.sync_data().map_err(|source| FinishError::Sync { source })?;
-        let stamp = self.stamp_of_partial()?;
+        let before = self.stamp_of_partial()?;
         self.rename()?;
         *phase = Phase::Finished;
+        // A new name changes the time of change; if anything else is different, the old stamp will tell.
+        let after = sys::stamp(self.file()).unwrap_or(before);
+        let stamp = if after.is_touched(&before) { after } else { before };
         // Before the journal goes: a power cut must not take the journal and leave the old name.
         sys::sync_directory(self.target.directory())
             .map_err(|source| FinishError::Directory { path: self.path(), source })?;
-        // Left behind it harms nothing: it names the inode of the finished file, which no `.partial` can have.
+        // Left behind it harms nothing: it names the inode of the finished file, which no `.partial` can have. Closed
+        // first: a network file system keeps what is removed while it is open, under another name.
+        self.writer.close_journal();
         let _ = sys::remove(self.target.directory(), self.target.journal());
         self.partial.unlock();
+        self.target.find_place();
         Ok(FileStore::new(Arc::clone(self.partial.file()), self.info.clone(), self.path(), stamp))
     }
 
@@ -312,6 +318,7 @@ impl Download {
             return Ok(());
         }
         *phase = Phase::Closed;
+        self.writer.close_journal();
         // The journal first: a crash in between leaves data without a journal, never the reverse.
         self.discard_name(self.target.journal(), |this| {
             sys::remove(this.target.directory(), this.target.journal())
@@ -324,8 +331,10 @@ impl Download {
         Ok(())
     }
 
-    /// Whether the `.partial` is still where it was made; if not, the download can never finish.
+    /// Whether the `.partial` is still where it was made; if not, the download can never finish. If its directory was
+    /// moved, its paths are the new ones from now on.
     pub fn is_in_place(&self) -> bool {
+        self.target.find_place();
         *self.phase() == Phase::Finished || matches!(self.partial_entry(), Ok(Some(_)))
     }
 
@@ -370,9 +379,9 @@ impl Download {
 
     /// What stands under the name of the `.partial`, if it is our file.
     fn partial_entry(&self) -> io::Result<Option<Entry>> {
-        let ours = Stamp::of(&self.file().metadata()?);
+        let ours = sys::entry(self.file())?;
         let entry = sys::entry_at(self.target.directory(), self.target.partial())?;
-        Ok(entry.filter(|entry| entry.stamp.is_same_file(&ours)))
+        Ok(entry.filter(|entry| entry.is_same_file(&ours)))
     }
 
     fn rename(&self) -> Result<(), FinishError> {

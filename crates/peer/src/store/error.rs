@@ -196,6 +196,9 @@ pub enum ReadError {
         /// The chunk.
         chunk: ChunkIndex,
     },
+    /// Somebody gave the file another name, owner or mode, or wrote to it and set its time back: it has to be read again.
+    #[error("the file was touched since it was shared")]
+    Touched,
     /// Somebody wrote to the file or truncated it since it was shared. It must not be served any more.
     #[error("the file changed since it was shared")]
     Changed,

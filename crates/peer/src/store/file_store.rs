@@ -6,8 +6,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
+use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry, Progress};
 
 use super::beneath;
 use super::candidate::Candidate;
@@ -15,6 +16,7 @@ use super::error::{ReadError, ShareError};
 use super::flaws::Flaws;
 use super::held::{Held, OpenFiles};
 use super::origin::Origin;
+use super::scan_log::ScanLog;
 use super::stamp::Stamp;
 use super::sys;
 use super::watched::Watched;
@@ -50,6 +52,8 @@ pub enum Look {
 pub enum FileState {
     /// It is as it was shared, under its path.
     Unchanged,
+    /// All but the time of its last change is as it was: only reading it tells whether its content is.
+    Touched,
     /// It was written to or truncated.
     Changed,
     /// Its path is gone or names another file.
@@ -92,7 +96,7 @@ impl FileStore {
     /// Leaves it to the number of open files and to [`rest`](Self::rest) how long the file stays open.
     #[must_use]
     pub fn kept_among(mut self, others: &OpenFiles) -> Self {
-        self.held.keep_among(others);
+        self.held.keep_among(others, &self.path);
         self
     }
 
@@ -101,6 +105,11 @@ impl FileStore {
     pub fn watched_by(mut self, watched: &Watched) -> Self {
         self.watched = Some(watched.clone());
         self
+    }
+
+    /// Whether it is in a shared directory, which is looked at as a whole.
+    pub fn is_in_shared_dir(&self) -> bool {
+        self.watched.is_some()
     }
 
     /// Whether somebody else notices what becomes of the file.
@@ -245,6 +254,8 @@ impl FileStore {
         let stamp = Stamp::of(&metadata);
         if metadata.nlink() == 0 || !stamp.is_same_file(&self.stamp) {
             Err(ReadError::Gone)
+        } else if stamp.is_touched(&self.stamp) {
+            Err(ReadError::Touched)
         } else if stamp != self.stamp {
             Err(ReadError::Changed)
         } else {
@@ -252,11 +263,35 @@ impl FileStore {
         }
     }
 
+    /// The same file, if it has the same content, found by reading all of it. `None`: it has another, or cannot be
+    /// opened or read. Takes as long as that takes.
+    pub fn read_again(&self, scans: Option<&ScanLog>, now: Duration, progress: Progress<'_>) -> Option<Self> {
+        let candidate = Candidate::open(self.path.to_path_buf(), self.origin.clone()).ok()?;
+        if candidate.metadata().len() != self.info.size() || !candidate.is_right(&self.info, progress) {
+            return None;
+        }
+        let metadata = candidate.metadata().clone();
+        let again = candidate.into_store(&self.info).ok()?;
+        if let Some(scans) = scans {
+            scans.remember(&self.path, &metadata, &self.info, now);
+        }
+        Some(again)
+    }
+
+    /// Whether its space would be free if it were closed: nothing leads to it any more. `None` if it is not open.
+    pub fn is_open_in_vain(&self) -> Option<bool> {
+        let file = self.held.peek()?;
+        let has_no_name = file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+        // What is deleted while it is open keeps a name on some file systems of servers, and nobody says so.
+        Some(has_no_name || !sys::hears_of_all_changes(&*file) && self.state() == FileState::Gone)
+    }
+
     /// What became of the file and of its path, which is where it was shared from. A file that cannot be looked at
     /// is gone.
     pub fn state(&self) -> FileState {
         let state = match self.origin.stamp_at(&self.path) {
             Ok(stamp) if !stamp.is_same_file(&self.stamp) => FileState::Gone,
+            Ok(stamp) if stamp.is_touched(&self.stamp) => FileState::Touched,
             Ok(stamp) if stamp != self.stamp => FileState::Changed,
             Ok(_) => FileState::Unchanged,
             Err(_) => FileState::Gone,

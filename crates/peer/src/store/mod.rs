@@ -82,3 +82,5 @@ pub use whole_file::write_whole;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::wait_for_the_clock_of;

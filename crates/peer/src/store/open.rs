@@ -77,7 +77,7 @@ fn complete(
     match entry.kind {
         EntryKind::File | EntryKind::Link => {}
         EntryKind::Directory => return Err(OpenError::IsDirectory { path }),
-        EntryKind::Special => return Err(OpenError::NotAFile { path }),
+        EntryKind::Pipe | EntryKind::Socket | EntryKind::Device => return Err(OpenError::NotAFile { path }),
     }
     let opened = match entry.kind {
         // A link that another user may have put there is in the way, whatever it leads to.

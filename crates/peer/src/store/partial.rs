@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use super::error::OpenError;
-use super::stamp::Stamp;
 use super::sys::{self, Lock};
 use super::target::Target;
 
@@ -35,9 +34,9 @@ impl Partial {
         }
         let partial = Self { file: Arc::new(file), age };
         // Whoever held the lock before may have renamed or removed the file: then we locked a file without its name.
-        let metadata = partial.file.metadata().map_err(failed)?;
+        let ours = sys::entry(&partial.file).map_err(failed)?;
         let named = target.entry(target.partial())?;
-        if !named.is_some_and(|entry| entry.stamp.is_same_file(&Stamp::of(&metadata))) {
+        if !named.is_some_and(|entry| entry.is_same_file(&ours)) {
             return Ok(None);
         }
         if age == Age::Found && !partial.is_ours(target).map_err(failed)? {

@@ -148,7 +148,7 @@ pub(super) fn remove_leftovers(target: &Target, finished: &File, info: &FileInfo
         let _ = sys::remove(target.directory(), target.journal());
     }
     if let Ok(Some(partial)) = sys::entry_at(target.directory(), target.partial())
-        && (partial.stamp.device, partial.stamp.inode) == (metadata.dev(), metadata.ino())
+        && sys::entry(finished).is_ok_and(|finished| finished.is_same_file(&partial))
     {
         let _ = sys::remove(target.directory(), target.partial());
     }

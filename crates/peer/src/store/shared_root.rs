@@ -43,7 +43,7 @@ impl SharedRoot {
 
     /// Whether `other` is this very directory.
     pub(crate) fn is(&self, other: &OwnedFd) -> io::Result<bool> {
-        Ok(sys::stamp(&*self.directory())?.is_same_file(&sys::stamp(other)?))
+        Ok(sys::entry(&*self.directory())?.is_same_file(&sys::entry(other)?))
     }
 
     /// Opens what is at `path`, which is that of this directory and what is below it. What it is

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
@@ -43,6 +43,15 @@ pub(crate) struct Entry {
     pub(crate) names: u64,
     /// What it looks like now.
     pub(crate) stamp: Stamp,
+    /// The device it is on. Only to be compared with another one that was read just now.
+    pub(crate) device: u64,
+}
+
+impl Entry {
+    /// Whether both, read just now, are of one file.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        self.device == other.device && self.stamp.is_same_file(&other.stamp)
+    }
 }
 
 /// What a name stands for.
@@ -51,8 +60,9 @@ pub(crate) enum EntryKind {
     File,
     Directory,
     Link,
-    /// A pipe, a socket or a device.
-    Special,
+    Pipe,
+    Socket,
+    Device,
 }
 
 /// Who may change a file or directory.
@@ -125,12 +135,17 @@ pub(crate) fn check_readable(directory: impl AsFd, name: &OsStr) -> io::Result<(
 
 /// Who may change the open file or directory.
 pub(crate) fn protection(file: impl AsFd) -> io::Result<Protection> {
-    Ok(entry_of(&rustix::fs::fstat(file)?).protection)
+    Ok(entry(file)?.protection)
+}
+
+/// What the open file or directory is.
+pub(crate) fn entry(file: impl AsFd) -> io::Result<Entry> {
+    Ok(entry_of(&rustix::fs::fstat(file)?))
 }
 
 /// What the open file or directory looks like.
 pub(crate) fn stamp(file: impl AsFd) -> io::Result<Stamp> {
-    Ok(entry_of(&rustix::fs::fstat(file)?).stamp)
+    Ok(entry(file)?.stamp)
 }
 
 #[allow(
@@ -146,17 +161,33 @@ fn entry_of(stat: &Stat) -> Entry {
             FileType::RegularFile => EntryKind::File,
             FileType::Directory => EntryKind::Directory,
             FileType::Symlink => EntryKind::Link,
-            _ => EntryKind::Special,
+            FileType::Fifo => EntryKind::Pipe,
+            FileType::Socket => EntryKind::Socket,
+            _ => EntryKind::Device,
         },
         protection: Protection { owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode as u32 },
         names: stat.st_nlink as u64,
         stamp: Stamp {
-            device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
             size: stat.st_size as u64,
             modified_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         },
+        device: stat.st_dev as u64,
     }
+}
+
+/// The path of an open directory, as the system knows it now. It may not lead there.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn path_of(directory: impl AsFd) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd())).ok()
+}
+
+/// Elsewhere it does not tell.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn path_of(_directory: impl AsFd) -> Option<PathBuf> {
+    None
 }
 
 /// Tries to lock the file for this open file alone, without waiting.

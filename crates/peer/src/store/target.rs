@@ -1,12 +1,16 @@
 //! Where a download goes: the output and its two companions, always names in one directory that stays open.
 //!
 //! The directory is resolved once, and through no link that another user could have put there.
-//! Whatever happens to the path above it, all names of one download stay together.
+//! Whatever happens to the path above it, all names of one download stay together; where that is
+//! by then can be [asked](Target::find_place).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use tnet_fileinfo::shown_path;
 
 use super::error::OpenError;
 use super::named_dir::{self, FindError, Trusted};
@@ -20,7 +24,8 @@ pub(crate) const JOURNAL_SUFFIX: &str = ".partial.journal";
 #[derive(Debug)]
 pub(super) struct Target {
     directory: OwnedFd,
-    parent: PathBuf,
+    /// Where the directory was when it was last looked for.
+    parent: RwLock<PathBuf>,
     out: OsString,
     partial: OsString,
     journal: OsString,
@@ -42,7 +47,7 @@ impl Target {
         })?;
         Ok(Self {
             directory,
-            parent: parent.to_owned(),
+            parent: RwLock::new(parent.to_owned()),
             out: out.to_owned(),
             partial: with_suffix(out, PARTIAL_SUFFIX),
             journal: with_suffix(out, JOURNAL_SUFFIX),
@@ -67,7 +72,24 @@ impl Target {
 
     /// The path of one of the three names, for people and for looking again later.
     pub(super) fn path(&self, name: &OsStr) -> PathBuf {
-        self.parent.join(name)
+        self.parent.read().unwrap_or_else(PoisonError::into_inner).join(name)
+    }
+
+    /// Finds the directory again, if it was moved: from then on its paths are the true ones. One that cannot be found
+    /// keeps the path it had.
+    pub(super) fn find_place(&self) {
+        let leads_here = |path: &Path| {
+            let there = sys::open_directory(path).and_then(sys::entry);
+            there.is_ok_and(|there| sys::entry(&self.directory).is_ok_and(|here| here.is_same_file(&there)))
+        };
+        let known = self.parent.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if leads_here(&known) {
+            return;
+        }
+        if let Some(found) = sys::path_of(&self.directory).filter(|found| leads_here(found)) {
+            tracing::info!(from = %shown_path(&known), to = %shown_path(&found), "the directory of a download was moved");
+            *self.parent.write().unwrap_or_else(PoisonError::into_inner) = found;
+        }
     }
 
     /// What stands under one of the three names now.

@@ -37,6 +37,12 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<St
     lines.extend(named("slots", &slots(status)));
     lines.extend(files::downloads(status, look));
     lines.extend(files::shared(status, look));
+    if !status.left_out.is_empty() {
+        lines.push(String::new());
+    }
+    for (number, left_out) in status.left_out.iter().enumerate() {
+        lines.extend(named(if number == 0 { "not shared" } else { "" }, &[left_out.to_string()]));
+    }
     lines.extend(peers::connected(status, look));
     lines.extend(peers::banned(status));
     // Last, for it is rarely looked at, and a terminal may be low.

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tnet_peer::{
-    Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, Limits, Listing,
-    Phase, Priority, Progress, SlotStatus, TimeShares, Traffic, Waiting,
+    Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, LeftOut,
+    LeftOutKind, Limits, Listing, Phase, Priority, Progress, SlotStatus, TimeShares, Traffic, Waiting,
 };
 
 use super::files::{sent, state};
@@ -48,6 +48,7 @@ fn idle() -> Status {
         coordinator_contact: CoordinatorContact::default(),
         bounds: Bounds::default(),
         limits: Limits::default(),
+        left_out: Vec::new(),
     }
 }
 
@@ -160,6 +161,18 @@ fn busy() -> Status {
 
 fn text(status: &Status, look: Look) -> String {
     status_lines(&hello(), status, look).join("\n")
+}
+
+#[test]
+fn of_what_is_not_shared_each_kind_has_a_line_with_the_number_and_one_of_them() {
+    let left_out = |kind, count| LeftOut { kind, count, example: "/data/a b".into() };
+    let left_out = vec![left_out(LeftOutKind::Link, 3), left_out(LeftOutKind::Pipe, 1)];
+    let lines = status_lines(&hello(), &Status { left_out, ..idle() }, PIPE);
+    let at = lines.iter().position(|line| line.starts_with("not shared")).expect("it is told");
+    assert_eq!(
+        lines[at..at + 2],
+        ["not shared   3 symbolic links, as /data/a b", "             1 pipe, as /data/a b"]
+    );
 }
 
 #[test]

@@ -95,6 +95,74 @@ fn a_partial_that_is_not_ours_any_more_never_gets_the_name() {
 }
 
 #[test]
+fn a_directory_that_is_moved_takes_the_download_along_and_the_true_path_is_told() {
+    for meddle in ["renamed", "replaced", "an ancestor renamed"] {
+        let dir = scratch();
+        let (above, inside) = (dir.path().join("above"), dir.path().join("above/inside"));
+        fs::create_dir_all(&inside).expect("writable");
+        let sample = Sample::of_size(2 * CHUNK);
+        let (download, _) = sample.begin(&inside.join("out"));
+        sample.write_all(&download);
+        let now = match meddle {
+            "an ancestor renamed" => {
+                fs::rename(&above, dir.path().join("elsewhere")).expect("movable");
+                dir.path().join("elsewhere/inside")
+            }
+            _ => {
+                fs::rename(&inside, above.join("other")).expect("movable");
+                above.join("other")
+            }
+        };
+        if meddle == "replaced" {
+            fs::create_dir(&inside).expect("writable");
+        }
+        assert!(download.is_in_place(), "{meddle}");
+        assert_eq!(download.partial_path(), now.join("out.partial"), "{meddle}");
+
+        let store = download.finish().expect("the directory is there");
+
+        assert_eq!((&**store.path(), store.state()), (&*now.join("out"), FileState::Unchanged), "{meddle}");
+        assert_eq!(names(&now), ["out"], "{meddle}");
+        assert!(meddle != "replaced" || names(&inside).is_empty());
+    }
+}
+
+#[test]
+fn a_directory_that_is_removed_ends_the_download_clearly() {
+    let dir = scratch();
+    let inside = dir.path().join("inside");
+    fs::create_dir(&inside).expect("writable");
+    let sample = Sample::of_size(2 * CHUNK);
+    let (download, _) = sample.begin(&inside.join("out"));
+    sample.write_all(&download);
+    fs::remove_dir_all(&inside).expect("removable");
+    fs::create_dir(&inside).expect("writable");
+    assert!(!download.is_in_place());
+    let finished = download.finish();
+    assert!(matches!(&finished, Err(FinishError::Gone { path }) if *path == inside.join("out.partial")));
+    assert!(names(&inside).is_empty());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn nothing_is_open_when_it_is_removed_at_the_end() {
+    let dir = scratch();
+    let sample = Sample::of_size(2 * CHUNK);
+    let (download, _) = sample.begin(&dir.path().join("out"));
+    sample.write_all(&download);
+    download.sync().expect("the disk works");
+    download.finish().expect("the disk works");
+    let open = fs::read_dir("/proc/self/fd").expect("there").flatten();
+    let removed = open.filter_map(|fd| fs::read_link(fd.path()).ok());
+    let removed: Vec<_> = removed
+        .filter(|path| {
+            path.starts_with(dir.path()) && path.as_os_str().as_encoded_bytes().ends_with(b"(deleted)")
+        })
+        .collect();
+    assert!(removed.is_empty(), "{removed:?}");
+}
+
+#[test]
 fn a_late_duplicate_of_a_chunk_does_not_touch_the_finished_file() {
     let dir = scratch();
     let sample = Sample::of_size(2 * CHUNK);

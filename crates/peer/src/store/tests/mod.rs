@@ -165,3 +165,23 @@ pub(super) fn is_in_memory(_dir: &Path) -> bool {
 pub(super) fn skipped(why: &str) {
     eprintln!("skipped: {why}");
 }
+
+/// Returns when what is changed from now on has another time of change than the file.
+pub(crate) fn wait_for_the_clock_of(path: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let probe = path.with_extension("probe");
+    let changed = |path: &Path| {
+        let metadata = std::fs::metadata(path).expect("there");
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let before = changed(path);
+    loop {
+        std::fs::write(&probe, "x").expect("writable");
+        let now = changed(&probe);
+        std::fs::remove_file(&probe).expect("ours");
+        if now > before {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}

@@ -1,15 +1,17 @@
 //! What is remembered of files is right or forgotten.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{CHUNK, Sample, scratch};
 use crate::store::ScanLog;
 
 /// Later than any change that a test makes.
 const MUCH_LATER: Duration = Duration::from_secs(1 << 40);
+
+const DAY: Duration = Duration::from_secs(86400);
 
 fn written(path: PathBuf, size: u64) -> (PathBuf, Sample) {
     let sample = Sample::of_size(size);
@@ -22,10 +24,11 @@ fn remember(log: &ScanLog, path: &Path, sample: &Sample) {
 }
 
 fn knows(log: &ScanLog, path: &Path, sample: &Sample) -> bool {
-    match log.recall(path, &fs::metadata(path).expect("there")) {
+    let file = File::open(path).expect("there");
+    match log.recall(path, &file.metadata().expect("open"), &file) {
         None => false,
         Some(info) => {
-            assert_eq!(info.hash(), sample.info.hash(), "another file");
+            assert_eq!(info, sample.info.clone().with_name(info.name().cloned()), "another file");
             true
         }
     }
@@ -48,7 +51,8 @@ fn a_restart_remembers_every_file_that_looks_as_it_did() {
     for (path, sample) in &files {
         assert!(knows(&log, path, sample), "{path:?}");
     }
-    assert!(log.recall(Path::new("/elsewhere"), &fs::metadata(&files[3].0).expect("there")).is_none());
+    let file = File::open(&files[3].0).expect("there");
+    assert!(log.recall(Path::new("/elsewhere"), &file.metadata().expect("open"), &file).is_none());
 }
 
 #[test]
@@ -113,23 +117,63 @@ fn a_log_cut_or_damaged_at_any_byte_forgets_files_and_is_wrong_about_none() {
 }
 
 #[test]
-fn a_log_full_of_old_records_is_written_anew() {
+fn a_file_that_changes_again_and_again_is_known_as_it_is_now_and_costs_two_records() {
     let dir = scratch();
     let log_path = dir.path().join("log");
     let (path, sample) = written(dir.path().join("file"), 1000 * CHUNK);
     let log = ScanLog::at(log_path.clone());
-    for _ in 0..40 {
+    remember(&log, &path, &sample);
+    let one = fs::metadata(&log_path).expect("there").len();
+    for n in 1..40 {
+        File::options()
+            .write(true)
+            .open(&path)
+            .expect("there")
+            .set_modified(UNIX_EPOCH + n * DAY)
+            .expect("ours");
+        assert!(!knows(&log, &path, &sample), "{n}");
         remember(&log, &path, &sample);
+        assert!(knows(&log, &path, &sample), "{n}");
     }
     drop(log);
-    let before = fs::metadata(&log_path).expect("there").len();
-    assert!(before > 2 * 1024 * 1024, "{before} bytes");
 
-    assert!(knows(&ScanLog::at(log_path.clone()), &path, &sample));
-
+    assert!(knows(&ScanLog::at(log_path.clone()), &path, &sample), "after a restart");
     let after = fs::metadata(&log_path).expect("there").len();
-    assert!(after < before / 20, "{after} of {before} bytes are left");
-    assert!(knows(&ScanLog::at(log_path), &path, &sample));
+    assert!(after <= 2 * one, "{after} bytes for two records of {one}");
+}
+
+#[test]
+fn what_came_and_went_is_not_remembered_for_ever() {
+    let dir = scratch();
+    let log_path = dir.path().join("log");
+    let log = ScanLog::at(log_path.clone());
+    let (kept, sample) = written(dir.path().join("kept"), CHUNK);
+    remember(&log, &kept, &sample);
+    for n in 0..2000 {
+        let path = dir.path().join(format!("brief {n}"));
+        fs::write(&path, &sample.content).expect("writable");
+        remember(&log, &path, &sample);
+        fs::remove_file(path).expect("ours");
+    }
+    let len = fs::metadata(&log_path).expect("there").len();
+    assert!(len < 200 * 1024, "{len} bytes for one file");
+    assert!(knows(&log, &kept, &sample));
+    drop(log);
+    assert!(knows(&ScanLog::at(log_path), &kept, &sample), "after a restart");
+}
+
+#[test]
+fn a_small_file_is_remembered_in_little() {
+    let dir = scratch();
+    let log_path = dir.path().join("log");
+    let log = ScanLog::at(log_path.clone());
+    for n in 0..100 {
+        let (path, sample) = written(dir.path().join(format!("{n:03}")), 1000);
+        remember(&log, &path, &sample);
+    }
+    let path_len = dir.path().join("000").as_os_str().len() as u64;
+    let len = fs::metadata(&log_path).expect("there").len();
+    assert!(len <= 100 * (path_len + 128), "{len} bytes for 100 files");
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{CHUNK, Sample, scratch};
-use crate::store::{FileState, FileStore, Flaw, Look, OpenFiles, ReadError, ShareError, Watched};
+use tnet_fileinfo::scan::unwatched;
+
+use super::{CHUNK, Sample, scratch, wait_for_the_clock_of};
+use crate::store::{FileState, FileStore, Flaw, Look, OpenFiles, ReadError, ScanLog, ShareError, Watched};
 
 /// A sample on disk, shared. Its time of modification is long ago, so that any later one differs on every file system.
 fn shared(path: &Path) -> (Sample, FileStore) {
@@ -96,15 +98,18 @@ fn a_deleted_or_replaced_file_is_gone() {
 }
 
 #[test]
-fn a_file_moved_elsewhere_is_gone_from_its_path_but_what_was_opened_is_still_right() {
+fn a_file_moved_elsewhere_is_gone_from_its_path_and_not_read_before_it_is_looked_at() {
     let dir = scratch();
     let path = dir.path().join("file");
     let (sample, store) = shared(&path);
 
+    wait_for_the_clock_of(&path);
     fs::rename(&path, dir.path().join("elsewhere")).expect("movable");
 
     assert_eq!(store.state(), FileState::Gone);
-    store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]).expect("the content has not changed");
+    let read = store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]);
+    assert!(matches!(read, Err(ReadError::Touched)), "{read:?}");
+    assert!(store.read_again(None, Duration::ZERO, &unwatched).is_none());
 }
 
 #[test]
@@ -205,8 +210,9 @@ fn what_happened_to_a_file_while_it_was_closed_is_noticed() {
     assert!(matches!(read(&store, &sample), Err(ReadError::Gone)));
 }
 
-/// Writes a byte and leaves the time of modification as it was.
-fn rot(path: &Path, at: u64, byte: u8) {
+/// Writes a byte and sets the time of modification back.
+fn write_unnoticed(path: &Path, at: u64, byte: u8) {
+    wait_for_the_clock_of(path);
     let file = File::options().write(true).open(path).expect("there");
     let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("told");
     file.write_all_at(&[byte], at).expect("writable");
@@ -214,21 +220,63 @@ fn rot(path: &Path, at: u64, byte: u8) {
 }
 
 #[test]
-fn a_look_finds_wrong_bytes_that_no_stamp_tells_of_and_sees_when_they_are_right_again() {
+fn a_look_finds_wrong_bytes_that_no_stamp_tells_of() {
+    let dir = scratch();
+    let path = dir.path().join("file");
+    let (sample, sound) = shared(&path);
+    let (first, second) = (sample.chunk(0), sample.chunk(1));
+    let mut buf = Vec::new();
+    assert!(matches!(sound.look(second, &mut buf), Look::Right));
+    write_unnoticed(&path, CHUNK + 7, !sample.bytes(second)[7]);
+    // Opened with what it once was, as after bytes rotted.
+    let store = FileStore::open_shared(&path, &sample.info).expect("it has the size");
+    assert!(matches!(store.look(second, &mut buf), Look::Wrong));
+    assert!(matches!(store.look(first, &mut buf), Look::Right));
+    File::options().write(true).open(&path).and_then(|file| file.set_len(10)).expect("cut");
+    assert!(matches!(store.look(second, &mut buf), Look::Failed(ReadError::Changed)));
+}
+
+#[test]
+fn a_file_whose_time_of_modification_was_set_back_is_read_again_before_it_is_served() {
     let dir = scratch();
     let path = dir.path().join("file");
     let (sample, store) = shared(&path);
-    let (first, second) = (sample.chunk(0), sample.chunk(1));
-    let mut buf = Vec::new();
-    assert!(matches!(store.look(second, &mut buf), Look::Right));
+    let (second, log) = (sample.chunk(1), ScanLog::at(dir.path().join("log")));
     let right = sample.bytes(second)[7];
-    rot(&path, CHUNK + 7, !right);
-    assert!(matches!(store.look(second, &mut buf), Look::Wrong));
-    assert!(matches!(store.look(first, &mut buf), Look::Right));
-    rot(&path, CHUNK + 7, right);
-    assert!(matches!(store.look(second, &mut buf), Look::Right));
-    File::options().write(true).open(&path).and_then(|file| file.set_len(10)).expect("cut");
-    assert!(matches!(store.look(second, &mut buf), Look::Failed(ReadError::Changed)));
+    for (byte, is_same) in [(right, true), (!right, false), (right, true)] {
+        write_unnoticed(&path, CHUNK + 7, byte);
+        let read = store.read_chunk_part(second, 0, &mut [0; 10]);
+        assert!(matches!(read, Err(ReadError::Touched)), "{read:?}");
+        assert!(store.cached_part(second, 0, 10).is_none());
+        assert_eq!(store.state(), FileState::Touched);
+        let again = store.read_again(Some(&log), Duration::MAX, &unwatched);
+        assert_eq!(again.is_some(), is_same);
+        if let Some(again) = again {
+            again.read_chunk_part(second, 0, &mut [0; 10]).expect("it has the same content");
+            assert_eq!(again.state(), FileState::Unchanged);
+            let file = File::open(&path).expect("there");
+            let known = log.recall(again.path(), &file.metadata().expect("open"), &file);
+            assert_eq!(known.map(|info| info.hash()), Some(sample.info.hash()), "a restart need not read it");
+        }
+    }
+}
+
+#[test]
+fn a_deleted_file_is_open_in_vain_and_one_with_another_name_is_not() {
+    let dir = scratch();
+    let (path, link) = (dir.path().join("file"), dir.path().join("link"));
+    fs::write(&path, "x").expect("writable");
+    let (_, store) = shared(&path);
+    let others = OpenFiles::new(1);
+    let store = store.kept_among(&others);
+    assert_eq!((store.is_open_in_vain(), others.paths().len()), (Some(false), 1));
+    fs::hard_link(&path, &link).expect("one file system");
+    fs::remove_file(&path).expect("removable");
+    assert_eq!(store.is_open_in_vain(), Some(false), "closing it would free nothing");
+    fs::remove_file(&link).expect("removable");
+    assert_eq!(store.is_open_in_vain(), Some(true));
+    (0..2).for_each(|_| store.rest());
+    assert_eq!((store.is_open_in_vain(), others.paths().len()), (None, 0));
 }
 
 #[test]
@@ -261,7 +309,8 @@ fn a_file_that_was_away_when_it_was_to_be_opened_is_missed_by_who_watches_it() {
     fs::rename(&path, &away).expect("movable");
     assert!(matches!(read(), Err(ReadError::Gone)));
     assert!(watched.take_missed().into_iter().eq([std::sync::Arc::from(&*path)]));
+    wait_for_the_clock_of(&away);
     fs::rename(&away, &path).expect("movable");
-    read().expect("it is back");
+    assert!(matches!(read(), Err(ReadError::Touched)), "it is back, and may be another");
     assert!(watched.take_missed().is_empty(), "told once");
 }

@@ -1,0 +1,75 @@
+//! What is in a shared directory and is not shared.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Things of one kind that are not shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// What they are.
+    pub kind: LeftOutKind,
+    /// How many there are; what is inside directories that are left out is not counted.
+    pub count: u64,
+    /// One of them.
+    pub example: PathBuf,
+}
+
+/// Why something is not shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftOutKind {
+    /// A symbolic link, which may lead anywhere.
+    Link,
+    /// A named pipe.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// A block or character device.
+    Device,
+    /// Its name begins with a dot.
+    Hidden,
+    /// Its name is that of something that goes with a download or a shared file.
+    Companion,
+    /// It cannot be read.
+    Unreadable,
+    /// It has a second name, is private, and others may put names into its directory.
+    Planted,
+    /// It is a directory inside too many others.
+    TooDeep,
+    /// It is one file more than are watched.
+    TooMany,
+}
+
+impl LeftOutKind {
+    /// One of them, or several, in words.
+    pub fn noun(self, count: u64) -> &'static str {
+        let (one, several) = match self {
+            Self::Link => ("symbolic link", "symbolic links"),
+            Self::Pipe => ("pipe", "pipes"),
+            Self::Socket => ("socket", "sockets"),
+            Self::Device => ("device", "devices"),
+            Self::Hidden => ("name with a dot in front", "names with a dot in front"),
+            Self::Companion => {
+                ("name that ends as those of tnet's own files", "names that end as those of tnet's own files")
+            }
+            Self::Unreadable => ("name that cannot be read", "names that cannot be read"),
+            Self::Planted => (
+                "private file with a second name, where others may put names",
+                "private files with a second name, where others may put names",
+            ),
+            Self::TooDeep => ("directory inside too many others", "directories inside too many others"),
+            Self::TooMany => ("file more than are watched", "files more than are watched"),
+        };
+        if count == 1 { one } else { several }
+    }
+}
+
+/// For people.
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, count, example } = self;
+        write!(f, "{count} {}, as {}", kind.noun(*count), tnet_fileinfo::shown_path(example))
+    }
+}
