@@ -257,6 +257,9 @@ pub(crate) struct StartServer {
     /// Take any port if the one to listen on is taken.
     #[arg(long, hide = true)]
     pub(crate) any_port: bool,
+    /// Arguments that the user decided, whatever the file of settings says later.
+    #[arg(long, hide = true)]
+    pub(crate) decided: Vec<String>,
 }
 
 #[derive(Debug, Args)]

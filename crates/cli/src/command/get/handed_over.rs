@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use tnet_peer::control::{Client, ConnectError, Followed, Following, Hello, RequestError};
+use tnet_peer::control::{Client, Followed, Following, Hello, RequestError};
 use tnet_peer::{Progress, Shortage, Summary};
 use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
 use crate::args::Global;
-use crate::background::{self, Launch};
+use crate::background::{self, Launch, Running, Started};
 use crate::command::peer::OnTaken;
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
@@ -33,27 +33,28 @@ impl Server {
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
         let state_dir = settings::state_dir(global)?;
-        let pid = match Client::connect(&state_dir).await {
-            Ok(client) => {
+        // Nobody has to know its port in advance; but a port that was named has to be that one.
+        let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
+        // The rates that a `get` names are those of its files.
+        let decided = global.given.keys().copied().filter(|argument| !argument.starts_with("limit"));
+        let launch = Launch {
+            dir: global.dir.as_deref().map(settings::absolute).transpose()?,
+            state_dir: state_dir.clone(),
+            on_taken,
+            bounds: global.bounds,
+            decided: decided.collect(),
+        };
+        let pid = match background::find_or_start(launch, global, output, stop).await? {
+            Running::Found(client) => {
                 warn_of_differences(client.hello(), global, output).await?;
                 client.hello().pid
             }
-            Err(ConnectError::NotRunning { .. }) => {
-                // Nobody has to know its port in advance; but a port that was named has to be that one.
-                let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
-                let launch = Launch {
-                    dir: global.dir.as_deref().map(settings::absolute).transpose()?,
-                    state_dir: state_dir.clone(),
-                    on_taken,
-                    bounds: global.bounds,
-                };
-                let pid = background::start(launch, global, stop).await?.hello.pid;
+            Running::Started(Started { hello: Hello { pid, .. }, .. }) => {
                 output.note(&format!(
                     "started a server, pid {pid}, which goes on seeding afterwards; `tnet kill-server` stops it"
                 ));
                 pid
             }
-            Err(error) => return Err(error.into()),
         };
         Ok(Self { state_dir, pid })
     }
