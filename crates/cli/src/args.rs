@@ -15,7 +15,7 @@ use tnet_fileinfo::{ChunkSize, FileHash};
 use crate::duration;
 use crate::exit::EXIT_CODES;
 use crate::preferences::AllGiven;
-use crate::render::units::parse_size;
+use crate::render::units::{parse_size, shown_path};
 use crate::settings_file::SettingsFile;
 
 pub(crate) use wishes::{Bounds, Files, Level, Limit, LimitArgs, PriorityArgs, parse_limit, parse_max_peers};
@@ -330,6 +330,16 @@ pub(crate) struct Who {
 pub(crate) enum Wanted {
     Fileinfo(PathBuf),
     Hash(FileHash),
+}
+
+/// As it was written.
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fileinfo(path) => f.pad(&shown_path(path)),
+            Self::Hash(hash) => std::fmt::Display::fmt(hash, f),
+        }
+    }
 }
 
 /// A hash is a hash even if a file has its name: that is what `get HASH` itself makes. Such a file is `./HASH`.

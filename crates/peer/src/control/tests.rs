@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::socket_path;
 use super::*;
-use crate::{Limits, Peer, Priority};
+use crate::Peer;
 
 /// Far longer than anything here takes; a test that needs it has failed.
 const SOON: Duration = Duration::from_secs(20);
@@ -75,15 +75,7 @@ fn fileinfo_of(path: &Path) -> PathBuf {
 }
 
 fn request(source: Source, out: PathBuf, follow: bool) -> GetRequest {
-    GetRequest {
-        source,
-        out,
-        overwrite: false,
-        timeout: Some(Duration::from_millis(300)),
-        follow,
-        limits: Limits::default(),
-        priority: Priority::default(),
-    }
+    GetRequest { timeout: Some(Duration::from_millis(300)), follow, ..GetRequest::new(source, out) }
 }
 
 async fn all_of(stream: &mut UnixStream) -> String {

@@ -19,20 +19,20 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Whether it can be the target of all of them.
+    pub(super) async fn check(&self) -> Result<(), Failure> {
+        let Some(out) = self.given.clone().filter(|_| self.several) else { return Ok(()) };
+        blocking(move || if is_directory(&out) { Ok(()) } else { Err(no_directory(&out)) }).await
+    }
+
     /// The absolute path of this file.
     pub(super) async fn of(&self, wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
         let own_name = own_name(wanted, info);
         let (given, several) = (self.given.clone(), self.several);
         let chosen = blocking(move || match given {
             None => own_name,
-            // A path that ends like a directory is meant as one, whether it is there or not.
-            Some(out) if out.is_dir() || ends_like_a_directory(&out) => Ok(out.join(own_name?)),
-            Some(out) if several => {
-                let shown = shown_path(&out);
-                let message =
-                    format!("{shown} is no directory, and several files cannot be one; name a directory");
-                Err(Failure::new(Exit::Usage, message))
-            }
+            Some(out) if is_directory(&out) => Ok(out.join(own_name?)),
+            Some(out) if several => Err(no_directory(&out)),
             Some(out) => Ok(out),
         })
         .await?;
@@ -59,8 +59,15 @@ fn own_name(wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure
     }
 }
 
-fn ends_like_a_directory(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().ends_with(b"/")
+fn no_directory(out: &Path) -> Failure {
+    let shown = shown_path(out);
+    let message = format!("{shown} is no directory, and several files cannot be one; name a directory");
+    Failure::new(Exit::Usage, message)
+}
+
+/// A path that ends like a directory is meant as one, whether it is there or not.
+fn is_directory(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
 #[cfg(test)]
