@@ -122,7 +122,7 @@ mod tests {
         let known = "limit-up = \"1M\"\nlimit-down = \"2M\"\ncoordinator = \"a\"";
         let changes = |new: &str, decided: &[&str]| reloader(known, decided).changes(&file(new));
         assert_eq!(changes(known, &[]), Ok(Changes::default()));
-        let limits = LimitsChange { up: Some(3_000_000), down: Some(0) };
+        let limits = LimitsChange { up: Some(3 << 20), down: Some(0) };
         let new = "limit-up = \"3M\"\ncoordinator = \"b\"\ncoordinator-listen = \"7\"";
         assert_eq!(changes(new, &[]), Ok(Changes { limits, later: vec!["coordinator"] }));
         let limits = LimitsChange { up: None, down: Some(0) };
