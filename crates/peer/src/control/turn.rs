@@ -25,7 +25,7 @@ pub(super) struct Turn {
     pub(super) forgotten: CancellationToken,
 }
 
-/// The download that came before.
+/// The download that has its turn.
 pub(super) struct Ahead {
     pub(super) out: PathBuf,
     pub(super) news: watch::Receiver<News>,
