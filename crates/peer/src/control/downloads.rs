@@ -116,8 +116,10 @@ impl Downloads {
         let (publish, news) = watch::channel(News::Started);
         let forgotten = CancellationToken::new();
         let content = self.running.entry(hash).or_default();
-        let ahead =
-            content.targets.last().map(|target| Ahead { out: target.out.clone(), news: target.news.clone() });
+        let ahead = content
+            .targets
+            .first()
+            .map(|target| Ahead { out: target.out.clone(), news: target.news.clone() });
         let turn = Turn { turn: Arc::clone(&content.turn), ahead, forgotten: forgotten.clone() };
         content.targets.push(Target { out: order.out.clone(), news: news.clone(), forgotten });
         let peer = Arc::clone(&self.peer);
