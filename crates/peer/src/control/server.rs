@@ -26,12 +26,13 @@ use crate::descriptors;
 const MOST_PLACES: usize = 1024;
 
 /// So many there are in any case.
-const LEAST_PLACES: usize = 64;
+const LEAST_PLACES: usize = 32;
 
 /// Of the descriptors that the process may have, one in so many is a place: each has a connection and a directory.
 const DESCRIPTORS_FOR_A_PLACE: usize = 16;
 
-/// Clients beyond those: their requests are answered at once, and need no place. Beyond it they wait in the kernel.
+/// Clients beyond those, at most half as many as places: their requests are answered at once, and need none. Beyond it
+/// they wait in the kernel.
 const OTHERS: usize = 64;
 
 /// Commands waiting for the server's task. When full, their clients wait.
@@ -86,6 +87,7 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
     let mut downloads = Downloads::new(Arc::clone(&peer));
     let mut waiting = Vec::new();
     let most_places = most_places();
+    let most_clients = most_places + OTHERS.min(most_places / 2);
     let places = Places::new(most_places);
     let reason = {
         let (mut stopped, mut gone) = (pin!(stop.cancelled()), pin!(peer.gone()));
@@ -94,7 +96,7 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
             tokio::select! {
                 () = &mut stopped => break StopReason::Token,
                 () = &mut gone => break StopReason::PeerGone,
-                accepted = accept(&claim), if clients.len() < most_places + OTHERS => match accepted {
+                accepted = accept(&claim), if clients.len() < most_clients => match accepted {
                     Ok(stream) => {
                         let (hello, peer) = (Arc::clone(&hello), Arc::clone(&peer));
                         clients.spawn(serve_client(stream, hello, peer, sender.clone(), places.clone()));
