@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tnet_peer::fileinfo::shown_path;
 use tnet_testkit::{Cli, Content, Network, SOON, eventually, is, payload};
 
 /// The value and the origin of a setting.
@@ -100,8 +101,7 @@ async fn a_variable_that_is_empty_is_not_set() {
         assert_eq!(setting["from"], "default", "{setting}");
     }
     let state_dir = shown["settings"].as_array().into_iter().flatten().find(|s| s["key"] == "state-dir");
-    let expected = cli.path(".local/state/tnet").to_string_lossy().into_owned();
-    assert_eq!(state_dir.expect("listed")["value"], expected);
+    assert_eq!(state_dir.expect("listed")["value"], shown_path(&cli.path(".local/state/tnet")).to_string());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
