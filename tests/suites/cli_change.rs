@@ -153,3 +153,31 @@ async fn the_download_that_comes_first_overtakes_the_other() {
     let other = slow.progress().bytes_done;
     assert!(other < LEN / 2, "{other} bytes of the other after {:?}", began.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_is_removed_ends_and_so_do_the_others_that_are_named() {
+    let network = Network::builder().peer("seed").start().await;
+    let (first, second) = (Content::of(payload(LEN, 7)), Content::of(payload(LEN, 8)));
+    network.peer("seed").shares_as(&first, "first").await;
+    network.peer("seed").shares_as(&second, "second").await;
+    network.peer("seed").limit(LimitsChange { up: Some(SLOW), down: None }).await.expect("it runs");
+    let cli = network.user("ann");
+    first.write_info(&cli.path("1.fileinfo"));
+    second.write_info(&cli.path("2.fileinfo"));
+    let _server = cli.server::<&str>([]).await;
+    let getting =
+        [cli.start(["get", "1.fileinfo", "-o", "one"]), cli.start(["get", "2.fileinfo", "-o", "two"])];
+    eventually("both run", SOON, async || {
+        let listed = cli.run(["ls", "--json"]).await.json_lines();
+        is(listed.iter().filter(|event| event["event"] == "file").count(), 2)
+    })
+    .await;
+    let removed = cli.run(["rm", "one", "not-there", "two", "one"]).await.with_code(3);
+    assert!(removed.stderr.contains("one.partial") && removed.stderr.contains("two.partial"), "{removed:?}");
+    assert!(removed.stderr.contains("1 of 4 files failed"), "{}", removed.stderr);
+    for get in getting {
+        let _ = get.ends(SOON).await.with_code(7);
+    }
+    assert!(cli.path("one.partial").exists() && cli.path("two.partial").exists());
+    assert!(cli.run(["ls"]).await.with_code(0).stdout.is_empty());
+}

@@ -1,7 +1,9 @@
 //! Settings: from a flag, the environment, a file, or nowhere.
 
+use rustix::process::Signal;
 use serde_json::Value;
-use tnet_testkit::{Cli, Content, Network, payload};
+use tnet_peer::fileinfo::shown_path;
+use tnet_testkit::{Cli, Content, Network, SOON, eventually, is, payload};
 
 /// The value and the origin of a setting.
 async fn setting(cli: &Cli, args: &[&str], key: &str) -> (String, String) {
@@ -59,4 +61,78 @@ async fn what_makes_no_sense_in_a_file_is_named_before_anything_is_done() {
         assert!(refused.stderr.contains(says), "{text}: {}", refused.stderr);
     }
     let _ = cli.run(["status", "--config", "none.toml"]).await.with_code(3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_named_and_cannot_be_read_is_not_there() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    std::fs::write(cli.path("file"), "content").expect("writable");
+    // To root everything can be read, so what stands there is no file.
+    std::fs::create_dir_all(cli.path(".config/tnet/config.toml")).expect("writable");
+    let created = cli.run(["create", "file"]).await.with_code(0);
+    assert_eq!(created.stderr.matches("config.toml").count(), 1, "{}", created.stderr);
+    let named = ["create", "file", "--overwrite", "--config", ".config/tnet/config.toml"];
+    let _ = cli.run(named).await.with_code(2);
+    // Below a file nothing can be.
+    std::fs::remove_dir_all(cli.path(".config")).expect("it is there");
+    std::fs::write(cli.path(".config"), "").expect("writable");
+    let created = cli.run(["create", "file", "--overwrite"]).await.with_code(0);
+    assert_eq!(created.stderr.matches("config.toml").count(), 1, "{}", created.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_that_is_empty_is_not_set() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    let mut command = cli.command(["config", "show", "--json"]);
+    for variable in [
+        "TNET_COORDINATOR",
+        "TNET_STATE_DIR",
+        "TNET_CONFIG",
+        "TNET_DEMO_DELAY",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+    ] {
+        command.env(variable, "");
+    }
+    let shown = cli.start_command(command).ends(SOON).await.with_code(0).result();
+    for setting in shown["settings"].as_array().expect("a list") {
+        assert_eq!(setting["from"], "default", "{setting}");
+    }
+    let state_dir = shown["settings"].as_array().into_iter().flatten().find(|s| s["key"] == "state-dir");
+    assert_eq!(state_dir.expect("listed")["value"], shown_path(&cli.path(".local/state/tnet")).to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_reads_its_file_again_when_it_is_told_to() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    std::fs::write(cli.path("c.toml"), "limit-down = \"5M\"\nlimit-up = \"1M\"\n").expect("writable");
+    let server = cli.server(["--config", "c.toml", "--limit-up", "2M"]).await;
+    let limits = async || {
+        let status = cli.run(["status", "--json"]).await.with_code(0).result();
+        let limits = &status["status"]["limits"];
+        (limits["up"].as_u64(), limits["down"].as_u64())
+    };
+    assert_eq!(limits().await, (Some(2 << 20), Some(5 << 20)));
+    let hang_up = || {
+        let pid = i32::try_from(server.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, Signal::HUP).expect("it runs");
+    };
+    let settings = "limit-down = \"7M\"\nlimit-up = \"3M\"\nmax-peers = 9\n";
+    std::fs::write(cli.path("c.toml"), settings).expect("writable");
+    hang_up();
+    // A flag stays what it was.
+    eventually("the rate is the new one", SOON, async || is(limits().await, (Some(2 << 20), Some(7 << 20))))
+        .await;
+    let log = || std::fs::read_to_string(cli.path("state/server.log")).expect("there");
+    assert!(log().contains("max-peers too, which needs a restart"), "{}", log());
+    std::fs::write(cli.path("c.toml"), "limit-down = ").expect("writable");
+    hang_up();
+    eventually("it says what is wrong", SOON, async || {
+        if log().contains("settings stay as they were") { Ok(()) } else { Err(log()) }
+    })
+    .await;
+    assert_eq!(limits().await, (Some(2 << 20), Some(7 << 20)));
 }

@@ -2,13 +2,16 @@
 
 #![allow(clippy::disallowed_methods, reason = "what a test shows, its own files included, is for developers")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use tnet_testkit::{Cli, Network, SOON, eventually, is};
+use rustix::process::{Pid, Signal, kill_process};
+use tnet_testkit::{Cli, Content, Network, SOON, eventually, is, payload};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").permissions().mode() & 0o777
@@ -97,4 +100,144 @@ async fn heard(manager: &UnixDatagram) -> String {
         String::from_utf8_lossy(&bytes[..len]).into_owned()
     });
     received.await.expect("no panic")
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, signal).expect("it runs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_start_a_server_at_once_one_wins_and_all_use_it() {
+    let network = Network::builder().peer("seed").start().await;
+    let cli = network.user("ann");
+    let mut contents = Vec::new();
+    for number in 0..12 {
+        let content = Content::of(payload(100_000, number));
+        network.peer("seed").shares_as(&content, &format!("{number}")).await;
+        content.write_info(&cli.path(&format!("{number}.fileinfo")));
+        contents.push(content);
+    }
+    let start = |number: usize| {
+        let (info, out) = (format!("{number}.fileinfo"), format!("{number}"));
+        cli.start(["get", &info, "-o", &out, "--json", "--listen", "127.0.0.1:0"])
+    };
+    let getting: Vec<_> = (0..contents.len()).map(start).collect();
+    let mut servers = BTreeSet::new();
+    for (number, get) in getting.into_iter().enumerate() {
+        let got = get.ends(SOON).await.with_code(0);
+        let started = got.json_lines().into_iter().find(|event| event["event"] == "started");
+        servers.insert(started.expect("it started")["pid"].as_u64());
+        contents[number].is_at(&cli.path(&format!("{number}"))).await;
+    }
+    let _server = cli.guard(servers.first().copied().flatten());
+    assert_eq!(servers.len(), 1, "{servers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_keeps_no_descriptor_and_no_variable_of_who_started_it() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    let (lock, tnet) = (cli.path("lock"), cli.command::<&str>([]).get_program().to_owned());
+    // As flock(1) in cron: descriptors without the flag, one with many digits.
+    let script = "umask 077; exec 5>>\"$LOCK\" 123>>\"$LOCK\"; exec \"$@\"";
+    let mut command = Command::new("bash");
+    command.args(["-c", script, "bash"]).arg(tnet).args([
+        "start-server",
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    command.current_dir(cli.home()).env_clear().env("HOME", cli.home()).env("LOCK", &lock);
+    command
+        .env("NOTIFY_SOCKET", "/somebody/else")
+        .env("SECRET", "of the starter")
+        .env("PATH", "/usr/bin:/bin");
+    command.env("TNET_STATE_DIR", cli.path("state"));
+    let started = cli.start_command(command).ends(SOON).await.with_code(0);
+    let server = cli.guard(started.result()["pid"].as_u64());
+    let of_process = |name: &str| Path::new("/proc").join(server.pid().to_string()).join(name);
+    for entry in fs::read_dir(of_process("fd")).expect("it runs") {
+        let target = fs::read_link(entry.expect("an entry").path()).unwrap_or_default();
+        assert_ne!(target, lock);
+    }
+    let points_to = |descriptor: &str| fs::read_link(of_process("fd").join(descriptor)).expect("open");
+    assert_eq!((points_to("0"), points_to("1")), ("/dev/null".into(), "/dev/null".into()));
+    let environment = fs::read(of_process("environ")).expect("ours");
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(environment.contains("HOME=") && !environment.contains("SECRET"), "{environment}");
+    assert!(!environment.contains("NOTIFY_SOCKET") && !environment.contains("TNET_"), "{environment}");
+    let status = fs::read_to_string(of_process("status")).expect("it runs");
+    assert!(status.contains("Umask:\t0022"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_as_private_as_who_asked_for_it_wants() {
+    let network = Network::builder().peer("seed").start().await;
+    let cli = network.user("ann");
+    let content = Content::of(payload(100_000, 3));
+    network.peer("seed").shares(&content).await;
+    content.write_info(&cli.path("a.fileinfo"));
+    let _server = cli.server::<&str>([]).await;
+    for (umask, expected) in [("077", 0o600), ("002", 0o664), ("022", 0o644)] {
+        let tnet = cli.command(["get", "a.fileinfo", "-o", umask]);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]).arg(tnet.get_program());
+        command.args(tnet.get_args()).current_dir(cli.home()).env("TNET_STATE_DIR", cli.path("state"));
+        let _ = cli.start_command(command).ends(SOON).await.with_code(0);
+        assert_eq!(mode(&cli.path(umask)), expected, "{umask}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_without_a_meaning_end_no_server_and_those_that_end_it_end_it_well() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    let log = || fs::read_to_string(cli.path("state/server.log")).unwrap_or_default();
+    let none =
+        [Signal::USR2, Signal::PIPE, Signal::ALARM, Signal::VTALARM, Signal::PROF, Signal::XFSZ, Signal::IO];
+    for end in [Signal::QUIT, Signal::TERM, Signal::INT, Signal::XCPU] {
+        let server = cli.server::<&str>([]).await;
+        for other in none {
+            signal(server.pid(), other);
+        }
+        signal(server.pid(), Signal::USR1);
+        eventually("it says how it does", SOON, async || {
+            if log().contains(" status files=0") { Ok(()) } else { Err(log()) }
+        })
+        .await;
+        let _ = cli.run(["status"]).await.with_code(0);
+        signal(server.pid(), end);
+        eventually("it ends", SOON, async || is(server.is_running(), false)).await;
+        assert!(log().contains("server stopped"), "{end:?}: {}", log());
+        fs::remove_file(cli.path("state/server.log")).expect("it is there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_that_goes_away_ends_a_download_unless_nohup_was_asked_for() {
+    let network = Network::builder().start().await;
+    let content = Content::of(payload(40 * 64 * 1024, 4));
+    let seed = network.raw(content.raw_peer().allowing(10)).await;
+    let cli = network.user("ann");
+    content.write_info(&cli.path("a.fileinfo"));
+    let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--json", "--listen", "127.0.0.1:0"];
+    let begun = |text: &str| text.contains("\"chunks_done\":10").then_some(());
+    let mut running = cli.start(get);
+    running.prints("chunks", SOON, begun).await;
+    running.signal(Signal::HUP);
+    let ended = running.ends(SOON).await.with_code(130);
+    assert!(ended.stderr.contains("continue with: "), "{}", ended.stderr);
+
+    let tnet = cli.command(get);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(tnet.get_program()).args(tnet.get_args());
+    command.current_dir(cli.home()).env_clear().envs(tnet.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    let mut running = cli.start_command(command);
+    running.prints("chunks", SOON, begun).await;
+    running.signal(Signal::HUP);
+    seed.allow_all().await;
+    eventually("it goes on", SOON, async || is(cli.path("a").exists(), true)).await;
+    running.terminate();
+    let _ = running.ends(SOON).await.with_code(0);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
-use tnet_testkit::{Cli, Conduct, Content, Network, Running, SOON, eventually, payload};
+use tnet_testkit::{Cli, Conduct, Content, Network, Running, SOON, eventually, is, payload};
 use tokio::task::spawn_blocking;
 
 /// 32 chunks of 64 KiB.
@@ -342,4 +342,59 @@ async fn a_seed_says_how_many_copies_of_a_file_it_has_sent() {
     assert_eq!(status["status"]["received_bytes"], 0, "{status}");
     let shown = cli.run(["status"]).await.with_code(0).stdout;
     assert!(shown.contains("sent 1.0") && shown.contains(" copies (2 MiB)"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_written_is_a_failure_at_every_command() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    std::fs::write(cli.path("file"), "content").expect("writable");
+    let _server = cli.server::<&str>([]).await;
+    for args in [
+        &["status"][..],
+        &["status", "--json"],
+        &["status", "--watch"],
+        &["ls", "--json"],
+        &["limit"],
+        &["config", "show"],
+        &["create", "file", "--overwrite"],
+        &["completions", "bash"],
+        &["--help"],
+        &["get", "--help"],
+        &["--version"],
+    ] {
+        let mut command = cli.command(args);
+        let full = File::options().write(true).open("/dev/full").expect("every Linux has it");
+        command.stdout(full).stderr(Stdio::piped());
+        let output = spawn_blocking(move || command.output()).await.expect("no panic");
+        let output = output.expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(8), "{args:?}: {said}");
+        assert!(said.contains("cannot write to stdout"), "{args:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    std::fs::create_dir(cli.path("state")).expect("writable");
+    // A directory stands where the log would be; to root everything else can be written.
+    std::fs::create_dir(cli.path("state/server.log")).expect("writable");
+    let started = cli.run(["start-server", "--listen", "127.0.0.1:0"]).await.with_code(0);
+    assert_eq!(started.stderr.matches("server.log").count(), 1, "{}", started.stderr);
+    let status = cli.run(["status", "--json"]).await.with_code(0).result();
+    let _server = cli.guard(status["pid"].as_u64());
+    // Nor does a full disk under stderr.
+    let mut command = cli.command(["start-server", "--foreground", "-v", "--listen", "127.0.0.1:0"]);
+    command.env("TNET_STATE_DIR", cli.path("other"));
+    let full = File::options().write(true).open("/dev/full").expect("every Linux has it");
+    let mut child = command.stdout(Stdio::null()).stderr(full).spawn().expect("it starts");
+    eventually("it answers", SOON, async || {
+        let asked = cli.run(["status", "--state-dir", "other"]).await;
+        is(asked.code, Some(0))
+    })
+    .await;
+    let _ = cli.run(["kill-server", "--state-dir", "other"]).await.with_code(0);
+    assert!(child.wait().expect("our child").success());
 }

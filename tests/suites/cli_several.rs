@@ -99,12 +99,10 @@ async fn the_same_content_under_two_names_is_downloaded_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_makes_no_sense_is_refused_before_anything_begins() {
     let network = Network::builder().peer("seed").start().await;
-    let (cli, contents) = shared(&network, 2).await;
-    contents[1].write_info_named(&cli.path("same.fileinfo"), "file 0");
-    let cases: [(&[&str], u8, &str); 5] = [
+    let (cli, _) = shared(&network, 2).await;
+    let cases: [(&[&str], u8, &str); 4] = [
         (&["0.fileinfo", "1.fileinfo", "-o", "out/x"], 2, "name a directory"),
-        (&["0.fileinfo", "same.fileinfo", "-o", "out"], 2, "would both be"),
-        (&["0.fileinfo", "not-there.fileinfo", "-o", "out"], 3, "not-there.fileinfo"),
+        (&["not-there.fileinfo", "neither.fileinfo", "-o", "out"], 3, "neither.fileinfo"),
         (&["-i", "no-list", "-o", "out"], 3, "no-list"),
         (&[], 2, "FILEINFO_OR_HASH"),
     ];
@@ -115,4 +113,41 @@ async fn what_makes_no_sense_is_refused_before_anything_begins() {
     std::fs::write(cli.path("empty"), "# nothing\n").expect("writable");
     let _ = cli.run([&FOREGROUND[..], &["-i", "empty"]].concat()).await.with_code(2);
     assert_eq!(std::fs::read_dir(cli.path("out")).expect("it is there").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_makes_no_sense_is_named_and_the_others_arrive() {
+    let network = Network::builder().peer("seed").start().await;
+    let (cli, contents) = shared(&network, 2).await;
+    contents[1].write_info_named(&cli.path("same.fileinfo"), "file 0");
+    contents[1].write_info_named(&cli.path("dot.fileinfo"), ".bashrc");
+    std::fs::write(cli.path("none.fileinfo"), "no description").expect("writable");
+    for (bad, code, says) in [
+        ("not-there.fileinfo", 3, "not-there.fileinfo"),
+        ("same.fileinfo", 2, "would both be"),
+        ("dot.fileinfo", 2, "dot.fileinfo"),
+        ("none.fileinfo", 6, "none.fileinfo"),
+    ] {
+        let got = cli.run([&FOREGROUND[..], &["0.fileinfo", bad, "-o", "out", "--json"]].concat()).await;
+        let got = got.with_code(code);
+        assert!(got.stderr.contains(says) && got.stderr.contains("1 of 2 files failed"), "{}", got.stderr);
+        let failed = events(&got, "failed");
+        assert_eq!((failed.len(), &failed[0]["wanted"]), (1, &bad.into()), "{failed:?}");
+        assert_eq!(failed[0]["error"]["exit_code"], code);
+        contents[0].is_at(&cli.path("out/file 0")).await;
+        std::fs::remove_file(cli.path("out/file 0")).expect("it is there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_only_this_system_allows_is_taken_from_the_description_file() {
+    let network = Network::builder().peer("seed").start().await;
+    let (cli, _) = shared(&network, 1).await;
+    let content = Content::of(payload(LEN, 9));
+    content.write(&cli.path("log-10:00:00")).await;
+    network.peer("seed").shares_as(&content, "log").await;
+    let _ = cli.run(["create", "log-10:00:00"]).await.with_code(0);
+    let wanted = ["0.fileinfo", "log-10:00:00.fileinfo", "-o", "out"];
+    let _ = cli.run([&FOREGROUND[..], &wanted].concat()).await.with_code(0);
+    content.is_at(&cli.path("out/log-10:00:00")).await;
 }

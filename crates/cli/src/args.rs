@@ -17,7 +17,7 @@ use tnet_peer::{Advertise, parse_listen};
 use crate::duration;
 use crate::exit::EXIT_CODES;
 use crate::preferences::AllGiven;
-use crate::render::units::parse_size;
+use crate::render::units::{parse_size, shown_path};
 use crate::settings_file::SettingsFile;
 
 pub(crate) use wishes::{Bounds, Files, Level, Limit, LimitArgs, PriorityArgs, parse_limit, parse_max_peers};
@@ -273,6 +273,9 @@ pub(crate) struct StartServer {
     /// Take any port if the one to listen on is taken.
     #[arg(long, hide = true)]
     pub(crate) any_port: bool,
+    /// Arguments that the user decided, whatever the file of settings says later.
+    #[arg(long, hide = true)]
+    pub(crate) decided: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -343,6 +346,16 @@ pub(crate) struct Who {
 pub(crate) enum Wanted {
     Fileinfo(PathBuf),
     Hash(FileHash),
+}
+
+/// As it was written.
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fileinfo(path) => f.pad(&shown_path(path)),
+            Self::Hash(hash) => std::fmt::Display::fmt(hash, f),
+        }
+    }
 }
 
 /// A hash is a hash even if a file has its name: that is what `get HASH` itself makes. Such a file is `./HASH`.

@@ -1,26 +1,35 @@
 //! A server in the background: this program once more, in a session of its own, with its log in the state directory.
-//! Whoever starts it waits, for a bounded time, until it answers or says why it cannot.
+//! It keeps nothing of whoever starts it: no descriptor, directory, terminal, umask, ignored signal, and of the
+//! environment only what says who and where the user is. Whoever starts it waits, for a bounded time, until it answers
+//! or says why it cannot.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::fs::Mode;
 use serde::Deserialize;
-use tnet_peer::control::{Client, FaultKind, Hello, make_state_dir};
+use tnet_peer::control::{Client, ConnectError, FaultKind, Hello, make_state_dir};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Bounds, Global};
 use crate::command::OnTaken;
 use crate::exit::{Exit, Failure, file_failure};
 use crate::logging::{self, LOG_NAME};
+use crate::render::Output;
 use crate::render::units::shown_path;
+use crate::settings;
 
 /// How long the new server may take until it answers. It looks up its coordinator and looks through its directory once.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The first descriptor that is none of the three that every process has.
+const FIRST_TO_CLOSE: i32 = 3;
 
 /// Bytes of what the new server says of its start.
 const MAX_WORDS: u64 = 64 * 1024;
@@ -33,7 +42,35 @@ pub(crate) struct Launch {
     pub(crate) state_dir: PathBuf,
     pub(crate) on_taken: OnTaken,
     pub(crate) bounds: Bounds,
+    /// Arguments that a flag or the environment gave, whatever a file of settings says later.
+    pub(crate) decided: Vec<&'static str>,
 }
+
+/// Variables that the server needs: who the user is and where his things are, and what the program itself may need to
+/// start.
+const ENVIRONMENT: [&str; 15] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "RUST_BACKTRACE",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "DYLD_LIBRARY_PATH",
+];
+
+/// Pause between two looks at a server that somebody else is starting or ending.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Files are readable for others as on most systems, whoever started the server; only what its user asks for is not.
+const UMASK: u32 = 0o022;
 
 /// A server that answers.
 pub(crate) struct Started {
@@ -41,14 +78,75 @@ pub(crate) struct Started {
     pub(crate) log: PathBuf,
 }
 
-/// Starts a server and waits until it answers.
-pub(crate) async fn start(
+/// A server that was found, or was started because there was none.
+pub(crate) enum Running {
+    Found(Client),
+    Started(Started),
+}
+
+/// Uses the server that runs, or starts one. Of many who do that at once one wins, and all use that one's server.
+pub(crate) async fn find_or_start(
     launch: Launch,
     global: &Global,
+    output: Output,
     stop: &CancellationToken,
-) -> Result<Started, Failure> {
+) -> Result<Running, Failure> {
+    let deadline = Instant::now() + START_DEADLINE;
+    let mut lost_the_race = None;
+    loop {
+        let failure: Failure = match Client::connect(&launch.state_dir).await {
+            Ok(client) => return Ok(Running::Found(client)),
+            Err(ConnectError::NotRunning { .. }) => match start(&launch, global, output, stop).await {
+                Ok(started) => return Ok(Running::Started(started)),
+                // Somebody else was faster, or a server is still ending.
+                Err(StartFailure::Taken(failure)) => lost_the_race.insert(failure).clone(),
+                Err(StartFailure::Other(failure)) => return Err(failure),
+            },
+            // It has the socket, and is still looking through its directory.
+            Err(error @ ConnectError::NoAnswer(_)) if lost_the_race.is_some() => error.into(),
+            Err(error) => return Err(error.into()),
+        };
+        if Instant::now() >= deadline {
+            return Err(failure.or_hint("stop it first with `tnet kill-server`"));
+        }
+        tokio::select! {
+            () = sleep(LOOK_EVERY) => {}
+            () = stop.cancelled() => return Err(Failure::interrupted("interrupted before the server answered")),
+        }
+    }
+}
+
+/// Why there is no new server.
+pub(crate) enum StartFailure {
+    /// Another process has the state directory.
+    Taken(Failure),
+    Other(Failure),
+}
+
+impl From<Failure> for StartFailure {
+    fn from(failure: Failure) -> Self {
+        // The server was told to take what is free, so nothing else can be in its way.
+        if failure.exit == Exit::Exists { Self::Taken(failure) } else { Self::Other(failure) }
+    }
+}
+
+impl From<StartFailure> for Failure {
+    fn from(failure: StartFailure) -> Self {
+        match failure {
+            StartFailure::Taken(failure) | StartFailure::Other(failure) => failure,
+        }
+    }
+}
+
+/// Starts a server and waits until it answers.
+pub(crate) async fn start(
+    launch: &Launch,
+    global: &Global,
+    output: Output,
+    stop: &CancellationToken,
+) -> Result<Started, StartFailure> {
     let log = launch.state_dir.join(LOG_NAME);
-    let mut child = spawn(&launch, global, &log)?;
+    let mut child = spawn(launch, global, &log, output)?;
     let (answer, words) = oneshot::channel();
     if let Some(stdout) = child.stdout.take() {
         // A thread, because it waits for the other process; it ends with that.
@@ -58,15 +156,15 @@ pub(crate) async fn start(
         words = timeout(START_DEADLINE, words) => words,
         () = stop.cancelled() => {
             give_up(&mut child);
-            return Err(Failure::interrupted("interrupted before the server answered; it was stopped"));
+            return Err(Failure::interrupted("interrupted before the server answered; it was stopped").into());
         }
     };
     match waited {
         Ok(Ok(Words::Ready)) => {}
-        Ok(Ok(Words::Failed(failure))) => return Err(failure.during("the server could not start")),
+        Ok(Ok(Words::Failed(failure))) => return Err(failure.during("the server could not start").into()),
         Ok(Ok(Words::None) | Err(_)) => {
             let message = format!("the server ended before it answered; see its log, {}", shown_path(&log));
-            return Err(Failure::new(Exit::Other, message));
+            return Err(Failure::new(Exit::Other, message).into());
         }
         Err(_) => {
             give_up(&mut child);
@@ -74,10 +172,10 @@ pub(crate) async fn start(
                 "the server did not answer within {START_DEADLINE:.0?} and was stopped; see its log, {}",
                 shown_path(&log)
             );
-            return Err(Failure::new(Exit::Other, message));
+            return Err(Failure::new(Exit::Other, message).into());
         }
     }
-    let client = Client::connect(&launch.state_dir).await?;
+    let client = Client::connect(&launch.state_dir).await.map_err(Failure::from)?;
     Ok(Started { hello: client.hello().clone(), log })
 }
 
@@ -87,20 +185,27 @@ fn give_up(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn spawn(launch: &Launch, global: &Global, log: &Path) -> Result<Child, Failure> {
+fn spawn(launch: &Launch, global: &Global, log: &Path, output: Output) -> Result<Child, Failure> {
     let state_dir = &launch.state_dir;
     make_state_dir(state_dir)?;
-    let stderr = logging::open_log(log).map_err(|error| file_failure("open the log", log, &error))?;
+    // A log that cannot be written is no reason to have no server.
+    let stderr = logging::open_log(log).map(Stdio::from).unwrap_or_else(|error| {
+        output.note(&format!(
+            "{}; the server runs without one",
+            file_failure("open the log", log, &error).message
+        ));
+        Stdio::null()
+    });
     let program = std::env::current_exe().map_err(|error| {
         Failure::new(Exit::Other, format!("cannot find this program to start it again: {error}"))
     })?;
+    // Ours are closed by themselves; those that somebody gave us, as the lock of flock(1), would stay open in the server.
+    close_fds::set_fds_cloexec(FIRST_TO_CLOSE, &[]);
     Command::new(&program)
         .args(arguments(launch, global))
-        // What the environment says was read already and is in the arguments.
-        .env_remove("TNET_COORDINATOR")
-        .env_remove("TNET_STATE_DIR")
-        .env_remove("TNET_CONFIG")
-        .env_remove("TNET_DEMO_DELAY")
+        // What else the environment says was read already and is in the arguments.
+        .env_clear()
+        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr)
@@ -139,6 +244,10 @@ fn arguments(launch: &Launch, global: &Global) -> Vec<OsString> {
     if let Some(most) = max_peers {
         arguments.extend(["--max-peers".into(), most.to_string().into()]);
     }
+    if let Some(config) = global.config.as_deref().and_then(|config| settings::absolute(config).ok()) {
+        arguments.extend(["--config".into(), config.into()]);
+    }
+    arguments.extend(launch.decided.iter().flat_map(|argument| ["--decided".into(), argument.into()]));
     arguments.extend((0..global.verbose).map(|_| "-v".into()));
     arguments
 }
@@ -191,9 +300,18 @@ pub(crate) fn detach(state_dir: &Path, verbose: u8) -> Result<(), Failure> {
     let failed = |what: &str, error: io::Error| Failure::new(Exit::Other, format!("cannot {what}: {error}"));
     rustix::process::setsid().map_err(|errno| failed("start a session", errno.into()))?;
     std::env::set_current_dir("/").map_err(|error| failed("leave the directory", error))?;
+    rustix::process::umask(Mode::from_raw_mode(UMASK));
     make_state_dir(state_dir)?;
-    let log = state_dir.join(LOG_NAME);
-    logging::to_file(&log, verbose).map_err(|error| file_failure("open the log", &log, &error))
+    // Whoever started us has said so if it cannot be written.
+    let _ = logging::to_file(&state_dir.join(LOG_NAME), verbose);
+    Ok(())
+}
+
+/// Whoever started us was told all, and reads no more.
+pub(crate) fn let_go_of_stdout() {
+    let opened = File::options().write(true).open("/dev/null");
+    // The pipe that stays otherwise has nobody at its other end.
+    let _ = opened.map(|nowhere| rustix::stdio::dup2_stdout(&nowhere));
 }
 
 #[cfg(test)]

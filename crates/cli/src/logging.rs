@@ -40,6 +40,8 @@ pub(crate) fn to_stderr(talk: Talk, verbose: u8, quiet: bool) {
     };
     if service::logs_to_journal() {
         let lines = tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr);
+        // A log that cannot be written stops nothing, and to say so on stderr would panic.
+        let lines = lines.log_internal_errors(false);
         let lines = lines.fmt_fields(PlainFields);
         lines.event_format(JournalFormat::new()).init();
         return;
@@ -49,6 +51,7 @@ pub(crate) fn to_stderr(talk: Talk, verbose: u8, quiet: bool) {
         .fmt_fields(PlainFields)
         .with_env_filter(filter(level))
         .with_writer(io::stderr)
+        .log_internal_errors(false)
         .with_ansi(ansi)
         .with_target(level == "trace")
         .init();
@@ -69,6 +72,7 @@ pub(crate) fn to_file(path: &Path, verbose: u8) -> io::Result<()> {
         .fmt_fields(PlainFields)
         .with_env_filter(filter(level))
         .with_writer(Mutex::new(log))
+        .log_internal_errors(false)
         .with_ansi(false)
         .with_target(level == "trace")
         .init();
@@ -105,8 +109,14 @@ impl LogFile {
     fn put_aside(&mut self) -> io::Result<()> {
         let mut old = self.path.clone().into_os_string();
         old.push(".old");
-        fs::rename(&self.path, old)?;
-        *self = Self::open(&self.path)?;
+        match fs::rename(&self.path, old).and_then(|()| Self::open(&self.path)) {
+            Ok(next) => *self = next,
+            // Where there is no second name the new lines are worth more than the old ones.
+            Err(_) => {
+                self.file.set_len(0)?;
+                self.len = 0;
+            }
+        }
         Ok(())
     }
 }
@@ -145,6 +155,20 @@ mod tests {
             .collect();
         assert_eq!(sizes.len(), 2, "the log and the one before");
         assert!(sizes.iter().all(|size| *size <= MAX_LOG_LEN), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_put_aside_begins_anew() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join(LOG_NAME);
+        // A directory that is not empty cannot be replaced.
+        fs::create_dir_all(dir.path().join("server.log.old/full")).expect("writable");
+        let mut log = LogFile::open(&path).expect("opens");
+        let line = vec![b'x'; 1024 * 1024];
+        for _ in 0..20 {
+            log.write_all(&line).expect("written");
+        }
+        assert!(fs::metadata(&path).expect("there").len() <= MAX_LOG_LEN);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod logging;
 mod memory;
 mod preferences;
 mod process_end;
+mod reload;
 mod render;
 mod service;
 mod settings;
@@ -41,7 +42,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     descriptors::raise_limit();
-    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+    let definition = preferences::without_empty_variables(Cli::command());
+    let parsed = definition.try_get_matches().and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         Ok((cli, matches))
     });
@@ -59,8 +61,9 @@ fn run(mut cli: Cli, matches: &ArgMatches) -> Exit {
         verbose: cli.global.verbose > 0,
     });
     let name = cli.command.name();
-    if let Err(failure) = preferences::apply(&mut cli, matches) {
-        return output.result(name, Err(failure));
+    match preferences::apply(&mut cli, matches) {
+        Ok(notes) => notes.iter().for_each(|note| output.note(note)),
+        Err(failure) => return output.result(name, Err(failure)),
     }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -91,8 +94,7 @@ fn complain(error: &clap::Error) -> Exit {
     // In all of this: whoever read through a pipe may have seen enough.
     let message = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
-            return Exit::Ok;
+            return render::output::print_help(error);
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = writeln!(io::stderr(), "{}", Cli::command().render_help());

@@ -11,7 +11,7 @@ use tnet_peer::parse_listen;
 
 use crate::args::{Bounds, Cli, Command, parse_limit, parse_max_peers, parse_memory, parse_networks};
 use crate::exit::Failure;
-use crate::settings_file::{SETTINGS, SettingsFile};
+use crate::settings_file::{Found, SETTINGS, SettingsFile};
 
 /// A value that a flag or the environment gave.
 #[derive(Debug, Clone)]
@@ -23,13 +23,27 @@ pub(crate) struct Given {
 /// By the name of the argument.
 pub(crate) type AllGiven = BTreeMap<&'static str, Given>;
 
-/// Fills in what the file of settings says where the user said nothing.
-pub(crate) fn apply(cli: &mut Cli, matches: &ArgMatches) -> Result<(), Failure> {
+/// The command line, for which a variable that is empty is not set.
+pub(crate) fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |argument: &clap::Arg| {
+        let variable = argument.get_env().and_then(std::env::var_os);
+        variable.is_some_and(|value| value.is_empty())
+    };
+    let empty: Vec<clap::Id> = command
+        .get_arguments()
+        .filter(|argument| is_empty(argument))
+        .map(|arg| arg.get_id().clone())
+        .collect();
+    empty.into_iter().fold(command, |command, id| command.mut_arg(id, |argument| argument.env(None::<&str>)))
+}
+
+/// Fills in what the file of settings says where the user said nothing. Answers what there is to note.
+pub(crate) fn apply(cli: &mut Cli, matches: &ArgMatches) -> Result<Vec<String>, Failure> {
     // The one that was started in the background was told everything by the one that the user started.
     if matches!(&cli.command, Command::StartServer(args) if args.detached) {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let file = SettingsFile::find(cli.global.config.as_deref())?;
+    let Found { file, notes } = SettingsFile::find(cli.global.config.as_deref())?;
     let text = |key: &str| file.get(key).map(|written| written.text.clone());
     let of_file = Bounds {
         limit_up: file.parsed("limit-up", parse_limit)?,
@@ -67,7 +81,7 @@ pub(crate) fn apply(cli: &mut Cli, matches: &ArgMatches) -> Result<(), Failure> 
     global.bounds = of_file;
     global.dir = dir;
     global.file = Rc::new(file);
-    Ok(())
+    Ok(notes)
 }
 
 fn given(matches: &ArgMatches) -> AllGiven {

@@ -71,19 +71,39 @@ pub(crate) struct Written {
     pub(crate) line: usize,
 }
 
+/// What was found of the files that there may be.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) file: SettingsFile,
+    /// Of default files that may be there and cannot be read: they count as absent.
+    pub(crate) notes: Vec<String>,
+}
+
 impl SettingsFile {
     /// The file that was named, or the user's, or the machine's.
-    pub(crate) fn find(named: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn find(named: Option<&Path>) -> Result<Found, Failure> {
         if let Some(path) = named {
-            return read(path)?.ok_or_else(|| file_failure("read", path, &io::ErrorKind::NotFound.into()));
+            let file =
+                read(path)?.ok_or_else(|| file_failure("read", path, &io::ErrorKind::NotFound.into()))?;
+            return Ok(Found { file, notes: Vec::new() });
         }
         let of_user = Xdg::new().ok().map(|base| base.config_dir().join("tnet/config.toml"));
-        for path in of_user.into_iter().chain([OF_THE_MACHINE.into()]) {
-            if let Some(file) = read(&path)? {
-                return Ok(file);
+        Self::first_of(of_user.into_iter().chain([OF_THE_MACHINE.into()]))
+    }
+
+    /// Nobody named these: what cannot be read, as in the home of another user, is not there for us.
+    fn first_of(paths: impl IntoIterator<Item = PathBuf>) -> Result<Found, Failure> {
+        let mut notes = Vec::new();
+        for path in paths {
+            match open(&path) {
+                Ok(None) => {}
+                Ok(Some(text)) => return Ok(Found { file: parse(&path, &text)?, notes }),
+                Err(failure) => {
+                    notes.push(format!("{}; going on without those settings", failure.message));
+                }
             }
         }
-        Ok(Self::default())
+        Ok(Found { file: Self::default(), notes })
     }
 
     /// What it says of a setting.
@@ -113,6 +133,11 @@ impl SettingsFile {
 
 /// None if there is no such file.
 fn read(path: &Path) -> Result<Option<SettingsFile>, Failure> {
+    open(path)?.map(|text| parse(path, &text)).transpose()
+}
+
+/// Its text; none if there is no such file.
+fn open(path: &Path) -> Result<Option<String>, Failure> {
     let failed = |error: &io::Error| file_failure("read the settings in", path, error);
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -124,11 +149,10 @@ fn read(path: &Path) -> Result<Option<SettingsFile>, Failure> {
         let message = format!("{} is no file of settings; name another one with --config", shown_path(path));
         return Err(Failure::new(Exit::Usage, message));
     }
-    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
-    parse(path, &text).map(Some)
+    fs::read_to_string(path).map(Some).map_err(|error| failed(&error))
 }
 
-fn parse(path: &Path, text: &str) -> Result<SettingsFile, Failure> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<SettingsFile, Failure> {
     let mut file = SettingsFile { path: Some(path.to_owned()), values: BTreeMap::new() };
     let line_of = |at: usize| 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
     let refused = |file: &SettingsFile, line: usize, why: &str| {
@@ -186,6 +210,28 @@ mod tests {
         let file = parsed("max-peers = \"many\"").expect("text");
         let failure = file.parsed("max-peers", str::parse::<u16>).expect_err("no number");
         assert!(failure.message.starts_with("/c.toml:1: max-peers = \"many\""), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_file_that_nobody_named_and_that_cannot_be_read_is_not_there() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (file, good) = (dir.path().join("file"), dir.path().join("good.toml"));
+        fs::write(&file, "x").expect("written");
+        fs::write(&good, "max-peers = 5").expect("written");
+        // Below a file; a directory; no text; not there at all.
+        let binary = dir.path().join("binary");
+        fs::write(&binary, b"\xff\xfe").expect("written");
+        let found = SettingsFile::first_of([
+            file.join("config.toml"),
+            dir.path().to_owned(),
+            binary,
+            dir.path().join("none"),
+            good.clone(),
+        ]);
+        let found = found.expect("the last one can be read");
+        assert_eq!((found.file.path.as_ref(), found.notes.len()), (Some(&good), 3), "{:?}", found.notes);
+        fs::write(&good, "max-peers = ").expect("written");
+        SettingsFile::first_of([good]).expect_err("what can be read has to make sense");
     }
 
     #[test]

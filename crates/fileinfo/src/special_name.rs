@@ -43,14 +43,19 @@ impl FileName {
     /// assert_eq!(special("a.FileInfo"), Ok(Some(SpecialName::Companion)));
     /// ```
     pub fn special(&self) -> Option<SpecialName> {
-        let name = folded(self.as_str());
+        SpecialName::of(self.as_str())
+    }
+}
+
+impl SpecialName {
+    /// What any name means besides, also one that is not good on every system.
+    pub fn of(name: &str) -> Option<Self> {
+        let name = folded(name);
         match name.chars().next() {
             // Nothing of it shows.
-            None | Some('.') => Some(SpecialName::Hidden),
-            Some('-') => Some(SpecialName::Option),
-            Some(_) => {
-                COMPANIONS.iter().any(|ending| name.ends_with(ending)).then_some(SpecialName::Companion)
-            }
+            None | Some('.') => Some(Self::Hidden),
+            Some('-') => Some(Self::Option),
+            Some(_) => COMPANIONS.iter().any(|ending| name.ends_with(ending)).then_some(Self::Companion),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Settings of a peer, with units, defaults and reasons.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::{Advertise, CoordinatorAddress};
@@ -87,6 +89,11 @@ pub struct DownloadOptions {
     pub limits: Limits,
     /// Before or after other files.
     pub priority: Priority,
+    /// The directory that the file is to be in, if somebody opened it already: who sees another one under that path, or
+    /// none, writes to the right one all the same.
+    pub directory: Option<Arc<OwnedFd>>,
+    /// The mode of the file, as in `0o644`. None: as any file of this process.
+    pub mode: Option<u32>,
 }
 
 impl Default for DownloadOptions {
@@ -97,6 +104,8 @@ impl Default for DownloadOptions {
             coordinator_within: Some(Duration::from_secs(10)),
             limits: Limits::default(),
             priority: Priority::default(),
+            directory: None,
+            mode: None,
         }
     }
 }

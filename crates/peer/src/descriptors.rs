@@ -48,7 +48,7 @@ impl fmt::Display for Shortage {
 impl Error for Shortage {}
 
 /// Descriptors that this process may have open; none if there is no limit.
-fn limit() -> Option<u64> {
+pub(crate) fn limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 

@@ -279,12 +279,18 @@ impl Peer {
         Ok(())
     }
 
-    /// Stops serving or downloading a content. The file stays where it is. Answers whether it was known.
+    /// Stops serving or downloading a content. The file stays where it is, or what of it arrived. Answers whether it was
+    /// known.
     ///
     /// # Errors
     /// The peer has been shut down.
     pub async fn unshare(&self, hash: FileHash) -> Result<bool, PeerGone> {
-        self.ask(|done| Command::Unshare { hash, done }).await
+        // When this is answered, what arrived is saved and its target is free.
+        let was_running = self.ask(|done| Command::Running { hash, done }).await?.is_some();
+        if was_running {
+            self.ask(|done| Command::CancelDownload { hash, done }).await?;
+        }
+        Ok(self.ask(|done| Command::Unshare { hash, done }).await? || was_running)
     }
 
     /// New rates of the whole peer, from now on. Answers what they are then.
@@ -328,7 +334,7 @@ impl Peer {
             return Err(DownloadError::AlreadyRunning { hash, out });
         }
         let out = out.as_ref().to_owned();
-        let open = || open_target(info.clone(), out.clone(), options.overwrite, self.stop.clone());
+        let open = || open_target(info.clone(), out.clone(), &options, self.stop.clone());
         let mut opened = open().await;
         while let Err(error) = &opened
             && self.descriptors.note_cause(error)
@@ -494,11 +500,12 @@ fn listen_error(address: SocketAddr, source: std::io::Error) -> SpawnError {
 async fn open_target(
     info: FileInfo,
     out: std::path::PathBuf,
-    overwrite: bool,
+    options: &DownloadOptions,
     stop: CancellationToken,
 ) -> Result<Opened, DownloadError> {
-    let existing = if overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
-    let options = store::DownloadOptions { existing };
+    let existing = if options.overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
+    let options =
+        store::DownloadOptions { existing, directory: options.directory.clone(), mode: options.mode };
     blocking(move || Ok(store::Download::open(&info, &out, options, &|_| go_on_until(&stop))?)).await
 }
 

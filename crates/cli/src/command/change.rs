@@ -59,25 +59,60 @@ pub(crate) async fn treat(
 ) -> Result<Report, Failure> {
     let state_dir = settings::state_dir(global)?;
     let files = connect(&state_dir).await?.files().await?;
-    // All are found before the first is changed.
-    let named = args.files.iter().map(|name| find(&files, name)).collect::<Result<Vec<_>, _>>()?;
-    for file in &named {
-        let (client, hash) = (connect(&state_dir).await?, hash_of(file)?);
-        let found = match treatment.wish() {
-            Some(wish) => client.treat(hash, wish).await?,
-            None => client.unshare(hash).await?,
-        };
-        if !found {
-            return Err(gone(file));
-        }
-        output.outcome(&format!("{}: {}", shown_path(&file.path), treatment.done()));
-        if matches!(treatment, Treatment::Remove) && file.is_download() {
-            output.note(&format!("what arrived is kept in {}.partial", shown_path(&file.path)));
+    // One that is not there does not stop the others.
+    let (mut treated, mut failures): (Vec<&FileStatus>, Vec<Failure>) = (Vec::new(), Vec::new());
+    for name in &args.files {
+        match one(&files, name, &treated, treatment, &state_dir, output).await {
+            Ok(file) => treated.push(file),
+            Err(failure) => failures.push(failure),
         }
     }
-    let treated: Vec<Value> =
-        named.iter().map(|file| json!({ "hash": file.hash, "path": file.path })).collect();
-    Ok(fields(json!({ "files": treated, "done": treatment.done() })))
+    let (count, failed) = (args.files.len(), failures.len());
+    let mut failures = failures.into_iter();
+    match failures.next() {
+        None => {
+            let treated: Vec<Value> =
+                treated.iter().map(|file| json!({ "hash": file.hash, "path": file.path })).collect();
+            Ok(fields(json!({ "files": treated, "done": treatment.done() })))
+        }
+        Some(only) if count == 1 => Err(only),
+        Some(first) => {
+            output.complaint(&first.message);
+            failures.for_each(|failure| output.complaint(&failure.message));
+            let message = format!("{failed} of {count} files failed, the reasons are above");
+            Err(Failure::new(first.exit, message))
+        }
+    }
+}
+
+async fn one<'a>(
+    files: &'a [FileStatus],
+    name: &OsStr,
+    treated: &[&FileStatus],
+    treatment: Treatment,
+    state_dir: &Path,
+    output: Output,
+) -> Result<&'a FileStatus, Failure> {
+    let file = find(files, name)?;
+    let (client, hash) = (connect(state_dir).await?, hash_of(file)?);
+    // Two names of one content are treated as one.
+    let is_done = treated.iter().any(|other| other.hash == file.hash);
+    let found = match treatment.wish() {
+        _ if is_done => true,
+        Some(wish) => client.treat(hash, wish).await?,
+        None => client.unshare(hash).await?,
+    };
+    if !found {
+        return Err(gone(file));
+    }
+    output.outcome(&format!("{}: {}", shown_path(&file.path), treatment.done()));
+    if matches!(treatment, Treatment::Remove) && file.is_download() {
+        output.note(&format!(
+            "what arrived of it is kept in {}.partial; `tnet get` continues from there",
+            shown_path(&file.path)
+        ));
+    }
+    Ok(file)
 }
 
 pub(crate) async fn limit(args: LimitArgs, global: &Global, output: Output) -> Result<Report, Failure> {

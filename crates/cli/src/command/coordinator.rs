@@ -1,19 +1,21 @@
 //! `tnet coordinator`: runs one until a signal comes.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::json;
 use tnet_coordinator::{AllowAdvertise, Config, Coordinator, CoordinatorHandle, Stats};
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
 use crate::args::{CoordinatorArgs, Global};
 use crate::exit::Failure;
 use crate::memory;
+use crate::reload::{self, Reloader};
 use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::render::units::{count, size};
 use crate::service;
+use crate::signals::Signals;
 
 /// How often the service manager and the log are told how it does.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
@@ -22,7 +24,7 @@ pub(crate) async fn run(
     args: &CoordinatorArgs,
     global: &Global,
     output: Output,
-    stop: CancellationToken,
+    signals: Signals,
 ) -> Result<Report, Failure> {
     let mut config = Config::default();
     if let Some(listen) = global.listen {
@@ -41,7 +43,13 @@ pub(crate) async fn run(
     output.outcome(&format!("coordinator on {address}; Ctrl-C stops it"));
     service::ready(&format!("listening on {address}"));
     tracing::info!(memory = budget.map(size), "memory that it takes at most");
-    stop.run_until_cancelled(tell_status(&coordinator)).await;
+    let decided = global.given.keys().map(|argument| (*argument).to_owned());
+    let reloader = Reloader::new(global, reload::OF_A_COORDINATOR, decided);
+    tokio::select! {
+        () = signals.stop.cancelled() => {}
+        () = tell_status(&coordinator) => {}
+        never = attend(&coordinator, &signals, reloader) => match never {},
+    }
     service::stopping();
     coordinator.shutdown().await;
     // Ending is what it was asked to do.
@@ -61,6 +69,21 @@ async fn tell_status(coordinator: &CoordinatorHandle) {
             service::status(&status);
             tracing::debug!("{status}");
             told = status;
+        }
+    }
+}
+
+/// Does what signals ask for meanwhile.
+async fn attend(coordinator: &CoordinatorHandle, signals: &Signals, mut reloader: Reloader) -> Infallible {
+    loop {
+        tokio::select! {
+            () = signals.reload.notified() => match reloader.read() {
+                Ok(changes) => tracing::info!("{}", changes.told()),
+                Err(failure) => tracing::error!("settings stay as they were: {}", failure.message),
+            },
+            () = signals.report.notified() => if let Ok(stats) = coordinator.stats().await {
+                tracing::info!("{}", shown(&stats));
+            },
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Create, output: Output, stop: CancellationToken) -
     output.outcome(&format!("wrote   {}", shown_path(&written)));
     match info.name() {
         None => output.note(&format!(
-            "{} cannot be a name on every system, so the description has none: `tnet get` will need -o",
+            "{} cannot be a name on every system, so the description has none: `tnet get` will take the one of the .fileinfo, or -o",
             shown_path(&file)
         )),
         Some(name) => {

@@ -31,6 +31,12 @@ pub(crate) async fn read(path: &Path) -> Result<FileInfo, Failure> {
     blocking(move || read_now(&path)).await
 }
 
+/// Opens a description for another process to read.
+pub(crate) async fn open(path: &Path) -> Result<File, Failure> {
+    let path = path.to_owned();
+    blocking(move || open_regular(&path).map_err(|error| file_failure("read", &path, &error))).await
+}
+
 fn read_now(path: &Path) -> Result<FileInfo, Failure> {
     let shown = shown_path(path);
     let json = read_bounded(path).map_err(|error| match error.kind() {
@@ -57,7 +63,7 @@ fn looks_like_content(path: &Path) -> bool {
     path.extension().is_none_or(|extension| extension != "fileinfo")
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+fn open_regular(path: &Path) -> io::Result<File> {
     // Asked first, because opening a pipe waits for its other end.
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
@@ -66,9 +72,13 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
+    File::open(path)
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut json = Vec::new();
     // One byte too many is enough for the parser to refuse it.
-    File::open(path)?.take(MAX_FILEINFO_LEN as u64 + 1).read_to_end(&mut json)?;
+    open_regular(path)?.take(MAX_FILEINFO_LEN as u64 + 1).read_to_end(&mut json)?;
     Ok(json)
 }
 

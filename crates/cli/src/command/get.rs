@@ -13,7 +13,7 @@ use tnet_fileinfo::shown;
 use tokio_util::sync::CancellationToken;
 
 use self::downloader::Downloader;
-use self::job::Job;
+use self::job::{Job, Jobs};
 use crate::args::{Get, Global};
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
@@ -28,13 +28,17 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) -> Result<Report, Failure> {
     // All are looked at before any server is started: what is wrong with them is the user's first question.
-    let mut jobs = job::all(&args).await?;
-    let downloader = Downloader::start(&args, jobs.len() > 1, global, output, &stop).await?;
-    let result = if jobs.len() == 1 {
-        let only = jobs.remove(0);
-        one(&only, &downloader, output, &stop).await
-    } else {
-        Box::pin(several::run(jobs, args.parallel.into(), &downloader, output, &stop)).await
+    let wanted = job::all(&args).await?;
+    if wanted.jobs.is_empty() {
+        return several::none(wanted, output);
+    }
+    let downloader = Downloader::start(&args, wanted.is_several, global, output, &stop).await?;
+    let result = match wanted {
+        Jobs { mut jobs, is_several: false, .. } => {
+            let (_, only) = jobs.remove(0);
+            one(&only, &downloader, output, &stop).await
+        }
+        wanted => Box::pin(several::run(wanted, args.parallel.into(), &downloader, output, &stop)).await,
     };
     downloader.end(result.is_ok(), output, &stop).await;
     result

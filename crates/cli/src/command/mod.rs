@@ -18,12 +18,14 @@ mod status;
 mod verify;
 mod who;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::args::{Cli, Command, ConfigCommand};
 use crate::exit::{Exit, Failure};
 use crate::logging::{self, Talk};
 use crate::render::Output;
 use crate::render::output::Report;
-use crate::signals;
+use crate::signals::{self, Role};
 use change::Treatment;
 
 impl Command {
@@ -51,6 +53,15 @@ impl Command {
         }
     }
 
+    fn role(&self) -> Role {
+        match self {
+            Self::StartServer(args) if args.detached => Role::Detached,
+            Self::StartServer(args) if args.foreground => Role::Service,
+            Self::Coordinator(_) => Role::Service,
+            _ => Role::Command,
+        }
+    }
+
     /// A detached server logs to its file, which it opens itself.
     fn talk(&self) -> Option<Talk> {
         match self {
@@ -68,28 +79,38 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
     if let Some(talk) = command.talk() {
         logging::to_stderr(talk, global.verbose, global.quiet);
     }
-    let stop = signals::listen()
+    let signals = signals::listen(command.role())
         .map_err(|error| Failure::new(Exit::Other, format!("cannot listen for signals: {error}")))?;
+    let stop = signals.stop.clone();
     match command {
         Command::Demo(args) => Box::pin(demo::run(args, output, stop)).await,
         Command::Create(args) => create::run(args, output, stop).await,
         Command::Verify(args) => verify::run(args, output, stop).await,
-        Command::Coordinator(args) => coordinator::run(&args, &global, output, stop).await,
-        Command::StartServer(args) => Box::pin(start_server::run(args, &global, output, stop)).await,
+        Command::Coordinator(args) => coordinator::run(&args, &global, output, signals).await,
+        Command::StartServer(args) => Box::pin(start_server::run(args, &global, output, signals)).await,
         Command::Get(args) => Box::pin(get::run(args, &global, output, stop)).await,
-        Command::Who(args) => who::run(args, &global, output).await,
+        Command::Who(args) => unless(&stop, who::run(args, &global, output)).await,
         Command::Status(args) => status::run(args, &global, output, stop).await,
-        Command::Ls => ls::run(&global, output).await,
-        Command::Limit(args) => change::limit(args, &global, output).await,
-        Command::Pause(args) => change::treat(args, Treatment::Pause, &global, output).await,
-        Command::Resume(args) => change::treat(args, Treatment::Resume, &global, output).await,
+        Command::Ls => unless(&stop, ls::run(&global, output)).await,
+        Command::Limit(args) => unless(&stop, change::limit(args, &global, output)).await,
+        Command::Pause(args) => unless(&stop, change::treat(args, Treatment::Pause, &global, output)).await,
+        Command::Resume(args) => unless(&stop, change::treat(args, Treatment::Resume, &global, output)).await,
         Command::Priority(args) => {
-            change::treat(args.files, Treatment::Priority(args.level), &global, output).await
+            let treatment = Treatment::Priority(args.level);
+            unless(&stop, change::treat(args.files, treatment, &global, output)).await
         }
-        Command::Rm(args) => change::treat(args, Treatment::Remove, &global, output).await,
+        Command::Rm(args) => unless(&stop, change::treat(args, Treatment::Remove, &global, output)).await,
         Command::Completions { shell } => Ok(papers::completions(shell, output)),
         Command::Man { dir } => papers::man(&dir, output),
         Command::Config { command } => config::run(command.unwrap_or(ConfigCommand::Show), &global, output),
         Command::KillServer => kill_server::run(&global, output, stop).await,
     }
+}
+
+/// What leaves nothing behind when it is ended in the middle.
+async fn unless(
+    stop: &CancellationToken,
+    command: impl Future<Output = Result<Report, Failure>>,
+) -> Result<Report, Failure> {
+    stop.run_until_cancelled(command).await.unwrap_or_else(|| Err(Failure::interrupted("interrupted")))
 }

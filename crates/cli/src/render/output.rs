@@ -1,14 +1,21 @@
 //! Where text goes. Results on stdout, the rest on stderr; with `--json` one event a line on stdout and nothing else
-//! there, the last of them the result. A reader that went away is no error: what was asked for is done all the same.
+//! there, the last of them the result. A reader that went away is no error: what was asked for is done all the same. Any
+//! other failure to write to stdout is: what was asked for is done too, and the exit code says that its answer is lost.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tnet_peer::control::FaultKind;
 
 use super::plain::{plain_json, plain_line, plain_lines};
+
 use crate::exit::{Exit, Failure};
+
+/// The first failure to write to stdout, of which a process has one. Told at the end.
+static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Version of the events.
 const EVENT_VERSION: u32 = 1;
@@ -85,19 +92,19 @@ impl Output {
     /// What was asked for: on stdout, even if quiet.
     pub(crate) fn data(&self, line: &str) {
         if self.form == Form::Text {
-            print(io::stdout(), line);
+            print_out(line);
         }
     }
 
     /// As [`data`](Self::data), for what goes on for as long as somebody reads.
     pub(crate) fn try_data(&self, text: &str) -> io::Result<()> {
-        if self.form == Form::Text { try_print(io::stdout(), text) } else { Ok(()) }
+        if self.form == Form::Text { try_print_out(text) } else { Ok(()) }
     }
 
     /// How it went: on stdout, unless quiet.
     pub(crate) fn outcome(&self, line: &str) {
         if self.form == Form::Text && self.volume == Volume::Normal {
-            print(io::stdout(), line);
+            print_out(line);
         }
     }
 
@@ -126,13 +133,13 @@ impl Output {
     /// What a script may want to know meanwhile.
     pub(crate) fn event(&self, name: &str, fields: Report) {
         if self.form == Form::Json {
-            print(io::stdout(), &event_line(name, fields));
+            print_out(&event_line(name, fields));
         }
     }
 
     /// As [`event`](Self::event), for what goes on for as long as somebody reads.
     pub(crate) fn try_event(&self, name: &str, fields: Report) -> io::Result<()> {
-        if self.form == Form::Json { try_print(io::stdout(), &event_line(name, fields)) } else { Ok(()) }
+        if self.form == Form::Json { try_print_out(&event_line(name, fields)) } else { Ok(()) }
     }
 
     /// The end, in whichever form; answers the code to exit with.
@@ -143,10 +150,29 @@ impl Output {
         }
         let exit = failure.map_or(Exit::Ok, |failure| failure.exit);
         if self.form == Form::Json {
-            print(io::stdout(), &result_line(command, result));
+            print_out(&result_line(command, result));
         }
-        exit
+        match LOST.get() {
+            None => exit,
+            Some(error) => {
+                let lost = lost_output(error);
+                self.complaint(&lost.message);
+                if exit == Exit::Ok { lost.exit } else { exit }
+            }
+        }
     }
+}
+
+/// Prints what clap has to say to who asked for help or the version; answers the code to exit with.
+pub(crate) fn print_help(help: &clap::Error) -> Exit {
+    note_lost(help.print().and_then(|()| io::stdout().flush()));
+    Output::new(Flags { json: false, quiet: true, verbose: false }).result("", Ok(Report::new()))
+}
+
+/// What was printed is not where it should be.
+fn lost_output(error: &io::Error) -> Failure {
+    let exit = FaultKind::of_io(error).map_or(Exit::Other, Exit::from);
+    Failure::new(exit, format!("cannot write to stdout: {error}; what was to be printed is lost"))
 }
 
 #[derive(Serialize)]
@@ -215,8 +241,30 @@ pub(crate) fn wants_colour() -> bool {
 }
 
 fn print(stream: impl Write, line: &str) {
-    // `tnet ls | head -1`: whoever read is gone, and nobody is left to be told.
+    // Where complaints go nobody is left to be told.
     let _ = try_print(stream, line);
+}
+
+fn print_out(line: &str) {
+    // It is told at the end.
+    let _ = try_print_out(line);
+}
+
+fn try_print_out(line: &str) -> io::Result<()> {
+    let printed = try_print(io::stdout(), line);
+    if let Err(error) = &printed {
+        let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+        note_lost(Err(copy));
+    }
+    printed
+}
+
+fn note_lost(printed: io::Result<()>) {
+    match printed {
+        // `tnet ls | head -1`: whoever read is gone, and nobody is left to be told.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(LOST.set(error)),
+        _ => {}
+    }
 }
 
 /// One write for each line, so that lines of several processes do not mix. Foreign text in it stays text.
@@ -250,6 +298,14 @@ mod tests {
             "{\"v\":1,\"event\":\"result\",\"command\":\"get\",\"ok\":false,\"error\":\
              {\"kind\":\"no_holder\",\"message\":\"no peer holds this file\",\"exit_code\":4}}"
         );
+    }
+
+    #[test]
+    fn lost_output_is_a_failure_of_what_it_was_written_to() {
+        let full = lost_output(&io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()));
+        assert!(full.exit == Exit::Disk && full.message.contains("stdout"), "{full:?}");
+        let closed = lost_output(&io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()));
+        assert_eq!(closed.exit, Exit::Other);
     }
 
     #[test]

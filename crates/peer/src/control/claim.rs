@@ -21,8 +21,8 @@ use crate::store::sys;
 /// Name of the socket in the state directory.
 const SOCKET_NAME: &str = "control.sock";
 
-/// Clients that may wait to be accepted.
-const BACKLOG: i32 = 64;
+/// Clients that may wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 4096;
 
 /// The right to serve in a state directory. Dropping it takes the socket away and lets others claim.
 #[derive(Debug)]

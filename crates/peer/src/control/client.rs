@@ -2,22 +2,27 @@
 //! says how it goes all the time.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::claim::{ClaimError, check_secure, socket_path, way_to_socket};
 use super::fault::{Fault, FaultKind};
+use super::handing;
 use super::line::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
-use super::message::{GetRequest, Hello, ParseError, Request, Response, parse, to_line};
+use super::message::{GetRequest, HandedKind, Hello, ParseError, Request, Response, parse, to_line};
 use crate::api::{FileStatus, Limits, LimitsChange, Progress, Status, Summary, Wish};
 
 /// How long the server may take for its next line, other than while a download is followed.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause before the next attempt when the socket's queue is full.
+const QUEUE_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a followed download may be silent: its server speaks five times a second once chunks are asked for, but
 /// before that it may have to hash what an earlier attempt left.
@@ -28,6 +33,15 @@ const FOLLOW_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 pub struct Client {
     stream: BufReader<UnixStream>,
     hello: Hello,
+}
+
+/// Open files that go with a request, in place of what their paths lead the server to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Handed<'a> {
+    /// The `.fileinfo`.
+    pub description: Option<BorrowedFd<'a>>,
+    /// The directory that the output is to be in.
+    pub directory: Option<BorrowedFd<'a>>,
 }
 
 /// A server cannot be asked.
@@ -146,7 +160,7 @@ impl Client {
         };
         let path = socket_path(state_dir);
         let way = way_to_socket(&directory, state_dir)?;
-        let stream = UnixStream::connect(&way).await.map_err(|source| match source.kind() {
+        let stream = connect(&way).await.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => not_running(),
             io::ErrorKind::PermissionDenied => ConnectError::NotAllowed { path: path.clone(), source },
             _ => ConnectError::NoAnswer(source.into()),
@@ -207,8 +221,31 @@ impl Client {
     ///
     /// # Errors
     /// The server refused it, or did not answer.
-    pub async fn get(mut self, request: GetRequest) -> Result<Following, RequestError> {
-        self.ask(&Request::Get(request)).await?;
+    pub async fn get(self, request: GetRequest) -> Result<Following, RequestError> {
+        self.get_with(request, &Handed::default()).await
+    }
+
+    /// The same with open files, which the server uses instead of the paths that lead to them here.
+    ///
+    /// # Errors
+    /// The server refused it, or did not answer.
+    pub async fn get_with(
+        mut self,
+        mut request: GetRequest,
+        handed: &Handed<'_>,
+    ) -> Result<Following, RequestError> {
+        let (mut kinds, mut files) = (Vec::new(), Vec::new());
+        for (kind, file) in
+            [(HandedKind::Description, handed.description), (HandedKind::Directory, handed.directory)]
+        {
+            if let Some(file) = file {
+                kinds.push(kind);
+                files.push(file);
+            }
+        }
+        request.handed = kinds;
+        let line = to_line(&Request::Get(request)).map_err(io::Error::other)?;
+        self.say(&line, &files).await?;
         match self.answer().await? {
             Response::Started { out } => Ok(Following { stream: self.stream, out }),
             _ => Err(RequestError::Unexpected),
@@ -271,8 +308,25 @@ impl Client {
 
     async fn ask(&mut self, request: &Request) -> Result<(), RequestError> {
         let line = to_line(request).map_err(io::Error::other)?;
-        write_line(&mut self.stream, &line, WRITE_DEADLINE).await?;
-        Ok(())
+        self.say(&line, &[]).await
+    }
+
+    async fn say(&mut self, line: &[u8], files: &[BorrowedFd<'_>]) -> Result<(), RequestError> {
+        let said = async {
+            let sent = match files {
+                [] => 0,
+                files => timeout(ANSWER_DEADLINE, handing::send(self.stream.get_ref(), line, files))
+                    .await
+                    .map_err(|_| io::ErrorKind::TimedOut)??,
+            };
+            write_line(&mut self.stream, line.get(sent..).unwrap_or_default(), WRITE_DEADLINE).await
+        };
+        let Err(error) = said.await else { return Ok(()) };
+        // A server that lets us go may have said why, before it heard what we want.
+        match self.answer().await {
+            Err(RequestError::Fault(fault)) => Err(fault.into()),
+            _ => Err(ReadLineError::Io(error).into()),
+        }
     }
 
     async fn answer(&mut self) -> Result<Response, RequestError> {
@@ -311,6 +365,19 @@ impl Following {
             Response::Progress(progress) => Ok(Followed::Progress(progress)),
             Response::Done(summary) => Ok(Followed::Done(summary)),
             _ => Err(RequestError::Unexpected),
+        }
+    }
+}
+
+/// Many at once may find the queue in front of the socket full.
+async fn connect(way: &Path) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + ANSWER_DEADLINE;
+    loop {
+        match UnixStream::connect(way).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                sleep(QUEUE_PAUSE).await;
+            }
+            connected => return connected,
         }
     }
 }

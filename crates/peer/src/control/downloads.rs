@@ -1,19 +1,22 @@
 //! The downloads that were handed to the server. Each has one task that ends with it, and any number of followers that
-//! come and go; a file is downloaded at most once at a time.
+//! come and go. A content is downloaded once at a time: whoever wants it under another name waits, and copies it then.
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, FileInfo, shown_path};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::fault::{Fault, FaultKind};
+use super::turn::{Ahead, Directories, Turn};
 use crate::DownloadOptions;
 use crate::Peer;
 use crate::api::{Progress, Summary};
@@ -37,6 +40,8 @@ pub(super) struct Order {
     pub(super) wanted: Wanted,
     pub(super) out: PathBuf,
     pub(super) options: DownloadOptions,
+    /// The one that `out` is in, if the client opened it.
+    pub(super) directory: Option<OwnedFd>,
 }
 
 /// Which file, and what is known of it.
@@ -69,57 +74,93 @@ pub(super) enum News {
 /// All running downloads.
 pub(super) struct Downloads {
     peer: Arc<Peer>,
-    running: HashMap<FileHash, Running>,
-    tasks: JoinSet<FileHash>,
+    running: HashMap<FileHash, Content>,
+    directories: Directories,
+    tasks: JoinSet<(FileHash, PathBuf)>,
 }
 
-struct Running {
+/// A content that is downloaded, under one name after the other.
+#[derive(Default)]
+struct Content {
+    /// By whoever downloads it at this moment.
+    turn: Arc<Mutex<()>>,
+    /// In the order in which they came.
+    targets: Vec<Target>,
+}
+
+struct Target {
     out: PathBuf,
     news: watch::Receiver<News>,
+    forgotten: CancellationToken,
 }
 
 impl Downloads {
     pub(super) fn new(peer: Arc<Peer>) -> Self {
-        Self { peer, running: HashMap::new(), tasks: JoinSet::new() }
+        let directories = Directories::default();
+        Self { peer, running: HashMap::new(), directories, tasks: JoinSet::new() }
     }
 
     /// Starts the download, or finds it running already.
-    pub(super) fn start(&mut self, order: Order) -> Result<watch::Receiver<News>, Fault> {
+    pub(super) fn start(&mut self, mut order: Order) -> Result<watch::Receiver<News>, Fault> {
         let hash = order.wanted.hash();
-        if let Some(running) = self.running.get(&hash) {
-            return running.join(hash, &order.out);
+        if let Some(content) = self.running.get(&hash)
+            && let Some(target) = content.targets.iter().find(|target| target.out == order.out)
+        {
+            return Ok(target.news.clone());
         }
-        if self.running.len() >= MAX_DOWNLOADS {
+        if self.tasks.len() >= MAX_DOWNLOADS {
             let message = format!("{MAX_DOWNLOADS} downloads are running; wait for one to end");
             return Err(Fault::new(FaultKind::Other, message));
         }
+        order.options.directory = order.directory.take().map(|directory| self.directories.only(directory));
         let (publish, news) = watch::channel(News::Started);
-        self.running.insert(hash, Running { out: order.out.clone(), news: news.clone() });
+        let forgotten = CancellationToken::new();
+        let content = self.running.entry(hash).or_default();
+        let ahead = content
+            .targets
+            .first()
+            .map(|target| Ahead { out: target.out.clone(), news: target.news.clone() });
+        let turn = Turn { turn: Arc::clone(&content.turn), ahead, forgotten: forgotten.clone() };
+        content.targets.push(Target { out: order.out.clone(), news: news.clone(), forgotten });
         let peer = Arc::clone(&self.peer);
         self.tasks.spawn(async move {
-            let last = match Box::pin(run(&peer, order, &publish)).await {
+            let out = order.out.clone();
+            let last = match Box::pin(run(&peer, order, turn, &publish)).await {
                 Ok(summary) => News::Done(summary),
                 Err(fault) => News::Failed(fault),
             };
             publish.send_replace(last);
-            hash
+            (hash, out)
         });
         Ok(news)
+    }
+
+    /// Ends those that wait for this content or look for its description; the one that is under way is the peer's.
+    /// Answers whether there was any.
+    pub(super) fn forget(&mut self, hash: FileHash) -> bool {
+        let targets = self.running.get(&hash).map_or(&[][..], |content| &content.targets);
+        targets.iter().for_each(|target| target.forgotten.cancel());
+        !targets.is_empty()
     }
 
     /// Waits until a download has ended, and forgets it. Waits for ever while there is none.
     pub(super) async fn ended(&mut self) {
         match self.tasks.join_next().await {
             None => pending().await,
-            Some(Ok(hash)) => {
-                self.running.remove(&hash);
-            }
+            Some(Ok((hash, out))) => self.keep(|of, target| *of != hash || target.out != out),
             Some(Err(error)) => {
                 warn!(%error, "a download's task failed");
                 // Which one is known by its news, whose sender is gone.
-                self.running.retain(|_, running| running.news.has_changed().is_ok());
+                self.keep(|_, target| target.news.has_changed().is_ok());
             }
         }
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(&FileHash, &Target) -> bool) {
+        self.running.retain(|hash, content| {
+            content.targets.retain(|target| is_kept(hash, target));
+            !content.targets.is_empty()
+        });
     }
 
     /// Ends all of them; what is there stays for the next attempt.
@@ -128,25 +169,19 @@ impl Downloads {
     }
 }
 
-impl Running {
-    fn join(&self, hash: FileHash, out: &Path) -> Result<watch::Receiver<News>, Fault> {
-        if self.out == out {
-            return Ok(self.news.clone());
-        }
-        let message = format!(
-            "{} is being downloaded already, to {:?}; wait for it, or name that path",
-            hash.short(),
-            self.out
-        );
-        Err(Fault::new(FaultKind::Exists, message))
-    }
-}
-
-async fn run(peer: &Peer, order: Order, publish: &watch::Sender<News>) -> Result<Summary, Fault> {
-    let Order { wanted, out, options } = order;
+async fn run(peer: &Peer, order: Order, turn: Turn, publish: &watch::Sender<News>) -> Result<Summary, Fault> {
+    let Order { wanted, out, options, .. } = order;
     let hash = wanted.hash();
     debug!(file = %hash.short(), out = %shown_path(&out), "download asked for");
-    let info = describe(peer, wanted, &options).await.inspect_err(|fault| refused(hash, &out, fault))?;
+    let forgotten = turn.forgotten.clone();
+    let begin = async {
+        let turn = turn.wait(hash, options.give_up_after, publish).await?;
+        Ok((turn, describe(peer, wanted, &options).await?))
+    };
+    let begun = forgotten.run_until_cancelled(begin).await.unwrap_or_else(|| {
+        Err(Fault::new(FaultKind::Incomplete, "taken off the server's list by `tnet rm` before it began"))
+    });
+    let (_turn, info) = begun.inspect_err(|fault| refused(hash, &out, fault))?;
     download(peer, info, &out, options, publish).await
 }
 

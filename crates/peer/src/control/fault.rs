@@ -97,17 +97,25 @@ pub struct Fault {
     pub kind: FaultKind,
     /// For people: one line.
     pub message: String,
+    /// It passes by itself: the same request has its turn later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passes: bool,
 }
 
 impl Fault {
     /// A failure in words.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), passes: false }
+    }
+
+    /// No failure of the request's: there are too many others at this moment.
+    pub fn passing(message: impl Into<String>) -> Self {
+        Self { passes: true, ..Self::new(FaultKind::Other, message) }
     }
 
     /// A failure that has an error, with all its causes.
     pub fn of(kind: FaultKind, error: &dyn Error) -> Self {
-        Self { kind, message: chain(error) }
+        Self { kind, message: chain(error), passes: false }
     }
 }
 

@@ -100,6 +100,22 @@ pub struct GetRequest {
     /// Before or after other files.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub priority: Priority,
+    /// What nobody but the asker may do with a new file, as umask(2) has it; none is as the server's files are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
+    /// The open files that come with the request, in this order. Filled in by the client that sends them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handed: Vec<HandedKind>,
+}
+
+/// What an open file that comes with a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HandedKind {
+    /// The description of the file, in place of its path.
+    Description,
+    /// The directory that the output is to be in, in place of the path that leads there.
+    Directory,
 }
 
 fn is_usual(priority: &Priority) -> bool {
@@ -107,6 +123,21 @@ fn is_usual(priority: &Priority) -> bool {
 }
 
 impl GetRequest {
+    /// A download of this file to this absolute path, followed to its end; the rest as it is usual.
+    pub fn new(source: Source, out: PathBuf) -> Self {
+        Self {
+            source,
+            out,
+            overwrite: false,
+            timeout: None,
+            follow: true,
+            limits: Limits::default(),
+            priority: Priority::default(),
+            umask: None,
+            handed: Vec::new(),
+        }
+    }
+
     /// The request in the terms of a download.
     pub fn download_options(&self) -> DownloadOptions {
         DownloadOptions {
@@ -115,6 +146,8 @@ impl GetRequest {
             coordinator_within: self.timeout,
             limits: self.limits,
             priority: self.priority,
+            directory: None,
+            mode: self.umask.map(|umask| 0o666 & !umask),
         }
     }
 }
@@ -123,7 +156,7 @@ impl GetRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// By the absolute path of its `.fileinfo`, which the server reads.
+    /// By the absolute path of its `.fileinfo`, which the server reads unless it is handed over.
     Fileinfo(#[serde(with = "portable::path")] PathBuf),
     /// By its hash; the description comes from a peer that holds the file.
     Hash(#[serde(with = "portable::hash")] FileHash),
@@ -217,13 +250,9 @@ mod tests {
 
     fn get(source: Source, out: PathBuf) -> Request {
         Request::Get(GetRequest {
-            source,
-            out,
             overwrite: true,
             timeout: Some(Duration::from_millis(1500)),
-            follow: true,
-            limits: Limits::default(),
-            priority: Priority::default(),
+            ..GetRequest::new(source, out)
         })
     }
 
@@ -256,6 +285,11 @@ mod tests {
             Request::Treat { hash, wish: Wish::Limits(LimitsChange { up: None, down: Some(7) }) },
             Request::Treat { hash, wish: Wish::Priority { level: Priority::High } },
             get(Source::Hash(hash), "/ä b".into()),
+            Request::Get(GetRequest {
+                umask: Some(0o077),
+                handed: vec![HandedKind::Directory, HandedKind::Description],
+                ..GetRequest::new(Source::Hash(hash), "/a".into())
+            }),
             get(Source::Fileinfo(no_text.clone()), no_text),
         ] {
             let line = to_line(&request).expect("serializes");

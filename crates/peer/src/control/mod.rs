@@ -13,11 +13,13 @@
 //! | `{"v":1,"request":"ls"}` | one `file` line for each file, `end` |
 //! | `{"v":1,"request":"get","fileinfo":"/a.fileinfo","out":"/a","overwrite":false,"timeout_ms":60000,"follow":true}` | `started`; if it is followed: `progress` again and again, `done` |
 //! | the same with `"hash":"…"` instead of `"fileinfo"` | the same |
+//! | the same with `"handed":["description","directory"]` and open files (`SCM_RIGHTS`) in that order | the same; they are used in place of what the paths lead the server to |
 //! | `{"v":1,"request":"unshare","hash":"…"}` | `unshared` |
 //! | `{"v":1,"request":"shutdown"}` | `stopping`; the connection ends when the peer has |
 //!
 //! Instead of any of them, and as the last line: `{"v":1,"response":"fault","kind":"no_holder","message":"…"}`. A download
-//! goes on when the client that asked for it goes away.
+//! goes on when the client that asked for it goes away. A fault with `"passes":true` says that too many others follow
+//! downloads at this moment: the same request has its turn later. Other requests always get in.
 
 // What comes from outside is never trusted to have a place.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -29,6 +31,7 @@ mod downloads;
 mod fault;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod handing;
 mod line;
 mod message;
 mod portable;
@@ -36,10 +39,11 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use claim::{Claim, ClaimError, make_state_dir};
-pub use client::{Client, ConnectError, Followed, Following, RequestError};
+pub use client::{Client, ConnectError, Followed, Following, Handed, RequestError};
 pub use fault::{Fault, FaultKind, chain};
 pub use line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
-pub use message::{GetRequest, Hello, Source, VERSION};
+pub use message::{GetRequest, HandedKind, Hello, Source, VERSION};
 pub use server::{Ended, StopReason, serve};

@@ -17,17 +17,26 @@ use tracing::{info, warn};
 use super::claim::Claim;
 use super::downloads::Downloads;
 use super::message::Hello;
-use super::session::{Command, Connection, refuse_client, serve_client};
+use super::session::{Command, Connection, Places, serve_client};
 use crate::Peer;
+use crate::descriptors;
 
-/// Clients at once; one more is told so and let go. A client that follows a download stays as long as that takes.
-const MAX_CLIENTS: usize = 64;
+/// Clients that follow a download at once, which takes as long as the download; fewer where a process may have few
+/// descriptors. One more is told to come again.
+const MOST_PLACES: usize = 1024;
 
-/// Clients being told that there are too many. Beyond it they wait in the kernel.
-const MAX_REFUSED: usize = 16;
+/// So many there are in any case.
+const LEAST_PLACES: usize = 32;
+
+/// Of the descriptors that the process may have, one in so many is a place: each has a connection and a directory.
+const DESCRIPTORS_FOR_A_PLACE: usize = 16;
+
+/// Clients beyond those, at most half as many as places: their requests are answered at once, and need none. Beyond it
+/// they wait in the kernel.
+const OTHERS: usize = 64;
 
 /// Commands waiting for the server's task. When full, their clients wait.
-const COMMAND_QUEUE: usize = MAX_CLIENTS;
+const COMMAND_QUEUE: usize = 64;
 
 /// Pause after a failure to accept, which is nearly always a lack of file descriptors and passes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -78,6 +87,9 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
     let mut clients = JoinSet::new();
     let mut downloads = Downloads::new(Arc::clone(&peer));
     let mut waiting = Vec::new();
+    let most_places = most_places();
+    let most_clients = most_places + OTHERS.min(most_places / 2);
+    let places = Places::new(most_places);
     let reason = {
         let (mut stopped, mut gone) = (pin!(stop.cancelled()), pin!(peer.gone()));
         loop {
@@ -85,12 +97,10 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
             tokio::select! {
                 () = &mut stopped => break StopReason::Token,
                 () = &mut gone => break StopReason::PeerGone,
-                accepted = accept(&claim), if clients.len() < MAX_CLIENTS + MAX_REFUSED => match accepted {
-                    Ok(stream) if clients.len() < MAX_CLIENTS => {
-                        clients.spawn(serve_client(stream, hello.clone(), peer.clone(), sender.clone()));
-                    }
+                accepted = accept(&claim), if clients.len() < most_clients => match accepted {
                     Ok(stream) => {
-                        clients.spawn(refuse_client(stream, hello.clone(), MAX_CLIENTS));
+                        let (hello, peer) = (Arc::clone(&hello), Arc::clone(&peer));
+                        clients.spawn(serve_client(stream, hello, peer, sender.clone(), places.clone()));
                     }
                     Err(error) => warn!(%error, "cannot accept clients at the control socket"),
                 },
@@ -99,6 +109,9 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
                     Command::Start(order, answer) => {
                         // Whoever asked may be gone; the download runs all the same.
                         let _ = answer.send(downloads.start(order));
+                    }
+                    Command::Forget(hash, answer) => {
+                        let _ = answer.send(downloads.forget(hash));
                     }
                     Command::Shutdown(client) => {
                         waiting.push(client);
@@ -114,6 +127,11 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
     drop(sender);
     finish(&mut clients, &mut commands, &mut waiting).await;
     Ended { reason, _claim: claim, _waiting: waiting }
+}
+
+fn most_places() -> usize {
+    let descriptors = descriptors::limit().and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    (descriptors / DESCRIPTORS_FOR_A_PLACE).clamp(LEAST_PLACES, MOST_PLACES)
 }
 
 async fn accept(claim: &Claim) -> io::Result<UnixStream> {
@@ -141,7 +159,7 @@ async fn finish(
                 Some(command) = commands.recv() => match command {
                     Command::Shutdown(client) => waiting.push(client),
                     // Dropping the answer ends the client.
-                    Command::Start(..) => {}
+                    Command::Start(..) | Command::Forget(..) => {}
                 },
             }
         }

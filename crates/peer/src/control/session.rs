@@ -2,22 +2,25 @@
 //! the session ends within its deadlines and touches nothing but what was asked for.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, FileInfo, MAX_FILEINFO_LEN};
-use tokio::io::{AsyncReadExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::downloads::{News, Order, Wanted};
 use super::fault::{Fault, FaultKind};
-use super::line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
-use super::message::{GetRequest, Hello, Request, Response, Source, parse, to_line};
+use super::handing;
+use super::line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, write_line};
+use super::message::{GetRequest, HandedKind, Hello, Request, Response, Source, parse, to_line};
 use super::portable::shown;
 use crate::Peer;
 use crate::api::{FileStatus, PeerGone, Status};
@@ -34,16 +37,40 @@ const FILES_PER_PAGE: usize = 256;
 /// Files of a status that does not tell all. Who wants more wants all.
 const MOST_CHOSEN: usize = 4096;
 
+/// How long what a client says after it was refused is read.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What only the server's own task can do.
 pub(super) enum Command {
+    /// Nobody downloads this content any more. Answers whether somebody was about to.
+    Forget(FileHash, oneshot::Sender<bool>),
     Start(Order, oneshot::Sender<Result<watch::Receiver<News>, Fault>>),
     /// With the connection to whoever asked, which ends when the peer has.
     Shutdown(Connection),
 }
 
 pub(super) struct Connection {
-    reader: BufReader<OwnedReadHalf>,
+    reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
+}
+
+/// Who follows a download has one of these places for as long as that takes. What else is asked for needs none.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), most }
+    }
+
+    fn take(&self) -> Result<SemaphorePermit<'_>, Fault> {
+        let full =
+            |_| Fault::passing(format!("{} downloads are watched already; wait for one to end", self.most));
+        self.free.try_acquire().map_err(full)
+    }
 }
 
 /// The client is gone or does not read.
@@ -54,21 +81,13 @@ pub(super) async fn serve_client(
     hello: Arc<Hello>,
     peer: Arc<Peer>,
     commands: mpsc::Sender<Command>,
+    places: Places,
 ) {
     let (reader, writer) = stream.into_split();
-    let connection = Connection { reader: BufReader::new(reader), writer };
-    if converse(connection, &hello, &peer, &commands).await.is_err() {
+    let connection = Connection { reader, writer };
+    if converse(connection, &hello, &peer, &commands, &places).await.is_err() {
         debug!("a client of the control socket went away");
     }
-}
-
-/// Tells a client that there are too many.
-pub(super) async fn refuse_client(stream: UnixStream, hello: Arc<Hello>, limit: usize) {
-    let (reader, writer) = stream.into_split();
-    let mut connection = Connection { reader: BufReader::new(reader), writer };
-    let message = format!("{limit} clients are connected to the server; wait for one to end");
-    let _ = connection.say(&Response::Hello((*hello).clone())).await;
-    let _ = connection.say(&Response::Fault(Fault::new(FaultKind::Other, message))).await;
 }
 
 async fn converse(
@@ -76,17 +95,18 @@ async fn converse(
     hello: &Hello,
     peer: &Peer,
     commands: &mpsc::Sender<Command>,
+    places: &Places,
 ) -> Result<(), Lost> {
     client.say(&Response::Hello(hello.clone())).await?;
-    let request = match client.request().await? {
+    let (request, files) = match client.request().await? {
         Ok(request) => request,
-        Err(fault) => return client.say(&Response::Fault(fault)).await,
+        Err(fault) => return client.refuse(fault).await,
     };
     let answered = match request {
         Request::Status { files } => client.tell_status(peer, files).await?,
         Request::Ls => client.tell_files(peer).await?,
-        Request::Get(request) => client.start_download(request, commands).await?,
-        Request::Unshare { hash } => client.unshare(peer, hash).await?,
+        Request::Get(request) => client.start_download(request, files, commands, places).await?,
+        Request::Unshare { hash } => client.unshare(peer, hash, commands).await?,
         Request::Limit(change) => client.answer(peer.limit(change).await.map(Response::Limits)).await?,
         Request::Treat { hash, wish } => {
             let treated = peer.treat(hash, wish).await;
@@ -99,7 +119,7 @@ async fn converse(
     };
     match answered {
         Ok(()) => Ok(()),
-        Err(fault) => client.say(&Response::Fault(fault)).await,
+        Err(fault) => client.refuse(fault).await,
     }
 }
 
@@ -107,15 +127,28 @@ async fn converse(
 type Answered = Result<Result<(), Fault>, Lost>;
 
 impl Connection {
-    async fn request(&mut self) -> Result<Result<Request, Fault>, Lost> {
-        let fault = match read_line(&mut self.reader, MAX_REQUEST_LEN, REQUEST_DEADLINE).await {
-            Ok(Some(line)) => return Ok(parse(&line).map_err(Fault::from)),
+    async fn request(&mut self) -> Result<Result<(Request, Vec<OwnedFd>), Fault>, Lost> {
+        let fault = match handing::receive(self.reader.as_ref(), MAX_REQUEST_LEN, REQUEST_DEADLINE).await {
+            Ok(Some((line, files))) => {
+                return Ok(parse(&line).map(|request| (request, files)).map_err(Fault::from));
+            }
             Ok(None) | Err(ReadLineError::Io(_)) => return Err(Lost),
             Err(error @ (ReadLineError::TooLong { .. } | ReadLineError::TimedOut { .. })) => {
                 Fault::of(FaultKind::Usage, &error)
             }
         };
         Ok(Err(fault))
+    }
+
+    /// The last that is said. What the client still sends is read for a moment: a connection that is closed with bytes
+    /// unread is reset, and the client would not hear why.
+    async fn refuse(mut self, fault: Fault) -> Result<(), Lost> {
+        self.say(&Response::Fault(fault)).await?;
+        let _ = self.writer.shutdown().await;
+        let mut rest = [0; 4096];
+        let rest = async { while let Ok(1..) = self.reader.read(&mut rest).await {} };
+        let _ = timeout(LAST_WORDS, rest).await;
+        Ok(())
     }
 
     async fn say(&mut self, response: &Response) -> Result<(), Lost> {
@@ -186,8 +219,13 @@ impl Connection {
         Ok(())
     }
 
-    async fn unshare(&mut self, peer: &Peer, hash: FileHash) -> Answered {
-        self.answer(peer.unshare(hash).await.map(|found| Response::Unshared { found })).await
+    async fn unshare(&mut self, peer: &Peer, hash: FileHash, commands: &mpsc::Sender<Command>) -> Answered {
+        // Those that wait for it first, or they would begin when it ends.
+        let (answer, forgotten) = oneshot::channel();
+        commands.send(Command::Forget(hash, answer)).await.map_err(|_| Lost)?;
+        let waited = forgotten.await.map_err(|_| Lost)?;
+        let unshared = peer.unshare(hash).await;
+        self.answer(unshared.map(|found| Response::Unshared { found: found || waited })).await
     }
 
     async fn answer(&mut self, response: Result<Response, PeerGone>) -> Answered {
@@ -197,19 +235,33 @@ impl Connection {
         }
     }
 
-    async fn start_download(&mut self, request: GetRequest, commands: &mpsc::Sender<Command>) -> Answered {
+    async fn start_download(
+        &mut self,
+        request: GetRequest,
+        files: Vec<OwnedFd>,
+        commands: &mpsc::Sender<Command>,
+        places: &Places,
+    ) -> Answered {
+        let _place = match places.take() {
+            Ok(place) => place,
+            Err(full) => return Ok(Err(full)),
+        };
         let options = request.download_options();
-        let GetRequest { source, out, follow, .. } = request;
+        let GetRequest { source, out, follow, handed, .. } = request;
+        let Handed { description, directory } = match Handed::of(&handed, files) {
+            Ok(handed) => handed,
+            Err(fault) => return Ok(Err(fault)),
+        };
         if !out.is_absolute() {
             let message = format!("the output {out:?} has to be an absolute path");
             return Ok(Err(Fault::new(FaultKind::Usage, message)));
         }
-        let wanted = match wanted(source).await {
+        let wanted = match wanted(source, description).await {
             Ok(wanted) => wanted,
             Err(fault) => return Ok(Err(fault)),
         };
         let (answer, started) = oneshot::channel();
-        let order = Order { wanted, out: out.clone(), options };
+        let order = Order { wanted, out: out.clone(), options, directory };
         commands.send(Command::Start(order, answer)).await.map_err(|_| Lost)?;
         match started.await.map_err(|_| Lost)? {
             Ok(news) => {
@@ -252,23 +304,52 @@ fn fault_line(message: &str) -> Vec<u8> {
     to_line(&fault).expect("two strings always serialize")
 }
 
-async fn wanted(source: Source) -> Result<Wanted, Fault> {
+/// The open files of a request.
+#[derive(Default)]
+struct Handed {
+    description: Option<File>,
+    directory: Option<OwnedFd>,
+}
+
+impl Handed {
+    fn of(kinds: &[HandedKind], files: Vec<OwnedFd>) -> Result<Self, Fault> {
+        let mut handed = Self::default();
+        if kinds.len() != files.len() {
+            let message =
+                format!("the request speaks of {} open files and came with {}", kinds.len(), files.len());
+            return Err(Fault::new(FaultKind::Usage, message));
+        }
+        for (kind, file) in kinds.iter().zip(files) {
+            match kind {
+                HandedKind::Description => handed.description = Some(file.into()),
+                HandedKind::Directory => handed.directory = Some(file),
+            }
+        }
+        Ok(handed)
+    }
+}
+
+async fn wanted(source: Source, description: Option<File>) -> Result<Wanted, Fault> {
     match source {
         Source::Hash(hash) => Ok(Wanted::Named(hash)),
         Source::Fileinfo(path) => {
-            let read = tokio::task::spawn_blocking(move || read_fileinfo(&path)).await;
+            let read = tokio::task::spawn_blocking(move || read_fileinfo(&path, description)).await;
             let info = read.expect("reading a description neither panics nor is cancelled")?;
             Ok(Wanted::Described(info))
         }
     }
 }
 
-fn read_fileinfo(path: &Path) -> Result<FileInfo, Fault> {
+fn read_fileinfo(path: &Path, handed: Option<File>) -> Result<FileInfo, Fault> {
     if !path.is_absolute() {
         let message = format!("the description {path:?} has to be an absolute path");
         return Err(Fault::new(FaultKind::Usage, message));
     }
-    let json = read_bounded(path).map_err(|error| {
+    let read = match handed {
+        Some(file) => read_handed(&file),
+        None => read_bounded(path),
+    };
+    let json = read.map_err(|error| {
         let kind = FaultKind::of_io(&error).unwrap_or(FaultKind::Integrity);
         Fault::new(kind, format!("reading {path:?}: {error}"))
     })?;
@@ -276,11 +357,28 @@ fn read_fileinfo(path: &Path) -> Result<FileInfo, Fault> {
 }
 
 /// One byte more than allowed suffices for the parser to refuse it.
+const LONGEST_READ: u64 = MAX_FILEINFO_LEN as u64 + 1;
+
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut json = Vec::new();
     if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        return Err(not_regular());
     }
-    File::open(path)?.take(MAX_FILEINFO_LEN as u64 + 1).read_to_end(&mut json)?;
+    File::open(path)?.take(LONGEST_READ).read_to_end(&mut json)?;
     Ok(json)
+}
+
+/// From its beginning, wherever the cursor is that others have too.
+fn read_handed(mut file: &File) -> io::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    if !file.metadata()?.is_file() {
+        return Err(not_regular());
+    }
+    file.rewind()?;
+    file.take(LONGEST_READ).read_to_end(&mut json)?;
+    Ok(json)
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }

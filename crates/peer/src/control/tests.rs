@@ -1,5 +1,6 @@
 //! The control socket of a real peer, over a real socket in a directory of its own.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::claim::socket_path;
+use super::session::{Places, serve_client};
 use super::*;
-use crate::{Limits, Peer, Priority};
+use crate::Peer;
 
 /// Far longer than anything here takes; a test that needs it has failed.
 const SOON: Duration = Duration::from_secs(20);
@@ -75,15 +77,7 @@ fn fileinfo_of(path: &Path) -> PathBuf {
 }
 
 fn request(source: Source, out: PathBuf, follow: bool) -> GetRequest {
-    GetRequest {
-        source,
-        out,
-        overwrite: false,
-        timeout: Some(Duration::from_millis(300)),
-        follow,
-        limits: Limits::default(),
-        priority: Priority::default(),
-    }
+    GetRequest { timeout: Some(Duration::from_millis(300)), follow, ..GetRequest::new(source, out) }
 }
 
 async fn all_of(stream: &mut UnixStream) -> String {
@@ -200,23 +194,99 @@ async fn a_download_goes_on_without_the_client_that_asked_for_it() {
     let mut following = server.client().await.get(request.clone()).await.expect("accepted");
     following.next().await.expect("progress");
     drop(following);
-    // Asked for again, it is the same download; to another place it is refused.
+    // Asked for again, it is the same download.
     let mut again = server.client().await.get(request.clone()).await.expect("joins it");
     assert!(matches!(again.next().await, Ok(Followed::Progress(_))));
+    // To another place it waits for that, and sees how it goes on.
     let elsewhere = GetRequest { out: server.dir.path().join("elsewhere"), ..request };
-    let refused = server.client().await.get(elsewhere).await.expect_err("one at a time");
-    assert_eq!(FaultKind::from(&refused), FaultKind::Exists);
+    let mut waiting = server.client().await.get(elsewhere.clone()).await.expect("it waits");
+    assert!(matches!(waiting.next().await, Ok(Followed::Progress(_))));
+    // Who waits gives up in his own time.
+    let elsewhere = GetRequest {
+        out: server.dir.path().join("third"),
+        timeout: Some(Duration::from_millis(300)),
+        ..elsewhere
+    };
+    let mut hasty = server.client().await.get(elsewhere).await.expect("it waits");
+    let gave_up = end_of(&mut hasty).await.expect_err("nothing arrives");
+    assert_eq!(FaultKind::from(&gave_up), FaultKind::NoHolder, "{gave_up}");
+    assert!(gave_up.to_string().contains("out"), "{gave_up}");
     // Whoever still follows when the server ends hears that it can be resumed.
     let end = tokio::spawn(server.end());
-    let last = loop {
-        match timeout(SOON, again.next()).await.expect("it ends with the server") {
-            Ok(Followed::Progress(_)) => {}
-            other => break other,
-        }
-    };
-    let last = last.expect_err("the file is not whole");
-    assert_eq!(FaultKind::from(&last), FaultKind::Incomplete, "{last}");
+    for mut following in [again, waiting] {
+        let last = end_of(&mut following).await.expect_err("the file is not whole");
+        assert_eq!(FaultKind::from(&last), FaultKind::Incomplete, "{last}");
+    }
     end.await.expect("ended");
+}
+
+/// The last that is told of a download.
+async fn end_of(following: &mut Following) -> Result<crate::Summary, RequestError> {
+    loop {
+        match timeout(SOON, following.next()).await.expect("it ends") {
+            Ok(Followed::Progress(_)) => {}
+            Ok(Followed::Done(summary)) => return Ok(summary),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_download_that_is_removed_has_been_and_so_have_those_that_wait_for_it() {
+    let server = Server::start().await;
+    let path = server.dir.path().join("wanted");
+    std::fs::write(&path, b"content that nobody serves").expect("written");
+    let info = scan_file(&path, None, &unwatched).expect("readable");
+    std::fs::write(fileinfo_of(&path), info.to_json()).expect("written");
+    let mut all = Vec::new();
+    for out in ["one", "two"] {
+        let source = Source::Fileinfo(fileinfo_of(&path));
+        let request = GetRequest { timeout: None, ..request(source, server.dir.path().join(out), true) };
+        let mut following = server.client().await.get(request).await.expect("accepted");
+        following.next().await.expect("progress");
+        all.push(following);
+    }
+    assert!(server.client().await.unshare(info.hash()).await.expect("answered"), "it was there");
+    for mut following in all {
+        let last = end_of(&mut following).await.expect_err("removed");
+        assert_eq!(FaultKind::from(&last), FaultKind::Incomplete, "{last}");
+    }
+    assert!(!server.client().await.unshare(info.hash()).await.expect("answered"), "only once");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn what_is_open_is_used_where_the_path_leads_nowhere() {
+    let server = Server::start().await;
+    let (path, hash) = server.shared_file("a").await;
+    let description = std::fs::File::open(fileinfo_of(&path)).expect("there");
+    let hidden = server.dir.path().join("hidden");
+    std::fs::create_dir(&hidden).expect("writable");
+    let directory = std::fs::File::open(&hidden).expect("there");
+    let source = Source::Fileinfo("/nowhere/a.fileinfo".into());
+    let request = request(source, "/nowhere/out".into(), true);
+    let handed = Handed { description: Some(description.as_fd()), directory: Some(directory.as_fd()) };
+    let mut following = server.client().await.get_with(request, &handed).await.expect("accepted");
+    end_of(&mut following).await.expect("it is copied");
+    assert_eq!(std::fs::read(hidden.join("out")).expect("there").len(), 100_000);
+    // It is shared from there, when the one it was copied from is gone.
+    std::fs::remove_file(&path).expect("there");
+    let files = server.client().await.files().await.expect("answered");
+    assert!(files.iter().any(|file| file.hash == hash.to_string()), "{files:?}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_request_that_speaks_of_other_files_than_came_with_it_is_refused() {
+    let server = Server::start().await;
+    let mut stream = server.raw().await;
+    let line = format!(
+        "{{\"v\":1,\"request\":\"get\",\"hash\":\"{}\",\"out\":\"/a\",\"handed\":[\"directory\"]}}\n",
+        "0".repeat(64)
+    );
+    stream.write_all(line.as_bytes()).await.expect("taken");
+    assert!(all_of(&mut stream).await.contains("1 open files and came with 0"));
+    server.end().await;
 }
 
 #[tokio::test]
@@ -269,21 +339,44 @@ async fn nonsense_is_answered_with_a_usage_fault_and_the_end() {
 }
 
 #[tokio::test]
-async fn silent_clients_are_let_go_and_one_too_many_is_told_so() {
+async fn silent_clients_are_let_go_and_keep_nobody_out() {
     let server = Server::start().await;
     let mut silent = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..100 {
         let mut stream = server.raw().await;
         // Its hello shows that the server has counted it.
         timeout(SOON, stream.read_u8()).await.expect("a hello").expect("a byte");
         silent.push(stream);
     }
-    let mut refused = server.raw().await;
-    assert!(all_of(&mut refused).await.contains("64 clients"));
+    server.client().await.files().await.expect("there is room");
     for stream in &mut silent {
         assert!(all_of(stream).await.contains("did not come within"));
     }
-    server.client().await.files().await.expect("there is room again");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn without_a_place_a_download_is_told_to_come_again_and_everything_else_gets_in() {
+    let server = Server::start().await;
+    let (commands, _) = tokio::sync::mpsc::channel(1);
+    let listen = server.peer.local_addr();
+    let hello =
+        Arc::new(Hello { pid: 1, program: "test".into(), listen, coordinator: None, advertise: None });
+    let get = format!("{{\"v\":1,\"request\":\"get\",\"hash\":\"{}\",\"out\":\"/a\"}}\n", "0".repeat(64));
+    for (asked, says) in
+        [(get.as_str(), "\"passes\":true"), ("{\"v\":1,\"request\":\"ls\"}\n", "\"response\":\"end\"")]
+    {
+        let (mut near, far) = UnixStream::pair().expect("two sockets");
+        let (hello, peer) = (Arc::clone(&hello), Arc::clone(&server.peer));
+        let serving = tokio::spawn(serve_client(far, hello, peer, commands.clone(), Places::new(0)));
+        near.write_all(asked.as_bytes()).await.expect("taken");
+        // More than was asked for is no reason not to hear the answer.
+        near.write_all(b"and more").await.expect("taken");
+        let text = all_of(&mut near).await;
+        assert!(text.contains(says), "{text}");
+        drop(near);
+        timeout(SOON, serving).await.expect("it ends").expect("no panic");
+    }
     server.end().await;
 }
 

@@ -259,12 +259,12 @@ impl Engine {
     }
 
     pub(super) fn unshare(&mut self, hash: &FileHash) -> bool {
+        let is_known = !keys_of(&self.by_hash, hash).is_empty();
         self.cancel_download(hash, None);
-        let keys = keys_of(&self.by_hash, hash);
-        for file in &keys {
-            self.remove_file(*file);
+        for file in keys_of(&self.by_hash, hash) {
+            self.remove_file(file);
         }
-        !keys.is_empty()
+        is_known
     }
 
     /// A chunk could not be read while it was being served: the disk failed, or the file was

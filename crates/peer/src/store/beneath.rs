@@ -183,7 +183,7 @@ mod tests {
             path.push(&name);
         }
         let last = directories.last().expect("the first");
-        sys::create_new(last, "file".as_ref()).expect("writable");
+        sys::create_new(last, "file".as_ref(), None).expect("writable");
         open(&directories[0], &path.join("file")).expect("more than 4096 bytes");
     }
 }

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -35,10 +36,14 @@ pub enum OnExisting {
 }
 
 /// How a download is opened.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct DownloadOptions {
     /// What to do about a file in the way.
     pub existing: OnExisting,
+    /// The directory that the output is in, if somebody opened it already.
+    pub directory: Option<Arc<OwnedFd>>,
+    /// The mode of a new file. None: as any file of this process.
+    pub mode: Option<u32>,
 }
 
 /// What there was to do.
@@ -289,7 +294,8 @@ impl Download {
         let _ = sys::remove(self.target.directory(), self.target.journal());
         self.partial.unlock();
         self.target.find_place();
-        Ok(FileStore::new(Arc::clone(self.partial.file()), self.info.clone(), self.path(), stamp))
+        let store = FileStore::new(Arc::clone(self.partial.file()), self.info.clone(), self.path(), stamp);
+        Ok(store.found_by(self.target.origin()))
     }
 
     /// Ends the download and leaves what is there for resuming, synced so that a restart need not hash it. Open

@@ -86,6 +86,6 @@ impl BlockFile for InMemory {
 /// # Errors
 /// There cannot be a download to that path.
 pub fn companions(path: &Path) -> Result<[OsString; 3], OpenError> {
-    let target = Target::open(path)?;
+    let target = Target::open(path, None)?;
     Ok([target.out(), target.partial(), target.journal()].map(OsString::from))
 }

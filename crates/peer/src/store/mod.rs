@@ -54,6 +54,7 @@ mod ledger;
 pub(crate) mod named_dir;
 mod open;
 mod origin;
+mod out_dir;
 mod page_cache;
 mod partial;
 mod reservation;
@@ -73,6 +74,7 @@ pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, Syn
 pub use file_store::{FileState, FileStore, Look};
 pub use flaws::{Flaw, Flaws};
 pub use held::OpenFiles;
+pub use out_dir::{OutDirectory, Whereabouts};
 pub use scan_log::ScanLog;
 pub(crate) use shared_root::SharedRoot;
 pub use stamp::Stamp;

@@ -33,7 +33,7 @@ pub(super) fn open(
     options: DownloadOptions,
     progress: Progress<'_>,
 ) -> Result<Opened, OpenError> {
-    let target = Target::open(out)?;
+    let target = Target::open(out, options.directory.clone())?;
     for _ in 0..ATTEMPTS {
         let in_the_way = target.entry(target.out())?;
         if let Some(entry) = in_the_way
@@ -44,7 +44,7 @@ pub(super) fn open(
         if in_the_way.is_some() && options.existing == OnExisting::Refuse {
             return Err(OpenError::Exists { path: target.path(target.out()) });
         }
-        let Some(partial) = Partial::lock(&target)? else { continue };
+        let Some(partial) = Partial::lock(&target, options.mode)? else { continue };
         // Only now, with the lock, is it certain that nobody else finishes this output.
         if target.entry(target.out())?.map(|entry| entry.stamp) != in_the_way.map(|entry| entry.stamp) {
             partial.take_back(&target);
@@ -102,7 +102,8 @@ fn complete(
         return Ok(None);
     }
     resume::remove_leftovers(target, &file, info);
-    Ok(Some(FileStore::new(Arc::new(file), info.clone(), path, Stamp::of(&metadata))))
+    let store = FileStore::new(Arc::new(file), info.clone(), path, Stamp::of(&metadata));
+    Ok(Some(store.found_by(target.origin())))
 }
 
 /// Everything between the lock and the first chunk, in the order that the table in [`store`](super) relies on.

@@ -2,9 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
+use super::beneath;
 use super::shared_root::SharedRoot;
 use super::stamp::Stamp;
 use super::sys;
@@ -18,6 +22,8 @@ pub(super) enum Origin {
     /// A shared directory, in which others may write: nothing outside is reached, no link is
     /// followed.
     Inside(Arc<SharedRoot>),
+    /// A directory that another process opened and handed over, and that its path does not lead to here.
+    Handed(Arc<OwnedFd>),
 }
 
 impl Origin {
@@ -26,6 +32,7 @@ impl Origin {
         match self {
             Self::Named => sys::open_path_for_reading(path),
             Self::Inside(root) => root.open(path),
+            Self::Handed(directory) => beneath::open(directory, name_of(path)?),
         }
     }
 
@@ -34,6 +41,7 @@ impl Origin {
         match self {
             Self::Named => std::fs::metadata(path).map(|metadata| Stamp::of(&metadata)),
             Self::Inside(root) => root.stamp_at(path),
+            Self::Handed(directory) => beneath::stamp_at(directory, name_of(path)?),
         }
     }
 
@@ -41,4 +49,8 @@ impl Origin {
     pub(super) fn is_inside(&self) -> bool {
         matches!(self, Self::Inside(_))
     }
+}
+
+fn name_of(path: &Path) -> io::Result<&Path> {
+    Ok(path.file_name().map(Path::new).ok_or(Errno::NOENT)?)
 }

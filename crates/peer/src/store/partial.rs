@@ -24,11 +24,11 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Opens or creates the `.partial` and locks it. `None`: it went away under our hands, look again.
-    pub(super) fn lock(target: &Target) -> Result<Option<Self>, OpenError> {
+    /// Opens the `.partial`, or creates it with this mode, and locks it. `None`: it went away under our hands, look again.
+    pub(super) fn lock(target: &Target, mode: Option<u32>) -> Result<Option<Self>, OpenError> {
         let path = || target.path(target.partial());
         let failed = |source| target.error(target.partial(), source);
-        let Some((file, age)) = open_or_create(target)? else { return Ok(None) };
+        let Some((file, age)) = open_or_create(target, mode)? else { return Ok(None) };
         if sys::lock_exclusive(&file).map_err(failed)? == Lock::HeldElsewhere {
             return Err(OpenError::Busy { path: path() });
         }
@@ -86,9 +86,9 @@ impl Drop for Partial {
     }
 }
 
-fn open_or_create(target: &Target) -> Result<Option<(File, Age)>, OpenError> {
+fn open_or_create(target: &Target, mode: Option<u32>) -> Result<Option<(File, Age)>, OpenError> {
     let failed = |source| target.error(target.partial(), source);
-    match sys::create_new(target.directory(), target.partial()) {
+    match sys::create_new(target.directory(), target.partial(), mode) {
         Ok(file) => return Ok(Some((file, Age::New))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed(error)),

@@ -67,7 +67,7 @@ pub(super) fn open_journal(
                 Ok((Journal::resume(file, format, parsed.records), parsed.chunks))
             }
             None => {
-                let file = sys::create_new(target.directory(), target.journal())?;
+                let file = sys::create_new(target.directory(), target.journal(), None)?;
                 sys::reserve(&file, 0, max_len)?;
                 let nothing = ChunkSet::empty(format.geometry());
                 Ok((Journal::begin(file, format)?, nothing))

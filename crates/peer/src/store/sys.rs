@@ -88,11 +88,17 @@ pub(crate) fn open_subdirectory(directory: impl AsFd, name: &OsStr) -> io::Resul
     Ok(retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name, flags, Mode::empty()))?)
 }
 
-/// Creates a file that is not there yet, for reading and writing.
-pub(super) fn create_new(directory: impl AsFd, name: &OsStr) -> io::Result<File> {
+/// Creates a file that is not there yet, for reading and writing: with this mode, or as any file that a program writes.
+pub(super) fn create_new(directory: impl AsFd, name: &OsStr, mode: Option<u32>) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o666); // less the umask, as for any file a program writes
-    Ok(retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name, flags, mode))?.into())
+    // Less the umask: at no moment may more than the mode allows.
+    let at_first = Mode::from_raw_mode(mode.unwrap_or(0o666));
+    let file: File = retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name, flags, at_first))?.into();
+    if let Some(mode) = mode {
+        // Some file systems have no modes.
+        let _ = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode));
+    }
+    Ok(file)
 }
 
 /// Opens a file of ours for reading and writing.
@@ -181,7 +187,9 @@ fn entry_of(stat: &Stat) -> Entry {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn path_of(directory: impl AsFd) -> Option<PathBuf> {
     use std::os::fd::AsRawFd;
-    std::fs::read_link(format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd())).ok()
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd())).ok();
+    // That of one that was removed ends otherwise.
+    path.filter(|path| path.is_dir())
 }
 
 /// Elsewhere it does not tell.

@@ -1,19 +1,20 @@
 //! Where a download goes: the output and its two companions, always names in one directory that stays open.
 //!
-//! The directory is resolved once, and through no link that another user could have put there.
-//! Whatever happens to the path above it, all names of one download stay together; where that is
-//! by then can be [asked](Target::find_place).
+//! The directory is resolved once, by us or by who handed it over, and through no link that another user could have put
+//! there. Whatever happens to the path above it, all names of one download stay together; where that is by then can be
+//! [asked](Target::find_place).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tnet_fileinfo::shown_path;
 
 use super::error::OpenError;
 use super::named_dir::{self, FindError, Trusted};
+use super::origin::Origin;
 use super::sys::{self, Entry};
 
 /// Added to the output's name while it is incomplete.
@@ -23,35 +24,46 @@ pub(crate) const JOURNAL_SUFFIX: &str = ".partial.journal";
 
 #[derive(Debug)]
 pub(super) struct Target {
-    directory: OwnedFd,
+    directory: Arc<OwnedFd>,
     /// Where the directory was when it was last looked for.
     parent: RwLock<PathBuf>,
     out: OsString,
     partial: OsString,
     journal: OsString,
+    origin: Origin,
 }
 
 impl Target {
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    /// In the directory that was handed over, which was opened at the path that leads there, or found by that path.
+    pub(super) fn open(path: &Path, handed: Option<Arc<OwnedFd>>) -> Result<Self, OpenError> {
         let out = path.file_name().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
-        // The working directory may change while the download runs.
-        let absolute = std::path::absolute(path).map_err(|source| OpenError::from_io(path, source))?;
-        let parent = absolute.parent().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
-        let directory = named_dir::open(parent).map_err(|error| match error {
-            FindError::ForeignLink { link } => OpenError::ForeignLink { link },
-            FindError::Io(source) => match source.kind() {
-                io::ErrorKind::NotFound => OpenError::ParentMissing { parent: parent.to_owned() },
-                io::ErrorKind::NotADirectory => OpenError::ParentNotDirectory { parent: parent.to_owned() },
-                _ => OpenError::from_io(parent, source),
-            },
-        })?;
+        let (directory, parent, origin) = match handed {
+            None => {
+                let (directory, parent) = open_parent(path)?;
+                (Arc::new(directory), parent, Origin::Named)
+            }
+            Some(handed) => {
+                let parent = parent_of(path)?;
+                // Whoever sees another directory there, or none, finds the file again from the one that is open.
+                let is_seen =
+                    named_dir::open(&parent).is_ok_and(|ours| is_same(&ours, &handed).unwrap_or(false));
+                let origin = if is_seen { Origin::Named } else { Origin::Handed(Arc::clone(&handed)) };
+                (handed, parent, origin)
+            }
+        };
         Ok(Self {
             directory,
-            parent: RwLock::new(parent.to_owned()),
+            parent: RwLock::new(parent),
             out: out.to_owned(),
             partial: with_suffix(out, PARTIAL_SUFFIX),
             journal: with_suffix(out, JOURNAL_SUFFIX),
+            origin,
         })
+    }
+
+    /// How the finished file is found again.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin.clone()
     }
 
     pub(super) fn directory(&self) -> BorrowedFd<'_> {
@@ -82,6 +94,10 @@ impl Target {
             let there = sys::open_directory(path).and_then(sys::entry);
             there.is_ok_and(|there| sys::entry(&self.directory).is_ok_and(|here| here.is_same_file(&there)))
         };
+        if matches!(self.origin, Origin::Handed(_)) {
+            // Whoever handed it over sees another file system, and looks for himself.
+            return;
+        }
         let known = self.parent.read().unwrap_or_else(PoisonError::into_inner).clone();
         if leads_here(&known) {
             return;
@@ -108,6 +124,31 @@ impl Target {
     pub(super) fn error(&self, name: &OsStr, source: io::Error) -> OpenError {
         OpenError::from_io(&self.path(name), source)
     }
+}
+
+/// The directory that a path is in, open, and its absolute path.
+pub(super) fn open_parent(path: &Path) -> Result<(OwnedFd, PathBuf), OpenError> {
+    let parent = parent_of(path)?;
+    let directory = named_dir::open(&parent).map_err(|error| match error {
+        FindError::ForeignLink { link } => OpenError::ForeignLink { link },
+        FindError::Io(source) => match source.kind() {
+            io::ErrorKind::NotFound => OpenError::ParentMissing { parent: parent.clone() },
+            io::ErrorKind::NotADirectory => OpenError::ParentNotDirectory { parent: parent.clone() },
+            _ => OpenError::from_io(&parent, source),
+        },
+    })?;
+    Ok((directory, parent))
+}
+
+fn parent_of(path: &Path) -> Result<PathBuf, OpenError> {
+    // The working directory may change while the download runs.
+    let absolute = std::path::absolute(path).map_err(|source| OpenError::from_io(path, source))?;
+    let parent = absolute.parent().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
+    Ok(parent.to_owned())
+}
+
+fn is_same(one: impl AsFd, other: impl AsFd) -> io::Result<bool> {
+    Ok(sys::entry(one)?.is_same_file(&sys::entry(other)?))
 }
 
 fn with_suffix(name: &OsStr, suffix: &str) -> OsString {

@@ -18,9 +18,9 @@ use super::target::Target;
 /// # Errors
 /// It cannot be written, or something is there and is not to be replaced. Nothing is left behind.
 pub fn write_whole(out: &Path, bytes: &[u8], existing: OnExisting) -> Result<(), OpenError> {
-    let target = Target::open(out)?;
+    let target = Target::open(out, None)?;
     let temporary = OsString::from(format!(".tnet-{:016x}", rand::rng().random::<u64>()));
-    let written = sys::create_new(target.directory(), &temporary).and_then(|file| {
+    let written = sys::create_new(target.directory(), &temporary, None).and_then(|file| {
         let done = fill(file, bytes).and_then(|()| match existing {
             OnExisting::Refuse => sys::rename_new(target.directory(), &temporary, target.out()),
             OnExisting::Replace => sys::rename_replacing(target.directory(), &temporary, target.out()),

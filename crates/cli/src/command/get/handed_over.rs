@@ -1,23 +1,30 @@
 //! Downloads handed to the local server, which is started if there is none. This process only watches: when it goes,
 //! the downloads go on.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tnet_peer::control::{Client, ConnectError, Followed, Following, Hello, RequestError};
-use tnet_peer::{Progress, Shortage, Summary};
+use tnet_peer::control::{Client, Followed, Following, Handed, Hello, RequestError, Source};
+use tnet_peer::store::{OutDirectory, Whereabouts};
+use tnet_peer::{DownloadError, Progress, Shortage, Summary};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
 use crate::args::Global;
-use crate::background::{self, Launch};
+use crate::background::{self, Launch, Running, Started};
+use crate::command::fileinfo::{self, blocking};
 use crate::command::peer::OnTaken;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, file_failure};
 use crate::render::Output;
 use crate::render::output::fields;
 use crate::render::progress::DownloadView;
 use crate::render::units::{json_path, percent, shown_path};
 use crate::settings;
+
+/// Pause before a server that has no place for another is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A server that runs.
 pub(super) struct Server {
@@ -33,27 +40,28 @@ impl Server {
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
         let state_dir = settings::state_dir(global)?;
-        let pid = match Client::connect(&state_dir).await {
-            Ok(client) => {
+        // Nobody has to know its port in advance; but a port that was named has to be that one.
+        let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
+        // The rates that a `get` names are those of its files.
+        let decided = global.given.keys().copied().filter(|argument| !argument.starts_with("limit"));
+        let launch = Launch {
+            dir: global.dir.as_deref().map(settings::absolute).transpose()?,
+            state_dir: state_dir.clone(),
+            on_taken,
+            bounds: global.bounds,
+            decided: decided.collect(),
+        };
+        let pid = match background::find_or_start(launch, global, output, stop).await? {
+            Running::Found(client) => {
                 warn_of_differences(client.hello(), global, output).await?;
                 client.hello().pid
             }
-            Err(ConnectError::NotRunning { .. }) => {
-                // Nobody has to know its port in advance; but a port that was named has to be that one.
-                let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
-                let launch = Launch {
-                    dir: global.dir.as_deref().map(settings::absolute).transpose()?,
-                    state_dir: state_dir.clone(),
-                    on_taken,
-                    bounds: global.bounds,
-                };
-                let pid = background::start(launch, global, stop).await?.hello.pid;
+            Running::Started(Started { hello: Hello { pid, .. }, .. }) => {
                 output.note(&format!(
                     "started a server, pid {pid}, which goes on seeding afterwards; `tnet kill-server` stops it"
                 ));
                 pid
             }
-            Err(error) => return Err(error.into()),
         };
         Ok(Self { state_dir, pid })
     }
@@ -66,8 +74,12 @@ impl Server {
         output: Output,
         stop: &CancellationToken,
     ) -> Result<Summary, Failure> {
+        let out = job.request.out.clone();
+        let place =
+            blocking(move || OutDirectory::open(&out).map_err(|error| DownloadError::Open(error).into()));
+        let place = place.await?;
         let following = tokio::select! {
-            following = self.hand_over(job) => following?,
+            following = self.hand_over(job, &place, output) => following?,
             () = stop.cancelled() => {
                 return Err(Failure::interrupted("interrupted before the server took the download"));
             }
@@ -77,11 +89,11 @@ impl Server {
             fields(serde_json::json!({ "pid": self.pid, "path": json_path(following.out()) })),
         );
         match watch(following, view, stop).await {
-            Watched::Done(summary) => Ok(summary),
+            Watched::Done(summary) => self.found(summary, place, output).await,
             Watched::Failed(RequestError::Lost) => {
                 Err(Failure::new(Exit::Incomplete, format!("the server, pid {}, ended", self.pid)))
             }
-            Watched::Failed(error) => Err(error.into()),
+            Watched::Failed(error) => Err(self.with_sandbox(error.into(), &place)),
             Watched::Interrupted(progress, out) => Err(self.interrupted(progress.as_ref(), &out)),
         }
     }
@@ -90,9 +102,72 @@ impl Server {
         Client::connect(&self.state_dir).await.ok()?.status(Some(0)).await.ok()?.shortage
     }
 
-    async fn hand_over(&self, job: &Job) -> Result<Following, Failure> {
-        let client = Client::connect(&self.state_dir).await?;
-        Ok(client.get(job.request.clone()).await?)
+    /// With what is open here, since the server may see other files under those paths. When it has no place for another
+    /// who watches, this waits for its turn.
+    async fn hand_over(&self, job: &Job, place: &OutDirectory, output: Output) -> Result<Following, Failure> {
+        let description = match &job.request.source {
+            Source::Fileinfo(path) => Some(fileinfo::open(path).await?),
+            Source::Hash(_) => None,
+        };
+        let handed =
+            Handed { description: description.as_ref().map(AsFd::as_fd), directory: Some(place.directory()) };
+        let mut is_told = false;
+        loop {
+            let client = Client::connect(&self.state_dir).await?;
+            match client.get_with(job.request.clone(), &handed).await {
+                Err(RequestError::Fault(fault)) if fault.passes => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        output.note(&format!("waiting for the server, pid {}: {}", self.pid, fault.message));
+                    }
+                    sleep(ASK_AGAIN).await;
+                }
+                answer => return answer.map_err(|error| self.with_sandbox(error.into(), place)),
+            }
+        }
+    }
+
+    /// Only what is there is done: the server, an older one perhaps, may have written where we do not see it.
+    async fn found(
+        &self,
+        mut summary: Summary,
+        place: OutDirectory,
+        output: Output,
+    ) -> Result<Summary, Failure> {
+        let (size, shown) = (summary.bytes_total, shown_path(&summary.path));
+        let found = blocking(move || Ok(place.find(size))).await?;
+        match found {
+            Ok(Whereabouts::AtItsPath) => {}
+            Ok(Whereabouts::At(path)) => {
+                output.complaint(&format!(
+                    "the directory of {shown} was moved meanwhile: the file is {}",
+                    shown_path(&path)
+                ));
+                summary.path = path;
+            }
+            Ok(Whereabouts::Nowhere) => {
+                let message = format!(
+                    "the server, pid {}, says that {shown} is whole, and it is not there: it was removed meanwhile, or \
+                     the server sees other files than you do; use --foreground, or another directory with -o",
+                    self.pid
+                );
+                return Err(Failure::new(Exit::NotFound, message));
+            }
+            Err(error) => return Err(file_failure("find", &summary.path, &error)),
+        }
+        Ok(summary)
+    }
+
+    /// What is not allowed to the server alone is usually so because of its service manager.
+    fn with_sandbox(&self, failure: Failure, place: &OutDirectory) -> Failure {
+        if failure.exit != Exit::NotAllowed || !place.is_writable() {
+            return failure;
+        }
+        let message = format!(
+            "{}; you may write there and the server, pid {}, may not: if systemd runs it, name the directory in \
+             ReadWritePaths= of its unit",
+            failure.message, self.pid
+        );
+        Failure::new(failure.exit, message)
     }
 
     fn interrupted(&self, progress: Option<&Progress>, out: &std::path::Path) -> Failure {

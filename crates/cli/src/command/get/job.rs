@@ -1,5 +1,5 @@
 //! What is to be downloaded, and where to: read off the command line and the list, and looked at as a whole before
-//! anything begins.
+//! anything begins. What is wrong with one of several is told of that one, and the others are downloaded.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -35,7 +35,25 @@ impl Job {
 }
 
 /// All that the user wants, each once, in the order in which it was named.
-pub(super) async fn all(args: &Get) -> Result<Vec<Job>, Failure> {
+#[derive(Debug)]
+pub(super) struct Jobs {
+    /// With the place of each in that order.
+    pub(super) jobs: Vec<(usize, Job)>,
+    pub(super) refused: Vec<Refused>,
+    /// Named in all, whatever became of them.
+    pub(super) is_several: bool,
+}
+
+/// One of several that makes no sense.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) order: usize,
+    /// As the user named it.
+    pub(super) wanted: String,
+    pub(super) failure: Failure,
+}
+
+pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
     let mut wanted = args.wanted.clone();
     if let Some(input) = &args.input {
         wanted.extend(list::read(input.clone()).await?);
@@ -46,31 +64,41 @@ pub(super) async fn all(args: &Get) -> Result<Vec<Job>, Failure> {
             "the list is empty; name a .fileinfo or a hash in it, one a line",
         ));
     }
-    let target = target::Target { given: args.output.clone(), several: wanted.len() > 1 };
-    let mut jobs: Vec<Job> = Vec::new();
+    let is_several = wanted.len() > 1;
+    let target = target::Target { given: args.output.clone(), several: is_several };
+    target.check().await?;
+    let (mut jobs, mut refused) = (Vec::new(), Vec::new());
     let mut by_out: HashMap<PathBuf, FileHash> = HashMap::new();
-    for wanted in wanted {
-        let job = job(wanted, &target, args).await?;
-        match by_out.entry(job.request.out.clone()) {
-            Entry::Vacant(free) => {
-                free.insert(job.hash);
-                jobs.push(job);
-            }
-            Entry::Occupied(taken) if *taken.get() == job.hash => {}
-            Entry::Occupied(taken) => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    format!(
-                        "two of the files, {} and {}, would both be {}; get them into directories of their own",
-                        taken.get().short(),
-                        job.hash.short(),
-                        shown_path(taken.key())
-                    ),
-                ));
-            }
+    for (order, wanted) in wanted.into_iter().enumerate() {
+        let name = wanted.to_string();
+        match job(wanted, &target, args).await.and_then(|job| once(job, &mut by_out)) {
+            Ok(Some(job)) => jobs.push((order, job)),
+            Ok(None) => {}
+            Err(failure) if is_several => refused.push(Refused { order, wanted: name, failure }),
+            Err(failure) => return Err(failure),
         }
     }
-    Ok(jobs)
+    Ok(Jobs { jobs, refused, is_several })
+}
+
+/// None if the same was named before; an error if another file would be written to the same path.
+fn once(job: Job, by_out: &mut HashMap<PathBuf, FileHash>) -> Result<Option<Job>, Failure> {
+    match by_out.entry(job.request.out.clone()) {
+        Entry::Vacant(free) => {
+            free.insert(job.hash);
+            Ok(Some(job))
+        }
+        Entry::Occupied(taken) if *taken.get() == job.hash => Ok(None),
+        Entry::Occupied(taken) => Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "two of the files, {} and {}, would both be {}; get them into directories of their own",
+                taken.get().short(),
+                job.hash.short(),
+                shown_path(taken.key())
+            ),
+        )),
+    }
 }
 
 async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job, Failure> {
@@ -87,13 +115,36 @@ async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job,
         Wanted::Hash(hash) => (Source::Hash(hash), hash),
     };
     let request = GetRequest {
-        source,
-        out,
         overwrite: args.overwrite,
         timeout: (args.timeout > Duration::ZERO).then_some(args.timeout),
-        follow: true,
         limits: Limits { up: args.limit_up.flatten(), down: args.limit_down.flatten() },
         priority: args.priority.into(),
+        umask: umask(),
+        ..GetRequest::new(source, out)
     };
     Ok(Job { request, hash, size: info.as_ref().map(FileInfo::size) })
+}
+
+/// What others may not do with our files, where the system tells without changing it.
+fn umask() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    umask_of(&status)
+}
+
+fn umask_of(status: &str) -> Option<u32> {
+    let text = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(text.trim(), 8).ok().filter(|umask| *umask <= 0o777)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_umask_is_read_from_the_status() {
+        assert_eq!(umask_of("Name:\ttnet\nUmask:\t0027\nState:\tR\n"), Some(0o027));
+        for status in ["", "Umask:", "Umask:\t9", "Umask:\t10000"] {
+            assert_eq!(umask_of(status), None, "{status:?}");
+        }
+    }
 }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use serde_json::json;
+use serde_json::{Value, json};
 use tnet_fileinfo::FileHash;
 use tnet_peer::Summary;
 use tokio_util::sync::CancellationToken;
 
 use super::downloader::Downloader;
-use super::job::Job;
+use super::job::{Job, Jobs, Refused};
 use super::{same_command, shortage, with_hint};
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
@@ -20,21 +20,54 @@ use crate::render::several::{SeveralView, Tally};
 use crate::render::units::{json_path, shown_path};
 
 pub(super) async fn run(
-    jobs: Vec<Job>,
+    wanted: Jobs,
     at_once: usize,
     downloader: &Downloader,
     output: Output,
     stop: &CancellationToken,
 ) -> Result<Report, Failure> {
-    let view = SeveralView::new(output, jobs.len(), jobs.iter().filter_map(|job| job.size).sum());
-    let all = all(jobs, at_once, &view, downloader, output, stop);
-    let first_failure = tokio::select! {
-        first_failure = all => first_failure,
+    let (view, refused) = begin(&wanted, output);
+    let all = all(wanted.jobs, at_once, &view, downloader, output, stop);
+    let failure = tokio::select! {
+        failure = all => failure,
         never = shortage::watch(downloader, output, |what| view.tell(what)) => match never {},
     };
+    let first_failure = [refused, failure].into_iter().flatten().min_by_key(|(order, _)| *order);
+    end(view, first_failure, output, stop.is_cancelled())
+}
+
+/// All of them make no sense.
+pub(super) fn none(wanted: Jobs, output: Output) -> Result<Report, Failure> {
+    let (view, refused) = begin(&wanted, output);
+    end(view, refused, output, false)
+}
+
+/// Tells what cannot be downloaded, whatever comes; answers the first of that.
+fn begin(wanted: &Jobs, output: Output) -> (SeveralView, Option<(usize, Failure)>) {
+    let Jobs { jobs, refused, .. } = wanted;
+    let bytes_known = jobs.iter().filter_map(|(_, job)| job.size).sum();
+    let view = SeveralView::new(output, jobs.len() + refused.len(), bytes_known);
+    for Refused { wanted, failure, .. } in refused {
+        view.failed(&named(failure.clone(), wanted).message);
+        output.event("failed", fields(json!({ "wanted": wanted, "error": error_fields(failure) })));
+    }
+    (view, refused.first().map(|refused| (refused.order, refused.failure.clone())))
+}
+
+/// Which of them is the first question.
+fn named(failure: Failure, name: &str) -> Failure {
+    if failure.message.contains(name) { failure } else { failure.during(name) }
+}
+
+fn end(
+    view: SeveralView,
+    first_failure: Option<(usize, Failure)>,
+    output: Output,
+    is_interrupted: bool,
+) -> Result<Report, Failure> {
     let tally = view.end();
     output.event("summary", account(&tally));
-    if stop.is_cancelled() && tally.complete + tally.failed < tally.files {
+    if is_interrupted && tally.complete + tally.failed < tally.files {
         let message = format!(
             "interrupted with {} of {} files complete; continue with: {}",
             tally.complete,
@@ -57,7 +90,7 @@ pub(super) async fn run(
 
 /// Tries all of them; answers with the first failure in the order in which they were named.
 async fn all(
-    jobs: Vec<Job>,
+    jobs: Vec<(usize, Job)>,
     at_once: usize,
     view: &SeveralView,
     downloader: &Downloader,
@@ -94,10 +127,10 @@ async fn all(
 }
 
 /// A file that is wanted under several names is downloaded once; the others are then copies.
-fn rounds(jobs: Vec<Job>) -> Vec<Vec<(usize, Job)>> {
+fn rounds(jobs: Vec<(usize, Job)>) -> Vec<Vec<(usize, Job)>> {
     let mut rounds: Vec<Vec<(usize, Job)>> = Vec::new();
     let mut seen: HashMap<FileHash, usize> = HashMap::new();
-    for (order, job) in jobs.into_iter().enumerate() {
+    for (order, job) in jobs {
         let times = seen.entry(job.hash).or_default();
         if *times == rounds.len() {
             rounds.push(Vec::new());
@@ -119,19 +152,20 @@ async fn fetch(
     let mut view = view.row(&job.name(), job.size);
     let result = downloader.fetch(job, &mut view, output, stop).await;
     view.clear();
-    result.map_err(|failure| {
-        // Which of them is the first question.
-        let failure = with_hint(failure, &shown);
-        if failure.message.contains(&shown) { failure } else { failure.during(&shown) }
-    })
+    result.map_err(|failure| named(with_hint(failure, &shown), &shown))
 }
 
 fn failed(job: &Job, failure: &Failure) -> Report {
     fields(json!({
         "path": json_path(&job.request.out),
         "hash": job.hash.to_string(),
-        "error": { "kind": failure.exit.kind(), "message": failure.message, "exit_code": failure.exit.code() },
+        "error": error_fields(failure),
     }))
+}
+
+fn error_fields(failure: &Failure) -> Value {
+    let Failure { exit, message } = failure;
+    json!({ "kind": exit.kind(), "message": message, "exit_code": exit.code() })
 }
 
 fn account(tally: &Tally) -> Report {
@@ -155,16 +189,7 @@ mod tests {
 
     fn job(content: u8, out: &str) -> Job {
         let hash = FileHash::from_bytes([content; 32]);
-        let request = GetRequest {
-            source: Source::Hash(hash),
-            out: out.into(),
-            overwrite: false,
-            timeout: None,
-            follow: true,
-            limits: tnet_peer::Limits::default(),
-            priority: tnet_peer::Priority::default(),
-        };
-        Job { request, hash, size: None }
+        Job { request: GetRequest::new(Source::Hash(hash), out.into()), hash, size: None }
     }
 
     #[test]
@@ -173,7 +198,8 @@ mod tests {
         let outs = |round: &Vec<(usize, Job)>| -> Vec<String> {
             round.iter().map(|(order, job)| format!("{order}{}", shown_path(&job.request.out))).collect()
         };
-        let rounds: Vec<Vec<String>> = rounds(jobs).iter().map(outs).collect();
+        let rounds: Vec<Vec<String>> =
+            rounds(jobs.into_iter().enumerate().collect()).iter().map(outs).collect();
         assert_eq!(rounds, [vec!["0/a", "1/b"], vec!["2/c", "4/e"], vec!["3/d"]]);
     }
 }

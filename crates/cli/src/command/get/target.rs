@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tnet_fileinfo::{FileInfo, shown};
+use tnet_fileinfo::{FileInfo, SpecialName, shown};
 
 use crate::args::Wanted;
 use crate::command::fileinfo::blocking;
@@ -19,20 +19,20 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Whether it can be the target of all of them.
+    pub(super) async fn check(&self) -> Result<(), Failure> {
+        let Some(out) = self.given.clone().filter(|_| self.several) else { return Ok(()) };
+        blocking(move || if is_directory(&out) { Ok(()) } else { Err(no_directory(&out)) }).await
+    }
+
     /// The absolute path of this file.
     pub(super) async fn of(&self, wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
         let own_name = own_name(wanted, info);
         let (given, several) = (self.given.clone(), self.several);
         let chosen = blocking(move || match given {
             None => own_name,
-            // A path that ends like a directory is meant as one, whether it is there or not.
-            Some(out) if out.is_dir() || ends_like_a_directory(&out) => Ok(out.join(own_name?)),
-            Some(out) if several => {
-                let shown = shown_path(&out);
-                let message =
-                    format!("{shown} is no directory, and several files cannot be one; name a directory");
-                Err(Failure::new(Exit::Usage, message))
-            }
+            Some(out) if is_directory(&out) => Ok(out.join(own_name?)),
+            Some(out) if several => Err(no_directory(&out)),
             Some(out) => Ok(out),
         })
         .await?;
@@ -46,21 +46,41 @@ fn own_name(wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure
         Wanted::Fileinfo(path) => path,
     };
     let refused = |why: String| Failure::new(Exit::Usage, why);
-    let name = info
-        .and_then(FileInfo::name)
-        .ok_or_else(|| refused("the description has no name for the file; name it with -o".to_owned()))?;
-    match name.special() {
-        None => Ok(AsRef::<Path>::as_ref(name).to_owned()),
+    let (name, special) = match info.and_then(FileInfo::name) {
+        Some(name) => (name.as_str().to_owned(), name.special()),
+        // What is not a good name on every system may be one on this: the user has it here already.
+        None => {
+            let name = name_of_description(from).ok_or_else(|| {
+                refused(format!("{} has no name for the file; name it with -o", shown_path(from)))
+            })?;
+            (name.to_owned(), SpecialName::of(name))
+        }
+    };
+    match special {
+        None => Ok(name.into()),
         Some(special) => Err(refused(format!(
             "{} would name the file \"{}\", {special}; choose its name with -o FILE",
             shown_path(from),
-            shown(name.as_str())
+            shown(&name)
         ))),
     }
 }
 
-fn ends_like_a_directory(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().ends_with(b"/")
+/// The name of the file that a description was made of, if it still has the one that it was given then.
+fn name_of_description(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".fileinfo")?;
+    (!name.is_empty() && !name.chars().any(char::is_control)).then_some(name)
+}
+
+fn no_directory(out: &Path) -> Failure {
+    let shown = shown_path(out);
+    let message = format!("{shown} is no directory, and several files cannot be one; name a directory");
+    Failure::new(Exit::Usage, message)
+}
+
+/// A path that ends like a directory is meant as one, whether it is there or not.
+fn is_directory(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
 #[cfg(test)]
@@ -120,10 +140,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_any_name_the_user_is_asked_for_one() {
+    async fn without_a_name_the_one_of_the_description_is_taken_or_the_user_is_asked() {
         let nameless = info().with_name(None);
-        let failure = of(None, false, &nameless).await.expect_err("no name");
-        assert!(failure.exit == Exit::Usage && failure.message.contains("-o"), "{failure:?}");
+        let here = std::env::current_dir().expect("there");
+        let target = Target { given: None, several: false };
+        let named = async |path: &str| target.of(&Wanted::Fileinfo(path.into()), Some(&nameless)).await;
+        for (path, name) in [("a/log-10:00:00.fileinfo", "log-10:00:00"), ("aux.fileinfo", "aux")] {
+            assert_eq!(named(path).await, Ok(here.join(name)), "{path}");
+        }
+        for path in
+            ["description", ".fileinfo", "..fileinfo", "-rf.fileinfo", "a\nb.fileinfo", "a.partial.fileinfo"]
+        {
+            let failure = named(path).await.expect_err(path);
+            assert!(failure.exit == Exit::Usage && failure.message.contains("-o"), "{failure:?}");
+        }
         of(Some("b"), false, &nameless).await.expect("a name was given");
     }
 }

@@ -76,7 +76,12 @@ impl Sample {
     }
 
     pub(super) fn open_replacing(&self, out: &Path) -> Result<Opened, OpenError> {
-        Download::open(&self.info, out, DownloadOptions { existing: OnExisting::Replace }, &unwatched)
+        Download::open(
+            &self.info,
+            out,
+            DownloadOptions { existing: OnExisting::Replace, ..Default::default() },
+            &unwatched,
+        )
     }
 
     pub(super) fn begin(&self, out: &Path) -> (Download, ChunkSet) {

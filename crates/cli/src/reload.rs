@@ -1,0 +1,144 @@
+//! Reading the settings again while a service runs, when SIGHUP asks for it. A setting changes what runs only if the
+//! file says something else than before and no flag decided it; what a running service cannot change is told.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use tnet_peer::LimitsChange;
+
+use crate::args::{Global, Limit, parse_limit};
+use crate::exit::Failure;
+use crate::settings_file::SettingsFile;
+
+/// What a service knows of its settings.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    /// The file that the user named, if any.
+    named: Option<PathBuf>,
+    /// Of what this service reads.
+    keys: &'static [&'static str],
+    /// Decided by flags or the environment, whatever the file says.
+    decided: BTreeSet<String>,
+    known: SettingsFile,
+}
+
+/// What a server reads.
+pub(crate) const OF_A_SERVER: &[&str] =
+    &["coordinator", "listen", "state-dir", "dir", "limit-up", "limit-down", "max-peers"];
+
+/// What a coordinator reads.
+pub(crate) const OF_A_COORDINATOR: &[&str] = &["coordinator-listen", "coordinator-memory"];
+
+/// What another file of settings means.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Holds from now on.
+    pub(crate) limits: LimitsChange,
+    /// Holds after a restart.
+    pub(crate) later: Vec<&'static str>,
+}
+
+impl Reloader {
+    /// `decided` are names of arguments.
+    pub(crate) fn new(
+        global: &Global,
+        keys: &'static [&'static str],
+        decided: impl IntoIterator<Item = String>,
+    ) -> Self {
+        // What the file said at the start was told then, also that it could not be read.
+        let known = SettingsFile::find(global.config.as_deref()).map(|found| found.file).unwrap_or_default();
+        let decided = decided.into_iter().map(|argument| argument.replace('_', "-")).collect();
+        Self { named: global.config.clone(), keys, decided, known }
+    }
+
+    /// Reads the file again. If it cannot be understood, all stays as it is.
+    pub(crate) fn read(&mut self) -> Result<Changes, Failure> {
+        let found = SettingsFile::find(self.named.as_deref())?;
+        let changes = self.changes(&found.file)?;
+        self.known = found.file;
+        Ok(changes)
+    }
+
+    fn changes(&self, new: &SettingsFile) -> Result<Changes, Failure> {
+        let text = |file: &SettingsFile, key: &str| file.get(key).map(|written| written.text.clone());
+        let mut changes = Changes::default();
+        for key in self.keys {
+            // The flag of `coordinator-listen` is `--listen`, that of `coordinator-memory` is `--memory`.
+            let argument = key.strip_prefix("coordinator-").unwrap_or(key);
+            if text(&self.known, key) == text(new, key) || self.decided.contains(argument) {
+                continue;
+            }
+            let rate = |limit: Option<Limit>| Some(limit.flatten().map_or(0, std::num::NonZeroU64::get));
+            match *key {
+                "limit-up" => changes.limits.up = rate(new.parsed(key, parse_limit)?),
+                "limit-down" => changes.limits.down = rate(new.parsed(key, parse_limit)?),
+                later => changes.later.push(later),
+            }
+        }
+        Ok(changes)
+    }
+}
+
+impl Changes {
+    /// In words, for the log.
+    pub(crate) fn told(&self) -> String {
+        let Self { limits, later } = self;
+        let rates = [("limit-up", limits.up), ("limit-down", limits.down)];
+        let now: Vec<&str> =
+            rates.into_iter().filter(|(_, rate)| rate.is_some()).map(|(key, _)| key).collect();
+        match (now.as_slice(), later.as_slice()) {
+            ([], []) => "settings read again: nothing changed".to_owned(),
+            (now, []) => format!("settings read again: {} changed", now.join(" and ")),
+            ([], later) => {
+                format!("settings read again: {} changed, which needs a restart", later.join(" and "))
+            }
+            (now, later) => format!(
+                "settings read again: {} changed; {} too, which needs a restart",
+                now.join(" and "),
+                later.join(" and ")
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::settings_file::parse;
+
+    fn file(text: &str) -> SettingsFile {
+        parse(Path::new("/c.toml"), text).expect("it makes sense")
+    }
+
+    fn reloader(known: &str, decided: &[&str]) -> Reloader {
+        let decided = decided.iter().map(|key| (*key).to_owned()).collect();
+        Reloader { named: None, keys: OF_A_SERVER, decided, known: file(known) }
+    }
+
+    #[test]
+    fn only_what_the_file_says_otherwise_than_before_changes() {
+        let known = "limit-up = \"1M\"\nlimit-down = \"2M\"\ncoordinator = \"a\"";
+        let changes = |new: &str, decided: &[&str]| reloader(known, decided).changes(&file(new));
+        assert_eq!(changes(known, &[]), Ok(Changes::default()));
+        let limits = LimitsChange { up: Some(3 << 20), down: Some(0) };
+        let new = "limit-up = \"3M\"\ncoordinator = \"b\"\ncoordinator-listen = \"7\"";
+        assert_eq!(changes(new, &[]), Ok(Changes { limits, later: vec!["coordinator"] }));
+        let limits = LimitsChange { up: None, down: Some(0) };
+        assert_eq!(changes(new, &["limit-up", "coordinator"]), Ok(Changes { limits, later: vec![] }));
+        changes("limit-up = \"fast\"", &[]).expect_err("no rate");
+    }
+
+    #[test]
+    fn what_happened_is_one_sentence() {
+        let told = |new: &str| reloader("", &[]).changes(&file(new)).expect("understood").told();
+        assert_eq!(told(""), "settings read again: nothing changed");
+        assert_eq!(told("limit-up = \"1M\""), "settings read again: limit-up changed");
+        assert_eq!(told("dir = \"/a\""), "settings read again: dir changed, which needs a restart");
+        assert_eq!(
+            told("limit-down = \"1M\"\ndir = \"/a\""),
+            "settings read again: limit-down changed; dir too, which needs a restart"
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! The directory that a user named for a file to come, opened by who asks for the file. Who gets the file for him may
+//! see other directories under the same path; the open one is the same for both.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags};
+
+use super::error::OpenError;
+use super::stamp::Stamp;
+use super::sys::{self, EntryKind};
+use super::target::open_parent;
+
+/// An open directory, and the path of a file in it.
+#[derive(Debug)]
+pub struct OutDirectory {
+    directory: OwnedFd,
+    out: PathBuf,
+}
+
+/// Where a finished file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Where it was asked for.
+    AtItsPath,
+    /// In the directory, which has another path by now.
+    At(PathBuf),
+    /// Not in it, or with another size.
+    Nowhere,
+}
+
+impl OutDirectory {
+    /// Opens the directory that `out` is to be in. Blocks for as long as the disk does.
+    ///
+    /// # Errors
+    /// It is not there, is no directory, or others may have led the path elsewhere.
+    pub fn open(out: &Path) -> Result<Self, OpenError> {
+        let (directory, parent) = open_parent(out)?;
+        let name = out.file_name().ok_or_else(|| OpenError::NoFileName { path: out.to_owned() })?;
+        Ok(Self { directory, out: parent.join(name) })
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Whether this process may make files in it.
+    pub fn is_writable(&self) -> bool {
+        let flags = AtFlags::EACCESS;
+        rustix::fs::accessat(&self.directory, ".", Access::WRITE_OK | Access::EXEC_OK, flags).is_ok()
+    }
+
+    /// Where a whole file of this size is now.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn find(&self, size: u64) -> io::Result<Whereabouts> {
+        let Some(name) = self.out.file_name() else { return Ok(Whereabouts::Nowhere) };
+        let entry = sys::entry_at(&self.directory, name)?;
+        let stamp = match entry {
+            Some(entry) if entry.kind == EntryKind::Link => {
+                Stamp::of(&sys::open_for_reading(&self.directory, name)?.metadata()?)
+            }
+            Some(entry) => entry.stamp,
+            None => return Ok(Whereabouts::Nowhere),
+        };
+        if stamp.size != size {
+            return Ok(Whereabouts::Nowhere);
+        }
+        let at_path = std::fs::metadata(&self.out).map(|metadata| Stamp::of(&metadata));
+        if at_path.is_ok_and(|found| found.is_same_file(&stamp)) {
+            return Ok(Whereabouts::AtItsPath);
+        }
+        Ok(sys::path_of(&self.directory)
+            .map_or(Whereabouts::Nowhere, |path| Whereabouts::At(path.join(name))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_where_it_was_asked_for_or_where_its_directory_is_now() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (there, moved) = (dir.path().join("there"), dir.path().join("moved"));
+        fs::create_dir(&there).expect("writable");
+        let out = OutDirectory::open(&there.join("file")).expect("it is there");
+        assert!(out.is_writable());
+        assert_eq!(out.find(3).expect("readable"), Whereabouts::Nowhere);
+        fs::write(there.join("file"), "abc").expect("writable");
+        assert_eq!(out.find(4).expect("readable"), Whereabouts::Nowhere, "another size");
+        assert_eq!(out.find(3).expect("readable"), Whereabouts::AtItsPath);
+        fs::rename(&there, &moved).expect("writable");
+        let real = fs::canonicalize(&moved).expect("there");
+        assert_eq!(out.find(3).expect("readable"), Whereabouts::At(real.join("file")));
+        // Another file under that path is not ours.
+        fs::create_dir(&there).expect("writable");
+        fs::write(there.join("file"), "xyz").expect("writable");
+        assert_eq!(out.find(3).expect("readable"), Whereabouts::At(real.join("file")));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let refused = OutDirectory::open(&dir.path().join("none/file"));
+        assert!(matches!(refused, Err(OpenError::ParentMissing { .. })), "{refused:?}");
+    }
+}
