@@ -57,6 +57,7 @@ pub struct Peer {
     listen: SocketAddr,
     config: Config,
     scans: Option<ScanLog>,
+    disks: store::Disks,
     askers: Askers,
     descriptors: Descriptors,
     /// Sessions and the coordinator connection, which end by themselves after a goodbye.
@@ -216,6 +217,7 @@ impl Peer {
             listen,
             config,
             scans,
+            disks: store::Disks::default(),
             askers,
             descriptors,
             connections,
@@ -311,7 +313,9 @@ impl Peer {
             return Err(DownloadError::AlreadyRunning { hash, out });
         }
         let out = out.as_ref().to_owned();
-        let open = || open_target(info.clone(), out.clone(), options.overwrite, self.stop.clone());
+        let existing = if options.overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
+        let target = || store::DownloadOptions { existing, disks: self.disks.clone() };
+        let open = || open_target(info.clone(), out.clone(), target(), self.stop.clone());
         let mut opened = open().await;
         while let Err(error) = &opened
             && self.descriptors.note_cause(error)
@@ -472,11 +476,9 @@ fn listen_error(address: SocketAddr, source: std::io::Error) -> SpawnError {
 async fn open_target(
     info: FileInfo,
     out: std::path::PathBuf,
-    overwrite: bool,
+    options: store::DownloadOptions,
     stop: CancellationToken,
 ) -> Result<Opened, DownloadError> {
-    let existing = if overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
-    let options = store::DownloadOptions { existing };
     blocking(move || Ok(store::Download::open(&info, &out, options, &|_| go_on_until(&stop))?)).await
 }
 

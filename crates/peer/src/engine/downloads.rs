@@ -132,7 +132,8 @@ impl Engine {
             synced_at: now,
             syncing: false,
             phase: Phase::FindingPeers,
-            is_suspect: false,
+            // Who is not kept out may have written to it.
+            is_suspect: !store.is_guarded(),
             losses: BTreeMap::new(),
             stopwatch: Stopwatch::start(now),
             verifying: Duration::ZERO,

@@ -96,7 +96,7 @@ impl Bench {
     /// A download of the content to that name, which has all chunks but this one.
     fn download(&mut self, of: &str, to: &str, lacking: Option<u32>) -> (FileKey, Arc<store::Download>) {
         let (path, info) = self.file(of, 1);
-        let options = store::DownloadOptions { existing: store::OnExisting::Replace };
+        let options = store::DownloadOptions { existing: store::OnExisting::Replace, ..Default::default() };
         let out = self.dir.path().join(to);
         let Opened::Partial(part, _) = store::Download::open(&info, &out, options, &unwatched).unwrap()
         else {

@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
 
 use super::chunk_writer::ChunkWriter;
+use super::disks::{Disks, Promise, Service};
 use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, WriteError};
 use super::file_store::{FileStore, Look, cached_part, look_at, read_part, read_part_at_once};
-use super::open::open;
+use super::open::{open, sync_directory};
 use super::page_cache::PageCache;
 use super::partial::Partial;
+use super::replaced::{NotKept, Replaced};
 use super::reservation;
 use super::stamp::Stamp;
 use super::sys::{self, Entry};
@@ -35,10 +37,12 @@ pub enum OnExisting {
 }
 
 /// How a download is opened.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct DownloadOptions {
     /// What to do about a file in the way.
     pub existing: OnExisting,
+    /// Shared by all downloads of this process.
+    pub disks: Disks,
 }
 
 /// What there was to do.
@@ -57,8 +61,11 @@ pub enum Opened {
 pub struct Download {
     pub(super) info: FileInfo,
     target: Target,
-    existing: OnExisting,
+    options: DownloadOptions,
     partial: Partial,
+    promise: Promise,
+    /// A write, a sync or a reservation found no room.
+    lacked_room: AtomicBool,
     pub(super) writer: ChunkWriter<Arc<File>, File>,
     /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is written to a file
     /// that has its final name. Taken before any lock of the writer.
@@ -101,9 +108,10 @@ impl Download {
     pub(super) fn new(
         info: FileInfo,
         target: Target,
-        existing: OnExisting,
+        options: DownloadOptions,
         partial: Partial,
         writer: ChunkWriter<Arc<File>, File>,
+        promise: Promise,
     ) -> Self {
         let is_in_memory = sys::is_in_memory(partial.file());
         let page_cache = PageCache::new(info.geometry(), sys::memory_bytes());
@@ -111,8 +119,10 @@ impl Download {
         Self {
             info,
             target,
-            existing,
+            options,
             partial,
+            promise,
+            lacked_room: AtomicBool::new(false),
             writer,
             phase,
             is_in_memory,
@@ -126,14 +136,30 @@ impl Download {
     /// # Errors
     /// [`WriteError::Reserve`]: the disk has filled up or failed.
     pub fn reserve_rest(&self) -> Result<(), WriteError> {
-        if self.is_in_memory && reservation::is_plenty(self.file(), self.info.size()) {
+        if !reservation::is_in_steps(self.file()) || reservation::is_plenty(self.file(), self.info.size()) {
             return Ok(());
         }
         let reserved = reservation::go_on(self.info.size(), |from, len| match *self.phase() {
             Phase::Open => sys::reserve(self.file(), from, len).map(Some),
             Phase::Finished | Phase::Closed => Ok(None),
         });
-        reserved.map_err(|source| WriteError::Reserve { path: self.partial_path(), source })
+        reserved.map_err(|source| {
+            let error = WriteError::Reserve { path: self.partial_path(), source };
+            self.note_room(&error);
+            error
+        })
+    }
+
+    /// Whether no other process can have written to the file. If not, all of it has to be read once more before it is
+    /// finished.
+    pub fn is_guarded(&self) -> bool {
+        self.partial.is_guarded()
+    }
+
+    fn note_room(&self, error: &WriteError) {
+        if error.is_disk_full() {
+            self.lacked_room.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Stores a chunk whose bytes were verified. A chunk that is stored already is left alone.
@@ -151,6 +177,10 @@ impl Download {
                 let began = Instant::now();
                 let written = self.writer.write_chunk(chunk, bytes);
                 self.was_slow.store(began.elapsed() > SLOW, Ordering::Relaxed);
+                match &written {
+                    Ok(()) => self.promise.note_stored(bytes.len() as u64),
+                    Err(error) => self.note_room(error),
+                }
                 written
             }
         }
@@ -274,12 +304,13 @@ impl Download {
         }
         // The journal need not hear of it: its time is over.
         self.writer.sync_data().map_err(|source| FinishError::Sync { source })?;
+        self.carry_over();
         let stamp = self.stamp_of_partial()?;
         self.rename()?;
         *phase = Phase::Finished;
+        self.promise.end();
         // Before the journal goes: a power cut must not take the journal and leave the old name.
-        sys::sync_directory(self.target.directory())
-            .map_err(|source| FinishError::Directory { path: self.path(), source })?;
+        sync_directory(&self.target, &self.options.disks);
         // Left behind it harms nothing: it names the inode of the finished file, which no `.partial` can have.
         let _ = sys::remove(self.target.directory(), self.target.journal());
         self.partial.unlock();
@@ -298,6 +329,10 @@ impl Download {
         }
         *phase = Phase::Closed;
         let synced = self.writer.sync();
+        self.promise.end();
+        if self.lacked_room.load(Ordering::Relaxed) {
+            self.give_back();
+        }
         self.partial.unlock();
         synced.map(drop)
     }
@@ -312,6 +347,7 @@ impl Download {
             return Ok(());
         }
         *phase = Phase::Closed;
+        self.promise.end();
         // The journal first: a crash in between leaves data without a journal, never the reverse.
         self.discard_name(self.target.journal(), |this| {
             sys::remove(this.target.directory(), this.target.journal())
@@ -360,6 +396,29 @@ impl Download {
         self.target.path(self.target.partial())
     }
 
+    /// Keeps of the reserved room only what holds stored chunks, and gives even that to a download that could finish with
+    /// it.
+    fn give_back(&self) {
+        let mut kept = self.writer.stored();
+        kept.union_with(&self.writer.vouched());
+        for chunk in kept.missing() {
+            sys::give_back(self.file(), self.info.geometry().range(chunk));
+        }
+        self.options.disks.ended_without_room(self.file(), &self.path());
+    }
+
+    /// What a replaced file has beside its content.
+    fn carry_over(&self) {
+        if self.options.existing != OnExisting::Replace {
+            return;
+        }
+        let Some(old) = Replaced::look(&self.target) else { return };
+        if let Err(NotKept { what, source }) = old.carry_to(self.file()) {
+            let error = io::Error::new(source.kind(), format!("{what}: {source}"));
+            self.options.disks.lacks(self.target.device(), Service::Attributes, &self.path(), &error);
+        }
+    }
+
     /// The stamp of the `.partial`, if the name still stands for the file we wrote, at its full length.
     fn stamp_of_partial(&self) -> Result<Stamp, FinishError> {
         let gone = || FinishError::Gone { path: self.partial_path() };
@@ -377,7 +436,7 @@ impl Download {
 
     fn rename(&self) -> Result<(), FinishError> {
         let (directory, from, to) = (self.target.directory(), self.target.partial(), self.target.out());
-        let renamed = match self.existing {
+        let renamed = match self.options.existing {
             OnExisting::Refuse => sys::rename_new(directory, from, to),
             OnExisting::Replace => sys::rename_replacing(directory, from, to),
         };

@@ -76,7 +76,8 @@ impl Sample {
     }
 
     pub(super) fn open_replacing(&self, out: &Path) -> Result<Opened, OpenError> {
-        Download::open(&self.info, out, DownloadOptions { existing: OnExisting::Replace }, &unwatched)
+        let options = DownloadOptions { existing: OnExisting::Replace, ..DownloadOptions::default() };
+        Download::open(&self.info, out, options, &unwatched)
     }
 
     pub(super) fn begin(&self, out: &Path) -> (Download, ChunkSet) {
