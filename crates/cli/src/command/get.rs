@@ -8,6 +8,7 @@ mod list;
 mod several;
 mod shortage;
 mod target;
+mod twice;
 
 use tnet_fileinfo::shown;
 use tokio_util::sync::CancellationToken;

@@ -19,7 +19,7 @@ pub enum OpenError {
     },
     /// The name leaves no room for `.partial.journal`, or the path is too long altogether.
     #[error(
-        "the name {path:?} is too long for this file system with the `.partial.journal` it needs meanwhile; choose a shorter output name"
+        "the name {path:?} is too long for its file system: it is `.partial.journal` longer until the file is whole; choose a shorter output name"
     )]
     NameTooLong {
         /// The output path.

@@ -1,7 +1,6 @@
 //! How a download begins. When it has begun, the `.partial` is ours alone, has its full length and its space; when it
 //! could not, everything is as it was before.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -55,7 +54,7 @@ pub(super) fn open(
         if let Some(entry) = in_the_way {
             check_replaceable(&target, &entry)?;
         }
-        if sys::fixed(target.directory(), OsStr::new("")).is_some() {
+        if sys::is_fixed(target.directory()) {
             return Err(OpenError::Unchangeable { path: target.parent().to_owned() });
         }
         // Never more readable than what it replaces, from its first byte on.

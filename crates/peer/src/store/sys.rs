@@ -311,6 +311,11 @@ pub(super) enum Fixed {
     MountPoint,
 }
 
+/// Whether a directory takes no changes, whoever asks.
+pub(crate) fn is_fixed(directory: impl AsFd) -> bool {
+    fixed(directory, OsStr::new("")).is_some()
+}
+
 /// What keeps this entry, or with an empty name the directory itself, from being changed.
 #[cfg(target_os = "linux")]
 pub(super) fn fixed(directory: impl AsFd, name: &OsStr) -> Option<Fixed> {

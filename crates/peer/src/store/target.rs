@@ -133,8 +133,9 @@ impl Target {
     /// The error for what the system said about one of the three names.
     pub(super) fn error(&self, name: &OsStr, source: io::Error) -> OpenError {
         let said = Errno::from_io_error(&source);
-        let path = self.path(name);
-        if said == Some(Errno::PERM) && sys::fixed(self.directory(), OsStr::new("")).is_some() {
+        // The longest of the three is meant, the shortest is what the user named.
+        let path = self.path(if said == Some(Errno::NAMETOOLONG) { &self.out } else { name });
+        if said == Some(Errno::PERM) && sys::is_fixed(self.directory()) {
             return OpenError::Unchangeable { path: self.parent.clone() };
         }
         match NoRoom::of_creating(&source, self.directory()) {

@@ -1,15 +1,13 @@
 //! What is to be downloaded, and where to: read off the command line and the list, and looked at as a whole before
 //! anything begins.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_peer::Limits;
 use tnet_peer::control::{GetRequest, Source};
 
+use super::twice::{Places, Taken};
 use super::{list, target};
 use crate::args::{Get, Wanted};
 use crate::command::fileinfo;
@@ -24,6 +22,8 @@ pub(super) struct Job {
     pub(super) hash: FileHash,
     /// In bytes; none of a bare hash.
     pub(super) size: Option<u64>,
+    /// Why it is not even tried.
+    pub(super) refused: Option<Failure>,
 }
 
 impl Job {
@@ -48,27 +48,15 @@ pub(super) async fn all(args: &Get) -> Result<Vec<Job>, Failure> {
     }
     let target = target::Target { given: args.output.clone(), several: wanted.len() > 1 };
     let mut jobs: Vec<Job> = Vec::new();
-    let mut by_out: HashMap<PathBuf, FileHash> = HashMap::new();
+    let mut places = Places::default();
     for wanted in wanted {
-        let job = job(wanted, &target, args).await?;
-        match by_out.entry(job.request.out.clone()) {
-            Entry::Vacant(free) => {
-                free.insert(job.hash);
-                jobs.push(job);
-            }
-            Entry::Occupied(taken) if *taken.get() == job.hash => {}
-            Entry::Occupied(taken) => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    format!(
-                        "two of the files, {} and {}, would both be {}; get them into directories of their own",
-                        taken.get().short(),
-                        job.hash.short(),
-                        shown_path(taken.key())
-                    ),
-                ));
-            }
+        let mut job = job(wanted, &target, args).await?;
+        match places.take(&job.request.out, job.hash).await? {
+            Taken::Free => {}
+            Taken::Same => continue,
+            Taken::ByAnother(failure) => job.refused = Some(failure),
         }
+        jobs.push(job);
     }
     Ok(jobs)
 }
@@ -95,5 +83,5 @@ async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job,
         limits: Limits { up: args.limit_up.flatten(), down: args.limit_down.flatten() },
         priority: args.priority.into(),
     };
-    Ok(Job { request, hash, size: info.as_ref().map(FileInfo::size) })
+    Ok(Job { request, hash, size: info.as_ref().map(FileInfo::size), refused: None })
 }
