@@ -240,9 +240,7 @@ fn time_line(summary: &Summary) -> Option<String> {
 /// Says how a download went.
 pub(crate) fn show_summary(output: Output, summary: &Summary) {
     let line = summary_line(summary);
-    if let Some(liars) = liars_line(summary) {
-        output.note(&liars);
-    }
+    show_notes(output, summary);
     match time_line(summary) {
         Some(time) => output.outcome_of_two(&line, &time),
         None => output.outcome(&line),
@@ -251,10 +249,14 @@ pub(crate) fn show_summary(output: Output, summary: &Summary) {
 
 /// Says how one of several went, shortly.
 pub(super) fn show_summary_of_one(output: Output, summary: &Summary) {
-    if let Some(liars) = liars_line(summary) {
-        output.note(&liars);
-    }
+    show_notes(output, summary);
     output.outcome(&summary_line(summary));
+}
+
+fn show_notes(output: Output, summary: &Summary) {
+    for note in liars_line(summary).iter().chain(&summary.notes) {
+        output.note(note);
+    }
 }
 
 /// The same for scripts.
@@ -307,6 +309,7 @@ mod tests {
             traffic: Traffic { arrived: 3, sources: 2, bytes_wasted: 512, ..Traffic::default() },
             sources: Vec::new(),
             liars: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

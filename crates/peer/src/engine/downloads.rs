@@ -348,6 +348,7 @@ impl Engine {
                 traffic,
                 sources,
                 liars: running.liars.shown(),
+                notes: running.store.notes().into_iter().map(str::to_owned).collect(),
             };
             if let Some(outcome) = running.outcome {
                 let _ = outcome.send(Ok(summary));

@@ -24,6 +24,9 @@ const STRANDED: usize = 256;
 /// Something a file system need not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Service {
+    /// Those of an open file. The process's own keep others out too.
+    FileLocks,
+    /// Any.
     Locks,
     DirectorySync,
     /// What a replaced file has beside its content.
@@ -31,15 +34,18 @@ pub(super) enum Service {
 }
 
 impl Service {
-    fn consequence(self) -> &'static str {
+    pub(super) fn consequence(self) -> &'static str {
         match self {
+            Self::FileLocks => {
+                "this file system has no locks for open files: weaker ones keep others out, and all is read once more in the end"
+            }
             Self::Locks => {
-                "no locks here: another process with the same target is not kept out, so everything is read once more in the end"
+                "this file system has no locks: another process with the same target is not kept out, and all is read once more in the end"
             }
             Self::DirectorySync => {
-                "directories cannot be synced here: a power cut may undo the name of a finished file"
+                "this file system cannot sync directories: a power cut may undo the name of a finished file"
             }
-            Self::Attributes => "not all that the replaced file had could be kept",
+            Self::Attributes => "not all that the replaced file had beside its content could be kept",
         }
     }
 }
@@ -185,6 +191,17 @@ impl Disks {
         }
     }
 
+    /// What files on this device go without, for people.
+    pub(super) fn lacking_for_all(&self, device: u64) -> Vec<&'static str> {
+        let for_all = [Service::FileLocks, Service::Locks, Service::DirectorySync];
+        let known = self.known();
+        for_all
+            .into_iter()
+            .filter(|service| known.lacking.contains(&(device, *service)))
+            .map(Service::consequence)
+            .collect()
+    }
+
     // A poisoned lock is taken all the same: each change is complete in itself.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -243,3 +260,7 @@ fn allocated(file: &File) -> u64 {
     // `st_blocks` counts in 512 bytes whatever the file system's block is.
     file.metadata().map_or(0, |metadata| metadata.blocks().saturating_mul(512))
 }
+
+#[cfg(test)]
+#[path = "tests/disks.rs"]
+mod tests;

@@ -66,6 +66,8 @@ pub struct Download {
     promise: Promise,
     /// A write, a sync or a reservation found no room.
     lacked_room: AtomicBool,
+    /// Of what a replaced file had, not all could be kept.
+    lost_attributes: AtomicBool,
     pub(super) writer: ChunkWriter<Arc<File>, File>,
     /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is written to a file
     /// that has its final name. Taken before any lock of the writer.
@@ -123,6 +125,7 @@ impl Download {
             partial,
             promise,
             lacked_room: AtomicBool::new(false),
+            lost_attributes: AtomicBool::new(false),
             writer,
             phase,
             is_in_memory,
@@ -381,6 +384,13 @@ impl Download {
         self.partial.file()
     }
 
+    /// What the file went without, because its file system does not have it; for people.
+    pub fn notes(&self) -> Vec<&'static str> {
+        let mut notes = self.options.disks.lacking_for_all(self.target.device());
+        notes.extend(self.lost_attributes.load(Ordering::Relaxed).then(|| Service::Attributes.consequence()));
+        notes
+    }
+
     /// What is being downloaded.
     pub fn info(&self) -> &FileInfo {
         &self.info
@@ -414,6 +424,7 @@ impl Download {
         }
         let Some(old) = Replaced::look(&self.target) else { return };
         if let Err(NotKept { what, source }) = old.carry_to(self.file()) {
+            self.lost_attributes.store(true, Ordering::Relaxed);
             let error = io::Error::new(source.kind(), format!("{what}: {source}"));
             self.options.disks.lacks(self.target.device(), Service::Attributes, &self.path(), &error);
         }

@@ -59,8 +59,9 @@ impl Partial {
         let failed = |source| target.error(target.partial(), source);
         let Some((file, age)) = open_or_create(target, readable)? else { return Ok(None) };
         let Some((guard, lacking)) = guard(&file) else { return Err(OpenError::Busy { path: path() }) };
-        if let (Guard::Nothing, Some(error)) = (guard, &lacking) {
-            disks.lacks(target.device(), Service::Locks, &target.path(target.out()), error);
+        if let Some(error) = lacking {
+            let service = if guard == Guard::Nothing { Service::Locks } else { Service::FileLocks };
+            disks.lacks(target.device(), service, &target.path(target.out()), &error);
         }
         let partial = Self { file: Arc::new(file), age, guard };
         // Whoever held the lock before may have renamed or removed the file: then we locked a file without its name.
@@ -132,15 +133,14 @@ impl Drop for Partial {
 /// What can be had to keep others out, and why not better; `None` if somebody has it already.
 fn guard(file: &File) -> Option<(Guard, Option<io::Error>)> {
     match sys::lock_exclusive(file) {
-        Ok(Lock::Taken) => return Some((Guard::File, None)),
-        Ok(Lock::HeldElsewhere) => return None,
-        // Lustre without `flock`, NFS without a lock service: any answer may mean that.
-        Err(_) => {}
-    }
-    match sys::lock_for_process(file) {
-        Ok(Lock::Taken) => Some((Guard::Process, None)),
+        Ok(Lock::Taken) => Some((Guard::File, None)),
         Ok(Lock::HeldElsewhere) => None,
-        Err(error) => Some((Guard::Nothing, Some(error))),
+        // Lustre without `flock`, NFS without a lock service: any answer may mean that.
+        Err(error) => match sys::lock_for_process(file) {
+            Ok(Lock::Taken) => Some((Guard::Process, Some(error))),
+            Ok(Lock::HeldElsewhere) => None,
+            Err(error) => Some((Guard::Nothing, Some(error))),
+        },
     }
 }
 

@@ -3,9 +3,10 @@
 mod adopt;
 mod begin;
 mod check;
-mod disk_full;
+pub(super) mod disk_full;
 mod finish;
 mod injected;
+mod replaced;
 mod resume;
 mod scan_log;
 mod serve;
