@@ -262,7 +262,7 @@ fn show_notes(output: Output, summary: &Summary) {
 /// The same for scripts.
 pub(crate) fn summary_report(summary: &Summary) -> Report {
     let fetched = summary.bytes_total.saturating_sub(summary.bytes_resumed);
-    fields(json!({
+    let mut report = fields(json!({
         "path": units::json_path(&summary.path),
         "bytes_total": summary.bytes_total,
         "bytes_resumed": summary.bytes_resumed,
@@ -282,7 +282,11 @@ pub(crate) fn summary_report(summary: &Summary) -> Report {
         "already_complete": was_there(summary),
         "traffic": summary.traffic,
         "liars": summary.liars,
-    }))
+    }));
+    if !summary.notes.is_empty() {
+        report.insert("notes".to_owned(), json!(summary.notes));
+    }
+    report
 }
 
 #[cfg(test)]

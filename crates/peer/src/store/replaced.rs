@@ -93,11 +93,12 @@ impl Replaced {
             return Ok(());
         }
         let (owner, group) = (Uid::from_raw(owner), Gid::from_raw(group));
-        rustix::fs::fchown(new, Some(owner), Some(group)).or_else(|errno| {
+        let given = rustix::fs::fchown(new, Some(owner), Some(group));
+        if given.is_err() {
             // Its own groups a user may give.
             let _ = rustix::fs::fchown(new, None, Some(group));
-            Err(errno.into())
-        })
+        }
+        Ok(given?)
     }
 
     fn carry_attributes(&self, new: &File) -> Result<(), (io::Error, Rights)> {
@@ -170,9 +171,13 @@ fn carry_attribute(old: &File, new: &File, name: &OsStr) -> Result<(), Errno> {
     rustix::fs::fsetxattr(new, name, &value, rustix::fs::XattrFlags::empty())
 }
 
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_possible_truncation,
+    reason = "the type is shorter on some systems; these bits fit everywhere"
+)]
 fn mode_of(mode: u32) -> Mode {
-    // The type is shorter on some systems; these bits fit everywhere.
-    Mode::from_bits_truncate((mode & 0o7777).try_into().unwrap_or_default())
+    Mode::from_raw_mode((mode & 0o7777) as rustix::fs::RawMode)
 }
 
 /// Lets only this user read a file of ours.
