@@ -112,7 +112,7 @@ async fn of_two_files_that_would_be_one_the_second_is_refused_and_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_makes_no_sense_is_refused_before_anything_begins() {
     let network = Network::builder().peer("seed").start().await;
-    let (cli, contents) = shared(&network, 2).await;
+    let (cli, _) = shared(&network, 2).await;
     let cases: [(&[&str], u8, &str); 4] = [
         (&["0.fileinfo", "1.fileinfo", "-o", "out/x"], 2, "name a directory"),
         (&["0.fileinfo", "not-there.fileinfo", "-o", "out"], 3, "not-there.fileinfo"),
