@@ -97,6 +97,19 @@ async fn the_same_content_under_two_names_is_downloaded_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_files_that_would_be_one_the_second_is_refused_and_named() {
+    let network = Network::builder().peer("seed").start().await;
+    let (cli, contents) = shared(&network, 2).await;
+    contents[1].write_info_named(&cli.path("same.fileinfo"), "file 0");
+    for more in [&[][..], &["--overwrite"], &["--overwrite", "--parallel", "1"]] {
+        let wanted = ["0.fileinfo", "same.fileinfo", "-o", "out"];
+        let got = cli.run([&FOREGROUND[..], &wanted, more].concat()).await.with_code(9);
+        assert!(got.stderr.contains("would both be"), "{}", got.stderr);
+        contents[0].is_at(&cli.path("out/file 0")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_makes_no_sense_is_refused_before_anything_begins() {
     let network = Network::builder().peer("seed").start().await;
     let (cli, _) = shared(&network, 2).await;

@@ -85,6 +85,7 @@ impl Download {
             traffic: Traffic::default(),
             sources: Vec::new(),
             liars: Vec::new(),
+            notes: Vec::new(),
         };
         let (progress, swarm_done) = (watch::channel(progress).1, watch::channel(true).1);
         Download { info, out, progress, swarm_done, outcome: Outcome::Finished(Box::new(summary)), commands }

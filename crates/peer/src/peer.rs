@@ -59,6 +59,7 @@ pub struct Peer {
     listen: SocketAddr,
     config: Config,
     scans: Option<ScanLog>,
+    disks: store::Disks,
     askers: Askers,
     clock: Clock,
     descriptors: Descriptors,
@@ -227,6 +228,7 @@ impl Peer {
             listen,
             config,
             scans,
+            disks: store::Disks::default(),
             askers,
             clock,
             descriptors,
@@ -334,7 +336,14 @@ impl Peer {
             return Err(DownloadError::AlreadyRunning { hash, out });
         }
         let out = out.as_ref().to_owned();
-        let open = || open_target(info.clone(), out.clone(), &options, self.stop.clone());
+        let existing = if options.overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
+        let target = || store::DownloadOptions {
+            existing,
+            directory: options.directory.clone(),
+            mode: options.mode,
+            disks: self.disks.clone(),
+        };
+        let open = || open_target(info.clone(), out.clone(), target(), self.stop.clone());
         let mut opened = open().await;
         while let Err(error) = &opened
             && self.descriptors.note_cause(error)
@@ -500,12 +509,9 @@ fn listen_error(address: SocketAddr, source: std::io::Error) -> SpawnError {
 async fn open_target(
     info: FileInfo,
     out: std::path::PathBuf,
-    options: &DownloadOptions,
+    options: store::DownloadOptions,
     stop: CancellationToken,
 ) -> Result<Opened, DownloadError> {
-    let existing = if options.overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
-    let options =
-        store::DownloadOptions { existing, directory: options.directory.clone(), mode: options.mode };
     blocking(move || Ok(store::Download::open(&info, &out, options, &|_| go_on_until(&stop))?)).await
 }
 

@@ -1,9 +1,9 @@
 //! The disk is full, before the first byte or half-way.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 
-use tnet_testkit::{Content, Network, SOON, eventually, stored};
+use tnet_testkit::{Content, Network, SOON, eventually, payload, stored};
 
 use crate::support::case::cases;
 use crate::support::getting::{
@@ -13,9 +13,13 @@ use crate::support::mounts::Mount;
 use crate::support::needs::Need;
 use crate::support::soak::is_soak;
 use crate::support::strace::Strace;
+use crate::support::wrap::wrapped;
 
 cases![
     53 "no space before the first byte" without_space_nothing_is_fetched.needing(&[Need::Root]);
+    53 "three files into room for two" three_files_into_room_for_two_are_two_whole_ones.needing(&[Need::Root]);
+    53 "a target that the system takes no more for: inodes, file size, a fixed directory" what_is_refused_has_its_own_words
+        .needing(&[Need::Root]);
     54 "the disk fills up half-way" a_disk_that_fills_up_keeps_what_is_verified
         .needing(&[Need::Root, Need::Strace]);
 ];
@@ -36,6 +40,90 @@ async fn without_space_nothing_is_fetched() -> String {
     }
     let said = line.rsplit_once("a.partial").map_or("", |(_, said)| said).trim_start_matches(['"', ':', ' ']);
     format!("0 bytes downloaded before the error; exit code 8: {said}")
+}
+
+async fn three_files_into_room_for_two_are_two_whole_ones() -> String {
+    let network = Network::builder().start().await;
+    let contents = [1, 2, 3].map(|seed| chunks_of(64 * KIB, 32, 530 + seed));
+    let mut seeds = Vec::new();
+    for content in &contents {
+        seeds.push(network.raw_seed(content).await);
+    }
+    let mut tries = 0;
+    for at_once in ["8", "1"] {
+        let cli = network.user(&format!("ann{at_once}"));
+        for (content, name) in contents.iter().zip(["1", "2", "3"]) {
+            content.write_info_named(&cli.path(&format!("{name}.fileinfo")), name);
+        }
+        let mount = Mount::of_bytes(&cli.path("to"), 5 * MIB);
+        // Nothing there; two that are there; parts of all three that leave no room for the rest of any.
+        for there in [0, 0, 1600 * KIB] {
+            if there > 0 {
+                for name in ["1", "2", "3"] {
+                    let _ = fs::remove_file(mount.path().join(name));
+                }
+                for (name, seed) in [("1", 1), ("2", 2), ("3", 3)] {
+                    let part = usize::try_from(there).expect("small");
+                    let partial = mount.path().join(format!("{name}.partial"));
+                    let bytes = payload(2 * MIB, 530 + seed).bytes();
+                    fs::write(&partial, &bytes[..part]).expect("there is room");
+                }
+            }
+            let wanted = ["1.fileinfo", "2.fileinfo", "3.fileinfo", "-o", "to", "--parallel", at_once];
+            let args = ["get", "--foreground", "--listen", "127.0.0.1:0", "--linger", "0s"];
+            let full = cli.run([&args[..], &wanted].concat()).await.with_code(8);
+            assert!(full.stderr.contains("not enough space"), "{}", full.stderr);
+            let mut whole = 0;
+            for (content, name) in contents.iter().zip(["1", "2", "3"]) {
+                if mount.path().join(name).exists() {
+                    content.is_at(&mount.path().join(name)).await;
+                    whole += 1;
+                }
+            }
+            assert_eq!(whole, 2, "with {there} bytes of each there, {at_once} at once: {}", full.stderr);
+            tries += 1;
+        }
+    }
+    format!(
+        "{tries} times, with parts of an earlier attempt and without, 8 at once and 1: two whole, exit code 8"
+    )
+}
+
+async fn what_is_refused_has_its_own_words() -> String {
+    let network = Network::builder().start().await;
+    let content = chunks_of(64 * KIB, 8, 535);
+    let seed = network.raw_seed(&content).await;
+    let getting = Getting::new(&network, "ann", &content);
+    let limited = || wrapped("prlimit", ["--fsize=100000"], &getting.command(&[]));
+    let refused = getting.start(limited()).ends(SOON).await.with_code(8);
+    says(&refused, &["may write only 100000 into one file", "ulimit -f"]);
+
+    let few = Mount::with_files(&getting.cli.path("few"), MIB, 2);
+    File::create(few.path().join("last")).expect("there is one inode");
+    let mut command =
+        getting.cli.command(["get", "a.fileinfo", "--foreground", "--listen", "127.0.0.1:0", "-o"]);
+    command.arg(few.path().join("a"));
+    let refused = getting.start(command).ends(SOON).await.with_code(8);
+    let line = says(&refused, &["no inodes left", "delete files there"]);
+    assert!(!line.contains("make room"), "{line}");
+
+    let chattr = |flag: &str| {
+        let changed = std::process::Command::new("chattr").arg(flag).arg(getting.dir()).output();
+        changed.is_ok_and(|output| output.status.success())
+    };
+    let mut fixed = 0;
+    for (fix, free) in [("+i", "-i"), ("+a", "-a")] {
+        if !chattr(fix) {
+            continue; // not on this file system
+        }
+        let refused = getting.start(getting.command(&[])).ends(SOON).await;
+        assert!(chattr(free));
+        says(&refused.with_code(10), &["immutable or append-only", "chattr"]);
+        fixed += 1;
+    }
+    assert!(getting.names().is_empty(), "{:?}", getting.names());
+    assert_eq!(seed.tally().requests_in_all(), 0, "not one chunk was asked for");
+    format!("file size limit, inodes, {fixed} fixed directories: 0 bytes downloaded, each told by its name")
 }
 
 async fn a_disk_that_fills_up_keeps_what_is_verified() -> String {

@@ -19,6 +19,13 @@ impl Mount {
         Mount { at: at.to_owned() }
     }
 
+    /// The same with so many inodes, one of which the file system has for itself.
+    pub(crate) fn with_files(at: &Path, bytes: u64, files: u64) -> Mount {
+        fs::create_dir_all(at).expect("a directory of our own is writable");
+        mount(&["-t", "tmpfs", "-o", &format!("size={bytes},nr_inodes={files}"), "tnet-test"], at);
+        Mount { at: at.to_owned() }
+    }
+
     /// A directory once more, at a directory that this makes, where nothing can be written.
     pub(crate) fn read_only(of: &Path, at: &Path) -> Mount {
         fs::create_dir_all(at).expect("a directory of our own is writable");

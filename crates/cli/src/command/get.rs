@@ -8,6 +8,7 @@ mod list;
 mod several;
 mod shortage;
 mod target;
+mod twice;
 
 use tnet_fileinfo::shown;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,8 @@ fn with_hint(failure: Failure, out: &str) -> Failure {
             format!("what arrived is kept in {out}.partial: run the same command again to continue")
         }
         Exit::Network => "check --coordinator".to_owned(),
-        Exit::Disk => "make room or choose another disk with -o, then run the same command again".to_owned(),
+        // A full disk says so itself.
+        Exit::Disk => "check the disk or choose another with -o, then run the same command again".to_owned(),
         _ => return failure,
     };
     failure.or_hint(&hint)

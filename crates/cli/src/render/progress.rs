@@ -251,9 +251,7 @@ fn time_line(summary: &Summary) -> Option<String> {
 /// Says how a download went.
 pub(crate) fn show_summary(output: Output, summary: &Summary) {
     let line = summary_line(summary);
-    if let Some(liars) = liars_line(summary) {
-        output.note(&liars);
-    }
+    show_notes(output, summary);
     match time_line(summary) {
         Some(time) => output.outcome_of_two(&line, &time),
         None => output.outcome(&line),
@@ -262,16 +260,20 @@ pub(crate) fn show_summary(output: Output, summary: &Summary) {
 
 /// Says how one of several went, shortly.
 pub(super) fn show_summary_of_one(output: Output, summary: &Summary) {
-    if let Some(liars) = liars_line(summary) {
-        output.note(&liars);
-    }
+    show_notes(output, summary);
     output.outcome(&summary_line(summary));
+}
+
+fn show_notes(output: Output, summary: &Summary) {
+    for note in liars_line(summary).iter().chain(&summary.notes) {
+        output.note(note);
+    }
 }
 
 /// The same for scripts.
 pub(crate) fn summary_report(summary: &Summary) -> Report {
     let fetched = summary.bytes_total.saturating_sub(summary.bytes_resumed);
-    fields(json!({
+    let mut report = fields(json!({
         "path": units::json_path(&summary.path),
         "bytes_total": summary.bytes_total,
         "bytes_resumed": summary.bytes_resumed,
@@ -291,7 +293,11 @@ pub(crate) fn summary_report(summary: &Summary) -> Report {
         "already_complete": was_there(summary),
         "traffic": summary.traffic,
         "liars": summary.liars,
-    }))
+    }));
+    if !summary.notes.is_empty() {
+        report.insert("notes".to_owned(), json!(summary.notes));
+    }
+    report
 }
 
 #[cfg(test)]
@@ -318,6 +324,7 @@ mod tests {
             traffic: Traffic { arrived: 3, sources: 2, bytes_wasted: 512, ..Traffic::default() },
             sources: Vec::new(),
             liars: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

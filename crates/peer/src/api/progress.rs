@@ -180,6 +180,9 @@ pub struct Summary {
     /// Who sent wrong bytes, as in [`Progress::liars`].
     #[serde(default)]
     pub liars: Vec<Liar>,
+    /// What it went without, because its file system does not have it; for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What one peer gave to a download.

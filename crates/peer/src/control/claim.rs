@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
+use tnet_fileinfo::shown_path;
 use tokio::net::UnixListener;
 
 use crate::store::named_dir::{self, Exposed, FindError, Others, Trusted};
@@ -100,6 +101,19 @@ pub enum ClaimError {
         /// The socket's path.
         path: PathBuf,
     },
+    /// Its file system, such as FAT, has no place for what a state directory needs.
+    #[error(
+        "the state directory {dir:?} is on a file system{} that cannot hold {lacks}; choose another one with --state-dir",
+        named(*kind)
+    )]
+    Unfit {
+        /// The directory.
+        dir: PathBuf,
+        /// What the file system is called, if it is known.
+        kind: Option<&'static str>,
+        /// What it cannot hold.
+        lacks: &'static str,
+    },
     /// Something that is no socket stands in its place.
     #[error("{path:?} is in the way and is no socket; remove it")]
     InTheWay {
@@ -116,6 +130,10 @@ pub enum ClaimError {
     },
 }
 
+fn named(kind: Option<&str>) -> String {
+    kind.map(|kind| format!(" ({kind})")).unwrap_or_default()
+}
+
 impl ClaimError {
     fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
@@ -125,18 +143,39 @@ impl ClaimError {
 type Claimed = (std::os::unix::net::UnixListener, PathBuf, File);
 
 fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
-    let failed = |source| ClaimError::io(state_dir, source);
     let directory = File::from(make(state_dir)?);
     match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(ClaimError::AlreadyRunning { dir: state_dir.to_owned() }),
-        Err(errno) => return Err(failed(errno.into())),
+        // A file system without locks may say anything: then whoever answers behind the socket has the claim.
+        Err(errno) => {
+            let way = way_to_socket(&directory, state_dir)?;
+            if std::os::unix::net::UnixStream::connect(way).is_ok() {
+                return Err(ClaimError::AlreadyRunning { dir: state_dir.to_owned() });
+            }
+            tracing::warn!(dir = %shown_path(state_dir), error = %errno, "no locks here: two servers that start at once are not kept apart");
+        }
     }
     let path = socket_path(state_dir);
     let way = way_to_socket(&directory, state_dir)?;
     remove_stale(&directory, &path)?;
-    let listener = listen(&directory, &way).map_err(|source| ClaimError::io(&path, source))?;
+    let listener =
+        listen(&directory, &way).map_err(|source| unfit_or(&directory, state_dir, &path, source))?;
     Ok((listener, path, directory))
+}
+
+/// The error of a socket that could not be made.
+fn unfit_or(directory: &File, state_dir: &Path, path: &Path, source: io::Error) -> ClaimError {
+    let kind = sys::foreign_kind(directory);
+    let says_so = matches!(
+        Errno::from_io_error(&source),
+        Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NXIO)
+    );
+    if says_so && !sys::is_fixed(directory) {
+        ClaimError::Unfit { dir: state_dir.to_owned(), kind, lacks: "sockets" }
+    } else {
+        ClaimError::io(path, source)
+    }
 }
 
 /// Makes the state directory if it is not there, and looks whether it can be trusted. Blocks for as long as the disk does.
@@ -159,10 +198,7 @@ fn make(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
                 let trusted = Trusted::now().map_err(failed)?;
                 let protection = sys::protection(&directory).map_err(failed)?;
                 if trusted.other_replacers(protection) == Some(Others::Everybody) {
-                    return Err(ClaimError::Replaceable {
-                        dir: state_dir.to_owned(),
-                        above: existing.to_owned(),
-                    });
+                    return Err(replaceable(state_dir, existing));
                 }
                 break;
             }
@@ -180,9 +216,28 @@ pub(super) fn check_secure(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
     let protection = sys::protection(&directory).map_err(|source| ClaimError::io(state_dir, source))?;
     // What an access list grants shows in the bits of the group.
     if protection.owner != sys::effective_user() || protection.mode & GROUP_OR_OTHERS_WRITE != 0 {
-        return Err(ClaimError::Insecure { dir: state_dir.to_owned() });
+        let dir = state_dir.to_owned();
+        return Err(match without_modes(&directory) {
+            Some(kind) => ClaimError::Unfit { dir, kind: Some(kind), lacks: "modes" },
+            None => ClaimError::Insecure { dir },
+        });
     }
     Ok(directory)
+}
+
+/// The error of a directory that everybody may put in the place of ours.
+fn replaceable(dir: &Path, above: &Path) -> ClaimError {
+    let kind = sys::open_directory(above).ok().and_then(without_modes);
+    match kind {
+        Some(kind) => ClaimError::Unfit { dir: dir.to_owned(), kind: Some(kind), lacks: "modes" },
+        None => ClaimError::Replaceable { dir: dir.to_owned(), above: above.to_owned() },
+    }
+}
+
+/// What its file system is called, if modes are there what was said when it was mounted and `chmod` is no help.
+fn without_modes(directory: impl AsFd) -> Option<&'static str> {
+    // What lies behind FUSE may have some.
+    sys::foreign_kind(directory).filter(|kind| *kind != "FUSE")
 }
 
 /// Opens a directory if not everybody could have put it there. Owners and groups of the directories above are trusted as
@@ -193,9 +248,7 @@ fn find(dir: &Path) -> Result<OwnedFd, ClaimError> {
         FindError::Io(source) => ClaimError::io(dir, source),
     })?;
     match found.others {
-        Some(Exposed { to: Others::Everybody, directory }) => {
-            Err(ClaimError::Replaceable { dir: dir.to_owned(), above: directory })
-        }
+        Some(Exposed { to: Others::Everybody, directory }) => Err(replaceable(dir, &directory)),
         _ => Ok(found.directory),
     }
 }
@@ -244,7 +297,13 @@ fn listen(directory: impl AsFd, way: &Path) -> io::Result<std::os::unix::net::Un
     // ignore it get the mode right after.
     let _ = rustix::fs::fchmod(socket.as_fd(), mode);
     socket.bind(&SockAddr::unix(way)?)?;
-    rustix::fs::chmodat(directory.as_fd(), SOCKET_NAME, mode, AtFlags::empty())?;
+    if let Err(errno) = rustix::fs::chmodat(directory.as_fd(), SOCKET_NAME, mode, AtFlags::empty()) {
+        // Without modes of its own it is as private as the directory, or not at all.
+        let made = rustix::fs::statat(directory.as_fd(), SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW)?;
+        if Mode::from_raw_mode(made.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
+            return Err(errno.into());
+        }
+    }
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())

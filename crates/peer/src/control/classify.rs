@@ -81,17 +81,23 @@ impl From<&ShareDirError> for FaultKind {
 impl From<&OpenError> for FaultKind {
     fn from(error: &OpenError) -> Self {
         match error {
-            OpenError::NoFileName { .. } | OpenError::NameTooLong { .. } => Self::Usage,
+            OpenError::NoFileName { .. } | OpenError::NameTooLong { .. } | OpenError::NameRefused { .. } => {
+                Self::Usage
+            }
             OpenError::ParentMissing { .. } | OpenError::ParentNotDirectory { .. } => Self::NotFound,
             OpenError::NotAllowed { .. }
             | OpenError::ReadOnly { .. }
+            | OpenError::Unchangeable { .. }
+            | OpenError::MountPoint { .. }
             | OpenError::ForeignPartial { .. }
             | OpenError::ForeignLink { .. } => Self::NotAllowed,
             OpenError::IsDirectory { .. }
             | OpenError::NotAFile { .. }
             | OpenError::Exists { .. }
             | OpenError::Busy { .. } => Self::Exists,
-            OpenError::DiskFull { .. } | OpenError::TooLarge { .. } => Self::Disk,
+            OpenError::DiskFull { .. } | OpenError::TooLarge { .. } | OpenError::OverLimit { .. } => {
+                Self::Disk
+            }
             OpenError::Cancelled { .. } => Self::Incomplete,
             OpenError::Io { source, .. } => io_or(source, Self::Disk),
         }
@@ -105,9 +111,7 @@ impl From<&FinishError> for FaultKind {
             FinishError::Sync { .. } => Self::Disk,
             FinishError::Exists { .. } => Self::Exists,
             FinishError::Gone { .. } | FinishError::Closed => Self::Other,
-            FinishError::Rename { source, .. } | FinishError::Directory { source, .. } => {
-                io_or(source, Self::Disk)
-            }
+            FinishError::Rename { source, .. } => io_or(source, Self::Disk),
         }
     }
 }

@@ -126,7 +126,7 @@ impl From<&ClaimError> for FaultKind {
             ClaimError::Insecure { .. } | ClaimError::Replaceable { .. } | ClaimError::ForeignLink { .. } => {
                 Self::NotAllowed
             }
-            ClaimError::PathTooLong { .. } => Self::Usage,
+            ClaimError::PathTooLong { .. } | ClaimError::Unfit { .. } => Self::Usage,
             ClaimError::Io { source, .. } => Self::of_io(source).unwrap_or(Self::Other),
         }
     }

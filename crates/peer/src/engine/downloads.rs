@@ -136,7 +136,8 @@ impl Engine {
             synced_at: now,
             syncing: false,
             phase: Phase::FindingPeers,
-            is_suspect: false,
+            // Who is not kept out may have written to it.
+            is_suspect: !store.is_guarded(),
             losses: BTreeMap::new(),
             stopwatch: Stopwatch::start(now),
             verifying: Duration::ZERO,
@@ -353,6 +354,7 @@ impl Engine {
                 traffic,
                 sources,
                 liars: running.liars.shown(),
+                notes: running.store.notes().into_iter().map(str::to_owned).collect(),
             };
             if let Some(outcome) = running.outcome {
                 let _ = outcome.send(Ok(summary));

@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 /// A file written at positions and synced.
 pub(super) trait BlockFile {
     /// Writes some of `bytes` at `offset`; answers how many.
@@ -23,8 +25,17 @@ impl BlockFile for File {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        File::sync_data(self)
+        match File::sync_data(self) {
+            // A file system that has no such service keeps what it has written as well as it can.
+            Err(error) if Errno::from_io_error(&error).is_some_and(is_not_there) => Ok(()),
+            synced => synced,
+        }
     }
+}
+
+/// Whether the system says that it cannot sync at all, and not that it failed.
+fn is_not_there(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL)
 }
 
 impl<T: BlockFile> BlockFile for Arc<T> {
@@ -62,9 +73,10 @@ pub(super) fn write_all_at(file: &impl BlockFile, bytes: &[u8], offset: u64) -> 
     Ok(())
 }
 
-/// Whether the error means that no more data fits: the disk is full or the user's share of it is.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+/// Whether the error means that no more data is taken: to ask once more is useless.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
-use super::block_file::{BlockFile, is_full, write_all_at};
+use super::block_file::{BlockFile, write_all_at};
 use super::error::{SyncError, WriteError};
 use super::journal::Journal;
 use super::ledger::{Ledger, Settled};
+use super::no_room::NoRoom;
 
 /// How often a chunk is written again because a sync failed meanwhile. Each round needs another failed sync, which
 /// the engine takes as the end of a download; more rounds only delay that.
@@ -71,10 +72,10 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
                 ledger.begin_write()
             };
             write_all_at(&self.data, bytes, self.geometry.offset(chunk)).map_err(|error| {
-                if is_full(&error.source) {
-                    WriteError::DiskFull { chunk, written: error.written as u64, wanted: u64::from(wanted) }
-                } else {
-                    WriteError::Io { chunk, source: error.source }
+                let (written, wanted) = (error.written as u64, u64::from(wanted));
+                match NoRoom::of(&error.source) {
+                    Some(why) => WriteError::DiskFull { why, chunk, written, wanted },
+                    None => WriteError::Io { chunk, source: error.source },
                 }
             })?;
             match self.ledger().settle_write(ticket, chunk) {

@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
 
 use super::chunk_writer::ChunkWriter;
+use super::disks::{Disks, Promise, Service};
 use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, WriteError};
 use super::file_store::{FileStore, Look, cached_part, look_at, read_part, read_part_at_once};
-use super::open::open;
+use super::open::{open, sync_directory};
 use super::page_cache::PageCache;
 use super::partial::Partial;
+use super::replaced::{NotKept, Replaced};
 use super::reservation;
 use super::stamp::Stamp;
 use super::sys::{self, Entry};
@@ -44,6 +46,8 @@ pub struct DownloadOptions {
     pub directory: Option<Arc<OwnedFd>>,
     /// The mode of a new file. None: as any file of this process.
     pub mode: Option<u32>,
+    /// Shared by all downloads of this process.
+    pub disks: Disks,
 }
 
 /// What there was to do.
@@ -62,8 +66,13 @@ pub enum Opened {
 pub struct Download {
     pub(super) info: FileInfo,
     target: Target,
-    existing: OnExisting,
+    options: DownloadOptions,
     partial: Partial,
+    promise: Promise,
+    /// A write, a sync or a reservation found no room.
+    lacked_room: AtomicBool,
+    /// Of what a replaced file had, not all could be kept.
+    lost_attributes: AtomicBool,
     pub(super) writer: ChunkWriter<Arc<File>, File>,
     /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is written to a file
     /// that has its final name. Taken before any lock of the writer.
@@ -106,9 +115,10 @@ impl Download {
     pub(super) fn new(
         info: FileInfo,
         target: Target,
-        existing: OnExisting,
+        options: DownloadOptions,
         partial: Partial,
         writer: ChunkWriter<Arc<File>, File>,
+        promise: Promise,
     ) -> Self {
         let is_in_memory = sys::is_in_memory(partial.file());
         let page_cache = PageCache::new(info.geometry(), sys::memory_bytes());
@@ -116,8 +126,11 @@ impl Download {
         Self {
             info,
             target,
-            existing,
+            options,
             partial,
+            promise,
+            lacked_room: AtomicBool::new(false),
+            lost_attributes: AtomicBool::new(false),
             writer,
             phase,
             is_in_memory,
@@ -131,14 +144,30 @@ impl Download {
     /// # Errors
     /// [`WriteError::Reserve`]: the disk has filled up or failed.
     pub fn reserve_rest(&self) -> Result<(), WriteError> {
-        if self.is_in_memory && reservation::is_plenty(self.file(), self.info.size()) {
+        if !reservation::is_in_steps(self.file()) || reservation::is_plenty(self.file(), self.info.size()) {
             return Ok(());
         }
         let reserved = reservation::go_on(self.info.size(), |from, len| match *self.phase() {
             Phase::Open => sys::reserve(self.file(), from, len).map(Some),
             Phase::Finished | Phase::Closed => Ok(None),
         });
-        reserved.map_err(|source| WriteError::Reserve { path: self.partial_path(), source })
+        reserved.map_err(|source| {
+            let error = WriteError::Reserve { path: self.partial_path(), source };
+            self.note_room(&error);
+            error
+        })
+    }
+
+    /// Whether no other process can have written to the file. If not, all of it has to be read once more before it is
+    /// finished.
+    pub fn is_guarded(&self) -> bool {
+        self.partial.is_guarded()
+    }
+
+    fn note_room(&self, error: &WriteError) {
+        if error.is_disk_full() {
+            self.lacked_room.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Stores a chunk whose bytes were verified. A chunk that is stored already is left alone.
@@ -156,6 +185,10 @@ impl Download {
                 let began = Instant::now();
                 let written = self.writer.write_chunk(chunk, bytes);
                 self.was_slow.store(began.elapsed() > SLOW, Ordering::Relaxed);
+                match &written {
+                    Ok(()) => self.promise.note_stored(bytes.len() as u64),
+                    Err(error) => self.note_room(error),
+                }
                 written
             }
         }
@@ -279,15 +312,16 @@ impl Download {
         }
         // The journal need not hear of it: its time is over.
         self.writer.sync_data().map_err(|source| FinishError::Sync { source })?;
+        self.carry_over();
         let before = self.stamp_of_partial()?;
         self.rename()?;
         *phase = Phase::Finished;
         // A new name changes the time of change; if anything else is different, the old stamp will tell.
         let after = sys::stamp(self.file()).unwrap_or(before);
         let stamp = if after.is_touched(&before) { after } else { before };
+        self.promise.end();
         // Before the journal goes: a power cut must not take the journal and leave the old name.
-        sys::sync_directory(self.target.directory())
-            .map_err(|source| FinishError::Directory { path: self.path(), source })?;
+        sync_directory(&self.target, &self.options.disks);
         // Left behind it harms nothing: it names the inode of the finished file, which no `.partial` can have. Closed
         // first: a network file system keeps what is removed while it is open, under another name.
         self.writer.close_journal();
@@ -310,6 +344,10 @@ impl Download {
         }
         *phase = Phase::Closed;
         let synced = self.writer.sync();
+        self.promise.end();
+        if self.lacked_room.load(Ordering::Relaxed) {
+            self.give_back();
+        }
         self.partial.unlock();
         synced.map(drop)
     }
@@ -325,6 +363,7 @@ impl Download {
         }
         *phase = Phase::Closed;
         self.writer.close_journal();
+        self.promise.end();
         // The journal first: a crash in between leaves data without a journal, never the reverse.
         self.discard_name(self.target.journal(), |this| {
             sys::remove(this.target.directory(), this.target.journal())
@@ -360,6 +399,13 @@ impl Download {
         self.partial.file()
     }
 
+    /// What the file went without, because its file system does not have it; for people.
+    pub fn notes(&self) -> Vec<&'static str> {
+        let mut notes = self.options.disks.lacking_for_all(self.target.device());
+        notes.extend(self.lost_attributes.load(Ordering::Relaxed).then(|| Service::Attributes.consequence()));
+        notes
+    }
+
     /// What is being downloaded.
     pub fn info(&self) -> &FileInfo {
         &self.info
@@ -373,6 +419,30 @@ impl Download {
     /// Where the file is until then; absolute.
     pub fn partial_path(&self) -> PathBuf {
         self.target.path(self.target.partial())
+    }
+
+    /// Keeps of the reserved room only what holds stored chunks, and gives even that to a download that could finish with
+    /// it.
+    fn give_back(&self) {
+        let mut kept = self.writer.stored();
+        kept.union_with(&self.writer.vouched());
+        for chunk in kept.missing() {
+            sys::give_back(self.file(), self.info.geometry().range(chunk));
+        }
+        self.options.disks.ended_without_room(self.file(), &self.path());
+    }
+
+    /// What a replaced file has beside its content.
+    fn carry_over(&self) {
+        if self.options.existing != OnExisting::Replace {
+            return;
+        }
+        let Some(old) = Replaced::look(&self.target) else { return };
+        if let Err(NotKept { what, source }) = old.carry_to(self.file()) {
+            self.lost_attributes.store(true, Ordering::Relaxed);
+            let error = io::Error::new(source.kind(), format!("{what}: {source}"));
+            self.options.disks.lacks(self.target.device(), Service::Attributes, &self.path(), &error);
+        }
     }
 
     /// The stamp of the `.partial`, if the name still stands for the file we wrote, at its full length.
@@ -392,7 +462,7 @@ impl Download {
 
     fn rename(&self) -> Result<(), FinishError> {
         let (directory, from, to) = (self.target.directory(), self.target.partial(), self.target.out());
-        let renamed = match self.existing {
+        let renamed = match self.options.existing {
             OnExisting::Refuse => sys::rename_new(directory, from, to),
             OnExisting::Replace => sys::rename_replacing(directory, from, to),
         };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tnet_fileinfo::{ChunkIndex, shown_path};
 
-use super::block_file::is_full;
+use super::no_room::{NoRoom, advice_on};
 
 /// A download cannot begin. The output is as it was, a `.partial` that was there has lost nothing that is right, and
 /// nothing new is left behind.
@@ -18,8 +18,30 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The name leaves no room for `.partial.journal`, or the path is too long altogether.
-    #[error("the name {path:?} is too long for this file system; choose a shorter output name")]
+    #[error(
+        "the name {path:?} is too long for its file system: it is `.partial.journal` longer until the file is whole; choose a shorter output name"
+    )]
     NameTooLong {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// The file system takes no such name.
+    #[error("the file system does not take the name {path:?}; choose another output name with -o")]
+    NameRefused {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// `chattr +i` or `+a` was said of the directory, or of the file that is in the way.
+    #[error(
+        "{path:?} is immutable or append-only; choose another directory, or change that with `chattr -ia`"
+    )]
+    Unchangeable {
+        /// The directory or the output path.
+        path: PathBuf,
+    },
+    /// The output is a mount point, as a single file that was given to a container is.
+    #[error("{path:?} is a mount point and cannot be replaced; choose another output name with -o")]
+    MountPoint {
         /// The output path.
         path: PathBuf,
     },
@@ -89,21 +111,37 @@ pub enum OpenError {
         /// The `.partial`.
         path: PathBuf,
     },
-    /// The file does not fit.
-    #[error("not enough space for {path:?}: {needed} bytes more are needed")]
+    /// The file does not fit, or the file system takes no more for another reason.
+    #[error("{}", no_room_for(path, *needed, *why))]
     DiskFull {
         /// What was to be reserved.
         path: PathBuf,
         /// Bytes that had to be reserved and could not be.
         needed: u64,
+        /// Of what there is not enough.
+        why: NoRoom,
     },
     /// The file system cannot hold a file of this size.
-    #[error("{path:?} would have {size} bytes, more than its file system allows in one file")]
+    #[error(
+        "{path:?} would have {size} bytes, more than its file system allows in one file; choose another disk with -o"
+    )]
     TooLarge {
         /// What was to be reserved.
         path: PathBuf,
         /// Bytes in the file.
         size: u64,
+    },
+    /// This process may not write a file of this size.
+    #[error(
+        "{path:?} would have {size} bytes, and this process may write only {limit} into one file; raise that with `ulimit -f unlimited`"
+    )]
+    OverLimit {
+        /// What was to be reserved.
+        path: PathBuf,
+        /// Bytes in the file.
+        size: u64,
+        /// Bytes that the process may write.
+        limit: u64,
     },
     /// The caller stopped the verification of what was there.
     #[error("stopped while verifying what is there of {path:?}")]
@@ -112,7 +150,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Anything else.
-    #[error("opening {path:?}")]
+    #[error("opening {path:?}{}", advice_on(source))]
     Io {
         /// What could not be opened, read or written.
         path: PathBuf,
@@ -129,10 +167,20 @@ impl OpenError {
             io::ErrorKind::PermissionDenied => Self::NotAllowed { path, source },
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
             io::ErrorKind::InvalidFilename => Self::NameTooLong { path },
-            // Not even a name or a block for the journal: how much is missing is not known.
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, needed: 1 },
-            _ => Self::Io { path, source },
+            _ => match NoRoom::of(&source) {
+                // Not even a name or a block for the journal: how much is missing is not known.
+                Some(why) => Self::DiskFull { path, needed: 1, why },
+                None => Self::Io { path, source },
+            },
         }
+    }
+}
+
+fn no_room_for(path: &Path, needed: u64, why: NoRoom) -> String {
+    let advice = why.advice();
+    match why {
+        NoRoom::Space => format!("not enough space for {path:?}: {needed} bytes more are needed; {advice}"),
+        _ => format!("{path:?} cannot be written: {why}; {advice}"),
     }
 }
 
@@ -218,9 +266,11 @@ pub enum ReadError {
 /// A chunk was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// No space, on a file system that could not promise it.
-    #[error("disk full: {written} of {wanted} bytes of chunk {chunk} written")]
+    /// No more is taken, on a file system that could not promise it.
+    #[error("{why}: {written} of {wanted} bytes of chunk {chunk} written; {}", why.advice())]
     DiskFull {
+        /// Of what there is not enough.
+        why: NoRoom,
         /// The chunk.
         chunk: ChunkIndex,
         /// Bytes that still fitted.
@@ -229,7 +279,7 @@ pub enum WriteError {
         wanted: u64,
     },
     /// The space for the rest of the file cannot be had any more.
-    #[error("reserving space for {}", shown_path(&path))]
+    #[error("reserving space for {}: {source}{}", shown_path(path), advice_on(source))]
     Reserve {
         /// The `.partial`.
         path: PathBuf,
@@ -260,7 +310,7 @@ impl WriteError {
     pub(crate) fn is_disk_full(&self) -> bool {
         match self {
             Self::DiskFull { .. } => true,
-            Self::Reserve { source, .. } => is_full(source),
+            Self::Reserve { source, .. } => NoRoom::of(source).is_some(),
             Self::Io { .. } | Self::SyncsFail { .. } | Self::Closed => false,
         }
     }
@@ -270,7 +320,7 @@ impl WriteError {
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// The disk did not take the data. The sync is not repeated, since the system forgets what it dropped.
-    #[error("syncing: {} chunks are lost", lost.len())]
+    #[error("syncing: {} chunks are lost{}", lost.len(), advice_on(source))]
     Data {
         /// Missing again: to be fetched and written anew.
         lost: Vec<ChunkIndex>,
@@ -278,7 +328,7 @@ pub enum SyncError {
         source: io::Error,
     },
     /// The data is safe, but a restart would have to hash it again. The next sync writes the journal anew.
-    #[error("writing the journal")]
+    #[error("writing the journal{}", advice_on(source))]
     Journal {
         /// The system's answer.
         source: io::Error,
@@ -327,16 +377,8 @@ pub enum FinishError {
         path: PathBuf,
     },
     /// The `.partial` could not be renamed.
-    #[error("renaming to {path:?}")]
+    #[error("renaming to {path:?}{}", advice_on(source))]
     Rename {
-        /// The output path.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The file is whole and in place, but a power cut now might still undo its name.
-    #[error("syncing the directory of {path:?}")]
-    Directory {
         /// The output path.
         path: PathBuf,
         /// The system's answer.

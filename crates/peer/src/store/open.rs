@@ -11,12 +11,15 @@ use tnet_fileinfo::{FileInfo, Progress};
 
 use super::beneath;
 use super::chunk_writer::ChunkWriter;
+use super::disks::{Disks, Promise, Refused, Service};
 use super::download::{Download, DownloadOptions, OnExisting, Opened};
 use super::error::{OpenError, SyncError};
 use super::file_store::FileStore;
 use super::journal::{Format, Subject};
 use super::ledger::Ledger;
-use super::partial::{Age, Partial};
+use super::no_room::NoRoom;
+use super::partial::{Age, Partial, Readable};
+use super::replaced::{Replaced, check_replaceable};
 use super::reservation;
 use super::resume::{self, verify};
 use super::stamp::Stamp;
@@ -27,6 +30,9 @@ use super::target::Target;
 /// moment in which another process finishes or discards the same download.
 const ATTEMPTS: u32 = 8;
 
+/// What a file system gives a journal, however short it is.
+const BLOCK: u64 = 4096;
+
 pub(super) fn open(
     info: &FileInfo,
     out: &Path,
@@ -34,6 +40,7 @@ pub(super) fn open(
     progress: Progress<'_>,
 ) -> Result<Opened, OpenError> {
     let target = Target::open(out, options.directory.clone())?;
+    target.check_name()?;
     for _ in 0..ATTEMPTS {
         let in_the_way = target.entry(target.out())?;
         if let Some(entry) = in_the_way
@@ -44,20 +51,33 @@ pub(super) fn open(
         if in_the_way.is_some() && options.existing == OnExisting::Refuse {
             return Err(OpenError::Exists { path: target.path(target.out()) });
         }
-        let Some(partial) = Partial::lock(&target, options.mode)? else { continue };
+        if let Some(entry) = in_the_way {
+            check_replaceable(&target, &entry)?;
+        }
+        if sys::is_fixed(target.directory()) {
+            return Err(OpenError::Unchangeable { path: target.parent() });
+        }
+        // Never more readable than what it replaces, from its first byte on.
+        let is_private = in_the_way.is_some() && Replaced::look(&target).is_some_and(|old| old.is_private());
+        let readable = if is_private { Readable::ByUs } else { Readable::AsUsual(options.mode) };
+        let Some(partial) = Partial::lock(&target, readable, &options.disks)? else { continue };
         // Only now, with the lock, is it certain that nobody else finishes this output.
         if target.entry(target.out())?.map(|entry| entry.stamp) != in_the_way.map(|entry| entry.stamp) {
             partial.take_back(&target);
             continue;
         }
-        return match prepare(&target, &partial, info, progress) {
-            Ok(writer) => {
-                let download = Download::new(info.clone(), target, options.existing, partial, writer);
+        return match prepare(&target, &partial, info, &options.disks, progress) {
+            Ok((writer, promise)) => {
+                let download = Download::new(info.clone(), target, options, partial, writer, promise);
                 let mut kept = download.stored();
                 kept.union_with(&download.vouched());
                 Ok(Opened::Partial(download, kept))
             }
             Err(error) => {
+                if matches!(error, OpenError::DiskFull { .. }) && partial.age() == Age::Found {
+                    reservation::give_back(partial.file(), info.size());
+                    options.disks.ended_without_room(partial.file(), &target.path(target.out()));
+                }
                 partial.take_back(&target);
                 Err(error)
             }
@@ -111,11 +131,13 @@ fn prepare(
     target: &Target,
     partial: &Partial,
     info: &FileInfo,
+    disks: &Disks,
     progress: Progress<'_>,
-) -> Result<ChunkWriter<Arc<File>, File>, OpenError> {
+) -> Result<(ChunkWriter<Arc<File>, File>, Promise), OpenError> {
     let file = partial.file();
     let failed = |source| target.error(target.partial(), source);
     let metadata = file.metadata().map_err(failed)?;
+    check_size(target, file, info.size())?;
     let format = Format::new(&Subject::of(info, &metadata));
     let vouched = match partial.age() {
         // A journal without its `.partial` vouches for nothing, even should the new file get the old one's inode.
@@ -127,15 +149,17 @@ fn prepare(
         // Durably, before the `.partial` changes: a journal that is not believed today must not be believed after a
         // crash, when the length may be right again.
         sys::remove(target.directory(), target.journal())
-            .and_then(|()| sys::sync_directory(target.directory()))
             .map_err(|source| target.error(target.journal(), source))?;
+        sync_directory(target, disks);
     }
     if metadata.len() > info.size() {
         file.set_len(info.size()).map_err(failed)?;
     }
-    reserve(target, file, &metadata, info.size())?;
+    let journal_len = if vouched.is_some() { 0 } else { format.max_len().next_multiple_of(BLOCK) };
+    let promise = reserve(target, file, info.size(), journal_len, disks)?;
     let (journal, journaled) = resume::open_journal(target, format, vouched)?;
-    sys::sync_directory(target.directory()).map_err(failed)?;
+    promise.note_journal();
+    sync_directory(target, disks);
 
     let found = resume::verify_unvouched(target, file, info, &journaled, progress)?;
     let is_news = !found.is_empty();
@@ -148,19 +172,53 @@ fn prepare(
             other => target.error(target.journal(), io::Error::other(other)),
         })?;
     }
-    Ok(writer)
+    let mut kept = writer.stored();
+    kept.union_with(&writer.vouched());
+    promise.note_stored(info.geometry().bytes_in(&kept));
+    Ok((writer, promise))
 }
 
-/// Gives the `.partial` its full length and, where the file system can, the space of its first bytes.
-fn reserve(target: &Target, file: &File, metadata: &std::fs::Metadata, size: u64) -> Result<(), OpenError> {
-    // `st_blocks` counts in 512 bytes whatever the file system's block is.
-    let allocated = metadata.blocks().saturating_mul(512);
+/// Refuses a file larger than any that can be made, whatever room there is.
+fn check_size(target: &Target, file: &File, size: u64) -> Result<(), OpenError> {
     let path = || target.path(target.partial());
-    reservation::begin(file, size, allocated).map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            OpenError::DiskFull { path: path(), needed: size.saturating_sub(allocated) }
-        }
-        io::ErrorKind::FileTooLarge => OpenError::TooLarge { path: path(), size },
-        _ => target.error(target.partial(), error),
-    })
+    if let Some(limit) = sys::file_size_limit().filter(|limit| *limit < size) {
+        return Err(OpenError::OverLimit { path: path(), size, limit });
+    }
+    match sys::largest_file(file) {
+        Some(largest) if largest < size => Err(OpenError::TooLarge { path: path(), size }),
+        _ => Ok(()),
+    }
+}
+
+/// Gives the `.partial` its full length, and room for all of it beside other downloads.
+fn reserve(
+    target: &Target,
+    file: &Arc<File>,
+    size: u64,
+    journal_len: u64,
+    disks: &Disks,
+) -> Result<Promise, OpenError> {
+    let path = || target.path(target.partial());
+    let failed = |source| target.error(target.partial(), source);
+    // `st_blocks` counts in 512 bytes whatever the file system's block is.
+    let allocated = file.metadata().map_err(failed)?.blocks().saturating_mul(512);
+    let full = |why| OpenError::DiskFull { path: path(), needed: size.saturating_sub(allocated), why };
+    let promised = disks.promise(file, &target.path(target.out()), size, journal_len).map_err(failed)?;
+    let promise = promised.map_err(|refused| match refused {
+        Refused::NoRoom => full(NoRoom::Space),
+        Refused::Busy => OpenError::Busy { path: path() },
+    })?;
+    reservation::begin(file, size).map_err(|error| match NoRoom::of(&error) {
+        Some(NoRoom::FileSize | NoRoom::ProcessLimit) => OpenError::TooLarge { path: path(), size },
+        Some(why) => full(why),
+        None => failed(error),
+    })?;
+    Ok(promise)
+}
+
+/// As well as the file system can.
+pub(super) fn sync_directory(target: &Target, disks: &Disks) {
+    if let Err(error) = sys::sync_directory(target.directory()) {
+        disks.lacks(target.device(), Service::DirectorySync, &target.path(target.out()), &error);
+    }
 }

@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::disks::{Disks, Service};
 use super::error::OpenError;
+use super::replaced::make_private;
 use super::sys::{self, Lock};
 use super::target::Target;
 
@@ -16,23 +19,50 @@ pub(super) enum Age {
     Found,
 }
 
+/// What keeps others out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    /// A lock of this open file.
+    File,
+    /// A lock of this process, where the file system has no better one.
+    Process,
+    /// Nothing: it has none at all.
+    Nothing,
+}
+
+/// Who may read a `.partial` that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readable {
+    /// As this mode says, or as any file that this process makes.
+    AsUsual(Option<u32>),
+    /// This user alone: what it replaces is not for everybody.
+    ByUs,
+}
+
 /// A locked `.partial`.
 #[derive(Debug)]
 pub(super) struct Partial {
     file: Arc<File>,
     age: Age,
+    guard: Guard,
 }
 
 impl Partial {
-    /// Opens the `.partial`, or creates it with this mode, and locks it. `None`: it went away under our hands, look again.
-    pub(super) fn lock(target: &Target, mode: Option<u32>) -> Result<Option<Self>, OpenError> {
+    /// Opens or creates the `.partial` and locks it. `None`: it went away under our hands, look again.
+    pub(super) fn lock(
+        target: &Target,
+        readable: Readable,
+        disks: &Disks,
+    ) -> Result<Option<Self>, OpenError> {
         let path = || target.path(target.partial());
         let failed = |source| target.error(target.partial(), source);
-        let Some((file, age)) = open_or_create(target, mode)? else { return Ok(None) };
-        if sys::lock_exclusive(&file).map_err(failed)? == Lock::HeldElsewhere {
-            return Err(OpenError::Busy { path: path() });
+        let Some((file, age)) = open_or_create(target, readable)? else { return Ok(None) };
+        let Some((guard, lacking)) = guard(&file) else { return Err(OpenError::Busy { path: path() }) };
+        if let Some(error) = lacking {
+            let service = if guard == Guard::Nothing { Service::Locks } else { Service::FileLocks };
+            disks.lacks(target.device(), service, &target.path(target.out()), &error);
         }
-        let partial = Self { file: Arc::new(file), age };
+        let partial = Self { file: Arc::new(file), age, guard };
         // Whoever held the lock before may have renamed or removed the file: then we locked a file without its name.
         let ours = sys::entry(&partial.file).map_err(failed)?;
         let named = target.entry(target.partial())?;
@@ -42,7 +72,16 @@ impl Partial {
         if age == Age::Found && !partial.is_ours(target).map_err(failed)? {
             return Err(OpenError::ForeignPartial { path: path() });
         }
+        if (age, readable) == (Age::Found, Readable::ByUs) {
+            // Where modes cannot be changed there are none.
+            let _ = make_private(&partial.file);
+        }
         Ok(Some(partial))
+    }
+
+    /// Whether no other process can write to it meanwhile. If not, what was stored has to be read once more.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guard == Guard::File
     }
 
     pub(super) fn file(&self) -> &Arc<File> {
@@ -64,7 +103,11 @@ impl Partial {
     /// Lets others have it before we are dropped.
     pub(super) fn unlock(&self) {
         // It cannot fail on a file that was locked, and the lock ends with us in any case.
-        let _ = sys::unlock(&self.file);
+        let _ = match self.guard {
+            Guard::File => sys::unlock(&self.file),
+            Guard::Process => sys::unlock_for_process(&self.file),
+            Guard::Nothing => Ok(()),
+        };
     }
 
     /// Whether nobody else can have the file open for writing under another name or as its owner. The directory's
@@ -86,12 +129,68 @@ impl Drop for Partial {
     }
 }
 
-fn open_or_create(target: &Target, mode: Option<u32>) -> Result<Option<(File, Age)>, OpenError> {
+/// What can be had to keep others out, and why not better; `None` if somebody has it already.
+fn guard(file: &File) -> Option<(Guard, Option<io::Error>)> {
+    match sys::lock_exclusive(file) {
+        Ok(Lock::Taken) => Some((Guard::File, None)),
+        Ok(Lock::HeldElsewhere) => None,
+        // Lustre without `flock`, NFS without a lock service: any answer may mean that.
+        Err(error) => match sys::lock_for_process(file) {
+            Ok(Lock::Taken) => Some((Guard::Process, Some(error))),
+            Ok(Lock::HeldElsewhere) => None,
+            Err(error) => Some((Guard::Nothing, Some(error))),
+        },
+    }
+}
+
+/// What a download that has ended left, locked.
+pub(super) struct Ended {
+    target: Target,
+    partial: Partial,
+}
+
+/// The `.partial` of that output if it is still that file and nobody uses it.
+pub(super) fn of_ended(out: &Path, (device, inode): (u64, u64)) -> Option<Ended> {
+    let target = Target::open(out, None).ok()?;
+    let entry = target.entry(target.partial()).ok()??;
+    if (entry.device, entry.stamp.inode) != (device, inode) {
+        return None;
+    }
+    let file = sys::open_existing(target.directory(), target.partial()).ok()?;
+    let (guard, _) = guard(&file)?;
+    let metadata = file.metadata().ok()?;
+    let partial = Partial { file: Arc::new(file), age: Age::Found, guard };
+    ((metadata.dev(), metadata.ino()) == (device, inode)).then_some(Ended { target, partial })
+}
+
+impl Ended {
+    pub(super) fn file(&self) -> &File {
+        &self.partial.file
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.target.path(self.target.partial())
+    }
+
+    /// Removes it with its journal. Its room is free at once, whoever still has it open.
+    pub(super) fn remove(self) {
+        let directory = self.target.directory();
+        let _ = sys::remove(directory, self.target.journal());
+        let _ = self.partial.file.set_len(0);
+        let _ = sys::remove(directory, self.target.partial());
+    }
+}
+
+fn open_or_create(target: &Target, readable: Readable) -> Result<Option<(File, Age)>, OpenError> {
     let failed = |source| target.error(target.partial(), source);
-    match sys::create_new(target.directory(), target.partial(), mode) {
+    let created = match readable {
+        Readable::AsUsual(mode) => sys::create_new(target.directory(), target.partial(), mode),
+        Readable::ByUs => sys::create_private(target.directory(), target.partial()),
+    };
+    match created {
         Ok(file) => return Ok(Some((file, Age::New))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(target.naming_error(target.partial(), error)),
     }
     match sys::open_existing(target.directory(), target.partial()) {
         Ok(file) => Ok(Some((file, Age::Found))),

@@ -1,16 +1,17 @@
-//! Space for a download, asked for before it is needed.
+//! Space for a download, asked for before it is needed, where that costs nothing.
 //!
-//! Where the file system reserves an extent at once, a reservation of any size is over in microseconds. Where it hands
-//! out page by page, a memory file system for one, 100 GB take half a minute, so only the first bytes are reserved
-//! before the download begins and the rest while it runs, in steps; and not even that while a memory file system has
-//! plenty, for nobody can write to the file meanwhile. Whether all of it fits now is asked first: a disk that is too
-//! small is an error before the first byte.
+//! Where the file system reserves an extent at once, all is reserved before the download begins: a reservation of any size
+//! is over in microseconds, and a quota or a disk that is too small is an error before the first byte. A memory file
+//! system hands out page by page, 100 GB take half a minute, so only the first bytes are reserved before the download
+//! begins and the rest while it runs, in steps; and not even that while it has plenty, for nobody can write to the file
+//! meanwhile. Everywhere else nothing is reserved: it switches compression off, or writes zeroes, or nobody knows. Whether
+//! there is room beside other downloads is [`Disks`](super::Disks)' to say.
 
 use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::sys::{self, Reservation};
+use super::sys::{self, Reservation, Reserving};
 
 /// Bytes reserved at once before the download begins.
 const FIRST: u64 = 4 * 1024 * 1024;
@@ -23,26 +24,47 @@ const STEP_AT_LEAST: Duration = Duration::from_micros(500);
 const PAUSE: u32 = 12;
 const PAUSE_AT_MOST: Duration = Duration::from_millis(50);
 
-/// Gives the file its full length and the space for its first bytes; for all of them if it is short, or if the disk
-/// seems to be too small and has to say so. `allocated` is what it has already. All in bytes.
-pub(super) fn begin(file: &File, size: u64, allocated: u64) -> io::Result<()> {
-    let needed = size.saturating_sub(allocated);
-    let is_tight = sys::available_bytes(file).is_some_and(|bytes| bytes < needed);
-    let at_once = if is_tight { size } else { size.min(FIRST) };
-    if at_once == 0 {
-        return Ok(()); // which the system refuses to reserve
-    }
-    if let Reservation::Unsupported = sys::reserve(file, 0, at_once)?
-        && is_tight
-    {
-        return Err(io::ErrorKind::StorageFull.into());
+/// Gives the file its full length, and the space that is reserved before the download begins.
+pub(super) fn begin(file: &File, size: u64) -> io::Result<()> {
+    let at_once = match sys::reserving(file) {
+        Reserving::AtOnce => size,
+        Reserving::InSteps => size.min(FIRST),
+        Reserving::Never => 0,
+    };
+    // None at all is what the system refuses to reserve.
+    if at_once > 0 {
+        sys::reserve(file, 0, at_once)?;
     }
     if file.metadata()?.len() < size { file.set_len(size) } else { Ok(()) }
 }
 
+/// The same for a small file that grows to that length while it is written to.
+pub(super) fn ahead(file: &File, len: u64) -> io::Result<()> {
+    match sys::reserving(file) {
+        Reserving::AtOnce | Reserving::InSteps => sys::reserve(file, 0, len).map(drop),
+        Reserving::Never => Ok(()),
+    }
+}
+
+/// Whether the rest is to be reserved while the download runs.
+pub(super) fn is_in_steps(file: &File) -> bool {
+    sys::reserving(file) == Reserving::InSteps
+}
+
+/// Gives back what is reserved and holds no data.
+pub(super) fn give_back(file: &File, size: u64) {
+    let mut from = 0;
+    while from < size {
+        let Ok(data) = sys::next_data(file, from, size) else { return };
+        let data = data.unwrap_or(size..size);
+        sys::give_back(file, from..data.start);
+        from = data.end;
+    }
+}
+
 /// Whether there is room for so many bytes, and as many again for whoever else is filling the file system.
 pub(super) fn is_plenty(file: &File, bytes: u64) -> bool {
-    sys::available_bytes(file).is_some_and(|available| available / 2 >= bytes)
+    sys::free(file).is_some_and(|free| free.bytes / 2 >= bytes)
 }
 
 /// Reserves the rest. `step` reserves so many bytes at such a place, and answers `None` when nobody needs the rest any
@@ -111,7 +133,7 @@ mod tests {
     #[test]
     fn a_file_has_its_length_and_its_first_bytes_from_the_start() {
         let file = tempfile::tempfile().unwrap();
-        begin(&file, 3 * FIRST, 0).unwrap();
+        begin(&file, 3 * FIRST).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 3 * FIRST);
     }
 }

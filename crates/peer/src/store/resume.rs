@@ -10,9 +10,10 @@ use std::time::UNIX_EPOCH;
 
 use tnet_fileinfo::{ChunkSet, FileInfo, Geometry, Progress, ScanError, verify_file};
 
-use super::block_file::is_full;
 use super::error::OpenError;
 use super::journal::{Format, Journal, Parsed, Subject, record_offset};
+use super::no_room::NoRoom;
+use super::reservation;
 use super::sys;
 use super::target::Target;
 
@@ -63,22 +64,22 @@ pub(super) fn open_journal(
             Some(Vouched { file, parsed }) => {
                 // Cut off the torn end, so that nothing of it can be taken for a record later.
                 file.set_len(record_offset(parsed.records))?;
-                sys::reserve(&file, 0, max_len)?;
+                reservation::ahead(&file, max_len)?;
                 Ok((Journal::resume(file, format, parsed.records), parsed.chunks))
             }
             None => {
                 let file = sys::create_new(target.directory(), target.journal(), None)?;
-                sys::reserve(&file, 0, max_len)?;
+                reservation::ahead(&file, max_len)?;
                 let nothing = ChunkSet::empty(format.geometry());
                 Ok((Journal::begin(file, format)?, nothing))
             }
         }
     };
     opened().map_err(|source| {
-        if is_full(&source) {
-            OpenError::DiskFull { path: target.path(target.journal()), needed: max_len }
-        } else {
-            target.error(target.journal(), source)
+        let path = target.path(target.journal());
+        match NoRoom::of_creating(&source, target.directory()) {
+            Some(why) => OpenError::DiskFull { path, needed: max_len, why },
+            None => target.error(target.journal(), source),
         }
     })
 }

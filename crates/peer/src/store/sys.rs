@@ -25,6 +25,15 @@ pub(super) enum Lock {
     HeldElsewhere,
 }
 
+/// What is free on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Free {
+    /// Bytes that an unprivileged process can still write.
+    pub(super) bytes: u64,
+    /// Files that can still be made; `None` if the file system does not count them.
+    pub(super) files: Option<u64>,
+}
+
 /// Whether a file system gave the space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reservation {
@@ -86,6 +95,11 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 pub(crate) fn open_subdirectory(directory: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name, flags, Mode::empty()))?)
+}
+
+/// Creates a file that is not there yet, for this user alone to read and write.
+pub(super) fn create_private(directory: impl AsFd, name: &OsStr) -> io::Result<File> {
+    create_new(directory, name, Some(0o600))
 }
 
 /// Creates a file that is not there yet, for reading and writing: with this mode, or as any file that a program writes.
@@ -207,20 +221,156 @@ pub(super) fn lock_exclusive(file: &File) -> io::Result<Lock> {
     }
 }
 
+/// Tries the other kind of lock, which belongs to the process: it keeps other processes out, and ends when this one
+/// closes any descriptor of the file. For file systems without the better one.
+pub(super) fn lock_for_process(file: &File) -> io::Result<Lock> {
+    match retry_on_intr(|| rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Ok(Lock::Taken),
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(Lock::HeldElsewhere),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Gives the lock back before the file is closed.
 pub(super) fn unlock(file: &File) -> io::Result<()> {
     Ok(rustix::fs::flock(file, FlockOperation::Unlock)?)
 }
 
-/// Asks the file system for `len` bytes at `from`; the file becomes at least that long.
+/// Gives the lock of the process back.
+pub(super) fn unlock_for_process(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_lock(file, FlockOperation::Unlock)?)
+}
+
+/// Asks the file system for `len` bytes at `from`; the file becomes at least that long. Only that there is no room, or that
+/// the file may not be so large, is an error: nobody has to be able to reserve.
 #[cfg(target_os = "linux")]
 pub(super) fn reserve(file: &File, from: u64, len: u64) -> io::Result<Reservation> {
     use rustix::fs::FallocateFlags;
     match retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), from, len)) {
         Ok(()) => Ok(Reservation::Reserved),
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Reservation::Unsupported),
-        Err(error) => Err(error.into()),
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(error.into()),
+        Err(_) => Ok(Reservation::Unsupported),
     }
+}
+
+/// Gives the blocks in the range back, and with them what is in it; the length stays. Best effort.
+#[cfg(target_os = "linux")]
+pub(super) fn give_back(file: &File, range: Range<u64>) {
+    use rustix::fs::FallocateFlags;
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if range.start < range.end {
+        let _ = rustix::fs::fallocate(file, hole, range.start, range.end - range.start);
+    }
+}
+
+/// Elsewhere they stay.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn give_back(_file: &File, _range: Range<u64>) {}
+
+/// What reserving space costs on the file system of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reserving {
+    /// Nothing worth a thought, whatever the size: an extent is put aside.
+    AtOnce,
+    /// Time, page by page.
+    InSteps,
+    /// More than it gives, or nobody knows: it switches compression off, writes zeroes, or asks a server.
+    Never,
+}
+
+/// What it costs on the file system of this file; see `docs/adr/006`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn reserving(file: &File) -> Reserving {
+    const EXT: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    match kind(file) {
+        Some(EXT | XFS) => Reserving::AtOnce,
+        Some(TMPFS) => Reserving::InSteps,
+        _ => Reserving::Never,
+    }
+}
+
+/// Elsewhere nothing is reserved.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn reserving(_file: &File) -> Reserving {
+    Reserving::Never
+}
+
+/// The largest file that the file system of this one can hold, where it is known to be less than any file here.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn largest_file(file: &File) -> Option<u64> {
+    const FAT: u64 = 0x4d44;
+    (kind(file) == Some(FAT)).then_some(u64::from(u32::MAX))
+}
+
+/// Elsewhere it is not known.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn largest_file(_file: &File) -> Option<u64> {
+    None
+}
+
+/// The largest file that this process may write, if there is a limit.
+pub(super) fn file_size_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+}
+
+/// What the file system of an open file or directory is called, if it is one that cannot hold all that a Unix file has.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn foreign_kind(file: impl AsFd) -> Option<&'static str> {
+    Some(match kind(file)? {
+        0x4d44 => "FAT",
+        0x2011_bab0 => "exFAT",
+        0x5346_544e | 0x7366_746e => "NTFS",
+        0xff53_4d42 | 0xfe53_4d42 | 0x517b => "SMB",
+        0x0102_1997 => "9p",
+        0x786f_4256 => "vboxsf",
+        0x6573_5546 => "FUSE",
+        _ => return None,
+    })
+}
+
+/// Elsewhere it is not known.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn foreign_kind(_file: impl AsFd) -> Option<&'static str> {
+    None
+}
+
+/// What keeps a name from being changed, whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fixed {
+    /// `chattr +i`.
+    Immutable,
+    /// `chattr +a`: it may only grow.
+    AppendOnly,
+    /// Something is mounted there.
+    MountPoint,
+}
+
+/// Whether a directory takes no changes, whoever asks.
+pub(crate) fn is_fixed(directory: impl AsFd) -> bool {
+    fixed(directory, OsStr::new("")).is_some()
+}
+
+/// What keeps this entry, or with an empty name the directory itself, from being changed.
+#[cfg(target_os = "linux")]
+pub(super) fn fixed(directory: impl AsFd, name: &OsStr) -> Option<Fixed> {
+    use rustix::fs::{StatxAttributes, StatxFlags, statx};
+    let flags = if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
+    let attributes = statx(directory, name, flags, StatxFlags::TYPE).ok()?.stx_attributes;
+    let has = |attribute| attributes.contains(attribute);
+    if has(StatxAttributes::IMMUTABLE) {
+        Some(Fixed::Immutable)
+    } else if has(StatxAttributes::APPEND) {
+        Some(Fixed::AppendOnly)
+    } else {
+        (!name.is_empty() && has(StatxAttributes::MOUNT_ROOT)).then_some(Fixed::MountPoint)
+    }
+}
+
+/// Elsewhere the call itself has to tell.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn fixed(_directory: impl AsFd, _name: &OsStr) -> Option<Fixed> {
+    None
 }
 
 /// Elsewhere the calls differ too much to trust: the caller falls back to the length alone.
@@ -316,11 +466,14 @@ pub(crate) fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
     false
 }
 
-/// Bytes an unprivileged process can still write to the file system of `file`; `None` if it does not say.
-pub(super) fn available_bytes(file: &File) -> Option<u64> {
+/// What is free on the file system of `file`; `None` if it does not say.
+pub(super) fn free(file: impl AsFd) -> Option<Free> {
     let stat = rustix::fs::fstatvfs(file).ok()?;
     // Some network and FUSE file systems leave all figures at zero.
-    (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+    (stat.f_blocks > 0).then(|| Free {
+        bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        files: (stat.f_files > 0).then_some(stat.f_favail),
+    })
 }
 
 /// The next stretch of the file at or after `from` that may hold data; `None` if only a hole follows.
@@ -336,13 +489,12 @@ pub(super) fn next_data(file: &File, from: u64, size: u64) -> io::Result<Option<
     let start = match rustix::fs::seek(file, SeekFrom::Data(from)) {
         Ok(start) => start.min(size),
         Err(Errno::NXIO) => return Ok(None),
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(from..size)),
-        Err(error) => return Err(error.into()),
+        Err(_) => return Ok(Some(from..size)),
     };
     match rustix::fs::seek(file, SeekFrom::Hole(start)) {
         Ok(end) if end > start => Ok(Some(start..end.min(size))),
         Ok(_) | Err(Errno::NXIO) => Ok(None), // truncated between the two calls
-        Err(error) => Err(error.into()),
+        Err(_) => Ok(Some(start..size)),
     }
 }
 
@@ -365,15 +517,17 @@ pub(super) fn drop_cached(file: &File, range: Range<u64>) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn drop_cached(_file: &File, _range: Range<u64>) {}
 
-/// Renames inside one directory; [`io::ErrorKind::AlreadyExists`] if the new name is taken.
+/// Renames inside one directory; [`io::ErrorKind::AlreadyExists`] if the new name is taken. What the file system cannot do is
+/// done in another way; what the last way says is the error.
 pub(super) fn rename_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::RenameFlags;
         let directory = directory.as_fd();
         match rustix::fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {} // this file system does not know the flag
-            settled => return Ok(settled?),
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) => return Err(Errno::EXIST.into()),
+            Err(_) => {} // this file system does not know the flag, whatever it says
         }
     }
     link_new(directory, from, to)
@@ -384,17 +538,16 @@ pub(super) fn rename_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::
 pub(super) fn link_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
     let directory = directory.as_fd();
     match rustix::fs::linkat(directory, from, directory, to, AtFlags::empty()) {
-        Ok(()) => Ok(rustix::fs::unlinkat(directory, from, AtFlags::empty())?),
-        // No hard links here (FAT and its kin): looking first is the best that is left, and better than a download
-        // that can never end.
-        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
-            if entry_at(directory, to)?.is_some() {
-                return Err(Errno::EXIST.into());
-            }
-            rename_replacing(directory, from, to)
-        }
-        Err(error) => Err(error.into()),
+        Ok(()) => return Ok(rustix::fs::unlinkat(directory, from, AtFlags::empty())?),
+        Err(Errno::EXIST) => return Err(Errno::EXIST.into()),
+        Err(_) => {}
     }
+    // No hard links here (FAT and its kin): looking first is the best that is left, and better than a download that can
+    // never end.
+    if entry_at(directory, to)?.is_some() {
+        return Err(Errno::EXIST.into());
+    }
+    rename_replacing(directory, from, to)
 }
 
 /// Renames inside one directory, replacing a file that has the new name.
@@ -412,12 +565,7 @@ pub(super) fn remove(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
 
 /// Makes created, renamed and removed names in the directory survive a power cut.
 pub(super) fn sync_directory(directory: impl AsFd) -> io::Result<()> {
-    match retry_on_intr(|| rustix::fs::fsync(directory.as_fd())) {
-        Ok(()) => Ok(()),
-        // Some network and FUSE file systems cannot; they order their names themselves.
-        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    Ok(retry_on_intr(|| rustix::fs::fsync(directory.as_fd()))?)
 }
 
 /// The user this process acts for.

@@ -7,13 +7,18 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tnet_fileinfo::shown_path;
 
+use rand::RngExt;
+use rustix::io::Errno;
+
 use super::error::OpenError;
 use super::named_dir::{self, FindError, Trusted};
+use super::no_room::NoRoom;
 use super::origin::Origin;
 use super::sys::{self, Entry};
 
@@ -84,7 +89,7 @@ impl Target {
 
     /// The path of one of the three names, for people and for looking again later.
     pub(super) fn path(&self, name: &OsStr) -> PathBuf {
-        self.parent.read().unwrap_or_else(PoisonError::into_inner).join(name)
+        self.parent().join(name)
     }
 
     /// Finds the directory again, if it was moved: from then on its paths are the true ones. One that cannot be found
@@ -98,7 +103,7 @@ impl Target {
             // Whoever handed it over sees another file system, and looks for himself.
             return;
         }
-        let known = self.parent.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.parent();
         if leads_here(&known) {
             return;
         }
@@ -113,6 +118,49 @@ impl Target {
         sys::entry_at(self.directory(), name).map_err(|source| self.error(name, source))
     }
 
+    /// The directory, for people.
+    pub(super) fn parent(&self) -> PathBuf {
+        self.parent.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Refuses an output name of which the file system would drop the end: FAT and its kin give `a.` the name `a`. All
+    /// else that it does not take it says of the `.partial`.
+    pub(super) fn check_name(&self) -> Result<(), OpenError> {
+        let end = match self.out.as_bytes().last() {
+            Some(end @ (b'.' | b' ')) => char::from(*end),
+            _ => return Ok(()),
+        };
+        let short = format!(".tnet-{:016x}", rand::rng().random::<u64>());
+        let probe = OsString::from(format!("{short}{end}"));
+        let kept = match sys::create_new(self.directory(), &probe, None) {
+            Ok(_) => sys::entry_at(self.directory(), short.as_ref()).is_ok_and(|entry| entry.is_none()),
+            Err(error) => !is_about_the_name(&error),
+        };
+        let _ = sys::remove(self.directory(), &probe);
+        if kept { Ok(()) } else { Err(OpenError::NameRefused { path: self.path(&self.out) }) }
+    }
+
+    /// The error for what the system said when one of the names was to be made.
+    pub(super) fn naming_error(&self, name: &OsStr, source: io::Error) -> OpenError {
+        if is_about_the_name(&source) && self.takes_plain_names() {
+            return OpenError::NameRefused { path: self.path(&self.out) };
+        }
+        self.error(name, source)
+    }
+
+    fn takes_plain_names(&self) -> bool {
+        let plain = OsString::from(format!(".tnet-{:016x}", rand::rng().random::<u64>()));
+        let is_made = sys::create_new(self.directory(), &plain, None).is_ok();
+        // What cannot be removed is only litter.
+        let _ = sys::remove(self.directory(), &plain);
+        is_made
+    }
+
+    /// Number of the device that the directory is on; zero if it does not tell.
+    pub(super) fn device(&self) -> u64 {
+        sys::entry(&self.directory).map_or(0, |entry| entry.device)
+    }
+
     /// Whether no other user could have put this entry here.
     pub(super) fn is_trusted(&self, entry: &Entry) -> Result<bool, OpenError> {
         let trusted = Trusted::now()
@@ -122,7 +170,17 @@ impl Target {
 
     /// The error for what the system said about one of the three names.
     pub(super) fn error(&self, name: &OsStr, source: io::Error) -> OpenError {
-        OpenError::from_io(&self.path(name), source)
+        let said = Errno::from_io_error(&source);
+        // The longest of the three is meant, the shortest is what the user named.
+        let path = self.path(if said == Some(Errno::NAMETOOLONG) { &self.out } else { name });
+        if said == Some(Errno::PERM) && sys::is_fixed(self.directory()) {
+            return OpenError::Unchangeable { path: self.parent() };
+        }
+        match NoRoom::of_creating(&source, self.directory()) {
+            // Not even a name or a block for the journal: how much is missing is not known.
+            Some(why) => OpenError::DiskFull { path, needed: 1, why },
+            None => OpenError::from_io(&path, source),
+        }
     }
 }
 
@@ -149,6 +207,11 @@ fn parent_of(path: &Path) -> Result<PathBuf, OpenError> {
 
 fn is_same(one: impl AsFd, other: impl AsFd) -> io::Result<bool> {
     Ok(sys::entry(one)?.is_same_file(&sys::entry(other)?))
+}
+
+/// Whether the system may mean the name by it.
+fn is_about_the_name(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::ILSEQ | Errno::NOENT))
 }
 
 fn with_suffix(name: &OsStr, suffix: &str) -> OsString {

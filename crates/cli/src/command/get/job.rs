@@ -1,15 +1,13 @@
 //! What is to be downloaded, and where to: read off the command line and the list, and looked at as a whole before
 //! anything begins. What is wrong with one of several is told of that one, and the others are downloaded.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_peer::Limits;
 use tnet_peer::control::{GetRequest, Source};
 
+use super::twice::{Places, Taken};
 use super::{list, target};
 use crate::args::{Get, Wanted};
 use crate::command::fileinfo;
@@ -24,6 +22,8 @@ pub(super) struct Job {
     pub(super) hash: FileHash,
     /// In bytes; none of a bare hash.
     pub(super) size: Option<u64>,
+    /// Why it is not even tried.
+    pub(super) refused: Option<Failure>,
 }
 
 impl Job {
@@ -68,37 +68,25 @@ pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
     let target = target::Target { given: args.output.clone(), several: is_several };
     target.check().await?;
     let (mut jobs, mut refused) = (Vec::new(), Vec::new());
-    let mut by_out: HashMap<PathBuf, FileHash> = HashMap::new();
+    let mut places = Places::default();
     for (order, wanted) in wanted.into_iter().enumerate() {
         let name = wanted.to_string();
-        match job(wanted, &target, args).await.and_then(|job| once(job, &mut by_out)) {
-            Ok(Some(job)) => jobs.push((order, job)),
-            Ok(None) => {}
-            Err(failure) if is_several => refused.push(Refused { order, wanted: name, failure }),
+        let mut job = match job(wanted, &target, args).await {
+            Ok(job) => job,
+            Err(failure) if is_several => {
+                refused.push(Refused { order, wanted: name, failure });
+                continue;
+            }
             Err(failure) => return Err(failure),
+        };
+        match places.take(&job.request.out, job.hash).await? {
+            Taken::Free => {}
+            Taken::Same => continue,
+            Taken::ByAnother(failure) => job.refused = Some(failure),
         }
+        jobs.push((order, job));
     }
     Ok(Jobs { jobs, refused, is_several })
-}
-
-/// None if the same was named before; an error if another file would be written to the same path.
-fn once(job: Job, by_out: &mut HashMap<PathBuf, FileHash>) -> Result<Option<Job>, Failure> {
-    match by_out.entry(job.request.out.clone()) {
-        Entry::Vacant(free) => {
-            free.insert(job.hash);
-            Ok(Some(job))
-        }
-        Entry::Occupied(taken) if *taken.get() == job.hash => Ok(None),
-        Entry::Occupied(taken) => Err(Failure::new(
-            Exit::Usage,
-            format!(
-                "two of the files, {} and {}, would both be {}; get them into directories of their own",
-                taken.get().short(),
-                job.hash.short(),
-                shown_path(taken.key())
-            ),
-        )),
-    }
 }
 
 async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job, Failure> {
@@ -122,7 +110,7 @@ async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job,
         umask: umask(),
         ..GetRequest::new(source, out)
     };
-    Ok(Job { request, hash, size: info.as_ref().map(FileInfo::size) })
+    Ok(Job { request, hash, size: info.as_ref().map(FileInfo::size), refused: None })
 }
 
 /// What others may not do with our files, where the system tells without changing it.

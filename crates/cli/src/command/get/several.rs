@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::downloader::Downloader;
 use super::job::{Job, Jobs, Refused};
+use super::twice::Written;
 use super::{same_command, shortage, with_hint};
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
@@ -98,9 +99,10 @@ async fn all(
     stop: &CancellationToken,
 ) -> Option<(usize, Failure)> {
     let mut first_failure = None;
+    let written = Written::default();
     for round in rounds(jobs) {
         let fetch = async |(order, job): (usize, Job)| {
-            let result = fetch(&job, view, downloader, output, stop).await;
+            let result = fetch(&job, &written, view, downloader, output, stop).await;
             (order, job, result)
         };
         let waiting = stream::iter(round).take_while(|_| std::future::ready(!stop.is_cancelled()));
@@ -143,15 +145,24 @@ fn rounds(jobs: Vec<(usize, Job)>) -> Vec<Vec<(usize, Job)>> {
 
 async fn fetch(
     job: &Job,
+    written: &Written,
     view: &SeveralView,
     downloader: &Downloader,
     output: Output,
     stop: &CancellationToken,
 ) -> Result<Summary, Failure> {
-    let shown = shown_path(&job.request.out);
+    let out = &job.request.out;
+    if let Some(failure) = &job.refused {
+        return Err(failure.clone());
+    }
+    written.check(out, job.hash).await?;
+    let shown = shown_path(out);
     let mut view = view.row(&job.name(), job.size);
     let result = downloader.fetch(job, &mut view, output, stop).await;
     view.clear();
+    if result.is_ok() {
+        written.note(out, job.hash).await;
+    }
     result.map_err(|failure| named(with_hint(failure, &shown), &shown))
 }
 
@@ -189,7 +200,7 @@ mod tests {
 
     fn job(content: u8, out: &str) -> Job {
         let hash = FileHash::from_bytes([content; 32]);
-        Job { request: GetRequest::new(Source::Hash(hash), out.into()), hash, size: None }
+        Job { request: GetRequest::new(Source::Hash(hash), out.into()), hash, size: None, refused: None }
     }
 
     #[test]

@@ -8,13 +8,13 @@ use super::{CHUNK, Sample, names, scratch, skipped};
 use crate::store::{Download, OpenError};
 
 /// A memory file system; unmounted when dropped.
-struct Mount {
+pub(in crate::store) struct Mount {
     dir: tempfile::TempDir,
 }
 
 impl Mount {
     /// `None`, and a word about it, where mounting is not allowed.
-    fn new(options: &str) -> Option<Self> {
+    pub(in crate::store) fn new(options: &str) -> Option<Self> {
         let dir = scratch();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tnet-test"])
@@ -27,7 +27,7 @@ impl Mount {
         mounted.then(|| Self { dir })
     }
 
-    fn path(&self) -> &Path {
+    pub(in crate::store) fn path(&self) -> &Path {
         self.dir.path()
     }
 }

@@ -3,9 +3,10 @@
 mod adopt;
 mod begin;
 mod check;
-mod disk_full;
+pub(super) mod disk_full;
 mod finish;
 mod injected;
+mod replaced;
 mod resume;
 mod scan_log;
 mod serve;
@@ -76,12 +77,8 @@ impl Sample {
     }
 
     pub(super) fn open_replacing(&self, out: &Path) -> Result<Opened, OpenError> {
-        Download::open(
-            &self.info,
-            out,
-            DownloadOptions { existing: OnExisting::Replace, ..Default::default() },
-            &unwatched,
-        )
+        let options = DownloadOptions { existing: OnExisting::Replace, ..DownloadOptions::default() };
+        Download::open(&self.info, out, options, &unwatched)
     }
 
     pub(super) fn begin(&self, out: &Path) -> (Download, ChunkSet) {

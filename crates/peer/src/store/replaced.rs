@@ -1,0 +1,206 @@
+//! A file that is to be replaced: whether it may be, which is asked before the first byte, and what it has apart from its
+//! content, which the new file gets before it gets the name.
+//!
+//! At no moment is the new content more readable than the old one was. What cannot be carried over takes rights away
+//! rather than giving them: a group that is not the same one may do only what everybody may.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+
+use rustix::fs::{Gid, Mode, Uid};
+use rustix::io::Errno;
+
+use super::beneath;
+use super::error::OpenError;
+use super::sys::{self, Entry, EntryKind, Fixed, Protection};
+use super::target::Target;
+
+const GROUP_RIGHTS: u32 = 0o070;
+const OTHERS_READ: u32 = 0o004;
+const STICKY: u32 = 0o1000;
+
+/// Attributes that speak of the old content, or of how an overlay keeps it.
+const OF_THE_CONTENT: [&str; 3] = ["security.ima", "security.evm", "trusted.overlay."];
+const ACCESS_LIST: &str = "system.posix_acl_access";
+
+/// A file that stands under the output's name.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    protection: Protection,
+    /// None if this user may not read it.
+    file: Option<File>,
+}
+
+impl Replaced {
+    /// What stands there now; none if nothing does whose rights matter. A link is followed if no other user could have put
+    /// it there.
+    pub(super) fn look(target: &Target) -> Option<Self> {
+        let entry = target.entry(target.out()).ok()??;
+        match entry.kind {
+            EntryKind::File => {
+                let file = beneath::open(target.directory(), target.out().as_ref()).ok();
+                Some(Self { protection: entry.protection, file })
+            }
+            EntryKind::Link if target.is_trusted(&entry).is_ok_and(|is_trusted| is_trusted) => {
+                let file = sys::open_for_reading(target.directory(), target.out()).ok()?;
+                let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+                is_file.then_some(Self { protection: sys::protection(&file).ok()?, file: Some(file) })
+            }
+            EntryKind::Link | EntryKind::Directory => None,
+            EntryKind::Pipe | EntryKind::Socket | EntryKind::Device => None,
+        }
+    }
+
+    /// Whether not everybody may read it.
+    pub(super) fn is_private(&self) -> bool {
+        self.protection.mode & OTHERS_READ == 0
+    }
+
+    /// Gives `new` the owner, the group, the attributes and the mode of this file, as far as this user may and the file
+    /// system can. Answers what could not be kept.
+    pub(super) fn carry_to(&self, new: &File) -> Result<(), NotKept> {
+        let mut lost = None;
+        let mut mode = self.protection.mode & 0o7777;
+        if let Err(source) = self.carry_owner(new) {
+            lost = Some(NotKept { what: "owner and group", source });
+        }
+        let now = sys::protection(new).map_err(|source| NotKept { what: "owner and group", source })?;
+        let same_group = now.group == self.protection.group;
+        if !same_group || now.owner != self.protection.owner {
+            // A program that acts for its owner must not act for another one.
+            mode &= 0o777;
+        }
+        let attributes = self.carry_attributes(new);
+        if !same_group || attributes.as_ref().is_err_and(|(_, rights)| *rights == Rights::Unknown) {
+            mode &= !GROUP_RIGHTS | (mode << 3);
+        }
+        if let Err((source, _)) = attributes {
+            lost = lost.or(Some(NotKept { what: "extended attributes", source }));
+        }
+        if let Err(errno) = rustix::fs::fchmod(new, mode_of(mode))
+            && sys::protection(new).is_ok_and(|now| now.mode & 0o777 != mode & 0o777)
+        {
+            lost = lost.or(Some(NotKept { what: "mode", source: errno.into() }));
+        }
+        lost.map_or(Ok(()), Err)
+    }
+
+    fn carry_owner(&self, new: &File) -> io::Result<()> {
+        let ours = sys::protection(new)?;
+        let Protection { owner, group, .. } = self.protection;
+        if (ours.owner, ours.group) == (owner, group) {
+            return Ok(());
+        }
+        let (owner, group) = (Uid::from_raw(owner), Gid::from_raw(group));
+        let given = rustix::fs::fchown(new, Some(owner), Some(group));
+        if given.is_err() {
+            // Its own groups a user may give.
+            let _ = rustix::fs::fchown(new, None, Some(group));
+        }
+        Ok(given?)
+    }
+
+    fn carry_attributes(&self, new: &File) -> Result<(), (io::Error, Rights)> {
+        let Some(old) = &self.file else { return Err((Errno::ACCESS.into(), Rights::Unknown)) };
+        let names = match attribute_names(old) {
+            Ok(names) => names,
+            // A file system without any.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Vec::new(),
+            Err(errno) => return Err((errno.into(), Rights::Unknown)),
+        };
+        let mut result = Ok(());
+        if !names.iter().any(|name| name == ACCESS_LIST) {
+            // The directory may have given the new file a list of its own.
+            match rustix::fs::fremovexattr(new, ACCESS_LIST) {
+                Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                Err(errno) => result = Err((errno.into(), Rights::Unknown)),
+            }
+        }
+        let carried = names.iter().filter(|name| !is_of_the_content(name));
+        for name in carried {
+            if let Err(errno) = carry_attribute(old, new, name) {
+                let rights = if name == ACCESS_LIST { Rights::Unknown } else { Rights::Known };
+                if result.is_ok() || rights == Rights::Unknown {
+                    result = Err((errno.into(), rights));
+                }
+            }
+        }
+        result
+    }
+}
+
+/// What a replaced file had and the new one has not.
+#[derive(Debug)]
+pub(super) struct NotKept {
+    pub(super) what: &'static str,
+    pub(super) source: io::Error,
+}
+
+/// Whether the bits of the group say what the group may: with an access list they bound what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rights {
+    Known,
+    Unknown,
+}
+
+fn is_of_the_content(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| OF_THE_CONTENT.iter().any(|start| name.starts_with(start)))
+}
+
+fn attribute_names(file: &File) -> Result<Vec<OsString>, Errno> {
+    let mut names = vec![0_u8; rustix::fs::flistxattr_query(file)?];
+    let len = rustix::fs::flistxattr(file, &mut names[..])?;
+    names.truncate(len);
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.map(|name| OsString::from_vec(name.to_vec())).collect())
+}
+
+fn carry_attribute(old: &File, new: &File, name: &OsStr) -> Result<(), Errno> {
+    let mut value = vec![0_u8; rustix::fs::fgetxattr_query(old, name)?];
+    let len = rustix::fs::fgetxattr(old, name, &mut value[..])?;
+    value.truncate(len);
+    let has_it = |file: &File| {
+        let mut found = vec![0_u8; value.len() + 1];
+        rustix::fs::fgetxattr(file, name, &mut found[..])
+            .is_ok_and(|len| found.get(..len) == Some(&value[..]))
+    };
+    if has_it(new) {
+        return Ok(());
+    }
+    rustix::fs::fsetxattr(new, name, &value, rustix::fs::XattrFlags::empty())
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_possible_truncation,
+    reason = "the type is shorter on some systems; these bits fit everywhere"
+)]
+fn mode_of(mode: u32) -> Mode {
+    Mode::from_raw_mode((mode & 0o7777) as rustix::fs::RawMode)
+}
+
+/// Lets only this user read a file of ours.
+pub(super) fn make_private(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(file, Mode::RUSR | Mode::WUSR)?)
+}
+
+/// Refuses what could not be renamed over in the end.
+pub(super) fn check_replaceable(target: &Target, entry: &Entry) -> Result<(), OpenError> {
+    let path = || target.path(target.out());
+    if let Some(fixed) = sys::fixed(target.directory(), target.out()) {
+        return Err(match fixed {
+            Fixed::Immutable | Fixed::AppendOnly => OpenError::Unchangeable { path: path() },
+            Fixed::MountPoint => OpenError::MountPoint { path: path() },
+        });
+    }
+    let directory =
+        sys::protection(target.directory()).map_err(|source| target.error(target.out(), source))?;
+    let us = sys::effective_user();
+    let may = us == 0 || [directory.owner, entry.protection.owner].contains(&us);
+    if directory.mode & STICKY != 0 && !may {
+        return Err(OpenError::NotAllowed { path: path(), source: Errno::PERM.into() });
+    }
+    Ok(())
+}

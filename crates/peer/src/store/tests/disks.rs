@@ -1,0 +1,116 @@
+//! Downloads that share a disk too small for all of them, on small ones mounted for the test.
+
+use std::fs;
+use std::path::Path;
+
+use tnet_fileinfo::scan::unwatched;
+
+use super::Disks;
+use crate::store::tests::disk_full::Mount;
+use crate::store::tests::{CHUNK, Sample, partial, scratch};
+use crate::store::{Download, DownloadOptions, NoRoom, OpenError, Opened};
+
+const CHUNKS: u32 = 28;
+const LEN: u64 = CHUNKS as u64 * CHUNK;
+
+fn samples() -> [Sample; 3] {
+    [b"one", b"two", b"the"].map(|seed| Sample::of_seed(LEN, seed))
+}
+
+/// Room for two of the files and their journals, not for three.
+fn room_for_two() -> Option<Mount> {
+    Mount::new(&format!("size={}k", (2 * LEN + LEN / 2) / 1024))
+}
+
+fn open(sample: &Sample, out: &Path, disks: &Disks) -> Result<Opened, OpenError> {
+    let options = DownloadOptions { disks: disks.clone(), ..DownloadOptions::default() };
+    Download::open(&sample.info, out, options, &unwatched)
+}
+
+fn is_full(refused: &Result<Opened, OpenError>) -> bool {
+    matches!(refused, Err(OpenError::DiskFull { why: NoRoom::Space, .. }))
+}
+
+#[test]
+fn room_that_others_still_need_counts_as_taken() {
+    let Some(mount) = room_for_two() else { return };
+    let (disks, outs) = (Disks::default(), ["a", "b", "c"].map(|name| mount.path().join(name)));
+    let [one, two, three] = samples();
+    let (first, _) = partial(open(&one, &outs[0], &disks));
+    let (second, _) = partial(open(&two, &outs[1], &disks));
+    // Hardly anything is written yet.
+    assert!(is_full(&open(&three, &outs[2], &disks)));
+    assert!(!mount.path().join("c.partial").exists());
+    for (sample, download) in [(&one, first), (&two, second)] {
+        sample.write_all(&download);
+        download.finish().expect("it was promised");
+    }
+    assert!(is_full(&open(&three, &outs[2], &disks)), "each time");
+    fs::remove_file(&outs[1]).expect("ours");
+    let (third, _) = partial(open(&three, &outs[2], &disks));
+    three.write_all(&third);
+    third.finish().expect("it was promised");
+}
+
+#[test]
+fn a_download_that_ended_gives_its_promise_back() {
+    let Some(mount) = room_for_two() else { return };
+    let (disks, outs) = (Disks::default(), ["a", "b", "c"].map(|name| mount.path().join(name)));
+    let [one, two, three] = samples();
+    let (first, _) = partial(open(&one, &outs[0], &disks));
+    let (_second, _) = partial(open(&two, &outs[1], &disks));
+    first.discard().expect("ours");
+    drop(first);
+    partial(open(&three, &outs[2], &disks));
+}
+
+#[test]
+fn what_cannot_begin_gives_way_to_what_can_finish_and_only_then() {
+    let Some(mount) = room_for_two() else { return };
+    let outs = ["a", "b", "c"].map(|name| mount.path().join(name));
+    let samples = samples();
+    // As an earlier version left it: with parts of all three there, none of them fits.
+    for (sample, out) in samples.iter().zip(&outs) {
+        let part = usize::try_from(LEN * 4 / 5).expect("small");
+        fs::write(out.with_extension("partial"), &sample.content[..part]).expect("there is room");
+    }
+    let disks = Disks::default();
+    let refused = open(&samples[0], &outs[0], &disks);
+    assert!(is_full(&refused), "{refused:?}");
+    assert!(outs[0].with_extension("partial").exists(), "nobody needs its room yet");
+    for (sample, out) in samples.iter().zip(&outs).skip(1) {
+        let (download, kept) = partial(open(sample, out, &disks));
+        assert!(kept.count() > CHUNKS / 2, "nothing of its own is lost");
+        sample.write_all(&download);
+        download.finish().expect("it was promised");
+    }
+    assert!(!outs[0].with_extension("partial").exists());
+}
+
+#[test]
+fn a_download_that_found_no_room_keeps_its_chunks_and_none_of_what_it_reserved() {
+    let dir = scratch();
+    let [one, ..] = samples();
+    let disks = Disks::default();
+    let out = dir.path().join("a");
+    let (download, _) = partial(open(&one, &out, &disks));
+    one.write(&download, &[0, 1]);
+    download.sync().expect("the disk works");
+    super::super::reservation::give_back(download.file(), LEN);
+    drop(download);
+    let (_, kept) = partial(open(&one, &out, &disks));
+    assert_eq!(kept, one.set(&[0, 1]));
+}
+
+#[test]
+fn one_file_is_not_written_by_two_downloads_of_a_process() {
+    let dir = scratch();
+    let disks = Disks::default();
+    let file = std::sync::Arc::new(fs::File::create(dir.path().join("x")).expect("writable"));
+    let promise = disks.promise(&file, &dir.path().join("a"), 1, 1).expect("open");
+    assert!(promise.is_ok());
+    let second = disks.promise(&file, &dir.path().join("b"), 1, 1).expect("open");
+    assert!(matches!(second, Err(super::Refused::Busy)), "{second:?}");
+    drop(promise);
+    assert!(disks.promise(&file, &dir.path().join("b"), 1, 1).expect("open").is_ok());
+}
