@@ -90,11 +90,12 @@ impl Draw<'_> {
         if peer.standing == Standing::Retired || self.may_repeat && Some(address) == self.asker {
             return false;
         }
-        let seen_at = match peer.place.is_plain() {
-            true => Some(address),
-            false => peer.place.address_for(self.viewpoint),
+        let seen_at = if peer.place.is_plain() {
+            address
+        } else {
+            let Some(seen_at) = peer.place.address_for(self.viewpoint) else { return false };
+            seen_at
         };
-        let Some(seen_at) = seen_at else { return false };
         let is_doubtful = self.has_doubts && self.table.is_doubtful(address);
         let is_full = self.is_done();
         let list = if is_doubtful { &mut self.doubtful } else { &mut self.chosen };
@@ -135,12 +136,13 @@ impl Draw<'_> {
 #[derive(Debug, Default)]
 struct Named {
     holders: Vec<Holder>,
-    sources: Vec<IpAddr>,
+    /// Of those who are named at another one.
+    elsewhere: Vec<(SocketAddr, IpAddr)>,
 }
 
 impl Named {
     fn with_capacity(holders: usize) -> Named {
-        Named { holders: Vec::with_capacity(holders), sources: Vec::with_capacity(holders) }
+        Named { holders: Vec::with_capacity(holders), elsewhere: Vec::new() }
     }
 
     fn len(&self) -> usize {
@@ -148,18 +150,24 @@ impl Named {
     }
 
     fn push(&mut self, holder: Holder, source: IpAddr) {
+        if holder.address.ip() != source {
+            self.elsewhere.push((holder.address, source));
+        }
         self.holders.push(holder);
-        self.sources.push(source);
     }
 
     /// Whether the address is not named, and fewer than `most` of its source are.
     fn has_room_for(&self, address: SocketAddr, source: IpAddr, most: usize) -> bool {
         let mut of_source = 0;
-        for (other, other_source) in self.holders.iter().zip(&self.sources) {
-            if other.address == address {
+        for other in self.holders.iter().map(|holder| holder.address) {
+            if other == address {
                 return false;
             }
+            of_source += usize::from(other.ip() == source);
+        }
+        for (other, other_source) in &self.elsewhere {
             of_source += usize::from(*other_source == source);
+            of_source -= usize::from(other.ip() == source);
         }
         of_source < most
     }

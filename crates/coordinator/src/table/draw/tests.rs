@@ -28,11 +28,19 @@ impl Swarm {
     }
 
     fn holds(&mut self, ip: IpAddr, port: u16, availability: Availability) -> Epoch {
-        self.epochs += 1;
-        let (epoch, id) = (Epoch(self.epochs), PeerId(u128::from(self.epochs).to_le_bytes()));
+        let id = PeerId(u128::from(self.epochs + 1).to_le_bytes());
         let report_interval = Duration::from_secs(10);
-        let arrival = Arrival::seen_at(SocketAddr::new(ip, port), id, report_interval);
-        self.table.hello(NOW, epoch, &arrival).expect("far below the limit");
+        self.reports(&Arrival::seen_at(SocketAddr::new(ip, port), id, report_interval), availability)
+    }
+
+    fn holds_at(&mut self, arrival: Arrival) -> Epoch {
+        self.reports(&arrival, Availability::Full)
+    }
+
+    fn reports(&mut self, arrival: &Arrival, availability: Availability) -> Epoch {
+        self.epochs += 1;
+        let epoch = Epoch(self.epochs);
+        self.table.hello(NOW, epoch, arrival).expect("far below the limit");
         let entry = ReportEntry { hash: *FILE.as_bytes(), size: 1, availability };
         let report = Report { seq: 1, scope: Scope::Everything, entries: &[entry] };
         self.table.report(NOW, epoch, report, |_| {});
@@ -269,5 +277,45 @@ fn nobody_is_sent_to_the_address_that_it_claims_itself() {
             assert!(!swarm.handout_with(Some(asker), &[]).contains(&shared));
             assert!((0..10).any(|_| swarm.handout().contains(&shared)));
         }
+    }
+}
+
+/// Connections as the coordinator sees them: a seed on its own machine, one on loopback alone, one that is elsewhere, and two
+/// who ask, of whom one is on that machine.
+#[test]
+fn holders_are_named_at_the_address_that_means_them_to_whoever_asks() {
+    use tnet_proto::{Families, Reach};
+
+    use crate::networks::AllowAdvertise;
+    use crate::place::{Ends, Place};
+
+    let mut swarm = Swarm::new();
+    let mut join = |reach, remote: &str, local: &str| {
+        let address = |text: &str| text.parse().expect("an address");
+        let ends = Ends::new(address(remote), address(local));
+        let (place, _) = Place::of(reach, ends, &AllowAdvertise::Private);
+        swarm.holds_at(Arrival {
+            ip: ends.remote.ip(),
+            place,
+            peer_id: PeerId([7; 16]),
+            report_interval: Duration::from_secs(10),
+        })
+    };
+    let everywhere = |port| Reach::Everywhere { port, families: Families::Both };
+    let at = |text: &str| Reach::At { address: text.parse().expect("an address") };
+    let seed = join(everywhere(7401), "127.0.0.1:50000", "127.0.0.1:7400");
+    join(at("127.0.0.1:7402"), "127.0.0.1:50001", "127.0.0.1:7400");
+    join(at("10.92.0.5:7401"), "10.0.0.5:50002", "10.0.0.1:7400");
+    let far = join(Reach::Nowhere, "10.0.0.9:50003", "10.0.0.1:7400");
+    let near = join(Reach::Nowhere, "127.0.0.1:50004", "127.0.0.1:7400");
+    let mut named = |asker, first: &[Epoch]| {
+        let mut named: Vec<String> =
+            swarm.handout_with(Some(asker), first).iter().map(ToString::to_string).collect();
+        named.sort_unstable();
+        named
+    };
+    for first in [&[][..], &[seed]] {
+        assert_eq!(named(far, first), ["10.0.0.1:7401", "10.92.0.5:7401"]);
+        assert_eq!(named(near, first), ["10.92.0.5:7401", "127.0.0.1:7401", "127.0.0.1:7402"]);
     }
 }
