@@ -135,7 +135,8 @@ async fn a_coordinator_that_cannot_be_reached_is_5() {
     let refusing = nobody.local_addr().expect("bound").to_string();
     let cli = network.user("ann");
     Content::of(payload(LEN, 4)).write_info(&cli.path("a.fileinfo"));
-    let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--timeout", "12s", "--coordinator", &refusing];
+    let get =
+        ["get", "a.fileinfo", "-o", "a", "--foreground", "--timeout", "12s", "--coordinator", &refusing];
     let unreachable = cli.run_within(PATIENT, get.iter().chain(&LISTEN)).await.with_code(5);
     // As long as the user said, and not less.
     says(&unreachable, &format!("{refusing} did not answer within 12"));

@@ -145,8 +145,7 @@ async fn without_any_coordinator_the_wait_is_bounded() -> String {
     let mut slowest = Duration::ZERO;
     for wanted in ["a.fileinfo", &hash] {
         let began = Instant::now();
-        let get =
-            ["get", wanted, "-o", "a", "--foreground", "--timeout", "12s", "--listen", "127.0.0.1:0"];
+        let get = ["get", wanted, "-o", "a", "--foreground", "--timeout", "12s", "--listen", "127.0.0.1:0"];
         let finished = ann.run_within(Duration::from_secs(40), get).await.with_code(5);
         let line = finished.stderr.lines().find(|line| line.starts_with("tnet: ")).unwrap_or_default();
         assert!(line.contains("did not answer") && line.contains("is it running"), "{line}");
