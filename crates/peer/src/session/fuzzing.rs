@@ -13,7 +13,9 @@ use super::asked::Asked;
 use super::backlog::Load;
 use super::budget::Claimant;
 use super::reader::Reader;
+use super::time_limit::TimeLimit;
 use super::{Answers, Backlogs, Body, Intake, Order, Reports, SessionEvent};
+use crate::clock::Clock;
 
 /// What the engine hears of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +56,8 @@ pub async fn listen_to(
         let intake = Intake::new(chunk_memory, TaskTracker::new());
         let asked = Arc::new(Asked::anything());
         let (answers, claimant) = (Answers { orders: weak, backlog }, Claimant::new([127, 0, 0, 1].into()));
-        let mut reader = Reader::new(input, BytesMut::new(), answers, intake, asked, claimant);
+        let time = TimeLimit::new(Clock::new());
+        let mut reader = Reader::new(input, BytesMut::new(), answers, intake, asked, claimant, time);
         let Err(error) = reader.run(&report).await;
         error.is_violation()
     };
