@@ -41,6 +41,7 @@ async fn a_download_waits_for_an_unknown_name_as_for_a_coordinator_that_does_not
     for wanted in ["a.fileinfo", &hash] {
         let began = Instant::now();
         let get = ["get", wanted, "-o", "a", "--foreground", "--listen", "127.0.0.1:0", "-c", UNKNOWN];
+        let get = [&get[..], &["--timeout", "8s"]].concat();
         let ended = cli.start(get).ends(2 * SOON).await.with_code(5);
         assert!(ended.stderr.contains(UNKNOWN), "{ended:?}");
         assert!(began.elapsed() >= Duration::from_secs(5), "it waited {:?}", began.elapsed());

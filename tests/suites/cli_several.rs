@@ -132,12 +132,10 @@ async fn what_makes_no_sense_is_refused_before_anything_begins() {
 async fn one_that_makes_no_sense_is_named_and_the_others_arrive() {
     let network = Network::builder().peer("seed").start().await;
     let (cli, contents) = shared(&network, 2).await;
-    contents[1].write_info_named(&cli.path("same.fileinfo"), "file 0");
     contents[1].write_info_named(&cli.path("dot.fileinfo"), ".bashrc");
     std::fs::write(cli.path("none.fileinfo"), "no description").expect("writable");
     for (bad, code, says) in [
         ("not-there.fileinfo", 3, "not-there.fileinfo"),
-        ("same.fileinfo", 2, "would both be"),
         ("dot.fileinfo", 2, "dot.fileinfo"),
         ("none.fileinfo", 6, "none.fileinfo"),
     ] {

@@ -9,7 +9,8 @@
 //! | all others that a program may decide about | nothing | nothing |
 //!
 //! A signal that is ignored when the process starts, as HUP under `nohup`, stays ignored; only the server in the
-//! background keeps nothing of whoever started it. Signals by which the system tells of a fault (SEGV, BUS, ABRT and the
+//! background keeps nothing of whoever started it. Those that ask for the end are listened to all the same: a shell
+//! ignores INT and QUIT for what a script runs in the background, and the script would have no word to end it with. Signals by which the system tells of a fault (SEGV, BUS, ABRT and the
 //! like) are left to it.
 
 use std::fs;
@@ -85,12 +86,13 @@ pub(crate) fn listen(role: Role) -> io::Result<Signals> {
         true => Ok(None),
         false => signal(kind(number)).map(Some),
     };
+    let always = |number: Number| signal(kind(number)).map(Some);
     let mut ends = Ends {
-        interrupt: open(Number::INT)?,
-        terminate: open(Number::TERM)?,
-        quit: open(Number::QUIT)?,
-        limit: open(Number::XCPU)?,
-        power: power(&ignored)?,
+        interrupt: always(Number::INT)?,
+        terminate: always(Number::TERM)?,
+        quit: always(Number::QUIT)?,
+        limit: always(Number::XCPU)?,
+        power: power()?,
     };
     let (mut hangup, mut user) = (open(Number::HUP)?, open(Number::USR1)?);
     let signals = Signals { stop: CancellationToken::new(), reload: Arc::default(), report: Arc::default() };
@@ -118,13 +120,12 @@ pub(crate) fn listen(role: Role) -> io::Result<Signals> {
 }
 
 #[cfg(target_os = "linux")]
-fn power(ignored: &Ignored) -> io::Result<Option<Signal>> {
-    let number = Number::POWER.as_raw();
-    if ignored.has(number) { Ok(None) } else { signal(SignalKind::from_raw(number)).map(Some) }
+fn power() -> io::Result<Option<Signal>> {
+    signal(SignalKind::from_raw(Number::POWER.as_raw())).map(Some)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn power(_: &Ignored) -> io::Result<Option<Signal>> {
+fn power() -> io::Result<Option<Signal>> {
     Ok(None)
 }
 

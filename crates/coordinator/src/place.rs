@@ -117,6 +117,8 @@ impl Place {
             Meaning::Same => Some(listed),
             Meaning::Loopback => asker.is_here.then_some(listed),
             Meaning::Link(link) => (asker.link == Some(link)).then_some(listed),
+            // Of the many addresses of this machine the one that it was seen at: nobody is named another's.
+            Meaning::Here(_) if asker.is_at_loopback_like(listed.ip()) => Some(listed),
             Meaning::Here(families) => match asker.ours.filter(|ours| families.include(*ours)) {
                 Some(ours) => Some(SocketAddr::new(ours, listed.port())),
                 None if listed.ip().is_loopback() => asker.is_here.then_some(listed),
@@ -128,6 +130,12 @@ impl Place {
 }
 
 impl Viewpoint {
+    /// Whether it came to us within this machine, and by the same family as this address of loopback.
+    fn is_at_loopback_like(self, ip: IpAddr) -> bool {
+        let is_like = |ours: IpAddr| ours.is_loopback() && ours.is_ipv4() == ip.is_ipv4();
+        ip.is_loopback() && self.ours.is_some_and(is_like)
+    }
+
     /// Where the one who is seen from here at `address` may be listed.
     pub(crate) fn may_be_listed_at(self, address: SocketAddr) -> impl Iterator<Item = SocketAddr> {
         let is_ours = self.ours == Some(address.ip());

@@ -75,6 +75,18 @@ impl Default for Config {
     }
 }
 
+/// Least memory for chunks: one of the largest has to fit.
+const LEAST_CHUNK_MEMORY: u64 = tnet_fileinfo::MAX_CHUNK_SIZE as u64;
+
+impl Config {
+    /// Keeps what lies between network and disk within half of so many bytes, if that is less than it is. The other half
+    /// is for connections, descriptions and what an allocator adds.
+    pub fn keep_within(&mut self, bytes: u64) {
+        self.chunk_memory = self.chunk_memory.min((bytes / 2).max(LEAST_CHUNK_MEMORY));
+        self.swarm.storing_bytes = self.swarm.storing_bytes.min(self.chunk_memory / 5 * 3);
+    }
+}
+
 /// How a download is to be done.
 #[derive(Debug, Clone)]
 pub struct DownloadOptions {

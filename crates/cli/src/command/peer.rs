@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::args::{Bounds, Global};
 use crate::exit::Failure;
+use crate::memory;
 use crate::settings::{self, DEFAULT_LISTEN};
 
 /// How long a peer may take to say goodbye and to write down what it has. It bounds that itself; this bounds a mistake.
@@ -42,6 +43,9 @@ pub(crate) async fn start(
             config.loopback_from = Some(listen.ip()).filter(IpAddr::is_loopback);
             config.demo_delay = global.demo_delay.unwrap_or_default();
             config.limits = limits;
+            if let Some(share) = memory::fair_share() {
+                config.keep_within(share);
+            }
             if let Some(most) = bounds.max_peers {
                 config.swarm.max_peers = most.into();
             }

@@ -89,6 +89,14 @@ fn one_on_our_machine_is_reached_where_whoever_asks_has_reached_us() {
 }
 
 #[test]
+fn of_the_addresses_of_loopback_one_is_told_that_it_was_seen_at() {
+    let (place, _) = of(BOTH, "127.0.0.66", "127.0.0.1");
+    assert_eq!(told(&place, "127.0.0.1", "127.0.0.1").as_deref(), Some("127.0.0.66:7401"));
+    assert_eq!(told(&place, "::1", "::1").as_deref(), Some("[::1]:7401"));
+    assert_eq!(told(&place, "10.0.0.2", "10.0.0.1").as_deref(), Some("10.0.0.1:7401"));
+}
+
+#[test]
 fn one_on_our_machine_that_accepts_one_family_is_told_to_those_who_can_use_it() {
     let v4 = Reach::Everywhere { port: PORT, families: Families::V4 };
     let (place, said) = of(v4, "::1", "::1");

@@ -79,7 +79,8 @@ pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
             }
             Err(failure) => return Err(failure),
         };
-        match places.take(&job.request.out, job.hash).await? {
+        let taken = if is_several { places.take(&job.request.out, job.hash).await? } else { Taken::Free };
+        match taken {
             Taken::Free => {}
             Taken::Same => continue,
             Taken::ByAnother(failure) => job.refused = Some(failure),
