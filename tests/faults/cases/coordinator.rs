@@ -61,7 +61,7 @@ async fn an_address_of_somebody_else_cannot_be_reported() -> String {
     // Downloads call whom the coordinator names.
     content.write_info(&network.user("ann").path("a.fileinfo"));
     let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--timeout", "2s", "--listen", "127.0.0.1:0"];
-    network.user("ann").run(get).await.with_code(4);
+    network.user("ann").run(get).await.with_code(5);
     let calls = called.load(Ordering::Relaxed);
     assert_eq!(calls, 0, "nobody was sent to the victim");
     format!("{calls} connections at the victim")
