@@ -76,7 +76,12 @@ impl Strace {
         let mortal = wrapped("setpriv", ["--pdeathsig", "KILL"], command);
         let traced = wrapped("strace", &self.args, &mortal);
         match &self.processor {
-            Some(processor) => wrapped("taskset", ["-c", processor], &traced),
+            Some(processor) => {
+                let mut command = wrapped("taskset", ["-c", processor], &traced);
+                // The allocator has a thread of its own, which gives memory back.
+                command.env("_RJEM_MALLOC_CONF", "background_thread:false");
+                command
+            }
             None => traced,
         }
     }
