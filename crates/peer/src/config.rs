@@ -121,3 +121,24 @@ impl Default for DownloadOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_share_leaves_less_memory_for_chunks_but_room_for_the_largest() {
+        const MIB: u64 = 1024 * 1024;
+        let within = |bytes| {
+            let mut config = Config::default();
+            config.keep_within(bytes);
+            (config.chunk_memory, config.swarm.storing_bytes)
+        };
+        let usual = Config::default();
+        assert_eq!(within(1024 * MIB), (usual.chunk_memory, usual.swarm.storing_bytes));
+        assert_eq!(within(48 * MIB).0, 24 * MIB);
+        let (chunk_memory, storing_bytes) = within(MIB);
+        assert_eq!(chunk_memory, LEAST_CHUNK_MEMORY);
+        assert!(storing_bytes < chunk_memory);
+    }
+}
