@@ -6,7 +6,7 @@ use std::time::Duration;
 use tnet_fileinfo::ChunkSize;
 use tnet_peer::{DownloadError, DownloadOptions, FetchInfoError};
 use tnet_testkit::{
-    Conduct, Content, Description, Network, SOON, eventually, files_below, payload, stored, within,
+    Conduct, Content, Description, Network, SOON, Tally, eventually, files_below, payload, stored, within,
 };
 
 /// More chunks than are asked for at once, and no multiple of eight, so that a bitmap has a spare bit.
@@ -26,7 +26,7 @@ async fn with_liars_alone_a_download_gives_up_and_leaves_no_file() {
     let error =
         within("an error", SOON, download.finished()).await.expect_err("there is nothing right to have");
     assert!(matches!(error, DownloadError::NoHolder { .. } | DownloadError::Stalled { .. }), "{error:?}");
-    assert!(liar.tally().was_banned());
+    liar.tally_is("it is banned", SOON, Tally::was_banned).await;
     assert!(!ann.copy().exists());
 }
 

@@ -11,11 +11,12 @@ use tnet_proto::{
     exchange_preamble,
 };
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
 use super::stage::{Event, SessionKey};
+use super::tally::Tally;
 
 type Connection = Framed<TcpStream, MessageCodec<PeerMessage, PeerMessage>>;
 
@@ -41,8 +42,16 @@ pub(super) struct Delivery {
     pub(super) chunk: u32,
     pub(super) bytes: Bytes,
     pub(super) rate: Option<NonZeroU32>,
-    /// Whether these are all the bytes of the chunk.
-    pub(super) whole: bool,
+    /// Where the chunk counts as served, if these are all its bytes.
+    pub(super) counted_in: Option<watch::Sender<Tally>>,
+}
+
+impl Delivery {
+    fn count(&self) {
+        if let Some(tally) = &self.counted_in {
+            tally.send_modify(|tally| *tally.served.entry(self.chunk).or_default() += 1);
+        }
+    }
 }
 
 /// Runs until either side ends it.
@@ -68,7 +77,7 @@ pub(super) async fn run(mut stream: TcpStream, hello: Hello, key: SessionKey, st
     }
     tokio::select! {
         () = listen(&mut reader, key, &stage) => {}
-        () = talk(writer, to_write, key, &stage) => {}
+        () = talk(writer, to_write, key) => {}
     }
     let _ = stage.send(Event::Left { key }).await;
 }
@@ -85,19 +94,11 @@ async fn talk(
     mut writer: SplitSink<Connection, PeerMessage>,
     mut lines: mpsc::Receiver<Line>,
     key: SessionKey,
-    stage: &mpsc::Sender<Event>,
 ) {
     while let Some(line) = lines.recv().await {
         let written = match line {
             Line::Say(message) => writer.send(message).await,
-            Line::Send(delivery) => {
-                let (chunk, whole) = (delivery.chunk, delivery.whole);
-                let sent = send(&mut writer, delivery).await;
-                if sent.is_ok() && whole && stage.send(Event::Served { chunk }).await.is_err() {
-                    return;
-                }
-                sent
-            }
+            Line::Send(delivery) => send(&mut writer, &delivery).await,
         };
         if let Err(error) = written {
             tracing::debug!(?key, %error, "a raw peer lost a connection");
@@ -108,11 +109,15 @@ async fn talk(
 
 async fn send(
     writer: &mut SplitSink<Connection, PeerMessage>,
-    delivery: Delivery,
+    delivery: &Delivery,
 ) -> Result<(), tnet_proto::CodecError> {
     let mut offset = 0;
-    for (part, pause) in pieces(&delivery) {
+    for (part, pause) in pieces(delivery) {
         let len = u32::try_from(part.len()).expect("a part is at most MAX_DATA_LEN");
+        // Before its last byte leaves: who has the whole chunk finds it counted.
+        if offset as usize + part.len() == delivery.bytes.len() {
+            delivery.count();
+        }
         let bytes = Payload(part.to_vec());
         writer.send(PeerMessage::Data { file: HANDLE, chunk: delivery.chunk, offset, bytes }).await?;
         offset += len;

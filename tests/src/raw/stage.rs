@@ -22,7 +22,6 @@ pub(super) struct SessionKey(pub(super) u64);
 pub(super) enum Event {
     Joined { key: SessionKey, lines: mpsc::Sender<Line> },
     Heard { key: SessionKey, received: Received<PeerMessage> },
-    Served { chunk: u32 },
     Left { key: SessionKey },
     Allow(u64),
     AllowAll,
@@ -67,7 +66,6 @@ impl Stage {
             Event::Heard { key, received: Received::Unknown { number } } => {
                 self.say(key, PeerMessage::Unsupported { message: number });
             }
-            Event::Served { chunk } => self.count(|tally| *tally.served.entry(chunk).or_default() += 1),
             Event::Left { key } => self.on_left(key),
             Event::Allow(more) => self.on_allow(more),
             Event::AllowAll => self.on_allow_all(),
@@ -201,7 +199,8 @@ impl Stage {
             Conduct::SendsTooMuch => bytes.push(0),
             _ => {}
         }
-        let delivery = Delivery { chunk: named, bytes: Bytes::from(bytes), rate, whole: delivery_is_whole };
+        let counted_in = delivery_is_whole.then(|| self.tally.clone());
+        let delivery = Delivery { chunk: named, bytes: Bytes::from(bytes), rate, counted_in };
         self.write(key, Line::Send(delivery));
     }
 

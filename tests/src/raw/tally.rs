@@ -13,7 +13,7 @@ pub struct Tally {
     pub greeted: usize,
     /// How often each chunk was asked for.
     pub requests: BTreeMap<u32, u32>,
-    /// How often each chunk was sent to its last byte, whatever the bytes.
+    /// How often each chunk was handed to its socket to its last byte, whatever the bytes.
     pub served: BTreeMap<u32, u32>,
     /// Chunks that went out with a wrong bit.
     pub flipped: u32,
