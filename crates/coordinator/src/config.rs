@@ -3,8 +3,8 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::networks::AllowAdvertise;
-use crate::table::TableLimits;
+use crate::registry::networks::AllowAdvertise;
+use crate::registry::table::TableLimits;
 
 /// TCP port of the coordinator unless another is chosen.
 pub const DEFAULT_PORT: u16 = 7400;

@@ -21,48 +21,31 @@
 //! # }
 //! ```
 //!
-//! Three layers, each unaware of the next: [`Table`] is the whole knowledge as a pure data structure, told the
-//! time and asked for random [`Handout`]s; one task owns it, together with the watches; one task for each
-//! connection owns its socket. A shared table for several coordinators would take the place of that one task,
-//! whose messages are all it has in common with the rest.
+//! Two rooms: [`registry`] decides, as a pure state machine that is told the time and what happened; the server
+//! does it: a task that owns the registry, and a task for each connection that owns its socket. Several coordinators
+//! that share what they know would exchange inputs of the registry.
 
-// What comes from outside is never trusted to have a place.
+// Network input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
-mod admission;
 mod config;
-mod connection;
-mod handle;
-mod handout;
-mod line;
-mod listener;
-mod message;
-mod networks;
-mod notice;
-mod place;
-mod reception;
-mod registrar;
+mod log_throttle;
+pub mod registry;
 mod server;
-mod stats;
-#[allow(clippy::indexing_slicing, reason = "its numbers are its own; callers only have hashes and addresses")]
-mod table;
-mod watch;
 
 pub use config::{Config, DEFAULT_PORT};
-pub use handle::{CoordinatorHandle, MAX_FILES_LISTED, Stopped};
-pub use listener::BindError;
-pub use networks::{AllowAdvertise, Network, ParseNetworkError};
-pub use place::Place;
-pub use server::Coordinator;
-pub use stats::{LimitCounts, Stats};
-pub use table::{
-    Admitted, Arrival, Beat, Epoch, Expired, FileSummary, Footprint, Handout, LimitHit, Report,
+pub use registry::networks::{AllowAdvertise, Network, ParseNetworkError};
+pub use registry::place::Place;
+pub use registry::stats::{LimitCounts, Stats};
+pub use registry::table::{
+    Admitted, Arrival, Beat, Epoch, Expired, FileSummary, Footprint, Handout, LimitExceeded, Report,
     ReportOutcome, Scope, SwarmSize, Sweep, Table, TableLimits, TableSize,
 };
+pub use server::{BindError, Coordinator, CoordinatorHandle, MAX_FILES_LISTED, Stopped};
 
 /// For tests and fuzz targets: the table beside its model.
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::table::model::{FILES, Op, Rig};
+    pub use crate::registry::table::model::{FILES, Op, Rig};
 }

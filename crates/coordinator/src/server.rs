@@ -12,11 +12,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::config::Config;
-use crate::handle::CoordinatorHandle;
-use crate::listener::{BindError, listen};
-use crate::message::{Event, INBOX_EVENTS};
-use crate::reception::Reception;
-use crate::registrar::Registrar;
+
+mod acceptor;
+mod admission;
+mod connection;
+mod handle;
+mod line;
+mod listener;
+mod message;
+mod registrar;
+
+pub use handle::{CoordinatorHandle, MAX_FILES_LISTED, Stopped};
+pub use listener::BindError;
+
+use acceptor::Acceptor;
+use listener::listen;
+use message::{Event, INBOX_EVENTS};
+use registrar::Registrar;
 
 /// A coordinator that listens but does not serve yet.
 #[derive(Debug)]
@@ -60,19 +72,19 @@ impl Coordinator {
         let mut owner = JoinSet::new();
         owner.spawn(Registrar::new(&config, events).run(stop.clone()));
         let grace = config.shutdown_grace;
-        let mut reception = Reception::new(config, registrar, stop.clone());
+        let mut acceptor = Acceptor::new(config, registrar, stop.clone());
         select! {
             biased;
             () = stop.cancelled() => {}
             Some(ended) = owner.join_next() => propagate(ended),
-            () = reception.welcome(&listener) => {}
+            () = acceptor.welcome(&listener) => {}
         }
         drop(listener);
         let goodbye = async {
             if let Some(ended) = owner.join_next().await {
                 propagate(ended);
             }
-            reception.empty().await;
+            acceptor.empty().await;
         };
         if timeout(grace, goodbye).await.is_err() {
             debug!("some connections did not take their goodbye in time");

@@ -85,7 +85,7 @@ pub(crate) enum Event {
     /// A letter to or from the coordinator arrives.
     Mail(u32),
     /// The coordinator looks at what is due.
-    CoordinatorChores,
+    CoordinatorTimeout,
     /// The coordinator goes down or comes back.
     CoordinatorTurns,
     /// The network parts or heals.

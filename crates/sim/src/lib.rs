@@ -24,7 +24,6 @@ mod net;
 mod outcome;
 mod process;
 mod queue;
-mod registry;
 mod scenario;
 mod setting;
 mod simulation;

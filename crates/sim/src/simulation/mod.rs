@@ -3,6 +3,7 @@
 //! Everything follows from the world and its seed. One event is taken, everything it causes at once is done, then
 //! the next: no core is ever called from within a core.
 
+mod coordinator;
 mod life;
 mod perform;
 mod reporting;
@@ -22,10 +23,10 @@ use crate::idle::Idleness;
 use crate::net::{Network, Parcel, PipeId, Taint};
 use crate::outcome::Outcome;
 use crate::queue::Queue;
-use crate::registry::Registry;
 use crate::trace::Trace;
 use crate::units::{HostId, Nanos, moment, nanos, number};
 use crate::world::{Holds, World};
+use coordinator::Coordinator;
 use reporting::Post;
 
 /// The only file of a world, as every core numbers it.
@@ -39,7 +40,7 @@ pub struct Simulation {
     queue: Queue<Event>,
     network: Network,
     hosts: Vec<Host>,
-    registry: Registry,
+    coordinator: Coordinator,
     post: Post,
     rng: StdRng,
     /// What the chunk that just arrived is worth, for the output that stores it.
@@ -62,7 +63,7 @@ impl Simulation {
         let geometry = world.geometry()?;
         let mut rng = StdRng::seed_from_u64(world.seed);
         let mut network = Network::new(world.network.clone(), StdRng::seed_from_u64(rng.random()));
-        let registry = Registry::new(world.hash(), world.hosts.len(), StdRng::seed_from_u64(rng.random()));
+        let coordinator = Coordinator::new(world.hosts.len(), StdRng::seed_from_u64(rng.random()));
         let mut hosts = Vec::with_capacity(world.hosts.len());
         for plan in &world.hosts {
             network.add_port(plan.up, plan.down);
@@ -79,7 +80,7 @@ impl Simulation {
             queue: Queue::default(),
             network,
             hosts,
-            registry,
+            coordinator,
             post: Post::default(),
             rng,
             arrived: None,
@@ -110,7 +111,7 @@ impl Simulation {
         let last_change =
             self.world.hosts.iter().flat_map(|plan| plan.changes.iter()).map(|(at, _)| *at).max();
         let quiet_from = self.queue.now().max(last_change.unwrap_or(0));
-        let lease = self.registry.lease(self.world.report_interval);
+        let lease = self.coordinator.lease(self.world.report_interval);
         self.run_until(quiet_from + lease + self.world.report_interval * 2, |_| false);
         self.table_breach()
     }
@@ -153,7 +154,7 @@ impl Simulation {
             Event::Silent { host, life } => self.on_silent(host, life),
             Event::CallCoordinator { host, life } => self.call_coordinator(host, life),
             Event::Mail(letter) => self.on_mail(letter),
-            Event::CoordinatorChores => self.on_coordinator_chores(),
+            Event::CoordinatorTimeout => self.on_coordinator_timeout(),
             Event::CoordinatorTurns => self.on_coordinator_turns(),
             Event::PartitionTurns => self.on_partition_turns(),
             Event::PartitionSilence => self.network.silence_over_partition(&mut self.queue),

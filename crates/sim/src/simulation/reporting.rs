@@ -9,11 +9,11 @@ use tnet_coordinator::{Arrival, Epoch};
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, WireMessage};
 use tnet_swarm::Input;
 
+use super::coordinator::Letter;
 use super::{FILE, Simulation};
 use crate::check::{Breach, table_differs};
 use crate::event::Event;
 use crate::host::{CALL_PAUSE, Line};
-use crate::registry::Letter;
 use crate::tally::Count;
 use crate::units::{HostId, Nanos, SECOND, moment, nanos, number};
 use crate::wire::encoded_len;
@@ -30,7 +30,7 @@ pub(super) struct Post {
     letters: Vec<Option<Mail>>,
     free: Vec<u32>,
     last_epoch: u64,
-    chores_at: Option<Nanos>,
+    timeout_at: Option<Nanos>,
     /// By the name of the message.
     pub(super) traffic: BTreeMap<&'static str, Count>,
 }
@@ -40,7 +40,7 @@ enum Mail {
     Hello { host: HostId, epoch: Epoch, arrival: Arrival },
     Request { epoch: Epoch, request: CoordinatorRequest },
     Ended { epoch: Epoch },
-    Reply(Letter),
+    Reply { host: HostId, epoch: Epoch, reply: CoordinatorReply },
     HungUp { host: HostId, epoch: Epoch },
 }
 
@@ -48,8 +48,7 @@ impl Post {
     /// The host that a letter is for, if it is not the coordinator.
     pub(super) fn receiver(&self, letter: u32) -> Option<HostId> {
         match self.letters.get(letter as usize)?.as_ref()? {
-            Mail::Reply(letter) => Some(letter.host),
-            Mail::HungUp { host, .. } => Some(*host),
+            Mail::Reply { host, .. } | Mail::HungUp { host, .. } => Some(*host),
             Mail::Hello { .. } | Mail::Request { .. } | Mail::Ended { .. } => None,
         }
     }
@@ -57,7 +56,7 @@ impl Post {
     fn put(&mut self, mail: Mail) -> u32 {
         match &mail {
             Mail::Request { request, .. } => self.count(request),
-            Mail::Reply(letter) => self.count(&letter.reply),
+            Mail::Reply { reply, .. } => self.count(reply),
             Mail::Hello { .. } | Mail::Ended { .. } | Mail::HungUp { .. } => {}
         }
         match self.free.pop() {
@@ -120,42 +119,46 @@ impl Simulation {
         let Some(mail) = self.post.take(letter) else { return };
         let now = self.queue.now();
         match mail {
-            Mail::Reply(letter) => return self.on_letter(letter),
+            Mail::Reply { host, epoch, reply } => return self.on_reply(host, epoch, reply),
             Mail::HungUp { host, epoch } => return self.on_hung_up(host, epoch),
             _ if !self.is_coordinator_up() => {}
-            Mail::Hello { host, epoch, arrival } => self.registry.on_hello(now, host, epoch, &arrival),
-            Mail::Request { epoch, request } => self.registry.on_request(now, epoch, &request),
-            Mail::Ended { epoch } => self.registry.on_ended(epoch),
+            Mail::Hello { host, epoch, arrival } => {
+                let observed = self.address(host);
+                self.coordinator.on_hello(now, (host, observed), epoch, arrival);
+            }
+            Mail::Request { epoch, request } => self.coordinator.on_request(now, epoch, request),
+            Mail::Ended { epoch } => self.coordinator.on_ended(now, epoch),
         }
         self.after_coordinator();
     }
 
-    pub(super) fn on_coordinator_chores(&mut self) {
-        self.post.chores_at = None;
+    pub(super) fn on_coordinator_timeout(&mut self) {
+        self.post.timeout_at = None;
         if self.is_coordinator_up() {
-            self.registry.do_chores(self.queue.now());
+            self.coordinator.on_timeout(self.queue.now());
             self.after_coordinator();
         }
     }
 
     fn after_coordinator(&mut self) {
-        for letter in self.registry.take_letters() {
-            self.mail(self.world.coordinator_delay, Mail::Reply(letter));
+        while let Some(letter) = self.coordinator.poll_letter() {
+            let mail = match letter {
+                Letter::Reply { host, epoch, reply } => Mail::Reply { host, epoch, reply },
+                Letter::Close { host, epoch } => Mail::HungUp { host, epoch },
+            };
+            self.mail(self.world.coordinator_delay, mail);
         }
-        for (host, epoch) in self.registry.take_hung_up() {
-            self.mail(self.world.coordinator_delay, Mail::HungUp { host, epoch });
-        }
-        let Some(due) = self.registry.next_chore() else { return };
+        let Some(due) = self.coordinator.next_timeout() else { return };
         let due = due.max(self.queue.now());
-        if self.post.chores_at.is_none_or(|planned| due < planned) {
-            self.post.chores_at = Some(due);
-            self.queue.push(due, Event::CoordinatorChores);
+        if self.post.timeout_at.is_none_or(|planned| due < planned) {
+            self.post.timeout_at = Some(due);
+            self.queue.push(due, Event::CoordinatorTimeout);
         }
     }
 
     /// The coordinator goes down, or is back and knows nothing.
     pub(super) fn on_coordinator_turns(&mut self) {
-        self.registry.restart();
+        self.coordinator.restart();
         if self.is_coordinator_up() {
             return;
         }
@@ -182,8 +185,7 @@ impl Simulation {
         self.queue.push(again, Event::CallCoordinator { host, life });
     }
 
-    fn on_letter(&mut self, letter: Letter) {
-        let Letter { host, epoch, reply } = letter;
+    fn on_reply(&mut self, host: HostId, epoch: Epoch, reply: CoordinatorReply) {
         let now = moment(self.queue.now());
         let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
         match (&reply, core.desk.line) {
@@ -283,8 +285,8 @@ impl Simulation {
 
     /// Whether the table is not who is there.
     pub(super) fn table_breach(&self) -> Option<Breach> {
-        self.registry.table().check();
-        let table = self.registry.table().swarm(&self.world.hash()).unwrap_or_default();
+        self.coordinator.table().check();
+        let table = self.coordinator.table().swarm(&self.world.hash()).unwrap_or_default();
         let alive = || self.hosts.iter().filter(|host| host.is_up());
         let full = number(alive().filter(|host| host.disk.is_full()).count());
         let partial = number(alive().filter(|host| !host.disk.is_full()).count());

@@ -1,4 +1,4 @@
-//! Gives each new connection a seat and a task, or turns it away. Every task that it starts is in its set.
+//! Gives each new connection a permit and a task, or turns it away. Every task that it starts is in its set.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,16 +14,16 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::admission::{Admission, Seat};
 use crate::config::Config;
-use crate::connection::{Connection, refuse};
-use crate::line::LargeMessages;
-use crate::listener::tune;
-use crate::message::Event;
-use crate::networks::AllowAdvertise;
-use crate::notice::Notice;
-use crate::place::canonical;
-use crate::table::{Epoch, LimitHit};
+use crate::log_throttle::LogThrottle;
+use crate::registry::networks::AllowAdvertise;
+use crate::registry::place::canonical;
+use crate::registry::table::{Epoch, LimitExceeded};
+use crate::server::admission::{Admission, ConnectionPermit};
+use crate::server::connection::{Connection, refuse};
+use crate::server::line::LargeMessages;
+use crate::server::listener::tune;
+use crate::server::message::Event;
 
 /// Pause after a failed accept. Without descriptors the call fails at once, again and again, until one is freed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -33,28 +33,28 @@ const MAX_REFUSALS: usize = 64;
 
 /// Where connections arrive.
 #[derive(Debug)]
-pub(crate) struct Reception {
+pub(crate) struct Acceptor {
     config: Config,
     allow_advertise: Arc<AllowAdvertise>,
     registrar: mpsc::Sender<Event>,
     stop: CancellationToken,
     admission: Admission,
     large: LargeMessages,
-    /// Connections with a seat, and refusals.
+    /// Connections with a permit, and refusals.
     tasks: JoinSet<()>,
-    /// Of each task with one. A table beside the set, because a task that panics cannot give its seat back.
-    seats: HashMap<task::Id, Seat>,
+    /// Of each task with one. A table beside the set, because a task that panics cannot give its permit back.
+    permits: HashMap<task::Id, ConnectionPermit>,
     last_epoch: u64,
     started: Instant,
-    accept_notice: Notice,
-    refusal_notice: Notice,
+    accept_log: LogThrottle,
+    refusal_log: LogThrottle,
 }
 
-impl Reception {
-    pub(crate) fn new(config: Config, registrar: mpsc::Sender<Event>, stop: CancellationToken) -> Reception {
+impl Acceptor {
+    pub(crate) fn new(config: Config, registrar: mpsc::Sender<Event>, stop: CancellationToken) -> Acceptor {
         let admission = Admission::new(config.max_connections, config.max_connections_per_ip);
         let large = LargeMessages::new(usize::try_from(config.large_message_bytes).unwrap_or(usize::MAX));
-        Reception {
+        Acceptor {
             allow_advertise: Arc::new(config.allow_advertise.clone()),
             config,
             registrar,
@@ -62,11 +62,11 @@ impl Reception {
             admission,
             large,
             tasks: JoinSet::new(),
-            seats: HashMap::new(),
+            permits: HashMap::new(),
             last_epoch: 0,
             started: Instant::now(),
-            accept_notice: Notice::default(),
-            refusal_notice: Notice::default(),
+            accept_log: LogThrottle::default(),
+            refusal_log: LogThrottle::default(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Reception {
                 Ok((stream, remote)) => self.receive(stream, remote),
                 Err(error) if of_one_connection(&error) => {}
                 Err(error) => {
-                    if let Some(suppressed) = self.accept_notice.due(self.started.elapsed()) {
+                    if let Some(suppressed) = self.accept_log.due(self.started.elapsed()) {
                         warn!(%error, suppressed, "cannot accept connections, trying again");
                     }
                     sleep(ACCEPT_PAUSE).await;
@@ -105,8 +105,8 @@ impl Reception {
         let remote = canonical(remote);
         let ip = remote.ip();
         tune(&stream);
-        let seat = match self.admission.enter(ip) {
-            Ok(seat) => seat,
+        let permit = match self.admission.enter(ip) {
+            Ok(permit) => permit,
             Err(hit) => return self.turn_away(stream, ip, hit),
         };
         self.last_epoch += 1;
@@ -116,7 +116,7 @@ impl Reception {
             epoch: Epoch(self.last_epoch),
             registrar: self.registrar.clone(),
             stop: self.stop.clone(),
-            taken: seat.taken.clone(),
+            taken: permit.taken.clone(),
             room: self.large.room_for(ip),
             hello_deadline: self.config.hello_deadline,
             message_deadline: self.config.message_deadline,
@@ -124,16 +124,16 @@ impl Reception {
             max_unsent: self.config.max_unsent,
         };
         let task = self.tasks.spawn(connection.serve(stream));
-        self.seats.insert(task.id(), seat);
+        self.permits.insert(task.id(), permit);
     }
 
-    fn turn_away(&mut self, stream: TcpStream, ip: IpAddr, hit: LimitHit) {
-        if let Some(suppressed) = self.refusal_notice.due(self.started.elapsed()) {
+    fn turn_away(&mut self, stream: TcpStream, ip: IpAddr, hit: LimitExceeded) {
+        if let Some(suppressed) = self.refusal_log.due(self.started.elapsed()) {
             warn!(%ip, limit = ?hit.limit, value = hit.value, suppressed, "connection refused");
         }
         // A busy registrar misses the count of a flood; that is no reason to wait for it.
         let _ = self.registrar.try_send(Event::Refused(hit.limit));
-        if self.tasks.len() - self.seats.len() < MAX_REFUSALS {
+        if self.tasks.len() - self.permits.len() < MAX_REFUSALS {
             let (stop, deadline) = (self.stop.clone(), self.config.hello_deadline);
             self.tasks.spawn(async move {
                 stop.run_until_cancelled(refuse(stream, hit, deadline)).await;
@@ -150,8 +150,8 @@ impl Reception {
                 failed.id()
             }
         };
-        if let Some(seat) = self.seats.remove(&id) {
-            self.admission.leave(seat);
+        if let Some(permit) = self.permits.remove(&id) {
+            self.admission.leave(permit);
         }
     }
 }

@@ -14,7 +14,7 @@ use tnet_proto::{Limit, SourceNetwork};
 
 use super::peer::{Peer, PeerKey, PeerSlot, Standing};
 use super::slab::Slab;
-use super::{Epoch, File, FileId, FileIndex, LimitHit, Table};
+use super::{Epoch, File, FileId, FileIndex, LimitExceeded, Table};
 
 /// An entry: at most 31 in the map of its peer while that grows, 5 among the holders, 5 by source.
 const ENTRY_BYTES: u64 = 44;
@@ -59,7 +59,7 @@ impl Table {
         &mut self,
         slot: PeerSlot,
         file: Option<FileId>,
-    ) -> Result<(), LimitHit> {
+    ) -> Result<(), LimitExceeded> {
         if self.room_for_entry(slot, file).is_ok() {
             return Ok(());
         }
@@ -85,16 +85,16 @@ impl Table {
         self.turns_left = TURNS_OF_A_REPORT;
     }
 
-    fn room_for_entry(&self, slot: PeerSlot, file: Option<FileId>) -> Result<(), LimitHit> {
+    fn room_for_entry(&self, slot: PeerSlot, file: Option<FileId>) -> Result<(), LimitExceeded> {
         let limits = &self.limits;
         let peer = self.peers.at(slot);
         if peer.files.len() >= limits.max_entries_per_peer as usize {
-            return Err(LimitHit::new(Limit::EntriesPerPeer, limits.max_entries_per_peer));
+            return Err(LimitExceeded::new(Limit::EntriesPerPeer, limits.max_entries_per_peer));
         }
         let of_ip = self.by_ip.get(&peer.key.ip());
         if of_ip.map_or(0, |of_ip| of_ip.entries) >= limits.max_entries_per_ip {
             // The protocol has no limit of its own for it; the value tells which of the two it was.
-            return Err(LimitHit::new(Limit::EntriesPerPeer, limits.max_entries_per_ip));
+            return Err(LimitExceeded::new(Limit::EntriesPerPeer, limits.max_entries_per_ip));
         }
         let (of_file, of_table) = match file {
             Some(_) => (0, 0),
@@ -103,13 +103,13 @@ impl Table {
         let bytes_of_ip = of_ip
             .map_or(0, |of_ip| u64::from(of_ip.entries) * ENTRY_BYTES + u64::from(of_ip.files) * FILE_BYTES);
         if bytes_of_ip + ENTRY_BYTES + of_file > limits.max_bytes_per_ip {
-            return Err(LimitHit::of_bytes(Limit::EntriesPerPeer, limits.max_bytes_per_ip));
+            return Err(LimitExceeded::of_bytes(Limit::EntriesPerPeer, limits.max_bytes_per_ip));
         }
         if self.entries >= limits.max_entries {
-            return Err(LimitHit::new(Limit::EntriesTotal, limits.max_entries));
+            return Err(LimitExceeded::new(Limit::EntriesTotal, limits.max_entries));
         }
         if self.bytes() + ENTRY_BYTES + of_table > limits.max_bytes {
-            return Err(LimitHit::of_bytes(Limit::EntriesTotal, limits.max_bytes));
+            return Err(LimitExceeded::of_bytes(Limit::EntriesTotal, limits.max_bytes));
         }
         Ok(())
     }
@@ -118,17 +118,17 @@ impl Table {
     ///
     /// # Errors
     /// There is none.
-    pub(super) fn make_room_for_peer(&mut self, ip: IpAddr) -> Result<(), LimitHit> {
+    pub(super) fn make_room_for_peer(&mut self, ip: IpAddr) -> Result<(), LimitExceeded> {
         let limits = self.limits;
         let of_ip = self.by_ip.get(&ip).map_or(0, |of_ip| of_ip.peers);
         if of_ip >= limits.max_peers_per_ip {
             let away = self.away.range(PeerKey::first_of(ip)..).next().filter(|(key, _)| key.ip() == ip);
-            let hit = LimitHit::new(Limit::ConnectionsPerIp, limits.max_peers_per_ip);
+            let hit = LimitExceeded::new(Limit::ConnectionsPerIp, limits.max_peers_per_ip);
             let (_, slot) = away.ok_or(hit)?;
             self.retire(*slot);
         }
         if self.live_peers() >= limits.max_peers as usize {
-            let hit = LimitHit::new(Limit::ConnectionsTotal, limits.max_peers);
+            let hit = LimitExceeded::new(Limit::ConnectionsTotal, limits.max_peers);
             let first = PeerKey::first_of(ip);
             // Those next to the newcomer and those at the far end: any choice that costs little
             // will do.
@@ -231,7 +231,7 @@ impl Table {
     }
 
     /// Takes some entries from the source that has most. False if that is the newcomer's own.
-    fn give_way(&mut self, newcomer: PeerSlot, hit: LimitHit) -> bool {
+    fn give_way(&mut self, newcomer: PeerSlot, hit: LimitExceeded) -> bool {
         let Table { contested, peers, .. } = self;
         let ip_of = |slot| peers.at(slot).key.ip();
         let Some((greatest, amount)) = contested.who_gives_way(ip_of(newcomer), ip_of) else { return false };
@@ -243,7 +243,7 @@ impl Table {
     }
 
     /// Takes entries from a peer: of some of them those first that nobody else has.
-    fn take(&mut self, slot: PeerSlot, amount: usize, hit: LimitHit) {
+    fn take(&mut self, slot: PeerSlot, amount: usize, hit: LimitExceeded) {
         let amount = amount.min(self.peers.at(slot).contested);
         // Taking the map out is sound: removing this peer from a file moves only other peers of
         // that file.

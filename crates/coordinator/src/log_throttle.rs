@@ -7,13 +7,13 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// When one kind of line was last written.
 #[derive(Debug, Default)]
-pub(crate) struct Notice {
+pub(crate) struct LogThrottle {
     /// Nothing before the first line.
     silent_until: Option<Duration>,
     suppressed: u64,
 }
 
-impl Notice {
+impl LogThrottle {
     /// Whether to write the line now; if so, how many were left out before it.
     pub(crate) fn due(&mut self, now: Duration) -> Option<u64> {
         if self.silent_until.is_some_and(|until| now < until) {
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn a_flood_becomes_one_line_that_counts_the_rest() {
-        let mut notice = Notice::default();
+        let mut notice = LogThrottle::default();
         let at = Duration::from_millis;
         assert_eq!(notice.due(at(0)), Some(0));
         assert_eq!(notice.due(at(1)), None);

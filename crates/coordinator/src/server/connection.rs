@@ -15,16 +15,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, trace};
 
-use tnet_fileinfo::FileHash;
 use tnet_proto::{
     CodecError, CoordinatorReply, CoordinatorRequest, Protocol, Received, encode, exchange_preamble,
 };
 
-use crate::line::{Line, Room};
-use crate::message::{Ending, Event, Hello, Outgoing, Request};
-use crate::networks::AllowAdvertise;
-use crate::place::{Ends, Place};
-use crate::table::{Arrival, Epoch, LimitHit, Scope};
+use crate::registry::networks::AllowAdvertise;
+use crate::registry::place::{Ends, Place};
+use crate::registry::table::{Arrival, Epoch, LimitExceeded};
+use crate::registry::{Ending, Hello, Request};
+use crate::server::line::{Line, Room};
+use crate::server::message::{Event, Outgoing};
 
 /// How long a connection that we end is read on, so that our last words are not lost to a reset.
 const LINGER: Duration = Duration::from_millis(500);
@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     pub(crate) registrar: mpsc::Sender<Event>,
     /// Ends connections that have not said hello; the registrar ends the others.
     pub(crate) stop: CancellationToken,
-    /// Its seat is given to another.
+    /// Its permit is given to another.
     pub(crate) taken: CancellationToken,
     pub(crate) room: Room,
     pub(crate) hello_deadline: Duration,
@@ -90,7 +90,7 @@ impl Connection {
                 None => Ending::Dismissed,
             }
         };
-        // Not told: who takes seats by the thousand would have us talk to all of them.
+        // Not told: whoever opens connections by the thousand would have us talk on all of them.
         let ending = self.taken.run_until_cancelled(staying).await.unwrap_or(Ending::GaveWay);
         match ending {
             Ending::Lost | Ending::Dismissed | Ending::GaveWay => {
@@ -204,10 +204,10 @@ impl Connection {
 }
 
 /// Tells a peer for which there is no room why it is turned away.
-pub(crate) async fn refuse(mut stream: TcpStream, hit: LimitHit, deadline: Duration) {
+pub(crate) async fn refuse(mut stream: TcpStream, hit: LimitExceeded, deadline: Duration) {
     let last_words = async {
         exchange_preamble(&mut stream, Protocol::Coordinator).await.ok()?;
-        let LimitHit { limit, value } = hit;
+        let LimitExceeded { limit, value } = hit;
         let mut words = BytesMut::new();
         encode(&CoordinatorReply::LimitReached { limit, value }, &mut words);
         stream.write_all(&words).await.ok()?;
@@ -234,17 +234,7 @@ fn understand(received: Option<Result<Received<CoordinatorRequest>, CodecError>>
     };
     match message {
         CoordinatorRequest::Hello { .. } => Step::End(Ending::Violation),
-        CoordinatorRequest::Report { seq, replace, entries } => {
-            let scope = if replace { Scope::Everything } else { Scope::Changes };
-            Step::Ask(Request::Report { seq, scope, entries })
-        }
-        CoordinatorRequest::Heartbeat { digest } => Step::Ask(Request::Heartbeat(digest)),
-        CoordinatorRequest::Lookup { hash } => Step::Ask(Request::Lookup(FileHash::from_bytes(hash))),
-        CoordinatorRequest::Watch { hash } => Step::Ask(Request::Watch(FileHash::from_bytes(hash))),
-        CoordinatorRequest::Unwatch { hash } => Step::Ask(Request::Unwatch(FileHash::from_bytes(hash))),
-        CoordinatorRequest::Bye => Step::Ask(Request::Bye),
-        CoordinatorRequest::Calls { results } => Step::Ask(Request::Calls(results)),
-        CoordinatorRequest::Unsupported { .. } | CoordinatorRequest::Extension { .. } => Step::Ignore,
+        message => Request::try_from(message).map_or(Step::Ignore, Step::Ask),
     }
 }
 

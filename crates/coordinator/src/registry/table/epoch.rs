@@ -1,6 +1,6 @@
 //! The number of a connection, and maps by it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Number of a connection, never used twice.
@@ -9,6 +9,9 @@ pub struct Epoch(pub u64);
 
 /// A map by connection. Nobody outside chooses the numbers, so hashing needs no key.
 pub(crate) type EpochMap<V> = HashMap<Epoch, V, BuildHasherDefault<EpochHasher>>;
+
+/// A set of them.
+pub(crate) type EpochSet = HashSet<Epoch, BuildHasherDefault<EpochHasher>>;
 
 /// Odd, without a pattern: 2^64 divided by the golden ratio.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;

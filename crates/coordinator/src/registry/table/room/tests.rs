@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use tnet_proto::{Availability, PeerId, ReportDigest, ReportEntry};
 
 use super::*;
-use crate::table::{Arrival, Beat, Report, ReportOutcome, Scope, TableLimits};
+use crate::registry::table::{Arrival, Beat, Report, ReportOutcome, Scope, TableLimits};
 
 /// Room for some 11 000 files of one holder.
 const BUDGET: u64 = 2 << 20;
@@ -85,7 +85,7 @@ fn one_source_gets_its_share_and_no_more() {
     let mut scene = Scene::new(BUDGET / 8);
     let mut greedy = scene.join(v4(66));
     let outcomes: Vec<ReportOutcome> = (0..20).map(|_| scene.reports(&mut greedy, 1000)).collect();
-    let hit = LimitHit { limit: Limit::EntriesPerPeer, value: BUDGET / 8 };
+    let hit = LimitExceeded { limit: Limit::EntriesPerPeer, value: BUDGET / 8 };
     assert_eq!(outcomes.last(), Some(&ReportOutcome::Cut(hit)));
     assert!(scene.table.bytes() <= BUDGET / 8 + 256 * PLACE_BYTES);
     let mut honest = scene.join(v4(1));
@@ -185,7 +185,7 @@ fn who_gave_way_is_told_and_asked_again_when_there_is_room() {
     }
     let mut honest = scene.join(v4(1));
     assert_eq!(scene.reports(&mut honest, 500), ReportOutcome::Accepted);
-    let hit = LimitHit { limit: Limit::EntriesTotal, value: BUDGET };
+    let hit = LimitExceeded { limit: Limit::EntriesTotal, value: BUDGET };
     // No report would help, so none is asked for.
     assert_eq!(scene.table.heartbeat(NOW, greedy.epoch, greedy.digest), Beat::Cut(hit));
     let later = NOW + Duration::from_secs(100);

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use tnet_fileinfo::FileHash;
 
-use crate::message::{Event, Question};
-use crate::stats::Stats;
-use crate::table::{FileSummary, Handout, SwarmSize};
+use crate::registry::stats::Stats;
+use crate::registry::table::{FileSummary, Handout, SwarmSize};
+use crate::server::message::{Event, Question};
 
 /// Files that one listing names at most: the answer is a copy, made while peers wait.
 pub const MAX_FILES_LISTED: usize = 10_000;

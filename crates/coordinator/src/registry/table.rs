@@ -13,7 +13,6 @@ mod by_source;
 mod calls;
 mod check;
 mod contested;
-mod departure;
 mod draw;
 mod epoch;
 mod file_index;
@@ -23,10 +22,11 @@ mod lookup;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod model;
 mod peer;
+mod removal;
 mod report;
 mod room;
 mod slab;
-mod terms;
+mod types;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -37,11 +37,11 @@ use tnet_proto::ReportDigest;
 
 pub use check::Footprint;
 pub use epoch::Epoch;
-pub(crate) use epoch::EpochMap;
+pub(crate) use epoch::{EpochMap, EpochSet};
 pub use lookup::Handout;
 pub use report::{Beat, Report, ReportOutcome, Scope};
-pub use terms::{
-    Admitted, Arrival, Expired, FileSummary, LimitHit, SwarmSize, Sweep, TableLimits, TableSize,
+pub use types::{
+    Admitted, Arrival, Expired, FileSummary, LimitExceeded, SwarmSize, Sweep, TableLimits, TableSize,
 };
 
 use by_source::BySource;
@@ -159,7 +159,12 @@ impl Table {
     ///
     /// # Errors
     /// There is no room for one more peer.
-    pub fn hello(&mut self, now: Duration, epoch: Epoch, arrival: &Arrival) -> Result<Admitted, LimitHit> {
+    pub fn hello(
+        &mut self,
+        now: Duration,
+        epoch: Epoch,
+        arrival: &Arrival,
+    ) -> Result<Admitted, LimitExceeded> {
         self.latest = self.latest.max(now);
         let key = PeerKey::new(arrival.ip, arrival.place.listed(), arrival.peer_id);
         match self.away.remove(&key) {
@@ -270,7 +275,7 @@ impl Table {
         epoch: Epoch,
         key: PeerKey,
         arrival: &Arrival,
-    ) -> Result<Admitted, LimitHit> {
+    ) -> Result<Admitted, LimitExceeded> {
         self.make_room_for_peer(key.ip())?;
         let lease = self.limits.lease(arrival.report_interval);
         let lease_ends = now.saturating_add(lease);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tnet_proto::{PeerId, ReportDigest};
 
-use super::{Beat, Epoch, FileId, LimitHit};
-use crate::place::Place;
+use super::{Beat, Epoch, FileId, LimitExceeded};
+use crate::registry::place::Place;
 
 /// A map with room for this many files is made smaller when less than three eighths of it are used.
 const SHRINK_FROM: usize = 64;
@@ -110,7 +110,7 @@ pub(super) struct Peer {
     pub(super) queued: Duration,
     pub(super) digest: ReportDigest,
     /// The limit by which some entries of this peer were left out, since its last full report.
-    pub(super) cut: Option<LimitHit>,
+    pub(super) cut: Option<LimitExceeded>,
     /// Until then a cut peer is not asked for what was left out.
     pub(super) quiet_until: Duration,
     /// Entries that it had when there was room for everybody. Only those beyond are contested.
@@ -142,7 +142,7 @@ impl Peer {
     }
 
     /// Notes that a limit left some of its entries out.
-    pub(super) fn leave_out(&mut self, now: Duration, hit: LimitHit) {
+    pub(super) fn leave_out(&mut self, now: Duration, hit: LimitExceeded) {
         self.cut = Some(hit);
         self.quiet_until = now.saturating_add(RETRY);
     }

@@ -7,7 +7,7 @@ use tnet_fileinfo::FileHash;
 use tnet_proto::{Limit, PeerId, ReportDigest};
 
 use super::Epoch;
-use crate::place::Place;
+use crate::registry::place::Place;
 
 /// The shortest report interval a peer may declare: a shorter one would end leases on a scheduling hiccup.
 pub(crate) const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
@@ -100,20 +100,20 @@ pub struct Admitted {
 /// A limit, and its value, as they are told to the peer that ran into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("limit reached: {limit:?}, {value}")]
-pub struct LimitHit {
+pub struct LimitExceeded {
     /// Which limit.
     pub limit: Limit,
     /// Its value.
     pub value: u64,
 }
 
-impl LimitHit {
-    pub(crate) fn new(limit: Limit, value: u32) -> LimitHit {
-        LimitHit { limit, value: u64::from(value) }
+impl LimitExceeded {
+    pub(crate) fn new(limit: Limit, value: u32) -> LimitExceeded {
+        LimitExceeded { limit, value: u64::from(value) }
     }
 
-    pub(crate) fn of_bytes(limit: Limit, value: u64) -> LimitHit {
-        LimitHit { limit, value }
+    pub(crate) fn of_bytes(limit: Limit, value: u64) -> LimitExceeded {
+        LimitExceeded { limit, value }
     }
 }
 

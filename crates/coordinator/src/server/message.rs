@@ -1,15 +1,14 @@
 //! What the tasks of a coordinator say to each other. Connections and handles send events to the registrar, which
-//! owns the table; it answers each request of a connection with exactly one [`Outgoing::Answer`].
-
-use std::net::SocketAddr;
+//! owns the registry; it answers each request of a connection with exactly one [`Outgoing::Answer`].
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{CallResult, CoordinatorReply, Limit, Listed, ReportDigest, ReportEntry};
+use tnet_proto::{CoordinatorReply, Limit};
 
-use crate::stats::Stats;
-use crate::table::{Arrival, Epoch, FileSummary, Handout, Scope, SwarmSize};
+use crate::registry::stats::Stats;
+use crate::registry::table::{Epoch, FileSummary, Handout, SwarmSize};
+use crate::registry::{Ending, Hello, Request};
 
 /// Events waiting for the registrar. When full, connections stop reading and TCP slows the peers.
 pub(crate) const INBOX_EVENTS: usize = 1024;
@@ -41,15 +40,6 @@ impl Event {
     }
 }
 
-/// Who said hello, and what becomes of what it said.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Hello {
-    pub(crate) arrival: Arrival,
-    /// The address that it comes from.
-    pub(crate) observed: SocketAddr,
-    pub(crate) listed: Listed,
-}
-
 /// For a connection to write.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
@@ -57,35 +47,6 @@ pub(crate) enum Outgoing {
     Answer(Option<CoordinatorReply>),
     /// Unasked, with its part of the memory for messages that wait.
     Push(CoordinatorReply, Option<OwnedSemaphorePermit>),
-}
-
-/// Of the peer's messages, those that concern the table.
-#[derive(Debug)]
-pub(crate) enum Request {
-    Report { seq: u64, scope: Scope, entries: Vec<ReportEntry> },
-    Heartbeat(ReportDigest),
-    Lookup(FileHash),
-    Watch(FileHash),
-    Unwatch(FileHash),
-    Calls(Vec<CallResult>),
-    Bye,
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// The peer closed it, or it broke.
-    Lost,
-    /// The registrar dropped it.
-    Dismissed,
-    /// The peer did not read, or did not finish a message.
-    Stuck,
-    /// The peer said something that no peer may say.
-    Violation,
-    /// There was no hello.
-    NoHello,
-    /// Its seat was given to a source with less.
-    GaveWay,
 }
 
 /// A question from a handle.

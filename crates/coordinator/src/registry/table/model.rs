@@ -86,13 +86,13 @@ struct ModelPeer {
     lease: Duration,
     lease_ends: Duration,
     entries: BTreeMap<[u8; 32], (u64, Availability)>,
-    cut: Option<LimitHit>,
+    cut: Option<LimitExceeded>,
     /// Until then it is not asked for what was left out.
     quiet_until: Duration,
 }
 
 impl ModelPeer {
-    fn leave_out(&mut self, now: Duration, hit: LimitHit) {
+    fn leave_out(&mut self, now: Duration, hit: LimitExceeded) {
         self.cut = Some(hit);
         self.quiet_until = now + QUIET;
     }
@@ -203,13 +203,13 @@ impl Rig {
     }
 
     /// The limit that keeps a peer out; or somebody without a connection has made room for it.
-    fn no_room_for_peer(&mut self, ip: IpAddr) -> Option<LimitHit> {
+    fn no_room_for_peer(&mut self, ip: IpAddr) -> Option<LimitExceeded> {
         let same_ip = self.peers.values().filter(|peer| peer.key.0 == ip).count();
         if same_ip >= self.limits.max_peers_per_ip as usize && !self.made_room(|key| key.0 == ip) {
-            return Some(LimitHit::new(Limit::ConnectionsPerIp, self.limits.max_peers_per_ip));
+            return Some(LimitExceeded::new(Limit::ConnectionsPerIp, self.limits.max_peers_per_ip));
         }
         if self.peers.len() >= self.limits.max_peers as usize && !self.made_room(|_| true) {
-            return Some(LimitHit::new(Limit::ConnectionsTotal, self.limits.max_peers));
+            return Some(LimitExceeded::new(Limit::ConnectionsTotal, self.limits.max_peers));
         }
         None
     }
@@ -286,17 +286,17 @@ impl Rig {
     }
 
     /// The limit that keeps this peer from one more entry.
-    fn full(&self, key: Number) -> Option<LimitHit> {
+    fn full(&self, key: Number) -> Option<LimitExceeded> {
         let count = |keep: &dyn Fn(&Key) -> bool| -> usize {
             self.peers.values().filter(|peer| keep(&peer.key)).map(|peer| peer.entries.len()).sum()
         };
         if self.peers[&key].entries.len() >= self.limits.max_entries_per_peer as usize {
-            Some(LimitHit::new(Limit::EntriesPerPeer, self.limits.max_entries_per_peer))
+            Some(LimitExceeded::new(Limit::EntriesPerPeer, self.limits.max_entries_per_peer))
         } else if count(&|other| other.0 == self.peers[&key].key.0) >= self.limits.max_entries_per_ip as usize
         {
-            Some(LimitHit::new(Limit::EntriesPerPeer, self.limits.max_entries_per_ip))
+            Some(LimitExceeded::new(Limit::EntriesPerPeer, self.limits.max_entries_per_ip))
         } else if count(&|_| true) >= self.limits.max_entries as usize {
-            Some(LimitHit::new(Limit::EntriesTotal, self.limits.max_entries))
+            Some(LimitExceeded::new(Limit::EntriesTotal, self.limits.max_entries))
         } else {
             None
         }

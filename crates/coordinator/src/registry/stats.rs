@@ -2,7 +2,7 @@
 
 use tnet_proto::Limit;
 
-use crate::table::TableSize;
+use crate::registry::table::TableSize;
 
 /// A coordinator in figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

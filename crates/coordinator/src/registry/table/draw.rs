@@ -15,8 +15,8 @@ use super::by_source::BySource;
 use super::holders::{Group, Holders};
 use super::peer::{Listing, Peer, PeerSlot, Standing};
 use super::{File, FileId, Table};
-use crate::handout::{Candidates, MIN_OF_EACH};
-use crate::place::Viewpoint;
+use crate::registry::handout::{Candidates, MIN_OF_EACH};
+use crate::registry::place::Viewpoint;
 
 /// Holders of one source in a handout, while others are to be had.
 const OF_ONE_SOURCE: usize = 3;

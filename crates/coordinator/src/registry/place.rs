@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tnet_proto::{Families, Listed, Reach, Refusal};
 
-use crate::networks::AllowAdvertise;
+use crate::registry::networks::AllowAdvertise;
 
 /// Both ends of a connection, IPv4 never mapped into IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use tnet_proto::{ReportDigest, ReportEntry};
 
 use super::holders::{Group, Holders, Holding};
 use super::peer::{Listing, Peer, PeerSlot, Standing};
-use super::{Epoch, File, FileId, LimitHit, Table};
+use super::{Epoch, File, FileId, LimitExceeded, Table};
 
 /// What a peer reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum ReportOutcome {
     /// It is in the table.
     Accepted,
     /// It is in the table but for the entries that a limit left out.
-    Cut(LimitHit),
+    Cut(LimitExceeded),
     /// Its number was seen before, or a later one.
     Repeated,
     /// Reports before it are missing. Only a full report helps.
@@ -54,7 +54,7 @@ pub enum Beat {
     Resync,
     /// The digests differ because a limit left entries out. What is there is renewed: another full report would
     /// run into the same limit.
-    Cut(LimitHit),
+    Cut(LimitExceeded),
     /// This connection does not speak for a peer: it has said no hello, or its peer is gone.
     NotHeard,
 }
@@ -155,7 +155,7 @@ impl Table {
     }
 
     /// Makes the table say of this peer and file what `entry` says.
-    fn set(&mut self, slot: PeerSlot, entry: &ReportEntry) -> Result<Change, LimitHit> {
+    fn set(&mut self, slot: PeerSlot, entry: &ReportEntry) -> Result<Change, LimitExceeded> {
         let known = self.file_of(&FileHash::from_bytes(entry.hash));
         let place = known.and_then(|file| Some((file, *self.peers.at(slot).files.get(&file)?)));
         match (place, Holding::from_availability(entry.availability)) {
@@ -178,7 +178,7 @@ impl Table {
         known: Option<FileId>,
         entry: &ReportEntry,
         holding: Holding,
-    ) -> Result<Change, LimitHit> {
+    ) -> Result<Change, LimitExceeded> {
         self.make_room_for_entry(slot, known)?;
         // What gave way may have been the last holder of this file.
         let known = known.and_then(|_| self.file_of(&FileHash::from_bytes(entry.hash)));

@@ -10,7 +10,7 @@ use tnet_fileinfo::FileHash;
 use tnet_proto::{Availability, CallResult, PeerId, ReportEntry};
 
 use super::*;
-use crate::table::{Arrival, Epoch, Report, Scope, TableLimits};
+use crate::registry::table::{Arrival, Epoch, Report, Scope, TableLimits};
 
 const FILE: FileHash = FileHash::from_bytes([7; 32]);
 const NOW: Duration = Duration::from_secs(1);
@@ -286,8 +286,8 @@ fn nobody_is_sent_to_the_address_that_it_claims_itself() {
 fn holders_are_named_at_the_address_that_means_them_to_whoever_asks() {
     use tnet_proto::{Families, Reach};
 
-    use crate::networks::AllowAdvertise;
-    use crate::place::{Ends, Place};
+    use crate::registry::networks::AllowAdvertise;
+    use crate::registry::place::{Ends, Place};
 
     let mut swarm = Swarm::new();
     let mut join = |reach, remote: &str, local: &str| {

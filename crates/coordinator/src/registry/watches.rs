@@ -10,7 +10,7 @@ use std::time::Duration;
 use tnet_fileinfo::FileHash;
 use tnet_proto::{Limit, MAX_HOLDERS, SourceCounts, SourceNetwork};
 
-use crate::table::{Epoch, LimitHit};
+use crate::registry::table::{Epoch, LimitExceeded};
 
 /// Watches of one address that say nothing about it. Below this, addresses are compared by what their networks have.
 const GRAIN: u64 = 64;
@@ -86,21 +86,21 @@ impl Watches {
         epoch: Epoch,
         ip: IpAddr,
         hash: FileHash,
-    ) -> Result<Option<Epoch>, LimitHit> {
+    ) -> Result<Option<Epoch>, LimitExceeded> {
         let of_connection = self.by_connection.get(&epoch).map(|of_connection| &of_connection.files);
         if of_connection.is_some_and(|files| files.contains(&hash)) {
             return Ok(None);
         }
         if of_connection.map_or(0, BTreeSet::len) >= self.max_per_connection as usize {
-            return Err(LimitHit::new(Limit::WatchesPerPeer, self.max_per_connection));
+            return Err(LimitExceeded::new(Limit::WatchesPerPeer, self.max_per_connection));
         }
         let max_per_ip = self.max.div_ceil(8).max(self.max_per_connection);
         if self.sources.rank(ip).host >= u64::from(max_per_ip) {
-            return Err(LimitHit::new(Limit::WatchesPerPeer, max_per_ip));
+            return Err(LimitExceeded::new(Limit::WatchesPerPeer, max_per_ip));
         }
         let mut gave_way = None;
         if self.total >= self.max {
-            let hit = LimitHit::new(Limit::WatchesPerPeer, self.max);
+            let hit = LimitExceeded::new(Limit::WatchesPerPeer, self.max);
             let loser = self.who_gives_way(ip).filter(|loser| *loser != epoch).ok_or(hit)?;
             let its_last = self.by_connection.get(&loser).and_then(|of| of.files.last()).copied();
             self.unwatch(loser, its_last.ok_or(hit)?);

@@ -1,13 +1,13 @@
-//! How many connections there are, in total and from each source; the counts are those of the seats
-//! given out. When all seats are taken, the source with most gives way to those with less. Who came
-//! while there was room for everybody keeps his seat.
+//! How many connections there are, in total and from each source; the counts are those of the permits
+//! given out. When all permits are taken, the source with most gives way to those with less. Who came
+//! while there was room for everybody keeps his permit.
 
 use std::net::IpAddr;
 
 use tnet_proto::{Limit, SourceCounts};
 use tokio_util::sync::CancellationToken;
 
-use crate::table::LimitHit;
+use crate::registry::table::LimitExceeded;
 
 /// Connections of one address that say nothing about it. Below this, addresses are compared by what
 /// their networks have.
@@ -32,10 +32,10 @@ pub(crate) struct Admission {
 
 /// A place that a connection takes; to be given back with [`Admission::leave`].
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ConnectionPermit {
     ip: IpAddr,
     number: u64,
-    /// Cancelled when the seat is taken away.
+    /// Cancelled when the permit is taken away.
     pub(crate) taken: CancellationToken,
 }
 
@@ -60,12 +60,12 @@ impl Admission {
     }
 
     /// Takes a place for a connection from `ip`, from a source with more if it must.
-    pub(crate) fn enter(&mut self, ip: IpAddr) -> Result<Seat, LimitHit> {
+    pub(crate) fn enter(&mut self, ip: IpAddr) -> Result<ConnectionPermit, LimitExceeded> {
         if self.all.rank(ip).host >= u64::from(self.max_per_ip) {
-            return Err(LimitHit::new(Limit::ConnectionsPerIp, self.max_per_ip));
+            return Err(LimitExceeded::new(Limit::ConnectionsPerIp, self.max_per_ip));
         }
         if self.all.total() >= u64::from(self.max) {
-            let at = self.who_gives_way(ip).ok_or(LimitHit::new(Limit::ConnectionsTotal, self.max))?;
+            let at = self.who_gives_way(ip).ok_or(LimitExceeded::new(Limit::ConnectionsTotal, self.max))?;
             let gone = self.contested.swap_remove(at);
             self.counts.remove(gone.ip, 1);
             self.all.remove(gone.ip, 1);
@@ -74,22 +74,22 @@ impl Admission {
         let is_contested = self.all.total() >= u64::from(self.max) * 3 / 4;
         self.all.add(ip, 1);
         self.minted += 1;
-        let seat = Seat { ip, number: self.minted, taken: CancellationToken::new() };
+        let permit = ConnectionPermit { ip, number: self.minted, taken: CancellationToken::new() };
         if is_contested {
             self.counts.add(ip, 1);
-            self.contested.push(Contested { ip, number: seat.number, taken: seat.taken.clone() });
+            self.contested.push(Contested { ip, number: permit.number, taken: permit.taken.clone() });
         }
-        Ok(seat)
+        Ok(permit)
     }
 
-    pub(crate) fn leave(&mut self, seat: Seat) {
-        if seat.taken.is_cancelled() {
+    pub(crate) fn leave(&mut self, permit: ConnectionPermit) {
+        if permit.taken.is_cancelled() {
             return;
         }
-        self.all.remove(seat.ip, 1);
-        if let Some(at) = self.contested.iter().position(|other| other.number == seat.number) {
+        self.all.remove(permit.ip, 1);
+        if let Some(at) = self.contested.iter().position(|other| other.number == permit.number) {
             self.contested.swap_remove(at);
-            self.counts.remove(seat.ip, 1);
+            self.counts.remove(permit.ip, 1);
         }
     }
 
@@ -116,20 +116,20 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_given_back_is_free_again_and_leaves_no_trace() {
+    fn a_permit_given_back_is_free_again_and_leaves_no_trace() {
         let mut admission = Admission::new(3, 2);
         let first = admission.enter(ip(1)).expect("one of two");
         let second = admission.enter(ip(1)).expect("two of two");
         let hit = admission.enter(ip(1)).expect_err("three of two");
-        assert_eq!(hit, LimitHit { limit: Limit::ConnectionsPerIp, value: 2 });
+        assert_eq!(hit, LimitExceeded { limit: Limit::ConnectionsPerIp, value: 2 });
         let third = admission.enter(ip(2)).expect("three of three");
         let hit = admission.enter(ip(3)).expect_err("four of three");
-        assert_eq!(hit, LimitHit { limit: Limit::ConnectionsTotal, value: 3 });
+        assert_eq!(hit, LimitExceeded { limit: Limit::ConnectionsTotal, value: 3 });
 
         admission.leave(first);
         let fourth = admission.enter(ip(1)).expect("there is room again");
-        for seat in [second, third, fourth] {
-            admission.leave(seat);
+        for permit in [second, third, fourth] {
+            admission.leave(permit);
         }
         assert_eq!((admission.all.total(), admission.contested.len(), admission.counts.total()), (0, 0, 0));
     }
@@ -140,15 +140,15 @@ mod tests {
         let one_host: fn(u16) -> IpAddr = |_| ip(66);
         for crowd in [&one_host as &dyn Fn(u16) -> IpAddr, &of_prefix] {
             let mut admission = Admission::new(100, 100);
-            let early: Vec<Seat> =
+            let early: Vec<ConnectionPermit> =
                 (1..=50).map(|host| admission.enter(ip(host)).expect("there is room")).collect();
-            let crowd: Vec<Seat> =
+            let crowd: Vec<ConnectionPermit> =
                 (1000..1050).map(|host| admission.enter(crowd(host)).expect("there is room")).collect();
-            let late: Vec<Seat> =
+            let late: Vec<ConnectionPermit> =
                 (101..=115).map(|host| admission.enter(ip(host)).expect("the crowd gives way")).collect();
-            assert!(early.iter().chain(&late).all(|seat| !seat.taken.is_cancelled()));
-            assert_eq!(crowd.iter().filter(|seat| seat.taken.is_cancelled()).count(), late.len());
-            early.into_iter().chain(late).chain(crowd).for_each(|seat| admission.leave(seat));
+            assert!(early.iter().chain(&late).all(|permit| !permit.taken.is_cancelled()));
+            assert_eq!(crowd.iter().filter(|permit| permit.taken.is_cancelled()).count(), late.len());
+            early.into_iter().chain(late).chain(crowd).for_each(|permit| admission.leave(permit));
             assert_eq!((admission.all.total(), admission.contested.len()), (0, 0));
         }
     }

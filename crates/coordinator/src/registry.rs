@@ -1,0 +1,406 @@
+//! What a coordinator decides, without IO: who is listed, what each request is answered, who hears of new holders,
+//! and who is forgotten when. The server runs it on sockets, the simulator in virtual time.
+//!
+//! The caller hands each event in as an [`Input`] and then takes every [`Output`] until there is none, and calls
+//! [`Registry::handle_timeout`] when [`Registry::next_timeout`] has come:
+//!
+//! ```
+//! use std::time::Duration;
+//! use rand::{SeedableRng, rngs::StdRng};
+//! use tnet_coordinator::{Config, registry::{Hello, Input, Output, Registry}, Arrival, Epoch};
+//! use tnet_proto::{Listed, PeerId};
+//!
+//! let mut registry = Registry::new(&Config::default(), StdRng::seed_from_u64(1));
+//! let address = ([192, 0, 2, 1], 7401).into();
+//! let arrival = Arrival::seen_at(address, PeerId([1; 16]), Duration::from_secs(10));
+//! let hello = Hello { arrival, observed: address, listed: Listed::At { address } };
+//! registry.handle_input(Duration::ZERO, Input::Hello { epoch: Epoch(1), hello });
+//! assert!(matches!(registry.poll_output(), Some(Output::Answer { reply: Some(_), .. })));
+//! assert!(registry.next_timeout().is_some()); // the lease
+//! ```
+//!
+//! Outputs hold nothing of the registry, so an input may be handed in between two of them; what it leads to comes
+//! after those that wait.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use tracing::field::{self, DisplayValue};
+use tracing::{Level, debug, enabled, trace, warn};
+
+use tnet_fileinfo::FileHash;
+use tnet_proto::{CoordinatorReply, Limit, Listed, ReportDigest, ReportEntry};
+
+use crate::config::Config;
+use crate::log_throttle::LogThrottle;
+
+mod event;
+mod handout;
+pub(crate) mod networks;
+pub(crate) mod place;
+pub(crate) mod stats;
+#[allow(clippy::indexing_slicing, reason = "its numbers are its own; callers only have hashes and addresses")]
+pub(crate) mod table;
+#[cfg(test)]
+mod tests;
+mod watches;
+
+pub use event::{Ending, Hello, Input, Output, Request};
+
+use stats::Stats;
+use table::{
+    Admitted, Beat, Epoch, EpochSet, FileSummary, Handout, LimitExceeded, Report, ReportOutcome, SwarmSize,
+    Sweep, Table,
+};
+use watches::{Push, Watches};
+
+/// Peers that expire, and watchers that are pushed to, in one step of [`Registry::handle_timeout`].
+const PEERS_PER_STEP: usize = 256;
+
+/// Entries that are written or removed in one step: about 5 ms, each costing a digest and a few lookups.
+pub(crate) const ENTRIES_PER_STEP: u32 = 10_000;
+
+/// Files of one report that the log names.
+const ENTRIES_LOGGED: usize = 8;
+
+/// The table, the watches, and the rules around them.
+#[derive(Debug)]
+pub struct Registry {
+    table: Table,
+    watches: Watches,
+    /// The push that is being sent out, if it takes several steps.
+    pushing: Option<Push>,
+    /// Connections that were let in.
+    connections: EpochSet,
+    outputs: VecDeque<Output>,
+    rng: StdRng,
+    stats: Stats,
+    limit_log: LogThrottle,
+}
+
+impl Registry {
+    /// An empty one. `rng` draws the holders that are named.
+    pub fn new(config: &Config, rng: StdRng) -> Registry {
+        Registry {
+            table: Table::new(config.table),
+            watches: Watches::new(
+                config.max_watches,
+                config.max_watches_per_connection,
+                config.push_interval,
+            ),
+            pushing: None,
+            connections: EpochSet::default(),
+            outputs: VecDeque::new(),
+            rng,
+            stats: Stats::default(),
+            limit_log: LogThrottle::default(),
+        }
+    }
+
+    /// Takes an event in. `now` is the time since any fixed start, and never less than before.
+    pub fn handle_input(&mut self, now: Duration, input: Input) {
+        match input {
+            Input::Hello { epoch, hello } => self.on_hello(now, epoch, &hello),
+            Input::Request { epoch, request } => self.on_request(now, epoch, request),
+            Input::Ended { epoch, ending } => self.on_ended(epoch, ending),
+            Input::Refused(limit) => self.stats.limits.count(limit),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Registry::handle_timeout`]; zero if at once.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        if self.table.has_leftovers() || self.pushing.is_some() {
+            return Some(Duration::ZERO);
+        }
+        self.table.next_expiry().into_iter().chain(self.watches.next_due()).min()
+    }
+
+    /// Does a bounded part of what is due: a few milliseconds. What is left is due at once.
+    pub fn handle_timeout(&mut self, now: Duration) -> Sweep {
+        self.table.sweep();
+        self.expire(now);
+        self.push(now);
+        match self.next_timeout() {
+            Some(next) if next <= now => Sweep::More,
+            _ => Sweep::Done,
+        }
+    }
+
+    /// The process did not run until `now`, so nobody could be heard: every peer has a whole lease again.
+    pub fn handle_pause(&mut self, now: Duration) {
+        self.table.renew_all(now);
+    }
+
+    /// Who holds what.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Figures of this moment.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            table: self.table.size(),
+            connections: u32::try_from(self.connections.len()).unwrap_or(u32::MAX),
+            watches: self.watches.len(),
+            table_budget: self.table.max_bytes(),
+            ..self.stats
+        }
+    }
+
+    /// How many live peers hold the file.
+    pub fn swarm(&self, hash: &FileHash) -> Option<SwarmSize> {
+        self.table.swarm(hash)
+    }
+
+    /// Random holders of the file, for somebody who holds nothing.
+    pub fn holders(&mut self, hash: &FileHash) -> Handout {
+        self.table.handout(hash, None, &mut self.rng)
+    }
+
+    /// The files in the table, at most `limit`.
+    pub fn files(&self, limit: usize) -> Vec<FileSummary> {
+        self.table.files(limit)
+    }
+
+    fn on_hello(&mut self, now: Duration, epoch: Epoch, hello: &Hello) {
+        let Hello { arrival, observed, listed } = *hello;
+        match self.table.hello(now, epoch, &arrival) {
+            Ok(Admitted { address, lease, digest }) => {
+                match (address.port(), listed) {
+                    (0, Listed::Refused { refusal }) => {
+                        debug!(ip = %observed.ip(), ?refusal, "peer connected, not listed");
+                    }
+                    // Clients that only ask, such as a health check each few seconds.
+                    (0, _) => trace!(ip = %observed.ip(), "connected to ask"),
+                    _ => debug!(peer = %address, ?lease, "peer connected"),
+                }
+                self.stats.hellos += 1;
+                self.connections.insert(epoch);
+                let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
+                let welcome =
+                    CoordinatorReply::Welcome { lease_ms, observed, listed, digest, capabilities: 0 };
+                self.outputs.push_back(Output::Answer { epoch, reply: Some(welcome) });
+            }
+            Err(hit) => {
+                let reply = Some(self.limit_reached(now, hit));
+                self.outputs.push_back(Output::Answer { epoch, reply });
+                self.outputs.push_back(Output::Close { epoch });
+            }
+        }
+    }
+
+    fn on_request(&mut self, now: Duration, epoch: Epoch, request: Request) {
+        if !self.connections.contains(&epoch) {
+            return; // It was closed after it had asked.
+        }
+        let response = match request {
+            Request::Report { seq, scope, entries } => {
+                self.on_report(now, epoch, Report { seq, scope, entries: &entries })
+            }
+            Request::Heartbeat(digest) => self.on_heartbeat(now, epoch, digest),
+            Request::Lookup(hash) => Response::Reply(self.lookup(epoch, hash)),
+            Request::Watch(hash) => Response::Reply(self.watch(now, epoch, hash)),
+            Request::Unwatch(hash) => {
+                self.watches.unwatch(epoch, hash);
+                Response::Nothing
+            }
+            Request::Calls(results) => {
+                for result in results {
+                    self.table.heard_of(now, epoch, result);
+                }
+                Response::Nothing
+            }
+            Request::Bye => {
+                self.stats.byes += 1;
+                self.log_of(epoch, "peer left");
+                self.table.bye(epoch);
+                Response::Close
+            }
+        };
+        match response {
+            Response::Reply(reply) => self.outputs.push_back(Output::Answer { epoch, reply: Some(reply) }),
+            Response::Nothing => self.outputs.push_back(Output::Answer { epoch, reply: None }),
+            Response::Close => self.close(epoch),
+        }
+    }
+
+    fn on_report(&mut self, now: Duration, epoch: Epoch, report: Report<'_>) -> Response {
+        let seq = report.seq;
+        let Some(ip) = self.table.ip(epoch) else { return Response::Close };
+        let watches = &mut self.watches;
+        let outcome = self.table.report(now, epoch, report, |hash| watches.note(now, hash, epoch, ip));
+        match outcome {
+            ReportOutcome::Accepted => {
+                self.stats.reports += 1;
+                self.log_report(epoch, report.entries);
+                Response::Reply(CoordinatorReply::Accepted { seq })
+            }
+            ReportOutcome::Cut(hit) => {
+                self.stats.reports += 1;
+                Response::Reply(self.limit_reached(now, hit))
+            }
+            ReportOutcome::Repeated => {
+                self.stats.reports_out_of_order += 1;
+                Response::Nothing
+            }
+            ReportOutcome::Gap => {
+                self.stats.reports_out_of_order += 1;
+                Response::Reply(self.resync())
+            }
+            ReportOutcome::NotHeard => Response::Close,
+        }
+    }
+
+    fn on_heartbeat(&mut self, now: Duration, epoch: Epoch, digest: ReportDigest) -> Response {
+        match self.table.heartbeat(now, epoch, digest) {
+            Beat::Renewed => {
+                self.stats.renewals += 1;
+                Response::Reply(CoordinatorReply::Renewed)
+            }
+            Beat::Resync => Response::Reply(self.resync()),
+            Beat::Cut(hit) => Response::Reply(self.limit_reached(now, hit)),
+            Beat::NotHeard => Response::Close,
+        }
+    }
+
+    fn lookup(&mut self, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
+        self.stats.lookups += 1;
+        self.table.asked_for(&hash, epoch);
+        let handout = self.table.handout(&hash, Some(epoch), &mut self.rng);
+        let SwarmSize { full, partial } = handout.swarm;
+        debug!(by = self.log_name(epoch), file = %hash.short(), full, partial, "asked who has it");
+        holders(hash, handout)
+    }
+
+    fn watch(&mut self, now: Duration, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
+        let Some(ip) = self.table.ip(epoch) else { return self.lookup(epoch, hash) };
+        match self.watches.watch(epoch, ip, hash) {
+            Ok(gave_way) => {
+                if let Some(loser) = gave_way {
+                    let reply = CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, value: 0 };
+                    self.outputs.push_back(Output::Notify { epoch: loser, reply });
+                }
+                self.lookup(epoch, hash)
+            }
+            Err(hit) => self.limit_reached(now, hit),
+        }
+    }
+
+    fn on_ended(&mut self, epoch: Epoch, ending: Ending) {
+        self.log_of(epoch, "peer disconnected; what it has is kept until its lease ends");
+        match ending {
+            Ending::Lost | Ending::Dismissed => {}
+            Ending::GaveWay => self.stats.gave_way += 1,
+            // One that was closed for not reading ends as stuck too: counted once.
+            Ending::Stuck => self.stats.slow_peers += u64::from(self.connections.contains(&epoch)),
+            Ending::Violation => self.stats.violations += 1,
+            Ending::NoHello => self.stats.without_hello += 1,
+        }
+        self.close(epoch);
+    }
+
+    fn resync(&mut self) -> CoordinatorReply {
+        self.stats.resyncs += 1;
+        CoordinatorReply::Resync
+    }
+
+    fn limit_reached(&mut self, now: Duration, hit: LimitExceeded) -> CoordinatorReply {
+        let LimitExceeded { limit, value } = hit;
+        self.stats.limits.count(limit);
+        if let Some(suppressed) = self.limit_log.due(now) {
+            warn!(?limit, value, suppressed, "limit reached");
+        }
+        CoordinatorReply::LimitReached { limit, value }
+    }
+
+    /// Its peer's entries stay until the lease ends, unless it said bye.
+    fn close(&mut self, epoch: Epoch) {
+        self.watches.forget(epoch);
+        self.table.disconnected(epoch);
+        if self.connections.remove(&epoch) {
+            self.outputs.push_back(Output::Close { epoch });
+        }
+    }
+
+    fn expire(&mut self, now: Duration) {
+        let entries = self.table.size().entries;
+        for _ in 0..PEERS_PER_STEP {
+            if entries - self.table.size().entries >= ENTRIES_PER_STEP {
+                break; // A whole rack has gone silent: the others in the next steps.
+            }
+            let Some(expired) = self.table.expire(now) else { break };
+            debug!(peer = %expired.address, "peer was silent for its lease: forgotten");
+            self.stats.expired += 1;
+            if let Some(connection) = expired.connection {
+                self.close(connection);
+            }
+        }
+    }
+
+    fn push(&mut self, now: Duration) {
+        let Some(mut push) = self.pushing.take().or_else(|| self.watches.take_due(now)) else { return };
+        let rest = push.watchers.split_off(push.watchers.len().min(PEERS_PER_STEP));
+        for watcher in &push.watchers {
+            self.push_to(*watcher, &push);
+        }
+        if !rest.is_empty() {
+            self.pushing = Some(Push { watchers: rest, ..push });
+        }
+    }
+
+    fn push_to(&mut self, watcher: Epoch, push: &Push) {
+        // Not if it is gone, nor if the only news for it is itself.
+        if !self.connections.contains(&watcher) || !self.table.any_holds(&push.hash, &push.fresh, watcher) {
+            return;
+        }
+        let handout = self.table.handout_with(&push.hash, Some(watcher), &push.fresh, &mut self.rng);
+        self.stats.pushes += 1;
+        self.outputs.push_back(Output::Push { epoch: watcher, reply: holders(push.hash, handout) });
+    }
+
+    /// A log line for each file of a report; for the first ones of a long one.
+    fn log_report(&self, epoch: Epoch, entries: &[ReportEntry]) {
+        if !enabled!(Level::DEBUG) {
+            return;
+        }
+        let peer = self.log_name(epoch);
+        for entry in entries.iter().take(ENTRIES_LOGGED) {
+            let file = FileHash::from_bytes(entry.hash).short();
+            debug!(peer = peer.as_ref(), %file, has = ?entry.availability, "peer reports");
+        }
+        if let Some(more) = entries.len().checked_sub(ENTRIES_LOGGED).filter(|more| *more > 0) {
+            debug!(peer = peer.as_ref(), more, "peer reports more files");
+        }
+    }
+
+    /// A log line about a peer that accepts others; none of those that only ask.
+    fn log_of(&self, epoch: Epoch, what: &str) {
+        if let Some(peer) = self.table.address(epoch).filter(|peer| peer.port() != 0) {
+            debug!(%peer, "{what}");
+        }
+    }
+
+    /// The peer on a connection, as the log names it.
+    fn log_name(&self, epoch: Epoch) -> Option<DisplayValue<String>> {
+        let address = self.table.address(epoch)?;
+        Some(field::display(if address.port() == 0 { address.ip().to_string() } else { address.to_string() }))
+    }
+}
+
+/// What a request leads to.
+enum Response {
+    Reply(CoordinatorReply),
+    Nothing,
+    Close,
+}
+
+fn holders(hash: FileHash, handout: Handout) -> CoordinatorReply {
+    let Handout { swarm, holders } = handout;
+    CoordinatorReply::Holders { hash: *hash.as_bytes(), full: swarm.full, partial: swarm.partial, holders }
+}
