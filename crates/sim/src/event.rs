@@ -8,7 +8,7 @@ use crate::units::HostId;
 pub(crate) enum Event {
     /// The core of this host asked to be woken.
     Tick(HostId),
-    /// The reporter of this host asked to be woken.
+    /// The coordinator session of this host asked to be woken.
     Report(HostId),
     /// The disk of this host has written its oldest chunk.
     Stored {

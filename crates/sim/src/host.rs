@@ -1,11 +1,11 @@
-//! One machine: its disk, which survives everything, and, while it is up, the core and the reporter of its peer.
+//! One machine: its disk, which survives everything, and, while it is up, the core of its peer and its coordinator session.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tnet_coordinator::Epoch;
 use tnet_fileinfo::ChunkSet;
-use tnet_swarm::{FileStats, Reporter, Swarm};
+use tnet_swarm::{CoordinatorSession, FileStats, Swarm};
 
 use crate::event::Event;
 use crate::net::{PipeId, Taint};
@@ -42,7 +42,7 @@ pub(crate) struct Host {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) swarm: Swarm,
-    pub(crate) reporter: Reporter,
+    pub(crate) session: CoordinatorSession,
     pub(crate) desk: Desk,
     /// The tick that is planned.
     pub(crate) tick_at: Option<Nanos>,
@@ -71,9 +71,6 @@ pub(crate) struct Writing {
 pub(crate) struct Desk {
     pub(crate) line: Line,
     pub(crate) pause: Nanos,
-    /// The core wants to know who holds the file.
-    pub(crate) wants_holders: bool,
-    pub(crate) watches: bool,
     /// There may be something to send.
     pub(crate) is_stirred: bool,
 }
@@ -87,7 +84,7 @@ pub(crate) enum Line {
 
 impl Desk {
     pub(crate) fn new() -> Desk {
-        Desk { line: Line::Down, pause: CALL_PAUSE, wants_holders: false, watches: false, is_stirred: false }
+        Desk { line: Line::Down, pause: CALL_PAUSE, is_stirred: false }
     }
 }
 

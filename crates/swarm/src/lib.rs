@@ -3,7 +3,7 @@
 //! A [`Swarm`] holds what one process knows of its files and of the peers it is connected to. It is told what
 //! happened ([`Input`]) and when, and answers what to do ([`Output`]). It never reads a clock, never touches a socket
 //! or a file, and takes all luck from one seed: the same inputs give the same outputs, in the real peer and in the
-//! simulator.
+//! simulator. What is said to a coordinator, and when, a [`CoordinatorSession`] decides in the same manner.
 //!
 //! ```
 //! use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, Geometry};
@@ -26,6 +26,7 @@ mod addresses;
 mod chunk_map;
 mod chunks;
 mod config;
+mod coordinator;
 mod crowd;
 mod file;
 mod io;
@@ -33,7 +34,6 @@ mod limits;
 mod link;
 mod pace;
 mod rarity;
-mod report;
 mod slots;
 mod sources;
 mod suggest;
@@ -45,10 +45,11 @@ mod uplink;
 
 pub use chunk_map::ChunkCell;
 pub use config::{Config, SlotLimits};
+pub use coordinator::CoordinatorSession;
 pub use crowd::Crowd;
 pub use file::FileStats;
 pub use io::{Direction, Event, FileKey, Goal, Input, Output, PeerKey, UploadEnd, Violation};
 pub use limits::{Limits, Priority};
-pub use report::Reporter;
+
 pub use swarm::{FileStatus, PeerStatus, SlotStatus, Swarm};
 pub use time::Time;

@@ -160,7 +160,7 @@ impl Engine {
         let entries = entries.map(|(file, entry)| self.availability(*file, entry));
         let availability = entries.max().unwrap_or(Availability::None);
         let size = keys.first().and_then(|file| self.files.get(file)).map_or(0, |entry| entry.info.size());
-        self.reporter.set(*hash, size, availability);
+        self.coordinator.session.set(*hash, size, availability);
     }
 
     /// How much of a file can be served, as others are told.

@@ -4,7 +4,6 @@
 mod accounting;
 mod activity;
 mod blame;
-mod call_results;
 mod checking;
 mod command;
 mod damage;
@@ -37,7 +36,7 @@ use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, FileHash, shown_path};
 use tnet_proto::PeerId;
-use tnet_swarm::{Direction, FileKey, Input, PeerKey, Reporter, Swarm, Time, UploadEnd};
+use tnet_swarm::{CoordinatorSession, Direction, FileKey, Input, PeerKey, Swarm, Time, UploadEnd};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -110,7 +109,6 @@ pub(crate) struct Engine {
     /// Files with chunks that are still to be verified on the disk.
     checks: Checks,
     swarm_watches: SwarmWatches,
-    reporter: Reporter,
     coordinator: CoordinatorLink,
     totals: Totals,
     recent: RecentFiles,
@@ -213,8 +211,11 @@ impl Engine {
             parts: BTreeSet::new(),
             checks: Checks::default(),
             swarm_watches: SwarmWatches::default(),
-            reporter: Reporter::new(config.report_interval),
-            coordinator: CoordinatorLink::new(config.coordinator.clone(), hurry),
+            coordinator: CoordinatorLink::new(
+                config.coordinator.clone(),
+                CoordinatorSession::new(config.report_interval),
+                hurry,
+            ),
             totals: Totals::default(),
             recent: RecentFiles::default(),
             recuts: Recuts::default(),
@@ -308,7 +309,12 @@ impl Engine {
 
     fn next_wake(&self, next_beat: Time, next_look: Time) -> Time {
         let beat = self.has_beat().then_some(next_beat);
-        let due = [self.swarm.next_timeout(), self.reporter.next_timeout(), self.next_inspection(), beat];
+        let due = [
+            self.swarm.next_timeout(),
+            self.coordinator.session.next_timeout(),
+            self.next_inspection(),
+            beat,
+        ];
         due.into_iter().flatten().fold(next_look, Time::min)
     }
 
@@ -330,7 +336,7 @@ impl Engine {
     fn on_dialed(&mut self, dialed: Dialed) {
         match dialed {
             Dialed::Failed { address, failure } => {
-                self.coordinator.calls.on_failed(address);
+                self.coordinator.session.on_failed(address);
                 self.note_call(address, failure);
                 self.feed(Input::ConnectFailed { address });
             }
@@ -341,7 +347,7 @@ impl Engine {
     fn on_connected(&mut self, connected: Connected) {
         let Connected { peer, remote, address, direction, round_trip, greeted, introduced } = connected;
         if let (Direction::Outbound, Some(address)) = (direction, address) {
-            self.coordinator.calls.on_reached(address);
+            self.coordinator.session.on_reached(address);
             self.note_call(address, None);
         }
         let (id, source) = (greeted.hello.peer_id, remote.ip());

@@ -1,25 +1,22 @@
-//! The engine's end of the coordinator connection: reports go out as the reporter decides, lookups when they can, and
-//! holders come in.
+//! The engine's end of the coordinator connection: sends what the [`CoordinatorSession`] decides while there is room,
+//! and passes on what comes in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, Limit};
-use tnet_swarm::{FileKey, Input, Time};
+use tnet_swarm::{CoordinatorSession, FileKey, Input, Swarm, Time};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::call_results::CallResults;
+use super::files::FileEntry;
 use super::{Engine, keys_of};
 use crate::address::CoordinatorAddress;
 use crate::api::{CoordinatorContact, CoordinatorState, Listing, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
 use crate::info_search::Found;
-
-/// Neighbours with which a download does without news of further holders.
-const ENOUGH_NEIGHBOURS: usize = 16;
 
 pub(super) struct CoordinatorLink {
     pub(super) address: Option<CoordinatorAddress>,
@@ -34,26 +31,19 @@ pub(super) struct CoordinatorLink {
     /// Where it sends others, when it said so last.
     listing: Listing,
     requests: Option<mpsc::Sender<CoordinatorRequest>>,
-    /// To be asked when there is room or a connection.
-    lookups: BTreeSet<FileHash>,
-    /// Of these the coordinator pushes new holders.
-    watched: BTreeSet<FileHash>,
-    /// Those among them for which it has not said yet that it will.
-    unanswered: BTreeSet<FileHash>,
-    /// Of these it does so for nothing, and is to be told.
-    settled: BTreeSet<FileHash>,
-    /// It takes no more watches of ours; asking still works.
-    watches_are_full: bool,
+    pub(super) session: CoordinatorSession,
     waiting: BTreeMap<FileHash, Vec<oneshot::Sender<Found>>>,
     /// Which of its limits were told the owner.
     pub(super) limits_told: Vec<Limit>,
-    /// What came of calls to addresses it named.
-    pub(super) calls: CallResults,
     hurry: Arc<Notify>,
 }
 
 impl CoordinatorLink {
-    pub(super) fn new(address: Option<CoordinatorAddress>, hurry: Arc<Notify>) -> CoordinatorLink {
+    pub(super) fn new(
+        address: Option<CoordinatorAddress>,
+        session: CoordinatorSession,
+        hurry: Arc<Notify>,
+    ) -> CoordinatorLink {
         let state = if address.is_some() { CoordinatorState::Connecting } else { CoordinatorState::None };
         CoordinatorLink {
             address,
@@ -64,14 +54,9 @@ impl CoordinatorLink {
             last_error: None,
             listing: Listing::default(),
             requests: None,
-            lookups: BTreeSet::new(),
-            watched: BTreeSet::new(),
-            unanswered: BTreeSet::new(),
-            settled: BTreeSet::new(),
-            watches_are_full: false,
+            session,
             waiting: BTreeMap::new(),
             limits_told: Vec::new(),
-            calls: CallResults::default(),
             hurry,
         }
     }
@@ -90,32 +75,6 @@ impl CoordinatorLink {
 
     fn has_room(&self) -> bool {
         self.requests.as_ref().is_some_and(|requests| requests.capacity() > 0)
-    }
-
-    /// The coordinator takes no more watches: what it did not answer is asked in another way.
-    fn on_watches_full(&mut self) {
-        self.watches_are_full = true;
-        for hash in std::mem::take(&mut self.unanswered) {
-            self.watched.remove(&hash);
-            self.lookups.insert(hash);
-        }
-    }
-
-    /// Watches and questions belong to a connection.
-    fn ask_again(&mut self) {
-        self.lookups.extend(std::mem::take(&mut self.watched));
-        self.lookups.extend(self.waiting.keys());
-        self.unanswered.clear();
-        self.settled.clear();
-        self.watches_are_full = false;
-    }
-
-    /// Nobody needs to hear of this file's holders any more.
-    pub(super) fn unwatch(&mut self, hash: FileHash) {
-        self.unanswered.remove(&hash);
-        if self.watched.remove(&hash) {
-            self.settled.insert(hash);
-        }
     }
 
     /// Time in the present state begins with a change of it.
@@ -161,10 +120,11 @@ impl Engine {
                 self.coordinator.enter(now, CoordinatorState::Connected);
                 self.coordinator.requests = Some(requests);
                 self.note_listing(listing);
-                self.reporter.on_lease(lease);
-                self.reporter.on_welcome(now, table);
-                self.coordinator.calls.on_welcome();
-                self.coordinator.ask_again();
+                self.coordinator.session.on_welcome(now, lease, table);
+                // Questions belong to a connection.
+                for hash in self.coordinator.waiting.keys() {
+                    self.coordinator.session.look_up(*hash);
+                }
             }
             CoordinatorEvent::Reply(reply) => self.on_reply(&reply),
             CoordinatorEvent::Down { unfit, error } => {
@@ -181,7 +141,7 @@ impl Engine {
                 self.coordinator.enter(self.now, state);
                 self.coordinator.last_error = Some(error);
                 self.coordinator.requests = None;
-                self.reporter.on_disconnect();
+                self.coordinator.session.on_disconnect();
             }
         }
     }
@@ -200,14 +160,12 @@ impl Engine {
     }
 
     fn on_reply(&mut self, reply: &CoordinatorReply) {
-        self.reporter.on_reply(reply);
+        self.coordinator.session.on_reply(reply);
         match reply {
             CoordinatorReply::Holders { hash, full, partial, holders } => {
                 let hash = FileHash::from_bytes(*hash);
-                self.coordinator.unanswered.remove(&hash);
                 tracing::debug!(file = %hash.short(), full, partial, "the coordinator says how many have it");
                 let addresses: Vec<SocketAddr> = holders.iter().map(|holder| holder.address).collect();
-                self.coordinator.calls.on_named(&addresses);
                 for waiting in self.coordinator.waiting.remove(&hash).unwrap_or_default() {
                     let _ = waiting.send(Found { full: *full, addresses: addresses.clone() });
                 }
@@ -222,9 +180,7 @@ impl Engine {
             }
             CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, .. } => {
                 tracing::debug!("the coordinator takes no more watches; it is asked now and then");
-                self.coordinator.on_watches_full();
             }
-            CoordinatorReply::Unsupported { message } => self.coordinator.calls.on_unsupported(*message),
             CoordinatorReply::Accepted { .. } | CoordinatorReply::Renewed => {
                 self.coordinator.confirmed = Some(self.now);
             }
@@ -240,24 +196,15 @@ impl Engine {
 
     /// Ends the watch of a file that nobody downloads any more, or for which there are neighbours enough.
     pub(super) fn unwatch_if_settled(&mut self, hash: FileHash) {
-        if !self.needs_holders(&hash) {
-            self.coordinator.unwatch(hash);
+        if !needs_holders(&self.by_hash, &self.files, &self.swarm, &hash) {
+            self.coordinator.session.unwatch(hash);
         }
-    }
-
-    fn needs_holders(&self, hash: &FileHash) -> bool {
-        keys_of(&self.by_hash, hash).iter().any(|file| {
-            let entry = &self.files[file];
-            let running = entry.running.as_ref().filter(|_| !entry.treatment.is_paused);
-            running.is_some_and(|running| running.outcome.is_some())
-                && self.swarm.neighbours(*file) < ENOUGH_NEIGHBOURS
-        })
     }
 
     /// The core wants to know who holds the file.
     pub(super) fn look_up(&mut self, file: FileKey) {
         if let Some(entry) = self.files.get(&file) {
-            self.coordinator.lookups.insert(entry.info.hash());
+            self.coordinator.session.look_up(entry.info.hash());
         }
     }
 
@@ -266,43 +213,36 @@ impl Engine {
         waiting.retain(|waiting| !waiting.is_closed());
         waiting.push(done);
         self.coordinator.call_soon();
-        self.coordinator.lookups.insert(hash);
+        self.coordinator.session.look_up(hash);
     }
 
     /// Sends what is due, as far as there is room; the rest stays where it is.
     pub(super) fn send_reports(&mut self) {
         let now = self.now;
-        while self.coordinator.has_room()
-            && let Some(request) = self.reporter.poll(now)
-        {
-            self.coordinator.try_send(request);
-        }
-        if self.coordinator.has_room()
-            && let Some(request) = self.coordinator.calls.poll(now)
-        {
-            self.coordinator.try_send(request);
-        }
-        while self.coordinator.has_room()
-            && let Some(hash) = self.coordinator.settled.pop_first()
-        {
-            self.coordinator.try_send(CoordinatorRequest::Unwatch { hash: *hash.as_bytes() });
-        }
-        while self.coordinator.has_room()
-            && let Some(hash) = self.coordinator.lookups.pop_first()
-        {
-            let watch = !self.coordinator.watches_are_full
-                && self.needs_holders(&hash)
-                && self.coordinator.watched.insert(hash);
-            tracing::debug!(file = %hash.short(), "asking the coordinator who has it");
-            let bytes = *hash.as_bytes();
-            if watch {
-                self.coordinator.unanswered.insert(hash);
-                self.coordinator.try_send(CoordinatorRequest::Watch { hash: bytes });
-            } else {
-                self.coordinator.try_send(CoordinatorRequest::Lookup { hash: bytes });
+        while self.coordinator.has_room() {
+            let is_watched = |hash: &FileHash| needs_holders(&self.by_hash, &self.files, &self.swarm, hash);
+            let Some(request) = self.coordinator.session.poll(now, is_watched) else { return };
+            if let CoordinatorRequest::Watch { hash } | CoordinatorRequest::Lookup { hash } = &request {
+                let file = FileHash::from_bytes(*hash).short();
+                tracing::debug!(%file, "asking the coordinator who has it");
             }
+            self.coordinator.try_send(request);
         }
     }
+}
+
+/// Whether a download of the file goes on that wants more neighbours.
+fn needs_holders(
+    by_hash: &HashMap<FileHash, BTreeSet<FileKey>>,
+    files: &BTreeMap<FileKey, FileEntry>,
+    swarm: &Swarm,
+    hash: &FileHash,
+) -> bool {
+    keys_of(by_hash, hash).iter().any(|file| {
+        let entry = &files[file];
+        let running = entry.running.as_ref().filter(|_| !entry.treatment.is_paused);
+        running.is_some_and(|running| running.outcome.is_some()) && !swarm.has_enough_neighbours(*file)
+    })
 }
 
 #[cfg(test)]
@@ -313,7 +253,11 @@ mod tests {
     fn a_short_absence_of_the_coordinator_is_not_long_because_it_comes_late() {
         let at = |seconds| Time::after_start(Duration::from_secs(seconds));
         let address = SocketAddr::from(([10, 0, 0, 1], 7400));
-        let mut link = CoordinatorLink::new(Some(address.into()), Arc::default());
+        let mut link = CoordinatorLink::new(
+            Some(address.into()),
+            CoordinatorSession::new(Duration::ZERO),
+            Arc::default(),
+        );
         let waited =
             |link: &CoordinatorLink, now: u64| link.missing(at(now), at(2)).map(|time| time.as_secs());
         // Never there: from the start of the download on, whatever it is called.

@@ -40,7 +40,9 @@ impl Engine {
             up_per_second: self.totals.up.per_second(now),
             files_total: self.files.len() as u64,
             downloads_total: self.downloads().count() as u64,
-            coordinator_contact: self.coordinator.contact(now, self.reporter.len() as u64),
+            coordinator_contact: self
+                .coordinator
+                .contact(now, self.coordinator.session.files_reported() as u64),
             bounds: self.bounds(slots.storing_bytes),
             limits: self.limits,
             left_out: self.left_out.values().flatten().cloned().collect(),

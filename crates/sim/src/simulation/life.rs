@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tnet_fileinfo::ChunkSet;
 use tnet_proto::{Availability, ByeReason};
-use tnet_swarm::{Goal, Input, Reporter, Swarm};
+use tnet_swarm::{CoordinatorSession, Goal, Input, Swarm};
 
 use super::{FILE, Simulation};
 use crate::event::Event;
@@ -74,7 +74,7 @@ impl Simulation {
         let id = self.peer_id(host);
         let core = Core {
             swarm: Swarm::new(self.world.swarm.clone(), id, seed),
-            reporter: Reporter::new(Duration::from_nanos(self.world.report_interval)),
+            session: CoordinatorSession::new(Duration::from_nanos(self.world.report_interval)),
             desk: Desk::new(),
             tick_at: None,
             report_at: None,
@@ -99,7 +99,7 @@ impl Simulation {
             }
             core.unverified.push_back((chunk.get(), is_right));
         }
-        core.reporter.set(self.world.hash(), self.world.file_len(), availability);
+        core.session.set(self.world.hash(), self.world.file_len(), availability);
         self.queue.push(self.queue.now(), Event::CallCoordinator { host, life });
         let (hash, geometry) = (self.world.hash(), self.geometry);
         self.feed(host, Input::AddFile { file: FILE, hash, geometry, stored, vouched, goal });

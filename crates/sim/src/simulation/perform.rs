@@ -27,9 +27,9 @@ impl Simulation {
             Output::Disconnect { peer, reason } => self.network.close(&mut self.queue, pipe(peer), reason),
             Output::Lookup { .. } => {
                 let core = self.hosts[host as usize].core.as_mut();
-                let desk = &mut core.expect("its output is being performed").desk;
-                desk.wants_holders = true;
-                desk.is_stirred = true;
+                let core = core.expect("its output is being performed");
+                core.session.look_up(self.world.hash());
+                core.desk.is_stirred = true;
             }
             Output::Event(news) => self.on_news(host, &news),
         }
@@ -214,9 +214,11 @@ impl Simulation {
         }
         let core = state.core.as_mut().expect("its output is being performed");
         if state.plan.defect != Some(Defect::KeepsCompletionSecret) {
-            core.reporter.set(hash, size, Availability::Full);
+            core.session.set(hash, size, Availability::Full);
             core.desk.is_stirred = true;
         }
+        self.unwatch_if_settled(host);
+        let state = &self.hosts[host as usize];
         if let WhenDone::Linger { .. } = state.plan.when_done {
             self.queue.push(self.queue.now() + LOOK_AROUND, Event::LeaveDone { host, life: state.life });
         }

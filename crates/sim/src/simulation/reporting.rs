@@ -1,13 +1,14 @@
-//! The hosts' connections to the coordinator: reports go out as the reporter decides, lookups and watches as the real
-//! engine does it, and what the coordinator answers comes in. Letters do not compete with chunks for the wires.
+//! The hosts' connections to the coordinator: what each session decides is sent, and what the coordinator answers comes
+//! in. These messages do not compete with chunks for the wires.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::RngExt;
 use tnet_coordinator::{Arrival, Epoch};
+use tnet_fileinfo::ChunkSet;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, WireMessage};
-use tnet_swarm::Input;
+use tnet_swarm::{Input, Swarm};
 
 use super::coordinator::Letter;
 use super::{FILE, Simulation};
@@ -17,9 +18,6 @@ use crate::host::{CALL_PAUSE, Line};
 use crate::tally::Count;
 use crate::units::{HostId, Nanos, SECOND, moment, nanos, number};
 use crate::wire::encoded_len;
-
-/// Neighbours with which a download does without news of further holders, as in the real engine.
-const ENOUGH_NEIGHBOURS: usize = 16;
 
 /// Longest pause between calls.
 const CALL_PAUSE_AT_MOST: Nanos = 10 * SECOND;
@@ -179,7 +177,7 @@ impl Simulation {
         let life = state.life;
         let Some(core) = state.core.as_mut().filter(|core| core.desk.line != Line::Down) else { return };
         core.desk.line = Line::Down;
-        core.reporter.on_disconnect();
+        core.session.on_disconnect();
         core.desk.pause = CALL_PAUSE;
         let again = self.queue.now() + self.world.coordinator_delay + jittered(CALL_PAUSE, &mut self.rng);
         self.queue.push(again, Event::CallCoordinator { host, life });
@@ -194,28 +192,26 @@ impl Simulation {
             {
                 core.desk.line = Line::Up(epoch);
                 core.desk.pause = CALL_PAUSE;
-                core.reporter.on_lease(Duration::from_millis(u64::from(*lease_ms)));
-                core.reporter.on_welcome(now, *digest);
-                // Watches belong to a connection.
-                core.desk.wants_holders |= std::mem::take(&mut core.desk.watches);
+                core.session.on_welcome(now, Duration::from_millis(u64::from(*lease_ms)), *digest);
             }
-            (_, Line::Up(up)) if up == epoch => core.reporter.on_reply(&reply),
+            (_, Line::Up(up)) if up == epoch => core.session.on_reply(&reply),
             _ => return,
         }
         core.desk.is_stirred = true;
         if let CoordinatorReply::Holders { holders, .. } = reply {
             let addresses = holders.iter().map(|holder| holder.address).collect();
             self.feed(host, Input::Holders { file: FILE, addresses });
-            self.maybe_unwatch(host, epoch);
+            self.unwatch_if_settled(host);
         }
         self.send_reports(host);
     }
 
-    fn maybe_unwatch(&mut self, host: HostId, epoch: Epoch) {
-        let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
-        if core.swarm.neighbours(FILE) >= ENOUGH_NEIGHBOURS && std::mem::take(&mut core.desk.watches) {
-            let hash = *self.world.hash().as_bytes();
-            self.request(epoch, CoordinatorRequest::Unwatch { hash });
+    /// Ends the watch of a host that needs no more neighbours.
+    pub(super) fn unwatch_if_settled(&mut self, host: HostId) {
+        let hash = self.world.hash();
+        let state = &mut self.hosts[host as usize];
+        if let Some(core) = state.core.as_mut().filter(|core| !needs_holders(&core.swarm, &state.disk)) {
+            core.session.unwatch(hash);
         }
     }
 
@@ -231,24 +227,14 @@ impl Simulation {
     pub(super) fn send_reports(&mut self, host: HostId) {
         let now = moment(self.queue.now());
         let state = &mut self.hosts[host as usize];
-        let is_downloading = !state.disk.is_full();
         let Some(core) = state.core.as_mut() else { return };
         if !std::mem::take(&mut core.desk.is_stirred) {
             return;
         }
         let Line::Up(epoch) = core.desk.line else { return };
-        let mut requests: Vec<_> = std::iter::from_fn(|| core.reporter.poll(now)).collect();
-        if std::mem::take(&mut core.desk.wants_holders) {
-            let hash = *self.world.hash().as_bytes();
-            let watch =
-                is_downloading && core.swarm.neighbours(FILE) < ENOUGH_NEIGHBOURS && !core.desk.watches;
-            core.desk.watches |= watch;
-            requests.push(match watch {
-                true => CoordinatorRequest::Watch { hash },
-                false => CoordinatorRequest::Lookup { hash },
-            });
-        }
-        if let Some(due) = core.reporter.next_timeout().map(nanos)
+        let is_watched = needs_holders(&core.swarm, &state.disk);
+        let requests: Vec<_> = std::iter::from_fn(|| core.session.poll(now, |_| is_watched)).collect();
+        if let Some(due) = core.session.next_timeout().map(nanos)
             && core.report_at.is_none_or(|planned| due < planned)
         {
             core.report_at = Some(due);
@@ -292,6 +278,10 @@ impl Simulation {
         let partial = number(alive().filter(|host| !host.disk.is_full()).count());
         table_differs(table, full, partial)
     }
+}
+
+fn needs_holders(swarm: &Swarm, disk: &ChunkSet) -> bool {
+    !disk.is_full() && !swarm.has_enough_neighbours(FILE)
 }
 
 /// Between three quarters and five quarters, as the real client waits.

@@ -13,6 +13,9 @@ use crate::io::{Direction, FileKey, PeerKey};
 use crate::link::Held;
 use crate::time::Time;
 
+/// Neighbours with which a download does without news of further holders.
+const ENOUGH_NEIGHBOURS: usize = 16;
+
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStatus {
@@ -168,6 +171,11 @@ impl Swarm {
     /// How many peers of the file's swarm we are connected to.
     pub fn neighbours(&self, file: FileKey) -> usize {
         self.files.get(&file).map_or(0, |state| state.links.len())
+    }
+
+    /// Whether its swarm has as many of our connections as a download wants: it does without news of more holders.
+    pub fn has_enough_neighbours(&self, file: FileKey) -> bool {
+        self.neighbours(file) >= ENOUGH_NEIGHBOURS
     }
 
     /// Missing chunks that no connected peer holds.

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tnet_proto::{CallResult, CoordinatorRequest, MAX_HOLDERS};
-use tnet_swarm::Time;
+
+use crate::time::Time;
 
 /// Addresses that are remembered as named. With more, all are forgotten: it is help, not
 /// bookkeeping.
@@ -23,7 +24,7 @@ const CALLS: u32 = 9;
 
 /// Results that wait to be told.
 #[derive(Debug, Default)]
-pub(super) struct CallResults {
+pub(crate) struct CallResults {
     named: BTreeSet<SocketAddr>,
     reached: BTreeSet<SocketAddr>,
     failed: BTreeSet<SocketAddr>,
@@ -33,19 +34,19 @@ pub(super) struct CallResults {
 
 impl CallResults {
     /// Another coordinator, or the same anew.
-    pub(super) fn on_welcome(&mut self) {
+    pub(crate) fn on_welcome(&mut self) {
         self.is_unwanted = false;
     }
 
     /// The coordinator does not know a message.
-    pub(super) fn on_unsupported(&mut self, message: u32) {
+    pub(crate) fn on_unsupported(&mut self, message: u32) {
         if message == CALLS {
             self.is_unwanted = true;
         }
     }
 
     /// The coordinator named these.
-    pub(super) fn on_named(&mut self, addresses: &[SocketAddr]) {
+    pub(crate) fn on_named(&mut self, addresses: impl ExactSizeIterator<Item = SocketAddr>) {
         if self.named.len() + addresses.len() > MOST_NAMED {
             self.named.clear();
         }
@@ -53,7 +54,7 @@ impl CallResults {
     }
 
     /// A peer answered there.
-    pub(super) fn on_reached(&mut self, address: SocketAddr) {
+    pub(crate) fn on_reached(&mut self, address: SocketAddr) {
         if self.named.remove(&address) && self.reached.len() < MAX_HOLDERS {
             self.failed.remove(&address);
             self.reached.insert(address);
@@ -61,7 +62,7 @@ impl CallResults {
     }
 
     /// Nobody did.
-    pub(super) fn on_failed(&mut self, address: SocketAddr) {
+    pub(crate) fn on_failed(&mut self, address: SocketAddr) {
         if self.named.remove(&address) && self.failed.len() < MAX_HOLDERS {
             self.reached.remove(&address);
             self.failed.insert(address);
@@ -69,7 +70,7 @@ impl CallResults {
     }
 
     /// What to tell the coordinator now.
-    pub(super) fn poll(&mut self, now: Time) -> Option<CoordinatorRequest> {
+    pub(crate) fn poll(&mut self, now: Time) -> Option<CoordinatorRequest> {
         let pause = if self.failed.is_empty() { PAUSE_OF_SUCCESS } else { PAUSE };
         let is_due = self.told.is_none_or(|told| told + pause <= now);
         if self.is_unwanted || !is_due || self.reached.is_empty() && self.failed.is_empty() {
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn only_what_was_named_is_told_and_once() {
         let mut calls = CallResults::default();
-        calls.on_named(&[address(1), address(2)]);
+        calls.on_named([address(1), address(2)].into_iter());
         for port in 1..=3 {
             calls.on_failed(address(port));
         }
@@ -113,7 +114,7 @@ mod tests {
     fn batches_are_a_second_apart_and_bounded() {
         let mut calls = CallResults::default();
         let many: Vec<SocketAddr> = (1..=200).map(address).collect();
-        calls.on_named(&many);
+        calls.on_named(many.iter().copied());
         calls.on_failed(address(1));
         assert!(calls.poll(at(0)).is_some());
         many.iter().for_each(|address| calls.on_failed(*address));
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn a_coordinator_that_does_not_know_the_message_gets_no_more() {
         let mut calls = CallResults::default();
-        calls.on_named(&[address(1)]);
+        calls.on_named([address(1)].into_iter());
         calls.on_unsupported(CALLS);
         calls.on_failed(address(1));
         assert_eq!(calls.poll(at(5)), None);

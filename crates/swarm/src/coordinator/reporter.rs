@@ -14,7 +14,7 @@ use crate::time::Time;
 
 /// Decides what to report. One per process; told of changes, connections and replies.
 #[derive(Debug)]
-pub struct Reporter {
+pub(super) struct Reporter {
     interval: Duration,
     /// What the coordinator gives us, if it gives less than we asked for.
     lease: Duration,
@@ -71,7 +71,7 @@ impl Session {
 
 impl Reporter {
     /// Reports nothing yet; gives a sign of life each `interval`.
-    pub fn new(interval: Duration) -> Reporter {
+    pub(super) fn new(interval: Duration) -> Reporter {
         Reporter {
             interval,
             lease: Duration::MAX,
@@ -83,7 +83,7 @@ impl Reporter {
     }
 
     /// From now on we hold this much of the file.
-    pub fn set(&mut self, hash: FileHash, size: u64, availability: Availability) {
+    pub(super) fn set(&mut self, hash: FileHash, size: u64, availability: Availability) {
         let before = self.shared.get(&hash).copied();
         if before.map_or(Availability::None, |(_, availability)| availability) == availability {
             return;
@@ -100,23 +100,18 @@ impl Reporter {
     }
 
     /// How much of a file was last set.
-    pub fn availability(&self, hash: &FileHash) -> Availability {
+    pub(super) fn availability(&self, hash: &FileHash) -> Availability {
         self.shared.get(hash).map_or(Availability::None, |(_, availability)| *availability)
     }
 
     /// Files reported.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.shared.len()
-    }
-
-    /// Whether nothing is reported.
-    pub fn is_empty(&self) -> bool {
-        self.shared.is_empty()
     }
 
     /// The coordinator forgets us after this long a silence. To be told before the welcome: with a short lease the signs
     /// of life come more often than each interval.
-    pub fn on_lease(&mut self, lease: Duration) {
+    pub(super) fn on_lease(&mut self, lease: Duration) {
         self.lease = lease;
     }
 
@@ -126,7 +121,7 @@ impl Reporter {
     }
 
     /// A coordinator welcomed us; `table` is what it still has of us.
-    pub fn on_welcome(&mut self, now: Time, table: ReportDigest) {
+    pub(super) fn on_welcome(&mut self, now: Time, table: ReportDigest) {
         self.session = Some(Session::new(now + self.pause()));
         if table == self.digest {
             self.changed.clear();
@@ -136,12 +131,12 @@ impl Reporter {
     }
 
     /// The connection is gone.
-    pub fn on_disconnect(&mut self) {
+    pub(super) fn on_disconnect(&mut self) {
         self.session = None;
     }
 
     /// A reply came in.
-    pub fn on_reply(&mut self, reply: &CoordinatorReply) {
+    pub(super) fn on_reply(&mut self, reply: &CoordinatorReply) {
         let Some(session) = &mut self.session else { return };
         match reply {
             CoordinatorReply::Accepted { seq } => {
@@ -163,7 +158,7 @@ impl Reporter {
     }
 
     /// The next message to send now, until there is none.
-    pub fn poll(&mut self, now: Time) -> Option<CoordinatorRequest> {
+    pub(super) fn poll(&mut self, now: Time) -> Option<CoordinatorRequest> {
         if self.session.as_ref()?.queue.is_empty() {
             self.queue_changes();
         }
@@ -185,7 +180,7 @@ impl Reporter {
     }
 
     /// When to poll again at the latest.
-    pub fn next_timeout(&self) -> Option<Time> {
+    pub(super) fn next_timeout(&self) -> Option<Time> {
         self.session.as_ref().map(|session| session.next_heartbeat)
     }
 
