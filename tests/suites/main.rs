@@ -1,0 +1,24 @@
+//! Whole networks in one process, and the command as a user has it. One binary, since nearly all of the time of a
+//! case is waiting: many run at once.
+
+mod cables;
+#[cfg(target_os = "linux")]
+mod checking;
+mod cli_addresses;
+mod cli_change;
+mod cli_commands;
+mod cli_config;
+mod cli_daemon;
+mod cli_get;
+mod cli_output;
+mod cli_several;
+mod cli_status;
+mod directory;
+mod drift;
+mod integrity;
+mod membership;
+mod resume;
+mod sharing;
+mod silence;
+mod sizes;
+mod strangers;
