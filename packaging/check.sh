@@ -50,6 +50,10 @@ done
 for unit in tnet-coordinator tnet-peer; do
     [ -s "$root/usr/lib/systemd/system/$unit.service" ] || fail "$unit.service is missing"
 done
+for unit in "$root"/usr/lib/systemd/system/tnet-*.service; do
+    # What the sandbox forbids has to fail, so that it can be told; without this it kills the service.
+    grep -qx SystemCallErrorNumber=EPERM "$unit" || fail "a call that is not allowed kills ${unit##*/}"
+done
 inside getent passwd tnet >/dev/null || fail "there is no user for the service"
 
 echo "-- purged"
