@@ -17,6 +17,7 @@ use super::error::OpenError;
 use super::sys::{self, Entry, EntryKind, Fixed, Protection};
 use super::target::Target;
 
+const RIGHTS: u32 = 0o777;
 const GROUP_RIGHTS: u32 = 0o070;
 const OTHERS_READ: u32 = 0o004;
 const STICKY: u32 = 0o1000;
@@ -70,7 +71,7 @@ impl Replaced {
         let same_group = now.group == self.protection.group;
         if !same_group || now.owner != self.protection.owner {
             // A program that acts for its owner must not act for another one.
-            mode &= 0o777;
+            mode &= RIGHTS;
         }
         let attributes = self.carry_attributes(new);
         if !same_group || attributes.as_ref().is_err_and(|(_, rights)| *rights == Rights::Unknown) {
@@ -79,8 +80,8 @@ impl Replaced {
         if let Err((source, _)) = attributes {
             lost = lost.or(Some(NotKept { what: "extended attributes", source }));
         }
-        if let Err(errno) = rustix::fs::fchmod(new, mode_of(mode))
-            && sys::protection(new).is_ok_and(|now| now.mode & 0o777 != mode & 0o777)
+        if let Err(errno) = give_mode(mode, |mode| rustix::fs::fchmod(new, mode_of(mode)))
+            && sys::protection(new).is_ok_and(|now| now.mode & 0o7777 != mode & 0o7777)
         {
             lost = lost.or(Some(NotKept { what: "mode", source: errno.into() }));
         }
@@ -145,6 +146,17 @@ enum Rights {
     Unknown,
 }
 
+/// Gives as much of `mode` as is allowed. Its rights may be refused for the bits that come with them: setting those of
+/// set-user-ID and set-group-ID is forbidden in some sandboxes.
+fn give_mode(mode: u32, give: impl Fn(u32) -> Result<(), Errno>) -> Result<(), Errno> {
+    give(mode).inspect_err(|_| {
+        if mode & !RIGHTS != 0 {
+            // The first answer is told.
+            let _ = give(mode & RIGHTS);
+        }
+    })
+}
+
 fn is_of_the_content(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| OF_THE_CONTENT.iter().any(|start| name.starts_with(start)))
 }
@@ -203,4 +215,28 @@ pub(super) fn check_replaceable(target: &Target, entry: &Entry) -> Result<(), Op
         return Err(OpenError::NotAllowed { path: path(), source: Errno::PERM.into() });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn where_the_bits_beside_the_rights_are_refused_the_rights_are_given() {
+        for (mode, given) in
+            [(0o4755, Some(0o755)), (0o2750, Some(0o750)), (0o755, Some(0o755)), (0o7000, Some(0))]
+        {
+            let last = RefCell::new(None);
+            let result = give_mode(mode, |mode| {
+                if mode & !RIGHTS != 0 {
+                    return Err(Errno::PERM);
+                }
+                *last.borrow_mut() = Some(mode);
+                Ok(())
+            });
+            assert_eq!((result.is_err(), last.into_inner()), (mode & !RIGHTS != 0, given), "{mode:o}");
+        }
+    }
 }
