@@ -8,6 +8,7 @@ use tnet_fileinfo::{ScanError, shown_path};
 use tokio::sync::mpsc;
 
 use crate::api::{LeftOut, LeftOutKind, ShareError};
+use crate::control::chain;
 use crate::descriptors::Descriptors;
 use crate::engine::Command;
 use crate::share::{Change, DirWatch, ShareDirError, WatchOptions};
@@ -91,10 +92,13 @@ impl DirShare {
                     follower.follow(changes).await
                 }
             };
-            let Ok(Followed { look_again, .. }) = &mut followed else { return };
+            let Ok(Followed { look_again, unread, .. }) = &mut followed else { return };
             for path in look_again.drain(..) {
                 watch.look_again_at(&path);
                 notices = None;
+            }
+            for path in unread.drain(..) {
+                watch.could_not_read(path);
             }
             let Ok(followed) = followed else { return };
             said.changes(&watch, &followed);
@@ -202,6 +206,8 @@ struct Followed {
     failed: u64,
     /// Names that led to something else when they were to be opened; they may not at the next look.
     look_again: Vec<PathBuf>,
+    /// Files that will not be read again before they change.
+    unread: Vec<PathBuf>,
 }
 
 impl Followed {
@@ -250,14 +256,15 @@ impl Said {
         if self.left_out.as_deref().unwrap_or_default() == now {
             return None;
         }
+        let is_first = self.left_out.is_none();
         let before = self.left_out.replace(now.to_vec()).unwrap_or_default();
         for left_out in now {
             let same_count = |other: &&LeftOut| (other.kind, other.count) == (left_out.kind, left_out.count);
             if before.iter().find(same_count).is_none() {
                 let LeftOut { kind, count, example } = left_out;
                 let (noun, example) = (kind.noun(*count), shown_path(example));
-                // Downloads into the directory come and go.
-                if *kind == LeftOutKind::Companion {
+                // Later ones are mostly those of downloads into the directory, which come and go.
+                if *kind == LeftOutKind::Companion && !is_first {
                     tracing::debug!("not shared: {count} {noun}, as {example}");
                 } else {
                     tracing::info!("not shared: {count} {noun}, as {example}");
@@ -345,10 +352,11 @@ impl Follower {
             }
             Err(error) => {
                 followed.failed += 1;
+                let why = chain(&error);
                 if followed.failed <= FAILURES_SAID {
-                    tracing::warn!(path = %shown_path(&path), %error, "not shared");
+                    tracing::warn!(path = %shown_path(&path), error = %why, "not shared");
                 } else {
-                    tracing::debug!(path = %shown_path(&path), %error, "not shared");
+                    tracing::debug!(path = %shown_path(&path), error = %why, "not shared");
                 }
                 let passes = match &error {
                     ShareError::Scan(error) => matches!(error, ScanError::Changed),
@@ -357,6 +365,8 @@ impl Follower {
                 };
                 if passes {
                     followed.look_again.push(path);
+                } else {
+                    followed.unread.push(path);
                 }
             }
         }

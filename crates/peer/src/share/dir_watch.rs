@@ -147,8 +147,10 @@ pub struct DirWatch {
     files: BTreeMap<PathBuf, Known>,
     /// What was reported as left out and still is.
     complaints: BTreeSet<PathBuf>,
-    /// All that was left out at the last look.
+    /// All that is left out since the last look.
     left_out: Vec<LeftOut>,
+    /// Files that were reported so and could not be read, though they could be opened.
+    unread: BTreeMap<PathBuf, Stamp>,
     /// No file has to be looked at again before it can be reported.
     is_at_rest: bool,
     too_many: Overflow,
@@ -187,6 +189,7 @@ impl DirWatch {
             files: BTreeMap::new(),
             complaints: BTreeSet::new(),
             left_out: Vec::new(),
+            unread: BTreeMap::new(),
             is_at_rest: true,
             too_many: Overflow::None,
             look: 0,
@@ -248,6 +251,11 @@ impl DirWatch {
         self.is_at_rest = is_at_rest;
         self.notices = notices.filter(|_| is_at_rest);
         self.remove_unseen(&mut changes);
+        let reported = |path: &PathBuf| self.files.get(path).and_then(|known| known.reported);
+        self.unread.retain(|path, stamp| reported(path) == Some(*stamp));
+        for path in self.unread.keys() {
+            count_unread(&mut self.left_out, path);
+        }
         self.note_overflow(overflowed, &mut changes);
         Ok(changes)
     }
@@ -282,7 +290,15 @@ impl DirWatch {
         }
     }
 
-    /// What the last look left out, by kind.
+    /// A file that was reported could not be read to its end. It counts as left out until it changes.
+    pub(crate) fn could_not_read(&mut self, path: PathBuf) {
+        let Some(stamp) = self.files.get(&path).and_then(|known| known.reported) else { return };
+        if self.unread.insert(path.clone(), stamp).is_none() {
+            count_unread(&mut self.left_out, &path);
+        }
+    }
+
+    /// What the last look left out, by kind, and what could not be read since.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
@@ -456,6 +472,22 @@ impl Look<'_> {
             && !self.reported_before.contains(path)
         {
             self.changes.push(complaint);
+        }
+    }
+}
+
+fn count_unread(left_out: &mut Vec<LeftOut>, path: &Path) {
+    let kind = LeftOutKind::Unreadable;
+    match left_out.iter_mut().find(|left_out| left_out.kind == kind) {
+        Some(LeftOut { count, example, .. }) => {
+            *count += 1;
+            if path < &**example {
+                path.clone_into(example);
+            }
+        }
+        None => {
+            left_out.push(LeftOut { kind, count: 1, example: path.to_owned() });
+            left_out.sort_by_key(|left_out| left_out.kind);
         }
     }
 }

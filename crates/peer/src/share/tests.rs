@@ -247,6 +247,31 @@ fn a_directory_that_is_too_deep_is_reported_once_and_the_last_one_that_is_not_is
 }
 
 #[test]
+fn a_file_that_could_not_be_read_to_its_end_is_left_out_until_it_changes() {
+    let dir = scratch();
+    let path = |name: &str| dir.path().join(name);
+    for name in ["a", "b", "c"] {
+        put(path(name), b"x", LONG_AGO);
+    }
+    let mut watch = watch(dir.path());
+    poll(&mut watch);
+    watch.could_not_read(path("b"));
+    watch.could_not_read(path("a"));
+    watch.could_not_read(path("a"));
+    let unread =
+        |count, example: &str| vec![LeftOut { kind: LeftOutKind::Unreadable, count, example: path(example) }];
+    assert_eq!(watch.left_out(), unread(2, "a"));
+    assert_eq!(poll(&mut watch), []);
+    assert_eq!(watch.left_out(), unread(2, "a"), "nothing happened to them");
+    put(path("a"), b"other", LONG_AGO);
+    assert_eq!(poll(&mut watch), [changed(path("a"))]);
+    assert_eq!(watch.left_out(), unread(1, "b"));
+    fs::remove_file(path("b")).expect("ours");
+    poll(&mut watch);
+    assert_eq!(watch.left_out(), []);
+}
+
+#[test]
 fn files_beyond_the_limit_are_left_out_until_there_is_room() {
     let dir = scratch();
     let options = WatchOptions { max_files: 2, ..WatchOptions::default() };
