@@ -19,6 +19,10 @@ use crate::render::units::{json_path, shown_path, size};
 
 pub(crate) async fn run(args: Create, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
     let Create { file, output: out, chunk_size, overwrite } = args;
+    if out.as_deref().is_some_and(|out| out.as_os_str() == "-") {
+        let message = "a description is not written to stdout; name a file with -o, which ./- may be too";
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let out = out.unwrap_or_else(|| default_path(&file));
     let on_existing = if overwrite { OnExisting::Replace } else { OnExisting::Refuse };
     // Before the hashing, which may take minutes.

@@ -21,6 +21,11 @@ pub(super) struct Target {
 impl Target {
     /// Whether it can be the target of all of them.
     pub(super) async fn check(&self) -> Result<(), Failure> {
+        if self.given.as_deref().is_some_and(|out| out.as_os_str() == "-") {
+            let message = "a file cannot be downloaded to stdout, since its chunks come in any order; name a file with \
+                 -o, which ./- may be too";
+            return Err(Failure::new(Exit::Usage, message));
+        }
         let Some(out) = self.given.clone().filter(|_| self.several) else { return Ok(()) };
         blocking(move || if is_directory(&out) { Ok(()) } else { Err(no_directory(&out)) }).await
     }
@@ -118,6 +123,17 @@ mod tests {
         let hash: tnet_fileinfo::FileHash = "ab".repeat(32).parse().expect("a hash");
         let own = Target { given: None, several: true }.of(&Wanted::Hash(hash), None).await;
         assert_eq!(own.expect("a target"), here.join(hash.to_string()));
+    }
+
+    #[tokio::test]
+    async fn stdout_is_no_target_and_no_file_of_that_name_appears() {
+        for several in [false, true] {
+            let stdout = Target { given: Some("-".into()), several };
+            let failure = stdout.check().await.expect_err("chunks come in any order");
+            assert!(failure.exit == Exit::Usage && failure.message.contains("stdout"), "{failure:?}");
+        }
+        let named = Target { given: Some("./-".into()), several: false };
+        named.check().await.expect("a file of that name");
     }
 
     #[tokio::test]
