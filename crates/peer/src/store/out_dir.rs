@@ -26,7 +26,7 @@ pub enum Whereabouts {
     AtItsPath,
     /// In the directory, which has another path by now.
     At(PathBuf),
-    /// Not in it, or with another size.
+    /// Not in it, with another size, or in a directory that no path leads to.
     Nowhere,
 }
 
@@ -69,12 +69,16 @@ impl OutDirectory {
         if stamp.size != size {
             return Ok(Whereabouts::Nowhere);
         }
-        let at_path = std::fs::metadata(&self.out).map(|metadata| Stamp::of(&metadata));
-        if at_path.is_ok_and(|found| found.is_same_file(&stamp)) {
+        let leads_there = |path: &Path| {
+            let found = std::fs::metadata(path).map(|metadata| Stamp::of(&metadata));
+            found.is_ok_and(|found| found.is_same_file(&stamp))
+        };
+        if leads_there(&self.out) {
             return Ok(Whereabouts::AtItsPath);
         }
-        Ok(sys::path_of(&self.directory)
-            .map_or(Whereabouts::Nowhere, |path| Whereabouts::At(path.join(name))))
+        // What the directory was called last: something else may have been mounted there since.
+        let moved = sys::path_of(&self.directory).map(|path| path.join(name));
+        Ok(moved.filter(|path| leads_there(path)).map_or(Whereabouts::Nowhere, Whereabouts::At))
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use super::job::Job;
 use super::same_command;
 use crate::args::Global;
-use crate::command::fileinfo;
+use crate::command::fileinfo::{self, blocking};
 use crate::command::peer::{self, OnTaken};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::render::Output;
 use crate::render::output::fields;
 use crate::render::progress::DownloadView;
@@ -77,7 +79,7 @@ impl Foreground {
         };
         match follow(&mut download, view, stop).await {
             Some(summary) => {
-                let summary = summary?;
+                let summary = found(summary?).await?;
                 // Of a file that was here nobody can know yet that we have it, so nobody waits for us.
                 if self.linger.is_some() || summary.traffic.arrived > 0 {
                     let mut seeding = self.seeding.borrow_mut();
@@ -184,6 +186,26 @@ async fn seed(
         () = sleep(limit) => {}
         () = stop.cancelled() => {}
     }
+}
+
+/// Only what is there is done.
+async fn found(summary: Summary) -> Result<Summary, Failure> {
+    let (path, size) = (summary.path.clone(), summary.bytes_total);
+    let is_there = blocking(move || {
+        Ok(match fs::metadata(&path) {
+            Ok(metadata) => metadata.len() == size,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        })
+    });
+    if is_there.await? {
+        return Ok(summary);
+    }
+    let message = format!(
+        "{} is whole, and not there: it was removed meanwhile, or something was mounted over its directory; run the \
+         same command again, or choose another directory with -o",
+        shown_path(&summary.path)
+    );
+    Err(Failure::new(Exit::NotFound, message))
 }
 
 fn interrupted(progress: Option<&Progress>, out: &Path) -> Failure {
