@@ -75,7 +75,8 @@ const UMASK: u32 = 0o022;
 /// A server that answers.
 pub(crate) struct Started {
     pub(crate) hello: Hello,
-    pub(crate) log: PathBuf,
+    /// None if it cannot be written.
+    pub(crate) log: Option<PathBuf>,
 }
 
 /// A server that was found, or was started because there was none.
@@ -146,7 +147,8 @@ pub(crate) async fn start(
     stop: &CancellationToken,
 ) -> Result<Started, StartFailure> {
     let log = launch.state_dir.join(LOG_NAME);
-    let mut child = spawn(launch, global, &log, output)?;
+    let (mut child, is_logged) = spawn(launch, global, &log, output)?;
+    let see_log = if is_logged { format!("; see its log, {}", shown_path(&log)) } else { String::new() };
     let (answer, words) = oneshot::channel();
     if let Some(stdout) = child.stdout.take() {
         // A thread, because it waits for the other process; it ends with that.
@@ -163,20 +165,18 @@ pub(crate) async fn start(
         Ok(Ok(Words::Ready)) => {}
         Ok(Ok(Words::Failed(failure))) => return Err(failure.during("the server could not start").into()),
         Ok(Ok(Words::None) | Err(_)) => {
-            let message = format!("the server ended before it answered; see its log, {}", shown_path(&log));
+            let message = format!("the server ended before it answered{see_log}");
             return Err(Failure::new(Exit::Other, message).into());
         }
         Err(_) => {
             give_up(&mut child);
-            let message = format!(
-                "the server did not answer within {START_DEADLINE:.0?} and was stopped; see its log, {}",
-                shown_path(&log)
-            );
+            let message =
+                format!("the server did not answer within {START_DEADLINE:.0?} and was stopped{see_log}");
             return Err(Failure::new(Exit::Other, message).into());
         }
     }
     let client = Client::connect(&launch.state_dir).await.map_err(Failure::from)?;
-    Ok(Started { hello: client.hello().clone(), log })
+    Ok(Started { hello: client.hello().clone(), log: is_logged.then_some(log) })
 }
 
 /// Our own child, which has not answered: nobody else knows of it.
@@ -185,11 +185,14 @@ fn give_up(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn spawn(launch: &Launch, global: &Global, log: &Path, output: Output) -> Result<Child, Failure> {
+/// The server, and whether it has a log.
+fn spawn(launch: &Launch, global: &Global, log: &Path, output: Output) -> Result<(Child, bool), Failure> {
     let state_dir = &launch.state_dir;
     make_state_dir(state_dir)?;
     // A log that cannot be written is no reason to have no server.
-    let stderr = logging::open_log(log).map(Stdio::from).unwrap_or_else(|error| {
+    let opened = logging::open_log(log);
+    let is_logged = opened.is_ok();
+    let stderr = opened.map(Stdio::from).unwrap_or_else(|error| {
         output.note(&format!(
             "{}; the server runs without one",
             file_failure("open the log", log, &error).message
@@ -201,7 +204,7 @@ fn spawn(launch: &Launch, global: &Global, log: &Path, output: Output) -> Result
     })?;
     // Ours are closed by themselves; those that somebody gave us, as the lock of flock(1), would stay open in the server.
     close_fds::set_fds_cloexec(FIRST_TO_CLOSE, &[]);
-    Command::new(&program)
+    let started = Command::new(&program)
         .args(arguments(launch, global))
         // What else the environment says was read already and is in the arguments.
         .env_clear()
@@ -209,8 +212,9 @@ fn spawn(launch: &Launch, global: &Global, log: &Path, output: Output) -> Result
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr)
-        .spawn()
-        .map_err(|error| file_failure("start", &program, &error))
+        .spawn();
+    let child = started.map_err(|error| file_failure("start", &program, &error))?;
+    Ok((child, is_logged))
 }
 
 fn arguments(launch: &Launch, global: &Global) -> Vec<OsString> {

@@ -87,10 +87,15 @@ fn filter(level: &str) -> EnvFilter {
 }
 
 /// Opens a log for appending; only the user may read it, since it names files. A link in its place, which others may have
-/// put there while they could, is not followed.
+/// put there while they could, is not followed, and a pipe in its place not waited for.
 pub(crate) fn open_log(path: &Path) -> io::Result<File> {
-    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(no_link).open(path)
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(path)?;
+    if log.metadata()?.is_file() {
+        Ok(log)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    }
 }
 
 struct LogFile {
@@ -155,6 +160,17 @@ mod tests {
             .collect();
         assert_eq!(sizes.len(), 2, "the log and the one before");
         assert!(sizes.iter().all(|size| *size <= MAX_LOG_LEN), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_log_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join(LOG_NAME);
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo is everywhere").success());
+        open_log(&path).expect_err("nobody reads it");
+        let _reader = OpenOptions::new().read(true).write(true).open(&path).expect("ours");
+        open_log(&path).expect_err("it is no file");
     }
 
     #[test]

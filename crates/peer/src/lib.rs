@@ -61,6 +61,7 @@ mod session;
 mod sharing;
 mod source;
 mod strangers;
+mod users;
 
 pub mod control;
 #[cfg(feature = "fuzzing")]

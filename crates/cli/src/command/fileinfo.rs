@@ -44,7 +44,9 @@ fn read_now(path: &Path) -> Result<FileInfo, Failure> {
             Failure::new(Exit::Integrity, format!("{shown} is a directory; name the .fileinfo in it"))
         }
         io::ErrorKind::InvalidInput => {
-            Failure::new(Exit::Integrity, format!("{shown} is no regular file; name a .fileinfo"))
+            Failure::new(Exit::Integrity, format!(
+                "{shown} is no regular file, and a description is read more than once; save it to a file, and name that"
+            ))
         }
         _ => file_failure("read", path, &error),
     })?;

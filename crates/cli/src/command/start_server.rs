@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
-use tnet_peer::control::{self, Claim, Client, ConnectError, StopReason};
+use tnet_peer::control::{self, Claim, ClaimError, Client, ConnectError, StopReason};
 use tnet_peer::share::WatchOptions;
 use tnet_peer::{LimitsChange, Peer};
 use tracing::{error, info};
@@ -66,7 +66,9 @@ pub(crate) async fn run(
     let server = background::start(&launch, global, output, &signals.stop).await?;
     let hello = server.hello;
     output.outcome(&format!("server started, pid {}, peers on {}", hello.pid, hello.listen));
-    output.outcome(&format!("log     {}", shown_path(&server.log)));
+    if let Some(log) = &server.log {
+        output.outcome(&format!("log     {}", shown_path(log)));
+    }
     match &dir {
         Some(dir) => output.outcome(&format!("shares  {}", shown_path(dir))),
         None => output.note("it shares nothing yet: give it files with --dir, or downloads with `tnet get`"),
@@ -75,7 +77,7 @@ pub(crate) async fn run(
         "pid": hello.pid,
         "listen": hello.listen,
         "coordinator": hello.coordinator,
-        "log": json_path(&server.log),
+        "log": server.log.as_deref().map(json_path),
         "dir": dir.as_deref().map(json_path),
     })))
 }
@@ -101,9 +103,12 @@ impl Service<'_> {
     async fn run(self, global: &Global, output: Output, signals: Signals) -> Result<Report, Failure> {
         let Self { dir, state_dir, on_taken, bounds, decided, is_detached } = self;
         // Before the peer listens, so that a second server changes nothing for the first.
-        let claim = Claim::new(&state_dir)
-            .await
-            .map_err(|error| Failure::from(error).or_hint("stop it first with `tnet kill-server`"))?;
+        let claim = Claim::new(&state_dir).await.map_err(|error| match &error {
+            ClaimError::AlreadyRunning { .. } => {
+                Failure::from(error).or_hint("stop it first with `tnet kill-server`")
+            }
+            _ => error.into(),
+        })?;
         let peer = Arc::new(peer::start(global, on_taken, bounds, Some(state_dir.join(SCANS_NAME))).await?);
         let served = match &dir {
             Some(dir) => share(&peer, dir).await,
@@ -191,7 +196,11 @@ async fn tell_status(peer: &Peer) {
 }
 
 async fn share(peer: &Peer, dir: &std::path::Path) -> Result<(), Failure> {
-    peer.share_dir(dir, WatchOptions::default()).await?;
+    let shared = peer.share_dir(dir, WatchOptions::default()).await;
+    shared.map_err(|error| match Failure::from(error) {
+        failure if failure.exit == Exit::NotAllowed => failure.or_hint("share a directory that you may read"),
+        failure => failure,
+    })?;
     info!(dir = %shown_path(dir), "sharing");
     Ok(())
 }

@@ -18,6 +18,7 @@ use tokio::net::UnixListener;
 
 use crate::store::named_dir::{self, Exposed, FindError, Others, Trusted};
 use crate::store::sys;
+use crate::users;
 
 /// Name of the socket in the state directory.
 const SOCKET_NAME: &str = "control.sock";
@@ -71,11 +72,30 @@ pub enum ClaimError {
     },
     /// Others could put their socket there in place of ours.
     #[error(
-        "the state directory {dir:?} belongs to another user, or a group or everybody may write to it; choose another one, or make it yours with `chown` and `chmod 700`"
+        "a group or everybody may write to the state directory {dir:?}; choose another one, or run `chmod 700` on it"
     )]
     Insecure {
         /// The directory.
         dir: PathBuf,
+    },
+    /// Somebody else decides who serves there. The server of another user is his to talk to.
+    #[error(
+        "the state directory {dir:?} belongs to {}; run this as that user, as with `sudo -u`, or choose another one with --state-dir",
+        users::named(*owner)
+    )]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// The number of its owner.
+        owner: u32,
+    },
+    /// Whoever asks: nothing can be made in it.
+    #[error(
+        "{at:?} is immutable or append-only, and the state directory has to be written to; choose another one with --state-dir, or change that with `chattr -ia`"
+    )]
+    Unchangeable {
+        /// The directory, or the one above it.
+        at: PathBuf,
     },
     /// Others could put another directory in its place.
     #[error(
@@ -121,7 +141,7 @@ pub enum ClaimError {
         path: PathBuf,
     },
     /// Anything else.
-    #[error("using the state directory, at {path:?}")]
+    #[error("using the state directory, at {path:?}; {}", what_to_do(source))]
     Io {
         /// What could not be made or opened.
         path: PathBuf,
@@ -134,8 +154,30 @@ fn named(kind: Option<&str>) -> String {
     kind.map(|kind| format!(" ({kind})")).unwrap_or_default()
 }
 
+/// What helps against what the system said.
+fn what_to_do(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull => {
+            "there is no space or are no inodes left: make room, or choose another one with --state-dir"
+        }
+        io::ErrorKind::QuotaExceeded => {
+            "delete files that count against the quota, or choose another one with --state-dir"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "choose one that you may write to with --state-dir"
+        }
+        _ => "choose another one with --state-dir",
+    }
+}
+
 impl ClaimError {
     fn io(path: &Path, source: io::Error) -> Self {
+        let is_fixed = |dir: &&Path| sys::open_directory(dir).is_ok_and(sys::is_fixed);
+        if Errno::from_io_error(&source) == Some(Errno::PERM)
+            && let Some(at) = path.ancestors().take(2).find(is_fixed)
+        {
+            return Self::Unchangeable { at: at.to_owned() };
+        }
         Self::Io { path: path.to_owned(), source }
     }
 }
@@ -164,14 +206,19 @@ fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
     Ok((listener, path, directory))
 }
 
-/// The error of a socket that could not be made.
+/// The error of a socket that could not be made. Nothing of it stays.
 fn unfit_or(directory: &File, state_dir: &Path, path: &Path, source: io::Error) -> ClaimError {
     let kind = sys::foreign_kind(directory);
-    let says_so = matches!(
-        Errno::from_io_error(&source),
-        Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NXIO)
-    );
-    if says_so && !sys::is_fixed(directory) {
+    let said = Errno::from_io_error(&source);
+    let says_so =
+        matches!(said, Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NXIO));
+    // Some drivers make a file of it and fail then.
+    let made = rustix::fs::statat(directory, SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW);
+    let is_file = made.is_ok_and(|made| FileType::from_raw_mode(made.st_mode) == FileType::RegularFile);
+    if is_file {
+        let _ = rustix::fs::unlinkat(directory, SOCKET_NAME, AtFlags::empty());
+    }
+    if (says_so || (is_file && kind.is_some())) && !sys::is_fixed(directory) {
         ClaimError::Unfit { dir: state_dir.to_owned(), kind, lacks: "sockets" }
     } else {
         ClaimError::io(path, source)
@@ -215,11 +262,13 @@ pub(super) fn check_secure(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
     let directory = find(state_dir)?;
     let protection = sys::protection(&directory).map_err(|source| ClaimError::io(state_dir, source))?;
     // What an access list grants shows in the bits of the group.
-    if protection.owner != sys::effective_user() || protection.mode & GROUP_OR_OTHERS_WRITE != 0 {
+    let (owner, is_ours) = (protection.owner, protection.owner == sys::effective_user());
+    if !is_ours || protection.mode & GROUP_OR_OTHERS_WRITE != 0 {
         let dir = state_dir.to_owned();
         return Err(match without_modes(&directory) {
             Some(kind) => ClaimError::Unfit { dir, kind: Some(kind), lacks: "modes" },
-            None => ClaimError::Insecure { dir },
+            None if is_ours => ClaimError::Insecure { dir },
+            None => ClaimError::Foreign { dir, owner },
         });
     }
     Ok(directory)
@@ -237,7 +286,7 @@ fn replaceable(dir: &Path, above: &Path) -> ClaimError {
 /// What its file system is called, if modes are there what was said when it was mounted and `chmod` is no help.
 fn without_modes(directory: impl AsFd) -> Option<&'static str> {
     // What lies behind FUSE may have some.
-    sys::foreign_kind(directory).filter(|kind| *kind != "FUSE")
+    sys::foreign_kind(&directory).filter(|kind| *kind != "FUSE" || sys::gives_own_modes(&directory))
 }
 
 /// Opens a directory if not everybody could have put it there. Owners and groups of the directories above are trusted as
@@ -383,6 +432,34 @@ mod tests {
         for mode in [0o700, 0o755, 0o2750] {
             fs::set_permissions(dir.path(), Permissions::from_mode(mode)).expect("ours");
             Claim::new(dir.path()).await.expect("only we may write");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_takes_no_names_is_called_that() {
+        let dir = state_dir();
+        let change = |flag: &str| {
+            let changed = std::process::Command::new("chattr").arg(flag).arg(dir.path()).output();
+            changed.is_ok_and(|output| output.status.success())
+        };
+        for path in [dir.path().to_owned(), dir.path().join("state")] {
+            if !change("+i") {
+                eprintln!("skipped: no directory can be made immutable here");
+                return;
+            }
+            let refused = Claim::new(&path).await;
+            change("-i");
+            assert!(matches!(refused, Err(ClaimError::Unchangeable { .. })), "{path:?}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_system_says_comes_with_what_to_do() {
+        use crate::control::chain;
+        for errno in [Errno::ACCESS, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE] {
+            let error = ClaimError::Io { path: "state".into(), source: errno.into() };
+            let line = chain(&error);
+            assert!(line.contains("os error") && line.contains("--state-dir"), "{line}");
         }
     }
 

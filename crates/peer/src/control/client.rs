@@ -123,9 +123,11 @@ impl From<&ClaimError> for FaultKind {
     fn from(error: &ClaimError) -> Self {
         match error {
             ClaimError::AlreadyRunning { .. } | ClaimError::InTheWay { .. } => Self::Exists,
-            ClaimError::Insecure { .. } | ClaimError::Replaceable { .. } | ClaimError::ForeignLink { .. } => {
-                Self::NotAllowed
-            }
+            ClaimError::Insecure { .. }
+            | ClaimError::Foreign { .. }
+            | ClaimError::Unchangeable { .. }
+            | ClaimError::Replaceable { .. }
+            | ClaimError::ForeignLink { .. } => Self::NotAllowed,
             ClaimError::PathTooLong { .. } | ClaimError::Unfit { .. } => Self::Usage,
             ClaimError::Io { source, .. } => Self::of_io(source).unwrap_or(Self::Other),
         }

@@ -335,6 +335,17 @@ pub(crate) fn foreign_kind(_file: impl AsFd) -> Option<&'static str> {
     None
 }
 
+/// Whether a new file in the directory is open to others although it was to be private: modes are what the mount says.
+pub(crate) fn gives_own_modes(directory: impl AsFd) -> bool {
+    const OTHERS: u32 = 0o077;
+    let name = std::ffi::OsString::from(format!(".tnet-{:016x}", rand::random::<u64>()));
+    let Ok(file) = create_new(&directory, &name, Some(0o600)) else { return false };
+    let is_open = protection(&file).is_ok_and(|protection| protection.mode & OTHERS != 0);
+    // What cannot be removed is only litter.
+    let _ = remove(&directory, &name);
+    is_open
+}
+
 /// What keeps a name from being changed, whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fixed {

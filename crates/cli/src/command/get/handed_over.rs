@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tnet_peer::control::{Client, Followed, Following, Handed, Hello, RequestError, Source};
+use tnet_peer::control::{Client, Followed, Following, Handed, Hello, RequestError, Source, make_state_dir};
 use tnet_peer::store::{OutDirectory, Whereabouts};
 use tnet_peer::{DownloadError, Progress, Shortage, Summary};
 use tokio::time::sleep;
@@ -44,6 +44,13 @@ impl Server {
         let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
         // The rates that a `get` names are those of its files.
         let decided = global.given.keys().copied().filter(|argument| !argument.starts_with("limit"));
+        let dir = state_dir.clone();
+        // The server is a convenience here: whoever has no place for one is not lost.
+        let made = blocking(move || make_state_dir(&dir).map_err(Failure::from)).await;
+        made.map_err(|failure| Failure {
+            message: format!("{}; or download without a server, with --foreground", failure.message),
+            ..failure
+        })?;
         let launch = Launch {
             dir: global.dir.as_deref().map(settings::absolute).transpose()?,
             state_dir: state_dir.clone(),
@@ -146,8 +153,8 @@ impl Server {
             }
             Ok(Whereabouts::Nowhere) => {
                 let message = format!(
-                    "the server, pid {}, says that {shown} is whole, and it is not there: it was removed meanwhile, or \
-                     the server sees other files than you do; use --foreground, or another directory with -o",
+                    "the server, pid {}, says that {shown} is whole, and it is not there: it was removed meanwhile, \
+                     something was mounted over its directory, or the server sees other files than you do; use --foreground, or another directory with -o",
                     self.pid
                 );
                 return Err(Failure::new(Exit::NotFound, message));
