@@ -11,6 +11,8 @@ mod cli_config;
 mod cli_daemon;
 mod cli_get;
 mod cli_output;
+#[cfg(target_os = "linux")]
+mod cli_places;
 mod cli_several;
 mod cli_status;
 mod directory;
