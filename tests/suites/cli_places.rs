@@ -132,7 +132,8 @@ async fn a_file_that_is_replaced_keeps_its_mode_whoever_replaces_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stdout_is_refused_and_no_file_is_called_so() {
-    let cli = Network::builder().start().await.user("ann");
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
     fs::write(cli.path("file"), "content").expect("writable");
     let _ = cli.run(["create", "file"]).await.with_code(0);
     for command in [&["create", "file", "-o", "-"][..], &["get", "file.fileinfo", "-o", "-"]] {
