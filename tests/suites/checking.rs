@@ -152,3 +152,24 @@ async fn a_damaged_chunk_waits_for_somebody_who_has_it_and_the_rest_is_served_me
     assert_eq!(seed.tally().served.keys().copied().collect::<Vec<_>>(), [7]);
     content.is_at(&out).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_is_cancelled_while_it_gets_its_name_says_that_it_is_whole() {
+    let network = Network::builder().peer("ann").start().await;
+    let ann = network.peer("ann");
+    let content =
+        Content::chunked(Payload::Sparse { len: u64::from(MIB) }, ChunkSize::new(MIB).expect("a size"));
+    let mut whole = 0;
+    for round in 0..60 {
+        let (_directory, out) = directory();
+        all_but_its_name(&content, &out);
+        let begun = ann.download_with(content.info().clone(), &out, patient()).await;
+        let download = begun.expect("it begins");
+        tokio::time::sleep(Duration::from_micros(100 * round)).await;
+        let summary = within("the download ends", SOON, download.cancel()).await;
+        assert_eq!(summary.is_some(), out.exists(), "after {round} tenths of a millisecond");
+        whole += u32::from(summary.is_some());
+        ann.unshare(content.hash()).await.expect("the peer runs");
+    }
+    assert!(whole > 0, "none was whole in time");
+}

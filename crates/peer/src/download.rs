@@ -145,11 +145,12 @@ impl Download {
     }
 
     /// Ends the download and waits until it has ended. What arrived is kept in `OUT.partial` for the next attempt. A
-    /// finished download stays finished.
-    pub async fn cancel(self) {
+    /// finished download stays finished, and one that is being given its name becomes so: its summary is returned.
+    pub async fn cancel(mut self) -> Option<Summary> {
         let (done, cancelled) = oneshot::channel();
         if self.commands.send(Command::CancelDownload { hash: self.info.hash(), done }).await.is_ok() {
             let _ = cancelled.await;
         }
+        self.finished().await.ok()
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Running {
     synced_at: Time,
     syncing: bool,
     pub(super) phase: Phase,
+    /// Once the file is being given its name, which cannot be stopped: who is to be told of its end.
+    naming: Option<Vec<oneshot::Sender<()>>>,
     /// A stored chunk turned out wrong: others may be wrong too.
     pub(super) is_suspect: bool,
     /// How often each such chunk did.
@@ -138,6 +140,7 @@ impl Engine {
             phase: Phase::FindingPeers,
             // Who is not kept out may have written to it.
             is_suspect: !store.is_guarded(),
+            naming: None,
             losses: BTreeMap::new(),
             stopwatch: Stopwatch::start(now),
             verifying: Duration::ZERO,
@@ -271,6 +274,7 @@ impl Engine {
             let all = store.info().geometry().chunks().collect();
             self.start_verify(file, store, all);
         } else if doubted.is_empty() {
+            running.naming = Some(Vec::new());
             self.start_finish(file, store);
         } else {
             // Words that may be false cost no look at the others.
@@ -288,6 +292,7 @@ impl Engine {
             return self.on_complete(file);
         }
         if lost.is_empty() {
+            running.naming = Some(Vec::new());
             let store = Arc::clone(&running.store);
             return self.start_finish(file, store);
         }
@@ -359,6 +364,9 @@ impl Engine {
             if let Some(outcome) = running.outcome {
                 let _ = outcome.send(Ok(summary));
             }
+            for waiting in running.naming.into_iter().flatten() {
+                let _ = waiting.send(());
+            }
             let is_done = self.swarm.is_swarm_done(file);
             self.swarm_watches.add(file, running.swarm_done, is_done);
         }
@@ -395,29 +403,33 @@ impl Engine {
             // Nothing is wrong with what is there.
             self.serve_part(info, Arc::clone(&running.store));
         }
+        let waiting = cancelled.into_iter().chain(running.naming.into_iter().flatten());
+        let waiting: Vec<_> = waiting.collect();
         self.start_abandon(running.store, move || {
             if let Some(outcome) = outcome {
                 let _ = outcome.send(Err(error));
             }
-            if let Some(cancelled) = cancelled {
-                let _ = cancelled.send(());
+            for waiting in waiting {
+                let _ = waiting.send(());
             }
         });
     }
 
-    /// Ends the download of this content, if one is running, and says so when its target is free.
+    /// Ends the download of this content, if one is running, and says so when its target is free. One that is being given
+    /// its name ends by itself.
     pub(super) fn cancel_download(&mut self, hash: &FileHash, cancelled: Option<oneshot::Sender<()>>) {
         let keys = keys_of(&self.by_hash, hash);
         let is_running = |file: &FileKey| {
             let running = self.files[file].running.as_ref();
             running.is_some_and(|running| running.outcome.is_some())
         };
-        match (keys.into_iter().find(is_running), cancelled) {
-            (Some(file), cancelled) => self.end(file, DownloadError::Cancelled, cancelled),
-            (None, Some(cancelled)) => {
-                let _ = cancelled.send(());
-            }
-            (None, None) => {}
+        let Some(file) = keys.into_iter().find(is_running) else {
+            return; // Dropping the sender tells that it has ended.
+        };
+        let running = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut());
+        match running.and_then(|running| running.naming.as_mut()) {
+            Some(waiting) => waiting.extend(cancelled),
+            None => self.end(file, DownloadError::Cancelled, cancelled),
         }
     }
 

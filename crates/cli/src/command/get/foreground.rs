@@ -77,23 +77,24 @@ impl Foreground {
             // It may be hashing what an earlier attempt left.
             () = stop.cancelled() => return Err(interrupted(None, &request.out)),
         };
-        match follow(&mut download, view, stop).await {
-            Some(summary) => {
-                let summary = found(summary?).await?;
-                // Of a file that was here nobody can know yet that we have it, so nobody waits for us.
-                if self.linger.is_some() || summary.traffic.arrived > 0 {
-                    let mut seeding = self.seeding.borrow_mut();
-                    seeding.truncate(MOST_FOLLOWED - 1);
-                    seeding.push_front(download);
-                }
-                Ok(summary)
-            }
+        let summary = match follow(&mut download, view, stop).await {
+            Some(summary) => summary?,
             None => {
                 let progress = download.progress();
-                download.cancel().await;
-                Err(interrupted(Some(&progress), &request.out))
+                let Some(summary) = download.cancel().await else {
+                    return Err(interrupted(Some(&progress), &request.out));
+                };
+                return found(summary).await;
             }
+        };
+        let summary = found(summary).await?;
+        // Of a file that was here nobody can know yet that we have it, so nobody waits for us.
+        if self.linger.is_some() || summary.traffic.arrived > 0 {
+            let mut seeding = self.seeding.borrow_mut();
+            seeding.truncate(MOST_FOLLOWED - 1);
+            seeding.push_front(download);
         }
+        Ok(summary)
     }
 
     async fn describe(
