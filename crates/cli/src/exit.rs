@@ -268,7 +268,10 @@ mod tests {
             (FetchInfoError::Unreachable { hash, waited, holders: nobody.clone() }.into(), 5),
             (DownloadError::NoHolder { waited }.into(), 4),
             (DownloadError::AllFull { waited, full: 3 }.into(), 4),
-            (DownloadError::CoordinatorUnreachable { address: address.into(), waited }.into(), 5),
+            (
+                DownloadError::CoordinatorUnreachable { address: address.into(), waited, cause: None }.into(),
+                5,
+            ),
             (stalled(1).into(), 7),
             (stalled(4).into(), 4),
             (DownloadError::Cancelled.into(), 7),
@@ -277,7 +280,11 @@ mod tests {
             (FetchInfoError::NoHolder { hash, waited }.into(), 4),
             (FetchInfoError::NoneValid { hash, holders: lying }.into(), 6),
             (FetchInfoError::NoneValid { hash, holders: silent }.into(), 4),
-            (FetchInfoError::CoordinatorUnreachable { address: address.into(), waited }.into(), 5),
+            (
+                FetchInfoError::CoordinatorUnreachable { address: address.into(), waited, cause: None }
+                    .into(),
+                5,
+            ),
             (FileInfoError::MissingField("size").into(), 6),
             (FileInfoError::VersionMismatch { found: 2, supported: 1 }.into(), 11),
             (ScanError::Open(io(std::io::ErrorKind::NotFound)).into(), 3),

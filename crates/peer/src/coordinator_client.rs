@@ -12,6 +12,7 @@ use tnet_proto::{
     CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, Listed, MessageCodec, PeerId,
     PreambleError, Protocol, Received, ReportDigest, exchange_preamble,
 };
+use tnet_swarm::Time;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{interval, sleep, timeout};
@@ -24,7 +25,7 @@ use crate::control::chain;
 use crate::coordinator_call::{Resolver, call};
 use crate::coordinator_ends::Ends;
 use crate::descriptors::Descriptors;
-use crate::narrow_paths::NarrowPaths;
+use crate::narrow_paths::{NarrowPaths, SMALL_SEGMENT};
 use crate::network;
 use crate::reach::OwnReach;
 
@@ -37,6 +38,13 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
 
 /// From the connection to the welcome.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
+
+/// A request that is large, or whose answer may be, is answered within this. If not, large packets may get lost on the
+/// way: it is called again with small ones, and then has the usual time.
+const LARGE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A hash, a size and what is there of it, at least.
+const ENTRY_BYTES: usize = 41;
 
 /// News from the coordinator.
 #[derive(Debug)]
@@ -54,6 +62,8 @@ pub(crate) enum CoordinatorEvent {
     Down {
         unfit: Option<Unfit>,
         error: String,
+        /// Large packets seem to get lost on the way to it. That is news.
+        is_narrow: bool,
     },
 }
 
@@ -88,6 +98,8 @@ pub(crate) enum LinkError {
     Codec(#[from] CodecError),
     #[error("no answer within {0:?}")]
     Silent(Duration),
+    #[error("no answer to a large request within {0:?}")]
+    LargeUnanswered(Duration),
     #[error("closed by the coordinator")]
     Closed,
     #[error("cannot find {host:?}")]
@@ -111,6 +123,17 @@ impl LinkError {
             _ => None,
         }
     }
+
+    /// Whether what was sent on a connection was left without an answer, or was not even acknowledged.
+    fn is_silence(&self) -> bool {
+        match self {
+            LinkError::Silent(_) | LinkError::LargeUnanswered(_) => true,
+            LinkError::Io(error) | LinkError::Codec(CodecError::Io(error)) => {
+                error.kind() == io::ErrorKind::TimedOut
+            }
+            _ => false,
+        }
+    }
 }
 
 impl CoordinatorClient {
@@ -118,23 +141,23 @@ impl CoordinatorClient {
     pub(crate) async fn run(mut self) {
         let mut pause = PAUSE;
         while !self.events.is_closed() {
-            let (unfit, error) = match self.connect().await {
+            let (unfit, error, is_narrow) = match self.connect().await {
                 Ok((connection, welcome)) => {
                     pause = PAUSE;
                     let there = welcome.ends().there();
-                    let error = self.serve(connection, welcome).await;
-                    if matches!(error, LinkError::Silent(_)) {
-                        self.paths.fell_silent(there.ip(), true);
-                    }
+                    let mut has_answered = false;
+                    let error = self.serve(connection, welcome, &mut has_answered).await;
+                    let is_sure = !has_answered || matches!(error, LinkError::LargeUnanswered(_));
+                    let is_narrow = error.is_silence() && self.paths.fell_silent(there.ip(), !is_sure);
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
-                    (None, chain(&error))
+                    (None, chain(&error), is_narrow)
                 }
                 Err(error) => {
                     tracing::debug!(coordinator = %self.address, %error, "coordinator not reachable");
-                    (error.unfit(), chain(&error))
+                    (error.unfit(), chain(&error), false)
                 }
             };
-            if self.events.send(CoordinatorEvent::Down { unfit, error }).await.is_err() {
+            if self.events.send(CoordinatorEvent::Down { unfit, error, is_narrow }).await.is_err() {
                 return;
             }
             let jitter = rand::rng().random_range(0.75..1.25);
@@ -162,7 +185,13 @@ impl CoordinatorClient {
         })
     }
 
-    async fn serve(&self, mut connection: Connection, welcome: Welcome) -> LinkError {
+    /// Until it ends. `has_answered`: whether anything came after the welcome.
+    async fn serve(
+        &self,
+        mut connection: Connection,
+        welcome: Welcome,
+        has_answered: &mut bool,
+    ) -> LinkError {
         let (requests, mut queue) = mpsc::channel(REQUESTS);
         let Welcome { lease, table, ends, observed, listed } = welcome;
         let listing = match listed {
@@ -176,7 +205,8 @@ impl CoordinatorClient {
         // The engine sends something at least each interval, and each gets an answer. Only an answer begins the time anew:
         // what we send says nothing about the other side.
         let patience = self.report_interval * 3 + self.within;
-        let mut silent_at = self.clock.now() + patience;
+        let mut deadline = Deadline::Answer(self.clock.now() + patience);
+        let may_be_narrow = !ends.there().ip().is_loopback() && !self.paths.is_narrow(ends.there().ip());
         let mut looks = interval(self.report_interval);
         loop {
             let step = tokio::select! {
@@ -195,12 +225,13 @@ impl CoordinatorClient {
                     Err(error) => return error,
                     Ok(received) => Step::Take(received),
                 },
-                () = self.clock.sleep_until(silent_at) => return LinkError::Silent(patience),
+                () = self.clock.sleep_until(deadline.time()) => return deadline.missed(patience),
             };
             let request = match step {
                 Step::Send(request) => request,
                 Step::Take(received) => {
-                    silent_at = self.clock.now() + patience;
+                    deadline = Deadline::Answer(self.clock.now() + patience);
+                    *has_answered = true;
                     match received {
                         Received::Message(CoordinatorReply::Bye) => return LinkError::Closed,
                         Received::Message(reply) => {
@@ -214,11 +245,53 @@ impl CoordinatorClient {
                     }
                 }
             };
-            match self.clock.timeout_at(silent_at, connection.send(request)).await {
+            if may_be_narrow && takes_large_packets(&request) {
+                deadline = deadline.large_at(self.clock.now() + LARGE_WITHIN);
+            }
+            match self.clock.timeout_at(deadline.time(), connection.send(request)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return error.into(),
-                Err(Elapsed) => return LinkError::Silent(patience),
+                Err(Elapsed) => return deadline.missed(patience),
             }
+        }
+    }
+}
+
+/// Whether a request, or its answer, may be larger than what passes everywhere.
+fn takes_large_packets(request: &CoordinatorRequest) -> bool {
+    match request {
+        // Its answer names many addresses.
+        CoordinatorRequest::Watch { .. } | CoordinatorRequest::Lookup { .. } => true,
+        CoordinatorRequest::Report { entries, .. } => entries.len() * ENTRY_BYTES > SMALL_SEGMENT as usize,
+        _ => false,
+    }
+}
+
+/// By when something must come. Only what comes puts it off, not what is sent.
+#[derive(Debug, Clone, Copy)]
+enum Deadline {
+    /// An answer to whatever was sent.
+    Answer(Time),
+    /// One to something large.
+    Large(Time),
+}
+
+impl Deadline {
+    /// Something large is sent, too.
+    fn large_at(self, time: Time) -> Deadline {
+        if time < self.time() { Deadline::Large(time) } else { self }
+    }
+
+    fn time(self) -> Time {
+        match self {
+            Deadline::Answer(time) | Deadline::Large(time) => time,
+        }
+    }
+
+    fn missed(self, patience: Duration) -> LinkError {
+        match self {
+            Deadline::Answer(_) => LinkError::Silent(patience),
+            Deadline::Large(_) => LinkError::LargeUnanswered(LARGE_WITHIN),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_proto::PeerId;
-use tnet_swarm::FileKey;
+use tnet_swarm::{FileKey, Time};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -29,7 +29,9 @@ use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
 use crate::dir_share::{self, DirShare};
 use crate::download::Download;
-use crate::engine::{Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload, UNFIT_WITHIN};
+use crate::engine::{
+    Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload, UNFIT_WITHIN, is_long,
+};
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
 use crate::narrow_paths::NarrowPaths;
@@ -46,8 +48,9 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 /// A target for which there is no descriptor is opened again after this, or when there are some.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// Pause between questions to the coordinator while nobody holds a file.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Pauses between looks at whether patience with a search is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN_AT_LEAST: Duration = Duration::from_millis(20);
 
 /// A running peer. Downloads and serves until it is shut down or dropped; then nothing of it is left but the files.
 ///
@@ -394,24 +397,9 @@ impl Peer {
         let (asked, began) = (AtomicUsize::new(0), self.clock.now());
         let mut search = InfoSearch::new(hash, self.askers.clone());
         let searching = search.run(&asked, || self.ask(|done| Command::FindHolders { hash, done }));
-        // As for a download: who answers and is no coordinator of ours will hardly become one.
-        let hopeless = async {
-            self.clock.sleep(UNFIT_WITHIN).await;
-            while asked.load(Ordering::Relaxed) > 0
-                || self.descriptors.shortage().is_some()
-                || Unfit::of(self.status_of(0).await?.coordinator_state).is_none()
-            {
-                self.clock.sleep(ASK_AGAIN).await;
-            }
-            Ok::<(), PeerGone>(())
-        };
         tokio::select! {
-            found = self.clock.timeout(within, searching) => {
-                if let Ok(result) = found {
-                    return Ok(result?);
-                }
-            }
-            hopeless = hopeless => hopeless?,
+            found = searching => return Ok(found?),
+            over = self.no_more_patience(&asked, began, within) => over?,
         }
         if let Some(shortage) = self.descriptors.shortage() {
             return Err(FetchInfoError::OutOfDescriptors(shortage));
@@ -423,12 +411,61 @@ impl Peer {
         if holders.asked() > 0 {
             return Err(FetchInfoError::NoneValid { hash, holders });
         }
-        let state = self.status_of(0).await?.coordinator_state;
+        let Status { coordinator_state: state, coordinator_contact: contact, .. } = self.status_of(0).await?;
         Err(match (state, Unfit::of(state)) {
             (_, Some(fault)) => FetchInfoError::CoordinatorUnfit { address: coordinator, fault },
             (CoordinatorState::Connected, None) => FetchInfoError::NoHolder { hash, waited },
-            (_, None) => FetchInfoError::CoordinatorUnreachable { address: coordinator, waited },
+            (_, None) => {
+                let cause = contact.last_error;
+                FetchInfoError::CoordinatorUnreachable { address: coordinator, waited, cause }
+            }
         })
+    }
+
+    /// Returns when somebody who began then has looked for a description for long enough: as for a download, patience
+    /// with a coordinator that is away begins when it was lost, and who answers and is no coordinator of ours will
+    /// hardly become one. Who has asked somebody does not need it any more.
+    async fn no_more_patience(
+        &self,
+        asked: &AtomicUsize,
+        began: Time,
+        within: Duration,
+    ) -> Result<(), PeerGone> {
+        let (mut looked, mut lost, mut absent) = (began, Some(began), Duration::ZERO);
+        loop {
+            let wait = LOOK_AGAIN.min((began + within) - self.clock.now()).max(LOOK_AGAIN_AT_LEAST);
+            self.clock.sleep(wait).await;
+            let state = self.status_of(0).await?.coordinator_state;
+            let now = self.clock.now();
+            let quiet = now - began;
+            if state == CoordinatorState::Connected {
+                lost = None;
+            } else {
+                absent += now - looked;
+                lost = lost.or(Some(looked));
+            }
+            looked = now;
+            let is_short = self.descriptors.shortage().is_some();
+            if is_short || asked.load(Ordering::Relaxed) > 0 {
+                if quiet >= within {
+                    return Ok(());
+                }
+                continue;
+            }
+            let is_over = match (lost, Unfit::of(state)) {
+                (_, Some(_)) => quiet >= within.min(UNFIT_WITHIN),
+                (Some(lost), None) => now - lost >= within || quiet >= within.saturating_mul(2),
+                (None, None) => is_long(within, quiet, absent),
+            };
+            if is_over {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What time it is for deadlines.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// A picture of everything.

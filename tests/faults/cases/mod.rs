@@ -27,6 +27,7 @@ mod sources;
 mod stale;
 mod target;
 mod unread;
+mod waits;
 
 use crate::support::case::Case;
 
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
         stale::CASES,
         target::CASES,
         unread::CASES,
+        waits::CASES,
     ]
     .concat();
     cases.sort_by_key(|case| case.row);

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -209,6 +209,20 @@ impl Host {
         self.namespace.ip(&["addr", "replace", &format!("{address}/16"), "dev", DEVICE]);
     }
 
+    /// Programs that are started there, or that run there, find this address by that name.
+    pub(crate) fn knows(&self, name: &str, address: Ipv4Addr) {
+        let directory = self.namespace.settings();
+        std::fs::create_dir_all(&directory).expect("we are root");
+        // In place: who runs there sees this very file.
+        std::fs::write(directory.join("hosts"), format!("{address} {name}\n")).expect("as above");
+    }
+
+    /// Nothing leaves from this address of it nor comes to it from now on.
+    pub(crate) fn is_silent_at(&self, address: Ipv4Addr) {
+        let (to, from) = (format!("ip daddr {address} drop"), format!("ip saddr {address} drop"));
+        self.filter(&[("input", &to), ("output", &from)]);
+    }
+
     /// What comes to this port of it meets that end.
     pub(crate) fn refuses(&self, port: u16, end: &str) {
         self.filter(&[("input", &format!("tcp dport {port} {end}"))]);
@@ -319,6 +333,11 @@ impl Namespace {
     fn ip(&self, args: &[&str]) {
         run(Command::new("ip").args(["-n", &self.0]).args(args));
     }
+
+    /// What is in there stands in the place of files in `/etc`.
+    fn settings(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.0)
+    }
 }
 
 impl Drop for Namespace {
@@ -329,6 +348,8 @@ impl Drop for Namespace {
             let _ = Command::new("kill").args(["-KILL", pid]).status();
         }
         let _ = ip(&["netns", "del", &self.0]);
+        // Most have none.
+        let _ = std::fs::remove_dir_all(self.settings());
     }
 }
 

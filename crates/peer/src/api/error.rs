@@ -99,13 +99,16 @@ pub enum DownloadError {
     },
     /// The coordinator did not answer, and nobody else was known.
     #[error(
-        "the coordinator at {address} did not answer within {waited:.0?}; is it running, is the address right?"
+        "the coordinator at {address} did not answer within {waited:.0?}{}; is it running, is the address right?",
+        in_brackets(.cause)
     )]
     CoordinatorUnreachable {
         /// Where it should be.
         address: CoordinatorAddress,
         /// For how long.
         waited: Duration,
+        /// What became of the last call, in words.
+        cause: Option<String>,
     },
     /// What answers at the coordinator's address cannot be talked to, and nobody else was known.
     #[error("{address} {fault}")]
@@ -181,6 +184,10 @@ pub enum DownloadError {
     PeerGone(#[from] PeerGone),
 }
 
+fn in_brackets(cause: &Option<String>) -> String {
+    cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default()
+}
+
 /// Senders of wrong bytes that an error names.
 const BLAMED: usize = 3;
 
@@ -211,13 +218,16 @@ fn peers_that_may_hold(peers: u32) -> String {
 pub enum FetchInfoError {
     /// The coordinator did not answer.
     #[error(
-        "the coordinator at {address} did not answer within {waited:.0?}; is it running, is the address right?"
+        "the coordinator at {address} did not answer within {waited:.0?}{}; is it running, is the address right?",
+        in_brackets(.cause)
     )]
     CoordinatorUnreachable {
         /// Where it should be.
         address: CoordinatorAddress,
         /// For how long.
         waited: Duration,
+        /// What became of the last call, in words.
+        cause: Option<String>,
     },
     /// What answers at the coordinator's address cannot be talked to.
     #[error("{address} {fault}")]

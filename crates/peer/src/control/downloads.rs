@@ -175,7 +175,7 @@ async fn run(peer: &Peer, order: Order, turn: Turn, publish: &watch::Sender<News
     debug!(file = %hash.short(), out = %shown_path(&out), "download asked for");
     let forgotten = turn.forgotten.clone();
     let begin = async {
-        let turn = turn.wait(hash, options.give_up_after, publish).await?;
+        let turn = turn.wait(hash, options.give_up_after, peer.clock(), publish).await?;
         Ok((turn, describe(peer, wanted, &options).await?))
     };
     let begun = forgotten.run_until_cancelled(begin).await.unwrap_or_else(|| {

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::downloads::News;
 use super::fault::{Fault, FaultKind};
+use crate::clock::Clock;
 use crate::store::sys;
 
 /// The turn of one download.
@@ -37,6 +37,7 @@ impl Turn {
         self,
         hash: FileHash,
         give_up_after: Option<Duration>,
+        clock: &Clock,
         publish: &watch::Sender<News>,
     ) -> Result<OwnedMutexGuard<()>, Fault> {
         let mine = self.turn.lock_owned();
@@ -44,7 +45,7 @@ impl Turn {
         tokio::select! {
             biased;
             turn = mine => Ok(turn),
-            waited = quiet(news, give_up_after, publish) => {
+            waited = quiet(news, give_up_after, clock, publish) => {
                 let message = format!(
                     "{} is being downloaded already, to {out:?}, and nothing of it arrived for {waited:.0?}; \
                      `tnet status` says why",
@@ -60,32 +61,33 @@ impl Turn {
 async fn quiet(
     mut news: watch::Receiver<News>,
     give_up_after: Option<Duration>,
+    clock: &Clock,
     publish: &watch::Sender<News>,
 ) -> Duration {
-    let (mut since, mut bytes) = (Instant::now(), 0);
+    let (mut since, mut bytes) = (clock.now(), 0);
     loop {
         if let News::Progress(progress) = &*news.borrow_and_update() {
             if progress.bytes_done + progress.bytes_checked != bytes {
-                (since, bytes) = (Instant::now(), progress.bytes_done + progress.bytes_checked);
+                (since, bytes) = (clock.now(), progress.bytes_done + progress.bytes_checked);
             }
             publish.send_replace(News::Progress(progress.clone()));
         }
-        let left = give_up_after.map(|after| after.saturating_sub(since.elapsed()));
+        let left = give_up_after.map(|after| after.saturating_sub(clock.now() - since));
         tokio::select! {
             changed = news.changed() => if changed.is_err() {
                 // It has ended, and others are in front of us.
-                return silence(give_up_after).await;
+                return silence(give_up_after, clock).await;
             },
-            _ = silence(left) => return give_up_after.unwrap_or_default(),
+            _ = silence(left, clock) => return give_up_after.unwrap_or_default(),
         }
     }
 }
 
 /// Returns after that long.
-async fn silence(give_up_after: Option<Duration>) -> Duration {
+async fn silence(give_up_after: Option<Duration>, clock: &Clock) -> Duration {
     match give_up_after {
         Some(after) => {
-            sleep(after).await;
+            clock.sleep(after).await;
             after
         }
         None => pending().await,

@@ -31,6 +31,8 @@ pub(super) struct Running {
     pub(super) started: Time,
     pub(super) last_stored: Time,
     pub(super) met_somebody: bool,
+    /// How long there had been no coordinator when it began.
+    pub(super) absent_before: Duration,
     pub(super) holders: NamedHolders,
     /// The end of the last piece of what was here that was verified, or the start.
     pub(super) last_checked: Time,
@@ -128,6 +130,7 @@ impl Engine {
             started: now,
             last_stored: now,
             met_somebody: false,
+            absent_before: self.coordinator.absent(now),
             holders: NamedHolders::default(),
             last_checked: now,
             to_check,

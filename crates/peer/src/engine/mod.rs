@@ -58,7 +58,7 @@ pub(crate) use command::{Command, FilesPage, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
 use inspecting::Care;
-pub(crate) use patience::UNFIT_WITHIN;
+pub(crate) use patience::{UNFIT_WITHIN, is_long};
 use recuts::Recuts;
 use reporting::CoordinatorLink;
 use swarm_watch::SwarmWatches;

@@ -19,6 +19,12 @@ const NARROW_IS_TOLD_FOR: Duration = Duration::from_secs(30);
 /// this, if not before.
 pub(crate) const UNFIT_WITHIN: Duration = Duration::from_secs(10);
 
+/// Whether nobody was found for long enough to say that nobody has it. While the coordinator was away nobody could be
+/// found, so that does not count; but as much time again is enough, however often it comes and goes.
+pub(crate) fn is_long(patience: Duration, quiet: Duration, absent: Duration) -> bool {
+    quiet.saturating_sub(absent) >= patience || quiet >= patience.saturating_mul(2)
+}
+
 impl Engine {
     /// What it waits for, if nothing was stored for a while.
     pub(super) fn waiting(&self, file: FileKey, running: &Running) -> Option<Waiting> {
@@ -98,12 +104,18 @@ impl Engine {
                     return Some(DownloadError::CoordinatorUnfit { address, fault });
                 }
                 None if waited >= within => {
-                    return Some(DownloadError::CoordinatorUnreachable { address, waited });
+                    let cause = self.coordinator.last_error.clone();
+                    return Some(DownloadError::CoordinatorUnreachable { address, waited, cause });
                 }
                 _ => {}
             }
         }
-        if quiet < running.options.give_up_after? {
+        let has_patience = running.options.coordinator_within.is_some() && !running.met_somebody;
+        let absent = match &self.coordinator.address {
+            Some(_) if has_patience => self.coordinator.absent(now) - running.absent_before,
+            _ => Duration::ZERO,
+        };
+        if !is_long(running.options.give_up_after?, quiet, absent) {
             return None;
         }
         let picture = self.swarm.file_status(file, now)?;
@@ -128,5 +140,22 @@ impl Engine {
         } else {
             DownloadError::NoHolder { waited: quiet }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_without_a_coordinator_is_none_in_which_nobody_has_the_file() {
+        let is_long = |quiet, absent| {
+            is_long(Duration::from_secs(14), Duration::from_secs(quiet), Duration::from_secs(absent))
+        };
+        assert!(!is_long(13, 0) && is_long(14, 0));
+        // Away for two seconds; gone since ten seconds; away again and again.
+        assert!(!is_long(15, 2) && is_long(16, 2));
+        assert!(!is_long(23, 13));
+        assert!(is_long(28, 20));
     }
 }

@@ -25,9 +25,11 @@ pub(super) struct CoordinatorLink {
     since: Time,
     /// When it was connected last.
     lost: Time,
+    /// How long it was not connected, up to the last connection.
+    absent: Duration,
     /// When it last confirmed what it was told.
     confirmed: Option<Time>,
-    last_error: Option<String>,
+    pub(super) last_error: Option<String>,
     /// Where it sends others, when it said so last.
     listing: Listing,
     requests: Option<mpsc::Sender<CoordinatorRequest>>,
@@ -50,6 +52,7 @@ impl CoordinatorLink {
             state,
             since: Time::ZERO,
             lost: Time::ZERO,
+            absent: Duration::ZERO,
             confirmed: None,
             last_error: None,
             listing: Listing::default(),
@@ -79,8 +82,11 @@ impl CoordinatorLink {
 
     /// Time in the present state begins with a change of it.
     fn enter(&mut self, now: Time, state: CoordinatorState) {
-        if self.state == CoordinatorState::Connected {
-            self.lost = now;
+        match (self.state, state) {
+            (CoordinatorState::Connected, CoordinatorState::Connected) => {}
+            (CoordinatorState::Connected, _) => self.lost = now,
+            (_, CoordinatorState::Connected) => self.absent += now - self.lost,
+            _ => {}
         }
         if self.state != state {
             (self.state, self.since) = (state, now);
@@ -91,6 +97,14 @@ impl CoordinatorLink {
     /// late.
     pub(super) fn missing(&self, now: Time, began: Time) -> Option<Duration> {
         (self.state != CoordinatorState::Connected).then(|| now - began.max(self.lost))
+    }
+
+    /// For how long there has been none, in all.
+    pub(super) fn absent(&self, now: Time) -> Duration {
+        match self.state {
+            CoordinatorState::Connected => self.absent,
+            _ => self.absent + (now - self.lost),
+        }
     }
 
     pub(super) fn contact(&self, now: Time, files_reported: u64) -> CoordinatorContact {
@@ -127,7 +141,7 @@ impl Engine {
                 }
             }
             CoordinatorEvent::Reply(reply) => self.on_reply(&reply),
-            CoordinatorEvent::Down { unfit, error } => {
+            CoordinatorEvent::Down { unfit, error, is_narrow } => {
                 let state = match unfit {
                     None => CoordinatorState::Unreachable,
                     Some(Unfit::OtherVersion) => CoordinatorState::OtherVersion,
@@ -137,6 +151,15 @@ impl Engine {
                     let why = unfit.map(|unfit| unfit.to_string());
                     let address = self.coordinator.address.as_ref().map(tracing::field::display);
                     tracing::warn!(address, why, "coordinator not reachable; trying again and again");
+                }
+                if is_narrow {
+                    let address = self.coordinator.address.as_ref().map(tracing::field::display);
+                    tracing::warn!(
+                        address,
+                        "small packets pass to the coordinator and large ones seem to get lost (path MTU); from now \
+                         on it is called with small ones"
+                    );
+                    self.narrow_since = Some(self.now);
                 }
                 self.coordinator.enter(self.now, state);
                 self.coordinator.last_error = Some(error);
@@ -268,5 +291,8 @@ mod tests {
         link.enter(at(14), CoordinatorState::Unreachable);
         link.enter(at(15), CoordinatorState::NotCoordinator);
         assert_eq!(waited(&link, 16), Some(2));
+        assert_eq!(link.absent(at(16)), Duration::from_secs(12));
+        link.enter(at(17), CoordinatorState::Connected);
+        assert_eq!(link.absent(at(30)), Duration::from_secs(13));
     }
 }

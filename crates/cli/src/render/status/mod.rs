@@ -54,6 +54,11 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<St
 fn peers_on(status: &Status) -> Vec<String> {
     let listing = match &status.coordinator_contact.listing {
         Listing::Unknown | Listing::Nowhere => None,
+        // The coordinator knows this peer as one of its own machine. To others it names the address at which they reached
+        // itself.
+        Listing::At(address) if address.ip().is_loopback() => {
+            Some(format!("others are sent to port {} of the coordinator's machine", address.port()))
+        }
         Listing::At(address) => Some(format!("others are sent to {address}")),
         Listing::Refused(_) => Some("others are not sent here".to_owned()),
     };
