@@ -140,6 +140,7 @@ async fn a_coordinator_that_cannot_be_reached_is_5() {
     let unreachable = cli.run_within(PATIENT, get.iter().chain(&LISTEN)).await.with_code(5);
     // As long as the user said, and not less.
     says(&unreachable, &format!("{refusing} did not answer within 12"));
+    says(&unreachable, "(Connection refused");
     for who in [&["who"][..], &["who", "a.fileinfo"]] {
         says(&cli.run(who.iter().chain(&["--coordinator", &refusing])).await.with_code(5), &refusing);
     }

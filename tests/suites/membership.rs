@@ -195,7 +195,8 @@ async fn assert_unreachable(ann: &tnet_testkit::Node, address: std::net::SocketA
     let error = within("an error", SOON, error).await.expect_err("nobody can be asked");
     let took = began.elapsed();
     assert!(
-        matches!(error, DownloadError::CoordinatorUnreachable { address: ref named, .. } if *named == address.into()),
+        matches!(error, DownloadError::CoordinatorUnreachable { address: ref named, cause: Some(ref cause), .. }
+                if *named == address.into() && cause.contains("refused")),
         "{error:?}"
     );
     assert!(error.to_string().contains(&address.to_string()), "the message names the address: {error}");

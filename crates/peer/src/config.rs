@@ -92,7 +92,8 @@ impl Config {
 pub struct DownloadOptions {
     /// Replace a file of another content at the target, in one step at the end.
     pub overwrite: bool,
-    /// Give up when no chunk was stored for this long. None: never.
+    /// Give up when no chunk was stored for this long. None: never. While nobody has anything of the file, time without a
+    /// coordinator does not count, but twice this long is enough in any case.
     pub give_up_after: Option<Duration>,
     /// Give up when the coordinator has been away for this long and no peer was met yet, counted from when it was lost or
     /// from the start. Whoever is there and is no coordinator is put up with for 10 s at most. None: never.

@@ -235,6 +235,8 @@ async fn a_holder_out_of_reach_is_said_to_be_so() -> String {
             let ended = machine.start(&get).ends(2 * SOON).await.with_code(5);
             let expected = format!("1 peer has it and cannot be reached at {at} ({reason})");
             assert!(ended.stderr.contains(&expected), "{ended:?}");
+            // Nor is it said while it waits.
+            assert!(!ended.stderr.contains("no peer has the file"), "{ended:?}");
         }
         said.push(reason);
     }

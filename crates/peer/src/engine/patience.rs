@@ -67,13 +67,27 @@ impl Engine {
             Waiting::HolderOfChunks { chunks: running.without_holder }
         } else if picture.full_addresses > 0 {
             Waiting::FullPeers { peers: picture.full_addresses }
-        } else if let Some(holders) = running.holders.unreached(true).filter(|_| picture.peers == 0) {
+        } else if let Some(holders) =
+            running.holders.unreached(running.met_somebody).filter(|_| picture.peers == 0)
+        {
             Waiting::UnreachablePeers { peers: holders.peers() }
         } else if matches!(self.coordinator.state, CoordinatorState::Connected | CoordinatorState::None) {
             Waiting::Holder
         } else {
             Waiting::Coordinator
         })
+    }
+
+    /// How long there was no coordinator to ask, if one could have named somebody who has something of the file: nobody
+    /// had anything yet.
+    fn unheard(&self, file: FileKey, running: &Running) -> Duration {
+        let picture = self.swarm.file_status(file, self.now);
+        let has_somebody = picture.is_some_and(|picture| running.without_holder < picture.chunks);
+        let is_asked = self.coordinator.address.is_some() && running.options.coordinator_within.is_some();
+        if !is_asked || has_somebody || running.last_stored > running.started {
+            return Duration::ZERO;
+        }
+        self.coordinator.absent(self.now) - running.absent_before
     }
 
     pub(super) fn reason_to_give_up(&self, file: FileKey) -> Option<DownloadError> {
@@ -110,12 +124,9 @@ impl Engine {
                 _ => {}
             }
         }
-        let has_patience = running.options.coordinator_within.is_some() && !running.met_somebody;
-        let absent = match &self.coordinator.address {
-            Some(_) if has_patience => self.coordinator.absent(now) - running.absent_before,
-            _ => Duration::ZERO,
-        };
-        if !is_long(running.options.give_up_after?, quiet, absent) {
+        let patience = running.options.give_up_after?;
+        let away = self.coordinator.missing(now, running.started).unwrap_or_default();
+        if quiet < patience || away < patience && !is_long(patience, quiet, self.unheard(file, running)) {
             return None;
         }
         let picture = self.swarm.file_status(file, now)?;
