@@ -83,12 +83,12 @@ async fn a_report_goes_out_in_small_packets() -> String {
     format!("101 files are listed {:.1} s after the restart of the coordinator", took.as_secs_f64())
 }
 
-/// Waits until the coordinator names the seed to somebody on its machine.
+/// Waits until the coordinator names the seed to a user on its machine.
 async fn is_listed(lan: &Lan, content: &Content, within: Duration) -> Duration {
     is_listed_for(&lan.machine(0), lan, content, within).await
 }
 
-/// Waits until this user's coordinator names the seed to him.
+/// Waits until this user's coordinator names the seed.
 async fn is_listed_for(user: &Machine, lan: &Lan, content: &Content, within: Duration) -> Duration {
     let (began, hash) = (Instant::now(), content.hash().to_string());
     eventually("the seed is listed", within, async || {
@@ -115,12 +115,11 @@ async fn a_description_comes_in_small_packets() -> String {
 
 async fn a_name_is_resolved_again() -> String {
     let content = Content::of(payload(MIB, 103));
-    let lan = Lan::new(2, 0);
+    let lan = Lan::new(3, 0);
     let (old, new) = (lan.host(0).ip(), Ipv4Addr::new(10, 77, 1, 1));
     lan.host(0).is_also(new.into());
     let _old = lan.machine(0).coordinates(Machine::COORDINATOR_PORT).await;
-    let elsewhere = lan.user(0, 1, new.into(), new.into());
-    let _new = elsewhere.coordinates(Machine::COORDINATOR_PORT).await;
+    let _new = lan.user(0, 1, new.into(), new.into()).coordinates(Machine::COORDINATOR_PORT).await;
     lan.host(SEED).knows("coordinator.lan", old);
     let named = ["-c", "coordinator.lan", "--listen", "7401"];
     let _seed = lan.machine(SEED).seeds_as(&content, &named).await;
@@ -129,7 +128,8 @@ async fn a_name_is_resolved_again() -> String {
     // Nothing comes from the old one any more, nor does it take anything.
     lan.host(0).is_silent_at(old);
     // Three intervals and 5 s, and the call.
-    let took = is_listed_for(&elsewhere, &lan, &content, Duration::from_secs(40)).await;
+    let asker = lan.user(2, 0, lan.host(2).ip().into(), new.into());
+    let took = is_listed_for(&asker, &lan, &content, Duration::from_secs(40)).await;
     format!("listed at the new address {:.0} s after the old one fell silent", took.as_secs_f64())
 }
 
