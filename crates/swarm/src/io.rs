@@ -121,6 +121,16 @@ pub enum Input {
         /// How many.
         bytes: u32,
     },
+    /// We read nothing of a connection for now, for want of memory of our own. What the other side has sent waits.
+    ReadingPaused {
+        /// This connection.
+        peer: PeerKey,
+    },
+    /// The end of that.
+    ReadingResumed {
+        /// This connection.
+        peer: PeerKey,
+    },
     /// The last byte of a chunk came in.
     ChunkArrived {
         /// From this connection.

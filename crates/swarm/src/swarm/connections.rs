@@ -32,8 +32,10 @@ pub(super) struct Peer {
     /// Where it accepts peers. If it called us, it says so.
     pub(super) address: Option<SocketAddr>,
     pub(super) direction: Direction,
-    /// When something came from it last.
+    /// When something came from it last, or when we began to read again.
     pub(super) heard: Time,
+    /// We do not read what it sends for now.
+    pub(super) is_unread: bool,
     /// When it was asked for a sign of life that is still waited for.
     pub(super) probed: Option<Time>,
     /// Their numbers of files that we take part in: the link of the file has this number.
@@ -194,6 +196,7 @@ impl Swarm {
             address,
             direction,
             heard: now,
+            is_unread: false,
             probed: None,
             handles: BTreeMap::new(),
             former: FormerHandles::default(),

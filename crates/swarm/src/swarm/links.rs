@@ -102,6 +102,9 @@ impl Swarm {
 
     /// The peer did not say what it holds: its place is for somebody who does.
     pub(super) fn on_unanswered(&mut self, now: Time, peer: PeerKey, file: FileKey) {
+        if self.is_our_fault(peer) {
+            return self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_patience);
+        }
         if self.peers.get(&peer).is_some_and(|peer| now - peer.heard >= self.config.open_patience) {
             // Nor did anything else come. A new connection may do better.
             self.tell_silent(peer);

@@ -179,6 +179,8 @@ impl Swarm {
             }
             Input::Violated { .. } => {}
             Input::DataReceived { peer, bytes } => self.on_data_received(now, peer, bytes),
+            Input::ReadingPaused { peer } => self.on_reading_paused(peer),
+            Input::ReadingResumed { peer } => self.on_reading_resumed(now, peer),
             Input::ChunkArrived { peer, handle, chunk } => self.on_chunk_arrived(now, peer, handle, chunk),
             Input::UploadEnded { peer, file, chunk, end } => {
                 self.on_upload_ended(now, peer, file, chunk, end)

@@ -35,6 +35,14 @@ impl Swarm {
         }
     }
 
+    /// What was said in answer may be read only now.
+    pub(super) fn renew_probe(&mut self, now: Time, peer: PeerKey) {
+        if let Some(asked) = self.peers.get_mut(&peer).and_then(|connection| connection.probed.as_mut()) {
+            *asked = now;
+            self.timers.rearm(Timer::Probe(peer), now + PROBE);
+        }
+    }
+
     /// A source of which something is under way has sent nothing for a while, not even another message. A flow that died
     /// without a word looks like this, and is made anew.
     pub(super) fn probe_if_silent(&mut self, now: Time, peer: PeerKey) {
@@ -66,15 +74,25 @@ impl Swarm {
     }
 
     pub(super) fn on_probe_over(&mut self, now: Time, peer: PeerKey) {
+        // What has come waits in the socket while it is we who do not read.
+        let is_our_fault = self.is_our_fault(peer);
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let Some(asked) = connection.probed.take() else { return };
-        // What has come waits in the socket while our own disk is behind.
-        let is_our_fault = self.storing_bytes >= self.config.storing_bytes;
-        if connection.heard <= asked && !is_our_fault {
-            if self.owes_chunks(peer) {
-                self.tell_silent(peer);
-            }
-            self.disconnect(now, peer, ByeReason::DUPLICATE);
+        if connection.heard > asked || is_our_fault {
+            return;
         }
+        if self.owes_chunks(peer) {
+            self.tell_silent(peer);
+        }
+        // Whoever is told of a double takes the other one for the one that stays: there must be one.
+        let reason = if self.has_double(peer) { ByeReason::DUPLICATE } else { ByeReason::IDLE };
+        self.disconnect(now, peer, reason);
+    }
+
+    /// Whether there is another connection to what may be the same process.
+    fn has_double(&self, peer: PeerKey) -> bool {
+        let Some(this) = self.peers.get(&peer) else { return false };
+        let is_double = |known: &Peer| known.id == this.id && known.source == this.source;
+        self.peers.iter().any(|(other, known)| *other != peer && is_double(known))
     }
 }

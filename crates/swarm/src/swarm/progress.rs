@@ -45,10 +45,9 @@ impl Swarm {
 
     /// The window of a source with open requests is over, or a first part of it.
     pub(super) fn check_progress(&mut self, now: Time, peer: PeerKey) {
+        let is_our_fault = self.is_our_fault(peer);
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let (ends, has_delivered) = (connection.window_ends, connection.has_delivered);
-        // While our own disk is behind, it is we who do not read.
-        let is_our_fault = self.storing_bytes >= self.config.storing_bytes;
         if !has_delivered && !is_our_fault {
             self.change_standing(peer, |connection| connection.is_late = true);
         }
@@ -68,6 +67,29 @@ impl Swarm {
         }
         self.withdraw_everything(peer);
         self.on_stall(now, peer);
+    }
+
+    /// While our own disk is behind, or there is no memory to read into, it is we who do not read.
+    pub(super) fn is_our_fault(&self, peer: PeerKey) -> bool {
+        self.storing_bytes >= self.config.storing_bytes
+            || self.peers.get(&peer).is_some_and(|connection| connection.is_unread)
+    }
+
+    pub(super) fn on_reading_paused(&mut self, peer: PeerKey) {
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.is_unread = true;
+        }
+    }
+
+    /// What waited is read from now on: nobody is judged by the time before.
+    pub(super) fn on_reading_resumed(&mut self, now: Time, peer: PeerKey) {
+        let Some(connection) = self.peers.get_mut(&peer).filter(|peer| peer.is_unread) else { return };
+        connection.is_unread = false;
+        connection.heard = now;
+        if connection.open.chunks > 0 {
+            self.begin_window(now, peer);
+        }
+        self.renew_probe(now, peer);
     }
 
     /// What is under way there goes to others before its window is over.
@@ -115,6 +137,10 @@ impl Swarm {
         let owes_answers = |file: FileKey| !self.files[&file].links[&peer].withdrawn.is_empty();
         // Who does not even answer to what was taken back is dead or mute: asking it for more tells nothing new.
         if connection.links.iter().any(owes_answers) {
+            if self.is_our_fault(peer) {
+                let pause = self.jitter(self.config.progress_window);
+                return self.timers.rearm(Timer::Recover(peer), now + pause);
+            }
             return self.on_stall(now, peer);
         }
         self.change_standing(peer, |connection| connection.is_stalled = false);

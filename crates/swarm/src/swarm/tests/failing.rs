@@ -1,7 +1,7 @@
 //! When sources stall, lie, refuse or go, and when our own disk fails, as sentences.
 
 use tnet_fileinfo::ChunkSet;
-use tnet_proto::{FileHandle, Holdings, PeerMessage};
+use tnet_proto::{ByeReason, FileHandle, Holdings, PeerMessage};
 
 use super::desk::*;
 use crate::{Config, Event, FileKey, Goal, Input, Output, PeerKey, Violation};
@@ -104,6 +104,49 @@ fn while_our_own_disk_is_behind_no_source_counts_as_silent() {
     let (peer, outputs) = desk.full_holder();
     desk.arrive(peer, asked(&outputs)[0].1);
     assert_eq!(disconnected(&desk.wait(secs(60))), []);
+}
+
+#[test]
+fn a_source_that_we_do_not_read_does_not_count_as_silent() {
+    let mut desk = Desk::downloading(4, with_slots(4));
+    let (peer, outputs) = desk.full_holder();
+    deliver(&mut desk, peer, &outputs, 1, millis(500));
+    desk.input(Input::ReadingPaused { peer });
+    let outputs = desk.wait(secs(60));
+    assert_eq!((disconnected(&outputs), events(&outputs)), (vec![], vec![]));
+    assert!(!told(&outputs, peer).iter().any(|told| matches!(told, PeerMessage::Cancel { .. })));
+}
+
+#[test]
+fn a_source_whose_answer_we_read_late_has_its_time_from_then_on() {
+    let mut desk = Desk::downloading(64, with_slots(4));
+    let (peer, outputs) = desk.full_holder();
+    deliver(&mut desk, peer, &outputs, 1, millis(500));
+    // It is asked for a sign of life; before that is there we cannot read any more.
+    while !told(&desk.wait(millis(100)), peer).contains(&PeerMessage::Ping { nonce: 0 }) {}
+    desk.input(Input::ReadingPaused { peer });
+    desk.wait(millis(4900));
+    desk.input(Input::ReadingResumed { peer });
+    assert_eq!(disconnected(&desk.wait(millis(4900))), []);
+    // Now it is silent.
+    assert_eq!(disconnected(&desk.wait(secs(10))), [(peer, ByeReason::IDLE)]);
+}
+
+#[test]
+fn an_open_is_not_unanswered_while_we_do_not_read() {
+    let mut desk = Desk::downloading(1, with_slots(1));
+    let peer = desk.reached(1);
+    desk.input(Input::ReadingPaused { peer });
+    assert_eq!(disconnected(&desk.wait(secs(60))), []);
+    desk.input(Input::ReadingResumed { peer });
+    assert_eq!(disconnected(&desk.wait(secs(21))).len(), 1);
+}
+
+#[test]
+fn only_where_there_are_two_connections_one_of_them_ends_as_a_double() {
+    let mut desk = Desk::downloading(1, with_slots(1));
+    let (peer, _) = desk.full_holder();
+    assert_eq!(disconnected(&desk.wait(secs(11))), [(peer, ByeReason::IDLE)]);
 }
 
 #[test]
