@@ -282,7 +282,7 @@ pub enum PeerMessage {
         /// Any number.
         nonce: u64,
     },
-    /// Answer to `Ping`.
+    /// Answer to `Ping`. One with the number 0 may come unasked, from somebody who reads nothing for now.
     Pong {
         /// The number in the `Ping`.
         nonce: u64,

@@ -378,6 +378,8 @@ impl Engine {
                 self.count_received(peer, bytes);
                 self.feed(Input::DataReceived { peer, bytes });
             }
+            SessionEvent::ReadingPaused => self.feed(Input::ReadingPaused { peer }),
+            SessionEvent::ReadingResumed => self.feed(Input::ReadingResumed { peer }),
             SessionEvent::ChunkArrived { handle, chunk, last_part, body } => {
                 self.count_received(peer, last_part);
                 self.feed(Input::DataReceived { peer, bytes: last_part });

@@ -73,6 +73,7 @@ pub async fn listen_to(
                     }
                     hear(Heard::Message(message));
                 }
+                SessionEvent::ReadingPaused | SessionEvent::ReadingResumed => {}
                 SessionEvent::DataReceived { bytes } => hear(Heard::Data(bytes)),
                 SessionEvent::ChunkArrived { handle, chunk, last_part, body: Body::Handed(buffer) } => {
                     hear(Heard::Data(last_part));

@@ -21,6 +21,7 @@ mod intake;
 mod long_messages;
 mod outlet;
 mod pace;
+mod pause;
 mod reader;
 mod spare_core;
 mod store_line;
@@ -123,6 +124,10 @@ pub(crate) enum SessionEvent {
     DataReceived {
         bytes: u32,
     },
+    /// Nothing is read for want of memory.
+    ReadingPaused,
+    /// The end of that.
+    ReadingResumed,
     ChunkArrived {
         handle: FileHandle,
         chunk: u32,

@@ -19,6 +19,7 @@ use super::announced::{Announced, AnnouncedFiles};
 use super::asked::Asked;
 use super::budget::{Claimant, Hold};
 use super::long_messages::{SHORT, WHOLE_WITHIN};
+use super::pause::told;
 use super::time_limit::{Elapsed, TimeLimit};
 use super::{Answers, Body, ChunkBuffer, Intake, Reports, SILENT_AT_MOST, SessionEvent};
 
@@ -213,7 +214,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 .for_each(|number| self.answers.send(PeerMessage::Unsupported { message: number }));
             return Ok(());
         }
-        let share = self.intake.long_messages.admit(len, &self.claimant).await;
+        let admission = self.intake.long_messages.admit(len, &self.claimant);
+        let share = told(admission, &self.answers, report).await;
         // All of it at once: memory that grows step by step leaves holes behind.
         let mut whole = BytesMut::with_capacity(len + READ_LEN);
         whole.extend_from_slice(&self.buffered);
@@ -322,7 +324,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ) -> Result<(), ReadError> {
         let mut assembly = match self.assembly.take() {
             Some(assembly) => assembly,
-            None => self.begin(handle, chunk).await?,
+            None => self.begin(handle, chunk, report).await?,
         };
         let filled = assembly.buffer.bytes().len();
         if (assembly.handle, assembly.chunk) != (handle, chunk) || filled != offset as usize {
@@ -367,12 +369,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    async fn begin(&mut self, handle: FileHandle, chunk: u32) -> Result<Assembly, ReadError> {
+    async fn begin(
+        &mut self,
+        handle: FileHandle,
+        chunk: u32,
+        report: &Reports,
+    ) -> Result<Assembly, ReadError> {
         let content = self.files.get(handle).ok_or(ReadError::UnknownChunk)?;
         let geometry = &content.geometry;
         let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
         let cancelled = self.asked.find(content, chunk).ok_or(ReadError::Unrequested)?;
-        let buffer = self.intake.buffers.take(len, &self.claimant, cancelled).await;
+        let taking = self.intake.buffers.take(len, &self.claimant, cancelled);
+        let buffer = told(taking, &self.answers, report).await;
         let end = self.time.now() + CHUNK_PATIENCE + Duration::from_secs((len / SLOWEST).into());
         let hold = Arc::clone(buffer.hold());
         let told_at = self.time.now();

@@ -168,6 +168,23 @@ async fn data_for_a_file_that_was_not_announced_ends_the_session() {
     rig.ends_as_a_violation().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn while_the_reader_waits_for_memory_both_sides_are_told() {
+    let mut rig = Rig::new();
+    rig.open(1).await;
+    let other = Claimant::new([10, 0, 0, 1].into());
+    let memory = rig.intake.buffers.take(1 << 20, &other, Arc::default()).await;
+    rig.send_part(0, 0, &[1; 10_000]).await;
+    assert!(matches!(rig.event().await, SessionEvent::ReadingPaused));
+    // Nobody can ask for them.
+    for _ in 0..4 {
+        assert_eq!(rig.heard().await, Ok(PeerMessage::Pong { nonce: 0 }));
+    }
+    drop(memory);
+    assert!(matches!(rig.event().await, SessionEvent::ReadingResumed));
+    assert!(matches!(rig.event().await, SessionEvent::DataReceived { bytes: 10_000 }));
+}
+
 #[tokio::test]
 async fn a_chunk_that_was_not_asked_for_ends_the_session_before_it_takes_memory() {
     for chunk in [0, 1] {
