@@ -19,12 +19,6 @@ const BACKLOG: u32 = 4096;
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 
-/// A connection ends when nothing of what was sent has been acknowledged for so long. An upload to a host whose address went
-/// away would else keep its slot until the system gives up, a quarter of an hour. Long enough for a link that is gone for
-/// some seconds, and for a disk on the other side that takes nothing meanwhile.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(15);
-
 /// Every address of this machine is those of IPv4, too, and those alone where the system has no IPv6.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match listen_at(address) {
@@ -81,8 +75,10 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
     #[cfg(target_os = "linux")]
     avoid_pacing(&socket);
+    // An upload to a host whose address went away would else keep its slot until the system gives up, a quarter of an hour.
+    // The system counts so against hosts that are there and do not read as well, whatever they acknowledge.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(ACKNOWLEDGED_WITHIN))?;
+    socket.set_tcp_user_timeout(Some(session::WRITE_AT_MOST))?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_notsent_lowat(session::UNSENT_AT_FIRST)?;
     Ok(())
@@ -141,6 +137,17 @@ mod tests {
     fn an_address_of_another_machine_is_not_here() {
         assert!(is_here(SocketAddr::from(([127, 0, 0, 1], 7400))));
         assert!(!is_here(SocketAddr::from(([192, 0, 2, 1], 7400)))); // reserved for documentation
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_system_gives_up_nobody_to_whom_we_would_still_write() {
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+        let to = listener.local_addr().expect("bound");
+        let paths = NarrowPaths::default();
+        let called = connect(to, None, Duration::from_secs(5), &paths).await.expect("it accepts");
+        let patience = SockRef::from(&called).tcp_user_timeout().expect("a socket");
+        assert!(patience.is_some_and(|patience| patience >= session::WRITE_AT_MOST), "{patience:?}");
     }
 
     #[tokio::test]

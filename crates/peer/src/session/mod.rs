@@ -54,6 +54,7 @@ pub(crate) use handshake::{GreetError, Greeted, Greeting, greet};
 pub(crate) use intake::{Intake, StoreResult, Taken, take_in};
 pub(crate) use outlet::Outlet;
 pub(crate) use pace::AT_FIRST as UNSENT_AT_FIRST;
+pub(crate) use writer::WRITE_AT_MOST;
 
 use crate::clock::Clock;
 use crate::source::Source;

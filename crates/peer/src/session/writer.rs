@@ -42,7 +42,7 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// The other side must take what is written within this time, or it does not read: a batch of messages, a description, a
 /// part of a chunk. Taking some of it does not prolong the time.
-const WRITE_AT_MOST: Duration = Duration::from_secs(60);
+pub(crate) const WRITE_AT_MOST: Duration = Duration::from_secs(60);
 
 /// A part that takes longer holds up nobody else: its turn ends before it is sent.
 const TURN_AT_MOST: Duration = Duration::from_millis(100);
