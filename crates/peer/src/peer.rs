@@ -155,7 +155,7 @@ impl Peer {
         let (clock, paths) = (Clock::new(), NarrowPaths::default());
         let context = SessionContext {
             events: session_events,
-            intake: Intake::new(config.chunk_memory, connections.clone()),
+            intake: Intake::new(config.chunk_memory, clock.clone(), connections.clone()),
             backlogs: Backlogs::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
             farewells: Arc::new(Semaphore::new(farewells)),

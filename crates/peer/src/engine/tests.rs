@@ -35,7 +35,7 @@ impl Bench {
         let (config, peer_id, descriptors) = (Config::default(), PeerId([1; 16]), Descriptors::new());
         let context = SessionContext {
             events,
-            intake: Intake::new(config.chunk_memory, tasks.clone()),
+            intake: Intake::new(config.chunk_memory, Clock::new(), tasks.clone()),
             backlogs: Backlogs::default(),
             turns: Arc::new(Semaphore::new(1)),
             farewells: Arc::new(Semaphore::new(1)),

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tnet_proto::{SourceCounts, SourceRank};
+use tnet_swarm::Time;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::clock::STOPPED_AFTER;
+use crate::clock::Clock;
 
 /// How often one that waits looks who is to give way.
 const LOOK: Duration = Duration::from_millis(50);
@@ -55,6 +56,7 @@ pub(super) struct Budget(Arc<Shared>);
 struct Shared {
     all: u64,
     haste: Haste,
+    clock: Clock,
     state: Mutex<State>,
 }
 
@@ -72,8 +74,7 @@ struct State {
 struct Held {
     claimant: Claimant,
     bytes: u64,
-    /// Since when; later by the time in which this process did not run.
-    since: Instant,
+    since: Time,
     hold: Arc<Hold>,
 }
 
@@ -114,9 +115,9 @@ pub(super) struct Hold {
 }
 
 impl Budget {
-    pub(super) fn new(all: u64, haste: Haste) -> Budget {
+    pub(super) fn new(all: u64, haste: Haste, clock: Clock) -> Budget {
         let state = Mutex::new(State { free: all, ..State::default() });
-        Budget(Arc::new(Shared { all, haste, state }))
+        Budget(Arc::new(Shared { all, haste, clock, state }))
     }
 
     /// Bytes that are taken.
@@ -138,12 +139,10 @@ impl Budget {
         };
         loop {
             self.serve();
-            let began = Instant::now();
-            match timeout(LOOK, &mut place).await {
-                Ok(share) => return share.expect("nobody else takes those that wait off the list"),
-                Err(_) if began.elapsed() >= STOPPED_AFTER => self.state().excuse(began.elapsed()),
-                Err(_) => self.state().make_room(&self.0.haste),
+            if let Ok(share) = timeout(LOOK, &mut place).await {
+                return share.expect("nobody else takes those that wait off the list");
             }
+            self.state().make_room(self.0.clock.now(), &self.0.haste);
         }
     }
 
@@ -158,7 +157,7 @@ impl Budget {
         state.free -= wanted.bytes;
         state.by_source.add(claimant.source, wanted.bytes);
         state.shares += 1;
-        let (claimant, since) = (claimant.clone(), Instant::now());
+        let (claimant, since) = (claimant.clone(), self.0.clock.now());
         let held = Held { claimant, bytes: wanted.bytes, since, hold: Arc::clone(&hold) };
         state.held.insert(state.shares, held);
         Share { number: state.shares, budget: self.clone(), hold }
@@ -211,20 +210,13 @@ impl State {
         first.map(|(at, _)| at)
     }
 
-    /// Nobody could send us anything for so long.
-    fn excuse(&mut self, time: Duration) {
-        let now = Instant::now();
-        self.held.values_mut().for_each(|held| held.since = (held.since + time).min(now));
-    }
-
     /// Asks so many to leave as is needed for the next one. What is whole is on its way to the disk and comes back by itself.
-    fn make_room(&mut self, haste: &Haste) {
+    fn make_room(&mut self, now: Time, haste: &Haste) {
         let first = self.first();
         let State { free, held, by_source, waiting, .. } = &*self;
         let Some(first) = first.and_then(|first| waiting.get(first)) else { return };
         let is_coming = |held: &&Held| held.hold.is_whole() || held.hold.is_leaving();
         let mut coming = *free + held.values().filter(is_coming).map(|held| held.bytes).sum::<u64>();
-        let now = Instant::now();
         let mut slow: Vec<(bool, bool, SourceRank, &Held)> = Vec::new();
         for held in held.values().filter(|held| !is_coming(held)) {
             let rank = by_source.rank(held.claimant.source);
@@ -285,8 +277,8 @@ impl Hold {
 
 impl Held {
     /// Whether less has come than so much per second, once it had the time.
-    fn is_behind(&self, now: Instant, time: Duration, pace: u64) -> bool {
-        let age = now.saturating_duration_since(self.since);
+    fn is_behind(&self, now: Time, time: Duration, pace: u64) -> bool {
+        let age = now - self.since;
         let milliseconds = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         age >= time && self.hold.received.load(Ordering::Relaxed) < pace.saturating_mul(milliseconds) / 1000
     }

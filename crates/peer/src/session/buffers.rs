@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::asked::Cancelled;
 use super::budget::{Budget, Claimant, Haste, Hold, Share, Wanted};
+use crate::clock::Clock;
 
 /// Freed memory kept for reuse, at most this many bytes.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
@@ -43,8 +44,8 @@ pub(crate) struct ChunkBuffer {
 }
 
 impl BufferPool {
-    pub(crate) fn new(budget_bytes: u64) -> BufferPool {
-        BufferPool { budget: Budget::new(budget_bytes, HASTE), kept: Arc::default() }
+    pub(crate) fn new(budget_bytes: u64, clock: Clock) -> BufferPool {
+        BufferPool { budget: Budget::new(budget_bytes, HASTE, clock), kept: Arc::default() }
     }
 
     /// An empty buffer with room for `len` bytes of that sender, once the budget has them.
@@ -121,7 +122,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn beyond_the_budget_a_buffer_has_to_wait_for_another_to_be_dropped() {
-        let (pool, sender) = (BufferPool::new(4096), sender());
+        let (pool, sender) = (BufferPool::new(4096, Clock::new()), sender());
         let first = pool.take(4096, &sender, Cancelled::default()).await;
         let mut second = pin!(pool.take(1, &sender, Cancelled::default()));
         assert!(timeout(Duration::from_secs(1), &mut second).await.is_err());
@@ -133,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_buffer_is_used_again_and_comes_back_empty() {
-        let pool = BufferPool::new(1 << 20);
+        let pool = BufferPool::new(1 << 20, Clock::new());
         let mut first = pool.take(5000, &sender(), Cancelled::default()).await;
         first.bytes_mut().extend_from_slice(b"old");
         let memory = first.bytes().as_ptr();

@@ -53,7 +53,7 @@ pub async fn listen_to(
     let answered = Arc::clone(&backlog);
     let reading = async move {
         let report = Reports { peer: PeerKey(1), events };
-        let intake = Intake::new(chunk_memory, TaskTracker::new());
+        let intake = Intake::new(chunk_memory, Clock::new(), TaskTracker::new());
         let asked = Arc::new(Asked::anything());
         let (answers, claimant) = (Answers { orders: weak, backlog }, Claimant::new([127, 0, 0, 1].into()));
         let time = TimeLimit::new(Clock::new());

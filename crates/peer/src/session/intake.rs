@@ -16,6 +16,7 @@ use super::announced::Announced;
 use super::long_messages::LongMessages;
 use super::store_line::StoreLine;
 use super::{BufferPool, ChunkBuffer, Reports, SessionEvent};
+use crate::clock::Clock;
 use crate::store::{Download, WriteError};
 
 /// Bytes that a session may be held up by for hashing and copying them: about a millisecond.
@@ -74,9 +75,9 @@ pub(super) struct Quick {
 
 impl Intake {
     /// With so many bytes for chunks; work that waits is done by `tasks`.
-    pub(crate) fn new(budget_bytes: u64, tasks: TaskTracker) -> Intake {
-        let buffers = BufferPool::new(budget_bytes);
-        let long_messages = LongMessages::new();
+    pub(crate) fn new(budget_bytes: u64, clock: Clock, tasks: TaskTracker) -> Intake {
+        let buffers = BufferPool::new(budget_bytes, clock.clone());
+        let long_messages = LongMessages::new(clock);
         let line = StoreLine::new(tasks);
         Intake { buffers, destinations: Destinations::default(), long_messages, line }
     }

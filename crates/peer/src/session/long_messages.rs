@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::{Budget, Claimant, Haste, Hold, Share, Wanted};
+use crate::clock::Clock;
 
 /// A message up to this length costs no more than the connection does.
 pub(super) const SHORT: usize = 4 * 1024;
@@ -33,8 +34,8 @@ pub(super) struct LongMessages {
 pub(crate) struct LongShare(Share);
 
 impl LongMessages {
-    pub(super) fn new() -> LongMessages {
-        LongMessages { budget: Budget::new(BUDGET, HASTE) }
+    pub(super) fn new(clock: Clock) -> LongMessages {
+        LongMessages { budget: Budget::new(BUDGET, HASTE, clock) }
     }
 
     /// Memory for a message of so many bytes as they come and as they are decoded, once there is enough. Meanwhile those
@@ -91,7 +92,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_is_not_whole_gives_way_to_others_after_a_while() {
-        let messages = LongMessages::new();
+        let messages = LongMessages::new(Clock::new());
         let shares = filled(&messages, |place| u8::try_from(place).expect("small")).await;
         let waited = waits(&messages, 200, shares).await;
         assert!(waited >= HASTE.patience && waited <= 2 * HASTE.patience, "{waited:?}");
@@ -99,7 +100,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_of_a_source_with_many_give_way_to_a_source_with_none_much_sooner() {
-        let messages = LongMessages::new();
+        let messages = LongMessages::new(Clock::new());
         let shares = filled(&messages, |place| u8::try_from(place % 4).expect("small")).await;
         for _ in 0..100 {
             let (messages, again) = (messages.clone(), sender(1));

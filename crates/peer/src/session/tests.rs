@@ -35,7 +35,7 @@ impl Rig {
         let (input, output): (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>) = split(ours);
         let (events_in, events) = mpsc::channel(1024);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let intake = Intake::new(1 << 20, tasks.clone());
+        let intake = Intake::new(1 << 20, Clock::new(), tasks.clone());
         let turns = Arc::new(Semaphore::new(TURNS));
         let context = SessionContext {
             events: events_in,
@@ -411,7 +411,7 @@ fn over_tcp(stream: tokio::net::TcpStream) -> (Session, mpsc::Receiver<(PeerKey,
     let (events_in, events) = mpsc::channel(64);
     let context = SessionContext {
         events: events_in,
-        intake: Intake::new(1 << 20, TaskTracker::new()),
+        intake: Intake::new(1 << 20, Clock::new(), TaskTracker::new()),
         backlogs: Backlogs::default(),
         farewells: Arc::new(Semaphore::new(64)),
         turns: Arc::new(Semaphore::new(TURNS)),

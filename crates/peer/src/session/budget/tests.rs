@@ -1,3 +1,5 @@
+use tokio::time::{Instant, advance};
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -36,7 +38,7 @@ async fn gives_way(budget: &Budget, held: Vec<Share>, newcomer: Claimant) -> (Op
 
 #[tokio::test(start_paused = true)]
 async fn first_gives_way_what_was_taken_back_then_the_unproven_and_of_them_the_source_with_most() {
-    let budget = Budget::new(5000, HASTE);
+    let budget = Budget::new(5000, HASTE, Clock::new());
     let mut held = Vec::new();
     for claimant in [proven(1), of(2), of(3), of(3)] {
         held.push(budget.take(&claimant, bytes(1000)).await);
@@ -47,7 +49,7 @@ async fn first_gives_way_what_was_taken_back_then_the_unproven_and_of_them_the_s
     assert_eq!(who, Some(4));
     assert!(took >= HASTE.grace && took <= 2 * HASTE.grace, "{took:?}");
 
-    let budget = Budget::new(4000, HASTE);
+    let budget = Budget::new(4000, HASTE, Clock::new());
     let mut held = Vec::new();
     for claimant in [proven(1), of(2), of(3), of(3)] {
         held.push(budget.take(&claimant, bytes(1000)).await);
@@ -59,7 +61,7 @@ async fn first_gives_way_what_was_taken_back_then_the_unproven_and_of_them_the_s
 #[tokio::test(start_paused = true)]
 async fn equals_and_the_proven_give_way_only_if_hardly_anything_comes() {
     for holder in [of(1), proven(1)] {
-        let budget = Budget::new(1000, HASTE);
+        let budget = Budget::new(1000, HASTE, Clock::new());
         let held = vec![budget.take(&holder, bytes(1000)).await];
         let (who, took) = gives_way(&budget, held, of(2)).await;
         assert_eq!(who, Some(0));
@@ -69,7 +71,7 @@ async fn equals_and_the_proven_give_way_only_if_hardly_anything_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn who_sends_fast_enough_or_has_sent_all_keeps_it() {
-    let budget = Budget::new(2000, HASTE);
+    let budget = Budget::new(2000, HASTE, Clock::new());
     let whole = budget.take(&of(1), bytes(1000)).await;
     whole.hold().received(1000);
     let wanted = Wanted { len: 1_000_000, ..bytes(1000) };
@@ -85,7 +87,7 @@ async fn who_sends_fast_enough_or_has_sent_all_keeps_it() {
 
 #[tokio::test(start_paused = true)]
 async fn the_proven_are_served_first_and_then_the_source_that_has_least() {
-    let budget = Budget::new(2000, HASTE);
+    let budget = Budget::new(2000, HASTE, Clock::new());
     let (one, two) = (budget.take(&of(1), bytes(1000)).await, budget.take(&of(2), bytes(1000)).await);
     one.hold().received(1000);
     two.hold().received(1000);
@@ -108,7 +110,7 @@ async fn the_proven_are_served_first_and_then_the_source_that_has_least() {
 
 #[tokio::test(start_paused = true)]
 async fn who_stops_waiting_takes_nothing() {
-    let budget = Budget::new(1000, HASTE);
+    let budget = Budget::new(1000, HASTE, Clock::new());
     let held = budget.take(&of(1), bytes(1000)).await;
     held.hold().received(1000);
     assert!(timeout(SECOND, budget.take(&of(2), bytes(1000))).await.is_err());
@@ -116,4 +118,23 @@ async fn who_stops_waiting_takes_nothing() {
     assert_eq!(budget.used(), 0);
     drop(budget.take(&of(3), bytes(5000)).await);
     assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_gives_way_for_what_could_not_come_while_we_did_not_run() {
+    let clock = Clock::new();
+    clock.beat();
+    let budget = Budget::new(1000, HASTE, clock.clone());
+    let held = budget.take(&of(1), bytes(1000)).await;
+    advance(70 * SECOND).await;
+    // Whoever comes first after the stop: nobody has waited while we did not run.
+    let newcomer = proven(2);
+    let mut newcomer = std::pin::pin!(budget.take(&newcomer, bytes(1000)));
+    for _ in 0..3 {
+        assert!(timeout(SECOND - LOOK, &mut newcomer).await.is_err());
+        clock.beat();
+    }
+    assert!(!held.hold().is_leaving());
+    drop(held);
+    newcomer.await;
 }
