@@ -102,6 +102,11 @@ pub enum Input {
         /// The address called.
         address: SocketAddr,
     },
+    /// An [`Output::Connect`] could not be tried, for want of something of ours. That says nothing of the address.
+    NotCalled {
+        /// The address that was to be called.
+        address: SocketAddr,
+    },
     /// A message came in; any but hello, data, info and ping, which the caller deals with.
     Message {
         /// From this connection.
@@ -234,7 +239,7 @@ pub enum Input {
 /// Something is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Call this address; answer with `PeerConnected` or `ConnectFailed`.
+    /// Call this address; answer with `PeerConnected`, `ConnectFailed` or `NotCalled`.
     Connect {
         /// Whom.
         address: SocketAddr,

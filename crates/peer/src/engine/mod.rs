@@ -335,6 +335,7 @@ impl Engine {
 
     fn on_dialed(&mut self, dialed: Dialed) {
         match dialed {
+            Dialed::Failed { address, failure: None } => self.feed(Input::NotCalled { address }),
             Dialed::Failed { address, failure } => {
                 self.coordinator.session.on_failed(address);
                 self.note_call(address, failure);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 
 use tnet_fileinfo::{ChunkSize, FileInfo, Geometry, MIN_CHUNK_SIZE, scan::unwatched, scan_file};
-use tnet_proto::{CoordinatorReply, Limit};
+use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, Holder, Limit};
 use tnet_swarm::Goal;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -323,6 +323,23 @@ fn is_not_finished(bench: &Bench, file: FileKey) {
     let running = bench.engine.files[&file].running.as_ref().unwrap();
     assert!(running.is_suspect, "it is verified in full before it gets its name");
     assert_eq!(bench.engine.progress(file).unwrap().chunks_done, CHUNKS - 2);
+}
+
+#[tokio::test]
+async fn a_call_for_which_we_lacked_something_is_told_nobody_as_a_failure() {
+    let mut bench = Bench::new();
+    let address = SocketAddr::from(([10, 0, 0, 1], 7401));
+    let holders = vec![Holder { address, availability: Availability::Full }];
+    let reply = CoordinatorReply::Holders { hash: [1; 32], full: 1, partial: 0, holders };
+    bench.engine.coordinator.session.on_reply(&reply);
+    let mut is_told = |failure| {
+        bench.engine.on_dialed(Dialed::Failed { address, failure });
+        let session = &mut bench.engine.coordinator.session;
+        let requests = std::iter::from_fn(|| session.poll(Time::ZERO, |_| false));
+        requests.into_iter().any(|request| matches!(request, CoordinatorRequest::Calls { .. }))
+    };
+    assert!(!is_told(None));
+    assert!(is_told(Some(crate::api::CallFailure::Refused)), "a later call is told");
 }
 
 #[tokio::test]

@@ -137,6 +137,14 @@ impl AddressBook {
         namer
     }
 
+    /// The call could not be tried.
+    pub(crate) fn set_not_called(&mut self, address: SocketAddr, not_before: Time) {
+        if self.contact(address) == Some(Contact::Calling) {
+            self.change_known(address, |entry| entry.contact = Contact::Idle { not_before });
+            self.drop_excess(address);
+        }
+    }
+
     /// An address has become hearsay. Forgets it if it is one too many, or will not be called.
     pub(super) fn drop_excess(&mut self, address: SocketAddr) {
         let Some(entry) = self.entries.get(&address) else { return };

@@ -380,6 +380,16 @@ impl Swarm {
         }
     }
 
+    /// It is called later, and nothing is held against it or who named it.
+    pub(super) fn on_not_called(&mut self, now: Time, address: SocketAddr) {
+        let pause = self.reconnect_pause();
+        let files: Vec<FileKey> = self.addresses.files(address).collect();
+        self.addresses.set_not_called(address, now + pause.first);
+        for file in files {
+            self.connect_more(now, file);
+        }
+    }
+
     /// The other side ends the connection.
     pub(super) fn on_bye(&mut self, now: Time, peer: PeerKey, reason: ByeReason) {
         if reason == ByeReason::BANNED {

@@ -173,6 +173,7 @@ impl Swarm {
             }
             Input::PeerLost { peer } => self.on_peer_lost(now, peer),
             Input::ConnectFailed { address } => self.on_connect_failed(now, address),
+            Input::NotCalled { address } => self.on_not_called(now, address),
             Input::Message { peer, message } => self.on_message(now, peer, message),
             Input::Violated { peer } if self.peers.contains_key(&peer) => {
                 self.cut(now, peer, Violation::Malformed)

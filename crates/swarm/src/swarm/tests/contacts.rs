@@ -69,6 +69,23 @@ fn who_says_the_port_of_a_holder_and_comes_and_goes_does_not_put_off_its_call() 
 }
 
 #[test]
+fn a_call_that_we_could_not_make_is_no_failure_of_the_address_nor_of_who_named_it() {
+    let mut desk = Desk::downloading(2, Config::default());
+    let address = at(HOST, 1);
+    let (namer, _) = leecher(&mut desk, 7, Desk::address(7));
+    assert_eq!(names(&mut desk, namer, &[address]), [address]);
+    // Each time after the first pause, which does not grow.
+    for round in 0..10 {
+        desk.input(Input::NotCalled { address });
+        let outputs = desk.wait(millis(800));
+        assert!(called(&outputs).contains(&address), "{round}");
+    }
+    // Now it fails for the first time: only now it counts.
+    desk.input(Input::ConnectFailed { address });
+    assert!(!called(&desk.wait(secs(10))).contains(&address));
+}
+
+#[test]
 fn one_good_chunk_does_not_keep_us_for_ever_from_calling_where_its_sender_says_it_is() {
     let mut desk = Desk::downloading(8, with_slots(4));
     let (squatter, outputs) = desk.full_holder();
