@@ -435,7 +435,8 @@ impl Peer {
         loop {
             let wait = LOOK_AGAIN.min((began + within) - self.clock.now()).max(LOOK_AGAIN_AT_LEAST);
             self.clock.sleep(wait).await;
-            let state = self.status_of(0).await?.coordinator_state;
+            let status = self.status_of(0).await?;
+            let state = status.coordinator_state;
             let now = self.clock.now();
             let quiet = now - began;
             if state == CoordinatorState::Connected {
@@ -453,7 +454,7 @@ impl Peer {
                 continue;
             }
             let is_over = match (lost, Unfit::of(state)) {
-                (_, Some(_)) => quiet >= within.min(UNFIT_WITHIN),
+                (_, Some(_)) => quiet >= within || status.coordinator_contact.since >= UNFIT_WITHIN,
                 (Some(lost), None) => now - lost >= within || quiet >= within.saturating_mul(2),
                 (None, None) => is_long(within, quiet, absent),
             };

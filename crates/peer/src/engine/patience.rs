@@ -7,7 +7,7 @@ use tnet_swarm::FileKey;
 use super::Engine;
 use super::accounting::situation;
 use super::downloads::Running;
-use crate::api::{CoordinatorState, DownloadError, Phase, Unfit, Waiting};
+use crate::api::{CoordinatorState, DownloadError, Phase, Waiting};
 
 /// A download in which no chunk was stored for this long is told to be waiting.
 const STANDS_STILL_AFTER: Duration = Duration::from_secs(3);
@@ -113,8 +113,8 @@ impl Engine {
             && !running.met_somebody
             && let Some(waited) = self.coordinator.missing(now, running.started)
         {
-            match Unfit::of(self.coordinator.state) {
-                Some(fault) if waited >= within.min(UNFIT_WITHIN) => {
+            match self.coordinator.unfit(now, running.started) {
+                Some((fault, since)) if since >= UNFIT_WITHIN || waited >= within => {
                     return Some(DownloadError::CoordinatorUnfit { address, fault });
                 }
                 None if waited >= within => {

@@ -107,6 +107,12 @@ impl CoordinatorLink {
         }
     }
 
+    /// What is wrong with whoever answers there, and for how long that has been so, or has been of interest to a download
+    /// that began then.
+    pub(super) fn unfit(&self, now: Time, began: Time) -> Option<(Unfit, Duration)> {
+        Unfit::of(self.state).map(|fault| (fault, now - began.max(self.since)))
+    }
+
     pub(super) fn contact(&self, now: Time, files_reported: u64) -> CoordinatorContact {
         CoordinatorContact {
             since: now - self.since,
@@ -294,5 +300,18 @@ mod tests {
         assert_eq!(link.absent(at(16)), Duration::from_secs(12));
         link.enter(at(17), CoordinatorState::Connected);
         assert_eq!(link.absent(at(30)), Duration::from_secs(13));
+    }
+
+    #[test]
+    fn whoever_answers_instead_of_an_absent_coordinator_is_not_unfit_for_as_long_as_that_was_absent() {
+        let at = |seconds| Time::after_start(Duration::from_secs(seconds));
+        let address = SocketAddr::from(([10, 0, 0, 1], 7400));
+        let session = CoordinatorSession::new(Duration::ZERO);
+        let mut link = CoordinatorLink::new(Some(address.into()), session, Arc::default());
+        link.enter(at(3), CoordinatorState::Unreachable);
+        assert_eq!(link.unfit(at(12), at(1)), None);
+        link.enter(at(13), CoordinatorState::NotCoordinator);
+        let since = |now, began| link.unfit(at(now), at(began)).map(|(_, since)| since.as_secs());
+        assert_eq!((since(14, 1), since(23, 1), since(23, 20)), (Some(1), Some(10), Some(3)));
     }
 }
