@@ -33,7 +33,7 @@ pub enum Waiting {
     BusyPeers,
     /// Chunks were asked for, and nothing comes.
     Answers,
-    /// Peers introduce themselves and then nothing comes: large packets seem to get lost on the way. They are called again,
+    /// Peers introduce themselves and then nothing comes: perhaps large packets get lost on the way. They are called again,
     /// with small ones.
     LargePackets,
     /// Other downloads of this process use all there may be requests.
@@ -68,7 +68,7 @@ impl fmt::Display for Waiting {
             Waiting::BusyPeers => f.write_str("all peers that have missing chunks are busy"),
             Waiting::Answers => f.write_str("the peers that were asked send nothing"),
             Waiting::LargePackets => {
-                f.write_str("small packets pass and large ones do not (path MTU); small ones are tried")
+                f.write_str("small packets pass and large ones may not (path MTU); small ones are tried")
             }
             Waiting::OtherDownloads => f.write_str("other downloads use all slots"),
             Waiting::Limit => f.write_str("the limit of the rate lets nothing begin yet"),

@@ -7,6 +7,7 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_swarm::{Event, FileKey, Input, Output, PeerKey, UploadEnd};
 
 use super::Engine;
+use crate::narrow_paths::Narrow;
 use crate::session::{self, Order, Upload};
 
 impl Engine {
@@ -89,13 +90,17 @@ impl Engine {
             }
             Event::FellSilent { source, received } => {
                 tracing::info!(%source, received, "a connection fell silent; it is made anew");
-                if self.dialer.paths.fell_silent(source, received > 0) {
-                    tracing::warn!(
+                match self.dialer.paths.fell_silent(source, received > 0) {
+                    None => return,
+                    Some(Narrow::Suspected) => {
+                        tracing::info!(%source, "perhaps large packets get lost (path MTU): small ones are tried");
+                    }
+                    Some(Narrow::Likely) => tracing::warn!(
                         %source,
                         "small packets pass and large ones seem to get lost (path MTU); from now on it is called with small ones"
-                    );
-                    self.narrow_since = Some(self.now);
+                    ),
                 }
+                self.narrow_since = Some(self.now);
             }
             Event::Cut { address, violation } => {
                 tracing::warn!(?address, %violation, "peer cut");
