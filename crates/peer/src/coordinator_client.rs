@@ -15,7 +15,7 @@ use tnet_proto::{
 use tnet_swarm::Time;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::codec::Framed;
 
 use crate::address::CoordinatorAddress;
@@ -208,6 +208,7 @@ impl CoordinatorClient {
         let mut deadline = Deadline::Answer(self.clock.now() + patience);
         let may_be_narrow = !ends.there().ip().is_loopback() && !self.paths.is_narrow(ends.there().ip());
         let mut looks = interval(self.report_interval);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
                 biased;

@@ -149,7 +149,7 @@ impl Dialer {
         let listen_port = self.reach.port_seen_from(here.ip());
         let greeting = Greeting { hello: Hello { peer_id: self.peer_id, listen_port, capabilities: 0 } };
         let (input, output) = stream.into_split();
-        match greet(input, output, &greeting).await {
+        match greet(input, output, &greeting, &self.context.clock).await {
             Ok(greeted) => Some(greeted),
             Err(error) => {
                 tracing::debug!(%remote, %error, "no introduction");

@@ -12,7 +12,7 @@ use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_proto::PeerId;
 use tnet_swarm::{FileKey, Time};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +51,9 @@ const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Pauses between looks at whether patience with a search is over.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const LOOK_AGAIN_AT_LEAST: Duration = Duration::from_millis(20);
+
+/// Without any pause between two looks there would be no time for anything else.
+const LEAST_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A running peer. Downloads and serves until it is shut down or dropped; then nothing of it is left but the files.
 ///
@@ -97,7 +100,7 @@ impl PeerBuilder {
         self
     }
 
-    /// How often to report to the coordinator. Default: 10 s.
+    /// How often to report to the coordinator. Default: 10 s; at least 100 ms.
     #[must_use]
     pub fn report_interval(mut self, interval: Duration) -> Self {
         self.config.report_interval = interval;
@@ -128,6 +131,7 @@ impl Peer {
 
     fn spawn(mut config: Config) -> Result<Peer, SpawnError> {
         let farewells = connection_limits::fit(&mut config);
+        config.report_interval = config.report_interval.max(LEAST_REPORT_INTERVAL);
         let socket = network::listen(config.listen).map_err(|source| listen_error(config.listen, source))?;
         let listen = socket.local_addr().map_err(|source| listen_error(config.listen, source))?;
         let (stop, connections, services) =
@@ -222,6 +226,7 @@ impl Peer {
             config.loopback_from,
             config.connect_within,
             paths,
+            clock.clone(),
             descriptors.clone(),
             services.clone(),
             stop.clone(),
@@ -334,7 +339,7 @@ impl Peer {
         out: impl AsRef<Path>,
         options: DownloadOptions,
     ) -> Result<Download, DownloadError> {
-        let (hash, began) = (info.hash(), Instant::now());
+        let (hash, began) = (info.hash(), self.clock.now());
         if let Some(out) = self.ask(|done| Command::Running { hash, done }).await? {
             return Err(DownloadError::AlreadyRunning { hash, out });
         }
@@ -351,7 +356,8 @@ impl Peer {
         while let Err(error) = &opened
             && self.descriptors.note_cause(error)
         {
-            let patience = options.give_up_after.unwrap_or(Duration::MAX).saturating_sub(began.elapsed());
+            let patience =
+                options.give_up_after.unwrap_or(Duration::MAX).saturating_sub(self.clock.now() - began);
             if let Some(shortage) = self.descriptors.shortage().filter(|_| patience.is_zero()) {
                 return Err(DownloadError::OutOfDescriptors(shortage));
             }
@@ -362,7 +368,13 @@ impl Peer {
             Opened::Complete(file) => {
                 let path = file.path().to_path_buf();
                 self.send(Command::Share { file: Box::new(file) }).await?;
-                return Ok(Download::complete(info, out, path, began.elapsed(), self.commands.clone()));
+                return Ok(Download::complete(
+                    info,
+                    out,
+                    path,
+                    self.clock.now() - began,
+                    self.commands.clone(),
+                ));
             }
             Opened::Partial(download, _) => Arc::new(download),
         };
@@ -372,7 +384,7 @@ impl Peer {
         {
             let path = file.path().to_path_buf();
             self.send(Command::Share { file: Box::new(file) }).await?;
-            return Ok(Download::complete(info, out, path, began.elapsed(), self.commands.clone()));
+            return Ok(Download::complete(info, out, path, self.clock.now() - began, self.commands.clone()));
         }
         let start = |done| {
             Command::Download(Box::new(StartDownload { info: info.clone(), store: download, options, done }))
@@ -562,4 +574,18 @@ pub(crate) async fn blocking<T: Send + 'static, E: From<PeerGone> + Send + 'stat
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(PeerGone.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn reports_without_a_pause_are_none() {
+        let at = SocketAddr::from(([127, 0, 0, 1], 0));
+        let peer =
+            Peer::builder().listen(at).report_interval(Duration::ZERO).spawn().await.expect("a free port");
+        assert_eq!(peer.config.report_interval, LEAST_REPORT_INTERVAL);
+        peer.shutdown().await;
+    }
 }

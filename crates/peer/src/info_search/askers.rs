@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::asking::{InfoError, Places, Wire};
+use crate::clock::Clock;
 use crate::descriptors::Descriptors;
 use crate::narrow_paths::NarrowPaths;
 use crate::network;
@@ -39,6 +40,7 @@ pub(crate) struct Askers {
     idle: Arc<Mutex<Idle>>,
     /// For what all searches take in.
     pub(super) places: Places,
+    pub(super) clock: Clock,
     descriptors: Descriptors,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -71,6 +73,7 @@ impl Askers {
         loopback_from: Option<IpAddr>,
         within: Duration,
         paths: NarrowPaths,
+        clock: Clock,
         descriptors: Descriptors,
         tasks: TaskTracker,
         stop: CancellationToken,
@@ -81,6 +84,7 @@ impl Askers {
             paths,
             idle: Arc::default(),
             places: Places::new(),
+            clock,
             descriptors,
             tasks,
             stop,
@@ -108,7 +112,7 @@ impl Askers {
         let (input, output) = stream.map_err(InfoError::Unreachable)?.into_split();
         // An id of its own: this connection takes no part in any swarm, and must not replace one that does.
         let hello = Hello { peer_id: PeerId(rand::rng().random()), listen_port: 0, capabilities: 0 };
-        let greeted = greet(input, output, &Greeting { hello }).await?;
+        let greeted = greet(input, output, &Greeting { hello }, &self.clock).await?;
         let now = Instant::now();
         let wire = Wire { input: greeted.input, output: greeted.output, buffered: greeted.buffered };
         Ok(Asker { address, wire, began: now, used: now })

@@ -16,13 +16,14 @@ use tnet_fileinfo::{ChunkSize, ChunkSum, FileHash, FileInfo, Geometry, Tail};
 use tnet_proto::{
     ByeReason, DecodeError, FrameHead, Info, MAX_FRAME_LEN, MAX_INFO_SUMS, PeerMessage, decode, encode,
 };
+use tnet_swarm::Time;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
 
 use super::askers::{Asker, Askers};
 use super::fault::Fault;
 use crate::api::CallFailure;
+use crate::clock::Clock;
 use crate::descriptors::shortage_of;
 use crate::session::GreetError;
 
@@ -188,14 +189,14 @@ pub(super) async fn ask(
     let Question { hash, askers } = question;
     let places = &askers.places;
     if let Some(mut asker) = askers.take(address) {
-        match Asking::new(&mut asker.wire, hash, places.clone(), &begins).all().await {
+        match Asking::new(&mut asker.wire, hash, places.clone(), &askers.clock, &begins).all().await {
             // It has ended meanwhile: that is no answer.
             Err(InfoError::Io(_) | InfoError::Closed | InfoError::Bye(_)) => {}
             answer => return keep(&askers, asker, answer),
         }
     }
     let mut asker = askers.call(address).await?;
-    let answer = Asking::new(&mut asker.wire, hash, places.clone(), &begins).all().await;
+    let answer = Asking::new(&mut asker.wire, hash, places.clone(), &askers.clock, &begins).all().await;
     keep(&askers, asker, answer)
 }
 
@@ -222,20 +223,29 @@ struct Asking<'a, R, W, B> {
     wire: &'a mut Wire<R, W>,
     hash: FileHash,
     places: Places,
+    clock: &'a Clock,
     begins: &'a B,
     has_begun: bool,
 }
 
 impl<'a, R, W, B> Asking<'a, R, W, B> {
-    fn new(wire: &'a mut Wire<R, W>, hash: FileHash, places: Places, begins: &'a B) -> Self {
-        Asking { wire, hash, places, begins, has_begun: false }
+    fn new(
+        wire: &'a mut Wire<R, W>,
+        hash: FileHash,
+        places: Places,
+        clock: &'a Clock,
+        begins: &'a B,
+    ) -> Self {
+        Asking { wire, hash, places, clock, begins, has_begun: false }
     }
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W, B> {
     async fn all(mut self) -> Result<FileInfo, InfoError> {
-        let began = Instant::now();
-        let first = timeout(FIRST_PART_WITHIN, self.part(0)).await.unwrap_or(Err(InfoError::Silent))?;
+        let clock = self.clock;
+        let began = clock.now();
+        let first = clock.timeout(FIRST_PART_WITHIN, self.part(0)).await;
+        let first = first.unwrap_or(Err(InfoError::Silent))?;
         let chunk_size = ChunkSize::new(first.chunk_size).map_err(|_| InfoError::Inconsistent)?;
         let geometry = Geometry::new(first.size, chunk_size).map_err(|_| InfoError::Inconsistent)?;
         let tail = Tail { leaf: first.tail_leaf, path: first.tail_path };
@@ -245,7 +255,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
         let sums = match places.of(&geometry, &first.sums) {
             None => first.sums,
             Some(places) => {
-                let waits = Instant::now();
+                let waits = clock.now();
                 let _place = match places.take_now() {
                     Some(place) => place,
                     None => {
@@ -257,7 +267,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
                     (self.begins)(Begun::Long);
                 }
                 // The wait for the place is no fault of the holder's.
-                self.rest(began + waits.elapsed(), &geometry, first.sums, places).await?
+                self.rest(began + (clock.now() - waits), &geometry, first.sums, places).await?
             }
         };
         let hash = self.hash;
@@ -272,11 +282,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
     /// All sums, beginning with those in the first part.
     async fn rest(
         &mut self,
-        began: Instant,
+        began: Time,
         geometry: &Geometry,
         mut sums: Vec<[u8; 32]>,
         places: &PlacesOfKind,
     ) -> Result<Vec<[u8; 32]>, InfoError> {
+        let clock = self.clock;
         for parts in 1.. {
             let next = u32::try_from(sums.len()).map_err(|_| InfoError::Inconsistent)?;
             if next >= geometry.chunk_count() {
@@ -286,10 +297,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
             let part = loop {
                 let time =
                     if places.are_wanted() { HASTY_FIRST + HASTY_EACH * parts } else { time_for(parts) };
-                let look = Instant::now() + LOOK;
-                match timeout_at(look.min(began + time), &mut part).await {
+                let look = clock.now() + LOOK;
+                match clock.timeout_at(look.min(began + time), &mut part).await {
                     Ok(part) => break part?,
-                    Err(_) if Instant::now() >= began + time => return Err(InfoError::Silent),
+                    Err(_) if clock.now() >= began + time => return Err(InfoError::Silent),
                     Err(_) => {}
                 }
             };
@@ -370,14 +381,14 @@ fn is_full(first: u32, geometry: &Geometry, sums: &[[u8; 32]]) -> Result<(), Inf
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing {
-    use super::{Asking, AsyncRead, BytesMut, FileHash, FileInfo, Places, Wire};
+    use super::{Asking, AsyncRead, BytesMut, Clock, FileHash, FileInfo, Places, Wire};
 
     /// The description of the file with that hash that a holder's answers make, if they make one. `answers` is what comes
     /// after the holder's hello.
     pub async fn description_from(answers: impl AsyncRead + Unpin, hash: FileHash) -> Option<FileInfo> {
-        let (buffered, places) = (BytesMut::new(), Places::new());
+        let (buffered, places, clock) = (BytesMut::new(), Places::new(), Clock::new());
         let mut wire = Wire { input: answers, output: tokio::io::sink(), buffered };
-        Asking::new(&mut wire, hash, places, &|_| {}).all().await.ok()
+        Asking::new(&mut wire, hash, places, &clock, &|_| {}).all().await.ok()
     }
 }
 
@@ -385,9 +396,10 @@ pub(crate) mod fuzzing {
 mod tests {
     use tnet_fileinfo::MIN_CHUNK_SIZE;
     use tokio::io::{DuplexStream, duplex, split};
-    use tokio::time::sleep;
+    use tokio::time::{Instant, advance, sleep};
 
     use super::*;
+    use crate::clock::BEAT;
 
     const PART: u32 = 4096;
 
@@ -425,13 +437,23 @@ mod tests {
         sums: u32,
         pause: Duration,
     ) -> (Result<FileInfo, InfoError>, Duration) {
+        outcome_by(&Clock::new(), places, chunks, sums, pause).await
+    }
+
+    async fn outcome_by(
+        clock: &Clock,
+        places: Places,
+        chunks: u32,
+        sums: u32,
+        pause: Duration,
+    ) -> (Result<FileInfo, InfoError>, Duration) {
         let hash = FileHash::from_bytes([7; 32]);
         let (ours, theirs) = duplex(1 << 16);
         let holder = tokio::spawn(answer(theirs, hash, chunks, sums, pause));
         let (input, output) = split(ours);
         let began = Instant::now();
         let mut wire = Wire { input, output, buffered: BytesMut::new() };
-        let outcome = Asking::new(&mut wire, hash, places, &|_| {}).all().await;
+        let outcome = Asking::new(&mut wire, hash, places, clock, &|_| {}).all().await;
         holder.abort();
         (outcome, began.elapsed())
     }
@@ -455,6 +477,29 @@ mod tests {
         let (outcome, _) = outcome(Places::new(), 8 * PART, PART, EACH_PART_WITHIN).await;
         // That the sums are false shows when all are there.
         assert!(matches!(outcome, Err(InfoError::Invalid(_))), "{outcome:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_has_its_time_from_when_we_run_again() {
+        let clock = Clock::new();
+        let beats = tokio::spawn({
+            let clock = clock.clone();
+            async move {
+                loop {
+                    clock.beat();
+                    sleep(BEAT).await;
+                }
+            }
+        });
+        let asking = tokio::spawn(async move {
+            // It answers a second after we run again.
+            outcome_by(&clock, Places::new(), 4000, PART, Duration::from_secs(72)).await.0
+        });
+        sleep(Duration::from_secs(1)).await;
+        advance(Duration::from_secs(70)).await;
+        let outcome = asking.await.expect("it ends");
+        assert!(matches!(outcome, Err(InfoError::Invalid(_))), "{outcome:?}");
+        beats.abort();
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_swarm::Time;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
 
 pub(crate) use askers::Askers;
 pub use fault::UselessHolders;
@@ -37,7 +37,7 @@ const BEGINS: usize = 3;
 pub(crate) struct InfoSearch {
     hash: FileHash,
     askers: Askers,
-    began: Instant,
+    began: Time,
     plan: Plan,
     /// Peers that have the whole file, when the coordinator said so last.
     full: u32,
@@ -64,7 +64,7 @@ struct Questions {
 impl InfoSearch {
     /// For the description of that file.
     pub(crate) fn new(hash: FileHash, askers: Askers) -> InfoSearch {
-        InfoSearch { hash, askers, began: Instant::now(), plan: Plan::default(), full: 0 }
+        InfoSearch { hash, began: askers.clock.now(), askers, plan: Plan::default(), full: 0 }
     }
 
     /// Goes on until there is a description. `look_up` asks who holds the file; `asked` counts the questions.
@@ -79,7 +79,8 @@ impl InfoSearch {
         let (begins, mut begun) = mpsc::channel(BEGINS * AT_ONCE);
         let mut questions = Questions { tasks: JoinSet::new(), open: HashMap::new(), begins };
         let mut looking_up = std::pin::pin!(None);
-        let mut look_up_from = Instant::now();
+        let clock = self.askers.clock.clone();
+        let mut look_up_from = clock.now();
         loop {
             while let Some(step) = self.plan.next(self.now()) {
                 match step {
@@ -91,7 +92,7 @@ impl InfoSearch {
                 }
             }
             let is_short = self.plan.needs_holders();
-            if is_short && looking_up.is_none() && Instant::now() >= look_up_from {
+            if is_short && looking_up.is_none() && clock.now() >= look_up_from {
                 looking_up.set(Some(look_up()));
             }
             let is_looking_up = looking_up.is_some();
@@ -119,12 +120,12 @@ impl InfoSearch {
                 Some((address, begun)) = begun.recv() => self.plan.begun(address, begun),
                 found = async { looking_up.as_mut().as_pin_mut().expect("looked at before").await }, if is_looking_up => {
                     looking_up.set(None);
-                    look_up_from = Instant::now() + LOOK_UP_AGAIN;
+                    look_up_from = clock.now() + LOOK_UP_AGAIN;
                     let Found { full, addresses } = found?;
                     self.full = full;
                     self.plan.learn(self.now(), addresses);
                 }
-                () = sleep_until(due.unwrap_or(look_up_from)), if due.is_some() => {}
+                () = clock.sleep_until(due.unwrap_or(look_up_from)), if due.is_some() => {}
             }
         }
     }
@@ -141,7 +142,7 @@ impl InfoSearch {
     }
 
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.askers.clock.now() - self.began
     }
 
     fn ask(&self, questions: &mut Questions, address: SocketAddr) {

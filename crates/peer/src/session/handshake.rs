@@ -10,6 +10,8 @@ use tnet_proto::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::clock::Clock;
+
 /// From the connection to the other side's hello.
 pub(crate) const GREETING_AT_MOST: Duration = Duration::from_secs(5);
 
@@ -47,13 +49,18 @@ pub(crate) enum GreetError {
 }
 
 /// Exchanges preambles and hellos within the deadline.
-pub(crate) async fn greet<R, W>(input: R, output: W, greeting: &Greeting) -> Result<Greeted<R, W>, GreetError>
+pub(crate) async fn greet<R, W>(
+    input: R,
+    output: W,
+    greeting: &Greeting,
+    clock: &Clock,
+) -> Result<Greeted<R, W>, GreetError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let exchange = exchange(input, output, greeting);
-    tokio::time::timeout(GREETING_AT_MOST, exchange).await.unwrap_or(Err(GreetError::TooSlow))
+    clock.timeout(GREETING_AT_MOST, exchange).await.unwrap_or(Err(GreetError::TooSlow))
 }
 
 async fn exchange<R, W>(mut input: R, mut output: W, greeting: &Greeting) -> Result<Greeted<R, W>, GreetError>
