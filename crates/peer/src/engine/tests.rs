@@ -326,20 +326,6 @@ fn is_not_finished(bench: &Bench, file: FileKey) {
 }
 
 #[tokio::test]
-async fn a_coordinator_that_was_away_for_long_is_not_unfit_for_long() {
-    let mut bench = Bench::new();
-    let mut status_at = |seconds, unfit| {
-        bench.engine.now = Time::ZERO + Duration::from_secs(seconds);
-        bench.engine.on_coordinator(CoordinatorEvent::Down { unfit, error: String::new() });
-        bench.engine.status(0).is_coordinator_unfit_for(UNFIT_WITHIN)
-    };
-    let unfit = Some(crate::api::Unfit::NotCoordinator);
-    assert!(!status_at(1, None) && !status_at(12, None));
-    assert!(!status_at(13, unfit) && !status_at(22, unfit));
-    assert!(status_at(23, unfit));
-}
-
-#[tokio::test]
 async fn a_call_for_which_we_lacked_something_is_told_nobody_as_a_failure() {
     let mut bench = Bench::new();
     let address = SocketAddr::from(([10, 0, 0, 1], 7401));
