@@ -43,6 +43,8 @@ enum Deed {
     /// Answers the n-th request that it has got, in one of the ways that are allowed.
     Answer(prop::sample::Index, u8),
     Wait(Duration),
+    /// We do not read it from now on, or do again.
+    Read(bool),
     Reconnect,
 }
 
@@ -73,6 +75,7 @@ fn deed(network: &Network) -> impl Strategy<Value = Deed> + use<> {
         2 => (handle(), chunk()).prop_map(|(file, chunk)| Deed::SendChunk(file, chunk)),
         6 => (any::<prop::sample::Index>(), 0..7u8).prop_map(|(which, how)| Deed::Answer(which, how)),
         3 => (0..4000u64).prop_map(|milliseconds| Deed::Wait(Duration::from_millis(milliseconds))),
+        1 => any::<bool>().prop_map(Deed::Read),
         2 => Just(Deed::Reconnect),
     ]
 }
@@ -186,6 +189,8 @@ impl Attack {
                 self.input(Input::ChunkArrived { peer, handle, chunk });
             }
             Deed::Answer(which, how) => self.answer(which, how),
+            Deed::Read(true) => self.input(Input::ReadingResumed { peer }),
+            Deed::Read(false) => self.input(Input::ReadingPaused { peer }),
         }
     }
 
