@@ -6,11 +6,12 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
-use tnet_coordinator::{Network, ParseNetworkError};
+use tnet_coordinator::{AllowAdvertise, Network, ParseNetworkError};
 use tnet_fileinfo::{ChunkSize, FileHash};
 use tnet_peer::{Advertise, parse_listen};
 
@@ -68,7 +69,7 @@ TNET_CONFIG names, else tnet/config.toml in the XDG configuration directory (~/.
   listen = \"[::]:7401\"                 # where peers are accepted
   advertise = \"192.168.1.5:7401\"       # where others reach this peer, if it is not where it listens
   coordinator-listen = \"[::]:7400\"     # where the coordinator is, on its own machine
-  allow-advertise = \"192.168.0.0/16\"   # of the coordinator: where peers may say that they are
+  allow-advertise = \"203.0.113.0/24\"   # of the coordinator: where else peers may say that they are
   state-dir = \"/var/lib/tnet\"          # control socket and log
   limit-up = \"100M\"                    # bytes a second
   limit-down = \"none\"
@@ -123,15 +124,41 @@ pub(crate) struct CoordinatorArgs {
     /// Take so much memory at most: 64M, 1G [default: half of what its control group allows, a quarter of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub(crate) memory: Option<u64>,
-    /// Send others to an address in this network if a peer says that it is there; may be repeated [default: private networks,
-    /// for peers that reach the coordinator in one]
+    /// Send others to an address in this network too if a peer says that it is there, as in private ones for peers that reach
+    /// the coordinator in one; none: not in those; may be repeated
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
-    pub(crate) allow_advertise: Vec<Network>,
+    pub(crate) allow_advertise: Vec<Allowed>,
+}
+
+/// One word of where peers may say that they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    /// Not in private networks.
+    None,
+    Network(Network),
+}
+
+impl FromStr for Allowed {
+    type Err = ParseNetworkError;
+
+    fn from_str(text: &str) -> Result<Allowed, ParseNetworkError> {
+        if text == "none" { Ok(Allowed::None) } else { text.parse().map(Allowed::Network) }
+    }
 }
 
 /// What a file of settings says: one network, or several with commas.
-pub(crate) fn parse_networks(text: &str) -> Result<Vec<Network>, ParseNetworkError> {
+pub(crate) fn parse_networks(text: &str) -> Result<Vec<Allowed>, ParseNetworkError> {
     text.split(',').map(|network| network.trim().parse()).collect()
+}
+
+/// All of those words together.
+pub(crate) fn allow_advertise(words: &[Allowed]) -> AllowAdvertise {
+    let network = |word: &Allowed| match word {
+        Allowed::None => None,
+        Allowed::Network(network) => Some(*network),
+    };
+    let networks = words.iter().filter_map(network).collect();
+    AllowAdvertise { private: !words.contains(&Allowed::None), networks }
 }
 
 /// Below this not even a small LAN fits.
@@ -436,6 +463,11 @@ mod tests {
             assert_eq!(networks(&format!("tnet coordinator {line}")), both);
         }
         assert_eq!(networks("tnet coordinator"), []);
+        let private = |line: &str| allow_advertise(&networks(line)).private;
+        assert!(private("tnet coordinator --allow-advertise 203.0.113.0/24"), "it is one more");
+        for line in ["--allow-advertise none", "--allow-advertise none,203.0.113.0/24"] {
+            assert!(!private(&format!("tnet coordinator {line}")), "{line}");
+        }
         assert!(Cli::try_parse_from(["tnet", "coordinator", "--allow-advertise", "lan"]).is_err());
     }
 

@@ -16,7 +16,7 @@ pub struct Config {
     /// the system has no IPv6.
     pub listen: SocketAddr,
     /// Which addresses peers may declare as theirs besides the one that they come from. Default: those of private
-    /// networks, if the coordinator was reached in one.
+    /// networks, if the coordinator was reached in one; what is named here comes on top of that.
     pub allow_advertise: AllowAdvertise,
     /// How much the table holds and how long it remembers. What does not fit is answered with `LimitReached`.
     ///

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::json;
-use tnet_coordinator::{AllowAdvertise, Config, Coordinator, CoordinatorHandle, Stats};
+use tnet_coordinator::{Config, Coordinator, CoordinatorHandle, Stats};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::args::{CoordinatorArgs, Global};
+use crate::args::{CoordinatorArgs, Global, allow_advertise};
 use crate::exit::Failure;
 use crate::memory;
 use crate::reload::{self, Reloader};
@@ -30,9 +30,7 @@ pub(crate) async fn run(
     if let Some(listen) = global.listen {
         config.listen = listen;
     }
-    if !args.allow_advertise.is_empty() {
-        config.allow_advertise = AllowAdvertise::Networks(args.allow_advertise.clone());
-    }
+    config.allow_advertise = allow_advertise(&args.allow_advertise);
     let budget = args.memory.or_else(memory::fair_share);
     if let Some(bytes) = budget {
         config = config.within(bytes);

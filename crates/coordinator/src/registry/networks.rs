@@ -66,22 +66,25 @@ pub(crate) fn is_private(ip: IpAddr) -> bool {
 }
 
 /// From which networks a declared address is taken that is not the observed one. Everybody who asks is sent to it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum AllowAdvertise {
-    /// The private ones, of a peer that reached the coordinator at a private address or on its own machine.
-    #[default]
-    Private,
-    /// These and no others.
-    Networks(Vec<Network>),
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowAdvertise {
+    /// The private ones, of a peer that reached the coordinator at a private address or on its own machine. Default: yes.
+    pub private: bool,
+    /// These as well, of every peer. Default: none.
+    pub networks: Vec<Network>,
+}
+
+impl Default for AllowAdvertise {
+    fn default() -> AllowAdvertise {
+        AllowAdvertise { private: true, networks: Vec::new() }
+    }
 }
 
 impl AllowAdvertise {
     /// Whether a peer that reached us at `ours` may declare `ip`.
     pub(crate) fn includes(&self, ip: IpAddr, ours: IpAddr) -> bool {
-        match self {
-            AllowAdvertise::Private => is_private(ip) && (is_private(ours) || ours.is_loopback()),
-            AllowAdvertise::Networks(networks) => networks.iter().any(|network| network.contains(ip)),
-        }
+        let is_among_private = self.private && is_private(ip) && (is_private(ours) || ours.is_loopback());
+        is_among_private || self.networks.iter().any(|network| network.contains(ip))
     }
 }
 
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn private_addresses_are_taken_where_the_coordinator_is_private_and_named_ones_everywhere() {
-        let private = AllowAdvertise::Private;
+        let private = AllowAdvertise::default();
         for (declared, ours, taken) in [
             ("10.9.0.1", "192.168.1.5", true),
             ("fd00::1", "192.168.1.5", true),
@@ -131,8 +134,17 @@ mod tests {
         ] {
             assert_eq!(private.includes(ip(declared), ip(ours)), taken, "{declared} at {ours}");
         }
-        let named = AllowAdvertise::Networks(vec!["203.0.113.0/24".parse().expect("a network")]);
-        assert!(named.includes(ip("203.0.113.9"), ip("198.51.100.1")));
-        assert!(!named.includes(ip("10.0.0.1"), ip("10.0.0.2")));
+    }
+
+    #[test]
+    fn to_name_a_network_takes_nothing_from_the_private_ones() {
+        let networks = vec!["203.0.113.0/24".parse().expect("a network")];
+        let more = AllowAdvertise { networks, ..AllowAdvertise::default() };
+        assert!(more.includes(ip("203.0.113.9"), ip("198.51.100.1")));
+        assert!(more.includes(ip("10.0.0.1"), ip("10.0.0.2")));
+        assert!(!more.includes(ip("10.0.0.1"), ip("198.51.100.1")));
+        let only = AllowAdvertise { private: false, ..more };
+        assert!(only.includes(ip("203.0.113.9"), ip("198.51.100.1")));
+        assert!(!only.includes(ip("10.0.0.1"), ip("10.0.0.2")));
     }
 }
