@@ -2,8 +2,8 @@
 //!
 //! Peers connect to it, report what they hold, and look up who holds what they want. It contacts nobody, stores
 //! nothing on disk, and forgets a peer that is silent for longer than its lease. The address it hands out for a
-//! peer is the one the peer's connection came from, so nobody can report for somebody else; others only within networks
-//! that it was told ([`AllowAdvertise`]).
+//! peer is the one the peer's connection came from, or one that it declared within networks that the coordinator was told,
+//! private ones unless configured otherwise ([`AllowAdvertise`]): nobody can have others sent to an address outside of them.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

@@ -2,9 +2,9 @@
 //! the link of that connection, and one of this machine is only taken from a coordinator that is on it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use tnet_proto::CoordinatorReply;
+use tnet_proto::{CoordinatorReply, Vicinity};
 use tokio::net::TcpStream;
 
 use crate::network::canonical;
@@ -21,44 +21,42 @@ impl Ends {
         Ok(Ends { here: stream.local_addr()?, there: canonical(stream.peer_addr()?) })
     }
 
+    #[cfg(test)]
+    pub(crate) fn between(here: SocketAddr, there: SocketAddr) -> Ends {
+        Ends { here: canonical(here), there: canonical(there) }
+    }
+
     /// The coordinator's.
     pub(crate) fn there(&self) -> SocketAddr {
         self.there
     }
 
-    /// The address with the interface that it needs.
-    pub(crate) fn located(&self, address: SocketAddr) -> SocketAddr {
-        match (canonical(address), self.there) {
-            (SocketAddr::V6(mut v6), SocketAddr::V6(there)) if v6.ip().is_unicast_link_local() => {
-                v6.set_scope_id(there.scope_id());
-                v6.into()
-            }
-            (address, _) => address,
-        }
+    /// Whether the coordinator, or something that passes everything on to it, is on this machine.
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        self.there.ip().is_loopback() || self.there.ip() == self.here.ip().to_canonical()
+    }
+
+    /// Whether nothing is between us and a coordinator that sees us at `observed`.
+    pub(crate) fn is_direct(&self, observed: SocketAddr) -> bool {
+        let plain = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+        plain(self.here) == plain(observed)
+    }
+
+    /// What an address that the coordinator names is here, with the interface that it needs.
+    pub(crate) fn located(&self, address: SocketAddr) -> Option<SocketAddr> {
+        Vicinity::of(self.there, self.is_on_this_machine()).located(address)
     }
 
     /// The reply with the holders that mean somebody here.
     pub(crate) fn meant_for_us(&self, mut reply: CoordinatorReply) -> CoordinatorReply {
         if let CoordinatorReply::Holders { holders, .. } = &mut reply {
-            holders.iter_mut().for_each(|holder| holder.address = self.located(holder.address));
-            holders.retain(|holder| self.is_meant_for_us(holder.address));
+            holders.retain_mut(|holder| {
+                let located = self.located(holder.address);
+                holder.address = located.unwrap_or(holder.address);
+                located.is_some()
+            });
         }
         reply
-    }
-
-    fn is_meant_for_us(&self, address: SocketAddr) -> bool {
-        let there = self.there.ip();
-        if address.ip().is_loopback() {
-            return there.is_loopback() || there == self.here.ip().to_canonical();
-        }
-        !is_link_local(address.ip()) || is_link_local(there)
-    }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
 }
 
@@ -69,8 +67,7 @@ mod tests {
     use super::*;
 
     fn ends(here: &str, there: &str) -> Ends {
-        let address = |text: &str| canonical(text.parse().expect("an address"));
-        Ends { here: address(here), there: address(there) }
+        Ends::between(here.parse().expect("an address"), there.parse().expect("an address"))
     }
 
     fn taken(ends: Ends, named: &[&str]) -> Vec<String> {
@@ -99,5 +96,27 @@ mod tests {
         let linked = ends("[fe80::5%3]:5", "[fe80::1%3]:7400");
         assert_eq!(taken(linked, &named), ["[fe80::2%3]:1", "[fe80::2%3]:1", "[fd00::2]:1"]);
         assert_eq!(taken(ends("[fd00::5]:5", "[fd00::1]:7400"), &named), ["[fd00::2]:1"]);
+    }
+
+    #[test]
+    fn a_coordinator_on_this_machine_may_name_those_on_its_links_over_ipv4() {
+        let named = ["169.254.7.2:1", "[fe80::2]:1"];
+        for there in ["127.0.0.1:7400", "[::1]:7400", "169.254.7.1:7400"] {
+            assert_eq!(taken(ends(there, there), &named), ["169.254.7.2:1"], "{there}");
+        }
+        assert_eq!(taken(ends("10.0.0.2:5", "10.0.0.1:7400"), &named), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_between_us_and_the_coordinator_is_seen_by_our_port() {
+        let ends = ends("10.0.0.2:5", "10.0.0.1:7400");
+        for (observed, is_direct) in [
+            ("10.0.0.2:5", true),
+            ("[::ffff:10.0.0.2]:5", true),
+            ("10.0.0.2:6", false),
+            ("127.0.0.1:5", false),
+        ] {
+            assert_eq!(ends.is_direct(observed.parse().expect("an address")), is_direct, "{observed}");
+        }
     }
 }

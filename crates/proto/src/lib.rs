@@ -35,6 +35,7 @@ mod peer;
 mod preamble;
 mod shape;
 mod source;
+mod vicinity;
 
 #[cfg(feature = "codec")]
 mod codec;
@@ -52,6 +53,7 @@ pub use message::{DecodeError, WireMessage, decode, encode};
 pub use peer::{ByeReason, FileHandle, Hello, Holdings, Info, Open, Payload, PeerId, PeerMessage};
 pub use preamble::{PREAMBLE_LEN, PreambleError, Protocol, Versions, negotiate, preamble};
 pub use source::{SourceCounts, SourceNetwork, SourceRank};
+pub use vicinity::Vicinity;
 
 #[cfg(feature = "codec")]
 pub use codec::{CodecError, HandshakeError, MessageCodec, Received, exchange_preamble};

@@ -85,8 +85,8 @@ pub enum Input {
         id: PeerId,
         /// Where the connection comes from or leads to, as the socket says.
         source: IpAddr,
-        /// Our own address on it, if there is one.
-        local: Option<IpAddr>,
+        /// Our own end of it, if there is one. A link-local address has its interface.
+        local: Option<SocketAddr>,
         /// Where the other side accepts peers, if it does.
         address: Option<SocketAddr>,
         /// Who called.

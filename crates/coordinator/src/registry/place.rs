@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tnet_proto::{Families, Listed, Reach, Refusal};
+use tnet_proto::{Families, Listed, Reach, Refusal, Vicinity};
 
 use crate::registry::networks::AllowAdvertise;
 
@@ -27,6 +27,10 @@ impl Ends {
     fn is_here(&self) -> bool {
         self.remote.ip().is_loopback() || self.remote.ip() == self.local.ip()
     }
+
+    fn vicinity(&self) -> Vicinity {
+        Vicinity::of(self.remote, self.is_here())
+    }
 }
 
 /// Where a peer is, as far as others are concerned.
@@ -45,10 +49,16 @@ enum Meaning {
     Same,
     /// The peer accepts everywhere on our own machine: to everybody, at the address of ours that he has reached.
     Here(Families),
-    /// To those on our own machine.
-    Loopback,
-    /// To those on the link behind this interface of ours; IPv4 does not tell which.
-    Link(u32),
+    /// To those on our own machine, or on that link.
+    Near,
+}
+
+/// A socket that peers accept at, by whatever address they are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Site {
+    At(SocketAddr),
+    /// This port of every address of our own machine.
+    Here(u16),
 }
 
 /// From where a peer sees others.
@@ -56,15 +66,13 @@ enum Meaning {
 pub(crate) struct Viewpoint {
     /// Our address that it has reached; nothing where there is no connection.
     ours: Option<IpAddr>,
-    is_here: bool,
-    /// Our interface, of one that came by a link-local address.
-    link: Option<u32>,
+    vicinity: Vicinity,
 }
 
 impl Place {
     /// A peer that is seen at this address by everybody; at port 0 by nobody.
     pub fn seen_at(address: SocketAddr) -> Place {
-        let viewpoint = Viewpoint { ours: None, is_here: false, link: None };
+        let viewpoint = Viewpoint { ours: None, vicinity: Vicinity::none() };
         Place {
             listed: Some(address).filter(|address| address.port() != 0),
             meaning: Meaning::Same,
@@ -74,11 +82,7 @@ impl Place {
 
     /// What becomes of what a peer declares on this connection, and what it is told.
     pub(crate) fn of(reach: Reach, ends: Ends, allowed: &AllowAdvertise) -> (Place, Listed) {
-        let viewpoint = Viewpoint {
-            ours: Some(ends.local.ip()),
-            is_here: ends.is_here(),
-            link: is_link_local(ends.remote.ip()).then(|| scope_of(ends.remote)),
-        };
+        let viewpoint = Viewpoint { ours: Some(ends.local.ip()), vicinity: ends.vicinity() };
         let at = |address, meaning| {
             let listed = Listed::At { address };
             (Place { listed: Some(address), meaning, viewpoint }, listed)
@@ -101,6 +105,12 @@ impl Place {
         self.listed
     }
 
+    /// Where it accepts, if anybody is sent there.
+    pub(crate) fn site(&self) -> Option<Site> {
+        let listed = self.listed?;
+        Some(if let Meaning::Here(_) = self.meaning { Site::Here(listed.port()) } else { Site::At(listed) })
+    }
+
     pub(crate) fn viewpoint(&self) -> Viewpoint {
         self.viewpoint
     }
@@ -115,15 +125,12 @@ impl Place {
         let (listed, Some(asker)) = (self.listed?, asker) else { return self.listed };
         match self.meaning {
             Meaning::Same => Some(listed),
-            Meaning::Loopback => asker.is_here.then_some(listed),
-            Meaning::Link(link) => (asker.link == Some(link)).then_some(listed),
+            Meaning::Near => asker.vicinity.shares(listed).then_some(listed),
             // Of the many addresses of this machine the one that it was seen at: nobody is named another's.
             Meaning::Here(_) if asker.is_at_loopback_like(listed.ip()) => Some(listed),
             Meaning::Here(families) => match asker.ours.filter(|ours| families.include(*ours)) {
                 Some(ours) => Some(SocketAddr::new(ours, listed.port())),
-                None if listed.ip().is_loopback() => asker.is_here.then_some(listed),
-                None if is_link_local(listed.ip()) => asker.link.is_some().then_some(listed),
-                None => Some(listed),
+                None => asker.vicinity.shares(listed).then_some(listed),
             },
         }
     }
@@ -136,12 +143,12 @@ impl Viewpoint {
         ip.is_loopback() && self.ours.is_some_and(is_like)
     }
 
-    /// Where the one who is seen from here at `address` may be listed.
-    pub(crate) fn may_be_listed_at(self, address: SocketAddr) -> impl Iterator<Item = SocketAddr> {
-        let is_ours = self.ours == Some(address.ip());
-        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        let here = loopback.into_iter().filter(move |_| is_ours);
-        [address].into_iter().chain(here.map(move |ip| SocketAddr::new(ip, address.port())))
+    /// The sites of the one who is named here as `address`, the likelier one first.
+    pub(crate) fn sites_of(self, address: SocketAddr) -> impl Iterator<Item = Site> {
+        let is_ours = self.ours == Some(address.ip())
+            || address.ip().is_loopback() && self.vicinity.is_on_one_machine();
+        let ours = is_ours.then(|| Site::Here(address.port()));
+        ours.into_iter().chain(self.vicinity.located(address).map(Site::At))
     }
 }
 
@@ -157,7 +164,7 @@ fn everywhere(port: u16, families: Families, ends: Ends) -> Result<(SocketAddr, 
             Ok((SocketAddr::new(ip, port), Meaning::Here(families)))
         }
         () if !is_accepted => Err(Refusal::OtherFamily),
-        () if is_link_local(observed.ip()) => Ok((observed, Meaning::Link(scope_of(observed)))),
+        () if is_link_local(observed.ip()) => Ok((observed, Meaning::Near)),
         () => Ok((observed, Meaning::Same)),
     }
 }
@@ -172,13 +179,13 @@ fn declared(
     match () {
         () if ip.is_loopback() => {
             if ends.is_here() {
-                Ok((address, Meaning::Loopback))
+                Ok((address, Meaning::Near))
             } else {
                 Err(Refusal::Meaningless)
             }
         }
         () if is_link_local(ip) => match is_observed {
-            true => Ok((at_port(ends.remote, address.port()), Meaning::Link(scope_of(ends.remote)))),
+            true => Ok((at_port(ends.remote, address.port()), Meaning::Near)),
             false => Err(Refusal::Meaningless),
         },
         () if !is_one_host(ip) => Err(Refusal::Meaningless),
@@ -212,13 +219,6 @@ fn is_one_host(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => v4.octets()[0] != 0 && !v4.is_broadcast() && !v4.is_multicast(),
         IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
-    }
-}
-
-fn scope_of(address: SocketAddr) -> u32 {
-    match address {
-        SocketAddr::V4(_) => 0,
-        SocketAddr::V6(v6) => v6.scope_id(),
     }
 }
 

@@ -50,8 +50,10 @@ use contested::Contested;
 use file_index::FileIndex;
 use holders::Holders;
 use lease::LeaseQueue;
-use peer::{Listing, Peer, PeerKey, PeerSlot, Standing};
+use peer::{Peer, PeerKey, PeerSlot, Standing};
 use slab::Slab;
+
+use crate::registry::place::Site;
 
 /// Number of a file inside the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,9 +93,9 @@ struct IpUse {
     files: u32,
 }
 
-/// Peers that claim the same address.
+/// Peers that claim the same socket.
 #[derive(Debug, Default)]
-struct AtAddress {
+struct AtSite {
     peers: u32,
     /// What came of calls to it.
     calls: Option<Box<Calls>>,
@@ -111,7 +113,7 @@ pub struct Table {
     by_epoch: EpochMap<PeerSlot>,
     by_ip: HashMap<IpAddr, IpUse>,
     /// Of the live peers that accept connections.
-    addresses: HashMap<SocketAddr, AtAddress>,
+    sites: HashMap<Site, AtSite>,
     contested: Contested,
     leases: LeaseQueue,
     /// Peers that left with more entries than one sweep removes.
@@ -138,7 +140,7 @@ impl Table {
             away: BTreeMap::new(),
             by_epoch: EpochMap::default(),
             by_ip: HashMap::new(),
-            addresses: HashMap::new(),
+            sites: HashMap::new(),
             contested: Contested::default(),
             leases: LeaseQueue::default(),
             retired: Vec::new(),
@@ -259,7 +261,12 @@ impl Table {
         peer.epoch = epoch;
         peer.standing = Standing::Connected;
         peer.last_seq = 0;
-        peer.place = arrival.place;
+        let before = std::mem::replace(&mut peer.place, arrival.place).site();
+        if before != arrival.place.site() {
+            self.leave_site(before);
+            self.enter_site(arrival.place.site());
+        }
+        let peer = self.peers.at_mut(slot);
         peer.lease = self.limits.lease(arrival.report_interval);
         peer.renew(now);
         // The new lease may be shorter than the old one, so the queue must look sooner.
@@ -304,15 +311,31 @@ impl Table {
 
     /// Puts a connected peer into every index.
     fn enter(&mut self, slot: PeerSlot) {
-        let Peer { key, epoch, queued, .. } = *self.peers.at(slot);
+        let Peer { key, epoch, queued, place, .. } = *self.peers.at(slot);
         self.by_epoch.insert(epoch, slot);
         let of_ip = self.by_ip.entry(key.ip()).or_default();
         of_ip.peers += 1;
         self.peers.at_mut(slot).shares_ip = of_ip.peers > 1 || key.address().ip() != key.ip();
-        if key.listing() == Listing::Listed {
-            self.addresses.entry(key.address()).or_default().peers += 1;
-        }
+        self.enter_site(place.site());
         self.leases.insert(queued, slot);
+    }
+
+    fn enter_site(&mut self, site: Option<Site>) {
+        if let Some(site) = site {
+            self.sites.entry(site).or_default().peers += 1;
+        }
+    }
+
+    /// What came of calls to it goes with the last one.
+    fn leave_site(&mut self, site: Option<Site>) {
+        if let Some(site) = site
+            && let Some(at) = self.sites.get_mut(&site)
+        {
+            at.peers -= 1;
+            if at.peers == 0 {
+                self.sites.remove(&site);
+            }
+        }
     }
 
     /// Live peers, connected or not.

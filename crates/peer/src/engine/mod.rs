@@ -352,7 +352,7 @@ impl Engine {
             self.note_call(address, None);
         }
         let (id, source) = (greeted.hello.peer_id, remote.ip());
-        let local = greeted.input.local_addr().ok().map(|local| local.ip());
+        let local = greeted.input.local_addr().ok();
         let connected = Input::PeerConnected { peer, id, source, local, address, direction };
         self.swarm.handle_input(self.now, connected);
         if self.swarm.is_connected(peer) {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
-use tnet_proto::{ByeReason, FileHandle, PeerId};
+use tnet_proto::{ByeReason, FileHandle, PeerId, Vicinity};
 
 use super::discovery::canonical;
 use super::link_order::Links;
@@ -29,6 +29,8 @@ pub(super) struct Peer {
     pub(super) id: PeerId,
     /// Where the connection comes from or leads to, as the socket says.
     pub(super) source: IpAddr,
+    /// What we have in common: which addresses mean the same to it.
+    pub(super) vicinity: Vicinity,
     /// Where it accepts peers. If it called us, it says so.
     pub(super) address: Option<SocketAddr>,
     pub(super) direction: Direction,
@@ -141,8 +143,8 @@ pub(super) struct Newcomer {
     pub(super) peer: PeerKey,
     pub(super) id: PeerId,
     pub(super) source: IpAddr,
-    /// Our own address on it.
-    pub(super) local: Option<IpAddr>,
+    /// Our own end of it.
+    pub(super) local: Option<SocketAddr>,
     pub(super) address: Option<SocketAddr>,
     pub(super) direction: Direction,
 }
@@ -177,7 +179,7 @@ impl Swarm {
         let newcomer = Newcomer { source: newcomer.source.to_canonical(), address, ..newcomer };
         let Newcomer { peer, id, source, local, address, direction } = newcomer;
         if let Some(local) = local {
-            self.note_own(local);
+            self.note_own(local.ip());
         }
         if let Err(rejection) = self.admit(now, newcomer) {
             return self.reject(now, peer, address, direction, rejection);
@@ -193,6 +195,7 @@ impl Swarm {
         let state = Peer {
             id,
             source,
+            vicinity: self.vicinity(source, local, address),
             address,
             direction,
             heard: now,

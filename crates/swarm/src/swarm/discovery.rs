@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::seq::IteratorRandom;
-use tnet_proto::{ByeReason, FileHandle, SourceCounts, SourceRank};
+use tnet_proto::{ByeReason, FileHandle, SourceCounts, SourceRank, Vicinity};
 
 use super::Swarm;
+use super::connections::Peer;
 use crate::file::File;
 use crate::io::{FileKey, Output, PeerKey};
 use crate::link::{Link, Trust};
@@ -54,9 +55,8 @@ impl Swarm {
             return;
         }
         link.exchange_after = now + self.config.exchange_every / 4;
-        let namer = self.peers[&peer].source;
-        let of_namer = self.peers[&peer].address;
-        let peers: Vec<SocketAddr> = peers.iter().map(|address| on_link_of(*address, of_namer)).collect();
+        let Peer { source: namer, vicinity, .. } = self.peers[&peer];
+        let peers: Vec<SocketAddr> = peers.iter().filter_map(|address| vicinity.located(*address)).collect();
         if self.incomplete.contains(&file) && self.sources.may_name(now, namer) {
             self.learn_all(now, file, &peers, Some(namer));
         }
@@ -72,11 +72,13 @@ impl Swarm {
     fn learn_all(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr], namer: Option<IpAddr>) {
         // The neighbours of neighbours soon are the whole swarm: thousands of addresses of which we call a few.
         let enough = self.config.neighbours.saturating_mul(KNOWN_PER_NEIGHBOUR);
+        let is_elsewhere = namer.is_some_and(|namer| !self.is_here(namer));
         for address in addresses.iter().copied().map(canonical).filter(can_be_called) {
             let connected = match namer {
                 None => self.addresses.learn(address, file),
                 Some(namer) if self.knows_enough(file, namer, enough) => break,
-                Some(namer) if !self.may_name(namer, address.ip()) => None,
+                // Nobody from elsewhere names what is on this machine.
+                Some(_) if is_elsewhere && self.is_here(address.ip()) => None,
                 Some(namer) => self.addresses.learn_from(namer, address, file, now),
             };
             if let Some(peer) = connected {
@@ -94,25 +96,29 @@ impl Swarm {
         known >= enough && (proven >= enough || !self.addresses.has_named_few(namer))
     }
 
-    /// Whether a peer at `namer` may name a peer at `ip`: what only this machine or this link can reach, only if it is
-    /// there itself.
-    fn may_name(&self, namer: IpAddr, ip: IpAddr) -> bool {
-        let (namer, ip) = (namer.to_canonical(), ip.to_canonical());
-        let is_here = |ip: IpAddr| ip.is_loopback() || self.own_ips.contains(&ip);
-        if is_here(ip) {
-            return is_here(namer);
+    /// What we have in common with the other end of a connection.
+    pub(super) fn vicinity(
+        &self,
+        source: IpAddr,
+        local: Option<SocketAddr>,
+        address: Option<SocketAddr>,
+    ) -> Vicinity {
+        // Both ends of a link-local connection have the interface; not each has said where it accepts.
+        let ends = || [address, local].into_iter().flatten();
+        let interface = ends().find_map(|end| match end {
+            SocketAddr::V6(end) if end.scope_id() != 0 => Some(end.scope_id()),
+            _ => None,
+        });
+        let mut remote = SocketAddr::new(source, 0);
+        if let (SocketAddr::V6(remote), Some(interface)) = (&mut remote, interface) {
+            remote.set_scope_id(interface);
         }
-        !is_link_local(ip) || is_link_local(namer)
+        Vicinity::of(remote, self.is_here(source))
     }
 
-    /// Whether a peer's address means the same to one at `asker`, as what this machine or this link alone can reach does
-    /// only to those who are there.
-    pub(super) fn may_be_named_to(&self, asker: IpAddr, ip: IpAddr) -> bool {
-        let (asker, ip) = (asker.to_canonical(), ip.to_canonical());
-        if ip.is_loopback() {
-            return asker.is_loopback() || self.own_ips.contains(&asker);
-        }
-        !is_link_local(ip) || is_link_local(asker)
+    fn is_here(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        ip.is_loopback() || self.own_ips.contains(&ip)
     }
 
     /// This is one of our own addresses.
@@ -280,22 +286,4 @@ fn can_be_called(address: &SocketAddr) -> bool {
         IpAddr::V6(ip) => !ip.is_unspecified(),
     };
     address.port() != 0 && is_one_host && !ip.is_multicast()
-}
-
-/// An address that exists on each link is on that of whoever named it.
-fn on_link_of(address: SocketAddr, of_namer: Option<SocketAddr>) -> SocketAddr {
-    match (address, of_namer) {
-        (SocketAddr::V6(mut v6), Some(SocketAddr::V6(namer))) if v6.ip().is_unicast_link_local() => {
-            v6.set_scope_id(namer.scope_id());
-            v6.into()
-        }
-        _ => address,
-    }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
 }

@@ -104,13 +104,12 @@ impl Swarm {
     /// Names as many of them to a peer as there is room for in a message, of those that are as good as each other by
     /// chance.
     fn name_members(&mut self, peer: PeerKey, file: FileKey, members: &[Member]) {
-        let asker = self.peers[&peer].source;
+        let vicinity = self.peers[&peer].vicinity;
         let mut others = Vec::with_capacity(members.len().min(LOOKED_AT));
         for equals in members.chunk_by(|one, other| one.vouched == other.vouched) {
             let (before, after) = equals.split_at(self.rng.random_range(0..equals.len()));
             let room = LOOKED_AT - others.len();
-            let is_other =
-                |member: &&Member| member.peer != peer && self.may_be_named_to(asker, member.address.ip());
+            let is_other = |member: &&Member| member.peer != peer && vicinity.shares(member.address);
             others.extend(after.iter().chain(before).filter(is_other).take(room));
         }
         let Some(first) = others.first().map(|member: &Member| member.source) else { return };

@@ -19,7 +19,7 @@ fn ends(remote: &str, local: &str) -> Ends {
 }
 
 fn of(reach: Reach, remote: &str, local: &str) -> (Place, Listed) {
-    Place::of(reach, ends(remote, local), &AllowAdvertise::Private)
+    Place::of(reach, ends(remote, local), &AllowAdvertise::default())
 }
 
 fn at(text: &str) -> Reach {
@@ -133,6 +133,55 @@ fn link_local_addresses_are_for_those_on_the_link() {
     let (place, _) = of(BOTH, "169.254.7.2", "169.254.7.1");
     assert_eq!(told(&place, "169.254.7.3", "169.254.7.1").as_deref(), Some("169.254.7.2:7401"));
     assert_eq!(told(&place, "10.0.0.9", "10.0.0.1"), None);
+    assert_eq!(told(&place, "fe80::9%3", "fe80::1%3"), None);
+}
+
+#[test]
+fn who_is_on_our_machine_finds_those_on_its_links_over_ipv4() {
+    let (place, _) = of(BOTH, "169.254.7.2", "169.254.7.1");
+    for asker in ["127.0.0.1", "169.254.7.1", "10.0.0.1", "::1"] {
+        assert_eq!(told(&place, asker, asker).as_deref(), Some("169.254.7.2:7401"), "{asker}");
+    }
+    // Of IPv6 it would have to know on which link, which no message says.
+    let (place, _) = of(BOTH, "fe80::2%3", "fe80::1%3");
+    assert_eq!(told(&place, "127.0.0.1", "127.0.0.1"), None);
+}
+
+#[test]
+fn one_family_of_one_on_our_machine_is_for_those_to_whom_it_means_something() {
+    let v6 = Reach::Everywhere { port: PORT, families: Families::V6 };
+    let (place, _) = of(v6, "fe80::1%2", "fe80::1%2");
+    assert_eq!(told(&place, "fd00::9", "fd00::1").as_deref(), Some("[fd00::1]:7401"));
+    assert_eq!(told(&place, "fe80::9%2", "fe80::1%2").as_deref(), Some("[fe80::1]:7401"));
+    for (asker, ours) in
+        [("169.254.7.2", "169.254.7.1"), ("10.0.0.9", "10.0.0.1"), ("127.0.0.1", "127.0.0.1")]
+    {
+        assert_eq!(told(&place, asker, ours), None, "{asker}");
+    }
+    let (place, said) = of(v6, "127.0.0.1", "127.0.0.1");
+    assert_eq!(said, Listed::At { address: address("[::1]:7401") });
+    assert_eq!(told(&place, "10.0.0.9", "10.0.0.1"), None);
+}
+
+#[test]
+fn what_is_named_is_found_again_by_the_socket_that_it_means() {
+    for (reach, remote, local, asker, ours) in [
+        (BOTH, "10.0.0.2", "10.0.0.1", "10.0.0.9", "10.0.0.1"),
+        (BOTH, "fe80::2%3", "fe80::1%3", "fe80::9%3", "fe80::1%3"),
+        (BOTH, "127.0.0.1", "127.0.0.1", "10.0.0.9", "10.0.0.1"),
+        (BOTH, "10.0.0.1", "10.0.0.1", "192.168.5.2", "192.168.5.1"), // listed at one of our addresses, named at another
+        (BOTH, "127.0.0.66", "127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        (at("10.92.0.2:7401"), "10.91.0.2", "10.91.0.1", "10.91.0.9", "10.91.0.1"),
+    ] {
+        let (place, _) = of(reach, remote, local);
+        let mut named = address(&told(&place, asker, ours).expect("it is named"));
+        if let SocketAddr::V6(v6) = &mut named {
+            v6.set_scope_id(0); // as on the wire
+        }
+        let asker = of(Reach::Nowhere, asker, ours).0.viewpoint();
+        let site = place.site().expect("it is listed");
+        assert!(asker.sites_of(named).any(|found| found == site), "{named}");
+    }
 }
 
 #[test]
@@ -146,11 +195,13 @@ fn the_observed_address_with_another_port_is_always_taken() {
 
 #[test]
 fn another_address_is_taken_within_the_networks_that_we_were_told() {
-    let networks = AllowAdvertise::Networks(vec!["203.0.113.0/24".parse().expect("a network")]);
+    let private = AllowAdvertise::default();
+    let networks = vec!["203.0.113.0/24".parse().expect("a network")];
+    let networks = AllowAdvertise { private: false, networks };
     for (declared, local, allowed, taken) in [
-        ("10.92.0.2:7401", "10.91.0.1", &AllowAdvertise::Private, true),
-        ("10.92.0.2:7401", "198.51.100.1", &AllowAdvertise::Private, false),
-        ("203.0.113.9:7401", "10.91.0.1", &AllowAdvertise::Private, false),
+        ("10.92.0.2:7401", "10.91.0.1", &private, true),
+        ("10.92.0.2:7401", "198.51.100.1", &private, false),
+        ("203.0.113.9:7401", "10.91.0.1", &private, false),
         ("203.0.113.9:7401", "10.91.0.1", &networks, true),
         ("[::ffff:203.0.113.9]:7401", "10.91.0.1", &networks, true),
         ("10.92.0.2:7401", "10.91.0.1", &networks, false),
@@ -168,9 +219,8 @@ fn another_address_is_taken_within_the_networks_that_we_were_told() {
 
 #[test]
 fn what_means_another_machine_to_others_is_never_taken() {
-    let all = AllowAdvertise::Networks(
-        vec!["0.0.0.0/0", "::/0"].into_iter().map(|all| all.parse().expect("all")).collect(),
-    );
+    let networks = ["0.0.0.0/0", "::/0"].map(|all| all.parse().expect("all")).to_vec();
+    let all = AllowAdvertise { networks, ..AllowAdvertise::default() };
     for declared in [
         "127.0.0.1:7401",
         "[::1]:7401",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tnet_proto::{CallResult, SourceNetwork};
 
 use super::{Epoch, Table};
+use crate::registry::place::Site;
 
 /// How long a word counts.
 const WORD_COUNTS: Duration = Duration::from_secs(60);
@@ -60,9 +61,9 @@ impl Table {
         if ip == address.ip() {
             return;
         }
-        let mut candidates = asker.place.viewpoint().may_be_listed_at(address);
-        let Some(address) = candidates.find(|address| self.addresses.contains_key(address)) else { return };
-        let Some(at) = self.addresses.get_mut(&address) else { return };
+        let mut sites = asker.place.viewpoint().sites_of(address);
+        let Some(site) = sites.find(|site| self.sites.contains_key(site)) else { return };
+        let Some(at) = self.sites.get_mut(&site) else { return };
         let calls = match &mut at.calls {
             Some(calls) => calls,
             // Only failures need a record to begin with.
@@ -82,8 +83,8 @@ impl Table {
     }
 
     /// Whether two networks could not reach it lately.
-    pub(super) fn is_doubtful(&self, address: SocketAddr) -> bool {
-        let calls = self.addresses.get(&address).and_then(|at| at.calls.as_ref());
+    pub(super) fn is_doubtful(&self, site: Option<Site>) -> bool {
+        let calls = site.and_then(|site| self.sites.get(&site)?.calls.as_ref());
         calls.is_some_and(|calls| calls.is_doubtful(self.latest))
     }
 }

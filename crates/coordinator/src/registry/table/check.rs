@@ -1,14 +1,17 @@
 //! The table counted anew from its entries, and the memory it reserves. For tests, simulators and measurements.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+#[cfg(any(test, feature = "fuzzing"))]
+use std::net::SocketAddr;
 
 #[cfg(any(test, feature = "fuzzing"))]
 use tnet_fileinfo::FileHash;
 use tnet_proto::ReportDigest;
 
 use super::peer::{Listing, PeerSlot, Standing, map_bytes};
-use super::{AtAddress, Epoch, File, IpUse, Table};
+use super::{AtSite, Epoch, File, IpUse, Table};
+use crate::registry::place::Site;
 
 /// Bytes the table has reserved, computed from the capacities of its collections; what the allocator adds is not
 /// in it.
@@ -34,7 +37,7 @@ impl Table {
             entries: holders + maps,
             files: self.files.reserved_bytes() + self.index.reserved_bytes(),
             peers: self.peers.reserved_bytes()
-                + map_bytes::<SocketAddr, AtAddress>(self.addresses.capacity())
+                + map_bytes::<Site, AtSite>(self.sites.capacity())
                 + map_bytes::<Epoch, PeerSlot>(self.by_epoch.capacity())
                 + map_bytes::<IpAddr, IpUse>(self.by_ip.capacity()),
         }
@@ -124,13 +127,12 @@ impl Table {
         assert_eq!(contested as u64, self.contested.total());
         let some = self.peers.iter().filter(|(_, peer)| peer.contested > 0).count();
         assert_eq!(some, self.contested.len());
-        let mut at_address: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+        let mut at_site: BTreeMap<Site, u32> = BTreeMap::new();
         for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.standing != Standing::Retired) {
-            if peer.key.listing() == Listing::Listed {
-                *at_address.entry(peer.key.address()).or_default() += 1;
-            }
+            assert_eq!(peer.place.site().is_some(), peer.key.listing() == Listing::Listed);
+            peer.place.site().into_iter().for_each(|site| *at_site.entry(site).or_default() += 1);
         }
-        assert_eq!(at_address, self.addresses.iter().map(|(address, at)| (*address, at.peers)).collect());
+        assert_eq!(at_site, self.sites.iter().map(|(site, at)| (*site, at.peers)).collect());
 
         let mut by_ip: BTreeMap<IpAddr, (u32, u32, usize)> = BTreeMap::new();
         for (_, peer) in self.peers.iter() {

@@ -16,7 +16,7 @@ use super::holders::{Group, Holders};
 use super::peer::{Listing, Peer, PeerSlot, Standing};
 use super::{File, FileId, Table};
 use crate::registry::handout::{Candidates, MIN_OF_EACH};
-use crate::registry::place::Viewpoint;
+use crate::registry::place::{Site, Viewpoint};
 
 /// Holders of one source in a handout, while others are to be had.
 const OF_ONE_SOURCE: usize = 3;
@@ -46,8 +46,8 @@ struct Draw<'a> {
     table: &'a Table,
     id: FileId,
     holders: &'a Holders,
-    /// Whose address is not named, and from where others are seen.
-    asker: Option<SocketAddr>,
+    /// Who is not named, by whatever address, and from where others are seen.
+    asker: Option<Site>,
     viewpoint: Option<Viewpoint>,
     has_doubts: bool,
     chosen: Named,
@@ -87,16 +87,18 @@ impl Draw<'_> {
         let peer = self.table.peers.at(slot);
         let address = peer.key.address();
         self.may_repeat |= peer.shares_ip;
-        if peer.standing == Standing::Retired || self.may_repeat && Some(address) == self.asker {
+        let is_plain = peer.place.is_plain();
+        let may_be_asker = self.asker.is_some() && (self.may_repeat || !is_plain);
+        if peer.standing == Standing::Retired || may_be_asker && peer.place.site() == self.asker {
             return false;
         }
-        let seen_at = if peer.place.is_plain() {
+        let seen_at = if is_plain {
             address
         } else {
             let Some(seen_at) = peer.place.address_for(self.viewpoint) else { return false };
             seen_at
         };
-        let is_doubtful = self.has_doubts && self.table.is_doubtful(address);
+        let is_doubtful = self.has_doubts && self.table.is_doubtful(peer.place.site());
         let is_full = self.is_done();
         let list = if is_doubtful { &mut self.doubtful } else { &mut self.chosen };
         self.in_vain += usize::from(is_full && !is_doubtful);
@@ -196,7 +198,7 @@ impl Table {
             table: self,
             id,
             holders,
-            asker: asker.map(|peer| peer.key.address()),
+            asker: asker.and_then(|peer| peer.place.site()),
             viewpoint: asker.map(|peer| peer.place.viewpoint()),
             has_doubts: self.has_doubts(),
             chosen: Named::with_capacity(MAX_HOLDERS),

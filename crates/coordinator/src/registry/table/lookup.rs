@@ -2,7 +2,7 @@
 
 use rand::Rng;
 use tnet_fileinfo::FileHash;
-use tnet_proto::Holder;
+use tnet_proto::{Holder, MAX_HOLDERS};
 
 use super::holders::Group;
 use super::peer::PeerSlot;
@@ -11,7 +11,7 @@ use super::{Epoch, File, FileId, FileSummary, SwarmSize, Table};
 /// Whom a peer should ask for a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Handout {
-    /// The whole swarm.
+    /// The whole swarm, without what else is listed where the asker is: mostly what it reported before it started again.
     pub swarm: SwarmSize,
     /// At most `MAX_HOLDERS` of those that accept connections, drawn by source, the asker left out.
     pub holders: Vec<Holder>,
@@ -49,7 +49,27 @@ impl Table {
         let listed = 0..file.holders.range(Group::ListedPartial).end;
         let first = self.holding_on(id, first).map(|(_, place)| place);
         let first: Vec<u32> = first.filter(|place| listed.contains(place)).collect();
-        Handout { swarm: swarm_size(file), holders: self.draw(id, asker, &first, rng) }
+        let swarm = self.swarm_without(file, asker);
+        Handout { swarm, holders: self.draw(id, asker, &first, rng) }
+    }
+
+    /// The swarm without other peers at the asker's socket. Of a large swarm it is not worth the time.
+    fn swarm_without(&self, file: &File, asker: Option<PeerSlot>) -> SwarmSize {
+        let mut swarm = swarm_size(file);
+        let site_of = |slot: PeerSlot| self.peers.at(slot).place.site();
+        let Some(site) = asker.and_then(site_of) else { return swarm };
+        if self.sites.get(&site).is_none_or(|at| at.peers <= 1) {
+            return swarm;
+        }
+        let listed = [(Group::ListedFull, &mut swarm.full), (Group::ListedPartial, &mut swarm.partial)];
+        for (group, count) in
+            listed.into_iter().filter(|(group, _)| file.holders.count(*group) as usize <= MAX_HOLDERS)
+        {
+            let others = file.holders.range(group).map(|place| file.holders.slot(place));
+            let at_site = others.filter(|slot| Some(*slot) != asker && site_of(*slot) == Some(site)).count();
+            *count -= u32::try_from(at_site).expect("a part of the count");
+        }
+        swarm
     }
 
     /// Whether anyone on `connections` but the asker still holds the file.

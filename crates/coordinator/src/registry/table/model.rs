@@ -414,8 +414,22 @@ impl Rig {
             let named: BTreeMap<SocketAddr, Availability> =
                 handout.holders.iter().map(|holder| (holder.address, holder.availability)).collect();
             assert_eq!(named.len(), handout.holders.len(), "nobody is named twice");
-            let asker = asker.and_then(|epoch| self.speaker(epoch)).map(|number| self.peers[&number].key);
-            let own = asker.map(|(ip, port, _)| SocketAddr::new(ip, port));
+            let speaker = asker.and_then(|epoch| self.speaker(epoch));
+            let own =
+                speaker.map(|number| self.peers[&number].key).map(|(ip, port, _)| SocketAddr::new(ip, port));
+            if !self.table.has_leftovers() {
+                let is_beside = |number: &u64, peer: &ModelPeer| {
+                    Some(*number) != speaker
+                        && peer.key.1 != 0
+                        && own == Some(SocketAddr::new(peer.key.0, peer.key.1))
+                };
+                let others = self.peers.iter().filter(|(number, peer)| !is_beside(number, peer));
+                let holdings = others.filter_map(|(_, peer)| holds(peer)).collect::<Vec<_>>();
+                let count = |wanted| holdings.iter().filter(|held| **held == wanted).count();
+                let full_and_partial = (count(Availability::Full), count(Availability::Partial));
+                let swarm = handout.swarm;
+                assert_eq!((swarm.full as usize, swarm.partial as usize), full_and_partial);
+            }
             let mut expected = addresses;
             own.map(|own| expected.remove(&own));
             assert!(expected.len() <= MAX_HOLDERS, "few enough peers for all to be named");

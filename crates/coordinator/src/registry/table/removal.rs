@@ -28,7 +28,7 @@ impl Table {
         if peer.standing == Standing::Connected {
             self.by_epoch.remove(&peer.epoch);
         }
-        let (key, queued) = (peer.key, peer.queued);
+        let (key, queued, site) = (peer.key, peer.queued, peer.place.site());
         if peer.standing == Standing::Away && self.away.get(&key) == Some(&slot) {
             self.away.remove(&key);
         }
@@ -37,12 +37,7 @@ impl Table {
         let ip = self.by_ip.get_mut(&key.ip()).expect("admit made an entry, strip removes the last");
         ip.peers -= 1;
         ip.retired += 1;
-        if let Some(at) = self.addresses.get_mut(&key.address()) {
-            at.peers -= 1;
-            if at.peers == 0 {
-                self.addresses.remove(&key.address());
-            }
-        }
+        self.leave_site(site);
         self.strip(slot, self.limits.sweep_entries.max(1) as usize);
     }
 

@@ -143,13 +143,13 @@ impl Table {
             odd_sizes: HashMap::new(),
             ..*peer
         };
-        let calls = self.addresses.get_mut(&fresh.key.address()).and_then(|at| at.calls.take());
+        let site = fresh.place.site();
+        let calls = site.and_then(|site| self.sites.get_mut(&site)?.calls.take());
         self.retire(slot);
-        let address = fresh.key.address();
         let slot = self.peers.insert(fresh);
         self.enter(slot);
-        if let (Some(calls), Some(at)) = (calls, self.addresses.get_mut(&address)) {
-            at.calls = Some(calls);
+        if let Some(at) = site.and_then(|site| self.sites.get_mut(&site)) {
+            at.calls = calls;
         }
         slot
     }

@@ -9,10 +9,14 @@ use crate::{Direction, Output, PeerKey};
 
 /// A full holder at that address. Its port is its number.
 fn holder(desk: &mut Desk, ip: &str, number: u16) -> (PeerKey, Vec<Output>) {
-    let peer = PeerKey(u64::from(number));
+    holder_at(desk, SocketAddr::new(ip.parse().unwrap(), number))
+}
+
+/// The number of the peer is that of its port.
+fn holder_at(desk: &mut Desk, address: SocketAddr) -> (PeerKey, Vec<Output>) {
+    let peer = PeerKey(u64::from(address.port()));
     let mut id = [1; 16];
-    id[..2].copy_from_slice(&number.to_le_bytes());
-    let address = SocketAddr::new(ip.parse().unwrap(), number);
+    id[..2].copy_from_slice(&address.port().to_le_bytes());
     desk.connected(peer, PeerId(id), Some(address), Direction::Inbound);
     let open = desk.open_message(FILE, THEIRS, Holdings::Full);
     let outputs = desk.say(peer, open);
@@ -208,32 +212,32 @@ fn loopback_and_own_addresses_are_taken_only_from_there() {
     };
     assert_eq!(calls("10.0.0.5"), 0);
     assert_eq!(calls("169.254.7.7"), 1);
-    // 127.0.0.1, which is one address however it is written, ::1, and our own address.
-    assert_eq!(calls("127.0.0.5"), 3);
+    // 127.0.0.1, which is one address however it is written, ::1, our own address, and one that this machine finds as well as
+    // the namer, who is on it.
+    assert_eq!(calls("127.0.0.5"), 4);
 }
 
 #[test]
 fn what_only_this_machine_or_this_link_can_reach_is_named_only_there() {
-    let here = ["127.0.0.1", "169.254.7.7", "fe80::7"];
+    let here = ["127.0.0.1:1", "169.254.7.7:2", "[fe80::7%2]:3", "[fe80::7%3]:4"];
     let named_to = |ip: &str| {
         let mut desk = Desk::downloading(10, with_slots(4));
-        for (at, ip) in (1..).zip(here.iter().chain(&["10.0.0.9"])) {
-            holder(&mut desk, ip, at);
+        for address in here.iter().chain(&["10.0.0.9:5"]) {
+            holder_at(&mut desk, address.parse().unwrap());
         }
-        let (asker, outputs) = holder(&mut desk, ip, 100);
+        let (asker, outputs) = holder_at(&mut desk, ip.parse().unwrap());
         let outputs: Vec<_> = outputs.into_iter().chain(desk.wait(secs(180))).collect();
         let named = told(&outputs, asker).into_iter().flat_map(|message| match message {
             PeerMessage::Peers { peers, .. } => peers,
             _ => Vec::new(),
         });
-        sorted(named.map(|address| address.ip().to_string()))
-            .into_iter()
-            .collect::<std::collections::BTreeSet<_>>()
+        named.collect::<std::collections::BTreeSet<_>>()
     };
-    let of = |ips: &[&str]| ips.iter().map(|ip| (*ip).to_owned()).collect();
-    assert_eq!(named_to("10.0.0.5"), of(&["10.0.0.9"]));
-    assert_eq!(named_to("127.0.0.5"), of(&["10.0.0.9", "127.0.0.1"]));
-    assert_eq!(named_to("169.254.1.5"), of(&["10.0.0.9", "169.254.7.7", "fe80::7"]));
+    let of = |all: &[&str]| all.iter().map(|text| text.parse::<SocketAddr>().unwrap()).collect();
+    assert_eq!(named_to("10.0.0.5:100"), of(&["10.0.0.9:5"]));
+    assert_eq!(named_to("127.0.0.5:100"), of(&["10.0.0.9:5", "127.0.0.1:1", "169.254.7.7:2"]));
+    assert_eq!(named_to("169.254.1.5:100"), of(&["10.0.0.9:5", "169.254.7.7:2"]));
+    assert_eq!(named_to("[fe80::5%3]:100"), of(&["10.0.0.9:5", "[fe80::7%3]:4"]));
 }
 
 #[test]
@@ -247,4 +251,21 @@ fn a_link_local_address_is_called_on_the_link_of_whoever_named_it() {
     let peers = vec!["[fe80::2]:7401".parse().unwrap()];
     let calls = called(&desk.say(namer, PeerMessage::Peers { file: THEIRS, peers }));
     assert_eq!(calls, ["[fe80::2%3]:7401".parse::<SocketAddr>().unwrap()]);
+}
+
+#[test]
+fn the_link_of_a_namer_that_accepts_nobody_is_that_of_its_connection() {
+    let named = |remote: &str, local: &str| {
+        let mut desk = Desk::downloading(10, with_slots(4));
+        let namer = PeerKey(1);
+        desk.called_from(namer, remote.parse().unwrap(), local.parse().unwrap());
+        let open = desk.open_message(FILE, THEIRS, Holdings::Full);
+        desk.say(namer, open);
+        let peers = vec!["[fe80::2]:7401".parse().unwrap()];
+        called(&desk.say(namer, PeerMessage::Peers { file: THEIRS, peers }))
+    };
+    let on_link = named("[fe80::1%3]:50000", "[fe80::9%3]:7401");
+    assert_eq!(on_link, ["[fe80::2%3]:7401".parse::<SocketAddr>().unwrap()]);
+    assert_eq!(named("169.254.7.1:50000", "169.254.7.2:7401"), [], "of IPv4 the interface is not known");
+    assert_eq!(named("10.0.0.1:50000", "10.0.0.2:7401"), []);
 }

@@ -124,6 +124,17 @@ impl Desk {
         self.input(Input::PeerConnected { peer, id, source, local: None, address, direction })
     }
 
+    /// A peer that accepts nobody calls from `remote`.
+    pub(super) fn called_from(
+        &mut self,
+        peer: PeerKey,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> Vec<Output> {
+        let (id, source, direction) = (PeerId([9; 16]), remote.ip(), Direction::Inbound);
+        self.input(Input::PeerConnected { peer, id, source, local: Some(local), address: None, direction })
+    }
+
     /// A new peer that opens the file with these chunks.
     pub(super) fn holder_of(&mut self, chunks: &[u32]) -> PeerKey {
         let peer = self.connect();

@@ -7,13 +7,16 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Availability, CallResult, PeerId, ReportEntry};
+use tnet_proto::{Availability, CallResult, Families, PeerId, Reach, ReportEntry};
 
 use super::*;
+use crate::registry::networks::AllowAdvertise;
+use crate::registry::place::{Ends, Place};
 use crate::registry::table::{Arrival, Epoch, Report, Scope, TableLimits};
 
 const FILE: FileHash = FileHash::from_bytes([7; 32]);
 const NOW: Duration = Duration::from_secs(1);
+const EVERYWHERE: Reach = Reach::Everywhere { port: 7401, families: Families::Both };
 
 struct Swarm {
     table: Table,
@@ -45,6 +48,16 @@ impl Swarm {
         let report = Report { seq: 1, scope: Scope::Everything, entries: &[entry] };
         self.table.report(NOW, epoch, report, |_| {});
         epoch
+    }
+
+    /// One that says this of where it is, on a connection with these ends.
+    fn joins(&mut self, reach: Reach, remote: &str, local: &str) -> Epoch {
+        let address = |text: &str| text.parse().expect("an address");
+        let ends = Ends::new(address(remote), address(local));
+        let (place, _) = Place::of(reach, ends, &AllowAdvertise::default());
+        let peer_id = PeerId(u128::from(self.epochs + 1).to_le_bytes());
+        let report_interval = Duration::from_secs(10);
+        self.holds_at(Arrival { ip: ends.remote.ip(), place, peer_id, report_interval })
     }
 
     fn crowd(&mut self, ip: IpAddr, ports: u16) {
@@ -220,9 +233,9 @@ fn who_cannot_be_reached_is_named_last_but_named() {
     for asker in [first, second] {
         swarm.table.heard_of(NOW, asker, CallResult { address: other, reached: false });
     }
-    assert!(swarm.table.is_doubtful(other));
+    assert!(swarm.table.is_doubtful(Some(Site::At(other))));
     swarm.table.expire(NOW + Duration::from_secs(61));
-    assert!(!swarm.table.is_doubtful(other));
+    assert!(!swarm.table.is_doubtful(Some(Site::At(other))));
 }
 
 #[test]
@@ -284,30 +297,13 @@ fn nobody_is_sent_to_the_address_that_it_claims_itself() {
 /// who ask, of whom one is on that machine.
 #[test]
 fn holders_are_named_at_the_address_that_means_them_to_whoever_asks() {
-    use tnet_proto::{Families, Reach};
-
-    use crate::registry::networks::AllowAdvertise;
-    use crate::registry::place::{Ends, Place};
-
     let mut swarm = Swarm::new();
-    let mut join = |reach, remote: &str, local: &str| {
-        let address = |text: &str| text.parse().expect("an address");
-        let ends = Ends::new(address(remote), address(local));
-        let (place, _) = Place::of(reach, ends, &AllowAdvertise::Private);
-        swarm.holds_at(Arrival {
-            ip: ends.remote.ip(),
-            place,
-            peer_id: PeerId([7; 16]),
-            report_interval: Duration::from_secs(10),
-        })
-    };
-    let everywhere = |port| Reach::Everywhere { port, families: Families::Both };
     let at = |text: &str| Reach::At { address: text.parse().expect("an address") };
-    let seed = join(everywhere(7401), "127.0.0.1:50000", "127.0.0.1:7400");
-    join(at("127.0.0.1:7402"), "127.0.0.1:50001", "127.0.0.1:7400");
-    join(at("10.92.0.5:7401"), "10.0.0.5:50002", "10.0.0.1:7400");
-    let far = join(Reach::Nowhere, "10.0.0.9:50003", "10.0.0.1:7400");
-    let near = join(Reach::Nowhere, "127.0.0.1:50004", "127.0.0.1:7400");
+    let seed = swarm.joins(EVERYWHERE, "127.0.0.1:50000", "127.0.0.1:7400");
+    swarm.joins(at("127.0.0.1:7402"), "127.0.0.1:50001", "127.0.0.1:7400");
+    swarm.joins(at("10.92.0.5:7401"), "10.0.0.5:50002", "10.0.0.1:7400");
+    let far = swarm.joins(Reach::Nowhere, "10.0.0.9:50003", "10.0.0.1:7400");
+    let near = swarm.joins(Reach::Nowhere, "127.0.0.1:50004", "127.0.0.1:7400");
     let mut named = |asker, first: &[Epoch]| {
         let mut named: Vec<String> =
             swarm.handout_with(Some(asker), first).iter().map(ToString::to_string).collect();
@@ -318,4 +314,77 @@ fn holders_are_named_at_the_address_that_means_them_to_whoever_asks() {
         assert_eq!(named(far, first), ["10.0.0.1:7401", "10.92.0.5:7401"]);
         assert_eq!(named(near, first), ["10.92.0.5:7401", "127.0.0.1:7401", "127.0.0.1:7402"]);
     }
+}
+
+#[test]
+fn what_is_said_of_calls_counts_for_whom_they_were_meant() {
+    for (reach, seed, local, site, askers) in [
+        (
+            EVERYWHERE,
+            "127.0.0.1:50000",
+            "127.0.0.1:7400",
+            Site::Here(7401),
+            [
+                ("10.0.0.9:1", "10.0.0.1:7400", "10.0.0.1:7401"),
+                ("192.168.5.2:1", "192.168.5.1:7400", "192.168.5.1:7401"),
+            ],
+        ),
+        (
+            EVERYWHERE,
+            "[fe80::2%3]:50000",
+            "[fe80::1%3]:7400",
+            Site::At("[fe80::2%3]:7401".parse().expect("an address")),
+            [
+                ("[fe80::8%3]:1", "[fe80::1%3]:7400", "[fe80::2]:7401"),
+                ("[fe80:0:0:1::9%3]:1", "[fe80::1%3]:7400", "[fe80::2]:7401"),
+            ],
+        ),
+    ] {
+        let mut swarm = Swarm::new();
+        swarm.joins(reach, seed, local);
+        for (asker, local, named) in askers {
+            assert!(!swarm.table.is_doubtful(Some(site)), "{named}");
+            let asker = swarm.joins(Reach::Nowhere, asker, local);
+            let address = named.parse().expect("an address");
+            swarm.table.heard_of(NOW, asker, CallResult { address, reached: false });
+        }
+        assert!(swarm.table.is_doubtful(Some(site)), "two networks could not reach it");
+    }
+}
+
+#[test]
+fn what_one_reported_before_it_started_again_does_not_count_for_it() {
+    let anywhere = |ip: &str| (format!("{ip}:50000"), format!("{ip}:7400"));
+    let elsewhere = |_: &str| ("10.0.0.2:50000".to_owned(), "10.0.0.1:7400".to_owned());
+    for (before, now) in [
+        (elsewhere(""), elsewhere("")),
+        (anywhere("127.0.0.1"), anywhere("127.0.0.1")),
+        (anywhere("127.0.0.1"), anywhere("10.0.0.1")), // it calls the coordinator at another address of their machine
+    ] {
+        let mut swarm = Swarm::new();
+        swarm.joins(EVERYWHERE, &before.0, &before.1);
+        let asker = swarm.joins(EVERYWHERE, &now.0, &now.1);
+        let other = swarm.joins(EVERYWHERE, "10.0.0.7:50000", "10.0.0.1:7400");
+        let told = swarm.table.handout(&FILE, Some(asker), &mut swarm.rng);
+        assert_eq!((told.swarm.full, told.holders.len()), (2, 1), "itself and one more; {before:?}");
+        let told = swarm.table.handout(&FILE, Some(other), &mut swarm.rng);
+        assert_eq!(told.swarm.full, 3, "{before:?}");
+    }
+}
+
+#[test]
+fn who_comes_back_accepts_where_it_is_now() {
+    let mut swarm = Swarm::new();
+    let comes = |swarm: &mut Swarm, local: &str| {
+        let ends = Ends::new("10.0.0.1:50000".parse().expect("theirs"), local.parse().expect("ours"));
+        let (place, _) = Place::of(EVERYWHERE, ends, &AllowAdvertise::default());
+        let report_interval = Duration::from_secs(10);
+        swarm.holds_at(Arrival { ip: ends.remote.ip(), place, peer_id: PeerId([7; 16]), report_interval })
+    };
+    // It was on our machine, and its address is that of another one now.
+    let first = comes(&mut swarm, "10.0.0.1:7400");
+    swarm.table.disconnected(first);
+    comes(&mut swarm, "192.168.5.1:7400");
+    swarm.table.check();
+    assert_eq!(swarm.handout(), ["10.0.0.1:7401".parse().expect("an address")]);
 }
