@@ -29,6 +29,29 @@ pub enum AddressError {
         /// As it was written.
         name: String,
     },
+    /// It exists on each link, and others are not told on which.
+    #[error(
+        "others are told {ip} without the interface, which is another one at each of them: name an address that is not \
+         link-local, or none, since those on the link find this peer without"
+    )]
+    OnEachLink {
+        /// The address.
+        ip: Ipv6Addr,
+    },
+    /// It means another machine to each.
+    #[error("{ip} is each machine itself to those on it: name an address at which others reach this one")]
+    EachItself {
+        /// The address.
+        ip: IpAddr,
+    },
+    /// There is no interface to name.
+    #[error("{ip} is not link-local and needs no interface: leave out %{zone}")]
+    NeedlessInterface {
+        /// The address.
+        ip: IpAddr,
+        /// As it was written.
+        zone: String,
+    },
     /// Nobody can be reached there.
     #[error("{ip} is not the address of one machine")]
     NotOneMachine {
@@ -136,9 +159,12 @@ impl FromStr for Advertise {
         if ip.is_unspecified() || ip.is_multicast() {
             return Err(AddressError::NotOneMachine { ip });
         }
-        match (zone, port) {
-            (Some(_), _) | (_, Some(0)) => Err(malformed),
-            (None, port) => Ok(Advertise { ip, port }),
+        match (ip, zone, port) {
+            (_, _, Some(0)) => Err(malformed),
+            (IpAddr::V6(ip), _, _) if ip.is_unicast_link_local() => Err(AddressError::OnEachLink { ip }),
+            _ if ip.is_loopback() => Err(AddressError::EachItself { ip }),
+            (_, Some(zone), _) => Err(AddressError::NeedlessInterface { ip, zone: zone.to_owned() }),
+            (_, None, port) => Ok(Advertise { ip, port }),
         }
     }
 }
@@ -265,6 +291,18 @@ mod tests {
         }
         for text in ["", "host.lan", "0.0.0.0", "[::]:7401", "224.0.0.1", "10.0.0.5:0", "10.0.0.5:x"] {
             assert!(text.parse::<Advertise>().is_err(), "{text:?}");
+        }
+        for (text, reason) in [
+            ("fe80::1%eth0", "without the interface"),
+            ("[fe80::1%nothere0]:7401", "without the interface"),
+            ("fe80::1", "not link-local"),
+            ("127.0.0.1", "at which others reach this one"),
+            ("[::1]:7401", "at which others reach this one"),
+            ("::ffff:127.0.0.1", "at which others reach this one"),
+            ("fd00::5%eth0", "leave out %eth0"),
+        ] {
+            let error = text.parse::<Advertise>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
         }
     }
 }
