@@ -18,7 +18,7 @@ use crate::descriptors::Descriptors;
 use crate::narrow_paths::NarrowPaths;
 use crate::network;
 use crate::reach::OwnReach;
-use crate::session::{Greeted, Greeting, SessionContext, greet};
+use crate::session::{GreetError, Greeted, Greeting, SessionContext, greet};
 use crate::strangers::{Introduced, Stranger};
 
 /// How long a call waits for a descriptor.
@@ -92,7 +92,7 @@ impl Dialer {
             Ok(stream) => {
                 let round_trip = began.elapsed();
                 let greeted = self.introduce(stream, address).await;
-                greeted.map(|greeted| (greeted, round_trip)).ok_or(Some(CallFailure::NoPeer))
+                greeted.map(|greeted| (greeted, round_trip)).map_err(|error| Some(CallFailure::from(&error)))
             }
             Err(error) => {
                 tracing::debug!(%address, %error, "peer not reachable");
@@ -131,7 +131,7 @@ impl Dialer {
                 return;
             }
         };
-        let Some(greeted) = greeted else { return };
+        let Ok(greeted) = greeted else { return };
         let introduced = Some(stranger.introduced());
         let address = listening_at(remote, &greeted.hello);
         let direction = Direction::Inbound;
@@ -144,18 +144,13 @@ impl Dialer {
         &self,
         stream: TcpStream,
         remote: SocketAddr,
-    ) -> Option<Greeted<OwnedReadHalf, OwnedWriteHalf>> {
-        let here = stream.local_addr().ok()?;
+    ) -> Result<Greeted<OwnedReadHalf, OwnedWriteHalf>, GreetError> {
+        let here = stream.local_addr()?;
         let listen_port = self.reach.port_seen_from(here.ip());
         let greeting = Greeting { hello: Hello { peer_id: self.peer_id, listen_port, capabilities: 0 } };
         let (input, output) = stream.into_split();
-        match greet(input, output, &greeting, &self.context.clock).await {
-            Ok(greeted) => Some(greeted),
-            Err(error) => {
-                tracing::debug!(%remote, %error, "no introduction");
-                None
-            }
-        }
+        let greeted = greet(input, output, &greeting, &self.context.clock).await;
+        greeted.inspect_err(|error| tracing::debug!(%remote, %error, "no introduction"))
     }
 
     fn next_key(&self) -> PeerKey {

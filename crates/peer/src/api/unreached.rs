@@ -21,6 +21,10 @@ pub enum CallFailure {
     NoRoute,
     /// Somebody is there, and did not introduce himself as a peer.
     NoPeer,
+    /// A peer of another version is there.
+    OtherVersion,
+    /// Somebody accepts, and says nothing in time.
+    Silent,
     /// Anything else.
     Failed,
 }
@@ -44,6 +48,8 @@ impl fmt::Display for CallFailure {
             CallFailure::Refused => "refused",
             CallFailure::NoRoute => "no route to it",
             CallFailure::NoPeer => "no peer answers there",
+            CallFailure::OtherVersion => "it speaks another version",
+            CallFailure::Silent => "it accepts and does not answer",
             CallFailure::Failed => "failed",
         })
     }
@@ -74,7 +80,8 @@ impl fmt::Display for Unreached {
         write!(f, "{peers} {noun} {has} {what} and cannot be reached")?;
         if self.calls.is_empty() {
             return f.write_str(
-                ": the coordinator knows no address of it that is of use here; `tnet status` on its machine says why",
+                ": the coordinator knows no address of it that is of use here; `tnet status` on its machine says why. A \
+                 link-local one of IPv6 is of use to those who call the coordinator on that link (-c fe80::1%eth0)",
             );
         }
         for (at, (address, failure)) in self.calls.iter().take(NAMED).enumerate() {

@@ -22,7 +22,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::askers::{Asker, Askers};
 use super::fault::Fault;
-use crate::api::CallFailure;
 use crate::clock::Clock;
 use crate::descriptors::shortage_of;
 use crate::session::GreetError;
@@ -83,7 +82,7 @@ impl InfoError {
         Some(match self {
             InfoError::Unreachable(error) if shortage_of(error).is_some() => return None,
             InfoError::Unreachable(error) => Fault::Unreachable(error.into()),
-            InfoError::Greet(GreetError::Preamble(_)) => Fault::Unreachable(CallFailure::NoPeer),
+            InfoError::Greet(error @ GreetError::Preamble(_)) => Fault::Unreachable(error.into()),
             InfoError::Silent | InfoError::Greet(GreetError::TooSlow) => Fault::Silent,
             InfoError::Bye(ByeReason::TOO_MANY) => Fault::Full,
             InfoError::Io(_)

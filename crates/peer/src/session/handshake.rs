@@ -10,6 +10,7 @@ use tnet_proto::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::api::CallFailure;
 use crate::clock::Clock;
 
 /// From the connection to the other side's hello.
@@ -46,6 +47,21 @@ pub(crate) enum GreetError {
     Decode(#[from] DecodeError),
     #[error("the first message is not a hello")]
     NoHello,
+}
+
+impl From<&GreetError> for CallFailure {
+    fn from(error: &GreetError) -> CallFailure {
+        match error {
+            GreetError::TooSlow => CallFailure::Silent,
+            GreetError::Preamble(PreambleError::VersionMismatch { .. }) => CallFailure::OtherVersion,
+            // Mostly one that closed the connection: there was no place, or it is something else.
+            GreetError::Io(_)
+            | GreetError::Preamble(_)
+            | GreetError::Frame(_)
+            | GreetError::Decode(_)
+            | GreetError::NoHello => CallFailure::NoPeer,
+        }
+    }
 }
 
 /// Exchanges preambles and hellos within the deadline.
@@ -91,4 +107,29 @@ where
     let message = decode(&buffered.split_to(len))?;
     let PeerMessage::Hello(hello) = message else { return Err(GreetError::NoHello) };
     Ok(Greeted { hello, input, output, buffered })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_there_was_no_introduction_is_told_by_its_name() {
+        let mut versions = preamble(Protocol::Peer);
+        versions[8..].fill(0xff);
+        for (error, failure) in [
+            (GreetError::TooSlow, CallFailure::Silent),
+            (
+                negotiate(Protocol::Peer, &versions).expect_err("no version in common").into(),
+                CallFailure::OtherVersion,
+            ),
+            (
+                negotiate(Protocol::Peer, &[b'G'; PREAMBLE_LEN]).expect_err("no preamble").into(),
+                CallFailure::NoPeer,
+            ),
+            (GreetError::NoHello, CallFailure::NoPeer),
+        ] {
+            assert_eq!(CallFailure::from(&error), failure, "{error}");
+        }
+    }
 }
