@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use tnet_proto::{
     CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, Listed, MessageCodec, PeerId,
-    PreambleError, Protocol, Received, ReportDigest, exchange_preamble,
+    PreambleError, Protocol, Reach, Received, ReportDigest, exchange_preamble,
 };
 use tnet_swarm::Time;
 use tokio::net::TcpStream;
@@ -35,6 +35,9 @@ const REQUESTS: usize = 64;
 /// First pause before calling again, and the longest.
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
+
+/// Least time between two looks at our own addresses.
+const LEAST_BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// From the connection to the welcome.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
@@ -76,6 +79,8 @@ pub(crate) struct CoordinatorClient {
     /// Told to coordinators alone: who comes back is known by it, so other peers must not learn it.
     pub(crate) secret_id: PeerId,
     pub(crate) reach: OwnReach,
+    /// Whether the coordinator was told of it: not while its address is gone.
+    pub(crate) declares_reach: bool,
     pub(crate) report_interval: Duration,
     pub(crate) events: mpsc::Sender<CoordinatorEvent>,
     pub(crate) clock: Clock,
@@ -110,6 +115,8 @@ pub(crate) enum LinkError {
     },
     #[error("{0} is not an address of this machine any more")]
     AddressGone(IpAddr),
+    #[error("the address at which we accept came or went")]
+    ReachChanged,
 }
 
 impl LinkError {
@@ -171,9 +178,11 @@ impl CoordinatorClient {
     }
 
     async fn connect(&mut self) -> Result<(Connection, Welcome), LinkError> {
+        // Where nobody can reach us nobody is sent.
+        self.declares_reach = self.reach.is_here();
         let hello = CoordinatorRequest::Hello {
             peer_id: self.secret_id,
-            reach: self.reach.declared(),
+            reach: if self.declares_reach { self.reach.declared() } else { Reach::Nowhere },
             report_interval_ms: u32::try_from(self.report_interval.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
         };
@@ -194,11 +203,7 @@ impl CoordinatorClient {
     ) -> LinkError {
         let (requests, mut queue) = mpsc::channel(REQUESTS);
         let Welcome { lease, table, ends, observed, listed } = welcome;
-        let listing = match listed {
-            Listed::Nowhere => Listing::Nowhere,
-            Listed::At { address } => Listing::At(ends.located(address)),
-            Listed::Refused { refusal } => Listing::Refused(self.reach.explain(refusal, observed)),
-        };
+        let listing = self.reach.listing(listed, observed, ends);
         if self.events.send(CoordinatorEvent::Welcome { lease, table, listing, requests }).await.is_err() {
             return LinkError::Closed;
         }
@@ -207,7 +212,7 @@ impl CoordinatorClient {
         let patience = self.report_interval * 3 + self.within;
         let mut deadline = Deadline::Answer(self.clock.now() + patience);
         let may_be_narrow = !ends.there().ip().is_loopback() && !self.paths.is_narrow(ends.there().ip());
-        let mut looks = interval(self.report_interval);
+        let mut looks = interval(self.report_interval.max(LEAST_BETWEEN_LOOKS));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
@@ -215,6 +220,12 @@ impl CoordinatorClient {
                 _ = looks.tick() => {
                     if !network::is_here(ends.here) {
                         return LinkError::AddressGone(ends.here.ip());
+                    }
+                    if self.reach.is_here() != self.declares_reach {
+                        // Our entries go with it, and are reported anew.
+                        let bye = connection.send(CoordinatorRequest::Bye);
+                        let _ = self.clock.timeout_at(deadline.time(), bye).await;
+                        return LinkError::ReachChanged;
                     }
                     continue;
                 }
@@ -372,6 +383,7 @@ mod tests {
             within: Duration::from_millis(500),
             secret_id: PeerId([1; 16]),
             reach: OwnReach::new(SocketAddr::from(([127, 0, 0, 1], 7401)), None),
+            declares_reach: false,
             report_interval: Duration::from_millis(200),
             events,
             clock: Clock::new(),
@@ -381,28 +393,63 @@ mod tests {
         }
     }
 
+    type Theirs = Framed<TcpStream, MessageCodec<CoordinatorReply, CoordinatorRequest>>;
+
+    /// A coordinator that says welcome, and what was said to it before.
+    async fn welcomes(coordinator: &TcpListener) -> (Theirs, CoordinatorRequest) {
+        let (mut stream, _) = coordinator.accept().await.unwrap();
+        exchange_preamble(&mut stream, Protocol::Coordinator).await.unwrap();
+        let mut theirs = Framed::new(stream, MessageCodec::new());
+        let Received::Message(hello) = theirs.next().await.unwrap().unwrap() else { panic!("no hello") };
+        let digest = ReportDigest::default();
+        let observed = SocketAddr::from(([127, 0, 0, 1], 7401));
+        let (listed, lease_ms, capabilities) = (Listed::Nowhere, 600, 0);
+        let welcome = CoordinatorReply::Welcome { lease_ms, observed, listed, digest, capabilities };
+        theirs.send(welcome).await.unwrap();
+        (theirs, hello)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_this_machine_has_not_is_not_declared() {
+        let coordinator = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (events, mut news) = mpsc::channel(64);
+        let gone = OwnReach::new(SocketAddr::from(([192, 0, 2, 1], 7401)), None); // reserved for documentation
+        let client = CoordinatorClient { reach: gone, ..client(coordinator.local_addr().unwrap(), events) };
+        let calling = tokio::spawn(client.run());
+        let (_theirs, hello) = welcomes(&coordinator).await;
+        assert!(matches!(hello, CoordinatorRequest::Hello { reach: Reach::Nowhere, .. }), "{hello:?}");
+        let Some(CoordinatorEvent::Welcome { listing: Listing::Refused(why), .. }) = news.recv().await else {
+            panic!("it is said why")
+        };
+        assert!(why.contains("192.0.2.1 only, which is not an address of this machine any more"), "{why}");
+        calling.abort();
+    }
+
+    #[tokio::test]
+    async fn no_report_interval_is_too_short_for_a_connection() {
+        let coordinator = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (events, mut news) = mpsc::channel(64);
+        let client = client(coordinator.local_addr().unwrap(), events);
+        let calling = tokio::spawn(CoordinatorClient { report_interval: Duration::ZERO, ..client }.run());
+        let (_theirs, _) = welcomes(&coordinator).await;
+        let Some(CoordinatorEvent::Welcome { requests, .. }) = news.recv().await else {
+            panic!("it is welcome")
+        };
+        let digest = ReportDigest::default();
+        sleep(Duration::from_millis(50)).await;
+        requests.send(CoordinatorRequest::Heartbeat { digest }).await.expect("it is served");
+        assert!(!calling.is_finished(), "it has panicked");
+        calling.abort();
+    }
+
     #[tokio::test]
     async fn what_we_send_does_not_prolong_the_wait_for_an_answer() {
         let coordinator = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (events, mut news) = mpsc::channel(64);
         let calling = tokio::spawn(client(coordinator.local_addr().unwrap(), events).run());
         // It says welcome and then nothing, and takes whatever comes.
-        let (mut stream, _) = coordinator.accept().await.unwrap();
-        exchange_preamble(&mut stream, Protocol::Coordinator).await.unwrap();
-        let mut theirs = Framed::new(stream, MessageCodec::<CoordinatorReply, CoordinatorRequest>::new());
-        theirs.next().await.unwrap().unwrap();
+        let (mut theirs, _) = welcomes(&coordinator).await;
         let digest = ReportDigest::default();
-        let observed = SocketAddr::from(([127, 0, 0, 1], 7401));
-        theirs
-            .send(CoordinatorReply::Welcome {
-                lease_ms: 600,
-                observed,
-                listed: Listed::Nowhere,
-                digest,
-                capabilities: 0,
-            })
-            .await
-            .unwrap();
         let Some(CoordinatorEvent::Welcome { requests, .. }) = news.recv().await else {
             panic!("it is welcome")
         };

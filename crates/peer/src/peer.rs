@@ -197,6 +197,7 @@ impl Peer {
                 within: config.connect_within,
                 secret_id: PeerId(random.random()),
                 reach,
+                declares_reach: false,
                 report_interval: config.report_interval,
                 events: coordinator_events,
                 clock: clock.clone(),

@@ -3,10 +3,12 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use tnet_proto::{Families, Reach, Refusal};
+use tnet_proto::{Families, Listed, Reach, Refusal};
 
 use crate::address::Advertise;
-use crate::network::canonical;
+use crate::api::Listing;
+use crate::coordinator_ends::Ends;
+use crate::network::{self, canonical};
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +26,11 @@ impl OwnReach {
         OwnReach { listen, advertise: advertise.map(address) }
     }
 
+    /// Whether this machine has the one address at which we accept, if it is one.
+    pub(crate) fn is_here(&self) -> bool {
+        self.families().is_some() || network::is_here(self.listen)
+    }
+
     /// What the coordinator is told.
     pub(crate) fn declared(&self) -> Reach {
         match (self.advertise, self.families()) {
@@ -35,13 +42,51 @@ impl OwnReach {
 
     /// The port that a peer is told on a connection whose end here is this: he puts it to the address that he sees.
     pub(crate) fn port_seen_from(&self, here: IpAddr) -> u16 {
-        match (self.advertise, self.families()) {
-            // Who is behind an address of another kind is seen at that from outside.
-            (Some(address), _) => address.port(),
-            (None, Some(families)) if families.include(here) => self.listen.port(),
-            (None, None) if self.listen.ip() == here.to_canonical() => self.listen.port(),
-            (None, _) => 0,
+        let here = here.to_canonical();
+        let is_accepted = match self.families() {
+            Some(families) => families.include(here),
+            None => self.listen.ip() == here,
+        };
+        let listening = if is_accepted { self.listen.port() } else { 0 };
+        match self.advertise {
+            None => listening,
+            Some(address) if address.ip() == here => address.port(),
+            // Another port goes with that address. Whether he sees it or this one is not known here.
+            Some(address) if address.port() == self.listen.port() => listening,
+            Some(_) => 0,
         }
+    }
+
+    /// Where a coordinator sends others that took what we declared.
+    pub(crate) fn listing(&self, listed: Listed, observed: SocketAddr, ends: Ends) -> Listing {
+        match listed {
+            Listed::Nowhere if !self.is_here() => Listing::Refused(self.explain_gone()),
+            Listed::Nowhere => Listing::Nowhere,
+            Listed::Refused { refusal } => Listing::Refused(self.explain(refusal, observed)),
+            Listed::At { address } => self.listing_at(address, observed, ends),
+        }
+    }
+
+    fn listing_at(&self, address: SocketAddr, observed: SocketAddr, ends: Ends) -> Listing {
+        let is_everywhere = self.advertise.is_none() && self.families().is_some();
+        let ip = address.ip().to_canonical();
+        match () {
+            () if is_everywhere && ends.is_direct(observed) && ends.is_on_this_machine() => {
+                Listing::Beside { port: address.port() }
+            }
+            () if is_everywhere && ip.is_loopback() => Listing::Refused(format!(
+                "the coordinator sees us at {ip}, as if we were on its machine: the connection to it is passed on there; give \
+                 --advertise the address at which others reach this machine"
+            )),
+            () => Listing::At(ends.located(address).unwrap_or(address)),
+        }
+    }
+
+    fn explain_gone(&self) -> String {
+        let (ip, port) = (self.listen.ip(), self.listen.port());
+        format!(
+            "we accept at {ip} only, which is not an address of this machine any more; use --listen {port}"
+        )
     }
 
     /// What is wrong and how to cure it, when the coordinator does not list us.
@@ -124,9 +169,75 @@ mod tests {
             ("0.0.0.0:7401", None, "fd00::5", 0),
             ("10.0.0.5:7401", None, "10.0.0.5", 7401),
             ("10.0.0.5:7401", None, "10.92.0.5", 0),
-            ("[::]:7401", Some("10.0.0.9:80"), "172.17.0.2", 80),
+            ("[::]:7401", Some("10.0.0.9:80"), "10.0.0.9", 80),
+            ("[::]:7401", Some("10.0.0.9:7401"), "172.17.0.2", 7401),
+            ("[::]:7401", Some("10.0.0.9"), "172.17.0.2", 7401),
+            // Who is on the same bridge sees us there, and nobody accepts at that port; from outside it is another address.
+            ("[::]:7401", Some("10.0.0.9:80"), "172.17.0.2", 0),
+            ("0.0.0.0:7401", Some("10.0.0.9"), "fd00::5", 0),
         ] {
             assert_eq!(reach(listen, advertise).port_seen_from(ip(here)), port, "{listen} from {here}");
+        }
+    }
+
+    #[test]
+    fn beside_the_coordinator_others_are_sent_where_they_reach_that() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let beside = Listing::Beside { port: 7401 };
+        for (listen, advertise, here, there, observed, listed, expected) in [
+            (
+                "[::]:7401",
+                None,
+                "127.0.0.1:5",
+                "127.0.0.1:7400",
+                "127.0.0.1:5",
+                "127.0.0.1:7401",
+                beside.clone(),
+            ),
+            ("[::]:7401", None, "10.0.0.5:5", "10.0.0.5:7400", "10.0.0.5:5", "10.0.0.5:7401", beside.clone()),
+            ("0.0.0.0:7401", None, "[::1]:5", "[::1]:7400", "[::1]:5", "127.0.0.1:7401", beside),
+            // For those on this machine alone, as its user says.
+            (
+                "127.0.0.1:7401",
+                None,
+                "127.0.0.1:5",
+                "127.0.0.1:7400",
+                "127.0.0.1:5",
+                "127.0.0.1:7401",
+                Listing::At(at("127.0.0.1:7401")),
+            ),
+            // In a container whose port this machine passes on: it sees another machine.
+            (
+                "[::]:7401",
+                None,
+                "127.0.0.1:5",
+                "127.0.0.1:7400",
+                "172.17.0.1:6",
+                "172.17.0.1:7401",
+                Listing::At(at("172.17.0.1:7401")),
+            ),
+            (
+                "[::]:7401",
+                None,
+                "10.0.0.5:5",
+                "10.0.0.1:7400",
+                "10.0.0.5:5",
+                "10.0.0.5:7401",
+                Listing::At(at("10.0.0.5:7401")),
+            ),
+        ] {
+            let listed = Listed::At { address: at(listed) };
+            let ends = Ends::between(at(here), at(there));
+            assert_eq!(reach(listen, advertise).listing(listed, at(observed), ends), expected, "{here}");
+        }
+        // Through a tunnel that ends on the coordinator's machine, whichever end of it is told to us as the coordinator.
+        for there in ["10.0.0.1:7400", "127.0.0.1:7400"] {
+            let (here, observed) = (at(there), at("127.0.0.1:6"));
+            let here = SocketAddr::new(if here.ip().is_loopback() { here.ip() } else { ip("10.0.0.5") }, 5);
+            let ends = Ends::between(here, at(there));
+            let listed = Listed::At { address: at("127.0.0.1:7401") };
+            let listing = reach("[::]:7401", None).listing(listed, observed, ends);
+            assert!(matches!(&listing, Listing::Refused(why) if why.contains("--advertise")), "{listing:?}");
         }
     }
 
@@ -137,7 +248,7 @@ mod tests {
             ("[::]:7401", Some("10.0.0.9"), Refusal::OutsideNetworks, "--allow-advertise 10.0.0.9"),
             ("10.0.0.9:7401", None, Refusal::OutsideNetworks, "--allow-advertise 10.0.0.9"),
             ("127.0.0.1:7401", None, Refusal::Meaningless, "--listen 7401"),
-            ("[::]:7401", Some("127.0.0.1"), Refusal::Meaningless, "--advertise"),
+            ("[::]:7401", Some("169.254.7.2"), Refusal::Meaningless, "--advertise"),
             ("0.0.0.0:7401", None, Refusal::OtherFamily, "--listen 7401"),
         ] {
             let said = reach(listen, advertise).explain(refusal, observed);

@@ -28,6 +28,10 @@ cases![
     92 "a port that is published under another number" a_published_port_can_be_named
         .needing(&[Need::Namespaces]);
     93 "the address of a seed goes away" a_seed_is_listed_under_its_new_address .needing(&[Need::Namespaces]);
+    93 "the only address at which a seed accepts goes away, and comes back"
+        what_nobody_can_reach_any_more_is_not_listed .needing(&[Need::Namespaces]);
+    91 "a network of link-local addresses" who_is_beside_the_coordinator_finds_those_on_its_link
+        .needing(&[Need::Namespaces]);
     94 "the only holder refuses connections, or does not answer" a_holder_out_of_reach_is_said_to_be_so
         .needing(&[Need::Namespaces]);
 ];
@@ -86,6 +90,9 @@ async fn who_is_on_the_coordinators_machine_is_found_by_the_lan() -> String {
     lan.host(1).is_also(Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 2).into());
     let _hub = coordinates(&lan, &[]).await;
     let _seed = seeds(&lan, 0, &content, &["-c", "127.0.0.1"]).await;
+    let status = lan.machine(0).start(&["status"]).ends(SOON).await.with_code(0);
+    let words = status.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("others are sent to port 7401 of this machine"), "{words}");
     for (coordinator, at) in
         [(ip(&lan, 0), format!("{}:7401", ip(&lan, 0))), ("fd79::1".to_owned(), "[fd79::1]:7401".to_owned())]
     {
@@ -170,7 +177,7 @@ async fn a_peer_is_found_in_the_network_that_it_names() -> String {
     }
     // Outside of what the coordinator was told.
     let lan = Lan::new(3, 0);
-    let _hub = coordinates(&lan, &["--allow-advertise", "10.93.0.0/16"]).await;
+    let _hub = coordinates(&lan, &["--allow-advertise", "none,10.93.0.0/16"]).await;
     let _seed = seeds(&lan, 1, &content, &advertised).await;
     assert_eq!(named(&lan, 2, &content, &ip(&lan, 0)).await, Vec::<String>::new());
     let status = lan.machine(1).start(&["status"]).ends(SOON).await.with_code(0);
@@ -215,6 +222,56 @@ async fn a_seed_is_listed_under_its_new_address() -> String {
     // A report interval of 10 s, a pause, and what a busy machine takes.
     eventually("it is listed anew", Duration::from_secs(25), listed).await;
     format!("listed under the new one after {:.1} s", moved.elapsed().as_secs_f64())
+}
+
+/// The coordinator is reached in another network, so the connection to it does not notice.
+async fn what_nobody_can_reach_any_more_is_not_listed() -> String {
+    let content = content(97);
+    let lan = Lan::new(3, 0);
+    let data = Ipv4Addr::new(10, 92, 0, 2);
+    lan.host(1).is_also(data.into());
+    let _hub = coordinates(&lan, &[]).await;
+    let _seed = seeds(&lan, 1, &content, &["--listen", "10.92.0.2:7401"]).await;
+    assert_eq!(named(&lan, 2, &content, &ip(&lan, 0)).await, ["10.92.0.2:7401"]);
+    let machine = lan.machine(2);
+    let hash = content.hash().to_string();
+    let holders =
+        async || machine.start(&["who", &hash, "--json"]).ends(SOON).await.result()["holders"].to_string();
+    let comes_to = async |there: bool| {
+        let holders = holders().await;
+        if holders.contains("10.92.0.2:7401") == there { Ok(()) } else { Err(holders) }
+    };
+    // A report interval of 10 s, a pause, and what a busy machine takes.
+    let within = Duration::from_secs(25);
+    lan.host(1).is_no_longer(data);
+    eventually("it is not listed", within, async || comes_to(false).await).await;
+    let status = lan.machine(1).start(&["status"]).ends(SOON).await.with_code(0);
+    let words = status.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains("we accept at 10.92.0.2 only, which is not an address of this machine"),
+        "{words}"
+    );
+    lan.host(1).is_also(data.into());
+    eventually("it is listed again", within, async || comes_to(true).await).await;
+    "not listed while it is gone, and its status says so".to_owned()
+}
+
+async fn who_is_beside_the_coordinator_finds_those_on_its_link() -> String {
+    let content = content(98);
+    let lan = Lan::new(2, 0);
+    (0..2).for_each(|host| lan.host(host).is_also(link_ip(host)));
+    let _hub = coordinates(&lan, &[]).await;
+    let seed = ["-c", &link_ip(0).to_string()].map(str::to_owned);
+    let _seed = seeds(&lan, 1, &content, &seed.each_ref().map(String::as_str)).await;
+    for coordinator in ["127.0.0.1", &link_ip(0).to_string()] {
+        assert_eq!(named(&lan, 0, &content, coordinator).await, [format!("{}:7401", link_ip(1))]);
+        gets(&lan, 0, &content, coordinator).await;
+    }
+    "found by one that calls the coordinator at 127.0.0.1 and by one that calls it on the link".to_owned()
+}
+
+fn link_ip(host: usize) -> IpAddr {
+    Ipv4Addr::new(169, 254, 7, 1 + u8::try_from(host).expect("few")).into()
 }
 
 async fn a_holder_out_of_reach_is_said_to_be_so() -> String {

@@ -146,6 +146,11 @@ impl Host {
         }
     }
 
+    /// It has this address of [`Host::is_also`] no more.
+    pub(crate) fn is_no_longer(&self, address: Ipv4Addr) {
+        self.namespace.ip(&["addr", "del", &format!("{address}/16"), "dev", DEVICE]);
+    }
+
     /// Every address of this prefix is one of it.
     pub(crate) fn is_all_of(&self, prefix: &str) {
         self.namespace.ip(&["-6", "route", "add", "local", prefix, "dev", DEVICE]);

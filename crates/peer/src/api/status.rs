@@ -101,6 +101,11 @@ pub enum Listing {
     Nowhere,
     /// There.
     At(SocketAddr),
+    /// To this port of the machine that it shares with the coordinator, at the address at which they reach that.
+    Beside {
+        /// TCP port.
+        port: u16,
+    },
     /// Nowhere, and why, in words.
     Refused(String),
 }

@@ -183,6 +183,9 @@ impl Engine {
         match &listing {
             Listing::Unknown | Listing::Nowhere => {}
             Listing::At(address) => tracing::info!(%address, "the coordinator sends others there"),
+            Listing::Beside { port } => {
+                tracing::info!(port, "the coordinator sends others to this machine, where they reach it too");
+            }
             Listing::Refused(why) => tracing::warn!("others do not find this peer: {why}"),
         }
         self.coordinator.listing = listing;

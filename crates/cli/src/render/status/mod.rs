@@ -54,12 +54,14 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<St
 fn peers_on(status: &Status) -> Vec<String> {
     let listing = match &status.coordinator_contact.listing {
         Listing::Unknown | Listing::Nowhere => None,
-        // The coordinator knows this peer as one of its own machine. To others it names the address at which they reached
-        // itself.
+        // It accepts there only.
         Listing::At(address) if address.ip().is_loopback() => {
-            Some(format!("others are sent to port {} of the coordinator's machine", address.port()))
+            Some(format!("others on this machine are sent to {address}"))
         }
         Listing::At(address) => Some(format!("others are sent to {address}")),
+        Listing::Beside { port } => Some(format!(
+            "others are sent to port {port} of this machine, at the address at which they reach the coordinator"
+        )),
         Listing::Refused(_) => Some("others are not sent here".to_owned()),
     };
     [status.listen.to_string()].into_iter().chain(listing).collect()

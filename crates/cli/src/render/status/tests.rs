@@ -201,9 +201,10 @@ fn where_others_are_sent_is_told_and_why_they_are_not() {
     };
     let listed = of(Listing::At(([10, 0, 0, 5], 7401).into()));
     assert!(listed[1].ends_with(", others are sent to 10.0.0.5:7401"), "{listed:?}");
-    let beside_it = of(Listing::At(([127, 0, 0, 1], 7401).into()));
-    let expected = ", others are sent to port 7401 of the coordinator's machine";
-    assert!(beside_it[1].ends_with(expected), "{beside_it:?}");
+    let beside = of(Listing::Beside { port: 7401 }).join(" ");
+    assert!(beside.contains("others are sent to port 7401 of this machine"), "{beside}");
+    let alone = of(Listing::At(([127, 0, 0, 1], 7401).into()));
+    assert!(alone[1].ends_with(", others on this machine are sent to 127.0.0.1:7401"), "{alone:?}");
     let refused = of(Listing::Refused("we accept at 127.0.0.1 only".into()));
     assert!(refused[1].ends_with(", others are not sent here"), "{refused:?}");
     let warning = "warning      others do not find this peer: we accept at 127.0.0.1 only";
