@@ -155,7 +155,8 @@ impl CoordinatorClient {
                     let mut has_answered = false;
                     let error = self.serve(connection, welcome, &mut has_answered).await;
                     let is_sure = !has_answered || matches!(error, LinkError::LargeUnanswered(_));
-                    let is_narrow = error.is_silence() && self.paths.fell_silent(there.ip(), !is_sure).is_some();
+                    let is_narrow =
+                        error.is_silence() && self.paths.fell_silent(there.ip(), !is_sure).is_some();
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
                     (None, chain(&error), is_narrow)
                 }

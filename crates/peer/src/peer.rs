@@ -467,7 +467,9 @@ impl Peer {
                 continue;
             }
             let is_over = match (lost, Unfit::of(state)) {
-                (_, Some(_)) => quiet >= within || status.coordinator_contact.since.min(quiet) >= UNFIT_WITHIN,
+                (_, Some(_)) => {
+                    quiet >= within || status.coordinator_contact.since.min(quiet) >= UNFIT_WITHIN
+                }
                 (Some(lost), None) => now - lost >= within || quiet >= within.saturating_mul(2),
                 (None, None) => is_long(within, quiet, absent),
             };
