@@ -144,13 +144,18 @@ impl Download {
         }
     }
 
-    /// Ends the download and waits until it has ended. What arrived is kept in `OUT.partial` for the next attempt. A
-    /// finished download stays finished, and one that is being given its name becomes so: its summary is returned.
-    pub async fn cancel(mut self) -> Option<Summary> {
+    /// As `cancel`, and answers how it ended.
+    pub(crate) async fn end(&mut self) -> Result<Summary, DownloadError> {
         let (done, cancelled) = oneshot::channel();
         if self.commands.send(Command::CancelDownload { hash: self.info.hash(), done }).await.is_ok() {
             let _ = cancelled.await;
         }
-        self.finished().await.ok()
+        self.finished().await
+    }
+
+    /// Ends the download and waits until it has ended. What arrived is kept in `OUT.partial` for the next attempt. A
+    /// finished download stays finished, and one that is being given its name becomes so: its summary is returned.
+    pub async fn cancel(mut self) -> Option<Summary> {
+        self.end().await.ok()
     }
 }

@@ -3,23 +3,33 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::source::Source;
 use crate::store::{Download, FileStore, ReadError};
 
 /// Chunks in a row that a disk does not give, which may take it a minute each, before it is not asked any more.
 const FAILED_AT_MOST: u32 = 4;
 
-/// The finished copy. None if the source is not what it was; then what was copied stays, and the rest is downloaded.
-pub(crate) async fn copy(source: Source, download: Arc<Download>) -> Option<FileStore> {
-    tokio::task::spawn_blocking(move || copy_now(&source, &download)).await.ok()?
+/// The finished copy. None if the source is not what it was, or at the stop; then what was copied stays, and the rest is
+/// downloaded.
+pub(crate) async fn copy(
+    source: Source,
+    download: Arc<Download>,
+    stop: CancellationToken,
+) -> Option<FileStore> {
+    tokio::task::spawn_blocking(move || copy_now(&source, &download, &stop)).await.ok()?
 }
 
-fn copy_now(source: &Source, download: &Download) -> Option<FileStore> {
+fn copy_now(source: &Source, download: &Download, stop: &CancellationToken) -> Option<FileStore> {
     let Source::Whole(whole) = source else { return None };
     let info = download.info();
     let mut buffer = Vec::new();
     if download.share_blocks(whole) {
         for chunk in info.geometry().chunks() {
+            if stop.is_cancelled() {
+                return None;
+            }
             // One that is wrong or cannot be read is fetched; the others are here.
             let _ = download.adopt_chunk(chunk, &mut buffer);
         }
@@ -28,6 +38,9 @@ fn copy_now(source: &Source, download: &Download) -> Option<FileStore> {
     let recut = Source::Recut { whole: Arc::clone(whole), geometry: *info.geometry() };
     let mut failed_in_a_row = 0;
     for chunk in download.stored().missing() {
+        if stop.is_cancelled() {
+            return None;
+        }
         // What an earlier attempt left need not be copied again if it is right.
         if download.check_chunk(chunk) {
             continue;

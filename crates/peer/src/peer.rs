@@ -270,6 +270,11 @@ impl Peer {
         Ok(info)
     }
 
+    /// Ends with the peer, or before it.
+    pub(crate) fn part_of_stop(&self) -> CancellationToken {
+        self.stop.child_token()
+    }
+
     /// Serves every file in a directory, and keeps noticing new, changed and deleted ones until the peer ends.
     ///
     /// # Errors
@@ -340,11 +345,23 @@ impl Peer {
         out: impl AsRef<Path>,
         options: DownloadOptions,
     ) -> Result<Download, DownloadError> {
+        self.download_unless(info, out.as_ref(), options, &self.stop).await
+    }
+
+    /// The same, if it has begun by the time of `stop`, a [part](Self::part_of_stop) of ours. If not, nobody uses the
+    /// target any more when that is answered.
+    pub(crate) async fn download_unless(
+        &self,
+        info: FileInfo,
+        out: &Path,
+        options: DownloadOptions,
+        stop: &CancellationToken,
+    ) -> Result<Download, DownloadError> {
         let (hash, began) = (info.hash(), self.clock.now());
         if let Some(out) = self.ask(|done| Command::Running { hash, done }).await? {
             return Err(DownloadError::AlreadyRunning { hash, out });
         }
-        let out = out.as_ref().to_owned();
+        let out = out.to_owned();
         let existing = if options.overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
         let target = || store::DownloadOptions {
             existing,
@@ -352,7 +369,7 @@ impl Peer {
             mode: options.mode,
             disks: self.disks.clone(),
         };
-        let open = || open_target(info.clone(), out.clone(), target(), self.stop.clone());
+        let open = || open_target(info.clone(), out.clone(), target(), stop.clone());
         let mut opened = open().await;
         while let Err(error) = &opened
             && self.descriptors.note_cause(error)
@@ -362,7 +379,8 @@ impl Peer {
             if let Some(shortage) = self.descriptors.shortage().filter(|_| patience.is_zero()) {
                 return Err(DownloadError::OutOfDescriptors(shortage));
             }
-            self.descriptors.available(patience.min(OPEN_AGAIN_AFTER)).await;
+            let available = self.descriptors.available(patience.min(OPEN_AGAIN_AFTER));
+            stop.run_until_cancelled(available).await.ok_or(DownloadError::Cancelled)?;
             opened = open().await;
         }
         let download = match opened? {
@@ -381,11 +399,16 @@ impl Peer {
         };
         // The content may be on this machine already, under another name.
         if let Some(source) = self.ask(|done| Command::Find { hash, done }).await?
-            && let Some(file) = local_copy::copy(source, Arc::clone(&download)).await
+            && let Some(file) = local_copy::copy(source, Arc::clone(&download), stop.clone()).await
         {
             let path = file.path().to_path_buf();
             self.send(Command::Share { file: Box::new(file) }).await?;
             return Ok(Download::complete(info, out, path, self.clock.now() - began, self.commands.clone()));
+        }
+        if stop.is_cancelled() {
+            // What was copied is kept. What cannot be saved is copied again.
+            let _ = blocking(move || Ok::<_, PeerGone>(download.abandon())).await;
+            return Err(DownloadError::Cancelled);
         }
         let start = |done| {
             Command::Download(Box::new(StartDownload { info: info.clone(), store: download, options, done }))

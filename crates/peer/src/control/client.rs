@@ -21,6 +21,10 @@ use crate::api::{FileStatus, Limits, LimitsChange, Progress, Status, Summary, Wi
 /// How long the server may take for its next line, other than while a download is followed.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
+/// The same for the end of a download: what arrived is made to survive a power cut first, which is 64 MiB at most
+/// and what the disk has to write for others.
+const SAVE_DEADLINE: Duration = Duration::from_secs(120);
+
 /// Pause before the next attempt when the socket's queue is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -260,7 +264,7 @@ impl Client {
     /// The server did not answer, or could not.
     pub async fn unshare(mut self, hash: FileHash) -> Result<bool, RequestError> {
         self.ask(&Request::Unshare { hash }).await?;
-        match self.answer().await? {
+        match next(&mut self.stream, SAVE_DEADLINE).await? {
             Response::Unshared { found } => Ok(found),
             _ => Err(RequestError::Unexpected),
         }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, FileInfo, shown_path};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::fault::{Fault, FaultKind};
-use super::turn::{Ahead, Directories, Turn};
+use super::turn::{Directories, Line, Turn};
 use crate::DownloadOptions;
 use crate::Peer;
 use crate::api::{Progress, Summary};
@@ -76,35 +76,52 @@ pub(super) struct Downloads {
     peer: Arc<Peer>,
     running: HashMap<FileHash, Content>,
     directories: Directories,
-    tasks: JoinSet<(FileHash, PathBuf)>,
+    tasks: JoinSet<(FileHash, u64)>,
+    /// Of the next one.
+    number: u64,
 }
 
 /// A content that is downloaded, under one name after the other.
 #[derive(Default)]
 struct Content {
-    /// By whoever downloads it at this moment.
-    turn: Arc<Mutex<()>>,
+    line: Line,
     /// In the order in which they came.
     targets: Vec<Target>,
 }
 
 struct Target {
+    number: u64,
     out: PathBuf,
+    /// As `out` may lead elsewhere for other clients.
+    directory: Option<Arc<OwnedFd>>,
     news: watch::Receiver<News>,
     forgotten: CancellationToken,
+}
+
+impl Target {
+    /// Whether a download to there is this one.
+    fn is(&self, out: &Path, directory: Option<&Arc<OwnedFd>>) -> bool {
+        let is_same_directory = match (&self.directory, directory) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => true,
+        };
+        self.out == out && is_same_directory && !self.forgotten.is_cancelled()
+    }
 }
 
 impl Downloads {
     pub(super) fn new(peer: Arc<Peer>) -> Self {
         let directories = Directories::default();
-        Self { peer, running: HashMap::new(), directories, tasks: JoinSet::new() }
+        Self { peer, running: HashMap::new(), directories, tasks: JoinSet::new(), number: 0 }
     }
 
     /// Starts the download, or finds it running already.
     pub(super) fn start(&mut self, mut order: Order) -> Result<watch::Receiver<News>, Fault> {
         let hash = order.wanted.hash();
+        let directory = order.directory.take().map(|directory| self.directories.only(directory));
         if let Some(content) = self.running.get(&hash)
-            && let Some(target) = content.targets.iter().find(|target| target.out == order.out)
+            && let Some(target) =
+                content.targets.iter().find(|target| target.is(&order.out, directory.as_ref()))
         {
             return Ok(target.news.clone());
         }
@@ -112,42 +129,38 @@ impl Downloads {
             let message = format!("{MAX_DOWNLOADS} downloads are running; wait for one to end");
             return Err(Fault::new(FaultKind::Other, message));
         }
-        order.options.directory = order.directory.take().map(|directory| self.directories.only(directory));
+        order.options.directory.clone_from(&directory);
         let (publish, news) = watch::channel(News::Started);
-        let forgotten = CancellationToken::new();
+        self.number += 1;
+        let (number, out, forgotten) = (self.number, order.out.clone(), self.peer.part_of_stop());
         let content = self.running.entry(hash).or_default();
-        let ahead = content
-            .targets
-            .first()
-            .map(|target| Ahead { out: target.out.clone(), news: target.news.clone() });
-        let turn = Turn { turn: Arc::clone(&content.turn), ahead, forgotten: forgotten.clone() };
-        content.targets.push(Target { out: order.out.clone(), news: news.clone(), forgotten });
+        let line = content.line.clone();
+        let target = Target { number, out, directory, news: news.clone(), forgotten: forgotten.clone() };
+        content.targets.push(target);
         let peer = Arc::clone(&self.peer);
         self.tasks.spawn(async move {
-            let out = order.out.clone();
-            let last = match Box::pin(run(&peer, order, turn, &publish)).await {
+            let last = match Box::pin(run(&peer, order, line, &forgotten, &publish)).await {
                 Ok(summary) => News::Done(summary),
                 Err(fault) => News::Failed(fault),
             };
             publish.send_replace(last);
-            (hash, out)
+            (hash, number)
         });
         Ok(news)
     }
 
-    /// Ends those that wait for this content or look for its description; the one that is under way is the peer's.
-    /// Answers whether there was any.
-    pub(super) fn forget(&mut self, hash: FileHash) -> bool {
+    /// Ends all downloads of this content, however far they are. Answers their news, which end when they have.
+    pub(super) fn forget(&mut self, hash: FileHash) -> Vec<watch::Receiver<News>> {
         let targets = self.running.get(&hash).map_or(&[][..], |content| &content.targets);
         targets.iter().for_each(|target| target.forgotten.cancel());
-        !targets.is_empty()
+        targets.iter().map(|target| target.news.clone()).collect()
     }
 
     /// Waits until a download has ended, and forgets it. Waits for ever while there is none.
     pub(super) async fn ended(&mut self) {
         match self.tasks.join_next().await {
             None => pending().await,
-            Some(Ok((hash, out))) => self.keep(|of, target| *of != hash || target.out != out),
+            Some(Ok((hash, number))) => self.keep(|of, target| *of != hash || target.number != number),
             Some(Err(error)) => {
                 warn!(%error, "a download's task failed");
                 // Which one is known by its news, whose sender is gone.
@@ -169,20 +182,25 @@ impl Downloads {
     }
 }
 
-async fn run(peer: &Peer, order: Order, turn: Turn, publish: &watch::Sender<News>) -> Result<Summary, Fault> {
+async fn run(
+    peer: &Peer,
+    order: Order,
+    line: Line,
+    forgotten: &CancellationToken,
+    publish: &watch::Sender<News>,
+) -> Result<Summary, Fault> {
     let Order { wanted, out, options, .. } = order;
     let hash = wanted.hash();
     debug!(file = %hash.short(), out = %shown_path(&out), "download asked for");
-    let forgotten = turn.forgotten.clone();
     let begin = async {
-        let turn = turn.wait(hash, options.give_up_after, peer.clock(), publish).await?;
+        let turn = line.wait(hash, &out, options.give_up_after, peer.clock(), publish).await?;
         Ok((turn, describe(peer, wanted, &options).await?))
     };
     let begun = forgotten.run_until_cancelled(begin).await.unwrap_or_else(|| {
         Err(Fault::new(FaultKind::Incomplete, "taken off the server's list by `tnet rm` before it began"))
     });
-    let (_turn, info) = begun.inspect_err(|fault| refused(hash, &out, fault))?;
-    download(peer, info, &out, options, publish).await
+    let (turn, info) = begun.inspect_err(|fault| refused(hash, &out, fault))?;
+    download(peer, info, &out, options, &turn, forgotten, publish).await
 }
 
 /// From when it has started, the peer logs how it goes on.
@@ -202,21 +220,28 @@ async fn download(
     info: FileInfo,
     out: &Path,
     options: DownloadOptions,
+    turn: &Turn,
+    forgotten: &CancellationToken,
     publish: &watch::Sender<News>,
 ) -> Result<Summary, Fault> {
     let hash = info.hash();
-    let started = peer.download_with(info, out, options).await.map_err(Fault::from);
+    turn.is_at_disk(true);
+    let started = peer.download_unless(info, out, options, forgotten).await.map_err(Fault::from);
+    turn.is_at_disk(false);
     let mut download = started.inspect_err(|fault| refused(hash, out, fault))?;
     let mut logged = Duration::ZERO;
     loop {
-        match timeout(NEWS_EVERY, download.finished()).await {
-            Ok(result) => return Ok(result?),
-            Err(_) => {
+        tokio::select! {
+            biased;
+            result = download.finished() => return Ok(result?),
+            () = forgotten.cancelled() => return Ok(download.end().await?),
+            () = sleep(NEWS_EVERY) => {
                 let progress = download.progress();
                 if progress.elapsed >= logged + LOG_EVERY {
                     logged = progress.elapsed;
                     log(hash, &progress);
                 }
+                turn.tell(&progress);
                 publish.send_replace(News::Progress(progress));
             }
         }

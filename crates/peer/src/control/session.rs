@@ -42,8 +42,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What only the server's own task can do.
 pub(super) enum Command {
-    /// Nobody downloads this content any more. Answers whether somebody was about to.
-    Forget(FileHash, oneshot::Sender<bool>),
+    /// Nobody downloads this content any more. Answers what tells that each of those who did has ended.
+    Forget(FileHash, oneshot::Sender<Vec<watch::Receiver<News>>>),
     Start(Order, oneshot::Sender<Result<watch::Receiver<News>, Fault>>),
     /// With the connection to whoever asked, which ends when the peer has.
     Shutdown(Connection),
@@ -220,12 +220,16 @@ impl Connection {
     }
 
     async fn unshare(&mut self, peer: &Peer, hash: FileHash, commands: &mpsc::Sender<Command>) -> Answered {
-        // Those that wait for it first, or they would begin when it ends.
         let (answer, forgotten) = oneshot::channel();
         commands.send(Command::Forget(hash, answer)).await.map_err(|_| Lost)?;
-        let waited = forgotten.await.map_err(|_| Lost)?;
+        let forgotten = forgotten.await.map_err(|_| Lost)?;
+        let any = !forgotten.is_empty();
+        // One that came to its end all the same has shared the file.
+        for mut ending in forgotten {
+            while ending.changed().await.is_ok() {}
+        }
         let unshared = peer.unshare(hash).await;
-        self.answer(unshared.map(|found| Response::Unshared { found: found || waited })).await
+        self.answer(unshared.map(|found| Response::Unshared { found: found || any })).await
     }
 
     async fn answer(&mut self, response: Result<Response, PeerGone>) -> Answered {

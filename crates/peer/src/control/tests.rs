@@ -256,6 +256,74 @@ async fn a_download_that_is_removed_has_been_and_so_have_those_that_wait_for_it(
 }
 
 #[tokio::test]
+async fn a_download_that_is_removed_while_it_reads_what_was_there_never_begins() {
+    // So much that reading it takes longer than asking.
+    const BYTES: usize = 256 << 20;
+    let server = Server::start().await;
+    let path = server.dir.path().join("wanted");
+    std::fs::write(&path, vec![7; BYTES]).expect("written");
+    let info = scan_file(&path, None, &unwatched).expect("readable");
+    std::fs::write(fileinfo_of(&path), info.to_json()).expect("written");
+    std::fs::write(server.dir.path().join("out.partial"), vec![8; BYTES]).expect("written");
+    let source = Source::Fileinfo(fileinfo_of(&path));
+    let request = GetRequest { timeout: None, ..request(source, server.dir.path().join("out"), true) };
+    let mut following = server.client().await.get(request.clone()).await.expect("accepted");
+    assert!(server.client().await.unshare(info.hash()).await.expect("answered"), "it was there");
+    // Nobody uses the target any more.
+    assert!(server.client().await.files().await.expect("answered").is_empty());
+    let partial = std::fs::File::open(server.dir.path().join("out.partial")).expect("there");
+    partial.try_lock().expect("it is free");
+    drop(partial);
+    let last = end_of(&mut following).await.expect_err("removed");
+    assert_eq!(FaultKind::from(&last), FaultKind::Incomplete, "{last}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_is_removed_while_it_is_made_is_not_shared() {
+    const BYTES: usize = 128 << 20;
+    let server = Server::start().await;
+    let path = server.dir.path().join("a");
+    std::fs::write(&path, vec![7; BYTES]).expect("written");
+    let info = server.peer.share(&path).await.expect("readable");
+    std::fs::write(fileinfo_of(&path), info.to_json()).expect("written");
+    let request = request(Source::Fileinfo(fileinfo_of(&path)), server.dir.path().join("b"), true);
+    let mut following = server.client().await.get(request).await.expect("accepted");
+    assert!(server.client().await.unshare(info.hash()).await.expect("answered"), "it was there");
+    // Whole or not.
+    let _ = end_of(&mut following).await;
+    assert!(server.client().await.files().await.expect("answered").is_empty());
+    server.end().await;
+}
+
+#[tokio::test]
+async fn one_path_in_two_directories_is_two_downloads() {
+    let server = Server::start().await;
+    let (path, hash) = server.shared_file("a").await;
+    let mut all = Vec::new();
+    // As two clients see it that have each a `/nowhere` of their own.
+    for name in ["one", "two"] {
+        let hidden = server.dir.path().join(name);
+        std::fs::create_dir(&hidden).expect("writable");
+        let directory = std::fs::File::open(&hidden).expect("there");
+        let request = request(Source::Fileinfo(fileinfo_of(&path)), "/nowhere/out".into(), true);
+        let handed = Handed { directory: Some(directory.as_fd()), ..Handed::default() };
+        all.push((hidden, server.client().await.get_with(request, &handed).await.expect("accepted")));
+    }
+    for (hidden, mut following) in all {
+        end_of(&mut following).await.expect("it is copied");
+        assert_eq!(std::fs::read(hidden.join("out")).expect("there").len(), 100_000);
+    }
+    // Either of them serves when the other is gone.
+    for gone in [path, server.dir.path().join("one/out")] {
+        std::fs::remove_file(gone).expect("there");
+    }
+    let seen = server.peer.fetch_info(hash, SOON).await;
+    assert!(seen.is_ok(), "{seen:?}");
+    server.end().await;
+}
+
+#[tokio::test]
 async fn what_is_open_is_used_where_the_path_leads_nowhere() {
     let server = Server::start().await;
     let (path, hash) = server.shared_file("a").await;
