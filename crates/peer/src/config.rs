@@ -25,7 +25,7 @@ pub struct Config {
     /// How often the coordinator gets a sign of life; also how often shared files are looked at.
     pub report_interval: Duration,
     /// How often shared directories are looked at while they change; large ones less often, so that looking takes no more
-    /// than a 300th of the time, but each 25 s.
+    /// than a 300th of the time, but each 25 s at least where that is little.
     pub share_interval: Duration,
     /// Rates of the whole process at the start. Default: none.
     pub limits: Limits,

@@ -1,6 +1,7 @@
 //! Keeps the peer's shares in step with a directory.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,11 +29,12 @@ const PAUSE_PER_LOOK: u32 = 300;
 /// The same where nothing has changed and only looking tells.
 const IDLE_PAUSE_PER_LOOK: u32 = 1000;
 
-/// The longest pause made for that reason. With the look itself, whatever happens is noticed within 30 s.
+/// The longest pause made for that reason.
 const PAUSE_AT_MOST: Duration = Duration::from_secs(25);
 
-/// Where the system has word of changes, another look without any comes after this time: of some, as of what is written
-/// through another name or a mapping, or of a file system mounted below, there is none.
+/// Where the system has word of changes, another look without any comes this time after the last: of some, as of what is
+/// written through another name or a mapping, or of a file system mounted below, there is none. With the look itself
+/// whatever happens in a directory of usual size is noticed within 30 s.
 const LOOK_ANYWAY: Duration = Duration::from_secs(25);
 
 /// The same where a look takes long: a directory of a million files must not keep a processor busy for what is rare.
@@ -113,25 +115,16 @@ impl DirShare {
                 tokio::time::sleep(pause(took, per_look, interval)).await;
                 continue;
             };
-            tokio::time::sleep(pause_after(took, interval)).await;
-            let heard = notices.heard();
-            tokio::pin!(heard);
-            let mut patience =
-                took.saturating_mul(LOOK_ANYWAY_PER_LOOK).clamp(LOOK_ANYWAY, LOOK_ANYWAY_AT_MOST);
-            loop {
-                let wait = patience.min(LOOK_AT_ROOT);
+            let word = async {
                 tokio::select! {
-                    waited = tokio::time::timeout(wait, &mut heard) => if waited.is_ok() { break },
+                    () = notices.heard() => {}
                     // Whoever missed it has it forgotten first.
-                    () = follower.watched.missed() => {
-                        tokio::time::sleep(interval).await;
-                        break;
-                    }
+                    () = follower.watched.missed() => tokio::time::sleep(interval).await,
                 }
-                patience = patience.saturating_sub(wait);
-                if patience.is_zero() {
-                    break;
-                }
+            };
+            tokio::pin!(word);
+            let pause = Pause::after(took, interval);
+            while !pause.is_over(word.as_mut()).await {
                 let looked = tokio::task::spawn_blocking(move || (watch.is_in_place(), watch));
                 let Ok((is_in_place, same)) = looked.await else { return };
                 watch = same;
@@ -139,6 +132,34 @@ impl DirShare {
                     break;
                 }
             }
+        }
+    }
+}
+
+/// The time from one look to the next where the system has word of changes.
+struct Pause {
+    looked: tokio::time::Instant,
+    /// Until then word is not listened to: so long a pause has to follow so long a look.
+    deaf: Duration,
+    at_most: Duration,
+}
+
+impl Pause {
+    fn after(took: Duration, interval: Duration) -> Pause {
+        let deaf = pause_after(took, interval);
+        let at_most = took.saturating_mul(LOOK_ANYWAY_PER_LOOK).clamp(LOOK_ANYWAY, LOOK_ANYWAY_AT_MOST);
+        Pause { looked: tokio::time::Instant::now(), deaf, at_most: at_most.max(deaf) }
+    }
+
+    /// Waits for a part of it. Answers whether it is time to look; if not, whether the directory has its place still
+    /// is to be asked.
+    async fn is_over(&self, word: Pin<&mut impl Future<Output = ()>>) -> bool {
+        let passed = self.looked.elapsed();
+        let is_deaf = passed < self.deaf;
+        let left = if is_deaf { self.deaf } else { self.at_most }.saturating_sub(passed);
+        tokio::select! {
+            () = word, if !is_deaf => true,
+            () = tokio::time::sleep(left.min(LOOK_AT_ROOT)) => self.looked.elapsed() >= self.at_most,
         }
     }
 }
@@ -386,6 +407,46 @@ pub(crate) fn wall_clock() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(2);
+    /// Of ten thousand files.
+    const USUAL_LOOK: Duration = Duration::from_millis(35);
+
+    /// How long after a look the next one comes.
+    async fn next_look(
+        took: Duration,
+        word: impl Future<Output = ()>,
+        is_in_place: impl Fn(Duration) -> bool,
+    ) -> Duration {
+        let looked = tokio::time::Instant::now();
+        let pause = Pause::after(took, INTERVAL);
+        tokio::pin!(word);
+        while !pause.is_over(word.as_mut()).await && is_in_place(looked.elapsed()) {}
+        looked.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_system_has_no_word_of_is_seen_within_half_a_minute() {
+        for took in [Duration::ZERO, USUAL_LOOK, 2 * USUAL_LOOK] {
+            let waited = next_look(took, std::future::pending(), |_| true).await;
+            assert!(waited + took < Duration::from_secs(30), "{waited:?} after {took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_loses_its_place_is_looked_at_soon_however_long_a_look_takes() {
+        let moved = Duration::from_secs(1);
+        for took in [Duration::ZERO, USUAL_LOOK, 20 * USUAL_LOOK] {
+            let waited = next_look(took, std::future::pending(), |passed| passed < moved).await;
+            assert!(waited <= moved + LOOK_AT_ROOT, "{waited:?} after {took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn word_brings_a_look_when_the_pause_is_over() {
+        let waited = next_look(USUAL_LOOK, async {}, |_| true).await;
+        assert_eq!(waited, pause_after(USUAL_LOOK, INTERVAL));
+    }
 
     #[test]
     fn small_directories_are_looked_at_as_often_as_asked_and_large_ones_less_often() {

@@ -4,7 +4,7 @@
 //! A file is reported only once it is at rest, so that one still being copied is not hashed halfway: twice in a row
 //! the same, or untouched for a while when first seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -144,7 +144,7 @@ impl ShareDirError {
 pub struct DirWatch {
     root: Arc<SharedRoot>,
     options: WatchOptions,
-    files: BTreeMap<PathBuf, Known>,
+    files: Files,
     /// What was reported as left out and still is.
     complaints: BTreeSet<PathBuf>,
     /// All that is left out since the last look.
@@ -158,6 +158,9 @@ pub struct DirWatch {
     /// Of everything that happened since the last look, if there is such word and the look left nothing to wait for.
     notices: Option<Notices>,
 }
+
+/// By path. Looking one up compares one path: a look does that for each file.
+type Files = HashMap<PathBuf, Known>;
 
 #[derive(Debug)]
 struct Known {
@@ -186,7 +189,7 @@ impl DirWatch {
         Ok(Self {
             root: Arc::new(SharedRoot::new(dir, directory)),
             options,
-            files: BTreeMap::new(),
+            files: Files::new(),
             complaints: BTreeSet::new(),
             left_out: Vec::new(),
             unread: BTreeMap::new(),
@@ -375,7 +378,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn on_seen(&mut self, files: &mut BTreeMap<PathBuf, Known>, seen: Seen<'_>) {
+    fn on_seen(&mut self, files: &mut Files, seen: Seen<'_>) {
         match seen {
             // Before it is listed: what happens from now on is in the list, or there is word of it.
             Seen::Directory { directory } => {
@@ -403,13 +406,7 @@ impl Look<'_> {
         }
     }
 
-    fn on_file(
-        &mut self,
-        files: &mut BTreeMap<PathBuf, Known>,
-        path: &Path,
-        stamp: Stamp,
-        place: &Place<'_>,
-    ) {
+    fn on_file(&mut self, files: &mut Files, path: &Path, stamp: Stamp, place: &Place<'_>) {
         let untouched = i128::from(stamp.modified_ns) <= self.settled_before_ns;
         let room = files.len() < self.max_files;
         let (known, at_rest) = match files.get_mut(path) {
