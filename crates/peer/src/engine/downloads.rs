@@ -205,7 +205,7 @@ impl Engine {
             WorkDone::Inspected(inspected) => self.on_inspected(*inspected),
             WorkDone::Looked { changed, took } => self.on_looked(changed, took),
             WorkDone::LookedAtOpen { gone, lost } => self.on_looked_at_open(gone, lost),
-            WorkDone::ReadAgain(same) => self.share(*same),
+            WorkDone::ReadAgain { store, result } => self.on_read_again(&store, result),
         }
     }
 

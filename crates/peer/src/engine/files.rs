@@ -219,6 +219,7 @@ impl Engine {
             self.drop_stores(other, |store| store.path() == path);
         }
         self.care.damage.forget_path(path);
+        self.care.touched.forget_path(path);
     }
 
     /// Serves what a download got that ran out of space, until its target is taken up again or goes away.
@@ -259,7 +260,8 @@ impl Engine {
     }
 
     pub(super) fn unshare(&mut self, hash: &FileHash) -> bool {
-        let is_known = !keys_of(&self.by_hash, hash).is_empty();
+        let is_touched = self.care.touched.forget(hash);
+        let is_known = is_touched || !keys_of(&self.by_hash, hash).is_empty();
         self.cancel_download(hash, None);
         for file in keys_of(&self.by_hash, hash) {
             self.remove_file(file);
@@ -271,7 +273,8 @@ impl Engine {
     /// changed, truncated or removed.
     pub(super) fn on_unreadable(&mut self, file: FileKey, error: &ReadError) {
         let Some(entry) = self.files.get(&file) else { return };
-        let path = entry.source.path();
+        let (source, hash) = (entry.source.clone(), entry.info.hash());
+        let path = source.path();
         let shown = shown_path(&path);
         match error {
             // Told by who looks after descriptors.
@@ -288,12 +291,11 @@ impl Engine {
         if matches!(error, ReadError::Touched) {
             self.read_again(file, &path);
         }
-        match &entry.source {
+        match source {
             // The chunks of a download fail one by one, and it notices by itself.
             Source::Coming(_) => self.drop_part(file),
             Source::Whole(_) => self.drop_stores(file, |store| **store.path() == *path),
             Source::Recut { .. } => {
-                let hash = entry.info.hash();
                 if let Some(own) = self.own_cut(&hash) {
                     self.drop_stores(own, |store| **store.path() == *path);
                 }
@@ -353,6 +355,7 @@ impl Engine {
 
     /// Looks whether shared files are still what they were. The looking is done elsewhere; it may block.
     pub(super) fn look_at_files(&mut self) {
+        self.read_touched();
         let stores: Vec<(FileKey, Arc<FileStore>)> = self
             .files
             .iter()
@@ -371,15 +374,6 @@ impl Engine {
                 self.read_again(file, &path);
             }
             self.drop_stores(file, |store| *store.path() == path);
-        }
-    }
-
-    /// A file was touched: it is shared again if it has the same content still. What is in a shared directory is left to
-    /// who looks at that.
-    pub(super) fn read_again(&self, file: FileKey, path: &Path) {
-        let mut wholes = self.files.get(&file).into_iter().flat_map(FileEntry::wholes);
-        if let Some(store) = wholes.find(|store| **store.path() == *path && !store.is_in_shared_dir()) {
-            self.start_reading_again(Arc::clone(store));
         }
     }
 

@@ -14,6 +14,7 @@ use tnet_swarm::{FileKey, Input, PeerKey, Time};
 use super::damage::{Damage, Task};
 use super::doubts::{Doubted, Doubts, Outcome};
 use super::files::FileEntry;
+use super::touched::Touched;
 use super::work::WorkDone;
 use super::{Engine, keys_of};
 use crate::api::{DamagedFile, Phase};
@@ -41,6 +42,7 @@ const SHOWN: usize = 4;
 pub(super) struct Care {
     pub(super) doubts: Doubts,
     pub(super) damage: Damage,
+    pub(super) touched: Touched,
     /// Peers whose connection is over and whose last messages are still to come.
     pub(super) leaving: BTreeMap<PeerKey, IpAddr>,
     pub(super) is_looking: bool,

@@ -25,6 +25,7 @@ mod swarm_watch;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
+mod touched;
 mod wishes;
 mod work;
 

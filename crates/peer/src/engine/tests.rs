@@ -15,7 +15,7 @@ use super::*;
 use crate::reach::OwnReach;
 use crate::session::{Backlogs, Intake};
 use crate::source::Source;
-use crate::store::{self, FileStore, Flaw, Opened, ReadError};
+use crate::store::{self, FileState, FileStore, Flaw, Opened, ReadError};
 
 const CHUNK: usize = MIN_CHUNK_SIZE as usize;
 const CHUNKS: u32 = 600;
@@ -124,6 +124,7 @@ impl Bench {
             WorkDone::Inspected(_) => "inspected",
             WorkDone::Verified { .. } => "verified",
             WorkDone::Finished { .. } => "finished",
+            WorkDone::ReadAgain { .. } => "read again",
             _ => "another",
         };
         self.engine.on_work_done(done);
@@ -301,6 +302,58 @@ async fn a_download_takes_its_path_from_a_damaged_file_and_nothing_of_the_damage
     assert!(bench.engine.care.damage.is_empty());
     assert_eq!(bench.engine.files.keys().collect::<Vec<_>>(), [&file]);
     assert_eq!(bench.engine.by_path.values().collect::<Vec<_>>(), [&file]);
+}
+
+/// A look sees that the file was touched.
+fn is_touched(bench: &mut Bench, path: &Path, store: &FileStore) {
+    let own = bench.own(&store.info().hash());
+    bench.engine.on_looked(vec![(own, Arc::from(path), FileState::Touched)], Duration::ZERO);
+    assert_eq!(bench.engine.own_cut(&store.info().hash()), None, "not served before it was read");
+}
+
+#[tokio::test]
+async fn a_touched_file_that_cannot_be_read_is_shared_when_it_can() {
+    let mut bench = Bench::new();
+    let (path, store) = bench.shared("file");
+    let elsewhere = bench.dir.path().join("elsewhere");
+    // A name that leads to itself: nobody knows what the file is.
+    std::fs::rename(&path, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    is_touched(&mut bench, &path, &store);
+    bench.works_until("read again").await;
+    assert_eq!(bench.engine.own_cut(&store.info().hash()), None);
+    std::fs::rename(&elsewhere, &path).unwrap();
+    bench.engine.now = bench.engine.now + Duration::from_secs(10);
+    bench.engine.look_at_files();
+    bench.works_until("read again").await;
+    bench.own(&store.info().hash());
+}
+
+#[tokio::test]
+async fn what_a_touched_file_has_become_is_not_asked_again_if_it_is_known() {
+    let other_content: fn(&Path) = |path| {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[0xff], 9).unwrap();
+    };
+    for change in [other_content, |path| std::fs::remove_file(path).unwrap()] {
+        let mut bench = Bench::new();
+        let (path, store) = bench.shared("file");
+        change(&path);
+        is_touched(&mut bench, &path, &store);
+        bench.works_until("read again").await;
+        assert_eq!(bench.engine.own_cut(&store.info().hash()), None);
+        assert!(!bench.engine.unshare(&store.info().hash()), "nobody waits for it");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_removed_while_it_is_read_again_is_not_shared_again() {
+    let mut bench = Bench::new();
+    let (path, store) = bench.shared("file");
+    is_touched(&mut bench, &path, &store);
+    assert!(bench.engine.unshare(&store.info().hash()), "it was there");
+    bench.works_until("read again").await;
+    assert_eq!(bench.engine.own_cut(&store.info().hash()), None);
 }
 
 /// Flips a bit of a stored chunk.

@@ -13,7 +13,9 @@ use super::inspecting::Inspected;
 use crate::dir_share::{Cost, wall_clock};
 use crate::peer::go_on_until;
 use crate::session::{ChunkBuffer, Taken, take_in};
-use crate::store::{self, Checked, FileState, FileStore, FinishError, Look, Stamp, SyncError, WriteError};
+use crate::store::{
+    self, Checked, FileState, FileStore, FinishError, Look, ReadAgainError, Stamp, SyncError, WriteError,
+};
 
 /// A piece of work is done.
 #[derive(Debug)]
@@ -49,8 +51,11 @@ pub(crate) enum WorkDone {
         gone: Vec<(FileKey, Arc<Path>)>,
         lost: Vec<FileKey>,
     },
-    /// A file that was touched has the same content as before.
-    ReadAgain(Box<FileStore>),
+    /// A file that was touched was read. It has the same content as before, or the error says.
+    ReadAgain {
+        store: Arc<FileStore>,
+        result: Result<Box<FileStore>, ReadAgainError>,
+    },
 }
 
 /// A chunk that arrived.
@@ -162,10 +167,9 @@ impl Engine {
     pub(super) fn start_reading_again(&self, store: Arc<FileStore>) {
         let (done, scans, stop) = (self.work.clone(), self.scans.clone(), self.context.stop.clone());
         self.context.tasks.spawn_blocking(move || {
-            match store.read_again(scans.as_ref(), wall_clock(), &|_| go_on_until(&stop)) {
-                Some(same) => drop(done.blocking_send(WorkDone::ReadAgain(Box::new(same)))),
-                None => tracing::info!(path = %shown_path(store.path()), "not shared any more: it has other content"),
-            }
+            let read = store.read_again(scans.as_ref(), wall_clock(), &|_| go_on_until(&stop));
+            // Nobody to tell: the process ends.
+            let _ = done.blocking_send(WorkDone::ReadAgain { store, result: read.map(Box::new) });
         });
     }
 

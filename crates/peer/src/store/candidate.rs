@@ -90,8 +90,11 @@ impl Candidate {
     }
 
     /// Whether it has the content of `info`.
-    pub(super) fn is_right(&self, info: &FileInfo, progress: Progress<'_>) -> bool {
-        verify_file(&self.file, info, None, progress).is_ok_and(|right| right.is_full())
+    ///
+    /// # Errors
+    /// It cannot be read, or `progress` said stop.
+    pub(super) fn is_right(&self, info: &FileInfo, progress: Progress<'_>) -> Result<bool, ScanError> {
+        Ok(verify_file(&self.file, info, None, progress)?.is_full())
     }
 
     /// Whether it looks as it did when it was opened, and still has a name.

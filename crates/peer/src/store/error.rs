@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tnet_fileinfo::{ChunkIndex, shown_path};
+use tnet_fileinfo::{ChunkIndex, ScanError, shown_path};
 
 use super::no_room::{NoRoom, advice_on};
 
@@ -217,6 +217,34 @@ pub enum ShareError {
         /// The system's answer.
         source: io::Error,
     },
+}
+
+/// A file that was shared and touched is not shared again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadAgainError {
+    /// It is another file by now.
+    #[error("it has other content")]
+    OtherContent,
+    /// It cannot be opened, or changed meanwhile.
+    #[error(transparent)]
+    Open(#[from] ShareError),
+    /// It cannot be read, or the reading was stopped.
+    #[error(transparent)]
+    Read(#[from] ScanError),
+}
+
+impl ReadAgainError {
+    /// Whether the file may be what it was, and readable later: what kept it from being read says nothing of its content.
+    pub(crate) fn passes(&self) -> bool {
+        let is_there = |error: &io::Error| {
+            !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        };
+        match self {
+            Self::Open(ShareError::Io { source, .. })
+            | Self::Read(ScanError::Open(source) | ScanError::Read { source, .. }) => is_there(source),
+            Self::OtherContent | Self::Open(_) | Self::Read(_) => false,
+        }
+    }
 }
 
 /// A part of a chunk cannot be read.

@@ -12,7 +12,7 @@ use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry, Progress};
 
 use super::beneath;
 use super::candidate::Candidate;
-use super::error::{ReadError, ShareError};
+use super::error::{ReadAgainError, ReadError, ShareError};
 use super::flaws::Flaws;
 use super::held::{Held, OpenFiles};
 use super::origin::Origin;
@@ -263,19 +263,26 @@ impl FileStore {
         }
     }
 
-    /// The same file, if it has the same content, found by reading all of it. `None`: it has another, or cannot be
-    /// opened or read. Takes as long as that takes.
-    pub fn read_again(&self, scans: Option<&ScanLog>, now: Duration, progress: Progress<'_>) -> Option<Self> {
-        let candidate = Candidate::open(self.path.to_path_buf(), self.origin.clone()).ok()?;
-        if candidate.metadata().len() != self.info.size() || !candidate.is_right(&self.info, progress) {
-            return None;
+    /// The same file, if it has the same content, found by reading all of it. Takes as long as that takes.
+    ///
+    /// # Errors
+    /// It has another, or cannot be opened or read, or `progress` said stop.
+    pub fn read_again(
+        &self,
+        scans: Option<&ScanLog>,
+        now: Duration,
+        progress: Progress<'_>,
+    ) -> Result<Self, ReadAgainError> {
+        let candidate = Candidate::open(self.path.to_path_buf(), self.origin.clone())?;
+        if candidate.metadata().len() != self.info.size() || !candidate.is_right(&self.info, progress)? {
+            return Err(ReadAgainError::OtherContent);
         }
         let metadata = candidate.metadata().clone();
-        let again = candidate.into_store(&self.info).ok()?;
+        let again = candidate.into_store(&self.info)?;
         if let Some(scans) = scans {
             scans.remember(&self.path, &metadata, &self.info, now);
         }
-        Some(again)
+        Ok(again)
     }
 
     /// Whether its space would be free if it were closed: nothing leads to it any more. `None` if it is not open.

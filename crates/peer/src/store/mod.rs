@@ -75,7 +75,9 @@ pub(crate) use candidate::{Candidate, is_passing};
 pub use check::Checked;
 pub use disks::Disks;
 pub use download::{Download, DownloadOptions, OnExisting, Opened};
-pub use error::{DiscardError, FinishError, OpenError, ReadError, ShareError, SyncError, WriteError};
+pub use error::{
+    DiscardError, FinishError, OpenError, ReadAgainError, ReadError, ShareError, SyncError, WriteError,
+};
 pub use file_store::{FileState, FileStore, Look};
 pub use flaws::{Flaw, Flaws};
 pub use held::OpenFiles;
