@@ -24,10 +24,10 @@ pub(crate) struct Reloader {
 
 /// What a server reads.
 pub(crate) const OF_A_SERVER: &[&str] =
-    &["coordinator", "listen", "state-dir", "dir", "limit-up", "limit-down", "max-peers"];
+    &["coordinator", "listen", "advertise", "state-dir", "dir", "limit-up", "limit-down", "max-peers"];
 
 /// What a coordinator reads.
-pub(crate) const OF_A_COORDINATOR: &[&str] = &["coordinator-listen", "coordinator-memory"];
+pub(crate) const OF_A_COORDINATOR: &[&str] = &["coordinator-listen", "coordinator-memory", "allow-advertise"];
 
 /// What another file of settings means.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -106,7 +106,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::settings_file::parse;
+    use crate::settings_file::{SETTINGS, parse};
 
     fn file(text: &str) -> SettingsFile {
         parse(Path::new("/c.toml"), text).expect("it makes sense")
@@ -128,6 +128,13 @@ mod tests {
         let limits = LimitsChange { up: None, down: Some(0) };
         assert_eq!(changes(new, &["limit-up", "coordinator"]), Ok(Changes { limits, later: vec![] }));
         changes("limit-up = \"fast\"", &[]).expect_err("no rate");
+    }
+
+    #[test]
+    fn every_setting_is_read_by_somebody() {
+        for setting in SETTINGS {
+            assert!([OF_A_SERVER, OF_A_COORDINATOR].concat().contains(&setting.key), "{}", setting.key);
+        }
     }
 
     #[test]
