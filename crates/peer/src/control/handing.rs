@@ -6,9 +6,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -81,10 +82,15 @@ fn receive_piece(stream: &UnixStream, files: &mut Vec<OwnedFd>) -> io::Result<Ve
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let into = &mut [IoSliceMut::new(&mut bytes)];
     let received = recvmsg(stream.as_fd(), into, &mut ancillary, closed_on_exec())?;
+    let before = files.len();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(handed) = message {
             files.extend(handed);
         }
+    }
+    // There was space for as many as a request has: what was lacking is descriptors.
+    if received.flags.contains(ReturnFlags::CTRUNC) && files.len() - before < MOST_HANDED {
+        return Err(Errno::MFILE.into());
     }
     // The rest is closed here.
     files.truncate(MOST_HANDED);
@@ -136,6 +142,30 @@ mod tests {
         send(&near, b"\n", &[]).await.expect("there is room");
         let (line, files) = receive(&far, 16, SOON).await.expect("a line").expect("not the end");
         assert_eq!((line.len(), files.len()), (5, MOST_HANDED));
+    }
+
+    /// Set for a process that may have no more descriptors than it has.
+    const IS_ALONE: &str = "TNET_TEST_WITHOUT_DESCRIPTORS";
+
+    #[tokio::test]
+    async fn files_for_which_there_is_no_descriptor_are_told_apart_from_none() {
+        const NAME: &str =
+            "control::handing::tests::files_for_which_there_is_no_descriptor_are_told_apart_from_none";
+        if std::env::var_os(IS_ALONE).is_none() {
+            // The limit holds for a process.
+            let this = std::env::current_exe().expect("this test");
+            let alone = std::process::Command::new(this).args([NAME, "--exact"]).env(IS_ALONE, "1").output();
+            let alone = alone.expect("it can be started");
+            return assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stdout));
+        }
+        let (near, far) = UnixStream::pair().expect("two sockets");
+        let file = tempfile::tempfile().expect("a temporary file");
+        send(&near, b"line\n", &[file.as_fd()]).await.expect("there is room");
+        let none = rustix::process::Rlimit { current: Some(3), maximum: Some(3) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, none).expect("less is allowed");
+        let received = receive(&far, 16, SOON).await;
+        let Err(ReadLineError::Io(error)) = received else { panic!("{received:?}") };
+        assert!(crate::descriptors::shortage_of(&error).is_some(), "{error}");
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ use super::message::{GetRequest, HandedKind, Hello, Request, Response, Source, p
 use super::portable::shown;
 use crate::Peer;
 use crate::api::{FileStatus, PeerGone, Status};
+use crate::descriptors::shortage_of;
 
 /// How long a client may take to ask. It has nothing else to do.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
@@ -132,7 +133,12 @@ impl Connection {
             Ok(Some((line, files))) => {
                 return Ok(parse(&line).map(|request| (request, files)).map_err(Fault::from));
             }
-            Ok(None) | Err(ReadLineError::Io(_)) => return Err(Lost),
+            Ok(None) => return Err(Lost),
+            // The client asks again; its files are closed.
+            Err(ReadLineError::Io(error)) => match shortage_of(&error) {
+                Some(shortage) => Fault::passing(shortage.to_string()),
+                None => return Err(Lost),
+            },
             Err(error @ (ReadLineError::TooLong { .. } | ReadLineError::TimedOut { .. })) => {
                 Fault::of(FaultKind::Usage, &error)
             }
