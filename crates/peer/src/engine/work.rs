@@ -129,7 +129,11 @@ impl Engine {
 
     /// Looks at shared files.
     pub(super) fn start_look(&self, stores: Vec<(FileKey, Arc<FileStore>)>) {
+        let scans = self.scans.clone();
         self.start(move || {
+            if let Some(scans) = scans {
+                scans.write_due();
+            }
             let cost = Cost::begin();
             let mut changed = Vec::new();
             for (file, store) in stores {

@@ -8,8 +8,8 @@
 //! there, and files behind it are read again.
 //!
 //! The log is never longer than twice what was of use when it was last written anew, and some KiB: then it is written
-//! anew, without records that were replaced and files that are gone. What becomes of a file that changes again and again
-//! is written down once in a while.
+//! anew, without records that were replaced and files that are gone; where that fails it stays as it is until it is twice
+//! as long. What becomes of a file that changes again and again is written down once in a while.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -73,6 +73,8 @@ struct Book {
     len: u64,
     /// Bytes that were of use when it was last written anew or opened.
     used: u64,
+    /// How long it was when it could not be written anew.
+    stuck: u64,
     /// By the sum of their paths: a million paths would fill the memory.
     places: HashMap<Key, Place>,
     /// What replaces a record and is not written down yet.
@@ -140,6 +142,20 @@ impl ScanLog {
         }
     }
 
+    /// Writes down what has waited long enough. To be called once in a while.
+    pub fn write_due(&self) {
+        self.write_waiting(WRITTEN_AFTER);
+    }
+
+    pub(super) fn write_waiting(&self, so_long: Duration) {
+        // One that nobody has used yet has nothing that waits.
+        let Some(book) = self.0.book.get().and_then(Option::as_ref) else { return };
+        let written = book.lock().unwrap_or_else(PoisonError::into_inner).write_waiting(so_long);
+        if let Err(error) = written {
+            tracing::debug!(path = %shown_path(&self.0.path), %error, "scans are not remembered");
+        }
+    }
+
     fn put(&self, path: &Path, stamp: Stamp, info: &FileInfo) {
         let Some(mut book) = self.book() else { return };
         if let Err(error) = book.put(path, stamp, info) {
@@ -180,12 +196,13 @@ impl Book {
             path: path.to_owned(),
             len: 0,
             used: 0,
+            stuck: 0,
             places: HashMap::new(),
             waiting: HashMap::new(),
         };
         book.load()?;
         book.used = MAGIC.len() as u64 + book.places.values().map(|place| u64::from(place.len)).sum::<u64>();
-        book.rewrite_if_worth()?;
+        book.rewrite_if_worth();
         Ok(book)
     }
 
@@ -212,17 +229,26 @@ impl Book {
         self.file.set_len(self.len)
     }
 
-    fn rewrite_if_worth(&mut self) -> io::Result<()> {
-        if self.len > self.used.saturating_mul(2).saturating_add(WORTH_REWRITING) {
-            self.rewrite()?;
+    fn rewrite_if_worth(&mut self) {
+        let is_worth = self.len > self.used.saturating_mul(2).saturating_add(WORTH_REWRITING);
+        if !is_worth || self.len <= self.stuck.saturating_mul(2) {
+            return;
         }
-        Ok(())
+        let new = self.path.with_extension("new");
+        self.stuck = 0;
+        if let Err(error) = self.rewrite(&new) {
+            tracing::debug!(path = %shown_path(&self.path), %error, "scans are not written anew");
+            self.stuck = self.len;
+            // On a full disk a part of it would be in the way of everybody. Another process's is not ours to remove.
+            if error.kind() != io::ErrorKind::ResourceBusy {
+                let _ = std::fs::remove_file(&new);
+            }
+        }
     }
 
     /// The same records without those that were replaced, and of files that are there.
-    fn rewrite(&mut self) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        let file = open_log(&new, true)?;
+    fn rewrite(&mut self, new: &Path) -> io::Result<()> {
+        let file = open_log(new, true)?;
         let mut output = BufWriter::new(&file);
         output.write_all(MAGIC)?;
         let (mut len, mut places) = (MAGIC.len() as u64, HashMap::new());
@@ -239,7 +265,7 @@ impl Book {
         output.flush()?;
         drop(output);
         file.sync_data()?;
-        std::fs::rename(&new, &self.path)?;
+        std::fs::rename(new, &self.path)?;
         let _ = sys::unlock(&self.file);
         (self.file, self.len, self.used, self.places) = (file, len, len, places);
         Ok(())
@@ -297,7 +323,8 @@ impl Book {
             None => drop(self.places.remove(&key(path))),
         }
         self.len += u64::from(place.len);
-        self.rewrite_if_worth()
+        self.rewrite_if_worth();
+        Ok(())
     }
 
     /// The body of a record; none if it was damaged meanwhile.

@@ -143,6 +143,59 @@ fn a_file_that_changes_again_and_again_is_known_as_it_is_now_and_costs_two_recor
 }
 
 #[test]
+fn what_waits_is_written_down_in_time_though_nothing_else_is_scanned() {
+    let dir = scratch();
+    let log_path = dir.path().join("log");
+    let (path, sample) = written(dir.path().join("file"), CHUNK);
+    let log = ScanLog::at(log_path.clone());
+    remember(&log, &path, &sample);
+    File::options().write(true).open(&path).and_then(|file| file.set_modified(UNIX_EPOCH)).expect("ours");
+    remember(&log, &path, &sample);
+    log.write_due();
+    let copy = dir.path().join("copy");
+    fs::copy(&log_path, &copy).expect("there");
+    assert!(!knows(&ScanLog::at(copy.clone()), &path, &sample), "it may change again soon");
+    log.write_waiting(Duration::ZERO);
+    // As a power cut would leave it.
+    fs::copy(&log_path, &copy).expect("there");
+    assert!(knows(&ScanLog::at(copy), &path, &sample));
+}
+
+#[test]
+fn a_log_that_cannot_be_written_anew_is_used_as_it_is_and_not_tried_for_each_file() {
+    let dir = scratch();
+    let log_path = dir.path().join("log");
+    let new = log_path.with_extension("new");
+    let (kept, sample) = written(dir.path().join("kept"), CHUNK);
+    let brief = |log: &ScanLog, from: u32, to: u32| {
+        for n in from..to {
+            let path = dir.path().join(format!("brief {n}"));
+            fs::write(&path, &sample.content).expect("writable");
+            remember(log, &path, &sample);
+            fs::remove_file(path).expect("ours");
+        }
+    };
+    let log = ScanLog::at(log_path.clone());
+    remember(&log, &kept, &sample);
+    // Where a file should be made there is a directory.
+    fs::create_dir(&new).expect("a name is free");
+    brief(&log, 0, 2000);
+    let long = fs::metadata(&log_path).expect("there").len();
+    assert!(long > 200 * 1024 && knows(&log, &kept, &sample), "{long}");
+    drop(log);
+    let log = ScanLog::at(log_path.clone());
+    assert!(knows(&log, &kept, &sample), "after a restart");
+    // It can be written anew again, and is not before it is twice as long.
+    fs::remove_dir(&new).expect("empty");
+    brief(&log, 2000, 2010);
+    assert!(fs::metadata(&log_path).expect("there").len() > long);
+    brief(&log, 2010, 5000);
+    let len = fs::metadata(&log_path).expect("there").len();
+    assert!(len < long, "{len} of {long}");
+    assert!(knows(&log, &kept, &sample) && !new.exists());
+}
+
+#[test]
 fn what_came_and_went_is_not_remembered_for_ever() {
     let dir = scratch();
     let log_path = dir.path().join("log");
