@@ -76,7 +76,7 @@ fn a_partial_that_cannot_get_its_space_back_keeps_its_chunks() {
 }
 
 /// Writes until nothing fits any more.
-fn fill(path: &Path) {
+pub(in crate::store) fn fill(path: &Path) {
     use std::io::Write;
     let mut file = fs::File::create(path).expect("a name still fits");
     while file.write_all(&[1; 4096]).is_ok() {}

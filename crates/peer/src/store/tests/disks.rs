@@ -1,12 +1,13 @@
 //! Downloads that share a disk too small for all of them, on small ones mounted for the test.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use tnet_fileinfo::scan::unwatched;
 
 use super::Disks;
-use crate::store::tests::disk_full::Mount;
+use crate::store::tests::disk_full::{Mount, fill};
 use crate::store::tests::{CHUNK, Sample, partial, scratch};
 use crate::store::{Download, DownloadOptions, NoRoom, OpenError, Opened};
 
@@ -88,18 +89,30 @@ fn what_cannot_begin_gives_way_to_what_can_finish_and_only_then() {
 }
 
 #[test]
-fn a_download_that_found_no_room_keeps_its_chunks_and_none_of_what_it_reserved() {
-    let dir = scratch();
-    let [one, ..] = samples();
+fn a_download_that_finds_no_room_keeps_its_chunks_and_no_more_and_even_those_give_way() {
+    const MIB: u64 = 1 << 20;
+    // A memory file system reserves the first 4 MiB at once and the rest later.
+    let Some(mount) = Mount::new("size=12m") else { return };
     let disks = Disks::default();
-    let out = dir.path().join("a");
-    let (download, _) = partial(open(&one, &out, &disks));
+    let [first, second] = ["a", "b"].map(|name| mount.path().join(name));
+    let (one, two) = (Sample::of_seed(8 * MIB, b"one"), Sample::of_seed(4 * MIB - CHUNK, b"two"));
+    let (download, _) = partial(open(&one, &first, &disks));
+    fill(&mount.path().join("filler"));
     one.write(&download, &[0, 1]);
-    download.sync().expect("the disk works");
-    super::super::reservation::give_back(download.file(), LEN);
+    let full = download.reserve_rest().expect_err("others took it");
+    assert!(full.is_disk_full(), "{full}");
+    download.abandon().expect("the disk works");
+    let left = fs::metadata(first.with_extension("partial")).expect("there").blocks() * 512;
+    assert_eq!(left, 2 * CHUNK, "chunks 0 and 1");
+    // A restart has them still, and finds no room.
     drop(download);
-    let (_, kept) = partial(open(&one, &out, &disks));
-    assert_eq!(kept, one.set(&[0, 1]));
+    assert!(is_full(&open(&one, &first, &disks)));
+    assert_eq!(fs::metadata(first.with_extension("partial")).expect("there").blocks() * 512, 2 * CHUNK);
+    // Another that fits with their room and not without gets it.
+    let (other, _) = partial(open(&two, &second, &disks));
+    two.write_all(&other);
+    other.finish().expect("it was promised");
+    assert!(!first.with_extension("partial").exists());
 }
 
 #[test]
