@@ -41,10 +41,15 @@ impl NoRoom {
 
     /// The same for a new name in this directory.
     pub(super) fn of_creating(error: &io::Error, directory: impl AsFd) -> Option<Self> {
-        match (Self::of(error)?, sys::free(directory)) {
-            (Self::Space, Some(free)) if free.bytes > 0 && free.files == Some(0) => Some(Self::Inodes),
-            (Self::Space, Some(free)) if free.bytes >= PLENTY => Some(Self::Names),
-            (why, _) => Some(why),
+        let (why, free) = (Self::of(error)?, sys::free(&directory));
+        Some(Self::of_name(why, free, sys::says_what_is_free(directory)))
+    }
+
+    fn of_name(why: Self, free: Option<sys::Free>, is_true: bool) -> Self {
+        match (why, free) {
+            (Self::Space, Some(free)) if free.bytes > 0 && free.files == Some(0) => Self::Inodes,
+            (Self::Space, Some(free)) if free.bytes >= PLENTY && is_true => Self::Names,
+            (why, _) => why,
         }
     }
 
@@ -88,6 +93,23 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+
+    #[test]
+    fn a_name_is_refused_for_want_of_what_there_is_none_of() {
+        let free = |bytes, files| Some(sys::Free { bytes, files });
+        for (free, is_true, why) in [
+            (None, true, NoRoom::Space),
+            (free(0, Some(0)), true, NoRoom::Space),
+            (free(PLENTY, Some(0)), true, NoRoom::Inodes),
+            (free(PLENTY - 1, Some(9)), true, NoRoom::Space),
+            (free(PLENTY, Some(9)), true, NoRoom::Names),
+            // Chunks of data that are free take no names.
+            (free(1000 * PLENTY, None), false, NoRoom::Space),
+        ] {
+            assert_eq!(NoRoom::of_name(NoRoom::Space, free, is_true), why, "{free:?}");
+        }
+        assert_eq!(NoRoom::of_name(NoRoom::Quota, free(PLENTY, None), true), NoRoom::Quota);
+    }
 
     #[test]
     fn each_error_number_has_its_own_words_and_only_a_full_disk_is_told_to_make_room() {

@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use tnet_fileinfo::{FileInfo, Progress};
+use rustix::io::Errno;
+use tnet_fileinfo::{FileInfo, Progress, shown_path};
 
 use super::beneath;
 use super::chunk_writer::ChunkWriter;
@@ -219,6 +220,12 @@ fn reserve(
 /// As well as the file system can.
 pub(super) fn sync_directory(target: &Target, disks: &Disks) {
     if let Err(error) = sys::sync_directory(target.directory()) {
+        if Errno::from_io_error(&error) == Some(Errno::IO) {
+            // It can; the disk cannot.
+            let parent = target.parent();
+            tracing::warn!(path = %shown_path(&parent), %error, "the disk failed while a directory was written: a power cut may undo names in it");
+            return;
+        }
         disks.lacks(target.device(), Service::DirectorySync, &target.path(target.out()), &error);
     }
 }

@@ -30,6 +30,13 @@ enum Guard {
     Nothing,
 }
 
+impl Guard {
+    /// Whether nobody who locks has the file, in this process or another.
+    fn is_sure(self) -> bool {
+        self == Self::File
+    }
+}
+
 /// Who may read a `.partial` that is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readable {
@@ -72,9 +79,12 @@ impl Partial {
         if age == Age::Found && !partial.is_ours(target).map_err(failed)? {
             return Err(OpenError::ForeignPartial { path: path() });
         }
-        if (age, readable) == (Age::Found, Readable::ByUs) {
+        if age == Age::Found {
             // Where modes cannot be changed there are none.
-            let _ = make_private(&partial.file);
+            let _ = match readable {
+                Readable::ByUs => make_private(&partial.file),
+                Readable::AsUsual(mode) => restrict_found(target, &partial.file, mode),
+            };
         }
         Ok(Some(partial))
     }
@@ -143,6 +153,19 @@ fn guard(file: &File) -> Option<(Guard, Option<io::Error>)> {
     }
 }
 
+/// Whoever resumes a download may want less of it to be seen than whoever began it.
+fn restrict_found(target: &Target, file: &File, mode: Option<u32>) -> io::Result<()> {
+    match mode_in(target, mode) {
+        Some(mode) => sys::restrict(file, mode),
+        None => Ok(()),
+    }
+}
+
+/// The mode that a new file is to have; none where the directory says it.
+fn mode_in(target: &Target, mode: Option<u32>) -> Option<u32> {
+    mode.filter(|_| !sys::has_default_access(target.directory()))
+}
+
 /// What a download that has ended left, locked.
 pub(super) struct Ended {
     target: Target,
@@ -157,7 +180,8 @@ pub(super) fn of_ended(out: &Path, (device, inode): (u64, u64)) -> Option<Ended>
         return None;
     }
     let file = sys::open_existing(target.directory(), target.partial()).ok()?;
-    let (guard, _) = guard(&file)?;
+    // What keeps not even other processes out proves nothing: one of them may be writing to it.
+    let (guard, _) = guard(&file).filter(|(guard, _)| guard.is_sure())?;
     let metadata = file.metadata().ok()?;
     let partial = Partial { file: Arc::new(file), age: Age::Found, guard };
     ((metadata.dev(), metadata.ino()) == (device, inode)).then_some(Ended { target, partial })
@@ -184,7 +208,9 @@ impl Ended {
 fn open_or_create(target: &Target, readable: Readable) -> Result<Option<(File, Age)>, OpenError> {
     let failed = |source| target.error(target.partial(), source);
     let created = match readable {
-        Readable::AsUsual(mode) => sys::create_new(target.directory(), target.partial(), mode),
+        Readable::AsUsual(mode) => {
+            sys::create_new(target.directory(), target.partial(), mode_in(target, mode))
+        }
         Readable::ByUs => sys::create_private(target.directory(), target.partial()),
     };
     match created {

@@ -59,6 +59,7 @@ pub(super) fn open_journal(
     vouched: Option<Vouched>,
 ) -> Result<(Journal<File>, ChunkSet), OpenError> {
     let max_len = format.max_len();
+    let mut is_named = true;
     let opened = || -> io::Result<_> {
         match vouched {
             Some(Vouched { file, parsed }) => {
@@ -68,7 +69,9 @@ pub(super) fn open_journal(
                 Ok((Journal::resume(file, format, parsed.records), parsed.chunks))
             }
             None => {
+                is_named = false;
                 let file = sys::create_new(target.directory(), target.journal(), None)?;
+                is_named = true;
                 reservation::ahead(&file, max_len)?;
                 let nothing = ChunkSet::empty(format.geometry());
                 Ok((Journal::begin(file, format)?, nothing))
@@ -77,7 +80,9 @@ pub(super) fn open_journal(
     };
     opened().map_err(|source| {
         let path = target.path(target.journal());
-        match NoRoom::of_creating(&source, target.directory()) {
+        let why =
+            if is_named { NoRoom::of(&source) } else { NoRoom::of_creating(&source, target.directory()) };
+        match why {
             Some(why) => OpenError::DiskFull { path, needed: max_len, why },
             None => target.error(target.journal(), source),
         }

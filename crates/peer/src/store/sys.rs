@@ -115,6 +115,37 @@ pub(super) fn create_new(directory: impl AsFd, name: &OsStr, mode: Option<u32>) 
     Ok(file)
 }
 
+/// Whether the directory gives each new file an access list, which then says who may do what in place of a umask.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn has_default_access(directory: impl AsFd) -> bool {
+    rustix::fs::fgetxattr_query(directory, "system.posix_acl_default").is_ok_and(|len| len > 0)
+}
+
+/// Elsewhere there are none of that kind.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn has_default_access(_directory: impl AsFd) -> bool {
+    false
+}
+
+/// Takes away what the mode does not allow.
+pub(super) fn restrict(file: &File, mode: u32) -> io::Result<()> {
+    let now = protection(file)?.mode & 0o7777;
+    if now & !mode == 0 {
+        return Ok(());
+    }
+    Ok(rustix::fs::fchmod(file, mode_of(now & mode))?)
+}
+
+/// The bits of a mode, as the system takes them.
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_possible_truncation,
+    reason = "the type is shorter on some systems; these bits fit everywhere"
+)]
+pub(super) fn mode_of(mode: u32) -> Mode {
+    Mode::from_raw_mode((mode & 0o7777) as rustix::fs::RawMode)
+}
+
 /// Opens a file of ours for reading and writing.
 pub(super) fn open_existing(directory: impl AsFd, name: &OsStr) -> io::Result<File> {
     // NONBLOCK: a named pipe in this place must not hang us before we see what it is.
@@ -475,6 +506,19 @@ pub(crate) fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
     false
+}
+
+/// Whether what is said to be free can take a name as well as data: Btrfs sets room aside for one or the other.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn says_what_is_free(file: impl AsFd) -> bool {
+    const BTRFS: u64 = 0x9123_683e;
+    kind(file) != Some(BTRFS)
+}
+
+/// Elsewhere it is believed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn says_what_is_free(_file: impl AsFd) -> bool {
+    true
 }
 
 /// What is free on the file system of `file`; `None` if it does not say.

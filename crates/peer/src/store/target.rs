@@ -145,7 +145,11 @@ impl Target {
         if is_about_the_name(&source) && self.takes_plain_names() {
             return OpenError::NameRefused { path: self.path(&self.out) };
         }
-        self.error(name, source)
+        match NoRoom::of_creating(&source, self.directory()) {
+            // Not even a name: how much is missing is not known.
+            Some(why) => OpenError::DiskFull { path: self.path(name), needed: 1, why },
+            None => self.error(name, source),
+        }
     }
 
     fn takes_plain_names(&self) -> bool {
@@ -176,8 +180,8 @@ impl Target {
         if said == Some(Errno::PERM) && sys::is_fixed(self.directory()) {
             return OpenError::Unchangeable { path: self.parent() };
         }
-        match NoRoom::of_creating(&source, self.directory()) {
-            // Not even a name or a block for the journal: how much is missing is not known.
+        match NoRoom::of(&source) {
+            // How much is missing is not known.
             Some(why) => OpenError::DiskFull { path, needed: 1, why },
             None => OpenError::from_io(&path, source),
         }

@@ -7,7 +7,9 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 
-use super::{CHUNK, Sample, names, partial, scratch};
+use tnet_fileinfo::scan::unwatched;
+
+use super::{CHUNK, Sample, names, partial, scratch, skipped};
 use crate::store::{Download, DownloadOptions, OpenError, Opened};
 
 #[test]
@@ -236,4 +238,52 @@ fn the_lock_ends_with_the_download_even_if_another_process_shares_the_open_file(
 
     sample.begin(&out);
     drop(shared);
+}
+
+#[test]
+fn whoever_resumes_a_download_may_have_less_of_it_seen_and_not_more() {
+    let open = |sample: &Sample, out: &Path, mode| {
+        let options = DownloadOptions { mode: Some(mode), ..DownloadOptions::default() };
+        partial(Download::open(&sample.info, out, options, &unwatched)).0
+    };
+    for (began, resumed, expected) in [(0o644, 0o600, 0o600), (0o600, 0o644, 0o600), (0o640, 0o644, 0o640)] {
+        let dir = scratch();
+        let out = dir.path().join("out");
+        let sample = Sample::of_size(2 * CHUNK);
+        drop(open(&sample, &out, began));
+        let download = open(&sample, &out, resumed);
+        sample.write_all(&download);
+        download.finish().expect("whole");
+        let mode = fs::metadata(&out).expect("there").mode() & 0o777;
+        assert_eq!(mode, expected, "{mode:o} after {began:o} and {resumed:o}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_directory_gives_to_new_files_no_umask_takes_away() {
+    let dir = scratch();
+    // Version 2, then tag, rights and id of each entry: owner, user 1234, group, mask, others.
+    let entries = [(0x01_u16, 7_u16, u32::MAX), (0x02, 6, 1234), (0x04, 5, u32::MAX), (0x10, 7, u32::MAX)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries.into_iter().chain([(0x20, 0, u32::MAX)]) {
+        list.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat());
+    }
+    let directory = fs::File::open(dir.path()).expect("there");
+    let flags = rustix::fs::XattrFlags::empty();
+    if rustix::fs::fsetxattr(&directory, "system.posix_acl_default", &list, flags).is_err() {
+        return skipped("this file system has no access lists");
+    }
+    let out = dir.path().join("out");
+    let sample = Sample::of_size(2 * CHUNK);
+    // Twice: a new `.partial`, and one that is resumed.
+    for _ in 0..2 {
+        let options = DownloadOptions { mode: Some(0o644), ..DownloadOptions::default() };
+        let (download, _) = partial(Download::open(&sample.info, &out, options, &unwatched));
+        let usual = dir.path().join("as any other program makes it");
+        fs::File::create(&usual).expect("writable");
+        let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+        assert_eq!(mode(&download.partial_path()), mode(&usual));
+        assert_eq!(mode(&usual), 0o660, "the user in the list may write");
+    }
 }
