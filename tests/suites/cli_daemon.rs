@@ -7,10 +7,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tnet_testkit::{Cli, Content, Network, SOON, eventually, is, payload};
 
 fn mode(path: &Path) -> u32 {
@@ -240,4 +241,41 @@ async fn a_terminal_that_goes_away_ends_a_download_unless_nohup_was_asked_for() 
     eventually("it goes on", SOON, async || is(cli.path("a").exists(), true)).await;
     running.terminate();
     let _ = running.ends(SOON).await.with_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_ends_with_the_terminal_it_runs_in_wherever_its_log_goes() {
+    let cli = Network::builder().start().await.user("ann");
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+    grantpt(&master).expect("a terminal of our own");
+    unlockpt(&master).expect("a terminal of our own");
+    let name = ptsname(&master, Vec::new()).expect("a terminal has a name");
+    let slave = name.to_str().expect("plain ASCII");
+    let slave = fs::File::options().read(true).write(true).open(slave).expect("it is there");
+    let tnet = cli.command(["start-server", "--foreground", "--listen", "127.0.0.1:0"]);
+    // A session of its own, with the terminal at its input for its own.
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(tnet.get_program()).args(tnet.get_args());
+    command.current_dir(cli.home()).env_clear().envs(tnet.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    let log = fs::File::create(cli.path("log")).expect("writable");
+    command.stdin(slave).stdout(Stdio::null()).stderr(log);
+    let mut child = command.spawn().expect("it starts");
+    drop(command);
+    let log = || fs::read_to_string(cli.path("log")).unwrap_or_default();
+    eventually(
+        "it runs",
+        SOON,
+        async || {
+            if log().contains("control socket open") { Ok(()) } else { Err(log()) }
+        },
+    )
+    .await;
+    // The window is closed: the system sends HUP.
+    drop(master);
+    eventually("it ends", SOON, async || match child.try_wait() {
+        Ok(Some(_)) => Ok(()),
+        running => Err((running, log())),
+    })
+    .await;
+    assert!(log().contains("server stopped"), "{}", log());
 }

@@ -17,6 +17,7 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -195,12 +196,24 @@ struct Terminal {
 
 impl Terminal {
     fn now() -> Self {
-        Self { was_there: rustix::termios::isatty(io::stderr()) }
+        Self { was_there: is_there() }
     }
 
-    /// A terminal that was hung up is none any more.
+    /// A terminal that was hung up controls nobody any more.
     fn is_gone(self) -> bool {
-        self.was_there && !rustix::termios::isatty(io::stderr())
+        self.was_there && !is_there()
+    }
+}
+
+/// Whether a terminal controls this process, wherever what it writes goes.
+fn is_there() -> bool {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match open("/dev/tty", flags, Mode::empty()) {
+        Ok(_) => true,
+        // That of a session without one. Whatever else is said, its own output may tell.
+        Err(Errno::NXIO) => false,
+        Err(_) => rustix::termios::isatty(io::stderr()),
     }
 }
 

@@ -35,7 +35,7 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(25);
 /// Where the system has word of changes, another look without any comes this time after the last: of some, as of what is
 /// written through another name or a mapping, or of a file system mounted below, there is none. With the look itself
 /// whatever happens in a directory of usual size is noticed within 30 s.
-const LOOK_ANYWAY: Duration = Duration::from_secs(25);
+const LOOK_ANYWAY: Duration = Duration::from_secs(28);
 
 /// The same where a look takes long: a directory of a million files must not keep a processor busy for what is rare.
 const LOOK_ANYWAY_PER_LOOK: u32 = 100;

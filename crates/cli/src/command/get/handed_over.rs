@@ -2,7 +2,7 @@
 //! the downloads go on.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tnet_peer::control::{Client, Followed, Following, Handed, Hello, RequestError, Source, make_state_dir};
@@ -96,7 +96,7 @@ impl Server {
             fields(serde_json::json!({ "pid": self.pid, "path": json_path(following.out()) })),
         );
         match watch(following, view, stop).await {
-            Watched::Done(summary) => self.found(summary, place, output).await,
+            Watched::Done(summary) => self.found(summary, &job.request.out, place, output).await,
             Watched::Failed(RequestError::Lost) => {
                 Err(Failure::new(Exit::Incomplete, format!("the server, pid {}, ended", self.pid)))
             }
@@ -137,10 +137,12 @@ impl Server {
     async fn found(
         &self,
         mut summary: Summary,
+        asked: &Path,
         place: OutDirectory,
         output: Output,
     ) -> Result<Summary, Failure> {
-        let (size, shown) = (summary.bytes_total, shown_path(&summary.path));
+        // What the server says of the path may be the new one already.
+        let (size, shown) = (summary.bytes_total, shown_path(asked));
         let found = blocking(move || Ok(place.find(size))).await?;
         match found {
             Ok(Whereabouts::AtItsPath) => {}
@@ -177,7 +179,7 @@ impl Server {
         Failure::new(failure.exit, message)
     }
 
-    fn interrupted(&self, progress: Option<&Progress>, out: &std::path::Path) -> Failure {
+    fn interrupted(&self, progress: Option<&Progress>, out: &Path) -> Failure {
         let percent = progress.map_or(0, |progress| percent(progress.bytes_done, progress.bytes_total));
         Failure::interrupted(format!(
             "no longer watching at {percent} %; the server, pid {}, goes on with {}: the same command watches again, \
