@@ -93,6 +93,10 @@ impl Scene {
         self.cli("seed").path("state")
     }
 
+    pub(crate) fn state_of_server(&self) -> PathBuf {
+        self.cli("server").path("state")
+    }
+
     /// After the work: whoever was stopped runs, and only what is kept is shared.
     pub(crate) async fn quiet(&self) {
         while let Some(shared) = self.contents.take_any() {

@@ -245,7 +245,8 @@ async fn a_terminal_that_goes_away_ends_a_download_unless_nohup_was_asked_for() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_ends_with_the_terminal_it_runs_in_wherever_its_log_goes() {
-    let cli = Network::builder().start().await.user("ann");
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
     grantpt(&master).expect("a terminal of our own");
     unlockpt(&master).expect("a terminal of our own");

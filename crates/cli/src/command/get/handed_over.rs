@@ -166,14 +166,14 @@ impl Server {
         Ok(summary)
     }
 
-    /// What is not allowed to the server alone is usually so because of its service manager.
+    /// What is not allowed to the server alone is so because it runs as another user, or because of its service manager.
     fn with_sandbox(&self, failure: Failure, place: &OutDirectory) -> Failure {
         if failure.exit != Exit::NotAllowed || !place.is_writable() {
             return failure;
         }
         let message = format!(
-            "{}; you may write there and the server, pid {}, may not: if systemd runs it, name the directory in \
-             ReadWritePaths= of its unit",
+            "{}; you may write there and the server, pid {}, may not: let the user it runs as write there, or, \
+             if systemd runs it and its sandbox is the cause, name the directory in ReadWritePaths= of its unit",
             failure.message, self.pid
         );
         Failure::new(failure.exit, message)
