@@ -299,7 +299,7 @@ async fn a_copy_that_is_removed_while_it_is_made_is_not_shared() {
 #[tokio::test]
 async fn one_path_in_two_directories_is_two_downloads() {
     let server = Server::start().await;
-    let (path, hash) = server.shared_file("a").await;
+    let (path, _) = server.shared_file("a").await;
     let mut all = Vec::new();
     // As two clients see it that have each a `/nowhere` of their own.
     for name in ["one", "two"] {
@@ -314,12 +314,31 @@ async fn one_path_in_two_directories_is_two_downloads() {
         end_of(&mut following).await.expect("it is copied");
         assert_eq!(std::fs::read(hidden.join("out")).expect("there").len(), 100_000);
     }
-    // Either of them serves when the other is gone.
-    for gone in [path, server.dir.path().join("one/out")] {
-        std::fs::remove_file(gone).expect("there");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn one_path_in_two_directories_is_two_files() {
+    let server = Server::start().await;
+    let mut hashes = Vec::new();
+    for (name, byte) in [("one", 1), ("two", 2)] {
+        let hidden = server.dir.path().join(name);
+        std::fs::create_dir(&hidden).expect("writable");
+        // All of it is there, and nobody else has it.
+        let path = hidden.join("out.partial");
+        std::fs::write(&path, vec![byte; 100_000]).expect("writable");
+        let info = scan_file(&path, None, &unwatched).expect("readable");
+        let description = server.dir.path().join(format!("{name}.fileinfo"));
+        std::fs::write(&description, info.to_json()).expect("written");
+        let directory = std::fs::File::open(&hidden).expect("there");
+        let request = request(Source::Fileinfo(description), "/nowhere/out".into(), true);
+        let handed = Handed { directory: Some(directory.as_fd()), ..Handed::default() };
+        let mut following = server.client().await.get_with(request, &handed).await.expect("accepted");
+        end_of(&mut following).await.expect("it is whole");
+        hashes.push(info.hash().to_string());
     }
-    let seen = server.peer.fetch_info(hash, SOON).await;
-    assert!(seen.is_ok(), "{seen:?}");
+    let files = server.client().await.files().await.expect("answered");
+    assert!(hashes.iter().all(|hash| files.iter().any(|file| file.hash == *hash)), "{files:?}");
     server.end().await;
 }
 

@@ -335,7 +335,7 @@ impl Engine {
         self.context.intake.destinations.remove(file, hash, entry.info.geometry().chunk_size());
         let path = whole.path().to_path_buf();
         let whole = Arc::new(whole.kept_among(&self.open_files));
-        self.leave_path(whole.path(), &hash);
+        self.leave_path(&whole);
         let Some(entry) = self.files.get_mut(&file) else { return };
         self.by_path.insert(Arc::clone(whole.path()), file);
         entry.source = Source::Whole(whole);

@@ -186,14 +186,14 @@ impl Engine {
         } else {
             tracing::info!(%path, %hash, "sharing");
         }
-        self.leave_path(file.path(), &info.hash());
+        self.leave_path(&file);
         if let Some(known) = self.own_cut(&info.hash()) {
             self.drop_part(known);
         }
         if let Some(known) = self.own_cut(&info.hash()) {
             self.by_path.insert(Arc::clone(file.path()), known);
             let entry = self.files.get_mut(&known).expect("own_cut looked it up");
-            let same_path = |store: &Arc<FileStore>| store.path() == file.path();
+            let same_path = |store: &Arc<FileStore>| store.is_in_place_of(&file);
             if matches!(&entry.source, Source::Whole(store) if same_path(store)) {
                 entry.source = Source::Whole(file);
             } else {
@@ -212,11 +212,12 @@ impl Engine {
 
     /// A file with this content is there now, read anew, whatever it looks like: one with another
     /// is not, and nothing of what was wrong with it is.
-    pub(super) fn leave_path(&mut self, path: &Arc<Path>, hash: &FileHash) {
+    pub(super) fn leave_path(&mut self, file: &FileStore) {
+        let path = file.path();
         if let Some(other) = self.by_path.get(path).copied()
-            && self.files.get(&other).is_some_and(|entry| entry.info.hash() != *hash)
+            && self.files.get(&other).is_some_and(|entry| entry.info.hash() != file.info().hash())
         {
-            self.drop_stores(other, |store| store.path() == path);
+            self.drop_stores(other, |store| store.is_in_place_of(file));
         }
         self.care.damage.forget_path(path);
         self.care.touched.forget_path(path);
@@ -366,14 +367,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_looked(&mut self, changed: Vec<(FileKey, Arc<Path>, FileState)>, took: Duration) {
+    pub(super) fn on_looked(&mut self, changed: Vec<(FileKey, Arc<FileStore>, FileState)>, took: Duration) {
         self.look_pause = pause_after(took, self.config.report_interval);
-        for (file, path, state) in changed {
-            tracing::info!(path = %shown_path(&path), ?state, "shared file changed");
+        for (file, looked, state) in changed {
+            tracing::info!(path = %shown_path(looked.path()), ?state, "shared file changed");
             if state == FileState::Touched {
-                self.read_again(file, &path);
+                self.read_again(file, looked.path());
             }
-            self.drop_stores(file, |store| *store.path() == path);
+            self.drop_stores(file, |store| std::ptr::eq(store, &*looked));
         }
     }
 

@@ -305,9 +305,9 @@ async fn a_download_takes_its_path_from_a_damaged_file_and_nothing_of_the_damage
 }
 
 /// A look sees that the file was touched.
-fn is_touched(bench: &mut Bench, path: &Path, store: &FileStore) {
+fn is_touched(bench: &mut Bench, store: &Arc<FileStore>) {
     let own = bench.own(&store.info().hash());
-    bench.engine.on_looked(vec![(own, Arc::from(path), FileState::Touched)], Duration::ZERO);
+    bench.engine.on_looked(vec![(own, Arc::clone(store), FileState::Touched)], Duration::ZERO);
     assert_eq!(bench.engine.own_cut(&store.info().hash()), None, "not served before it was read");
 }
 
@@ -319,7 +319,7 @@ async fn a_touched_file_that_cannot_be_read_is_shared_when_it_can() {
     // A name that leads to itself: nobody knows what the file is.
     std::fs::rename(&path, &elsewhere).unwrap();
     std::os::unix::fs::symlink(&path, &path).unwrap();
-    is_touched(&mut bench, &path, &store);
+    is_touched(&mut bench, &store);
     bench.works_until("read again").await;
     assert_eq!(bench.engine.own_cut(&store.info().hash()), None);
     std::fs::rename(&elsewhere, &path).unwrap();
@@ -339,7 +339,7 @@ async fn what_a_touched_file_has_become_is_not_asked_again_if_it_is_known() {
         let mut bench = Bench::new();
         let (path, store) = bench.shared("file");
         change(&path);
-        is_touched(&mut bench, &path, &store);
+        is_touched(&mut bench, &store);
         bench.works_until("read again").await;
         assert_eq!(bench.engine.own_cut(&store.info().hash()), None);
         assert!(!bench.engine.unshare(&store.info().hash()), "nobody waits for it");
@@ -349,8 +349,8 @@ async fn what_a_touched_file_has_become_is_not_asked_again_if_it_is_known() {
 #[tokio::test]
 async fn a_file_that_is_removed_while_it_is_read_again_is_not_shared_again() {
     let mut bench = Bench::new();
-    let (path, store) = bench.shared("file");
-    is_touched(&mut bench, &path, &store);
+    let (_, store) = bench.shared("file");
+    is_touched(&mut bench, &store);
     assert!(bench.engine.unshare(&store.info().hash()), "it was there");
     bench.works_until("read again").await;
     assert_eq!(bench.engine.own_cut(&store.info().hash()), None);

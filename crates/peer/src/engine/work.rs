@@ -43,7 +43,7 @@ pub(crate) enum WorkDone {
     },
     Inspected(Box<Inspected>),
     Looked {
-        changed: Vec<(FileKey, Arc<Path>, FileState)>,
+        changed: Vec<(FileKey, Arc<FileStore>, FileState)>,
         took: Duration,
     },
     /// Of what is open: whole files that were deleted, and downloads whose `.partial` was.
@@ -142,7 +142,7 @@ impl Engine {
                 }
                 match store.state() {
                     FileState::Unchanged => {}
-                    state => changed.push((file, Arc::clone(store.path()), state)),
+                    state => changed.push((file, store, state)),
                 }
             }
             WorkDone::Looked { changed, took: cost.so_far() }

@@ -319,6 +319,11 @@ impl FileStore {
         &self.path
     }
 
+    /// Whether both are found under one name in one directory.
+    pub fn is_in_place_of(&self, other: &Self) -> bool {
+        self.path == other.path && self.origin.is_same_place(&other.origin)
+    }
+
     /// What it looked like when it was shared.
     pub fn stamp(&self) -> Stamp {
         self.stamp

@@ -45,6 +45,17 @@ impl Origin {
         }
     }
 
+    /// Whether one path leads to one place from both: in a directory that was handed over it may lead elsewhere.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        let is_same =
+            |one, other| -> io::Result<bool> { Ok(sys::entry(one)?.is_same_file(&sys::entry(other)?)) };
+        match (self, other) {
+            (Self::Handed(one), Self::Handed(other)) => is_same(&**one, &**other).unwrap_or(false),
+            (Self::Handed(_), _) | (_, Self::Handed(_)) => false,
+            (Self::Named | Self::Inside(_), Self::Named | Self::Inside(_)) => true,
+        }
+    }
+
     /// Whether it is a shared directory.
     pub(super) fn is_inside(&self) -> bool {
         matches!(self, Self::Inside(_))
