@@ -70,6 +70,7 @@ pub(super) struct Promise(Arc<Needs>);
 #[derive(Debug)]
 struct Needs {
     id: FileId,
+    pool: Pool,
     file: Arc<File>,
     /// Bytes of the file.
     size: u64,
@@ -86,10 +87,18 @@ struct FileId {
     inode: u64,
 }
 
+/// What files take their room from. On some file systems that is more than a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pool {
+    Device(u64),
+    OfAFileSystem(u64, u64),
+}
+
 /// A download that ended for want of room.
 #[derive(Debug)]
 struct Stranded {
     id: FileId,
+    pool: Pool,
     out: PathBuf,
 }
 
@@ -106,6 +115,12 @@ impl FileId {
     fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+impl Pool {
+    fn of(file: &File, id: FileId) -> Self {
+        sys::pool(file).map_or(Self::Device(id.device), |(kind, number)| Self::OfAFileSystem(kind, number))
     }
 }
 
@@ -147,8 +162,10 @@ impl Disks {
         journal: u64,
     ) -> io::Result<Result<Promise, Refused>> {
         let id = FileId::of(file)?;
+        let pool = Pool::of(file, id);
         let needs = Needs {
             id,
+            pool,
             file: Arc::clone(file),
             size,
             journal: AtomicU64::new(journal),
@@ -157,7 +174,7 @@ impl Disks {
         };
         let mut known = self.known();
         known.stranded.retain(|stranded| stranded.id != id && stranded.out != out);
-        let promised = match known.promised_beside(id) {
+        let promised = match known.promised_beside(id, pool) {
             Ok(promised) => promised,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -167,7 +184,9 @@ impl Disks {
             promised.saturating_add(needed).saturating_sub(free)
         };
         if needed > 0 && lacking() > 0 {
-            known.make_way(id.device, lacking());
+            if known.make_way(pool, lacking()) && lacking() > 0 {
+                sys::sync_file_system(file);
+            }
             if lacking() > 0 {
                 return Ok(Err(Refused::NoRoom));
             }
@@ -180,7 +199,7 @@ impl Disks {
     /// The download to `out` has ended for want of room, or cannot begin, and its `.partial` holds what it has.
     pub(super) fn ended_without_room(&self, partial: &File, out: &Path) {
         if let Ok(id) = FileId::of(partial) {
-            self.known().strand(Stranded { id, out: out.to_owned() });
+            self.known().strand(Stranded { id, pool: Pool::of(partial, id), out: out.to_owned() });
         }
     }
 
@@ -209,15 +228,15 @@ impl Disks {
 }
 
 impl Known {
-    /// Bytes promised to others on this file's device.
-    fn promised_beside(&mut self, id: FileId) -> Result<u64, Refused> {
+    /// Bytes promised to others from this pool.
+    fn promised_beside(&mut self, id: FileId, pool: Pool) -> Result<u64, Refused> {
         self.promised.retain(|promise| promise.strong_count() > 0);
         let mut bytes = 0_u64;
         for promise in self.promised.iter().filter_map(Weak::upgrade) {
             if promise.id == id && !promise.is_over.load(Ordering::Relaxed) {
                 return Err(Refused::Busy);
             }
-            if promise.id.device == id.device {
+            if promise.pool == pool {
                 bytes = bytes.saturating_add(promise.outstanding());
             }
         }
@@ -233,9 +252,9 @@ impl Known {
     }
 
     /// Frees so many bytes of what others hold in vain, the latest first; nothing if that does not suffice.
-    fn make_way(&mut self, device: u64, lacking: u64) {
+    fn make_way(&mut self, pool: Pool, lacking: u64) -> bool {
         let (mut chosen, mut found) = (Vec::new(), 0_u64);
-        for stranded in self.stranded.iter().rev().filter(|stranded| stranded.id.device == device) {
+        for stranded in self.stranded.iter().rev().filter(|stranded| stranded.pool == pool) {
             if found >= lacking {
                 break;
             }
@@ -245,13 +264,14 @@ impl Known {
             }
         }
         if found < lacking {
-            return;
+            return false;
         }
         for (id, partial) in chosen {
             tracing::warn!(path = %shown_path(&partial.path()), "gives its room to a download that can finish with it");
             partial.remove();
             self.stranded.retain(|stranded| stranded.id != id);
         }
+        true
     }
 }
 

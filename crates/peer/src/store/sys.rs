@@ -521,6 +521,39 @@ pub(super) fn says_what_is_free(_file: impl AsFd) -> bool {
     true
 }
 
+/// What takes its room from one pool, though its device numbers differ: subvolumes, and overlays on one file system.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn pool(file: impl AsFd) -> Option<(u64, u64)> {
+    const BTRFS: u64 = 0x9123_683e;
+    const OVERLAY: u64 = 0x794c_7630;
+    let kind = kind(&file)?;
+    let stat = rustix::fs::fstatvfs(file).ok()?;
+    match kind {
+        // The number of the subvolume is in the other half.
+        BTRFS => Some((kind, stat.f_fsid & 0xffff_ffff)),
+        // It says of itself what the file system below says, but for the number.
+        OVERLAY => Some((kind, stat.f_blocks)),
+        _ => None,
+    }
+}
+
+/// Elsewhere a device is a pool.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn pool(_file: impl AsFd) -> Option<(u64, u64)> {
+    None
+}
+
+/// Writes down all of a file system: some say only then that the room of a removed file is free.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn sync_file_system(file: impl AsFd) {
+    // If it fails, the room is not there.
+    let _ = rustix::fs::syncfs(file);
+}
+
+/// Elsewhere it is not known to be needed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn sync_file_system(_file: impl AsFd) {}
+
 /// What is free on the file system of `file`; `None` if it does not say.
 pub(super) fn free(file: impl AsFd) -> Option<Free> {
     let stat = rustix::fs::fstatvfs(file).ok()?;

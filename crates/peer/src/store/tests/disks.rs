@@ -8,7 +8,7 @@ use tnet_fileinfo::scan::unwatched;
 
 use super::Disks;
 use crate::store::tests::disk_full::{Mount, fill};
-use crate::store::tests::{CHUNK, Sample, partial, scratch};
+use crate::store::tests::{CHUNK, Sample, partial, scratch, skipped};
 use crate::store::{Download, DownloadOptions, NoRoom, OpenError, Opened};
 
 const CHUNKS: u32 = 28;
@@ -126,4 +126,59 @@ fn one_file_is_not_written_by_two_downloads_of_a_process() {
     assert!(matches!(second, Err(super::Refused::Busy)), "{second:?}");
     drop(promise);
     assert!(disks.promise(&file, &dir.path().join("b"), 1, 1).expect("open").is_ok());
+}
+
+/// A Btrfs file system in a file, unmounted when dropped; none where that is not allowed.
+struct Btrfs(tempfile::TempDir);
+
+impl Btrfs {
+    fn new() -> Option<Self> {
+        let dir = scratch();
+        let (image, at) = (dir.path().join("image"), dir.path().join("at"));
+        fs::create_dir(&at).expect("writable");
+        fs::File::create(&image).and_then(|image| image.set_len(256 << 20)).expect("a hole costs nothing");
+        let runs = |command: &str, args: &[&std::ffi::OsStr]| {
+            let ran = std::process::Command::new(command).args(args).output();
+            ran.is_ok_and(|output| output.status.success())
+        };
+        let is_there = runs("mkfs.btrfs", &["-q".as_ref(), "--mixed".as_ref(), image.as_ref()])
+            && runs("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), at.as_ref()]);
+        if !is_there {
+            skipped("no Btrfs can be made and mounted here");
+            return None;
+        }
+        let this = Self(dir);
+        let is_made = |name: &str| {
+            runs("btrfs", &["subvolume".as_ref(), "create".as_ref(), this.at().join(name).as_ref()])
+        };
+        assert!(is_made("one") && is_made("two"));
+        Some(this)
+    }
+
+    fn at(&self) -> std::path::PathBuf {
+        self.0.path().join("at")
+    }
+}
+
+impl Drop for Btrfs {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.at()).status();
+    }
+}
+
+#[test]
+fn subvolumes_take_their_room_from_one_pool() {
+    const MIB: u64 = 1 << 20;
+    let Some(mount) = Btrfs::new() else { return };
+    let disks = Disks::default();
+    let file = |name: &str| std::sync::Arc::new(fs::File::create(mount.at().join(name)).expect("writable"));
+    let (one, two) = (file("one/a"), file("two/b"));
+    let free = super::sys::free(&*one).expect("it says").bytes;
+    let most = free / 10 * 6;
+    let device = |file: &fs::File| file.metadata().expect("open").dev();
+    assert_ne!(device(&one), device(&two));
+    let _first = disks.promise(&one, Path::new("/a"), most, 0).expect("open").expect("there is room");
+    let second = disks.promise(&two, Path::new("/b"), most, 0).expect("open");
+    assert!(matches!(second, Err(super::Refused::NoRoom)), "{second:?} of {} MiB", free / MIB);
+    disks.promise(&two, Path::new("/b"), free / 10, 0).expect("open").expect("that is not promised");
 }
