@@ -28,7 +28,7 @@ pub(super) enum Lock {
 /// What is free on a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Free {
-    /// Bytes that an unprivileged process can still write.
+    /// Bytes that this process can still write.
     pub(super) bytes: u64,
     /// Files that can still be made; `None` if the file system does not count them.
     pub(super) files: Option<u64>,
@@ -521,6 +521,20 @@ pub(super) fn says_what_is_free(_file: impl AsFd) -> bool {
     true
 }
 
+/// Whether this process may write to what is kept back for the superuser. On other file systems what is free and not
+/// available is something else.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn may_use_reserve(file: impl AsFd) -> bool {
+    const EXT: u64 = 0xef53;
+    effective_user() == 0 && kind(file) == Some(EXT)
+}
+
+/// Elsewhere it is left alone.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn may_use_reserve(_file: impl AsFd) -> bool {
+    false
+}
+
 /// What takes its room from one pool, though its device numbers differ: subvolumes, and overlays on one file system.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn pool(file: impl AsFd) -> Option<(u64, u64)> {
@@ -556,10 +570,11 @@ pub(super) fn sync_file_system(_file: impl AsFd) {}
 
 /// What is free on the file system of `file`; `None` if it does not say.
 pub(super) fn free(file: impl AsFd) -> Option<Free> {
-    let stat = rustix::fs::fstatvfs(file).ok()?;
+    let stat = rustix::fs::fstatvfs(&file).ok()?;
+    let blocks = if may_use_reserve(&file) { stat.f_bfree } else { stat.f_bavail };
     // Some network and FUSE file systems leave all figures at zero.
     (stat.f_blocks > 0).then(|| Free {
-        bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        bytes: blocks.saturating_mul(stat.f_frsize),
         files: (stat.f_files > 0).then_some(stat.f_favail),
     })
 }

@@ -128,31 +128,28 @@ fn one_file_is_not_written_by_two_downloads_of_a_process() {
     assert!(disks.promise(&file, &dir.path().join("b"), 1, 1).expect("open").is_ok());
 }
 
-/// A Btrfs file system in a file, unmounted when dropped; none where that is not allowed.
-struct Btrfs(tempfile::TempDir);
+/// A file system in a file, unmounted when dropped; none where that is not allowed.
+struct Loop(tempfile::TempDir);
 
-impl Btrfs {
-    fn new() -> Option<Self> {
+fn runs(command: &str, args: &[&std::ffi::OsStr]) -> bool {
+    let ran = std::process::Command::new(command).args(args).output();
+    ran.is_ok_and(|output| output.status.success())
+}
+
+impl Loop {
+    fn new(make: &str, options: &[&str]) -> Option<Self> {
         let dir = scratch();
         let (image, at) = (dir.path().join("image"), dir.path().join("at"));
         fs::create_dir(&at).expect("writable");
         fs::File::create(&image).and_then(|image| image.set_len(256 << 20)).expect("a hole costs nothing");
-        let runs = |command: &str, args: &[&std::ffi::OsStr]| {
-            let ran = std::process::Command::new(command).args(args).output();
-            ran.is_ok_and(|output| output.status.success())
-        };
-        let is_there = runs("mkfs.btrfs", &["-q".as_ref(), "--mixed".as_ref(), image.as_ref()])
-            && runs("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), at.as_ref()]);
-        if !is_there {
-            skipped("no Btrfs can be made and mounted here");
+        let options: Vec<_> = options.iter().map(std::ffi::OsStr::new).chain([image.as_os_str()]).collect();
+        if !runs(make, &options)
+            || !runs("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), at.as_ref()])
+        {
+            skipped("no such file system can be made and mounted here");
             return None;
         }
-        let this = Self(dir);
-        let is_made = |name: &str| {
-            runs("btrfs", &["subvolume".as_ref(), "create".as_ref(), this.at().join(name).as_ref()])
-        };
-        assert!(is_made("one") && is_made("two"));
-        Some(this)
+        Some(Self(dir))
     }
 
     fn at(&self) -> std::path::PathBuf {
@@ -160,7 +157,7 @@ impl Btrfs {
     }
 }
 
-impl Drop for Btrfs {
+impl Drop for Loop {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg(self.at()).status();
     }
@@ -169,7 +166,11 @@ impl Drop for Btrfs {
 #[test]
 fn subvolumes_take_their_room_from_one_pool() {
     const MIB: u64 = 1 << 20;
-    let Some(mount) = Btrfs::new() else { return };
+    let Some(mount) = Loop::new("mkfs.btrfs", &["-q", "--mixed"]) else { return };
+    for name in ["one", "two"] {
+        let at = mount.at().join(name);
+        assert!(runs("btrfs", &["subvolume".as_ref(), "create".as_ref(), at.as_ref()]));
+    }
     let disks = Disks::default();
     let file = |name: &str| std::sync::Arc::new(fs::File::create(mount.at().join(name)).expect("writable"));
     let (one, two) = (file("one/a"), file("two/b"));
@@ -181,4 +182,16 @@ fn subvolumes_take_their_room_from_one_pool() {
     let second = disks.promise(&two, Path::new("/b"), most, 0).expect("open");
     assert!(matches!(second, Err(super::Refused::NoRoom)), "{second:?} of {} MiB", free / MIB);
     disks.promise(&two, Path::new("/b"), free / 10, 0).expect("open").expect("that is not promised");
+}
+
+#[test]
+fn the_superuser_is_promised_what_is_kept_back_for_him() {
+    // A fifth.
+    let Some(mount) = Loop::new("mkfs.ext4", &["-q", "-m", "20"]) else { return };
+    let file = std::sync::Arc::new(fs::File::create(mount.at().join("a")).expect("writable"));
+    let stat = rustix::fs::fstatvfs(&*file).expect("it says");
+    assert!(stat.f_bfree > stat.f_bavail);
+    let more = (stat.f_bavail + (stat.f_bfree - stat.f_bavail) / 2) * stat.f_frsize;
+    let promised = Disks::default().promise(&file, Path::new("/a"), more, 0).expect("open");
+    assert_eq!(promised.is_ok(), rustix::process::geteuid().is_root());
 }
