@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::disks::{Disks, Service};
 use super::error::OpenError;
-use super::replaced::make_private;
+use super::replaced::{make_private, restrict};
 use super::sys::{self, Lock};
 use super::target::Target;
 
@@ -156,7 +156,7 @@ fn guard(file: &File) -> Option<(Guard, Option<io::Error>)> {
 /// Whoever resumes a download may want less of it to be seen than whoever began it.
 fn restrict_found(target: &Target, file: &File, mode: Option<u32>) -> io::Result<()> {
     match mode_in(target, mode) {
-        Some(mode) => sys::restrict(file, mode),
+        Some(mode) => restrict(file, mode),
         None => Ok(()),
     }
 }

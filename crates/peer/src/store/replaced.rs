@@ -80,7 +80,7 @@ impl Replaced {
         if let Err((source, _)) = attributes {
             lost = lost.or(Some(NotKept { what: "extended attributes", source }));
         }
-        if let Err(errno) = give_mode(mode, |mode| rustix::fs::fchmod(new, sys::mode_of(mode)))
+        if let Err(errno) = give_mode(mode, |mode| rustix::fs::fchmod(new, mode_of(mode)))
             && sys::protection(new).is_ok_and(|now| now.mode & 0o7777 != mode & 0o7777)
         {
             lost = lost.or(Some(NotKept { what: "mode", source: errno.into() }));
@@ -184,9 +184,27 @@ fn carry_attribute(old: &File, new: &File, name: &OsStr) -> Result<(), Errno> {
     rustix::fs::fsetxattr(new, name, &value, rustix::fs::XattrFlags::empty())
 }
 
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_possible_truncation,
+    reason = "the type is shorter on some systems; these bits fit everywhere"
+)]
+fn mode_of(mode: u32) -> Mode {
+    Mode::from_raw_mode((mode & 0o7777) as rustix::fs::RawMode)
+}
+
 /// Lets only this user read a file of ours.
 pub(super) fn make_private(file: &File) -> io::Result<()> {
     Ok(rustix::fs::fchmod(file, Mode::RUSR | Mode::WUSR)?)
+}
+
+/// Takes away what the mode does not allow.
+pub(super) fn restrict(file: &File, mode: u32) -> io::Result<()> {
+    let now = sys::protection(file)?.mode & 0o7777;
+    if now & !mode == 0 {
+        return Ok(());
+    }
+    Ok(rustix::fs::fchmod(file, mode_of(now & mode))?)
 }
 
 /// Refuses what could not be renamed over in the end.

@@ -127,25 +127,6 @@ pub(super) fn has_default_access(_directory: impl AsFd) -> bool {
     false
 }
 
-/// Takes away what the mode does not allow.
-pub(super) fn restrict(file: &File, mode: u32) -> io::Result<()> {
-    let now = protection(file)?.mode & 0o7777;
-    if now & !mode == 0 {
-        return Ok(());
-    }
-    Ok(rustix::fs::fchmod(file, mode_of(now & mode))?)
-}
-
-/// The bits of a mode, as the system takes them.
-#[allow(
-    clippy::unnecessary_cast,
-    clippy::cast_possible_truncation,
-    reason = "the type is shorter on some systems; these bits fit everywhere"
-)]
-pub(super) fn mode_of(mode: u32) -> Mode {
-    Mode::from_raw_mode((mode & 0o7777) as rustix::fs::RawMode)
-}
-
 /// Opens a file of ours for reading and writing.
 pub(super) fn open_existing(directory: impl AsFd, name: &OsStr) -> io::Result<File> {
     // NONBLOCK: a named pipe in this place must not hang us before we see what it is.
