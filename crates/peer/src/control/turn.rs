@@ -116,8 +116,9 @@ async fn quiet(
         if let Some(progress) = &front.progress {
             publish.send_replace(News::Progress(progress.clone()));
         }
-        let left =
-            give_up_after.filter(|_| !front.is_meant()).map(|after| after.saturating_sub(clock.now() - since));
+        let left = give_up_after
+            .filter(|_| !front.is_meant())
+            .map(|after| after.saturating_sub(clock.now() - since));
         tokio::select! {
             // The sender is the line's, of which we are a part.
             _ = news.changed() => {}
