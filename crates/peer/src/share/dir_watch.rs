@@ -306,9 +306,10 @@ impl DirWatch {
         &self.left_out
     }
 
-    /// How many files are reported, and their bytes.
+    /// How many files are reported and could be read, and their bytes.
     pub(crate) fn reported(&self) -> (u64, u64) {
-        let reported = self.files.values().filter_map(|known| known.reported);
+        let files = self.files.iter().filter(|(path, _)| !self.unread.contains_key(*path));
+        let reported = files.filter_map(|(_, known)| known.reported);
         reported.fold((0, 0), |(files, bytes), stamp| (files + 1, bytes + stamp.size))
     }
 
