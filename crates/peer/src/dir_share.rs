@@ -3,34 +3,27 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ScanError, shown_path};
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 
-use crate::api::{LeftOut, LeftOutKind, ShareError};
+use crate::api::ShareError;
+use crate::clock::wall_clock;
 use crate::control::chain;
 use crate::descriptors::Descriptors;
 use crate::engine::Command;
-use crate::share::{Change, DirWatch, ShareDirError, WatchOptions};
+use crate::look_pause::{idle_pause_after, pause_after};
+use crate::share::{Change, DirWatch, LeftOut, LeftOutKind, Notices, ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
-use crate::store::{self, SharedRoot, Stamp, Watched};
+use crate::store::{self, Cost, SharedRoot, Stamp, Watched};
 
 pub(crate) async fn open(dir: PathBuf, options: WatchOptions) -> Result<DirWatch, ShareDirError> {
     let shown = dir.clone();
     let opened = tokio::task::spawn_blocking(move || DirWatch::new(&dir, options)).await;
     opened.unwrap_or_else(|error| Err(ShareDirError::Io { dir: shown, source: std::io::Error::other(error) }))
 }
-
-/// A look that takes so long is followed by a pause this many times as long: looking at a large directory must not keep a
-/// processor busy.
-const PAUSE_PER_LOOK: u32 = 300;
-
-/// The same where nothing has changed and only looking tells.
-const IDLE_PAUSE_PER_LOOK: u32 = 1000;
-
-/// The longest pause made for that reason.
-const PAUSE_AT_MOST: Duration = Duration::from_secs(25);
 
 /// Where the system has word of changes, another look without any comes this time after the last: of some, as of what is
 /// written through another name or a mapping, or of a file system mounted below, there is none. With the look itself
@@ -111,13 +104,13 @@ impl DirShare {
             }
             let Some(notices) = notices else {
                 let is_idle = followed.is_nothing() && watch.is_at_rest();
-                let per_look = if is_idle { IDLE_PAUSE_PER_LOOK } else { PAUSE_PER_LOOK };
-                tokio::time::sleep(pause(took, per_look, interval)).await;
+                let pause = if is_idle { idle_pause_after } else { pause_after };
+                tokio::time::sleep(pause(took, interval)).await;
                 continue;
             };
             let word = async {
                 tokio::select! {
-                    () = notices.heard() => {}
+                    () = heard(notices) => {}
                     // Whoever missed it has it forgotten first.
                     () = follower.watched.missed() => tokio::time::sleep(interval).await,
                 }
@@ -162,56 +155,6 @@ impl Pause {
             () = tokio::time::sleep(left.min(LOOK_AT_ROOT)) => self.looked.elapsed() >= self.at_most,
         }
     }
-}
-
-/// When to look again after a look that took so long.
-pub(crate) fn pause_after(took: Duration, interval: Duration) -> Duration {
-    pause(took, PAUSE_PER_LOOK, interval)
-}
-
-fn pause(took: Duration, per_look: u32, interval: Duration) -> Duration {
-    took.saturating_mul(per_look).min(PAUSE_AT_MOST).max(interval)
-}
-
-/// What work costs: the time a processor is busy with it, and a part of that in which it waits for a disk or a server.
-pub(crate) struct Cost {
-    began: Instant,
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    busy: Duration,
-}
-
-impl Cost {
-    /// Waiting costs others less than computing.
-    const WAITING_SHARE: u32 = 10;
-
-    /// From now on, of this thread.
-    pub(crate) fn begin() -> Cost {
-        Cost {
-            began: Instant::now(),
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            busy: busy(),
-        }
-    }
-
-    /// Until now.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) fn so_far(&self) -> Duration {
-        busy().saturating_sub(self.busy).max(self.began.elapsed() / Self::WAITING_SHARE)
-    }
-
-    /// Until now.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(crate) fn so_far(&self) -> Duration {
-        self.began.elapsed()
-    }
-}
-
-/// Time that this thread was busy.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn busy() -> Duration {
-    use rustix::time::{ClockId, clock_gettime};
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 /// The peer is gone.
@@ -399,9 +342,14 @@ impl Follower {
     }
 }
 
-/// Time since the Unix epoch.
-pub(crate) fn wall_clock() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+/// Until there is word, or until it is clear that there will be none.
+async fn heard(notices: Notices) {
+    // The runtime's safe way to wait for any descriptor that does not block; it need not be a pipe's.
+    match Receiver::from_owned_fd_unchecked(notices.into_fd()) {
+        // A failure is no reason not to look.
+        Ok(queue) => drop(queue.readable().await),
+        Err(error) => tracing::debug!(%error, "no word of changes"),
+    }
 }
 
 #[cfg(test)]

@@ -4,4 +4,4 @@
 pub use crate::control::fuzzing::{NextLine, read_line, request_again, response_again};
 pub use crate::info_search::fuzzing::description_from;
 pub use crate::session::fuzzing::{Heard, listen_to};
-pub use crate::store::fuzzing::{JournalOf, Vouched, companions};
+pub use tnet_store::fuzzing::{JournalOf, Vouched, companions};

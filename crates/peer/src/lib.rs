@@ -53,6 +53,7 @@ mod info_search;
 mod inquiry;
 mod listener;
 mod local_copy;
+mod look_pause;
 mod narrow_paths;
 mod network;
 mod peer;
@@ -67,15 +68,13 @@ pub mod control;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod share;
-pub mod store;
 
 pub use address::{AddressError, Advertise, CoordinatorAddress, parse_listen};
 pub use api::{
     Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState,
-    DamagedFile, DownloadError, FetchInfoError, FileStatus, LeftOut, LeftOutKind, Liar, Limits, LimitsChange,
-    Listing, PeerGone, Phase, Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status,
-    Summary, SwarmMember, TimeShares, Traffic, Unfit, Unreached, Waiting, Wish,
+    DamagedFile, DownloadError, FetchInfoError, FileStatus, Liar, Limits, LimitsChange, Listing, PeerGone,
+    Phase, Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember,
+    TimeShares, Traffic, Unfit, Unreached, Waiting, Wish,
 };
 pub use config::{Config, DownloadOptions};
 pub use descriptors::Shortage;
@@ -84,4 +83,6 @@ pub use info_search::UselessHolders;
 pub use inquiry::{Holders, Inquiry, InquiryError, NamedHolder};
 pub use peer::{Peer, PeerBuilder};
 pub use tnet_fileinfo as fileinfo;
+pub use tnet_store as store;
+pub use tnet_store::share::{self, LeftOut, LeftOutKind};
 pub use tnet_swarm::Config as SwarmConfig;

@@ -9,7 +9,7 @@ use tnet_fileinfo::{FileInfo, ScanError};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ShareError;
-use crate::dir_share::wall_clock;
+use crate::clock::wall_clock;
 use crate::peer::{blocking, go_on_until};
 use crate::store::{Candidate, FileStore, ScanLog, SharedRoot, Stamp};
 

@@ -3,7 +3,6 @@
 mod bounds;
 mod chunk_map;
 mod error;
-mod left_out;
 mod progress;
 mod status;
 mod time;
@@ -14,7 +13,6 @@ mod wishes;
 pub use bounds::{Bound, Bounds};
 pub use chunk_map::ChunkMap;
 pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
-pub use left_out::{LeftOut, LeftOutKind};
 pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary, Traffic};
 pub use status::{
     Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, Listing, SlotStatus, Status,

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::Bounds;
 use super::chunk_map::ChunkMap;
-use super::left_out::LeftOut;
 use super::progress::{CoordinatorState, Phase, Progress, Traffic};
 use super::wishes::{Limits, Priority};
 use crate::address::CoordinatorAddress;
 use crate::descriptors::Shortage;
+use tnet_store::share::LeftOut;
 
 /// A whole peer at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

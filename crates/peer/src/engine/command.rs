@@ -9,9 +9,10 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::downloads::Followed;
-use crate::api::{DownloadError, FileStatus, LeftOut, Limits, LimitsChange, Status, Wish};
+use crate::api::{DownloadError, FileStatus, Limits, LimitsChange, Status, Wish};
 use crate::config::DownloadOptions;
 use crate::info_search::Found;
+use crate::share::LeftOut;
 use crate::source::Source;
 use crate::store::{self, FileStore};
 

@@ -12,7 +12,7 @@ use super::activity::Activity;
 use super::downloads::Running;
 use super::wishes::Treatment;
 use super::{Engine, keys_of};
-use crate::dir_share::pause_after;
+use crate::look_pause::pause_after;
 use crate::source::Source;
 use crate::store::{Download, FileState, FileStore, ReadError};
 

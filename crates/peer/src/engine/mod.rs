@@ -42,13 +42,14 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use crate::api::{LeftOut, Limits};
+use crate::api::Limits;
 use crate::clock::{BEAT as CLOCK_BEAT, Clock};
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::descriptors::{self, Descriptors};
 use crate::dialer::{Connected, Dialed, Dialer};
 use crate::session::{Body, Greeted, Session, SessionContext, SessionEvent};
+use crate::share::LeftOut;
 use crate::store::{OpenFiles, ScanLog};
 
 use accounting::Totals;

@@ -10,11 +10,12 @@ use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
 use super::inspecting::Inspected;
-use crate::dir_share::{Cost, wall_clock};
+use crate::clock::wall_clock;
 use crate::peer::go_on_until;
 use crate::session::{ChunkBuffer, Taken, take_in};
 use crate::store::{
-    self, Checked, FileState, FileStore, FinishError, Look, ReadAgainError, Stamp, SyncError, WriteError,
+    self, Checked, Cost, FileState, FileStore, FinishError, Look, ReadAgainError, Stamp, SyncError,
+    WriteError,
 };
 
 /// A piece of work is done.

@@ -1,0 +1,132 @@
+//! A file that was opened to be shared: it is read, described and served through one descriptor, so
+//! whatever becomes of its name meanwhile, the bytes that are served are those that were described.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tnet_fileinfo::{FileInfo, FileName, Progress, ScanError, scan_open_file, verify_file};
+
+use super::beneath;
+use super::error::ShareError;
+use super::file_store::FileStore;
+use super::origin::Origin;
+use super::shared_root::SharedRoot;
+use super::stamp::Stamp;
+
+/// An open regular file.
+#[derive(Debug)]
+pub struct Candidate {
+    file: File,
+    metadata: Metadata,
+    path: PathBuf,
+    origin: Origin,
+}
+
+impl Candidate {
+    /// The file at a path that the user named; links are followed.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is no regular file.
+    pub fn named(path: &Path) -> Result<Self, ShareError> {
+        let absolute =
+            std::path::absolute(path).map_err(|source| ShareError::Io { path: path.to_owned(), source })?;
+        Self::open(absolute, Origin::Named)
+    }
+
+    /// The file at a path inside a shared directory, if it is the one that was `seen` there. No
+    /// link is followed.
+    ///
+    /// # Errors
+    /// It cannot be opened, is no regular file, or is another one.
+    pub fn inside(root: &Arc<SharedRoot>, path: &Path, seen: Stamp) -> Result<Self, ShareError> {
+        let candidate = Self::open(path.to_owned(), Origin::Inside(Arc::clone(root)))?;
+        if Stamp::of(&candidate.metadata) == seen {
+            Ok(candidate)
+        } else {
+            Err(ShareError::Replaced { path: candidate.path })
+        }
+    }
+
+    pub(super) fn open(path: PathBuf, origin: Origin) -> Result<Self, ShareError> {
+        let opened = origin.open(&path).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = match opened {
+            Ok(opened) => opened,
+            Err(error) if origin.is_inside() && beneath::leads_elsewhere(&error) => {
+                return Err(ShareError::Replaced { path });
+            }
+            Err(source) => return Err(ShareError::Io { path, source }),
+        };
+        if !metadata.is_file() {
+            return Err(ShareError::NotAFile { path });
+        }
+        Ok(Self { file, metadata, path, origin })
+    }
+
+    /// Where it was opened; absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it looked like when it was opened.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Describes it.
+    ///
+    /// # Errors
+    /// It cannot be read, changed meanwhile, or `progress` said stop.
+    pub fn scan(&self, progress: Progress<'_>) -> Result<FileInfo, ScanError> {
+        let name = self.path.file_name().and_then(|name| FileName::from_os_str(name).ok());
+        scan_open_file(&self.file, name, None, progress)
+    }
+
+    /// Whether it has the content of `info`.
+    ///
+    /// # Errors
+    /// It cannot be read, or `progress` said stop.
+    pub(super) fn is_right(&self, info: &FileInfo, progress: Progress<'_>) -> Result<bool, ScanError> {
+        Ok(verify_file(&self.file, info, None, progress)?.is_full())
+    }
+
+    /// Whether it looks as it did when it was opened, and still has a name.
+    pub fn is_as_it_was(&self) -> bool {
+        self.file.metadata().is_ok_and(|now| now.nlink() > 0 && Stamp::of(&now) == Stamp::of(&self.metadata))
+    }
+
+    /// Serves it as `info`, which is what it was found to be as long as it looks as it did when it
+    /// was opened.
+    ///
+    /// # Errors
+    /// It looks different, or has another size than is said.
+    pub fn into_store(self, info: &FileInfo) -> Result<FileStore, ShareError> {
+        let Self { file, metadata, path, origin } = self;
+        let now = match file.metadata() {
+            Ok(now) => now,
+            Err(source) => return Err(ShareError::Io { path, source }),
+        };
+        let stamp = Stamp::of(&now);
+        if stamp != Stamp::of(&metadata) || now.len() != info.size() {
+            return Err(ShareError::Changed { path, found: now.len(), expected: info.size() });
+        }
+        Ok(FileStore::new(Arc::new(file), info.clone(), path, stamp).found_by(origin))
+    }
+}
+
+/// Whether what kept a file from being shared is that its name led to something else at that
+/// moment.
+pub fn is_passing(error: &ShareError) -> bool {
+    match error {
+        ShareError::Replaced { .. } | ShareError::Changed { .. } | ShareError::NotAFile { .. } => true,
+        // Somebody is about to write to it.
+        ShareError::Io { source, .. } => source.kind() == io::ErrorKind::WouldBlock,
+    }
+}

@@ -1,0 +1,428 @@
+//! What can go wrong with a file on disk. Each error names the path, and where a person can do something about it, what.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tnet_fileinfo::{ChunkIndex, ScanError, shown_path};
+
+use super::no_room::{NoRoom, advice_on};
+
+/// A download cannot begin. The output is as it was, a `.partial` that was there has lost nothing that is right, and
+/// nothing new is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The output path ends in `..` or is the root.
+    #[error("{path:?} does not name a file")]
+    NoFileName {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// The name leaves no room for `.partial.journal`, or the path is too long altogether.
+    #[error(
+        "the name {path:?} is too long for its file system: it is `.partial.journal` longer until the file is whole; choose a shorter output name"
+    )]
+    NameTooLong {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// The file system takes no such name.
+    #[error("the file system does not take the name {path:?}; choose another output name with -o")]
+    NameRefused {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// `chattr +i` or `+a` was said of the directory, or of the file that is in the way.
+    #[error(
+        "{path:?} is immutable or append-only; choose another directory, or change that with `chattr -ia`"
+    )]
+    Unchangeable {
+        /// The directory or the output path.
+        path: PathBuf,
+    },
+    /// The output is a mount point, as a single file that was given to a container is.
+    #[error("{path:?} is a mount point and cannot be replaced; choose another output name with -o")]
+    MountPoint {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// The directory of the output is not there.
+    #[error("directory {parent:?} does not exist; create it first")]
+    ParentMissing {
+        /// The directory.
+        parent: PathBuf,
+    },
+    /// A link leads to the output that another user could have put there, or lead elsewhere at any
+    /// moment.
+    #[error(
+        "the link {link:?} on the way is in a directory that other users may change; name the directory it leads to"
+    )]
+    ForeignLink {
+        /// The link.
+        link: PathBuf,
+    },
+    /// What should be the directory of the output is something else.
+    #[error("{parent:?} is not a directory")]
+    ParentNotDirectory {
+        /// The path in question.
+        parent: PathBuf,
+    },
+    /// The user may not do this here.
+    #[error("no permission to write {path:?}; choose another directory or change its permissions")]
+    NotAllowed {
+        /// What could not be opened or created.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file system cannot be written.
+    #[error("{path:?} is on a read-only file system; choose another directory")]
+    ReadOnly {
+        /// What could not be created.
+        path: PathBuf,
+    },
+    /// The output path is a directory.
+    #[error("{path:?} is a directory; name the file in it")]
+    IsDirectory {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// The output path is a device, a pipe or a socket, which is never replaced.
+    #[error("{path:?} is not a regular file")]
+    NotAFile {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// The output exists with other content.
+    #[error("{path:?} exists with other content; pass --overwrite to replace it")]
+    Exists {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// Another download writes the same output.
+    #[error("another download is writing {path:?}")]
+    Busy {
+        /// The `.partial`.
+        path: PathBuf,
+    },
+    /// The `.partial` in place is a link, has a second name or belongs to somebody else: others could change it
+    /// after it was verified.
+    #[error("{path:?} is not a plain file of this user; remove it")]
+    ForeignPartial {
+        /// The `.partial`.
+        path: PathBuf,
+    },
+    /// The file does not fit, or the file system takes no more for another reason.
+    #[error("{}", no_room_for(path, *needed, *why))]
+    DiskFull {
+        /// What was to be reserved.
+        path: PathBuf,
+        /// Bytes that had to be reserved and could not be.
+        needed: u64,
+        /// Of what there is not enough.
+        why: NoRoom,
+    },
+    /// The file system cannot hold a file of this size.
+    #[error(
+        "{path:?} would have {size} bytes, more than its file system allows in one file; choose another disk with -o"
+    )]
+    TooLarge {
+        /// What was to be reserved.
+        path: PathBuf,
+        /// Bytes in the file.
+        size: u64,
+    },
+    /// This process may not write a file of this size.
+    #[error(
+        "{path:?} would have {size} bytes, and this process may write only {limit} into one file; raise that with `ulimit -f unlimited`"
+    )]
+    OverLimit {
+        /// What was to be reserved.
+        path: PathBuf,
+        /// Bytes in the file.
+        size: u64,
+        /// Bytes that the process may write.
+        limit: u64,
+    },
+    /// The caller stopped the verification of what was there.
+    #[error("stopped while verifying what is there of {path:?}")]
+    Cancelled {
+        /// What was being read.
+        path: PathBuf,
+    },
+    /// Anything else.
+    #[error("opening {path:?}{}", advice_on(source))]
+    Io {
+        /// What could not be opened, read or written.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// The error for what the system said about `path`.
+    pub(super) fn from_io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::NotAllowed { path, source },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
+            io::ErrorKind::InvalidFilename => Self::NameTooLong { path },
+            _ => match NoRoom::of(&source) {
+                // Not even a name or a block for the journal: how much is missing is not known.
+                Some(why) => Self::DiskFull { path, needed: 1, why },
+                None => Self::Io { path, source },
+            },
+        }
+    }
+}
+
+fn no_room_for(path: &Path, needed: u64, why: NoRoom) -> String {
+    let advice = why.advice();
+    match why {
+        NoRoom::Space => format!("not enough space for {path:?}: {needed} bytes more are needed; {advice}"),
+        _ => format!("{path:?} cannot be written: {why}; {advice}"),
+    }
+}
+
+/// A file cannot be shared.
+#[derive(Debug, thiserror::Error)]
+pub enum ShareError {
+    /// A directory, a device, a pipe or a socket.
+    #[error("{path:?} is not a regular file")]
+    NotAFile {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// In a shared directory: another file, a link or nothing is there by now.
+    #[error("{path:?} is not what was seen there")]
+    Replaced {
+        /// The path that was seen.
+        path: PathBuf,
+    },
+    /// It is not what was scanned.
+    #[error("{path:?} changed after it was scanned: {found} bytes instead of {expected}")]
+    Changed {
+        /// The path asked for.
+        path: PathBuf,
+        /// Bytes it has.
+        found: u64,
+        /// Bytes it had.
+        expected: u64,
+    },
+    /// It cannot be opened.
+    #[error("opening {path:?}")]
+    Io {
+        /// The path asked for.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// A file that was shared and touched is not shared again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadAgainError {
+    /// It is another file by now.
+    #[error("it has other content")]
+    OtherContent,
+    /// It cannot be opened, or changed meanwhile.
+    #[error(transparent)]
+    Open(#[from] ShareError),
+    /// It cannot be read, or the reading was stopped.
+    #[error(transparent)]
+    Read(#[from] ScanError),
+}
+
+impl ReadAgainError {
+    /// Whether the file may be what it was, and readable later: what kept it from being read says nothing of its content.
+    pub fn passes(&self) -> bool {
+        let is_there = |error: &io::Error| {
+            !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        };
+        match self {
+            Self::Open(ShareError::Io { source, .. })
+            | Self::Read(ScanError::Open(source) | ScanError::Read { source, .. }) => is_there(source),
+            Self::OtherContent | Self::Open(_) | Self::Read(_) => false,
+        }
+    }
+}
+
+/// A part of a chunk cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The part reaches past the end of the chunk.
+    #[error("chunk {chunk} has no bytes {offset}..{}", u64::from(*offset) + *length)]
+    OutOfRange {
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// Where in the chunk the part begins, in bytes.
+        offset: u32,
+        /// Bytes in the part.
+        length: u64,
+    },
+    /// The download does not have this chunk yet.
+    #[error("chunk {chunk} is not stored")]
+    NotStored {
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// The chunk was found wrong or unreadable before, and is not served.
+    #[error("chunk {chunk} is withdrawn")]
+    Withdrawn {
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// Somebody gave the file another name, owner or mode, or wrote to it and set its time back: it has to be read again.
+    #[error("the file was touched since it was shared")]
+    Touched,
+    /// Somebody wrote to the file or truncated it since it was shared. It must not be served any more.
+    #[error("the file changed since it was shared")]
+    Changed,
+    /// Somebody deleted the file or put another in its place. It must not be served any more.
+    #[error("the file was deleted or replaced")]
+    Gone,
+    /// The disk failed.
+    #[error("reading chunk {chunk}")]
+    Io {
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// A chunk was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// No more is taken, on a file system that could not promise it.
+    #[error("{why}: {written} of {wanted} bytes of chunk {chunk} written; {}", why.advice())]
+    DiskFull {
+        /// Of what there is not enough.
+        why: NoRoom,
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// Bytes that still fitted.
+        written: u64,
+        /// Bytes in the chunk.
+        wanted: u64,
+    },
+    /// The space for the rest of the file cannot be had any more.
+    #[error("reserving space for {}: {source}{}", shown_path(path), advice_on(source))]
+    Reserve {
+        /// The `.partial`.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The disk failed twice.
+    #[error("writing chunk {chunk}")]
+    Io {
+        /// The chunk.
+        chunk: ChunkIndex,
+        /// The system's second answer.
+        source: io::Error,
+    },
+    /// Again and again a sync failed while the chunk was being written.
+    #[error("writing chunk {chunk}: the disk does not keep what it is given")]
+    SyncsFail {
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
+    /// The download was abandoned or discarded.
+    #[error("the download is closed")]
+    Closed,
+}
+
+impl WriteError {
+    /// Whether all that is wrong is that there is no space.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::DiskFull { .. } => true,
+            Self::Reserve { source, .. } => NoRoom::of(source).is_some(),
+            Self::Io { .. } | Self::SyncsFail { .. } | Self::Closed => false,
+        }
+    }
+}
+
+/// Stored chunks could not be made durable.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The disk did not take the data. The sync is not repeated, since the system forgets what it dropped.
+    #[error("syncing: {} chunks are lost{}", lost.len(), advice_on(source))]
+    Data {
+        /// Missing again: to be fetched and written anew.
+        lost: Vec<ChunkIndex>,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The data is safe, but a restart would have to hash it again. The next sync writes the journal anew.
+    #[error("writing the journal{}", advice_on(source))]
+    Journal {
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The download was abandoned or discarded.
+    #[error("the download is closed")]
+    Closed,
+}
+
+impl SyncError {
+    /// The chunks that are missing again.
+    pub fn lost(&self) -> &[ChunkIndex] {
+        match self {
+            Self::Data { lost, .. } => lost,
+            Self::Journal { .. } | Self::Closed => &[],
+        }
+    }
+}
+
+/// A download did not become its file. Except where said, the `.partial` is as it was and nothing is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishError {
+    /// Chunks are missing.
+    #[error("{missing} chunks are missing")]
+    Incomplete {
+        /// How many.
+        missing: u32,
+    },
+    /// The disk did not take the data; some chunks are missing again.
+    #[error("syncing the finished file")]
+    Sync {
+        /// Which chunks are lost, and why.
+        #[source]
+        source: SyncError,
+    },
+    /// The output appeared meanwhile.
+    #[error("{path:?} appeared during the download; pass --overwrite to replace it")]
+    Exists {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// Somebody removed, replaced or truncated the `.partial`.
+    #[error("{path:?} was removed or changed during the download")]
+    Gone {
+        /// The `.partial`.
+        path: PathBuf,
+    },
+    /// The `.partial` could not be renamed.
+    #[error("renaming to {path:?}{}", advice_on(source))]
+    Rename {
+        /// The output path.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The download is finished already, abandoned or discarded.
+    #[error("the download is closed")]
+    Closed,
+}
+
+/// The leftovers of a download could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[error("removing {path:?}")]
+pub struct DiscardError {
+    /// What is still there.
+    pub path: PathBuf,
+    /// The system's answer.
+    pub source: io::Error,
+}

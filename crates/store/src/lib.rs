@@ -1,0 +1,101 @@
+//! Files on disk: whole ones that are served, and ones that are still coming.
+//!
+//! Everything here blocks, and needs no runtime; callers run it where blocking is allowed.
+//!
+//! # What survives a crash
+//! A download to `OUT` lives in `OUT.partial`, with `OUT.partial.journal` beside it. Chunks are verified before they
+//! are written; the data is synced before the journal hears of it; the whole is synced before it gets its name. So the
+//! name `OUT` stands for the whole file or for what stood there before, and the journal never claims a chunk that a
+//! power cut can take. What each moment leaves, and what the next [`Download::open`] makes of it:
+//!
+//! | crash or power cut after              | on disk                                       | next open                                          |
+//! |---------------------------------------|-----------------------------------------------|----------------------------------------------------|
+//! | `.partial` created and locked         | empty `.partial`; the lock died with us       | starts anew                                        |
+//! | space reserved, or some of it         | `.partial` all hole                           | starts anew, reads nothing                         |
+//! | journal created, header perhaps torn  | no journal that can be believed               | removes it; content decides                        |
+//! | chunk written, not synced             | all, part or nothing of the chunk             | hashes it: kept if right, else missing             |
+//! | data synced, journal not written      | the chunks                                    | hashes them: all kept                              |
+//! | journal record written, not synced    | perhaps a torn record                         | as below for the records before it, hashes the rest|
+//! | journal synced                        | chunks and records                            | fetches the others, hashes these meanwhile         |
+//! | a sync failed                         | unknown for all chunks since the last success | hashes them from the disk, not from the cache      |
+//! | renamed, directory not synced         | `.partial` with all chunks, or `OUT`          | hashes all and finishes, or finds `OUT` complete   |
+//! | linked, `.partial` not yet unlinked   | both names on one file                        | finds `OUT` complete, removes the second name      |
+//! | directory synced, journal still there | `OUT` and a journal that speaks of its inode  | finds `OUT` complete, removes the journal          |
+//!
+//! A journal saves fetching, never verifying. It names the inode and birth time of its `.partial`:
+//! if the user removes or replaces the `.partial`, the journal is not looked at, nor if the length
+//! is wrong. But the bytes of a journaled chunk can change without any of that: a bit rots, a
+//! backup is restored over the file, a snapshot brings an older one back, a disk lied about a sync.
+//! So a chunk that only the journal [vouches for](Download::vouched) is not stored. It is not
+//! fetched either, but read and hashed in the background; until then it is not served, and
+//! [`Download::finish`] refuses. One with another sum is missing again.
+//!
+//! What is promised in the end: every chunk of a file that gets its name was verified by the
+//! process that names it, through the descriptor that it holds the lock of. Bytes that another
+//! program changes behind our back after that and before the rename are not noticed.
+//!
+//! `.partial` belongs to no file in particular: if another version of the file was being downloaded to the same `OUT`,
+//! the chunks both have in common (same bytes at the same place) are kept and the rest is overwritten.
+
+mod beneath;
+mod block_file;
+mod candidate;
+mod check;
+mod chunk_writer;
+mod cost;
+mod disks;
+mod download;
+mod error;
+mod file_store;
+mod flaws;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod held;
+mod journal;
+mod ledger;
+pub mod named_dir;
+mod no_room;
+mod open;
+mod origin;
+mod out_dir;
+mod page_cache;
+mod partial;
+mod place;
+mod replaced;
+mod reservation;
+mod resume;
+mod scan_log;
+pub mod share;
+mod shared_root;
+mod stamp;
+pub mod sys;
+mod target;
+mod watched;
+mod whole_file;
+
+pub use candidate::{Candidate, is_passing};
+pub use check::Checked;
+pub use cost::Cost;
+pub use disks::Disks;
+pub use download::{Download, DownloadOptions, OnExisting, Opened};
+pub use error::{
+    DiscardError, FinishError, OpenError, ReadAgainError, ReadError, ShareError, SyncError, WriteError,
+};
+pub use file_store::{FileState, FileStore, Look};
+pub use flaws::{Flaw, Flaws};
+pub use held::OpenFiles;
+pub use no_room::NoRoom;
+pub use out_dir::{OutDirectory, Whereabouts};
+pub use place::{Found, Key as PlaceKey, Place};
+pub use scan_log::ScanLog;
+pub use shared_root::SharedRoot;
+pub use stamp::Stamp;
+pub use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX};
+pub use watched::Watched;
+pub use whole_file::write_whole;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+use tests::wait_for_the_clock_of;

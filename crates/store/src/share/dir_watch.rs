@@ -1,0 +1,520 @@
+//! What changed in a shared directory since the last look. Applying all changes in order gives exactly the files that
+//! are there, readable and at rest.
+//!
+//! A file is reported only once it is at rest, so that one still being copied is not hashed halfway: twice in a row
+//! the same, or untouched for a while when first seen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tnet_fileinfo::shown_path;
+
+use super::Notices;
+use super::walk::{Place, Seen, walk};
+use crate::named_dir::{self, FindError};
+use crate::share::{LeftOut, LeftOutKind};
+use crate::sys::{self, Protection};
+use crate::{SharedRoot, Stamp};
+
+/// How a directory is watched.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchOptions {
+    /// Directories inside one another that are entered. Deeper ones are reported and left out; each level costs a file
+    /// descriptor during a look.
+    pub max_depth: u32,
+    /// Files that are watched. More are left out, which is reported; each costs about 200 bytes.
+    pub max_files: usize,
+    /// A file last modified longer ago than this is at rest at first sight.
+    pub settle: Duration,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self { max_depth: 32, max_files: 1_000_000, settle: Duration::from_secs(2) }
+    }
+}
+
+/// Something that happened in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A new file is there and at rest.
+    Appeared {
+        /// Its path: the directory's, made absolute, and where it is inside.
+        path: PathBuf,
+        /// What it looks like. Whoever opens it compares: the path may lead elsewhere by then.
+        stamp: Stamp,
+    },
+    /// A reported file has other content, or another file is in its place, and it is at rest.
+    Changed {
+        /// Its path.
+        path: PathBuf,
+        /// What it looks like now.
+        stamp: Stamp,
+    },
+    /// A reported file has other content, and is not at rest: it is still being written to. It appears again when it is.
+    Changing {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A reported file is gone, or has changed and cannot be read any more.
+    Deleted {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A file or directory cannot be read and is left out. Reported once, and again if it fails anew after it worked.
+    /// Files reported from inside a directory count as unchanged until it can be read again.
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        kind: io::ErrorKind,
+    },
+    /// A file is left out because it may not have been meant: it has another name, not everybody may read it, and
+    /// others than its owner may put names into its directory. Reported once.
+    Planted {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A directory is too deep and is left out. Reported once.
+    TooDeep {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// There are more files than are watched; some are left out. Reported once, and again if it happens anew.
+    TooMany {
+        /// How many are watched.
+        limit: usize,
+    },
+}
+
+/// A directory cannot be shared.
+#[derive(Debug, thiserror::Error)]
+pub enum ShareDirError {
+    /// It is not there.
+    #[error("directory {dir:?} does not exist; create it first")]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It is something else.
+    #[error("{dir:?} is not a directory")]
+    NotADirectory {
+        /// The path.
+        dir: PathBuf,
+    },
+    /// Everybody may write to it and somebody else owns it, so we cannot know who shares what through us.
+    #[error(
+        "directory {dir:?} belongs to another user and everybody may write to it; share a directory of your own, or have its owner run `chmod o-w` on it"
+    )]
+    Insecure {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It was replaced, and others could have done that.
+    #[error(
+        "another directory took the place of {dir:?}, and other users may put one there; start again to share it"
+    )]
+    Replaced {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It cannot be opened or read.
+    #[error("reading directory {dir:?}")]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl ShareDirError {
+    /// Whether the directory that was meant is not where it was.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::NotADirectory { .. } | Self::Replaced { .. })
+    }
+}
+
+/// Remembers what was seen in a directory and reported about it.
+#[derive(Debug)]
+pub struct DirWatch {
+    root: Arc<SharedRoot>,
+    options: WatchOptions,
+    files: Files,
+    /// What was reported as left out and still is.
+    complaints: BTreeSet<PathBuf>,
+    /// All that is left out since the last look.
+    left_out: Vec<LeftOut>,
+    /// Files that were reported so and could not be read, though they could be opened.
+    unread: BTreeMap<PathBuf, Stamp>,
+    /// No file has to be looked at again before it can be reported.
+    is_at_rest: bool,
+    too_many: Overflow,
+    look: u64,
+    /// Of everything that happened since the last look, if there is such word and the look left nothing to wait for.
+    notices: Option<Notices>,
+}
+
+/// By path. Looking one up compares one path: a look does that for each file.
+type Files = HashMap<PathBuf, Known>;
+
+#[derive(Debug)]
+struct Known {
+    seen: Stamp,
+    reported: Option<Stamp>,
+    /// The look that saw it last.
+    look: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overflow {
+    None,
+    Reported,
+}
+
+impl DirWatch {
+    /// Prepares to watch `dir`, which may be a link to a directory; the one that it leads to now is meant. It stays open.
+    /// Nothing in it is looked at yet.
+    ///
+    /// # Errors
+    /// It is not there, is no directory, or others could put files into it; see [`ShareDirError`].
+    pub fn new(dir: &Path, options: WatchOptions) -> Result<Self, ShareDirError> {
+        let dir =
+            std::path::absolute(dir).map_err(|source| ShareDirError::Io { dir: dir.to_owned(), source })?;
+        let directory = open_secure(&dir)?;
+        Ok(Self {
+            root: Arc::new(SharedRoot::new(dir, directory)),
+            options,
+            files: Files::new(),
+            complaints: BTreeSet::new(),
+            left_out: Vec::new(),
+            unread: BTreeMap::new(),
+            is_at_rest: true,
+            too_many: Overflow::None,
+            look: 0,
+            notices: None,
+        })
+    }
+
+    /// The directory; absolute.
+    pub fn dir(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The directory, for opening what is in it.
+    pub fn root(&self) -> Arc<SharedRoot> {
+        Arc::clone(&self.root)
+    }
+
+    /// Looks at the directory and tells what changed since the last look. Blocks for as long as listing all of it
+    /// takes.
+    ///
+    /// `wall_clock` is the time since the Unix epoch, used only to tell how old a modification is. A clock that is
+    /// wrong delays a report by one look or makes one early; nothing else.
+    ///
+    /// # Errors
+    /// The directory itself cannot be read, is not safe any more, or was replaced by others. Nothing counts as changed then.
+    pub fn poll(&mut self, wall_clock: Duration) -> Result<Vec<Change>, ShareDirError> {
+        self.notices = None;
+        let directory = self.find()?;
+        self.look += 1;
+        let mut look = Look {
+            number: self.look,
+            settled_before_ns: i128::try_from(wall_clock.saturating_sub(self.options.settle).as_nanos())
+                .unwrap_or(i128::MAX),
+            max_files: self.options.max_files,
+            left_out: BTreeSet::new(),
+            reported_before: &self.complaints,
+            kinds: BTreeMap::new(),
+            overflowed: false,
+            is_at_rest: true,
+            notices: Notices::new().ok(),
+            changes: Vec::new(),
+        };
+        let files = &mut self.files;
+        let walked =
+            walk(directory, self.root.path(), self.options.max_depth, &mut |seen| look.on_seen(files, seen));
+        let Look { left_out, kinds, overflowed, is_at_rest, notices, mut changes, .. } = look;
+        if let Err(source) = walked {
+            // The list ended early: without the rest, absence proves nothing. What was seen still holds.
+            tracing::debug!(dir = ?self.dir(), %source, "directory could not be read to its end");
+            self.complaints.extend(left_out);
+            if changes.is_empty() {
+                return Err(ShareDirError::Io { dir: self.dir().to_owned(), source });
+            }
+            return Ok(changes);
+        }
+        self.complaints = left_out;
+        self.left_out =
+            kinds.into_iter().map(|(kind, (count, example))| LeftOut { kind, count, example }).collect();
+        self.is_at_rest = is_at_rest;
+        self.notices = notices.filter(|_| is_at_rest);
+        self.remove_unseen(&mut changes);
+        let reported = |path: &PathBuf| self.files.get(path).and_then(|known| known.reported);
+        self.unread.retain(|path, stamp| reported(path) == Some(*stamp));
+        for path in self.unread.keys() {
+            count_unread(&mut self.left_out, path);
+        }
+        self.note_overflow(overflowed, &mut changes);
+        Ok(changes)
+    }
+
+    /// The directory, if it is still the one that was named. Another one in its place is taken for it if nobody but this
+    /// user and the superuser could have put it there.
+    fn find(&self) -> Result<OwnedFd, ShareDirError> {
+        let dir = self.root.path();
+        let found = open_secure(dir)?;
+        let failed = |source| ShareDirError::Io { dir: dir.to_owned(), source };
+        if self.root.is(&found).map_err(failed)? {
+            return Ok(found);
+        }
+        let replaced = || ShareDirError::Replaced { dir: dir.to_owned() };
+        let found = named_dir::find(dir).map_err(|error| match error {
+            FindError::ForeignLink { .. } => replaced(),
+            FindError::Io(source) => failed(source),
+        })?;
+        if found.others.is_some() {
+            return Err(replaced());
+        }
+        check_secure(dir, &found.directory)?;
+        tracing::info!(dir = %shown_path(dir), "another directory has the place of the shared one");
+        self.root.replace(found.directory.try_clone().map_err(failed)?);
+        Ok(found.directory)
+    }
+
+    /// A file that was reported could not be opened as it was seen. If it is there at the next look, it appears again.
+    pub fn look_again_at(&mut self, path: &Path) {
+        if let Some(known) = self.files.get_mut(path) {
+            known.reported = None;
+        }
+    }
+
+    /// A file that was reported could not be read to its end. It counts as left out until it changes.
+    pub fn could_not_read(&mut self, path: PathBuf) {
+        let Some(stamp) = self.files.get(&path).and_then(|known| known.reported) else { return };
+        if self.unread.insert(path.clone(), stamp).is_none() {
+            count_unread(&mut self.left_out, &path);
+        }
+    }
+
+    /// What the last look left out, by kind, and what could not be read since.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// How many files are reported and could be read, and their bytes.
+    pub fn reported(&self) -> (u64, u64) {
+        let files = self.files.iter().filter(|(path, _)| !self.unread.contains_key(*path));
+        let reported = files.filter_map(|(_, known)| known.reported);
+        reported.fold((0, 0), |(files, bytes), stamp| (files + 1, bytes + stamp.size))
+    }
+
+    /// Whether the directory that was looked at last has its place still. A look tells what is there instead.
+    pub fn is_in_place(&self) -> bool {
+        sys::open_directory(self.root.path()).is_ok_and(|found| self.root.is(&found).unwrap_or(false))
+    }
+
+    /// The directory is not there: takes back all reports. What is in it appears again when it is back.
+    pub fn take_reported(&mut self) -> Vec<PathBuf> {
+        let reported = self.files.iter_mut();
+        reported.filter_map(|(path, known)| known.reported.take().map(|_| path.clone())).collect()
+    }
+
+    /// Word of whatever happens from the last look on: until there is some, another look would find nothing. `None`:
+    /// nobody but the next look can tell.
+    pub fn take_notices(&mut self) -> Option<Notices> {
+        self.notices.take()
+    }
+
+    /// Whether the last look found no file that has to be looked at again before it can be reported.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_at_rest
+    }
+
+    /// Whether the last look left nothing out.
+    pub fn has_seen_all(&self) -> bool {
+        self.complaints.is_empty()
+    }
+
+    /// Forgets the files that this look did not see, unless they are inside something that could not be read.
+    fn remove_unseen(&mut self, changes: &mut Vec<Change>) {
+        let (look, complaints) = (self.look, &self.complaints);
+        self.files.retain(|path, known| {
+            let kept = known.look == look || path.ancestors().any(|above| complaints.contains(above));
+            if !kept && known.reported.is_some() {
+                changes.push(Change::Deleted { path: path.clone() });
+            }
+            kept
+        });
+    }
+
+    fn note_overflow(&mut self, overflowed: bool, changes: &mut Vec<Change>) {
+        if overflowed && self.too_many == Overflow::None {
+            changes.push(Change::TooMany { limit: self.options.max_files });
+        }
+        self.too_many = if overflowed { Overflow::Reported } else { Overflow::None };
+    }
+}
+
+/// One look in progress.
+struct Look<'a> {
+    number: u64,
+    /// Modifications up to this time, since the Unix epoch, are long enough ago.
+    settled_before_ns: i128,
+    max_files: usize,
+    left_out: BTreeSet<PathBuf>,
+    reported_before: &'a BTreeSet<PathBuf>,
+    /// How much of each kind is left out, and the first in the order of names.
+    kinds: BTreeMap<LeftOutKind, (u64, PathBuf)>,
+    overflowed: bool,
+    /// No file has to be looked at again before it can be reported.
+    is_at_rest: bool,
+    /// Of all directories so far.
+    notices: Option<Notices>,
+    changes: Vec<Change>,
+}
+
+impl Look<'_> {
+    fn on_seen(&mut self, files: &mut Files, seen: Seen<'_>) {
+        match seen {
+            // Before it is listed: what happens from now on is in the list, or there is word of it.
+            Seen::Directory { directory } => {
+                self.notices = self.notices.take().filter(|notices| notices.add(directory).is_ok());
+            }
+            Seen::File { path, stamp, place } => self.on_file(files, path, stamp, &place),
+            Seen::Unreadable { path, kind } => {
+                self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind });
+            }
+            Seen::Planted { path } => self.leave_out(path, Change::Planted { path: path.to_owned() }),
+            Seen::TooDeep { path } => self.leave_out(path, Change::TooDeep { path: path.to_owned() }),
+            Seen::Other { path, kind } => self.count(path, kind),
+        }
+    }
+
+    fn count(&mut self, path: &Path, kind: LeftOutKind) {
+        match self.kinds.get_mut(&kind) {
+            None => drop(self.kinds.insert(kind, (1, path.to_owned()))),
+            Some((count, example)) => {
+                *count += 1;
+                if path < &**example {
+                    path.clone_into(example);
+                }
+            }
+        }
+    }
+
+    fn on_file(&mut self, files: &mut Files, path: &Path, stamp: Stamp, place: &Place<'_>) {
+        let untouched = i128::from(stamp.modified_ns) <= self.settled_before_ns;
+        let room = files.len() < self.max_files;
+        let (known, at_rest) = match files.get_mut(path) {
+            Some(known) => {
+                let at_rest = known.seen == stamp || untouched;
+                (known, at_rest)
+            }
+            None if room => {
+                let known = Known { seen: stamp, reported: None, look: self.number };
+                (files.entry(path.to_owned()).or_insert(known), untouched)
+            }
+            None => {
+                self.overflowed = true;
+                return self.count(path, LeftOutKind::TooMany);
+            }
+        };
+        known.seen = stamp;
+        known.look = self.number;
+        self.is_at_rest &= at_rest;
+        if known.reported == Some(stamp) {
+            return;
+        }
+        if !at_rest {
+            // What was shared is not there any more, whatever it becomes.
+            if known.reported.take().is_some() {
+                self.changes.push(Change::Changing { path: path.to_owned() });
+            }
+            return;
+        }
+        match place.check_readable() {
+            Ok(()) => {
+                let path = path.to_owned();
+                self.changes.push(match known.reported.replace(stamp) {
+                    None => Change::Appeared { path, stamp },
+                    Some(_) => Change::Changed { path, stamp },
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the next look sees it gone
+            Err(error) => {
+                if known.reported.take().is_some() {
+                    self.changes.push(Change::Deleted { path: path.to_owned() });
+                }
+                self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind: error.kind() });
+            }
+        }
+    }
+
+    fn leave_out(&mut self, path: &Path, complaint: Change) {
+        self.count(
+            path,
+            match complaint {
+                Change::Planted { .. } => LeftOutKind::Planted,
+                Change::TooDeep { .. } => LeftOutKind::TooDeep,
+                _ => LeftOutKind::Unreadable,
+            },
+        );
+        // As many again as files: a tree full of unreadable names must not fill the memory either.
+        if self.left_out.len() < self.max_files
+            && self.left_out.insert(path.to_owned())
+            && !self.reported_before.contains(path)
+        {
+            self.changes.push(complaint);
+        }
+    }
+}
+
+fn count_unread(left_out: &mut Vec<LeftOut>, path: &Path) {
+    let kind = LeftOutKind::Unreadable;
+    match left_out.iter_mut().find(|left_out| left_out.kind == kind) {
+        Some(LeftOut { count, example, .. }) => {
+            *count += 1;
+            if path < &**example {
+                path.clone_into(example);
+            }
+        }
+        None => {
+            left_out.push(LeftOut { kind, count: 1, example: path.to_owned() });
+            left_out.sort_by_key(|left_out| left_out.kind);
+        }
+    }
+}
+
+/// Opens the directory if nobody but its owner, or the owner is us, decides what is in it.
+fn open_secure(dir: &Path) -> Result<OwnedFd, ShareDirError> {
+    let directory = sys::open_directory(dir).map_err(|source| {
+        let dir = dir.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => ShareDirError::Missing { dir },
+            io::ErrorKind::NotADirectory => ShareDirError::NotADirectory { dir },
+            _ => ShareDirError::Io { dir, source },
+        }
+    })?;
+    check_secure(dir, &directory)?;
+    Ok(directory)
+}
+
+fn check_secure(dir: &Path, directory: &OwnedFd) -> Result<(), ShareDirError> {
+    let failed = |source| ShareDirError::Io { dir: dir.to_owned(), source };
+    let protection = sys::protection(directory).map_err(failed)?;
+    if is_insecure(protection, sys::effective_user()) {
+        return Err(ShareDirError::Insecure { dir: dir.to_owned() });
+    }
+    Ok(())
+}
+
+/// Whether strangers may write to a directory that is not ours to protect.
+fn is_insecure(protection: Protection, user: u32) -> bool {
+    const OTHERS_WRITE: u32 = 0o002;
+    protection.mode & OTHERS_WRITE != 0 && protection.owner != user
+}
