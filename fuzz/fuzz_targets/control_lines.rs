@@ -4,9 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use tnet_control::fuzzing::{NextLine, read_line, request_again, response_again};
+use tnet_control::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 use tnet_fuzz::pieces::{InPieces, block_on};
-use tnet_peer::control::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
-use tnet_peer::fuzzing::{NextLine, read_line, request_again, response_again};
 use tokio::io::BufReader;
 
 fuzz_target!(|data: &[u8]| {

@@ -9,7 +9,7 @@ use std::path::{Component, Path};
 use libfuzzer_sys::fuzz_target;
 use tnet_fileinfo::{FileInfo, FileName, FileNameError};
 use tnet_fuzz::truth::TRUTHS;
-use tnet_peer::fuzzing::companions;
+use tnet_store::fuzzing::companions;
 
 /// 64 characters, each escaped, and the reason.
 const LONGEST_REFUSAL: usize = 64 * "\\u{10ffff}".len() + 128;

@@ -6,7 +6,7 @@
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, Geometry, MIN_CHUNK_SIZE};
-use tnet_peer::fuzzing::JournalOf;
+use tnet_store::fuzzing::JournalOf;
 
 fuzz_target!(|data: &[u8]| {
     let _ = tell(&mut Unstructured::new(data));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 use serde::Deserialize;
-use tnet_peer::control::{Client, ConnectError, FaultKind, Hello, make_state_dir};
+use tnet_control::{Client, ConnectError, FaultKind, Hello, make_state_dir};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;

@@ -1,8 +1,9 @@
 //! Exit codes and the failures that carry them. The numbers are a promise to scripts: they are never renumbered.
 
+use tnet_control::{ClaimError, ConnectError, Fault, FaultKind, RequestError};
 use tnet_coordinator::BindError;
 use tnet_fileinfo::{FileInfoError, ScanError};
-use tnet_peer::control::{ClaimError, ConnectError, Fault, FaultKind, RequestError, chain};
+use tnet_peer::chain;
 use tnet_peer::share::ShareDirError;
 use tnet_peer::{DownloadError, FetchInfoError, InquiryError, PeerGone, ShareError, SpawnError};
 

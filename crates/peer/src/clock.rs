@@ -33,7 +33,7 @@ const NEVER_SEEN: u64 = u64::MAX;
 
 /// A clock, which all copies share.
 #[derive(Debug, Clone)]
-pub(crate) struct Clock(Arc<Shared>);
+pub struct Clock(Arc<Shared>);
 
 /// All in nanoseconds since the start; `seen` as time passes outside, the others in our own.
 #[derive(Debug)]
@@ -49,8 +49,15 @@ struct Shared {
     noting: Mutex<()>,
 }
 
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock::new()
+    }
+}
+
 impl Clock {
-    pub(crate) fn new() -> Clock {
+    /// A clock that begins at zero now.
+    pub fn new() -> Clock {
         Clock(Arc::new(Shared {
             started: Instant::now(),
             seen: AtomicU64::new(NEVER_SEEN),
@@ -69,7 +76,7 @@ impl Clock {
     }
 
     /// What time it is.
-    pub(crate) fn now(&self) -> Time {
+    pub fn now(&self) -> Time {
         Time::after_start(Duration::from_nanos(self.0.own()))
     }
 
@@ -80,27 +87,24 @@ impl Clock {
     }
 
     /// Until then.
-    pub(crate) async fn sleep_until(&self, time: Time) {
+    pub async fn sleep_until(&self, time: Time) {
         while self.now() < time {
             sleep_until(self.instant_of(time)).await;
         }
     }
 
-    pub(crate) async fn sleep(&self, duration: Duration) {
+    /// Returns when that much time has passed.
+    pub async fn sleep(&self, duration: Duration) {
         self.sleep_until(self.now() + duration).await;
     }
 
     /// What comes of the work, if that comes within this time.
-    pub(crate) async fn timeout<T>(
-        &self,
-        within: Duration,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Elapsed> {
+    pub async fn timeout<T>(&self, within: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
         self.timeout_at(self.now() + within, work).await
     }
 
     /// The same, with a given end.
-    pub(crate) async fn timeout_at<T>(&self, end: Time, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    pub async fn timeout_at<T>(&self, end: Time, work: impl Future<Output = T>) -> Result<T, Elapsed> {
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -111,7 +115,7 @@ impl Clock {
 
 /// It took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Elapsed;
+pub struct Elapsed;
 
 impl Shared {
     fn outside(&self) -> u64 {

@@ -19,9 +19,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::codec::Framed;
 
 use crate::address::CoordinatorAddress;
+use crate::api::chain;
 use crate::api::{Listing, Unfit};
 use crate::clock::{Clock, Elapsed};
-use crate::control::chain;
 use crate::coordinator_call::{Resolver, call};
 use crate::coordinator_ends::Ends;
 use crate::descriptors::Descriptors;

@@ -48,7 +48,7 @@ impl fmt::Display for Shortage {
 impl Error for Shortage {}
 
 /// Descriptors that this process may have open; none if there is no limit.
-pub(crate) fn limit() -> Option<u64> {
+pub fn limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn for_files() -> usize {
 }
 
 /// The error that the system gives when there are none.
-pub(crate) fn shortage_of(error: &io::Error) -> Option<Shortage> {
+pub fn shortage_of(error: &io::Error) -> Option<Shortage> {
     match Errno::from_io_error(error)? {
         Errno::MFILE => Some(Shortage { limit: Some(limit().unwrap_or(USUAL)) }),
         Errno::NFILE => Some(Shortage { limit: None }),

@@ -10,8 +10,8 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 
 use crate::api::ShareError;
+use crate::api::chain;
 use crate::clock::wall_clock;
-use crate::control::chain;
 use crate::descriptors::Descriptors;
 use crate::engine::Command;
 use crate::look_pause::{idle_pause_after, pause_after};

@@ -145,7 +145,7 @@ impl Download {
     }
 
     /// As `cancel`, and answers how it ended.
-    pub(crate) async fn end(&mut self) -> Result<Summary, DownloadError> {
+    pub async fn end(&mut self) -> Result<Summary, DownloadError> {
         let (done, cancelled) = oneshot::channel();
         if self.commands.send(Command::CancelDownload { hash: self.info.hash(), done }).await.is_ok() {
             let _ = cancelled.await;

@@ -44,7 +44,7 @@ mod connection_limits;
 mod coordinator_call;
 mod coordinator_client;
 mod coordinator_ends;
-mod descriptors;
+pub mod descriptors;
 mod dialer;
 mod dir_share;
 mod download;
@@ -62,9 +62,7 @@ mod session;
 mod sharing;
 mod source;
 mod strangers;
-mod users;
 
-pub mod control;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -72,10 +70,11 @@ pub mod fuzzing;
 pub use address::{AddressError, Advertise, CoordinatorAddress, parse_listen};
 pub use api::{
     Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState,
-    DamagedFile, DownloadError, FetchInfoError, FileStatus, Liar, Limits, LimitsChange, Listing, PeerGone,
-    Phase, Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember,
-    TimeShares, Traffic, Unfit, Unreached, Waiting, Wish,
+    DamagedFile, DownloadError, FetchInfoError, FileCursor, FileStatus, FilesPage, Liar, Limits,
+    LimitsChange, Listing, PeerGone, Phase, Priority, Progress, ShareError, SlotStatus, SourceShare,
+    SpawnError, Status, Summary, SwarmMember, TimeShares, Traffic, Unfit, Unreached, Waiting, Wish, chain,
 };
+pub use clock::{Clock, Elapsed};
 pub use config::{Config, DownloadOptions};
 pub use descriptors::Shortage;
 pub use download::Download;
@@ -85,4 +84,4 @@ pub use peer::{Peer, PeerBuilder};
 pub use tnet_fileinfo as fileinfo;
 pub use tnet_store as store;
 pub use tnet_store::share::{self, LeftOut, LeftOutKind};
-pub use tnet_swarm::Config as SwarmConfig;
+pub use tnet_swarm::{Config as SwarmConfig, Time};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_proto::PeerId;
-use tnet_swarm::{FileKey, Time};
+use tnet_swarm::Time;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::address::{Advertise, CoordinatorAddress};
 use crate::api::{
-    CoordinatorState, DownloadError, FetchInfoError, Limits, LimitsChange, PeerGone, ShareError, SpawnError,
-    Status, Unfit, Wish,
+    CoordinatorState, DownloadError, FetchInfoError, FileCursor, FilesPage, Limits, LimitsChange, PeerGone,
+    ShareError, SpawnError, Status, Unfit, Wish,
 };
 use crate::clock::Clock;
 use crate::config::{Config, DownloadOptions};
@@ -29,9 +29,7 @@ use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
 use crate::dir_share::{self, DirShare};
 use crate::download::Download;
-use crate::engine::{
-    Command, ENGINE_QUEUE, Engine, FilesPage, Inbox, Parts, StartDownload, UNFIT_WITHIN, is_long,
-};
+use crate::engine::{Command, ENGINE_QUEUE, Engine, Inbox, Parts, StartDownload, UNFIT_WITHIN, is_long};
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
 use crate::narrow_paths::NarrowPaths;
@@ -250,7 +248,7 @@ impl Peer {
     }
 
     /// Where its user says that others reach it.
-    pub(crate) fn advertise(&self) -> Option<Advertise> {
+    pub fn advertise(&self) -> Option<Advertise> {
         self.config.advertise
     }
 
@@ -271,7 +269,7 @@ impl Peer {
     }
 
     /// Ends with the peer, or before it.
-    pub(crate) fn part_of_stop(&self) -> CancellationToken {
+    pub fn part_of_stop(&self) -> CancellationToken {
         self.stop.child_token()
     }
 
@@ -350,7 +348,7 @@ impl Peer {
 
     /// The same, if it has begun by the time of `stop`, a [part](Self::part_of_stop) of ours. If not, nobody uses the
     /// target any more when that is answered.
-    pub(crate) async fn download_unless(
+    pub async fn download_unless(
         &self,
         info: FileInfo,
         out: &Path,
@@ -503,7 +501,7 @@ impl Peer {
     }
 
     /// What time it is for deadlines.
-    pub(crate) fn clock(&self) -> &Clock {
+    pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
@@ -524,17 +522,17 @@ impl Peer {
         self.ask(|done| Command::Status { most_files, done }).await
     }
 
-    /// At most so many files, from the one after `after` on.
-    pub(crate) async fn files_page(
-        &self,
-        after: Option<FileKey>,
-        most: usize,
-    ) -> Result<FilesPage, PeerGone> {
+    /// At most `most` files, from the one after `after` on.
+    ///
+    /// # Errors
+    /// The peer has been shut down.
+    pub async fn files_page(&self, after: Option<FileCursor>, most: usize) -> Result<FilesPage, PeerGone> {
+        let after = after.map(|cursor| cursor.0);
         self.ask(|done| Command::Files { after, most, done }).await
     }
 
     /// Until nothing can be asked of it any more: it ended by itself.
-    pub(crate) async fn gone(&self) {
+    pub async fn gone(&self) {
         self.commands.closed().await;
     }
 
@@ -554,8 +552,9 @@ impl Peer {
     }
 
     /// Has the engine end as by a fault of ours.
-    #[cfg(test)]
-    pub(crate) async fn panic(&self) {
+    #[cfg(any(test, feature = "testing"))]
+    #[doc(hidden)]
+    pub async fn panic(&self) {
         let _ = self.send(Command::Panic).await;
     }
 

@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use tnet_control::Client;
 use tnet_fileinfo::FileHash;
-use tnet_peer::control::Client;
 use tnet_peer::{FileStatus, Limits, LimitsChange, Wish};
 
 use super::status::no_server;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tnet_peer::control::{Client, RequestError};
+use tnet_control::{Client, RequestError};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 

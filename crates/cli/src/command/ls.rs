@@ -1,8 +1,8 @@
 //! `tnet ls`: the files of the server, one a line.
 
 use serde_json::json;
+use tnet_control::Client;
 use tnet_peer::FileStatus;
-use tnet_peer::control::Client;
 
 use crate::args::Global;
 use crate::exit::Failure;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
-use tnet_peer::control::{self, Claim, ClaimError, Client, ConnectError, StopReason};
+use tnet_control::{self, Claim, ClaimError, Client, ConnectError, StopReason};
 use tnet_peer::share::WatchOptions;
 use tnet_peer::{LimitsChange, Peer};
 use tracing::{error, info};
@@ -136,7 +136,7 @@ impl Service<'_> {
         let program = env!("CARGO_PKG_VERSION");
         let reloader = Reloader::new(global, reload::OF_A_SERVER, decided);
         let ended = tokio::select! {
-            ended = control::serve(claim, Arc::clone(&peer), program, signals.stop.clone()) => ended,
+            ended = tnet_control::serve(claim, Arc::clone(&peer), program, signals.stop.clone()) => ended,
             never = attend(&peer, &signals, reloader) => match never {},
         };
         match ended.reason() {

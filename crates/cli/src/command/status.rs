@@ -5,8 +5,8 @@ mod watch;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tnet_control::{Client, ConnectError, Hello, RequestError};
 use tnet_peer::Status;
-use tnet_peer::control::{Client, ConnectError, Hello, RequestError};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{self, Global};

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tnet_peer::control::FaultKind;
+use tnet_control::FaultKind;
 
 use super::plain::{plain_json, plain_line, plain_lines};
 

@@ -1,6 +1,7 @@
 //! What users of the crate see: the peer, its downloads, their state and their errors.
 
 mod bounds;
+mod chain;
 mod chunk_map;
 mod error;
 mod progress;
@@ -11,12 +12,13 @@ mod waiting;
 mod wishes;
 
 pub use bounds::{Bound, Bounds};
+pub use chain::chain;
 pub use chunk_map::ChunkMap;
 pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
 pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary, Traffic};
 pub use status::{
-    Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, Listing, SlotStatus, Status,
-    SwarmMember,
+    Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileCursor, FileStatus, FilesPage, Listing,
+    SlotStatus, Status, SwarmMember,
 };
 pub use time::TimeShares;
 pub use unreached::{CallFailure, Unreached};

@@ -271,3 +271,16 @@ pub struct SlotStatus {
     #[serde(default)]
     pub download_bytes: u64,
 }
+
+/// A part of the list of files.
+#[derive(Debug, Clone)]
+pub struct FilesPage {
+    /// In no order that means anything.
+    pub files: Vec<FileStatus>,
+    /// The last of these, if there are more.
+    pub last: Option<FileCursor>,
+}
+
+/// A place in the list of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileCursor(pub(crate) tnet_swarm::FileKey);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::downloads::Followed;
-use crate::api::{DownloadError, FileStatus, Limits, LimitsChange, Status, Wish};
+use crate::api::{DownloadError, FilesPage, Limits, LimitsChange, Status, Wish};
 use crate::config::DownloadOptions;
 use crate::info_search::Found;
 use crate::share::LeftOut;
@@ -85,14 +85,8 @@ pub(crate) enum Command {
         done: oneshot::Sender<()>,
     },
     /// End as by a fault of ours.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     Panic,
-}
-
-/// Some of the files, and the last of them if there are more.
-pub(crate) struct FilesPage {
-    pub(crate) files: Vec<FileStatus>,
-    pub(crate) last: Option<FileKey>,
 }
 
 /// A download whose target is open.
@@ -137,7 +131,7 @@ impl Engine {
                 self.dir_files_most = self.dir_files_most.saturating_add(most_files);
             }
             Command::LeavesOut { dir, left_out } => drop(self.left_out.insert(dir, left_out)),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "testing"))]
             Command::Panic => panic!("asked for by a test"),
             Command::Shutdown { .. } => unreachable!("the engine's loop ends at a shutdown"),
         }

@@ -56,7 +56,7 @@ use accounting::Totals;
 use activity::RecentFiles;
 use blame::Bans;
 use checking::Checks;
-pub(crate) use command::{Command, FilesPage, StartDownload};
+pub(crate) use command::{Command, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
 use inspecting::Care;

@@ -6,10 +6,10 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use tnet_swarm::{Direction, FileKey, PeerKey, PeerStatus, Time};
 
-use super::command::FilesPage;
 use super::{Engine, OpenSession};
 use crate::api::{
-    Bound, Bounds, ChunkMap, ConnectionStatus, FileStatus, Phase, SlotStatus, Status, SwarmMember,
+    Bound, Bounds, ChunkMap, ConnectionStatus, FileCursor, FileStatus, FilesPage, Phase, SlotStatus, Status,
+    SwarmMember,
 };
 
 impl Engine {
@@ -57,7 +57,8 @@ impl Engine {
             self.files.range((after.map_or(Unbounded, Excluded), Unbounded)).map(|(file, _)| *file);
         let keys: Vec<FileKey> = rest.by_ref().take(most).collect();
         let last = keys.last().copied().filter(|_| rest.next().is_some());
-        FilesPage { files: keys.into_iter().filter_map(|file| self.file_picture(now, file)).collect(), last }
+        let files = keys.into_iter().filter_map(|file| self.file_picture(now, file)).collect();
+        FilesPage { files, last: last.map(FileCursor) }
     }
 
     /// Files to show if there may be no more: downloads, those that were active last, any others. Looks at no more of

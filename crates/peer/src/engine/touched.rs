@@ -11,7 +11,7 @@ use tnet_swarm::{FileKey, Time};
 
 use super::Engine;
 use super::files::FileEntry;
-use crate::control::chain;
+use crate::api::chain;
 use crate::store::{FileStore, ReadAgainError};
 
 /// How long after a failure a file is tried again: twice as long each time, from the first to the last of these.

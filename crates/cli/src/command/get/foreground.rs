@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tnet_control::Source;
 use tnet_fileinfo::FileInfo;
-use tnet_peer::control::Source;
 use tnet_peer::{Download, Peer, Progress, Shortage, Summary};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tnet_peer::control::{Client, Followed, Following, Handed, Hello, RequestError, Source, make_state_dir};
+use tnet_control::{Client, Followed, Following, Handed, Hello, RequestError, Source, make_state_dir};
 use tnet_peer::store::{OutDirectory, Whereabouts};
 use tnet_peer::{DownloadError, Progress, Shortage, Summary};
 use tokio::time::sleep;

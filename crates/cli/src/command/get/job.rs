@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use tnet_control::{GetRequest, Source};
 use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_peer::Limits;
-use tnet_peer::control::{GetRequest, Source};
 
 use super::twice::{Places, Taken};
 use super::{list, target};

@@ -194,7 +194,7 @@ fn account(tally: &Tally) -> Report {
 
 #[cfg(test)]
 mod tests {
-    use tnet_peer::control::{GetRequest, Source};
+    use tnet_control::{GetRequest, Source};
 
     use super::*;
 

@@ -6,7 +6,7 @@ mod peers;
 
 pub(crate) use files::state;
 
-use tnet_peer::control::Hello;
+use tnet_control::Hello;
 use tnet_peer::{Bound, Bounds, CoordinatorState, Listing, Status};
 
 use super::look::Look;

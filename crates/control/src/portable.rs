@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Paths: text, or the list of bytes where a path is not UTF-8, which JSON cannot hold as text.
-pub(super) mod path {
+pub(crate) mod path {
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -34,7 +34,7 @@ pub(super) mod path {
 }
 
 /// Hashes, as hex digits.
-pub(super) mod hash {
+pub(crate) mod hash {
     use tnet_fileinfo::FileHash;
 
     use super::{Deserialize, Deserializer, Serializer};
@@ -53,7 +53,7 @@ pub(super) mod hash {
 
 /// A path as it is shown: with replacement characters where it is no text, since the types that people see hold text.
 #[allow(clippy::disallowed_methods, reason = "what is shown of it is escaped there")]
-pub(super) fn shown(path: &Path) -> PathBuf {
+pub(crate) fn shown(path: &Path) -> PathBuf {
     match path.to_str() {
         Some(_) => path.to_owned(),
         None => PathBuf::from(path.to_string_lossy().into_owned()),

@@ -14,13 +14,13 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use super::downloads::News;
 use super::fault::{Fault, FaultKind};
-use crate::api::{Phase, Progress, Waiting};
-use crate::clock::Clock;
-use crate::store::sys;
+use tnet_peer::Clock;
+use tnet_peer::{Phase, Progress, Waiting};
+use tnet_store::sys;
 
 /// Those who want one content.
 #[derive(Clone, Default)]
-pub(super) struct Line {
+pub(crate) struct Line {
     turn: Arc<Mutex<()>>,
     front: Arc<watch::Sender<Front>>,
 }
@@ -36,14 +36,14 @@ struct Front {
 }
 
 /// Whoever has it downloads.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     front: Arc<watch::Sender<Front>>,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl Line {
     /// Until no other downloads this content. Tells meanwhile what is known of the one that does.
-    pub(super) async fn wait(
+    pub(crate) async fn wait(
         self,
         hash: FileHash,
         out: &Path,
@@ -74,11 +74,11 @@ impl Line {
 
 impl Turn {
     /// Whether what was there is read, or another copy of the content.
-    pub(super) fn is_at_disk(&self, is_at_disk: bool) {
+    pub(crate) fn is_at_disk(&self, is_at_disk: bool) {
         self.front.send_modify(|front| front.is_at_disk = is_at_disk);
     }
 
-    pub(super) fn tell(&self, progress: &Progress) {
+    pub(crate) fn tell(&self, progress: &Progress) {
         self.front.send_modify(|front| front.progress = Some(progress.clone()));
     }
 }
@@ -137,13 +137,13 @@ async fn silence(after: Option<Duration>, clock: &Clock) {
 
 /// Directories that clients opened and downloads go to. Each is open once, however many downloads there are.
 #[derive(Default)]
-pub(super) struct Directories {
+pub(crate) struct Directories {
     open: HashMap<(u64, u64), Weak<OwnedFd>>,
 }
 
 impl Directories {
     /// This directory, as it is open already if it is.
-    pub(super) fn only(&mut self, directory: OwnedFd) -> Arc<OwnedFd> {
+    pub(crate) fn only(&mut self, directory: OwnedFd) -> Arc<OwnedFd> {
         self.open.retain(|_, directory| directory.strong_count() > 0);
         // The system does not fail to say what is open; if it did, another descriptor would do.
         let Ok(entry) = sys::entry(&directory) else { return Arc::new(directory) };
@@ -161,7 +161,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::api::{CoordinatorState, TimeShares, Traffic};
+    use tnet_peer::{CoordinatorState, TimeShares, Traffic};
 
     const HASH: FileHash = FileHash::from_bytes([7; 32]);
     const PATIENCE: Duration = Duration::from_secs(2);

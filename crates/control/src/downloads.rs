@@ -17,9 +17,9 @@ use tracing::{debug, info, warn};
 
 use super::fault::{Fault, FaultKind};
 use super::turn::{Directories, Line, Turn};
-use crate::DownloadOptions;
-use crate::Peer;
-use crate::api::{Progress, Summary};
+use tnet_peer::DownloadOptions;
+use tnet_peer::Peer;
+use tnet_peer::{Progress, Summary};
 
 /// Downloads at once. More are refused: each keeps a file open and its chunks' states in memory.
 const MAX_DOWNLOADS: usize = 1024;
@@ -36,23 +36,23 @@ const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A download to be started.
 #[derive(Debug)]
-pub(super) struct Order {
-    pub(super) wanted: Wanted,
-    pub(super) out: PathBuf,
-    pub(super) options: DownloadOptions,
+pub(crate) struct Order {
+    pub(crate) wanted: Wanted,
+    pub(crate) out: PathBuf,
+    pub(crate) options: DownloadOptions,
     /// The one that `out` is in, if the client opened it.
-    pub(super) directory: Option<OwnedFd>,
+    pub(crate) directory: Option<OwnedFd>,
 }
 
 /// Which file, and what is known of it.
 #[derive(Debug)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     Described(FileInfo),
     Named(FileHash),
 }
 
 impl Wanted {
-    pub(super) fn hash(&self) -> FileHash {
+    pub(crate) fn hash(&self) -> FileHash {
         match self {
             Self::Described(info) => info.hash(),
             Self::Named(hash) => *hash,
@@ -62,7 +62,7 @@ impl Wanted {
 
 /// The latest that is known of a download.
 #[derive(Debug, Clone)]
-pub(super) enum News {
+pub(crate) enum News {
     /// Nothing yet.
     Started,
     Progress(Progress),
@@ -72,7 +72,7 @@ pub(super) enum News {
 }
 
 /// All running downloads.
-pub(super) struct Downloads {
+pub(crate) struct Downloads {
     peer: Arc<Peer>,
     running: HashMap<FileHash, Content>,
     directories: Directories,
@@ -110,13 +110,13 @@ impl Target {
 }
 
 impl Downloads {
-    pub(super) fn new(peer: Arc<Peer>) -> Self {
+    pub(crate) fn new(peer: Arc<Peer>) -> Self {
         let directories = Directories::default();
         Self { peer, running: HashMap::new(), directories, tasks: JoinSet::new(), number: 0 }
     }
 
     /// Starts the download, or finds it running already.
-    pub(super) fn start(&mut self, mut order: Order) -> Result<watch::Receiver<News>, Fault> {
+    pub(crate) fn start(&mut self, mut order: Order) -> Result<watch::Receiver<News>, Fault> {
         let hash = order.wanted.hash();
         let directory = order.directory.take().map(|directory| self.directories.only(directory));
         if let Some(content) = self.running.get(&hash)
@@ -150,14 +150,14 @@ impl Downloads {
     }
 
     /// Ends all downloads of this content, however far they are. Answers their news, which end when they have.
-    pub(super) fn forget(&mut self, hash: FileHash) -> Vec<watch::Receiver<News>> {
+    pub(crate) fn forget(&mut self, hash: FileHash) -> Vec<watch::Receiver<News>> {
         let targets = self.running.get(&hash).map_or(&[][..], |content| &content.targets);
         targets.iter().for_each(|target| target.forgotten.cancel());
         targets.iter().map(|target| target.news.clone()).collect()
     }
 
     /// Waits until a download has ended, and forgets it. Waits for ever while there is none.
-    pub(super) async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         match self.tasks.join_next().await {
             None => pending().await,
             Some(Ok((hash, number))) => self.keep(|of, target| *of != hash || target.number != number),
@@ -177,7 +177,7 @@ impl Downloads {
     }
 
     /// Ends all of them; what is there stays for the next attempt.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.tasks.shutdown().await;
     }
 }

@@ -16,7 +16,7 @@ use super::fault::{Fault, FaultKind};
 use super::handing;
 use super::line::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
 use super::message::{GetRequest, HandedKind, Hello, ParseError, Request, Response, parse, to_line};
-use crate::api::{FileStatus, Limits, LimitsChange, Progress, Status, Summary, Wish};
+use tnet_peer::{FileStatus, Limits, LimitsChange, Progress, Status, Summary, Wish};
 
 /// How long the server may take for its next line, other than while a download is followed.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::claim::socket_path;
 use super::session::{Places, serve_client};
 use super::*;
-use crate::Peer;
+use tnet_peer::Peer;
 
 /// Far longer than anything here takes; a test that needs it has failed.
 const SOON: Duration = Duration::from_secs(20);
@@ -113,7 +113,8 @@ async fn of_many_files_a_status_tells_as_many_as_are_asked_for_and_the_list_all(
     assert_eq!((some.files.len(), some.files_total, some.downloads_total), (5, FILES as u64, 0));
     let all = server.client().await.status(None).await.expect("answered");
     assert_eq!(all.files.len(), FILES);
-    let paths = |files: &[crate::FileStatus]| files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    let paths =
+        |files: &[tnet_peer::FileStatus]| files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
     let listed = server.client().await.files().await.expect("answered");
     assert_eq!(paths(&listed), paths(&all.files));
     server.end().await;
@@ -221,7 +222,7 @@ async fn a_download_goes_on_without_the_client_that_asked_for_it() {
 }
 
 /// The last that is told of a download.
-async fn end_of(following: &mut Following) -> Result<crate::Summary, RequestError> {
+async fn end_of(following: &mut Following) -> Result<tnet_peer::Summary, RequestError> {
     loop {
         match timeout(SOON, following.next()).await.expect("it ends") {
             Ok(Followed::Progress(_)) => {}

@@ -16,9 +16,9 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tnet_fileinfo::shown_path;
 use tokio::net::UnixListener;
 
-use crate::store::named_dir::{self, Exposed, FindError, Others, Trusted};
-use crate::store::sys;
 use crate::users;
+use tnet_store::named_dir::{self, Exposed, FindError, Others, Trusted};
+use tnet_store::sys;
 
 /// Name of the socket in the state directory.
 const SOCKET_NAME: &str = "control.sock";
@@ -29,7 +29,7 @@ const BACKLOG: i32 = 4096;
 /// The right to serve in a state directory. Dropping it takes the socket away and lets others claim.
 #[derive(Debug)]
 pub struct Claim {
-    pub(super) listener: UnixListener,
+    pub(crate) listener: UnixListener,
     path: PathBuf,
     /// The directory, with the lock.
     directory: File,
@@ -257,7 +257,7 @@ fn make(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
 }
 
 /// Opens the state directory; refuses one in which somebody else decides what the socket is.
-pub(super) fn check_secure(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
+pub(crate) fn check_secure(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
     const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
     let directory = find(state_dir)?;
     let protection = sys::protection(&directory).map_err(|source| ClaimError::io(state_dir, source))?;
@@ -302,7 +302,7 @@ fn find(dir: &Path) -> Result<OwnedFd, ClaimError> {
     }
 }
 
-pub(super) fn socket_path(state_dir: &Path) -> PathBuf {
+pub(crate) fn socket_path(state_dir: &Path) -> PathBuf {
     state_dir.join(SOCKET_NAME)
 }
 
@@ -310,7 +310,7 @@ pub(super) fn socket_path(state_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The path that a person would name is too long.
-pub(super) fn way_to_socket(directory: impl AsFd, state_dir: &Path) -> Result<PathBuf, ClaimError> {
+pub(crate) fn way_to_socket(directory: impl AsFd, state_dir: &Path) -> Result<PathBuf, ClaimError> {
     let path = socket_path(state_dir);
     if SockAddr::unix(&path).is_err() {
         return Err(ClaimError::PathTooLong { path });
@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn what_the_system_says_comes_with_what_to_do() {
-        use crate::control::chain;
+        use tnet_peer::chain;
         for errno in [Errno::ACCESS, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE] {
             let error = ClaimError::Io { path: "state".into(), source: errno.into() };
             let line = chain(&error);

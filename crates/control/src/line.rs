@@ -13,11 +13,11 @@ pub const MAX_REQUEST_LEN: usize = 64 * 1024;
 pub const MAX_RESPONSE_LEN: usize = 1024 * 1024;
 
 /// How long the other side may take to read a line. It is a process of this machine: if it does not, it hangs.
-pub(super) const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A line could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadLineError {
+pub(crate) enum ReadLineError {
     #[error("the line is longer than {limit} bytes")]
     TooLong { limit: usize },
     #[error("the line did not come within {within:.0?}")]
@@ -27,7 +27,7 @@ pub(super) enum ReadLineError {
 }
 
 /// The next line without its end; none at the end of the stream.
-pub(super) async fn read_line(
+pub(crate) async fn read_line(
     stream: &mut (impl AsyncBufRead + Unpin),
     limit: usize,
     within: Duration,
@@ -46,7 +46,7 @@ pub(super) async fn read_line(
 }
 
 /// Writes a line that has its end.
-pub(super) async fn write_line(
+pub(crate) async fn write_line(
     stream: &mut (impl AsyncWrite + Unpin),
     line: &[u8],
     within: Duration,

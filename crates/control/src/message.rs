@@ -10,9 +10,9 @@ use tnet_fileinfo::FileHash;
 
 use super::fault::{Fault, FaultKind};
 use super::portable;
-use crate::DownloadOptions;
-use crate::address::CoordinatorAddress;
-use crate::api::{
+use tnet_peer::CoordinatorAddress;
+use tnet_peer::DownloadOptions;
+use tnet_peer::{
     ConnectionStatus, FileStatus, Limits, LimitsChange, Priority, Progress, Status, Summary, Wish,
 };
 
@@ -52,7 +52,7 @@ pub struct Hello {
 /// What a client may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
-pub(super) enum Request {
+pub(crate) enum Request {
     Status {
         /// Files in the answer at most; none is all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,7 +165,7 @@ pub enum Source {
 /// What the server says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "response", rename_all = "snake_case")]
-pub(super) enum Response {
+pub(crate) enum Response {
     Hello(Hello),
     /// Its lists are empty: they follow, one line for each entry, so that no line is long.
     Status(Status),
@@ -192,7 +192,7 @@ pub(super) enum Response {
 
 /// A line that cannot be understood.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ParseError {
+pub(crate) enum ParseError {
     #[error("it speaks version {version} of the control protocol, this program {VERSION}")]
     Version { version: u32 },
     #[error("not a line of the control protocol")]
@@ -210,13 +210,13 @@ impl From<ParseError> for Fault {
 }
 
 /// One line with its end.
-pub(super) fn to_line(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn to_line(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let mut line = serde_json::to_vec(&Line { v: VERSION, content })?;
     line.push(b'\n');
     Ok(line)
 }
 
-pub(super) fn parse<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T, ParseError> {
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T, ParseError> {
     // The version first: another one may write everything else in another way.
     let AnyVersion { v } = serde_json::from_slice(line).map_err(ParseError::Malformed)?;
     if v != VERSION {
@@ -231,12 +231,12 @@ mod milliseconds {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
         // Rounded up, so that a deadline of some microseconds does not become none at all.
         value.map(|value| u64::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)).serialize(out)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<u64>::deserialize(source)?.map(Duration::from_millis))
     }
 }

@@ -6,10 +6,10 @@ use std::io;
 use tnet_fileinfo::{FileInfoError, ScanError};
 
 use super::fault::{Fault, FaultKind};
-use crate::api::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
-use crate::inquiry::InquiryError;
-use crate::share::ShareDirError;
-use crate::store::{self, FinishError, OpenError};
+use tnet_peer::InquiryError;
+use tnet_peer::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
+use tnet_store::share::ShareDirError;
+use tnet_store::{FinishError, OpenError};
 
 fn io_or(error: &io::Error, otherwise: FaultKind) -> FaultKind {
     FaultKind::of_io(error).unwrap_or(otherwise)
@@ -57,11 +57,11 @@ impl From<&ShareError> for FaultKind {
     fn from(error: &ShareError) -> Self {
         match error {
             ShareError::Scan(error) => error.into(),
-            ShareError::Store(store::ShareError::NotAFile { .. }) => Self::Usage,
-            ShareError::Store(store::ShareError::Changed { .. } | store::ShareError::Replaced { .. }) => {
-                Self::Other
-            }
-            ShareError::Store(store::ShareError::Io { source, .. }) => io_or(source, Self::Disk),
+            ShareError::Store(tnet_store::ShareError::NotAFile { .. }) => Self::Usage,
+            ShareError::Store(
+                tnet_store::ShareError::Changed { .. } | tnet_store::ShareError::Replaced { .. },
+            ) => Self::Other,
+            ShareError::Store(tnet_store::ShareError::Io { source, .. }) => io_or(source, Self::Disk),
             ShareError::PeerGone(_) => Self::Other,
         }
     }

@@ -21,7 +21,7 @@
 //! goes on when the client that asked for it goes away. A fault with `"passes":true` says that too many others follow
 //! downloads at this moment: the same request has its turn later. Other requests always get in.
 
-// What comes from outside is never trusted to have a place.
+// Network input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod claim;
@@ -30,7 +30,8 @@ mod client;
 mod downloads;
 mod fault;
 #[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handing;
 mod line;
 mod message;
@@ -40,10 +41,11 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod users;
 
 pub use claim::{Claim, ClaimError, make_state_dir};
 pub use client::{Client, ConnectError, Followed, Following, Handed, RequestError};
-pub use fault::{Fault, FaultKind, chain};
+pub use fault::{Fault, FaultKind};
 pub use line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 pub use message::{GetRequest, HandedKind, Hello, Source, VERSION};
 pub use server::{Ended, StopReason, serve};

@@ -18,8 +18,8 @@ use super::claim::Claim;
 use super::downloads::Downloads;
 use super::message::Hello;
 use super::session::{Command, Connection, Places, serve_client};
-use crate::Peer;
-use crate::descriptors;
+use tnet_peer::Peer;
+use tnet_peer::descriptors;
 
 /// Clients that follow a download at once, which takes as long as the download; fewer where a process may have few
 /// descriptors. One more is told to come again.

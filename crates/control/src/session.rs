@@ -22,9 +22,9 @@ use super::handing;
 use super::line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, write_line};
 use super::message::{GetRequest, HandedKind, Hello, Request, Response, Source, parse, to_line};
 use super::portable::shown;
-use crate::Peer;
-use crate::api::{FileStatus, PeerGone, Status};
-use crate::descriptors::shortage_of;
+use tnet_peer::Peer;
+use tnet_peer::descriptors::shortage_of;
+use tnet_peer::{FileStatus, PeerGone, Status};
 
 /// How long a client may take to ask. It has nothing else to do.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ const MOST_CHOSEN: usize = 4096;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What only the server's own task can do.
-pub(super) enum Command {
+pub(crate) enum Command {
     /// Nobody downloads this content any more. Answers what tells that each of those who did has ended.
     Forget(FileHash, oneshot::Sender<Vec<watch::Receiver<News>>>),
     Start(Order, oneshot::Sender<Result<watch::Receiver<News>, Fault>>),
@@ -50,20 +50,20 @@ pub(super) enum Command {
     Shutdown(Connection),
 }
 
-pub(super) struct Connection {
+pub(crate) struct Connection {
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
 }
 
 /// Who follows a download has one of these places for as long as that takes. What else is asked for needs none.
 #[derive(Debug, Clone)]
-pub(super) struct Places {
+pub(crate) struct Places {
     free: Arc<Semaphore>,
     most: usize,
 }
 
 impl Places {
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { free: Arc::new(Semaphore::new(most)), most }
     }
 
@@ -77,7 +77,7 @@ impl Places {
 /// The client is gone or does not read.
 struct Lost;
 
-pub(super) async fn serve_client(
+pub(crate) async fn serve_client(
     stream: UnixStream,
     hello: Arc<Hello>,
     peer: Arc<Peer>,

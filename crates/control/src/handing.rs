@@ -18,13 +18,13 @@ use tokio::time::timeout;
 use super::line::ReadLineError;
 
 /// Open files of one request at most: a description and a directory. What comes beyond that is closed.
-pub(super) const MOST_HANDED: usize = 2;
+pub(crate) const MOST_HANDED: usize = 2;
 
 /// Bytes read at once.
 const PIECE: usize = 4096;
 
 /// Sends the beginning of a line, and open files with it. Answers how many bytes went out.
-pub(super) async fn send(stream: &UnixStream, line: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<usize> {
+pub(crate) async fn send(stream: &UnixStream, line: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<usize> {
     stream
         .async_io(Interest::WRITABLE, || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_HANDED))];
@@ -46,11 +46,11 @@ fn no_signal() -> SendFlags {
 }
 
 /// A line without its end, and the open files that came with it.
-pub(super) type Received = (Vec<u8>, Vec<OwnedFd>);
+pub(crate) type Received = (Vec<u8>, Vec<OwnedFd>);
 
 /// The first line of a stream from which nothing was read, with the open files that come with it; none at its end. What
 /// follows the line is lost: a client says one.
-pub(super) async fn receive(
+pub(crate) async fn receive(
     stream: &UnixStream,
     limit: usize,
     within: Duration,
@@ -165,7 +165,7 @@ mod tests {
         rustix::process::setrlimit(rustix::process::Resource::Nofile, none).expect("less is allowed");
         let received = receive(&far, 16, SOON).await;
         let Err(ReadLineError::Io(error)) = received else { panic!("{received:?}") };
-        assert!(crate::descriptors::shortage_of(&error).is_some(), "{error}");
+        assert!(tnet_peer::descriptors::shortage_of(&error).is_some(), "{error}");
     }
 
     #[tokio::test]
