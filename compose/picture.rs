@@ -1,5 +1,6 @@
-//! Draws the picture that the demonstration shares: a piece of the Mandelbrot set as a PNG of 5.8 MB, the same bytes on
-//! every machine, since only additions, multiplications and integers make it. Compiled with `rustc` alone.
+//! Draws the picture that the demonstration shares: a piece of the Mandelbrot set as a PNG of 5.8
+//! MB, the same bytes on every machine, since only additions, multiplications and integers make it.
+//! Compiled with `rustc` alone.
 
 use std::io::{self, BufWriter, Write};
 
@@ -69,7 +70,8 @@ fn steps(re: f64, im: f64) -> u32 {
 
 /// Night blue, over gold, to white and back, again and again; black inside.
 fn colour(steps: u32) -> [u32; 3] {
-    const STOPS: [[u32; 3]; 5] = [[0, 7, 100], [32, 107, 203], [237, 255, 255], [255, 170, 0], [0, 2, 0]];
+    const STOPS: [[u32; 3]; 5] =
+        [[0, 7, 100], [32, 107, 203], [237, 255, 255], [255, 170, 0], [0, 2, 0]];
     const WIDE: u32 = 32;
     if steps == MOST_STEPS {
         return [0; 3];
@@ -110,9 +112,8 @@ fn chunk(out: &mut impl Write, kind: &[u8; 4], content: &[u8]) -> io::Result<()>
 
 fn crc(sum: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(sum, |sum, byte| {
-        (0..8).fold(
-            sum ^ u32::from(*byte),
-            |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 },
-        )
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 }
+        })
     })
 }

@@ -1,6 +1,8 @@
-//! Writes the seeds of all targets, or says with `--check` which of those that are there are not what it would write.
+//! Writes the seeds of all targets, or says with `--check` which of those that are there are not
+//! what it would write.
 //!
-//! Seeds are made by the code that speaks the formats, so that they are made anew when a format changes.
+//! Seeds are made by the code that speaks the formats, so that they are made anew when a format
+//! changes.
 
 #[path = "../../crates/proto/tests/wire/samples.rs"]
 mod samples;
@@ -14,8 +16,8 @@ use bytes::BytesMut;
 use tnet_fuzz::truth::TRUTHS;
 use tnet_peer::fuzzing::{request_again, response_again};
 use tnet_proto::{
-    Availability, CoordinatorReply, FileHandle, Holder, Holdings, Info, MAX_HOLDERS, MAX_TAIL_PATH, Open,
-    PeerMessage, Protocol, WireMessage, data_header, encode, preamble,
+    Availability, CoordinatorReply, FileHandle, Holder, Holdings, Info, MAX_HOLDERS, MAX_TAIL_PATH,
+    Open, PeerMessage, Protocol, WireMessage, data_header, encode, preamble,
 };
 
 /// By `TARGET/NAME`.
@@ -106,13 +108,21 @@ fn frame_heads(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     add("frame_head", "too_short", vec![3, 0, 0, 0, 6, 0, 0, 0]);
 }
 
-fn messages<M: WireMessage>(target: &str, samples: &[(M, &str)], add: &mut impl FnMut(&str, &str, Vec<u8>)) {
+fn messages<M: WireMessage>(
+    target: &str,
+    samples: &[(M, &str)],
+    add: &mut impl FnMut(&str, &str, Vec<u8>),
+) {
     let mut all = vec![1, 6, 40];
     for (number, (message, golden)) in samples.iter().enumerate() {
         let frame = frame(message);
         assert_eq!(frame[4..], samples::hex(golden), "{message:?}");
         all.extend_from_slice(&frame);
-        add(target, &format!("{number:02}_{}", message.name()), [&[1, 255, 255], frame.as_slice()].concat());
+        add(
+            target,
+            &format!("{number:02}_{}", message.name()),
+            [&[1, 255, 255], frame.as_slice()].concat(),
+        );
     }
     add(target, "all", all);
 }
@@ -144,7 +154,8 @@ fn full_lists(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
 }
 
 fn descriptions(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
-    for (name, truth) in [("empty", 0), ("one_byte", 1), ("a_chunk_and_a_byte", 6), ("several", 11)] {
+    for (name, truth) in [("empty", 0), ("one_byte", 1), ("a_chunk_and_a_byte", 6), ("several", 11)]
+    {
         add("fileinfo_json", name, TRUTHS[truth].info().to_json().into_bytes());
     }
     let name = "a \"quoted\" é.txt".parse().expect("a valid name");
@@ -161,8 +172,11 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
         r#"{"v":1,"request":"ls"}"#.to_owned(),
         r#"{"v":1,"request":"shutdown"}"#.to_owned(),
         format!(r#"{{"v":1,"request":"unshare","hash":"{hash}"}}"#),
-        format!(r#"{{"v":1,"request":"get","hash":"{hash}","out":"/a","timeout_ms":1500,"follow":true}}"#),
-        r#"{"v":1,"request":"get","fileinfo":"/ä.fileinfo","out":[47,255,10],"overwrite":true}"#.to_owned(),
+        format!(
+            r#"{{"v":1,"request":"get","hash":"{hash}","out":"/a","timeout_ms":1500,"follow":true}}"#
+        ),
+        r#"{"v":1,"request":"get","fileinfo":"/ä.fileinfo","out":[47,255,10],"overwrite":true}"#
+            .to_owned(),
         r#"{"v":1,"request":"status","files":70}"#.to_owned(),
         r#"{"v":1,"request":"limit","up":0,"down":7}"#.to_owned(),
         format!(r#"{{"v":1,"request":"treat","hash":"{hash}","wish":"pause"}}"#),
@@ -171,7 +185,11 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     ];
     for (number, request) in requests.iter().enumerate() {
         let line = request_again(request.as_bytes()).expect("a request");
-        add("control_lines", &format!("request_{number}"), [&[0, 255, 255], line.as_slice()].concat());
+        add(
+            "control_lines",
+            &format!("request_{number}"),
+            [&[0, 255, 255], line.as_slice()].concat(),
+        );
     }
     let traffic = r#"{"requested":9,"busy":1,"arrived":8,"duplicate":0,"corrupt":0,"retried":1,"hedged":0,
         "bytes_received":99,"bytes_wasted":0,"uploaded":3,"sources":2}"#;
@@ -225,7 +243,11 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     for (number, response) in responses.iter().enumerate() {
         let line = format!(r#"{{"v":1,"response":{response}}}"#);
         let line = response_again(line.as_bytes()).expect("a response");
-        add("control_lines", &format!("response_{number:02}"), [&[0, 255, 255], line.as_slice()].concat());
+        add(
+            "control_lines",
+            &format!("response_{number:02}"),
+            [&[0, 255, 255], line.as_slice()].concat(),
+        );
     }
     add("control_lines", "short_lines", [&[4, 2, 5], b"abc\nabcd\n\nabcde\n".as_slice()].concat());
 }
@@ -256,7 +278,8 @@ fn file_names(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
 
 fn sessions(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     let file = FileHandle(7);
-    let open = |size| Open { file, hash: [1; 32], size, chunk_size: 16_384, holdings: Holdings::Full };
+    let open =
+        |size| Open { file, hash: [1; 32], size, chunk_size: 16_384, holdings: Holdings::Full };
     let part = |offset: u32, bytes: &[u8]| {
         let len = u32::try_from(bytes.len()).expect("a short part");
         [data_header(file, 0, offset, len).as_slice(), bytes].concat()
@@ -283,13 +306,18 @@ fn sessions(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     add("peer_session", "every_message", every);
 }
 
-/// What the targets that are told a story make of bytes: the first ones lead somewhere, the others are any bytes.
+/// What the targets that are told a story make of bytes: the first ones lead somewhere, the others
+/// are any bytes.
 fn stories(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     add("fileinfo_parts", "truth_in_one", vec![11, 0, 0, 255, 255]);
     add("fileinfo_parts", "truth_in_pieces", vec![13, 0, 0, 1, 9, 2, 5, 3, 9, 4, 9, 5, 9, 60, 3]);
     add("fileinfo_parts", "a_byte_longer", vec![11, 0, 1, 1, 1, 255, 255]);
     add("fileinfo_parts", "another_sum_and_its_hash", vec![11, 0, 2, 5, 77, 0, 13, 255, 255]);
-    add("chunk_set", "two_bitmaps", [vec![64, 9, 99], vec![0x5a; 8], vec![99], vec![0xa5; 8]].concat());
+    add(
+        "chunk_set",
+        "two_bitmaps",
+        [vec![64, 9, 99], vec![0x5a; 8], vec![99], vec![0xa5; 8]].concat(),
+    );
     // Insert, remove, unite, intersect, subtract, compare.
     let operations = (0..60).flat_map(|op: u8| [op.wrapping_mul(7), op]);
     add("chunk_set", "operations", [64, 9, 1, 1].into_iter().chain(operations).collect());
@@ -327,7 +355,8 @@ fn stories(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
 fn any_bytes(len: usize) -> Vec<u8> {
     let mut state = len as u64;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state.to_be_bytes()[0]
     };
     (0..len).map(|_| next()).collect()

@@ -1,5 +1,5 @@
-//! Sets of chunks from foreign bitmaps and by any operations: always what sets of plain numbers are, and each operation
-//! answers what changed.
+//! Sets of chunks from foreign bitmaps and by any operations: always what sets of plain numbers
+//! are, and each operation answers what changed.
 
 #![no_main]
 
@@ -52,8 +52,9 @@ fn foreign(u: &mut Unstructured<'_>, geometry: &Geometry) -> Result<Pair> {
         _ => chunks.div_ceil(8),
     };
     let bytes = u.bytes(len.min(u.len()))?;
-    let bits =
-        |byte: usize| (0..8).filter(move |bit| bytes[byte] >> bit & 1 == 1).map(move |bit| byte * 8 + bit);
+    let bits = |byte: usize| {
+        (0..8).filter(move |bit| bytes[byte] >> bit & 1 == 1).map(move |bit| byte * 8 + bit)
+    };
     let named: BTreeSet<usize> = (0..bytes.len()).flat_map(bits).collect();
     let expected = match named.last() {
         _ if bytes.len() != chunks.div_ceil(8) => {

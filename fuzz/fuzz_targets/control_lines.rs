@@ -1,5 +1,6 @@
-//! Any bytes on the control socket: cut into lines exactly where they end, none above its limit; a line that is
-//! understood means the same when it is written again; one that is not is answered with one line that fits.
+//! Any bytes on the control socket: cut into lines exactly where they end, none above its limit; a
+//! line that is understood means the same when it is written again; one that is not is answered
+//! with one line that fits.
 
 #![no_main]
 
@@ -47,8 +48,16 @@ fn check_line(line: &[u8]) {
             }
             Err(answer) => {
                 assert_is_line(&answer);
-                assert!(answer.len() <= MAX_RESPONSE_LEN + 1, "an answer of {} bytes", answer.len());
-                assert_eq!(response_again(&answer).as_ref(), Some(&answer), "the client understands it");
+                assert!(
+                    answer.len() <= MAX_RESPONSE_LEN + 1,
+                    "an answer of {} bytes",
+                    answer.len()
+                );
+                assert_eq!(
+                    response_again(&answer).as_ref(),
+                    Some(&answer),
+                    "the client understands it"
+                );
             }
         }
     }
@@ -59,5 +68,9 @@ fn check_line(line: &[u8]) {
 }
 
 fn assert_is_line(line: &[u8]) {
-    assert_eq!(line.iter().position(|byte| *byte == b'\n'), line.len().checked_sub(1), "one line, and whole");
+    assert_eq!(
+        line.iter().position(|byte| *byte == b'\n'),
+        line.len().checked_sub(1),
+        "one line, and whole"
+    );
 }

@@ -1,5 +1,6 @@
-//! Any bytes as what peers say to the coordinator, cut anywhere: the codec reads what a reader by hand does, what is read keeps its limits and has
-//! the same bytes when it is written again, and nothing is reserved beyond a frame or on the word of a length.
+//! Any bytes as what peers say to the coordinator, cut anywhere: the codec reads what a reader by
+//! hand does, what is read keeps its limits and has the same bytes when it is written again, and
+//! nothing is reserved beyond a frame or on the word of a length.
 
 #![no_main]
 

@@ -1,5 +1,6 @@
-//! Any history of connections, reports, leases and removals: after each step the coordinator's table answers like a
-//! model made of plain maps, and recounts itself to what it believes. Time only goes forward.
+//! Any history of connections, reports, leases and removals: after each step the coordinator's
+//! table answers like a model made of plain maps, and recounts itself to what it believes. Time
+//! only goes forward.
 
 #![no_main]
 
@@ -23,8 +24,9 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Room for everything, so that what peers leave goes in several steps, or limits that are met all the time. Not both:
-/// the model does not know what is left of those who went, which counts until it is swept.
+/// Room for everything, so that what peers leave goes in several steps, or limits that are met all
+/// the time. Not both: the model does not know what is left of those who went, which counts until
+/// it is swept.
 fn limits(u: &mut Unstructured<'_>) -> Result<TableLimits> {
     let sweep_entries = u32::from(u.arbitrary::<u8>()? % 4);
     if u.arbitrary::<u8>()? % 2 == 0 {

@@ -1,5 +1,6 @@
-//! Any bytes as a file name. What is accepted is one harmless component everywhere: joined to a directory it stays in
-//! it, and so do the names beside it. What is refused is repeated on one line, escaped, and not at any length.
+//! Any bytes as a file name. What is accepted is one harmless component everywhere: joined to a
+//! directory it stays in it, and so do the names beside it. What is refused is repeated on one
+//! line, escaped, and not at any length.
 
 #![no_main]
 

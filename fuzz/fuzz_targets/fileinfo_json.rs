@@ -1,5 +1,6 @@
-//! Any bytes as a `.fileinfo`: reading ends, allocates in proportion to them, and what is read proves itself and comes
-//! back the same when it is written and read again. A refusal is one line that nothing in the bytes can make long.
+//! Any bytes as a `.fileinfo`: reading ends, allocates in proportion to them, and what is read
+//! proves itself and comes back the same when it is written and read again. A refusal is one line
+//! that nothing in the bytes can make long.
 
 #![no_main]
 
@@ -18,7 +19,11 @@ const LONGEST_ERROR: usize = 1500;
 
 fuzz_target!(|data: &[u8]| {
     let (parsed, allocated) = counted(|| FileInfo::parse(data));
-    assert!(allocated <= GROWTH * data.len() + ALWAYS, "{allocated} bytes allocated for {}", data.len());
+    assert!(
+        allocated <= GROWTH * data.len() + ALWAYS,
+        "{allocated} bytes allocated for {}",
+        data.len()
+    );
     match parsed {
         Ok(info) => check(&info),
         Err(error) => check_error(&error),

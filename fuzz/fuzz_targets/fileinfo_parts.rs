@@ -1,12 +1,15 @@
-//! A description from strangers: a true one with lies in it, put together here and as `Info` messages from a holder. Of
-//! the file with a known hash nothing but the truth is believed, its size included, and the truth always is.
+//! A description from strangers: a true one with lies in it, put together here and as `Info`
+//! messages from a holder. Of the file with a known hash nothing but the truth is believed, its
+//! size included, and the truth always is.
 
 #![no_main]
 
 use arbitrary::{Result, Unstructured};
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use tnet_fileinfo::{ChunkSize, ChunkSum, FileHash, FileInfo, Geometry, MIN_CHUNK_SIZE, Tail, root};
+use tnet_fileinfo::{
+    ChunkSize, ChunkSum, FileHash, FileInfo, Geometry, MIN_CHUNK_SIZE, Tail, root,
+};
 use tnet_fuzz::pieces::{InPieces, block_on};
 use tnet_fuzz::truth::{TRUTHS, Truth, describe};
 use tnet_peer::fuzzing::description_from;
@@ -122,7 +125,12 @@ fn check_believed(believed: Option<&FileInfo>, asked: FileHash, truth: &Truth) {
 }
 
 /// The same from a holder that answers in messages, among whatever else it says.
-fn check_messages(claim: &Claim, truth: &Truth, is_true: bool, u: &mut Unstructured<'_>) -> Result<()> {
+fn check_messages(
+    claim: &Claim,
+    truth: &Truth,
+    is_true: bool,
+    u: &mut Unstructured<'_>,
+) -> Result<()> {
     let mut stream = BytesMut::new();
     let (mut first, mut is_honest) = (0, is_true);
     loop {

@@ -1,12 +1,13 @@
-//! The head of a frame from any bytes: the same however few of them are there already, refused from the prefix alone
-//! when it is too long, and never at odds with what decoding the whole frame would give.
+//! The head of a frame from any bytes: the same however few of them are there already, refused from
+//! the prefix alone when it is too long, and never at odds with what decoding the whole frame would
+//! give.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tnet_proto::{
-    FrameError, FrameHead, HEAD_LEN, MAX_DATA_LEN, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, PREFIX_LEN,
-    PeerMessage, data_header, decode,
+    FrameError, FrameHead, HEAD_LEN, MAX_DATA_LEN, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN,
+    PREFIX_LEN, PeerMessage, data_header, decode,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -66,7 +67,9 @@ fn check_head(data: &[u8], max: usize, head: FrameHead) {
             assert_eq!(bytes.0, data[HEAD_LEN..PREFIX_LEN + body.len()]);
         }
         (FrameHead::Data { .. }, decoded) => panic!("data by its head, {decoded:?} when decoded"),
-        (FrameHead::Message { .. }, Ok(PeerMessage::Data { .. })) => panic!("data without a head of data"),
+        (FrameHead::Message { .. }, Ok(PeerMessage::Data { .. })) => {
+            panic!("data without a head of data")
+        }
         (FrameHead::Message { .. }, _) => {}
     }
 }

@@ -1,5 +1,6 @@
-//! The journal beside a `.partial`, written by the real writer, then damaged in any way: it vouches for exactly the
-//! records before the damage, and never for a chunk that nobody wrote down. What is appended after that counts again.
+//! The journal beside a `.partial`, written by the real writer, then damaged in any way: it vouches
+//! for exactly the records before the damage, and never for a chunk that nobody wrote down. What is
+//! appended after that counts again.
 
 #![no_main]
 
@@ -18,7 +19,8 @@ fn tell(u: &mut Unstructured<'_>) -> Result<()> {
     let size = u64::from(chunks) * u64::from(MIN_CHUNK_SIZE);
     let geometry = Geometry::new(size, chunk_size).expect("few chunks");
     let (inode, born_ns) = (u.arbitrary::<u8>()?.into(), u.arbitrary::<u8>()?.into());
-    let of = |hash, inode| JournalOf::new(FileHash::from_bytes([hash; 32]), geometry, inode, born_ns);
+    let of =
+        |hash, inode| JournalOf::new(FileHash::from_bytes([hash; 32]), geometry, inode, born_ns);
     let ours = of(7, inode);
 
     let sets = sets(u, &geometry)?;
@@ -49,7 +51,8 @@ fn tell(u: &mut Unstructured<'_>) -> Result<()> {
     let again = ours.parse(&resumed).expect("the header is whole");
     let mut expected = vouched.chunks;
     expected.union_with(&more[0]);
-    // What stood behind the new records may be records of before, in their own place: they are true.
+    // What stood behind the new records may be records of before, in their own place: they are
+    // true.
     assert_eq!(expected.difference_count(&again.chunks), 0, "what was known and what was added");
     expected.union_with(&everything);
     assert_eq!(again.chunks.difference_count(&expected), 0, "chunks that nobody wrote down");
@@ -79,7 +82,8 @@ fn damage(u: &mut Unstructured<'_>, bytes: &mut Vec<u8>) -> Result<()> {
             bytes[at..torn].fill(0);
         }
         4 => {
-            let (from, to) = (record(u.arbitrary::<u8>()?.into()), record(u.arbitrary::<u8>()?.into()));
+            let (from, to) =
+                (record(u.arbitrary::<u8>()?.into()), record(u.arbitrary::<u8>()?.into()));
             if from.max(to) + JournalOf::RECORD_LEN <= bytes.len() {
                 bytes.copy_within(from..from + JournalOf::RECORD_LEN, to);
             }

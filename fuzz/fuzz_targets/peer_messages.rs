@@ -1,13 +1,14 @@
-//! Any bytes as what peers say to each other, cut anywhere: the codec reads what a reader by hand does, what is read keeps its limits and has
-//! the same bytes when it is written again, and nothing is reserved beyond a frame or on the word of a length.
+//! Any bytes as what peers say to each other, cut anywhere: the codec reads what a reader by hand
+//! does, what is read keeps its limits and has the same bytes when it is written again, and nothing
+//! is reserved beyond a frame or on the word of a length.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tnet_fuzz::messages::check_stream;
 use tnet_proto::{
-    Holdings, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS,
-    MAX_TAIL_LEAF, MAX_TAIL_PATH, PeerMessage,
+    Holdings, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS,
+    MAX_INFO_SUMS, MAX_TAIL_LEAF, MAX_TAIL_PATH, PeerMessage,
 };
 
 fuzz_target!(|data: &[u8]| check_stream(data, is_within_limits));

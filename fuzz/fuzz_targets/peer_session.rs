@@ -1,5 +1,6 @@
-//! Any bytes from a peer after its hello, cut anywhere: what the engine hears is what was said, chunks are whole and of
-//! a file that was announced, and no more memory is taken than the budget for chunks and some frames.
+//! Any bytes from a peer after its hello, cut anywhere: what the engine hears is what was said,
+//! chunks are whole and of a file that was announced, and no more memory is taken than the budget
+//! for chunks and some frames.
 
 #![no_main]
 

@@ -1,5 +1,6 @@
-//! The first bytes of a stranger. A version is agreed on only with the right magic and only one that both sides speak;
-//! both sides come to the same end; exactly 12 bytes are taken and ours are sent whatever comes.
+//! The first bytes of a stranger. A version is agreed on only with the right magic and only one
+//! that both sides speak; both sides come to the same end; exactly 12 bytes are taken and ours are
+//! sent whatever comes.
 
 #![no_main]
 
@@ -27,7 +28,9 @@ fuzz_target!(|data: &[u8]| {
                 check(protocol, theirs);
                 match (outcome, negotiate(protocol, theirs)) {
                     (Ok(version), Ok(expected)) => assert_eq!(version, expected),
-                    (Err(HandshakeError::Preamble(error)), Err(expected)) => assert_eq!(error, expected),
+                    (Err(HandshakeError::Preamble(error)), Err(expected)) => {
+                        assert_eq!(error, expected)
+                    }
                     (outcome, expected) => panic!("{outcome:?} where {expected:?} was due"),
                 }
             }

@@ -1,5 +1,6 @@
-//! Any events in any order, from hostile peers and a failing disk, into the core of a peer: nothing panics, its books
-//! stay right, its memory stays bounded, and after all that one honest seed is enough to complete every file.
+//! Any events in any order, from hostile peers and a failing disk, into the core of a peer: nothing
+//! panics, its books stay right, its memory stays bounded, and after all that one honest seed is
+//! enough to complete every file.
 
 #![no_main]
 
@@ -43,8 +44,8 @@ fn deed(world: &mut World, u: &mut Unstructured<'_>) -> Result<()> {
         1 => world.remove_file(number),
         2..5 => {
             let direction = if who % 4 == 0 { Direction::Outbound } else { Direction::Inbound };
-            // The middle of the ids is the core's own.
-            // The IP is where the connection comes from; only the port is a claim, and none is no address.
+            // The middle of the ids is the core's own. The IP is where the connection comes from;
+            // only the port is a claim, and none is no address.
             let address = (who % 8 != 7).then(|| address(which % 254));
             world.connect(120 + which % 16, address, direction);
         }
@@ -67,7 +68,8 @@ fn deed(world: &mut World, u: &mut Unstructured<'_>) -> Result<()> {
             let end = if who % 4 == 0 { UploadEnd::Stopped } else { UploadEnd::Sent };
             world.end_upload(number, end);
         }
-        20 => world.name_holders(number, (0..who % 50).map(|n| address(n.wrapping_add(which))).collect()),
+        20 => world
+            .name_holders(number, (0..who % 50).map(|n| address(n.wrapping_add(which))).collect()),
         21 | 22 => world.wait(pause(which)),
         _ => {
             let message = message(which, u)?;
@@ -100,7 +102,8 @@ fn message(which: u8, u: &mut Unstructured<'_>) -> Result<PeerMessage> {
         7 => PeerMessage::Close { file },
         8 | 9 => {
             let more = usize::from(u.arbitrary::<u8>()? % 8);
-            let chunks = (0..more).map(|at| chunk.saturating_add(u32::try_from(at).unwrap_or(0))).collect();
+            let chunks =
+                (0..more).map(|at| chunk.saturating_add(u32::try_from(at).unwrap_or(0))).collect();
             PeerMessage::Have { file, chunks }
         }
         10..14 => PeerMessage::Request { file, chunk },
@@ -112,7 +115,10 @@ fn message(which: u8, u: &mut Unstructured<'_>) -> Result<PeerMessage> {
         19 => PeerMessage::Refused { file, chunk },
         20 => {
             let count = u.arbitrary::<u8>()? % 51;
-            PeerMessage::Peers { file, peers: (0..count).map(|n| address(n.wrapping_mul(5))).collect() }
+            PeerMessage::Peers {
+                file,
+                peers: (0..count).map(|n| address(n.wrapping_mul(5))).collect(),
+            }
         }
         21 => PeerMessage::Bye { reason: ByeReason(u.arbitrary()?) },
         22 => PeerMessage::Ping { nonce: 1 },

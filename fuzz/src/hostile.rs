@@ -1,5 +1,6 @@
-//! One swarm core among strangers who do anything in any order, and a disk that sometimes fails. After every input the
-//! core's books are recounted and its outputs are held against what it was told.
+//! One swarm core among strangers who do anything in any order, and a disk that sometimes fails.
+//! After every input the core's books are recounted and its outputs are held against what it was
+//! told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,8 @@ use bytes::BytesMut;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, ChunkSize, FileHash, Geometry, MIN_CHUNK_SIZE};
 use tnet_proto::{FileHandle, Holdings, Open, PeerId, PeerMessage, encode};
 use tnet_swarm::{
-    Config, Direction, Event, FileKey, Goal, Input, Output, PeerKey, SlotLimits, Swarm, Time, UploadEnd,
+    Config, Direction, Event, FileKey, Goal, Input, Output, PeerKey, SlotLimits, Swarm, Time,
+    UploadEnd,
 };
 
 /// Chunks of each content that there is. One short chunk; the empty file; some more.
@@ -103,7 +105,8 @@ impl World {
 
     /// We have or want none of our files any more, counted around.
     pub fn remove_file(&mut self, which: usize) {
-        let Some(file) = pick(which, self.files.len()).and_then(|at| self.files.keys().nth(at).copied())
+        let Some(file) =
+            pick(which, self.files.len()).and_then(|at| self.files.keys().nth(at).copied())
         else {
             return;
         };
@@ -114,7 +117,12 @@ impl World {
     }
 
     /// Somebody is there.
-    pub fn connect(&mut self, id: u8, address: Option<SocketAddr>, direction: Direction) -> PeerKey {
+    pub fn connect(
+        &mut self,
+        id: u8,
+        address: Option<SocketAddr>,
+        direction: Direction,
+    ) -> PeerKey {
         let peer = PeerKey(self.next_peer);
         self.next_peer += 1;
         self.connected.insert(peer);
@@ -160,7 +168,8 @@ impl World {
     /// A stranger says something.
     pub fn say(&mut self, peer: PeerKey, message: PeerMessage) {
         if let PeerMessage::Open(open) = &message
-            && let Some(content) = (0..CONTENTS.len()).find(|content| *hash(*content).as_bytes() == open.hash)
+            && let Some(content) =
+                (0..CONTENTS.len()).find(|content| *hash(*content).as_bytes() == open.hash)
         {
             self.numbers.insert((peer, open.file), content);
         }
@@ -186,9 +195,9 @@ impl World {
         let (peer, file, chunk) = self.requests.swap_remove(at);
         let content = self.files[&file];
         let mut numbers = self.numbers.iter();
-        let Some(handle) =
-            numbers.find_map(|((of, handle), known)| (*of == peer && *known == content).then_some(*handle))
-        else {
+        let Some(handle) = numbers.find_map(|((of, handle), known)| {
+            (*of == peer && *known == content).then_some(*handle)
+        }) else {
             return;
         };
         let message = match how % 8 {
@@ -239,7 +248,9 @@ impl World {
 
     /// The coordinator names holders.
     pub fn name_holders(&mut self, which: usize, addresses: Vec<SocketAddr>) {
-        if let Some(file) = pick(which, self.files.len()).and_then(|at| self.files.keys().nth(at).copied()) {
+        if let Some(file) =
+            pick(which, self.files.len()).and_then(|at| self.files.keys().nth(at).copied())
+        {
             self.input(Input::Holders { file, addresses });
         }
     }
@@ -312,7 +323,8 @@ impl World {
         }
         assert!(outputs <= MOST_OUTPUTS, "{outputs} outputs after one input");
         for (file, disk) in &self.disk {
-            let status = self.swarm.file_status(*file, self.now).expect("a file that was added is there");
+            let status =
+                self.swarm.file_status(*file, self.now).expect("a file that was added is there");
             // What is lost while it is being stored is counted after that.
             assert_eq!(status.stored, disk.count(), "{file:?}");
         }
@@ -321,7 +333,10 @@ impl World {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Connect { address } => {
-                assert!(address.port() != 0 && !address.ip().is_unspecified(), "nobody is at {address}");
+                assert!(
+                    address.port() != 0 && !address.ip().is_unspecified(),
+                    "nobody is at {address}"
+                );
                 // Twice if somebody else claimed the address, and left, during the first call.
                 if !self.calls.contains(&address) {
                     self.calls.push(address);
@@ -330,7 +345,10 @@ impl World {
             Output::Send { peer, message } => self.told(peer, &message),
             Output::Upload { peer, file, chunk } => {
                 assert!(self.connected.contains(&peer), "a chunk for {peer:?}, who is gone");
-                assert!(self.disk[&file].contains(chunk), "{chunk} of {file:?} is not here to be sent");
+                assert!(
+                    self.disk[&file].contains(chunk),
+                    "{chunk} of {file:?} is not here to be sent"
+                );
                 self.uploads.push((peer, file, chunk));
             }
             Output::StopUpload { peer, file, chunk } => {
@@ -341,7 +359,8 @@ impl World {
             }
             Output::Store { peer, file, chunk } => {
                 assert!(!self.disk[&file].contains(chunk), "{chunk} of {file:?} is here already");
-                let is_being_stored = self.stores.iter().any(|store| (store.1, store.2) == (file, chunk));
+                let is_being_stored =
+                    self.stores.iter().any(|store| (store.1, store.2) == (file, chunk));
                 assert!(!is_being_stored, "{chunk} of {file:?} is being stored already");
                 self.stores.push((peer, file, chunk));
             }
@@ -361,8 +380,12 @@ impl World {
         match *message {
             PeerMessage::Request { file, chunk } => {
                 let file = FileKey(file.0);
-                let chunk_here = geometry(self.files[&file]).chunk(chunk).expect("a chunk of the file");
-                assert!(!self.disk[&file].contains(chunk_here), "{chunk} of {file:?} is here already");
+                let chunk_here =
+                    geometry(self.files[&file]).chunk(chunk).expect("a chunk of the file");
+                assert!(
+                    !self.disk[&file].contains(chunk_here),
+                    "{chunk} of {file:?} is here already"
+                );
                 self.requests.push((peer, file, chunk));
             }
             PeerMessage::Close { file } => {

@@ -1,4 +1,5 @@
-//! What the fuzz targets share. Each target is one file in `fuzz_targets/` and says there what must hold.
+//! What the fuzz targets share. Each target is one file in `fuzz_targets/` and says there what must
+//! hold.
 
 pub mod hostile;
 pub mod memory;

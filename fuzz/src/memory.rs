@@ -1,4 +1,5 @@
-//! How much memory something reserves. Counted for the whole process, in which nothing else runs meanwhile.
+//! How much memory something reserves. Counted for the whole process, in which nothing else runs
+//! meanwhile.
 
 use std::alloc::System;
 

@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 use tnet_proto::{
-    CodecError, DecodeError, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, MessageCodec, PREFIX_LEN, Received,
-    WireMessage, decode, encode,
+    CodecError, DecodeError, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, MessageCodec, PREFIX_LEN,
+    Received, WireMessage, decode, encode,
 };
 use tokio_util::codec::Decoder;
 
@@ -21,12 +21,17 @@ enum End {
     NoMessage(DecodeError),
 }
 
-/// The first byte says whether the hello is done, the next two how the stream is cut; the rest is the stream.
+/// The first byte says whether the hello is done, the next two how the stream is cut; the rest is
+/// the stream.
 ///
 /// # Panics
-/// If the codec makes anything else of it than frame after frame read by hand, reserves more than the frames may have,
-/// a list is above its limit, or a message has other bytes when it is encoded again.
-pub fn check_stream<M: WireMessage + PartialEq>(data: &[u8], is_within_limits: impl Fn(&M) -> bool) {
+/// If the codec makes anything else of it than frame after frame read by hand, reserves more than
+/// the frames may have, a list is above its limit, or a message has other bytes when it is encoded
+/// again.
+pub fn check_stream<M: WireMessage + PartialEq>(
+    data: &[u8],
+    is_within_limits: impl Fn(&M) -> bool,
+) {
     let [hello_done, first_len, second_len, stream @ ..] = data else { return };
     let is_hello_done = hello_done & 1 == 1;
     let max = if is_hello_done { MAX_FRAME_LEN } else { MAX_FRAME_BEFORE_HELLO };
@@ -54,7 +59,11 @@ pub fn check_stream<M: WireMessage + PartialEq>(data: &[u8], is_within_limits: i
         }
         // A growing buffer doubles; what stands in it is less than a frame and a piece.
         let most = 2 * (PREFIX_LEN + max + piece.len());
-        assert!(buffer.capacity() <= most, "{} bytes reserved, frames have {max}", buffer.capacity());
+        assert!(
+            buffer.capacity() <= most,
+            "{} bytes reserved, frames have {max}",
+            buffer.capacity()
+        );
     }
     assert_eq!(received, expected);
     assert_eq!(end, expected_end);
@@ -74,7 +83,9 @@ fn by_hand<M: WireMessage + PartialEq>(
         if len > max {
             return (received, End::TooLong { max });
         }
-        let Some((body, after)) = rest.split_at_checked(len) else { return (received, End::Incomplete) };
+        let Some((body, after)) = rest.split_at_checked(len) else {
+            return (received, End::Incomplete);
+        };
         let (decoded, allocated) = counted(|| decode::<M>(body));
         assert!(allocated <= GROWTH * len, "{allocated} bytes allocated for {len} received");
         match decoded {
@@ -98,6 +109,7 @@ fn assert_is_encoded<M: WireMessage>(message: &M, frame: &[u8]) {
     let mut again = BytesMut::new();
     encode(message, &mut again);
     assert_eq!(again, frame, "{message:?}");
-    let number = frame[PREFIX_LEN..].first_chunk().map_or(u32::MAX, |number| u32::from_le_bytes(*number));
+    let number =
+        frame[PREFIX_LEN..].first_chunk().map_or(u32::MAX, |number| u32::from_le_bytes(*number));
     assert_eq!(M::NAMES.get(number as usize), Some(&message.name()));
 }

@@ -58,7 +58,10 @@ impl AsyncRead for InPieces<'_> {
 /// Waits for something that waits for nothing but its input.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-        Builder::new_current_thread().enable_time().build().expect("a runtime on this thread needs nothing")
+        Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime on this thread needs nothing")
     });
     RUNTIME.block_on(future)
 }

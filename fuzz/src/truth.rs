@@ -2,11 +2,14 @@
 
 use std::sync::LazyLock;
 
-use tnet_fileinfo::{ChunkSize, ChunkSum, FileInfo, Geometry, MIN_CHUNK_SIZE, Tail, chunk_sum, root};
+use tnet_fileinfo::{
+    ChunkSize, ChunkSum, FileInfo, Geometry, MIN_CHUNK_SIZE, Tail, chunk_sum, root,
+};
 
 const CHUNK: usize = MIN_CHUNK_SIZE as usize;
 
-/// Around the boundaries of the tree: nothing, leaf, chunk, several chunks, powers of two of chunks.
+/// Around the boundaries of the tree: nothing, leaf, chunk, several chunks, powers of two of
+/// chunks.
 const SIZES: [usize; 14] = [
     0,
     1,

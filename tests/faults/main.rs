@@ -1,17 +1,24 @@
-//! Every fault that a peer, a disk, a network or a coordinator can have, injected for real: one named test for each row
-//! of `docs/faults.md`, which this suite writes.
+//! Every fault that a peer, a disk, a network or a coordinator can have, injected for real: one
+//! named test for each row of `docs/faults.md`, which this suite writes.
 //!
 //! ```sh
-//! cargo test -p tnet-testkit --test faults                     # what can be injected here; the rest is "ignored"
-//! cargo test -p tnet-testkit --test faults -- row_42           # one row
-//! TNET_FAULTS_TABLE=docs/faults.md cargo test -p tnet-testkit --test faults   # and writes the table
-//! TNET_SOAK=1 cargo test -p tnet-testkit --test faults -- row_41              # at full length
+//! # What can be injected here; the rest is "ignored".
+//! cargo test -p tnet-testkit --test faults
+//! # One row.
+//! cargo test -p tnet-testkit --test faults -- row_42
+//! # All, and writes the table.
+//! TNET_FAULTS_TABLE=docs/faults.md cargo test -p tnet-testkit --test faults
+//! # One row at full length.
+//! TNET_SOAK=1 cargo test -p tnet-testkit --test faults -- row_41
 //! ```
 //!
-//! A case panics when the fault does harm, and returns the figure of its row. What it needs of the machine is looked at
-//! before: a case that cannot run is reported as ignored, never as passed.
+//! A case panics when the fault does harm, and returns the figure of its row. What it needs of the
+//! machine is looked at before: a case that cannot run is reported as ignored, never as passed.
 
-#![allow(clippy::disallowed_methods, reason = "what a test shows, its own files included, is for developers")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what a test shows, its own files included, is for developers"
+)]
 
 mod cases;
 mod support;
@@ -63,7 +70,8 @@ fn trial(case: Case, table: &Arc<Mutex<Table>>, quiet: &Arc<RwLock<()>>) -> Tria
     let run = move || {
         // A case that failed while it held the lock has said so already.
         let _quiet = case.is_alone.then(|| quiet.write().unwrap_or_else(PoisonError::into_inner));
-        let _shared = (!case.is_alone).then(|| quiet.read().unwrap_or_else(PoisonError::into_inner));
+        let _shared =
+            (!case.is_alone).then(|| quiet.read().unwrap_or_else(PoisonError::into_inner));
         note(&table, &case, Outcome::Failed);
         let figure = case.run();
         note(&table, &case, Outcome::Passed(figure));

@@ -10,14 +10,15 @@ use crate::support::case::Case;
 const INTRODUCTION: &str = "\
 # Faults
 
-Written by the suite itself: `TNET_FAULTS_TABLE=docs/faults.md cargo test -p tnet-testkit --test faults` runs every
-case and replaces the lines of those that ran. Each row is a fault that a test injects for real, and the figure is what
-the last run measured; the suite fails if the fault does harm.
+Written by the suite itself: `TNET_FAULTS_TABLE=docs/faults.md cargo test -p tnet-testkit --test
+faults` runs every case and replaces the lines of those that ran. Each row is a fault that a test
+injects for real, and the figure is what the last run measured; the suite fails if the fault does
+harm.
 
-After every row: no byte that fails its sum is ever visible under the final name (I1); the final file is identical or
-absent (I2); verified bytes are not downloaded again, but for one chunk per slot and crash (I3); the process ends with 0
-or with its own code and a one-line cause (I4); memory, descriptors and tasks return to where they were (I5); giving up
-takes bounded time (I6).
+After every row: no byte that fails its sum is ever visible under the final name (I1); the final
+file is identical or absent (I2); verified bytes are not downloaded again, but for one chunk per
+slot and crash (I3); the process ends with 0 or with its own code and a one-line cause (I4);
+memory, descriptors and tasks return to where they were (I5); giving up takes bounded time (I6).
 
 | row | fault | test | result | figure |
 | --- | --- | --- | --- | --- |
@@ -45,7 +46,9 @@ impl Table {
 
     /// How many rows passed, and what was skipped.
     pub(crate) fn summary(&self) -> String {
-        let count = |is: fn(&Outcome) -> bool| self.seen.values().filter(|(_, outcome)| is(outcome)).count();
+        let count = |is: fn(&Outcome) -> bool| {
+            self.seen.values().filter(|(_, outcome)| is(outcome)).count()
+        };
         let passed = count(|outcome| matches!(outcome, Outcome::Passed(_)));
         let failed = count(|outcome| matches!(outcome, Outcome::Failed));
         let mut text = format!("{passed} rows passed, {failed} failed");
@@ -57,13 +60,15 @@ impl Table {
         text
     }
 
-    /// Rewrites the table: lines of rows that did not run now stay as they are, lines of rows that are no more go.
+    /// Rewrites the table: lines of rows that did not run now stay as they are, lines of rows that
+    /// are no more go.
     pub(crate) fn write(&self, path: &Path, cases: &[Case]) -> io::Result<()> {
         let old = fs::read_to_string(path).unwrap_or_default();
         let mut text = INTRODUCTION.to_owned();
         for case in cases {
             let seen = self.seen.get(&(case.row, case.test_name())).map(|(line, _)| line.as_str());
-            let kept = || old.lines().find(|line| line.contains(&format!("| `{}` |", case.test_name())));
+            let kept =
+                || old.lines().find(|line| line.contains(&format!("| `{}` |", case.test_name())));
             if let Some(line) = seen.or_else(kept) {
                 text.push_str(line);
                 text.push('\n');

@@ -89,7 +89,8 @@ async fn gets(scene: Rc<Scene>, manner: Manner, number: usize) {
 
 fn start(cli: &Cli, manner: Manner, wanted: &Shared, target: &Path) -> Running {
     // Beside the directory of the copies, which may be on a full disk.
-    let described = target.parent().map(|out| out.with_extension("fileinfo")).expect("it is in a directory");
+    let described =
+        target.parent().map(|out| out.with_extension("fileinfo")).expect("it is in a directory");
     let what = if chance(2) {
         wanted.content.write_info(&described);
         described.to_string_lossy().into_owned()
@@ -107,7 +108,11 @@ fn start(cli: &Cli, manner: Manner, wanted: &Shared, target: &Path) -> Running {
             let mut command = Command::new("prlimit");
             let descriptors = rand::rng().random_range(24..64);
             command.arg(format!("--nofile={descriptors}:{descriptors}")).arg("--");
-            command.arg(inner.get_program()).args(inner.get_args()).env_clear().stdin(Stdio::null());
+            command
+                .arg(inner.get_program())
+                .args(inner.get_args())
+                .env_clear()
+                .stdin(Stdio::null());
             command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
             command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
             command.current_dir(cli.home());
@@ -162,8 +167,10 @@ struct Disk<'a>(&'a Path);
 
 impl Disk<'_> {
     fn at(path: &Path) -> Disk<'_> {
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tnet-soak"]).arg(path).status();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "tnet-soak"])
+            .arg(path)
+            .status();
         assert!(mounted.is_ok_and(|status| status.success()), "a file system in memory");
         Disk(path)
     }

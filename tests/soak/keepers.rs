@@ -50,7 +50,8 @@ async fn stop(scene: &Scene, process: &Running) {
     scene.counts.stops.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The coordinator: stopped, killed, ended, and back a moment later. It stays until nobody needs it.
+/// The coordinator: stopped, killed, ended, and back a moment later. It stays until nobody needs
+/// it.
 async fn coordinates(scene: Rc<Scene>) {
     let cli = scene.cli("coordinator");
     let listen = scene.coordinator.to_string();

@@ -1,13 +1,17 @@
-//! A small network at work for as long as one likes, with everything that goes wrong in weeks: processes are killed,
-//! stopped and started again, files come, change and go, a disk is full, descriptors run out. What arrives is compared,
-//! every command ends in time with a code that fits, and in the end nothing has grown.
+//! A small network at work for as long as one likes, with everything that goes wrong in weeks:
+//! processes are killed, stopped and started again, files come, change and go, a disk is full,
+//! descriptors run out. What arrives is compared, every command ends in time with a code that fits,
+//! and in the end nothing has grown.
 //!
 //! ```sh
 //! TNET_SOAK_MINUTES=30 cargo test --release -p tnet-testkit --test soak -- --ignored --nocapture
 //! ```
 
 #![allow(clippy::print_stdout, reason = "what it sees is what it is run for")]
-#![allow(clippy::disallowed_methods, reason = "what a test shows, its own files included, is for developers")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what a test shows, its own files included, is for developers"
+)]
 
 mod contents;
 mod getters;
@@ -44,7 +48,8 @@ async fn a_network_with_churn_loses_nothing_and_grows_nowhere() {
 }
 
 async fn churn() {
-    let minutes = std::env::var("TNET_SOAK_MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(10.0);
+    let minutes =
+        std::env::var("TNET_SOAK_MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(10.0);
     let lasts = Duration::from_secs_f64(60.0 * minutes);
     let scene = Scene::set(lasts).await;
     let mut work = JoinSet::new();
@@ -82,10 +87,15 @@ async fn churn() {
     })
     .await;
     println!("last:  {last:?}");
-    let (worn, fresh) = (directory_bytes(&scene.state_of_seed()), scene.state_of_a_fresh_seed().await);
+    let (worn, fresh) =
+        (directory_bytes(&scene.state_of_seed()), scene.state_of_a_fresh_seed().await);
     println!("state directory: {worn} bytes, a fresh one {fresh}");
-    assert!(worn <= 2 * fresh + 64 * 1024, "the state directory has {worn} bytes, a fresh one {fresh}");
-    // The server shares nothing that a fresh one would: what it remembers of its downloads is written anew now and then.
+    assert!(
+        worn <= 2 * fresh + 64 * 1024,
+        "the state directory has {worn} bytes, a fresh one {fresh}"
+    );
+    // The server shares nothing that a fresh one would: what it remembers of its downloads is
+    // written anew now and then.
     let server = directory_bytes(&scene.state_of_server());
     println!("state directory of the server: {server} bytes");
     assert!(server <= 2 * fresh + 256 * 1024, "the server's state directory has {server} bytes");

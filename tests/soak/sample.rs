@@ -17,7 +17,8 @@ impl Sample {
     pub(crate) fn of(pid: u32) -> Sample {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
         let field = |name: &str| -> u64 {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is running");
+            let line =
+                status.lines().find_map(|line| line.strip_prefix(name)).expect("it is running");
             line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
         };
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count();

@@ -47,7 +47,8 @@ pub(crate) struct Counts {
 impl Scene {
     /// All of it, until the time is over.
     pub(crate) async fn set(lasts: Duration) -> Rc<Scene> {
-        let home = tempfile::Builder::new().prefix("tnet-soak").tempdir().expect("a place for files");
+        let home =
+            tempfile::Builder::new().prefix("tnet-soak").tempdir().expect("a place for files");
         let coordinator = free_port();
         let cli = |name: &str| cli_at(home.path(), coordinator, name);
         let contents = Contents::default();
@@ -64,7 +65,17 @@ impl Scene {
         let (seed_pid, server_pid) = (seed.id(), server.id());
         let (seed, server) = (Mutex::new(seed), Mutex::new(server));
         let (ends, counts) = (Instant::now() + lasts, Counts::default());
-        Rc::new(Scene { home, coordinator, contents, ends, seed, server, seed_pid, server_pid, counts })
+        Rc::new(Scene {
+            home,
+            coordinator,
+            contents,
+            ends,
+            seed,
+            server,
+            seed_pid,
+            server_pid,
+            counts,
+        })
     }
 
     pub(crate) fn is_over(&self) -> bool {

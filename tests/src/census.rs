@@ -1,4 +1,5 @@
-//! What a process holds: tasks, descriptors, files. Taken before and after, it shows what was left behind.
+//! What a process holds: tasks, descriptors, files. Taken before and after, it shows what was left
+//! behind.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,14 +19,15 @@ pub struct Census {
 }
 
 impl Census {
-    /// Counts now. Other runtimes in this process disturb the count of descriptors: a test that takes a census has a
-    /// process of its own.
+    /// Counts now. Other runtimes in this process disturb the count of descriptors: a test that
+    /// takes a census has a process of its own.
     pub fn take() -> Census {
         let descriptors = fs::read_dir("/proc/self/fd").ok().map(Iterator::count);
         Census { tasks: Handle::current().metrics().num_alive_tasks(), descriptors }
     }
 
-    /// Counts when nothing comes or goes any more: what was ended just before may take a moment to be gone.
+    /// Counts when nothing comes or goes any more: what was ended just before may take a moment to
+    /// be gone.
     pub async fn take_when_quiet() -> Census {
         let (mut last, mut same) = (Census::take(), 0);
         eventually("the process is quiet", SOON, async || {
@@ -46,7 +48,11 @@ impl Census {
         let what = format!("nothing is left behind, as in {self:?}");
         eventually(&what, limit, async || {
             let now = Census::take();
-            if now.tasks <= self.tasks && now.descriptors <= self.descriptors { Ok(()) } else { Err(now) }
+            if now.tasks <= self.tasks && now.descriptors <= self.descriptors {
+                Ok(())
+            } else {
+                Err(now)
+            }
         })
         .await;
     }

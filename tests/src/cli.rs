@@ -1,7 +1,8 @@
-//! The `tnet` command as its user has it: a home, an environment, and servers that end with the test.
+//! The `tnet` command as its user has it: a home, an environment, and servers that end with the
+//! test.
 //!
-//! The binary is built by cargo before the first test that needs it, so that no test ever runs a stale one. `TNET_BIN`
-//! names another one to test instead.
+//! The binary is built by cargo before the first test that needs it, so that no test ever runs a
+//! stale one. `TNET_BIN` names another one to test instead.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,14 +20,16 @@ use crate::process::{Finished, Running};
 /// How long a server may take to end by itself before it is killed.
 const END_OF_SERVER: Duration = Duration::from_secs(10);
 
-/// `tnet` with a home of its own: its working directory, its state directory, nothing else of the environment.
+/// `tnet` with a home of its own: its working directory, its state directory, nothing else of the
+/// environment.
 #[derive(Debug, Clone)]
 pub struct Cli {
     home: PathBuf,
     coordinator: Option<SocketAddr>,
 }
 
-/// A server in the background. Ended when it is dropped: by `tnet kill-server`, and by its process id if that fails.
+/// A server in the background. Ended when it is dropped: by `tnet kill-server`, and by its process
+/// id if that fails.
 #[derive(Debug)]
 pub struct Server {
     cli: Cli,
@@ -80,12 +83,14 @@ impl Cli {
     /// # Panics
     /// If it cannot be started.
     pub fn start_command(&self, mut command: Command) -> Running {
-        // Output goes to files: a full pipe cannot stop the process, nor an heir of the pipe keep us waiting.
+        // Output goes to files: a full pipe cannot stop the process, nor an heir of the pipe keep
+        // us waiting.
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let streams = self.home.join("streams");
         fs::create_dir_all(&streams).expect("the home of a test is writable");
-        let (stdout, stderr) = (streams.join(format!("{number}.out")), streams.join(format!("{number}.err")));
+        let (stdout, stderr) =
+            (streams.join(format!("{number}.out")), streams.join(format!("{number}.err")));
         let open = |path: &Path| File::create(path).expect("the home of a test is writable");
         command.stdout(open(&stdout)).stderr(open(&stderr));
         Running::start(command, stdout, stderr)
@@ -102,7 +107,8 @@ impl Cli {
         self.guard(started.result()["pid"].as_u64())
     }
 
-    /// Sees to the end of a server that was started in another way, whose process id some event told.
+    /// Sees to the end of a server that was started in another way, whose process id some event
+    /// told.
     ///
     /// # Panics
     /// If there is no process id.
@@ -159,7 +165,8 @@ impl Drop for Server {
         if !self.is_running() {
             return;
         }
-        let asked = self.cli.command(["kill-server"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let asked =
+            self.cli.command(["kill-server"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         if let Ok(mut asked) = asked {
             let deadline = Instant::now() + END_OF_SERVER;
             while self.is_running() && Instant::now() < deadline {
@@ -181,10 +188,12 @@ fn binary() -> &'static Path {
     })
 }
 
-/// Builds the binary where this test was built: cargo builds no binary for the tests of another package.
+/// Builds the binary where this test was built: cargo builds no binary for the tests of another
+/// package.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
-    let profile_dir = test.parent().and_then(Path::parent).expect("tests are in target/PROFILE/deps");
+    let profile_dir =
+        test.parent().and_then(Path::parent).expect("tests are in target/PROFILE/deps");
     let profile = match profile_dir.file_name().and_then(OsStr::to_str) {
         Some("debug") | None => "dev",
         Some(profile) => profile,
@@ -192,11 +201,24 @@ fn build() -> PathBuf {
     let target_dir = profile_dir.parent().expect("a profile's directory is in a target directory");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        // The workspace's features, as in the build that this test is part of: nothing is compiled twice.
-        .args(["build", "--quiet", "--workspace", "--bin", "tnet", "--profile", profile, "--target-dir"])
+        // The workspace's features, as in the build that this test is part of: nothing is compiled
+        // twice.
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--bin",
+            "tnet",
+            "--profile",
+            profile,
+            "--target-dir",
+        ])
         .arg(target_dir)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
-    assert!(built.as_ref().is_ok_and(ExitStatus::success), "building the binary to test: {built:?}");
+    assert!(
+        built.as_ref().is_ok_and(ExitStatus::success),
+        "building the binary to test: {built:?}"
+    );
     profile_dir.join("tnet")
 }

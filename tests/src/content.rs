@@ -1,4 +1,5 @@
-//! A file as tests speak of it: what it is made of, its description, and whether a copy of it is one.
+//! A file as tests speak of it: what it is made of, its description, and whether a copy of it is
+//! one.
 
 use std::path::Path;
 
@@ -65,7 +66,10 @@ impl Content {
     /// If it has no chunk with such a number.
     pub fn chunks(&self, numbers: impl IntoIterator<Item = u32>) -> Vec<ChunkIndex> {
         let geometry = self.info.geometry();
-        numbers.into_iter().map(|number| geometry.chunk(number).expect("a chunk of this file")).collect()
+        numbers
+            .into_iter()
+            .map(|number| geometry.chunk(number).expect("a chunk of this file"))
+            .collect()
     }
 
     /// A raw peer that holds it.
@@ -79,7 +83,8 @@ impl Content {
     /// If it cannot be written, or there is a file already.
     pub async fn write(&self, path: &Path) {
         let (payload, at) = (self.payload, path.to_owned());
-        let written = spawn_blocking(move || payload.write(&at)).await.expect("writing does not panic");
+        let written =
+            spawn_blocking(move || payload.write(&at)).await.expect("writing does not panic");
         written.unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
     }
 

@@ -1,6 +1,7 @@
 //! Reports to a coordinator on behalf of a port, and asks it who holds what, without being a peer.
 //!
-//! What is behind the port is the test's business: a raw peer, a relay in front of a real peer, nothing at all.
+//! What is behind the port is the test's business: a raw peer, a relay in front of a real peer,
+//! nothing at all.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tnet_fileinfo::FileHash;
 use tnet_proto::{
-    CoordinatorReply, CoordinatorRequest, Families, Holder, MessageCodec, PeerId, Protocol, Reach, Received,
-    ReportDigest, ReportEntry, exchange_preamble,
+    CoordinatorReply, CoordinatorRequest, Families, Holder, MessageCodec, PeerId, Protocol, Reach,
+    Received, ReportDigest, ReportEntry, exchange_preamble,
 };
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -25,8 +26,8 @@ type Line = Framed<TcpStream, MessageCodec<CoordinatorRequest, CoordinatorReply>
 /// Pause before a coordinator that went away is called again.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Keeps entries in a coordinator's table. When it is dropped they stay until their lease ends, like those of a peer
-/// that crashed.
+/// Keeps entries in a coordinator's table. When it is dropped they stay until their lease ends,
+/// like those of a peer that crashed.
 #[derive(Debug)]
 pub struct Herald {
     entries: watch::Sender<Vec<ReportEntry>>,
@@ -46,8 +47,8 @@ pub struct Found {
 }
 
 impl Herald {
-    /// Reports `entries` for `port` on the address that the coordinator sees us come from. Returns when they are in its
-    /// table; keeps them there, and comes back when the coordinator went away.
+    /// Reports `entries` for `port` on the address that the coordinator sees us come from. Returns
+    /// when they are in its table; keeps them there, and comes back when the coordinator went away.
     ///
     /// # Panics
     /// If the coordinator does not take them soon.
@@ -60,7 +61,8 @@ impl Herald {
         let (entries, watched) = watch::channel(entries);
         let (accepted_by, accepted) = watch::channel(0);
         let task = keep_reporting(coordinator, port, interval, watched, accepted_by);
-        let herald = Herald { entries, accepted, _task: AbortOnDropHandle::new(tokio::spawn(task)) };
+        let herald =
+            Herald { entries, accepted, _task: AbortOnDropHandle::new(tokio::spawn(task)) };
         herald.wait_for_report(1).await;
         herald
     }
@@ -101,7 +103,9 @@ pub async fn holders(coordinator: SocketAddr, hash: FileHash) -> Found {
             }
         }
     };
-    within("the coordinator answers a lookup", SOON, ask).await.expect("the coordinator keeps the line open")
+    within("the coordinator answers a lookup", SOON, ask)
+        .await
+        .expect("the coordinator keeps the line open")
 }
 
 async fn call(
@@ -154,7 +158,11 @@ async fn report_on(
         if due {
             let now = entries.borrow_and_update().clone();
             seq += 1;
-            if line.send(CoordinatorRequest::Report { seq, replace: true, entries: now }).await.is_err() {
+            if line
+                .send(CoordinatorRequest::Report { seq, replace: true, entries: now })
+                .await
+                .is_err()
+            {
                 return;
             }
         }

@@ -1,4 +1,5 @@
-//! Whole networks in one process, for tests: a coordinator, peers by name, and everybody who wishes them ill.
+//! Whole networks in one process, for tests: a coordinator, peers by name, and everybody who wishes
+//! them ill.
 //!
 //! ```
 //! # #[tokio::main]
@@ -13,15 +14,20 @@
 //! # }
 //! ```
 //!
-//! Every port is free and every directory temporary; nothing is shared between two networks, and nothing is left when
-//! one is dropped. Nobody sleeps: [`eventually`] waits for a condition and says what was true instead.
+//! Every port is free and every directory temporary; nothing is shared between two networks, and
+//! nothing is left when one is dropped. Nobody sleeps: [`eventually`] waits for a condition and
+//! says what was true instead.
 //!
-//! To stop a download in the middle, give it a [`RawPeer`] that stops giving. To break a cable, put a [`Relay`] in it.
-//! To see what a server does with nonsense, be a [`Stranger`]. To see what the user sees, run the [`Cli`].
+//! To stop a download in the middle, give it a [`RawPeer`] that stops giving. To break a cable, put
+//! a [`Relay`] in it. To see what a server does with nonsense, be a [`Stranger`]. To see what the
+//! user sees, run the [`Cli`].
 //!
 //! Whatever goes wrong here panics with the reason: that is how a test fails.
 
-#![allow(clippy::disallowed_methods, reason = "what a test shows, its own files included, is for developers")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what a test shows, its own files included, is for developers"
+)]
 
 mod census;
 mod cli;

@@ -1,5 +1,5 @@
-//! A coordinator and named peers on loopback, in this process, on ports and in directories of their own. Everything
-//! ends, and every file goes, when it is dropped.
+//! A coordinator and named peers on loopback, in this process, on ports and in directories of their
+//! own. Everything ends, and every file goes, when it is dropped.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,7 +20,8 @@ use crate::raw::{RawPeer, RawPeerBuilder};
 use crate::relay::Relay;
 use crate::wait::{SOON, eventually, is};
 
-/// How often peers report. Three of these are a lease: long enough for a busy machine, short enough to wait for.
+/// How often peers report. Three of these are a lease: long enough for a busy machine, short enough
+/// to wait for.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often shared files and directories are looked at.
@@ -49,8 +50,10 @@ pub struct NetworkBuilder {
 impl Network {
     /// A network with a coordinator and no peers yet.
     pub fn builder() -> NetworkBuilder {
-        let mut config = tnet_peer::Config { share_interval: SHARE_INTERVAL, ..tnet_peer::Config::default() };
-        // What in the field takes seconds because it may take seconds, in tests takes no longer than it must.
+        let mut config =
+            tnet_peer::Config { share_interval: SHARE_INTERVAL, ..tnet_peer::Config::default() };
+        // What in the field takes seconds because it may take seconds, in tests takes no longer
+        // than it must.
         config.swarm.reconnect_after = Duration::from_millis(50);
         config.swarm.reconnect_at_most = Duration::from_millis(500);
         config.swarm.lookup_after = Duration::from_millis(200);
@@ -107,8 +110,10 @@ impl Network {
     /// # Panics
     /// If a peer of that name runs, or it cannot be started.
     pub async fn start_peer(&mut self, name: &str) -> &Node {
-        let config =
-            tnet_peer::Config { coordinator: Some(self.coordinator().into()), ..self.plan.peer_config() };
+        let config = tnet_peer::Config {
+            coordinator: Some(self.coordinator().into()),
+            ..self.plan.peer_config()
+        };
         self.start_peer_with(name, config).await
     }
 
@@ -126,9 +131,13 @@ impl Network {
         self.nodes.entry(name.to_owned()).or_insert(node)
     }
 
-    /// The settings of this network's peers, to change some for [`start_peer_with`](Self::start_peer_with).
+    /// The settings of this network's peers, to change some for
+    /// [`start_peer_with`](Self::start_peer_with).
     pub fn peer_config(&self) -> tnet_peer::Config {
-        tnet_peer::Config { coordinator: Some(self.coordinator().into()), ..self.plan.peer_config() }
+        tnet_peer::Config {
+            coordinator: Some(self.coordinator().into()),
+            ..self.plan.peer_config()
+        }
     }
 
     /// Where a peer of that name has, had or will have its files.
@@ -199,7 +208,8 @@ impl Network {
         eventually(&what, SOON, async || is(self.swarm(hash).await, (full, partial))).await;
     }
 
-    /// Starts a raw peer and has it reported to the coordinator as a full holder, in its table when this returns.
+    /// Starts a raw peer and has it reported to the coordinator as a full holder, in its table when
+    /// this returns.
     ///
     /// # Panics
     /// If it cannot be started, or the coordinator does not take it.
@@ -209,8 +219,9 @@ impl Network {
         raw
     }
 
-    /// Reports to the coordinator that whoever is behind this port of ours holds the content, for as long as the herald
-    /// lives. With a relay's port, a peer that has no coordinator itself is reached through that relay only.
+    /// Reports to the coordinator that whoever is behind this port of ours holds the content, for
+    /// as long as the herald lives. With a relay's port, a peer that has no coordinator itself is
+    /// reached through that relay only.
     ///
     /// # Panics
     /// If the coordinator does not take it.
@@ -251,7 +262,8 @@ impl NetworkBuilder {
         self
     }
 
-    /// On this address instead of `127.0.0.1`. It must be one of this machine, or of the network namespace.
+    /// On this address instead of `127.0.0.1`. It must be one of this machine, or of the network
+    /// namespace.
     #[must_use]
     pub fn on(mut self, ip: IpAddr) -> Self {
         self.ip = ip;
@@ -265,7 +277,8 @@ impl NetworkBuilder {
         self
     }
 
-    /// Changes the settings of all peers. Coordinator, address and report interval are the network's own.
+    /// Changes the settings of all peers. Coordinator, address and report interval are the
+    /// network's own.
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut tnet_peer::Config)) -> Self {
         change(&mut self.config);
@@ -274,7 +287,10 @@ impl NetworkBuilder {
 
     /// Changes the settings of the coordinator. Its address is the network's own.
     #[must_use]
-    pub fn configure_coordinator(mut self, change: impl FnOnce(&mut tnet_coordinator::Config)) -> Self {
+    pub fn configure_coordinator(
+        mut self,
+        change: impl FnOnce(&mut tnet_coordinator::Config),
+    ) -> Self {
         change(&mut self.coordinator);
         self
     }

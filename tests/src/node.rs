@@ -1,4 +1,5 @@
-//! A peer of a test network, with a name and a directory. What it fetches is compared before anybody goes on.
+//! A peer of a test network, with a name and a directory. What it fetches is compared before
+//! anybody goes on.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -92,7 +93,8 @@ impl Node {
         assert_eq!(info.hash(), content.hash(), "{}", self.name);
     }
 
-    /// Begins to fetch the content into its directory. Does not give up, so that nothing but the test decides.
+    /// Begins to fetch the content into its directory. Does not give up, so that nothing but the
+    /// test decides.
     ///
     /// # Panics
     /// If it cannot begin.
@@ -102,8 +104,9 @@ impl Node {
         begun.unwrap_or_else(|error| panic!("{} begins a download: {error}", self.name))
     }
 
-    /// Begins where a peer in this directory was killed: it may hold its files until its tasks have noticed. What has
-    /// ended in an orderly way holds nothing; then [`begins`](Self::begins) has to do.
+    /// Begins where a peer in this directory was killed: it may hold its files until its tasks have
+    /// noticed. What has ended in an orderly way holds nothing; then [`begins`](Self::begins) has
+    /// to do.
     ///
     /// # Panics
     /// If it cannot begin, or the files are not let go soon.
@@ -139,7 +142,12 @@ impl Node {
     ///
     /// # Panics
     /// If it does not end with the whole file within `limit`.
-    pub async fn completes(&self, mut download: Download, content: &Content, limit: Duration) -> Fetched {
+    pub async fn completes(
+        &self,
+        mut download: Download,
+        content: &Content,
+        limit: Duration,
+    ) -> Fetched {
         let what = format!("{} fetches the file", self.name);
         let finished = within(&what, limit, download.finished()).await;
         let summary = finished.unwrap_or_else(|error| panic!("{what}: {error}"));

@@ -51,7 +51,8 @@ impl Payload {
     /// # Panics
     /// If it does not fit there.
     pub fn bytes(self) -> Vec<u8> {
-        let len = usize::try_from(self.len()).expect("a payload held in memory is far below its size");
+        let len =
+            usize::try_from(self.len()).expect("a payload held in memory is far below its size");
         let mut bytes = vec![0; len];
         self.stream().read_exact(&mut bytes).expect("a payload is as long as it says");
         bytes
@@ -65,11 +66,14 @@ impl Payload {
         let mut file = File::create_new(path)?;
         match self {
             Payload::Sparse { len } => file.set_len(len),
-            Payload::Random { .. } => io::copy(&mut self.stream(), &mut file).and_then(|_| file.flush()),
+            Payload::Random { .. } => {
+                io::copy(&mut self.stream(), &mut file).and_then(|_| file.flush())
+            }
         }
     }
 
-    /// Where the file first differs, in bytes from the start; `None` if it is this payload, byte for byte.
+    /// Where the file first differs, in bytes from the start; `None` if it is this payload, byte
+    /// for byte.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -82,7 +86,8 @@ impl Payload {
             let wanted = read_block(&mut expected, &mut here)?;
             let found = read_block(&mut file, &mut there)?;
             if here[..wanted] != there[..found] {
-                let same = here[..wanted].iter().zip(&there[..found]).take_while(|(a, b)| a == b).count();
+                let same =
+                    here[..wanted].iter().zip(&there[..found]).take_while(|(a, b)| a == b).count();
                 return Ok(Some(offset + same as u64));
             }
             if wanted == 0 {
@@ -102,7 +107,9 @@ impl Payload {
 
     fn stream(self) -> Box<dyn Read> {
         match self {
-            Payload::Random { len, seed } => Box::new(Random(StdRng::seed_from_u64(seed)).take(len)),
+            Payload::Random { len, seed } => {
+                Box::new(Random(StdRng::seed_from_u64(seed)).take(len))
+            }
             Payload::Sparse { len } => Box::new(io::repeat(0).take(len)),
         }
     }
@@ -113,13 +120,17 @@ impl Payload {
 /// # Panics
 /// If there are too many for the chunk size.
 pub fn describe(bytes: &[u8], chunk_size: ChunkSize) -> FileInfo {
-    let geometry = Geometry::new(bytes.len() as u64, chunk_size).expect("a test's file fits its chunk size");
-    let sums: Vec<ChunkSum> =
-        geometry.chunks().map(|chunk| chunk_sum(&geometry, chunk, part(&geometry, bytes, chunk))).collect();
+    let geometry =
+        Geometry::new(bytes.len() as u64, chunk_size).expect("a test's file fits its chunk size");
+    let sums: Vec<ChunkSum> = geometry
+        .chunks()
+        .map(|chunk| chunk_sum(&geometry, chunk, part(&geometry, bytes, chunk)))
+        .collect();
     let last = geometry.last_chunk().map_or(&[][..], |chunk| part(&geometry, bytes, chunk));
     let tail = Tail::of(&geometry, last);
     let hash = root(&geometry, &sums);
-    FileInfo::from_parts(None, geometry, sums, tail, hash).expect("all parts were made from the same bytes")
+    FileInfo::from_parts(None, geometry, sums, tail, hash)
+        .expect("all parts were made from the same bytes")
 }
 
 /// The bytes of one chunk.
@@ -158,7 +169,8 @@ mod tests {
     use super::*;
 
     /// Nothing; one byte; one below, at and above a word, a block and a chunk.
-    const LENGTHS: [u64; 10] = [0, 1, 7, 8, 9, 65_535, 65_536, 65_537, BLOCK as u64, BLOCK as u64 + 1];
+    const LENGTHS: [u64; 10] =
+        [0, 1, 7, 8, 9, 65_535, 65_536, 65_537, BLOCK as u64, BLOCK as u64 + 1];
 
     fn chunk_size() -> ChunkSize {
         ChunkSize::new(64 * 1024).expect("a power of two in range")
@@ -171,10 +183,17 @@ mod tests {
             for content in [payload(len, 5), Payload::Sparse { len }] {
                 let path = dir.path().join(format!("{content:?}"));
                 content.write(&path).expect("a new file");
-                assert_eq!(std::fs::read(&path).expect("just written"), content.bytes(), "{content:?}");
+                assert_eq!(
+                    std::fs::read(&path).expect("just written"),
+                    content.bytes(),
+                    "{content:?}"
+                );
                 assert_eq!(content.first_difference(&path).expect("readable"), None, "{content:?}");
-                let scanned =
-                    tnet_fileinfo::scan_file(&path, Some(chunk_size()), &tnet_fileinfo::scan::unwatched);
+                let scanned = tnet_fileinfo::scan_file(
+                    &path,
+                    Some(chunk_size()),
+                    &tnet_fileinfo::scan::unwatched,
+                );
                 let scanned = scanned.expect("a readable file");
                 assert_eq!(content.describe(chunk_size()).hash(), scanned.hash(), "{content:?}");
             }

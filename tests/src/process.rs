@@ -87,14 +87,20 @@ impl Running {
     /// # Panics
     /// If the process is not there any more.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a child that was not waited for is there");
+        kill_process(Pid::from_child(&self.child), signal)
+            .expect("a child that was not waited for is there");
     }
 
     /// Waits until `found` finds what it looks for in the standard output.
     ///
     /// # Panics
     /// If it does not within `limit`, or the process ends before.
-    pub async fn prints<T>(&mut self, what: &str, limit: Duration, found: impl Fn(&str) -> Option<T>) -> T {
+    pub async fn prints<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        found: impl Fn(&str) -> Option<T>,
+    ) -> T {
         let Running { child, stdout, stderr, shown } = self;
         eventually(what, limit, async || {
             // Asked first: what it wrote before it ended is all there is.
@@ -127,7 +133,13 @@ impl Running {
         })
         .await;
         let (code, signal) = (status.code(), status.signal());
-        Finished { code, signal, stdout: self.stdout(), stderr: self.stderr(), shown: self.shown.clone() }
+        Finished {
+            code,
+            signal,
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+            shown: self.shown.clone(),
+        }
     }
 }
 
@@ -163,7 +175,8 @@ impl Finished {
     /// If one is none.
     pub fn json_lines(&self) -> Vec<Value> {
         let parse = |line: &str| {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", self.shown))
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{}: {error}: {line}", self.shown))
         };
         self.stdout.lines().map(parse).collect()
     }
@@ -174,7 +187,8 @@ impl Finished {
     /// If there is none, or it is not a result.
     pub fn result(&self) -> Value {
         let last = self.json_lines().pop();
-        let last = last.unwrap_or_else(|| panic!("{} printed nothing; stderr: {}", self.shown, self.stderr));
+        let last = last
+            .unwrap_or_else(|| panic!("{} printed nothing; stderr: {}", self.shown, self.stderr));
         assert_eq!(last["event"], "result", "{}: the last line is the result", self.shown);
         last
     }

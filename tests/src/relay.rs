@@ -1,5 +1,5 @@
-//! A stretch of cable between two ends, with a switch on it: it passes, halts, breaks, slows down. Neither end can tell
-//! it from the network.
+//! A stretch of cable between two ends, with a switch on it: it passes, halts, breaks, slows down.
+//! Neither end can tell it from the network.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -56,7 +56,8 @@ enum Gate {
 }
 
 impl Relay {
-    /// A relay to `target`, which passes everything. Listens on the loopback address of the target's family.
+    /// A relay to `target`, which passes everything. Listens on the loopback address of the
+    /// target's family.
     ///
     /// # Errors
     /// No port could be had.
@@ -83,7 +84,8 @@ impl Relay {
         self.terms.send_modify(|terms| terms.gate = Gate::Open);
     }
 
-    /// Forwards nothing from now on and closes nothing: both ends see silence. New calls are answered, and silent too.
+    /// Forwards nothing from now on and closes nothing: both ends see silence. New calls are
+    /// answered, and silent too.
     pub fn pause(&self) {
         self.terms.send_modify(|terms| terms.gate = Gate::Halted);
     }
@@ -143,7 +145,9 @@ async fn carry(mut near: TcpStream, terms: watch::Receiver<Terms>, carried: Arc<
     if now.gate == Gate::Broken {
         return reset(&near);
     }
-    let Ok(Ok(mut far)) = timeout(CALL, TcpStream::connect(now.target)).await else { return reset(&near) };
+    let Ok(Ok(mut far)) = timeout(CALL, TcpStream::connect(now.target)).await else {
+        return reset(&near);
+    };
     // Small messages must not wait for each other on a cable that is not there.
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let mut watched = terms.clone();
@@ -191,7 +195,9 @@ async fn one_way(
         let mut free_at = Instant::now();
         while let Some((due, piece)) = far_end.recv().await {
             sleep_until(due.max(free_at)).await;
-            let Ok(now) = terms.wait_for(|terms| terms.gate == Gate::Open).await.map(|terms| *terms) else {
+            let Ok(now) =
+                terms.wait_for(|terms| terms.gate == Gate::Open).await.map(|terms| *terms)
+            else {
                 return;
             };
             if to.write_all(&piece).await.is_err() {
@@ -200,7 +206,8 @@ async fn one_way(
             carried.fetch_add(piece.len() as u64, Ordering::Relaxed);
             if let Some(rate) = now.rate {
                 let took = Duration::from_secs_f64(piece.len() as f64 / f64::from(rate.get()));
-                // A piece may take less than the clock can tell: what was late is made up for, within limits.
+                // A piece may take less than the clock can tell: what was late is made up for,
+                // within limits.
                 let earliest = Instant::now().checked_sub(MADE_UP_FOR).unwrap_or(free_at);
                 free_at = free_at.max(earliest) + took;
             }
@@ -257,7 +264,8 @@ mod tests {
             to.shutdown().await.expect("still open");
         };
         let mut received = Vec::new();
-        let (_, read) = tokio::join!(send, within("the end", SOON, from.read_to_end(&mut received)));
+        let (_, read) =
+            tokio::join!(send, within("the end", SOON, from.read_to_end(&mut received)));
         read.expect("no reset");
         assert!(received == sent);
         assert_eq!(relay.carried(), 2 * sent.len() as u64);
@@ -305,7 +313,11 @@ mod tests {
         let began = Instant::now();
         say(&mut stream, b"x").await;
         hear(&mut stream, 1).await.expect("open");
-        assert!(began.elapsed() >= Duration::from_millis(60), "there and back: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() >= Duration::from_millis(60),
+            "there and back: {:?}",
+            began.elapsed()
+        );
         relay.delay(Duration::ZERO);
         relay.limit(NonZeroU32::new(100_000).expect("not zero"));
         let began = Instant::now();

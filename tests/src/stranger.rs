@@ -1,4 +1,5 @@
-//! Somebody who calls a port and does not behave: says nothing, says nonsense, or says it in perfect frames.
+//! Somebody who calls a port and does not behave: says nothing, says nonsense, or says it in
+//! perfect frames.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,8 +9,8 @@ use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
 use tnet_fileinfo::ChunkSet;
 use tnet_proto::{
-    FileHandle, Hello, Holdings, MessageCodec, Open, PREAMBLE_LEN, PeerMessage, Protocol, Received, encode,
-    exchange_preamble,
+    FileHandle, Hello, Holdings, MessageCodec, Open, PREAMBLE_LEN, PeerMessage, Protocol, Received,
+    encode, exchange_preamble,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -74,11 +75,13 @@ impl Stranger {
         let began = Instant::now();
         let mut bytes = Vec::new();
         // An orderly end and a reset are both a close.
-        let _ = within("the connection is closed", limit, self.stream.read_to_end(&mut bytes)).await;
+        let _ =
+            within("the connection is closed", limit, self.stream.read_to_end(&mut bytes)).await;
         (began.elapsed(), bytes)
     }
 
-    /// Whether the other side has closed, as far as can be told without waiting. Drops what it said.
+    /// Whether the other side has closed, as far as can be told without waiting. Drops what it
+    /// said.
     pub fn is_closed(&mut self) -> bool {
         let mut bytes = [0; 1024];
         loop {
@@ -130,7 +133,9 @@ impl Stranger {
     /// # Panics
     /// If it is no peer.
     pub async fn hello(mut self) -> Hello {
-        exchange_preamble(&mut self.stream, Protocol::Peer).await.expect("a peer speaks the peer protocol");
+        exchange_preamble(&mut self.stream, Protocol::Peer)
+            .await
+            .expect("a peer speaks the peer protocol");
         let mut framed = Framed::new(self.stream, MessageCodec::<PeerMessage, PeerMessage>::new());
         let hello = Hello { peer_id: random_id(), listen_port: 0, capabilities: 0 };
         framed.send(PeerMessage::Hello(hello)).await.expect("a peer reads a hello");
@@ -202,7 +207,8 @@ impl Caller {
         within("a peer says what is expected", limit, listening).await
     }
 
-    /// Joins the content's swarm as somebody who holds nothing, and returns the other side's own open.
+    /// Joins the content's swarm as somebody who holds nothing, and returns the other side's own
+    /// open.
     ///
     /// # Panics
     /// If there is none within `limit`.

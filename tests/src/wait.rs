@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// For what happens at once unless something is broken. Long, because the machine that runs the tests may be busy with
-/// other things; a test that passes never waits this long.
+/// For what happens at once unless something is broken. Long, because the machine that runs the
+/// tests may be busy with other things; a test that passes never waits this long.
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// Pause between two looks at a condition that nobody announces.
@@ -34,7 +34,8 @@ pub async fn eventually<T, D: Debug>(
     }
 }
 
-/// Looks again and again for the whole of `duration`: the way to see that something does not happen.
+/// Looks again and again for the whole of `duration`: the way to see that something does not
+/// happen.
 ///
 /// # Panics
 /// With `what` and the `Err`, as soon as the condition gives one.

@@ -1,4 +1,5 @@
-//! Bad cables: connections that break in the middle of a chunk, links that halt or crawl, networks in two halves.
+//! Bad cables: connections that break in the middle of a chunk, links that halt or crawl, networks
+//! in two halves.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What an earlier attempt left is verified before it counts: without help from anybody, and only as long as it is wanted.
+//! What an earlier attempt left is verified before it counts: without help from anybody, and only
+//! as long as it is wanted.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -29,7 +30,8 @@ fn directory() -> (tempfile::TempDir, PathBuf) {
 
 fn open(content: &Content, out: &Path) -> store::Download {
     let unwatched = |_| ControlFlow::Continue(());
-    match store::Download::open(content.info(), out, store::DownloadOptions::default(), &unwatched) {
+    match store::Download::open(content.info(), out, store::DownloadOptions::default(), &unwatched)
+    {
         Ok(Opened::Partial(download, _)) => download,
         other => panic!("{other:?}"),
     }
@@ -57,9 +59,16 @@ async fn a_file_that_lacks_only_its_name_is_verified_and_needs_nobody() {
     let begun = network.peer("ann").download_with(content.info().clone(), &out, patient()).await;
     let mut download = begun.expect("it begins");
     let progress = download.progress();
-    assert_eq!((progress.bytes_done, progress.bytes_to_check, progress.bytes_resumed), (LEN, LEN, LEN));
-    let summary = within("it is complete", SOON, download.finished()).await.expect("nothing is missing");
-    assert_eq!((summary.bytes_resumed, summary.bytes_damaged, summary.traffic.requested), (LEN, 0, 0));
+    assert_eq!(
+        (progress.bytes_done, progress.bytes_to_check, progress.bytes_resumed),
+        (LEN, LEN, LEN)
+    );
+    let summary =
+        within("it is complete", SOON, download.finished()).await.expect("nothing is missing");
+    assert_eq!(
+        (summary.bytes_resumed, summary.bytes_damaged, summary.traffic.requested),
+        (LEN, 0, 0)
+    );
     assert!(summary.verify_busy > Duration::ZERO);
     assert_eq!(download.progress().bytes_checked, LEN);
     content.is_at(&out).await;
@@ -71,7 +80,8 @@ async fn a_download_cancelled_while_it_is_verified_lets_go_of_its_files_at_once(
     let (content, (_directory, out)) = (zeroes(), directory());
     all_but_its_name(&content, &out);
     for _ in 0..3 {
-        let begun = network.peer("ann").download_with(content.info().clone(), &out, patient()).await;
+        let begun =
+            network.peer("ann").download_with(content.info().clone(), &out, patient()).await;
         within("the download ends", SOON, begun.expect("it begins").cancel()).await;
         assert!(!out.exists());
         // Nothing has it open for writing, and it has lost nothing.
@@ -117,13 +127,17 @@ async fn downloads_at_the_same_time_are_all_verified() {
     let network = Network::builder().peer("ann").start().await;
     let (large, (_directory, out)) = (zeroes(), directory());
     all_but_its_name(&large, &out);
-    let small =
-        Content::chunked(Payload::Sparse { len: 3 * u64::from(MIB) }, ChunkSize::new(MIB).expect("a size"));
+    let small = Content::chunked(
+        Payload::Sparse { len: 3 * u64::from(MIB) },
+        ChunkSize::new(MIB).expect("a size"),
+    );
     let (_other, small_out) = directory();
     all_but_its_name(&small, &small_out);
     let ann = network.peer("ann");
-    let mut first = ann.download_with(large.info().clone(), &out, patient()).await.expect("it begins");
-    let mut second = ann.download_with(small.info().clone(), &small_out, patient()).await.expect("it begins");
+    let mut first =
+        ann.download_with(large.info().clone(), &out, patient()).await.expect("it begins");
+    let mut second =
+        ann.download_with(small.info().clone(), &small_out, patient()).await.expect("it begins");
     within("the small one", SOON, second.finished()).await.expect("nothing is missing");
     within("the large one", SOON, first.finished()).await.expect("nothing is missing");
 }
@@ -147,7 +161,8 @@ async fn a_damaged_chunk_waits_for_somebody_who_has_it_and_the_rest_is_served_me
     let status = network.peer("ann").status().await.expect("the peer runs");
     assert_eq!(status.files[0].chunks_done, content.chunk_count() - 1);
     let seed = network.raw(content.raw_peer().holding(content.chunks([7]))).await;
-    let summary = within("it is complete", SOON, download.finished()).await.expect("somebody has it");
+    let summary =
+        within("it is complete", SOON, download.finished()).await.expect("somebody has it");
     assert_eq!((summary.bytes_damaged, summary.traffic.arrived), (u64::from(MIB), 1));
     assert_eq!(seed.tally().served.keys().copied().collect::<Vec<_>>(), [7]);
     content.is_at(&out).await;
@@ -157,8 +172,10 @@ async fn a_damaged_chunk_waits_for_somebody_who_has_it_and_the_rest_is_served_me
 async fn a_download_that_is_cancelled_while_it_gets_its_name_says_that_it_is_whole() {
     let network = Network::builder().peer("ann").start().await;
     let ann = network.peer("ann");
-    let content =
-        Content::chunked(Payload::Sparse { len: u64::from(MIB) }, ChunkSize::new(MIB).expect("a size"));
+    let content = Content::chunked(
+        Payload::Sparse { len: u64::from(MIB) },
+        ChunkSize::new(MIB).expect("a size"),
+    );
     let mut whole = 0;
     for round in 0..60 {
         let (_directory, out) = directory();

@@ -1,4 +1,5 @@
-//! Addresses on the command line: names that are not known, ports of every address, what is advertised.
+//! Addresses on the command line: names that are not known, ports of every address, what is
+//! advertised.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -40,7 +41,8 @@ async fn a_download_waits_for_an_unknown_name_as_for_a_coordinator_that_does_not
     let hash = content.hash().to_string();
     for wanted in ["a.fileinfo", &hash] {
         let began = Instant::now();
-        let get = ["get", wanted, "-o", "a", "--foreground", "--listen", "127.0.0.1:0", "-c", UNKNOWN];
+        let get =
+            ["get", wanted, "-o", "a", "--foreground", "--listen", "127.0.0.1:0", "-c", UNKNOWN];
         let get = [&get[..], &["--timeout", "8s"]].concat();
         let ended = cli.start(get).ends(2 * SOON).await.with_code(5);
         assert!(ended.stderr.contains(UNKNOWN), "{ended:?}");
@@ -82,7 +84,9 @@ async fn a_port_alone_is_that_port_of_every_address() {
     let _server = cli.guard(started["pid"].as_u64());
     assert_eq!(started["listen"], format!("[::]:{port}"));
     let port: u16 = port.parse().expect("a port");
-    for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), (Ipv6Addr::LOCALHOST, port).into()] {
+    for address in
+        [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), (Ipv6Addr::LOCALHOST, port).into()]
+    {
         TcpStream::connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
     }
 }

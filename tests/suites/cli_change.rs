@@ -48,22 +48,28 @@ async fn a_rate_set_while_it_runs_holds_and_is_shown() {
     assert_eq!(all, "the server: up 1 GiB/s, down no limit\n");
     let status = cli.run(["status", "--json"]).await.with_code(0).result();
     assert_eq!(status["status"]["bounds"]["connections"]["most"], 50);
-    let said =
-        cli.run(["limit", "shared/a", "--up", &SLOW.to_string(), "--json"]).await.with_code(0).result();
+    let said = cli
+        .run(["limit", "shared/a", "--up", &SLOW.to_string(), "--json"])
+        .await
+        .with_code(0)
+        .result();
     assert_eq!(said["limits"]["up"], SLOW);
     assert_eq!(file(&cli).await["limits"]["up"], SLOW);
     let began = Instant::now();
     let mut download = network.peer("bob").begins(&content).await;
     comes_slowly(&download, began, 64 * 1024).await;
     let _ = cli.run(["limit", "shared/a", "--up", "none"]).await.with_code(0);
-    within("the rest comes at once", Duration::from_secs(5), download.finished()).await.expect("it is there");
+    within("the rest comes at once", Duration::from_secs(5), download.finished())
+        .await
+        .expect("it is there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rate_holds_whatever_chunks_are_asked_for() {
     let network = Network::builder().peer("seed").peer("bob").start().await;
     let content = Content::of(payload(LEN, 7));
-    let other = Content::chunked(payload(LEN, 7), ChunkSize::new(128 * 1024).expect("a power of two"));
+    let other =
+        Content::chunked(payload(LEN, 7), ChunkSize::new(128 * 1024).expect("a power of two"));
     network.peer("seed").shares(&content).await;
     let wish = Wish::Limits(LimitsChange { up: Some(SLOW), down: None });
     assert!(network.peer("seed").treat(content.hash(), wish).await.expect("it runs"));
@@ -146,7 +152,8 @@ async fn the_download_that_comes_first_overtakes_the_other() {
     ann.limit(LimitsChange { up: None, down: Some(LEN / 2) }).await.expect("it runs");
     let dir = network.peer("ann").path("");
     let slow = ann.download(first.info().clone(), dir.join("first.copy")).await.expect("it begins");
-    let mut quick = ann.download(second.info().clone(), dir.join("second.copy")).await.expect("it begins");
+    let mut quick =
+        ann.download(second.info().clone(), dir.join("second.copy")).await.expect("it begins");
     quick.treat(Wish::Priority { level: tnet_peer::Priority::High }).await;
     let began = Instant::now();
     within("the urgent one", SOON, quick.finished()).await.expect("it is there");
@@ -165,15 +172,20 @@ async fn a_download_that_is_removed_ends_and_so_do_the_others_that_are_named() {
     first.write_info(&cli.path("1.fileinfo"));
     second.write_info(&cli.path("2.fileinfo"));
     let _server = cli.server::<&str>([]).await;
-    let getting =
-        [cli.start(["get", "1.fileinfo", "-o", "one"]), cli.start(["get", "2.fileinfo", "-o", "two"])];
+    let getting = [
+        cli.start(["get", "1.fileinfo", "-o", "one"]),
+        cli.start(["get", "2.fileinfo", "-o", "two"]),
+    ];
     eventually("both run", SOON, async || {
         let listed = cli.run(["ls", "--json"]).await.json_lines();
         is(listed.iter().filter(|event| event["event"] == "file").count(), 2)
     })
     .await;
     let removed = cli.run(["rm", "one", "not-there", "two", "one"]).await.with_code(3);
-    assert!(removed.stderr.contains("one.partial") && removed.stderr.contains("two.partial"), "{removed:?}");
+    assert!(
+        removed.stderr.contains("one.partial") && removed.stderr.contains("two.partial"),
+        "{removed:?}"
+    );
     assert!(removed.stderr.contains("1 of 4 files failed"), "{}", removed.stderr);
     for get in getting {
         let _ = get.ends(SOON).await.with_code(7);

@@ -1,4 +1,5 @@
-//! Every command, and every exit code that a user can bring about: the numbers are a promise to scripts.
+//! Every command, and every exit code that a user can bring about: the numbers are a promise to
+//! scripts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,8 +19,13 @@ const PATIENT: Duration = Duration::from_secs(30);
 
 /// The failure is on standard error in one line, as the command's own, and says what it has to.
 fn says(finished: &Finished, words: &str) {
-    let lines: Vec<&str> = finished.stderr.lines().filter(|line| line.starts_with("tnet: ")).collect();
-    assert!(lines.len() == 1 && lines[0].contains(words), "{words:?} in one line of {:?}", finished.stderr);
+    let lines: Vec<&str> =
+        finished.stderr.lines().filter(|line| line.starts_with("tnet: ")).collect();
+    assert!(
+        lines.len() == 1 && lines[0].contains(words),
+        "{words:?} in one line of {:?}",
+        finished.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,8 +94,8 @@ async fn create_describes_the_file_and_never_replaces_unasked() {
     let report = cli.run(again).await.with_code(0).result();
     assert_eq!((&report["chunks"], &report["chunk_size"]), (&128.into(), &16384.into()));
     assert_eq!(report["hash"], content.hash().to_string());
-    let info =
-        FileInfo::parse(&std::fs::read(cli.path("file.fileinfo")).expect("written")).expect("proves itself");
+    let info = FileInfo::parse(&std::fs::read(cli.path("file.fileinfo")).expect("written"))
+        .expect("proves itself");
     assert_eq!(info.geometry().chunk_count(), 128);
 }
 
@@ -100,7 +106,10 @@ async fn what_is_named_and_not_there_is_3() {
     Content::of(payload(LEN, 2)).write_info(&cli.path("a.fileinfo"));
     says(&cli.run(["create", "nothing"]).await.with_code(3), "nothing");
     says(&cli.run(["verify", "nothing", "a.fileinfo"]).await.with_code(3), "nothing");
-    says(&cli.run(["get", "nothing.fileinfo", "--foreground"]).await.with_code(3), "nothing.fileinfo");
+    says(
+        &cli.run(["get", "nothing.fileinfo", "--foreground"]).await.with_code(3),
+        "nothing.fileinfo",
+    );
     let into_nowhere = ["get", "a.fileinfo", "-o", "no/such/directory/a", "--foreground"];
     says(&cli.run(into_nowhere.iter().chain(&LISTEN)).await.with_code(3), "directory");
     let dir = ["start-server", "--foreground", "--dir", "nowhere"];
@@ -135,14 +144,26 @@ async fn a_coordinator_that_cannot_be_reached_is_5() {
     let refusing = nobody.local_addr().expect("bound").to_string();
     let cli = network.user("ann");
     Content::of(payload(LEN, 4)).write_info(&cli.path("a.fileinfo"));
-    let get =
-        ["get", "a.fileinfo", "-o", "a", "--foreground", "--timeout", "12s", "--coordinator", &refusing];
+    let get = [
+        "get",
+        "a.fileinfo",
+        "-o",
+        "a",
+        "--foreground",
+        "--timeout",
+        "12s",
+        "--coordinator",
+        &refusing,
+    ];
     let unreachable = cli.run_within(PATIENT, get.iter().chain(&LISTEN)).await.with_code(5);
     // As long as the user said, and not less.
     says(&unreachable, &format!("{refusing} did not answer within 12"));
     says(&unreachable, "(Connection refused");
     for who in [&["who"][..], &["who", "a.fileinfo"]] {
-        says(&cli.run(who.iter().chain(&["--coordinator", &refusing])).await.with_code(5), &refusing);
+        says(
+            &cli.run(who.iter().chain(&["--coordinator", &refusing])).await.with_code(5),
+            &refusing,
+        );
     }
 }
 
@@ -161,8 +182,12 @@ async fn wrong_content_is_6() {
     bytes[4 * 64 * 1024] ^= 1;
     bytes[31 * 64 * 1024] ^= 1;
     std::fs::write(cli.path("file"), &bytes).expect("writable");
-    says(&cli.run(["verify", "file", "file.fileinfo"]).await.with_code(6), "3 of 32 chunks wrong (3-4, 31)");
-    std::fs::write(cli.path("file"), [&content.payload().bytes()[..], b"x"].concat()).expect("writable");
+    says(
+        &cli.run(["verify", "file", "file.fileinfo"]).await.with_code(6),
+        "3 of 32 chunks wrong (3-4, 31)",
+    );
+    std::fs::write(cli.path("file"), [&content.payload().bytes()[..], b"x"].concat())
+        .expect("writable");
     says(
         &cli.run(["verify", "file", "file.fileinfo"]).await.with_code(6),
         "2097153 bytes instead of 2097152",
@@ -170,9 +195,12 @@ async fn wrong_content_is_6() {
 
     let json = std::fs::read_to_string(cli.path("file.fileinfo")).expect("written");
     let edited = json.replacen("2097152", "2097151", 1);
-    for (name, text) in
-        [("edited", edited.as_str()), ("cut", &json[..json.len() / 2]), ("none", "hello"), ("empty", "")]
-    {
+    for (name, text) in [
+        ("edited", edited.as_str()),
+        ("cut", &json[..json.len() / 2]),
+        ("none", "hello"),
+        ("empty", ""),
+    ] {
         std::fs::write(cli.path(name), text).expect("writable");
         let get = ["get", name, "--foreground"];
         says(&cli.run(get.iter().chain(&LISTEN)).await.with_code(6), name);
@@ -198,7 +226,18 @@ async fn a_part_of_the_file_is_7_and_the_same_command_goes_on() {
     let content = Content::of(payload(LEN, 7));
     content.write_info(&cli.path("a.fileinfo"));
     let half = network.raw(content.raw_peer().holding(content.chunks(0..16))).await;
-    let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--timeout", "1s", "--linger", "0s", "--json"];
+    let get = [
+        "get",
+        "a.fileinfo",
+        "-o",
+        "a",
+        "--foreground",
+        "--timeout",
+        "1s",
+        "--linger",
+        "0s",
+        "--json",
+    ];
     let stalled = cli.run(get.iter().chain(&LISTEN)).await.with_code(7);
     says(&stalled, "16 of 32 chunks missing");
     half.gain(content.chunks(16..32)).await;
@@ -265,7 +304,9 @@ async fn a_description_of_another_version_is_11() {
     assert_ne!(newer, json);
     std::fs::write(cli.path("newer.fileinfo"), newer).expect("writable");
     says(
-        &cli.run(["get", "newer.fileinfo", "--foreground"].iter().chain(&LISTEN)).await.with_code(11),
+        &cli.run(["get", "newer.fileinfo", "--foreground"].iter().chain(&LISTEN))
+            .await
+            .with_code(11),
         "version 2",
     );
     says(&cli.run(["verify", "newer.fileinfo", "newer.fileinfo"]).await.with_code(11), "version 2");
@@ -299,8 +340,10 @@ async fn three_machines_of_the_manual_walk_get_the_file_through_servers() {
             Some(event["listen"].as_str()?.parse().expect("an address"))
         })
         .await;
-    let (seed, ann) =
-        (Cli::at(seed.home()).with_coordinator(address), Cli::at(ann.home()).with_coordinator(address));
+    let (seed, ann) = (
+        Cli::at(seed.home()).with_coordinator(address),
+        Cli::at(ann.home()).with_coordinator(address),
+    );
     let content = Content::of(payload(LEN, 13));
     std::fs::create_dir(seed.path("images")).expect("writable");
     content.write(&seed.path("images/debian.iso")).await;
@@ -309,7 +352,8 @@ async fn three_machines_of_the_manual_walk_get_the_file_through_servers() {
     std::fs::copy(seed.path("images/debian.iso.fileinfo"), ann.path("debian.iso.fileinfo"))
         .expect("writable");
     let got = ann.run(["get", "debian.iso.fileinfo", "--json"].iter().chain(&LISTEN)).await;
-    let started = got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
+    let started =
+        got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
     let _anns = ann.guard(started["pid"].as_u64());
     let _ = got.with_code(0);
     content.is_at(&ann.path("debian.iso")).await;
@@ -328,8 +372,12 @@ async fn a_user_sees_who_has_a_file_and_that_a_dead_peer_is_dropped() {
         seed.shares(&content).await;
     }
     let both = asked_until(&cli, 2).await;
-    let listed: Vec<&str> =
-        both["holders"].as_array().into_iter().flatten().filter_map(|h| h["address"].as_str()).collect();
+    let listed: Vec<&str> = both["holders"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|h| h["address"].as_str())
+        .collect();
     for seed in network.peers() {
         assert!(listed.contains(&seed.local_addr().to_string().as_str()), "{both}");
     }
@@ -385,13 +433,9 @@ async fn the_demo_needs_nothing_verifies_every_copy_and_leaves_nothing() {
     assert!(is_empty(&cli.path("tmp")));
 
     let interrupted = demo(&["demo", "--size", "256M"]);
-    eventually(
-        "the demo is at work",
-        SOON,
-        async || {
-            if is_empty(&cli.path("tmp")) { Err(()) } else { Ok(()) }
-        },
-    )
+    eventually("the demo is at work", SOON, async || {
+        if is_empty(&cli.path("tmp")) { Err(()) } else { Ok(()) }
+    })
     .await;
     interrupted.interrupt();
     says(&interrupted.ends(PATIENT).await.with_code(130), "interrupted");
@@ -415,9 +459,12 @@ async fn a_server_may_open_as_many_descriptors_as_the_system_allows() {
     command.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
     let started = cli.start_command(command).ends(SOON).await.with_code(0);
     let server = cli.guard(started.result()["pid"].as_u64());
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("it runs");
-    let line =
-        limits.lines().find(|line| line.starts_with("Max open files")).expect("every process has that limit");
+    let limits =
+        std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("it runs");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .expect("every process has that limit");
     let soft = line.split_whitespace().nth(3);
     assert_eq!(soft, Some("2048"), "{line}");
 }

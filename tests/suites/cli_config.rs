@@ -19,16 +19,23 @@ async fn a_setting_says_where_it_comes_from() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     let file = cli.path("c.toml");
-    std::fs::write(&file, "# mine\nlimit-up = \"10M\"\nlisten = \"127.0.0.1:9\"\n").expect("writable");
+    std::fs::write(&file, "# mine\nlimit-up = \"10M\"\nlisten = \"127.0.0.1:9\"\n")
+        .expect("writable");
     let named = ["--config", "c.toml"];
     assert_eq!(setting(&cli, &[], "limit-up").await, ("none".to_owned(), "default".to_owned()));
     let (value, from) = setting(&cli, &named, "limit-up").await;
     assert!(value == "10M" && from.ends_with("c.toml:2"), "{value} {from}");
     let flag = [&named[..], &["--listen", "127.0.0.1:8"]].concat();
-    assert_eq!(setting(&cli, &flag, "listen").await, ("127.0.0.1:8".to_owned(), "--listen".to_owned()));
+    assert_eq!(
+        setting(&cli, &flag, "listen").await,
+        ("127.0.0.1:8".to_owned(), "--listen".to_owned())
+    );
     assert_eq!(setting(&cli, &named, "coordinator").await.1, "TNET_COORDINATOR");
     let text = cli.run(["config", "show", "--config", "c.toml"]).await.with_code(0).stdout;
-    assert!(text.lines().any(|line| line.starts_with("limit-up ") && line.contains("10M")), "{text}");
+    assert!(
+        text.lines().any(|line| line.starts_with("limit-up ") && line.contains("10M")),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,15 +107,20 @@ async fn a_variable_that_is_empty_is_not_set() {
     for setting in shown["settings"].as_array().expect("a list") {
         assert_eq!(setting["from"], "default", "{setting}");
     }
-    let state_dir = shown["settings"].as_array().into_iter().flatten().find(|s| s["key"] == "state-dir");
-    assert_eq!(state_dir.expect("listed")["value"], shown_path(&cli.path(".local/state/tnet")).to_string());
+    let state_dir =
+        shown["settings"].as_array().into_iter().flatten().find(|s| s["key"] == "state-dir");
+    assert_eq!(
+        state_dir.expect("listed")["value"],
+        shown_path(&cli.path(".local/state/tnet")).to_string()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_reads_its_file_again_when_it_is_told_to() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
-    std::fs::write(cli.path("c.toml"), "limit-down = \"5M\"\nlimit-up = \"1M\"\n").expect("writable");
+    std::fs::write(cli.path("c.toml"), "limit-down = \"5M\"\nlimit-up = \"1M\"\n")
+        .expect("writable");
     let server = cli.server(["--config", "c.toml", "--limit-up", "2M"]).await;
     let limits = async || {
         let status = cli.run(["status", "--json"]).await.with_code(0).result();
@@ -117,15 +129,20 @@ async fn a_server_reads_its_file_again_when_it_is_told_to() {
     };
     assert_eq!(limits().await, (Some(2 << 20), Some(5 << 20)));
     let hang_up = || {
-        let pid = i32::try_from(server.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+        let pid = i32::try_from(server.pid())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a pid");
         rustix::process::kill_process(pid, Signal::HUP).expect("it runs");
     };
     let settings = "limit-down = \"7M\"\nlimit-up = \"3M\"\nmax-peers = 9\n";
     std::fs::write(cli.path("c.toml"), settings).expect("writable");
     hang_up();
     // A flag stays what it was.
-    eventually("the rate is the new one", SOON, async || is(limits().await, (Some(2 << 20), Some(7 << 20))))
-        .await;
+    eventually("the rate is the new one", SOON, async || {
+        is(limits().await, (Some(2 << 20), Some(7 << 20)))
+    })
+    .await;
     let log = || std::fs::read_to_string(cli.path("state/server.log")).expect("there");
     assert!(log().contains("max-peers too, which needs a restart"), "{}", log());
     std::fs::write(cli.path("c.toml"), "limit-down = ").expect("writable");

@@ -1,6 +1,10 @@
-//! The server as a process: on its own, one for each state directory, and heard by a service manager.
+//! The server as a process: on its own, one for each state directory, and heard by a service
+//! manager.
 
-#![allow(clippy::disallowed_methods, reason = "what a test shows, its own files included, is for developers")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what a test shows, its own files included, is for developers"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -162,12 +166,16 @@ async fn a_server_keeps_no_descriptor_and_no_variable_of_who_started_it() {
         let target = fs::read_link(entry.expect("an entry").path()).unwrap_or_default();
         assert_ne!(target, lock);
     }
-    let points_to = |descriptor: &str| fs::read_link(of_process("fd").join(descriptor)).expect("open");
+    let points_to =
+        |descriptor: &str| fs::read_link(of_process("fd").join(descriptor)).expect("open");
     assert_eq!((points_to("0"), points_to("1")), ("/dev/null".into(), "/dev/null".into()));
     let environment = fs::read(of_process("environ")).expect("ours");
     let environment = String::from_utf8_lossy(&environment);
     assert!(environment.contains("HOME=") && !environment.contains("SECRET"), "{environment}");
-    assert!(!environment.contains("NOTIFY_SOCKET") && !environment.contains("TNET_"), "{environment}");
+    assert!(
+        !environment.contains("NOTIFY_SOCKET") && !environment.contains("TNET_"),
+        "{environment}"
+    );
     let status = fs::read_to_string(of_process("status")).expect("it runs");
     assert!(status.contains("Umask:\t0022"), "{status}");
 }
@@ -184,7 +192,10 @@ async fn a_file_is_as_private_as_who_asked_for_it_wants() {
         let tnet = cli.command(["get", "a.fileinfo", "-o", umask]);
         let mut command = Command::new("sh");
         command.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]).arg(tnet.get_program());
-        command.args(tnet.get_args()).current_dir(cli.home()).env("TNET_STATE_DIR", cli.path("state"));
+        command
+            .args(tnet.get_args())
+            .current_dir(cli.home())
+            .env("TNET_STATE_DIR", cli.path("state"));
         let _ = cli.start_command(command).ends(SOON).await.with_code(0);
         assert_eq!(mode(&cli.path(umask)), expected, "{umask}");
     }
@@ -195,8 +206,15 @@ async fn signals_without_a_meaning_end_no_server_and_those_that_end_it_end_it_we
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     let log = || fs::read_to_string(cli.path("state/server.log")).unwrap_or_default();
-    let none =
-        [Signal::USR2, Signal::PIPE, Signal::ALARM, Signal::VTALARM, Signal::PROF, Signal::XFSZ, Signal::IO];
+    let none = [
+        Signal::USR2,
+        Signal::PIPE,
+        Signal::ALARM,
+        Signal::VTALARM,
+        Signal::PROF,
+        Signal::XFSZ,
+        Signal::IO,
+    ];
     for end in [Signal::QUIT, Signal::TERM, Signal::INT, Signal::XCPU] {
         let server = cli.server::<&str>([]).await;
         for other in none {
@@ -232,8 +250,14 @@ async fn a_terminal_that_goes_away_ends_a_download_unless_nohup_was_asked_for() 
 
     let tnet = cli.command(get);
     let mut command = Command::new("sh");
-    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(tnet.get_program()).args(tnet.get_args());
-    command.current_dir(cli.home()).env_clear().envs(tnet.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    command
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .arg(tnet.get_program())
+        .args(tnet.get_args());
+    command
+        .current_dir(cli.home())
+        .env_clear()
+        .envs(tnet.get_envs().filter_map(|(k, v)| Some((k, v?))));
     let mut running = cli.start_command(command);
     running.prints("chunks", SOON, begun).await;
     running.signal(Signal::HUP);
@@ -247,7 +271,8 @@ async fn a_terminal_that_goes_away_ends_a_download_unless_nohup_was_asked_for() 
 async fn a_server_ends_with_the_terminal_it_runs_in_wherever_its_log_goes() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+    let master =
+        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
     grantpt(&master).expect("a terminal of our own");
     unlockpt(&master).expect("a terminal of our own");
     let name = ptsname(&master, Vec::new()).expect("a terminal has a name");
@@ -257,19 +282,18 @@ async fn a_server_ends_with_the_terminal_it_runs_in_wherever_its_log_goes() {
     // A session of its own, with the terminal at its input for its own.
     let mut command = Command::new("setsid");
     command.args(["--ctty", "--wait"]).arg(tnet.get_program()).args(tnet.get_args());
-    command.current_dir(cli.home()).env_clear().envs(tnet.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    command
+        .current_dir(cli.home())
+        .env_clear()
+        .envs(tnet.get_envs().filter_map(|(k, v)| Some((k, v?))));
     let log = fs::File::create(cli.path("log")).expect("writable");
     command.stdin(slave).stdout(Stdio::null()).stderr(log);
     let mut child = command.spawn().expect("it starts");
     drop(command);
     let log = || fs::read_to_string(cli.path("log")).unwrap_or_default();
-    eventually(
-        "it runs",
-        SOON,
-        async || {
-            if log().contains("control socket open") { Ok(()) } else { Err(log()) }
-        },
-    )
+    eventually("it runs", SOON, async || {
+        if log().contains("control socket open") { Ok(()) } else { Err(log()) }
+    })
     .await;
     // The window is closed: the system sends HUP.
     drop(master);

@@ -1,4 +1,5 @@
-//! `tnet get` as it happens to people: with a server and without, interrupted, killed, and run again.
+//! `tnet get` as it happens to people: with a server and without, interrupted, killed, and run
+//! again.
 
 use std::time::Duration;
 
@@ -8,8 +9,18 @@ use tnet_testkit::{Cli, Content, Network, RawPeer, Running, SOON, eventually, pa
 const LEN: u64 = 40 * 64 * 1024;
 
 /// A download in its own process, which ends as soon as the file is whole.
-const FOREGROUND: [&str; 10] =
-    ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "0s", "--json", "--listen", "127.0.0.1:0"];
+const FOREGROUND: [&str; 10] = [
+    "get",
+    "a.fileinfo",
+    "-o",
+    "a",
+    "--foreground",
+    "--linger",
+    "0s",
+    "--json",
+    "--listen",
+    "127.0.0.1:0",
+];
 
 /// A download through the server.
 const BY_SERVER: [&str; 7] = ["get", "a.fileinfo", "-o", "a", "--json", "--listen", "127.0.0.1:0"];
@@ -26,8 +37,13 @@ async fn has_stored(running: &mut Running, chunks: u64) {
     let what = format!("{chunks} chunks are stored");
     running
         .prints(&what, SOON, |text| {
-            let events = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-            events.filter_map(|event| event["chunks_done"].as_u64()).any(|done| done == chunks).then_some(())
+            let events = text
+                .lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            events
+                .filter_map(|event| event["chunks_done"].as_u64())
+                .any(|done| done == chunks)
+                .then_some(())
         })
         .await;
 }
@@ -76,7 +92,8 @@ async fn without_a_server_one_is_started_and_goes_on_seeding() {
     let seed = network.raw_seed(&content).await;
     let cli = user(&network, &content);
     let got = cli.run(BY_SERVER).await;
-    let started = got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
+    let started =
+        got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
     let server = cli.guard(started["pid"].as_u64());
     let _ = got.with_code(0);
     content.is_at(&cli.path("a")).await;
@@ -156,8 +173,17 @@ async fn a_signal_while_it_lingers_ends_it_with_success() {
     let content = Content::of(payload(LEN, 8));
     let seed = network.raw_seed(&content).await;
     let cli = user(&network, &content);
-    let lingering =
-        ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "10m", "--listen", "127.0.0.1:0"];
+    let lingering = [
+        "get",
+        "a.fileinfo",
+        "-o",
+        "a",
+        "--foreground",
+        "--linger",
+        "10m",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     let running = cli.start(lingering);
     eventually("the file is there", SOON, async || {
         if cli.path("a").exists() { Ok(()) } else { Err(running.stderr()) }
@@ -205,7 +231,8 @@ async fn a_server_that_is_killed_leaves_a_download_that_another_one_completes() 
     seed.allow_all().await;
     // Its socket is still there, and nobody answers: that must not stop the next one.
     let got = cli.run(BY_SERVER).await;
-    let started = got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
+    let started =
+        got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
     let _server = cli.guard(started["pid"].as_u64());
     let report = got.with_code(0).result();
     assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);

@@ -1,4 +1,5 @@
-//! What the command writes where: for people, for scripts, for pipes that close, for terminals without colour.
+//! What the command writes where: for people, for scripts, for pipes that close, for terminals
+//! without colour.
 
 use std::fs::File;
 use std::io::Read;
@@ -45,7 +46,8 @@ async fn with_json_every_line_is_an_event_and_the_last_is_the_result() {
             assert_eq!(event["v"], 1, "{event}");
             assert!(event["event"].is_string(), "{event}");
         }
-        let results = finished.json_lines().into_iter().filter(|event| event["event"] == "result").count();
+        let results =
+            finished.json_lines().into_iter().filter(|event| event["event"] == "result").count();
         assert_eq!(results, 1, "{name} gives one result");
         let result = finished.result();
         assert_eq!(
@@ -93,12 +95,16 @@ async fn a_pipe_that_closes_is_no_reason_to_panic_or_to_leave_work_undone() {
         let (mut errors, errors_writer) = std::io::pipe().expect("a pipe");
         // Nobody ever reads.
         drop(reader);
-        let mut child = command.stdout(writer).stderr(errors_writer).spawn().expect("the command starts");
+        let mut child =
+            command.stdout(writer).stderr(errors_writer).spawn().expect("the command starts");
         // The command keeps its own ends of the pipes for as long as it is there.
         drop(command);
         let waited = spawn_blocking(move || {
             let mut text = String::new();
-            errors.read_to_string(&mut text).map(|_| text).and_then(|text| Ok((text, child.wait()?)))
+            errors
+                .read_to_string(&mut text)
+                .map(|_| text)
+                .and_then(|text| Ok((text, child.wait()?)))
         });
         let (text, status) = tnet_testkit::within("the command ends", SOON, waited)
             .await
@@ -117,14 +123,20 @@ async fn a_pipe_from_the_command_that_starts_a_server_closes_when_that_command_e
     let mut command = cli.command(["start-server", "--json", "--listen", "127.0.0.1:0"]);
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
-    let (mut out, mut err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let (mut out, mut err) =
+        (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
     let read = spawn_blocking(move || {
         let (mut text, mut errors) = (String::new(), String::new());
-        out.read_to_string(&mut text).and_then(|_| err.read_to_string(&mut errors)).map(|_| (text, errors))
+        out.read_to_string(&mut text)
+            .and_then(|_| err.read_to_string(&mut errors))
+            .map(|_| (text, errors))
     });
-    let (text, errors) =
-        tnet_testkit::within("both pipes close", SOON, read).await.expect("no panic").expect("readable");
-    let result: Value = serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a result");
+    let (text, errors) = tnet_testkit::within("both pipes close", SOON, read)
+        .await
+        .expect("no panic")
+        .expect("readable");
+    let result: Value =
+        serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a result");
     let server = cli.guard(result["pid"].as_u64());
     let status = spawn_blocking(move || child.wait()).await.expect("no panic").expect("our child");
     assert!(status.success(), "{errors}");
@@ -156,7 +168,10 @@ async fn what_is_not_a_terminal_gets_no_escape_sequences() {
     ];
     for args in commands {
         let finished = cli.run(args).await;
-        assert!(!finished.stdout.contains('\x1b') && !finished.stderr.contains('\x1b'), "{finished:?}");
+        assert!(
+            !finished.stdout.contains('\x1b') && !finished.stderr.contains('\x1b'),
+            "{finished:?}"
+        );
     }
 }
 
@@ -192,7 +207,9 @@ async fn on_a_terminal(cli: &Cli, environment: &[(&str, &str)]) -> String {
         let _ = master.read_to_end(&mut seen);
         seen
     });
-    let seen = tnet_testkit::within("the demo ends", Duration::from_secs(30), seen).await.expect("no panic");
+    let seen = tnet_testkit::within("the demo ends", Duration::from_secs(30), seen)
+        .await
+        .expect("no panic");
     eventually("the demo has ended", SOON, async || {
         let ended = child.try_wait().expect("our child");
         ended.filter(|status| status.success()).map(|_| ()).ok_or(ended)
@@ -226,10 +243,13 @@ const GET: [&str; 10] = [
     "--json",
 ];
 
-/// The shares of a result's time, in seconds: wire, peers, disk, verification. They sum to all of it.
+/// The shares of a result's time, in seconds: wire, peers, disk, verification. They sum to all of
+/// it.
 fn shares(result: &Value) -> [f64; 4] {
-    let share = |name: &str| result["time"][name].as_f64().unwrap_or_else(|| panic!("{name} in {result}"));
-    let shares = ["wire_seconds", "peers_seconds", "disk_seconds", "verification_seconds"].map(share);
+    let share =
+        |name: &str| result["time"][name].as_f64().unwrap_or_else(|| panic!("{name} in {result}"));
+    let shares =
+        ["wire_seconds", "peers_seconds", "disk_seconds", "verification_seconds"].map(share);
     let (sum, total) = (shares.iter().sum::<f64>(), result["seconds"].as_f64().expect("a number"));
     assert!((sum - total).abs() < 1e-6, "{sum} of {total} s in {result}");
     assert!(shares.iter().all(|share| *share >= 0.0), "{result}");
@@ -240,7 +260,8 @@ fn shares(result: &Value) -> [f64; 4] {
 const WAIT: f64 = 1.2;
 
 async fn has_waited(download: &mut Running) {
-    let waited = |event: &Value| event["event"] == "progress" && event["seconds"].as_f64() >= Some(WAIT);
+    let waited =
+        |event: &Value| event["event"] == "progress" && event["seconds"].as_f64() >= Some(WAIT);
     let seen = |text: &str| {
         let mut events = text.lines().filter_map(|line| serde_json::from_str(line).ok());
         events.any(|event| waited(&event)).then_some(())
@@ -324,7 +345,10 @@ async fn a_seed_says_how_many_copies_of_a_file_it_has_sent() {
     let _server = cli.server(["--dir", "shared"]).await;
     network.coordinator_counts(content.hash(), 1, 0).await;
     let before = cli.run(["status"]).await.with_code(0).stdout;
-    assert!(before.contains("sent nothing") && before.contains("0 B sent, 0 B received"), "{before}");
+    assert!(
+        before.contains("sent nothing") && before.contains("0 B sent, 0 B received"),
+        "{before}"
+    );
 
     network.peer("bob").fetches(&content).await;
     // The seed hears of the end of its last chunk about when bob does.
@@ -386,7 +410,8 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
     let status = cli.run(["status", "--json"]).await.with_code(0).result();
     let _server = cli.guard(status["pid"].as_u64());
     // Nor does a full disk under stderr.
-    let mut command = cli.command(["start-server", "--foreground", "-v", "--listen", "127.0.0.1:0"]);
+    let mut command =
+        cli.command(["start-server", "--foreground", "-v", "--listen", "127.0.0.1:0"]);
     command.env("TNET_STATE_DIR", cli.path("other"));
     let full = File::options().write(true).open("/dev/full").expect("every Linux has it");
     let mut child = command.stdout(Stdio::null()).stderr(full).spawn().expect("it starts");

@@ -1,7 +1,10 @@
-//! Where a file goes, as the command and the server see it: other file systems under one path, something mounted in
-//! between, a file that is replaced.
+//! Where a file goes, as the command and the server see it: other file systems under one path,
+//! something mounted in between, a file that is replaced.
 
-#![allow(clippy::disallowed_methods, reason = "what a test shows, its own files included, is for developers")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what a test shows, its own files included, is for developers"
+)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +18,10 @@ const LEN: u64 = 40 * 64 * 1024;
 
 const FOREGROUND: [&str; 5] = ["--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
 
-#[allow(clippy::print_stderr, reason = "a test that was skipped must not look like one that passed")]
+#[allow(
+    clippy::print_stderr,
+    reason = "a test that was skipped must not look like one that passed"
+)]
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
@@ -28,7 +34,10 @@ fn is_root() -> bool {
 fn elsewhere(prepare: &str, command: &Command) -> Command {
     let mut wrapped = Command::new("unshare");
     wrapped.args(["--mount", "--propagation", "private", "sh", "-c"]);
-    wrapped.arg(format!("{prepare}\nexec \"$0\" \"$@\"")).arg(command.get_program()).args(command.get_args());
+    wrapped
+        .arg(format!("{prepare}\nexec \"$0\" \"$@\""))
+        .arg(command.get_program())
+        .args(command.get_args());
     wrapped.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
@@ -50,7 +59,8 @@ async fn get(cli: &Cli, arguments: &[&str], further: &[&str]) -> tnet_testkit::F
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_sees_another_directory_under_the_path_puts_the_file_where_the_user_sees_it() {
+async fn a_server_that_sees_another_directory_under_the_path_puts_the_file_where_the_user_sees_it()
+{
     if !is_root() {
         return;
     }
@@ -124,7 +134,8 @@ async fn a_file_that_is_replaced_keeps_its_mode_whoever_replaces_it() {
             let _ = fs::remove_file(&out);
             fs::write(&out, "old").expect("writable");
             fs::set_permissions(&out, Permissions::from_mode(kept)).expect("ours");
-            let _ = get(&cli, &["a.fileinfo", "-o", "a", "--overwrite"], further).await.with_code(0);
+            let _ =
+                get(&cli, &["a.fileinfo", "-o", "a", "--overwrite"], further).await.with_code(0);
             assert_eq!(mode(&out), kept, "{kept:o} {further:?}");
             assert_eq!(fs::metadata(&out).expect("there").len(), LEN);
         }

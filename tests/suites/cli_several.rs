@@ -1,4 +1,5 @@
-//! Several files in one `tnet get`: named on the command line, in a list, through a pipe; some of them not to be had.
+//! Several files in one `tnet get`: named on the command line, in a list, through a pipe; some of
+//! them not to be had.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -11,7 +12,8 @@ const LEN: u64 = 5 * 64 * 1024;
 /// In this process, ending as soon as all is there.
 const FOREGROUND: [&str; 6] = ["get", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
 
-/// Files that a peer shares, and a user who has their descriptions, as `0.fileinfo` and so on, and a directory `out`.
+/// Files that a peer shares, and a user who has their descriptions, as `0.fileinfo` and so on, and
+/// a directory `out`.
 async fn shared(network: &Network, files: u64) -> (Cli, Vec<Content>) {
     let cli = network.user("ann");
     std::fs::create_dir(cli.path("out")).expect("writable");
@@ -19,7 +21,8 @@ async fn shared(network: &Network, files: u64) -> (Cli, Vec<Content>) {
     for number in 0..files {
         let content = Content::of(payload(LEN, number));
         network.peer("seed").shares_as(&content, &format!("{number}")).await;
-        content.write_info_named(&cli.path(&format!("{number}.fileinfo")), &format!("file {number}"));
+        content
+            .write_info_named(&cli.path(&format!("{number}.fileinfo")), &format!("file {number}"));
         contents.push(content);
     }
     (cli, contents)
@@ -34,14 +37,22 @@ async fn all_that_is_named_arrives_and_is_accounted_for() {
     let network = Network::builder().peer("seed").start().await;
     let (cli, contents) = shared(&network, 5).await;
     let infos = ["0.fileinfo", "1.fileinfo", "2.fileinfo", "3.fileinfo", "4.fileinfo"];
-    let got = cli.run([&FOREGROUND[..], &infos, &["-o", "out", "--json", "--parallel", "2"]].concat()).await;
+    let got = cli
+        .run([&FOREGROUND[..], &infos, &["-o", "out", "--json", "--parallel", "2"]].concat())
+        .await;
     let got = got.with_code(0);
     for (number, content) in contents.iter().enumerate() {
         content.is_at(&cli.path(&format!("out/file {number}"))).await;
     }
     let report = got.result();
-    assert_eq!((&report["files"], &report["complete"], &report["failed"]), (&5.into(), &5.into(), &0.into()));
-    assert_eq!((&report["bytes_total"], &report["bytes_downloaded"]), (&(5 * LEN).into(), &(5 * LEN).into()));
+    assert_eq!(
+        (&report["files"], &report["complete"], &report["failed"]),
+        (&5.into(), &5.into(), &0.into())
+    );
+    assert_eq!(
+        (&report["bytes_total"], &report["bytes_downloaded"]),
+        (&(5 * LEN).into(), &(5 * LEN).into())
+    );
     assert_eq!(events(&got, "complete").len(), 5);
 }
 
@@ -51,14 +62,17 @@ async fn a_list_comes_through_a_pipe_and_the_server_gets_it() {
     let (cli, contents) = shared(&network, 3).await;
     // One is named twice; one by its hash, as a file of that name.
     let list = format!("# wanted\n0.fileinfo\n\n{}\n0.fileinfo\n", contents[1].hash());
-    let mut command = cli.command(["get", "-i", "-", "2.fileinfo", "-o", "out/", "--listen", "127.0.0.1:0"]);
+    let mut command =
+        cli.command(["get", "-i", "-", "2.fileinfo", "-o", "out/", "--listen", "127.0.0.1:0"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     network.coordinator_counts(contents[1].hash(), 1, 0).await;
     let mut child = command.spawn().expect("the command starts");
     child.stdin.take().expect("piped").write_all(list.as_bytes()).expect("it reads");
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("no panic");
+    let output =
+        tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("no panic");
     let output = output.expect("it ends");
-    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let pid = errors.split("pid ").nth(1).and_then(|rest| rest.split(',').next()?.parse().ok());
     let _server = cli.guard(pid);
     assert!(output.status.success(), "{out}{errors}");
@@ -75,7 +89,11 @@ async fn what_nobody_has_is_named_and_the_rest_arrives() {
     let unknown = "ab".repeat(32);
     let wanted = ["0.fileinfo", &unknown, "1.fileinfo", "-o", "out", "--timeout", "1s", "--json"];
     let got = cli.run([&FOREGROUND[..], &wanted].concat()).await.with_code(4);
-    assert!(got.stderr.contains(&unknown) && got.stderr.contains("1 of 3 files failed"), "{}", got.stderr);
+    assert!(
+        got.stderr.contains(&unknown) && got.stderr.contains("1 of 3 files failed"),
+        "{}",
+        got.stderr
+    );
     let failed = events(&got, "failed");
     assert!(failed.len() == 1 && failed[0]["hash"] == unknown, "{failed:?}");
     assert_eq!(failed[0]["error"]["exit_code"], 4);
@@ -139,9 +157,14 @@ async fn one_that_makes_no_sense_is_named_and_the_others_arrive() {
         ("dot.fileinfo", 2, "dot.fileinfo"),
         ("none.fileinfo", 6, "none.fileinfo"),
     ] {
-        let got = cli.run([&FOREGROUND[..], &["0.fileinfo", bad, "-o", "out", "--json"]].concat()).await;
+        let got =
+            cli.run([&FOREGROUND[..], &["0.fileinfo", bad, "-o", "out", "--json"]].concat()).await;
         let got = got.with_code(code);
-        assert!(got.stderr.contains(says) && got.stderr.contains("1 of 2 files failed"), "{}", got.stderr);
+        assert!(
+            got.stderr.contains(says) && got.stderr.contains("1 of 2 files failed"),
+            "{}",
+            got.stderr
+        );
         let failed = events(&got, "failed");
         assert_eq!((failed.len(), &failed[0]["wanted"]), (1, &bad.into()), "{failed:?}");
         assert_eq!(failed[0]["error"]["exit_code"], code);

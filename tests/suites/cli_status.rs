@@ -37,12 +37,17 @@ async fn a_status_shows_where_the_chunks_of_a_download_are_and_what_is_in_use() 
     assert!(shown.is_ascii(), "a pipe, and no locale: {shown}");
     let map = format!("\n    [{}{}]\n", "#".repeat(16), " ".repeat(16));
     assert!(shown.contains("\n1 download\n") && shown.contains(&map), "{shown}");
-    assert!(shown.contains("\n1 connected peer ") && shown.contains(" of 1000 connections, "), "{shown}");
+    assert!(
+        shown.contains("\n1 connected peer ") && shown.contains(" of 1000 connections, "),
+        "{shown}"
+    );
 
     let status = cli.run(["status", "--json"]).await.with_code(0).result();
     let status = &status["status"];
     let map = &status["files"][0]["chunk_map"];
-    let sum = |name: &str| map[name].as_array().into_iter().flatten().filter_map(Value::as_u64).sum::<u64>();
+    let sum = |name: &str| {
+        map[name].as_array().into_iter().flatten().filter_map(Value::as_u64).sum::<u64>()
+    };
     assert_eq!((sum("chunks"), sum("stored"), sum("under_way")), (32, 16, 0), "{map}");
     assert_eq!((&status["files_total"], &status["downloads_total"]), (&1.into(), &1.into()));
     assert_eq!(status["bounds"]["connections"]["used"], 1);
@@ -69,8 +74,12 @@ async fn a_watched_status_goes_on_until_it_is_interrupted() {
     watching.interrupt();
     let ended = watching.ends(SOON).await.with_code(0);
     let (events, result) = (ended.json_lines(), ended.result());
-    let statuses = events.iter().filter(|event| event["event"] == "status" && event["status"].is_object());
-    assert_eq!((statuses.count(), &result["shown"]), (events.len() - 1, &(events.len() - 1).into()));
+    let statuses =
+        events.iter().filter(|event| event["event"] == "status" && event["status"].is_object());
+    assert_eq!(
+        (statuses.count(), &result["shown"]),
+        (events.len() - 1, &(events.len() - 1).into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,10 +104,12 @@ async fn a_watched_status_ends_when_nobody_reads_it() {
     let _server = cli.server(Vec::<&str>::new()).await;
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut command = cli.command(["status", "--watch", "100ms"]);
-    let mut child = command.stdout(writer).stderr(Stdio::null()).spawn().expect("the command starts");
+    let mut child =
+        command.stdout(writer).stderr(Stdio::null()).spawn().expect("the command starts");
     drop((command, reader));
     let ended = spawn_blocking(move || child.wait());
-    let status = tnet_testkit::within("it ends", SOON, ended).await.expect("no panic").expect("our child");
+    let status =
+        tnet_testkit::within("it ends", SOON, ended).await.expect("no panic").expect("our child");
     assert!(status.success(), "{status}");
 }
 
@@ -142,6 +153,9 @@ async fn a_watched_status_fits_its_terminal_and_leaves_it_as_it_was() {
     for picture in pictures {
         let lines: Vec<&str> = picture.split('\n').collect();
         assert_eq!(lines.len(), 6, "{picture:?}");
-        assert!(lines[0].contains("server       pid ") && lines[5].contains(" more lines"), "{picture:?}");
+        assert!(
+            lines[0].contains("server       pid ") && lines[5].contains(" more lines"),
+            "{picture:?}"
+        );
     }
 }

@@ -104,8 +104,14 @@ async fn a_download_in_a_shared_directory_is_not_shared_as_a_partial_file() {
     // Once a file that came later is shared, the directory was looked at.
     marker.write(&seed.path("marker")).await;
     network.coordinator_counts(marker.hash(), 1, 0).await;
-    let names: Vec<_> =
-        seed.status().await.expect("the peer runs").files.into_iter().map(|file| file.path).collect();
+    let names: Vec<_> = seed
+        .status()
+        .await
+        .expect("the peer runs")
+        .files
+        .into_iter()
+        .map(|file| file.path)
+        .collect();
     assert_eq!(names.len(), 2, "the marker and the download: {names:?}");
     raw.allow_all().await;
     seed.completes(download, &content, SOON).await;

@@ -1,4 +1,5 @@
-//! Files and directories that change under our feet: touched, written to by another name, moved, removed, replaced.
+//! Files and directories that change under our feet: touched, written to by another name, moved,
+//! removed, replaced.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -100,7 +101,9 @@ fn open_without_a_name(dir: &Path) -> usize {
     let open = fs::read_dir("/proc/self/fd").expect("there").flatten();
     let paths = open.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
     paths
-        .filter(|path| path.starts_with(dir) && path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)"))
+        .filter(|path| {
+            path.starts_with(dir) && path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)")
+        })
         .count()
 }
 
@@ -135,8 +138,10 @@ async fn a_download_arrives_where_its_directory_is_by_then_and_is_shared_from_th
     let ann = network.peer("ann");
     fs::create_dir(ann.path("here")).expect("writable");
     let options = DownloadOptions::default();
-    let mut download =
-        ann.download_with(content.info().clone(), ann.path("here/file"), options).await.expect("it begins");
+    let mut download = ann
+        .download_with(content.info().clone(), ann.path("here/file"), options)
+        .await
+        .expect("it begins");
     stored(&download, 2).await;
     fs::rename(ann.path("here"), ann.path("there")).expect("movable");
     fs::create_dir(ann.path("here")).expect("writable");
@@ -160,8 +165,10 @@ async fn a_download_whose_directory_is_removed_fails_before_its_end() {
     let ann = network.peer("ann");
     fs::create_dir(ann.path("here")).expect("writable");
     let options = DownloadOptions::default();
-    let mut download =
-        ann.download_with(content.info().clone(), ann.path("here/file"), options).await.expect("it begins");
+    let mut download = ann
+        .download_with(content.info().clone(), ann.path("here/file"), options)
+        .await
+        .expect("it begins");
     stored(&download, 2).await;
     fs::remove_dir_all(ann.path("here")).expect("removable");
     let failed = within("the end", SOON, download.finished()).await;

@@ -1,11 +1,13 @@
-//! When a peer is gone, by goodbye or by being dropped, nothing of it is left: no task, no port, no descriptor, no file
-//! but those it was asked to make.
+//! When a peer is gone, by goodbye or by being dropped, nothing of it is left: no task, no port, no
+//! descriptor, no file but those it was asked to make.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tnet_peer::share::WatchOptions;
-use tnet_testkit::{Census, Content, Network, SOON, Stranger, files_below, payload, stored, within};
+use tnet_testkit::{
+    Census, Content, Network, SOON, Stranger, files_below, payload, stored, within,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -30,7 +32,8 @@ async fn nothing_is_left_of(end: End, busy: impl AsyncFnOnce(&Network, &Content)
     let _turn = turn().await;
     let mut network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 1));
-    // One connection of the coordinator's is made and ended, so that whatever it keeps for good is there already.
+    // One connection of the coordinator's is made and ended, so that whatever it keeps for good is
+    // there already.
     network.start_peer("first").await;
     network.stop("first").await;
     let before = Census::take_when_quiet().await;
@@ -39,14 +42,18 @@ async fn nothing_is_left_of(end: End, busy: impl AsyncFnOnce(&Network, &Content)
     match end {
         End::Dropped => network.kill("ann"),
         // Its own bounds are 1.5 s for goodbyes and 10 s for everything.
-        End::ShutDown => within("the peer ends", Duration::from_secs(15), network.stop("ann")).await,
+        End::ShutDown => {
+            within("the peer ends", Duration::from_secs(15), network.stop("ann")).await
+        }
     }
     before.is_restored(SOON).await;
     is_free(address).await;
 }
 
 async fn is_free(address: SocketAddr) {
-    TcpListener::bind(address).await.unwrap_or_else(|error| panic!("{address} is not free: {error}"));
+    TcpListener::bind(address)
+        .await
+        .unwrap_or_else(|error| panic!("{address} is not free: {error}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +73,8 @@ async fn a_peer_in_the_middle_of_a_download_leaves_only_what_it_needs_to_go_on()
             let _seed = network.raw(content.raw_peer().allowing(10)).await;
             let ann = network.peer("ann").begins(content).await;
             stored(&ann, 10).await;
-            // The handle goes before the peer does, and the seed after its first peer: all that may happen.
+            // The handle goes before the peer does, and the seed after its first peer: all that may
+            // happen.
             drop(ann);
         })
         .await;
@@ -100,7 +108,8 @@ async fn a_peer_that_sends_to_somebody_who_does_not_read_leaves_nothing() {
                 caller.asks_for(chunk).await;
             }
             // The first bytes are under way, the others wait for a reader who never comes.
-            let first = |message| matches!(message, tnet_proto::PeerMessage::Data { .. }).then_some(());
+            let first =
+                |message| matches!(message, tnet_proto::PeerMessage::Data { .. }).then_some(());
             caller.hear_until(SOON, first).await.expect("ann sends");
         })
         .await;
@@ -177,8 +186,12 @@ async fn a_second_peer_on_one_port_is_refused_with_the_address() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn finished_files_hold_no_descriptors_however_many_there_are() {
     let _turn = turn().await;
-    let network =
-        Network::builder().report_interval(Duration::from_millis(200)).peer("seed").peer("ann").start().await;
+    let network = Network::builder()
+        .report_interval(Duration::from_millis(200))
+        .peer("seed")
+        .peer("ann")
+        .start()
+        .await;
     let contents: Vec<Content> = (0..40).map(|number| Content::of(payload(8192, number))).collect();
     for (number, content) in contents.iter().enumerate() {
         network.peer("seed").shares_as(content, &format!("{number}")).await;

@@ -1,5 +1,5 @@
-//! Whole networks in one process, and the command as a user has it. One binary, since nearly all of the time of a
-//! case is waiting: many run at once.
+//! Whole networks in one process, and the command as a user has it. One binary, since nearly all of
+//! the time of a case is waiting: many run at once.
 
 mod cables;
 #[cfg(target_os = "linux")]

@@ -14,7 +14,8 @@ const LEN: u64 = 2 * 1024 * 1024;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_peer_leaves_the_table_when_its_lease_ends() {
     let interval = Duration::from_millis(300);
-    let mut network = Network::builder().report_interval(interval).peer("seed").peer("other").start().await;
+    let mut network =
+        Network::builder().report_interval(interval).peer("seed").peer("other").start().await;
     let content = Content::of(payload(LEN, 1));
     network.peer("seed").shares(&content).await;
     network.peer("other").shares(&content).await;
@@ -30,15 +31,17 @@ async fn a_killed_peer_leaves_the_table_when_its_lease_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quiet_peer_stays_in_the_table_beyond_its_lease() {
-    let network = Network::builder().report_interval(Duration::from_millis(200)).peer("seed").start().await;
+    let network =
+        Network::builder().report_interval(Duration::from_millis(200)).peer("seed").start().await;
     let content = Content::of(payload(LEN, 2));
     network.peer("seed").shares(&content).await;
     network.coordinator_counts(content.hash(), 1, 0).await;
-    let renewed = async || match network.coordinator_handle().stats().await.expect("it runs").renewals {
-        // Five intervals are more than a lease.
-        renewals @ ..5 => Err(renewals),
-        _ => Ok(()),
-    };
+    let renewed =
+        async || match network.coordinator_handle().stats().await.expect("it runs").renewals {
+            // Five intervals are more than a lease.
+            renewals @ ..5 => Err(renewals),
+            _ => Ok(()),
+        };
     eventually("five heartbeats", SOON, renewed).await;
     assert_eq!(network.swarm(content.hash()).await, (1, 0));
 }
@@ -46,7 +49,8 @@ async fn a_quiet_peer_stays_in_the_table_beyond_its_lease() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_is_shut_down_leaves_the_table_at_once() {
     // The lease is minutes: only a goodbye can be that quick.
-    let mut network = Network::builder().report_interval(Duration::from_secs(60)).peer("seed").start().await;
+    let mut network =
+        Network::builder().report_interval(Duration::from_secs(60)).peer("seed").start().await;
     let content = Content::of(payload(LEN, 3));
     network.peer("seed").shares(&content).await;
     network.coordinator_counts(content.hash(), 1, 0).await;
@@ -62,10 +66,11 @@ async fn a_download_that_is_done_is_not_watched_any_more() {
     network.peer("ann").fetches(&content).await;
     let asked = network.coordinator_handle().stats().await.expect("it runs").lookups;
     assert!(asked > 0, "it was watched");
-    let watches = async || match network.coordinator_handle().stats().await.expect("it runs").watches {
-        0 => Ok(()),
-        some => Err(some),
-    };
+    let watches =
+        async || match network.coordinator_handle().stats().await.expect("it runs").watches {
+            0 => Ok(()),
+            some => Err(some),
+        };
     eventually("nobody watches anything", SOON, watches).await;
 }
 
@@ -87,7 +92,8 @@ async fn a_coordinator_that_takes_no_more_watches_is_asked_instead() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changes_is_reported_at_once_and_not_at_the_next_interval() {
-    let network = Network::builder().report_interval(Duration::from_secs(60)).peer("ann").start().await;
+    let network =
+        Network::builder().report_interval(Duration::from_secs(60)).peer("ann").start().await;
     let content = Content::of(payload(LEN, 17));
     let seed = network.raw(content.raw_peer().allowing(5)).await;
     let ann = network.peer("ann").begins(&content).await;
@@ -157,7 +163,8 @@ async fn a_file_changed_while_it_is_shared_is_reported_gone() {
     let content = Content::of(payload(LEN, 8));
     let path = network.peer("seed").shares(&content).await;
     network.coordinator_counts(content.hash(), 1, 0).await;
-    let file = std::fs::OpenOptions::new().write(true).open(path).expect("the original is writable");
+    let file =
+        std::fs::OpenOptions::new().write(true).open(path).expect("the original is writable");
     file.set_len(LEN / 2).expect("the original is writable");
     network.coordinator_counts(content.hash(), 0, 0).await;
 }
@@ -185,10 +192,14 @@ async fn a_coordinator_that_never_answers_ends_a_download_in_the_promised_time()
 }
 
 /// What it said of the last call.
-async fn assert_unreachable(ann: &tnet_testkit::Node, address: std::net::SocketAddr) -> Option<String> {
+async fn assert_unreachable(
+    ann: &tnet_testkit::Node,
+    address: std::net::SocketAddr,
+) -> Option<String> {
     let content = Content::of(payload(LEN, 9));
     let patience = Duration::from_millis(700);
-    let options = DownloadOptions { coordinator_within: Some(patience), ..DownloadOptions::default() };
+    let options =
+        DownloadOptions { coordinator_within: Some(patience), ..DownloadOptions::default() };
     let began = Instant::now();
     let error = async {
         let mut download = ann.download_with(content.info().clone(), ann.copy(), options).await?;
@@ -200,7 +211,10 @@ async fn assert_unreachable(ann: &tnet_testkit::Node, address: std::net::SocketA
         panic!("{error:?}")
     };
     assert_eq!(*named, address.into());
-    assert!(error.to_string().contains(&address.to_string()), "the message names the address: {error}");
+    assert!(
+        error.to_string().contains(&address.to_string()),
+        "the message names the address: {error}"
+    );
     assert!((patience..patience + Duration::from_secs(5)).contains(&took), "{took:?}");
     assert!(!ann.copy().exists(), "nothing under the final name");
     cause.clone()
@@ -210,8 +224,10 @@ async fn assert_unreachable(ann: &tnet_testkit::Node, address: std::net::SocketA
 async fn a_file_that_nobody_holds_ends_a_download_that_has_limited_patience() {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 10));
-    let options =
-        DownloadOptions { give_up_after: Some(Duration::from_millis(500)), ..DownloadOptions::default() };
+    let options = DownloadOptions {
+        give_up_after: Some(Duration::from_millis(500)),
+        ..DownloadOptions::default()
+    };
     let ann = network.peer("ann");
     let mut download =
         ann.download_with(content.info().clone(), ann.copy(), options).await.expect("it begins");
@@ -283,7 +299,8 @@ async fn a_download_begun_without_a_coordinator_finds_its_peers_when_it_comes() 
     network.kill_coordinator();
     let ann = network.peer("ann");
     let options = DownloadOptions { coordinator_within: None, ..DownloadOptions::default() };
-    let download = ann.download_with(content.info().clone(), ann.copy(), options).await.expect("it begins");
+    let download =
+        ann.download_with(content.info().clone(), ann.copy(), options).await.expect("it begins");
     let unreachable = async || is(download.progress().coordinator, CoordinatorState::Unreachable);
     eventually("the download says why it waits", SOON, unreachable).await;
     network.start_coordinator();
@@ -292,7 +309,8 @@ async fn a_download_begun_without_a_coordinator_finds_its_peers_when_it_comes() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_connection_that_goes_silent_is_made_anew() {
-    let network = Network::builder().report_interval(Duration::from_millis(300)).peer("seed").start().await;
+    let network =
+        Network::builder().report_interval(Duration::from_millis(300)).peer("seed").start().await;
     let content = Content::of(payload(LEN, 16));
     network.peer("seed").shares(&content).await;
     network.coordinator_counts(content.hash(), 1, 0).await;

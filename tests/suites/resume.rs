@@ -1,12 +1,14 @@
-//! Downloads that are interrupted, started twice, or short of sources: nothing verified is fetched twice, nothing is
-//! overwritten by accident, and the user is told what is missing.
+//! Downloads that are interrupted, started twice, or short of sources: nothing verified is fetched
+//! twice, nothing is overwritten by accident, and the user is told what is missing.
 
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use tnet_peer::store::OpenError;
 use tnet_peer::{DownloadError, DownloadOptions, Phase};
-use tnet_testkit::{Content, Network, RawPeer, SOON, eventually, files_below, payload, stored, within};
+use tnet_testkit::{
+    Content, Network, RawPeer, SOON, eventually, files_below, payload, stored, within,
+};
 
 /// 40 chunks of 64 KiB: more than are ever under way at once.
 const LEN: u64 = 40 * CHUNK;
@@ -54,7 +56,10 @@ async fn a_download_goes_on_after_the_peer_was_shut_down() {
     stored(&ann, 10).await;
     network.stop("ann").await;
     let ended = within("the download ends", SOON, ann.finished()).await;
-    assert!(matches!(ended, Err(DownloadError::PeerGone(_) | DownloadError::Cancelled)), "{ended:?}");
+    assert!(
+        matches!(ended, Err(DownloadError::PeerGone(_) | DownloadError::Cancelled)),
+        "{ended:?}"
+    );
     seed.allow_all().await;
     let fetched = network.start_peer("ann").await.fetches(&content).await;
     assert_eq!(fetched.summary.bytes_resumed, 10 * CHUNK);
@@ -89,7 +94,8 @@ async fn what_no_journal_vouches_for_is_kept_only_if_it_verifies() {
     network.kill("ann");
     // What a crash of the machine can do: one of the ten chunks is not what was written.
     let partial = network.peer_dir("ann").join("copy.partial");
-    let file = std::fs::OpenOptions::new().write(true).open(partial).expect("the partial file is there");
+    let file =
+        std::fs::OpenOptions::new().write(true).open(partial).expect("the partial file is there");
     let damaged = *seed.tally().served.keys().next().expect("ten chunks came");
     file.write_all_at(b"damaged", u64::from(damaged) * CHUNK + 5).expect("writable");
     drop(file);
@@ -131,7 +137,8 @@ async fn two_peers_do_not_download_to_one_target() {
     let ann = network.peer("ann").begins(&content).await;
     stored(&ann, 5).await;
     let second =
-        within("an answer", SOON, network.peer("bob").download(content.info().clone(), &target)).await;
+        within("an answer", SOON, network.peer("bob").download(content.info().clone(), &target))
+            .await;
     let error = second.expect_err("the target is taken");
     assert!(matches!(error, DownloadError::Open(OpenError::Busy { .. })), "{error:?}");
     seed.allow_all().await;
@@ -167,9 +174,14 @@ async fn a_file_of_the_user_is_not_overwritten_unasked() {
     assert_eq!(files_below(ann.dir()).expect("readable").len(), 1, "no trace of the attempt");
 
     let options = DownloadOptions { overwrite: true, ..DownloadOptions::default() };
-    let asked = ann.download_with(content.info().clone(), ann.copy(), options).await.expect("it begins");
+    let asked =
+        ann.download_with(content.info().clone(), ann.copy(), options).await.expect("it begins");
     stored(&asked, 5).await;
-    assert_eq!(std::fs::read(ann.copy()).expect("still there"), b"of the user", "until the new one is whole");
+    assert_eq!(
+        std::fs::read(ann.copy()).expect("still there"),
+        b"of the user",
+        "until the new one is whole"
+    );
     seed.allow_all().await;
     ann.completes(asked, &content, SOON).await;
 }
@@ -219,7 +231,10 @@ async fn chunks_that_nobody_holds_are_counted_and_fetched_when_somebody_does() {
         assert_eq!(download.progress().phase, Phase::Downloading);
     }
     assert!(!network.peer("ann").copy().exists());
-    assert!(half.tally().requests.keys().all(|chunk| chunk % 2 == 0), "nobody asks for what is not there");
+    assert!(
+        half.tally().requests.keys().all(|chunk| chunk % 2 == 0),
+        "nobody asks for what is not there"
+    );
     half.gain(odd).await;
     let (ann, bob) = tokio::join!(
         network.peer("ann").completes(ann, &content, SOON),
@@ -234,11 +249,14 @@ async fn a_download_that_stalls_says_how_many_chunks_are_missing_and_keeps_the_r
     let content = Content::of(payload(LEN, 14));
     let half = network.raw(content.raw_peer().holding(content.chunks(0..20))).await;
     let ann = network.peer("ann");
-    let options =
-        DownloadOptions { give_up_after: Some(Duration::from_secs(1)), ..DownloadOptions::default() };
+    let options = DownloadOptions {
+        give_up_after: Some(Duration::from_secs(1)),
+        ..DownloadOptions::default()
+    };
     let mut download =
         ann.download_with(content.info().clone(), ann.copy(), options).await.expect("it begins");
-    let error = within("an error", SOON, download.finished()).await.expect_err("half of it is nowhere");
+    let error =
+        within("an error", SOON, download.finished()).await.expect_err("half of it is nowhere");
     assert!(
         matches!(error, DownloadError::Stalled { missing: 20, without_holder: 20, chunks: 40, .. }),
         "{error:?}"
@@ -272,7 +290,11 @@ async fn a_seed_that_dies_in_the_middle_leaves_a_download_that_waits_for_another
     drop(seed);
     eventually("nobody is left", SOON, async || {
         let progress = ann.progress();
-        if (progress.peers, progress.chunks_without_holder) == (0, 20) { Ok(()) } else { Err(progress) }
+        if (progress.peers, progress.chunks_without_holder) == (0, 20) {
+            Ok(())
+        } else {
+            Err(progress)
+        }
     })
     .await;
     let another = network.raw_seed(&content).await;

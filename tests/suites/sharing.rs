@@ -87,7 +87,11 @@ async fn a_downloader_serves_what_it_has_to_one_that_never_meets_the_seed() {
     let fetched = network.peer("bob").completes(bob, &content, SOON).await;
     assert_eq!(fetched.summary.traffic.sources, 1);
     let fetched = network.peer("ann").completes(ann, &content, SOON).await;
-    assert!(fetched.summary.traffic.uploaded >= 12, "ann served while it fetched: {:?}", fetched.summary);
+    assert!(
+        fetched.summary.traffic.uploaded >= 12,
+        "ann served while it fetched: {:?}",
+        fetched.summary
+    );
     assert_eq!(seed.tally().greeted, 1);
 }
 
@@ -131,7 +135,9 @@ async fn one_file_after_the_other_is_fetched_from_the_same_seed() {
         seed.share(&original).await.expect("readable");
         let mut download = ann.download(content.info().clone(), &copy).await.expect("it begins");
         let what = format!("file {number} arrives");
-        within(&what, SOON, download.finished()).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        within(&what, SOON, download.finished())
+            .await
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
         content.is_at(&copy).await;
     }
 }
@@ -169,6 +175,7 @@ async fn it_all_works_over_ipv6() {
     network.coordinator_counts(content.hash(), 3, 0).await;
     let status = network.peer("ann").status().await.expect("the peer runs");
     assert!(
-        status.listen.is_ipv6() && status.peers.iter().all(|peer| peer.address.is_none_or(|a| a.is_ipv6()))
+        status.listen.is_ipv6()
+            && status.peers.iter().all(|peer| peer.address.is_none_or(|a| a.is_ipv6()))
     );
 }

@@ -1,5 +1,5 @@
-//! Nothing waits in silence: whoever watches a download that stands still is told why within ten seconds, on a pipe and
-//! in events, and `status` says the same.
+//! Nothing waits in silence: whoever watches a download that stands still is told why within ten
+//! seconds, on a pipe and in events, and `status` says the same.
 
 use std::time::Duration;
 
@@ -52,7 +52,8 @@ async fn nobody_has_some_chunks() {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 2));
     let _some = network.raw(content.raw_peer().holding(content.chunks(0..35))).await;
-    is_told(&user(&network, &content), "holder_of_chunks", "no peer has 5 of the missing chunks").await;
+    is_told(&user(&network, &content), "holder_of_chunks", "no peer has 5 of the missing chunks")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,5 +95,9 @@ async fn status_says_what_a_download_of_the_server_waits_for() {
     .await;
     let status = cli.run(["status", "--json"]).await.with_code(0).result();
     let waiting = &status["status"]["files"][0]["download"]["waiting"];
-    assert_eq!((&waiting["what"], &waiting["chunks"]), (&"holder_of_chunks".into(), &5.into()), "{status}");
+    assert_eq!(
+        (&waiting["what"], &waiting["chunks"]),
+        (&"holder_of_chunks".into(), &5.into()),
+        "{status}"
+    );
 }

@@ -31,7 +31,8 @@ async fn every_awkward_length_arrives() {
         let content = Content::of(payload(len, len));
         let original = seed.path(&format!("original {len}"));
         content.write(&original).await;
-        let shared = within("a file is shared", SOON, seed.share(&original)).await.expect("readable");
+        let shared =
+            within("a file is shared", SOON, seed.share(&original)).await.expect("readable");
         assert_eq!((shared.hash(), shared.size()), (content.hash(), len));
         let copy = ann.path(&format!("copy {len}"));
         let mut download = ann.download(shared, &copy).await.expect("it begins");
@@ -49,7 +50,8 @@ async fn the_smallest_and_the_largest_chunks_arrive() {
     let network = Network::builder().peer("ann").peer("bob").start().await;
     let chunk_size = |bytes| ChunkSize::new(bytes).expect("a power of two in range");
     let small = Content::chunked(payload(100 * 16 * 1024 + 1, 1), chunk_size(16 * 1024));
-    let large = Content::chunked(payload(3 * 16 * 1024 * 1024 + 1, 2), chunk_size(16 * 1024 * 1024));
+    let large =
+        Content::chunked(payload(3 * 16 * 1024 * 1024 + 1, 2), chunk_size(16 * 1024 * 1024));
     let _seeds = (network.raw_seed(&small).await, network.raw_seed(&large).await);
     tokio::join!(network.peer("ann").fetches(&small), network.peer("bob").fetches(&large));
 }
@@ -69,8 +71,9 @@ async fn one_content_in_two_chunk_sizes_is_two_swarms_that_do_not_disturb_each_o
 async fn one_source_does_not_keep_all_chunk_sizes_of_a_file_from_others() {
     let network = Network::builder().peer("seed").peer("ann").start().await;
     let (seed, payload) = (network.peer("seed"), payload(20 * CHUNK + 1, 4));
-    let cut =
-        |kib: u32| Content::chunked(payload, ChunkSize::new(kib * 1024).expect("a power of two in range"));
+    let cut = |kib: u32| {
+        Content::chunked(payload, ChunkSize::new(kib * 1024).expect("a power of two in range"))
+    };
     seed.shares(&cut(64)).await;
     let mut callers = Vec::new();
     for kib in [16, 32, 128, 256] {
@@ -104,7 +107,8 @@ async fn chunks_beyond_32_bits_of_offset_arrive_where_they_belong() {
     let network = Network::builder().peer("seed").peer("ann").start().await;
     let content = share_huge(network.peer("seed"), HUGE).await;
     let ann = network.peer("ann");
-    // An earlier attempt has left almost all of it; no chunk is a hole. What is wrong has to be found and fetched.
+    // An earlier attempt has left almost all of it; no chunk is a hole. What is wrong has to be
+    // found and fetched.
     let partial = File::create_new(ann.path("copy.partial")).expect("writable");
     partial.set_len(HUGE.len()).expect("a hole takes no space");
     for chunk in content.info().geometry().chunks() {

@@ -1,12 +1,16 @@
-//! Whoever calls a peer's port and does not behave is closed within the promised time, told why where he can
-//! understand, and costs the honest nothing.
+//! Whoever calls a peer's port and does not behave is closed within the promised time, told why
+//! where he can understand, and costs the honest nothing.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tnet_fileinfo::{ChunkSet, ChunkSize, Geometry};
-use tnet_proto::{ByeReason, FileHandle, Hello, Holdings, Open, PeerId, PeerMessage, Protocol, preamble};
-use tnet_testkit::{Caller, Content, Network, Node, SOON, Stranger, eventually, is, payload, stored};
+use tnet_proto::{
+    ByeReason, FileHandle, Hello, Holdings, Open, PeerId, PeerMessage, Protocol, preamble,
+};
+use tnet_testkit::{
+    Caller, Content, Network, Node, SOON, Stranger, eventually, is, payload, stored,
+};
 
 /// 31 chunks of 64 KiB: no multiple of eight, so that a bitmap has a spare bit.
 const LEN: u64 = 31 * 64 * 1024;
@@ -196,7 +200,9 @@ async fn data_for_a_number_that_was_not_announced_is_a_violation_and_said_to_be(
     let network = Network::builder().peer("ann").start().await;
     let mut caller = introduced(network.peer("ann")).await;
     // One byte: were it more, closing without reading it could overtake the goodbye.
-    caller.say(PeerMessage::Data { file: FileHandle(1), chunk: 0, offset: 0, bytes: vec![1].into() }).await;
+    caller
+        .say(PeerMessage::Data { file: FileHandle(1), chunk: 0, offset: 0, bytes: vec![1].into() })
+        .await;
     let bye = caller.hear_until(AT_ONCE, |message| match message {
         PeerMessage::Bye { reason } => Some(reason),
         _ => None,
@@ -215,7 +221,8 @@ async fn what_is_not_shared_is_not_found_and_nothing_more_is_said() {
     let cases = [(unknown.hash(), LEN), (unknown.hash(), 0), (shared.hash(), LEN - 1)];
     for (number, (hash, size)) in (0..).zip(cases) {
         let (file, hash, chunk_size) = (FileHandle(number), *hash.as_bytes(), 64 * 1024);
-        let bits = usize::try_from(size.div_ceil(u64::from(chunk_size)).div_ceil(8)).expect("small");
+        let bits =
+            usize::try_from(size.div_ceil(u64::from(chunk_size)).div_ceil(8)).expect("small");
         let holdings = Holdings::Bitmap(vec![0; bits]);
         caller.say(PeerMessage::Open(Open { file, hash, size, chunk_size, holdings })).await;
         assert_eq!(caller.hear(SOON).await, Some(PeerMessage::NotFound { file }), "case {number}");
@@ -251,9 +258,11 @@ async fn chunks_come_in_order_and_whole_in_whatever_size_they_are_asked_for() {
     let network = Network::builder().peer("ann").start().await;
     let ann = network.peer("ann");
     ann.shares(&Content::of(payload(LEN, 6))).await;
-    // Smaller than ann cut the file, as she did, larger, and the whole file in one; the last two in several parts.
+    // Smaller than ann cut the file, as she did, larger, and the whole file in one; the last two in
+    // several parts.
     for chunk_size in [16 * 1024, 64 * 1024, 512 * 1024, 2 * 1024 * 1024] {
-        let content = Content::chunked(payload(LEN, 6), ChunkSize::new(chunk_size).expect("a power of two"));
+        let content =
+            Content::chunked(payload(LEN, 6), ChunkSize::new(chunk_size).expect("a power of two"));
         let mut caller = introduced(ann).await;
         let theirs = caller.opens(&content, SOON).await;
         assert_eq!((theirs.chunk_size, theirs.holdings), (chunk_size, Holdings::Full));
@@ -268,7 +277,8 @@ async fn chunks_come_in_order_and_whole_in_whatever_size_they_are_asked_for() {
                         received += u32::try_from(part.0.len()).expect("a part is small");
                         bytes.extend(part.0);
                     }
-                    // A full seed may want to give another chunk first; it offers that one, and we ask again.
+                    // A full seed may want to give another chunk first; it offers that one, and we
+                    // ask again.
                     Some(PeerMessage::Busy { .. } | PeerMessage::Ready { .. }) => {}
                     Some(PeerMessage::Suggest { .. }) => caller.asks_for(chunk.get()).await,
                     other => panic!("data, not {other:?}"),
@@ -310,8 +320,11 @@ async fn a_crowd_of_strangers_does_not_disturb_a_download() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_silent_keep_nobody_out_when_they_have_all_places() {
     const PLACES: usize = 8;
-    let network =
-        Network::builder().configure(|config| config.max_strangers = PLACES).peer("ann").start().await;
+    let network = Network::builder()
+        .configure(|config| config.max_strangers = PLACES)
+        .peer("ann")
+        .start()
+        .await;
     let ann = network.peer("ann");
     let mut silent = Vec::new();
     for _ in 0..PLACES {
@@ -328,16 +341,19 @@ async fn the_silent_keep_nobody_out_when_they_have_all_places() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_more_callers_than_places_one_is_told_that_there_are_too_many_and_calls_of_ones_own_go_on() {
+async fn of_more_callers_than_places_one_is_told_that_there_are_too_many_and_calls_of_ones_own_go_on()
+ {
     const PLACES: usize = 6;
-    let network = Network::builder().configure(|config| config.swarm.max_peers = 8).peer("ann").start().await;
+    let network =
+        Network::builder().configure(|config| config.swarm.max_peers = 8).peer("ann").start().await;
     let ann = network.peer("ann");
     let mut callers = Vec::new();
     for _ in 0..PLACES {
         callers.push(introduced(ann).await);
     }
     callers.push(introduced(ann).await);
-    // Which one depends on how long the others have been there. An answer to the last one says that it is decided.
+    // Which one depends on how long the others have been there. An answer to the last one says that
+    // it is decided.
     let mut staying = 0;
     for mut caller in callers.into_iter().rev() {
         caller.say(PeerMessage::Ping { nonce: 1 }).await;
@@ -367,7 +383,9 @@ async fn a_file_that_was_opened_in_chunks_of_every_size_leaves_nothing_behind() 
             hash: *content.hash().as_bytes(),
             size: LEN,
             chunk_size,
-            holdings: Holdings::Bitmap(ChunkSet::empty(&geometry.expect("small enough")).to_bytes()),
+            holdings: Holdings::Bitmap(
+                ChunkSet::empty(&geometry.expect("small enough")).to_bytes(),
+            ),
         })
     };
     let opened = |message| match message {
@@ -376,7 +394,8 @@ async fn a_file_that_was_opened_in_chunks_of_every_size_leaves_nothing_behind() 
         _ => None,
     };
     let mut number = 0;
-    // One at a time, each closed before the next; then as many as there may be, and the connection goes.
+    // One at a time, each closed before the next; then as many as there may be, and the connection
+    // goes.
     for (closes, served) in [(true, sizes.len()), (true, sizes.len()), (false, 5)] {
         let mut caller = introduced(seed).await;
         let mut taken = 0;
@@ -386,7 +405,8 @@ async fn a_file_that_was_opened_in_chunks_of_every_size_leaves_nothing_behind() 
             taken += usize::from(caller.hear_until(SOON, opened).await.expect("the seed stays"));
             if closes {
                 caller.say(PeerMessage::Close { file: FileHandle(number) }).await;
-                eventually("only the file itself is left", SOON, async || is(files().await, 1)).await;
+                eventually("only the file itself is left", SOON, async || is(files().await, 1))
+                    .await;
             }
         }
         assert_eq!(taken, served, "with the file's own size, if {closes} that each is closed");

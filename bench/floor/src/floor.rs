@@ -10,8 +10,9 @@ use std::thread;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Chunks begin at a page, as they do in files. The C library's allocator begins large pieces 16 bytes behind one, and copies between
-/// two such places are slow on some processors: on AMD's Zen 3 the floor then takes 2.25 instead of 1.65 CPU seconds per GiB.
+/// Chunks begin at a page, as they do in files. The C library's allocator begins large pieces 16
+/// bytes behind one, and copies between two such places are slow on some processors: on AMD's Zen 3
+/// the floor then takes 2.25 instead of 1.65 CPU seconds per GiB.
 const PAGE: usize = 4096;
 
 /// What the bytes of a verified download cost when nobody decides anything
@@ -33,10 +34,12 @@ enum Role {
         /// Bytes read, hashed and written at a time, in KiB
         #[arg(long, default_value_t = 128)]
         chunk: usize,
-        /// Pieces of memory of that size that each thread uses in turn; more of them fall out of the processor's cache
+        /// Pieces of memory of that size that each thread uses in turn; more of them fall out of
+        /// the processor's cache
         #[arg(long, default_value_t = 1)]
         buffers: usize,
-        /// Threads that take turns: one reads while the others hash and write what they have read themselves
+        /// Threads that take turns: one reads while the others hash and write what they have read
+        /// themselves
         #[arg(long, default_value_t = 1)]
         threads: usize,
         /// What a second thread does with the pieces that the first has read, instead
@@ -99,12 +102,18 @@ struct Received {
 }
 
 /// Takes `chunk` bytes at a time, until the other side has closed.
-fn take_turns(received: &Mutex<Received>, output: &File, chunk: usize, buffers: usize) -> io::Result<()> {
+fn take_turns(
+    received: &Mutex<Received>,
+    output: &File,
+    chunk: usize,
+    buffers: usize,
+) -> io::Result<()> {
     let mut pieces: Vec<Piece> = (0..buffers).map(|_| Piece::new(chunk)).collect();
     for turn in (0..buffers).cycle() {
         let piece = &mut pieces[turn];
         {
-            let mut received = received.lock().map_err(|_| io::Error::other("a thread has panicked"))?;
+            let mut received =
+                received.lock().map_err(|_| io::Error::other("a thread has panicked"))?;
             let at = received.bytes;
             received.bytes += piece.fill(&mut received.stream, at)? as u64;
         }

@@ -1,5 +1,6 @@
-//! `tnet-micro` prints what each hot path takes; `tnet-micro NAME --times N` does one so often and prints nothing, for
-//! programs that count instructions ([`bench/instructions.py`](../../instructions.py)).
+//! `tnet-micro` prints what each hot path takes; `tnet-micro NAME --times N` does one so often and
+//! prints nothing, for programs that count instructions
+//! ([`bench/instructions.py`](../../instructions.py)).
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints figures")]

@@ -1,4 +1,5 @@
-//! The command line: what can be written, and the help that says so. Every command's help ends with an example.
+//! The command line: what can be written, and the help that says so. Every command's help ends with
+//! an example.
 
 mod wishes;
 
@@ -21,9 +22,12 @@ use crate::preferences::AllGiven;
 use crate::render::units::{parse_size, shown_path};
 use crate::settings_file::SettingsFile;
 
-pub(crate) use wishes::{Bounds, Files, Level, Limit, LimitArgs, PriorityArgs, parse_limit, parse_max_peers};
+pub(crate) use wishes::{
+    Bounds, Files, Level, Limit, LimitArgs, PriorityArgs, parse_limit, parse_max_peers,
+};
 
-/// Brings a file from a few machines to all machines of a network as fast as the wires allow, every byte verified.
+/// Brings a file from a few machines to all machines of a network as fast as the wires allow, every
+/// byte verified.
 #[derive(Debug, Parser)]
 #[command(
     name = "tnet",
@@ -81,21 +85,32 @@ TNET_CONFIG names, else tnet/config.toml in the XDG configuration directory (~/.
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Where the coordinator is: HOST, HOST:PORT or an address [default: 127.0.0.1:7400]
-    #[arg(short, long, global = true, env = "TNET_COORDINATOR", value_name = "ADDR", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "TNET_COORDINATOR",
+        value_name = "ADDR",
+        hide_env_values = true
+    )]
     pub(crate) coordinator: Option<String>,
-    /// Where to accept connections: ADDR:PORT, or a port of every address [default: port 7401, coordinator: 7400]
+    /// Where to accept connections: ADDR:PORT, or a port of every address [default: port 7401,
+    /// coordinator: 7400]
     #[arg(long, global = true, value_name = "ADDR", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
-    /// Where others reach this peer, if that is not where it listens: behind a published port, or on one of several networks
+    /// Where others reach this peer, if that is not where it listens: behind a published port, or
+    /// on one of several networks
     #[arg(long, global = true, value_name = "ADDR[:PORT]")]
     pub(crate) advertise: Option<Advertise>,
     /// Directory of the server's control socket and log [default: tnet in the XDG state directory]
     #[arg(long, global = true, env = "TNET_STATE_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) state_dir: Option<PathBuf>,
-    /// File of settings [default: tnet/config.toml in the XDG configuration directory, else /etc/tnet/config.toml]
+    /// File of settings [default: tnet/config.toml in the XDG configuration directory, else
+    /// /etc/tnet/config.toml]
     #[arg(long, global = true, env = "TNET_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// For demonstrations: a peer waits this long after each part of a chunk, at most 256 KiB, that it sends
+    /// For demonstrations: a peer waits this long after each part of a chunk, at most 256 KiB, that
+    /// it sends
     #[arg(long, global = true, env = "TNET_DEMO_DELAY", value_name = "DUR", value_parser = duration::parse, hide_env_values = true)]
     pub(crate) demo_delay: Option<Duration>,
     /// Write events as JSON to stdout, one a line; the last is the result
@@ -121,11 +136,12 @@ pub(crate) struct Global {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CoordinatorArgs {
-    /// Take so much memory at most: 64M, 1G [default: half of what its control group allows, a quarter of the machine's]
+    /// Take so much memory at most: 64M, 1G [default: half of what its control group allows, a
+    /// quarter of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub(crate) memory: Option<u64>,
-    /// Send others to an address in this network too if a peer says that it is there, as in private ones for peers that reach
-    /// the coordinator in one; none: not in those; may be repeated
+    /// Send others to an address in this network too if a peer says that it is there, as in private
+    /// ones for peers that reach the coordinator in one; none: not in those; may be repeated
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub(crate) allow_advertise: Vec<Allowed>,
 }
@@ -192,7 +208,9 @@ pub(crate) enum Command {
     )]
     Coordinator(CoordinatorArgs),
     /// Start the server: shares a directory, and downloads what `get` hands it
-    #[command(after_help = "Example:\n  tnet start-server --dir /srv/images --coordinator 192.168.1.5")]
+    #[command(
+        after_help = "Example:\n  tnet start-server --dir /srv/images --coordinator 192.168.1.5"
+    )]
     StartServer(StartServer),
     /// Download files, each from many peers at once
     #[command(
@@ -200,7 +218,9 @@ pub(crate) enum Command {
     )]
     Get(Get),
     /// Ask the coordinator who has a file; without one, whether it answers
-    #[command(after_help = "Example:\n  tnet who debian.iso.fileinfo\n  tnet who --coordinator 192.168.1.5")]
+    #[command(
+        after_help = "Example:\n  tnet who debian.iso.fileinfo\n  tnet who --coordinator 192.168.1.5"
+    )]
     Who(Who),
     /// Show what the server does
     #[command(after_help = "Example:\n  tnet status\n  tnet status --watch\n  tnet status --json")]
@@ -222,7 +242,8 @@ pub(crate) enum Command {
     /// Put files before or after others that are downloaded at the same time
     #[command(after_help = "Example:\n  tnet priority high debian.iso")]
     Priority(PriorityArgs),
-    /// Make the server forget files: a download ends, a shared file is not served any more. What is on the disk stays
+    /// Make the server forget files: a download ends, a shared file is not served any more. What is
+    /// on the disk stays
     #[command(after_help = "Example:\n  tnet rm debian.iso")]
     Rm(Files),
     /// Print the completions of a shell
@@ -321,17 +342,20 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints; any number of them
+    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints; any number of
+    /// them
     #[arg(
         value_name = "FILEINFO_OR_HASH",
         required_unless_present = "input",
         value_parser = OsStringValueParser::new().map(|text| Wanted::from(text.as_os_str()))
     )]
     pub(crate) wanted: Vec<Wanted>,
-    /// File that names more of them, one a line; - is stdin. Empty lines and lines that begin with # count for nothing
+    /// File that names more of them, one a line; - is stdin. Empty lines and lines that begin with
+    /// # count for nothing
     #[arg(short, long, value_name = "LIST")]
     pub(crate) input: Option<PathBuf>,
-    /// Where to put the file, or a directory to put it in; of several files, the directory [default: its name, here]
+    /// Where to put the file, or a directory to put it in; of several files, the directory
+    /// [default: its name, here]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
     /// Send at most so many bytes of each file a second, like 10M; `tnet limit` changes it later
@@ -385,7 +409,8 @@ impl std::fmt::Display for Wanted {
     }
 }
 
-/// A hash is a hash even if a file has its name: that is what `get HASH` itself makes. Such a file is `./HASH`.
+/// A hash is a hash even if a file has its name: that is what `get HASH` itself makes. Such a file
+/// is `./HASH`.
 impl From<&OsStr> for Wanted {
     fn from(text: &OsStr) -> Self {
         match text.to_str().and_then(|text| text.parse().ok()) {
@@ -483,15 +508,16 @@ mod tests {
             let Command::Status(status) = cli.command else { panic!("{line}") };
             assert_eq!(status.watch, expected, "{line}");
         }
-        for line in ["tnet status --watch 0", "tnet status --watch 99ms", "tnet status --watch often"] {
+        for line in
+            ["tnet status --watch 0", "tnet status --watch 99ms", "tnet status --watch often"]
+        {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }
 
     #[test]
     fn the_flags_of_an_unattended_download_are_understood() {
-        let line =
-            "tnet get INFO -o OUT --foreground --linger 10m --coordinator A:7400 --listen 10.0.0.2:7401";
+        let line = "tnet get INFO -o OUT --foreground --linger 10m --coordinator A:7400 --listen 10.0.0.2:7401";
         let cli = Cli::try_parse_from(line.split(' ')).expect("as documented");
         let Command::Get(get) = cli.command else { panic!("{cli:?}") };
         assert_eq!(get.linger, Some(Duration::from_secs(600)));

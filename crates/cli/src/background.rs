@@ -1,7 +1,7 @@
-//! A server in the background: this program once more, in a session of its own, with its log in the state directory.
-//! It keeps nothing of whoever starts it: no descriptor, directory, terminal, umask, ignored signal, and of the
-//! environment only what says who and where the user is. Whoever starts it waits, for a bounded time, until it answers
-//! or says why it cannot.
+//! A server in the background: this program once more, in a session of its own, with its log in the
+//! state directory. It keeps nothing of whoever starts it: no descriptor, directory, terminal,
+//! umask, ignored signal, and of the environment only what says who and where the user is. Whoever
+//! starts it waits, for a bounded time, until it answers or says why it cannot.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,7 +25,8 @@ use crate::render::Output;
 use crate::render::units::shown_path;
 use crate::settings;
 
-/// How long the new server may take until it answers. It looks up its coordinator and looks through its directory once.
+/// How long the new server may take until it answers. It looks up its coordinator and looks through
+/// its directory once.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The first descriptor that is none of the three that every process has.
@@ -46,8 +47,8 @@ pub(crate) struct Launch {
     pub(crate) decided: Vec<&'static str>,
 }
 
-/// Variables that the server needs: who the user is and where his things are, and what the program itself may need to
-/// start.
+/// Variables that the server needs: who the user is and where his things are, and what the program
+/// itself may need to start.
 const ENVIRONMENT: [&str; 15] = [
     "HOME",
     "USER",
@@ -69,7 +70,8 @@ const ENVIRONMENT: [&str; 15] = [
 /// Pause between two looks at a server that somebody else is starting or ending.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Files are readable for others as on most systems, whoever started the server; only what its user asks for is not.
+/// Files are readable for others as on most systems, whoever started the server; only what its user
+/// asks for is not.
 const UMASK: u32 = 0o022;
 
 /// A server that answers.
@@ -85,7 +87,8 @@ pub(crate) enum Running {
     Started(Started),
 }
 
-/// Uses the server that runs, or starts one. Of many who do that at once one wins, and all use that one's server.
+/// Uses the server that runs, or starts one. Of many who do that at once one wins, and all use that
+/// one's server.
 pub(crate) async fn find_or_start(
     launch: Launch,
     global: &Global,
@@ -97,12 +100,14 @@ pub(crate) async fn find_or_start(
     loop {
         let failure: Failure = match Client::connect(&launch.state_dir).await {
             Ok(client) => return Ok(Running::Found(client)),
-            Err(ConnectError::NotRunning { .. }) => match start(&launch, global, output, stop).await {
-                Ok(started) => return Ok(Running::Started(started)),
-                // Somebody else was faster, or a server is still ending.
-                Err(StartFailure::Taken(failure)) => lost_the_race.insert(failure).clone(),
-                Err(StartFailure::Other(failure)) => return Err(failure),
-            },
+            Err(ConnectError::NotRunning { .. }) => {
+                match start(&launch, global, output, stop).await {
+                    Ok(started) => return Ok(Running::Started(started)),
+                    // Somebody else was faster, or a server is still ending.
+                    Err(StartFailure::Taken(failure)) => lost_the_race.insert(failure).clone(),
+                    Err(StartFailure::Other(failure)) => return Err(failure),
+                }
+            }
             // It has the socket, and is still looking through its directory.
             Err(error @ ConnectError::NoAnswer(_)) if lost_the_race.is_some() => error.into(),
             Err(error) => return Err(error.into()),
@@ -148,7 +153,8 @@ pub(crate) async fn start(
 ) -> Result<Started, StartFailure> {
     let log = launch.state_dir.join(LOG_NAME);
     let (mut child, is_logged) = spawn(launch, global, &log, output)?;
-    let see_log = if is_logged { format!("; see its log, {}", shown_path(&log)) } else { String::new() };
+    let see_log =
+        if is_logged { format!("; see its log, {}", shown_path(&log)) } else { String::new() };
     let (answer, words) = oneshot::channel();
     if let Some(stdout) = child.stdout.take() {
         // A thread, because it waits for the other process; it ends with that.
@@ -163,15 +169,18 @@ pub(crate) async fn start(
     };
     match waited {
         Ok(Ok(Words::Ready)) => {}
-        Ok(Ok(Words::Failed(failure))) => return Err(failure.during("the server could not start").into()),
+        Ok(Ok(Words::Failed(failure))) => {
+            return Err(failure.during("the server could not start").into());
+        }
         Ok(Ok(Words::None) | Err(_)) => {
             let message = format!("the server ended before it answered{see_log}");
             return Err(Failure::new(Exit::Other, message).into());
         }
         Err(_) => {
             give_up(&mut child);
-            let message =
-                format!("the server did not answer within {START_DEADLINE:.0?} and was stopped{see_log}");
+            let message = format!(
+                "the server did not answer within {START_DEADLINE:.0?} and was stopped{see_log}"
+            );
             return Err(Failure::new(Exit::Other, message).into());
         }
     }
@@ -186,7 +195,12 @@ fn give_up(child: &mut Child) {
 }
 
 /// The server, and whether it has a log.
-fn spawn(launch: &Launch, global: &Global, log: &Path, output: Output) -> Result<(Child, bool), Failure> {
+fn spawn(
+    launch: &Launch,
+    global: &Global,
+    log: &Path,
+    output: Output,
+) -> Result<(Child, bool), Failure> {
     let state_dir = &launch.state_dir;
     make_state_dir(state_dir)?;
     // A log that cannot be written is no reason to have no server.
@@ -202,7 +216,8 @@ fn spawn(launch: &Launch, global: &Global, log: &Path, output: Output) -> Result
     let program = std::env::current_exe().map_err(|error| {
         Failure::new(Exit::Other, format!("cannot find this program to start it again: {error}"))
     })?;
-    // Ours are closed by themselves; those that somebody gave us, as the lock of flock(1), would stay open in the server.
+    // Ours are closed by themselves; those that somebody gave us, as the lock of flock(1), would
+    // stay open in the server.
     close_fds::set_fds_cloexec(FIRST_TO_CLOSE, &[]);
     let started = Command::new(&program)
         .args(arguments(launch, global))
@@ -248,10 +263,13 @@ fn arguments(launch: &Launch, global: &Global) -> Vec<OsString> {
     if let Some(most) = max_peers {
         arguments.extend(["--max-peers".into(), most.to_string().into()]);
     }
-    if let Some(config) = global.config.as_deref().and_then(|config| settings::absolute(config).ok()) {
+    if let Some(config) =
+        global.config.as_deref().and_then(|config| settings::absolute(config).ok())
+    {
         arguments.extend(["--config".into(), config.into()]);
     }
-    arguments.extend(launch.decided.iter().flat_map(|argument| ["--decided".into(), argument.into()]));
+    arguments
+        .extend(launch.decided.iter().flat_map(|argument| ["--decided".into(), argument.into()]));
     arguments.extend((0..global.verbose).map(|_| "-v".into()));
     arguments
 }
@@ -299,9 +317,11 @@ fn failure(error: ErrorFields) -> Failure {
     Failure::new(kind.map_or(Exit::Other, Exit::from), error.message)
 }
 
-/// Leaves the terminal and the working directory of whoever started us, and logs to the state directory.
+/// Leaves the terminal and the working directory of whoever started us, and logs to the state
+/// directory.
 pub(crate) fn detach(state_dir: &Path, verbose: u8) -> Result<(), Failure> {
-    let failed = |what: &str, error: io::Error| Failure::new(Exit::Other, format!("cannot {what}: {error}"));
+    let failed =
+        |what: &str, error: io::Error| Failure::new(Exit::Other, format!("cannot {what}: {error}"));
     rustix::process::setsid().map_err(|errno| failed("start a session", errno.into()))?;
     std::env::set_current_dir("/").map_err(|error| failed("leave the directory", error))?;
     rustix::process::umask(Mode::from_raw_mode(UMASK));
@@ -333,6 +353,9 @@ mod tests {
         for nothing in ["", "nonsense\n", ended, "{\"v\":1,\"event\":\"sing\"}"] {
             assert_eq!(first_words(nothing.as_bytes()), Words::None, "{nothing:?}");
         }
-        assert_eq!(first_words(format!("{{\"event\":\"later\"}}\n{ready}").as_bytes()), Words::Ready);
+        assert_eq!(
+            first_words(format!("{{\"event\":\"later\"}}\n{ready}").as_bytes()),
+            Words::Ready
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The number of descriptors a process may have open. A server has one for each connection and each shared file, and
-//! many systems give 1024 to a process that does not ask for more.
+//! The number of descriptors a process may have open. A server has one for each connection and each
+//! shared file, and many systems give 1024 to a process that does not ask for more.
 
 /// Raises the limit to what the system allows without asking anybody.
 pub(crate) fn raise_limit() {

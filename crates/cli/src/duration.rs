@@ -1,4 +1,5 @@
-//! Lengths of time as people write them: `10s`, `500ms`, `1.5m`, `2h`; a bare number counts seconds.
+//! Lengths of time as people write them: `10s`, `500ms`, `1.5m`, `2h`; a bare number counts
+//! seconds.
 
 use std::time::Duration;
 
@@ -55,8 +56,11 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        // Nothing; only a unit; an unknown one; wrong case; a sign; spaces; two numbers; words that numbers parse.
-        for text in ["", "s", "10d", "10S", "-1s", "10 s", "1m30s", "1.2.3s", ".", "inf", "nan", "1e9s"] {
+        // Nothing; only a unit; an unknown one; wrong case; a sign; spaces; two numbers; words that
+        // numbers parse.
+        for text in
+            ["", "s", "10d", "10S", "-1s", "10 s", "1m30s", "1.2.3s", ".", "inf", "nan", "1e9s"]
+        {
             assert_eq!(parse(text), Err(ParseDurationError::NotADuration), "{text:?}");
         }
         assert_eq!(parse(&"9".repeat(400)), Err(ParseDurationError::TooLong));

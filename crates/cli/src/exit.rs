@@ -1,4 +1,5 @@
-//! Exit codes and the failures that carry them. The numbers are a promise to scripts: they are never renumbered.
+//! Exit codes and the failures that carry them. The numbers are a promise to scripts: they are
+//! never renumbered.
 
 use tnet_control::{ClaimError, ConnectError, Fault, FaultKind, RequestError};
 use tnet_coordinator::BindError;
@@ -23,7 +24,8 @@ pub(crate) enum Exit {
     NoHolder = 4,
     /// The coordinator or an address cannot be reached or used.
     Network = 5,
-    /// Content is not what it should be; also a `.fileinfo` that cannot be read as one or does not prove itself.
+    /// Content is not what it should be; also a `.fileinfo` that cannot be read as one or does not
+    /// prove itself.
     Integrity = 6,
     /// A part of the file is here; the same command continues from there.
     Incomplete = 7,
@@ -103,7 +105,9 @@ impl From<FaultKind> for Exit {
 impl From<&BindError> for Exit {
     fn from(error: &BindError) -> Self {
         match error {
-            BindError::InUse { .. } | BindError::NotAvailable { .. } | BindError::Io { .. } => Self::Network,
+            BindError::InUse { .. } | BindError::NotAvailable { .. } | BindError::Io { .. } => {
+                Self::Network
+            }
             BindError::NotPermitted { .. } => Self::NotAllowed,
         }
     }
@@ -270,7 +274,12 @@ mod tests {
             (DownloadError::NoHolder { waited }.into(), 4),
             (DownloadError::AllFull { waited, full: 3 }.into(), 4),
             (
-                DownloadError::CoordinatorUnreachable { address: address.into(), waited, cause: None }.into(),
+                DownloadError::CoordinatorUnreachable {
+                    address: address.into(),
+                    waited,
+                    cause: None,
+                }
+                .into(),
                 5,
             ),
             (stalled(1).into(), 7),
@@ -282,8 +291,12 @@ mod tests {
             (FetchInfoError::NoneValid { hash, holders: lying }.into(), 6),
             (FetchInfoError::NoneValid { hash, holders: silent }.into(), 4),
             (
-                FetchInfoError::CoordinatorUnreachable { address: address.into(), waited, cause: None }
-                    .into(),
+                FetchInfoError::CoordinatorUnreachable {
+                    address: address.into(),
+                    waited,
+                    cause: None,
+                }
+                .into(),
                 5,
             ),
             (FileInfoError::MissingField("size").into(), 6),

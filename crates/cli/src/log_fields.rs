@@ -1,5 +1,5 @@
-//! The fields of a log line, each as plain text: what a stranger named a file can neither begin a line of its own, and
-//! with it a time or a priority, nor reach the terminal.
+//! The fields of a log line, each as plain text: what a stranger named a file can neither begin a
+//! line of its own, and with it a time or a priority, nor reach the terminal.
 
 use std::fmt::{self, Debug, Write as _};
 

@@ -1,5 +1,5 @@
-//! Log lines: to stderr for whoever runs something in the foreground, to a file of bounded size for a server in the
-//! background.
+//! Log lines: to stderr for whoever runs something in the foreground, to a file of bounded size for
+//! a server in the background.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -13,8 +13,8 @@ use crate::log_fields::PlainFields;
 use crate::render::output::wants_colour;
 use crate::service::{self, JournalFormat};
 
-/// A log file that has become this long is put aside as `.old`, in place of the one before: together they never take
-/// more than twice as much.
+/// A log file that has become this long is put aside as `.old`, in place of the one before:
+/// together they never take more than twice as much.
 const MAX_LOG_LEN: u64 = 8 * 1024 * 1024;
 
 /// Name of the server's log in the state directory.
@@ -39,7 +39,8 @@ pub(crate) fn to_stderr(talk: Talk, verbose: u8, quiet: bool) {
         _ => "trace",
     };
     if service::logs_to_journal() {
-        let lines = tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr);
+        let lines =
+            tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr);
         // A log that cannot be written stops nothing, and to say so on stderr would panic.
         let lines = lines.log_internal_errors(false);
         let lines = lines.fmt_fields(PlainFields);
@@ -86,11 +87,13 @@ fn filter(level: &str) -> EnvFilter {
     ))
 }
 
-/// Opens a log for appending; only the user may read it, since it names files. A link in its place, which others may have
-/// put there while they could, is not followed, and a pipe in its place not waited for.
+/// Opens a log for appending; only the user may read it, since it names files. A link in its place,
+/// which others may have put there while they could, is not followed, and a pipe in its place not
+/// waited for.
 pub(crate) fn open_log(path: &Path) -> io::Result<File> {
     let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(path)?;
+    let log =
+        OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(flags).open(path)?;
     if log.metadata()?.is_file() {
         Ok(log)
     } else {

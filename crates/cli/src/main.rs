@@ -1,5 +1,6 @@
-//! The `tnet` command: reads arguments, calls the libraries, shows what happens, and ends with a code that says how it
-//! went. Nothing is decided here that an embedder of the libraries would need too.
+//! The `tnet` command: reads arguments, calls the libraries, shows what happens, and ends with a
+//! code that says how it went. Nothing is decided here that an embedder of the libraries would need
+//! too.
 
 mod args;
 mod background;
@@ -32,10 +33,12 @@ use exit::{Exit, Failure};
 use render::Output;
 use render::output::Flags;
 
-/// How long work in the background that nobody waits for any more, such as hashing a file, may hold up the end.
+/// How long work in the background that nobody waits for any more, such as hashing a file, may hold
+/// up the end.
 const LAST_WORK: Duration = Duration::from_millis(500);
 
-/// Gives memory back to the system after a crowd has left, which the C library's does not: docs/adr/022.
+/// Gives memory back to the system after a crowd has left, which the C library's does not:
+/// docs/adr/022.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -68,7 +71,8 @@ fn run(mut cli: Cli, matches: &ArgMatches) -> Exit {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return output.result(name, Err(Failure::new(Exit::Other, format!("cannot start: {error}"))));
+            return output
+                .result(name, Err(Failure::new(Exit::Other, format!("cannot start: {error}"))));
         }
     };
     let result = runtime.block_on(command::run(cli, output));
@@ -77,9 +81,9 @@ fn run(mut cli: Cli, matches: &ArgMatches) -> Exit {
     exit
 }
 
-/// Sockets are served by one thread on a small machine; hashing and the disk have threads of their own everywhere. Two
-/// would mostly wake each other up: 16 receivers at 100 Mbit/s take 8.4 CPU seconds per GiB with two, 7.5 with one, and
-/// one receiver without a limit is as fast.
+/// Sockets are served by one thread on a small machine; hashing and the disk have threads of their
+/// own everywhere. Two would mostly wake each other up: 16 receivers at 100 Mbit/s take 8.4 CPU
+/// seconds per GiB with two, 7.5 with one, and one receiver without a limit is as fast.
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = match cores {
@@ -103,7 +107,8 @@ fn complain(error: &clap::Error) -> Exit {
         _ => usage::one_line(&error.to_string()),
     };
     let failure = Failure::new(Exit::Usage, message);
-    // The last line is the result, also where the flag that says so came with others that cannot be read.
+    // The last line is the result, also where the flag that says so came with others that cannot be
+    // read.
     let json = std::env::args_os().any(|argument| argument == "--json");
     let output = Output::new(Flags { json, quiet: false, verbose: false });
     output.result("", Err(failure))

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Part of what control groups allow. The rest is for the kernel's side of connections and what an allocator adds.
+/// Part of what control groups allow. The rest is for the kernel's side of connections and what an
+/// allocator adds.
 const OF_A_GROUP: u64 = 2;
 
 /// Part of a machine that nothing limits: others live there too.

@@ -9,7 +9,9 @@ use clap::parser::ValueSource;
 use tnet_fileinfo::shown;
 use tnet_peer::parse_listen;
 
-use crate::args::{Bounds, Cli, Command, parse_limit, parse_max_peers, parse_memory, parse_networks};
+use crate::args::{
+    Bounds, Cli, Command, parse_limit, parse_max_peers, parse_memory, parse_networks,
+};
 use crate::exit::Failure;
 use crate::settings_file::{Found, SETTINGS, SettingsFile};
 
@@ -34,12 +36,16 @@ pub(crate) fn without_empty_variables(command: clap::Command) -> clap::Command {
         .filter(|argument| is_empty(argument))
         .map(|arg| arg.get_id().clone())
         .collect();
-    empty.into_iter().fold(command, |command, id| command.mut_arg(id, |argument| argument.env(None::<&str>)))
+    empty
+        .into_iter()
+        .fold(command, |command, id| command.mut_arg(id, |argument| argument.env(None::<&str>)))
 }
 
-/// Fills in what the file of settings says where the user said nothing. Answers what there is to note.
+/// Fills in what the file of settings says where the user said nothing. Answers what there is to
+/// note.
 pub(crate) fn apply(cli: &mut Cli, matches: &ArgMatches) -> Result<Vec<String>, Failure> {
-    // The one that was started in the background was told everything by the one that the user started.
+    // The one that was started in the background was told everything by the one that the user
+    // started.
     if matches!(&cli.command, Command::StartServer(args) if args.detached) {
         return Ok(Vec::new());
     }

@@ -1,6 +1,6 @@
-//! The end of a process that is not our child. A process has ended when it runs no more, whether or not its parent has
-//! asked for its exit code: until then its number is taken and takes signals. Many a container's first process never
-//! asks, and others take seconds.
+//! The end of a process that is not our child. A process has ended when it runs no more, whether or
+//! not its parent has asked for its exit code: until then its number is taken and takes signals.
+//! Many a container's first process never asks, and others take seconds.
 
 use std::fs;
 use std::time::Duration;
@@ -29,7 +29,8 @@ fn is_zombie(pid: Pid) -> bool {
     is_zombie_by(&stat)
 }
 
-/// The state is the first word after the program's name, which is in parentheses and may hold any byte, these included.
+/// The state is the first word after the program's name, which is in parentheses and may hold any
+/// byte, these included.
 fn is_zombie_by(stat: &[u8]) -> bool {
     let state = stat.rsplitn(2, |byte| *byte == b')').next().map(<[u8]>::trim_ascii_start);
     matches!(state, Some([b'Z' | b'X', ..]))
@@ -48,7 +49,8 @@ mod tests {
     #[tokio::test]
     #[cfg(target_os = "linux")]
     async fn a_process_has_ended_although_nobody_asked_for_its_exit_code() {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat is everywhere");
+        let mut child =
+            Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat is everywhere");
         drop(child.stdin.take());
         timeout(SOON, ended(child.id())).await.expect("it ends with its input");
         // We are its parent and have not asked: its number is still taken.
@@ -59,8 +61,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_runs_is_waited_for() {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat is everywhere");
-        assert!(timeout(LOOK_EVERY * 5, ended(child.id())).await.is_err(), "it still waits for input");
+        let mut child =
+            Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat is everywhere");
+        assert!(
+            timeout(LOOK_EVERY * 5, ended(child.id())).await.is_err(),
+            "it still waits for input"
+        );
         drop(child.stdin.take());
         child.wait().expect("our child");
         timeout(SOON, ended(child.id())).await.expect("nobody has the number any more");

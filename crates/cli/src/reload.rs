@@ -1,5 +1,6 @@
-//! Reading the settings again while a service runs, when SIGHUP asks for it. A setting changes what runs only if the
-//! file says something else than before and no flag decided it; what a running service cannot change is told.
+//! Reading the settings again while a service runs, when SIGHUP asks for it. A setting changes what
+//! runs only if the file says something else than before and no flag decided it; what a running
+//! service cannot change is told.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,11 +24,20 @@ pub(crate) struct Reloader {
 }
 
 /// What a server reads.
-pub(crate) const OF_A_SERVER: &[&str] =
-    &["coordinator", "listen", "advertise", "state-dir", "dir", "limit-up", "limit-down", "max-peers"];
+pub(crate) const OF_A_SERVER: &[&str] = &[
+    "coordinator",
+    "listen",
+    "advertise",
+    "state-dir",
+    "dir",
+    "limit-up",
+    "limit-down",
+    "max-peers",
+];
 
 /// What a coordinator reads.
-pub(crate) const OF_A_COORDINATOR: &[&str] = &["coordinator-listen", "coordinator-memory", "allow-advertise"];
+pub(crate) const OF_A_COORDINATOR: &[&str] =
+    &["coordinator-listen", "coordinator-memory", "allow-advertise"];
 
 /// What another file of settings means.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,7 +56,9 @@ impl Reloader {
         decided: impl IntoIterator<Item = String>,
     ) -> Self {
         // What the file said at the start was told then, also that it could not be read.
-        let known = SettingsFile::find(global.config.as_deref()).map(|found| found.file).unwrap_or_default();
+        let known = SettingsFile::find(global.config.as_deref())
+            .map(|found| found.file)
+            .unwrap_or_default();
         let decided = decided.into_iter().map(|argument| argument.replace('_', "-")).collect();
         Self { named: global.config.clone(), keys, decided, known }
     }
@@ -60,15 +72,18 @@ impl Reloader {
     }
 
     fn changes(&self, new: &SettingsFile) -> Result<Changes, Failure> {
-        let text = |file: &SettingsFile, key: &str| file.get(key).map(|written| written.text.clone());
+        let text =
+            |file: &SettingsFile, key: &str| file.get(key).map(|written| written.text.clone());
         let mut changes = Changes::default();
         for key in self.keys {
-            // The flag of `coordinator-listen` is `--listen`, that of `coordinator-memory` is `--memory`.
+            // The flag of `coordinator-listen` is `--listen`, that of `coordinator-memory` is
+            // `--memory`.
             let argument = key.strip_prefix("coordinator-").unwrap_or(key);
             if text(&self.known, key) == text(new, key) || self.decided.contains(argument) {
                 continue;
             }
-            let rate = |limit: Option<Limit>| Some(limit.flatten().map_or(0, std::num::NonZeroU64::get));
+            let rate =
+                |limit: Option<Limit>| Some(limit.flatten().map_or(0, std::num::NonZeroU64::get));
             match *key {
                 "limit-up" => changes.limits.up = rate(new.parsed(key, parse_limit)?),
                 "limit-down" => changes.limits.down = rate(new.parsed(key, parse_limit)?),
@@ -90,7 +105,10 @@ impl Changes {
             ([], []) => "settings read again: nothing changed".to_owned(),
             (now, []) => format!("settings read again: {} changed", now.join(" and ")),
             ([], later) => {
-                format!("settings read again: {} changed, which needs a restart", later.join(" and "))
+                format!(
+                    "settings read again: {} changed, which needs a restart",
+                    later.join(" and ")
+                )
             }
             (now, later) => format!(
                 "settings read again: {} changed; {} too, which needs a restart",
@@ -126,14 +144,21 @@ mod tests {
         let new = "limit-up = \"3M\"\ncoordinator = \"b\"\ncoordinator-listen = \"7\"";
         assert_eq!(changes(new, &[]), Ok(Changes { limits, later: vec!["coordinator"] }));
         let limits = LimitsChange { up: None, down: Some(0) };
-        assert_eq!(changes(new, &["limit-up", "coordinator"]), Ok(Changes { limits, later: vec![] }));
+        assert_eq!(
+            changes(new, &["limit-up", "coordinator"]),
+            Ok(Changes { limits, later: vec![] })
+        );
         changes("limit-up = \"fast\"", &[]).expect_err("no rate");
     }
 
     #[test]
     fn every_setting_is_read_by_somebody() {
         for setting in SETTINGS {
-            assert!([OF_A_SERVER, OF_A_COORDINATOR].concat().contains(&setting.key), "{}", setting.key);
+            assert!(
+                [OF_A_SERVER, OF_A_COORDINATOR].concat().contains(&setting.key),
+                "{}",
+                setting.key
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! What a service manager hears and reads of us: that the service is ready, and log lines as its journal likes them.
+//! What a service manager hears and reads of us: that the service is ready, and log lines as its
+//! journal likes them.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,7 +12,8 @@ use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Tells the service manager, if one has started us, that the service does its work now. As sd_notify(3) has it.
+/// Tells the service manager, if one has started us, that the service does its work now. As
+/// sd_notify(3) has it.
 pub(crate) fn ready(status: &str) {
     notify(&format!("READY=1\nSTATUS={status}\n"));
 }
@@ -27,7 +29,9 @@ pub(crate) fn stopping() {
 }
 
 fn notify(state: &str) {
-    let Some(socket) = env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else { return };
+    let Some(socket) = env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else {
+        return;
+    };
     if let Err(error) = tell(&socket, state) {
         tracing::warn!(%error, "the service manager cannot be told");
     }
@@ -54,7 +58,8 @@ fn address(socket: &OsStr) -> io::Result<SocketAddr> {
 pub(crate) fn logs_to_journal() -> bool {
     let named = env::var("JOURNAL_STREAM").ok();
     named.is_some_and(|named| {
-        rustix::fs::fstat(io::stderr()).is_ok_and(|stat| is_stream(&named, stat.st_dev, stat.st_ino))
+        rustix::fs::fstat(io::stderr())
+            .is_ok_and(|stat| is_stream(&named, stat.st_dev, stat.st_ino))
     })
 }
 
@@ -64,14 +69,21 @@ fn is_stream(named: &str, device: u64, inode: u64) -> bool {
         .is_some_and(|(first, second)| first.parse() == Ok(device) && second.parse() == Ok(inode))
 }
 
-/// Lines without time and colour, which the journal has itself, and with a priority in front, as sd-daemon(3) has it.
+/// Lines without time and colour, which the journal has itself, and with a priority in front, as
+/// sd-daemon(3) has it.
 pub(crate) struct JournalFormat {
     line: Format<Full, ()>,
 }
 
 impl JournalFormat {
     pub(crate) fn new() -> Self {
-        Self { line: Format::default().without_time().with_level(false).with_target(false).with_ansi(false) }
+        Self {
+            line: Format::default()
+                .without_time()
+                .with_level(false)
+                .with_target(false)
+                .with_ansi(false),
+        }
     }
 }
 
@@ -119,8 +131,8 @@ mod tests {
 
         let name = format!("tnet-test-{}", std::process::id());
         let socket = format!("@{name}");
-        let manager =
-            UnixDatagram::bind_addr(&address(OsStr::new(&socket)).expect("a name")).expect("a socket");
+        let manager = UnixDatagram::bind_addr(&address(OsStr::new(&socket)).expect("a name"))
+            .expect("a socket");
         tell(OsStr::new(&socket), "STOPPING=1\n").expect("it listens");
         let len = manager.recv(&mut heard).expect("a message");
         assert_eq!(&heard[..len], b"STOPPING=1\n");
@@ -162,6 +174,9 @@ mod tests {
             tracing::warn!("slow disk");
         });
         let written = lines.0.lock().expect("nobody panicked").clone();
-        assert_eq!(String::from_utf8(written).expect("text"), "<6>server started pid=7\n<4>slow disk\n");
+        assert_eq!(
+            String::from_utf8(written).expect("text"),
+            "<6>server started pid=7\n<4>slow disk\n"
+        );
     }
 }

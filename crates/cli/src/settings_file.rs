@@ -1,5 +1,6 @@
-//! `config.toml`: settings that hold where neither a flag nor the environment says otherwise. A file that cannot be
-//! understood is an error that names the line: a setting that is silently not what the user wrote would be worse.
+//! `config.toml`: settings that hold where neither a flag nor the environment says otherwise. A
+//! file that cannot be understood is an error that names the line: a setting that is silently not
+//! what the user wrote would be worse.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -83,15 +84,16 @@ impl SettingsFile {
     /// The file that was named, or the user's, or the machine's.
     pub(crate) fn find(named: Option<&Path>) -> Result<Found, Failure> {
         if let Some(path) = named {
-            let file =
-                read(path)?.ok_or_else(|| file_failure("read", path, &io::ErrorKind::NotFound.into()))?;
+            let file = read(path)?
+                .ok_or_else(|| file_failure("read", path, &io::ErrorKind::NotFound.into()))?;
             return Ok(Found { file, notes: Vec::new() });
         }
         let of_user = Xdg::new().ok().map(|base| base.config_dir().join("tnet/config.toml"));
         Self::first_of(of_user.into_iter().chain([OF_THE_MACHINE.into()]))
     }
 
-    /// Nobody named these: what cannot be read, as in the home of another user, is not there for us.
+    /// Nobody named these: what cannot be read, as in the home of another user, is not there for
+    /// us.
     fn first_of(paths: impl IntoIterator<Item = PathBuf>) -> Result<Found, Failure> {
         let mut notes = Vec::new();
         for path in paths {
@@ -146,7 +148,8 @@ fn open(path: &Path) -> Result<Option<String>, Failure> {
         Err(error) => return Err(failed(&error)),
     };
     if !metadata.is_file() || metadata.len() > LONGEST {
-        let message = format!("{} is no file of settings; name another one with --config", shown_path(path));
+        let message =
+            format!("{} is no file of settings; name another one with --config", shown_path(path));
         return Err(Failure::new(Exit::Usage, message));
     }
     fs::read_to_string(path).map(Some).map_err(|error| failed(&error))
@@ -154,25 +157,39 @@ fn open(path: &Path) -> Result<Option<String>, Failure> {
 
 pub(crate) fn parse(path: &Path, text: &str) -> Result<SettingsFile, Failure> {
     let mut file = SettingsFile { path: Some(path.to_owned()), values: BTreeMap::new() };
-    let line_of = |at: usize| 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+    let line_of =
+        |at: usize| 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
     let refused = |file: &SettingsFile, line: usize, why: &str| {
         Failure::new(Exit::Usage, format!("{}: {why}", file.place(line)))
     };
-    let table: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| line_of(span.start));
-        refused(&file, line, &format!("{}; see `tnet help config`", error.message().trim_end_matches('.')))
-    })?;
+    let table: BTreeMap<Spanned<String>, Spanned<Value>> =
+        toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_of(span.start));
+            refused(
+                &file,
+                line,
+                &format!("{}; see `tnet help config`", error.message().trim_end_matches('.')),
+            )
+        })?;
     for (key, value) in table {
         let line = line_of(key.span().start);
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key.get_ref().as_str()) else {
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key.get_ref().as_str())
+        else {
             let known: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
-            let why = format!("there is no setting {:?}; there are {}", key.get_ref(), known.join(", "));
+            let why =
+                format!("there is no setting {:?}; there are {}", key.get_ref(), known.join(", "));
             return Err(refused(&file, line, &why));
         };
         let text = match value.into_inner() {
             Value::String(text) => text,
             Value::Integer(number) => number.to_string(),
-            _ => return Err(refused(&file, line, &format!("{} has to be a text or a number", setting.key))),
+            _ => {
+                return Err(refused(
+                    &file,
+                    line,
+                    &format!("{} has to be a text or a number", setting.key),
+                ));
+            }
         };
         file.values.insert(setting.key, Written { text, line });
     }
@@ -189,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_setting_is_known_with_its_line() {
-        let file = parsed("# mine\ncoordinator = \"10.0.0.1\"\n\nmax-peers = 50\n").expect("it makes sense");
+        let file = parsed("# mine\ncoordinator = \"10.0.0.1\"\n\nmax-peers = 50\n")
+            .expect("it makes sense");
         assert_eq!(file.get("coordinator"), Some(&Written { text: "10.0.0.1".into(), line: 2 }));
         assert_eq!(file.get("max-peers"), Some(&Written { text: "50".into(), line: 4 }));
         assert_eq!(file.get("listen"), None);
@@ -199,17 +217,28 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_named_with_its_line() {
         for (text, says) in [
-            ("\ncolour = \"red\"", "/c.toml:2: there is no setting \"colour\"; there are coordinator, "),
+            (
+                "\ncolour = \"red\"",
+                "/c.toml:2: there is no setting \"colour\"; there are coordinator, ",
+            ),
             ("\n\ndir = [1]", "/c.toml:3: dir has to be a text or a number"),
             ("listen = ", "/c.toml:1: "),
             ("dir = \"a\"\ndir = \"b\"", "/c.toml:2: duplicate key"),
         ] {
             let failure = parsed(text).expect_err(text);
-            assert!(failure.exit == Exit::Usage && failure.message.starts_with(says), "{}", failure.message);
+            assert!(
+                failure.exit == Exit::Usage && failure.message.starts_with(says),
+                "{}",
+                failure.message
+            );
         }
         let file = parsed("max-peers = \"many\"").expect("text");
         let failure = file.parsed("max-peers", str::parse::<u16>).expect_err("no number");
-        assert!(failure.message.starts_with("/c.toml:1: max-peers = \"many\""), "{}", failure.message);
+        assert!(
+            failure.message.starts_with("/c.toml:1: max-peers = \"many\""),
+            "{}",
+            failure.message
+        );
     }
 
     #[test]
@@ -229,17 +258,26 @@ mod tests {
             good.clone(),
         ]);
         let found = found.expect("the last one can be read");
-        assert_eq!((found.file.path.as_ref(), found.notes.len()), (Some(&good), 3), "{:?}", found.notes);
+        assert_eq!(
+            (found.file.path.as_ref(), found.notes.len()),
+            (Some(&good), 3),
+            "{:?}",
+            found.notes
+        );
         fs::write(&good, "max-peers = ").expect("written");
         SettingsFile::first_of([good]).expect_err("what can be read has to make sense");
     }
 
     #[test]
     fn a_file_that_was_named_has_to_be_there() {
-        let failure = SettingsFile::find(Some(Path::new("/not/there.toml"))).expect_err("it is not");
+        let failure =
+            SettingsFile::find(Some(Path::new("/not/there.toml"))).expect_err("it is not");
         assert!(failure.exit == Exit::NotFound && failure.message.contains("/not/there.toml"));
         assert!(
-            SettingsFile::find(Some(Path::new("/"))).expect_err("a directory").message.contains("--config")
+            SettingsFile::find(Some(Path::new("/")))
+                .expect_err("a directory")
+                .message
+                .contains("--config")
         );
     }
 }

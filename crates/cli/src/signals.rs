@@ -8,10 +8,11 @@
 //! | TSTP, TTIN, TTOU, CONT, WINCH | as the system has it | the same |
 //! | all others that a program may decide about | nothing | nothing |
 //!
-//! A signal that is ignored when the process starts, as HUP under `nohup`, stays ignored; only the server in the
-//! background keeps nothing of whoever started it. Those that ask for the end are listened to all the same: a shell
-//! ignores INT and QUIT for what a script runs in the background, and the script would have no word to end it with. Signals by which the system tells of a fault (SEGV, BUS, ABRT and the
-//! like) are left to it.
+//! A signal that is ignored when the process starts, as HUP under `nohup`, stays ignored; only the
+//! server in the background keeps nothing of whoever started it. Those that ask for the end are
+//! listened to all the same: a shell ignores INT and QUIT for what a script runs in the background,
+//! and the script would have no word to end it with. Signals by which the system tells of a fault
+//! (SEGV, BUS, ABRT and the like) are left to it.
 
 use std::fs;
 use std::io;
@@ -47,10 +48,12 @@ pub(crate) struct Signals {
     pub(crate) report: Arc<Notify>,
 }
 
-/// Signals that would end a process and have nothing to say here. Writes tell of a closed pipe and of a file that is too
-/// long; nobody sets timers or asks for news of descriptors. Of real-time signals none has a meaning.
+/// Signals that would end a process and have nothing to say here. Writes tell of a closed pipe and
+/// of a file that is too long; nobody sets timers or asks for news of descriptors. Of real-time
+/// signals none has a meaning.
 fn meaningless() -> impl Iterator<Item = i32> {
-    let named = [Number::PIPE, Number::ALARM, Number::VTALARM, Number::PROF, Number::XFSZ, Number::USR2];
+    let named =
+        [Number::PIPE, Number::ALARM, Number::VTALARM, Number::PROF, Number::XFSZ, Number::USR2];
     let named = named.map(Number::as_raw).into_iter();
     named.chain([SignalKind::io().as_raw_value()]).chain(of_linux())
 }
@@ -96,7 +99,8 @@ pub(crate) fn listen(role: Role) -> io::Result<Signals> {
         power: power()?,
     };
     let (mut hangup, mut user) = (open(Number::HUP)?, open(Number::USR1)?);
-    let signals = Signals { stop: CancellationToken::new(), reload: Arc::default(), report: Arc::default() };
+    let signals =
+        Signals { stop: CancellationToken::new(), reload: Arc::default(), report: Arc::default() };
     let listening = signals.clone();
     let terminal = Terminal::now();
     tokio::spawn(async move {
@@ -110,7 +114,8 @@ pub(crate) fn listen(role: Role) -> io::Result<Signals> {
                 },
                 () = next(&mut hangup) => match role {
                     Role::Service | Role::Detached if !terminal.is_gone() => reload.notify_one(),
-                    // Never the second that ends it at once: some systems send HUP together with TERM.
+                    // Never the second that ends it at once: some systems send HUP together with
+                    // TERM.
                     Role::Service | Role::Detached | Role::Command => stop.cancel(),
                 },
                 () = next(&mut user) => report.notify_one(),
@@ -224,8 +229,9 @@ mod tests {
     #[test]
     fn what_was_ignored_at_the_start_is_read_from_the_status() {
         // As the system writes it: PIPE (13) and HUP (1).
-        let ignored =
-            Ignored::of_status("Name:\ttnet\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\n");
+        let ignored = Ignored::of_status(
+            "Name:\ttnet\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\n",
+        );
         assert!(ignored.has(1) && ignored.has(13));
         assert!(!ignored.has(2) && !ignored.has(0) && !ignored.has(64) && !ignored.has(65));
         assert!(Ignored(1 << 63).has(64));

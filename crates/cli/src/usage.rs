@@ -9,7 +9,9 @@ pub(crate) fn one_line(message: &str) -> String {
     for paragraph in paragraphs {
         if let Some(usage) = paragraph.strip_prefix("Usage: ") {
             command = words_of_command(usage);
-        } else if let Some(text) = paragraph.strip_prefix("tip: ").filter(|text| text.contains("similar")) {
+        } else if let Some(text) =
+            paragraph.strip_prefix("tip: ").filter(|text| text.contains("similar"))
+        {
             // The other kind explains how to pass such a thing as a value, which nobody wanted.
             tip = Some(text.to_owned());
         }
@@ -20,14 +22,16 @@ pub(crate) fn one_line(message: &str) -> String {
 
 /// One line of several.
 fn joined(paragraph: &str) -> String {
-    let lines: Vec<&str> = paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> =
+        paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join(" ")
 }
 
 /// `tnet get` of `tnet get [OPTIONS] <FILE>`.
 fn words_of_command(usage: &str) -> String {
-    let is_word =
-        |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+    let is_word = |word: &&str| {
+        word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
+    };
     let words: Vec<&str> = usage.split(' ').take_while(is_word).collect();
     words.join(" ")
 }
@@ -47,7 +51,10 @@ mod tests {
     #[test]
     fn a_mistake_is_told_in_one_line_that_names_the_help() {
         for (line, told) in [
-            ("tnet get --frobnicate x", "unexpected argument '--frobnicate' found; see `tnet get --help`"),
+            (
+                "tnet get --frobnicate x",
+                "unexpected argument '--frobnicate' found; see `tnet get --help`",
+            ),
             (
                 "tnet verfy",
                 "unrecognized subcommand 'verfy'; a similar subcommand exists: 'verify'; see `tnet --help`",

@@ -1,8 +1,8 @@
-//! The claim of one peer on a state directory: a lock and the socket. At most one process holds it, and it ends with
-//! that process, however that ends.
+//! The claim of one peer on a state directory: a lock and the socket. At most one process holds it,
+//! and it ends with that process, however that ends.
 //!
-//! The directory is opened once and looked at; the socket is made, found and removed below what was opened. Who exchanges
-//! the directory meanwhile leads us nowhere.
+//! The directory is opened once and looked at; the socket is made, found and removed below what was
+//! opened. Who exchanges the directory meanwhile leads us nowhere.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -26,7 +26,8 @@ const SOCKET_NAME: &str = "control.sock";
 /// Clients that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 4096;
 
-/// The right to serve in a state directory. Dropping it takes the socket away and lets others claim.
+/// The right to serve in a state directory. Dropping it takes the socket away and lets others
+/// claim.
 #[derive(Debug)]
 pub struct Claim {
     pub(crate) listener: UnixListener,
@@ -36,15 +37,18 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims the state directory, which is made if it is not there. A socket that a crashed process left is replaced.
+    /// Claims the state directory, which is made if it is not there. A socket that a crashed
+    /// process left is replaced.
     ///
     /// # Errors
     /// Another process serves there, or the directory cannot be used.
     pub async fn new(state_dir: &Path) -> Result<Self, ClaimError> {
         let state_dir = state_dir.to_owned();
         let claimed = tokio::task::spawn_blocking(move || claim(&state_dir)).await;
-        let (listener, path, directory) = claimed.expect("claiming neither panics nor is cancelled")?;
-        let listener = UnixListener::from_std(listener).map_err(|source| ClaimError::io(&path, source))?;
+        let (listener, path, directory) =
+            claimed.expect("claiming neither panics nor is cancelled")?;
+        let listener =
+            UnixListener::from_std(listener).map_err(|source| ClaimError::io(&path, source))?;
         Ok(Self { listener, path, directory })
     }
 
@@ -188,8 +192,11 @@ fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
     let directory = File::from(make(state_dir)?);
     match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => return Err(ClaimError::AlreadyRunning { dir: state_dir.to_owned() }),
-        // A file system without locks may say anything: then whoever answers behind the socket has the claim.
+        Err(Errno::WOULDBLOCK) => {
+            return Err(ClaimError::AlreadyRunning { dir: state_dir.to_owned() });
+        }
+        // A file system without locks may say anything: then whoever answers behind the socket has
+        // the claim.
         Err(errno) => {
             let way = way_to_socket(&directory, state_dir)?;
             if std::os::unix::net::UnixStream::connect(way).is_ok() {
@@ -201,8 +208,8 @@ fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
     let path = socket_path(state_dir);
     let way = way_to_socket(&directory, state_dir)?;
     remove_stale(&directory, &path)?;
-    let listener =
-        listen(&directory, &way).map_err(|source| unfit_or(&directory, state_dir, &path, source))?;
+    let listener = listen(&directory, &way)
+        .map_err(|source| unfit_or(&directory, state_dir, &path, source))?;
     Ok((listener, path, directory))
 }
 
@@ -210,11 +217,14 @@ fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
 fn unfit_or(directory: &File, state_dir: &Path, path: &Path, source: io::Error) -> ClaimError {
     let kind = sys::foreign_kind(directory);
     let said = Errno::from_io_error(&source);
-    let says_so =
-        matches!(said, Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NXIO));
+    let says_so = matches!(
+        said,
+        Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NXIO)
+    );
     // Some drivers make a file of it and fail then.
     let made = rustix::fs::statat(directory, SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW);
-    let is_file = made.is_ok_and(|made| FileType::from_raw_mode(made.st_mode) == FileType::RegularFile);
+    let is_file =
+        made.is_ok_and(|made| FileType::from_raw_mode(made.st_mode) == FileType::RegularFile);
     if is_file {
         let _ = rustix::fs::unlinkat(directory, SOCKET_NAME, AtFlags::empty());
     }
@@ -225,7 +235,8 @@ fn unfit_or(directory: &File, state_dir: &Path, path: &Path, source: io::Error) 
     }
 }
 
-/// Makes the state directory if it is not there, and looks whether it can be trusted. Blocks for as long as the disk does.
+/// Makes the state directory if it is not there, and looks whether it can be trusted. Blocks for as
+/// long as the disk does.
 ///
 /// # Errors
 /// It cannot be made, or others decide what is in it; then nothing was made.
@@ -260,7 +271,8 @@ fn make(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
 pub(crate) fn check_secure(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
     const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
     let directory = find(state_dir)?;
-    let protection = sys::protection(&directory).map_err(|source| ClaimError::io(state_dir, source))?;
+    let protection =
+        sys::protection(&directory).map_err(|source| ClaimError::io(state_dir, source))?;
     // What an access list grants shows in the bits of the group.
     let (owner, is_ours) = (protection.owner, protection.owner == sys::effective_user());
     if !is_ours || protection.mode & GROUP_OR_OTHERS_WRITE != 0 {
@@ -283,14 +295,16 @@ fn replaceable(dir: &Path, above: &Path) -> ClaimError {
     }
 }
 
-/// What its file system is called, if modes are there what was said when it was mounted and `chmod` is no help.
+/// What its file system is called, if modes are there what was said when it was mounted and `chmod`
+/// is no help.
 fn without_modes(directory: impl AsFd) -> Option<&'static str> {
     // What lies behind FUSE may have some.
     sys::foreign_kind(&directory).filter(|kind| *kind != "FUSE" || sys::gives_own_modes(&directory))
 }
 
-/// Opens a directory if not everybody could have put it there. Owners and groups of the directories above are trusted as
-/// far as that: they could take ours away, but not put one of theirs in its place unseen.
+/// Opens a directory if not everybody could have put it there. Owners and groups of the directories
+/// above are trusted as far as that: they could take ours away, but not put one of theirs in its
+/// place unseen.
 fn find(dir: &Path) -> Result<OwnedFd, ClaimError> {
     let found = named_dir::find(dir).map_err(|error| match error {
         FindError::ForeignLink { link } => ClaimError::ForeignLink { link },
@@ -325,7 +339,8 @@ pub(crate) fn way_to_socket(directory: impl AsFd, state_dir: &Path) -> Result<Pa
     Ok(if is_it().unwrap_or(false) { below.join(SOCKET_NAME) } else { path })
 }
 
-/// With the lock in hand nobody answers behind a socket that is there: it is left from a process that crashed.
+/// With the lock in hand nobody answers behind a socket that is there: it is left from a process
+/// that crashed.
 fn remove_stale(directory: impl AsFd, path: &Path) -> Result<(), ClaimError> {
     let failed = |errno: Errno| ClaimError::io(path, errno.into());
     let directory = directory.as_fd();
@@ -342,11 +357,12 @@ fn remove_stale(directory: impl AsFd, path: &Path) -> Result<(), ClaimError> {
 fn listen(directory: impl AsFd, way: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let mode = Mode::RUSR | Mode::WUSR;
-    // Linux gives the file the mode that the socket has when it is bound, so no moment is open to others. Systems that
-    // ignore it get the mode right after.
+    // Linux gives the file the mode that the socket has when it is bound, so no moment is open to
+    // others. Systems that ignore it get the mode right after.
     let _ = rustix::fs::fchmod(socket.as_fd(), mode);
     socket.bind(&SockAddr::unix(way)?)?;
-    if let Err(errno) = rustix::fs::chmodat(directory.as_fd(), SOCKET_NAME, mode, AtFlags::empty()) {
+    if let Err(errno) = rustix::fs::chmodat(directory.as_fd(), SOCKET_NAME, mode, AtFlags::empty())
+    {
         // Without modes of its own it is as private as the directory, or not at all.
         let made = rustix::fs::statat(directory.as_fd(), SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW)?;
         if Mode::from_raw_mode(made.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
@@ -426,7 +442,10 @@ mod tests {
         let dir = state_dir();
         for mode in [0o777, 0o770, 0o720, 0o702, 0o1777, 0o2775] {
             fs::set_permissions(dir.path(), Permissions::from_mode(mode)).expect("ours");
-            assert!(matches!(Claim::new(dir.path()).await, Err(ClaimError::Insecure { .. })), "{mode:o}");
+            assert!(
+                matches!(Claim::new(dir.path()).await, Err(ClaimError::Insecure { .. })),
+                "{mode:o}"
+            );
             assert!(check_secure(dir.path()).is_err(), "{mode:o}");
         }
         for mode in [0o700, 0o755, 0o2750] {
@@ -436,7 +455,10 @@ mod tests {
     }
 
     #[tokio::test]
-    #[allow(clippy::print_stderr, reason = "a test that was skipped must not look like one that passed")]
+    #[allow(
+        clippy::print_stderr,
+        reason = "a test that was skipped must not look like one that passed"
+    )]
     async fn a_directory_that_takes_no_names_is_called_that() {
         let dir = state_dir();
         let change = |flag: &str| {
@@ -450,14 +472,19 @@ mod tests {
             }
             let refused = Claim::new(&path).await;
             change("-i");
-            assert!(matches!(refused, Err(ClaimError::Unchangeable { .. })), "{path:?}: {refused:?}");
+            assert!(
+                matches!(refused, Err(ClaimError::Unchangeable { .. })),
+                "{path:?}: {refused:?}"
+            );
         }
     }
 
     #[test]
     fn what_the_system_says_comes_with_what_to_do() {
         use tnet_peer::chain;
-        for errno in [Errno::ACCESS, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE] {
+        for errno in
+            [Errno::ACCESS, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE]
+        {
             let error = ClaimError::Io { path: "state".into(), source: errno.into() };
             let line = chain(&error);
             assert!(line.contains("os error") && line.contains("--state-dir"), "{line}");

@@ -1,5 +1,5 @@
-//! Which kind of failure each error of the library is. The one place that decides it, for the socket and, through
-//! [`FaultKind`], for the exit codes of the command line.
+//! Which kind of failure each error of the library is. The one place that decides it, for the
+//! socket and, through [`FaultKind`], for the exit codes of the command line.
 
 use std::io;
 
@@ -61,7 +61,9 @@ impl From<&ShareError> for FaultKind {
             ShareError::Store(
                 tnet_store::ShareError::Changed { .. } | tnet_store::ShareError::Replaced { .. },
             ) => Self::Other,
-            ShareError::Store(tnet_store::ShareError::Io { source, .. }) => io_or(source, Self::Disk),
+            ShareError::Store(tnet_store::ShareError::Io { source, .. }) => {
+                io_or(source, Self::Disk)
+            }
             ShareError::PeerGone(_) => Self::Other,
         }
     }
@@ -81,10 +83,12 @@ impl From<&ShareDirError> for FaultKind {
 impl From<&OpenError> for FaultKind {
     fn from(error: &OpenError) -> Self {
         match error {
-            OpenError::NoFileName { .. } | OpenError::NameTooLong { .. } | OpenError::NameRefused { .. } => {
-                Self::Usage
+            OpenError::NoFileName { .. }
+            | OpenError::NameTooLong { .. }
+            | OpenError::NameRefused { .. } => Self::Usage,
+            OpenError::ParentMissing { .. } | OpenError::ParentNotDirectory { .. } => {
+                Self::NotFound
             }
-            OpenError::ParentMissing { .. } | OpenError::ParentNotDirectory { .. } => Self::NotFound,
             OpenError::NotAllowed { .. }
             | OpenError::ReadOnly { .. }
             | OpenError::Unchangeable { .. }
@@ -95,9 +99,9 @@ impl From<&OpenError> for FaultKind {
             | OpenError::NotAFile { .. }
             | OpenError::Exists { .. }
             | OpenError::Busy { .. } => Self::Exists,
-            OpenError::DiskFull { .. } | OpenError::TooLarge { .. } | OpenError::OverLimit { .. } => {
-                Self::Disk
-            }
+            OpenError::DiskFull { .. }
+            | OpenError::TooLarge { .. }
+            | OpenError::OverLimit { .. } => Self::Disk,
             OpenError::Cancelled { .. } => Self::Incomplete,
             OpenError::Io { source, .. } => io_or(source, Self::Disk),
         }
@@ -132,7 +136,9 @@ impl From<&DownloadError> for FaultKind {
             DownloadError::AlreadyRunning { .. } => Self::Exists,
             DownloadError::CoordinatorUnreachable { .. } => Self::Network,
             DownloadError::CoordinatorUnfit { fault, .. } => Self::from(*fault),
-            DownloadError::Unreachable { missing, chunks, .. } if missing < chunks => Self::Incomplete,
+            DownloadError::Unreachable { missing, chunks, .. } if missing < chunks => {
+                Self::Incomplete
+            }
             DownloadError::Unreachable { .. } => Self::Network,
             DownloadError::NoHolder { .. } | DownloadError::AllFull { .. } => Self::NoHolder,
             DownloadError::Stalled { missing, chunks, .. } if missing >= chunks => Self::NoHolder,
@@ -229,6 +235,9 @@ mod tests {
         assert_eq!(opening(io::ErrorKind::Interrupted), FaultKind::Disk);
         let broken = io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
         assert_eq!(FaultKind::from(&ScanError::Open(broken)), FaultKind::Disk);
-        assert_eq!(FaultKind::from(&ScanError::Open(io::ErrorKind::NotFound.into())), FaultKind::NotFound);
+        assert_eq!(
+            FaultKind::from(&ScanError::Open(io::ErrorKind::NotFound.into())),
+            FaultKind::NotFound
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The other end of the control socket. Nothing here waits without a deadline but following a download, whose server
-//! says how it goes all the time.
+//! The other end of the control socket. Nothing here waits without a deadline but following a
+//! download, whose server says how it goes all the time.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,21 +15,23 @@ use super::claim::{ClaimError, check_secure, socket_path, way_to_socket};
 use super::fault::{Fault, FaultKind};
 use super::handing;
 use super::line::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
-use super::message::{GetRequest, HandedKind, Hello, ParseError, Request, Response, parse, to_line};
+use super::message::{
+    GetRequest, HandedKind, Hello, ParseError, Request, Response, parse, to_line,
+};
 use tnet_peer::{FileStatus, Limits, LimitsChange, Progress, Status, Summary, Wish};
 
 /// How long the server may take for its next line, other than while a download is followed.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The same for the end of a download: what arrived is made to survive a power cut first, which is 64 MiB at most
-/// and what the disk has to write for others.
+/// The same for the end of a download: what arrived is made to survive a power cut first, which is
+/// 64 MiB at most and what the disk has to write for others.
 const SAVE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Pause before the next attempt when the socket's queue is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a followed download may be silent: its server speaks five times a second once chunks are asked for, but
-/// before that it may have to hash what an earlier attempt left.
+/// How long a followed download may be silent: its server speaks five times a second once chunks
+/// are asked for, but before that it may have to hash what an earlier attempt left.
 const FOLLOW_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 /// A connection to a running server, for one request.
@@ -102,9 +104,9 @@ impl From<ReadLineError> for RequestError {
             ReadLineError::TooLong { .. } => Self::Unexpected,
             ReadLineError::TimedOut { within } => Self::TimedOut(within),
             ReadLineError::Io(error) => match error.kind() {
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                    Self::Lost
-                }
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe => Self::Lost,
                 _ => Self::Io(error),
             },
         }
@@ -168,7 +170,9 @@ impl Client {
         let way = way_to_socket(&directory, state_dir)?;
         let stream = connect(&way).await.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => not_running(),
-            io::ErrorKind::PermissionDenied => ConnectError::NotAllowed { path: path.clone(), source },
+            io::ErrorKind::PermissionDenied => {
+                ConnectError::NotAllowed { path: path.clone(), source }
+            }
             _ => ConnectError::NoAnswer(source.into()),
         })?;
         let mut stream = BufReader::new(stream);
@@ -187,8 +191,8 @@ impl Client {
         &self.hello
     }
 
-    /// The state of the peer, with all files or at most so many: what is being downloaded, then what was sent or received
-    /// last.
+    /// The state of the peer, with all files or at most so many: what is being downloaded, then
+    /// what was sent or received last.
     ///
     /// # Errors
     /// The server did not answer, or could not.
@@ -241,9 +245,10 @@ impl Client {
         handed: &Handed<'_>,
     ) -> Result<Following, RequestError> {
         let (mut kinds, mut files) = (Vec::new(), Vec::new());
-        for (kind, file) in
-            [(HandedKind::Description, handed.description), (HandedKind::Directory, handed.directory)]
-        {
+        for (kind, file) in [
+            (HandedKind::Description, handed.description),
+            (HandedKind::Directory, handed.directory),
+        ] {
             if let Some(file) = file {
                 kinds.push(kind);
                 files.push(file);
@@ -321,9 +326,11 @@ impl Client {
         let said = async {
             let sent = match files {
                 [] => 0,
-                files => timeout(ANSWER_DEADLINE, handing::send(self.stream.get_ref(), line, files))
-                    .await
-                    .map_err(|_| io::ErrorKind::TimedOut)??,
+                files => {
+                    timeout(ANSWER_DEADLINE, handing::send(self.stream.get_ref(), line, files))
+                        .await
+                        .map_err(|_| io::ErrorKind::TimedOut)??
+                }
             };
             write_line(&mut self.stream, line.get(sent..).unwrap_or_default(), WRITE_DEADLINE).await
         };
@@ -380,7 +387,9 @@ async fn connect(way: &Path) -> io::Result<UnixStream> {
     let deadline = Instant::now() + ANSWER_DEADLINE;
     loop {
         match UnixStream::connect(way).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline =>
+            {
                 sleep(QUEUE_PAUSE).await;
             }
             connected => return connected,
@@ -388,7 +397,10 @@ async fn connect(way: &Path) -> io::Result<UnixStream> {
     }
 }
 
-async fn next(stream: &mut BufReader<UnixStream>, within: Duration) -> Result<Response, RequestError> {
+async fn next(
+    stream: &mut BufReader<UnixStream>,
+    within: Duration,
+) -> Result<Response, RequestError> {
     let line = read_line(stream, MAX_RESPONSE_LEN, within).await?.ok_or(RequestError::Lost)?;
     match parse(&line) {
         Ok(Response::Fault(fault)) => Err(fault.into()),

@@ -1,5 +1,6 @@
-//! The downloads that were handed to the server. Each has one task that ends with it, and any number of followers that
-//! come and go. A content is downloaded once at a time: whoever wants it under another name waits, and copies it then.
+//! The downloads that were handed to the server. Each has one task that ends with it, and any
+//! number of followers that come and go. A content is downloaded once at a time: whoever wants it
+//! under another name waits, and copies it then.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -30,8 +31,8 @@ const NEWS_EVERY: Duration = Duration::from_millis(200);
 /// How often the log does.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// How long the description of a file is looked for when the user sets no limit. Long enough to be none, short enough
-/// to be added to any moment.
+/// How long the description of a file is looked for when the user sets no limit. Long enough to be
+/// none, short enough to be added to any moment.
 const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A download to be started.
@@ -135,7 +136,8 @@ impl Downloads {
         let (number, out, forgotten) = (self.number, order.out.clone(), self.peer.part_of_stop());
         let content = self.running.entry(hash).or_default();
         let line = content.line.clone();
-        let target = Target { number, out, directory, news: news.clone(), forgotten: forgotten.clone() };
+        let target =
+            Target { number, out, directory, news: news.clone(), forgotten: forgotten.clone() };
         content.targets.push(target);
         let peer = Arc::clone(&self.peer);
         self.tasks.spawn(async move {
@@ -149,7 +151,8 @@ impl Downloads {
         Ok(news)
     }
 
-    /// Ends all downloads of this content, however far they are. Answers their news, which end when they have.
+    /// Ends all downloads of this content, however far they are. Answers their news, which end when
+    /// they have.
     pub(crate) fn forget(&mut self, hash: FileHash) -> Vec<watch::Receiver<News>> {
         let targets = self.running.get(&hash).map_or(&[][..], |content| &content.targets);
         targets.iter().for_each(|target| target.forgotten.cancel());
@@ -160,7 +163,9 @@ impl Downloads {
     pub(crate) async fn ended(&mut self) {
         match self.tasks.join_next().await {
             None => pending().await,
-            Some(Ok((hash, number))) => self.keep(|of, target| *of != hash || target.number != number),
+            Some(Ok((hash, number))) => {
+                self.keep(|of, target| *of != hash || target.number != number)
+            }
             Some(Err(error)) => {
                 warn!(%error, "a download's task failed");
                 // Which one is known by its news, whose sender is gone.
@@ -197,7 +202,10 @@ async fn run(
         Ok((turn, describe(peer, wanted, &options).await?))
     };
     let begun = forgotten.run_until_cancelled(begin).await.unwrap_or_else(|| {
-        Err(Fault::new(FaultKind::Incomplete, "taken off the server's list by `tnet rm` before it began"))
+        Err(Fault::new(
+            FaultKind::Incomplete,
+            "taken off the server's list by `tnet rm` before it began",
+        ))
     });
     let (turn, info) = begun.inspect_err(|fault| refused(hash, &out, fault))?;
     download(peer, info, &out, options, &turn, forgotten, publish).await
@@ -208,10 +216,16 @@ fn refused(hash: FileHash, out: &Path, fault: &Fault) {
     warn!(file = %hash.short(), out = %shown_path(&out), %fault, "download not started");
 }
 
-async fn describe(peer: &Peer, wanted: Wanted, options: &DownloadOptions) -> Result<FileInfo, Fault> {
+async fn describe(
+    peer: &Peer,
+    wanted: Wanted,
+    options: &DownloadOptions,
+) -> Result<FileInfo, Fault> {
     match wanted {
         Wanted::Described(info) => Ok(info),
-        Wanted::Named(hash) => Ok(peer.fetch_info(hash, options.give_up_after.unwrap_or(UNLIMITED)).await?),
+        Wanted::Named(hash) => {
+            Ok(peer.fetch_info(hash, options.give_up_after.unwrap_or(UNLIMITED)).await?)
+        }
     }
 }
 

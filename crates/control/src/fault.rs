@@ -1,5 +1,5 @@
-//! A failure as it crosses the socket: what kind, for programs, and one line, for people. The kinds are stable: they are
-//! never renamed, and each has its own exit code in the command line.
+//! A failure as it crosses the socket: what kind, for programs, and one line, for people. The kinds
+//! are stable: they are never renamed, and each has its own exit code in the command line.
 
 use std::error::Error;
 use std::fmt;
@@ -73,12 +73,16 @@ impl FaultKind {
     pub fn of_io(error: &io::Error) -> Option<Self> {
         match error.kind() {
             io::ErrorKind::NotFound => Some(Self::NotFound),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(Self::NotAllowed),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Some(Self::NotAllowed)
+            }
             io::ErrorKind::AlreadyExists => Some(Self::Exists),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Some(Self::Disk),
+            _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
                 Some(Self::Disk)
             }
-            _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Some(Self::Disk),
             _ => None,
         }
     }

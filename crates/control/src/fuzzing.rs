@@ -8,7 +8,8 @@ use super::fault::Fault;
 use super::line::{self, ReadLineError};
 use super::message::{Request, Response, parse, to_line};
 
-/// The request that the server reads from a line, as the client would write it; or what the server answers instead.
+/// The request that the server reads from a line, as the client would write it; or what the server
+/// answers instead.
 ///
 /// # Errors
 /// The line is not understood.
@@ -22,7 +23,8 @@ pub fn request_again(line: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
     }
 }
 
-/// The response that a client reads from a line, as the server would write it; none if it is not understood.
+/// The response that a client reads from a line, as the server would write it; none if it is not
+/// understood.
 pub fn response_again(line: &[u8]) -> Option<Vec<u8>> {
     let response = parse::<Response>(line).ok()?;
     match &response {

@@ -1,5 +1,5 @@
-//! Open files that cross the socket with a request. Another process may see other files under the same paths, as a
-//! service with a `/tmp` of its own does; an open file is the same for both.
+//! Open files that cross the socket with a request. Another process may see other files under the
+//! same paths, as a service with a `/tmp` of its own does; an open file is the same for both.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -17,14 +17,19 @@ use tokio::time::timeout;
 
 use super::line::ReadLineError;
 
-/// Open files of one request at most: a description and a directory. What comes beyond that is closed.
+/// Open files of one request at most: a description and a directory. What comes beyond that is
+/// closed.
 pub(crate) const MOST_HANDED: usize = 2;
 
 /// Bytes read at once.
 const PIECE: usize = 4096;
 
 /// Sends the beginning of a line, and open files with it. Answers how many bytes went out.
-pub(crate) async fn send(stream: &UnixStream, line: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<usize> {
+pub(crate) async fn send(
+    stream: &UnixStream,
+    line: &[u8],
+    files: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
     stream
         .async_io(Interest::WRITABLE, || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_HANDED))];
@@ -48,8 +53,8 @@ fn no_signal() -> SendFlags {
 /// A line without its end, and the open files that came with it.
 pub(crate) type Received = (Vec<u8>, Vec<OwnedFd>);
 
-/// The first line of a stream from which nothing was read, with the open files that come with it; none at its end. What
-/// follows the line is lost: a client says one.
+/// The first line of a stream from which nothing was read, with the open files that come with it;
+/// none at its end. What follows the line is lost: a client says one.
 pub(crate) async fn receive(
     stream: &UnixStream,
     limit: usize,
@@ -58,7 +63,8 @@ pub(crate) async fn receive(
     let received = async {
         let (mut line, mut files) = (Vec::new(), Vec::new());
         loop {
-            let piece = stream.async_io(Interest::READABLE, || receive_piece(stream, &mut files)).await?;
+            let piece =
+                stream.async_io(Interest::READABLE, || receive_piece(stream, &mut files)).await?;
             let end = piece.iter().position(|byte| *byte == b'\n');
             line.extend(piece.iter().take(end.unwrap_or(piece.len())));
             if line.len() > limit {
@@ -149,12 +155,14 @@ mod tests {
 
     #[tokio::test]
     async fn files_for_which_there_is_no_descriptor_are_told_apart_from_none() {
-        const NAME: &str =
-            "control::handing::tests::files_for_which_there_is_no_descriptor_are_told_apart_from_none";
+        const NAME: &str = "control::handing::tests::files_for_which_there_is_no_descriptor_are_told_apart_from_none";
         if std::env::var_os(IS_ALONE).is_none() {
             // The limit holds for a process.
             let this = std::env::current_exe().expect("this test");
-            let alone = std::process::Command::new(this).args([NAME, "--exact"]).env(IS_ALONE, "1").output();
+            let alone = std::process::Command::new(this)
+                .args([NAME, "--exact"])
+                .env(IS_ALONE, "1")
+                .output();
             let alone = alone.expect("it can be started");
             return assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stdout));
         }
@@ -162,7 +170,8 @@ mod tests {
         let file = tempfile::tempfile().expect("a temporary file");
         send(&near, b"line\n", &[file.as_fd()]).await.expect("there is room");
         let none = rustix::process::Rlimit { current: Some(3), maximum: Some(3) };
-        rustix::process::setrlimit(rustix::process::Resource::Nofile, none).expect("less is allowed");
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, none)
+            .expect("less is allowed");
         let received = receive(&far, 16, SOON).await;
         let Err(ReadLineError::Io(error)) = received else { panic!("{received:?}") };
         assert!(tnet_peer::descriptors::shortage_of(&error).is_some(), "{error}");

@@ -1,10 +1,12 @@
-//! The control socket: how other processes of the same user ask a running peer for its state, hand it downloads and
-//! end it. Whoever holds the claim on a state directory is the only peer that serves there.
+//! The control socket: how other processes of the same user ask a running peer for its state, hand
+//! it downloads and end it. Whoever holds the claim on a state directory is the only peer that
+//! serves there.
 //!
 //! # Protocol
-//! A Unix socket `control.sock`, mode 0600, in the state directory. JSON, one value a line. The server speaks first: one
-//! `hello` line with its version. Then one request line of at most [`MAX_REQUEST_LEN`] bytes, and one or several
-//! response lines of at most [`MAX_RESPONSE_LEN`] bytes; then the connection ends. Every line carries `"v":1`.
+//! A Unix socket `control.sock`, mode 0600, in the state directory. JSON, one value a line. The
+//! server speaks first: one `hello` line with its version. Then one request line of at most
+//! [`MAX_REQUEST_LEN`] bytes, and one or several response lines of at most [`MAX_RESPONSE_LEN`]
+//! bytes; then the connection ends. Every line carries `"v":1`.
 //!
 //! | request | responses |
 //! |---|---|
@@ -17,9 +19,11 @@
 //! | `{"v":1,"request":"unshare","hash":"…"}` | `unshared` |
 //! | `{"v":1,"request":"shutdown"}` | `stopping`; the connection ends when the peer has |
 //!
-//! Instead of any of them, and as the last line: `{"v":1,"response":"fault","kind":"no_holder","message":"…"}`. A download
-//! goes on when the client that asked for it goes away. A fault with `"passes":true` says that too many others follow
-//! downloads at this moment: the same request has its turn later. Other requests always get in.
+//! Instead of any of them, and as the last line:
+//! `{"v":1,"response":"fault","kind":"no_holder","message":"…"}`. A download goes on when the
+//! client that asked for it goes away. A fault with `"passes":true` says that too many others
+//! follow downloads at this moment: the same request has its turn later. Other requests always get
+//! in.
 
 // Network input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]

@@ -1,4 +1,5 @@
-//! Lines over a stream. A line is never longer than its limit, and neither reading nor writing one takes for ever.
+//! Lines over a stream. A line is never longer than its limit, and neither reading nor writing one
+//! takes for ever.
 
 use std::io;
 use std::time::Duration;
@@ -6,13 +7,15 @@ use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Bytes of the longest request. Paths have at most 4096 bytes each, four times that where they are no text.
+/// Bytes of the longest request. Paths have at most 4096 bytes each, four times that where they are
+/// no text.
 pub const MAX_REQUEST_LEN: usize = 64 * 1024;
 
 /// Bytes of the longest response: a file with a thousand peers in its swarm.
 pub const MAX_RESPONSE_LEN: usize = 1024 * 1024;
 
-/// How long the other side may take to read a line. It is a process of this machine: if it does not, it hangs.
+/// How long the other side may take to read a line. It is a process of this machine: if it does
+/// not, it hangs.
 pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A line could not be read.
@@ -75,7 +78,8 @@ mod tests {
             assert_eq!(line.as_deref(), expected.map(str::as_bytes), "{sent:?}");
         }
         assert!(matches!(read_line(&mut &b""[..], 4, SOON).await, Ok(None)));
-        let endless = read_line(&mut tokio::io::BufReader::new(tokio::io::repeat(b'x')), 4, SOON).await;
+        let endless =
+            read_line(&mut tokio::io::BufReader::new(tokio::io::repeat(b'x')), 4, SOON).await;
         assert!(matches!(endless, Err(ReadLineError::TooLong { limit: 4 })));
     }
 

@@ -1,5 +1,5 @@
-//! What is said over the control socket. Fields and variants are only ever added; what changes their meaning raises
-//! [`VERSION`], which both sides check before anything else.
+//! What is said over the control socket. Fields and variants are only ever added; what changes
+//! their meaning raises [`VERSION`], which both sides check before anything else.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -100,10 +100,12 @@ pub struct GetRequest {
     /// Before or after other files.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub priority: Priority,
-    /// What nobody but the asker may do with a new file, as umask(2) has it; none is as the server's files are.
+    /// What nobody but the asker may do with a new file, as umask(2) has it; none is as the
+    /// server's files are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
-    /// The open files that come with the request, in this order. Filled in by the client that sends them.
+    /// The open files that come with the request, in this order. Filled in by the client that sends
+    /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handed: Vec<HandedKind>,
 }
@@ -231,12 +233,19 @@ mod milliseconds {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(value: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
         // Rounded up, so that a deadline of some microseconds does not become none at all.
-        value.map(|value| u64::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)).serialize(out)
+        value
+            .map(|value| u64::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
+            .serialize(out)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        source: D,
+    ) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<u64>::deserialize(source)?.map(Duration::from_millis))
     }
 }
@@ -264,7 +273,10 @@ mod tests {
             String::from_utf8(line).expect("text"),
             "{\"v\":1,\"request\":\"get\",\"fileinfo\":\"/a.fileinfo\",\"out\":\"/a\",\"overwrite\":true,\"timeout_ms\":1500,\"follow\":true}\n"
         );
-        let short = format!("{{\"v\":1,\"request\":\"get\",\"hash\":\"{}\",\"out\":\"/a\"}}", "0".repeat(64));
+        let short = format!(
+            "{{\"v\":1,\"request\":\"get\",\"hash\":\"{}\",\"out\":\"/a\"}}",
+            "0".repeat(64)
+        );
         let parsed: Request = parse(short.as_bytes()).expect("the rest has defaults");
         let Request::Get(parsed) = parsed else { panic!("{parsed:?}") };
         assert_eq!((parsed.overwrite, parsed.timeout, parsed.follow), (false, None, false));

@@ -1,4 +1,5 @@
-//! Values as they stand in a line of JSON. A path comes back exactly as it was sent, also when it is no text.
+//! Values as they stand in a line of JSON. A path comes back exactly as it was sent, also when it
+//! is no text.
 
 use std::path::{Path, PathBuf};
 
@@ -18,14 +19,19 @@ pub(crate) mod path {
         Bytes(Vec<u8>),
     }
 
-    pub(in super::super) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(
+        path: &Path,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match path.to_str() {
             Some(text) => text.serialize(serializer),
             None => path.as_os_str().as_bytes().serialize(serializer),
         }
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<PathBuf, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        source: D,
+    ) -> Result<PathBuf, D::Error> {
         Ok(match Portable::deserialize(source)? {
             Portable::Text(text) => PathBuf::from(text),
             Portable::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
@@ -46,12 +52,15 @@ pub(crate) mod hash {
         serializer.collect_str(hash)
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<FileHash, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        source: D,
+    ) -> Result<FileHash, D::Error> {
         String::deserialize(source)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
-/// A path as it is shown: with replacement characters where it is no text, since the types that people see hold text.
+/// A path as it is shown: with replacement characters where it is no text, since the types that
+/// people see hold text.
 #[allow(clippy::disallowed_methods, reason = "what is shown of it is escaped there")]
 pub(crate) fn shown(path: &Path) -> PathBuf {
     match path.to_str() {

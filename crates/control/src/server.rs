@@ -1,5 +1,5 @@
-//! Serving the control socket of a running peer. Everything it starts ends with it: when [`serve`] returns, no task of
-//! it runs and nobody but the caller holds the peer.
+//! Serving the control socket of a running peer. Everything it starts ends with it: when [`serve`]
+//! returns, no task of it runs and nobody but the caller holds the peer.
 
 use std::io;
 use std::pin::pin;
@@ -21,18 +21,19 @@ use super::session::{Command, Connection, Places, serve_client};
 use tnet_peer::Peer;
 use tnet_peer::descriptors;
 
-/// Clients that follow a download at once, which takes as long as the download; fewer where a process may have few
-/// descriptors. One more is told to come again.
+/// Clients that follow a download at once, which takes as long as the download; fewer where a
+/// process may have few descriptors. One more is told to come again.
 const MOST_PLACES: usize = 1024;
 
 /// So many there are in any case.
 const LEAST_PLACES: usize = 32;
 
-/// Of the descriptors that the process may have, one in so many is a place: each has a connection and a directory.
+/// Of the descriptors that the process may have, one in so many is a place: each has a connection
+/// and a directory.
 const DESCRIPTORS_FOR_A_PLACE: usize = 16;
 
-/// Clients beyond those, at most half as many as places: their requests are answered at once, and need none. Beyond it
-/// they wait in the kernel.
+/// Clients beyond those, at most half as many as places: their requests are answered at once, and
+/// need none. Beyond it they wait in the kernel.
 const OTHERS: usize = 64;
 
 /// Commands waiting for the server's task. When full, their clients wait.
@@ -52,8 +53,8 @@ pub enum StopReason {
     PeerGone,
 }
 
-/// What is left when serving ends: the claim, and the connections of those who wait for the end of the peer. Drop it
-/// after [`Peer::shutdown`]: then the state directory is free and they know.
+/// What is left when serving ends: the claim, and the connections of those who wait for the end of
+/// the peer. Drop it after [`Peer::shutdown`]: then the state directory is free and they know.
 pub struct Ended {
     reason: StopReason,
     // Dropped in this order: who sees the connection end may claim at once.
@@ -70,8 +71,8 @@ impl Ended {
 
 /// Answers clients until one of them asks for the end, the token is cancelled or the peer is gone.
 ///
-/// `program` is the version shown to clients. Downloads handed over by clients end with this; what they have stays on
-/// disk.
+/// `program` is the version shown to clients. Downloads handed over by clients end with this; what
+/// they have stays on disk.
 pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: CancellationToken) -> Ended {
     // Of a peer that is gone already nothing is known.
     let coordinator = peer.status_of(0).await.ok().and_then(|status| status.coordinator);
@@ -123,14 +124,16 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
         }
     };
     downloads.stop().await;
-    // Followers hear of the end through their download's; the others have had their answer or get none.
+    // Followers hear of the end through their download's; the others have had their answer or get
+    // none.
     drop(sender);
     finish(&mut clients, &mut commands, &mut waiting).await;
     Ended { reason, _claim: claim, _waiting: waiting }
 }
 
 fn most_places() -> usize {
-    let descriptors = descriptors::limit().and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    let descriptors =
+        descriptors::limit().and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
     (descriptors / DESCRIPTORS_FOR_A_PLACE).clamp(LEAST_PLACES, MOST_PLACES)
 }
 
@@ -144,13 +147,15 @@ async fn accept(claim: &Claim) -> io::Result<UnixStream> {
     }
 }
 
-/// Lets clients read their last line, for a moment, and ends them. Others that asked for the end meanwhile wait for it too.
+/// Lets clients read their last line, for a moment, and ends them. Others that asked for the end
+/// meanwhile wait for it too.
 async fn finish(
     clients: &mut JoinSet<()>,
     commands: &mut mpsc::Receiver<Command>,
     waiting: &mut Vec<Connection>,
 ) {
-    /// The last line is small and fits the kernel's buffer; who has not got it after this long does not read.
+    /// The last line is small and fits the kernel's buffer; who has not got it after this long does
+    /// not read.
     const LAST_LINE: Duration = Duration::from_millis(500);
     let _ = tokio::time::timeout(LAST_LINE, async {
         loop {

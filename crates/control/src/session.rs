@@ -1,5 +1,6 @@
-//! One client of the control socket: one request, its responses, the end. Whatever the client sends or fails to read,
-//! the session ends within its deadlines and touches nothing but what was asked for.
+//! One client of the control socket: one request, its responses, the end. Whatever the client sends
+//! or fails to read, the session ends within its deadlines and touches nothing but what was asked
+//! for.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -43,7 +44,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What only the server's own task can do.
 pub(crate) enum Command {
-    /// Nobody downloads this content any more. Answers what tells that each of those who did has ended.
+    /// Nobody downloads this content any more. Answers what tells that each of those who did has
+    /// ended.
     Forget(FileHash, oneshot::Sender<Vec<watch::Receiver<News>>>),
     Start(Order, oneshot::Sender<Result<watch::Receiver<News>, Fault>>),
     /// With the connection to whoever asked, which ends when the peer has.
@@ -55,7 +57,8 @@ pub(crate) struct Connection {
     writer: OwnedWriteHalf,
 }
 
-/// Who follows a download has one of these places for as long as that takes. What else is asked for needs none.
+/// Who follows a download has one of these places for as long as that takes. What else is asked for
+/// needs none.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,
@@ -68,8 +71,12 @@ impl Places {
     }
 
     fn take(&self) -> Result<SemaphorePermit<'_>, Fault> {
-        let full =
-            |_| Fault::passing(format!("{} downloads are watched already; wait for one to end", self.most));
+        let full = |_| {
+            Fault::passing(format!(
+                "{} downloads are watched already; wait for one to end",
+                self.most
+            ))
+        };
         self.free.try_acquire().map_err(full)
     }
 }
@@ -108,7 +115,9 @@ async fn converse(
         Request::Ls => client.tell_files(peer).await?,
         Request::Get(request) => client.start_download(request, files, commands, places).await?,
         Request::Unshare { hash } => client.unshare(peer, hash, commands).await?,
-        Request::Limit(change) => client.answer(peer.limit(change).await.map(Response::Limits)).await?,
+        Request::Limit(change) => {
+            client.answer(peer.limit(change).await.map(Response::Limits)).await?
+        }
         Request::Treat { hash, wish } => {
             let treated = peer.treat(hash, wish).await;
             client.answer(treated.map(|found| Response::Treated { found })).await?
@@ -129,25 +138,26 @@ type Answered = Result<Result<(), Fault>, Lost>;
 
 impl Connection {
     async fn request(&mut self) -> Result<Result<(Request, Vec<OwnedFd>), Fault>, Lost> {
-        let fault = match handing::receive(self.reader.as_ref(), MAX_REQUEST_LEN, REQUEST_DEADLINE).await {
-            Ok(Some((line, files))) => {
-                return Ok(parse(&line).map(|request| (request, files)).map_err(Fault::from));
-            }
-            Ok(None) => return Err(Lost),
-            // The client asks again; its files are closed.
-            Err(ReadLineError::Io(error)) => match shortage_of(&error) {
-                Some(shortage) => Fault::passing(shortage.to_string()),
-                None => return Err(Lost),
-            },
-            Err(error @ (ReadLineError::TooLong { .. } | ReadLineError::TimedOut { .. })) => {
-                Fault::of(FaultKind::Usage, &error)
-            }
-        };
+        let fault =
+            match handing::receive(self.reader.as_ref(), MAX_REQUEST_LEN, REQUEST_DEADLINE).await {
+                Ok(Some((line, files))) => {
+                    return Ok(parse(&line).map(|request| (request, files)).map_err(Fault::from));
+                }
+                Ok(None) => return Err(Lost),
+                // The client asks again; its files are closed.
+                Err(ReadLineError::Io(error)) => match shortage_of(&error) {
+                    Some(shortage) => Fault::passing(shortage.to_string()),
+                    None => return Err(Lost),
+                },
+                Err(error @ (ReadLineError::TooLong { .. } | ReadLineError::TimedOut { .. })) => {
+                    Fault::of(FaultKind::Usage, &error)
+                }
+            };
         Ok(Err(fault))
     }
 
-    /// The last that is said. What the client still sends is read for a moment: a connection that is closed with bytes
-    /// unread is reset, and the client would not hear why.
+    /// The last that is said. What the client still sends is read for a moment: a connection that
+    /// is closed with bytes unread is reset, and the client would not hear why.
     async fn refuse(mut self, fault: Fault) -> Result<(), Lost> {
         self.say(&Response::Fault(fault)).await?;
         let _ = self.writer.shutdown().await;
@@ -225,7 +235,12 @@ impl Connection {
         Ok(())
     }
 
-    async fn unshare(&mut self, peer: &Peer, hash: FileHash, commands: &mpsc::Sender<Command>) -> Answered {
+    async fn unshare(
+        &mut self,
+        peer: &Peer,
+        hash: FileHash,
+        commands: &mpsc::Sender<Command>,
+    ) -> Answered {
         let (answer, forgotten) = oneshot::channel();
         commands.send(Command::Forget(hash, answer)).await.map_err(|_| Lost)?;
         let forgotten = forgotten.await.map_err(|_| Lost)?;
@@ -282,7 +297,8 @@ impl Connection {
         }
     }
 
-    /// Tells what is new until the download ends. If the client goes first, the download does not care.
+    /// Tells what is new until the download ends. If the client goes first, the download does not
+    /// care.
     async fn follow(&mut self, mut news: watch::Receiver<News>) -> Answered {
         loop {
             let latest = news.borrow_and_update().clone();
@@ -293,7 +309,10 @@ impl Connection {
                 }
                 News::Done(mut summary) => {
                     summary.path = shown(&summary.path);
-                    return self.say_within(FOLLOWER_READS_WITHIN, &Response::Done(summary)).await.map(Ok);
+                    return self
+                        .say_within(FOLLOWER_READS_WITHIN, &Response::Done(summary))
+                        .await
+                        .map(Ok);
                 }
                 News::Failed(fault) => return Ok(Err(fault)),
             }
@@ -302,7 +321,8 @@ impl Connection {
                     let message = "the server was stopped before the file was whole; run the same command again to continue";
                     return Ok(Err(Fault::new(FaultKind::Incomplete, message)));
                 },
-                // A client that follows says nothing more; its end of the connection ending is all that can happen.
+                // A client that follows says nothing more; its end of the connection ending is all
+                // that can happen.
                 _ = self.reader.read_u8() => return Err(Lost),
             }
         }
@@ -325,8 +345,11 @@ impl Handed {
     fn of(kinds: &[HandedKind], files: Vec<OwnedFd>) -> Result<Self, Fault> {
         let mut handed = Self::default();
         if kinds.len() != files.len() {
-            let message =
-                format!("the request speaks of {} open files and came with {}", kinds.len(), files.len());
+            let message = format!(
+                "the request speaks of {} open files and came with {}",
+                kinds.len(),
+                files.len()
+            );
             return Err(Fault::new(FaultKind::Usage, message));
         }
         for (kind, file) in kinds.iter().zip(files) {

@@ -63,8 +63,10 @@ impl Server {
 
     async fn end(self) -> Ended {
         self.stop.cancel();
-        let ended = timeout(SOON, self.task).await.expect("it ends when told").expect("without a panic");
-        let peer = Arc::into_inner(self.peer).expect("nobody else holds the peer when serving has ended");
+        let ended =
+            timeout(SOON, self.task).await.expect("it ends when told").expect("without a panic");
+        let peer =
+            Arc::into_inner(self.peer).expect("nobody else holds the peer when serving has ended");
         peer.shutdown().await;
         ended
     }
@@ -82,7 +84,10 @@ fn request(source: Source, out: PathBuf, follow: bool) -> GetRequest {
 
 async fn all_of(stream: &mut UnixStream) -> String {
     let mut text = String::new();
-    timeout(SOON, stream.read_to_string(&mut text)).await.expect("the server ends it").expect("text");
+    timeout(SOON, stream.read_to_string(&mut text))
+        .await
+        .expect("the server ends it")
+        .expect("text");
     text
 }
 
@@ -91,7 +96,10 @@ async fn a_client_sees_what_the_peer_holds() {
     let server = Server::start().await;
     let (path, hash) = server.shared_file("a").await;
     let client = server.client().await;
-    assert_eq!((client.hello().pid, client.hello().listen), (std::process::id(), server.peer.local_addr()));
+    assert_eq!(
+        (client.hello().pid, client.hello().listen),
+        (std::process::id(), server.peer.local_addr())
+    );
     let status = client.status(None).await.expect("answered");
     assert_eq!(status.files.len(), 1);
     let files = server.client().await.files().await.expect("answered");
@@ -113,8 +121,9 @@ async fn of_many_files_a_status_tells_as_many_as_are_asked_for_and_the_list_all(
     assert_eq!((some.files.len(), some.files_total, some.downloads_total), (5, FILES as u64, 0));
     let all = server.client().await.status(None).await.expect("answered");
     assert_eq!(all.files.len(), FILES);
-    let paths =
-        |files: &[tnet_peer::FileStatus]| files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    let paths = |files: &[tnet_peer::FileStatus]| {
+        files.iter().map(|file| file.path.clone()).collect::<Vec<_>>()
+    };
     let listed = server.client().await.files().await.expect("answered");
     assert_eq!(paths(&listed), paths(&all.files));
     server.end().await;
@@ -158,7 +167,11 @@ async fn failures_cross_the_socket_with_their_kind() {
     let out = server.dir.path().join("out");
     for (source, out, kind) in [
         (Source::Fileinfo(file("no.fileinfo", b"no")), out.clone(), FaultKind::Integrity),
-        (Source::Fileinfo(file("2.fileinfo", b"{\"tnet_fileinfo\":2}")), out.clone(), FaultKind::Version),
+        (
+            Source::Fileinfo(file("2.fileinfo", b"{\"tnet_fileinfo\":2}")),
+            out.clone(),
+            FaultKind::Version,
+        ),
         (Source::Fileinfo("/nowhere/at/all".into()), out.clone(), FaultKind::NotFound),
         (Source::Fileinfo(fileinfo_of(&path)), file("other", b"other"), FaultKind::Exists),
         (Source::Fileinfo(fileinfo_of(&path)), "relative".into(), FaultKind::Usage),
@@ -190,8 +203,10 @@ async fn a_download_goes_on_without_the_client_that_asked_for_it() {
     let info = scan_file(&path, None, &unwatched).expect("readable");
     std::fs::write(fileinfo_of(&path), info.to_json()).expect("written");
     let out = server.dir.path().join("out");
-    let request =
-        GetRequest { timeout: None, ..request(Source::Fileinfo(fileinfo_of(&path)), out.clone(), true) };
+    let request = GetRequest {
+        timeout: None,
+        ..request(Source::Fileinfo(fileinfo_of(&path)), out.clone(), true)
+    };
     let mut following = server.client().await.get(request.clone()).await.expect("accepted");
     following.next().await.expect("progress");
     drop(following);
@@ -242,7 +257,8 @@ async fn a_download_that_is_removed_has_been_and_so_have_those_that_wait_for_it(
     let mut all = Vec::new();
     for out in ["one", "two"] {
         let source = Source::Fileinfo(fileinfo_of(&path));
-        let request = GetRequest { timeout: None, ..request(source, server.dir.path().join(out), true) };
+        let request =
+            GetRequest { timeout: None, ..request(source, server.dir.path().join(out), true) };
         let mut following = server.client().await.get(request).await.expect("accepted");
         following.next().await.expect("progress");
         all.push(following);
@@ -267,7 +283,8 @@ async fn a_download_that_is_removed_while_it_reads_what_was_there_never_begins()
     std::fs::write(fileinfo_of(&path), info.to_json()).expect("written");
     std::fs::write(server.dir.path().join("out.partial"), vec![8; BYTES]).expect("written");
     let source = Source::Fileinfo(fileinfo_of(&path));
-    let request = GetRequest { timeout: None, ..request(source, server.dir.path().join("out"), true) };
+    let request =
+        GetRequest { timeout: None, ..request(source, server.dir.path().join("out"), true) };
     let mut following = server.client().await.get(request.clone()).await.expect("accepted");
     assert!(server.client().await.unshare(info.hash()).await.expect("answered"), "it was there");
     // Nobody uses the target any more.
@@ -309,7 +326,10 @@ async fn one_path_in_two_directories_is_two_downloads() {
         let directory = std::fs::File::open(&hidden).expect("there");
         let request = request(Source::Fileinfo(fileinfo_of(&path)), "/nowhere/out".into(), true);
         let handed = Handed { directory: Some(directory.as_fd()), ..Handed::default() };
-        all.push((hidden, server.client().await.get_with(request, &handed).await.expect("accepted")));
+        all.push((
+            hidden,
+            server.client().await.get_with(request, &handed).await.expect("accepted"),
+        ));
     }
     for (hidden, mut following) in all {
         end_of(&mut following).await.expect("it is copied");
@@ -334,7 +354,8 @@ async fn one_path_in_two_directories_is_two_files() {
         let directory = std::fs::File::open(&hidden).expect("there");
         let request = request(Source::Fileinfo(description), "/nowhere/out".into(), true);
         let handed = Handed { directory: Some(directory.as_fd()), ..Handed::default() };
-        let mut following = server.client().await.get_with(request, &handed).await.expect("accepted");
+        let mut following =
+            server.client().await.get_with(request, &handed).await.expect("accepted");
         end_of(&mut following).await.expect("it is whole");
         hashes.push(info.hash().to_string());
     }
@@ -353,7 +374,8 @@ async fn what_is_open_is_used_where_the_path_leads_nowhere() {
     let directory = std::fs::File::open(&hidden).expect("there");
     let source = Source::Fileinfo("/nowhere/a.fileinfo".into());
     let request = request(source, "/nowhere/out".into(), true);
-    let handed = Handed { description: Some(description.as_fd()), directory: Some(directory.as_fd()) };
+    let handed =
+        Handed { description: Some(description.as_fd()), directory: Some(directory.as_fd()) };
     let mut following = server.client().await.get_with(request, &handed).await.expect("accepted");
     end_of(&mut following).await.expect("it is copied");
     assert_eq!(std::fs::read(hidden.join("out")).expect("there").len(), 100_000);
@@ -448,15 +470,23 @@ async fn without_a_place_a_download_is_told_to_come_again_and_everything_else_ge
     let server = Server::start().await;
     let (commands, _) = tokio::sync::mpsc::channel(1);
     let listen = server.peer.local_addr();
-    let hello =
-        Arc::new(Hello { pid: 1, program: "test".into(), listen, coordinator: None, advertise: None });
-    let get = format!("{{\"v\":1,\"request\":\"get\",\"hash\":\"{}\",\"out\":\"/a\"}}\n", "0".repeat(64));
-    for (asked, says) in
-        [(get.as_str(), "\"passes\":true"), ("{\"v\":1,\"request\":\"ls\"}\n", "\"response\":\"end\"")]
-    {
+    let hello = Arc::new(Hello {
+        pid: 1,
+        program: "test".into(),
+        listen,
+        coordinator: None,
+        advertise: None,
+    });
+    let get =
+        format!("{{\"v\":1,\"request\":\"get\",\"hash\":\"{}\",\"out\":\"/a\"}}\n", "0".repeat(64));
+    for (asked, says) in [
+        (get.as_str(), "\"passes\":true"),
+        ("{\"v\":1,\"request\":\"ls\"}\n", "\"response\":\"end\""),
+    ] {
         let (mut near, far) = UnixStream::pair().expect("two sockets");
         let (hello, peer) = (Arc::clone(&hello), Arc::clone(&server.peer));
-        let serving = tokio::spawn(serve_client(far, hello, peer, commands.clone(), Places::new(0)));
+        let serving =
+            tokio::spawn(serve_client(far, hello, peer, commands.clone(), Places::new(0)));
         near.write_all(asked.as_bytes()).await.expect("taken");
         // More than was asked for is no reason not to hear the answer.
         near.write_all(b"and more").await.expect("taken");

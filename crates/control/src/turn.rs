@@ -1,6 +1,6 @@
-//! Downloads that wait for another of the same content: when that has ended, the content is on this machine and is
-//! copied. Whoever waits sees how the one at the front goes on, whichever that is by then, and gives up as if it were
-//! his own.
+//! Downloads that wait for another of the same content: when that has ended, the content is on this
+//! machine and is copied. Whoever waits sees how the one at the front goes on, whichever that is by
+//! then, and gives up as if it were his own.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -135,7 +135,8 @@ async fn silence(after: Option<Duration>, clock: &Clock) {
     }
 }
 
-/// Directories that clients opened and downloads go to. Each is open once, however many downloads there are.
+/// Directories that clients opened and downloads go to. Each is open once, however many downloads
+/// there are.
 #[derive(Default)]
 pub(crate) struct Directories {
     open: HashMap<(u64, u64), Weak<OwnedFd>>,

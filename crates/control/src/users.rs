@@ -26,7 +26,8 @@ mod tests {
 
     #[test]
     fn a_user_has_the_name_that_the_system_knows() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\n:x:7:7::/:\ntnet:x:998:998::/:/bin/false\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\nbroken\n:x:7:7::/:\ntnet:x:998:998::/:/bin/false\n";
         assert_eq!(name_in(passwd, 998), Some("tnet"));
         for unknown in [7, 998_998] {
             assert_eq!(name_in(passwd, unknown), None, "{unknown}");

@@ -1,4 +1,5 @@
-//! Everything about a coordinator that can be chosen. Nothing in it may grow without a bound named here.
+//! Everything about a coordinator that can be chosen. Nothing in it may grow without a bound named
+//! here.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -12,28 +13,31 @@ pub const DEFAULT_PORT: u16 = 7400;
 /// How a coordinator behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where peers connect. Default: `[::]:7400`. An unspecified IPv6 address takes IPv4 as well, and IPv4 alone where
-    /// the system has no IPv6.
+    /// Where peers connect. Default: `[::]:7400`. An unspecified IPv6 address takes IPv4 as well,
+    /// and IPv4 alone where the system has no IPv6.
     pub listen: SocketAddr,
-    /// Which addresses peers may declare as theirs besides the one that they come from. Default: those of private
-    /// networks, if the coordinator was reached in one; what is named here comes on top of that.
+    /// Which addresses peers may declare as theirs besides the one that they come from. Default:
+    /// those of private networks, if the coordinator was reached in one; what is named here comes
+    /// on top of that.
     pub allow_advertise: AllowAdvertise,
-    /// How much the table holds and how long it remembers. What does not fit is answered with `LimitReached`.
+    /// How much the table holds and how long it remembers. What does not fit is answered with
+    /// `LimitReached`.
     ///
-    /// In its budget an entry counts 44 bytes and a file about 150 more, whatever their maps have grown to; a peer
-    /// without entries takes 1 KiB at most.
+    /// In its budget an entry counts 44 bytes and a file about 150 more, whatever their maps have
+    /// grown to; a peer without entries takes 1 KiB at most.
     pub table: TableLimits,
     /// Connections in total. One more is told `LimitReached` and closed. Default: 20 000.
     pub max_connections: u32,
-    /// Connections from one IP address; one more is treated likewise. Default: 2 000, which leaves room for a
-    /// whole test swarm on one machine and keeps one machine to a tenth of what there is.
+    /// Connections from one IP address; one more is treated likewise. Default: 2 000, which leaves
+    /// room for a whole test swarm on one machine and keeps one machine to a tenth of what there
+    /// is.
     pub max_connections_per_ip: u32,
     /// Files that one connection may watch. Default: 1 024.
     pub max_watches_per_connection: u32,
     /// Watches in total. Default: 1 000 000, at about 150 bytes each.
     pub max_watches: u32,
-    /// Pushed messages waiting for one connection. When they are more, the peer does not read, and the connection
-    /// is closed. Default: 64.
+    /// Pushed messages waiting for one connection. When they are more, the peer does not read, and
+    /// the connection is closed. Default: 64.
     pub max_unsent: u32,
     /// The same for all connections together, at about 2 kB each. When they are more, those that
     /// have several are closed. Default: 16 384.
@@ -41,17 +45,17 @@ pub struct Config {
     /// Memory for messages above 4 KiB that are being read or dealt with. Who finds none waits.
     /// Default: 64 MiB.
     pub large_message_bytes: u64,
-    /// From accepting a connection to the end of its hello. Default: 5 s. After the hello, the lease is the
-    /// deadline: a connection whose peer expired is closed.
+    /// From accepting a connection to the end of its hello. Default: 5 s. After the hello, the
+    /// lease is the deadline: a connection whose peer expired is closed.
     pub hello_deadline: Duration,
-    /// For a message that has begun to arrive: after this it is looked for, and after twice this, if the same one
-    /// is still incomplete, its connection is closed. A peer cannot make us keep half a message for the length of
-    /// its lease. Default: 15 s.
+    /// For a message that has begun to arrive: after this it is looked for, and after twice this,
+    /// if the same one is still incomplete, its connection is closed. A peer cannot make us keep
+    /// half a message for the length of its lease. Default: 15 s.
     pub message_deadline: Duration,
     /// For writing one message. Default: 10 s.
     pub write_deadline: Duration,
-    /// Pause between two pushes about the same file. The first new holder after a pause is pushed at once.
-    /// Default: 1 s.
+    /// Pause between two pushes about the same file. The first new holder after a pause is pushed
+    /// at once. Default: 1 s.
     pub push_interval: Duration,
     /// How long a stopping coordinator waits for its goodbyes to be read. Default: 1 s.
     pub shutdown_grace: Duration,
@@ -131,7 +135,8 @@ mod tests {
     fn the_shares_are_no_more_than_the_whole() {
         for bytes in [16 << 20, 64 << 20, 512 << 20, 4 << 30] {
             let config = Config::default().within(bytes);
-            let peers = u64::from(config.table.max_peers.saturating_sub(config.max_connections)) * PEER_BYTES;
+            let peers = u64::from(config.table.max_peers.saturating_sub(config.max_connections))
+                * PEER_BYTES;
             let taken = config.table.max_bytes
                 + u64::from(config.max_connections) * CONNECTION_BYTES
                 + peers

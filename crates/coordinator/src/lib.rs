@@ -1,9 +1,10 @@
 //! The coordinator: one process that knows which peers hold which file, and tells whoever asks.
 //!
-//! Peers connect to it, report what they hold, and look up who holds what they want. It contacts nobody, stores
-//! nothing on disk, and forgets a peer that is silent for longer than its lease. The address it hands out for a
-//! peer is the one the peer's connection came from, or one that it declared within networks that the coordinator was told,
-//! private ones unless configured otherwise ([`AllowAdvertise`]): nobody can have others sent to an address outside of them.
+//! Peers connect to it, report what they hold, and look up who holds what they want. It contacts
+//! nobody, stores nothing on disk, and forgets a peer that is silent for longer than its lease. The
+//! address it hands out for a peer is the one the peer's connection came from, or one that it
+//! declared within networks that the coordinator was told, private ones unless configured otherwise
+//! ([`AllowAdvertise`]): nobody can have others sent to an address outside of them.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -21,9 +22,10 @@
 //! # }
 //! ```
 //!
-//! Two rooms: [`registry`] decides, as a pure state machine that is told the time and what happened; the server
-//! does it: a task that owns the registry, and a task for each connection that owns its socket. Several coordinators
-//! that share what they know would exchange inputs of the registry.
+//! Two rooms: [`registry`] decides, as a pure state machine that is told the time and what
+//! happened; the server does it: a task that owns the registry, and a task for each connection that
+//! owns its socket. Several coordinators that share what they know would exchange inputs of the
+//! registry.
 
 // Network input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -38,8 +40,8 @@ pub use registry::networks::{AllowAdvertise, Network, ParseNetworkError};
 pub use registry::place::Place;
 pub use registry::stats::{LimitCounts, Stats};
 pub use registry::table::{
-    Admitted, Arrival, Beat, Epoch, Expired, FileSummary, Footprint, Handout, LimitExceeded, Report,
-    ReportOutcome, Scope, SwarmSize, Sweep, Table, TableLimits, TableSize,
+    Admitted, Arrival, Beat, Epoch, Expired, FileSummary, Footprint, Handout, LimitExceeded,
+    Report, ReportOutcome, Scope, SwarmSize, Sweep, Table, TableLimits, TableSize,
 };
 pub use server::{BindError, Coordinator, CoordinatorHandle, MAX_FILES_LISTED, Stopped};
 

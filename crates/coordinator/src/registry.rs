@@ -1,8 +1,9 @@
-//! What a coordinator decides, without IO: who is listed, what each request is answered, who hears of new holders,
-//! and who is forgotten when. The server runs it on sockets, the simulator in virtual time.
+//! What a coordinator decides, without IO: who is listed, what each request is answered, who hears
+//! of new holders, and who is forgotten when. The server runs it on sockets, the simulator in
+//! virtual time.
 //!
-//! The caller hands each event in as an [`Input`] and then takes every [`Output`] until there is none, and calls
-//! [`Registry::handle_timeout`] when [`Registry::next_timeout`] has come:
+//! The caller hands each event in as an [`Input`] and then takes every [`Output`] until there is
+//! none, and calls [`Registry::handle_timeout`] when [`Registry::next_timeout`] has come:
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,8 +20,8 @@
 //! assert!(registry.next_timeout().is_some()); // the lease
 //! ```
 //!
-//! Outputs hold nothing of the registry, so an input may be handed in between two of them; what it leads to comes
-//! after those that wait.
+//! Outputs hold nothing of the registry, so an input may be handed in between two of them; what it
+//! leads to comes after those that wait.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -40,7 +41,10 @@ mod handout;
 pub(crate) mod networks;
 pub(crate) mod place;
 pub(crate) mod stats;
-#[allow(clippy::indexing_slicing, reason = "its numbers are its own; callers only have hashes and addresses")]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "its numbers are its own; callers only have hashes and addresses"
+)]
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
@@ -50,15 +54,16 @@ pub use event::{Ending, Hello, Input, Output, Request};
 
 use stats::Stats;
 use table::{
-    Admitted, Beat, Epoch, EpochSet, FileSummary, Handout, LimitExceeded, Report, ReportOutcome, SwarmSize,
-    Sweep, Table,
+    Admitted, Beat, Epoch, EpochSet, FileSummary, Handout, LimitExceeded, Report, ReportOutcome,
+    SwarmSize, Sweep, Table,
 };
 use watches::{Push, Watches};
 
 /// Peers that expire, and watchers that are pushed to, in one step of [`Registry::handle_timeout`].
 const PEERS_PER_STEP: usize = 256;
 
-/// Entries that are written or removed in one step: about 5 ms, each costing a digest and a few lookups.
+/// Entries that are written or removed in one step: about 5 ms, each costing a digest and a few
+/// lookups.
 pub(crate) const ENTRIES_PER_STEP: u32 = 10_000;
 
 /// Files of one report that the log names.
@@ -132,7 +137,8 @@ impl Registry {
         }
     }
 
-    /// The process did not run until `now`, so nobody could be heard: every peer has a whole lease again.
+    /// The process did not run until `now`, so nobody could be heard: every peer has a whole lease
+    /// again.
     pub fn handle_pause(&mut self, now: Duration) {
         self.table.renew_all(now);
     }
@@ -183,8 +189,13 @@ impl Registry {
                 self.stats.hellos += 1;
                 self.connections.insert(epoch);
                 let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
-                let welcome =
-                    CoordinatorReply::Welcome { lease_ms, observed, listed, digest, capabilities: 0 };
+                let welcome = CoordinatorReply::Welcome {
+                    lease_ms,
+                    observed,
+                    listed,
+                    digest,
+                    capabilities: 0,
+                };
                 self.outputs.push_back(Output::Answer { epoch, reply: Some(welcome) });
             }
             Err(hit) => {
@@ -224,7 +235,9 @@ impl Registry {
             }
         };
         match response {
-            Response::Reply(reply) => self.outputs.push_back(Output::Answer { epoch, reply: Some(reply) }),
+            Response::Reply(reply) => {
+                self.outputs.push_back(Output::Answer { epoch, reply: Some(reply) })
+            }
             Response::Nothing => self.outputs.push_back(Output::Answer { epoch, reply: None }),
             Response::Close => self.close(epoch),
         }
@@ -234,7 +247,8 @@ impl Registry {
         let seq = report.seq;
         let Some(ip) = self.table.ip(epoch) else { return Response::Close };
         let watches = &mut self.watches;
-        let outcome = self.table.report(now, epoch, report, |hash| watches.note(now, hash, epoch, ip));
+        let outcome =
+            self.table.report(now, epoch, report, |hash| watches.note(now, hash, epoch, ip));
         match outcome {
             ReportOutcome::Accepted => {
                 self.stats.reports += 1;
@@ -283,7 +297,8 @@ impl Registry {
         match self.watches.watch(epoch, ip, hash) {
             Ok(gave_way) => {
                 if let Some(loser) = gave_way {
-                    let reply = CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, value: 0 };
+                    let reply =
+                        CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, value: 0 };
                     self.outputs.push_back(Output::Notify { epoch: loser, reply });
                 }
                 self.lookup(epoch, hash)
@@ -344,7 +359,9 @@ impl Registry {
     }
 
     fn push(&mut self, now: Duration) {
-        let Some(mut push) = self.pushing.take().or_else(|| self.watches.take_due(now)) else { return };
+        let Some(mut push) = self.pushing.take().or_else(|| self.watches.take_due(now)) else {
+            return;
+        };
         let rest = push.watchers.split_off(push.watchers.len().min(PEERS_PER_STEP));
         for watcher in &push.watchers {
             self.push_to(*watcher, &push);
@@ -356,10 +373,13 @@ impl Registry {
 
     fn push_to(&mut self, watcher: Epoch, push: &Push) {
         // Not if it is gone, nor if the only news for it is itself.
-        if !self.connections.contains(&watcher) || !self.table.any_holds(&push.hash, &push.fresh, watcher) {
+        if !self.connections.contains(&watcher)
+            || !self.table.any_holds(&push.hash, &push.fresh, watcher)
+        {
             return;
         }
-        let handout = self.table.handout_with(&push.hash, Some(watcher), &push.fresh, &mut self.rng);
+        let handout =
+            self.table.handout_with(&push.hash, Some(watcher), &push.fresh, &mut self.rng);
         self.stats.pushes += 1;
         self.outputs.push_back(Output::Push { epoch: watcher, reply: holders(push.hash, handout) });
     }
@@ -389,7 +409,11 @@ impl Registry {
     /// The peer on a connection, as the log names it.
     fn log_name(&self, epoch: Epoch) -> Option<DisplayValue<String>> {
         let address = self.table.address(epoch)?;
-        Some(field::display(if address.port() == 0 { address.ip().to_string() } else { address.to_string() }))
+        Some(field::display(if address.port() == 0 {
+            address.ip().to_string()
+        } else {
+            address.to_string()
+        }))
     }
 }
 
@@ -402,5 +426,10 @@ enum Response {
 
 fn holders(hash: FileHash, handout: Handout) -> CoordinatorReply {
     let Handout { swarm, holders } = handout;
-    CoordinatorReply::Holders { hash: *hash.as_bytes(), full: swarm.full, partial: swarm.partial, holders }
+    CoordinatorReply::Holders {
+        hash: *hash.as_bytes(),
+        full: swarm.full,
+        partial: swarm.partial,
+        holders,
+    }
 }

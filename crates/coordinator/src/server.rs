@@ -1,5 +1,5 @@
-//! A coordinator from binding to goodbye. Every task of it is in a set that its own future owns, so none outlives
-//! that future.
+//! A coordinator from binding to goodbye. Every task of it is in a set that its own future owns, so
+//! none outlives that future.
 
 use std::net::SocketAddr;
 
@@ -50,8 +50,9 @@ impl Coordinator {
     /// Outside of a tokio runtime with IO and time.
     pub fn bind(config: Config) -> Result<Coordinator, BindError> {
         let listener = listen(config.listen)?;
-        let local_addr =
-            listener.local_addr().map_err(|source| BindError::Io { address: config.listen, source })?;
+        let local_addr = listener
+            .local_addr()
+            .map_err(|source| BindError::Io { address: config.listen, source })?;
         let (registrar, events) = mpsc::channel(INBOX_EVENTS);
         Ok(Coordinator { config, listener, local_addr, registrar, events })
     }
@@ -103,7 +104,8 @@ impl Coordinator {
     }
 }
 
-/// The registrar ends only when it is told to. If it panicked, the table is gone, and so is the coordinator.
+/// The registrar ends only when it is told to. If it panicked, the table is gone, and so is the
+/// coordinator.
 fn propagate(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()

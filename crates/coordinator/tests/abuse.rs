@@ -1,5 +1,5 @@
-//! Over real sockets: limits answer and hold, strangers and liars lose their connection in time, and nobody else
-//! notices.
+//! Over real sockets: limits answer and hold, strangers and liars lose their connection in time,
+//! and nobody else notices.
 
 mod client;
 
@@ -9,8 +9,8 @@ use client::*;
 use futures_util::SinkExt;
 use tnet_coordinator::{Config, TableLimits};
 use tnet_proto::{
-    Availability, CoordinatorReply, CoordinatorRequest, Limit, MAX_FRAME_LEN, MessageCodec, PREAMBLE_LEN,
-    Protocol, preamble,
+    Availability, CoordinatorReply, CoordinatorRequest, Limit, MAX_FRAME_LEN, MessageCodec,
+    PREAMBLE_LEN, Protocol, preamble,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -46,8 +46,10 @@ async fn whoever_says_no_hello_is_cut_at_the_deadline() {
         is_cut_after(address, &ours),
         is_cut_after(address, &started_hello),
     );
-    until("all four are counted", async || coordinator.stats().await.expect("it runs").without_hello == 4)
-        .await;
+    until("all four are counted", async || {
+        coordinator.stats().await.expect("it runs").without_hello == 4
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -92,7 +94,8 @@ async fn a_peer_that_breaks_the_protocol_loses_its_connection_but_not_its_entrie
 
     let mut asker = Client::join(address, 7004, 4, LONG).await.0;
     assert_eq!(asker.lookup(1).await.ports(), [7001, 7002, 7003]);
-    until("all are counted", async || coordinator.stats().await.expect("it runs").violations == 3).await;
+    until("all are counted", async || coordinator.stats().await.expect("it runs").violations == 3)
+        .await;
 }
 
 #[tokio::test]
@@ -175,8 +178,10 @@ async fn a_new_identity_for_each_connection_does_not_fill_the_table() {
     for port in 7001..=7003 {
         drop(Client::holding(coordinator.local_addr(), port, 1, Availability::Full).await);
     }
-    until("their ends are noticed", async || coordinator.stats().await.expect("it runs").connections == 0)
-        .await;
+    until("their ends are noticed", async || {
+        coordinator.stats().await.expect("it runs").connections == 0
+    })
+    .await;
     // Who has no connection gives way to those who have one, and to nobody else.
     let mut living = Vec::new();
     for port in 7004..=7006 {
@@ -223,7 +228,8 @@ async fn a_peer_that_does_not_finish_a_message_is_cut_long_before_its_lease_ends
     let mut slow = Client::holding(address, 7001, 1, Availability::Full).await;
     slow.send_raw(&[20, 0, 0, 0, 2, 0]).await; // six bytes of a heartbeat's 24
     slow.hear_end().await;
-    until("it is counted", async || coordinator.stats().await.expect("it runs").slow_peers == 1).await;
+    until("it is counted", async || coordinator.stats().await.expect("it runs").slow_peers == 1)
+        .await;
 }
 
 #[tokio::test]

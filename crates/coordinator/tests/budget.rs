@@ -35,14 +35,23 @@ impl Scene<'_> {
     fn join(&mut self, ip: u32) -> Epoch {
         self.peers += 1;
         let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + ip), 7401));
-        let arrival =
-            Arrival::seen_at(address, PeerId(u128::from(self.peers).to_le_bytes()), Duration::from_secs(10));
+        let arrival = Arrival::seen_at(
+            address,
+            PeerId(u128::from(self.peers).to_le_bytes()),
+            Duration::from_secs(10),
+        );
         self.table.hello(NOW, Epoch(self.peers), &arrival).expect("far below the limit of peers");
         Epoch(self.peers)
     }
 
     /// Reports files with these numbers.
-    fn reports(&mut self, epoch: Epoch, seq: u64, files: std::ops::Range<u64>, availability: Availability) {
+    fn reports(
+        &mut self,
+        epoch: Epoch,
+        seq: u64,
+        files: std::ops::Range<u64>,
+        availability: Availability,
+    ) {
         let entries: Vec<ReportEntry> = files
             .map(|number| {
                 let mut hash = [0; 32];
@@ -50,14 +59,20 @@ impl Scene<'_> {
                 ReportEntry { hash, size: 1, availability }
             })
             .collect();
-        self.table.report(NOW, epoch, Report { seq, scope: Scope::Changes, entries: &entries }, |_| {});
+        self.table.report(
+            NOW,
+            epoch,
+            Report { seq, scope: Scope::Changes, entries: &entries },
+            |_| {},
+        );
         drop(entries);
         self.compare();
     }
 
     fn compare(&mut self) {
         let change = self.region.change();
-        let allocated = (change.bytes_allocated as u64).saturating_sub(change.bytes_deallocated as u64);
+        let allocated =
+            (change.bytes_allocated as u64).saturating_sub(change.bytes_deallocated as u64);
         let size = self.table.size();
         let peers = u64::from(size.peers).div_ceil(256) * 256 * BYTES_PER_PEER;
         let counted = size.bytes + peers + EMPTY;
@@ -71,7 +86,8 @@ impl Scene<'_> {
 #[test]
 fn what_is_counted_is_never_below_what_is_allocated() {
     let region = Region::new(ALLOCATOR);
-    let limits = TableLimits { max_bytes: BUDGET, max_bytes_per_ip: BUDGET / 2, ..TableLimits::default() };
+    let limits =
+        TableLimits { max_bytes: BUDGET, max_bytes_per_ip: BUDGET / 2, ..TableLimits::default() };
     let mut scene = Scene { table: Table::new(limits), region, peers: 0, most: 0, widest: 0.0 };
     let step = MAX_REPORT_ENTRIES as u64;
     // Files of one holder, from a few hosts, until others have to give way.

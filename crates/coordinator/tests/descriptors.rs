@@ -1,5 +1,5 @@
-//! A coordinator out of file descriptors keeps the connections it has, and accepts again once there are some.
-//! One test in this file: the limit is that of the whole process.
+//! A coordinator out of file descriptors keeps the connections it has, and accepts again once there
+//! are some. One test in this file: the limit is that of the whole process.
 
 #![cfg(unix)]
 
@@ -28,7 +28,8 @@ async fn without_descriptors_connections_go_on_and_with_some_again_new_ones_are_
         .expect("less is always allowed");
     let mut taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     drop(taken.pop()); // for the caller, so that none is left for the coordinator
-    let mut stream = TcpStream::connect(coordinator.local_addr()).await.expect("the kernel takes the call");
+    let mut stream =
+        TcpStream::connect(coordinator.local_addr()).await.expect("the kernel takes the call");
 
     let mut preamble = [0; 1];
     let unanswered = timeout(Duration::from_millis(300), stream.read_exact(&mut preamble)).await;
@@ -36,6 +37,9 @@ async fn without_descriptors_connections_go_on_and_with_some_again_new_ones_are_
     assert_eq!(served.heartbeat().await, CoordinatorReply::Renewed);
 
     drop(taken);
-    timeout(PATIENCE, stream.read_exact(&mut preamble)).await.expect("served in time").expect("a preamble");
+    timeout(PATIENCE, stream.read_exact(&mut preamble))
+        .await
+        .expect("served in time")
+        .expect("a preamble");
     Client::join(coordinator.local_addr(), 7002, 2, LONG).await;
 }

@@ -48,10 +48,14 @@ async fn dropping_the_handle_ends_everything() {
     assert!(alive >= 3, "run, registrar, connection: {alive}");
     drop(coordinator);
     peer.hear_end().await;
-    until("the port is free", async || Coordinator::bind(Config { listen: address, ..config() }).is_ok())
-        .await;
-    until("no task is left", async || tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0)
-        .await;
+    until("the port is free", async || {
+        Coordinator::bind(Config { listen: address, ..config() }).is_ok()
+    })
+    .await;
+    until("no task is left", async || {
+        tokio::runtime::Handle::current().metrics().num_alive_tasks() == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -88,6 +92,7 @@ async fn a_peer_over_ipv4_is_the_same_on_a_socket_that_takes_both() {
     let port = coordinator.local_addr().port();
     let (_four, welcome) = Client::join(local(port), 7001, 1, LONG).await;
     assert_eq!(welcome.listed, listed(local(7001)));
-    let (_six, welcome) = Client::join(SocketAddr::from((Ipv6Addr::LOCALHOST, port)), 7002, 2, LONG).await;
+    let (_six, welcome) =
+        Client::join(SocketAddr::from((Ipv6Addr::LOCALHOST, port)), 7002, 2, LONG).await;
     assert_eq!(welcome.listed, listed(SocketAddr::from((Ipv6Addr::LOCALHOST, 7002))));
 }

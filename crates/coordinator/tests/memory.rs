@@ -1,5 +1,6 @@
-//! A million entries cost at most 32 bytes each: by the capacities of the collections, and by what the system
-//! says the process has grown. One test in this file, so that nothing else grows with it.
+//! A million entries cost at most 32 bytes each: by the capacities of the collections, and by what
+//! the system says the process has grown. One test in this file, so that nothing else grows with
+//! it.
 
 #![allow(clippy::print_stdout, reason = "the figures are for whoever runs it with --nocapture")]
 
@@ -18,15 +19,19 @@ fn fill(peers: u32, files: u32) -> Table {
         .map(|file| {
             let mut hash = [0; 32];
             hash[..4].copy_from_slice(&file.to_le_bytes());
-            let availability = if file % 2 == 0 { Availability::Full } else { Availability::Partial };
+            let availability =
+                if file % 2 == 0 { Availability::Full } else { Availability::Partial };
             ReportEntry { hash, size: 1 << 30, availability }
         })
         .collect();
     for peer in 0..peers {
         let epoch = Epoch(u64::from(peer) + 1);
         let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + peer), 7401));
-        let arrival =
-            Arrival::seen_at(address, PeerId(u128::from(peer).to_le_bytes()), Duration::from_secs(10));
+        let arrival = Arrival::seen_at(
+            address,
+            PeerId(u128::from(peer).to_le_bytes()),
+            Duration::from_secs(10),
+        );
         table.hello(Duration::ZERO, epoch, &arrival).expect("far below the limit of peers");
         let report = Report { seq: 1, scope: Scope::Everything, entries: &entries };
         assert_eq!(table.report(Duration::ZERO, epoch, report, |_| {}), ReportOutcome::Accepted);
@@ -45,7 +50,8 @@ fn resident_bytes() -> Option<usize> {
 #[test]
 fn an_entry_costs_at_most_32_bytes() {
     let empty = resident_bytes();
-    // A power of two plus one files: the map of each peer has just doubled, so this is the worst case.
+    // A power of two plus one files: the map of each peer has just doubled, so this is the worst
+    // case.
     let table = fill(1115, 897);
     let entries = f64::from(table.size().entries);
     if let (Some(before), Some(after)) = (empty, resident_bytes()) {

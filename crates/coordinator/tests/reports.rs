@@ -7,7 +7,8 @@ use std::time::Duration;
 use client::*;
 use tnet_coordinator::SwarmSize;
 use tnet_proto::{
-    Availability, CallResult, CoordinatorReply, CoordinatorRequest, Holder, MAX_REPORT_ENTRIES, ReportDigest,
+    Availability, CallResult, CoordinatorReply, CoordinatorRequest, Holder, MAX_REPORT_ENTRIES,
+    ReportDigest,
 };
 use tokio::time::{Instant, interval};
 
@@ -65,7 +66,10 @@ async fn a_full_report_replaces_and_a_delta_adds_changes_and_deletes() {
     assert_eq!(coordinator.swarm(hash(2)).await, Ok(Some(SwarmSize { full: 1, partial: 0 })));
     assert_eq!(coordinator.swarm(hash(3)).await, Ok(None));
     let files = coordinator.files().await.expect("it runs");
-    assert_eq!(files.iter().map(|file| (file.hash, file.size)).collect::<Vec<_>>(), [(hash(2), 1 << 20)]);
+    assert_eq!(
+        files.iter().map(|file| (file.hash, file.size)).collect::<Vec<_>>(),
+        [(hash(2), 1 << 20)]
+    );
 }
 
 #[tokio::test]
@@ -75,7 +79,13 @@ async fn a_full_report_may_come_in_parts_of_the_largest_size() {
     for part in 0..3u8 {
         let mut entries = vec![entry(0, Availability::Full); MAX_REPORT_ENTRIES];
         for (number, entry) in (0u32..).zip(&mut entries) {
-            entry.hash[..5].copy_from_slice(&[part, 9, number.to_le_bytes()[0], number.to_le_bytes()[1], 1]);
+            entry.hash[..5].copy_from_slice(&[
+                part,
+                9,
+                number.to_le_bytes()[0],
+                number.to_le_bytes()[1],
+                1,
+            ]);
         }
         peer.report(part == 0, &entries).await;
         peer.expect_accepted().await;
@@ -146,7 +156,8 @@ async fn a_heartbeat_with_another_digest_asks_for_a_full_report() {
 #[tokio::test]
 async fn heartbeats_with_another_digest_do_not_keep_a_peer() {
     let coordinator = start(config());
-    let (mut peer, _) = Client::join(coordinator.local_addr(), 7001, 1, Duration::from_millis(100)).await;
+    let (mut peer, _) =
+        Client::join(coordinator.local_addr(), 7001, 1, Duration::from_millis(100)).await;
     peer.report(true, &[entry(1, Availability::Full)]).await;
     peer.expect_accepted().await;
     peer.digest = ReportDigest([9; 16]);
@@ -209,7 +220,10 @@ async fn who_claims_the_address_of_a_living_peer_takes_nothing_from_it() {
     // With another id, and with the same one: to have seen an id proves nothing.
     for id in [200, u8::try_from(7001 % 251).expect("below 251")] {
         let (mut claimant, welcome) = Client::join(address, 7001, id, LONG).await;
-        assert_eq!((welcome.listed, welcome.digest), (listed(local(7001)), ReportDigest::default()));
+        assert_eq!(
+            (welcome.listed, welcome.digest),
+            (listed(local(7001)), ReportDigest::default())
+        );
         claimant.report(true, &[]).await;
         claimant.expect_accepted().await;
         claimant.report(false, &[entry(1, Availability::None)]).await;
@@ -255,8 +269,10 @@ async fn what_the_older_of_two_connections_says_is_its_own() {
         assert_eq!(peer.heartbeat().await, CoordinatorReply::Renewed);
     }
     drop(older);
-    until("the older one is gone", async || coordinator.stats().await.expect("it runs").connections == 1)
-        .await;
+    until("the older one is gone", async || {
+        coordinator.stats().await.expect("it runs").connections == 1
+    })
+    .await;
     assert_eq!(newer.heartbeat().await, CoordinatorReply::Renewed);
     assert_eq!(coordinator.swarm(hash(1)).await, Ok(Some(SwarmSize { full: 1, partial: 0 })));
 }

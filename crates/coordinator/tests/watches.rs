@@ -80,7 +80,8 @@ async fn watches_end_with_their_connection() {
     watcher.watch(1).await;
     assert_eq!(coordinator.stats().await.expect("it runs").watches, 1);
     drop(watcher);
-    until("the watch is gone", async || coordinator.stats().await.expect("it runs").watches == 0).await;
+    until("the watch is gone", async || coordinator.stats().await.expect("it runs").watches == 0)
+        .await;
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! A set of chunks of one file. Its length is the file's chunk count for ever, and its count is always the number of
-//! chunks in it.
+//! A set of chunks of one file. Its length is the file's chunk count for ever, and its count is
+//! always the number of chunks in it.
 //!
-//! Operations that change the set answer what changed, so that whoever keeps figures beside it counts from the answer.
+//! Operations that change the set answer what changed, so that whoever keeps figures beside it
+//! counts from the answer.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,8 +16,8 @@ const BLOCK_LEN: usize = size_of::<usize>();
 
 /// Some of the chunks of one file.
 ///
-/// A chunk or a set of another geometry is a mistake of ours, never of a peer: methods that change the set or combine
-/// two sets panic when they meet one.
+/// A chunk or a set of another geometry is a mistake of ours, never of a peer: methods that change
+/// the set or combine two sets panic when they meet one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChunkSet {
     bits: FixedBitSet,
@@ -68,8 +69,8 @@ impl ChunkSet {
         self.count
     }
 
-    /// How many of the chunks from `start` up to `end`, itself not included, are in the set. Numbers past the last
-    /// chunk count for nothing.
+    /// How many of the chunks from `start` up to `end`, itself not included, are in the set.
+    /// Numbers past the last chunk count for nothing.
     pub fn count_in(&self, Range { start, end }: Range<u32>) -> u32 {
         let end = end.min(self.len());
         let start = start.min(end);
@@ -143,10 +144,11 @@ impl ChunkSet {
         before - self.count
     }
 
-    /// The wire bitmap: chunk `i` is bit `i % 8`, least significant first, of byte `i / 8`. Exactly as many bytes as
-    /// the chunks need; spare bits are zero.
+    /// The wire bitmap: chunk `i` is bit `i % 8`, least significant first, of byte `i / 8`. Exactly
+    /// as many bytes as the chunks need; spare bits are zero.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self.bits.as_slice().iter().flat_map(|block| block.to_le_bytes()).collect();
+        let mut bytes: Vec<u8> =
+            self.bits.as_slice().iter().flat_map(|block| block.to_le_bytes()).collect();
         bytes.truncate(self.bits.len().div_ceil(8));
         bytes
     }
@@ -154,11 +156,15 @@ impl ChunkSet {
     /// Reads a wire bitmap for a file of that geometry.
     ///
     /// # Errors
-    /// The bitmap is not exactly as long as the file's chunks need, or names chunks that the file does not have.
+    /// The bitmap is not exactly as long as the file's chunks need, or names chunks that the file
+    /// does not have.
     pub fn from_bytes(geometry: &Geometry, bytes: &[u8]) -> Result<Self, ChunkSetError> {
         let len = bit_len(geometry);
         if bytes.len() != len.div_ceil(8) {
-            return Err(ChunkSetError::WrongLength { found: bytes.len(), expected: len.div_ceil(8) });
+            return Err(ChunkSetError::WrongLength {
+                found: bytes.len(),
+                expected: len.div_ceil(8),
+            });
         }
         if let Some(last) = bytes.last()
             && !len.is_multiple_of(8)

@@ -1,4 +1,5 @@
-//! A chunk size is a power of two between [`MIN_CHUNK_SIZE`] and [`MAX_CHUNK_SIZE`]; no value of the type is anything else.
+//! A chunk size is a power of two between [`MIN_CHUNK_SIZE`] and [`MAX_CHUNK_SIZE`]; no value of
+//! the type is anything else.
 //!
 //! The power of two is what makes every chunk a complete subtree of the file's BLAKE3 tree.
 
@@ -7,15 +8,18 @@ use std::str::FromStr;
 
 use crate::geometry::GeometryError;
 
-/// Smallest chunk, in bytes. Below it, sums and requests cost more than the data they cover is worth.
+/// Smallest chunk, in bytes. Below it, sums and requests cost more than the data they cover is
+/// worth.
 pub const MIN_CHUNK_SIZE: u32 = 16 * 1024;
 
-/// Largest chunk, in bytes. A receiver holds a whole chunk before it may believe it, so this bounds its memory.
+/// Largest chunk, in bytes. A receiver holds a whole chunk before it may believe it, so this bounds
+/// its memory.
 pub const MAX_CHUNK_SIZE: u32 = 16 * 1024 * 1024;
 
-/// The default aims at about this many chunks: a chunk is passed on only when it is whole, so what few have spreads
-/// slowly in large ones. 16 receivers at 100 Mbit/s have 512 MiB in 1.07 times the bound with 8192 chunks, 1.09 with
-/// 4096, 1.10 with 2048; one receiver without a limit is as fast with 8192 as with 2048.
+/// The default aims at about this many chunks: a chunk is passed on only when it is whole, so what
+/// few have spreads slowly in large ones. 16 receivers at 100 Mbit/s have 512 MiB in 1.07 times the
+/// bound with 8192 chunks, 1.09 with 4096, 1.10 with 2048; one receiver without a limit is as fast
+/// with 8192 as with 2048.
 const DEFAULT_CHUNKS: u64 = 8192;
 
 /// Smallest chunk the default picks, in bytes.
@@ -46,8 +50,8 @@ impl ChunkSize {
         self.0
     }
 
-    /// The size we choose for a file of `size` bytes when nobody says otherwise: 4096 to 8192 chunks where the bounds
-    /// (64 KiB to 16 MiB) allow.
+    /// The size we choose for a file of `size` bytes when nobody says otherwise: 4096 to 8192
+    /// chunks where the bounds (64 KiB to 16 MiB) allow.
     pub fn default_for(size: u64) -> Self {
         let wanted = (size / DEFAULT_CHUNKS).next_power_of_two();
         let clamped = wanted.clamp(MIN_DEFAULT, u64::from(MAX_CHUNK_SIZE));
@@ -148,9 +152,19 @@ mod tests {
     #[test]
     fn text_that_is_no_size_and_sizes_out_of_range_are_told_apart() {
         // 64KB is refused because half its readers take it for 64000.
-        for text in
-            ["", "K", "64KB", "64 K", "-1", "+1", "1.5M", "64Kx", "1G", "é", "99999999999999999999999"]
-        {
+        for text in [
+            "",
+            "K",
+            "64KB",
+            "64 K",
+            "-1",
+            "+1",
+            "1.5M",
+            "64Kx",
+            "1G",
+            "é",
+            "99999999999999999999999",
+        ] {
             assert_eq!(text.parse::<ChunkSize>(), Err(GeometryError::NotASize), "{text:?}");
         }
         let table = [
@@ -161,14 +175,23 @@ mod tests {
             ("18446744073709551615M", u64::MAX),
         ];
         for (text, bytes) in table {
-            assert_eq!(text.parse::<ChunkSize>(), Err(GeometryError::ChunkSize { bytes }), "{text:?}");
+            assert_eq!(
+                text.parse::<ChunkSize>(),
+                Err(GeometryError::ChunkSize { bytes }),
+                "{text:?}"
+            );
         }
     }
 
     #[test]
     fn a_size_prints_in_its_largest_whole_unit() {
-        for (text, printed) in [("16K", "16 KiB"), ("512K", "512 KiB"), ("1M", "1 MiB"), ("16M", "16 MiB")] {
-            assert_eq!(text.parse::<ChunkSize>().map(|size| size.to_string()).as_deref(), Ok(printed));
+        for (text, printed) in
+            [("16K", "16 KiB"), ("512K", "512 KiB"), ("1M", "1 MiB"), ("16M", "16 MiB")]
+        {
+            assert_eq!(
+                text.parse::<ChunkSize>().map(|size| size.to_string()).as_deref(),
+                Ok(printed)
+            );
         }
     }
 }

@@ -1,7 +1,9 @@
-//! A file name is one component of a path, on every system we may write it to, and shows on a terminal as what it is.
+//! A file name is one component of a path, on every system we may write it to, and shows on a
+//! terminal as what it is.
 //!
-//! Names come from strangers. They are for display and for the default name of the output, so a value of [`FileName`]
-//! must be safe to join to a directory and to print; whatever else a system might do with a name is refused.
+//! Names come from strangers. They are for display and for the default name of the output, so a
+//! value of [`FileName`] must be safe to join to a directory and to print; whatever else a system
+//! might do with a name is refused.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,7 +13,8 @@ use std::sync::Arc;
 /// What Linux, macOS and Windows can store of one name.
 const MAX_NAME_LEN: usize = 255;
 
-/// Characters of a refused name that an error repeats; the rest would only push the reason out of sight.
+/// Characters of a refused name that an error repeats; the rest would only push the reason out of
+/// sight.
 const MAX_SHOWN: usize = 64;
 
 /// One valid path component. Cheap to clone.
@@ -166,7 +169,8 @@ fn fault_of_char(c: char) -> Option<FileNameFault> {
         // Unicode's own line and paragraph separators break a line just as '\n' does.
         '\u{2028}' | '\u{2029}' => Some(FileNameFault::Control),
         c if c.is_control() => Some(FileNameFault::Control),
-        // Embeddings, overrides and isolates. Plain marks (200E, 200F) stay: right-to-left names may need them.
+        // Embeddings, overrides and isolates. Plain marks (200E, 200F) stay: right-to-left names
+        // may need them.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some(FileNameFault::Reordering),
         _ => None,
     }
@@ -182,7 +186,8 @@ fn is_device(name: &str) -> bool {
     // The superscript digits count as digits there.
     port.is_some_and(|port| {
         let mut digits = port.chars();
-        matches!(digits.next(), Some('0'..='9' | '\u{b9}' | '\u{b2}' | '\u{b3}')) && digits.next().is_none()
+        matches!(digits.next(), Some('0'..='9' | '\u{b9}' | '\u{b2}' | '\u{b3}'))
+            && digits.next().is_none()
     })
 }
 

@@ -1,7 +1,8 @@
-//! How a file is cut into chunks. The chunks cover every byte of the file once, in order, and none is empty.
+//! How a file is cut into chunks. The chunks cover every byte of the file once, in order, and none
+//! is empty.
 //!
-//! [`Geometry`] is where plain integers become [`ChunkIndex`]: whoever holds one may use it without checking again,
-//! as long as it stays beside the geometry that minted it.
+//! [`Geometry`] is where plain integers become [`ChunkIndex`]: whoever holds one may use it without
+//! checking again, as long as it stays beside the geometry that minted it.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,10 +10,12 @@ use std::ops::Range;
 use crate::chunk_set::ChunkSet;
 use crate::chunk_size::{ChunkSize, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE};
 
-/// Most chunks a file may have: with the largest chunks, 16 TiB. It bounds the sums of a file to 32 MiB.
+/// Most chunks a file may have: with the largest chunks, 16 TiB. It bounds the sums of a file to 32
+/// MiB.
 pub const MAX_CHUNKS: u32 = 1 << 20;
 
-/// Which chunk of a file, counted from zero; below the chunk count of the [`Geometry`] that minted it.
+/// Which chunk of a file, counted from zero; below the chunk count of the [`Geometry`] that minted
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkIndex(u32);
 
@@ -63,7 +66,9 @@ impl Geometry {
     pub fn new(size: u64, chunk_size: ChunkSize) -> Result<Self, GeometryError> {
         let chunks = size.div_ceil(u64::from(chunk_size.get()));
         match u32::try_from(chunks) {
-            Ok(chunk_count) if chunk_count <= MAX_CHUNKS => Ok(Self { size, chunk_size, chunk_count }),
+            Ok(chunk_count) if chunk_count <= MAX_CHUNKS => {
+                Ok(Self { size, chunk_size, chunk_count })
+            }
             _ => Err(GeometryError::TooManyChunks { size, chunk_size, chunks }),
         }
     }
@@ -94,7 +99,9 @@ impl Geometry {
     }
 
     /// Every chunk, in order.
-    pub fn chunks(&self) -> impl ExactSizeIterator<Item = ChunkIndex> + DoubleEndedIterator + Clone + use<> {
+    pub fn chunks(
+        &self,
+    ) -> impl ExactSizeIterator<Item = ChunkIndex> + DoubleEndedIterator + Clone + use<> {
         (0..self.chunk_count).map(ChunkIndex)
     }
 
@@ -146,7 +153,9 @@ pub enum GeometryError {
     #[error("not a chunk size: write it like 65536, 64K or 1M")]
     NotASize,
     /// The file is too large for its chunk size, or too large altogether.
-    #[error("{size} bytes in chunks of {chunk_size} make {chunks} chunks; at most {MAX_CHUNKS} are possible")]
+    #[error(
+        "{size} bytes in chunks of {chunk_size} make {chunks} chunks; at most {MAX_CHUNKS} are possible"
+    )]
     TooManyChunks {
         /// Bytes in the file.
         size: u64,
@@ -209,8 +218,12 @@ mod tests {
     fn more_chunks_than_the_limit_are_refused_whatever_the_size() {
         let largest = ChunkSize::new(MAX_CHUNK_SIZE).expect("the largest size");
         let limit = u64::from(MAX_CHUNKS) * u64::from(MAX_CHUNK_SIZE);
-        assert_eq!(Geometry::new(limit, largest).map(|geometry| geometry.chunk_count()), Ok(MAX_CHUNKS));
-        // One byte more; the sign bit of a signed size; one more than a u32 of chunks, which must not wrap to few; all ones.
+        assert_eq!(
+            Geometry::new(limit, largest).map(|geometry| geometry.chunk_count()),
+            Ok(MAX_CHUNKS)
+        );
+        // One byte more; the sign bit of a signed size; one more than a u32 of chunks, which must
+        // not wrap to few; all ones.
         for size in [limit + 1, 1 << 63, (1 << 56) + 1, u64::MAX] {
             assert!(
                 matches!(Geometry::new(size, largest), Err(GeometryError::TooManyChunks { .. })),

@@ -1,14 +1,16 @@
 //! The two names of content: what a whole file is, and what one of its chunks must be.
 //!
-//! Both are 32 bytes of BLAKE3. They are different types because they are different things: a [`FileHash`] names a
-//! file in the whole system, a [`ChunkSum`] means something only beside the geometry of its file.
+//! Both are 32 bytes of BLAKE3. They are different types because they are different things: a
+//! [`FileHash`] names a file in the whole system, a [`ChunkSum`] means something only beside the
+//! geometry of its file.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::hex;
 
-/// The BLAKE3 hash of a file, exactly what `b3sum FILE` prints. It names the file everywhere in the system.
+/// The BLAKE3 hash of a file, exactly what `b3sum FILE` prints. It names the file everywhere in the
+/// system.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileHash([u8; 32]);
 
@@ -54,7 +56,8 @@ impl FromStr for FileHash {
 #[error("a file hash is exactly 64 hexadecimal digits")]
 pub struct ParseHashError;
 
-/// What one chunk must hash to: the BLAKE3 chaining value of the chunk's subtree at its place in the file.
+/// What one chunk must hash to: the BLAKE3 chaining value of the chunk's subtree at its place in
+/// the file.
 ///
 /// The same bytes at another offset have another sum, so a chunk cannot pass for its neighbour.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,7 +101,8 @@ mod tests {
     fn anything_but_64_digits_is_refused() {
         let long = format!("{EMPTY}0");
         let spaced = format!(" {}", &EMPTY[1..]);
-        // Nothing; one digit short; one too many; the right length but not a digit; 64 bytes in 32 wide characters.
+        // Nothing; one digit short; one too many; the right length but not a digit; 64 bytes in 32
+        // wide characters.
         for text in ["", &EMPTY[1..], &long, &spaced, &"é".repeat(32)] {
             assert_eq!(text.parse::<FileHash>(), Err(ParseHashError), "{text:?}");
         }

@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn only_hex_digits_count_as_digits() {
-        // The neighbours of each range, a sign that `from_str_radix` would take, and a wide character.
+        // The neighbours of each range, a sign that `from_str_radix` would take, and a wide
+        // character.
         for text in ["0/", ":0", "@0", "0G", "0`", "g0", "+1", " 1", "é"] {
             let mut out = [0; 1];
             assert_eq!(decode_into(text, &mut out), None, "{text:?}");

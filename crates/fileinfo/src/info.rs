@@ -1,5 +1,5 @@
-//! What has to be known of a file to fetch it. A [`FileInfo`] always proves itself: its sums make its hash, and its tail
-//! proves its size. There is no way to hold one that does not.
+//! What has to be known of a file to fetch it. A [`FileInfo`] always proves itself: its sums make
+//! its hash, and its tail proves its size. There is no way to hold one that does not.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::hash::{ChunkSum, FileHash};
 use crate::tail::{Tail, TailError};
 use crate::tree::{chunk_sum, root};
 
-/// A file's geometry, chunk sums and hash, proven against each other, and perhaps its name, which nothing proves.
-/// Cheap to clone.
+/// A file's geometry, chunk sums and hash, proven against each other, and perhaps its name, which
+/// nothing proves. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileInfo {
     name: Option<FileName>,
@@ -27,8 +27,8 @@ struct Proven {
 }
 
 impl FileInfo {
-    /// Assembles a description from parts that may come from anybody: recomputes the root from the sums and the last
-    /// sum from the tail.
+    /// Assembles a description from parts that may come from anybody: recomputes the root from the
+    /// sums and the last sum from the tail.
     ///
     /// Hashes 64 bytes for each chunk: at most some hundred milliseconds, for a million of them.
     ///
@@ -42,7 +42,10 @@ impl FileInfo {
         expected: FileHash,
     ) -> Result<Self, FileInfoError> {
         if sums.len() != geometry.chunk_count() as usize {
-            return Err(FileInfoError::SumCount { found: sums.len(), expected: geometry.chunk_count() });
+            return Err(FileInfoError::SumCount {
+                found: sums.len(),
+                expected: geometry.chunk_count(),
+            });
         }
         tail.proves(&geometry, sums.last())?;
         let computed = root(&geometry, &sums);
@@ -82,7 +85,10 @@ impl FileInfo {
     ///
     /// # Panics
     /// If the chunk is of another geometry.
-    #[expect(clippy::indexing_slicing, reason = "an index of this geometry, as the caller promises")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "an index of this geometry, as the caller promises"
+    )]
     pub fn sum(&self, chunk: ChunkIndex) -> ChunkSum {
         self.proven.sums[chunk.index()]
     }
@@ -134,7 +140,8 @@ pub enum FileInfoError {
     /// Cut off, nested too deeply, or not JSON at all.
     #[error("not JSON")]
     NotJson(#[source] serde_json::Error),
-    /// JSON, but a field is there twice or has a value that it cannot have, or it is no object at all.
+    /// JSON, but a field is there twice or has a value that it cannot have, or it is no object at
+    /// all.
     #[error("not a valid .fileinfo")]
     Malformed(#[source] serde_json::Error),
     /// A field that has to be there is not.
@@ -171,7 +178,9 @@ pub enum FileInfoError {
         expected: u32,
     },
     /// The sums are not those of the file that the hash names.
-    #[error("the sums make the hash {computed}, not {claimed}: the description does not prove itself")]
+    #[error(
+        "the sums make the hash {computed}, not {claimed}: the description does not prove itself"
+    )]
     HashMismatch {
         /// The hash it claims.
         claimed: FileHash,
@@ -194,7 +203,8 @@ mod tests {
         let (info, content) = (info(size), bytes(size));
         let part = |chunk: ChunkIndex| {
             let range = info.geometry().range(chunk);
-            &content[usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small")]
+            &content[usize::try_from(range.start).expect("small")
+                ..usize::try_from(range.end).expect("small")]
         };
         for chunk in info.geometry().chunks() {
             for other in info.geometry().chunks() {
@@ -213,7 +223,11 @@ mod tests {
     #[test]
     fn the_hash_is_what_b3sum_prints() {
         for size in BOUNDARY_SIZES {
-            assert_eq!(info(size).hash().as_bytes(), blake3::hash(&bytes(size)).as_bytes(), "{size}");
+            assert_eq!(
+                info(size).hash().as_bytes(),
+                blake3::hash(&bytes(size)).as_bytes(),
+                "{size}"
+            );
         }
     }
 
@@ -221,7 +235,8 @@ mod tests {
     fn parts_that_do_not_fit_each_other_are_refused() {
         let info = info(50_000);
         let (sums, tail) = (info.sums().to_vec(), info.tail().clone());
-        let build = |geometry, sums, tail| FileInfo::from_parts(None, geometry, sums, tail, info.hash());
+        let build =
+            |geometry, sums, tail| FileInfo::from_parts(None, geometry, sums, tail, info.hash());
         let refused = build(*info.geometry(), sums[1..].to_vec(), tail.clone());
         assert!(matches!(refused, Err(FileInfoError::SumCount { found: 3, expected: 4 })));
         let mut swapped = sums.clone();
@@ -237,7 +252,8 @@ mod tests {
 
     #[test]
     fn inner_nodes_passed_off_as_chunk_sums_make_the_root_but_not_the_size() {
-        // Four chunks of 16 KiB, described as two: the parents of each pair, under a size of two chunks.
+        // Four chunks of 16 KiB, described as two: the parents of each pair, under a size of two
+        // chunks.
         let truth = info(4 * 16 * 1024);
         let pair = |left: usize| {
             let values = truth.sums()[left..left + 2].iter().map(|sum| *sum.as_bytes());

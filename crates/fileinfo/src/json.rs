@@ -1,5 +1,6 @@
-//! The `.fileinfo` format: JSON that a person can read. Reading takes any bytes and ends in a [`FileInfo`] that proves
-//! itself or in a typed error; what it allocates is bounded by the length of the input, and that by [`MAX_FILEINFO_LEN`].
+//! The `.fileinfo` format: JSON that a person can read. Reading takes any bytes and ends in a
+//! [`FileInfo`] that proves itself or in a typed error; what it allocates is bounded by the length
+//! of the input, and that by [`MAX_FILEINFO_LEN`].
 //!
 //! ```json
 //! {
@@ -19,8 +20,9 @@
 //! }
 //! ```
 //!
-//! The order of the fields is free and `name` may be absent. Unknown fields are ignored, so that a later program may add
-//! some; whatever an older reader must not overlook gets a higher version, which is refused.
+//! The order of the fields is free and `name` may be absent. Unknown fields are ignored, so that a
+//! later program may add some; whatever an older reader must not overlook gets a higher version,
+//! which is refused.
 
 mod fields;
 
@@ -35,7 +37,8 @@ use fields::Fields;
 /// Version of the format that is written and read.
 const FORMAT_VERSION: u64 = 1;
 
-/// Bytes of one sum in the list: 64 digits, quotes, comma, line end, and indentation with some to spare.
+/// Bytes of one sum in the list: 64 digits, quotes, comma, line end, and indentation with some to
+/// spare.
 const MAX_SUM_LEN: usize = 80;
 
 /// Bytes of everything but the sums, with room for fields of later versions.
@@ -48,7 +51,8 @@ impl FileInfo {
     /// Reads the `.fileinfo` format and checks that the description proves itself.
     ///
     /// # Errors
-    /// The bytes are no such description, or it is inconsistent, or does not prove itself; see [`FileInfoError`].
+    /// The bytes are no such description, or it is inconsistent, or does not prove itself; see
+    /// [`FileInfoError`].
     pub fn parse(json: &[u8]) -> Result<Self, FileInfoError> {
         if json.len() > MAX_FILEINFO_LEN {
             return Err(FileInfoError::TooLong { len: json.len(), limit: MAX_FILEINFO_LEN });
@@ -106,8 +110,8 @@ fn geometry(size: u64, chunk_size: u64) -> Result<Geometry, GeometryError> {
     Geometry::new(size, chunk_size)
 }
 
-/// Another version may differ in anything: so whatever went wrong, a description that says it is of another version is
-/// refused for that.
+/// Another version may differ in anything: so whatever went wrong, a description that says it is of
+/// another version is refused for that.
 fn other_version(json: &[u8]) -> Option<FileInfoError> {
     #[derive(Deserialize)]
     struct VersionOnly {

@@ -1,8 +1,10 @@
-//! What a file is to the system: how it is cut into chunks, what each chunk must hash to, and which chunks one has.
+//! What a file is to the system: how it is cut into chunks, what each chunk must hash to, and which
+//! chunks one has.
 //!
-//! A [`FileInfo`] is all that has to be known of a file to fetch it from anybody: every chunk can be verified on its own,
-//! and the description proves itself against the file's hash, which is exactly what `b3sum` prints. A [`Geometry`] mints
-//! the [`ChunkIndex`]es of a file, so that nobody below checks a bound again, and a [`ChunkSet`] holds some of them.
+//! A [`FileInfo`] is all that has to be known of a file to fetch it from anybody: every chunk can
+//! be verified on its own, and the description proves itself against the file's hash, which is
+//! exactly what `b3sum` prints. A [`Geometry`] mints the [`ChunkIndex`]es of a file, so that nobody
+//! below checks a bound again, and a [`ChunkSet`] holds some of them.
 //!
 //! ```
 //! use tnet_fileinfo::{ChunkSize, FileInfo, scan, scan_file, verify_file};
@@ -29,7 +31,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Nothing here touches the network or a clock. Only [`scan`] reads files; it blocks, so keep it off an async runtime.
+//! Nothing here touches the network or a clock. Only [`scan`] reads files; it blocks, so keep it
+//! off an async runtime.
 
 // What comes from outside is never trusted to have a place.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]

@@ -1,8 +1,10 @@
-//! Hashing files on disk: describing a new one, and finding out which chunks of an old one are right.
+//! Hashing files on disk: describing a new one, and finding out which chunks of an old one are
+//! right.
 //!
-//! Every byte is read once, in roughly ascending order, by as many threads as there are cores, each with one small buffer:
-//! memory does not grow with the file or its chunks. Nothing here keeps time; whoever waits stops it through `progress`.
-//! These functions block until they are done: keep them off an async runtime's own threads.
+//! Every byte is read once, in roughly ascending order, by as many threads as there are cores, each
+//! with one small buffer: memory does not grow with the file or its chunks. Nothing here keeps
+//! time; whoever waits stops it through `progress`. These functions block until they are done: keep
+//! them off an async runtime's own threads.
 
 mod positioned;
 mod units;
@@ -23,8 +25,9 @@ use crate::tail::Tail;
 use crate::tree::root;
 use positioned::PositionedFile;
 
-/// Called with the number of bytes newly done, from several threads at once; [`ControlFlow::Break`] stops the work. The
-/// numbers add up to all the bytes there are to do, also where the file turns out to be short.
+/// Called with the number of bytes newly done, from several threads at once; [`ControlFlow::Break`]
+/// stops the work. The numbers add up to all the bytes there are to do, also where the file turns
+/// out to be short.
 pub type Progress<'a> = &'a (dyn Fn(u64) -> ControlFlow<()> + Sync);
 
 /// For whoever neither watches nor stops: a [`Progress`] that does nothing.
@@ -32,11 +35,12 @@ pub fn unwatched(_bytes: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Describes a file. The chunk size is [`ChunkSize::default_for`] its size unless given; the name is that of the path, if
-/// it is a valid [`FileName`].
+/// Describes a file. The chunk size is [`ChunkSize::default_for`] its size unless given; the name
+/// is that of the path, if it is a valid [`FileName`].
 ///
 /// # Errors
-/// The file cannot be read, is none, changed meanwhile, is too large for the chunk size, or `progress` said stop.
+/// The file cannot be read, is none, changed meanwhile, is too large for the chunk size, or
+/// `progress` said stop.
 pub fn scan_file(
     path: &Path,
     chunk_size: Option<ChunkSize>,
@@ -46,8 +50,8 @@ pub fn scan_file(
     scan_open_file(&open(path)?, name, chunk_size, progress)
 }
 
-/// Describes a file that is open already, so that it is certain which one is described: a path may lead to another file
-/// at any moment. Otherwise as [`scan_file`].
+/// Describes a file that is open already, so that it is certain which one is described: a path may
+/// lead to another file at any moment. Otherwise as [`scan_file`].
 ///
 /// On systems other than Unix the file's cursor moves.
 ///
@@ -60,8 +64,10 @@ pub fn scan_open_file(
     progress: Progress<'_>,
 ) -> Result<FileInfo, ScanError> {
     let before = State::of(file)?;
-    let geometry =
-        Geometry::new(before.len, chunk_size.unwrap_or_else(|| ChunkSize::default_for(before.len)))?;
+    let geometry = Geometry::new(
+        before.len,
+        chunk_size.unwrap_or_else(|| ChunkSize::default_for(before.len)),
+    )?;
     let reader = PositionedFile::new(file);
 
     let chunks: Vec<ChunkIndex> = geometry.chunks().collect();
@@ -75,12 +81,14 @@ pub fn scan_open_file(
     let sums = sums.filter(|_| !goes_on).ok_or(ScanError::UnknownLength)?;
 
     let hash = root(&geometry, &sums);
-    // The last chunk was read twice, for its sum and for the tail. If they disagree, it changed in between.
+    // The last chunk was read twice, for its sum and for the tail. If they disagree, it changed in
+    // between.
     FileInfo::from_parts(name, geometry, sums, tail, hash).map_err(|_| ScanError::Changed)
 }
 
-/// Which of the candidate chunks (`None`: of all chunks) this file holds right. Chunks past its end are not in the set;
-/// bytes past the last chunk are not looked at, so a file that is too long can have them all: compare the length too.
+/// Which of the candidate chunks (`None`: of all chunks) this file holds right. Chunks past its end
+/// are not in the set; bytes past the last chunk are not looked at, so a file that is too long can
+/// have them all: compare the length too.
 ///
 /// On systems other than Unix the file's cursor moves.
 ///
@@ -134,9 +142,11 @@ pub enum ScanError {
     /// Its length, its time of change or its bytes differed from one moment to the next.
     #[error("the file changed while it was read")]
     Changed,
-    /// It ends sooner or later than where its length says, and nobody changed it: the system makes it up as it is read, as
-    /// the files in `/proc` and `/sys`.
-    #[error("its length is not known before it is read, as of the files in /proc; copy it and name the copy")]
+    /// It ends sooner or later than where its length says, and nobody changed it: the system makes
+    /// it up as it is read, as the files in `/proc` and `/sys`.
+    #[error(
+        "its length is not known before it is read, as of the files in /proc; copy it and name the copy"
+    )]
     UnknownLength,
     /// It cannot be cut into chunks of that size.
     #[error(transparent)]
@@ -147,7 +157,8 @@ pub enum ScanError {
 }
 
 fn open(path: &Path) -> Result<File, ScanError> {
-    // Asked before opening, because opening a pipe waits for its other end, for ever if nobody comes.
+    // Asked before opening, because opening a pipe waits for its other end, for ever if nobody
+    // comes.
     if !fs::metadata(path).map_err(ScanError::Open)?.is_file() {
         return Err(ScanError::NotAFile);
     }

@@ -1,7 +1,8 @@
 //! Foreign text as a person may see it: paths, names and whatever a stranger sent.
 //!
-//! Nothing that is shown through [`Shown`] can end a line, drive a terminal or reorder the text around it, so it can
-//! forge neither a log line nor a word of our own output. Ordinary text, in any script, is shown as it is.
+//! Nothing that is shown through [`Shown`] can end a line, drive a terminal or reorder the text
+//! around it, so it can forge neither a log line nor a word of our own output. Ordinary text, in
+//! any script, is shown as it is.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -59,18 +60,20 @@ pub fn write_escaped(out: &mut impl fmt::Write, c: char) -> fmt::Result {
     }
 }
 
-/// Whether a character does nothing but look like itself: it ends no line, is no part of an escape sequence, does not
-/// change the direction of other text and is not invisible. The two joiners alone are plain although they are: Persian
-/// and Indic words are not written without them, nor are most emoji, and they change what they stand between.
+/// Whether a character does nothing but look like itself: it ends no line, is no part of an escape
+/// sequence, does not change the direction of other text and is not invisible. The two joiners
+/// alone are plain although they are: Persian and Indic words are not written without them, nor are
+/// most emoji, and they change what they stand between.
 pub fn is_plain(c: char) -> bool {
     let breaks_line = matches!(c, '\u{2028}' | '\u{2029}');
     let is_joiner = matches!(c, '\u{200c}' | '\u{200d}');
     !(c.is_control() || breaks_line || is_invisible(c) && !is_joiner)
 }
 
-/// Whether a character shows nothing of its own: two names that differ in such characters look the same. All that Unicode
-/// lets a renderer ignore (`Default_Ignorable_Code_Point`): among them are the marks, embeddings, overrides and isolates
-/// that reorder other text (UAX #9), fillers, selectors of variants, and the tags that carry hidden text.
+/// Whether a character shows nothing of its own: two names that differ in such characters look the
+/// same. All that Unicode lets a renderer ignore (`Default_Ignorable_Code_Point`): among them are
+/// the marks, embeddings, overrides and isolates that reorder other text (UAX #9), fillers,
+/// selectors of variants, and the tags that carry hidden text.
 pub(crate) fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -109,7 +112,8 @@ mod tests {
 
     #[test]
     fn marks_that_reorder_text_are_shown_as_numbers() {
-        for c in ['\u{061c}', '\u{200e}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{2028}', '\u{85}'] {
+        for c in ['\u{061c}', '\u{200e}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{2028}', '\u{85}']
+        {
             let shown = shown(&format!("a{c}b")).to_string();
             assert_eq!(shown, format!("a\\u{{{:x}}}b", u32::from(c)));
         }
@@ -120,10 +124,19 @@ mod tests {
         let table = "\u{ad}\u{34f}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180e}\u{180f}\u{200b}\u{2060}\u{2065}\u{206a}\u{206f}\
             \u{3164}\u{fe00}\u{fe0f}\u{feff}\u{ffa0}\u{fff0}\u{1bca0}\u{1d173}\u{e0001}\u{e007f}\u{e0080}\u{e01ef}\u{e0fff}";
         for c in table.chars() {
-            assert_eq!(shown(&format!("a{c}b")).to_string(), format!("a\\u{{{:x}}}b", u32::from(c)));
+            assert_eq!(
+                shown(&format!("a{c}b")).to_string(),
+                format!("a\\u{{{:x}}}b", u32::from(c))
+            );
         }
-        for word in ["می\u{200c}خواهم", "👩\u{200d}💻", "क\u{94d}\u{200d}ष", "e\u{301}", "中 文", "\u{fffd}"]
-        {
+        for word in [
+            "می\u{200c}خواهم",
+            "👩\u{200d}💻",
+            "क\u{94d}\u{200d}ष",
+            "e\u{301}",
+            "中 文",
+            "\u{fffd}",
+        ] {
             assert_eq!(shown(word).to_string(), word);
         }
     }

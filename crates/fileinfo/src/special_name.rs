@@ -1,6 +1,7 @@
-//! Names that mean more than a file's content: good as names, and only good where the user chose them. A description
-//! comes from a stranger, and its name must not make a file that a program reads unasked, that a command takes for an
-//! option, or that this program takes for one of its own.
+//! Names that mean more than a file's content: good as names, and only good where the user chose
+//! them. A description comes from a stranger, and its name must not make a file that a program
+//! reads unasked, that a command takes for an option, or that this program takes for one of its
+//! own.
 
 use std::fmt;
 
@@ -55,12 +56,15 @@ impl SpecialName {
             // Nothing of it shows.
             None | Some('.') => Some(Self::Hidden),
             Some('-') => Some(Self::Option),
-            Some(_) => COMPANIONS.iter().any(|ending| name.ends_with(ending)).then_some(Self::Companion),
+            Some(_) => {
+                COMPANIONS.iter().any(|ending| name.ends_with(ending)).then_some(Self::Companion)
+            }
         }
     }
 }
 
-/// The name as the most forgiving file systems compare it: in any case, and without characters that do not show.
+/// The name as the most forgiving file systems compare it: in any case, and without characters that
+/// do not show.
 fn folded(name: &str) -> String {
     let shown = name.chars().filter(|c| !is_invisible(*c));
     // Up and down again: a ligature is two letters in capitals.

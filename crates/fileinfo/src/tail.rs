@@ -1,19 +1,22 @@
-//! The proof of a file's size. With it, a description whose size is wrong by a single byte is refused before a chunk
-//! is fetched.
+//! The proof of a file's size. With it, a description whose size is wrong by a single byte is
+//! refused before a chunk is fetched.
 //!
-//! The root of the tree fixes the chunk sums, but nothing in the sums fixes the *length* of the last chunk: take a true
-//! description, change only its size so that the number of chunks stays the same, and sums and root still agree. The
-//! lie would come out only when the last chunk fails, after everything else was fetched. So a description carries the
-//! last leaf of the file (BLAKE3 hashes leaves of 1 KiB) and the chaining values on the way from it to the sum of the
-//! last chunk.
+//! The root of the tree fixes the chunk sums, but nothing in the sums fixes the *length* of the
+//! last chunk: take a true description, change only its size so that the number of chunks stays the
+//! same, and sums and root still agree. The lie would come out only when the last chunk fails,
+//! after everything else was fetched. So a description carries the last leaf of the file (BLAKE3
+//! hashes leaves of 1 KiB) and the chaining values on the way from it to the sum of the last chunk.
 //!
-//! The last leaf lies on the right edge of the chunk's tree, where every sibling is a complete subtree on the left. If
-//! the leaf has index `i` within its chunk, each bit set in `i` is one such sibling, of as many leaves as the bit is
-//! worth. So the claimed size dictates the leaf's index, its length, and the number of siblings. BLAKE3 hashes a leaf
-//! together with its position in the file and its length: a leaf that verifies at the claimed position with the claimed
-//! length *is* the leaf there, and being on the right edge it is the last one. Any other size would need a collision.
+//! The last leaf lies on the right edge of the chunk's tree, where every sibling is a complete
+//! subtree on the left. If the leaf has index `i` within its chunk, each bit set in `i` is one such
+//! sibling, of as many leaves as the bit is worth. So the claimed size dictates the leaf's index,
+//! its length, and the number of siblings. BLAKE3 hashes a leaf together with its position in the
+//! file and its length: a leaf that verifies at the claimed position with the claimed length *is*
+//! the leaf there, and being on the right edge it is the last one. Any other size would need a
+//! collision.
 //!
-//! For a file of one chunk the climb ends in the root of the file, which BLAKE3 hashes in its own mode, like any root.
+//! For a file of one chunk the climb ends in the root of the file, which BLAKE3 hashes in its own
+//! mode, like any root.
 
 use blake3::hazmat::ChainingValue;
 
@@ -30,9 +33,11 @@ const _: () = assert!(LEAF_LEN as usize == blake3::CHUNK_LEN);
 /// The last leaf of a file, and what stands left of it within the last chunk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tail {
-    /// The last 1 to 1024 bytes of the file: what follows the last whole leaf. Nothing for an empty file.
+    /// The last 1 to 1024 bytes of the file: what follows the last whole leaf. Nothing for an empty
+    /// file.
     pub leaf: Vec<u8>,
-    /// Chaining values of the left siblings from that leaf up to the last chunk's own subtree, innermost first.
+    /// Chaining values of the left siblings from that leaf up to the last chunk's own subtree,
+    /// innermost first.
     pub path: Vec<[u8; 32]>,
 }
 
@@ -40,7 +45,8 @@ impl Tail {
     /// Most bytes a tail's leaf can have.
     pub const MAX_LEAF_LEN: usize = LEAF_LEN as usize;
 
-    /// Most siblings a tail's path can have: one for each bit of the index of a leaf in the largest chunk.
+    /// Most siblings a tail's path can have: one for each bit of the index of a leaf in the largest
+    /// chunk.
     pub const MAX_PATH_LEN: usize = (MAX_CHUNK_SIZE / LEAF_LEN).ilog2() as usize;
 
     /// The tail of a file whose last chunk is `last_chunk`; no bytes for an empty file.
@@ -52,9 +58,14 @@ impl Tail {
             assert!(last_chunk.is_empty(), "an empty file has no last chunk");
             return Self::default();
         };
-        assert_eq!(last_chunk.len() as u64, geometry.size() - shape.chunk_offset, "the whole last chunk");
+        assert_eq!(
+            last_chunk.len() as u64,
+            geometry.size() - shape.chunk_offset,
+            "the whole last chunk"
+        );
         let mut path = Vec::with_capacity(shape.path_len());
-        // From the largest subtree, which comes first in the file, to the smallest, which stands beside the leaf.
+        // From the largest subtree, which comes first in the file, to the smallest, which stands
+        // beside the leaf.
         let mut rest = last_chunk;
         for bit in (0..u32::BITS).rev().filter(|bit| shape.leaf_index >> bit & 1 == 1) {
             let (subtree, after) = rest.split_at((LEAF_LEN << bit) as usize);
@@ -68,7 +79,8 @@ impl Tail {
         Self { leaf: rest.to_vec(), path }
     }
 
-    /// Whether the end of a file of that geometry has this form. A wrong one is refused before any sum is there.
+    /// Whether the end of a file of that geometry has this form. A wrong one is refused before any
+    /// sum is there.
     ///
     /// # Errors
     /// The leaf or the path has another length than the size makes it.
@@ -85,12 +97,20 @@ impl Tail {
         Ok(())
     }
 
-    /// Whether this is the end of a file of that geometry whose last chunk has that sum (`None`: a file without chunks).
-    /// Takes any bytes; at most fifteen small hashes.
-    pub(crate) fn proves(&self, geometry: &Geometry, last_sum: Option<&ChunkSum>) -> Result<(), TailError> {
+    /// Whether this is the end of a file of that geometry whose last chunk has that sum (`None`: a
+    /// file without chunks). Takes any bytes; at most fifteen small hashes.
+    pub(crate) fn proves(
+        &self,
+        geometry: &Geometry,
+        last_sum: Option<&ChunkSum>,
+    ) -> Result<(), TailError> {
         self.fits(geometry)?;
         let computed = Shape::of(geometry).map(|shape| self.climb(geometry, &shape));
-        if computed.as_ref() == last_sum.map(ChunkSum::as_bytes) { Ok(()) } else { Err(TailError::Mismatch) }
+        if computed.as_ref() == last_sum.map(ChunkSum::as_bytes) {
+            Ok(())
+        } else {
+            Err(TailError::Mismatch)
+        }
     }
 
     /// The sum of the last chunk as leaf and path, of that shape, make it.
@@ -197,14 +217,20 @@ mod tests {
     #[test]
     fn no_other_size_with_as_many_chunks_is_proven() {
         // One chunk (root mode) and three; one leaf, a few, and a full chunk at the end.
-        for size in [1, 700, 5000, CHUNK, 2 * CHUNK + 1, 2 * CHUNK + 1024, 2 * CHUNK + 9000, 3 * CHUNK] {
+        for size in
+            [1, 700, 5000, CHUNK, 2 * CHUNK + 1, 2 * CHUNK + 1024, 2 * CHUNK + 9000, 3 * CHUNK]
+        {
             let truth = geometry(size);
             let (tail, sum) = tail_and_sum(&truth, &bytes(size));
             let chunks = size.div_ceil(CHUNK);
             for other in (chunks - 1) * CHUNK + 1..=chunks * CHUNK {
                 let claimed = geometry(other);
                 assert_eq!(claimed.chunk_count(), truth.chunk_count());
-                assert_eq!(tail.proves(&claimed, sum.as_ref()).is_ok(), other == size, "{other} for {size}");
+                assert_eq!(
+                    tail.proves(&claimed, sum.as_ref()).is_ok(),
+                    other == size,
+                    "{other} for {size}"
+                );
             }
         }
     }
@@ -214,17 +240,27 @@ mod tests {
         let size = 2 * CHUNK + 5000;
         let content = bytes(size);
         let (tail, sum) = tail_and_sum(&geometry(size), &content);
-        // Everything built from the true content: cut or padded at the claimed size, with the path that goes with it,
-        // or with the true path cut or repeated to the claimed number of steps.
-        for claimed_size in [size - 5000 + 1, size - 1024, size - 1, size + 1, size + 1024, 3 * CHUNK] {
+        // Everything built from the true content: cut or padded at the claimed size, with the path
+        // that goes with it, or with the true path cut or repeated to the claimed number of steps.
+        for claimed_size in
+            [size - 5000 + 1, size - 1024, size - 1, size + 1, size + 1024, 3 * CHUNK]
+        {
             let claimed = geometry(claimed_size);
             let mut forged_content = content.clone();
             forged_content.resize(claimed_size, 0);
             let forged = Tail::of(&claimed, last_chunk(&claimed, &forged_content));
-            assert_eq!(forged.proves(&claimed, sum.as_ref()), Err(TailError::Mismatch), "{claimed_size}");
+            assert_eq!(
+                forged.proves(&claimed, sum.as_ref()),
+                Err(TailError::Mismatch),
+                "{claimed_size}"
+            );
             let path: Vec<_> = tail.path.iter().copied().cycle().take(forged.path.len()).collect();
             let patched = Tail { path, ..forged };
-            assert_eq!(patched.proves(&claimed, sum.as_ref()), Err(TailError::Mismatch), "{claimed_size}");
+            assert_eq!(
+                patched.proves(&claimed, sum.as_ref()),
+                Err(TailError::Mismatch),
+                "{claimed_size}"
+            );
         }
     }
 

@@ -8,7 +8,8 @@ use crate::tree::{chunk_sum, root};
 
 const CHUNK: usize = MIN_CHUNK_SIZE as usize;
 
-/// Sizes around every boundary of the tree: nothing, leaf, chunk, several chunks, powers of two of chunks.
+/// Sizes around every boundary of the tree: nothing, leaf, chunk, several chunks, powers of two of
+/// chunks.
 pub(crate) const BOUNDARY_SIZES: [usize; 33] = [
     0,
     1,

@@ -1,16 +1,21 @@
-//! The BLAKE3 tree of a file, seen from its chunks: the root over the chunk sums is the plain BLAKE3 hash of the file.
+//! The BLAKE3 tree of a file, seen from its chunks: the root over the chunk sums is the plain
+//! BLAKE3 hash of the file.
 //!
-//! BLAKE3 hashes leaves of 1 KiB and merges them in a binary tree whose left subtrees are always complete. A chunk is a
-//! power of two of leaves, so each chunk is one subtree and its chaining value is its sum. The sums are the only thing
-//! needed to compute the root. A file of one chunk has no merging above that chunk: its sum *is* the root.
+//! BLAKE3 hashes leaves of 1 KiB and merges them in a binary tree whose left subtrees are always
+//! complete. A chunk is a power of two of leaves, so each chunk is one subtree and its chaining
+//! value is its sum. The sums are the only thing needed to compute the root. A file of one chunk
+//! has no merging above that chunk: its sum *is* the root.
 
 use blake3::Hasher;
-use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
+};
 
 use crate::geometry::{ChunkIndex, Geometry};
 use crate::hash::{ChunkSum, FileHash};
 
-/// Complete subtrees that may wait for their right neighbour: one for each bit of a count of chunks or of leaves.
+/// Complete subtrees that may wait for their right neighbour: one for each bit of a count of chunks
+/// or of leaves.
 const MAX_WAITING: usize = 32;
 
 /// Whether a subtree is all there is, or has something above it. BLAKE3 hashes the two differently.
@@ -104,7 +109,8 @@ impl SubtreeHasher {
 /// The hash of the file that has these chunk sums.
 ///
 /// # Panics
-/// If there is not exactly one sum for each chunk of the geometry: that is known before anybody hashes.
+/// If there is not exactly one sum for each chunk of the geometry: that is known before anybody
+/// hashes.
 pub fn root(geometry: &Geometry, sums: &[ChunkSum]) -> FileHash {
     assert_eq!(sums.len(), geometry.chunk_count() as usize, "one sum for each chunk");
     if sums.is_empty() {
@@ -113,14 +119,17 @@ pub fn root(geometry: &Geometry, sums: &[ChunkSum]) -> FileHash {
     FileHash::from_bytes(merge_row(sums.iter().map(|sum| *sum.as_bytes()), Place::Root))
 }
 
-/// The chaining value over a row of subtrees, all complete and of one size except the last, which may be smaller.
-/// A row of one is that one, whatever the place.
+/// The chaining value over a row of subtrees, all complete and of one size except the last, which
+/// may be smaller. A row of one is that one, whatever the place.
 ///
 /// # Panics
 /// If the row is empty.
-pub(crate) fn merge_row(row: impl ExactSizeIterator<Item = ChainingValue>, place: Place) -> ChainingValue {
-    // Like a binary counter: after `n` subtrees, one waits for each bit set in `n`. The last is never merged on
-    // arrival, because only the final fold knows which merge is the root.
+pub(crate) fn merge_row(
+    row: impl ExactSizeIterator<Item = ChainingValue>,
+    place: Place,
+) -> ChainingValue {
+    // Like a binary counter: after `n` subtrees, one waits for each bit set in `n`. The last is
+    // never merged on arrival, because only the final fold knows which merge is the root.
     let mut waiting: Vec<ChainingValue> = Vec::with_capacity(MAX_WAITING);
     let mut last = None;
     for (index, value) in row.enumerate() {
@@ -136,8 +145,8 @@ pub(crate) fn merge_row(row: impl ExactSizeIterator<Item = ChainingValue>, place
     fold_left_siblings(waiting.iter().rev(), last, place)
 }
 
-/// Climbs from a right edge: merges each sibling, innermost first, to the left of what was merged so far.
-/// `place` is that of the result.
+/// Climbs from a right edge: merges each sibling, innermost first, to the left of what was merged
+/// so far. `place` is that of the result.
 pub(crate) fn fold_left_siblings<'a>(
     siblings: impl ExactSizeIterator<Item = &'a ChainingValue>,
     edge: ChainingValue,
@@ -166,7 +175,11 @@ mod tests {
 
     fn sums(geometry: &Geometry, content: &[u8]) -> Vec<ChunkSum> {
         let chunks = content.chunks(geometry.chunk_size().get() as usize);
-        geometry.chunks().zip(chunks).map(|(chunk, bytes)| chunk_sum(geometry, chunk, bytes)).collect()
+        geometry
+            .chunks()
+            .zip(chunks)
+            .map(|(chunk, bytes)| chunk_sum(geometry, chunk, bytes))
+            .collect()
     }
 
     fn root_of(geometry: &Geometry, content: &[u8]) -> FileHash {
@@ -181,7 +194,11 @@ mod tests {
             for chunk_size in [MIN_CHUNK_SIZE, 2 * MIN_CHUNK_SIZE, 8 * MIN_CHUNK_SIZE] {
                 let chunk_size = ChunkSize::new(chunk_size).expect("a power of two");
                 let geometry = Geometry::new(size as u64, chunk_size).expect("small");
-                assert_eq!(root_of(&geometry, &content), expected, "{size} in chunks of {chunk_size}");
+                assert_eq!(
+                    root_of(&geometry, &content),
+                    expected,
+                    "{size} in chunks of {chunk_size}"
+                );
             }
         }
     }
@@ -261,7 +278,11 @@ mod tests {
         let geometry = Geometry::new(size, chunk_size).expect("the limit itself");
         let sums = vec![ChunkSum::from_bytes([7; 32]); crate::MAX_CHUNKS as usize];
         // A complete tree of equal values is twenty merges, each of a value with itself.
-        let child = (1..crate::MAX_CHUNKS.ilog2()).fold([7; 32], |cv, _| merge(&cv, &cv, Place::Inner));
-        assert_eq!(root(&geometry, &sums), FileHash::from_bytes(merge(&child, &child, Place::Root)));
+        let child =
+            (1..crate::MAX_CHUNKS.ilog2()).fold([7; 32], |cv, _| merge(&cv, &cv, Place::Inner));
+        assert_eq!(
+            root(&geometry, &sums),
+            FileHash::from_bytes(merge(&child, &child, Place::Root))
+        );
     }
 }

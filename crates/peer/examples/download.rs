@@ -1,7 +1,8 @@
 //! A downloader with a display of its own: `download COORDINATOR HASH OUT`.
 //!
-//! Asks peers for the description of the file with that hash, downloads it, and serves it for a moment to those who
-//! still need it. Ctrl-C keeps what arrived; the same command goes on from there.
+//! Asks peers for the description of the file with that hash, downloads it, and serves it for a
+//! moment to those who still need it. Ctrl-C keeps what arrived; the same command goes on from
+//! there.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its user")]
 
@@ -29,7 +30,8 @@ async fn main() -> Result<ExitCode, Error> {
         .spawn()
         .await?;
     let info = peer.fetch_info(hash, Duration::from_secs(30)).await?;
-    let options = DownloadOptions { give_up_after: Some(Duration::from_secs(60)), ..Default::default() };
+    let options =
+        DownloadOptions { give_up_after: Some(Duration::from_secs(60)), ..Default::default() };
     let mut download = peer.download_with(info, out, options).await?;
 
     let mut tick = interval(Duration::from_millis(500));

@@ -1,7 +1,7 @@
 //! A service that seeds a directory until Ctrl-C: `seed_dir COORDINATOR DIR [RATE]`.
 //!
-//! New, changed and deleted files are noticed. RATE limits what is sent, in bytes per second. Says each ten seconds what
-//! it has sent.
+//! New, changed and deleted files are noticed. RATE limits what is sent, in bytes per second. Says
+//! each ten seconds what it has sent.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its user")]
 

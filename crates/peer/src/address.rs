@@ -1,4 +1,5 @@
-//! Addresses as people write them: a port alone, a host name, a link-local address with its interface.
+//! Addresses as people write them: a port alone, a host name, a link-local address with its
+//! interface.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -39,7 +40,9 @@ pub enum AddressError {
         ip: Ipv6Addr,
     },
     /// It means another machine to each.
-    #[error("{ip} is each machine itself to those on it: name an address at which others reach this one")]
+    #[error(
+        "{ip} is each machine itself to those on it: name an address at which others reach this one"
+    )]
     EachItself {
         /// The address.
         ip: IpAddr,
@@ -111,7 +114,11 @@ impl FromStr for CoordinatorAddress {
     fn from_str(text: &str) -> Result<CoordinatorAddress, AddressError> {
         if let Some(found) = literal(text) {
             let (ip, zone, port) = found?;
-            return Ok(CoordinatorAddress::Ip(with_zone(ip, zone, port.unwrap_or(COORDINATOR_PORT))?));
+            return Ok(CoordinatorAddress::Ip(with_zone(
+                ip,
+                zone,
+                port.unwrap_or(COORDINATOR_PORT),
+            )?));
         }
         let malformed = AddressError::Malformed("192.168.1.5:7400 or host.lan");
         let (host, port) = match text.rsplit_once(':') {
@@ -126,7 +133,8 @@ impl FromStr for CoordinatorAddress {
     }
 }
 
-/// Where to accept connections: an address with a port, or a port alone, which is that port of every address.
+/// Where to accept connections: an address with a port, or a port alone, which is that port of
+/// every address.
 ///
 /// # Errors
 /// See [`AddressError`].
@@ -161,9 +169,13 @@ impl FromStr for Advertise {
         }
         match (ip, zone, port) {
             (_, _, Some(0)) => Err(malformed),
-            (IpAddr::V6(ip), _, _) if ip.is_unicast_link_local() => Err(AddressError::OnEachLink { ip }),
+            (IpAddr::V6(ip), _, _) if ip.is_unicast_link_local() => {
+                Err(AddressError::OnEachLink { ip })
+            }
             _ if ip.is_loopback() => Err(AddressError::EachItself { ip }),
-            (_, Some(zone), _) => Err(AddressError::NeedlessInterface { ip, zone: zone.to_owned() }),
+            (_, Some(zone), _) => {
+                Err(AddressError::NeedlessInterface { ip, zone: zone.to_owned() })
+            }
             (_, None, port) => Ok(Advertise { ip, port }),
         }
     }
@@ -181,16 +193,20 @@ impl fmt::Display for Advertise {
 
 type Literal<'a> = (IpAddr, Option<&'a str>, Option<u16>);
 
-/// An address, its interface and its port, as far as they are there; nothing if it is something else, like a name.
+/// An address, its interface and its port, as far as they are there; nothing if it is something
+/// else, like a name.
 fn literal(text: &str) -> Option<Result<Literal<'_>, AddressError>> {
     let (inner, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (inner, port) = rest.split_once(']')?;
-            let port = if port.is_empty() { None } else { Some(port.strip_prefix(':')?.parse().ok()?) };
+            let port =
+                if port.is_empty() { None } else { Some(port.strip_prefix(':')?.parse().ok()?) };
             (inner, port)
         }
         None => match text.parse() {
-            Ok(SocketAddr::V4(v4)) => return Some(Ok((IpAddr::V4(*v4.ip()), None, Some(v4.port())))),
+            Ok(SocketAddr::V4(v4)) => {
+                return Some(Ok((IpAddr::V4(*v4.ip()), None, Some(v4.port()))));
+            }
             _ => (text, None),
         },
     };
@@ -248,7 +264,9 @@ mod tests {
     #[test]
     fn what_is_neither_is_refused_with_the_reason() {
         // Nothing; no host; no port after all; not a port; not a host.
-        for text in ["", ":80", "host:", "host:http", "host:0", "http://host:80", "a b", "[::1", "[::1]80"] {
+        for text in
+            ["", ":80", "host:", "host:http", "host:0", "http://host:80", "a b", "[::1", "[::1]80"]
+        {
             assert!(matches!(coordinator(text), Err(AddressError::Malformed(_))), "{text:?}");
         }
         let error = coordinator("fe80::1").unwrap_err().to_string();
@@ -287,9 +305,14 @@ mod tests {
             ("[fd00::5]:80", "[fd00::5]:80"),
             ("::ffff:10.0.0.5", "10.0.0.5"),
         ] {
-            assert_eq!(text.parse().map(|address: Advertise| address.to_string()).as_deref(), Ok(shown));
+            assert_eq!(
+                text.parse().map(|address: Advertise| address.to_string()).as_deref(),
+                Ok(shown)
+            );
         }
-        for text in ["", "host.lan", "0.0.0.0", "[::]:7401", "224.0.0.1", "10.0.0.5:0", "10.0.0.5:x"] {
+        for text in
+            ["", "host.lan", "0.0.0.0", "[::]:7401", "224.0.0.1", "10.0.0.5:0", "10.0.0.5:x"]
+        {
             assert!(text.parse::<Advertise>().is_err(), "{text:?}");
         }
         for (text, reason) in [

@@ -1,8 +1,9 @@
-//! Time in which this process ran. A stopped process, a paused container, a machine that was suspended: what passes meanwhile
-//! counts for no deadline. After it the clock stands still for one window, so that what waits in sockets is dealt with
-//! before anybody is judged by it.
+//! Time in which this process ran. A stopped process, a paused container, a machine that was
+//! suspended: what passes meanwhile counts for no deadline. After it the clock stands still for one
+//! window, so that what waits in sockets is dealt with before anybody is judged by it.
 //!
-//! The engine beats each second. When no beat came for much longer, nobody ran, whoever looks at the clock first.
+//! The engine beats each second. When no beat came for much longer, nobody ran, whoever looks at
+//! the clock first.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -99,12 +100,20 @@ impl Clock {
     }
 
     /// What comes of the work, if that comes within this time.
-    pub async fn timeout<T>(&self, within: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    pub async fn timeout<T>(
+        &self,
+        within: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
         self.timeout_at(self.now() + within, work).await
     }
 
     /// The same, with a given end.
-    pub async fn timeout_at<T>(&self, end: Time, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    pub async fn timeout_at<T>(
+        &self,
+        end: Time,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -147,8 +156,8 @@ impl Shared {
         outside.saturating_sub(lost).max(self.floor.load(Acquire))
     }
 
-    /// Nobody ran for a while. A window follows, unless the last one was not over for long: bursts between stops would
-    /// else never make the clock go on.
+    /// Nobody ran for a while. A window follows, unless the last one was not over for long: bursts
+    /// between stops would else never make the clock go on.
     #[cold]
     fn note_stop(&self) {
         // Nothing under it panics.

@@ -12,20 +12,23 @@ use crate::api::{Limits, Priority};
 /// Settings of a [`Peer`](crate::Peer). The builder sets the common ones.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Whom to report to and ask for holders. None: files come only from peers that are named otherwise.
+    /// Whom to report to and ask for holders. None: files come only from peers that are named
+    /// otherwise.
     pub coordinator: Option<CoordinatorAddress>,
-    /// Where to accept peers. An unspecified IPv6 address takes IPv4 as well, and IPv4 alone where the system has no IPv6.
+    /// Where to accept peers. An unspecified IPv6 address takes IPv4 as well, and IPv4 alone where
+    /// the system has no IPv6.
     pub listen: SocketAddr,
-    /// Where others reach this peer, if that is not where the coordinator sees it: behind a published port, or on one of
-    /// several networks. A coordinator takes it within the networks that it was told.
+    /// Where others reach this peer, if that is not where the coordinator sees it: behind a
+    /// published port, or on one of several networks. A coordinator takes it within the networks
+    /// that it was told.
     pub advertise: Option<Advertise>,
-    /// For several peers on one machine, as in tests: calls to loopback addresses come from this one. None, and for all
-    /// other addresses: the system chooses.
+    /// For several peers on one machine, as in tests: calls to loopback addresses come from this
+    /// one. None, and for all other addresses: the system chooses.
     pub loopback_from: Option<IpAddr>,
     /// How often the coordinator gets a sign of life; also how often shared files are looked at.
     pub report_interval: Duration,
-    /// How often shared directories are looked at while they change; large ones less often, so that looking takes no more
-    /// than a 300th of the time, but each 25 s at least where that is little.
+    /// How often shared directories are looked at while they change; large ones less often, so that
+    /// looking takes no more than a 300th of the time, but each 25 s at least where that is little.
     pub share_interval: Duration,
     /// Rates of the whole process at the start. Default: none.
     pub limits: Limits,
@@ -39,14 +42,15 @@ pub struct Config {
     pub sync_interval: Duration,
     /// A call to another peer or the coordinator fails after this long.
     pub connect_within: Duration,
-    /// Accepted connections in all that have not said hello. When there is one more, one of the source that has most of
-    /// them is closed to make room for it.
+    /// Accepted connections in all that have not said hello. When there is one more, one of the
+    /// source that has most of them is closed to make room for it.
     pub max_strangers: usize,
-    /// Where to remember what shared files were found to be, so that a restart reads only those that changed. None: every
-    /// file is read again.
+    /// Where to remember what shared files were found to be, so that a restart reads only those
+    /// that changed. None: every file is read again.
     pub scans: Option<PathBuf>,
-    /// For demonstrations: each connection waits this long between two parts of chunks that it sends, so that a person can
-    /// follow what else would be over in an instant. A part is at most 256 KiB. Zero, the default: it never waits.
+    /// For demonstrations: each connection waits this long between two parts of chunks that it
+    /// sends, so that a person can follow what else would be over in an instant. A part is at most
+    /// 256 KiB. Zero, the default: it never waits.
     pub demo_delay: Duration,
     /// How long `shutdown` waits for goodbyes and last writes.
     pub shutdown_within: Duration,
@@ -79,8 +83,8 @@ impl Default for Config {
 const LEAST_CHUNK_MEMORY: u64 = tnet_fileinfo::MAX_CHUNK_SIZE as u64;
 
 impl Config {
-    /// Keeps what lies between network and disk within half of so many bytes, if that is less than it is. The other half
-    /// is for connections, descriptions and what an allocator adds.
+    /// Keeps what lies between network and disk within half of so many bytes, if that is less than
+    /// it is. The other half is for connections, descriptions and what an allocator adds.
     pub fn keep_within(&mut self, bytes: u64) {
         self.chunk_memory = self.chunk_memory.min((bytes / 2).max(LEAST_CHUNK_MEMORY));
         self.swarm.storing_bytes = self.swarm.storing_bytes.min(self.chunk_memory / 5 * 3);
@@ -92,18 +96,20 @@ impl Config {
 pub struct DownloadOptions {
     /// Replace a file of another content at the target, in one step at the end.
     pub overwrite: bool,
-    /// Give up when no chunk was stored for this long. None: never. While nobody has anything of the file, time without a
-    /// coordinator does not count, but twice this long is enough in any case.
+    /// Give up when no chunk was stored for this long. None: never. While nobody has anything of
+    /// the file, time without a coordinator does not count, but twice this long is enough in any
+    /// case.
     pub give_up_after: Option<Duration>,
-    /// Give up when the coordinator has been away for this long and no peer was met yet, counted from when it was lost or
-    /// from the start. Whoever is there and is no coordinator is put up with for 10 s at most. None: never.
+    /// Give up when the coordinator has been away for this long and no peer was met yet, counted
+    /// from when it was lost or from the start. Whoever is there and is no coordinator is put up
+    /// with for 10 s at most. None: never.
     pub coordinator_within: Option<Duration>,
     /// Rates of this file.
     pub limits: Limits,
     /// Before or after other files.
     pub priority: Priority,
-    /// The directory that the file is to be in, if somebody opened it already: who sees another one under that path, or
-    /// none, writes to the right one all the same.
+    /// The directory that the file is to be in, if somebody opened it already: who sees another one
+    /// under that path, or none, writes to the right one all the same.
     pub directory: Option<Arc<OwnedFd>>,
     /// The mode of the file, as in `0o644`. None: as any file of this process.
     pub mode: Option<u32>,

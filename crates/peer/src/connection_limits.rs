@@ -11,8 +11,9 @@ const OTHERS: usize = 256 + 64;
 /// Connections that are told goodbye and not closed yet.
 const FAREWELLS: usize = 64;
 
-/// Bounds the connections by what the process may have open, and answers how many may be saying goodbye at once. A place
-/// that no descriptor is left for would keep everybody out, the useful too.
+/// Bounds the connections by what the process may have open, and answers how many may be saying
+/// goodbye at once. A place that no descriptor is left for would keep everybody out, the useful
+/// too.
 pub(crate) fn fit(config: &mut Config) -> usize {
     let most = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
     fit_into(most.unwrap_or(usize::MAX), config)
@@ -43,7 +44,11 @@ mod tests {
             let strangers = config.max_strangers + strangers::leaving(config.max_strangers);
             let open = config.swarm.max_peers + strangers + farewells + OTHERS.min(most / 2);
             assert!(open <= most, "{open} of {most}");
-            assert!(config.swarm.max_peers >= most.min(1000) / 8, "{} of {most}", config.swarm.max_peers);
+            assert!(
+                config.swarm.max_peers >= most.min(1000) / 8,
+                "{} of {most}",
+                config.swarm.max_peers
+            );
         }
     }
 

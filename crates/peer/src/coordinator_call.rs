@@ -1,4 +1,5 @@
-//! Calls a coordinator, wherever it is at that moment: a name is resolved before each call, and all its addresses are tried.
+//! Calls a coordinator, wherever it is at that moment: a name is resolved before each call, and all
+//! its addresses are tried.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -16,23 +17,26 @@ use crate::network::{self, canonical};
 /// How long a name service may take.
 const RESOLVE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Addresses of one name that are tried before it is resolved again. Of a name with more, others each time.
+/// Addresses of one name that are tried before it is resolved again. Of a name with more, others
+/// each time.
 const MOST_ADDRESSES: usize = 8;
 
 /// Addresses of one name that are looked at.
 const MOST_FOUND: usize = 256;
 
-/// How old an answer may be that nobody waited for any more: as the longest pause between two calls, and the time of one.
+/// How old an answer may be that nobody waited for any more: as the longest pause between two
+/// calls, and the time of one.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
-/// How long each of several addresses may take to accept: a name often has an IPv6 address at which nobody listens.
+/// How long each of several addresses may take to accept: a name often has an IPv6 address at which
+/// nobody listens.
 const EACH_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the name service answered, and when.
 type Found = (Instant, io::Result<Vec<SocketAddr>>);
 
-/// Asks the name service, which may not answer for a long time. Each question is a thread of its own, since nothing ends it;
-/// there is one at a time.
+/// Asks the name service, which may not answer for a long time. Each question is a thread of its
+/// own, since nothing ends it; there is one at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
     asked: Option<oneshot::Receiver<Found>>,
@@ -42,7 +46,10 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     /// Where the coordinator may be now: those that were not tried before come first.
-    async fn candidates(&mut self, address: &CoordinatorAddress) -> Result<Vec<SocketAddr>, LinkError> {
+    async fn candidates(
+        &mut self,
+        address: &CoordinatorAddress,
+    ) -> Result<Vec<SocketAddr>, LinkError> {
         let mut found = self.addresses(address).await?;
         if found.len() > MOST_ADDRESSES {
             let first = self.tried % found.len();
@@ -53,7 +60,10 @@ impl Resolver {
     }
 
     /// Where the coordinator is now.
-    async fn addresses(&mut self, address: &CoordinatorAddress) -> Result<Vec<SocketAddr>, LinkError> {
+    async fn addresses(
+        &mut self,
+        address: &CoordinatorAddress,
+    ) -> Result<Vec<SocketAddr>, LinkError> {
         let (host, port) = match address {
             CoordinatorAddress::Ip(address) => return Ok(vec![*address]),
             CoordinatorAddress::Name { host, port } => (host, *port),
@@ -67,7 +77,8 @@ impl Resolver {
                     none => none.insert(ask(host.clone(), port).map_err(unresolved)?),
                 };
                 let Ok(answered) = timeout(RESOLVE_WITHIN, asked).await else {
-                    let silent = io::Error::new(io::ErrorKind::TimedOut, "the name service does not answer");
+                    let silent =
+                        io::Error::new(io::ErrorKind::TimedOut, "the name service does not answer");
                     return Err(unresolved(silent));
                 };
                 self.asked = None;
@@ -76,12 +87,16 @@ impl Resolver {
         };
         let found = found.map_err(unresolved)?;
         if found.is_empty() {
-            return Err(unresolved(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
+            return Err(unresolved(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            )));
         }
         Ok(found)
     }
 
-    /// What was answered when nobody waited, unless that was long ago. A question that is open stays.
+    /// What was answered when nobody waited, unless that was long ago. A question that is open
+    /// stays.
     fn answered(&mut self) -> Option<Found> {
         let answered = self.asked.as_mut()?.try_recv();
         if !matches!(answered, Err(TryRecvError::Empty)) {
@@ -103,8 +118,8 @@ fn ask(host: String, port: u16) -> io::Result<oneshot::Receiver<Found>> {
     Ok(asked)
 }
 
-/// Connects to the first address that a coordinator answers at. What went wrong is that of the last one, or of one at which
-/// something else answered.
+/// Connects to the first address that a coordinator answers at. What went wrong is that of the last
+/// one, or of one at which something else answered.
 pub(crate) async fn call(
     resolver: &mut Resolver,
     address: &CoordinatorAddress,

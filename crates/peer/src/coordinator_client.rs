@@ -1,5 +1,5 @@
-//! The one kept connection to the coordinator. Carries requests and replies and decides nothing: what to report is the
-//! reporter's business, which lives in the engine.
+//! The one kept connection to the coordinator. Carries requests and replies and decides nothing:
+//! what to report is the reporter's business, which lives in the engine.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -42,8 +42,8 @@ const LEAST_BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// From the connection to the welcome.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 
-/// A request that is large, or whose answer may be, is answered within this. If not, large packets may get lost on the
-/// way: it is called again with small ones, and then has the usual time.
+/// A request that is large, or whose answer may be, is answered within this. If not, large packets
+/// may get lost on the way: it is called again with small ones, and then has the usual time.
 const LARGE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A hash, a size and what is there of it, at least.
@@ -52,7 +52,8 @@ const ENTRY_BYTES: usize = 41;
 /// News from the coordinator.
 #[derive(Debug)]
 pub(crate) enum CoordinatorEvent {
-    /// Connected; how long a silence it bears; what it still has of us; where to put requests as long as this connection lasts.
+    /// Connected; how long a silence it bears; what it still has of us; where to put requests as
+    /// long as this connection lasts.
     Welcome {
         lease: Duration,
         table: ReportDigest,
@@ -61,7 +62,8 @@ pub(crate) enum CoordinatorEvent {
         requests: mpsc::Sender<CoordinatorRequest>,
     },
     Reply(CoordinatorReply),
-    /// Not reachable, or gone; or nobody to talk to, and why. Called again after a while. The error in words.
+    /// Not reachable, or gone; or nobody to talk to, and why. Called again after a while. The error
+    /// in words.
     Down {
         unfit: Option<Unfit>,
         error: String,
@@ -123,15 +125,16 @@ impl LinkError {
     /// Whether somebody answered who will not answer better when asked again.
     pub(crate) fn unfit(&self) -> Option<Unfit> {
         match self {
-            LinkError::Handshake(HandshakeError::Preamble(PreambleError::VersionMismatch { .. })) => {
-                Some(Unfit::OtherVersion)
-            }
+            LinkError::Handshake(HandshakeError::Preamble(PreambleError::VersionMismatch {
+                ..
+            })) => Some(Unfit::OtherVersion),
             LinkError::Handshake(HandshakeError::Preamble(_)) => Some(Unfit::NotCoordinator),
             _ => None,
         }
     }
 
-    /// Whether what was sent on a connection was left without an answer, or was not even acknowledged.
+    /// Whether what was sent on a connection was left without an answer, or was not even
+    /// acknowledged.
     fn is_silence(&self) -> bool {
         match self {
             LinkError::Silent(_) | LinkError::LargeUnanswered(_) => true,
@@ -155,8 +158,8 @@ impl CoordinatorClient {
                     let mut has_answered = false;
                     let error = self.serve(connection, welcome, &mut has_answered).await;
                     let is_sure = !has_answered || matches!(error, LinkError::LargeUnanswered(_));
-                    let is_narrow =
-                        error.is_silence() && self.paths.fell_silent(there.ip(), !is_sure).is_some();
+                    let is_narrow = error.is_silence()
+                        && self.paths.fell_silent(there.ip(), !is_sure).is_some();
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
                     (None, chain(&error), is_narrow)
                 }
@@ -187,9 +190,15 @@ impl CoordinatorClient {
             report_interval_ms: u32::try_from(self.report_interval.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
         };
-        let called =
-            call(&mut self.resolver, &self.address, &hello, self.loopback_from, self.within, &self.paths)
-                .await;
+        let called = call(
+            &mut self.resolver,
+            &self.address,
+            &hello,
+            self.loopback_from,
+            self.within,
+            &self.paths,
+        )
+        .await;
         called.inspect_err(|error| {
             self.descriptors.note_cause(error);
         })
@@ -205,14 +214,20 @@ impl CoordinatorClient {
         let (requests, mut queue) = mpsc::channel(REQUESTS);
         let Welcome { lease, table, ends, observed, listed } = welcome;
         let listing = self.reach.listing(listed, observed, ends);
-        if self.events.send(CoordinatorEvent::Welcome { lease, table, listing, requests }).await.is_err() {
+        if self
+            .events
+            .send(CoordinatorEvent::Welcome { lease, table, listing, requests })
+            .await
+            .is_err()
+        {
             return LinkError::Closed;
         }
-        // The engine sends something at least each interval, and each gets an answer. Only an answer begins the time anew:
-        // what we send says nothing about the other side.
+        // The engine sends something at least each interval, and each gets an answer. Only an
+        // answer begins the time anew: what we send says nothing about the other side.
         let patience = self.report_interval * 3 + self.within;
         let mut deadline = Deadline::Answer(self.clock.now() + patience);
-        let may_be_narrow = !ends.there().ip().is_loopback() && !self.paths.is_narrow(ends.there().ip());
+        let may_be_narrow =
+            !ends.there().ip().is_loopback() && !self.paths.is_narrow(ends.there().ip());
         let mut looks = interval(self.report_interval.max(LEAST_BETWEEN_LOOKS));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -254,7 +269,9 @@ impl CoordinatorClient {
                             }
                             continue;
                         }
-                        Received::Unknown { number } => CoordinatorRequest::Unsupported { message: number },
+                        Received::Unknown { number } => {
+                            CoordinatorRequest::Unsupported { message: number }
+                        }
                     }
                 }
             };
@@ -275,7 +292,9 @@ fn takes_large_packets(request: &CoordinatorRequest) -> bool {
     match request {
         // Its answer names many addresses.
         CoordinatorRequest::Watch { .. } | CoordinatorRequest::Lookup { .. } => true,
-        CoordinatorRequest::Report { entries, .. } => entries.len() * ENTRY_BYTES > SMALL_SEGMENT as usize,
+        CoordinatorRequest::Report { entries, .. } => {
+            entries.len() * ENTRY_BYTES > SMALL_SEGMENT as usize
+        }
         _ => false,
     }
 }
@@ -364,7 +383,9 @@ pub(crate) async fn introduce(
     timeout(WELCOME_WITHIN, greeting).await.unwrap_or(Err(LinkError::Silent(WELCOME_WITHIN)))
 }
 
-pub(crate) async fn next(connection: &mut Connection) -> Result<Received<CoordinatorReply>, LinkError> {
+pub(crate) async fn next(
+    connection: &mut Connection,
+) -> Result<Received<CoordinatorReply>, LinkError> {
     connection.next().await.ok_or(LinkError::Closed)?.map_err(LinkError::from)
 }
 
@@ -401,11 +422,14 @@ mod tests {
         let (mut stream, _) = coordinator.accept().await.unwrap();
         exchange_preamble(&mut stream, Protocol::Coordinator).await.unwrap();
         let mut theirs = Framed::new(stream, MessageCodec::new());
-        let Received::Message(hello) = theirs.next().await.unwrap().unwrap() else { panic!("no hello") };
+        let Received::Message(hello) = theirs.next().await.unwrap().unwrap() else {
+            panic!("no hello")
+        };
         let digest = ReportDigest::default();
         let observed = SocketAddr::from(([127, 0, 0, 1], 7401));
         let (listed, lease_ms, capabilities) = (Listed::Nowhere, 600, 0);
-        let welcome = CoordinatorReply::Welcome { lease_ms, observed, listed, digest, capabilities };
+        let welcome =
+            CoordinatorReply::Welcome { lease_ms, observed, listed, digest, capabilities };
         theirs.send(welcome).await.unwrap();
         (theirs, hello)
     }
@@ -415,14 +439,23 @@ mod tests {
         let coordinator = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (events, mut news) = mpsc::channel(64);
         let gone = OwnReach::new(SocketAddr::from(([192, 0, 2, 1], 7401)), None); // reserved for documentation
-        let client = CoordinatorClient { reach: gone, ..client(coordinator.local_addr().unwrap(), events) };
+        let client =
+            CoordinatorClient { reach: gone, ..client(coordinator.local_addr().unwrap(), events) };
         let calling = tokio::spawn(client.run());
         let (_theirs, hello) = welcomes(&coordinator).await;
-        assert!(matches!(hello, CoordinatorRequest::Hello { reach: Reach::Nowhere, .. }), "{hello:?}");
-        let Some(CoordinatorEvent::Welcome { listing: Listing::Refused(why), .. }) = news.recv().await else {
+        assert!(
+            matches!(hello, CoordinatorRequest::Hello { reach: Reach::Nowhere, .. }),
+            "{hello:?}"
+        );
+        let Some(CoordinatorEvent::Welcome { listing: Listing::Refused(why), .. }) =
+            news.recv().await
+        else {
             panic!("it is said why")
         };
-        assert!(why.contains("192.0.2.1 only, which is not an address of this machine any more"), "{why}");
+        assert!(
+            why.contains("192.0.2.1 only, which is not an address of this machine any more"),
+            "{why}"
+        );
         calling.abort();
     }
 
@@ -431,7 +464,8 @@ mod tests {
         let coordinator = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (events, mut news) = mpsc::channel(64);
         let client = client(coordinator.local_addr().unwrap(), events);
-        let calling = tokio::spawn(CoordinatorClient { report_interval: Duration::ZERO, ..client }.run());
+        let calling =
+            tokio::spawn(CoordinatorClient { report_interval: Duration::ZERO, ..client }.run());
         let (_theirs, _) = welcomes(&coordinator).await;
         let Some(CoordinatorEvent::Welcome { requests, .. }) = news.recv().await else {
             panic!("it is welcome")
@@ -462,7 +496,9 @@ mod tests {
         });
         let reading = tokio::spawn(async move { while theirs.next().await.is_some() {} });
         let down = timeout(Duration::from_secs(20), news.recv()).await.expect("it notices");
-        assert!(matches!(down, Some(CoordinatorEvent::Down { error, .. }) if error.contains("no answer")));
+        assert!(
+            matches!(down, Some(CoordinatorEvent::Down { error, .. }) if error.contains("no answer"))
+        );
         [calling, heartbeats, reading].iter().for_each(|task| task.abort());
     }
 

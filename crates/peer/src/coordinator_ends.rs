@@ -1,5 +1,6 @@
-//! Both ends of the connection to the coordinator, and what the addresses that come over it mean here: a link-local one is on
-//! the link of that connection, and one of this machine is only taken from a coordinator that is on it.
+//! Both ends of the connection to the coordinator, and what the addresses that come over it mean
+//! here: a link-local one is on the link of that connection, and one of this machine is only taken
+//! from a coordinator that is on it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -77,7 +78,9 @@ mod tests {
         };
         let holders = named.iter().map(holder).collect();
         let reply = CoordinatorReply::Holders { hash: [7; 32], full: 1, partial: 0, holders };
-        let CoordinatorReply::Holders { holders, .. } = ends.meant_for_us(reply) else { return Vec::new() };
+        let CoordinatorReply::Holders { holders, .. } = ends.meant_for_us(reply) else {
+            return Vec::new();
+        };
         holders.iter().map(|holder| holder.address.to_string()).collect()
     }
 
@@ -116,7 +119,11 @@ mod tests {
             ("10.0.0.2:6", false),
             ("127.0.0.1:5", false),
         ] {
-            assert_eq!(ends.is_direct(observed.parse().expect("an address")), is_direct, "{observed}");
+            assert_eq!(
+                ends.is_direct(observed.parse().expect("an address")),
+                is_direct,
+                "{observed}"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! File descriptors: how many of them files may keep, and whether there are none left. Who is refused one says so here; it
-//! is told to the owner, now and then, and everybody who waits hears when there are some again.
+//! File descriptors: how many of them files may keep, and whether there are none left. Who is
+//! refused one says so here; it is told to the owner, now and then, and everybody who waits hears
+//! when there are some again.
 
 use std::error::Error;
 use std::fmt;
@@ -28,7 +29,8 @@ const USUAL: u64 = 1024;
 /// Every descriptor is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortage {
-    /// Files and connections that this process may have open; none if it is the whole system that has no more.
+    /// Files and connections that this process may have open; none if it is the whole system that
+    /// has no more.
     pub limit: Option<u64>,
 }
 
@@ -52,8 +54,8 @@ pub fn limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
-/// Of how many descriptors one is for a whole file that stays open after it was read: the others are for connections and
-/// downloads.
+/// Of how many descriptors one is for a whole file that stays open after it was read: the others
+/// are for connections and downloads.
 const FILE_OF: u64 = 4;
 
 /// Whole files that may stay open in this process.
@@ -135,7 +137,8 @@ impl Descriptors {
 
 /// Whether enough can be had at once.
 fn are_there_some() -> bool {
-    let tried: Result<Vec<File>, io::Error> = (0..ENOUGH).map(|_| File::open("/dev/null")).collect();
+    let tried: Result<Vec<File>, io::Error> =
+        (0..ENOUGH).map(|_| File::open("/dev/null")).collect();
     tried.err().is_none_or(|error| shortage_of(&error).is_none())
 }
 
@@ -147,7 +150,10 @@ mod tests {
     fn a_shortage_names_the_limit_and_how_to_raise_it() {
         let error = io::Error::from(Errno::MFILE);
         let text = shortage_of(&error).expect("it is one").to_string();
-        assert!(text.contains(&limit().unwrap_or(USUAL).to_string()) && text.contains("ulimit -n"), "{text}");
+        assert!(
+            text.contains(&limit().unwrap_or(USUAL).to_string()) && text.contains("ulimit -n"),
+            "{text}"
+        );
         assert_eq!(shortage_of(&io::Error::from(Errno::NOENT)), None);
     }
 

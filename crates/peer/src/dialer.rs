@@ -79,7 +79,8 @@ impl Dialer {
 
     async fn call_now(&self, address: SocketAddr) {
         let mut began = Instant::now();
-        let mut stream = network::connect(address, self.loopback_from, self.within, &self.paths).await;
+        let mut stream =
+            network::connect(address, self.loopback_from, self.within, &self.paths).await;
         if let Err(error) = &stream
             && self.descriptors.note(error)
         {
@@ -92,7 +93,9 @@ impl Dialer {
             Ok(stream) => {
                 let round_trip = began.elapsed();
                 let greeted = self.introduce(stream, address).await;
-                greeted.map(|greeted| (greeted, round_trip)).map_err(|error| Some(CallFailure::from(&error)))
+                greeted
+                    .map(|greeted| (greeted, round_trip))
+                    .map_err(|error| Some(CallFailure::from(&error)))
             }
             Err(error) => {
                 tracing::debug!(%address, %error, "peer not reachable");
@@ -136,7 +139,8 @@ impl Dialer {
         let address = listening_at(remote, &greeted.hello);
         let direction = Direction::Inbound;
         let peer = self.next_key();
-        let connected = Connected { peer, remote, address, direction, round_trip: None, greeted, introduced };
+        let connected =
+            Connected { peer, remote, address, direction, round_trip: None, greeted, introduced };
         let _ = self.results.send(Dialed::Connected(Box::new(connected))).await;
     }
 
@@ -147,7 +151,8 @@ impl Dialer {
     ) -> Result<Greeted<OwnedReadHalf, OwnedWriteHalf>, GreetError> {
         let here = stream.local_addr()?;
         let listen_port = self.reach.port_seen_from(here.ip());
-        let greeting = Greeting { hello: Hello { peer_id: self.peer_id, listen_port, capabilities: 0 } };
+        let greeting =
+            Greeting { hello: Hello { peer_id: self.peer_id, listen_port, capabilities: 0 } };
         let (input, output) = stream.into_split();
         let greeted = greet(input, output, &greeting, &self.context.clock).await;
         greeted.inspect_err(|error| tracing::debug!(%remote, %error, "no introduction"))

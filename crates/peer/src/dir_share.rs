@@ -22,20 +22,24 @@ use crate::store::{self, Cost, SharedRoot, Stamp, Watched};
 pub(crate) async fn open(dir: PathBuf, options: WatchOptions) -> Result<DirWatch, ShareDirError> {
     let shown = dir.clone();
     let opened = tokio::task::spawn_blocking(move || DirWatch::new(&dir, options)).await;
-    opened.unwrap_or_else(|error| Err(ShareDirError::Io { dir: shown, source: std::io::Error::other(error) }))
+    opened.unwrap_or_else(|error| {
+        Err(ShareDirError::Io { dir: shown, source: std::io::Error::other(error) })
+    })
 }
 
-/// Where the system has word of changes, another look without any comes this time after the last: of some, as of what is
-/// written through another name or a mapping, or of a file system mounted below, there is none. With the look itself
-/// whatever happens in a directory of usual size is noticed within 30 s.
+/// Where the system has word of changes, another look without any comes this time after the last:
+/// of some, as of what is written through another name or a mapping, or of a file system mounted
+/// below, there is none. With the look itself whatever happens in a directory of usual size is
+/// noticed within 30 s.
 const LOOK_ANYWAY: Duration = Duration::from_secs(28);
 
-/// The same where a look takes long: a directory of a million files must not keep a processor busy for what is rare.
+/// The same where a look takes long: a directory of a million files must not keep a processor busy
+/// for what is rare.
 const LOOK_ANYWAY_PER_LOOK: u32 = 100;
 const LOOK_ANYWAY_AT_MOST: Duration = Duration::from_secs(300);
 
-/// How often it is asked whether the shared directory has its place still: one of those above it may have got another
-/// name, or a link may lead elsewhere.
+/// How often it is asked whether the shared directory has its place still: one of those above it
+/// may have got another name, or a link may lead elsewhere.
 const LOOK_AT_ROOT: Duration = Duration::from_secs(5);
 
 /// Files that could not be shared after one look, of which the log has a line each.
@@ -57,7 +61,8 @@ pub(crate) struct DirShare {
 }
 
 impl DirShare {
-    /// Looks again and again, and tells the engine. Files are read one after the other: each is read by all cores.
+    /// Looks again and again, and tells the engine. Files are read one after the other: each is
+    /// read by all cores.
     pub(crate) async fn run(self) {
         let DirShare { mut watch, interval, scanner, commands, descriptors } = self;
         let watched = Watched::default();
@@ -80,7 +85,9 @@ impl DirShare {
                 Err(error) => {
                     said.trouble(&error);
                     let gone = if error.is_gone() { watch.take_reported() } else { Vec::new() };
-                    follower.follow(gone.into_iter().map(|path| Change::Deleted { path }).collect()).await
+                    follower
+                        .follow(gone.into_iter().map(|path| Change::Deleted { path }).collect())
+                        .await
                 }
                 Ok(changes) => {
                     said.no_trouble();
@@ -140,12 +147,13 @@ struct Pause {
 impl Pause {
     fn after(took: Duration, interval: Duration) -> Pause {
         let deaf = pause_after(took, interval);
-        let at_most = took.saturating_mul(LOOK_ANYWAY_PER_LOOK).clamp(LOOK_ANYWAY, LOOK_ANYWAY_AT_MOST);
+        let at_most =
+            took.saturating_mul(LOOK_ANYWAY_PER_LOOK).clamp(LOOK_ANYWAY, LOOK_ANYWAY_AT_MOST);
         Pause { looked: tokio::time::Instant::now(), deaf, at_most: at_most.max(deaf) }
     }
 
-    /// Waits for a part of it. Answers whether it is time to look; if not, whether the directory has its place still
-    /// is to be asked.
+    /// Waits for a part of it. Answers whether it is time to look; if not, whether the directory
+    /// has its place still is to be asked.
     async fn is_over(&self, word: Pin<&mut impl Future<Output = ()>>) -> bool {
         let passed = self.looked.elapsed();
         let is_deaf = passed < self.deaf;
@@ -189,7 +197,9 @@ struct Said {
 
 impl Said {
     fn trouble(&mut self, error: &ShareDirError) {
-        let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+        let source = std::error::Error::source(error)
+            .map(|source| format!(": {source}"))
+            .unwrap_or_default();
         let trouble = format!("{error}{source}");
         if self.trouble.as_ref() != Some(&trouble) {
             tracing::warn!(error = %trouble, "shared directory");
@@ -223,7 +233,8 @@ impl Said {
         let is_first = self.left_out.is_none();
         let before = self.left_out.replace(now.to_vec()).unwrap_or_default();
         for left_out in now {
-            let same_count = |other: &&LeftOut| (other.kind, other.count) == (left_out.kind, left_out.count);
+            let same_count =
+                |other: &&LeftOut| (other.kind, other.count) == (left_out.kind, left_out.count);
             if before.iter().find(same_count).is_none() {
                 let LeftOut { kind, count, example } = left_out;
                 let (noun, example) = (kind.noun(*count), shown_path(example));
@@ -255,7 +266,11 @@ impl Follower {
         for (number, change) in changes.into_iter().enumerate() {
             self.follow_one(change, &mut followed).await?;
             if said.elapsed() >= SAY_EVERY {
-                tracing::info!(done = number + 1, of = total, "files of the shared directory are being read");
+                tracing::info!(
+                    done = number + 1,
+                    of = total,
+                    "files of the shared directory are being read"
+                );
                 said = Instant::now();
             }
         }
@@ -285,8 +300,12 @@ impl Follower {
             Change::Unreadable { path, kind } => {
                 tracing::debug!(path = %shown_path(&path), %kind, "not shared: cannot be read");
             }
-            Change::Planted { path } => tracing::debug!(path = %shown_path(&path), "not shared: planted"),
-            Change::TooDeep { path } => tracing::debug!(path = %shown_path(&path), "not shared: too deep"),
+            Change::Planted { path } => {
+                tracing::debug!(path = %shown_path(&path), "not shared: planted")
+            }
+            Change::TooDeep { path } => {
+                tracing::debug!(path = %shown_path(&path), "not shared: too deep")
+            }
             Change::TooMany { limit } => {
                 tracing::warn!(limit, "not everything is shared: too many files");
             }
@@ -344,7 +363,8 @@ impl Follower {
 
 /// Until there is word, or until it is clear that there will be none.
 async fn heard(notices: Notices) {
-    // The runtime's safe way to wait for any descriptor that does not block; it need not be a pipe's.
+    // The runtime's safe way to wait for any descriptor that does not block; it need not be a
+    // pipe's.
     match Receiver::from_owned_fd_unchecked(notices.into_fd()) {
         // A failure is no reason not to look.
         Ok(queue) => drop(queue.readable().await),
@@ -403,6 +423,9 @@ mod tests {
             let pause = pause_after(Duration::from_millis(took_ms), interval);
             assert_eq!(pause, Duration::from_secs(pause_s), "after a look of {took_ms} ms");
         }
-        assert_eq!(pause_after(Duration::from_secs(5), Duration::from_secs(60)), Duration::from_secs(60));
+        assert_eq!(
+            pause_after(Duration::from_secs(5), Duration::from_secs(60)),
+            Duration::from_secs(60)
+        );
     }
 }

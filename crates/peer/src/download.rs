@@ -41,8 +41,8 @@ impl Download {
         Download { info, out, progress, swarm_done, outcome: Outcome::Awaited(outcome), commands }
     }
 
-    /// The file was there already, or a copy of it. All of the time counts for verification: what was there was hashed,
-    /// and how long writing a copy took is not told apart.
+    /// The file was there already, or a copy of it. All of the time counts for verification: what
+    /// was there was hashed, and how long writing a copy took is not told apart.
     pub(crate) fn complete(
         info: FileInfo,
         out: PathBuf,
@@ -88,7 +88,14 @@ impl Download {
             notes: Vec::new(),
         };
         let (progress, swarm_done) = (watch::channel(progress).1, watch::channel(true).1);
-        Download { info, out, progress, swarm_done, outcome: Outcome::Finished(Box::new(summary)), commands }
+        Download {
+            info,
+            out,
+            progress,
+            swarm_done,
+            outcome: Outcome::Finished(Box::new(summary)),
+            commands,
+        }
     }
 
     /// What is downloaded.
@@ -106,7 +113,8 @@ impl Download {
         self.progress.borrow().clone()
     }
 
-    /// Waits until there is something new to see. Returns at once, again and again, when the download is over.
+    /// Waits until there is something new to see. Returns at once, again and again, when the
+    /// download is over.
     pub async fn changed(&mut self) {
         // An error means that no news can come any more.
         let _ = self.progress.changed().await;
@@ -136,7 +144,8 @@ impl Download {
         let _ = done.wait_for(|done| *done).await;
     }
 
-    /// Treats the file differently from now on: its rates, its priority, a pause. Changes nothing when the peer is gone.
+    /// Treats the file differently from now on: its rates, its priority, a pause. Changes nothing
+    /// when the peer is gone.
     pub async fn treat(&self, wish: Wish) {
         let (done, treated) = oneshot::channel();
         if self.commands.send(Command::Treat { hash: self.info.hash(), wish, done }).await.is_ok() {
@@ -147,14 +156,20 @@ impl Download {
     /// As `cancel`, and answers how it ended.
     pub async fn end(&mut self) -> Result<Summary, DownloadError> {
         let (done, cancelled) = oneshot::channel();
-        if self.commands.send(Command::CancelDownload { hash: self.info.hash(), done }).await.is_ok() {
+        if self
+            .commands
+            .send(Command::CancelDownload { hash: self.info.hash(), done })
+            .await
+            .is_ok()
+        {
             let _ = cancelled.await;
         }
         self.finished().await
     }
 
-    /// Ends the download and waits until it has ended. What arrived is kept in `OUT.partial` for the next attempt. A
-    /// finished download stays finished, and one that is being given its name becomes so: its summary is returned.
+    /// Ends the download and waits until it has ended. What arrived is kept in `OUT.partial` for
+    /// the next attempt. A finished download stays finished, and one that is being given its name
+    /// becomes so: its summary is returned.
     pub async fn cancel(mut self) -> Option<Summary> {
         self.end().await.ok()
     }

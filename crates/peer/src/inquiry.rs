@@ -1,4 +1,5 @@
-//! Asks a coordinator without being a peer: nothing is reported, and nobody is told of whoever asks.
+//! Asks a coordinator without being a peer: nothing is reported, and nobody is told of whoever
+//! asks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -94,14 +95,24 @@ impl Inquiry {
         within: Duration,
     ) -> Result<Inquiry, InquiryError> {
         let address = address.into();
-        // Who accepts no connections is handed out to nobody, and who reports nothing leaves nothing behind.
+        // Who accepts no connections is handed out to nobody, and who reports nothing leaves
+        // nothing behind.
         let hello = CoordinatorRequest::Hello {
             peer_id: PeerId(rand::rng().random()),
             reach: Reach::Nowhere,
             report_interval_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
         };
-        match call(&mut Resolver::default(), &address, &hello, None, within, &NarrowPaths::default()).await {
+        match call(
+            &mut Resolver::default(),
+            &address,
+            &hello,
+            None,
+            within,
+            &NarrowPaths::default(),
+        )
+        .await
+        {
             Ok((connection, welcome)) => {
                 let ends = welcome.ends();
                 Ok(Inquiry { address, within, connection, ends })
@@ -116,17 +127,24 @@ impl Inquiry {
     /// See [`InquiryError`].
     pub async fn holders(&mut self, hash: FileHash) -> Result<Holders, InquiryError> {
         let asking = ask(&mut self.connection, self.ends, hash);
-        let answer = timeout(self.within, asking).await.unwrap_or(Err(LinkError::Silent(self.within)));
+        let answer =
+            timeout(self.within, asking).await.unwrap_or(Err(LinkError::Silent(self.within)));
         answer.map_err(|error| failed(self.address.clone(), error))
     }
 }
 
-async fn ask(connection: &mut Connection, ends: Ends, hash: FileHash) -> Result<Holders, LinkError> {
+async fn ask(
+    connection: &mut Connection,
+    ends: Ends,
+    hash: FileHash,
+) -> Result<Holders, LinkError> {
     connection.send(CoordinatorRequest::Lookup { hash: *hash.as_bytes() }).await?;
     loop {
         let Received::Message(reply) = next(connection).await? else { continue };
         match ends.meant_for_us(reply) {
-            CoordinatorReply::Holders { hash: of, full, partial, holders } if of == *hash.as_bytes() => {
+            CoordinatorReply::Holders { hash: of, full, partial, holders }
+                if of == *hash.as_bytes() =>
+            {
                 let named = holders.iter().map(|holder| NamedHolder {
                     address: holder.address,
                     is_full: holder.availability == Availability::Full,

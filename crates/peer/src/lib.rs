@@ -1,4 +1,5 @@
-//! A `tnet` peer to embed: downloads files from many peers at once, verifies every chunk, and serves what it has.
+//! A `tnet` peer to embed: downloads files from many peers at once, verifies every chunk, and
+//! serves what it has.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -11,10 +12,11 @@
 //! # std::fs::write(&original, b"a file to share")?;
 //! use tnet_peer::Peer;
 //!
-//! let seed = Peer::builder().coordinator(coordinator.local_addr()).listen("127.0.0.1:0".parse()?).spawn().await?;
+//! let builder = || Peer::builder().coordinator(coordinator.local_addr());
+//! let seed = builder().listen("127.0.0.1:0".parse()?).spawn().await?;
 //! let info = seed.share(&original).await?;
 //!
-//! let peer = Peer::builder().coordinator(coordinator.local_addr()).listen("127.0.0.1:0".parse()?).spawn().await?;
+//! let peer = builder().listen("127.0.0.1:0".parse()?).spawn().await?;
 //! let mut download = peer.download(info, &copy).await?;
 //! let summary = download.finished().await?;
 //! assert_eq!(std::fs::read(&summary.path)?, b"a file to share");
@@ -26,15 +28,17 @@
 //! # }
 //! ```
 //!
-//! The caller owns the runtime, the directories and the logging (through `tracing`). Nothing is global, and when a
-//! [`Peer`] is gone, no task, socket or temporary file of it is left.
+//! The caller owns the runtime, the directories and the logging (through `tracing`). Nothing is
+//! global, and when a [`Peer`] is gone, no task, socket or temporary file of it is left.
 //!
 //! # What a version promises
 //!
-//! Semantic versions; before 1.0 the second number is the one that may break. Breaking are: removing or changing a public
-//! item, and a protocol that peers of the version before cannot speak. Not breaking, so be ready for it: new fields of
-//! [`Status`], [`Progress`], [`Config`] and their parts (build a `Config` from its default), new variants of [`Phase`],
-//! [`Waiting`] and the errors, other default settings, other words of messages and logs, a newer Rust. The control socket and `--json` have versions of their own.
+//! Semantic versions; before 1.0 the second number is the one that may break. Breaking are:
+//! removing or changing a public item, and a protocol that peers of the version before cannot
+//! speak. Not breaking, so be ready for it: new fields of [`Status`], [`Progress`], [`Config`] and
+//! their parts (build a `Config` from its default), new variants of [`Phase`], [`Waiting`] and the
+//! errors, other default settings, other words of messages and logs, a newer Rust. The control
+//! socket and `--json` have versions of their own.
 
 mod address;
 mod api;
@@ -69,10 +73,11 @@ pub mod fuzzing;
 
 pub use address::{AddressError, Advertise, CoordinatorAddress, parse_listen};
 pub use api::{
-    Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact, CoordinatorState,
-    DamagedFile, DownloadError, FetchInfoError, FileCursor, FileStatus, FilesPage, Liar, Limits,
-    LimitsChange, Listing, PeerGone, Phase, Priority, Progress, ShareError, SlotStatus, SourceShare,
-    SpawnError, Status, Summary, SwarmMember, TimeShares, Traffic, Unfit, Unreached, Waiting, Wish, chain,
+    Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact,
+    CoordinatorState, DamagedFile, DownloadError, FetchInfoError, FileCursor, FileStatus,
+    FilesPage, Liar, Limits, LimitsChange, Listing, PeerGone, Phase, Priority, Progress,
+    ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares,
+    Traffic, Unfit, Unreached, Waiting, Wish, chain,
 };
 pub use clock::{Clock, Elapsed};
 pub use config::{Config, DownloadOptions};

@@ -1,5 +1,5 @@
-//! Accepts peers. Strangers are few at a time and have little time to introduce themselves; running out of descriptors
-//! pauses accepting and nothing else.
+//! Accepts peers. Strangers are few at a time and have little time to introduce themselves; running
+//! out of descriptors pauses accepting and nothing else.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +27,9 @@ impl Listener {
         let strangers = Strangers::new(self.max_strangers);
         loop {
             match self.socket.accept().await {
-                Ok((stream, remote)) => self.welcome(stream, network::canonical(remote), &strangers).await,
+                Ok((stream, remote)) => {
+                    self.welcome(stream, network::canonical(remote), &strangers).await
+                }
                 Err(error) => {
                     if !self.descriptors.note(&error) {
                         tracing::warn!(%error, "cannot accept peers for a moment");

@@ -1,5 +1,6 @@
-//! A wanted file that is on this machine already, under another name: the two share their blocks where the file system can do
-//! that, else it is copied chunk by chunk. Each chunk is verified either way.
+//! A wanted file that is on this machine already, under another name: the two share their blocks
+//! where the file system can do that, else it is copied chunk by chunk. Each chunk is verified
+//! either way.
 
 use std::sync::Arc;
 
@@ -8,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::source::Source;
 use crate::store::{Download, FileStore, ReadError};
 
-/// Chunks in a row that a disk does not give, which may take it a minute each, before it is not asked any more.
+/// Chunks in a row that a disk does not give, which may take it a minute each, before it is not
+/// asked any more.
 const FAILED_AT_MOST: u32 = 4;
 
-/// The finished copy. None if the source is not what it was, or at the stop; then what was copied stays, and the rest is
-/// downloaded.
+/// The finished copy. None if the source is not what it was, or at the stop; then what was copied
+/// stays, and the rest is downloaded.
 pub(crate) async fn copy(
     source: Source,
     download: Arc<Download>,

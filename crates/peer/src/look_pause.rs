@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A look that takes so long is followed by a pause this many times as long: looking at a large directory must not
-/// keep a processor busy.
+/// A look that takes so long is followed by a pause this many times as long: looking at a large
+/// directory must not keep a processor busy.
 const PAUSE_PER_LOOK: u32 = 300;
 
 /// The same where nothing has changed and only looking tells.

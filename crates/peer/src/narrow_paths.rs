@@ -1,5 +1,6 @@
-//! Hosts to which large packets seem to get lost while small ones pass: a black hole for the path's MTU, as behind a tunnel
-//! whose router does not say so. Introductions come through, and then nothing. They are called with small segments.
+//! Hosts to which large packets seem to get lost while small ones pass: a black hole for the path's
+//! MTU, as behind a tunnel whose router does not say so. Introductions come through, and then
+//! nothing. They are called with small segments.
 //!
 //! It is a guess, and costs little where it is wrong: a few per cent more packets.
 
@@ -10,13 +11,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Segments fit into this with every header that tunnels add, and into the least that IPv6 has to carry.
+/// Segments fit into this with every header that tunnels add, and into the least that IPv6 has to
+/// carry.
 pub(crate) const SMALL_SEGMENT: u32 = 1200;
 
 /// A host is called so for this long after two signs. Then the path may be another one.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// The same after one sign, which may well be something else: a host that went away, or that takes long to answer.
+/// The same after one sign, which may well be something else: a host that went away, or that takes
+/// long to answer.
 const SUSPECTED: Duration = Duration::from_secs(300);
 
 /// A second sign makes the first one more than that if it was not longer ago.
@@ -59,9 +62,10 @@ impl Noted {
 }
 
 impl NarrowPaths {
-    /// A connection to this host was made, and then nothing came of what was asked. `brought_data`: something had come
-    /// before, as on a path that has become another one, or a flow that died of something else. That takes two to count.
-    /// Answers what is believed from now on, if that is news.
+    /// A connection to this host was made, and then nothing came of what was asked. `brought_data`:
+    /// something had come before, as on a path that has become another one, or a flow that died of
+    /// something else. That takes two to count. Answers what is believed from now on, if that is
+    /// news.
     pub(crate) fn fell_silent(&self, host: IpAddr, brought_data: bool) -> Option<Narrow> {
         let (host, now) = (host.to_canonical(), Instant::now());
         if host.is_loopback() {
@@ -71,11 +75,16 @@ impl NarrowPaths {
         let known = hosts.get(&host).copied();
         let before = known.and_then(|known| known.belief());
         let is_again = known.is_some_and(|known| now - known.at <= AGAIN_WITHIN);
-        let says = if is_again { Some(Narrow::Likely) } else { (!brought_data).then_some(Narrow::Suspected) };
+        let says = if is_again {
+            Some(Narrow::Likely)
+        } else {
+            (!brought_data).then_some(Narrow::Suspected)
+        };
         let belief = says.max(before);
         if hosts.len() >= MOST
             && known.is_none()
-            && let Some(first) = hosts.iter().min_by_key(|(_, noted)| noted.at).map(|(host, _)| *host)
+            && let Some(first) =
+                hosts.iter().min_by_key(|(_, noted)| noted.at).map(|(host, _)| *host)
         {
             hosts.remove(&first);
         }
@@ -110,7 +119,11 @@ mod tests {
         assert!(paths.is_narrow(HOST));
         advance(SUSPECTED + Duration::from_secs(1)).await;
         assert!(!paths.is_narrow(HOST));
-        assert_eq!(paths.fell_silent(HOST, false), Some(Narrow::Suspected), "as if it were the first");
+        assert_eq!(
+            paths.fell_silent(HOST, false),
+            Some(Narrow::Suspected),
+            "as if it were the first"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,15 +11,17 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::narrow_paths::{NarrowPaths, SMALL_SEGMENT};
 use crate::session;
 
-/// Connections waiting to be accepted. A burst of more callers than this costs those who come last a second: the system
-/// drops their first packet.
+/// Connections waiting to be accepted. A burst of more callers than this costs those who come last
+/// a second: the system drops their first packet.
 const BACKLOG: u32 = 4096;
 
-/// A connection whose other side vanished is noticed after about `KEEPALIVE_AFTER` and six more probes.
+/// A connection whose other side vanished is noticed after about `KEEPALIVE_AFTER` and six more
+/// probes.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 
-/// Every address of this machine is those of IPv4, too, and those alone where the system has no IPv6.
+/// Every address of this machine is those of IPv4, too, and those alone where the system has no
+/// IPv6.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match listen_at(address) {
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_without_ipv6(&error) => {
@@ -30,7 +32,8 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable || Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT)
 }
 
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
@@ -44,7 +47,8 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Connects, from whatever address the system chooses; within this machine from `from`, if there is one.
+/// Connects, from whatever address the system chooses; within this machine from `from`, if there is
+/// one.
 pub(crate) async fn connect(
     to: SocketAddr,
     from: Option<IpAddr>,
@@ -62,8 +66,9 @@ pub(crate) async fn connect(
     if let Some(from) = from.filter(fits) {
         socket.bind(SocketAddr::new(from, 0))?;
     }
-    let stream =
-        tokio::time::timeout(within, socket.connect(to)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let stream = tokio::time::timeout(within, socket.connect(to))
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)??;
     tune(&stream)?;
     Ok(stream)
 }
@@ -71,12 +76,14 @@ pub(crate) async fn connect(
 pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
-    socket
-        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY),
+    )?;
     #[cfg(target_os = "linux")]
     avoid_pacing(&socket);
-    // An upload to a host whose address went away would else keep its slot until the system gives up, a quarter of an hour.
-    // The system counts so against hosts that are there and do not read as well, whatever they acknowledge.
+    // An upload to a host whose address went away would else keep its slot until the system gives
+    // up, a quarter of an hour. The system counts so against hosts that are there and do not read
+    // as well, whatever they acknowledge.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(session::WRITE_AT_MOST))?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -84,9 +91,10 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// BBR paces each connection at what it carried lately. Ours carry chunks in turns, many at a time, so that is little,
-/// and uplinks idle: the last of 16 receivers takes 1.11 times the bound instead of 1.10. Any other choice of the
-/// system's stays, and so does BBR where nothing else may be chosen.
+/// BBR paces each connection at what it carried lately. Ours carry chunks in turns, many at a time,
+/// so that is little, and uplinks idle: the last of 16 receivers takes 1.11 times the bound instead
+/// of 1.10. Any other choice of the system's stays, and so does BBR where nothing else may be
+/// chosen.
 #[cfg(target_os = "linux")]
 fn avoid_pacing(socket: &SockRef<'_>) {
     if socket.tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr")) {
@@ -98,7 +106,8 @@ fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
-/// The address of the other side, an IPv4 address in its plain form. A link-local one keeps its interface.
+/// The address of the other side, an IPv4 address in its plain form. A link-local one keeps its
+/// interface.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V6(ip) if ip.is_unicast_link_local() => address,
@@ -147,7 +156,10 @@ mod tests {
         let paths = NarrowPaths::default();
         let called = connect(to, None, Duration::from_secs(5), &paths).await.expect("it accepts");
         let patience = SockRef::from(&called).tcp_user_timeout().expect("a socket");
-        assert!(patience.is_some_and(|patience| patience >= session::WRITE_AT_MOST), "{patience:?}");
+        assert!(
+            patience.is_some_and(|patience| patience >= session::WRITE_AT_MOST),
+            "{patience:?}"
+        );
     }
 
     #[tokio::test]

@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::address::{Advertise, CoordinatorAddress};
 use crate::api::{
-    CoordinatorState, DownloadError, FetchInfoError, FileCursor, FilesPage, Limits, LimitsChange, PeerGone,
-    ShareError, SpawnError, Status, Unfit, Wish,
+    CoordinatorState, DownloadError, FetchInfoError, FileCursor, FilesPage, Limits, LimitsChange,
+    PeerGone, ShareError, SpawnError, Status, Unfit, Wish,
 };
 use crate::clock::Clock;
 use crate::config::{Config, DownloadOptions};
@@ -29,7 +29,9 @@ use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
 use crate::dir_share::{self, DirShare};
 use crate::download::Download;
-use crate::engine::{Command, ENGINE_QUEUE, Engine, Inbox, Parts, StartDownload, UNFIT_WITHIN, is_long};
+use crate::engine::{
+    Command, ENGINE_QUEUE, Engine, Inbox, Parts, StartDownload, UNFIT_WITHIN, is_long,
+};
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
 use crate::narrow_paths::NarrowPaths;
@@ -53,10 +55,12 @@ const LOOK_AGAIN_AT_LEAST: Duration = Duration::from_millis(20);
 /// Without any pause between two looks there would be no time for anything else.
 const LEAST_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A running peer. Downloads and serves until it is shut down or dropped; then nothing of it is left but the files.
+/// A running peer. Downloads and serves until it is shut down or dropped; then nothing of it is
+/// left but the files.
 ///
-/// Dropping it is like pulling the plug: connections break without a word, and what a download had not synced is looked
-/// at again when it is resumed. [`shutdown`](Peer::shutdown) says goodbye and saves.
+/// Dropping it is like pulling the plug: connections break without a word, and what a download had
+/// not synced is looked at again when it is resumed. [`shutdown`](Peer::shutdown) says goodbye and
+/// saves.
 #[derive(Debug)]
 pub struct Peer {
     commands: mpsc::Sender<Command>,
@@ -130,7 +134,8 @@ impl Peer {
     fn spawn(mut config: Config) -> Result<Peer, SpawnError> {
         let farewells = connection_limits::fit(&mut config);
         config.report_interval = config.report_interval.max(LEAST_REPORT_INTERVAL);
-        let socket = network::listen(config.listen).map_err(|source| listen_error(config.listen, source))?;
+        let socket =
+            network::listen(config.listen).map_err(|source| listen_error(config.listen, source))?;
         let listen = socket.local_addr().map_err(|source| listen_error(config.listen, source))?;
         let (stop, connections, services) =
             (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
@@ -273,11 +278,16 @@ impl Peer {
         self.stop.child_token()
     }
 
-    /// Serves every file in a directory, and keeps noticing new, changed and deleted ones until the peer ends.
+    /// Serves every file in a directory, and keeps noticing new, changed and deleted ones until the
+    /// peer ends.
     ///
     /// # Errors
     /// The directory is not there, cannot be read, or others could put files into it.
-    pub async fn share_dir(&self, dir: impl AsRef<Path>, options: WatchOptions) -> Result<(), ShareDirError> {
+    pub async fn share_dir(
+        &self,
+        dir: impl AsRef<Path>,
+        options: WatchOptions,
+    ) -> Result<(), ShareDirError> {
         let most_files = options.max_files as u64;
         let watch = dir_share::open(dir.as_ref().to_owned(), options).await?;
         // A peer that is gone shares nothing.
@@ -293,8 +303,8 @@ impl Peer {
         Ok(())
     }
 
-    /// Stops serving or downloading a content. The file stays where it is, or what of it arrived. Answers whether it was
-    /// known.
+    /// Stops serving or downloading a content. The file stays where it is, or what of it arrived.
+    /// Answers whether it was known.
     ///
     /// # Errors
     /// The peer has been shut down.
@@ -315,7 +325,8 @@ impl Peer {
         self.ask(|done| Command::Limit { change, done }).await
     }
 
-    /// Treats a content differently from now on: its rates, its priority, a pause. Answers whether it is known.
+    /// Treats a content differently from now on: its rates, its priority, a pause. Answers whether
+    /// it is known.
     ///
     /// # Errors
     /// The peer has been shut down.
@@ -327,16 +338,21 @@ impl Peer {
     ///
     /// # Errors
     /// See [`download_with`](Peer::download_with).
-    pub async fn download(&self, info: FileInfo, out: impl AsRef<Path>) -> Result<Download, DownloadError> {
+    pub async fn download(
+        &self,
+        info: FileInfo,
+        out: impl AsRef<Path>,
+    ) -> Result<Download, DownloadError> {
         self.download_with(info, out, DownloadOptions::default()).await
     }
 
-    /// Downloads a file to `out`; until it is whole it lives in `OUT.partial`, and chunks that are there already are
-    /// not fetched again. Goes on even if the handle is dropped, and serves the file when it is whole.
+    /// Downloads a file to `out`; until it is whole it lives in `OUT.partial`, and chunks that are
+    /// there already are not fetched again. Goes on even if the handle is dropped, and serves the
+    /// file when it is whole.
     ///
     /// # Errors
-    /// The target cannot be written, or exists with another content and is not to be replaced. Later errors come from
-    /// [`Download::finished`].
+    /// The target cannot be written, or exists with another content and is not to be replaced.
+    /// Later errors come from [`Download::finished`].
     pub async fn download_with(
         &self,
         info: FileInfo,
@@ -346,8 +362,8 @@ impl Peer {
         self.download_unless(info, out.as_ref(), options, &self.stop).await
     }
 
-    /// The same, if it has begun by the time of `stop`, a [part](Self::part_of_stop) of ours. If not, nobody uses the
-    /// target any more when that is answered.
+    /// The same, if it has begun by the time of `stop`, a [part](Self::part_of_stop) of ours. If
+    /// not, nobody uses the target any more when that is answered.
     pub async fn download_unless(
         &self,
         info: FileInfo,
@@ -360,7 +376,8 @@ impl Peer {
             return Err(DownloadError::AlreadyRunning { hash, out });
         }
         let out = out.to_owned();
-        let existing = if options.overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
+        let existing =
+            if options.overwrite { store::OnExisting::Replace } else { store::OnExisting::Refuse };
         let target = || store::DownloadOptions {
             existing,
             directory: options.directory.clone(),
@@ -372,8 +389,10 @@ impl Peer {
         while let Err(error) = &opened
             && self.descriptors.note_cause(error)
         {
-            let patience =
-                options.give_up_after.unwrap_or(Duration::MAX).saturating_sub(self.clock.now() - began);
+            let patience = options
+                .give_up_after
+                .unwrap_or(Duration::MAX)
+                .saturating_sub(self.clock.now() - began);
             if let Some(shortage) = self.descriptors.shortage().filter(|_| patience.is_zero()) {
                 return Err(DownloadError::OutOfDescriptors(shortage));
             }
@@ -401,7 +420,13 @@ impl Peer {
         {
             let path = file.path().to_path_buf();
             self.send(Command::Share { file: Box::new(file) }).await?;
-            return Ok(Download::complete(info, out, path, self.clock.now() - began, self.commands.clone()));
+            return Ok(Download::complete(
+                info,
+                out,
+                path,
+                self.clock.now() - began,
+                self.commands.clone(),
+            ));
         }
         if stop.is_cancelled() {
             // What was copied is kept. What cannot be saved is copied again.
@@ -409,7 +434,12 @@ impl Peer {
             return Err(DownloadError::Cancelled);
         }
         let start = |done| {
-            Command::Download(Box::new(StartDownload { info: info.clone(), store: download, options, done }))
+            Command::Download(Box::new(StartDownload {
+                info: info.clone(),
+                store: download,
+                options,
+                done,
+            }))
         };
         let followed = self.ask(start).await??;
         Ok(Download::new(info, out, followed, self.commands.clone()))
@@ -419,7 +449,11 @@ impl Peer {
     ///
     /// # Errors
     /// Nobody holds it, or nobody gave a description that proves itself, within the given time.
-    pub async fn fetch_info(&self, hash: FileHash, within: Duration) -> Result<FileInfo, FetchInfoError> {
+    pub async fn fetch_info(
+        &self,
+        hash: FileHash,
+        within: Duration,
+    ) -> Result<FileInfo, FetchInfoError> {
         if let Some(source) = self.ask(|done| Command::Find { hash, done }).await?
             && let Some(info) = source.info()
         {
@@ -445,7 +479,8 @@ impl Peer {
         if holders.asked() > 0 {
             return Err(FetchInfoError::NoneValid { hash, holders });
         }
-        let Status { coordinator_state: state, coordinator_contact: contact, .. } = self.status_of(0).await?;
+        let Status { coordinator_state: state, coordinator_contact: contact, .. } =
+            self.status_of(0).await?;
         Err(match (state, Unfit::of(state)) {
             (_, Some(fault)) => FetchInfoError::CoordinatorUnfit { address: coordinator, fault },
             (CoordinatorState::Connected, None) => FetchInfoError::NoHolder { hash, waited },
@@ -456,9 +491,10 @@ impl Peer {
         })
     }
 
-    /// Returns when somebody who began then has looked for a description for long enough: as for a download, patience
-    /// with a coordinator that is away begins when it was lost, and who answers and is no coordinator of ours will
-    /// hardly become one. Who has asked somebody does not need it any more.
+    /// Returns when somebody who began then has looked for a description for long enough: as for a
+    /// download, patience with a coordinator that is away begins when it was lost, and who answers
+    /// and is no coordinator of ours will hardly become one. Who has asked somebody does not need
+    /// it any more.
     async fn no_more_patience(
         &self,
         asked: &AtomicUsize,
@@ -513,8 +549,9 @@ impl Peer {
         self.status_of(usize::MAX).await
     }
 
-    /// A picture of everything but the files, and at most so many of those: what is being downloaded, then what was sent
-    /// or received last, then others. It takes no longer with more files, so it may be asked for again and again.
+    /// A picture of everything but the files, and at most so many of those: what is being
+    /// downloaded, then what was sent or received last, then others. It takes no longer with more
+    /// files, so it may be asked for again and again.
     ///
     /// # Errors
     /// The peer has been shut down.
@@ -526,7 +563,11 @@ impl Peer {
     ///
     /// # Errors
     /// The peer has been shut down.
-    pub async fn files_page(&self, after: Option<FileCursor>, most: usize) -> Result<FilesPage, PeerGone> {
+    pub async fn files_page(
+        &self,
+        after: Option<FileCursor>,
+        most: usize,
+    ) -> Result<FilesPage, PeerGone> {
         let after = after.map(|cursor| cursor.0);
         self.ask(|done| Command::Files { after, most, done }).await
     }
@@ -536,7 +577,8 @@ impl Peer {
         self.commands.closed().await;
     }
 
-    /// Saves downloads for resuming, says goodbye, and waits until nothing is left, for a bounded time.
+    /// Saves downloads for resuming, says goodbye, and waits until nothing is left, for a bounded
+    /// time.
     pub async fn shutdown(self) {
         let _ = self.ask(|done| Command::Shutdown { done }).await;
         self.stop_calls.cancel();
@@ -566,7 +608,10 @@ impl Peer {
         self.commands.send(command).await.map_err(|_| PeerGone)
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PeerGone> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, PeerGone> {
         let (done, answer) = oneshot::channel();
         self.send(command(done)).await?;
         answer.await.map_err(|_| PeerGone)
@@ -587,7 +632,8 @@ async fn open_target(
     options: store::DownloadOptions,
     stop: CancellationToken,
 ) -> Result<Opened, DownloadError> {
-    blocking(move || Ok(store::Download::open(&info, &out, options, &|_| go_on_until(&stop))?)).await
+    blocking(move || Ok(store::Download::open(&info, &out, options, &|_| go_on_until(&stop))?))
+        .await
 }
 
 pub(crate) fn go_on_until(stop: &CancellationToken) -> ControlFlow<()> {
@@ -608,8 +654,12 @@ mod tests {
     #[tokio::test]
     async fn reports_without_a_pause_are_none() {
         let at = SocketAddr::from(([127, 0, 0, 1], 0));
-        let peer =
-            Peer::builder().listen(at).report_interval(Duration::ZERO).spawn().await.expect("a free port");
+        let peer = Peer::builder()
+            .listen(at)
+            .report_interval(Duration::ZERO)
+            .spawn()
+            .await
+            .expect("a free port");
         assert_eq!(peer.config.report_interval, LEAST_REPORT_INTERVAL);
         peer.shutdown().await;
     }

@@ -1,5 +1,5 @@
-//! Where others reach us, and what is said of that to whom. What is declared belongs to the socket on which we accept: where
-//! nobody accepts, nothing is declared.
+//! Where others reach us, and what is said of that to whom. What is declared belongs to the socket
+//! on which we accept: where nobody accepts, nothing is declared.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -22,7 +22,8 @@ pub(crate) struct OwnReach {
 impl OwnReach {
     pub(crate) fn new(listen: SocketAddr, advertise: Option<Advertise>) -> OwnReach {
         let listen = canonical(listen);
-        let address = |said: Advertise| SocketAddr::new(said.ip, said.port.unwrap_or(listen.port()));
+        let address =
+            |said: Advertise| SocketAddr::new(said.ip, said.port.unwrap_or(listen.port()));
         OwnReach { listen, advertise: advertise.map(address) }
     }
 
@@ -40,7 +41,8 @@ impl OwnReach {
         }
     }
 
-    /// The port that a peer is told on a connection whose end here is this: he puts it to the address that he sees.
+    /// The port that a peer is told on a connection whose end here is this: he puts it to the
+    /// address that he sees.
     pub(crate) fn port_seen_from(&self, here: IpAddr) -> u16 {
         let here = here.to_canonical();
         let is_accepted = match self.families() {
@@ -51,7 +53,8 @@ impl OwnReach {
         match self.advertise {
             None => listening,
             Some(address) if address.ip() == here => address.port(),
-            // Another port goes with that address. Whether he sees it or this one is not known here.
+            // Another port goes with that address. Whether he sees it or this one is not known
+            // here.
             Some(address) if address.port() == self.listen.port() => listening,
             Some(_) => 0,
         }
@@ -172,11 +175,16 @@ mod tests {
             ("[::]:7401", Some("10.0.0.9:80"), "10.0.0.9", 80),
             ("[::]:7401", Some("10.0.0.9:7401"), "172.17.0.2", 7401),
             ("[::]:7401", Some("10.0.0.9"), "172.17.0.2", 7401),
-            // Who is on the same bridge sees us there, and nobody accepts at that port; from outside it is another address.
+            // Who is on the same bridge sees us there, and nobody accepts at that port; from
+            // outside it is another address.
             ("[::]:7401", Some("10.0.0.9:80"), "172.17.0.2", 0),
             ("0.0.0.0:7401", Some("10.0.0.9"), "fd00::5", 0),
         ] {
-            assert_eq!(reach(listen, advertise).port_seen_from(ip(here)), port, "{listen} from {here}");
+            assert_eq!(
+                reach(listen, advertise).port_seen_from(ip(here)),
+                port,
+                "{listen} from {here}"
+            );
         }
     }
 
@@ -194,7 +202,15 @@ mod tests {
                 "127.0.0.1:7401",
                 beside.clone(),
             ),
-            ("[::]:7401", None, "10.0.0.5:5", "10.0.0.5:7400", "10.0.0.5:5", "10.0.0.5:7401", beside.clone()),
+            (
+                "[::]:7401",
+                None,
+                "10.0.0.5:5",
+                "10.0.0.5:7400",
+                "10.0.0.5:5",
+                "10.0.0.5:7401",
+                beside.clone(),
+            ),
             ("0.0.0.0:7401", None, "[::1]:5", "[::1]:7400", "[::1]:5", "127.0.0.1:7401", beside),
             // For those on this machine alone, as its user says.
             (
@@ -228,16 +244,27 @@ mod tests {
         ] {
             let listed = Listed::At { address: at(listed) };
             let ends = Ends::between(at(here), at(there));
-            assert_eq!(reach(listen, advertise).listing(listed, at(observed), ends), expected, "{here}");
+            assert_eq!(
+                reach(listen, advertise).listing(listed, at(observed), ends),
+                expected,
+                "{here}"
+            );
         }
-        // Through a tunnel that ends on the coordinator's machine, whichever end of it is told to us as the coordinator.
+        // Through a tunnel that ends on the coordinator's machine, whichever end of it is told to
+        // us as the coordinator.
         for there in ["10.0.0.1:7400", "127.0.0.1:7400"] {
             let (here, observed) = (at(there), at("127.0.0.1:6"));
-            let here = SocketAddr::new(if here.ip().is_loopback() { here.ip() } else { ip("10.0.0.5") }, 5);
+            let here = SocketAddr::new(
+                if here.ip().is_loopback() { here.ip() } else { ip("10.0.0.5") },
+                5,
+            );
             let ends = Ends::between(here, at(there));
             let listed = Listed::At { address: at("127.0.0.1:7401") };
             let listing = reach("[::]:7401", None).listing(listed, observed, ends);
-            assert!(matches!(&listing, Listing::Refused(why) if why.contains("--advertise")), "{listing:?}");
+            assert!(
+                matches!(&listing, Listing::Refused(why) if why.contains("--advertise")),
+                "{listing:?}"
+            );
         }
     }
 

@@ -43,7 +43,9 @@ impl Scanner {
 
     fn describe(&self, candidate: Candidate) -> Result<FileStore, ShareError> {
         let now = wall_clock();
-        let recall = |scans: &ScanLog| scans.recall(candidate.path(), candidate.metadata(), candidate.file());
+        let recall = |scans: &ScanLog| {
+            scans.recall(candidate.path(), candidate.metadata(), candidate.file())
+        };
         let known = self.scans.as_ref().and_then(recall);
         let is_new = known.is_none();
         let info = match known {
@@ -58,7 +60,8 @@ impl Scanner {
         Ok(store)
     }
 
-    /// Reads it, as long as that is of use: a file that is deleted meanwhile is to give its space back.
+    /// Reads it, as long as that is of use: a file that is deleted meanwhile is to give its space
+    /// back.
     fn scan(&self, candidate: &Candidate) -> Result<FileInfo, ScanError> {
         let unlooked = AtomicU64::new(0);
         let is_other = AtomicBool::new(false);

@@ -22,7 +22,12 @@ pub(crate) enum Source {
 
 impl Source {
     /// Fills `buf` with the bytes of a chunk from `offset`. Blocks.
-    pub(crate) fn read(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
+    pub(crate) fn read(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        buf: &mut [u8],
+    ) -> Result<(), ReadError> {
         match self {
             Source::Whole(file) => file.read_chunk_part(chunk, offset, buf),
             Source::Coming(download) => download.read_chunk_part(chunk, offset, buf),
@@ -46,14 +51,20 @@ impl Source {
         }
     }
 
-    /// The open file and where in it a part is, if no disk has to be waited for; `None` if one has, if that is not
-    /// known, or if the file is not what it should be: reading says why.
-    pub(crate) fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(Arc<File>, u64)> {
+    /// The open file and where in it a part is, if no disk has to be waited for; `None` if one has,
+    /// if that is not known, or if the file is not what it should be: reading says why.
+    pub(crate) fn cached_part(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        len: u32,
+    ) -> Option<(Arc<File>, u64)> {
         match self {
             Source::Whole(file) => file.cached_part(chunk, offset, len),
             Source::Coming(download) => download.cached_part(chunk, offset, len),
             Source::Recut { whole, geometry } => {
-                let is_inside = u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
+                let is_inside =
+                    u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
                 is_inside
                     .then(|| whole.cached_range(geometry.offset(chunk) + u64::from(offset), len))
                     .flatten()
@@ -69,8 +80,8 @@ impl Source {
         }
     }
 
-    /// Whether the open file, from which a part came, is still what was shared; the chunk is only named. What became of
-    /// the chunk does not matter.
+    /// Whether the open file, from which a part came, is still what was shared; the chunk is only
+    /// named. What became of the chunk does not matter.
     pub(crate) fn check_unchanged(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
         match self {
             Source::Whole(whole) | Source::Recut { whole, .. } => whole.check(file, chunk),
@@ -105,7 +116,8 @@ fn read_range(file: &FileStore, mut position: u64, mut buf: &mut [u8]) -> Result
         let index = u32::try_from(position / chunk_size).ok();
         let chunk = index.and_then(|index| geometry.chunk(index)).ok_or(ReadError::Changed)?;
         let offset = position % chunk_size;
-        let len = usize::try_from((chunk_size - offset).min(buf.len() as u64)).expect("no longer than buf");
+        let len = usize::try_from((chunk_size - offset).min(buf.len() as u64))
+            .expect("no longer than buf");
         let (now, later) = buf.split_at_mut(len);
         file.read_chunk_part(chunk, u32::try_from(offset).expect("below the chunk size"), now)?;
         position += len as u64;

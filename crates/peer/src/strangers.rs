@@ -1,5 +1,6 @@
-//! Those who have called and not said hello. There are places for some; when there is one more caller, one of the source
-//! that holds most of them makes room, so that neither the silent nor the many keep anybody out.
+//! Those who have called and not said hello. There are places for some; when there is one more
+//! caller, one of the source that holds most of them makes room, so that neither the silent nor the
+//! many keep anybody out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,8 +12,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long a stranger has a place for himself, unless his source holds more places than the next one's. A hello comes with
-/// the connection; 256 places, each for so long, are ten thousand callers a second.
+/// How long a stranger has a place for himself, unless his source holds more places than the next
+/// one's. A hello comes with the connection; 256 places, each for so long, are ten thousand callers
+/// a second.
 const HASTE: Duration = Duration::from_millis(25);
 
 /// How often to look whether somebody has had a place for that long.
@@ -76,7 +78,8 @@ impl Strangers {
         Strangers { most, book: Arc::default(), sockets }
     }
 
-    /// A place for one more, after a moment at most, in which those who came just now may say hello.
+    /// A place for one more, after a moment at most, in which those who came just now may say
+    /// hello.
     pub(crate) async fn admit(&self, ip: IpAddr) -> Stranger {
         let entry = loop {
             if let Some(entry) = self.enter(ip) {
@@ -197,6 +200,8 @@ mod tests {
         let one_more = timeout(Duration::from_secs(5), strangers.admit(HONEST)).await;
         assert!(one_more.is_err());
         all.remove(0);
-        timeout(Duration::from_secs(5), strangers.admit(HONEST)).await.expect("there is room again");
+        timeout(Duration::from_secs(5), strangers.admit(HONEST))
+            .await
+            .expect("there is room again");
     }
 }

@@ -21,7 +21,8 @@ fn example(name: &str) -> Command {
 /// Whoever runs this test alone has not built them.
 fn build() {
     let mut cargo = Command::new(env!("CARGO"));
-    let built = cargo.args(["build", "--quiet", "--locked", "-p", "tnet-peer", "--examples"]).status();
+    let built =
+        cargo.args(["build", "--quiet", "--locked", "-p", "tnet-peer", "--examples"]).status();
     assert!(built.unwrap().success());
 }
 

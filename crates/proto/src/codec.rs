@@ -1,5 +1,5 @@
-//! Messages over a tokio stream. Frames stay small until the hello is done; an unknown message is an item, not
-//! an error, so that it can be answered and the stream goes on.
+//! Messages over a tokio stream. Frames stay small until the hello is done; an unknown message is
+//! an item, not an error, so that it can be answered and the stream goes on.
 
 use std::io;
 use std::marker::PhantomData;

@@ -28,8 +28,9 @@ pub struct ReportEntry {
     pub availability: Availability,
 }
 
-/// Combines what a peer shares into 16 bytes, independent of order: the XOR over all entries of the first 16
-/// bytes of BLAKE3(hash, size as little-endian u64, availability as one byte 1 or 2). Nothing shared is all zero.
+/// Combines what a peer shares into 16 bytes, independent of order: the XOR over all entries of the
+/// first 16 bytes of BLAKE3(hash, size as little-endian u64, availability as one byte 1 or 2).
+/// Nothing shared is all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct ReportDigest(pub [u8; 16]);
 
@@ -38,14 +39,16 @@ pub struct ReportDigest(pub [u8; 16]);
 pub enum Reach {
     /// Nowhere: it accepts nobody, and is never handed out.
     Nowhere,
-    /// It accepts peers at all addresses of its machine: others reach it at the observed IP address.
+    /// It accepts peers at all addresses of its machine: others reach it at the observed IP
+    /// address.
     Everywhere {
         /// TCP port.
         port: u16,
         /// Where the observed address is of another family, nobody accepts.
         families: Families,
     },
-    /// At this address alone: it accepts nowhere else, or its user says that this is how others see it.
+    /// At this address alone: it accepts nowhere else, or its user says that this is how others see
+    /// it.
     At {
         /// Not believed of everybody.
         address: SocketAddr,
@@ -74,7 +77,8 @@ impl Families {
     }
 }
 
-/// Where the coordinator sends others who look for a peer. On the wire: 0 nowhere, 1 at an address, 2 refused.
+/// Where the coordinator sends others who look for a peer. On the wire: 0 nowhere, 1 at an address,
+/// 2 refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Listed {
     /// To nobody is it named, as it wishes.
@@ -94,7 +98,8 @@ pub enum Listed {
 /// Why a coordinator does not take what a peer says of where it is. On the wire: 0, 1, 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Refusal {
-    /// The address is not the observed one, and outside of the networks that the coordinator was told.
+    /// The address is not the observed one, and outside of the networks that the coordinator was
+    /// told.
     OutsideNetworks,
     /// The address means another machine to others, or no machine at all.
     Meaningless,
@@ -116,17 +121,19 @@ pub enum CoordinatorRequest {
         /// Capability bits; unknown bits are ignored.
         capabilities: u64,
     },
-    /// What the peer holds. A full report replaces everything; it may come in several parts with rising `seq`, of
-    /// which only the first has `replace` set. A delta names only what changed.
+    /// What the peer holds. A full report replaces everything; it may come in several parts with
+    /// rising `seq`, of which only the first has `replace` set. A delta names only what changed.
     Report {
-        /// Rises by one with every report on this connection, from 1; a repeated or older one is ignored.
+        /// Rises by one with every report on this connection, from 1; a repeated or older one is
+        /// ignored.
         seq: u64,
         /// Forget what was reported before.
         replace: bool,
         /// At most [`MAX_REPORT_ENTRIES`](crate::MAX_REPORT_ENTRIES).
         entries: Vec<ReportEntry>,
     },
-    /// Nothing has changed. Renews every entry of the peer if the digest is what the coordinator has too.
+    /// Nothing has changed. Renews every entry of the peer if the digest is what the coordinator
+    /// has too.
     Heartbeat {
         /// Of everything reported so far.
         digest: ReportDigest,
@@ -160,8 +167,8 @@ pub enum CoordinatorRequest {
         /// At most [`MAX_EXTENSION_LEN`](crate::MAX_EXTENSION_LEN) bytes.
         body: Vec<u8>,
     },
-    /// What came of calls to addresses that `Holders` named, so that those nobody can reach are named last. Not
-    /// answered.
+    /// What came of calls to addresses that `Holders` named, so that those nobody can reach are
+    /// named last. Not answered.
     Calls {
         /// At most [`MAX_HOLDERS`](crate::MAX_HOLDERS).
         results: Vec<CallResult>,
@@ -234,7 +241,8 @@ pub enum CoordinatorReply {
         full: u32,
         /// Live peers with a part.
         partial: u32,
-        /// At most [`MAX_HOLDERS`](crate::MAX_HOLDERS) of them, chosen at random, the asking peer left out.
+        /// At most [`MAX_HOLDERS`](crate::MAX_HOLDERS) of them, chosen at random, the asking peer
+        /// left out.
         holders: Vec<Holder>,
     },
     /// The report was not taken, or not all of it.

@@ -1,10 +1,11 @@
-//! A [`ReportDigest`] depends only on the set of entries in it: not on their order, and not on how it got there.
+//! A [`ReportDigest`] depends only on the set of entries in it: not on their order, and not on how
+//! it got there.
 
 use crate::coordinator::{Availability, ReportDigest, ReportEntry};
 
 impl ReportDigest {
-    /// Puts `entry` in, or takes it out if it is in. An entry with [`Availability::None`] is never in, so
-    /// toggling it changes nothing.
+    /// Puts `entry` in, or takes it out if it is in. An entry with [`Availability::None`] is never
+    /// in, so toggling it changes nothing.
     ///
     /// Whoever changes an entry toggles the old value out and the new one in.
     pub fn toggle(&mut self, entry: &ReportEntry) {
@@ -27,8 +28,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry() -> impl Strategy<Value = ReportEntry> {
-        let availability =
-            prop_oneof![Just(Availability::None), Just(Availability::Partial), Just(Availability::Full)];
+        let availability = prop_oneof![
+            Just(Availability::None),
+            Just(Availability::Partial),
+            Just(Availability::Full)
+        ];
         // Few distinct files, so that the same one comes up more than once.
         (0..4u8, 0..3u64, availability).prop_map(|(hash, size, availability)| ReportEntry {
             hash: [hash; 32],
@@ -45,7 +49,8 @@ mod tests {
 
     #[test]
     fn one_entry_is_the_first_half_of_the_hash_of_its_41_bytes() {
-        let entry = ReportEntry { hash: [7; 32], size: 0x0102_0304, availability: Availability::Full };
+        let entry =
+            ReportEntry { hash: [7; 32], size: 0x0102_0304, availability: Availability::Full };
         let mut input = vec![7; 32];
         input.extend([4, 3, 2, 1, 0, 0, 0, 0, 2]);
         assert_eq!(digest_of([&entry]).0, blake3::hash(&input).as_bytes()[..16]);

@@ -1,5 +1,6 @@
-//! Frames for a session that reads chunk bytes straight into their place. A [`FrameHead`] says what the next
-//! frame is before its body is there, and a wrong length is refused as soon as it can be seen.
+//! Frames for a session that reads chunk bytes straight into their place. A [`FrameHead`] says what
+//! the next frame is before its body is there, and a wrong length is refused as soon as it can be
+//! seen.
 
 use bytes::BytesMut;
 
@@ -10,7 +11,8 @@ use crate::peer::{FileHandle, Info, PeerMessage};
 /// Bytes of the length prefix before every frame: a little-endian u32 that does not count itself.
 pub const PREFIX_LEN: usize = 4;
 
-/// Bytes of a [`Data`](crate::PeerMessage::Data) frame before the chunk's bytes, length prefix included.
+/// Bytes of a [`Data`](crate::PeerMessage::Data) frame before the chunk's bytes, length prefix
+/// included.
 pub const HEAD_LEN: usize = PREFIX_LEN + DATA_HEADER_LEN;
 
 /// Bytes of a chunk sum.
@@ -106,7 +108,9 @@ impl FrameHead {
         }
         match u32_at(buffered, PREFIX_LEN) {
             None => Ok(None),
-            Some(DATA_NUMBER) if len < DATA_HEADER_LEN => Err(FrameError::TooShort { len: frame_len }),
+            Some(DATA_NUMBER) if len < DATA_HEADER_LEN => {
+                Err(FrameError::TooShort { len: frame_len })
+            }
             Some(DATA_NUMBER) => match buffered.first_chunk::<HEAD_LEN>() {
                 Some(head) => parse_data(frame_len, head).map(Some),
                 None => Ok(None),
@@ -132,8 +136,9 @@ impl FrameHead {
     }
 }
 
-/// Everything of a [`Data`](crate::PeerMessage::Data) frame but the bytes. Sent before `len` raw bytes, it makes
-/// exactly the frame that [`encode`](crate::encode) would make of the whole message.
+/// Everything of a [`Data`](crate::PeerMessage::Data) frame but the bytes. Sent before `len` raw
+/// bytes, it makes exactly the frame that [`encode`](crate::encode) would make of the whole
+/// message.
 ///
 /// `len` is 1 to [`MAX_DATA_LEN`]; the receiver refuses anything else.
 pub fn data_header(file: FileHandle, chunk: u32, offset: u32, len: u32) -> [u8; HEAD_LEN] {
@@ -148,18 +153,22 @@ pub fn data_header(file: FileHandle, chunk: u32, offset: u32, len: u32) -> [u8; 
     header
 }
 
-/// Everything of an [`Info`] frame but its sums, of which `info` has none. Sent before `sums` sums of 32 bytes each,
-/// it makes exactly the frame that [`encode`] would make of the whole message: so a description of 128 KiB needs no
-/// memory of its own.
+/// Everything of an [`Info`] frame but its sums, of which `info` has none. Sent before `sums` sums
+/// of 32 bytes each, it makes exactly the frame that [`encode`] would make of the whole message: so
+/// a description of 128 KiB needs no memory of its own.
 ///
 /// # Panics
 /// If `info` has sums, or if there are to be more than [`MAX_INFO_SUMS`].
-#[expect(clippy::indexing_slicing, reason = "a frame begins with its prefix and this one ends with a count")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a frame begins with its prefix and this one ends with a count"
+)]
 pub fn info_head(info: Info, sums: usize) -> BytesMut {
     assert!(info.sums.is_empty() && sums <= MAX_INFO_SUMS, "{sums} sums follow the head");
     let mut head = BytesMut::new();
     encode(&PeerMessage::Info(info), &mut head);
-    let body = u32::try_from(head.len() - PREFIX_LEN + sums * SUM_LEN).expect("within MAX_FRAME_LEN");
+    let body =
+        u32::try_from(head.len() - PREFIX_LEN + sums * SUM_LEN).expect("within MAX_FRAME_LEN");
     head[..PREFIX_LEN].copy_from_slice(&body.to_le_bytes());
     let count = head.len() - 8;
     head[count..].copy_from_slice(&(sums as u64).to_le_bytes());

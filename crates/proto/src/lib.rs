@@ -1,10 +1,12 @@
 //! The wire of `tnet`: what peers say to each other and to the coordinator, as bytes.
 //!
-//! A connection opens with a fixed [`preamble`] in both directions. After it come frames: a length, then one
-//! message. `docs/protocol.md` describes every byte; the tests of this crate hold the document to it.
+//! A connection opens with a fixed [`preamble`] in both directions. After it come frames: a length,
+//! then one message. `docs/protocol.md` describes every byte; the tests of this crate hold the
+//! document to it.
 //!
-//! Nothing here trusts the other side. A length is checked against its limit and against the bytes that are
-//! really there before anything is allocated, and whatever is wrong with a frame comes back as a typed error.
+//! Nothing here trusts the other side. A length is checked against its limit and against the bytes
+//! that are really there before anything is allocated, and whatever is wrong with a frame comes
+//! back as a typed error.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -19,9 +21,10 @@
 //! assert_eq!(decode::<PeerMessage>(body), Ok(request));
 //! ```
 //!
-//! A peer session reads chunk bytes straight into their place: it takes frames apart with [`FrameHead`] and
-//! writes them with [`data_header`]. Everything that only exchanges small messages uses `MessageCodec`
-//! (feature `codec`), which puts the same frames behind tokio-util's `Framed`.
+//! A peer session reads chunk bytes straight into their place: it takes frames apart with
+//! [`FrameHead`] and writes them with [`data_header`]. Everything that only exchanges small
+//! messages uses `MessageCodec` (feature `codec`), which puts the same frames behind tokio-util's
+//! `Framed`.
 
 // What comes from outside is never trusted to have a place.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -41,13 +44,14 @@ mod vicinity;
 mod codec;
 
 pub use coordinator::{
-    Availability, CallResult, CoordinatorReply, CoordinatorRequest, Families, Holder, Limit, Listed, Reach,
-    Refusal, ReportDigest, ReportEntry,
+    Availability, CallResult, CoordinatorReply, CoordinatorRequest, Families, Holder, Limit,
+    Listed, Reach, Refusal, ReportDigest, ReportEntry,
 };
 pub use frame::{FrameError, FrameHead, HEAD_LEN, PREFIX_LEN, data_header, info_head};
 pub use limits::{
-    DATA_HEADER_LEN, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN,
-    MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH,
+    DATA_HEADER_LEN, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO,
+    MAX_FRAME_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF,
+    MAX_TAIL_PATH,
 };
 pub use message::{DecodeError, WireMessage, decode, encode};
 pub use peer::{ByeReason, FileHandle, Hello, Holdings, Info, Open, Payload, PeerId, PeerMessage};

@@ -1,8 +1,9 @@
-//! One message is one frame: a u32 length, then the encoded message. What [`encode`] writes, [`decode`] reads
-//! back; any other bytes are a [`DecodeError`], and no length in them is believed before it is checked.
+//! One message is one frame: a u32 length, then the encoded message. What [`encode`] writes,
+//! [`decode`] reads back; any other bytes are a [`DecodeError`], and no length in them is believed
+//! before it is checked.
 //!
-//! The encoding is bincode's legacy layout: little-endian, integers of fixed width, u32 variant numbers, u64
-//! list lengths. That bincode does it stays inside this crate.
+//! The encoding is bincode's legacy layout: little-endian, integers of fixed width, u32 variant
+//! numbers, u64 list lengths. That bincode does it stays inside this crate.
 
 use std::fmt;
 
@@ -13,12 +14,14 @@ use crate::frame::PREFIX_LEN;
 use crate::limits::MAX_FRAME_LEN;
 use crate::shape::{self, Wire};
 
-/// Second net below the checks of [`shape`]: bincode itself refuses to hand out more than a frame's worth.
+/// Second net below the checks of [`shape`]: bincode itself refuses to hand out more than a frame's
+/// worth.
 const LAYOUT: Configuration<LittleEndian, Fixint, bincode::config::Limit<MAX_FRAME_LEN>> =
     bincode::config::legacy().with_limit::<MAX_FRAME_LEN>();
 
 /// A message that can be a frame: [`PeerMessage`](crate::PeerMessage),
-/// [`CoordinatorRequest`](crate::CoordinatorRequest), [`CoordinatorReply`](crate::CoordinatorReply).
+/// [`CoordinatorRequest`](crate::CoordinatorRequest),
+/// [`CoordinatorReply`](crate::CoordinatorReply).
 pub trait WireMessage: Wire + fmt::Debug + Send + 'static {
     /// The names of all messages; a name's position is the message's number on the wire.
     const NAMES: &'static [&'static str];
@@ -45,7 +48,8 @@ pub enum DecodeError {
         /// How many bytes are left over.
         extra: usize,
     },
-    /// The frame or a list in it is above its own limit, or a `Data` message carries no byte at all.
+    /// The frame or a list in it is above its own limit, or a `Data` message carries no byte at
+    /// all.
     #[error("a length of {len} is not allowed here (at most {max})")]
     TooLong {
         /// The length as it was claimed.
@@ -53,8 +57,8 @@ pub enum DecodeError {
         /// The limit.
         max: usize,
     },
-    /// A value that does not exist: an unknown inner variant, a bool that is neither 0 nor 1, an offset beyond
-    /// 4 GiB.
+    /// A value that does not exist: an unknown inner variant, a bool that is neither 0 nor 1, an
+    /// offset beyond 4 GiB.
     #[error("the message is malformed")]
     Malformed,
 }
@@ -67,22 +71,28 @@ pub enum DecodeError {
 /// If the frame is longer than [`MAX_FRAME_LEN`]. No message whose lists keep their limits is.
 pub fn encode<M: WireMessage>(message: &M, out: &mut BytesMut) {
     let len = write_frame(message, out);
-    assert!(len <= MAX_FRAME_LEN, "{} frame of {len} bytes: a list is above its limit", message.name());
+    assert!(
+        len <= MAX_FRAME_LEN,
+        "{} frame of {len} bytes: a list is above its limit",
+        message.name()
+    );
 }
 
 /// Reads the message that fills `body`, a frame without its length prefix.
 ///
 /// # Errors
-/// See [`DecodeError`]. All but [`DecodeError::UnknownMessage`] mean that the other side breaks the protocol.
+/// See [`DecodeError`]. All but [`DecodeError::UnknownMessage`] mean that the other side breaks the
+/// protocol.
 pub fn decode<M: WireMessage>(body: &[u8]) -> Result<M, DecodeError> {
     if body.len() > MAX_FRAME_LEN {
         return Err(DecodeError::TooLong { len: body.len() as u64, max: MAX_FRAME_LEN });
     }
     shape::check::<M>(body)?;
-    let (message, consumed) = bincode::decode_from_slice(body, LAYOUT).map_err(|error| match error {
-        bincode::error::DecodeError::UnexpectedEnd { .. } => DecodeError::Truncated,
-        _ => DecodeError::Malformed,
-    })?;
+    let (message, consumed) =
+        bincode::decode_from_slice(body, LAYOUT).map_err(|error| match error {
+            bincode::error::DecodeError::UnexpectedEnd { .. } => DecodeError::Truncated,
+            _ => DecodeError::Malformed,
+        })?;
     match body.len() - consumed {
         0 => Ok(message),
         extra => Err(DecodeError::TrailingBytes { extra }),
@@ -94,8 +104,9 @@ pub fn decode<M: WireMessage>(body: &[u8]) -> Result<M, DecodeError> {
 pub(crate) fn write_frame<M: WireMessage>(message: &M, out: &mut BytesMut) -> usize {
     let start = out.len();
     out.put_u32_le(0);
-    bincode::encode_into_writer(message, FrameWriter(out), LAYOUT)
-        .expect("a growing buffer takes any bytes, and messages hold nothing that can refuse to be encoded");
+    bincode::encode_into_writer(message, FrameWriter(out), LAYOUT).expect(
+        "a growing buffer takes any bytes, and messages hold nothing that can refuse to be encoded",
+    );
     let len = out.len() - start - PREFIX_LEN;
     let prefix = u32::try_from(len).expect("messages are built from lists far below 4 GiB");
     out[start..start + PREFIX_LEN].copy_from_slice(&prefix.to_le_bytes());

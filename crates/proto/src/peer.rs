@@ -1,7 +1,9 @@
-//! What two peers say to each other. Variants are append-only: their position is their number on the wire.
+//! What two peers say to each other. Variants are append-only: their position is their number on
+//! the wire.
 //!
-//! Each side numbers the files it talks about itself, and announces a number with [`PeerMessage::Open`]. Every
-//! later message about that file carries *the sender's* number, so neither side has to agree on anything.
+//! Each side numbers the files it talks about itself, and announces a number with
+//! [`PeerMessage::Open`]. Every later message about that file carries *the sender's* number, so
+//! neither side has to agree on anything.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,8 +14,8 @@ use bincode::{Decode, Encode};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct FileHandle(pub u32);
 
-/// 16 random bytes, new at each start of a peer. Finds connections to oneself and double connections, and is
-/// trusted for nothing else.
+/// 16 random bytes, new at each start of a peer. Finds connections to oneself and double
+/// connections, and is trusted for nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct PeerId(pub [u8; 16]);
 
@@ -44,8 +46,8 @@ pub struct Hello {
 pub enum Holdings {
     /// Every chunk.
     Full,
-    /// One bit per chunk: chunk `i` is bit `i % 8` (least significant first) of byte `i / 8`. Exactly
-    /// `ceil(chunk_count / 8)` bytes; spare bits are zero.
+    /// One bit per chunk: chunk `i` is bit `i % 8` (least significant first) of byte `i / 8`.
+    /// Exactly `ceil(chunk_count / 8)` bytes; spare bits are zero.
     Bitmap(Vec<u8>),
 }
 
@@ -86,8 +88,8 @@ pub struct Info {
     /// The file's last bytes, which prove its size; see `tnet_fileinfo::Tail`. At most
     /// [`MAX_TAIL_LEAF`](crate::MAX_TAIL_LEAF) bytes.
     pub tail_leaf: Vec<u8>,
-    /// Chaining values beside the path from the last leaf up to the last chunk's root, innermost first. At most
-    /// [`MAX_TAIL_PATH`](crate::MAX_TAIL_PATH).
+    /// Chaining values beside the path from the last leaf up to the last chunk's root, innermost
+    /// first. At most [`MAX_TAIL_PATH`](crate::MAX_TAIL_PATH).
     pub tail_path: Vec<[u8; 32]>,
     /// Index of the first chunk in `sums`.
     pub first: u32,
@@ -110,8 +112,8 @@ impl fmt::Debug for Info {
     }
 }
 
-/// The bytes of a [`Data`](PeerMessage::Data) message. Encoded as any list of bytes; a type of its own only so
-/// that showing a message does not write out 256 KiB.
+/// The bytes of a [`Data`](PeerMessage::Data) message. Encoded as any list of bytes; a type of its
+/// own only so that showing a message does not write out 256 KiB.
 #[derive(Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Payload(pub Vec<u8>);
 
@@ -166,12 +168,12 @@ impl fmt::Display for ByeReason {
 pub enum PeerMessage {
     /// First message, both directions.
     Hello(Hello),
-    /// Joins a file's swarm on this connection. Answered by the other side's own `Open`, unless it was sent
-    /// already, or by `NotFound`. Repeated with the same number it replaces the holdings: so a sender says that it
-    /// has become full.
+    /// Joins a file's swarm on this connection. Answered by the other side's own `Open`, unless it
+    /// was sent already, or by `NotFound`. Repeated with the same number it replaces the holdings:
+    /// so a sender says that it has become full.
     Open(Open),
-    /// Answer to an `Open`: the hash is not shared here in this geometry. `file` is the number the *receiver* of
-    /// this message announced.
+    /// Answer to an `Open`: the hash is not shared here in this geometry. `file` is the number the
+    /// *receiver* of this message announced.
     NotFound {
         /// The number in the `Open`.
         file: FileHandle,
@@ -188,16 +190,16 @@ pub enum PeerMessage {
         /// Chunk indices, at most [`MAX_HAVE_CHUNKS`](crate::MAX_HAVE_CHUNKS).
         chunks: Vec<u32>,
     },
-    /// Asks for one chunk. It gets exactly one final answer: the chunk's last `Data`, `Busy`, `Stopped`, or, if the
-    /// chunk is not held (any more), `Refused`.
+    /// Asks for one chunk. It gets exactly one final answer: the chunk's last `Data`, `Busy`,
+    /// `Stopped`, or, if the chunk is not held (any more), `Refused`.
     Request {
         /// The sender's number.
         file: FileHandle,
         /// Chunk index.
         chunk: u32,
     },
-    /// A part of a requested chunk. Parts of one chunk are sent in order and without a part of another chunk
-    /// between them.
+    /// A part of a requested chunk. Parts of one chunk are sent in order and without a part of
+    /// another chunk between them.
     Data {
         /// The sender's number.
         file: FileHandle,
@@ -205,10 +207,12 @@ pub enum PeerMessage {
         chunk: u32,
         /// Where in the chunk the part begins, in bytes.
         offset: u32,
-        /// 1 to [`MAX_DATA_LEN`](crate::MAX_DATA_LEN) bytes. The last field: header then raw bytes is the encoding.
+        /// 1 to [`MAX_DATA_LEN`](crate::MAX_DATA_LEN) bytes. The last field: header then raw bytes
+        /// is the encoding.
         bytes: Payload,
     },
-    /// Answer to a `Request`: all upload slots are taken. The receiver waits for `Ready` or `Suggest`.
+    /// Answer to a `Request`: all upload slots are taken. The receiver waits for `Ready` or
+    /// `Suggest`.
     Busy {
         /// The sender's number.
         file: FileHandle,
@@ -217,24 +221,26 @@ pub enum PeerMessage {
         /// Requests in service and waiting at the sender.
         load: u32,
     },
-    /// A slot is kept for the receiver for a moment. Answered by a `Request` (for any chunk) or, to give
-    /// the slot back, by a `Cancel` of `chunk`.
+    /// A slot is kept for the receiver for a moment. Answered by a `Request` (for any chunk) or, to
+    /// give the slot back, by a `Cancel` of `chunk`.
     Ready {
         /// The sender's number.
         file: FileHandle,
         /// The chunk that was answered with `Busy`.
         chunk: u32,
     },
-    /// Like `Ready`, and names the chunk whose spreading helps the swarm most. May follow a `Busy` at once: "not
-    /// that one, this one". Answered by a `Request` (for any chunk) or a `Cancel` of `chunk`.
+    /// Like `Ready`, and names the chunk whose spreading helps the swarm most. May follow a `Busy`
+    /// at once: "not that one, this one". Answered by a `Request` (for any chunk) or a `Cancel` of
+    /// `chunk`.
     Suggest {
         /// The sender's number.
         file: FileHandle,
         /// A chunk that the receiver does not have.
         chunk: u32,
     },
-    /// Takes back a `Request` or an interest in a slot. If the chunk is in service and its last `Data` is not sent
-    /// yet, the other side stops and answers `Stopped`; otherwise there is no answer.
+    /// Takes back a `Request` or an interest in a slot. If the chunk is in service and its last
+    /// `Data` is not sent yet, the other side stops and answers `Stopped`; otherwise there is no
+    /// answer.
     Cancel {
         /// The sender's number.
         file: FileHandle,
@@ -269,8 +275,8 @@ pub enum PeerMessage {
         /// BLAKE3 root of the file.
         hash: [u8; 32],
     },
-    /// Peer exchange: others that the sender is connected to in this file's swarm, by the address they accept
-    /// peers on. At most [`MAX_HOLDERS`](crate::MAX_HOLDERS).
+    /// Peer exchange: others that the sender is connected to in this file's swarm, by the address
+    /// they accept peers on. At most [`MAX_HOLDERS`](crate::MAX_HOLDERS).
     Peers {
         /// The sender's number.
         file: FileHandle,
@@ -282,7 +288,8 @@ pub enum PeerMessage {
         /// Any number.
         nonce: u64,
     },
-    /// Answer to `Ping`. One with the number 0 may come unasked, from somebody who reads nothing for now.
+    /// Answer to `Ping`. One with the number 0 may come unasked, from somebody who reads nothing
+    /// for now.
     Pong {
         /// The number in the `Ping`.
         nonce: u64,
@@ -304,8 +311,8 @@ pub enum PeerMessage {
         /// At most [`MAX_EXTENSION_LEN`](crate::MAX_EXTENSION_LEN) bytes.
         body: Vec<u8>,
     },
-    /// That chunk, as the receiver of this message sent it, does not match its sum. A hint to look at it, no proof: it
-    /// has no answer.
+    /// That chunk, as the receiver of this message sent it, does not match its sum. A hint to look
+    /// at it, no proof: it has no answer.
     Corrupt {
         /// The sender's number.
         file: FileHandle,

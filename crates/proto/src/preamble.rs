@@ -1,5 +1,5 @@
-//! The first 12 bytes in each direction: which protocol, in which versions. Their layout never changes, so any
-//! two programs, however far apart, can tell each other that they do not fit.
+//! The first 12 bytes in each direction: which protocol, in which versions. Their layout never
+//! changes, so any two programs, however far apart, can tell each other that they do not fit.
 
 use std::fmt;
 
@@ -42,7 +42,9 @@ pub enum PreambleError {
         found: Protocol,
     },
     /// There is no version that both sides speak.
-    #[error("protocol version {theirs} at the other side, {ours} here: one of the two needs an update")]
+    #[error(
+        "protocol version {theirs} at the other side, {ours} here: one of the two needs an update"
+    )]
     VersionMismatch {
         /// What this program speaks.
         ours: Versions,
@@ -177,7 +179,10 @@ mod tests {
     fn calling_the_wrong_port_is_told_apart_from_calling_a_stranger() {
         assert_eq!(
             negotiate(Protocol::Peer, &preamble(Protocol::Coordinator)),
-            Err(PreambleError::WrongService { expected: Protocol::Peer, found: Protocol::Coordinator })
+            Err(PreambleError::WrongService {
+                expected: Protocol::Peer,
+                found: Protocol::Coordinator
+            })
         );
         assert_eq!(negotiate(Protocol::Peer, b"GET / HTTP/1"), Err(PreambleError::NotTnet));
         assert_eq!(negotiate(Protocol::Peer, &[0; PREAMBLE_LEN]), Err(PreambleError::NotTnet));

@@ -1,7 +1,9 @@
-//! Where the lists of each message are. A list is decoded only when its length is within its own limit and the
-//! bytes for all of its items are there, so decoding allocates in proportion to the bytes received.
+//! Where the lists of each message are. A list is decoded only when its length is within its own
+//! limit and the bytes for all of its items are there, so decoding allocates in proportion to the
+//! bytes received.
 //!
-//! The tables below also give every message its name and number; leaving a message out does not compile.
+//! The tables below also give every message its name and number; leaving a message out does not
+//! compile.
 
 use crate::coordinator::{CoordinatorReply, CoordinatorRequest};
 use crate::limits::{
@@ -22,8 +24,8 @@ pub trait Wire: bincode::Encode + bincode::Decode<()> {
 pub enum Field {
     /// This many bytes without any list in them.
     Fixed(usize),
-    /// A u64 count of items. `item` is the encoded length of one; where items differ in length it is the
-    /// shortest, and the list is the last field.
+    /// A u64 count of items. `item` is the encoded length of one; where items differ in length it
+    /// is the shortest, and the list is the last field.
     List { item: usize, max: usize },
     /// A u32 variant; variant 1 goes on with a bitmap.
     Holdings,

@@ -1,17 +1,18 @@
 //! Who competes for something that is short: places, memory, slots, mentions.
 //!
-//! A source is what a host cannot multiply for nothing. For IPv4 that is the address. IPv6 has no such line: one host
-//! may own all addresses of a /64, and yet on a LAN all honest hosts share one. So sources are compared in steps,
-//! first by what each address has and, only among equal addresses, by what its network has. A /64 is never taken for
-//! one host.
+//! A source is what a host cannot multiply for nothing. For IPv4 that is the address. IPv6 has no
+//! such line: one host may own all addresses of a /64, and yet on a LAN all honest hosts share one.
+//! So sources are compared in steps, first by what each address has and, only among equal
+//! addresses, by what its network has. A /64 is never taken for one host.
 //!
-//! Rules by source are for strangers who compete. Whoever applies them first exempts what has proven itself, and
-//! applies none while there is enough for all.
+//! Rules by source are for strangers who compete. Whoever applies them first exempts what has
+//! proven itself, and applies none while there is enough for all.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What can be had for nothing by one who owns a part of it: an IPv4 address alone, or an IPv6 prefix of 64 bits.
+/// What can be had for nothing by one who owns a part of it: an IPv4 address alone, or an IPv6
+/// prefix of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceNetwork {
     /// An address of its own.
@@ -27,7 +28,8 @@ impl SourceNetwork {
             IpAddr::V4(ip) => SourceNetwork::V4(ip),
             IpAddr::V6(ip) => {
                 let [a, b, c, d, ..] = ip.segments();
-                let prefix = [a, b, c, d].into_iter().fold(0, |prefix, part| prefix << 16 | u64::from(part));
+                let prefix =
+                    [a, b, c, d].into_iter().fold(0, |prefix, part| prefix << 16 | u64::from(part));
                 SourceNetwork::V6(prefix)
             }
         }
@@ -43,8 +45,8 @@ impl SourceNetwork {
     }
 }
 
-/// How much a source has: what its address has, and among equal addresses what its network has. The source with the
-/// highest rank is the first to give something up.
+/// How much a source has: what its address has, and among equal addresses what its network has. The
+/// source with the highest rank is the first to give something up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceRank {
     /// Of the address.
@@ -54,8 +56,9 @@ pub struct SourceRank {
 }
 
 impl SourceRank {
-    /// Whether a source of this rank gives way to one of rank `other` that wants `more`: only if the other one then
-    /// still has less, so that two sources never take turns in driving each other out.
+    /// Whether a source of this rank gives way to one of rank `other` that wants `more`: only if
+    /// the other one then still has less, so that two sources never take turns in driving each
+    /// other out.
     pub fn gives_way_to(self, other: SourceRank, more: u64) -> bool {
         let wanted = SourceRank { host: other.host + more, network: other.network + more };
         wanted.host < self.host || wanted.host == self.host && wanted.network < self.network
@@ -111,15 +114,17 @@ impl SourceCounts {
         SourceRank { host, network }
     }
 
-    /// Where a source stands when one of many has to give way; the highest does. Below `grain` what an address has says
-    /// nothing about it, so addresses with few are compared by what their networks have.
+    /// Where a source stands when one of many has to give way; the highest does. Below `grain` what
+    /// an address has says nothing about it, so addresses with few are compared by what their
+    /// networks have.
     pub fn coarse_rank(&self, ip: IpAddr, grain: u64) -> (u64, u64, u64) {
         let rank = self.rank(ip);
         (rank.host / grain, rank.network, rank.host)
     }
 
-    /// By how much a source has more than one that wants one more, by the first step that tells them apart. To take at
-    /// most half of it, and nothing of 1, lets two sources never take turns in driving each other out.
+    /// By how much a source has more than one that wants one more, by the first step that tells
+    /// them apart. To take at most half of it, and nothing of 1, lets two sources never take turns
+    /// in driving each other out.
     pub fn surplus(&self, has: IpAddr, wants: IpAddr, grain: u64) -> u64 {
         let is_neighbour = SourceNetwork::of(has) == SourceNetwork::of(wants);
         let (has, wants) = (self.rank(has), self.rank(wants));
@@ -156,7 +161,10 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_within_ipv6_is_the_same_source() {
-        assert_eq!(SourceNetwork::of(address("::ffff:10.0.0.1")), SourceNetwork::of(address("10.0.0.1")));
+        assert_eq!(
+            SourceNetwork::of(address("::ffff:10.0.0.1")),
+            SourceNetwork::of(address("10.0.0.1"))
+        );
     }
 
     #[test]

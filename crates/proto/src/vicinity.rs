@@ -1,7 +1,7 @@
-//! To whom an address means the same. A loopback address means something on its own machine, a link-local one on its own
-//! link; so what is passed on is passed on to those alone who are there, and taken from those alone. One rule for the
-//! coordinator and for peers. Addresses travel without an interface: who receives a link-local one of IPv6 puts that of the
-//! connection to it.
+//! To whom an address means the same. A loopback address means something on its own machine, a
+//! link-local one on its own link; so what is passed on is passed on to those alone who are there,
+//! and taken from those alone. One rule for the coordinator and for peers. Addresses travel without
+//! an interface: who receives a link-local one of IPv6 puts that of the connection to it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -49,8 +49,8 @@ impl Vicinity {
         self.located(address).is_some_and(|located| scope_of(located) == scope_of(address))
     }
 
-    /// What an address that the other end names is here, with the interface that it needs; nothing if it means something
-    /// else here.
+    /// What an address that the other end names is here, with the interface that it needs; nothing
+    /// if it means something else here.
     pub fn located(self, address: SocketAddr) -> Option<SocketAddr> {
         let ip = address.ip().to_canonical();
         let plain = SocketAddr::new(ip, address.port());

@@ -1,5 +1,5 @@
-//! Decoding allocates in proportion to the bytes received, whatever lengths they claim. Alone in its process: the
-//! counts are of the whole process.
+//! Decoding allocates in proportion to the bytes received, whatever lengths they claim. Alone in
+//! its process: the counts are of the whole process.
 
 use std::alloc::System;
 
@@ -18,7 +18,8 @@ const GROWTH: usize = 4;
 /// From hopeless down to lengths that are within each list's own limit.
 const CLAIMS: [u64; 9] = [u64::MAX, 1 << 60, 1 << 32, 262_144, 131_072, 65_536, 4_096, 50, 14];
 
-/// Runs it a few times. The test harness has a thread of its own that may allocate meanwhile, which can only add.
+/// Runs it a few times. The test harness has a thread of its own that may allocate meanwhile, which
+/// can only add.
 fn least_allocated(run: impl Fn() -> bool) -> (usize, bool) {
     let measure = |_| {
         let region = Region::new(ALLOCATOR);

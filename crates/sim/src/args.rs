@@ -8,7 +8,8 @@ use clap::Parser;
 use tnet_fileinfo::ChunkSize;
 use tnet_sim::{Checks, Headers, NetworkChanges, Parameters, Scenario, Setting};
 
-/// Simulates whole swarms around the very core of the real peer. The same arguments give the same run.
+/// Simulates whole swarms around the very core of the real peer. The same arguments give the same
+/// run.
 #[derive(Debug, Parser)]
 #[command(name = "tnet-sim", version, max_term_width = 100)]
 pub(crate) struct Args {
@@ -45,7 +46,8 @@ pub(crate) struct Args {
     /// Receivers start within this time, in ms.
     #[arg(long, default_value_t = 20.0)]
     spread_ms: f64,
-    /// Of what a host that crashed and comes back finds of the file, so many chunks in a thousand are damaged.
+    /// Of what a host that crashed and comes back finds of the file, so many chunks in a thousand
+    /// are damaged.
     #[arg(long, default_value_t = 0, value_name = "N")]
     damaged_per_mille: u32,
     /// Hosts of the special kind that a scenario is about: slow ones, seeds, liars of each kind.
@@ -138,9 +140,8 @@ impl Args {
         let chunk_size = kib.checked_mul(1024).and_then(|bytes| ChunkSize::new(bytes).ok());
         let chunk_size = chunk_size.ok_or(ArgsError::ChunkSize { kib })?;
         let chunks = match self.mib {
-            Some(mib) => {
-                u32::try_from(u64::from(mib) * 1024 / u64::from(kib)).map_err(|_| ArgsError::Chunks)?
-            }
+            Some(mib) => u32::try_from(u64::from(mib) * 1024 / u64::from(kib))
+                .map_err(|_| ArgsError::Chunks)?,
             None => self.chunks,
         };
         if chunks == 0 {
@@ -179,12 +180,20 @@ impl Args {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a sane range first")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to a sane range first"
+)]
 fn nanos(milliseconds: f64) -> u64 {
     (milliseconds.clamp(0.0, 1e9) * 1e6).round() as u64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a sane range first")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to a sane range first"
+)]
 fn parts_per_million(percent: f64) -> u32 {
     (percent.clamp(0.0, 100.0) * 10_000.0).round() as u32
 }

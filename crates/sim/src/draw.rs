@@ -1,5 +1,5 @@
-//! A world drawn from a seed alone: any scenario, any size from tiny to middling, so that thousands of seeds come by
-//! what nobody thought of.
+//! A world drawn from a seed alone: any scenario, any size from tiny to middling, so that thousands
+//! of seeds come by what nobody thought of.
 
 use clap::ValueEnum;
 use rand::rngs::StdRng;
@@ -19,8 +19,8 @@ pub fn drawn(seed: u64, base: &Parameters) -> (Scenario, Parameters) {
     let mut random = StdRng::seed_from_u64(seed ^ 0x6472_6177);
     let scenarios = Scenario::value_variants();
     let scenario = scenarios[random.random_range(0..scenarios.len())];
-    let small =
-        ChunkSize::new((16 * 1024) << random.random_range(0..4_u32)).expect("a power of two in range");
+    let small = ChunkSize::new((16 * 1024) << random.random_range(0..4_u32))
+        .expect("a power of two in range");
     let mut parameters = Parameters {
         receivers: random.random_range(1..=24),
         chunks: random.random_range(1..=160),

@@ -1,4 +1,5 @@
-//! One machine: its disk, which survives everything, and, while it is up, the core of its peer and its coordinator session.
+//! One machine: its disk, which survives everything, and, while it is up, the core of its peer and
+//! its coordinator session.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -50,7 +51,8 @@ pub(crate) struct Core {
     /// Chunks being verified and written, the oldest first.
     pub(crate) writing: VecDeque<Writing>,
     pub(crate) disk_free: Nanos,
-    /// What an earlier life left and this one has not verified yet, and whether it is still what it was.
+    /// What an earlier life left and this one has not verified yet, and whether it is still what it
+    /// was.
     pub(crate) unverified: VecDeque<(u32, bool)>,
     /// Chunks being sent.
     pub(crate) uploading: u32,

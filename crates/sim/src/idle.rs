@@ -1,4 +1,5 @@
-//! Why wires are idle: counts of looks at links, over time and by reason. The time goes where the looks pile up.
+//! Why wires are idle: counts of looks at links, over time and by reason. The time goes where the
+//! looks pile up.
 
 use serde::Serialize;
 
@@ -8,7 +9,8 @@ use crate::world::START;
 /// Looks in the time of the fluid bound.
 const LOOKS: u64 = 500;
 
-/// Rows of a picture in the time of the fluid bound; runs that take longer have a last row for the rest.
+/// Rows of a picture in the time of the fluid bound; runs that take longer have a last row for the
+/// rest.
 const ROWS: usize = 20;
 
 /// What an uplink does.

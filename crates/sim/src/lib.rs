@@ -1,7 +1,8 @@
 //! A seeded, deterministic simulator of whole swarms.
 //!
-//! It drives the very core that decides in a real peer (`tnet_swarm::Swarm`) and the very table of a real coordinator,
-//! over a network of queues in virtual time. The same world and seed give the same run, decision by decision.
+//! It drives the very core that decides in a real peer (`tnet_swarm::Swarm`) and the very table of
+//! a real coordinator, over a network of queues in virtual time. The same world and seed give the
+//! same run, decision by decision.
 //!
 //! ```
 //! use tnet_sim::{Parameters, Scenario, Simulation, Trace};

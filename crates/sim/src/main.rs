@@ -1,5 +1,5 @@
-//! `tnet-sim`: one world or many seeds of it, and what came of them. Exit code 1 if a rule was broken, 2 if the
-//! arguments make no sense.
+//! `tnet-sim`: one world or many seeds of it, and what came of them. Exit code 1 if a rule was
+//! broken, 2 if the arguments make no sense.
 
 mod args;
 

@@ -10,7 +10,8 @@ use crate::check::Breach;
 use crate::idle::Row;
 use crate::tally::Count;
 
-/// The result of a run. Times are seconds since the receivers' start; ratios are to the fluid bound.
+/// The result of a run. Times are seconds since the receivers' start; ratios are to the fluid
+/// bound.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// Name of the scenario.
@@ -58,9 +59,11 @@ pub struct Outcome {
     pub traffic: BTreeMap<&'static str, Count>,
     /// To and from the coordinator, by message.
     pub coordinator: BTreeMap<&'static str, Count>,
-    /// Share of its uplink that the busiest kind of host used until the last completion: seeds, receivers.
+    /// Share of its uplink that the busiest kind of host used until the last completion: seeds,
+    /// receivers.
     pub uplink_use: [f64; 2],
-    /// Bytes a receiver's uplink carried until the end of the run, as a share of what it could: lowest, median, highest.
+    /// Bytes a receiver's uplink carried until the end of the run, as a share of what it could:
+    /// lowest, median, highest.
     pub uplink_spread: [f64; 3],
     /// The same of its downlink, until its own completion.
     pub downlink_spread: [f64; 3],
@@ -138,7 +141,8 @@ impl fmt::Display for Outcome {
             self.uplink_use[0] * 100.0,
             self.uplink_use[1] * 100.0
         )?;
-        let [up, down] = [self.uplink_spread, self.downlink_spread].map(|all| all.map(|share| share * 100.0));
+        let [up, down] =
+            [self.uplink_spread, self.downlink_spread].map(|all| all.map(|share| share * 100.0));
         writeln!(
             f,
             "per receiver  up {:.0}-{:.0} % (median {:.0}), down until done {:.0}-{:.0} % (median {:.0})",
@@ -176,7 +180,10 @@ fn write_counts(f: &mut fmt::Formatter<'_>, counts: &BTreeMap<&'static str, Coun
 
 fn write_idle(f: &mut fmt::Formatter<'_>, rows: &[Row]) -> fmt::Result {
     writeln!(f, "what wires did, per cent of looks; a row is a twentieth of the bound")?;
-    writeln!(f, "  seeds' uplinks                  receivers' uplinks              receivers' downlinks")?;
+    writeln!(
+        f,
+        "  seeds' uplinks                  receivers' uplinks              receivers' downlinks"
+    )?;
     writeln!(
         f,
         "  send held kept unasked useless  send held kept unasked useless  receive wait busy unasked done"
@@ -184,7 +191,8 @@ fn write_idle(f: &mut fmt::Formatter<'_>, rows: &[Row]) -> fmt::Result {
     for row in rows {
         for looks in [&row.seeds, &row.uplinks, &row.downlinks] {
             let all = looks.iter().sum::<u64>().max(1);
-            let share = |at: usize| crate::units::float(looks[at]) * 100.0 / crate::units::float(all);
+            let share =
+                |at: usize| crate::units::float(looks[at]) * 100.0 / crate::units::float(all);
             let [a, b, c, d, e] = [share(0), share(1), share(2), share(3), share(4)];
             write!(f, "  {a:>4.0} {b:>4.0} {c:>4.0} {d:>6.0} {e:>7.0} ")?;
         }
@@ -194,7 +202,8 @@ fn write_idle(f: &mut fmt::Formatter<'_>, rows: &[Row]) -> fmt::Result {
 }
 
 fn stats_as_map<S: serde::Serializer>(stats: &FileStats, serializer: S) -> Result<S::Ok, S::Error> {
-    let FileStats { requested, busy, arrived, duplicate, corrupt, retried, hedged, uploaded } = *stats;
+    let FileStats { requested, busy, arrived, duplicate, corrupt, retried, hedged, uploaded } =
+        *stats;
     let named = [
         ("requested", requested),
         ("busy", busy),
@@ -208,6 +217,9 @@ fn stats_as_map<S: serde::Serializer>(stats: &FileStats, serializer: S) -> Resul
     serializer.collect_map(named)
 }
 
-fn breaches_as_text<S: serde::Serializer>(breaches: &[Breach], serializer: S) -> Result<S::Ok, S::Error> {
+fn breaches_as_text<S: serde::Serializer>(
+    breaches: &[Breach],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(breaches.iter().map(ToString::to_string))
 }

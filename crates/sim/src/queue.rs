@@ -1,7 +1,8 @@
-//! What happens when: entries come out by time, and those of one moment in the order in which they went in.
+//! What happens when: entries come out by time, and those of one moment in the order in which they
+//! went in.
 //!
-//! A wheel of narrow buckets holds the near future, so that millions of entries cost a few steps each; a heap holds
-//! the rest. Only the bucket whose time has come is sorted.
+//! A wheel of narrow buckets holds the near future, so that millions of entries cost a few steps
+//! each; a heap holds the rest. Only the bucket whose time has come is sorted.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -60,7 +61,8 @@ pub(crate) struct Queue<E> {
     added: BinaryHeap<Reverse<Entry<E>>>,
     /// The buckets after the present one; those of bucket `b` are at `b % BUCKETS`.
     wheel: Vec<Vec<Entry<E>>>,
-    /// One bit for each bucket on the wheel that has entries: quiet times are skipped, not walked through.
+    /// One bit for each bucket on the wheel that has entries: quiet times are skipped, not walked
+    /// through.
     occupied: Vec<u64>,
     on_wheel: usize,
     /// Whatever is beyond the wheel.

@@ -43,7 +43,8 @@ pub enum Scenario {
     Crash,
     /// A twentieth of the receivers forge half of the chunks that they send.
     Poison,
-    /// A tenth of the hosts crash and come back, a twentieth send forged chunks, a tenth have slow disks and links.
+    /// A tenth of the hosts crash and come back, a twentieth send forged chunks, a tenth have slow
+    /// disks and links.
     CrashPoisonSlow,
     /// The network is in two halves for a while.
     Partition,
@@ -51,9 +52,11 @@ pub enum Scenario {
     CoordinatorDies,
     /// The seed comes when everybody has been waiting for a while.
     LateSeed,
-    /// Some hosts claim everything and have nothing, accept and send nothing, drip, or freeze for a while.
+    /// Some hosts claim everything and have nothing, accept and send nothing, drip, or freeze for a
+    /// while.
     Liars,
-    /// There are many more that claim everything, behind one address or behind 16: silent, trickling, lying, or some of each.
+    /// There are many more that claim everything, behind one address or behind 16: silent,
+    /// trickling, lying, or some of each.
     Crowd,
     /// The seed's machine loses power when there is at least one copy, and comes back much later.
     SeedVanishes,
@@ -78,7 +81,8 @@ pub struct Parameters {
     pub spread: Nanos,
     /// Hosts that are slow, where a scenario has some.
     pub slow: Option<usize>,
-    /// Of what a process that comes back finds of the file, so many chunks in a thousand are damaged.
+    /// Of what a process that comes back finds of the file, so many chunks in a thousand are
+    /// damaged.
     pub damaged_per_mille: u32,
     /// Decides every random choice.
     pub seed: u64,
@@ -167,7 +171,8 @@ fn equal(parameters: &Parameters) -> World {
         let late = if parameters.spread > 0 { rng.random_range(0..parameters.spread) } else { 0 };
         Plan::honest(START + late, Holds::Nothing, rate)
     };
-    let hosts = std::iter::once(seed).chain((0..parameters.receivers).map(|_| receiver())).collect();
+    let hosts =
+        std::iter::once(seed).chain((0..parameters.receivers).map(|_| receiver())).collect();
     let mut network = NetworkModel::default();
     apply(&mut network, parameters);
     let mut world = World {
@@ -191,8 +196,16 @@ fn equal(parameters: &Parameters) -> World {
 }
 
 fn apply(network: &mut NetworkModel, parameters: &Parameters) {
-    let NetworkChanges { headers, turn_bytes, unsent_bytes, turns, part_bytes, queue, jitter, loss_ppm } =
-        parameters.network;
+    let NetworkChanges {
+        headers,
+        turn_bytes,
+        unsent_bytes,
+        turns,
+        part_bytes,
+        queue,
+        jitter,
+        loss_ppm,
+    } = parameters.network;
     network.delay = parameters.delay.unwrap_or(network.delay);
     network.headers = headers.unwrap_or(network.headers);
     network.turn_bytes = turn_bytes.unwrap_or(network.turn_bytes);
@@ -207,9 +220,12 @@ fn apply(network: &mut NetworkModel, parameters: &Parameters) {
 
 /// Generous: it tells runs that never end from runs that are slow.
 fn set_deadline(world: &mut World) {
-    let last_change =
-        world.hosts.iter().flat_map(|plan| plan.changes.iter().map(|(at, _)| *at).chain([plan.joins]));
-    let quiet_from = last_change.max().unwrap_or(0).max(world.partition.map_or(0, |(_, heals, _)| heals));
+    let last_change = world
+        .hosts
+        .iter()
+        .flat_map(|plan| plan.changes.iter().map(|(at, _)| *at).chain([plan.joins]));
+    let quiet_from =
+        last_change.max().unwrap_or(0).max(world.partition.map_or(0, |(_, heals, _)| heals));
     world.deadline = quiet_from + START + 10 * world.bound() + 300 * SECOND;
 }
 
@@ -309,7 +325,8 @@ fn crash_poison_slow(mut world: World, parameters: &Parameters) -> World {
     world
 }
 
-/// The first hosts crash at some time while all are busy, and come back soon. Answers with the others.
+/// The first hosts crash at some time while all are busy, and come back soon. Answers with the
+/// others.
 fn crash_first(plans: &mut [Plan], crashing: usize, bound: Nanos, seed: u64) -> &mut [Plan] {
     let mut rng = StdRng::seed_from_u64(seed ^ 0xc4a5);
     let (first, others) = plans.split_at_mut(crashing.min(plans.len()));
@@ -379,8 +396,10 @@ fn liars(mut world: World, parameters: &Parameters) -> World {
 
 fn crowd(mut world: World, parameters: &Parameters) -> World {
     world.name = "crowd";
-    let characters = [Character::Mute, Character::Trickling, Character::Poisonous { per_mille: 1000 }];
-    let (sources, manner) = (if parameters.seed.is_multiple_of(2) { 1 } else { 16 }, parameters.seed / 2 % 4);
+    let characters =
+        [Character::Mute, Character::Trickling, Character::Poisonous { per_mille: 1000 }];
+    let (sources, manner) =
+        (if parameters.seed.is_multiple_of(2) { 1 } else { 16 }, parameters.seed / 2 % 4);
     let rate = world.hosts[0].up;
     for number in 0..parameters.slow.unwrap_or(CROWD) {
         let mut plan = Plan::honest(0, Holds::Everything, rate);

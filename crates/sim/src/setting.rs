@@ -156,7 +156,8 @@ impl Setting {
 
     fn duration(&self) -> Result<Duration, SettingError> {
         let milliseconds: f64 = self.value.parse().map_err(|_| self.bad_value("milliseconds"))?;
-        Duration::try_from_secs_f64(milliseconds / 1000.0).map_err(|_| self.bad_value("milliseconds"))
+        Duration::try_from_secs_f64(milliseconds / 1000.0)
+            .map_err(|_| self.bad_value("milliseconds"))
     }
 
     fn bad_value(&self, expected: &'static str) -> SettingError {

@@ -94,7 +94,11 @@ mod tests {
         }
         let counted = traffic.by_name();
         for message in &messages {
-            assert_eq!(counted.get(message.name()), Some(&Count { messages: 1, bytes: 10 }), "{message:?}");
+            assert_eq!(
+                counted.get(message.name()),
+                Some(&Count { messages: 1, bytes: 10 }),
+                "{message:?}"
+            );
         }
         assert_eq!(traffic.announced, 2);
     }

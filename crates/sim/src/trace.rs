@@ -1,5 +1,5 @@
-//! What a run decided, one line each, or only the hash of those lines: two runs with one hash made the same decisions
-//! at the same moments.
+//! What a run decided, one line each, or only the hash of those lines: two runs with one hash made
+//! the same decisions at the same moments.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -50,8 +50,9 @@ impl Write for Trace {
         match self {
             Trace::Off => {}
             Trace::Hash(hash) => {
-                *hash =
-                    bytes.iter().fold(*hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME));
+                *hash = bytes
+                    .iter()
+                    .fold(*hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME));
             }
             Trace::Lines(lines) => lines.write_all(bytes)?,
         }

@@ -1,4 +1,5 @@
-//! Time in whole nanoseconds, rates in whole bytes per second: no result depends on how floating point rounds.
+//! Time in whole nanoseconds, rates in whole bytes per second: no result depends on how floating
+//! point rounds.
 
 use std::time::Duration;
 
@@ -71,7 +72,8 @@ pub(crate) fn moment(at: Nanos) -> Time {
     Time::after_start(Duration::from_nanos(at))
 }
 
-/// A moment of the core in nanoseconds, rounded down: a tick at that moment finds its timer due, or comes once more.
+/// A moment of the core in nanoseconds, rounded down: a tick at that moment finds its timer due, or
+/// comes once more.
 pub(crate) fn nanos(time: Time) -> Nanos {
     u64::try_from(time.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
 }

@@ -1,5 +1,5 @@
-//! How many bytes things are on the wire: messages by formula, which the tests hold against the real encoder, and
-//! packets with the headers of TCP, IP and Ethernet.
+//! How many bytes things are on the wire: messages by formula, which the tests hold against the
+//! real encoder, and packets with the headers of TCP, IP and Ethernet.
 
 use bytes::BytesMut;
 use tnet_proto::{DATA_HEADER_LEN, Holdings, PREFIX_LEN, PeerMessage, WireMessage, encode};
@@ -93,7 +93,13 @@ mod tests {
     fn the_formulas_say_what_the_encoder_writes() {
         let (file, chunk) = (FileHandle(7), 1000);
         let open = |holdings| {
-            PeerMessage::Open(Open { file, hash: [1; 32], size: 1 << 40, chunk_size: 1 << 20, holdings })
+            PeerMessage::Open(Open {
+                file,
+                hash: [1; 32],
+                size: 1 << 40,
+                chunk_size: 1 << 20,
+                holdings,
+            })
         };
         let v6 = "[2001:db8::1]:7401".parse().expect("an address");
         let v4 = "10.0.0.1:7401".parse().expect("an address");

@@ -1,5 +1,5 @@
-//! What a run is made of: the file, the wires, the hosts and what becomes of them. A world and its seed decide
-//! everything that happens.
+//! What a run is made of: the file, the wires, the hosts and what becomes of them. A world and its
+//! seed decide everything that happens.
 
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry, GeometryError};
 use tnet_swarm::Config;
@@ -7,7 +7,8 @@ use tnet_swarm::Config;
 use crate::net::NetworkModel;
 use crate::units::{HostId, MILLISECOND, Nanos, Rate, SECOND};
 
-/// When receivers start: seeds have introduced themselves by then, as in the lab. Results are counted from here.
+/// When receivers start: seeds have introduced themselves by then, as in the lab. Results are
+/// counted from here.
 pub const START: Nanos = SECOND;
 
 /// A whole run.
@@ -17,7 +18,8 @@ pub struct World {
     pub name: &'static str,
     /// Decides every random choice.
     pub seed: u64,
-    /// Of what a process that comes back finds of the file, so many chunks in a thousand are damaged.
+    /// Of what a process that comes back finds of the file, so many chunks in a thousand are
+    /// damaged.
     pub damaged_per_mille: u32,
     /// The file's chunks.
     pub chunks: u32,
@@ -190,10 +192,12 @@ impl Plan {
         }
     }
 
-    /// Whether the host is to have the whole file in the end: it wants it, does not lie, and does not stay away.
+    /// Whether the host is to have the whole file in the end: it wants it, does not lie, and does
+    /// not stay away.
     pub fn must_finish(&self) -> bool {
         let last = self.changes.iter().rev().find(|(_, change)| *change != Change::Thaw);
-        let stays = last.is_none_or(|(_, change)| matches!(change, Change::Rejoin | Change::Freeze { .. }));
+        let stays =
+            last.is_none_or(|(_, change)| matches!(change, Change::Rejoin | Change::Freeze { .. }));
         self.holds == Holds::Nothing && self.character == Character::Honest && stays
     }
 }
@@ -217,8 +221,8 @@ impl World {
         FileHash::from_bytes([7; 32])
     }
 
-    /// The fluid bound of Kumar and Ross: no protocol brings the file to everybody sooner. Nobody's overhead is in it,
-    /// nor that hosts may come later than the start or lie.
+    /// The fluid bound of Kumar and Ross: no protocol brings the file to everybody sooner. Nobody's
+    /// overhead is in it, nor that hosts may come later than the start or lie.
     pub fn bound(&self) -> Nanos {
         let len = self.file_len();
         let receivers = || self.hosts.iter().filter(|plan| plan.must_finish());
@@ -241,8 +245,11 @@ mod tests {
 
     #[test]
     fn between_equals_the_bound_is_the_file_over_the_rate() {
-        let world =
-            Scenario::Equal.world(&Parameters { receivers: 100, chunks: 64, ..Parameters::default() });
+        let world = Scenario::Equal.world(&Parameters {
+            receivers: 100,
+            chunks: 64,
+            ..Parameters::default()
+        });
         assert_eq!(world.bound(), Rate::mbit(100.0).time_for(world.file_len()));
     }
 

@@ -1,12 +1,13 @@
-//! Whole runs: the same seed gives the same run, every world keeps the rules, and the wires obey arithmetic.
+//! Whole runs: the same seed gives the same run, every world keeps the rules, and the wires obey
+//! arithmetic.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use clap::ValueEnum;
 use tnet_sim::{
-    Breach, Change, Character, Checks, Defect, Headers, MILLISECOND, NetworkChanges, Outcome, Parameters,
-    Rate, SECOND, START, Scenario, Simulation, Trace, World, drawn,
+    Breach, Change, Character, Checks, Defect, Headers, MILLISECOND, NetworkChanges, Outcome,
+    Parameters, Rate, SECOND, START, Scenario, Simulation, Trace, World, drawn,
 };
 
 /// Checks everything that can be checked, often.
@@ -43,7 +44,8 @@ fn the_same_seed_gives_the_same_trace_byte_for_byte() {
         Simulation::new(scenario.world(&small(seed)), trace).expect("a small file").run();
         lines.0.lock().map(|lines| lines.clone()).expect("one thread")
     };
-    for scenario in [Scenario::Lab, Scenario::CrashPoisonSlow, Scenario::Partition, Scenario::Liars] {
+    for scenario in [Scenario::Lab, Scenario::CrashPoisonSlow, Scenario::Partition, Scenario::Liars]
+    {
         let (once, again) = (trace_of(scenario, 5), trace_of(scenario, 5));
         let differ = once.iter().zip(&again).position(|(a, b)| a != b);
         assert!(once == again, "{scenario:?} differs at byte {differ:?} of {}", once.len());
@@ -66,13 +68,19 @@ fn breaches_with(defect: Defect) -> Vec<Breach> {
 #[test]
 fn a_program_that_verifies_nothing_is_found_by_the_safety_checker() {
     let breaches = breaches_with(Defect::TrustsEverybody);
-    assert!(breaches.iter().any(|b| matches!(b, Breach::StoredForged { host: 1, .. })), "{breaches:?}");
+    assert!(
+        breaches.iter().any(|b| matches!(b, Breach::StoredForged { host: 1, .. })),
+        "{breaches:?}"
+    );
 }
 
 #[test]
 fn a_program_that_loses_writes_is_found_by_the_safety_checker() {
     let breaches = breaches_with(Defect::LosesWrites);
-    assert!(breaches.iter().any(|b| matches!(b, Breach::DoneTooEarly { host: 1, .. })), "{breaches:?}");
+    assert!(
+        breaches.iter().any(|b| matches!(b, Breach::DoneTooEarly { host: 1, .. })),
+        "{breaches:?}"
+    );
     assert!(
         breaches.iter().any(|b| matches!(b, Breach::ServedWithoutHaving { host: 1, .. })),
         "{breaches:?}"
@@ -101,7 +109,10 @@ fn a_program_that_trusts_its_disk_is_found_by_the_safety_checker() {
     world.hosts.iter_mut().for_each(|plan| plan.defect = Some(Defect::TrustsItsDisk));
     let breaches = run(world).breaches;
     assert!(breaches.iter().any(|b| matches!(b, Breach::DoneTooEarly { .. })), "{breaches:?}");
-    assert!(breaches.iter().any(|b| matches!(b, Breach::ServedWithoutHaving { .. })), "{breaches:?}");
+    assert!(
+        breaches.iter().any(|b| matches!(b, Breach::ServedWithoutHaving { .. })),
+        "{breaches:?}"
+    );
 }
 
 #[test]
@@ -164,8 +175,11 @@ fn every_world_keeps_the_rules_on_fast_links() {
 
 #[test]
 fn losses_and_jitter_delay_and_break_nothing() {
-    let network =
-        NetworkChanges { jitter: Some(2 * MILLISECOND), loss_ppm: Some(10_000), ..NetworkChanges::default() };
+    let network = NetworkChanges {
+        jitter: Some(2 * MILLISECOND),
+        loss_ppm: Some(10_000),
+        ..NetworkChanges::default()
+    };
     let clean = run(Scenario::Equal.world(&small(1)));
     let lossy = run(Scenario::Equal.world(&Parameters { network, ..small(1) }));
     assert!(lossy.is_right(), "{:#?}", lossy.breaches);
@@ -191,7 +205,8 @@ fn one_receiver_of_one_seed_takes_what_the_wire_takes() {
 #[test]
 fn headers_cost_what_ethernet_takes() {
     let network = NetworkChanges { headers: Some(Headers::Counted), ..NetworkChanges::default() };
-    let parameters = Parameters { receivers: 1, chunks: 512, spread: 0, network, ..Parameters::default() };
+    let parameters =
+        Parameters { receivers: 1, chunks: 512, spread: 0, network, ..Parameters::default() };
     let outcome = run(Scenario::Equal.world(&parameters));
     // 1514 bytes carry 1448.
     assert!((1.045..1.07).contains(&outcome.ratio), "{} instead of about 1.05", outcome.ratio);
@@ -199,7 +214,8 @@ fn headers_cost_what_ethernet_takes() {
 
 #[test]
 fn twice_the_rates_take_half_the_time() {
-    // Everything but the delay and the disk scales with the rates, so these are next to nothing here.
+    // Everything but the delay and the disk scales with the rates, so these are next to nothing
+    // here.
     let at = |mbit| {
         let mut parameters =
             Parameters { mbit, receivers: 1, chunks: 256, spread: 0, ..Parameters::default() };
@@ -214,7 +230,12 @@ fn twice_the_rates_take_half_the_time() {
 fn nobody_finishes_before_the_fluid_bound() {
     for seed in 1..=8 {
         let outcome = run(Scenario::Equal.world(&Parameters { spread: 0, ..small(seed) }));
-        assert!(outcome.first >= outcome.bound, "seed {seed}: {} s of {} s", outcome.first, outcome.bound);
+        assert!(
+            outcome.first >= outcome.bound,
+            "seed {seed}: {} s of {} s",
+            outcome.first,
+            outcome.bound
+        );
     }
 }
 
@@ -245,8 +266,8 @@ fn a_hundred_hosts_all_finish() {
     assert!(outcome.is_right(), "{:#?}", outcome.breaches);
 }
 
-/// A host froze while it was being greeted. What arrived meanwhile was handed to it before the greetings, so that it
-/// missed goodbyes, and took honest peers for dead or for liars.
+/// A host froze while it was being greeted. What arrived meanwhile was handed to it before the
+/// greetings, so that it missed goodbyes, and took honest peers for dead or for liars.
 #[test]
 fn a_host_that_thaws_hears_everything_in_the_order_it_was_sent() {
     for seed in [5780, 6204, 8575] {
@@ -256,8 +277,9 @@ fn a_host_that_thaws_hears_everything_in_the_order_it_was_sent() {
     }
 }
 
-/// Two swarms of one content between two hosts ended in a row with the same chunk asked for in each, and its source
-/// answered both times. One answer was expected, the other one cost an honest host its connection.
+/// Two swarms of one content between two hosts ended in a row with the same chunk asked for in
+/// each, and its source answered both times. One answer was expected, the other one cost an honest
+/// host its connection.
 #[test]
 fn what_was_asked_for_and_abandoned_twice_may_be_answered_twice() {
     let (scenario, parameters) = drawn(895_052_274, &Parameters::default());
@@ -265,9 +287,10 @@ fn what_was_asked_for_and_abandoned_twice_may_be_answered_twice() {
     assert!(outcome.is_right(), "{outcome}");
 }
 
-/// Who had as many neighbours as he wanted, all of a silent crowd behind few addresses, called its next addresses and
-/// came to the one honest holder by chance alone. One of a crowd that was slow got the second copies too, and one that
-/// lied made the chunk wait, instead of its source, when the honest one had come.
+/// Who had as many neighbours as he wanted, all of a silent crowd behind few addresses, called its
+/// next addresses and came to the one honest holder by chance alone. One of a crowd that was slow
+/// got the second copies too, and one that lied made the chunk wait, instead of its source, when
+/// the honest one had come.
 #[test]
 fn the_one_honest_holder_is_found_within_a_crowd() {
     for seed in [1913, 2059, 4018, 5469, 9098, 9419, 777_139] {

@@ -58,7 +58,11 @@ pub(super) fn leads_elsewhere(error: &io::Error) -> bool {
 
 /// `None`: it has to be done by steps.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn in_one_step(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Option<io::Result<OwnedFd>> {
+fn in_one_step(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+) -> Option<io::Result<OwnedFd>> {
     use rustix::fs::{ResolveFlags, openat2};
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match retry_on_intr(|| openat2(directory, path, flags, Mode::empty(), inside)) {
@@ -132,10 +136,19 @@ mod tests {
             }
         }
         let secret = dir.path().join("secret");
-        for name in
-            ["up", "full", "inside", "a/out/secret", "a/c/deep", "../secret", "a/../../secret", "", "nothing"]
-                .into_iter()
-                .chain(secret.to_str())
+        for name in [
+            "up",
+            "full",
+            "inside",
+            "a/out/secret",
+            "a/c/deep",
+            "../secret",
+            "a/../../secret",
+            "",
+            "nothing",
+        ]
+        .into_iter()
+        .chain(secret.to_str())
         {
             for text in both(&directory, name) {
                 let error = text.expect_err(name);
@@ -151,7 +164,8 @@ mod tests {
         assert!(made.expect("mkfifo is everywhere").success());
         let directory = sys::open_directory(dir.path()).expect("there");
         let pipe = Path::new("pipe");
-        for opened in [open(&directory, pipe), by_steps(directory.as_fd(), pipe, FOR_READING).map(File::from)]
+        for opened in
+            [open(&directory, pipe), by_steps(directory.as_fd(), pipe, FOR_READING).map(File::from)]
         {
             assert!(!opened.and_then(|file| file.metadata()).expect("opened").is_file());
         }

@@ -1,6 +1,8 @@
-//! The three things the crash rules need from a file, so that they can be tested against a model disk that loses power.
+//! The three things the crash rules need from a file, so that they can be tested against a model
+//! disk that loses power.
 //!
-//! [`write_all_at`] either wrote every byte or says how far it came; a short write or an interruption is never an error.
+//! [`write_all_at`] either wrote every byte or says how far it came; a short write or an
+//! interruption is never an error.
 
 use std::fs::File;
 use std::io;
@@ -14,8 +16,8 @@ pub(super) trait BlockFile {
     /// Writes some of `bytes` at `offset`; answers how many.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Returns once everything written before survives a power cut. After an error nothing may be assumed about it,
-    /// and a later success says nothing about it either.
+    /// Returns once everything written before survives a power cut. After an error nothing may be
+    /// assumed about it, and a later success says nothing about it either.
     fn sync_data(&self) -> io::Result<()>;
 }
 
@@ -57,8 +59,13 @@ pub(super) struct PartWritten {
 
 /// Writes all of `bytes` at `offset`.
 ///
-/// A failed write is tried once more: a path to the disk that was lost for a moment deserves it, a full disk does not.
-pub(super) fn write_all_at(file: &impl BlockFile, bytes: &[u8], offset: u64) -> Result<(), PartWritten> {
+/// A failed write is tried once more: a path to the disk that was lost for a moment deserves it, a
+/// full disk does not.
+pub(super) fn write_all_at(
+    file: &impl BlockFile,
+    bytes: &[u8],
+    offset: u64,
+) -> Result<(), PartWritten> {
     let mut written = 0;
     let mut retried = false;
     while written < bytes.len() {
@@ -66,7 +73,9 @@ pub(super) fn write_all_at(file: &impl BlockFile, bytes: &[u8], offset: u64) -> 
             Ok(0) => return Err(PartWritten { written, source: io::ErrorKind::WriteZero.into() }),
             Ok(count) => written += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if is_full(&error) || retried => return Err(PartWritten { written, source: error }),
+            Err(error) if is_full(&error) || retried => {
+                return Err(PartWritten { written, source: error });
+            }
             Err(_) => retried = true,
         }
     }
@@ -93,7 +102,10 @@ mod tests {
 
     impl Scripted {
         fn new(answers: impl IntoIterator<Item = io::Result<usize>>) -> Self {
-            Self { answers: Mutex::new(answers.into_iter().collect()), content: Mutex::new(vec![0; 16]) }
+            Self {
+                answers: Mutex::new(answers.into_iter().collect()),
+                content: Mutex::new(vec![0; 16]),
+            }
         }
 
         fn content(&self) -> Vec<u8> {
@@ -106,7 +118,8 @@ mod tests {
             let next = self.answers.lock().expect("not poisoned").pop_front();
             let count = next.unwrap_or(Ok(bytes.len()))?.min(bytes.len());
             let start = usize::try_from(offset).expect("small");
-            self.content.lock().expect("not poisoned")[start..start + count].copy_from_slice(&bytes[..count]);
+            self.content.lock().expect("not poisoned")[start..start + count]
+                .copy_from_slice(&bytes[..count]);
             Ok(count)
         }
 
@@ -122,7 +135,8 @@ mod tests {
     #[test]
     fn short_writes_and_interruptions_still_write_every_byte() {
         let interrupted = || kind(io::ErrorKind::Interrupted);
-        let file = Scripted::new([Ok(1), interrupted(), Ok(3), interrupted(), interrupted(), Ok(2)]);
+        let file =
+            Scripted::new([Ok(1), interrupted(), Ok(3), interrupted(), interrupted(), Ok(2)]);
 
         write_all_at(&file, b"whole content", 3).expect("nothing failed");
 
@@ -138,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_second_failed_write_is_an_error_that_says_how_far_it_came() {
-        let file = Scripted::new([Ok(2), kind(io::ErrorKind::Other), Ok(3), kind(io::ErrorKind::Other)]);
+        let file =
+            Scripted::new([Ok(2), kind(io::ErrorKind::Other), Ok(3), kind(io::ErrorKind::Other)]);
         let error = write_all_at(&file, b"whole content", 0).expect_err("it failed twice");
         assert_eq!(error.written, 5);
     }

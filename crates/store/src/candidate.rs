@@ -31,8 +31,8 @@ impl Candidate {
     /// # Errors
     /// It cannot be opened, or is no regular file.
     pub fn named(path: &Path) -> Result<Self, ShareError> {
-        let absolute =
-            std::path::absolute(path).map_err(|source| ShareError::Io { path: path.to_owned(), source })?;
+        let absolute = std::path::absolute(path)
+            .map_err(|source| ShareError::Io { path: path.to_owned(), source })?;
         Self::open(absolute, Origin::Named)
     }
 
@@ -93,13 +93,19 @@ impl Candidate {
     ///
     /// # Errors
     /// It cannot be read, or `progress` said stop.
-    pub(super) fn is_right(&self, info: &FileInfo, progress: Progress<'_>) -> Result<bool, ScanError> {
+    pub(super) fn is_right(
+        &self,
+        info: &FileInfo,
+        progress: Progress<'_>,
+    ) -> Result<bool, ScanError> {
         Ok(verify_file(&self.file, info, None, progress)?.is_full())
     }
 
     /// Whether it looks as it did when it was opened, and still has a name.
     pub fn is_as_it_was(&self) -> bool {
-        self.file.metadata().is_ok_and(|now| now.nlink() > 0 && Stamp::of(&now) == Stamp::of(&self.metadata))
+        self.file
+            .metadata()
+            .is_ok_and(|now| now.nlink() > 0 && Stamp::of(&now) == Stamp::of(&self.metadata))
     }
 
     /// Serves it as `info`, which is what it was found to be as long as it looks as it did when it
@@ -125,7 +131,9 @@ impl Candidate {
 /// moment.
 pub fn is_passing(error: &ShareError) -> bool {
     match error {
-        ShareError::Replaced { .. } | ShareError::Changed { .. } | ShareError::NotAFile { .. } => true,
+        ShareError::Replaced { .. } | ShareError::Changed { .. } | ShareError::NotAFile { .. } => {
+            true
+        }
         // Somebody is about to write to it.
         ShareError::Io { source, .. } => source.kind() == io::ErrorKind::WouldBlock,
     }

@@ -1,7 +1,7 @@
 //! Writes chunks and makes them durable in the one safe order: data, sync, journal, sync.
 //!
-//! Generic over the files so that the order can be tested against a disk that loses power; everything about names,
-//! locks and space is [`Download`](super::Download)'s.
+//! Generic over the files so that the order can be tested against a disk that loses power;
+//! everything about names, locks and space is [`Download`](super::Download)'s.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,15 +13,16 @@ use super::journal::Journal;
 use super::ledger::{Ledger, Settled};
 use super::no_room::NoRoom;
 
-/// How often a chunk is written again because a sync failed meanwhile. Each round needs another failed sync, which
-/// the engine takes as the end of a download; more rounds only delay that.
+/// How often a chunk is written again because a sync failed meanwhile. Each round needs another
+/// failed sync, which the engine takes as the end of a download; more rounds only delay that.
 const MAX_REWRITES: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct ChunkWriter<D, J> {
     geometry: Geometry,
     data: D,
-    /// Held for a whole sync: one runs at a time, as the [`Ledger`] demands. None when its time is over.
+    /// Held for a whole sync: one runs at a time, as the [`Ledger`] demands. None when its time is
+    /// over.
     journal: Mutex<Option<Journal<J>>>,
     /// Held for moments only; taken after `journal` where both are.
     ledger: Mutex<Ledger>,
@@ -86,7 +87,8 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         Err(WriteError::SyncsFail { chunk })
     }
 
-    /// Stores a verified chunk that is in the file already, however it came there; false if a sync failed meanwhile.
+    /// Stores a verified chunk that is in the file already, however it came there; false if a sync
+    /// failed meanwhile.
     pub(super) fn adopt_chunk(&self, chunk: ChunkIndex) -> bool {
         let mut ledger = self.ledger();
         let ticket = ledger.begin_write();
@@ -135,8 +137,8 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         }
     }
 
-    // A poisoned lock is taken all the same: the ledger changes in single steps, and a journal that died in the middle
-    // of an append writes over it.
+    // A poisoned lock is taken all the same: the ledger changes in single steps, and a journal that
+    // died in the middle of an append writes over it.
     fn journal(&self) -> MutexGuard<'_, Option<Journal<J>>> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }

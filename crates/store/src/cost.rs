@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// What work costs: the time a processor is busy with it, and a part of that in which it waits for a disk or a server.
+/// What work costs: the time a processor is busy with it, and a part of that in which it waits for
+/// a disk or a server.
 #[derive(Debug)]
 pub struct Cost {
     began: Instant,

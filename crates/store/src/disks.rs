@@ -1,9 +1,10 @@
-//! What the downloads of one process know of the file systems they write to, together: the room that is promised, who
-//! holds some in vain, and what a file system turned out to lack.
+//! What the downloads of one process know of the file systems they write to, together: the room
+//! that is promised, who holds some in vain, and what a file system turned out to lack.
 //!
-//! A download begins only if its file system has room for it beside all that those before it still need: who began first
-//! finishes. One that ends for want of room keeps what it has for its next attempt, until another download of this process
-//! could finish with that room and could not without: then it gives way.
+//! A download begins only if its file system has room for it beside all that those before it still
+//! need: who began first finishes. One that ends for want of room keeps what it has for its next
+//! attempt, until another download of this process could finish with that room and could not
+//! without: then it gives way.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
@@ -18,7 +19,8 @@ use tnet_fileinfo::shown_path;
 use super::partial;
 use super::sys;
 
-/// Downloads that ended for want of room and are remembered. Beyond that the oldest is forgotten and keeps what it has.
+/// Downloads that ended for want of room and are remembered. Beyond that the oldest is forgotten
+/// and keeps what it has.
 const STRANDED: usize = 256;
 
 /// Something a file system need not have.
@@ -45,7 +47,9 @@ impl Service {
             Self::DirectorySync => {
                 "this file system cannot sync directories: a power cut may undo the name of a finished file"
             }
-            Self::Attributes => "not all that the replaced file had beside its content could be kept",
+            Self::Attributes => {
+                "not all that the replaced file had beside its content could be kept"
+            }
         }
     }
 }
@@ -120,12 +124,14 @@ impl FileId {
 
 impl Pool {
     fn of(file: &File, id: FileId) -> Self {
-        sys::pool(file).map_or(Self::Device(id.device), |(kind, number)| Self::OfAFileSystem(kind, number))
+        sys::pool(file)
+            .map_or(Self::Device(id.device), |(kind, number)| Self::OfAFileSystem(kind, number))
     }
 }
 
 impl Promise {
-    /// Bytes of the file that are stored now, for file systems that tell nothing by the blocks of a file.
+    /// Bytes of the file that are stored now, for file systems that tell nothing by the blocks of a
+    /// file.
     pub(super) fn note_stored(&self, bytes: u64) {
         self.0.stored.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -153,7 +159,8 @@ impl Needs {
 }
 
 impl Disks {
-    /// Promises `size` bytes for the download to `out`, whose `.partial` is `file`, and so many for its journal.
+    /// Promises `size` bytes for the download to `out`, whose `.partial` is `file`, and so many for
+    /// its journal.
     pub(super) fn promise(
         &self,
         file: &Arc<File>,
@@ -196,7 +203,8 @@ impl Disks {
         Ok(Ok(Promise(needs)))
     }
 
-    /// The download to `out` has ended for want of room, or cannot begin, and its `.partial` holds what it has.
+    /// The download to `out` has ended for want of room, or cannot begin, and its `.partial` holds
+    /// what it has.
     pub(super) fn ended_without_room(&self, partial: &File, out: &Path) {
         if let Ok(id) = FileId::of(partial) {
             self.known().strand(Stranded { id, pool: Pool::of(partial, id), out: out.to_owned() });
@@ -251,14 +259,17 @@ impl Known {
         self.stranded.push_back(stranded);
     }
 
-    /// Frees so many bytes of what others hold in vain, the latest first; nothing if that does not suffice.
+    /// Frees so many bytes of what others hold in vain, the latest first; nothing if that does not
+    /// suffice.
     fn make_way(&mut self, pool: Pool, lacking: u64) -> bool {
         let (mut chosen, mut found) = (Vec::new(), 0_u64);
         for stranded in self.stranded.iter().rev().filter(|stranded| stranded.pool == pool) {
             if found >= lacking {
                 break;
             }
-            if let Some(partial) = partial::of_ended(&stranded.out, (stranded.id.device, stranded.id.inode)) {
+            if let Some(partial) =
+                partial::of_ended(&stranded.out, (stranded.id.device, stranded.id.inode))
+            {
                 found = found.saturating_add(allocated(partial.file()));
                 chosen.push((stranded.id, partial));
             }

@@ -1,7 +1,8 @@
-//! A file that is still coming. What it holds under its final name is the whole, verified file or nothing.
+//! A file that is still coming. What it holds under its final name is the whole, verified file or
+//! nothing.
 //!
-//! Chunks come in verified and go to `OUT.partial`; only [`Download::finish`] makes it `OUT`, and only when every
-//! chunk is on the disk.
+//! Chunks come in verified and go to `OUT.partial`; only [`Download::finish`] makes it `OUT`, and
+//! only when every chunk is on the disk.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -74,8 +75,8 @@ pub struct Download {
     /// Of what a replaced file had, not all could be kept.
     lost_attributes: AtomicBool,
     pub(super) writer: ChunkWriter<Arc<File>, File>,
-    /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is written to a file
-    /// that has its final name. Taken before any lock of the writer.
+    /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is
+    /// written to a file that has its final name. Taken before any lock of the writer.
     phase: RwLock<Phase>,
     is_in_memory: bool,
     /// Told by the last write of a file in memory.
@@ -94,8 +95,8 @@ pub(super) enum Phase {
 }
 
 impl Download {
-    /// Begins or resumes the download of `info` to `out`, with the space of its first bytes reserved; see
-    /// [`reserve_rest`](Self::reserve_rest).
+    /// Begins or resumes the download of `info` to `out`, with the space of its first bytes
+    /// reserved; see [`reserve_rest`](Self::reserve_rest).
     ///
     /// `OUT.partial` is judged by its content alone: whatever of it is right is kept, whoever wrote
     /// it for whatever file, and the rest is overwritten. What the journal vouches for is not read
@@ -139,12 +140,15 @@ impl Download {
         }
     }
 
-    /// Reserves the space that is not reserved yet, while chunks are written. Ends early when the download ends.
+    /// Reserves the space that is not reserved yet, while chunks are written. Ends early when the
+    /// download ends.
     ///
     /// # Errors
     /// [`WriteError::Reserve`]: the disk has filled up or failed.
     pub fn reserve_rest(&self) -> Result<(), WriteError> {
-        if !reservation::is_in_steps(self.file()) || reservation::is_plenty(self.file(), self.info.size()) {
+        if !reservation::is_in_steps(self.file())
+            || reservation::is_plenty(self.file(), self.info.size())
+        {
             return Ok(());
         }
         let reserved = reservation::go_on(self.info.size(), |from, len| match *self.phase() {
@@ -158,8 +162,8 @@ impl Download {
         })
     }
 
-    /// Whether no other process can have written to the file. If not, all of it has to be read once more before it is
-    /// finished.
+    /// Whether no other process can have written to the file. If not, all of it has to be read once
+    /// more before it is finished.
     pub fn is_guarded(&self) -> bool {
         self.partial.is_guarded()
     }
@@ -194,8 +198,9 @@ impl Download {
         }
     }
 
-    /// Gives a download without a stored chunk the blocks of a file of the same size, where the file system lets two files share
-    /// them: no byte is read or written. Chunks count as stored when they are [adopted](Self::adopt_chunk).
+    /// Gives a download without a stored chunk the blocks of a file of the same size, where the
+    /// file system lets two files share them: no byte is read or written. Chunks count as stored
+    /// when they are [adopted](Self::adopt_chunk).
     pub fn share_blocks(&self, whole: &FileStore) -> bool {
         let phase = self.phase();
         *phase == Phase::Open
@@ -205,7 +210,8 @@ impl Download {
             && whole.open_now().is_some_and(|whole| sys::share_blocks(&whole, self.file()))
     }
 
-    /// Stores a chunk whose bytes are in the file already, if they are the right ones. `buf` is memory to read into.
+    /// Stores a chunk whose bytes are in the file already, if they are the right ones. `buf` is
+    /// memory to read into.
     ///
     /// # Errors
     /// They cannot be read.
@@ -216,7 +222,8 @@ impl Download {
         Ok(*phase == Phase::Open && self.info.verify(chunk, buf) && self.writer.adopt_chunk(chunk))
     }
 
-    /// Makes every chunk stored so far survive a power cut, and lets a restart know; answers those that newly do.
+    /// Makes every chunk stored so far survive a power cut, and lets a restart know; answers those
+    /// that newly do.
     ///
     /// # Errors
     /// See [`SyncError`]: chunks may be lost, and are not stored any more.
@@ -234,11 +241,17 @@ impl Download {
         }
     }
 
-    /// Fills `buf` with the bytes of a stored chunk from `offset` (bytes from the start of the chunk).
+    /// Fills `buf` with the bytes of a stored chunk from `offset` (bytes from the start of the
+    /// chunk).
     ///
     /// # Errors
     /// The chunk is not stored, the part is not in it, or somebody truncated the file.
-    pub fn read_chunk_part(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
+    pub fn read_chunk_part(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        buf: &mut [u8],
+    ) -> Result<(), ReadError> {
         if !self.writer.is_stored(chunk) {
             return Err(ReadError::NotStored { chunk });
         }
@@ -281,16 +294,24 @@ impl Download {
         self.is_in_memory
     }
 
-    /// Where in the file a part of a stored chunk is, if no disk has to be waited for to send it; `None` if one has, or if
-    /// that is not known.
-    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(Arc<File>, u64)> {
+    /// Where in the file a part of a stored chunk is, if no disk has to be waited for to send it;
+    /// `None` if one has, or if that is not known.
+    pub fn cached_part(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        len: u32,
+    ) -> Option<(Arc<File>, u64)> {
         let is_stored = self.writer.is_stored(chunk);
-        let place = || cached_part(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, len);
+        let place = || {
+            cached_part(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, len)
+        };
         let position = is_stored.then(place).flatten()?;
         Some((Arc::clone(self.partial.file()), position))
     }
 
-    /// Whether the next write is likely to wait for nothing: the file is in memory, and the last one was not slow.
+    /// Whether the next write is likely to wait for nothing: the file is in memory, and the last
+    /// one was not slow.
     pub fn writes_at_once(&self) -> bool {
         self.is_in_memory && !self.was_slow.load(Ordering::Relaxed)
     }
@@ -300,7 +321,8 @@ impl Download {
     /// has locked since.
     ///
     /// # Errors
-    /// See [`FinishError`]. If the output appeared meanwhile and was not to be replaced, the `.partial` stays.
+    /// See [`FinishError`]. If the output appeared meanwhile and was not to be replaced, the
+    /// `.partial` stays.
     pub fn finish(&self) -> Result<FileStore, FinishError> {
         let mut phase = self.phase_mut();
         if *phase != Phase::Open {
@@ -316,24 +338,28 @@ impl Download {
         let before = self.stamp_of_partial()?;
         self.rename()?;
         *phase = Phase::Finished;
-        // A new name changes the time of change; if anything else is different, the old stamp will tell.
+        // A new name changes the time of change; if anything else is different, the old stamp will
+        // tell.
         let after = sys::stamp(self.file()).unwrap_or(before);
         let stamp = if after.is_touched(&before) { after } else { before };
         self.promise.end();
         // Before the journal goes: a power cut must not take the journal and leave the old name.
         sync_directory(&self.target, &self.options.disks);
-        // Left behind it harms nothing: it names the inode of the finished file, which no `.partial` can have. Closed
-        // first: a network file system keeps what is removed while it is open, under another name.
+        // Left behind it harms nothing: it names the inode of the finished file, which no
+        // `.partial` can have. Closed first: a network file system keeps what is removed while it
+        // is open, under another name.
         self.writer.close_journal();
         let _ = sys::remove(self.target.directory(), self.target.journal());
         self.partial.unlock();
         self.target.find_place();
-        let store = FileStore::new(Arc::clone(self.partial.file()), self.info.clone(), self.path(), stamp);
+        let store =
+            FileStore::new(Arc::clone(self.partial.file()), self.info.clone(), self.path(), stamp);
         Ok(store.found_by(self.target.origin()))
     }
 
-    /// Ends the download and leaves what is there for resuming, synced so that a restart need not hash it. Open
-    /// readers may go on; another [`Download::open`] may begin. Dropping does the same without the sync.
+    /// Ends the download and leaves what is there for resuming, synced so that a restart need not
+    /// hash it. Open readers may go on; another [`Download::open`] may begin. Dropping does the
+    /// same without the sync.
     ///
     /// # Errors
     /// See [`SyncError`]; the download is closed all the same.
@@ -352,7 +378,8 @@ impl Download {
         synced.map(drop)
     }
 
-    /// Ends the download and removes what is there of it. Does nothing to a finished or abandoned one.
+    /// Ends the download and removes what is there of it. Does nothing to a finished or abandoned
+    /// one.
     ///
     /// # Errors
     /// A file could not be removed; the download is closed all the same.
@@ -376,8 +403,8 @@ impl Download {
         Ok(())
     }
 
-    /// Whether the `.partial` is still where it was made; if not, the download can never finish. If its directory was
-    /// moved, its paths are the new ones from now on.
+    /// Whether the `.partial` is still where it was made; if not, the download can never finish. If
+    /// its directory was moved, its paths are the new ones from now on.
     pub fn is_in_place(&self) -> bool {
         self.target.find_place();
         *self.phase() == Phase::Finished || matches!(self.partial_entry(), Ok(Some(_)))
@@ -394,7 +421,8 @@ impl Download {
         self.writer.vouched()
     }
 
-    /// The open file, for `sendfile` of stored chunks. Its cursor is nobody's: read at positions only.
+    /// The open file, for `sendfile` of stored chunks. Its cursor is nobody's: read at positions
+    /// only.
     pub fn file(&self) -> &File {
         self.partial.file()
     }
@@ -402,7 +430,9 @@ impl Download {
     /// What the file went without, because its file system does not have it; for people.
     pub fn notes(&self) -> Vec<&'static str> {
         let mut notes = self.options.disks.lacking_for_all(self.target.device());
-        notes.extend(self.lost_attributes.load(Ordering::Relaxed).then(|| Service::Attributes.consequence()));
+        notes.extend(
+            self.lost_attributes.load(Ordering::Relaxed).then(|| Service::Attributes.consequence()),
+        );
         notes
     }
 
@@ -421,8 +451,8 @@ impl Download {
         self.target.path(self.target.partial())
     }
 
-    /// Keeps of the reserved room only what holds stored chunks, and gives even that to a download that could finish with
-    /// it.
+    /// Keeps of the reserved room only what holds stored chunks, and gives even that to a download
+    /// that could finish with it.
     fn give_back(&self) {
         let mut kept = self.writer.stored();
         kept.union_with(&self.writer.vouched());
@@ -441,11 +471,17 @@ impl Download {
         if let Err(NotKept { what, source }) = old.carry_to(self.file()) {
             self.lost_attributes.store(true, Ordering::Relaxed);
             let error = io::Error::new(source.kind(), format!("{what}: {source}"));
-            self.options.disks.lacks(self.target.device(), Service::Attributes, &self.path(), &error);
+            self.options.disks.lacks(
+                self.target.device(),
+                Service::Attributes,
+                &self.path(),
+                &error,
+            );
         }
     }
 
-    /// The stamp of the `.partial`, if the name still stands for the file we wrote, at its full length.
+    /// The stamp of the `.partial`, if the name still stands for the file we wrote, at its full
+    /// length.
     fn stamp_of_partial(&self) -> Result<Stamp, FinishError> {
         let gone = || FinishError::Gone { path: self.partial_path() };
         let failed = |source| FinishError::Rename { path: self.path(), source };
@@ -461,7 +497,8 @@ impl Download {
     }
 
     fn rename(&self) -> Result<(), FinishError> {
-        let (directory, from, to) = (self.target.directory(), self.target.partial(), self.target.out());
+        let (directory, from, to) =
+            (self.target.directory(), self.target.partial(), self.target.out());
         let renamed = match self.options.existing {
             OnExisting::Refuse => sys::rename_new(directory, from, to),
             OnExisting::Replace => sys::rename_replacing(directory, from, to),

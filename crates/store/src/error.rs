@@ -1,4 +1,5 @@
-//! What can go wrong with a file on disk. Each error names the path, and where a person can do something about it, what.
+//! What can go wrong with a file on disk. Each error names the path, and where a person can do
+//! something about it, what.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,8 +8,8 @@ use tnet_fileinfo::{ChunkIndex, ScanError, shown_path};
 
 use super::no_room::{NoRoom, advice_on};
 
-/// A download cannot begin. The output is as it was, a `.partial` that was there has lost nothing that is right, and
-/// nothing new is left behind.
+/// A download cannot begin. The output is as it was, a `.partial` that was there has lost nothing
+/// that is right, and nothing new is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The output path ends in `..` or is the root.
@@ -104,8 +105,8 @@ pub enum OpenError {
         /// The `.partial`.
         path: PathBuf,
     },
-    /// The `.partial` in place is a link, has a second name or belongs to somebody else: others could change it
-    /// after it was verified.
+    /// The `.partial` in place is a link, has a second name or belongs to somebody else: others
+    /// could change it after it was verified.
     #[error("{path:?} is not a plain file of this user; remove it")]
     ForeignPartial {
         /// The `.partial`.
@@ -179,7 +180,9 @@ impl OpenError {
 fn no_room_for(path: &Path, needed: u64, why: NoRoom) -> String {
     let advice = why.advice();
     match why {
-        NoRoom::Space => format!("not enough space for {path:?}: {needed} bytes more are needed; {advice}"),
+        NoRoom::Space => {
+            format!("not enough space for {path:?}: {needed} bytes more are needed; {advice}")
+        }
         _ => format!("{path:?} cannot be written: {why}; {advice}"),
     }
 }
@@ -234,14 +237,17 @@ pub enum ReadAgainError {
 }
 
 impl ReadAgainError {
-    /// Whether the file may be what it was, and readable later: what kept it from being read says nothing of its content.
+    /// Whether the file may be what it was, and readable later: what kept it from being read says
+    /// nothing of its content.
     pub fn passes(&self) -> bool {
         let is_there = |error: &io::Error| {
             !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         };
         match self {
             Self::Open(ShareError::Io { source, .. })
-            | Self::Read(ScanError::Open(source) | ScanError::Read { source, .. }) => is_there(source),
+            | Self::Read(ScanError::Open(source) | ScanError::Read { source, .. }) => {
+                is_there(source)
+            }
             Self::OtherContent | Self::Open(_) | Self::Read(_) => false,
         }
     }
@@ -272,10 +278,12 @@ pub enum ReadError {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// Somebody gave the file another name, owner or mode, or wrote to it and set its time back: it has to be read again.
+    /// Somebody gave the file another name, owner or mode, or wrote to it and set its time back: it
+    /// has to be read again.
     #[error("the file was touched since it was shared")]
     Touched,
-    /// Somebody wrote to the file or truncated it since it was shared. It must not be served any more.
+    /// Somebody wrote to the file or truncated it since it was shared. It must not be served any
+    /// more.
     #[error("the file changed since it was shared")]
     Changed,
     /// Somebody deleted the file or put another in its place. It must not be served any more.
@@ -347,7 +355,8 @@ impl WriteError {
 /// Stored chunks could not be made durable.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The disk did not take the data. The sync is not repeated, since the system forgets what it dropped.
+    /// The disk did not take the data. The sync is not repeated, since the system forgets what it
+    /// dropped.
     #[error("syncing: {} chunks are lost{}", lost.len(), advice_on(source))]
     Data {
         /// Missing again: to be fetched and written anew.
@@ -355,7 +364,8 @@ pub enum SyncError {
         /// The system's answer.
         source: io::Error,
     },
-    /// The data is safe, but a restart would have to hash it again. The next sync writes the journal anew.
+    /// The data is safe, but a restart would have to hash it again. The next sync writes the
+    /// journal anew.
     #[error("writing the journal{}", advice_on(source))]
     Journal {
         /// The system's answer.
@@ -376,7 +386,8 @@ impl SyncError {
     }
 }
 
-/// A download did not become its file. Except where said, the `.partial` is as it was and nothing is lost.
+/// A download did not become its file. Except where said, the `.partial` is as it was and nothing
+/// is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum FinishError {
     /// Chunks are missing.

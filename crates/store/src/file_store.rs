@@ -1,5 +1,5 @@
-//! A whole file that is served. What is read from it is what was shared, or the read is an error: a file that was
-//! truncated, written to or deleted since is noticed, and never mapped into memory.
+//! A whole file that is served. What is read from it is what was shared, or the read is an error: a
+//! file that was truncated, written to or deleted since is noticed, and never mapped into memory.
 
 use std::fs::File;
 use std::io;
@@ -52,7 +52,8 @@ pub enum Look {
 pub enum FileState {
     /// It is as it was shared, under its path.
     Unchanged,
-    /// All but the time of its last change is as it was: only reading it tells whether its content is.
+    /// All but the time of its last change is as it was: only reading it tells whether its content
+    /// is.
     Touched,
     /// It was written to or truncated.
     Changed,
@@ -93,7 +94,8 @@ impl FileStore {
         self
     }
 
-    /// Leaves it to the number of open files and to [`rest`](Self::rest) how long the file stays open.
+    /// Leaves it to the number of open files and to [`rest`](Self::rest) how long the file stays
+    /// open.
     #[must_use]
     pub fn kept_among(mut self, others: &OpenFiles) -> Self {
         self.held.keep_among(others, &self.path);
@@ -127,7 +129,12 @@ impl FileStore {
     /// # Errors
     /// The part is not in the chunk, the chunk has a flaw, the file is not what was shared any
     /// more, or the disk failed.
-    pub fn read_chunk_part(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
+    pub fn read_chunk_part(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        buf: &mut [u8],
+    ) -> Result<(), ReadError> {
         self.check_flaw(chunk)?;
         let file = self.open(chunk)?;
         read_part(&file, self.info.geometry(), chunk, offset, buf)?;
@@ -135,7 +142,8 @@ impl FileStore {
         self.check(&file, chunk)
     }
 
-    /// The same if no disk has to be waited for; `None` if one has, or if that is not known, as while the file is not open.
+    /// The same if no disk has to be waited for; `None` if one has, or if that is not known, as
+    /// while the file is not open.
     pub fn read_chunk_part_at_once(
         &self,
         chunk: ChunkIndex,
@@ -146,7 +154,8 @@ impl FileStore {
             return Some(Err(error));
         }
         let file = self.held.file()?;
-        let read = read_part_at_once(&file, self.is_in_memory, self.info.geometry(), chunk, offset, buf)?;
+        let read =
+            read_part_at_once(&file, self.is_in_memory, self.info.geometry(), chunk, offset, buf)?;
         Some(read.and_then(|()| self.check(&file, chunk)))
     }
 
@@ -155,13 +164,20 @@ impl FileStore {
         self.is_in_memory
     }
 
-    /// The file, for `sendfile`, and where in it a part of a chunk is, if no disk has to be waited for to send it; `None`
-    /// if one has, if that is not known, or if the file is not what was shared any more. The file's cursor is nobody's.
-    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<(Arc<File>, u64)> {
+    /// The file, for `sendfile`, and where in it a part of a chunk is, if no disk has to be waited
+    /// for to send it; `None` if one has, if that is not known, or if the file is not what was
+    /// shared any more. The file's cursor is nobody's.
+    pub fn cached_part(
+        &self,
+        chunk: ChunkIndex,
+        offset: u32,
+        len: u32,
+    ) -> Option<(Arc<File>, u64)> {
         self.check_flaw(chunk).ok()?;
         let file = self.held.file()?;
         self.check(&file, chunk).ok()?;
-        let position = cached_part(&file, self.is_in_memory, self.info.geometry(), chunk, offset, len)?;
+        let position =
+            cached_part(&file, self.is_in_memory, self.info.geometry(), chunk, offset, len)?;
         Some((file, position))
     }
 
@@ -263,7 +279,8 @@ impl FileStore {
         }
     }
 
-    /// The same file, if it has the same content, found by reading all of it. Takes as long as that takes.
+    /// The same file, if it has the same content, found by reading all of it. Takes as long as that
+    /// takes.
     ///
     /// # Errors
     /// It has another, or cannot be opened or read, or `progress` said stop.
@@ -274,7 +291,9 @@ impl FileStore {
         progress: Progress<'_>,
     ) -> Result<Self, ReadAgainError> {
         let candidate = Candidate::open(self.path.to_path_buf(), self.origin.clone())?;
-        if candidate.metadata().len() != self.info.size() || !candidate.is_right(&self.info, progress)? {
+        if candidate.metadata().len() != self.info.size()
+            || !candidate.is_right(&self.info, progress)?
+        {
             return Err(ReadAgainError::OtherContent);
         }
         let metadata = candidate.metadata().clone();
@@ -285,16 +304,18 @@ impl FileStore {
         Ok(again)
     }
 
-    /// Whether its space would be free if it were closed: nothing leads to it any more. `None` if it is not open.
+    /// Whether its space would be free if it were closed: nothing leads to it any more. `None` if
+    /// it is not open.
     pub fn is_open_in_vain(&self) -> Option<bool> {
         let file = self.held.peek()?;
         let has_no_name = file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
-        // What is deleted while it is open keeps a name on some file systems of servers, and nobody says so.
+        // What is deleted while it is open keeps a name on some file systems of servers, and nobody
+        // says so.
         Some(has_no_name || !sys::hears_of_all_changes(&*file) && self.state() == FileState::Gone)
     }
 
-    /// What became of the file and of its path, which is where it was shared from. A file that cannot be looked at
-    /// is gone.
+    /// What became of the file and of its path, which is where it was shared from. A file that
+    /// cannot be looked at is gone.
     pub fn state(&self) -> FileState {
         let state = match self.origin.stamp_at(&self.path) {
             Ok(stamp) if !stamp.is_same_file(&self.stamp) => FileState::Gone,
@@ -375,7 +396,8 @@ pub(super) fn cached_part(
     offset: u32,
     len: u32,
 ) -> Option<u64> {
-    let is_inside = len > 0 && u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
+    let is_inside =
+        len > 0 && u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
     let first = geometry.offset(chunk) + u64::from(offset);
     (is_inside && is_ready(file, is_in_memory, first, len)).then_some(first)
 }

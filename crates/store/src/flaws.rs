@@ -155,7 +155,10 @@ mod tests {
         assert_eq!(flaws.next(Flaw::Wrong, 7), Some(chunk(3)), "round again");
         flaws.set(&geometry, chunk(3), None);
         flaws.set(&geometry, chunk(6), None);
-        assert_eq!((flaws.are_any(), flaws.of(chunk(3)), flaws.next(Flaw::Wrong, 0)), (false, None, None));
+        assert_eq!(
+            (flaws.are_any(), flaws.of(chunk(3)), flaws.next(Flaw::Wrong, 0)),
+            (false, None, None)
+        );
     }
 
     #[test]
@@ -172,7 +175,10 @@ mod tests {
         assert_eq!(flaws.of(chunk(3)), Some(Flaw::Wrong));
         assert!(!flaws.set_rest(&geometry, Flaw::Unreadable), "no news");
         flaws.set(&geometry, chunk(5), None);
-        assert_eq!(flaws.sound(&geometry).map(|sound| sound.iter().collect()), Some(vec![chunk(5)]));
+        assert_eq!(
+            flaws.sound(&geometry).map(|sound| sound.iter().collect()),
+            Some(vec![chunk(5)])
+        );
         assert!(flaws.set_rest(&geometry, Flaw::Unreadable));
     }
 }

@@ -45,7 +45,8 @@ impl JournalOf {
     /// A new journal to which these sets were appended, one after the other.
     pub fn begin(&self, sets: &[ChunkSet]) -> Vec<u8> {
         let file = Arc::<InMemory>::default();
-        let journal = Journal::begin(Arc::clone(&file), self.0.clone()).expect("memory does not fail");
+        let journal =
+            Journal::begin(Arc::clone(&file), self.0.clone()).expect("memory does not fail");
         append_all(journal, &file, sets)
     }
 

@@ -1,4 +1,5 @@
-//! An open file that need not stay open: a peer that shares a million files has not a million descriptors.
+//! An open file that need not stay open: a peer that shares a million files has not a million
+//! descriptors.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -53,7 +54,11 @@ impl OpenFiles {
     /// So many at most, or fewer.
     pub fn new(most: usize) -> Self {
         let most = most.min(KEPT_OPEN);
-        Self(Arc::new(Room { places: Arc::new(Semaphore::new(most)), most, paths: Mutex::default() }))
+        Self(Arc::new(Room {
+            places: Arc::new(Semaphore::new(most)),
+            most,
+            paths: Mutex::default(),
+        }))
     }
 
     /// Where the files are that are open at this moment.
@@ -129,7 +134,8 @@ impl Held {
         *self.open() = Some(Open { file, was_used: true, _place: place });
     }
 
-    /// Closes it if it was not used since this was last called. Who reads from it right now is not disturbed.
+    /// Closes it if it was not used since this was last called. Who reads from it right now is not
+    /// disturbed.
     pub(super) fn rest(&self) {
         if self.among.is_none() {
             return;

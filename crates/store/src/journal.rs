@@ -1,6 +1,8 @@
-//! The journal beside a `.partial`: which chunks are known to be on the disk. It may say less than the truth, never more.
+//! The journal beside a `.partial`: which chunks are known to be on the disk. It may say less than
+//! the truth, never more.
 //!
-//! A header that names the file and the very `.partial` it speaks of, then records of 16 bytes, each a run of chunks:
+//! A header that names the file and the very `.partial` it speaks of, then records of 16 bytes,
+//! each a run of chunks:
 //!
 //! | header bytes | meaning (integers little-endian)    |   | record bytes | meaning                   |
 //! |--------------|-------------------------------------|---|--------------|---------------------------|
@@ -12,9 +14,10 @@
 //! | 56..72       | inode and birth time of `.partial`  |   |              |                           |
 //! | 72..80       | check                               |   |              |                           |
 //!
-//! A record's check is keyed by the header and covers the record's number, so a record of another file, of another
-//! `.partial`, or in another place is not a record. The first one that does not check ends the journal: what follows
-//! was torn by a crash. Records divide sectors evenly, so none can be half on the disk without failing its check.
+//! A record's check is keyed by the header and covers the record's number, so a record of another
+//! file, of another `.partial`, or in another place is not a record. The first one that does not
+//! check ends the journal: what follows was torn by a crash. Records divide sectors evenly, so none
+//! can be half on the disk without failing its check.
 
 // What comes from outside is never trusted to have a place.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -38,10 +41,12 @@ const _: () = assert!(HEADER_LEN.is_multiple_of(RECORD_LEN) && 512 % RECORD_LEN 
 pub(super) struct Subject {
     pub(super) hash: FileHash,
     pub(super) geometry: Geometry,
-    /// Number of the `.partial` on its device. With [`born_ns`](Self::born_ns) it tells a `.partial` from one that was
-    /// removed and made anew under the same name, whose content nobody vouched for.
+    /// Number of the `.partial` on its device. With [`born_ns`](Self::born_ns) it tells a
+    /// `.partial` from one that was removed and made anew under the same name, whose content nobody
+    /// vouched for.
     pub(super) inode: u64,
-    /// When the `.partial` was created, in nanoseconds; zero where the file system does not keep it.
+    /// When the `.partial` was created, in nanoseconds; zero where the file system does not keep
+    /// it.
     pub(super) born_ns: u64,
 }
 
@@ -85,12 +90,14 @@ impl Format {
         &self.header
     }
 
-    /// The longest this journal can become: no record repeats a chunk, so there are at most as many as chunks.
+    /// The longest this journal can become: no record repeats a chunk, so there are at most as many
+    /// as chunks.
     pub(super) fn max_len(&self) -> u64 {
         record_offset(self.geometry.chunk_count())
     }
 
-    /// Reads a journal, however damaged; `None` if it speaks of something else, or nothing can be told.
+    /// Reads a journal, however damaged; `None` if it speaks of something else, or nothing can be
+    /// told.
     pub(super) fn parse(&self, bytes: &[u8]) -> Option<Parsed> {
         let records = bytes.strip_prefix(&self.header)?;
         let mut parsed = Parsed { chunks: ChunkSet::empty(&self.geometry), records: 0 };
@@ -118,7 +125,10 @@ impl Format {
         let (count, check) = rest.split_first_chunk()?;
         let run = Run { first: u32::from_le_bytes(*first), count: u32::from_le_bytes(*count) };
         let fits = run.count > 0
-            && run.first.checked_add(run.count).is_some_and(|end| end <= self.geometry.chunk_count());
+            && run
+                .first
+                .checked_add(run.count)
+                .is_some_and(|end| end <= self.geometry.chunk_count());
         let (what, _) = record.split_at_checked(RECORD_LEN - CHECK_LEN)?;
         (fits && self.check(number, what) == check).then_some(run)
     }
@@ -177,10 +187,11 @@ impl<F: BlockFile> Journal<F> {
         Ok(Self { file, format, records: 0 })
     }
 
-    /// Appends the chunks, whose data is already safe on the disk, and returns once the records are too.
+    /// Appends the chunks, whose data is already safe on the disk, and returns once the records are
+    /// too.
     ///
-    /// After an error the next call writes over whatever this one left: a record that reached the disk all the same
-    /// is true, as its data was safe before.
+    /// After an error the next call writes over whatever this one left: a record that reached the
+    /// disk all the same is true, as its data was safe before.
     pub(super) fn append(&mut self, chunks: &ChunkSet) -> io::Result<()> {
         let mut number = self.records;
         let mut bytes = Vec::new();
@@ -191,7 +202,8 @@ impl<F: BlockFile> Journal<F> {
         if bytes.is_empty() {
             return Ok(());
         }
-        write_all_at(&self.file, &bytes, record_offset(self.records)).map_err(|error| error.source)?;
+        write_all_at(&self.file, &bytes, record_offset(self.records))
+            .map_err(|error| error.source)?;
         self.file.sync_data()?;
         self.records = number;
         Ok(())

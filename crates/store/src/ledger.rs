@@ -1,5 +1,5 @@
-//! How safe each stored chunk is. A chunk becomes durable only through a sync that began after its write ended and that
-//! succeeded; a chunk that a failed sync may have dropped is missing again.
+//! How safe each stored chunk is. A chunk becomes durable only through a sync that began after its
+//! write ended and that succeeded; a chunk that a failed sync may have dropped is missing again.
 //!
 //! A stored chunk is in exactly one state:
 //!
@@ -10,8 +10,9 @@
 //! | synced     | on the disk, but the journal does not say so yet    | [`journaled`](Ledger::journaled)        |
 //! | journaled  | on the disk, and a restart will know                | [`lose`](Ledger::lose): missing         |
 //!
-//! When a sync fails, the kernel may have dropped any page written since the last success and will not say which, nor
-//! fail again. So everything *written* or *syncing* is lost at that moment, and so is a write that was under way.
+//! When a sync fails, the kernel may have dropped any page written since the last success and will
+//! not say which, nor fail again. So everything *written* or *syncing* is lost at that moment, and
+//! so is a write that was under way.
 //!
 //! A chunk that the journal of an earlier process names is *vouched*, which is not stored: its
 //! bytes may be others by now. It becomes stored, and journaled at once, when its sum was compared,

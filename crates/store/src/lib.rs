@@ -3,10 +3,11 @@
 //! Everything here blocks, and needs no runtime; callers run it where blocking is allowed.
 //!
 //! # What survives a crash
-//! A download to `OUT` lives in `OUT.partial`, with `OUT.partial.journal` beside it. Chunks are verified before they
-//! are written; the data is synced before the journal hears of it; the whole is synced before it gets its name. So the
-//! name `OUT` stands for the whole file or for what stood there before, and the journal never claims a chunk that a
-//! power cut can take. What each moment leaves, and what the next [`Download::open`] makes of it:
+//! A download to `OUT` lives in `OUT.partial`, with `OUT.partial.journal` beside it. Chunks are
+//! verified before they are written; the data is synced before the journal hears of it; the whole
+//! is synced before it gets its name. So the name `OUT` stands for the whole file or for what stood
+//! there before, and the journal never claims a chunk that a power cut can take. What each moment
+//! leaves, and what the next [`Download::open`] makes of it:
 //!
 //! | crash or power cut after              | on disk                                       | next open                                          |
 //! |---------------------------------------|-----------------------------------------------|----------------------------------------------------|
@@ -34,8 +35,9 @@
 //! process that names it, through the descriptor that it holds the lock of. Bytes that another
 //! program changes behind our back after that and before the rename are not noticed.
 //!
-//! `.partial` belongs to no file in particular: if another version of the file was being downloaded to the same `OUT`,
-//! the chunks both have in common (same bytes at the same place) are kept and the rest is overwritten.
+//! `.partial` belongs to no file in particular: if another version of the file was being downloaded
+//! to the same `OUT`, the chunks both have in common (same bytes at the same place) are kept and
+//! the rest is overwritten.
 
 mod beneath;
 mod block_file;
@@ -80,7 +82,8 @@ pub use cost::Cost;
 pub use disks::Disks;
 pub use download::{Download, DownloadOptions, OnExisting, Opened};
 pub use error::{
-    DiscardError, FinishError, OpenError, ReadAgainError, ReadError, ShareError, SyncError, WriteError,
+    DiscardError, FinishError, OpenError, ReadAgainError, ReadError, ShareError, SyncError,
+    WriteError,
 };
 pub use file_store::{FileState, FileStore, Look};
 pub use flaws::{Flaw, Flaws};

@@ -248,7 +248,8 @@ impl Trusted {
 
     /// Who else decides what this entry of this directory is.
     pub fn others_at(self, directory: Protection, entry: &Entry) -> Option<Others> {
-        let is_theirs = self.other_writers(directory).is_some() && !self.trusts(entry.protection.owner);
+        let is_theirs =
+            self.other_writers(directory).is_some() && !self.trusts(entry.protection.owner);
         self.other_replacers(directory).or(is_theirs.then_some(Others::Owner))
     }
 }
@@ -287,13 +288,26 @@ mod tests {
     #[test]
     fn links_of_our_own_are_followed() {
         let (_dir, above) = scene(0o755);
-        let inner = sys::stamp(find(&above.join("real/inner")).expect("there").directory).expect("open");
-        for way in ["link/inner", "full/inner", "twice/inner", "link/../real/inner", "twice/../link/inner"] {
+        let inner =
+            sys::stamp(find(&above.join("real/inner")).expect("there").directory).expect("open");
+        for way in
+            ["link/inner", "full/inner", "twice/inner", "link/../real/inner", "twice/../link/inner"]
+        {
             let found = find(&above.join(way)).expect(way);
-            assert_eq!((sys::stamp(found.directory).expect("open"), found.others), (inner, None), "{way}");
-            assert_eq!(sys::stamp(open(&above.join(way)).expect(way)).expect("open"), inner, "{way}");
+            assert_eq!(
+                (sys::stamp(found.directory).expect("open"), found.others),
+                (inner, None),
+                "{way}"
+            );
+            assert_eq!(
+                sys::stamp(open(&above.join(way)).expect(way)).expect("open"),
+                inner,
+                "{way}"
+            );
         }
-        for (way, expected) in [("loop", Errno::LOOP), ("none", Errno::NOENT), ("file/x", Errno::NOTDIR)] {
+        for (way, expected) in
+            [("loop", Errno::LOOP), ("none", Errno::NOENT), ("file/x", Errno::NOTDIR)]
+        {
             match find(&above.join(way)) {
                 Err(FindError::Io(error)) => {
                     assert_eq!(Errno::from_io_error(&error), Some(expected), "{way}")
@@ -309,7 +323,10 @@ mod tests {
             let (_dir, above) = scene(mode);
             for way in ["link", "full/inner", "twice"] {
                 let refused = open(&above.join(way));
-                assert!(matches!(refused, Err(FindError::ForeignLink { .. })), "{mode:o} {way}: {refused:?}");
+                assert!(
+                    matches!(refused, Err(FindError::ForeignLink { .. })),
+                    "{mode:o} {way}: {refused:?}"
+                );
             }
             let exposed = find(&above.join("real/inner")).expect("no link").others;
             assert_eq!(exposed, Some(Exposed { to: others, directory: above.clone() }), "{mode:o}");

@@ -1,5 +1,5 @@
-//! Why a file system takes no more, in words that are true: each error number of this kind has its own cause and its
-//! own next step. Only space can be made by deleting other things.
+//! Why a file system takes no more, in words that are true: each error number of this kind has its
+//! own cause and its own next step. Only space can be made by deleting other things.
 
 use std::fmt;
 use std::io;
@@ -33,7 +33,9 @@ impl NoRoom {
         match error.kind() {
             io::ErrorKind::StorageFull => Some(Self::Space),
             io::ErrorKind::QuotaExceeded => Some(Self::Quota),
-            io::ErrorKind::FileTooLarge if sys::file_size_limit().is_some() => Some(Self::ProcessLimit),
+            io::ErrorKind::FileTooLarge if sys::file_size_limit().is_some() => {
+                Some(Self::ProcessLimit)
+            }
             io::ErrorKind::FileTooLarge => Some(Self::FileSize),
             _ => None,
         }
@@ -56,7 +58,9 @@ impl NoRoom {
     /// What can be done about it.
     pub(super) fn advice(self) -> &'static str {
         match self {
-            Self::Space => "make room or choose another disk with -o, then run the same command again",
+            Self::Space => {
+                "make room or choose another disk with -o, then run the same command again"
+            }
             Self::Inodes => "delete files there, however small, or choose another disk with -o",
             Self::Names => "choose another directory with -o",
             Self::Quota => {
@@ -74,7 +78,9 @@ impl fmt::Display for NoRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Space => "disk full",
-            Self::Inodes => "the file system has no inodes left for more files, though it has space",
+            Self::Inodes => {
+                "the file system has no inodes left for more files, though it has space"
+            }
             Self::Names => "the directory takes no more names, though its file system has space",
             Self::Quota => "disk quota used up",
             Self::FileSize => "the file system allows no larger file",
@@ -83,7 +89,8 @@ impl fmt::Display for NoRoom {
     }
 }
 
-/// What can be done about an error of the disk, as the end of a sentence; nothing if it does not tell.
+/// What can be done about an error of the disk, as the end of a sentence; nothing if it does not
+/// tell.
 pub(super) fn advice_on(error: &io::Error) -> String {
     NoRoom::of(error).map(|why| format!("; {}", why.advice())).unwrap_or_default()
 }
@@ -116,10 +123,13 @@ mod tests {
         for (errno, why) in [(Errno::NOSPC, NoRoom::Space), (Errno::DQUOT, NoRoom::Quota)] {
             assert_eq!(NoRoom::of(&errno.into()), Some(why));
         }
-        for errno in [Errno::NOSYS, Errno::NOLCK, Errno::IO, Errno::PERM, Errno::INVAL, Errno::MFILE] {
+        for errno in
+            [Errno::NOSYS, Errno::NOLCK, Errno::IO, Errno::PERM, Errno::INVAL, Errno::MFILE]
+        {
             assert_eq!(NoRoom::of(&errno.into()), None, "{errno}");
         }
-        let all = [NoRoom::Inodes, NoRoom::Names, NoRoom::Quota, NoRoom::FileSize, NoRoom::ProcessLimit];
+        let all =
+            [NoRoom::Inodes, NoRoom::Names, NoRoom::Quota, NoRoom::FileSize, NoRoom::ProcessLimit];
         for why in all {
             assert!(!why.advice().contains("make room"), "{why}");
         }

@@ -1,5 +1,5 @@
-//! How a download begins. When it has begun, the `.partial` is ours alone, has its full length and its space; when it
-//! could not, everything is as it was before.
+//! How a download begins. When it has begun, the `.partial` is ours alone, has its full length and
+//! its space; when it could not, everything is as it was before.
 
 use std::fs::File;
 use std::io;
@@ -27,8 +27,8 @@ use super::stamp::Stamp;
 use super::sys::{self, Entry, EntryKind};
 use super::target::Target;
 
-/// Rounds until a directory that others change at the same time counts as busy. One round suffices but for the
-/// moment in which another process finishes or discards the same download.
+/// Rounds until a directory that others change at the same time counts as busy. One round suffices
+/// but for the moment in which another process finishes or discards the same download.
 const ATTEMPTS: u32 = 8;
 
 /// What a file system gives a journal, however short it is.
@@ -59,17 +59,21 @@ pub(super) fn open(
             return Err(OpenError::Unchangeable { path: target.parent() });
         }
         // Never more readable than what it replaces, from its first byte on.
-        let is_private = in_the_way.is_some() && Replaced::look(&target).is_some_and(|old| old.is_private());
+        let is_private =
+            in_the_way.is_some() && Replaced::look(&target).is_some_and(|old| old.is_private());
         let readable = if is_private { Readable::ByUs } else { Readable::AsUsual(options.mode) };
         let Some(partial) = Partial::lock(&target, readable, &options.disks)? else { continue };
         // Only now, with the lock, is it certain that nobody else finishes this output.
-        if target.entry(target.out())?.map(|entry| entry.stamp) != in_the_way.map(|entry| entry.stamp) {
+        if target.entry(target.out())?.map(|entry| entry.stamp)
+            != in_the_way.map(|entry| entry.stamp)
+        {
             partial.take_back(&target);
             continue;
         }
         return match prepare(&target, &partial, info, &options.disks, progress) {
             Ok((writer, promise)) => {
-                let download = Download::new(info.clone(), target, options, partial, writer, promise);
+                let download =
+                    Download::new(info.clone(), target, options, partial, writer, promise);
                 let mut kept = download.stored();
                 kept.union_with(&download.vouched());
                 Ok(Opened::Partial(download, kept))
@@ -98,7 +102,9 @@ fn complete(
     match entry.kind {
         EntryKind::File | EntryKind::Link => {}
         EntryKind::Directory => return Err(OpenError::IsDirectory { path }),
-        EntryKind::Pipe | EntryKind::Socket | EntryKind::Device => return Err(OpenError::NotAFile { path }),
+        EntryKind::Pipe | EntryKind::Socket | EntryKind::Device => {
+            return Err(OpenError::NotAFile { path });
+        }
     }
     let opened = match entry.kind {
         // A link that another user may have put there is in the way, whatever it leads to.
@@ -118,7 +124,8 @@ fn complete(
     if !metadata.is_file() {
         return Err(OpenError::NotAFile { path });
     }
-    if metadata.len() != info.size() || !verify(target, target.out(), &file, info, None, progress)?.is_full()
+    if metadata.len() != info.size()
+        || !verify(target, target.out(), &file, info, None, progress)?.is_full()
     {
         return Ok(None);
     }
@@ -127,7 +134,8 @@ fn complete(
     Ok(Some(store.found_by(target.origin())))
 }
 
-/// Everything between the lock and the first chunk, in the order that the table in [`store`](super) relies on.
+/// Everything between the lock and the first chunk, in the order that the table in [`store`](super)
+/// relies on.
 fn prepare(
     target: &Target,
     partial: &Partial,
@@ -141,14 +149,15 @@ fn prepare(
     check_size(target, file, info.size())?;
     let format = Format::new(&Subject::of(info, &metadata));
     let vouched = match partial.age() {
-        // A journal without its `.partial` vouches for nothing, even should the new file get the old one's inode.
+        // A journal without its `.partial` vouches for nothing, even should the new file get the
+        // old one's inode.
         Age::New => None,
         Age::Found if metadata.len() != info.size() => None,
         Age::Found => resume::read_journal(target, &format, &metadata),
     };
     if vouched.is_none() {
-        // Durably, before the `.partial` changes: a journal that is not believed today must not be believed after a
-        // crash, when the length may be right again.
+        // Durably, before the `.partial` changes: a journal that is not believed today must not be
+        // believed after a crash, when the length may be right again.
         sys::remove(target.directory(), target.journal())
             .map_err(|source| target.error(target.journal(), source))?;
         sync_directory(target, disks);
@@ -203,8 +212,10 @@ fn reserve(
     let failed = |source| target.error(target.partial(), source);
     // `st_blocks` counts in 512 bytes whatever the file system's block is.
     let allocated = file.metadata().map_err(failed)?.blocks().saturating_mul(512);
-    let full = |why| OpenError::DiskFull { path: path(), needed: size.saturating_sub(allocated), why };
-    let promised = disks.promise(file, &target.path(target.out()), size, journal_len).map_err(failed)?;
+    let full =
+        |why| OpenError::DiskFull { path: path(), needed: size.saturating_sub(allocated), why };
+    let promised =
+        disks.promise(file, &target.path(target.out()), size, journal_len).map_err(failed)?;
     let promise = promised.map_err(|refused| match refused {
         Refused::NoRoom => full(NoRoom::Space),
         Refused::Busy => OpenError::Busy { path: path() },

@@ -22,7 +22,8 @@ pub(super) enum Origin {
     /// A shared directory, in which others may write: nothing outside is reached, no link is
     /// followed.
     Inside(Arc<SharedRoot>),
-    /// A directory that another process opened and handed over, and that its path does not lead to here.
+    /// A directory that another process opened and handed over, and that its path does not lead to
+    /// here.
     Handed(Arc<OwnedFd>),
 }
 
@@ -45,10 +46,12 @@ impl Origin {
         }
     }
 
-    /// Whether one path leads to one place from both: in a directory that was handed over it may lead elsewhere.
+    /// Whether one path leads to one place from both: in a directory that was handed over it may
+    /// lead elsewhere.
     pub(super) fn is_same_place(&self, other: &Self) -> bool {
-        let is_same =
-            |one, other| -> io::Result<bool> { Ok(sys::entry(one)?.is_same_file(&sys::entry(other)?)) };
+        let is_same = |one, other| -> io::Result<bool> {
+            Ok(sys::entry(one)?.is_same_file(&sys::entry(other)?))
+        };
         match (self, other) {
             (Self::Handed(one), Self::Handed(other)) => is_same(&**one, &**other).unwrap_or(false),
             (Self::Handed(_), _) | (_, Self::Handed(_)) => false,

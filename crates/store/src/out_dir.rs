@@ -1,5 +1,6 @@
-//! The directory that a user named for a file to come, opened by who asks for the file. Who gets the file for him may
-//! see other directories under the same path; the open one is the same for both.
+//! The directory that a user named for a file to come, opened by who asks for the file. Who gets
+//! the file for him may see other directories under the same path; the open one is the same for
+//! both.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -49,7 +50,8 @@ impl OutDirectory {
     /// Whether this process may make files in it.
     pub fn is_writable(&self) -> bool {
         let flags = AtFlags::EACCESS;
-        rustix::fs::accessat(&self.directory, ".", Access::WRITE_OK | Access::EXEC_OK, flags).is_ok()
+        rustix::fs::accessat(&self.directory, ".", Access::WRITE_OK | Access::EXEC_OK, flags)
+            .is_ok()
     }
 
     /// Where a whole file of this size is now.

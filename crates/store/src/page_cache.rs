@@ -1,5 +1,6 @@
-//! Lets go of what a download leaves in the page cache, if the file is larger than the memory: it would only push out what
-//! others need. What came last stays for a while, because other peers ask for it next.
+//! Lets go of what a download leaves in the page cache, if the file is larger than the memory: it
+//! would only push out what others need. What came last stays for a while, because other peers ask
+//! for it next.
 
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
@@ -30,7 +31,11 @@ impl PageCache {
         let is_large = memory_bytes.filter(|memory| geometry.size() > *memory);
         let large = is_large.map(|memory| {
             let empty = || ChunkSet::empty(geometry);
-            Mutex::new(Generations { bytes_each: memory / KEPT_PART, recent: empty(), older: empty() })
+            Mutex::new(Generations {
+                bytes_each: memory / KEPT_PART,
+                recent: empty(),
+                older: empty(),
+            })
         });
         PageCache { geometry: *geometry, large }
     }

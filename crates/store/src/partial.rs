@@ -55,7 +55,8 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Opens or creates the `.partial` and locks it. `None`: it went away under our hands, look again.
+    /// Opens or creates the `.partial` and locks it. `None`: it went away under our hands, look
+    /// again.
     pub(super) fn lock(
         target: &Target,
         readable: Readable,
@@ -64,13 +65,16 @@ impl Partial {
         let path = || target.path(target.partial());
         let failed = |source| target.error(target.partial(), source);
         let Some((file, age)) = open_or_create(target, readable)? else { return Ok(None) };
-        let Some((guard, lacking)) = guard(&file) else { return Err(OpenError::Busy { path: path() }) };
+        let Some((guard, lacking)) = guard(&file) else {
+            return Err(OpenError::Busy { path: path() });
+        };
         if let Some(error) = lacking {
             let service = if guard == Guard::Nothing { Service::Locks } else { Service::FileLocks };
             disks.lacks(target.device(), service, &target.path(target.out()), &error);
         }
         let partial = Self { file: Arc::new(file), age, guard };
-        // Whoever held the lock before may have renamed or removed the file: then we locked a file without its name.
+        // Whoever held the lock before may have renamed or removed the file: then we locked a file
+        // without its name.
         let ours = sys::entry(&partial.file).map_err(failed)?;
         let named = target.entry(target.partial())?;
         if !named.is_some_and(|entry| entry.is_same_file(&ours)) {
@@ -89,7 +93,8 @@ impl Partial {
         Ok(Some(partial))
     }
 
-    /// Whether no other process can write to it meanwhile. If not, what was stored has to be read once more.
+    /// Whether no other process can write to it meanwhile. If not, what was stored has to be read
+    /// once more.
     pub(super) fn is_guarded(&self) -> bool {
         self.guard == Guard::File
     }
@@ -102,7 +107,8 @@ impl Partial {
         self.age
     }
 
-    /// Takes back what a beginning that failed has made. Best effort: an empty `.partial` that stays is only litter.
+    /// Takes back what a beginning that failed has made. Best effort: an empty `.partial` that
+    /// stays is only litter.
     pub(super) fn take_back(self, target: &Target) {
         if self.age == Age::New {
             let _ = sys::remove(target.directory(), target.journal());
@@ -120,21 +126,22 @@ impl Partial {
         };
     }
 
-    /// Whether nobody else can have the file open for writing under another name or as its owner. The directory's
-    /// owner may: whoever that is can replace everything here anyway, and some file systems give every file the same
-    /// owner.
+    /// Whether nobody else can have the file open for writing under another name or as its owner.
+    /// The directory's owner may: whoever that is can replace everything here anyway, and some file
+    /// systems give every file the same owner.
     fn is_ours(&self, target: &Target) -> io::Result<bool> {
         let metadata = self.file.metadata()?;
         let directory = sys::protection(target.directory())?;
-        let owner_is_known = metadata.uid() == sys::effective_user() || metadata.uid() == directory.owner;
+        let owner_is_known =
+            metadata.uid() == sys::effective_user() || metadata.uid() == directory.owner;
         Ok(metadata.is_file() && metadata.nlink() == 1 && owner_is_known)
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Closing is not enough: a process that is just being started may still share the open file, and sessions may
-        // still read from it.
+        // Closing is not enough: a process that is just being started may still share the open
+        // file, and sessions may still read from it.
         self.unlock();
     }
 }

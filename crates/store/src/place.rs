@@ -1,4 +1,5 @@
-//! Where an output goes, as its file system sees it: two paths with one place are one file, however they are written.
+//! Where an output goes, as its file system sees it: two paths with one place are one file, however
+//! they are written.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +12,8 @@ use rand::RngExt;
 use super::named_dir;
 use super::sys;
 
-/// A name in a directory. Two that are equal may be one file; [`Place::is_one_with`] asks the file system.
+/// A name in a directory. Two that are equal may be one file; [`Place::is_one_with`] asks the file
+/// system.
 #[derive(Debug, Clone)]
 pub struct Place {
     directory: Arc<OwnedFd>,
@@ -43,7 +45,8 @@ impl Place {
         &self.key
     }
 
-    /// Whether a file with the other name would be found under this one. Where the names differ, it is tried.
+    /// Whether a file with the other name would be found under this one. Where the names differ, it
+    /// is tried.
     pub fn is_one_with(&self, other: &OsStr) -> bool {
         if self.name == other {
             return true;
@@ -74,7 +77,8 @@ fn folded(name: &OsStr) -> OsString {
     }
 }
 
-/// A file as it was left under a name: whoever finds the same one under another name would write over it.
+/// A file as it was left under a name: whoever finds the same one under another name would write
+/// over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Found {
     device: u64,

@@ -1,8 +1,9 @@
-//! A file that is to be replaced: whether it may be, which is asked before the first byte, and what it has apart from its
-//! content, which the new file gets before it gets the name.
+//! A file that is to be replaced: whether it may be, which is asked before the first byte, and what
+//! it has apart from its content, which the new file gets before it gets the name.
 //!
-//! At no moment is the new content more readable than the old one was. What cannot be carried over takes rights away
-//! rather than giving them: a group that is not the same one may do only what everybody may.
+//! At no moment is the new content more readable than the old one was. What cannot be carried over
+//! takes rights away rather than giving them: a group that is not the same one may do only what
+//! everybody may.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -35,8 +36,8 @@ pub(super) struct Replaced {
 }
 
 impl Replaced {
-    /// What stands there now; none if nothing does whose rights matter. A link is followed if no other user could have put
-    /// it there.
+    /// What stands there now; none if nothing does whose rights matter. A link is followed if no
+    /// other user could have put it there.
     pub(super) fn look(target: &Target) -> Option<Self> {
         let entry = target.entry(target.out()).ok()??;
         match entry.kind {
@@ -47,7 +48,8 @@ impl Replaced {
             EntryKind::Link if target.is_trusted(&entry).is_ok_and(|is_trusted| is_trusted) => {
                 let file = sys::open_for_reading(target.directory(), target.out()).ok()?;
                 let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-                is_file.then_some(Self { protection: sys::protection(&file).ok()?, file: Some(file) })
+                is_file
+                    .then_some(Self { protection: sys::protection(&file).ok()?, file: Some(file) })
             }
             EntryKind::Link | EntryKind::Directory => None,
             EntryKind::Pipe | EntryKind::Socket | EntryKind::Device => None,
@@ -59,15 +61,16 @@ impl Replaced {
         self.protection.mode & OTHERS_READ == 0
     }
 
-    /// Gives `new` the owner, the group, the attributes and the mode of this file, as far as this user may and the file
-    /// system can. Answers what could not be kept.
+    /// Gives `new` the owner, the group, the attributes and the mode of this file, as far as this
+    /// user may and the file system can. Answers what could not be kept.
     pub(super) fn carry_to(&self, new: &File) -> Result<(), NotKept> {
         let mut lost = None;
         let mut mode = self.protection.mode & 0o7777;
         if let Err(source) = self.carry_owner(new) {
             lost = Some(NotKept { what: "owner and group", source });
         }
-        let now = sys::protection(new).map_err(|source| NotKept { what: "owner and group", source })?;
+        let now =
+            sys::protection(new).map_err(|source| NotKept { what: "owner and group", source })?;
         let same_group = now.group == self.protection.group;
         if !same_group || now.owner != self.protection.owner {
             // A program that acts for its owner must not act for another one.
@@ -139,15 +142,16 @@ pub(super) struct NotKept {
     pub(super) source: io::Error,
 }
 
-/// Whether the bits of the group say what the group may: with an access list they bound what is in it.
+/// Whether the bits of the group say what the group may: with an access list they bound what is in
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rights {
     Known,
     Unknown,
 }
 
-/// Gives as much of `mode` as is allowed. Its rights may be refused for the bits that come with them: setting those of
-/// set-user-ID and set-group-ID is forbidden in some sandboxes.
+/// Gives as much of `mode` as is allowed. Its rights may be refused for the bits that come with
+/// them: setting those of set-user-ID and set-group-ID is forbidden in some sandboxes.
 fn give_mode(mode: u32, give: impl Fn(u32) -> Result<(), Errno>) -> Result<(), Errno> {
     give(mode).inspect_err(|_| {
         if mode & !RIGHTS != 0 {
@@ -245,7 +249,11 @@ mod tests {
                 *last.borrow_mut() = Some(mode);
                 Ok(())
             });
-            assert_eq!((result.is_err(), last.into_inner()), (mode & !RIGHTS != 0, given), "{mode:o}");
+            assert_eq!(
+                (result.is_err(), last.into_inner()),
+                (mode & !RIGHTS != 0, given),
+                "{mode:o}"
+            );
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Space for a download, asked for before it is needed, where that costs nothing.
 //!
-//! Where the file system reserves an extent at once, all is reserved before the download begins: a reservation of any size
-//! is over in microseconds, and a quota or a disk that is too small is an error before the first byte. A memory file
-//! system hands out page by page, 100 GB take half a minute, so only the first bytes are reserved before the download
-//! begins and the rest while it runs, in steps; and not even that while it has plenty, for nobody can write to the file
-//! meanwhile. Everywhere else nothing is reserved: it switches compression off, or writes zeroes, or nobody knows. Whether
-//! there is room beside other downloads is [`Disks`](super::Disks)' to say.
+//! Where the file system reserves an extent at once, all is reserved before the download begins: a
+//! reservation of any size is over in microseconds, and a quota or a disk that is too small is an
+//! error before the first byte. A memory file system hands out page by page, 100 GB take half a
+//! minute, so only the first bytes are reserved before the download begins and the rest while it
+//! runs, in steps; and not even that while it has plenty, for nobody can write to the file
+//! meanwhile. Everywhere else nothing is reserved: it switches compression off, or writes zeroes,
+//! or nobody knows. Whether there is room beside other downloads is [`Disks`](super::Disks)' to
+//! say.
 
 use std::fs::File;
 use std::io;
@@ -19,8 +21,8 @@ const FIRST: u64 = 4 * 1024 * 1024;
 /// A step that is over sooner is followed by one twice as long.
 const STEP_AT_LEAST: Duration = Duration::from_micros(500);
 
-/// A pause between two steps, in which others get at the file and the processor, is so many times as long as the step
-/// was, and at most so long.
+/// A pause between two steps, in which others get at the file and the processor, is so many times
+/// as long as the step was, and at most so long.
 const PAUSE: u32 = 12;
 const PAUSE_AT_MOST: Duration = Duration::from_millis(50);
 
@@ -62,13 +64,14 @@ pub(super) fn give_back(file: &File, size: u64) {
     }
 }
 
-/// Whether there is room for so many bytes, and as many again for whoever else is filling the file system.
+/// Whether there is room for so many bytes, and as many again for whoever else is filling the file
+/// system.
 pub(super) fn is_plenty(file: &File, bytes: u64) -> bool {
     sys::free(file).is_some_and(|free| free.bytes / 2 >= bytes)
 }
 
-/// Reserves the rest. `step` reserves so many bytes at such a place, and answers `None` when nobody needs the rest any
-/// more.
+/// Reserves the rest. `step` reserves so many bytes at such a place, and answers `None` when nobody
+/// needs the rest any more.
 pub(super) fn go_on(
     size: u64,
     mut step: impl FnMut(u64, u64) -> io::Result<Option<Reservation>>,

@@ -37,9 +37,13 @@ pub(super) struct Vouched {
     parsed: Parsed,
 }
 
-/// Reads the journal beside the `.partial` with this metadata; `None` if there is none that can be believed, in which
-/// case the content alone decides.
-pub(super) fn read_journal(target: &Target, format: &Format, partial: &Metadata) -> Option<Vouched> {
+/// Reads the journal beside the `.partial` with this metadata; `None` if there is none that can be
+/// believed, in which case the content alone decides.
+pub(super) fn read_journal(
+    target: &Target,
+    format: &Format,
+    partial: &Metadata,
+) -> Option<Vouched> {
     let mut file = sys::open_existing(target.directory(), target.journal()).ok()?;
     let metadata = file.metadata().ok()?;
     // One that somebody else could have written proves nothing.
@@ -52,7 +56,8 @@ pub(super) fn read_journal(target: &Target, format: &Format, partial: &Metadata)
     Some(Vouched { file, parsed })
 }
 
-/// Opens the journal for appending, a new one if there is none to continue; answers what it vouches for.
+/// Opens the journal for appending, a new one if there is none to continue; answers what it vouches
+/// for.
 pub(super) fn open_journal(
     target: &Target,
     format: Format,
@@ -80,8 +85,11 @@ pub(super) fn open_journal(
     };
     opened().map_err(|source| {
         let path = target.path(target.journal());
-        let why =
-            if is_named { NoRoom::of(&source) } else { NoRoom::of_creating(&source, target.directory()) };
+        let why = if is_named {
+            NoRoom::of(&source)
+        } else {
+            NoRoom::of_creating(&source, target.directory())
+        };
         match why {
             Some(why) => OpenError::DiskFull { path, needed: max_len, why },
             None => target.error(target.journal(), source),
@@ -109,12 +117,15 @@ pub(super) fn verify_unvouched(
     verify(target, target.partial(), file, info, Some(&candidates), progress)
 }
 
-/// The chunks that hold data and that the journal does not vouch for. A chunk that was written is no hole, save for one
-/// of zeroes on a file system that compresses those away: that one is fetched again.
+/// The chunks that hold data and that the journal does not vouch for. A chunk that was written is
+/// no hole, save for one of zeroes on a file system that compresses those away: that one is fetched
+/// again.
 fn unvouched(file: &File, geometry: &Geometry, journaled: &ChunkSet) -> io::Result<ChunkSet> {
     let mut chunks = ChunkSet::empty(geometry);
     let chunk_size = u64::from(geometry.chunk_size().get());
-    let index = |offset: u64| u32::try_from(offset / chunk_size).ok().and_then(|index| geometry.chunk(index));
+    let index = |offset: u64| {
+        u32::try_from(offset / chunk_size).ok().and_then(|index| geometry.chunk(index))
+    };
     let mut from = 0;
     while let Some(data) = sys::next_data(file, from, geometry.size())? {
         let (Some(first), Some(last)) = (index(data.start), index(data.end - 1)) else { break };
@@ -144,8 +155,9 @@ pub(super) fn verify(
     })
 }
 
-/// Removes what a crash at the very end of a download left beside the finished file: the journal of that very file,
-/// and a second name where renaming was done by linking. Anything else there belongs to another download.
+/// Removes what a crash at the very end of a download left beside the finished file: the journal of
+/// that very file, and a second name where renaming was done by linking. Anything else there
+/// belongs to another download.
 pub(super) fn remove_leftovers(target: &Target, finished: &File, info: &FileInfo) {
     // Best effort: all of it is only litter.
     let Ok(metadata) = finished.metadata() else { return };

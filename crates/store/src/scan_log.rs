@@ -1,15 +1,17 @@
 //! What files were found to be, so that a restart need not read again what has not changed.
 //!
-//! A file of records, appended to. One record: `length: u32` of the body; the body; 16 bytes of its BLAKE3 sum. A body:
-//! `inode, size: u64`, `modified, changed: i64` in nanoseconds; `path length: u32`, path; and of a file of which
-//! something is known: `chunk size: u32`; `name length: u16`, name, or 65535 for that in the path; hash; the sums of the
-//! chunks if there are several; the path of the [`Tail`] without its leaf, which is read from the file. All numbers
-//! little-endian. A later record of a path replaces an earlier one. What is torn or damaged ends the log: it is cut
+//! A file of records, appended to. One record: `length: u32` of the body; the body; 16 bytes of its
+//! BLAKE3 sum. A body: `inode, size: u64`, `modified, changed: i64` in nanoseconds; `path length:
+//! u32`, path; and of a file of which something is known: `chunk size: u32`; `name length: u16`,
+//! name, or 65535 for that in the path; hash; the sums of the chunks if there are several; the path
+//! of the [`Tail`] without its leaf, which is read from the file. All numbers little-endian. A
+//! later record of a path replaces an earlier one. What is torn or damaged ends the log: it is cut
 //! there, and files behind it are read again.
 //!
-//! The log is never longer than twice what was of use when it was last written anew, and some KiB: then it is written
-//! anew, without records that were replaced and files that are gone; where that fails it stays as it is until it is twice
-//! as long. What becomes of a file that changes again and again is written down once in a while.
+//! The log is never longer than twice what was of use when it was last written anew, and some KiB:
+//! then it is written anew, without records that were replaced and files that are gone; where that
+//! fails it stays as it is until it is twice as long. What becomes of a file that changes again and
+//! again is written down once in a while.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -39,22 +41,26 @@ const HASH_LEN: usize = 32;
 /// The length of a name that is that of the file.
 const NAME_OF_PATH: u16 = u16::MAX;
 
-/// Bytes of the longest record that is read: a path of any length that a system takes, and any description.
+/// Bytes of the longest record that is read: a path of any length that a system takes, and any
+/// description.
 const MAX_RECORD_LEN: usize = STAMP_LEN + 4 + 64 * 1024 + MAX_FILEINFO_LEN;
 
-/// A file that was changed so short a time before it was looked at may be changed once more without looking different.
+/// A file that was changed so short a time before it was looked at may be changed once more without
+/// looking different.
 const UNSETTLED: Duration = Duration::from_secs(2);
 
 /// A log is written anew when it is longer than twice what was of use, and this many bytes.
 const WORTH_REWRITING: u64 = 64 * 1024;
 
-/// What a file has become that was known before is written down after this, or at the end: it may change again soon.
+/// What a file has become that was known before is written down after this, or at the end: it may
+/// change again soon.
 const WRITTEN_AFTER: Duration = Duration::from_secs(600);
 
 /// Files of which that waits, at most. More are written down at once.
 const WAITING_AT_MOST: usize = 1024;
 
-/// Remembers scans in a file. Cheap to clone; it is opened at the first use, which blocks as all others do.
+/// Remembers scans in a file. Cheap to clone; it is opened at the first use, which blocks as all
+/// others do.
 #[derive(Debug, Clone)]
 pub struct ScanLog(Arc<Shared>);
 
@@ -98,7 +104,8 @@ struct Waiting {
 }
 
 impl ScanLog {
-    /// A log at `path`, which need not exist. If it cannot be used, every file is read, and that is said once.
+    /// A log at `path`, which need not exist. If it cannot be used, every file is read, and that is
+    /// said once.
     pub fn at(path: PathBuf) -> Self {
         Self(Arc::new(Shared { path, book: OnceLock::new() }))
     }
@@ -118,8 +125,8 @@ impl ScanLog {
         is_same.then(|| decode(known, path, metadata.len(), file)).flatten()
     }
 
-    /// From now on the file at `path`, absolute, is known to be `info` as long as it looks like this; unless it was changed
-    /// just before `now`, the time since the Unix epoch.
+    /// From now on the file at `path`, absolute, is known to be `info` as long as it looks like
+    /// this; unless it was changed just before `now`, the time since the Unix epoch.
     pub fn remember(&self, path: &Path, metadata: &Metadata, info: &FileInfo, now: Duration) {
         let stamp = Stamp::of(metadata);
         let settled = i128::try_from(now.saturating_sub(UNSETTLED).as_nanos()).unwrap_or(i128::MAX);
@@ -201,7 +208,8 @@ impl Book {
             waiting: HashMap::new(),
         };
         book.load()?;
-        book.used = MAGIC.len() as u64 + book.places.values().map(|place| u64::from(place.len)).sum::<u64>();
+        book.used = MAGIC.len() as u64
+            + book.places.values().map(|place| u64::from(place.len)).sum::<u64>();
         book.rewrite_if_worth();
         Ok(book)
     }
@@ -239,7 +247,8 @@ impl Book {
         if let Err(error) = self.rewrite(&new) {
             tracing::debug!(path = %shown_path(&self.path), %error, "scans are not written anew");
             self.stuck = self.len;
-            // On a full disk a part of it would be in the way of everybody. Another process's is not ours to remove.
+            // On a full disk a part of it would be in the way of everybody. Another process's is
+            // not ours to remove.
             if error.kind() != io::ErrorKind::ResourceBusy {
                 let _ = std::fs::remove_file(&new);
             }
@@ -252,7 +261,8 @@ impl Book {
         let mut output = BufWriter::new(&file);
         output.write_all(MAGIC)?;
         let (mut len, mut places) = (MAGIC.len() as u64, HashMap::new());
-        let mut in_order: Vec<(Key, Place)> = self.places.iter().map(|(key, place)| (*key, *place)).collect();
+        let mut in_order: Vec<(Key, Place)> =
+            self.places.iter().map(|(key, place)| (*key, *place)).collect();
         in_order.sort_by_key(|(_, place)| place.offset);
         for (key, place) in in_order {
             let Some(body) = self.read(place)? else { continue };
@@ -351,7 +361,9 @@ fn open_log(path: &Path, is_new: bool) -> io::Result<File> {
 /// Whether something has that name; also where that cannot be known.
 fn is_there(path: &[u8]) -> bool {
     let looked = std::fs::symlink_metadata(Path::new(OsStr::from_bytes(path)));
-    !looked.is_err_and(|error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+    !looked.is_err_and(|error| {
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    })
 }
 
 fn to_bytes(stamp: Stamp) -> [u8; STAMP_LEN] {
@@ -398,7 +410,8 @@ fn encode(info: &FileInfo, path: &Path) -> Vec<u8> {
 /// The description of a file of that size, which proves itself: its last bytes are read for that.
 fn decode(known: &[u8], path: &Path, size: u64, file: &File) -> Option<FileInfo> {
     let (chunk_size, known) = known.split_first_chunk::<4>()?;
-    let geometry = Geometry::new(size, ChunkSize::new(u32::from_le_bytes(*chunk_size)).ok()?).ok()?;
+    let geometry =
+        Geometry::new(size, ChunkSize::new(u32::from_le_bytes(*chunk_size)).ok()?).ok()?;
     let (name_len, known) = known.split_first_chunk::<2>()?;
     let (name, known) = match u16::from_le_bytes(*name_len) {
         NAME_OF_PATH => (name_in(path), known),

@@ -1,8 +1,8 @@
 //! The system calls behind the store, each with a portable way where only Linux has the good one.
 //!
-//! Nothing is decided here: callers hold the rules, this file knows flags and error numbers. Names are single path
-//! components, resolved from an open directory, and a symbolic link in the place of one of our own files is never
-//! followed.
+//! Nothing is decided here: callers hold the rules, this file knows flags and error numbers. Names
+//! are single path components, resolved from an open directory, and a symbolic link in the place of
+//! one of our own files is never followed.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -110,12 +110,18 @@ pub(super) fn create_private(directory: impl AsFd, name: &OsStr) -> io::Result<F
     create_new(directory, name, Some(0o600))
 }
 
-/// Creates a file that is not there yet, for reading and writing: with this mode, or as any file that a program writes.
-pub(super) fn create_new(directory: impl AsFd, name: &OsStr, mode: Option<u32>) -> io::Result<File> {
+/// Creates a file that is not there yet, for reading and writing: with this mode, or as any file
+/// that a program writes.
+pub(super) fn create_new(
+    directory: impl AsFd,
+    name: &OsStr,
+    mode: Option<u32>,
+) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Less the umask: at no moment may more than the mode allows.
     let at_first = Mode::from_raw_mode(mode.unwrap_or(0o666));
-    let file: File = retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name, flags, at_first))?.into();
+    let file: File =
+        retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name, flags, at_first))?.into();
     if let Some(mode) = mode {
         // Some file systems have no modes.
         let _ = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode));
@@ -123,7 +129,8 @@ pub(super) fn create_new(directory: impl AsFd, name: &OsStr, mode: Option<u32>) 
     Ok(file)
 }
 
-/// Whether the directory gives each new file an access list, which then says who may do what in place of a umask.
+/// Whether the directory gives each new file an access list, which then says who may do what in
+/// place of a umask.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn has_default_access(directory: impl AsFd) -> bool {
     rustix::fs::fgetxattr_query(directory, "system.posix_acl_default").is_ok_and(|len| len > 0)
@@ -145,7 +152,10 @@ pub(super) fn open_existing(directory: impl AsFd, name: &OsStr) -> io::Result<Fi
 /// Opens a file of the user's for reading; a link is followed, because the user named it.
 pub(super) fn open_for_reading(directory: impl AsFd, name: impl AsRef<Path>) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(retry_on_intr(|| rustix::fs::openat(directory.as_fd(), name.as_ref(), flags, Mode::empty()))?.into())
+    Ok(retry_on_intr(|| {
+        rustix::fs::openat(directory.as_fd(), name.as_ref(), flags, Mode::empty())
+    })?
+    .into())
 }
 
 /// Opens a file of the user's by its path; a link is followed, because the user named it.
@@ -162,9 +172,13 @@ pub fn entry_at(directory: impl AsFd, name: &OsStr) -> io::Result<Option<Entry>>
     }
 }
 
-/// Whether opening failed because a link, a directory or a socket stands where a file of ours or a directory should.
+/// Whether opening failed because a link, a directory or a socket stands where a file of ours or a
+/// directory should.
 pub fn is_something_else(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::ISDIR | Errno::NOTDIR | Errno::NXIO))
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::LOOP | Errno::ISDIR | Errno::NOTDIR | Errno::NXIO)
+    )
 }
 
 /// Whether this process may open the file for reading.
@@ -205,7 +219,11 @@ fn entry_of(stat: &Stat) -> Entry {
             FileType::Socket => EntryKind::Socket,
             _ => EntryKind::Device,
         },
-        protection: Protection { owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode as u32 },
+        protection: Protection {
+            owner: stat.st_uid,
+            group: stat.st_gid,
+            mode: stat.st_mode as u32,
+        },
         names: stat.st_nlink as u64,
         stamp: Stamp {
             inode: stat.st_ino as u64,
@@ -241,8 +259,8 @@ pub(super) fn lock_exclusive(file: &File) -> io::Result<Lock> {
     }
 }
 
-/// Tries the other kind of lock, which belongs to the process: it keeps other processes out, and ends when this one
-/// closes any descriptor of the file. For file systems without the better one.
+/// Tries the other kind of lock, which belongs to the process: it keeps other processes out, and
+/// ends when this one closes any descriptor of the file. For file systems without the better one.
 pub(super) fn lock_for_process(file: &File) -> io::Result<Lock> {
     match retry_on_intr(|| rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(Lock::Taken),
@@ -261,8 +279,9 @@ pub(super) fn unlock_for_process(file: &File) -> io::Result<()> {
     Ok(rustix::fs::fcntl_lock(file, FlockOperation::Unlock)?)
 }
 
-/// Asks the file system for `len` bytes at `from`; the file becomes at least that long. Only that there is no room, or that
-/// the file may not be so large, is an error: nobody has to be able to reserve.
+/// Asks the file system for `len` bytes at `from`; the file becomes at least that long. Only that
+/// there is no room, or that the file may not be so large, is an error: nobody has to be able to
+/// reserve.
 #[cfg(target_os = "linux")]
 pub(super) fn reserve(file: &File, from: u64, len: u64) -> io::Result<Reservation> {
     use rustix::fs::FallocateFlags;
@@ -294,7 +313,8 @@ pub(super) enum Reserving {
     AtOnce,
     /// Time, page by page.
     InSteps,
-    /// More than it gives, or nobody knows: it switches compression off, writes zeroes, or asks a server.
+    /// More than it gives, or nobody knows: it switches compression off, writes zeroes, or asks a
+    /// server.
     Never,
 }
 
@@ -316,7 +336,8 @@ pub(super) fn reserving(_file: &File) -> Reserving {
     Reserving::Never
 }
 
-/// The largest file that the file system of this one can hold, where it is known to be less than any file here.
+/// The largest file that the file system of this one can hold, where it is known to be less than
+/// any file here.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn largest_file(file: &File) -> Option<u64> {
     const FAT: u64 = 0x4d44;
@@ -334,7 +355,8 @@ pub(super) fn file_size_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current
 }
 
-/// What the file system of an open file or directory is called, if it is one that cannot hold all that a Unix file has.
+/// What the file system of an open file or directory is called, if it is one that cannot hold all
+/// that a Unix file has.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn foreign_kind(file: impl AsFd) -> Option<&'static str> {
     Some(match kind(file)? {
@@ -355,7 +377,8 @@ pub fn foreign_kind(_file: impl AsFd) -> Option<&'static str> {
     None
 }
 
-/// Whether a new file in the directory is open to others although it was to be private: modes are what the mount says.
+/// Whether a new file in the directory is open to others although it was to be private: modes are
+/// what the mount says.
 pub fn gives_own_modes(directory: impl AsFd) -> bool {
     const OTHERS: u32 = 0o077;
     let name = std::ffi::OsString::from(format!(".tnet-{:016x}", rand::random::<u64>()));
@@ -410,8 +433,8 @@ pub(super) fn reserve(_file: &File, _from: u64, _len: u64) -> io::Result<Reserva
     Ok(Reservation::Unsupported)
 }
 
-/// Makes all of `to` share the blocks of `from`, to be copied when either is written to. False where the file system
-/// cannot do that, or not between these two; then nothing has changed.
+/// Makes all of `to` share the blocks of `from`, to be copied when either is written to. False
+/// where the file system cannot do that, or not between these two; then nothing has changed.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn share_blocks(from: &File, to: &File) -> bool {
     retry_on_intr(|| rustix::fs::ioctl_ficlone(to, from)).is_ok()
@@ -440,19 +463,32 @@ pub(super) fn is_in_memory(_file: &File) -> bool {
     false
 }
 
-/// Whether all changes of what is in the directory are made through this system, which then has word of them. A server's
-/// file system is changed by others too.
+/// Whether all changes of what is in the directory are made through this system, which then has
+/// word of them. A server's file system is changed by others too.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn hears_of_all_changes(directory: impl AsFd) -> bool {
     /// ext2 to ext4, XFS, Btrfs, F2FS, bcachefs, ZFS, overlays, tmpfs, ramfs; see `statfs(2)`.
-    const LOCAL: [u64; 9] =
-        [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0xca45_1a4e, 0x2fc1_2fc1, 0x794c_7630, TMPFS, RAMFS];
+    const LOCAL: [u64; 9] = [
+        0xef53,
+        0x5846_5342,
+        0x9123_683e,
+        0xf2f5_2010,
+        0xca45_1a4e,
+        0x2fc1_2fc1,
+        0x794c_7630,
+        TMPFS,
+        RAMFS,
+    ];
     kind(directory).is_some_and(|kind| LOCAL.contains(&kind))
 }
 
 /// What kind of file system it is on: a magic number, see `statfs(2)`.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-#[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "signed on some systems, and shorter")]
+#[allow(
+    clippy::cast_sign_loss,
+    clippy::unnecessary_cast,
+    reason = "signed on some systems, and shorter"
+)]
 fn kind(file: impl AsFd) -> Option<u64> {
     Some(rustix::fs::fstatfs(file).ok()?.f_type as u64 & 0xffff_ffff)
 }
@@ -461,7 +497,12 @@ fn kind(file: impl AsFd) -> Option<u64> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn forget_pages(file: &File, from: u64, len: u64) {
     // Advice: that it was not taken changes nothing.
-    let _ = rustix::fs::fadvise(file, from, std::num::NonZeroU64::new(len), rustix::fs::Advice::DontNeed);
+    let _ = rustix::fs::fadvise(
+        file,
+        from,
+        std::num::NonZeroU64::new(len),
+        rustix::fs::Advice::DontNeed,
+    );
 }
 
 /// Elsewhere the system decides alone.
@@ -497,7 +538,8 @@ pub fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
     false
 }
 
-/// Whether what is said to be free can take a name as well as data: Btrfs sets room aside for one or the other.
+/// Whether what is said to be free can take a name as well as data: Btrfs sets room aside for one
+/// or the other.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn says_what_is_free(file: impl AsFd) -> bool {
     const BTRFS: u64 = 0x9123_683e;
@@ -510,8 +552,8 @@ pub(super) fn says_what_is_free(_file: impl AsFd) -> bool {
     true
 }
 
-/// Whether this process may write to what is kept back for the superuser. On other file systems what is free and not
-/// available is something else.
+/// Whether this process may write to what is kept back for the superuser. On other file systems
+/// what is free and not available is something else.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn may_use_reserve(file: impl AsFd) -> bool {
     const EXT: u64 = 0xef53;
@@ -524,7 +566,8 @@ fn may_use_reserve(_file: impl AsFd) -> bool {
     false
 }
 
-/// What takes its room from one pool, though its device numbers differ: subvolumes, and overlays on one file system.
+/// What takes its room from one pool, though its device numbers differ: subvolumes, and overlays on
+/// one file system.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn pool(file: impl AsFd) -> Option<(u64, u64)> {
     const BTRFS: u64 = 0x9123_683e;
@@ -568,7 +611,8 @@ pub(super) fn free(file: impl AsFd) -> Option<Free> {
     })
 }
 
-/// The next stretch of the file at or after `from` that may hold data; `None` if only a hole follows.
+/// The next stretch of the file at or after `from` that may hold data; `None` if only a hole
+/// follows.
 ///
 /// Where holes cannot be seen, everything is data.
 #[cfg(target_os = "linux")]
@@ -596,7 +640,8 @@ pub(super) fn next_data(_file: &File, from: u64, size: u64) -> io::Result<Option
     Ok((from < size).then_some(from..size))
 }
 
-/// Lets go of clean cached pages in the range, so that the next read comes from the disk. Only advice.
+/// Lets go of clean cached pages in the range, so that the next read comes from the disk. Only
+/// advice.
 #[cfg(target_os = "linux")]
 pub(super) fn drop_cached(file: &File, range: Range<u64>) {
     use std::num::NonZeroU64;
@@ -609,8 +654,8 @@ pub(super) fn drop_cached(file: &File, range: Range<u64>) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn drop_cached(_file: &File, _range: Range<u64>) {}
 
-/// Renames inside one directory; [`io::ErrorKind::AlreadyExists`] if the new name is taken. What the file system cannot do is
-/// done in another way; what the last way says is the error.
+/// Renames inside one directory; [`io::ErrorKind::AlreadyExists`] if the new name is taken. What
+/// the file system cannot do is done in another way; what the last way says is the error.
 pub(super) fn rename_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
@@ -625,8 +670,8 @@ pub(super) fn rename_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::
     link_new(directory, from, to)
 }
 
-/// The portable [`rename_new`]: a hard link never replaces. A crash between its two steps leaves both names on one
-/// file.
+/// The portable [`rename_new`]: a hard link never replaces. A crash between its two steps leaves
+/// both names on one file.
 pub(super) fn link_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
     let directory = directory.as_fd();
     match rustix::fs::linkat(directory, from, directory, to, AtFlags::empty()) {
@@ -634,8 +679,8 @@ pub(super) fn link_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> io::Re
         Err(Errno::EXIST) => return Err(Errno::EXIST.into()),
         Err(_) => {}
     }
-    // No hard links here (FAT and its kin): looking first is the best that is left, and better than a download that can
-    // never end.
+    // No hard links here (FAT and its kin): looking first is the best that is left, and better than
+    // a download that can never end.
     if entry_at(directory, to)?.is_some() {
         return Err(Errno::EXIST.into());
     }

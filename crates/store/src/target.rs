@@ -1,8 +1,9 @@
-//! Where a download goes: the output and its two companions, always names in one directory that stays open.
+//! Where a download goes: the output and its two companions, always names in one directory that
+//! stays open.
 //!
-//! The directory is resolved once, by us or by who handed it over, and through no link that another user could have put
-//! there. Whatever happens to the path above it, all names of one download stay together; where that is by then can be
-//! [asked](Target::find_place).
+//! The directory is resolved once, by us or by who handed it over, and through no link that another
+//! user could have put there. Whatever happens to the path above it, all names of one download stay
+//! together; where that is by then can be [asked](Target::find_place).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -39,9 +40,11 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// In the directory that was handed over, which was opened at the path that leads there, or found by that path.
+    /// In the directory that was handed over, which was opened at the path that leads there, or
+    /// found by that path.
     pub(super) fn open(path: &Path, handed: Option<Arc<OwnedFd>>) -> Result<Self, OpenError> {
-        let out = path.file_name().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
+        let out =
+            path.file_name().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
         let (directory, parent, origin) = match handed {
             None => {
                 let (directory, parent) = open_parent(path)?;
@@ -49,10 +52,12 @@ impl Target {
             }
             Some(handed) => {
                 let parent = parent_of(path)?;
-                // Whoever sees another directory there, or none, finds the file again from the one that is open.
-                let is_seen =
-                    named_dir::open(&parent).is_ok_and(|ours| is_same(&ours, &handed).unwrap_or(false));
-                let origin = if is_seen { Origin::Named } else { Origin::Handed(Arc::clone(&handed)) };
+                // Whoever sees another directory there, or none, finds the file again from the one
+                // that is open.
+                let is_seen = named_dir::open(&parent)
+                    .is_ok_and(|ours| is_same(&ours, &handed).unwrap_or(false));
+                let origin =
+                    if is_seen { Origin::Named } else { Origin::Handed(Arc::clone(&handed)) };
                 (handed, parent, origin)
             }
         };
@@ -92,12 +97,14 @@ impl Target {
         self.parent().join(name)
     }
 
-    /// Finds the directory again, if it was moved: from then on its paths are the true ones. One that cannot be found
-    /// keeps the path it had.
+    /// Finds the directory again, if it was moved: from then on its paths are the true ones. One
+    /// that cannot be found keeps the path it had.
     pub(super) fn find_place(&self) {
         let leads_here = |path: &Path| {
             let there = sys::open_directory(path).and_then(sys::entry);
-            there.is_ok_and(|there| sys::entry(&self.directory).is_ok_and(|here| here.is_same_file(&there)))
+            there.is_ok_and(|there| {
+                sys::entry(&self.directory).is_ok_and(|here| here.is_same_file(&there))
+            })
         };
         if matches!(self.origin, Origin::Handed(_)) {
             // Whoever handed it over sees another file system, and looks for himself.
@@ -123,8 +130,8 @@ impl Target {
         self.parent.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Refuses an output name of which the file system would drop the end: FAT and its kin give `a.` the name `a`. All
-    /// else that it does not take it says of the `.partial`.
+    /// Refuses an output name of which the file system would drop the end: FAT and its kin give
+    /// `a.` the name `a`. All else that it does not take it says of the `.partial`.
     pub(super) fn check_name(&self) -> Result<(), OpenError> {
         let end = match self.out.as_bytes().last() {
             Some(end @ (b'.' | b' ')) => char::from(*end),
@@ -133,7 +140,9 @@ impl Target {
         let short = format!(".tnet-{:016x}", rand::rng().random::<u64>());
         let probe = OsString::from(format!("{short}{end}"));
         let kept = match sys::create_new(self.directory(), &probe, None) {
-            Ok(_) => sys::entry_at(self.directory(), short.as_ref()).is_ok_and(|entry| entry.is_none()),
+            Ok(_) => {
+                sys::entry_at(self.directory(), short.as_ref()).is_ok_and(|entry| entry.is_none())
+            }
             Err(error) => !is_about_the_name(&error),
         };
         let _ = sys::remove(self.directory(), &probe);
@@ -167,8 +176,9 @@ impl Target {
 
     /// Whether no other user could have put this entry here.
     pub(super) fn is_trusted(&self, entry: &Entry) -> Result<bool, OpenError> {
-        let trusted = Trusted::now()
-            .and_then(|trusted| Ok(trusted.others_at(sys::protection(&self.directory)?, entry).is_none()));
+        let trusted = Trusted::now().and_then(|trusted| {
+            Ok(trusted.others_at(sys::protection(&self.directory)?, entry).is_none())
+        });
         trusted.map_err(|source| self.error(&self.out, source))
     }
 
@@ -195,7 +205,9 @@ pub(super) fn open_parent(path: &Path) -> Result<(OwnedFd, PathBuf), OpenError> 
         FindError::ForeignLink { link } => OpenError::ForeignLink { link },
         FindError::Io(source) => match source.kind() {
             io::ErrorKind::NotFound => OpenError::ParentMissing { parent: parent.clone() },
-            io::ErrorKind::NotADirectory => OpenError::ParentNotDirectory { parent: parent.clone() },
+            io::ErrorKind::NotADirectory => {
+                OpenError::ParentNotDirectory { parent: parent.clone() }
+            }
             _ => OpenError::from_io(&parent, source),
         },
     })?;
@@ -205,7 +217,8 @@ pub(super) fn open_parent(path: &Path) -> Result<(OwnedFd, PathBuf), OpenError> 
 fn parent_of(path: &Path) -> Result<PathBuf, OpenError> {
     // The working directory may change while the download runs.
     let absolute = std::path::absolute(path).map_err(|source| OpenError::from_io(path, source))?;
-    let parent = absolute.parent().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
+    let parent =
+        absolute.parent().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
     Ok(parent.to_owned())
 }
 

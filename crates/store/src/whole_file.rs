@@ -29,7 +29,9 @@ pub fn write_whole(out: &Path, bytes: &[u8], existing: OnExisting) -> Result<(),
     let written = created.and_then(|file| {
         let done = fill(file, bytes, old.as_ref()).and_then(|()| match existing {
             OnExisting::Refuse => sys::rename_new(target.directory(), &temporary, target.out()),
-            OnExisting::Replace => sys::rename_replacing(target.directory(), &temporary, target.out()),
+            OnExisting::Replace => {
+                sys::rename_replacing(target.directory(), &temporary, target.out())
+            }
         });
         // What cannot be removed is only litter.
         done.inspect_err(|_| drop(sys::remove(target.directory(), &temporary)))

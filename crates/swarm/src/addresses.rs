@@ -58,7 +58,8 @@ impl AddressBook {
         self.entries.len()
     }
 
-    /// The coordinator named this address for the file's swarm. Answers with the connection to it, if there is one.
+    /// The coordinator named this address for the file's swarm. Answers with the connection to it,
+    /// if there is one.
     pub(crate) fn learn(&mut self, address: SocketAddr, file: FileKey) -> Option<PeerKey> {
         self.add(address, file, NamedBy::Coordinator, None)
     }
@@ -189,7 +190,8 @@ impl AddressBook {
             }
             Contact::Declared { by, not_before }
                 if by == peer
-                    && (not_before + CONFIRM_EVERY < now + CONFIRMED || entry.declared_since.is_some()) =>
+                    && (not_before + CONFIRM_EVERY < now + CONFIRMED
+                        || entry.declared_since.is_some()) =>
             {
                 self.change_known(address, |entry| {
                     entry.prove();
@@ -278,8 +280,9 @@ impl AddressBook {
         self.index.calling()
     }
 
-    /// Up to `wanted` addresses of the file's swarm that may be called now: those that the coordinator named, then others;
-    /// of them first what would be the first of its host, and of its network, and has not failed; random among equals.
+    /// Up to `wanted` addresses of the file's swarm that may be called now: those that the
+    /// coordinator named, then others; of them first what would be the first of its host, and of
+    /// its network, and has not failed; random among equals.
     pub(crate) fn choose(
         &self,
         file: FileKey,
@@ -311,7 +314,8 @@ impl AddressBook {
         chosen
     }
 
-    /// These addresses in random order, but so that each host has its turn before one has a second one.
+    /// These addresses in random order, but so that each host has its turn before one has a second
+    /// one.
     fn by_turns(&self, mut addresses: Vec<SocketAddr>, rng: &mut StdRng) -> Vec<SocketAddr> {
         addresses.shuffle(rng);
         if addresses.len() < 2 {
@@ -346,7 +350,8 @@ impl AddressBook {
         self.index.unproven(file)
     }
 
-    /// Dismisses the least valuable entry if the book is full; false if all are worth more than a new one.
+    /// Dismisses the least valuable entry if the book is full; false if all are worth more than a
+    /// new one.
     fn has_room_for(&mut self, newcomer: NamedBy) -> bool {
         if self.entries.len() < self.max {
             return true;
@@ -390,11 +395,21 @@ impl AddressBook {
         let mut rebuilt = Index::default();
         self.entries.iter().for_each(|(address, entry)| rebuilt.insert(*address, entry));
         assert_eq!(self.index, rebuilt, "index of the address book");
-        assert!(self.entries.values().all(Entry::is_worth_keeping), "an address is kept for nothing");
-        let idle =
-            self.entries.values().filter(|entry| matches!(entry.contact, Contact::Idle { .. })).count();
+        assert!(
+            self.entries.values().all(Entry::is_worth_keeping),
+            "an address is kept for nothing"
+        );
+        let idle = self
+            .entries
+            .values()
+            .filter(|entry| matches!(entry.contact, Contact::Idle { .. }))
+            .count();
         assert!(idle <= self.max, "{idle} addresses are kept, {} are allowed", self.max);
-        assert!(self.index.avoided() <= self.max / 4, "{} addresses are avoided", self.index.avoided());
+        assert!(
+            self.index.avoided() <= self.max / 4,
+            "{} addresses are avoided",
+            self.index.avoided()
+        );
         self.check_hearsay();
     }
 }

@@ -1,4 +1,5 @@
-//! Where in a file the chunks are that it has: a few cells, each a run of chunks. The cells cover every chunk once.
+//! Where in a file the chunks are that it has: a few cells, each a run of chunks. The cells cover
+//! every chunk once.
 
 use tnet_fileinfo::ChunkSet;
 
@@ -9,13 +10,13 @@ pub struct ChunkCell {
     pub chunks: u32,
     /// Those that are verified and on disk.
     pub stored: u32,
-    /// Those that are asked for, or arrived and are being verified and written, or were on disk from the beginning and
-    /// are still to be verified.
+    /// Those that are asked for, or arrived and are being verified and written, or were on disk
+    /// from the beginning and are still to be verified.
     pub under_way: u32,
 }
 
-/// At most so many cells, none of them empty. Takes time in proportion to the words of the sets, not to the chunks.
-/// `taken` holds `stored`.
+/// At most so many cells, none of them empty. Takes time in proportion to the words of the sets,
+/// not to the chunks. `taken` holds `stored`.
 pub(crate) fn chunk_map(stored: &ChunkSet, taken: &ChunkSet, most_cells: u32) -> Vec<ChunkCell> {
     let (chunks, cells) = (stored.len(), most_cells.min(stored.len()));
     let bound = |cell: u32| {

@@ -1,5 +1,5 @@
-//! Which chunks we lack, have still to check, wait for, are writing, or own. Every chunk is in exactly one state, and the counters are
-//! what a recount would give.
+//! Which chunks we lack, have still to check, wait for, are writing, or own. Every chunk is in
+//! exactly one state, and the counters are what a recount would give.
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
@@ -8,7 +8,8 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 pub(crate) enum ChunkState {
     /// Not here and not asked for.
     Missing,
-    /// In the file, left by an earlier process; its sum is not compared yet. Not asked for, and not announced either.
+    /// In the file, left by an earlier process; its sum is not compared yet. Not asked for, and not
+    /// announced either.
     Vouched,
     /// Asked for at one peer, in the endgame at two.
     Requested,

@@ -16,37 +16,42 @@ pub struct SlotLimits {
 }
 
 impl SlotLimits {
-    /// Of uploads. Fewer, and an uplink has nothing to send while an answer is on its way; more, and a chunk that few have
-    /// waits behind others.
+    /// Of uploads. Fewer, and an uplink has nothing to send while an answer is on its way; more,
+    /// and a chunk that few have waits behind others.
     pub const UPLOADS: SlotLimits = SlotLimits { bytes: 8 * MIB, min: 6, max: 20 };
 
-    /// Of downloads that we ask for ourselves: half as many, so that the rest goes to sources that offer a slot. With as
-    /// many as upload slots all are spoken for when an idle uplink offers itself.
+    /// Of downloads that we ask for ourselves: half as many, so that the rest goes to sources that
+    /// offer a slot. With as many as upload slots all are spoken for when an idle uplink offers
+    /// itself.
     pub const DOWNLOADS: SlotLimits = SlotLimits { bytes: 4 * MIB, min: 4, max: 10 };
 }
 
 /// Settings of a [`Swarm`](crate::Swarm).
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Chunks being sent at once. A request beyond it is answered with busy, and who asked waits in line.
+    /// Chunks being sent at once. A request beyond it is answered with busy, and who asked waits in
+    /// line.
     pub upload_slots: SlotLimits,
-    /// Where the slots for downloads last shorter than this, because chunks come fast, there are more of them, up to four
-    /// times as many; for uploads, of which twice as many are under way, twice the time.
+    /// Where the slots for downloads last shorter than this, because chunks come fast, there are
+    /// more of them, up to four times as many; for uploads, of which twice as many are under way,
+    /// twice the time.
     pub slots_last: Duration,
-    /// Thousandths of the time of the own downloads that an upload may take, before there are fewer upload slots. Zero:
-    /// their number never changes.
+    /// Thousandths of the time of the own downloads that an upload may take, before there are fewer
+    /// upload slots. Zero: their number never changes.
     pub uplink_patience_per_mille: u32,
     /// Chunks asked for at once.
     pub download_slots: SlotLimits,
-    /// Download slots that exist only for sources that offer or keep a slot for us, in thousandths of the download slots.
-    /// Without them three of four such slots come back after a round trip in which they were idle.
+    /// Download slots that exist only for sources that offer or keep a slot for us, in thousandths
+    /// of the download slots. Without them three of four such slots come back after a round trip in
+    /// which they were idle.
     pub accepted_beyond_per_mille: u32,
     /// Whether free upload slots are offered to peers that have not asked for one.
     pub offers: bool,
     /// Who gives back a slot, or lets it lapse, is offered none for so long.
     pub offer_pause: Duration,
-    /// Chunks asked for at one source at once while there are others: one in service, the rest to hide the round trip,
-    /// which is as long as the queues on the way. With two, and 24 slots, one of 16 receivers now and then lagged behind.
+    /// Chunks asked for at one source at once while there are others: one in service, the rest to
+    /// hide the round trip, which is as long as the queues on the way. With two, and 24 slots, one
+    /// of 16 receivers now and then lagged behind.
     pub requests_per_source: u32,
     /// Bytes arrived but not yet in the file, at which asking stops: the disk's back-pressure.
     pub storing_bytes: u64,
@@ -60,18 +65,21 @@ pub struct Config {
     pub reservation: Duration,
     /// After a busy, how long to wait for the wake-up before asking again regardless.
     pub busy_patience: Duration,
-    /// A source with requests open must deliver in each such window; doubled after each failure of that source.
+    /// A source with requests open must deliver in each such window; doubled after each failure of
+    /// that source.
     pub progress_window: Duration,
     /// Windows in a row without enough bytes, after which the connection is given up.
     pub stalls_to_drop: u32,
-    /// Bytes per second below which a source counts as stalled. 24 slots on 1 Mbit/s get 5 kB/s each.
+    /// Bytes per second below which a source counts as stalled. 24 slots on 1 Mbit/s get 5 kB/s
+    /// each.
     pub progress_floor: u64,
-    /// Age of a request at which a free slot may ask somebody else for the same chunk, when nothing else is left.
+    /// Age of a request at which a free slot may ask somebody else for the same chunk, when nothing
+    /// else is left.
     pub hedge_after: Duration,
     /// Chunks asked for twice, at most this share of the file's chunks (per mille), and at least 2.
     pub hedge_per_mille: u32,
-    /// Age at which such a chunk may be asked for again even when that share is used up: else a few peers that trickle
-    /// could hold up the end.
+    /// Age at which such a chunk may be asked for again even when that share is used up: else a few
+    /// peers that trickle could hold up the end.
     pub late_after: Duration,
     /// Corrupt chunks from one peer before it is banned.
     pub strikes_to_ban: u32,
@@ -79,7 +87,8 @@ pub struct Config {
     pub refusals_to_cut: u32,
     /// How long a ban lasts.
     pub ban: Duration,
-    /// How long a peer that broke the protocol is left alone: its next attempt is likely to go the same way.
+    /// How long a peer that broke the protocol is left alone: its next attempt is likely to go the
+    /// same way.
     pub cut: Duration,
     /// How long a peer may take to say what it holds of a file, before it makes room for another.
     pub open_patience: Duration,
@@ -93,7 +102,8 @@ pub struct Config {
     pub max_addresses: usize,
     /// Files that one connection has in common. For one more, the least useful of them is closed.
     pub max_links_per_peer: usize,
-    /// Bytes of all links that others open; then those of least use are closed, of the source with most.
+    /// Bytes of all links that others open; then those of least use are closed, of the source with
+    /// most.
     pub link_bytes: u64,
     /// First pause before a failed address is tried again; doubled each time.
     pub reconnect_after: Duration,

@@ -1,8 +1,9 @@
 //! Strangers who hold places, by source, and which of them makes room first.
 //!
-//! The order is that of [`SourceRank`]: first the source whose address holds most, among equal addresses the one whose
-//! network holds most, and of one source the stranger that has been there longest. A newcomer never makes a source with
-//! fewer places than its own give one up. Each operation takes a time that grows with the logarithm of the crowd.
+//! The order is that of [`SourceRank`]: first the source whose address holds most, among equal
+//! addresses the one whose network holds most, and of one source the stranger that has been there
+//! longest. A newcomer never makes a source with fewer places than its own give one up. Each
+//! operation takes a time that grows with the logarithm of the crowd.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +14,8 @@ use tnet_proto::{SourceNetwork, SourceRank};
 /// Strangers, each known by a key of type `K` and there since a moment of type `T`.
 #[derive(Debug, Clone)]
 pub struct Crowd<K, T> {
-    /// So many places of one address weigh no more than one: hosts that share an IPv4 address are not outweighed by a
-    /// host that has an IPv6 address for each of its connections.
+    /// So many places of one address weigh no more than one: hosts that share an IPv4 address are
+    /// not outweighed by a host that has an IPv6 address for each of its connections.
     free: u64,
     places: BTreeMap<K, (IpAddr, T)>,
     networks: BTreeMap<SourceNetwork, Network<K, T>>,
@@ -79,10 +80,16 @@ impl<K: Copy + Ord, T: Copy + Ord> Crowd<K, T> {
         Some((ip, since))
     }
 
-    /// Who is to make room for a newcomer from this address. Without waiting, one of a source that keeps more than the
-    /// newcomer's will have; else one that is there since `ripe` or longer, `ripe_of_own` at the newcomer's own address, if
-    /// that leaves no source with less than the newcomer's has. Nobody is ripe if that is none.
-    pub fn makes_room_for(&self, newcomer: IpAddr, ripe: Option<T>, ripe_of_own: Option<T>) -> Option<K> {
+    /// Who is to make room for a newcomer from this address. Without waiting, one of a source that
+    /// keeps more than the newcomer's will have; else one that is there since `ripe` or longer,
+    /// `ripe_of_own` at the newcomer's own address, if that leaves no source with less than the
+    /// newcomer's has. Nobody is ripe if that is none.
+    pub fn makes_room_for(
+        &self,
+        newcomer: IpAddr,
+        ripe: Option<T>,
+        ripe_of_own: Option<T>,
+    ) -> Option<K> {
         let newcomer = newcomer.to_canonical();
         let own = SourceNetwork::of(newcomer);
         let (host, network) = self.networks.get(&own).map_or((0, 0), |network| {
@@ -199,8 +206,10 @@ mod tests {
 
     #[test]
     fn a_source_with_as_many_gets_only_a_ripe_place_of_its_own() {
-        let crowd =
-            crowd(1, &[(1, "10.0.0.1", 3), (2, "10.0.0.1", 4), (3, "10.0.0.2", 3), (4, "10.0.0.2", 4)]);
+        let crowd = crowd(
+            1,
+            &[(1, "10.0.0.1", 3), (2, "10.0.0.1", 4), (3, "10.0.0.2", 3), (4, "10.0.0.2", 4)],
+        );
         assert_eq!(crowd.makes_room_for(ip("10.0.0.2"), Some(2), Some(2)), None);
         assert_eq!(crowd.makes_room_for(ip("10.0.0.2"), Some(3), Some(3)), Some(3));
     }
@@ -241,7 +250,8 @@ mod tests {
     }
 
     proptest! {
-        /// Places change hands, and never from a source to one that had as many or more, except a ripe one to an equal.
+        /// Places change hands, and never from a source to one that had as many or more, except a
+        /// ripe one to an equal.
         #[test]
         fn who_makes_room_is_what_a_scan_says(
             ops in prop::collection::vec((0u32..12, 0u8..3, 0u8..3, 0u64..6, any::<bool>()), 1..60),

@@ -1,7 +1,9 @@
-//! One file of this process: the links to others in its swarm, and, while it is incomplete, the way to completion.
+//! One file of this process: the links to others in its swarm, and, while it is incomplete, the way
+//! to completion.
 //!
-//! Invariant: a missing chunk is either listed by rarity, in the retry queue or paused, and counted in `wanted` of
-//! every link whose peer holds it; a chunk in another state is in none of them and counted nowhere.
+//! Invariant: a missing chunk is either listed by rarity, in the retry queue or paused, and counted
+//! in `wanted` of every link whose peer holds it; a chunk in another state is in none of them and
+//! counted nowhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +20,8 @@ use crate::rarity::Rarity;
 use crate::suggest::SuggestOnce;
 use crate::time::Time;
 
-/// Chunks in the retry queue; further ones are listed by rarity. The queue is gone through for each request.
+/// Chunks in the retry queue; further ones are listed by rarity. The queue is gone through for each
+/// request.
 const MAX_RETRY: usize = 64;
 
 #[derive(Debug)]
@@ -118,13 +121,17 @@ pub struct FileStats {
 
 impl File {
     pub(crate) fn holds(&self, chunk: ChunkIndex) -> bool {
-        self.download.as_ref().is_none_or(|download| download.chunks.state(chunk) == ChunkState::Stored)
+        self.download
+            .as_ref()
+            .is_none_or(|download| download.chunks.state(chunk) == ChunkState::Stored)
     }
 
     /// Whether a connection that has proven itself, other than this one, holds the chunk.
     pub(crate) fn has_proven_holder(&self, chunk: ChunkIndex, but: Option<PeerKey>) -> bool {
-        let mut holders =
-            self.links.iter().filter(|(peer, link)| Some(**peer) != but && link.held.contains(chunk));
+        let mut holders = self
+            .links
+            .iter()
+            .filter(|(peer, link)| Some(**peer) != but && link.held.contains(chunk));
         holders.any(|(_, link)| link.handle.is_some() && link.trust == Trust::Proven)
     }
 
@@ -209,8 +216,8 @@ impl File {
         }
     }
 
-    /// Replaces all that is known of what the peer holds.
-    /// Answers how many of its chunks were sent to the peer before and were not announced until now.
+    /// Replaces all that is known of what the peer holds. Answers how many of its chunks were sent
+    /// to the peer before and were not announced until now.
     pub(crate) fn replace_held(&mut self, peer: PeerKey, held: Held) -> usize {
         let Some(link) = self.links.get_mut(&peer) else { return 0 };
         let given = link.given.len();
@@ -240,7 +247,8 @@ impl File {
 
     /// A complete file is incomplete again: only these chunks are there.
     pub(crate) fn reopen(&mut self, stored: ChunkSet, rng: &mut StdRng) {
-        let mut download = Download::new(&self.geometry, stored, &ChunkSet::empty(&self.geometry), rng);
+        let mut download =
+            Download::new(&self.geometry, stored, &ChunkSet::empty(&self.geometry), rng);
         self.links.values_mut().for_each(|link| download.count_in(link));
         self.download = Some(Box::new(download));
         self.suggest = None;

@@ -1,5 +1,5 @@
-//! What goes into the core and what comes out. Every fact arrives as an [`Input`]; every deed leaves as an
-//! [`Output`], and the core assumes that it is done.
+//! What goes into the core and what comes out. Every fact arrives as an [`Input`]; every deed
+//! leaves as an [`Output`], and the core assumes that it is done.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,8 +11,8 @@ use tnet_proto::{ByeReason, FileHandle, PeerId, PeerMessage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(pub u64);
 
-/// A file of this process, numbered by the caller; a number is never used again. It is also our handle for the file on
-/// every connection.
+/// A file of this process, numbered by the caller; a number is never used again. It is also our
+/// handle for the file on every connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileKey(pub u32);
 
@@ -65,9 +65,9 @@ pub enum Input {
         geometry: Geometry,
         /// Chunks verified and on disk.
         stored: ChunkSet,
-        /// Chunks on disk whose sums this process has not compared yet. They are not asked for, announced or served. Of
-        /// each the caller tells when it has compared it: [`ChunksVerified`](Self::ChunksVerified) or
-        /// [`ChunksLost`](Self::ChunksLost).
+        /// Chunks on disk whose sums this process has not compared yet. They are not asked for,
+        /// announced or served. Of each the caller tells when it has compared it:
+        /// [`ChunksVerified`](Self::ChunksVerified) or [`ChunksLost`](Self::ChunksLost).
         vouched: ChunkSet,
         /// What for.
         goal: Goal,
@@ -102,7 +102,8 @@ pub enum Input {
         /// The address called.
         address: SocketAddr,
     },
-    /// An [`Output::Connect`] could not be tried, for want of something of ours. That says nothing of the address.
+    /// An [`Output::Connect`] could not be tried, for want of something of ours. That says nothing
+    /// of the address.
     NotCalled {
         /// The address that was to be called.
         address: SocketAddr,
@@ -126,7 +127,8 @@ pub enum Input {
         /// How many.
         bytes: u32,
     },
-    /// We read nothing of a connection for now, for want of memory of our own. What the other side has sent waits.
+    /// We read nothing of a connection for now, for want of memory of our own. What the other side
+    /// has sent waits.
     ReadingPaused {
         /// This connection.
         peer: PeerKey,
@@ -179,15 +181,16 @@ pub enum Input {
         /// Who sent it.
         peer: PeerKey,
     },
-    /// Chunks could not be written, were lost by a failed sync though written, or are vouched and have other sums.
+    /// Chunks could not be written, were lost by a failed sync though written, or are vouched and
+    /// have other sums.
     ChunksLost {
         /// The file.
         file: FileKey,
         /// The chunks.
         chunks: Vec<ChunkIndex>,
     },
-    /// Stored chunks turned out wrong or cannot be read: they are not to be served. Whether they are wanted is for the
-    /// file's goal to say.
+    /// Stored chunks turned out wrong or cannot be read: they are not to be served. Whether they
+    /// are wanted is for the file's goal to say.
     ChunksWithdrawn {
         /// The file.
         file: FileKey,
@@ -269,7 +272,8 @@ pub enum Output {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// Verify and write the chunk that just arrived; answer with `ChunkStored`, `ChunkCorrupt` or `ChunksLost`.
+    /// Verify and write the chunk that just arrived; answer with `ChunkStored`, `ChunkCorrupt` or
+    /// `ChunksLost`.
     Store {
         /// Who sent it.
         peer: PeerKey,
@@ -332,7 +336,8 @@ pub enum Event {
         /// How.
         violation: Violation,
     },
-    /// A connection was given up, on which something was asked for and nothing came, not even an answer to a ping.
+    /// A connection was given up, on which something was asked for and nothing came, not even an
+    /// answer to a ping.
     FellSilent {
         /// Where it came from or led to, as the socket says.
         source: IpAddr,

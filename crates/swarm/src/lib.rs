@@ -1,9 +1,10 @@
 //! The decisions of a `tnet` peer, without any input or output of its own.
 //!
-//! A [`Swarm`] holds what one process knows of its files and of the peers it is connected to. It is told what
-//! happened ([`Input`]) and when, and answers what to do ([`Output`]). It never reads a clock, never touches a socket
-//! or a file, and takes all luck from one seed: the same inputs give the same outputs, in the real peer and in the
-//! simulator. What is said to a coordinator, and when, a [`CoordinatorSession`] decides in the same manner.
+//! A [`Swarm`] holds what one process knows of its files and of the peers it is connected to. It is
+//! told what happened ([`Input`]) and when, and answers what to do ([`Output`]). It never reads a
+//! clock, never touches a socket or a file, and takes all luck from one seed: the same inputs give
+//! the same outputs, in the real peer and in the simulator. What is said to a coordinator, and
+//! when, a [`CoordinatorSession`] decides in the same manner.
 //!
 //! ```
 //! use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, Geometry};

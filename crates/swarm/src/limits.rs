@@ -5,7 +5,8 @@ use std::num::NonZeroU64;
 use crate::pace::Pace;
 use crate::time::Time;
 
-/// Rates in bytes per second, of the whole process or of one file; none: as fast as it goes. Only payload counts.
+/// Rates in bytes per second, of the whole process or of one file; none: as fast as it goes. Only
+/// payload counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
     /// Of what is sent.
@@ -14,7 +15,8 @@ pub struct Limits {
     pub down: Option<NonZeroU64>,
 }
 
-/// Which of several files gets slots first. Strict: a lower one gets what a higher one has no use for.
+/// Which of several files gets slots first. Strict: a lower one gets what a higher one has no use
+/// for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Priority {
     /// What the others leave.
@@ -28,7 +30,8 @@ pub enum Priority {
 
 impl Priority {
     /// All of them, the first to be served first.
-    pub(crate) const FIRST_TO_LAST: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+    pub(crate) const FIRST_TO_LAST: [Priority; 3] =
+        [Priority::High, Priority::Normal, Priority::Low];
 }
 
 /// The rates that hold for something, and how far they are used.

@@ -1,6 +1,7 @@
 //! One file on one connection: what the other side holds of it, and what we have asked it for.
 //!
-//! A chunk is at most once in `open` and `withdrawn` together: an answer always says which request it settles.
+//! A chunk is at most once in `open` and `withdrawn` together: an answer always says which request
+//! it settles.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +10,15 @@ use tnet_proto::FileHandle;
 
 use crate::time::Time;
 
-/// Bytes of a link but for its sets of chunks: itself and its places in the maps and orders of its file and its connection.
-/// Measured: 300 B where many have a file open, 500 B where one has.
+/// Bytes of a link but for its sets of chunks: itself and its places in the maps and orders of its
+/// file and its connection. Measured: 300 B where many have a file open, 500 B where one has.
 pub(crate) const LINK_BYTES: u64 = size_of::<Link>() as u64 + 256;
 
 /// Chunks that were given and not announced are counted by so many.
 pub(crate) const GIVEN_AT_ONCE: usize = 64;
 
-/// Requests without a final answer at one source, those taken back included; with more it is not asked for anything.
+/// Requests without a final answer at one source, those taken back included; with more it is not
+/// asked for anything.
 pub(crate) const MAX_UNANSWERED: usize = 32;
 
 /// What the other side holds.

@@ -1,9 +1,10 @@
-//! A rate that is not exceeded. What is under way keeps its speed; only how often the next chunk may begin is held back,
-//! so nobody on the other side sees a connection that crawls or stands still.
+//! A rate that is not exceeded. What is under way keeps its speed; only how often the next chunk
+//! may begin is held back, so nobody on the other side sees a connection that crawls or stands
+//! still.
 //!
-//! The generic cell rate algorithm (ITU-T I.371, the virtual scheduling form): each chunk moves the moment from which on
-//! the next may begin by its length over the rate. Within any time `t` less than `rate * (t + BURST)` bytes begin, and one
-//! chunk.
+//! The generic cell rate algorithm (ITU-T I.371, the virtual scheduling form): each chunk moves the
+//! moment from which on the next may begin by its length over the rate. Within any time `t` less
+//! than `rate * (t + BURST)` bytes begin, and one chunk.
 
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -1,14 +1,16 @@
-//! The listed chunks in order of how many partial holders have them, rarest first, random among equals.
+//! The listed chunks in order of how many partial holders have them, rarest first, random among
+//! equals.
 //!
-//! Full holders have every chunk, so they change no order and are not counted. A change of one count is O(1);
-//! listing or unlisting a chunk costs one step per distinct count.
+//! Full holders have every chunk, so they change no order and are not counted. A change of one
+//! count is O(1); listing or unlisting a chunk costs one step per distinct count.
 
 use rand::{Rng, RngExt};
 use tnet_fileinfo::{ChunkIndex, Geometry};
 
 const UNLISTED: u32 = u32::MAX;
 
-/// Chunks offered in one search: keeps it cheap when the rarest chunks are all with sources that have no room.
+/// Chunks offered in one search: keeps it cheap when the rarest chunks are all with sources that
+/// have no room.
 const LOOKED_AT: usize = 256;
 
 #[derive(Debug)]
@@ -73,7 +75,8 @@ impl Rarity {
         self.reserve_bucket(copies);
         self.position[chunk.index()] = index32(self.order.len());
         self.order.push(chunk);
-        // Each later bucket gives its first place to the newcomer and takes the place at its own end.
+        // Each later bucket gives its first place to the newcomer and takes the place at its own
+        // end.
         let last = self.start.len() - 1;
         self.start[last] += 1;
         for bucket in (copies + 1..last).rev() {
@@ -97,8 +100,8 @@ impl Rarity {
         self.position[chunk.index()] = UNLISTED;
     }
 
-    /// The first answer of `accept`, asked from the rarest chunk with at least `fewest` copies on, in random order
-    /// among equals. None also if a few hundred were refused.
+    /// The first answer of `accept`, asked from the rarest chunk with at least `fewest` copies on,
+    /// in random order among equals. None also if a few hundred were refused.
     pub(crate) fn rarest<R: Rng, T>(
         &self,
         rng: &mut R,
@@ -112,7 +115,9 @@ impl Rarity {
                 continue;
             }
             let (late, early) = bucket.split_at(rng.random_range(0..bucket.len()));
-            if let Some(found) = early.iter().chain(late).take(left).find_map(|chunk| accept(*chunk, rng)) {
+            if let Some(found) =
+                early.iter().chain(late).take(left).find_map(|chunk| accept(*chunk, rng))
+            {
                 return Some(found);
             }
             left = left.saturating_sub(bucket.len());
@@ -140,7 +145,11 @@ impl Rarity {
         assert_eq!(self.start.last().map(|end| *end as usize), Some(self.order.len()));
         for (copies, bounds) in self.start.windows(2).enumerate() {
             for chunk in &self.order[bounds[0] as usize..bounds[1] as usize] {
-                assert_eq!(self.copies[chunk.index()] as usize, copies, "{chunk} is in the wrong bucket");
+                assert_eq!(
+                    self.copies[chunk.index()] as usize,
+                    copies,
+                    "{chunk} is in the wrong bucket"
+                );
             }
         }
         for (at, chunk) in self.order.iter().enumerate() {
@@ -227,7 +236,10 @@ mod tests {
         geometry.chunks().for_each(|chunk| rarity.list(chunk, &mut rng));
         rarity.add_copy(geometry.chunk(1).unwrap());
         let first = rarity.rarest(&mut rng, 1, |chunk, _| Some(chunk.get()));
-        assert_eq!((first, rarity.rarest(&mut rng, 2, |chunk, _| Some(chunk.get()))), (Some(1), None));
+        assert_eq!(
+            (first, rarity.rarest(&mut rng, 2, |chunk, _| Some(chunk.get()))),
+            (Some(1), None)
+        );
     }
 
     #[test]
@@ -254,6 +266,10 @@ mod tests {
             rarity.rarest(&mut rng, 0, |chunk, _| Some(chunk))
         };
         let distinct: std::collections::BTreeSet<_> = (0..100).map(first).collect();
-        assert!(distinct.len() > 30, "only {} different first chunks in 100 draws of 64", distinct.len());
+        assert!(
+            distinct.len() > 30,
+            "only {} different first chunks in 100 draws of 64",
+            distinct.len()
+        );
     }
 }

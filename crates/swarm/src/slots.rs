@@ -1,5 +1,6 @@
-//! How many chunks may be under way at once, in one direction, over all files. Counted in bytes, so that small
-//! chunks get many slots and big ones few; more where chunks pass faster, fewer on an uplink slower than the others'.
+//! How many chunks may be under way at once, in one direction, over all files. Counted in bytes, so
+//! that small chunks get many slots and big ones few; more where chunks pass faster, fewer on an
+//! uplink slower than the others'.
 
 use crate::config::SlotLimits;
 
@@ -79,17 +80,20 @@ impl Slots {
         }
     }
 
-    /// From now on at most so many chunks, within the limits that were set. What is under way goes on.
+    /// From now on at most so many chunks, within the limits that were set. What is under way goes
+    /// on.
     pub(crate) fn narrow_to(&mut self, chunks: u32) {
         self.narrowed = chunks;
         self.adjust();
     }
 
-    /// From now on room for so many bytes in chunks of `len`, as far as that is more than was set, and within reason.
+    /// From now on room for so many bytes in chunks of `len`, as far as that is more than was set,
+    /// and within reason.
     pub(crate) fn widen_to(&mut self, bytes: u64, len: u32) {
         let set = u64::from(capacity(&self.set, len).max(1)) * u64::from(len.max(1));
         let wanted = bytes.saturating_mul(1000) / set;
-        self.widened_per_mille = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1000, WIDEST_PER_MILLE);
+        self.widened_per_mille =
+            u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1000, WIDEST_PER_MILLE);
         self.widest_per_mille = self.widest_per_mille.max(self.widened_per_mille);
         self.adjust();
     }
@@ -107,12 +111,13 @@ impl Slots {
         self.fits(&self.limits, len)
     }
 
-    /// The same, with limits larger by so many thousandths, when chunks of which little is to be hoped do not count, as
-    /// long as they are not more than `BESIDES` times what was set.
+    /// The same, with limits larger by so many thousandths, when chunks of which little is to be
+    /// hoped do not count, as long as they are not more than `BESIDES` times what was set.
     pub(crate) fn has_room_besides(&self, late: Held, len: u32, per_mille: u32) -> bool {
         let SlotLimits { bytes, min, max } = self.limits;
         let used = u64::from(self.used - late.chunks.min(self.set.max.saturating_mul(BESIDES)));
-        let used_bytes = self.used_bytes - late.bytes.min(self.set.bytes.saturating_mul(BESIDES.into()));
+        let used_bytes =
+            self.used_bytes - late.bytes.min(self.set.bytes.saturating_mul(BESIDES.into()));
         used < beyond(min.into(), per_mille)
             || (used < beyond(max.into(), per_mille)
                 && used_bytes + u64::from(len) <= beyond(bytes, per_mille))
@@ -126,13 +131,15 @@ impl Slots {
                 && self.used_bytes + u64::from(len) <= bytes.saturating_mul(times.into()))
     }
 
-    /// The same for somebody who has not asked: the slots that are there only because chunks pass fast are for those who have.
+    /// The same for somebody who has not asked: the slots that are there only because chunks pass
+    /// fast are for those who have.
     pub(crate) fn has_room_to_offer(&self, len: u32) -> bool {
         self.fits(&self.set, len) && self.fits(&self.limits, len)
     }
 
     fn fits(&self, limits: &SlotLimits, len: u32) -> bool {
-        self.used < limits.min || (self.used < limits.max && self.used_bytes + u64::from(len) <= limits.bytes)
+        self.used < limits.min
+            || (self.used < limits.max && self.used_bytes + u64::from(len) <= limits.bytes)
     }
 
     /// How many chunks of `len` bytes may be under way in all.
@@ -140,7 +147,8 @@ impl Slots {
         capacity(&self.limits, len)
     }
 
-    /// How many chunks like those under way there may be at once, with limits larger by so many thousandths.
+    /// How many chunks like those under way there may be at once, with limits larger by so many
+    /// thousandths.
     pub(crate) fn most(&self, per_mille: u32) -> u32 {
         let most = match self.used_bytes.checked_div(self.used.into()) {
             None => self.limits.max,
@@ -159,7 +167,8 @@ impl Slots {
         self.used_bytes -= u64::from(len);
     }
 
-    /// Panics if more is under way than the limits allow, made larger by so many thousandths, and what may be besides.
+    /// Panics if more is under way than the limits allow, made larger by so many thousandths, and
+    /// what may be besides.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn check(&self, per_mille: u32) {
         let SlotLimits { bytes, min, max } = widened(&self.set, self.widest_per_mille);
@@ -218,7 +227,11 @@ mod tests {
         // Limited by number; by bytes; by bytes below the minimum.
         for (len, expected) in [(16 * KIB, 20), (1024 * KIB, 8), (16 * 1024 * KIB, 6)] {
             assert_eq!(filled(SlotLimits::UPLOADS, len), expected, "chunks of {len} bytes");
-            assert_eq!(Slots::new(SlotLimits::UPLOADS).capacity(len), expected, "chunks of {len} bytes");
+            assert_eq!(
+                Slots::new(SlotLimits::UPLOADS).capacity(len),
+                expected,
+                "chunks of {len} bytes"
+            );
         }
     }
 

@@ -1,11 +1,14 @@
-//! What is remembered of where connections come from: chunks under way at those that have not proven themselves, and
-//! what they did wrong. A connection costs nothing, and neither does an identity or a port; an address does.
+//! What is remembered of where connections come from: chunks under way at those that have not
+//! proven themselves, and what they did wrong. A connection costs nothing, and neither does an
+//! identity or a port; an address does.
 //!
-//! A host is an address. For IPv6 its /64 has a record too: one machine may own all of it, and yet all honest hosts of
-//! a LAN may share it. So a network that offended is probed less, and never as little as a host that did.
+//! A host is an address. For IPv6 its /64 has a record too: one machine may own all of it, and yet
+//! all honest hosts of a LAN may share it. So a network that offended is probed less, and never as
+//! little as a host that did.
 //!
-//! Invariant: a record is kept while a connection of its source is open or something is held against it. Of those
-//! without a connection at most [`MAX_GONE`] are kept, and the one that is forgiven first is the first to go.
+//! Invariant: a record is kept while a connection of its source is open or something is held
+//! against it. Of those without a connection at most [`MAX_GONE`] are kept, and the one that is
+//! forgiven first is the first to go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,7 +25,8 @@ const MAX_GONE: usize = 1024;
 /// A pause after the first offence; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Addresses named by one host where no peer is, and by one network, before the source is not listened to for `DEAF`.
+/// Addresses named by one host where no peer is, and by one network, before the source is not
+/// listened to for `DEAF`.
 const FALSE_NAMES: u32 = 8;
 const FALSE_NAMES_OF_NETWORK: u32 = 32;
 const DEAF: Duration = Duration::from_secs(120);
@@ -36,8 +40,9 @@ const MAX_GOOD_NAMES: usize = 32;
 /// A chunk may be wrong by chance: from so many on there is no chance.
 const LIES_TO_REST: u32 = 2;
 
-/// After a lie nobody of its source that has not proven itself is asked for so long, nor two at once after that, even if
-/// there is nobody else: each costs a chunk of bandwidth. Twice as long after each further lie.
+/// After a lie nobody of its source that has not proven itself is asked for so long, nor two at
+/// once after that, even if there is nobody else: each costs a chunk of bandwidth. Twice as long
+/// after each further lie.
 const FIRST_REST: Duration = Duration::from_secs(8);
 const LONGEST_REST: Duration = Duration::from_secs(32);
 const REST_OF_NETWORK: Duration = Duration::from_secs(1);
@@ -45,7 +50,8 @@ const REST_OF_NETWORK: Duration = Duration::from_secs(1);
 /// An offence counts no more after so long, one after the other.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
 
-/// Verified chunks of a source that make up for one offence: what is wasted on it stays below two per cent.
+/// Verified chunks of a source that make up for one offence: what is wasted on it stays below two
+/// per cent.
 const MAKE_UP: u32 = 64;
 
 /// Stalls of one source within this time count once: what was under way together fails together.
@@ -141,7 +147,8 @@ struct Record {
     probes: u32,
     /// It was asked for a chunk.
     was_asked: bool,
-    /// Connections that have not proven themselves and keep us waiting, and the chunks under way there.
+    /// Connections that have not proven themselves and keep us waiting, and the chunks under way
+    /// there.
     late: u32,
     late_chunks: u32,
     /// Weights of offences that are not forgiven.
@@ -184,8 +191,10 @@ impl Record {
     /// When nothing is held against it any more.
     fn forgiven_at(&self) -> Time {
         let last = self.last_offence.map_or(Time::ZERO, |last| last + FORGIVEN_AFTER * self.level);
-        let named = if self.false_names > 0 { self.last_false_name + FORGIVEN_AFTER } else { Time::ZERO };
-        let rode = self.rides.values().map(|(_, last)| *last + FORGIVEN_AFTER).max().unwrap_or(Time::ZERO);
+        let named =
+            if self.false_names > 0 { self.last_false_name + FORGIVEN_AFTER } else { Time::ZERO };
+        let rode =
+            self.rides.values().map(|(_, last)| *last + FORGIVEN_AFTER).max().unwrap_or(Time::ZERO);
         last.max(self.paused_until).max(self.deaf_until).max(named).max(rode)
     }
 }
@@ -231,7 +240,8 @@ impl Sources {
         }
         let gone = self.records.iter().filter(|(_, record)| record.connections == 0);
         // Half of them at once: each is looked at for every half of them that came.
-        let mut by_time: Vec<(Time, Key)> = gone.map(|(key, record)| (record.forgiven_at(), *key)).collect();
+        let mut by_time: Vec<(Time, Key)> =
+            gone.map(|(key, record)| (record.forgiven_at(), *key)).collect();
         by_time.sort_unstable();
         for (_, key) in by_time.iter().take(self.gone.div_ceil(2)) {
             self.records.remove(key);
@@ -300,7 +310,8 @@ impl Sources {
             record.last_offence = Some(now);
             record.verified = 0;
             let pause = FIRST_PAUSE.saturating_mul(1 << record.level.min(16)) / 2;
-            record.paused_until = record.paused_until.max(now + pause.min(key.pause_at_most(offence)));
+            record.paused_until =
+                record.paused_until.max(now + pause.min(key.pause_at_most(offence)));
         }
         self.keep_within_bounds();
     }
@@ -332,7 +343,8 @@ impl Sources {
         record.is_some_and(|record| record.lies > 0 && record.level_at(now) > 0)
     }
 
-    /// Chunks under way at the host's connections that have not proven themselves: all, and those that keep us waiting.
+    /// Chunks under way at the host's connections that have not proven themselves: all, and those
+    /// that keep us waiting.
     pub(crate) fn probes_of_host(&self, ip: IpAddr) -> (u32, u32) {
         let record = self.records.get(&Key::Host(ip.to_canonical()));
         record.map_or((0, 0), |record| (record.probes, record.late_chunks))
@@ -382,25 +394,29 @@ impl Sources {
         }
     }
 
-    /// Whether what the source says of others is listened to. A host that has named somebody who was
-    /// there does not answer for its network.
+    /// Whether what the source says of others is listened to. A host that has named somebody who
+    /// was there does not answer for its network.
     pub(crate) fn may_name(&self, now: Time, ip: IpAddr) -> bool {
         let is_heard = |record: &Record| now >= record.deaf_until;
         let mut records = keys(ip).map(|key| self.records.get(&key));
         let host = records.next().flatten();
         let network = records.next().flatten();
         host.is_none_or(is_heard)
-            && (network.is_none_or(is_heard) || host.is_some_and(|host| !host.good_names.is_empty()))
+            && (network.is_none_or(is_heard)
+                || host.is_some_and(|host| !host.good_names.is_empty()))
     }
 
     /// A connection of this host has ended that took so many chunks without announcing them.
     pub(crate) fn note_ride(&mut self, now: Time, ip: IpAddr, file: FileKey, chunks: u32) {
-        let Some(record) = self.records.get_mut(&Key::Host(ip.to_canonical())).filter(|_| chunks > 0) else {
+        let Some(record) =
+            self.records.get_mut(&Key::Host(ip.to_canonical())).filter(|_| chunks > 0)
+        else {
             return;
         };
         record.rides.retain(|_, (_, last)| now < *last + FORGIVEN_AFTER);
         if record.rides.len() >= MAX_RIDES && !record.rides.contains_key(&file) {
-            let oldest = record.rides.iter().min_by_key(|(_, (_, last))| *last).map(|(file, _)| *file);
+            let oldest =
+                record.rides.iter().min_by_key(|(_, (_, last))| *last).map(|(file, _)| *file);
             oldest.and_then(|oldest| record.rides.remove(&oldest));
         }
         let (taken, last) = record.rides.entry(file).or_insert((0, now));
@@ -426,7 +442,9 @@ impl Sources {
 
     /// What a source's host may be asked for, and what its network.
     pub(crate) fn standing(&self, now: Time, ip: IpAddr) -> (Standing, Standing) {
-        let of = |key: Key| self.records.get(&key).map_or(Standing::Clean, |record| record.standing(now));
+        let of = |key: Key| {
+            self.records.get(&key).map_or(Standing::Clean, |record| record.standing(now))
+        };
         let mut keys = keys(ip).map(of);
         let host = keys.next().unwrap_or(Standing::Clean);
         (host, keys.next().unwrap_or(Standing::Clean))
@@ -439,8 +457,8 @@ impl Sources {
         (keys.next().unwrap_or(0), keys.next().unwrap_or(0))
     }
 
-    /// Panics unless the counts are those of the connections given: their addresses, what is under way at them while
-    /// they have not proven themselves, and whether they are late.
+    /// Panics unless the counts are those of the connections given: their addresses, what is under
+    /// way at them while they have not proven themselves, and whether they are late.
     #[cfg(any(test, feature = "check"))]
     pub(crate) fn check(&self, connections: impl Iterator<Item = (IpAddr, u32, bool)>) {
         let mut counted: BTreeMap<Key, (u32, u32, u32, u32)> = BTreeMap::new();
@@ -448,7 +466,8 @@ impl Sources {
             for key in keys(ip) {
                 let count = counted.entry(key).or_default();
                 let late = if is_late { probes } else { 0 };
-                *count = (count.0 + 1, count.1 + probes, count.2 + u32::from(is_late), count.3 + late);
+                *count =
+                    (count.0 + 1, count.1 + probes, count.2 + u32::from(is_late), count.3 + late);
             }
         }
         for (key, record) in &self.records {
@@ -457,7 +476,10 @@ impl Sources {
             assert_eq!(counts, expected, "{key:?}");
         }
         assert!(counted.is_empty(), "no record of {counted:?}");
-        assert_eq!(self.gone, self.records.values().filter(|record| record.connections == 0).count());
+        assert_eq!(
+            self.gone,
+            self.records.values().filter(|record| record.connections == 0).count()
+        );
         assert!(self.gone <= MAX_GONE, "{} sources without a connection", self.gone);
     }
 }

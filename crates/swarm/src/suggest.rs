@@ -1,11 +1,13 @@
-//! Which chunks a full seed has not given away yet. Each is given once, to different peers, before any is given
-//! again: so the seed's uplink, the scarcest good of a young swarm, carries nothing twice.
+//! Which chunks a full seed has not given away yet. Each is given once, to different peers, before
+//! any is given again: so the seed's uplink, the scarcest good of a young swarm, carries nothing
+//! twice.
 
 use rand::Rng;
 use rand::seq::SliceRandom;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
-/// Candidates looked at for one suggestion: keeps it cheap when a peer has nearly everything already.
+/// Candidates looked at for one suggestion: keeps it cheap when a peer has nearly everything
+/// already.
 const LOOKED_AT: usize = 256;
 
 #[derive(Debug)]
@@ -60,8 +62,12 @@ impl SuggestOnce {
             self.ordered.remove(chunk);
         }
         let spread = &self.spread;
-        let found =
-            self.order.iter().rev().take(LOOKED_AT).find(|c| !spread.contains(**c) && !holds.contains(**c));
+        let found = self
+            .order
+            .iter()
+            .rev()
+            .take(LOOKED_AT)
+            .find(|c| !spread.contains(**c) && !holds.contains(**c));
         let chunk = *found?;
         self.mark(chunk);
         Some(chunk)
@@ -77,7 +83,8 @@ mod tests {
     use super::*;
 
     fn geometry() -> Geometry {
-        Geometry::new(1000 * u64::from(MIN_CHUNK_SIZE), ChunkSize::new(MIN_CHUNK_SIZE).unwrap()).unwrap()
+        Geometry::new(1000 * u64::from(MIN_CHUNK_SIZE), ChunkSize::new(MIN_CHUNK_SIZE).unwrap())
+            .unwrap()
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! How fast chunks pass in one direction, and so how many should be under way.
 //!
-//! Between a chunk's end and the next request's beginning pass a round trip and a decision at each end. What is under way must
-//! last longer than that. Ten chunks of 128 KiB last 100 ms at 100 Mbit/s; at 10 Gbit/s one millisecond, and whoever has to
-//! be woken for each of them is woken when its line is empty.
+//! Between a chunk's end and the next request's beginning pass a round trip and a decision at each
+//! end. What is under way must last longer than that. Ten chunks of 128 KiB last 100 ms at 100
+//! Mbit/s; at 10 Gbit/s one millisecond, and whoever has to be woken for each of them is woken when
+//! its line is empty.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ impl Throughput {
         Throughput { since: Time::ZERO, bytes: 0 }
     }
 
-    /// So many bytes more have passed. When a measurement is over: the bytes that pass in that time.
+    /// So many bytes more have passed. When a measurement is over: the bytes that pass in that
+    /// time.
     pub(crate) fn passed(&mut self, now: Time, len: u32, time: Duration) -> Option<u64> {
         self.bytes += u64::from(len);
         let took = now - self.since;
@@ -54,7 +56,10 @@ mod tests {
         assert_eq!(told(&mut throughput, Time::ZERO, every, 80), [u64::from(CHUNK) * 40; 2]);
         // Slower than a measurement takes: each chunk is one.
         let from = Time::ZERO + Duration::from_millis(40);
-        assert_eq!(told(&mut throughput, from, Duration::from_millis(80), 2), [u64::from(CHUNK) / 4; 2]);
+        assert_eq!(
+            told(&mut throughput, from, Duration::from_millis(80), 2),
+            [u64::from(CHUNK) / 4; 2]
+        );
     }
 
     #[test]

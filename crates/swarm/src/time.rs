@@ -1,4 +1,5 @@
-//! A moment, measured from any fixed start. The core never reads a clock: each input says when it happens.
+//! A moment, measured from any fixed start. The core never reads a clock: each input says when it
+//! happens.
 
 use std::fmt;
 use std::ops::{Add, Sub};

@@ -1,8 +1,10 @@
-//! How many upload slots the own uplink is worth, from how long chunks take on it and on those of others.
+//! How many upload slots the own uplink is worth, from how long chunks take on it and on those of
+//! others.
 //!
-//! A chunk on an uplink ten times slower than the others' takes ten times as long with as many slots, and its receiver
-//! waits for it with a download slot. With as many fewer slots it takes no longer than elsewhere, and who is told busy goes
-//! elsewhere. Nothing is compared with a clock's idea of fast: only with what the own downloads took meanwhile.
+//! A chunk on an uplink ten times slower than the others' takes ten times as long with as many
+//! slots, and its receiver waits for it with a download slot. With as many fewer slots it takes no
+//! longer than elsewhere, and who is told busy goes elsewhere. Nothing is compared with a clock's
+//! idea of fast: only with what the own downloads took meanwhile.
 
 use std::time::Duration;
 
@@ -29,7 +31,8 @@ pub(crate) struct Uplink {
     since: Duration,
     /// Average of downloads, in nanoseconds for a KiB.
     theirs: Option<u64>,
-    /// Thousandths of the others' time beyond which ours is too long. Zero: the slots stay as they are.
+    /// Thousandths of the others' time beyond which ours is too long. Zero: the slots stay as they
+    /// are.
     patience_per_mille: u64,
 }
 
@@ -61,7 +64,8 @@ impl Uplink {
         Some(Duration::from_nanos(self.theirs?.saturating_mul(u64::from(len) / 1024)))
     }
 
-    /// A chunk of `len` bytes was sent, from `began` to `now`. Answers how many slots there are from now on, if that changed.
+    /// A chunk of `len` bytes was sent, from `began` to `now`. Answers how many slots there are
+    /// from now on, if that changed.
     pub(crate) fn uploaded(&mut self, len: u32, began: Duration, now: Duration) -> Option<u32> {
         if self.patience_per_mille == 0 || began < self.since {
             return None;
@@ -82,8 +86,8 @@ impl Uplink {
         })
     }
 
-    /// Slots with which our chunks take as long as others' do. Between that and the patience it is left alone: no two
-    /// chunks take equally long.
+    /// Slots with which our chunks take as long as others' do. Between that and the patience it is
+    /// left alone: no two chunks take equally long.
     fn worth(&self, ours: u64, theirs: u64) -> u32 {
         let slots = u64::from(self.slots);
         let is_slow = ours.saturating_mul(1000) > theirs.saturating_mul(self.patience_per_mille);
@@ -115,7 +119,8 @@ mod tests {
         Uplink::new(LIMITS, 2000)
     }
 
-    /// The slots after so many chunks on an uplink of `rate` bytes per second whose slots are all taken.
+    /// The slots after so many chunks on an uplink of `rate` bytes per second whose slots are all
+    /// taken.
     fn settled(uplink: &mut Uplink, rate: u64, chunks: u32) -> u32 {
         let (mut now, mut slots) = (uplink.since + Duration::from_secs(1), u64::from(uplink.slots));
         for _ in 0..chunks {
@@ -144,7 +149,8 @@ mod tests {
         uplink.downloaded(CHUNK, Duration::from_millis(100));
         for upload in 0..200 {
             let now = Duration::from_secs(100 + upload);
-            let took = if upload % 4 == 0 { Duration::from_millis(100) } else { Duration::from_secs(5) };
+            let took =
+                if upload % 4 == 0 { Duration::from_millis(100) } else { Duration::from_secs(5) };
             assert_eq!(uplink.uploaded(CHUNK, now.saturating_sub(took), now), None);
         }
     }

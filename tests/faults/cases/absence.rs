@@ -59,7 +59,11 @@ async fn a_seed_whose_file_changes_stays_up_and_tells() -> String {
     let own = server.address.port();
     let is_gone = async || {
         let holders = tnet_testkit::holders(network.coordinator(), content.hash()).await.holders;
-        if holders.iter().any(|holder| holder.address.port() == own) { Err(holders) } else { Ok(()) }
+        if holders.iter().any(|holder| holder.address.port() == own) {
+            Err(holders)
+        } else {
+            Ok(())
+        }
     };
     eventually("the file is not reported any more", Duration::from_secs(30), is_gone).await;
     format!("{changes} changes while it was sent: 0 crashes, reported gone, the copy is right")
@@ -74,10 +78,12 @@ fn events(text: &str) -> Vec<Value> {
 async fn says_it_waits(running: &mut Running, what: &str) -> (Duration, Value) {
     let began = Instant::now();
     let find = |text: &str| {
-        let waiting = |event: Value| (event["waiting"]["what"] == what).then(|| event["waiting"].clone());
+        let waiting =
+            |event: Value| (event["waiting"]["what"] == what).then(|| event["waiting"].clone());
         events(text).into_iter().find_map(waiting)
     };
-    let waiting = running.prints(&format!("that it waits: {what}"), Duration::from_secs(15), find).await;
+    let waiting =
+        running.prints(&format!("that it waits: {what}"), Duration::from_secs(15), find).await;
     (began.elapsed(), waiting)
 }
 
@@ -108,7 +114,11 @@ async fn chunks_without_a_holder_are_counted_kept_and_fetched_later() -> String 
     let finished = ann.start(GET.iter().chain(&["--json"])).ends(SOON).await.with_code(0);
     content.is_at(&ann.path("a")).await;
     let kept = finished.result()["bytes_resumed"].as_u64().expect("a number");
-    assert_eq!(kept + u64::from(back.tally().served_in_all()) * 64 * 1024, LEN, "nothing came twice");
+    assert_eq!(
+        kept + u64::from(back.tally().served_in_all()) * 64 * 1024,
+        LEN,
+        "nothing came twice"
+    );
     format!(
         "told after {:.1} s: no peer has {missing} chunks; {kept} bytes kept, none fetched again",
         told_after.as_secs_f64()
@@ -132,14 +142,19 @@ async fn without_a_coordinator_everybody_still_finishes() -> String {
     }
     let first = &downloads;
     eventually("one chunk is somewhere", SOON, async || {
-        if first.iter().any(|download| download.progress().chunks_done > 0) { Ok(()) } else { Err("none") }
+        if first.iter().any(|download| download.progress().chunks_done > 0) {
+            Ok(())
+        } else {
+            Err("none")
+        }
     })
     .await;
     drop(nodes);
     network.kill_coordinator();
     seed.allow_all().await;
     let finishing = downloads.into_iter().zip(network.peers());
-    let finished = join_all(finishing.map(|(download, node)| node.completes(download, &content, SOON))).await;
+    let finished =
+        join_all(finishing.map(|(download, node)| node.completes(download, &content, SOON))).await;
     format!("{} of {PEERS} finished", finished.len())
 }
 
@@ -152,9 +167,20 @@ async fn without_any_coordinator_the_wait_is_bounded() -> String {
     let mut slowest = Duration::ZERO;
     for wanted in ["a.fileinfo", &hash] {
         let began = Instant::now();
-        let get = ["get", wanted, "-o", "a", "--foreground", "--timeout", "12s", "--listen", "127.0.0.1:0"];
+        let get = [
+            "get",
+            wanted,
+            "-o",
+            "a",
+            "--foreground",
+            "--timeout",
+            "12s",
+            "--listen",
+            "127.0.0.1:0",
+        ];
         let finished = ann.run_within(Duration::from_secs(40), get).await.with_code(5);
-        let line = finished.stderr.lines().find(|line| line.starts_with("tnet: ")).unwrap_or_default();
+        let line =
+            finished.stderr.lines().find(|line| line.starts_with("tnet: ")).unwrap_or_default();
         assert!(line.contains("did not answer") && line.contains("is it running"), "{line}");
         slowest = slowest.max(began.elapsed());
     }

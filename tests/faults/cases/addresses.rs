@@ -93,14 +93,16 @@ async fn who_is_on_the_coordinators_machine_is_found_by_the_lan() -> String {
     let status = lan.machine(0).start(&["status"]).ends(SOON).await.with_code(0);
     let words = status.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("others are sent to port 7401 of this machine"), "{words}");
-    for (coordinator, at) in
-        [(ip(&lan, 0), format!("{}:7401", ip(&lan, 0))), ("fd79::1".to_owned(), "[fd79::1]:7401".to_owned())]
-    {
+    for (coordinator, at) in [
+        (ip(&lan, 0), format!("{}:7401", ip(&lan, 0))),
+        ("fd79::1".to_owned(), "[fd79::1]:7401".to_owned()),
+    ] {
         assert_eq!(named(&lan, 1, &content, &coordinator).await, [at]);
         gets(&lan, 1, &content, &coordinator).await;
     }
     assert_eq!(named(&lan, 0, &content, "127.0.0.1").await, ["127.0.0.1:7401"]);
-    "named at the address at which whoever asks has reached the coordinator, over IPv4 and IPv6".to_owned()
+    "named at the address at which whoever asks has reached the coordinator, over IPv4 and IPv6"
+        .to_owned()
 }
 
 async fn who_accepts_on_loopback_alone_is_named_to_nobody_else() -> String {
@@ -130,7 +132,8 @@ async fn default_listeners_take_both_families() -> String {
     let content = content(92);
     let lan = Lan::new(3, 0);
     for host in 0..3 {
-        let address = Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 1 + u16::try_from(host).expect("few"));
+        let address =
+            Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 1 + u16::try_from(host).expect("few"));
         lan.host(host).is_also(address.into());
     }
     let _hub = coordinates(&lan, &[]).await;
@@ -141,7 +144,8 @@ async fn default_listeners_take_both_families() -> String {
     // Who accepts IPv4 alone is not sent to over IPv6.
     let lan = Lan::new(3, 0);
     for host in 0..3 {
-        let address = Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 1 + u16::try_from(host).expect("few"));
+        let address =
+            Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 1 + u16::try_from(host).expect("few"));
         lan.host(host).is_also(address.into());
     }
     let _hub = coordinates(&lan, &[]).await;
@@ -156,7 +160,11 @@ async fn default_listeners_take_both_families() -> String {
     let _seed = seeds(&lan, 1, &content, &["-c", &coordinator]).await;
     let holders = named(&lan, 2, &content, &coordinator).await;
     assert!(holders.len() == 1 && holders[0].starts_with("[fe80::"), "{holders:?}");
-    assert_eq!(named(&lan, 2, &content, &ip(&lan, 0)).await, Vec::<String>::new(), "not for the whole LAN");
+    assert_eq!(
+        named(&lan, 2, &content, &ip(&lan, 0)).await,
+        Vec::<String>::new(),
+        "not for the whole LAN"
+    );
     gets(&lan, 2, &content, &coordinator).await;
     let refused = lan.machine(2).start(&["who", "-c", &unknown]).ends(SOON).await.with_code(2);
     assert!(refused.stderr.contains("no network interface \"nothere0\""), "{refused:?}");
@@ -235,8 +243,9 @@ async fn what_nobody_can_reach_any_more_is_not_listed() -> String {
     assert_eq!(named(&lan, 2, &content, &ip(&lan, 0)).await, ["10.92.0.2:7401"]);
     let machine = lan.machine(2);
     let hash = content.hash().to_string();
-    let holders =
-        async || machine.start(&["who", &hash, "--json"]).ends(SOON).await.result()["holders"].to_string();
+    let holders = async || {
+        machine.start(&["who", &hash, "--json"]).ends(SOON).await.result()["holders"].to_string()
+    };
     let comes_to = async |there: bool| {
         let holders = holders().await;
         if holders.contains("10.92.0.2:7401") == there { Ok(()) } else { Err(holders) }
@@ -268,7 +277,8 @@ async fn who_is_beside_the_coordinator_finds_those_on_its_link() -> String {
         assert_eq!(named(&lan, 0, &content, coordinator).await, [format!("{}:7401", link_ip(1))]);
         gets(&lan, 0, &content, coordinator).await;
     }
-    "found by one that calls the coordinator at 127.0.0.1 and by one that calls it on the link".to_owned()
+    "found by one that calls the coordinator at 127.0.0.1 and by one that calls it on the link"
+        .to_owned()
 }
 
 fn link_ip(host: usize) -> IpAddr {

@@ -1,4 +1,5 @@
-//! Abuse of the coordinator: addresses of others, floods of reports, replays, strangers at its door.
+//! Abuse of the coordinator: addresses of others, floods of reports, replays, strangers at its
+//! door.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -52,7 +53,9 @@ async fn an_address_of_somebody_else_cannot_be_reported() -> String {
     let mut attacker = Reporter::call(coordinator, loopback(66)).await;
     assert!(attacker.is_welcome(PeerId([66; 16]), victim.port(), INTERVAL).await);
     let (hash, size) = (*content.hash().as_bytes(), content.info().size());
-    attacker.say(CoordinatorRequest::Report { seq: 1, replace: true, entries: vec![full(hash, size)] }).await;
+    attacker
+        .say(CoordinatorRequest::Report { seq: 1, replace: true, entries: vec![full(hash, size)] })
+        .await;
     let own = SocketAddr::new(loopback(66), victim.port());
     assert_eq!(attacker.holders(hash).await, [own; 0], "who asks is not told of himself");
     let mut other = Reporter::call(coordinator, loopback(1)).await;
@@ -60,7 +63,17 @@ async fn an_address_of_somebody_else_cannot_be_reported() -> String {
     assert_eq!(other.holders(hash).await, [own], "the address is the one it was seen at");
     // Downloads call whom the coordinator names.
     content.write_info(&network.user("ann").path("a.fileinfo"));
-    let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--timeout", "2s", "--listen", "127.0.0.1:0"];
+    let get = [
+        "get",
+        "a.fileinfo",
+        "-o",
+        "a",
+        "--foreground",
+        "--timeout",
+        "2s",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     network.user("ann").run(get).await.with_code(5);
     let calls = called.load(Ordering::Relaxed);
     assert_eq!(calls, 0, "nobody was sent to the victim");
@@ -75,12 +88,20 @@ async fn a_flood_of_reports_stays_within_its_limits() -> String {
     let shared: [u8; 32] = [7; 32];
     let mut honest = Reporter::call(service.address, loopback(3)).await;
     assert!(honest.is_welcome(PeerId([3; 16]), 7401, INTERVAL).await);
-    honest.say(CoordinatorRequest::Report { seq: 1, replace: true, entries: vec![full(shared, 1000)] }).await;
+    honest
+        .say(CoordinatorRequest::Report {
+            seq: 1,
+            replace: true,
+            entries: vec![full(shared, 1000)],
+        })
+        .await;
     // Its lease must not end, however long the flood lasts.
     let _honest = AbortOnDropHandle::new(tokio::spawn(async move {
         for seq in 2.. {
             tokio::time::sleep(INTERVAL).await;
-            honest.say(CoordinatorRequest::Report { seq, replace: false, entries: Vec::new() }).await;
+            honest
+                .say(CoordinatorRequest::Report { seq, replace: false, entries: Vec::new() })
+                .await;
         }
     }));
     let address = service.address;
@@ -147,8 +168,11 @@ async fn old_reports_change_nothing() -> String {
     let network = Network::builder().start().await;
     let coordinator = network.coordinator_handle().local_addr();
     let (old, new) = ([1; 32], [2; 32]);
-    let report =
-        |seq, replace, hash| CoordinatorRequest::Report { seq, replace, entries: vec![full(hash, 10)] };
+    let report = |seq, replace, hash| CoordinatorRequest::Report {
+        seq,
+        replace,
+        entries: vec![full(hash, 10)],
+    };
     let counts = async |hash| network.swarm(tnet_fileinfo::FileHash::from_bytes(hash)).await.0;
     let mut first = Reporter::call(coordinator, loopback(5)).await;
     assert!(first.is_welcome(PeerId([5; 16]), 7401, INTERVAL).await);
@@ -165,7 +189,8 @@ async fn old_reports_change_nothing() -> String {
         stale += counts(old).await;
     }
     assert_eq!((stale, counts(new).await), (0, 1), "nothing out of turn is in the table");
-    // A second connection has reports of its own: what the first said before changes nothing when it comes again.
+    // A second connection has reports of its own: what the first said before changes nothing when
+    // it comes again.
     let mut second = Reporter::call(coordinator, loopback(5)).await;
     assert!(second.is_welcome(PeerId([5; 16]), 7401, INTERVAL).await);
     second.say(report(1, true, new)).await;
@@ -178,7 +203,8 @@ async fn old_reports_change_nothing() -> String {
     assert_eq!((stale, counts(new).await), (0, 2), "what was said before is not heard again");
     // Nor does what the first still says of itself.
     first.say(report(3, true, old)).await;
-    eventually("the earlier connection replaces its own", SOON, async || is(counts(old).await, 1)).await;
+    eventually("the earlier connection replaces its own", SOON, async || is(counts(old).await, 1))
+        .await;
     let unchanged = async || is(counts(new).await, 1);
     stays("the later connection keeps what it said", Duration::from_millis(500), unchanged).await;
     format!("{stale} stale entries after 5 reports out of turn")
@@ -206,12 +232,16 @@ async fn strangers_get_no_more_than_they_brought() -> String {
             longest = longest.max(answer.len());
         }
     }
-    // TCP has proven a stranger's address by then, there is no UDP, and it is less than the packets that proved it.
+    // TCP has proven a stranger's address by then, there is no UDP, and it is less than the packets
+    // that proved it.
     assert!(longest <= 64, "{longest} bytes for a stranger");
     // The control socket is its owner's: nobody else comes as far as asking.
     let state = user.path("state");
-    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
-    let sockets: Vec<_> = std::fs::read_dir(&state).expect("readable").filter_map(Result::ok).collect();
+    let mode = |path: &std::path::Path| {
+        std::fs::metadata(path).expect("there").permissions().mode() & 0o777
+    };
+    let sockets: Vec<_> =
+        std::fs::read_dir(&state).expect("readable").filter_map(Result::ok).collect();
     assert!(sockets.iter().all(|entry| mode(&entry.path()) & 0o077 == 0), "{sockets:?}");
     let status = user.command(["status"]);
     let refused = Command::new("setpriv")

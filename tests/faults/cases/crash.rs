@@ -21,11 +21,12 @@ cases![
         .needing(&[Need::Strace]);
 ];
 
-/// Lives of a download in row 41: each is so long at most. Some end before the first chunk, some after the last.
+/// Lives of a download in row 41: each is so long at most. Some end before the first chunk, some
+/// after the last.
 const LIFE_AT_MOST: Duration = Duration::from_millis(700);
 
-/// The seed sends one chunk after the other, so that no more than the one on its way is lost with a life; and what waits
-/// in the sockets of a busy machine.
+/// The seed sends one chunk after the other, so that no more than the one on its way is lost with a
+/// life; and what waits in the sockets of a busy machine.
 const LOST_AT_MOST: u64 = 4 * CHUNK;
 
 async fn killed_over_and_over_it_fetches_hardly_anything_again() -> String {
@@ -78,8 +79,10 @@ async fn killed_over_and_over_it_fetches_hardly_anything_again() -> String {
 fn resume_ms_per_gib(with_journal: bool) -> f64 {
     const MIB: u32 = 1024 * 1024;
     let size = u64::from(at_length(64, 1024) * MIB);
-    let content =
-        Content::chunked(Payload::Sparse { len: size }, ChunkSize::new(MIB).expect("a size for chunks"));
+    let content = Content::chunked(
+        Payload::Sparse { len: size },
+        ChunkSize::new(MIB).expect("a size for chunks"),
+    );
     let dir = tempfile::tempdir().expect("a place for temporary files");
     let out = dir.path().join("a");
     let (download, _) = open(&content, &out);
@@ -108,12 +111,16 @@ async fn killed_before_any_call_it_leaves_the_old_state_or_the_new() -> String {
     let mut passed = Vec::new();
     for before in Before::ALL {
         passed.push(
-            each(&network, &content, before, async |boundary| passes(&network, &content, boundary).await)
-                .await,
+            each(&network, &content, before, async |boundary| {
+                passes(&network, &content, boundary).await
+            })
+            .await,
         );
     }
     let all: usize = passed.iter().sum();
-    let [fresh, resuming, replacing] = passed[..] else { unreachable!("one count for each beginning") };
+    let [fresh, resuming, replacing] = passed[..] else {
+        unreachable!("one count for each beginning")
+    };
     format!(
         "{all} of {all} boundaries: {fresh} of a new file, {resuming} of one that goes on, {replacing} of one that goes \
          on without its journal and replaces another"

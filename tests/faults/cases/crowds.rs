@@ -66,7 +66,9 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
         let (from, to) = (IpAddr::from(lan.host(2).ip()), seed.address);
         let words = Words::identities(CROWD, &content);
         let seeing = Arc::clone(&seen);
-        let crowd = lan.host(2).inside(move |stop| flood_from(move |_| from, to, CROWD, words, seeing, stop));
+        let crowd = lan
+            .host(2)
+            .inside(move |stop| flood_from(move |_| from, to, CROWD, words, seeing, stop));
         eventually("the crowd is in", SOON, async || {
             let open = seen.open();
             if open + 16 >= MAX_CALLERS { Ok(()) } else { Err(open) }
@@ -81,7 +83,10 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
             sleep(Duration::from_millis(100)).await;
         }
         let held = descriptors(seed.process.id());
-        assert!(held <= before + MAX_CALLERS + MAX_STRANGERS, "{held} descriptors, {before} before");
+        assert!(
+            held <= before + MAX_CALLERS + MAX_STRANGERS,
+            "{held} descriptors, {before} before"
+        );
         most_held = most_held.max(held - before);
         crowd.stops().await;
     }
@@ -137,7 +142,8 @@ async fn the_silent_are_closed_and_keep_nobody_out() -> String {
         while !done.load(Ordering::Relaxed) || took.is_empty() {
             let began = Instant::now();
             // The answer to a ping comes from behind the hello.
-            let mut caller = Stranger::call(server.address).await.expect("it listens").introduce(SOON).await;
+            let mut caller =
+                Stranger::call(server.address).await.expect("it listens").introduce(SOON).await;
             caller.say(PeerMessage::Ping { nonce: 1 }).await;
             assert_eq!(caller.hear(SOON).await, Some(PeerMessage::Pong { nonce: 1 }));
             took.push(began.elapsed().as_secs_f64());
@@ -153,7 +159,11 @@ async fn the_silent_are_closed_and_keep_nobody_out() -> String {
     let (mut honest, closed) = tokio::join!(honest, silent);
     let after: Vec<(Duration, Duration)> = closed.into_iter().flatten().collect();
     // The kernel turns some of so many away by itself.
-    assert!(after.len() >= crowd * 9 / 10, "only {} of {crowd} were let in and closed", after.len());
+    assert!(
+        after.len() >= crowd * 9 / 10,
+        "only {} of {crowd} were let in and closed",
+        after.len()
+    );
     let longest = after.iter().map(|(_, held)| *held).max().unwrap_or_default();
     assert!(longest <= HELLO_DEADLINE + SLACK, "{longest:?} from the greeting to the close");
     drop(watching);
@@ -182,8 +192,10 @@ async fn a_seed_gives_each_chunk_once_before_it_repeats_any() -> String {
     const HONEST: usize = 3;
     let once = given_before_the_first_repetition(GREEDY).await;
     let content = Content::of(payload(8 * MIB, 30));
-    let (calm, greedy) =
-        tokio::join!(first_full_copy(HONEST, 0, &content), first_full_copy(HONEST, GREEDY, &content));
+    let (calm, greedy) = tokio::join!(
+        first_full_copy(HONEST, 0, &content),
+        first_full_copy(HONEST, GREEDY, &content)
+    );
     let ratio = greedy / calm;
     // What is given to the greedy is lost for the others; more than their share they do not get.
     let fair = (HONEST + GREEDY) as f64 / HONEST as f64;
@@ -194,8 +206,8 @@ async fn a_seed_gives_each_chunk_once_before_it_repeats_any() -> String {
     )
 }
 
-/// How many of a hundred chunks a seed has given to somebody when it gives one for the second time, when nobody but the
-/// greedy asks.
+/// How many of a hundred chunks a seed has given to somebody when it gives one for the second time,
+/// when nobody but the greedy asks.
 async fn given_before_the_first_repetition(greedy: usize) -> f64 {
     let network = Network::builder().peer("seed").start().await;
     let content = Content::of(payload(16 * MIB, 31));
@@ -205,8 +217,12 @@ async fn given_before_the_first_repetition(greedy: usize) -> f64 {
         let taste = if number % 2 == 0 { Taste::Anything } else { Taste::TheFirst };
         takes(seed.local_addr(), &content, taste, CancellationToken::new())
     });
-    let came =
-        within("all of the greedy have everything", 2 * SOON, futures_util::future::join_all(takers)).await;
+    let came = within(
+        "all of the greedy have everything",
+        2 * SOON,
+        futures_util::future::join_all(takers),
+    )
+    .await;
     let mut given: Vec<(Instant, u32, usize)> = (0..)
         .zip(&came)
         .flat_map(|(taker, came)| came.iter().map(move |(at, chunk)| (*at, *chunk, taker)))
@@ -246,12 +262,14 @@ async fn first_full_copy(honest: usize, greedy: usize, content: &Content) -> f64
         });
         futures_util::future::join_all(takers).await
     });
-    let running: Vec<_> =
-        (0..honest).map(|number| lan.machine(number + 2).gets(content, Machine::PEER_PORT, &[])).collect();
+    let running: Vec<_> = (0..honest)
+        .map(|number| lan.machine(number + 2).gets(content, Machine::PEER_PORT, &[]))
+        .collect();
     let first = eventually("one has the whole file", 3 * SOON, async || {
         let texts: Vec<String> = running.iter().map(|running| running.stdout()).collect();
-        let complete =
-            |text: &String| events(text).find(|event| event["event"] == "complete")?["seconds"].as_f64();
+        let complete = |text: &String| {
+            events(text).find(|event| event["event"] == "complete")?["seconds"].as_f64()
+        };
         texts.iter().find_map(complete).ok_or(texts.last().and_then(|text| events(text).last()))
     })
     .await;

@@ -50,7 +50,8 @@ async fn one_true_description_among_thirty_false_ones_is_found() -> String {
     Network::builder().start().await.user("builder").run(["--version"]).await.with_code(0);
     let mixed: Vec<Trick> = Trick::ALL.into_iter().cycle().take(FALSE).collect();
     let (local, local_v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
-    let mut kinds = vec![(mixed.clone(), local, at_length(5, 20)), (mixed, local_v6, at_length(1, 10))];
+    let mut kinds =
+        vec![(mixed.clone(), local, at_length(5, 20)), (mixed, local_v6, at_length(1, 10))];
     for trick in [Trick::Silent, Trick::EndlessSlowly, Trick::Dribbles, Trick::Endless] {
         kinds.push((vec![trick; FALSE], local, at_length(1, 10)));
     }
@@ -73,7 +74,12 @@ async fn one_true_description_among_thirty_false_ones_is_found() -> String {
             let mut running = user.start(get);
             let (file, part) = (user.path("a"), user.path("a.partial"));
             eventually("there is a description", 4 * SOON, async || {
-                assert!(running.is_running() || file.exists(), "{}{}", running.stdout(), running.stderr());
+                assert!(
+                    running.is_running() || file.exists(),
+                    "{}{}",
+                    running.stdout(),
+                    running.stderr()
+                );
                 if file.exists() || part.exists() { Ok(()) } else { Err(running.stderr()) }
             })
             .await;
@@ -82,7 +88,8 @@ async fn one_true_description_among_thirty_false_ones_is_found() -> String {
     }
     let most = figures.iter().map(|(_, seconds)| *seconds).fold(0.0, f64::max);
     assert!(most < FOUND_WITHIN.as_secs_f64(), "{figures:?}");
-    let mut mixed: Vec<f64> = figures.iter().filter(|(number, _)| *number == 0).map(|(_, s)| *s).collect();
+    let mut mixed: Vec<f64> =
+        figures.iter().filter(|(number, _)| *number == 0).map(|(_, s)| *s).collect();
     mixed.sort_by(f64::total_cmp);
     format!(
         "a description after {:.1} s (median), at most {most:.1} s ({} runs, 30 of 31 false)",
@@ -95,13 +102,21 @@ async fn what_came_of_those_that_were_asked_is_told() -> String {
     let network = Network::builder().start().await;
     let content = Content::of(payload(MIB, 74));
     let local = Ipv4Addr::LOCALHOST.into();
-    let tricks =
-        [Trick::Mute, Trick::Mute, Trick::Forges, Trick::Endless, Trick::Refuses, Trick::Full, Trick::Closes];
+    let tricks = [
+        Trick::Mute,
+        Trick::Mute,
+        Trick::Forges,
+        Trick::Endless,
+        Trick::Refuses,
+        Trick::Full,
+        Trick::Closes,
+    ];
     let _false = false_holders(&network, &content, &tricks, local).await;
     network.coordinator_counts(content.hash(), 7, 0).await;
     let user = network.user("ann");
     let hash = content.hash().to_string();
-    let get = ["get", &hash, "-o", "a", "--foreground", "--timeout", "9s", "--listen", "127.0.0.1:0"];
+    let get =
+        ["get", &hash, "-o", "a", "--foreground", "--timeout", "9s", "--listen", "127.0.0.1:0"];
     let finished = user.run_within(2 * SOON, get).await.with_code(6);
     says(
         &finished,

@@ -9,7 +9,8 @@ use tnet_testkit::{Content, Network, RawPeer, SOON, eventually};
 use crate::support::boundaries::{Before, Boundary, each};
 use crate::support::case::cases;
 use crate::support::getting::{
-    CHUNK, Getting, KIB, MIB, chunks_of, chunks_written, has_stored, on_small_disk, says, small_chunks,
+    CHUNK, Getting, KIB, MIB, chunks_of, chunks_written, has_stored, on_small_disk, says,
+    small_chunks,
 };
 use crate::support::needs::Need;
 use crate::support::soak::at_length;
@@ -29,7 +30,8 @@ async fn a_call_that_fails_is_tried_again_or_ends_it_with_nothing_lost() -> Stri
     let (mut tried, survived) = (0, AtomicUsize::new(0));
     for before in Before::ALL {
         for how in at_length(&ONCE_AND_FOR_GOOD[..2], &ONCE_AND_FOR_GOOD[..]) {
-            let attempt = async |boundary| fails(&network, &content, boundary, how, &survived).await;
+            let attempt =
+                async |boundary| fails(&network, &content, boundary, how, &survived).await;
             tried += each(&network, &content, before, attempt).await;
         }
     }
@@ -42,10 +44,11 @@ async fn a_call_that_fails_is_tried_again_or_ends_it_with_nothing_lost() -> Stri
 }
 
 /// With which error, and whether only once.
-const ONCE_AND_FOR_GOOD: [(&str, &str); 4] = [("EIO", ""), ("EIO", "+"), ("ENOSPC", ""), ("ENOSPC", "+")];
+const ONCE_AND_FOR_GOOD: [(&str, &str); 4] =
+    [("EIO", ""), ("EIO", "+"), ("ENOSPC", ""), ("ENOSPC", "+")];
 
-/// Has this call fail, or this one and all later ones of the kind, looks at what is there, and goes on. False if there
-/// was no such call.
+/// Has this call fail, or this one and all later ones of the kind, looks at what is there, and goes
+/// on. False if there was no such call.
 async fn fails(
     network: &Network,
     content: &Content,
@@ -72,7 +75,8 @@ async fn fails(
     before.is_old_or_new(&getting, content).await;
     let written = chunks_written(&log);
     let report = getting.completes(before.arguments()).await;
-    // What went through to the file is there, and not one chunk more: it is read back before it counts.
+    // What went through to the file is there, and not one chunk more: it is read back before it
+    // counts.
     assert_eq!(
         report["bytes_resumed"],
         (written + before.chunks()) * CHUNK,
@@ -85,7 +89,9 @@ async fn fails(
 /// Calls of this kind that were made to fail.
 fn failures_of(log: &Path, kind: &str) -> usize {
     let text = fs::read_to_string(log).expect("the log");
-    text.lines().filter(|line| line.contains(&format!(" {kind}(")) && line.contains("(INJECTED)")).count()
+    text.lines()
+        .filter(|line| line.contains(&format!(" {kind}(")) && line.contains("(INJECTED)"))
+        .count()
 }
 
 fn failures(log: &Path) -> usize {
@@ -103,7 +109,9 @@ async fn interrupted_and_short_writes_go_on() -> String {
     let getting = Getting::new(&network, "interrupted", &content);
     let log = getting.cli.path("trace");
     let kinds = "openat,flock,fallocate,ftruncate,pwrite64,fsync,fdatasync";
-    let strace = Strace::of(kinds, &log).on(getting.paths()).inject(&format!("{kinds}:error=EINTR:when=1+3"));
+    let strace = Strace::of(kinds, &log)
+        .on(getting.paths())
+        .inject(&format!("{kinds}:error=EINTR:when=1+3"));
     let running = getting.start(strace.run(&getting.command(&[])));
     seed.allow_all().await;
     getting.is_complete(running.ends(SOON).await).await;
@@ -112,11 +120,13 @@ async fn interrupted_and_short_writes_go_on() -> String {
 
     seed.hold().await;
     let short = short_write(&network, &content, &seed).await;
-    format!("{interrupted} interrupted calls and a write of {short} instead of 65536 bytes: complete")
+    format!(
+        "{interrupted} interrupted calls and a write of {short} instead of 65536 bytes: complete"
+    )
 }
 
-/// A real short write: the file system has room for a part of it, and for the rest while the process still waits for
-/// the answer. Answers its length.
+/// A real short write: the file system has room for a part of it, and for the rest while the
+/// process still waits for the answer. Answers its length.
 async fn short_write(network: &Network, content: &Content, seed: &RawPeer) -> i64 {
     let (getting, mount) = on_small_disk(network, "short", content, MIB);
     let log = getting.cli.path("trace");

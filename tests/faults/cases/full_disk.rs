@@ -38,7 +38,10 @@ async fn without_space_nothing_is_fetched() -> String {
         assert_eq!(seed.tally().requests_in_all(), 0, "not one chunk was asked for");
         assert_eq!((getting.names(), mount.free()), (Vec::new(), free), "nothing is left");
     }
-    let said = line.rsplit_once("a.partial").map_or("", |(_, said)| said).trim_start_matches(['"', ':', ' ']);
+    let said = line
+        .rsplit_once("a.partial")
+        .map_or("", |(_, said)| said)
+        .trim_start_matches(['"', ':', ' ']);
     format!("0 bytes downloaded before the error; exit code 8: {said}")
 }
 
@@ -56,7 +59,8 @@ async fn three_files_into_room_for_two_are_two_whole_ones() -> String {
             content.write_info_named(&cli.path(&format!("{name}.fileinfo")), name);
         }
         let mount = Mount::of_bytes(&cli.path("to"), 5 * MIB);
-        // Nothing there; two that are there; parts of all three that leave no room for the rest of any.
+        // Nothing there; two that are there; parts of all three that leave no room for the rest of
+        // any.
         for there in [0, 0, 1600 * KIB] {
             if there > 0 {
                 for name in ["1", "2", "3"] {
@@ -69,7 +73,8 @@ async fn three_files_into_room_for_two_are_two_whole_ones() -> String {
                     fs::write(&partial, &bytes[..part]).expect("there is room");
                 }
             }
-            let wanted = ["1.fileinfo", "2.fileinfo", "3.fileinfo", "-o", "to", "--parallel", at_once];
+            let wanted =
+                ["1.fileinfo", "2.fileinfo", "3.fileinfo", "-o", "to", "--parallel", at_once];
             let args = ["get", "--foreground", "--listen", "127.0.0.1:0", "--linger", "0s"];
             let full = cli.run([&args[..], &wanted].concat()).await.with_code(8);
             assert!(full.stderr.contains("not enough space"), "{}", full.stderr);
@@ -80,7 +85,11 @@ async fn three_files_into_room_for_two_are_two_whole_ones() -> String {
                     whole += 1;
                 }
             }
-            assert_eq!(whole, 2, "with {there} bytes of each there, {at_once} at once: {}", full.stderr);
+            assert_eq!(
+                whole, 2,
+                "with {there} bytes of each there, {at_once} at once: {}",
+                full.stderr
+            );
             tries += 1;
         }
     }
@@ -123,7 +132,9 @@ async fn what_is_refused_has_its_own_words() -> String {
     }
     assert!(getting.names().is_empty(), "{:?}", getting.names());
     assert_eq!(seed.tally().requests_in_all(), 0, "not one chunk was asked for");
-    format!("file size limit, inodes, {fixed} fixed directories: 0 bytes downloaded, each told by its name")
+    format!(
+        "file size limit, inodes, {fixed} fixed directories: 0 bytes downloaded, each told by its name"
+    )
 }
 
 async fn a_disk_that_fills_up_keeps_what_is_verified() -> String {
@@ -132,7 +143,8 @@ async fn a_disk_that_fills_up_keeps_what_is_verified() -> String {
     let seed = network.raw(content.raw_peer().allowing(16)).await;
     let (getting, mount) = on_small_disk(&network, "ann", &content, 4 * MIB);
     // A file system that cannot promise space: only then can it run out half-way.
-    let strace = Strace::of("fallocate", &getting.cli.path("trace")).inject("fallocate:error=EOPNOTSUPP");
+    let strace =
+        Strace::of("fallocate", &getting.cli.path("trace")).inject("fallocate:error=EOPNOTSUPP");
     let mut running = getting.start(strace.run(&getting.command(&[])));
     has_stored(&mut running, 16).await;
     let filler = mount.fill_but("filler", 5 * 64 * KIB + 8 * KIB);
@@ -191,11 +203,22 @@ async fn a_part_is_served_until_there_is_space(network: &Network) {
     bob.completes(download, &content, SOON).await;
     network.coordinator_counts(content.hash(), 3, 0).await;
     let _ = cli.run(["kill-server"]).await.with_code(0);
-    eventually("the server ends", SOON, async || if server.is_running() { Err(()) } else { Ok(()) }).await;
+    eventually(
+        "the server ends",
+        SOON,
+        async || if server.is_running() { Err(()) } else { Ok(()) },
+    )
+    .await;
 }
 
-/// A download through the server, on a disk that has room for 21 chunks. Answers with what else is on the disk.
-async fn fills_up(network: &Network, getting: &Getting, mount: &Mount, content: &Content) -> PathBuf {
+/// A download through the server, on a disk that has room for 21 chunks. Answers with what else is
+/// on the disk.
+async fn fills_up(
+    network: &Network,
+    getting: &Getting,
+    mount: &Mount,
+    content: &Content,
+) -> PathBuf {
     let seed = network.raw(content.raw_peer().allowing(16)).await;
     let mut running = getting.start(getting.server_command());
     has_stored(&mut running, 16).await;

@@ -61,7 +61,10 @@ async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
     };
     if banned.is_some() {
         let liars = fetched.summary.liars;
-        assert!(liars.len() == 1 && liars[0].banned && liars[0].address == Some(liar.address()), "{liars:?}");
+        assert!(
+            liars.len() == 1 && liars[0].banned && liars[0].address == Some(liar.address()),
+            "{liars:?}"
+        );
         let bans = ann.status().await.expect("ann runs").bans;
         assert!(bans.iter().any(|ban| ban.address == liar.address()), "{bans:?}");
         assert_eq!(liar.tally().greeted, 1, "who is banned is not called again");
@@ -74,14 +77,21 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
     let mut figures = Vec::new();
     for share in [5, 30, 100] {
         let (traffic, banned, elapsed) = with_one_liar(share).await;
-        // After one wrong chunk others are asked first: a short download may be over before the second.
-        assert!(traffic.corrupt < 2 || banned.is_some(), "the second wrong chunk is a ban: {traffic:?}");
+        // After one wrong chunk others are asked first: a short download may be over before the
+        // second.
+        assert!(
+            traffic.corrupt < 2 || banned.is_some(),
+            "the second wrong chunk is a ban: {traffic:?}"
+        );
         assert!(traffic.bytes_wasted >= traffic.corrupt * 64 * 1024, "{traffic:?}");
         let wasted = percent(traffic.bytes_wasted, FOUR);
-        let after =
-            banned.map_or("not in that time".to_owned(), |after| format!("after {} ms", after.as_millis()));
+        let after = banned.map_or("not in that time".to_owned(), |after| {
+            format!("after {} ms", after.as_millis())
+        });
         let slower = elapsed.as_secs_f64() / clean.as_secs_f64();
-        figures.push(format!("{share} %: {wasted:.1} % wasted, banned {after}, {slower:.1}x the time"));
+        figures.push(format!(
+            "{share} %: {wasted:.1} % wasted, banned {after}, {slower:.1}x the time"
+        ));
     }
     // The same as a user sees it: named when it happens, and with the result.
     let network = Network::builder().start().await;
@@ -90,7 +100,17 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
     let liar = network.raw(content.raw_peer().behaving(Conduct::FlipsBit { percent: 100 })).await;
     let user = network.user("ann");
     content.write_info(&user.path("a.fileinfo"));
-    let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+    let get = [
+        "get",
+        "a.fileinfo",
+        "-o",
+        "a",
+        "--foreground",
+        "--linger",
+        "0s",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     let running = user.start(get);
     liar.tally_is("the liar is banned", SOON, |tally| tally.was_banned()).await;
     honest.allow_all().await;
@@ -157,7 +177,10 @@ async fn chunks_of_another_length_cost_seconds() -> String {
     // It may be cut without a word: what it sent is not read to the end.
     liar.tally_is("the liar is cut", SOON, |tally| tally.greeted > 0 && tally.connected == 0).await;
     // Much longer than the longest pause before an address is called again.
-    stays("the liar is left alone", Duration::from_millis(1500), async || is(liar.tally().greeted, 1)).await;
+    stays("the liar is left alone", Duration::from_millis(1500), async || {
+        is(liar.tally().greeted, 1)
+    })
+    .await;
     assert_eq!(ann.progress().chunks_done, 0, "nothing of the liar's is stored");
     honest.allow_all().await;
     let fetched = network.peer("ann").completes(ann, &content, SOON).await;

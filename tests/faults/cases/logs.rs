@@ -64,7 +64,9 @@ fn in_the_journal(cli: &Cli, args: &[&str]) -> Command {
     shell.args(["-c", "JOURNAL_STREAM=$(stat -L -c %d:%i /dev/stderr) exec \"$0\" \"$@\""]);
     shell.arg(plain.get_program()).args(plain.get_args());
     shell.current_dir(cli.home()).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
-    shell.envs(plain.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))));
+    shell.envs(
+        plain.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))),
+    );
     shell
 }
 
@@ -74,7 +76,8 @@ async fn names_stay_text_wherever_they_are_shown() -> String {
     let dir = ann.path("shared");
     fs::create_dir(&dir).expect("a home is writable");
     for (number, name) in names().iter().enumerate() {
-        fs::write(dir.join(name), format!("content {number}")).expect("this file system takes the name");
+        fs::write(dir.join(name), format!("content {number}"))
+            .expect("this file system takes the name");
     }
     let mut forged = 0;
 
@@ -87,7 +90,8 @@ async fn names_stay_text_wherever_they_are_shown() -> String {
         if count >= names().len() { Ok(text) } else { Err(text) }
     };
     let text = eventually("every file is shared", SOON, async || shares_all(&log())).await;
-    let is_time = |line: &str| line.starts_with("20") && !line.starts_with("2031") && line.contains('Z');
+    let is_time =
+        |line: &str| line.starts_with("20") && !line.starts_with("2031") && line.contains('Z');
     forged += forged_log_lines("the log", &text, is_time);
 
     let mut shown = 0;
@@ -102,9 +106,12 @@ async fn names_stay_text_wherever_they_are_shown() -> String {
         let (file, info) = (path(&name), "a.fileinfo".into());
         let and = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let absent = path(OsStr::from_bytes(&[name.as_bytes(), b"!"].concat()));
-        commands.push([and(&["create", "--overwrite", "-o", "a.fileinfo"]), vec![file.clone()]].concat());
         commands.push(
-            [and(&["create", "--json", "--overwrite", "-o", "a.fileinfo"]), vec![file.clone()]].concat(),
+            [and(&["create", "--overwrite", "-o", "a.fileinfo"]), vec![file.clone()]].concat(),
+        );
+        commands.push(
+            [and(&["create", "--json", "--overwrite", "-o", "a.fileinfo"]), vec![file.clone()]]
+                .concat(),
         );
         commands.push(vec!["verify".into(), file.clone(), info]);
         commands.push(vec!["verify".into(), absent.clone(), file.clone()]);
@@ -130,12 +137,16 @@ async fn names_stay_text_wherever_they_are_shown() -> String {
     let args = ["start-server", "--foreground", "-v", "--listen", "127.0.0.1:0", "--dir", "shared"];
     let service = bob.start_command(in_the_journal(&bob, &args));
     let journal =
-        eventually("every file is shared", SOON, async || shares_all(service.stderr().as_bytes())).await;
+        eventually("every file is shared", SOON, async || shares_all(service.stderr().as_bytes()))
+            .await;
     let is_line = |line: &str| {
         line.get(..3).is_some_and(|head| ["<4>", "<6>", "<7>"].contains(&head))
             && !line.get(3..).is_some_and(|rest| rest.starts_with(FORGED) || rest.starts_with('<'))
     };
     forged += forged_log_lines("the journal", &journal, is_line);
     assert_eq!(forged, 0, "lines that a name forged");
-    format!("{} names, 2 logs, {shown} commands: 0 lines forged, 0 characters that act", names().len())
+    format!(
+        "{} names, 2 logs, {shown} commands: 0 lines forged, 0 characters that act",
+        names().len()
+    )
 }

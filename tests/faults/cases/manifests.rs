@@ -49,14 +49,26 @@ async fn absurd_geometries_are_refused_without_an_allocation() -> String {
     let huge: Value = serde_json::from_str("18446744073709551615").expect("a number");
     let beyond: Value = serde_json::from_str("1e30").expect("a number");
     let mut lies: Vec<String> = Vec::new();
-    for size in
-        [json!(1_u64 << 63), huge.clone(), beyond, json!(-1), json!(0), json!(299_999), json!("300000")]
-    {
+    for size in [
+        json!(1_u64 << 63),
+        huge.clone(),
+        beyond,
+        json!(-1),
+        json!(0),
+        json!(299_999),
+        json!("300000"),
+    ] {
         lies.push(with(&[("size", size)]));
     }
-    for chunk_size in
-        [json!(0), json!(1), json!(3), json!(1_u64 << 31), json!(1_u64 << 32), json!(8192), json!(-65536)]
-    {
+    for chunk_size in [
+        json!(0),
+        json!(1),
+        json!(3),
+        json!(1_u64 << 31),
+        json!(1_u64 << 32),
+        json!(8192),
+        json!(-65536),
+    ] {
         lies.push(with(&[("chunk_size", chunk_size)]));
     }
     for chunks in [json!(0), json!(4), json!(6), json!(u32::MAX), huge.clone()] {
@@ -127,7 +139,8 @@ async fn every_length_arrives() -> String {
     let (seed, ann) = (network.user("seed"), network.user("ann"));
     let dir = seed.path("shared");
     fs::create_dir(&dir).expect("writable");
-    let lengths = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 7 * CHUNK - 1, 7 * CHUNK, 8 * CHUNK, 8 * CHUNK + 1];
+    let lengths =
+        [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 7 * CHUNK - 1, 7 * CHUNK, 8 * CHUNK, 8 * CHUNK + 1];
     for len in lengths {
         let content = Content::of(payload(len, 10));
         content.write(&dir.join(len.to_string())).await;
@@ -153,7 +166,8 @@ async fn every_length_arrives() -> String {
     // Some of the small ones: they are all in the table.
     let every = (small / 100).max(1);
     for number in (0..small).step_by(usize::try_from(every).expect("small")) {
-        let info = tnet_testkit::describe(&number.to_le_bytes(), tnet_fileinfo::ChunkSize::default_for(8));
+        let info =
+            tnet_testkit::describe(&number.to_le_bytes(), tnet_fileinfo::ChunkSize::default_for(8));
         network.coordinator_counts(info.hash(), 1, 0).await;
     }
     format!("{} of {} lengths, {small} small files shared", lengths.len(), lengths.len())
@@ -161,7 +175,17 @@ async fn every_length_arrives() -> String {
 
 async fn fetches(user: &Cli, content: &Content, name: &str) {
     let description = format!("{name}.fileinfo");
-    let get = ["get", &description, "-o", name, "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+    let get = [
+        "get",
+        &description,
+        "-o",
+        name,
+        "--foreground",
+        "--linger",
+        "0s",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     user.run_within(SOON, get).await.with_code(0);
     content.is_at(&user.path(name)).await;
 }
@@ -183,11 +207,14 @@ async fn a_forged_description_is_refused_before_the_first_request() -> String {
     let honest = content.info().to_json();
     let other = Content::of(payload(3_000_000, 20));
     let sum = |content: &Content| {
-        let description: Value = serde_json::from_str(&content.info().to_json()).expect("our own JSON");
+        let description: Value =
+            serde_json::from_str(&content.info().to_json()).expect("our own JSON");
         description["sums"][0].as_str().expect("a sum is text").to_owned()
     };
-    let lies =
-        [honest.replace(&sum(&content), &sum(&other)), honest.replace(&hash, &other.hash().to_string())];
+    let lies = [
+        honest.replace(&sum(&content), &sum(&other)),
+        honest.replace(&hash, &other.hash().to_string()),
+    ];
     for lie in lies {
         assert_ne!(lie, honest);
         fs::write(user.path("forged.fileinfo"), lie).expect("writable");

@@ -31,8 +31,18 @@ async fn many_files_by_one_get_hold_few_descriptors() -> String {
     let network = Network::builder().peer("seed").start().await;
     let cli = network.user("ann");
     share_many(network.peer("seed"), &cli, files).await;
-    let get =
-        ["get", "-i", "list", "-o", "out/", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+    let get = [
+        "get",
+        "-i",
+        "list",
+        "-o",
+        "out/",
+        "--foreground",
+        "--linger",
+        "0s",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     let (running, began) = (cli.start_command(limited(limit, &cli, &get)), Instant::now());
     let held = Held::until_the_end(running).await;
     let took = began.elapsed().as_secs_f64();
@@ -93,14 +103,16 @@ async fn a_get_without_descriptors_says_so_and_recovers() -> String {
     for (number, content) in contents.iter().enumerate() {
         network.peer("seed").shares_as(content, &format!("{number}")).await;
     }
-    let said = |text: &str| (text.contains("ulimit -n") && text.contains("may have 8")).then_some(());
+    let said =
+        |text: &str| (text.contains("ulimit -n") && text.contains("may have 8")).then_some(());
     let said_by = async |what: &str, text: &dyn Fn() -> String| {
         eventually(what, 2 * SOON, async || said(&text()).ok_or_else(text)).await;
         began.elapsed().as_secs_f64()
     };
     let by_get = said_by("get says so", &|| ann_gets.stderr()).await;
     let log = carl.path("state/server.log");
-    let by_log = said_by("the log says so", &|| std::fs::read_to_string(&log).unwrap_or_default()).await;
+    let by_log =
+        said_by("the log says so", &|| std::fs::read_to_string(&log).unwrap_or_default()).await;
     assert!(by_get < SAID_WITHIN && by_log < SAID_WITHIN, "after {by_get} s and {by_log} s");
     assert!(ann_gets.is_running() && bob_gets.is_running());
     let ended = bob_gets.ends(2 * SOON).await.with_code(1);
@@ -169,7 +181,8 @@ async fn are_there(out: &Path, files: usize) {
     let mut numbers = vec![false; files];
     for entry in std::fs::read_dir(out).expect("the command made it") {
         let bytes = std::fs::read(entry.expect("readable").path()).expect("readable");
-        let number: usize = std::str::from_utf8(&bytes[..8]).expect("digits").parse().expect("a number");
+        let number: usize =
+            std::str::from_utf8(&bytes[..8]).expect("digits").parse().expect("a number");
         assert!(bytes == bytes_of(number), "the file {number} has other bytes");
         numbers[number] = true;
     }
@@ -184,7 +197,8 @@ fn limited(descriptors: u64, cli: &Cli, args: &[&str]) -> std::process::Command 
 /// `tnet get` of a file that nobody has yet.
 async fn begins_to_wait(network: &Network, cli: &Cli, content: &Content, timeout: &str) -> Running {
     let hash = content.hash().to_string();
-    let get = ["get", &hash, "-o", "a", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+    let get =
+        ["get", &hash, "-o", "a", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
     let running = cli.start([&get[..], &["--timeout", timeout]].concat());
     waits_for_a_holder(network, content).await;
     running

@@ -30,14 +30,18 @@ async fn a_file_of_512_mib_comes_and_goes_in_64_mib() -> String {
     let network = Network::builder().peer("seed").peer("bob").start().await;
     let content = shared(network.peer("seed"), SIZE).await;
     // On a disk: what a file system in memory holds cannot be let go of.
-    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a place for temporary files");
-    let getting = Getting::with(Cli::at(home.path()).with_coordinator(network.coordinator()), &content);
+    let home =
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a place for temporary files");
+    let getting =
+        Getting::with(Cli::at(home.path()).with_coordinator(network.coordinator()), &content);
     let group = MemoryGroup::of_bytes(64 * MIB);
     let mut command = getting.seeding_command();
     command.args(["--linger", "10m"]);
     let began = Instant::now();
-    // Slower than the network: what came must wait for the disk, and may not fill the memory meanwhile.
-    let strace = Strace::of("pwrite64", &getting.cli.path("trace")).inject("pwrite64:delay_enter=50000");
+    // Slower than the network: what came must wait for the disk, and may not fill the memory
+    // meanwhile.
+    let strace =
+        Strace::of("pwrite64", &getting.cli.path("trace")).inject("pwrite64:delay_enter=50000");
     let mut running = getting.start(group.run(&strace.run(&command)));
     eventually("the file is whole", PATIENT, async || {
         assert!(running.is_running(), "it ended: {}", running.stderr());
@@ -71,10 +75,13 @@ async fn a_slow_disk_slows_the_download_and_fills_no_memory() -> String {
     const SIZE: u64 = 256 * MIB;
     let network = Network::builder().peer("seed").start().await;
     let content = shared(network.peer("seed"), SIZE).await;
-    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a place for temporary files");
-    let getting = Getting::with(Cli::at(home.path()).with_coordinator(network.coordinator()), &content);
+    let home =
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a place for temporary files");
+    let getting =
+        Getting::with(Cli::at(home.path()).with_coordinator(network.coordinator()), &content);
     let log = getting.cli.path("trace");
-    let strace = Strace::of("pwrite64", &log).on(getting.paths()).inject("pwrite64:delay_enter=200000");
+    let strace =
+        Strace::of("pwrite64", &log).on(getting.paths()).inject("pwrite64:delay_enter=200000");
     let began = Instant::now();
     let mut running = getting.start(strace.run(&getting.command(&[])));
     let mut peak = 0;
@@ -87,7 +94,8 @@ async fn a_slow_disk_slows_the_download_and_fills_no_memory() -> String {
     getting.is_complete(running.ends(PATIENT).await).await;
     // 40 MiB may wait for the disk; the rest is the program.
     assert!(peak > 0 && peak < 80 * 1024, "{peak} KiB");
-    let (writes, kib) = (content.chunk_count(), content.info().geometry().chunk_size().get() / 1024);
+    let (writes, kib) =
+        (content.chunk_count(), content.info().geometry().chunk_size().get() / 1024);
     format!(
         "256 MiB in {writes} writes of {kib} KiB, {:.1} s: peak RSS {} MiB",
         took.as_secs_f64(),
@@ -105,14 +113,16 @@ async fn a_disk_that_stands_still_is_told() -> String {
     let homes = [Path::new(env!("CARGO_TARGET_TMPDIR")), Path::new("/dev/shm")];
     let told = homes.map(async |home| {
         let home = tempfile::tempdir_in(home).expect("a place for temporary files");
-        let getting = Getting::with(Cli::at(home.path()).with_coordinator(network.coordinator()), &content);
+        let getting =
+            Getting::with(Cli::at(home.path()).with_coordinator(network.coordinator()), &content);
         let log = getting.cli.path("trace");
         let delay = format!("pwrite64:delay_enter={}", WRITE * 1_000_000);
         let strace = Strace::of("pwrite64", &log).on([getting.partial()]).inject(&delay);
         let began = Instant::now();
         let mut running = getting.start(strace.run(&getting.command(&[])));
         let disk = |text: &str| {
-            let mut events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut events =
+                text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             events.find(|event| event["waiting"]["what"] == "disk")
         };
         running.prints("it waits for the disk", PATIENT, disk).await;
@@ -122,11 +132,17 @@ async fn a_disk_that_stands_still_is_told() -> String {
     });
     let [on_disk, in_memory] = told;
     let (on_disk, in_memory) = tokio::join!(on_disk, in_memory);
-    assert!(on_disk < TOLD_WITHIN && in_memory < TOLD_WITHIN, "after {on_disk} s and {in_memory} s");
-    format!("said after {on_disk:.1} s, after {in_memory:.1} s where the file is in memory; both files whole")
+    assert!(
+        on_disk < TOLD_WITHIN && in_memory < TOLD_WITHIN,
+        "after {on_disk} s and {in_memory} s"
+    );
+    format!(
+        "said after {on_disk:.1} s, after {in_memory:.1} s where the file is in memory; both files whole"
+    )
 }
 
-/// So many zeros, shared by a peer. They come and go as any bytes do, and a seed has them for nothing.
+/// So many zeros, shared by a peer. They come and go as any bytes do, and a seed has them for
+/// nothing.
 async fn shared(seed: &Node, bytes: u64) -> Content {
     let payload = Payload::Sparse { len: bytes };
     let original = seed.path("original");

@@ -18,7 +18,8 @@ cases![
     15 "a peer asks for a file that is here and not shared" what_is_not_shared_looks_like_what_is_not_there .alone();
 ];
 
-/// Names that must not pass; with each a reason that a file system, a shell or a terminal would be led astray.
+/// Names that must not pass; with each a reason that a file system, a shell or a terminal would be
+/// led astray.
 fn bad_names() -> Vec<String> {
     let plain = [
         "",
@@ -116,12 +117,22 @@ async fn names_that_lead_elsewhere_are_refused() -> String {
     let before = seen(&user);
     let gets = (0..files.len()).map(async |number| {
         let name = format!("{number}.fileinfo");
-        let get =
-            ["get", &name, "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0", "--timeout", "5s"];
+        let get = [
+            "get",
+            &name,
+            "--foreground",
+            "--linger",
+            "0s",
+            "--listen",
+            "127.0.0.1:0",
+            "--timeout",
+            "5s",
+        ];
         let finished = user.run_within(SOON, get).await;
         let shown = names.get(number);
         assert_eq!(finished.code, Some(6), "{shown:?}: {}", finished.stderr);
-        let cause = finished.stderr.lines().filter(|line| line.starts_with("tnet: ")).collect::<Vec<_>>();
+        let cause =
+            finished.stderr.lines().filter(|line| line.starts_with("tnet: ")).collect::<Vec<_>>();
         assert!(cause.len() == 1 && cause[0].len() < 400, "{shown:?}: {}", finished.stderr);
         assert!(
             !finished.stderr.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{9b}', '\0']),
@@ -131,7 +142,8 @@ async fn names_that_lead_elsewhere_are_refused() -> String {
     stream::iter(gets).buffer_unordered(8).collect::<Vec<()>>().await;
     assert_eq!(seen(&user), before, "nothing was written anywhere");
     let special = names_for_users_only(&network, &user, &content).await;
-    // Names that some file systems take for one: here they are two, or the second is refused, and none is lost.
+    // Names that some file systems take for one: here they are two, or the second is refused, and
+    // none is lost.
     let mut kept = 0;
     for pair in [["é", "e\u{301}"], ["README", "readme"]] {
         for (name, seed) in pair.into_iter().zip([1, 2]) {
@@ -147,7 +159,15 @@ async fn names_that_lead_elsewhere_are_refused() -> String {
                 .clone()
                 .with_name(Some(tnet_fileinfo::FileName::new(name).expect("a good name")));
             fs::write(user.path("pair.fileinfo"), named.to_json()).expect("writable");
-            let get = ["get", "pair.fileinfo", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+            let get = [
+                "get",
+                "pair.fileinfo",
+                "--foreground",
+                "--linger",
+                "0s",
+                "--listen",
+                "127.0.0.1:0",
+            ];
             let finished = user.run_within(SOON, get).await;
             match finished.code {
                 Some(0) => other.is_at(&user.path(name)).await,
@@ -162,8 +182,13 @@ async fn names_that_lead_elsewhere_are_refused() -> String {
     )
 }
 
-/// Names that are good ones, but do something by being what they are: taken only from the user. Answers how many.
-async fn names_for_users_only(network: &Network, user: &tnet_testkit::Cli, content: &Content) -> usize {
+/// Names that are good ones, but do something by being what they are: taken only from the user.
+/// Answers how many.
+async fn names_for_users_only(
+    network: &Network,
+    user: &tnet_testkit::Cli,
+    content: &Content,
+) -> usize {
     let names = [
         ".bashrc",
         ".profile",
@@ -201,7 +226,9 @@ async fn names_for_users_only(network: &Network, user: &tnet_testkit::Cli, conte
     // Whoever names it himself gets it.
     for name in [".profile", "./-rf", "mine.partial"] {
         let out = ["-o", name, "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
-        user.run_within(SOON, ["get", "special.fileinfo"].into_iter().chain(out)).await.with_code(0);
+        user.run_within(SOON, ["get", "special.fileinfo"].into_iter().chain(out))
+            .await
+            .with_code(0);
         content.is_at(&user.path(name)).await;
     }
     assert_eq!(network.swarm(content.hash()).await.0, 1);
@@ -210,8 +237,11 @@ async fn names_for_users_only(network: &Network, user: &tnet_testkit::Cli, conte
 
 /// All files of the test, but for what its commands print and for descriptions.
 fn seen(user: &tnet_testkit::Cli) -> Vec<std::path::PathBuf> {
-    let above =
-        user.home().parent().and_then(std::path::Path::parent).expect("homes are below the network's");
+    let above = user
+        .home()
+        .parent()
+        .and_then(std::path::Path::parent)
+        .expect("homes are below the network's");
     let mut files = files_below(above).expect("readable");
     files.retain(|path| {
         !path.components().any(|part| part.as_os_str() == "streams" || part.as_os_str() == "state")
@@ -240,13 +270,18 @@ async fn a_state_directory_of_somebody_else_is_refused() -> String {
         std::os::unix::fs::chown(&state, Some(owner), Some(owner)).expect("root may");
         fs::set_permissions(&state, fs::Permissions::from_mode(mode)).expect("root may");
         is_refused(&user, what, &[]).await;
-        assert_eq!(fs::read_dir(&state).expect("readable").count(), 0, "{what}: nothing was put there");
+        assert_eq!(
+            fs::read_dir(&state).expect("readable").count(),
+            0,
+            "{what}: nothing was put there"
+        );
     }
     // An access list shows in the bits of the group, if the machine has lists.
     let listed = user.path("listed");
     fs::create_dir(&listed).expect("writable");
     fs::set_permissions(&listed, fs::Permissions::from_mode(0o700)).expect("ours");
-    let granted = std::process::Command::new("setfacl").args(["-m", "u:65534:rwx"]).arg(&listed).status();
+    let granted =
+        std::process::Command::new("setfacl").args(["-m", "u:65534:rwx"]).arg(&listed).status();
     let has_lists = granted.is_ok_and(|status| status.success());
     if has_lists {
         is_refused(&user, "an access list", &["--state-dir", "listed"]).await;
@@ -262,7 +297,10 @@ async fn a_state_directory_of_somebody_else_is_refused() -> String {
     is_refused(&user, "not there yet", &["--state-dir", "above/new"]).await;
     fs::set_permissions(&above, fs::Permissions::from_mode(0o1777)).expect("ours");
     is_refused(&user, "a link of another user", &["--state-dir", "above/link/state"]).await;
-    assert!(!above.join("new").exists() && fs::read_dir(above.join("state")).expect("readable").count() == 0);
+    assert!(
+        !above.join("new").exists()
+            && fs::read_dir(above.join("state")).expect("readable").count() == 0
+    );
     // As below `/tmp`: nobody else can replace it.
     let server = user.server(["--state-dir", "above/state"]).await;
     user.run(["kill-server", "--state-dir", "above/state"]).await.with_code(0);
@@ -279,7 +317,8 @@ async fn is_refused(user: &tnet_testkit::Cli, what: &str, with: &[&str]) {
         let args = args.into_iter().chain(["--listen", "127.0.0.1:0"]).chain(with.iter().copied());
         let finished = user.run(args).await;
         assert_eq!(finished.code, Some(10), "{what}: {}", finished.stderr);
-        let line = finished.stderr.lines().find(|line| line.starts_with("tnet: ")).unwrap_or_default();
+        let line =
+            finished.stderr.lines().find(|line| line.starts_with("tnet: ")).unwrap_or_default();
         assert!(
             line.contains("state") && line.contains("; "),
             "{what}: cause and hint in {:?}",
@@ -295,8 +334,17 @@ async fn what_is_there_is_never_lost() -> String {
     let user = network.user("ann");
     new.write_info(&user.path("new.fileinfo"));
     old.write(&user.path("out")).await;
-    let get =
-        ["get", "new.fileinfo", "-o", "out", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+    let get = [
+        "get",
+        "new.fileinfo",
+        "-o",
+        "out",
+        "--foreground",
+        "--linger",
+        "0s",
+        "--listen",
+        "127.0.0.1:0",
+    ];
     let finished = user.run(get).await.with_code(9);
     assert!(finished.stderr.contains("--overwrite"), "{}", finished.stderr);
     old.is_at(&user.path("out")).await;
@@ -334,7 +382,8 @@ async fn what_is_not_shared_looks_like_what_is_not_there() -> String {
     fs::rename(ann.path("secret"), network.dir().join("secret")).expect("one file system");
     network.coordinator_counts(here.hash(), 0, 0).await;
     ann.shares(&shared).await;
-    let mut caller = Stranger::call(ann.local_addr()).await.expect("ann listens").introduce(SOON).await;
+    let mut caller =
+        Stranger::call(ann.local_addr()).await.expect("ann listens").introduce(SOON).await;
     let mut times = [Vec::new(), Vec::new()];
     for number in 0..ASKED {
         for (content, times) in [&here, &absent].into_iter().zip(&mut times) {
@@ -342,7 +391,13 @@ async fn what_is_not_shared_looks_like_what_is_not_there() -> String {
             let holdings = Holdings::Bitmap(vec![0]);
             let began = Instant::now();
             caller
-                .say(PeerMessage::Open(Open { file, hash, size: 200_000, chunk_size: 65_536, holdings }))
+                .say(PeerMessage::Open(Open {
+                    file,
+                    hash,
+                    size: 200_000,
+                    chunk_size: 65_536,
+                    holdings,
+                }))
                 .await;
             assert_eq!(caller.hear(SOON).await, Some(PeerMessage::NotFound { file }));
             times.push(began.elapsed());

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tnet_proto::PeerMessage;
-use tnet_testkit::{Content, Finished, Herald, Network, Relay, Running, SOON, Stranger, eventually, payload};
+use tnet_testkit::{
+    Content, Finished, Herald, Network, Relay, Running, SOON, Stranger, eventually, payload,
+};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +45,8 @@ cases![
 async fn two_halves_go_on_with_what_they_have_and_finish_together() -> String {
     let outage = Duration::from_secs(at_length(10, 30));
     let content = Content::of(payload(12 * MIB, 32));
-    let (calm, split) = tokio::join!(four_hosts(&content, None), four_hosts(&content, Some(outage)));
+    let (calm, split) =
+        tokio::join!(four_hosts(&content, None), four_hosts(&content, Some(outage)));
     let extra = split - calm - outage.as_secs_f64();
     assert!(extra < 2.0 * SOON.as_secs_f64(), "{calm} s without, {split} s with the outage");
     format!(
@@ -51,7 +54,8 @@ async fn two_halves_go_on_with_what_they_have_and_finish_together() -> String {
     )
 }
 
-/// Seconds until the last of three hosts has the file of a fourth; for a while two of them are cut off.
+/// Seconds until the last of three hosts has the file of a fourth; for a while two of them are cut
+/// off.
 async fn four_hosts(content: &Content, outage: Option<Duration>) -> f64 {
     let lan = Lan::new(2, 2);
     (0..4).for_each(|number| lan.limit(number, 24));
@@ -145,13 +149,17 @@ async fn a_lossy_network_delivers() -> String {
     let took = join_all(PERCENT.map(|percent| lossy(&content, percent))).await;
     let calm = took[0];
     assert!(took[PERCENT.len() - 1] > calm, "packets were lost: {took:?}");
-    let shown =
-        PERCENT.iter().zip(&took).skip(1).map(|(percent, took)| format!("{percent} %: {:.2}", took / calm));
+    let shown = PERCENT
+        .iter()
+        .zip(&took)
+        .skip(1)
+        .map(|(percent, took)| format!("{percent} %: {:.2}", took / calm));
     let shown: Vec<String> = shown.collect();
     format!("times the duration without loss ({calm:.1} s): {}", shown.join(", "))
 }
 
-/// Seconds that a download from two seeds takes when every host loses so many packets of a hundred that come to it.
+/// Seconds that a download from two seeds takes when every host loses so many packets of a hundred
+/// that come to it.
 async fn lossy(content: &Content, percent: u32) -> f64 {
     let lan = Lan::new(3, 0);
     lan.limit(2, 8);
@@ -162,7 +170,11 @@ async fn lossy(content: &Content, percent: u32) -> f64 {
     );
     (0..3).filter(|_| percent > 0).for_each(|number| lan.host(number).loses(percent));
     let ann = lan.machine(2);
-    let got = ann.gets(content, Machine::PEER_PORT, &["--linger", "0s"]).ends(4 * SOON).await.with_code(0);
+    let got = ann
+        .gets(content, Machine::PEER_PORT, &["--linger", "0s"])
+        .ends(4 * SOON)
+        .await
+        .with_code(0);
     content.is_at(&ann.cli().path("a")).await;
     seconds(&got)
 }
@@ -170,13 +182,15 @@ async fn lossy(content: &Content, percent: u32) -> f64 {
 async fn a_long_round_trip_is_filled_with_more_requests() -> String {
     const RATE: u32 = 8_000_000;
     let content = Content::of(payload(12 * MIB, 37));
-    let [near, far] = [Duration::ZERO, Duration::from_millis(25)].map(|delay| used(&content, RATE, delay));
+    let [near, far] =
+        [Duration::ZERO, Duration::from_millis(25)].map(|delay| used(&content, RATE, delay));
     let (near, far) = (near.await, far.await);
     assert!(far > 25.0, "{far} % of the links used with, {near} % without the delay");
     format!("{far:.0} % of both links used with 50 ms on one of them, {near:.0} % without")
 }
 
-/// How much of the links to two seeds a download uses, in percent, when one of them is so much later in each direction.
+/// How much of the links to two seeds a download uses, in percent, when one of them is so much
+/// later in each direction.
 async fn used(content: &Content, rate: u32, delay: Duration) -> f64 {
     let mut network = Network::builder().peer("ann").start().await;
     let near = distant_seed(&mut network, "near", content, rate).await;
@@ -220,7 +234,8 @@ async fn with_few_descriptors(from_the_beginning: bool) -> String {
     let (seen, stop) = (Arc::new(Seen::default()), CancellationToken::new());
     let _guard = stop.clone().drop_guard();
     let ends = (Ipv4Addr::LOCALHOST.into(), server.address);
-    let crowd = flood(ends, CROWD, Words::identities(CROWD, &gives), Arc::clone(&seen), stop.clone());
+    let crowd =
+        flood(ends, CROWD, Words::identities(CROWD, &gives), Arc::clone(&seen), stop.clone());
     let crowd = AbortOnDropHandle::new(tokio::spawn(crowd));
     let mut held = 0;
     eventually("the crowd has what there is", SOON, async || {
@@ -247,7 +262,8 @@ async fn with_few_descriptors(from_the_beginning: bool) -> String {
     let fetched = network.peer("carl").fetches(&gives).await;
     let again = gone.elapsed();
     assert!(fetched.summary.traffic.arrived > 0);
-    let mut caller = Stranger::call(server.address).await.expect("it listens").introduce(SOON).await;
+    let mut caller =
+        Stranger::call(server.address).await.expect("it listens").introduce(SOON).await;
     caller.say(PeerMessage::Ping { nonce: 1 }).await;
     assert_eq!(caller.hear(SOON).await, Some(PeerMessage::Pong { nonce: 1 }));
     drop(source);
@@ -276,14 +292,20 @@ async fn an_address_that_cannot_be_had_is_said_to_be_so() -> String {
         get.to_vec(),
     ];
     let mut last = String::new();
-    for (address, cause) in [(taken.as_str(), "in use"), (elsewhere, "not an address of this machine")] {
+    for (address, cause) in
+        [(taken.as_str(), "in use"), (elsewhere, "not an address of this machine")]
+    {
         for command in &commands {
             let ended = cli.run(command.iter().chain(&["--listen", address])).await.with_code(5);
             let said = ended.stderr.trim_end();
             assert!(ended.stdout.is_empty() && said.lines().count() == 1, "{ended:?}");
-            let hint = said.contains("; ") && (said.contains("another address") || said.contains("--listen"));
+            let hint = said.contains("; ")
+                && (said.contains("another address") || said.contains("--listen"));
             assert!(
-                said.starts_with("tnet: ") && said.contains(address) && said.contains(cause) && hint,
+                said.starts_with("tnet: ")
+                    && said.contains(address)
+                    && said.contains(cause)
+                    && hint,
                 "{said}"
             );
             said.clone_into(&mut last);
@@ -294,7 +316,12 @@ async fn an_address_that_cannot_be_had_is_said_to_be_so() -> String {
 }
 
 /// A seed that everybody reaches through a relay of that rate, and only through that.
-async fn distant_seed(network: &mut Network, name: &str, content: &Content, rate: u32) -> (Relay, Herald) {
+async fn distant_seed(
+    network: &mut Network,
+    name: &str,
+    content: &Content,
+    rate: u32,
+) -> (Relay, Herald) {
     let config = tnet_peer::Config { coordinator: None, ..network.peer_config() };
     let seed = network.start_peer_with(name, config).await;
     seed.shares(content).await;

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tnet_proto::{
-    ByeReason, CoordinatorReply, CoordinatorRequest, FileHandle, FrameHead, Holdings, MAX_FRAME_LEN,
-    MessageCodec, Open, PREAMBLE_LEN, PeerMessage, Protocol, encode, preamble,
+    ByeReason, CoordinatorReply, CoordinatorRequest, FileHandle, FrameHead, Holdings,
+    MAX_FRAME_LEN, MessageCodec, Open, PREAMBLE_LEN, PeerMessage, Protocol, encode, preamble,
 };
 use tnet_testkit::{Conduct, Content, Network, SOON, Stranger, payload};
 use tokio_util::codec::Decoder;
@@ -44,9 +44,13 @@ async fn a_length_of_4_gib_is_refused_at_the_prefix() -> String {
         let before = memory(service.running.id()).peak_kib;
         for introduce in [false, true] {
             join_all((0..CALLERS).map(async |_| {
-                let mut stranger = Stranger::call(service.address).await.expect("the service listens");
-                let introduction =
-                    if introduce { service.greeting() } else { preamble(service.protocol).to_vec() };
+                let mut stranger =
+                    Stranger::call(service.address).await.expect("the service listens");
+                let introduction = if introduce {
+                    service.greeting()
+                } else {
+                    preamble(service.protocol).to_vec()
+                };
                 stranger.send(&introduction).await;
                 stranger.send(&u32::MAX.to_le_bytes()).await;
                 let trickle = async {
@@ -68,13 +72,25 @@ async fn a_length_of_4_gib_is_refused_at_the_prefix() -> String {
 async fn negative_and_overflowing_lengths_are_refused() -> String {
     let network = Network::builder().start().await;
     let above = u32::try_from(MAX_FRAME_LEN + 1).expect("small");
-    let lengths =
-        [u32::MAX, u32::MAX - 1, 1 << 31, (1 << 31) + 1, i32::MAX.cast_unsigned(), above, 0, 1, 2, 3];
+    let lengths = [
+        u32::MAX,
+        u32::MAX - 1,
+        1 << 31,
+        (1 << 31) + 1,
+        i32::MAX.cast_unsigned(),
+        above,
+        0,
+        1,
+        2,
+        3,
+    ];
     let services = services(&network).await;
     for service in &services {
         for length in lengths {
             let mut stranger = Stranger::call(service.address).await.expect("the service listens");
-            stranger.send(&[service.greeting(), length.to_le_bytes().to_vec(), vec![0; 64]].concat()).await;
+            stranger
+                .send(&[service.greeting(), length.to_le_bytes().to_vec(), vec![0; 64]].concat())
+                .await;
             let (after, _) = stranger.until_closed(SOON).await;
             assert!(after < AT_ONCE, "a length of {length}: closed only after {after:?}");
         }
@@ -177,7 +193,8 @@ async fn damaged_frames_end_one_connection_and_nothing_else() -> String {
     }
     for mut service in services {
         assert!(service.running.is_running(), "{}", service.running.stderr());
-        let mut stranger = Stranger::call(service.address).await.expect("the service still listens");
+        let mut stranger =
+            Stranger::call(service.address).await.expect("the service still listens");
         stranger.send(&service.greeting()).await;
         assert!(stranger.is_greeted(SOON).await, "the service still answers");
     }
@@ -194,21 +211,27 @@ async fn numbers_and_bitmaps_that_do_not_fit_are_violations() -> String {
     seed.shares(&content).await;
     let file = FileHandle(1);
     let open = |holdings| {
-        let (hash, size, chunk_size) = (*content.hash().as_bytes(), content.info().size(), 64 * 1024);
+        let (hash, size, chunk_size) =
+            (*content.hash().as_bytes(), content.info().size(), 64 * 1024);
         PeerMessage::Open(Open { file, hash, size, chunk_size, holdings })
     };
     let bitmaps = [0, 1, 3, 5, 100, 10_000].map(|len| vec![0; len]);
     let spare_bits = [vec![0, 0, 0, 0x80], vec![0xff; 4]];
-    let opens = bitmaps.into_iter().chain(spare_bits).map(|bits| vec![open(Holdings::Bitmap(bits))]);
+    let opens =
+        bitmaps.into_iter().chain(spare_bits).map(|bits| vec![open(Holdings::Bitmap(bits))]);
     let nothing = || open(Holdings::Bitmap(vec![0; 4]));
     let numbers = [31, 32, 1 << 20, 1 << 31, u32::MAX];
     let requests = numbers.map(|chunk| vec![nothing(), PeerMessage::Request { file, chunk }]);
-    let haves = numbers.map(|chunk| vec![nothing(), PeerMessage::Have { file, chunks: vec![0, chunk] }]);
+    let haves =
+        numbers.map(|chunk| vec![nothing(), PeerMessage::Have { file, chunks: vec![0, chunk] }]);
     let mut handled = 0;
     for messages in opens.chain(requests).chain(haves) {
         let what = format!("{messages:?}");
-        let mut caller =
-            Stranger::call(seed.local_addr()).await.expect("the peer listens").introduce(SOON).await;
+        let mut caller = Stranger::call(seed.local_addr())
+            .await
+            .expect("the peer listens")
+            .introduce(SOON)
+            .await;
         for message in messages {
             caller.say(message).await;
         }
@@ -233,14 +256,16 @@ async fn what_was_not_asked_for_is_not_written() -> String {
     "0 bytes written; the sender is told why and cut".to_owned()
 }
 
-/// A download that meets such a peer stores nothing of it, tells it why, and is completed by an honest one.
+/// A download that meets such a peer stores nothing of it, tells it why, and is completed by an
+/// honest one.
 async fn cut_while_downloading(conduct: Conduct) {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(97 * 64 * 1024, 5));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
     let liar = network.raw(content.raw_peer().behaving(conduct)).await;
     let ann = network.peer("ann").begins(&content).await;
-    liar.tally_is("the liar is cut", SOON, |tally| tally.byes.contains(&ByeReason::VIOLATION)).await;
+    liar.tally_is("the liar is cut", SOON, |tally| tally.byes.contains(&ByeReason::VIOLATION))
+        .await;
     assert_eq!(ann.progress().chunks_done, 0, "nothing of the liar's is stored");
     let bans = network.peer("ann").status().await.expect("the peer runs").bans;
     assert!(bans.iter().any(|ban| ban.address == liar.address()), "{bans:?}");
@@ -253,7 +278,8 @@ async fn answers_with(
     greeting: [u8; PREAMBLE_LEN],
 ) -> (std::net::SocketAddr, tokio_util::task::AbortOnDropHandle<()>) {
     use tokio::io::AsyncWriteExt;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there are free ports");
+    let listener =
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there are free ports");
     let address = listener.local_addr().expect("bound");
     let task = tokio::spawn(async move {
         let mut held = Vec::new();
@@ -275,7 +301,10 @@ async fn other_versions_are_told_apart_from_silence() -> String {
             let mut stranger = Stranger::call(service.address).await.expect("the service listens");
             stranger.send(&[&ours[..8], &versions].concat()).await;
             let (after, answer) = stranger.until_closed(SOON).await;
-            assert!(after < AT_ONCE && answer.starts_with(&ours), "{versions:?}: {after:?}, {answer:?}");
+            assert!(
+                after < AT_ONCE && answer.starts_with(&ours),
+                "{versions:?}: {after:?}, {answer:?}"
+            );
             answered += 1;
         }
     }
@@ -283,17 +312,31 @@ async fn other_versions_are_told_apart_from_silence() -> String {
     let mut newer = preamble(Protocol::Coordinator);
     newer[8..].copy_from_slice(&[9, 0, 9, 0]);
     let content = Content::of(payload(100_000, 8));
-    let cases = [(newer, 11, "another version"), (preamble(Protocol::Peer), 5, "not a tnet coordinator")];
+    let cases =
+        [(newer, 11, "another version"), (preamble(Protocol::Peer), 5, "not a tnet coordinator")];
     for (greeting, code, words) in cases {
         let (address, _answering) = answers_with(greeting).await;
         let user = network.user("ann").with_coordinator(address);
         content.write_info(&user.path("a.fileinfo"));
         for wanted in ["a.fileinfo", &content.hash().to_string()] {
-            let get =
-                ["get", wanted, "-o", "a", "--foreground", "--listen", "127.0.0.1:0", "--timeout", "2s"];
+            let get = [
+                "get",
+                wanted,
+                "-o",
+                "a",
+                "--foreground",
+                "--listen",
+                "127.0.0.1:0",
+                "--timeout",
+                "2s",
+            ];
             let finished = user.run(get).await.with_code(code);
             let line = finished.stderr.lines().find(|line| line.starts_with("tnet: "));
-            assert!(line.is_some_and(|line| line.contains(words)), "{words:?} in {:?}", finished.stderr);
+            assert!(
+                line.is_some_and(|line| line.contains(words)),
+                "{words:?} in {:?}",
+                finished.stderr
+            );
             answered += 1;
         }
     }

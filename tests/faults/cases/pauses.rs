@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tnet_peer::{Download, Phase};
 use tnet_proto::{Availability, ReportEntry};
-use tnet_testkit::{Cli, Content, Herald, Network, Relay, SOON, eventually, holders, payload, within};
+use tnet_testkit::{
+    Cli, Content, Herald, Network, Relay, SOON, eventually, holders, payload, within,
+};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -35,7 +37,8 @@ struct Distant {
 impl Distant {
     async fn new(network: &Network, name: &str, content: &Content) -> Distant {
         // It cannot report itself: nobody listens there.
-        let alone = Cli::at(network.user(name).home()).with_coordinator((Ipv4Addr::LOCALHOST, 1).into());
+        let alone =
+            Cli::at(network.user(name).home()).with_coordinator((Ipv4Addr::LOCALHOST, 1).into());
         let serving = Machine::new(alone, Ipv4Addr::LOCALHOST).seeds(content, 0).await;
         let relay = Relay::to(serving.address).await.expect("a free port");
         relay.limit(NonZeroU32::new(RATE).expect("not zero"));
@@ -97,8 +100,11 @@ async fn a_killed_coordinator_stops_no_transfer_and_learns_everything_again() ->
     let hub = Machine::new(network.user("hub"), Ipv4Addr::new(127, 77, 48, 1));
     let first = hub.coordinates(0).await;
     let address = first.address;
-    let config =
-        tnet_peer::Config { coordinator: Some(address.into()), report_interval, ..network.peer_config() };
+    let config = tnet_peer::Config {
+        coordinator: Some(address.into()),
+        report_interval,
+        ..network.peer_config()
+    };
     let alone = tnet_peer::Config { coordinator: None, ..config.clone() };
     let seed = network.start_peer_with("seed", alone).await;
     seed.shares(&content).await;
@@ -109,7 +115,8 @@ async fn a_killed_coordinator_stops_no_transfer_and_learns_everything_again() ->
         size: content.info().size(),
         availability: Availability::Full,
     };
-    let _herald = Herald::announce(address, relay.address().port(), report_interval, vec![entry]).await;
+    let _herald =
+        Herald::announce(address, relay.address().port(), report_interval, vec![entry]).await;
     network.start_peer_with("archive", config.clone()).await.shares(&other).await;
     let mut downloads = Vec::new();
     for number in 0..PEERS {
@@ -120,7 +127,8 @@ async fn a_killed_coordinator_stops_no_transfer_and_learns_everything_again() ->
         has_a_part(download, 20).await;
     }
     let is_right = async || {
-        let (all, others) = (holders(address, content.hash()).await, holders(address, other.hash()).await);
+        let (all, others) =
+            (holders(address, content.hash()).await, holders(address, other.hash()).await);
         let right = all.full + all.partial == PEERS + 1 && others.full == 1;
         if right { Ok(()) } else { Err((all, others)) }
     };
@@ -138,7 +146,8 @@ async fn a_killed_coordinator_stops_no_transfer_and_learns_everything_again() ->
     eventually("the table is right again", 2 * SOON, is_right).await;
     let rebuilt = restarted.elapsed();
     assert!(rebuilt < report_interval.mul_f64(1.25) + Duration::from_secs(5), "{rebuilt:?}");
-    let longest = within("every download ends", 3 * SOON, longest).await.expect("no download fails");
+    let longest =
+        within("every download ends", 3 * SOON, longest).await.expect("no download fails");
     let ended = killed.elapsed();
     let downloads = Arc::into_inner(downloads).expect("nobody watches any more");
     for (download, number) in downloads.into_iter().zip(0..) {

@@ -24,13 +24,13 @@ const RUNS: usize = 3;
 const PLACES: usize = 1000;
 const CALLERS: usize = PLACES - PLACES / 4;
 
-/// How much longer an honest download may take with a crowd at full length, besides the start, in seconds: a process that
-/// starts and a first call take the same for a short file and a long one.
+/// How much longer an honest download may take with a crowd at full length, besides the start, in
+/// seconds: a process that starts and a first call take the same for a short file and a long one.
 const SLOWER: f64 = 1.3;
 const START: f64 = 0.3;
 
-/// Seconds that it may take in everyday runs, beside other tests and with a binary that is not optimised. Who is kept out
-/// waits for 60.
+/// Seconds that it may take in everyday runs, beside other tests and with a binary that is not
+/// optimised. Who is kept out waits for 60.
 const NOT_KEPT_OUT: f64 = 30.0;
 
 cases![
@@ -46,8 +46,8 @@ cases![
         who_says_an_id_that_was_seen_takes_nobodys_place .needing(&[Need::Namespaces]) .alone();
 ];
 
-/// A seed on the first host. The cables of the honest are those of an office; a crowd on the seed's own would be a flood of
-/// packets, which no program can do anything about.
+/// A seed on the first host. The cables of the honest are those of an office; a crowd on the seed's
+/// own would be a flood of packets, which no program can do anything about.
 struct Seeded {
     lan: Lan,
     content: Content,
@@ -56,7 +56,12 @@ struct Seeded {
 }
 
 impl Seeded {
-    async fn new(hosts: usize, honest: &[usize], at: impl Fn(&Lan) -> IpAddr, content: Content) -> Seeded {
+    async fn new(
+        hosts: usize,
+        honest: &[usize],
+        at: impl Fn(&Lan) -> IpAddr,
+        content: Content,
+    ) -> Seeded {
         let lan = Lan::new(hosts, 0);
         let ip = at(&lan);
         honest.iter().for_each(|host| lan.limit(*host, 64));
@@ -80,7 +85,10 @@ impl Seeded {
     async fn download(&self, by: &Machine) -> f64 {
         let _ = std::fs::remove_file(by.cli().path("a"));
         let began = Instant::now();
-        by.gets(&self.content, 0, &["--linger", "0s", "--timeout", "60s"]).ends(3 * SOON).await.with_code(0);
+        by.gets(&self.content, 0, &["--linger", "0s", "--timeout", "60s"])
+            .ends(3 * SOON)
+            .await
+            .with_code(0);
         began.elapsed().as_secs_f64()
     }
 
@@ -122,7 +130,8 @@ impl Seeded {
         let (to, words) = (self.seed.address, Words::mixed(size, &self.content));
         let seen = Arc::new(Seen::default());
         let seeing = Arc::clone(&seen);
-        let crowd = self.lan.host(at).inside(move |stop| flood_from(from, to, size, words, seeing, stop));
+        let crowd =
+            self.lan.host(at).inside(move |stop| flood_from(from, to, size, words, seeing, stop));
         eventually("the crowd is in", SOON, async || {
             let open = seen.open();
             if open + 50 >= CALLERS { Ok(()) } else { Err(open) }
@@ -141,7 +150,8 @@ fn size_of_crowd() -> usize {
 async fn a_crowd_from_a_few_addresses_keeps_nobody_out() -> String {
     let content = Content::of(payload(12 * MIB, 71));
     let seeded = Seeded::new(3, &[1], |lan| lan.host(0).ip().into(), content).await;
-    let source = |number: usize| IpAddr::from([10, 77, 9, u8::try_from(number % 8).expect("small") + 1]);
+    let source =
+        |number: usize| IpAddr::from([10, 77, 9, u8::try_from(number % 8).expect("small") + 1]);
     (0..8).for_each(|number| seeded.lan.host(2).is_also(source(number)));
     let ann = seeded.lan.machine(1);
     let (mut calm, mut crowded) = (Vec::new(), Vec::new());
@@ -163,7 +173,8 @@ async fn a_crowd_from_a_few_addresses_keeps_nobody_out() -> String {
     )
 }
 
-/// Where the crowd of one prefix is. Its host has all of it, and so have the honest that are in it too.
+/// Where the crowd of one prefix is. Its host has all of it, and so have the honest that are in it
+/// too.
 const CROWDED: [u16; 4] = [0xfd77, 0, 0, 9];
 
 fn in_prefix(prefix: [u16; 4], host: u16) -> IpAddr {
@@ -190,7 +201,9 @@ async fn a_crowd_of_one_prefix_keeps_nobody_out() -> String {
     lan.host(2).is_all_of("fd77:0:0:9::/64");
     let IpAddr::V6(via) = own(3) else { unreachable!("it is of version 6") };
     lan.host(0).reaches("fd77:0:0:9::/64", Some(via));
-    let IpAddr::V6(neighbour) = in_prefix(CROWDED, 0xffff) else { unreachable!("it is of version 6") };
+    let IpAddr::V6(neighbour) = in_prefix(CROWDED, 0xffff) else {
+        unreachable!("it is of version 6")
+    };
     lan.host(0).reaches("fd77:0:0:9::ffff/128", None);
     let elsewhere = lan.user(1, 0, own(2), own(1));
     let beside = lan.user(3, 0, neighbour.into(), own(1));
@@ -206,7 +219,8 @@ async fn a_crowd_of_one_prefix_keeps_nobody_out() -> String {
         times[3].push(seeded.download(&beside).await);
     }
     crowd.stops().await;
-    let [calm_elsewhere, calm_beside, elsewhere, beside] = times.each_mut().map(|times| median(times));
+    let [calm_elsewhere, calm_beside, elsewhere, beside] =
+        times.each_mut().map(|times| median(times));
     let (far, near) = (elsewhere / calm_elsewhere, beside / calm_beside);
     assert_not_kept_out(calm_elsewhere, elsewhere, "with the crowd");
     assert_not_kept_out(calm_beside, beside, "beside the crowd");
@@ -221,11 +235,15 @@ async fn a_crowd_of_one_prefix_keeps_nobody_out() -> String {
 const RECEIVERS: usize = 16;
 
 async fn a_crowd_does_not_slow_down_a_swarm_behind_one_address() -> String {
-    let seeded = Seeded::new(3, &[1], |lan| lan.host(0).ip().into(), Content::of(payload(4 * MIB, 73))).await;
-    let source = |number: usize| IpAddr::from([10, 77, 9, u8::try_from(number % 8).expect("small") + 1]);
+    let seeded =
+        Seeded::new(3, &[1], |lan| lan.host(0).ip().into(), Content::of(payload(4 * MIB, 73)))
+            .await;
+    let source =
+        |number: usize| IpAddr::from([10, 77, 9, u8::try_from(number % 8).expect("small") + 1]);
     (0..8).for_each(|number| seeded.lan.host(2).is_also(source(number)));
     let (one, hub) = (Ipv4Addr::new(10, 77, 0, 2).into(), Ipv4Addr::new(10, 77, 0, 1).into());
-    let users: Vec<Machine> = (0..RECEIVERS).map(|user| seeded.lan.user(1, user, one, hub)).collect();
+    let users: Vec<Machine> =
+        (0..RECEIVERS).map(|user| seeded.lan.user(1, user, one, hub)).collect();
     format!("behind one address: {}", seeded.swarm_beside_a_crowd(&users, source).await)
 }
 
@@ -282,7 +300,10 @@ async fn who_says_an_id_that_was_seen_takes_nobodys_place() -> String {
 }
 
 fn assert_not_kept_out(calm: f64, crowded: f64, how: &str) {
-    assert!(crowded <= at_length(NOT_KEPT_OUT, SLOWER * calm + START), "{calm} s alone, {crowded} s {how}");
+    assert!(
+        crowded <= at_length(NOT_KEPT_OUT, SLOWER * calm + START),
+        "{calm} s alone, {crowded} s {how}"
+    );
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -30,7 +30,8 @@ const CALLS: &str =
 const CHUNKS: u64 = 20;
 const FIRST: u64 = 9;
 
-/// In memory: a state takes a fraction of a millisecond to make and to open there, and syncs cost nothing.
+/// In memory: a state takes a fraction of a millisecond to make and to open there, and syncs cost
+/// nothing.
 const MEMORY: &str = "/dev/shm";
 
 async fn no_power_loss_makes_the_journal_lie_or_forget() -> String {
@@ -69,11 +70,12 @@ struct Recorded {
     getting: Getting,
 }
 
-/// Two lives of one download. The first gets a part, and ends because no more comes; the second goes on. The disk takes
-/// its time, so that chunks are written while others are synced.
+/// Two lives of one download. The first gets a part, and ends because no more comes; the second
+/// goes on. The disk takes its time, so that chunks are written while others are synced.
 async fn record(content: &Content, home: &Path) -> Recorded {
     let network = Network::builder().start().await;
-    // A chunk each 200 ms: slower than that, and nothing is in doubt; faster, and no sync comes before the end.
+    // A chunk each 200 ms: slower than that, and nothing is in doubt; faster, and no sync comes
+    // before the end.
     let drip = Conduct::Drips {
         bytes_per_second: u32::try_from(CHUNK * 5).expect("small").try_into().expect("not zero"),
     };
@@ -84,7 +86,8 @@ async fn record(content: &Content, home: &Path) -> Recorded {
         let log = getting.cli.path(life);
         let strace = Strace::of(CALLS, &log).on(getting.paths()).with_data();
         let strace = strace.inject("fdatasync:delay_enter=250000:delay_exit=250000");
-        let ended = getting.start(strace.run(&getting.command(&["--timeout", "800ms"]))).ends(SOON).await;
+        let ended =
+            getting.start(strace.run(&getting.command(&["--timeout", "800ms"]))).ends(SOON).await;
         let _ = ended.with_code(code);
         seed.allow_all().await;
         logs.push(fs::read_to_string(log).expect("the log"));
@@ -136,16 +139,20 @@ fn promised(log: &DiskLog, content: &Content, moment: usize) -> ChunkSet {
         assert!(offset.max(HEADER).is_multiple_of(RECORD), "records stand in their places");
         let records = if offset < HEADER { &bytes[HEADER - offset..] } else { bytes };
         for record in records.chunks_exact(RECORD) {
-            let word = |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().expect("four bytes"));
-            (word(0)..word(0) + word(4)).filter_map(|index| geometry.chunk(index)).for_each(|chunk| {
-                chunks.insert(chunk);
-            });
+            let word =
+                |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().expect("four bytes"));
+            (word(0)..word(0) + word(4)).filter_map(|index| geometry.chunk(index)).for_each(
+                |chunk| {
+                    chunks.insert(chunk);
+                },
+            );
         }
     }
     chunks
 }
 
-/// Where states are made: with the very file of the recorded download, whose number the journal names.
+/// Where states are made: with the very file of the recorded download, whose number the journal
+/// names.
 struct Bench<'a> {
     content: &'a Content,
     bytes: Vec<u8>,
@@ -162,7 +169,8 @@ impl<'a> Bench<'a> {
         Bench { content, bytes: content.payload().bytes(), getting, inode, parked }
     }
 
-    /// Opens the state, looks at all that it has, and completes the download. Answers whether the journal was believed.
+    /// Opens the state, looks at all that it has, and completes the download. Answers whether the
+    /// journal was believed.
     fn try_out(&mut self, state: &DiskState, promised: &ChunkSet) -> Result<bool, String> {
         self.make(state);
         let is_whole = state.data == self.bytes;
@@ -184,7 +192,9 @@ impl<'a> Bench<'a> {
         };
         let geometry = *self.content.info().geometry();
         while !download.vouched().is_empty() {
-            if let Some(wrong) = download.check_vouched(u64::MAX, std::time::Duration::MAX).wrong.first() {
+            if let Some(wrong) =
+                download.check_vouched(u64::MAX, std::time::Duration::MAX).wrong.first()
+            {
                 return Err(format!("the journal vouches for {wrong:?}, which is wrong"));
             }
         }
@@ -215,7 +225,8 @@ impl<'a> Bench<'a> {
 
     fn part(&self, chunk: ChunkIndex) -> &[u8] {
         let range = self.content.info().geometry().range(chunk);
-        &self.bytes[usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small")]
+        &self.bytes[usize::try_from(range.start).expect("small")
+            ..usize::try_from(range.end).expect("small")]
     }
 
     /// Nothing but the file is left.
@@ -236,7 +247,8 @@ impl<'a> Bench<'a> {
             }
         }
         // In place: a file that is made anew is another file.
-        let mut file = File::options().write(true).truncate(true).open(&self.parked).expect("it waits there");
+        let mut file =
+            File::options().write(true).truncate(true).open(&self.parked).expect("it waits there");
         file.write_all(&state.data).expect("there is memory");
         for (name, which) in &state.names {
             let path = self.getting.dir().join(name);

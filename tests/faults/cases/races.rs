@@ -28,6 +28,9 @@ const LEN: u64 = 100_000;
 /// In which one of the files must have been closed and opened again.
 const REOPENED_WITHIN: Duration = Duration::from_secs(90);
 
+/// Files are exchanged for so long, and left alone until most of them are closed.
+const ROUND: Duration = Duration::from_secs(4);
+
 /// Of each kind of exchange.
 const PAIRS: u64 = 4;
 
@@ -46,25 +49,44 @@ async fn what_is_exchanged_for_links_is_not_shared() -> String {
     let (pairs, decoys) = scene(&shared, &outside).await;
     age(&outside);
     age(&shared);
-    let racers = pairs.into_iter().map(Exchanger::start).collect::<Vec<_>>();
+    let race = || pairs.iter().cloned().map(Exchanger::start).collect::<Vec<_>>();
+    let (mut racers, mut times) = (race(), 0);
     let options = WatchOptions { max_depth: 8, max_files: 1000, settle: Duration::ZERO };
     seed.share_dir(&shared, options).await.expect("the directory is there");
 
     let began = Instant::now();
     let (mut shares, mut looks, mut fetched, mut reopened) = (BTreeSet::new(), 0, 0, 0);
-    // What nobody reads is closed at some later look at all files.
+    let mut round = Instant::now();
     while began.elapsed() < for_long || reopened == 0 && began.elapsed() < REOPENED_WITHIN {
+        if round.elapsed() >= ROUND {
+            // In between what nobody reads is closed, so the next round begins with closed files.
+            times += racers.drain(..).map(Exchanger::stop).sum::<u64>();
+            eventually("what nobody reads is closed", SOON, async || {
+                let open = open_files();
+                let closed = decoys.iter().filter(|decoy| !open.contains(&decoy.inode)).count();
+                if closed > decoys.len() / 2 { Ok(()) } else { Err(closed) }
+            })
+            .await;
+            racers = race();
+            round = Instant::now();
+        }
         let after = began.elapsed();
         let mut shared_now = BTreeSet::new();
         for file in seed.status().await.expect("the peer runs").files {
             shared_now.insert(file.hash.clone());
-            assert_ne!(file.hash, secret.hash().to_string(), "shared after {after:.1?} as {:?}", file.path);
+            assert_ne!(
+                file.hash,
+                secret.hash().to_string(),
+                "shared after {after:.1?} as {:?}",
+                file.path
+            );
             shares.insert(file.hash);
         }
         assert_eq!(network.swarm(secret.hash()).await, (0, 0), "reported after {after:.1?}");
         is_unknown(seed.local_addr(), &secret).await;
         looks += 1;
-        // What is shared is closed when nobody reads it, and opened again for whoever asks, in the race too.
+        // What is shared is closed when nobody reads it, and opened again for whoever asks, in the
+        // race too.
         let open = open_files();
         let is_closed = |decoy: &&Decoy| {
             shared_now.contains(&decoy.content.hash().to_string()) && !open.contains(&decoy.inode)
@@ -93,7 +115,7 @@ async fn what_is_exchanged_for_links_is_not_shared() -> String {
         }
     }
     let lasted = began.elapsed();
-    let times: u64 = racers.into_iter().map(Exchanger::stop).sum();
+    times += racers.into_iter().map(Exchanger::stop).sum::<u64>();
     // What stays is shared as what it is, whatever a look came by before.
     for decoy in &decoys {
         network.coordinator_counts(decoy.content.hash(), 1, 0).await;
@@ -126,8 +148,9 @@ async fn scene(shared: &Path, outside: &Path) -> (Vec<Vec<(PathBuf, PathBuf)>>, 
     let secret = outside.join("file");
     let (mut files, mut directories, mut decoys) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..PAIRS {
-        let names =
-            |kind: &str| (shared.join(format!("{kind}{number}")), shared.join(format!(".{kind}{number}")));
+        let names = |kind: &str| {
+            (shared.join(format!("{kind}{number}")), shared.join(format!(".{kind}{number}")))
+        };
         let mut decoy = async |path: &Path, kind: u64| {
             let content = Content::of(payload(LEN, 1000 * kind + number));
             content.write(path).await;
@@ -223,9 +246,17 @@ async fn directories_exchanged_for_links_lead_no_download_elsewhere() -> String 
     let (mut done, mut refused) = (0, 0);
     while began.elapsed() < for_long {
         for out in ["above/dir/file", "above/dir/inner/file"] {
-            let get = ["get", "it.fileinfo", "-o", out, "--overwrite", "--foreground", "--linger", "0s"];
-            let finished = user.run_within(SOON, get.into_iter().chain(["--listen", "127.0.0.1:0"])).await;
-            assert_eq!(look(&outside), before, "changed after {:.1?}: {}", began.elapsed(), finished.stderr);
+            let get =
+                ["get", "it.fileinfo", "-o", out, "--overwrite", "--foreground", "--linger", "0s"];
+            let finished =
+                user.run_within(SOON, get.into_iter().chain(["--listen", "127.0.0.1:0"])).await;
+            assert_eq!(
+                look(&outside),
+                before,
+                "changed after {:.1?}: {}",
+                began.elapsed(),
+                finished.stderr
+            );
             match finished.code {
                 Some(0) => done += 1,
                 Some(10) => refused += 1,
@@ -236,8 +267,10 @@ async fn directories_exchanged_for_links_lead_no_download_elsewhere() -> String 
     let times = racer.stop();
     assert!(done > 0, "{refused} were refused, and none was downloaded");
     let out = user.path("above/dir/file");
-    eventually("the file is where it was named", SOON, async || if out.is_file() { Ok(()) } else { Err(()) })
-        .await;
+    eventually("the file is where it was named", SOON, async || {
+        if out.is_file() { Ok(()) } else { Err(()) }
+    })
+    .await;
     content.is_at(&out).await;
     format!(
         "{:.0} s, {times} exchanges: {done} downloads in place, {refused} refused with code 10; changed outside = 0",

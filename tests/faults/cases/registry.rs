@@ -45,8 +45,8 @@ fn loopback(last: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, last).into()
 }
 
-/// What a download may take longer, whatever it takes alone. Everyday runs are beside other tests and with a binary that
-/// is not optimised.
+/// What a download may take longer, whatever it takes alone. Everyday runs are beside other tests
+/// and with a binary that is not optimised.
 const PATIENCE: f64 = 1.0;
 const PATIENCE_AT_LENGTH: f64 = 0.2;
 
@@ -60,7 +60,8 @@ struct Flood {
     refused: AtomicU64,
 }
 
-/// Reports files that nobody else has, from this address, until the token says so or the coordinator is gone.
+/// Reports files that nobody else has, from this address, until the token says so or the
+/// coordinator is gone.
 async fn flood(coordinator: SocketAddr, from: IpAddr, reports: u64, seen: Arc<Flood>) {
     let Ok(mut line) = Reporter::try_call(coordinator, from).await else { return };
     if !line.is_welcome(PeerId(rand::random()), 7401, LONG).await {
@@ -71,7 +72,9 @@ async fn flood(coordinator: SocketAddr, from: IpAddr, reports: u64, seen: Arc<Fl
         line.say(CoordinatorRequest::Report { seq, replace: false, entries }).await;
         match line.hear().await {
             Some(CoordinatorReply::Accepted { .. }) => {}
-            Some(CoordinatorReply::LimitReached { .. }) => drop(seen.refused.fetch_add(1, Ordering::Relaxed)),
+            Some(CoordinatorReply::LimitReached { .. }) => {
+                drop(seen.refused.fetch_add(1, Ordering::Relaxed))
+            }
             Some(_) => {}
             None => return,
         }
@@ -89,7 +92,11 @@ async fn holding(coordinator: SocketAddr, from: IpAddr, files: usize) -> (Report
     for (seq, part) in (1..).zip(hashes.chunks(MAX_REPORT_ENTRIES)) {
         let entries = part.iter().map(|hash| full(*hash, 1)).collect();
         line.say(CoordinatorRequest::Report { seq, replace: false, entries }).await;
-        assert_eq!(line.hear().await, Some(CoordinatorReply::Accepted { seq }), "the honest are taken");
+        assert_eq!(
+            line.hear().await,
+            Some(CoordinatorReply::Accepted { seq }),
+            "the honest are taken"
+        );
     }
     (line, hashes)
 }
@@ -145,7 +152,8 @@ async fn a_flood_of_files_stays_within_the_memory() -> String {
     figures.join("; ")
 }
 
-/// A coordinator in a small control group, a flood from so many addresses, and honest peers before and during it.
+/// A coordinator in a small control group, a flood from so many addresses, and honest peers before
+/// and during it.
 async fn flood_of_files(sources: u8) -> String {
     /// Of the group. Half of it is the coordinator's budget.
     const GROUP: u64 = 128 * MIB;
@@ -225,8 +233,8 @@ async fn found(coordinator: SocketAddr, hashes: &[[u8; 32]]) -> usize {
     found
 }
 
-/// A peer shares a file and another gets it: seconds from the beginning of the one to the end of the other, and of the
-/// download alone.
+/// A peer shares a file and another gets it: seconds from the beginning of the one to the end of
+/// the other, and of the download alone.
 async fn newcomer_is_served(network: &Network, coordinator: SocketAddr) -> (f64, f64) {
     let content = Content::of(payload(MIB, 74));
     let began = Instant::now();
@@ -263,7 +271,11 @@ async fn a_flood_from_a_whole_prefix_keeps_nobody_out() -> String {
         }
         eventually("the flood is in", 6 * SOON, async || {
             let files = seen.files.load(Ordering::Relaxed);
-            if files >= u64::from(HOSTS) * 9 / 10 * MAX_REPORT_ENTRIES as u64 { Ok(()) } else { Err(files) }
+            if files >= u64::from(HOSTS) * 9 / 10 * MAX_REPORT_ENTRIES as u64 {
+                Ok(())
+            } else {
+                Err(files)
+            }
         })
         .await;
         let began = Instant::now();
@@ -452,7 +464,8 @@ impl FalsePort {
     }
 }
 
-/// So many ports that say they have the file, on the addresses of so many hosts. Gone when this is dropped.
+/// So many ports that say they have the file, on the addresses of so many hosts. Gone when this is
+/// dropped.
 async fn false_ports(
     coordinator: SocketAddr,
     content: &Content,
@@ -489,7 +502,10 @@ async fn who_claims_an_address_takes_nothing() -> String {
     let seed = seeding.seeds(&content, 0).await;
     let getting = machine("ann");
     let hash = *content.hash().as_bytes();
-    eventually("the seed is listed", SOON, async || is_listed(coordinator, hash, seed.address).await).await;
+    eventually("the seed is listed", SOON, async || {
+        is_listed(coordinator, hash, seed.address).await
+    })
+    .await;
     let mut calm = fetched(&getting, &content, RUNS, Source::File).await;
     let calm_restart = restart(&seeding, seed, coordinator, hash).await;
 
@@ -523,13 +539,19 @@ struct Restarted {
 }
 
 /// Ends a server, which says goodbye, and starts it again on the same port.
-async fn restart(machine: &Machine, seed: Serving, coordinator: SocketAddr, hash: [u8; 32]) -> Restarted {
+async fn restart(
+    machine: &Machine,
+    seed: Serving,
+    coordinator: SocketAddr,
+    hash: [u8; 32],
+) -> Restarted {
     let address = seed.address;
     seed.process.terminate();
     let _ = seed.process.ends(SOON).await;
     let began = Instant::now();
     let seed = machine.serves_again(address.port()).await;
-    eventually("it is listed", 3 * SOON, async || is_listed(coordinator, hash, address).await).await;
+    eventually("it is listed", 3 * SOON, async || is_listed(coordinator, hash, address).await)
+        .await;
     Restarted { seed, listed: began.elapsed().as_secs_f64() }
 }
 
@@ -558,7 +580,8 @@ async fn claim(coordinator: SocketAddr, of: SocketAddr, id: PeerId, claims: Arc<
         let Ok(mut line) = Reporter::try_call(coordinator, of.ip()).await else { return };
         if line.is_welcome(id, of.port(), LONG).await {
             line.say(CoordinatorRequest::Heartbeat { digest: ReportDigest::default() }).await;
-            line.say(CoordinatorRequest::Report { seq: 1, replace: true, entries: Vec::new() }).await;
+            line.say(CoordinatorRequest::Report { seq: 1, replace: true, entries: Vec::new() })
+                .await;
             claims.fetch_add(1, Ordering::Relaxed);
             latest.push(line);
         }

@@ -9,7 +9,8 @@ use serde_json::Value;
 use tnet_peer::store::ScanLog;
 use tnet_proto::{FileHandle, PeerMessage};
 use tnet_testkit::{
-    Caller, Cli, Content, Finished, Network, Running, SOON, Stranger, eventually, is, payload, stays, within,
+    Caller, Cli, Content, Finished, Network, Running, SOON, Stranger, eventually, is, payload,
+    stays, within,
 };
 
 use crate::support::case::cases;
@@ -47,8 +48,9 @@ impl Seed {
         Seed::start_rotten(network, name, content, &sound).await
     }
 
-    /// The same with files of which these chunks rotted while nobody looked: the disk gives other bytes than were written,
-    /// and nothing else tells. No program can do that to a file, so the server is made to remember that it read them.
+    /// The same with files of which these chunks rotted while nobody looked: the disk gives other
+    /// bytes than were written, and nothing else tells. No program can do that to a file, so the
+    /// server is made to remember that it read them.
     async fn start_rotten(
         network: &Network,
         name: &str,
@@ -94,7 +96,11 @@ impl Seed {
         eventually("the seed knows which chunks are wrong", SOON, async || {
             let file = self.status().await;
             let damaged = &file["damaged"][0];
-            if damaged["wrong"] == chunks && damaged["checking"] == false { Ok(file) } else { Err(file) }
+            if damaged["wrong"] == chunks && damaged["checking"] == false {
+                Ok(file)
+            } else {
+                Err(file)
+            }
         })
         .await
     }
@@ -136,7 +142,8 @@ async fn a_rotten_seed_serves_what_is_right_and_says_so() -> String {
     const ROTTEN: u64 = 32;
     let network = Network::builder().start().await;
     let content = Content::of(payload(CHUNKS * CHUNK, 78));
-    let rotten = Seed::start_rotten(&network, "rotten", &content, &[("file", scattered(ROTTEN))]).await;
+    let rotten =
+        Seed::start_rotten(&network, "rotten", &content, &[("file", scattered(ROTTEN))]).await;
     let _sound = Seed::start(&network, "sound", &content, &["file"]).await;
     network.coordinator_counts(content.hash(), 2, 0).await;
     let began = Instant::now();
@@ -157,7 +164,8 @@ async fn a_rotten_seed_serves_what_is_right_and_says_so() -> String {
     let shown = rotten.cli.run(["status"]).await.with_code(0).stdout;
     assert!(shown.contains(&format!("{ROTTEN} chunks wrong on disk")), "{shown}");
     let log = rotten.service.running.stderr();
-    let lines = log.lines().filter(|line| line.contains("WARN") && line.contains("shared/file")).count();
+    let lines =
+        log.lines().filter(|line| line.contains("WARN") && line.contains("shared/file")).count();
     assert!((1..=3).contains(&lines), "{lines} lines of it in {log}");
     format!(
         "complete; {ROTTEN} of {CHUNKS} chunks withdrawn, {} served; partial at the coordinator; the download took {:.1} s; \
@@ -183,7 +191,8 @@ async fn of_a_rotten_file_all_that_is_right_can_be_had() -> String {
     let blamed = format!("{address} sent wrong bytes for ");
     assert!(first.code == Some(7) || had_first == 0, "{first:?}");
     assert!(first.stderr.contains(&blamed), "{}", first.stderr);
-    // A seed that was told looks at all chunks, and may have withdrawn the others before it sends a second wrong one.
+    // A seed that was told looks at all chunks, and may have withdrawn the others before it sends a
+    // second wrong one.
     let is_one = first.stderr.contains(&format!("{blamed}1 chunk"));
     assert!(is_one || first.stderr.contains("and was banned"), "{}", first.stderr);
     assert!(first.result()["error"].to_string().contains(&blamed), "{}", first.result());
@@ -253,7 +262,8 @@ async fn a_rotten_chunk_of_a_download_is_fetched_again() -> String {
 /// Has the process of a seed fail calls from now on, as `inject` says, where they concern the file.
 fn failing(seed: &Seed, calls: &str, path: &Path, inject: &str) -> Running {
     let log = seed.cli.path("trace");
-    let strace = Strace::of(calls, &log).on([path.canonicalize().expect("it is there")]).inject(inject);
+    let strace =
+        Strace::of(calls, &log).on([path.canonicalize().expect("it is there")]).inject(inject);
     let mut command = strace.attach(seed.service.running.id());
     command.current_dir(seed.cli.home());
     let running = seed.cli.start_command(command);
@@ -308,7 +318,10 @@ async fn a_chunk_that_cannot_be_read_is_withdrawn_and_comes_back() -> String {
     network.coordinator_counts(content.hash(), 1, 0).await;
     let back = began.elapsed();
     let file = seed.status().await;
-    assert_eq!((&file["chunks_done"], &file["damaged"]), (&CHUNKS.into(), &Value::Array(Vec::new())));
+    assert_eq!(
+        (&file["chunks_done"], &file["damaged"]),
+        (&CHUNKS.into(), &Value::Array(Vec::new()))
+    );
     let unreadable = part["damaged"][0]["unreadable"].as_u64().unwrap_or(0);
     let served = part["chunks_done"].as_u64().unwrap_or(CHUNKS);
     assert!(served + 8 >= CHUNKS, "{part}");
@@ -327,7 +340,8 @@ async fn a_part_that_fails_on_its_way_costs_one_chunk() -> String {
     network.coordinator_counts(content.hash(), 1, 0).await;
     // Sending without a copy fails, and so does reading what is missing of the part.
     let calls = "sendfile,pread64";
-    let _failing = failing(&seed, calls, &seed.file("file"), "sendfile,pread64:error=EIO:when=1..2");
+    let _failing =
+        failing(&seed, calls, &seed.file("file"), "sendfile,pread64:error=EIO:when=1..2");
     let mut attempts = 0;
     // Whether parts go out without a copy depends on how fast the last ones went.
     while failed(&seed) == 0 && attempts < 8 {
@@ -351,7 +365,8 @@ fn bytes_read(pid: u32) -> u64 {
 
 const THEIRS: FileHandle = FileHandle(1);
 
-/// Fetches as many chunks over a connection as are asked for, and says of each, several times, that it is wrong.
+/// Fetches as many chunks over a connection as are asked for, and says of each, several times, that
+/// it is wrong.
 async fn slanders(seed: &Seed, content: &Content, chunks: impl IntoIterator<Item = u32>) -> Caller {
     let stranger = Stranger::call(seed.service.address).await.expect("it accepts");
     let mut caller = stranger.introduce(SOON).await;
@@ -377,7 +392,9 @@ async fn fetch(caller: &mut Caller, chunk: u32) -> u32 {
                     return chunk;
                 }
             }
-            PeerMessage::Ready { chunk, .. } | PeerMessage::Suggest { chunk, .. } if arrived == 0 => {
+            PeerMessage::Ready { chunk, .. } | PeerMessage::Suggest { chunk, .. }
+                if arrived == 0 =>
+            {
                 caller.asks_for(chunk).await;
             }
             _ => {}
@@ -415,12 +432,18 @@ async fn false_words_cost_few_looks_and_withdraw_nothing() -> String {
     .await;
     let read = (bytes_read(pid) - before).saturating_sub(greetings);
     let file = seed.status().await;
-    assert_eq!((&file["chunks_done"], &file["damaged"]), (&CHUNKS.into(), &Value::Array(Vec::new())));
+    assert_eq!(
+        (&file["chunks_done"], &file["damaged"]),
+        (&CHUNKS.into(), &Value::Array(Vec::new()))
+    );
     // Serving reads each chunk once, and the end of each part a second time.
     let sent = file["sent_bytes"].as_u64().expect("a number");
     assert!(sent >= u64::from(connections) * 16 * CHUNK, "{file}");
     let looks = read.saturating_sub(sent) / CHUNK;
-    assert!(looks <= 2 * u64::from(connections), "{looks} looks, {read} bytes read for {sent} sent");
+    assert!(
+        looks <= 2 * u64::from(connections),
+        "{looks} looks, {read} bytes read for {sent} sent"
+    );
     let ann = network.user("ann");
     get(&ann, &content, "20s").await.with_code(0);
     content.is_at(&ann.path("a")).await;

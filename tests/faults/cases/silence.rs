@@ -1,5 +1,5 @@
-//! Connections that die without a word, hosts whose address changes, paths on which large packets vanish, and processes
-//! that did not run for a while: what was said before goes on.
+//! Connections that die without a word, hosts whose address changes, paths on which large packets
+//! vanish, and processes that did not run for a while: what was said before goes on.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::support::needs::Need;
 
 const MIB: u64 = 1024 * 1024;
 
-/// A silent source is noticed after two progress windows and a probe, and its successor needs some seconds to begin.
+/// A silent source is noticed after two progress windows and a probe, and its successor needs some
+/// seconds to begin.
 const CALLED_ANEW_WITHIN: Duration = Duration::from_secs(20);
 
 cases![
@@ -84,7 +85,8 @@ async fn a_seed_that_moves_goes_on_serving() -> String {
     let content = Content::of(payload(8 * MIB, 91));
     let pair = Pair::new(&content).await;
     pair.lan.host(SEED).moves_to(Ipv4Addr::new(10, 77, 1, 91));
-    // Three intervals and 5 s until it has called the coordinator again, and then the receiver hears of it.
+    // Three intervals and 5 s until it has called the coordinator again, and then the receiver
+    // hears of it.
     let (still, took) = pair.ends(&content, Duration::from_secs(35) + CALLED_ANEW_WITHIN).await;
     format!("stood still for {still:.1} s, done {took:.1} s after the move")
 }

@@ -42,11 +42,13 @@ const RATE: u64 = 12 * 1024 * 1024;
 
 const CROWD: usize = 200;
 
-/// More than have room in the memory for chunks, and so few that their coming and going takes no processor.
+/// More than have room in the memory for chunks, and so few that their coming and going takes no
+/// processor.
 const HOLDERS: usize = 24;
 
-/// How much longer than alone a download may take at full length; in seconds what it may take in everyday runs, beside
-/// other things: one that is kept out takes for ever. What a start takes is the same for a short file and a long one.
+/// How much longer than alone a download may take at full length; in seconds what it may take in
+/// everyday runs, beside other things: one that is kept out takes for ever. What a start takes is
+/// the same for a short file and a long one.
 const SLOWER: f64 = 1.5;
 const START: f64 = 0.3;
 const NOT_KEPT_OUT: f64 = 60.0;
@@ -69,7 +71,8 @@ impl Ran {
 
 /// A download in such chunks from one seed, both on `ip`, within a crowd that is there first.
 async fn within_crowd(ip: IpAddr, chunk: u32, crowd: Option<Crowd>) -> Ran {
-    let content = Content::chunked(payload(LEN, 72), ChunkSize::new(chunk).expect("a power of two in range"));
+    let content =
+        Content::chunked(payload(LEN, 72), ChunkSize::new(chunk).expect("a power of two in range"));
     let mut network = Network::builder().on(ip).peer("ann").start().await;
     let mut config = network.peer_config();
     config.limits.up = NonZeroU64::new(RATE);
@@ -84,7 +87,11 @@ async fn within_crowd(ip: IpAddr, chunk: u32, crowd: Option<Crowd>) -> Ran {
         tokio::spawn(surrounding);
         eventually("the crowd is in", SOON, async || {
             let (inside, joined) = (seen.inside(), seen.joined());
-            if inside >= size * 9 / 10 || joined >= 2 * size { Ok(()) } else { Err((inside, joined)) }
+            if inside >= size * 9 / 10 || joined >= 2 * size {
+                Ok(())
+            } else {
+                Err((inside, joined))
+            }
         })
         .await;
     }
@@ -102,11 +109,14 @@ async fn a_crowd_of_few_sources_does_not_hold_the_slots() -> String {
     const ALL: [Manner; 4] = [Manner::Silent, Manner::Drips, Manner::Lies, Manner::BreaksOff];
     let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
     let alone = within_crowd(ip, CHUNK, None).await;
-    let of = |count: u8| (1..=count).map(|last| IpAddr::from([127, 0, 1, last])).collect::<Vec<_>>();
+    let of =
+        |count: u8| (1..=count).map(|last| IpAddr::from([127, 0, 1, last])).collect::<Vec<_>>();
     let v6 = vec![IpAddr::from(Ipv6Addr::LOCALHOST)];
-    let mixed = vec![(ip, of(1), ALL.to_vec()), (ip, of(16), ALL.to_vec()), (v6[0], v6, ALL.to_vec())];
-    let each =
-        [of(1), of(16)].into_iter().flat_map(|from| ALL.map(|manner| (ip, from.clone(), vec![manner])));
+    let mixed =
+        vec![(ip, of(1), ALL.to_vec()), (ip, of(16), ALL.to_vec()), (v6[0], v6, ALL.to_vec())];
+    let each = [of(1), of(16)]
+        .into_iter()
+        .flat_map(|from| ALL.map(|manner| (ip, from.clone(), vec![manner])));
     let runs = if is_soak() { mixed.into_iter().chain(each).collect() } else { mixed };
     let mut figures = Vec::new();
     for (ip, sources, manners) in runs {
@@ -131,7 +141,10 @@ async fn a_crowd_does_not_hold_the_memory_for_chunks() -> String {
         let what = format!("{manner:?} from {count}");
         let ran = within_crowd(ip, LONG_CHUNK, Some(crowd)).await;
         ran.assert_not_slowed_down(&alone, &what);
-        figures.push(format!("{what}: {:.2} times", ran.took.as_secs_f64() / alone.took.as_secs_f64()));
+        figures.push(format!(
+            "{what}: {:.2} times",
+            ran.took.as_secs_f64() / alone.took.as_secs_f64()
+        ));
     }
     format!("alone {:.1} s; of {HOLDERS}: {}", alone.took.as_secs_f64(), figures.join(", "))
 }
@@ -139,8 +152,8 @@ async fn a_crowd_does_not_hold_the_memory_for_chunks() -> String {
 /// Ports of the third party that are named.
 const PORTS: usize = 200;
 
-/// Somebody names ports at `victim` to a peer that downloads, over so many connections from `namer`; answers with the
-/// calls that came there.
+/// Somebody names ports at `victim` to a peer that downloads, over so many connections from
+/// `namer`; answers with the calls that came there.
 async fn calls_at(victim: IpAddr, namer: IpAddr, ip: IpAddr, connections: usize) -> usize {
     let content = Content::of(payload(LEN, 77));
     // Pauses and intervals as in the field.
@@ -161,7 +174,8 @@ async fn calls_at(victim: IpAddr, namer: IpAddr, ip: IpAddr, connections: usize)
             }
         });
     }
-    let open = open_of(&content, Holdings::Bitmap(ChunkSet::empty(content.info().geometry()).to_bytes()));
+    let open =
+        open_of(&content, Holdings::Bitmap(ChunkSet::empty(content.info().geometry()).to_bytes()));
     let to = ann.local_addr();
     for number in 0..connections {
         let (open, ports) = (open.clone(), ports.clone());

@@ -57,15 +57,17 @@ async fn whatever_was_left_the_file_is_right() -> String {
         for number in 0..each {
             // Each kind is the first as often as any other; often others follow.
             let first = Damage::ALL[(lane * each + number) % Damage::ALL.len()];
-            let further =
-                (0..luck.random_range(0..3)).map(|_| Damage::ALL[luck.random_range(0..Damage::ALL.len())]);
-            let kinds: Vec<Damage> = std::iter::once(first).chain(further.collect::<Vec<_>>()).collect();
+            let further = (0..luck.random_range(0..3))
+                .map(|_| Damage::ALL[luck.random_range(0..Damage::ALL.len())]);
+            let kinds: Vec<Damage> =
+                std::iter::once(first).chain(further.collect::<Vec<_>>()).collect();
             attempt(&getting, &content, &bytes, &kinds, &mut luck, &tally).await;
         }
     };
     join_all((0..LANES).map(lane)).await;
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
-    let (variants, wrong, noticed) = (count(&tally.variants), count(&tally.wrong), count(&tally.noticed));
+    let (variants, wrong, noticed) =
+        (count(&tally.variants), count(&tally.wrong), count(&tally.noticed));
     assert_eq!(wrong, 0, "of {variants} files that were accepted, so many are wrong");
     assert!(
         noticed > variants / 4,
@@ -92,14 +94,15 @@ async fn attempt(
     let write = |download: &tnet_peer::store::Download, chunks: &[u32]| {
         for chunk in content.chunks(chunks.iter().copied()) {
             let range = content.info().geometry().range(chunk);
-            let range =
-                usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small");
+            let range = usize::try_from(range.start).expect("small")
+                ..usize::try_from(range.end).expect("small");
             download.write_chunk(chunk, &bytes[range]).expect("the disk works");
         }
         download.sync().expect("the disk works");
     };
     let both = |name: &str| {
-        let read = |suffix: &str| fs::read(getting.dir().join(format!("{name}{suffix}"))).expect("there");
+        let read =
+            |suffix: &str| fs::read(getting.dir().join(format!("{name}{suffix}"))).expect("there");
         (read(".partial"), read(".partial.journal"))
     };
     write(&another, &(0..CHUNKS).collect::<Vec<_>>());
@@ -114,7 +117,14 @@ async fn attempt(
     drop(download);
     let (partial, journal) = (getting.partial(), getting.journal());
     let (size, chunk) = (content.info().size(), CHUNK);
-    let pair = Pair { partial: &partial, journal: &journal, size, chunk, earlier: &earlier, others: &others };
+    let pair = Pair {
+        partial: &partial,
+        journal: &journal,
+        size,
+        chunk,
+        earlier: &earlier,
+        others: &others,
+    };
     kinds.iter().for_each(|kind| kind.strike(&pair, luck));
 
     let report = getting.start(getting.command(&[])).ends(SOON).await.with_code(0).result();
@@ -155,8 +165,12 @@ async fn a_damaged_part_is_served_to_nobody() -> String {
     let partial = all_but(&content, &network.peer("ann").copy(), &[]);
     let half = content.info().size() / 2;
     let file = fs::File::options().write(true).open(partial).expect("there");
-    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; usize::try_from(half).expect("small")], 0)
-        .expect("writable");
+    std::os::unix::fs::FileExt::write_all_at(
+        &file,
+        &vec![0; usize::try_from(half).expect("small")],
+        0,
+    )
+    .expect("writable");
 
     // Nobody else has anything, until both have what is right.
     let ann = network.peer("ann").begins(&content).await;
@@ -184,7 +198,9 @@ async fn a_damaged_part_is_served_to_nobody() -> String {
 fn all_but(content: &Content, out: &Path, missing: &[u32]) -> PathBuf {
     let (download, _) = open(content, out);
     let bytes = content.payload().bytes();
-    for (chunk, bytes) in content.info().geometry().chunks().zip(bytes.chunks(MIN_CHUNK_SIZE as usize)) {
+    for (chunk, bytes) in
+        content.info().geometry().chunks().zip(bytes.chunks(MIN_CHUNK_SIZE as usize))
+    {
         if !missing.contains(&chunk.get()) {
             download.write_chunk(chunk, bytes).expect("the disk works");
         }
@@ -201,7 +217,8 @@ async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
     let content = small_chunks(CHUNKS, 70);
     let getting = Getting::new(&network, "ann", &content);
     let (log, reads) = (getting.cli.path("trace"), "pread64,preadv2");
-    let traced = |what: &str| Strace::of(reads, &log).on(getting.paths()).inject(&format!("{reads}:{what}"));
+    let traced =
+        |what: &str| Strace::of(reads, &log).on(getting.paths()).inject(&format!("{reads}:{what}"));
     let slow = traced(&format!("delay_enter={}", READ * 1000));
 
     // What nobody has is waited for from the end of the verification on.

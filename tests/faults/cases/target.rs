@@ -9,7 +9,9 @@ use rustix::fs::{Gid, Uid};
 use tnet_testkit::{Network, SOON};
 
 use crate::support::case::cases;
-use crate::support::getting::{Getting, MIB, fetched_again, has_stored, on_small_disk, says, small_chunks};
+use crate::support::getting::{
+    Getting, MIB, fetched_again, has_stored, on_small_disk, says, small_chunks,
+};
 use crate::support::mounts::Mount;
 use crate::support::needs::Need;
 use crate::support::wrap::wrapped;
@@ -83,5 +85,8 @@ async fn the_second_process_with_one_target_ends_at_once() -> String {
     assert_eq!(getting.completes(&[]).await["already_complete"], true);
     let said = line.split_once("another").map_or("", |(_, said)| said);
     let said = said.split_once('"').map_or(said, |(said, _)| said).trim();
-    format!("exit code 9 after {} ms: another {said} ...; the first one completes", took.as_millis())
+    format!(
+        "exit code 9 after {} ms: another {said} ...; the first one completes",
+        took.as_millis()
+    )
 }

@@ -1,4 +1,5 @@
-//! Questions by the thousand whose answers are never read, and files by the thousand that are joined.
+//! Questions by the thousand whose answers are never read, and files by the thousand that are
+//! joined.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -96,7 +97,8 @@ impl Measure {
     /// A crowd of each kind, one after another, at one process.
     async fn of_kinds(&self, machine: &Machine, kinds: &[(Kind, &[IpAddr])]) -> Vec<Figure> {
         let joins_files = kinds.iter().any(|(kind, _)| *kind == Kind::KnownFiles);
-        let (serving, target) = seeds(machine, if joins_files { self.small_files } else { 0 }).await;
+        let (serving, target) =
+            seeds(machine, if joins_files { self.small_files } else { 0 }).await;
         let resident = || memory(serving.process.id()).now_kib;
         let before = resident();
         let mut figures = Vec::new();
@@ -108,7 +110,8 @@ impl Measure {
             let crowd = Crowd::of(*kind, target.clone(), connections, WORDS, from);
             let (began, mut peak) = (Instant::now(), 0);
             // A peer that fails fills the machine in seconds.
-            while began.elapsed() < lasts && !crowd.is_answered() && peak <= before + 8 * GROWTH_KIB {
+            while began.elapsed() < lasts && !crowd.is_answered() && peak <= before + 8 * GROWTH_KIB
+            {
                 peak = peak.max(resident());
                 sleep(Duration::from_millis(10)).await;
             }

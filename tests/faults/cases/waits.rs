@@ -1,5 +1,5 @@
-//! Who waits for a coordinator, for a description or for somebody else's download: what counts against his patience, and
-//! what does not.
+//! Who waits for a coordinator, for a description or for somebody else's download: what counts
+//! against his patience, and what does not.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -44,23 +44,22 @@ async fn time_without_a_coordinator_is_no_verdict() -> String {
     };
     let (described, named) = (user("described"), user("named"));
     let hash = content.hash().to_string();
-    let more = ["--linger", "0s", "--timeout", "8s"];
+    let more = ["--linger", "0s", "--timeout", "12s"];
     let by_info = described.gets(&content, 0, &more);
     let get = ["get", &hash, "-o", "a", "--foreground", "--listen", "127.0.0.1:0"];
     let by_hash = named.start(&[&get[..], &more].concat());
-    sleep(Duration::from_secs(5)).await;
+    sleep(Duration::from_secs(6)).await;
     coordinator.process.terminate();
     let _ = coordinator.process.ends(SOON).await;
-    sleep(Duration::from_secs(2)).await;
+    sleep(Duration::from_millis(6500)).await;
     let _hub = hub.coordinates(address.port()).await;
-    // More than eight seconds after the start, two of them without a coordinator.
-    sleep(Duration::from_millis(1500)).await;
+    // More than twelve seconds after the start, six of them without a coordinator.
     let _seed = user("seed").seeds(&content, 0).await;
     for (machine, get) in [(&described, by_info), (&named, by_hash)] {
         let _ = get.ends(SOON).await.with_code(0);
         content.is_at(&machine.cli().path("a")).await;
     }
-    "two seconds without a coordinator did not count towards a time-out of 8 s".to_owned()
+    "six seconds without a coordinator did not count towards a time-out of 12 s".to_owned()
 }
 
 async fn a_report_goes_out_in_small_packets() -> String {
@@ -70,7 +69,8 @@ async fn a_report_goes_out_in_small_packets() -> String {
     let seed = lan.machine(SEED);
     std::fs::create_dir_all(seed.cli().path("shared")).expect("a home of our own is writable");
     for number in 0..100 {
-        std::fs::write(seed.cli().path(&format!("shared/{number}")), format!("{number}")).expect("as above");
+        std::fs::write(seed.cli().path(&format!("shared/{number}")), format!("{number}"))
+            .expect("as above");
     }
     let _seed = seed.seeds_as(&content, &["--listen", "7401"]).await;
     is_listed(&lan, &content, SOON).await;
@@ -164,5 +164,8 @@ async fn who_follows_a_server_loses_nothing_by_a_stop() -> String {
         let _ = get.ends(2 * SOON).await.with_code(0);
         content.is_at(&ann.cli().path(out)).await;
     }
-    format!("each stopped for {} s with a time-out of 8 s: both downloads ended well", pause.as_secs())
+    format!(
+        "each stopped for {} s with a time-out of 8 s: both downloads ended well",
+        pause.as_secs()
+    )
 }

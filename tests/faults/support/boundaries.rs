@@ -1,5 +1,6 @@
-//! Every call by which a download changes the disk, one after the other, from three beginnings: what a case does at the
-//! first call of a kind it does at the second, and so on, until there is no such call.
+//! Every call by which a download changes the disk, one after the other, from three beginnings:
+//! what a case does at the first call of a kind it does at the second, and so on, until there is no
+//! such call.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,7 +16,8 @@ use super::getting::{CHUNK, Getting};
 use super::strace::{Strace, calls};
 
 /// What can change the disk. A file is made by opening it.
-const CALLS: &str = "openat,fallocate,ftruncate,pwrite64,fsync,fdatasync,renameat,renameat2,linkat,unlinkat";
+const CALLS: &str =
+    "openat,fallocate,ftruncate,pwrite64,fsync,fdatasync,renameat,renameat2,linkat,unlinkat";
 
 /// Calls that are tried at once.
 const AT_ONCE: usize = 2;
@@ -29,7 +31,8 @@ pub(crate) enum Before {
     Nothing,
     /// A part with two chunks that its journal vouches for, and the torn end of a record.
     PartAndJournal,
-    /// A part without a journal, of which two chunks are right; and another file under the final name.
+    /// A part without a journal, of which two chunks are right; and another file under the final
+    /// name.
     PartAndOldFile,
 }
 
@@ -42,7 +45,8 @@ pub(crate) struct Boundary {
 }
 
 impl Before {
-    pub(crate) const ALL: [Before; 3] = [Before::Nothing, Before::PartAndJournal, Before::PartAndOldFile];
+    pub(crate) const ALL: [Before; 3] =
+        [Before::Nothing, Before::PartAndJournal, Before::PartAndOldFile];
 
     /// What `tnet get` needs to be told.
     pub(crate) fn arguments(self) -> &'static [&'static str] {
@@ -65,7 +69,9 @@ impl Before {
         let now = fs::read(getting.out()).ok();
         match (&now, self) {
             (None, Before::Nothing | Before::PartAndJournal) => {}
-            (None, Before::PartAndOldFile) => panic!("the old file is gone, and no new one is there"),
+            (None, Before::PartAndOldFile) => {
+                panic!("the old file is gone, and no new one is there")
+            }
             (Some(bytes), Before::PartAndOldFile) if bytes == OLD => {}
             (Some(_), _) => content.is_at(&getting.out()).await,
         }
@@ -89,12 +95,15 @@ impl Before {
             }
             Before::PartAndJournal => {
                 let (download, _) = open(content, &getting.out());
-                for (chunk, bytes) in content.chunks(0..2).into_iter().zip(half.chunks(half.len() / 2)) {
+                for (chunk, bytes) in
+                    content.chunks(0..2).into_iter().zip(half.chunks(half.len() / 2))
+                {
                     download.write_chunk(chunk, bytes).expect("the disk works");
                 }
                 download.sync().expect("the disk works");
                 drop(download);
-                let mut journal = File::options().append(true).open(getting.journal()).expect("it was made");
+                let mut journal =
+                    File::options().append(true).open(getting.journal()).expect("it was made");
                 journal.write_all(b"torn").expect("a home is writable");
             }
         }
@@ -105,7 +114,8 @@ impl Before {
     async fn kinds(self, network: &Network, content: &Content) -> Vec<String> {
         let getting = self.prepared(network, &format!("{self:?}-counts"), content);
         let log = getting.cli.path("trace");
-        let traced = Strace::of(CALLS, &log).on(getting.paths()).run(&getting.command(self.arguments()));
+        let traced =
+            Strace::of(CALLS, &log).on(getting.paths()).run(&getting.command(self.arguments()));
         getting.is_complete(getting.start(traced).ends(SOON).await).await;
         let calls = calls(&fs::read_to_string(log).expect("the log"));
         let mut kinds: Vec<String> = calls.into_iter().map(|call| call.name).collect();
@@ -118,18 +128,25 @@ impl Before {
 
 impl Boundary {
     /// A user with what is to be there before, and a trace that knows which call is meant.
-    pub(crate) fn prepared(&self, network: &Network, name: &str, content: &Content) -> (Getting, Strace) {
+    pub(crate) fn prepared(
+        &self,
+        network: &Network,
+        name: &str,
+        content: &Content,
+    ) -> (Getting, Strace) {
         let name = format!("{name}-{:?}-{}-{}", self.before, self.kind, self.nth);
         let getting = self.before.prepared(network, &name, content);
         let strace = Strace::of(CALLS, &getting.cli.path("trace"));
-        // Every program opens many files at first, but the one thread that begins a download opens these.
-        let strace = if self.kind == "openat" { strace.on(getting.paths()) } else { strace.in_order() };
+        // Every program opens many files at first, but the one thread that begins a download opens
+        // these.
+        let strace =
+            if self.kind == "openat" { strace.on(getting.paths()) } else { strace.in_order() };
         (getting, strace)
     }
 }
 
-/// Tries every call of a download from this beginning; a try answers whether there was such a call. Answers how many
-/// there were.
+/// Tries every call of a download from this beginning; a try answers whether there was such a call.
+/// Answers how many there were.
 pub(crate) async fn each(
     network: &Network,
     content: &Content,

@@ -51,12 +51,14 @@ impl Case {
 
     /// Runs it to its end and returns the figure.
     pub(crate) fn run(&self) -> String {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.expect("a machine that runs tests can start threads").block_on((self.run)())
     }
 }
 
-/// The cases of a module: `cases![row "fault" function (.needing(...))*; ...]`, each named as its function.
+/// The cases of a module: `cases![row "fault" function (.needing(...))*; ...]`, each named as its
+/// function.
 macro_rules! cases {
     ($($row:literal $fault:literal $run:ident $(. $with:ident ($($argument:expr)?))*;)*) => {
         pub(super) const CASES: &[$crate::support::case::Case] = &[$(

@@ -1,5 +1,5 @@
-//! Many connections to one peer, each with an identity and a port of its own, that claim to hold everything. When the
-//! peer closes one, another one comes in its place.
+//! Many connections to one peer, each with an identity and a port of its own, that claim to hold
+//! everything. When the peer closes one, another one comes in its place.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use tnet_fileinfo::MAX_CHUNK_SIZE;
 use tnet_proto::{
-    FileHandle, Hello, Holdings, MAX_DATA_LEN, MessageCodec, Open, Payload, PeerId, PeerMessage, Protocol,
-    Received, exchange_preamble,
+    FileHandle, Hello, Holdings, MAX_DATA_LEN, MessageCodec, Open, Payload, PeerId, PeerMessage,
+    Protocol, Received, exchange_preamble,
 };
 use tnet_testkit::Content;
 use tokio::net::{TcpSocket, TcpStream};
@@ -47,7 +47,8 @@ pub(crate) enum Manner {
     Lies,
     /// Nearly all of it is sent, and then the connection is closed.
     BreaksOff,
-    /// Nothing, but chunks of the longest kind of another file are sent unasked, some bytes at a time.
+    /// Nothing, but chunks of the longest kind of another file are sent unasked, some bytes at a
+    /// time.
     Intrudes,
 }
 
@@ -140,7 +141,12 @@ pub(crate) async fn joins((from, to): (IpAddr, SocketAddr), open: &Open) -> Opti
 }
 
 /// One connection, until the other side closes it.
-async fn member(ends: (IpAddr, SocketAddr), open: &Open, manner: Manner, seen: &Seen) -> Option<()> {
+async fn member(
+    ends: (IpAddr, SocketAddr),
+    open: &Open,
+    manner: Manner,
+    seen: &Seen,
+) -> Option<()> {
     let mut framed = joins(ends, open).await?;
     let _inside = Inside::new(seen);
     let mut dripping: Option<(FileHandle, u32, u32)> = None;
@@ -176,7 +182,8 @@ async fn member(ends: (IpAddr, SocketAddr), open: &Open, manner: Manner, seen: &
             }
         };
         let Received::Message(PeerMessage::Request { chunk, .. }) = received else { continue };
-        let len = (u64::from(open.chunk_size)).min(open.size - u64::from(chunk) * u64::from(open.chunk_size));
+        let len = (u64::from(open.chunk_size))
+            .min(open.size - u64::from(chunk) * u64::from(open.chunk_size));
         let len = usize::try_from(len).ok()?;
         match manner {
             Manner::Silent | Manner::Intrudes => {}
@@ -190,7 +197,10 @@ async fn member(ends: (IpAddr, SocketAddr), open: &Open, manner: Manner, seen: &
                 let mut offset = 0;
                 for part in body.chunks(MAX_DATA_LEN) {
                     let bytes = Payload(part.to_vec());
-                    writer.send(PeerMessage::Data { file: HANDLE, chunk, offset, bytes }).await.ok()?;
+                    writer
+                        .send(PeerMessage::Data { file: HANDLE, chunk, offset, bytes })
+                        .await
+                        .ok()?;
                     offset += u32::try_from(part.len()).ok()?;
                 }
                 if manner == Manner::BreaksOff {

@@ -1,4 +1,5 @@
-//! What can become of a `.partial` and its journal between two attempts, with nobody meaning harm or with somebody.
+//! What can become of a `.partial` and its journal between two attempts, with nobody meaning harm
+//! or with somebody.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

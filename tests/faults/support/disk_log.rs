@@ -1,5 +1,6 @@
-//! What a process did to the files of one download, as `strace` saw it, and what a disk may hold of that when the power
-//! goes: everything that a completed sync covers, and any choice of the rest, the last of it in pieces.
+//! What a process did to the files of one download, as `strace` saw it, and what a disk may hold of
+//! that when the power goes: everything that a completed sync covers, and any choice of the rest,
+//! the last of it in pieces.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -123,7 +124,8 @@ impl DiskLog {
 
     /// The changes that had begun by this moment; and for each whether it is safe.
     fn begun(&self, moment: usize) -> impl Iterator<Item = (usize, bool)> {
-        let begun = self.changes.iter().enumerate().filter(move |(_, change)| change.began < moment);
+        let begun =
+            self.changes.iter().enumerate().filter(move |(_, change)| change.began < moment);
         begun.map(move |(number, change)| (number, self.is_safe(change, moment)))
     }
 
@@ -137,8 +139,9 @@ impl DiskLog {
         self.syncs.iter().any(covers)
     }
 
-    /// Every fate that the changes can have at this moment, by number of the change: at most three in doubt lost, or all
-    /// of them; and each write in doubt torn in several ways, with all others in doubt kept or lost.
+    /// Every fate that the changes can have at this moment, by number of the change: at most three
+    /// in doubt lost, or all of them; and each write in doubt torn in several ways, with all others
+    /// in doubt kept or lost.
     pub(crate) fn fates(&self, moment: usize) -> Vec<Vec<Fate>> {
         let safe: Vec<bool> = self.begun(moment).map(|(_, safe)| safe).collect();
         let doubtful: Vec<usize> = (0..safe.len()).filter(|number| !safe[*number]).collect();
@@ -192,10 +195,15 @@ impl DiskLog {
     }
 
     /// The bytes of the journal that a completed sync covers at this moment, as they were written.
-    pub(crate) fn safe_journal_writes(&self, moment: usize) -> impl Iterator<Item = (usize, &[u8])> {
+    pub(crate) fn safe_journal_writes(
+        &self,
+        moment: usize,
+    ) -> impl Iterator<Item = (usize, &[u8])> {
         self.begun(moment).filter(|(_, safe)| *safe).filter_map(|(number, _)| {
             match &self.changes[number].what {
-                Change::Write { file: Which::Journal, offset, bytes } => Some((*offset, bytes.as_slice())),
+                Change::Write { file: Which::Journal, offset, bytes } => {
+                    Some((*offset, bytes.as_slice()))
+                }
                 _ => None,
             }
         })
@@ -205,9 +213,9 @@ impl DiskLog {
 impl Change {
     fn object(&self) -> Object {
         match self {
-            Change::Write { file, .. } | Change::Reserve { file, .. } | Change::Truncate { file, .. } => {
-                Object::File(*file)
-            }
+            Change::Write { file, .. }
+            | Change::Reserve { file, .. }
+            | Change::Truncate { file, .. } => Object::File(*file),
             Change::Create { .. } | Change::Remove { .. } | Change::Rename { .. } => Object::Names,
         }
     }
@@ -266,7 +274,8 @@ impl Fate {
     }
 }
 
-/// At least this long, with zeros. All at once: thousands of states are made, by code that is not optimised.
+/// At least this long, with zeros. All at once: thousands of states are made, by code that is not
+/// optimised.
 fn lengthen(content: &mut Vec<u8>, len: usize) {
     if content.len() < len {
         let mut longer = vec![0; len];

@@ -1,4 +1,5 @@
-//! From the calls of a trace to changes of a disk. A call that changes the files in a way that is not modelled is refused.
+//! From the calls of a trace to changes of a disk. A call that changes the files in a way that is
+//! not modelled is refused.
 
 use std::path::{Path, PathBuf};
 
@@ -24,9 +25,12 @@ impl Reader {
         let (began, ended) = (from + call.began, call.ended.map(|ended| from + ended));
         let arguments = split(&call.arguments);
         let argument = |number: usize| arguments.get(number).map_or("", String::as_str);
-        let number = |at: usize| argument(at).parse::<usize>().unwrap_or_else(|_| panic!("{call:?}"));
-        let file = || self.file(argument(0)).unwrap_or_else(|| panic!("which file is that? {call:?}"));
-        let name = |at: usize| String::from_utf8(unquoted(argument(at))).expect("the names are text");
+        let number =
+            |at: usize| argument(at).parse::<usize>().unwrap_or_else(|_| panic!("{call:?}"));
+        let file =
+            || self.file(argument(0)).unwrap_or_else(|| panic!("which file is that? {call:?}"));
+        let name =
+            |at: usize| String::from_utf8(unquoted(argument(at))).expect("the names are text");
         let change = match call.name.as_str() {
             "openat" if argument(2).contains("O_CREAT") => {
                 let name = name(1);
@@ -34,9 +38,11 @@ impl Reader {
                 Change::Create { name, file }
             }
             "openat" | "flock" | "clone" | "clone3" => return,
-            "pwrite64" => {
-                Change::Write { file: file(), offset: number(3), bytes: written(call, unquoted(argument(1))) }
-            }
+            "pwrite64" => Change::Write {
+                file: file(),
+                offset: number(3),
+                bytes: written(call, unquoted(argument(1))),
+            },
             "fallocate" => Change::Reserve { file: file(), len: number(2) + number(3) },
             "ftruncate" => Change::Truncate { file: file(), len: number(1) },
             "unlinkat" => Change::Remove { name: name(1) },

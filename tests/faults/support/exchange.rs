@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-/// Exchanges pairs of names in a thread of its own until it is stopped; then all of them are as they were.
+/// Exchanges pairs of names in a thread of its own until it is stopped; then all of them are as
+/// they were.
 pub(crate) struct Exchanger {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<u64>>,
@@ -23,8 +24,10 @@ impl Exchanger {
         let thread = std::thread::spawn(move || {
             let mut times = 0;
             while !stopped.load(Ordering::Relaxed) {
-                // Mostly for an instant, and sometimes for as long as a small file takes to be read.
-                let pause = Duration::from_micros(if times % 3 == 0 { times * 37 % 2000 } else { 0 });
+                // Mostly for an instant, and sometimes for as long as a small file takes to be
+                // read.
+                let pause =
+                    Duration::from_micros(if times % 3 == 0 { times * 37 % 2000 } else { 0 });
                 for _ in 0..2 {
                     for (one, other) in &pairs {
                         exchange(one, other);

@@ -8,8 +8,8 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use tnet_fileinfo::{FileInfo, MIN_CHUNK_SIZE, Tail};
 use tnet_proto::{
-    ByeReason, Hello, Info, MAX_INFO_SUMS, MessageCodec, PeerId, PeerMessage, Protocol, Received, encode,
-    exchange_preamble, preamble,
+    ByeReason, Hello, Info, MAX_INFO_SUMS, MessageCodec, PeerId, PeerMessage, Protocol, Received,
+    encode, exchange_preamble, preamble,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -117,8 +117,13 @@ async fn deceive(mut stream: TcpStream, trick: Trick, info: &FileInfo) -> io::Re
     }
     while let Some(Ok(Received::Message(message))) = line.next().await {
         let PeerMessage::InfoRequest { hash, first } = message else { continue };
-        let sums: Vec<_> =
-            info.sums().iter().skip(first as usize).take(MAX_INFO_SUMS).map(|sum| *sum.as_bytes()).collect();
+        let sums: Vec<_> = info
+            .sums()
+            .iter()
+            .skip(first as usize)
+            .take(MAX_INFO_SUMS)
+            .map(|sum| *sum.as_bytes())
+            .collect();
         let truth = Info {
             hash,
             size: info.size(),

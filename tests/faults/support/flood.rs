@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tnet_fileinfo::ChunkSet;
 use tnet_proto::{
-    FileHandle, Hello, Holdings, Open, PREAMBLE_LEN, PeerId, PeerMessage, Protocol, encode, preamble,
+    FileHandle, Hello, Holdings, Open, PREAMBLE_LEN, PeerId, PeerMessage, Protocol, encode,
+    preamble,
 };
 use tnet_testkit::Content;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,18 +50,19 @@ impl Words {
         Words::of(introductions(count, content))
     }
 
-    /// So many connections of all kinds: some say hello, some also that they would like to have the content, some
-    /// nothing.
+    /// So many connections of all kinds: some say hello, some also that they would like to have the
+    /// content, some nothing.
     pub(crate) fn mixed(count: usize, content: &Content) -> Words {
         let hello_len = PREAMBLE_LEN + 4 + 30;
-        let mixed = introductions(count, content).into_iter().enumerate().map(|(number, mut words)| {
-            match number % 5 {
-                0 | 1 => words.truncate(hello_len),
-                2 => words.clear(),
-                _ => {}
-            }
-            words
-        });
+        let mixed =
+            introductions(count, content).into_iter().enumerate().map(|(number, mut words)| {
+                match number % 5 {
+                    0 | 1 => words.truncate(hello_len),
+                    2 => words.clear(),
+                    _ => {}
+                }
+                words
+            });
         Words::of(mixed.collect())
     }
 }
@@ -88,7 +90,8 @@ fn introductions(count: usize, content: &Content) -> Vec<Vec<u8>> {
 }
 
 impl Seen {
-    /// Connections on which the other side has said something and that it has not closed: the most at one moment.
+    /// Connections on which the other side has said something and that it has not closed: the most
+    /// at one moment.
     pub(crate) fn most(&self) -> usize {
         self.most.load(Ordering::Relaxed)
     }
@@ -115,7 +118,8 @@ pub(crate) async fn flood(
     keep_open(move |_| from, to, (connections, AGAIN), words, seen, stop).await;
 }
 
-/// The same, each connection from an address of its own, with no more than five thousand calls a second in all.
+/// The same, each connection from an address of its own, with no more than five thousand calls a
+/// second in all.
 pub(crate) async fn flood_from(
     from: impl Fn(usize) -> IpAddr,
     to: SocketAddr,
@@ -185,7 +189,8 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// One silent connection: how long it took until the other side noticed it, and from then until it closed it.
+/// One silent connection: how long it took until the other side noticed it, and from then until it
+/// closed it.
 pub(crate) async fn until_closed(
     (from, to): (IpAddr, SocketAddr),
     words: &[u8],

@@ -135,7 +135,8 @@ impl Getting {
 
 /// The failure is on standard error in one line, as the command's own, with all of these words.
 pub(crate) fn says(finished: &Finished, words: &[&str]) -> String {
-    let lines: Vec<&str> = finished.stderr.lines().filter(|line| line.starts_with("tnet: ")).collect();
+    let lines: Vec<&str> =
+        finished.stderr.lines().filter(|line| line.starts_with("tnet: ")).collect();
     let [line] = lines[..] else { panic!("not one line: {:?}", finished.stderr) };
     for word in words {
         assert!(line.contains(word), "{word:?} in {line:?}");
@@ -152,7 +153,8 @@ pub(crate) fn chunks_said(stdout: &str) -> u64 {
 /// The smallest chunks that the system took whole, by the log of a trace.
 pub(crate) fn chunks_written(log: &Path) -> u64 {
     let log = std::fs::read_to_string(log).expect("the log");
-    let is_chunk = |call: &&Call| call.name == "pwrite64" && call.returned == i64::try_from(CHUNK).ok();
+    let is_chunk =
+        |call: &&Call| call.name == "pwrite64" && call.returned == i64::try_from(CHUNK).ok();
     calls(&log).iter().filter(is_chunk).count() as u64
 }
 
@@ -168,7 +170,8 @@ pub(crate) fn on_small_disk(
     (Getting::with(cli, content), mount)
 }
 
-/// No chunk went over the wire a second time, but for so many that were lost on the way to the disk.
+/// No chunk went over the wire a second time, but for so many that were lost on the way to the
+/// disk.
 pub(crate) fn fetched_again(seed: &RawPeer, content: &Content) -> u32 {
     seed.tally().served_in_all().checked_sub(content.chunk_count()).expect("every chunk came")
 }

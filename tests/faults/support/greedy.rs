@@ -1,4 +1,5 @@
-//! A peer that takes and never gives: it asks for every chunk at once, again and again, and holds nothing itself.
+//! A peer that takes and never gives: it asks for every chunk at once, again and again, and holds
+//! nothing itself.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -21,8 +22,8 @@ pub(crate) enum Taste {
     TheFirst,
 }
 
-/// Takes what it can get from the peer at `to` until it has everything, the peer hangs up, or the token says so. Returns
-/// which chunks came when.
+/// Takes what it can get from the peer at `to` until it has everything, the peer hangs up, or the
+/// token says so. Returns which chunks came when.
 pub(crate) async fn takes(
     to: SocketAddr,
     content: &Content,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tnet_proto::{
-    FrameHead, Hello, MAX_FRAME_BEFORE_HELLO, PREAMBLE_LEN, PeerId, PeerMessage, Protocol, decode, encode,
-    preamble,
+    FrameHead, Hello, MAX_FRAME_BEFORE_HELLO, PREAMBLE_LEN, PeerId, PeerMessage, Protocol, decode,
+    encode, preamble,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,7 +23,8 @@ const KEPT: usize = 40;
 /// The other side must answer within this time, or is not there yet.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Calls `to` again and again in the name of the peer at `of`, which is at the same address. Returns how often it was let in.
+/// Calls `to` again and again in the name of the peer at `of`, which is at the same address.
+/// Returns how often it was let in.
 pub(crate) async fn calls_as(of: SocketAddr, to: SocketAddr, stop: CancellationToken) -> usize {
     let (mut kept, mut calls) = (VecDeque::new(), 0);
     while !stop.is_cancelled() {
@@ -52,7 +53,8 @@ async fn id_of(address: SocketAddr) -> Option<PeerId> {
                 && buffered.len() >= head.head_len() + head.body_len()
             {
                 buffered.advance(head.head_len());
-                let Ok(PeerMessage::Hello(hello)) = decode(&buffered.split_to(head.body_len())) else {
+                let Ok(PeerMessage::Hello(hello)) = decode(&buffered.split_to(head.body_len()))
+                else {
                     return None;
                 };
                 return Some(hello.peer_id);

@@ -1,7 +1,9 @@
-//! A small LAN of network namespaces, made for one case and gone with it: hosts on two switches that a trunk joins. The
-//! machine's own network is not touched, and no LAN sees another, so all of them use the same addresses.
+//! A small LAN of network namespaces, made for one case and gone with it: hosts on two switches
+//! that a trunk joins. The machine's own network is not touched, and no LAN sees another, so all of
+//! them use the same addresses.
 //!
-//! A host's cable can be limited, a host can lose packets or reset connections, the trunk can be cut.
+//! A host's cable can be limited, a host can lose packets or reset connections, the trunk can be
+//! cut.
 
 use std::fs::File;
 use std::io::Write;
@@ -57,7 +59,8 @@ impl Lan {
     /// So many hosts on the left switch, and so many on the right one; the left ones come first.
     pub(crate) fn new(left: usize, right: usize) -> Lan {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("tnet-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("tnet-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let switches = Namespace::new(format!("{name}-switches"));
         switches.ip(&["link", "add", "trunk-left", "type", "veth", "peer", "name", "trunk-right"]);
         for side in ["left", "right"] {
@@ -66,7 +69,10 @@ impl Lan {
             switches.ip(&["link", "set", &format!("trunk-{side}"), "master", side, "up"]);
         }
         let sides = (0..left).map(|_| "left").chain((0..right).map(|_| "right"));
-        let hosts = sides.zip(1..).map(|(side, number)| Host::new(&name, number, &switches, side)).collect();
+        let hosts = sides
+            .zip(1..)
+            .map(|(side, number)| Host::new(&name, number, &switches, side))
+            .collect();
         let homes = tempfile::tempdir().expect("the system's temporary directory is writable");
         Lan { hosts, switches, homes }
     }
@@ -81,11 +87,18 @@ impl Lan {
         self.user(number, 0, self.host(number).ip.into(), self.host(0).ip.into())
     }
 
-    /// One of several users at that host, who accepts peers at this address of it and knows the coordinator at that one of
-    /// the first host.
-    pub(crate) fn user(&self, number: usize, user: usize, ip: IpAddr, coordinator: IpAddr) -> Machine {
+    /// One of several users at that host, who accepts peers at this address of it and knows the
+    /// coordinator at that one of the first host.
+    pub(crate) fn user(
+        &self,
+        number: usize,
+        user: usize,
+        ip: IpAddr,
+        coordinator: IpAddr,
+    ) -> Machine {
         let host = self.host(number);
-        let home = self.homes.path().join(format!("{}-{user}-{}", host.port, u8::from(ip.is_ipv6())));
+        let home =
+            self.homes.path().join(format!("{}-{user}-{}", host.port, u8::from(ip.is_ipv6())));
         std::fs::create_dir_all(&home).expect("a directory of our own is writable");
         let cli = Cli::at(&home).with_coordinator((coordinator, Machine::COORDINATOR_PORT).into());
         Machine::new(cli, ip).through(&["ip", "netns", "exec", &host.namespace.0])
@@ -101,7 +114,8 @@ impl Lan {
         self.switches.ip(&["link", "set", "trunk-left", "up"]);
     }
 
-    /// Longer packets than this vanish between left and right, and nobody is told: switches do not speak.
+    /// Longer packets than this vanish between left and right, and nobody is told: switches do not
+    /// speak.
     pub(crate) fn narrow_trunk(&self, bytes: u32) {
         for side in ["left", "right"] {
             self.switches.ip(&["link", "set", &format!("trunk-{side}"), "mtu", &bytes.to_string()]);
@@ -112,9 +126,12 @@ impl Lan {
     pub(crate) fn limit(&self, number: usize, mbit: u32) {
         let host = self.host(number);
         let rate = format!("{mbit}mbit");
-        for (namespace, device) in [(&host.namespace, DEVICE), (&self.switches, host.port.as_str())] {
+        for (namespace, device) in [(&host.namespace, DEVICE), (&self.switches, host.port.as_str())]
+        {
             let tbf = ["root", "tbf", "rate", &rate, "burst", "64kb", "latency", "50ms"];
-            run(Command::new("tc").args(["-n", &namespace.0, "qdisc", "replace", "dev", device]).args(tbf));
+            run(Command::new("tc")
+                .args(["-n", &namespace.0, "qdisc", "replace", "dev", device])
+                .args(tbf));
         }
     }
 }
@@ -141,7 +158,14 @@ impl Host {
                 self.namespace.ip(&["addr", "add", &format!("{address}/16"), "dev", DEVICE]);
             }
             IpAddr::V6(address) => {
-                self.namespace.ip(&["addr", "add", &format!("{address}/32"), "dev", DEVICE, "nodad"]);
+                self.namespace.ip(&[
+                    "addr",
+                    "add",
+                    &format!("{address}/32"),
+                    "dev",
+                    DEVICE,
+                    "nodad",
+                ]);
             }
         }
     }
@@ -154,7 +178,8 @@ impl Host {
     /// Every address of this prefix is one of it.
     pub(crate) fn is_all_of(&self, prefix: &str) {
         self.namespace.ip(&["-6", "route", "add", "local", prefix, "dev", DEVICE]);
-        let any = ["netns", "exec", &self.namespace.0, "sysctl", "-qw", "net.ipv6.ip_nonlocal_bind=1"];
+        let any =
+            ["netns", "exec", &self.namespace.0, "sysctl", "-qw", "net.ipv6.ip_nonlocal_bind=1"];
         run(Command::new("ip").args(any));
     }
 
@@ -162,7 +187,8 @@ impl Host {
     pub(crate) fn reaches(&self, prefix: &str, via: Option<Ipv6Addr>) {
         let via = via.map(|via| via.to_string());
         let through = via.as_ref().map_or(vec![], |via| vec!["via", via.as_str()]);
-        self.namespace.ip(&[&["-6", "route", "replace", prefix][..], &through, &["dev", DEVICE]].concat());
+        self.namespace
+            .ip(&[&["-6", "route", "replace", prefix][..], &through, &["dev", DEVICE]].concat());
     }
 
     /// Its address.
@@ -174,7 +200,14 @@ impl Host {
     pub(crate) fn owns(&self, prefix: &str) {
         self.namespace.ip(&["route", "add", "local", prefix, "dev", "lo"]);
         let setting = "net.ipv6.ip_nonlocal_bind=1";
-        run(Command::new("ip").args(["netns", "exec", &self.namespace.0, "sysctl", "-qw", setting]));
+        run(Command::new("ip").args([
+            "netns",
+            "exec",
+            &self.namespace.0,
+            "sysctl",
+            "-qw",
+            setting,
+        ]));
     }
 
     /// So many of a hundred packets that come to it are lost.
@@ -186,16 +219,20 @@ impl Host {
     pub(crate) fn resets(&self, port: u16) {
         // The resets themselves pass, or each rule would stop those of the other.
         let reset = "tcp flags & rst == 0 reject with tcp reset";
-        let (incoming, outgoing) = (format!("tcp dport {port} {reset}"), format!("tcp sport {port} {reset}"));
+        let (incoming, outgoing) =
+            (format!("tcp dport {port} {reset}"), format!("tcp sport {port} {reset}"));
         self.filter(&[("input", &incoming), ("output", &outgoing)]);
     }
 
-    /// From now on nothing passes over the connections to this port of it that there are. New ones work.
+    /// From now on nothing passes over the connections to this port of it that there are. New ones
+    /// work.
     pub(crate) fn drops_present_flows(&self, port: u16) {
-        let shown = run(Command::new("ip").args(["netns", "exec", &self.namespace.0, "ss", "-tnH"]));
+        let shown =
+            run(Command::new("ip").args(["netns", "exec", &self.namespace.0, "ss", "-tnH"]));
         let ours = format!(":{port}");
         let flows = shown.lines().filter_map(|line| {
-            let (local, remote) = (line.split_whitespace().nth(3)?, line.split_whitespace().nth(4)?);
+            let (local, remote) =
+                (line.split_whitespace().nth(3)?, line.split_whitespace().nth(4)?);
             local.ends_with(&ours).then(|| remote.rsplit(':').next()).flatten()
         });
         let flows: Vec<&str> = flows.collect();
@@ -233,7 +270,8 @@ impl Host {
         self.filter(&[("input", &format!("tcp dport {port} {end}"))]);
     }
 
-    /// Accepts at `port`, from outside, what a process there expects at `inner`, and nothing at that itself.
+    /// Accepts at `port`, from outside, what a process there expects at `inner`, and nothing at
+    /// that itself.
     pub(crate) fn publishes(&self, port: u16, inner: u16) {
         self.rules(&format!(
             "add table ip published\n\
@@ -246,10 +284,12 @@ impl Host {
 
     /// Its address on the link, once it may be used.
     pub(crate) fn link_local(&self) -> Ipv6Addr {
-        let shown = ["-n", &self.namespace.0, "-j", "-6", "addr", "show", "dev", DEVICE, "scope", "link"];
+        let shown =
+            ["-n", &self.namespace.0, "-j", "-6", "addr", "show", "dev", DEVICE, "scope", "link"];
         for _ in 0..100 {
             let shown: serde_json::Value =
-                serde_json::from_str(&run(Command::new("ip").args(shown))).expect("`ip -j` prints JSON");
+                serde_json::from_str(&run(Command::new("ip").args(shown)))
+                    .expect("`ip -j` prints JSON");
             let address = &shown[0]["addr_info"][0];
             if let (Some(local), None) = (address["local"].as_str(), address.get("tentative")) {
                 return local.parse().expect("an address");
@@ -266,15 +306,27 @@ impl Host {
 
     /// Bytes that came to it so far, without headers. A packet without any counts as none.
     pub(crate) fn received(&self) -> u64 {
-        let shown =
-            run(Command::new("ip").args(["-n", &self.namespace.0, "-s", "-j", "link", "show", DEVICE]));
+        let shown = run(Command::new("ip").args([
+            "-n",
+            &self.namespace.0,
+            "-s",
+            "-j",
+            "link",
+            "show",
+            DEVICE,
+        ]));
         let shown: serde_json::Value = serde_json::from_str(&shown).expect("`ip -j` prints JSON");
-        let count = |what: &str| shown[0]["stats64"]["rx"][what].as_u64().expect("a device has counters");
+        let count =
+            |what: &str| shown[0]["stats64"]["rx"][what].as_u64().expect("a device has counters");
         count("bytes").saturating_sub(HEADERS * count("packets"))
     }
 
-    /// Does this work with sockets of this host, on a thread of its own. It should end when the token says so.
-    pub(crate) fn inside<T, W>(&self, work: impl FnOnce(CancellationToken) -> W + Send + 'static) -> Inside<T>
+    /// Does this work with sockets of this host, on a thread of its own. It should end when the
+    /// token says so.
+    pub(crate) fn inside<T, W>(
+        &self,
+        work: impl FnOnce(CancellationToken) -> W + Send + 'static,
+    ) -> Inside<T>
     where
         T: Send + 'static,
         W: Future<Output = T>,
@@ -288,7 +340,8 @@ impl Host {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
                 .expect("we are root");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let done = runtime.expect("a machine that runs tests has descriptors").block_on(work(told));
+            let done =
+                runtime.expect("a machine that runs tests has descriptors").block_on(work(told));
             // Nobody waits for it any more: then it is of no interest.
             let _ = sender.send(done);
         });
@@ -300,7 +353,9 @@ impl Host {
         let mut script =
             "add table inet faults\ndelete table inet faults\nadd table inet faults\n".to_owned();
         for (hook, rule) in rules {
-            script += &format!("add chain inet faults {hook} {{ type filter hook {hook} priority 0; }}\n");
+            script += &format!(
+                "add chain inet faults {hook} {{ type filter hook {hook} priority 0; }}\n"
+            );
             script += &format!("add rule inet faults {hook} {rule}\n");
         }
         self.rules(&script);
@@ -311,7 +366,11 @@ impl Host {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace.0, "nft", "-f", "-"]).stdin(Stdio::piped());
         let mut nft = command.spawn().expect("a machine with namespaces has `ip`");
-        nft.stdin.take().expect("it is piped").write_all(script.as_bytes()).expect("nft reads its rules");
+        nft.stdin
+            .take()
+            .expect("it is piped")
+            .write_all(script.as_bytes())
+            .expect("nft reads its rules");
         assert!(nft.wait().expect("our own child").success(), "{script}");
     }
 }
@@ -360,7 +419,10 @@ impl Drop for Namespace {
 
 /// Runs a command to its end and returns what it printed.
 fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -1,5 +1,5 @@
-//! The real command at work: coordinators, seeds and downloads as their users start them, perhaps through another
-//! program that takes something from them.
+//! The real command at work: coordinators, seeds and downloads as their users start them, perhaps
+//! through another program that takes something from them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
@@ -34,7 +34,8 @@ impl Machine {
         Machine { cli, ip: ip.into(), through: Vec::new() }
     }
 
-    /// Starts them through this program with these arguments, which runs what comes after them in its own place.
+    /// Starts them through this program with these arguments, which runs what comes after them in
+    /// its own place.
     pub(crate) fn through(mut self, program: &[&str]) -> Machine {
         self.through = program.iter().map(|word| (*word).to_owned()).collect();
         self
@@ -48,9 +49,16 @@ impl Machine {
     /// Starts the command with these arguments.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         let inner = self.cli.command(args);
-        let Some((program, words)) = self.through.split_first() else { return self.cli.start_command(inner) };
+        let Some((program, words)) = self.through.split_first() else {
+            return self.cli.start_command(inner);
+        };
         let mut outer = Command::new(program);
-        outer.args(words).arg(inner.get_program()).args(inner.get_args()).env_clear().stdin(Stdio::null());
+        outer
+            .args(words)
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .env_clear()
+            .stdin(Stdio::null());
         // Where the program itself is found.
         outer.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -63,7 +71,8 @@ impl Machine {
         self.serves(&["coordinator"], port).await
     }
 
-    /// A server that shares the content from a directory and accepts peers as these arguments say; by now it does.
+    /// A server that shares the content from a directory and accepts peers as these arguments say;
+    /// by now it does.
     pub(crate) async fn seeds_as(&self, content: &Content, more: &[&str]) -> Serving {
         std::fs::create_dir_all(self.cli.path("shared")).expect("a home of our own is writable");
         content.write(&self.cli.path("shared/file")).await;
@@ -106,7 +115,8 @@ impl Machine {
         self.serves(&["start-server", "--foreground", "--dir", "shared"], port).await
     }
 
-    /// A download in the foreground to `a`, with events, that serves as long afterwards as the arguments say.
+    /// A download in the foreground to `a`, with events, that serves as long afterwards as the
+    /// arguments say.
     pub(crate) fn gets(&self, content: &Content, port: u16, more: &[&str]) -> Running {
         content.write_info(&self.cli.path("a.fileinfo"));
         let listen = SocketAddr::new(self.ip, port).to_string();

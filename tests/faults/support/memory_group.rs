@@ -1,4 +1,5 @@
-//! A control group that limits the memory of a process, with the page cache that it fills. Gone when it is dropped.
+//! A control group that limits the memory of a process, with the page cache that it fills. Gone
+//! when it is dropped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,10 @@ impl MemoryGroup {
         let events = ["memory.events", "memory.oom_control"];
         let text = events.iter().find_map(|name| fs::read_to_string(self.path.join(name)).ok());
         let text = text.expect("the group is there");
-        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(|n| n.parse().ok());
+        let count = text
+            .lines()
+            .find_map(|line| line.strip_prefix("oom_kill "))
+            .and_then(|n| n.parse().ok());
         count.unwrap_or_else(|| panic!("no count of kills in {text}"))
     }
 

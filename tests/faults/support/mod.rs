@@ -1,4 +1,5 @@
-//! What cases are made with: the machine's means to break things, and the measures of what that did.
+//! What cases are made with: the machine's means to break things, and the measures of what that
+//! did.
 
 pub(crate) mod boundaries;
 pub(crate) mod case;

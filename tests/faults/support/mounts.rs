@@ -1,4 +1,5 @@
-//! File systems of a test's own: small ones in memory, and read-only views. Gone when they are dropped.
+//! File systems of a test's own: small ones in memory, and read-only views. Gone when they are
+//! dropped.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -67,7 +68,10 @@ impl Drop for Mount {
 
 fn mount(args: &[&str], at: &Path) {
     let status = silent("mount").args(args).arg(at).status();
-    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "mount {args:?}: {status:?}");
+    assert!(
+        status.as_ref().is_ok_and(std::process::ExitStatus::success),
+        "mount {args:?}: {status:?}"
+    );
 }
 
 fn silent(program: &str) -> Command {

@@ -43,7 +43,8 @@ impl Need {
 /// Where groups that limit memory are made, and the name of the file with the limit.
 pub(crate) fn memory_groups() -> Option<(&'static Path, &'static str)> {
     let second = Path::new("/sys/fs/cgroup");
-    let controllers = std::fs::read_to_string(second.join("cgroup.subtree_control")).unwrap_or_default();
+    let controllers =
+        std::fs::read_to_string(second.join("cgroup.subtree_control")).unwrap_or_default();
     if controllers.split_whitespace().any(|controller| controller == "memory") {
         return Some((second, "memory.max"));
     }
@@ -58,7 +59,8 @@ fn is_root() -> bool {
 fn can_make_namespaces() -> bool {
     let name = format!("tnet-look-{}", std::process::id());
     let made = succeeds("ip", &["netns", "add", &name]);
-    let can_filter = made && succeeds("ip", &["netns", "exec", &name, "nft", "add", "table", "inet", "look"]);
+    let can_filter =
+        made && succeeds("ip", &["netns", "exec", &name, "nft", "add", "table", "inet", "look"]);
     if made {
         succeeds("ip", &["netns", "del", &name]);
     }

@@ -17,7 +17,8 @@ pub(crate) fn memory(pid: u32) -> Memory {
     memory_while_it_runs(pid).unwrap_or_else(|| panic!("the process {pid} does not run any more"))
 }
 
-/// Memory of a process; `None` if it has ended: from its exit until somebody waits for it, it has none.
+/// Memory of a process; `None` if it has ended: from its exit until somebody waits for it, it has
+/// none.
 pub(crate) fn memory_while_it_runs(pid: u32) -> Option<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {
@@ -37,6 +38,7 @@ pub(crate) fn descriptors(pid: u32) -> usize {
 
 /// Begins a new peak of this process' own memory.
 pub(crate) fn forget_peak() {
-    // Where the system does not do that, the peak stays what it was, and growth is judged too mildly by that.
+    // Where the system does not do that, the peak stays what it was, and growth is judged too
+    // mildly by that.
     let _ = fs::write("/proc/self/clear_refs", "5");
 }

@@ -1,4 +1,5 @@
-//! A caller of the coordinator that says whatever it is told to, from whichever address of this machine.
+//! A caller of the coordinator that says whatever it is told to, from whichever address of this
+//! machine.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -6,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tnet_proto::{
-    Availability, CoordinatorReply, CoordinatorRequest, Families, MessageCodec, PeerId, Protocol, Reach,
-    Received, ReportEntry, exchange_preamble,
+    Availability, CoordinatorReply, CoordinatorRequest, Families, MessageCodec, PeerId, Protocol,
+    Reach, Received, ReportEntry, exchange_preamble,
 };
 use tnet_testkit::{SOON, within};
 use tokio::net::{TcpSocket, TcpStream};
@@ -35,10 +36,17 @@ impl Reporter {
     }
 
     /// Says hello as that peer; false if it is not let in.
-    pub(crate) async fn is_welcome(&mut self, peer_id: PeerId, listen_port: u16, interval: Duration) -> bool {
-        let report_interval_ms = u32::try_from(interval.as_millis()).expect("an interval of seconds");
+    pub(crate) async fn is_welcome(
+        &mut self,
+        peer_id: PeerId,
+        listen_port: u16,
+        interval: Duration,
+    ) -> bool {
+        let report_interval_ms =
+            u32::try_from(interval.as_millis()).expect("an interval of seconds");
         let reach = Reach::Everywhere { port: listen_port, families: Families::Both };
-        self.say(CoordinatorRequest::Hello { peer_id, reach, report_interval_ms, capabilities: 0 }).await;
+        self.say(CoordinatorRequest::Hello { peer_id, reach, report_interval_ms, capabilities: 0 })
+            .await;
         let welcome = matches!(self.hear().await, Some(CoordinatorReply::Welcome { .. }));
         self.line.codec_mut().hello_done();
         welcome

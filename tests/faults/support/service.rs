@@ -1,9 +1,12 @@
-//! The real coordinator and the real server as processes of their own, whose memory can be measured.
+//! The real coordinator and the real server as processes of their own, whose memory can be
+//! measured.
 
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
-use tnet_proto::{CoordinatorRequest, Hello, PeerId, PeerMessage, Protocol, Reach, encode, preamble};
+use tnet_proto::{
+    CoordinatorRequest, Hello, PeerId, PeerMessage, Protocol, Reach, encode, preamble,
+};
 use tnet_testkit::{Cli, Running, SOON};
 
 use super::memory_group::MemoryGroup;
@@ -30,7 +33,8 @@ impl Service {
 
     /// `tnet start-server --foreground`, with these further arguments.
     pub(crate) async fn peer(cli: &Cli, args: &[&str]) -> Service {
-        Service::start(cli, &[&["start-server", "--foreground"], args].concat(), Protocol::Peer).await
+        Service::start(cli, &[&["start-server", "--foreground"], args].concat(), Protocol::Peer)
+            .await
     }
 
     async fn start(cli: &Cli, args: &[&str], protocol: Protocol) -> Service {
@@ -40,7 +44,9 @@ impl Service {
 
     async fn started(mut running: Running, protocol: Protocol) -> Service {
         let listens = |text: &str| {
-            let events = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let events = text
+                .lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
             events.filter_map(|event| event["listen"].as_str()?.parse().ok()).next()
         };
         let address = running.prints("where it listens", SOON, listens).await;

@@ -1,7 +1,7 @@
 //! A process whose system calls fail, wait or kill as a test says: `strace --inject`.
 //!
-//! Counting is by thread and by call, says `strace`. So that the n-th call is the same one in every run,
-//! [`Strace::in_order`] leaves the process one thread for the disk.
+//! Counting is by thread and by call, says `strace`. So that the n-th call is the same one in every
+//! run, [`Strace::in_order`] leaves the process one thread for the disk.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,8 @@ impl Strace {
         Strace { args, processor: None }
     }
 
-    /// Counts and changes only calls that concern these paths: by name, by directory or by descriptor.
+    /// Counts and changes only calls that concern these paths: by name, by directory or by
+    /// descriptor.
     pub(crate) fn on(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Strace {
         for path in paths {
             self.args.extend(["-P".into(), path.into()]);
@@ -53,8 +54,9 @@ impl Strace {
         self
     }
 
-    /// One thread for the sockets and one for the disk: the system refuses to start any more. On one processor the
-    /// command needs no others. Not together with [`on`](Self::on): starting a thread concerns no path.
+    /// One thread for the sockets and one for the disk: the system refuses to start any more. On
+    /// one processor the command needs no others. Not together with [`on`](Self::on): starting a
+    /// thread concerns no path.
     pub(crate) fn in_order(mut self) -> Strace {
         self.processor = Some(first_processor());
         let calls = self.args.iter().position(|arg| arg.to_string_lossy().starts_with("trace="));
@@ -63,11 +65,14 @@ impl Strace {
         self.inject("clone,clone3:error=EAGAIN:when=2+")
     }
 
-    /// The trace of a process that runs already, of all its threads. It ends with that process, or when it is ended.
+    /// The trace of a process that runs already, of all its threads. It ends with that process, or
+    /// when it is ended.
     pub(crate) fn attach(&self, pid: u32) -> Command {
         let mut command = Command::new("strace");
         // A filter is only set for children.
-        command.args(self.args.iter().filter(|arg| *arg != "--seccomp-bpf")).args(["-p", &pid.to_string()]);
+        command
+            .args(self.args.iter().filter(|arg| *arg != "--seccomp-bpf"))
+            .args(["-p", &pid.to_string()]);
         command
     }
 
@@ -109,7 +114,8 @@ pub(crate) fn calls(log: &str) -> Vec<Call> {
         let Ok(thread) = thread.parse() else { continue };
         let rest = rest.trim_start();
         if let Some(resumed) = rest.strip_prefix("<... ") {
-            let open = calls.iter_mut().rev().find(|call| call.thread == thread && call.ended.is_none());
+            let open =
+                calls.iter_mut().rev().find(|call| call.thread == thread && call.ended.is_none());
             if let (Some(call), Some((arguments, returned))) = (open, resumed.rsplit_once(" = ")) {
                 let more = arguments.split_once("resumed>").map_or("", |(_, more)| more);
                 call.arguments.push_str(more.trim_end().strip_suffix(')').unwrap_or(more));
@@ -150,6 +156,7 @@ fn number_of(returned: &str) -> Option<i64> {
 /// A processor that we may use.
 fn first_processor() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("0");
+    let list =
+        status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("0");
     list.trim().split(['-', ',']).next().unwrap_or("0").to_owned()
 }

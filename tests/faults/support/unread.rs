@@ -1,4 +1,5 @@
-//! Connections that say very much to a peer and never read what it answers, or read it so that they can say more.
+//! Connections that say very much to a peer and never read what it answers, or read it so that they
+//! can say more.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tnet_fileinfo::{ChunkSet, ChunkSize, Geometry};
 use tnet_proto::{
-    FileHandle, Hello, Holdings, Info, MAX_BITMAP_LEN, MAX_EXTENSION_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS,
-    MAX_INFO_SUMS, Open, PeerId, PeerMessage, Protocol, encode, preamble,
+    FileHandle, Hello, Holdings, Info, MAX_BITMAP_LEN, MAX_EXTENSION_LEN, MAX_HAVE_CHUNKS,
+    MAX_HOLDERS, MAX_INFO_SUMS, Open, PeerId, PeerMessage, Protocol, encode, preamble,
 };
 use tnet_testkit::describe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
@@ -19,8 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Bytes that the system keeps for a connection that does not read: as few as it allows, so that what is not read
-/// stays where it comes from.
+/// Bytes that the system keeps for a connection that does not read: as few as it allows, so that
+/// what is not read stays where it comes from.
 const UNREAD_BYTES: u32 = 2048;
 
 /// A connection is not waited for longer.
@@ -52,7 +53,8 @@ pub(crate) enum Kind {
     Bitmaps,
     /// One long message, but for its last byte.
     Halves,
-    /// Joins the swarms of all shared files, and reads the answers: else the connection would end for those.
+    /// Joins the swarms of all shared files, and reads the answers: else the connection would end
+    /// for those.
     KnownFiles,
     /// A message of each kind in turn.
     Mix,
@@ -88,7 +90,9 @@ impl Kind {
     fn words(self, number: u32, target: &Target) -> BytesMut {
         let mut out = BytesMut::new();
         match self {
-            Kind::Descriptions => say(PeerMessage::InfoRequest { hash: target.hash, first: 0 }, &mut out),
+            Kind::Descriptions => {
+                say(PeerMessage::InfoRequest { hash: target.hash, first: 0 }, &mut out)
+            }
             Kind::UnknownDescriptions => {
                 say(PeerMessage::InfoRequest { hash: unknown(number), first: 0 }, &mut out);
             }
@@ -114,7 +118,8 @@ impl Kind {
                     say(target.open(4), &mut out);
                 }
                 let count = MAX_HAVE_CHUNKS.try_into().expect("a limit of thousands");
-                let chunks = (0..count).map(|chunk: u32| chunk % target.geometry.chunk_count()).collect();
+                let chunks =
+                    (0..count).map(|chunk: u32| chunk % target.geometry.chunk_count()).collect();
                 say(PeerMessage::Have { file: FileHandle(4), chunks }, &mut out);
             }
             Kind::Exchanges => {
@@ -125,7 +130,10 @@ impl Kind {
                 say(PeerMessage::Peers { file: FileHandle(5), peers }, &mut out);
             }
             Kind::Unasked => {
-                say(PeerMessage::Extension { kind: number, body: vec![1; MAX_EXTENSION_LEN] }, &mut out);
+                say(
+                    PeerMessage::Extension { kind: number, body: vec![1; MAX_EXTENSION_LEN] },
+                    &mut out,
+                );
                 say(long_info(), &mut out);
             }
             Kind::Bitmaps => say(unknown_file(number, MAX_BITMAP_LEN), &mut out),
@@ -143,7 +151,8 @@ impl Kind {
             Kind::Mix => {
                 let kinds = Kind::MIXED.len();
                 let (turn, kind) = (number as usize / kinds, number as usize % kinds);
-                return Kind::MIXED[kind].words(u32::try_from(turn).expect("less than a u32"), target);
+                return Kind::MIXED[kind]
+                    .words(u32::try_from(turn).expect("less than a u32"), target);
             }
         }
         out
@@ -195,10 +204,17 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// So many connections, from these addresses in turn, that say `words` things each.
-    pub(crate) fn of(kind: Kind, target: Target, connections: usize, words: u32, from: &[IpAddr]) -> Crowd {
+    pub(crate) fn of(
+        kind: Kind,
+        target: Target,
+        connections: usize,
+        words: u32,
+        from: &[IpAddr],
+    ) -> Crowd {
         let (mut all, answered) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
         for number in 0..connections {
-            let (from, target, answered) = (from[number % from.len()], target.clone(), Arc::clone(&answered));
+            let (from, target, answered) =
+                (from[number % from.len()], target.clone(), Arc::clone(&answered));
             all.spawn(async move {
                 let _ = talk(kind, target, number, words, from, &answered).await;
                 // What is not said any more keeps the connection open nonetheless.
@@ -229,7 +245,10 @@ async fn talk(
     let mut bytes = BytesMut::from(&preamble(Protocol::Peer)[..]);
     let mut peer_id = [7; 16];
     peer_id[..8].copy_from_slice(&id.to_le_bytes());
-    say(PeerMessage::Hello(Hello { peer_id: PeerId(peer_id), listen_port: 0, capabilities: 0 }), &mut bytes);
+    say(
+        PeerMessage::Hello(Hello { peer_id: PeerId(peer_id), listen_port: 0, capabilities: 0 }),
+        &mut bytes,
+    );
     stream.write_all(&bytes).await?;
     let (answers, mut stream) = stream.into_split();
     let (files, answered) = (target.small_files.len(), Arc::clone(answered));

@@ -32,8 +32,8 @@ pub enum Conduct {
     SendsAnother,
     /// Announces a chunk past the end of the file.
     AnnouncesBeyondTheEnd,
-    /// Announces its holdings in a bitmap with bits past the last chunk. Needs a file whose number of chunks is not
-    /// a multiple of eight.
+    /// Announces its holdings in a bitmap with bits past the last chunk. Needs a file whose number
+    /// of chunks is not a multiple of eight.
     SetsSpareBits,
 }
 
@@ -42,7 +42,9 @@ impl Conduct {
     pub(super) fn flips(self, chunk: u32) -> bool {
         match self {
             // Any fixed scatter will do; Knuth's multiplier spreads neighbours.
-            Conduct::FlipsBit { percent } => (chunk.wrapping_mul(2_654_435_761) >> 16) % 100 < percent,
+            Conduct::FlipsBit { percent } => {
+                (chunk.wrapping_mul(2_654_435_761) >> 16) % 100 < percent
+            }
             _ => false,
         }
     }
@@ -88,7 +90,8 @@ mod tests {
     #[test]
     fn the_share_of_flipped_chunks_is_about_what_was_asked_for() {
         for percent in [0, 10, 50, 100] {
-            let flipped = (0..10_000).filter(|chunk| Conduct::FlipsBit { percent }.flips(*chunk)).count();
+            let flipped =
+                (0..10_000).filter(|chunk| Conduct::FlipsBit { percent }.flips(*chunk)).count();
             let expected = 100 * percent as usize;
             assert!(flipped.abs_diff(expected) <= 300, "{flipped} of 10000 at {percent} %");
         }

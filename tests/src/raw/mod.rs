@@ -1,8 +1,9 @@
-//! A peer that does what the test says. It speaks the real protocol over real sockets, holds one file in memory, and
-//! gives away exactly as much of it, as well or as badly, as it is told.
+//! A peer that does what the test says. It speaks the real protocol over real sockets, holds one
+//! file in memory, and gives away exactly as much of it, as well or as badly, as it is told.
 //!
-//! A [`RawPeer`] that gives away eight chunks and is then "busy" puts every downloader *in the middle* of its download,
-//! for as long as the test likes; that is better than any slow link. With another [`Conduct`] it is an enemy.
+//! A [`RawPeer`] that gives away eight chunks and is then "busy" puts every downloader *in the
+//! middle* of its download, for as long as the test likes; that is better than any slow link. With
+//! another [`Conduct`] it is an enemy.
 
 mod conduct;
 mod session;
@@ -84,11 +85,12 @@ impl RawPeer {
         self.address
     }
 
-    /// Reports to that coordinator, now and at this interval, until the raw peer ends. Returns when the coordinator has
-    /// it in its table.
+    /// Reports to that coordinator, now and at this interval, until the raw peer ends. Returns when
+    /// the coordinator has it in its table.
     pub async fn report_to(&mut self, coordinator: SocketAddr, interval: Duration) {
-        self.herald =
-            Some(Herald::announce(coordinator, self.address.port(), interval, vec![self.entry()]).await);
+        self.herald = Some(
+            Herald::announce(coordinator, self.address.port(), interval, vec![self.entry()]).await,
+        );
     }
 
     /// What it says to a coordinator.
@@ -141,9 +143,17 @@ impl RawPeer {
     ///
     /// # Panics
     /// If it is not within `limit`.
-    pub async fn tally_is(&self, what: &str, limit: Duration, is_so: impl FnMut(&Tally) -> bool) -> Tally {
+    pub async fn tally_is(
+        &self,
+        what: &str,
+        limit: Duration,
+        is_so: impl FnMut(&Tally) -> bool,
+    ) -> Tally {
         let mut tally = self.tally.clone();
-        within(what, limit, tally.wait_for(is_so)).await.expect("the stage lives as long as its peer").clone()
+        within(what, limit, tally.wait_for(is_so))
+            .await
+            .expect("the stage lives as long as its peer")
+            .clone()
     }
 
     async fn tell(&self, event: Event) {
@@ -183,7 +193,8 @@ impl RawPeerBuilder {
         self
     }
 
-    /// Accepts only so many connections, one after the other or at once; further ones are closed without a word.
+    /// Accepts only so many connections, one after the other or at once; further ones are closed
+    /// without a word.
     #[must_use]
     pub fn accepting(mut self, connections: usize) -> Self {
         self.connections = connections;
@@ -222,13 +233,21 @@ impl RawPeerBuilder {
             tokio::spawn(accept(listener, self.connections, hello, events.clone())),
         ];
         let tasks = tasks.map(AbortOnDropHandle::new);
-        Ok(RawPeer { address, info: self.info, events, tally: watched, herald: None, _tasks: tasks })
+        Ok(RawPeer {
+            address,
+            info: self.info,
+            events,
+            tally: watched,
+            herald: None,
+            _tasks: tasks,
+        })
     }
 }
 
 /// A peer id that nobody else has.
 pub(crate) fn random_id() -> PeerId {
-    // The standard library's hash keys are the system's luck, and differ from one `RandomState` to the next.
+    // The standard library's hash keys are the system's luck, and differ from one `RandomState` to
+    // the next.
     let half = || RandomState::new().hash_one(0_u8).to_le_bytes();
     let mut id = [0; 16];
     id[..8].copy_from_slice(&half());
@@ -236,7 +255,12 @@ pub(crate) fn random_id() -> PeerId {
     PeerId(id)
 }
 
-async fn accept(listener: TcpListener, connections: usize, hello: Hello, stage: mpsc::Sender<Event>) {
+async fn accept(
+    listener: TcpListener,
+    connections: usize,
+    hello: Hello,
+    stage: mpsc::Sender<Event>,
+) {
     // Dropped with this task, and all connections with it.
     let mut sessions = JoinSet::new();
     let mut keys = (0..).map(SessionKey).take(connections);

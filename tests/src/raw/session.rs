@@ -1,4 +1,5 @@
-//! One connection of a raw peer: turns bytes into events for its stage and the stage's lines into bytes. Decides nothing.
+//! One connection of a raw peer: turns bytes into events for its stage and the stage's lines into
+//! bytes. Decides nothing.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -55,7 +56,12 @@ impl Delivery {
 }
 
 /// Runs until either side ends it.
-pub(super) async fn run(mut stream: TcpStream, hello: Hello, key: SessionKey, stage: mpsc::Sender<Event>) {
+pub(super) async fn run(
+    mut stream: TcpStream,
+    hello: Hello,
+    key: SessionKey,
+    stage: mpsc::Sender<Event>,
+) {
     // Answers are small and must not wait for more to come.
     let _ = stream.set_nodelay(true);
     let greeting = async {
@@ -82,7 +88,11 @@ pub(super) async fn run(mut stream: TcpStream, hello: Hello, key: SessionKey, st
     let _ = stage.send(Event::Left { key }).await;
 }
 
-async fn listen(reader: &mut SplitStream<Connection>, key: SessionKey, stage: &mpsc::Sender<Event>) {
+async fn listen(
+    reader: &mut SplitStream<Connection>,
+    key: SessionKey,
+    stage: &mpsc::Sender<Event>,
+) {
     while let Some(Ok(received)) = reader.next().await {
         if stage.send(Event::Heard { key, received }).await.is_err() {
             return;
@@ -119,7 +129,9 @@ async fn send(
             delivery.count();
         }
         let bytes = Payload(part.to_vec());
-        writer.send(PeerMessage::Data { file: HANDLE, chunk: delivery.chunk, offset, bytes }).await?;
+        writer
+            .send(PeerMessage::Data { file: HANDLE, chunk: delivery.chunk, offset, bytes })
+            .await?;
         offset += len;
         if !pause.is_zero() {
             sleep(pause).await;

@@ -1,4 +1,5 @@
-//! Decides what a raw peer says. One task owns everything a raw peer knows; connections and the test tell it events.
+//! Decides what a raw peer says. One task owns everything a raw peer knows; connections and the
+//! test tell it events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,7 +63,9 @@ impl Stage {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Joined { key, lines } => self.on_joined(key, lines),
-            Event::Heard { key, received: Received::Message(message) } => self.on_message(key, message),
+            Event::Heard { key, received: Received::Message(message) } => {
+                self.on_message(key, message)
+            }
             Event::Heard { key, received: Received::Unknown { number } } => {
                 self.say(key, PeerMessage::Unsupported { message: number });
             }
@@ -216,7 +219,8 @@ impl Stage {
             }
             _ => self.info.clone(),
         };
-        let sums = told.sums().iter().skip(first as usize).take(MAX_INFO_SUMS).map(|sum| *sum.as_bytes());
+        let sums =
+            told.sums().iter().skip(first as usize).take(MAX_INFO_SUMS).map(|sum| *sum.as_bytes());
         let info = Info {
             hash,
             size: told.size(),
@@ -247,7 +251,8 @@ impl Stage {
     fn wake(&mut self) {
         let keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
         for key in keys {
-            let waiting = self.sessions.get_mut(&key).map(|session| std::mem::take(&mut session.waiting));
+            let waiting =
+                self.sessions.get_mut(&key).map(|session| std::mem::take(&mut session.waiting));
             for chunk in waiting.into_iter().flatten() {
                 self.say(key, PeerMessage::Ready { file: HANDLE, chunk });
             }
@@ -259,8 +264,12 @@ impl Stage {
             self.held.insert(*chunk);
         });
         let told: Vec<u32> = chunks.iter().map(|chunk| chunk.get()).collect();
-        let opened: Vec<SessionKey> =
-            self.sessions.iter().filter(|(_, session)| session.opened).map(|(key, _)| *key).collect();
+        let opened: Vec<SessionKey> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.opened)
+            .map(|(key, _)| *key)
+            .collect();
         for key in opened {
             for chunks in told.chunks(tnet_proto::MAX_HAVE_CHUNKS) {
                 self.say(key, PeerMessage::Have { file: HANDLE, chunks: chunks.to_vec() });
@@ -273,7 +282,8 @@ impl Stage {
     }
 
     fn write(&mut self, key: SessionKey, line: Line) {
-        let full = self.sessions.get(&key).is_some_and(|session| session.lines.try_send(line).is_err());
+        let full =
+            self.sessions.get(&key).is_some_and(|session| session.lines.try_send(line).is_err());
         if full {
             self.on_left(key);
         }

@@ -1,4 +1,5 @@
-//! A raw peer is what the suites measure others against, so it is measured here against the protocol itself.
+//! A raw peer is what the suites measure others against, so it is measured here against the
+//! protocol itself.
 
 use bytes::BytesMut;
 use tnet_fileinfo::ChunkSize;
@@ -29,7 +30,9 @@ async fn opened(raw: &RawPeer) -> (Caller, Open) {
     let nothing = Holdings::Bitmap(ChunkSet::empty(geometry).to_bytes());
     let (hash, size, chunk_size) =
         (*raw.info.hash().as_bytes(), raw.info.size(), geometry.chunk_size().get());
-    caller.say(PeerMessage::Open(Open { file: FILE, hash, size, chunk_size, holdings: nothing })).await;
+    caller
+        .say(PeerMessage::Open(Open { file: FILE, hash, size, chunk_size, holdings: nothing }))
+        .await;
     match caller.hear(SOON).await {
         Some(PeerMessage::Open(open)) => (caller, open),
         other => panic!("an open is answered with an open, not {other:?}"),
@@ -50,7 +53,8 @@ async fn a_generous_seed_sends_the_chunk_that_was_asked_for() {
     let answer = ask(&mut caller, 2).await;
     let bytes = content[32 * 1024..].to_vec().into();
     assert_eq!(answer, PeerMessage::Data { file: open.file, chunk: 2, offset: 0, bytes });
-    let tally = raw.tally_is("one chunk was served", SOON, |tally| tally.served_in_all() == 1).await;
+    let tally =
+        raw.tally_is("one chunk was served", SOON, |tally| tally.served_in_all() == 1).await;
     assert_eq!(tally.served, BTreeMap::from([(2, 1)]));
     assert_eq!(tally.requests, tally.served);
 }
@@ -77,7 +81,10 @@ async fn a_partial_holder_refuses_what_it_lacks_and_announces_what_it_gains() {
     assert_eq!(open.holdings, Holdings::Bitmap(vec![0b001]));
     assert!(matches!(ask(&mut caller, 2).await, PeerMessage::Refused { chunk: 2, .. }));
     raw.gain([chunk(2)]).await;
-    assert_eq!(caller.hear(SOON).await, Some(PeerMessage::Have { file: open.file, chunks: vec![2] }));
+    assert_eq!(
+        caller.hear(SOON).await,
+        Some(PeerMessage::Have { file: open.file, chunks: vec![2] })
+    );
     assert!(matches!(ask(&mut caller, 2).await, PeerMessage::Data { chunk: 2, .. }));
 }
 
@@ -95,12 +102,17 @@ async fn a_liar_flips_exactly_one_bit() {
 #[tokio::test]
 async fn a_forged_description_does_not_prove_itself() {
     let (info, content) = file();
-    let forger =
-        RawPeer::of(&info, content).describing(Description::Forged).start().await.expect("a free port");
+    let forger = RawPeer::of(&info, content)
+        .describing(Description::Forged)
+        .start()
+        .await
+        .expect("a free port");
     let mut caller = introduced_to(&forger).await;
     let hash = *info.hash().as_bytes();
     caller.say(PeerMessage::InfoRequest { hash, first: 0 }).await;
-    let Some(PeerMessage::Info(told)) = caller.hear(SOON).await else { panic!("a forger describes") };
+    let Some(PeerMessage::Info(told)) = caller.hear(SOON).await else {
+        panic!("a forger describes")
+    };
     assert_eq!((told.hash, told.size, told.sums.len()), (hash, info.size(), 3));
     assert!(told.sums.iter().zip(info.sums()).all(|(told, truth)| told != truth.as_bytes()));
     forger.describe_as(Description::True).await;
@@ -114,10 +126,14 @@ async fn an_open_that_comes_in_one_piece_with_the_hello_is_answered() {
     let (info, content) = file();
     let raw = RawPeer::of(&info, content).start().await.expect("a free port");
     let geometry = info.geometry();
-    let (hash, size, chunk_size) = (*info.hash().as_bytes(), info.size(), geometry.chunk_size().get());
+    let (hash, size, chunk_size) =
+        (*info.hash().as_bytes(), info.size(), geometry.chunk_size().get());
     let holdings = Holdings::Bitmap(ChunkSet::empty(geometry).to_bytes());
     let mut piece = BytesMut::from(&preamble(Protocol::Peer)[..]);
-    encode(&PeerMessage::Hello(Hello { peer_id: random_id(), listen_port: 0, capabilities: 0 }), &mut piece);
+    encode(
+        &PeerMessage::Hello(Hello { peer_id: random_id(), listen_port: 0, capabilities: 0 }),
+        &mut piece,
+    );
     encode(&PeerMessage::Open(Open { file: FILE, hash, size, chunk_size, holdings }), &mut piece);
     let mut stranger = Stranger::call(raw.address()).await.expect("a raw peer listens");
     stranger.send(&piece).await;

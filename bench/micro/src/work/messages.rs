@@ -10,8 +10,10 @@ use tnet_proto::{
 use super::Step;
 
 pub(crate) fn codec() -> Step {
-    let message =
-        PeerMessage::Have { file: FileHandle(1), chunks: (0..16).map(|chunk| chunk * 97).collect() };
+    let message = PeerMessage::Have {
+        file: FileHandle(1),
+        chunks: (0..16).map(|chunk| chunk * 97).collect(),
+    };
     let mut wire = BytesMut::new();
     Box::new(move || {
         wire.clear();

@@ -1,4 +1,5 @@
-//! The paths and their inputs. All inputs are made from fixed seeds, so that each step does the same work everywhere.
+//! The paths and their inputs. All inputs are made from fixed seeds, so that each step does the
+//! same work everywhere.
 
 mod chunks;
 mod messages;
@@ -49,6 +50,10 @@ pub(crate) fn all() -> Vec<Work> {
             about: "one peer of 10 000 says that nothing changed",
             prepare: table::heartbeat,
         },
-        Work { name: "handout", about: "50 holders of a file out of 10 000", prepare: table::handout },
+        Work {
+            name: "handout",
+            about: "50 holders of a file out of 10 000",
+            prepare: table::handout,
+        },
     ]
 }

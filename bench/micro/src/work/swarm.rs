@@ -8,7 +8,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tnet_fileinfo::{ChunkSet, FileHash, Geometry};
 use tnet_proto::{FileHandle, Holdings, Open, PeerId, PeerMessage};
-use tnet_swarm::{Config, Direction, FileKey, Goal, Input, Output, PeerKey, Swarm, Time, UploadEnd};
+use tnet_swarm::{
+    Config, Direction, FileKey, Goal, Input, Output, PeerKey, Swarm, Time, UploadEnd,
+};
 
 use super::Step;
 use super::chunks::{CHUNK, geometry, random_half};
@@ -62,7 +64,10 @@ impl Scene {
             });
             let holdings = Holdings::Bitmap(random_half(&scene.geometry, &mut rng).to_bytes());
             let (file, hash, size) = (FileHandle(1), *HASH.as_bytes(), scene.geometry.size());
-            scene.say(peer, PeerMessage::Open(Open { file, hash, size, chunk_size: CHUNK, holdings }));
+            scene.say(
+                peer,
+                PeerMessage::Open(Open { file, hash, size, chunk_size: CHUNK, holdings }),
+            );
         }
         scene
     }
@@ -112,7 +117,8 @@ pub(crate) fn uploads() -> Step {
     let mut turn = 0;
     Box::new(move || {
         turn += 1;
-        let (peer, chunk) = (PeerKey(turn % NEIGHBOURS + 1), u32::try_from(turn * 97 % u64::from(CHUNKS)));
+        let (peer, chunk) =
+            (PeerKey(turn % NEIGHBOURS + 1), u32::try_from(turn * 97 % u64::from(CHUNKS)));
         let chunk = chunk.expect("below the number of chunks");
         scene.say(peer, PeerMessage::Request { file: FILE.handle(), chunk });
         if let Some((peer, file, chunk)) = scene.sending.pop_front() {

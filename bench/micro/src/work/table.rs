@@ -27,8 +27,9 @@ fn full() -> (Table, Vec<(Epoch, ReportDigest)>) {
         let arrival = Arrival::seen_at(address, PeerId(id), Duration::from_secs(10));
         table.hello(Duration::ZERO, epoch, &arrival).expect("there is room");
         let availability = if number % 2 == 0 { Availability::Full } else { Availability::Partial };
-        let entries: Vec<ReportEntry> =
-            (0..FILES).map(|file| ReportEntry { hash: [file; 32], size: 1 << 30, availability }).collect();
+        let entries: Vec<ReportEntry> = (0..FILES)
+            .map(|file| ReportEntry { hash: [file; 32], size: 1 << 30, availability })
+            .collect();
         table.report(
             Duration::ZERO,
             epoch,
@@ -60,7 +61,8 @@ pub(crate) fn handout() -> Step {
     Box::new(move || {
         turn += 1;
         let asker = peers[turn * 7919 % peers.len()].0;
-        let file = FileHash::from_bytes([u8::try_from(turn % usize::from(FILES)).expect("below 20"); 32]);
+        let file =
+            FileHash::from_bytes([u8::try_from(turn % usize::from(FILES)).expect("below 20"); 32]);
         table.handout(&file, Some(asker), &mut rng).holders.len() as u64
     })
 }

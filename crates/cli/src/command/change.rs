@@ -71,8 +71,10 @@ pub(crate) async fn treat(
     let mut failures = failures.into_iter();
     match failures.next() {
         None => {
-            let treated: Vec<Value> =
-                treated.iter().map(|file| json!({ "hash": file.hash, "path": file.path })).collect();
+            let treated: Vec<Value> = treated
+                .iter()
+                .map(|file| json!({ "hash": file.hash, "path": file.path }))
+                .collect();
             Ok(fields(json!({ "files": treated, "done": treatment.done() })))
         }
         Some(only) if count == 1 => Err(only),
@@ -115,7 +117,11 @@ async fn one<'a>(
     Ok(file)
 }
 
-pub(crate) async fn limit(args: LimitArgs, global: &Global, output: Output) -> Result<Report, Failure> {
+pub(crate) async fn limit(
+    args: LimitArgs,
+    global: &Global,
+    output: Output,
+) -> Result<Report, Failure> {
     let state_dir = settings::state_dir(global)?;
     let change = LimitsChange { up: args.up, down: args.down };
     let (what, limits) = match &args.file {
@@ -146,13 +152,16 @@ fn shown_rate(rate: Option<NonZeroU64>) -> String {
 }
 
 fn hash_of(file: &FileStatus) -> Result<FileHash, Failure> {
-    file.hash
-        .parse()
-        .map_err(|_| Failure::new(Exit::Other, format!("the server speaks of a hash {:?}", file.hash)))
+    file.hash.parse().map_err(|_| {
+        Failure::new(Exit::Other, format!("the server speaks of a hash {:?}", file.hash))
+    })
 }
 
 fn gone(file: &FileStatus) -> Failure {
-    Failure::new(Exit::NotFound, format!("{} has gone meanwhile; see `tnet ls`", shown_path(&file.path)))
+    Failure::new(
+        Exit::NotFound,
+        format!("{} has gone meanwhile; see `tnet ls`", shown_path(&file.path)),
+    )
 }
 
 /// The file that is meant: by its path, by the end of its path, or by the first digits of its hash.
@@ -161,12 +170,13 @@ fn find<'a>(files: &'a [FileStatus], name: &OsStr) -> Result<&'a FileStatus, Fai
     if let Some(file) = files.iter().find(|file| file.path == path) {
         return Ok(file);
     }
-    let digits = name
-        .to_str()
-        .filter(|text| text.len() >= LEAST_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let digits = name.to_str().filter(|text| {
+        text.len() >= LEAST_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
     let digits = digits.map(str::to_ascii_lowercase);
     let is_meant = |file: &&FileStatus| {
-        digits.as_ref().is_some_and(|digits| file.hash.starts_with(digits)) || file.path.ends_with(name)
+        digits.as_ref().is_some_and(|digits| file.hash.starts_with(digits))
+            || file.path.ends_with(name)
     };
     let mut meant: Vec<&FileStatus> = files.iter().filter(is_meant).collect();
     // One content may be here in several chunk sizes.
@@ -180,8 +190,9 @@ fn find<'a>(files: &'a [FileStatus], name: &OsStr) -> Result<&'a FileStatus, Fai
         }
         [first, second, ..] => {
             let (first, second) = (shown_path(&first.path), shown_path(&second.path));
-            let message =
-                format!("{shown:?} may mean {first} or {second}; write more of the hash, or the path");
+            let message = format!(
+                "{shown:?} may mean {first} or {second}; write more of the hash, or the path"
+            );
             Err(Failure::new(Exit::Usage, message))
         }
     }
@@ -202,9 +213,13 @@ mod tests {
 
     #[test]
     fn a_file_is_named_by_its_path_its_end_or_its_hash() {
-        let files =
-            [file('a', "/srv/one/debian.iso"), file('b', "/srv/two/debian.iso"), file('c', "/srv/abba")];
-        let found = |name: &str| find(&files, OsStr::new(name)).map(|file| file.hash.chars().next());
+        let files = [
+            file('a', "/srv/one/debian.iso"),
+            file('b', "/srv/two/debian.iso"),
+            file('c', "/srv/abba"),
+        ];
+        let found =
+            |name: &str| find(&files, OsStr::new(name)).map(|file| file.hash.chars().next());
         for (name, digit) in [
             ("/srv/two/debian.iso", 'b'),
             ("one/debian.iso", 'a'),
@@ -217,7 +232,11 @@ mod tests {
         }
         assert_eq!(found("debian.iso").map_err(|failure| failure.exit), Err(Exit::Usage));
         for name in ["nothing", "aaa", "dddd"] {
-            assert_eq!(found(name).map_err(|failure| failure.exit), Err(Exit::NotFound), "{name:?}");
+            assert_eq!(
+                found(name).map_err(|failure| failure.exit),
+                Err(Exit::NotFound),
+                "{name:?}"
+            );
         }
     }
 }

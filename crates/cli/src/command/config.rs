@@ -18,11 +18,18 @@ struct Shown {
     from: String,
 }
 
-pub(crate) fn run(command: ConfigCommand, global: &Global, output: Output) -> Result<Report, Failure> {
+pub(crate) fn run(
+    command: ConfigCommand,
+    global: &Global,
+    output: Output,
+) -> Result<Report, Failure> {
     let ConfigCommand::Show = command;
-    let shown = SETTINGS.iter().map(|setting| shown(setting, global)).collect::<Result<Vec<_>, _>>()?;
-    let rows: Vec<Vec<String>> =
-        shown.iter().map(|row| vec![row.key.to_owned(), row.value.clone(), row.from.clone()]).collect();
+    let shown =
+        SETTINGS.iter().map(|setting| shown(setting, global)).collect::<Result<Vec<_>, _>>()?;
+    let rows: Vec<Vec<String>> = shown
+        .iter()
+        .map(|row| vec![row.key.to_owned(), row.value.clone(), row.from.clone()])
+        .collect();
     for line in aligned(&rows, &[]) {
         output.data(&line);
     }
@@ -30,8 +37,10 @@ pub(crate) fn run(command: ConfigCommand, global: &Global, output: Output) -> Re
         Some(path) => output.note(&format!("settings are read from {}", shown_path(path))),
         None => output.note("there is no config.toml; `tnet help config` says where it would be"),
     }
-    let settings: Vec<_> =
-        shown.iter().map(|row| json!({ "key": row.key, "value": row.value, "from": row.from })).collect();
+    let settings: Vec<_> = shown
+        .iter()
+        .map(|row| json!({ "key": row.key, "value": row.value, "from": row.from }))
+        .collect();
     let file = global.file.path.as_ref().map(|path| json_path(path));
     Ok(fields(json!({ "settings": settings, "file": file })))
 }

@@ -72,7 +72,11 @@ async fn tell_status(coordinator: &CoordinatorHandle) {
 }
 
 /// Does what signals ask for meanwhile.
-async fn attend(coordinator: &CoordinatorHandle, signals: &Signals, mut reloader: Reloader) -> Infallible {
+async fn attend(
+    coordinator: &CoordinatorHandle,
+    signals: &Signals,
+    mut reloader: Reloader,
+) -> Infallible {
     loop {
         tokio::select! {
             () = signals.reload.notified() => match reloader.read() {

@@ -1,4 +1,5 @@
-//! `tnet create`: describes a file. The description appears whole or not at all, and replaces nothing unasked.
+//! `tnet create`: describes a file. The description appears whole or not at all, and replaces
+//! nothing unasked.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
@@ -17,10 +18,15 @@ use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::render::units::{json_path, shown_path, size};
 
-pub(crate) async fn run(args: Create, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
+pub(crate) async fn run(
+    args: Create,
+    output: Output,
+    stop: CancellationToken,
+) -> Result<Report, Failure> {
     let Create { file, output: out, chunk_size, overwrite } = args;
     if out.as_deref().is_some_and(|out| out.as_os_str() == "-") {
-        let message = "a description is not written to stdout; name a file with -o, which ./- may be too";
+        let message =
+            "a description is not written to stdout; name a file with -o, which ./- may be too";
         return Err(Failure::new(Exit::Usage, message));
     }
     let out = out.unwrap_or_else(|| default_path(&file));
@@ -31,10 +37,11 @@ pub(crate) async fn run(args: Create, output: Output, stop: CancellationToken) -
         blocking(move || check(&file, &out, on_existing)).await?
     };
     let scanned = file.clone();
-    let info =
-        hash("hashing", total, output, &stop, move |progress| scan_file(&scanned, chunk_size, progress))
-            .await
-            .map_err(|failure| failure.of_file(&file))?;
+    let info = hash("hashing", total, output, &stop, move |progress| {
+        scan_file(&scanned, chunk_size, progress)
+    })
+    .await
+    .map_err(|failure| failure.of_file(&file))?;
     let written = {
         let (info, out) = (info.clone(), out.clone());
         blocking(move || write(&info, &out, on_existing)).await?

@@ -1,5 +1,5 @@
-//! `tnet demo`: a coordinator, seeds and downloaders in one process, over real sockets of this machine. It needs
-//! nothing else and leaves nothing behind.
+//! `tnet demo`: a coordinator, seeds and downloaders in one process, over real sockets of this
+//! machine. It needs nothing else and leaves nothing behind.
 
 mod swarm;
 
@@ -32,7 +32,11 @@ const DOWNLOADERS: usize = 3;
 /// How often what is shown is brought up to date. A local swarm is over in an eye's blink.
 const REFRESH: Duration = Duration::from_millis(50);
 
-pub(crate) async fn run(args: Demo, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
+pub(crate) async fn run(
+    args: Demo,
+    output: Output,
+    stop: CancellationToken,
+) -> Result<Report, Failure> {
     let dir = tempfile::Builder::new()
         .prefix("tnet-demo-")
         .tempdir()
@@ -46,7 +50,12 @@ pub(crate) async fn run(args: Demo, output: Output, stop: CancellationToken) -> 
     result
 }
 
-async fn demo(args: Demo, dir: &Path, output: Output, stop: &CancellationToken) -> Result<Report, Failure> {
+async fn demo(
+    args: Demo,
+    dir: &Path,
+    output: Output,
+    stop: &CancellationToken,
+) -> Result<Report, Failure> {
     let file = match args.file {
         Some(file) => file,
         None => generate(dir, args.size, output).await?,
@@ -68,7 +77,8 @@ async fn generate(dir: &Path, len: u64, output: Output) -> Result<PathBuf, Failu
     output.note(&format!("generating a file of {}", size(len)));
     let path = dir.join("generated");
     let made = path.clone();
-    blocking(move || swarm::write_noise(&made, len).map_err(|error| room_hint(&made, &error))).await?;
+    blocking(move || swarm::write_noise(&made, len).map_err(|error| room_hint(&made, &error)))
+        .await?;
     Ok(path)
 }
 
@@ -86,10 +96,15 @@ fn room_hint(path: &Path, error: &std::io::Error) -> Failure {
 /// Every downloader has a copy of its own.
 const ROOM: &str = "the demo writes copies to the directory for temporary files: name one with room in TMPDIR, or a smaller --size";
 
-async fn describe(file: &Path, output: Output, stop: &CancellationToken) -> Result<FileInfo, Failure> {
+async fn describe(
+    file: &Path,
+    output: Output,
+    stop: &CancellationToken,
+) -> Result<FileInfo, Failure> {
     let (asked, len) = (file.to_owned(), file.to_owned());
     let len = blocking(move || {
-        let metadata = std::fs::metadata(&len).map_err(|error| file_failure("read", &len, &error))?;
+        let metadata =
+            std::fs::metadata(&len).map_err(|error| file_failure("read", &len, &error))?;
         if !metadata.is_file() {
             let message = format!("{} is no regular file; name one", shown_path(&len));
             return Err(Failure::new(Exit::Usage, message));
@@ -146,7 +161,8 @@ async fn watch(mut running: Vec<Downloader>, output: Output) -> Result<Vec<Finis
     let mut view = SwarmView::new(output, &names);
     let mut finished: Vec<Option<Finished>> = names.iter().map(|_| None).collect();
     loop {
-        let latest: Vec<_> = running.iter().map(|downloader| downloader.download.progress()).collect();
+        let latest: Vec<_> =
+            running.iter().map(|downloader| downloader.download.progress()).collect();
         view.show(Instant::now(), &latest);
         for (downloader, finished) in running.iter_mut().zip(&mut finished) {
             if finished.is_some() {
@@ -166,7 +182,8 @@ async fn watch(mut running: Vec<Downloader>, output: Output) -> Result<Vec<Finis
             }
         }
         if finished.iter().all(Option::is_some) {
-            let latest: Vec<_> = running.iter().map(|downloader| downloader.download.progress()).collect();
+            let latest: Vec<_> =
+                running.iter().map(|downloader| downloader.download.progress()).collect();
             view.show(Instant::now(), &latest);
             view.finish();
             return Ok(finished.into_iter().flatten().collect());
@@ -189,19 +206,22 @@ async fn verify(
 ) -> Result<(), Failure> {
     for Finished { name, summary } in done {
         let copy = summary.path.clone();
-        let copied =
-            hash("verifying", info.size(), output, stop, move |progress| scan_file(&copy, None, progress))
-                .await
-                .map_err(|failure| failure.of_file(&summary.path))?;
+        let copied = hash("verifying", info.size(), output, stop, move |progress| {
+            scan_file(&copy, None, progress)
+        })
+        .await
+        .map_err(|failure| failure.of_file(&summary.path))?;
         if copied.hash() != info.hash() {
-            let message = format!("the copy of {name} has the hash {}, not {}", copied.hash(), info.hash());
+            let message =
+                format!("the copy of {name} has the hash {}, not {}", copied.hash(), info.hash());
             return Err(Failure::new(Exit::Integrity, message));
         }
     }
     Ok(())
 }
 
-/// Who received how much from whom: a row for each downloader, a column for each peer, and a last row that adds up.
+/// Who received how much from whom: a row for each downloader, a column for each peer, and a last
+/// row that adds up.
 fn table(done: &[Finished], swarm: &Swarm) -> Vec<String> {
     let members: Vec<(&str, SocketAddr)> = swarm.members().collect();
     let mut head = vec![String::new(), "time".to_owned()];
@@ -229,7 +249,12 @@ fn table(done: &[Finished], swarm: &Swarm) -> Vec<String> {
 }
 
 fn received_from(summary: &Summary, address: SocketAddr) -> u64 {
-    summary.sources.iter().filter(|source| source.address == Some(address)).map(|source| source.bytes).sum()
+    summary
+        .sources
+        .iter()
+        .filter(|source| source.address == Some(address))
+        .map(|source| source.bytes)
+        .sum()
 }
 
 fn report(done: &[Finished], swarm: &Swarm, info: &FileInfo, elapsed: Duration) -> Report {

@@ -84,7 +84,8 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(json)
 }
 
-/// Hashes something on all cores, with progress on screen if it takes a while, until it is done or a signal comes.
+/// Hashes something on all cores, with progress on screen if it takes a while, until it is done or
+/// a signal comes.
 pub(crate) async fn hash<T: Send + 'static>(
     what: &'static str,
     total: u64,

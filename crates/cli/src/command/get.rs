@@ -1,4 +1,5 @@
-//! `tnet get`: files, each from many peers. The local server downloads them and goes on seeding, or this process does.
+//! `tnet get`: files, each from many peers. The local server downloads them and goes on seeding, or
+//! this process does.
 
 mod downloader;
 mod foreground;
@@ -28,7 +29,8 @@ pub(crate) async fn run(
     output: Output,
     stop: CancellationToken,
 ) -> Result<Report, Failure> {
-    // All are looked at before any server is started: what is wrong with them is the user's first question.
+    // All are looked at before any server is started: what is wrong with them is the user's first
+    // question.
     let wanted = job::all(&args).await?;
     if wanted.jobs.is_empty() {
         return several::none(wanted, output);
@@ -39,7 +41,9 @@ pub(crate) async fn run(
             let (_, only) = jobs.remove(0);
             one(&only, &downloader, output, &stop).await
         }
-        wanted => Box::pin(several::run(wanted, args.parallel.into(), &downloader, output, &stop)).await,
+        wanted => {
+            Box::pin(several::run(wanted, args.parallel.into(), &downloader, output, &stop)).await
+        }
     };
     downloader.end(result.is_ok(), output, &stop).await;
     result
@@ -67,14 +71,17 @@ async fn one(
 fn with_hint(failure: Failure, out: &str) -> Failure {
     let hint = match failure.exit {
         Exit::NoHolder => {
-            "is a machine that has it running `tnet start-server`, with the same --coordinator?".to_owned()
+            "is a machine that has it running `tnet start-server`, with the same --coordinator?"
+                .to_owned()
         }
         Exit::Incomplete => {
             format!("what arrived is kept in {out}.partial: run the same command again to continue")
         }
         Exit::Network => "check --coordinator".to_owned(),
         // A full disk says so itself.
-        Exit::Disk => "check the disk or choose another with -o, then run the same command again".to_owned(),
+        Exit::Disk => {
+            "check the disk or choose another with -o, then run the same command again".to_owned()
+        }
         _ => return failure,
     };
     failure.or_hint(&hint)
@@ -82,7 +89,8 @@ fn with_hint(failure: Failure, out: &str) -> Failure {
 
 /// This command once more, as it can be pasted into a shell.
 fn same_command() -> String {
-    let words: Vec<String> = std::env::args_os().map(|word| quoted(&shown(&word).to_string())).collect();
+    let words: Vec<String> =
+        std::env::args_os().map(|word| quoted(&shown(&word).to_string())).collect();
     words.join(" ")
 }
 

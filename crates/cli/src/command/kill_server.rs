@@ -20,10 +20,14 @@ const END_DEADLINE: Duration = Duration::from_secs(45);
 /// How long its process may take to be gone once it has ended its work, which is done in any case.
 const EXIT_DEADLINE: Duration = Duration::from_secs(2);
 
-pub(crate) async fn run(global: &Global, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
-    let client = Client::connect(&settings::state_dir(global)?)
-        .await
-        .map_err(|error| Failure::from(error).or_hint("if it is another one, name it with --state-dir"))?;
+pub(crate) async fn run(
+    global: &Global,
+    output: Output,
+    stop: CancellationToken,
+) -> Result<Report, Failure> {
+    let client = Client::connect(&settings::state_dir(global)?).await.map_err(|error| {
+        Failure::from(error).or_hint("if it is another one, name it with --state-dir")
+    })?;
     let pid = client.hello().pid;
     tokio::select! {
         ended = client.shutdown(END_DEADLINE) => ended.map_err(|error| match error {

@@ -1,5 +1,5 @@
-//! One file for each command. A command answers what it has to report, or why it failed; it neither exits nor prints
-//! errors itself.
+//! One file for each command. A command answers what it has to report, or why it failed; it neither
+//! exits nor prints errors itself.
 
 mod change;
 mod config;
@@ -79,30 +79,41 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
     if let Some(talk) = command.talk() {
         logging::to_stderr(talk, global.verbose, global.quiet);
     }
-    let signals = signals::listen(command.role())
-        .map_err(|error| Failure::new(Exit::Other, format!("cannot listen for signals: {error}")))?;
+    let signals = signals::listen(command.role()).map_err(|error| {
+        Failure::new(Exit::Other, format!("cannot listen for signals: {error}"))
+    })?;
     let stop = signals.stop.clone();
     match command {
         Command::Demo(args) => Box::pin(demo::run(args, output, stop)).await,
         Command::Create(args) => create::run(args, output, stop).await,
         Command::Verify(args) => verify::run(args, output, stop).await,
         Command::Coordinator(args) => coordinator::run(&args, &global, output, signals).await,
-        Command::StartServer(args) => Box::pin(start_server::run(args, &global, output, signals)).await,
+        Command::StartServer(args) => {
+            Box::pin(start_server::run(args, &global, output, signals)).await
+        }
         Command::Get(args) => Box::pin(get::run(args, &global, output, stop)).await,
         Command::Who(args) => unless(&stop, who::run(args, &global, output)).await,
         Command::Status(args) => status::run(args, &global, output, stop).await,
         Command::Ls => unless(&stop, ls::run(&global, output)).await,
         Command::Limit(args) => unless(&stop, change::limit(args, &global, output)).await,
-        Command::Pause(args) => unless(&stop, change::treat(args, Treatment::Pause, &global, output)).await,
-        Command::Resume(args) => unless(&stop, change::treat(args, Treatment::Resume, &global, output)).await,
+        Command::Pause(args) => {
+            unless(&stop, change::treat(args, Treatment::Pause, &global, output)).await
+        }
+        Command::Resume(args) => {
+            unless(&stop, change::treat(args, Treatment::Resume, &global, output)).await
+        }
         Command::Priority(args) => {
             let treatment = Treatment::Priority(args.level);
             unless(&stop, change::treat(args.files, treatment, &global, output)).await
         }
-        Command::Rm(args) => unless(&stop, change::treat(args, Treatment::Remove, &global, output)).await,
+        Command::Rm(args) => {
+            unless(&stop, change::treat(args, Treatment::Remove, &global, output)).await
+        }
         Command::Completions { shell } => Ok(papers::completions(shell, output)),
         Command::Man { dir } => papers::man(&dir, output),
-        Command::Config { command } => config::run(command.unwrap_or(ConfigCommand::Show), &global, output),
+        Command::Config { command } => {
+            config::run(command.unwrap_or(ConfigCommand::Show), &global, output)
+        }
         Command::KillServer => kill_server::run(&global, output, stop).await,
     }
 }
@@ -112,5 +123,7 @@ async fn unless(
     stop: &CancellationToken,
     command: impl Future<Output = Result<Report, Failure>>,
 ) -> Result<Report, Failure> {
-    stop.run_until_cancelled(command).await.unwrap_or_else(|| Err(Failure::interrupted("interrupted")))
+    stop.run_until_cancelled(command)
+        .await
+        .unwrap_or_else(|| Err(Failure::interrupted("interrupted")))
 }

@@ -1,5 +1,5 @@
-//! What a package ships besides the program: completions for shells, and man pages. Both are made of the definition of
-//! the command line.
+//! What a package ships besides the program: completions for shells, and man pages. Both are made
+//! of the definition of the command line.
 
 use std::fs;
 use std::io::Write;
@@ -36,15 +36,21 @@ pub(crate) fn man(dir: &Path, output: Output) -> Result<Report, Failure> {
 }
 
 /// The page of this command, and of those below it.
-fn write_pages(command: &clap::Command, dir: &Path, pages: &mut Vec<String>) -> Result<(), Failure> {
+fn write_pages(
+    command: &clap::Command,
+    dir: &Path,
+    pages: &mut Vec<String>,
+) -> Result<(), Failure> {
     // By now it has its whole name, as in `tnet config show`.
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let page = dir.join(format!("{name}.1"));
-    let text = page_of(command, &name)
-        .map_err(|error| Failure::new(Exit::Other, format!("cannot write the page of {name}: {error}")))?;
+    let text = page_of(command, &name).map_err(|error| {
+        Failure::new(Exit::Other, format!("cannot write the page of {name}: {error}"))
+    })?;
     fs::write(&page, text).map_err(|error| file_failure("write", &page, &error))?;
     pages.push(format!("{name}.1"));
-    for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
+    for below in
+        command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
     {
         write_pages(below, dir, pages)?;
     }

@@ -1,4 +1,5 @@
-//! Starting and ending the peer of this process, for the server and for downloads in the foreground.
+//! Starting and ending the peer of this process, for the server and for downloads in the
+//! foreground.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use crate::exit::Failure;
 use crate::memory;
 use crate::settings::{self, DEFAULT_LISTEN};
 
-/// How long a peer may take to say goodbye and to write down what it has. It bounds that itself; this bounds a mistake.
+/// How long a peer may take to say goodbye and to write down what it has. It bounds that itself;
+/// this bounds a mistake.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What to do when somebody listens already where we want to.
@@ -24,7 +26,8 @@ pub(crate) enum OnTaken {
     AnyPort,
 }
 
-/// Starts a peer where the user said, or on the default port. `scans` is where it remembers what shared files are.
+/// Starts a peer where the user said, or on the default port. `scans` is where it remembers what
+/// shared files are.
 pub(crate) async fn start(
     global: &Global,
     on_taken: OnTaken,
@@ -63,7 +66,8 @@ pub(crate) async fn start(
 
 /// Ends a peer cleanly, in bounded time.
 pub(crate) async fn end(peer: Arc<Peer>) {
-    // Whatever else held it has ended before; if not, dropping the last of them ends it too, without a goodbye.
+    // Whatever else held it has ended before; if not, dropping the last of them ends it too,
+    // without a goodbye.
     if let Some(peer) = Arc::into_inner(peer) {
         let _ = timeout(SHUTDOWN_DEADLINE, peer.shutdown()).await;
     }

@@ -1,5 +1,6 @@
-//! `tnet start-server`: the peer that shares a directory and takes downloads. In the background it is this program once
-//! more, detached from the terminal; the one that the user started stays until the other one answers.
+//! `tnet start-server`: the peer that shares a directory and takes downloads. In the background it
+//! is this program once more, detached from the terminal; the one that the user started stays until
+//! the other one answers.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -54,7 +55,8 @@ pub(crate) async fn run(
     }
     if args.foreground {
         let decided = given.into_iter().map(str::to_owned).collect();
-        let service = Service { dir, state_dir, on_taken, bounds: &args.bounds, decided, is_detached: false };
+        let service =
+            Service { dir, state_dir, on_taken, bounds: &args.bounds, decided, is_detached: false };
         return service.run(global, output, signals).await;
     }
     match Client::connect(&state_dir).await {
@@ -62,7 +64,8 @@ pub(crate) async fn run(
         Ok(client) => return Err(running_already(client.hello().pid)),
         Err(error) => return Err(error.into()),
     }
-    let launch = Launch { dir: dir.clone(), state_dir, on_taken, bounds: args.bounds, decided: given };
+    let launch =
+        Launch { dir: dir.clone(), state_dir, on_taken, bounds: args.bounds, decided: given };
     let server = background::start(&launch, global, output, &signals.stop).await?;
     let hello = server.hello;
     output.outcome(&format!("server started, pid {}, peers on {}", hello.pid, hello.listen));
@@ -71,7 +74,8 @@ pub(crate) async fn run(
     }
     match &dir {
         Some(dir) => output.outcome(&format!("shares  {}", shown_path(dir))),
-        None => output.note("it shares nothing yet: give it files with --dir, or downloads with `tnet get`"),
+        None => output
+            .note("it shares nothing yet: give it files with --dir, or downloads with `tnet get`"),
     }
     Ok(fields(json!({
         "pid": hello.pid,
@@ -83,7 +87,8 @@ pub(crate) async fn run(
 }
 
 fn running_already(pid: u32) -> Failure {
-    let message = format!("a server is running already, pid {pid}; stop it first with `tnet kill-server`");
+    let message =
+        format!("a server is running already, pid {pid}; stop it first with `tnet kill-server`");
     Failure::new(Exit::Exists, message)
 }
 
@@ -100,7 +105,12 @@ struct Service<'a> {
 
 impl Service<'_> {
     /// Until a signal or a client ends it.
-    async fn run(self, global: &Global, output: Output, signals: Signals) -> Result<Report, Failure> {
+    async fn run(
+        self,
+        global: &Global,
+        output: Output,
+        signals: Signals,
+    ) -> Result<Report, Failure> {
         let Self { dir, state_dir, on_taken, bounds, decided, is_detached } = self;
         // Before the peer listens, so that a second server changes nothing for the first.
         let claim = Claim::new(&state_dir).await.map_err(|error| match &error {
@@ -109,7 +119,9 @@ impl Service<'_> {
             }
             _ => error.into(),
         })?;
-        let peer = Arc::new(peer::start(global, on_taken, bounds, Some(state_dir.join(SCANS_NAME))).await?);
+        let peer = Arc::new(
+            peer::start(global, on_taken, bounds, Some(state_dir.join(SCANS_NAME))).await?,
+        );
         let served = match &dir {
             Some(dir) => share(&peer, dir).await,
             None => Ok(()),
@@ -151,7 +163,9 @@ impl Service<'_> {
         // Only now: whoever waits for the end sees it.
         drop(ended);
         match reason {
-            StopReason::Asked | StopReason::Token => Ok(fields(json!({ "pid": pid, "listen": listen }))),
+            StopReason::Asked | StopReason::Token => {
+                Ok(fields(json!({ "pid": pid, "listen": listen })))
+            }
             StopReason::PeerGone => Err(Failure::new(Exit::Other, PEER_GONE)),
         }
     }
@@ -198,7 +212,9 @@ async fn tell_status(peer: &Peer) {
 async fn share(peer: &Peer, dir: &std::path::Path) -> Result<(), Failure> {
     let shared = peer.share_dir(dir, WatchOptions::default()).await;
     shared.map_err(|error| match Failure::from(error) {
-        failure if failure.exit == Exit::NotAllowed => failure.or_hint("share a directory that you may read"),
+        failure if failure.exit == Exit::NotAllowed => {
+            failure.or_hint("share a directory that you may read")
+        }
         failure => failure,
     })?;
     info!(dir = %shown_path(dir), "sharing");

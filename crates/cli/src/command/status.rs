@@ -17,8 +17,8 @@ use crate::render::output::{Report, fields};
 use crate::render::status::{MOST_FILES, status_lines};
 use crate::settings;
 
-/// Files that scripts are told of: what is being downloaded and what was active last come first. `tnet ls --json` tells
-/// of all, one a line.
+/// Files that scripts are told of: what is being downloaded and what was active last come first.
+/// `tnet ls --json` tells of all, one a line.
 const MOST_FILES_FOR_SCRIPTS: u32 = 1000;
 
 pub(crate) async fn run(
@@ -59,7 +59,10 @@ enum SnapshotError {
 impl SnapshotError {
     /// Whether the server has ended, or ends just now.
     fn is_end(&self) -> bool {
-        matches!(self, Self::Connect(ConnectError::NotRunning { .. }) | Self::Request(RequestError::Lost))
+        matches!(
+            self,
+            Self::Connect(ConnectError::NotRunning { .. }) | Self::Request(RequestError::Lost)
+        )
     }
 }
 

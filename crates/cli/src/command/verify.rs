@@ -20,7 +20,11 @@ const MAX_RANGES: usize = 100;
 /// Ranges that are named to a person.
 const MAX_RANGES_SHOWN: usize = 10;
 
-pub(crate) async fn run(args: Verify, output: Output, stop: CancellationToken) -> Result<Report, Failure> {
+pub(crate) async fn run(
+    args: Verify,
+    output: Output,
+    stop: CancellationToken,
+) -> Result<Report, Failure> {
     let Verify { file: path, fileinfo: description } = args;
     let info = fileinfo::read(&description).await?;
     let (file, len) = {
@@ -28,10 +32,11 @@ pub(crate) async fn run(args: Verify, output: Output, stop: CancellationToken) -
         blocking(move || open(&path)).await?
     };
     let (checked, total) = (info.clone(), info.size());
-    let right =
-        hash("verifying", total, output, &stop, move |progress| verify_file(&file, &checked, None, progress))
-            .await
-            .map_err(|failure| failure.of_file(&path))?;
+    let right = hash("verifying", total, output, &stop, move |progress| {
+        verify_file(&file, &checked, None, progress)
+    })
+    .await
+    .map_err(|failure| failure.of_file(&path))?;
     if right.is_full() && len == info.size() {
         output.outcome(&format!("{} is right: {}, {}", shown_path(&path), size(len), info.hash()));
         return Ok(fields(json!({
@@ -49,7 +54,10 @@ fn open(path: &Path) -> Result<(File, u64), Failure> {
     // Asked first, because opening a pipe waits for its other end.
     let metadata = fs::metadata(path).map_err(|error| file_failure("read", path, &error))?;
     if !metadata.is_file() {
-        return Err(Failure::new(Exit::Usage, format!("{} is no regular file; name one", shown_path(path))));
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{} is no regular file; name one", shown_path(path)),
+        ));
     }
     let file = File::open(path).map_err(|error| file_failure("read", path, &error))?;
     Ok((file, metadata.len()))
@@ -94,13 +102,19 @@ fn complaint(path: &Path, info: &FileInfo, right: &ChunkSet, len: u64) -> String
         let shown: Vec<String> = ranges
             .iter()
             .take(MAX_RANGES_SHOWN)
-            .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
+            .map(
+                |(first, last)| {
+                    if first == last { first.to_string() } else { format!("{first}-{last}") }
+                },
+            )
             .collect();
         let more = if ranges.len() > MAX_RANGES_SHOWN { ", …" } else { "" };
         faults.push(format!("{wrong} of {of} wrong ({}{more})", shown.join(", ")));
     }
     let (path, faults) = (shown_path(path), faults.join(", "));
-    format!("{path} is not what its description says: {faults}; fetch it anew with `tnet get --overwrite`")
+    format!(
+        "{path} is not what its description says: {faults}; fetch it anew with `tnet get --overwrite`"
+    )
 }
 
 #[cfg(test)]
@@ -136,7 +150,8 @@ mod tests {
     #[test]
     fn only_so_many_ranges_are_named() {
         let info = info(22);
-        let odd: Vec<u32> = (0..info.geometry().chunk_count()).filter(|index| index % 2 == 1).collect();
+        let odd: Vec<u32> =
+            (0..info.geometry().chunk_count()).filter(|index| index % 2 == 1).collect();
         let line = complaint(Path::new("f"), &info, &right_but(&info, &odd), info.size());
         assert!(line.contains("11 of 22 chunks wrong (1, 3, 5"), "{line}");
         assert!(line.contains(", 19, …); "), "{line}");

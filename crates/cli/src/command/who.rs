@@ -45,7 +45,8 @@ pub(crate) async fn run(args: Who, global: &Global, output: Output) -> Result<Re
         output.data(&line);
     }
     let has = |holder: &NamedHolder| if holder.is_full { "full" } else { "partial" };
-    let named = holders.named.iter().map(|holder| json!({ "address": holder.address, "has": has(holder) }));
+    let named =
+        holders.named.iter().map(|holder| json!({ "address": holder.address, "has": has(holder) }));
     Ok(fields(json!({
         "coordinator": address,
         "hash": hash.to_string(),

@@ -1,5 +1,5 @@
-//! Where in a file its chunks are, as one line of characters: the fuller a place, the darker it is. Only a place that has
-//! all its chunks shows full, and only one that has none shows empty.
+//! Where in a file its chunks are, as one line of characters: the fuller a place, the darker it is.
+//! Only a place that has all its chunks shows full, and only one that has none shows empty.
 
 use tnet_peer::ChunkMap;
 
@@ -18,7 +18,8 @@ pub(crate) fn chunk_map_line(map: &ChunkMap, most_places: usize, utf8: bool) -> 
     let marks = if utf8 { BLOCKS } else { ASCII };
     let place = |place: usize| {
         let run = &cells[place * cells.len() / places..(place + 1) * cells.len() / places];
-        let (chunks, stored) = run.iter().fold((0, 0), |sum, cell| (sum.0 + cell.0, sum.1 + cell.1));
+        let (chunks, stored) =
+            run.iter().fold((0, 0), |sum, cell| (sum.0 + cell.0, sum.1 + cell.1));
         mark(marks, stored, chunks)
     };
     let line: String = (0..places).map(place).collect();
@@ -65,7 +66,8 @@ mod tests {
 
     #[test]
     fn a_map_from_somebody_who_cannot_count_is_a_line_too() {
-        let odd = ChunkMap { chunks: vec![0, 5, u32::MAX], stored: vec![0, 9], under_way: Vec::new() };
+        let odd =
+            ChunkMap { chunks: vec![0, 5, u32::MAX], stored: vec![0, 9], under_way: Vec::new() };
         assert_eq!(chunk_map_line(&odd, 64, true), "[ █]");
         let most = map(&[(u32::MAX, u32::MAX - 1); 64]);
         assert_eq!(chunk_map_line(&most, 2, false), "[::]");

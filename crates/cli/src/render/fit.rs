@@ -1,4 +1,5 @@
-//! What fits beside a bar: on a narrow terminal the lesser parts of a line go first, then the bar, then the line's end.
+//! What fits beside a bar: on a narrow terminal the lesser parts of a line go first, then the bar,
+//! then the line's end.
 
 /// Columns of the shortest bar that is worth its place.
 const SHORTEST_BAR: usize = 8;
@@ -69,7 +70,10 @@ mod tests {
     fn the_lesser_parts_go_first_then_the_bar_then_the_end() {
         let parts = [part(2, "1 GiB of 2 GiB"), part(0, "90 MiB/s"), part(1, "12 s left")];
         let at = |width| fitted(&parts, width, 0);
-        assert_eq!(at(80), Fitted { words: "1 GiB of 2 GiB, 90 MiB/s, 12 s left".into(), bar: true });
+        assert_eq!(
+            at(80),
+            Fitted { words: "1 GiB of 2 GiB, 90 MiB/s, 12 s left".into(), bar: true }
+        );
         assert_eq!(at(40), Fitted { words: "90 MiB/s, 12 s left".into(), bar: true });
         assert_eq!(at(25), Fitted { words: "90 MiB/s".into(), bar: true });
         assert_eq!(at(16), Fitted { words: "90 MiB/s".into(), bar: false });
@@ -79,12 +83,15 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        let parts =
-            [part(0, "waiting: no peer has 5 of the missing chunks (12.0 s)"), part(1, "1 MiB of 4 MiB")];
+        let parts = [
+            part(0, "waiting: no peer has 5 of the missing chunks (12.0 s)"),
+            part(1, "1 MiB of 4 MiB"),
+        ];
         for width in 0..200 {
             for taken in [0, 10, 30] {
                 let Fitted { words, bar } = fitted(&parts, width, taken);
-                let used = taken + FIXED + words.chars().count() + if bar { SHORTEST_BAR } else { 0 };
+                let used =
+                    taken + FIXED + words.chars().count() + if bar { SHORTEST_BAR } else { 0 };
                 assert!(used <= width.max(taken + FIXED), "{width} {taken}: {words:?}");
             }
         }

@@ -20,7 +20,8 @@ pub(crate) struct Look {
     pub(crate) columns: Option<usize>,
     /// Blocks and ellipses, else plain ASCII.
     pub(crate) utf8: bool,
-    /// A path that is too long for a line loses its beginning. Else it is told in full, to be copied.
+    /// A path that is too long for a line loses its beginning. Else it is told in full, to be
+    /// copied.
     pub(crate) fits_paths: bool,
 }
 
@@ -72,7 +73,8 @@ pub(crate) fn is_dumb() -> bool {
 
 /// What the locale says of characters: the first of its variables that is set.
 fn speaks_utf8() -> bool {
-    let mut locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| env::var(name).ok());
+    let mut locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| env::var(name).ok());
     locale.find(|value| !value.is_empty()).is_some_and(|value| names_utf8(&value))
 }
 

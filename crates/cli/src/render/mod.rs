@@ -1,4 +1,5 @@
-//! What people and scripts see. Commands say what happened; only this decides where and how it shows.
+//! What people and scripts see. Commands say what happened; only this decides where and how it
+//! shows.
 
 mod chunk_map;
 pub(crate) mod fit;

@@ -1,6 +1,7 @@
-//! Where text goes. Results on stdout, the rest on stderr; with `--json` one event a line on stdout and nothing else
-//! there, the last of them the result. A reader that went away is no error: what was asked for is done all the same. Any
-//! other failure to write to stdout is: what was asked for is done too, and the exit code says that its answer is lost.
+//! Where text goes. Results on stdout, the rest on stderr; with `--json` one event a line on stdout
+//! and nothing else there, the last of them the result. A reader that went away is no error: what
+//! was asked for is done all the same. Any other failure to write to stdout is: what was asked for
+//! is done too, and the exit code says that its answer is lost.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -232,7 +233,9 @@ pub(crate) fn fields(object: Value) -> Report {
 
 /// Whether stderr is a terminal that somebody wants things to move on.
 fn takes_bars() -> bool {
-    io::stderr().is_terminal() && wants_colour() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+    io::stderr().is_terminal()
+        && wants_colour()
+        && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Whether `NO_COLOR` is not set; empty counts as not set.
@@ -253,7 +256,8 @@ fn print_out(line: &str) {
 fn try_print_out(line: &str) -> io::Result<()> {
     let printed = try_print(io::stdout(), line);
     if let Err(error) = &printed {
-        let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+        let copy =
+            error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
         note_lost(Err(copy));
     }
     printed
@@ -267,7 +271,8 @@ fn note_lost(printed: io::Result<()>) {
     }
 }
 
-/// One write for each line, so that lines of several processes do not mix. Foreign text in it stays text.
+/// One write for each line, so that lines of several processes do not mix. Foreign text in it stays
+/// text.
 fn try_print(mut stream: impl Write, line: &str) -> io::Result<()> {
     stream.write_all(format!("{}\n", plain_lines(line)).as_bytes())?;
     stream.flush()
@@ -302,9 +307,11 @@ mod tests {
 
     #[test]
     fn lost_output_is_a_failure_of_what_it_was_written_to() {
-        let full = lost_output(&io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()));
+        let full =
+            lost_output(&io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()));
         assert!(full.exit == Exit::Disk && full.message.contains("stdout"), "{full:?}");
-        let closed = lost_output(&io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()));
+        let closed =
+            lost_output(&io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()));
         assert_eq!(closed.exit, Exit::Other);
     }
 

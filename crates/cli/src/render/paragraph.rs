@@ -1,7 +1,7 @@
 //! Lists of short phrases, separated by commas, in lines that are not longer than they may be.
 
-/// The phrases behind `lead`, and further lines below the first phrase. A phrase that is too long for a line has one for
-/// itself.
+/// The phrases behind `lead`, and further lines below the first phrase. A phrase that is too long
+/// for a line has one for itself.
 pub(crate) fn paragraph(lead: &str, phrases: &[String], columns: Option<usize>) -> Vec<String> {
     let indent = lead.chars().count();
     let mut lines = vec![lead.to_owned()];
@@ -40,7 +40,10 @@ mod tests {
         assert_eq!(paragraph("n  ", &text, None), ["n  one, two, three, four"]);
         assert_eq!(paragraph("n  ", &text, Some(24)), ["n  one, two, three, four"]);
         assert_eq!(paragraph("n  ", &text, Some(23)), ["n  one, two, three,", "   four"]);
-        assert_eq!(paragraph("n  ", &text, Some(1)), ["n  one,", "   two,", "   three,", "   four"]);
+        assert_eq!(
+            paragraph("n  ", &text, Some(1)),
+            ["n  one,", "   two,", "   three,", "   four"]
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! The last step before text leaves the process: whatever foreign text a line contains, it stays text.
+//! The last step before text leaves the process: whatever foreign text a line contains, it stays
+//! text.
 //!
-//! Names and messages are escaped where they are put into a sentence (`tnet_fileinfo::shown`). This catches what was
-//! not: no line that is printed or logged holds a character that drives a terminal or reorders the line.
+//! Names and messages are escaped where they are put into a sentence (`tnet_fileinfo::shown`). This
+//! catches what was not: no line that is printed or logged holds a character that drives a terminal
+//! or reorders the line.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -31,8 +33,8 @@ pub(crate) fn plain_line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A line of JSON in which every character is plain: the others, which can only stand in its strings, are written as
-/// numbers, which means the same (RFC 8259, section 7).
+/// A line of JSON in which every character is plain: the others, which can only stand in its
+/// strings, are written as numbers, which means the same (RFC 8259, section 7).
 pub(crate) fn plain_json(line: String) -> String {
     if line.chars().all(is_plain) {
         return line;

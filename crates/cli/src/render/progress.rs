@@ -1,4 +1,5 @@
-//! A download as it is watched: its status line, its events, and the sentence at its end. All three tell the same.
+//! A download as it is watched: its status line, its events, and the sentence at its end. All three
+//! tell the same.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -46,7 +47,15 @@ impl DownloadView {
 
     fn on(output: Output, line: StatusLine, several: Option<OneOfSeveral>) -> Self {
         let rate = RateMeter::default();
-        Self { output, line, rate, last_event: None, banned: BTreeSet::new(), is_narrow_told: false, several }
+        Self {
+            output,
+            line,
+            rate,
+            last_event: None,
+            banned: BTreeSet::new(),
+            is_narrow_told: false,
+            several,
+        }
     }
 
     /// Shows the latest.
@@ -65,9 +74,9 @@ impl DownloadView {
         if let Some(several) = &self.several {
             several.place.show(now, progress);
         }
-        let due = self
-            .last_event
-            .is_none_or(|(at, phase)| phase != progress.phase || now.duration_since(at) >= EVENT_EVERY);
+        let due = self.last_event.is_none_or(|(at, phase)| {
+            phase != progress.phase || now.duration_since(at) >= EVENT_EVERY
+        });
         if due {
             self.last_event = Some((now, progress.phase));
             let mut event = event(progress, per_second);
@@ -117,12 +126,15 @@ fn topic(progress: &Progress) -> &'static str {
     }
 }
 
-/// What there is to say, the most important parts with the lowest ranks. A bar says by itself that it moves.
+/// What there is to say, the most important parts with the lowest ranks. A bar says by itself that
+/// it moves.
 fn parts(progress: &Progress, per_second: u64, has_bar: bool) -> Vec<Part> {
     let mut parts = Vec::new();
     match progress.waiting {
         Some(waiting) => parts.push(part(0, format!("{waiting} ({})", duration(progress.quiet)))),
-        None if has_bar && progress.phase != Phase::Downloading => parts.push(part(0, topic(progress))),
+        None if has_bar && progress.phase != Phase::Downloading => {
+            parts.push(part(0, topic(progress)))
+        }
         None => {}
     }
     parts.push(part(3, format!("{} of {}", size(progress.bytes_done), size(progress.bytes_total))));
@@ -233,7 +245,10 @@ fn summary_line(summary: &Summary) -> String {
         line.push_str(&format!(", {} resumed", size(summary.bytes_resumed)));
     }
     if summary.bytes_damaged > 0 {
-        line.push_str(&format!(", {} damaged on disk and fetched again", size(summary.bytes_damaged)));
+        line.push_str(&format!(
+            ", {} damaged on disk and fetched again",
+            size(summary.bytes_damaged)
+        ));
     }
     line.push_str(&format!(", {} wasted", size(summary.traffic.bytes_wasted)));
     line
@@ -244,7 +259,9 @@ fn time_line(summary: &Summary) -> Option<String> {
     let TimeShares { wire, peers, disk, verification } = summary.time;
     let [wire, peers, disk, verification] = units::shares([wire, peers, disk, verification]);
     (!was_there(summary)).then(|| {
-        format!("time: {wire} % wire, {peers} % peers, {disk} % disk, {verification} % verification")
+        format!(
+            "time: {wire} % wire, {peers} % peers, {disk} % disk, {verification} % verification"
+        )
     })
 }
 
@@ -341,7 +358,10 @@ mod tests {
             "banned 10.0.0.7:7401: it sent 2 chunks with wrong bytes, which were thrown away"
         );
         let two = lied_to(vec![liar(false), liar(false)]);
-        assert!(two.starts_with("beware of 10.0.0.7:7401") && two.ends_with("; and 1 other peer"), "{two}");
+        assert!(
+            two.starts_with("beware of 10.0.0.7:7401") && two.ends_with("; and 1 other peer"),
+            "{two}"
+        );
     }
 
     /// A quarter of a file of 4 MiB is here.
@@ -395,7 +415,10 @@ mod tests {
 
     #[test]
     fn the_last_line_says_time_rate_peers_and_waste() {
-        assert_eq!(summary_line(&summary(0)), "/a: 4 MiB in 2.0 s (2 MiB/s) from 2 peers, 512 B wasted");
+        assert_eq!(
+            summary_line(&summary(0)),
+            "/a: 4 MiB in 2.0 s (2 MiB/s) from 2 peers, 512 B wasted"
+        );
     }
 
     #[test]
@@ -404,7 +427,10 @@ mod tests {
         assert_eq!(line, "time: 75 % wire, 24 % peers, 1 % disk, 0 % verification");
         assert!(line.len() <= 80);
         let report = summary_report(&summary(0));
-        assert_eq!((&report["time"]["wire_seconds"], &report["seconds"]), (&1.5.into(), &2.0.into()));
+        assert_eq!(
+            (&report["time"]["wire_seconds"], &report["seconds"]),
+            (&1.5.into(), &2.0.into())
+        );
     }
 
     #[test]
@@ -432,7 +458,10 @@ mod tests {
         assert_eq!(event(&progress, 0)["bytes_checked"], 1 << 20);
         let alone = Progress { phase: Phase::Checking, bytes_done: 4 << 20, ..progress.clone() };
         assert_eq!(topic(&alone), "checking");
-        assert_eq!(joined(&parts(&alone, 0, true)), "checking, 4 MiB of 4 MiB, checked 1 MiB of 2 MiB");
+        assert_eq!(
+            joined(&parts(&alone, 0, true)),
+            "checking, 4 MiB of 4 MiB, checked 1 MiB of 2 MiB"
+        );
         let done = Progress { bytes_checked: 2 << 20, ..progress };
         assert_eq!(joined(&parts(&done, 0, false)), "3 MiB of 4 MiB, 0 B/s, 2 peers");
     }

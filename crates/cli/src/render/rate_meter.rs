@@ -21,7 +21,9 @@ impl RateMeter {
     /// Tells how many bytes there are by now.
     pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
         let is_old = |at: &Instant| now.duration_since(*at) > RATE_WINDOW;
-        while self.samples.len() >= MAX_SAMPLES || self.samples.front().is_some_and(|(at, _)| is_old(at)) {
+        while self.samples.len() >= MAX_SAMPLES
+            || self.samples.front().is_some_and(|(at, _)| is_old(at))
+        {
             self.samples.pop_front();
         }
         self.samples.push_back((now, bytes));

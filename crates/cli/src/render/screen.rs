@@ -1,5 +1,5 @@
-//! A terminal's other screen, for what is drawn again and again. What was on the terminal before comes back when this
-//! is dropped, whatever the reason.
+//! A terminal's other screen, for what is drawn again and again. What was on the terminal before
+//! comes back when this is dropped, whatever the reason.
 
 use std::io::{self, Write};
 
@@ -31,8 +31,8 @@ impl Drop for Screen {
     }
 }
 
-/// One write for a whole picture does not flicker. Each line is emptied before it is written: at the edge of the
-/// terminal it could not be afterwards.
+/// One write for a whole picture does not flicker. Each line is emptied before it is written: at
+/// the edge of the terminal it could not be afterwards.
 fn frame(lines: &[String], look: Look, size: Option<Size>) -> String {
     let rows = size.map_or(usize::MAX, |size| size.rows).max(1);
     let hidden = if lines.len() > rows { lines.len() - (rows - 1) } else { 0 };
@@ -56,8 +56,10 @@ mod tests {
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         let look = Look { columns: Some(columns), utf8: true, fits_paths: true };
         let frame = frame(&lines, look, Some(Size { columns, rows }));
-        let text =
-            frame.strip_prefix("\x1b[H").and_then(|text| text.strip_suffix("\x1b[J")).expect("a frame");
+        let text = frame
+            .strip_prefix("\x1b[H")
+            .and_then(|text| text.strip_suffix("\x1b[J"))
+            .expect("a frame");
         text.split("\r\n").map(|line| line.replace("\x1b[2K", "")).collect()
     }
 

@@ -18,7 +18,8 @@ use super::units::{self, count, duration, rate, size, whole_seconds};
 /// Columns of a file's name, at most; on a narrow terminal a third of it.
 const NAME_COLUMNS: usize = 24;
 
-/// Of more files than this it is not told of each that it is whole: the line for all says how many are.
+/// Of more files than this it is not told of each that it is whole: the line for all says how many
+/// are.
 const MOST_TOLD: usize = 256;
 
 /// Failures that are told, each with its reason. Of thousands the reasons are mostly the same.
@@ -151,7 +152,9 @@ impl SeveralView {
         let mut whole = self.whole.borrow_mut();
         whole.tally.elapsed = whole.start.elapsed();
         whole.line.clear();
-        if let Some(more) = whole.tally.failed.checked_sub(MOST_FAILURES_TOLD).filter(|more| *more > 0) {
+        if let Some(more) =
+            whole.tally.failed.checked_sub(MOST_FAILURES_TOLD).filter(|more| *more > 0)
+        {
             self.output.complaint(&format!("{} more failed", count(more as u64, "file")));
         }
         self.output.outcome(&whole.tally.line());
@@ -181,7 +184,8 @@ impl Whole {
     fn begin(&mut self, name: &str, size_known: bool) -> u64 {
         let key = self.next;
         self.next += 1;
-        self.running.insert(key, Running { name: name.to_owned(), size_known, ..Running::default() });
+        self.running
+            .insert(key, Running { name: name.to_owned(), size_known, ..Running::default() });
         key
     }
 

@@ -1,5 +1,5 @@
-//! One line that says how something long is going: a bar that moves, or a plain line now and then, or nothing. It is
-//! written to stderr only, and gone when the work is done.
+//! One line that says how something long is going: a bar that moves, or a plain line now and then,
+//! or nothing. It is written to stderr only, and gone when the work is done.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,8 @@ impl StatusLine {
         Self { output, line: Line::of(output, || bars.add(ProgressBar::new(0))) }
     }
 
-    /// A bar with a name above the last of several; nothing where there are no bars, since the last line stands for all.
+    /// A bar with a name above the last of several; nothing where there are no bars, since the last
+    /// line stands for all.
     pub(crate) fn above(output: Output, bars: &MultiProgress, name: &str) -> Self {
         let line = match output.style() {
             Style::Bars => Line::bar(bars.insert_from_back(1, ProgressBar::new(0)), name),
@@ -66,19 +67,29 @@ impl StatusLine {
         Self { output, line }
     }
 
-    /// As [`above`](Self::above), for one of very many: it has a bar only when it takes a while, or a terminal would have
-    /// to draw thousands of them.
+    /// As [`above`](Self::above), for one of very many: it has a bar only when it takes a while, or
+    /// a terminal would have to draw thousands of them.
     pub(crate) fn above_later(output: Output, bars: &MultiProgress, name: &str) -> Self {
         let line = match output.style() {
-            Style::Bars => Line::Later { bars: bars.clone(), name: name.to_owned(), since: Instant::now() },
+            Style::Bars => {
+                Line::Later { bars: bars.clone(), name: name.to_owned(), since: Instant::now() }
+            }
             Style::Lines | Style::Silent => Line::None,
         };
         Self { output, line }
     }
 
-    /// Shows how far it is. `topic` is what is being done; a plain line is written when it changes, and each ten
-    /// seconds. A bar says by itself that it goes on, so the topic that needs no words is left out there.
-    pub(crate) fn show(&mut self, now: Instant, topic: &str, done: u64, total: u64, parts: &[Part]) {
+    /// Shows how far it is. `topic` is what is being done; a plain line is written when it changes,
+    /// and each ten seconds. A bar says by itself that it goes on, so the topic that needs no words
+    /// is left out there.
+    pub(crate) fn show(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        done: u64,
+        total: u64,
+        parts: &[Part],
+    ) {
         if let Line::Later { bars, name, since } = &self.line
             && now.duration_since(*since) >= WORTH_A_BAR_AFTER
         {
@@ -134,13 +145,16 @@ impl Line {
     fn of(output: Output, bar: impl FnOnce() -> ProgressBar) -> Self {
         match output.style() {
             Style::Bars => Self::bar(bar(), ""),
-            Style::Lines => Self::Plain { since: Instant::now(), written: None, topic: String::new() },
+            Style::Lines => {
+                Self::Plain { since: Instant::now(), written: None, topic: String::new() }
+            }
             Style::Silent => Self::None,
         }
     }
 
     fn bar(bar: ProgressBar, name: &str) -> Self {
-        let prefix = if name.is_empty() { String::new() } else { format!("{}  ", plain_line(name)) };
+        let prefix =
+            if name.is_empty() { String::new() } else { format!("{}  ", plain_line(name)) };
         bar.set_style(bar_style(true));
         bar.set_prefix(prefix.clone());
         Self::Bar { bar, prefix: prefix.chars().count(), has_bar: true }
@@ -171,5 +185,7 @@ pub(crate) fn bar_style(has_bar: bool) -> ProgressStyle {
         true => "{prefix}{percent:>3} % {wide_bar:.cyan/dim} {msg}",
         false => "{prefix}{percent:>3} % {msg}",
     };
-    ProgressStyle::with_template(template).expect("our own template is valid").progress_chars("█▉▊▋▌▍▎▏ ")
+    ProgressStyle::with_template(template)
+        .expect("our own template is valid")
+        .progress_chars("█▉▊▋▌▍▎▏ ")
 }

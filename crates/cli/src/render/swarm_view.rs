@@ -13,7 +13,8 @@ use super::units::{count, percent, size};
 /// Time between plain lines. Shorter than that of a single download: this one is over in seconds.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
-/// A line is also written whenever this much more of all is there, or a small swarm would be over unseen.
+/// A line is also written whenever this much more of all is there, or a small swarm would be over
+/// unseen.
 const LINE_PER_PERCENT: u64 = 20;
 
 /// A view of named downloads.
@@ -42,7 +43,12 @@ impl SwarmView {
                 bar
             }),
         };
-        Self { output, rows: names.iter().map(row).collect(), line_written: None, percent_written: 0 }
+        Self {
+            output,
+            rows: names.iter().map(row).collect(),
+            line_written: None,
+            percent_written: 0,
+        }
     }
 
     /// Shows the latest of all of them, in the order of their names.
@@ -95,7 +101,9 @@ impl Row {
                 size(self.rate.per_second()),
                 count(progress.traffic.sources.into(), "peer")
             ),
-            Phase::Complete => format!("whole, from {}", count(progress.traffic.sources.into(), "peer")),
+            Phase::Complete => {
+                format!("whole, from {}", count(progress.traffic.sources.into(), "peer"))
+            }
             Phase::Failed => "failed".to_owned(),
             Phase::Paused => "paused".to_owned(),
         }

@@ -1,4 +1,5 @@
-//! Figures as people read them. A size never shows more digits than it has, and only the whole is 100 %.
+//! Figures as people read them. A size never shows more digits than it has, and only the whole is
+//! 100 %.
 
 use std::path::Path;
 use std::time::Duration;
@@ -67,8 +68,8 @@ pub(crate) fn percent(part: u64, whole: u64) -> u64 {
     }
 }
 
-/// Whole percent of the sum, which sum to 100: what rounding down leaves goes to those that lose most by it. No time at
-/// all has no shares.
+/// Whole percent of the sum, which sum to 100: what rounding down leaves goes to those that lose
+/// most by it. No time at all has no shares.
 pub(crate) fn shares<const N: usize>(parts: [Duration; N]) -> [u64; N] {
     let whole: u128 = parts.iter().map(Duration::as_nanos).sum();
     if whole == 0 {
@@ -106,7 +107,8 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// How long so many bytes take, in whole seconds, which do not flicker; none if there are none, or nothing comes.
+/// How long so many bytes take, in whole seconds, which do not flicker; none if there are none, or
+/// nothing comes.
 pub(crate) fn time_left(bytes: u64, per_second: u64) -> Option<Duration> {
     (per_second > 0 && bytes > 0).then(|| Duration::from_secs(bytes.div_ceil(per_second)))
 }
@@ -122,8 +124,8 @@ pub(crate) fn shown_path(path: &Path) -> String {
     tnet_fileinfo::shown_path(path).to_string()
 }
 
-/// Reads a rate as people write it: bytes a second, or a number of `K`, `M` or `G` of them, perhaps with `/s`. `none` and
-/// 0 are no limit.
+/// Reads a rate as people write it: bytes a second, or a number of `K`, `M` or `G` of them, perhaps
+/// with `/s`. `none` and 0 are no limit.
 pub(crate) fn parse_rate(text: &str) -> Result<u64, ParseRateError> {
     if text.eq_ignore_ascii_case("none") {
         return Ok(0);
@@ -202,9 +204,13 @@ mod tests {
 
     #[test]
     fn long_numbers_are_grouped() {
-        for (number, shown) in
-            [(0, "0"), (9999, "9999"), (10_000, "10 000"), (100_000, "100 000"), (1_000_000, "1 000 000")]
-        {
+        for (number, shown) in [
+            (0, "0"),
+            (9999, "9999"),
+            (10_000, "10 000"),
+            (100_000, "100 000"),
+            (1_000_000, "1 000 000"),
+        ] {
             assert_eq!(grouped(number), shown);
         }
     }

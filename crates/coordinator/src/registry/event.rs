@@ -19,7 +19,8 @@ pub enum Input {
         /// Who is on it.
         hello: Hello,
     },
-    /// A connection asks. It is answered by one [`Output::Answer`] or [`Output::Close`], unless it was closed before.
+    /// A connection asks. It is answered by one [`Output::Answer`] or [`Output::Close`], unless it
+    /// was closed before.
     Request {
         /// The connection.
         epoch: Epoch,

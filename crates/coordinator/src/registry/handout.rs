@@ -1,18 +1,20 @@
-//! Whom to name to a peer that asks for a file: which places among the holders, by chance. Pure arithmetic; the
-//! cost depends on how many are wanted, not on how many there are.
+//! Whom to name to a peer that asks for a file: which places among the holders, by chance. Pure
+//! arithmetic; the cost depends on how many are wanted, not on how many there are.
 
 use rand::Rng;
 use rand::seq::{SliceRandom, index};
 
-/// When a swarm has both whole and incomplete holders, an answer names at least this many of each (or all, if
-/// there are fewer).
+/// When a swarm has both whole and incomplete holders, an answer names at least this many of each
+/// (or all, if there are fewer).
 ///
-/// Whole holders among incomplete ones: whatever those lack is there. Incomplete among whole ones: they download
-/// the same file, have their uplink free for it, and are whom the asker will exchange most chunks with. Five of
-/// fifty hardly disturbs the proportion, so a lone seed is not named to more peers than it must be.
+/// Whole holders among incomplete ones: whatever those lack is there. Incomplete among whole ones:
+/// they download the same file, have their uplink free for it, and are whom the asker will exchange
+/// most chunks with. Five of fifty hardly disturbs the proportion, so a lone seed is not named to
+/// more peers than it must be.
 pub(crate) const MIN_OF_EACH: u32 = 5;
 
-/// The candidates for a handout: places `0..full` hold the whole file, `full..full + partial` a part of it.
+/// The candidates for a handout: places `0..full` hold the whole file, `full..full + partial` a
+/// part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Candidates {
     pub(crate) full: u32,
@@ -22,11 +24,12 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Up to `wanted` different places in random order, the asker's left out: in proportion to how many hold the
-    /// whole file and how many a part, but at least [`MIN_OF_EACH`].
+    /// Up to `wanted` different places in random order, the asker's left out: in proportion to how
+    /// many hold the whole file and how many a part, but at least [`MIN_OF_EACH`].
     pub(crate) fn choose(self, wanted: u32, rng: &mut impl Rng) -> Vec<u32> {
         let asker_full = self.asker.filter(|place| *place < self.full);
-        let asker_partial = self.asker.filter(|place| (self.full..self.full + self.partial).contains(place));
+        let asker_partial =
+            self.asker.filter(|place| (self.full..self.full + self.partial).contains(place));
         let full = self.full - u32::from(asker_full.is_some());
         let partial = self.partial - u32::from(asker_partial.is_some());
         let (from_full, from_partial) = shares(full, partial, wanted);
@@ -46,7 +49,8 @@ fn shares(full: u32, partial: u32, wanted: u32) -> (u32, u32) {
         return (full, partial);
     }
     let proportional = u64::from(wanted) * u64::from(full) / all;
-    let proportional = u32::try_from(proportional).expect("a share of `wanted` is at most `wanted`");
+    let proportional =
+        u32::try_from(proportional).expect("a share of `wanted` is at most `wanted`");
     let floor = MIN_OF_EACH.min(wanted / 2);
     let from_full = proportional
         .max(floor.min(full))
@@ -127,7 +131,8 @@ mod tests {
 
     #[test]
     fn every_candidate_is_equally_likely() {
-        // 20 000 draws of 10 out of 100: each candidate is expected 2000 times, sigma 42. Six sigma each way.
+        // 20 000 draws of 10 out of 100: each candidate is expected 2000 times, sigma 42. Six sigma
+        // each way.
         let mut rng = StdRng::seed_from_u64(7);
         let mut drawn = [0u32; 101];
         for _ in 0..20_000 {

@@ -1,4 +1,5 @@
-//! Networks of IP addresses, as `10.0.0.0/8`, and from which of them a coordinator takes an address that a peer declares.
+//! Networks of IP addresses, as `10.0.0.0/8`, and from which of them a coordinator takes an address
+//! that a peer declares.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -65,10 +66,12 @@ pub(crate) fn is_private(ip: IpAddr) -> bool {
     PRIVATE.iter().any(|network| network.contains(ip))
 }
 
-/// From which networks a declared address is taken that is not the observed one. Everybody who asks is sent to it.
+/// From which networks a declared address is taken that is not the observed one. Everybody who asks
+/// is sent to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowAdvertise {
-    /// The private ones, of a peer that reached the coordinator at a private address or on its own machine. Default: yes.
+    /// The private ones, of a peer that reached the coordinator at a private address or on its own
+    /// machine. Default: yes.
     pub private: bool,
     /// These as well, of every peer. Default: none.
     pub networks: Vec<Network>,
@@ -83,7 +86,8 @@ impl Default for AllowAdvertise {
 impl AllowAdvertise {
     /// Whether a peer that reached us at `ours` may declare `ip`.
     pub(crate) fn includes(&self, ip: IpAddr, ours: IpAddr) -> bool {
-        let is_among_private = self.private && is_private(ip) && (is_private(ours) || ours.is_loopback());
+        let is_among_private =
+            self.private && is_private(ip) && (is_private(ours) || ours.is_loopback());
         is_among_private || self.networks.iter().any(|network| network.contains(ip))
     }
 }

@@ -1,9 +1,10 @@
 //! Where a peer is, and what its address means to whom. Pure.
 //!
-//! What holds: nobody is handed an address that means another machine to him. A loopback address is for those on the
-//! coordinator's own machine, a link-local one for those on that link; and who accepts everywhere on the coordinator's own
-//! machine is reached where that is, at the address at which whoever asks has reached it. Nobody is sent to an address on
-//! the word of a peer alone, unless it is in a network that the coordinator was told.
+//! What holds: nobody is handed an address that means another machine to him. A loopback address is
+//! for those on the coordinator's own machine, a link-local one for those on that link; and who
+//! accepts everywhere on the coordinator's own machine is reached where that is, at the address at
+//! which whoever asks has reached it. Nobody is sent to an address on the word of a peer alone,
+//! unless it is in a network that the coordinator was told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -47,7 +48,8 @@ pub struct Place {
 enum Meaning {
     /// To everybody.
     Same,
-    /// The peer accepts everywhere on our own machine: to everybody, at the address of ours that he has reached.
+    /// The peer accepts everywhere on our own machine: to everybody, at the address of ours that he
+    /// has reached.
     Here(Families),
     /// To those on our own machine, or on that link.
     Near,
@@ -108,7 +110,11 @@ impl Place {
     /// Where it accepts, if anybody is sent there.
     pub(crate) fn site(&self) -> Option<Site> {
         let listed = self.listed?;
-        Some(if let Meaning::Here(_) = self.meaning { Site::Here(listed.port()) } else { Site::At(listed) })
+        Some(if let Meaning::Here(_) = self.meaning {
+            Site::Here(listed.port())
+        } else {
+            Site::At(listed)
+        })
     }
 
     pub(crate) fn viewpoint(&self) -> Viewpoint {
@@ -120,13 +126,15 @@ impl Place {
         self.meaning == Meaning::Same
     }
 
-    /// Its address for whoever asks from there, if there is one; for nobody in particular, where it is listed.
+    /// Its address for whoever asks from there, if there is one; for nobody in particular, where it
+    /// is listed.
     pub(crate) fn address_for(&self, asker: Option<Viewpoint>) -> Option<SocketAddr> {
         let (listed, Some(asker)) = (self.listed?, asker) else { return self.listed };
         match self.meaning {
             Meaning::Same => Some(listed),
             Meaning::Near => asker.vicinity.shares(listed).then_some(listed),
-            // Of the many addresses of this machine the one that it was seen at: nobody is named another's.
+            // Of the many addresses of this machine the one that it was seen at: nobody is named
+            // another's.
             Meaning::Here(_) if asker.is_at_loopback_like(listed.ip()) => Some(listed),
             Meaning::Here(families) => match asker.ours.filter(|ours| families.include(*ours)) {
                 Some(ours) => Some(SocketAddr::new(ours, listed.port())),
@@ -137,7 +145,8 @@ impl Place {
 }
 
 impl Viewpoint {
-    /// Whether it came to us within this machine, and by the same family as this address of loopback.
+    /// Whether it came to us within this machine, and by the same family as this address of
+    /// loopback.
     fn is_at_loopback_like(self, ip: IpAddr) -> bool {
         let is_like = |ours: IpAddr| ours.is_loopback() && ours.is_ipv4() == ip.is_ipv4();
         ip.is_loopback() && self.ours.is_some_and(is_like)
@@ -160,7 +169,8 @@ fn everywhere(port: u16, families: Families, ends: Ends) -> Result<(SocketAddr, 
         () if ends.is_here() && is_accepted => Ok((observed, Meaning::Here(families))),
         () if ends.is_here() => {
             let is_v4 = families.include(Ipv4Addr::LOCALHOST.into());
-            let ip: IpAddr = if is_v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+            let ip: IpAddr =
+                if is_v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
             Ok((SocketAddr::new(ip, port), Meaning::Here(families)))
         }
         () if !is_accepted => Err(Refusal::OtherFamily),

@@ -1,13 +1,14 @@
 //! Which live peers hold which file. Pure: time comes in as an argument, nothing is read or sent.
 //!
-//! A peer is a connection, and has an address: mostly its observed IP and its declared port. Several peers
-//! may claim the same address, as hosts behind one NAT do. Each has entries of its own and takes
-//! none from the others; who asks is told of an address once. Entries are soft state: a lost
-//! connection leaves them, silence past the lease removes them.
+//! A peer is a connection, and has an address: mostly its observed IP and its declared port.
+//! Several peers may claim the same address, as hosts behind one NAT do. Each has entries of its
+//! own and takes none from the others; who asks is told of an address once. Entries are soft state:
+//! a lost connection leaves them, silence past the lease removes them.
 //!
-//! What holds after every call, and what [`Table::check`] recounts: each entry stands once among the holders of
-//! its file and once in the files of its peer, each side knowing the other; the digest of a peer is that of its
-//! entries; no file is without holders; every count is the number of what it counts.
+//! What holds after every call, and what [`Table::check`] recounts: each entry stands once among
+//! the holders of its file and once in the files of its peer, each side knowing the other; the
+//! digest of a peer is that of its entries; no file is without holders; every count is the number
+//! of what it counts.
 
 mod by_source;
 mod calls;
@@ -41,7 +42,8 @@ pub(crate) use epoch::{EpochMap, EpochSet};
 pub use lookup::Handout;
 pub use report::{Beat, Report, ReportOutcome, Scope};
 pub use types::{
-    Admitted, Arrival, Expired, FileSummary, LimitExceeded, SwarmSize, Sweep, TableLimits, TableSize,
+    Admitted, Arrival, Expired, FileSummary, LimitExceeded, SwarmSize, Sweep, TableLimits,
+    TableSize,
 };
 
 use by_source::BySource;
@@ -255,7 +257,13 @@ impl Table {
         }
     }
 
-    fn welcome_back(&mut self, now: Duration, epoch: Epoch, slot: PeerSlot, arrival: &Arrival) -> Admitted {
+    fn welcome_back(
+        &mut self,
+        now: Duration,
+        epoch: Epoch,
+        slot: PeerSlot,
+        arrival: &Arrival,
+    ) -> Admitted {
         self.by_epoch.insert(epoch, slot);
         let peer = self.peers.at_mut(slot);
         peer.epoch = epoch;

@@ -1,4 +1,5 @@
-//! The registry as its caller sees it: each request answered once, pushes in time, nothing after a close.
+//! The registry as its caller sees it: each request answered once, pushes in time, nothing after a
+//! close.
 
 use std::collections::BTreeMap;
 
@@ -136,7 +137,8 @@ proptest! {
     fn each_request_of_an_open_connection_has_one_answer_and_nothing_follows_a_close(steps in steps()) {
         let mut registry = registry();
         let (mut now, mut last) = (at(0), 0_u8);
-        // Of each connection that was ever there: whether it is open, and requests without an answer.
+        // Of each connection that was ever there: whether it is open, and requests without an
+        // answer.
         let mut connections: BTreeMap<u64, (bool, i32)> = BTreeMap::new();
         for step in steps {
             match step {

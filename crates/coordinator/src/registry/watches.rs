@@ -1,7 +1,9 @@
-//! Who wants to hear of new holders of which file, and when the next push about a file is due. Pure.
+//! Who wants to hear of new holders of which file, and when the next push about a file is due.
+//! Pure.
 //!
-//! A file has a due time exactly when it has watchers and new holders, and no two pushes about a file are closer
-//! than the interval: a thousand peers that start at once are one push a second, not a thousand.
+//! A file has a due time exactly when it has watchers and new holders, and no two pushes about a
+//! file are closer than the interval: a thousand peers that start at once are one push a second,
+//! not a thousand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -12,18 +14,20 @@ use tnet_proto::{Limit, MAX_HOLDERS, SourceCounts, SourceNetwork};
 
 use crate::registry::table::{Epoch, LimitExceeded};
 
-/// Watches of one address that say nothing about it. Below this, addresses are compared by what their networks have.
+/// Watches of one address that say nothing about it. Below this, addresses are compared by what
+/// their networks have.
 const GRAIN: u64 = 64;
 
-/// New holders that a push names for being new, in all and of one network. The rest of it is drawn from all holders, so
-/// that who comes and goes all the time does not fill every push.
+/// New holders that a push names for being new, in all and of one network. The rest of it is drawn
+/// from all holders, so that who comes and goes all the time does not fill every push.
 const FRESH: usize = MAX_HOLDERS / 2;
 const FRESH_OF_NETWORK: usize = 3;
 
 /// Connections that are compared when one has to give way.
 const COMPARED: usize = 16;
 
-/// All watches of a coordinator. When there are as many as can be, the source with most gives way to those with less.
+/// All watches of a coordinator. When there are as many as can be, the source with most gives way
+/// to those with less.
 #[derive(Debug)]
 pub(crate) struct Watches {
     max: u32,
@@ -49,8 +53,8 @@ struct OfConnection {
 #[derive(Debug, Default)]
 struct Watched {
     watchers: BTreeSet<Epoch>,
-    /// Some of the new holders since the last push. The others are among the candidates for the rest of a push, like
-    /// every holder.
+    /// Some of the new holders since the last push. The others are among the candidates for the
+    /// rest of a push, like every holder.
     fresh: Vec<(Epoch, SourceNetwork)>,
     /// No push before this.
     quiet_until: Duration,
@@ -80,14 +84,16 @@ impl Watches {
         }
     }
 
-    /// Begins a watch; one that exists already goes on. Answers the connection that has lost a watch for it.
+    /// Begins a watch; one that exists already goes on. Answers the connection that has lost a
+    /// watch for it.
     pub(crate) fn watch(
         &mut self,
         epoch: Epoch,
         ip: IpAddr,
         hash: FileHash,
     ) -> Result<Option<Epoch>, LimitExceeded> {
-        let of_connection = self.by_connection.get(&epoch).map(|of_connection| &of_connection.files);
+        let of_connection =
+            self.by_connection.get(&epoch).map(|of_connection| &of_connection.files);
         if of_connection.is_some_and(|files| files.contains(&hash)) {
             return Ok(None);
         }
@@ -106,8 +112,10 @@ impl Watches {
             self.unwatch(loser, its_last.ok_or(hit)?);
             gave_way = Some(loser);
         }
-        let of_connection =
-            self.by_connection.entry(epoch).or_insert_with(|| OfConnection { ip, files: BTreeSet::new() });
+        let of_connection = self
+            .by_connection
+            .entry(epoch)
+            .or_insert_with(|| OfConnection { ip, files: BTreeSet::new() });
         of_connection.files.insert(hash);
         self.sources.add(ip, 1);
         self.files.entry(hash).or_default().watchers.insert(epoch);
@@ -119,7 +127,8 @@ impl Watches {
     fn who_gives_way(&mut self, newcomer: IpAddr) -> Option<Epoch> {
         let before = self.by_connection.range(..self.cursor);
         let candidates = self.by_connection.range(self.cursor..).chain(before).take(COMPARED);
-        let compared: Vec<(Epoch, IpAddr)> = candidates.map(|(epoch, of)| (*epoch, of.ip)).collect();
+        let compared: Vec<(Epoch, IpAddr)> =
+            candidates.map(|(epoch, of)| (*epoch, of.ip)).collect();
         self.cursor = Epoch(compared.last()?.0.0 + 1);
         let (epoch, greatest) =
             compared.into_iter().max_by_key(|(_, ip)| self.sources.coarse_rank(*ip, GRAIN))?;
@@ -173,10 +182,12 @@ impl Watches {
             return None;
         }
         self.due.remove(&(due, hash));
-        let watched = self.files.get_mut(&hash).expect("remove_watcher drops the due time with the file");
+        let watched =
+            self.files.get_mut(&hash).expect("remove_watcher drops the due time with the file");
         watched.due = None;
         watched.quiet_until = now.saturating_add(self.interval);
-        let fresh = std::mem::take(&mut watched.fresh).into_iter().map(|(holder, _)| holder).collect();
+        let fresh =
+            std::mem::take(&mut watched.fresh).into_iter().map(|(holder, _)| holder).collect();
         Some(Push { hash, fresh, watchers: watched.watchers.iter().copied().collect() })
     }
 
@@ -287,8 +298,8 @@ mod tests {
     fn one_source_has_an_eighth_of_all() {
         let mut watches = Watches::new(80, 10, INTERVAL);
         let file = |number| FileHash::from_bytes([number; 32]);
-        let granted =
-            (0..20).filter(|number| watches.watch(Epoch(u64::from(*number)), IP, file(*number)).is_ok());
+        let granted = (0..20)
+            .filter(|number| watches.watch(Epoch(u64::from(*number)), IP, file(*number)).is_ok());
         assert_eq!(granted.count(), 10);
         watches.forget(Epoch(0));
         assert_eq!(watches.watch(Epoch(30), IP, file(1)), Ok(None));
@@ -303,7 +314,8 @@ mod tests {
             hash[..8].copy_from_slice(&number.to_le_bytes());
             FileHash::from_bytes(hash)
         };
-        let of_crowd = |host: u64| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(host)));
+        let of_crowd =
+            |host: u64| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(host)));
         for number in 0..80 {
             let watched = watches.watch(Epoch(number / 10), of_crowd(number / 10), file(number));
             assert_eq!(watched, Ok(None));
@@ -314,7 +326,10 @@ mod tests {
             assert!(lost.is_some_and(|lost| lost < Epoch(8)), "{lost:?}");
         }
         assert_eq!(watches.len(), 80);
-        assert!(watches.watch(Epoch(0), of_crowd(0), file(1000)).is_err(), "the crowd takes nothing back");
+        assert!(
+            watches.watch(Epoch(0), of_crowd(0), file(1000)).is_err(),
+            "the crowd takes nothing back"
+        );
     }
 
     #[test]

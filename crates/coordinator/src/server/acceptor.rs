@@ -1,4 +1,5 @@
-//! Gives each new connection a permit and a task, or turns it away. Every task that it starts is in its set.
+//! Gives each new connection a permit and a task, or turns it away. Every task that it starts is in
+//! its set.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,7 +26,8 @@ use crate::server::line::LargeMessages;
 use crate::server::listener::tune;
 use crate::server::message::Event;
 
-/// Pause after a failed accept. Without descriptors the call fails at once, again and again, until one is freed.
+/// Pause after a failed accept. Without descriptors the call fails at once, again and again, until
+/// one is freed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections that are told at the same time why they are refused; others are just closed.
@@ -42,7 +44,8 @@ pub(crate) struct Acceptor {
     large: LargeMessages,
     /// Connections with a permit, and refusals.
     tasks: JoinSet<()>,
-    /// Of each task with one. A table beside the set, because a task that panics cannot give its permit back.
+    /// Of each task with one. A table beside the set, because a task that panics cannot give its
+    /// permit back.
     permits: HashMap<task::Id, ConnectionPermit>,
     last_epoch: u64,
     started: Instant,
@@ -51,9 +54,14 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(config: Config, registrar: mpsc::Sender<Event>, stop: CancellationToken) -> Acceptor {
+    pub(crate) fn new(
+        config: Config,
+        registrar: mpsc::Sender<Event>,
+        stop: CancellationToken,
+    ) -> Acceptor {
         let admission = Admission::new(config.max_connections, config.max_connections_per_ip);
-        let large = LargeMessages::new(usize::try_from(config.large_message_bytes).unwrap_or(usize::MAX));
+        let large =
+            LargeMessages::new(usize::try_from(config.large_message_bytes).unwrap_or(usize::MAX));
         Acceptor {
             allow_advertise: Arc::new(config.allow_advertise.clone()),
             config,

@@ -1,6 +1,6 @@
-//! How many connections there are, in total and from each source; the counts are those of the permits
-//! given out. When all permits are taken, the source with most gives way to those with less. Who came
-//! while there was room for everybody keeps his permit.
+//! How many connections there are, in total and from each source; the counts are those of the
+//! permits given out. When all permits are taken, the source with most gives way to those with
+//! less. Who came while there was room for everybody keeps his permit.
 
 use std::net::IpAddr;
 
@@ -65,7 +65,9 @@ impl Admission {
             return Err(LimitExceeded::new(Limit::ConnectionsPerIp, self.max_per_ip));
         }
         if self.all.total() >= u64::from(self.max) {
-            let at = self.who_gives_way(ip).ok_or(LimitExceeded::new(Limit::ConnectionsTotal, self.max))?;
+            let at = self
+                .who_gives_way(ip)
+                .ok_or(LimitExceeded::new(Limit::ConnectionsTotal, self.max))?;
             let gone = self.contested.swap_remove(at);
             self.counts.remove(gone.ip, 1);
             self.all.remove(gone.ip, 1);
@@ -77,7 +79,11 @@ impl Admission {
         let permit = ConnectionPermit { ip, number: self.minted, taken: CancellationToken::new() };
         if is_contested {
             self.counts.add(ip, 1);
-            self.contested.push(Contested { ip, number: permit.number, taken: permit.taken.clone() });
+            self.contested.push(Contested {
+                ip,
+                number: permit.number,
+                taken: permit.taken.clone(),
+            });
         }
         Ok(permit)
     }
@@ -131,7 +137,10 @@ mod tests {
         for permit in [second, third, fourth] {
             admission.leave(permit);
         }
-        assert_eq!((admission.all.total(), admission.contested.len(), admission.counts.total()), (0, 0, 0));
+        assert_eq!(
+            (admission.all.total(), admission.contested.len(), admission.counts.total()),
+            (0, 0, 0)
+        );
     }
 
     #[test]
@@ -142,12 +151,17 @@ mod tests {
             let mut admission = Admission::new(100, 100);
             let early: Vec<ConnectionPermit> =
                 (1..=50).map(|host| admission.enter(ip(host)).expect("there is room")).collect();
-            let crowd: Vec<ConnectionPermit> =
-                (1000..1050).map(|host| admission.enter(crowd(host)).expect("there is room")).collect();
-            let late: Vec<ConnectionPermit> =
-                (101..=115).map(|host| admission.enter(ip(host)).expect("the crowd gives way")).collect();
+            let crowd: Vec<ConnectionPermit> = (1000..1050)
+                .map(|host| admission.enter(crowd(host)).expect("there is room"))
+                .collect();
+            let late: Vec<ConnectionPermit> = (101..=115)
+                .map(|host| admission.enter(ip(host)).expect("the crowd gives way"))
+                .collect();
             assert!(early.iter().chain(&late).all(|permit| !permit.taken.is_cancelled()));
-            assert_eq!(crowd.iter().filter(|permit| permit.taken.is_cancelled()).count(), late.len());
+            assert_eq!(
+                crowd.iter().filter(|permit| permit.taken.is_cancelled()).count(),
+                late.len()
+            );
             early.into_iter().chain(late).chain(crowd).for_each(|permit| admission.leave(permit));
             assert_eq!((admission.all.total(), admission.contested.len()), (0, 0));
         }

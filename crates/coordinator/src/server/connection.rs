@@ -1,5 +1,5 @@
-//! One peer's connection. It has at most one request with the registrar, reads nothing more until that is
-//! answered, and keeps no more memory for a peer that once sent a lot than for any other.
+//! One peer's connection. It has at most one request with the registrar, reads nothing more until
+//! that is answered, and keeps no more memory for a peer that once sent a lot than for any other.
 
 use std::io;
 use std::net::SocketAddr;
@@ -197,7 +197,8 @@ impl Connection {
         }
     }
 
-    /// When the registrar has ended, the event is dropped; the end of `outgoing` then ends the connection.
+    /// When the registrar has ended, the event is dropped; the end of `outgoing` then ends the
+    /// connection.
     async fn send(&self, event: Event) {
         let _ = self.registrar.send(event).await;
     }

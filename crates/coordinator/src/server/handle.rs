@@ -1,4 +1,5 @@
-//! A running coordinator, as its owner sees it. When the handle is gone, so are the tasks and the sockets.
+//! A running coordinator, as its owner sees it. When the handle is gone, so are the tasks and the
+//! sockets.
 
 use std::net::SocketAddr;
 
@@ -20,8 +21,8 @@ pub const MAX_FILES_LISTED: usize = 10_000;
 #[error("the coordinator has stopped")]
 pub struct Stopped;
 
-/// A coordinator that runs on tasks of its own. Dropping the handle ends it at once; [`shutdown`] lets it say
-/// goodbye.
+/// A coordinator that runs on tasks of its own. Dropping the handle ends it at once; [`shutdown`]
+/// lets it say goodbye.
 ///
 /// [`shutdown`]: CoordinatorHandle::shutdown
 #[derive(Debug)]
@@ -79,7 +80,8 @@ impl CoordinatorHandle {
         self.ask(|answer| Question::Files(MAX_FILES_LISTED, answer)).await
     }
 
-    /// Says goodbye to every peer, waits for them no longer than `Config::shutdown_grace`, and frees the port.
+    /// Says goodbye to every peer, waits for them no longer than `Config::shutdown_grace`, and
+    /// frees the port.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         if let Err(error) = (&mut self.task).await
@@ -89,7 +91,10 @@ impl CoordinatorHandle {
         }
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Stopped> {
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, Stopped> {
         let (sender, answer) = oneshot::channel();
         self.registrar.send(Event::Question(question(sender))).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)

@@ -17,7 +17,8 @@ use tokio_util::codec::{Decoder, Encoder};
 use tokio_util::sync::ReusableBoxFuture;
 
 use tnet_proto::{
-    CodecError, CoordinatorReply, CoordinatorRequest, MAX_FRAME_LEN, MessageCodec, Received, SourceNetwork,
+    CodecError, CoordinatorReply, CoordinatorRequest, MAX_FRAME_LEN, MessageCodec, Received,
+    SourceNetwork,
 };
 
 /// Bytes of each buffer of an idle connection: a heartbeat fits many times.
@@ -92,8 +93,8 @@ fn share<S: std::hash::Hash + Eq>(
 }
 
 impl Room {
-    /// Waits for room for a message of so many bytes: first among those of the same address, then of the same network,
-    /// then among all.
+    /// Waits for room for a message of so many bytes: first among those of the same address, then
+    /// of the same network, then among all.
     async fn take(self, len: usize) -> Vec<OwnedSemaphorePermit> {
         let bytes = u32::try_from(COPIES * len.min(MAX_FRAME_LEN)).unwrap_or(u32::MAX);
         let mut permits = Vec::with_capacity(self.shares.len());
@@ -154,15 +155,18 @@ impl Line {
         }
     }
 
-    /// The next message; to be called when the last one has been dealt with. Nothing is lost if the future is dropped,
-    /// a turn among those who wait for room included.
-    pub(crate) async fn next(&mut self) -> Option<Result<Received<CoordinatorRequest>, CodecError>> {
+    /// The next message; to be called when the last one has been dealt with. Nothing is lost if the
+    /// future is dropped, a turn among those who wait for room included.
+    pub(crate) async fn next(
+        &mut self,
+    ) -> Option<Result<Received<CoordinatorRequest>, CodecError>> {
         self.dealt_with();
         loop {
             if self.needs_room() {
                 let room = self.room.clone();
                 let len = self.frame_len();
-                let waiting = self.waiting.get_or_insert_with(|| ReusableBoxFuture::new(room.take(len)));
+                let waiting =
+                    self.waiting.get_or_insert_with(|| ReusableBoxFuture::new(room.take(len)));
                 self.large = waiting.await;
                 self.waiting = None;
                 self.since = Some(Instant::now());
@@ -281,7 +285,10 @@ mod tests {
 
     async fn hears_report(line: &mut Line) {
         let heard = timeout(PATIENCE, line.next()).await.expect("in time");
-        assert!(matches!(heard, Some(Ok(Received::Message(CoordinatorRequest::Report { .. })))), "{heard:?}");
+        assert!(
+            matches!(heard, Some(Ok(Received::Message(CoordinatorRequest::Report { .. })))),
+            "{heard:?}"
+        );
     }
 
     #[tokio::test]
@@ -304,7 +311,11 @@ mod tests {
         };
         encode(&hello, &mut small);
         peer.write_all(&small).await.expect("it is read");
-        timeout(PATIENCE, line.next()).await.expect("in time").expect("a message").expect("a good one");
+        timeout(PATIENCE, line.next())
+            .await
+            .expect("in time")
+            .expect("a message")
+            .expect("a good one");
         assert_eq!(shared.all.available_permits(), before);
         assert!(line.read.capacity() <= SMALL, "{} bytes are kept", line.read.capacity());
     }
@@ -313,8 +324,10 @@ mod tests {
     async fn who_is_disturbed_while_it_waits_for_room_keeps_its_turn() {
         let mut shared = LargeMessages::new(0);
         let all = Arc::clone(&shared.all);
-        let held =
-            all.acquire_many_owned(u32::try_from(shared.bytes).expect("a few MiB")).await.expect("open");
+        let held = all
+            .acquire_many_owned(u32::try_from(shared.bytes).expect("a few MiB"))
+            .await
+            .expect("open");
         let (mut first, mut peer) = pair(shared.room_for(ip(1))).await;
         let bytes = report();
         let writing = tokio::spawn(async move {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Connections the kernel keeps for us before we accept them: ten thousand peers may start in the same second.
+/// Connections the kernel keeps for us before we accept them: ten thousand peers may start in the
+/// same second.
 const BACKLOG: i32 = 4096;
 
 /// What the kernel keeps for a connection in each direction at most: reports and answers are short,
@@ -59,7 +60,8 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
         // A system without IPv6 says the one or the other.
         Err(error)
             if everywhere
-                && (error.kind() == io::ErrorKind::AddrNotAvailable || is_without_family(&error)) =>
+                && (error.kind() == io::ErrorKind::AddrNotAvailable
+                    || is_without_family(&error)) =>
         {
             open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
         }
@@ -91,7 +93,8 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
         // Whatever the system's default: `[::]` is every address of this machine.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // On Unix it lets a restarted coordinator have its port back at once; on Windows it would steal a port.
+    // On Unix it lets a restarted coordinator have its port back at once; on Windows it would steal
+    // a port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     // Accepted connections inherit it. Works without.

@@ -1,5 +1,6 @@
-//! What the tasks of a coordinator say to each other. Connections and handles send events to the registrar, which
-//! owns the registry; it answers each request of a connection with exactly one [`Outgoing::Answer`].
+//! What the tasks of a coordinator say to each other. Connections and handles send events to the
+//! registrar, which owns the registry; it answers each request of a connection with exactly one
+//! [`Outgoing::Answer`].
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 

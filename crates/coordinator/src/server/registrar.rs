@@ -1,5 +1,5 @@
-//! The task that owns the registry. It never waits for a connection: what a connection cannot take at once ends that
-//! connection. Large chores are done in small steps between events.
+//! The task that owns the registry. It never waits for a connection: what a connection cannot take
+//! at once ends that connection. Large chores are done in small steps between events.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use crate::config::Config;
 use crate::registry::table::{Epoch, EpochMap, Sweep};
 use crate::registry::{ENTRIES_PER_STEP, Ending, Input, Output, Registry};
 
-/// Events between two steps of chores: a step may take a few milliseconds, as long as these take together.
+/// Events between two steps of chores: a step may take a few milliseconds, as long as these take
+/// together.
 const EVENTS_PER_STEP: usize = 256;
 
 /// Messages that may wait for one connection when all of them together are too many.
@@ -48,7 +49,8 @@ pub(crate) struct Registrar {
 
 impl Registrar {
     pub(crate) fn new(config: &Config, events: mpsc::Receiver<Event>) -> Registrar {
-        // The keys of the standard hasher come from the system; which holders are named needs no more.
+        // The keys of the standard hasher come from the system; which holders are named needs no
+        // more.
         let rng = StdRng::seed_from_u64(RandomState::new().hash_one(0));
         Registrar {
             registry: Registry::new(config, rng),
@@ -100,7 +102,10 @@ impl Registrar {
         let now = Instant::now();
         let pause = now.saturating_duration_since(std::mem::replace(&mut self.ran, now));
         if pause >= STOPPED_AFTER && self.registry.table().size().peers > 0 {
-            warn!(seconds = pause.as_secs(), "this process did not run; every peer has a whole lease again");
+            warn!(
+                seconds = pause.as_secs(),
+                "this process did not run; every peer has a whole lease again"
+            );
             self.registry.handle_pause(self.started.elapsed());
         }
     }

@@ -1,5 +1,5 @@
-//! A peer reduced to what it says to the coordinator, for tests. Everything that waits gives up after
-//! [`PATIENCE`].
+//! A peer reduced to what it says to the coordinator, for tests. Everything that waits gives up
+//! after [`PATIENCE`].
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -10,8 +10,8 @@ use futures_util::{SinkExt, StreamExt};
 use tnet_coordinator::{Config, Coordinator, CoordinatorHandle};
 use tnet_fileinfo::FileHash;
 use tnet_proto::{
-    Availability, CoordinatorReply, CoordinatorRequest, Families, Holder, Listed, MessageCodec, PeerId,
-    Protocol, Reach, Received, ReportDigest, ReportEntry, exchange_preamble,
+    Availability, CoordinatorReply, CoordinatorRequest, Families, Holder, Listed, MessageCodec,
+    PeerId, Protocol, Reach, Received, ReportDigest, ReportEntry, exchange_preamble,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -50,7 +50,11 @@ impl Client {
         timeout(PATIENCE, preamble).await.expect("in time").expect("a coordinator");
         let mut codec = MessageCodec::new();
         codec.hello_done();
-        Client { messages: Framed::new(stream, codec), next_seq: 1, digest: ReportDigest::default() }
+        Client {
+            messages: Framed::new(stream, codec),
+            next_seq: 1,
+            digest: ReportDigest::default(),
+        }
     }
 
     /// Connects and introduces itself.
@@ -82,15 +86,22 @@ impl Client {
     pub(crate) async fn hello(&mut self, port: u16, id: u8, interval: Duration) -> Welcome {
         self.say(hello(port, id, interval)).await;
         match self.hear().await {
-            CoordinatorReply::Welcome { lease_ms, observed: _, listed, digest, capabilities: _ } => {
-                Welcome { lease: Duration::from_millis(u64::from(lease_ms)), listed, digest }
-            }
+            CoordinatorReply::Welcome {
+                lease_ms,
+                observed: _,
+                listed,
+                digest,
+                capabilities: _,
+            } => Welcome { lease: Duration::from_millis(u64::from(lease_ms)), listed, digest },
             other => panic!("a welcome was due, not {other:?}"),
         }
     }
 
     pub(crate) async fn say(&mut self, request: CoordinatorRequest) {
-        timeout(PATIENCE, self.messages.send(request)).await.expect("in time").expect("the connection is up");
+        timeout(PATIENCE, self.messages.send(request))
+            .await
+            .expect("in time")
+            .expect("the connection is up");
     }
 
     /// The next message.

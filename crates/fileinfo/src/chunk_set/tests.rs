@@ -131,7 +131,11 @@ fn spare_bits_are_refused_at_every_chunk_count() {
     for count in [1_u32, 7, 9, 31, 33, 63, 65, 127] {
         let mut bytes = ChunkSet::full(&geometry(count)).to_bytes();
         *bytes.last_mut().expect("at least one chunk") |= 1 << (count % 8);
-        assert_eq!(ChunkSet::from_bytes(&geometry(count), &bytes), Err(ChunkSetError::SpareBits), "{count}");
+        assert_eq!(
+            ChunkSet::from_bytes(&geometry(count), &bytes),
+            Err(ChunkSetError::SpareBits),
+            "{count}"
+        );
     }
 }
 

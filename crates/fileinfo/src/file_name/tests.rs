@@ -131,7 +131,10 @@ fn bytes_that_are_not_utf8_are_refused_and_shown_escaped() {
 #[test]
 fn the_error_names_the_reason_and_the_name_on_one_line() {
     let error = FileName::new("a\nb\u{202e}").expect_err("a control character");
-    assert_eq!(error.to_string(), "file name \"a\\nb\\u{202e}\" refused: it contains a control character");
+    assert_eq!(
+        error.to_string(),
+        "file name \"a\\nb\\u{202e}\" refused: it contains a control character"
+    );
 }
 
 #[test]

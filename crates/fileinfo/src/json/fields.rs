@@ -1,8 +1,10 @@
-//! The fields of a `.fileinfo` as they stand there: each of its own type and at most once, nothing held against anything
-//! else yet. Values are looked at where they lie, and no list grows past what any file can have.
+//! The fields of a `.fileinfo` as they stand there: each of its own type and at most once, nothing
+//! held against anything else yet. Values are looked at where they lie, and no list grows past what
+//! any file can have.
 //!
-//! Serde's usual messages repeat an offending string, whatever its length; the visitors here never do. That is why they
-//! ask for anything and look at what comes: asked for a number, the parser itself would complain of a string.
+//! Serde's usual messages repeat an offending string, whatever its length; the visitors here never
+//! do. That is why they ask for anything and look at what comes: asked for a number, the parser
+//! itself would complain of a string.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -44,7 +46,11 @@ impl FieldByField for Fields {
     const KEYS: &'static [&'static str] =
         &["tnet_fileinfo", "name", "size", "chunk_size", "chunks", "hash", "tail", "sums"];
 
-    fn take<'de, A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error> {
+    fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
         match key {
             "tnet_fileinfo" => put(&mut self.version, key, map.next_value::<Number>()?.0),
             "name" => put(&mut self.name, key, map.next_value::<Name>()?.0),
@@ -75,7 +81,11 @@ struct TailFields {
 impl FieldByField for TailFields {
     const KEYS: &'static [&'static str] = &["leaf", "path"];
 
-    fn take<'de, A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error> {
+    fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
         match key {
             "leaf" => put(&mut self.leaf, key, map.next_value::<Leaf>()?.0),
             _ => put(&mut self.path, key, map.next_value::<Hashes<{ Tail::MAX_PATH_LEN }>>()?.0),
@@ -95,7 +105,11 @@ trait FieldByField: Default {
     const KEYS: &'static [&'static str];
 
     /// Reads the value of one of [`Self::KEYS`].
-    fn take<'de, A: MapAccess<'de>>(&mut self, key: &'static str, map: &mut A) -> Result<(), A::Error>;
+    fn take<'de, A: MapAccess<'de>>(
+        &mut self,
+        key: &'static str,
+        map: &mut A,
+    ) -> Result<(), A::Error>;
 }
 
 struct Object<T>(T);
@@ -150,7 +164,8 @@ struct Leaf(Vec<u8>);
 /// At most `MAX` of them.
 struct Hashes<const MAX: usize>(Vec<[u8; 32]>);
 
-/// A value of a field we do not know. Unlike `IgnoredAny` it is subject to the parser's limit of depth.
+/// A value of a field we do not know. Unlike `IgnoredAny` it is subject to the parser's limit of
+/// depth.
 struct Unknown;
 
 /// Reads a string where it lies. `$read` answers `None` for one that does not fit `$expecting`.

@@ -38,7 +38,8 @@ fn without(field: &str) -> Result<FileInfo, FileInfoError> {
 fn a_description_is_read_as_it_was_written_at_every_boundary() {
     for size in BOUNDARY_SIZES {
         let info = info(size);
-        let named = info.clone().with_name(Some("a \"quoted\" é.txt".parse().expect("a valid name")));
+        let named =
+            info.clone().with_name(Some("a \"quoted\" é.txt".parse().expect("a valid name")));
         for info in [info, named] {
             let json = info.to_json();
             let read = FileInfo::parse(json.as_bytes()).expect("what we wrote");
@@ -74,8 +75,16 @@ fn a_missing_field_is_named() {
 
 #[test]
 fn a_value_of_the_wrong_type_is_refused_in_every_field() {
-    let wrong =
-        [json!(null), json!(true), json!(-1), json!(1.5), json!("x"), json!([1]), json!({}), json!([["x"]])];
+    let wrong = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1.5),
+        json!("x"),
+        json!([1]),
+        json!({}),
+        json!([["x"]]),
+    ];
     for field in ["tnet_fileinfo", "name", "size", "chunk_size", "chunks", "hash", "tail", "sums"] {
         for value in &wrong {
             if field == "name" && value.is_string() {
@@ -101,7 +110,10 @@ fn a_field_that_is_there_twice_is_refused() {
 #[test]
 fn what_is_not_an_object_is_refused() {
     for json in ["[]", "5", "\"text\"", "null", "true", "[1, 2, 3]"] {
-        assert!(matches!(FileInfo::parse(json.as_bytes()), Err(FileInfoError::Malformed(_))), "{json}");
+        assert!(
+            matches!(FileInfo::parse(json.as_bytes()), Err(FileInfoError::Malformed(_))),
+            "{json}"
+        );
     }
 }
 
@@ -142,7 +154,9 @@ fn another_version_is_refused_as_such_whatever_else_it_changes() {
             let mut changed = document.clone();
             changed[field] = value;
             match parse(&changed) {
-                Err(FileInfoError::VersionMismatch { found, supported: 1 }) => assert_eq!(found, version),
+                Err(FileInfoError::VersionMismatch { found, supported: 1 }) => {
+                    assert_eq!(found, version)
+                }
                 other => panic!("{version}, {field}: {other:?}"),
             }
         }
@@ -151,7 +165,9 @@ fn another_version_is_refused_as_such_whatever_else_it_changes() {
 
 #[test]
 fn an_impossible_geometry_is_refused() {
-    for chunk_size in [0_u64, 1, 8192, 65_537, 1 << 25, 1 << 31, 1 << 32, (1 << 32) + 16_384, u64::MAX] {
+    for chunk_size in
+        [0_u64, 1, 8192, 65_537, 1 << 25, 1 << 31, 1 << 32, (1 << 32) + 16_384, u64::MAX]
+    {
         let error = with("chunk_size", json!(chunk_size));
         assert!(
             matches!(error, FileInfoError::Geometry(GeometryError::ChunkSize { bytes }) if bytes == chunk_size)
@@ -159,7 +175,10 @@ fn an_impossible_geometry_is_refused() {
     }
     for size in [1_u64 << 63, u64::MAX, (u64::from(MAX_CHUNKS) << 14) + 1] {
         let error = with("size", json!(size));
-        assert!(matches!(error, FileInfoError::Geometry(GeometryError::TooManyChunks { .. })), "{error:?}");
+        assert!(
+            matches!(error, FileInfoError::Geometry(GeometryError::TooManyChunks { .. })),
+            "{error:?}"
+        );
     }
 }
 
@@ -167,7 +186,9 @@ fn an_impossible_geometry_is_refused() {
 fn counts_that_contradict_each_other_are_refused() {
     for chunks in [0_u64, 2, 4, 1 << 32, (1 << 32) + 3, u64::MAX] {
         let error = with("chunks", json!(chunks));
-        assert!(matches!(error, FileInfoError::ChunkCount { claimed, expected: 3 } if claimed == chunks));
+        assert!(
+            matches!(error, FileInfoError::ChunkCount { claimed, expected: 3 } if claimed == chunks)
+        );
     }
     let sum = "0".repeat(64);
     for count in [0, 2, 4, 1000] {
@@ -183,7 +204,10 @@ fn counts_that_contradict_each_other_are_refused() {
 fn sums_of_another_file_do_not_prove_the_hash() {
     let error = with("hash", json!("0".repeat(64)));
     let claimed = FileHash::from_bytes([0; 32]);
-    assert!(matches!(error, FileInfoError::HashMismatch { claimed: c, .. } if c == claimed), "{error:?}");
+    assert!(
+        matches!(error, FileInfoError::HashMismatch { claimed: c, .. } if c == claimed),
+        "{error:?}"
+    );
     let mut document = valid();
     document["sums"][0] = json!("0".repeat(64));
     assert!(matches!(parse(&document), Err(FileInfoError::HashMismatch { .. })));
@@ -241,7 +265,10 @@ fn endless_nesting_is_refused_without_recursion() {
             format!("{{\"tail\":{nest}}}"),
         ] {
             let error = FileInfo::parse(json.as_bytes()).expect_err("too deep");
-            assert!(matches!(error, FileInfoError::NotJson(_) | FileInfoError::Malformed(_)), "{error:?}");
+            assert!(
+                matches!(error, FileInfoError::NotJson(_) | FileInfoError::Malformed(_)),
+                "{error:?}"
+            );
         }
     }
 }
@@ -258,9 +285,12 @@ fn an_error_never_repeats_an_endless_value() {
         assert!(error.to_string().len() < 300 && !error.to_string().contains('\n'), "{field}");
     }
     let text = endless.to_string();
-    for json in
-        [text.clone(), format!("{{{text}:1}}"), format!("{{\"x\":{text}}}"), format!("{{\"sums\":[{text}]}}")]
-    {
+    for json in [
+        text.clone(),
+        format!("{{{text}:1}}"),
+        format!("{{\"x\":{text}}}"),
+        format!("{{\"sums\":[{text}]}}"),
+    ] {
         let error = FileInfo::parse(json.as_bytes()).expect_err("no description");
         assert!(format!("{error:?}").len() < 300);
     }

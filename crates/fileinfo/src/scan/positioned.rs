@@ -22,7 +22,8 @@ impl<'a> PositionedFile<'a> {
         }
     }
 
-    /// Fills the buffer from `offset` on; answers how much of it, which is less only at the end of the file.
+    /// Fills the buffer from `offset` on; answers how much of it, which is less only at the end of
+    /// the file.
     pub(super) fn fill(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ScanError> {
         let mut filled = 0;
         while filled < buffer.len() {

@@ -44,8 +44,8 @@ fn a_scan_finds_the_description_and_reports_every_byte_at_every_boundary() {
 
 #[test]
 fn chunks_of_every_size_are_hashed_alike_split_or_whole() {
-    // Chunks above 256 KiB are split. Sizes: a single short chunk, exact chunks, and a short last one cut within a unit
-    // and at the boundary of one.
+    // Chunks above 256 KiB are split. Sizes: a single short chunk, exact chunks, and a short last
+    // one cut within a unit and at the boundary of one.
     for shift in [14, 18, 19, 20, 22] {
         let chunk_size = 1_usize << shift;
         for size in [
@@ -59,7 +59,11 @@ fn chunks_of_every_size_are_hashed_alike_split_or_whole() {
             let file = file_with(&content);
             let wanted = ChunkSize::new(1 << shift).expect("a power of two");
             let scanned = scan_file(file.path(), Some(wanted), &unwatched).expect("a good file");
-            assert_eq!(scanned.hash().as_bytes(), blake3::hash(&content).as_bytes(), "{size} in 2^{shift}");
+            assert_eq!(
+                scanned.hash().as_bytes(),
+                blake3::hash(&content).as_bytes(),
+                "{size} in 2^{shift}"
+            );
         }
     }
 }
@@ -98,18 +102,25 @@ fn what_is_not_a_regular_file_is_refused_at_once() {
     let dir = TempDir::new().expect("a directory");
     assert!(matches!(scan_file(dir.path(), None, &unwatched), Err(ScanError::NotAFile)));
     let missing = scan_file(&dir.path().join("missing"), None, &unwatched);
-    assert!(matches!(missing, Err(ScanError::Open(error)) if error.kind() == io::ErrorKind::NotFound));
+    assert!(
+        matches!(missing, Err(ScanError::Open(error)) if error.kind() == io::ErrorKind::NotFound)
+    );
     #[cfg(unix)]
-    assert!(matches!(scan_file(Path::new("/dev/null"), None, &unwatched), Err(ScanError::NotAFile)));
+    assert!(matches!(
+        scan_file(Path::new("/dev/null"), None, &unwatched),
+        Err(ScanError::NotAFile)
+    ));
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_file_that_the_system_makes_up_as_it_is_read_is_not_described_wrongly() {
     // One has no length and the other a page, as they say.
-    for path in
-        ["/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/uevent_seqnum"]
-    {
+    for path in [
+        "/proc/self/status",
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+        "/sys/kernel/uevent_seqnum",
+    ] {
         if fs::read(path).is_ok_and(|content| !content.is_empty()) {
             let scanned = scan_file(Path::new(path), None, &unwatched);
             assert!(
@@ -151,7 +162,8 @@ fn a_file_that_grows_while_it_is_scanned_has_changed() {
 #[test]
 fn a_file_rewritten_at_the_same_length_while_it_is_scanned_has_changed() {
     let file = file_with(&bytes(3 * CHUNK));
-    let before = file.as_file().metadata().and_then(|metadata| metadata.modified()).expect("kept here");
+    let before =
+        file.as_file().metadata().and_then(|metadata| metadata.modified()).expect("kept here");
     let later = before + std::time::Duration::from_secs(1);
     let touch = |_| {
         file.as_file().set_modified(later).expect("our own file");
@@ -189,14 +201,16 @@ fn a_file_that_may_not_be_read_is_an_error_not_a_wrong_chunk() {
 #[test]
 fn a_file_that_is_too_long_has_all_its_chunks() {
     let file = file_with(&bytes(2 * CHUNK + 10));
-    let verified = verify_file(file.as_file(), &info(2 * CHUNK), None, &unwatched).expect("readable");
+    let verified =
+        verify_file(file.as_file(), &info(2 * CHUNK), None, &unwatched).expect("readable");
     assert!(verified.is_full());
 }
 
 #[test]
 fn an_empty_file_verifies_to_the_set_of_no_chunks() {
     let file = file_with(b"");
-    let (done, verified) = counted(|progress| verify_file(file.as_file(), &info(0), None, progress));
+    let (done, verified) =
+        counted(|progress| verify_file(file.as_file(), &info(0), None, progress));
     assert_eq!((done, verified.len()), (0, 0));
 }
 

@@ -1,11 +1,11 @@
-//! Sharing the hashing of chunks among threads. Threads take units in ascending order, so that the disk reads forwards;
-//! every unit is hashed once.
+//! Sharing the hashing of chunks among threads. Threads take units in ascending order, so that the
+//! disk reads forwards; every unit is hashed once.
 //!
-//! A unit is a chunk where chunks are many. Where they are few, a chunk is split into units, which are subtrees of its
-//! tree, so that a file of one large chunk keeps all cores busy too.
+//! A unit is a chunk where chunks are many. Where they are few, a chunk is split into units, which
+//! are subtrees of its tree, so that a file of one large chunk keeps all cores busy too.
 //!
-//! The threads are started for each call. The pool that the process shares for computing would be blocked by their waiting
-//! for the disk, and one long scan would hold up all other work there.
+//! The threads are started for each call. The pool that the process shares for computing would be
+//! blocked by their waiting for the disk, and one long scan would hold up all other work there.
 
 use std::num::NonZero;
 use std::panic::resume_unwind;
@@ -21,17 +21,20 @@ use crate::geometry::{ChunkIndex, Geometry};
 use crate::hash::ChunkSum;
 use crate::tree::{Place, SubtreeHasher, merge_row};
 
-/// Most threads of one scan. With [`READ_LEN`] it bounds a scan's buffers to about 8 MiB; it hashes faster than disks read.
+/// Most threads of one scan. With [`READ_LEN`] it bounds a scan's buffers to about 8 MiB; it hashes
+/// faster than disks read.
 const MAX_THREADS: usize = 64;
 
-/// Bytes read at once, into memory that stays in a core's own cache. With half of it, 4 GiB in the page cache take 1 to 2 % longer.
+/// Bytes read at once, into memory that stays in a core's own cache. With half of it, 4 GiB in the
+/// page cache take 1 to 2 % longer.
 const READ_LEN: usize = 128 * 1024;
 
-/// Buffers begin at a page, as what is read does: copies to 16 bytes behind one, where the C library puts large allocations, are
-/// slow on some processors.
+/// Buffers begin at a page, as what is read does: copies to 16 bytes behind one, where the C
+/// library puts large allocations, are slow on some processors.
 const PAGE: usize = 4096;
 
-/// With fewer chunks than this, chunks are split: enough for the slowest of [`MAX_THREADS`] threads to matter little.
+/// With fewer chunks than this, chunks are split: enough for the slowest of [`MAX_THREADS`] threads
+/// to matter little.
 const FEW_CHUNKS: usize = 8 * MAX_THREADS;
 
 /// What a chunk is split into, unless it is smaller itself.
@@ -40,7 +43,8 @@ const SPLIT_LEN: u32 = 256 * 1024;
 // A unit is a subtree, so it must be a power of two of leaves, as chunks are.
 const _: () = assert!(SPLIT_LEN.is_power_of_two() && SPLIT_LEN >= MIN_CHUNK_SIZE);
 
-/// The sum of each of these chunks as the file has it, `None` where the file ends before the chunk does.
+/// The sum of each of these chunks as the file has it, `None` where the file ends before the chunk
+/// does.
 pub(super) fn sums(
     reader: &PositionedFile<'_>,
     geometry: &Geometry,
@@ -84,7 +88,8 @@ impl<'a> Work<'a> {
         progress: Progress<'a>,
     ) -> Self {
         let chunk_size = geometry.chunk_size().get();
-        let unit_len = if chunks.len() < FEW_CHUNKS { chunk_size.min(SPLIT_LEN) } else { chunk_size };
+        let unit_len =
+            if chunks.len() < FEW_CHUNKS { chunk_size.min(SPLIT_LEN) } else { chunk_size };
         Self {
             reader,
             geometry,
@@ -106,7 +111,8 @@ impl<'a> Work<'a> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = cores.min(MAX_THREADS).min(self.unit_count());
         let done = thread::scope(|scope| {
-            // This thread works too, so a system that grants no more threads makes it slower, nothing worse.
+            // This thread works too, so a system that grants no more threads makes it slower,
+            // nothing worse.
             let others: Vec<_> = (1..threads)
                 .map_while(|_| {
                     thread::Builder::new()
@@ -117,7 +123,9 @@ impl<'a> Work<'a> {
                 .collect();
             let mut done = vec![self.take_units()];
             done.extend(
-                others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic))),
+                others
+                    .into_iter()
+                    .map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic))),
             );
             done
         });
@@ -142,7 +150,9 @@ impl<'a> Work<'a> {
             if unit >= self.unit_count() {
                 break;
             }
-            let value = self.hash(unit, buffer).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+            let value = self
+                .hash(unit, buffer)
+                .inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
             taken.push((unit, value));
         }
         Ok(taken)
@@ -156,7 +166,8 @@ impl<'a> Work<'a> {
             return Ok(None);
         }
         let is_whole_file = start == 0 && end == self.geometry.size();
-        let mut hasher = SubtreeHasher::new(start, if is_whole_file { Place::Root } else { Place::Inner });
+        let mut hasher =
+            SubtreeHasher::new(start, if is_whole_file { Place::Root } else { Place::Inner });
         let mut at = start;
         while at < end {
             let left = end - at;

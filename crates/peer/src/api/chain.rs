@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// An error and its causes on one line: the causes joined by `: `, then, after `; `, what the user can do, wherever in
-/// the chain it was said.
+/// An error and its causes on one line: the causes joined by `: `, then, after `; `, what the user
+/// can do, wherever in the chain it was said.
 pub fn chain(error: &dyn Error) -> String {
     let (mut causes, mut hints): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     let mut next = Some(error);

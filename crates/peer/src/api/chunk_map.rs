@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tnet_swarm::ChunkCell;
 
-/// Runs of chunks from the beginning of the file to its end, about equally long: the lists have a number for each run.
+/// Runs of chunks from the beginning of the file to its end, about equally long: the lists have a
+/// number for each run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkMap {
     /// Chunks in the run.

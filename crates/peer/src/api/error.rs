@@ -124,7 +124,8 @@ pub enum DownloadError {
         /// For how long.
         waited: Duration,
     },
-    /// Peers hold the file, and none of them can be reached. What is there stays for the next attempt.
+    /// Peers hold the file, and none of them can be reached. What is there stays for the next
+    /// attempt.
     #[error("{holders}")]
     Unreachable {
         /// For how long.
@@ -136,7 +137,8 @@ pub enum DownloadError {
         /// Chunks in all.
         chunks: u32,
     },
-    /// Peers that may hold the file have no place for one more connection, and no other peer holds it.
+    /// Peers that may hold the file have no place for one more connection, and no other peer holds
+    /// it.
     #[error("{} no place for one more connection (waited {waited:.0?}); try again later", peers_that_may_hold(*full))]
     AllFull {
         /// For how long.
@@ -164,7 +166,8 @@ pub enum DownloadError {
         /// Who sent wrong bytes, as in [`Progress::liars`](super::Progress::liars).
         liars: Vec<Liar>,
     },
-    /// The disk failed or is full. What is verified stays for the next attempt, and on a full disk is served meanwhile.
+    /// The disk failed or is full. What is verified stays for the next attempt, and on a full disk
+    /// is served meanwhile.
     #[error(transparent)]
     Write(#[from] store::WriteError),
     /// The disk could not confirm what was written.
@@ -283,13 +286,21 @@ mod tests {
 
     fn stalled(liars: Vec<Liar>) -> String {
         let waited = Duration::from_secs(60);
-        DownloadError::Stalled { waited, missing: 900, without_holder: 883, full: 0, chunks: 1000, liars }
-            .to_string()
+        DownloadError::Stalled {
+            waited,
+            missing: 900,
+            without_holder: 883,
+            full: 0,
+            chunks: 1000,
+            liars,
+        }
+        .to_string()
     }
 
     #[test]
     fn who_sent_wrong_bytes_is_named_and_a_crowd_of_them_counted() {
-        let missing = "no chunk arrived for 60s: 900 of 1000 chunks missing, 883 of them held by nobody";
+        let missing =
+            "no chunk arrived for 60s: 900 of 1000 chunks missing, 883 of them held by nobody";
         assert_eq!(stalled(Vec::new()), missing);
         let liar = |port, corrupt, banned| {
             let address = Some(SocketAddr::from(([10, 0, 0, 5], port)));
@@ -303,10 +314,8 @@ mod tests {
             )
         );
         let crowd = stalled((1..=9).map(|port| liar(port, 2, true)).collect());
-        assert!(
-            crowd.ends_with(
-                "10.0.0.5:3 sent wrong bytes for 2 chunks and was banned, 6 more sent wrong bytes"
-            )
-        );
+        assert!(crowd.ends_with(
+            "10.0.0.5:3 sent wrong bytes for 2 chunks and was banned, 6 more sent wrong bytes"
+        ));
     }
 }

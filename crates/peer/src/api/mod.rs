@@ -17,8 +17,8 @@ pub use chunk_map::ChunkMap;
 pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
 pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary, Traffic};
 pub use status::{
-    Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileCursor, FileStatus, FilesPage, Listing,
-    SlotStatus, Status, SwarmMember,
+    Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileCursor, FileStatus, FilesPage,
+    Listing, SlotStatus, Status, SwarmMember,
 };
 pub use time::TimeShares;
 pub use unreached::{CallFailure, Unreached};

@@ -51,15 +51,15 @@ pub enum CoordinatorState {
 pub struct Progress {
     /// What it is doing.
     pub phase: Phase,
-    /// Bytes of the file that are stored, those of earlier attempts included, which count before they are
-    /// [verified](Self::bytes_checked). Falls only where those turn out to be damaged.
+    /// Bytes of the file that are stored, those of earlier attempts included, which count before
+    /// they are [verified](Self::bytes_checked). Falls only where those turn out to be damaged.
     pub bytes_done: u64,
     /// Bytes of the file.
     pub bytes_total: u64,
     /// Bytes that an earlier attempt had stored, but for those found to be damaged.
     pub bytes_resumed: u64,
-    /// Bytes that an earlier attempt had stored and that are verified in the background, while the rest arrives. The
-    /// download is not complete before that, and none of them is served.
+    /// Bytes that an earlier attempt had stored and that are verified in the background, while the
+    /// rest arrives. The download is not complete before that, and none of them is served.
     #[serde(default)]
     pub bytes_to_check: u64,
     /// Those of them that were verified so far, right or damaged.
@@ -92,8 +92,8 @@ pub struct Progress {
     pub time: TimeShares,
     /// Counters so far.
     pub traffic: Traffic,
-    /// Since it began, large packets seemed to get lost on the way to somebody while small ones passed: the MTU of the path.
-    /// Whoever that was is called with small ones.
+    /// Since it began, large packets seemed to get lost on the way to somebody while small ones
+    /// passed: the MTU of the path. Whoever that was is called with small ones.
     #[serde(default)]
     pub large_packets_lost: bool,
     /// Who sent wrong bytes so far: those who were banned first, and not more than a person reads.
@@ -146,8 +146,10 @@ impl fmt::Display for Liar {
             Some(address) => write!(f, "{address}")?,
             None => f.write_str("a peer that accepts no calls")?,
         }
-        let (plural, end) =
-            (if self.corrupt == 1 { "" } else { "s" }, if self.banned { " and was banned" } else { "" });
+        let (plural, end) = (
+            if self.corrupt == 1 { "" } else { "s" },
+            if self.banned { " and was banned" } else { "" },
+        );
         write!(f, " sent wrong bytes for {} chunk{plural}{end}", self.corrupt)
     }
 }
@@ -161,7 +163,8 @@ pub struct Summary {
     pub bytes_total: u64,
     /// Bytes that an earlier attempt had stored, but for those that were damaged.
     pub bytes_resumed: u64,
-    /// Bytes that an earlier attempt had stored and that had changed on the disk since; they were fetched again.
+    /// Bytes that an earlier attempt had stored and that had changed on the disk since; they were
+    /// fetched again.
     #[serde(default)]
     pub bytes_damaged: u64,
     /// Time from the start until it had its name.
@@ -169,8 +172,8 @@ pub struct Summary {
     /// Where that went; the shares sum to it.
     #[serde(default)]
     pub time: TimeShares,
-    /// What the threads that verified chunks spent on that, added up. Most of it passes while other chunks are on the
-    /// wire and so is no share of the time.
+    /// What the threads that verified chunks spent on that, added up. Most of it passes while other
+    /// chunks are on the wire and so is no share of the time.
     #[serde(default)]
     pub verify_busy: Duration,
     /// What it cost.

@@ -1,5 +1,5 @@
-//! What a peer holds and does, for people and scripts. Serialises to the JSON that `tnet status --json` prints,
-//! which adds what follows from it.
+//! What a peer holds and does, for people and scripts. Serialises to the JSON that `tnet status
+//! --json` prints, which adds what follows from it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,15 +28,15 @@ pub struct Status {
     pub coordinator_state: CoordinatorState,
     /// Time since the start.
     pub uptime: Duration,
-    /// Bytes of chunks sent since the start, over all files, those gone since included. Counted when a chunk is sent to
-    /// its end.
+    /// Bytes of chunks sent since the start, over all files, those gone since included. Counted
+    /// when a chunk is sent to its end.
     #[serde(default)]
     pub sent_bytes: u64,
     /// Bytes of chunks received since the start, duplicate and corrupt ones included.
     #[serde(default)]
     pub received_bytes: u64,
-    /// Files held or wanted: what is being downloaded first, then what was sent or received last. If not all of them were
-    /// asked for, the rest is missing.
+    /// Files held or wanted: what is being downloaded first, then what was sent or received last.
+    /// If not all of them were asked for, the rest is missing.
     pub files: Vec<FileStatus>,
     /// Connections.
     pub peers: Vec<ConnectionStatus>,
@@ -101,7 +101,8 @@ pub enum Listing {
     Nowhere,
     /// There.
     At(SocketAddr),
-    /// To this port of the machine that it shares with the coordinator, at the address at which they reach that.
+    /// To this port of the machine that it shares with the coordinator, at the address at which
+    /// they reach that.
     Beside {
         /// TCP port.
         port: u16,
@@ -142,7 +143,8 @@ pub struct FileStatus {
     pub download: Option<Progress>,
     /// Counters.
     pub traffic: Traffic,
-    /// Bytes of its chunks sent to others since it is here. Counted when a chunk is sent to its end.
+    /// Bytes of its chunks sent to others since it is here. Counted when a chunk is sent to its
+    /// end.
     #[serde(default)]
     pub sent_bytes: u64,
     /// How much of it each connected peer of its swarm holds.
@@ -159,7 +161,8 @@ pub struct FileStatus {
     /// Time since a chunk of it was last stored or sent; none if none was.
     #[serde(default)]
     pub idle: Option<Duration>,
-    /// Files with this content that have chunks which are wrong or cannot be read, and are not served from there.
+    /// Files with this content that have chunks which are wrong or cannot be read, and are not
+    /// served from there.
     #[serde(default)]
     pub damaged: Vec<DamagedFile>,
     /// Neither served nor downloaded for now, because the user said so.
@@ -180,13 +183,16 @@ impl FileStatus {
         phase.is_some_and(|phase| !matches!(phase, Phase::Complete | Phase::Failed))
     }
 
-    /// How many times its bytes were sent. What one seed alone has to send is one copy; what is more was sent again,
-    /// and peers could have sent it to each other. None of an empty file.
+    /// How many times its bytes were sent. What one seed alone has to send is one copy; what is
+    /// more was sent again, and peers could have sent it to each other. None of an empty file.
     pub fn sent_copies(&self) -> f64 {
         if self.size == 0 {
             return 0.0;
         }
-        #[expect(clippy::cast_precision_loss, reason = "a ratio for people, of numbers far below 2^53")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a ratio for people, of numbers far below 2^53"
+        )]
         let copies = self.sent_bytes as f64 / self.size as f64;
         copies
     }

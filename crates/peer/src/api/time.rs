@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What a download waited for, and for how long. Each moment counts for the one cause that held the download up, so
-/// the four shares sum to the time since the start. The rule, first match first:
+/// What a download waited for, and for how long. Each moment counts for the one cause that held the
+/// download up, so the four shares sum to the time since the start. The rule, first match first:
 ///
 /// 1. So much waits for the disk that asking or reading stopped: `disk`.
 /// 2. A request is open: `wire`. Also when other downloads' requests take all the slots.
-/// 3. All that was asked for is here and not in the file yet: `verification` while a chunk is being hashed, else `disk`.
+/// 3. All that was asked for is here and not in the file yet: `verification` while a chunk is being
+///    hashed, else `disk`.
 /// 4. The whole file is being synced and renamed: `disk`.
 /// 5. Nobody to ask: no holder is known or connected, or all are busy: `peers`.
 ///
@@ -30,7 +31,10 @@ impl TimeShares {
     /// All of it.
     pub fn total(&self) -> Duration {
         // Another process may have told us of shares of any size.
-        self.wire.saturating_add(self.peers).saturating_add(self.disk).saturating_add(self.verification)
+        self.wire
+            .saturating_add(self.peers)
+            .saturating_add(self.disk)
+            .saturating_add(self.verification)
     }
 }
 

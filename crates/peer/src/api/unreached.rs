@@ -34,7 +34,9 @@ impl From<&io::Error> for CallFailure {
         match error.kind() {
             io::ErrorKind::TimedOut => CallFailure::TimedOut,
             io::ErrorKind::ConnectionRefused => CallFailure::Refused,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => CallFailure::NoRoute,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                CallFailure::NoRoute
+            }
             _ if Errno::from_io_error(error) == Some(Errno::INVAL) => CallFailure::NoRoute,
             _ => CallFailure::Failed,
         }
@@ -55,7 +57,8 @@ impl fmt::Display for CallFailure {
     }
 }
 
-/// Who holds a file, by the coordinator, and came to nothing. An address counts once, however often it was called.
+/// Who holds a file, by the coordinator, and came to nothing. An address counts once, however often
+/// it was called.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unreached {
     /// Peers that have the whole file, named or not.
@@ -100,7 +103,8 @@ mod tests {
     use super::*;
 
     fn told(full: u32, calls: &[(u8, CallFailure)]) -> String {
-        let call = |(host, failure): &(u8, CallFailure)| (([10, 0, 0, *host], 7401).into(), *failure);
+        let call =
+            |(host, failure): &(u8, CallFailure)| (([10, 0, 0, *host], 7401).into(), *failure);
         Unreached { full, calls: calls.iter().map(call).collect() }.to_string()
     }
 
@@ -112,15 +116,16 @@ mod tests {
             "{one}"
         );
         let few = told(1, &[(1, CallFailure::TimedOut), (2, CallFailure::Refused)]);
-        let both =
-            "2 peers have it and cannot be reached at 10.0.0.1:7401 (timed out), 10.0.0.2:7401 (refused); ";
+        let both = "2 peers have it and cannot be reached at 10.0.0.1:7401 (timed out), 10.0.0.2:7401 (refused); ";
         assert!(few.starts_with(both), "{few}");
         let many = told(9, &(1..=9).map(|host| (host, CallFailure::NoRoute)).collect::<Vec<_>>());
         assert!(many.contains("10.0.0.3:7401 (no route to it), 6 more; "), "{many}");
         let part = told(0, &[(1, CallFailure::Refused)]);
         assert!(part.starts_with("1 peer has a part of it and cannot"), "{part}");
         assert!(
-            told(1, &[]).starts_with("1 peer has it and cannot be reached: the coordinator knows no address")
+            told(1, &[]).starts_with(
+                "1 peer has it and cannot be reached: the coordinator knows no address"
+            )
         );
     }
 

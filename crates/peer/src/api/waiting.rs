@@ -19,7 +19,8 @@ pub enum Waiting {
         /// How many.
         peers: u32,
     },
-    /// Peers that may have the file said that they have no place for one more connection. They are called again.
+    /// Peers that may have the file said that they have no place for one more connection. They are
+    /// called again.
     FullPeers {
         /// How many.
         peers: u32,
@@ -33,8 +34,8 @@ pub enum Waiting {
     BusyPeers,
     /// Chunks were asked for, and nothing comes.
     Answers,
-    /// Peers introduce themselves and then nothing comes: perhaps large packets get lost on the way. They are called again,
-    /// with small ones.
+    /// Peers introduce themselves and then nothing comes: perhaps large packets get lost on the
+    /// way. They are called again, with small ones.
     LargePackets,
     /// Other downloads of this process use all there may be requests.
     OtherDownloads,
@@ -63,13 +64,17 @@ impl fmt::Display for Waiting {
             Waiting::FullPeers { peers } => {
                 write!(f, "{peers} peers may have the file and have no place for us")
             }
-            Waiting::HolderOfChunks { chunks: 1 } => f.write_str("no peer has 1 of the missing chunks"),
-            Waiting::HolderOfChunks { chunks } => write!(f, "no peer has {chunks} of the missing chunks"),
+            Waiting::HolderOfChunks { chunks: 1 } => {
+                f.write_str("no peer has 1 of the missing chunks")
+            }
+            Waiting::HolderOfChunks { chunks } => {
+                write!(f, "no peer has {chunks} of the missing chunks")
+            }
             Waiting::BusyPeers => f.write_str("all peers that have missing chunks are busy"),
             Waiting::Answers => f.write_str("the peers that were asked send nothing"),
-            Waiting::LargePackets => {
-                f.write_str("small packets pass and large ones may not (path MTU); small ones are tried")
-            }
+            Waiting::LargePackets => f.write_str(
+                "small packets pass and large ones may not (path MTU); small ones are tried",
+            ),
             Waiting::OtherDownloads => f.write_str("other downloads use all slots"),
             Waiting::Limit => f.write_str("the limit of the rate lets nothing begin yet"),
             Waiting::Disk => f.write_str("the disk is slow"),

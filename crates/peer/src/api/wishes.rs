@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Rates in bytes of payload per second; none: as fast as it goes.
 ///
-/// A rate holds back the beginning of chunks, not the bytes of one: a chunk that has begun goes at the speed of the wire.
+/// A rate holds back the beginning of chunks, not the bytes of one: a chunk that has begun goes at
+/// the speed of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Limits {
     /// Of what is sent.
@@ -21,7 +22,8 @@ impl Limits {
     /// These, with what is to change changed.
     #[must_use]
     pub fn changed(self, change: LimitsChange) -> Limits {
-        let changed = |before: Option<NonZeroU64>, to: Option<u64>| to.map_or(before, NonZeroU64::new);
+        let changed =
+            |before: Option<NonZeroU64>, to: Option<u64>| to.map_or(before, NonZeroU64::new);
         Limits { up: changed(self.up, change.up), down: changed(self.down, change.down) }
     }
 
@@ -56,7 +58,8 @@ impl From<Limits> for LimitsChange {
     }
 }
 
-/// Which of several files gets slots first. Strict: a lower one gets what a higher one has no use for.
+/// Which of several files gets slots first. Strict: a lower one gets what a higher one has no use
+/// for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
@@ -90,8 +93,8 @@ pub enum Wish {
         /// From now on.
         level: Priority,
     },
-    /// Neither served nor downloaded until it is resumed. The coordinator hears that it is not here. A pause ends with the
-    /// peer.
+    /// Neither served nor downloaded until it is resumed. The coordinator hears that it is not
+    /// here. A pause ends with the peer.
     Pause,
     /// The end of a pause.
     Resume,

@@ -11,8 +11,9 @@ use super::stopwatch::Situation;
 use crate::api::{Phase, TimeShares};
 use crate::config::Config;
 
-/// Downloads whose situation is looked at after each round of events. With more of them each is looked at on the
-/// engine's beat only: their shares of time are then counted in tenths of a second, and rounds stay short.
+/// Downloads whose situation is looked at after each round of events. With more of them each is
+/// looked at on the engine's beat only: their shares of time are then counted in tenths of a
+/// second, and rounds stay short.
 const WATCHED_CLOSELY: usize = 32;
 
 /// Bytes of chunks since the start: over all files, or of one connection.
@@ -47,7 +48,8 @@ impl Engine {
     pub(super) fn watch_all_downloads(&mut self) {
         let now = self.now;
         for file in &self.followed {
-            let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut()) else {
+            let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut())
+            else {
                 continue;
             };
             if running.phase != Phase::Failed {
@@ -106,10 +108,15 @@ impl Engine {
 }
 
 /// What a download is about.
-pub(super) fn situation(swarm: &Swarm, config: &Config, file: FileKey, finishing: bool) -> Situation {
+pub(super) fn situation(
+    swarm: &Swarm,
+    config: &Config,
+    file: FileKey,
+    finishing: bool,
+) -> Situation {
     let slots = swarm.slot_status();
-    // What is asked for and what is on its way to the disk share the memory for chunks: when it is used up, requests
-    // stay open because nobody reads their answers.
+    // What is asked for and what is on its way to the disk share the memory for chunks: when it is
+    // used up, requests stay open because nobody reads their answers.
     let is_unread =
         slots.storing_bytes > 0 && slots.storing_bytes + slots.download_bytes > config.chunk_memory;
     Situation {

@@ -1,4 +1,5 @@
-//! Who did what they should not have, for people to see. Whom to avoid and for how long is the core's decision.
+//! Who did what they should not have, for people to see. Whom to avoid and for how long is the
+//! core's decision.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -22,7 +23,13 @@ pub(super) struct Bans {
 }
 
 impl Bans {
-    pub(super) fn note(&mut self, now: Time, address: SocketAddr, reason: String, duration: Duration) {
+    pub(super) fn note(
+        &mut self,
+        now: Time,
+        address: SocketAddr,
+        reason: String,
+        duration: Duration,
+    ) {
         self.last.retain(|(other, _, until)| *other != address && *until > now);
         self.last.truncate(MOST_BANS - 1);
         self.last.push_front((address, reason, now + duration));
@@ -48,7 +55,8 @@ pub(super) struct Liars {
 impl Liars {
     pub(super) fn count(&mut self, address: Option<SocketAddr>) {
         if self.known.len() < MOST_LIARS || self.known.contains_key(&address) {
-            let liar = self.known.entry(address).or_insert(Liar { address, corrupt: 0, banned: false });
+            let liar =
+                self.known.entry(address).or_insert(Liar { address, corrupt: 0, banned: false });
             liar.corrupt += 1;
         }
     }
@@ -113,8 +121,14 @@ mod tests {
         }
         liars.count(Some(address(2)));
         liars.ban(Some(address(2)));
-        let shown: Vec<_> =
-            liars.shown().into_iter().map(|liar| (liar.address, liar.corrupt, liar.banned)).collect();
-        assert_eq!(shown, [(Some(address(2)), 1, true), (Some(address(1)), 3, false), (None, 1, false)]);
+        let shown: Vec<_> = liars
+            .shown()
+            .into_iter()
+            .map(|liar| (liar.address, liar.corrupt, liar.banned))
+            .collect();
+        assert_eq!(
+            shown,
+            [(Some(address(2)), 1, true), (Some(address(1)), 3, false), (None, 1, false)]
+        );
     }
 }

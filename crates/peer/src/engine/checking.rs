@@ -50,10 +50,14 @@ impl Engine {
 
     /// Has the next piece verified, if there is one and nothing speaks against it.
     pub(super) fn check_next(&mut self) {
-        if self.checks.at_work.is_some() || self.checks.waiting.is_empty() || self.is_writing_behind() {
+        if self.checks.at_work.is_some()
+            || self.checks.waiting.is_empty()
+            || self.is_writing_behind()
+        {
             return;
         }
-        let is_ready = |file: &FileKey| self.files.get(file).is_some_and(|entry| !entry.treatment.is_paused);
+        let is_ready =
+            |file: &FileKey| self.files.get(file).is_some_and(|entry| !entry.treatment.is_paused);
         let Some(file) = self.checks.next_turn(is_ready) else { return };
         let Some(Source::Coming(store)) = self.files.get(&file).map(|entry| &entry.source) else {
             return self.checks.forget(file);
@@ -81,7 +85,8 @@ impl Engine {
         if store.vouched().is_empty() {
             self.checks.forget(file);
         }
-        let damaged: u64 = wrong.iter().map(|chunk| u64::from(entry.info.geometry().chunk_len(*chunk))).sum();
+        let damaged: u64 =
+            wrong.iter().map(|chunk| u64::from(entry.info.geometry().chunk_len(*chunk))).sum();
         if damaged > 0 {
             let error = unreadable.as_ref().map(tracing::field::display);
             let (path, chunks) = (store.partial_path(), wrong.len());

@@ -14,7 +14,8 @@ use tnet_swarm::{FileKey, Time};
 
 use crate::store::{FileStore, Flaw};
 
-/// First pause before an unreadable chunk is looked at again; doubled each time one fails that did before.
+/// First pause before an unreadable chunk is looked at again; doubled each time one fails that did
+/// before.
 const UNREADABLE_AFTER: Duration = Duration::from_secs(2);
 const UNREADABLE_AT_MOST: Duration = Duration::from_secs(300);
 
@@ -155,7 +156,12 @@ impl Damage {
     }
 
     /// A chunk was read and is right. Answers whether it was not before.
-    pub(super) fn note_right(&mut self, now: Time, store: &Arc<FileStore>, chunk: ChunkIndex) -> bool {
+    pub(super) fn note_right(
+        &mut self,
+        now: Time,
+        store: &Arc<FileStore>,
+        chunk: ChunkIndex,
+    ) -> bool {
         let flaw = store.flaws().of(chunk);
         store.flaws().set(store.info().geometry(), chunk, None);
         if let Some(damaged) = self.of_mut(store) {
@@ -316,10 +322,13 @@ impl Damaged {
                 (self.said, self.is_unsaid) = (None, true);
                 return Some(Vec::new());
             }
-            let until = u32::try_from(u64::from(from) + most).unwrap_or(u32::MAX).min(geometry.chunk_count());
+            let until = u32::try_from(u64::from(from) + most)
+                .unwrap_or(u32::MAX)
+                .min(geometry.chunk_count());
             self.sweep = Sweep::From(until);
             let chunks = (from..until).filter_map(|index| geometry.chunk(index));
-            let chunks: Vec<_> = chunks.filter(|chunk| self.store.flaws().of(*chunk).is_none()).collect();
+            let chunks: Vec<_> =
+                chunks.filter(|chunk| self.store.flaws().of(*chunk).is_none()).collect();
             if !chunks.is_empty() {
                 return Some(chunks);
             }

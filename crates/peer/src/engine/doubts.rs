@@ -257,7 +257,8 @@ impl Doubts {
     }
 
     fn times_wrong(&self, now: Time, ip: IpAddr) -> u32 {
-        let wrong = self.wrong.get(&ip.to_canonical()).filter(|wrong| now - wrong.last < WRONG_LASTS);
+        let wrong =
+            self.wrong.get(&ip.to_canonical()).filter(|wrong| now - wrong.last < WRONG_LASTS);
         wrong.map_or(0, |wrong| wrong.times)
     }
 

@@ -1,4 +1,5 @@
-//! Downloads from the open target to the finished file: what is stored, when it is synced, and when to give up.
+//! Downloads from the open target to the finished file: what is stored, when it is synced, and when
+//! to give up.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -47,7 +48,8 @@ pub(super) struct Running {
     synced_at: Time,
     syncing: bool,
     pub(super) phase: Phase,
-    /// Once the file is being given its name, which cannot be stopped: who is to be told of its end.
+    /// Once the file is being given its name, which cannot be stopped: who is to be told of its
+    /// end.
     naming: Option<Vec<oneshot::Sender<()>>>,
     /// A stored chunk turned out wrong: others may be wrong too.
     pub(super) is_suspect: bool,
@@ -86,7 +88,8 @@ impl Engine {
             let _ = done.send(Err(DownloadError::AlreadyRunning { hash, out }));
             return;
         }
-        // The owner looked before; if the content came by another way meanwhile, the download takes its place.
+        // The owner looked before; if the content came by another way meanwhile, the download takes
+        // its place.
         self.unshare(&hash);
         let (now, geometry) = (self.now, *info.geometry());
         let (stored, vouched) = (store.stored(), store.vouched());
@@ -172,13 +175,18 @@ impl Engine {
     pub(super) fn running(&self, hash: &FileHash) -> Option<PathBuf> {
         let keys = keys_of(&self.by_hash, hash);
         let running = keys.iter().filter_map(|file| self.files[file].running.as_ref());
-        running.filter(|running| running.outcome.is_some()).map(|running| running.store.path()).next()
+        running
+            .filter(|running| running.outcome.is_some())
+            .map(|running| running.store.path())
+            .next()
     }
 
     /// The core wants the chunk that just arrived.
     pub(super) fn store_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let body = self.arrived.take().expect("a store follows the arrival of its chunk at once");
-        let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else { return };
+        let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else {
+            return;
+        };
         let address = self.sessions.get(&peer).and_then(|open| open.address);
         let arrival = Arrival { peer, address, file, chunk };
         let store = Arc::clone(&running.store);
@@ -201,7 +209,9 @@ impl Engine {
             WorkDone::Checked { file, checked } => self.on_checked(file, checked),
             WorkDone::Synced { file, result } => self.on_synced(file, result.map(drop)),
             WorkDone::Verified { file, lost } => self.on_verified(file, lost),
-            WorkDone::Finished { file, result } => self.on_finished(file, result.map(|whole| *whole)),
+            WorkDone::Finished { file, result } => {
+                self.on_finished(file, result.map(|whole| *whole))
+            }
             WorkDone::Inspected(inspected) => self.on_inspected(*inspected),
             WorkDone::Looked { changed, took } => self.on_looked(changed, took),
             WorkDone::LookedAtOpen { gone, lost } => self.on_looked_at_open(gone, lost),
@@ -238,7 +248,8 @@ impl Engine {
 
     fn sync_if_due(&mut self, file: FileKey) {
         let now = self.now;
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
+        else {
             return;
         };
         if running.unsynced == 0 {
@@ -257,7 +268,8 @@ impl Engine {
     }
 
     fn on_synced(&mut self, file: FileKey, result: Result<(), store::SyncError>) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
+        else {
             return;
         };
         running.syncing = false;
@@ -268,7 +280,8 @@ impl Engine {
 
     pub(super) fn on_complete(&mut self, file: FileKey) {
         let doubted = self.care.doubted(file);
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
+        else {
             return;
         };
         running.phase = Phase::Finishing;
@@ -287,7 +300,8 @@ impl Engine {
 
     /// Stored chunks of a complete download were read once more.
     fn on_verified(&mut self, file: FileKey, lost: Vec<ChunkIndex>) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
+        else {
             return;
         };
         if lost.is_empty() && running.is_suspect {
@@ -306,7 +320,8 @@ impl Engine {
     /// Stored chunks of a running download are not what they were. Ends it if the disk keeps losing
     /// the same one.
     pub(super) fn fetch_again(&mut self, file: FileKey, lost: Vec<ChunkIndex>) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
+        else {
             return;
         };
         let path = running.store.partial_path();
@@ -394,14 +409,17 @@ impl Engine {
 
     /// As `fail`. Whoever waits is told when the target is free for another attempt.
     fn end(&mut self, file: FileKey, error: DownloadError, cancelled: Option<oneshot::Sender<()>>) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
+        else {
             return;
         };
         tracing::warn!(path = %shown_path(&running.store.path()), %error, "download ended");
         running.phase = Phase::Failed;
         let outcome = running.outcome.take();
         self.publish(file);
-        let Some(FileEntry { info, running: Some(running), .. }) = self.remove_file(file) else { return };
+        let Some(FileEntry { info, running: Some(running), .. }) = self.remove_file(file) else {
+            return;
+        };
         if matches!(&error, DownloadError::Write(error) if error.is_disk_full()) {
             // Nothing is wrong with what is there.
             self.serve_part(info, Arc::clone(&running.store));
@@ -418,9 +436,13 @@ impl Engine {
         });
     }
 
-    /// Ends the download of this content, if one is running, and says so when its target is free. One that is being given
-    /// its name ends by itself.
-    pub(super) fn cancel_download(&mut self, hash: &FileHash, cancelled: Option<oneshot::Sender<()>>) {
+    /// Ends the download of this content, if one is running, and says so when its target is free.
+    /// One that is being given its name ends by itself.
+    pub(super) fn cancel_download(
+        &mut self,
+        hash: &FileHash,
+        cancelled: Option<oneshot::Sender<()>>,
+    ) {
         let keys = keys_of(&self.by_hash, hash);
         let is_running = |file: &FileKey| {
             let running = self.files[file].running.as_ref();
@@ -461,7 +483,8 @@ impl Engine {
         let now = self.now;
         self.count_without_holder(now, file);
         let Some(progress) = self.progress(file) else { return };
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
+        else {
             return;
         };
         running.met_somebody |= progress.peers > 0;
@@ -485,7 +508,8 @@ impl Engine {
     }
 
     fn count_without_holder(&mut self, now: Time, file: FileKey) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) else {
+        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
+        else {
             return;
         };
         if now - running.counted_at < COUNT_EVERY && running.phase != Phase::Finishing {
@@ -535,7 +559,8 @@ impl Engine {
     }
 
     pub(super) fn traffic(&self, file: FileKey) -> Traffic {
-        let (Some(entry), Some(picture)) = (self.files.get(&file), self.swarm.file_status(file, self.now))
+        let (Some(entry), Some(picture)) =
+            (self.files.get(&file), self.swarm.file_status(file, self.now))
         else {
             return Traffic::default();
         };
@@ -561,8 +586,10 @@ impl Engine {
 
 /// Most bytes first.
 fn sources_of(sources: &BTreeMap<Option<SocketAddr>, u64>) -> Vec<SourceShare> {
-    let mut shares: Vec<SourceShare> =
-        sources.iter().map(|(address, bytes)| SourceShare { address: *address, bytes: *bytes }).collect();
+    let mut shares: Vec<SourceShare> = sources
+        .iter()
+        .map(|(address, bytes)| SourceShare { address: *address, bytes: *bytes })
+        .collect();
     shares.sort_by_key(|share| std::cmp::Reverse(share.bytes));
     shares
 }

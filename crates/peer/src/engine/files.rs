@@ -1,4 +1,5 @@
-//! The files of this process: what is open, under which number the core knows it, and what is reported of it.
+//! The files of this process: what is open, under which number the core knows it, and what is
+//! reported of it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use crate::look_pause::pause_after;
 use crate::source::Source;
 use crate::store::{Download, FileState, FileStore, ReadError};
 
-/// A file that nobody has read for so long is closed, or for twice as long: who deletes it or takes its disk away does not
-/// wait for us.
+/// A file that nobody has read for so long is closed, or for twice as long: who deletes it or takes
+/// its disk away does not wait for us.
 const REST_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) struct FileEntry {
@@ -103,7 +104,8 @@ impl Engine {
         };
         let is_to_be_checked = !vouched.is_empty();
         let file = FileKey(self.next_file);
-        self.next_file = self.next_file.checked_add(1).expect("four billion files are not shared in one run");
+        self.next_file =
+            self.next_file.checked_add(1).expect("four billion files are not shared in one run");
         let hash = entry.info.hash();
         let running = entry.running.is_some();
         self.by_hash.entry(hash).or_default().insert(file);
@@ -159,7 +161,8 @@ impl Engine {
         let entries = entries.filter(|(_, entry)| !entry.treatment.is_paused);
         let entries = entries.map(|(file, entry)| self.availability(*file, entry));
         let availability = entries.max().unwrap_or(Availability::None);
-        let size = keys.first().and_then(|file| self.files.get(file)).map_or(0, |entry| entry.info.size());
+        let size =
+            keys.first().and_then(|file| self.files.get(file)).map_or(0, |entry| entry.info.size());
         self.coordinator.session.set(*hash, size, availability);
     }
 
@@ -223,7 +226,8 @@ impl Engine {
         self.care.touched.forget_path(path);
     }
 
-    /// Serves what a download got that ran out of space, until its target is taken up again or goes away.
+    /// Serves what a download got that ran out of space, until its target is taken up again or goes
+    /// away.
     pub(super) fn serve_part(&mut self, info: FileInfo, store: Arc<Download>) {
         let (geometry, stored) = (*info.geometry(), store.stored());
         if !(stored.is_empty() && store.vouched().is_empty()) {
@@ -286,7 +290,10 @@ impl Engine {
             }
             // Withdrawn while the request was under way.
             ReadError::NotStored { .. } | ReadError::Withdrawn { .. } => return,
-            ReadError::OutOfRange { .. } | ReadError::Touched | ReadError::Changed | ReadError::Gone => {}
+            ReadError::OutOfRange { .. }
+            | ReadError::Touched
+            | ReadError::Changed
+            | ReadError::Gone => {}
         }
         tracing::warn!(path = %shown, %error, "cannot be served any more");
         if matches!(error, ReadError::Touched) {
@@ -354,7 +361,8 @@ impl Engine {
         }
     }
 
-    /// Looks whether shared files are still what they were. The looking is done elsewhere; it may block.
+    /// Looks whether shared files are still what they were. The looking is done elsewhere; it may
+    /// block.
     pub(super) fn look_at_files(&mut self) {
         self.read_touched();
         let stores: Vec<(FileKey, Arc<FileStore>)> = self
@@ -367,7 +375,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_looked(&mut self, changed: Vec<(FileKey, Arc<FileStore>, FileState)>, took: Duration) {
+    pub(super) fn on_looked(
+        &mut self,
+        changed: Vec<(FileKey, Arc<FileStore>, FileState)>,
+        took: Duration,
+    ) {
         self.look_pause = pause_after(took, self.config.report_interval);
         for (file, looked, state) in changed {
             tracing::info!(path = %shown_path(looked.path()), ?state, "shared file changed");
@@ -378,7 +390,8 @@ impl Engine {
         }
     }
 
-    /// Looks whether what is open was deleted: closing it gives the space back. It is little that is open.
+    /// Looks whether what is open was deleted: closing it gives the space back. It is little that
+    /// is open.
     pub(super) fn look_at_open_files(&mut self) {
         let store_at = |path: Arc<Path>| {
             let file = *self.by_path.get(&path)?;
@@ -401,7 +414,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_looked_at_open(&mut self, gone: Vec<(FileKey, Arc<Path>)>, lost: Vec<FileKey>) {
+    pub(super) fn on_looked_at_open(
+        &mut self,
+        gone: Vec<(FileKey, Arc<Path>)>,
+        lost: Vec<FileKey>,
+    ) {
         self.is_looking_at_open = false;
         for (file, path) in gone {
             self.drop_stores(file, |store| *store.path() == path);

@@ -120,7 +120,9 @@ impl Inspection {
                         }
                     }
                 }
-                Of::Part(part) => found.extend(part.look(*chunk, &mut buf).map(|look| (*chunk, 0, look))),
+                Of::Part(part) => {
+                    found.extend(part.look(*chunk, &mut buf).map(|look| (*chunk, 0, look)))
+                }
             }
         }
         Inspected { inspection: self, found, took: began.elapsed() }
@@ -131,7 +133,8 @@ impl Engine {
     /// A peer says that a chunk we sent it is wrong.
     pub(super) fn on_doubted(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let known = self.sessions.get(&peer).filter(|open| open.wrong_words < WRONG_WORDS);
-        let ip = known.map(|open| open.session.remote.ip()).or(self.care.leaving.get(&peer).copied());
+        let ip =
+            known.map(|open| open.session.remote.ip()).or(self.care.leaving.get(&peer).copied());
         let Some(ip) = ip else { return };
         tracing::debug!(%ip, %chunk, "a peer says that a chunk of ours is wrong");
         if !self.care.doubts.add(self.now, file, chunk, (ip, peer)) {
@@ -150,7 +153,8 @@ impl Engine {
 
     /// When there is something to look at.
     pub(super) fn next_inspection(&self) -> Option<Time> {
-        let due = self.care.doubts.next_due().into_iter().chain(self.care.damage.next_due()).min()?;
+        let due =
+            self.care.doubts.next_due().into_iter().chain(self.care.damage.next_due()).min()?;
         (!self.care.is_looking).then(|| due.max(self.care.paused_until))
     }
 
@@ -185,9 +189,10 @@ impl Engine {
             }
             Source::Coming(part) => (Of::Part(Arc::clone(part)), vec![doubt.chunk]),
             Source::Whole(_) => (Of::Wholes(entry.wholes().cloned().collect()), vec![doubt.chunk]),
-            Source::Recut { whole, geometry } => {
-                (Of::Wholes(vec![Arc::clone(whole)]), chunks_in(whole, &geometry.range(doubt.chunk)))
-            }
+            Source::Recut { whole, geometry } => (
+                Of::Wholes(vec![Arc::clone(whole)]),
+                chunks_in(whole, &geometry.range(doubt.chunk)),
+            ),
         };
         Some(Inspection { file: doubt.file, of, chunks, why: Why::Doubt(doubt) })
     }
@@ -234,7 +239,8 @@ impl Engine {
         let Some(hash) = self.files.get(&file).map(|entry| entry.info.hash()) else {
             return Outcome::Unknown;
         };
-        let was_flawed = |chunk: &ChunkIndex| stores.iter().any(|store| store.flaws().of(*chunk).is_some());
+        let was_flawed =
+            |chunk: &ChunkIndex| stores.iter().any(|store| store.flaws().of(*chunk).is_some());
         let mut outcome = match found.is_empty() || chunks.iter().any(was_flawed) {
             true => Outcome::Unknown,
             false => Outcome::Unfounded,
@@ -243,8 +249,9 @@ impl Engine {
             // What was found before may have ended the serving of this file, or of all with its
             // content.
             let Some(own) = self.own_cut(&hash) else { break };
-            let is_served =
-                |store: &&Arc<FileStore>| self.files.get(&own).is_some_and(|entry| entry.has(store));
+            let is_served = |store: &&Arc<FileStore>| {
+                self.files.get(&own).is_some_and(|entry| entry.has(store))
+            };
             let Some(store) = stores.get(at).filter(is_served) else { continue };
             match look {
                 Look::Right => {
@@ -300,7 +307,9 @@ impl Engine {
             Look::Wrong => "it is wrong on the disk".to_owned(),
             Look::Failed(error) => error.to_string(),
         };
-        if let Some(running) = entry.running.as_mut().filter(|running| running.phase == Phase::Finishing) {
+        if let Some(running) =
+            entry.running.as_mut().filter(|running| running.phase == Phase::Finishing)
+        {
             running.is_suspect = true;
             self.care.doubts.add_own(self.now + WHILE_FINISHING, file, chunk);
             return Outcome::Justified;
@@ -412,7 +421,9 @@ impl Engine {
             let geometry = *entry.geometry();
             let touched: Vec<ChunkIndex> = match &ranges {
                 None => geometry.chunks().collect(),
-                Some(ranges) => ranges.iter().flat_map(|range| indices_in(&geometry, range)).collect(),
+                Some(ranges) => {
+                    ranges.iter().flat_map(|range| indices_in(&geometry, range)).collect()
+                }
             };
             let all = ranges.is_none().then(|| entry.sound_chunks());
             let is_sound = |chunk| match &all {
@@ -441,11 +452,14 @@ impl Engine {
     /// does so from now on.
     fn prefer_sound(&mut self, own: FileKey) -> bool {
         let Some(entry) = self.files.get_mut(&own) else { return false };
-        let flaws =
-            |store: &FileStore| store.flaws().count(Flaw::Wrong) + store.flaws().count(Flaw::Unreadable);
+        let flaws = |store: &FileStore| {
+            store.flaws().count(Flaw::Wrong) + store.flaws().count(Flaw::Unreadable)
+        };
         let Source::Whole(source) = &entry.source else { return false };
         let best = entry.spares.iter().enumerate().min_by_key(|(_, spare)| flaws(spare));
-        let Some((at, _)) = best.filter(|(_, spare)| flaws(spare) < flaws(source)) else { return false };
+        let Some((at, _)) = best.filter(|(_, spare)| flaws(spare) < flaws(source)) else {
+            return false;
+        };
         let sound = entry.spares.remove(at);
         entry.spares.push(Arc::clone(source));
         let hash = entry.info.hash();
@@ -525,5 +539,6 @@ fn chunks_in(whole: &FileStore, range: &Range<u64>) -> Vec<ChunkIndex> {
 fn indices_in(geometry: &Geometry, range: &Range<u64>) -> impl Iterator<Item = ChunkIndex> + use<> {
     let (geometry, chunk_size) = (*geometry, u64::from(geometry.chunk_size().get()));
     let indices = range.start / chunk_size..range.end.div_ceil(chunk_size);
-    indices.filter_map(move |index| u32::try_from(index).ok().and_then(|index| geometry.chunk(index)))
+    indices
+        .filter_map(move |index| u32::try_from(index).ok().and_then(|index| geometry.chunk(index)))
 }

@@ -1,5 +1,6 @@
-//! The one owner of all state of a peer: the core that decides, the open files, the sessions, what the coordinator is
-//! told. Everybody else sends it events or commands; it never waits for any of them.
+//! The one owner of all state of a peer: the core that decides, the open files, the sessions, what
+//! the coordinator is told. Everybody else sends it events or commands; it never waits for any of
+//! them.
 
 mod accounting;
 mod activity;
@@ -66,7 +67,8 @@ use reporting::CoordinatorLink;
 use swarm_watch::SwarmWatches;
 use work::{Arrival, WorkDone};
 
-/// Events waiting for the engine, for each kind. When full, sessions stop reading and TCP slows the senders.
+/// Events waiting for the engine, for each kind. When full, sessions stop reading and TCP slows the
+/// senders.
 pub(crate) const ENGINE_QUEUE: usize = 1024;
 
 /// Session events taken in at once, before outputs that have become due are looked at.
@@ -75,7 +77,8 @@ const BATCH: usize = 64;
 /// How often it is looked whether what is open was deleted.
 const LOOK_AT_OPEN: Duration = Duration::from_millis(500);
 
-/// How often progress is published and deadlines of downloads are looked at, while there are downloads.
+/// How often progress is published and deadlines of downloads are looked at, while there are
+/// downloads.
 const BEAT: Duration = Duration::from_millis(100);
 
 pub(crate) struct Engine {
@@ -188,7 +191,18 @@ pub(crate) struct Parts {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Engine {
-        let Parts { config, scans, hurry, descriptors, peer_id, seed, listen, context, dialer, work } = parts;
+        let Parts {
+            config,
+            scans,
+            hurry,
+            descriptors,
+            peer_id,
+            seed,
+            listen,
+            context,
+            dialer,
+            work,
+        } = parts;
         Engine {
             peer_id,
             listen,
@@ -243,7 +257,8 @@ impl Engine {
         let mut next_open_look = Time::ZERO + LOOK_AT_OPEN;
         self.limit(self.config.limits.into());
         let farewell = loop {
-            let next_looks = if self.has_open() { next_look.min(next_open_look) } else { next_look };
+            let next_looks =
+                if self.has_open() { next_look.min(next_open_look) } else { next_look };
             let wake = self.clock.instant_of(self.next_wake(next_beat, next_looks));
             let wake = wake.min(Instant::now() + CLOCK_BEAT);
             let heard = tokio::select! {
@@ -306,7 +321,9 @@ impl Engine {
     /// Whether something may be open that can be looked at.
     fn has_open(&self) -> bool {
         !self.is_looking_at_open
-            && (self.open_files.in_use().0 > 0 || !self.followed.is_empty() || !self.parts.is_empty())
+            && (self.open_files.in_use().0 > 0
+                || !self.followed.is_empty()
+                || !self.parts.is_empty())
     }
 
     fn next_wake(&self, next_beat: Time, next_look: Time) -> Time {
@@ -348,7 +365,8 @@ impl Engine {
     }
 
     fn on_connected(&mut self, connected: Connected) {
-        let Connected { peer, remote, address, direction, round_trip, greeted, introduced } = connected;
+        let Connected { peer, remote, address, direction, round_trip, greeted, introduced } =
+            connected;
         if let (Direction::Outbound, Some(address)) = (direction, address) {
             self.coordinator.session.on_reached(address);
             self.note_call(address, None);
@@ -360,7 +378,8 @@ impl Engine {
         if self.swarm.is_connected(peer) {
             let session = Session::start(&self.context, peer, remote, greeted);
             let totals = Totals::default();
-            self.sessions.insert(peer, OpenSession { session, address, round_trip, totals, wrong_words: 0 });
+            self.sessions
+                .insert(peer, OpenSession { session, address, round_trip, totals, wrong_words: 0 });
             tracing::info!(%remote, ?direction, "peer connected");
         } else {
             self.turned_away = Some((peer, greeted));

@@ -29,14 +29,15 @@ impl NamedHolders {
         }
     }
 
-    /// Those who hold the file, if there are some and none of them can be reached. Where nobody was met, a call that has
-    /// not come to an end has taken too long.
+    /// Those who hold the file, if there are some and none of them can be reached. Where nobody was
+    /// met, a call that has not come to an end has taken too long.
     pub(super) fn unreached(&self, met_somebody: bool) -> Option<Unreached> {
         if self.full == 0 && self.calls.is_empty() {
             return None;
         }
         let pending = (!met_somebody).then_some(CallFailure::TimedOut);
-        let calls = self.calls.iter().map(|(address, failure)| Some((*address, failure.or(pending)?)));
+        let calls =
+            self.calls.iter().map(|(address, failure)| Some((*address, failure.or(pending)?)));
         Some(Unreached { full: self.full, calls: calls.collect::<Option<_>>()? })
     }
 }
@@ -45,7 +46,8 @@ impl Engine {
     /// What came of a call to an address.
     pub(super) fn note_call(&mut self, address: SocketAddr, failure: Option<CallFailure>) {
         for file in &self.followed {
-            if let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut()) {
+            if let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut())
+            {
                 running.holders.on_call(address, failure);
             }
         }

@@ -16,14 +16,18 @@ impl Engine {
             Output::Connect { address } => self.dialer.call(address),
             Output::Send { peer, message } => self.order(peer, Order::Send(message)),
             Output::Upload { peer, file, chunk } => self.upload(peer, file, chunk),
-            Output::StopUpload { peer, file, chunk } => self.order(peer, Order::StopUpload { file, chunk }),
+            Output::StopUpload { peer, file, chunk } => {
+                self.order(peer, Order::StopUpload { file, chunk })
+            }
             Output::Store { peer, file, chunk } => self.store_chunk(peer, file, chunk),
             Output::Disconnect { peer, reason } => {
                 self.recuts.note_leaving();
                 if let Some(open) = self.sessions.remove(&peer) {
                     tracing::info!(remote = %open.session.remote, %reason, "peer let go");
                     open.session.close(reason);
-                } else if let Some((_, greeted)) = self.turned_away.take_if(|(other, _)| *other == peer) {
+                } else if let Some((_, greeted)) =
+                    self.turned_away.take_if(|(other, _)| *other == peer)
+                {
                     session::turn_away(&self.context, greeted, reason);
                 }
             }
@@ -72,7 +76,9 @@ impl Engine {
         match event {
             Event::Complete { file } => self.on_complete(file),
             Event::CorruptChunk { file, chunk, address } => {
-                if let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut()) {
+                if let Some(running) =
+                    self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
+                {
                     running.liars.count(address);
                 }
                 let hash = self.files.get(&file).map(|entry| entry.info.hash().short());
@@ -82,7 +88,9 @@ impl Engine {
             Event::Banned { address } => {
                 tracing::warn!(?address, "peer banned");
                 for file in &self.followed {
-                    if let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut()) {
+                    if let Some(running) =
+                        self.files.get_mut(file).and_then(|entry| entry.running.as_mut())
+                    {
                         running.liars.ban(address);
                     }
                 }

@@ -12,15 +12,17 @@ use crate::api::{CoordinatorState, DownloadError, Phase, Waiting};
 /// A download in which no chunk was stored for this long is told to be waiting.
 const STANDS_STILL_AFTER: Duration = Duration::from_secs(3);
 
-/// How long it is told that large packets seem to get lost. If small ones do not help by then, it is something else.
+/// How long it is told that large packets seem to get lost. If small ones do not help by then, it
+/// is something else.
 const NARROW_IS_TOLD_FOR: Duration = Duration::from_secs(30);
 
-/// Whoever answers where the coordinator should be and is none of ours will hardly become one: patience with him ends after
-/// this, if not before.
+/// Whoever answers where the coordinator should be and is none of ours will hardly become one:
+/// patience with him ends after this, if not before.
 pub(crate) const UNFIT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Whether nobody was found for long enough to say that nobody has it. While the coordinator was away nobody could be
-/// found, so that does not count; but as much time again is enough, however often it comes and goes.
+/// Whether nobody was found for long enough to say that nobody has it. While the coordinator was
+/// away nobody could be found, so that does not count; but as much time again is enough, however
+/// often it comes and goes.
 pub(crate) fn is_long(patience: Duration, quiet: Duration, absent: Duration) -> bool {
     quiet.saturating_sub(absent) >= patience || quiet >= patience.saturating_mul(2)
 }
@@ -36,9 +38,11 @@ impl Engine {
         if self.swarm.is_only_unverified(file) {
             // What it waits for is being verified; that stands still only if the disk does not
             // answer.
-            return (self.now - running.last_checked >= STANDS_STILL_AFTER).then_some(Waiting::Disk);
+            return (self.now - running.last_checked >= STANDS_STILL_AFTER)
+                .then_some(Waiting::Disk);
         }
-        let situation = situation(&self.swarm, &self.config, file, running.phase == Phase::Finishing);
+        let situation =
+            situation(&self.swarm, &self.config, file, running.phase == Phase::Finishing);
         let picture = self.swarm.file_status(file, self.now)?;
         // Whoever else wants the file is a peer too.
         let nobody_has_any = running.without_holder == picture.chunks;
@@ -46,18 +50,22 @@ impl Engine {
         if let Some(shortage) = self.descriptors.shortage().filter(|_| is_idle) {
             return Some(Waiting::Descriptors(shortage));
         }
-        let is_narrow = self
-            .narrow_since
-            .is_some_and(|since| running.last_stored < since && self.now - since < NARROW_IS_TOLD_FOR);
+        let is_narrow = self.narrow_since.is_some_and(|since| {
+            running.last_stored < since && self.now - since < NARROW_IS_TOLD_FOR
+        });
         if is_narrow && situation.storing == 0 && !situation.finishing {
             return Some(Waiting::LargePackets);
         }
         Some(if situation.finishing || situation.disk_is_behind || situation.storing > 0 {
             Waiting::Disk
-        } else if situation.requested == 0 && situation.has_source && self.swarm.is_held_back(file, self.now)
+        } else if situation.requested == 0
+            && situation.has_source
+            && self.swarm.is_held_back(file, self.now)
         {
             Waiting::Limit
-        } else if situation.requested > 0 || situation.has_source && !self.swarm.has_prompt_source(file) {
+        } else if situation.requested > 0
+            || situation.has_source && !self.swarm.has_prompt_source(file)
+        {
             Waiting::Answers
         } else if situation.has_source && situation.slots_taken {
             Waiting::OtherDownloads
@@ -71,19 +79,23 @@ impl Engine {
             running.holders.unreached(running.met_somebody).filter(|_| picture.peers == 0)
         {
             Waiting::UnreachablePeers { peers: holders.peers() }
-        } else if matches!(self.coordinator.state, CoordinatorState::Connected | CoordinatorState::None) {
+        } else if matches!(
+            self.coordinator.state,
+            CoordinatorState::Connected | CoordinatorState::None
+        ) {
             Waiting::Holder
         } else {
             Waiting::Coordinator
         })
     }
 
-    /// How long there was no coordinator to ask, if one could have named somebody who has something of the file: nobody
-    /// had anything yet.
+    /// How long there was no coordinator to ask, if one could have named somebody who has something
+    /// of the file: nobody had anything yet.
     fn unheard(&self, file: FileKey, running: &Running) -> Duration {
         let picture = self.swarm.file_status(file, self.now);
         let has_somebody = picture.is_some_and(|picture| running.without_holder < picture.chunks);
-        let is_asked = self.coordinator.address.is_some() && running.options.coordinator_within.is_some();
+        let is_asked =
+            self.coordinator.address.is_some() && running.options.coordinator_within.is_some();
         if !is_asked || has_somebody || running.last_stored > running.started {
             return Duration::ZERO;
         }
@@ -126,19 +138,23 @@ impl Engine {
         }
         let patience = running.options.give_up_after?;
         let away = self.coordinator.missing(now, running.started).unwrap_or_default();
-        if quiet < patience || away < patience && !is_long(patience, quiet, self.unheard(file, running)) {
+        if quiet < patience
+            || away < patience && !is_long(patience, quiet, self.unheard(file, running))
+        {
             return None;
         }
         let picture = self.swarm.file_status(file, now)?;
         let is_alone = picture.peers == 0 && running.liars.shown().is_empty();
-        if let Some(holders) = running.holders.unreached(running.met_somebody).filter(|_| is_alone) {
+        if let Some(holders) = running.holders.unreached(running.met_somebody).filter(|_| is_alone)
+        {
             let missing = picture.chunks - picture.stored - picture.vouched;
             let chunks = picture.chunks;
             return Some(DownloadError::Unreachable { waited: quiet, holders, missing, chunks });
         }
         // Who is full was met, for a moment; nobody else has anything, or there would be more to
         // say.
-        let only_full = picture.full_addresses > 0 && (picture.peers == 0 || !self.swarm.has_source(file));
+        let only_full =
+            picture.full_addresses > 0 && (picture.peers == 0 || !self.swarm.has_source(file));
         let here = picture.stored + picture.vouched;
         Some(if only_full && here == 0 {
             DownloadError::AllFull { waited: quiet, full: picture.full_addresses }
@@ -146,7 +162,8 @@ impl Engine {
             let without_holder =
                 u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
             let missing = picture.chunks - here;
-            let (chunks, full, liars) = (picture.chunks, picture.full_addresses, running.liars.shown());
+            let (chunks, full, liars) =
+                (picture.chunks, picture.full_addresses, running.liars.shown());
             DownloadError::Stalled { waited: quiet, missing, without_holder, full, chunks, liars }
         } else {
             DownloadError::NoHolder { waited: quiet }
@@ -161,7 +178,11 @@ mod tests {
     #[test]
     fn time_without_a_coordinator_is_none_in_which_nobody_has_the_file() {
         let is_long = |quiet, absent| {
-            is_long(Duration::from_secs(14), Duration::from_secs(quiet), Duration::from_secs(absent))
+            is_long(
+                Duration::from_secs(14),
+                Duration::from_secs(quiet),
+                Duration::from_secs(absent),
+            )
         };
         assert!(!is_long(13, 0) && is_long(14, 0));
         // Away for two seconds; gone since ten seconds; away again and again.

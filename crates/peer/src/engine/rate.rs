@@ -1,5 +1,5 @@
-//! Bytes a second over the last seconds. Counting costs a few instructions for each chunk, and nothing while there are
-//! none: no timer ages a rate, whoever asks says what time it is.
+//! Bytes a second over the last seconds. Counting costs a few instructions for each chunk, and
+//! nothing while there are none: no timer ages a rate, whoever asks says what time it is.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use tnet_swarm::Time;
 /// Time is counted in slots of this length.
 const SLOT: Duration = Duration::from_millis(500);
 
-/// The slots that count, the present one included: five seconds. Shorter, and a peer that sends a big chunk now and then
-/// flickers; longer, and one that stopped still seems to send.
+/// The slots that count, the present one included: five seconds. Shorter, and a peer that sends a
+/// big chunk now and then flickers; longer, and one that stopped still seems to send.
 const PLACES: usize = 10;
 const SLOTS: u64 = PLACES as u64;
 
-/// What came sooner than this is not called a rate yet: one chunk in a millisecond says nothing about the next second.
+/// What came sooner than this is not called a rate yet: one chunk in a millisecond says nothing
+/// about the next second.
 const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// How fast bytes came lately.
@@ -141,7 +142,8 @@ mod tests {
                 came.iter().filter(|(at, _)| now - at < millis).map(|(_, bytes)| bytes).sum::<u64>()
             };
             let shown = rate.per_second(at(now));
-            // Of 4.5 seconds all bytes count, over five at most; of five and more none counts, over one at least.
+            // Of 4.5 seconds all bytes count, over five at most; of five and more none counts, over
+            // one at least.
             prop_assert!(shown >= within(4500) / 5, "{shown} of {came:?} at {now}");
             prop_assert!(shown <= within(5000), "{shown} of {came:?} at {now}");
         }

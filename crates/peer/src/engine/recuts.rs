@@ -96,7 +96,8 @@ impl Engine {
     pub(super) fn offer_recut(&mut self, peer: PeerKey, open: &Open) -> Option<FileKey> {
         let hash = FileHash::from_bytes(open.hash);
         let keys = keys_of(&self.by_hash, &hash);
-        let known = |file: &FileKey| self.files[file].geometry().chunk_size().get() == open.chunk_size;
+        let known =
+            |file: &FileKey| self.files[file].geometry().chunk_size().get() == open.chunk_size;
         if keys.iter().any(known) {
             return None;
         }
@@ -168,7 +169,8 @@ impl Engine {
     fn remove_recut(&mut self, file: FileKey) {
         let Some(entry) = self.remove_file(file) else { return };
         // It was sent, in whatever chunks.
-        if let Some(own) = self.own_cut(&entry.info.hash()).and_then(|own| self.files.get_mut(&own)) {
+        if let Some(own) = self.own_cut(&entry.info.hash()).and_then(|own| self.files.get_mut(&own))
+        {
             own.sent_bytes += entry.sent_bytes;
         }
     }
@@ -198,8 +200,15 @@ mod tests {
         assert_eq!(giving_way(&cuts(&[&[2], &[1], &[1], &[1]]), ip(3)), Some(FileKey(2)));
         assert_eq!(giving_way(&cuts(&[&[1, 2], &[1, 3], &[1], &[1]]), ip(4)), Some(FileKey(3)));
         // Whoever has the others' cuts in use too has no more right to them.
-        assert_eq!(giving_way(&cuts(&[&[1, 9], &[1, 9], &[1, 9], &[1, 9]]), ip(2)), Some(FileKey(1)));
-        assert_eq!(giving_way(&cuts(&[&[1], &[], &[1], &[1]]), ip(2)), Some(FileKey(2)), "in no use");
+        assert_eq!(
+            giving_way(&cuts(&[&[1, 9], &[1, 9], &[1, 9], &[1, 9]]), ip(2)),
+            Some(FileKey(1))
+        );
+        assert_eq!(
+            giving_way(&cuts(&[&[1], &[], &[1], &[1]]), ip(2)),
+            Some(FileKey(2)),
+            "in no use"
+        );
     }
 
     #[test]

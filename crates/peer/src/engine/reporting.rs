@@ -1,5 +1,5 @@
-//! The engine's end of the coordinator connection: sends what the [`CoordinatorSession`] decides while there is room,
-//! and passes on what comes in.
+//! The engine's end of the coordinator connection: sends what the [`CoordinatorSession`] decides
+//! while there is room, and passes on what comes in.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -46,7 +46,8 @@ impl CoordinatorLink {
         session: CoordinatorSession,
         hurry: Arc<Notify>,
     ) -> CoordinatorLink {
-        let state = if address.is_some() { CoordinatorState::Connecting } else { CoordinatorState::None };
+        let state =
+            if address.is_some() { CoordinatorState::Connecting } else { CoordinatorState::None };
         CoordinatorLink {
             address,
             state,
@@ -64,7 +65,8 @@ impl CoordinatorLink {
         }
     }
 
-    /// Somebody has begun to wait: a coordinator that was not reachable is called now, not after a pause.
+    /// Somebody has begun to wait: a coordinator that was not reachable is called now, not after a
+    /// pause.
     pub(super) fn call_soon(&self) {
         if self.state != CoordinatorState::Connected {
             self.hurry.notify_one();
@@ -93,8 +95,8 @@ impl CoordinatorLink {
         }
     }
 
-    /// For how long there has been none, for a download that began then. A short absence is no long one because it comes
-    /// late.
+    /// For how long there has been none, for a download that began then. A short absence is no long
+    /// one because it comes late.
     pub(super) fn missing(&self, now: Time, began: Time) -> Option<Duration> {
         (self.state != CoordinatorState::Connected).then(|| now - began.max(self.lost))
     }
@@ -107,8 +109,8 @@ impl CoordinatorLink {
         }
     }
 
-    /// What is wrong with whoever answers there, and for how long that has been so, or has been of interest to a download
-    /// that began then.
+    /// What is wrong with whoever answers there, and for how long that has been so, or has been of
+    /// interest to a download that began then.
     pub(super) fn unfit(&self, now: Time, began: Time) -> Option<(Unfit, Duration)> {
         Unfit::of(self.state).map(|fault| (fault, now - began.max(self.since)))
     }
@@ -156,7 +158,11 @@ impl Engine {
                 if self.coordinator.state != state {
                     let why = unfit.map(|unfit| unfit.to_string());
                     let address = self.coordinator.address.as_ref().map(tracing::field::display);
-                    tracing::warn!(address, why, "coordinator not reachable; trying again and again");
+                    tracing::warn!(
+                        address,
+                        why,
+                        "coordinator not reachable; trying again and again"
+                    );
                 }
                 if is_narrow {
                     let address = self.coordinator.address.as_ref().map(tracing::field::display);
@@ -184,7 +190,10 @@ impl Engine {
             Listing::Unknown | Listing::Nowhere => {}
             Listing::At(address) => tracing::info!(%address, "the coordinator sends others there"),
             Listing::Beside { port } => {
-                tracing::info!(port, "the coordinator sends others to this machine, where they reach it too");
+                tracing::info!(
+                    port,
+                    "the coordinator sends others to this machine, where they reach it too"
+                );
             }
             Listing::Refused(why) => tracing::warn!("others do not find this peer: {why}"),
         }
@@ -197,7 +206,8 @@ impl Engine {
             CoordinatorReply::Holders { hash, full, partial, holders } => {
                 let hash = FileHash::from_bytes(*hash);
                 tracing::debug!(file = %hash.short(), full, partial, "the coordinator says how many have it");
-                let addresses: Vec<SocketAddr> = holders.iter().map(|holder| holder.address).collect();
+                let addresses: Vec<SocketAddr> =
+                    holders.iter().map(|holder| holder.address).collect();
                 for waiting in self.coordinator.waiting.remove(&hash).unwrap_or_default() {
                     let _ = waiting.send(Found { full: *full, addresses: addresses.clone() });
                 }
@@ -226,7 +236,8 @@ impl Engine {
         }
     }
 
-    /// Ends the watch of a file that nobody downloads any more, or for which there are neighbours enough.
+    /// Ends the watch of a file that nobody downloads any more, or for which there are neighbours
+    /// enough.
     pub(super) fn unwatch_if_settled(&mut self, hash: FileHash) {
         if !needs_holders(&self.by_hash, &self.files, &self.swarm, &hash) {
             self.coordinator.session.unwatch(hash);
@@ -252,9 +263,12 @@ impl Engine {
     pub(super) fn send_reports(&mut self) {
         let now = self.now;
         while self.coordinator.has_room() {
-            let is_watched = |hash: &FileHash| needs_holders(&self.by_hash, &self.files, &self.swarm, hash);
+            let is_watched =
+                |hash: &FileHash| needs_holders(&self.by_hash, &self.files, &self.swarm, hash);
             let Some(request) = self.coordinator.session.poll(now, is_watched) else { return };
-            if let CoordinatorRequest::Watch { hash } | CoordinatorRequest::Lookup { hash } = &request {
+            if let CoordinatorRequest::Watch { hash } | CoordinatorRequest::Lookup { hash } =
+                &request
+            {
                 let file = FileHash::from_bytes(*hash).short();
                 tracing::debug!(%file, "asking the coordinator who has it");
             }
@@ -273,7 +287,8 @@ fn needs_holders(
     keys_of(by_hash, hash).iter().any(|file| {
         let entry = &files[file];
         let running = entry.running.as_ref().filter(|_| !entry.treatment.is_paused);
-        running.is_some_and(|running| running.outcome.is_some()) && !swarm.has_enough_neighbours(*file)
+        running.is_some_and(|running| running.outcome.is_some())
+            && !swarm.has_enough_neighbours(*file)
     })
 }
 
@@ -290,8 +305,9 @@ mod tests {
             CoordinatorSession::new(Duration::ZERO),
             Arc::default(),
         );
-        let waited =
-            |link: &CoordinatorLink, now: u64| link.missing(at(now), at(2)).map(|time| time.as_secs());
+        let waited = |link: &CoordinatorLink, now: u64| {
+            link.missing(at(now), at(2)).map(|time| time.as_secs())
+        };
         // Never there: from the start of the download on, whatever it is called.
         link.enter(at(3), CoordinatorState::Unreachable);
         assert_eq!(waited(&link, 9), Some(7));
@@ -306,7 +322,8 @@ mod tests {
     }
 
     #[test]
-    fn whoever_answers_instead_of_an_absent_coordinator_is_not_unfit_for_as_long_as_that_was_absent() {
+    fn whoever_answers_instead_of_an_absent_coordinator_is_not_unfit_for_as_long_as_that_was_absent()
+     {
         let at = |seconds| Time::after_start(Duration::from_secs(seconds));
         let address = SocketAddr::from(([10, 0, 0, 1], 7400));
         let session = CoordinatorSession::new(Duration::ZERO);

@@ -22,10 +22,9 @@ impl Engine {
 
     /// The session that is to end next, if one is.
     fn greediest(&self) -> Option<PeerKey> {
-        let waiting = self
-            .sessions
-            .iter()
-            .map(|(peer, open)| (*peer, open.session.remote.ip(), open.session.waiting_bytes() as u64));
+        let waiting = self.sessions.iter().map(|(peer, open)| {
+            (*peer, open.session.remote.ip(), open.session.waiting_bytes() as u64)
+        });
         greediest(waiting.collect(), PROCESS_BYTES as u64)
     }
 }

@@ -1,4 +1,5 @@
-//! A picture of the whole peer, for `status`. With a bound on the files it takes no longer with more of them.
+//! A picture of the whole peer, for `status`. With a bound on the files it takes no longer with
+//! more of them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,8 +9,8 @@ use tnet_swarm::{Direction, FileKey, PeerKey, PeerStatus, Time};
 
 use super::{Engine, OpenSession};
 use crate::api::{
-    Bound, Bounds, ChunkMap, ConnectionStatus, FileCursor, FileStatus, FilesPage, Phase, SlotStatus, Status,
-    SwarmMember,
+    Bound, Bounds, ChunkMap, ConnectionStatus, FileCursor, FileStatus, FilesPage, Phase,
+    SlotStatus, Status, SwarmMember,
 };
 
 impl Engine {
@@ -23,7 +24,10 @@ impl Engine {
             uptime: self.started.elapsed(),
             sent_bytes: self.totals.sent_bytes,
             received_bytes: self.totals.received_bytes,
-            files: self.chosen_files(most_files).filter_map(|file| self.file_picture(now, file)).collect(),
+            files: self
+                .chosen_files(most_files)
+                .filter_map(|file| self.file_picture(now, file))
+                .collect(),
             peers: self.connections(now),
             slots: SlotStatus {
                 uploads: slots.uploads,
@@ -61,12 +65,14 @@ impl Engine {
         FilesPage { files, last: last.map(FileCursor) }
     }
 
-    /// Files to show if there may be no more: downloads, those that were active last, any others. Looks at no more of
-    /// the others than it needs.
+    /// Files to show if there may be no more: downloads, those that were active last, any others.
+    /// Looks at no more of the others than it needs.
     fn chosen_files(&self, most: usize) -> impl Iterator<Item = FileKey> + '_ {
         let active = self.recent.iter().filter(|file| self.is_downloading(*file));
-        let in_order =
-            active.chain(self.downloads()).chain(self.recent.iter()).chain(self.files.keys().copied());
+        let in_order = active
+            .chain(self.downloads())
+            .chain(self.recent.iter())
+            .chain(self.files.keys().copied());
         let mut seen = BTreeSet::new();
         in_order.filter(move |file| seen.insert(*file)).take(most)
     }
@@ -84,7 +90,8 @@ impl Engine {
         let entry = self.files.get(&file)?;
         let picture = self.swarm.file_status(file, now)?;
         let members = self.swarm.holdings(file).into_iter();
-        let swarm = members.map(|(peer, chunks)| SwarmMember { address: self.address_of(peer), chunks });
+        let swarm =
+            members.map(|(peer, chunks)| SwarmMember { address: self.address_of(peer), chunks });
         let activity = entry.activity.as_deref();
         Some(FileStatus {
             hash: entry.info.hash().to_string(),
@@ -147,7 +154,10 @@ impl Engine {
             open_files: bound(open_files, open_files_most),
             files: (dir_files.most > 0).then_some(dir_files),
             storing_bytes: Bound { used: storing_bytes, most: self.config.swarm.storing_bytes },
-            chunk_memory_bytes: Bound { used: self.context.intake.buffers.used_bytes(), most: memory },
+            chunk_memory_bytes: Bound {
+                used: self.context.intake.buffers.used_bytes(),
+                most: memory,
+            },
         }
     }
 }

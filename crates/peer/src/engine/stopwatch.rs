@@ -1,5 +1,5 @@
-//! Attributes the time of one download to causes. Every moment since the start counts for exactly one cause, decided
-//! by the situation at its beginning; [`TimeShares`] has the rule.
+//! Attributes the time of one download to causes. Every moment since the start counts for exactly
+//! one cause, decided by the situation at its beginning; [`TimeShares`] has the rule.
 
 use std::time::Duration;
 
@@ -124,7 +124,8 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// What the first 100 ms count for in this situation, 30 ms of them with a verification running.
+    /// What the first 100 ms count for in this situation, 30 ms of them with a verification
+    /// running.
     fn hundred_ms_of(situation: Situation) -> [u64; 4] {
         let mut stopwatch = Stopwatch::start(at(0));
         stopwatch.observe(at(0), Duration::ZERO, situation);
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn each_situation_counts_for_one_cause() {
-        let (wire, peers, disk, storing) = ([100, 0, 0, 0], [0, 100, 0, 0], [0, 0, 100, 0], [0, 0, 70, 30]);
+        let (wire, peers, disk, storing) =
+            ([100, 0, 0, 0], [0, 100, 0, 0], [0, 0, 100, 0], [0, 0, 70, 30]);
         for (situation, shares) in [
             // Nobody holds anything; all holders are busy.
             (IDLE, peers),
@@ -149,7 +151,8 @@ mod tests {
             // Others' requests take all slots, which matters only if there is somebody to ask.
             (Situation { slots_taken: true, has_source: true, ..IDLE }, wire),
             (Situation { slots_taken: true, ..IDLE }, peers),
-            // The disk holds up whoever has something to get, also with requests open that cannot be read.
+            // The disk holds up whoever has something to get, also with requests open that cannot
+            // be read.
             (Situation { disk_is_behind: true, requested: 1, storing: 9, ..IDLE }, disk),
             (Situation { disk_is_behind: true, has_source: true, ..IDLE }, disk),
             (Situation { disk_is_behind: true, ..IDLE }, peers),
@@ -169,7 +172,8 @@ mod tests {
         stopwatch.observe(at(100), ms(40), Situation { storing: 1, ..IDLE });
         stopwatch.observe(at(130), ms(50), Situation { finishing: true, ..IDLE });
         let shares = stopwatch.shares_at(at(150), ms(50));
-        let expected = TimeShares { wire: ms(100), peers: ms(0), disk: ms(40), verification: ms(10) };
+        let expected =
+            TimeShares { wire: ms(100), peers: ms(0), disk: ms(40), verification: ms(10) };
         assert_eq!(shares, expected);
     }
 

@@ -32,7 +32,8 @@ impl Bench {
         let (results, _) = mpsc::channel(1);
         let (done, work) = Inbox::work_channel();
         let (tasks, listen) = (TaskTracker::new(), SocketAddr::from(([127, 0, 0, 1], 1)));
-        let (config, peer_id, descriptors) = (Config::default(), PeerId([1; 16]), Descriptors::new());
+        let (config, peer_id, descriptors) =
+            (Config::default(), PeerId([1; 16]), Descriptors::new());
         let context = SessionContext {
             events,
             intake: Intake::new(config.chunk_memory, Clock::new(), tasks.clone()),
@@ -80,7 +81,8 @@ impl Bench {
             chunk[..4].copy_from_slice(&number.to_le_bytes());
         }
         std::fs::write(&path, bytes).unwrap();
-        let info = scan_file(&path, Some(ChunkSize::new(MIN_CHUNK_SIZE).unwrap()), &unwatched).unwrap();
+        let info =
+            scan_file(&path, Some(ChunkSize::new(MIN_CHUNK_SIZE).unwrap()), &unwatched).unwrap();
         (path, info)
     }
 
@@ -98,11 +100,18 @@ impl Bench {
     }
 
     /// A download of the content to that name, which has all chunks but this one.
-    fn download(&mut self, of: &str, to: &str, lacking: Option<u32>) -> (FileKey, Arc<store::Download>) {
+    fn download(
+        &mut self,
+        of: &str,
+        to: &str,
+        lacking: Option<u32>,
+    ) -> (FileKey, Arc<store::Download>) {
         let (path, info) = self.file(of, 1);
-        let options = store::DownloadOptions { existing: store::OnExisting::Replace, ..Default::default() };
+        let options =
+            store::DownloadOptions { existing: store::OnExisting::Replace, ..Default::default() };
         let out = self.dir.path().join(to);
-        let Opened::Partial(part, _) = store::Download::open(&info, &out, options, &unwatched).unwrap()
+        let Opened::Partial(part, _) =
+            store::Download::open(&info, &out, options, &unwatched).unwrap()
         else {
             panic!("it is new");
         };
@@ -119,7 +128,8 @@ impl Bench {
 
     /// Takes in what the next piece of work came to.
     async fn works(&mut self) -> &'static str {
-        let done = tokio::time::timeout(Duration::from_secs(20), self.work.recv()).await.unwrap().unwrap();
+        let done =
+            tokio::time::timeout(Duration::from_secs(20), self.work.recv()).await.unwrap().unwrap();
         let what = match &done {
             WorkDone::Inspected(_) => "inspected",
             WorkDone::Verified { .. } => "verified",
@@ -199,7 +209,8 @@ async fn of_two_copies_the_one_that_is_not_replaced_during_a_look_is_served() {
     bench.engine.care.doubts.add_own(Time::ZERO, own, chunk_of(store.info(), 3));
     bench.looks_after(Duration::from_secs(1));
     bench.works_until("inspected").await;
-    let left: Vec<_> = bench.engine.files[&own].wholes().map(|store| store.path().to_path_buf()).collect();
+    let left: Vec<_> =
+        bench.engine.files[&own].wholes().map(|store| store.path().to_path_buf()).collect();
     assert_eq!(left, [bench.dir.path().join("two")]);
 }
 
@@ -208,7 +219,8 @@ async fn a_file_that_is_replaced_while_a_chunk_of_a_recut_is_looked_at_is_served
     let mut bench = Bench::new();
     let (path, store) = bench.shared("file");
     let info = store.info().clone();
-    let geometry = Geometry::new(info.size(), ChunkSize::new(MIN_CHUNK_SIZE * 64).unwrap()).unwrap();
+    let geometry =
+        Geometry::new(info.size(), ChunkSize::new(MIN_CHUNK_SIZE * 64).unwrap()).unwrap();
     let source = Source::Recut { whole: store, geometry };
     let entry = FileEntry::new(info, source, None);
     let stored = entry.sound_chunks();
@@ -295,7 +307,13 @@ async fn a_download_takes_its_path_from_a_damaged_file_and_nothing_of_the_damage
     let mut bench = Bench::new();
     let (_, old) = bench.shared("out");
     let own = bench.own(&old.info().hash());
-    bench.engine.care.damage.note_flaw(Time::ZERO, own, &old, chunk_of(old.info(), 3), Flaw::Unreadable);
+    bench.engine.care.damage.note_flaw(
+        Time::ZERO,
+        own,
+        &old,
+        chunk_of(old.info(), 3),
+        Flaw::Unreadable,
+    );
     let (file, part) = bench.download("source", "out", Some(CHUNKS - 1));
     completes(&mut bench, file, &part);
     bench.works_until("finished").await;
@@ -360,7 +378,8 @@ async fn a_file_that_is_removed_while_it_is_read_again_is_not_shared_again() {
 fn rot(bench: &Bench, part: &store::Download, index: u32) {
     let path = bench.dir.path().join("out.partial");
     let file = std::fs::File::options().write(true).open(path).unwrap();
-    file.write_all_at(&[0xff], part.info().geometry().offset(chunk_of(part.info(), index)) + 9).unwrap();
+    file.write_all_at(&[0xff], part.info().geometry().offset(chunk_of(part.info(), index)) + 9)
+        .unwrap();
 }
 
 /// Its last chunk arrives.

@@ -1,5 +1,5 @@
-//! Shared files that were touched: they are not served until all of them was read. What becomes of each is told, and
-//! one that cannot be read for a reason that passes is tried again.
+//! Shared files that were touched: they are not served until all of them was read. What becomes of
+//! each is told, and one that cannot be read for a reason that passes is tried again.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,7 +14,8 @@ use super::files::FileEntry;
 use crate::api::chain;
 use crate::store::{FileStore, ReadAgainError};
 
-/// How long after a failure a file is tried again: twice as long each time, from the first to the last of these.
+/// How long after a failure a file is tried again: twice as long each time, from the first to the
+/// last of these.
 const TRIED_AFTER: Duration = Duration::from_secs(5);
 const TRIED_AFTER_AT_MOST: Duration = Duration::from_secs(300);
 
@@ -55,11 +56,12 @@ impl Touched {
 }
 
 impl Engine {
-    /// A file was touched: it is shared again if it has the same content still. What is in a shared directory is left to
-    /// who looks at that.
+    /// A file was touched: it is shared again if it has the same content still. What is in a shared
+    /// directory is left to who looks at that.
     pub(super) fn read_again(&mut self, file: FileKey, path: &Path) {
         let mut wholes = self.files.get(&file).into_iter().flat_map(FileEntry::wholes);
-        let Some(store) = wholes.find(|store| **store.path() == *path && !store.is_in_shared_dir()).cloned()
+        let Some(store) =
+            wholes.find(|store| **store.path() == *path && !store.is_in_shared_dir()).cloned()
         else {
             return;
         };
@@ -76,14 +78,17 @@ impl Engine {
         }
     }
 
-    /// One of them was read, or could not be. If it was removed meanwhile, or another has its place, that is nothing to us.
+    /// One of them was read, or could not be. If it was removed meanwhile, or another has its
+    /// place, that is nothing to us.
     pub(super) fn on_read_again(
         &mut self,
         store: &Arc<FileStore>,
         result: Result<Box<FileStore>, ReadAgainError>,
     ) {
-        let is_ours = |reading: &Reading| Arc::ptr_eq(&reading.store, store) && reading.again_at.is_none();
-        let Some(reading) = self.care.touched.0.get_mut(store.path()).filter(|reading| is_ours(reading))
+        let is_ours =
+            |reading: &Reading| Arc::ptr_eq(&reading.store, store) && reading.again_at.is_none();
+        let Some(reading) =
+            self.care.touched.0.get_mut(store.path()).filter(|reading| is_ours(reading))
         else {
             return;
         };

@@ -22,7 +22,8 @@ impl Engine {
         self.limits
     }
 
-    /// Treats a content differently from now on, in whatever chunks it is served. False: it is not known.
+    /// Treats a content differently from now on, in whatever chunks it is served. False: it is not
+    /// known.
     pub(super) fn treat(&mut self, hash: &FileHash, wish: Wish) -> bool {
         let keys = keys_of(&self.by_hash, hash);
         for file in &keys {

@@ -1,4 +1,5 @@
-//! What may block is done by tasks of their own, in the thread pool for that; each ends with one event.
+//! What may block is done by tasks of their own, in the thread pool for that; each ends with one
+//! event.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -71,7 +72,12 @@ pub(crate) struct Arrival {
 
 impl Engine {
     /// Verifies and writes a chunk.
-    pub(super) fn start_store(&self, arrival: Arrival, buffer: ChunkBuffer, store: Arc<store::Download>) {
+    pub(super) fn start_store(
+        &self,
+        arrival: Arrival,
+        buffer: ChunkBuffer,
+        store: Arc<store::Download>,
+    ) {
         self.start(move || WorkDone::Taken(arrival, take_in(&store, arrival.chunk, buffer)));
     }
 
@@ -88,7 +94,10 @@ impl Engine {
         most_bytes: u64,
         within: Duration,
     ) {
-        self.start(move || WorkDone::Checked { file, checked: store.check_vouched(most_bytes, within) });
+        self.start(move || WorkDone::Checked {
+            file,
+            checked: store.check_vouched(most_bytes, within),
+        });
     }
 
     pub(super) fn start_sync(&self, file: FileKey, store: Arc<store::Download>) {
@@ -150,7 +159,8 @@ impl Engine {
         });
     }
 
-    /// Looks at what is open. What nobody has read since the last time that files `are_to_rest` is closed.
+    /// Looks at what is open. What nobody has read since the last time that files `are_to_rest` is
+    /// closed.
     pub(super) fn start_look_at_open(
         &self,
         wholes: Vec<(FileKey, Arc<FileStore>)>,
@@ -161,7 +171,8 @@ impl Engine {
             for (_, store) in wholes.iter().filter(|_| are_to_rest) {
                 store.rest();
             }
-            let gone = wholes.into_iter().filter(|(_, store)| store.is_open_in_vain() == Some(true));
+            let gone =
+                wholes.into_iter().filter(|(_, store)| store.is_open_in_vain() == Some(true));
             let gone = gone.map(|(file, store)| (file, Arc::clone(store.path()))).collect();
             let lost = coming.into_iter().filter(|(_, download)| !download.is_in_place());
             WorkDone::LookedAtOpen { gone, lost: lost.map(|(file, _)| file).collect() }
@@ -170,7 +181,8 @@ impl Engine {
 
     /// Reads a file once more that was touched.
     pub(super) fn start_reading_again(&self, store: Arc<FileStore>) {
-        let (done, scans, stop) = (self.work.clone(), self.scans.clone(), self.context.stop.clone());
+        let (done, scans, stop) =
+            (self.work.clone(), self.scans.clone(), self.context.stop.clone());
         self.context.tasks.spawn_blocking(move || {
             let read = store.read_again(scans.as_ref(), wall_clock(), &|_| go_on_until(&stop));
             // Nobody to tell: the process ends.
@@ -178,8 +190,13 @@ impl Engine {
         });
     }
 
-    /// Saves and closes a download that ends early; `then` tells whoever waits that its target is free again.
-    pub(super) fn start_abandon(&self, store: Arc<store::Download>, then: impl FnOnce() + Send + 'static) {
+    /// Saves and closes a download that ends early; `then` tells whoever waits that its target is
+    /// free again.
+    pub(super) fn start_abandon(
+        &self,
+        store: Arc<store::Download>,
+        then: impl FnOnce() + Send + 'static,
+    ) {
         self.context.tasks.spawn_blocking(move || {
             if let Err(error) = store.abandon() {
                 tracing::warn!(path = %shown_path(&store.partial_path()), %error, "not all of a download could be saved");

@@ -1,5 +1,6 @@
-//! Connections on which descriptions were asked for, kept for the next question. A thousand files of one holder are not a
-//! thousand connections: each would leave a port of ours in use for a minute, of which there are 28 000.
+//! Connections on which descriptions were asked for, kept for the next question. A thousand files
+//! of one holder are not a thousand connections: each would leave a port of ours in use for a
+//! minute, of which there are 28 000.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,8 @@ use crate::session::{Greeting, greet};
 /// Connections kept; more are closed after their answer.
 const KEPT: usize = 16;
 
-/// One that is this old is not used any more: the other side ends a connection without a common file after 30 s.
+/// One that is this old is not used any more: the other side ends a connection without a common
+/// file after 30 s.
 const OLD_AFTER: Duration = Duration::from_secs(20);
 
 /// One that nobody used for this long is closed.
@@ -101,7 +103,8 @@ impl Askers {
 
     /// A new one.
     pub(super) async fn call(&self, address: SocketAddr) -> Result<Asker, InfoError> {
-        let mut stream = network::connect(address, self.loopback_from, self.within, &self.paths).await;
+        let mut stream =
+            network::connect(address, self.loopback_from, self.within, &self.paths).await;
         if let Err(error) = &stream
             && self.descriptors.note(error)
         {
@@ -110,11 +113,14 @@ impl Askers {
             stream = network::connect(address, self.loopback_from, self.within, &self.paths).await;
         }
         let (input, output) = stream.map_err(InfoError::Unreachable)?.into_split();
-        // An id of its own: this connection takes no part in any swarm, and must not replace one that does.
-        let hello = Hello { peer_id: PeerId(rand::rng().random()), listen_port: 0, capabilities: 0 };
+        // An id of its own: this connection takes no part in any swarm, and must not replace one
+        // that does.
+        let hello =
+            Hello { peer_id: PeerId(rand::rng().random()), listen_port: 0, capabilities: 0 };
         let greeted = greet(input, output, &Greeting { hello }, &self.clock).await?;
         let now = Instant::now();
-        let wire = Wire { input: greeted.input, output: greeted.output, buffered: greeted.buffered };
+        let wire =
+            Wire { input: greeted.input, output: greeted.output, buffered: greeted.buffered };
         Ok(Asker { address, wire, began: now, used: now })
     }
 

@@ -1,7 +1,8 @@
-//! Gets a `.fileinfo` from one holder, knowing only the hash. What comes is believed only if it proves itself.
+//! Gets a `.fileinfo` from one holder, knowing only the hash. What comes is believed only if it
+//! proves itself.
 //!
-//! The time that a holder has is measured from the first word and grows with the parts that came, each of which must be
-//! full: sending little by little does not prolong it.
+//! The time that a holder has is measured from the first word and grows with the parts that came,
+//! each of which must be full: sending little by little does not prolong it.
 
 // What comes from outside is never trusted to have a place.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -14,7 +15,8 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tnet_fileinfo::{ChunkSize, ChunkSum, FileHash, FileInfo, Geometry, Tail};
 use tnet_proto::{
-    ByeReason, DecodeError, FrameHead, Info, MAX_FRAME_LEN, MAX_INFO_SUMS, PeerMessage, decode, encode,
+    ByeReason, DecodeError, FrameHead, Info, MAX_FRAME_LEN, MAX_INFO_SUMS, PeerMessage, decode,
+    encode,
 };
 use tnet_swarm::Time;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -90,14 +92,16 @@ impl InfoError {
             | InfoError::Bye(_)
             | InfoError::Greet(GreetError::Io(_)) => Fault::Closed,
             InfoError::NotFound => Fault::NotFound,
-            InfoError::Greet(_) | InfoError::Malformed | InfoError::Inconsistent | InfoError::Invalid(_) => {
-                Fault::False
-            }
+            InfoError::Greet(_)
+            | InfoError::Malformed
+            | InfoError::Inconsistent
+            | InfoError::Invalid(_) => Fault::False,
         })
     }
 }
 
-/// Where descriptions come in whose sums are more than a part, so many at a time. Shared by all searches of a peer.
+/// Where descriptions come in whose sums are more than a part, so many at a time. Shared by all
+/// searches of a peer.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     short: PlacesOfKind,
@@ -178,8 +182,8 @@ pub(super) struct Question {
     pub(super) askers: Askers,
 }
 
-/// Asks one peer. `begins` is called when it has begun to send a description, when that must wait for a place,
-/// and when it is a long one.
+/// Asks one peer. `begins` is called when it has begun to send a description, when that must wait
+/// for a place, and when it is a long one.
 pub(super) async fn ask(
     address: SocketAddr,
     question: Question,
@@ -188,19 +192,26 @@ pub(super) async fn ask(
     let Question { hash, askers } = question;
     let places = &askers.places;
     if let Some(mut asker) = askers.take(address) {
-        match Asking::new(&mut asker.wire, hash, places.clone(), &askers.clock, &begins).all().await {
+        match Asking::new(&mut asker.wire, hash, places.clone(), &askers.clock, &begins).all().await
+        {
             // It has ended meanwhile: that is no answer.
             Err(InfoError::Io(_) | InfoError::Closed | InfoError::Bye(_)) => {}
             answer => return keep(&askers, asker, answer),
         }
     }
     let mut asker = askers.call(address).await?;
-    let answer = Asking::new(&mut asker.wire, hash, places.clone(), &askers.clock, &begins).all().await;
+    let answer =
+        Asking::new(&mut asker.wire, hash, places.clone(), &askers.clock, &begins).all().await;
     keep(&askers, asker, answer)
 }
 
-/// Keeps the connection, unless the other side may still have something to say to the last question.
-fn keep(askers: &Askers, asker: Asker, answer: Result<FileInfo, InfoError>) -> Result<FileInfo, InfoError> {
+/// Keeps the connection, unless the other side may still have something to say to the last
+/// question.
+fn keep(
+    askers: &Askers,
+    asker: Asker,
+    answer: Result<FileInfo, InfoError>,
+) -> Result<FileInfo, InfoError> {
     match answer {
         Ok(_) | Err(InfoError::NotFound) => askers.keep(asker),
         Err(InfoError::Silent) => askers.note_silent(asker.address()),
@@ -246,7 +257,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
         let first = clock.timeout(FIRST_PART_WITHIN, self.part(0)).await;
         let first = first.unwrap_or(Err(InfoError::Silent))?;
         let chunk_size = ChunkSize::new(first.chunk_size).map_err(|_| InfoError::Inconsistent)?;
-        let geometry = Geometry::new(first.size, chunk_size).map_err(|_| InfoError::Inconsistent)?;
+        let geometry =
+            Geometry::new(first.size, chunk_size).map_err(|_| InfoError::Inconsistent)?;
         let tail = Tail { leaf: first.tail_leaf, path: first.tail_path };
         tail.fits(&geometry).map_err(|_| InfoError::Inconsistent)?;
         is_full(0, &geometry, &first.sums)?;
@@ -294,8 +306,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
             }
             let mut part = std::pin::pin!(self.part(next));
             let part = loop {
-                let time =
-                    if places.are_wanted() { HASTY_FIRST + HASTY_EACH * parts } else { time_for(parts) };
+                let time = if places.are_wanted() {
+                    HASTY_FIRST + HASTY_EACH * parts
+                } else {
+                    time_for(parts)
+                };
                 let look = clock.now() + LOOK;
                 match clock.timeout_at(look.min(began + time), &mut part).await {
                     Ok(part) => break part?,
@@ -328,7 +343,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
             };
             match message {
                 Some(PeerMessage::Info(info)) if info.hash == *self.hash.as_bytes() => {
-                    return if info.first == first { Ok(info) } else { Err(InfoError::Inconsistent) };
+                    return if info.first == first {
+                        Ok(info)
+                    } else {
+                        Err(InfoError::Inconsistent)
+                    };
                 }
                 Some(PeerMessage::InfoNotFound { hash }) if hash == *self.hash.as_bytes() => {
                     return Err(InfoError::NotFound);
@@ -343,8 +362,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, B: Fn(Begun)> Asking<'_, R, W,
     /// The next message with its length; none if it is unknown.
     async fn message(&mut self) -> Result<(usize, Option<PeerMessage>), InfoError> {
         loop {
-            let head =
-                FrameHead::parse(&self.wire.buffered, MAX_FRAME_LEN).map_err(|_| InfoError::Malformed)?;
+            let head = FrameHead::parse(&self.wire.buffered, MAX_FRAME_LEN)
+                .map_err(|_| InfoError::Malformed)?;
             if let Some(head) = head {
                 let FrameHead::Message { len } = head else { return Err(InfoError::Malformed) };
                 if self.wire.buffered.len() >= head.head_len() + len {
@@ -382,9 +401,12 @@ fn is_full(first: u32, geometry: &Geometry, sums: &[[u8; 32]]) -> Result<(), Inf
 pub(crate) mod fuzzing {
     use super::{Asking, AsyncRead, BytesMut, Clock, FileHash, FileInfo, Places, Wire};
 
-    /// The description of the file with that hash that a holder's answers make, if they make one. `answers` is what comes
-    /// after the holder's hello.
-    pub async fn description_from(answers: impl AsyncRead + Unpin, hash: FileHash) -> Option<FileInfo> {
+    /// The description of the file with that hash that a holder's answers make, if they make one.
+    /// `answers` is what comes after the holder's hello.
+    pub async fn description_from(
+        answers: impl AsyncRead + Unpin,
+        hash: FileHash,
+    ) -> Option<FileInfo> {
         let (buffered, places, clock) = (BytesMut::new(), Places::new(), Clock::new());
         let mut wire = Wire { input: answers, output: tokio::io::sink(), buffered };
         Asking::new(&mut wire, hash, places, &clock, &|_| {}).all().await.ok()
@@ -416,7 +438,13 @@ mod tests {
     }
 
     /// Answers each question with so many sums, after a pause.
-    async fn answer(mut stream: DuplexStream, hash: FileHash, chunks: u32, sums: u32, pause: Duration) {
+    async fn answer(
+        mut stream: DuplexStream,
+        hash: FileHash,
+        chunks: u32,
+        sums: u32,
+        pause: Duration,
+    ) {
         let mut question = [0; 4 + 4 + 32 + 4];
         while stream.read_exact(&mut question).await.is_ok() {
             let first = u32::from_le_bytes(question[40..].try_into().expect("four bytes"));
@@ -466,7 +494,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn full_parts_that_come_too_slowly_do_not_prolong_the_time() {
-        let (outcome, took) = outcome(Places::new(), 8 * PART, PART, 3 * EACH_PART_WITHIN / 2).await;
+        let (outcome, took) =
+            outcome(Places::new(), 8 * PART, PART, 3 * EACH_PART_WITHIN / 2).await;
         assert!(matches!(outcome, Err(InfoError::Silent)), "{outcome:?}");
         assert!(took <= time_for(8), "after {took:?}");
     }
@@ -514,6 +543,9 @@ mod tests {
             .partition(|(outcome, _)| matches!(outcome, Err(InfoError::Silent)));
         let [(_, took)] = slow[..] else { panic!("one makes room: {slow:?}") };
         assert!(took < Duration::from_secs(6), "after {took:?}");
-        assert!(taken.iter().all(|(outcome, _)| matches!(outcome, Err(InfoError::Invalid(_)))), "{taken:?}");
+        assert!(
+            taken.iter().all(|(outcome, _)| matches!(outcome, Err(InfoError::Invalid(_)))),
+            "{taken:?}"
+        );
     }
 }

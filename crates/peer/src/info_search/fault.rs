@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn only_what_happened_is_told() {
-        let holders: UselessHolders = [Fault::Silent, Fault::False, Fault::Silent].into_iter().collect();
+        let holders: UselessHolders =
+            [Fault::Silent, Fault::False, Fault::Silent].into_iter().collect();
         let told = "3 peers were asked: 2 did not answer in time, 1 sent a false description";
         assert_eq!(holders.to_string(), told);
     }

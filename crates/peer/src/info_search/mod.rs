@@ -1,5 +1,5 @@
-//! Finds the description of a file among those who hold it, of whom most may be silent, slow or lying: several are asked
-//! side by side, and the first description that proves itself is taken.
+//! Finds the description of a file among those who hold it, of whom most may be silent, slow or
+//! lying: several are asked side by side, and the first description that proves itself is taken.
 
 mod askers;
 mod asking;
@@ -67,7 +67,8 @@ impl InfoSearch {
         InfoSearch { hash, began: askers.clock.now(), askers, plan: Plan::default(), full: 0 }
     }
 
-    /// Goes on until there is a description. `look_up` asks who holds the file; `asked` counts the questions.
+    /// Goes on until there is a description. `look_up` asks who holds the file; `asked` counts the
+    /// questions.
     pub(crate) async fn run<F>(
         &mut self,
         asked: &AtomicUsize,
@@ -97,8 +98,13 @@ impl InfoSearch {
             }
             let is_looking_up = looking_up.is_some();
             let again = (is_short && !is_looking_up).then_some(look_up_from);
-            let due =
-                self.plan.next_wake(self.now()).map(|due| self.began + due).into_iter().chain(again).min();
+            let due = self
+                .plan
+                .next_wake(self.now())
+                .map(|due| self.began + due)
+                .into_iter()
+                .chain(again)
+                .min();
             tokio::select! {
                 Some(ended) = questions.tasks.join_next() => {
                     // One that was given up has no answer.

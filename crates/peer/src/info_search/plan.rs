@@ -1,10 +1,12 @@
-//! Whom to ask for a description next. Decides, and does nothing: told what time it is, who holds the file and what came of
-//! each question, it answers whom to ask and whom to give up.
+//! Whom to ask for a description next. Decides, and does nothing: told what time it is, who holds
+//! the file and what came of each question, it answers whom to ask and whom to give up.
 //!
-//! A few holders are asked side by side. Each is waited for alone for [`HEDGE_AFTER`], or [`ANSWERS_WITHIN`] if it has
-//! begun to answer by then, unless its answer is a long one that waits behind others. It is still listened to after that, and others are asked as well, more of them the longer the
-//! search takes, so that dozens of silent ones cost less than a tenth of a second. Of the holders those of the source that
-//! was asked least come first: a crowd behind one address is not asked before one from elsewhere.
+//! A few holders are asked side by side. Each is waited for alone for [`HEDGE_AFTER`], or
+//! [`ANSWERS_WITHIN`] if it has begun to answer by then, unless its answer is a long one that waits
+//! behind others. It is still listened to after that, and others are asked as well, more of them
+//! the longer the search takes, so that dozens of silent ones cost less than a tenth of a second.
+//! Of the holders those of the source that was asked least come first: a crowd behind one address
+//! is not asked before one from elsewhere.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,8 +24,9 @@ const FIRST_WIDTH: usize = 4;
 /// So often there are twice as many, each time nothing has come of it for [`HEDGE_AFTER`].
 const MAX_DOUBLINGS: u128 = 2;
 
-/// A holder that has not begun to answer by then is not waited for alone. In a LAN that is many round trips; where it is
-/// not, more are asked than need be, but not more than the download calls anyway.
+/// A holder that has not begun to answer by then is not waited for alone. In a LAN that is many
+/// round trips; where it is not, more are asked than need be, but not more than the download calls
+/// anyway.
 pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(25);
 
 /// The same for one that has begun: on a slow line further answers would only come beside its own.
@@ -38,7 +41,8 @@ const MAKES_ROOM_AFTER: Duration = Duration::from_secs(2);
 /// Holders that are remembered.
 const MOST_HOLDERS: usize = 4096;
 
-/// First pause before a holder is asked again that had no place, and one that failed otherwise; doubled each time.
+/// First pause before a holder is asked again that had no place, and one that failed otherwise;
+/// doubled each time.
 const FULL_AGAIN: Duration = Duration::from_millis(500);
 const FAILED_AGAIN: Duration = Duration::from_secs(2);
 
@@ -135,8 +139,9 @@ impl Plan {
         }
         let next = self.candidate(now)?;
         if open >= AT_ONCE {
-            let is_slow =
-                |question: &Question| !question.is_long() && now >= question.since + MAKES_ROOM_AFTER;
+            let is_slow = |question: &Question| {
+                !question.is_long() && now >= question.since + MAKES_ROOM_AFTER
+            };
             let slow = self.open().filter(|(_, question)| is_slow(question));
             let (slowest, _) = slow.min_by_key(|(_, question)| question.since)?;
             self.ended(now, slowest, Fault::Silent);
@@ -149,9 +154,12 @@ impl Plan {
         Some(Step::Ask(next))
     }
 
-    /// The holder has begun to send a description. A long one is not given up for being slow, unless it is too slow.
+    /// The holder has begun to send a description. A long one is not given up for being slow,
+    /// unless it is too slow.
     pub(super) fn begun(&mut self, address: SocketAddr, begun: Begun) {
-        if let Some(State::Asked(question)) = self.holders.get_mut(&address).map(|holder| &mut holder.state) {
+        if let Some(State::Asked(question)) =
+            self.holders.get_mut(&address).map(|holder| &mut holder.state)
+        {
             question.begun = Some(begun);
         }
     }
@@ -180,7 +188,8 @@ impl Plan {
         }
     }
 
-    /// What came of the last call to each holder, if none was reached at any time and none is left that was not called.
+    /// What came of the last call to each holder, if none was reached at any time and none is left
+    /// that was not called.
     pub(super) fn unreached(&self) -> Option<BTreeMap<SocketAddr, CallFailure>> {
         let failure = |holder: &Holder| match holder.fault {
             Some(Fault::Unreachable(failure)) => Some(failure),
@@ -229,7 +238,8 @@ impl Plan {
         FIRST_WIDTH << doublings.min(MAX_DOUBLINGS)
     }
 
-    /// Who was asked least often; among them of the source that was asked least, and who was named first.
+    /// Who was asked least often; among them of the source that was asked least, and who was named
+    /// first.
     fn candidate(&self, now: Duration) -> Option<SocketAddr> {
         let waiting = self
             .holders
@@ -288,7 +298,8 @@ mod tests {
     }
 
     #[test]
-    fn long_descriptions_that_wait_for_each_other_keep_a_short_one_waiting_no_longer_than_silence() {
+    fn long_descriptions_that_wait_for_each_other_keep_a_short_one_waiting_no_longer_than_silence()
+    {
         let mut plan = Plan::default();
         plan.learn(Duration::ZERO, (1..=31).map(|host| holder(host, 1)));
         let mut long = 0;
@@ -328,9 +339,13 @@ mod tests {
         let address = |text: &str, port| SocketAddr::new(text.parse().expect("an address"), port);
         let crowd = (1..=30).map(|port| address("2001:db8::1", port));
         let mut plan = Plan::default();
-        plan.learn(Duration::ZERO, crowd.chain([address("2001:db8::2", 1), address("2001:db8:1::1", 1)]));
+        plan.learn(
+            Duration::ZERO,
+            crowd.chain([address("2001:db8::2", 1), address("2001:db8:1::1", 1)]),
+        );
         let asked = ask_all(&mut plan, Duration::ZERO);
-        let expected = [address("2001:db8::1", 1), address("2001:db8:1::1", 1), address("2001:db8::2", 1)];
+        let expected =
+            [address("2001:db8::1", 1), address("2001:db8:1::1", 1), address("2001:db8::2", 1)];
         assert_eq!(asked[..3], expected);
     }
 
@@ -373,8 +388,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Whatever comes of the questions, never too many are open, nobody is asked who is being asked or lied, and
-        /// everybody is asked in bounded time.
+        /// Whatever comes of the questions, never too many are open, nobody is asked who is being
+        /// asked or lied, and everybody is asked in bounded time.
         #[test]
         fn all_are_asked_soon_and_never_too_many_at_once(
             holders in 1u8..200,

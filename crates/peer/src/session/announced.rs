@@ -1,10 +1,12 @@
 //! The files that the other side has announced, as far as chunks of them may come.
 //!
-//! Chunks come of files that are downloaded here: those announcements are all kept, one for each file. Of others only the
-//! last ones are, for a download that begins while its announcement is on its way to the engine.
+//! Chunks come of files that are downloaded here: those announcements are all kept, one for each
+//! file. Of others only the last ones are, for a download that begins while its announcement is on
+//! its way to the engine.
 //!
-//! When a file is whole it is not downloaded any more, and its number may never be closed: now and then those are sorted
-//! out, so that a connection over which thousands of files come does not keep them all.
+//! When a file is whole it is not downloaded any more, and its number may never be closed: now and
+//! then those are sorted out, so that a connection over which thousands of files come does not keep
+//! them all.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -80,7 +82,9 @@ impl AnnouncedFiles {
     }
 
     pub(super) fn get(&self, handle: FileHandle) -> Option<&Announced> {
-        let other = || self.others.iter().find(|(known, _)| *known == handle).map(|(_, announced)| announced);
+        let other = || {
+            self.others.iter().find(|(known, _)| *known == handle).map(|(_, announced)| announced)
+        };
         self.wanted.get(&handle).map(|(announced, _)| announced).or_else(other)
     }
 }
@@ -93,7 +97,8 @@ mod tests {
     use super::*;
 
     fn file(number: u8) -> Announced {
-        let geometry = Geometry::new(u64::from(number) + 1, ChunkSize::new(MIN_CHUNK_SIZE).unwrap()).unwrap();
+        let geometry =
+            Geometry::new(u64::from(number) + 1, ChunkSize::new(MIN_CHUNK_SIZE).unwrap()).unwrap();
         Announced { hash: FileHash::from_bytes([number; 32]), geometry }
     }
 
@@ -120,7 +125,8 @@ mod tests {
         };
         // The first one is downloaded all the time, of the others one after another.
         for number in 0..100_000 {
-            let is_wanted = |file: &Announced| [0, u64::from(number)].contains(&(file.geometry.size() - 1));
+            let is_wanted =
+                |file: &Announced| [0, u64::from(number)].contains(&(file.geometry.size() - 1));
             files.open(FileHandle(number), sized(u64::from(number) + 1), is_wanted);
             assert!(files.get(FileHandle(number)).is_some() && files.get(FileHandle(0)).is_some());
         }

@@ -1,6 +1,8 @@
-//! The chunks that were asked for on one connection, until their final answer: nothing else may come.
+//! The chunks that were asked for on one connection, until their final answer: nothing else may
+//! come.
 //!
-//! The engine's side notes them before the request leaves, the reader looks them up before it takes memory for a chunk.
+//! The engine's side notes them before the request leaves, the reader looks them up before it takes
+//! memory for a chunk.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +12,9 @@ use tnet_proto::FileHandle;
 
 use super::announced::Announced;
 
-/// Requests that are remembered; then the oldest is forgotten. Many times what is under way on a connection: there are more
-/// only when the other side closes files again and again and owes the answers.
+/// Requests that are remembered; then the oldest is forgotten. Many times what is under way on a
+/// connection: there are more only when the other side closes files again and again and owes the
+/// answers.
 const MOST: usize = 1024;
 
 /// Whether a request was taken back.
@@ -65,7 +68,8 @@ impl Asked {
             return Some(Cancelled::default());
         }
         let requests = self.requests();
-        let found = requests.iter().find(|request| request.chunk == chunk && request.content == *content);
+        let found =
+            requests.iter().find(|request| request.chunk == chunk && request.content == *content);
         found.map(|request| Arc::clone(&request.cancelled))
     }
 

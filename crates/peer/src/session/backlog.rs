@@ -1,7 +1,9 @@
-//! What waits to be sent on each connection, counted in bytes, and what all connections of the process have waiting.
+//! What waits to be sent on each connection, counted in bytes, and what all connections of the
+//! process have waiting.
 //!
-//! An order counts from when it is given until its bytes have been handed to the kernel. The reader looks at the answers
-//! among them: while the other side takes too few of those, none of its messages are read, and TCP slows it down.
+//! An order counts from when it is given until its bytes have been handed to the kernel. The reader
+//! looks at the answers among them: while the other side takes too few of those, none of its
+//! messages are read, and TCP slows it down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,18 +13,21 @@ use tokio::sync::Notify;
 
 use super::Order;
 
-/// Bytes that wait on one connection at most; then its session ends. Both sides may have 4096 files in common, and
-/// open all of them at once.
+/// Bytes that wait on one connection at most; then its session ends. Both sides may have 4096 files
+/// in common, and open all of them at once.
 const SESSION_BYTES: usize = 8 * 1024 * 1024;
 
-/// Bytes that wait on all connections of a process at most. What is beyond costs the session that has most waiting.
+/// Bytes that wait on all connections of a process at most. What is beyond costs the session that
+/// has most waiting.
 pub(crate) const PROCESS_BYTES: usize = 16 * 1024 * 1024;
 
-/// Questions for descriptions that are not answered yet, at which no more is read. Honest clients ask one at a time.
+/// Questions for descriptions that are not answered yet, at which no more is read. Honest clients
+/// ask one at a time.
 const MAX_QUESTIONS: usize = 4;
 
-/// Other answers that wait, at which no more is read. An honest peer has fewer than half as many requests open, so the
-/// reader never waits for it: two sessions that both waited for each other to read would stand still.
+/// Other answers that wait, at which no more is read. An honest peer has fewer than half as many
+/// requests open, so the reader never waits for it: two sessions that both waited for each other to
+/// read would stand still.
 const MAX_ANSWERS: usize = 128;
 
 /// What a process has waiting to be sent.
@@ -221,7 +226,8 @@ mod tests {
         let taken = (0..20).filter(|_| sessions[0].add(load)).count();
         assert_eq!(taken * load.bytes, SESSION_BYTES);
         assert!(!all.is_too_much());
-        let taken = sessions.iter().flat_map(|session| (0..20).filter(|_| session.add(load))).count();
+        let taken =
+            sessions.iter().flat_map(|session| (0..20).filter(|_| session.add(load))).count();
         assert!(all.is_too_much(), "{taken}");
     }
 
@@ -250,7 +256,12 @@ mod tests {
     fn what_is_no_answer_never_keeps_the_reader_from_reading() {
         let backlog = Backlogs::default().of_session();
         for chunk in 0..4096 {
-            assert!(backlog.add(Load::of(&Order::Send(PeerMessage::Request { file: FileHandle(1), chunk }))));
+            assert!(
+                backlog.add(Load::of(&Order::Send(PeerMessage::Request {
+                    file: FileHandle(1),
+                    chunk
+                })))
+            );
         }
         assert!(is_ready(backlog.has_room()));
     }

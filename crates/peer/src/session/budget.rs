@@ -1,8 +1,9 @@
-//! Memory that all sessions of a process share, in bytes. Who finds none stops reading and waits, and is served by what he
-//! is worth: proven connections first, then the source that has least of it, then whoever waits longest.
+//! Memory that all sessions of a process share, in bytes. Who finds none stops reading and waits,
+//! and is served by what he is worth: proven connections first, then the source that has least of
+//! it, then whoever waits longest.
 //!
-//! Nobody holds it by sending slowly while others wait: first gives way what was taken back, then what is unproven, and
-//! of that the source with most.
+//! Nobody holds it by sending slowly while others wait: first gives way what was taken back, then
+//! what is unproven, and of that the source with most.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -203,20 +204,26 @@ impl State {
         self.waiting.retain(|waiting| !waiting.place.is_closed());
         let worth = |waiting: &Waiting| {
             let is_cancelled = waiting.wanted.cancelled.load(Ordering::Relaxed);
-            (is_cancelled, !waiting.claimant.is_proven(), self.by_source.rank(waiting.claimant.source))
+            (
+                is_cancelled,
+                !waiting.claimant.is_proven(),
+                self.by_source.rank(waiting.claimant.source),
+            )
         };
         // The first of equals.
         let first = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| worth(waiting));
         first.map(|(at, _)| at)
     }
 
-    /// Asks so many to leave as is needed for the next one. What is whole is on its way to the disk and comes back by itself.
+    /// Asks so many to leave as is needed for the next one. What is whole is on its way to the disk
+    /// and comes back by itself.
     fn make_room(&mut self, now: Time, haste: &Haste) {
         let first = self.first();
         let State { free, held, by_source, waiting, .. } = &*self;
         let Some(first) = first.and_then(|first| waiting.get(first)) else { return };
         let is_coming = |held: &&Held| held.hold.is_whole() || held.hold.is_leaving();
-        let mut coming = *free + held.values().filter(is_coming).map(|held| held.bytes).sum::<u64>();
+        let mut coming =
+            *free + held.values().filter(is_coming).map(|held| held.bytes).sum::<u64>();
         let mut slow: Vec<(bool, bool, SourceRank, &Held)> = Vec::new();
         for held in held.values().filter(|held| !is_coming(held)) {
             let rank = by_source.rank(held.claimant.source);
@@ -232,7 +239,9 @@ impl State {
                 slow.push((is_cancelled, !held.claimant.is_proven(), rank, held));
             }
         }
-        slow.sort_by_key(|(is_cancelled, is_unproven, rank, _)| (*is_cancelled, *is_unproven, *rank));
+        slow.sort_by_key(|(is_cancelled, is_unproven, rank, _)| {
+            (*is_cancelled, *is_unproven, *rank)
+        });
         while coming < first.wanted.bytes
             && let Some((.., held)) = slow.pop()
         {
@@ -280,7 +289,8 @@ impl Held {
     fn is_behind(&self, now: Time, time: Duration, pace: u64) -> bool {
         let age = now - self.since;
         let milliseconds = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        age >= time && self.hold.received.load(Ordering::Relaxed) < pace.saturating_mul(milliseconds) / 1000
+        age >= time
+            && self.hold.received.load(Ordering::Relaxed) < pace.saturating_mul(milliseconds) / 1000
     }
 }
 

@@ -1,5 +1,5 @@
-//! Memory for chunks on their way from the network to the disk. All sessions of a process share one budget; who wants
-//! more waits, stops reading, and so slows its sender down.
+//! Memory for chunks on their way from the network to the disk. All sessions of a process share one
+//! budget; who wants more waits, stops reading, and so slows its sender down.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,8 @@ use crate::clock::Clock;
 /// Freed memory kept for reuse, at most this many bytes.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Of a chunk, while others wait. What an honest source has not sent by then on a link that is worth the memory.
+/// Of a chunk, while others wait. What an honest source has not sent by then on a link that is
+/// worth the memory.
 const HASTE: Haste = Haste {
     grace: Duration::from_millis(500),
     pace: 256 * 1024,
@@ -49,7 +50,12 @@ impl BufferPool {
     }
 
     /// An empty buffer with room for `len` bytes of that sender, once the budget has them.
-    pub(super) async fn take(&self, len: u32, sender: &Claimant, cancelled: Cancelled) -> ChunkBuffer {
+    pub(super) async fn take(
+        &self,
+        len: u32,
+        sender: &Claimant,
+        cancelled: Cancelled,
+    ) -> ChunkBuffer {
         let wanted = Wanted { bytes: len.into(), len: len.into(), cancelled };
         let share = self.budget.take(sender, wanted).await;
         let mut bytes = self.reuse(len as usize);

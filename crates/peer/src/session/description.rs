@@ -1,5 +1,5 @@
-//! A description on its way out. Its sums are copied a few at a time, when the kernel takes them: a message of 128 KiB
-//! that is not read costs no more than a small one.
+//! A description on its way out. Its sums are copied a few at a time, when the kernel takes them: a
+//! message of 128 KiB that is not read costs no more than a small one.
 
 use std::io;
 
@@ -69,7 +69,10 @@ mod tests {
             let body = frame.split_off(PREFIX_LEN);
             assert_eq!(frame, u32::try_from(body.len()).unwrap().to_le_bytes());
             let PeerMessage::Info(told) = decode(&body).unwrap() else { panic!("an Info") };
-            assert_eq!((told.first, told.size, &told.tail_leaf), (first, info.size(), &info.tail().leaf));
+            assert_eq!(
+                (told.first, told.size, &told.tail_leaf),
+                (first, info.size(), &info.tail().leaf)
+            );
             assert_eq!(told.sums.len(), expected, "from {first}");
             let sums = info.sums().iter().skip(first as usize).zip(&told.sums);
             assert!(sums.into_iter().all(|(sum, told)| sum.as_bytes() == told));

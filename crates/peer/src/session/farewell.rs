@@ -13,7 +13,8 @@ use super::{BYE_AT_MOST, Greeted, SessionContext};
 /// What the other side may still send meanwhile is read into this.
 const READ_LEN: usize = 1024;
 
-/// Tells one who has just said hello that he cannot stay, and why. As there was nothing before, it fits into the socket.
+/// Tells one who has just said hello that he cannot stay, and why. As there was nothing before, it
+/// fits into the socket.
 pub(crate) fn turn_away(
     context: &SessionContext,
     greeted: Greeted<OwnedReadHalf, OwnedWriteHalf>,
@@ -25,7 +26,8 @@ pub(crate) fn turn_away(
     let was_said = output.try_write(&farewell).is_ok_and(|len| len == farewell.len());
     // Says that nothing follows.
     drop(output);
-    let Some(one_of_few) = Arc::clone(&context.farewells).try_acquire_owned().ok().filter(|_| was_said)
+    let Some(one_of_few) =
+        Arc::clone(&context.farewells).try_acquire_owned().ok().filter(|_| was_said)
     else {
         return;
     };
@@ -33,7 +35,8 @@ pub(crate) fn turn_away(
     context.tasks.spawn(async move {
         let mut rest = [0; READ_LEN];
         let until_closed = async { while input.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
-        // Who is still sending to a closed socket gets an error, and may never read what was said last.
+        // Who is still sending to a closed socket gets an error, and may never read what was said
+        // last.
         let _ = stop.run_until_cancelled(timeout(BYE_AT_MOST, until_closed)).await;
         drop(one_of_few);
     });

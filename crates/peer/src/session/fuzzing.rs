@@ -35,8 +35,8 @@ pub enum Heard {
     },
 }
 
-/// Reads to the end what comes after the hello, with so many bytes for chunks. Answers whether the other side broke the
-/// protocol, rather than the connection.
+/// Reads to the end what comes after the hello, with so many bytes for chunks. Answers whether the
+/// other side broke the protocol, rather than the connection.
 pub async fn listen_to(
     input: impl AsyncRead + Unpin,
     chunk_memory: u64,
@@ -55,9 +55,11 @@ pub async fn listen_to(
         let report = Reports { peer: PeerKey(1), events };
         let intake = Intake::new(chunk_memory, Clock::new(), TaskTracker::new());
         let asked = Arc::new(Asked::anything());
-        let (answers, claimant) = (Answers { orders: weak, backlog }, Claimant::new([127, 0, 0, 1].into()));
+        let (answers, claimant) =
+            (Answers { orders: weak, backlog }, Claimant::new([127, 0, 0, 1].into()));
         let time = TimeLimit::new(Clock::new());
-        let mut reader = Reader::new(input, BytesMut::new(), answers, intake, asked, claimant, time);
+        let mut reader =
+            Reader::new(input, BytesMut::new(), answers, intake, asked, claimant, time);
         let Err(error) = reader.run(&report).await;
         error.is_violation()
     };
@@ -67,7 +69,8 @@ pub async fn listen_to(
                 SessionEvent::LongMessage(long) => hear(Heard::Message(long.0)),
                 SessionEvent::Message(message) => {
                     if matches!(message, PeerMessage::InfoRequest { .. }) {
-                        let answer = Load::of(&Order::Send(PeerMessage::InfoNotFound { hash: [0; 32] }));
+                        let answer =
+                            Load::of(&Order::Send(PeerMessage::InfoNotFound { hash: [0; 32] }));
                         answered.add(answer);
                         answered.remove(answer);
                     }
@@ -75,7 +78,12 @@ pub async fn listen_to(
                 }
                 SessionEvent::ReadingPaused | SessionEvent::ReadingResumed => {}
                 SessionEvent::DataReceived { bytes } => hear(Heard::Data(bytes)),
-                SessionEvent::ChunkArrived { handle, chunk, last_part, body: Body::Handed(buffer) } => {
+                SessionEvent::ChunkArrived {
+                    handle,
+                    chunk,
+                    last_part,
+                    body: Body::Handed(buffer),
+                } => {
                     hear(Heard::Data(last_part));
                     hear(Heard::Chunk { handle, chunk, bytes: buffer.bytes().to_vec() });
                 }

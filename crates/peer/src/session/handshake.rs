@@ -1,4 +1,5 @@
-//! The first messages on a connection: preambles, then hellos. Nothing larger than a small frame is read before.
+//! The first messages on a connection: preambles, then hellos. Nothing larger than a small frame is
+//! read before.
 
 use std::io;
 use std::time::Duration;
@@ -53,7 +54,9 @@ impl From<&GreetError> for CallFailure {
     fn from(error: &GreetError) -> CallFailure {
         match error {
             GreetError::TooSlow => CallFailure::Silent,
-            GreetError::Preamble(PreambleError::VersionMismatch { .. }) => CallFailure::OtherVersion,
+            GreetError::Preamble(PreambleError::VersionMismatch { .. }) => {
+                CallFailure::OtherVersion
+            }
             // Mostly one that closed the connection: there was no place, or it is something else.
             GreetError::Io(_)
             | GreetError::Preamble(_)
@@ -79,7 +82,11 @@ where
     clock.timeout(GREETING_AT_MOST, exchange).await.unwrap_or(Err(GreetError::TooSlow))
 }
 
-async fn exchange<R, W>(mut input: R, mut output: W, greeting: &Greeting) -> Result<Greeted<R, W>, GreetError>
+async fn exchange<R, W>(
+    mut input: R,
+    mut output: W,
+    greeting: &Greeting,
+) -> Result<Greeted<R, W>, GreetError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,

@@ -1,7 +1,8 @@
 //! Where chunks go that arrive: memory to read them into, and the files that they are for.
 //!
-//! A small chunk of a file in memory is verified and written by the session that read it, or on its behalf: the bytes are
-//! in the processor's cache, and no decision has to be waited for. All others are handed to the engine.
+//! A small chunk of a file in memory is verified and written by the session that read it, or on its
+//! behalf: the bytes are in the processor's cache, and no decision has to be waited for. All others
+//! are handed to the engine.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -93,7 +94,8 @@ impl Intake {
         if buffer.bytes().len() > QUICK {
             return Err(buffer);
         }
-        let destination = self.destinations.of(hash, geometry).filter(|to| to.store.writes_at_once());
+        let destination =
+            self.destinations.of(hash, geometry).filter(|to| to.store.writes_at_once());
         match (destination, geometry.chunk(chunk)) {
             (Some(destination), Some(chunk)) => Ok(Quick { destination, chunk, buffer }),
             _ => Err(buffer),
@@ -103,7 +105,8 @@ impl Intake {
     /// Verifies and writes a chunk, soon or now; what became of it is reported in any case.
     pub(super) fn take_in(&self, quick: Quick, report: &Reports) {
         let Quick { destination: Destination { file, store }, chunk, buffer } = quick;
-        let work = move || SessionEvent::ChunkTaken { file, chunk, taken: take_in(&store, chunk, buffer) };
+        let work =
+            move || SessionEvent::ChunkTaken { file, chunk, taken: take_in(&store, chunk, buffer) };
         self.line.run(Box::new(work), report);
     }
 }

@@ -1,5 +1,6 @@
-//! Memory for long messages, from their first byte until the engine has taken them. All sessions of a process share one
-//! budget; one that wants more waits, stops reading, and so slows its sender down.
+//! Memory for long messages, from their first byte until the engine has taken them. All sessions of
+//! a process share one budget; one that wants more waits, stops reading, and so slows its sender
+//! down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ const BUDGET: u64 = 8 * 1024 * 1024;
 /// Any message must be whole within this time: 128 KiB at 5 kB/s.
 pub(super) const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 
-/// The same while others wait for the memory: within a second, or sooner for those of a source that has more of it.
+/// The same while others wait for the memory: within a second, or sooner for those of a source that
+/// has more of it.
 const HASTE: Haste = Haste {
     grace: Duration::from_millis(200),
     pace: 512 * 1024,
@@ -38,11 +40,15 @@ impl LongMessages {
         LongMessages { budget: Budget::new(BUDGET, HASTE, clock) }
     }
 
-    /// Memory for a message of so many bytes as they come and as they are decoded, once there is enough. Meanwhile those
-    /// whose message takes long are asked to leave.
+    /// Memory for a message of so many bytes as they come and as they are decoded, once there is
+    /// enough. Meanwhile those whose message takes long are asked to leave.
     pub(super) async fn admit(&self, len: usize, sender: &Claimant) -> LongShare {
         let len = len as u64;
-        LongShare(self.budget.take(sender, Wanted { bytes: 2 * len, len, cancelled: Arc::default() }).await)
+        LongShare(
+            self.budget
+                .take(sender, Wanted { bytes: 2 * len, len, cancelled: Arc::default() })
+                .await,
+        )
     }
 }
 

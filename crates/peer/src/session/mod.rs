@@ -1,8 +1,10 @@
-//! One connection to another peer: a task that reads and a task that writes, generic over the stream.
+//! One connection to another peer: a task that reads and a task that writes, generic over the
+//! stream.
 //!
-//! The reader turns bytes into [`SessionEvent`]s for the engine; when the engine does not keep up, it stops reading. The
-//! writer does what the engine orders; an order that finds the queue full means that the other side does not read,
-//! and ends the session. What waits is counted in bytes, see `backlog.rs`. Both end when either does.
+//! The reader turns bytes into [`SessionEvent`]s for the engine; when the engine does not keep up,
+//! it stops reading. The writer does what the engine orders; an order that finds the queue full
+//! means that the other side does not read, and ends the session. What waits is counted in bytes,
+//! see `backlog.rs`. Both end when either does.
 
 // What comes from outside is never trusted to have a place.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -69,10 +71,11 @@ use time_limit::TimeLimit;
 /// Orders waiting for the writer. A peer that lets this many pile up does not read.
 const ORDERS: usize = 4096;
 
-/// Sessions that hand parts of chunks to the kernel at the same time. Chunks that wait here let messages pass and
-/// leave as soon as the wire is free; in the kernel they would do neither. More than one, because the wake-up between
-/// two parts takes time: with 4 and 6 the last of 16 receivers takes 1.13 times the bound; on a busy machine with 2, 4 and
-/// 8 it took 1.31, 1.19 and 1.28.
+/// Sessions that hand parts of chunks to the kernel at the same time. Chunks that wait here let
+/// messages pass and leave as soon as the wire is free; in the kernel they would do neither. More
+/// than one, because the wake-up between two parts takes time: with 4 and 6 the last of 16
+/// receivers takes 1.13 times the bound; on a busy machine with 2, 4 and 8 it took 1.31, 1.19 and
+/// 1.28.
 pub(crate) const TURNS: usize = 4;
 
 /// A silent connection is asked for a sign of life after this.
@@ -84,8 +87,8 @@ const SILENT_AT_MOST: Duration = Duration::from_secs(90);
 /// A goodbye must be out within this time, and so long the other side may take to close after it.
 const BYE_AT_MOST: Duration = Duration::from_secs(1);
 
-/// The same for a goodbye because the process ends. Who does not close by then may miss the goodbye, and learns of the end
-/// all the same: strangers do not keep a process from ending.
+/// The same for a goodbye because the process ends. Who does not close by then may miss the
+/// goodbye, and learns of the end all the same: strangers do not keep a process from ending.
 const CLOSES_AT_END: Duration = Duration::from_millis(50);
 
 /// What the engine tells a session.
@@ -186,8 +189,8 @@ pub(crate) struct SessionContext {
     pub(crate) backlogs: Backlogs,
     /// Who has a permit hands a part of a chunk to the kernel.
     pub(crate) turns: Arc<Semaphore>,
-    /// Who has a permit waits for the other side to close after a goodbye. The others close at once: a crowd that is let
-    /// go would keep the descriptors.
+    /// Who has a permit waits for the other side to close after a goodbye. The others close at
+    /// once: a crowd that is let go would keep the descriptors.
     pub(crate) farewells: Arc<Semaphore>,
     /// Between two parts; see [`Config::demo_delay`](crate::Config::demo_delay).
     pub(crate) demo_delay: Duration,
@@ -217,7 +220,8 @@ impl Session {
         let destinations = intake.destinations.clone();
         let Greeted { input, buffered, output, .. } = greeted;
         let time = || TimeLimit::new(context.clock.clone());
-        let reader = reader::Reader::new(input, buffered, answers, intake, asking, claimant, time());
+        let reader =
+            reader::Reader::new(input, buffered, answers, intake, asking, claimant, time());
         let queue = Orders { queue, backlog: Arc::clone(&backlog) };
         let (turns, demo_delay) = (Arc::clone(&context.turns), context.demo_delay);
         let writer = writer::Writer::new(output, queue, turns, demo_delay, time());
@@ -343,7 +347,8 @@ async fn converse<R, W>(
     if let Some(within) = closes_within
         && let Ok(_one_of_few) = farewells.try_acquire()
     {
-        // Who is still sending to a closed socket gets an error, and may never read what was said last.
+        // Who is still sending to a closed socket gets an error, and may never read what was said
+        // last.
         let _ = tokio::time::timeout(within, reader.discard()).await;
     }
 }

@@ -18,8 +18,9 @@ pub(crate) trait Outlet: AsyncWrite + Unpin + Send + 'static {
     /// How many bytes the kernel may take on before it has sent what it has; not a hard limit.
     fn limit_unsent(&self, bytes: u32);
 
-    /// Sends `head` and then the bytes of a file from `position` up to `end`, without a copy where the system can do that.
-    /// More follows at once: nothing is sent early for its sake. What was sent moves `position` on, also before an error.
+    /// Sends `head` and then the bytes of a file from `position` up to `end`, without a copy where
+    /// the system can do that. More follows at once: nothing is sent early for its sake. What was
+    /// sent moves `position` on, also before an error.
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`]: the file has become shorter.
@@ -42,7 +43,9 @@ impl Outlet for OwnedWriteHalf {
             // The runtime takes a socket for writable until a write fails, so the kernel is asked.
             match stream.try_io(Interest::WRITABLE, || ask_writable(stream)) {
                 Ok(()) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    stream.writable().await?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -57,7 +60,13 @@ impl Outlet for OwnedWriteHalf {
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    async fn send_file(&mut self, head: &[u8], file: &File, position: &mut u64, end: u64) -> io::Result<()> {
+    async fn send_file(
+        &mut self,
+        head: &[u8],
+        file: &File,
+        position: &mut u64,
+        end: u64,
+    ) -> io::Result<()> {
         use rustix::net::{SendFlags, send};
         let stream: &TcpStream = (*self).as_ref();
         let mut head = head;
@@ -81,7 +90,13 @@ impl Outlet for OwnedWriteHalf {
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    async fn send_file(&mut self, head: &[u8], file: &File, position: &mut u64, end: u64) -> io::Result<()> {
+    async fn send_file(
+        &mut self,
+        head: &[u8],
+        file: &File,
+        position: &mut u64,
+        end: u64,
+    ) -> io::Result<()> {
         copy_file(self, head, file, position, end).await
     }
 }
@@ -121,7 +136,13 @@ impl Outlet for tokio::io::WriteHalf<tokio::io::DuplexStream> {
 
     fn limit_unsent(&self, _: u32) {}
 
-    async fn send_file(&mut self, head: &[u8], file: &File, position: &mut u64, end: u64) -> io::Result<()> {
+    async fn send_file(
+        &mut self,
+        head: &[u8],
+        file: &File,
+        position: &mut u64,
+        end: u64,
+    ) -> io::Result<()> {
         copy_file(self, head, file, position, end).await
     }
 }

@@ -1,8 +1,10 @@
-//! How much data may be unsent in the kernel: what the connection sends in a few milliseconds, measured.
+//! How much data may be unsent in the kernel: what the connection sends in a few milliseconds,
+//! measured.
 //!
-//! What is unsent delays every message behind it. With a fixed 64 KiB on 16 connections that share 100 Mbit/s, a
-//! request waits 80 ms; the peers that upload most then download least, and the last of 16 receivers takes 1.33 times
-//! the bound instead of 1.13. A fixed 16 KiB would make a fast connection wait for us after each part.
+//! What is unsent delays every message behind it. With a fixed 64 KiB on 16 connections that share
+//! 100 Mbit/s, a request waits 80 ms; the peers that upload most then download least, and the last
+//! of 16 receivers takes 1.33 times the bound instead of 1.13. A fixed 16 KiB would make a fast
+//! connection wait for us after each part.
 
 use std::time::Duration;
 
@@ -15,7 +17,8 @@ const AHEAD: Duration = Duration::from_millis(5);
 const LEAST: u32 = 16 * 1024;
 const MOST: u32 = 4 * 1024 * 1024;
 
-/// The same before anything is known. A fast connection soon gets more; a slow one would wait long for less.
+/// The same before anything is known. A fast connection soon gets more; a slow one would wait long
+/// for less.
 pub(crate) const AT_FIRST: u32 = LEAST;
 
 /// A connection that may have so much unsent sends 6 MB/s or more.

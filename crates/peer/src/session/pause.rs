@@ -1,6 +1,6 @@
 //! Waits of a reader for memory of ours. One that takes a while is told: to the engine, which then
-//! takes nobody for silent whom we do not read; and to the other side, which could not tell a reader
-//! that waits from a connection that is dead.
+//! takes nobody for silent whom we do not read; and to the other side, which could not tell a
+//! reader that waits from a connection that is dead.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -19,7 +19,11 @@ const TOLD_AFTER: Duration = Duration::from_millis(500);
 const SIGN_EVERY: Duration = Duration::from_secs(2);
 
 /// What comes of the wait, in which nothing is read.
-pub(super) async fn told<T>(wait: impl Future<Output = T>, answers: &Answers, report: &Reports) -> T {
+pub(super) async fn told<T>(
+    wait: impl Future<Output = T>,
+    answers: &Answers,
+    report: &Reports,
+) -> T {
     let mut wait = pin!(wait);
     // Mostly it is over at once, and needs no timer.
     if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context))).await {
@@ -30,7 +34,8 @@ pub(super) async fn told<T>(wait: impl Future<Output = T>, answers: &Answers, re
     }
     report.send(SessionEvent::ReadingPaused).await;
     let done = loop {
-        // As if it had been asked for, which it may have been: the question would wait with the rest.
+        // As if it had been asked for, which it may have been: the question would wait with the
+        // rest.
         answers.send(PeerMessage::Pong { nonce: 0 });
         if let Ok(done) = timeout(SIGN_EVERY, &mut wait).await {
             break done;

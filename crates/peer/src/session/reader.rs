@@ -1,6 +1,8 @@
-//! Bytes in, events out. The body of a chunk is read straight into its buffer; the chunk is reported when it is whole.
+//! Bytes in, events out. The body of a chunk is read straight into its buffer; the chunk is
+//! reported when it is whole.
 //!
-//! A chunk's parts come in order and not interleaved with another chunk's, so at most one is being put together.
+//! A chunk's parts come in order and not interleaved with another chunk's, so at most one is being
+//! put together.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,20 +25,21 @@ use super::pause::told;
 use super::time_limit::{Elapsed, TimeLimit};
 use super::{Answers, Body, ChunkBuffer, Intake, Reports, SILENT_AT_MOST, SessionEvent};
 
-/// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a part is copied once
-/// more; so no more than messages need.
+/// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a
+/// part is copied once more; so no more than messages need.
 const READ_LEN: usize = 2 * 1024;
 
 /// The same in the middle of a long message.
 const READ_MOST: usize = 16 * 1024;
 
-/// A chunk that has begun must be whole after `CHUNK_PATIENCE` and the time that it takes at `SLOWEST` bytes per second; no
-/// single wait for more of it in the middle of a part is longer than that patience. While others wait for the memory it has
-/// less time, see `buffers.rs`.
+/// A chunk that has begun must be whole after `CHUNK_PATIENCE` and the time that it takes at
+/// `SLOWEST` bytes per second; no single wait for more of it in the middle of a part is longer than
+/// that patience. While others wait for the memory it has less time, see `buffers.rs`.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(20);
 const SLOWEST: u32 = 1024;
 
-/// What is here of a part is told so often: on a slow connection a part takes long, and its source is not silent meanwhile.
+/// What is here of a part is told so often: on a slow connection a part takes long, and its source
+/// is not silent meanwhile.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Reader<R> {
@@ -169,8 +172,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Some bytes, of which so many are missing, in time for the chunk that is under way and for the message, which is to
-    /// be whole at `end`.
+    /// Some bytes, of which so many are missing, in time for the chunk that is under way and for
+    /// the message, which is to be whole at `end`.
     async fn read_more(&mut self, missing: usize, end: Option<Time>) -> Result<(), ReadError> {
         self.buffered.reserve(missing.clamp(READ_LEN, READ_MOST));
         let chunk = self.assembly.as_ref();
@@ -204,7 +207,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(())
     }
 
-    /// A message that is read only when there is memory for it; one that is of no interest is not kept at all.
+    /// A message that is read only when there is memory for it; one that is of no interest is not
+    /// kept at all.
     async fn long_message(&mut self, len: usize, report: &Reports) -> Result<(), ReadError> {
         let kind = MessageKind::of(self.buffered.first_chunk());
         if let MessageKind::Ignored { unknown } = kind {
@@ -259,7 +263,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// The message in the next bytes, if the engine is to hear of it; answers those that need no decision.
+    /// The message in the next bytes, if the engine is to hear of it; answers those that need no
+    /// decision.
     fn decoded(&mut self, len: usize) -> Result<Option<PeerMessage>, ReadError> {
         let message = match decode(&self.buffered.split_to(len)) {
             Ok(message) => message,
@@ -280,8 +285,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             | PeerMessage::Extension { .. } => return Ok(None),
             PeerMessage::InfoRequest { .. } => self.answers.backlog.note_question(),
             PeerMessage::Open(open) => {
-                let chunk_size = ChunkSize::new(open.chunk_size).map_err(|_| ReadError::BadGeometry)?;
-                let geometry = Geometry::new(open.size, chunk_size).map_err(|_| ReadError::BadGeometry)?;
+                let chunk_size =
+                    ChunkSize::new(open.chunk_size).map_err(|_| ReadError::BadGeometry)?;
+                let geometry =
+                    Geometry::new(open.size, chunk_size).map_err(|_| ReadError::BadGeometry)?;
                 let hash = FileHash::from_bytes(open.hash);
                 let destinations = &self.intake.destinations;
                 let is_wanted = |file: &Announced| destinations.has(file.hash, &file.geometry);
@@ -308,7 +315,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     fn drop_assembly(&mut self, handle: FileHandle, chunk: u32) {
-        if self.assembly.as_ref().is_some_and(|assembly| assembly.handle == handle && assembly.chunk == chunk)
+        if self
+            .assembly
+            .as_ref()
+            .is_some_and(|assembly| assembly.handle == handle && assembly.chunk == chunk)
         {
             self.assembly = None;
         }

@@ -1,7 +1,8 @@
-//! Is there a core to spare? What is given to another thread is done meanwhile only if there is. If all cores are taken it
-//! is done later, with cold caches, by a thread that has to be woken for it.
+//! Is there a core to spare? What is given to another thread is done meanwhile only if there is. If
+//! all cores are taken it is done later, with cold caches, by a thread that has to be woken for it.
 //!
-//! A piece of work tells: it takes its processor time when nobody else wants the core, and longer when threads take turns.
+//! A piece of work tells: it takes its processor time when nobody else wants the core, and longer
+//! when threads take turns.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +11,12 @@ use rustix::time::{ClockId, clock_gettime};
 /// Work that is looked at together. Shorter, and one unlucky turn of the scheduler would decide.
 const WINDOW: Duration = Duration::from_millis(20);
 
-/// Processor time in thousandths of the time that work took: below this the cores are taken. On two cores: 970 beside a
-/// seed, 710 beside four seeds, 460 beside a seed and three other receivers.
+/// Processor time in thousandths of the time that work took: below this the cores are taken. On two
+/// cores: 970 beside a seed, 710 beside four seeds, 460 beside a seed and three other receivers.
 const TAKEN_BELOW: u32 = 600;
 
-/// And above this there is one again. Who gives nothing away needs one thread, not two: what was 460 is 600 then, and 710
-/// becomes 995.
+/// And above this there is one again. Who gives nothing away needs one thread, not two: what was
+/// 460 is 600 then, and 710 becomes 995.
 const SPARE_FROM: u32 = 900;
 
 /// What is known so far.
@@ -68,7 +69,10 @@ impl Begun {
 
     /// To be asked on the same thread.
     pub(super) fn spent(&self) -> Spent {
-        Spent { time: self.at.elapsed(), processor: processor_time().saturating_sub(self.processor) }
+        Spent {
+            time: self.at.elapsed(),
+            processor: processor_time().saturating_sub(self.processor),
+        }
     }
 }
 
@@ -89,7 +93,8 @@ mod tests {
     #[test]
     fn the_cores_are_taken_when_work_waits_for_them_and_free_when_hardly_any_does() {
         let mut core = SpareCore::new();
-        for (processor, expected) in [(97, true), (71, true), (46, false), (60, false), (99, true)] {
+        for (processor, expected) in [(97, true), (71, true), (46, false), (60, false), (99, true)]
+        {
             core.note(spent(100, processor));
             assert_eq!(core.is_there(), expected, "{processor} of 100 ms");
         }
@@ -110,7 +115,10 @@ mod tests {
         let begun = Begun::now();
         std::thread::sleep(Duration::from_millis(20));
         let waited = begun.spent();
-        assert!(waited.time >= Duration::from_millis(20) && waited.processor < waited.time / 2, "{waited:?}");
+        assert!(
+            waited.time >= Duration::from_millis(20) && waited.processor < waited.time / 2,
+            "{waited:?}"
+        );
         let begun = Begun::now();
         while begun.spent().processor < Duration::from_millis(5) {}
         assert!(begun.spent().time >= Duration::from_millis(5));

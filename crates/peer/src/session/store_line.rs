@@ -1,8 +1,9 @@
 //! Quick pieces of work, done one after another by a thread of the pool, beside the sessions.
 //!
-//! Chunks that come fast come many at a time. A thread that finds the next piece when it is done with one need not be
-//! woken for each; and it is one thread, because two that write to one file wait for each other. Who finds the line full
-//! is faster than the thread, and does the work himself; so does everybody while no core is free for that thread.
+//! Chunks that come fast come many at a time. A thread that finds the next piece when it is done
+//! with one need not be woken for each; and it is one thread, because two that write to one file
+//! wait for each other. Who finds the line full is faster than the thread, and does the work
+//! himself; so does everybody while no core is free for that thread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,9 @@ use tokio_util::task::TaskTracker;
 use super::spare_core::{Begun, SpareCore};
 use super::{Reports, SessionEvent};
 
-/// Pieces that wait at most. One receiver beside its seed, 1 GiB, two cores: 1.45 s with 1 and 4, 1.26 with 8, 1.19 to 1.3
-/// with 16 and 32 (medians of five, taking turns); four receivers, who keep both cores busy, take the same with any.
+/// Pieces that wait at most. One receiver beside its seed, 1 GiB, two cores: 1.45 s with 1 and 4,
+/// 1.26 with 8, 1.19 to 1.3 with 16 and 32 (medians of five, taking turns); four receivers, who
+/// keep both cores busy, take the same with any.
 const PLACES: usize = 16;
 
 /// One piece; its event is reported.
@@ -44,8 +46,9 @@ impl StoreLine {
         StoreLine { state: Arc::new(Mutex::new(state)), tasks }
     }
 
-    /// Has the work done and reported, by the thread or, if that has enough or no core, here and now. Never waits for the engine, and
-    /// cannot be cancelled in between: who announced the work may count on its end being told.
+    /// Has the work done and reported, by the thread or, if that has enough or no core, here and
+    /// now. Never waits for the engine, and cannot be cancelled in between: who announced the work
+    /// may count on its end being told.
     pub(super) fn run(&self, work: Work, report: &Reports) {
         let Some(work) = self.push(work, report) else { return };
         if let Err(event) = report.try_send(self.carry_out(work)) {

@@ -2,7 +2,9 @@
 
 use bytes::{Buf, BytesMut};
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry, scan_file};
-use tnet_proto::{FrameHead, Hello, Holdings, MAX_FRAME_LEN, Open, PeerId, data_header, decode, encode};
+use tnet_proto::{
+    FrameHead, Hello, Holdings, MAX_FRAME_LEN, Open, PeerId, data_header, decode, encode,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 
 use super::announced::Announced;
@@ -64,7 +66,8 @@ impl Rig {
     /// Announces a file of `chunks` whole chunks.
     async fn open(&mut self, chunks: u32) {
         let size = u64::from(chunks) * u64::from(CHUNK);
-        let open = Open { file: HANDLE, hash: [3; 32], size, chunk_size: CHUNK, holdings: Holdings::Full };
+        let open =
+            Open { file: HANDLE, hash: [3; 32], size, chunk_size: CHUNK, holdings: Holdings::Full };
         self.say(PeerMessage::Open(open)).await;
         let event = self.event().await;
         assert!(matches!(event, SessionEvent::Message(PeerMessage::Open(_))), "{event:?}");
@@ -74,7 +77,9 @@ impl Rig {
     }
 
     pub(super) fn asks_for(&self, file: FileKey, chunk: u32) {
-        assert!(self.session.order(Order::Send(PeerMessage::Request { file: file.handle(), chunk })));
+        assert!(
+            self.session.order(Order::Send(PeerMessage::Request { file: file.handle(), chunk }))
+        );
     }
 
     pub(super) fn expects(&self, content: Announced, chunk: u32) {
@@ -100,7 +105,9 @@ impl Rig {
         self.other.read_to_end(&mut rest).await.unwrap();
         let bye = PeerMessage::Bye { reason: ByeReason::VIOLATION };
         assert_eq!(decode::<PeerMessage>(&rest[4..]).unwrap(), bye);
-        let ended = tokio::time::timeout(Duration::from_secs(10), self.events.recv()).await.expect("it ends");
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.events.recv())
+            .await
+            .expect("it ends");
         assert!(matches!(ended, Some((_, SessionEvent::Ended))));
     }
 
@@ -191,7 +198,8 @@ async fn a_chunk_that_was_not_asked_for_ends_the_session_before_it_takes_memory(
         let mut rig = Rig::new();
         rig.open(1).await;
         let size = 2 * u64::from(CHUNK);
-        let open = Open { file: HANDLE, hash: [4; 32], size, chunk_size: CHUNK, holdings: Holdings::Full };
+        let open =
+            Open { file: HANDLE, hash: [4; 32], size, chunk_size: CHUNK, holdings: Holdings::Full };
         rig.say(PeerMessage::Open(open)).await;
         assert!(matches!(rig.event().await, SessionEvent::Message(_)));
         rig.other.write_all(&data_header(HANDLE, chunk, 0, 1000)).await.unwrap();
@@ -212,7 +220,12 @@ async fn a_chunk_comes_once_for_each_request() {
 }
 
 /// Sends what it is told again and again until the session has ended; answers how long that took.
-async fn lasts(mut rig: Rig, every: Duration, at_most: Duration, what: impl Fn(u32) -> Vec<u8>) -> Duration {
+async fn lasts(
+    mut rig: Rig,
+    every: Duration,
+    at_most: Duration,
+    what: impl Fn(u32) -> Vec<u8>,
+) -> Duration {
     let began = tokio::time::Instant::now();
     for turn in 0.. {
         let _ = rig.other.write_all(&what(turn)).await;
@@ -241,7 +254,10 @@ async fn a_chunk_that_drips_has_an_end_that_neither_drips_nor_pings_put_off() {
         encode(&PeerMessage::Ping { nonce: 1 }, &mut ping);
         let what = |_| if is_within_part { vec![0; 300] } else { ping.to_vec() };
         let lasted = lasts(rig, second, 100 * second, what).await;
-        assert!(lasted >= 80 * second && lasted <= 90 * second, "{lasted:?}: 20 s and 64 KiB at 1 KiB/s");
+        assert!(
+            lasted >= 80 * second && lasted <= 90 * second,
+            "{lasted:?}: 20 s and 64 KiB at 1 KiB/s"
+        );
     }
 }
 
@@ -293,7 +309,8 @@ fn shared_file() -> (tempfile::TempDir, Vec<u8>, Source) {
     let bytes: Vec<u8> = (0..300_000u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     std::fs::write(&path, &bytes).unwrap();
     let chunk_size = ChunkSize::new(512 * 1024).unwrap();
-    let info = scan_file(&path, Some(chunk_size), &|_| std::ops::ControlFlow::Continue(())).unwrap();
+    let info =
+        scan_file(&path, Some(chunk_size), &|_| std::ops::ControlFlow::Continue(())).unwrap();
     let store = FileStore::open_shared(&path, &info).unwrap();
     (directory, bytes, Source::Whole(Arc::new(store)))
 }
@@ -348,7 +365,12 @@ async fn with_a_delay_parts_wait_and_messages_pass_them() {
 async fn a_file_truncated_while_it_is_served_is_stopped_and_named() {
     let mut rig = Rig::new();
     let (directory, _, source) = shared_file();
-    std::fs::File::options().write(true).open(directory.path().join("file")).unwrap().set_len(10).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(directory.path().join("file"))
+        .unwrap()
+        .set_len(10)
+        .unwrap();
     assert!(rig.session.order(upload(&source)));
     assert_eq!(rig.heard().await, Ok(PeerMessage::Stopped { file: FileHandle(4), chunk: 0 }));
     let event = rig.event().await;
@@ -364,7 +386,10 @@ async fn a_closed_session_says_goodbye_and_leaves_no_task() {
     rig.session.close(ByeReason::IDLE);
     let mut rest = Vec::new();
     rig.other.read_to_end(&mut rest).await.unwrap();
-    assert_eq!(decode::<PeerMessage>(&rest[4..]).unwrap(), PeerMessage::Bye { reason: ByeReason::IDLE });
+    assert_eq!(
+        decode::<PeerMessage>(&rest[4..]).unwrap(),
+        PeerMessage::Bye { reason: ByeReason::IDLE }
+    );
     rig.tasks.close();
     tokio::time::timeout(Duration::from_secs(10), rig.tasks.wait()).await.expect("the task ends");
 }
@@ -378,7 +403,9 @@ async fn a_session_whose_other_side_does_not_read_ends_all_the_same() {
     }
     rig.session.close(ByeReason::SHUTDOWN);
     loop {
-        let event = tokio::time::timeout(Duration::from_secs(600), rig.events.recv()).await.expect("it ends");
+        let event = tokio::time::timeout(Duration::from_secs(600), rig.events.recv())
+            .await
+            .expect("it ends");
         if matches!(event, Some((_, SessionEvent::Ended))) {
             break;
         }
@@ -386,12 +413,14 @@ async fn a_session_whose_other_side_does_not_read_ends_all_the_same() {
     rig.stop.cancel();
 }
 
-/// Over TCP: who writes to a socket that is closed already gets an error, and may not look at what was said last.
+/// Over TCP: who writes to a socket that is closed already gets an error, and may not look at what
+/// was said last.
 #[tokio::test]
 async fn the_goodbye_can_be_read_by_somebody_who_is_still_sending() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (other, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+    let (other, accepted) =
+        tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
     let (mut other, ours) = (other.unwrap(), accepted.unwrap().0);
     let (session, _kept) = over_tcp(ours);
     session.close(ByeReason::IDLE);
@@ -401,7 +430,10 @@ async fn the_goodbye_can_be_read_by_somebody_who_is_still_sending() {
     }
     let mut heard = Vec::new();
     other.read_to_end(&mut heard).await.unwrap();
-    assert_eq!(decode::<PeerMessage>(&heard[4..]).unwrap(), PeerMessage::Bye { reason: ByeReason::IDLE });
+    assert_eq!(
+        decode::<PeerMessage>(&heard[4..]).unwrap(),
+        PeerMessage::Bye { reason: ByeReason::IDLE }
+    );
 }
 
 /// A session over TCP, and what it reports.
@@ -425,8 +457,8 @@ fn over_tcp(stream: tokio::net::TcpStream) -> (Session, mpsc::Receiver<(PeerKey,
     (Session::start(&context, PeerKey(1), remote, greeted), events)
 }
 
-/// Long enough for the connection to be found fast: then chunks go without a copy and several in a turn, the end of one
-/// and a message with the head of the next.
+/// Long enough for the connection to be found fast: then chunks go without a copy and several in a
+/// turn, the end of one and a message with the head of the next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_order() {
     const CHUNKS: u32 = 64;
@@ -450,8 +482,13 @@ async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_orde
     let file = FileKey(4);
     let geometry = *info.geometry();
     let holdings = Holdings::Full;
-    let open =
-        Open { file: file.handle(), hash: [3; 32], size: geometry.size(), chunk_size: CHUNK, holdings };
+    let open = Open {
+        file: file.handle(),
+        hash: [3; 32],
+        size: geometry.size(),
+        chunk_size: CHUNK,
+        holdings,
+    };
     let sender = Arc::new(sender);
     let content = Announced { hash: FileHash::from_bytes([3; 32]), geometry };
     assert!(sender.order(Order::Send(PeerMessage::Open(open))));
@@ -463,27 +500,39 @@ async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_orde
                 let chunk = geometry.chunk(ordered % CHUNKS).unwrap();
                 receiver.asked.note(OURS, content, chunk.get());
                 let (source, spares) = (source.clone(), Vec::new());
-                assert!(sender.order(Order::Upload(Upload { file, chunk, len: CHUNK, source, spares })));
+                assert!(sender.order(Order::Upload(Upload {
+                    file,
+                    chunk,
+                    len: CHUNK,
+                    source,
+                    spares
+                })));
                 ordered += 1;
             }
             match sent.recv().await {
-                Some((_, SessionEvent::UploadEnded { end: UploadEnd::Sent, failed: None, .. })) => ended += 1,
+                Some((_, SessionEvent::UploadEnded { end: UploadEnd::Sent, failed: None, .. })) => {
+                    ended += 1
+                }
                 other => panic!("{other:?}"),
             }
         }
     };
     // From another thread, so that some come between two parts.
-    let messages_sent = async {
-        let sender = Arc::clone(&sender);
-        tokio::task::spawn_blocking(move || {
-            for number in 0..MESSAGES {
-                assert!(sender.order(Order::Send(PeerMessage::Ready { file: file.handle(), chunk: number })));
-                std::thread::sleep(Duration::from_micros(100));
-            }
-        })
-        .await
-        .unwrap();
-    };
+    let messages_sent =
+        async {
+            let sender = Arc::clone(&sender);
+            tokio::task::spawn_blocking(move || {
+                for number in 0..MESSAGES {
+                    assert!(sender.order(Order::Send(PeerMessage::Ready {
+                        file: file.handle(),
+                        chunk: number
+                    })));
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+            })
+            .await
+            .unwrap();
+        };
     let arrivals = async {
         let (mut chunks, mut messages) = (0, Vec::new());
         while chunks < ROUNDS * CHUNKS || messages.len() < MESSAGES as usize {
@@ -494,7 +543,9 @@ async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_orde
                     assert!(info.verify(chunk, buffer.bytes()), "chunk {chunks} has other bytes");
                     chunks += 1;
                 }
-                Some((_, SessionEvent::Message(PeerMessage::Ready { chunk, .. }))) => messages.push(chunk),
+                Some((_, SessionEvent::Message(PeerMessage::Ready { chunk, .. }))) => {
+                    messages.push(chunk)
+                }
                 Some((_, SessionEvent::Message(PeerMessage::Open(_)))) => {}
                 other => panic!("{other:?}"),
             }
@@ -520,7 +571,10 @@ async fn who_has_four_unanswered_questions_is_read_on_when_one_is_answered() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(rig.events.try_recv().is_err(), "the fifth waits");
     assert!(rig.session.order(Order::Send(PeerMessage::InfoNotFound { hash: [1; 32] })));
-    assert!(matches!(rig.event().await, SessionEvent::Message(PeerMessage::InfoRequest { first: 4, .. })));
+    assert!(matches!(
+        rig.event().await,
+        SessionEvent::Message(PeerMessage::InfoRequest { first: 4, .. })
+    ));
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! A limit for each of many waits, one after another, with one timer for all of them.
 //!
-//! On a fast connection most of them are over at once, tens of thousands a second. A timer made for each would ask for the time
-//! and be thrown away; this one is looked at only when there is something to wait for.
+//! On a fast connection most of them are over at once, tens of thousands a second. A timer made for
+//! each would ask for the time and be thrown away; this one is looked at only when there is
+//! something to wait for.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -29,7 +30,8 @@ impl TimeLimit {
         self.clock.now()
     }
 
-    /// What comes of the work, if that comes in this time from the first moment on at which it has to wait.
+    /// What comes of the work, if that comes in this time from the first moment on at which it has
+    /// to wait.
     pub(super) async fn within<T>(
         &mut self,
         time: Duration,

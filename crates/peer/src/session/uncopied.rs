@@ -1,4 +1,5 @@
-//! A part of a chunk that goes from the page cache to the kernel's network without passing through our memory.
+//! A part of a chunk that goes from the page cache to the kernel's network without passing through
+//! our memory.
 
 use std::fs::File;
 use std::io;
@@ -32,7 +33,8 @@ pub(super) struct Uncopied<'a> {
 #[derive(Debug)]
 pub(super) enum SendError {
     Io(io::Error),
-    /// The file is not what it was, or cannot be read. A piece of a frame is out: the connection is of no more use.
+    /// The file is not what it was, or cannot be read. A piece of a frame is out: the connection is
+    /// of no more use.
     Unreadable(ReadError),
 }
 
@@ -52,10 +54,15 @@ impl<'a> Uncopied<'a> {
         Some(Uncopied { upload, offset, len, file, position })
     }
 
-    /// Sends `head`, which ends with the part's header, and the part but for its last bytes, which `head` has afterwards. They
-    /// are to go out next; they are there only if the file is found unchanged after all others went: who changes a file
-    /// while it is sent has not made us send a whole chunk of something else.
-    pub(super) async fn send(self, output: &mut impl Outlet, head: &mut Vec<u8>) -> Result<(), SendError> {
+    /// Sends `head`, which ends with the part's header, and the part but for its last bytes, which
+    /// `head` has afterwards. They are to go out next; they are there only if the file is found
+    /// unchanged after all others went: who changes a file while it is sent has not made us send a
+    /// whole chunk of something else.
+    pub(super) async fn send(
+        self,
+        output: &mut impl Outlet,
+        head: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
         let (start, first) = (self.position, self.len - HELD_BACK);
         let mut position = start;
         match output.send_file(head, &self.file, &mut position, start + u64::from(first)).await {
@@ -70,7 +77,8 @@ impl<'a> Uncopied<'a> {
         }
         head.clear();
         head.resize(HELD_BACK as usize, 0);
-        // The page was in memory a moment ago. A file system that is all memory cannot be asked whether it still is.
+        // The page was in memory a moment ago. A file system that is all memory cannot be asked
+        // whether it still is.
         let position = start + u64::from(first);
         let is_read = match self.upload.source.is_in_memory() {
             true => self.file.read_exact_at(head, position).is_ok(),
@@ -83,17 +91,21 @@ impl<'a> Uncopied<'a> {
         unchanged.map_err(SendError::Unreadable)
     }
 
-    /// Some of the part was not in memory after all, or the disk failed. What is missing of it may be had by reading once
-    /// more, or from another file: a frame that has begun is to be ended, though the chunk was withdrawn meanwhile.
+    /// Some of the part was not in memory after all, or the disk failed. What is missing of it may
+    /// be had by reading once more, or from another file: a frame that has begun is to be ended,
+    /// though the chunk was withdrawn meanwhile.
     async fn read_rest(self, sent: u32, head: &mut Vec<u8>) -> Result<(), SendError> {
         let (source, spares) = (self.upload.source.clone(), self.upload.spares.clone());
-        let (chunk, offset, len) = (self.upload.chunk, self.offset + sent, (self.len - sent) as usize);
+        let (chunk, offset, len) =
+            (self.upload.chunk, self.offset + sent, (self.len - sent) as usize);
         let (file, position) = (self.file, self.position + u64::from(sent));
         let reading = tokio::task::spawn_blocking(move || {
             let mut rest = vec![0; len];
             match file.read_exact_at(&mut rest, position) {
                 Ok(()) => source.check_unchanged(&file, chunk)?,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(ReadError::Changed),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(ReadError::Changed);
+                }
                 Err(_) => read_somewhere(&source, &spares, chunk, offset, &mut rest)?,
             }
             Ok(rest)
@@ -153,11 +165,15 @@ mod tests {
         shared_from(tempfile::NamedTempFile::new().unwrap(), content)
     }
 
-    fn shared_from(mut file: tempfile::NamedTempFile, content: &[u8]) -> (tempfile::NamedTempFile, Upload) {
+    fn shared_from(
+        mut file: tempfile::NamedTempFile,
+        content: &[u8],
+    ) -> (tempfile::NamedTempFile, Upload) {
         file.write_all(content).unwrap();
-        let info: FileInfo =
-            scan_file(file.path(), Some(ChunkSize::new(LEN).unwrap()), &|_| ControlFlow::Continue(()))
-                .unwrap();
+        let info: FileInfo = scan_file(file.path(), Some(ChunkSize::new(LEN).unwrap()), &|_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
         let store = FileStore::open_shared(file.path(), &info).unwrap();
         let (chunk, len) = (info.geometry().chunk(0).unwrap(), LEN);
         let source = Source::Whole(Arc::new(store));
@@ -209,7 +225,11 @@ mod tests {
             let (_input, mut output) = ours.into_split();
             let sending = async {
                 let mut head = Vec::new();
-                Uncopied::of(&upload, 0, LEN).expect("in memory").send(&mut output, &mut head).await.unwrap();
+                Uncopied::of(&upload, 0, LEN)
+                    .expect("in memory")
+                    .send(&mut output, &mut head)
+                    .await
+                    .unwrap();
                 output.write_all(&head).await.unwrap();
                 drop(output);
             };

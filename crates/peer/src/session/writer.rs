@@ -1,7 +1,9 @@
-//! Orders in, bytes out. Messages go before chunk data; data goes in parts, so that a message waits for one at most.
+//! Orders in, bytes out. Messages go before chunk data; data goes in parts, so that a message waits
+//! for one at most.
 //!
-//! Parts are written when it is this session's turn: one, or as many as may be unsent. The turn ends when the kernel has sent
-//! them. So what waits for the wire waits here, where messages can pass it, and a chunk counts as sent when it has left.
+//! Parts are written when it is this session's turn: one, or as many as may be unsent. The turn
+//! ends when the kernel has sent them. So what waits for the wire waits here, where messages can
+//! pass it, and a chunk counts as sent when it has left.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -24,7 +26,9 @@ use super::description::Description;
 use super::pace::Pace;
 use super::time_limit::{Elapsed, TimeLimit};
 use super::uncopied::{SendError, Uncopied, read_somewhere};
-use super::{BYE_AT_MOST, CLOSES_AT_END, Order, Orders, Outlet, PING_AFTER, Reports, SessionEvent, Upload};
+use super::{
+    BYE_AT_MOST, CLOSES_AT_END, Order, Orders, Outlet, PING_AFTER, Reports, SessionEvent, Upload,
+};
 use crate::store;
 
 /// Bytes of a chunk sent at once.
@@ -40,8 +44,8 @@ const KEPT_LEN: usize = 8 * 1024;
 /// A connection that sends chunks may send another one soon: its memory is kept so long.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 
-/// The other side must take what is written within this time, or it does not read: a batch of messages, a description, a
-/// part of a chunk. Taking some of it does not prolong the time.
+/// The other side must take what is written within this time, or it does not read: a batch of
+/// messages, a description, a part of a chunk. Taking some of it does not prolong the time.
 pub(crate) const WRITE_AT_MOST: Duration = Duration::from_secs(60);
 
 /// A part that takes longer holds up nobody else: its turn ends before it is sent.
@@ -63,7 +67,8 @@ pub(super) struct Writer<W> {
     /// Until then no part is sent. Never set without a delay.
     held_until: Option<Instant>,
     closing: Option<ByeReason>,
-    /// What goes out next: the end of a part, messages, the header of another part and its bytes, as far as they are copied.
+    /// What goes out next: the end of a part, messages, the header of another part and its bytes,
+    /// as far as they are copied.
     ahead: Vec<u8>,
     /// When a part was last copied.
     copied_at: Option<Instant>,
@@ -174,10 +179,13 @@ impl<W: Outlet> Writer<W> {
     }
 
     async fn next_step(&mut self) -> Result<Step, WriteError> {
-        let Writer { output, orders, turns, leaving, uploads, held_until, time, copied_at, .. } = self;
+        let Writer { output, orders, turns, leaving, uploads, held_until, time, copied_at, .. } =
+            self;
         let is_leaving = leaving.is_some();
         let patience = match leaving {
-            Some(Leaving { turn: Some(_), since, .. }) => TURN_AT_MOST.saturating_sub(time.now() - *since),
+            Some(Leaving { turn: Some(_), since, .. }) => {
+                TURN_AT_MOST.saturating_sub(time.now() - *since)
+            }
             Some(Leaving { since, .. }) => WRITE_AT_MOST.saturating_sub(time.now() - *since),
             None if copied_at.is_some() => KEPT_FOR,
             None => PING_AFTER,
@@ -242,7 +250,9 @@ impl<W: Outlet> Writer<W> {
 
     /// A connection that sends no more chunks does not keep the memory for a part.
     fn release_memory(&mut self) {
-        if self.uploads.is_empty() && self.copied_at.is_some_and(|copied| copied.elapsed() >= KEPT_FOR) {
+        if self.uploads.is_empty()
+            && self.copied_at.is_some_and(|copied| copied.elapsed() >= KEPT_FOR)
+        {
             self.ahead = Vec::new();
             self.copied_at = None;
         }
@@ -260,16 +270,25 @@ impl<W: Outlet> Writer<W> {
             self.output.write_all(&messages).await?;
             self.output.shutdown().await
         };
-        timeout(BYE_AT_MOST, farewell).await.map_err(|_| WriteError::NotRead)?.map_err(WriteError::Io)
+        timeout(BYE_AT_MOST, farewell)
+            .await
+            .map_err(|_| WriteError::NotRead)?
+            .map_err(WriteError::Io)
     }
 
     /// Hands parts of the chunks in front to the kernel, until so much is unsent as may be.
-    async fn send_parts(&mut self, turn: OwnedSemaphorePermit, report: &Reports) -> Result<(), WriteError> {
-        let mut leaving = Leaving { turn: Some(turn), since: self.time.now(), len: 0, ends: Vec::new() };
+    async fn send_parts(
+        &mut self,
+        turn: OwnedSemaphorePermit,
+        report: &Reports,
+    ) -> Result<(), WriteError> {
+        let mut leaving =
+            Leaving { turn: Some(turn), since: self.time.now(), len: 0, ends: Vec::new() };
         while self.closing.is_none()
             && leaving.turn.is_some()
             && let Some(len) = self.next_part_len()
-            && (leaving.len == 0 || self.demo_delay.is_zero() && leaving.len + len <= self.pace.limit())
+            && (leaving.len == 0
+                || self.demo_delay.is_zero() && leaving.len + len <= self.pace.limit())
         {
             self.send_part(len, &mut leaving, report).await?;
             // They go between two parts, and cost no packet of their own.
@@ -295,7 +314,8 @@ impl<W: Outlet> Writer<W> {
         self.uploads.front().map(|sending| (sending.upload.len - sending.sent).min(PART_LEN))
     }
 
-    /// Hands the next part of the chunk in front to the kernel, of `len` bytes, behind what is to go ahead of it.
+    /// Hands the next part of the chunk in front to the kernel, of `len` bytes, behind what is to
+    /// go ahead of it.
     async fn send_part(
         &mut self,
         len: u32,
@@ -305,8 +325,9 @@ impl<W: Outlet> Writer<W> {
         let Some(mut sending) = self.uploads.pop_front() else { return Ok(()) };
         let (file, chunk, offset) = (sending.upload.file, sending.upload.chunk, sending.sent);
         let header = data_header(file.handle(), chunk.get(), offset, len);
-        // What the memory holds goes straight from there. On a slow connection it would go in more and smaller packets for
-        // nothing: 48 receivers at 25 Mbit/s on two cores take 1.21 times the bound instead of 1.19.
+        // What the memory holds goes straight from there. On a slow connection it would go in more
+        // and smaller packets for nothing: 48 receivers at 25 Mbit/s on two cores take 1.21 times
+        // the bound instead of 1.19.
         let uncopied = match self.pace.is_fast() {
             true => Uncopied::of(&sending.upload, offset, len),
             false => None,
@@ -337,7 +358,9 @@ impl<W: Outlet> Writer<W> {
         match written {
             Err(SendError::Unreadable(error)) => {
                 let end = UploadEnd::Stopped;
-                report.send(SessionEvent::UploadEnded { file, chunk, end, failed: Some(error) }).await;
+                report
+                    .send(SessionEvent::UploadEnded { file, chunk, end, failed: Some(error) })
+                    .await;
                 return Err(WriteError::Unreadable);
             }
             Err(SendError::Io(error)) => return Err(error.into()),
@@ -353,7 +376,8 @@ impl<W: Outlet> Writer<W> {
         Ok(())
     }
 
-    /// Reads a part behind its header, and behind what is to go ahead of it; nothing is added if that fails.
+    /// Reads a part behind its header, and behind what is to go ahead of it; nothing is added if
+    /// that fails.
     #[expect(clippy::indexing_slicing, reason = "the memory was made longer just before")]
     async fn read_part(
         &mut self,
@@ -426,8 +450,13 @@ impl<W: Outlet> Writer<W> {
         failed: Option<store::ReadError>,
         report: &Reports,
     ) {
-        encode(&PeerMessage::Stopped { file: file.handle(), chunk: chunk.get() }, &mut self.messages);
-        report.send(SessionEvent::UploadEnded { file, chunk, end: UploadEnd::Stopped, failed }).await;
+        encode(
+            &PeerMessage::Stopped { file: file.handle(), chunk: chunk.get() },
+            &mut self.messages,
+        );
+        report
+            .send(SessionEvent::UploadEnded { file, chunk, end: UploadEnd::Stopped, failed })
+            .await;
     }
 }
 
@@ -446,7 +475,10 @@ async fn within_turn<T>(
 }
 
 /// A turn, asked for only when the delay is over: nobody else's connection waits for it.
-async fn turn_after(held_until: Option<Instant>, turns: &mut PollSemaphore) -> Option<OwnedSemaphorePermit> {
+async fn turn_after(
+    held_until: Option<Instant>,
+    turns: &mut PollSemaphore,
+) -> Option<OwnedSemaphorePermit> {
     if let Some(until) = held_until {
         sleep_until(until).await;
     }

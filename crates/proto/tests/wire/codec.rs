@@ -1,13 +1,14 @@
-//! Messages over a stream: frames come out whole, strangers stay small, and an unknown message ends nothing.
+//! Messages over a stream: frames come out whole, strangers stay small, and an unknown message ends
+//! nothing.
 
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use tnet_proto::{
-    ByeReason, CodecError, CoordinatorReply, CoordinatorRequest, DecodeError, FileHandle, HandshakeError,
-    Hello, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, MessageCodec, PeerId, PeerMessage, PreambleError, Protocol,
-    Received, exchange_preamble, preamble,
+    ByeReason, CodecError, CoordinatorReply, CoordinatorRequest, DecodeError, FileHandle,
+    HandshakeError, Hello, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, MessageCodec, PeerId,
+    PeerMessage, PreambleError, Protocol, Received, exchange_preamble, preamble,
 };
 use tokio::io::{AsyncWriteExt, duplex};
 use tokio::time::timeout;
@@ -46,7 +47,8 @@ fn the_codec_writes_what_encode_writes() {
         codec.encode(&message, &mut by_reference).expect("a valid message");
         codec.encode(message, &mut by_value).expect("a valid message");
     }
-    let expected: Vec<u8> = peer_messages().iter().flat_map(|(message, _)| frame_of(message)).collect();
+    let expected: Vec<u8> =
+        peer_messages().iter().flat_map(|(message, _)| frame_of(message)).collect();
     assert_eq!((&by_reference[..], &by_value[..]), (&expected[..], &expected[..]));
 }
 
@@ -55,7 +57,10 @@ fn a_stranger_may_not_send_what_a_known_peer_may() {
     let extension = PeerMessage::Extension { kind: 1, body: vec![0; MAX_FRAME_BEFORE_HELLO] };
     let mut stream = BytesMut::from(&frame_of(&extension)[..]);
     let found = PeerCodec::new().decode(&mut stream.clone());
-    assert!(matches!(found, Err(CodecError::FrameTooLong { max: MAX_FRAME_BEFORE_HELLO })), "{found:?}");
+    assert!(
+        matches!(found, Err(CodecError::FrameTooLong { max: MAX_FRAME_BEFORE_HELLO })),
+        "{found:?}"
+    );
     let found = known().decode(&mut stream).expect("within the later limit");
     assert_eq!(found, Some(Received::Message(extension)));
 }
@@ -67,7 +72,10 @@ fn a_claimed_length_above_the_limit_reserves_nothing() {
             let mut stream = BytesMut::from(&len.to_le_bytes()[..]);
             let before = stream.capacity();
             let found = codec.decode(&mut stream);
-            assert!(matches!(found, Err(CodecError::FrameTooLong { max: told }) if told == max), "{found:?}");
+            assert!(
+                matches!(found, Err(CodecError::FrameTooLong { max: told }) if told == max),
+                "{found:?}"
+            );
             assert_eq!(stream.capacity(), before);
         }
     }
@@ -113,10 +121,16 @@ fn a_message_above_the_limit_is_not_written_in_part() {
 async fn two_sides_meet_and_talk() {
     let (mut near, mut far) = duplex(64);
     let caller = async move {
-        assert_eq!(exchange_preamble(&mut near, Protocol::Coordinator).await.expect("both are today's"), 1);
+        assert_eq!(
+            exchange_preamble(&mut near, Protocol::Coordinator).await.expect("both are today's"),
+            1
+        );
         let codec = MessageCodec::<CoordinatorRequest, CoordinatorReply>::new();
         let mut stream = Framed::new(near, codec);
-        stream.send(&CoordinatorRequest::Lookup { hash: [1; 32] }).await.expect("the other side reads");
+        stream
+            .send(&CoordinatorRequest::Lookup { hash: [1; 32] })
+            .await
+            .expect("the other side reads");
         stream.next().await.expect("an answer").expect("a valid answer")
     };
     let answerer = async move {
@@ -127,15 +141,17 @@ async fn two_sides_meet_and_talk() {
         stream.send(CoordinatorReply::Renewed).await.expect("the other side reads");
         question
     };
-    let (answer, question) =
-        timeout(STUCK, async { tokio::join!(caller, answerer) }).await.expect("neither side is stuck");
+    let (answer, question) = timeout(STUCK, async { tokio::join!(caller, answerer) })
+        .await
+        .expect("neither side is stuck");
     assert_eq!(question, Received::Message(CoordinatorRequest::Lookup { hash: [1; 32] }));
     assert_eq!(answer, Received::Message(CoordinatorReply::Renewed));
 }
 
 #[tokio::test]
 async fn the_limit_rises_for_the_frame_right_behind_the_hello() {
-    let hello = PeerMessage::Hello(Hello { peer_id: PeerId([1; 16]), listen_port: 1, capabilities: 0 });
+    let hello =
+        PeerMessage::Hello(Hello { peer_id: PeerId([1; 16]), listen_port: 1, capabilities: 0 });
     let long = PeerMessage::Have { file: FileHandle(1), chunks: vec![3; 4000] };
     let (near, mut far) = duplex(MAX_FRAME_LEN);
     far.write_all(&[frame_of(&hello), frame_of(&long)].concat()).await.expect("there is room");
@@ -184,6 +200,7 @@ async fn a_caller_that_hangs_up_within_its_preamble_is_a_broken_connection() {
     let (mut near, mut far) = duplex(64);
     far.write_all(&preamble(Protocol::Peer)[..11]).await.expect("there is room");
     far.shutdown().await.expect("nothing is in the way");
-    let found = timeout(STUCK, exchange_preamble(&mut near, Protocol::Peer)).await.expect("it ended");
+    let found =
+        timeout(STUCK, exchange_preamble(&mut near, Protocol::Peer)).await.expect("it ended");
     assert!(matches!(found, Err(HandshakeError::Io(_))), "{found:?}");
 }

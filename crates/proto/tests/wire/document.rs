@@ -1,12 +1,13 @@
-//! `docs/protocol.md` tells the truth: its examples are what the program writes, byte for byte, and its tables are
-//! complete.
+//! `docs/protocol.md` tells the truth: its examples are what the program writes, byte for byte, and
+//! its tables are complete.
 
 use tnet_fileinfo::{ChunkSize, FileHash, FileInfo, Geometry, Tail, chunk_sum, root};
 use tnet_proto::{
-    Availability, ByeReason, CoordinatorReply, CoordinatorRequest, Families, FileHandle, Hello, Holder,
-    Holdings, Listed, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN,
-    MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH, Open,
-    PeerId, PeerMessage, Protocol, Reach, ReportDigest, ReportEntry, WireMessage, preamble,
+    Availability, ByeReason, CoordinatorReply, CoordinatorRequest, Families, FileHandle, Hello,
+    Holder, Holdings, Listed, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN,
+    MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS,
+    MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH, Open, PeerId, PeerMessage, Protocol, Reach,
+    ReportDigest, ReportEntry, WireMessage, preamble,
 };
 
 use crate::frame_of;
@@ -43,7 +44,8 @@ fn section(heading: &str) -> &'static str {
 
 /// What stands in the section's fenced block of that kind.
 fn block(heading: &str, kind: &str) -> &'static str {
-    let (_, rest) = section(heading).split_once(&format!("```{kind}\n")).expect("the block is there");
+    let (_, rest) =
+        section(heading).split_once(&format!("```{kind}\n")).expect("the block is there");
     rest.split_once("```").expect("the block ends").0
 }
 
@@ -82,7 +84,10 @@ fn the_example_of_two_peers_is_what_the_program_writes() {
         say(from_b, &open(at_b, Holdings::Bitmap(vec![0]))),
         say(from_a, &open(at_a, Holdings::Full)),
         say(from_b, &PeerMessage::Request { file: at_b, chunk: 0 }),
-        say(from_a, &PeerMessage::Data { file: at_a, chunk: 0, offset: 0, bytes: CONTENT.to_vec().into() }),
+        say(
+            from_a,
+            &PeerMessage::Data { file: at_a, chunk: 0, offset: 0, bytes: CONTENT.to_vec().into() },
+        ),
         say(from_b, &open(at_b, Holdings::Full)),
         say(from_a, &PeerMessage::Bye { reason: ByeReason::IDLE }),
     ];
@@ -124,7 +129,10 @@ fn the_example_with_the_coordinator_is_what_the_program_writes() {
             },
         ),
         say(from_b, &CoordinatorRequest::Watch { hash: hash() }),
-        say(from_c, &CoordinatorReply::Holders { hash: hash(), full: 1, partial: 0, holders: vec![seed] }),
+        say(
+            from_c,
+            &CoordinatorReply::Holders { hash: hash(), full: 1, partial: 0, holders: vec![seed] },
+        ),
         say(from_b, &report(1, true, Availability::Partial)),
         say(from_c, &CoordinatorReply::Accepted { seq: 1 }),
         say(from_b, &report(2, false, Availability::Full)),
@@ -133,17 +141,24 @@ fn the_example_with_the_coordinator_is_what_the_program_writes() {
         say(from_c, &CoordinatorReply::Renewed),
         say(from_b, &CoordinatorRequest::Bye),
     ];
-    assert_same(&turns(block("## 8. Worked example: a peer and the coordinator", "wire")), &expected);
+    assert_same(
+        &turns(block("## 8. Worked example: a peer and the coordinator", "wire")),
+        &expected,
+    );
 }
 
 #[test]
 fn the_example_of_a_description_is_what_the_program_writes() {
-    let content: Vec<u8> = (0..40_000u32).map(|i| u8::try_from(i % 251).expect("below 251")).collect();
+    let content: Vec<u8> =
+        (0..40_000u32).map(|i| u8::try_from(i % 251).expect("below 251")).collect();
     let chunk_size = ChunkSize::new(16_384).expect("the smallest chunk size");
     let geometry = Geometry::new(content.len() as u64, chunk_size).expect("three chunks");
     let pieces: Vec<&[u8]> = content.chunks(16_384).collect();
-    let sums: Vec<_> =
-        geometry.chunks().zip(&pieces).map(|(chunk, piece)| chunk_sum(&geometry, chunk, piece)).collect();
+    let sums: Vec<_> = geometry
+        .chunks()
+        .zip(&pieces)
+        .map(|(chunk, piece)| chunk_sum(&geometry, chunk, piece))
+        .collect();
     let tail = Tail::of(&geometry, pieces.last().expect("three pieces"));
     let hash = FileHash::from_bytes(*blake3::hash(&content).as_bytes());
     assert_eq!(root(&geometry, &sums), hash);
@@ -156,11 +171,16 @@ fn the_example_of_a_description_is_what_the_program_writes() {
 #[test]
 fn every_message_is_in_its_table_under_its_number() {
     fn assert_listed<M: WireMessage>(heading: &str) {
-        let rows = section(heading).lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #"));
+        let rows = section(heading)
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| #"));
         let found: Vec<String> =
             rows.map(|row| row.split('|').take(3).collect::<Vec<_>>().join("|")).collect();
-        let expected: Vec<String> =
-            M::NAMES.iter().enumerate().map(|(number, name)| format!("| {number} | `{name}` ")).collect();
+        let expected: Vec<String> = M::NAMES
+            .iter()
+            .enumerate()
+            .map(|(number, name)| format!("| {number} | `{name}` "))
+            .collect();
         assert_eq!(found, expected, "under {heading}");
     }
     assert_listed::<PeerMessage>("### Messages");
@@ -185,7 +205,10 @@ fn every_limit_is_in_the_table_with_its_value() {
     ];
     let table = section("## 6. Limits and deadlines");
     for (name, value) in limits {
-        assert!(table.contains(&format!("\n| `{name}` | {value} |")), "{name} is not there as {value}");
+        assert!(
+            table.contains(&format!("\n| `{name}` | {value} |")),
+            "{name} is not there as {value}"
+        );
     }
 }
 

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tnet_proto::{
-    DATA_HEADER_LEN, FileHandle, FrameError, FrameHead, HEAD_LEN, Info, MAX_DATA_LEN, MAX_FRAME_BEFORE_HELLO,
-    MAX_FRAME_LEN, PREFIX_LEN, PeerMessage, data_header, decode, info_head,
+    DATA_HEADER_LEN, FileHandle, FrameError, FrameHead, HEAD_LEN, Info, MAX_DATA_LEN,
+    MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, PREFIX_LEN, PeerMessage, data_header, decode, info_head,
 };
 
 use crate::frame_of;

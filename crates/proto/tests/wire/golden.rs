@@ -8,7 +8,11 @@ use crate::{body_of, frame_of};
 fn assert_golden<M: WireMessage + PartialEq>(samples: &[(M, &str)]) {
     for (message, golden) in samples {
         assert_eq!(body_of(message), hex(golden), "{message:?} is not written as before");
-        assert_eq!(decode::<M>(&hex(golden)).as_ref(), Ok(message), "{golden} is not read as before");
+        assert_eq!(
+            decode::<M>(&hex(golden)).as_ref(),
+            Ok(message),
+            "{golden} is not read as before"
+        );
     }
 }
 
@@ -60,7 +64,8 @@ fn a_frame_is_the_length_of_its_body_and_the_body() {
 fn the_first_number_after_the_last_message_is_unknown() {
     fn assert_unknown<M: WireMessage + PartialEq>() {
         let number = u32::try_from(M::NAMES.len()).expect("few messages");
-        for body in [number.to_le_bytes().to_vec(), [&number.to_le_bytes()[..], &[9; 70]].concat()] {
+        for body in [number.to_le_bytes().to_vec(), [&number.to_le_bytes()[..], &[9; 70]].concat()]
+        {
             assert_eq!(decode::<M>(&body), Err(DecodeError::UnknownMessage { number }));
         }
     }
@@ -72,7 +77,8 @@ fn the_first_number_after_the_last_message_is_unknown() {
 #[test]
 fn messages_are_shown_without_their_bulk() {
     use tnet_proto::{Holdings, PeerId, PeerMessage};
-    let shown: Vec<String> = peer_messages().iter().map(|(message, _)| format!("{message:?}")).collect();
+    let shown: Vec<String> =
+        peer_messages().iter().map(|(message, _)| format!("{message:?}")).collect();
     let data = shown.iter().find(|text| text.starts_with("Data")).expect("a sample of Data");
     assert!(data.contains("3 bytes") && !data.contains("222"), "{data}");
     let info = shown.iter().find(|text| text.starts_with("Info(")).expect("a sample of Info");

@@ -1,10 +1,10 @@
 //! Whatever is wrong with a frame has its own error, and none of it is believed.
 
 use tnet_proto::{
-    Availability, CallResult, CoordinatorReply, CoordinatorRequest, DecodeError, FileHandle, Holdings, Info,
-    MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS,
-    MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH, Open, PeerMessage, ReportEntry,
-    WireMessage, decode,
+    Availability, CallResult, CoordinatorReply, CoordinatorRequest, DecodeError, FileHandle,
+    Holdings, Info, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_LEN,
+    MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH,
+    Open, PeerMessage, ReportEntry, WireMessage, decode,
 };
 
 use crate::body_of;
@@ -39,7 +39,11 @@ fn assert_limit<M: WireMessage + PartialEq>(max: usize, of: impl Fn(usize) -> M)
     let full = of(max);
     let name = full.name();
     let read_back = decode::<M>(&body_of(&full));
-    assert!(read_back.as_ref() == Ok(&full), "{name} with {max} items is refused: {:?}", read_back.err());
+    assert!(
+        read_back.as_ref() == Ok(&full),
+        "{name} with {max} items is refused: {:?}",
+        read_back.err()
+    );
     let over = max + 1;
     let error = decode::<M>(&body_of(&of(over))).expect_err("one more than the limit");
     assert_eq!(error, DecodeError::TooLong { len: over as u64, max }, "{name} with {over} items");
@@ -65,7 +69,9 @@ fn each_list_of_a_peer_message_ends_at_its_own_limit() {
         bytes: vec![5; n].into(),
     });
     assert_limit(MAX_TAIL_LEAF, |n| PeerMessage::Info(Info { tail_leaf: vec![7; n], ..info() }));
-    assert_limit(MAX_TAIL_PATH, |n| PeerMessage::Info(Info { tail_path: vec![[7; 32]; n], ..info() }));
+    assert_limit(MAX_TAIL_PATH, |n| {
+        PeerMessage::Info(Info { tail_path: vec![[7; 32]; n], ..info() })
+    });
     assert_limit(MAX_INFO_SUMS, |n| PeerMessage::Info(Info { sums: vec![[7; 32]; n], ..info() }));
     for address in ["192.0.2.1:1", "[2001:db8::1]:1"] {
         let address = address.parse().expect("an address");
@@ -82,7 +88,10 @@ fn each_list_between_peer_and_coordinator_ends_at_its_own_limit() {
         replace: true,
         entries: vec![entry; n],
     });
-    assert_limit(MAX_EXTENSION_LEN, |n| CoordinatorRequest::Extension { kind: 1, body: vec![1; n] });
+    assert_limit(MAX_EXTENSION_LEN, |n| CoordinatorRequest::Extension {
+        kind: 1,
+        body: vec![1; n],
+    });
     for address in ["192.0.2.1:1", "[2001:db8::1]:1"] {
         let address = address.parse().expect("an address");
         let result = CallResult { address, reached: false };
@@ -100,8 +109,8 @@ fn a_claimed_length_within_the_limit_still_needs_its_bytes() {
 fn values_that_do_not_exist_are_malformed() {
     let peer = [
         "01000000 07000000 11*32 0100010000000000 00400000 02000000", // holdings: neither full nor bitmap
-        "10000000 07000000 0100000000000000 02000000 00*18",          // address: neither IPv4 nor IPv6
-        "06000000 07000000 04000000 ffffffff 0100000000000000 aa",    // a part that ends beyond 4 GiB
+        "10000000 07000000 0100000000000000 02000000 00*18", // address: neither IPv4 nor IPv6
+        "06000000 07000000 04000000 ffffffff 0100000000000000 aa", // a part that ends beyond 4 GiB
     ];
     for body in peer {
         assert_eq!(decode::<PeerMessage>(&hex(body)), Err(DecodeError::Malformed), "{body}");

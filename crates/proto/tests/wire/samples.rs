@@ -1,10 +1,11 @@
-//! Every message with its bytes, written down by hand once and never changed: peers of other versions have the
-//! same bytes in their heads. At least one sample for each message; where a message has two forms, both.
+//! Every message with its bytes, written down by hand once and never changed: peers of other
+//! versions have the same bytes in their heads. At least one sample for each message; where a
+//! message has two forms, both.
 
 use tnet_proto::{
-    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, Families, FileHandle, Hello,
-    Holder, Holdings, Info, Limit, Listed, Open, PeerId, PeerMessage, Reach, Refusal, ReportDigest,
-    ReportEntry,
+    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, Families,
+    FileHandle, Hello, Holder, Holdings, Info, Limit, Listed, Open, PeerId, PeerMessage, Reach,
+    Refusal, ReportDigest, ReportEntry,
 };
 
 const FILE: FileHandle = FileHandle(7);

@@ -5,17 +5,19 @@ use std::net::SocketAddr;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tnet_proto::{
-    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, Families, FileHandle, Hello,
-    Holder, Holdings, Info, Limit, Listed, Open, PeerId, PeerMessage, Reach, Refusal, ReportDigest,
-    ReportEntry,
+    Availability, ByeReason, CallResult, CoordinatorReply, CoordinatorRequest, Families,
+    FileHandle, Hello, Holder, Holdings, Info, Limit, Listed, Open, PeerId, PeerMessage, Reach,
+    Refusal, ReportDigest, ReportEntry,
 };
 
 pub(crate) fn peer_message() -> impl Strategy<Value = PeerMessage> {
     let about_chunk = (file(), any::<u32>());
     prop_oneof![
-        (any::<[u8; 16]>(), any::<u16>(), any::<u64>()).prop_map(|(id, listen_port, capabilities)| {
-            PeerMessage::Hello(Hello { peer_id: PeerId(id), listen_port, capabilities })
-        }),
+        (any::<[u8; 16]>(), any::<u16>(), any::<u64>()).prop_map(
+            |(id, listen_port, capabilities)| {
+                PeerMessage::Hello(Hello { peer_id: PeerId(id), listen_port, capabilities })
+            }
+        ),
         (file(), any::<[u8; 32]>(), any::<u64>(), any::<u32>(), holdings()).prop_map(
             |(file, hash, size, chunk_size, holdings)| {
                 PeerMessage::Open(Open { file, hash, size, chunk_size, holdings })
@@ -23,7 +25,8 @@ pub(crate) fn peer_message() -> impl Strategy<Value = PeerMessage> {
         ),
         file().prop_map(|file| PeerMessage::NotFound { file }),
         file().prop_map(|file| PeerMessage::Close { file }),
-        (file(), vec(any::<u32>(), 0..20)).prop_map(|(file, chunks)| PeerMessage::Have { file, chunks }),
+        (file(), vec(any::<u32>(), 0..20))
+            .prop_map(|(file, chunks)| PeerMessage::Have { file, chunks }),
         about_chunk.clone().prop_map(|(file, chunk)| PeerMessage::Request { file, chunk }),
         data(),
         (about_chunk.clone(), any::<u32>()).prop_map(|((file, chunk), load)| PeerMessage::Busy {
@@ -59,8 +62,11 @@ fn reach() -> impl Strategy<Value = Reach> {
 }
 
 fn listed() -> impl Strategy<Value = Listed> {
-    let refusal =
-        prop_oneof![Just(Refusal::OutsideNetworks), Just(Refusal::Meaningless), Just(Refusal::OtherFamily)];
+    let refusal = prop_oneof![
+        Just(Refusal::OutsideNetworks),
+        Just(Refusal::Meaningless),
+        Just(Refusal::OtherFamily)
+    ];
     prop_oneof![
         Just(Listed::Nowhere),
         address().prop_map(|address| Listed::At { address }),
@@ -79,23 +85,29 @@ pub(crate) fn coordinator_request() -> impl Strategy<Value = CoordinatorRequest>
                 capabilities,
             }
         ),
-        (any::<u64>(), any::<bool>(), vec(entry(), 0..8))
-            .prop_map(|(seq, replace, entries)| CoordinatorRequest::Report { seq, replace, entries }),
-        any::<[u8; 16]>().prop_map(|digest| CoordinatorRequest::Heartbeat { digest: ReportDigest(digest) }),
+        (any::<u64>(), any::<bool>(), vec(entry(), 0..8)).prop_map(|(seq, replace, entries)| {
+            CoordinatorRequest::Report { seq, replace, entries }
+        }),
+        any::<[u8; 16]>()
+            .prop_map(|digest| CoordinatorRequest::Heartbeat { digest: ReportDigest(digest) }),
         hash.prop_map(|hash| CoordinatorRequest::Lookup { hash }),
         hash.prop_map(|hash| CoordinatorRequest::Watch { hash }),
         hash.prop_map(|hash| CoordinatorRequest::Unwatch { hash }),
         Just(CoordinatorRequest::Bye),
         any::<u32>().prop_map(|message| CoordinatorRequest::Unsupported { message }),
         extension().prop_map(|(kind, body)| CoordinatorRequest::Extension { kind, body }),
-        vec((address(), any::<bool>()).prop_map(|(address, reached)| CallResult { address, reached }), 0..8)
-            .prop_map(|results| CoordinatorRequest::Calls { results }),
+        vec(
+            (address(), any::<bool>())
+                .prop_map(|(address, reached)| CallResult { address, reached }),
+            0..8
+        )
+        .prop_map(|results| CoordinatorRequest::Calls { results }),
     ]
 }
 
 pub(crate) fn coordinator_reply() -> impl Strategy<Value = CoordinatorReply> {
-    let holder =
-        (address(), availability()).prop_map(|(address, availability)| Holder { address, availability });
+    let holder = (address(), availability())
+        .prop_map(|(address, availability)| Holder { address, availability });
     let limit = prop_oneof![
         Just(Limit::EntriesPerPeer),
         Just(Limit::EntriesTotal),
@@ -117,9 +129,15 @@ pub(crate) fn coordinator_reply() -> impl Strategy<Value = CoordinatorReply> {
         Just(CoordinatorReply::Renewed),
         Just(CoordinatorReply::Resync),
         (any::<[u8; 32]>(), any::<u32>(), any::<u32>(), vec(holder, 0..8)).prop_map(
-            |(hash, full, partial, holders)| CoordinatorReply::Holders { hash, full, partial, holders }
+            |(hash, full, partial, holders)| CoordinatorReply::Holders {
+                hash,
+                full,
+                partial,
+                holders
+            }
         ),
-        (limit, any::<u64>()).prop_map(|(limit, value)| CoordinatorReply::LimitReached { limit, value }),
+        (limit, any::<u64>())
+            .prop_map(|(limit, value)| CoordinatorReply::LimitReached { limit, value }),
         Just(CoordinatorReply::Bye),
         any::<u32>().prop_map(|message| CoordinatorReply::Unsupported { message }),
         extension().prop_map(|(kind, body)| CoordinatorReply::Extension { kind, body }),
@@ -129,7 +147,12 @@ pub(crate) fn coordinator_reply() -> impl Strategy<Value = CoordinatorReply> {
 /// A `Data` message whose part ends below 4 GiB.
 pub(crate) fn data() -> impl Strategy<Value = PeerMessage> {
     (file(), any::<u32>(), 0..=u32::MAX - 300, vec(any::<u8>(), 1..300)).prop_map(
-        |(file, chunk, offset, bytes)| PeerMessage::Data { file, chunk, offset, bytes: bytes.into() },
+        |(file, chunk, offset, bytes)| PeerMessage::Data {
+            file,
+            chunk,
+            offset,
+            bytes: bytes.into(),
+        },
     )
 }
 
@@ -169,11 +192,8 @@ fn availability() -> impl Strategy<Value = Availability> {
 }
 
 fn entry() -> impl Strategy<Value = ReportEntry> {
-    (any::<[u8; 32]>(), any::<u64>(), availability()).prop_map(|(hash, size, availability)| ReportEntry {
-        hash,
-        size,
-        availability,
-    })
+    (any::<[u8; 32]>(), any::<u64>(), availability())
+        .prop_map(|(hash, size, availability)| ReportEntry { hash, size, availability })
 }
 
 fn extension() -> impl Strategy<Value = (u32, Vec<u8>)> {

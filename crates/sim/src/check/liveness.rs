@@ -1,24 +1,28 @@
-//! Whoever is honest, wants the file and stays has it by the deadline, as long as one honest full holder stays.
+//! Whoever is honest, wants the file and stays has it by the deadline, as long as one honest full
+//! holder stays.
 
 use super::Breach;
 use crate::units::{HostId, Nanos, number};
 use crate::world::{Change, Character, Holds, World};
 
-/// `progress` says for each host whether it has ever been done, and how many chunks are on its disk.
+/// `progress` says for each host whether it has ever been done, and how many chunks are on its
+/// disk.
 pub(crate) fn unfinished(world: &World, deadline: Nanos, progress: &[(bool, u32)]) -> Vec<Breach> {
     if !a_full_holder_stays(world) {
         return Vec::new();
     }
     let hosts = world.hosts.iter().zip(progress).enumerate();
     let late = hosts.filter(|(_, (plan, (was_done, _)))| plan.must_finish() && !was_done);
-    let breach = |host: HostId, stored| Breach::Unfinished { host, stored, chunks: world.chunks, deadline };
+    let breach =
+        |host: HostId, stored| Breach::Unfinished { host, stored, chunks: world.chunks, deadline };
     late.map(|(host, (_, (_, stored)))| breach(number(host), *stored)).collect()
 }
 
 fn a_full_holder_stays(world: &World) -> bool {
     world.hosts.iter().any(|plan| {
-        let goes =
-            |change: &(Nanos, Change)| matches!(change.1, Change::Leave | Change::Vanish | Change::Crash);
+        let goes = |change: &(Nanos, Change)| {
+            matches!(change.1, Change::Leave | Change::Vanish | Change::Crash)
+        };
         let comes_back = plan.changes.last().is_some_and(|(_, change)| *change == Change::Rejoin);
         plan.holds == Holds::Everything
             && plan.character == Character::Honest

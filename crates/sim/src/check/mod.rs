@@ -1,5 +1,5 @@
-//! What must hold in every run, whoever lies, crashes or is cut off. Each checker is told facts and answers with
-//! breaches; none of them knows how the simulator came to its facts.
+//! What must hold in every run, whoever lies, crashes or is cut off. Each checker is told facts and
+//! answers with breaches; none of them knows how the simulator came to its facts.
 
 mod liveness;
 mod safety;
@@ -79,7 +79,9 @@ pub enum Breach {
         deadline: Nanos,
     },
     /// The coordinator's table is not who is there.
-    #[error("the table says {table_full} full and {table_partial} partial, there are {full} and {partial}")]
+    #[error(
+        "the table says {table_full} full and {table_partial} partial, there are {full} and {partial}"
+    )]
     TableDiffers {
         /// Full holders in the table.
         table_full: u32,

@@ -1,4 +1,5 @@
-//! No chunk is lost, none is stored or served unverified, and nobody honest is blamed. Told each deed as it happens.
+//! No chunk is lost, none is stored or served unverified, and nobody honest is blamed. Told each
+//! deed as it happens.
 
 use tnet_fileinfo::ChunkSet;
 
@@ -55,7 +56,13 @@ impl Safety {
         }
     }
 
-    pub(crate) fn blames(&mut self, by: HostId, host: HostId, character: Character, what: &'static str) {
+    pub(crate) fn blames(
+        &mut self,
+        by: HostId,
+        host: HostId,
+        character: Character,
+        what: &'static str,
+    ) {
         if character == Character::Honest {
             self.note(Breach::HonestBlamed { by, host, what });
         }

@@ -18,7 +18,8 @@ mod tests {
     fn a_dead_host_in_the_table_is_a_breach() {
         let table = SwarmSize { full: 3, partial: 0 };
         assert_eq!(table_differs(table, 3, 0), None);
-        let expected = Breach::TableDiffers { table_full: 3, table_partial: 0, full: 2, partial: 0 };
+        let expected =
+            Breach::TableDiffers { table_full: 3, table_partial: 0, full: 2, partial: 0 };
         assert_eq!(table_differs(table, 2, 0), Some(expected));
         assert!(table_differs(table, 2, 1).is_some());
     }

@@ -1,4 +1,5 @@
-//! Many short queues in one piece of memory: a pipe that is idle costs a few words, however much it once carried.
+//! Many short queues in one piece of memory: a pipe that is idle costs a few words, however much it
+//! once carried.
 //!
 //! Every node is in exactly one chain or free.
 

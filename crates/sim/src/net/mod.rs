@@ -1,10 +1,12 @@
-//! The network between the hosts: connections as pairs of pipes, each host with an uplink and a downlink.
+//! The network between the hosts: connections as pairs of pipes, each host with an uplink and a
+//! downlink.
 //!
-//! Bytes go in batches. A batch occupies the sender's uplink, then, a delay later and starting while it still arrives,
-//! the receiver's downlink. Each connection has at most a turn's worth of bytes in the queue of the sender's interface,
-//! which is served in order; the rest waits in its socket, and what the socket does not take waits in the application.
-//! The downlink is first come, first served, and when the queue in front of it is full, senders wait instead of losing
-//! packets. So a message is behind what its connection has written already and behind one turn of each other
+//! Bytes go in batches. A batch occupies the sender's uplink, then, a delay later and starting
+//! while it still arrives, the receiver's downlink. Each connection has at most a turn's worth of
+//! bytes in the queue of the sender's interface, which is served in order; the rest waits in its
+//! socket, and what the socket does not take waits in the application. The downlink is first come,
+//! first served, and when the queue in front of it is full, senders wait instead of losing packets.
+//! So a message is behind what its connection has written already and behind one turn of each other
 //! connection, not behind chunks that wait in the application.
 
 mod chain;
@@ -112,7 +114,10 @@ impl Network {
     /// Whether something of this host's waits for a window or for somebody else's downlink.
     pub(crate) fn is_held_up(&self, host: HostId) -> bool {
         let waits = |pipe: &PipeId| self.pipes[pipe.index()].waits;
-        self.port(host).open.iter().any(|pipe| matches!(waits(pipe), Waits::Window | Waits::Downlink))
+        self.port(host)
+            .open
+            .iter()
+            .any(|pipe| matches!(waits(pipe), Waits::Window | Waits::Downlink))
     }
 
     pub(crate) fn from(&self, pipe: PipeId) -> HostId {
@@ -153,7 +158,13 @@ impl Network {
     }
 
     /// How long until the caller knows that nobody takes calls at the other host.
-    pub(crate) fn refusal_time(&self, now: Nanos, caller: HostId, called: HostId, is_there: bool) -> Nanos {
+    pub(crate) fn refusal_time(
+        &self,
+        now: Nanos,
+        caller: HostId,
+        called: HostId,
+        is_there: bool,
+    ) -> Nanos {
         match is_there && !self.is_parted(caller, called) {
             true => self.way(now, caller, called) + self.way(now, called, caller),
             false => CALL_PATIENCE,
@@ -173,8 +184,10 @@ impl Network {
     /// How long a small packet is under way now.
     fn way(&self, now: Nanos, from: HostId, to: HostId) -> Nanos {
         let (sender, receiver) = (self.port(from), self.port(to));
-        let ahead =
-            sender.up.time_for(self.turn(sender) * sender.ring.len() as u64).min(self.model.uplink_queue);
+        let ahead = sender
+            .up
+            .time_for(self.turn(sender) * sender.ring.len() as u64)
+            .min(self.model.uplink_queue);
         sender.up_free.saturating_sub(now) + ahead + self.model.delay + receiver.down_backlog(now)
     }
 
@@ -291,6 +304,7 @@ impl Network {
         }
         // Later packets show that one is missing; without any, only the timer does.
         let is_noticed = packets > 3;
-        jitter + if is_noticed { 2 * model.delay + model.downlink_queue / 2 } else { RETRANSMISSION }
+        jitter
+            + if is_noticed { 2 * model.delay + model.downlink_queue / 2 } else { RETRANSMISSION }
     }
 }

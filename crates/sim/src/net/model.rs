@@ -12,10 +12,11 @@ pub struct NetworkModel {
     pub jitter: Nanos,
     /// Packets lost in a million; each costs its connection a retransmission time.
     pub loss_ppm: u32,
-    /// Bytes a connection has at most in the queue of its interface (TCP small queues), so what it sends before the
-    /// next one has its turn.
+    /// Bytes a connection has at most in the queue of its interface (TCP small queues), so what it
+    /// sends before the next one has its turn.
     pub turn_bytes: u64,
-    /// Bytes written by the application and not sent, at which it has to wait (`TCP_NOTSENT_LOWAT`), at least.
+    /// Bytes written by the application and not sent, at which it has to wait
+    /// (`TCP_NOTSENT_LOWAT`), at least.
     pub unsent_bytes: u64,
     /// The same, as the time in which the connection sends them.
     pub unsent_ahead: Nanos,

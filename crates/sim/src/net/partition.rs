@@ -1,5 +1,5 @@
-//! A network in two halves for a time. What was under way arrives; what is sent waits, and after the healing TCP
-//! tries again at the moments it would have tried anyway.
+//! A network in two halves for a time. What was under way arrives; what is sent waits, and after
+//! the healing TCP tries again at the moments it would have tried anyway.
 
 use super::pipe::{PipeId, Waits};
 use super::{Network, RETRANSMISSION};
@@ -20,7 +20,8 @@ impl Network {
     }
 
     pub(crate) fn is_parted(&self, one: HostId, other: HostId) -> bool {
-        self.partition.is_some_and(|partition| (one < partition.border) != (other < partition.border))
+        self.partition
+            .is_some_and(|partition| (one < partition.border) != (other < partition.border))
     }
 
     /// Connections over the partition have been silent for too long, on both sides.

@@ -1,15 +1,15 @@
 //! One direction of a connection: a stream of bytes, in order, and what ends where in it.
 //!
-//! `delivered + queued <= sent <= written`. What is written is a message or a part of a chunk, as a whole; the writer chooses
-//! the next one when little of the last one is unsent, messages first.
+//! `delivered + queued <= sent <= written`. What is written is a message or a part of a chunk, as a
+//! whole; the writer chooses the next one when little of the last one is unsent, messages first.
 
 use tnet_proto::PeerMessage;
 
 use super::chain::Chain;
 use crate::units::{HostId, Nanos};
 
-/// Number of a pipe. The two directions of a connection differ in the lowest bit. The sender's core knows the
-/// connection by this number.
+/// Number of a pipe. The two directions of a connection differ in the lowest bit. The sender's core
+/// knows the connection by this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PipeId(pub(crate) u32);
 
@@ -105,7 +105,8 @@ pub(crate) struct Pipe {
     pub(crate) written: u64,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
-    /// Of what was sent, bytes in the queue of the sender's interface: nothing overtakes them any more.
+    /// Of what was sent, bytes in the queue of the sender's interface: nothing overtakes them any
+    /// more.
     pub(crate) queued: u64,
     /// Written and not delivered.
     pub(crate) stream: Chain,

@@ -1,5 +1,5 @@
-//! Where a host meets the network: an uplink that serves the host's connections in turn, and a downlink with a queue
-//! in front of it.
+//! Where a host meets the network: an uplink that serves the host's connections in turn, and a
+//! downlink with a queue in front of it.
 
 use std::collections::VecDeque;
 

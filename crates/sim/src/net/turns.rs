@@ -1,4 +1,5 @@
-//! Which of a host's connections write chunks: a few at once, in the order in which they had something to write.
+//! Which of a host's connections write chunks: a few at once, in the order in which they had
+//! something to write.
 
 use super::Network;
 use super::pipe::PipeId;
@@ -9,7 +10,8 @@ use crate::units::HostId;
 impl Network {
     /// Bytes that one connection of this host may have unsent.
     pub(super) fn unsent_at_most(&self, host: HostId) -> u64 {
-        let own_rate = self.port(host).up.bytes_in(self.model.unsent_ahead) / self.model.turns.max(1) as u64;
+        let own_rate =
+            self.port(host).up.bytes_in(self.model.unsent_ahead) / self.model.turns.max(1) as u64;
         own_rate.max(self.model.unsent_bytes)
     }
 
@@ -81,8 +83,12 @@ impl Network {
         let (now, most) = (queue.now(), self.model.turn_at_most);
         let port = self.port_mut(host);
         port.is_watched = false;
-        let late: Vec<PipeId> =
-            port.turns.iter().take_while(|(_, since)| since + most <= now).map(|(pipe, _)| *pipe).collect();
+        let late: Vec<PipeId> = port
+            .turns
+            .iter()
+            .take_while(|(_, since)| since + most <= now)
+            .map(|(pipe, _)| *pipe)
+            .collect();
         for pipe in late {
             self.free_turn(host, pipe);
         }

@@ -9,7 +9,8 @@ use crate::units::{HostId, Nanos};
 use crate::wire::SEGMENT_LEN;
 
 impl Network {
-    /// Whoever has something to send puts about one turn's worth of it into the interface's queue and waits there.
+    /// Whoever has something to send puts about one turn's worth of it into the interface's queue
+    /// and waits there.
     pub(super) fn await_turn(&mut self, queue: &mut Queue<Event>, pipe: PipeId) {
         let from = self.pipes[pipe.index()].from;
         if self.join_queue(pipe) {
@@ -20,14 +21,17 @@ impl Network {
     /// Moves bytes from the socket to the interface; what the socket has room for then is written.
     fn join_queue(&mut self, id: PipeId) -> bool {
         let pipe = &self.pipes[id.index()];
-        if !matches!(pipe.waits, Waits::Nowhere | Waits::Window) || pipe.unsent() + pipe.queued == 0 {
+        if !matches!(pipe.waits, Waits::Nowhere | Waits::Window) || pipe.unsent() + pipe.queued == 0
+        {
             return false;
         }
         if pipe.queued == 0 {
-            let (sender, receiver) = (&self.ports[pipe.from as usize], &self.ports[pipe.to as usize]);
-            let window =
-                self.model.window_bytes + sender.up.min(receiver.down).bytes_in(2 * self.model.delay);
-            let bytes = pipe.unsent().min(self.turn(sender)).min(window.saturating_sub(pipe.in_flight()));
+            let (sender, receiver) =
+                (&self.ports[pipe.from as usize], &self.ports[pipe.to as usize]);
+            let window = self.model.window_bytes
+                + sender.up.min(receiver.down).bytes_in(2 * self.model.delay);
+            let bytes =
+                pipe.unsent().min(self.turn(sender)).min(window.saturating_sub(pipe.in_flight()));
             let pipe = &mut self.pipes[id.index()];
             (pipe.queued, pipe.waits) = (bytes, Waits::Window);
             pipe.sent += bytes;
@@ -105,7 +109,8 @@ impl Network {
         }
     }
 
-    /// Sends what a pipe has in the queue from `at` on, which moves to the end of that. Answers how many bytes.
+    /// Sends what a pipe has in the queue from `at` on, which moves to the end of that. Answers how
+    /// many bytes.
     fn send_batch(&mut self, queue: &mut Queue<Event>, id: PipeId, at: &mut Nanos) -> u64 {
         let pipe = &mut self.pipes[id.index()];
         pipe.waits = Waits::Nowhere;

@@ -1,6 +1,6 @@
-//! The application's end of a pipe: what the real session's writer does. Messages go before chunks; a chunk goes in
-//! parts, each of which is one of the few that the host writes at once; the next write begins when the kernel has taken
-//! the last one, but for the little it keeps unsent.
+//! The application's end of a pipe: what the real session's writer does. Messages go before chunks;
+//! a chunk goes in parts, each of which is one of the few that the host writes at once; the next
+//! write begins when the kernel has taken the last one, but for the little it keeps unsent.
 
 use tnet_proto::{FileHandle, MAX_DATA_LEN, PeerMessage};
 use tnet_swarm::UploadEnd;
@@ -13,7 +13,12 @@ use crate::units::number;
 use crate::wire::{PART_HEADER_LEN, message_len};
 
 impl Network {
-    pub(crate) fn send_message(&mut self, queue: &mut Queue<Event>, pipe: PipeId, message: PeerMessage) {
+    pub(crate) fn send_message(
+        &mut self,
+        queue: &mut Queue<Event>,
+        pipe: PipeId,
+        message: PeerMessage,
+    ) {
         let state = &mut self.pipes[pipe.index()];
         if !matches!(state.end, EndState::Open | EndState::Closing) {
             return;
@@ -99,13 +104,15 @@ impl Network {
 
     fn write_part(&mut self, pipe: PipeId) -> bool {
         let state = &self.pipes[pipe.index()];
-        if state.is_leaving || self.uploads.front(state.uploads).is_none() || !self.take_turn(pipe) {
+        if state.is_leaving || self.uploads.front(state.uploads).is_none() || !self.take_turn(pipe)
+        {
             return false;
         }
         let state = &mut self.pipes[pipe.index()];
         let Some(upload) = self.uploads.front_mut(state.uploads) else { return false };
         state.is_leaving = true;
-        let len = (upload.len - upload.written).min(self.model.part_bytes.min(number(MAX_DATA_LEN)));
+        let len =
+            (upload.len - upload.written).min(self.model.part_bytes.min(number(MAX_DATA_LEN)));
         upload.written += len;
         let (chunk, taint, is_last) = (upload.chunk, upload.taint, upload.written == upload.len);
         if is_last {
@@ -117,7 +124,11 @@ impl Network {
         self.traffic.parts += 1;
         self.traffic.part_bytes += u64::from(len);
         self.traffic.part_header_bytes += u64::from(PART_HEADER_LEN);
-        self.commit(pipe, u64::from(len + PART_HEADER_LEN), Parcel::Part { chunk, len, is_last, taint });
+        self.commit(
+            pipe,
+            u64::from(len + PART_HEADER_LEN),
+            Parcel::Part { chunk, len, is_last, taint },
+        );
         true
     }
 

@@ -1,4 +1,5 @@
-//! The coordinator of a world: the shipped registry, on virtual time, and which host is on which connection.
+//! The coordinator of a world: the shipped registry, on virtual time, and which host is on which
+//! connection.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -68,7 +69,8 @@ impl Coordinator {
 
     pub(super) fn on_request(&mut self, now: Nanos, epoch: Epoch, request: CoordinatorRequest) {
         if let Ok(request) = Request::try_from(request) {
-            self.registry.handle_input(Duration::from_nanos(now), Input::Request { epoch, request });
+            self.registry
+                .handle_input(Duration::from_nanos(now), Input::Request { epoch, request });
         }
     }
 

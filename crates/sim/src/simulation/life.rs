@@ -156,7 +156,9 @@ impl Simulation {
         if state.life != life {
             return;
         }
-        let (Some(core), WhenDone::Linger { at_most }) = (&state.core, state.plan.when_done) else { return };
+        let (Some(core), WhenDone::Linger { at_most }) = (&state.core, state.plan.when_done) else {
+            return;
+        };
         let now = self.queue.now();
         let is_late = state.done_at.is_some_and(|done| now >= done + at_most);
         if is_late || core.swarm.is_swarm_done(FILE) {

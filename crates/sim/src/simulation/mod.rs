@@ -1,7 +1,8 @@
-//! A run: hosts with real cores, the network between them, the coordinator, and one queue of what is due.
+//! A run: hosts with real cores, the network between them, the coordinator, and one queue of what
+//! is due.
 //!
-//! Everything follows from the world and its seed. One event is taken, everything it causes at once is done, then
-//! the next: no core is ever called from within a core.
+//! Everything follows from the world and its seed. One event is taken, everything it causes at once
+//! is done, then the next: no core is ever called from within a core.
 
 mod coordinator;
 mod life;
@@ -167,12 +168,13 @@ impl Simulation {
     fn concerns(&self, event: Event) -> Option<HostId> {
         match event {
             Event::Tick(host) | Event::Report(host) | Event::Drip(host) => Some(host),
-            Event::Stored { host, .. } | Event::Read { host, .. } | Event::CallFailed { host, .. } => {
-                Some(host)
-            }
+            Event::Stored { host, .. }
+            | Event::Read { host, .. }
+            | Event::CallFailed { host, .. } => Some(host),
             Event::LeaveDone { host, .. } | Event::CallCoordinator { host, .. } => Some(host),
             Event::Greeted(pipe) | Event::Lost(pipe) => Some(self.network.from(pipe)),
-            // In the same queue as the beginning and the end of its connection, so that they stay in order.
+            // In the same queue as the beginning and the end of its connection, so that they stay
+            // in order.
             Event::Delivered { pipe, .. } => Some(self.network.to(pipe)),
             Event::Mail(letter) => self.post.receiver(letter),
             _ => None,
@@ -185,7 +187,9 @@ impl Simulation {
         let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
         core.swarm.handle_input(now, input);
         self.inputs += 1;
-        if self.world.checks.books_every > 0 && self.inputs.is_multiple_of(self.world.checks.books_every) {
+        if self.world.checks.books_every > 0
+            && self.inputs.is_multiple_of(self.world.checks.books_every)
+        {
             core.swarm.check();
         }
         while let Some(output) =
@@ -239,7 +243,9 @@ impl Simulation {
                     // As a session does.
                     self.network.send_message(&mut self.queue, own, PeerMessage::Pong { nonce });
                 }
-                Parcel::Message(message) => self.feed(host, Input::Message { peer: key(own), message }),
+                Parcel::Message(message) => {
+                    self.feed(host, Input::Message { peer: key(own), message })
+                }
                 Parcel::Part { chunk, len, is_last, taint } => {
                     self.feed(host, Input::DataReceived { peer: key(own), bytes: len });
                     if is_last {
@@ -314,7 +320,9 @@ impl Simulation {
     }
 
     fn chunk(&self, index: u32) -> ChunkIndex {
-        self.geometry.chunk(index).expect("parcels carry chunks that a core of this very file named")
+        self.geometry
+            .chunk(index)
+            .expect("parcels carry chunks that a core of this very file named")
     }
 }
 

@@ -20,11 +20,15 @@ impl Simulation {
     pub(super) fn perform(&mut self, host: HostId, output: Output) {
         match output {
             Output::Connect { address } => self.connect(host, host_at(address)),
-            Output::Send { peer, message } => self.network.send_message(&mut self.queue, pipe(peer), message),
+            Output::Send { peer, message } => {
+                self.network.send_message(&mut self.queue, pipe(peer), message)
+            }
             Output::Upload { peer, chunk, .. } => self.upload(host, pipe(peer), chunk),
             Output::StopUpload { peer, chunk, .. } => self.stop_upload(host, pipe(peer), chunk),
             Output::Store { chunk, .. } => self.store(host, chunk),
-            Output::Disconnect { peer, reason } => self.network.close(&mut self.queue, pipe(peer), reason),
+            Output::Disconnect { peer, reason } => {
+                self.network.close(&mut self.queue, pipe(peer), reason)
+            }
             Output::Lookup { .. } => {
                 let core = self.hosts[host as usize].core.as_mut();
                 let core = core.expect("its output is being performed");
@@ -39,7 +43,11 @@ impl Simulation {
         let called = called.expect("only addresses of hosts are ever named");
         let other = &self.hosts[called as usize];
         let now = self.queue.now();
-        if other.is_up() && !other.is_frozen && called != host && !self.network.is_parted(host, called) {
+        if other.is_up()
+            && !other.is_frozen
+            && called != host
+            && !self.network.is_parted(host, called)
+        {
             return self.network.connect(&mut self.queue, host, called);
         }
         // Without a process the machine refuses at once; without power nobody answers.
@@ -55,7 +63,9 @@ impl Simulation {
         core.uploading += 1;
         let taint = match state.plan.character {
             Character::Honest => Taint::Genuine,
-            Character::Poisonous { per_mille } if self.rng.random_range(0..1000) < per_mille => Taint::Forged,
+            Character::Poisonous { per_mille } if self.rng.random_range(0..1000) < per_mille => {
+                Taint::Forged
+            }
             Character::Poisonous { .. } => Taint::Genuine,
             Character::Boaster => {
                 let refusal = PeerMessage::Refused { file: FILE.handle(), chunk: chunk.get() };
@@ -92,7 +102,8 @@ impl Simulation {
             Character::Mute => {}
             Character::Dripping | Character::Trickling => {
                 if let Some(core) = self.hosts[host as usize].core.as_mut() {
-                    core.drips.retain(|(pipe, dripping, _)| (*pipe, *dripping) != (to, chunk.get()));
+                    core.drips
+                        .retain(|(pipe, dripping, _)| (*pipe, *dripping) != (to, chunk.get()));
                 }
                 let stopped = PeerMessage::Stopped { file: FILE.handle(), chunk: chunk.get() };
                 self.network.send_message(&mut self.queue, to, stopped);
@@ -125,12 +136,14 @@ impl Simulation {
     }
 
     fn store(&mut self, host: HostId, chunk: ChunkIndex) {
-        let (from, taint) = self.arrived.take().expect("a store follows the arrival of its chunk at once");
+        let (from, taint) =
+            self.arrived.take().expect("a store follows the arrival of its chunk at once");
         let state = &mut self.hosts[host as usize];
         self.safety.fetched(host, chunk.get(), state.disk.contains(chunk));
         let core = state.core.as_mut().expect("its output is being performed");
         let (disk, len) = (state.plan.disk, u64::from(self.geometry.chunk_len(chunk)));
-        core.disk_free = core.disk_free.max(self.queue.now()) + disk.latency + disk.rate.time_for(len);
+        core.disk_free =
+            core.disk_free.max(self.queue.now()) + disk.latency + disk.rate.time_for(len);
         core.writing.push_back(Writing { from, chunk: chunk.get(), taint });
         self.queue.push(core.disk_free, Event::Stored { host, life: state.life });
     }
@@ -141,7 +154,8 @@ impl Simulation {
         }
         let state = &mut self.hosts[host as usize];
         let Some(core) = state.core.as_mut() else { return };
-        let Writing { from, chunk, taint } = core.writing.pop_front().expect("one is written for each event");
+        let Writing { from, chunk, taint } =
+            core.writing.pop_front().expect("one is written for each event");
         let chunk = self.geometry.chunk(chunk).expect("it was stored by this very index");
         let defect = state.plan.defect;
         let input = match taint {
@@ -163,9 +177,12 @@ impl Simulation {
     pub(super) fn read_next(&mut self, host: HostId) {
         let state = &mut self.hosts[host as usize];
         let (disk, life) = (state.plan.disk, state.life);
-        let Some(core) = state.core.as_mut().filter(|core| !core.unverified.is_empty()) else { return };
+        let Some(core) = state.core.as_mut().filter(|core| !core.unverified.is_empty()) else {
+            return;
+        };
         let len = u64::from(self.geometry.chunk_size().get());
-        core.disk_free = core.disk_free.max(self.queue.now()) + disk.latency + disk.rate.time_for(len);
+        core.disk_free =
+            core.disk_free.max(self.queue.now()) + disk.latency + disk.rate.time_for(len);
         self.queue.push(core.disk_free, Event::Read { host, life });
     }
 
@@ -220,7 +237,8 @@ impl Simulation {
         self.unwatch_if_settled(host);
         let state = &self.hosts[host as usize];
         if let WhenDone::Linger { .. } = state.plan.when_done {
-            self.queue.push(self.queue.now() + LOOK_AROUND, Event::LeaveDone { host, life: state.life });
+            self.queue
+                .push(self.queue.now() + LOOK_AROUND, Event::LeaveDone { host, life: state.life });
         }
     }
 

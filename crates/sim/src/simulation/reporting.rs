@@ -1,5 +1,5 @@
-//! The hosts' connections to the coordinator: what each session decides is sent, and what the coordinator answers comes
-//! in. These messages do not compete with chunks for the wires.
+//! The hosts' connections to the coordinator: what each session decides is sent, and what the
+//! coordinator answers comes in. These messages do not compete with chunks for the wires.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -94,7 +94,9 @@ impl Simulation {
         if state.life != life {
             return;
         }
-        let Some(core) = state.core.as_mut().filter(|core| core.desk.line == Line::Down) else { return };
+        let Some(core) = state.core.as_mut().filter(|core| core.desk.line == Line::Down) else {
+            return;
+        };
         if !is_up {
             let pause = core.desk.pause;
             core.desk.pause = (pause * 2).min(CALL_PAUSE_AT_MOST);
@@ -175,11 +177,14 @@ impl Simulation {
     fn lose_coordinator(&mut self, host: HostId) {
         let state = &mut self.hosts[host as usize];
         let life = state.life;
-        let Some(core) = state.core.as_mut().filter(|core| core.desk.line != Line::Down) else { return };
+        let Some(core) = state.core.as_mut().filter(|core| core.desk.line != Line::Down) else {
+            return;
+        };
         core.desk.line = Line::Down;
         core.session.on_disconnect();
         core.desk.pause = CALL_PAUSE;
-        let again = self.queue.now() + self.world.coordinator_delay + jittered(CALL_PAUSE, &mut self.rng);
+        let again =
+            self.queue.now() + self.world.coordinator_delay + jittered(CALL_PAUSE, &mut self.rng);
         self.queue.push(again, Event::CallCoordinator { host, life });
     }
 
@@ -210,7 +215,9 @@ impl Simulation {
     pub(super) fn unwatch_if_settled(&mut self, host: HostId) {
         let hash = self.world.hash();
         let state = &mut self.hosts[host as usize];
-        if let Some(core) = state.core.as_mut().filter(|core| !needs_holders(&core.swarm, &state.disk)) {
+        if let Some(core) =
+            state.core.as_mut().filter(|core| !needs_holders(&core.swarm, &state.disk))
+        {
             core.session.unwatch(hash);
         }
     }
@@ -233,7 +240,8 @@ impl Simulation {
         }
         let Line::Up(epoch) = core.desk.line else { return };
         let is_watched = needs_holders(&core.swarm, &state.disk);
-        let requests: Vec<_> = std::iter::from_fn(|| core.session.poll(now, |_| is_watched)).collect();
+        let requests: Vec<_> =
+            std::iter::from_fn(|| core.session.poll(now, |_| is_watched)).collect();
         if let Some(due) = core.session.next_timeout().map(nanos)
             && core.report_at.is_none_or(|planned| due < planned)
         {

@@ -62,7 +62,8 @@ impl Simulation {
         if self.network.is_downlink_busy(host, self.queue.now()) {
             return Downlink::Receiving;
         }
-        let missing = status.chunks - status.stored - status.vouched - status.requested - status.storing;
+        let missing =
+            status.chunks - status.stored - status.vouched - status.requested - status.storing;
         if status.requested > 0 {
             Downlink::Waiting
         } else if missing == 0 {

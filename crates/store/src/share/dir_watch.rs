@@ -1,8 +1,8 @@
-//! What changed in a shared directory since the last look. Applying all changes in order gives exactly the files that
-//! are there, readable and at rest.
+//! What changed in a shared directory since the last look. Applying all changes in order gives
+//! exactly the files that are there, readable and at rest.
 //!
-//! A file is reported only once it is at rest, so that one still being copied is not hashed halfway: twice in a row
-//! the same, or untouched for a while when first seen.
+//! A file is reported only once it is at rest, so that one still being copied is not hashed
+//! halfway: twice in a row the same, or untouched for a while when first seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -23,8 +23,8 @@ use crate::{SharedRoot, Stamp};
 /// How a directory is watched.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchOptions {
-    /// Directories inside one another that are entered. Deeper ones are reported and left out; each level costs a file
-    /// descriptor during a look.
+    /// Directories inside one another that are entered. Deeper ones are reported and left out; each
+    /// level costs a file descriptor during a look.
     pub max_depth: u32,
     /// Files that are watched. More are left out, which is reported; each costs about 200 bytes.
     pub max_files: usize,
@@ -55,7 +55,8 @@ pub enum Change {
         /// What it looks like now.
         stamp: Stamp,
     },
-    /// A reported file has other content, and is not at rest: it is still being written to. It appears again when it is.
+    /// A reported file has other content, and is not at rest: it is still being written to. It
+    /// appears again when it is.
     Changing {
         /// Its path.
         path: PathBuf,
@@ -65,16 +66,17 @@ pub enum Change {
         /// Its path.
         path: PathBuf,
     },
-    /// A file or directory cannot be read and is left out. Reported once, and again if it fails anew after it worked.
-    /// Files reported from inside a directory count as unchanged until it can be read again.
+    /// A file or directory cannot be read and is left out. Reported once, and again if it fails
+    /// anew after it worked. Files reported from inside a directory count as unchanged until it can
+    /// be read again.
     Unreadable {
         /// Its path.
         path: PathBuf,
         /// Why.
         kind: io::ErrorKind,
     },
-    /// A file is left out because it may not have been meant: it has another name, not everybody may read it, and
-    /// others than its owner may put names into its directory. Reported once.
+    /// A file is left out because it may not have been meant: it has another name, not everybody
+    /// may read it, and others than its owner may put names into its directory. Reported once.
     Planted {
         /// Its path.
         path: PathBuf,
@@ -84,7 +86,8 @@ pub enum Change {
         /// Its path.
         path: PathBuf,
     },
-    /// There are more files than are watched; some are left out. Reported once, and again if it happens anew.
+    /// There are more files than are watched; some are left out. Reported once, and again if it
+    /// happens anew.
     TooMany {
         /// How many are watched.
         limit: usize,
@@ -106,7 +109,8 @@ pub enum ShareDirError {
         /// The path.
         dir: PathBuf,
     },
-    /// Everybody may write to it and somebody else owns it, so we cannot know who shares what through us.
+    /// Everybody may write to it and somebody else owns it, so we cannot know who shares what
+    /// through us.
     #[error(
         "directory {dir:?} belongs to another user and everybody may write to it; share a directory of your own, or have its owner run `chmod o-w` on it"
     )]
@@ -155,7 +159,8 @@ pub struct DirWatch {
     is_at_rest: bool,
     too_many: Overflow,
     look: u64,
-    /// Of everything that happened since the last look, if there is such word and the look left nothing to wait for.
+    /// Of everything that happened since the last look, if there is such word and the look left
+    /// nothing to wait for.
     notices: Option<Notices>,
 }
 
@@ -177,14 +182,14 @@ enum Overflow {
 }
 
 impl DirWatch {
-    /// Prepares to watch `dir`, which may be a link to a directory; the one that it leads to now is meant. It stays open.
-    /// Nothing in it is looked at yet.
+    /// Prepares to watch `dir`, which may be a link to a directory; the one that it leads to now is
+    /// meant. It stays open. Nothing in it is looked at yet.
     ///
     /// # Errors
     /// It is not there, is no directory, or others could put files into it; see [`ShareDirError`].
     pub fn new(dir: &Path, options: WatchOptions) -> Result<Self, ShareDirError> {
-        let dir =
-            std::path::absolute(dir).map_err(|source| ShareDirError::Io { dir: dir.to_owned(), source })?;
+        let dir = std::path::absolute(dir)
+            .map_err(|source| ShareDirError::Io { dir: dir.to_owned(), source })?;
         let directory = open_secure(&dir)?;
         Ok(Self {
             root: Arc::new(SharedRoot::new(dir, directory)),
@@ -210,22 +215,25 @@ impl DirWatch {
         Arc::clone(&self.root)
     }
 
-    /// Looks at the directory and tells what changed since the last look. Blocks for as long as listing all of it
-    /// takes.
+    /// Looks at the directory and tells what changed since the last look. Blocks for as long as
+    /// listing all of it takes.
     ///
-    /// `wall_clock` is the time since the Unix epoch, used only to tell how old a modification is. A clock that is
-    /// wrong delays a report by one look or makes one early; nothing else.
+    /// `wall_clock` is the time since the Unix epoch, used only to tell how old a modification is.
+    /// A clock that is wrong delays a report by one look or makes one early; nothing else.
     ///
     /// # Errors
-    /// The directory itself cannot be read, is not safe any more, or was replaced by others. Nothing counts as changed then.
+    /// The directory itself cannot be read, is not safe any more, or was replaced by others.
+    /// Nothing counts as changed then.
     pub fn poll(&mut self, wall_clock: Duration) -> Result<Vec<Change>, ShareDirError> {
         self.notices = None;
         let directory = self.find()?;
         self.look += 1;
         let mut look = Look {
             number: self.look,
-            settled_before_ns: i128::try_from(wall_clock.saturating_sub(self.options.settle).as_nanos())
-                .unwrap_or(i128::MAX),
+            settled_before_ns: i128::try_from(
+                wall_clock.saturating_sub(self.options.settle).as_nanos(),
+            )
+            .unwrap_or(i128::MAX),
             max_files: self.options.max_files,
             left_out: BTreeSet::new(),
             reported_before: &self.complaints,
@@ -236,11 +244,13 @@ impl DirWatch {
             changes: Vec::new(),
         };
         let files = &mut self.files;
-        let walked =
-            walk(directory, self.root.path(), self.options.max_depth, &mut |seen| look.on_seen(files, seen));
+        let walked = walk(directory, self.root.path(), self.options.max_depth, &mut |seen| {
+            look.on_seen(files, seen)
+        });
         let Look { left_out, kinds, overflowed, is_at_rest, notices, mut changes, .. } = look;
         if let Err(source) = walked {
-            // The list ended early: without the rest, absence proves nothing. What was seen still holds.
+            // The list ended early: without the rest, absence proves nothing. What was seen still
+            // holds.
             tracing::debug!(dir = ?self.dir(), %source, "directory could not be read to its end");
             self.complaints.extend(left_out);
             if changes.is_empty() {
@@ -249,8 +259,10 @@ impl DirWatch {
             return Ok(changes);
         }
         self.complaints = left_out;
-        self.left_out =
-            kinds.into_iter().map(|(kind, (count, example))| LeftOut { kind, count, example }).collect();
+        self.left_out = kinds
+            .into_iter()
+            .map(|(kind, (count, example))| LeftOut { kind, count, example })
+            .collect();
         self.is_at_rest = is_at_rest;
         self.notices = notices.filter(|_| is_at_rest);
         self.remove_unseen(&mut changes);
@@ -263,8 +275,8 @@ impl DirWatch {
         Ok(changes)
     }
 
-    /// The directory, if it is still the one that was named. Another one in its place is taken for it if nobody but this
-    /// user and the superuser could have put it there.
+    /// The directory, if it is still the one that was named. Another one in its place is taken for
+    /// it if nobody but this user and the superuser could have put it there.
     fn find(&self) -> Result<OwnedFd, ShareDirError> {
         let dir = self.root.path();
         let found = open_secure(dir)?;
@@ -286,14 +298,16 @@ impl DirWatch {
         Ok(found.directory)
     }
 
-    /// A file that was reported could not be opened as it was seen. If it is there at the next look, it appears again.
+    /// A file that was reported could not be opened as it was seen. If it is there at the next
+    /// look, it appears again.
     pub fn look_again_at(&mut self, path: &Path) {
         if let Some(known) = self.files.get_mut(path) {
             known.reported = None;
         }
     }
 
-    /// A file that was reported could not be read to its end. It counts as left out until it changes.
+    /// A file that was reported could not be read to its end. It counts as left out until it
+    /// changes.
     pub fn could_not_read(&mut self, path: PathBuf) {
         let Some(stamp) = self.files.get(&path).and_then(|known| known.reported) else { return };
         if self.unread.insert(path.clone(), stamp).is_none() {
@@ -313,24 +327,28 @@ impl DirWatch {
         reported.fold((0, 0), |(files, bytes), stamp| (files + 1, bytes + stamp.size))
     }
 
-    /// Whether the directory that was looked at last has its place still. A look tells what is there instead.
+    /// Whether the directory that was looked at last has its place still. A look tells what is
+    /// there instead.
     pub fn is_in_place(&self) -> bool {
-        sys::open_directory(self.root.path()).is_ok_and(|found| self.root.is(&found).unwrap_or(false))
+        sys::open_directory(self.root.path())
+            .is_ok_and(|found| self.root.is(&found).unwrap_or(false))
     }
 
-    /// The directory is not there: takes back all reports. What is in it appears again when it is back.
+    /// The directory is not there: takes back all reports. What is in it appears again when it is
+    /// back.
     pub fn take_reported(&mut self) -> Vec<PathBuf> {
         let reported = self.files.iter_mut();
         reported.filter_map(|(path, known)| known.reported.take().map(|_| path.clone())).collect()
     }
 
-    /// Word of whatever happens from the last look on: until there is some, another look would find nothing. `None`:
-    /// nobody but the next look can tell.
+    /// Word of whatever happens from the last look on: until there is some, another look would find
+    /// nothing. `None`: nobody but the next look can tell.
     pub fn take_notices(&mut self) -> Option<Notices> {
         self.notices.take()
     }
 
-    /// Whether the last look found no file that has to be looked at again before it can be reported.
+    /// Whether the last look found no file that has to be looked at again before it can be
+    /// reported.
     pub fn is_at_rest(&self) -> bool {
         self.is_at_rest
     }
@@ -340,11 +358,13 @@ impl DirWatch {
         self.complaints.is_empty()
     }
 
-    /// Forgets the files that this look did not see, unless they are inside something that could not be read.
+    /// Forgets the files that this look did not see, unless they are inside something that could
+    /// not be read.
     fn remove_unseen(&mut self, changes: &mut Vec<Change>) {
         let (look, complaints) = (self.look, &self.complaints);
         self.files.retain(|path, known| {
-            let kept = known.look == look || path.ancestors().any(|above| complaints.contains(above));
+            let kept =
+                known.look == look || path.ancestors().any(|above| complaints.contains(above));
             if !kept && known.reported.is_some() {
                 changes.push(Change::Deleted { path: path.clone() });
             }
@@ -389,8 +409,12 @@ impl Look<'_> {
             Seen::Unreadable { path, kind } => {
                 self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind });
             }
-            Seen::Planted { path } => self.leave_out(path, Change::Planted { path: path.to_owned() }),
-            Seen::TooDeep { path } => self.leave_out(path, Change::TooDeep { path: path.to_owned() }),
+            Seen::Planted { path } => {
+                self.leave_out(path, Change::Planted { path: path.to_owned() })
+            }
+            Seen::TooDeep { path } => {
+                self.leave_out(path, Change::TooDeep { path: path.to_owned() })
+            }
             Seen::Other { path, kind } => self.count(path, kind),
         }
     }
@@ -450,7 +474,10 @@ impl Look<'_> {
                 if known.reported.take().is_some() {
                     self.changes.push(Change::Deleted { path: path.to_owned() });
                 }
-                self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind: error.kind() });
+                self.leave_out(
+                    path,
+                    Change::Unreadable { path: path.to_owned(), kind: error.kind() },
+                );
             }
         }
     }

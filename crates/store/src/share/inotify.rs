@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-/// Collects word of some directories from when they were added. That something happened is all it tells.
+/// Collects word of some directories from when they were added. That something happened is all it
+/// tells.
 #[derive(Debug)]
 pub struct Notices(OwnedFd);
 

@@ -51,15 +51,18 @@ impl LeftOutKind {
             Self::Socket => ("socket", "sockets"),
             Self::Device => ("device", "devices"),
             Self::Hidden => ("name with a dot in front", "names with a dot in front"),
-            Self::Companion => {
-                ("name that ends as those of tnet's own files", "names that end as those of tnet's own files")
-            }
+            Self::Companion => (
+                "name that ends as those of tnet's own files",
+                "names that end as those of tnet's own files",
+            ),
             Self::Unreadable => ("name that cannot be read", "names that cannot be read"),
             Self::Planted => (
                 "private file with a second name, where others may put names",
                 "private files with a second name, where others may put names",
             ),
-            Self::TooDeep => ("directory inside too many others", "directories inside too many others"),
+            Self::TooDeep => {
+                ("directory inside too many others", "directories inside too many others")
+            }
             Self::TooMany => ("file more than are watched", "files more than are watched"),
         };
         if count == 1 { one } else { several }

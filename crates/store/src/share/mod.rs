@@ -1,7 +1,8 @@
-//! Noticing what a person puts into, changes in and takes out of a shared directory, by looking at it again and again.
+//! Noticing what a person puts into, changes in and takes out of a shared directory, by looking at
+//! it again and again.
 //!
-//! Looking is dull and sure: it misses nothing for good, and works on every file system. Where the system has word of
-//! changes, that only says when to look.
+//! Looking is dull and sure: it misses nothing for good, and works on every file system. Where the
+//! system has word of changes, that only says when to look.
 
 mod dir_watch;
 mod inotify;

@@ -151,7 +151,9 @@ fn there_is_word_of_whatever_happens_after_a_look_and_of_nothing_else() {
     let moved = dir.path().join("in/moved");
     let happenings: [(&str, &dyn Fn()); 6] = [
         ("written", &|| put(&deep, b"new", LONG_AGO)),
-        ("protected", &|| fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours")),
+        ("protected", &|| {
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours")
+        }),
         ("renamed", &|| fs::rename(&deep, &moved).expect("in place")),
         ("deleted", &|| fs::remove_file(&file).expect("removable")),
         ("a directory created", &|| fs::create_dir(dir.path().join("in/more")).expect("writable")),
@@ -261,8 +263,9 @@ fn a_file_that_could_not_be_read_to_its_end_is_left_out_until_it_changes() {
     watch.could_not_read(path("b"));
     watch.could_not_read(path("a"));
     watch.could_not_read(path("a"));
-    let unread =
-        |count, example: &str| vec![LeftOut { kind: LeftOutKind::Unreadable, count, example: path(example) }];
+    let unread = |count, example: &str| {
+        vec![LeftOut { kind: LeftOutKind::Unreadable, count, example: path(example) }]
+    };
     assert_eq!(watch.left_out(), unread(2, "a"));
     assert_eq!(poll(&mut watch), []);
     assert_eq!(watch.left_out(), unread(2, "a"), "nothing happened to them");
@@ -295,8 +298,10 @@ fn files_beyond_the_limit_are_left_out_until_there_is_room() {
     assert_eq!((shared.len(), too_many), (2, 1));
     assert_eq!(poll(&mut watch), [], "said once");
 
-    let left_out =
-        ["a", "b", "c"].map(|name| dir.path().join(name)).into_iter().find(|path| !shared.contains(path));
+    let left_out = ["a", "b", "c"]
+        .map(|name| dir.path().join(name))
+        .into_iter()
+        .find(|path| !shared.contains(path));
     fs::remove_file(&shared[0]).expect("removable");
     assert_eq!(poll(&mut watch), [deleted(&shared[0])]);
     assert_eq!(poll(&mut watch), [appeared(left_out.expect("one of three"))]);
@@ -315,8 +320,10 @@ fn what_cannot_be_read_is_reported_once_and_appears_when_it_can() {
     put(&inside, b"x", LONG_AGO);
     protect(&file, 0o000);
     protect(&dir.path().join("closed"), 0o000);
-    let unreadable =
-        |path: &Path| Change::Unreadable { path: path.to_owned(), kind: io::ErrorKind::PermissionDenied };
+    let unreadable = |path: &Path| Change::Unreadable {
+        path: path.to_owned(),
+        kind: io::ErrorKind::PermissionDenied,
+    };
     let mut watch = watch(dir.path());
 
     assert_eq!(poll(&mut watch), [unreadable(&dir.path().join("closed")), unreadable(&file)]);
@@ -425,7 +432,9 @@ fn a_directory_of_somebody_else_that_everybody_may_write_to_is_refused() {
     protect(&shared, 0o777);
     watch.poll(NOW).expect("it is ours");
 
-    if std::os::unix::fs::chown(&shared, Some(rustix::process::geteuid().as_raw() + 1), None).is_err() {
+    if std::os::unix::fs::chown(&shared, Some(rustix::process::geteuid().as_raw() + 1), None)
+        .is_err()
+    {
         return skipped("giving directories away is not allowed here");
     }
     for mode in [0o777, 0o1777, 0o702] {
@@ -438,7 +447,10 @@ fn a_directory_of_somebody_else_that_everybody_may_write_to_is_refused() {
     watch.poll(NOW).expect("only its owner and group may write");
 }
 
-#[allow(clippy::print_stderr, reason = "a test that was skipped must not look like one that passed")]
+#[allow(
+    clippy::print_stderr,
+    reason = "a test that was skipped must not look like one that passed"
+)]
 fn skipped(why: &str) {
     eprintln!("skipped: {why}");
 }
@@ -477,12 +489,19 @@ fn shareable(dir: &Path) -> BTreeMap<PathBuf, Stamp> {
 }
 
 /// Applies the changes to what somebody who listens believes is there.
-fn apply(believed: &mut BTreeMap<PathBuf, Stamp>, changes: Vec<Change>) -> Result<(), TestCaseError> {
+fn apply(
+    believed: &mut BTreeMap<PathBuf, Stamp>,
+    changes: Vec<Change>,
+) -> Result<(), TestCaseError> {
     for change in changes {
         let consistent = match change {
             Change::Appeared { path, stamp } => believed.insert(path, stamp).is_none(),
-            Change::Changed { path, stamp } => believed.insert(path, stamp).is_some_and(|old| old != stamp),
-            Change::Deleted { path } | Change::Changing { path } => believed.remove(&path).is_some(),
+            Change::Changed { path, stamp } => {
+                believed.insert(path, stamp).is_some_and(|old| old != stamp)
+            }
+            Change::Deleted { path } | Change::Changing { path } => {
+                believed.remove(&path).is_some()
+            }
             Change::Unreadable { .. }
             | Change::Planted { .. }
             | Change::TooDeep { .. }
@@ -546,7 +565,11 @@ fn a_look_at_ten_thousand_idle_files_takes_little() {
     for number in 0..10_000 {
         let sub = dir.path().join(format!("some directory/number {}", number % 10));
         fs::create_dir_all(&sub).expect("writable");
-        put(sub.join(format!("a file with a name of usual length {number}.tar.gz")), b"x", LONG_AGO);
+        put(
+            sub.join(format!("a file with a name of usual length {number}.tar.gz")),
+            b"x",
+            LONG_AGO,
+        );
     }
     let mut watch = watch(dir.path());
     assert_eq!(watch.poll(NOW).expect("readable").len(), 10_000);

@@ -1,5 +1,5 @@
-//! One look at everything below a directory. Never leaves it: directories are opened one inside the other, and links
-//! are not followed, not even ones that take a directory's place during the walk.
+//! One look at everything below a directory. Never leaves it: directories are opened one inside the
+//! other, and links are not followed, not even ones that take a directory's place during the walk.
 
 use std::ffi::OsStr;
 use std::io;
@@ -45,7 +45,8 @@ impl Place<'_> {
     }
 }
 
-/// Shows everything in `directory`, which has the path `path`, down to `depth` directories inside one another.
+/// Shows everything in `directory`, which has the path `path`, down to `depth` directories inside
+/// one another.
 ///
 /// # Errors
 /// `directory` itself could not be read.
@@ -144,8 +145,9 @@ struct Writers {
 }
 
 impl Writers {
-    /// Whether this may be a file that they cannot read and gave a second name. Most systems let nobody do that
-    /// (`fs.protected_hardlinks`); a file that everybody may read they can read themselves.
+    /// Whether this may be a file that they cannot read and gave a second name. Most systems let
+    /// nobody do that (`fs.protected_hardlinks`); a file that everybody may read they can read
+    /// themselves.
     fn may_have_planted(self, entry: &Entry) -> bool {
         const OTHERS_READ: u32 = 0o004;
         entry.names > 1

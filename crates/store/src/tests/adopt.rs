@@ -1,4 +1,5 @@
-//! Chunks that come into the file otherwise than by being written, and blocks shared with another file.
+//! Chunks that come into the file otherwise than by being written, and blocks shared with another
+//! file.
 
 use std::fs;
 use std::io;
@@ -22,7 +23,11 @@ fn a_chunk_in_the_file_is_adopted_if_it_is_the_right_one() {
 
     assert_eq!(adopted.expect("readable"), [true, false]);
     assert_eq!(download.stored(), sample.set(&[0]));
-    assert_eq!(download.sync().expect("the disk works"), sample.set(&[0]), "what was adopted is synced too");
+    assert_eq!(
+        download.sync().expect("the disk works"),
+        sample.set(&[0]),
+        "what was adopted is synced too"
+    );
 }
 
 #[test]
@@ -68,5 +73,9 @@ fn a_download_with_chunks_of_its_own_keeps_them() {
     let read: Result<(), ReadError> = download.read_chunk_part(sample.chunk(1), 0, &mut bytes);
     assert!(read.is_ok() && bytes == sample.bytes(sample.chunk(1)));
     let missing = download.read_chunk_part(sample.chunk(0), 0, &mut bytes);
-    assert!(matches!(missing, Err(ReadError::NotStored { .. })), "{:?}", missing.map_err(io::Error::other));
+    assert!(
+        matches!(missing, Err(ReadError::NotStored { .. })),
+        "{:?}",
+        missing.map_err(io::Error::other)
+    );
 }

@@ -54,7 +54,9 @@ fn the_finished_file_is_complete_without_downloading_whether_it_may_be_replaced_
         let inode = fs::metadata(&out).expect("there").ino();
 
         for opened in [sample.open(&out), sample.open_replacing(&out)] {
-            let Ok(Opened::Complete(store)) = opened else { panic!("{size} bytes are not complete") };
+            let Ok(Opened::Complete(store)) = opened else {
+                panic!("{size} bytes are not complete")
+            };
             assert_eq!(store.stamp().inode, inode);
         }
         assert_eq!(names(dir.path()), ["out"]);
@@ -104,7 +106,10 @@ fn a_directory_or_a_device_is_never_replaced() {
     for directory in [dir.path(), &link] {
         assert!(matches!(sample.open_replacing(directory), Err(OpenError::IsDirectory { .. })));
     }
-    assert!(matches!(sample.open_replacing(Path::new("/dev/null")), Err(OpenError::NotAFile { .. })));
+    assert!(matches!(
+        sample.open_replacing(Path::new("/dev/null")),
+        Err(OpenError::NotAFile { .. })
+    ));
     assert!(fs::metadata("/dev/null").expect("there").file_type().is_char_device());
 }
 
@@ -116,7 +121,10 @@ fn a_pipe_in_the_way_is_refused_and_does_not_hang() {
     make_pipe(dir.path(), "other.partial");
 
     assert!(matches!(sample.open(&dir.path().join("out")), Err(OpenError::NotAFile { .. })));
-    assert!(matches!(sample.open(&dir.path().join("other")), Err(OpenError::ForeignPartial { .. })));
+    assert!(matches!(
+        sample.open(&dir.path().join("other")),
+        Err(OpenError::ForeignPartial { .. })
+    ));
 }
 
 fn make_pipe(directory: &Path, name: &str) {
@@ -207,7 +215,8 @@ fn a_stopped_verification_leaves_everything_for_the_next_time() {
     sample.write(&download, &[0, 2]);
     drop(download);
 
-    let stopped = Download::open(&sample.info, &out, DownloadOptions::default(), &|_| ControlFlow::Break(()));
+    let stopped =
+        Download::open(&sample.info, &out, DownloadOptions::default(), &|_| ControlFlow::Break(()));
 
     assert!(matches!(stopped, Err(OpenError::Cancelled { .. })));
     assert_eq!(sample.begin(&out).1, sample.set(&[0, 2]));
@@ -222,7 +231,10 @@ fn the_companions_have_the_output_s_name_and_a_suffix_whatever_bytes_the_name_ha
 
     let (download, _) = sample.begin(&out);
 
-    assert_eq!(download.partial_path().file_name(), Some(OsStr::from_bytes(b"not \xff text.partial")));
+    assert_eq!(
+        download.partial_path().file_name(),
+        Some(OsStr::from_bytes(b"not \xff text.partial"))
+    );
 }
 
 #[test]
@@ -246,7 +258,9 @@ fn whoever_resumes_a_download_may_have_less_of_it_seen_and_not_more() {
         let options = DownloadOptions { mode: Some(mode), ..DownloadOptions::default() };
         partial(Download::open(&sample.info, out, options, &unwatched)).0
     };
-    for (began, resumed, expected) in [(0o644, 0o600, 0o600), (0o600, 0o644, 0o600), (0o640, 0o644, 0o640)] {
+    for (began, resumed, expected) in
+        [(0o644, 0o600, 0o600), (0o600, 0o644, 0o600), (0o640, 0o644, 0o640)]
+    {
         let dir = scratch();
         let out = dir.path().join("out");
         let sample = Sample::of_size(2 * CHUNK);
@@ -264,7 +278,8 @@ fn whoever_resumes_a_download_may_have_less_of_it_seen_and_not_more() {
 fn what_a_directory_gives_to_new_files_no_umask_takes_away() {
     let dir = scratch();
     // Version 2, then tag, rights and id of each entry: owner, user 1234, group, mask, others.
-    let entries = [(0x01_u16, 7_u16, u32::MAX), (0x02, 6, 1234), (0x04, 5, u32::MAX), (0x10, 7, u32::MAX)];
+    let entries =
+        [(0x01_u16, 7_u16, u32::MAX), (0x02, 6, 1234), (0x04, 5, u32::MAX), (0x10, 7, u32::MAX)];
     let mut list = 2_u32.to_le_bytes().to_vec();
     for (tag, rights, id) in entries.into_iter().chain([(0x20, 0, u32::MAX)]) {
         list.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat());

@@ -55,7 +55,11 @@ fn a_vouched_chunk_is_not_served_until_it_is_verified() {
         Some(Err(ReadError::NotStored { .. }))
     ));
     assert!(download.cached_part(chunk, 0, 1).is_none());
-    assert_eq!(download.check_vouched(1, Duration::MAX).right, [sample.chunk(0)], "one chunk at least");
+    assert_eq!(
+        download.check_vouched(1, Duration::MAX).right,
+        [sample.chunk(0)],
+        "one chunk at least"
+    );
     assert_eq!(download.check_vouched(u64::MAX, Duration::MAX).right, [chunk]);
     assert!(part(&sample, &download, 3).expect("stored") == sample.bytes(chunk));
     assert!(download.check_vouched(u64::MAX, Duration::MAX).right.is_empty());
@@ -255,7 +259,9 @@ impl Scene<'_> {
             Mutation::OtherContent => overwrite(0, &Sample::of_seed(size, b"other").content),
             Mutation::FlipJournal { at, bit } => flip(&journal, at, bit),
             Mutation::CutJournal(len) => writable(&journal).set_len(len).expect("resizes"),
-            Mutation::JournalOfAnother => becomes(&journal, &fs::read(&other_journal).expect("there")),
+            Mutation::JournalOfAnother => {
+                becomes(&journal, &fs::read(&other_journal).expect("there"))
+            }
             Mutation::BothOfAnother => {
                 becomes(&journal, &fs::read(&other_journal).expect("there"));
                 becomes(&partial, &fs::read(&other_partial).expect("there"));

@@ -1,4 +1,5 @@
-//! File systems that are full or cannot be written, for real: small ones mounted for the test, where that is allowed.
+//! File systems that are full or cannot be written, for real: small ones mounted for the test,
+//! where that is allowed.
 
 use std::fs;
 use std::path::Path;
@@ -61,14 +62,19 @@ fn a_partial_that_cannot_get_its_space_back_keeps_its_chunks() {
     let partial = download.partial_path();
     drop(download);
     // As a copy that does not keep holes' space would be: two chunks, and the disk full.
-    fs::File::options().write(true).open(&partial).and_then(|file| file.set_len(2 * CHUNK)).expect("cut");
+    fs::File::options()
+        .write(true)
+        .open(&partial)
+        .and_then(|file| file.set_len(2 * CHUNK))
+        .expect("cut");
     let filler = mount.path().join("filler");
     fill(&filler);
 
     let refused = sample.open(&out);
     assert!(matches!(refused, Err(OpenError::DiskFull { .. })), "{refused:?}");
 
-    // Emptied first: a child that another test is just starting may hold the file open for a moment.
+    // Emptied first: a child that another test is just starting may hold the file open for a
+    // moment.
     fs::File::create(&filler).expect("can be emptied");
     fs::remove_file(&filler).expect("removable");
     let (_, resumed): (Download, _) = sample.begin(&out);

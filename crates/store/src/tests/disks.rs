@@ -107,7 +107,10 @@ fn a_download_that_finds_no_room_keeps_its_chunks_and_no_more_and_even_those_giv
     // A restart has them still, and finds no room.
     drop(download);
     assert!(is_full(&open(&one, &first, &disks)));
-    assert_eq!(fs::metadata(first.with_extension("partial")).expect("there").blocks() * 512, 2 * CHUNK);
+    assert_eq!(
+        fs::metadata(first.with_extension("partial")).expect("there").blocks() * 512,
+        2 * CHUNK
+    );
     // Another that fits with their room and not without gets it.
     let (other, _) = partial(open(&two, &second, &disks));
     two.write_all(&other);
@@ -141,8 +144,11 @@ impl Loop {
         let dir = scratch();
         let (image, at) = (dir.path().join("image"), dir.path().join("at"));
         fs::create_dir(&at).expect("writable");
-        fs::File::create(&image).and_then(|image| image.set_len(256 << 20)).expect("a hole costs nothing");
-        let options: Vec<_> = options.iter().map(std::ffi::OsStr::new).chain([image.as_os_str()]).collect();
+        fs::File::create(&image)
+            .and_then(|image| image.set_len(256 << 20))
+            .expect("a hole costs nothing");
+        let options: Vec<_> =
+            options.iter().map(std::ffi::OsStr::new).chain([image.as_os_str()]).collect();
         if !runs(make, &options)
             || !runs("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), at.as_ref()])
         {
@@ -172,16 +178,22 @@ fn subvolumes_take_their_room_from_one_pool() {
         assert!(runs("btrfs", &["subvolume".as_ref(), "create".as_ref(), at.as_ref()]));
     }
     let disks = Disks::default();
-    let file = |name: &str| std::sync::Arc::new(fs::File::create(mount.at().join(name)).expect("writable"));
+    let file = |name: &str| {
+        std::sync::Arc::new(fs::File::create(mount.at().join(name)).expect("writable"))
+    };
     let (one, two) = (file("one/a"), file("two/b"));
     let free = super::sys::free(&*one).expect("it says").bytes;
     let most = free / 10 * 6;
     let device = |file: &fs::File| file.metadata().expect("open").dev();
     assert_ne!(device(&one), device(&two));
-    let _first = disks.promise(&one, Path::new("/a"), most, 0).expect("open").expect("there is room");
+    let _first =
+        disks.promise(&one, Path::new("/a"), most, 0).expect("open").expect("there is room");
     let second = disks.promise(&two, Path::new("/b"), most, 0).expect("open");
     assert!(matches!(second, Err(super::Refused::NoRoom)), "{second:?} of {} MiB", free / MIB);
-    disks.promise(&two, Path::new("/b"), free / 10, 0).expect("open").expect("that is not promised");
+    disks
+        .promise(&two, Path::new("/b"), free / 10, 0)
+        .expect("open")
+        .expect("that is not promised");
 }
 
 #[test]

@@ -90,7 +90,12 @@ fn a_partial_that_is_not_ours_any_more_never_gets_the_name() {
         fs::write(partial, vec![0; sample.content.len()]).expect("writable");
     }));
     assert!(finish_after(&|partial| {
-        OpenOptions::new().write(true).open(partial).expect("there").set_len(CHUNK).expect("truncates");
+        OpenOptions::new()
+            .write(true)
+            .open(partial)
+            .expect("there")
+            .set_len(CHUNK)
+            .expect("truncates");
     }));
 }
 
@@ -121,7 +126,11 @@ fn a_directory_that_is_moved_takes_the_download_along_and_the_true_path_is_told(
 
         let store = download.finish().expect("the directory is there");
 
-        assert_eq!((&**store.path(), store.state()), (&*now.join("out"), FileState::Unchanged), "{meddle}");
+        assert_eq!(
+            (&**store.path(), store.state()),
+            (&*now.join("out"), FileState::Unchanged),
+            "{meddle}"
+        );
         assert_eq!(names(&now), ["out"], "{meddle}");
         assert!(meddle != "replaced" || names(&inside).is_empty());
     }
@@ -139,7 +148,9 @@ fn a_directory_that_is_removed_ends_the_download_clearly() {
     fs::create_dir(&inside).expect("writable");
     assert!(!download.is_in_place());
     let finished = download.finish();
-    assert!(matches!(&finished, Err(FinishError::Gone { path }) if *path == inside.join("out.partial")));
+    assert!(
+        matches!(&finished, Err(FinishError::Gone { path }) if *path == inside.join("out.partial"))
+    );
     assert!(names(&inside).is_empty());
 }
 
@@ -156,7 +167,8 @@ fn nothing_is_open_when_it_is_removed_at_the_end() {
     let removed = open.filter_map(|fd| fs::read_link(fd.path()).ok());
     let removed: Vec<_> = removed
         .filter(|path| {
-            path.starts_with(dir.path()) && path.as_os_str().as_encoded_bytes().ends_with(b"(deleted)")
+            path.starts_with(dir.path())
+                && path.as_os_str().as_encoded_bytes().ends_with(b"(deleted)")
         })
         .collect();
     assert!(removed.is_empty(), "{removed:?}");
@@ -190,7 +202,9 @@ fn chunks_written_and_synced_from_many_threads_all_arrive() {
             let (sample, download) = (&sample, &download);
             scope.spawn(move || {
                 // Neighbouring workers overlap, as hedged requests do.
-                for index in (0..201).filter(|index| index % 4 == worker || index % 4 == (worker + 1) % 4) {
+                for index in
+                    (0..201).filter(|index| index % 4 == worker || index % 4 == (worker + 1) % 4)
+                {
                     sample.write(download, &[index]);
                     if index % 32 == worker {
                         download.sync().expect("the disk works");

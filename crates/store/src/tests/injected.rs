@@ -1,7 +1,9 @@
-//! A real process that downloads, killed before every single system call that changes a file, or lied to by one of
-//! them. Afterwards the output is whole or absent, no chunk that was stored is missing, and a second attempt finishes.
+//! A real process that downloads, killed before every single system call that changes a file, or
+//! lied to by one of them. Afterwards the output is whole or absent, no chunk that was stored is
+//! missing, and a second attempt finishes.
 //!
-//! The process is this test binary again, under `strace`; where that is missing or not allowed, the tests say so.
+//! The process is this test binary again, under `strace`; where that is missing or not allowed, the
+//! tests say so.
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +18,8 @@ const CHILD_DIR: &str = "TNET_TEST_STORE_DIR";
 /// Everything through which the store changes files or learns who may.
 const CALLS: [&str; 8] =
     ["openat", "flock", "fallocate", "pwrite64", "fdatasync", "fsync", "renameat2", "unlinkat"];
-/// More calls of a kind than a download makes; a child that is still killed here is not getting anywhere.
+/// More calls of a kind than a download makes; a child that is still killed here is not getting
+/// anywhere.
 const MOST_CALLS: u32 = 200;
 
 fn sample() -> Sample {
@@ -33,7 +36,8 @@ fn workplace() -> tempfile::TempDir {
     dir
 }
 
-/// What the engine does, in short. Every chunk that is stored is noted in a file that no fault is aimed at.
+/// What the engine does, in short. Every chunk that is stored is noted in a file that no fault is
+/// aimed at.
 fn download_noting_progress(dir: &Path) {
     let sample = sample();
     let (download, resumed) = match sample.open(&out_in(dir)).expect("the child may open") {
@@ -105,7 +109,9 @@ fn run_child_tracing(dir: &Path, calls: &str, inject: &str) -> Option<Output> {
         .env(CHILD_DIR, dir)
         .output();
     match output {
-        Ok(output) if fs::metadata(dir.join("trace")).is_ok_and(|trace| trace.len() > 0) => Some(output),
+        Ok(output) if fs::metadata(dir.join("trace")).is_ok_and(|trace| trace.len() > 0) => {
+            Some(output)
+        }
         _ => {
             skipped("strace is missing or not allowed here");
             None
@@ -118,7 +124,11 @@ fn check_and_finish(dir: &Path, fault: &str) {
     let sample = sample();
     let out = out_in(dir);
     if out.exists() {
-        assert_eq!(fs::read(&out).expect("readable"), sample.content, "{fault}: the output is not whole");
+        assert_eq!(
+            fs::read(&out).expect("readable"),
+            sample.content,
+            "{fault}: the output is not whole"
+        );
     }
     match sample.open(&out) {
         Ok(Opened::Complete(_)) => {}
@@ -127,7 +137,11 @@ fn check_and_finish(dir: &Path, fault: &str) {
             let stored = fs::read(dir.join("notes")).unwrap_or_default();
             let lost = stored.iter().find(|&&index| !resumed.contains(sample.chunk(index.into())));
             assert_eq!(lost, None, "{fault}: a stored chunk is missing");
-            assert_eq!(check_all(&download), [0; 0], "{fault}: the journal vouches for a wrong chunk");
+            assert_eq!(
+                check_all(&download),
+                [0; 0],
+                "{fault}: the journal vouches for a wrong chunk"
+            );
             sample.write_all(&download);
             download.finish().expect("no fault is due");
         }
@@ -136,8 +150,8 @@ fn check_and_finish(dir: &Path, fault: &str) {
     assert_eq!(names(&dir.join("files")), ["out"], "{fault}");
 }
 
-/// Kills the child before each call it makes in directories prepared that way; answers how many calls there were, or
-/// `None` where faults cannot be injected.
+/// Kills the child before each call it makes in directories prepared that way; answers how many
+/// calls there were, or `None` where faults cannot be injected.
 fn kill_before_each_call(prepare: impl Fn(&Path)) -> Option<u32> {
     let mut kills = 0;
     for call in CALLS {
@@ -161,7 +175,8 @@ fn kill_before_each_call(prepare: impl Fn(&Path)) -> Option<u32> {
 #[test]
 fn a_kill_before_any_call_of_a_download_leaves_the_old_state_or_the_new_one() {
     let Some(kills) = kill_before_each_call(|_| {}) else { return };
-    // 6 chunks, 3 syncs of data and journal, the rename: fewer means that the faults missed the download.
+    // 6 chunks, 3 syncs of data and journal, the rename: fewer means that the faults missed the
+    // download.
     assert!(kills > 30, "{kills}");
 }
 
@@ -184,8 +199,10 @@ fn the_data_is_synced_before_it_gets_its_name_and_the_name_before_the_journal_go
     let dir = workplace();
     let Some(_) = run_child(dir.path(), "linkat:error=EIO") else { return }; // which the child does not call
     let trace = fs::read_to_string(dir.path().join("trace")).expect("text");
-    let calls: Vec<_> =
-        trace.lines().filter_map(|line| line.split_whitespace().nth(1)?.split('(').next()).collect();
+    let calls: Vec<_> = trace
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1)?.split('(').next())
+        .collect();
     let last = |call| calls.iter().rposition(|&made| made == call).expect(call);
 
     let order = ["pwrite64", "fdatasync", "renameat2", "fsync", "unlinkat"].map(last);
@@ -195,7 +212,8 @@ fn the_data_is_synced_before_it_gets_its_name_and_the_name_before_the_journal_go
 
 #[test]
 fn a_call_that_fails_once_or_is_interrupted_costs_no_chunk() {
-    // From the second call of its kind on: the first makes the journal, and a disk that fails there is not begun with.
+    // From the second call of its kind on: the first makes the journal, and a disk that fails there
+    // is not begun with.
     let faults = [
         ("pwrite64", "EIO"),
         ("pwrite64", "EINTR"),
@@ -208,7 +226,11 @@ fn a_call_that_fails_once_or_is_interrupted_costs_no_chunk() {
             let dir = workplace();
             let fault = format!("{call}:error={error}:when={number}");
             let Some(output) = run_child(dir.path(), &fault) else { return };
-            assert!(output.status.success(), "{fault}: {}", String::from_utf8_lossy(&output.stdout));
+            assert!(
+                output.status.success(),
+                "{fault}: {}",
+                String::from_utf8_lossy(&output.stdout)
+            );
             check_and_finish(dir.path(), &fault);
         }
     }
@@ -238,8 +260,16 @@ fn a_file_system_that_lacks_what_it_need_not_have_is_done_without_whatever_it_sa
                 continue;
             }
             let Some(output) = run_child_tracing(dir.path(), calls, &fault) else { return };
-            assert!(output.status.success(), "{fault}: {}", String::from_utf8_lossy(&output.stdout));
-            assert_eq!(fs::read(out_in(dir.path())).expect("finished"), sample().content, "{fault}");
+            assert!(
+                output.status.success(),
+                "{fault}: {}",
+                String::from_utf8_lossy(&output.stdout)
+            );
+            assert_eq!(
+                fs::read(out_in(dir.path())).expect("finished"),
+                sample().content,
+                "{fault}"
+            );
             assert_eq!(names(&dir.path().join("files")), ["out"], "{fault}");
         }
     }

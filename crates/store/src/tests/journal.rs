@@ -85,7 +85,8 @@ fn a_run_that_the_file_does_not_have_ends_the_journal() {
     let format = Format::new(&subject(100));
     // None; one past the end; ends one past; wraps around.
     for run in [(5, 0), (100, 1), (98, 3), (u32::MAX, 2)] {
-        let parsed = format.parse(&journal_of(&format, &[(1, 1), run, (3, 1)])).expect("our header");
+        let parsed =
+            format.parse(&journal_of(&format, &[(1, 1), run, (3, 1)])).expect("our header");
         assert_eq!(parsed.chunks, set(&format.geometry, [1]), "{run:?}");
     }
 }

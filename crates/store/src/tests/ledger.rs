@@ -1,4 +1,5 @@
-//! The ledger against a model that remembers every event and decides by looking back at all of them.
+//! The ledger against a model that remembers every event and decides by looking back at all of
+//! them.
 
 use proptest::prelude::*;
 use tnet_fileinfo::{ChunkSize, MIN_CHUNK_SIZE};
@@ -57,11 +58,13 @@ struct History {
 
 impl History {
     fn on_disk_since(&self, chunk: u32) -> Option<usize> {
-        let synced = self.writes.iter().filter(|write| write.0 == chunk).filter_map(|&(_, began, ended)| {
-            let success = self.successes.iter().find(|success| success.0 > ended)?;
-            let failed_between = self.failures.iter().any(|&failure| began < failure && failure < success.1);
-            (!failed_between).then_some(success.1)
-        });
+        let synced =
+            self.writes.iter().filter(|write| write.0 == chunk).filter_map(|&(_, began, ended)| {
+                let success = self.successes.iter().find(|success| success.0 > ended)?;
+                let failed_between =
+                    self.failures.iter().any(|&failure| began < failure && failure < success.1);
+                (!failed_between).then_some(success.1)
+            });
         synced.min()
     }
 
@@ -74,7 +77,8 @@ impl History {
     }
 
     fn awaits_journal(&self, chunk: u32) -> bool {
-        self.on_disk_since(chunk).is_some_and(|since| !self.journals.iter().any(|&journal| since < journal))
+        self.on_disk_since(chunk)
+            .is_some_and(|since| !self.journals.iter().any(|&journal| since < journal))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the tests of the store share: files whose every byte is known, and ways to look at a directory.
+//! What the tests of the store share: files whose every byte is known, and ways to look at a
+//! directory.
 
 mod adopt;
 mod begin;
@@ -48,8 +49,8 @@ impl Sample {
 
     pub(super) fn bytes(&self, chunk: ChunkIndex) -> &[u8] {
         let range = self.info.geometry().range(chunk);
-        &self.content
-            [usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small")]
+        &self.content[usize::try_from(range.start).expect("small")
+            ..usize::try_from(range.end).expect("small")]
     }
 
     pub(super) fn set(&self, indices: &[u32]) -> ChunkSet {
@@ -77,7 +78,8 @@ impl Sample {
     }
 
     pub(super) fn open_replacing(&self, out: &Path) -> Result<Opened, OpenError> {
-        let options = DownloadOptions { existing: OnExisting::Replace, ..DownloadOptions::default() };
+        let options =
+            DownloadOptions { existing: OnExisting::Replace, ..DownloadOptions::default() };
         Download::open(&self.info, out, options, &unwatched)
     }
 
@@ -97,12 +99,16 @@ impl Sample {
         (download, resumed, hashed.into_inner())
     }
 
-    /// That opening `out` hashed `unvouched` bytes and no byte of a chunk in `vouched`; nor of a hole, where those show.
+    /// That opening `out` hashed `unvouched` bytes and no byte of a chunk in `vouched`; nor of a
+    /// hole, where those show.
     pub(super) fn assert_hashed(&self, out: &Path, hashed: u64, unvouched: u64, vouched: &[u32]) {
         let holes_show = !is_in_memory(out.parent().expect("in a directory"));
         let rest = self.info.size() - self.info.geometry().bytes_in(&self.set(vouched));
         let most = if holes_show { unvouched } else { rest };
-        assert!((unvouched..=most).contains(&hashed), "{hashed} bytes hashed, not {unvouched} to {most}");
+        assert!(
+            (unvouched..=most).contains(&hashed),
+            "{hashed} bytes hashed, not {unvouched} to {most}"
+        );
     }
 }
 
@@ -129,7 +135,11 @@ pub(super) fn check_all(download: &Download) -> Vec<u32> {
     let mut wrong = Vec::new();
     while !download.vouched().is_empty() {
         wrong.extend(
-            download.check_vouched(CHUNK, std::time::Duration::MAX).wrong.iter().map(|chunk| chunk.get()),
+            download
+                .check_vouched(CHUNK, std::time::Duration::MAX)
+                .wrong
+                .iter()
+                .map(|chunk| chunk.get()),
         );
     }
     wrong
@@ -163,7 +173,10 @@ pub(super) fn is_in_memory(_dir: &Path) -> bool {
 }
 
 /// Says why a test had nothing to test on this machine.
-#[allow(clippy::print_stderr, reason = "a test that was skipped must not look like one that passed")]
+#[allow(
+    clippy::print_stderr,
+    reason = "a test that was skipped must not look like one that passed"
+)]
 pub(super) fn skipped(why: &str) {
     eprintln!("skipped: {why}");
 }

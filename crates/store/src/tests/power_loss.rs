@@ -1,5 +1,6 @@
-//! Chunks and journal on a model disk that loses power. Whatever subset of the writes that no sync covered reached the
-//! disk, sector by sector: the journal vouches for no wrong chunk, and for every chunk that a sync promised.
+//! Chunks and journal on a model disk that loses power. Whatever subset of the writes that no sync
+//! covered reached the disk, sector by sector: the journal vouches for no wrong chunk, and for
+//! every chunk that a sync promised.
 
 use std::collections::VecDeque;
 use std::io;
@@ -74,8 +75,14 @@ impl BlockFile for ModelFile {
     }
 }
 
-/// What a file holds if the power goes after these operations and `luck` decides about every sector in doubt.
-fn after_power_loss(ops: &[Op], file: Which, len: usize, luck: &mut dyn FnMut() -> bool) -> Vec<u8> {
+/// What a file holds if the power goes after these operations and `luck` decides about every sector
+/// in doubt.
+fn after_power_loss(
+    ops: &[Op],
+    file: Which,
+    len: usize,
+    luck: &mut dyn FnMut() -> bool,
+) -> Vec<u8> {
     let mut content = vec![0; len];
     for (number, op) in ops.iter().enumerate() {
         let Op::Write { file: written, offset, bytes } = op else { continue };
@@ -144,8 +151,8 @@ impl Rig {
     fn writer(&self) -> ChunkWriter<ModelFile, ModelFile> {
         let geometry = *self.sample.info.geometry();
         let nothing = ChunkSet::empty(&geometry);
-        let journal =
-            Journal::begin(self.file(Which::Journal), self.format.clone()).expect("no failure is due");
+        let journal = Journal::begin(self.file(Which::Journal), self.format.clone())
+            .expect("no failure is due");
         ChunkWriter::new(
             self.file(Which::Data),
             journal,
@@ -161,10 +168,13 @@ impl Rig {
             match *step {
                 Step::Write(index) => {
                     let chunk = self.sample.chunk(index);
-                    writer.write_chunk(chunk, self.sample.bytes(chunk)).expect("writes do not fail here");
+                    writer
+                        .write_chunk(chunk, self.sample.bytes(chunk))
+                        .expect("writes do not fail here");
                 }
                 Step::Sync(data, journal) => {
-                    *self.disk.failures.lock().expect("not poisoned") = VecDeque::from([data, journal]);
+                    *self.disk.failures.lock().expect("not poisoned") =
+                        VecDeque::from([data, journal]);
                     if let Ok(durable) = writer.sync() {
                         promises.push((self.disk.ops.lock().expect("not poisoned").len(), durable));
                     }
@@ -186,8 +196,14 @@ impl Rig {
                     1 => true,
                     _ => luck().is_multiple_of(2),
                 };
-                let data = after_power_loss(&ops[..cut], Which::Data, self.sample.content.len(), &mut decide);
-                let journal = after_power_loss(&ops[..cut], Which::Journal, journal_len, &mut decide);
+                let data = after_power_loss(
+                    &ops[..cut],
+                    Which::Data,
+                    self.sample.content.len(),
+                    &mut decide,
+                );
+                let journal =
+                    after_power_loss(&ops[..cut], Which::Journal, journal_len, &mut decide);
                 let vouched = self
                     .format
                     .parse(&journal)
@@ -203,8 +219,9 @@ impl Rig {
                     }
                 }
                 let promised = promises.iter().filter(|promise| promise.0 <= cut);
-                if let Some(chunk) =
-                    promised.flat_map(|promise| promise.1.iter()).find(|&chunk| !vouched.contains(chunk))
+                if let Some(chunk) = promised
+                    .flat_map(|promise| promise.1.iter())
+                    .find(|&chunk| !vouched.contains(chunk))
                 {
                     return Some(format!(
                         "after {cut} operations the promised {chunk:?} is not in the journal"
@@ -222,7 +239,8 @@ const RECORD_SLACK: usize = SECTOR;
 /// A small generator of luck that a seed repeats.
 fn luck_of(mut state: u64) -> impl FnMut() -> u64 {
     move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state >> 40
     }
 }

@@ -67,7 +67,8 @@ fn attributes_and_owner_stay_where_the_user_may_keep_them() {
         assert_eq!((metadata.uid(), metadata.gid()), (65534, 65533));
     }
     let mut value = [0; 8];
-    let found = fs::File::open(&out).map(|file| rustix::fs::fgetxattr(file, "user.k", &mut value[..]));
+    let found =
+        fs::File::open(&out).map(|file| rustix::fs::fgetxattr(file, "user.k", &mut value[..]));
     if has_attributes {
         assert_eq!(found.expect("readable"), Ok(1));
     }
@@ -107,16 +108,22 @@ fn what_cannot_be_replaced_is_refused_before_the_first_byte() {
         let changed = std::process::Command::new("chattr").arg(flag).arg(path).output();
         changed.is_ok_and(|output| output.status.success())
     };
-    for (fix, free, at) in
-        [("+i", "-i", out.as_path()), ("+a", "-a", &out), ("+i", "-i", dir.path()), ("+a", "-a", dir.path())]
-    {
+    for (fix, free, at) in [
+        ("+i", "-i", out.as_path()),
+        ("+a", "-a", &out),
+        ("+i", "-i", dir.path()),
+        ("+a", "-a", dir.path()),
+    ] {
         if !changed(fix, at) {
             super::skipped("no file can be made immutable here");
             return;
         }
         let refused = sample.open_replacing(&out);
         changed(free, at);
-        assert!(matches!(refused, Err(OpenError::Unchangeable { .. })), "{fix} {at:?}: {refused:?}");
+        assert!(
+            matches!(refused, Err(OpenError::Unchangeable { .. })),
+            "{fix} {at:?}: {refused:?}"
+        );
     }
     assert!(!dir.path().join("out.partial").exists());
 }

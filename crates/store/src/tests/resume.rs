@@ -1,4 +1,5 @@
-//! What a second attempt finds: everything right that the first one left, and nothing else, however it ended.
+//! What a second attempt finds: everything right that the first one left, and nothing else, however
+//! it ended.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -118,10 +119,13 @@ fn a_journal_cut_or_damaged_at_any_byte_costs_reading_but_no_chunk() {
         assert_eq!(check_all(&download), [0; 0]);
         assert_eq!(download.stored(), written);
         let vouched = sample.info.geometry().bytes_in(&covered(intact));
-        // What was written and is not vouched for must be read. Of the holes, reading ahead may have cached some, and
-        // file systems take those for data.
+        // What was written and is not vouched for must be read. Of the holes, reading ahead may
+        // have cached some, and file systems take those for data.
         let range = 3 * CHUNK - vouched..=6 * CHUNK - vouched;
-        assert!(range.contains(&hashed), "damaged at byte {intact}: {hashed} bytes read, not {range:?}");
+        assert!(
+            range.contains(&hashed),
+            "damaged at byte {intact}: {hashed} bytes read, not {range:?}"
+        );
         drop(download);
     }
     assert!(partial.exists());

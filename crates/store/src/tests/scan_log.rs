@@ -38,7 +38,8 @@ fn knows(log: &ScanLog, path: &Path, sample: &Sample) -> bool {
 fn a_restart_remembers_every_file_that_looks_as_it_did() {
     let dir = scratch();
     let log_path = dir.path().join("log");
-    let files: Vec<_> = (0..20).map(|n| written(dir.path().join(n.to_string()), n * CHUNK / 3)).collect();
+    let files: Vec<_> =
+        (0..20).map(|n| written(dir.path().join(n.to_string()), n * CHUNK / 3)).collect();
     let log = ScanLog::at(log_path.clone());
     for (path, sample) in &files {
         assert!(!knows(&log, path, sample));
@@ -111,7 +112,10 @@ fn a_log_cut_or_damaged_at_any_byte_forgets_files_and_is_wrong_about_none() {
             files.iter().for_each(|(path, sample)| remember(&log, path, sample));
             drop(log);
             let log = ScanLog::at(log_path.clone());
-            assert!(files.iter().all(|(path, sample)| knows(&log, path, sample)), "byte {at}, cut: {is_cut}");
+            assert!(
+                files.iter().all(|(path, sample)| knows(&log, path, sample)),
+                "byte {at}, cut: {is_cut}"
+            );
         }
     }
 }
@@ -149,7 +153,11 @@ fn what_waits_is_written_down_in_time_though_nothing_else_is_scanned() {
     let (path, sample) = written(dir.path().join("file"), CHUNK);
     let log = ScanLog::at(log_path.clone());
     remember(&log, &path, &sample);
-    File::options().write(true).open(&path).and_then(|file| file.set_modified(UNIX_EPOCH)).expect("ours");
+    File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_modified(UNIX_EPOCH))
+        .expect("ours");
     remember(&log, &path, &sample);
     log.write_due();
     let copy = dir.path().join("copy");

@@ -11,7 +11,8 @@ use tnet_fileinfo::scan::unwatched;
 use super::{CHUNK, Sample, scratch, wait_for_the_clock_of};
 use crate::{FileState, FileStore, Flaw, Look, OpenFiles, ReadError, ScanLog, ShareError, Watched};
 
-/// A sample on disk, shared. Its time of modification is long ago, so that any later one differs on every file system.
+/// A sample on disk, shared. Its time of modification is long ago, so that any later one differs on
+/// every file system.
 fn shared(path: &Path) -> (Sample, FileStore) {
     let sample = Sample::of_size(3 * CHUNK + 10);
     fs::write(path, &sample.content).expect("writable");
@@ -45,8 +46,16 @@ fn an_untouched_file_is_read_exactly_at_both_ends_of_every_chunk() {
 #[test]
 fn a_truncated_appended_or_rewritten_file_is_changed_for_every_read() {
     let meddlings: [&dyn Fn(&Path); 4] = [
-        &|path| OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(CHUNK)).expect("cut"),
-        &|path| OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(0)).expect("cut"),
+        &|path| {
+            OpenOptions::new()
+                .write(true)
+                .open(path)
+                .and_then(|file| file.set_len(CHUNK))
+                .expect("cut")
+        },
+        &|path| {
+            OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(0)).expect("cut")
+        },
         &|path| {
             OpenOptions::new()
                 .append(true)
@@ -79,11 +88,12 @@ fn a_truncated_appended_or_rewritten_file_is_changed_for_every_read() {
 
 #[test]
 fn a_deleted_or_replaced_file_is_gone() {
-    let meddlings: [&dyn Fn(&Path); 2] = [&|path| fs::remove_file(path).expect("removable"), &|path| {
-        let other = path.with_extension("new");
-        fs::write(&other, fs::read(path).expect("there")).expect("writable");
-        fs::rename(other, path).expect("replaced");
-    }];
+    let meddlings: [&dyn Fn(&Path); 2] =
+        [&|path| fs::remove_file(path).expect("removable"), &|path| {
+            let other = path.with_extension("new");
+            fs::write(&other, fs::read(path).expect("there")).expect("writable");
+            fs::rename(other, path).expect("replaced");
+        }];
     for meddle in meddlings {
         let dir = scratch();
         let path = dir.path().join("file");
@@ -171,7 +181,9 @@ fn no_more_files_stay_open_than_may() {
         })
         .collect();
     for (sample, store) in &shares {
-        store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]).expect("whether it stays open or not");
+        store
+            .read_chunk_part(sample.chunk(0), 0, &mut [0; 10])
+            .expect("whether it stays open or not");
     }
     assert_eq!(shares.iter().filter(|(sample, store)| is_open(store, sample)).count(), 256);
     let last = shares.last().expect("many");
@@ -188,12 +200,18 @@ fn no_more_files_stay_open_than_may() {
 #[test]
 fn what_happened_to_a_file_while_it_was_closed_is_noticed() {
     let dir = scratch();
-    let read = |store: &FileStore, sample: &Sample| store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]);
+    let read = |store: &FileStore, sample: &Sample| {
+        store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10])
+    };
 
     let path = dir.path().join("written");
     let (sample, store) = shared(&path);
     let store = rested(store);
-    OpenOptions::new().append(true).open(&path).and_then(|mut file| file.write_all(b"x")).expect("longer");
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(b"x"))
+        .expect("longer");
     assert!(matches!(read(&store, &sample), Err(ReadError::Changed)));
 
     let path = dir.path().join("deleted");
@@ -257,7 +275,11 @@ fn a_file_whose_time_of_modification_was_set_back_is_read_again_before_it_is_ser
             assert_eq!(again.state(), FileState::Unchanged);
             let file = File::open(&path).expect("there");
             let known = log.recall(again.path(), &file.metadata().expect("open"), &file);
-            assert_eq!(known.map(|info| info.hash()), Some(sample.info.hash()), "a restart need not read it");
+            assert_eq!(
+                known.map(|info| info.hash()),
+                Some(sample.info.hash()),
+                "a restart need not read it"
+            );
         }
     }
 }

@@ -1,11 +1,14 @@
-//! Files beyond four gigabytes, mostly hole: offsets do not wrap, and nothing reads what was never written.
+//! Files beyond four gigabytes, mostly hole: offsets do not wrap, and nothing reads what was never
+//! written.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use tnet_fileinfo::scan::unwatched;
-use tnet_fileinfo::{ChunkSize, ChunkSum, FileInfo, Geometry, MAX_CHUNK_SIZE, Tail, chunk_sum, root};
+use tnet_fileinfo::{
+    ChunkSize, ChunkSum, FileInfo, Geometry, MAX_CHUNK_SIZE, Tail, chunk_sum, root,
+};
 
 use super::{is_in_memory, scratch, skipped};
 use crate::{Download, DownloadOptions, FileStore, OpenError, Opened};
@@ -13,8 +16,9 @@ use crate::{Download, DownloadOptions, FileStore, OpenError, Opened};
 const SIZE: u64 = (4 << 30) + 12_345; // spills past what 32 bits count
 const LAST: [u8; 12_345] = [7; 12_345];
 
-/// Four gigabytes of zeroes and [`LAST`]. All zero chunks get the sum of the first: the sums are those of no file, but
-/// nothing here verifies a zero chunk, and hashing them all would be most of the test.
+/// Four gigabytes of zeroes and [`LAST`]. All zero chunks get the sum of the first: the sums are
+/// those of no file, but nothing here verifies a zero chunk, and hashing them all would be most of
+/// the test.
 fn describe() -> FileInfo {
     let chunk_size = ChunkSize::new(MAX_CHUNK_SIZE).expect("the largest size");
     let geometry = Geometry::new(SIZE, chunk_size).expect("few chunks");
@@ -78,7 +82,9 @@ fn a_sparse_file_is_served_past_four_gigabytes() -> io::Result<()> {
     let store = FileStore::open_shared(&path, &info).expect("of the right size");
 
     let mut buf = vec![0; LAST.len()];
-    store.read_chunk_part(info.geometry().last_chunk().expect("not empty"), 0, &mut buf).expect("untouched");
+    store
+        .read_chunk_part(info.geometry().last_chunk().expect("not empty"), 0, &mut buf)
+        .expect("untouched");
 
     assert_eq!(buf, LAST);
     Ok(())

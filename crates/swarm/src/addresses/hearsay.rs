@@ -81,7 +81,8 @@ impl AddressBook {
     /// Else anybody could keep it from being called by naming it, and false ports beside it.
     fn take_over(&mut self, namer: IpAddr, address: SocketAddr) {
         let Some(entry) = self.entries.get(&address) else { return };
-        let is_free = !self.index.is_tried(namer, address.ip()) && !self.index.has_named_enough(namer);
+        let is_free =
+            !self.index.is_tried(namer, address.ip()) && !self.index.has_named_enough(namer);
         if is_free && entry.hearsay_of() != Some(namer) && self.is_blocked(address, entry) {
             self.change_known(address, |entry| entry.namer = Some(namer));
         }
@@ -102,12 +103,13 @@ impl AddressBook {
             return true;
         }
         // It takes the place of one that failed and whose pause is over.
-        let is_over =
-            |entry: &Entry| matches!(entry.contact, Contact::Idle { not_before } if not_before <= now);
-        let gives_way =
-            |entry: &Entry| entry.failures > 0 && is_over(entry) && entry.hearsay_of() == Some(namer);
+        let is_over = |entry: &Entry| matches!(entry.contact, Contact::Idle { not_before } if not_before <= now);
+        let gives_way = |entry: &Entry| {
+            entry.failures > 0 && is_over(entry) && entry.hearsay_of() == Some(namer)
+        };
         let at_host = self.entries.range(first_of(address)..=last_of(address));
-        let failed = at_host.filter(|(_, entry)| gives_way(entry)).map(|(address, _)| *address).next();
+        let failed =
+            at_host.filter(|(_, entry)| gives_way(entry)).map(|(address, _)| *address).next();
         failed.and_then(|failed| self.detach(failed)).is_some()
     }
 
@@ -115,7 +117,8 @@ impl AddressBook {
     /// is not looked at.
     pub(crate) fn forget_hearsay(&mut self, is_deaf: impl Fn(IpAddr) -> bool) {
         let of_deaf = |entry: &Entry| {
-            let is_untried = entry.is_unproven() && entry.failures == 0 && entry.contact != Contact::Calling;
+            let is_untried =
+                entry.is_unproven() && entry.failures == 0 && entry.contact != Contact::Calling;
             is_untried && entry.namer.is_some_and(&is_deaf)
         };
         let theirs = self.entries.iter().filter(|(_, entry)| of_deaf(entry));
@@ -128,7 +131,12 @@ impl AddressBook {
 
     /// A call came to nothing. Answers who named the address, if it was hearsay that is now known
     /// to be false.
-    pub(crate) fn set_failed(&mut self, address: SocketAddr, now: Time, pause: Pause) -> Option<IpAddr> {
+    pub(crate) fn set_failed(
+        &mut self,
+        address: SocketAddr,
+        now: Time,
+        pause: Pause,
+    ) -> Option<IpAddr> {
         let entry = self.entries.get(&address).filter(|entry| entry.contact == Contact::Calling)?;
         // It is false once, however often we look.
         let namer = entry.hearsay_of().filter(|_| entry.failures == 0);
@@ -148,7 +156,9 @@ impl AddressBook {
     /// An address has become hearsay. Forgets it if it is one too many, or will not be called.
     pub(super) fn drop_excess(&mut self, address: SocketAddr) {
         let Some(entry) = self.entries.get(&address) else { return };
-        let Some(namer) = entry.hearsay_of().filter(|_| entry.contact != Contact::Calling) else { return };
+        let Some(namer) = entry.hearsay_of().filter(|_| entry.contact != Contact::Calling) else {
+            return;
+        };
         if self.index.has_named_too_much(namer) || self.is_blocked(address, entry) {
             self.detach(address);
         }
@@ -181,7 +191,10 @@ impl AddressBook {
         for namer in idle.filter_map(Entry::hearsay_of) {
             counts.add(namer, 1);
             let SourceRank { host, network } = counts.rank(namer);
-            assert!(host <= OF_HOST && network <= OF_NETWORK, "{namer} named {host}, its network {network}");
+            assert!(
+                host <= OF_HOST && network <= OF_NETWORK,
+                "{namer} named {host}, its network {network}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Which addresses may be called for which file, and which to dismiss first. What it says is what a scan of all
-//! entries would say.
+//! Which addresses may be called for which file, and which to dismiss first. What it says is what a
+//! scan of all entries would say.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +111,8 @@ impl Index {
         if let Some(namer) = entry.hearsay_of() {
             self.hearsay.remove(namer, 1);
             if entry.failures > 0 {
-                let failed = self.failed.get_mut(&host(address)).expect("added when it was inserted");
+                let failed =
+                    self.failed.get_mut(&host(address)).expect("added when it was inserted");
                 failed.remove(namer, 1);
                 if failed.total() == 0 {
                     self.failed.remove(&host(address));
@@ -130,7 +131,8 @@ impl Index {
     fn count_at(&mut self, address: SocketAddr, entry: &Entry, change: impl Fn(&mut u32, u32)) {
         let at = self.at.entry(host(address)).or_default();
         change(&mut at.calling, (entry.contact == Contact::Calling).into());
-        let is_connected = matches!(entry.contact, Contact::Connected(_) | Contact::Declared { .. });
+        let is_connected =
+            matches!(entry.contact, Contact::Connected(_) | Contact::Declared { .. });
         change(&mut at.connected, is_connected.into());
         change(&mut at.proven, entry.is_proven.into());
         if *at == AtHost::default() {
@@ -158,11 +160,16 @@ impl Index {
 
     /// How much hearsay of the source about this host came to nothing.
     pub(super) fn failed_at(&self, ip: IpAddr, namer: IpAddr) -> SourceRank {
-        self.failed.get(&ip.to_canonical()).map_or(SourceRank::default(), |failed| failed.rank(namer))
+        self.failed
+            .get(&ip.to_canonical())
+            .map_or(SourceRank::default(), |failed| failed.rank(namer))
     }
 
     pub(super) fn known_addresses(&self, file: FileKey) -> Vec<SocketAddr> {
-        self.by_file.get(&file).map(|of_file| of_file.known.iter().copied().collect()).unwrap_or_default()
+        self.by_file
+            .get(&file)
+            .map(|of_file| of_file.known.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     pub(super) fn known(&self, file: FileKey) -> usize {
@@ -182,12 +189,21 @@ impl Index {
     }
 
     /// Addresses that may be called, and from when on, the first ones first.
-    pub(super) fn all_callable(&self, file: FileKey) -> impl Iterator<Item = (Time, SocketAddr)> + '_ {
+    pub(super) fn all_callable(
+        &self,
+        file: FileKey,
+    ) -> impl Iterator<Item = (Time, SocketAddr)> + '_ {
         self.by_file.get(&file).into_iter().flat_map(|of_file| of_file.callable.iter().copied())
     }
 
-    pub(super) fn callable(&self, file: FileKey, now: Time) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.all_callable(file).take_while(move |(from, _)| *from <= now).map(|(_, address)| address)
+    pub(super) fn callable(
+        &self,
+        file: FileKey,
+        now: Time,
+    ) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.all_callable(file)
+            .take_while(move |(from, _)| *from <= now)
+            .map(|(_, address)| address)
     }
 
     pub(super) fn least_worth(&self) -> Option<(Worth, SocketAddr)> {

@@ -95,7 +95,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// One of the calls under way, the n-th in a circle.
 fn call_under_way(book: &AddressBook, n: u8) -> Option<SocketAddr> {
-    let calling = |n: u8| Some(port_of_three(n)).filter(|at| book.contact(*at) == Some(Contact::Calling));
+    let calling =
+        |n: u8| Some(port_of_three(n)).filter(|at| book.contact(*at) == Some(Contact::Calling));
     (0..ADDRESSES).find_map(|k| calling((n + k) % ADDRESSES))
 }
 
@@ -136,7 +137,9 @@ fn take(book: &mut AddressBook, step: Step, now: &mut Time, rng: &mut StdRng) {
         Step::Confirm(n, peer) => book.confirm(address(n), PeerKey(peer), *now),
         Step::Full(n) => book.note_full(address(n)),
         Step::Lose(n, peer) => book.set_lost(address(n), PeerKey(peer), *now, PAUSE),
-        Step::Avoid(n) => book.avoid(address(n), *now + Duration::from_secs(10), ByeReason::VIOLATION),
+        Step::Avoid(n) => {
+            book.avoid(address(n), *now + Duration::from_secs(10), ByeReason::VIOLATION)
+        }
         Step::Strike(n) => drop(book.strike(address(n))),
         Step::Deafen(n) => book.forget_hearsay(|namer| namer == address(n).ip()),
         Step::Wait(milliseconds) => *now = *now + Duration::from_millis(milliseconds),
@@ -235,7 +238,8 @@ fn at(ip: [u8; 4], port: u16) -> SocketAddr {
     SocketAddr::from((ip, port))
 }
 
-/// Calls what may be called, until nothing may be or so many calls have failed; answers with the calls.
+/// Calls what may be called, until nothing may be or so many calls have failed; answers with the
+/// calls.
 fn calls_that_fail(book: &mut AddressBook, now: Time, most: usize) -> Vec<SocketAddr> {
     let mut rng = StdRng::seed_from_u64(1);
     let mut calls = Vec::new();
@@ -263,7 +267,8 @@ fn of_a_host_that_was_named_one_port_is_called_at_a_time_and_two_until_the_pause
     let chosen = book.choose(file(1), Time::ZERO, 50, &mut StdRng::seed_from_u64(1));
     assert_eq!(chosen.len(), 1);
     assert_eq!(calls_that_fail(&mut book, Time::ZERO, 99).len(), 2);
-    // Naming others does not help, nor naming them in the name of another file or host of the same network.
+    // Naming others does not help, nor naming them in the name of another file or host of the same
+    // network.
     for port in 100..=120 {
         book.learn_from(NAMER, at([10, 0, 0, 9], port), file(2), Time::ZERO);
     }
@@ -332,7 +337,10 @@ fn a_port_that_was_squatted_is_called_for_the_next_source_that_names_it_and_only
         book.learn_from(NAMER, at([10, 0, 0, 9], port), file(1), Time::ZERO);
     }
     let calls = calls_that_fail(&mut book, Time::ZERO, 99);
-    let left = (1..=5).map(|port| at([10, 0, 0, 9], port)).find(|address| !calls.contains(address)).unwrap();
+    let left = (1..=5)
+        .map(|port| at([10, 0, 0, 9], port))
+        .find(|address| !calls.contains(address))
+        .unwrap();
     book.learn_from([10, 1, 0, 2].into(), left, file(1), Time::ZERO);
     assert_eq!(calls_that_fail(&mut book, Time::ZERO, 99), [left]);
     // It does not go on: another port for it, and it has had its two.

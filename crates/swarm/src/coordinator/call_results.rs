@@ -104,7 +104,8 @@ mod tests {
         for port in 1..=3 {
             calls.on_failed(address(port));
         }
-        let results = [1, 2].map(|port| CallResult { address: address(port), reached: false }).to_vec();
+        let results =
+            [1, 2].map(|port| CallResult { address: address(port), reached: false }).to_vec();
         assert_eq!(calls.poll(at(5)), Some(CoordinatorRequest::Calls { results }));
         calls.on_failed(address(1));
         assert_eq!(calls.poll(at(50)), None);
@@ -119,7 +120,9 @@ mod tests {
         assert!(calls.poll(at(0)).is_some());
         many.iter().for_each(|address| calls.on_failed(*address));
         assert_eq!(calls.poll(at(0)), None);
-        let Some(CoordinatorRequest::Calls { results }) = calls.poll(at(1)) else { panic!("it is due") };
+        let Some(CoordinatorRequest::Calls { results }) = calls.poll(at(1)) else {
+            panic!("it is due")
+        };
         assert_eq!(results.len(), MAX_HOLDERS);
     }
 

@@ -1,7 +1,8 @@
-//! What a peer says to one coordinator, and when: reports and signs of life, who has which file, what came of calls.
+//! What a peer says to one coordinator, and when: reports and signs of life, who has which file,
+//! what came of calls.
 //!
-//! A [`CoordinatorSession`] outlives connections; the caller tells it of each and sends what [`poll`] gives while
-//! there is room.
+//! A [`CoordinatorSession`] outlives connections; the caller tells it of each and sends what
+//! [`poll`] gives while there is room.
 //!
 //! [`poll`]: CoordinatorSession::poll
 
@@ -65,8 +66,8 @@ impl CoordinatorSession {
         self.reporter.len()
     }
 
-    /// The coordinator welcomed us: it forgets us after a silence of `lease`, and `table` is the digest of what it
-    /// still has of us. Watches belong to a connection, so they begin anew.
+    /// The coordinator welcomed us: it forgets us after a silence of `lease`, and `table` is the
+    /// digest of what it still has of us. Watches belong to a connection, so they begin anew.
     pub fn on_welcome(&mut self, now: Time, lease: Duration, table: ReportDigest) {
         self.reporter.on_lease(lease);
         self.reporter.on_welcome(now, table);
@@ -125,7 +126,8 @@ impl CoordinatorSession {
         }
     }
 
-    /// The next message to send now, until there is none. `is_watched` says for which files a lookup is to be a watch.
+    /// The next message to send now, until there is none. `is_watched` says for which files a
+    /// lookup is to be a watch.
     pub fn poll(
         &mut self,
         now: Time,
@@ -199,7 +201,8 @@ mod tests {
         let mut session = welcomed();
         session.look_up(FILE);
         assert_eq!(polled(&mut session, true), [WATCH]);
-        session.on_reply(&CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, value: 1 });
+        session
+            .on_reply(&CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, value: 1 });
         assert_eq!(polled(&mut session, true), [LOOKUP]);
         session.look_up(FILE);
         assert_eq!(polled(&mut session, true), [LOOKUP]);

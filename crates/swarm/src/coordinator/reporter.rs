@@ -1,13 +1,16 @@
-//! What to tell the coordinator, and when: changes at once, a sign of life each interval, everything when asked to.
+//! What to tell the coordinator, and when: changes at once, a sign of life each interval,
+//! everything when asked to.
 //!
-//! Invariant: once every message handed out has been answered, the coordinator's digest of us is ours.
+//! Invariant: once every message handed out has been answered, the coordinator's digest of us is
+//! ours.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{
-    Availability, CoordinatorReply, CoordinatorRequest, Limit, MAX_REPORT_ENTRIES, ReportDigest, ReportEntry,
+    Availability, CoordinatorReply, CoordinatorRequest, Limit, MAX_REPORT_ENTRIES, ReportDigest,
+    ReportEntry,
 };
 
 use crate::time::Time;
@@ -46,7 +49,8 @@ const BEATS_IN_LEASE: u32 = 3;
 /// Between two signs of life, whatever lease a coordinator gives.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Messages whose answers are waited for. A coordinator that owes more is as good as gone; the oldest are forgotten.
+/// Messages whose answers are waited for. A coordinator that owes more is as good as gone; the
+/// oldest are forgotten.
 const MAX_SENT: usize = 1024;
 
 impl Session {
@@ -109,8 +113,8 @@ impl Reporter {
         self.shared.len()
     }
 
-    /// The coordinator forgets us after this long a silence. To be told before the welcome: with a short lease the signs
-    /// of life come more often than each interval.
+    /// The coordinator forgets us after this long a silence. To be told before the welcome: with a
+    /// short lease the signs of life come more often than each interval.
     pub(super) fn on_lease(&mut self, lease: Duration) {
         self.lease = lease;
     }
@@ -143,12 +147,16 @@ impl Reporter {
                 session.answered(|sent| *sent == Sent::Report { seq: *seq })
             }
             CoordinatorReply::Renewed => session.answered(|sent| *sent == Sent::Heartbeat),
-            CoordinatorReply::LimitReached { limit: Limit::EntriesPerPeer | Limit::EntriesTotal, .. } => {
+            CoordinatorReply::LimitReached {
+                limit: Limit::EntriesPerPeer | Limit::EntriesTotal,
+                ..
+            } => {
                 session.answered(|_| true);
             }
             CoordinatorReply::Resync => {
                 session.answered(|sent| *sent == Sent::Heartbeat);
-                // With a report sent after that heartbeat the table may be right by now: the next heartbeat tells.
+                // With a report sent after that heartbeat the table may be right by now: the next
+                // heartbeat tells.
                 if session.sent.is_empty() && session.queue.is_empty() {
                     self.queue_everything();
                 }
@@ -197,7 +205,8 @@ impl Reporter {
     }
 
     fn entry(&self, hash: &FileHash) -> ReportEntry {
-        let (size, availability) = self.shared.get(hash).copied().unwrap_or((0, Availability::None));
+        let (size, availability) =
+            self.shared.get(hash).copied().unwrap_or((0, Availability::None));
         ReportEntry { hash: *hash.as_bytes(), size, availability }
     }
 

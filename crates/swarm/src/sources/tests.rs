@@ -10,7 +10,9 @@ fn ip(text: &str) -> IpAddr {
 /// has lost the right to name any.
 fn names_falsely(sources: &mut Sources, host: &str, times: u32) -> bool {
     sources.connected(ip(host));
-    (0..times).map(|_| sources.named_falsely(Time::ZERO, ip(host))).fold(false, |any, deaf| any | deaf)
+    (0..times)
+        .map(|_| sources.named_falsely(Time::ZERO, ip(host)))
+        .fold(false, |any, deaf| any | deaf)
 }
 
 #[test]

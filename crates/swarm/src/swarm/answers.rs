@@ -23,13 +23,21 @@ const FREE_RETRIES: u32 = 3;
 /// First pause before such a chunk is tried again; doubled each time.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// Times that the pause is doubled at most: when a source could not send the chunk or our disk failed, and when it sent
-/// something else. Then it is the source that has to wait, and not the chunk.
+/// Times that the pause is doubled at most: when a source could not send the chunk or our disk
+/// failed, and when it sent something else. Then it is the source that has to wait, and not the
+/// chunk.
 pub(super) const DOUBLED: u32 = 7;
 pub(super) const DOUBLED_FOR_LIES: u32 = 2;
 
 impl Swarm {
-    pub(super) fn on_busy(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32, load: u32) {
+    pub(super) fn on_busy(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        handle: FileHandle,
+        chunk: u32,
+        load: u32,
+    ) {
         let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
         if self.settle(peer, file, chunk) == Settled::Unrequested {
             return self.cut(now, peer, Violation::Unrequested(chunk.get()));
@@ -58,8 +66,8 @@ impl Swarm {
         }
     }
 
-    /// A slot is free for us at this source. We wait there in one place for all our files, so it is for the file
-    /// whose turn it is and that can use it; if none can, it is given back.
+    /// A slot is free for us at this source. We wait there in one place for all our files, so it is
+    /// for the file whose turn it is and that can use it; if none can, it is given back.
     pub(super) fn on_ready(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
         let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
         let files = self.in_turn(peer);
@@ -78,11 +86,18 @@ impl Swarm {
         let state = &self.files[&file];
         let is_missing =
             state.download.as_ref().is_some_and(|d| d.chunks.state(chunk) == ChunkState::Missing);
-        let may_be_asked_for = state.links.get(&peer).is_some_and(|link| link.may_be_asked_for(chunk));
-        // If we cannot use it somebody else should have it at once; what else we need we ask for as ever.
+        let may_be_asked_for =
+            state.links.get(&peer).is_some_and(|link| link.may_be_asked_for(chunk));
+        // If we cannot use it somebody else should have it at once; what else we need we ask for as
+        // ever.
         let is_wanted = is_missing && self.incomplete.contains(&file);
         let is_of_use = is_wanted && may_be_asked_for && self.may_take_chunk(now, file, peer);
-        self.use_slot(now, peer, (file, chunk), is_of_use.then_some((file, Choice { peer, chunk })));
+        self.use_slot(
+            now,
+            peer,
+            (file, chunk),
+            is_of_use.then_some((file, Choice { peer, chunk })),
+        );
     }
 
     /// Our incomplete files that this peer takes part in, the one whose turn it is first.
@@ -105,7 +120,8 @@ impl Swarm {
                 self.turn = file;
                 self.request(now, file, choice);
             }
-            // A request for that very chunk is on its way already and takes the slot; a cancel would end it.
+            // A request for that very chunk is on its way already and takes the slot; a cancel
+            // would end it.
             None if self.is_open_at(peer, offered.0, offered.1) => {}
             None => {
                 let (file, chunk) = (offered.0.handle(), offered.1.get());
@@ -168,8 +184,8 @@ impl Swarm {
         self.fill_downloads(now);
     }
 
-    /// A chunk failed. The first times it comes next, then after longer and longer pauses; unless it was the fault of a
-    /// source and another one that has proven itself holds the chunk.
+    /// A chunk failed. The first times it comes next, then after longer and longer pauses; unless
+    /// it was the fault of a source and another one that has proven itself holds the chunk.
     pub(super) fn count_failure(
         &mut self,
         now: Time,
@@ -179,7 +195,8 @@ impl Swarm {
         doubled: u32,
     ) -> Again {
         let state = self.files.get(&file);
-        if at_fault.is_some() && state.is_some_and(|state| state.has_proven_holder(chunk, at_fault)) {
+        if at_fault.is_some() && state.is_some_and(|state| state.has_proven_holder(chunk, at_fault))
+        {
             return Again::First;
         }
         let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());

@@ -1,5 +1,5 @@
-//! Chunks that arrive: stored once, announced after that, and blamed on their sender when their sum is wrong. And chunks
-//! that were on the disk from the beginning: announced once they are verified.
+//! Chunks that arrive: stored once, announced after that, and blamed on their sender when their sum
+//! is wrong. And chunks that were on the disk from the beginning: announced once they are verified.
 
 use std::time::Duration;
 
@@ -32,7 +32,13 @@ impl Swarm {
         }
     }
 
-    pub(super) fn on_chunk_arrived(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
+    pub(super) fn on_chunk_arrived(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        handle: FileHandle,
+        chunk: u32,
+    ) {
         if !self.peers.contains_key(&peer) {
             return;
         }
@@ -46,7 +52,8 @@ impl Swarm {
         self.fill_downloads(now);
     }
 
-    /// How long the chunk took, if it was asked for and is not given up, and how fast such chunks come.
+    /// How long the chunk took, if it was asked for and is not given up, and how fast such chunks
+    /// come.
     fn note_download(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let Some(state) = self.files.get(&file) else { return };
         let requests = state.download.as_ref().and_then(|download| download.requests.get(&chunk));
@@ -145,22 +152,29 @@ impl Swarm {
         self.offer_slots(now);
     }
 
-    /// A stored chunk waits for others to be announced with it, until they are a small part of the file or it has waited
-    /// long. Who has few chunks has little else to give: in a young swarm an announcement that is late by a few chunks'
-    /// time leaves uplinks idle.
+    /// A stored chunk waits for others to be announced with it, until they are a small part of the
+    /// file or it has waited long. Who has few chunks has little else to give: in a young swarm an
+    /// announcement that is late by a few chunks' time leaves uplinks idle.
     pub(super) fn announce_soon(&mut self, now: Time, file: FileKey) {
         let state = &self.files[&file];
         let Some(download) = &state.download else { return };
         let stored = state.geometry.chunk_count() - download.chunks.unstored();
         let batch = state.geometry.chunk_count() / self.config.have_batch_part.max(1);
-        let delay = match u32::try_from(download.unannounced.len()).is_ok_and(|waiting| waiting < batch) {
-            true => self.config.have_delay * stored.min(FEW_CHUNKS) / FEW_CHUNKS,
-            false => Duration::ZERO,
-        };
+        let delay =
+            match u32::try_from(download.unannounced.len()).is_ok_and(|waiting| waiting < batch) {
+                true => self.config.have_delay * stored.min(FEW_CHUNKS) / FEW_CHUNKS,
+                false => Duration::ZERO,
+            };
         self.timers.arm(Timer::Announce(file), now + delay);
     }
 
-    pub(super) fn on_chunk_corrupt(&mut self, now: Time, file: FileKey, chunk: ChunkIndex, peer: PeerKey) {
+    pub(super) fn on_chunk_corrupt(
+        &mut self,
+        now: Time,
+        file: FileKey,
+        chunk: ChunkIndex,
+        peer: PeerKey,
+    ) {
         let state = self.files.get_mut(&file);
         let gone = state.and_then(|state| {
             state.stats.corrupt += 1;
@@ -176,8 +190,8 @@ impl Swarm {
             self.offend(now, source, Offence::Lie);
         }
         self.unstore(now, file, chunk, Some(peer));
-        // Counted by address too: neither reconnecting nor leaving before the sum is known helps. But who only says the
-        // port of one that is connected does not strike at that one.
+        // Counted by address too: neither reconnecting nor leaving before the sum is known helps.
+        // But who only says the port of one that is connected does not strike at that one.
         let by_address = address.filter(|address| !self.is_of_another(*address, peer));
         let by_address = by_address.map_or(0, |address| self.addresses.strike(address));
         let by_connection = self.peers.get_mut(&peer).map_or(0, |connection| {
@@ -211,9 +225,15 @@ impl Swarm {
         self.fill_downloads(now);
     }
 
-    /// A chunk that was stored or about to be is missing after all, maybe because of `liar`. Answers whether others
-    /// believe that we have it.
-    fn unstore(&mut self, now: Time, file: FileKey, chunk: ChunkIndex, liar: Option<PeerKey>) -> bool {
+    /// A chunk that was stored or about to be is missing after all, maybe because of `liar`.
+    /// Answers whether others believe that we have it.
+    fn unstore(
+        &mut self,
+        now: Time,
+        file: FileKey,
+        chunk: ChunkIndex,
+        liar: Option<PeerKey>,
+    ) -> bool {
         let Some(state) = self.files.get_mut(&file) else { return false };
         let Some(download) = &mut state.download else { return false };
         let mut is_known_to_others = false;
@@ -232,7 +252,8 @@ impl Swarm {
             }
             ChunkState::Stored => {
                 let waiting = download.unannounced.iter().position(|stored| *stored == chunk);
-                is_known_to_others = waiting.map(|at| download.unannounced.swap_remove(at)).is_none();
+                is_known_to_others =
+                    waiting.map(|at| download.unannounced.swap_remove(at)).is_none();
             }
         }
         let doubled = if liar.is_some() { DOUBLED_FOR_LIES } else { DOUBLED };

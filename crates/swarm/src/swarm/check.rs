@@ -24,15 +24,20 @@ impl Swarm {
 
     fn check_file(&self, key: FileKey, file: &File) {
         for (peer, link) in &file.links {
-            assert!(self.peers[peer].links.contains(key), "{key:?} is linked to {peer:?} one way only");
+            assert!(
+                self.peers[peer].links.contains(key),
+                "{key:?} is linked to {peer:?} one way only"
+            );
             if let Some(handle) = link.handle {
                 assert_eq!(self.peers[peer].handles.get(&handle), Some(&key), "number of {peer:?}");
             }
             let is_finished = !self.incomplete.contains(&key) && link.held.is_full();
             assert_eq!(self.peers[peer].links.is_finished(key), is_finished, "{key:?} at {peer:?}");
             for chunk in &link.open {
-                let asked = file.download.as_ref().and_then(|download| download.requests.get(chunk));
-                let asked = asked.is_some_and(|asked| asked.iter().any(|asked| asked.peer == *peer));
+                let asked =
+                    file.download.as_ref().and_then(|download| download.requests.get(chunk));
+                let asked =
+                    asked.is_some_and(|asked| asked.iter().any(|asked| asked.peer == *peer));
                 assert!(asked, "{chunk} is open at {peer:?} and not on the books");
             }
             let asked: BTreeSet<_> =
@@ -46,7 +51,10 @@ impl Swarm {
             !file.is_paused || file.links.is_empty() && !self.incomplete.contains(&key),
             "{key:?} is paused"
         );
-        assert!(!self.incomplete.contains(&key) || file.download.is_some(), "a whole file lacks nothing");
+        assert!(
+            !self.incomplete.contains(&key) || file.download.is_some(),
+            "a whole file lacks nothing"
+        );
         if let Some(download) = &file.download {
             check_download(file, download);
         }
@@ -62,14 +70,34 @@ impl Swarm {
                 assert_eq!(self.files[&file].links[key].trust, peer.trust(), "trust in {key:?}");
             }
             let kept = usize::from(self.uploads.reserved.contains_key(key));
-            assert_eq!(peer.slots as usize, self.uploads.active_of(*key).count() + kept, "slots of {key:?}");
+            assert_eq!(
+                peer.slots as usize,
+                self.uploads.active_of(*key).count() + kept,
+                "slots of {key:?}"
+            );
             for (handle, file) in &peer.handles {
                 let link = self.files[file].links.get(key);
-                assert_eq!(link.and_then(|link| link.handle), Some(*handle), "a number without its link");
+                assert_eq!(
+                    link.and_then(|link| link.handle),
+                    Some(*handle),
+                    "a number without its link"
+                );
             }
-            assert!(peer.abandoned.len() <= MAX_ABANDONED, "{} abandoned requests", peer.abandoned.len());
-            assert!(peer.links.len() <= self.config.max_links_per_peer, "{} files open", peer.links.len());
-            assert!(peer.former.len() <= FormerHandles::MOST, "{} former numbers", peer.former.len());
+            assert!(
+                peer.abandoned.len() <= MAX_ABANDONED,
+                "{} abandoned requests",
+                peer.abandoned.len()
+            );
+            assert!(
+                peer.links.len() <= self.config.max_links_per_peer,
+                "{} files open",
+                peer.links.len()
+            );
+            assert!(
+                peer.former.len() <= FormerHandles::MOST,
+                "{} former numbers",
+                peer.former.len()
+            );
         }
         let callers = self.peers.iter().filter(|(_, peer)| peer.direction == Direction::Inbound);
         self.places.check(callers.map(|(peer, _)| *peer));
@@ -88,12 +116,19 @@ impl Swarm {
             })
         };
         assert_eq!(self.late, held_at(|trust| trust == Trust::Late), "what keeps us waiting");
-        assert_eq!(self.probes, held_at(|trust| trust != Trust::Proven), "under way at the unproven");
+        assert_eq!(
+            self.probes,
+            held_at(|trust| trust != Trust::Proven),
+            "under way at the unproven"
+        );
         assert_eq!(self.proven as usize, of_trust(Trust::Proven).count(), "proven connections");
         let is_proven = |peer: &Peer| peer.trust() == Trust::Proven;
         let probes = |peer: &Peer| if is_proven(peer) { 0 } else { peer.open.chunks };
-        self.sources
-            .check(self.peers.values().map(|peer| (peer.source, probes(peer), peer.trust() == Trust::Late)));
+        self.sources.check(
+            self.peers
+                .values()
+                .map(|peer| (peer.source, probes(peer), peer.trust() == Trust::Late)),
+        );
     }
 
     fn check_slots(&self) {
@@ -102,16 +137,23 @@ impl Swarm {
             chunks.map(|chunk| u64::from(file.geometry.chunk_len(*chunk)))
         });
         let (count, bytes) = open.fold((0, 0), |(count, bytes), len| (count + 1, bytes + len));
-        assert_eq!((self.downloads.used(), self.downloads.used_bytes()), (count, bytes), "download slots");
+        assert_eq!(
+            (self.downloads.used(), self.downloads.used_bytes()),
+            (count, bytes),
+            "download slots"
+        );
 
         let active = self.uploads.active.values().map(|active| &active.len);
         let kept = self.uploads.reserved.values().map(|kept| &kept.len);
-        let (count, bytes) =
-            active.chain(kept).fold((0, 0), |(count, bytes), len| (count + 1, bytes + u64::from(*len)));
+        let (count, bytes) = active
+            .chain(kept)
+            .fold((0, 0), |(count, bytes), len| (count + 1, bytes + u64::from(*len)));
         let used = (self.uploads.slots.used(), self.uploads.slots.used_bytes());
         assert_eq!(used, (count, bytes), "upload slots");
 
-        for peer in self.uploads.active.keys().map(|(peer, ..)| peer).chain(self.uploads.reserved.keys()) {
+        for peer in
+            self.uploads.active.keys().map(|(peer, ..)| peer).chain(self.uploads.reserved.keys())
+        {
             assert!(self.peers.contains_key(peer), "a slot is held for a peer that is gone");
         }
         self.uploads.slots.check(0);
@@ -122,8 +164,12 @@ impl Swarm {
         for peer in line {
             assert!(self.peers.contains_key(peer), "somebody who is gone waits");
         }
-        let storing: u64 =
-            self.files.values().filter_map(|file| file.download.as_ref()).map(|d| d.storing_bytes).sum();
+        let storing: u64 = self
+            .files
+            .values()
+            .filter_map(|file| file.download.as_ref())
+            .map(|d| d.storing_bytes)
+            .sum();
         assert_eq!(self.storing_bytes, storing, "bytes being stored");
     }
 }
@@ -147,7 +193,11 @@ fn check_download(file: &File, download: &Download) {
             download.paused.contains_key(&chunk),
         ];
         let queued = queues.into_iter().filter(|queued| *queued).count();
-        assert_eq!(queued, usize::from(state == ChunkState::Missing), "chunk {chunk}: {state:?}, {queues:?}");
+        assert_eq!(
+            queued,
+            usize::from(state == ChunkState::Missing),
+            "chunk {chunk}: {state:?}, {queues:?}"
+        );
         let asked = download.requests.get(&chunk);
         assert_eq!(state == ChunkState::Requested, asked.is_some(), "chunk {chunk}: {state:?}");
         assert!(
@@ -166,8 +216,12 @@ fn check_download(file: &File, download: &Download) {
     assert_eq!(download.senders.len(), senders, "a sender is remembered for nothing");
     for (peer, link) in &file.links {
         let missing = |chunk: &_| download.chunks.state(*chunk) == ChunkState::Missing;
-        let wanted =
-            file.geometry.chunks().filter(|chunk| link.held.contains(*chunk)).filter(missing).count();
+        let wanted = file
+            .geometry
+            .chunks()
+            .filter(|chunk| link.held.contains(*chunk))
+            .filter(missing)
+            .count();
         assert_eq!(link.wanted as usize, wanted, "chunks wanted of {peer:?}");
     }
 }

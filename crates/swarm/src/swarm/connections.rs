@@ -1,5 +1,6 @@
-//! Connections that come and go. Between two honest processes there is one, and both sides keep the same. What the other
-//! side says of itself, its id and its port, is no proof: it ends no connection that is alive.
+//! Connections that come and go. Between two honest processes there is one, and both sides keep the
+//! same. What the other side says of itself, its id and its port, is no proof: it ends no
+//! connection that is alive.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -50,9 +51,10 @@ pub(super) struct Peer {
     pub(super) no_link_before: Time,
     /// When it last sent a chunk that verified, or took one.
     pub(super) useful_at: Option<Time>,
-    /// Requests that ended with a close. If the file is opened again at once, under whatever numbers, one of them may
-    /// look like a new one to the other side, and its answer like one to a new request to us. Oldest first; a chunk
-    /// that was asked for again and abandoned again is in it twice, and may be answered twice.
+    /// Requests that ended with a close. If the file is opened again at once, under whatever
+    /// numbers, one of them may look like a new one to the other side, and its answer like one to a
+    /// new request to us. Oldest first; a chunk that was asked for again and abandoned again is in
+    /// it twice, and may be answered twice.
     pub(super) abandoned: Vec<(Content, ChunkIndex)>,
     /// Corrupt chunks that came over this connection.
     pub(super) corrupt: u32,
@@ -98,8 +100,9 @@ pub(super) struct Taken {
     pub(super) announced: u32,
 }
 
-/// Numbers that stand for no file here, so that what was sent before the other side knew that is no fault of its own. Only
-/// the last ones are remembered; once some were forgotten, any unknown number may have been one of them.
+/// Numbers that stand for no file here, so that what was sent before the other side knew that is no
+/// fault of its own. Only the last ones are remembered; once some were forgotten, any unknown
+/// number may have been one of them.
 #[derive(Debug, Default)]
 pub(super) struct FormerHandles {
     last: VecDeque<FileHandle>,
@@ -155,8 +158,8 @@ impl Newcomer {
         known.id == self.id && known.source == self.source
     }
 
-    /// Whether of two connections to what may be one process, we made one, and the other's caller accepts peers where we
-    /// called. The one that we made then leads to whoever is there.
+    /// Whether of two connections to what may be one process, we made one, and the other's caller
+    /// accepts peers where we called. The one that we made then leads to whoever is there.
     fn crossed(&self, known: &Peer) -> bool {
         self.direction != known.direction && self.address.is_some() && self.address == known.address
     }
@@ -241,8 +244,8 @@ impl Swarm {
         }
     }
 
-    /// Opens the files for whose swarm the address was named and of which we want something. Of a file that we
-    /// have whole it is for the other side to begin.
+    /// Opens the files for whose swarm the address was named and of which we want something. Of a
+    /// file that we have whole it is for the other side to begin.
     fn open_named(&mut self, now: Time, peer: PeerKey, address: Option<SocketAddr>) {
         let named = address.into_iter().flat_map(|address| self.addresses.files(address));
         let wanted: Vec<FileKey> = named.filter(|file| self.incomplete.contains(file)).collect();
@@ -258,17 +261,20 @@ impl Swarm {
         if newcomer.id == self.own_id {
             return Err(Rejection::Ourselves);
         }
-        if let Some(reason) = newcomer.address.and_then(|address| self.addresses.avoided(address, now)) {
+        if let Some(reason) =
+            newcomer.address.and_then(|address| self.addresses.avoided(address, now))
+        {
             return Err(Rejection::Avoided(reason));
         }
         self.settle_doubles(now, newcomer)?;
         self.make_place(now, newcomer)
     }
 
-    /// Of two connections that crossed, the one that the smaller id made stays, and that side ends the other one: it
-    /// has reached the address, and whoever calls with that id and port is there too, or lies. The other side cannot
-    /// know, and keeps both until then. Two that did not cross may be of two processes, and both stay. In any case the
-    /// older one is asked for a sign of life: a process that calls again has no other connection.
+    /// Of two connections that crossed, the one that the smaller id made stays, and that side ends
+    /// the other one: it has reached the address, and whoever calls with that id and port is there
+    /// too, or lies. The other side cannot know, and keeps both until then. Two that did not cross
+    /// may be of two processes, and both stay. In any case the older one is asked for a sign of
+    /// life: a process that calls again has no other connection.
     fn settle_doubles(&mut self, now: Time, newcomer: Newcomer) -> Result<(), Rejection> {
         let doubles = self.peers.iter().filter(|(_, known)| newcomer.may_be(known));
         let doubles: Vec<(PeerKey, bool)> =
@@ -298,10 +304,12 @@ impl Swarm {
             return Ok(());
         }
         let peers = &self.peers;
-        let is_in_use =
-            |peer: PeerKey| peers.get(&peer).is_some_and(|peer| peer.slots > 0 || peer.is_in_a_chunk());
-        let leaving =
-            is_caller.then(|| self.places.makes_room_for(now, newcomer.source, is_in_use)).flatten();
+        let is_in_use = |peer: PeerKey| {
+            peers.get(&peer).is_some_and(|peer| peer.slots > 0 || peer.is_in_a_chunk())
+        };
+        let leaving = is_caller
+            .then(|| self.places.makes_room_for(now, newcomer.source, is_in_use))
+            .flatten();
         let leaving = leaving.ok_or(Rejection::TooMany)?;
         self.disconnect(now, leaving, ByeReason::TOO_MANY);
         Ok(())
@@ -412,12 +420,15 @@ impl Swarm {
         }
     }
 
-    /// The address that we called over this connection, and the connection by which the peer there has called us.
+    /// The address that we called over this connection, and the connection by which the peer there
+    /// has called us.
     fn crossing(&self, peer: PeerKey) -> Option<(SocketAddr, PeerKey)> {
         let ours = self.peers.get(&peer).filter(|peer| peer.direction == Direction::Outbound)?;
         let address = ours.address?;
         let is_other = |known: &Peer| {
-            known.direction == Direction::Inbound && known.id == ours.id && known.address == Some(address)
+            known.direction == Direction::Inbound
+                && known.id == ours.id
+                && known.address == Some(address)
         };
         let (other, _) = self.peers.iter().find(|(_, known)| is_other(known))?;
         Some((address, *other))
@@ -430,7 +441,10 @@ impl Swarm {
     }
 
     fn reconnect_pause(&mut self) -> Pause {
-        Pause { first: self.jitter(self.config.reconnect_after), most: self.config.reconnect_at_most }
+        Pause {
+            first: self.jitter(self.config.reconnect_after),
+            most: self.config.reconnect_at_most,
+        }
     }
 
     /// Ends the connection of a peer that broke the protocol.
@@ -451,8 +465,15 @@ impl Swarm {
         }
     }
 
-    /// Does not talk to the peer's address, unless somebody else is connected there: peers only claim their ports.
-    fn avoid(&mut self, peer: PeerKey, address: Option<SocketAddr>, until: Time, reason: ByeReason) {
+    /// Does not talk to the peer's address, unless somebody else is connected there: peers only
+    /// claim their ports.
+    fn avoid(
+        &mut self,
+        peer: PeerKey,
+        address: Option<SocketAddr>,
+        until: Time,
+        reason: ByeReason,
+    ) {
         if let Some(address) = address.filter(|address| !self.is_of_another(*address, peer)) {
             self.addresses.avoid(address, until, reason);
         }
@@ -468,8 +489,8 @@ impl Swarm {
         self.forget_peer(now, peer);
     }
 
-    /// Lets go of a connection on which neither side can want anything, if that stays so for a moment: the other
-    /// side's open of one more file may be on its way.
+    /// Lets go of a connection on which neither side can want anything, if that stays so for a
+    /// moment: the other side's open of one more file may be on its way.
     pub(super) fn let_go_if_useless(&mut self, now: Time, peer: PeerKey) {
         if self.is_useless(peer) {
             self.timers.arm(Timer::Idle(peer), now + LINGER);
@@ -487,7 +508,8 @@ impl Swarm {
         }
     }
 
-    /// Whether all files in common, if any, are complete on the other side, and here or not wanted here.
+    /// Whether all files in common, if any, are complete on the other side, and here or not wanted
+    /// here.
     fn is_useless(&self, peer: PeerKey) -> bool {
         self.peers.get(&peer).is_some_and(|connection| connection.links.unfinished().is_empty())
     }

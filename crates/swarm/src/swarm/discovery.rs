@@ -1,5 +1,5 @@
-//! Finding others: addresses from the coordinator and from peers, whom of them to call, and making room for them when
-//! those we know are of no use.
+//! Finding others: addresses from the coordinator and from peers, whom of them to call, and making
+//! room for them when those we know are of no use.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -21,7 +21,8 @@ const CROWDED: Duration = Duration::from_secs(1);
 /// Shortest time between two rounds of calls that only the clock asks for.
 const CALL_ROUND: Duration = Duration::from_millis(10);
 
-/// When what may be called waits for other calls to its host, how long until we look again. Their ends come first.
+/// When what may be called waits for other calls to its host, how long until we look again. Their
+/// ends come first.
 const HOST_IS_CALLED: Duration = Duration::from_millis(100);
 
 /// Own addresses that are remembered.
@@ -35,28 +36,38 @@ const KNOWN_PER_NEIGHBOUR: usize = 4;
 const UNPROVEN_OF_HOST: u64 = 2;
 const UNPROVEN_OF_NETWORK: u64 = 16;
 
-/// Lookups in a row without a chunk in between, after which more are called than usual, and neighbours are exchanged.
+/// Lookups in a row without a chunk in between, after which more are called than usual, and
+/// neighbours are exchanged.
 const IDLE_LOOKUPS: u32 = 3;
 
 /// So many times the usual neighbours at most while no chunk arrives.
 const STARVED_NEIGHBOURS: u32 = 4;
 
 impl Swarm {
-    pub(super) fn on_peers(&mut self, now: Time, peer: PeerKey, handle: FileHandle, peers: &[SocketAddr]) {
+    pub(super) fn on_peers(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        handle: FileHandle,
+        peers: &[SocketAddr],
+    ) {
         let file = match self.file_of(peer, handle) {
             Err(violation) => return self.cut(now, peer, violation),
             Ok(None) => return,
             Ok(Some(file)) => file,
         };
         let state = self.files.get_mut(&file).expect("a number stands for a file that is there");
-        let link = state.links.get_mut(&peer).expect("their number stands for a file: they are linked");
-        // One that talks much more often than we would is not listened to: each address may cost a call.
+        let link =
+            state.links.get_mut(&peer).expect("their number stands for a file: they are linked");
+        // One that talks much more often than we would is not listened to: each address may cost a
+        // call.
         if now < link.exchange_after {
             return;
         }
         link.exchange_after = now + self.config.exchange_every / 4;
         let Peer { source: namer, vicinity, .. } = self.peers[&peer];
-        let peers: Vec<SocketAddr> = peers.iter().filter_map(|address| vicinity.located(*address)).collect();
+        let peers: Vec<SocketAddr> =
+            peers.iter().filter_map(|address| vicinity.located(*address)).collect();
         if self.incomplete.contains(&file) && self.sources.may_name(now, namer) {
             self.learn_all(now, file, &peers, Some(namer));
         }
@@ -69,8 +80,15 @@ impl Swarm {
     }
 
     /// Takes in what a peer, or the coordinator, named.
-    fn learn_all(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr], namer: Option<IpAddr>) {
-        // The neighbours of neighbours soon are the whole swarm: thousands of addresses of which we call a few.
+    fn learn_all(
+        &mut self,
+        now: Time,
+        file: FileKey,
+        addresses: &[SocketAddr],
+        namer: Option<IpAddr>,
+    ) {
+        // The neighbours of neighbours soon are the whole swarm: thousands of addresses of which we
+        // call a few.
         let enough = self.config.neighbours.saturating_mul(KNOWN_PER_NEIGHBOUR);
         let is_elsewhere = namer.is_some_and(|namer| !self.is_here(namer));
         for address in addresses.iter().copied().map(canonical).filter(can_be_called) {
@@ -103,7 +121,8 @@ impl Swarm {
         local: Option<SocketAddr>,
         address: Option<SocketAddr>,
     ) -> Vicinity {
-        // Both ends of a link-local connection have the interface; not each has said where it accepts.
+        // Both ends of a link-local connection have the interface; not each has said where it
+        // accepts.
         let ends = || [address, local].into_iter().flatten();
         let interface = ends().find_map(|end| match end {
             SocketAddr::V6(end) if end.scope_id() != 0 => Some(end.scope_id()),
@@ -136,7 +155,8 @@ impl Swarm {
         }
         let have = self.neighbours_of(state) + self.addresses.calling_for(file);
         let wanted = self.neighbours_for(state).saturating_sub(have);
-        let room = self.config.max_peers.saturating_sub(self.peers.len() + self.addresses.calling());
+        let room =
+            self.config.max_peers.saturating_sub(self.peers.len() + self.addresses.calling());
         if wanted == 0 {
             return;
         }
@@ -154,16 +174,17 @@ impl Swarm {
         }
     }
 
-    /// Neighbours that the file should have. While no chunk arrives, more with each lookup: the slow ones keep their
-    /// places, since one of them may be honest, but they must not keep us from whoever was not tried yet.
+    /// Neighbours that the file should have. While no chunk arrives, more with each lookup: the
+    /// slow ones keep their places, since one of them may be honest, but they must not keep us from
+    /// whoever was not tried yet.
     fn neighbours_for(&self, state: &File) -> usize {
         let idle = state.download.as_ref().map_or(0, |download| download.idle_lookups);
         let times = (idle + 2).saturating_sub(IDLE_LOOKUPS).clamp(1, STARVED_NEIGHBOURS);
         self.config.neighbours.saturating_mul(times as usize)
     }
 
-    /// Neighbours in the file's swarm. Of one source few count that have not proven themselves: else a crowd that calls
-    /// us keeps us from calling anybody.
+    /// Neighbours in the file's swarm. Of one source few count that have not proven themselves:
+    /// else a crowd that calls us keeps us from calling anybody.
     fn neighbours_of(&self, state: &File) -> usize {
         if state.links.len() < self.config.neighbours / 2 {
             return state.links.len();
@@ -172,8 +193,8 @@ impl Swarm {
         let mut counts = |peer: &PeerKey, link: &Link| {
             let source = self.peers[peer].source;
             let SourceRank { host, network } = counted.rank(source);
-            let counts =
-                link.trust == Trust::Proven || host < UNPROVEN_OF_HOST && network < UNPROVEN_OF_NETWORK;
+            let counts = link.trust == Trust::Proven
+                || host < UNPROVEN_OF_HOST && network < UNPROVEN_OF_NETWORK;
             if counts && link.trust != Trust::Proven {
                 counted.add(source, 1);
             }
@@ -188,14 +209,18 @@ impl Swarm {
         }
     }
 
-    /// Asks who holds the file now, and again later, less and less often, while neighbours are lacking or useless.
+    /// Asks who holds the file now, and again later, less and less often, while neighbours are
+    /// lacking or useless.
     pub(super) fn ask_coordinator(&mut self, now: Time, file: FileKey) {
         let Some(state) = self.files.get_mut(&file) else { return };
         let Some(download) = &mut state.download else { return };
         let times = download.lookups;
         download.lookups = times.saturating_add(1);
-        let pause =
-            self.config.lookup_after.saturating_mul(1 << times.min(16)).min(self.config.lookup_at_most);
+        let pause = self
+            .config
+            .lookup_after
+            .saturating_mul(1 << times.min(16))
+            .min(self.config.lookup_at_most);
         let pause = self.jitter(pause);
         self.timers.arm(Timer::Lookup(file), now + pause);
         let is_starved = self.is_starved(file);
@@ -211,7 +236,8 @@ impl Swarm {
         }
     }
 
-    /// Whether no chunk has arrived for a few lookups. What neighbours say that they hold proves nothing.
+    /// Whether no chunk has arrived for a few lookups. What neighbours say that they hold proves
+    /// nothing.
     fn is_starved(&mut self, file: FileKey) -> bool {
         let Some(state) = self.files.get_mut(&file) else { return false };
         let Some(download) = &mut state.download else { return false };
@@ -239,13 +265,15 @@ impl Swarm {
         }
     }
 
-    /// Nobody is left who gives a sign of life: the same as when everybody is gone. Perhaps they are elsewhere by now.
+    /// Nobody is left who gives a sign of life: the same as when everybody is gone. Perhaps they
+    /// are elsewhere by now.
     pub(super) fn ask_sooner_if_silent(&mut self, now: Time, file: FileKey) {
         if !self.incomplete.contains(&file) || !self.is_deserted(file) {
             return;
         }
         let pause = self.jitter(self.config.lookup_after);
-        if let Some(download) = self.files.get_mut(&file).and_then(|state| state.download.as_mut()) {
+        if let Some(download) = self.files.get_mut(&file).and_then(|state| state.download.as_mut())
+        {
             download.lookups = 0;
             self.timers.arm(Timer::Lookup(file), now + pause);
         }
@@ -264,7 +292,9 @@ impl Swarm {
             return;
         }
         let Some(state) = self.files.get_mut(&file) else { return };
-        let Some(download) = state.download.as_mut().filter(|_| state.links.is_empty()) else { return };
+        let Some(download) = state.download.as_mut().filter(|_| state.links.is_empty()) else {
+            return;
+        };
         download.lookups = 0;
         let pause = self.jitter(self.config.lookup_after);
         self.timers.arm(Timer::Lookup(file), now + pause);

@@ -23,8 +23,8 @@ const NAMED_OF_NETWORK: u64 = 16;
 /// Members that are looked at for one message.
 const LOOKED_AT: usize = 4 * MAX_HOLDERS;
 
-/// Of a swarm with more members than this the list is kept for a moment: a crowd that joins a thousand times a second
-/// must not have it made each time.
+/// Of a swarm with more members than this the list is kept for a moment: a crowd that joins a
+/// thousand times a second must not have it made each time.
 const FEW: usize = 64;
 const KEPT_FOR: Duration = Duration::from_millis(250);
 
@@ -59,7 +59,8 @@ impl Swarm {
     pub(super) fn exchange_peers(&mut self, now: Time, peer: PeerKey, file: FileKey) {
         let is_large = self.files[&file].links.len() > FEW;
         let is_kept = |kept: &Members| is_large && kept.file == file && now < kept.since + KEPT_FOR;
-        let members = self.members.take().filter(is_kept).unwrap_or_else(|| self.look_for_members(now, file));
+        let members =
+            self.members.take().filter(is_kept).unwrap_or_else(|| self.look_for_members(now, file));
         self.name_members(peer, file, &members.list);
         self.members = Some(members);
     }
@@ -70,7 +71,8 @@ impl Swarm {
         if state.download.is_none() {
             return;
         }
-        let needing = state.links.iter().filter(|(_, link)| link.handle.is_some() && !link.held.is_full());
+        let needing =
+            state.links.iter().filter(|(_, link)| link.handle.is_some() && !link.held.is_full());
         let peers: Vec<PeerKey> = needing.map(|(peer, _)| *peer).collect();
         let members = self.look_for_members(now, file);
         for peer in peers {
@@ -101,27 +103,29 @@ impl Swarm {
         Members { file, since: now, list }
     }
 
-    /// Names as many of them to a peer as there is room for in a message, of those that are as good as each other by
-    /// chance.
+    /// Names as many of them to a peer as there is room for in a message, of those that are as good
+    /// as each other by chance.
     fn name_members(&mut self, peer: PeerKey, file: FileKey, members: &[Member]) {
         let vicinity = self.peers[&peer].vicinity;
         let mut others = Vec::with_capacity(members.len().min(LOOKED_AT));
         for equals in members.chunk_by(|one, other| one.vouched == other.vouched) {
             let (before, after) = equals.split_at(self.rng.random_range(0..equals.len()));
             let room = LOOKED_AT - others.len();
-            let is_other = |member: &&Member| member.peer != peer && vicinity.shares(member.address);
+            let is_other =
+                |member: &&Member| member.peer != peer && vicinity.shares(member.address);
             others.extend(after.iter().chain(before).filter(is_other).take(room));
         }
         let Some(first) = others.first().map(|member: &Member| member.source) else { return };
         let network = SourceNetwork::of(first);
         let hosts_compete = others.iter().any(|member| member.source != first);
-        let networks_compete = others.iter().any(|member| SourceNetwork::of(member.source) != network);
+        let networks_compete =
+            others.iter().any(|member| SourceNetwork::of(member.source) != network);
         let mut named = SourceCounts::new();
         let mut peers = Vec::new();
         for member in others {
             let SourceRank { host, network } = named.rank(member.source);
-            let is_one_too_many =
-                hosts_compete && host >= NAMED_OF_HOST || networks_compete && network >= NAMED_OF_NETWORK;
+            let is_one_too_many = hosts_compete && host >= NAMED_OF_HOST
+                || networks_compete && network >= NAMED_OF_NETWORK;
             if member.vouched <= Vouched::Gave || !is_one_too_many {
                 named.add(member.source, 1);
                 peers.push(member.address);

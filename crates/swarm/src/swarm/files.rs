@@ -1,4 +1,5 @@
-//! Our files: added, removed, announced chunk by chunk, complete, and, when the disk fails, incomplete again.
+//! Our files: added, removed, announced chunk by chunk, complete, and, when the disk fails,
+//! incomplete again.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +37,8 @@ impl Swarm {
         assert!(is_complete || goal != Goal::Seed, "only a complete file can be seeded");
         let replaced = self.by_content.insert(Content::of(&hash, &geometry), file);
         assert_eq!(replaced, None, "the caller adds the same content once");
-        let download =
-            (!is_complete).then(|| Box::new(Download::new(&geometry, stored, &vouched, &mut self.rng)));
+        let download = (!is_complete)
+            .then(|| Box::new(Download::new(&geometry, stored, &vouched, &mut self.rng)));
         let links = BTreeMap::new();
         self.files.insert(
             file,
@@ -104,10 +105,14 @@ impl Swarm {
         let Some(download) = &mut state.download else { return };
         let fresh = std::mem::take(&mut download.unannounced);
         for (peer, link) in &state.links {
-            let lacking: Vec<u32> =
-                fresh.iter().filter(|chunk| !link.held.contains(**chunk)).map(|chunk| chunk.get()).collect();
+            let lacking: Vec<u32> = fresh
+                .iter()
+                .filter(|chunk| !link.held.contains(**chunk))
+                .map(|chunk| chunk.get())
+                .collect();
             for chunks in lacking.chunks(MAX_HAVE_CHUNKS) {
-                let message = PeerMessage::Have { file: FileHandle(file.0), chunks: chunks.to_vec() };
+                let message =
+                    PeerMessage::Have { file: FileHandle(file.0), chunks: chunks.to_vec() };
                 self.outputs.push_back(Output::Send { peer: *peer, message });
             }
         }
@@ -168,6 +173,8 @@ impl Swarm {
 
     /// Whether every peer we know in the file's swarm has it whole. Also true when we know nobody.
     pub fn is_swarm_done(&self, file: FileKey) -> bool {
-        self.files.get(&file).is_some_and(|state| state.links.values().all(|link| link.held.is_full()))
+        self.files
+            .get(&file)
+            .is_some_and(|state| state.links.values().all(|link| link.held.is_full()))
     }
 }

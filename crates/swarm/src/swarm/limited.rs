@@ -38,7 +38,9 @@ impl Swarm {
         match file {
             None => self.paces = paces,
             Some(file) if paces.is_none() => drop(self.file_paces.remove(&file)),
-            Some(file) if self.files.contains_key(&file) => drop(self.file_paces.insert(file, paces)),
+            Some(file) if self.files.contains_key(&file) => {
+                drop(self.file_paces.insert(file, paces))
+            }
             Some(_) => {}
         }
         self.on_pace(now);
@@ -83,7 +85,9 @@ impl Swarm {
     /// It did not come to that.
     pub(super) fn unspend(&mut self, way: Way, file: FileKey, len: u32) {
         let of_file = self.file_paces.get_mut(&file);
-        for pace in of_file.into_iter().chain([&mut self.paces]).filter_map(|paces| way.of_mut(paces)) {
+        for pace in
+            of_file.into_iter().chain([&mut self.paces]).filter_map(|paces| way.of_mut(paces))
+        {
             pace.give_back(len);
         }
     }
@@ -103,9 +107,12 @@ impl Swarm {
 
     /// Whether a file that comes first is being downloaded.
     pub(super) fn is_outranked(&self, file: FileKey) -> bool {
-        let Some(state) = self.files.get(&file).filter(|_| self.priorities_differ) else { return false };
+        let Some(state) = self.files.get(&file).filter(|_| self.priorities_differ) else {
+            return false;
+        };
         self.incomplete.iter().map(|other| &self.files[other]).any(|other| {
-            let is_moving = other.download.as_ref().is_some_and(|download| !download.requests.is_empty());
+            let is_moving =
+                other.download.as_ref().is_some_and(|download| !download.requests.is_empty());
             other.priority > state.priority && is_moving
         })
     }

@@ -1,9 +1,11 @@
-//! Memory of links. What a link holds is counted in bytes, and the links that others open share one budget.
+//! Memory of links. What a link holds is counted in bytes, and the links that others open share one
+//! budget.
 //!
-//! When it is used up, a connection of the source with most gives up its least useful links to a connection of a source
-//! with less: first one that neither sent nor took a chunk lately. Those that did are in question only for one that did
-//! too, and while less than an eighth of the budget is with those that had no chance yet. Who finds no room is answered
-//! as if the file were not here, and may ask again. Links that we open ourselves are counted and always have room.
+//! When it is used up, a connection of the source with most gives up its least useful links to a
+//! connection of a source with less: first one that neither sent nor took a chunk lately. Those
+//! that did are in question only for one that did too, and while less than an eighth of the budget
+//! is with those that had no chance yet. Who finds no room is answered as if the file were not
+//! here, and may ask again. Links that we open ourselves are counted and always have room.
 
 use std::time::Duration;
 
@@ -16,8 +18,9 @@ use crate::io::{FileKey, PeerKey};
 use crate::link::LINK_BYTES;
 use crate::time::Time;
 
-/// Bytes of one address up to which it weighs no more than an address with one link: one connection with as many links as
-/// it may have, or many receivers behind one address. Else a host with an IPv6 address for each connection outweighs them.
+/// Bytes of one address up to which it weighs no more than an address with one link: one connection
+/// with as many links as it may have, or many receivers behind one address. Else a host with an
+/// IPv6 address for each connection outweighs them.
 const FREE: u64 = 4096 * LINK_BYTES;
 
 /// This part of the budget is not for connections that took or sent a chunk.
@@ -26,7 +29,8 @@ const CHANCE_PART: u64 = 8;
 /// Who found no room is not looked at again before this time: the look goes over all connections.
 const REFUSED_FOR: Duration = Duration::from_millis(250);
 
-/// Links that a connection gives up at once, so that not each new link costs a look at all connections.
+/// Links that a connection gives up at once, so that not each new link costs a look at all
+/// connections.
 const AT_ONCE: usize = 32;
 
 /// The least useful links of a connection that are looked at: more than can be in use.
@@ -49,7 +53,8 @@ impl LinkMemory {
         LinkMemory::weight(self.sources.rank(peer.source), more)
     }
 
-    /// Whether the one connection gives way to the other one, which wants `more`: only if it has more even then.
+    /// Whether the one connection gives way to the other one, which wants `more`: only if it has
+    /// more even then.
     fn gives_way(&self, now: Time, peer: &Peer, other: &Peer, more: u64) -> bool {
         if !peer.is_useful(now) && other.is_useful(now) {
             return true;
@@ -87,7 +92,8 @@ impl Swarm {
         self.link_memory.sources.add(connection.source, after);
     }
 
-    /// Room for so many bytes more at a link of this connection, if need be that of links that are of less use.
+    /// Room for so many bytes more at a link of this connection, if need be that of links that are
+    /// of less use.
     pub(super) fn make_link_memory(&mut self, now: Time, peer: PeerKey, bytes: u64) -> bool {
         if bytes == 0 || self.has_link_memory(bytes) {
             return true;
@@ -100,7 +106,9 @@ impl Swarm {
                 continue;
             }
             let gives_way = self.who_gives_up_links(now, peer, bytes);
-            if !gives_way.is_some_and(|(other, most)| self.give_up_links(now, other, peer, bytes, most)) {
+            if !gives_way
+                .is_some_and(|(other, most)| self.give_up_links(now, other, peer, bytes, most))
+            {
                 if let Some(connection) = self.peers.get_mut(&peer) {
                     connection.no_link_before = now + REFUSED_FOR;
                 }
@@ -114,7 +122,8 @@ impl Swarm {
         self.link_memory.sources.total() + more <= self.config.link_bytes
     }
 
-    /// Closes a link of the connection that neither side wants anything of. Answers whether there was one.
+    /// Closes a link of the connection that neither side wants anything of. Answers whether there
+    /// was one.
     fn give_up_finished(&mut self, now: Time, peer: PeerKey) -> bool {
         let links = &self.peers[&peer].links;
         let finished = links.by_use().take(LOOKED_AT).take_while(|file| links.is_finished(*file));
@@ -132,8 +141,9 @@ impl Swarm {
         let weight = |(key, known): &(&PeerKey, &Peer)| {
             (self.link_memory.weight_of(known, 0), known.link_bytes, **key)
         };
-        let gives_way =
-            |(_, known): &(&PeerKey, &Peer)| self.link_memory.gives_way(now, known, newcomer, bytes);
+        let gives_way = |(_, known): &(&PeerKey, &Peer)| {
+            self.link_memory.gives_way(now, known, newcomer, bytes)
+        };
         if let Some((other, _)) = idle().max_by_key(weight).filter(gives_way) {
             return Some((*other, u64::MAX));
         }
@@ -143,13 +153,21 @@ impl Swarm {
             let chances = idle().map(|(_, known)| known.link_bytes).sum();
             (self.config.link_bytes / CHANCE_PART).saturating_sub(chances)
         };
-        let (other, _) = linked().max_by_key(weight).filter(|other| bytes <= most && gives_way(other))?;
+        let (other, _) =
+            linked().max_by_key(weight).filter(|other| bytes <= most && gives_way(other))?;
         Some((*other, most))
     }
 
-    /// Closes the least useful links of a connection that gives way to another one, and holds so many bytes less then at
-    /// most. Answers whether there were any.
-    fn give_up_links(&mut self, now: Time, peer: PeerKey, newcomer: PeerKey, bytes: u64, most: u64) -> bool {
+    /// Closes the least useful links of a connection that gives way to another one, and holds so
+    /// many bytes less then at most. Answers whether there were any.
+    fn give_up_links(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        newcomer: PeerKey,
+        bytes: u64,
+        most: u64,
+    ) -> bool {
         let links = &self.peers[&peer].links;
         let least: Vec<FileKey> = links.by_use().take(LOOKED_AT).collect();
         let (had, mut given_up) = (self.peers[&peer].link_bytes, 0);
@@ -157,7 +175,8 @@ impl Swarm {
             // What it has given up so far is there for the other one.
             let more = bytes + had - self.peers[&peer].link_bytes;
             let (connection, other) = (&self.peers[&peer], &self.peers[&newcomer]);
-            let gives_way = more <= most && self.link_memory.gives_way(now, connection, other, more);
+            let gives_way =
+                more <= most && self.link_memory.gives_way(now, connection, other, more);
             if given_up >= AT_ONCE || !gives_way {
                 break;
             }

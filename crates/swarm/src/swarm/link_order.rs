@@ -1,5 +1,5 @@
-//! The links of one connection, from the least useful one on: those that are finished, then those that were used longest
-//! ago. Each link is in the order once.
+//! The links of one connection, from the least useful one on: those that are finished, then those
+//! that were used longest ago. Each link is in the order once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,8 @@ impl Links {
         }
     }
 
-    /// Whether one of the two sides may still want something of this file. Answers whether that is news.
+    /// Whether one of the two sides may still want something of this file. Answers whether that is
+    /// news.
     pub(super) fn set_unfinished(&mut self, file: FileKey, is_unfinished: bool) -> bool {
         let Some(standing) = self.standings.get(&file).copied() else { return false };
         if standing.is_unfinished == is_unfinished {
@@ -104,7 +105,8 @@ impl Links {
     /// Panics unless all three say the same.
     #[cfg(any(test, feature = "check"))]
     pub(super) fn check(&self) {
-        let by_use: BTreeSet<_> = self.standings.iter().map(|(file, standing)| (*standing, *file)).collect();
+        let by_use: BTreeSet<_> =
+            self.standings.iter().map(|(file, standing)| (*standing, *file)).collect();
         assert_eq!(by_use, self.by_use, "links by their use");
         let unfinished = self.standings.iter().filter(|(_, standing)| standing.is_unfinished);
         assert_eq!(unfinished.map(|(file, _)| *file).collect::<BTreeSet<_>>(), self.unfinished);
@@ -120,7 +122,9 @@ mod tests {
         let mut links = Links::default();
         (1..=4).for_each(|file| links.insert(FileKey(file)));
         links.note_use(FileKey(1));
-        assert!(links.set_unfinished(FileKey(4), false) && !links.set_unfinished(FileKey(4), false));
+        assert!(
+            links.set_unfinished(FileKey(4), false) && !links.set_unfinished(FileKey(4), false)
+        );
         links.remove(FileKey(3));
         links.check();
         assert_eq!(links.by_use().collect::<Vec<_>>(), [4, 2, 1].map(FileKey));

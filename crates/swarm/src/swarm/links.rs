@@ -1,9 +1,9 @@
 //! Which peer takes part in which file's swarm, and what it holds there.
 //!
-//! A link begins when either side opens the file to the other and ends when either closes it. A number of theirs
-//! stands for a file of ours exactly while their open of it counts. Of a file that both sides have whole neither wants
-//! anything: its link is closed after a while, by whichever side comes to it first. Who wants the file later opens it
-//! again.
+//! A link begins when either side opens the file to the other and ends when either closes it. A
+//! number of theirs stands for a file of ours exactly while their open of it counts. Of a file that
+//! both sides have whole neither wants anything: its link is closed after a while, by whichever
+//! side comes to it first. Who wants the file later opens it again.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::suggest::SuggestOnce;
 use crate::time::Time;
 use crate::timers::Timer;
 
-/// A link that neither side wants anything of is closed after this long. Longer than a connection lingers of which that
-/// is true of all links: it ends with one goodbye.
+/// A link that neither side wants anything of is closed after this long. Longer than a connection
+/// lingers of which that is true of all links: it ends with one goodbye.
 const LINGER: Duration = Duration::from_secs(2);
 
 impl Swarm {
-    /// Tells the peer that we take part in the file's swarm, once. False: there is no room for one more file on its
-    /// connection.
+    /// Tells the peer that we take part in the file's swarm, once. False: there is no room for one
+    /// more file on its connection.
     pub(super) fn open_file(&mut self, now: Time, peer: PeerKey, file: FileKey) -> bool {
         let is_linked = |state: &File| state.links.contains_key(&peer);
         if self.files.get(&file).is_none_or(is_linked) || !self.peers.contains_key(&peer) {
@@ -47,15 +47,16 @@ impl Swarm {
         true
     }
 
-    /// Closes the least useful link of a connection that has as many as it may. Links of files that we want are never
-    /// closed for others, nor those over which a chunk is being sent.
+    /// Closes the least useful link of a connection that has as many as it may. Links of files that
+    /// we want are never closed for others, nor those over which a chunk is being sent.
     fn make_room(&mut self, now: Time, peer: PeerKey) -> bool {
         let links = &self.peers[&peer].links;
         if links.len() < self.config.max_links_per_peer {
             return true;
         }
-        let is_idle =
-            |file: &FileKey| !self.incomplete.contains(file) && !self.uploads.is_sending(peer, *file);
+        let is_idle = |file: &FileKey| {
+            !self.incomplete.contains(file) && !self.uploads.is_sending(peer, *file)
+        };
         let Some(least) = links.by_use().take(LOOKED_AT).find(is_idle) else { return false };
         self.close(now, peer, least);
         true
@@ -69,7 +70,9 @@ impl Swarm {
 
     /// What one of the two sides has of the file has changed.
     pub(super) fn weigh(&mut self, now: Time, peer: PeerKey, file: FileKey) {
-        let Some(link) = self.files.get(&file).and_then(|state| state.links.get(&peer)) else { return };
+        let Some(link) = self.files.get(&file).and_then(|state| state.links.get(&peer)) else {
+            return;
+        };
         let is_unfinished = self.incomplete.contains(&file) || !link.held.is_full();
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
         if !connection.links.set_unfinished(file, is_unfinished) {
@@ -114,7 +117,8 @@ impl Swarm {
         self.leave(now, peer, file);
     }
 
-    /// Undoes their open, and remembers their number for a while: what they have sent under it is no fault.
+    /// Undoes their open, and remembers their number for a while: what they have sent under it is
+    /// no fault.
     fn turn_down(&mut self, peer: PeerKey, handle: FileHandle) {
         self.send(peer, PeerMessage::NotFound { file: handle });
         if let Some(connection) = self.peers.get_mut(&peer) {
@@ -125,7 +129,8 @@ impl Swarm {
     pub(super) fn on_open(&mut self, now: Time, peer: PeerKey, open: &Open) {
         let content = Content { hash: open.hash, size: open.size, chunk_size: open.chunk_size };
         let known = self.by_content.get(&content).copied();
-        let numbered = self.peers.get(&peer).and_then(|connection| connection.handles.get(&open.file));
+        let numbered =
+            self.peers.get(&peer).and_then(|connection| connection.handles.get(&open.file));
         if numbered.is_some() && numbered != known.as_ref() {
             return self.cut(now, peer, Violation::HandleReused(open.file));
         }
@@ -139,8 +144,8 @@ impl Swarm {
                 Err(_) => return self.cut(now, peer, Violation::BadBitmap),
             },
         };
-        // Under another number they have begun anew: they left the swarm meanwhile, and we had not opened the file
-        // to them by then, so that there was nothing to close.
+        // Under another number they have begun anew: they left the swarm meanwhile, and we had not
+        // opened the file to them by then, so that there was nothing to close.
         let link = self.files[&file].links.get(&peer);
         if link.is_some_and(|link| link.handle.is_some_and(|known| known != open.file)) {
             self.drop_link(now, peer, file);
@@ -211,7 +216,9 @@ impl Swarm {
     /// Removes a peer from a file's swarm; what it owed us is missing again.
     pub(super) fn drop_link(&mut self, now: Time, peer: PeerKey, file: FileKey) {
         self.abandon_all(peer, file);
-        let Some(link) = self.files.get_mut(&file).and_then(|state| state.remove_link(peer)) else { return };
+        let Some(link) = self.files.get_mut(&file).and_then(|state| state.remove_link(peer)) else {
+            return;
+        };
         self.timers.disarm_link(peer, file);
         self.change_link_bytes(peer, link.counted, 0);
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
@@ -263,14 +270,16 @@ impl Swarm {
         if state.download.is_some() {
             return;
         }
-        let Some(Held::Part(chunks)) = state.links.get(&peer).map(|link| &link.held) else { return };
+        let Some(Held::Part(chunks)) = state.links.get(&peer).map(|link| &link.held) else {
+            return;
+        };
         let fresh = || SuggestOnce::fresh(&state.geometry, &mut self.rng);
         let suggest = state.suggest.get_or_insert_with(fresh);
         chunks.iter().for_each(|chunk| suggest.mark(chunk));
     }
 
-    /// A partial holder is gone: what only it had is to be given away again. A full one is mostly let go because it
-    /// needs nothing, and is still there for the others.
+    /// A partial holder is gone: what only it had is to be given away again. A full one is mostly
+    /// let go because it needs nothing, and is still there for the others.
     fn note_loss(&mut self, file: FileKey, lost: &Link) {
         let Held::Part(held) = &lost.held else { return };
         if held.is_empty() && lost.given.is_empty() {
@@ -291,6 +300,8 @@ impl Swarm {
             elsewhere.insert(chunk);
         });
         let gone: Vec<ChunkIndex> = held.iter().chain(lost.given.iter().copied()).collect();
-        gone.into_iter().filter(|chunk| !elsewhere.contains(*chunk)).for_each(|chunk| suggest.restore(chunk));
+        gone.into_iter()
+            .filter(|chunk| !elsewhere.contains(*chunk))
+            .for_each(|chunk| suggest.restore(chunk));
     }
 }

@@ -1,7 +1,7 @@
 //! The decisions of one process, for all its files: told what happened, it answers what to do.
 //!
-//! One input, then [`Swarm::poll_output`] until it is empty, then the next input. The same inputs, times and seed
-//! give the same outputs.
+//! One input, then [`Swarm::poll_output`] until it is empty, then the next input. The same inputs,
+//! times and seed give the same outputs.
 
 mod answers;
 mod arrivals;
@@ -82,7 +82,8 @@ pub struct Swarm {
     downloads: Slots,
     /// Those of them at connections that have not proven themselves.
     probes: Held,
-    /// Those of them at connections that keep us waiting, and have not proven themselves or not lately.
+    /// Those of them at connections that keep us waiting, and have not proven themselves or not
+    /// lately.
     late: Held,
     /// Connections that have proven themselves.
     proven: u32,
@@ -121,7 +122,11 @@ struct Content {
 
 impl Content {
     fn of(hash: &FileHash, geometry: &Geometry) -> Content {
-        Content { hash: *hash.as_bytes(), size: geometry.size(), chunk_size: geometry.chunk_size().get() }
+        Content {
+            hash: *hash.as_bytes(),
+            size: geometry.size(),
+            chunk_size: geometry.chunk_size().get(),
+        }
     }
 }
 
@@ -169,7 +174,10 @@ impl Swarm {
             }
             Input::RemoveFile { file } => self.on_remove_file(now, file),
             Input::PeerConnected { peer, id, source, local, address, direction } => {
-                self.on_peer_connected(now, Newcomer { peer, id, source, local, address, direction });
+                self.on_peer_connected(
+                    now,
+                    Newcomer { peer, id, source, local, address, direction },
+                );
             }
             Input::PeerLost { peer } => self.on_peer_lost(now, peer),
             Input::ConnectFailed { address } => self.on_connect_failed(now, address),
@@ -182,13 +190,17 @@ impl Swarm {
             Input::DataReceived { peer, bytes } => self.on_data_received(now, peer, bytes),
             Input::ReadingPaused { peer } => self.on_reading_paused(peer),
             Input::ReadingResumed { peer } => self.on_reading_resumed(now, peer),
-            Input::ChunkArrived { peer, handle, chunk } => self.on_chunk_arrived(now, peer, handle, chunk),
+            Input::ChunkArrived { peer, handle, chunk } => {
+                self.on_chunk_arrived(now, peer, handle, chunk)
+            }
             Input::UploadEnded { peer, file, chunk, end } => {
                 self.on_upload_ended(now, peer, file, chunk, end)
             }
             Input::ChunkStored { file, chunk } => self.on_chunk_stored(now, file, chunk),
             Input::ChunksVerified { file, chunks } => self.on_chunks_verified(now, file, &chunks),
-            Input::ChunkCorrupt { file, chunk, peer } => self.on_chunk_corrupt(now, file, chunk, peer),
+            Input::ChunkCorrupt { file, chunk, peer } => {
+                self.on_chunk_corrupt(now, file, chunk, peer)
+            }
             Input::ChunksLost { file, chunks } => self.on_chunks_lost(now, file, &chunks),
             Input::ChunksWithdrawn { file, chunks } => self.on_chunks_withdrawn(now, file, &chunks),
             Input::ChunksRestored { file, chunks } => self.on_chunks_restored(now, file, &chunks),
@@ -229,7 +241,9 @@ impl Swarm {
             PeerMessage::Refused { file, chunk } => self.on_refused(now, peer, file, chunk),
             PeerMessage::Corrupt { file, chunk } => self.on_corrupt_word(now, peer, file, chunk),
             PeerMessage::Bye { reason } => self.on_bye(now, peer, reason),
-            PeerMessage::Hello(_) | PeerMessage::Data { .. } => self.cut(now, peer, Violation::OutOfPlace),
+            PeerMessage::Hello(_) | PeerMessage::Data { .. } => {
+                self.cut(now, peer, Violation::OutOfPlace)
+            }
             PeerMessage::InfoRequest { .. }
             | PeerMessage::Info(_)
             | PeerMessage::InfoNotFound { .. }
@@ -248,12 +262,14 @@ impl Swarm {
         self.output(Output::Send { peer, message });
     }
 
-    /// A duration between three quarters and five quarters of the given one, so that peers do not act in step.
+    /// A duration between three quarters and five quarters of the given one, so that peers do not
+    /// act in step.
     fn jitter(&mut self, duration: Duration) -> Duration {
         duration.mul_f64(self.rng.random_range(0.75..1.25))
     }
 
-    /// Our file and chunk for what a peer said, or a violation. None for a file that we do not take part in.
+    /// Our file and chunk for what a peer said, or a violation. None for a file that we do not take
+    /// part in.
     fn resolve(
         &self,
         peer: PeerKey,
@@ -261,7 +277,8 @@ impl Swarm {
         chunk: u32,
     ) -> Result<Option<(FileKey, ChunkIndex)>, Violation> {
         let Some(file) = self.file_of(peer, handle)? else { return Ok(None) };
-        let chunk = self.files[&file].geometry.chunk(chunk).ok_or(Violation::ChunkOutOfRange(chunk))?;
+        let chunk =
+            self.files[&file].geometry.chunk(chunk).ok_or(Violation::ChunkOutOfRange(chunk))?;
         Ok(Some((file, chunk)))
     }
 

@@ -1,9 +1,11 @@
-//! Whom to offer a slot that nobody has asked for. Receivers ask where they see room; an uplink that is free when all
-//! their requests are elsewhere would stay idle. So they ask for about half of what they can take, and the other half is
-//! offered to them by whoever has a free slot: short queues at every source, and nearly no uplink without work.
+//! Whom to offer a slot that nobody has asked for. Receivers ask where they see room; an uplink
+//! that is free when all their requests are elsewhere would stay idle. So they ask for about half
+//! of what they can take, and the other half is offered to them by whoever has a free slot: short
+//! queues at every source, and nearly no uplink without work.
 //!
-//! Last of 64 receivers, 1024 chunks, simulated, chunks of 128 KiB and of 1 MiB: 1.06 and 1.07 times the bound. Without
-//! offers, and as many requests as upload slots: 1.19 (100 receivers) and 1.20.
+//! Last of 64 receivers, 1024 chunks, simulated, chunks of 128 KiB and of 1 MiB: 1.06 and 1.07
+//! times the bound. Without offers, and as many requests as upload slots: 1.19 (100 receivers) and
+//! 1.20.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,9 +21,9 @@ use crate::io::{FileKey, PeerKey};
 use crate::link::{Held, Link};
 use crate::time::Time;
 
-/// After a slot was offered in vain, for so long only this part of the slots is offered to those who never took a chunk.
-/// A crowd that never takes one would else keep all slots, each for the time of a reservation, and whoever asks would get
-/// what lapses: ten chunks a second.
+/// After a slot was offered in vain, for so long only this part of the slots is offered to those
+/// who never took a chunk. A crowd that never takes one would else keep all slots, each for the
+/// time of a reservation, and whoever asks would get what lapses: ten chunks a second.
 const NEWCOMERS_PART: usize = 4;
 const WARY_FOR: Duration = Duration::from_secs(10);
 
@@ -37,7 +39,8 @@ impl Swarm {
         }
     }
 
-    /// A random one of those who lack a chunk that is here, get nothing from us, and have not given back a slot lately.
+    /// A random one of those who lack a chunk that is here, get nothing from us, and have not given
+    /// back a slot lately.
     fn choose_receiver(&mut self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
         if !self.config.offers || !self.uploads.slots.has_room_to_offer(0) {
             return None;
@@ -51,7 +54,8 @@ impl Swarm {
         let mut candidates = [from; LOOKED_AT];
         let mut count = 0;
         for (peer, connection) in in_turn {
-            let is_idle = connection.slots == 0 && connection.unused_slots < self.config.unused_to_skip;
+            let is_idle =
+                connection.slots == 0 && connection.unused_slots < self.config.unused_to_skip;
             if is_idle && (may_be_new || connection.sent_chunks > 0) {
                 candidates[count] = *peer;
                 count += 1;
@@ -62,9 +66,10 @@ impl Swarm {
             count -= 1;
             candidates.swap(self.rng.random_range(0..=count), count);
             let peer = candidates[count];
-            let mut files = from_random(self.peers[&peer].links.unfinished(), &mut self.rng).take(LOOKED_AT);
-            if let Some(found) =
-                files.find_map(|file| Some((peer, file, self.offer(now, peer, file, kept_for_new)?)))
+            let mut files =
+                from_random(self.peers[&peer].links.unfinished(), &mut self.rng).take(LOOKED_AT);
+            if let Some(found) = files
+                .find_map(|file| Some((peer, file, self.offer(now, peer, file, kept_for_new)?)))
             {
                 return Some(found);
             }
@@ -81,11 +86,13 @@ impl Swarm {
         kept_for_new: Option<usize>,
     ) -> Option<ChunkIndex> {
         let state = self.files.get(&file).filter(|_| !self.is_rider(now, peer, file))?;
-        let link =
-            state.links.get(&peer).filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
+        let link = state
+            .links
+            .get(&peer)
+            .filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
         let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
-        let is_one_too_many =
-            kept_for_new.is_some_and(|kept| kept >= (slots / NEWCOMERS_PART).max(1) && self.is_new(peer));
+        let is_one_too_many = kept_for_new
+            .is_some_and(|kept| kept >= (slots / NEWCOMERS_PART).max(1) && self.is_new(peer));
         let may_begin = !is_one_too_many
             && self.uploads.slots.has_room_to_offer(state.longest_chunk())
             && self.is_in_time(now, Way::Up, file);
@@ -121,7 +128,10 @@ fn lacked(state: &File, link: &Link) -> Option<ChunkIndex> {
 }
 
 /// All of the set, from a random place on.
-fn from_random<'a>(files: &'a BTreeSet<FileKey>, rng: &mut StdRng) -> impl Iterator<Item = FileKey> + 'a {
+fn from_random<'a>(
+    files: &'a BTreeSet<FileKey>,
+    rng: &mut StdRng,
+) -> impl Iterator<Item = FileKey> + 'a {
     let ends = files.first().zip(files.last());
     let from = FileKey(ends.map_or(0, |(first, last)| rng.random_range(first.0..=last.0)));
     files.range(from..).chain(files.range(..from)).copied()

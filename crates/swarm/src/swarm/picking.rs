@@ -1,8 +1,9 @@
 //! Whom to ask for which chunk.
 //!
-//! Chunk: first one that failed before, else the rarest, random among equals. Source: of two random holders with
-//! room the one with fewer of our requests. A chunk is asked for twice only when nothing else is left to ask for. One
-//! that failed goes to a holder that has proven itself, if there is one.
+//! Chunk: first one that failed before, else the rarest, random among equals. Source: of two random
+//! holders with room the one with fewer of our requests. A chunk is asked for twice only when
+//! nothing else is left to ask for. One that failed goes to a holder that has proven itself, if
+//! there is one.
 
 use std::ops::Bound;
 
@@ -58,25 +59,30 @@ impl Swarm {
         }
     }
 
-    /// Whether there is a slot for a chunk of that length, at least at a proven source, and the disk keeps up.
+    /// Whether there is a slot for a chunk of that length, at least at a proven source, and the
+    /// disk keeps up.
     fn may_ask_for(&self, len: u32) -> bool {
         self.has_room(len, self.proven > 0, 0) && self.disk_keeps_up()
     }
 
-    /// The same when this source keeps a slot for us: a slot there is worth more than order here. Given back, it would
-    /// have been idle for a round trip, and we stand in line at more sources than we have slots.
+    /// The same when this source keeps a slot for us: a slot there is worth more than order here.
+    /// Given back, it would have been idle for a round trip, and we stand in line at more sources
+    /// than we have slots.
     fn may_accept(&self, len: u32, trust: Trust) -> bool {
         self.has_room(len, trust == Trust::Proven, self.config.accepted_beyond_per_mille)
             && self.disk_keeps_up()
     }
 
-    /// What is under way at sources that keep us waiting leaves room for others, and what is at all that have not proven
-    /// themselves leaves a part for one that has.
+    /// What is under way at sources that keep us waiting leaves room for others, and what is at all
+    /// that have not proven themselves leaves a part for one that has.
     pub(super) fn has_room(&self, len: u32, is_proven: bool, per_mille: u32) -> bool {
         let besides = match is_proven && self.probes.chunks > self.late.chunks {
             true => {
                 self.late
-                    + self.probes.without(self.late).beyond(self.downloads.capacity(len) / PROBES_AT_MOST)
+                    + self
+                        .probes
+                        .without(self.late)
+                        .beyond(self.downloads.capacity(len) / PROBES_AT_MOST)
             }
             false => self.late,
         };
@@ -116,7 +122,12 @@ impl Swarm {
     }
 
     /// What to ask this peer for, now that it has a slot for us.
-    pub(super) fn choose_from(&mut self, now: Time, file: FileKey, peer: PeerKey) -> Option<Choice> {
+    pub(super) fn choose_from(
+        &mut self,
+        now: Time,
+        file: FileKey,
+        peer: PeerKey,
+    ) -> Option<Choice> {
         if !self.may_take_slot(now, file, peer) {
             return None;
         }
@@ -142,8 +153,8 @@ impl Swarm {
             && self.may_accept_from(now, peer, state, &rivals)
     }
 
-    /// Whether we can take the chunk that this seed would spread through us. However many others it has given us: its
-    /// uplink is what a young swarm waits for.
+    /// Whether we can take the chunk that this seed would spread through us. However many others it
+    /// has given us: its uplink is what a young swarm waits for.
     pub(super) fn may_take_chunk(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
         let state = &self.files[&file];
         let Some(link) = state.links.get(&peer) else { return false };
@@ -162,13 +173,14 @@ impl Swarm {
         if download.chunks.missing() > 0 {
             return None;
         }
-        let most = u64::from(state.geometry.chunk_count()) * u64::from(self.config.hedge_per_mille) / 1000;
+        let most =
+            u64::from(state.geometry.chunk_count()) * u64::from(self.config.hedge_per_mille) / 1000;
         let pause = match u64::from(download.hedges) < most.max(2) {
             true => self.config.hedge_after,
             false => self.config.late_after.max(self.config.hedge_after),
         };
-        // Of a source that keeps us waiting little is to be hoped: one that has proven itself need not wait for it, and
-        // what comes of it is seldom a second copy.
+        // Of a source that keeps us waiting little is to be hoped: one that has proven itself need
+        // not wait for it, and what comes of it is seldom a second copy.
         let is_late = |peer| state.links.get(&peer).is_some_and(|link| link.trust == Trust::Late);
         let patience = self.patience(state.longest_chunk()).min(pause);
         let after = |peer| if self.proven > 0 && is_late(peer) { patience } else { pause };
@@ -177,7 +189,8 @@ impl Swarm {
         let sources = self.sources(now, state, &rivals, |_| true);
         let last = self.last_sources(now, state, &rivals, |_| true);
         let alone = download.requests.iter().filter(|(_, asked)| asked.len() == 1);
-        let due = alone.map(|(chunk, asked)| (asked[0].since + after(asked[0].peer), *chunk, asked[0]));
+        let due =
+            alone.map(|(chunk, asked)| (asked[0].since + after(asked[0].peer), *chunk, asked[0]));
         let mut due: Vec<(Time, ChunkIndex, Asked)> = due.collect();
         due.sort_by_key(|(due, chunk, _)| (*due, *chunk));
         for (due, chunk, asked) in due {
@@ -186,8 +199,9 @@ impl Swarm {
                 return None;
             }
             // One that has proven itself is worth waiting for.
-            let is_old =
-                has_slot && now >= asked.since + pause && !self.is_served_with(now, state, chunk, asked.peer);
+            let is_old = has_slot
+                && now >= asked.since + pause
+                && !self.is_served_with(now, state, chunk, asked.peer);
             let is_other = |source: &Source| {
                 source.peer != asked.peer
                     && source.link.may_be_asked_for(chunk)
@@ -212,7 +226,9 @@ fn pick(state: &File, download: &Download, sources: &[Source], rng: &mut StdRng)
         let holders = sources.iter().filter(|source| source.link.may_be_asked_for(chunk));
         less_loaded(holders.copied(), rng).map(|peer| Choice { peer, chunk })
     };
-    if let Some(choice) = download.retry.iter().find_map(|chunk| ask_again(state, *chunk, sources, rng)) {
+    if let Some(choice) =
+        download.retry.iter().find_map(|chunk| ask_again(state, *chunk, sources, rng))
+    {
         return Some(choice);
     }
     // What no partial holder has, only a full one can send.
@@ -226,8 +242,14 @@ fn pick(state: &File, download: &Download, sources: &[Source], rng: &mut StdRng)
     })
 }
 
-/// Whom to ask for a chunk that failed: one that has proven itself, unless none that holds it has time for us.
-fn ask_again(state: &File, chunk: ChunkIndex, sources: &[Source], rng: &mut StdRng) -> Option<Choice> {
+/// Whom to ask for a chunk that failed: one that has proven itself, unless none that holds it has
+/// time for us.
+fn ask_again(
+    state: &File,
+    chunk: ChunkIndex,
+    sources: &[Source],
+    rng: &mut StdRng,
+) -> Option<Choice> {
     let holders = || sources.iter().filter(|source| source.link.may_be_asked_for(chunk)).copied();
     let choice = |peer| Choice { peer, chunk };
     if let Some(peer) = less_loaded(holders().filter(Source::is_proven), rng) {
@@ -241,7 +263,11 @@ fn ask_again(state: &File, chunk: ChunkIndex, sources: &[Source], rng: &mut StdR
 }
 
 /// One of the rarest chunks that the source has for us, of a few hundred from a random one on.
-fn rarest_of(download: &Download, Source { peer, link }: Source, rng: &mut StdRng) -> Option<Choice> {
+fn rarest_of(
+    download: &Download,
+    Source { peer, link }: Source,
+    rng: &mut StdRng,
+) -> Option<Choice> {
     let Held::Part(held) = &link.held else { return None };
     let skipped = rng.random_range(0..link.wanted.max(1)) as usize;
     let wanted = || {
@@ -250,11 +276,17 @@ fn rarest_of(download: &Download, Source { peer, link }: Source, rng: &mut StdRn
     };
     let copies = |chunk: &ChunkIndex| download.rarity.copies(*chunk);
     let chunk = wanted().skip(skipped).take(LOOKED_AT).min_by_key(copies);
-    chunk.or_else(|| wanted().take(LOOKED_AT).min_by_key(copies)).map(|chunk| Choice { peer, chunk })
+    chunk
+        .or_else(|| wanted().take(LOOKED_AT).min_by_key(copies))
+        .map(|chunk| Choice { peer, chunk })
 }
 
-/// Of two random candidates the one with fewer of our requests, then with the lower load of its own.
-fn less_loaded<'a>(candidates: impl Iterator<Item = Source<'a>>, rng: &mut impl Rng) -> Option<PeerKey> {
+/// Of two random candidates the one with fewer of our requests, then with the lower load of its
+/// own.
+fn less_loaded<'a>(
+    candidates: impl Iterator<Item = Source<'a>>,
+    rng: &mut impl Rng,
+) -> Option<PeerKey> {
     // Reservoir sampling of two.
     let mut chosen: [Option<Source>; 2] = [None, None];
     for (seen, candidate) in candidates.enumerate() {

@@ -1,9 +1,11 @@
-//! Who keeps a place when there are more callers than places. Connections that we made are not in question.
+//! Who keeps a place when there are more callers than places. Connections that we made are not in
+//! question.
 //!
-//! A caller proves itself by a chunk: one that it sent and that verified, or one that it took. Who gave is safe as long
-//! as the proof is fresh. Who has proven nothing makes room first, by source. Who only took is as good as safe, but
-//! taking is cheap: an eighth of the places is kept for those who had no chance yet, and when the others take that too
-//! the source with most of them gives way to one with fewer.
+//! A caller proves itself by a chunk: one that it sent and that verified, or one that it took. Who
+//! gave is safe as long as the proof is fresh. Who has proven nothing makes room first, by source.
+//! Who only took is as good as safe, but taking is cheap: an eighth of the places is kept for those
+//! who had no chance yet, and when the others take that too the source with most of them gives way
+//! to one with fewer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,17 +18,19 @@ use crate::time::Time;
 /// How long a proof counts.
 pub(super) const PROVEN_FOR: Duration = Duration::from_secs(30);
 
-/// How long a caller has a place for itself, before another one of its own source, or of one that has as few places,
-/// gets it. Enough for a round trip, an open and the first chunk. With fewer callers than 750 places in that time each has longer;
-/// with more of them, seven thousand a second, some are turned away.
+/// How long a caller has a place for itself, before another one of its own source, or of one that
+/// has as few places, gets it. Enough for a round trip, an open and the first chunk. With fewer
+/// callers than 750 places in that time each has longer; with more of them, seven thousand a
+/// second, some are turned away.
 pub(super) const SETTLING: Duration = Duration::from_millis(100);
 
-/// The same before another one of its own address gets it. A crowd that comes back at once from where it was sent away would
-/// else change places all the time, which is of use to nobody.
+/// The same before another one of its own address gets it. A crowd that comes back at once from
+/// where it was sent away would else change places all the time, which is of use to nobody.
 const SETTLING_OF_OWN: Duration = Duration::from_secs(1);
 
-/// So many callers behind one address weigh no more than one: containers that start at the same time, and those of them
-/// that take chunks. A host with an IPv6 address for each connection must not outweigh them.
+/// So many callers behind one address weigh no more than one: containers that start at the same
+/// time, and those of them that take chunks. A host with an IPv6 address for each connection must
+/// not outweigh them.
 const FREE_UNPROVEN: u64 = 32;
 const FREE_TAKERS: u64 = 128;
 
@@ -125,8 +129,8 @@ impl Places {
         self.proven.insert(peer, Proof { ip, took, gave, due });
     }
 
-    /// Who is to make room for a caller from this address, if it is to be let in. `is_in_use` tells who is being sent
-    /// a chunk just now.
+    /// Who is to make room for a caller from this address, if it is to be let in. `is_in_use` tells
+    /// who is being sent a chunk just now.
     pub(super) fn makes_room_for(
         &mut self,
         now: Time,
@@ -137,7 +141,9 @@ impl Places {
         let ago = |time: Duration| now.elapsed().checked_sub(time).map(Time::after_start);
         let (ripe, ripe_of_own) = (ago(SETTLING), ago(SETTLING_OF_OWN));
         for _ in 0..LOOKED_AT {
-            let Some(peer) = self.unproven.makes_room_for(newcomer, ripe, ripe_of_own) else { break };
+            let Some(peer) = self.unproven.makes_room_for(newcomer, ripe, ripe_of_own) else {
+                break;
+            };
             if !is_in_use(peer) {
                 return Some(peer);
             }
@@ -194,7 +200,11 @@ impl Places {
         assert_eq!(self.due.len(), self.proven.len(), "proofs that are looked at");
         for (peer, proof) in &self.proven {
             assert!(self.due.contains(&(proof.due, *peer)), "when to look at {peer:?}");
-            assert_eq!(proof.gave.is_none(), self.takers.contains(*peer), "whether {peer:?} only took");
+            assert_eq!(
+                proof.gave.is_none(),
+                self.takers.contains(*peer),
+                "whether {peer:?} only took"
+            );
         }
         assert!(self.takers.len() <= self.proven.len(), "takers who have proven nothing");
     }

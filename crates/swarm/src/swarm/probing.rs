@@ -1,5 +1,5 @@
-//! Whether a connection still leads to somebody. An id and a port are only said: who says those of a peer that is
-//! connected does not take its place, but makes us ask whether it is there.
+//! Whether a connection still leads to somebody. An id and a port are only said: who says those of
+//! a peer that is connected does not take its place, but makes us ask whether it is there.
 
 use std::time::Duration;
 
@@ -11,23 +11,29 @@ use crate::io::{Event, FileKey, Output, PeerKey};
 use crate::time::Time;
 use crate::timers::Timer;
 
-/// How long a connection may take to give a sign of life when there is reason to doubt that it is one.
+/// How long a connection may take to give a sign of life when there is reason to doubt that it is
+/// one.
 pub(super) const PROBE: Duration = Duration::from_secs(5);
 
-/// The same if it has been silent for that long already, and a peer that says it is the same one has called again.
+/// The same if it has been silent for that long already, and a peer that says it is the same one
+/// has called again.
 const PROBE_OF_SILENT: Duration = Duration::from_secs(2);
 
 impl Swarm {
-    /// Asks for a sign of life, unless that is being waited for already. Without one the connection ends.
+    /// Asks for a sign of life, unless that is being waited for already. Without one the connection
+    /// ends.
     pub(super) fn probe(&mut self, now: Time, peer: PeerKey) {
-        let Some(connection) = self.peers.get_mut(&peer).filter(|peer| peer.probed.is_none()) else { return };
+        let Some(connection) = self.peers.get_mut(&peer).filter(|peer| peer.probed.is_none())
+        else {
+            return;
+        };
         connection.probed = Some(now);
         self.timers.arm(Timer::Probe(peer), now + PROBE);
         self.send(peer, PeerMessage::Ping { nonce: 0 });
     }
 
-    /// The same because there is a new connection to what may be the same peer: the older one need not keep what it has
-    /// for long if nothing comes from it.
+    /// The same because there is a new connection to what may be the same peer: the older one need
+    /// not keep what it has for long if nothing comes from it.
     pub(super) fn probe_older(&mut self, now: Time, peer: PeerKey) {
         self.probe(now, peer);
         if self.peers.get(&peer).is_some_and(|connection| now - connection.heard >= PROBE) {
@@ -37,14 +43,16 @@ impl Swarm {
 
     /// What was said in answer may be read only now.
     pub(super) fn renew_probe(&mut self, now: Time, peer: PeerKey) {
-        if let Some(asked) = self.peers.get_mut(&peer).and_then(|connection| connection.probed.as_mut()) {
+        if let Some(asked) =
+            self.peers.get_mut(&peer).and_then(|connection| connection.probed.as_mut())
+        {
             *asked = now;
             self.timers.rearm(Timer::Probe(peer), now + PROBE);
         }
     }
 
-    /// A source of which something is under way has sent nothing for a while, not even another message. A flow that died
-    /// without a word looks like this, and is made anew.
+    /// A source of which something is under way has sent nothing for a while, not even another
+    /// message. A flow that died without a word looks like this, and is made anew.
     pub(super) fn probe_if_silent(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get(&peer) else { return };
         if now - connection.heard < self.config.progress_window / 2 {
@@ -84,7 +92,8 @@ impl Swarm {
         if self.owes_chunks(peer) {
             self.tell_silent(peer);
         }
-        // Whoever is told of a double takes the other one for the one that stays: there must be one.
+        // Whoever is told of a double takes the other one for the one that stays: there must be
+        // one.
         let reason = if self.has_double(peer) { ByeReason::DUPLICATE } else { ByeReason::IDLE };
         self.disconnect(now, peer, reason);
     }

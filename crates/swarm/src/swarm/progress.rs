@@ -1,5 +1,6 @@
-//! Does a source deliver? One with open requests is looked at once in each window. If too little came, its requests go
-//! to others and it gets none for as long; after a few such windows in a row the connection is given up.
+//! Does a source deliver? One with open requests is looked at once in each window. If too little
+//! came, its requests go to others and it gets none for as long; after a few such windows in a row
+//! the connection is given up.
 
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ impl Swarm {
             self.probe_if_silent(now, peer);
         }
         let Some(connection) = self.peers.get_mut(&peer) else { return };
-        let milliseconds = u64::try_from((now - connection.window_began).as_millis()).unwrap_or(u64::MAX);
+        let milliseconds =
+            u64::try_from((now - connection.window_began).as_millis()).unwrap_or(u64::MAX);
         let enough = milliseconds.saturating_mul(self.config.progress_floor) / 1000;
         if connection.window_bytes >= enough || is_our_fault {
             self.begin_window(now, peer);
@@ -83,7 +85,9 @@ impl Swarm {
 
     /// What waited is read from now on: nobody is judged by the time before.
     pub(super) fn on_reading_resumed(&mut self, now: Time, peer: PeerKey) {
-        let Some(connection) = self.peers.get_mut(&peer).filter(|peer| peer.is_unread) else { return };
+        let Some(connection) = self.peers.get_mut(&peer).filter(|peer| peer.is_unread) else {
+            return;
+        };
         connection.is_unread = false;
         connection.heard = now;
         if connection.open.chunks > 0 {
@@ -108,7 +112,11 @@ impl Swarm {
 
     fn on_stall(&mut self, now: Time, peer: PeerKey) {
         self.note_stall(now, peer);
-        if self.peers.get(&peer).is_some_and(|connection| connection.stalls >= self.config.stalls_to_drop) {
+        if self
+            .peers
+            .get(&peer)
+            .is_some_and(|connection| connection.stalls >= self.config.stalls_to_drop)
+        {
             return self.disconnect(now, peer, ByeReason::IDLE);
         }
         self.fill_downloads(now);
@@ -135,7 +143,8 @@ impl Swarm {
     pub(super) fn on_recover(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let owes_answers = |file: FileKey| !self.files[&file].links[&peer].withdrawn.is_empty();
-        // Who does not even answer to what was taken back is dead or mute: asking it for more tells nothing new.
+        // Who does not even answer to what was taken back is dead or mute: asking it for more tells
+        // nothing new.
         if connection.links.iter().any(owes_answers) {
             if self.is_our_fault(peer) {
                 let pause = self.jitter(self.config.progress_window);

@@ -1,5 +1,5 @@
-//! The book of our requests. Each holds a download slot from the moment it is sent until its final answer, the loss of
-//! its peer, or our withdrawal; while it does, its chunk is not missing.
+//! The book of our requests. Each holds a download slot from the moment it is sent until its final
+//! answer, the loss of its peer, or our withdrawal; while it does, its chunk is not missing.
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::PeerMessage;
@@ -13,8 +13,9 @@ use crate::io::{FileKey, PeerKey};
 use crate::link::Withdrawal;
 use crate::time::Time;
 
-/// Requests of left swarms whose answers are still tolerated, for each connection. If there are more, some file was
-/// closed and opened again and again, and the oldest are forgotten: they have been answered or never will be.
+/// Requests of left swarms whose answers are still tolerated, for each connection. If there are
+/// more, some file was closed and opened again and again, and the oldest are forgotten: they have
+/// been answered or never will be.
 pub(super) const MAX_ABANDONED: usize = 128;
 
 /// What a final answer was about.
@@ -36,7 +37,11 @@ impl Swarm {
         let asked = download.requests.entry(chunk).or_default();
         asked.push(Asked { peer, since: now });
         if asked.len() > 1 {
-            debug_assert_eq!(download.chunks.missing(), 0, "asked for twice while something is missing");
+            debug_assert_eq!(
+                download.chunks.missing(),
+                0,
+                "asked for twice while something is missing"
+            );
             download.hedges += 1;
             state.stats.hedged += 1;
         }
@@ -56,13 +61,15 @@ impl Swarm {
         self.send(peer, PeerMessage::Request { file: file.handle(), chunk: chunk.get() });
     }
 
-    /// A final answer has come, and the request is off the books. What becomes of the chunk is the caller's to say.
+    /// A final answer has come, and the request is off the books. What becomes of the chunk is the
+    /// caller's to say.
     pub(super) fn settle(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> Settled {
         if self.close_request(peer, file, chunk) {
             return Settled::Expected;
         }
         let Some(state) = self.files.get_mut(&file) else { return Settled::Unrequested };
-        if let Some(why) = state.links.get_mut(&peer).and_then(|link| link.settle_withdrawn(chunk)) {
+        if let Some(why) = state.links.get_mut(&peer).and_then(|link| link.settle_withdrawn(chunk))
+        {
             return Settled::Withdrawn(why);
         }
         let abandoned = (Content::of(&state.hash, &state.geometry), chunk);
@@ -80,7 +87,8 @@ impl Swarm {
         let Some(at) = link.open.iter().position(|open| *open == chunk) else { return false };
         link.open.swap_remove(at);
         let download = state.download.as_mut().expect("a complete file has no requests");
-        let asked = download.requests.get_mut(&chunk).expect("what is open at a link is in the book");
+        let asked =
+            download.requests.get_mut(&chunk).expect("what is open at a link is in the book");
         asked.retain(|asked| asked.peer != peer);
         if asked.is_empty() {
             download.requests.remove(&chunk);
@@ -93,7 +101,8 @@ impl Swarm {
         true
     }
 
-    /// A request was answered with a word. If another source was asked too, it never became a second copy.
+    /// A request was answered with a word. If another source was asked too, it never became a
+    /// second copy.
     pub(super) fn not_sent(&mut self, file: FileKey, chunk: ChunkIndex) {
         let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
         if let Some(download) = download.filter(|download| download.requests.contains_key(&chunk)) {
@@ -101,12 +110,15 @@ impl Swarm {
         }
     }
 
-    /// A request for the chunk brought nothing: it is missing again, unless another source was asked too.
+    /// A request for the chunk brought nothing: it is missing again, unless another source was
+    /// asked too.
     pub(super) fn put_back(&mut self, file: FileKey, chunk: ChunkIndex, again: Again) {
         let state = self.files.get_mut(&file).expect("a settled request is for a file of ours");
         let len = state.geometry.chunk_len(chunk);
         let Some(download) = &state.download else { return };
-        if download.chunks.state(chunk) == ChunkState::Requested && !download.requests.contains_key(&chunk) {
+        if download.chunks.state(chunk) == ChunkState::Requested
+            && !download.requests.contains_key(&chunk)
+        {
             state.put_missing(chunk, again, &mut self.rng);
             self.unspend(Way::Down, file, len);
         }
@@ -130,7 +142,8 @@ impl Swarm {
         connection.abandoned.drain(..excess);
     }
 
-    /// Takes every request back from a source that does not deliver. What comes late is still welcome.
+    /// Takes every request back from a source that does not deliver. What comes late is still
+    /// welcome.
     pub(super) fn withdraw_all(&mut self, peer: PeerKey, file: FileKey) {
         for chunk in self.open_at(peer, file) {
             self.withdraw(peer, file, chunk, Withdrawal::Stalled);
@@ -138,8 +151,15 @@ impl Swarm {
         }
     }
 
-    /// Tells a source that we do not need the chunk from it any more. Its final answer is still to come.
-    pub(super) fn withdraw(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex, why: Withdrawal) {
+    /// Tells a source that we do not need the chunk from it any more. Its final answer is still to
+    /// come.
+    pub(super) fn withdraw(
+        &mut self,
+        peer: PeerKey,
+        file: FileKey,
+        chunk: ChunkIndex,
+        why: Withdrawal,
+    ) {
         if self.close_request(peer, file, chunk) {
             let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
             link.expect("close_request found it").withdrawn.push((chunk, why));

@@ -1,7 +1,9 @@
-//! Who competes for our requests, and who of them comes first. Proven connections, and others as far as their sources
-//! are worth a try, come before those that are late or whose source is not to be tried for now.
+//! Who competes for our requests, and who of them comes first. Proven connections, and others as
+//! far as their sources are worth a try, come before those that are late or whose source is not to
+//! be tried for now.
 //!
-//! Where nobody is proven and there is one source, all are equal: rules by source are for competition.
+//! Where nobody is proven and there is one source, all are equal: rules by source are for
+//! competition.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,19 +24,21 @@ use crate::time::Time;
 /// Of this part of the slots there is always room for proven sources, if they have room for us.
 pub(super) const PROBES_AT_MOST: u32 = 2;
 
-/// Times as many chunks as there are slots may be under way when one that has not proven itself is asked for one more:
-/// those that keep us waiting leave room to go on searching, more of it while nobody has proven itself.
+/// Times as many chunks as there are slots may be under way when one that has not proven itself is
+/// asked for one more: those that keep us waiting leave room to go on searching, more of it while
+/// nobody has proven itself.
 const WHEN_SERVED: u32 = 2;
 const WHEN_SEARCHING: u32 = 3;
 
-/// Chunks under way at all of a source that have not proven themselves: a lie wastes no more than these. Each of them
-/// that proves itself is soon asked for more.
+/// Chunks under way at all of a source that have not proven themselves: a lie wastes no more than
+/// these. Each of them that proves itself is soon asked for more.
 const FEW: u32 = 2;
 
 /// The same if there is nobody else.
 const FEW_ALONE: u32 = 4;
 
-/// Of a network that offended at most this part of the slots is under way at what has not proven itself.
+/// Of a network that offended at most this part of the slots is under way at what has not proven
+/// itself.
 const SUSPECT_NETWORK: u32 = 4;
 
 /// A peer that may be asked for one more chunk of a file.
@@ -105,7 +109,8 @@ impl Swarm {
             rivals.others += 1;
             let ip = self.peers[peer].source.to_canonical();
             sources.insert(ip);
-            if link.trust == Trust::Unproven && self.sources.standing(now, ip).0 == Standing::Clean {
+            if link.trust == Trust::Unproven && self.sources.standing(now, ip).0 == Standing::Clean
+            {
                 rivals.hosts.insert(ip);
                 rivals.networks.insert(SourceNetwork::of(ip));
             }
@@ -113,7 +118,8 @@ impl Swarm {
         rivals.is_alone = rivals.proven == 0 && sources.len() <= 1;
         if rivals.others > 0 {
             let senders = state.download.iter().flat_map(|download| download.senders.values());
-            let is_proven = |peer| self.peers.get(peer).is_some_and(|peer| peer.trust() == Trust::Proven);
+            let is_proven =
+                |peer| self.peers.get(peer).is_some_and(|peer| peer.trust() == Trust::Proven);
             for sender in senders.filter(|sender| !is_proven(&sender.peer)) {
                 *rivals.unverified.entry(sender.source.to_canonical()).or_default() += 1;
             }
@@ -121,17 +127,19 @@ impl Swarm {
         rivals
     }
 
-    /// Requests of the file that one source may have open. With few sources each must have more to fill our slots.
+    /// Requests of the file that one source may have open. With few sources each must have more to
+    /// fill our slots.
     pub(super) fn requests_per_source(&self, state: &File, rivals: &Rivals) -> usize {
         let least = self.config.requests_per_source.max(1);
         let capacity = self.downloads.capacity(state.longest_chunk());
-        let useful = if rivals.is_alone { rivals.others } else { rivals.proven + rivals.hosts.len() };
+        let useful =
+            if rivals.is_alone { rivals.others } else { rivals.proven + rivals.hosts.len() };
         let share = capacity.div_ceil(u32::try_from(useful.max(1)).unwrap_or(u32::MAX));
         share.max(least) as usize
     }
 
-    /// Links of use that may be asked for one more chunk: those that come first. Of others than proven ones as many as
-    /// fit, each for itself: one chunk is asked for, then we look again.
+    /// Links of use that may be asked for one more chunk: those that come first. Of others than
+    /// proven ones as many as fit, each for itself: one chunk is asked for, then we look again.
     pub(super) fn sources<'a>(
         &self,
         now: Time,
@@ -154,22 +162,25 @@ impl Swarm {
             .map(|(peer, link)| Source { peer, link }),
         );
         let capacity = self.downloads.capacity(state.longest_chunk());
-        if self.probes.chunks >= capacity.div_ceil(PROBES_AT_MOST) && sources.iter().any(Source::is_proven) {
+        if self.probes.chunks >= capacity.div_ceil(PROBES_AT_MOST)
+            && sources.iter().any(Source::is_proven)
+        {
             sources.retain(Source::is_proven);
         }
         sources
     }
 
-    /// Whether so little is under way that one that has not proven itself may be asked for one more chunk.
+    /// Whether so little is under way that one that has not proven itself may be asked for one more
+    /// chunk.
     fn may_search(&self, state: &File, is_served: bool) -> bool {
         let times = if is_served { WHEN_SERVED } else { WHEN_SEARCHING };
         self.downloads.is_below(times, state.longest_chunk())
             || self.downloads.has_room(state.longest_chunk())
     }
 
-    /// A source that was never asked, and would not be because others keep us waiting. One of those gives up what is
-    /// under way there, as if it had stalled. Each source makes others give way once, so that slow ones among themselves
-    /// come to an end.
+    /// A source that was never asked, and would not be because others keep us waiting. One of those
+    /// gives up what is under way there, as if it had stalled. Each source makes others give way
+    /// once, so that slow ones among themselves come to an end.
     pub(super) fn make_room_for_a_newcomer(&mut self, now: Time, file: FileKey) -> Option<PeerKey> {
         let state = &self.files[&file];
         if self.late.chunks == 0 || self.is_served(now, state) {
@@ -192,8 +203,9 @@ impl Swarm {
         }
         let keeps_waiting = |peer: &Peer| peer.trust() == Trust::Late && peer.open.chunks > 0;
         // Where there is room it is its network that has none.
-        let is_in_the_way =
-            |peer: &Peer| !may_search || SourceNetwork::of(peer.source) == SourceNetwork::of(source);
+        let is_in_the_way = |peer: &Peer| {
+            !may_search || SourceNetwork::of(peer.source) == SourceNetwork::of(source)
+        };
         let late = self.peers.iter().filter(|(_, peer)| keeps_waiting(peer) && is_in_the_way(peer));
         let worth = |(_, peer): &(&PeerKey, &Peer)| {
             (Reverse(self.sources.late(peer.source)), peer.is_proven, peer.in_chunk)
@@ -216,8 +228,8 @@ impl Swarm {
         links.filter(move |(_, link)| is_of_use(link) && is_free(now, link, most))
     }
 
-    /// Those that come last: late ones, and those whose source is not worth a try. None while a proven one can still
-    /// send us something.
+    /// Those that come last: late ones, and those whose source is not worth a try. None while a
+    /// proven one can still send us something.
     pub(super) fn last_sources<'a>(
         &self,
         now: Time,
@@ -238,8 +250,8 @@ impl Swarm {
         .collect()
     }
 
-    /// Whether a proven source has chunks that we lack, and still sends. Who once sent one and then only says that it is
-    /// busy keeps nobody else out.
+    /// Whether a proven source has chunks that we lack, and still sends. Who once sent one and then
+    /// only says that it is busy keeps nobody else out.
     fn is_served(&self, now: Time, state: &File) -> bool {
         let mut proven = state.links.iter().filter(|(_, link)| link.trust == Trust::Proven);
         proven.any(|(peer, link)| link.wanted > 0 && self.sends(now, *peer))
@@ -266,7 +278,13 @@ impl Swarm {
     }
 
     /// Whether to use a slot that this peer keeps for us.
-    pub(super) fn may_accept_from(&self, now: Time, peer: PeerKey, state: &File, rivals: &Rivals) -> bool {
+    pub(super) fn may_accept_from(
+        &self,
+        now: Time,
+        peer: PeerKey,
+        state: &File,
+        rivals: &Rivals,
+    ) -> bool {
         match state.links.get(&peer).map(|link| link.trust) {
             Some(Trust::Proven) => true,
             Some(Trust::Unproven) => {
@@ -274,26 +292,34 @@ impl Swarm {
                 // As long as others are clean, one that is not offers in vain.
                 let is_best = rivals.hosts.contains(&ip) || rivals.hosts.is_empty();
                 self.is_worth_a_try(now, peer, state, rivals)
-                    || is_best && !self.is_served(now, state) && self.is_worth_a_last_try(now, peer, rivals)
+                    || is_best
+                        && !self.is_served(now, state)
+                        && self.is_worth_a_last_try(now, peer, rivals)
             }
             Some(Trust::Late) => rivals.hosts.is_empty() && !self.is_served(now, state),
             Some(Trust::Stalled) | None => false,
         }
     }
 
-    /// Whether the connection is not asked because its source has lied. One that we made, to an address that sent nothing
-    /// wrong, need not wait: honest peers may be behind the address of liars, and whoever calls us can come back as
-    /// somebody else.
+    /// Whether the connection is not asked because its source has lied. One that we made, to an
+    /// address that sent nothing wrong, need not wait: honest peers may be behind the address of
+    /// liars, and whoever calls us can come back as somebody else.
     fn is_resting(&self, now: Time, peer: PeerKey) -> bool {
         let connection = &self.peers[&peer];
-        let is_blameless =
-            connection.corrupt == 0 && connection.address.is_some_and(|at| self.addresses.strikes(at) == 0);
+        let is_blameless = connection.corrupt == 0
+            && connection.address.is_some_and(|at| self.addresses.strikes(at) == 0);
         let is_exempt = connection.direction == Direction::Outbound && is_blameless;
         !is_exempt && self.sources.is_resting(now, connection.source)
     }
 
     /// Whether this connection, which has not proven itself, may be tried with a chunk.
-    pub(super) fn is_worth_a_try(&self, now: Time, peer: PeerKey, state: &File, rivals: &Rivals) -> bool {
+    pub(super) fn is_worth_a_try(
+        &self,
+        now: Time,
+        peer: PeerKey,
+        state: &File,
+        rivals: &Rivals,
+    ) -> bool {
         let ip = self.peers[&peer].source;
         if rivals.is_alone {
             return self.is_worth_a_last_try(now, peer, rivals);
@@ -304,8 +330,10 @@ impl Swarm {
         let capacity = self.downloads.capacity(state.longest_chunk());
         let (host, network) = self.sources.standing(now, ip);
         let (of_host, of_network) = self.sources.probes(ip);
-        let (of_host, of_network) =
-            (of_host + rivals.unverified_of_host(ip), of_network + rivals.unverified_of_network(ip));
+        let (of_host, of_network) = (
+            of_host + rivals.unverified_of_host(ip),
+            of_network + rivals.unverified_of_network(ip),
+        );
         let host_has_room = match host {
             Standing::Paused => false,
             Standing::Suspect => of_host == 0,
@@ -319,8 +347,8 @@ impl Swarm {
             }
     }
 
-    /// Whether it may be tried with a chunk because there is nobody better. As many as keep us waiting there may be tried
-    /// once more, so that all of a crowd are in a few rounds.
+    /// Whether it may be tried with a chunk because there is nobody better. As many as keep us
+    /// waiting there may be tried once more, so that all of a crowd are in a few rounds.
     fn is_worth_a_last_try(&self, now: Time, peer: PeerKey, rivals: &Rivals) -> bool {
         let ip = self.peers[&peer].source;
         let few = match () {

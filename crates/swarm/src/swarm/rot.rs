@@ -1,7 +1,9 @@
-//! Chunks that are not any more what they were: what receivers say of them, and what it means that one is withdrawn.
+//! Chunks that are not any more what they were: what receivers say of them, and what it means that
+//! one is withdrawn.
 //!
-//! The word of a receiver is a hint, which the owner of the process looks into. It counts once for each time that we
-//! sent that chunk to that peer: a look costs us no more than the peer had us send.
+//! The word of a receiver is a hint, which the owner of the process looks into. It counts once for
+//! each time that we sent that chunk to that peer: a look costs us no more than the peer had us
+//! send.
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_proto::{FileHandle, PeerMessage};
@@ -14,7 +16,8 @@ use crate::suggest::SuggestOnce;
 use crate::time::Time;
 use crate::timers::Timer;
 
-/// Chunks sent last that are remembered of each connection, for peers that do not say which one was wrong.
+/// Chunks sent last that are remembered of each connection, for peers that do not say which one was
+/// wrong.
 const SENT_LAST: usize = 128;
 
 /// Of those, chunks that are doubted when such a peer says goodbye.
@@ -29,7 +32,13 @@ impl Swarm {
     }
 
     /// A peer says that a chunk of ours was wrong.
-    pub(super) fn on_corrupt_word(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
+    pub(super) fn on_corrupt_word(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        handle: FileHandle,
+        chunk: u32,
+    ) {
         let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.names_corrupt = true;
@@ -43,8 +52,9 @@ impl Swarm {
         }
     }
 
-    /// The peer has banned us. Of an older one, which does not say for which chunks, those are doubted that were sent
-    /// last and that it has not announced since; the wrong ones are among the oldest of them.
+    /// The peer has banned us. Of an older one, which does not say for which chunks, those are
+    /// doubted that were sent last and that it has not announced since; the wrong ones are among
+    /// the oldest of them.
     pub(super) fn on_banned(&mut self, peer: PeerKey) {
         let active: Vec<(FileKey, ChunkIndex)> = self.uploads.active_of(peer).collect();
         let Some(connection) = self.peers.get_mut(&peer) else { return };
@@ -54,7 +64,9 @@ impl Swarm {
         for (file, chunk) in active {
             // It may have arrived, and nobody will hear that it was sent.
             let known = self.uploads.active.get(&(peer, file, chunk));
-            if doubted < DOUBTED_AT_MOST && (is_unnamed || known.is_some_and(|active| active.is_doubted)) {
+            if doubted < DOUBTED_AT_MOST
+                && (is_unnamed || known.is_some_and(|active| active.is_doubted))
+            {
                 self.output(Output::Event(Event::Doubted { peer, file, chunk }));
                 doubted += 1;
             }
@@ -69,7 +81,8 @@ impl Swarm {
         }
     }
 
-    /// Has the chunk looked at if it was sent to the peer, which has not announced it. Answers whether that is so.
+    /// Has the chunk looked at if it was sent to the peer, which has not announced it. Answers
+    /// whether that is so.
     pub(super) fn doubt(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
         let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
         let is_ours = link.is_some_and(|link| link.given.remove(&chunk));
@@ -90,8 +103,8 @@ impl Swarm {
         connection.sent_last.push_back((file, chunk));
     }
 
-    /// Stored chunks are not to be served any more. What the file is for stays as it is: of one that is only served
-    /// they are not wanted.
+    /// Stored chunks are not to be served any more. What the file is for stays as it is: of one
+    /// that is only served they are not wanted.
     pub(super) fn on_chunks_withdrawn(&mut self, now: Time, file: FileKey, chunks: &[ChunkIndex]) {
         let Some(state) = self.files.get_mut(&file) else { return };
         let mut stored: Vec<ChunkIndex> =
@@ -133,7 +146,8 @@ impl Swarm {
                 }
             }
         }
-        let is_whole = state.download.as_ref().is_some_and(|download| download.chunks.stored().is_full());
+        let is_whole =
+            state.download.as_ref().is_some_and(|download| download.chunks.stored().is_full());
         if !is_whole {
             self.announce_soon(now, file);
         } else if state.is_wanted {
@@ -148,8 +162,8 @@ impl Swarm {
         self.offer_slots(now);
     }
 
-    /// Tells everybody anew what we hold: at once, and then again after a while if that has changed. A dying disk loses
-    /// chunk after chunk, and each announcement names all.
+    /// Tells everybody anew what we hold: at once, and then again after a while if that has
+    /// changed. A dying disk loses chunk after chunk, and each announcement names all.
     fn open_again_soon(&mut self, now: Time, file: FileKey) {
         let Some(state) = self.files.get_mut(&file) else { return };
         let at = now.max(state.no_reopen_before);

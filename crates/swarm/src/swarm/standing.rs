@@ -1,6 +1,7 @@
-//! How far a connection is trusted. One that has sent a chunk that verified is proven; one that keeps us waiting is
-//! late; one that sent too little for a whole window has stalled. What is under way at others than proven ones is
-//! counted by source, so that a crowd of connections counts no more than one.
+//! How far a connection is trusted. One that has sent a chunk that verified is proven; one that
+//! keeps us waiting is late; one that sent too little for a whole window has stalled. What is under
+//! way at others than proven ones is counted by source, so that a crowd of connections counts no
+//! more than one.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use crate::sources::Offence;
 use crate::time::Time;
 use crate::timers::Timer;
 
-/// How long a connection that has not proven itself may keep us waiting at least, before others are asked in its place.
+/// How long a connection that has not proven itself may keep us waiting at least, before others are
+/// asked in its place.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The same as a multiple of the time that chunks take on average.
@@ -65,7 +67,9 @@ impl Swarm {
             return;
         }
         for file in connection.links.iter() {
-            if let Some(link) = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer)) {
+            if let Some(link) =
+                self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer))
+            {
                 link.trust = after;
             }
         }
@@ -153,7 +157,8 @@ impl Swarm {
         }
     }
 
-    /// How long one that has not proven itself may take for a chunk of `len` bytes before others are asked instead.
+    /// How long one that has not proven itself may take for a chunk of `len` bytes before others
+    /// are asked instead.
     pub(super) fn patience(&self, len: u32) -> Duration {
         self.uplink.usual(len).map_or(PATIENCE, |usual| PATIENCE.max(usual * PATIENCE_TIMES))
     }

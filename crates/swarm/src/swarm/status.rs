@@ -85,7 +85,8 @@ pub struct SlotStatus {
     pub upload_bytes: u64,
     /// Uploads at most, of chunks as long as those under way.
     pub uploads_most: u32,
-    /// Requests at most, of chunks as long as those asked for; those that only an offer can open are counted.
+    /// Requests at most, of chunks as long as those asked for; those that only an offer can open
+    /// are counted.
     pub downloads_most: u32,
 }
 
@@ -129,7 +130,8 @@ impl Swarm {
         Some(state.download.as_ref().map_or(chunks, |download| download.chunks.stored().count()))
     }
 
-    /// Chunks of a file that are asked for. Cheap, as are the next four: they may be asked after each input.
+    /// Chunks of a file that are asked for. Cheap, as are the next four: they may be asked after
+    /// each input.
     pub fn open_requests(&self, file: FileKey) -> u32 {
         let download = self.files.get(&file).and_then(|state| state.download.as_ref());
         download.map_or(0, |download| download.chunks.requested())
@@ -141,7 +143,8 @@ impl Swarm {
         download.map_or(0, |download| download.chunks.storing())
     }
 
-    /// Whether nothing of a file is missing or on its way here, and some of it is still to be verified on the disk.
+    /// Whether nothing of a file is missing or on its way here, and some of it is still to be
+    /// verified on the disk.
     pub fn is_only_unverified(&self, file: FileKey) -> bool {
         let download = self.files.get(&file).and_then(|state| state.download.as_ref());
         download.is_some_and(|download| {
@@ -160,7 +163,8 @@ impl Swarm {
     pub fn has_prompt_source(&self, file: FileKey) -> bool {
         let Some(state) = self.files.get(&file) else { return false };
         let is_prompt = |peer: &PeerKey| self.peers.get(peer).is_some_and(|peer| !peer.is_stalled);
-        state.download.is_some() && state.links.iter().any(|(peer, link)| link.wanted > 0 && is_prompt(peer))
+        state.download.is_some()
+            && state.links.iter().any(|(peer, link)| link.wanted > 0 && is_prompt(peer))
     }
 
     /// Whether the requests open, of all files, leave no slot for one more chunk of this one.
@@ -173,7 +177,8 @@ impl Swarm {
         self.files.get(&file).map_or(0, |state| state.links.len())
     }
 
-    /// Whether its swarm has as many of our connections as a download wants: it does without news of more holders.
+    /// Whether its swarm has as many of our connections as a download wants: it does without news
+    /// of more holders.
     pub fn has_enough_neighbours(&self, file: FileKey) -> bool {
         self.neighbours(file) >= ENOUGH_NEIGHBOURS
     }
@@ -182,9 +187,13 @@ impl Swarm {
     pub fn chunks_without_holder(&self, file: FileKey) -> Vec<ChunkIndex> {
         let Some(state) = self.files.get(&file) else { return Vec::new() };
         let Some(download) = &state.download else { return Vec::new() };
-        let missing =
-            state.geometry.chunks().filter(|chunk| download.chunks.state(*chunk) == ChunkState::Missing);
-        missing.filter(|chunk| !state.links.values().any(|link| link.held.contains(*chunk))).collect()
+        let missing = state
+            .geometry
+            .chunks()
+            .filter(|chunk| download.chunks.state(*chunk) == ChunkState::Missing);
+        missing
+            .filter(|chunk| !state.links.values().any(|link| link.held.contains(*chunk)))
+            .collect()
     }
 
     /// How much of a file each connected peer of its swarm holds, in chunks.

@@ -1,9 +1,10 @@
 //! Whom to serve. A request gets a slot or is told busy; there is no queue of chunks at the sender.
 //!
-//! Who has taken the file twice and announced nothing of it is served when no other peer waits: it carries nothing on.
+//! Who has taken the file twice and announced nothing of it is served when no other peer waits: it
+//! carries nothing on.
 //!
-//! A peer told busy waits in line. When a slot frees it is kept for a moment for the first in line, who is woken: by a
-//! suggestion while a full seed still has chunks nobody got, else by ready.
+//! A peer told busy waits in line. When a slot frees it is kept for a moment for the first in line,
+//! who is woken: by a suggestion while a full seed still has chunks nobody got, else by ready.
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerMessage};
@@ -26,8 +27,9 @@ const NEWCOMERS_PART: usize = 4;
 /// So many times the file for one who announces nothing, before it is served last.
 const RIDES: u64 = 2;
 
-/// Suggestions that a peer gives back before it gets what it asks for. Else what we would rather give and what it
-/// would rather have could go back and forth for ever. The first one it may give back for want of a slot.
+/// Suggestions that a peer gives back before it gets what it asks for. Else what we would rather
+/// give and what it would rather have could go back and forth for ever. The first one it may give
+/// back for want of a slot.
 pub(super) const MAX_DECLINED: u32 = 8;
 
 impl Swarm {
@@ -58,8 +60,8 @@ impl Swarm {
         let has_to_wait = self.has_its_share(peer, file)
             || !self.is_in_time(now, Way::Up, file)
             || self.is_rider(now, peer, file) && self.others_wait(now, peer);
-        let is_full =
-            !is_invited && has_to_wait || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
+        let is_full = !is_invited && has_to_wait
+            || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
         if is_full || !is_invited && self.is_better_suggested(peer, file, chunk) {
             if is_invited {
                 // It counted as given away.
@@ -75,12 +77,13 @@ impl Swarm {
         self.grant_slots(now);
     }
 
-    /// Whether as much is under way to the peer as it may have while others want something: its share of the slots, with
-    /// one share left for who comes next. Else the first receiver of a new file takes all slots of the seed, and the
-    /// others wait until it has all that.
+    /// Whether as much is under way to the peer as it may have while others want something: its
+    /// share of the slots, with one share left for who comes next. Else the first receiver of a new
+    /// file takes all slots of the seed, and the others wait until it has all that.
     fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
         // No share is less than this: then nobody need be counted.
-        if self.peers.get(&peer).is_some_and(|connection| (connection.slots as usize) < PER_PEER.0) {
+        if self.peers.get(&peer).is_some_and(|connection| (connection.slots as usize) < PER_PEER.0)
+        {
             return false;
         }
         let state = &self.files[&file];
@@ -93,10 +96,10 @@ impl Swarm {
         self.uploads.active_of(peer).count() >= share
     }
 
-    /// Whether the peer has been sent the file more than twice without announcing that it has any of
-    /// that. An honest one is sent each chunk once, and again if it was lost, and tells others of it.
-    /// What former connections of its source took counts for one that has announced less than it
-    /// kept to itself.
+    /// Whether the peer has been sent the file more than twice without announcing that it has any
+    /// of that. An honest one is sent each chunk once, and again if it was lost, and tells others
+    /// of it. What former connections of its source took counts for one that has announced less
+    /// than it kept to itself.
     pub(super) fn is_rider(&self, now: Time, peer: PeerKey, file: FileKey) -> bool {
         let (Some(state), Some(connection)) = (self.files.get(&file), self.peers.get(&peer)) else {
             return false;
@@ -104,7 +107,8 @@ impl Swarm {
         let taken = connection.taken.get(&file).copied().unwrap_or_default();
         let is_open = taken.announced > 0 && taken.announced >= taken.unannounced;
         let before = if is_open { 0 } else { self.sources.rides(now, connection.source, file) };
-        u64::from(taken.unannounced) + u64::from(before) > RIDES * u64::from(state.geometry.chunk_count())
+        u64::from(taken.unannounced) + u64::from(before)
+            > RIDES * u64::from(state.geometry.chunk_count())
     }
 
     /// The connection is gone; what it took and kept to itself is remembered of its source.
@@ -118,11 +122,13 @@ impl Swarm {
 
     /// Whether somebody who is no rider waits for a slot.
     fn others_wait(&self, now: Time, peer: PeerKey) -> bool {
-        self.uploads.in_line().any(|(other, file, _)| other != peer && !self.is_rider(now, other, file))
+        self.uploads
+            .in_line()
+            .any(|(other, file, _)| other != peer && !self.is_rider(now, other, file))
     }
 
-    /// Whether a slot is kept for this request; it is free then. A suggestion is kept for its own chunk: another
-    /// request was mostly sent before the suggestion arrived.
+    /// Whether a slot is kept for this request; it is free then. A suggestion is kept for its own
+    /// chunk: another request was mostly sent before the suggestion arrived.
     fn accept_invitation(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
         let Some(kept) = self.uploads.reserved.get_mut(&peer) else { return false };
         kept.is_heeded = true;
@@ -130,9 +136,11 @@ impl Swarm {
         is_invited && self.end_reservation(peer, Some(chunk))
     }
 
-    /// Whether the peer asks for what others have got, while a chunk that nobody has is kept for it.
+    /// Whether the peer asks for what others have got, while a chunk that nobody has is kept for
+    /// it.
     fn is_better_suggested(&self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
-        let kept = self.uploads.reserved.get(&peer).filter(|kept| kept.suggested && kept.file == file);
+        let kept =
+            self.uploads.reserved.get(&peer).filter(|kept| kept.suggested && kept.file == file);
         let suggest = self.files.get(&file).and_then(|state| state.suggest.as_ref());
         kept.is_some() && suggest.is_some_and(|suggest| suggest.is_spread(chunk))
     }
@@ -145,9 +153,10 @@ impl Swarm {
         let len = state.geometry.chunk_len(chunk);
         self.spend(now, Way::Up, file, len);
         self.take_slot(peer, len);
-        self.uploads
-            .active
-            .insert((peer, file, chunk), Active { len, since: now, is_stopping: false, is_doubted: false });
+        self.uploads.active.insert(
+            (peer, file, chunk),
+            Active { len, since: now, is_stopping: false, is_doubted: false },
+        );
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.unused_slots = 0;
         }
@@ -165,8 +174,14 @@ impl Swarm {
         self.send(peer, PeerMessage::Busy { file: file.handle(), chunk: chunk.get(), load });
     }
 
-    /// A chunk that nobody has yet, in place of one that somebody got from us already. It counts as given away.
-    fn better_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> Option<ChunkIndex> {
+    /// A chunk that nobody has yet, in place of one that somebody got from us already. It counts as
+    /// given away.
+    fn better_chunk(
+        &mut self,
+        peer: PeerKey,
+        file: FileKey,
+        chunk: ChunkIndex,
+    ) -> Option<ChunkIndex> {
         let is_spread = self.files.get(&file)?.suggest.as_ref()?.is_spread(chunk);
         if is_spread { self.fresh_chunk(peer, file, chunk) } else { None }
     }
@@ -201,8 +216,8 @@ impl Swarm {
         self.offer_slots(now);
     }
 
-    /// The first in line for whom no slot is kept and who has not got its share; first of all for a file that comes first,
-    /// last of all a rider.
+    /// The first in line for whom no slot is kept and who has not got its share; first of all for a
+    /// file that comes first, last of all a rider.
     fn next_in_line(&self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
         let mut in_line = self.uploads.in_line().filter(|(peer, file, _)| {
             self.is_in_time(now, Way::Up, *file)
@@ -216,13 +231,18 @@ impl Swarm {
         let rank = |(peer, file, _): &(PeerKey, FileKey, ChunkIndex)| {
             (!self.is_rider(now, *peer, *file), self.files[file].priority)
         };
-        Some(in_line.fold(first, |best, other| if rank(&other) > rank(&best) { other } else { best }))
+        Some(
+            in_line
+                .fold(first, |best, other| if rank(&other) > rank(&best) { other } else { best }),
+        )
     }
 
-    /// Whether a slot may be kept for this peer. Of those who never took a chunk some will not take the slot either, and it
-    /// is idle until that is known: while others wait, a crowd of them must not have more than a part of the slots.
+    /// Whether a slot may be kept for this peer. Of those who never took a chunk some will not take
+    /// the slot either, and it is idle until that is known: while others wait, a crowd of them must
+    /// not have more than a part of the slots.
     pub(super) fn may_keep_slot_for(&self, peer: PeerKey, file: FileKey) -> bool {
-        let is_new = |peer: &PeerKey| self.peers.get(peer).is_some_and(|peer| peer.sent_chunks == 0);
+        let is_new =
+            |peer: &PeerKey| self.peers.get(peer).is_some_and(|peer| peer.sent_chunks == 0);
         if !is_new(&peer) || self.uploads.waiting.keys().all(is_new) {
             return true;
         }
@@ -244,7 +264,9 @@ impl Swarm {
         let len = self.files[&file].geometry.chunk_len(chunk);
         self.spend(now, Way::Up, file, len);
         self.take_slot(peer, len);
-        self.uploads.reserved.insert(peer, Reservation { file, chunk, len, suggested, is_heeded: false });
+        self.uploads
+            .reserved
+            .insert(peer, Reservation { file, chunk, len, suggested, is_heeded: false });
         self.timers.rearm(Timer::Reservation(peer), now + self.config.reservation);
         let (file, chunk) = (file.handle(), chunk.get());
         let message = match suggested {
@@ -282,10 +304,12 @@ impl Swarm {
         true
     }
 
-    /// A chunk did not get where it was to go: unless a partial holder has it, it is still to be given away.
+    /// A chunk did not get where it was to go: unless a partial holder has it, it is still to be
+    /// given away.
     pub(super) fn unspread(&mut self, file: FileKey, chunk: ChunkIndex) {
         let Some(state) = self.files.get_mut(&file) else { return };
-        let is_elsewhere = state.links.values().any(|link| !link.held.is_full() && link.held.contains(chunk));
+        let is_elsewhere =
+            state.links.values().any(|link| !link.held.is_full() && link.held.contains(chunk));
         if let Some(suggest) = state.suggest.as_mut().filter(|_| !is_elsewhere) {
             suggest.restore(chunk);
         }
@@ -351,9 +375,13 @@ impl Swarm {
 
     /// Stops sending these chunks of a file to anybody.
     pub(super) fn stop_uploads_of(&mut self, file: FileKey, chunks: &[ChunkIndex]) {
-        let active =
-            self.uploads.active.keys().filter(|(_, other, chunk)| *other == file && chunks.contains(chunk));
-        let active: Vec<(PeerKey, ChunkIndex)> = active.map(|(peer, _, chunk)| (*peer, *chunk)).collect();
+        let active = self
+            .uploads
+            .active
+            .keys()
+            .filter(|(_, other, chunk)| *other == file && chunks.contains(chunk));
+        let active: Vec<(PeerKey, ChunkIndex)> =
+            active.map(|(peer, _, chunk)| (*peer, *chunk)).collect();
         for (peer, chunk) in active {
             self.stop(peer, file, chunk);
         }
@@ -379,7 +407,9 @@ impl Swarm {
         self.release_slot(peer, active.len);
         match end {
             UploadEnd::Sent => {
-                if let Some(slots) = self.uplink.uploaded(active.len, active.since.elapsed(), now.elapsed()) {
+                if let Some(slots) =
+                    self.uplink.uploaded(active.len, active.since.elapsed(), now.elapsed())
+                {
                     self.uploads.slots.narrow_to(slots);
                 }
                 // As much longer as there are more slots for uploads.

@@ -1,5 +1,5 @@
-//! The book of upload slots and of those who wait for one. A slot is used by a chunk under way or kept for one peer;
-//! each peer is in line at most once.
+//! The book of upload slots and of those who wait for one. A slot is used by a chunk under way or
+//! kept for one peer; each peer is in line at most once.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,7 +26,8 @@ pub(super) struct Active {
     pub(super) len: u32,
     pub(super) since: Time,
     pub(super) is_stopping: bool,
-    /// The peer has said that the chunk is wrong. Its last byte may have arrived before we hear that it was sent.
+    /// The peer has said that the chunk is wrong. Its last byte may have arrived before we hear
+    /// that it was sent.
     pub(super) is_doubted: bool,
 }
 
@@ -62,15 +63,26 @@ impl Uploads {
         self.active_of(peer).any(|(other, _)| other == file)
     }
 
-    pub(super) fn active_of(&self, peer: PeerKey) -> impl Iterator<Item = (FileKey, ChunkIndex)> + '_ {
+    pub(super) fn active_of(
+        &self,
+        peer: PeerKey,
+    ) -> impl Iterator<Item = (FileKey, ChunkIndex)> + '_ {
         let of_peer = self.active.keys().skip_while(move |(other, ..)| *other < peer);
-        of_peer.take_while(move |(other, ..)| *other == peer).map(|(_, file, chunk)| (*file, *chunk))
+        of_peer
+            .take_while(move |(other, ..)| *other == peer)
+            .map(|(_, file, chunk)| (*file, *chunk))
     }
 
-    /// Chunks of a file that are being sent or were suggested to somebody who may still come for them.
+    /// Chunks of a file that are being sent or were suggested to somebody who may still come for
+    /// them.
     pub(super) fn promised(&self, file: FileKey) -> impl Iterator<Item = ChunkIndex> + '_ {
-        let active = self.active.keys().filter(move |(_, other, _)| *other == file).map(|(.., chunk)| *chunk);
-        let suggested = self.reserved.values().filter(move |kept| kept.file == file && kept.suggested);
+        let active = self
+            .active
+            .keys()
+            .filter(move |(_, other, _)| *other == file)
+            .map(|(.., chunk)| *chunk);
+        let suggested =
+            self.reserved.values().filter(move |kept| kept.file == file && kept.suggested);
         active.chain(suggested.map(|kept| kept.chunk))
     }
 

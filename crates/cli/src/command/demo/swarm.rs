@@ -1,4 +1,5 @@
-//! The peers of the demo. Every port is one that the system chose, every download has a directory of its own.
+//! The peers of the demo. Every port is one that the system chose, every download has a directory
+//! of its own.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -17,7 +18,8 @@ use crate::command::peer;
 use crate::exit::{Failure, file_failure};
 
 /// Any free port, for this machine only.
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Short, since the demo is.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
@@ -53,8 +55,13 @@ impl Downloader {
 }
 
 impl Swarm {
-    pub(super) async fn start(seeds: usize, downloaders: usize, dir: &Path) -> Result<Self, Failure> {
-        let coordinator = Coordinator::bind(Config { listen: LOOPBACK, ..Config::default() })?.spawn();
+    pub(super) async fn start(
+        seeds: usize,
+        downloaders: usize,
+        dir: &Path,
+    ) -> Result<Self, Failure> {
+        let coordinator =
+            Coordinator::bind(Config { listen: LOOPBACK, ..Config::default() })?.spawn();
         let address = coordinator.local_addr();
         let mut swarm = Self { coordinator, seeds: Vec::new(), downloaders: Vec::new() };
         for number in 1..=seeds {
@@ -82,9 +89,12 @@ impl Swarm {
     pub(super) async fn download(&self, info: &FileInfo) -> Result<Vec<Downloader>, Failure> {
         let mut running = Vec::new();
         for member in &self.downloaders {
-            let options =
-                DownloadOptions { give_up_after: Some(GIVE_UP_AFTER), ..DownloadOptions::default() };
-            let download = member.peer.download_with(info.clone(), member.dir.join("copy"), options).await?;
+            let options = DownloadOptions {
+                give_up_after: Some(GIVE_UP_AFTER),
+                ..DownloadOptions::default()
+            };
+            let download =
+                member.peer.download_with(info.clone(), member.dir.join("copy"), options).await?;
             running.push(Downloader { name: member.name.clone(), download });
         }
         Ok(running)
@@ -109,7 +119,8 @@ impl Member {
         let dir = dir.join(&name);
         let made = dir.clone();
         blocking(move || {
-            std::fs::create_dir(&made).map_err(|error| file_failure("make the directory", &made, &error))
+            std::fs::create_dir(&made)
+                .map_err(|error| file_failure("make the directory", &made, &error))
         })
         .await?;
         let peer = Peer::builder()

@@ -53,7 +53,8 @@ impl Downloader {
         }
     }
 
-    /// The server goes on; a peer of our own serves what it got for a while if all went well, and ends.
+    /// The server goes on; a peer of our own serves what it got for a while if all went well, and
+    /// ends.
     pub(super) async fn end(self, all_well: bool, output: Output, stop: &CancellationToken) {
         match self {
             Self::Server(_) => {}

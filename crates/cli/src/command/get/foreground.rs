@@ -1,5 +1,5 @@
-//! Downloads in this process: it downloads, then serves the files for a while, then ends. However it ends, what arrived
-//! is written down first, for the next attempt.
+//! Downloads in this process: it downloads, then serves the files for a while, then ends. However
+//! it ends, what arrived is written down first, for the next attempt.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -29,14 +29,16 @@ use crate::render::units::{duration, percent, shown_path, size};
 /// How often what is shown is brought up to date.
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// Longest that files are served afterwards when the user did not say: peers that never finish must not hold us up.
+/// Longest that files are served afterwards when the user did not say: peers that never finish must
+/// not hold us up.
 const LINGER_AT_MOST: Duration = Duration::from_secs(60);
 
-/// Of so many files it is followed who still needs them: each costs a little, and those that were whole first have been
-/// served longest. All are served until the end.
+/// Of so many files it is followed who still needs them: each costs a little, and those that were
+/// whole first have been served longest. All are served until the end.
 const MOST_FOLLOWED: usize = 256;
 
-/// How long the description of a file is looked for when the user sets no limit; longer than anybody waits.
+/// How long the description of a file is looked for when the user sets no limit; longer than
+/// anybody waits.
 const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A peer of this process.
@@ -55,7 +57,8 @@ impl Foreground {
         linger: Option<Duration>,
         of_several: bool,
     ) -> Result<Self, Failure> {
-        // Nobody has to know our port in advance, so a taken default one is no reason to fail; a port that was named is.
+        // Nobody has to know our port in advance, so a taken default one is no reason to fail; a
+        // port that was named is.
         let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
         let peer = Arc::new(peer::start(global, on_taken, &global.bounds, None).await?);
         Ok(Self { peer, linger, of_several, seeding: RefCell::default() })
@@ -150,7 +153,8 @@ async fn follow(
     }
 }
 
-/// Serves whole files: as long as the user said, or until nobody needs them. A signal ends it; the work is done.
+/// Serves whole files: as long as the user said, or until nobody needs them. A signal ends it; the
+/// work is done.
 async fn seed(
     downloads: &VecDeque<Download>,
     linger: Option<Duration>,

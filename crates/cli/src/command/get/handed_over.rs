@@ -1,11 +1,13 @@
-//! Downloads handed to the local server, which is started if there is none. This process only watches: when it goes,
-//! the downloads go on.
+//! Downloads handed to the local server, which is started if there is none. This process only
+//! watches: when it goes, the downloads go on.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tnet_control::{Client, Followed, Following, Handed, Hello, RequestError, Source, make_state_dir};
+use tnet_control::{
+    Client, Followed, Following, Handed, Hello, RequestError, Source, make_state_dir,
+};
 use tnet_peer::store::{OutDirectory, Whereabouts};
 use tnet_peer::{DownloadError, Progress, Shortage, Summary};
 use tokio::time::sleep;
@@ -43,12 +45,16 @@ impl Server {
         // Nobody has to know its port in advance; but a port that was named has to be that one.
         let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
         // The rates that a `get` names are those of its files.
-        let decided = global.given.keys().copied().filter(|argument| !argument.starts_with("limit"));
+        let decided =
+            global.given.keys().copied().filter(|argument| !argument.starts_with("limit"));
         let dir = state_dir.clone();
         // The server is a convenience here: whoever has no place for one is not lost.
         let made = blocking(move || make_state_dir(&dir).map_err(Failure::from)).await;
         made.map_err(|failure| Failure {
-            message: format!("{}; or download without a server, with --foreground", failure.message),
+            message: format!(
+                "{}; or download without a server, with --foreground",
+                failure.message
+            ),
             ..failure
         })?;
         let launch = Launch {
@@ -82,8 +88,9 @@ impl Server {
         stop: &CancellationToken,
     ) -> Result<Summary, Failure> {
         let out = job.request.out.clone();
-        let place =
-            blocking(move || OutDirectory::open(&out).map_err(|error| DownloadError::Open(error).into()));
+        let place = blocking(move || {
+            OutDirectory::open(&out).map_err(|error| DownloadError::Open(error).into())
+        });
         let place = place.await?;
         let following = tokio::select! {
             following = self.hand_over(job, &place, output) => following?,
@@ -109,22 +116,32 @@ impl Server {
         Client::connect(&self.state_dir).await.ok()?.status(Some(0)).await.ok()?.shortage
     }
 
-    /// With what is open here, since the server may see other files under those paths. When it has no place for another
-    /// who watches, this waits for its turn.
-    async fn hand_over(&self, job: &Job, place: &OutDirectory, output: Output) -> Result<Following, Failure> {
+    /// With what is open here, since the server may see other files under those paths. When it has
+    /// no place for another who watches, this waits for its turn.
+    async fn hand_over(
+        &self,
+        job: &Job,
+        place: &OutDirectory,
+        output: Output,
+    ) -> Result<Following, Failure> {
         let description = match &job.request.source {
             Source::Fileinfo(path) => Some(fileinfo::open(path).await?),
             Source::Hash(_) => None,
         };
-        let handed =
-            Handed { description: description.as_ref().map(AsFd::as_fd), directory: Some(place.directory()) };
+        let handed = Handed {
+            description: description.as_ref().map(AsFd::as_fd),
+            directory: Some(place.directory()),
+        };
         let mut is_told = false;
         loop {
             let client = Client::connect(&self.state_dir).await?;
             match client.get_with(job.request.clone(), &handed).await {
                 Err(RequestError::Fault(fault)) if fault.passes => {
                     if !std::mem::replace(&mut is_told, true) {
-                        output.note(&format!("waiting for the server, pid {}: {}", self.pid, fault.message));
+                        output.note(&format!(
+                            "waiting for the server, pid {}: {}",
+                            self.pid, fault.message
+                        ));
                     }
                     sleep(ASK_AGAIN).await;
                 }
@@ -133,7 +150,8 @@ impl Server {
         }
     }
 
-    /// Only what is there is done: the server, an older one perhaps, may have written where we do not see it.
+    /// Only what is there is done: the server, an older one perhaps, may have written where we do
+    /// not see it.
     async fn found(
         &self,
         mut summary: Summary,
@@ -166,7 +184,8 @@ impl Server {
         Ok(summary)
     }
 
-    /// What is not allowed to the server alone is so because it runs as another user, or because of its service manager.
+    /// What is not allowed to the server alone is so because it runs as another user, or because of
+    /// its service manager.
     fn with_sandbox(&self, failure: Failure, place: &OutDirectory) -> Failure {
         if failure.exit != Exit::NotAllowed || !place.is_writable() {
             return failure;
@@ -180,7 +199,8 @@ impl Server {
     }
 
     fn interrupted(&self, progress: Option<&Progress>, out: &Path) -> Failure {
-        let percent = progress.map_or(0, |progress| percent(progress.bytes_done, progress.bytes_total));
+        let percent =
+            progress.map_or(0, |progress| percent(progress.bytes_done, progress.bytes_total));
         Failure::interrupted(format!(
             "no longer watching at {percent} %; the server, pid {}, goes on with {}: the same command watches again, \
              `tnet status` shows it, `tnet kill-server` stops it and keeps what is there",
@@ -191,7 +211,11 @@ impl Server {
 }
 
 /// Flags that a running server cannot follow any more would otherwise be ignored without a word.
-async fn warn_of_differences(hello: &Hello, global: &Global, output: Output) -> Result<(), Failure> {
+async fn warn_of_differences(
+    hello: &Hello,
+    global: &Global,
+    output: Output,
+) -> Result<(), Failure> {
     let note = |what: &str, has: String, flag: &str| {
         output.note(&format!(
             "the running server, pid {}, {what} {has}, and {flag} does not change that; `tnet kill-server` stops it",
@@ -201,8 +225,10 @@ async fn warn_of_differences(hello: &Hello, global: &Global, output: Output) -> 
     if global.coordinator.is_some() {
         let wanted = settings::coordinator(global)?;
         if hello.coordinator.as_ref() != Some(&wanted) {
-            let has =
-                hello.coordinator.as_ref().map_or_else(|| "none".to_owned(), |address| address.to_string());
+            let has = hello
+                .coordinator
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), |address| address.to_string());
             note("uses the coordinator", has, "--coordinator");
         }
     }
@@ -230,7 +256,11 @@ enum Watched {
     Interrupted(Option<Progress>, PathBuf),
 }
 
-async fn watch(mut following: Following, view: &mut DownloadView, stop: &CancellationToken) -> Watched {
+async fn watch(
+    mut following: Following,
+    view: &mut DownloadView,
+    stop: &CancellationToken,
+) -> Watched {
     let mut latest = None;
     loop {
         tokio::select! {

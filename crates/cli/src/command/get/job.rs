@@ -1,5 +1,6 @@
-//! What is to be downloaded, and where to: read off the command line and the list, and looked at as a whole before
-//! anything begins. What is wrong with one of several is told of that one, and the others are downloaded.
+//! What is to be downloaded, and where to: read off the command line and the list, and looked at as
+//! a whole before anything begins. What is wrong with one of several is told of that one, and the
+//! others are downloaded.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use crate::exit::{Exit, Failure};
 use crate::render::units::shown_path;
 use crate::settings;
 
-/// One file to download. Its description is read again when its turn comes: those of many would not fit into memory.
+/// One file to download. Its description is read again when its turn comes: those of many would not
+/// fit into memory.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request: GetRequest,
@@ -79,7 +81,8 @@ pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
             }
             Err(failure) => return Err(failure),
         };
-        let taken = if is_several { places.take(&job.request.out, job.hash).await? } else { Taken::Free };
+        let taken =
+            if is_several { places.take(&job.request.out, job.hash).await? } else { Taken::Free };
         match taken {
             Taken::Free => {}
             Taken::Same => continue,

@@ -18,7 +18,8 @@ pub(super) async fn read(path: PathBuf) -> Result<Vec<Wanted>, Failure> {
     blocking(move || {
         let text = read_now(&path, MAX_LIST_LEN).map_err(|error| match error.kind() {
             io::ErrorKind::FileTooLarge => {
-                let message = format!("the list is longer than {} MiB; divide it", MAX_LIST_LEN >> 20);
+                let message =
+                    format!("the list is longer than {} MiB; divide it", MAX_LIST_LEN >> 20);
                 Failure::new(Exit::Usage, message)
             }
             _ => file_failure("read the list", &path, &error),
@@ -30,8 +31,11 @@ pub(super) async fn read(path: PathBuf) -> Result<Vec<Wanted>, Failure> {
 
 fn read_now(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let mut source: Box<dyn Read> =
-        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
+    let mut source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path)?)
+    };
     source.by_ref().take(longest + 1).read_to_end(&mut text)?;
     if text.len() as u64 > longest {
         return Err(io::ErrorKind::FileTooLarge.into());
@@ -74,6 +78,9 @@ mod tests {
     #[tokio::test]
     async fn a_list_that_is_not_there_is_named() {
         let failure = read("/not/there".into()).await.expect_err("no such file");
-        assert!(failure.exit == Exit::NotFound && failure.message.contains("/not/there"), "{failure:?}");
+        assert!(
+            failure.exit == Exit::NotFound && failure.message.contains("/not/there"),
+            "{failure:?}"
+        );
     }
 }

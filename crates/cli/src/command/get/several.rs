@@ -118,7 +118,10 @@ async fn all(
                 Err(failure) => {
                     view.failed(&failure.message);
                     output.event("failed", failed(&job, &failure));
-                    if first_failure.as_ref().is_none_or(|(earlier, _): &(usize, Failure)| order < *earlier) {
+                    if first_failure
+                        .as_ref()
+                        .is_none_or(|(earlier, _): &(usize, Failure)| order < *earlier)
+                    {
                         first_failure = Some((order, failure));
                     }
                 }
@@ -200,14 +203,22 @@ mod tests {
 
     fn job(content: u8, out: &str) -> Job {
         let hash = FileHash::from_bytes([content; 32]);
-        Job { request: GetRequest::new(Source::Hash(hash), out.into()), hash, size: None, refused: None }
+        Job {
+            request: GetRequest::new(Source::Hash(hash), out.into()),
+            hash,
+            size: None,
+            refused: None,
+        }
     }
 
     #[test]
     fn a_file_wanted_twice_is_copied_after_it_was_downloaded() {
         let jobs = vec![job(1, "/a"), job(2, "/b"), job(1, "/c"), job(1, "/d"), job(2, "/e")];
         let outs = |round: &Vec<(usize, Job)>| -> Vec<String> {
-            round.iter().map(|(order, job)| format!("{order}{}", shown_path(&job.request.out))).collect()
+            round
+                .iter()
+                .map(|(order, job)| format!("{order}{}", shown_path(&job.request.out)))
+                .collect()
         };
         let rounds: Vec<Vec<String>> =
             rounds(jobs.into_iter().enumerate().collect()).iter().map(outs).collect();

@@ -14,7 +14,11 @@ use crate::render::output::fields;
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// Tells of each shortage once, for as long as this is waited for.
-pub(super) async fn watch(downloader: &Downloader, output: Output, tell: impl Fn(&str)) -> Infallible {
+pub(super) async fn watch(
+    downloader: &Downloader,
+    output: Output,
+    tell: impl Fn(&str),
+) -> Infallible {
     let mut told: Option<Shortage> = None;
     loop {
         sleep(LOOK_EVERY).await;

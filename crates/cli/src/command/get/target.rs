@@ -31,7 +31,11 @@ impl Target {
     }
 
     /// The absolute path of this file.
-    pub(super) async fn of(&self, wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
+    pub(super) async fn of(
+        &self,
+        wanted: &Wanted,
+        info: Option<&FileInfo>,
+    ) -> Result<PathBuf, Failure> {
         let own_name = own_name(wanted, info);
         let (given, several) = (self.given.clone(), self.several);
         let chosen = blocking(move || match given {
@@ -71,7 +75,8 @@ fn own_name(wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure
     }
 }
 
-/// The name of the file that a description was made of, if it still has the one that it was given then.
+/// The name of the file that a description was made of, if it still has the one that it was given
+/// then.
 fn name_of_description(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?.strip_suffix(".fileinfo")?;
     (!name.is_empty() && !name.chars().any(char::is_control)).then_some(name)
@@ -79,7 +84,8 @@ fn name_of_description(path: &Path) -> Option<&str> {
 
 fn no_directory(out: &Path) -> Failure {
     let shown = shown_path(out);
-    let message = format!("{shown} is no directory, and several files cannot be one; name a directory");
+    let message =
+        format!("{shown} is no directory, and several files cannot be one; name a directory");
     Failure::new(Exit::Usage, message)
 }
 
@@ -130,7 +136,10 @@ mod tests {
         for several in [false, true] {
             let stdout = Target { given: Some("-".into()), several };
             let failure = stdout.check().await.expect_err("chunks come in any order");
-            assert!(failure.exit == Exit::Usage && failure.message.contains("stdout"), "{failure:?}");
+            assert!(
+                failure.exit == Exit::Usage && failure.message.contains("stdout"),
+                "{failure:?}"
+            );
         }
         let named = Target { given: Some("./-".into()), several: false };
         named.check().await.expect("a file of that name");
@@ -139,7 +148,10 @@ mod tests {
     #[tokio::test]
     async fn several_files_need_a_directory() {
         let failure = of(Some("b.iso"), true, &info()).await.expect_err("one name for several");
-        assert!(failure.exit == Exit::Usage && failure.message.contains("directory"), "{failure:?}");
+        assert!(
+            failure.exit == Exit::Usage && failure.message.contains("directory"),
+            "{failure:?}"
+        );
         of(Some("not/there/"), true, &info()).await.expect("it ends like a directory");
     }
 
@@ -149,7 +161,10 @@ mod tests {
             let info = info().with_name(FileName::new(name).ok());
             for given in [None, Some("not/there/")] {
                 let failure = of(given, false, &info).await.expect_err(name);
-                assert!(failure.exit == Exit::Usage && failure.message.contains("-o"), "{failure:?}");
+                assert!(
+                    failure.exit == Exit::Usage && failure.message.contains("-o"),
+                    "{failure:?}"
+                );
             }
             of(Some(name), false, &info).await.expect("the user named it");
         }
@@ -160,13 +175,19 @@ mod tests {
         let nameless = info().with_name(None);
         let here = std::env::current_dir().expect("there");
         let target = Target { given: None, several: false };
-        let named = async |path: &str| target.of(&Wanted::Fileinfo(path.into()), Some(&nameless)).await;
+        let named =
+            async |path: &str| target.of(&Wanted::Fileinfo(path.into()), Some(&nameless)).await;
         for (path, name) in [("a/log-10:00:00.fileinfo", "log-10:00:00"), ("aux.fileinfo", "aux")] {
             assert_eq!(named(path).await, Ok(here.join(name)), "{path}");
         }
-        for path in
-            ["description", ".fileinfo", "..fileinfo", "-rf.fileinfo", "a\nb.fileinfo", "a.partial.fileinfo"]
-        {
+        for path in [
+            "description",
+            ".fileinfo",
+            "..fileinfo",
+            "-rf.fileinfo",
+            "a\nb.fileinfo",
+            "a.partial.fileinfo",
+        ] {
             let failure = named(path).await.expect_err(path);
             assert!(failure.exit == Exit::Usage && failure.message.contains("-o"), "{failure:?}");
         }

@@ -1,5 +1,6 @@
-//! Two of the files wanted that would be one where they go: by the same path, by two paths that lead to one directory, or
-//! because the file system takes two names for one. The second is refused, or it would replace the first.
+//! Two of the files wanted that would be one where they go: by the same path, by two paths that
+//! lead to one directory, or because the file system takes two names for one. The second is
+//! refused, or it would replace the first.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -39,8 +40,9 @@ impl Places {
     pub(super) async fn take(&mut self, out: &Path, hash: FileHash) -> Result<Taken, Failure> {
         let path = out.to_owned();
         let place = blocking(move || Ok(Place::of(&path))).await?;
-        let key =
-            place.as_ref().map_or_else(|| Key::Path(out.to_owned()), |place| Key::Place(place.key().clone()));
+        let key = place
+            .as_ref()
+            .map_or_else(|| Key::Path(out.to_owned()), |place| Key::Place(place.key().clone()));
         let there = self.0.entry(key).or_default();
         for (other, path) in &*there {
             if *other == hash {

@@ -1,5 +1,6 @@
-//! `tnet status --watch`: the same again and again. On a terminal it is drawn over itself; elsewhere, and with `--json`,
-//! each picture follows the last. It goes on until somebody ends it, or the server does.
+//! `tnet status --watch`: the same again and again. On a terminal it is drawn over itself;
+//! elsewhere, and with `--json`, each picture follows the last. It goes on until somebody ends it,
+//! or the server does.
 
 use std::io;
 use std::path::Path;
@@ -22,12 +23,14 @@ pub(super) async fn run(
     output: Output,
     stop: CancellationToken,
 ) -> Result<Report, Failure> {
-    let mut resized = signal(SignalKind::window_change())
-        .map_err(|error| Failure::new(Exit::Other, format!("cannot listen for signals: {error}")))?;
+    let mut resized = signal(SignalKind::window_change()).map_err(|error| {
+        Failure::new(Exit::Other, format!("cannot listen for signals: {error}"))
+    })?;
     let mut ticks = interval(every);
     // Who could not look in time does not look more often afterwards.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first answer decides whether there is anything to watch; the terminal is left alone until then.
+    // The first answer decides whether there is anything to watch; the terminal is left alone until
+    // then.
     let mut latest = tokio::select! {
         taken = Snapshot::take(state_dir, output) => taken?,
         () = stop.cancelled() => return Ok(report(0)),
@@ -89,10 +92,13 @@ impl View {
                 screen.draw(&snapshot.lines(look), look)
             }
             View::Pages { .. } if !is_new => Ok(()),
-            View::Pages { output, .. } if output.is_json() => output.try_event("status", snapshot.report()),
+            View::Pages { output, .. } if output.is_json() => {
+                output.try_event("status", snapshot.report())
+            }
             View::Pages { output, is_first } => {
                 let between = if std::mem::take(is_first) { "" } else { "\n" };
-                output.try_data(&format!("{between}{}", snapshot.lines(Look::of_stdout()).join("\n")))
+                output
+                    .try_data(&format!("{between}{}", snapshot.lines(Look::of_stdout()).join("\n")))
             }
         }
     }

@@ -22,7 +22,8 @@ pub(super) const MOST_SHARED: u32 = 20;
 const INDENT: usize = 4;
 
 pub(super) fn downloads(status: &Status, look: Look) -> Vec<String> {
-    let mut files: Vec<&FileStatus> = status.files.iter().filter(|file| file.is_download()).collect();
+    let mut files: Vec<&FileStatus> =
+        status.files.iter().filter(|file| file.is_download()).collect();
     let total = status.downloads_total.max(files.len() as u64);
     if total == 0 {
         return Vec::new();
@@ -32,8 +33,10 @@ pub(super) fn downloads(status: &Status, look: Look) -> Vec<String> {
     let mut lines = vec![String::new(), count(total, "download")];
     for file in &files {
         lines.push(format!("  {}", fitted_path(&file.path, look, 2)));
-        let phrases =
-            file.download.as_ref().map_or_else(Vec::new, |progress| progress_phrases(file, progress));
+        let phrases = file
+            .download
+            .as_ref()
+            .map_or_else(Vec::new, |progress| progress_phrases(file, progress));
         lines.extend(paragraph(&" ".repeat(INDENT), &phrases, look.columns));
         if let Some(map) = &file.chunk_map {
             let places = look.columns_within(INDENT + 2).unwrap_or(usize::MAX);
@@ -86,7 +89,8 @@ fn waiting(file: &FileStatus) -> Option<String> {
 }
 
 pub(super) fn shared(status: &Status, look: Look) -> Vec<String> {
-    let mut files: Vec<&FileStatus> = status.files.iter().filter(|file| !file.is_download()).collect();
+    let mut files: Vec<&FileStatus> =
+        status.files.iter().filter(|file| !file.is_download()).collect();
     let total = status.files_total.saturating_sub(status.downloads_total).max(files.len() as u64);
     if total == 0 && status.downloads_total > 0 {
         return Vec::new();
@@ -107,7 +111,8 @@ pub(super) fn shared(status: &Status, look: Look) -> Vec<String> {
     let mut lines = vec![String::new(), title];
     let rows: Vec<Vec<String>> = files.iter().map(|file| shared_row(file)).collect();
     let table: Vec<String> = aligned(&without_empty_columns(&rows), &[1]);
-    let fits = |line: &String| look.columns.is_none_or(|columns| 2 + line.chars().count() <= columns);
+    let fits =
+        |line: &String| look.columns.is_none_or(|columns| 2 + line.chars().count() <= columns);
     if table.iter().all(fits) {
         lines.extend(table.into_iter().map(|line| format!("  {line}")));
     } else {
@@ -141,8 +146,9 @@ fn shared_row(file: &FileStatus) -> Vec<String> {
 }
 
 fn without_empty_columns(rows: &[Vec<String>]) -> Vec<Vec<String>> {
-    let is_used =
-        |column: &usize| rows.iter().any(|row| row.get(*column).is_some_and(|cell| !cell.is_empty()));
+    let is_used = |column: &usize| {
+        rows.iter().any(|row| row.get(*column).is_some_and(|cell| !cell.is_empty()))
+    };
     let columns = rows.first().map_or(0, Vec::len);
     let used: Vec<usize> = (0..columns).filter(is_used).collect();
     rows.iter().map(|row| used.iter().map(|column| row[*column].clone()).collect()).collect()
@@ -169,7 +175,9 @@ fn damage(file: &FileStatus) -> impl Iterator<Item = String> {
     let sum = |counted: fn(&DamagedFile) -> u32| {
         file.damaged.iter().map(|damaged| u64::from(counted(damaged))).sum()
     };
-    let phrase = |chunks: u64, what: &str| (chunks > 0).then(|| format!("{} {what}", count(chunks, "chunk")));
+    let phrase = |chunks: u64, what: &str| {
+        (chunks > 0).then(|| format!("{} {what}", count(chunks, "chunk")))
+    };
     let wrong = phrase(sum(|damaged| damaged.wrong), "wrong on disk");
     let unreadable = phrase(sum(|damaged| damaged.unreadable), "unreadable");
     wrong.into_iter().chain(unreadable)
@@ -187,8 +195,11 @@ fn wishes(file: &FileStatus) -> impl Iterator<Item = String> {
 
 /// Limits that are set.
 pub(super) fn limits(limits: Limits) -> Option<String> {
-    let rate = |rate: Option<NonZeroU64>, way: &str| rate.map(|rate| format!("{}/s {way}", size(rate.get())));
-    let rates: Vec<String> = rate(limits.up, "up").into_iter().chain(rate(limits.down, "down")).collect();
+    let rate = |rate: Option<NonZeroU64>, way: &str| {
+        rate.map(|rate| format!("{}/s {way}", size(rate.get())))
+    };
+    let rates: Vec<String> =
+        rate(limits.up, "up").into_iter().chain(rate(limits.down, "down")).collect();
     (!rates.is_empty()).then(|| format!("at most {}", rates.join(" and ")))
 }
 

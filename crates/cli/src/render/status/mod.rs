@@ -1,5 +1,6 @@
-//! The state of a server as people read it: itself, what is on its way, what it shares, whom it talks to. Downloads come
-//! first; of everything that can be long there is a bounded part, and how much more there is.
+//! The state of a server as people read it: itself, what is on its way, what it shares, whom it
+//! talks to. Downloads come first; of everything that can be long there is a bounded part, and how
+//! much more there is.
 
 mod files;
 mod peers;
@@ -21,8 +22,9 @@ const NAME_COLUMNS: usize = 13;
 
 /// The lines of a status.
 pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<String> {
-    let named =
-        |name: &str, phrases: &[String]| paragraph(&format!("{name:<NAME_COLUMNS$}"), phrases, look.columns);
+    let named = |name: &str, phrases: &[String]| {
+        paragraph(&format!("{name:<NAME_COLUMNS$}"), phrases, look.columns)
+    };
     let server = [format!("pid {}", hello.pid), format!("up {}", duration(status.uptime))];
     let mut lines = named("server", &server);
     if let Some(shortage) = status.shortage {
@@ -85,9 +87,17 @@ fn coordinator(status: &Status) -> Vec<String> {
     let error = contact.last_error.as_ref().filter(|_| is_called);
     let report = contact.last_report.map(|ago| format!("last report {} ago", duration(ago)));
     let noun = if contact.files_reported == 1 { "file" } else { "files" };
-    let reported = is_connected.then(|| format!("{} {noun} reported", grouped(contact.files_reported)));
+    let reported =
+        is_connected.then(|| format!("{} {noun} reported", grouped(contact.files_reported)));
     let error = error.map(|error| format!("last error: {error}"));
-    address.into_iter().chain([state]).chain(calls).chain(report).chain(reported).chain(error).collect()
+    address
+        .into_iter()
+        .chain([state])
+        .chain(calls)
+        .chain(report)
+        .chain(reported)
+        .chain(error)
+        .collect()
 }
 
 fn traffic(status: &Status) -> Vec<String> {
@@ -111,9 +121,11 @@ fn slots(status: &Status) -> Vec<String> {
 }
 
 fn in_use(bounds: &Bounds) -> Vec<String> {
-    let number =
-        |bound: Bound, what: &str| format!("{} of {} {what}", grouped(bound.used), grouped(bound.most));
-    let bytes = |bound: Bound, what: &str| format!("{} of {} {what}", size(bound.used), size(bound.most));
+    let number = |bound: Bound, what: &str| {
+        format!("{} of {} {what}", grouped(bound.used), grouped(bound.most))
+    };
+    let bytes =
+        |bound: Bound, what: &str| format!("{} of {} {what}", size(bound.used), size(bound.most));
     let files = bounds.files.map(|files| number(files, "files"));
     [
         number(bounds.connections, "connections"),
@@ -129,7 +141,8 @@ fn in_use(bounds: &Bounds) -> Vec<String> {
 
 /// Says that there is more than is shown; nothing if there is not.
 fn and_more(more: u64, where_to_look: &str, look: Look) -> Option<String> {
-    (more > 0).then(|| format!("  {} and {} more ({where_to_look})", look.ellipsis(), grouped(more)))
+    (more > 0)
+        .then(|| format!("  {} and {} more ({where_to_look})", look.ellipsis(), grouped(more)))
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub(super) fn connected(status: &Status, look: Look) -> Vec<String> {
     }
     let head = std::iter::once(title.clone()).chain(COLUMNS.map(str::to_owned)).collect();
     let indented = rows.iter().map(|row| [&[format!("  {}", row[0])], &row[1..]].concat());
-    let table = aligned(&std::iter::once(head).chain(indented).collect::<Vec<_>>(), &[1, 2, 3, 4, 5]);
+    let table =
+        aligned(&std::iter::once(head).chain(indented).collect::<Vec<_>>(), &[1, 2, 3, 4, 5]);
     let fits = |line: &String| look.columns.is_none_or(|columns| line.chars().count() <= columns);
     if table.iter().all(fits) {
         lines.extend(table);
@@ -47,15 +48,17 @@ pub(super) fn connected(status: &Status, look: Look) -> Vec<String> {
     lines
 }
 
-/// The cells of a row with what else stands above them; what is not known or not going on is left out.
+/// The cells of a row with what else stands above them; what is not known or not going on is left
+/// out.
 fn phrases(cells: &[String]) -> Vec<String> {
     let told = cells.iter().zip(COLUMNS).filter(|(cell, _)| !matches!(cell.as_str(), "" | "-"));
     told.map(|(cell, column)| format!("{column} {cell}").trim_start().to_owned()).collect()
 }
 
 fn peer_row(peer: &ConnectionStatus) -> Vec<String> {
-    let address =
-        peer.address.map_or_else(|| "(accepts no connections)".to_owned(), |address| address.to_string());
+    let address = peer
+        .address
+        .map_or_else(|| "(accepts no connections)".to_owned(), |address| address.to_string());
     let mut remarks = Vec::new();
     if peer.stalled {
         remarks.push("stalled".to_owned());
@@ -94,9 +97,16 @@ pub(super) fn banned(status: &Status) -> Vec<String> {
         return Vec::new();
     }
     let row = |ban: &Ban| {
-        vec![ban.address.to_string(), ban.reason.clone(), format!("{} left", duration(ban.remaining))]
+        vec![
+            ban.address.to_string(),
+            ban.reason.clone(),
+            format!("{} left", duration(ban.remaining)),
+        ]
     };
     let rows: Vec<Vec<String>> = status.bans.iter().map(row).collect();
     let title = [String::new(), count(status.bans.len() as u64, "banned peer")];
-    title.into_iter().chain(aligned(&rows, &[]).into_iter().map(|line| format!("  {line}"))).collect()
+    title
+        .into_iter()
+        .chain(aligned(&rows, &[]).into_iter().map(|line| format!("  {line}")))
+        .collect()
 }

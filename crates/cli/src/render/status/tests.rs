@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tnet_peer::{
     Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, LeftOut,
-    LeftOutKind, Limits, Listing, Phase, Priority, Progress, SlotStatus, TimeShares, Traffic, Waiting,
+    LeftOutKind, Limits, Listing, Phase, Priority, Progress, SlotStatus, TimeShares, Traffic,
+    Waiting,
 };
 
 use super::files::{sent, state};
@@ -187,10 +188,14 @@ fn a_server_without_files_or_peers_is_told_in_full() {
     assert_eq!(lines[2], "coordinator  none");
     assert_eq!(lines[3], "traffic      132 MiB sent, 0 B received, 0 B/s up, 0 B/s down");
     assert!(
-        lines.contains(&"0 shared files".to_owned()) && lines.contains(&"0 connected peers".to_owned()),
+        lines.contains(&"0 shared files".to_owned())
+            && lines.contains(&"0 connected peers".to_owned()),
         "{lines:?}"
     );
-    assert!(lines.contains(&"  10.0.0.7:7401  sent wrong bytes  9 min left".to_owned()), "{lines:?}");
+    assert!(
+        lines.contains(&"  10.0.0.7:7401  sent wrong bytes  9 min left".to_owned()),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -260,7 +265,10 @@ fn a_path_that_does_not_fit_loses_its_beginning_only_where_it_is_drawn_again() {
     let narrow = text(&busy(), on_terminal(40));
     assert!(narrow.contains("\n  …th a directory/inside another/big.iso\n"), "{narrow}");
     let once = text(&busy(), Look { fits_paths: false, ..on_terminal(40) });
-    assert!(once.contains("\n  /home/a person/with a directory/inside another/big.iso\n"), "{once}");
+    assert!(
+        once.contains("\n  /home/a person/with a directory/inside another/big.iso\n"),
+        "{once}"
+    );
 }
 
 #[test]
@@ -315,7 +323,8 @@ fn what_the_user_set_is_told_where_it_holds() {
 
 #[test]
 fn damage_on_the_disk_is_told_beside_what_is_left() {
-    let damaged = |wrong, unreadable| DamagedFile { path: "/a".into(), wrong, unreadable, checking: false };
+    let damaged =
+        |wrong, unreadable| DamagedFile { path: "/a".into(), wrong, unreadable, checking: false };
     let file = |chunks_done, damaged| FileStatus { chunks_done, damaged, ..seeded(1) };
     assert_eq!(
         state(&file(768, vec![damaged(255, 1)])),

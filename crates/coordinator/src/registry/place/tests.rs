@@ -124,9 +124,12 @@ fn link_local_addresses_are_for_those_on_the_link() {
     for reach in [BOTH, at("[fe80::2]:7401")] {
         let (place, _) = of(reach, "fe80::2%3", "fe80::1%3");
         assert_eq!(told(&place, "fe80::9%3", "fe80::1%3").as_deref(), Some("[fe80::2%3]:7401"));
-        for (asker, local) in
-            [("fe80::9%4", "fe80::1%4"), ("fd00::9", "fd00::1"), ("10.0.0.9", "10.0.0.1"), ("::1", "::1")]
-        {
+        for (asker, local) in [
+            ("fe80::9%4", "fe80::1%4"),
+            ("fd00::9", "fd00::1"),
+            ("10.0.0.9", "10.0.0.1"),
+            ("::1", "::1"),
+        ] {
             assert_eq!(told(&place, asker, local), None, "{asker}");
         }
     }
@@ -209,9 +212,16 @@ fn another_address_is_taken_within_the_networks_that_we_were_told() {
         let (place, said) = Place::of(at(declared), ends("10.91.0.2", local), allowed);
         let expected = canonical(address(declared));
         match taken {
-            true => assert_eq!((place.listed(), said), (Some(expected), Listed::At { address: expected })),
+            true => assert_eq!(
+                (place.listed(), said),
+                (Some(expected), Listed::At { address: expected })
+            ),
             false => {
-                assert_eq!((place.listed(), said), (None, refused(Refusal::OutsideNetworks)), "{declared}");
+                assert_eq!(
+                    (place.listed(), said),
+                    (None, refused(Refusal::OutsideNetworks)),
+                    "{declared}"
+                );
             }
         }
     }

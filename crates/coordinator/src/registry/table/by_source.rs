@@ -103,7 +103,8 @@ impl BySource {
         source_of: impl Fn(PeerSlot) -> S,
     ) -> Range<usize> {
         let source = source_of(self.0[at]);
-        let is_same = |other: usize| self.0.get(other).is_some_and(|slot| source_of(*slot) == source);
+        let is_same =
+            |other: usize| self.0.get(other).is_some_and(|slot| source_of(*slot) == source);
         let mut step = 1;
         while is_same(at + step) {
             step *= 2;

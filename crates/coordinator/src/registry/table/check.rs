@@ -1,4 +1,5 @@
-//! The table counted anew from its entries, and the memory it reserves. For tests, simulators and measurements.
+//! The table counted anew from its entries, and the memory it reserves. For tests, simulators and
+//! measurements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,11 +14,12 @@ use super::peer::{Listing, PeerSlot, Standing, map_bytes};
 use super::{AtSite, Epoch, File, IpUse, Table};
 use crate::registry::place::Site;
 
-/// Bytes the table has reserved, computed from the capacities of its collections; what the allocator adds is not
-/// in it.
+/// Bytes the table has reserved, computed from the capacities of its collections; what the
+/// allocator adds is not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// What grows with the entries: a number among the holders of a file, a pair in the map of a peer.
+    /// What grows with the entries: a number among the holders of a file, a pair in the map of a
+    /// peer.
     pub entries: usize,
     /// What grows with the number of files.
     pub files: usize,
@@ -29,7 +31,8 @@ impl Table {
     /// How much memory is reserved now.
     #[doc(hidden)]
     pub fn footprint(&self) -> Footprint {
-        let by_source = |file: &File| file.by_source.as_ref().map_or(0, |index| index.reserved_bytes());
+        let by_source =
+            |file: &File| file.by_source.as_ref().map_or(0, |index| index.reserved_bytes());
         let of_file = |file: &File| file.holders.reserved_bytes() + by_source(file);
         let holders: usize = self.files.iter().map(|(_, file)| of_file(file)).sum();
         let maps: usize = self.peers.iter().map(|(_, peer)| peer.reserved_bytes()).sum();
@@ -62,13 +65,20 @@ impl Table {
             assert!(!file.holders.is_empty(), "{} is held by nobody", file.hash);
             for (place, slot) in file.holders.iter() {
                 let peer = self.peers.at(slot);
-                assert_eq!(peer.files.get(&id), Some(&place), "{} misses {:?}", file.hash, peer.key);
+                assert_eq!(
+                    peer.files.get(&id),
+                    Some(&place),
+                    "{} misses {:?}",
+                    file.hash,
+                    peer.key
+                );
                 let group = file.holders.group(place);
                 let expected = super::holders::Group::of(peer.key.listing(), group.holding());
                 assert_eq!(group, expected, "{:?} stands among the wrong kind", peer.key);
             }
             if let Some(by_source) = &file.by_source {
-                let listed = |slot: &PeerSlot| self.peers.at(*slot).key.listing() == Listing::Listed;
+                let listed =
+                    |slot: &PeerSlot| self.peers.at(*slot).key.listing() == Listing::Listed;
                 let mut holders: Vec<PeerSlot> =
                     file.holders.iter().map(|(_, slot)| slot).filter(listed).collect();
                 let mut indexed: Vec<PeerSlot> = by_source.iter().collect();
@@ -109,9 +119,15 @@ impl Table {
             }
             assert!(peer.queued <= peer.lease_ends, "{:?} would overstay its lease", peer.key);
             assert!(connected || !peer.files.is_empty(), "{:?} is kept for nothing", peer.key);
-            assert!(peer.odd_sizes.keys().all(|file| peer.files.contains_key(file)), "{:?}", peer.key);
+            assert!(
+                peer.odd_sizes.keys().all(|file| peer.files.contains_key(file)),
+                "{:?}",
+                peer.key
+            );
             let mut digest = ReportDigest::default();
-            peer.files.iter().for_each(|(file, place)| digest.toggle(&self.entry(slot, *file, *place)));
+            peer.files
+                .iter()
+                .for_each(|(file, place)| digest.toggle(&self.entry(slot, *file, *place)));
             assert_eq!(digest, peer.digest, "{:?}", peer.key);
         }
     }
@@ -148,17 +164,20 @@ impl Table {
         for (_, peer) in live.filter(|(_, peer)| !peer.shares_ip) {
             assert!(alone.insert(peer.key.ip()), "{:?} shares its IP address", peer.key);
         }
-        let counted = self.by_ip.iter().map(|(ip, of)| (*ip, (of.peers, of.retired, of.entries as usize)));
+        let counted =
+            self.by_ip.iter().map(|(ip, of)| (*ip, (of.peers, of.retired, of.entries as usize)));
         assert_eq!(by_ip, counted.collect());
     }
 
-    /// Addresses of all live peers that accept connections and hold the file. For comparison with a model.
+    /// Addresses of all live peers that accept connections and hold the file. For comparison with a
+    /// model.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn listed_holders(&self, hash: &FileHash) -> BTreeSet<SocketAddr> {
         let Some(file) = self.file_of(hash) else { return BTreeSet::new() };
         let holders = self.files.at(file).holders.iter();
-        let live =
-            holders.map(|(_, slot)| self.peers.at(slot)).filter(|peer| peer.standing != Standing::Retired);
+        let live = holders
+            .map(|(_, slot)| self.peers.at(slot))
+            .filter(|peer| peer.standing != Standing::Retired);
         live.map(|peer| peer.key.address()).filter(|address| address.port() != 0).collect()
     }
 }

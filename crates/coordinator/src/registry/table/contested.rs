@@ -75,8 +75,10 @@ impl Contested {
         ip_of: impl Fn(PeerSlot) -> IpAddr,
     ) -> Option<(PeerSlot, usize)> {
         let compared = self.slots.len().min(COMPARED);
-        let candidates = (0..compared).map(|step| self.slots[(self.cursor + step) % self.slots.len()]);
-        let greatest = candidates.max_by_key(|slot| self.counts.coarse_rank(ip_of(*slot), GRAIN))?;
+        let candidates =
+            (0..compared).map(|step| self.slots[(self.cursor + step) % self.slots.len()]);
+        let greatest =
+            candidates.max_by_key(|slot| self.counts.coarse_rank(ip_of(*slot), GRAIN))?;
         self.cursor = (self.cursor + compared) % self.slots.len();
         let taken = (self.counts.surplus(ip_of(greatest), newcomer, GRAIN) / 2).min(MOST_TAKEN);
         (taken > 0).then_some((greatest, usize::try_from(taken).unwrap_or(usize::MAX)))

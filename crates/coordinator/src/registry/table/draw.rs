@@ -27,12 +27,12 @@ const BY_NETWORK: usize = 10;
 /// Doubtful holders that are named even if there are enough others.
 const DOUBTFUL: usize = 5;
 
-/// Holders that are looked at for doubtful ones when the others have taken all places. Most files have
-/// none.
+/// Holders that are looked at for doubtful ones when the others have taken all places. Most files
+/// have none.
 const LOOKS_FOR_DOUBTFUL: usize = 64;
 
-/// Sources that are listed to draw from; of more than that, holders are drawn, those of a source that
-/// has many with less chance.
+/// Sources that are listed to draw from; of more than that, holders are drawn, those of a source
+/// that has many with less chance.
 const MOST_SOURCES: usize = 256;
 
 /// Draws until enough sources differ.
@@ -68,7 +68,9 @@ impl Draw<'_> {
     /// Whether nobody more has a chance to be named.
     fn is_over(&self) -> bool {
         self.is_done()
-            && (!self.has_doubts || self.doubtful.len() >= DOUBTFUL || self.in_vain >= LOOKS_FOR_DOUBTFUL)
+            && (!self.has_doubts
+                || self.doubtful.len() >= DOUBTFUL
+                || self.in_vain >= LOOKS_FOR_DOUBTFUL)
     }
 
     /// Offers those at these places.
@@ -103,7 +105,8 @@ impl Draw<'_> {
         let list = if is_doubtful { &mut self.doubtful } else { &mut self.chosen };
         self.in_vain += usize::from(is_full && !is_doubtful);
         let source = peer.key.ip();
-        if list.len() >= MAX_HOLDERS || self.may_repeat && !list.has_room_for(seen_at, source, most) {
+        if list.len() >= MAX_HOLDERS || self.may_repeat && !list.has_room_for(seen_at, source, most)
+        {
             return false;
         }
         let Some(place) = place.or_else(|| peer.files.get(&self.id).copied()) else { return false };
@@ -207,7 +210,9 @@ impl Table {
             may_repeat: !first.is_empty() || asker.is_some_and(|peer| peer.shares_ip),
         };
         draw.offer_all(first, OF_ONE_SOURCE);
-        if let Some(by_source) = by_source.as_deref().filter(|all| self.is_contested(all, holders, &sample)) {
+        if let Some(by_source) =
+            by_source.as_deref().filter(|all| self.is_contested(all, holders, &sample))
+        {
             draw.may_repeat = true;
             draw.offer_some_of_each_kind(&sample);
             self.offer_by_source(by_source, &mut draw, rng);
@@ -246,12 +251,13 @@ impl Table {
         }
         let site_of = |ip| SourceNetwork::of(ip).wider();
         has_twice(ips())
-            || all.has_several(|slot| self.network_of(slot)) && has_twice(ips().map(SourceNetwork::of))
+            || all.has_several(|slot| self.network_of(slot))
+                && has_twice(ips().map(SourceNetwork::of))
             || all.has_several(|slot| site_of(self.ip_of(slot))) && has_twice(ips().map(site_of))
     }
 
-    /// By the widest kind of source first: a few of networks of networks, a few of networks, the rest
-    /// by address.
+    /// By the widest kind of source first: a few of networks of networks, a few of networks, the
+    /// rest by address.
     fn offer_by_source(&self, all: &BySource, draw: &mut Draw<'_>, rng: &mut impl Rng) {
         self.offer_of_each(all, |slot| self.network_of(slot).wider(), draw, rng);
         self.offer_of_each(all, |slot| self.network_of(slot), draw, rng);
@@ -264,7 +270,8 @@ impl Table {
                     }
                     let start = rng.random_range(source.clone());
                     // The one that is drawn may be named already, or the asker, or doubtful.
-                    for at in (start..source.end).chain(source.start..start).take(2 * OF_ONE_SOURCE) {
+                    for at in (start..source.end).chain(source.start..start).take(2 * OF_ONE_SOURCE)
+                    {
                         if draw.offer(all.slot(at), None, round) {
                             break;
                         }
@@ -302,8 +309,10 @@ impl Table {
             }
             return;
         }
-        let drawn: Vec<PeerSlot> =
-            (0..DRAWS / 2).filter_map(|_| one_evenly(all, &source_of, rng)).take(BY_NETWORK).collect();
+        let drawn: Vec<PeerSlot> = (0..DRAWS / 2)
+            .filter_map(|_| one_evenly(all, &source_of, rng))
+            .take(BY_NETWORK)
+            .collect();
         for slot in drawn {
             draw.offer(slot, None, OF_ONE_SOURCE);
         }
@@ -318,7 +327,8 @@ impl Table {
         }
         let ip_of = |slot| peers.at(slot).key.ip();
         let file = files.at_mut(file);
-        let listed = file.holders.count(Group::ListedFull) + file.holders.count(Group::ListedPartial);
+        let listed =
+            file.holders.count(Group::ListedFull) + file.holders.count(Group::ListedPartial);
         if let Some(by_source) = &mut file.by_source {
             by_source.insert(slot, ip_of);
         } else if listed as usize > MAX_HOLDERS {

@@ -1,5 +1,6 @@
-//! The peers that hold one file: four groups, one behind the other, without gaps. Every change moves at most one
-//! peer per group, so that adding, removing and picking the n-th of a group cost the same in a swarm of any size.
+//! The peers that hold one file: four groups, one behind the other, without gaps. Every change
+//! moves at most one peer per group, so that adding, removing and picking the n-th of a group cost
+//! the same in a swarm of any size.
 
 use std::ops::Range;
 
@@ -71,8 +72,8 @@ impl Holding {
     }
 }
 
-/// Who holds one file. A *place* is the index of a peer in it; it changes when others come and go, which each
-/// change tells its caller through `moved`.
+/// Who holds one file. A *place* is the index of a peer in it; it changes when others come and go,
+/// which each change tells its caller through `moved`.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     slots: Vec<PeerSlot>,
@@ -93,7 +94,8 @@ impl Holders {
         }
         let mut hole = self.len();
         self.slots.push(slot);
-        // Each later group passes its first place on to the group before it and takes the hole at its own end.
+        // Each later group passes its first place on to the group before it and takes the hole at
+        // its own end.
         for later in (group as usize + 1..GROUPS).rev() {
             let first = self.ends[later - 1];
             self.relocate(first, hole, &mut moved);
@@ -147,7 +149,8 @@ impl Holders {
     }
 
     pub(super) fn len(&self) -> u32 {
-        u32::try_from(self.slots.len()).expect("the table's limits are u32: fewer holders than 2^32")
+        u32::try_from(self.slots.len())
+            .expect("the table's limits are u32: fewer holders than 2^32")
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -184,7 +187,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against a map from peer to group: groups, counts and every place told through `moved` agree.
+        /// Against a map from peer to group: groups, counts and every place told through `moved`
+        /// agree.
         #[test]
         fn places_and_groups_are_those_of_a_plain_map(ops in prop::collection::vec((0u32..12, 0usize..GROUPS), 0..200)) {
             let mut holders = Holders::default();

@@ -1,5 +1,5 @@
-//! Which peer's lease may end next. Renewing a lease does not touch the queue: a peer is looked at again when its
-//! old deadline comes, once per lease, so a heartbeat costs nothing here.
+//! Which peer's lease may end next. Renewing a lease does not touch the queue: a peer is looked at
+//! again when its old deadline comes, once per lease, so a heartbeat costs nothing here.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Questions to the table. None of them changes it, and none looks at more of a swarm than it answers with.
+//! Questions to the table. None of them changes it, and none looks at more of a swarm than it
+//! answers with.
 
 use rand::Rng;
 use tnet_fileinfo::FileHash;
@@ -11,7 +12,8 @@ use super::{Epoch, File, FileId, FileSummary, SwarmSize, Table};
 /// Whom a peer should ask for a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Handout {
-    /// The whole swarm, without what else is listed where the asker is: mostly what it reported before it started again.
+    /// The whole swarm, without what else is listed where the asker is: mostly what it reported
+    /// before it started again.
     pub swarm: SwarmSize,
     /// At most `MAX_HOLDERS` of those that accept connections, drawn by source, the asker left out.
     pub holders: Vec<Holder>,
@@ -25,7 +27,8 @@ impl Table {
 
     /// At most `limit` files, in no particular order.
     pub fn files(&self, limit: usize) -> Vec<FileSummary> {
-        let summary = |file: &File| FileSummary { hash: file.hash, size: file.size, swarm: swarm_size(file) };
+        let summary =
+            |file: &File| FileSummary { hash: file.hash, size: file.size, swarm: swarm_size(file) };
         self.files.iter().take(limit).map(|(_, file)| summary(file)).collect()
     }
 
@@ -53,7 +56,8 @@ impl Table {
         Handout { swarm, holders: self.draw(id, asker, &first, rng) }
     }
 
-    /// The swarm without other peers at the asker's socket. Of a large swarm it is not worth the time.
+    /// The swarm without other peers at the asker's socket. Of a large swarm it is not worth the
+    /// time.
     fn swarm_without(&self, file: &File, asker: Option<PeerSlot>) -> SwarmSize {
         let mut swarm = swarm_size(file);
         let site_of = |slot: PeerSlot| self.peers.at(slot).place.site();
@@ -61,12 +65,15 @@ impl Table {
         if self.sites.get(&site).is_none_or(|at| at.peers <= 1) {
             return swarm;
         }
-        let listed = [(Group::ListedFull, &mut swarm.full), (Group::ListedPartial, &mut swarm.partial)];
-        for (group, count) in
-            listed.into_iter().filter(|(group, _)| file.holders.count(*group) as usize <= MAX_HOLDERS)
+        let listed =
+            [(Group::ListedFull, &mut swarm.full), (Group::ListedPartial, &mut swarm.partial)];
+        for (group, count) in listed
+            .into_iter()
+            .filter(|(group, _)| file.holders.count(*group) as usize <= MAX_HOLDERS)
         {
             let others = file.holders.range(group).map(|place| file.holders.slot(place));
-            let at_site = others.filter(|slot| Some(*slot) != asker && site_of(*slot) == Some(site)).count();
+            let at_site =
+                others.filter(|slot| Some(*slot) != asker && site_of(*slot) == Some(site)).count();
             *count -= u32::try_from(at_site).expect("a part of the count");
         }
         swarm
@@ -80,7 +87,11 @@ impl Table {
     }
 
     /// Who of them holds the file, and its place among the holders.
-    fn holding_on(&self, file: FileId, connections: &[Epoch]) -> impl Iterator<Item = (PeerSlot, u32)> {
+    fn holding_on(
+        &self,
+        file: FileId,
+        connections: &[Epoch],
+    ) -> impl Iterator<Item = (PeerSlot, u32)> {
         let slots = connections.iter().filter_map(|epoch| self.by_epoch.get(epoch).copied());
         slots.filter_map(move |slot| Some((slot, *self.peers.at(slot).files.get(&file)?)))
     }

@@ -1,5 +1,6 @@
-//! A model of the table made of plain maps. After every step all answers agree and the table recounts itself. Driven by
-//! random histories in the tests, and by a fuzzer with the feature `fuzzing`.
+//! A model of the table made of plain maps. After every step all answers agree and the table
+//! recounts itself. Driven by random histories in the tests, and by a fuzzer with the feature
+//! `fuzzing`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -142,7 +143,9 @@ impl Rig {
     /// If they differ in anything that can be asked, or the table differs from its own recount.
     pub fn step(&mut self, op: &Op) {
         match op {
-            Op::Hello { ip, port, id, interval_ms, late } => self.hello(*ip, *port, *id, *interval_ms, *late),
+            Op::Hello { ip, port, id, interval_ms, late } => {
+                self.hello(*ip, *port, *id, *interval_ms, *late)
+            }
             Op::Report { connection, step, scope, entries } => {
                 self.report(*connection, *step, *scope, entries)
             }
@@ -220,7 +223,11 @@ impl Rig {
             let (ip, port, id) = peer.key;
             may(&peer.key)
                 && !peer.connected
-                && !self.table.away.contains_key(&PeerKey::new(ip, Some(SocketAddr::new(ip, port)), id))
+                && !self.table.away.contains_key(&PeerKey::new(
+                    ip,
+                    Some(SocketAddr::new(ip, port)),
+                    id,
+                ))
         };
         let gone = self.peers.iter().find(|(_, peer)| is_gone(peer)).map(|(number, _)| *number);
         gone.is_some_and(|number| self.peers.remove(&number).is_some())
@@ -292,7 +299,8 @@ impl Rig {
         };
         if self.peers[&key].entries.len() >= self.limits.max_entries_per_peer as usize {
             Some(LimitExceeded::new(Limit::EntriesPerPeer, self.limits.max_entries_per_peer))
-        } else if count(&|other| other.0 == self.peers[&key].key.0) >= self.limits.max_entries_per_ip as usize
+        } else if count(&|other| other.0 == self.peers[&key].key.0)
+            >= self.limits.max_entries_per_ip as usize
         {
             Some(LimitExceeded::new(Limit::EntriesPerPeer, self.limits.max_entries_per_ip))
         } else if count(&|_| true) >= self.limits.max_entries as usize {
@@ -313,7 +321,11 @@ impl Rig {
         let peer = self.peers.get_mut(&key).expect("the speaker exists");
         let mut digest = peer.digest();
         if !honest {
-            digest.toggle(&ReportEntry { hash: [200; 32], size: 1, availability: Availability::Full });
+            digest.toggle(&ReportEntry {
+                hash: [200; 32],
+                size: 1,
+                availability: Availability::Full,
+            });
         }
         let expected = match (honest, peer.cut) {
             (true, _) => Beat::Renewed,
@@ -359,8 +371,12 @@ impl Rig {
             expired.push((address, connection));
         }
         let now = self.now;
-        let over: Vec<Number> =
-            self.peers.iter().filter(|(_, peer)| peer.lease_ends <= now).map(|(key, _)| *key).collect();
+        let over: Vec<Number> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.lease_ends <= now)
+            .map(|(key, _)| *key)
+            .collect();
         let mut expected = Vec::new();
         for key in over {
             let peer = self.peers.remove(&key).expect("just found");
@@ -379,7 +395,10 @@ impl Rig {
     }
 
     fn speaker(&self, epoch: Epoch) -> Option<Number> {
-        self.peers.iter().find(|(_, peer)| peer.epoch == epoch && peer.connected).map(|(key, _)| *key)
+        self.peers
+            .iter()
+            .find(|(_, peer)| peer.epoch == epoch && peer.connected)
+            .map(|(key, _)| *key)
     }
 
     fn compare(&mut self) {
@@ -388,8 +407,9 @@ impl Rig {
         let asker = self.connections.last().copied();
         for file in 0..FILES {
             let hash = FileHash::from_bytes([file; 32]);
-            let holds =
-                |peer: &ModelPeer| peer.entries.get(&[file; 32]).map(|(_, availability)| *availability);
+            let holds = |peer: &ModelPeer| {
+                peer.entries.get(&[file; 32]).map(|(_, availability)| *availability)
+            };
             let all: Vec<(Key, Availability)> =
                 self.peers.values().filter_map(|peer| Some((peer.key, holds(peer)?))).collect();
             let listed: BTreeSet<(SocketAddr, Availability)> = all
@@ -397,26 +417,34 @@ impl Rig {
                 .filter(|(key, _)| key.1 != 0)
                 .map(|(key, availability)| (SocketAddr::new(key.0, key.1), *availability))
                 .collect();
-            let addresses: BTreeSet<SocketAddr> = listed.iter().map(|(address, _)| *address).collect();
+            let addresses: BTreeSet<SocketAddr> =
+                listed.iter().map(|(address, _)| *address).collect();
             assert_eq!(self.table.listed_holders(&hash), addresses);
 
             if !self.table.has_leftovers() {
                 let count = |wanted| {
-                    u32::try_from(all.iter().filter(|(_, held)| *held == wanted).count()).expect("few peers")
+                    u32::try_from(all.iter().filter(|(_, held)| *held == wanted).count())
+                        .expect("few peers")
                 };
-                let swarm =
-                    SwarmSize { full: count(Availability::Full), partial: count(Availability::Partial) };
+                let swarm = SwarmSize {
+                    full: count(Availability::Full),
+                    partial: count(Availability::Partial),
+                };
                 assert_eq!(self.table.swarm(&hash), (!all.is_empty()).then_some(swarm));
             }
             let latest = self.connections.len().saturating_sub(MAX_HOLDERS * usize::from(file % 2));
             let first = &self.connections[latest..];
             let handout = self.table.handout_with(&hash, asker, first, &mut self.rng);
-            let named: BTreeMap<SocketAddr, Availability> =
-                handout.holders.iter().map(|holder| (holder.address, holder.availability)).collect();
+            let named: BTreeMap<SocketAddr, Availability> = handout
+                .holders
+                .iter()
+                .map(|holder| (holder.address, holder.availability))
+                .collect();
             assert_eq!(named.len(), handout.holders.len(), "nobody is named twice");
             let speaker = asker.and_then(|epoch| self.speaker(epoch));
-            let own =
-                speaker.map(|number| self.peers[&number].key).map(|(ip, port, _)| SocketAddr::new(ip, port));
+            let own = speaker
+                .map(|number| self.peers[&number].key)
+                .map(|(ip, port, _)| SocketAddr::new(ip, port));
             if !self.table.has_leftovers() {
                 let is_beside = |number: &u64, peer: &ModelPeer| {
                     Some(*number) != speaker
@@ -434,7 +462,10 @@ impl Rig {
             own.map(|own| expected.remove(&own));
             assert!(expected.len() <= MAX_HOLDERS, "few enough peers for all to be named");
             assert_eq!(named.keys().copied().collect::<BTreeSet<_>>(), expected);
-            assert!(named.into_iter().all(|holder| listed.contains(&holder)), "as one of them has said");
+            assert!(
+                named.into_iter().all(|holder| listed.contains(&holder)),
+                "as one of them has said"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One peer as the table knows it. Its place among the holders of each file is in `files`, and nowhere else.
+//! One peer as the table knows it. Its place among the holders of each file is in `files`, and
+//! nowhere else.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -98,8 +99,8 @@ pub(super) struct Peer {
     pub(super) standing: Standing,
     /// What its address means to whom.
     pub(super) place: Place,
-    /// Others of its IP address were there when it came, or it is listed at another one. So of the live ones of an
-    /// address at most one has it not.
+    /// Others of its IP address were there when it came, or it is listed at another one. So of the
+    /// live ones of an address at most one has it not.
     pub(super) shares_ip: bool,
     /// Of the last report taken on this connection.
     pub(super) last_seq: u64,
@@ -118,10 +119,11 @@ pub(super) struct Peer {
     /// Entries that are counted as contested, and its place among the peers that have some.
     pub(super) contested: usize,
     pub(super) contested_place: usize,
-    /// Its files, with its place among the holders of each. Keyed hashing (the standard hasher): which numbers
-    /// meet in one peer is up to whoever reports.
+    /// Its files, with its place among the holders of each. Keyed hashing (the standard hasher):
+    /// which numbers meet in one peer is up to whoever reports.
     pub(super) files: HashMap<FileId, u32>,
-    /// Sizes this peer reported that differ from the size the table has for the file. The digest needs them.
+    /// Sizes this peer reported that differ from the size the table has for the file. The digest
+    /// needs them.
     pub(super) odd_sizes: HashMap<FileId, u64>,
 }
 
@@ -147,7 +149,8 @@ impl Peer {
         self.quiet_until = now.saturating_add(RETRY);
     }
 
-    /// Drops a file, and memory with it: a peer that once had a million files must not weigh that for ever.
+    /// Drops a file, and memory with it: a peer that once had a million files must not weigh that
+    /// for ever.
     pub(super) fn forget_file(&mut self, file: FileId) {
         self.files.remove(&file);
         self.odd_sizes.remove(&file);
@@ -155,19 +158,21 @@ impl Peer {
     }
 
     pub(super) fn shrink(&mut self) {
-        if self.files.capacity() >= SHRINK_FROM && self.files.len() < self.files.capacity() / 8 * 3 {
+        if self.files.capacity() >= SHRINK_FROM && self.files.len() < self.files.capacity() / 8 * 3
+        {
             self.files.shrink_to(self.files.len() + self.files.len() / 8);
             self.odd_sizes.shrink_to_fit();
         }
     }
 
     pub(super) fn reserved_bytes(&self) -> usize {
-        map_bytes::<FileId, u32>(self.files.capacity()) + map_bytes::<FileId, u64>(self.odd_sizes.capacity())
+        map_bytes::<FileId, u32>(self.files.capacity())
+            + map_bytes::<FileId, u64>(self.odd_sizes.capacity())
     }
 }
 
-/// Bytes of a standard map with room for `capacity` entries: a power of two of buckets, filled to 7/8, with one
-/// control byte each and 16 more.
+/// Bytes of a standard map with room for `capacity` entries: a power of two of buckets, filled to
+/// 7/8, with one control byte each and 16 more.
 pub(super) fn map_bytes<K, V>(capacity: usize) -> usize {
     match capacity {
         0 => 0,

@@ -22,7 +22,8 @@ impl Table {
         !self.retired.is_empty()
     }
 
-    /// Takes a peer out of the table. From here on nobody finds it, and nobody is given its address.
+    /// Takes a peer out of the table. From here on nobody finds it, and nobody is given its
+    /// address.
     pub(super) fn retire(&mut self, slot: PeerSlot) {
         let peer = self.peers.at_mut(slot);
         if peer.standing == Standing::Connected {
@@ -34,7 +35,8 @@ impl Table {
         }
         self.peers.at_mut(slot).standing = Standing::Retired;
         self.leases.remove(queued, slot);
-        let ip = self.by_ip.get_mut(&key.ip()).expect("admit made an entry, strip removes the last");
+        let ip =
+            self.by_ip.get_mut(&key.ip()).expect("admit made an entry, strip removes the last");
         ip.peers -= 1;
         ip.retired += 1;
         self.leave_site(site);
@@ -43,7 +45,8 @@ impl Table {
 
     /// Removes some entries of a retired peer, and the peer with the last of them.
     pub(super) fn strip(&mut self, slot: PeerSlot, step: usize) {
-        // Taking the map out is sound: removing this peer from a file moves only other peers of that file.
+        // Taking the map out is sound: removing this peer from a file moves only other peers of
+        // that file.
         let mut files = mem::take(&mut self.peers.at_mut(slot).files);
         for (file, place) in files.extract_if(|_, _| true).take(step) {
             self.withdraw(file, place);

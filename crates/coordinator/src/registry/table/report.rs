@@ -1,4 +1,5 @@
-//! Reports and heartbeats. A connection speaks for one peer, and of its reports only those in order are heard.
+//! Reports and heartbeats. A connection speaks for one peer, and of its reports only those in order
+//! are heard.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -52,8 +53,8 @@ pub enum Beat {
     Renewed,
     /// The table has something else; the lease goes on to its end unless a report comes.
     Resync,
-    /// The digests differ because a limit left entries out. What is there is renewed: another full report would
-    /// run into the same limit.
+    /// The digests differ because a limit left entries out. What is there is renewed: another full
+    /// report would run into the same limit.
     Cut(LimitExceeded),
     /// This connection does not speak for a peer: it has said no hello, or its peer is gone.
     NotHeard,
@@ -70,7 +71,9 @@ impl Table {
         mut appeared: impl FnMut(FileHash),
     ) -> ReportOutcome {
         self.latest = self.latest.max(now);
-        let Some(mut slot) = self.by_epoch.get(&epoch).copied() else { return ReportOutcome::NotHeard };
+        let Some(mut slot) = self.by_epoch.get(&epoch).copied() else {
+            return ReportOutcome::NotHeard;
+        };
         let last_seq = self.peers.at(slot).last_seq;
         if report.seq <= last_seq {
             return ReportOutcome::Repeated;
@@ -127,7 +130,8 @@ impl Table {
         }
     }
 
-    /// A full report begins: the peer gets a new slot without entries, the old one retires with those it had.
+    /// A full report begins: the peer gets a new slot without entries, the old one retires with
+    /// those it had.
     fn start_over(&mut self, slot: PeerSlot) -> PeerSlot {
         let peer = self.peers.at_mut(slot);
         if peer.files.is_empty() {
@@ -217,7 +221,14 @@ impl Table {
         self.contest(slot);
     }
 
-    fn replace(&mut self, slot: PeerSlot, file: FileId, place: u32, entry: &ReportEntry, holding: Holding) {
+    fn replace(
+        &mut self,
+        slot: PeerSlot,
+        file: FileId,
+        place: u32,
+        entry: &ReportEntry,
+        holding: Holding,
+    ) {
         let old = self.entry(slot, file, place);
         if old == *entry {
             return;
@@ -252,8 +263,9 @@ impl Table {
         self.pay(file, payer);
     }
 
-    /// The hash alone names a file, and only one size can be right for it. Which one, the table cannot know: the
-    /// first reporter may be the liar. So a deviating peer is counted, not left out.
+    /// The hash alone names a file, and only one size can be right for it. Which one, the table
+    /// cannot know: the first reporter may be the liar. So a deviating peer is counted, not left
+    /// out.
     fn note_size(&mut self, slot: PeerSlot, file: FileId, size: u64) {
         if self.files.at(file).size != size {
             self.peers.at_mut(slot).odd_sizes.insert(file, size);

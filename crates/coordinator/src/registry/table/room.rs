@@ -100,8 +100,9 @@ impl Table {
             Some(_) => (0, 0),
             None => (FILE_BYTES, HOLDERS_BYTES + self.files.next_places() as u64 * PLACE_BYTES),
         };
-        let bytes_of_ip = of_ip
-            .map_or(0, |of_ip| u64::from(of_ip.entries) * ENTRY_BYTES + u64::from(of_ip.files) * FILE_BYTES);
+        let bytes_of_ip = of_ip.map_or(0, |of_ip| {
+            u64::from(of_ip.entries) * ENTRY_BYTES + u64::from(of_ip.files) * FILE_BYTES
+        });
         if bytes_of_ip + ENTRY_BYTES + of_file > limits.max_bytes_per_ip {
             return Err(LimitExceeded::of_bytes(Limit::EntriesPerPeer, limits.max_bytes_per_ip));
         }
@@ -122,7 +123,8 @@ impl Table {
         let limits = self.limits;
         let of_ip = self.by_ip.get(&ip).map_or(0, |of_ip| of_ip.peers);
         if of_ip >= limits.max_peers_per_ip {
-            let away = self.away.range(PeerKey::first_of(ip)..).next().filter(|(key, _)| key.ip() == ip);
+            let away =
+                self.away.range(PeerKey::first_of(ip)..).next().filter(|(key, _)| key.ip() == ip);
             let hit = LimitExceeded::new(Limit::ConnectionsPerIp, limits.max_peers_per_ip);
             let (_, slot) = away.ok_or(hit)?;
             self.retire(*slot);
@@ -132,7 +134,8 @@ impl Table {
             let first = PeerKey::first_of(ip);
             // Those next to the newcomer and those at the far end: any choice that costs little
             // will do.
-            let some = self.away.range(first..).take(COMPARED).chain(self.away.iter().take(COMPARED));
+            let some =
+                self.away.range(first..).take(COMPARED).chain(self.away.iter().take(COMPARED));
             let peers_at = |key: &PeerKey| self.by_ip.get(&key.ip()).map_or(0, |of_ip| of_ip.peers);
             let (_, slot) = some.max_by_key(|(key, _)| peers_at(key)).ok_or(hit)?;
             self.retire(*slot);
@@ -151,7 +154,8 @@ impl Table {
         {
             return;
         }
-        let holders: Vec<PeerSlot> = self.files.at(file).holders.iter().map(|(_, slot)| slot).collect();
+        let holders: Vec<PeerSlot> =
+            self.files.at(file).holders.iter().map(|(_, slot)| slot).collect();
         for slot in holders {
             let peer = self.peers.at_mut(slot);
             if peer.contested > 0 && SourceNetwork::of(peer.key.ip()) != of_asker {
@@ -212,7 +216,9 @@ impl Table {
 
     /// Whether a peer that was cut may try again, and would get more in now.
     pub(super) fn has_room_again(&self, now: Duration, slot: PeerSlot) -> bool {
-        self.peers.at(slot).quiet_until <= now && self.is_calm() && self.room_for_entry(slot, None).is_ok()
+        self.peers.at(slot).quiet_until <= now
+            && self.is_calm()
+            && self.room_for_entry(slot, None).is_ok()
     }
 
     /// Whether there is room for everybody.
@@ -234,7 +240,9 @@ impl Table {
     fn give_way(&mut self, newcomer: PeerSlot, hit: LimitExceeded) -> bool {
         let Table { contested, peers, .. } = self;
         let ip_of = |slot| peers.at(slot).key.ip();
-        let Some((greatest, amount)) = contested.who_gives_way(ip_of(newcomer), ip_of) else { return false };
+        let Some((greatest, amount)) = contested.who_gives_way(ip_of(newcomer), ip_of) else {
+            return false;
+        };
         if greatest == newcomer {
             return false;
         }
@@ -249,14 +257,17 @@ impl Table {
         // that file.
         let mut files = std::mem::take(&mut self.peers.at_mut(slot).files);
         let is_unique = |file: FileId| self.files.at(file).holders.len() == 1;
-        let looked_at = files.iter().map(|(file, place)| (*file, *place)).take(amount * LOOKED_AT_FOR_ONE);
-        let (mut taken, others): (Vec<_>, Vec<_>) = looked_at.partition(|(file, _)| is_unique(*file));
+        let looked_at =
+            files.iter().map(|(file, place)| (*file, *place)).take(amount * LOOKED_AT_FOR_ONE);
+        let (mut taken, others): (Vec<_>, Vec<_>) =
+            looked_at.partition(|(file, _)| is_unique(*file));
         taken.extend(others);
         taken.truncate(amount);
         for (file, _) in &taken {
             files.remove(file);
         }
-        let entries: Vec<_> = taken.iter().map(|(file, place)| self.entry(slot, *file, *place)).collect();
+        let entries: Vec<_> =
+            taken.iter().map(|(file, place)| self.entry(slot, *file, *place)).collect();
         self.gave_way += taken.len() as u64;
         for (file, place) in &taken {
             self.withdraw(*file, *place);

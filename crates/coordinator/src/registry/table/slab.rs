@@ -86,19 +86,25 @@ impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
         self.len -= 1;
         while self.segments.last().is_some_and(|last| last.items.is_empty()) {
             self.segments.pop();
-            self.open.remove(&u32::try_from(self.segments.len()).expect("insert minted no larger number"));
+            self.open.remove(
+                &u32::try_from(self.segments.len()).expect("insert minted no larger number"),
+            );
         }
         item
     }
 
     pub(super) fn at(&self, id: I) -> &T {
         let (at, place) = split(id);
-        self.segments[at].items[place].as_ref().expect("numbers kept in the table are live until removed")
+        self.segments[at].items[place]
+            .as_ref()
+            .expect("numbers kept in the table are live until removed")
     }
 
     pub(super) fn at_mut(&mut self, id: I) -> &mut T {
         let (at, place) = split(id);
-        self.segments[at].items[place].as_mut().expect("numbers kept in the table are live until removed")
+        self.segments[at].items[place]
+            .as_mut()
+            .expect("numbers kept in the table are live until removed")
     }
 
     pub(super) fn len(&self) -> usize {
@@ -112,7 +118,8 @@ impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
 
     /// Places that the next item adds to those with memory: none, or a segment full.
     pub(super) fn next_places(&self) -> usize {
-        let has_free = self.open.first().is_some_and(|at| !self.segments[*at as usize].items.is_empty());
+        let has_free =
+            self.open.first().is_some_and(|at| !self.segments[*at as usize].items.is_empty());
         if has_free { 0 } else { SEGMENT }
     }
 
@@ -153,7 +160,10 @@ mod tests {
         let (first, second) = (slab.insert("first"), slab.insert("second"));
         slab.remove(first);
         let third = slab.insert("third");
-        assert_eq!((first, *slab.at(second), *slab.at(third), slab.len()), (third, "second", "third", 2));
+        assert_eq!(
+            (first, *slab.at(second), *slab.at(third), slab.len()),
+            (third, "second", "third", 2)
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use tnet_proto::{Limit, PeerId, ReportDigest};
 use super::Epoch;
 use crate::registry::place::Place;
 
-/// The shortest report interval a peer may declare: a shorter one would end leases on a scheduling hiccup.
+/// The shortest report interval a peer may declare: a shorter one would end leases on a scheduling
+/// hiccup.
 pub(crate) const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The longest lease, whatever a peer declares: a dead peer is handed out, and its entries take
@@ -35,8 +36,8 @@ pub struct TableLimits {
     pub max_bytes: u64,
     /// Bytes of the files and entries of peers with the same IP address.
     pub max_bytes_per_ip: u64,
-    /// Entries that one call removes at most. The rest of what a large peer leaves is for [`Table::sweep`], so
-    /// that nobody waits behind a million removals.
+    /// Entries that one call removes at most. The rest of what a large peer leaves is for
+    /// [`Table::sweep`], so that nobody waits behind a million removals.
     ///
     /// [`Table::sweep`]: crate::Table::sweep
     pub sweep_entries: u32,
@@ -45,7 +46,10 @@ pub struct TableLimits {
 impl TableLimits {
     /// How long a peer that reports each `interval` may be silent.
     pub(crate) fn lease(&self, interval: Duration) -> Duration {
-        interval.max(MIN_REPORT_INTERVAL).saturating_mul(self.lease_multiplier.max(1)).min(MAX_LEASE)
+        interval
+            .max(MIN_REPORT_INTERVAL)
+            .saturating_mul(self.lease_multiplier.max(1))
+            .min(MAX_LEASE)
     }
 }
 
@@ -80,7 +84,8 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// A peer that accepts others at the port of the address that it is seen at; port 0: it accepts nobody.
+    /// A peer that accepts others at the port of the address that it is seen at; port 0: it accepts
+    /// nobody.
     pub fn seen_at(address: SocketAddr, peer_id: PeerId, report_interval: Duration) -> Arrival {
         Arrival { ip: address.ip(), place: Place::seen_at(address), peer_id, report_interval }
     }

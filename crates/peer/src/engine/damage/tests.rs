@@ -115,7 +115,13 @@ fn a_dying_disk_fills_no_log() {
     let files: Vec<_> = (0..40).map(|_| shared()).collect();
     for second in 0..60u32 {
         for (_, store) in &files {
-            damage.note_flaw(at(second.into()), FILE, store, chunk(store, second), Flaw::Unreadable);
+            damage.note_flaw(
+                at(second.into()),
+                FILE,
+                store,
+                chunk(store, second),
+                Flaw::Unreadable,
+            );
             said += u32::from(damage.is_to_be_said(at(second.into()), store));
         }
     }

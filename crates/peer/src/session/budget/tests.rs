@@ -3,7 +3,8 @@ use tokio::time::{Instant, advance};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
-const HASTE: Haste = Haste { grace: SECOND, pace: 1000, patience: Duration::from_secs(4), least: 100 };
+const HASTE: Haste =
+    Haste { grace: SECOND, pace: 1000, patience: Duration::from_secs(4), least: 100 };
 
 fn of(host: u8) -> Claimant {
     Claimant::new([10, 0, 0, host].into())
@@ -19,8 +20,13 @@ fn bytes(bytes: u64) -> Wanted {
     Wanted { bytes, len: bytes, cancelled: Arc::default() }
 }
 
-/// Who has to leave when `newcomer` wants 1000 bytes, and when he has them. Nothing comes of what is held.
-async fn gives_way(budget: &Budget, held: Vec<Share>, newcomer: Claimant) -> (Option<usize>, Duration) {
+/// Who has to leave when `newcomer` wants 1000 bytes, and when he has them. Nothing comes of what
+/// is held.
+async fn gives_way(
+    budget: &Budget,
+    held: Vec<Share>,
+    newcomer: Claimant,
+) -> (Option<usize>, Duration) {
     let began = Instant::now();
     let (left, mut leaves) = tokio::sync::mpsc::unbounded_channel();
     for (number, share) in held.into_iter().enumerate() {
@@ -88,7 +94,8 @@ async fn who_sends_fast_enough_or_has_sent_all_keeps_it() {
 #[tokio::test(start_paused = true)]
 async fn the_proven_are_served_first_and_then_the_source_that_has_least() {
     let budget = Budget::new(2000, HASTE, Clock::new());
-    let (one, two) = (budget.take(&of(1), bytes(1000)).await, budget.take(&of(2), bytes(1000)).await);
+    let (one, two) =
+        (budget.take(&of(1), bytes(1000)).await, budget.take(&of(2), bytes(1000)).await);
     one.hold().received(1000);
     two.hold().received(1000);
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();

@@ -31,7 +31,8 @@ impl Running {
         std::fs::write(&path, &content).unwrap();
         let size = ChunkSize::new(CHUNK).unwrap();
         let info = scan_file(&path, Some(size), &|_| ControlFlow::Continue(())).unwrap();
-        let opened = Download::open(&info, &out, DownloadOptions::default(), &|_| ControlFlow::Continue(()));
+        let opened =
+            Download::open(&info, &out, DownloadOptions::default(), &|_| ControlFlow::Continue(()));
         let Ok(Opened::Partial(store, _)) = opened else { panic!("nothing is there yet") };
         let (store, rig) = (Arc::new(store), Rig::new());
         rig.intake.destinations.add(FILE, Arc::clone(&store));

@@ -47,7 +47,10 @@ fn a_lease_below_three_intervals_is_kept() {
     reporter.on_welcome(Time::ZERO, ReportDigest::default());
     let beat = Duration::from_secs(40);
     assert_eq!(reporter.next_timeout(), Some(Time::ZERO + beat));
-    assert!(matches!(drain(&mut reporter, Time::ZERO + beat)[..], [CoordinatorRequest::Heartbeat { .. }]));
+    assert!(matches!(
+        drain(&mut reporter, Time::ZERO + beat)[..],
+        [CoordinatorRequest::Heartbeat { .. }]
+    ));
     assert_eq!(reporter.next_timeout(), Some(Time::ZERO + beat + beat));
 }
 
@@ -128,7 +131,10 @@ fn a_resync_is_heeded_once_the_report_before_its_heartbeat_is_accepted() {
     assert!(matches!(drain(&mut reporter, later)[..], [CoordinatorRequest::Heartbeat { .. }]));
     reporter.on_reply(&CoordinatorReply::Accepted { seq: 1 });
     reporter.on_reply(&CoordinatorReply::Resync);
-    assert!(matches!(drain(&mut reporter, later)[..], [CoordinatorRequest::Report { replace: true, .. }]));
+    assert!(matches!(
+        drain(&mut reporter, later)[..],
+        [CoordinatorRequest::Report { replace: true, .. }]
+    ));
 }
 
 #[test]
@@ -192,7 +198,9 @@ impl Table {
                 }
                 CoordinatorReply::Accepted { seq }
             }
-            CoordinatorRequest::Heartbeat { digest } if digest == self.digest() => CoordinatorReply::Renewed,
+            CoordinatorRequest::Heartbeat { digest } if digest == self.digest() => {
+                CoordinatorReply::Renewed
+            }
             CoordinatorRequest::Heartbeat { .. } => CoordinatorReply::Resync,
             other => panic!("unexpected {other:?}"),
         }
@@ -214,8 +222,11 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let availability =
-        prop_oneof![Just(Availability::None), Just(Availability::Partial), Just(Availability::Full)];
+    let availability = prop_oneof![
+        Just(Availability::None),
+        Just(Availability::Partial),
+        Just(Availability::Full)
+    ];
     prop_oneof![
         4 => (0..5u8, availability).prop_map(|(file, availability)| Step::Set(file, availability)),
         4 => Just(Step::Poll),

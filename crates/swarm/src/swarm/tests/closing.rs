@@ -1,4 +1,5 @@
-//! What a finished file leaves on a connection: nothing, after a while. And who wants it later finds it.
+//! What a finished file leaves on a connection: nothing, after a while. And who wants it later
+//! finds it.
 
 use tnet_fileinfo::ChunkSet;
 use tnet_proto::{ByeReason, FileHandle, Holdings, PeerMessage};

@@ -15,8 +15,14 @@ fn holders(addresses: &[SocketAddr]) -> Input {
     Input::Holders { file: FILE, addresses: addresses.to_vec() }
 }
 
-/// Connects both ways to one process, the second connection after the first; answers which were let go.
-fn double(desk: &mut Desk, id: PeerId, first: Direction, second: Direction) -> Vec<(PeerKey, ByeReason)> {
+/// Connects both ways to one process, the second connection after the first; answers which were let
+/// go.
+fn double(
+    desk: &mut Desk,
+    id: PeerId,
+    first: Direction,
+    second: Direction,
+) -> Vec<(PeerKey, ByeReason)> {
     let address = Some(Desk::address(50));
     desk.connected(PeerKey(10), id, address, first);
     disconnected(&desk.connected(PeerKey(11), id, address, second))
@@ -25,7 +31,8 @@ fn double(desk: &mut Desk, id: PeerId, first: Direction, second: Direction) -> V
 #[test]
 fn of_two_connections_that_crossed_the_side_with_the_smaller_id_keeps_the_one_that_it_made() {
     use Direction::{Inbound, Outbound};
-    // Our id is below that of the large one. With the small one it is for the other side to end one of the two.
+    // Our id is below that of the large one. With the small one it is for the other side to end one
+    // of the two.
     for (first, second) in [(Inbound, Outbound), (Outbound, Inbound)] {
         let mut desk = Desk::downloading(1, Config::default());
         let dropped = double(&mut desk, LARGE, first, second);
@@ -156,7 +163,8 @@ fn two_nodes_that_call_each_other_at_once_end_up_with_one_connection() {
         network.add_receiver(Character::Honest, 1);
         network.add_receiver(Character::Honest, 1);
         network.run_for(secs(3));
-        let peers: Vec<usize> = network.nodes.iter().map(|node| node.swarm.peer_status().len()).collect();
+        let peers: Vec<usize> =
+            network.nodes.iter().map(|node| node.swarm.peer_status().len()).collect();
         assert_eq!(peers, [1, 1], "seed {seed}");
     }
 }
@@ -175,7 +183,8 @@ fn a_connection_to_ourselves_is_dropped_and_not_made_again() {
 #[test]
 fn a_file_named_for_an_address_is_opened_there_whoever_calls_with_the_same_id() {
     let mut desk = Desk::downloading(1, Config::default());
-    // It called us from a port that it does not name, or is another one; we call where peers are accepted.
+    // It called us from a port that it does not name, or is another one; we call where peers are
+    // accepted.
     let (named, claimed) = (Desk::address(50), SocketAddr::from(([10, 0, 0, 50], 9)));
     desk.input(holders(&[named]));
     desk.connected(PeerKey(10), SMALL, Some(claimed), Direction::Inbound);
@@ -214,9 +223,11 @@ fn inbound_peers_leave_room_for_those_we_call() {
     for _ in 0..6 {
         desk.connect();
     }
-    let outputs = desk.connected(PeerKey(90), PeerId([90; 16]), Some(Desk::address(90)), Direction::Inbound);
+    let outputs =
+        desk.connected(PeerKey(90), PeerId([90; 16]), Some(Desk::address(90)), Direction::Inbound);
     assert_eq!(disconnected(&outputs), [(PeerKey(90), ByeReason::TOO_MANY)]);
-    let outputs = desk.connected(PeerKey(91), PeerId([91; 16]), Some(Desk::address(91)), Direction::Outbound);
+    let outputs =
+        desk.connected(PeerKey(91), PeerId([91; 16]), Some(Desk::address(91)), Direction::Outbound);
     assert_eq!(disconnected(&outputs), []);
 }
 
@@ -345,7 +356,8 @@ fn the_coordinator_is_asked_less_and_less_often_until_the_file_is_whole() {
     let mut asked_at = Vec::new();
     for second in 0..300 {
         let outputs = desk.wait(secs(1));
-        asked_at.extend(outputs.iter().filter(|o| matches!(o, Output::Lookup { .. })).map(|_| second));
+        asked_at
+            .extend(outputs.iter().filter(|o| matches!(o, Output::Lookup { .. })).map(|_| second));
     }
     let pauses: Vec<i32> = asked_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(pauses.len() >= 8 && pauses[..4].is_sorted(), "{pauses:?}");
@@ -399,7 +411,8 @@ fn a_peer_that_names_addresses_all_the_time_is_not_listened_to() {
 #[test]
 fn addresses_that_nobody_can_have_are_not_called() {
     let mut desk = Desk::downloading(4, Config::default());
-    let nonsense = ["0.0.0.0:5", "10.0.0.9:0", "224.0.0.1:5", "[::]:5", "[ff02::1]:5", "[::ffff:0.0.0.0]:5"];
+    let nonsense =
+        ["0.0.0.0:5", "10.0.0.9:0", "224.0.0.1:5", "[::]:5", "[ff02::1]:5", "[::ffff:0.0.0.0]:5"];
     let addresses: Vec<SocketAddr> = nonsense.iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(called(&desk.input(holders(&addresses))), []);
 }

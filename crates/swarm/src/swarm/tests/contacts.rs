@@ -1,4 +1,5 @@
-//! What others say about where peers are, as sentences: it must cost nobody a peer, and third parties few calls.
+//! What others say about where peers are, as sentences: it must cost nobody a peer, and third
+//! parties few calls.
 
 use std::net::SocketAddr;
 
@@ -209,7 +210,11 @@ fn callers_that_come_one_after_another_leave_few_addresses_and_keep_nobody_from_
     }
     // Nor do those that stay.
     for number in 0..210u16 {
-        leecher(&mut desk, 4000 + u64::from(number), at(&format!("10.0.5.{}", number % 20), 1 + number));
+        leecher(
+            &mut desk,
+            4000 + u64::from(number),
+            at(&format!("10.0.5.{}", number % 20), 1 + number),
+        );
     }
     let (namer, _) = leecher(&mut desk, 5000, at("10.0.1.1", 1));
     let named = at("10.0.2.2", 1);
@@ -233,7 +238,8 @@ fn of_a_host_whose_callers_say_ports_one_is_called_at_a_time_and_two_that_fail()
     assert_eq!(called(&desk.wait(secs(20))), []);
 }
 
-/// Somebody has named 20 ports of a host; two calls came to nothing. Answers with a port that was not called.
+/// Somebody has named 20 ports of a host; two calls came to nothing. Answers with a port that was
+/// not called.
 fn squatted(desk: &mut Desk) -> SocketAddr {
     let (squatter, _) = leecher(desk, 1, at("10.0.1.1", 1));
     let all: Vec<SocketAddr> = (1..=20).map(|port| at(HOST, port)).collect();

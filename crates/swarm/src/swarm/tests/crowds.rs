@@ -1,4 +1,5 @@
-//! Many connections of one source, as sentences: what one of them does counts for all that have not proven themselves.
+//! Many connections of one source, as sentences: what one of them does counts for all that have not
+//! proven themselves.
 
 use std::net::SocketAddr;
 
@@ -23,7 +24,8 @@ fn holder_at(desk: &mut Desk, address: SocketAddr) -> (PeerKey, Vec<Output>) {
     (peer, outputs)
 }
 
-/// Sends and stores all that was asked of this peer, until nothing more is; answers with how many chunks that were.
+/// Sends and stores all that was asked of this peer, until nothing more is; answers with how many
+/// chunks that were.
 fn delivers(desk: &mut Desk, peer: PeerKey, outputs: &[Output]) -> usize {
     let mut asked_for: Vec<u32> =
         asked(outputs).iter().filter(|ask| ask.0 == peer).map(|ask| ask.1).collect();
@@ -60,14 +62,17 @@ fn a_silent_crowd_does_not_keep_a_download_from_going_on() {
 fn a_dripping_crowd_with_all_slots_gives_way_to_who_was_never_asked() {
     for ip in ["10.0.1.", "2001:db8::"] {
         let mut desk = Desk::downloading(100, with_slots(4));
-        let crowd: Vec<PeerKey> =
-            (1..=48).map(|number| holder(&mut desk, &format!("{ip}{}", 1 + number % 16), number).0).collect();
+        let crowd: Vec<PeerKey> = (1..=48)
+            .map(|number| holder(&mut desk, &format!("{ip}{}", 1 + number % 16), number).0)
+            .collect();
         let drip = |desk: &mut Desk| {
             let mut outputs = Vec::new();
             for peer in &crowd {
                 let is_asked = desk.swarm.peers.get(peer).is_some_and(|peer| peer.open.chunks > 0);
                 if is_asked {
-                    outputs.extend(desk.input(crate::Input::DataReceived { peer: *peer, bytes: 1500 }));
+                    outputs.extend(
+                        desk.input(crate::Input::DataReceived { peer: *peer, bytes: 1500 }),
+                    );
                 }
             }
             outputs.extend(desk.wait(millis(500)));
@@ -148,7 +153,11 @@ fn one_that_proves_itself_has_half_of_the_slots_whoever_holds_them() {
     let (_, chunk) = *asks.iter().find(|ask| ask.0 == seed).expect("it is one of four");
     let outputs = [desk.arrive(seed, chunk), desk.store(chunk)].concat();
     let asks = asked(&outputs);
-    assert_eq!(asks.iter().map(|ask| ask.0).collect::<Vec<_>>(), [seed, seed], "three are held by others");
+    assert_eq!(
+        asks.iter().map(|ask| ask.0).collect::<Vec<_>>(),
+        [seed, seed],
+        "three are held by others"
+    );
 }
 
 #[test]
@@ -168,15 +177,18 @@ fn what_is_being_verified_counts_as_under_way() {
     assert!(count <= 2, "{count} chunks of one source");
 }
 
-/// They send just enough to be kept: none of them is let go, and whoever was not tried yet is called beside them.
+/// They send just enough to be kept: none of them is let go, and whoever was not tried yet is
+/// called beside them.
 #[test]
 fn a_dripping_crowd_with_all_neighbours_does_not_keep_us_from_calling_others() {
     let config = crate::Config { neighbours: 8, ..with_slots(4) };
     let mut desk = Desk::downloading(10, config);
     let crowd: Vec<PeerKey> =
         (1..=8).map(|number| holder(&mut desk, &format!("10.0.1.{number}"), number).0).collect();
-    let others: Vec<SocketAddr> = (1..=9).map(|host| SocketAddr::from(([10, 0, 2, host], 7401))).collect();
-    let mut calls = called(&desk.input(crate::Input::Holders { file: FILE, addresses: others.clone() }));
+    let others: Vec<SocketAddr> =
+        (1..=9).map(|host| SocketAddr::from(([10, 0, 2, host], 7401))).collect();
+    let mut calls =
+        called(&desk.input(crate::Input::Holders { file: FILE, addresses: others.clone() }));
     assert_eq!(calls, []);
     for _ in 0..180 {
         for peer in &crowd {
@@ -199,11 +211,17 @@ fn a_dripping_crowd_with_all_neighbours_does_not_keep_us_from_calling_others() {
 
 #[test]
 fn loopback_and_own_addresses_are_taken_only_from_there() {
-    let named: Vec<SocketAddr> =
-        ["127.0.0.1:22", "[::1]:22", "[::ffff:127.0.0.1]:22", "169.254.1.1:80", "0.0.0.1:80", "10.0.0.77:80"]
-            .iter()
-            .map(|text| text.parse().unwrap())
-            .collect();
+    let named: Vec<SocketAddr> = [
+        "127.0.0.1:22",
+        "[::1]:22",
+        "[::ffff:127.0.0.1]:22",
+        "169.254.1.1:80",
+        "0.0.0.1:80",
+        "10.0.0.77:80",
+    ]
+    .iter()
+    .map(|text| text.parse().unwrap())
+    .collect();
     let calls = |ip: &str| {
         let mut desk = Desk::downloading(10, with_slots(4));
         desk.swarm.note_own([10, 0, 0, 77].into());
@@ -212,8 +230,8 @@ fn loopback_and_own_addresses_are_taken_only_from_there() {
     };
     assert_eq!(calls("10.0.0.5"), 0);
     assert_eq!(calls("169.254.7.7"), 1);
-    // 127.0.0.1, which is one address however it is written, ::1, our own address, and one that this machine finds as well as
-    // the namer, who is on it.
+    // 127.0.0.1, which is one address however it is written, ::1, our own address, and one that
+    // this machine finds as well as the namer, who is on it.
     assert_eq!(calls("127.0.0.5"), 4);
 }
 
@@ -266,6 +284,10 @@ fn the_link_of_a_namer_that_accepts_nobody_is_that_of_its_connection() {
     };
     let on_link = named("[fe80::1%3]:50000", "[fe80::9%3]:7401");
     assert_eq!(on_link, ["[fe80::2%3]:7401".parse::<SocketAddr>().unwrap()]);
-    assert_eq!(named("169.254.7.1:50000", "169.254.7.2:7401"), [], "of IPv4 the interface is not known");
+    assert_eq!(
+        named("169.254.7.1:50000", "169.254.7.2:7401"),
+        [],
+        "of IPv4 the interface is not known"
+    );
     assert_eq!(named("10.0.0.1:50000", "10.0.0.2:7401"), []);
 }

@@ -1,4 +1,5 @@
-//! One core, and peers that say what the test tells them to. The books are recounted after every input.
+//! One core, and peers that say what the test tells them to. The books are recounted after every
+//! input.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +8,9 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, ChunkSize, FileHash, Geometry, MIN_CHU
 use tnet_proto::{ByeReason, FileHandle, Holdings, Open, PeerId, PeerMessage};
 
 use crate::config::SlotLimits;
-use crate::{Config, Direction, Event, FileKey, Goal, Input, Output, PeerKey, Swarm, Time, UploadEnd};
+use crate::{
+    Config, Direction, Event, FileKey, Goal, Input, Output, PeerKey, Swarm, Time, UploadEnd,
+};
 
 /// The core's own number of the file in most tests.
 pub(super) const FILE: FileKey = FileKey(1);
@@ -33,7 +36,12 @@ impl Desk {
         let size = u64::from(chunks) * u64::from(MIN_CHUNK_SIZE);
         let geometry = Geometry::new(size, ChunkSize::new(MIN_CHUNK_SIZE).unwrap()).unwrap();
         // The middle of all ids: scripted peers can be below or above.
-        Desk { swarm: Swarm::new(config, PeerId([128; 16]), 1), now: Time::ZERO, geometry, peers: 0 }
+        Desk {
+            swarm: Swarm::new(config, PeerId([128; 16]), 1),
+            now: Time::ZERO,
+            geometry,
+            peers: 0,
+        }
     }
 
     pub(super) fn seeding(chunks: u32, config: Config) -> Desk {
@@ -59,7 +67,14 @@ impl Desk {
             set.insert(desk.chunk(*chunk));
         });
         let vouched = set;
-        desk.input(Input::AddFile { file: FILE, hash, geometry, stored, vouched, goal: Goal::Download });
+        desk.input(Input::AddFile {
+            file: FILE,
+            hash,
+            geometry,
+            stored,
+            vouched,
+            goal: Goal::Download,
+        });
         desk
     }
 
@@ -132,7 +147,14 @@ impl Desk {
         local: SocketAddr,
     ) -> Vec<Output> {
         let (id, source, direction) = (PeerId([9; 16]), remote.ip(), Direction::Inbound);
-        self.input(Input::PeerConnected { peer, id, source, local: Some(local), address: None, direction })
+        self.input(Input::PeerConnected {
+            peer,
+            id,
+            source,
+            local: Some(local),
+            address: None,
+            direction,
+        })
     }
 
     /// A new peer that opens the file with these chunks.
@@ -162,7 +184,12 @@ impl Desk {
         self.say(peer, self.open_message(FILE, THEIRS, Holdings::Bitmap(held.to_bytes())))
     }
 
-    pub(super) fn open_message(&self, file: FileKey, handle: FileHandle, holdings: Holdings) -> PeerMessage {
+    pub(super) fn open_message(
+        &self,
+        file: FileKey,
+        handle: FileHandle,
+        holdings: Holdings,
+    ) -> PeerMessage {
         PeerMessage::Open(Open {
             file: handle,
             hash: *hash(file).as_bytes(),

@@ -13,7 +13,8 @@ fn the_rarest_chunk_is_asked_for_first() {
     let mut desk = Desk::downloading(3, with_slots(1));
     let (first, _) = desk.full_holder();
     desk.proven(first);
-    // Chunk 1 is the one that no partial holder has; it is what the slot goes to when it is free again.
+    // Chunk 1 is the one that no partial holder has; it is what the slot goes to when it is free
+    // again.
     desk.holder_of(&[0, 2]);
     desk.holder_of(&[0]);
     let taken = desk.swarm.files[&FILE].links[&first].open[0].get();
@@ -28,7 +29,10 @@ fn two_sources_get_the_same_number_of_requests() {
     let (blocker, _) = desk.full_holder();
     let (first, second) = (desk.full_holder().0, desk.full_holder().0);
     let outputs = desk.input(Input::PeerLost { peer: blocker });
-    assert_eq!(sorted(asked(&outputs).iter().map(|(peer, _)| *peer)), [first, first, second, second]);
+    assert_eq!(
+        sorted(asked(&outputs).iter().map(|(peer, _)| *peer)),
+        [first, first, second, second]
+    );
 }
 
 #[test]

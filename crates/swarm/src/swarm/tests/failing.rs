@@ -26,7 +26,10 @@ fn the_requests_of_a_stalled_source_go_elsewhere_within_the_window() {
     // Three seconds, a quarter more or less.
     let outputs = desk.wait(millis(1600));
     let told = told(&outputs, stalled);
-    assert_eq!(told, [PeerMessage::Ping { nonce: 0 }, PeerMessage::Cancel { file: OURS, chunk: 0 }]);
+    assert_eq!(
+        told,
+        [PeerMessage::Ping { nonce: 0 }, PeerMessage::Cancel { file: OURS, chunk: 0 }]
+    );
     // A hedge may have come first.
     let open = &desk.swarm.files[&FILE].links[&other].open;
     assert_eq!(open.iter().map(|chunk| chunk.get()).collect::<Vec<_>>(), [0]);
@@ -51,7 +54,8 @@ fn what_a_stalled_source_sends_late_is_used_and_not_punished() {
     let (other, _) = desk.full_holder();
     desk.wait(secs(4));
     let outputs = desk.arrive(late, 0);
-    let stored = outputs.iter().any(|output| matches!(output, Output::Store { peer, .. } if *peer == late));
+    let stored =
+        outputs.iter().any(|output| matches!(output, Output::Store { peer, .. } if *peer == late));
     assert!(stored && events(&outputs).is_empty());
     // The other one need not send it any more.
     assert_eq!(told(&outputs, other), [PeerMessage::Cancel { file: OURS, chunk: 0 }]);
@@ -72,7 +76,13 @@ fn a_source_whose_flow_died_is_called_anew_within_ten_seconds() {
 }
 
 /// Sends so many of the chunks that were and are asked for, one after each pause.
-fn deliver(desk: &mut Desk, peer: PeerKey, outputs: &[Output], chunks: usize, pause: std::time::Duration) {
+fn deliver(
+    desk: &mut Desk,
+    peer: PeerKey,
+    outputs: &[Output],
+    chunks: usize,
+    pause: std::time::Duration,
+) {
     let mut wanted: std::collections::VecDeque<u32> =
         asked(outputs).iter().map(|(_, chunk)| *chunk).collect();
     for _ in 0..chunks {
@@ -156,7 +166,10 @@ fn when_every_source_is_silent_the_coordinator_is_asked_at_once() {
     // By now it is asked each half minute.
     deliver(&mut desk, peer, &outputs, 40, secs(2));
     let outputs = desk.wait(secs(6));
-    assert!(outputs.iter().any(|output| matches!(output, Output::Lookup { file: FILE })), "{outputs:?}");
+    assert!(
+        outputs.iter().any(|output| matches!(output, Output::Lookup { file: FILE })),
+        "{outputs:?}"
+    );
 }
 
 #[test]
@@ -174,7 +187,8 @@ fn a_source_that_never_delivers_is_let_go() {
     let (peer, _) = desk.full_holder();
     let outputs = desk.wait(secs(120));
     assert_eq!(disconnected(&outputs).iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [peer]);
-    let cancels = told(&outputs, peer).iter().filter(|m| matches!(m, PeerMessage::Cancel { .. })).count();
+    let cancels =
+        told(&outputs, peer).iter().filter(|m| matches!(m, PeerMessage::Cancel { .. })).count();
     assert_eq!(cancels, 1, "who owes an answer is not asked for more");
 }
 
@@ -217,7 +231,12 @@ fn reconnecting_does_not_wash_off_a_corrupt_chunk() {
     desk.corrupt(liar, 0);
     desk.input(Input::PeerLost { peer: liar });
     let again = PeerKey(99);
-    desk.connected(again, tnet_proto::PeerId([77; 16]), Some(Desk::address(1)), crate::Direction::Inbound);
+    desk.connected(
+        again,
+        tnet_proto::PeerId([77; 16]),
+        Some(Desk::address(1)),
+        crate::Direction::Inbound,
+    );
     let open = desk.open_message(FILE, THEIRS, Holdings::Full);
     desk.say(again, open);
     desk.arrive(again, 0);
@@ -246,13 +265,15 @@ fn a_chunk_that_fails_again_and_again_is_tried_after_longer_and_longer_pauses() 
         desk.arrive(peer, 0);
         let chunk = desk.chunk(0);
         let before = desk.now;
-        let mut requests = asked(&desk.input(Input::ChunksLost { file: FILE, chunks: vec![chunk] }));
+        let mut requests =
+            asked(&desk.input(Input::ChunksLost { file: FILE, chunks: vec![chunk] }));
         while requests.is_empty() {
             requests = asked(&desk.wait(millis(10)));
         }
         pauses.push((desk.now - before).as_millis());
     }
-    // Three times at once, then about 250, 500 and 1000 ms, a quarter more or less and up to 10 ms late.
+    // Three times at once, then about 250, 500 and 1000 ms, a quarter more or less and up to 10 ms
+    // late.
     assert_eq!(pauses[..3], [0, 0, 0]);
     for (pause, about) in pauses[3..].iter().zip([250, 500, 1000]) {
         assert!((about * 3 / 4..=about * 5 / 4 + 10).contains(pause), "{pauses:?}");
@@ -321,11 +342,13 @@ fn chunks_in_the_retry_queue_whose_holders_are_gone_do_not_hold_up_others() {
 
 #[test]
 fn chunks_whose_source_has_room_are_found_behind_many_rarer_ones_whose_sources_have_none() {
-    // 2000 chunks that one busy peer has, five that two have, and one that nobody has, so that none is full.
+    // 2000 chunks that one busy peer has, five that two have, and one that nobody has, so that none
+    // is full.
     let mut desk = Desk::downloading(2006, with_slots(2));
     let all: Vec<u32> = (0..2005).collect();
     let busy = desk.holder_of(&all);
-    let open: Vec<u32> = desk.swarm.files[&FILE].links[&busy].open.iter().map(|chunk| chunk.get()).collect();
+    let open: Vec<u32> =
+        desk.swarm.files[&FILE].links[&busy].open.iter().map(|chunk| chunk.get()).collect();
     for chunk in open {
         desk.busy(busy, chunk);
     }

@@ -1,4 +1,5 @@
-//! Asking for a chunk twice: only at the end, only for what takes long, and within bounds, as sentences.
+//! Asking for a chunk twice: only at the end, only for what takes long, and within bounds, as
+//! sentences.
 
 use tnet_proto::PeerMessage;
 

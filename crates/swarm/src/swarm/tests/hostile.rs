@@ -1,5 +1,5 @@
-//! One peer says anything at all, in any order: nothing panics, the books stay right, and an honest download beside it
-//! is not held up.
+//! One peer says anything at all, in any order: nothing panics, the books stay right, and an honest
+//! download beside it is not held up.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -84,7 +84,8 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     prop::collection::vec(deed(&Network::new(0, CHUNKS, Config::default())), 0..120)
 }
 
-/// The hostile peer, driven by hand beside a network of an honest seed and an honest receiver, its victim.
+/// The hostile peer, driven by hand beside a network of an honest seed and an honest receiver, its
+/// victim.
 struct Attack {
     network: Network,
     victim: usize,
@@ -155,7 +156,14 @@ impl Attack {
         let id = PeerId([9; 16]);
         let direction = Direction::Inbound;
         let (source, address) = (address.ip(), Some(address));
-        self.input(Input::PeerConnected { peer: self.peer, id, source, local: None, address, direction });
+        self.input(Input::PeerConnected {
+            peer: self.peer,
+            id,
+            source,
+            local: None,
+            address,
+            direction,
+        });
         // Mostly a proper beginning, else it is cut before it comes to anything.
         if !self.connections.is_multiple_of(4) {
             self.say_open(FileHandle(0));
@@ -245,6 +253,7 @@ fn a_hostile_peer_cannot_fill_the_books() {
         attack.input(Input::Message { peer, message });
         attack.input(Input::ChunkArrived { peer, handle: file, chunk: 9999 });
     }
-    // `check` has held the address book, the numbers and the slots to their bounds after each input.
+    // `check` has held the address book, the numbers and the slots to their bounds after each
+    // input.
     assert!(attack.network.nodes[1].swarm.peer_status().len() < 5);
 }

@@ -18,7 +18,13 @@ fn time_of(chunks: u64) -> Duration {
     Duration::from_millis(chunks * 1000 / 16)
 }
 
-fn limit(network: &mut Network, node: usize, file: Option<u32>, up: Option<u64>, down: Option<u64>) {
+fn limit(
+    network: &mut Network,
+    node: usize,
+    file: Option<u32>,
+    up: Option<u64>,
+    down: Option<u64>,
+) {
     let file = file.map(|file| network.key(node, file));
     let limits = Limits { up: up.and_then(NonZeroU64::new), down: down.and_then(NonZeroU64::new) };
     network.input(node, Input::Limit { file, limits });
@@ -45,8 +51,14 @@ fn a_seed_sends_no_faster_than_it_may_and_not_much_slower() {
         network.run_for(time_of(80));
         let sent = network.nodes[0].sent;
         assert!((70..=83).contains(&sent), "{sent} chunks, limit of {file:?}");
-        let complete = |network: &Network| network.is_complete(1, FILE) && network.is_complete(2, FILE);
-        assert!(network.run(time_of(120), complete), "{} and {}", has(&network, 1), has(&network, 2));
+        let complete =
+            |network: &Network| network.is_complete(1, FILE) && network.is_complete(2, FILE);
+        assert!(
+            network.run(time_of(120), complete),
+            "{} and {}",
+            has(&network, 1),
+            has(&network, 2)
+        );
     }
 }
 
@@ -55,12 +67,18 @@ fn a_receiver_asks_for_no_more_than_it_may_and_the_others_do_not_mind() {
     for file in [None, Some(FILE)] {
         let mut network = network();
         limit(&mut network, 1, file, None, Some(RATE));
-        assert!(network.run(time_of(40), |network| network.is_complete(2, FILE)), "it has no limit");
+        assert!(
+            network.run(time_of(40), |network| network.is_complete(2, FILE)),
+            "it has no limit"
+        );
         network.run_for(time_of(80) - network.now.elapsed());
         let got = has(&network, 1);
         assert!((70..=83).contains(&got), "{got} chunks, limit of {file:?}");
         limit(&mut network, 1, file, None, None);
-        assert!(network.run(time_of(20), |network| network.is_complete(1, FILE)), "the limit is gone");
+        assert!(
+            network.run(time_of(20), |network| network.is_complete(1, FILE)),
+            "the limit is gone"
+        );
     }
 }
 

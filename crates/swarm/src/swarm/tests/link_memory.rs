@@ -63,7 +63,8 @@ fn a_source_with_less_gets_its_part_of_those_unused_longest() {
     desk.say(crowd, PeerMessage::Request { file: FileHandle(1), chunk: 0 });
     let outputs = opens(&mut desk, newcomer, 1..=FILES);
     assert_eq!((files_of(&desk, crowd), files_of(&desk, newcomer)), (LINKS / 2, LINKS / 2));
-    let closed = |file| told(&outputs, crowd).contains(&PeerMessage::Close { file: FileHandle(file) });
+    let closed =
+        |file| told(&outputs, crowd).contains(&PeerMessage::Close { file: FileHandle(file) });
     assert!(closed(2) && !closed(1), "the first one is being used");
     assert_eq!(disconnected(&outputs), []);
 }
@@ -80,7 +81,10 @@ fn many_connections_of_one_source_share_what_is_there() {
         desk.wait(millis(300));
     }
     let of_each: Vec<u32> = (101..=106).map(|peer| files_of(&desk, PeerKey(peer))).collect();
-    assert!(of_each.iter().all(|files| (LINKS / 6 - 2..=LINKS / 6 + 2).contains(files)), "{of_each:?}");
+    assert!(
+        of_each.iter().all(|files| (LINKS / 6 - 2..=LINKS / 6 + 2).contains(files)),
+        "{of_each:?}"
+    );
     let honest = desk.connect();
     opens(&mut desk, honest, 1..=FILES);
     assert_eq!(files_of(&desk, honest), LINKS / 2);
@@ -111,7 +115,10 @@ fn who_finished_a_file_can_have_another_at_once() {
     opens(&mut desk, peer, 1..=LINKS);
     open(&mut desk, peer, 7, Holdings::Full);
     let outputs = opens(&mut desk, peer, [FILES]);
-    assert!(told(&outputs, peer).contains(&PeerMessage::Close { file: FileHandle(7) }), "{outputs:?}");
+    assert!(
+        told(&outputs, peer).contains(&PeerMessage::Close { file: FileHandle(7) }),
+        "{outputs:?}"
+    );
     assert_eq!(files_of(&desk, peer), LINKS);
 }
 

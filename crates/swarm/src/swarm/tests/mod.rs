@@ -1,4 +1,5 @@
-//! What holds for the core as a whole: in small networks of several cores, and each policy as a sentence.
+//! What holds for the core as a whole: in small networks of several cores, and each policy as a
+//! sentence.
 
 mod closing;
 mod connecting;

@@ -1,8 +1,9 @@
-//! Several cores in one queue of happenings, ordered by time and then by the order in which they were caused. The same
-//! seed gives the same run. After every input the core's books are recounted and the rules below are held against it.
+//! Several cores in one queue of happenings, ordered by time and then by the order in which they
+//! were caused. The same seed gives the same run. After every input the core's books are recounted
+//! and the rules below are held against it.
 //!
-//! Rules: only who misbehaves is cut, banned or blamed; a banned address is not called during its ban; a tick leaves
-//! nothing due.
+//! Rules: only who misbehaves is cut, banned or blamed; a banned address is not called during its
+//! ban; a tick leaves nothing due.
 
 mod wires;
 
@@ -172,7 +173,8 @@ impl Network {
         self.add_file(node, file, stored, vouched, Goal::Download);
     }
 
-    /// Goes on with what an earlier life left on the disk. It is read again, and one chunk in eight is damaged.
+    /// Goes on with what an earlier life left on the disk. It is read again, and one chunk in eight
+    /// is damaged.
     fn resume(&mut self, node: usize, file: u32) {
         let nothing = ChunkSet::empty(&self.geometry);
         let vouched = self.nodes[node].disk[&file].clone();
@@ -193,8 +195,16 @@ impl Network {
         }
     }
 
-    fn add_file(&mut self, node: usize, file: u32, stored: ChunkSet, vouched: ChunkSet, goal: Goal) {
-        let (hash, geometry) = (FileHash::from_bytes([u8::try_from(file).unwrap(); 32]), self.geometry);
+    fn add_file(
+        &mut self,
+        node: usize,
+        file: u32,
+        stored: ChunkSet,
+        vouched: ChunkSet,
+        goal: Goal,
+    ) {
+        let (hash, geometry) =
+            (FileHash::from_bytes([u8::try_from(file).unwrap(); 32]), self.geometry);
         self.next_key += 1;
         // Another number at each node and each time; the last two digits tell us which file it is.
         let key = FileKey(file + 100 * u32::try_from(self.next_key).unwrap());
@@ -216,7 +226,10 @@ impl Network {
 
     /// Whether the node has this file in its swarm now.
     pub(super) fn takes_part(&self, node: usize, file: u32) -> bool {
-        self.nodes[node].keys.get(&file).is_some_and(|key| self.nodes[node].swarm.files.contains_key(key))
+        self.nodes[node]
+            .keys
+            .get(&file)
+            .is_some_and(|key| self.nodes[node].swarm.files.contains_key(key))
     }
 
     pub(super) fn crash(&mut self, node: usize) {
@@ -302,9 +315,13 @@ impl Network {
             }
             _ if !self.nodes[node].is_alive => {}
             Happening::Tick(_) => self.tick(node),
-            happening if self.nodes[node].is_paused => self.nodes[node].backlog.push_back(happening),
+            happening if self.nodes[node].is_paused => {
+                self.nodes[node].backlog.push_back(happening)
+            }
             Happening::Input(_, input) => self.input(node, input),
-            Happening::Sent(peer, file, chunk, serial) => self.sent(node, peer, file, chunk, serial),
+            Happening::Sent(peer, file, chunk, serial) => {
+                self.sent(node, peer, file, chunk, serial)
+            }
         }
     }
 

@@ -21,7 +21,8 @@ fn offered(outputs: &[Output], to: PeerKey) -> Vec<u32> {
     offers.collect()
 }
 
-/// A partial holder of chunk 0 that has just stored chunk 1, and what it did then, after these peers came.
+/// A partial holder of chunk 0 that has just stored chunk 1, and what it did then, after these
+/// peers came.
 fn with_a_new_chunk(peers: &[&[u32]]) -> (Desk, Vec<PeerKey>, Vec<Output>) {
     let mut desk = Desk::new(8, offering(4));
     let mut stored = ChunkSet::empty(&desk.geometry);

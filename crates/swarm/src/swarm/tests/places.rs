@@ -34,7 +34,8 @@ fn made_room(number: u32) -> Vec<(PeerKey, ByeReason)> {
     vec![(PeerKey(u64::from(number)), ByeReason::TOO_MANY)]
 }
 
-/// Fills the places with idle callers, `first..first + count`, from addresses that the function gives.
+/// Fills the places with idle callers, `first..first + count`, from addresses that the function
+/// gives.
 fn crowd(desk: &mut Desk, count: u32, from: impl Fn(u32) -> String) {
     for number in 1..=count {
         assert_eq!(calls(desk, number, &from(number)), []);
@@ -90,7 +91,9 @@ fn who_took_a_chunk_keeps_its_place_whatever_its_source_holds() {
     }
     desk.wait(SETTLING * 2);
     for number in 100..400 {
-        for (left, _) in calls(&mut desk, number, &format!("10.9.{}.{}", number / 250, number % 250)) {
+        for (left, _) in
+            calls(&mut desk, number, &format!("10.9.{}.{}", number / 250, number % 250))
+        {
             assert!(left.0 > 24, "{left:?} had taken a chunk");
         }
         desk.now = desk.now + millis(5);
@@ -120,12 +123,17 @@ fn takers_of_one_source_do_not_keep_everybody_else_out() {
         takes(&mut desk, number, number % 8);
     }
     assert_eq!(calls(&mut desk, 300, "10.0.0.2"), made_room(1));
-    // It is one of a few who have not had a chance yet: when there are enough of them, they compete among themselves.
+    // It is one of a few who have not had a chance yet: when there are enough of them, they compete
+    // among themselves.
     for number in 301..400 {
         let left = calls(&mut desk, number, "10.0.0.2");
         desk.now = desk.now + millis(20);
-        let of_takers = (1..=200).filter(|number| !desk.swarm.is_connected(PeerKey(*number))).count();
-        assert!(of_takers <= 25, "{of_takers} takers made room for idle ones, last of all {left:?}");
+        let of_takers =
+            (1..=200).filter(|number| !desk.swarm.is_connected(PeerKey(*number))).count();
+        assert!(
+            of_takers <= 25,
+            "{of_takers} takers made room for idle ones, last of all {left:?}"
+        );
     }
 }
 

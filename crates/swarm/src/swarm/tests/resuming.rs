@@ -41,7 +41,10 @@ fn a_vouched_chunk_is_not_announced_or_served_until_it_is_verified() {
 
     let mut outputs = desk.verified(&[1]);
     outputs.extend(desk.wait(millis(2000)));
-    assert!(told(&outputs, peer).contains(&PeerMessage::Have { file: OURS, chunks: vec![1] }), "{outputs:?}");
+    assert!(
+        told(&outputs, peer).contains(&PeerMessage::Have { file: OURS, chunks: vec![1] }),
+        "{outputs:?}"
+    );
     let later = desk.connect();
     assert!(told(&desk.open(later, &[3]), later).contains(&second));
     assert!(!told(&desk.request(later, 1), later).contains(&refused));
@@ -77,7 +80,10 @@ fn a_file_that_lacks_nothing_but_verification_asks_nobody_and_is_not_complete() 
     assert!(desk.swarm.is_only_unverified(FILE));
     let (peer, mut outputs) = desk.full_holder();
     outputs.extend(desk.wait(millis(300_000)));
-    assert_eq!((events(&outputs), asked(&outputs), disconnected(&outputs)), (vec![], vec![], vec![]));
+    assert_eq!(
+        (events(&outputs), asked(&outputs), disconnected(&outputs)),
+        (vec![], vec![], vec![])
+    );
     assert_eq!(asked(&desk.lost(&[0])), [(peer, 0)]);
 }
 

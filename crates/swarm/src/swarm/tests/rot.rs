@@ -182,7 +182,8 @@ fn chunks_that_go_one_by_one_are_announced_together() {
     for chunk in 0..60 {
         let mut outputs = desk.withdraw(&[chunk]);
         outputs.extend(desk.wait(millis(50)));
-        opens += told(&outputs, peer).iter().filter(|said| matches!(said, PeerMessage::Open(_))).count();
+        opens +=
+            told(&outputs, peer).iter().filter(|said| matches!(said, PeerMessage::Open(_))).count();
     }
     assert!((3..=5).contains(&opens), "{opens} announcements in three seconds");
 }

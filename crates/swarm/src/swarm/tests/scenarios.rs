@@ -1,4 +1,5 @@
-//! Whatever happens, as long as one honest node that has everything stays, every honest node gets everything in time.
+//! Whatever happens, as long as one honest node that has everything stays, every honest node gets
+//! everything in time.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use crate::{Config, Input, Limits, Priority, Time};
 /// The honest full holder that stays.
 const ROCK: usize = 0;
 
-/// Virtual time after the last fault within which everybody must be complete. Stalls, bans and pauses double up to
-/// some tens of seconds; then a lookup is due at the latest every 37 s.
+/// Virtual time after the last fault within which everybody must be complete. Stalls, bans and
+/// pauses double up to some tens of seconds; then a lookup is due at the latest every 37 s.
 const PATIENCE: Duration = Duration::from_secs(400);
 
 #[derive(Debug, Clone)]
@@ -70,17 +71,31 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 fn scenario() -> impl Strategy<Value = Scenario> {
-    let times = (any::<u64>(), 1..60u32, 1..4u32, 100..20_000u64, 200_000..12_500_000u64, 2..8usize);
+    let times =
+        (any::<u64>(), 1..60u32, 1..4u32, 100..20_000u64, 200_000..12_500_000u64, 2..8usize);
     let nodes = prop::collection::vec((character(), prop::bool::weighted(0.2)), 2..8);
     let faults = prop::collection::vec((0..8000u64, any::<prop::sample::Index>(), fault()), 0..12);
-    (times, nodes, faults).prop_map(|((seed, chunks, files, delay, rate, neighbours), nodes, faults)| {
-        let mut faults: Vec<(Duration, usize, Fault)> = faults
-            .into_iter()
-            .map(|(at, node, fault)| (Duration::from_millis(at), node.index(nodes.len()) + 1, fault))
-            .collect();
-        faults.sort_by_key(|(at, ..)| *at);
-        Scenario { seed, chunks, files, delay: Duration::from_micros(delay), rate, neighbours, nodes, faults }
-    })
+    (times, nodes, faults).prop_map(
+        |((seed, chunks, files, delay, rate, neighbours), nodes, faults)| {
+            let mut faults: Vec<(Duration, usize, Fault)> = faults
+                .into_iter()
+                .map(|(at, node, fault)| {
+                    (Duration::from_millis(at), node.index(nodes.len()) + 1, fault)
+                })
+                .collect();
+            faults.sort_by_key(|(at, ..)| *at);
+            Scenario {
+                seed,
+                chunks,
+                files,
+                delay: Duration::from_micros(delay),
+                rate,
+                neighbours,
+                nodes,
+                faults,
+            }
+        },
+    )
 }
 
 fn play(scenario: &Scenario) -> Network {
@@ -143,8 +158,12 @@ fn strike(network: &mut Network, node: usize, fault: &Fault, files: u32) {
         }
         Fault::Limit(file, rate) if network.takes_part(node, *file) => {
             let (file, rate) = (network.key(node, *file), NonZeroU64::new(rate * 1024));
-            network.input(node, Input::Limit { file: None, limits: Limits { up: rate, down: rate } });
-            network.input(node, Input::Limit { file: Some(file), limits: Limits { up: None, down: rate } });
+            network
+                .input(node, Input::Limit { file: None, limits: Limits { up: rate, down: rate } });
+            network.input(
+                node,
+                Input::Limit { file: Some(file), limits: Limits { up: None, down: rate } },
+            );
         }
         Fault::Prioritise(file, priority) if network.takes_part(node, *file) => {
             let file = network.key(node, *file);
@@ -164,7 +183,9 @@ fn unserved(network: &Network, files: u32) -> Vec<(usize, u32)> {
     let honest = nodes.filter(|(_, node)| node.is_alive && node.character == Character::Honest);
     let wanted = honest.flat_map(|(node, _)| (1..=files).map(move |file| (node, file)));
     wanted
-        .filter(|(node, file)| network.takes_part(*node, *file) && !is_served(network, *node, *file))
+        .filter(|(node, file)| {
+            network.takes_part(*node, *file) && !is_served(network, *node, *file)
+        })
         .collect()
 }
 
@@ -325,7 +346,13 @@ fn an_answer_under_a_new_number_to_a_request_from_before_a_close_is_nobodys_faul
         delay: Duration::from_micros(1001),
         rate: 245407,
         neighbours: 2,
-        nodes: vec![(Honest, false), (Honest, false), (Honest, false), (Honest, false), (Honest, false)],
+        nodes: vec![
+            (Honest, false),
+            (Honest, false),
+            (Honest, false),
+            (Honest, false),
+            (Honest, false),
+        ],
         faults: vec![
             (ms(0), 1, Fault::Pause(ms(7693))),
             (ms(1690), 2, Fault::Toggle(2)),

@@ -25,8 +25,8 @@ fn suggested(messages: &[PeerMessage]) -> Option<u32> {
     })
 }
 
-/// A partial holder of chunks 0 to 7 with one slot, so that nothing is suggested, which sends chunk 0 to the first of
-/// two peers.
+/// A partial holder of chunks 0 to 7 with one slot, so that nothing is suggested, which sends chunk
+/// 0 to the first of two peers.
 fn one_slot_taken() -> (Desk, PeerKey, PeerKey) {
     let mut desk = Desk::new(16, with_slots(1));
     let mut stored = ChunkSet::empty(&desk.geometry);
@@ -338,7 +338,8 @@ fn a_part_is_served_and_nothing_is_asked_for() {
     outputs.extend(desk.input(Input::PeerLost { peer: seed }));
     outputs.extend(desk.wait(std::time::Duration::from_secs(600)));
     assert_eq!(asked(&outputs), []);
-    let is_search = |output: &&Output| matches!(output, Output::Connect { .. } | Output::Lookup { .. });
+    let is_search =
+        |output: &&Output| matches!(output, Output::Connect { .. } | Output::Lookup { .. });
     assert_eq!(outputs.iter().find(is_search), None);
 }
 
@@ -354,8 +355,8 @@ fn rides(desk: &mut Desk, peer: PeerKey, chunks: u32, announces: bool) {
     }
 }
 
-/// A peer takes so many chunks of a file of 16, then waits for the only slot, and another one after it. Whether it is served
-/// before the other.
+/// A peer takes so many chunks of a file of 16, then waits for the only slot, and another one after
+/// it. Whether it is served before the other.
 fn is_served_in_turn(chunks: u32, announces: bool) -> bool {
     let (mut desk, taker, first) = one_slot_taken();
     let second = desk.holder_of(&[]);
@@ -406,7 +407,8 @@ fn who_comes_back_after_almost_two_rides_is_still_a_rider() {
     rides(&mut desk, first, 30, false);
     desk.input(Input::PeerLost { peer: first });
     let again = PeerKey(70);
-    let (id, address) = (tnet_proto::PeerId([70; 16]), std::net::SocketAddr::from(([10, 0, 0, 2], 9)));
+    let (id, address) =
+        (tnet_proto::PeerId([70; 16]), std::net::SocketAddr::from(([10, 0, 0, 2], 9)));
     desk.connected(again, id, Some(address), crate::Direction::Inbound);
     desk.open(again, &[]);
     rides(&mut desk, again, 3, false);

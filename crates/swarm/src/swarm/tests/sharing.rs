@@ -38,7 +38,8 @@ fn an_open_of_something_else_is_answered_with_not_found() {
     let peer = desk.connect();
     // Another file; the same bytes in another cut are another swarm.
     let other = desk.open_message(FileKey(9), FileHandle(71), Holdings::Full);
-    let PeerMessage::Open(mut open) = desk.open_message(FILE, FileHandle(72), Holdings::Full) else {
+    let PeerMessage::Open(mut open) = desk.open_message(FILE, FileHandle(72), Holdings::Full)
+    else {
         panic!()
     };
     open.chunk_size *= 2;
@@ -167,7 +168,10 @@ fn a_number_that_was_forgotten_is_nobodys_fault() {
     let have = |handle| PeerMessage::Have { file: FileHandle(handle), chunks: vec![0] };
     assert_eq!(cut_for(&desk.say(peer, have(100))), None);
     let other = desk.connect();
-    assert_eq!(cut_for(&desk.say(other, have(100))), Some(Violation::UnknownHandle(FileHandle(100))));
+    assert_eq!(
+        cut_for(&desk.say(other, have(100))),
+        Some(Violation::UnknownHandle(FileHandle(100)))
+    );
 }
 
 #[test]
@@ -278,7 +282,8 @@ fn the_swarm_is_done_when_every_known_peer_is_full() {
 fn chunks_that_nobody_connected_holds_are_known() {
     let mut desk = Desk::downloading(4, with_slots(1));
     desk.holder_of(&[0, 2]);
-    let missing: Vec<u32> = desk.swarm.chunks_without_holder(FILE).iter().map(|chunk| chunk.get()).collect();
+    let missing: Vec<u32> =
+        desk.swarm.chunks_without_holder(FILE).iter().map(|chunk| chunk.get()).collect();
     assert_eq!(missing, [1, 3]);
 }
 
@@ -305,7 +310,8 @@ fn an_empty_file_is_complete_at_once() {
 
 #[test]
 fn idle_files_cost_an_event_nothing() {
-    // Ten thousand shared files beside one download: no timer, no output and no message for any of them.
+    // Ten thousand shared files beside one download: no timer, no output and no message for any of
+    // them.
     let mut desk = Desk::new(1, with_slots(1));
     for n in 0..10_000u32 {
         let mut bytes = [0xff; 32];
@@ -318,6 +324,7 @@ fn idle_files_cost_an_event_nothing() {
     }
     assert_eq!((desk.swarm.next_timeout(), desk.swarm.poll_output()), (None, None));
     let peer = PeerKey(1);
-    let outputs = desk.connected(peer, tnet_proto::PeerId([1; 16]), None, crate::Direction::Inbound);
+    let outputs =
+        desk.connected(peer, tnet_proto::PeerId([1; 16]), None, crate::Direction::Inbound);
     assert_eq!(outputs, []);
 }

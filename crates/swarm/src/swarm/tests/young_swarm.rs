@@ -48,7 +48,10 @@ fn the_seed_sends_each_chunk_about_once() {
         let mut network = young_swarm(seed, receivers, 512);
         assert!(network.run(Duration::from_secs(60), is_everybody_complete), "seed {seed}");
         let copies = network.nodes[0].sent;
-        assert!((512..=563).contains(&copies), "seed {seed}: {copies} chunks sent where 512 suffice");
+        assert!(
+            (512..=563).contains(&copies),
+            "seed {seed}: {copies} chunks sent where 512 suffice"
+        );
     }
 }
 
@@ -67,7 +70,8 @@ fn nobody_downloads_a_chunk_twice_in_a_healthy_swarm() {
     let mut network = young_swarm(5, 8, 256);
     assert!(network.run(Duration::from_secs(60), is_everybody_complete));
     for node in 1..9 {
-        let status = network.nodes[node].swarm.file_status(network.key(node, FILE), network.now).unwrap();
+        let status =
+            network.nodes[node].swarm.file_status(network.key(node, FILE), network.now).unwrap();
         assert_eq!((status.stats.arrived, status.stats.retried), (256, 0), "node {node}");
         // At most 2 % of the chunks.
         assert!(status.stats.duplicate <= 5, "node {node}: {} duplicates", status.stats.duplicate);
@@ -79,7 +83,11 @@ fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
         let mut network = young_swarm(seed, 6, 64);
         network.run(Duration::from_secs(60), is_everybody_complete);
-        (network.now, network.inputs, network.nodes.iter().map(|node| node.sent).collect::<Vec<_>>())
+        (
+            network.now,
+            network.inputs,
+            network.nodes.iter().map(|node| node.sent).collect::<Vec<_>>(),
+        )
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
@@ -90,7 +98,8 @@ fn connections_end_when_both_sides_are_full() {
     let mut network = young_swarm(6, 5, 32);
     assert!(network.run(Duration::from_secs(60), is_everybody_complete));
     network.run_for(Duration::from_secs(3));
-    let peers: Vec<usize> = network.nodes.iter().map(|node| node.swarm.peer_status().len()).collect();
+    let peers: Vec<usize> =
+        network.nodes.iter().map(|node| node.swarm.peer_status().len()).collect();
     assert_eq!(peers, [0; 6]);
 }
 

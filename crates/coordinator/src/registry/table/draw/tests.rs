@@ -26,14 +26,18 @@ struct Swarm {
 
 impl Swarm {
     fn new() -> Swarm {
-        let limits = TableLimits { max_peers: 200_000, max_peers_per_ip: 100_000, ..TableLimits::default() };
+        let limits =
+            TableLimits { max_peers: 200_000, max_peers_per_ip: 100_000, ..TableLimits::default() };
         Swarm { table: Table::new(limits), epochs: 0, rng: StdRng::seed_from_u64(7) }
     }
 
     fn holds(&mut self, ip: IpAddr, port: u16, availability: Availability) -> Epoch {
         let id = PeerId(u128::from(self.epochs + 1).to_le_bytes());
         let report_interval = Duration::from_secs(10);
-        self.reports(&Arrival::seen_at(SocketAddr::new(ip, port), id, report_interval), availability)
+        self.reports(
+            &Arrival::seen_at(SocketAddr::new(ip, port), id, report_interval),
+            availability,
+        )
     }
 
     fn holds_at(&mut self, arrival: Arrival) -> Epoch {
@@ -72,8 +76,13 @@ impl Swarm {
 
     fn handout_with(&mut self, asker: Option<Epoch>, first: &[Epoch]) -> Vec<SocketAddr> {
         let handout = self.table.handout_with(&FILE, asker, first, &mut self.rng);
-        let addresses: Vec<SocketAddr> = handout.holders.iter().map(|holder| holder.address).collect();
-        assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), addresses.len(), "nobody twice");
+        let addresses: Vec<SocketAddr> =
+            handout.holders.iter().map(|holder| holder.address).collect();
+        assert_eq!(
+            addresses.iter().collect::<BTreeSet<_>>().len(),
+            addresses.len(),
+            "nobody twice"
+        );
         addresses
     }
 }
@@ -114,7 +123,11 @@ fn at_most_three_of_a_source_are_named_while_others_are_to_be_had() {
     for _ in 0..50 {
         let named = swarm.handout();
         let false_ones = named.iter().filter(|address| address.ip() == v4(100)).count();
-        assert!((false_ones, named.len()) <= (OF_ONE_SOURCE, MAX_HOLDERS), "{false_ones} of {}", named.len());
+        assert!(
+            (false_ones, named.len()) <= (OF_ONE_SOURCE, MAX_HOLDERS),
+            "{false_ones} of {}",
+            named.len()
+        );
     }
 }
 
@@ -205,7 +218,8 @@ fn a_lone_seed_is_named_among_hosts_with_many_peers_each() {
 #[test]
 fn who_cannot_be_reached_is_named_last_but_named() {
     let mut swarm = Swarm::new();
-    let asker = |swarm: &mut Swarm, number: u32| swarm.holds(v4(9000 + number), 0, Availability::Partial);
+    let asker =
+        |swarm: &mut Swarm, number: u32| swarm.holds(v4(9000 + number), 0, Availability::Partial);
     let (first, second) = (asker(&mut swarm, 1), asker(&mut swarm, 2));
     let again = asker(&mut swarm, 2);
     for host in 0..100 {
@@ -261,8 +275,8 @@ fn those_with_news_are_named_first_and_once() {
             (0..hosts).map(|host| swarm.holds(v4(host), 7401, Availability::Full)).collect();
         let fresh: Vec<SocketAddr> = (3..8).map(|host| SocketAddr::new(v4(host), 7401)).collect();
         for _ in 0..50 {
-            let named =
-                swarm.handout_with(Some(peers[0]), &[&peers[3..8], &peers[5..6], &peers[..1]].concat());
+            let named = swarm
+                .handout_with(Some(peers[0]), &[&peers[3..8], &peers[5..6], &peers[..1]].concat());
             assert_eq!(named[..5], fresh);
             assert_eq!(named.len(), MAX_HOLDERS.min(peers.len() - 1));
         }
@@ -276,7 +290,8 @@ fn nobody_is_sent_to_the_address_that_it_claims_itself() {
         let shared = SocketAddr::new(v4(3), 7401);
         let asks = |swarm: &mut Swarm| {
             let asker = swarm.holds(shared.ip(), shared.port(), Availability::Partial);
-            let entry = ReportEntry { hash: *FILE.as_bytes(), size: 1, availability: Availability::None };
+            let entry =
+                ReportEntry { hash: *FILE.as_bytes(), size: 1, availability: Availability::None };
             let report = Report { seq: 2, scope: Scope::Changes, entries: &[entry] };
             swarm.table.report(NOW, asker, report, |_| {});
             asker
@@ -293,8 +308,8 @@ fn nobody_is_sent_to_the_address_that_it_claims_itself() {
     }
 }
 
-/// Connections as the coordinator sees them: a seed on its own machine, one on loopback alone, one that is elsewhere, and two
-/// who ask, of whom one is on that machine.
+/// Connections as the coordinator sees them: a seed on its own machine, one on loopback alone, one
+/// that is elsewhere, and two who ask, of whom one is on that machine.
 #[test]
 fn holders_are_named_at_the_address_that_means_them_to_whoever_asks() {
     let mut swarm = Swarm::new();
@@ -366,7 +381,11 @@ fn what_one_reported_before_it_started_again_does_not_count_for_it() {
         let asker = swarm.joins(EVERYWHERE, &now.0, &now.1);
         let other = swarm.joins(EVERYWHERE, "10.0.0.7:50000", "10.0.0.1:7400");
         let told = swarm.table.handout(&FILE, Some(asker), &mut swarm.rng);
-        assert_eq!((told.swarm.full, told.holders.len()), (2, 1), "itself and one more; {before:?}");
+        assert_eq!(
+            (told.swarm.full, told.holders.len()),
+            (2, 1),
+            "itself and one more; {before:?}"
+        );
         let told = swarm.table.handout(&FILE, Some(other), &mut swarm.rng);
         assert_eq!(told.swarm.full, 3, "{before:?}");
     }
@@ -376,10 +395,16 @@ fn what_one_reported_before_it_started_again_does_not_count_for_it() {
 fn who_comes_back_accepts_where_it_is_now() {
     let mut swarm = Swarm::new();
     let comes = |swarm: &mut Swarm, local: &str| {
-        let ends = Ends::new("10.0.0.1:50000".parse().expect("theirs"), local.parse().expect("ours"));
+        let ends =
+            Ends::new("10.0.0.1:50000".parse().expect("theirs"), local.parse().expect("ours"));
         let (place, _) = Place::of(EVERYWHERE, ends, &AllowAdvertise::default());
         let report_interval = Duration::from_secs(10);
-        swarm.holds_at(Arrival { ip: ends.remote.ip(), place, peer_id: PeerId([7; 16]), report_interval })
+        swarm.holds_at(Arrival {
+            ip: ends.remote.ip(),
+            place,
+            peer_id: PeerId([7; 16]),
+            report_interval,
+        })
     };
     // It was on our machine, and its address is that of another one now.
     let first = comes(&mut swarm, "10.0.0.1:7400");

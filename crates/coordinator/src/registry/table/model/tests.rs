@@ -5,8 +5,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn entry() -> impl Strategy<Value = ReportEntry> {
-    let availability =
-        prop_oneof![Just(Availability::None), Just(Availability::Partial), Just(Availability::Full)];
+    let availability = prop_oneof![
+        Just(Availability::None),
+        Just(Availability::Partial),
+        Just(Availability::Full)
+    ];
     let size = prop_oneof![9 => Just(1000u64), 1 => Just(7u64)];
     (0..FILES, size, availability).prop_map(|(file, size, availability)| ReportEntry {
         hash: [file; 32],
@@ -62,8 +65,8 @@ proptest! {
     }
 }
 
-/// Once there is room again and a minute has passed, a peer that was cut is asked for all it has; then not for another
-/// minute.
+/// Once there is room again and a minute has passed, a peer that was cut is asked for all it has;
+/// then not for another minute.
 #[test]
 fn a_cut_peer_is_asked_again_when_there_is_room() {
     let entry = |file, availability| ReportEntry { hash: [file; 32], size: 1000, availability };

@@ -40,7 +40,12 @@ impl Scene {
         let id = PeerId(u128::from(self.epochs).to_le_bytes());
         let arrival = Arrival::seen_at(SocketAddr::new(ip, 7401), id, Duration::from_secs(10));
         self.table.hello(NOW, Epoch(self.epochs), &arrival).expect("far below the limit of peers");
-        Reporter { epoch: Epoch(self.epochs), seq: 0, entries: Vec::new(), digest: ReportDigest::default() }
+        Reporter {
+            epoch: Epoch(self.epochs),
+            seq: 0,
+            entries: Vec::new(),
+            digest: ReportDigest::default(),
+        }
     }
 
     /// Reports so many files that nobody else has.
@@ -66,7 +71,11 @@ impl Scene {
     fn found(&self, peer: &Reporter) -> usize {
         let mut rng = StdRng::seed_from_u64(1);
         let is_found = |entry: &&ReportEntry| {
-            !self.table.handout(&FileHash::from_bytes(entry.hash), None, &mut rng).holders.is_empty()
+            !self
+                .table
+                .handout(&FileHash::from_bytes(entry.hash), None, &mut rng)
+                .holders
+                .is_empty()
         };
         peer.entries.iter().filter(is_found).count()
     }
@@ -104,7 +113,11 @@ fn what_was_there_before_the_flood_stays_and_newcomers_get_in() {
             scene.reports(&mut greedy, 1000);
         }
     }
-    assert!(scene.table.bytes() > BUDGET * 9 / 10, "the flood has filled it: {}", scene.table.bytes());
+    assert!(
+        scene.table.bytes() > BUDGET * 9 / 10,
+        "the flood has filled it: {}",
+        scene.table.bytes()
+    );
     assert_eq!(scene.found(&seed), 1500);
     for host in 2..10 {
         let mut newcomer = scene.join(v4(host));

@@ -13,9 +13,12 @@ use crate::{Direction, Event, FileKey, Input, Output, PeerKey, Time, UploadEnd};
 impl Network {
     pub(super) fn perform(&mut self, node: usize, output: Output) {
         match output {
-            Output::Send { peer, .. } | Output::StopUpload { peer, .. } | Output::Disconnect { peer, .. }
+            Output::Send { peer, .. }
+            | Output::StopUpload { peer, .. }
+            | Output::Disconnect { peer, .. }
                 if !self.ends.contains_key(&peer) => {}
-            // An outsider reads nothing, until the deadline of the sender; half of what it sends is right.
+            // An outsider reads nothing, until the deadline of the sender; half of what it sends is
+            // right.
             Output::Upload { peer, file, chunk } if !self.ends.contains_key(&peer) => {
                 let input = Input::UploadEnded { peer, file, chunk, end: UploadEnd::Stopped };
                 self.schedule(self.now + Duration::from_secs(5), Happening::Input(node, input));
@@ -38,7 +41,9 @@ impl Network {
                     );
                 }
             }
-            Output::Send { peer, message } => self.deliver(peer, |peer| Input::Message { peer, message }),
+            Output::Send { peer, message } => {
+                self.deliver(peer, |peer| Input::Message { peer, message })
+            }
             Output::Upload { peer, file, chunk } => self.upload(node, peer, file, chunk),
             Output::StopUpload { peer, file, chunk } => {
                 if self.nodes[node].uploads.remove(&(peer, file, chunk)).is_some() {
@@ -59,8 +64,11 @@ impl Network {
                 self.close(peer);
             }
             Output::Lookup { file } => {
-                let others =
-                    self.nodes.iter().enumerate().filter(|(other, state)| *other != node && state.is_alive);
+                let others = self
+                    .nodes
+                    .iter()
+                    .enumerate()
+                    .filter(|(other, state)| *other != node && state.is_alive);
                 let addresses = others.map(|(_, other)| other.address).collect();
                 if !self.coordinator_is_down {
                     let input = Input::Holders { file, addresses };
@@ -96,13 +104,17 @@ impl Network {
     }
 
     fn connect(&mut self, node: usize, address: SocketAddr) {
-        let banned =
-            self.nodes[node].banned.iter().find(|(banned, until)| *banned == address && self.now < *until);
+        let banned = self.nodes[node]
+            .banned
+            .iter()
+            .find(|(banned, until)| *banned == address && self.now < *until);
         assert_eq!(banned, None, "node {node} calls a banned address at {:?}", self.now);
         let found = self.nodes.iter().position(|other| other.address == address && other.is_alive);
         let Some(other_node) = found else {
-            return self
-                .schedule(self.now + self.delay, Happening::Input(node, Input::ConnectFailed { address }));
+            return self.schedule(
+                self.now + self.delay,
+                Happening::Input(node, Input::ConnectFailed { address }),
+            );
         };
         let (caller, called) = (PeerKey(self.next_key), PeerKey(self.next_key + 1));
         self.next_key += 2;
@@ -112,8 +124,12 @@ impl Network {
         ] {
             let Node { swarm, address, .. } = &self.nodes[other_node];
             let (id, source, address) = (swarm.own_id, address.ip(), Some(*address));
-            self.ends.insert(key, End { node, other, other_node, is_open: true, last_arrival: Time::ZERO });
-            let input = Input::PeerConnected { peer: key, id, source, local: None, address, direction };
+            self.ends.insert(
+                key,
+                End { node, other, other_node, is_open: true, last_arrival: Time::ZERO },
+            );
+            let input =
+                Input::PeerConnected { peer: key, id, source, local: None, address, direction };
             self.schedule(self.now + arrival, Happening::Input(node, input));
         }
         // Nothing arrives at the caller before it knows of the connection.
@@ -165,7 +181,14 @@ impl Network {
         self.schedule(at, Happening::Sent(peer, file, chunk, self.caused));
     }
 
-    pub(super) fn sent(&mut self, node: usize, peer: PeerKey, file: FileKey, chunk: ChunkIndex, serial: u64) {
+    pub(super) fn sent(
+        &mut self,
+        node: usize,
+        peer: PeerKey,
+        file: FileKey,
+        chunk: ChunkIndex,
+        serial: u64,
+    ) {
         if self.nodes[node].uploads.get(&(peer, file, chunk)) != Some(&serial) {
             return;
         }
@@ -177,7 +200,11 @@ impl Network {
         self.nodes[node].sent += 1;
         let bytes = self.geometry.chunk_len(chunk);
         self.deliver(peer, |peer| Input::DataReceived { peer, bytes });
-        self.deliver(peer, |peer| Input::ChunkArrived { peer, handle: file.handle(), chunk: chunk.get() });
+        self.deliver(peer, |peer| Input::ChunkArrived {
+            peer,
+            handle: file.handle(),
+            chunk: chunk.get(),
+        });
         let input = Input::UploadEnded { peer, file, chunk, end: UploadEnd::Sent };
         self.schedule(self.now, Happening::Input(node, input));
     }
