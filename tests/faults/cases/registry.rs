@@ -73,7 +73,7 @@ async fn flood(coordinator: SocketAddr, from: IpAddr, reports: u64, seen: Arc<Fl
         match line.hear().await {
             Some(CoordinatorReply::Accepted { .. }) => {}
             Some(CoordinatorReply::LimitReached { .. }) => {
-                drop(seen.refused.fetch_add(1, Ordering::Relaxed))
+                seen.refused.fetch_add(1, Ordering::Relaxed);
             }
             Some(_) => {}
             None => return,

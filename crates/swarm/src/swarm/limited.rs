@@ -39,7 +39,7 @@ impl Swarm {
             None => self.paces = paces,
             Some(file) if paces.is_none() => drop(self.file_paces.remove(&file)),
             Some(file) if self.files.contains_key(&file) => {
-                drop(self.file_paces.insert(file, paces))
+                self.file_paces.insert(file, paces);
             }
             Some(_) => {}
         }
