@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use std::{env, fs, io};
 
 use bytes::BytesMut;
+use tnet_control::fuzzing::{request_again, response_again};
 use tnet_fuzz::truth::TRUTHS;
-use tnet_peer::fuzzing::{request_again, response_again};
 use tnet_proto::{
     Availability, CoordinatorReply, FileHandle, Holder, Holdings, Info, MAX_HOLDERS, MAX_TAIL_PATH,
     Open, PeerMessage, Protocol, WireMessage, data_header, encode, preamble,

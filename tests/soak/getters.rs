@@ -138,6 +138,8 @@ async fn judge(scene: &Scene, manner: Manner, wanted: &Shared, target: &Path, fi
         }
         Some(1) if matches!(manner, Manner::FewDescriptors) => {}
         Some(8) if matches!(manner, Manner::FullDisk) => {}
+        // Another getter of the same server has removed the content.
+        Some(7) if matches!(manner, Manner::ByServer) && finished.stderr.contains("`tnet rm`") => {}
         // Gone, or changed, before or while it was fetched; not yet seen by the seed.
         Some(4 | 6 | 7) if !wanted.is_kept => {}
         _ => panic!("{}", say()),

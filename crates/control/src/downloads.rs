@@ -20,7 +20,7 @@ use super::fault::{Fault, FaultKind};
 use super::turn::{Directories, Line, Turn};
 use tnet_peer::DownloadOptions;
 use tnet_peer::Peer;
-use tnet_peer::{Progress, Summary};
+use tnet_peer::{DownloadError, Progress, Summary};
 
 /// Downloads at once. More are refused: each keeps a file open and its chunks' states in memory.
 const MAX_DOWNLOADS: usize = 1024;
@@ -211,6 +211,13 @@ async fn run(
     download(peer, info, &out, options, &turn, forgotten, publish).await
 }
 
+/// Somebody took the content off the list while it was being downloaded.
+fn removed() -> Fault {
+    let message = "taken off the server's list by `tnet rm`; what arrived is kept: run the same \
+                   command again to continue";
+    Fault::new(FaultKind::Incomplete, message)
+}
+
 /// From when it has started, the peer logs how it goes on.
 fn refused(hash: FileHash, out: &Path, fault: &Fault) {
     warn!(file = %hash.short(), out = %shown_path(&out), %fault, "download not started");
@@ -248,7 +255,10 @@ async fn download(
         tokio::select! {
             biased;
             result = download.finished() => return Ok(result?),
-            () = forgotten.cancelled() => return Ok(download.end().await?),
+            () = forgotten.cancelled() => return match download.end().await {
+                Err(DownloadError::Cancelled) => Err(removed()),
+                end => Ok(end?),
+            },
             () = sleep(NEWS_EVERY) => {
                 let progress = download.progress();
                 if progress.elapsed >= logged + LOG_EVERY {

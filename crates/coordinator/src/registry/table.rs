@@ -116,6 +116,8 @@ pub struct Table {
     by_ip: HashMap<IpAddr, IpUse>,
     /// Of the live peers that accept connections.
     sites: HashMap<Site, AtSite>,
+    /// Peers beyond the first at their site. Mostly there are none.
+    at_shared_sites: u32,
     contested: Contested,
     leases: LeaseQueue,
     /// Peers that left with more entries than one sweep removes.
@@ -143,6 +145,7 @@ impl Table {
             by_epoch: EpochMap::default(),
             by_ip: HashMap::new(),
             sites: HashMap::new(),
+            at_shared_sites: 0,
             contested: Contested::default(),
             leases: LeaseQueue::default(),
             retired: Vec::new(),
@@ -330,7 +333,9 @@ impl Table {
 
     fn enter_site(&mut self, site: Option<Site>) {
         if let Some(site) = site {
-            self.sites.entry(site).or_default().peers += 1;
+            let at = self.sites.entry(site).or_default();
+            at.peers += 1;
+            self.at_shared_sites += u32::from(at.peers > 1);
         }
     }
 
@@ -340,6 +345,7 @@ impl Table {
             && let Some(at) = self.sites.get_mut(&site)
         {
             at.peers -= 1;
+            self.at_shared_sites -= u32::from(at.peers > 0);
             if at.peers == 0 {
                 self.sites.remove(&site);
             }

@@ -149,6 +149,8 @@ impl Table {
             peer.place.site().into_iter().for_each(|site| *at_site.entry(site).or_default() += 1);
         }
         assert_eq!(at_site, self.sites.iter().map(|(site, at)| (*site, at.peers)).collect());
+        let beyond_first: u32 = at_site.values().map(|peers| peers - 1).sum();
+        assert_eq!(self.at_shared_sites, beyond_first, "peers at shared sites");
 
         let mut by_ip: BTreeMap<IpAddr, (u32, u32, usize)> = BTreeMap::new();
         for (_, peer) in self.peers.iter() {

@@ -60,6 +60,9 @@ impl Table {
     /// time.
     fn swarm_without(&self, file: &File, asker: Option<PeerSlot>) -> SwarmSize {
         let mut swarm = swarm_size(file);
+        if self.at_shared_sites == 0 {
+            return swarm;
+        }
         let site_of = |slot: PeerSlot| self.peers.at(slot).place.site();
         let Some(site) = asker.and_then(site_of) else { return swarm };
         if self.sites.get(&site).is_none_or(|at| at.peers <= 1) {
