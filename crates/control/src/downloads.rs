@@ -211,11 +211,14 @@ async fn run(
     download(peer, info, &out, options, &turn, forgotten, publish).await
 }
 
-/// Somebody took the content off the list while it was being downloaded.
-fn removed() -> Fault {
+/// How it ended, for who follows it. Nobody cancels but who takes the content off the list.
+fn told(end: Result<Summary, DownloadError>) -> Result<Summary, Fault> {
     let message = "taken off the server's list by `tnet rm`; what arrived is kept: run the same \
                    command again to continue";
-    Fault::new(FaultKind::Incomplete, message)
+    match end {
+        Err(DownloadError::Cancelled) => Err(Fault::new(FaultKind::Incomplete, message)),
+        end => Ok(end?),
+    }
 }
 
 /// From when it has started, the peer logs how it goes on.
@@ -254,11 +257,8 @@ async fn download(
     loop {
         tokio::select! {
             biased;
-            result = download.finished() => return Ok(result?),
-            () = forgotten.cancelled() => return match download.end().await {
-                Err(DownloadError::Cancelled) => Err(removed()),
-                end => Ok(end?),
-            },
+            result = download.finished() => return told(result),
+            () = forgotten.cancelled() => return told(download.end().await),
             () = sleep(NEWS_EVERY) => {
                 let progress = download.progress();
                 if progress.elapsed >= logged + LOG_EVERY {
