@@ -211,13 +211,13 @@ async fn run(
     download(peer, info, &out, options, &turn, forgotten, publish).await
 }
 
-/// How it ended, for who follows it. Nobody cancels but who takes the content off the list.
-fn told(end: Result<Summary, DownloadError>) -> Result<Summary, Fault> {
-    let message = "taken off the server's list by `tnet rm`; what arrived is kept: run the same \
-                   command again to continue";
-    match end {
-        Err(DownloadError::Cancelled) => Err(Fault::new(FaultKind::Incomplete, message)),
-        end => Ok(end?),
+/// For who follows it. Nobody cancels but who takes the content off the list.
+fn told(error: DownloadError) -> Fault {
+    match error {
+        DownloadError::Cancelled => {
+            Fault::new(FaultKind::Incomplete, "taken off the server's list by `tnet rm`")
+        }
+        error => error.into(),
     }
 }
 
@@ -250,15 +250,15 @@ async fn download(
 ) -> Result<Summary, Fault> {
     let hash = info.hash();
     turn.is_at_disk(true);
-    let started = peer.download_unless(info, out, options, forgotten).await.map_err(Fault::from);
+    let started = peer.download_unless(info, out, options, forgotten).await.map_err(told);
     turn.is_at_disk(false);
     let mut download = started.inspect_err(|fault| refused(hash, out, fault))?;
     let mut logged = Duration::ZERO;
     loop {
         tokio::select! {
             biased;
-            result = download.finished() => return told(result),
-            () = forgotten.cancelled() => return told(download.end().await),
+            result = download.finished() => return result.map_err(told),
+            () = forgotten.cancelled() => return download.end().await.map_err(told),
             () = sleep(NEWS_EVERY) => {
                 let progress = download.progress();
                 if progress.elapsed >= logged + LOG_EVERY {
