@@ -99,5 +99,5 @@ async fn churn() {
     let server = directory_bytes(&scene.state_of_server());
     println!("state directory of the server: {server} bytes");
     assert!(server <= 2 * fresh + 256 * 1024, "the server's state directory has {server} bytes");
-    println!("{}", scene.tally());
+    println!("{}", scene.summary());
 }

@@ -139,7 +139,7 @@ impl Scene {
         directory_bytes(&cli.path("state"))
     }
 
-    pub(crate) fn tally(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         self.counts.to_string()
     }
 }

@@ -19,7 +19,7 @@
 //! says what was true instead.
 //!
 //! To stop a download in the middle, give it a [`RawPeer`] that stops giving. To break a cable, put
-//! a [`Relay`] in it. To see what a server does with nonsense, be a [`Stranger`]. To see what the
+//! a [`Relay`] in it. To see what a server does with nonsense, be a [`RawClient`]. To see what the
 //! user sees, run the [`Cli`].
 //!
 //! Whatever goes wrong here panics with the reason: that is how a test fails.
@@ -29,28 +29,28 @@
     reason = "what a test shows, its own files included, is for developers"
 )]
 
-mod census;
 mod cli;
 mod content;
-mod herald;
+mod fake_reporter;
 mod network;
 mod node;
 mod payload;
 mod process;
 mod raw;
+mod raw_client;
 mod relay;
-mod stranger;
+mod resource_count;
 mod wait;
 
-pub use census::{Census, files_below};
 pub use cli::{Cli, Server};
 pub use content::Content;
-pub use herald::{Found, Herald, holders};
+pub use fake_reporter::{FakeReporter, Found, holders};
 pub use network::{Network, NetworkBuilder};
 pub use node::{Fetched, Node, stored};
 pub use payload::{Payload, describe, payload};
 pub use process::{Finished, Running};
-pub use raw::{Conduct, Description, RawPeer, RawPeerBuilder, Tally};
+pub use raw::{Behaviour, Counters, Description, RawPeer, RawPeerBuilder};
+pub use raw_client::{Handshaken, RawClient};
 pub use relay::Relay;
-pub use stranger::{Caller, Stranger};
+pub use resource_count::{ResourceCount, files_below};
 pub use wait::{SOON, eventually, is, stays, within};

@@ -14,7 +14,7 @@ use tnet_proto::{Availability, ReportEntry};
 
 use crate::cli::Cli;
 use crate::content::Content;
-use crate::herald::Herald;
+use crate::fake_reporter::FakeReporter;
 use crate::node::Node;
 use crate::raw::{RawPeer, RawPeerBuilder};
 use crate::relay::Relay;
@@ -220,15 +220,16 @@ impl Network {
     }
 
     /// Reports to the coordinator that whoever is behind this port of ours holds the content, for
-    /// as long as the herald lives. With a relay's port, a peer that has no coordinator itself is
+    /// as long as the reporter lives. With a relay's port, a peer that has no coordinator itself is
     /// reached through that relay only.
     ///
     /// # Panics
     /// If the coordinator does not take it.
-    pub async fn announce(&self, port: u16, content: &Content) -> Herald {
+    pub async fn announce(&self, port: u16, content: &Content) -> FakeReporter {
         let (hash, size) = (*content.hash().as_bytes(), content.info().size());
         let entry = ReportEntry { hash, size, availability: Availability::Full };
-        Herald::announce(self.coordinator(), port, self.plan.report_interval, vec![entry]).await
+        FakeReporter::announce(self.coordinator(), port, self.plan.report_interval, vec![entry])
+            .await
     }
 
     /// A raw peer that holds `content`, honest and generous, reported to the coordinator.

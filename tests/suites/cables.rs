@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use tnet_testkit::{Content, Herald, Network, Relay, SOON, eventually, payload};
+use tnet_testkit::{Content, FakeReporter, Network, Relay, SOON, eventually, payload};
 
 /// 40 chunks of 64 KiB.
 const LEN: u64 = 40 * CHUNK;
@@ -14,13 +14,17 @@ const CHUNK: u64 = 64 * 1024;
 const SLOTS: u64 = 24;
 
 /// A seed that everybody reaches through a relay, and only through that.
-async fn distant_seed(network: &mut Network, name: &str, content: &Content) -> (Relay, Herald) {
+async fn distant_seed(
+    network: &mut Network,
+    name: &str,
+    content: &Content,
+) -> (Relay, FakeReporter) {
     let config = tnet_peer::Config { coordinator: None, ..network.peer_config() };
     let seed = network.start_peer_with(name, config).await;
     seed.shares(content).await;
     let relay = Relay::to(seed.local_addr()).await.expect("a free port");
-    let herald = network.announce(relay.address().port(), content).await;
-    (relay, herald)
+    let reporter = network.announce(relay.address().port(), content).await;
+    (relay, reporter)
 }
 
 fn rate(bytes_per_second: u32) -> NonZeroU32 {
@@ -32,7 +36,7 @@ async fn connections_reset_in_the_middle_of_chunks_cost_only_those_chunks() {
     const RESETS: u64 = 3;
     let mut network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 1));
-    let (relay, _herald) = distant_seed(&mut network, "seed", &content).await;
+    let (relay, _reporter) = distant_seed(&mut network, "seed", &content).await;
     // Slow enough that there always is a chunk under way.
     relay.limit(rate(2_000_000));
     let ann = network.peer("ann").begins(&content).await;
@@ -55,7 +59,7 @@ async fn connections_reset_in_the_middle_of_chunks_cost_only_those_chunks() {
 async fn a_link_that_halts_costs_seconds_when_there_is_another_seed() {
     let mut network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 2));
-    let (relay, _herald) = distant_seed(&mut network, "seed", &content).await;
+    let (relay, _reporter) = distant_seed(&mut network, "seed", &content).await;
     relay.limit(rate(1_000_000));
     let ann = network.peer("ann").begins(&content).await;
     eventually("some chunks are stored", SOON, async || {
@@ -72,7 +76,7 @@ async fn a_link_that_halts_costs_seconds_when_there_is_another_seed() {
 async fn a_link_that_halts_for_a_while_is_used_again() {
     let mut network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 3));
-    let (relay, _herald) = distant_seed(&mut network, "seed", &content).await;
+    let (relay, _reporter) = distant_seed(&mut network, "seed", &content).await;
     relay.limit(rate(1_000_000));
     let ann = network.peer("ann").begins(&content).await;
     eventually("some chunks are stored", SOON, async || {
@@ -95,7 +99,7 @@ async fn a_link_that_halts_for_a_while_is_used_again() {
 async fn a_network_in_two_halves_goes_on_when_it_is_one_again() {
     let mut network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 5));
-    let (cable, _herald) = distant_seed(&mut network, "seed", &content).await;
+    let (cable, _reporter) = distant_seed(&mut network, "seed", &content).await;
     cable.limit(rate(1_000_000));
     network.start_peer("ann").await;
     network.start_peer("bob").await;

@@ -164,7 +164,7 @@ async fn a_damaged_chunk_waits_for_somebody_who_has_it_and_the_rest_is_served_me
     let summary =
         within("it is complete", SOON, download.finished()).await.expect("somebody has it");
     assert_eq!((summary.bytes_damaged, summary.traffic.arrived), (u64::from(MIB), 1));
-    assert_eq!(seed.tally().served.keys().copied().collect::<Vec<_>>(), [7]);
+    assert_eq!(seed.counters().served.keys().copied().collect::<Vec<_>>(), [7]);
     content.is_at(&out).await;
 }
 

@@ -261,7 +261,7 @@ async fn a_disk_that_does_not_take_the_file_is_8() {
     shell.envs(tnet.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
     let full = cli.start_command(shell).ends(SOON).await.with_code(8);
     says(&full, "");
-    assert_eq!(seed.tally().requests_in_all(), 0, "not one chunk was asked for");
+    assert_eq!(seed.counters().requests_in_all(), 0, "not one chunk was asked for");
     assert!(!cli.path("a").exists() && !cli.path("a.partial").exists(), "nothing is left");
 }
 
@@ -321,7 +321,7 @@ async fn a_partial_file_that_disappears_is_1() {
     let seed = network.raw(content.raw_peer().allowing(10)).await;
     let get = ["get", "a.fileinfo", "-o", "a", "--foreground"];
     let running = cli.start(get.iter().chain(&LISTEN));
-    seed.tally_is("ten chunks went out", SOON, |tally| tally.served_in_all() == 10).await;
+    seed.counters_are("ten chunks went out", SOON, |counters| counters.served_in_all() == 10).await;
     std::fs::remove_file(cli.path("a.partial")).expect("it is there");
     seed.allow_all().await;
     says(&running.ends(SOON).await.with_code(1), "removed or changed");

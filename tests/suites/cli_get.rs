@@ -49,7 +49,7 @@ async fn has_stored(running: &mut Running, chunks: u64) {
 }
 
 fn assert_each_chunk_came_once(seed: &RawPeer) {
-    let served = seed.tally().served;
+    let served = seed.counters().served;
     assert!(served.len() == 40 && served.values().all(|times| *times == 1), "{served:?}");
 }
 

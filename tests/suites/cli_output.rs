@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
-use tnet_testkit::{Cli, Conduct, Content, Network, Running, SOON, eventually, is, payload};
+use tnet_testkit::{Behaviour, Cli, Content, Network, Running, SOON, eventually, is, payload};
 use tokio::task::spawn_blocking;
 
 /// 32 chunks of 64 KiB.
@@ -328,7 +328,7 @@ async fn a_slow_sender_is_time_of_the_wire() {
     let cli = network.user("ann");
     let content = described(&cli).await;
     let a_second_and_more = NonZeroU32::new(1_500_000).expect("not zero");
-    let drip = Conduct::Drips { bytes_per_second: a_second_and_more };
+    let drip = Behaviour::Drips { bytes_per_second: a_second_and_more };
     let _seed = network.raw(content.raw_peer().behaving(drip)).await;
     let result = cli.run(GET).await.with_code(0).result();
     let [wire, ..] = shares(&result);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tnet_fileinfo::ChunkSize;
 use tnet_peer::{DownloadError, DownloadOptions, FetchInfoError};
 use tnet_testkit::{
-    Conduct, Content, Description, Network, SOON, Tally, eventually, files_below, payload, stored,
-    within,
+    Behaviour, Content, Counters, Description, Network, SOON, eventually, files_below, payload,
+    stored, within,
 };
 
 /// More chunks than are asked for at once, and no multiple of eight, so that a bitmap has a spare
@@ -19,7 +19,7 @@ const LEN: u64 = CHUNKS as u64 * 64 * 1024;
 async fn with_liars_alone_a_download_gives_up_and_leaves_no_file() {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 3));
-    let liar = network.raw(content.raw_peer().behaving(Conduct::FlipsBit { percent: 100 })).await;
+    let liar = network.raw(content.raw_peer().behaving(Behaviour::FlipsBit { percent: 100 })).await;
     let options = DownloadOptions {
         give_up_after: Some(Duration::from_secs(1)),
         ..DownloadOptions::default()
@@ -34,7 +34,7 @@ async fn with_liars_alone_a_download_gives_up_and_leaves_no_file() {
         matches!(error, DownloadError::NoHolder { .. } | DownloadError::Stalled { .. }),
         "{error:?}"
     );
-    liar.tally_is("it is banned", SOON, Tally::was_banned).await;
+    liar.counters_are("it is banned", SOON, Counters::was_banned).await;
     assert!(!ann.copy().exists());
 }
 
@@ -67,7 +67,7 @@ async fn a_description_in_more_than_one_part_is_put_together() {
         .await
         .expect("the seed describes its file");
     assert_eq!(info.sums(), content.info().sums());
-    assert_eq!(seed.tally().described, 2);
+    assert_eq!(seed.counters().described, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,8 +85,8 @@ async fn a_forged_description_is_refused_and_a_true_one_found() {
         matches!(error, FetchInfoError::NoneValid { holders, .. } if holders.lying == 1),
         "{error:?}"
     );
-    assert!(forger.tally().described >= 1);
-    assert_eq!(forger.tally().requests_in_all(), 0, "not one chunk was asked for");
+    assert!(forger.counters().described >= 1);
+    assert_eq!(forger.counters().requests_in_all(), 0, "not one chunk was asked for");
     let _honest = network.raw_seed(&content).await;
     let info = network
         .peer("ann")

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tnet_peer::share::WatchOptions;
 use tnet_testkit::{
-    Census, Content, Network, SOON, Stranger, files_below, payload, stored, within,
+    Content, Network, RawClient, ResourceCount, SOON, files_below, payload, stored, within,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
@@ -36,7 +36,7 @@ async fn nothing_is_left_of(end: End, busy: impl AsyncFnOnce(&Network, &Content)
     // there already.
     network.start_peer("first").await;
     network.stop("first").await;
-    let before = Census::take_when_quiet().await;
+    let before = ResourceCount::take_when_quiet().await;
     let address = network.start_peer("ann").await.local_addr();
     busy(&network, &content).await;
     match end {
@@ -102,7 +102,7 @@ async fn a_peer_that_sends_to_somebody_who_does_not_read_leaves_nothing() {
             let ann = network.peer("ann");
             ann.shares(content).await;
             let mut caller =
-                Stranger::call(ann.local_addr()).await.expect("ann listens").introduce(SOON).await;
+                RawClient::call(ann.local_addr()).await.expect("ann listens").handshake(SOON).await;
             caller.opens(content, SOON).await;
             for chunk in 0..20 {
                 caller.asks_for(chunk).await;
@@ -136,7 +136,7 @@ async fn a_peer_with_callers_who_say_nothing_leaves_nothing() {
     for end in [End::Dropped, End::ShutDown] {
         nothing_is_left_of(end, async |network, _| {
             for _ in 0..20 {
-                Stranger::call(network.peer("ann").local_addr()).await.expect("ann listens");
+                RawClient::call(network.peer("ann").local_addr()).await.expect("ann listens");
             }
         })
         .await;
@@ -146,7 +146,7 @@ async fn a_peer_with_callers_who_say_nothing_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_network_leaves_nothing() {
     let _turn = turn().await;
-    let before = Census::take_when_quiet().await;
+    let before = ResourceCount::take_when_quiet().await;
     let mut network = Network::builder().peer("seed").peers("ann", 4).start().await;
     let content = Content::of(payload(LEN, 2));
     network.peer("seed").shares(&content).await;
@@ -197,7 +197,7 @@ async fn finished_files_hold_no_descriptors_however_many_there_are() {
         network.peer("seed").shares_as(content, &format!("{number}")).await;
     }
     // What is kept open of the shared files is closed when nobody has read it for a while.
-    let before = Census::take_when_quiet().await;
+    let before = ResourceCount::take_when_quiet().await;
     let mut followed = Vec::new();
     for (number, content) in contents.iter().enumerate() {
         let copy = network.peer("ann").path(&format!("copy {number}"));

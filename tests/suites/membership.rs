@@ -259,16 +259,16 @@ async fn without_a_coordinator_peers_find_more_peers_through_each_other() {
     let mut network = Network::builder().peer("ann").peer("bob").start().await;
     let content = Content::of(payload(LEN, 12));
     let seed = content.raw_peer().allowing(0).start().await.expect("a free port");
-    let herald = network.announce(seed.address().port(), &content).await;
+    let reporter = network.announce(seed.address().port(), &content).await;
     let bob = network.peer("bob").begins(&content).await;
-    seed.tally_is("bob asks the seed", SOON, |tally| tally.requests_in_all() > 0).await;
-    herald.change(Vec::new()).await;
+    seed.counters_are("bob asks the seed", SOON, |counters| counters.requests_in_all() > 0).await;
+    reporter.change(Vec::new()).await;
     network.coordinator_counts(content.hash(), 0, 1).await;
     // From the coordinator ann can learn of bob only, who has nothing.
     let ann = network.peer("ann").begins(&content).await;
     network.coordinator_counts(content.hash(), 0, 2).await;
     network.kill_coordinator();
-    seed.tally_is("ann meets the seed", SOON, |tally| tally.greeted == 2).await;
+    seed.counters_are("ann meets the seed", SOON, |counters| counters.greeted == 2).await;
     seed.allow_all().await;
     network.peer("ann").completes(ann, &content, SOON).await;
     network.peer("bob").completes(bob, &content, SOON).await;

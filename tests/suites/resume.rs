@@ -15,7 +15,7 @@ const LEN: u64 = 40 * CHUNK;
 const CHUNK: u64 = 64 * 1024;
 
 fn assert_each_chunk_came_once(seed: &RawPeer) {
-    let served = seed.tally().served;
+    let served = seed.counters().served;
     assert!(served.len() == 40 && served.values().all(|times| *times == 1), "{served:?}");
 }
 
@@ -96,7 +96,7 @@ async fn what_no_journal_vouches_for_is_kept_only_if_it_verifies() {
     let partial = network.peer_dir("ann").join("copy.partial");
     let file =
         std::fs::OpenOptions::new().write(true).open(partial).expect("the partial file is there");
-    let damaged = *seed.tally().served.keys().next().expect("ten chunks came");
+    let damaged = *seed.counters().served.keys().next().expect("ten chunks came");
     file.write_all_at(b"damaged", u64::from(damaged) * CHUNK + 5).expect("writable");
     drop(file);
     seed.allow_all().await;
@@ -104,7 +104,7 @@ async fn what_no_journal_vouches_for_is_kept_only_if_it_verifies() {
     let download = ann.begins_after_kill(&content).await;
     let fetched = ann.completes(download, &content, SOON).await;
     assert_eq!(fetched.summary.bytes_resumed, 9 * CHUNK);
-    let served = seed.tally().served;
+    let served = seed.counters().served;
     assert!(served.iter().all(|(chunk, times)| (*times == 2) == (*chunk == damaged)), "{served:?}");
 }
 
@@ -232,7 +232,7 @@ async fn chunks_that_nobody_holds_are_counted_and_fetched_when_somebody_does() {
     }
     assert!(!network.peer("ann").copy().exists());
     assert!(
-        half.tally().requests.keys().all(|chunk| chunk % 2 == 0),
+        half.counters().requests.keys().all(|chunk| chunk % 2 == 0),
         "nobody asks for what is not there"
     );
     half.gain(odd).await;
@@ -276,7 +276,7 @@ async fn a_connection_that_breaks_in_the_middle_loses_no_chunk_that_came() {
     seed.hang_up().await;
     seed.allow_all().await;
     network.peer("ann").completes(ann, &content, SOON).await;
-    assert_eq!(seed.tally().greeted, 2);
+    assert_eq!(seed.counters().greeted, 2);
     assert_each_chunk_came_once(&seed);
 }
 
@@ -299,5 +299,5 @@ async fn a_seed_that_dies_in_the_middle_leaves_a_download_that_waits_for_another
     .await;
     let another = network.raw_seed(&content).await;
     network.peer("ann").completes(ann, &content, SOON).await;
-    assert_eq!(another.tally().served_in_all(), 20, "what came from the first is kept");
+    assert_eq!(another.counters().served_in_all(), 20, "what came from the first is kept");
 }

@@ -46,7 +46,7 @@ async fn seeds_that_each_give_a_quarter_make_the_whole_together() {
     let fetched = network.peer("ann").fetches(&content).await;
     assert_eq!(fetched.summary.traffic.sources, 4);
     for seed in seeds {
-        assert_eq!(seed.tally().served_in_all(), 8, "each gave what it was allowed to");
+        assert_eq!(seed.counters().served_in_all(), 8, "each gave what it was allowed to");
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_downloader_serves_what_it_has_to_one_that_never_meets_the_seed() {
         "ann served while it fetched: {:?}",
         fetched.summary
     );
-    assert_eq!(seed.tally().greeted, 1);
+    assert_eq!(seed.counters().greeted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,10 +147,10 @@ async fn a_seed_that_nobody_announces_any_more_still_serves_whom_it_knows() {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 10));
     let seed = content.raw_peer().allowing(4).start().await.expect("a free port");
-    let herald = network.announce(seed.address().port(), &content).await;
+    let reporter = network.announce(seed.address().port(), &content).await;
     let ann = network.peer("ann").begins(&content).await;
     stored(&ann, 4).await;
-    herald.change(Vec::new()).await;
+    reporter.change(Vec::new()).await;
     network.coordinator_counts(content.hash(), 0, 1).await;
     seed.allow_all().await;
     network.peer("ann").completes(ann, &content, SOON).await;

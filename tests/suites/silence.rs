@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tnet_testkit::{Cli, Conduct, Content, Network, SOON, eventually, payload};
+use tnet_testkit::{Behaviour, Cli, Content, Network, SOON, eventually, payload};
 
 const LEN: u64 = 40 * 64 * 1024;
 
@@ -76,7 +76,7 @@ async fn everybody_is_busy() {
 async fn nobody_sends_what_was_asked_for() {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 5));
-    let _silent = network.raw(content.raw_peer().behaving(Conduct::NeverSends)).await;
+    let _silent = network.raw(content.raw_peer().behaving(Behaviour::NeverSends)).await;
     is_told(&user(&network, &content), "answers", "send nothing").await;
 }
 

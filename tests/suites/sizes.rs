@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkSize;
-use tnet_testkit::{Content, Network, Node, Payload, SOON, Stranger, payload, within};
+use tnet_testkit::{Content, Network, Node, Payload, RawClient, SOON, payload, within};
 
 /// The chunk size of small files.
 const CHUNK: u64 = 64 * 1024;
@@ -77,8 +77,8 @@ async fn one_source_does_not_keep_all_chunk_sizes_of_a_file_from_others() {
     seed.shares(&cut(64)).await;
     let mut callers = Vec::new();
     for kib in [16, 32, 128, 256] {
-        let stranger = Stranger::call_from([127, 0, 0, 2].into(), seed.local_addr()).await;
-        let mut caller = stranger.expect("it accepts").introduce(SOON).await;
+        let stranger = RawClient::call_from([127, 0, 0, 2].into(), seed.local_addr()).await;
+        let mut caller = stranger.expect("it accepts").handshake(SOON).await;
         caller.opens(&cut(kib), SOON).await;
         callers.push(caller);
     }

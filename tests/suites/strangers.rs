@@ -9,7 +9,7 @@ use tnet_proto::{
     ByeReason, FileHandle, Hello, Holdings, Open, PeerId, PeerMessage, Protocol, preamble,
 };
 use tnet_testkit::{
-    Caller, Content, Network, Node, SOON, Stranger, eventually, is, payload, stored,
+    Content, Handshaken, Network, Node, RawClient, SOON, eventually, is, payload, stored,
 };
 
 /// 31 chunks of 64 KiB: no multiple of eight, so that a bitmap has a spare bit.
@@ -22,12 +22,12 @@ const SLACK: Duration = Duration::from_secs(4);
 /// For what is refused as soon as it is seen.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-async fn call(node: &Node) -> Stranger {
-    Stranger::call(node.local_addr()).await.expect("the peer listens")
+async fn call(node: &Node) -> RawClient {
+    RawClient::call(node.local_addr()).await.expect("the peer listens")
 }
 
-async fn introduced(node: &Node) -> Caller {
-    call(node).await.introduce(SOON).await
+async fn introduced(node: &Node) -> Handshaken {
+    call(node).await.handshake(SOON).await
 }
 
 /// A frame that claims to be longer than it is allowed to be.
@@ -111,7 +111,7 @@ async fn a_first_message_that_is_no_hello_is_closed_at_once() {
 async fn an_unknown_message_is_answered_and_the_conversation_goes_on() {
     let network = Network::builder().peer("ann").start().await;
     let caller = introduced(network.peer("ann")).await;
-    let mut stranger = caller.into_stranger();
+    let mut stranger = caller.into_raw();
     stranger.send(&[&prefix(8)[..], &99_u32.to_le_bytes(), b"new!"].concat()).await;
     stranger.say(&PeerMessage::Ping { nonce: 5 }).await;
     let mut caller = stranger.resume();
@@ -142,7 +142,7 @@ async fn frames_that_are_no_messages_are_closed_at_once() {
         ("data without a byte", data_without_bytes),
     ];
     for (what, bytes) in frames {
-        let mut stranger = introduced(network.peer("ann")).await.into_stranger();
+        let mut stranger = introduced(network.peer("ann")).await.into_raw();
         stranger.send(&bytes).await;
         let (after, _) = stranger.until_closed(SOON).await;
         assert!(after < AT_ONCE, "{what}: closed only after {after:?}");

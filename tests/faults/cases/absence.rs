@@ -95,7 +95,7 @@ async fn chunks_without_a_holder_are_counted_kept_and_fetched_later() -> String 
     let _other = network.raw(content.raw_peer().holding(content.chunks(0..3))).await;
     let ann = user(&network, "ann", &content);
     let mut running = ann.start(GET.iter().chain(&["--json", "--timeout", "8s"]));
-    seed.tally_is("half is sent", SOON, |tally| tally.served_in_all() == 20).await;
+    seed.counters_are("half is sent", SOON, |counters| counters.served_in_all() == 20).await;
     // What is on its way when a seed dies may be lost.
     eventually("half is there", SOON, async || match chunks_done(&running) {
         20.. => Ok(()),
@@ -115,7 +115,7 @@ async fn chunks_without_a_holder_are_counted_kept_and_fetched_later() -> String 
     content.is_at(&ann.path("a")).await;
     let kept = finished.result()["bytes_resumed"].as_u64().expect("a number");
     assert_eq!(
-        kept + u64::from(back.tally().served_in_all()) * 64 * 1024,
+        kept + u64::from(back.counters().served_in_all()) * 64 * 1024,
         LEN,
         "nothing came twice"
     );

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, MAX_REPORT_ENTRIES, PeerId};
-use tnet_testkit::{Content, Network, SOON, Stranger, eventually, is, payload, stays};
+use tnet_testkit::{Content, Network, RawClient, SOON, eventually, is, payload, stays};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::support::case::cases;
 use crate::support::needs::Need;
 use crate::support::process::memory;
-use crate::support::reporter::{Reporter, full};
+use crate::support::raw_reporter::{RawReporter, full};
 use crate::support::service::Service;
 use crate::support::soak::at_length;
 
@@ -50,7 +50,7 @@ async fn an_address_of_somebody_else_cannot_be_reported() -> String {
         }
     }));
     let coordinator = network.coordinator_handle().local_addr();
-    let mut attacker = Reporter::call(coordinator, loopback(66)).await;
+    let mut attacker = RawReporter::call(coordinator, loopback(66)).await;
     assert!(attacker.is_welcome(PeerId([66; 16]), victim.port(), INTERVAL).await);
     let (hash, size) = (*content.hash().as_bytes(), content.info().size());
     attacker
@@ -58,7 +58,7 @@ async fn an_address_of_somebody_else_cannot_be_reported() -> String {
         .await;
     let own = SocketAddr::new(loopback(66), victim.port());
     assert_eq!(attacker.holders(hash).await, [own; 0], "who asks is not told of himself");
-    let mut other = Reporter::call(coordinator, loopback(1)).await;
+    let mut other = RawReporter::call(coordinator, loopback(1)).await;
     assert!(other.is_welcome(PeerId([1; 16]), 0, INTERVAL).await);
     assert_eq!(other.holders(hash).await, [own], "the address is the one it was seen at");
     // Downloads call whom the coordinator names.
@@ -86,7 +86,7 @@ async fn a_flood_of_reports_stays_within_its_limits() -> String {
     let before = memory(service.running.id()).peak_kib;
     // Somebody honest, who asks all the time.
     let shared: [u8; 32] = [7; 32];
-    let mut honest = Reporter::call(service.address, loopback(3)).await;
+    let mut honest = RawReporter::call(service.address, loopback(3)).await;
     assert!(honest.is_welcome(PeerId([3; 16]), 7401, INTERVAL).await);
     honest
         .say(CoordinatorRequest::Report {
@@ -107,7 +107,7 @@ async fn a_flood_of_reports_stays_within_its_limits() -> String {
     let address = service.address;
     let (flooded, is_flooded) = watch::channel(false);
     let asking = tokio::spawn(async move {
-        let mut asker = Reporter::call(address, loopback(4)).await;
+        let mut asker = RawReporter::call(address, loopback(4)).await;
         assert!(asker.is_welcome(PeerId([4; 16]), 0, INTERVAL).await);
         let mut times = Vec::new();
         while !*is_flooded.borrow() {
@@ -119,7 +119,7 @@ async fn a_flood_of_reports_stays_within_its_limits() -> String {
         times
     });
     // Files that do not exist, more than one peer may report.
-    let mut flood = Reporter::call(service.address, loopback(66)).await;
+    let mut flood = RawReporter::call(service.address, loopback(66)).await;
     assert!(flood.is_welcome(PeerId([66; 16]), 7401, INTERVAL).await);
     let (mut random, mut files, mut refused) = (StdRng::seed_from_u64(64), 0, 0);
     for seq in 1..=at_length(64, 2500) {
@@ -140,7 +140,7 @@ async fn a_flood_of_reports_stays_within_its_limits() -> String {
     // The same machine as thousands of peers.
     let (mut held, mut identities) = (Vec::new(), 0);
     for number in 0..at_length(2_500_u64, 10_000) {
-        let mut caller = Reporter::call(service.address, loopback(66)).await;
+        let mut caller = RawReporter::call(service.address, loopback(66)).await;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_le_bytes());
         let port = u16::try_from(number % 60_000 + 1000).expect("a port");
@@ -174,7 +174,7 @@ async fn old_reports_change_nothing() -> String {
         entries: vec![full(hash, 10)],
     };
     let counts = async |hash| network.swarm(tnet_fileinfo::FileHash::from_bytes(hash)).await.0;
-    let mut first = Reporter::call(coordinator, loopback(5)).await;
+    let mut first = RawReporter::call(coordinator, loopback(5)).await;
     assert!(first.is_welcome(PeerId([5; 16]), 7401, INTERVAL).await);
     first.say(report(1, true, old)).await;
     assert_eq!(first.hear().await, Some(CoordinatorReply::Accepted { seq: 1 }));
@@ -191,7 +191,7 @@ async fn old_reports_change_nothing() -> String {
     assert_eq!((stale, counts(new).await), (0, 1), "nothing out of turn is in the table");
     // A second connection has reports of its own: what the first said before changes nothing when
     // it comes again.
-    let mut second = Reporter::call(coordinator, loopback(5)).await;
+    let mut second = RawReporter::call(coordinator, loopback(5)).await;
     assert!(second.is_welcome(PeerId([5; 16]), 7401, INTERVAL).await);
     second.say(report(1, true, new)).await;
     assert_eq!(second.hear().await, Some(CoordinatorReply::Accepted { seq: 1 }));
@@ -225,7 +225,7 @@ async fn strangers_get_no_more_than_they_brought() -> String {
     let mut longest = 0;
     for service in [&coordinator, &peer] {
         for greeting in greetings {
-            let mut stranger = Stranger::call(service.address).await.expect("it listens");
+            let mut stranger = RawClient::call(service.address).await.expect("it listens");
             stranger.send(greeting).await;
             let (after, answer) = stranger.until_closed(SOON).await;
             assert!(after < Duration::from_secs(7), "closed only after {after:?}");

@@ -39,7 +39,7 @@ async fn killed_over_and_over_it_fetches_hardly_anything_again() -> String {
     let seed = content.raw_peer().start().await.expect("there are free ports");
     let cable = Relay::to(seed.address()).await.expect("there are free ports");
     cable.limit(RATE.try_into().expect("not zero"));
-    let _herald = network.announce(cable.address().port(), &content).await;
+    let _reporter = network.announce(cable.address().port(), &content).await;
     let getting = Getting::new(&network, "ann", &content);
     let (mut killed, mut completed, mut known) = (0, 0, 0);
     while killed < kills {

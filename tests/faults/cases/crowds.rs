@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tnet_proto::{PeerMessage, Protocol, preamble};
-use tnet_testkit::{Content, Network, SOON, Stranger, eventually, holders, payload, within};
+use tnet_testkit::{Content, Network, RawClient, SOON, eventually, holders, payload, within};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -143,7 +143,7 @@ async fn the_silent_are_closed_and_keep_nobody_out() -> String {
             let began = Instant::now();
             // The answer to a ping comes from behind the hello.
             let mut caller =
-                Stranger::call(server.address).await.expect("it listens").introduce(SOON).await;
+                RawClient::call(server.address).await.expect("it listens").handshake(SOON).await;
             caller.say(PeerMessage::Ping { nonce: 1 }).await;
             assert_eq!(caller.hear(SOON).await, Some(PeerMessage::Pong { nonce: 1 }));
             took.push(began.elapsed().as_secs_f64());

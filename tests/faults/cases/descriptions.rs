@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tnet_proto::{Availability, ReportEntry};
-use tnet_testkit::{Content, Herald, Network, RawPeer, SOON, eventually, payload};
+use tnet_testkit::{Content, FakeReporter, Network, RawPeer, SOON, eventually, payload};
 use tokio::time::Instant;
 
 use crate::support::case::cases;
@@ -29,7 +29,7 @@ async fn false_holders(
     content: &Content,
     tricks: &[Trick],
     ip: IpAddr,
-) -> Vec<(FalseHolder, Herald)> {
+) -> Vec<(FalseHolder, FakeReporter)> {
     let entry = ReportEntry {
         hash: *content.hash().as_bytes(),
         size: content.info().size(),
@@ -38,8 +38,9 @@ async fn false_holders(
     let holders = tricks.iter().map(async |trick| {
         let holder = FalseHolder::at(ip, *trick, content.info().clone()).await;
         let port = holder.address.port();
-        let herald = Herald::announce(network.coordinator(), port, INTERVAL, vec![entry]).await;
-        (holder, herald)
+        let reporter =
+            FakeReporter::announce(network.coordinator(), port, INTERVAL, vec![entry]).await;
+        (holder, reporter)
     });
     futures_util::future::join_all(holders).await
 }

@@ -35,7 +35,7 @@ async fn without_space_nothing_is_fetched() -> String {
         let free = mount.free();
         let full = getting.start(getting.command(&[])).ends(SOON).await.with_code(8);
         line = says(&full, &["not enough space", "make room or choose another disk"]);
-        assert_eq!(seed.tally().requests_in_all(), 0, "not one chunk was asked for");
+        assert_eq!(seed.counters().requests_in_all(), 0, "not one chunk was asked for");
         assert_eq!((getting.names(), mount.free()), (Vec::new(), free), "nothing is left");
     }
     let said = line
@@ -131,7 +131,7 @@ async fn what_is_refused_has_its_own_words() -> String {
         fixed += 1;
     }
     assert!(getting.names().is_empty(), "{:?}", getting.names());
-    assert_eq!(seed.tally().requests_in_all(), 0, "not one chunk was asked for");
+    assert_eq!(seed.counters().requests_in_all(), 0, "not one chunk was asked for");
     format!(
         "file size limit, inodes, {fixed} fixed directories: 0 bytes downloaded, each told by its name"
     )

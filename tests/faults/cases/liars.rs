@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tnet_peer::Traffic;
-use tnet_testkit::{Conduct, Content, Network, RawPeer, SOON, is, payload, stays};
+use tnet_testkit::{Behaviour, Content, Network, RawPeer, SOON, is, payload, stays};
 
 use crate::support::case::cases;
 
@@ -36,12 +36,12 @@ async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
     let content = Content::of(payload(FOUR, 16));
     let holder = content.raw_peer();
     let _honest = join_all((0..3).map(|_| network.raw(holder.clone()))).await;
-    let liar = network.raw(holder.behaving(Conduct::FlipsBit { percent: share })).await;
+    let liar = network.raw(holder.behaving(Behaviour::FlipsBit { percent: share })).await;
     let began = Instant::now();
     let ann = network.peer("ann");
     let fetching = ann.fetches(&content);
     let watched = async {
-        while !liar.tally().was_banned() {
+        while !liar.counters().was_banned() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         began.elapsed()
@@ -54,7 +54,7 @@ async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
     // Who sends a wrong chunk now and then may get away with one in a short download.
     let banned = match banned {
         None if fetched.summary.traffic.corrupt >= 2 => {
-            liar.tally_is("the liar is banned", SOON, |tally| tally.was_banned()).await;
+            liar.counters_are("the liar is banned", SOON, |counters| counters.was_banned()).await;
             Some(began.elapsed())
         }
         seen => seen,
@@ -67,7 +67,7 @@ async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
         );
         let bans = ann.status().await.expect("ann runs").bans;
         assert!(bans.iter().any(|ban| ban.address == liar.address()), "{bans:?}");
-        assert_eq!(liar.tally().greeted, 1, "who is banned is not called again");
+        assert_eq!(liar.counters().greeted, 1, "who is banned is not called again");
     }
     (fetched.summary.traffic, banned, fetched.summary.elapsed)
 }
@@ -97,7 +97,7 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 17));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
-    let liar = network.raw(content.raw_peer().behaving(Conduct::FlipsBit { percent: 100 })).await;
+    let liar = network.raw(content.raw_peer().behaving(Behaviour::FlipsBit { percent: 100 })).await;
     let user = network.user("ann");
     content.write_info(&user.path("a.fileinfo"));
     let get = [
@@ -112,7 +112,7 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
         "127.0.0.1:0",
     ];
     let running = user.start(get);
-    liar.tally_is("the liar is banned", SOON, |tally| tally.was_banned()).await;
+    liar.counters_are("the liar is banned", SOON, |counters| counters.was_banned()).await;
     honest.allow_all().await;
     let finished = running.ends(SOON).await.with_code(0);
     let named = format!("banned {}", liar.address());
@@ -126,7 +126,7 @@ async fn among_poisoners(content: &Content, peers: usize, poisoners: usize) -> (
     let network = Network::builder().peer("ann").start().await;
     let holder = content.raw_peer();
     let percent = |number| if number < poisoners { 100 } else { 0 };
-    let peer = |number| holder.clone().behaving(Conduct::FlipsBit { percent: percent(number) });
+    let peer = |number| holder.clone().behaving(Behaviour::FlipsBit { percent: percent(number) });
     let _peers: Vec<RawPeer> = join_all((0..peers).map(|number| network.raw(peer(number)))).await;
     let fetched = network.peer("ann").fetches(content).await;
     (fetched.summary.elapsed, fetched.summary.traffic.bytes_wasted)
@@ -153,13 +153,13 @@ async fn poisoners_do_not_outlie_one_honest_peer() -> String {
 }
 
 /// How much longer a download takes when it met such a peer before the honest one.
-async fn delay_by(conduct: Conduct) -> (Duration, RawPeer) {
+async fn delay_by(behaviour: Behaviour) -> (Duration, RawPeer) {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 4));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
-    let liar = network.raw(content.raw_peer().behaving(conduct)).await;
+    let liar = network.raw(content.raw_peer().behaving(behaviour)).await;
     let ann = network.peer("ann").begins(&content).await;
-    liar.tally_is("the liar is asked", SOON, |tally| tally.requests_in_all() > 0).await;
+    liar.counters_are("the liar is asked", SOON, |counters| counters.requests_in_all() > 0).await;
     honest.allow_all().await;
     let began = Instant::now();
     let fetched = network.peer("ann").completes(ann, &content, Duration::from_secs(12)).await;
@@ -168,17 +168,20 @@ async fn delay_by(conduct: Conduct) -> (Duration, RawPeer) {
 }
 
 async fn chunks_of_another_length_cost_seconds() -> String {
-    let (short, _) = delay_by(Conduct::WithholdsLastByte).await;
+    let (short, _) = delay_by(Behaviour::WithholdsLastByte).await;
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 12));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
-    let liar = network.raw(content.raw_peer().behaving(Conduct::SendsTooMuch)).await;
+    let liar = network.raw(content.raw_peer().behaving(Behaviour::SendsTooMuch)).await;
     let ann = network.peer("ann").begins(&content).await;
     // It may be cut without a word: what it sent is not read to the end.
-    liar.tally_is("the liar is cut", SOON, |tally| tally.greeted > 0 && tally.connected == 0).await;
+    liar.counters_are("the liar is cut", SOON, |counters| {
+        counters.greeted > 0 && counters.connected == 0
+    })
+    .await;
     // Much longer than the longest pause before an address is called again.
     stays("the liar is left alone", Duration::from_millis(1500), async || {
-        is(liar.tally().greeted, 1)
+        is(liar.counters().greeted, 1)
     })
     .await;
     assert_eq!(ann.progress().chunks_done, 0, "nothing of the liar's is stored");
@@ -192,19 +195,19 @@ async fn chunks_of_another_length_cost_seconds() -> String {
 }
 
 async fn a_peer_that_refuses_what_it_claims_is_not_asked_for_ever() -> String {
-    let (_, liar) = delay_by(Conduct::Refuses).await;
-    let asked = liar.tally().requests_in_all();
-    assert!(asked <= 64, "{:?}", liar.tally());
+    let (_, liar) = delay_by(Behaviour::Refuses).await;
+    let asked = liar.counters().requests_in_all();
+    assert!(asked <= 64, "{:?}", liar.counters());
     format!("{asked} requests in vain")
 }
 
 async fn a_peer_that_never_sends_costs_seconds() -> String {
-    let (delay, _) = delay_by(Conduct::NeverSends).await;
+    let (delay, _) = delay_by(Behaviour::NeverSends).await;
     format!("{:.1} s more for the last chunk", delay.as_secs_f64())
 }
 
 async fn a_peer_that_drips_costs_seconds() -> String {
-    let (delay, liar) = delay_by(Conduct::Drips { bytes_per_second: NonZeroU32::MIN }).await;
-    let asked = liar.tally().requests_in_all();
+    let (delay, liar) = delay_by(Behaviour::Drips { bytes_per_second: NonZeroU32::MIN }).await;
+    let asked = liar.counters().requests_in_all();
     format!("{:.1} s more; {asked} slots held for at most that long", delay.as_secs_f64())
 }

@@ -201,7 +201,7 @@ async fn a_forged_description_is_refused_before_the_first_request() -> String {
         ["get", &hash, "-o", "a", "--foreground", "--timeout", "2s", "--listen", "127.0.0.1:0"],
     );
     is_refused(by_hash.await, user.home());
-    let described = forger.tally().described;
+    let described = forger.counters().described;
     assert!(described >= 1, "the forger was asked");
     // The same lie as a file, and one with a true list of sums under another hash.
     let honest = content.info().to_json();
@@ -220,6 +220,6 @@ async fn a_forged_description_is_refused_before_the_first_request() -> String {
         fs::write(user.path("forged.fileinfo"), lie).expect("writable");
         is_refused(user.run(get("forged.fileinfo")).await, user.home());
     }
-    assert_eq!(forger.tally().requests_in_all(), 0, "not one chunk was asked for");
+    assert_eq!(forger.counters().requests_in_all(), 0, "not one chunk was asked for");
     "3 of 3 refused; 0 bytes of the file asked for".to_owned()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use tnet_proto::{FileHandle, Holdings, Open, PeerMessage};
-use tnet_testkit::{Content, Network, SOON, Stranger, files_below, payload};
+use tnet_testkit::{Content, Network, RawClient, SOON, files_below, payload};
 
 use crate::support::case::cases;
 use crate::support::needs::Need;
@@ -350,7 +350,8 @@ async fn what_is_there_is_never_lost() -> String {
     old.is_at(&user.path("out")).await;
     // With leave to replace it, it is the old one until it is the new one.
     let mut running = user.start(get.iter().chain(&["--overwrite"]));
-    seed.tally_is("five chunks are there", SOON, |tally| tally.served_in_all() == 5).await;
+    seed.counters_are("five chunks are there", SOON, |counters| counters.served_in_all() == 5)
+        .await;
     old.is_at(&user.path("out")).await;
     let (first, last) = (old.payload().bytes(), new.payload().bytes());
     seed.allow_all().await;
@@ -383,7 +384,7 @@ async fn what_is_not_shared_looks_like_what_is_not_there() -> String {
     network.coordinator_counts(here.hash(), 0, 0).await;
     ann.shares(&shared).await;
     let mut caller =
-        Stranger::call(ann.local_addr()).await.expect("ann listens").introduce(SOON).await;
+        RawClient::call(ann.local_addr()).await.expect("ann listens").handshake(SOON).await;
     let mut times = [Vec::new(), Vec::new()];
     for number in 0..ASKED {
         for (content, times) in [&here, &absent].into_iter().zip(&mut times) {

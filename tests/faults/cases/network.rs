@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tnet_proto::PeerMessage;
 use tnet_testkit::{
-    Content, Finished, Herald, Network, Relay, Running, SOON, Stranger, eventually, payload,
+    Content, FakeReporter, Finished, Network, RawClient, Relay, Running, SOON, eventually, payload,
 };
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -226,7 +226,7 @@ async fn with_few_descriptors(from_the_beginning: bool) -> String {
         let limited = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status();
         assert!(limited.is_ok_and(|status| status.success()), "a process of ours can be limited");
     }
-    let (source, _herald) = distant_seed(&mut network, "source", &takes, 1_000_000).await;
+    let (source, _reporter) = distant_seed(&mut network, "source", &takes, 1_000_000).await;
     takes.write_info(&bob.cli().path("a.fileinfo"));
     let getting = bob.cli().start(["get", "a.fileinfo", "-o", "a", "--json"]);
     reaches(&getting, 4).await;
@@ -263,7 +263,7 @@ async fn with_few_descriptors(from_the_beginning: bool) -> String {
     let again = gone.elapsed();
     assert!(fetched.summary.traffic.arrived > 0);
     let mut caller =
-        Stranger::call(server.address).await.expect("it listens").introduce(SOON).await;
+        RawClient::call(server.address).await.expect("it listens").handshake(SOON).await;
     caller.say(PeerMessage::Ping { nonce: 1 }).await;
     assert_eq!(caller.hear(SOON).await, Some(PeerMessage::Pong { nonce: 1 }));
     drop(source);
@@ -321,14 +321,14 @@ async fn distant_seed(
     name: &str,
     content: &Content,
     rate: u32,
-) -> (Relay, Herald) {
+) -> (Relay, FakeReporter) {
     let config = tnet_peer::Config { coordinator: None, ..network.peer_config() };
     let seed = network.start_peer_with(name, config).await;
     seed.shares(content).await;
     let relay = Relay::to(seed.local_addr()).await.expect("a free port");
     relay.limit(NonZeroU32::new(rate).expect("not zero"));
-    let herald = network.announce(relay.address().port(), content).await;
-    (relay, herald)
+    let reporter = network.announce(relay.address().port(), content).await;
+    (relay, reporter)
 }
 
 /// Waits until a download has said that it has so many chunks.

@@ -10,7 +10,7 @@ use tnet_proto::{
     ByeReason, CoordinatorReply, CoordinatorRequest, FileHandle, FrameHead, Holdings,
     MAX_FRAME_LEN, MessageCodec, Open, PREAMBLE_LEN, PeerMessage, Protocol, encode, preamble,
 };
-use tnet_testkit::{Conduct, Content, Network, SOON, Stranger, payload};
+use tnet_testkit::{Behaviour, Content, Network, RawClient, SOON, payload};
 use tokio_util::codec::Decoder;
 
 use crate::support::case::cases;
@@ -45,7 +45,7 @@ async fn a_length_of_4_gib_is_refused_at_the_prefix() -> String {
         for introduce in [false, true] {
             join_all((0..CALLERS).map(async |_| {
                 let mut stranger =
-                    Stranger::call(service.address).await.expect("the service listens");
+                    RawClient::call(service.address).await.expect("the service listens");
                 let introduction = if introduce {
                     service.greeting()
                 } else {
@@ -87,7 +87,7 @@ async fn negative_and_overflowing_lengths_are_refused() -> String {
     let services = services(&network).await;
     for service in &services {
         for length in lengths {
-            let mut stranger = Stranger::call(service.address).await.expect("the service listens");
+            let mut stranger = RawClient::call(service.address).await.expect("the service listens");
             stranger
                 .send(&[service.greeting(), length.to_le_bytes().to_vec(), vec![0; 64]].concat())
                 .await;
@@ -165,7 +165,7 @@ async fn damaged_frames_end_one_connection_and_nothing_else() -> String {
     let mut sent = 0;
     for round in 0..150 {
         for service in &services {
-            let mut stranger = Stranger::call(service.address).await.expect("the service listens");
+            let mut stranger = RawClient::call(service.address).await.expect("the service listens");
             let mut bytes = service.greeting();
             for _ in 0..8 {
                 let mut frame = frames[random.random_range(0..frames.len())].clone();
@@ -194,7 +194,7 @@ async fn damaged_frames_end_one_connection_and_nothing_else() -> String {
     for mut service in services {
         assert!(service.running.is_running(), "{}", service.running.stderr());
         let mut stranger =
-            Stranger::call(service.address).await.expect("the service still listens");
+            RawClient::call(service.address).await.expect("the service still listens");
         stranger.send(&service.greeting()).await;
         assert!(stranger.is_greeted(SOON).await, "the service still answers");
     }
@@ -227,10 +227,10 @@ async fn numbers_and_bitmaps_that_do_not_fit_are_violations() -> String {
     let mut handled = 0;
     for messages in opens.chain(requests).chain(haves) {
         let what = format!("{messages:?}");
-        let mut caller = Stranger::call(seed.local_addr())
+        let mut caller = RawClient::call(seed.local_addr())
             .await
             .expect("the peer listens")
-            .introduce(SOON)
+            .handshake(SOON)
             .await;
         for message in messages {
             caller.say(message).await;
@@ -242,30 +242,32 @@ async fn numbers_and_bitmaps_that_do_not_fit_are_violations() -> String {
         assert_eq!(bye.await, Some(ByeReason::VIOLATION), "{what}");
         handled += 1;
     }
-    for conduct in [Conduct::AnnouncesBeyondTheEnd, Conduct::SetsSpareBits] {
-        cut_while_downloading(conduct).await;
+    for behaviour in [Behaviour::AnnouncesBeyondTheEnd, Behaviour::SetsSpareBits] {
+        cut_while_downloading(behaviour).await;
         handled += 1;
     }
     format!("{handled} of {handled} handled: said to be a violation, and cut")
 }
 
 async fn what_was_not_asked_for_is_not_written() -> String {
-    for conduct in [Conduct::SendsUnasked, Conduct::SendsAnother] {
-        cut_while_downloading(conduct).await;
+    for behaviour in [Behaviour::SendsUnasked, Behaviour::SendsAnother] {
+        cut_while_downloading(behaviour).await;
     }
     "0 bytes written; the sender is told why and cut".to_owned()
 }
 
 /// A download that meets such a peer stores nothing of it, tells it why, and is completed by an
 /// honest one.
-async fn cut_while_downloading(conduct: Conduct) {
+async fn cut_while_downloading(behaviour: Behaviour) {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(97 * 64 * 1024, 5));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
-    let liar = network.raw(content.raw_peer().behaving(conduct)).await;
+    let liar = network.raw(content.raw_peer().behaving(behaviour)).await;
     let ann = network.peer("ann").begins(&content).await;
-    liar.tally_is("the liar is cut", SOON, |tally| tally.byes.contains(&ByeReason::VIOLATION))
-        .await;
+    liar.counters_are("the liar is cut", SOON, |counters| {
+        counters.byes.contains(&ByeReason::VIOLATION)
+    })
+    .await;
     assert_eq!(ann.progress().chunks_done, 0, "nothing of the liar's is stored");
     let bans = network.peer("ann").status().await.expect("the peer runs").bans;
     assert!(bans.iter().any(|ban| ban.address == liar.address()), "{bans:?}");
@@ -298,7 +300,7 @@ async fn other_versions_are_told_apart_from_silence() -> String {
     for service in &services {
         let ours = preamble(service.protocol);
         for versions in [[0, 0, 0, 0], [2, 0, 2, 0], [9, 0, 200, 0]] {
-            let mut stranger = Stranger::call(service.address).await.expect("the service listens");
+            let mut stranger = RawClient::call(service.address).await.expect("the service listens");
             stranger.send(&[&ours[..8], &versions].concat()).await;
             let (after, answer) = stranger.until_closed(SOON).await;
             assert!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tnet_peer::{Download, Phase};
 use tnet_proto::{Availability, ReportEntry};
 use tnet_testkit::{
-    Cli, Content, Herald, Network, Relay, SOON, eventually, holders, payload, within,
+    Cli, Content, FakeReporter, Network, Relay, SOON, eventually, holders, payload, within,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -31,7 +31,7 @@ cases![
 struct Distant {
     process: tnet_testkit::Running,
     relay: Relay,
-    herald: Herald,
+    reporter: FakeReporter,
 }
 
 impl Distant {
@@ -42,8 +42,8 @@ impl Distant {
         let serving = Machine::new(alone, Ipv4Addr::LOCALHOST).seeds(content, 0).await;
         let relay = Relay::to(serving.address).await.expect("a free port");
         relay.limit(NonZeroU32::new(RATE).expect("not zero"));
-        let herald = network.announce(relay.address().port(), content).await;
-        Distant { process: serving.process, relay, herald }
+        let reporter = network.announce(relay.address().port(), content).await;
+        Distant { process: serving.process, relay, reporter }
     }
 }
 
@@ -75,7 +75,7 @@ async fn a_stopped_seed_is_done_without_and_serves_again() -> String {
     let bob = network.start_peer("bob").await;
     let served = bob.fetches_within(&content, 2 * SOON).await.summary;
     one.process.terminate();
-    drop(one.herald);
+    drop(one.reporter);
     let _ = one.process.ends(SOON).await.with_code(0);
     format!(
         "done {:.1} s later than without the stop; {} of {} chunks asked for again; after {} s it serves again, a whole \
@@ -115,8 +115,8 @@ async fn a_killed_coordinator_stops_no_transfer_and_learns_everything_again() ->
         size: content.info().size(),
         availability: Availability::Full,
     };
-    let _herald =
-        Herald::announce(address, relay.address().port(), report_interval, vec![entry]).await;
+    let _reporter =
+        FakeReporter::announce(address, relay.address().port(), report_interval, vec![entry]).await;
     network.start_peer_with("archive", config.clone()).await.shares(&other).await;
     let mut downloads = Vec::new();
     for number in 0..PEERS {

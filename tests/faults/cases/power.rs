@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_peer::store::{Download, DownloadOptions, Opened};
-use tnet_testkit::{Cli, Conduct, Content, Network, SOON};
+use tnet_testkit::{Behaviour, Cli, Content, Network, SOON};
 
 use crate::support::case::cases;
 use crate::support::disk_log::{DiskLog, DiskState, Which};
@@ -76,7 +76,7 @@ async fn record(content: &Content, home: &Path) -> Recorded {
     let network = Network::builder().start().await;
     // A chunk each 200 ms: slower than that, and nothing is in doubt; faster, and no sync comes
     // before the end.
-    let drip = Conduct::Drips {
+    let drip = Behaviour::Drips {
         bytes_per_second: u32::try_from(CHUNK * 5).expect("small").try_into().expect("not zero"),
     };
     let seed = network.raw(content.raw_peer().behaving(drip).allowing(FIRST)).await;

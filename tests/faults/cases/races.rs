@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tnet_fileinfo::{ChunkSize, FileHash};
 use tnet_peer::share::WatchOptions;
 use tnet_proto::{FileHandle, Holdings, Open, PeerMessage};
-use tnet_testkit::{Content, Network, SOON, Stranger, describe, eventually, payload};
+use tnet_testkit::{Content, Network, RawClient, SOON, describe, eventually, payload};
 
 use crate::support::case::cases;
 use crate::support::exchange::Exchanger;
@@ -196,7 +196,7 @@ fn age(directory: &Path) {
 
 /// Asks for it by its hash, as somebody would who guesses what it is.
 async fn is_unknown(seed: SocketAddr, secret: &Content) {
-    let mut caller = Stranger::call(seed).await.expect("it listens").introduce(SOON).await;
+    let mut caller = RawClient::call(seed).await.expect("it listens").handshake(SOON).await;
     let (hash, file) = (*secret.hash().as_bytes(), FileHandle(1));
     let geometry = *secret.info().geometry();
     let open = Open {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, MAX_REPORT_ENTRIES, PeerId, ReportDigest};
-use tnet_testkit::{Cli, Content, Network, SOON, Stranger, eventually, payload, within};
+use tnet_testkit::{Cli, Content, Network, RawClient, SOON, eventually, payload, within};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ use crate::support::machine::{Machine, Serving};
 use crate::support::memory_group::MemoryGroup;
 use crate::support::needs::Need;
 use crate::support::process::memory;
-use crate::support::reporter::{Reporter, full};
+use crate::support::raw_reporter::{RawReporter, full};
 use crate::support::service::Service;
 use crate::support::soak::at_length;
 
@@ -63,7 +63,7 @@ struct Flood {
 /// Reports files that nobody else has, from this address, until the token says so or the
 /// coordinator is gone.
 async fn flood(coordinator: SocketAddr, from: IpAddr, reports: u64, seen: Arc<Flood>) {
-    let Ok(mut line) = Reporter::try_call(coordinator, from).await else { return };
+    let Ok(mut line) = RawReporter::try_call(coordinator, from).await else { return };
     if !line.is_welcome(PeerId(rand::random()), 7401, LONG).await {
         return;
     }
@@ -85,8 +85,12 @@ async fn flood(coordinator: SocketAddr, from: IpAddr, reports: u64, seen: Arc<Fl
 }
 
 /// Reports so many files that nobody else has, and stays.
-async fn holding(coordinator: SocketAddr, from: IpAddr, files: usize) -> (Reporter, Vec<[u8; 32]>) {
-    let mut line = Reporter::call(coordinator, from).await;
+async fn holding(
+    coordinator: SocketAddr,
+    from: IpAddr,
+    files: usize,
+) -> (RawReporter, Vec<[u8; 32]>) {
+    let mut line = RawReporter::call(coordinator, from).await;
     assert!(line.is_welcome(PeerId(rand::random()), 7402, LONG).await, "the honest are let in");
     let hashes: Vec<[u8; 32]> = (0..files).map(|_| rand::random()).collect();
     for (seq, part) in (1..).zip(hashes.chunks(MAX_REPORT_ENTRIES)) {
@@ -108,7 +112,7 @@ async fn looking_up(
     hashes: Vec<[u8; 32]>,
     stop: CancellationToken,
 ) -> Vec<Duration> {
-    let mut line = Reporter::call(coordinator, from).await;
+    let mut line = RawReporter::call(coordinator, from).await;
     assert!(line.is_welcome(PeerId(rand::random()), 0, LONG).await, "the honest are let in");
     let mut took = Vec::new();
     for hash in hashes.into_iter().cycle() {
@@ -224,7 +228,7 @@ async fn reaches(files: u64, seen: &Flood, service: &mut Service, group: &Memory
 
 /// How many of these files are found.
 async fn found(coordinator: SocketAddr, hashes: &[[u8; 32]]) -> usize {
-    let mut asker = Reporter::call(coordinator, loopback(4)).await;
+    let mut asker = RawReporter::call(coordinator, loopback(4)).await;
     assert!(asker.is_welcome(PeerId(rand::random()), 0, LONG).await);
     let mut found = 0;
     for hash in hashes {
@@ -479,7 +483,7 @@ async fn false_ports(
         let ip = loopback(100 + u8::try_from(number % usize::from(sources)).expect("few"));
         let port = FalsePort::at(ip, number, content, behind).await;
         // Its entries stay when its connection ends.
-        let mut line = Reporter::call(coordinator, ip).await;
+        let mut line = RawReporter::call(coordinator, ip).await;
         assert!(line.is_welcome(PeerId(rand::random()), port.port(), LONG).await);
         line.say(CoordinatorRequest::Report { seq: 1, replace: true, entries: vec![entry] }).await;
         assert_eq!(line.hear().await, Some(CoordinatorReply::Accepted { seq: 1 }));
@@ -561,7 +565,7 @@ async fn is_listed(
     hash: [u8; 32],
     address: SocketAddr,
 ) -> Result<(), Vec<SocketAddr>> {
-    let mut asker = Reporter::call(coordinator, loopback(9)).await;
+    let mut asker = RawReporter::call(coordinator, loopback(9)).await;
     assert!(asker.is_welcome(PeerId(rand::random()), 0, LONG).await);
     let holders = asker.holders(hash).await;
     if holders.contains(&address) { Ok(()) } else { Err(holders) }
@@ -569,15 +573,15 @@ async fn is_listed(
 
 /// The id that a peer tells everybody.
 async fn id_of(address: SocketAddr) -> PeerId {
-    let stranger = Stranger::call(address).await.expect("it listens");
+    let stranger = RawClient::call(address).await.expect("it listens");
     within("a hello", SOON, stranger.hello()).await.peer_id
 }
 
 /// Says that it is the peer at this address, over and over, and that it holds nothing.
 async fn claim(coordinator: SocketAddr, of: SocketAddr, id: PeerId, claims: Arc<AtomicU64>) {
-    let mut latest: Vec<Reporter> = Vec::new();
+    let mut latest: Vec<RawReporter> = Vec::new();
     loop {
-        let Ok(mut line) = Reporter::try_call(coordinator, of.ip()).await else { return };
+        let Ok(mut line) = RawReporter::try_call(coordinator, of.ip()).await else { return };
         if line.is_welcome(id, of.port(), LONG).await {
             line.say(CoordinatorRequest::Heartbeat { digest: ReportDigest::default() }).await;
             line.say(CoordinatorRequest::Report { seq: 1, replace: true, entries: Vec::new() })

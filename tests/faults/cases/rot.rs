@@ -9,7 +9,7 @@ use serde_json::Value;
 use tnet_peer::store::ScanLog;
 use tnet_proto::{FileHandle, PeerMessage};
 use tnet_testkit::{
-    Caller, Cli, Content, Finished, Network, Running, SOON, Stranger, eventually, is, payload,
+    Cli, Content, Finished, Handshaken, Network, RawClient, Running, SOON, eventually, is, payload,
     stays, within,
 };
 
@@ -238,7 +238,7 @@ async fn a_rotten_chunk_of_a_download_is_fetched_again() -> String {
     let download = ann.begins(&content).await;
     tnet_testkit::stored(&download, 40).await;
     let partial = ann.path("copy.partial");
-    let before = source.tally().served;
+    let before = source.counters().served;
     let held: Vec<u64> = before.keys().map(|chunk| u64::from(*chunk)).collect();
     rot(&partial, held[..4].iter().copied());
     // Whoever fetches them from ann tells her.
@@ -253,7 +253,7 @@ async fn a_rotten_chunk_of_a_download_is_fetched_again() -> String {
     let ann_has = within("ann ends", SOON, ann.completes(download, &content, SOON));
     ann_has.await;
     bob.completes(copy, &content, SOON).await;
-    let again = source.tally().served.values().filter(|times| **times > 1).count();
+    let again = source.counters().served.values().filter(|times| **times > 1).count();
     format!(
         "4 chunks of a partial file rot: told by a receiver, fetched again; {again} chunks sent twice or more by the source"
     )
@@ -367,9 +367,13 @@ const THEIRS: FileHandle = FileHandle(1);
 
 /// Fetches as many chunks over a connection as are asked for, and says of each, several times, that
 /// it is wrong.
-async fn slanders(seed: &Seed, content: &Content, chunks: impl IntoIterator<Item = u32>) -> Caller {
-    let stranger = Stranger::call(seed.service.address).await.expect("it accepts");
-    let mut caller = stranger.introduce(SOON).await;
+async fn slanders(
+    seed: &Seed,
+    content: &Content,
+    chunks: impl IntoIterator<Item = u32>,
+) -> Handshaken {
+    let stranger = RawClient::call(seed.service.address).await.expect("it accepts");
+    let mut caller = stranger.handshake(SOON).await;
     caller.opens(content, SOON).await;
     for chunk in chunks {
         let sent = fetch(&mut caller, chunk).await;
@@ -381,7 +385,7 @@ async fn slanders(seed: &Seed, content: &Content, chunks: impl IntoIterator<Item
 }
 
 /// Gets that chunk, or the one that the seed would rather give; answers which.
-async fn fetch(caller: &mut Caller, chunk: u32) -> u32 {
+async fn fetch(caller: &mut Handshaken, chunk: u32) -> u32 {
     caller.asks_for(chunk).await;
     let mut arrived = 0;
     loop {

@@ -36,7 +36,7 @@ const LANES: usize = 8;
 
 /// How the attempts with damaged files ended.
 #[derive(Default)]
-struct Tally {
+struct Outcomes {
     variants: AtomicUsize,
     /// The file under the final name was another one.
     wrong: AtomicUsize,
@@ -49,7 +49,7 @@ async fn whatever_was_left_the_file_is_right() -> String {
     let network = Network::builder().peer("sam").start().await;
     let content = small_chunks(u64::from(CHUNKS), SEED);
     network.peer("sam").shares(&content).await;
-    let (bytes, tally) = (content.payload().bytes(), Tally::default());
+    let (bytes, outcomes) = (content.payload().bytes(), Outcomes::default());
     let each = at_length(240, 2000) / LANES;
     let lane = async |lane: usize| {
         let mut luck = StdRng::seed_from_u64(SEED + lane as u64);
@@ -61,13 +61,13 @@ async fn whatever_was_left_the_file_is_right() -> String {
                 .map(|_| Damage::ALL[luck.random_range(0..Damage::ALL.len())]);
             let kinds: Vec<Damage> =
                 std::iter::once(first).chain(further.collect::<Vec<_>>()).collect();
-            attempt(&getting, &content, &bytes, &kinds, &mut luck, &tally).await;
+            attempt(&getting, &content, &bytes, &kinds, &mut luck, &outcomes).await;
         }
     };
     join_all((0..LANES).map(lane)).await;
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     let (variants, wrong, noticed) =
-        (count(&tally.variants), count(&tally.wrong), count(&tally.noticed));
+        (count(&outcomes.variants), count(&outcomes.wrong), count(&outcomes.noticed));
     assert_eq!(wrong, 0, "of {variants} files that were accepted, so many are wrong");
     assert!(
         noticed > variants / 4,
@@ -87,7 +87,7 @@ async fn attempt(
     bytes: &[u8],
     kinds: &[Damage],
     luck: &mut StdRng,
-    tally: &Tally,
+    outcomes: &Outcomes,
 ) {
     let out = getting.out();
     let (another, _) = open(content, &getting.dir().join("b"));
@@ -130,10 +130,10 @@ async fn attempt(
     let report = getting.start(getting.command(&[])).ends(SOON).await.with_code(0).result();
 
     let differs = content.payload().first_difference(&out).expect("readable").is_some();
-    tally.variants.fetch_add(1, Ordering::Relaxed);
-    tally.wrong.fetch_add(usize::from(differs), Ordering::Relaxed);
+    outcomes.variants.fetch_add(1, Ordering::Relaxed);
+    outcomes.wrong.fetch_add(usize::from(differs), Ordering::Relaxed);
     let noticed = report["bytes_damaged"].as_u64().unwrap_or(0) > 0;
-    tally.noticed.fetch_add(usize::from(noticed), Ordering::Relaxed);
+    outcomes.noticed.fetch_add(usize::from(noticed), Ordering::Relaxed);
     for name in getting.names() {
         fs::remove_file(getting.dir().join(name)).expect("it is ours");
     }
@@ -238,7 +238,7 @@ async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
     let seed = network.raw_seed(&content).await;
     let failing = getting.start(traced("error=EIO:when=9").run(&getting.command(&[])));
     let report = getting.is_complete(failing.ends(SOON).await).await;
-    let fetched = u64::from(seed.tally().served_in_all());
+    let fetched = u64::from(seed.counters().served_in_all());
     assert_eq!((report["bytes_damaged"].as_u64(), fetched), (Some(CHUNK), 2), "{report}");
     drop(seed);
 

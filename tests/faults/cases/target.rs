@@ -28,7 +28,7 @@ async fn where_nothing_may_be_written_it_says_so() -> String {
     let (getting, mount) = on_small_disk(&network, "ann", &content, MIB);
     // The directory of the file is one file system, home and state directory another.
     getting.completes(&[]).await;
-    let served = seed.tally().served_in_all();
+    let served = seed.counters().served_in_all();
 
     let view = Mount::read_only(mount.path(), &getting.cli.path("view"));
     fs::remove_file(getting.out()).expect("it is ours");
@@ -52,7 +52,7 @@ async fn where_nothing_may_be_written_it_says_so() -> String {
     rustix::fs::chown(getting.dir(), Some(Uid::from_raw(65534)), Some(Gid::from_raw(65534)))
         .expect("root may");
     getting.is_complete(getting.start(nobody()).ends(SOON).await).await;
-    assert_eq!(seed.tally().served_in_all(), 2 * served, "nothing was asked for in vain");
+    assert_eq!(seed.counters().served_in_all(), 2 * served, "nothing was asked for in vain");
     "read-only and no permission: exit code 10, the path and what to do; home, state and target on different file systems: complete".to_owned()
 }
 

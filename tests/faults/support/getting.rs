@@ -173,7 +173,7 @@ pub(crate) fn on_small_disk(
 /// No chunk went over the wire a second time, but for so many that were lost on the way to the
 /// disk.
 pub(crate) fn fetched_again(seed: &RawPeer, content: &Content) -> u32 {
-    seed.tally().served_in_all().checked_sub(content.chunk_count()).expect("every chunk came")
+    seed.counters().served_in_all().checked_sub(content.chunk_count()).expect("every chunk came")
 }
 
 /// Waits until the command says that so many chunks are stored.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tnet_proto::PeerMessage;
-use tnet_testkit::{Content, SOON, Stranger};
+use tnet_testkit::{Content, RawClient, SOON};
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -32,8 +32,8 @@ pub(crate) async fn takes(
 ) -> Vec<(Instant, u32)> {
     let mut came = Vec::new();
     let mut lacked: BTreeSet<u32> = (0..content.chunk_count()).collect();
-    let Ok(stranger) = Stranger::call(to).await else { return came };
-    let mut caller = stranger.introduce(SOON).await;
+    let Ok(stranger) = RawClient::call(to).await else { return came };
+    let mut caller = stranger.handshake(SOON).await;
     caller.opens(content, SOON).await;
     let mut again = interval(AGAIN);
     while !lacked.is_empty() {

@@ -19,7 +19,7 @@ pub(crate) mod memory_group;
 pub(crate) mod mounts;
 pub(crate) mod needs;
 pub(crate) mod process;
-pub(crate) mod reporter;
+pub(crate) mod raw_reporter;
 pub(crate) mod service;
 pub(crate) mod soak;
 pub(crate) mod strace;

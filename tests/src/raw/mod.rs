@@ -3,12 +3,12 @@
 //!
 //! A [`RawPeer`] that gives away eight chunks and is then "busy" puts every downloader *in the
 //! middle* of its download, for as long as the test likes; that is better than any slow link. With
-//! another [`Conduct`] it is an enemy.
+//! another [`Behaviour`] it is an enemy.
 
-mod conduct;
+mod behaviour;
+mod counters;
+mod script;
 mod session;
-mod stage;
-mod tally;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -24,16 +24,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use conduct::{Conduct, Description};
-pub use tally::Tally;
+pub use behaviour::{Behaviour, Description};
+pub use counters::Counters;
 
-use crate::herald::Herald;
+use crate::fake_reporter::FakeReporter;
 use crate::payload::describe;
 use crate::wait::within;
-use conduct::Supply;
-use stage::{Event, SessionKey, Stage};
+use behaviour::Supply;
+use script::{Event, Script, SessionKey};
 
-/// Events waiting for the stage. When full, connections stop reading and TCP slows the other side.
+/// Events waiting for the script. When full, connections stop reading and TCP slows the other side.
 const EVENTS: usize = 256;
 
 /// A scripted peer. Everything of it ends when it is dropped, without a goodbye.
@@ -42,8 +42,8 @@ pub struct RawPeer {
     address: SocketAddr,
     info: FileInfo,
     events: mpsc::Sender<Event>,
-    tally: watch::Receiver<Tally>,
-    herald: Option<Herald>,
+    counters: watch::Receiver<Counters>,
+    reporter: Option<FakeReporter>,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
@@ -53,7 +53,7 @@ pub struct RawPeerBuilder {
     info: FileInfo,
     content: Arc<Vec<u8>>,
     held: ChunkSet,
-    conduct: Conduct,
+    behaviour: Behaviour,
     description: Description,
     supply: Supply,
     connections: usize,
@@ -72,7 +72,7 @@ impl RawPeer {
             info: info.clone(),
             content: Arc::new(content),
             held: ChunkSet::full(info.geometry()),
-            conduct: Conduct::default(),
+            behaviour: Behaviour::default(),
             description: Description::default(),
             supply: Supply::Unlimited,
             connections: usize::MAX,
@@ -88,8 +88,9 @@ impl RawPeer {
     /// Reports to that coordinator, now and at this interval, until the raw peer ends. Returns when
     /// the coordinator has it in its table.
     pub async fn report_to(&mut self, coordinator: SocketAddr, interval: Duration) {
-        self.herald = Some(
-            Herald::announce(coordinator, self.address.port(), interval, vec![self.entry()]).await,
+        self.reporter = Some(
+            FakeReporter::announce(coordinator, self.address.port(), interval, vec![self.entry()])
+                .await,
         );
     }
 
@@ -115,8 +116,8 @@ impl RawPeer {
     }
 
     /// Behaves in this way from now on.
-    pub async fn behave(&self, conduct: Conduct) {
-        self.tell(Event::Behave(conduct)).await;
+    pub async fn behave(&self, behaviour: Behaviour) {
+        self.tell(Event::Behave(behaviour)).await;
     }
 
     /// Describes its file in this way from now on.
@@ -135,29 +136,29 @@ impl RawPeer {
     }
 
     /// What it has seen and done so far.
-    pub fn tally(&self) -> Tally {
-        self.tally.borrow().clone()
+    pub fn counters(&self) -> Counters {
+        self.counters.borrow().clone()
     }
 
-    /// Waits until the tally is as `is_so` wants it.
+    /// Waits until the counters is as `is_so` wants it.
     ///
     /// # Panics
     /// If it is not within `limit`.
-    pub async fn tally_is(
+    pub async fn counters_are(
         &self,
         what: &str,
         limit: Duration,
-        is_so: impl FnMut(&Tally) -> bool,
-    ) -> Tally {
-        let mut tally = self.tally.clone();
-        within(what, limit, tally.wait_for(is_so))
+        is_so: impl FnMut(&Counters) -> bool,
+    ) -> Counters {
+        let mut counters = self.counters.clone();
+        within(what, limit, counters.wait_for(is_so))
             .await
-            .expect("the stage lives as long as its peer")
+            .expect("the script lives as long as its peer")
             .clone()
     }
 
     async fn tell(&self, event: Event) {
-        self.events.send(event).await.expect("the stage lives as long as its peer");
+        self.events.send(event).await.expect("the script lives as long as its peer");
     }
 }
 
@@ -181,8 +182,8 @@ impl RawPeerBuilder {
 
     /// Behaves in this way.
     #[must_use]
-    pub fn behaving(mut self, conduct: Conduct) -> Self {
-        self.conduct = conduct;
+    pub fn behaving(mut self, behaviour: Behaviour) -> Self {
+        self.behaviour = behaviour;
         self
     }
 
@@ -215,21 +216,21 @@ impl RawPeerBuilder {
     pub async fn start(self) -> io::Result<RawPeer> {
         let listener = TcpListener::bind((self.ip, 0)).await?;
         let address = listener.local_addr()?;
-        let (tally, watched) = watch::channel(Tally::default());
+        let (counters, watched) = watch::channel(Counters::default());
         let (events, inbox) = mpsc::channel(EVENTS);
-        let stage = Stage {
+        let script = Script {
             info: self.info.clone(),
             content: self.content,
             held: self.held,
-            conduct: self.conduct,
+            behaviour: self.behaviour,
             description: self.description,
             supply: self.supply,
             sessions: BTreeMap::new(),
-            tally,
+            counters,
         };
         let hello = Hello { peer_id: random_id(), listen_port: address.port(), capabilities: 0 };
         let tasks = [
-            tokio::spawn(stage.run(inbox)),
+            tokio::spawn(script.run(inbox)),
             tokio::spawn(accept(listener, self.connections, hello, events.clone())),
         ];
         let tasks = tasks.map(AbortOnDropHandle::new);
@@ -237,8 +238,8 @@ impl RawPeerBuilder {
             address,
             info: self.info,
             events,
-            tally: watched,
-            herald: None,
+            counters: watched,
+            reporter: None,
             _tasks: tasks,
         })
     }
@@ -259,7 +260,7 @@ async fn accept(
     listener: TcpListener,
     connections: usize,
     hello: Hello,
-    stage: mpsc::Sender<Event>,
+    script: mpsc::Sender<Event>,
 ) {
     // Dropped with this task, and all connections with it.
     let mut sessions = JoinSet::new();
@@ -269,7 +270,7 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     if let Some(key) = keys.next() {
-                        sessions.spawn(session::run(stream, hello.clone(), key, stage.clone()));
+                        sessions.spawn(session::run(stream, hello.clone(), key, script.clone()));
                     }
                 }
                 Err(error) => tracing::warn!(%error, "a raw peer cannot accept"),

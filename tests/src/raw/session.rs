@@ -1,4 +1,4 @@
-//! One connection of a raw peer: turns bytes into events for its stage and the stage's lines into
+//! One connection of a raw peer: turns bytes into events for its script and the script's lines into
 //! bytes. Decides nothing.
 
 use std::num::NonZeroU32;
@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
-use super::stage::{Event, SessionKey};
-use super::tally::Tally;
+use super::counters::Counters;
+use super::script::{Event, SessionKey};
 
 type Connection = Framed<TcpStream, MessageCodec<PeerMessage, PeerMessage>>;
 
@@ -44,13 +44,13 @@ pub(super) struct Delivery {
     pub(super) bytes: Bytes,
     pub(super) rate: Option<NonZeroU32>,
     /// Where the chunk counts as served, if these are all its bytes.
-    pub(super) counted_in: Option<watch::Sender<Tally>>,
+    pub(super) counted_in: Option<watch::Sender<Counters>>,
 }
 
 impl Delivery {
     fn count(&self) {
-        if let Some(tally) = &self.counted_in {
-            tally.send_modify(|tally| *tally.served.entry(self.chunk).or_default() += 1);
+        if let Some(counters) = &self.counted_in {
+            counters.send_modify(|counters| *counters.served.entry(self.chunk).or_default() += 1);
         }
     }
 }
@@ -60,7 +60,7 @@ pub(super) async fn run(
     mut stream: TcpStream,
     hello: Hello,
     key: SessionKey,
-    stage: mpsc::Sender<Event>,
+    script: mpsc::Sender<Event>,
 ) {
     // Answers are small and must not wait for more to come.
     let _ = stream.set_nodelay(true);
@@ -78,23 +78,23 @@ pub(super) async fn run(
     let Ok(Some(framed)) = timeout(HELLO, greeting).await else { return };
     let (writer, mut reader) = framed.split();
     let (lines, to_write) = mpsc::channel(LINES);
-    if stage.send(Event::Joined { key, lines }).await.is_err() {
+    if script.send(Event::Joined { key, lines }).await.is_err() {
         return;
     }
     tokio::select! {
-        () = listen(&mut reader, key, &stage) => {}
+        () = listen(&mut reader, key, &script) => {}
         () = talk(writer, to_write, key) => {}
     }
-    let _ = stage.send(Event::Left { key }).await;
+    let _ = script.send(Event::Left { key }).await;
 }
 
 async fn listen(
     reader: &mut SplitStream<Connection>,
     key: SessionKey,
-    stage: &mpsc::Sender<Event>,
+    script: &mpsc::Sender<Event>,
 ) {
     while let Some(Ok(received)) = reader.next().await {
-        if stage.send(Event::Heard { key, received }).await.is_err() {
+        if script.send(Event::Heard { key, received }).await.is_err() {
             return;
         }
     }

@@ -11,27 +11,27 @@ use crate::wait::{SOON, eventually};
 
 /// Tasks and descriptors at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Census {
+pub struct ResourceCount {
     /// Tasks of this runtime that have not ended.
     pub tasks: usize,
     /// Open descriptors of this process, where the system tells (Linux).
     pub descriptors: Option<usize>,
 }
 
-impl Census {
+impl ResourceCount {
     /// Counts now. Other runtimes in this process disturb the count of descriptors: a test that
-    /// takes a census has a process of its own.
-    pub fn take() -> Census {
+    /// counts descriptors has a process of its own.
+    pub fn take() -> ResourceCount {
         let descriptors = fs::read_dir("/proc/self/fd").ok().map(Iterator::count);
-        Census { tasks: Handle::current().metrics().num_alive_tasks(), descriptors }
+        ResourceCount { tasks: Handle::current().metrics().num_alive_tasks(), descriptors }
     }
 
     /// Counts when nothing comes or goes any more: what was ended just before may take a moment to
     /// be gone.
-    pub async fn take_when_quiet() -> Census {
-        let (mut last, mut same) = (Census::take(), 0);
+    pub async fn take_when_quiet() -> ResourceCount {
+        let (mut last, mut same) = (ResourceCount::take(), 0);
         eventually("the process is quiet", SOON, async || {
-            let now = Census::take();
+            let now = ResourceCount::take();
             same = if now == last { same + 1 } else { 0 };
             last = now;
             // A quarter of a second without a change.
@@ -47,7 +47,7 @@ impl Census {
     pub async fn is_restored(self, limit: Duration) {
         let what = format!("nothing is left behind, as in {self:?}");
         eventually(&what, limit, async || {
-            let now = Census::take();
+            let now = ResourceCount::take();
             if now.tasks <= self.tasks && now.descriptors <= self.descriptors {
                 Ok(())
             } else {

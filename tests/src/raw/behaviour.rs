@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 /// How a raw peer answers requests for chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Conduct {
+pub enum Behaviour {
     /// As it should.
     #[default]
     Honest,
@@ -37,12 +37,12 @@ pub enum Conduct {
     SetsSpareBits,
 }
 
-impl Conduct {
+impl Behaviour {
     /// Whether this chunk goes out with a wrong bit.
     pub(super) fn flips(self, chunk: u32) -> bool {
         match self {
             // Any fixed scatter will do; Knuth's multiplier spreads neighbours.
-            Conduct::FlipsBit { percent } => {
+            Behaviour::FlipsBit { percent } => {
                 (chunk.wrapping_mul(2_654_435_761) >> 16) % 100 < percent
             }
             _ => false,
@@ -91,7 +91,7 @@ mod tests {
     fn the_share_of_flipped_chunks_is_about_what_was_asked_for() {
         for percent in [0, 10, 50, 100] {
             let flipped =
-                (0..10_000).filter(|chunk| Conduct::FlipsBit { percent }.flips(*chunk)).count();
+                (0..10_000).filter(|chunk| Behaviour::FlipsBit { percent }.flips(*chunk)).count();
             let expected = 100 * percent as usize;
             assert!(flipped.abs_diff(expected) <= 300, "{flipped} of 10000 at {percent} %");
         }

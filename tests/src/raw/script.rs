@@ -9,9 +9,9 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo};
 use tnet_proto::{Holdings, Info, MAX_INFO_SUMS, Open, PeerMessage, Received};
 use tokio::sync::{mpsc, watch};
 
-use super::conduct::{Conduct, Description, Supply};
+use super::behaviour::{Behaviour, Description, Supply};
+use super::counters::Counters;
 use super::session::{Delivery, HANDLE, Line};
-use super::tally::Tally;
 use crate::payload::describe;
 
 /// A connection of a raw peer.
@@ -27,22 +27,22 @@ pub(super) enum Event {
     Allow(u64),
     AllowAll,
     Hold,
-    Behave(Conduct),
+    Behave(Behaviour),
     Describe(Description),
     Gain(Vec<ChunkIndex>),
     HangUp,
 }
 
 /// What a raw peer is.
-pub(super) struct Stage {
+pub(super) struct Script {
     pub(super) info: FileInfo,
     pub(super) content: Arc<Vec<u8>>,
     pub(super) held: ChunkSet,
-    pub(super) conduct: Conduct,
+    pub(super) behaviour: Behaviour,
     pub(super) description: Description,
     pub(super) supply: Supply,
     pub(super) sessions: BTreeMap<SessionKey, Session>,
-    pub(super) tally: watch::Sender<Tally>,
+    pub(super) counters: watch::Sender<Counters>,
 }
 
 /// What a raw peer knows of a connection.
@@ -53,7 +53,7 @@ pub(super) struct Session {
     waiting: BTreeSet<u32>,
 }
 
-impl Stage {
+impl Script {
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
         while let Some(event) = events.recv().await {
             self.on_event(event);
@@ -73,13 +73,13 @@ impl Stage {
             Event::Allow(more) => self.on_allow(more),
             Event::AllowAll => self.on_allow_all(),
             Event::Hold => self.supply = Supply::Left(0),
-            Event::Behave(conduct) => self.conduct = conduct,
+            Event::Behave(behaviour) => self.behaviour = behaviour,
             Event::Describe(description) => self.description = description,
             Event::Gain(chunks) => self.on_gain(&chunks),
             // Dropping the lines ends the connections.
             Event::HangUp => {
                 self.sessions.clear();
-                self.count(|tally| tally.connected = 0);
+                self.count(|counters| counters.connected = 0);
             }
         }
     }
@@ -87,16 +87,16 @@ impl Stage {
     fn on_joined(&mut self, key: SessionKey, lines: mpsc::Sender<Line>) {
         self.sessions.insert(key, Session { lines, opened: false, waiting: BTreeSet::new() });
         let connected = self.sessions.len();
-        self.count(|tally| {
-            tally.connected = connected;
-            tally.greeted += 1;
+        self.count(|counters| {
+            counters.connected = connected;
+            counters.greeted += 1;
         });
     }
 
     fn on_left(&mut self, key: SessionKey) {
         self.sessions.remove(&key);
         let connected = self.sessions.len();
-        self.count(|tally| tally.connected = connected);
+        self.count(|counters| counters.connected = connected);
     }
 
     fn on_message(&mut self, key: SessionKey, message: PeerMessage) {
@@ -111,8 +111,8 @@ impl Stage {
             }
             PeerMessage::InfoRequest { hash, first } => self.on_info_request(key, hash, first),
             PeerMessage::Ping { nonce } => self.say(key, PeerMessage::Pong { nonce }),
-            PeerMessage::Bye { reason } => self.count(|tally| tally.byes.push(reason)),
-            PeerMessage::Unsupported { .. } => self.count(|tally| tally.unsupported += 1),
+            PeerMessage::Bye { reason } => self.count(|counters| counters.byes.push(reason)),
+            PeerMessage::Unsupported { .. } => self.count(|counters| counters.unsupported += 1),
             // News of others: a raw peer wants nothing.
             _ => {}
         }
@@ -131,9 +131,9 @@ impl Stage {
         let (hash, size, chunk_size) = ours;
         let open = Open { file: HANDLE, hash, size, chunk_size, holdings: self.holdings() };
         self.say(key, PeerMessage::Open(open));
-        match self.conduct {
-            Conduct::SendsUnasked => self.send_chunk(key, 0),
-            Conduct::AnnouncesBeyondTheEnd => {
+        match self.behaviour {
+            Behaviour::SendsUnasked => self.send_chunk(key, 0),
+            Behaviour::AnnouncesBeyondTheEnd => {
                 let chunks = vec![self.info.geometry().chunk_count()];
                 self.say(key, PeerMessage::Have { file: HANDLE, chunks });
             }
@@ -143,7 +143,7 @@ impl Stage {
 
     fn holdings(&self) -> Holdings {
         let mut bits = self.held.to_bytes();
-        if self.conduct == Conduct::SetsSpareBits {
+        if self.behaviour == Behaviour::SetsSpareBits {
             if let Some(last) = bits.last_mut() {
                 *last |= 0x80;
             }
@@ -161,12 +161,12 @@ impl Stage {
     }
 
     fn on_request(&mut self, key: SessionKey, chunk: u32) {
-        self.count(|tally| *tally.requests.entry(chunk).or_default() += 1);
+        self.count(|counters| *counters.requests.entry(chunk).or_default() += 1);
         let held = self.info.geometry().chunk(chunk).is_some_and(|chunk| self.held.contains(chunk));
-        if !held || self.conduct == Conduct::Refuses {
+        if !held || self.behaviour == Behaviour::Refuses {
             return self.say(key, PeerMessage::Refused { file: HANDLE, chunk });
         }
-        if self.conduct == Conduct::NeverSends {
+        if self.behaviour == Behaviour::NeverSends {
             return;
         }
         let Some(session) = self.sessions.get_mut(&key) else { return };
@@ -180,29 +180,29 @@ impl Stage {
 
     fn send_chunk(&mut self, key: SessionKey, chunk: u32) {
         let geometry = *self.info.geometry();
-        let named = match self.conduct {
-            Conduct::SendsAnother => (chunk + 1) % geometry.chunk_count(),
+        let named = match self.behaviour {
+            Behaviour::SendsAnother => (chunk + 1) % geometry.chunk_count(),
             _ => chunk,
         };
         let Some(index) = geometry.chunk(named) else { return };
         let mut bytes = crate::payload::part(&geometry, &self.content, index).to_vec();
         let mut delivery_is_whole = true;
         let mut rate = None;
-        match self.conduct {
-            conduct if conduct.flips(chunk) => {
+        match self.behaviour {
+            behaviour if behaviour.flips(chunk) => {
                 let middle = bytes.len() / 2;
                 bytes[middle] ^= 1;
-                self.count(|tally| tally.flipped += 1);
+                self.count(|counters| counters.flipped += 1);
             }
-            Conduct::Drips { bytes_per_second } => rate = Some(bytes_per_second),
-            Conduct::WithholdsLastByte => {
+            Behaviour::Drips { bytes_per_second } => rate = Some(bytes_per_second),
+            Behaviour::WithholdsLastByte => {
                 bytes.pop();
                 delivery_is_whole = false;
             }
-            Conduct::SendsTooMuch => bytes.push(0),
+            Behaviour::SendsTooMuch => bytes.push(0),
             _ => {}
         }
-        let counted_in = delivery_is_whole.then(|| self.tally.clone());
+        let counted_in = delivery_is_whole.then(|| self.counters.clone());
         let delivery = Delivery { chunk: named, bytes: Bytes::from(bytes), rate, counted_in };
         self.write(key, Line::Send(delivery));
     }
@@ -230,7 +230,7 @@ impl Stage {
             first,
             sums: sums.collect(),
         };
-        self.count(|tally| tally.described += 1);
+        self.count(|counters| counters.described += 1);
         self.say(key, PeerMessage::Info(info));
     }
 
@@ -289,7 +289,7 @@ impl Stage {
         }
     }
 
-    fn count(&self, change: impl FnOnce(&mut Tally)) {
-        self.tally.send_modify(change);
+    fn count(&self, change: impl FnOnce(&mut Counters)) {
+        self.counters.send_modify(change);
     }
 }

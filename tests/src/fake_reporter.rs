@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// Keeps entries in a coordinator's table. When it is dropped they stay until their lease ends,
 /// like those of a peer that crashed.
 #[derive(Debug)]
-pub struct Herald {
+pub struct FakeReporter {
     entries: watch::Sender<Vec<ReportEntry>>,
     accepted: watch::Receiver<u64>,
     _task: AbortOnDropHandle<()>,
@@ -46,7 +46,7 @@ pub struct Found {
     pub holders: Vec<Holder>,
 }
 
-impl Herald {
+impl FakeReporter {
     /// Reports `entries` for `port` on the address that the coordinator sees us come from. Returns
     /// when they are in its table; keeps them there, and comes back when the coordinator went away.
     ///
@@ -57,14 +57,14 @@ impl Herald {
         port: u16,
         interval: Duration,
         entries: Vec<ReportEntry>,
-    ) -> Herald {
+    ) -> FakeReporter {
         let (entries, watched) = watch::channel(entries);
         let (accepted_by, accepted) = watch::channel(0);
         let task = keep_reporting(coordinator, port, interval, watched, accepted_by);
-        let herald =
-            Herald { entries, accepted, _task: AbortOnDropHandle::new(tokio::spawn(task)) };
-        herald.wait_for_report(1).await;
-        herald
+        let reporter =
+            FakeReporter { entries, accepted, _task: AbortOnDropHandle::new(tokio::spawn(task)) };
+        reporter.wait_for_report(1).await;
+        reporter
     }
 
     /// Reports these entries instead. Returns when they are in the table.

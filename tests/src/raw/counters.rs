@@ -6,7 +6,7 @@ use tnet_proto::ByeReason;
 
 /// Counters of a raw peer, over all its connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Counters {
     /// Connections that said hello and are still there.
     pub connected: usize,
     /// Connections that ever said hello.
@@ -25,7 +25,7 @@ pub struct Tally {
     pub unsupported: u32,
 }
 
-impl Tally {
+impl Counters {
     /// Requests in all.
     pub fn requests_in_all(&self) -> u32 {
         self.requests.values().sum()

@@ -15,24 +15,24 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::codec::Framed;
 
 /// A connection to a coordinator, after the preambles.
-pub(crate) struct Reporter {
+pub(crate) struct RawReporter {
     line: Framed<TcpStream, MessageCodec<CoordinatorRequest, CoordinatorReply>>,
 }
 
-impl Reporter {
+impl RawReporter {
     /// Calls from `from`, one of the addresses of loopback.
-    pub(crate) async fn call(coordinator: SocketAddr, from: IpAddr) -> Reporter {
-        let call = within("a connection", SOON, Reporter::try_call(coordinator, from)).await;
+    pub(crate) async fn call(coordinator: SocketAddr, from: IpAddr) -> RawReporter {
+        let call = within("a connection", SOON, RawReporter::try_call(coordinator, from)).await;
         call.expect("the coordinator listens")
     }
 
     /// The same, where it may be closed at once or be gone.
-    pub(crate) async fn try_call(coordinator: SocketAddr, from: IpAddr) -> io::Result<Reporter> {
+    pub(crate) async fn try_call(coordinator: SocketAddr, from: IpAddr) -> io::Result<RawReporter> {
         let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.bind((from, 0).into()).expect("the address is ours");
         let mut stream = socket.connect(coordinator).await?;
         let _ = exchange_preamble(&mut stream, Protocol::Coordinator).await;
-        Ok(Reporter { line: Framed::new(stream, MessageCodec::new()) })
+        Ok(RawReporter { line: Framed::new(stream, MessageCodec::new()) })
     }
 
     /// Says hello as that peer; false if it is not let in.

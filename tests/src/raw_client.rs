@@ -21,38 +21,38 @@ use crate::content::Content;
 use crate::raw::random_id;
 use crate::wait::within;
 
-/// The number a caller gives the file it opens.
-const CALLERS_HANDLE: FileHandle = FileHandle(1);
+/// The number a client gives the file it opens.
+const CLIENT_HANDLE: FileHandle = FileHandle(1);
 
 /// A connection over which anything can be sent.
 #[derive(Debug)]
-pub struct Stranger {
+pub struct RawClient {
     stream: TcpStream,
 }
 
 /// A connection after preambles and hellos.
 #[derive(Debug)]
-pub struct Caller {
+pub struct Handshaken {
     framed: Framed<TcpStream, MessageCodec<PeerMessage, PeerMessage>>,
 }
 
-impl Stranger {
+impl RawClient {
     /// Calls, and says nothing yet.
     ///
     /// # Errors
     /// Nobody accepts there.
-    pub async fn call(address: SocketAddr) -> io::Result<Stranger> {
-        Ok(Stranger { stream: TcpStream::connect(address).await? })
+    pub async fn call(address: SocketAddr) -> io::Result<RawClient> {
+        Ok(RawClient { stream: TcpStream::connect(address).await? })
     }
 
     /// Calls from this IPv4 address of this machine.
     ///
     /// # Errors
     /// Nobody accepts there, or the address is none of this machine.
-    pub async fn call_from(from: Ipv4Addr, address: SocketAddr) -> io::Result<Stranger> {
+    pub async fn call_from(from: Ipv4Addr, address: SocketAddr) -> io::Result<RawClient> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((from, 0).into())?;
-        Ok(Stranger { stream: socket.connect(address).await? })
+        Ok(RawClient { stream: socket.connect(address).await? })
     }
 
     /// Sends bytes as they are. Whether the other side still wants them is its business.
@@ -103,29 +103,29 @@ impl Stranger {
     }
 
     /// Back to messages, after an introduction.
-    pub fn resume(self) -> Caller {
+    pub fn resume(self) -> Handshaken {
         let mut framed = Framed::new(self.stream, MessageCodec::new());
         framed.codec_mut().hello_done();
-        Caller { framed }
+        Handshaken { framed }
     }
 
     /// Reads the other side's preamble and hello, for who has sent his own already.
     ///
     /// # Panics
     /// If they do not come within `limit`.
-    pub async fn after_greeting(mut self, limit: Duration) -> Caller {
+    pub async fn after_greeting(mut self, limit: Duration) -> Handshaken {
         let greeting = async {
             let mut theirs = [0; PREAMBLE_LEN];
             self.stream.read_exact(&mut theirs).await.expect("a peer introduces itself");
             self.resume()
         };
-        let mut caller = within("a peer introduces itself", limit, greeting).await;
-        let first = caller.hear(limit).await;
+        let mut client = within("a peer introduces itself", limit, greeting).await;
+        let first = client.hear(limit).await;
         assert!(
             matches!(first, Some(PeerMessage::Hello(_))),
             "a peer's first message is its hello, not {first:?}"
         );
-        caller
+        client
     }
 
     /// Says hello, and returns what the other side says of itself.
@@ -149,7 +149,7 @@ impl Stranger {
     ///
     /// # Panics
     /// If the other side does not, within `limit`.
-    pub async fn introduce(mut self, limit: Duration) -> Caller {
+    pub async fn handshake(mut self, limit: Duration) -> Handshaken {
         let greeting = async {
             exchange_preamble(&mut self.stream, Protocol::Peer)
                 .await
@@ -161,13 +161,13 @@ impl Stranger {
             let said_hello = matches!(first, Some(Ok(Received::Message(PeerMessage::Hello(_)))));
             assert!(said_hello, "a peer's first message is its hello, not {first:?}");
             framed.codec_mut().hello_done();
-            Caller { framed }
+            Handshaken { framed }
         };
         within("a peer says hello", limit, greeting).await
     }
 }
 
-impl Caller {
+impl Handshaken {
     /// Sends a message. Whether the other side still wants it is its business.
     pub async fn say(&mut self, message: PeerMessage) {
         let _ = self.framed.send(message).await;
@@ -215,7 +215,7 @@ impl Caller {
     pub async fn opens(&mut self, content: &Content, limit: Duration) -> Open {
         let geometry = content.info().geometry();
         self.say(PeerMessage::Open(Open {
-            file: CALLERS_HANDLE,
+            file: CLIENT_HANDLE,
             hash: *content.hash().as_bytes(),
             size: geometry.size(),
             chunk_size: geometry.chunk_size().get(),
@@ -231,11 +231,11 @@ impl Caller {
 
     /// Asks for a chunk of the content that was opened.
     pub async fn asks_for(&mut self, chunk: u32) {
-        self.say(PeerMessage::Request { file: CALLERS_HANDLE, chunk }).await;
+        self.say(PeerMessage::Request { file: CLIENT_HANDLE, chunk }).await;
     }
 
     /// Back to bytes, for what no codec would write.
-    pub fn into_stranger(self) -> Stranger {
-        Stranger { stream: self.framed.into_inner() }
+    pub fn into_raw(self) -> RawClient {
+        RawClient { stream: self.framed.into_inner() }
     }
 }
