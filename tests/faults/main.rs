@@ -10,10 +10,15 @@
 //! TNET_FAULTS_TABLE=docs/faults.md cargo test -p tnet-testkit --test faults
 //! # One row at full length.
 //! TNET_SOAK=1 cargo test -p tnet-testkit --test faults -- row_41
+//! # How long each case took, the longest first.
+//! TNET_FAULTS_TIMES=1 cargo test -p tnet-testkit --test faults
 //! ```
 //!
 //! A case panics when the fault does harm, and returns the figure of its row. What it needs of the
-//! machine is looked at before: a case that cannot run is reported as ignored, never as passed.
+//! machine is checked before: a case that cannot run is reported as ignored, never as passed.
+//!
+//! Cases run side by side as far as their bounds allow: `support/schedule.rs`. A case is `alone` if
+//! its bound would not hold beside others, and `measures` if only its figure would be another.
 
 #![allow(
     clippy::disallowed_methods,
@@ -26,28 +31,37 @@ mod table;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use libtest_mimic::{Arguments, Trial};
 
 use support::case::Case;
+use support::schedule::Schedule;
+use support::soak::TABLE;
 use table::{Outcome, Table};
 
-/// Most cases wait for something nearly all of their time.
-const AT_ONCE: usize = 6;
+/// Prints how long each case took.
+const TIMES: &str = "TNET_FAULTS_TIMES";
 
-/// Where to keep the table, relative to the root of the project.
-const TABLE: &str = "TNET_FAULTS_TABLE";
+/// What all cases of a run share.
+#[derive(Debug, Default)]
+struct Shared {
+    table: Mutex<Table>,
+    schedule: Schedule,
+}
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
-    args.test_threads = args.test_threads.or(Some(AT_ONCE));
-    let table = Arc::new(Mutex::new(Table::default()));
-    // Who measures takes it for writing: nobody else runs meanwhile.
-    let quiet = Arc::new(RwLock::new(()));
-    let trials = cases::all().into_iter().map(|case| trial(case, &table, &quiet)).collect();
+    let shared = Arc::new(Shared::default());
+    let mut cases = cases::all();
+    cases.sort_by_key(|case| std::cmp::Reverse(case.lasts));
+    let trials: Vec<Trial> =
+        cases.into_iter().enumerate().map(|(rank, case)| trial(case, rank, &shared)).collect();
+    // The schedule decides which cases run: every case has a thread in which it waits for its turn.
+    args.test_threads = args.test_threads.or(Some(trials.len()));
     let conclusion = libtest_mimic::run(&args, trials);
-    let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    let table = shared.table.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = std::env::var_os(TABLE).filter(|_| !args.list) {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         if let Err(error) = table.write(&root.join(path), &cases::all()) {
@@ -56,30 +70,31 @@ fn main() -> ExitCode {
         }
     }
     if !args.list {
-        let _ = writeln!(std::io::stdout(), "{}", table.summary());
+        let times = std::env::var_os(TIMES).map(|_| table.times()).unwrap_or_default();
+        let _ = writeln!(std::io::stdout(), "{times}{}", table.summary());
     }
     conclusion.exit_code()
 }
 
-fn trial(case: Case, table: &Arc<Mutex<Table>>, quiet: &Arc<RwLock<()>>) -> Trial {
+fn trial(case: Case, rank: usize, shared: &Arc<Shared>) -> Trial {
     let absent = case.absent();
     if let Some(need) = absent {
-        note(table, &case, Outcome::Skipped(need.missing().to_owned()));
+        shared.note(&case, Outcome::Skipped(need.missing().to_owned()));
     }
-    let (name, table, quiet) = (case.test_name(), Arc::clone(table), Arc::clone(quiet));
+    let (name, shared) = (case.test_name(), Arc::clone(shared));
     let run = move || {
-        // A case that failed while it held the lock has said so already.
-        let _quiet = case.is_alone.then(|| quiet.write().unwrap_or_else(PoisonError::into_inner));
-        let _shared =
-            (!case.is_alone).then(|| quiet.read().unwrap_or_else(PoisonError::into_inner));
-        note(&table, &case, Outcome::Failed);
+        let _turn = shared.schedule.turn(case.load(), rank);
+        let began = Instant::now();
+        shared.note(&case, Outcome::Failed);
         let figure = case.run();
-        note(&table, &case, Outcome::Passed(figure));
+        shared.note(&case, Outcome::Passed { figure, took: began.elapsed() });
         Ok(())
     };
     Trial::test(name, run).with_ignored_flag(absent.is_some())
 }
 
-fn note(table: &Mutex<Table>, case: &Case, outcome: Outcome) {
-    table.lock().unwrap_or_else(PoisonError::into_inner).note(case, outcome);
+impl Shared {
+    fn note(&self, case: &Case, outcome: Outcome) {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).note(case, outcome);
+    }
 }

@@ -1,8 +1,9 @@
-//! The table of rows, tests and last figures.
+//! The table of faults, tests and last figures, one line for each test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 use std::{fs, io};
 
 use crate::support::case::Case;
@@ -27,7 +28,7 @@ memory, descriptors and tasks return to where they were (I5); giving up takes bo
 /// How a case went.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    Passed(String),
+    Passed { figure: String, took: Duration },
     Failed,
     Skipped(String),
 }
@@ -35,40 +36,55 @@ pub(crate) enum Outcome {
 /// What was seen in this run.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// By row, then by test: several tests may share a row.
-    seen: BTreeMap<(u8, String), (String, Outcome)>,
+    /// By the name of the test: several tests may share a row.
+    seen: BTreeMap<String, (String, Outcome)>,
 }
 
 impl Table {
     pub(crate) fn note(&mut self, case: &Case, outcome: Outcome) {
-        self.seen.insert((case.row, case.test_name()), (line(case, &outcome), outcome));
+        self.seen.insert(case.test_name(), (line(case, &outcome), outcome));
     }
 
-    /// How many rows passed, and what was skipped.
+    /// How long each case took, a line each, the longest first.
+    pub(crate) fn times(&self) -> String {
+        let passed = self.seen.iter().filter_map(|(name, (_, outcome))| match outcome {
+            Outcome::Passed { took, .. } => Some((*took, name)),
+            Outcome::Failed | Outcome::Skipped(_) => None,
+        });
+        let mut times: Vec<_> = passed.collect();
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        let mut text = String::new();
+        for (took, name) in times {
+            let _ = writeln!(text, "{:7.2} s {name}", took.as_secs_f64());
+        }
+        text
+    }
+
+    /// How many cases passed, and what was skipped.
     pub(crate) fn summary(&self) -> String {
         let count = |is: fn(&Outcome) -> bool| {
             self.seen.values().filter(|(_, outcome)| is(outcome)).count()
         };
-        let passed = count(|outcome| matches!(outcome, Outcome::Passed(_)));
+        let passed = count(|outcome| matches!(outcome, Outcome::Passed { .. }));
         let failed = count(|outcome| matches!(outcome, Outcome::Failed));
-        let mut text = format!("{passed} rows passed, {failed} failed");
-        for ((row, _), (_, outcome)) in &self.seen {
+        let mut text = format!("{passed} cases passed, {failed} failed");
+        for (name, (_, outcome)) in &self.seen {
             if let Outcome::Skipped(why) = outcome {
-                let _ = write!(text, "\nSKIPPED: row {row} {why}");
+                let _ = write!(text, "\nSKIPPED: {name} {why}");
             }
         }
         text
     }
 
-    /// Rewrites the table: lines of rows that did not run now stay as they are, lines of rows that
-    /// are no more go.
+    /// Rewrites the table: lines of cases that did not run now stay as they are, lines of cases
+    /// that are gone are removed.
     pub(crate) fn write(&self, path: &Path, cases: &[Case]) -> io::Result<()> {
         let old = fs::read_to_string(path).unwrap_or_default();
         let mut text = INTRODUCTION.to_owned();
         for case in cases {
-            let seen = self.seen.get(&(case.row, case.test_name())).map(|(line, _)| line.as_str());
-            let kept =
-                || old.lines().find(|line| line.contains(&format!("| `{}` |", case.test_name())));
+            let name = case.test_name();
+            let seen = self.seen.get(&name).map(|(line, _)| line.as_str());
+            let kept = || old.lines().find(|line| line.contains(&format!("| `{name}` |")));
             if let Some(line) = seen.or_else(kept) {
                 text.push_str(line);
                 text.push('\n');
@@ -80,7 +96,7 @@ impl Table {
 
 fn line(case: &Case, outcome: &Outcome) -> String {
     let (result, figure) = match outcome {
-        Outcome::Passed(figure) => ("passed", figure.as_str()),
+        Outcome::Passed { figure, .. } => ("passed", figure.as_str()),
         Outcome::Failed => ("**failed**", ""),
         Outcome::Skipped(why) => ("skipped", why.as_str()),
     };

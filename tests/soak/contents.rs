@@ -1,4 +1,4 @@
-//! What is shared at the moment, as whoever wants something knows it.
+//! What is shared at the moment, as the getters know it.
 
 use std::path::PathBuf;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Those who download, each in his own way.
+//! Actors that download, each in its own way.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

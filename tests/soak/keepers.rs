@@ -1,4 +1,4 @@
-//! Those who run the processes and change the files.
+//! Actors that run the processes and change the files.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -50,7 +50,7 @@ async fn stop(scene: &Scene, process: &Running) {
     scene.counts.stops.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The coordinator: stopped, killed, ended, and back a moment later. It stays until nobody needs
+/// The coordinator: stopped, killed, ended, and back a moment later. It stays until no actor needs
 /// it.
 async fn coordinates(scene: Rc<Scene>) {
     let cli = scene.cli("coordinator");
@@ -62,7 +62,7 @@ async fn coordinates(scene: Rc<Scene>) {
         stop(&scene, &running).await;
         pause(&scene, between(5000, 30_000)).await;
         if scene.is_over() {
-            // Whoever is still at work may need it.
+            // Actors that are still at work may need it.
             sleep(Duration::from_secs(90)).await;
         }
         if chance(2) {

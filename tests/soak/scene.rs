@@ -1,4 +1,4 @@
-//! Who takes part, where they live, and what was seen.
+//! The users that take part, their directories, and what was seen.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::sample::directory_bytes;
 /// Files that stay as they are.
 const KEPT: usize = 4;
 
-/// What everybody knows.
+/// What all actors know.
 #[derive(Debug)]
 pub(crate) struct Scene {
     home: TempDir,
@@ -82,7 +82,7 @@ impl Scene {
         Instant::now() >= self.ends
     }
 
-    /// Somebody with a home of his own.
+    /// A user with a home directory.
     pub(crate) fn cli(&self, name: &str) -> Cli {
         cli_at(self.home.path(), self.coordinator, name)
     }
@@ -108,7 +108,7 @@ impl Scene {
         self.cli("server").path("state")
     }
 
-    /// After the work: whoever was stopped runs, and only what is kept is shared.
+    /// After the work: stopped processes run again, and only what is kept is shared.
     pub(crate) async fn quiet(&self) {
         while let Some(shared) = self.contents.take_any() {
             let _ = std::fs::remove_file(&shared.path);

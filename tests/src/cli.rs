@@ -179,6 +179,13 @@ impl Drop for Server {
     }
 }
 
+/// Arguments of a download in the foreground to the file `a`, on a free port of loopback, with
+/// these further ones.
+pub fn get_args<'a>(wanted: &'a str, further: &[&'a str]) -> Vec<&'a str> {
+    let get = ["get", wanted, "-o", "a", "--foreground", "--listen", "127.0.0.1:0"];
+    [&get[..], further].concat()
+}
+
 /// The binary to test.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();

@@ -31,7 +31,7 @@ impl Content {
         Content { payload, info: payload.describe(chunk_size) }
     }
 
-    /// Described by somebody else, who may have read more than fits into memory.
+    /// With a description made elsewhere, for a payload that does not fit into memory.
     ///
     /// # Panics
     /// If the lengths differ already.

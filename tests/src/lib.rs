@@ -1,5 +1,5 @@
-//! Whole networks in one process, for tests: a coordinator, peers by name, and everybody who wishes
-//! them ill.
+//! Whole networks in one process, for tests: a coordinator, peers by name, and clients
+//! that break the protocol.
 //!
 //! ```
 //! # #[tokio::main]
@@ -15,14 +15,14 @@
 //! ```
 //!
 //! Every port is free and every directory temporary; nothing is shared between two networks, and
-//! nothing is left when one is dropped. Nobody sleeps: [`eventually`] waits for a condition and
-//! says what was true instead.
+//! nothing is left when one is dropped. Tests do not sleep: [`eventually`] waits for a condition
+//! and says what was true instead.
 //!
 //! To stop a download in the middle, give it a [`RawPeer`] that stops giving. To break a cable, put
-//! a [`Relay`] in it. To see what a server does with nonsense, be a [`RawClient`]. To see what the
-//! user sees, run the [`Cli`].
+//! a [`Relay`] in it. To send a server anything at all, use a [`RawClient`]. To see what the user
+//! sees, run the [`Cli`]. To test a coordinator without a peer, use a [`FakeReporter`].
 //!
-//! Whatever goes wrong here panics with the reason: that is how a test fails.
+//! Everything here panics with the reason when it fails, and so fails the test.
 
 #![allow(
     clippy::disallowed_methods,
@@ -42,7 +42,7 @@ mod relay;
 mod resource_count;
 mod wait;
 
-pub use cli::{Cli, Server};
+pub use cli::{Cli, Server, get_args};
 pub use content::Content;
 pub use fake_reporter::{FakeReporter, Found, holders};
 pub use network::{Network, NetworkBuilder};

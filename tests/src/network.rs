@@ -85,7 +85,7 @@ impl Network {
         self.cable.address()
     }
 
-    /// The cable between the coordinator and everybody else.
+    /// The cable between the coordinator and all peers.
     pub fn cable(&self) -> &Relay {
         &self.cable
     }
@@ -219,7 +219,7 @@ impl Network {
         raw
     }
 
-    /// Reports to the coordinator that whoever is behind this port of ours holds the content, for
+    /// Reports to the coordinator that the peer behind this port of ours holds the content, for
     /// as long as the reporter lives. With a relay's port, a peer that has no coordinator itself is
     /// reached through that relay only.
     ///
@@ -230,6 +230,20 @@ impl Network {
         let entry = ReportEntry { hash, size, availability: Availability::Full };
         FakeReporter::announce(self.coordinator(), port, self.plan.report_interval, vec![entry])
             .await
+    }
+
+    /// A seed of that name that others reach through a relay, and only through that, for as long as
+    /// the reporter lives.
+    ///
+    /// # Panics
+    /// If it cannot be started, or the coordinator does not take it.
+    pub async fn distant_seed(&mut self, name: &str, content: &Content) -> (Relay, FakeReporter) {
+        let config = tnet_peer::Config { coordinator: None, ..self.peer_config() };
+        let seed = self.start_peer_with(name, config).await;
+        seed.shares(content).await;
+        let relay = Relay::to(seed.local_addr()).await.expect("there are free ports");
+        let reporter = self.announce(relay.address().port(), content).await;
+        (relay, reporter)
     }
 
     /// A raw peer that holds `content`, honest and generous, reported to the coordinator.
@@ -334,7 +348,7 @@ impl NetworkBuilder {
     }
 }
 
-/// What everybody logs goes to the test's output, as far as `RUST_LOG` asks for it.
+/// All logs go to the test's output, as far as `RUST_LOG` asks for them.
 fn show_logs() {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     // Fails for all networks of a process but the first, which is as it should be.

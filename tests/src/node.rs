@@ -1,5 +1,5 @@
 //! A peer of a test network, with a name and a directory. What it fetches is compared before
-//! anybody goes on.
+//! the test goes on.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};

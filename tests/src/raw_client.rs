@@ -1,5 +1,5 @@
-//! Somebody who calls a port and does not behave: says nothing, says nonsense, or says it in
-//! perfect frames.
+//! A client of a peer's port that sends anything: nothing at all, arbitrary bytes, or messages in
+//! correct frames.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -40,7 +40,7 @@ impl RawClient {
     /// Calls, and says nothing yet.
     ///
     /// # Errors
-    /// Nobody accepts there.
+    /// The connection is refused.
     pub async fn call(address: SocketAddr) -> io::Result<RawClient> {
         Ok(RawClient { stream: TcpStream::connect(address).await? })
     }
@@ -48,14 +48,14 @@ impl RawClient {
     /// Calls from this IPv4 address of this machine.
     ///
     /// # Errors
-    /// Nobody accepts there, or the address is none of this machine.
+    /// The connection is refused, or the address is not one of this machine.
     pub async fn call_from(from: Ipv4Addr, address: SocketAddr) -> io::Result<RawClient> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((from, 0).into())?;
         Ok(RawClient { stream: socket.connect(address).await? })
     }
 
-    /// Sends bytes as they are. Whether the other side still wants them is its business.
+    /// Sends bytes as they are. An error is ignored: the other side may have closed.
     pub async fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
     }
@@ -109,7 +109,7 @@ impl RawClient {
         Handshaken { framed }
     }
 
-    /// Reads the other side's preamble and hello, for who has sent his own already.
+    /// Reads the other side's preamble and hello, when ours were sent already.
     ///
     /// # Panics
     /// If they do not come within `limit`.
@@ -145,7 +145,7 @@ impl RawClient {
         }
     }
 
-    /// Exchanges preambles and hellos like a peer that accepts nobody.
+    /// Exchanges preambles and hellos like a peer that does not listen.
     ///
     /// # Panics
     /// If the other side does not, within `limit`.
@@ -168,7 +168,7 @@ impl RawClient {
 }
 
 impl Handshaken {
-    /// Sends a message. Whether the other side still wants it is its business.
+    /// Sends a message. An error is ignored: the other side may have closed.
     pub async fn say(&mut self, message: PeerMessage) {
         let _ = self.framed.send(message).await;
     }
@@ -207,7 +207,7 @@ impl Handshaken {
         within("a peer says what is expected", limit, listening).await
     }
 
-    /// Joins the content's swarm as somebody who holds nothing, and returns the other side's own
+    /// Joins the content's swarm as a peer that holds nothing, and returns the other side's own
     /// open.
     ///
     /// # Panics

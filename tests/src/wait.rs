@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// tests may be busy with other things; a test that passes never waits this long.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// Pause between two looks at a condition that nobody announces.
+/// Pause between two checks of a condition that is polled.
 const POLL: Duration = Duration::from_millis(15);
 
 /// Looks again and again until the condition gives `Ok`, and returns what is in it.

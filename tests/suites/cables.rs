@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use tnet_peer::Download;
 use tnet_testkit::{Content, FakeReporter, Network, Relay, SOON, eventually, payload};
 
 /// 40 chunks of 64 KiB.
@@ -13,18 +14,24 @@ const CHUNK: u64 = 64 * 1024;
 /// Chunks under way at once at most: the cap on small ones.
 const SLOTS: u64 = 24;
 
-/// A seed that everybody reaches through a relay, and only through that.
-async fn distant_seed(
-    network: &mut Network,
-    name: &str,
-    content: &Content,
-) -> (Relay, FakeReporter) {
-    let config = tnet_peer::Config { coordinator: None, ..network.peer_config() };
-    let seed = network.start_peer_with(name, config).await;
-    seed.shares(content).await;
-    let relay = Relay::to(seed.local_addr()).await.expect("a free port");
-    let reporter = network.announce(relay.address().port(), content).await;
-    (relay, reporter)
+/// A slow link to a seed, in the middle of a download by `ann`.
+async fn in_the_middle(seed: u64) -> (Network, Content, Relay, FakeReporter, Download) {
+    let mut network = Network::builder().peer("ann").start().await;
+    let content = Content::of(payload(LEN, seed));
+    let (relay, reporter) = network.distant_seed("seed", &content).await;
+    relay.limit(rate(1_000_000));
+    let ann = network.peer("ann").begins(&content).await;
+    has_stored(&ann, 5).await;
+    (network, content, relay, reporter, ann)
+}
+
+/// Waits until at least so many chunks of a download are stored.
+async fn has_stored(download: &Download, chunks: u64) {
+    eventually("some chunks are stored", SOON, async || {
+        let progress = download.progress();
+        if u64::from(progress.chunks_done) >= chunks { Ok(()) } else { Err(progress) }
+    })
+    .await;
 }
 
 fn rate(bytes_per_second: u32) -> NonZeroU32 {
@@ -36,16 +43,12 @@ async fn connections_reset_in_the_middle_of_chunks_cost_only_those_chunks() {
     const RESETS: u64 = 3;
     let mut network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 1));
-    let (relay, _reporter) = distant_seed(&mut network, "seed", &content).await;
+    let (relay, _reporter) = network.distant_seed("seed", &content).await;
     // Slow enough that there always is a chunk under way.
     relay.limit(rate(2_000_000));
     let ann = network.peer("ann").begins(&content).await;
     for reset in 1..=RESETS {
-        eventually("some more chunks are stored", SOON, async || {
-            let progress = ann.progress();
-            if u64::from(progress.chunks_done) >= 5 * reset { Ok(()) } else { Err(progress) }
-        })
-        .await;
+        has_stored(&ann, 5 * reset).await;
         relay.reset_connections();
     }
     let fetched = network.peer("ann").completes(ann, &content, SOON).await;
@@ -57,16 +60,7 @@ async fn connections_reset_in_the_middle_of_chunks_cost_only_those_chunks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_halts_costs_seconds_when_there_is_another_seed() {
-    let mut network = Network::builder().peer("ann").start().await;
-    let content = Content::of(payload(LEN, 2));
-    let (relay, _reporter) = distant_seed(&mut network, "seed", &content).await;
-    relay.limit(rate(1_000_000));
-    let ann = network.peer("ann").begins(&content).await;
-    eventually("some chunks are stored", SOON, async || {
-        let progress = ann.progress();
-        if progress.chunks_done >= 5 { Ok(()) } else { Err(progress) }
-    })
-    .await;
+    let (network, content, relay, _reporter, ann) = in_the_middle(2).await;
     relay.pause();
     let _other = network.raw_seed(&content).await;
     network.peer("ann").completes(ann, &content, Duration::from_secs(15)).await;
@@ -74,16 +68,7 @@ async fn a_link_that_halts_costs_seconds_when_there_is_another_seed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_halts_for_a_while_is_used_again() {
-    let mut network = Network::builder().peer("ann").start().await;
-    let content = Content::of(payload(LEN, 3));
-    let (relay, _reporter) = distant_seed(&mut network, "seed", &content).await;
-    relay.limit(rate(1_000_000));
-    let ann = network.peer("ann").begins(&content).await;
-    eventually("some chunks are stored", SOON, async || {
-        let progress = ann.progress();
-        if progress.chunks_done >= 5 { Ok(()) } else { Err(progress) }
-    })
-    .await;
+    let (network, content, relay, _reporter, ann) = in_the_middle(3).await;
     relay.pause();
     // Longer than the three seconds in which a source has to deliver.
     eventually("nothing has come for a while", SOON, async || {
@@ -99,18 +84,14 @@ async fn a_link_that_halts_for_a_while_is_used_again() {
 async fn a_network_in_two_halves_goes_on_when_it_is_one_again() {
     let mut network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 5));
-    let (cable, _reporter) = distant_seed(&mut network, "seed", &content).await;
+    let (cable, _reporter) = network.distant_seed("seed", &content).await;
     cable.limit(rate(1_000_000));
     network.start_peer("ann").await;
     network.start_peer("bob").await;
     let ann = network.peer("ann").begins(&content).await;
     let bob = network.peer("bob").begins(&content).await;
     for download in [&ann, &bob] {
-        eventually("some chunks are stored", SOON, async || {
-            let progress = download.progress();
-            if progress.chunks_done >= 3 { Ok(()) } else { Err(progress) }
-        })
-        .await;
+        has_stored(download, 3).await;
     }
     // Ann and bob are on this side; seed and coordinator on the other.
     cable.pause();

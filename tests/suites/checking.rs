@@ -1,5 +1,5 @@
-//! What an earlier attempt left is verified before it counts: without help from anybody, and only
-//! as long as it is wanted.
+//! What an earlier attempt left is verified before it counts: without help from other peers, and
+//! only as long as it is wanted.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -162,7 +162,7 @@ async fn a_damaged_chunk_waits_for_somebody_who_has_it_and_the_rest_is_served_me
     assert_eq!(status.files[0].chunks_done, content.chunk_count() - 1);
     let seed = network.raw(content.raw_peer().holding(content.chunks([7]))).await;
     let summary =
-        within("it is complete", SOON, download.finished()).await.expect("somebody has it");
+        within("it is complete", SOON, download.finished()).await.expect("there is a holder");
     assert_eq!((summary.bytes_damaged, summary.traffic.arrived), (u64::from(MIB), 1));
     assert_eq!(seed.counters().served.keys().copied().collect::<Vec<_>>(), [7]);
     content.is_at(&out).await;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tnet_testkit::{Cli, Content, Network, SOON, eventually, payload};
+use tnet_testkit::{Cli, Content, Network, SOON, eventually, get_args, payload};
 use tokio::net::{TcpListener, TcpStream};
 
 const LEN: u64 = 4 * 64 * 1024;
@@ -41,8 +41,7 @@ async fn a_download_waits_for_an_unknown_name_as_for_a_coordinator_that_does_not
     let hash = content.hash().to_string();
     for wanted in ["a.fileinfo", &hash] {
         let began = Instant::now();
-        let get =
-            ["get", wanted, "-o", "a", "--foreground", "--listen", "127.0.0.1:0", "-c", UNKNOWN];
+        let get = get_args(wanted, &["-c", UNKNOWN]);
         let get = [&get[..], &["--timeout", "8s"]].concat();
         let ended = cli.start(get).ends(2 * SOON).await.with_code(5);
         assert!(ended.stderr.contains(UNKNOWN), "{ended:?}");

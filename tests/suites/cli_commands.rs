@@ -5,17 +5,28 @@ use std::path::Path;
 use std::time::Duration;
 
 use tnet_fileinfo::FileInfo;
-use tnet_testkit::{Cli, Content, Description, Finished, Network, SOON, eventually, is, payload};
+use tnet_testkit::{
+    Cli, Content, Description, Finished, Network, SOON, eventually, get_args, is, payload,
+};
 use tokio::net::TcpSocket;
 
 /// 32 chunks of 64 KiB.
 const LEN: u64 = 2 * 1024 * 1024;
 
-/// Any port will do, and nobody may take the default one.
+/// A free port: tests must not use the default one.
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-/// For commands that wait for something first: nobody to answer within 10 s, for example.
+/// For commands that wait first, for example for an answer that does not come within 10 s.
 const PATIENT: Duration = Duration::from_secs(30);
+
+/// A user who has the description of a content.
+async fn user_with_a_description(seed: u64) -> (Network, Cli, Content) {
+    let network = Network::builder().start().await;
+    let cli = network.user("ann");
+    let content = Content::of(payload(LEN, seed));
+    content.write_info(&cli.path("a.fileinfo"));
+    (network, cli, content)
+}
 
 /// The failure is on standard error in one line, as the command's own, and says what it has to.
 fn says(finished: &Finished, words: &str) {
@@ -121,14 +132,11 @@ async fn what_is_named_and_not_there_is_3() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_nobody_has_is_4() {
-    let network = Network::builder().start().await;
-    let cli = network.user("ann");
-    let content = Content::of(payload(LEN, 3));
-    content.write_info(&cli.path("a.fileinfo"));
+    let (network, cli, content) = user_with_a_description(3).await;
     let hash = content.hash().to_string();
     for wanted in ["a.fileinfo", &hash] {
-        let get = ["get", wanted, "--foreground", "--timeout", "500ms", "-o", "a"];
-        says(&cli.run(get.iter().chain(&LISTEN)).await.with_code(4), "start-server");
+        let get = get_args(wanted, &["--timeout", "500ms"]);
+        says(&cli.run(get).await.with_code(4), "start-server");
         assert!(!cli.path("a").exists());
         says(&cli.run(["who", wanted]).await.with_code(4), "start-server");
     }
@@ -138,24 +146,14 @@ async fn a_file_that_nobody_has_is_4() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_cannot_be_reached_is_5() {
     let network = Network::builder().start().await;
-    // Bound and never listening: calls are refused, and nobody else can take the port meanwhile.
-    let nobody = TcpSocket::new_v4().expect("a socket");
-    nobody.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
-    let refusing = nobody.local_addr().expect("bound").to_string();
+    // Bound and never listening: connections are refused, and no other process can take the port.
+    let bound = TcpSocket::new_v4().expect("a socket");
+    bound.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let refusing = bound.local_addr().expect("bound").to_string();
     let cli = network.user("ann");
     Content::of(payload(LEN, 4)).write_info(&cli.path("a.fileinfo"));
-    let get = [
-        "get",
-        "a.fileinfo",
-        "-o",
-        "a",
-        "--foreground",
-        "--timeout",
-        "12s",
-        "--coordinator",
-        &refusing,
-    ];
-    let unreachable = cli.run_within(PATIENT, get.iter().chain(&LISTEN)).await.with_code(5);
+    let get = get_args("a.fileinfo", &["--timeout", "12s", "--coordinator", &refusing]);
+    let unreachable = cli.run_within(PATIENT, get).await.with_code(5);
     // As long as the user said, and not less.
     says(&unreachable, &format!("{refusing} did not answer within 12"));
     says(&unreachable, "(Connection refused");
@@ -221,40 +219,23 @@ async fn a_description_that_only_liars_give_is_6() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_of_the_file_is_7_and_the_same_command_goes_on() {
-    let network = Network::builder().start().await;
-    let cli = network.user("ann");
-    let content = Content::of(payload(LEN, 7));
-    content.write_info(&cli.path("a.fileinfo"));
+    let (network, cli, content) = user_with_a_description(7).await;
     let half = network.raw(content.raw_peer().holding(content.chunks(0..16))).await;
-    let get = [
-        "get",
-        "a.fileinfo",
-        "-o",
-        "a",
-        "--foreground",
-        "--timeout",
-        "1s",
-        "--linger",
-        "0s",
-        "--json",
-    ];
-    let stalled = cli.run(get.iter().chain(&LISTEN)).await.with_code(7);
+    let get = get_args("a.fileinfo", &["--timeout", "1s", "--linger", "0s", "--json"]);
+    let stalled = cli.run(&get).await.with_code(7);
     says(&stalled, "16 of 32 chunks missing");
     half.gain(content.chunks(16..32)).await;
-    let report = cli.run(get.iter().chain(&LISTEN)).await.with_code(0).result();
+    let report = cli.run(&get).await.with_code(0).result();
     assert_eq!(report["bytes_resumed"], LEN / 2);
     content.is_at(&cli.path("a")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_does_not_take_the_file_is_8() {
-    let network = Network::builder().start().await;
-    let cli = network.user("ann");
-    let content = Content::of(payload(LEN, 8));
-    content.write_info(&cli.path("a.fileinfo"));
+    let (network, cli, content) = user_with_a_description(8).await;
     let seed = network.raw_seed(&content).await;
     // A limit of the shell's stands for the end of the disk: no privilege is needed for it.
-    let tnet = cli.command(["get", "a.fileinfo", "-o", "a", "--foreground"].iter().chain(&LISTEN));
+    let tnet = cli.command(get_args("a.fileinfo", &[]));
     let mut shell = std::process::Command::new("/bin/sh");
     shell.args(["-c", "trap '' XFSZ; ulimit -f 1024; exec \"$0\" \"$@\""]);
     shell.arg(tnet.get_program()).args(tnet.get_args()).current_dir(cli.home()).env_clear();
@@ -267,31 +248,23 @@ async fn a_disk_that_does_not_take_the_file_is_8() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_there_already_is_9_and_stays() {
-    let network = Network::builder().start().await;
-    let cli = network.user("ann");
-    let content = Content::of(payload(LEN, 9));
-    content.write_info(&cli.path("a.fileinfo"));
+    let (network, cli, content) = user_with_a_description(9).await;
     std::fs::write(cli.path("a"), "mine").expect("writable");
-    let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "0s"];
-    says(&cli.run(get.iter().chain(&LISTEN)).await.with_code(9), "--overwrite");
+    let get = |more: &[&'static str]| get_args("a.fileinfo", &[&["--linger", "0s"], more].concat());
+    says(&cli.run(get(&[])).await.with_code(9), "--overwrite");
     assert_eq!(std::fs::read(cli.path("a")).expect("there"), b"mine");
     let _seed = network.raw_seed(&content).await;
-    let asked = get.iter().chain(&["--overwrite"]).chain(&LISTEN);
-    let _ = cli.run(asked).await.with_code(0);
+    let _ = cli.run(get(&["--overwrite"])).await.with_code(0);
     content.is_at(&cli.path("a")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_allowed_is_10() {
-    let network = Network::builder().start().await;
-    let cli = network.user("ann");
-    let content = Content::of(payload(LEN, 10));
-    content.write_info(&cli.path("a.fileinfo"));
-    // Whoever could write through this link would choose what we overwrite.
+    let (network, cli, content) = user_with_a_description(10).await;
+    // Writing through this link would let another user choose what is overwritten.
     std::fs::write(cli.path("precious"), "precious").expect("writable");
     std::os::unix::fs::symlink("precious", cli.path("a.partial")).expect("writable");
-    let get = ["get", "a.fileinfo", "-o", "a", "--foreground"];
-    says(&cli.run(get.iter().chain(&LISTEN)).await.with_code(10), "a.partial");
+    says(&cli.run(get_args("a.fileinfo", &[])).await.with_code(10), "a.partial");
     assert_eq!(std::fs::read(cli.path("precious")).expect("there"), b"precious");
 }
 
@@ -314,13 +287,9 @@ async fn a_description_of_another_version_is_11() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partial_file_that_disappears_is_1() {
-    let network = Network::builder().start().await;
-    let cli = network.user("ann");
-    let content = Content::of(payload(LEN, 12));
-    content.write_info(&cli.path("a.fileinfo"));
+    let (network, cli, content) = user_with_a_description(12).await;
     let seed = network.raw(content.raw_peer().allowing(10)).await;
-    let get = ["get", "a.fileinfo", "-o", "a", "--foreground"];
-    let running = cli.start(get.iter().chain(&LISTEN));
+    let running = cli.start(get_args("a.fileinfo", &[]));
     seed.counters_are("ten chunks went out", SOON, |counters| counters.served_in_all() == 10).await;
     std::fs::remove_file(cli.path("a.partial")).expect("it is there");
     seed.allow_all().await;
@@ -389,7 +358,7 @@ async fn a_user_sees_who_has_a_file_and_that_a_dead_peer_is_dropped() {
     let name = network.peers().next().expect("there are two").name().to_owned();
     network.kill(&name);
     asked_until(&cli, 1).await;
-    // Whoever asked left nothing behind: only the seed that lives is in the table.
+    // The commands that asked left no entry: only the seed that runs is in the table.
     let coordinator = network.coordinator_handle();
     eventually("only one peer is in the table", SOON, async || {
         is(coordinator.stats().await.expect("it runs").table.peers, 1)
@@ -451,7 +420,7 @@ fn is_empty(dir: &Path) -> bool {
 async fn a_server_may_open_as_many_descriptors_as_the_system_allows() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
-    // As many systems start processes: few for those who do not ask, more for those who do.
+    // As many systems start processes: a low soft limit and a higher hard one.
     let inner = cli.command(["start-server", "--json", "--listen", "127.0.0.1:0"]);
     let mut command = std::process::Command::new("prlimit");
     command.args(["--nofile=256:2048", "--"]).arg(inner.get_program()).args(inner.get_args());

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use tnet_testkit::{Cli, Content, Network, SOON, eventually, is, payload};
+use tnet_testkit::{Cli, Content, Network, SOON, eventually, get_args, is, payload};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("it is there").permissions().mode() & 0o777
@@ -59,7 +59,7 @@ async fn a_server_that_was_killed_leaves_nothing_that_keeps_the_next_one_out() {
     let killed = cli.server::<&str>([]).await;
     killed.kill();
     eventually("it is gone", SOON, async || is(killed.is_running(), false)).await;
-    assert!(cli.path("state/control.sock").exists(), "nobody tidied up");
+    assert!(cli.path("state/control.sock").exists(), "the killed server removed nothing");
     let _ = cli.run(["status"]).await.with_code(3);
     let next = cli.server::<&str>([]).await;
     assert_ne!(next.pid(), killed.pid());
@@ -240,7 +240,7 @@ async fn a_terminal_that_goes_away_ends_a_download_unless_nohup_was_asked_for() 
     let seed = network.raw(content.raw_peer().allowing(10)).await;
     let cli = network.user("ann");
     content.write_info(&cli.path("a.fileinfo"));
-    let get = ["get", "a.fileinfo", "-o", "a", "--foreground", "--json", "--listen", "127.0.0.1:0"];
+    let get = get_args("a.fileinfo", &["--json"]);
     let begun = |text: &str| text.contains("\"chunks_done\":10").then_some(());
     let mut running = cli.start(get);
     running.prints("chunks", SOON, begun).await;

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use tnet_testkit::{Cli, Content, Network, RawPeer, Running, SOON, eventually, payload};
+use tnet_testkit::{
+    Cli, Content, Finished, Network, Payload, RawPeer, Running, SOON, eventually, get_args, payload,
+};
 
 /// 40 chunks of 64 KiB: more than are ever under way at once.
 const LEN: u64 = 40 * 64 * 1024;
@@ -24,6 +26,47 @@ const FOREGROUND: [&str; 10] = [
 
 /// A download through the server.
 const BY_SERVER: [&str; 7] = ["get", "a.fileinfo", "-o", "a", "--json", "--listen", "127.0.0.1:0"];
+
+/// A user, a content of which the user has the description, and a seed that gives ten chunks of it
+/// and is busy then.
+struct Middle {
+    network: Network,
+    content: Content,
+    seed: RawPeer,
+    cli: Cli,
+}
+
+impl Middle {
+    async fn of(payload: Payload) -> Middle {
+        let network = Network::builder().start().await;
+        let content = Content::of(payload);
+        let seed = network.raw(content.raw_peer().allowing(10)).await;
+        let cli = user(&network, &content);
+        Middle { network, content, seed, cli }
+    }
+
+    /// Starts a download, which has all of the ten chunks when this returns.
+    async fn begins(&self, get: &[&str]) -> Running {
+        let mut running = self.cli.start(get);
+        has_stored(&mut running, 10).await;
+        running
+    }
+
+    /// The seed gives the rest, and the download goes on where it was; the file is right, and no
+    /// chunk came twice.
+    async fn goes_on(&self) {
+        self.seed.allow_all().await;
+        self.is_complete(self.cli.run(FOREGROUND).await).await;
+    }
+
+    async fn is_complete(&self, finished: Finished) {
+        let report = finished.with_code(0).result();
+        assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
+        self.content.is_at(&self.cli.path("a")).await;
+        let served = self.seed.counters().served;
+        assert!(served.len() == 40 && served.values().all(|times| *times == 1), "{served:?}");
+    }
+}
 
 /// A user who has the description of the content.
 fn user(network: &Network, content: &Content) -> Cli {
@@ -46,11 +89,6 @@ async fn has_stored(running: &mut Running, chunks: u64) {
                 .then_some(())
         })
         .await;
-}
-
-fn assert_each_chunk_came_once(seed: &RawPeer) {
-    let served = seed.counters().served;
-    assert!(served.len() == 40 && served.values().all(|times| *times == 1), "{served:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,12 +171,8 @@ async fn a_server_shares_what_is_put_into_its_directory() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_is_130_and_the_same_command_goes_on_where_it_was() {
-    let network = Network::builder().start().await;
-    let content = Content::of(payload(LEN, 6));
-    let seed = network.raw(content.raw_peer().allowing(10)).await;
-    let cli = user(&network, &content);
-    let mut first = cli.start(FOREGROUND);
-    has_stored(&mut first, 10).await;
+    let middle = Middle::of(payload(LEN, 6)).await;
+    let first = middle.begins(&FOREGROUND).await;
     first.interrupt();
     let first = first.ends(SOON).await.with_code(130);
     assert!(
@@ -147,22 +181,14 @@ async fn ctrl_c_is_130_and_the_same_command_goes_on_where_it_was() {
         first.stderr
     );
     assert_eq!(first.result()["error"]["exit_code"], 130);
-    assert!(!cli.path("a").exists() && cli.path("a.partial").exists());
-    seed.allow_all().await;
-    let report = cli.run(FOREGROUND).await.with_code(0).result();
-    assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
-    content.is_at(&cli.path("a")).await;
-    assert_each_chunk_came_once(&seed);
+    assert!(!middle.cli.path("a").exists() && middle.cli.path("a.partial").exists());
+    middle.goes_on().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_is_like_ctrl_c() {
-    let network = Network::builder().start().await;
-    let content = Content::of(payload(LEN, 7));
-    let _seed = network.raw(content.raw_peer().allowing(10)).await;
-    let cli = user(&network, &content);
-    let mut running = cli.start(FOREGROUND);
-    has_stored(&mut running, 10).await;
+    let middle = Middle::of(payload(LEN, 7)).await;
+    let running = middle.begins(&FOREGROUND).await;
     running.terminate();
     let _ = running.ends(SOON).await.with_code(130);
 }
@@ -173,17 +199,7 @@ async fn a_signal_while_it_lingers_ends_it_with_success() {
     let content = Content::of(payload(LEN, 8));
     let seed = network.raw_seed(&content).await;
     let cli = user(&network, &content);
-    let lingering = [
-        "get",
-        "a.fileinfo",
-        "-o",
-        "a",
-        "--foreground",
-        "--linger",
-        "10m",
-        "--listen",
-        "127.0.0.1:0",
-    ];
+    let lingering = get_args("a.fileinfo", &["--linger", "10m"]);
     let running = cli.start(lingering);
     eventually("the file is there", SOON, async || {
         if cli.path("a").exists() { Ok(()) } else { Err(running.stderr()) }
@@ -199,78 +215,53 @@ async fn a_signal_while_it_lingers_ends_it_with_success() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_kill_9_nothing_that_was_stored_is_fetched_again() {
-    let network = Network::builder().start().await;
-    let content = Content::of(payload(LEN, 9));
-    let seed = network.raw(content.raw_peer().allowing(10)).await;
-    let cli = user(&network, &content);
-    let mut first = cli.start(FOREGROUND);
-    has_stored(&mut first, 10).await;
+    let middle = Middle::of(payload(LEN, 9)).await;
+    let first = middle.begins(&FOREGROUND).await;
     first.kill();
     let first = first.ends(SOON).await;
     assert_eq!(first.signal, Some(9));
-    assert!(!cli.path("a").exists());
-    seed.allow_all().await;
-    let report = cli.run(FOREGROUND).await.with_code(0).result();
-    assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
-    content.is_at(&cli.path("a")).await;
-    assert_each_chunk_came_once(&seed);
+    assert!(!middle.cli.path("a").exists());
+    middle.goes_on().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_leaves_a_download_that_another_one_completes() {
-    let network = Network::builder().start().await;
-    let content = Content::of(payload(LEN, 11));
-    let seed = network.raw(content.raw_peer().allowing(10)).await;
-    let cli = user(&network, &content);
+    let middle = Middle::of(payload(LEN, 11)).await;
+    let cli = &middle.cli;
     let server = cli.server::<&str>([]).await;
-    let mut first = cli.start(BY_SERVER);
-    has_stored(&mut first, 10).await;
+    let first = middle.begins(&BY_SERVER).await;
     server.kill();
     let first = first.ends(SOON).await.with_code(7);
     assert!(first.stderr.contains("run the same command again"), "{}", first.stderr);
-    seed.allow_all().await;
-    // Its socket is still there, and nobody answers: that must not stop the next one.
+    middle.seed.allow_all().await;
+    // Its socket is still there and does not answer: that must not stop the next one.
     let got = cli.run(BY_SERVER).await;
     let started =
         got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
     let _server = cli.guard(started["pid"].as_u64());
-    let report = got.with_code(0).result();
-    assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
-    content.is_at(&cli.path("a")).await;
-    assert_each_chunk_came_once(&seed);
+    middle.is_complete(got).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_watching_does_not_stop_the_server() {
-    let network = Network::builder().start().await;
-    let content = Content::of(payload(LEN, 12));
-    let seed = network.raw(content.raw_peer().allowing(10)).await;
-    let cli = user(&network, &content);
-    let _server = cli.server::<&str>([]).await;
-    let mut watching = cli.start(BY_SERVER);
-    has_stored(&mut watching, 10).await;
+    let middle = Middle::of(payload(LEN, 12)).await;
+    let _server = middle.cli.server::<&str>([]).await;
+    let watching = middle.begins(&BY_SERVER).await;
     watching.interrupt();
     let watching = watching.ends(SOON).await.with_code(130);
     assert!(watching.stderr.contains("goes on"), "{}", watching.stderr);
-    seed.allow_all().await;
-    network.coordinator_counts(content.hash(), 2, 0).await;
-    content.is_at(&cli.path("a")).await;
+    middle.seed.allow_all().await;
+    middle.network.coordinator_counts(middle.content.hash(), 2, 0).await;
+    middle.content.is_at(&middle.cli.path("a")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_server_in_the_middle_of_a_download_keeps_what_came() {
-    let network = Network::builder().start().await;
-    let content = Content::of(payload(LEN, 13));
-    let seed = network.raw(content.raw_peer().allowing(10)).await;
-    let cli = user(&network, &content);
-    let server = cli.server::<&str>([]).await;
-    let mut watching = cli.start(BY_SERVER);
-    has_stored(&mut watching, 10).await;
-    let _ = cli.run(["kill-server"]).await.with_code(0);
+    let middle = Middle::of(payload(LEN, 13)).await;
+    let server = middle.cli.server::<&str>([]).await;
+    let watching = middle.begins(&BY_SERVER).await;
+    let _ = middle.cli.run(["kill-server"]).await.with_code(0);
     assert!(!server.is_running());
     let _ = watching.ends(Duration::from_secs(5)).await.with_code(7);
-    seed.allow_all().await;
-    let report = cli.run(FOREGROUND).await.with_code(0).result();
-    assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
-    assert_each_chunk_came_once(&seed);
+    middle.goes_on().await;
 }

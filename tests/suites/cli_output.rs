@@ -93,7 +93,7 @@ async fn a_pipe_that_closes_is_no_reason_to_panic_or_to_leave_work_undone() {
         let mut command = cli.command(args);
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let (mut errors, errors_writer) = std::io::pipe().expect("a pipe");
-        // Nobody ever reads.
+        // The output is never read.
         drop(reader);
         let mut child =
             command.stdout(writer).stderr(errors_writer).spawn().expect("the command starts");
@@ -149,23 +149,9 @@ async fn what_is_not_a_terminal_gets_no_escape_sequences() {
     let cli = network.user("ann");
     let content = described(&cli).await;
     let _seed = network.raw_seed(&content).await;
-    let commands: [&[&str]; 4] = [
-        &["help", "get"],
-        &["demo", "--size", "4M"],
-        &[
-            "get",
-            "file.fileinfo",
-            "-o",
-            "copy",
-            "--foreground",
-            "--linger",
-            "0s",
-            "-vv",
-            "--listen",
-            "127.0.0.1:0",
-        ],
-        &["get", "--sideways"],
-    ];
+    let verbose = [&GET[..9], &["-vv"]].concat();
+    let commands: [&[&str]; 4] =
+        [&["help", "get"], &["demo", "--size", "4M"], &verbose, &["get", "--sideways"]];
     for args in commands {
         let finished = cli.run(args).await;
         assert!(

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 /// 32 chunks of 64 KiB.
 const LEN: u64 = 2 * 1024 * 1024;
 
-/// The server and what it downloads, of which nobody has more than half.
+/// The server and what it downloads, of which no peer has more than half.
 async fn half_a_download(network: &Network, cli: &Cli) -> (RawPeer, Server, Running) {
     let content = Content::of(payload(LEN, 1));
     content.write_info(&cli.path("file.fileinfo"));

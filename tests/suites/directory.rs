@@ -8,7 +8,7 @@ use tnet_testkit::{Content, Network, Node, SOON, eventually, payload};
 /// 4 chunks of 64 KiB.
 const LEN: u64 = 256 * 1024;
 
-/// Files that nobody touched since the last look are at rest.
+/// Files that did not change since the last scan are stable at once.
 const OPTIONS: WatchOptions = WatchOptions { max_depth: 8, max_files: 100, settle: Duration::ZERO };
 
 async fn shared(network: &Network) -> &Node {

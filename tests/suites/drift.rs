@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tnet_peer::share::WatchOptions;
 use tnet_peer::store::FinishError;
-use tnet_peer::{DownloadError, DownloadOptions, LeftOutKind};
-use tnet_testkit::{Content, Network, SOON, eventually, payload, stored, within};
+use tnet_peer::{Download, DownloadError, DownloadOptions, LeftOutKind};
+use tnet_testkit::{Content, Network, Node, SOON, eventually, payload, stored, within};
 
 /// 4 chunks of 64 KiB.
 const LEN: u64 = 256 * 1024;
@@ -130,19 +130,24 @@ async fn a_deleted_file_gives_its_space_back_however_seldom_files_are_looked_at(
     network.coordinator_counts(content.hash(), 1, 0).await;
 }
 
+/// A download to `here/file` in the directory of the node, with two chunks stored.
+async fn two_chunks_of(content: &Content, node: &Node) -> Download {
+    fs::create_dir(node.path("here")).expect("writable");
+    let download = node
+        .download_with(content.info().clone(), node.path("here/file"), DownloadOptions::default())
+        .await
+        .expect("it begins");
+    stored(&download, 2).await;
+    download
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_arrives_where_its_directory_is_by_then_and_is_shared_from_there() {
     let network = Network::builder().peer("ann").peer("bob").start().await;
     let content = Content::of(payload(LEN, 7));
     let source = network.raw(content.raw_peer().allowing(2)).await;
     let ann = network.peer("ann");
-    fs::create_dir(ann.path("here")).expect("writable");
-    let options = DownloadOptions::default();
-    let mut download = ann
-        .download_with(content.info().clone(), ann.path("here/file"), options)
-        .await
-        .expect("it begins");
-    stored(&download, 2).await;
+    let mut download = two_chunks_of(&content, ann).await;
     fs::rename(ann.path("here"), ann.path("there")).expect("movable");
     fs::create_dir(ann.path("here")).expect("writable");
     source.allow_all().await;
@@ -163,13 +168,7 @@ async fn a_download_whose_directory_is_removed_fails_before_its_end() {
     // The end would never come.
     let _source = network.raw(content.raw_peer().allowing(2)).await;
     let ann = network.peer("ann");
-    fs::create_dir(ann.path("here")).expect("writable");
-    let options = DownloadOptions::default();
-    let mut download = ann
-        .download_with(content.info().clone(), ann.path("here/file"), options)
-        .await
-        .expect("it begins");
-    stored(&download, 2).await;
+    let mut download = two_chunks_of(&content, ann).await;
     fs::remove_dir_all(ann.path("here")).expect("removable");
     let failed = within("the end", SOON, download.finished()).await;
     assert!(matches!(failed, Err(DownloadError::Finish(FinishError::Gone { .. }))), "{failed:?}");

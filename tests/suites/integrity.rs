@@ -103,7 +103,7 @@ async fn a_hash_that_nobody_holds_is_given_up_in_the_promised_time() {
     let patience = Duration::from_millis(600);
     let asked =
         within("an answer", SOON, network.peer("ann").fetch_info(content.hash(), patience)).await;
-    let error = asked.expect_err("nobody holds it");
+    let error = asked.expect_err("it has no holder");
     assert!(
         matches!(error, FetchInfoError::NoHolder { waited, .. } if waited == patience),
         "{error:?}"
@@ -117,7 +117,7 @@ async fn a_hash_that_nobody_holds_is_given_up_in_the_promised_time() {
     eventually("the coordinator is out of reach", SOON, away).await;
     let asked =
         within("an answer", SOON, network.peer("ann").fetch_info(content.hash(), patience)).await;
-    let error = asked.expect_err("nobody can be asked");
+    let error = asked.expect_err("there is no coordinator to ask");
     assert!(matches!(error, FetchInfoError::CoordinatorUnreachable { .. }), "{error:?}");
 }
 
@@ -127,7 +127,7 @@ async fn a_file_that_is_changed_in_the_middle_of_a_download_spoils_nothing() {
     let content = Content::of(payload(LEN, 10));
     let path = network.peer("careless").shares(&content).await;
     network.coordinator_counts(content.hash(), 1, 0).await;
-    // The careless peer learns of the change only when it looks, or when somebody asks for the
+    // The careless peer learns of the change only when it looks, or when another peer asks for the
     // bytes.
     let mut bytes = content.payload().bytes();
     bytes.iter_mut().step_by(1000).for_each(|byte| *byte ^= 0xff);

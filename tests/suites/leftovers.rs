@@ -107,7 +107,7 @@ async fn a_peer_that_sends_to_somebody_who_does_not_read_leaves_nothing() {
             for chunk in 0..20 {
                 caller.asks_for(chunk).await;
             }
-            // The first bytes are under way, the others wait for a reader who never comes.
+            // The first bytes are under way, the others wait and are never read.
             let first =
                 |message| matches!(message, tnet_proto::PeerMessage::Data { .. }).then_some(());
             caller.hear_until(SOON, first).await.expect("ann sends");
@@ -196,7 +196,7 @@ async fn finished_files_hold_no_descriptors_however_many_there_are() {
     for (number, content) in contents.iter().enumerate() {
         network.peer("seed").shares_as(content, &format!("{number}")).await;
     }
-    // What is kept open of the shared files is closed when nobody has read it for a while.
+    // What is kept open of the shared files is closed when it was not read for a while.
     let before = ResourceCount::take_when_quiet().await;
     let mut followed = Vec::new();
     for (number, content) in contents.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What the coordinator knows, and what happens to those who need it when it is not there.
+//! What the coordinator knows, and what peers do while it is not there.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ async fn a_download_that_is_done_is_not_watched_any_more() {
             0 => Ok(()),
             some => Err(some),
         };
-    eventually("nobody watches anything", SOON, watches).await;
+    eventually("there are no watches", SOON, watches).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,10 +172,10 @@ async fn a_file_changed_while_it_is_shared_is_reported_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_refuses_connections_ends_a_download_in_the_promised_time() {
     let mut network = Network::builder().start().await;
-    // Bound and never listening: calls are refused, and nobody else can take the port meanwhile.
-    let nobody = TcpSocket::new_v4().expect("a socket");
-    nobody.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
-    let address = nobody.local_addr().expect("bound");
+    // Bound and never listening: connections are refused, and no other process can take the port.
+    let bound = TcpSocket::new_v4().expect("a socket");
+    bound.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let address = bound.local_addr().expect("bound");
     let config = tnet_peer::Config { coordinator: Some(address.into()), ..network.peer_config() };
     let ann = network.start_peer_with("ann", config).await;
     let cause = assert_unreachable(ann, address).await;
@@ -205,7 +205,7 @@ async fn assert_unreachable(
         let mut download = ann.download_with(content.info().clone(), ann.copy(), options).await?;
         download.finished().await.map(|_| ())
     };
-    let error = within("an error", SOON, error).await.expect_err("nobody can be asked");
+    let error = within("an error", SOON, error).await.expect_err("there is no coordinator to ask");
     let took = began.elapsed();
     let DownloadError::CoordinatorUnreachable { address: named, cause, .. } = &error else {
         panic!("{error:?}")
@@ -231,7 +231,7 @@ async fn a_file_that_nobody_holds_ends_a_download_that_has_limited_patience() {
     let ann = network.peer("ann");
     let mut download =
         ann.download_with(content.info().clone(), ann.copy(), options).await.expect("it begins");
-    let error = within("an error", SOON, download.finished()).await.expect_err("nobody holds it");
+    let error = within("an error", SOON, download.finished()).await.expect_err("it has no holder");
     assert!(matches!(error, DownloadError::NoHolder { .. }), "{error:?}");
     assert!(!ann.copy().exists());
     network.coordinator_counts(content.hash(), 0, 0).await;
@@ -264,7 +264,7 @@ async fn without_a_coordinator_peers_find_more_peers_through_each_other() {
     seed.counters_are("bob asks the seed", SOON, |counters| counters.requests_in_all() > 0).await;
     reporter.change(Vec::new()).await;
     network.coordinator_counts(content.hash(), 0, 1).await;
-    // From the coordinator ann can learn of bob only, who has nothing.
+    // The coordinator names only bob to ann, and bob has nothing.
     let ann = network.peer("ann").begins(&content).await;
     network.coordinator_counts(content.hash(), 0, 2).await;
     network.kill_coordinator();

@@ -206,7 +206,7 @@ async fn a_file_that_is_there_already_is_not_fetched_again() {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 12));
     content.write(&network.peer("ann").copy()).await;
-    // Nobody holds it: success can only come from the disk.
+    // There is no holder: success can only come from the disk.
     let fetched = network.peer("ann").fetches(&content).await;
     assert_eq!(fetched.summary.bytes_resumed, LEN);
     assert_eq!(fetched.summary.traffic.requested, 0);
@@ -233,7 +233,7 @@ async fn chunks_that_nobody_holds_are_counted_and_fetched_when_somebody_does() {
     assert!(!network.peer("ann").copy().exists());
     assert!(
         half.counters().requests.keys().all(|chunk| chunk % 2 == 0),
-        "nobody asks for what is not there"
+        "chunks that a peer lacks are not asked for"
     );
     half.gain(odd).await;
     let (ann, bob) = tokio::join!(
@@ -288,7 +288,7 @@ async fn a_seed_that_dies_in_the_middle_leaves_a_download_that_waits_for_another
     let ann = network.peer("ann").begins(&content).await;
     stored(&ann, 20).await;
     drop(seed);
-    eventually("nobody is left", SOON, async || {
+    eventually("no peer is left", SOON, async || {
         let progress = ann.progress();
         if (progress.peers, progress.chunks_without_holder) == (0, 20) {
             Ok(())

@@ -1,4 +1,5 @@
-//! What it is all for: files get from those who have them to those who want them, whole and right.
+//! The purpose of it all: files go from peers that have them to peers that want them, whole and
+//! right.
 
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ async fn a_downloader_gets_the_file_and_is_a_holder_then() {
     assert_eq!(fetched.summary.bytes_resumed, 0);
     assert_eq!((fetched.summary.traffic.arrived, fetched.summary.traffic.corrupt), (32, 0));
     let needless = timeout(Duration::ZERO, fetched.download.swarm_done()).await;
-    assert!(needless.is_ok(), "the seed needs nothing, and nobody else is there");
+    assert!(needless.is_ok(), "the seed needs nothing, and there is no other peer");
     network.coordinator_counts(content.hash(), 2, 0).await;
 }
 

@@ -1,5 +1,5 @@
-//! Nothing waits in silence: whoever watches a download that stands still is told why within ten
-//! seconds, on a pipe and in events, and `status` says the same.
+//! A download that stalls tells its user why within ten seconds, on a pipe and in events, and
+//! `status` says the same.
 
 use std::time::Duration;
 

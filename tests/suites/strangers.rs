@@ -1,5 +1,5 @@
-//! Whoever calls a peer's port and does not behave is closed within the promised time, told why
-//! where he can understand, and costs the honest nothing.
+//! A connection that breaks the protocol is closed within the promised time, with a reason if the
+//! other side can read it, and honest peers are not affected.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn nonsense_before_the_hello_is_closed_at_once() {
         stranger.send(&bytes).await;
         let (after, answer) = stranger.until_closed(HELLO_DEADLINE + SLACK).await;
         assert!(after < AT_ONCE, "{what}: closed only after {after:?}");
-        // Who does not fit is told which versions would.
+        // A version that does not fit is answered with those that would.
         assert!(answer.starts_with(&greeting), "{what}: answered with {answer:?}");
     }
 }
@@ -177,7 +177,7 @@ async fn messages_out_of_place_are_violations_and_said_to_be() {
         ("a bitmap too long", vec![open(Holdings::Bitmap(vec![0; 5]))]),
         ("a bitmap with a spare bit", vec![open(Holdings::Bitmap(vec![0, 0, 0, 0x80]))]),
         (
-            "data nobody asked for",
+            "data that was not asked for",
             vec![open(nothing()), PeerMessage::Data { file, chunk: 0, offset: 0, bytes: bytes() }],
         ),
     ];

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use tnet_testkit::{Cli, Content, Network, Running, SOON, eventually, payload, stored};
+use tnet_testkit::{Cli, Content, Network, Running, SOON, eventually, get_args, payload, stored};
 
 use crate::support::case::cases;
 use crate::support::machine::chunks_done;
@@ -91,7 +91,7 @@ async fn chunks_without_a_holder_are_counted_kept_and_fetched_later() -> String 
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 45));
     let seed = network.raw(content.raw_peer().allowing(20)).await;
-    // Somebody who stays, and has none of what is missing.
+    // A peer that stays, and has none of what is missing.
     let _other = network.raw(content.raw_peer().holding(content.chunks(0..3))).await;
     let ann = user(&network, "ann", &content);
     let mut running = ann.start(GET.iter().chain(&["--json", "--timeout", "8s"]));
@@ -132,9 +132,9 @@ async fn without_a_coordinator_everybody_still_finishes() -> String {
     let seed = network.raw(content.raw_peer().allowing(1)).await;
     let nodes: Vec<_> = network.peers().collect();
     let downloads = join_all(nodes.iter().map(|node| node.begins(&content))).await;
-    // One by one they meet; each has somebody when the coordinator goes for good.
+    // They find each other one by one; each has a neighbour when the coordinator goes for good.
     for download in &downloads {
-        eventually("everybody knows somebody", SOON, async || match download.progress().peers {
+        eventually("every peer has a neighbour", SOON, async || match download.progress().peers {
             0 => Err(download.progress()),
             _ => Ok(()),
         })
@@ -167,17 +167,7 @@ async fn without_any_coordinator_the_wait_is_bounded() -> String {
     let mut slowest = Duration::ZERO;
     for wanted in ["a.fileinfo", &hash] {
         let began = Instant::now();
-        let get = [
-            "get",
-            wanted,
-            "-o",
-            "a",
-            "--foreground",
-            "--timeout",
-            "12s",
-            "--listen",
-            "127.0.0.1:0",
-        ];
+        let get = get_args(wanted, &["--timeout", "12s"]);
         let finished = ann.run_within(Duration::from_secs(40), get).await.with_code(5);
         let line =
             finished.stderr.lines().find(|line| line.starts_with("tnet: ")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Addresses that mean something else to others, that change, or that nobody can reach.
+//! Addresses that mean something else to other hosts, that change, or that cannot be reached.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -52,7 +52,7 @@ async fn seeds(lan: &Lan, host: usize, content: &Content, more: &[&str]) -> Serv
     lan.machine(host).seeds_as(content, more).await
 }
 
-/// Where that host is told that holders are, once there is one who is reported.
+/// Where that host is told that holders are, once one is reported.
 async fn named(lan: &Lan, host: usize, content: &Content, coordinator: &str) -> Vec<String> {
     let machine = lan.machine(host);
     let hash = content.hash().to_string();
@@ -79,6 +79,11 @@ async fn gets(lan: &Lan, host: usize, content: &Content, coordinator: &str) {
     }
 }
 
+/// The IPv6 address of that host where hosts have one: `fd79::1` and so on.
+fn local_ipv6(host: usize) -> IpAddr {
+    Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 1 + u16::try_from(host).expect("few")).into()
+}
+
 fn ip(lan: &Lan, host: usize) -> String {
     lan.host(host).ip().to_string()
 }
@@ -86,8 +91,7 @@ fn ip(lan: &Lan, host: usize) -> String {
 async fn who_is_on_the_coordinators_machine_is_found_by_the_lan() -> String {
     let content = content(90);
     let lan = Lan::new(2, 0);
-    lan.host(0).is_also(Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 1).into());
-    lan.host(1).is_also(Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 2).into());
+    (0..2).for_each(|host| lan.host(host).is_also(local_ipv6(host)));
     let _hub = coordinates(&lan, &[]).await;
     let _seed = seeds(&lan, 0, &content, &["-c", "127.0.0.1"]).await;
     let status = lan.machine(0).start(&["status"]).ends(SOON).await.with_code(0);
@@ -121,7 +125,7 @@ async fn who_accepts_on_loopback_alone_is_named_to_nobody_else() -> String {
         let ended = machine.start(&get).ends(SOON).await.with_code(5);
         assert!(ended.stderr.contains("1 peer has it and cannot be reached"), "{ended:?}");
     }
-    // One from elsewhere is told why nobody finds it.
+    // A seed on another host is told why it is not found.
     let _deaf = seeds(&lan, 1, &content, &["--listen", "127.0.0.1:7401"]).await;
     let status = lan.machine(1).start(&["status"]).ends(SOON).await.with_code(0);
     assert!(status.stdout.contains("we accept at 127.0.0.1 only"), "{}", status.stdout);
@@ -131,23 +135,15 @@ async fn who_accepts_on_loopback_alone_is_named_to_nobody_else() -> String {
 async fn default_listeners_take_both_families() -> String {
     let content = content(92);
     let lan = Lan::new(3, 0);
-    for host in 0..3 {
-        let address =
-            Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 1 + u16::try_from(host).expect("few"));
-        lan.host(host).is_also(address.into());
-    }
+    (0..3).for_each(|host| lan.host(host).is_also(local_ipv6(host)));
     let _hub = coordinates(&lan, &[]).await;
     let seed = seeds(&lan, 1, &content, &["-c", "fd79::1"]).await;
     assert_eq!(named(&lan, 2, &content, "fd79::1").await, ["[fd79::2]:7401"]);
     gets(&lan, 2, &content, "fd79::1").await;
     drop(seed);
-    // Who accepts IPv4 alone is not sent to over IPv6.
+    // A peer that accepts IPv4 only is not named over IPv6.
     let lan = Lan::new(3, 0);
-    for host in 0..3 {
-        let address =
-            Ipv6Addr::new(0xfd79, 0, 0, 0, 0, 0, 0, 1 + u16::try_from(host).expect("few"));
-        lan.host(host).is_also(address.into());
-    }
+    (0..3).for_each(|host| lan.host(host).is_also(local_ipv6(host)));
     let _hub = coordinates(&lan, &[]).await;
     let deaf = seeds(&lan, 1, &content, &["-c", "fd79::1", "--listen", "0.0.0.0:7401"]).await;
     assert_eq!(named(&lan, 2, &content, "fd79::1").await, Vec::<String>::new());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, MAX_REPORT_ENTRIES, PeerId};
-use tnet_testkit::{Content, Network, RawClient, SOON, eventually, is, payload, stays};
+use tnet_testkit::{Content, Network, RawClient, SOON, eventually, get_args, is, payload, stays};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -25,7 +25,7 @@ use crate::support::soak::at_length;
 
 cases![
     63 "a report for somebody else's address" an_address_of_somebody_else_cannot_be_reported;
-    64 "one client reports millions of files, and comes as thousands of peers" a_flood_of_reports_stays_within_its_limits .alone();
+    64 "one client reports millions of files, and comes as thousands of peers" a_flood_of_reports_stays_within_its_limits .measures();
     65 "reports replayed, out of order, and repeated from an earlier connection" old_reports_change_nothing;
     67 "strangers at the ports, and at the control socket of another user" strangers_get_no_more_than_they_brought .needing(&[Need::Root]);
 ];
@@ -63,20 +63,10 @@ async fn an_address_of_somebody_else_cannot_be_reported() -> String {
     assert_eq!(other.holders(hash).await, [own], "the address is the one it was seen at");
     // Downloads call whom the coordinator names.
     content.write_info(&network.user("ann").path("a.fileinfo"));
-    let get = [
-        "get",
-        "a.fileinfo",
-        "-o",
-        "a",
-        "--foreground",
-        "--timeout",
-        "2s",
-        "--listen",
-        "127.0.0.1:0",
-    ];
+    let get = get_args("a.fileinfo", &["--timeout", "2s"]);
     network.user("ann").run(get).await.with_code(5);
     let calls = called.load(Ordering::Relaxed);
-    assert_eq!(calls, 0, "nobody was sent to the victim");
+    assert_eq!(calls, 0, "no peer was sent to the victim");
     format!("{calls} connections at the victim")
 }
 
@@ -84,7 +74,7 @@ async fn a_flood_of_reports_stays_within_its_limits() -> String {
     let network = Network::builder().start().await;
     let service = Service::coordinator(&network.user("coordinator")).await;
     let before = memory(service.running.id()).peak_kib;
-    // Somebody honest, who asks all the time.
+    // An honest peer that asks all the time.
     let shared: [u8; 32] = [7; 32];
     let mut honest = RawReporter::call(service.address, loopback(3)).await;
     assert!(honest.is_welcome(PeerId([3; 16]), 7401, INTERVAL).await);
@@ -235,7 +225,7 @@ async fn strangers_get_no_more_than_they_brought() -> String {
     // TCP has proven a stranger's address by then, there is no UDP, and it is less than the packets
     // that proved it.
     assert!(longest <= 64, "{longest} bytes for a stranger");
-    // The control socket is its owner's: nobody else comes as far as asking.
+    // The control socket is its owner's: no other user can connect.
     let state = user.path("state");
     let mode = |path: &std::path::Path| {
         std::fs::metadata(path).expect("there").permissions().mode() & 0o777

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tnet_proto::{Availability, ReportEntry};
-use tnet_testkit::{Content, FakeReporter, Network, RawPeer, SOON, eventually, payload};
+use tnet_testkit::{Content, FakeReporter, Network, RawPeer, SOON, eventually, get_args, payload};
 use tokio::time::Instant;
 
 use crate::support::case::cases;
@@ -116,8 +116,7 @@ async fn what_came_of_those_that_were_asked_is_told() -> String {
     network.coordinator_counts(content.hash(), 7, 0).await;
     let user = network.user("ann");
     let hash = content.hash().to_string();
-    let get =
-        ["get", &hash, "-o", "a", "--foreground", "--timeout", "9s", "--listen", "127.0.0.1:0"];
+    let get = get_args(&hash, &["--timeout", "9s"]);
     let finished = user.run_within(2 * SOON, get).await.with_code(6);
     says(
         &finished,

@@ -169,7 +169,7 @@ async fn a_disk_that_fills_up_keeps_what_is_verified() -> String {
     )
 }
 
-/// The same in a server: who asked is told, and others get what is there. The same command goes on.
+/// The same in a server: the client is told, others get what is there, the same command goes on.
 async fn a_part_is_served_until_there_is_space(network: &Network) {
     let content = chunks_of(64 * KIB, 32, 540);
     let (getting, mount) = on_small_disk(network, "server", &content, 4 * MIB);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tnet_peer::Traffic;
-use tnet_testkit::{Behaviour, Content, Network, RawPeer, SOON, is, payload, stays};
+use tnet_testkit::{Behaviour, Content, Network, RawPeer, SOON, get_args, is, payload, stays};
 
 use crate::support::case::cases;
 
@@ -30,7 +30,7 @@ fn percent(part: u64, whole: u64) -> f64 {
     100.0 * part as f64 / whole as f64
 }
 
-/// A download from one liar and three who are honest.
+/// A download from one liar and three honest peers.
 async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(FOUR, 16));
@@ -51,7 +51,7 @@ async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
         banned = watched => (fetching.await, Some(banned)),
         fetched = &mut fetching => (fetched, None),
     };
-    // Who sends a wrong chunk now and then may get away with one in a short download.
+    // A peer that sends few wrong chunks may send only one in a short download.
     let banned = match banned {
         None if fetched.summary.traffic.corrupt >= 2 => {
             liar.counters_are("the liar is banned", SOON, |counters| counters.was_banned()).await;
@@ -100,17 +100,7 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
     let liar = network.raw(content.raw_peer().behaving(Behaviour::FlipsBit { percent: 100 })).await;
     let user = network.user("ann");
     content.write_info(&user.path("a.fileinfo"));
-    let get = [
-        "get",
-        "a.fileinfo",
-        "-o",
-        "a",
-        "--foreground",
-        "--linger",
-        "0s",
-        "--listen",
-        "127.0.0.1:0",
-    ];
+    let get = get_args("a.fileinfo", &["--linger", "0s"]);
     let running = user.start(get);
     liar.counters_are("the liar is banned", SOON, |counters| counters.was_banned()).await;
     honest.allow_all().await;

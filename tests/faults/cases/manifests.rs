@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tnet_fileinfo::{FileInfo, FileInfoError};
-use tnet_testkit::{Cli, Content, Description, Finished, Network, SOON, eventually, payload};
+use tnet_testkit::{
+    Cli, Content, Description, Finished, Network, SOON, eventually, get_args, payload,
+};
 
 use crate::support::case::cases;
 use crate::support::process::{forget_peak, memory};
@@ -15,14 +17,14 @@ use crate::support::soak::at_length;
 
 cases![
     3 "sizes and chunk sizes that are absurd or overflow" absurd_geometries_are_refused_without_an_allocation .alone();
-    4 "a description with millions of entries, or nested deeply" endless_descriptions_are_refused_at_their_limit .alone();
+    4 "a description with millions of entries, or nested deeply" endless_descriptions_are_refused_at_their_limit .measures();
     10 "files of 0 and 1 bytes, of whole chunks and one more or less, very many small ones" every_length_arrives;
     19 "a forged description under a true hash" a_forged_description_is_refused_before_the_first_request;
 ];
 
-/// A download in its own process that gives up soon and asks nobody.
-fn get(description: &str) -> [&str; 9] {
-    ["get", description, "-o", "a", "--foreground", "--timeout", "2s", "--listen", "127.0.0.1:0"]
+/// A download in its own process that gives up soon and has no peer to ask.
+fn get(description: &str) -> Vec<&str> {
+    get_args(description, &["--timeout", "2s"])
 }
 
 /// One line with the cause, and none of the file.
@@ -196,10 +198,7 @@ async fn a_forged_description_is_refused_before_the_first_request() -> String {
     let content = Content::of(payload(3_000_000, 19));
     let forger = network.raw(content.raw_peer().describing(Description::Forged)).await;
     let hash = content.hash().to_string();
-    let by_hash = user.run_within(
-        SOON,
-        ["get", &hash, "-o", "a", "--foreground", "--timeout", "2s", "--listen", "127.0.0.1:0"],
-    );
+    let by_hash = user.run_within(SOON, get_args(&hash, &["--timeout", "2s"]));
     is_refused(by_hash.await, user.home());
     let described = forger.counters().described;
     assert!(described >= 1, "the forger was asked");

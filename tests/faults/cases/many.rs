@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-use tnet_testkit::{Cli, Content, Network, Node, Running, SOON, eventually, payload};
+use tnet_testkit::{Cli, Content, Network, Node, Running, SOON, eventually, get_args, payload};
 
 use crate::support::case::cases;
 use crate::support::process::{descriptors, memory, memory_while_it_runs};
@@ -12,8 +12,8 @@ use crate::support::soak::at_length;
 use crate::support::wrap::wrapped;
 
 cases![
-    83 "very many files by one get, few descriptors" many_files_by_one_get_hold_few_descriptors .alone();
-    83 "the same through a server" many_files_through_a_server_hold_few_descriptors .alone();
+    83 "very many files by one get, few descriptors" many_files_by_one_get_hold_few_descriptors .measures();
+    83 "the same through a server" many_files_through_a_server_hold_few_descriptors .measures();
     83 "no descriptors left in the middle" a_get_without_descriptors_says_so_and_recovers;
 ];
 
@@ -194,17 +194,16 @@ fn limited(descriptors: u64, cli: &Cli, args: &[&str]) -> std::process::Command 
     wrapped("prlimit", [&format!("--nofile={descriptors}"), "--"], &cli.command(args))
 }
 
-/// `tnet get` of a file that nobody has yet.
+/// `tnet get` of a file without a holder.
 async fn begins_to_wait(network: &Network, cli: &Cli, content: &Content, timeout: &str) -> Running {
     let hash = content.hash().to_string();
-    let get =
-        ["get", &hash, "-o", "a", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
+    let get = get_args(&hash, &["--linger", "0s"]);
     let running = cli.start([&get[..], &["--timeout", timeout]].concat());
     waits_for_a_holder(network, content).await;
     running
 }
 
-/// Whoever wants it has asked, and was told that nobody has it.
+/// The getter has asked, and was told that there is no holder.
 async fn waits_for_a_holder(network: &Network, content: &Content) {
     // Its questions are not counted; after this time it has asked.
     tokio::time::sleep(Duration::from_millis(1500)).await;

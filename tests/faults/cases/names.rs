@@ -1,4 +1,4 @@
-//! Names that lead elsewhere, and files that are somebody else's.
+//! Names that lead elsewhere, and files of other users.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -223,7 +223,7 @@ async fn names_for_users_only(
         }
         assert_eq!(seen(user), before, "{name:?}: nothing was written");
     }
-    // Whoever names it himself gets it.
+    // Named by the user with `-o`, it is taken.
     for name in [".profile", "./-rf", "mine.partial"] {
         let out = ["-o", name, "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
         user.run_within(SOON, ["get", "special.fileinfo"].into_iter().chain(out))
@@ -286,7 +286,7 @@ async fn a_state_directory_of_somebody_else_is_refused() -> String {
     if has_lists {
         is_refused(&user, "an access list", &["--state-dir", "listed"]).await;
     }
-    // Somebody who may write above it puts another one in its place.
+    // A user who may write above it puts another one in its place.
     let above = user.path("above");
     fs::create_dir_all(above.join("state")).expect("writable");
     fs::set_permissions(above.join("state"), fs::Permissions::from_mode(0o700)).expect("ours");
@@ -301,7 +301,7 @@ async fn a_state_directory_of_somebody_else_is_refused() -> String {
         !above.join("new").exists()
             && fs::read_dir(above.join("state")).expect("readable").count() == 0
     );
-    // As below `/tmp`: nobody else can replace it.
+    // As below `/tmp`: no other user can replace it.
     let server = user.server(["--state-dir", "above/state"]).await;
     user.run(["kill-server", "--state-dir", "above/state"]).await.with_code(0);
     assert!(!server.is_running());

@@ -315,19 +315,15 @@ async fn an_address_that_cannot_be_had_is_said_to_be_so() -> String {
     format!("exit code 5 from {} commands each, for example `{last}`", commands.len())
 }
 
-/// A seed that everybody reaches through a relay of that rate, and only through that.
+/// A seed that others reach through a relay of that rate, and only through that.
 async fn distant_seed(
     network: &mut Network,
     name: &str,
     content: &Content,
     rate: u32,
 ) -> (Relay, FakeReporter) {
-    let config = tnet_peer::Config { coordinator: None, ..network.peer_config() };
-    let seed = network.start_peer_with(name, config).await;
-    seed.shares(content).await;
-    let relay = Relay::to(seed.local_addr()).await.expect("a free port");
+    let (relay, reporter) = network.distant_seed(name, content).await;
     relay.limit(NonZeroU32::new(rate).expect("not zero"));
-    let reporter = network.announce(relay.address().port(), content).await;
     (relay, reporter)
 }
 

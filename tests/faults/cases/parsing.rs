@@ -10,7 +10,7 @@ use tnet_proto::{
     ByeReason, CoordinatorReply, CoordinatorRequest, FileHandle, FrameHead, Holdings,
     MAX_FRAME_LEN, MessageCodec, Open, PREAMBLE_LEN, PeerMessage, Protocol, encode, preamble,
 };
-use tnet_testkit::{Behaviour, Content, Network, RawClient, SOON, payload};
+use tnet_testkit::{Behaviour, Content, Network, RawClient, SOON, get_args, payload};
 use tokio_util::codec::Decoder;
 
 use crate::support::case::cases;
@@ -310,7 +310,7 @@ async fn other_versions_are_told_apart_from_silence() -> String {
             answered += 1;
         }
     }
-    // The user of an old program is told so, and not that nobody answers.
+    // The user of an old program is told so, and not that there is no answer.
     let mut newer = preamble(Protocol::Coordinator);
     newer[8..].copy_from_slice(&[9, 0, 9, 0]);
     let content = Content::of(payload(100_000, 8));
@@ -321,17 +321,7 @@ async fn other_versions_are_told_apart_from_silence() -> String {
         let user = network.user("ann").with_coordinator(address);
         content.write_info(&user.path("a.fileinfo"));
         for wanted in ["a.fileinfo", &content.hash().to_string()] {
-            let get = [
-                "get",
-                wanted,
-                "-o",
-                "a",
-                "--foreground",
-                "--listen",
-                "127.0.0.1:0",
-                "--timeout",
-                "2s",
-            ];
+            let get = get_args(wanted, &["--timeout", "2s"]);
             let finished = user.run(get).await.with_code(code);
             let line = finished.stderr.lines().find(|line| line.starts_with("tnet: "));
             assert!(

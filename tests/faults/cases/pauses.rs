@@ -8,7 +8,7 @@ use std::time::Duration;
 use tnet_peer::{Download, Phase};
 use tnet_proto::{Availability, ReportEntry};
 use tnet_testkit::{
-    Cli, Content, FakeReporter, Network, Relay, SOON, eventually, holders, payload, within,
+    Content, FakeReporter, Network, Relay, SOON, eventually, holders, payload, within,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -27,7 +27,7 @@ cases![
     48 "the coordinator is killed in the middle and comes back empty" a_killed_coordinator_stops_no_transfer_and_learns_everything_again;
 ];
 
-/// A real seed that everybody reaches through a relay, and only through that.
+/// A real seed that others reach through a relay, and only through that.
 struct Distant {
     process: tnet_testkit::Running,
     relay: Relay,
@@ -36,9 +36,8 @@ struct Distant {
 
 impl Distant {
     async fn new(network: &Network, name: &str, content: &Content) -> Distant {
-        // It cannot report itself: nobody listens there.
-        let alone =
-            Cli::at(network.user(name).home()).with_coordinator((Ipv4Addr::LOCALHOST, 1).into());
+        // It cannot report itself: that port is closed.
+        let alone = network.user(name).with_coordinator((Ipv4Addr::LOCALHOST, 1).into());
         let serving = Machine::new(alone, Ipv4Addr::LOCALHOST).seeds(content, 0).await;
         let relay = Relay::to(serving.address).await.expect("a free port");
         relay.limit(NonZeroU32::new(RATE).expect("not zero"));
@@ -68,7 +67,7 @@ async fn a_stopped_seed_is_done_without_and_serves_again() -> String {
     sleep_until(stopped + pause).await;
     one.process.signal(rustix::process::Signal::CONT);
 
-    // Nobody else has it now.
+    // No other peer has it now.
     network.stop("ann").await;
     drop(two);
     one.relay.limit(NonZeroU32::new(10 * RATE).expect("not zero"));
@@ -96,7 +95,7 @@ async fn a_killed_coordinator_stops_no_transfer_and_learns_everything_again() ->
     let content = Content::of(payload(at_length(28, 160) * MIB, 48));
     let other = Content::of(payload(MIB, 49));
     let mut network = Network::builder().start().await;
-    // An address of its own, so that nobody takes the port while it is free.
+    // An address of its own, so that no other process takes the port while it is free.
     let hub = Machine::new(network.user("hub"), Ipv4Addr::new(127, 77, 48, 1));
     let first = hub.coordinates(0).await;
     let address = first.address;
@@ -149,7 +148,7 @@ async fn a_killed_coordinator_stops_no_transfer_and_learns_everything_again() ->
     let longest =
         within("every download ends", 3 * SOON, longest).await.expect("no download fails");
     let ended = killed.elapsed();
-    let downloads = Arc::into_inner(downloads).expect("nobody watches any more");
+    let downloads = Arc::into_inner(downloads).expect("the watching task has ended");
     for (download, number) in downloads.into_iter().zip(0..) {
         network.peer(&format!("peer{number}")).completes(download, &content, SOON).await;
     }

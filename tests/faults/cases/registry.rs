@@ -18,6 +18,7 @@ use crate::support::case::cases;
 use crate::support::false_holder::{FalseHolder, Trick};
 use crate::support::lan::Lan;
 use crate::support::machine::{Machine, Serving};
+use crate::support::measure::median;
 use crate::support::memory_group::MemoryGroup;
 use crate::support::needs::Need;
 use crate::support::process::memory;
@@ -27,13 +28,13 @@ use crate::support::soak::at_length;
 
 cases![
     74 "millions of files that nobody else has, by one host and by sixteen" a_flood_of_files_stays_within_the_memory
-        .needing(&[Need::MemoryGroup]) .alone();
+        .needing(&[Need::MemoryGroup]) .measures();
     74 "the same by all addresses of an IPv6 prefix" a_flood_from_a_whole_prefix_keeps_nobody_out
-        .needing(&[Need::Namespaces]) .alone();
+        .needing(&[Need::Namespaces]) .measures();
     74 "thousands of large reports of which only a part is sent" parts_of_reports_stay_within_the_memory
-        .needing(&[Need::MemoryGroup]) .alone();
-    75 "thousands of false ports for one file" false_ports_of_a_few_hosts_crowd_nobody_out .alone();
-    76 "a claim to the address, port and id of a peer, again and again" who_claims_an_address_takes_nothing .alone();
+        .needing(&[Need::MemoryGroup]) .measures();
+    75 "thousands of false ports for one file" false_ports_of_a_few_hosts_crowd_nobody_out .measures();
+    76 "a claim to the address, port and id of a peer, again and again" who_claims_an_address_takes_nothing .measures();
 ];
 
 const MIB: u64 = 1024 * 1024;
@@ -50,7 +51,7 @@ fn loopback(last: u8) -> IpAddr {
 const PATIENCE: f64 = 1.0;
 const PATIENCE_AT_LENGTH: f64 = 0.2;
 
-/// An address from which nobody floods.
+/// An address that is not flooded from.
 const HONEST: u8 = 3;
 
 /// What a flood has seen so far.
@@ -60,7 +61,7 @@ struct Flood {
     refused: AtomicU64,
 }
 
-/// Reports files that nobody else has, from this address, until the token says so or the
+/// Reports files that no other peer has, from this address, until the token says so or the
 /// coordinator is gone.
 async fn flood(coordinator: SocketAddr, from: IpAddr, reports: u64, seen: Arc<Flood>) {
     let Ok(mut line) = RawReporter::try_call(coordinator, from).await else { return };
@@ -84,7 +85,7 @@ async fn flood(coordinator: SocketAddr, from: IpAddr, reports: u64, seen: Arc<Fl
     std::future::pending::<()>().await;
 }
 
-/// Reports so many files that nobody else has, and stays.
+/// Reports so many files that no other peer has, and stays.
 async fn holding(
     coordinator: SocketAddr,
     from: IpAddr,
@@ -127,7 +128,7 @@ async fn looking_up(
     took
 }
 
-/// Does this on a thread of its own: an attacker who is busy must not slow down who measures.
+/// Does this on a thread of its own: a busy attacker must not slow down the measurement.
 fn apart<T, W>(work: impl FnOnce() -> W + Send + 'static) -> oneshot::Receiver<T>
 where
     T: Send + 'static,
@@ -137,7 +138,7 @@ where
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let done = runtime.expect("a machine that runs tests has descriptors").block_on(work());
-        // Nobody waits for it any more: then it is of no interest.
+        // Fails when the receiver was dropped: the result is not needed then.
         let _ = sender.send(done);
     });
     result
@@ -191,7 +192,7 @@ async fn flood_of_files(sources: u8) -> String {
     let asking = apart(move || looking_up(coordinator, loopback(4), asked, until));
     let wanted = reports / 2 * 2 * u64::from(sources) * MAX_REPORT_ENTRIES as u64;
     reaches(wanted / 2, &seen, &mut service, &group).await;
-    // In the middle of it: a peer that is new, with a file that is new, and somebody who gets it.
+    // In the middle of it: a peer that is new, with a file that is new, and a peer that gets it.
     let (shared, got) = newcomer_is_served(&network, coordinator).await;
     reaches(wanted, &seen, &mut service, &group).await;
     stop.cancel();
@@ -243,7 +244,7 @@ async fn newcomer_is_served(network: &Network, coordinator: SocketAddr) -> (f64,
     let content = Content::of(payload(MIB, 74));
     let began = Instant::now();
     let machine = |name| {
-        let cli = Cli::at(network.user(name).home()).with_coordinator(coordinator);
+        let cli = network.user(name).with_coordinator(coordinator);
         Machine::new(cli, Ipv4Addr::LOCALHOST)
     };
     let _seed = machine("seed").seeds(&content, 0).await;
@@ -361,7 +362,7 @@ async fn parts_of_reports_stay_within_the_memory() -> String {
 enum Behind {
     /// Calls are refused.
     Nothing,
-    /// Calls are accepted, and nobody ever says anything.
+    /// Connections are accepted, and nothing is ever sent on them.
     Silence,
     /// A peer that does not have the file.
     Others,
@@ -378,7 +379,7 @@ async fn false_ports_of_a_few_hosts_crowd_nobody_out() -> String {
             let coordinator = service.address;
             let content = Content::of(payload(4 * MIB, 75));
             let machine = |name| {
-                let cli = Cli::at(network.user(name).home()).with_coordinator(coordinator);
+                let cli = network.user(name).with_coordinator(coordinator);
                 Machine::new(cli, Ipv4Addr::LOCALHOST)
             };
             let _seed = machine("seed").seeds(&content, 0).await;
@@ -499,7 +500,7 @@ async fn who_claims_an_address_takes_nothing() -> String {
     let coordinator = service.address;
     let content = Content::of(payload(4 * MIB, 76));
     let machine = |name| {
-        let cli = Cli::at(network.user(name).home()).with_coordinator(coordinator);
+        let cli = network.user(name).with_coordinator(coordinator);
         Machine::new(cli, Ipv4Addr::LOCALHOST)
     };
     let seeding = machine("seed");
@@ -559,7 +560,7 @@ async fn restart(
     Restarted { seed, listed: began.elapsed().as_secs_f64() }
 }
 
-/// Whether a stranger who asks is told of the address.
+/// Whether a peer that asks is told of the address.
 async fn is_listed(
     coordinator: SocketAddr,
     hash: [u8; 32],
@@ -571,7 +572,7 @@ async fn is_listed(
     if holders.contains(&address) { Ok(()) } else { Err(holders) }
 }
 
-/// The id that a peer tells everybody.
+/// The id that a peer tells every neighbour.
 async fn id_of(address: SocketAddr) -> PeerId {
     let stranger = RawClient::call(address).await.expect("it listens");
     within("a hello", SOON, stranger.hello()).await.peer_id
@@ -598,9 +599,4 @@ async fn claim(coordinator: SocketAddr, of: SocketAddr, id: PeerId, claims: Arc<
         }
         sleep(Duration::from_millis(2)).await;
     }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -48,7 +48,7 @@ impl Seed {
         Seed::start_rotten(network, name, content, &sound).await
     }
 
-    /// The same with files of which these chunks rotted while nobody looked: the disk gives other
+    /// The same with files of which these chunks rotted unnoticed: the disk gives other
     /// bytes than were written, and nothing else tells. No program can do that to a file, so the
     /// server is made to remember that it read them.
     async fn start_rotten(
@@ -184,7 +184,7 @@ async fn of_a_rotten_file_all_that_is_right_can_be_had() -> String {
     let ann = network.user("ann");
     let first = get(&ann, &content, "2s").await;
     let had_first = chunks_done(&first);
-    // The next attempt, a new process, has banned nobody.
+    // The next attempt, a new process, has no bans.
     let second = get(&ann, &content, "2s").await;
     let (had, address) = (chunks_done(&second), seed.service.address);
     assert_eq!(had, CHUNKS - ROTTEN, "first {had_first}: {}\n{}", first.stderr, second.stderr);
@@ -196,8 +196,8 @@ async fn of_a_rotten_file_all_that_is_right_can_be_had() -> String {
     let is_one = first.stderr.contains(&format!("{blamed}1 chunk"));
     assert!(is_one || first.stderr.contains("and was banned"), "{}", first.stderr);
     assert!(first.result()["error"].to_string().contains(&blamed), "{}", first.result());
-    let nobody = format!("{ROTTEN} of {CHUNKS} chunks missing, {ROTTEN} of them held by nobody");
-    assert!(second.with_code(7).stderr.contains(&nobody), "not {nobody:?}");
+    let words = format!("{ROTTEN} of {CHUNKS} chunks missing, {ROTTEN} of them held by nobody");
+    assert!(second.with_code(7).stderr.contains(&words), "not {words:?}");
     network.coordinator_counts(content.hash(), 0, 1).await;
     seed.knows_of_wrong(ROTTEN).await;
     // The bytes come back as they were: seldom looked at, and noticed by a restart at the latest.
@@ -241,7 +241,7 @@ async fn a_rotten_chunk_of_a_download_is_fetched_again() -> String {
     let before = source.counters().served;
     let held: Vec<u64> = before.keys().map(|chunk| u64::from(*chunk)).collect();
     rot(&partial, held[..4].iter().copied());
-    // Whoever fetches them from ann tells her.
+    // A peer that fetches them from ann tells ann.
     let bob = network.peer("bob");
     let copy = bob.begins(&content).await;
     eventually("ann fetches a chunk again", SOON, async || {

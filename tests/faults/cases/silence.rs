@@ -107,8 +107,7 @@ async fn time_that_did_not_run_counts_for_nothing() -> String {
     let hub = Machine::new(network.user("hub"), Ipv4Addr::LOCALHOST);
     let coordinator = hub.coordinates(0).await;
     let user = |name: &str| {
-        let home = network.user(name);
-        let cli = tnet_testkit::Cli::at(home.home()).with_coordinator(coordinator.address);
+        let cli = network.user(name).with_coordinator(coordinator.address);
         Machine::new(cli, Ipv4Addr::LOCALHOST)
     };
     let _seed = user("seed").seeds_with(&content, 0, &["--limit-up", "1M"]).await;
@@ -123,7 +122,7 @@ async fn time_that_did_not_run_counts_for_nothing() -> String {
         process.signal(Signal::CONT);
     }
     let went_on = Instant::now();
-    // At once: nobody was forgotten.
+    // At once: all entries are still there.
     user("bob").cli().run(["who", &content.hash().to_string()]).await.with_code(0);
     let _ = get.ends(3 * SOON).await.with_code(0);
     content.is_at(&user("ann").cli().path("a")).await;

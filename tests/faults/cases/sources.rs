@@ -23,8 +23,8 @@ use crate::support::soak::{at_length, is_soak};
 
 cases![
     72 "a crowd of 200 that holds the slots, from one source and from 16" a_crowd_of_few_sources_does_not_hold_the_slots
-        .alone();
-    72 "a crowd of 24 that holds the memory for chunks" a_crowd_does_not_hold_the_memory_for_chunks .alone();
+        .measures();
+    72 "a crowd of 24 that holds the memory for chunks" a_crowd_does_not_hold_the_memory_for_chunks .measures();
     77 "a peer names addresses so that others are called, from 1 and from 20 connections" what_a_peer_names_is_called_a_few_times
         .needing(&[Need::Namespaces]);
 ];
@@ -152,7 +152,7 @@ async fn a_crowd_does_not_hold_the_memory_for_chunks() -> String {
 /// Ports of the third party that are named.
 const PORTS: usize = 200;
 
-/// Somebody names ports at `victim` to a peer that downloads, over so many connections from
+/// A client names ports at `victim` to a peer that downloads, over so many connections from
 /// `namer`; answers with the calls that came there.
 async fn calls_at(victim: IpAddr, namer: IpAddr, ip: IpAddr, connections: usize) -> usize {
     let content = Content::of(payload(LEN, 77));

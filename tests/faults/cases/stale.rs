@@ -172,7 +172,7 @@ async fn a_damaged_part_is_served_to_nobody() -> String {
     )
     .expect("writable");
 
-    // Nobody else has anything, until both have what is right.
+    // No other peer has anything, until both have what is right.
     let ann = network.peer("ann").begins(&content).await;
     let bob = network.peer("bob").begins(&content).await;
     for download in [&ann, &bob] {
@@ -221,7 +221,7 @@ async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
         |what: &str| Strace::of(reads, &log).on(getting.paths()).inject(&format!("{reads}:{what}"));
     let slow = traced(&format!("delay_enter={}", READ * 1000));
 
-    // What nobody has is waited for from the end of the verification on.
+    // The time-out for chunks without a holder begins at the end of the verification.
     all_but(&content, &getting.out(), &[5]);
     let command = slow.run(&getting.command(&["--timeout", "1s"]));
     let began = Instant::now();
@@ -242,7 +242,7 @@ async fn a_slow_disk_is_no_silence_and_a_failing_one_no_end() -> String {
     assert_eq!((report["bytes_damaged"].as_u64(), fetched), (Some(CHUNK), 2), "{report}");
     drop(seed);
 
-    // What lacks only its name needs nobody, however long it takes.
+    // A file that lacks only its name needs no peer, however long it takes.
     fs::remove_file(getting.out()).expect("it is ours");
     network.kill_coordinator();
     all_but(&content, &getting.out(), &[]);

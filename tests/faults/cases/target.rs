@@ -1,4 +1,4 @@
-//! Where the file is to go, nothing may be written, or somebody else writes.
+//! Where the file is to go, nothing may be written, or another user writes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -39,7 +39,7 @@ async fn where_nothing_may_be_written_it_says_so() -> String {
     says(&refused, &["read-only file system", "choose another directory"]);
     assert!(getting.names().is_empty());
 
-    // Somebody else than root, in a directory of root's.
+    // Another user than root, in a directory of root's.
     let nobody = || {
         let command = getting.command(&[]);
         wrapped("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups"], &command)

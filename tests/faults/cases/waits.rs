@@ -1,11 +1,11 @@
-//! Who waits for a coordinator, for a description or for somebody else's download: what counts
-//! against his patience, and what does not.
+//! Waiting for a coordinator, for a description or for another process's download: what counts
+//! towards the time-out, and what does not.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tnet_testkit::{Cli, Content, SOON, eventually, payload};
+use tnet_testkit::{Cli, Content, SOON, eventually, get_args, payload};
 use tokio::time::{Instant, sleep};
 
 use crate::support::case::cases;
@@ -39,14 +39,14 @@ async fn time_without_a_coordinator_is_no_verdict() -> String {
     let coordinator = hub.coordinates(0).await;
     let address = coordinator.address;
     let user = |name: &str| {
-        let cli = Cli::at(network.user(name).home()).with_coordinator(address);
+        let cli = network.user(name).with_coordinator(address);
         Machine::new(cli, Ipv4Addr::LOCALHOST)
     };
     let (described, named) = (user("described"), user("named"));
     let hash = content.hash().to_string();
     let more = ["--linger", "0s", "--timeout", "12s"];
     let by_info = described.gets(&content, 0, &more);
-    let get = ["get", &hash, "-o", "a", "--foreground", "--listen", "127.0.0.1:0"];
+    let get = get_args(&hash, &[]);
     let by_hash = named.start(&[&get[..], &more].concat());
     sleep(Duration::from_secs(6)).await;
     coordinator.process.terminate();
@@ -140,7 +140,7 @@ async fn who_follows_a_server_loses_nothing_by_a_stop() -> String {
     let hub = Machine::new(network.user("hub"), Ipv4Addr::LOCALHOST);
     let coordinator = hub.coordinates(0).await;
     let user = |name: &str| {
-        let cli = Cli::at(network.user(name).home()).with_coordinator(coordinator.address);
+        let cli = network.user(name).with_coordinator(coordinator.address);
         Machine::new(cli, Ipv4Addr::LOCALHOST)
     };
     let _seed = user("seed").seeds_with(&content, 0, &["--limit-up", "1M"]).await;

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 
 use super::needs::Need;
+use super::schedule::Load;
+use super::soak::figures_count;
 
 /// What a case does: returns the figure of its row, panics if the fault does harm.
 pub(crate) type Run = fn() -> Pin<Box<dyn Future<Output = String>>>;
@@ -16,15 +18,18 @@ pub(crate) struct Case {
     pub(crate) fault: &'static str,
     /// What the machine must be able to do.
     pub(crate) needs: &'static [Need],
-    /// It measures time or memory that other cases would disturb.
-    pub(crate) is_alone: bool,
+    /// About how long it takes, in seconds. The longest cases begin first.
+    pub(crate) lasts: u16,
+    load: Load,
+    /// Its bound leaves room for other cases beside it, its figure does not.
+    is_measure: bool,
     name: &'static str,
     run: Run,
 }
 
 impl Case {
     pub(crate) const fn new(row: u8, name: &'static str, fault: &'static str, run: Run) -> Case {
-        Case { row, fault, needs: &[], is_alone: false, name, run }
+        Case { row, fault, needs: &[], lasts: 0, load: Load::Waits, is_measure: false, name, run }
     }
 
     /// Needs this of the machine.
@@ -33,10 +38,34 @@ impl Case {
         self
     }
 
-    /// Runs while no other case does.
-    pub(crate) const fn alone(mut self) -> Case {
-        self.is_alone = true;
+    /// Takes about so many seconds: only needed where it is more than ten.
+    pub(crate) const fn lasts(mut self, seconds: u16) -> Case {
+        self.lasts = seconds;
         self
+    }
+
+    /// Keeps processors busy.
+    pub(crate) const fn works(mut self) -> Case {
+        self.load = Load::Works;
+        self
+    }
+
+    /// Keeps processors busy, and its figure is a time or a share: runs alone when figures count.
+    pub(crate) const fn measures(mut self) -> Case {
+        self.load = Load::Works;
+        self.is_measure = true;
+        self
+    }
+
+    /// Runs while no other case does: its bound does not hold beside others.
+    pub(crate) const fn alone(mut self) -> Case {
+        self.load = Load::Alone;
+        self
+    }
+
+    /// What it does to the machine in this run.
+    pub(crate) fn load(&self) -> Load {
+        if self.is_measure && figures_count() { Load::Alone } else { self.load }
     }
 
     /// As `cargo test` shows it.

@@ -1,5 +1,4 @@
-//! What can become of a `.partial` and its journal between two attempts, with nobody meaning harm
-//! or with somebody.
+//! What can become of a `.partial` and its journal between two attempts, by accident or on purpose.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

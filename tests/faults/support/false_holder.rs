@@ -27,7 +27,7 @@ pub(crate) enum Trick {
     /// Says hello and nothing more.
     Mute,
     Closes,
-    /// Has no place for anybody.
+    /// Has no place for another connection.
     Full,
     Refuses,
     /// Sums of another file.

@@ -67,7 +67,7 @@ impl Words {
     }
 }
 
-/// What so many identities say who would like to have the content.
+/// What so many identities say that want the content.
 fn introductions(count: usize, content: &Content) -> Vec<Vec<u8>> {
     let geometry = content.info().geometry();
     let open = PeerMessage::Open(Open {

@@ -81,7 +81,7 @@ impl Getting {
         command
     }
 
-    /// `tnet get`, which goes on seeding for a while if somebody lacks the file.
+    /// `tnet get`, which goes on seeding for a while if a peer lacks the file.
     pub(crate) fn seeding_command(&self) -> Command {
         let mut command = self.cli.command(["get", "a.fileinfo", "--foreground", "--json"]);
         command.args(["--listen", "127.0.0.1:0", "-o"]).arg(self.out());

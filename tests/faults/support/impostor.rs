@@ -1,4 +1,5 @@
-//! Says that it is a peer of its own host: its id, as that peer tells everybody, and its port.
+//! Claims to be a peer of its own host: has that peer's id, which every neighbour is told, and its
+//! port.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

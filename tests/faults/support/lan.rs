@@ -104,7 +104,7 @@ impl Lan {
         Machine::new(cli, ip).through(&["ip", "netns", "exec", &host.namespace.0])
     }
 
-    /// Nothing passes between left and right from now on, and nobody is told.
+    /// Nothing passes between left and right from now on, without a word to either side.
     pub(crate) fn cut_trunk(&self) {
         self.switches.ip(&["link", "set", "trunk-left", "down"]);
     }
@@ -114,8 +114,8 @@ impl Lan {
         self.switches.ip(&["link", "set", "trunk-left", "up"]);
     }
 
-    /// Longer packets than this vanish between left and right, and nobody is told: switches do not
-    /// speak.
+    /// Longer packets than this vanish between left and right, without a word: switches send no
+    /// ICMP.
     pub(crate) fn narrow_trunk(&self, bytes: u32) {
         for side in ["left", "right"] {
             self.switches.ip(&["link", "set", &format!("trunk-{side}"), "mtu", &bytes.to_string()]);
@@ -236,7 +236,7 @@ impl Host {
             local.ends_with(&ours).then(|| remote.rsplit(':').next()).flatten()
         });
         let flows: Vec<&str> = flows.collect();
-        assert!(!flows.is_empty(), "nobody is connected to port {port}: {shown}");
+        assert!(!flows.is_empty(), "there is no connection to port {port}: {shown}");
         let them = flows.join(", ");
         let incoming = format!("tcp dport {port} tcp sport {{ {them} }} drop");
         let outgoing = format!("tcp sport {port} tcp dport {{ {them} }} drop");
@@ -255,7 +255,7 @@ impl Host {
     pub(crate) fn knows(&self, name: &str, address: Ipv4Addr) {
         let directory = self.namespace.settings();
         std::fs::create_dir_all(&directory).expect("we are root");
-        // In place: who runs there sees this very file.
+        // In place: processes that run there see this very file.
         std::fs::write(directory.join("hosts"), format!("{address} {name}\n")).expect("as above");
     }
 
@@ -335,14 +335,14 @@ impl Host {
             File::open(Path::new("/run/netns").join(&self.namespace.0)).expect("it was just made");
         let (stop, (sender, result)) = (CancellationToken::new(), oneshot::channel());
         let told = stop.clone();
-        // No thread of a pool: who comes after us there would be in this host too.
+        // No thread of a pool: its next task would be in this host too.
         std::thread::spawn(move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
                 .expect("we are root");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let done =
                 runtime.expect("a machine that runs tests has descriptors").block_on(work(told));
-            // Nobody waits for it any more: then it is of no interest.
+            // Fails when the receiver was dropped: the result is not needed then.
             let _ = sender.send(done);
         });
         Inside { result, stop: stop.drop_guard() }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::needs::memory_groups;
 use super::wrap::wrapped;
 
-/// A group. Who is in it must have ended before it is dropped.
+/// A group. Its members must have ended before it is dropped.
 #[derive(Debug)]
 pub(crate) struct MemoryGroup {
     path: PathBuf,

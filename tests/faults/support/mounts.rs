@@ -61,7 +61,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // At once, also while somebody still has a file open there.
+        // At once, also while a file is still open there.
         let _ = silent("umount").arg("--lazy").arg(&self.at).status();
     }
 }

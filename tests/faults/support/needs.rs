@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// Something that not every machine has or allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// The user may do everything: mount, make namespaces, be somebody else.
+    /// The user may do everything: mount, make namespaces, become another user.
     Root,
     /// Network namespaces joined by a bridge (`ip`), with rules between them (`nft`).
     Namespaces,

@@ -17,7 +17,7 @@ pub(crate) fn memory(pid: u32) -> Memory {
     memory_while_it_runs(pid).unwrap_or_else(|| panic!("the process {pid} does not run any more"))
 }
 
-/// Memory of a process; `None` if it has ended: from its exit until somebody waits for it, it has
+/// Memory of a process; `None` if it has ended: from its exit until it is waited for, it has
 /// none.
 pub(crate) fn memory_while_it_runs(pid: u32) -> Option<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

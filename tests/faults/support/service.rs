@@ -56,7 +56,7 @@ impl Service {
     /// What a caller has to send before it may say anything: the preamble, and a hello in a frame.
     pub(crate) fn greeting(&self) -> Vec<u8> {
         let mut bytes = BytesMut::from(&preamble(self.protocol)[..]);
-        // Somebody else each time, as the same one would take the place of the last.
+        // Another id each time: the same one would take the place of the last.
         let id = PeerId(rand::random());
         match self.protocol {
             Protocol::Peer => {

@@ -47,7 +47,7 @@ pub(crate) enum Kind {
     Announces,
     /// Joins it, and then names other peers.
     Exchanges,
-    /// Messages that nobody asked for, as long as they may be.
+    /// Unsolicited messages, as long as they may be.
     Unasked,
     /// A file that is not shared, with the longest bitmap.
     Bitmaps,
@@ -261,7 +261,7 @@ async fn talk(
     std::future::pending().await
 }
 
-/// Reads all there is. Counted is who has read a hello and so many messages.
+/// Reads all there is. A connection counts when it has read a hello and so many messages.
 async fn read_answers(
     mut input: BufReader<OwnedReadHalf>,
     messages: usize,

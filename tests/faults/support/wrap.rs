@@ -21,7 +21,7 @@ pub(crate) fn wrapped<S: AsRef<OsStr>>(
     if let Some(dir) = inner.get_current_dir() {
         command.current_dir(dir);
     }
-    // Found by us, who have a search path; the inner program has none.
+    // Found through our search path; the inner program has none.
     let path = std::env::var_os("PATH").unwrap_or_default();
     command.env("PATH", path);
     command

@@ -36,7 +36,7 @@ impl Counters {
         self.served.values().sum()
     }
 
-    /// Whether somebody left because of corrupt chunks.
+    /// Whether a connection was ended for corrupt chunks.
     pub fn was_banned(&self) -> bool {
         self.byes.contains(&ByeReason::BANNED)
     }

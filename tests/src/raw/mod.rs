@@ -245,7 +245,7 @@ impl RawPeerBuilder {
     }
 }
 
-/// A peer id that nobody else has.
+/// A random peer id.
 pub(crate) fn random_id() -> PeerId {
     // The standard library's hash keys are the system's luck, and differ from one `RandomState` to
     // the next.

@@ -247,7 +247,7 @@ impl Script {
         self.wake();
     }
 
-    /// Invites everybody who was told busy; whoever comes too late is told so again.
+    /// Sends `Ready` to all that were answered with `Busy`; one that comes too late is busy again.
     fn wake(&mut self) {
         let keys: Vec<SessionKey> = self.sessions.keys().copied().collect();
         for key in keys {

@@ -124,7 +124,7 @@ async fn send(
     let mut offset = 0;
     for (part, pause) in pieces(delivery) {
         let len = u32::try_from(part.len()).expect("a part is at most MAX_DATA_LEN");
-        // Before its last byte leaves: who has the whole chunk finds it counted.
+        // Before its last byte leaves: a receiver of the whole chunk finds it counted.
         if offset as usize + part.len() == delivery.bytes.len() {
             delivery.count();
         }

@@ -175,10 +175,10 @@ async fn a_fake_reporter_keeps_an_entry_alive_and_a_dropped_one_lets_it_expire()
     assert_eq!((found.full, found.partial), (1, 0));
     assert_eq!(found.holders[0].address, raw.address());
     drop(raw);
-    let nobody = async || {
+    let expired = async || {
         let found = crate::fake_reporter::holders(coordinator.local_addr(), info.hash()).await;
         crate::wait::is(found.full, 0)
     };
-    crate::wait::eventually("the entry expires", SOON, nobody).await;
+    crate::wait::eventually("the entry expires", SOON, expired).await;
     coordinator.shutdown().await;
 }
