@@ -30,11 +30,13 @@ mod support;
 mod table;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Trial};
+use tnet_testkit::Cli;
 
 use support::case::Case;
 use support::schedule::Schedule;
@@ -58,12 +60,16 @@ fn main() -> ExitCode {
     cases.sort_by_key(|case| std::cmp::Reverse(case.lasts));
     let trials: Vec<Trial> =
         cases.into_iter().enumerate().map(|(rank, case)| trial(case, rank, &shared)).collect();
+    if !args.list {
+        // Builds the command before a case measures anything.
+        Cli::at(Path::new(".")).command(["--version"]);
+    }
     // The schedule decides which cases run: every case has a thread in which it waits for its turn.
     args.test_threads = args.test_threads.or(Some(trials.len()));
     let conclusion = libtest_mimic::run(&args, trials);
     let table = shared.table.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = std::env::var_os(TABLE).filter(|_| !args.list) {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         if let Err(error) = table.write(&root.join(path), &cases::all()) {
             let _ = writeln!(std::io::stderr(), "the table of faults cannot be written: {error}");
             return ExitCode::FAILURE;

@@ -132,7 +132,7 @@ async fn what_is_named_and_not_there_is_3() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_nobody_has_is_4() {
-    let (network, cli, content) = user_with_a_description(3).await;
+    let (_network, cli, content) = user_with_a_description(3).await;
     let hash = content.hash().to_string();
     for wanted in ["a.fileinfo", &hash] {
         let get = get_args(wanted, &["--timeout", "500ms"]);
@@ -260,7 +260,7 @@ async fn what_is_there_already_is_9_and_stays() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_allowed_is_10() {
-    let (network, cli, content) = user_with_a_description(10).await;
+    let (_network, cli, _) = user_with_a_description(10).await;
     // Writing through this link would let another user choose what is overwritten.
     std::fs::write(cli.path("precious"), "precious").expect("writable");
     std::os::unix::fs::symlink("precious", cli.path("a.partial")).expect("writable");

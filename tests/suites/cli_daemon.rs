@@ -242,7 +242,7 @@ async fn a_terminal_that_goes_away_ends_a_download_unless_nohup_was_asked_for() 
     content.write_info(&cli.path("a.fileinfo"));
     let get = get_args("a.fileinfo", &["--json"]);
     let begun = |text: &str| text.contains("\"chunks_done\":10").then_some(());
-    let mut running = cli.start(get);
+    let mut running = cli.start(&get);
     running.prints("chunks", SOON, begun).await;
     running.signal(Signal::HUP);
     let ended = running.ends(SOON).await.with_code(130);

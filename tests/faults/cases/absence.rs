@@ -15,7 +15,7 @@ cases![
     21 "a file is truncated and rewritten while it is seeded" a_seed_whose_file_changes_stays_up_and_tells;
     45 "the only seed dies half-way and comes back" chunks_without_a_holder_are_counted_kept_and_fetched_later;
     49 "the coordinator is gone after its first answer" without_a_coordinator_everybody_still_finishes;
-    50 "no coordinator at the start" without_any_coordinator_the_wait_is_bounded;
+    50 "no coordinator at the start" without_any_coordinator_the_wait_is_bounded .lasts(30);
 ];
 
 /// 40 chunks of 64 KiB.

@@ -33,7 +33,7 @@ cases![
     91 "a network of link-local addresses" who_is_beside_the_coordinator_finds_those_on_its_link
         .needing(&[Need::Namespaces]);
     94 "the only holder refuses connections, or does not answer" a_holder_out_of_reach_is_said_to_be_so
-        .needing(&[Need::Namespaces]);
+        .needing(&[Need::Namespaces]) .lasts(30);
 ];
 
 const ANYWHERE: &[&str] = &["--listen", "7401"];

@@ -12,9 +12,9 @@ use crate::support::soak::at_length;
 use crate::support::wrap::wrapped;
 
 cases![
-    83 "very many files by one get, few descriptors" many_files_by_one_get_hold_few_descriptors .measures();
+    83 "very many files by one get, few descriptors" many_files_by_one_get_hold_few_descriptors .measures() .lasts(20);
     83 "the same through a server" many_files_through_a_server_hold_few_descriptors .measures();
-    83 "no descriptors left in the middle" a_get_without_descriptors_says_so_and_recovers;
+    83 "no descriptors left in the middle" a_get_without_descriptors_says_so_and_recovers .lasts(20);
 ];
 
 /// Bytes of each file.

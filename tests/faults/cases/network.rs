@@ -31,7 +31,7 @@ const SLOTS: u64 = 24;
 
 cases![
     32 "the network is in two halves for 10 s" two_halves_go_on_with_what_they_have_and_finish_together
-        .needing(&[Need::Namespaces]);
+        .needing(&[Need::Namespaces]) .lasts(20);
     34 "connections are reset in the middle of chunks, on and off" resets_cost_no_more_than_the_chunks_under_way
         .needing(&[Need::Namespaces]);
     35 "1, 5, 10 % of all packets are lost" a_lossy_network_delivers .needing(&[Need::Namespaces]);

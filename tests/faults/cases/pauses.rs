@@ -23,8 +23,8 @@ const MIB: u64 = 1024 * 1024;
 const RATE: u32 = 2_000_000;
 
 cases![
-    47 "a seed is stopped (SIGSTOP) for 10 s and goes on" a_stopped_seed_is_done_without_and_serves_again;
-    48 "the coordinator is killed in the middle and comes back empty" a_killed_coordinator_stops_no_transfer_and_learns_everything_again;
+    47 "a seed is stopped (SIGSTOP) for 10 s and goes on" a_stopped_seed_is_done_without_and_serves_again .lasts(25);
+    48 "the coordinator is killed in the middle and comes back empty" a_killed_coordinator_stops_no_transfer_and_learns_everything_again .lasts(15);
 ];
 
 /// A real seed that others reach through a relay, and only through that.

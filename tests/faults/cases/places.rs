@@ -36,15 +36,15 @@ const NOT_KEPT_OUT: f64 = 30.0;
 
 cases![
     71 "a crowd from 8 addresses holds all places" a_crowd_from_a_few_addresses_keeps_nobody_out
-        .needing(&[Need::Namespaces]) .measures();
+        .needing(&[Need::Namespaces]) .measures() .lasts(15);
     71 "a crowd with an address of one IPv6 prefix for each connection holds all places"
-        a_crowd_of_one_prefix_keeps_nobody_out .needing(&[Need::Namespaces]) .measures();
+        a_crowd_of_one_prefix_keeps_nobody_out .needing(&[Need::Namespaces]) .measures() .lasts(25);
     71 "a crowd holds all places while 16 receivers share an address"
-        a_crowd_does_not_slow_down_a_swarm_behind_one_address .needing(&[Need::Namespaces]) .measures();
+        a_crowd_does_not_slow_down_a_swarm_behind_one_address .needing(&[Need::Namespaces]) .measures() .lasts(15);
     71 "a crowd holds all places while 16 receivers are in one IPv6 prefix"
-        a_crowd_does_not_slow_down_a_swarm_in_one_prefix .needing(&[Need::Namespaces]) .measures();
+        a_crowd_does_not_slow_down_a_swarm_in_one_prefix .needing(&[Need::Namespaces]) .measures() .lasts(20);
     76 "others at the address of a receiver and of a seed say that they are it"
-        who_says_an_id_that_was_seen_takes_nobodys_place .needing(&[Need::Namespaces]) .measures();
+        who_says_an_id_that_was_seen_takes_nobodys_place .needing(&[Need::Namespaces]) .measures() .lasts(20);
 ];
 
 /// A seed on the first host. The cables of the honest are those of an office; a crowd on the seed's

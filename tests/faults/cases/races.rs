@@ -18,7 +18,7 @@ use crate::support::exchange::Exchanger;
 use crate::support::soak::at_length;
 
 cases![
-    69 "what is in a shared directory is exchanged for links, pipes and other files while it is shared" what_is_exchanged_for_links_is_not_shared .works();
+    69 "what is in a shared directory is exchanged for links, pipes and other files while it is shared" what_is_exchanged_for_links_is_not_shared .works() .lasts(15);
     69 "the directories above a download are exchanged for links while it runs" directories_exchanged_for_links_lead_no_download_elsewhere .works();
 ];
 

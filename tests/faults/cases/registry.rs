@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, MAX_REPORT_ENTRIES, PeerId, ReportDigest};
-use tnet_testkit::{Cli, Content, Network, RawClient, SOON, eventually, payload, within};
+use tnet_testkit::{Content, Network, RawClient, SOON, eventually, payload, within};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -28,12 +28,12 @@ use crate::support::soak::at_length;
 
 cases![
     74 "millions of files that nobody else has, by one host and by sixteen" a_flood_of_files_stays_within_the_memory
-        .needing(&[Need::MemoryGroup]) .measures();
+        .needing(&[Need::MemoryGroup]) .measures() .lasts(25);
     74 "the same by all addresses of an IPv6 prefix" a_flood_from_a_whole_prefix_keeps_nobody_out
         .needing(&[Need::Namespaces]) .measures();
     74 "thousands of large reports of which only a part is sent" parts_of_reports_stay_within_the_memory
         .needing(&[Need::MemoryGroup]) .measures();
-    75 "thousands of false ports for one file" false_ports_of_a_few_hosts_crowd_nobody_out .measures();
+    75 "thousands of false ports for one file" false_ports_of_a_few_hosts_crowd_nobody_out .measures() .lasts(30);
     76 "a claim to the address, port and id of a peer, again and again" who_claims_an_address_takes_nothing .measures();
 ];
 

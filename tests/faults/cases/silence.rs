@@ -20,12 +20,12 @@ const MIB: u64 = 1024 * 1024;
 const CALLED_ANEW_WITHIN: Duration = Duration::from_secs(20);
 
 cases![
-    95 "the flow to the only seed dies silently" a_flow_that_died_silently_is_made_anew .needing(&[Need::Namespaces]);
-    96 "the only seed gets another address in the middle" a_seed_that_moves_goes_on_serving .needing(&[Need::Namespaces]);
-    97 "the receiver gets another address in the middle" a_receiver_that_moves_goes_on .needing(&[Need::Namespaces]);
-    98 "receiver and coordinator do not run (SIGSTOP) for longer than the time-out" time_that_did_not_run_counts_for_nothing;
+    95 "the flow to the only seed dies silently" a_flow_that_died_silently_is_made_anew .needing(&[Need::Namespaces]) .lasts(25);
+    96 "the only seed gets another address in the middle" a_seed_that_moves_goes_on_serving .needing(&[Need::Namespaces]) .lasts(20);
+    97 "the receiver gets another address in the middle" a_receiver_that_moves_goes_on .needing(&[Need::Namespaces]) .lasts(25);
+    98 "receiver and coordinator do not run (SIGSTOP) for longer than the time-out" time_that_did_not_run_counts_for_nothing .lasts(55);
     99 "large packets vanish on the way, without a word" a_path_for_small_packets_only_is_used_with_small_packets
-        .needing(&[Need::Namespaces]);
+        .needing(&[Need::Namespaces]) .lasts(12);
 ];
 
 /// A slow seed on one side, a receiver on the other, in the middle of a download.

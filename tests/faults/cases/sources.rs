@@ -23,10 +23,10 @@ use crate::support::soak::{at_length, is_soak};
 
 cases![
     72 "a crowd of 200 that holds the slots, from one source and from 16" a_crowd_of_few_sources_does_not_hold_the_slots
-        .measures();
-    72 "a crowd of 24 that holds the memory for chunks" a_crowd_does_not_hold_the_memory_for_chunks .measures();
+        .measures() .lasts(30);
+    72 "a crowd of 24 that holds the memory for chunks" a_crowd_does_not_hold_the_memory_for_chunks .measures() .lasts(35);
     77 "a peer names addresses so that others are called, from 1 and from 20 connections" what_a_peer_names_is_called_a_few_times
-        .needing(&[Need::Namespaces]);
+        .needing(&[Need::Namespaces]) .lasts(12);
 ];
 
 /// Of the file: as many chunks as a file of a hundred MiB has.

@@ -16,7 +16,7 @@ use crate::support::soak::at_length;
 use crate::support::unread::{Crowd, Kind, SmallFile, Target};
 
 cases![
-    70 "thousands of questions on each of many connections, and no answer is read; thousands of files joined" answers_that_are_not_read_fill_no_memory .works();
+    70 "thousands of questions on each of many connections, and no answer is read; thousands of files joined" answers_that_are_not_read_fill_no_memory .works() .lasts(60);
 ];
 
 /// By how much the memory may grow, and how much of it may stay afterwards.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tnet_testkit::{Cli, Content, SOON, eventually, get_args, payload};
+use tnet_testkit::{Content, SOON, eventually, get_args, payload};
 use tokio::time::{Instant, sleep};
 
 use crate::support::case::cases;
@@ -19,15 +19,15 @@ const MIB: u64 = 1024 * 1024;
 const LARGE_IS_MISSED_WITHIN: Duration = Duration::from_secs(14);
 
 cases![
-    100 "the coordinator goes away while nobody has the file" time_without_a_coordinator_is_no_verdict;
+    100 "the coordinator goes away while nobody has the file" time_without_a_coordinator_is_no_verdict .lasts(20);
     101 "large packets to the coordinator vanish, without a word" a_report_goes_out_in_small_packets
-        .needing(&[Need::Namespaces]);
+        .needing(&[Need::Namespaces]) .lasts(15);
     102 "large packets vanish while a description is fetched" a_description_comes_in_small_packets
         .needing(&[Need::Namespaces]);
     103 "a coordinator's name leads to another address, and the old one is silent" a_name_is_resolved_again
-        .needing(&[Need::Namespaces]);
+        .needing(&[Need::Namespaces]) .lasts(40);
     104 "a client, then its server do not run (SIGSTOP) for longer than the time-out"
-        who_follows_a_server_loses_nothing_by_a_stop;
+        who_follows_a_server_loses_nothing_by_a_stop .lasts(40);
 ];
 
 const SEED: usize = 1;

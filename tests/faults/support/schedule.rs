@@ -1,8 +1,8 @@
 //! Which cases run at the same time.
 //!
-//! All cases of a run wait here, each in a thread of its own, and begin in the order of their ranks.
-//! A few of those that work run beside several of those that wait for timers; a case that runs alone
-//! begins when nothing else runs nor waits to run.
+//! All cases of a run wait here, each in a thread of its own, and begin in the order of their
+//! ranks. A few of those that work run beside several of those that wait for timers; a case that
+//! runs alone begins when no other case runs or waits.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
