@@ -21,6 +21,10 @@
 //! assert_eq!(decode::<PeerMessage>(body), Ok(request));
 //! ```
 //!
+//! Beside the messages are the few rules that both ends apply alike, without IO: which moment it is
+//! ([`Time`]), who competes with whom ([`SourceRank`], [`Crowd`]), and to whom an address means the
+//! same ([`Vicinity`]).
+//!
 //! A peer session reads chunk bytes straight into their place: it takes frames apart with
 //! [`FrameHead`] and writes them with [`data_header`]. Everything that only exchanges small
 //! messages uses `MessageCodec` (feature `codec`), which puts the same frames behind tokio-util's
@@ -30,6 +34,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod coordinator;
+mod crowd;
 mod digest;
 mod frame;
 mod limits;
@@ -38,6 +43,7 @@ mod peer;
 mod preamble;
 mod shape;
 mod source;
+mod time;
 mod vicinity;
 
 #[cfg(feature = "codec")]
@@ -47,6 +53,7 @@ pub use coordinator::{
     Availability, CallResult, CoordinatorReply, CoordinatorRequest, Families, Holder, Limit,
     Listed, Reach, Refusal, ReportDigest, ReportEntry,
 };
+pub use crowd::Crowd;
 pub use frame::{FrameError, FrameHead, HEAD_LEN, PREFIX_LEN, data_header, info_head};
 pub use limits::{
     DATA_HEADER_LEN, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO,
@@ -57,6 +64,7 @@ pub use message::{DecodeError, WireMessage, decode, encode};
 pub use peer::{ByeReason, FileHandle, Hello, Holdings, Info, Open, Payload, PeerId, PeerMessage};
 pub use preamble::{PREAMBLE_LEN, PreambleError, Protocol, Versions, negotiate, preamble};
 pub use source::{SourceCounts, SourceNetwork, SourceRank};
+pub use time::Time;
 pub use vicinity::Vicinity;
 
 #[cfg(feature = "codec")]

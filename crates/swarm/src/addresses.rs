@@ -21,8 +21,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use tnet_proto::{ByeReason, SourceRank};
 
+use crate::Time;
 use crate::io::{FileKey, PeerKey};
-use crate::time::Time;
 use entry::{Entry, NamedBy};
 use index::{Index, Worth};
 

@@ -12,13 +12,13 @@ use rand::rngs::StdRng;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
 use tnet_proto::{Holdings, Open};
 
+use crate::Time;
 use crate::chunks::{ChunkState, ChunkStates};
 use crate::io::{FileKey, PeerKey};
 use crate::limits::Priority;
 use crate::link::{Held, Link, Trust};
 use crate::rarity::Rarity;
 use crate::suggest::SuggestOnce;
-use crate::time::Time;
 
 /// Chunks in the retry queue; further ones are listed by rarity. The queue is gone through for each
 /// request.

@@ -28,7 +28,6 @@ mod chunk_map;
 mod chunks;
 mod config;
 mod coordinator;
-mod crowd;
 mod file;
 mod io;
 mod limits;
@@ -40,17 +39,15 @@ mod sources;
 mod suggest;
 mod swarm;
 mod throughput;
-mod time;
 mod timers;
 mod uplink;
 
 pub use chunk_map::ChunkCell;
 pub use config::{Config, SlotLimits};
 pub use coordinator::CoordinatorSession;
-pub use crowd::Crowd;
 pub use file::FileStats;
 pub use io::{Direction, Event, FileKey, Goal, Input, Output, PeerKey, UploadEnd, Violation};
 pub use limits::{Limits, Priority};
 
 pub use swarm::{FileStatus, PeerStatus, SlotStatus, Swarm};
-pub use time::Time;
+pub use tnet_proto::{Crowd, Time};

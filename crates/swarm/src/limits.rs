@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use crate::Time;
 use crate::pace::Pace;
-use crate::time::Time;
 
 /// Rates in bytes per second, of the whole process or of one file; none: as fast as it goes. Only
 /// payload counts.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 use tnet_proto::FileHandle;
 
-use crate::time::Time;
+use crate::Time;
 
 /// Bytes of a link but for its sets of chunks: itself and its places in the maps and orders of its
 /// file and its connection. Measured: 300 B where many have a file open, 500 B where one has.

@@ -9,7 +9,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::time::Time;
+use crate::Time;
 
 /// Time that was not used and is made up for: else a timer that is late would make the rate lower.
 const BURST: Duration = Duration::from_millis(100);

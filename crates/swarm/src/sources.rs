@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use tnet_proto::SourceNetwork;
 
+use crate::Time;
 use crate::io::FileKey;
-use crate::time::Time;
 
 /// Sources without a connection that are remembered for what they did: a few hundred KiB.
 const MAX_GONE: usize = 1024;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::time::Time;
+use crate::Time;
 
 /// A measurement takes at least so long.
 const WINDOW: Duration = Duration::from_millis(20);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tnet_proto::ByeReason;
 
+use crate::Time;
 use crate::io::{FileKey, PeerKey};
-use crate::time::Time;
 
 /// The longest pause before an address that had no place for us is called again. With a crowd at
 /// its door a place is a matter of luck, and soon of the next luck.

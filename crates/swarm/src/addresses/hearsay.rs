@@ -12,8 +12,8 @@ use tnet_proto::SourceRank;
 use super::entry::{Contact, Entry, NamedBy};
 use super::index::{AtHost, Index};
 use super::{AddressBook, Pause};
+use crate::Time;
 use crate::io::{FileKey, PeerKey};
-use crate::time::Time;
 
 /// Hearsay of one host, and of one network.
 const OF_HOST: u64 = 32;

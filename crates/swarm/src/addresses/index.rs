@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use tnet_proto::{SourceCounts, SourceRank};
 
 use super::entry::{Contact, Entry, NamedBy};
+use crate::Time;
 use crate::io::FileKey;
-use crate::time::Time;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {

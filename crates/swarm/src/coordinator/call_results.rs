@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tnet_proto::{CallResult, CoordinatorRequest, MAX_HOLDERS};
 
-use crate::time::Time;
+use crate::Time;
 
 /// Addresses that are remembered as named. With more, all are forgotten: it is help, not
 /// bookkeeping.

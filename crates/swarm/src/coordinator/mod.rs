@@ -16,7 +16,7 @@ use std::time::Duration;
 use tnet_fileinfo::FileHash;
 use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, Limit, ReportDigest};
 
-use crate::time::Time;
+use crate::Time;
 use call_results::CallResults;
 use reporter::Reporter;
 

@@ -13,7 +13,7 @@ use tnet_proto::{
     ReportEntry,
 };
 
-use crate::time::Time;
+use crate::Time;
 
 /// Decides what to report. One per process; told of changes, connections and replies.
 #[derive(Debug)]

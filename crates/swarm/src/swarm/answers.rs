@@ -9,12 +9,12 @@ use tnet_proto::{FileHandle, PeerMessage};
 use super::Swarm;
 use super::picking::Choice;
 use super::requests::Settled;
+use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::Again;
 use crate::io::{FileKey, PeerKey, Violation};
 use crate::link::{Trust, Withdrawal};
 use crate::sources::Offence;
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// Failures of one chunk that are tried again at once; later ones after a pause.

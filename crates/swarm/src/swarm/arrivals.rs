@@ -11,12 +11,12 @@ use super::answers::{DOUBLED, DOUBLED_FOR_LIES};
 use super::connections::Peer;
 use super::places::Deed;
 use super::requests::Settled;
+use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::{Again, Sender};
 use crate::io::{Event, FileKey, Output, PeerKey, Violation};
 use crate::link::Withdrawal;
 use crate::sources::Offence;
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// Chunks until which announcements wait less.

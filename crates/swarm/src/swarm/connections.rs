@@ -12,10 +12,10 @@ use tnet_proto::{ByeReason, FileHandle, PeerId, Vicinity};
 use super::discovery::canonical;
 use super::link_order::Links;
 use super::{Content, Swarm};
+use crate::Time;
 use crate::addresses::{Contact, Pause};
 use crate::io::{Direction, Event, FileKey, Output, PeerKey, Violation};
 use crate::slots::Held;
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// A connection that shares no file is closed after this long.

@@ -9,10 +9,10 @@ use tnet_proto::{ByeReason, FileHandle, SourceCounts, SourceRank, Vicinity};
 
 use super::Swarm;
 use super::connections::Peer;
+use crate::Time;
 use crate::file::File;
 use crate::io::{FileKey, Output, PeerKey};
 use crate::link::{Link, Trust};
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// When there are addresses to call and no connections left for them, how long until we look again.

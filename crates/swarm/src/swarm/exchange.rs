@@ -12,8 +12,8 @@ use rand::seq::SliceRandom;
 use tnet_proto::{MAX_HOLDERS, PeerMessage, SourceCounts, SourceNetwork, SourceRank};
 
 use super::Swarm;
+use crate::Time;
 use crate::io::{FileKey, PeerKey};
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// Peers that are named of one host and of one network beside others, if they have given nothing.

@@ -7,11 +7,11 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
 use tnet_proto::{FileHandle, MAX_HAVE_CHUNKS, PeerMessage};
 
 use super::{Content, Swarm};
+use crate::Time;
 use crate::file::{Download, File, FileStats};
 use crate::io::{Event, FileKey, Goal, Output, PeerKey};
 use crate::limits::Priority;
 use crate::suggest::SuggestOnce;
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// Which chunks of a new file are on disk.

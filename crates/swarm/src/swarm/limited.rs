@@ -1,10 +1,10 @@
 //! Rates, priorities and pauses that the user sets, for the whole process and for single files.
 
 use super::{Content, Swarm};
+use crate::Time;
 use crate::io::{FileKey, PeerKey};
 use crate::limits::{Limits, Paces, Priority};
 use crate::pace::Pace;
-use crate::time::Time;
 use crate::timers::Timer;
 use tnet_proto::PeerMessage;
 

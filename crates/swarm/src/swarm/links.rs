@@ -13,11 +13,11 @@ use tnet_proto::{ByeReason, FileHandle, Holdings, Open, PeerMessage};
 use super::connections::{IDLE, Peer};
 use super::link_memory::LOOKED_AT;
 use super::{Content, Swarm};
+use crate::Time;
 use crate::file::File;
 use crate::io::{FileKey, PeerKey, Violation};
 use crate::link::{Held, LINK_BYTES, Link};
 use crate::suggest::SuggestOnce;
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// A link that neither side wants anything of is closed after this long. Longer than a connection

@@ -41,6 +41,7 @@ use rand::{RngExt, SeedableRng};
 use tnet_fileinfo::{ChunkIndex, FileHash, Geometry};
 use tnet_proto::{FileHandle, PeerId, PeerMessage};
 
+use crate::Time;
 use crate::addresses::AddressBook;
 use crate::config::Config;
 use crate::file::File;
@@ -49,7 +50,6 @@ use crate::limits::Paces;
 use crate::slots::{Held, Slots};
 use crate::sources::Sources;
 use crate::throughput::Throughput;
-use crate::time::Time;
 use crate::timers::Timers;
 use crate::uplink::Uplink;
 

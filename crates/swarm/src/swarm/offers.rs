@@ -16,10 +16,10 @@ use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
 use super::limited::Way;
+use crate::Time;
 use crate::file::File;
 use crate::io::{FileKey, PeerKey};
 use crate::link::{Held, Link};
-use crate::time::Time;
 
 /// After a slot was offered in vain, for so long only this part of the slots is offered to those
 /// who never took a chunk. A crowd that never takes one would else keep all slots, each for the

@@ -14,11 +14,11 @@ use tnet_fileinfo::ChunkIndex;
 use super::Swarm;
 use super::limited::Way;
 use super::rivals::{PROBES_AT_MOST, Source, is_free};
+use crate::Time;
 use crate::file::{Asked, Download, File};
 use crate::io::{FileKey, PeerKey};
 use crate::limits::Priority;
 use crate::link::{Held, Link, MAX_UNANSWERED, Trust};
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// Chunks looked at when one source is searched for what it could send.

@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::crowd::Crowd;
+use tnet_proto::Crowd;
+
+use crate::Time;
 use crate::io::PeerKey;
-use crate::time::Time;
 
 /// How long a proof counts.
 pub(super) const PROVEN_FOR: Duration = Duration::from_secs(30);

@@ -7,8 +7,8 @@ use tnet_proto::{ByeReason, PeerMessage};
 
 use super::Swarm;
 use super::connections::Peer;
+use crate::Time;
 use crate::io::{Event, FileKey, Output, PeerKey};
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// How long a connection may take to give a sign of life when there is reason to doubt that it is

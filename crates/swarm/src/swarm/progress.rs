@@ -7,10 +7,10 @@ use std::time::Duration;
 use tnet_proto::ByeReason;
 
 use super::Swarm;
+use crate::Time;
 use crate::io::{FileKey, PeerKey};
 use crate::link::Trust;
 use crate::sources::Offence;
-use crate::time::Time;
 use crate::timers::Timer;
 
 impl Swarm {

@@ -7,11 +7,11 @@ use tnet_proto::PeerMessage;
 use super::limited::Way;
 use super::picking::Choice;
 use super::{Content, Swarm};
+use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::{Again, Asked};
 use crate::io::{FileKey, PeerKey};
 use crate::link::Withdrawal;
-use crate::time::Time;
 
 /// Requests of left swarms whose answers are still tolerated, for each connection. If there are
 /// more, some file was closed and opened again and again, and the oldest are forgotten: they have

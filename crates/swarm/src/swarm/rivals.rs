@@ -15,11 +15,11 @@ use tnet_proto::SourceNetwork;
 
 use super::Swarm;
 use super::connections::Peer;
+use crate::Time;
 use crate::file::File;
 use crate::io::{Direction, FileKey, PeerKey};
 use crate::link::{Link, MAX_UNANSWERED, Trust};
 use crate::sources::Standing;
-use crate::time::Time;
 
 /// Of this part of the slots there is always room for proven sources, if they have room for us.
 pub(super) const PROBES_AT_MOST: u32 = 2;

@@ -9,11 +9,11 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_proto::{FileHandle, PeerMessage};
 
 use super::Swarm;
+use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::Again;
 use crate::io::{Event, FileKey, Output, PeerKey};
 use crate::suggest::SuggestOnce;
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// Chunks sent last that are remembered of each connection, for peers that do not say which one was

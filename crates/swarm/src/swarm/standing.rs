@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::Swarm;
 use super::connections::Peer;
+use crate::Time;
 use crate::io::PeerKey;
 use crate::link::Trust;
 use crate::slots::Held;
 use crate::sources::Offence;
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// How long a connection that has not proven itself may keep us waiting at least, before others are

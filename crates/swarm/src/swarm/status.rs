@@ -6,12 +6,12 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::PeerId;
 
 use super::Swarm;
+use crate::Time;
 use crate::chunk_map::{ChunkCell, chunk_map};
 use crate::chunks::ChunkState;
 use crate::file::FileStats;
 use crate::io::{Direction, FileKey, PeerKey};
 use crate::link::Held;
-use crate::time::Time;
 
 /// Neighbours with which a download does without news of further holders.
 const ENOUGH_NEIGHBOURS: usize = 16;

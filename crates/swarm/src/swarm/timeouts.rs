@@ -1,7 +1,7 @@
 //! What happens when a moment has come. The due times are set where the waiting begins.
 
 use super::Swarm;
-use crate::time::Time;
+use crate::Time;
 use crate::timers::Timer;
 
 impl Swarm {

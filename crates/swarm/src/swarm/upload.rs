@@ -13,9 +13,9 @@ use super::Swarm;
 use super::limited::Way;
 use super::places::Deed;
 use super::uploads::{Active, Reservation};
+use crate::Time;
 use crate::io::{FileKey, Output, PeerKey, UploadEnd};
 use crate::link::{GIVEN_AT_ONCE, Held};
-use crate::time::Time;
 use crate::timers::Timer;
 
 /// Chunks under way to one peer: at least and at most, whatever its share is.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tnet_fileinfo::ChunkIndex;
 
+use crate::Time;
 use crate::config::SlotLimits;
 use crate::io::{FileKey, PeerKey};
 use crate::slots::Slots;
-use crate::time::Time;
 
 #[derive(Debug)]
 pub(super) struct Uploads {

@@ -1,5 +1,5 @@
-//! A moment, measured from any fixed start. The core never reads a clock: each input says when it
-//! happens.
+//! A moment, measured from any fixed start. Code without IO never reads a clock: each input says
+//! when it happens.
 
 use std::fmt;
 use std::ops::{Add, Sub};

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use tnet_proto::{SourceNetwork, SourceRank};
+use crate::source::{SourceNetwork, SourceRank};
 
 /// Strangers, each known by a key of type `K` and there since a moment of type `T`.
 #[derive(Debug, Clone)]
@@ -183,6 +183,7 @@ impl<K: Copy + Ord, T: Copy + Ord> Network<K, T> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use proptest::prelude::*;
 
