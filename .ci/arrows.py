@@ -9,10 +9,11 @@ import sys
 MAY_USE = {
     "tnet-fileinfo": set(),
     "tnet-proto": {"tnet-fileinfo"},
+    "tnet-net": {"tnet-proto"},
     "tnet-store": {"tnet-fileinfo"},
     "tnet-swarm": {"tnet-proto", "tnet-fileinfo"},
-    "tnet-coordinator": {"tnet-proto", "tnet-fileinfo"},
-    "tnet-peer": {"tnet-swarm", "tnet-store", "tnet-proto", "tnet-fileinfo"},
+    "tnet-coordinator": {"tnet-net", "tnet-proto", "tnet-fileinfo"},
+    "tnet-peer": {"tnet-swarm", "tnet-store", "tnet-net", "tnet-proto", "tnet-fileinfo"},
     "tnet-control": {"tnet-peer", "tnet-store", "tnet-fileinfo"},
     "tnet-cli": {"tnet-control", "tnet-peer", "tnet-store", "tnet-coordinator", "tnet-fileinfo"},
     "tnet-sim": {"tnet-swarm", "tnet-coordinator", "tnet-proto", "tnet-fileinfo"},

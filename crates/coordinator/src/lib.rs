@@ -31,7 +31,6 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod config;
-mod log_throttle;
 pub mod registry;
 mod server;
 

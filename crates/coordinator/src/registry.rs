@@ -31,10 +31,10 @@ use tracing::field::{self, DisplayValue};
 use tracing::{Level, debug, enabled, trace, warn};
 
 use tnet_fileinfo::FileHash;
+use tnet_net::LogThrottle;
 use tnet_proto::{CoordinatorReply, Limit, Listed, ReportDigest, ReportEntry};
 
 use crate::config::Config;
-use crate::log_throttle::LogThrottle;
 
 mod event;
 mod handout;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::{Advertise, CoordinatorAddress};
+use tnet_net::{Advertise, CoordinatorAddress};
+
 use crate::api::{Limits, Priority};
 
 /// Settings of a [`Peer`](crate::Peer). The builder sets the common ones.

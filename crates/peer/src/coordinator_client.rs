@@ -1,33 +1,22 @@
 //! The one kept connection to the coordinator. Carries requests and replies and decides nothing:
 //! what to report is the reporter's business, which lives in the engine.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use rand::RngExt;
-use tnet_proto::{
-    CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, Listed, MessageCodec, PeerId,
-    PreambleError, Protocol, Reach, Received, ReportDigest, exchange_preamble,
+use tnet_net::{
+    Clock, Connector, CoordinatorAddress, Elapsed, OwnReach, Resolver, SMALL_SEGMENT, is_here,
 };
+use tnet_proto::{CoordinatorReply, CoordinatorRequest, PeerId, Reach, Received, ReportDigest};
 use tnet_swarm::Time;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_util::codec::Framed;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::address::CoordinatorAddress;
-use crate::api::chain;
-use crate::api::{Listing, Unfit};
-use crate::clock::{Clock, Elapsed};
-use crate::coordinator_call::{Resolver, call};
-use crate::coordinator_ends::Ends;
-use crate::descriptors::Descriptors;
-use crate::narrow_paths::{NarrowPaths, SMALL_SEGMENT};
-use crate::network;
-use crate::reach::OwnReach;
+use crate::api::{Listing, Unfit, chain};
+use crate::coordinator_link::{Connection, LinkError, Welcome, connect, next};
+use crate::listing::listing;
 
 /// Requests waiting to be sent. The engine keeps the rest until there is room.
 const REQUESTS: usize = 64;
@@ -38,9 +27,6 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Least time between two looks at our own addresses.
 const LEAST_BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-
-/// From the connection to the welcome.
-const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 
 /// A request that is large, or whose answer may be, is answered within this. If not, large packets
 /// may get lost on the way: it is called again with small ones, and then has the usual time.
@@ -76,8 +62,7 @@ pub(crate) enum CoordinatorEvent {
 pub(crate) struct CoordinatorClient {
     pub(crate) address: CoordinatorAddress,
     pub(crate) resolver: Resolver,
-    pub(crate) loopback_from: Option<IpAddr>,
-    pub(crate) within: Duration,
+    pub(crate) connector: Connector,
     /// Told to coordinators alone: who comes back is known by it, so other peers must not learn it.
     pub(crate) secret_id: PeerId,
     pub(crate) reach: OwnReach,
@@ -86,64 +71,8 @@ pub(crate) struct CoordinatorClient {
     pub(crate) report_interval: Duration,
     pub(crate) events: mpsc::Sender<CoordinatorEvent>,
     pub(crate) clock: Clock,
-    pub(crate) paths: NarrowPaths,
     /// Ends a pause: somebody has begun to wait for an answer.
     pub(crate) hurry: Arc<Notify>,
-    pub(crate) descriptors: Descriptors,
-}
-
-pub(crate) type Connection = Framed<TcpStream, MessageCodec<CoordinatorRequest, CoordinatorReply>>;
-
-/// Why a connection to the coordinator ended.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    #[error("no answer within {0:?}")]
-    Silent(Duration),
-    #[error("no answer to a large request within {0:?}")]
-    LargeUnanswered(Duration),
-    #[error("closed by the coordinator")]
-    Closed,
-    #[error("cannot find {host:?}")]
-    Unresolved {
-        host: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("{0} is not an address of this machine any more")]
-    AddressGone(IpAddr),
-    #[error("the address at which we accept came or went")]
-    ReachChanged,
-}
-
-impl LinkError {
-    /// Whether somebody answered who will not answer better when asked again.
-    pub(crate) fn unfit(&self) -> Option<Unfit> {
-        match self {
-            LinkError::Handshake(HandshakeError::Preamble(PreambleError::VersionMismatch {
-                ..
-            })) => Some(Unfit::OtherVersion),
-            LinkError::Handshake(HandshakeError::Preamble(_)) => Some(Unfit::NotCoordinator),
-            _ => None,
-        }
-    }
-
-    /// Whether what was sent on a connection was left without an answer, or was not even
-    /// acknowledged.
-    fn is_silence(&self) -> bool {
-        match self {
-            LinkError::Silent(_) | LinkError::LargeUnanswered(_) => true,
-            LinkError::Io(error) | LinkError::Codec(CodecError::Io(error)) => {
-                error.kind() == io::ErrorKind::TimedOut
-            }
-            _ => false,
-        }
-    }
 }
 
 impl CoordinatorClient {
@@ -159,7 +88,7 @@ impl CoordinatorClient {
                     let error = self.serve(connection, welcome, &mut has_answered).await;
                     let is_sure = !has_answered || matches!(error, LinkError::LargeUnanswered(_));
                     let is_narrow = error.is_silence()
-                        && self.paths.fell_silent(there.ip(), !is_sure).is_some();
+                        && self.connector.paths().fell_silent(there.ip(), !is_sure).is_some();
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
                     (None, chain(&error), is_narrow)
                 }
@@ -190,17 +119,9 @@ impl CoordinatorClient {
             report_interval_ms: u32::try_from(self.report_interval.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
         };
-        let called = call(
-            &mut self.resolver,
-            &self.address,
-            &hello,
-            self.loopback_from,
-            self.within,
-            &self.paths,
-        )
-        .await;
+        let called = connect(&mut self.resolver, &self.address, &hello, &self.connector).await;
         called.inspect_err(|error| {
-            self.descriptors.note_cause(error);
+            self.connector.descriptors().note_cause(error);
         })
     }
 
@@ -213,7 +134,7 @@ impl CoordinatorClient {
     ) -> LinkError {
         let (requests, mut queue) = mpsc::channel(REQUESTS);
         let Welcome { lease, table, ends, observed, listed } = welcome;
-        let listing = self.reach.listing(listed, observed, ends);
+        let listing = listing(self.reach, listed, observed, ends);
         if self
             .events
             .send(CoordinatorEvent::Welcome { lease, table, listing, requests })
@@ -224,17 +145,17 @@ impl CoordinatorClient {
         }
         // The engine sends something at least each interval, and each gets an answer. Only an
         // answer begins the time anew: what we send says nothing about the other side.
-        let patience = self.report_interval * 3 + self.within;
+        let patience = self.report_interval * 3 + self.connector.timeout();
         let mut deadline = Deadline::Answer(self.clock.now() + patience);
-        let may_be_narrow =
-            !ends.there().ip().is_loopback() && !self.paths.is_narrow(ends.there().ip());
+        let there = ends.there().ip();
+        let may_be_narrow = !there.is_loopback() && !self.connector.paths().is_narrow(there);
         let mut looks = interval(self.report_interval.max(LEAST_BETWEEN_LOOKS));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
                 biased;
                 _ = looks.tick() => {
-                    if !network::is_here(ends.here) {
+                    if !is_here(ends.here) {
                         return LinkError::AddressGone(ends.here.ip());
                     }
                     if self.reach.is_here() != self.declares_reach {
@@ -334,66 +255,17 @@ enum Step {
     Take(Received<CoordinatorReply>),
 }
 
-/// What the coordinator says first.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Welcome {
-    /// Silence after which it forgets us.
-    lease: Duration,
-    /// What it still has of us.
-    table: ReportDigest,
-    ends: Ends,
-    /// Where it sees us.
-    observed: SocketAddr,
-    listed: Listed,
-}
-
-impl Welcome {
-    /// Of the connection.
-    pub(crate) fn ends(&self) -> Ends {
-        self.ends
-    }
-}
-
-/// From a new connection to the welcome.
-pub(crate) async fn introduce(
-    mut stream: TcpStream,
-    hello: CoordinatorRequest,
-) -> Result<(Connection, Welcome), LinkError> {
-    let ends = Ends::of(&stream)?;
-    let greeting = async {
-        exchange_preamble(&mut stream, Protocol::Coordinator).await?;
-        let mut connection = Framed::new(stream, MessageCodec::new());
-        connection.send(hello).await?;
-        loop {
-            let received = next(&mut connection).await?;
-            if let Received::Message(CoordinatorReply::Welcome {
-                lease_ms,
-                observed,
-                listed,
-                digest,
-                capabilities: _,
-            }) = received
-            {
-                connection.codec_mut().hello_done();
-                let lease = Duration::from_millis(u64::from(lease_ms));
-                return Ok((connection, Welcome { lease, table: digest, ends, observed, listed }));
-            }
-        }
-    };
-    timeout(WELCOME_WITHIN, greeting).await.unwrap_or(Err(LinkError::Silent(WELCOME_WITHIN)))
-}
-
-pub(crate) async fn next(
-    connection: &mut Connection,
-) -> Result<Received<CoordinatorReply>, LinkError> {
-    connection.next().await.ok_or(LinkError::Closed)?.map_err(LinkError::from)
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use tokio::net::TcpListener;
-    use tokio::time::Instant;
+    use std::net::SocketAddr;
+
+    use futures_util::StreamExt;
+    use tnet_net::{Descriptors, NarrowPaths};
+    use tnet_proto::{Listed, MessageCodec, Protocol, exchange_preamble};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::{Instant, timeout};
+    use tokio_util::codec::Framed;
 
     use super::*;
 
@@ -401,17 +273,15 @@ mod tests {
         CoordinatorClient {
             address: address.into(),
             resolver: Resolver::default(),
-            loopback_from: None,
-            within: Duration::from_millis(500),
+            connector: Connector::new(NarrowPaths::default(), Descriptors::new())
+                .with_timeout(Duration::from_millis(500)),
             secret_id: PeerId([1; 16]),
             reach: OwnReach::new(SocketAddr::from(([127, 0, 0, 1], 7401)), None),
             declares_reach: false,
             report_interval: Duration::from_millis(200),
             events,
             clock: Clock::new(),
-            paths: NarrowPaths::default(),
             hurry: Arc::default(),
-            descriptors: Descriptors::new(),
         }
     }
 

@@ -5,10 +5,9 @@
 use std::io;
 use std::net::SocketAddr;
 
+use tnet_net::canonical;
 use tnet_proto::{CoordinatorReply, Vicinity};
 use tokio::net::TcpStream;
-
-use crate::network::canonical;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ends {

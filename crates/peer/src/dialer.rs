@@ -1,28 +1,20 @@
 //! Turns sockets into introduced connections: calls peers, greets those who call.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tnet_net::{Connection, Connector, Introduced, OwnReach, Stranger};
 use tnet_proto::{Hello, PeerId};
 use tnet_swarm::{Direction, PeerKey};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::CallFailure;
-use crate::descriptors::Descriptors;
-use crate::narrow_paths::NarrowPaths;
-use crate::network;
-use crate::reach::OwnReach;
 use crate::session::{GreetError, Greeted, Greeting, SessionContext, greet};
-use crate::strangers::{Introduced, Stranger};
-
-/// How long a call waits for a descriptor.
-const DESCRIPTOR_WITHIN: Duration = Duration::from_secs(30);
 
 /// What came of a call, or who called.
 #[derive(Debug)]
@@ -53,13 +45,10 @@ pub(crate) struct Connected {
 pub(crate) struct Dialer {
     pub(crate) peer_id: PeerId,
     pub(crate) reach: OwnReach,
-    pub(crate) loopback_from: Option<IpAddr>,
-    pub(crate) within: Duration,
-    pub(crate) paths: NarrowPaths,
+    pub(crate) connector: Connector,
     pub(crate) results: mpsc::Sender<Dialed>,
     pub(crate) next: Arc<AtomicU64>,
     pub(crate) context: SessionContext,
-    pub(crate) descriptors: Descriptors,
     /// Ends whatever has not come to a hello yet: there is nobody to say goodbye to.
     pub(crate) stop: CancellationToken,
 }
@@ -78,28 +67,16 @@ impl Dialer {
     }
 
     async fn call_now(&self, address: SocketAddr) {
-        let mut began = Instant::now();
-        let mut stream =
-            network::connect(address, self.loopback_from, self.within, &self.paths).await;
-        if let Err(error) = &stream
-            && self.descriptors.note(error)
-        {
-            // Not the other side's fault: it is called again before anything is held against it.
-            self.descriptors.available(DESCRIPTOR_WITHIN).await;
-            began = Instant::now();
-            stream = network::connect(address, self.loopback_from, self.within, &self.paths).await;
-        }
-        let result = match stream {
-            Ok(stream) => {
-                let round_trip = began.elapsed();
+        let result = match self.connector.connect(address).await {
+            Ok(Connection { stream, took, .. }) => {
                 let greeted = self.introduce(stream, address).await;
                 greeted
-                    .map(|greeted| (greeted, round_trip))
+                    .map(|greeted| (greeted, took))
                     .map_err(|error| Some(CallFailure::from(&error)))
             }
             Err(error) => {
                 tracing::debug!(%address, %error, "peer not reachable");
-                Err((!self.descriptors.note(&error)).then(|| CallFailure::from(&error)))
+                Err((!self.connector.descriptors().note(&error)).then(|| CallFailure::from(&error)))
             }
         };
         let dialed = match result {

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ScanError, shown_path};
+use tnet_net::{Descriptors, wall_clock};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 
 use crate::api::ShareError;
 use crate::api::chain;
-use crate::clock::wall_clock;
-use crate::descriptors::Descriptors;
 use crate::engine::Command;
 use crate::look_pause::{idle_pause_after, pause_after};
 use crate::share::{Change, DirWatch, LeftOut, LeftOutKind, Notices, ShareDirError, WatchOptions};

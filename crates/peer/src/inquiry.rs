@@ -8,15 +8,13 @@ use std::time::Duration;
 use futures_util::SinkExt;
 use rand::RngExt;
 use tnet_fileinfo::FileHash;
+use tnet_net::{Connector, CoordinatorAddress, Descriptors, NarrowPaths, Resolver};
 use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, PeerId, Reach, Received};
 use tokio::time::timeout;
 
-use crate::address::CoordinatorAddress;
 use crate::api::Unfit;
-use crate::coordinator_call::{Resolver, call};
-use crate::coordinator_client::{Connection, LinkError, next};
 use crate::coordinator_ends::Ends;
-use crate::narrow_paths::NarrowPaths;
+use crate::coordinator_link::{Connection, LinkError, connect, next};
 
 /// A connection to a coordinator, for questions. Dropping it ends it.
 ///
@@ -103,16 +101,9 @@ impl Inquiry {
             report_interval_ms: u32::try_from(within.as_millis()).unwrap_or(u32::MAX),
             capabilities: 0,
         };
-        match call(
-            &mut Resolver::default(),
-            &address,
-            &hello,
-            None,
-            within,
-            &NarrowPaths::default(),
-        )
-        .await
-        {
+        let connector =
+            Connector::new(NarrowPaths::default(), Descriptors::new()).with_timeout(within);
+        match connect(&mut Resolver::default(), &address, &hello, &connector).await {
             Ok((connection, welcome)) => {
                 let ends = welcome.ends();
                 Ok(Inquiry { address, within, connection, ends })

@@ -40,15 +40,11 @@
 //! errors, other default settings, other words of messages and logs, a newer Rust. The control
 //! socket and `--json` have versions of their own.
 
-mod address;
 mod api;
-mod clock;
 mod config;
-mod connection_limits;
-mod coordinator_call;
 mod coordinator_client;
 mod coordinator_ends;
-pub mod descriptors;
+mod coordinator_link;
 mod dialer;
 mod dir_share;
 mod download;
@@ -56,22 +52,18 @@ mod engine;
 mod info_search;
 mod inquiry;
 mod listener;
+mod listing;
 mod local_copy;
 mod look_pause;
-mod narrow_paths;
-mod network;
 mod peer;
-mod reach;
 mod session;
 mod sharing;
 mod source;
-mod strangers;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use address::{AddressError, Advertise, CoordinatorAddress, parse_listen};
 pub use api::{
     Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact,
     CoordinatorState, DamagedFile, DownloadError, FetchInfoError, FileCursor, FileStatus,
@@ -79,14 +71,16 @@ pub use api::{
     ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember, TimeShares,
     Traffic, Unfit, Unreached, Waiting, Wish, chain,
 };
-pub use clock::{Clock, Elapsed};
 pub use config::{Config, DownloadOptions};
-pub use descriptors::Shortage;
 pub use download::Download;
 pub use info_search::UselessHolders;
 pub use inquiry::{Holders, Inquiry, InquiryError, NamedHolder};
 pub use peer::{Peer, PeerBuilder};
 pub use tnet_fileinfo as fileinfo;
+pub use tnet_net::{
+    AddressError, Advertise, Clock, CoordinatorAddress, Elapsed, Shortage, descriptors,
+    parse_listen,
+};
 pub use tnet_store as store;
 pub use tnet_store::share::{self, LeftOut, LeftOutKind};
 pub use tnet_swarm::{Config as SwarmConfig, Time};

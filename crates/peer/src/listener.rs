@@ -1,16 +1,13 @@
-//! Accepts peers. Strangers are few at a time and have little time to introduce themselves; running
-//! out of descriptors pauses accepting and nothing else.
+//! Accepts peers. Connections without a hello are few at a time and have little time for it; a lack
+//! of descriptors pauses accepting and nothing else.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tnet_net::{Descriptors, Strangers, accept, tune};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
 
-use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
-use crate::network;
-use crate::strangers::Strangers;
 
 /// Pause after the system refused to accept, for example for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -26,22 +23,18 @@ impl Listener {
     pub(crate) async fn run(self) {
         let strangers = Strangers::new(self.max_strangers);
         loop {
-            match self.socket.accept().await {
-                Ok((stream, remote)) => {
-                    self.welcome(stream, network::canonical(remote), &strangers).await
+            let failed = |error: &std::io::Error| {
+                if !self.descriptors.note(error) {
+                    tracing::warn!(%error, "cannot accept peers for a moment");
                 }
-                Err(error) => {
-                    if !self.descriptors.note(&error) {
-                        tracing::warn!(%error, "cannot accept peers for a moment");
-                    }
-                    sleep(PAUSE).await;
-                }
-            }
+            };
+            let (stream, remote) = accept(&self.socket, PAUSE, failed).await;
+            self.welcome(stream, remote, &strangers).await;
         }
     }
 
     async fn welcome(&self, stream: TcpStream, remote: SocketAddr, strangers: &Strangers) {
-        if network::tune(&stream).is_err() {
+        if tune(&stream).is_err() {
             return;
         }
         let stranger = strangers.admit(remote.ip()).await;

@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_net::{
+    Advertise, Clock, ConnectionLimits, Connector, CoordinatorAddress, Descriptors, NarrowPaths,
+    OwnReach, Resolver, listen,
+};
 use tnet_proto::PeerId;
 use tnet_swarm::Time;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -16,16 +20,12 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::address::{Advertise, CoordinatorAddress};
 use crate::api::{
     CoordinatorState, DownloadError, FetchInfoError, FileCursor, FilesPage, Limits, LimitsChange,
     PeerGone, ShareError, SpawnError, Status, Unfit, Wish,
 };
-use crate::clock::Clock;
 use crate::config::{Config, DownloadOptions};
-use crate::coordinator_call::Resolver;
 use crate::coordinator_client::CoordinatorClient;
-use crate::descriptors::Descriptors;
 use crate::dialer::Dialer;
 use crate::dir_share::{self, DirShare};
 use crate::download::Download;
@@ -34,13 +34,11 @@ use crate::engine::{
 };
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
-use crate::narrow_paths::NarrowPaths;
-use crate::reach::OwnReach;
+use crate::local_copy;
 use crate::session::{Backlogs, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
 use crate::store::{self, Opened, ScanLog};
-use crate::{connection_limits, local_copy, network};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -132,10 +130,13 @@ impl Peer {
     }
 
     fn spawn(mut config: Config) -> Result<Peer, SpawnError> {
-        let farewells = connection_limits::fit(&mut config);
+        let limits =
+            ConnectionLimits::within_descriptors(config.swarm.max_peers, config.max_strangers);
+        config.swarm.max_peers = limits.peers;
+        config.max_strangers = limits.strangers;
         config.report_interval = config.report_interval.max(LEAST_REPORT_INTERVAL);
         let socket =
-            network::listen(config.listen).map_err(|source| listen_error(config.listen, source))?;
+            listen(config.listen, None).map_err(|source| listen_error(config.listen, source))?;
         let listen = socket.local_addr().map_err(|source| listen_error(config.listen, source))?;
         let (stop, connections, services) =
             (CancellationToken::new(), TaskTracker::new(), TaskTracker::new());
@@ -159,13 +160,16 @@ impl Peer {
         let mut random = rand::rng();
         let peer_id = PeerId(random.random());
         let reach = OwnReach::new(listen, config.advertise);
-        let (clock, paths) = (Clock::new(), NarrowPaths::default());
+        let clock = Clock::new();
+        let connector = Connector::new(NarrowPaths::default(), descriptors.clone())
+            .with_timeout(config.connect_within)
+            .with_loopback_from(config.loopback_from);
         let context = SessionContext {
             events: session_events,
             intake: Intake::new(config.chunk_memory, clock.clone(), connections.clone()),
             backlogs: Backlogs::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
-            farewells: Arc::new(Semaphore::new(farewells)),
+            farewells: Arc::new(Semaphore::new(limits.farewells)),
             demo_delay: config.demo_delay,
             clock: clock.clone(),
             tasks: connections.clone(),
@@ -175,13 +179,10 @@ impl Peer {
         let dialer = Dialer {
             peer_id,
             reach,
-            loopback_from: config.loopback_from,
-            within: config.connect_within,
-            paths: paths.clone(),
+            connector: connector.clone(),
             results: dialed,
             next: Arc::new(AtomicU64::new(0)),
             context: context.clone(),
-            descriptors: descriptors.clone(),
             stop: stop_calls.clone(),
         };
         let listener = Listener {
@@ -196,17 +197,14 @@ impl Peer {
             let client = CoordinatorClient {
                 address,
                 resolver: Resolver::default(),
-                loopback_from: config.loopback_from,
-                within: config.connect_within,
+                connector: connector.clone(),
                 secret_id: PeerId(random.random()),
                 reach,
                 declares_reach: false,
                 report_interval: config.report_interval,
                 events: coordinator_events,
                 clock: clock.clone(),
-                paths: paths.clone(),
                 hurry: Arc::clone(&hurry),
-                descriptors: descriptors.clone(),
             };
             connections.spawn(stop.clone().run_until_cancelled_owned(client.run()));
         }
@@ -226,15 +224,7 @@ impl Peer {
         });
         services.spawn(engine.run(inbox));
         let _stop_on_drop = stop.clone().drop_guard();
-        let askers = Askers::new(
-            config.loopback_from,
-            config.connect_within,
-            paths,
-            clock.clone(),
-            descriptors.clone(),
-            services.clone(),
-            stop.clone(),
-        );
+        let askers = Askers::new(connector, clock.clone(), services.clone(), stop.clone());
         Ok(Peer {
             commands,
             listen,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tnet_fileinfo::{FileInfo, ScanError};
+use tnet_net::wall_clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ShareError;
-use crate::clock::wall_clock;
 use crate::peer::{blocking, go_on_until};
 use crate::store::{Candidate, FileStore, ScanLog, SharedRoot, Stamp};
 

@@ -2,7 +2,6 @@
 //! its set.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +10,28 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinError, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use tnet_net::{LogThrottle, accept, tune_for_messages};
+
 use crate::config::Config;
-use crate::log_throttle::LogThrottle;
 use crate::registry::networks::AllowAdvertise;
-use crate::registry::place::canonical;
 use crate::registry::table::{Epoch, LimitExceeded};
 use crate::server::admission::{Admission, ConnectionPermit};
 use crate::server::connection::{Connection, refuse};
 use crate::server::line::LargeMessages;
-use crate::server::listener::tune;
 use crate::server::message::Event;
 
-/// Pause after a failed accept. Without descriptors the call fails at once, again and again, until
-/// one is freed.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Silence after which the kernel asks whether the other machine is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// Pause between such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Connections that are told at the same time why they are refused; others are just closed.
 const MAX_REFUSALS: usize = 64;
@@ -81,22 +84,16 @@ impl Acceptor {
     /// Accepts for ever; no error of the listener ends it.
     pub(crate) async fn welcome(&mut self, listener: &TcpListener) {
         loop {
-            let accepted = select! {
-                biased;
-                Some(ended) = self.tasks.join_next_with_id() => {
-                    self.clear(ended);
-                    continue;
+            let failed = |error: &std::io::Error| {
+                if let Some(suppressed) = self.accept_log.due(self.started.elapsed()) {
+                    warn!(%error, suppressed, "cannot accept connections, trying again");
                 }
-                accepted = listener.accept() => accepted,
             };
-            match accepted {
-                Ok((stream, remote)) => self.receive(stream, remote),
-                Err(error) if of_one_connection(&error) => {}
-                Err(error) => {
-                    if let Some(suppressed) = self.accept_log.due(self.started.elapsed()) {
-                        warn!(%error, suppressed, "cannot accept connections, trying again");
-                    }
-                    sleep(ACCEPT_PAUSE).await;
+            select! {
+                biased;
+                Some(ended) = self.tasks.join_next_with_id() => self.clear(ended),
+                (stream, remote) = accept(listener, ACCEPT_PAUSE, failed) => {
+                    self.receive(stream, remote);
                 }
             }
         }
@@ -110,9 +107,8 @@ impl Acceptor {
     }
 
     fn receive(&mut self, stream: TcpStream, remote: SocketAddr) {
-        let remote = canonical(remote);
         let ip = remote.ip();
-        tune(&stream);
+        tune_for_messages(&stream, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL);
         let permit = match self.admission.enter(ip) {
             Ok(permit) => permit,
             Err(hit) => return self.turn_away(stream, ip, hit),
@@ -162,10 +158,4 @@ impl Acceptor {
             self.admission.leave(permit);
         }
     }
-}
-
-/// Whether only the connection that was about to be accepted is lost.
-fn of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }

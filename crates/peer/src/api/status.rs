@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tnet_net::{CoordinatorAddress, Shortage};
 
 use super::bounds::Bounds;
 use super::chunk_map::ChunkMap;
 use super::progress::{CoordinatorState, Phase, Progress, Traffic};
 use super::wishes::{Limits, Priority};
-use crate::address::CoordinatorAddress;
-use crate::descriptors::Shortage;
 use tnet_store::share::LeftOut;
 
 /// A whole peer at one moment.

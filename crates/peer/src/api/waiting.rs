@@ -3,8 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-use crate::descriptors::Shortage;
+use tnet_net::Shortage;
 
 /// What a download waits for, told when no chunk was stored for some seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

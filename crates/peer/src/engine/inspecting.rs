@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry, shown_path};
+use tnet_net::descriptors::shortage_of;
 use tnet_swarm::{FileKey, Input, PeerKey, Time};
 
 use super::damage::{Damage, Task};
@@ -18,7 +19,6 @@ use super::touched::Touched;
 use super::work::WorkDone;
 use super::{Engine, keys_of};
 use crate::api::{DamagedFile, Phase};
-use crate::descriptors::shortage_of;
 use crate::source::Source;
 use crate::store::{Download, FileStore, Flaw, Look, ReadError};
 

@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, FileHash, shown_path};
+use tnet_net::{BEAT as CLOCK_BEAT, Clock, Descriptors, descriptors};
 use tnet_proto::PeerId;
 use tnet_swarm::{CoordinatorSession, Direction, FileKey, Input, PeerKey, Swarm, Time, UploadEnd};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -44,10 +45,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::Limits;
-use crate::clock::{BEAT as CLOCK_BEAT, Clock};
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
-use crate::descriptors::{self, Descriptors};
 use crate::dialer::{Connected, Dialed, Dialer};
 use crate::session::{Body, Greeted, Session, SessionContext, SessionEvent};
 use crate::share::LeftOut;

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
+use tnet_net::Narrow;
 use tnet_swarm::{Event, FileKey, Input, Output, PeerKey, UploadEnd};
 
 use super::Engine;
-use crate::narrow_paths::Narrow;
 use crate::session::{self, Order, Upload};
 
 impl Engine {
@@ -98,7 +98,7 @@ impl Engine {
             }
             Event::FellSilent { source, received } => {
                 tracing::info!(%source, received, "a connection fell silent; it is made anew");
-                match self.dialer.paths.fell_silent(source, received > 0) {
+                match self.dialer.connector.paths().fell_silent(source, received > 0) {
                     None => return,
                     Some(Narrow::Suspected) => {
                         tracing::info!(%source, "perhaps large packets get lost (path MTU): small ones are tried");

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
+use tnet_net::CoordinatorAddress;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, Limit};
 use tnet_swarm::{CoordinatorSession, FileKey, Input, Swarm, Time};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::files::FileEntry;
 use super::{Engine, keys_of};
-use crate::address::CoordinatorAddress;
 use crate::api::{CoordinatorContact, CoordinatorState, Listing, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
 use crate::info_search::Found;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 
 use tnet_fileinfo::{ChunkSize, FileInfo, Geometry, MIN_CHUNK_SIZE, scan::unwatched, scan_file};
+use tnet_net::{Connector, NarrowPaths, OwnReach};
 use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, Holder, Limit};
 use tnet_swarm::Goal;
 use tokio::sync::Semaphore;
@@ -12,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::reach::OwnReach;
 use crate::session::{Backlogs, Intake};
 use crate::source::Source;
 use crate::store::{self, FileState, FileStore, Flaw, Opened, ReadError};
@@ -48,13 +48,11 @@ impl Bench {
         let dialer = Dialer {
             peer_id,
             reach: OwnReach::new(listen, None),
-            loopback_from: None,
-            within: config.connect_within,
-            paths: Default::default(),
+            connector: Connector::new(NarrowPaths::default(), descriptors.clone())
+                .with_timeout(config.connect_within),
             results,
             next: Arc::new(AtomicU64::new(0)),
             context: context.clone(),
-            descriptors: descriptors.clone(),
             stop: CancellationToken::new(),
         };
         let (scans, hurry) = (None, Arc::new(Notify::new()));

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, shown_path};
+use tnet_net::wall_clock;
 use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
 use super::inspecting::Inspected;
-use crate::clock::wall_clock;
 use crate::peer::go_on_until;
 use crate::session::{ChunkBuffer, Taken, take_in};
 use crate::store::{

@@ -2,11 +2,12 @@
 //! of one holder are not a thousand connections: each would leave a port of ours in use for a
 //! minute, of which there are 28 000.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
+use tnet_net::{Clock, Connector};
 use tnet_proto::{Hello, PeerId};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
@@ -14,10 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::asking::{InfoError, Places, Wire};
-use crate::clock::Clock;
-use crate::descriptors::Descriptors;
-use crate::narrow_paths::NarrowPaths;
-use crate::network;
 use crate::session::{Greeting, greet};
 
 /// Connections kept; more are closed after their answer.
@@ -30,20 +27,14 @@ const OLD_AFTER: Duration = Duration::from_secs(20);
 /// One that nobody used for this long is closed.
 const UNUSED_AT_MOST: Duration = Duration::from_secs(2);
 
-/// How long a call waits for a descriptor.
-const DESCRIPTOR_WITHIN: Duration = Duration::from_secs(30);
-
 /// See the module's documentation.
 #[derive(Debug, Clone)]
 pub(crate) struct Askers {
-    loopback_from: Option<IpAddr>,
-    within: Duration,
-    paths: NarrowPaths,
+    connector: Connector,
     idle: Arc<Mutex<Idle>>,
     /// For what all searches take in.
     pub(super) places: Places,
     pub(super) clock: Clock,
-    descriptors: Descriptors,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -70,27 +61,14 @@ impl Asker {
 }
 
 impl Askers {
-    /// Calls for so long at most, loopback addresses from this one; what is kept ends with `stop`.
+    /// None yet; what is kept ends with `stop`.
     pub(crate) fn new(
-        loopback_from: Option<IpAddr>,
-        within: Duration,
-        paths: NarrowPaths,
+        connector: Connector,
         clock: Clock,
-        descriptors: Descriptors,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Askers {
-        Askers {
-            loopback_from,
-            within,
-            paths,
-            idle: Arc::default(),
-            places: Places::new(),
-            clock,
-            descriptors,
-            tasks,
-            stop,
-        }
+        Askers { connector, idle: Arc::default(), places: Places::new(), clock, tasks, stop }
     }
 
     /// One on which the peer at this address answered before, if there is one.
@@ -103,16 +81,8 @@ impl Askers {
 
     /// A new one.
     pub(super) async fn call(&self, address: SocketAddr) -> Result<Asker, InfoError> {
-        let mut stream =
-            network::connect(address, self.loopback_from, self.within, &self.paths).await;
-        if let Err(error) = &stream
-            && self.descriptors.note(error)
-        {
-            // Not the other side's fault.
-            self.descriptors.available(DESCRIPTOR_WITHIN).await;
-            stream = network::connect(address, self.loopback_from, self.within, &self.paths).await;
-        }
-        let (input, output) = stream.map_err(InfoError::Unreachable)?.into_split();
+        let connection = self.connector.connect(address).await.map_err(InfoError::Unreachable)?;
+        let (input, output) = connection.stream.into_split();
         // An id of its own: this connection takes no part in any swarm, and must not replace one
         // that does.
         let hello =
@@ -126,7 +96,7 @@ impl Askers {
 
     /// A peer was reached, and said nothing.
     pub(super) fn note_silent(&self, address: SocketAddr) {
-        self.paths.fell_silent(address.ip(), false);
+        self.connector.paths().fell_silent(address.ip(), false);
     }
 
     /// Keeps a connection for the next question. The last one must have its answer.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tnet_fileinfo::{ChunkSize, ChunkSum, FileHash, FileInfo, Geometry, Tail};
+use tnet_net::{Clock, descriptors::shortage_of};
 use tnet_proto::{
     ByeReason, DecodeError, FrameHead, Info, MAX_FRAME_LEN, MAX_INFO_SUMS, PeerMessage, decode,
     encode,
@@ -24,8 +25,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::askers::{Asker, Askers};
 use super::fault::Fault;
-use crate::clock::Clock;
-use crate::descriptors::shortage_of;
 use crate::session::GreetError;
 
 /// From the greeting to the first part.
@@ -420,7 +419,7 @@ mod tests {
     use tokio::time::{Instant, advance, sleep};
 
     use super::*;
-    use crate::clock::BEAT;
+    use tnet_net::BEAT;
 
     const PART: u32 = 4096;
 

@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tnet_net::Clock;
 use tnet_proto::{SourceCounts, SourceRank};
 use tnet_swarm::Time;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
-
-use crate::clock::Clock;
 
 /// How often one that waits looks who is to give way.
 const LOOK: Duration = Duration::from_millis(50);

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tnet_net::Clock;
+
 use super::asked::Cancelled;
 use super::budget::{Budget, Claimant, Haste, Hold, Share, Wanted};
-use crate::clock::Clock;
 
 /// Freed memory kept for reuse, at most this many bytes.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;

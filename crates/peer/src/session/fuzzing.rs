@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use tnet_net::Clock;
 use tnet_proto::{FileHandle, PeerMessage};
 use tnet_swarm::PeerKey;
 use tokio::io::AsyncRead;
@@ -15,7 +16,6 @@ use super::budget::Claimant;
 use super::reader::Reader;
 use super::time_limit::TimeLimit;
 use super::{Answers, Backlogs, Body, Intake, Order, Reports, SessionEvent};
-use crate::clock::Clock;
 
 /// What the engine hears of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use tnet_net::Clock;
 use tnet_proto::{
     DecodeError, FrameError, FrameHead, Hello, MAX_FRAME_BEFORE_HELLO, PREAMBLE_LEN, PeerMessage,
     PreambleError, Protocol, decode, encode, negotiate, preamble,
@@ -12,7 +13,6 @@ use tnet_proto::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::api::CallFailure;
-use crate::clock::Clock;
 
 /// From the connection to the other side's hello.
 pub(crate) const GREETING_AT_MOST: Duration = Duration::from_secs(5);

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSize, FileHash, Geometry};
+use tnet_net::Clock;
 use tnet_proto::FileHandle;
 use tnet_swarm::FileKey;
 use tokio_util::task::TaskTracker;
@@ -17,7 +18,6 @@ use super::announced::Announced;
 use super::long_messages::LongMessages;
 use super::store_line::StoreLine;
 use super::{BufferPool, ChunkBuffer, Reports, SessionEvent};
-use crate::clock::Clock;
 use crate::store::{Download, WriteError};
 
 /// Bytes that a session may be held up by for hashing and copying them: about a millisecond.

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tnet_net::Clock;
+
 use super::budget::{Budget, Claimant, Haste, Hold, Share, Wanted};
-use crate::clock::Clock;
 
 /// A message up to this length costs no more than the connection does.
 pub(super) const SHORT: usize = 4 * 1024;

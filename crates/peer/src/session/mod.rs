@@ -41,6 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, FileInfo};
+use tnet_net::Clock;
 use tnet_proto::{ByeReason, FileHandle, PeerMessage};
 use tnet_swarm::{FileKey, PeerKey, UploadEnd};
 use tokio::io::AsyncRead;
@@ -55,10 +56,7 @@ pub(crate) use farewell::turn_away;
 pub(crate) use handshake::{GreetError, Greeted, Greeting, greet};
 pub(crate) use intake::{Intake, StoreResult, Taken, take_in};
 pub(crate) use outlet::Outlet;
-pub(crate) use pace::AT_FIRST as UNSENT_AT_FIRST;
-pub(crate) use writer::WRITE_AT_MOST;
 
-use crate::clock::Clock;
 use crate::source::Source;
 use crate::store::FileStore;
 use asked::Asked;

@@ -8,18 +8,15 @@
 
 use std::time::Duration;
 
+use tnet_net::UNSENT_AT_FIRST;
 use tokio::time::Instant;
 
 /// For how long the kernel may have data.
 const AHEAD: Duration = Duration::from_millis(5);
 
 /// Bytes that may be unsent on the slowest and on the fastest connection.
-const LEAST: u32 = 16 * 1024;
+const LEAST: u32 = UNSENT_AT_FIRST;
 const MOST: u32 = 4 * 1024 * 1024;
-
-/// The same before anything is known. A fast connection soon gets more; a slow one would wait long
-/// for less.
-pub(crate) const AT_FIRST: u32 = LEAST;
 
 /// A connection that may have so much unsent sends 6 MB/s or more.
 const FAST: u32 = 64 * 1024;
@@ -45,7 +42,7 @@ struct Window {
 
 impl Pace {
     pub(super) fn new() -> Pace {
-        Pace { limit: AT_FIRST, window: None }
+        Pace { limit: UNSENT_AT_FIRST, window: None }
     }
 
     /// Bytes that may be unsent.

@@ -9,11 +9,11 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use tnet_net::Clock;
 use tnet_swarm::Time;
 use tokio::time::{Sleep, sleep};
 
-use crate::clock::Clock;
-pub(super) use crate::clock::Elapsed;
+pub(super) use tnet_net::Elapsed;
 
 #[derive(Debug)]
 pub(super) struct TimeLimit {

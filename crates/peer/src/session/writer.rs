@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tnet_fileinfo::ChunkIndex;
+use tnet_net::WRITE_AT_MOST;
 use tnet_proto::{ByeReason, MAX_DATA_LEN, PeerMessage, data_header, encode};
 use tnet_swarm::{FileKey, Time, UploadEnd};
 use tokio::io::AsyncWriteExt;
@@ -43,10 +44,6 @@ const KEPT_LEN: usize = 8 * 1024;
 
 /// A connection that sends chunks may send another one soon: its memory is kept so long.
 const KEPT_FOR: Duration = Duration::from_secs(1);
-
-/// The other side must take what is written within this time, or it does not read: a batch of
-/// messages, a description, a part of a chunk. Taking some of it does not prolong the time.
-pub(crate) const WRITE_AT_MOST: Duration = Duration::from_secs(60);
 
 /// A part that takes longer holds up nobody else: its turn ends before it is sent.
 const TURN_AT_MOST: Duration = Duration::from_millis(100);

@@ -1,52 +1,67 @@
-//! Time in which this process ran. A stopped process, a paused container, a machine that was
-//! suspended: what passes meanwhile counts for no deadline. After it the clock stands still for one
-//! window, so that what waits in sockets is dealt with before anybody is judged by it.
+//! Time in which this process ran. While a process is stopped, its container paused or its machine
+//! suspended, no time passes for a deadline. After such a stop the clock stands still for one
+//! window, so that data that waits in sockets is read before a peer is judged by its silence.
 //!
-//! The engine beats each second. When no beat came for much longer, nobody ran, whoever looks at
-//! the clock first.
+//! One task beats each second. When there was no beat for much longer, the process did not run; the
+//! first caller that reads the clock notes it. The clock never goes back.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tnet_swarm::Time;
+use tnet_proto::Time;
 use tokio::time::{Instant, sleep_until};
 
-/// How often somebody must beat.
-pub(crate) const BEAT: Duration = Duration::from_secs(1);
+/// How often [`Clock::beat`] must be called once it has been called.
+pub const BEAT: Duration = Duration::from_secs(1);
 
-/// Without a beat for so long nobody ran. Longer than a busy machine keeps a thread waiting.
-pub(crate) const STOPPED_AFTER: Duration = Duration::from_secs(3);
+/// Without a beat for this long the process did not run. Longer than a busy machine keeps a thread
+/// waiting.
+const STOPPED_AFTER: Duration = Duration::from_secs(3);
 
-/// After a time without us the clock stands still for so long: one progress window.
+/// After a stop the clock stands still for this long: one progress window.
 const WINDOW: Duration = Duration::from_secs(3);
 
-/// Further ahead than any deadline that comes.
+/// Further ahead than any deadline.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// A look that comes sooner than this after another one is not noted: whoever reads from a socket
-/// looks, thousands of times a second, on all processors.
+/// A reading of the clock that comes sooner than this after another one is not noted. Each read
+/// from a socket reads the clock, thousands of times a second, on all processors.
 const GRAIN: Duration = Duration::from_millis(1);
 
-/// Nobody says that he would beat.
+/// [`Clock::beat`] was not called yet, so a gap says nothing.
 const NEVER_SEEN: u64 = u64::MAX;
 
-/// A clock, which all copies share.
+/// A monotonic clock that does not count the time in which this process was stopped. Clones share
+/// one state.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::time::Duration;
+/// use tnet_net::{Clock, Elapsed};
+///
+/// let clock = Clock::new();
+/// let silence = std::future::pending::<()>();
+/// assert_eq!(clock.timeout(Duration::from_millis(1), silence).await, Err(Elapsed));
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Shared>);
 
-/// All in nanoseconds since the start; `seen` as time passes outside, the others in our own.
+/// All in nanoseconds since the start. `seen` is measured by the system's clock, the others by this
+/// one.
 #[derive(Debug)]
 struct Shared {
     started: Instant,
-    /// When somebody looked or beat last, give or take a [`GRAIN`].
+    /// The last reading or beat, give or take a [`GRAIN`].
     seen: AtomicU64,
-    /// What the own time is behind. It changes before `seen` tells of the same stop.
+    /// How far this clock is behind the system's. It changes before `seen` tells of the same stop.
     lost: AtomicU64,
-    /// The own time when it began to stand still last: it does not go back.
+    /// This clock's time when it last began to stand still.
     floor: AtomicU64,
-    /// For whoever notes a stop.
+    /// Held while a stop is noted.
     noting: Mutex<()>,
 }
 
@@ -68,8 +83,9 @@ impl Clock {
         }))
     }
 
-    /// What time it is, for somebody who asks again within [`BEAT`].
-    pub(crate) fn beat(&self) -> Time {
+    /// What time it is. The caller promises to call this again within [`BEAT`]; from the first call
+    /// on, a longer gap counts as a stop.
+    pub fn beat(&self) -> Time {
         if self.0.seen.load(Relaxed) == NEVER_SEEN {
             let _ = self.0.seen.compare_exchange(NEVER_SEEN, self.0.outside(), AcqRel, Relaxed);
         }
@@ -81,25 +97,28 @@ impl Clock {
         Time::after_start(Duration::from_nanos(self.0.own()))
     }
 
-    /// When that time comes, if we run until then.
-    pub(crate) fn instant_of(&self, time: Time) -> Instant {
+    /// The system's instant at which this clock shows `time`, if the process is not stopped before.
+    pub fn instant_of(&self, time: Time) -> Instant {
         let lost = Duration::from_nanos(self.0.lost.load(Acquire));
         self.0.started + time.elapsed().saturating_add(lost).min(NEVER)
     }
 
-    /// Until then.
+    /// Returns when the clock shows `time`.
     pub async fn sleep_until(&self, time: Time) {
         while self.now() < time {
             sleep_until(self.instant_of(time)).await;
         }
     }
 
-    /// Returns when that much time has passed.
+    /// Returns when `duration` has passed by this clock.
     pub async fn sleep(&self, duration: Duration) {
         self.sleep_until(self.now() + duration).await;
     }
 
-    /// What comes of the work, if that comes within this time.
+    /// Runs `work` for at most `within`.
+    ///
+    /// # Errors
+    /// [`Elapsed`] if it took longer; `work` is dropped.
     pub async fn timeout<T>(
         &self,
         within: Duration,
@@ -108,7 +127,10 @@ impl Clock {
         self.timeout_at(self.now() + within, work).await
     }
 
-    /// The same, with a given end.
+    /// Runs `work` until `end` at most.
+    ///
+    /// # Errors
+    /// [`Elapsed`] if it took longer; `work` is dropped.
     pub async fn timeout_at<T>(
         &self,
         end: Time,
@@ -122,16 +144,17 @@ impl Clock {
     }
 }
 
-/// It took too long.
+/// The time for some work is over, and the work is not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
 
 impl Shared {
+    /// The system's time.
     fn outside(&self) -> u64 {
         nanos(self.started.elapsed())
     }
 
-    /// The own time. A stop that anybody has noticed is behind it, as is one that nobody has.
+    /// This clock's time, after any stop is accounted for.
     fn own(&self) -> u64 {
         loop {
             let lost = self.lost.load(Acquire);
@@ -141,7 +164,7 @@ impl Shared {
                 self.note_stop();
                 continue;
             }
-            // We were stopped after the first look, and somebody else has noted it.
+            // The process was stopped after the first load, and another thread has noted it.
             if self.lost.load(Acquire) != lost {
                 continue;
             }
@@ -156,8 +179,8 @@ impl Shared {
         outside.saturating_sub(lost).max(self.floor.load(Acquire))
     }
 
-    /// Nobody ran for a while. A window follows, unless the last one was not over for long: bursts
-    /// between stops would else never make the clock go on.
+    /// Accounts for a stop. A window follows, unless the last one ended a short time ago: otherwise
+    /// a process that runs in short bursts between stops would never see its clock go on.
     #[cold]
     fn note_stop(&self) {
         // Nothing under it panics.
@@ -168,7 +191,7 @@ impl Shared {
             return;
         }
         let lost = self.lost.load(Acquire);
-        // Nobody was told a later time than this.
+        // No caller was told a later time than this.
         let stopped = self.own_at(seen.saturating_add(nanos(GRAIN)), lost);
         let since_last = stopped.saturating_sub(self.floor.load(Acquire));
         if lost == 0 || since_last >= nanos(WINDOW) {
@@ -187,8 +210,8 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Time since the Unix epoch, as the system has it.
-pub(crate) fn wall_clock() -> Duration {
+/// Time since the Unix epoch by the system's clock; zero if that is set to an earlier time.
+pub fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -211,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_in_which_nobody_ran_does_not_count_and_a_window_follows() {
+    async fn time_in_which_the_process_was_stopped_does_not_count_and_a_window_follows() {
         let clock = Clock::new();
         clock.beat();
         run(&clock, 5).await;
@@ -291,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_later_by_the_time_in_which_nobody_ran() {
+    async fn a_wait_ends_later_by_the_time_in_which_the_process_was_stopped() {
         let clock = Clock::new();
         clock.beat();
         let waiting = tokio::spawn({
@@ -308,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_beat_is_not_taken_for_stopped() {
+    async fn a_process_that_does_not_beat_is_not_taken_for_stopped() {
         let clock = Clock::new();
         advance(70 * SECOND).await;
         assert_eq!(clock.now(), Time::ZERO + 70 * SECOND);

@@ -1,8 +1,8 @@
-//! Hosts to which large packets seem to get lost while small ones pass: a black hole for the path's
-//! MTU, as behind a tunnel whose router does not say so. Introductions come through, and then
-//! nothing. They are called with small segments.
+//! Hosts behind a path MTU black hole: large packets seem to get lost while small ones pass, as
+//! behind a tunnel whose router sends no ICMP "fragmentation needed". Introductions come through,
+//! and then nothing. Connections to such a host use small segments (a small TCP MSS).
 //!
-//! It is a guess, and costs little where it is wrong: a few per cent more packets.
+//! It is a guess. Where it is wrong it costs a few per cent more packets.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,25 +11,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Segments fit into this with every header that tunnels add, and into the least that IPv6 has to
-/// carry.
-pub(crate) const SMALL_SEGMENT: u32 = 1200;
+/// TCP payload bytes of a small segment. With every header that tunnels add it fits into the least
+/// MTU of IPv6, 1280 bytes.
+pub const SMALL_SEGMENT: u32 = 1200;
 
-/// A host is called so for this long after two signs. Then the path may be another one.
+/// A host gets small segments for this long after two signs. Then the path may be another one.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// The same after one sign, which may well be something else: a host that went away, or that takes
-/// long to answer.
+/// The same after one sign, which may have another cause: a host that went away, or that takes long
+/// to answer.
 const SUSPECTED: Duration = Duration::from_secs(300);
 
-/// A second sign makes the first one more than that if it was not longer ago.
+/// Two signs count together if they are no further apart than this.
 const AGAIN_WITHIN: Duration = Duration::from_secs(60);
 
-/// Hosts remembered. The one noted first makes room.
+/// Hosts remembered. When full, the one whose sign is oldest is forgotten.
 const MOST: usize = 1024;
 
+/// What is believed of the paths to hosts. Clones share one state.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct NarrowPaths(Arc<Mutex<BTreeMap<IpAddr, Noted>>>);
+pub struct NarrowPaths(Arc<Mutex<BTreeMap<IpAddr, Noted>>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Noted {
@@ -37,10 +38,10 @@ struct Noted {
     belief: Option<Narrow>,
 }
 
-/// How sure it is that a path is a narrow one.
+/// How sure it is that a path loses large packets. Exhaustive: callers decide for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Narrow {
-    /// One connection was made on which nothing came of what was asked.
+pub enum Narrow {
+    /// One connection was made on which no answer came.
     Suspected,
     /// Two connections fell silent in a short time.
     Likely,
@@ -62,11 +63,11 @@ impl Noted {
 }
 
 impl NarrowPaths {
-    /// A connection to this host was made, and then nothing came of what was asked. `brought_data`:
-    /// something had come before, as on a path that has become another one, or a flow that died of
-    /// something else. That takes two to count. Answers what is believed from now on, if that is
-    /// news.
-    pub(crate) fn fell_silent(&self, host: IpAddr, brought_data: bool) -> Option<Narrow> {
+    /// Notes that a connection to this host was made and then no answer came. `brought_data`: data
+    /// had come before, as on a path that has changed, or on a flow that died of another cause; it
+    /// takes two such connections to count. Answers what is believed from now on, if that has
+    /// changed. A loopback address is never noted.
+    pub fn fell_silent(&self, host: IpAddr, brought_data: bool) -> Option<Narrow> {
         let (host, now) = (host.to_canonical(), Instant::now());
         if host.is_loopback() {
             return None;
@@ -92,8 +93,8 @@ impl NarrowPaths {
         belief.filter(|_| belief > before)
     }
 
-    /// Whether to call it with small segments.
-    pub(crate) fn is_narrow(&self, host: IpAddr) -> bool {
+    /// Whether to connect to this host with small segments.
+    pub fn is_narrow(&self, host: IpAddr) -> bool {
         let known = self.hosts().get(&host.to_canonical()).copied();
         known.is_some_and(|known| known.belief().is_some())
     }

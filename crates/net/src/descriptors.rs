@@ -1,6 +1,7 @@
-//! File descriptors: how many of them files may keep, and whether there are none left. Who is
-//! refused one says so here; it is told to the owner, now and then, and everybody who waits hears
-//! when there are some again.
+//! File descriptors: how many this process may have, and whether there are none left.
+//!
+//! A task that is refused one notes it in [`Descriptors`], which logs the shortage every ten
+//! seconds and wakes all tasks that wait once descriptors are to be had again.
 
 use std::error::Error;
 use std::fmt;
@@ -14,23 +15,23 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often it is looked whether there are some again.
+/// How often to try whether there are some again.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How often it is told while there are none.
+/// How often a shortage that lasts is logged.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// So many at once are enough to go on: a download takes a few.
+/// A shortage is over when this many can be opened at once: a download takes a few.
 const ENOUGH: usize = 8;
 
-/// Descriptors of a process that says nothing else; what many systems give.
+/// The limit that is shown when the system does not tell it; the default of many systems.
 const USUAL: u64 = 1024;
 
-/// Every descriptor is taken.
+/// Every descriptor is taken. Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortage {
-    /// Files and connections that this process may have open; none if it is the whole system that
-    /// has no more.
+    /// Descriptors that this process may have open, files and connections together. None: the whole
+    /// system has no more.
     pub limit: Option<u64>,
 }
 
@@ -49,21 +50,21 @@ impl fmt::Display for Shortage {
 
 impl Error for Shortage {}
 
-/// Descriptors that this process may have open; none if there is no limit.
+/// Descriptors that this process may have open (the soft limit `RLIMIT_NOFILE`). None: no limit.
 pub fn limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
-/// Of how many descriptors one is for a whole file that stays open after it was read: the others
-/// are for connections and downloads.
+/// One descriptor in so many is for a whole file that stays open after it was read; the others are
+/// for connections and downloads.
 const FILE_OF: u64 = 4;
 
-/// Whole files that may stay open in this process.
-pub(crate) fn for_files() -> usize {
+/// Whole files that may stay open in this process: a quarter of its descriptors.
+pub fn for_files() -> usize {
     limit().map_or(usize::MAX, |limit| usize::try_from(limit / FILE_OF).unwrap_or(usize::MAX))
 }
 
-/// The error that the system gives when there are none.
+/// The shortage that an error of the system tells of (`EMFILE`, `ENFILE`). None: another error.
 pub fn shortage_of(error: &io::Error) -> Option<Shortage> {
     match Errno::from_io_error(error)? {
         Errno::MFILE => Some(Shortage { limit: Some(limit().unwrap_or(USUAL)) }),
@@ -72,28 +73,35 @@ pub fn shortage_of(error: &io::Error) -> Option<Shortage> {
     }
 }
 
-/// Shared by all who open something.
+/// Whether descriptors are short at this moment. Clones share one state.
 #[derive(Debug, Clone)]
-pub(crate) struct Descriptors {
+pub struct Descriptors {
     state: Arc<watch::Sender<Option<Shortage>>>,
     begun: Arc<Notify>,
 }
 
+impl Default for Descriptors {
+    fn default() -> Descriptors {
+        Descriptors::new()
+    }
+}
+
 impl Descriptors {
-    pub(crate) fn new() -> Descriptors {
+    /// Assumes that there are some.
+    pub fn new() -> Descriptors {
         Descriptors { state: Arc::new(watch::Sender::new(None)), begun: Arc::default() }
     }
 
-    /// Takes note if that is what an error says. Answers whether it is.
-    pub(crate) fn note(&self, error: &io::Error) -> bool {
+    /// Notes a shortage if `error` tells of one, and answers whether it does.
+    pub fn note(&self, error: &io::Error) -> bool {
         let Some(shortage) = shortage_of(error) else { return false };
         self.state.send_if_modified(|known| known.replace(shortage) != Some(shortage));
         self.begun.notify_one();
         true
     }
 
-    /// As `note`, for an error that the system's may be the cause of.
-    pub(crate) fn note_cause(&self, error: &(dyn Error + 'static)) -> bool {
+    /// As [`Descriptors::note`], for an error that the system's error may be a source of.
+    pub fn note_cause(&self, error: &(dyn Error + 'static)) -> bool {
         let mut next = Some(error);
         while let Some(error) = next {
             if error.downcast_ref().is_some_and(|error| self.note(error)) {
@@ -104,20 +112,20 @@ impl Descriptors {
         false
     }
 
-    /// What is lacking at this moment.
-    pub(crate) fn shortage(&self) -> Option<Shortage> {
+    /// The shortage at this moment, if there is one.
+    pub fn shortage(&self) -> Option<Shortage> {
         *self.state.borrow()
     }
 
-    /// Waits until there are some again, for so long at most.
-    pub(crate) async fn available(&self, within: Duration) {
+    /// Waits until there are some again, for `within` at most.
+    pub async fn available(&self, within: Duration) {
         let mut state = self.state.subscribe();
-        // The sender lives as long as we do.
+        // The sender cannot be gone: `self` holds it.
         let _ = timeout(within, state.wait_for(Option::is_none)).await;
     }
 
-    /// Looks after them until it is dropped.
-    pub(crate) async fn look_after(self) {
+    /// Logs shortages and notes their end, until it is dropped. One task must run it.
+    pub async fn look_after(self) {
         let mut told: Option<Instant> = None;
         loop {
             self.begun.notified().await;
@@ -135,7 +143,7 @@ impl Descriptors {
     }
 }
 
-/// Whether enough can be had at once.
+/// Whether [`ENOUGH`] can be opened at once.
 fn are_there_some() -> bool {
     let tried: Result<Vec<File>, io::Error> =
         (0..ENOUGH).map(|_| File::open("/dev/null")).collect();

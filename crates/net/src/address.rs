@@ -7,18 +7,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::network::{self, canonical};
+use crate::socket::{self, canonical};
 
 /// Port of a coordinator that is named without one.
 const COORDINATOR_PORT: u16 = 7400;
 
-/// Why a text is no address that can be used.
+/// Why a text is not an address that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AddressError {
-    /// It has not the form of one.
+    /// It does not have the form of one; the field shows the form that is expected.
     #[error("write it like {0}")]
     Malformed(&'static str),
-    /// An address that exists on each link, and it is not said on which.
+    /// A link-local address, which exists on each link, without the interface.
     #[error("{ip} is a link-local address: name the interface too, as in {ip}%eth0")]
     NoInterface {
         /// The address.
@@ -30,7 +31,7 @@ pub enum AddressError {
         /// As it was written.
         name: String,
     },
-    /// It exists on each link, and others are not told on which.
+    /// A link-local address to advertise: others are not told the interface.
     #[error(
         "others are told {ip} without the interface, which is another one at each of them: name an address that is not \
          link-local, or none, since those on the link find this peer without"
@@ -39,7 +40,7 @@ pub enum AddressError {
         /// The address.
         ip: Ipv6Addr,
     },
-    /// It means another machine to each.
+    /// A loopback address to advertise: it is another machine to each that reads it.
     #[error(
         "{ip} is each machine itself to those on it: name an address at which others reach this one"
     )]
@@ -47,7 +48,7 @@ pub enum AddressError {
         /// The address.
         ip: IpAddr,
     },
-    /// There is no interface to name.
+    /// An interface is named for an address that is not link-local.
     #[error("{ip} is not link-local and needs no interface: leave out %{zone}")]
     NeedlessInterface {
         /// The address.
@@ -55,7 +56,7 @@ pub enum AddressError {
         /// As it was written.
         zone: String,
     },
-    /// Nobody can be reached there.
+    /// An unspecified or multicast address.
     #[error("{ip} is not the address of one machine")]
     NotOneMachine {
         /// The address.
@@ -63,13 +64,13 @@ pub enum AddressError {
     },
 }
 
-/// Where a coordinator is.
+/// Where a coordinator is. Exhaustive: callers resolve each kind in its own way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum CoordinatorAddress {
     /// At an address.
     Ip(SocketAddr),
-    /// Wherever the name service says. It is asked again before each call.
+    /// A host name, resolved again before each call.
     Name {
         /// The name.
         host: String,
@@ -150,10 +151,11 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, AddressError> {
 
 /// Where others reach a peer, as its user says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Advertise {
     /// The address.
     pub ip: IpAddr,
-    /// TCP port; the one that it listens on if none is named.
+    /// TCP port. None: the port that it listens on.
     pub port: Option<u16>,
 }
 
@@ -193,8 +195,8 @@ impl fmt::Display for Advertise {
 
 type Literal<'a> = (IpAddr, Option<&'a str>, Option<u16>);
 
-/// An address, its interface and its port, as far as they are there; nothing if it is something
-/// else, like a name.
+/// An address, its interface and its port, as far as they are there. None: it is something else,
+/// like a name.
 fn literal(text: &str) -> Option<Result<Literal<'_>, AddressError>> {
     let (inner, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -225,7 +227,7 @@ fn with_zone(ip: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr, Ad
             let unknown = || AddressError::UnknownInterface { name: zone.to_owned() };
             let index = match zone.parse() {
                 Ok(index) => index,
-                Err(_) => network::interface(zone).ok_or_else(unknown)?,
+                Err(_) => socket::interface(zone).ok_or_else(unknown)?,
             };
             Ok(SocketAddrV6::new(v6, port, 0, index).into())
         }

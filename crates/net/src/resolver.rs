@@ -1,55 +1,64 @@
-//! Calls a coordinator, wherever it is at that moment: a name is resolved before each call, and all
-//! its addresses are tried.
+//! Resolves the name of a coordinator before each attempt to connect, so that a coordinator may
+//! move. A name service that does not answer holds up neither the caller nor the process.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use tnet_proto::CoordinatorRequest;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout};
 
 use crate::address::CoordinatorAddress;
-use crate::coordinator_client::{Connection, LinkError, Welcome, introduce};
-use crate::narrow_paths::NarrowPaths;
-use crate::network::{self, canonical};
+use crate::socket::canonical;
 
 /// How long a name service may take.
 const RESOLVE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Addresses of one name that are tried before it is resolved again. Of a name with more, others
-/// each time.
+/// Addresses of one name that are tried before it is resolved again. If it has more, each round
+/// tries others.
 const MOST_ADDRESSES: usize = 8;
 
-/// Addresses of one name that are looked at.
+/// Addresses of one name that are kept.
 const MOST_FOUND: usize = 256;
 
-/// How old an answer may be that nobody waited for any more: as the longest pause between two
-/// calls, and the time of one.
+/// How old an answer may be that came after the wait for it was over: the longest pause between two
+/// attempts, and the time of one.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
-/// How long each of several addresses may take to accept: a name often has an IPv6 address at which
-/// nobody listens.
-const EACH_WITHIN: Duration = Duration::from_secs(2);
-
-/// What the name service answered, and when.
+/// When the name service answered, and what.
 type Found = (Instant, io::Result<Vec<SocketAddr>>);
 
+/// Cannot find the addresses of a host name.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot find {host:?}")]
+#[non_exhaustive]
+pub struct ResolveError {
+    /// The name.
+    pub host: String,
+    /// What the name service says, or that it does not answer.
+    #[source]
+    pub source: io::Error,
+}
+
 /// Asks the name service, which may not answer for a long time. Each question is a thread of its
-/// own, since nothing ends it; there is one at a time.
+/// own, since a question cannot be cancelled; there is one at a time.
 #[derive(Debug, Default)]
-pub(crate) struct Resolver {
+pub struct Resolver {
     asked: Option<oneshot::Receiver<Found>>,
-    /// How many addresses were tried in vain since a coordinator answered.
+    /// How many addresses were tried without success since the last success.
     tried: usize,
 }
 
 impl Resolver {
-    /// Where the coordinator may be now: those that were not tried before come first.
-    async fn candidates(
+    /// The addresses to try now, at most eight; those that were not tried before come first.
+    ///
+    /// # Errors
+    /// The name has no address, or the name service did not answer within 10 s. A later call uses
+    /// the answer to the same question.
+    pub async fn candidates(
         &mut self,
         address: &CoordinatorAddress,
-    ) -> Result<Vec<SocketAddr>, LinkError> {
+    ) -> Result<Vec<SocketAddr>, ResolveError> {
         let mut found = self.addresses(address).await?;
         if found.len() > MOST_ADDRESSES {
             let first = self.tried % found.len();
@@ -59,16 +68,26 @@ impl Resolver {
         Ok(found)
     }
 
-    /// Where the coordinator is now.
+    /// Notes that one of the candidates answered.
+    pub fn note_success(&mut self) {
+        self.tried = 0;
+    }
+
+    /// Notes that none of this many candidates answered: the next ones come first next time.
+    pub fn note_failure(&mut self, candidates: usize) {
+        self.tried = self.tried.wrapping_add(candidates);
+    }
+
+    /// All addresses.
     async fn addresses(
         &mut self,
         address: &CoordinatorAddress,
-    ) -> Result<Vec<SocketAddr>, LinkError> {
+    ) -> Result<Vec<SocketAddr>, ResolveError> {
         let (host, port) = match address {
             CoordinatorAddress::Ip(address) => return Ok(vec![*address]),
             CoordinatorAddress::Name { host, port } => (host, *port),
         };
-        let unresolved = |source| LinkError::Unresolved { host: host.clone(), source };
+        let unresolved = |source| ResolveError { host: host.clone(), source };
         let (_, found) = match self.answered() {
             Some(found) => found,
             None => {
@@ -95,8 +114,8 @@ impl Resolver {
         Ok(found)
     }
 
-    /// What was answered when nobody waited, unless that was long ago. A question that is open
-    /// stays.
+    /// An answer that came after the wait for it was over, unless that was long ago. A question
+    /// that is open stays.
     fn answered(&mut self) -> Option<Found> {
         let answered = self.asked.as_mut()?.try_recv();
         if !matches!(answered, Err(TryRecvError::Empty)) {
@@ -111,45 +130,11 @@ fn ask(host: String, port: u16) -> io::Result<oneshot::Receiver<Found>> {
     let question = move || {
         let found = (host.as_str(), port).to_socket_addrs();
         let found = found.map(|all| all.take(MOST_FOUND).map(canonical).collect());
-        // Whoever asked may have stopped waiting.
+        // The resolver may be gone.
         let _ = answer.send((Instant::now(), found));
     };
     std::thread::Builder::new().name("resolver".to_owned()).spawn(question)?;
     Ok(asked)
-}
-
-/// Connects to the first address that a coordinator answers at. What went wrong is that of the last
-/// one, or of one at which something else answered.
-pub(crate) async fn call(
-    resolver: &mut Resolver,
-    address: &CoordinatorAddress,
-    hello: &CoordinatorRequest,
-    from: Option<IpAddr>,
-    within: Duration,
-    paths: &NarrowPaths,
-) -> Result<(Connection, Welcome), LinkError> {
-    let addresses = resolver.candidates(address).await?;
-    let tried = addresses.len();
-    let each = if addresses.len() > 1 { within.min(EACH_WITHIN) } else { within };
-    let mut failed: Option<LinkError> = None;
-    for address in addresses {
-        let called = async {
-            let stream = network::connect(address, from, each, paths).await?;
-            introduce(stream, hello.clone()).await
-        };
-        match called.await {
-            Ok(connected) => {
-                resolver.tried = 0;
-                return Ok(connected);
-            }
-            Err(error) if failed.as_ref().is_none_or(|failed| failed.unfit().is_none()) => {
-                failed = Some(error)
-            }
-            Err(_) => {}
-        }
-    }
-    resolver.tried = resolver.tried.wrapping_add(tried);
-    Err(failed.unwrap_or(LinkError::Closed))
 }
 
 #[cfg(test)]
@@ -179,7 +164,7 @@ mod tests {
         let mut resolver = Resolver { asked: Some(asked), ..Resolver::default() };
         for _ in 0..3 {
             let error = resolver.addresses(&name("slow.lan")).await.unwrap_err();
-            assert!(matches!(error, LinkError::Unresolved { .. }), "{error}");
+            assert!(error.source.kind() == io::ErrorKind::TimedOut, "{error}");
         }
         let there = SocketAddr::from(([10, 0, 0, 1], 7400));
         answer.send((Instant::now(), Ok(vec![there]))).unwrap();
@@ -187,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_came_when_nobody_waited_any_more_grows_old() {
+    async fn an_answer_that_came_after_the_wait_grows_old() {
         let (answer, asked) = oneshot::channel();
         let mut resolver = Resolver { asked: Some(asked), ..Resolver::default() };
         let long_ago = Instant::now().checked_sub(FRESH_FOR).expect("the clock began before");
@@ -207,7 +192,7 @@ mod tests {
             resolver.asked = Some(asked);
             let round = resolver.candidates(&name("many.lan")).await.unwrap();
             assert_eq!(round.len(), MOST_ADDRESSES);
-            resolver.tried += round.len();
+            resolver.note_failure(round.len());
             tried.extend(round);
         }
         assert_eq!(tried.len(), all.len());

@@ -1,34 +1,36 @@
-//! Those who have called and not said hello. There are places for some; when there is one more
-//! caller, one of the source that holds most of them makes room, so that neither the silent nor the
-//! many keep anybody out.
+//! A cap on accepted connections that have not said hello (strangers), per address and in all.
+//!
+//! There is a fixed number of places. When all are taken, a new connection displaces one of the
+//! source that holds most of them, or one that has had its place for 25 ms. So neither silent
+//! connections nor many of one source keep others out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tnet_swarm::Crowd;
+use tnet_proto::Crowd;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long a stranger has a place for himself, unless his source holds more places than the next
-/// one's. A hello comes with the connection; 256 places, each for so long, are ten thousand callers
-/// a second.
+/// How long a stranger keeps its place, unless its source holds more places than the newcomer's. A
+/// hello comes with the connection; 256 places, each for so long, are ten thousand connections a
+/// second.
 const HASTE: Duration = Duration::from_millis(25);
 
-/// How often to look whether somebody has had a place for that long.
+/// How often to check whether a stranger has had its place for that long.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Places of one address that weigh no more than one.
+/// Up to this many places of one address weigh as much as one.
 const FREE: u64 = 16;
 
-/// Places for strangers.
+/// Places for strangers. Clones share one state.
 #[derive(Debug, Clone)]
-pub(crate) struct Strangers {
+pub struct Strangers {
     most: usize,
     book: Arc<Book>,
-    /// Descriptors: a few more than places, for those who are leaving.
+    /// Descriptors: a few more than places, for strangers that were displaced and have not closed.
     sockets: Arc<Semaphore>,
 }
 
@@ -51,16 +53,16 @@ impl Default for Inside {
     }
 }
 
-/// One who has not said hello. Leaves his place when dropped.
+/// The place of a connection on which no hello has come. Dropping it frees the place.
 #[derive(Debug)]
-pub(crate) struct Stranger {
+pub struct Stranger {
     entry: Entry,
     socket: OwnedSemaphorePermit,
 }
 
-/// One who has said hello, until it is decided whether he stays.
+/// The descriptor of a connection that has said hello, until it is decided whether it is kept.
 #[derive(Debug)]
-pub(crate) struct Introduced {
+pub struct Introduced {
     _socket: OwnedSemaphorePermit,
 }
 
@@ -72,15 +74,16 @@ struct Entry {
 }
 
 impl Strangers {
-    pub(crate) fn new(most: usize) -> Strangers {
+    /// `most` places, at least one.
+    pub fn new(most: usize) -> Strangers {
         let most = most.max(1);
         let sockets = Arc::new(Semaphore::new(most + leaving(most)));
         Strangers { most, book: Arc::default(), sockets }
     }
 
-    /// A place for one more, after a moment at most, in which those who came just now may say
-    /// hello.
-    pub(crate) async fn admit(&self, ip: IpAddr) -> Stranger {
+    /// A place for a connection from `ip`. Waits while no stranger can be displaced, 25 ms at most,
+    /// and while displaced strangers hold too many descriptors.
+    pub async fn admit(&self, ip: IpAddr) -> Stranger {
         let entry = loop {
             if let Some(entry) = self.enter(ip) {
                 break entry;
@@ -107,13 +110,14 @@ impl Strangers {
     }
 }
 
-/// Descriptors of those who were asked to leave and have not closed yet.
+/// Descriptors for strangers that were displaced and have not closed yet.
 pub(crate) fn leaving(strangers: usize) -> usize {
     (strangers / 16).max(1)
 }
 
 impl Book {
     fn lock(&self) -> MutexGuard<'_, Inside> {
+        // No code that holds the lock panics.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,13 +132,13 @@ impl Inside {
 }
 
 impl Stranger {
-    /// Until somebody else needs the place more.
-    pub(crate) async fn has_to_leave(&self) {
+    /// Returns when another connection has displaced this one: it must be closed.
+    pub async fn has_to_leave(&self) {
         self.entry.to_leave.cancelled().await;
     }
 
-    /// The stranger has said hello.
-    pub(crate) fn introduced(self) -> Introduced {
+    /// A hello has come: the place is free, the descriptor still taken.
+    pub fn introduced(self) -> Introduced {
         Introduced { _socket: self.socket }
     }
 }
@@ -181,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_said_hello_makes_room_without_leaving() {
+    async fn a_connection_that_said_hello_frees_its_place_and_stays() {
         let strangers = Strangers::new(1);
         let introduced = strangers.admit(CROWD).await.introduced();
         let began = Instant::now();
@@ -191,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sockets_of_those_who_do_not_leave_are_bounded() {
+    async fn sockets_of_displaced_strangers_that_do_not_close_are_bounded() {
         let strangers = Strangers::new(16);
         let mut all = Vec::new();
         for _ in 0..16 + leaving(16) {
