@@ -26,16 +26,15 @@ pub(crate) async fn open(dir: PathBuf, options: WatchOptions) -> Result<DirWatch
     })
 }
 
-/// Where the system has word of changes, another look without any comes this time after the last:
-/// of some, as of what is written through another name or a mapping, or of a file system mounted
-/// below, there is none. With the look itself whatever happens in a directory of usual size is
-/// noticed within 30 s.
-const LOOK_ANYWAY: Duration = Duration::from_secs(28);
+/// inotify tells nothing of what is written through another name or a mapping, nor of a file system
+/// mounted below. So all files are compared with what the last look saw, this time after it; with
+/// the check itself such a change in a directory of usual size is noticed within 30 s.
+const CHECK_ALL: Duration = Duration::from_secs(28);
 
-/// The same where a look takes long: a directory of a million files must not keep a processor busy
+/// The same where a check takes long: a directory of a million files must not keep a processor busy
 /// for what is rare.
-const LOOK_ANYWAY_PER_LOOK: u32 = 100;
-const LOOK_ANYWAY_AT_MOST: Duration = Duration::from_secs(300);
+const CHECK_ALL_PER_CHECK: u32 = 100;
+const CHECK_ALL_AT_MOST: Duration = Duration::from_secs(300);
 
 /// How often it is asked whether the shared directory has its place still: one of those above it
 /// may have got another name, or a link may lead elsewhere.
@@ -122,14 +121,23 @@ impl DirShare {
                 }
             };
             tokio::pin!(word);
-            let pause = Pause::after(took, interval);
-            while !pause.is_over(word.as_mut()).await {
-                let looked = tokio::task::spawn_blocking(move || (watch.is_in_place(), watch));
-                let Ok((is_in_place, same)) = looked.await else { return };
+            let mut pause = Pause::after(took, interval);
+            loop {
+                let check = match pause.next(word.as_mut()).await {
+                    Next::Look => break,
+                    Next::CheckPlace => DirWatch::is_in_place,
+                    Next::CheckAll => DirWatch::is_as_seen,
+                };
+                let checked = tokio::task::spawn_blocking(move || {
+                    let cost = Cost::begin();
+                    (check(&watch), cost.so_far(), watch)
+                });
+                let Ok((is_same, took, same)) = checked.await else { return };
                 watch = same;
-                if !is_in_place {
+                if !is_same {
                     break;
                 }
+                pause.checked(took);
             }
         }
     }
@@ -137,31 +145,57 @@ impl DirShare {
 
 /// The time from one look to the next where the system has word of changes.
 struct Pause {
+    /// When everything was last looked at or checked.
     looked: tokio::time::Instant,
     /// Until then word is not listened to: so long a pause has to follow so long a look.
     deaf: Duration,
-    at_most: Duration,
+    /// From one check of everything to the next.
+    check_after: Duration,
+    next: Next,
+}
+
+/// What a pause ends with, or is interrupted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// There is word of a change.
+    Look,
+    /// Whether the shared directory has its place still.
+    CheckPlace,
+    /// Whether all files look as they did.
+    CheckAll,
 }
 
 impl Pause {
     fn after(took: Duration, interval: Duration) -> Pause {
         let deaf = pause_after(took, interval);
-        let at_most =
-            took.saturating_mul(LOOK_ANYWAY_PER_LOOK).clamp(LOOK_ANYWAY, LOOK_ANYWAY_AT_MOST);
-        Pause { looked: tokio::time::Instant::now(), deaf, at_most: at_most.max(deaf) }
+        let check_after = check_after(took).max(deaf);
+        Pause { looked: tokio::time::Instant::now(), deaf, check_after, next: Next::Look }
     }
 
-    /// Waits for a part of it. Answers whether it is time to look; if not, whether the directory
-    /// has its place still is to be asked.
-    async fn is_over(&self, word: Pin<&mut impl Future<Output = ()>>) -> bool {
+    async fn next(&mut self, word: Pin<&mut impl Future<Output = ()>>) -> Next {
         let passed = self.looked.elapsed();
         let is_deaf = passed < self.deaf;
-        let left = if is_deaf { self.deaf } else { self.at_most }.saturating_sub(passed);
-        tokio::select! {
-            () = word, if !is_deaf => true,
-            () = tokio::time::sleep(left.min(LOOK_AT_ROOT)) => self.looked.elapsed() >= self.at_most,
+        let left = if is_deaf { self.deaf } else { self.check_after }.saturating_sub(passed);
+        self.next = tokio::select! {
+            () = word, if !is_deaf => Next::Look,
+            () = tokio::time::sleep(left.min(LOOK_AT_ROOT)) => {
+                if self.looked.elapsed() >= self.check_after { Next::CheckAll } else { Next::CheckPlace }
+            }
+        };
+        self.next
+    }
+
+    /// What was to be checked took so long and found no difference.
+    fn checked(&mut self, took: Duration) {
+        if self.next == Next::CheckAll {
+            self.looked = tokio::time::Instant::now();
+            self.check_after = check_after(took);
         }
     }
+}
+
+fn check_after(took: Duration) -> Duration {
+    took.saturating_mul(CHECK_ALL_PER_CHECK).clamp(CHECK_ALL, CHECK_ALL_AT_MOST)
 }
 
 /// The peer is gone.

@@ -5,8 +5,10 @@
 //! halfway: twice in a row the same, or untouched for a while when first seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,6 +151,8 @@ pub struct DirWatch {
     root: Arc<SharedRoot>,
     options: WatchOptions,
     files: Files,
+    /// Each directory that the last look listed, the shared one included, as it was before.
+    directories: Vec<(PathBuf, Stamp)>,
     /// What was reported as left out and still is.
     complaints: BTreeSet<PathBuf>,
     /// All that is left out since the last look.
@@ -195,6 +199,7 @@ impl DirWatch {
             root: Arc::new(SharedRoot::new(dir, directory)),
             options,
             files: Files::new(),
+            directories: Vec::new(),
             complaints: BTreeSet::new(),
             left_out: Vec::new(),
             unread: BTreeMap::new(),
@@ -241,13 +246,16 @@ impl DirWatch {
             overflowed: false,
             is_at_rest: true,
             notices: Notices::new().ok(),
+            directories: Vec::with_capacity(self.directories.len()),
             changes: Vec::new(),
         };
         let files = &mut self.files;
         let walked = walk(directory, self.root.path(), self.options.max_depth, &mut |seen| {
             look.on_seen(files, seen)
         });
-        let Look { left_out, kinds, overflowed, is_at_rest, notices, mut changes, .. } = look;
+        let Look {
+            left_out, kinds, overflowed, is_at_rest, notices, directories, mut changes, ..
+        } = look;
         if let Err(source) = walked {
             // The list ended early: without the rest, absence proves nothing. What was seen still
             // holds.
@@ -258,6 +266,7 @@ impl DirWatch {
             }
             return Ok(changes);
         }
+        self.directories = directories;
         self.complaints = left_out;
         self.left_out = kinds
             .into_iter()
@@ -334,6 +343,30 @@ impl DirWatch {
             .is_ok_and(|found| self.root.is(&found).unwrap_or(false))
     }
 
+    /// Whether every directory and file of the last look still looks as it did then. Costs half of
+    /// a look: no directory is listed and no notices are set up anew. While the notices of the last
+    /// look are silent, `true` means that another look would find nothing.
+    pub fn is_as_seen(&self) -> bool {
+        // What is left out is looked at by its rules, not by what it looks like.
+        let must_look = self.directories.is_empty()
+            || !self.has_seen_all()
+            || !self.unread.is_empty()
+            || self.too_many != Overflow::None;
+        if must_look {
+            return false;
+        }
+        let Ok(root) = sys::open_directory(self.root.path()) else { return false };
+        let looks = |path: &Path, then: Stamp| match below(self.root.path(), path) {
+            Some(inside) if !inside.is_empty() => sys::entry_at(&root, inside)
+                .is_ok_and(|now| now.is_some_and(|now| now.stamp == then)),
+            Some(_) => sys::stamp(&root).is_ok_and(|now| now == then),
+            None => false,
+        };
+        self.root.is(&root).unwrap_or(false)
+            && self.directories.iter().all(|(path, then)| looks(path, *then))
+            && self.files.iter().all(|(path, known)| looks(path, known.seen))
+    }
+
     /// The directory is not there: takes back all reports. What is in it appears again when it is
     /// back.
     pub fn take_reported(&mut self) -> Vec<PathBuf> {
@@ -395,6 +428,7 @@ struct Look<'a> {
     is_at_rest: bool,
     /// Of all directories so far.
     notices: Option<Notices>,
+    directories: Vec<(PathBuf, Stamp)>,
     changes: Vec<Change>,
 }
 
@@ -402,8 +436,13 @@ impl Look<'_> {
     fn on_seen(&mut self, files: &mut Files, seen: Seen<'_>) {
         match seen {
             // Before it is listed: what happens from now on is in the list, or there is word of it.
-            Seen::Directory { directory } => {
-                self.notices = self.notices.take().filter(|notices| notices.add(directory).is_ok());
+            Seen::Directory { path, directory } => {
+                let stamp = sys::stamp(directory).ok();
+                self.notices = self
+                    .notices
+                    .take()
+                    .filter(|notices| stamp.is_some() && notices.add(directory).is_ok());
+                self.directories.extend(stamp.map(|stamp| (path.to_owned(), stamp)));
             }
             Seen::File { path, stamp, place } => self.on_file(files, path, stamp, &place),
             Seen::Unreadable { path, kind } => {
@@ -499,6 +538,13 @@ impl Look<'_> {
             self.changes.push(complaint);
         }
     }
+}
+
+/// The part of `path` below `root`: empty for `root` itself. By bytes, since both were put together
+/// by the same walk: comparing components takes as long as asking the system.
+fn below<'a>(root: &Path, path: &'a Path) -> Option<&'a OsStr> {
+    let inside = path.as_os_str().as_bytes().strip_prefix(root.as_os_str().as_bytes())?;
+    Some(OsStr::from_bytes(inside.strip_prefix(b"/").unwrap_or(inside)))
 }
 
 fn count_unread(left_out: &mut Vec<LeftOut>, path: &Path) {

@@ -19,7 +19,7 @@ const FILEINFO_SUFFIX: &str = ".fileinfo";
 /// Something the walk came by.
 pub(super) enum Seen<'a> {
     /// A directory that is about to be listed.
-    Directory { directory: BorrowedFd<'a> },
+    Directory { path: &'a Path, directory: BorrowedFd<'a> },
     /// A regular file that is no file of ours and not hidden.
     File { path: &'a Path, stamp: Stamp, place: Place<'a> },
     /// A file that could not be looked at, or a directory that could not be read to its end.
@@ -67,7 +67,7 @@ fn walk_into(
     depth: u32,
     visit: &mut dyn FnMut(Seen<'_>),
 ) -> io::Result<()> {
-    visit(Seen::Directory { directory: directory.as_fd() });
+    visit(Seen::Directory { path, directory: directory.as_fd() });
     let protection = sys::protection(&directory)?;
     let writers = Writers { others: trusted.other_writers(protection), owner: protection.owner };
     let mut entries = Dir::new(directory)?;
