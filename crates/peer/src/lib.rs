@@ -40,20 +40,20 @@
 //! errors, other default settings, other words of messages and logs, a newer Rust. The control
 //! socket and `--json` have versions of their own.
 
+mod adopt_local;
 mod api;
 mod config;
 mod coordinator_client;
 mod coordinator_ends;
 mod coordinator_link;
+mod coordinator_query;
 mod dialer;
 mod dir_share;
 mod download;
 mod engine;
 mod info_search;
-mod inquiry;
 mod listener;
 mod listing;
-mod local_copy;
 mod look_pause;
 mod peer;
 mod session;
@@ -72,9 +72,9 @@ pub use api::{
     Traffic, Unfit, Unreached, Waiting, Wish, chain,
 };
 pub use config::{Config, DownloadOptions};
+pub use coordinator_query::{Holders, Inquiry, InquiryError, NamedHolder};
 pub use download::Download;
 pub use info_search::UselessHolders;
-pub use inquiry::{Holders, Inquiry, InquiryError, NamedHolder};
 pub use peer::{Peer, PeerBuilder};
 pub use tnet_fileinfo as fileinfo;
 pub use tnet_net::{

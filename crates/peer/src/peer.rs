@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::adopt_local;
 use crate::api::{
     CoordinatorState, DownloadError, FetchInfoError, FileCursor, FilesPage, Limits, LimitsChange,
     PeerGone, ShareError, SpawnError, Status, Unfit, Wish,
@@ -34,7 +35,6 @@ use crate::engine::{
 };
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
-use crate::local_copy;
 use crate::session::{Backlogs, Intake, SessionContext, TURNS};
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
@@ -406,7 +406,7 @@ impl Peer {
         };
         // The content may be on this machine already, under another name.
         if let Some(source) = self.ask(|done| Command::Find { hash, done }).await?
-            && let Some(file) = local_copy::copy(source, Arc::clone(&download), stop.clone()).await
+            && let Some(file) = adopt_local::copy(source, Arc::clone(&download), stop.clone()).await
         {
             let path = file.path().to_path_buf();
             self.send(Command::Share { file: Box::new(file) }).await?;

@@ -4,17 +4,18 @@ mod bounds;
 mod chain;
 mod chunk_map;
 mod error;
+mod file_settings;
 mod progress;
 mod status;
 mod time;
 mod unreached;
 mod waiting;
-mod wishes;
 
 pub use bounds::{Bound, Bounds};
 pub use chain::chain;
 pub use chunk_map::ChunkMap;
 pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
+pub use file_settings::{Limits, LimitsChange, Priority, Wish};
 pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary, Traffic};
 pub use status::{
     Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileCursor, FileStatus, FilesPage,
@@ -23,4 +24,3 @@ pub use status::{
 pub use time::TimeShares;
 pub use unreached::{CallFailure, Unreached};
 pub use waiting::Waiting;
-pub use wishes::{Limits, LimitsChange, Priority, Wish};

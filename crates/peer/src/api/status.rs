@@ -10,8 +10,8 @@ use tnet_net::{CoordinatorAddress, Shortage};
 
 use super::bounds::Bounds;
 use super::chunk_map::ChunkMap;
+use super::file_settings::{Limits, Priority};
 use super::progress::{CoordinatorState, Phase, Progress, Traffic};
-use super::wishes::{Limits, Priority};
 use tnet_store::share::LeftOut;
 
 /// A whole peer at one moment.
@@ -96,7 +96,7 @@ pub enum Listing {
     /// It has not said so yet.
     #[default]
     Unknown,
-    /// Nowhere, as the peer wishes.
+    /// Nowhere: the peer asked for that.
     Nowhere,
     /// There.
     At(SocketAddr),

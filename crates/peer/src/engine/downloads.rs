@@ -12,12 +12,12 @@ use tnet_swarm::{FileKey, Goal, Input, PeerKey, Time};
 use tokio::sync::{oneshot, watch};
 use tracing::field;
 
-use super::blame::Liars;
+use super::blocking::{Arrival, WorkDone};
 use super::command::StartDownload;
 use super::files::FileEntry;
+use super::misbehaviour::Liars;
 use super::named_holders::NamedHolders;
 use super::stopwatch::Stopwatch;
-use super::work::{Arrival, WorkDone};
 use super::{Engine, keys_of};
 use crate::api::{DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic, Wish};
 use crate::config::DownloadOptions;

@@ -11,7 +11,7 @@ use tnet_swarm::{FileKey, Goal, Input};
 
 use super::activity::Activity;
 use super::downloads::Running;
-use super::wishes::Treatment;
+use super::file_settings::Treatment;
 use super::{Engine, keys_of};
 use crate::look_pause::pause_after;
 use crate::source::Source;

@@ -12,11 +12,11 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry, shown_path};
 use tnet_net::descriptors::shortage_of;
 use tnet_swarm::{FileKey, Input, PeerKey, Time};
 
+use super::blocking::WorkDone;
 use super::damage::{Damage, Task};
 use super::doubts::{Doubted, Doubts, Outcome};
 use super::files::FileEntry;
 use super::touched::Touched;
-use super::work::WorkDone;
 use super::{Engine, keys_of};
 use crate::api::{DamagedFile, Phase};
 use crate::source::Source;

@@ -4,31 +4,32 @@
 
 mod accounting;
 mod activity;
-mod blame;
+mod blocking;
 mod checking;
 mod command;
 mod damage;
 mod doubts;
 mod downloads;
+mod file_settings;
 mod files;
-mod infos;
+mod info_server;
 mod inspecting;
+mod messages;
+mod misbehaviour;
 mod named_holders;
-mod outputs;
-mod patience;
+mod perform;
 mod rate;
 mod recuts;
 mod reporting;
 mod shedding;
 mod snapshot;
+mod stall;
 mod stopwatch;
 mod swarm_watch;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 mod touched;
-mod wishes;
-mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -54,17 +55,17 @@ use crate::store::{OpenFiles, ScanLog};
 
 use accounting::Totals;
 use activity::RecentFiles;
-use blame::Bans;
+use blocking::{Arrival, WorkDone};
 use checking::Checks;
 pub(crate) use command::{Command, StartDownload};
 pub(crate) use downloads::Followed;
 use files::FileEntry;
 use inspecting::Care;
-pub(crate) use patience::{UNFIT_WITHIN, is_long};
+use misbehaviour::Bans;
 use recuts::Recuts;
 use reporting::CoordinatorLink;
+pub(crate) use stall::{UNFIT_WITHIN, is_long};
 use swarm_watch::SwarmWatches;
-use work::{Arrival, WorkDone};
 
 /// Events waiting for the engine, for each kind. When full, sessions stop reading and TCP slows the
 /// senders.

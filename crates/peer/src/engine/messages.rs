@@ -1,11 +1,10 @@
-//! Hands out the `.fileinfo` of what is held here, whole or in part, to whoever knows the hash.
+//! Where each message of a peer goes: a request for a description to the info server, all others to
+//! the core.
 
-use tnet_fileinfo::FileHash;
 use tnet_proto::PeerMessage;
 use tnet_swarm::{Input, PeerKey};
 
-use super::{Engine, keys_of};
-use crate::session::Order;
+use super::Engine;
 
 impl Engine {
     pub(super) fn on_message(&mut self, peer: PeerKey, message: PeerMessage) {
@@ -25,15 +24,5 @@ impl Engine {
             }
             message => self.feed(Input::Message { peer, message }),
         }
-    }
-
-    fn answer_info(&mut self, peer: PeerKey, hash: [u8; 32], first: u32) {
-        let keys = keys_of(&self.by_hash, &FileHash::from_bytes(hash));
-        let entry = keys.first().and_then(|file| self.files.get(file));
-        let answer = match entry {
-            None => Order::Send(PeerMessage::InfoNotFound { hash }),
-            Some(entry) => Order::Describe { info: entry.info.clone(), first },
-        };
-        self.order(peer, answer);
     }
 }
