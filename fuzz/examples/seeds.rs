@@ -179,9 +179,11 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
             .to_owned(),
         r#"{"v":1,"request":"status","files":70}"#.to_owned(),
         r#"{"v":1,"request":"limit","up":0,"down":7}"#.to_owned(),
-        format!(r#"{{"v":1,"request":"treat","hash":"{hash}","wish":"pause"}}"#),
-        format!(r#"{{"v":1,"request":"treat","hash":"{hash}","wish":"priority","level":"high"}}"#),
-        format!(r#"{{"v":1,"request":"treat","hash":"{hash}","wish":"limits","up":5}}"#),
+        format!(r#"{{"v":1,"request":"update_file","hash":"{hash}","change":"pause"}}"#),
+        format!(
+            r#"{{"v":1,"request":"update_file","hash":"{hash}","change":"priority","level":"high"}}"#
+        ),
+        format!(r#"{{"v":1,"request":"update_file","hash":"{hash}","change":"limits","up":5}}"#),
     ];
     for (number, request) in requests.iter().enumerate() {
         let line = request_again(request.as_bytes()).expect("a request");

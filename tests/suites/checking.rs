@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tnet_fileinfo::ChunkSize;
 use tnet_peer::store::{self, Opened};
-use tnet_peer::{DownloadOptions, Phase, Wish};
+use tnet_peer::{DownloadOptions, FileChange, Phase};
 use tnet_testkit::{Content, Network, Payload, SOON, eventually, within};
 
 const MIB: u32 = 1024 * 1024;
@@ -111,14 +111,14 @@ async fn a_paused_download_is_not_verified_until_it_is_resumed() {
     all_but_its_name(&content, &out);
     let begun = network.peer("ann").download_with(content.info().clone(), &out, patient()).await;
     let mut download = begun.expect("it begins");
-    download.treat(Wish::Pause).await;
+    download.update(FileChange::Pause).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let paused = download.progress();
     assert_eq!(paused.phase, Phase::Paused);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(download.progress().bytes_checked, paused.bytes_checked);
     assert!(paused.bytes_checked < LEN, "{paused:?}");
-    download.treat(Wish::Resume).await;
+    download.update(FileChange::Resume).await;
     within("it is complete", SOON, download.finished()).await.expect("nothing is missing");
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tnet_peer::fileinfo::ChunkSize;
-use tnet_peer::{Download, LimitsChange, Wish};
+use tnet_peer::{Download, FileChange, LimitsChange};
 use tnet_testkit::{Cli, Content, Network, SOON, eventually, is, payload, within};
 use tokio::time::{Instant, sleep};
 
@@ -71,8 +71,8 @@ async fn a_rate_holds_whatever_chunks_are_asked_for() {
     let other =
         Content::chunked(payload(LEN, 7), ChunkSize::new(128 * 1024).expect("a power of two"));
     network.peer("seed").shares(&content).await;
-    let wish = Wish::Limits(LimitsChange { up: Some(SLOW), down: None });
-    assert!(network.peer("seed").treat(content.hash(), wish).await.expect("it runs"));
+    let change = FileChange::Limits(LimitsChange { up: Some(SLOW), down: None });
+    assert!(network.peer("seed").update_file(content.hash(), change).await.expect("it runs"));
     network.coordinator_counts(content.hash(), 1, 0).await;
     let began = Instant::now();
     let download = network.peer("bob").begins(&other).await;
@@ -154,7 +154,7 @@ async fn the_download_that_comes_first_overtakes_the_other() {
     let slow = ann.download(first.info().clone(), dir.join("first.copy")).await.expect("it begins");
     let mut quick =
         ann.download(second.info().clone(), dir.join("second.copy")).await.expect("it begins");
-    quick.treat(Wish::Priority { level: tnet_peer::Priority::High }).await;
+    quick.update(FileChange::Priority { level: tnet_peer::Priority::High }).await;
     let began = Instant::now();
     within("the urgent one", SOON, quick.finished()).await.expect("it is there");
     let other = slow.progress().bytes_done;

@@ -256,8 +256,15 @@ mod tests {
         let (waited, address) = (Duration::from_secs(1), SocketAddr::from(([127, 0, 0, 1], 7400)));
         let hash = tnet_fileinfo::FileHash::from_bytes([0; 32]);
         let stalled = |missing| {
-            let liars = Vec::new();
-            DownloadError::Stalled { waited, missing, without_holder: 1, full: 0, chunks: 4, liars }
+            let corrupt_peers = Vec::new();
+            DownloadError::Stalled {
+                waited,
+                missing,
+                without_holder: 1,
+                full: 0,
+                chunks: 4,
+                corrupt_peers,
+            }
         };
         let io = |kind: std::io::ErrorKind| std::io::Error::from(kind);
         let lying = UselessHolders { silent: 1, lying: 1, ..UselessHolders::default() };

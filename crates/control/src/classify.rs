@@ -217,7 +217,7 @@ mod tests {
             without_holder: missing,
             full: 0,
             chunks: 10,
-            liars: Vec::new(),
+            corrupt_peers: Vec::new(),
         };
         assert_eq!(FaultKind::from(&stalled(9)), FaultKind::Incomplete);
         assert_eq!(FaultKind::from(&stalled(10)), FaultKind::NoHolder);

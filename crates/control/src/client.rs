@@ -18,7 +18,7 @@ use super::line::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, wr
 use super::message::{
     GetRequest, HandedKind, Hello, ParseError, Request, Response, parse, to_line,
 };
-use tnet_peer::{FileStatus, Limits, LimitsChange, Progress, Status, Summary, Wish};
+use tnet_peer::{FileChange, FileStatus, Limits, LimitsChange, Progress, Status, Summary};
 
 /// How long the server may take for its next line, other than while a download is followed.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -287,14 +287,18 @@ impl Client {
         }
     }
 
-    /// Treats a file differently from now on; whether it was known.
+    /// Changes the settings of a file; whether it was known.
     ///
     /// # Errors
     /// The server did not answer, or could not.
-    pub async fn treat(mut self, hash: FileHash, wish: Wish) -> Result<bool, RequestError> {
-        self.ask(&Request::Treat { hash, wish }).await?;
+    pub async fn update_file(
+        mut self,
+        hash: FileHash,
+        change: FileChange,
+    ) -> Result<bool, RequestError> {
+        self.ask(&Request::UpdateFile { hash, change }).await?;
         match self.answer().await? {
-            Response::Treated { found } => Ok(found),
+            Response::FileUpdated { found } => Ok(found),
             _ => Err(RequestError::Unexpected),
         }
     }

@@ -13,7 +13,8 @@ use super::portable;
 use tnet_peer::CoordinatorAddress;
 use tnet_peer::DownloadOptions;
 use tnet_peer::{
-    ConnectionStatus, FileStatus, Limits, LimitsChange, Priority, Progress, Status, Summary, Wish,
+    ConnectionStatus, FileChange, FileStatus, Limits, LimitsChange, Priority, Progress, Status,
+    Summary,
 };
 
 /// Version of the protocol.
@@ -66,12 +67,12 @@ pub(crate) enum Request {
     },
     /// Rates of the whole server.
     Limit(LimitsChange),
-    /// Treat a file differently.
-    Treat {
+    /// Change the settings of a file.
+    UpdateFile {
         #[serde(with = "portable::hash")]
         hash: FileHash,
         #[serde(flatten)]
-        wish: Wish,
+        change: FileChange,
     },
     Shutdown,
 }
@@ -185,7 +186,7 @@ pub(crate) enum Response {
     },
     /// What they are now.
     Limits(Limits),
-    Treated {
+    FileUpdated {
         found: bool,
     },
     Stopping,
@@ -293,9 +294,12 @@ mod tests {
             Request::Shutdown,
             Request::Unshare { hash },
             Request::Limit(LimitsChange { up: Some(0), down: None }),
-            Request::Treat { hash, wish: Wish::Pause },
-            Request::Treat { hash, wish: Wish::Limits(LimitsChange { up: None, down: Some(7) }) },
-            Request::Treat { hash, wish: Wish::Priority { level: Priority::High } },
+            Request::UpdateFile { hash, change: FileChange::Pause },
+            Request::UpdateFile {
+                hash,
+                change: FileChange::Limits(LimitsChange { up: None, down: Some(7) }),
+            },
+            Request::UpdateFile { hash, change: FileChange::Priority { level: Priority::High } },
             get(Source::Hash(hash), "/ä b".into()),
             Request::Get(GetRequest {
                 umask: Some(0o077),

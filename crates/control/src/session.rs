@@ -118,9 +118,9 @@ async fn converse(
         Request::Limit(change) => {
             client.answer(peer.limit(change).await.map(Response::Limits)).await?
         }
-        Request::Treat { hash, wish } => {
-            let treated = peer.treat(hash, wish).await;
-            client.answer(treated.map(|found| Response::Treated { found })).await?
+        Request::UpdateFile { hash, change } => {
+            let updated = peer.update_file(hash, change).await;
+            client.answer(updated.map(|found| Response::FileUpdated { found })).await?
         }
         Request::Shutdown => {
             client.say(&Response::Stopping).await?;

@@ -188,7 +188,7 @@ mod tests {
             time: TimeShares::default(),
             traffic: Traffic::default(),
             large_packets_lost: false,
-            liars: Vec::new(),
+            corrupt_peers: Vec::new(),
         }
     }
 

@@ -7,7 +7,8 @@ use tnet_fileinfo::FileInfo;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{
-    CoordinatorState, DownloadError, PeerGone, Phase, Progress, Summary, TimeShares, Traffic, Wish,
+    CoordinatorState, DownloadError, FileChange, PeerGone, Phase, Progress, Summary, TimeShares,
+    Traffic,
 };
 use crate::engine::{Command, Followed};
 
@@ -72,7 +73,7 @@ impl Download {
             time,
             traffic: Traffic::default(),
             large_packets_lost: false,
-            liars: Vec::new(),
+            corrupt_peers: Vec::new(),
         };
         let summary = Summary {
             path,
@@ -84,7 +85,7 @@ impl Download {
             verify_busy: elapsed,
             traffic: Traffic::default(),
             sources: Vec::new(),
-            liars: Vec::new(),
+            corrupt_peers: Vec::new(),
             notes: Vec::new(),
         };
         let (progress, swarm_done) = (watch::channel(progress).1, watch::channel(true).1);
@@ -144,12 +145,17 @@ impl Download {
         let _ = done.wait_for(|done| *done).await;
     }
 
-    /// Treats the file differently from now on: its rates, its priority, a pause. Changes nothing
+    /// Changes the settings of the file: its rate limits, its priority, a pause. Changes nothing
     /// when the peer is gone.
-    pub async fn treat(&self, wish: Wish) {
-        let (done, treated) = oneshot::channel();
-        if self.commands.send(Command::Treat { hash: self.info.hash(), wish, done }).await.is_ok() {
-            let _ = treated.await;
+    pub async fn update(&self, change: FileChange) {
+        let (done, updated) = oneshot::channel();
+        if self
+            .commands
+            .send(Command::UpdateFile { hash: self.info.hash(), change, done })
+            .await
+            .is_ok()
+        {
+            let _ = updated.await;
         }
     }
 

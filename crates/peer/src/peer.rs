@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::adopt_local;
 use crate::api::{
-    CoordinatorState, DownloadError, FetchInfoError, FileCursor, FilesPage, Limits, LimitsChange,
-    PeerGone, ShareError, SpawnError, Status, Unfit, Wish,
+    CoordinatorState, DownloadError, FetchInfoError, FileChange, FileCursor, FilesPage, Limits,
+    LimitsChange, PeerGone, ShareError, SpawnError, Status, Unfit,
 };
 use crate::config::{Config, DownloadOptions};
 use crate::coordinator_client::CoordinatorClient;
@@ -315,13 +315,13 @@ impl Peer {
         self.ask(|done| Command::Limit { change, done }).await
     }
 
-    /// Treats a content differently from now on: its rates, its priority, a pause. Answers whether
+    /// Changes the settings of a content: its rate limits, its priority, a pause. Answers whether
     /// it is known.
     ///
     /// # Errors
     /// The peer has been shut down.
-    pub async fn treat(&self, hash: FileHash, wish: Wish) -> Result<bool, PeerGone> {
-        self.ask(|done| Command::Treat { hash, wish, done }).await
+    pub async fn update_file(&self, hash: FileHash, change: FileChange) -> Result<bool, PeerGone> {
+        self.ask(|done| Command::UpdateFile { hash, change, done }).await
     }
 
     /// Downloads a file to `out`, with default options.

@@ -60,10 +60,12 @@ async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
         seen => seen,
     };
     if banned.is_some() {
-        let liars = fetched.summary.liars;
+        let corrupt_peers = fetched.summary.corrupt_peers;
         assert!(
-            liars.len() == 1 && liars[0].banned && liars[0].address == Some(liar.address()),
-            "{liars:?}"
+            corrupt_peers.len() == 1
+                && corrupt_peers[0].banned
+                && corrupt_peers[0].address == Some(liar.address()),
+            "{corrupt_peers:?}"
         );
         let bans = ann.status().await.expect("ann runs").bans;
         assert!(bans.iter().any(|ban| ban.address == liar.address()), "{bans:?}");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tnet_control::Client;
 use tnet_fileinfo::FileHash;
-use tnet_peer::{FileStatus, Limits, LimitsChange, Wish};
+use tnet_peer::{FileChange, FileStatus, Limits, LimitsChange};
 
 use super::status::no_server;
 use crate::args::{Files, Global, Level, LimitArgs};
@@ -30,11 +30,11 @@ pub(crate) enum Treatment {
 }
 
 impl Treatment {
-    fn wish(self) -> Option<Wish> {
+    fn file_change(self) -> Option<FileChange> {
         match self {
-            Self::Pause => Some(Wish::Pause),
-            Self::Resume => Some(Wish::Resume),
-            Self::Priority(level) => Some(Wish::Priority { level: level.into() }),
+            Self::Pause => Some(FileChange::Pause),
+            Self::Resume => Some(FileChange::Resume),
+            Self::Priority(level) => Some(FileChange::Priority { level: level.into() }),
             Self::Remove => None,
         }
     }
@@ -99,9 +99,9 @@ async fn one<'a>(
     let (client, hash) = (connect(state_dir).await?, hash_of(file)?);
     // Two names of one content are treated as one.
     let is_done = treated.iter().any(|other| other.hash == file.hash);
-    let found = match treatment.wish() {
+    let found = match treatment.file_change() {
         _ if is_done => true,
-        Some(wish) => client.treat(hash, wish).await?,
+        Some(change) => client.update_file(hash, change).await?,
         None => client.unshare(hash).await?,
     };
     if !found {
@@ -129,9 +129,9 @@ pub(crate) async fn limit(
         Some(name) => {
             let files = connect(&state_dir).await?.files().await?;
             let file = find(&files, name)?;
-            let wish = Wish::Limits(change);
+            let update = FileChange::Limits(change);
             if change != LimitsChange::default()
-                && !connect(&state_dir).await?.treat(hash_of(file)?, wish).await?
+                && !connect(&state_dir).await?.update_file(hash_of(file)?, update).await?
             {
                 return Err(gone(file));
             }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tnet_peer::{CoordinatorState, Liar, Phase, Progress, Summary, TimeShares, Waiting};
+use tnet_peer::{CoordinatorState, CorruptPeer, Phase, Progress, Summary, TimeShares, Waiting};
 
 use super::fit::{Part, part};
 use super::output::{Output, Report, fields};
@@ -89,9 +89,11 @@ impl DownloadView {
 
     /// Each once, when it happens: whoever runs the peer should look after its disk or memory.
     fn tell_bans(&mut self, progress: &Progress) {
-        for liar in progress.liars.iter().filter(|liar| liar.banned) {
-            if self.banned.insert(liar.address) {
-                self.line.interrupt(|output| output.note(&format!("banned {}", liar_words(liar))));
+        for peer in progress.corrupt_peers.iter().filter(|peer| peer.banned) {
+            if self.banned.insert(peer.address) {
+                self.line.interrupt(|output| {
+                    output.note(&format!("banned {}", corrupt_peer_words(peer)))
+                });
             }
         }
     }
@@ -195,31 +197,31 @@ fn event(progress: &Progress, per_second: u64) -> Report {
         "bytes_per_second": per_second,
         "traffic": progress.traffic,
         "large_packets_lost": progress.large_packets_lost,
-        "liars": progress.liars,
+        "corrupt_peers": progress.corrupt_peers,
     }))
 }
 
 /// Who sent wrong bytes, how many chunks of them.
-fn liar_words(liar: &Liar) -> String {
-    let address = match liar.address {
+fn corrupt_peer_words(peer: &CorruptPeer) -> String {
+    let address = match peer.address {
         Some(address) => address.to_string(),
         None => "a peer that accepts no connections".to_owned(),
     };
     format!(
         "{address}: it sent {} with wrong bytes, which were thrown away",
-        count(liar.corrupt.into(), "chunk")
+        count(peer.corrupt.into(), "chunk")
     )
 }
 
 /// Who sent wrong bytes to a download that is complete all the same; none if nobody did.
-fn liars_line(summary: &Summary) -> Option<String> {
-    let first = summary.liars.first()?;
-    let more = match summary.liars.len() - 1 {
+fn corrupt_peers_line(summary: &Summary) -> Option<String> {
+    let first = summary.corrupt_peers.first()?;
+    let more = match summary.corrupt_peers.len() - 1 {
         0 => String::new(),
         others => format!("; and {}", count(others as u64, "other peer")),
     };
     let verb = if first.banned { "banned" } else { "beware of" };
-    Some(format!("{verb} {}{more}", liar_words(first)))
+    Some(format!("{verb} {}{more}", corrupt_peer_words(first)))
 }
 
 /// Nothing had to be fetched: the file, or all of it, was here.
@@ -282,7 +284,7 @@ pub(super) fn show_summary_of_one(output: Output, summary: &Summary) {
 }
 
 fn show_notes(output: Output, summary: &Summary) {
-    for note in liars_line(summary).iter().chain(&summary.notes) {
+    for note in corrupt_peers_line(summary).iter().chain(&summary.notes) {
         output.note(note);
     }
 }
@@ -309,7 +311,7 @@ pub(crate) fn summary_report(summary: &Summary) -> Report {
         "bytes_per_second": units::per_second(fetched, summary.elapsed),
         "already_complete": was_there(summary),
         "traffic": summary.traffic,
-        "liars": summary.liars,
+        "corrupt_peers": summary.corrupt_peers,
     }));
     if !summary.notes.is_empty() {
         report.insert("notes".to_owned(), json!(summary.notes));
@@ -340,24 +342,26 @@ mod tests {
             verify_busy: Duration::from_millis(40),
             traffic: Traffic { arrived: 3, sources: 2, bytes_wasted: 512, ..Traffic::default() },
             sources: Vec::new(),
-            liars: Vec::new(),
+            corrupt_peers: Vec::new(),
             notes: Vec::new(),
         }
     }
 
-    fn liar(banned: bool) -> Liar {
-        Liar { address: Some(([10, 0, 0, 7], 7401).into()), corrupt: 2, banned }
+    fn peer(banned: bool) -> CorruptPeer {
+        CorruptPeer { address: Some(([10, 0, 0, 7], 7401).into()), corrupt: 2, banned }
     }
 
     #[test]
     fn whoever_sent_wrong_bytes_is_named() {
-        assert_eq!(liars_line(&summary(0)), None);
-        let lied_to = |liars| liars_line(&Summary { liars, ..summary(0) }).expect("somebody lied");
+        assert_eq!(corrupt_peers_line(&summary(0)), None);
+        let lied_to = |corrupt_peers| {
+            corrupt_peers_line(&Summary { corrupt_peers, ..summary(0) }).expect("somebody lied")
+        };
         assert_eq!(
-            lied_to(vec![liar(true)]),
+            lied_to(vec![peer(true)]),
             "banned 10.0.0.7:7401: it sent 2 chunks with wrong bytes, which were thrown away"
         );
-        let two = lied_to(vec![liar(false), liar(false)]);
+        let two = lied_to(vec![peer(false), peer(false)]);
         assert!(
             two.starts_with("beware of 10.0.0.7:7401") && two.ends_with("; and 1 other peer"),
             "{two}"
@@ -386,7 +390,7 @@ mod tests {
             time: TimeShares::default(),
             traffic: Traffic::default(),
             large_packets_lost: false,
-            liars: Vec::new(),
+            corrupt_peers: Vec::new(),
         }
     }
 

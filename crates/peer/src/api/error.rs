@@ -7,7 +7,7 @@ use std::time::Duration;
 use tnet_fileinfo::{FileHash, ScanError, shown_path};
 use tnet_net::{CoordinatorAddress, Shortage};
 
-use super::progress::{CoordinatorState, Liar};
+use super::progress::{CoordinatorState, CorruptPeer};
 use super::unreached::Unreached;
 use crate::info_search::UselessHolders;
 use crate::store;
@@ -149,7 +149,7 @@ pub enum DownloadError {
     #[error(
         "no chunk arrived for {waited:.0?}: {missing} of {chunks} chunks missing, {without_holder} of them held by {}{}",
         holders_beside(*full),
-        blame(liars)
+        blame(corrupt_peers)
     )]
     Stalled {
         /// For how long.
@@ -162,8 +162,8 @@ pub enum DownloadError {
         full: u32,
         /// Chunks in all.
         chunks: u32,
-        /// Who sent wrong bytes, as in [`Progress::liars`](super::Progress::liars).
-        liars: Vec<Liar>,
+        /// Who sent wrong bytes, as in [`Progress::corrupt_peers`](super::Progress::corrupt_peers).
+        corrupt_peers: Vec<CorruptPeer>,
     },
     /// The disk failed or is full. What is verified stays for the next attempt, and on a full disk
     /// is served meanwhile.
@@ -194,9 +194,9 @@ fn in_brackets(cause: &Option<String>) -> String {
 const BLAMED: usize = 3;
 
 /// Who sent wrong bytes, as the end of a sentence; nothing if nobody did.
-fn blame(liars: &[Liar]) -> String {
-    let named = liars.iter().take(BLAMED).map(|liar| format!(", {liar}"));
-    let more = liars.len().saturating_sub(BLAMED);
+fn blame(corrupt_peers: &[CorruptPeer]) -> String {
+    let named = corrupt_peers.iter().take(BLAMED).map(|peer| format!(", {peer}"));
+    let more = corrupt_peers.len().saturating_sub(BLAMED);
     let more = (more > 0).then(|| format!(", {more} more sent wrong bytes"));
     named.chain(more).collect()
 }
@@ -283,7 +283,7 @@ pub enum FetchInfoError {
 mod tests {
     use super::*;
 
-    fn stalled(liars: Vec<Liar>) -> String {
+    fn stalled(corrupt_peers: Vec<CorruptPeer>) -> String {
         let waited = Duration::from_secs(60);
         DownloadError::Stalled {
             waited,
@@ -291,7 +291,7 @@ mod tests {
             without_holder: 883,
             full: 0,
             chunks: 1000,
-            liars,
+            corrupt_peers,
         }
         .to_string()
     }
@@ -301,18 +301,18 @@ mod tests {
         let missing =
             "no chunk arrived for 60s: 900 of 1000 chunks missing, 883 of them held by nobody";
         assert_eq!(stalled(Vec::new()), missing);
-        let liar = |port, corrupt, banned| {
+        let peer = |port, corrupt, banned| {
             let address = Some(SocketAddr::from(([10, 0, 0, 5], port)));
-            Liar { address, corrupt, banned }
+            CorruptPeer { address, corrupt, banned }
         };
         assert_eq!(
-            stalled(vec![liar(7401, 12, true), liar(7402, 1, false)]),
+            stalled(vec![peer(7401, 12, true), peer(7402, 1, false)]),
             format!(
                 "{missing}, 10.0.0.5:7401 sent wrong bytes for 12 chunks and was banned, \
                  10.0.0.5:7402 sent wrong bytes for 1 chunk"
             )
         );
-        let crowd = stalled((1..=9).map(|port| liar(port, 2, true)).collect());
+        let crowd = stalled((1..=9).map(|port| peer(port, 2, true)).collect());
         assert!(crowd.ends_with(
             "10.0.0.5:3 sent wrong bytes for 2 chunks and was banned, 6 more sent wrong bytes"
         ));

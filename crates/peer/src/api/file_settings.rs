@@ -1,4 +1,4 @@
-//! What the owner of a peer may change while it runs.
+//! Settings that can be changed while a peer runs: rate limits, priority, pause.
 
 use std::num::NonZeroU64;
 
@@ -82,10 +82,10 @@ impl From<Priority> for tnet_swarm::Priority {
     }
 }
 
-/// A change of how one file is treated.
+/// A change of the settings of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "wish", rename_all = "snake_case")]
-pub enum Wish {
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum FileChange {
     /// Its rates, which hold besides those of the process.
     Limits(LimitsChange),
     /// Before or after others.

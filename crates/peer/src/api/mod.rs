@@ -15,8 +15,8 @@ pub use bounds::{Bound, Bounds};
 pub use chain::chain;
 pub use chunk_map::ChunkMap;
 pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
-pub use file_settings::{Limits, LimitsChange, Priority, Wish};
-pub use progress::{CoordinatorState, Liar, Phase, Progress, SourceShare, Summary, Traffic};
+pub use file_settings::{FileChange, Limits, LimitsChange, Priority};
+pub use progress::{CoordinatorState, CorruptPeer, Phase, Progress, SourceShare, Summary, Traffic};
 pub use status::{
     Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileCursor, FileStatus, FilesPage,
     Listing, SlotStatus, Status, SwarmMember,

@@ -98,7 +98,7 @@ pub struct Progress {
     pub large_packets_lost: bool,
     /// Who sent wrong bytes so far: those who were banned first, and not more than a person reads.
     #[serde(default)]
-    pub liars: Vec<Liar>,
+    pub corrupt_peers: Vec<CorruptPeer>,
 }
 
 /// What one download has cost so far.
@@ -130,7 +130,7 @@ pub struct Traffic {
 
 /// A peer that sent wrong bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Liar {
+pub struct CorruptPeer {
     /// Where it accepts peers, if it does.
     pub address: Option<std::net::SocketAddr>,
     /// Chunks it sent whose bytes were wrong. Each was thrown away and fetched elsewhere.
@@ -140,7 +140,7 @@ pub struct Liar {
 }
 
 /// In words: what it did, and what came of it.
-impl fmt::Display for Liar {
+impl fmt::Display for CorruptPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
             Some(address) => write!(f, "{address}")?,
@@ -180,9 +180,9 @@ pub struct Summary {
     pub traffic: Traffic,
     /// Whom the bytes came from, most first.
     pub sources: Vec<SourceShare>,
-    /// Who sent wrong bytes, as in [`Progress::liars`].
+    /// Who sent wrong bytes, as in [`Progress::corrupt_peers`].
     #[serde(default)]
-    pub liars: Vec<Liar>,
+    pub corrupt_peers: Vec<CorruptPeer>,
     /// What it went without, because its file system does not have it; for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -57,7 +57,7 @@ impl Engine {
             return;
         }
         let is_ready =
-            |file: &FileKey| self.files.get(file).is_some_and(|entry| !entry.treatment.is_paused);
+            |file: &FileKey| self.files.get(file).is_some_and(|entry| !entry.settings.is_paused);
         let Some(file) = self.checks.next_turn(is_ready) else { return };
         let Some(Source::Coming(store)) = self.files.get(&file).map(|entry| &entry.source) else {
             return self.checks.forget(file);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::downloads::Followed;
-use crate::api::{DownloadError, FilesPage, Limits, LimitsChange, Status, Wish};
+use crate::api::{DownloadError, FileChange, FilesPage, Limits, LimitsChange, Status};
 use crate::config::DownloadOptions;
 use crate::info_search::Found;
 use crate::share::LeftOut;
@@ -50,10 +50,10 @@ pub(crate) enum Command {
         change: LimitsChange,
         done: oneshot::Sender<Limits>,
     },
-    /// Treat this content differently. Answers whether it was known.
-    Treat {
+    /// Change the settings of this content. Answers whether it was known.
+    UpdateFile {
         hash: FileHash,
-        wish: Wish,
+        change: FileChange,
         done: oneshot::Sender<bool>,
     },
     /// Who holds this file, by the coordinator? Answered when it answers.
@@ -117,8 +117,8 @@ impl Engine {
             Command::Limit { change, done } => {
                 let _ = done.send(self.limit(change));
             }
-            Command::Treat { hash, wish, done } => {
-                let _ = done.send(self.treat(&hash, wish));
+            Command::UpdateFile { hash, change, done } => {
+                let _ = done.send(self.update_file(&hash, change));
             }
             Command::FindHolders { hash, done } => self.find_holders(hash, done),
             Command::Status { most_files, done } => {

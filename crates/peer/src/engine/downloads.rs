@@ -15,11 +15,13 @@ use tracing::field;
 use super::blocking::{Arrival, WorkDone};
 use super::command::StartDownload;
 use super::files::FileEntry;
-use super::misbehaviour::Liars;
+use super::misbehaviour::CorruptPeers;
 use super::named_holders::NamedHolders;
 use super::stopwatch::Stopwatch;
 use super::{Engine, keys_of};
-use crate::api::{DownloadError, Phase, Progress, SourceShare, Summary, TimeShares, Traffic, Wish};
+use crate::api::{
+    DownloadError, FileChange, Phase, Progress, SourceShare, Summary, TimeShares, Traffic,
+};
 use crate::config::DownloadOptions;
 use crate::session::{Body, StoreResult, Taken};
 use crate::source::Source;
@@ -59,7 +61,7 @@ pub(super) struct Running {
     /// What was spent on verifying its chunks, by all threads.
     pub(super) verifying: Duration,
     pub(super) without_holder: u32,
-    pub(super) liars: Liars,
+    pub(super) corrupt_peers: CorruptPeers,
     counted_at: Time,
     progress: watch::Sender<Progress>,
     swarm_done: watch::Sender<bool>,
@@ -118,7 +120,7 @@ impl Engine {
             time: TimeShares::default(),
             traffic: Traffic::default(),
             large_packets_lost: false,
-            liars: Vec::new(),
+            corrupt_peers: Vec::new(),
         };
         let (progress, swarm_done) = (watch::Sender::new(first), watch::Sender::new(false));
         let followed = Followed {
@@ -151,7 +153,7 @@ impl Engine {
             stopwatch: Stopwatch::start(now),
             verifying: Duration::ZERO,
             without_holder: 0,
-            liars: Liars::default(),
+            corrupt_peers: CorruptPeers::default(),
             counted_at: now,
             progress,
             swarm_done,
@@ -167,8 +169,8 @@ impl Engine {
         let (limits, priority) = (options_of.limits, options_of.priority);
         let file = self.add_file(geometry, stored, Goal::Download, entry);
         self.context.intake.destinations.add(file, Arc::clone(&store));
-        self.treat_file(file, Wish::Limits(limits.into()));
-        self.treat_file(file, Wish::Priority { level: priority });
+        self.change_file(file, FileChange::Limits(limits.into()));
+        self.change_file(file, FileChange::Priority { level: priority });
         self.start_reserve(file, store);
     }
 
@@ -376,7 +378,7 @@ impl Engine {
                 verify_busy: running.verifying,
                 traffic,
                 sources,
-                liars: running.liars.shown(),
+                corrupt_peers: running.corrupt_peers.shown(),
                 notes: running.store.notes().into_iter().map(str::to_owned).collect(),
             };
             if let Some(outcome) = running.outcome {
@@ -530,7 +532,7 @@ impl Engine {
         kept.union_with(&vouched);
         let is_under_way = matches!(running.phase, Phase::FindingPeers | Phase::Downloading);
         let phase = match running.phase {
-            _ if is_under_way && entry.treatment.is_paused => Phase::Paused,
+            _ if is_under_way && entry.settings.is_paused => Phase::Paused,
             _ if is_under_way && self.swarm.is_only_unverified(file) => Phase::Checking,
             phase => phase,
         };
@@ -554,7 +556,7 @@ impl Engine {
             time: self.time_shares(file),
             traffic: self.traffic(file),
             large_packets_lost: self.narrow_since.is_some_and(|since| since >= running.started),
-            liars: running.liars.shown(),
+            corrupt_peers: running.corrupt_peers.shown(),
         })
     }
 

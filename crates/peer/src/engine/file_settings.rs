@@ -4,11 +4,11 @@ use tnet_fileinfo::{FileHash, shown_path};
 use tnet_swarm::{FileKey, Input};
 
 use super::{Engine, keys_of};
-use crate::api::{Limits, LimitsChange, Priority, Wish};
+use crate::api::{FileChange, Limits, LimitsChange, Priority};
 
-/// What the owner wants of one file.
+/// Settings of one file.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Treatment {
+pub(super) struct FileSettings {
     pub(super) limits: Limits,
     pub(super) priority: Priority,
     pub(super) is_paused: bool,
@@ -22,42 +22,42 @@ impl Engine {
         self.limits
     }
 
-    /// Treats a content differently from now on, in whatever chunks it is served. False: it is not
-    /// known.
-    pub(super) fn treat(&mut self, hash: &FileHash, wish: Wish) -> bool {
+    /// Changes the settings of a content, for every geometry in which it is served. False: it is
+    /// not known.
+    pub(super) fn update_file(&mut self, hash: &FileHash, change: FileChange) -> bool {
         let keys = keys_of(&self.by_hash, hash);
         for file in &keys {
-            self.treat_file(*file, wish);
+            self.change_file(*file, change);
         }
-        if matches!(wish, Wish::Pause | Wish::Resume) {
+        if matches!(change, FileChange::Pause | FileChange::Resume) {
             self.report(hash);
             self.unwatch_if_settled(*hash);
         }
         !keys.is_empty()
     }
 
-    pub(super) fn treat_file(&mut self, file: FileKey, wish: Wish) {
+    pub(super) fn change_file(&mut self, file: FileKey, change: FileChange) {
         let now = self.now;
         let Some(entry) = self.files.get_mut(&file) else { return };
-        let treatment = &mut entry.treatment;
-        let input = match wish {
-            Wish::Limits(change) => {
-                treatment.limits = treatment.limits.changed(change);
-                Input::Limit { file: Some(file), limits: treatment.limits.into() }
+        let settings = &mut entry.settings;
+        let input = match change {
+            FileChange::Limits(limits) => {
+                settings.limits = settings.limits.changed(limits);
+                Input::Limit { file: Some(file), limits: settings.limits.into() }
             }
-            Wish::Priority { level } => {
-                treatment.priority = level;
+            FileChange::Priority { level } => {
+                settings.priority = level;
                 Input::Prioritise { file, priority: level.into() }
             }
-            Wish::Pause if treatment.is_paused => return,
-            Wish::Resume if !treatment.is_paused => return,
-            Wish::Pause => {
-                treatment.is_paused = true;
+            FileChange::Pause if settings.is_paused => return,
+            FileChange::Resume if !settings.is_paused => return,
+            FileChange::Pause => {
+                settings.is_paused = true;
                 tracing::info!(path = %shown_path(&entry.source.path()), "paused");
                 Input::Pause { file }
             }
-            Wish::Resume => {
-                treatment.is_paused = false;
+            FileChange::Resume => {
+                settings.is_paused = false;
                 if let Some(running) = &mut entry.running {
                     // Patience begins anew.
                     running.last_stored = now;
@@ -68,7 +68,7 @@ impl Engine {
             }
         };
         self.feed(input);
-        if wish == Wish::Resume {
+        if change == FileChange::Resume {
             self.check_next();
         }
     }

@@ -11,7 +11,7 @@ use tnet_swarm::{FileKey, Goal, Input};
 
 use super::activity::Activity;
 use super::downloads::Running;
-use super::file_settings::Treatment;
+use super::file_settings::FileSettings;
 use super::{Engine, keys_of};
 use crate::look_pause::pause_after;
 use crate::source::Source;
@@ -35,7 +35,7 @@ pub(super) struct FileEntry {
     /// None until a chunk is sent or stored.
     pub(super) activity: Option<Box<Activity>>,
     /// What the owner wants of it.
-    pub(super) treatment: Treatment,
+    pub(super) settings: FileSettings,
 }
 
 /// What came of a file.
@@ -59,7 +59,7 @@ impl FileEntry {
             received: Received::default(),
             sent_bytes: 0,
             activity: None,
-            treatment: Treatment::default(),
+            settings: FileSettings::default(),
         }
     }
 
@@ -158,7 +158,7 @@ impl Engine {
     pub(super) fn report(&mut self, hash: &FileHash) {
         let keys = keys_of(&self.by_hash, hash);
         let entries = keys.iter().filter_map(|file| Some((file, self.files.get(file)?)));
-        let entries = entries.filter(|(_, entry)| !entry.treatment.is_paused);
+        let entries = entries.filter(|(_, entry)| !entry.settings.is_paused);
         let entries = entries.map(|(file, entry)| self.availability(*file, entry));
         let availability = entries.max().unwrap_or(Availability::None);
         let size =

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tnet_swarm::Time;
 
-use crate::api::{Ban, Liar};
+use crate::api::{Ban, CorruptPeer};
 
 /// Bans that are remembered. With more, a person needs the log.
 const MOST_BANS: usize = 64;
 
 /// Senders of wrong bytes that are counted, and those that are shown.
-const MOST_LIARS: usize = 1024;
-const LIARS_SHOWN: usize = 16;
+const MOST_CORRUPT_PEERS: usize = 1024;
+const CORRUPT_PEERS_SHOWN: usize = 16;
 
 /// Peers that are not talked to, the last one first.
 #[derive(Debug, Default)]
@@ -48,31 +48,34 @@ impl Bans {
 
 /// Senders of wrong bytes in one download.
 #[derive(Debug, Default)]
-pub(super) struct Liars {
-    known: BTreeMap<Option<SocketAddr>, Liar>,
+pub(super) struct CorruptPeers {
+    known: BTreeMap<Option<SocketAddr>, CorruptPeer>,
 }
 
-impl Liars {
+impl CorruptPeers {
     pub(super) fn count(&mut self, address: Option<SocketAddr>) {
-        if self.known.len() < MOST_LIARS || self.known.contains_key(&address) {
-            let liar =
-                self.known.entry(address).or_insert(Liar { address, corrupt: 0, banned: false });
-            liar.corrupt += 1;
+        if self.known.len() < MOST_CORRUPT_PEERS || self.known.contains_key(&address) {
+            let peer = self.known.entry(address).or_insert(CorruptPeer {
+                address,
+                corrupt: 0,
+                banned: false,
+            });
+            peer.corrupt += 1;
         }
     }
 
     pub(super) fn ban(&mut self, address: Option<SocketAddr>) {
-        if let Some(liar) = self.known.get_mut(&address) {
-            liar.banned = true;
+        if let Some(peer) = self.known.get_mut(&address) {
+            peer.banned = true;
         }
     }
 
     /// Those to show: the banned ones first, then by what they sent.
-    pub(super) fn shown(&self) -> Vec<Liar> {
-        let mut liars: Vec<Liar> = self.known.values().copied().collect();
-        liars.sort_by_key(|liar| std::cmp::Reverse((liar.banned, liar.corrupt)));
-        liars.truncate(LIARS_SHOWN);
-        liars
+    pub(super) fn shown(&self) -> Vec<CorruptPeer> {
+        let mut corrupt_peers: Vec<CorruptPeer> = self.known.values().copied().collect();
+        corrupt_peers.sort_by_key(|peer| std::cmp::Reverse((peer.banned, peer.corrupt)));
+        corrupt_peers.truncate(CORRUPT_PEERS_SHOWN);
+        corrupt_peers
     }
 }
 
@@ -102,29 +105,29 @@ mod tests {
     }
 
     #[test]
-    fn no_crowd_of_liars_fills_the_memory() {
-        let (mut bans, mut liars) = (Bans::default(), Liars::default());
+    fn no_crowd_of_corrupt_peers_fills_the_memory() {
+        let (mut bans, mut corrupt_peers) = (Bans::default(), CorruptPeers::default());
         for port in 1..=u16::MAX {
             bans.note(at(0), address(port), "lied".into(), Duration::from_secs(10));
-            liars.count(Some(address(port)));
+            corrupt_peers.count(Some(address(port)));
         }
         assert_eq!((bans.last.len(), bans.last[0].0), (MOST_BANS, address(u16::MAX)));
-        assert_eq!(liars.known.len(), MOST_LIARS);
+        assert_eq!(corrupt_peers.known.len(), MOST_CORRUPT_PEERS);
     }
 
     #[test]
     fn the_banned_are_named_first() {
-        let mut liars = Liars::default();
-        liars.count(None);
+        let mut corrupt_peers = CorruptPeers::default();
+        corrupt_peers.count(None);
         for _ in 0..3 {
-            liars.count(Some(address(1)));
+            corrupt_peers.count(Some(address(1)));
         }
-        liars.count(Some(address(2)));
-        liars.ban(Some(address(2)));
-        let shown: Vec<_> = liars
+        corrupt_peers.count(Some(address(2)));
+        corrupt_peers.ban(Some(address(2)));
+        let shown: Vec<_> = corrupt_peers
             .shown()
             .into_iter()
-            .map(|liar| (liar.address, liar.corrupt, liar.banned))
+            .map(|peer| (peer.address, peer.corrupt, peer.banned))
             .collect();
         assert_eq!(
             shown,

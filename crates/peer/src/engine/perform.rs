@@ -79,7 +79,7 @@ impl Engine {
                 if let Some(running) =
                     self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
                 {
-                    running.liars.count(address);
+                    running.corrupt_peers.count(address);
                 }
                 let hash = self.files.get(&file).map(|entry| entry.info.hash().short());
                 tracing::warn!(%chunk, ?address, hash, "a peer sent a corrupt chunk; it is fetched elsewhere");
@@ -91,7 +91,7 @@ impl Engine {
                     if let Some(running) =
                         self.files.get_mut(file).and_then(|entry| entry.running.as_mut())
                     {
-                        running.liars.ban(address);
+                        running.corrupt_peers.ban(address);
                     }
                 }
                 self.note_ban(address, "sent wrong bytes".to_owned(), self.config.swarm.ban);

@@ -15,7 +15,7 @@ use tnet_swarm::{FileKey, Goal, PeerKey, Time};
 
 use super::files::FileEntry;
 use super::{Engine, keys_of};
-use crate::api::Wish;
+use crate::api::FileChange;
 use crate::source::Source;
 
 /// Cuts of one file besides its own.
@@ -105,11 +105,11 @@ impl Engine {
         let Source::Whole(whole) = &entry.source else { return None };
         let chunk_size = ChunkSize::new(open.chunk_size).ok()?;
         let geometry = Geometry::new(entry.info.size(), chunk_size).ok()?;
-        if entry.info.size() != open.size || entry.treatment.is_paused {
+        if entry.info.size() != open.size || entry.settings.is_paused {
             return None;
         }
         let source = Source::Recut { whole: whole.clone(), geometry };
-        let (limits, priority) = (entry.treatment.limits, entry.treatment.priority);
+        let (limits, priority) = (entry.settings.limits, entry.settings.priority);
         let entry = FileEntry::new(entry.info.clone(), source, None);
         if !self.make_room_for_recut(peer, &keys) {
             return None;
@@ -119,8 +119,8 @@ impl Engine {
         let file = self.add_file(geometry, stored, goal, entry);
         self.recuts.used.insert(file, self.now);
         // What holds for a file holds for it in other chunks too.
-        self.treat_file(file, Wish::Limits(limits.into()));
-        self.treat_file(file, Wish::Priority { level: priority });
+        self.change_file(file, FileChange::Limits(limits.into()));
+        self.change_file(file, FileChange::Priority { level: priority });
         Some(file)
     }
 

@@ -286,7 +286,7 @@ fn needs_holders(
 ) -> bool {
     keys_of(by_hash, hash).iter().any(|file| {
         let entry = &files[file];
-        let running = entry.running.as_ref().filter(|_| !entry.treatment.is_paused);
+        let running = entry.running.as_ref().filter(|_| !entry.settings.is_paused);
         running.is_some_and(|running| running.outcome.is_some())
             && !swarm.has_enough_neighbours(*file)
     })

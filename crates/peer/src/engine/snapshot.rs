@@ -110,9 +110,9 @@ impl Engine {
             up_per_second: activity.map_or(0, |activity| activity.up.per_second(now)),
             idle: activity.map(|activity| now - activity.last),
             damaged: self.damaged_files(entry),
-            paused: entry.treatment.is_paused,
-            priority: entry.treatment.priority,
-            limits: entry.treatment.limits,
+            paused: entry.settings.is_paused,
+            priority: entry.settings.priority,
+            limits: entry.settings.limits,
         })
     }
 

@@ -31,7 +31,7 @@ impl Engine {
     /// What it waits for, if nothing was stored for a while.
     pub(super) fn waiting(&self, file: FileKey, running: &Running) -> Option<Waiting> {
         let is_under_way = !matches!(running.phase, Phase::Complete | Phase::Failed);
-        let is_paused = self.files.get(&file)?.treatment.is_paused;
+        let is_paused = self.files.get(&file)?.settings.is_paused;
         if !is_under_way || is_paused || self.now - running.last_stored < STANDS_STILL_AFTER {
             return None;
         }
@@ -106,7 +106,7 @@ impl Engine {
         let entry = self.files.get(&file)?;
         let running = entry.running.as_ref()?;
         // Who set a pause or a limit knows what it takes.
-        let is_meant = entry.treatment.is_paused || self.swarm.is_held_back(file, self.now);
+        let is_meant = entry.settings.is_paused || self.swarm.is_held_back(file, self.now);
         // What is only to be verified needs nobody.
         let is_meant = is_meant || self.swarm.is_only_unverified(file);
         if is_meant || matches!(running.phase, Phase::Finishing | Phase::Complete | Phase::Failed) {
@@ -144,7 +144,7 @@ impl Engine {
             return None;
         }
         let picture = self.swarm.file_status(file, now)?;
-        let is_alone = picture.peers == 0 && running.liars.shown().is_empty();
+        let is_alone = picture.peers == 0 && running.corrupt_peers.shown().is_empty();
         if let Some(holders) = running.holders.unreached(running.met_somebody).filter(|_| is_alone)
         {
             let missing = picture.chunks - picture.stored - picture.vouched;
@@ -162,9 +162,16 @@ impl Engine {
             let without_holder =
                 u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
             let missing = picture.chunks - here;
-            let (chunks, full, liars) =
-                (picture.chunks, picture.full_addresses, running.liars.shown());
-            DownloadError::Stalled { waited: quiet, missing, without_holder, full, chunks, liars }
+            let (chunks, full, corrupt_peers) =
+                (picture.chunks, picture.full_addresses, running.corrupt_peers.shown());
+            DownloadError::Stalled {
+                waited: quiet,
+                missing,
+                without_holder,
+                full,
+                chunks,
+                corrupt_peers,
+            }
         } else {
             DownloadError::NoHolder { waited: quiet }
         })

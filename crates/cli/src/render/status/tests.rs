@@ -98,7 +98,7 @@ fn coming() -> FileStatus {
         time: TimeShares::default(),
         traffic: Traffic::default(),
         large_packets_lost: false,
-        liars: Vec::new(),
+        corrupt_peers: Vec::new(),
     };
     let map = ChunkMap {
         chunks: vec![16; 64],
