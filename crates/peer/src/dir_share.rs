@@ -413,17 +413,22 @@ mod tests {
     /// Of ten thousand files.
     const USUAL_LOOK: Duration = Duration::from_millis(35);
 
-    /// How long after a look the next one comes.
+    /// How long after a look the next one comes, if something changed that inotify does not tell.
     async fn next_look(
         took: Duration,
         word: impl Future<Output = ()>,
         is_in_place: impl Fn(Duration) -> bool,
     ) -> Duration {
         let looked = tokio::time::Instant::now();
-        let pause = Pause::after(took, INTERVAL);
+        let mut pause = Pause::after(took, INTERVAL);
         tokio::pin!(word);
-        while !pause.is_over(word.as_mut()).await && is_in_place(looked.elapsed()) {}
-        looked.elapsed()
+        loop {
+            match pause.next(word.as_mut()).await {
+                Next::CheckPlace if is_in_place(looked.elapsed()) => {}
+                // The check of everything finds what inotify does not tell.
+                Next::Look | Next::CheckPlace | Next::CheckAll => return looked.elapsed(),
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
