@@ -1,7 +1,7 @@
-//! A server in the background: this program once more, in a session of its own, with its log in the
-//! state directory. It keeps nothing of whoever starts it: no descriptor, directory, terminal,
-//! umask, ignored signal, and of the environment only what says who and where the user is. Whoever
-//! starts it waits, for a bounded time, until it answers or says why it cannot.
+//! Starts a server in the background: this program again, in its own session, with its log in the
+//! state directory. It inherits no descriptor, working directory, terminal, umask or ignored
+//! signal, and only those environment variables that describe the user. The process that starts it
+//! waits until it answers or says why it cannot, with a deadline.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,40 +15,43 @@ use serde::Deserialize;
 use tnet_control::{Client, ConnectError, FaultKind, Hello, make_state_dir};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
-use crate::args::{Bounds, Global};
-use crate::command::OnTaken;
-use crate::exit::{Exit, Failure, file_failure};
+use crate::config::typed::PeerLimits;
+use crate::config::{Config, absolute};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, file_failure};
+use crate::local_peer::PortConflict;
 use crate::logging::{self, LOG_NAME};
 use crate::render::Output;
 use crate::render::units::shown_path;
-use crate::settings;
 
-/// How long the new server may take until it answers. It looks up its coordinator and looks through
-/// its directory once.
+/// How long the new server may take until it answers. It looks up its coordinator and scans its
+/// directory once.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The first descriptor that is none of the three that every process has.
+/// The first descriptor after stdin, stdout and stderr.
 const FIRST_TO_CLOSE: i32 = 3;
 
-/// Bytes of what the new server says of its start.
-const MAX_WORDS: u64 = 64 * 1024;
+/// What to do when a server is in the way.
+pub(crate) const STOP_FIRST: &str = "stop it first with `tnet kill-server`";
 
-/// What the server is to do.
+/// Bytes of the startup report of a new server at most.
+const MAX_REPORT: u64 = 64 * 1024;
+
+/// How the server is to be started.
 pub(crate) struct Launch {
     /// Shares it; absolute.
     pub(crate) dir: Option<PathBuf>,
     /// Absolute.
     pub(crate) state_dir: PathBuf,
-    pub(crate) on_taken: OnTaken,
-    pub(crate) bounds: Bounds,
-    /// Arguments that a flag or the environment gave, whatever a file of settings says later.
+    pub(crate) on_conflict: PortConflict,
+    /// Arguments given as flags or variables, which a reloaded config file does not override.
     pub(crate) decided: Vec<&'static str>,
 }
 
-/// Variables that the server needs: who the user is and where his things are, and what the program
-/// itself may need to start.
+/// Variables that the server inherits: those that describe the user, and those that the program may
+/// need to start.
 const ENVIRONMENT: [&str; 15] = [
     "HOME",
     "USER",
@@ -67,17 +70,17 @@ const ENVIRONMENT: [&str; 15] = [
     "DYLD_LIBRARY_PATH",
 ];
 
-/// Pause between two looks at a server that somebody else is starting or ending.
+/// Poll interval while another process starts or ends a server.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Files are readable for others as on most systems, whoever started the server; only what its user
-/// asks for is not.
+/// The usual umask, whatever that of the process that started the server. Downloads use the umask
+/// of the user who asks for them.
 const UMASK: u32 = 0o022;
 
 /// A server that answers.
 pub(crate) struct Started {
     pub(crate) hello: Hello,
-    /// None if it cannot be written.
+    /// None if the log cannot be written.
     pub(crate) log: Option<PathBuf>,
 }
 
@@ -87,13 +90,12 @@ pub(crate) enum Running {
     Started(Started),
 }
 
-/// Uses the server that runs, or starts one. Of many who do that at once one wins, and all use that
-/// one's server.
+/// Uses the running server, or starts one. If several processes do that at once, one wins, and all
+/// use its server.
 pub(crate) async fn find_or_start(
     launch: Launch,
-    global: &Global,
-    output: Output,
-    stop: &CancellationToken,
+    config: &Config,
+    context: &Context,
 ) -> Result<Running, Failure> {
     let deadline = Instant::now() + START_DEADLINE;
     let mut lost_the_race = None;
@@ -101,23 +103,25 @@ pub(crate) async fn find_or_start(
         let failure: Failure = match Client::connect(&launch.state_dir).await {
             Ok(client) => return Ok(Running::Found(client)),
             Err(ConnectError::NotRunning { .. }) => {
-                match start(&launch, global, output, stop).await {
+                match start(&launch, config, context).await {
                     Ok(started) => return Ok(Running::Started(started)),
-                    // Somebody else was faster, or a server is still ending.
+                    // Another process was faster, or a server is still ending.
                     Err(StartFailure::Taken(failure)) => lost_the_race.insert(failure).clone(),
                     Err(StartFailure::Other(failure)) => return Err(failure),
                 }
             }
-            // It has the socket, and is still looking through its directory.
+            // It has the socket and still scans its directory.
             Err(error @ ConnectError::NoAnswer(_)) if lost_the_race.is_some() => error.into(),
             Err(error) => return Err(error.into()),
         };
         if Instant::now() >= deadline {
-            return Err(failure.or_hint("stop it first with `tnet kill-server`"));
+            return Err(failure.or_hint(STOP_FIRST));
         }
         tokio::select! {
             () = sleep(LOOK_EVERY) => {}
-            () = stop.cancelled() => return Err(Failure::interrupted("interrupted before the server answered")),
+            () = context.stop.cancelled() => {
+                return Err(Failure::interrupted("interrupted before the server answered"));
+            }
         }
     }
 }
@@ -131,7 +135,7 @@ pub(crate) enum StartFailure {
 
 impl From<Failure> for StartFailure {
     fn from(failure: Failure) -> Self {
-        // The server was told to take what is free, so nothing else can be in its way.
+        // The server uses any free port, so only the state directory can be in its way.
         if failure.exit == Exit::Exists { Self::Taken(failure) } else { Self::Other(failure) }
     }
 }
@@ -147,48 +151,51 @@ impl From<StartFailure> for Failure {
 /// Starts a server and waits until it answers.
 pub(crate) async fn start(
     launch: &Launch,
-    global: &Global,
-    output: Output,
-    stop: &CancellationToken,
+    config: &Config,
+    context: &Context,
 ) -> Result<Started, StartFailure> {
     let log = launch.state_dir.join(LOG_NAME);
-    let (mut child, is_logged) = spawn(launch, global, &log, output)?;
-    let see_log =
-        if is_logged { format!("; see its log, {}", shown_path(&log)) } else { String::new() };
+    let (mut child, is_logged) = spawn(launch, config, &log, context.output)?;
+    let with_log = |cause: &str| {
+        let failure = Failure::new(Exit::Other, cause);
+        if is_logged {
+            failure.or_hint(format!("see its log, {}", shown_path(&log)))
+        } else {
+            failure
+        }
+    };
     let (answer, words) = oneshot::channel();
     if let Some(stdout) = child.stdout.take() {
         // A thread, because it waits for the other process; it ends with that.
-        std::thread::spawn(move || answer.send(first_words(stdout)));
+        std::thread::spawn(move || answer.send(startup_report(stdout)));
     }
     let waited = tokio::select! {
         words = timeout(START_DEADLINE, words) => words,
-        () = stop.cancelled() => {
+        () = context.stop.cancelled() => {
             give_up(&mut child);
-            return Err(Failure::interrupted("interrupted before the server answered; it was stopped").into());
+            return Err(Failure::interrupted("interrupted before the server answered").or_hint("it was stopped").into());
         }
     };
     match waited {
-        Ok(Ok(Words::Ready)) => {}
-        Ok(Ok(Words::Failed(failure))) => {
+        Ok(Ok(StartupReport::Ready)) => {}
+        Ok(Ok(StartupReport::Failed(failure))) => {
             return Err(failure.during("the server could not start").into());
         }
-        Ok(Ok(Words::None) | Err(_)) => {
-            let message = format!("the server ended before it answered{see_log}");
-            return Err(Failure::new(Exit::Other, message).into());
+        Ok(Ok(StartupReport::None) | Err(_)) => {
+            return Err(with_log("the server ended before it answered").into());
         }
         Err(_) => {
             give_up(&mut child);
-            let message = format!(
-                "the server did not answer within {START_DEADLINE:.0?} and was stopped{see_log}"
-            );
-            return Err(Failure::new(Exit::Other, message).into());
+            let cause =
+                format!("the server did not answer within {START_DEADLINE:.0?} and was stopped");
+            return Err(with_log(&cause).into());
         }
     }
     let client = Client::connect(&launch.state_dir).await.map_err(Failure::from)?;
     Ok(Started { hello: client.hello().clone(), log: is_logged.then_some(log) })
 }
 
-/// Our own child, which has not answered: nobody else knows of it.
+/// Ends our own child, which has not answered, so that no other process uses it.
 fn give_up(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
@@ -197,7 +204,7 @@ fn give_up(child: &mut Child) {
 /// The server, and whether it has a log.
 fn spawn(
     launch: &Launch,
-    global: &Global,
+    config: &Config,
     log: &Path,
     output: Output,
 ) -> Result<(Child, bool), Failure> {
@@ -209,19 +216,19 @@ fn spawn(
     let stderr = opened.map(Stdio::from).unwrap_or_else(|error| {
         output.note(&format!(
             "{}; the server runs without one",
-            file_failure("open the log", log, &error).message
+            file_failure("open the log", log, &error)
         ));
         Stdio::null()
     });
     let program = std::env::current_exe().map_err(|error| {
         Failure::new(Exit::Other, format!("cannot find this program to start it again: {error}"))
     })?;
-    // Ours are closed by themselves; those that somebody gave us, as the lock of flock(1), would
-    // stay open in the server.
+    // Our own are close-on-exec; inherited ones, as the lock of flock(1), would stay open in the
+    // server.
     close_fds::set_fds_cloexec(FIRST_TO_CLOSE, &[]);
     let started = Command::new(&program)
-        .args(arguments(launch, global))
-        // What else the environment says was read already and is in the arguments.
+        .args(arguments(launch, config))
+        // Settings in the environment were read already and are in the arguments.
         .env_clear()
         .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .stdin(Stdio::null())
@@ -232,29 +239,29 @@ fn spawn(
     Ok((child, is_logged))
 }
 
-fn arguments(launch: &Launch, global: &Global) -> Vec<OsString> {
+fn arguments(launch: &Launch, config: &Config) -> Vec<OsString> {
     let mut arguments: Vec<OsString> =
         ["start-server", "--detached", "--json", "--state-dir"].map(Into::into).into();
     arguments.push(launch.state_dir.clone().into());
-    if launch.on_taken == OnTaken::AnyPort {
+    if launch.on_conflict == PortConflict::UseAnyPort {
         arguments.push("--any-port".into());
     }
-    if let Some(coordinator) = &global.coordinator {
+    if let Some(coordinator) = &config.coordinator {
         arguments.extend(["--coordinator".into(), coordinator.into()]);
     }
-    if let Some(listen) = global.listen {
+    if let Some(listen) = config.listen {
         arguments.extend(["--listen".into(), listen.to_string().into()]);
     }
-    if let Some(address) = global.advertise {
+    if let Some(address) = config.advertise {
         arguments.extend(["--advertise".into(), address.to_string().into()]);
     }
-    if let Some(delay) = global.demo_delay {
+    if let Some(delay) = config.demo_delay {
         arguments.extend(["--demo-delay".into(), format!("{}ms", delay.as_millis()).into()]);
     }
     if let Some(dir) = &launch.dir {
         arguments.extend(["--dir".into(), dir.clone().into()]);
     }
-    let Bounds { limit_up, limit_down, max_peers } = launch.bounds;
+    let PeerLimits { limit_up, limit_down, max_peers } = config.peer_limits;
     for (flag, rate) in [("--limit-up", limit_up), ("--limit-down", limit_down)] {
         if let Some(rate) = rate.flatten() {
             arguments.extend([flag.into(), rate.to_string().into()]);
@@ -263,20 +270,18 @@ fn arguments(launch: &Launch, global: &Global) -> Vec<OsString> {
     if let Some(most) = max_peers {
         arguments.extend(["--max-peers".into(), most.to_string().into()]);
     }
-    if let Some(config) =
-        global.config.as_deref().and_then(|config| settings::absolute(config).ok())
-    {
-        arguments.extend(["--config".into(), config.into()]);
+    if let Some(file) = config.config_file.as_deref().and_then(|file| absolute(file).ok()) {
+        arguments.extend(["--config".into(), file.into()]);
     }
     arguments
         .extend(launch.decided.iter().flat_map(|argument| ["--decided".into(), argument.into()]));
-    arguments.extend((0..global.verbose).map(|_| "-v".into()));
+    arguments.extend((0..config.verbose).map(|_| "-v".into()));
     arguments
 }
 
-/// What the server says first, through its stdout.
+/// What the server reports of its start, through its stdout.
 #[derive(Debug, PartialEq)]
-enum Words {
+enum StartupReport {
     Ready,
     Failed(Failure),
     /// Nothing that makes sense.
@@ -298,27 +303,39 @@ enum Event {
 struct ErrorFields {
     kind: String,
     message: String,
+    hint: Option<String>,
 }
 
-fn first_words(stdout: impl Read) -> Words {
-    for line in BufReader::new(stdout.take(MAX_WORDS)).lines() {
+fn startup_report(stdout: impl Read) -> StartupReport {
+    for line in BufReader::new(stdout.take(MAX_REPORT)).lines() {
         let Ok(line) = line else { break };
         match serde_json::from_str(&line) {
-            Ok(Event::Ready) => return Words::Ready,
-            Ok(Event::Result { error: Some(error) }) => return Words::Failed(failure(error)),
+            Ok(Event::Ready) => return StartupReport::Ready,
+            Ok(Event::Result { error: Some(error) }) => {
+                return StartupReport::Failed(failure(error));
+            }
             _ => {}
         }
     }
-    Words::None
+    StartupReport::None
 }
 
 fn failure(error: ErrorFields) -> Failure {
     let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == error.kind);
-    Failure::new(kind.map_or(Exit::Other, Exit::from), error.message)
+    let exit = kind.map_or(Exit::Other, Exit::from);
+    let cause = error
+        .hint
+        .as_deref()
+        .and_then(|hint| error.message.strip_suffix(hint)?.strip_suffix("; "))
+        .map(str::to_owned);
+    match cause {
+        Some(cause) => Failure { hint: error.hint, ..Failure::new(exit, cause) },
+        None => Failure::new(exit, error.message),
+    }
 }
 
-/// Leaves the terminal and the working directory of whoever started us, and logs to the state
-/// directory.
+/// Leaves the terminal and the working directory of the process that started this one, and logs to
+/// the state directory.
 pub(crate) fn detach(state_dir: &Path, verbose: u8) -> Result<(), Failure> {
     let failed =
         |what: &str, error: io::Error| Failure::new(Exit::Other, format!("cannot {what}: {error}"));
@@ -326,15 +343,15 @@ pub(crate) fn detach(state_dir: &Path, verbose: u8) -> Result<(), Failure> {
     std::env::set_current_dir("/").map_err(|error| failed("leave the directory", error))?;
     rustix::process::umask(Mode::from_raw_mode(UMASK));
     make_state_dir(state_dir)?;
-    // Whoever started us has said so if it cannot be written.
+    // The process that started this one has reported it if the log cannot be written.
     let _ = logging::to_file(&state_dir.join(LOG_NAME), verbose);
     Ok(())
 }
 
-/// Whoever started us was told all, and reads no more.
-pub(crate) fn let_go_of_stdout() {
+/// Closes the pipe to the process that started this one, which reads no more.
+pub(crate) fn close_stdout() {
     let opened = File::options().write(true).open("/dev/null");
-    // The pipe that stays otherwise has nobody at its other end.
+    // Writing to a pipe without a reader would fail.
     let _ = opened.map(|nowhere| rustix::stdio::dup2_stdout(&nowhere));
 }
 
@@ -345,17 +362,17 @@ mod tests {
     #[test]
     fn a_server_that_is_ready_or_says_why_not_is_understood() {
         let ready = "{\"v\":1,\"event\":\"ready\",\"pid\":1}\n";
-        let failed = "{\"v\":1,\"event\":\"result\",\"ok\":false,\"error\":{\"kind\":\"network\",\"message\":\"in use\",\"exit_code\":5}}\n";
+        let failed = "{\"v\":1,\"event\":\"result\",\"ok\":false,\"error\":{\"kind\":\"network\",\"message\":\"in use; go\",\"hint\":\"go\",\"exit_code\":5}}\n";
         let ended = "{\"v\":1,\"event\":\"result\",\"ok\":true}\n";
-        assert_eq!(first_words(ready.as_bytes()), Words::Ready);
-        let failure = Failure::new(Exit::Network, "in use");
-        assert_eq!(first_words(failed.as_bytes()), Words::Failed(failure));
+        assert_eq!(startup_report(ready.as_bytes()), StartupReport::Ready);
+        let failure = Failure::new(Exit::Network, "in use").or_hint("go");
+        assert_eq!(startup_report(failed.as_bytes()), StartupReport::Failed(failure));
         for nothing in ["", "nonsense\n", ended, "{\"v\":1,\"event\":\"sing\"}"] {
-            assert_eq!(first_words(nothing.as_bytes()), Words::None, "{nothing:?}");
+            assert_eq!(startup_report(nothing.as_bytes()), StartupReport::None, "{nothing:?}");
         }
         assert_eq!(
-            first_words(format!("{{\"event\":\"later\"}}\n{ready}").as_bytes()),
-            Words::Ready
+            startup_report(format!("{{\"event\":\"later\"}}\n{ready}").as_bytes()),
+            StartupReport::Ready
         );
     }
 }

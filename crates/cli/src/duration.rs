@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// Longer than anybody waits, short enough to be added to any moment.
+/// Longer than any user waits, and short enough to be added to any `Instant`.
 const MAX_SECONDS: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn other_text_is_refused() {
         // Nothing; only a unit; an unknown one; wrong case; a sign; spaces; two numbers; words that
         // numbers parse.
         for text in

@@ -1,5 +1,5 @@
-//! The fields of a log line, each as plain text: what a stranger named a file can neither begin a
-//! line of its own, and with it a time or a priority, nor reach the terminal.
+//! Formats the fields of a log line as escaped text: the name of a file can neither begin a new
+//! line (and forge a time or a priority) nor control the terminal.
 
 use std::fmt::{self, Debug, Write as _};
 

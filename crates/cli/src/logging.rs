@@ -1,5 +1,4 @@
-//! Log lines: to stderr for whoever runs something in the foreground, to a file of bounded size for
-//! a server in the background.
+//! Log lines: to stderr in the foreground, to a file of bounded size for a background server.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -13,19 +12,19 @@ use crate::log_fields::PlainFields;
 use crate::render::output::wants_colour;
 use crate::service::{self, JournalFormat};
 
-/// A log file that has become this long is put aside as `.old`, in place of the one before:
-/// together they never take more than twice as much.
+/// A log file of this length is renamed to `.old`, which replaces the one before: together they
+/// never take more than twice as much.
 const MAX_LOG_LEN: u64 = 8 * 1024 * 1024;
 
 /// Name of the server's log in the state directory.
 pub(crate) const LOG_NAME: &str = "server.log";
 
-/// How much a command says of its own accord.
+/// What a command shows by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Talk {
-    /// A log is what it shows: it runs until it is stopped.
+    /// The log: it runs until it is stopped.
     Log,
-    /// It shows something else.
+    /// Something else; the log only with -v.
     Else,
 }
 
@@ -80,7 +79,7 @@ pub(crate) fn to_file(path: &Path, verbose: u8) -> io::Result<()> {
     Ok(())
 }
 
-/// Our own crates at that level, others only when something is wrong.
+/// Our own crates at that level, others from warnings up.
 fn filter(level: &str) -> EnvFilter {
     EnvFilter::new(format!(
         "warn,tnet={level},tnet_peer={level},tnet_coordinator={level},tnet_swarm={level},tnet_proto={level}"
@@ -88,8 +87,7 @@ fn filter(level: &str) -> EnvFilter {
 }
 
 /// Opens a log for appending; only the user may read it, since it names files. A link in its place,
-/// which others may have put there while they could, is not followed, and a pipe in its place not
-/// waited for.
+/// which other users may have created, is not followed; opening a pipe in its place does not block.
 pub(crate) fn open_log(path: &Path) -> io::Result<File> {
     let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
     let log =
@@ -171,7 +169,7 @@ mod tests {
         let path = dir.path().join(LOG_NAME);
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.expect("mkfifo is everywhere").success());
-        open_log(&path).expect_err("nobody reads it");
+        open_log(&path).expect_err("no process reads it");
         let _reader = OpenOptions::new().read(true).write(true).open(&path).expect("ours");
         open_log(&path).expect_err("it is no file");
     }

@@ -1,25 +1,23 @@
-//! The `tnet` command: reads arguments, calls the libraries, shows what happens, and ends with a
-//! code that says how it went. Nothing is decided here that an embedder of the libraries would need
-//! too.
+//! The `tnet` command: reads arguments, calls the libraries, shows what happens, and ends with an
+//! exit code. Whatever an embedder of the libraries would need too is in the libraries.
 
-mod args;
 mod background;
 mod command;
-mod descriptors;
+mod config;
+mod context;
 mod duration;
 mod exit;
+mod failure;
+mod local_peer;
 mod log_fields;
 mod logging;
 mod memory;
-mod preferences;
-mod process_end;
-mod reload;
 mod render;
+mod rlimit;
 mod service;
-mod settings;
-mod settings_file;
 mod signals;
 mod usage;
+mod wait_for_exit;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -28,25 +26,25 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use args::Cli;
-use exit::{Exit, Failure};
+use config::typed::{self, Cli};
+use config::{Config, Merged};
+use exit::Exit;
+use failure::Failure;
 use render::Output;
 use render::output::Flags;
 
-/// How long work in the background that nobody waits for any more, such as hashing a file, may hold
-/// up the end.
+/// How long abandoned background work, such as hashing a file, may delay the end.
 const LAST_WORK: Duration = Duration::from_millis(500);
 
-/// Gives memory back to the system after a crowd has left, which the C library's does not:
-/// docs/adr/022.
+/// Returns memory to the system after many peers have left, which the C library's allocator does
+/// not: docs/adr/022.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    descriptors::raise_limit();
-    let definition = preferences::without_empty_variables(Cli::command());
-    let parsed = definition.try_get_matches().and_then(|matches| {
+    rlimit::raise_limit();
+    let parsed = typed::definition().try_get_matches().and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         Ok((cli, matches))
     });
@@ -57,28 +55,35 @@ fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-fn run(mut cli: Cli, matches: &ArgMatches) -> Exit {
+fn run(cli: Cli, matches: &ArgMatches) -> Exit {
     let output = Output::new(Flags {
         json: cli.global.json,
         quiet: cli.global.quiet,
         verbose: cli.global.verbose > 0,
     });
     let name = cli.command.name();
-    match preferences::apply(&mut cli, matches) {
-        Ok(notes) => notes.iter().for_each(|note| output.note(note)),
-        Err(failure) => return output.result(name, Err(failure)),
-    }
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return output
-                .result(name, Err(Failure::new(Exit::Other, format!("cannot start: {error}"))));
+    let result = resolve(&cli, matches, output).and_then(|config| {
+        let runtime = runtime()
+            .map_err(|error| Failure::new(Exit::Other, format!("cannot start: {error}")))?;
+        let result = runtime.block_on(command::run(cli.command, &config, output));
+        // Before the runtime ends, which may take a moment: a script waits for this line.
+        Ok((result, runtime))
+    });
+    match result {
+        Ok((result, runtime)) => {
+            let exit = output.result(name, result);
+            runtime.shutdown_timeout(LAST_WORK);
+            exit
         }
-    };
-    let result = runtime.block_on(command::run(cli, output));
-    let exit = output.result(name, result);
-    runtime.shutdown_timeout(LAST_WORK);
-    exit
+        Err(failure) => output.result(name, Err(failure)),
+    }
+}
+
+fn resolve(cli: &Cli, matches: &ArgMatches, output: Output) -> Result<Config, Failure> {
+    let merged = Merged::new(cli, matches)?;
+    let config = Config::resolve(cli, merged)?;
+    config.merged.notes.iter().for_each(|note| output.note(note));
+    Ok(config)
 }
 
 /// Sockets are served by one thread on a small machine; hashing and the disk have threads of their
@@ -93,22 +98,21 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-/// Help that was asked for, or an argument that makes no sense.
+/// Prints requested help, or reports a command line that cannot be understood.
 fn complain(error: &clap::Error) -> Exit {
-    // In all of this: whoever read through a pipe may have seen enough.
-    let message = match error.kind() {
+    // A closed pipe is no error in any of this.
+    let failure = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             return render::output::print_help(error);
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = writeln!(io::stderr(), "{}", Cli::command().render_help());
-            "no command was given; `tnet demo` is a good first one".to_owned()
+            Failure::new(Exit::Usage, "no command was given")
+                .or_hint("`tnet demo` is a good first one")
         }
-        _ => usage::one_line(&error.to_string()),
+        _ => usage::failure(error, std::env::args_os()),
     };
-    let failure = Failure::new(Exit::Usage, message);
-    // The last line is the result, also where the flag that says so came with others that cannot be
-    // read.
+    // The last line is the result, also if other arguments beside --json cannot be parsed.
     let json = std::env::args_os().any(|argument| argument == "--json");
     let output = Output::new(Flags { json, quiet: false, verbose: false });
     output.result("", Err(failure))

@@ -1,19 +1,19 @@
-//! How much memory there is for us: what our control groups allow, and what the machine has.
+//! How much memory this process may use: what its control groups allow, and what the machine has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Part of what control groups allow. The rest is for the kernel's side of connections and what an
-/// allocator adds.
+/// Divisor of what control groups allow. The rest is for socket buffers and the allocator's
+/// overhead.
 const OF_A_GROUP: u64 = 2;
 
-/// Part of a machine that nothing limits: others live there too.
+/// Divisor of the machine's memory: other processes need some too.
 const OF_THE_MACHINE: u64 = 4;
 
-/// Above this a number stands for "no limit", as the first version of control groups has it.
+/// A larger number means "no limit" in version 1 of control groups.
 const UNLIMITED: u64 = 1 << 60;
 
-/// What a service may well take, and None if the system does not say.
+/// Bytes that a service may use; none if the system does not tell.
 pub(crate) fn fair_share() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let group = limit_of(&groups, Path::new("/sys/fs/cgroup")).map(|limit| limit / OF_A_GROUP);
@@ -32,7 +32,7 @@ fn machine() -> Option<u64> {
     None
 }
 
-/// The least that any group we are in allows, of both versions of control groups.
+/// The lowest limit of all our control groups, of both versions.
 fn limit_of(groups: &str, root: &Path) -> Option<u64> {
     let limits = groups.lines().filter_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -48,7 +48,7 @@ fn limit_of(groups: &str, root: &Path) -> Option<u64> {
     limits.filter_map(|(root, path, name)| least(&root, path, name)).min()
 }
 
-/// The least in a file of that name, from the group up to the root.
+/// The lowest value in the files of that name, from the group up to the root.
 fn least(root: &Path, path: &str, name: &str) -> Option<u64> {
     let mut group: PathBuf = root.join(path.trim_start_matches('/'));
     let mut least = None;

@@ -1,5 +1,4 @@
-//! What a service manager hears and reads of us: that the service is ready, and log lines as its
-//! journal likes them.
+//! Talks to a service manager: readiness (sd_notify), and log lines in the format of its journal.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,13 +11,13 @@ use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Tells the service manager, if one has started us, that the service does its work now. As
-/// sd_notify(3) has it.
+/// Tells the service manager, if one started this process, that the service is ready:
+/// sd_notify(3).
 pub(crate) fn ready(status: &str) {
     notify(&format!("READY=1\nSTATUS={status}\n"));
 }
 
-/// Tells it how the service does.
+/// Tells it the state of the service.
 pub(crate) fn status(status: &str) {
     notify(&format!("STATUS={status}\n"));
 }
@@ -42,7 +41,7 @@ fn tell(socket: &OsStr, state: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// A path, or, after an @, a name that is in no directory.
+/// A path, or an abstract name after an @.
 fn address(socket: &OsStr) -> io::Result<SocketAddr> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
@@ -54,7 +53,7 @@ fn address(socket: &OsStr) -> io::Result<SocketAddr> {
     SocketAddr::from_pathname(socket)
 }
 
-/// Whether what we write to stderr goes to the journal, as systemd.exec(5) has it.
+/// Whether stderr goes to the journal: `JOURNAL_STREAM` in systemd.exec(5).
 pub(crate) fn logs_to_journal() -> bool {
     let named = env::var("JOURNAL_STREAM").ok();
     named.is_some_and(|named| {
@@ -69,8 +68,8 @@ fn is_stream(named: &str, device: u64, inode: u64) -> bool {
         .is_some_and(|(first, second)| first.parse() == Ok(device) && second.parse() == Ok(inode))
 }
 
-/// Lines without time and colour, which the journal has itself, and with a priority in front, as
-/// sd-daemon(3) has it.
+/// Lines without time and colour, which the journal adds, and with the priority prefix of
+/// sd-daemon(3).
 pub(crate) struct JournalFormat {
     line: Format<Full, ()>,
 }
@@ -103,7 +102,7 @@ where
     }
 }
 
-/// As syslog counts.
+/// The priorities of syslog.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manager_hears_what_it_is_told_through_a_path_or_a_name() {
+    fn the_manager_is_notified_through_a_path_or_an_abstract_name() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("socket");
         let manager = UnixDatagram::bind(&path).expect("a socket");
@@ -136,7 +135,7 @@ mod tests {
         tell(OsStr::new(&socket), "STOPPING=1\n").expect("it listens");
         let len = manager.recv(&mut heard).expect("a message");
         assert_eq!(&heard[..len], b"STOPPING=1\n");
-        tell(OsStr::new("/not/there"), "READY=1\n").expect_err("nobody listens");
+        tell(OsStr::new("/not/there"), "READY=1\n").expect_err("no process listens");
     }
 
     #[test]
@@ -152,7 +151,7 @@ mod tests {
 
     impl io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
+            self.0.lock().expect("no test panicked").extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_the_journal_has_its_priority_and_nothing_that_the_journal_knows() {
+    fn a_line_for_the_journal_has_its_priority_and_no_time() {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -173,7 +172,7 @@ mod tests {
             tracing::info!(pid = 7, "server started");
             tracing::warn!("slow disk");
         });
-        let written = lines.0.lock().expect("nobody panicked").clone();
+        let written = lines.0.lock().expect("no test panicked").clone();
         assert_eq!(
             String::from_utf8(written).expect("text"),
             "<6>server started pid=7\n<4>slow disk\n"

@@ -1,18 +1,17 @@
-//! What each signal means, decided in one place: none but KILL ends a process without a goodbye.
+//! What each signal does. Only KILL ends a process without a clean shutdown.
 //!
 //! | signal | a server, a coordinator | every other command |
 //! |---|---|---|
 //! | INT, TERM, QUIT, XCPU, PWR | a clean end; INT, TERM or QUIT once more: the end at once | the same |
 //! | HUP | reads the settings again; a clean end if the terminal it runs in is gone | a clean end |
-//! | USR1 | a line in the log that says how it does | nothing |
-//! | TSTP, TTIN, TTOU, CONT, WINCH | as the system has it | the same |
-//! | all others that a program may decide about | nothing | nothing |
+//! | USR1 | logs its state in one line | nothing |
+//! | TSTP, TTIN, TTOU, CONT, WINCH | the system's default | the same |
+//! | all others that can be handled | nothing | nothing |
 //!
-//! A signal that is ignored when the process starts, as HUP under `nohup`, stays ignored; only the
-//! server in the background keeps nothing of whoever started it. Those that ask for the end are
-//! listened to all the same: a shell ignores INT and QUIT for what a script runs in the background,
-//! and the script would have no word to end it with. Signals by which the system tells of a fault
-//! (SEGV, BUS, ABRT and the like) are left to it.
+//! A signal that is ignored when the process starts, as HUP under `nohup`, stays ignored, except in
+//! the background server, which inherits nothing. Signals that ask for the end are handled in any
+//! case: a shell ignores INT and QUIT for the background commands of a script, which could not end
+//! them otherwise. Signals for faults (SEGV, BUS, ABRT and the like) keep the system's default.
 
 use std::fs;
 use std::io;
@@ -26,12 +25,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
 
-/// The part of a command that signals may have a word with.
+/// How a command reacts to signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Runs until it is stopped, and reads its settings again when it is asked to.
+    /// Runs until it is stopped, and reloads its settings on HUP.
     Service,
-    /// A service that nobody watches: nothing of who started it holds.
+    /// A background service, which inherits no ignored signals.
     Detached,
     /// Ends by itself.
     Command,
@@ -42,15 +41,15 @@ pub(crate) enum Role {
 pub(crate) struct Signals {
     /// Cancelled by the first that asks for the end.
     pub(crate) stop: CancellationToken,
-    /// Woken when the settings are to be read again.
+    /// Woken when the settings are to be reloaded.
     pub(crate) reload: Arc<Notify>,
-    /// Woken when the state is to be told.
+    /// Woken when the state is to be logged.
     pub(crate) report: Arc<Notify>,
 }
 
-/// Signals that would end a process and have nothing to say here. Writes tell of a closed pipe and
-/// of a file that is too long; nobody sets timers or asks for news of descriptors. Of real-time
-/// signals none has a meaning.
+/// Signals that would end a process and have no meaning here. Writes report a closed pipe and a
+/// file that is too long as errors; no timers are set, no signal-driven IO is used, and no
+/// real-time signal has a meaning.
 fn meaningless() -> impl Iterator<Item = i32> {
     let named =
         [Number::PIPE, Number::ALARM, Number::VTALARM, Number::PROF, Number::XFSZ, Number::USR2];
@@ -60,7 +59,7 @@ fn meaningless() -> impl Iterator<Item = i32> {
 
 #[cfg(target_os = "linux")]
 fn of_linux() -> impl Iterator<Item = i32> {
-    /// The C library keeps those before for itself.
+    /// The C library uses the ones before.
     const FIRST_REAL_TIME: i32 = 34;
     const LAST_REAL_TIME: i32 = 64;
     std::iter::once(Number::STKFLT.as_raw()).chain(FIRST_REAL_TIME..=LAST_REAL_TIME)
@@ -71,19 +70,19 @@ fn of_linux() -> impl Iterator<Item = i32> {
     std::iter::empty()
 }
 
-/// Listens for signals from here on.
+/// Handles signals from here on.
 ///
 /// # Errors
-/// The system does not let us.
+/// The system refuses a handler.
 pub(crate) fn listen(role: Role) -> io::Result<Signals> {
     let ignored = match role {
         Role::Detached => Ignored::default(),
         Role::Service | Role::Command => Ignored::at_start(),
     };
     let kind = |signal: Number| SignalKind::from_raw(signal.as_raw());
-    // Once listened for, a signal never again does what the system would do.
+    // Once handled, a signal never has the system's default effect again.
     for number in meaningless().filter(|number| !ignored.has(*number)) {
-        // What cannot be listened for is left to the system: it is no reason not to start.
+        // A signal that cannot be handled is no reason not to start.
         let _ = signal(SignalKind::from_raw(number));
     }
     let open = |number: Number| match ignored.has(number.as_raw()) {
@@ -108,14 +107,14 @@ pub(crate) fn listen(role: Role) -> io::Result<Signals> {
         loop {
             tokio::select! {
                 urgency = ends.next() => match urgency {
-                    // Whatever hangs, the user wants out. Journals make that safe at any moment.
+                    // The user wants out, whatever hangs. Journals make that safe at any moment.
                     Urgency::Now if stop.is_cancelled() => std::process::exit(Exit::Interrupted.code().into()),
                     Urgency::Now | Urgency::Clean => stop.cancel(),
                 },
                 () = next(&mut hangup) => match role {
                     Role::Service | Role::Detached if !terminal.is_gone() => reload.notify_one(),
-                    // Never the second that ends it at once: some systems send HUP together with
-                    // TERM.
+                    // Never counts as the second signal that ends it at once: some systems send HUP
+                    // together with TERM.
                     Role::Service | Role::Detached | Role::Command => stop.cancel(),
                 },
                 () = next(&mut user) => report.notify_one(),
@@ -143,14 +142,14 @@ async fn next(signal: &mut Option<Signal>) {
     }
 }
 
-/// How an end is asked for.
+/// How urgent a signal for the end is.
 enum Urgency {
-    /// The second time it comes at once.
+    /// A second one ends the process at once.
     Now,
     Clean,
 }
 
-/// Those that ask for the end.
+/// The signals that ask for the end.
 struct Ends {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
@@ -165,19 +164,19 @@ impl Ends {
             () = next(&mut self.interrupt) => Urgency::Now,
             () = next(&mut self.terminate) => Urgency::Now,
             () = next(&mut self.quit) => Urgency::Now,
-            // The system sends it each second.
+            // XCPU: the system sends it each second.
             () = next(&mut self.limit) => Urgency::Clean,
             () = next(&mut self.power) => Urgency::Clean,
         }
     }
 }
 
-/// The signals that were ignored when the process started: a bit for each, the lowest is number 1.
+/// The signals that were ignored at the start: one bit each, the lowest is signal 1.
 #[derive(Debug, Default, Clone, Copy)]
 struct Ignored(u64);
 
 impl Ignored {
-    /// None where the system does not tell.
+    /// None where the system has no `/proc`.
     fn at_start() -> Self {
         Self::of_status(&fs::read_to_string("/proc/self/status").unwrap_or_default())
     }
@@ -193,7 +192,7 @@ impl Ignored {
     }
 }
 
-/// The terminal that somebody watches us in.
+/// The controlling terminal.
 #[derive(Debug, Clone, Copy)]
 struct Terminal {
     was_there: bool,
@@ -204,19 +203,19 @@ impl Terminal {
         Self { was_there: is_there() }
     }
 
-    /// A terminal that was hung up controls nobody any more.
+    /// A terminal that was hung up no longer controls the process.
     fn is_gone(self) -> bool {
         self.was_there && !is_there()
     }
 }
 
-/// Whether a terminal controls this process, wherever what it writes goes.
+/// Whether a terminal controls this process, wherever its output goes.
 fn is_there() -> bool {
     use rustix::fs::{Mode, OFlags, open};
     let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match open("/dev/tty", flags, Mode::empty()) {
         Ok(_) => true,
-        // That of a session without one. Whatever else is said, its own output may tell.
+        // The session has none. For other errors, stderr decides.
         Err(Errno::NXIO) => false,
         Err(_) => rustix::termios::isatty(io::stderr()),
     }

@@ -1,5 +1,4 @@
-//! The other end of the control socket. Nothing here waits without a deadline but following a
-//! download, whose server says how it goes all the time.
+//! The client's end of the control socket. Every wait has a deadline.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,27 +10,27 @@ use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::claim::{ClaimError, check_secure, socket_path, way_to_socket};
-use super::fault::{Fault, FaultKind};
-use super::handing;
-use super::line::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
+use super::error::{Fault, FaultKind};
+use super::fd_passing;
+use super::json_lines::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
 use super::message::{
     GetRequest, HandedKind, Hello, ParseError, Request, Response, parse, to_line,
 };
+use super::state_lock::{StateDirError, check_secure, socket_path, way_to_socket};
 use tnet_peer::{FileChange, FileStatus, Limits, LimitsChange, Progress, Status, Summary};
 
 /// How long the server may take for its next line, other than while a download is followed.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The same for the end of a download: what arrived is made to survive a power cut first, which is
-/// 64 MiB at most and what the disk has to write for others.
+/// The same for the end of a download: what arrived is synced to the disk first, 64 MiB at most
+/// beside the writes of other processes.
 const SAVE_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Pause before the next attempt when the socket's queue is full.
+/// Pause before the next attempt when the listen backlog is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a followed download may be silent: its server speaks five times a second once chunks
-/// are asked for, but before that it may have to hash what an earlier attempt left.
+/// How long a followed download may be silent: its server reports five times a second once chunks
+/// are requested, but before that it may have to hash what an earlier attempt left.
 const FOLLOW_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 /// A connection to a running server, for one request.
@@ -41,9 +40,10 @@ pub struct Client {
     hello: Hello,
 }
 
-/// Open files that go with a request, in place of what their paths lead the server to.
+/// Open files that are sent with a request; the server uses them instead of the paths, which may
+/// lead elsewhere in its mount namespace.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Handed<'a> {
+pub struct HandedFiles<'a> {
     /// The `.fileinfo`.
     pub description: Option<BorrowedFd<'a>>,
     /// The directory that the output is to be in.
@@ -52,6 +52,7 @@ pub struct Handed<'a> {
 
 /// A server cannot be asked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// There is none.
     #[error("no server is running with the state directory {dir:?}")]
@@ -61,7 +62,7 @@ pub enum ConnectError {
     },
     /// The state directory cannot be trusted.
     #[error(transparent)]
-    Directory(#[from] ClaimError),
+    Directory(#[from] StateDirError),
     /// Another user's.
     #[error("no permission to use the control socket {path:?}")]
     NotAllowed {
@@ -70,27 +71,28 @@ pub enum ConnectError {
         /// The system's answer.
         source: io::Error,
     },
-    /// It does not speak with us, and says why: it is of another version.
+    /// It refused the client and says why: it is of another version.
     #[error("talking to the server: {0}; stop it with the program that started it")]
     Refused(Fault),
-    /// It is there and says nothing, or something else.
+    /// It does not answer, or not with a hello.
     #[error("the server does not answer; it may be hanging")]
     NoAnswer(#[source] RequestError),
 }
 
-/// A request has no answer.
+/// A request failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
-    /// The server's own answer.
+    /// The server answered with a fault.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// Its end came first.
+    /// The server ended first.
     #[error("the server ended before it answered")]
     Lost,
-    /// It takes too long.
+    /// No answer within this time.
     #[error("the server did not answer within {0:.0?}")]
     TimedOut(Duration),
-    /// Not what the protocol says.
+    /// The answer violates the protocol.
     #[error("the server answered something that makes no sense here")]
     Unexpected,
     /// The connection failed.
@@ -125,17 +127,17 @@ impl From<&RequestError> for FaultKind {
     }
 }
 
-impl From<&ClaimError> for FaultKind {
-    fn from(error: &ClaimError) -> Self {
+impl From<&StateDirError> for FaultKind {
+    fn from(error: &StateDirError) -> Self {
         match error {
-            ClaimError::AlreadyRunning { .. } | ClaimError::InTheWay { .. } => Self::Exists,
-            ClaimError::Insecure { .. }
-            | ClaimError::Foreign { .. }
-            | ClaimError::Unchangeable { .. }
-            | ClaimError::Replaceable { .. }
-            | ClaimError::ForeignLink { .. } => Self::NotAllowed,
-            ClaimError::PathTooLong { .. } | ClaimError::Unfit { .. } => Self::Usage,
-            ClaimError::Io { source, .. } => Self::of_io(source).unwrap_or(Self::Other),
+            StateDirError::AlreadyRunning { .. } | StateDirError::InTheWay { .. } => Self::Exists,
+            StateDirError::Insecure { .. }
+            | StateDirError::Foreign { .. }
+            | StateDirError::Unchangeable { .. }
+            | StateDirError::Replaceable { .. }
+            | StateDirError::ForeignLink { .. } => Self::NotAllowed,
+            StateDirError::PathTooLong { .. } | StateDirError::Unfit { .. } => Self::Usage,
+            StateDirError::Io { source, .. } => Self::of_io(source).unwrap_or(Self::Other),
         }
     }
 }
@@ -161,7 +163,7 @@ impl Client {
         let not_running = || ConnectError::NotRunning { dir: state_dir.to_owned() };
         let directory = match check_secure(state_dir) {
             Ok(directory) => directory,
-            Err(ClaimError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(StateDirError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(not_running());
             }
             Err(error) => return Err(error.into()),
@@ -179,7 +181,7 @@ impl Client {
         match next(&mut stream, ANSWER_DEADLINE).await {
             Ok(Response::Hello(hello)) => Ok(Self { stream, hello }),
             Err(RequestError::Fault(fault)) => Err(ConnectError::Refused(fault)),
-            // It was ending just as we came.
+            // It was ending at that moment.
             Err(RequestError::Lost) => Err(not_running()),
             Ok(_) => Err(ConnectError::NoAnswer(RequestError::Unexpected)),
             Err(error) => Err(ConnectError::NoAnswer(error)),
@@ -227,22 +229,22 @@ impl Client {
         }
     }
 
-    /// Hands a download to the server, which goes on with it whatever becomes of this client.
+    /// Hands a download to the server, which goes on with it when this client disconnects.
     ///
     /// # Errors
     /// The server refused it, or did not answer.
     pub async fn get(self, request: GetRequest) -> Result<Following, RequestError> {
-        self.get_with(request, &Handed::default()).await
+        self.get_with(request, &HandedFiles::default()).await
     }
 
-    /// The same with open files, which the server uses instead of the paths that lead to them here.
+    /// The same with open files.
     ///
     /// # Errors
     /// The server refused it, or did not answer.
     pub async fn get_with(
         mut self,
         mut request: GetRequest,
-        handed: &Handed<'_>,
+        handed: &HandedFiles<'_>,
     ) -> Result<Following, RequestError> {
         let (mut kinds, mut files) = (Vec::new(), Vec::new());
         for (kind, file) in [
@@ -263,7 +265,8 @@ impl Client {
         }
     }
 
-    /// Stops sharing a file; whether it was shared. The file itself stays.
+    /// Stops sharing a file, or ends its download; returns whether there was one. What is on the
+    /// disk stays.
     ///
     /// # Errors
     /// The server did not answer, or could not.
@@ -275,7 +278,7 @@ impl Client {
         }
     }
 
-    /// New rates of the whole server. Answers what they are then.
+    /// Changes the rate limits of the whole server, in bytes a second; returns the new ones.
     ///
     /// # Errors
     /// The server did not answer, or could not.
@@ -331,7 +334,7 @@ impl Client {
             let sent = match files {
                 [] => 0,
                 files => {
-                    timeout(ANSWER_DEADLINE, handing::send(self.stream.get_ref(), line, files))
+                    timeout(ANSWER_DEADLINE, fd_passing::send(self.stream.get_ref(), line, files))
                         .await
                         .map_err(|_| io::ErrorKind::TimedOut)??
                 }
@@ -339,7 +342,7 @@ impl Client {
             write_line(&mut self.stream, line.get(sent..).unwrap_or_default(), WRITE_DEADLINE).await
         };
         let Err(error) = said.await else { return Ok(()) };
-        // A server that lets us go may have said why, before it heard what we want.
+        // A server that closes the connection may have said why before it read the request.
         match self.answer().await {
             Err(RequestError::Fault(fault)) => Err(fault.into()),
             _ => Err(ReadLineError::Io(error).into()),
@@ -351,19 +354,19 @@ impl Client {
     }
 }
 
-/// A download of the server, watched. Dropping it ends only the watching.
+/// Progress of a download of the server. Dropping it does not end the download.
 #[derive(Debug)]
 pub struct Following {
     stream: BufReader<UnixStream>,
     out: PathBuf,
 }
 
-/// What a followed download tells.
+/// News of a followed download. Exhaustive: the protocol has no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Followed {
-    /// How it goes.
+    /// The latest state.
     Progress(Progress),
-    /// It is whole; nothing follows.
+    /// It is complete; nothing follows.
     Done(Summary),
 }
 
@@ -373,7 +376,7 @@ impl Following {
         &self.out
     }
 
-    /// The next that is told; only if the request asked to follow.
+    /// Waits for the next news; only if the request asked to follow.
     ///
     /// # Errors
     /// The download failed, or the server ended.
@@ -386,7 +389,7 @@ impl Following {
     }
 }
 
-/// Many at once may find the queue in front of the socket full.
+/// Connects; retries while the listen backlog is full.
 async fn connect(way: &Path) -> io::Result<UnixStream> {
     let deadline = Instant::now() + ANSWER_DEADLINE;
     loop {

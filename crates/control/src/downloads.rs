@@ -1,6 +1,5 @@
-//! The downloads that were handed to the server. Each has one task that ends with it, and any
-//! number of followers that come and go. A content is downloaded once at a time: whoever wants it
-//! under another name waits, and copies it then.
+//! The downloads that were handed to the server. Each has one task and any number of followers. A
+//! content is downloaded once at a time: a download of it to another path waits, then copies it.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -16,19 +15,20 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::fault::{Fault, FaultKind};
-use super::turn::{Directories, Line, Turn};
+use super::content_queue::{ContentQueue, OpenDirectories, QueueHead};
+use super::error::{Fault, FaultKind};
+use super::news::News;
 use tnet_peer::DownloadOptions;
 use tnet_peer::Peer;
 use tnet_peer::{DownloadError, Progress, Summary};
 
-/// Downloads at once. More are refused: each keeps a file open and its chunks' states in memory.
+/// Downloads at once. More are refused: each keeps a file open and its chunk states in memory.
 const MAX_DOWNLOADS: usize = 1024;
 
-/// How often followers hear of a download.
+/// How often followers are told the progress.
 const NEWS_EVERY: Duration = Duration::from_millis(200);
 
-/// How often the log does.
+/// How often the progress is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the description of a file is looked for when the user sets no limit. Long enough to be
@@ -41,7 +41,7 @@ pub(crate) struct Order {
     pub(crate) wanted: Wanted,
     pub(crate) out: PathBuf,
     pub(crate) options: DownloadOptions,
-    /// The one that `out` is in, if the client opened it.
+    /// The parent directory of `out`, if the client opened it.
     pub(crate) directory: Option<OwnedFd>,
 }
 
@@ -61,46 +61,35 @@ impl Wanted {
     }
 }
 
-/// The latest that is known of a download.
-#[derive(Debug, Clone)]
-pub(crate) enum News {
-    /// Nothing yet.
-    Started,
-    Progress(Progress),
-    /// The last, as is the next.
-    Done(Summary),
-    Failed(Fault),
-}
-
 /// All running downloads.
 pub(crate) struct Downloads {
     peer: Arc<Peer>,
     running: HashMap<FileHash, Content>,
-    directories: Directories,
+    directories: OpenDirectories,
     tasks: JoinSet<(FileHash, u64)>,
     /// Of the next one.
     number: u64,
 }
 
-/// A content that is downloaded, under one name after the other.
+/// A content that is downloaded, to one path after the other.
 #[derive(Default)]
 struct Content {
-    line: Line,
-    /// In the order in which they came.
+    queue: ContentQueue,
+    /// In the order of the requests.
     targets: Vec<Target>,
 }
 
 struct Target {
     number: u64,
     out: PathBuf,
-    /// As `out` may lead elsewhere for other clients.
+    /// `out` may lead elsewhere for other clients.
     directory: Option<Arc<OwnedFd>>,
     news: watch::Receiver<News>,
     forgotten: CancellationToken,
 }
 
 impl Target {
-    /// Whether a download to there is this one.
+    /// Whether a download to that path is this one.
     fn is(&self, out: &Path, directory: Option<&Arc<OwnedFd>>) -> bool {
         let is_same_directory = match (&self.directory, directory) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -112,7 +101,7 @@ impl Target {
 
 impl Downloads {
     pub(crate) fn new(peer: Arc<Peer>) -> Self {
-        let directories = Directories::default();
+        let directories = OpenDirectories::default();
         Self { peer, running: HashMap::new(), directories, tasks: JoinSet::new(), number: 0 }
     }
 
@@ -127,21 +116,21 @@ impl Downloads {
             return Ok(target.news.clone());
         }
         if self.tasks.len() >= MAX_DOWNLOADS {
-            let message = format!("{MAX_DOWNLOADS} downloads are running; wait for one to end");
-            return Err(Fault::new(FaultKind::Other, message));
+            let cause = format!("{MAX_DOWNLOADS} downloads are running");
+            return Err(Fault::new(FaultKind::Other, cause).or_hint("wait for one to end"));
         }
         order.options.directory.clone_from(&directory);
         let (publish, news) = watch::channel(News::Started);
         self.number += 1;
         let (number, out, forgotten) = (self.number, order.out.clone(), self.peer.part_of_stop());
         let content = self.running.entry(hash).or_default();
-        let line = content.line.clone();
+        let queue = content.queue.clone();
         let target =
             Target { number, out, directory, news: news.clone(), forgotten: forgotten.clone() };
         content.targets.push(target);
         let peer = Arc::clone(&self.peer);
         self.tasks.spawn(async move {
-            let last = match Box::pin(run(&peer, order, line, &forgotten, &publish)).await {
+            let last = match Box::pin(run(&peer, order, queue, &forgotten, &publish)).await {
                 Ok(summary) => News::Done(summary),
                 Err(fault) => News::Failed(fault),
             };
@@ -151,15 +140,15 @@ impl Downloads {
         Ok(news)
     }
 
-    /// Ends all downloads of this content, however far they are. Answers their news, which end when
-    /// they have.
+    /// Ends all downloads of this content. Returns their news channels, which close when the
+    /// downloads have ended.
     pub(crate) fn forget(&mut self, hash: FileHash) -> Vec<watch::Receiver<News>> {
         let targets = self.running.get(&hash).map_or(&[][..], |content| &content.targets);
         targets.iter().for_each(|target| target.forgotten.cancel());
         targets.iter().map(|target| target.news.clone()).collect()
     }
 
-    /// Waits until a download has ended, and forgets it. Waits for ever while there is none.
+    /// Waits until a download has ended, and forgets it. Waits forever while there is none.
     pub(crate) async fn ended(&mut self) {
         match self.tasks.join_next().await {
             None => pending().await,
@@ -168,7 +157,7 @@ impl Downloads {
             }
             Some(Err(error)) => {
                 warn!(%error, "a download's task failed");
-                // Which one is known by its news, whose sender is gone.
+                // Its news channel is closed.
                 self.keep(|_, target| target.news.has_changed().is_ok());
             }
         }
@@ -190,7 +179,7 @@ impl Downloads {
 async fn run(
     peer: &Peer,
     order: Order,
-    line: Line,
+    queue: ContentQueue,
     forgotten: &CancellationToken,
     publish: &watch::Sender<News>,
 ) -> Result<Summary, Fault> {
@@ -198,30 +187,29 @@ async fn run(
     let hash = wanted.hash();
     debug!(file = %hash.short(), out = %shown_path(&out), "download asked for");
     let begin = async {
-        let turn = line.wait(hash, &out, options.give_up_after, peer.clock(), publish).await?;
-        Ok((turn, describe(peer, wanted, &options).await?))
+        let head = queue.wait(hash, &out, options.give_up_after, peer.clock(), publish).await?;
+        Ok((head, describe(peer, wanted, &options).await?))
     };
     let begun = forgotten.run_until_cancelled(begin).await.unwrap_or_else(|| {
-        Err(Fault::new(
-            FaultKind::Incomplete,
-            "taken off the server's list by `tnet rm` before it began",
-        ))
+        let cause = "taken off the server's list by `tnet rm` before it began";
+        Err(Fault::new(FaultKind::Incomplete, cause).or_continue(&out))
     });
-    let (turn, info) = begun.inspect_err(|fault| refused(hash, &out, fault))?;
-    download(peer, info, &out, options, &turn, forgotten, publish).await
+    let (head, info) = begun.inspect_err(|fault| refused(hash, &out, fault))?;
+    download(peer, info, &out, options, &head, forgotten, publish).await
 }
 
-/// For who follows it. Nobody cancels but who takes the content off the list.
-fn told(error: DownloadError) -> Fault {
+/// The fault for the followers. Only taking the content off the list cancels a download.
+fn fault_of(error: &DownloadError, out: &Path) -> Fault {
     match error {
         DownloadError::Cancelled => {
             Fault::new(FaultKind::Incomplete, "taken off the server's list by `tnet rm`")
+                .or_continue(out)
         }
-        error => error.into(),
+        error => Fault::of_download(error, out),
     }
 }
 
-/// From when it has started, the peer logs how it goes on.
+/// Logged here; once a download has started, the peer logs its end.
 fn refused(hash: FileHash, out: &Path, fault: &Fault) {
     warn!(file = %hash.short(), out = %shown_path(&out), %fault, "download not started");
 }
@@ -244,28 +232,29 @@ async fn download(
     info: FileInfo,
     out: &Path,
     options: DownloadOptions,
-    turn: &Turn,
+    head: &QueueHead,
     forgotten: &CancellationToken,
     publish: &watch::Sender<News>,
 ) -> Result<Summary, Fault> {
     let hash = info.hash();
-    turn.is_at_disk(true);
-    let started = peer.download_unless(info, out, options, forgotten).await.map_err(told);
-    turn.is_at_disk(false);
+    head.is_at_disk(true);
+    let fault = |error| fault_of(&error, out);
+    let started = peer.download_unless(info, out, options, forgotten).await.map_err(fault);
+    head.is_at_disk(false);
     let mut download = started.inspect_err(|fault| refused(hash, out, fault))?;
     let mut logged = Duration::ZERO;
     loop {
         tokio::select! {
             biased;
-            result = download.finished() => return result.map_err(told),
-            () = forgotten.cancelled() => return download.end().await.map_err(told),
+            result = download.finished() => return result.map_err(fault),
+            () = forgotten.cancelled() => return download.end().await.map_err(fault),
             () = sleep(NEWS_EVERY) => {
                 let progress = download.progress();
                 if progress.elapsed >= logged + LOG_EVERY {
                     logged = progress.elapsed;
                     log(hash, &progress);
                 }
-                turn.tell(&progress);
+                head.tell(&progress);
                 publish.send_replace(News::Progress(progress));
             }
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncBufRead;
 
-use super::fault::Fault;
-use super::line::{self, ReadLineError};
+use super::error::Fault;
+use super::json_lines::{self, ReadLineError};
 use super::message::{Request, Response, parse, to_line};
 
 /// The request that the server reads from a line, as the client would write it; or what the server
@@ -51,7 +51,7 @@ pub enum NextLine {
 
 /// Reads a line of at most `limit` bytes.
 pub async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), limit: usize) -> NextLine {
-    match line::read_line(stream, limit, Duration::from_secs(60)).await {
+    match json_lines::read_line(stream, limit, Duration::from_secs(60)).await {
         Ok(Some(line)) => NextLine::Whole(line),
         Ok(None) => NextLine::End,
         Err(ReadLineError::TooLong { .. }) => NextLine::TooLong,

@@ -1,6 +1,18 @@
-//! The control socket: how other processes of the same user ask a running peer for its state, hand
-//! it downloads and end it. Whoever holds the claim on a state directory is the only peer that
-//! serves there.
+//! The control socket: other processes of the same user ask a running peer for its state, hand it
+//! downloads and stop it. The process that holds the [`StateLock`] of a state directory is the only
+//! one that serves there.
+//!
+//! The server calls [`serve`], a client [`Client::connect`] and then one request:
+//!
+//! ```no_run
+//! # async fn paths() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = tnet_control::Client::connect("/var/lib/tnet/state".as_ref()).await?;
+//! for file in client.files().await? {
+//!     println!("{} {}", file.hash, file.path.display());
+//! }
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Protocol
 //! A Unix socket `control.sock`, mode 0600, in the state directory. JSON, one value a line. The
@@ -11,45 +23,47 @@
 //! | request | responses |
 //! |---|---|
 //! | `{"v":1,"request":"status"}` | `status`, one `file` and `peer` line for each, `end` |
-//! | `{"v":1,"request":"status","files":70}` | the same with at most so many `file` lines: downloads, then what was active last |
+//! | `{"v":1,"request":"status","files":70}` | the same with at most so many `file` lines: downloads first, then the files that were active last |
 //! | `{"v":1,"request":"ls"}` | one `file` line for each file, `end` |
-//! | `{"v":1,"request":"get","fileinfo":"/a.fileinfo","out":"/a","overwrite":false,"timeout_ms":60000,"follow":true}` | `started`; if it is followed: `progress` again and again, `done` |
+//! | `{"v":1,"request":"get","fileinfo":"/a.fileinfo","out":"/a","overwrite":false,"timeout_ms":60000,"follow":true}` | `started`; if it is followed: `progress` lines, then `done` |
 //! | the same with `"hash":"…"` instead of `"fileinfo"` | the same |
-//! | the same with `"handed":["description","directory"]` and open files (`SCM_RIGHTS`) in that order | the same; they are used in place of what the paths lead the server to |
+//! | the same with `"handed":["description","directory"]` and open files (`SCM_RIGHTS`) in that order | the same; they are used instead of the paths |
 //! | `{"v":1,"request":"unshare","hash":"…"}` | `unshared` |
 //! | `{"v":1,"request":"shutdown"}` | `stopping`; the connection ends when the peer has |
 //!
 //! Instead of any of them, and as the last line:
-//! `{"v":1,"response":"fault","kind":"no_holder","message":"…"}`. A download goes on when the
-//! client that asked for it goes away. A fault with `"passes":true` says that too many others
-//! follow downloads at this moment: the same request has its turn later. Other requests always get
-//! in.
+//! `{"v":1,"response":"fault","kind":"no_holder","message":"…"}`. With `"hint"`, the message ends
+//! with `; ` and that: what the user can do. With `"subject"`, the message mentions that path or
+//! name. With `"passes":true`, too many other clients follow downloads at this moment, and the same
+//! request succeeds later; other requests are always served.
+//!
+//! A download goes on when the client that asked for it disconnects.
 
 // Network input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
-mod claim;
-mod classify;
 mod client;
+mod content_queue;
 mod downloads;
-mod fault;
+mod error;
+mod fd_passing;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod handing;
-mod line;
+mod json_lines;
+mod json_values;
 mod message;
-mod portable;
+mod news;
 mod server;
 mod session;
+mod state_lock;
 #[cfg(test)]
 mod tests;
-mod turn;
-mod users;
+mod user_names;
 
-pub use claim::{Claim, ClaimError, make_state_dir};
-pub use client::{Client, ConnectError, Followed, Following, Handed, RequestError};
-pub use fault::{Fault, FaultKind};
-pub use line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
+pub use client::{Client, ConnectError, Followed, Following, HandedFiles, RequestError};
+pub use error::{Fault, FaultKind, START_HOLDER};
+pub use json_lines::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 pub use message::{GetRequest, HandedKind, Hello, Source, VERSION};
 pub use server::{Ended, StopReason, serve};
+pub use state_lock::{StateDirError, StateLock, make_state_dir};

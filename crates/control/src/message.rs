@@ -1,5 +1,5 @@
-//! What is said over the control socket. Fields and variants are only ever added; what changes
-//! their meaning raises [`VERSION`], which both sides check before anything else.
+//! Messages of the control socket. Fields and variants are only added; a change of their meaning
+//! raises [`VERSION`], which both sides check first.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tnet_fileinfo::FileHash;
 
-use super::fault::{Fault, FaultKind};
-use super::portable;
+use super::error::{Fault, FaultKind};
+use super::json_values;
 use tnet_peer::CoordinatorAddress;
 use tnet_peer::DownloadOptions;
 use tnet_peer::{
@@ -28,7 +28,7 @@ struct Line<T> {
     content: T,
 }
 
-/// The one part of a line that every version has.
+/// The part of a line that every version has.
 #[derive(Deserialize)]
 struct AnyVersion {
     v: u32,
@@ -45,7 +45,7 @@ pub struct Hello {
     pub listen: SocketAddr,
     /// The coordinator it reports to.
     pub coordinator: Option<CoordinatorAddress>,
-    /// Where its user says that others reach it.
+    /// Where others reach it, if its user said so.
     #[serde(default)]
     pub advertise: Option<String>,
 }
@@ -62,14 +62,14 @@ pub(crate) enum Request {
     Ls,
     Get(GetRequest),
     Unshare {
-        #[serde(with = "portable::hash")]
+        #[serde(with = "json_values::hash")]
         hash: FileHash,
     },
-    /// Rates of the whole server.
+    /// Rate limits of the whole server.
     Limit(LimitsChange),
     /// Change the settings of a file.
     UpdateFile {
-        #[serde(with = "portable::hash")]
+        #[serde(with = "json_values::hash")]
         hash: FileHash,
         #[serde(flatten)]
         change: FileChange,
@@ -77,47 +77,49 @@ pub(crate) enum Request {
     Shutdown,
 }
 
-/// A download handed to the server.
+/// A download handed to the server. Not `non_exhaustive`, so that callers can use
+/// `..GetRequest::new(source, out)`; new fields have defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetRequest {
     /// Which file.
     #[serde(flatten)]
     pub source: Source,
     /// Where to; absolute, because the server has its own working directory.
-    #[serde(with = "portable::path")]
+    #[serde(with = "json_values::path")]
     pub out: PathBuf,
-    /// Replace what is there.
+    /// Replace an existing file.
     #[serde(default)]
     pub overwrite: bool,
-    /// Give up after this long without a chunk; none is never.
+    /// Give up after this long without a chunk; none means never.
     #[serde(default, rename = "timeout_ms", with = "milliseconds")]
     pub timeout: Option<Duration>,
-    /// Tell how it goes until it ends.
+    /// Send progress until it ends.
     #[serde(default)]
     pub follow: bool,
-    /// Rates of this file.
+    /// Rate limits of this file, in bytes a second.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
-    /// Before or after other files.
+    /// Priority over other files.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub priority: Priority,
-    /// What nobody but the asker may do with a new file, as umask(2) has it; none is as the
-    /// server's files are.
+    /// The umask of the asker, for a new file; none means that of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
-    /// The open files that come with the request, in this order. Filled in by the client that sends
-    /// them.
+    /// The open files that come with the request, in this order. Filled in by [`Client::get_with`].
+    ///
+    /// [`Client::get_with`]: crate::Client::get_with
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handed: Vec<HandedKind>,
 }
 
-/// What an open file that comes with a request is.
+/// The role of an open file that comes with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum HandedKind {
     /// The description of the file, in place of its path.
     Description,
-    /// The directory that the output is to be in, in place of the path that leads there.
+    /// The parent directory of the output, in place of its path.
     Directory,
 }
 
@@ -126,7 +128,7 @@ fn is_usual(priority: &Priority) -> bool {
 }
 
 impl GetRequest {
-    /// A download of this file to this absolute path, followed to its end; the rest as it is usual.
+    /// A download of this file to this absolute path, followed to its end; the rest is default.
     pub fn new(source: Source, out: PathBuf) -> Self {
         Self {
             source,
@@ -155,28 +157,29 @@ impl GetRequest {
     }
 }
 
-/// How a file to be downloaded is named.
+/// How a file to be downloaded is named. Exhaustive: a new way would be a new version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// By the absolute path of its `.fileinfo`, which the server reads unless it is handed over.
-    Fileinfo(#[serde(with = "portable::path")] PathBuf),
+    /// By the absolute path of its `.fileinfo`, which the server reads unless the client sends it
+    /// open.
+    Fileinfo(#[serde(with = "json_values::path")] PathBuf),
     /// By its hash; the description comes from a peer that holds the file.
-    Hash(#[serde(with = "portable::hash")] FileHash),
+    Hash(#[serde(with = "json_values::hash")] FileHash),
 }
 
-/// What the server says.
+/// A line from the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "response", rename_all = "snake_case")]
 pub(crate) enum Response {
     Hello(Hello),
-    /// Its lists are empty: they follow, one line for each entry, so that no line is long.
+    /// Its lists are empty: their entries follow, one a line, which bounds the length of a line.
     Status(Status),
     File(FileStatus),
     Peer(ConnectionStatus),
     End,
     Started {
-        #[serde(with = "portable::path")]
+        #[serde(with = "json_values::path")]
         out: PathBuf,
     },
     Progress(Progress),
@@ -184,7 +187,7 @@ pub(crate) enum Response {
     Unshared {
         found: bool,
     },
-    /// What they are now.
+    /// The limits that hold now.
     Limits(Limits),
     FileUpdated {
         found: bool,
@@ -220,7 +223,7 @@ pub(crate) fn to_line(content: &impl Serialize) -> Result<Vec<u8>, serde_json::E
 }
 
 pub(crate) fn parse<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T, ParseError> {
-    // The version first: another one may write everything else in another way.
+    // The version first: another version may differ in everything else.
     let AnyVersion { v } = serde_json::from_slice(line).map_err(ParseError::Malformed)?;
     if v != VERSION {
         return Err(ParseError::Version { version: v });
@@ -238,7 +241,7 @@ mod milliseconds {
         value: &Option<Duration>,
         out: S,
     ) -> Result<S::Ok, S::Error> {
-        // Rounded up, so that a deadline of some microseconds does not become none at all.
+        // Rounded up, so that a timeout of some microseconds does not become zero.
         value
             .map(|value| u64::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
             .serialize(out)

@@ -1,5 +1,5 @@
-//! Serving the control socket of a running peer. Everything it starts ends with it: when [`serve`]
-//! returns, no task of it runs and nobody but the caller holds the peer.
+//! Serves the control socket of a running peer. When [`serve`] returns, none of its tasks runs and
+//! only the caller holds the peer.
 
 use std::io;
 use std::pin::pin;
@@ -14,52 +14,52 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::claim::Claim;
 use super::downloads::Downloads;
 use super::message::Hello;
-use super::session::{Command, Connection, Places, serve_client};
+use super::session::{ClientConnection, FollowerSlots, ServerCommand, serve_client};
+use super::state_lock::StateLock;
 use tnet_peer::Peer;
 use tnet_peer::descriptors;
 
-/// Clients that follow a download at once, which takes as long as the download; fewer where a
-/// process may have few descriptors. One more is told to come again.
-const MOST_PLACES: usize = 1024;
+/// Clients that follow a download at once, each for as long as the download takes; fewer where the
+/// descriptor limit is low. Further ones are told to retry.
+const MOST_FOLLOWERS: usize = 1024;
 
-/// So many there are in any case.
-const LEAST_PLACES: usize = 32;
+/// The least number of followers, whatever the descriptor limit.
+const LEAST_FOLLOWERS: usize = 32;
 
-/// Of the descriptors that the process may have, one in so many is a place: each has a connection
-/// and a directory.
-const DESCRIPTORS_FOR_A_PLACE: usize = 16;
+/// One follower is allowed per so many descriptors of the limit: each needs a connection and a
+/// directory.
+const DESCRIPTORS_PER_FOLLOWER: usize = 16;
 
-/// Clients beyond those, at most half as many as places: their requests are answered at once, and
-/// need none. Beyond it they wait in the kernel.
+/// Clients beyond those, at most half as many as followers: their requests are answered at once.
+/// Further ones wait in the listen backlog.
 const OTHERS: usize = 64;
 
 /// Commands waiting for the server's task. When full, their clients wait.
 const COMMAND_QUEUE: usize = 64;
 
-/// Pause after a failure to accept, which is nearly always a lack of file descriptors and passes.
+/// Pause after a failed accept(2), which is nearly always a temporary lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why the serving ended.
+/// Why the server ended. Exhaustive, so that every caller decides about each reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
     /// A client asked for it.
     Asked,
-    /// The caller's token.
+    /// The caller's token was cancelled.
     Token,
-    /// The peer ended by itself, which it never should.
+    /// The peer ended by itself, which is a bug.
     PeerGone,
 }
 
-/// What is left when serving ends: the claim, and the connections of those who wait for the end of
-/// the peer. Drop it after [`Peer::shutdown`]: then the state directory is free and they know.
+/// What is left when [`serve`] returns: the lock, and the connections of clients that wait for the
+/// end of the peer. Drop it after [`Peer::shutdown`]: that closes them and releases the lock.
 pub struct Ended {
     reason: StopReason,
-    // Dropped in this order: who sees the connection end may claim at once.
-    _claim: Claim,
-    _waiting: Vec<Connection>,
+    // Dropped in this order: a client that sees its connection close may take the lock at once.
+    _lock: StateLock,
+    _waiting: Vec<ClientConnection>,
 }
 
 impl Ended {
@@ -71,9 +71,14 @@ impl Ended {
 
 /// Answers clients until one of them asks for the end, the token is cancelled or the peer is gone.
 ///
-/// `program` is the version shown to clients. Downloads handed over by clients end with this; what
-/// they have stays on disk.
-pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: CancellationToken) -> Ended {
+/// `program` is the version shown to clients. The downloads of clients end with this; what arrived
+/// stays on the disk.
+pub async fn serve(
+    lock: StateLock,
+    peer: Arc<Peer>,
+    program: &str,
+    stop: CancellationToken,
+) -> Ended {
     // Of a peer that is gone already nothing is known.
     let coordinator = peer.status_of(0).await.ok().and_then(|status| status.coordinator);
     let hello = Arc::new(Hello {
@@ -83,14 +88,14 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
         coordinator,
         advertise: peer.advertise().map(|address| address.to_string()),
     });
-    info!(socket = %shown_path(claim.path()), listen = %hello.listen, "control socket open");
+    info!(socket = %shown_path(lock.path()), listen = %hello.listen, "control socket open");
     let (sender, mut commands) = mpsc::channel(COMMAND_QUEUE);
     let mut clients = JoinSet::new();
     let mut downloads = Downloads::new(Arc::clone(&peer));
     let mut waiting = Vec::new();
-    let most_places = most_places();
-    let most_clients = most_places + OTHERS.min(most_places / 2);
-    let places = Places::new(most_places);
+    let most_followers = most_followers();
+    let most_clients = most_followers + OTHERS.min(most_followers / 2);
+    let slots = FollowerSlots::new(most_followers);
     let reason = {
         let (mut stopped, mut gone) = (pin!(stop.cancelled()), pin!(peer.gone()));
         loop {
@@ -98,23 +103,23 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
             tokio::select! {
                 () = &mut stopped => break StopReason::Token,
                 () = &mut gone => break StopReason::PeerGone,
-                accepted = accept(&claim), if clients.len() < most_clients => match accepted {
+                accepted = accept(&lock), if clients.len() < most_clients => match accepted {
                     Ok(stream) => {
                         let (hello, peer) = (Arc::clone(&hello), Arc::clone(&peer));
-                        clients.spawn(serve_client(stream, hello, peer, sender.clone(), places.clone()));
+                        clients.spawn(serve_client(stream, hello, peer, sender.clone(), slots.clone()));
                     }
                     Err(error) => warn!(%error, "cannot accept clients at the control socket"),
                 },
                 Some(_) = clients.join_next() => {}
                 Some(command) = commands.recv() => match command {
-                    Command::Start(order, answer) => {
-                        // Whoever asked may be gone; the download runs all the same.
+                    ServerCommand::Start(order, answer) => {
+                        // The client may have disconnected; the download runs all the same.
                         let _ = answer.send(downloads.start(order));
                     }
-                    Command::Forget(hash, answer) => {
+                    ServerCommand::Forget(hash, answer) => {
                         let _ = answer.send(downloads.forget(hash));
                     }
-                    Command::Shutdown(client) => {
+                    ServerCommand::Shutdown(client) => {
                         waiting.push(client);
                         break StopReason::Asked;
                     }
@@ -124,21 +129,21 @@ pub async fn serve(claim: Claim, peer: Arc<Peer>, program: &str, stop: Cancellat
         }
     };
     downloads.stop().await;
-    // Followers hear of the end through their download's; the others have had their answer or get
-    // none.
+    // Followers learn of the end through their download; the other clients have their answer or
+    // get none.
     drop(sender);
     finish(&mut clients, &mut commands, &mut waiting).await;
-    Ended { reason, _claim: claim, _waiting: waiting }
+    Ended { reason, _lock: lock, _waiting: waiting }
 }
 
-fn most_places() -> usize {
+fn most_followers() -> usize {
     let descriptors =
         descriptors::limit().and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-    (descriptors / DESCRIPTORS_FOR_A_PLACE).clamp(LEAST_PLACES, MOST_PLACES)
+    (descriptors / DESCRIPTORS_PER_FOLLOWER).clamp(LEAST_FOLLOWERS, MOST_FOLLOWERS)
 }
 
-async fn accept(claim: &Claim) -> io::Result<UnixStream> {
-    match claim.listener.accept().await {
+async fn accept(lock: &StateLock) -> io::Result<UnixStream> {
+    match lock.listener.accept().await {
         Ok((stream, _)) => Ok(stream),
         Err(error) => {
             sleep(ACCEPT_PAUSE).await;
@@ -147,24 +152,24 @@ async fn accept(claim: &Claim) -> io::Result<UnixStream> {
     }
 }
 
-/// Lets clients read their last line, for a moment, and ends them. Others that asked for the end
+/// Lets clients read their last line for a moment, then ends them. Clients that ask for the end
 /// meanwhile wait for it too.
 async fn finish(
     clients: &mut JoinSet<()>,
-    commands: &mut mpsc::Receiver<Command>,
-    waiting: &mut Vec<Connection>,
+    commands: &mut mpsc::Receiver<ServerCommand>,
+    waiting: &mut Vec<ClientConnection>,
 ) {
-    /// The last line is small and fits the kernel's buffer; who has not got it after this long does
-    /// not read.
+    /// The last line is small and fits the kernel's buffer; a client that has not read it after
+    /// this long never will.
     const LAST_LINE: Duration = Duration::from_millis(500);
     let _ = tokio::time::timeout(LAST_LINE, async {
         loop {
             tokio::select! {
                 ended = clients.join_next() => if ended.is_none() { break },
                 Some(command) = commands.recv() => match command {
-                    Command::Shutdown(client) => waiting.push(client),
+                    ServerCommand::Shutdown(client) => waiting.push(client),
                     // Dropping the answer ends the client.
-                    Command::Start(..) | Command::Forget(..) => {}
+                    ServerCommand::Start(..) | ServerCommand::Forget(..) => {}
                 },
             }
         }

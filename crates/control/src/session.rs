@@ -17,12 +17,15 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::downloads::{News, Order, Wanted};
-use super::fault::{Fault, FaultKind};
-use super::handing;
-use super::line::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, write_line};
+use super::downloads::{Order, Wanted};
+use super::error::{Fault, FaultKind};
+use super::fd_passing;
+use super::json_lines::{
+    MAX_REQUEST_LEN, MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, write_line,
+};
+use super::json_values::shown;
 use super::message::{GetRequest, HandedKind, Hello, Request, Response, Source, parse, to_line};
-use super::portable::shown;
+use super::news::News;
 use tnet_peer::Peer;
 use tnet_peer::descriptors::shortage_of;
 use tnet_peer::{FileStatus, PeerGone, Status};
@@ -36,75 +39,72 @@ const FOLLOWER_READS_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// Files that the engine is asked for at once.
 const FILES_PER_PAGE: usize = 256;
 
-/// Files of a status that does not tell all. Who wants more wants all.
+/// Files at most in a status with a limit. A client that wants more asks for all.
 const MOST_CHOSEN: usize = 4096;
 
-/// How long what a client says after it was refused is read.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long input of a refused client is read and discarded.
+const DRAIN_AFTER_REFUSAL: Duration = Duration::from_millis(500);
 
 /// What only the server's own task can do.
-pub(crate) enum Command {
-    /// Nobody downloads this content any more. Answers what tells that each of those who did has
-    /// ended.
+pub(crate) enum ServerCommand {
+    /// Ends all downloads of this content. Answers with their news channels, which close when they
+    /// have ended.
     Forget(FileHash, oneshot::Sender<Vec<watch::Receiver<News>>>),
     Start(Order, oneshot::Sender<Result<watch::Receiver<News>, Fault>>),
-    /// With the connection to whoever asked, which ends when the peer has.
-    Shutdown(Connection),
+    /// With the connection of the client, which is closed when the peer has ended.
+    Shutdown(ClientConnection),
 }
 
-pub(crate) struct Connection {
+pub(crate) struct ClientConnection {
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
 }
 
-/// Who follows a download has one of these places for as long as that takes. What else is asked for
-/// needs none.
+/// Limits how many clients follow downloads at once. Other requests need no slot.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct FollowerSlots {
     free: Arc<Semaphore>,
     most: usize,
 }
 
-impl Places {
+impl FollowerSlots {
     pub(crate) fn new(most: usize) -> Self {
         Self { free: Arc::new(Semaphore::new(most)), most }
     }
 
     fn take(&self) -> Result<SemaphorePermit<'_>, Fault> {
         let full = |_| {
-            Fault::passing(format!(
-                "{} downloads are watched already; wait for one to end",
-                self.most
-            ))
+            Fault::passing(format!("{} downloads are watched already", self.most))
+                .or_hint("wait for one to end")
         };
         self.free.try_acquire().map_err(full)
     }
 }
 
 /// The client is gone or does not read.
-struct Lost;
+struct ClientLost;
 
 pub(crate) async fn serve_client(
     stream: UnixStream,
     hello: Arc<Hello>,
     peer: Arc<Peer>,
-    commands: mpsc::Sender<Command>,
-    places: Places,
+    commands: mpsc::Sender<ServerCommand>,
+    slots: FollowerSlots,
 ) {
     let (reader, writer) = stream.into_split();
-    let connection = Connection { reader, writer };
-    if converse(connection, &hello, &peer, &commands, &places).await.is_err() {
+    let connection = ClientConnection { reader, writer };
+    if converse(connection, &hello, &peer, &commands, &slots).await.is_err() {
         debug!("a client of the control socket went away");
     }
 }
 
 async fn converse(
-    mut client: Connection,
+    mut client: ClientConnection,
     hello: &Hello,
     peer: &Peer,
-    commands: &mpsc::Sender<Command>,
-    places: &Places,
-) -> Result<(), Lost> {
+    commands: &mpsc::Sender<ServerCommand>,
+    slots: &FollowerSlots,
+) -> Result<(), ClientLost> {
     client.say(&Response::Hello(hello.clone())).await?;
     let (request, files) = match client.request().await? {
         Ok(request) => request,
@@ -113,7 +113,7 @@ async fn converse(
     let answered = match request {
         Request::Status { files } => client.tell_status(peer, files).await?,
         Request::Ls => client.tell_files(peer).await?,
-        Request::Get(request) => client.start_download(request, files, commands, places).await?,
+        Request::Get(request) => client.start_download(request, files, commands, slots).await?,
         Request::Unshare { hash } => client.unshare(peer, hash, commands).await?,
         Request::Limit(change) => {
             client.answer(peer.limit(change).await.map(Response::Limits)).await?
@@ -124,7 +124,7 @@ async fn converse(
         }
         Request::Shutdown => {
             client.say(&Response::Stopping).await?;
-            return commands.send(Command::Shutdown(client)).await.map_err(|_| Lost);
+            return commands.send(ServerCommand::Shutdown(client)).await.map_err(|_| ClientLost);
         }
     };
     match answered {
@@ -133,54 +133,63 @@ async fn converse(
     }
 }
 
-/// The outer error: the client is lost. The inner one: it is to be told.
-type Answered = Result<Result<(), Fault>, Lost>;
+/// The outer error: the client is lost. The inner one is sent to the client.
+type Answered = Result<Result<(), Fault>, ClientLost>;
 
-impl Connection {
-    async fn request(&mut self) -> Result<Result<(Request, Vec<OwnedFd>), Fault>, Lost> {
-        let fault =
-            match handing::receive(self.reader.as_ref(), MAX_REQUEST_LEN, REQUEST_DEADLINE).await {
-                Ok(Some((line, files))) => {
-                    return Ok(parse(&line).map(|request| (request, files)).map_err(Fault::from));
-                }
-                Ok(None) => return Err(Lost),
-                // The client asks again; its files are closed.
-                Err(ReadLineError::Io(error)) => match shortage_of(&error) {
-                    Some(shortage) => Fault::passing(shortage.to_string()),
-                    None => return Err(Lost),
-                },
-                Err(error @ (ReadLineError::TooLong { .. } | ReadLineError::TimedOut { .. })) => {
-                    Fault::of(FaultKind::Usage, &error)
-                }
-            };
+impl ClientConnection {
+    async fn request(&mut self) -> Result<Result<(Request, Vec<OwnedFd>), Fault>, ClientLost> {
+        let fault = match fd_passing::receive(
+            self.reader.as_ref(),
+            MAX_REQUEST_LEN,
+            REQUEST_DEADLINE,
+        )
+        .await
+        {
+            Ok(Some((line, files))) => {
+                return Ok(parse(&line).map(|request| (request, files)).map_err(Fault::from));
+            }
+            Ok(None) => return Err(ClientLost),
+            // The client retries; its files are closed.
+            Err(ReadLineError::Io(error)) => match shortage_of(&error) {
+                Some(shortage) => Fault { passes: true, ..Fault::of(FaultKind::Other, &shortage) },
+                None => return Err(ClientLost),
+            },
+            Err(error @ (ReadLineError::TooLong { .. } | ReadLineError::TimedOut { .. })) => {
+                Fault::of(FaultKind::Usage, &error)
+            }
+        };
         Ok(Err(fault))
     }
 
-    /// The last that is said. What the client still sends is read for a moment: a connection that
-    /// is closed with bytes unread is reset, and the client would not hear why.
-    async fn refuse(mut self, fault: Fault) -> Result<(), Lost> {
+    /// Sends the last line. What the client still sends is read for a moment: closing a connection
+    /// with unread bytes resets it, and the client would not see the fault.
+    async fn refuse(mut self, fault: Fault) -> Result<(), ClientLost> {
         self.say(&Response::Fault(fault)).await?;
         let _ = self.writer.shutdown().await;
         let mut rest = [0; 4096];
         let rest = async { while let Ok(1..) = self.reader.read(&mut rest).await {} };
-        let _ = timeout(LAST_WORDS, rest).await;
+        let _ = timeout(DRAIN_AFTER_REFUSAL, rest).await;
         Ok(())
     }
 
-    async fn say(&mut self, response: &Response) -> Result<(), Lost> {
+    async fn say(&mut self, response: &Response) -> Result<(), ClientLost> {
         self.say_within(WRITE_DEADLINE, response).await
     }
 
-    async fn say_within(&mut self, within: Duration, response: &Response) -> Result<(), Lost> {
+    async fn say_within(
+        &mut self,
+        within: Duration,
+        response: &Response,
+    ) -> Result<(), ClientLost> {
         let line = match to_line(response) {
             Ok(line) if line.len() <= MAX_RESPONSE_LEN => line,
             Ok(_) => fault_line("the answer is too long for the control socket"),
             Err(error) => fault_line(&error.to_string()),
         };
-        write_line(&mut self.writer, &line, within).await.map_err(|_| Lost)
+        write_line(&mut self.writer, &line, within).await.map_err(|_| ClientLost)
     }
 
-    /// Everything but the files, the files, and the peers.
+    /// Sends the status without its lists, then the files, then the peers.
     async fn tell_status(&mut self, peer: &Peer, most_files: Option<u32>) -> Answered {
         let most = most_files.map_or(0, |most| (most as usize).min(MOST_CHOSEN));
         let mut status: Status = match peer.status_of(most).await {
@@ -211,7 +220,7 @@ impl Connection {
         }
     }
 
-    /// In pages, so that neither the engine nor our memory has to deal with all of them at once.
+    /// In pages, so that neither the engine nor this task holds all of them at once.
     async fn say_all_files(&mut self, peer: &Peer) -> Answered {
         let mut after = None;
         loop {
@@ -227,7 +236,7 @@ impl Connection {
         }
     }
 
-    async fn say_files(&mut self, files: Vec<FileStatus>) -> Result<(), Lost> {
+    async fn say_files(&mut self, files: Vec<FileStatus>) -> Result<(), ClientLost> {
         for mut file in files {
             file.path = shown(&file.path);
             self.say(&Response::File(file)).await?;
@@ -239,13 +248,13 @@ impl Connection {
         &mut self,
         peer: &Peer,
         hash: FileHash,
-        commands: &mpsc::Sender<Command>,
+        commands: &mpsc::Sender<ServerCommand>,
     ) -> Answered {
         let (answer, forgotten) = oneshot::channel();
-        commands.send(Command::Forget(hash, answer)).await.map_err(|_| Lost)?;
-        let forgotten = forgotten.await.map_err(|_| Lost)?;
+        commands.send(ServerCommand::Forget(hash, answer)).await.map_err(|_| ClientLost)?;
+        let forgotten = forgotten.await.map_err(|_| ClientLost)?;
         let any = !forgotten.is_empty();
-        // One that came to its end all the same has shared the file.
+        // A download that completed meanwhile has shared the file.
         for mut ending in forgotten {
             while ending.changed().await.is_ok() {}
         }
@@ -264,16 +273,16 @@ impl Connection {
         &mut self,
         request: GetRequest,
         files: Vec<OwnedFd>,
-        commands: &mpsc::Sender<Command>,
-        places: &Places,
+        commands: &mpsc::Sender<ServerCommand>,
+        slots: &FollowerSlots,
     ) -> Answered {
-        let _place = match places.take() {
-            Ok(place) => place,
+        let _slot = match slots.take() {
+            Ok(slot) => slot,
             Err(full) => return Ok(Err(full)),
         };
         let options = request.download_options();
         let GetRequest { source, out, follow, handed, .. } = request;
-        let Handed { description, directory } = match Handed::of(&handed, files) {
+        let RequestFiles { description, directory } = match RequestFiles::of(&handed, files) {
             Ok(handed) => handed,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -287,8 +296,8 @@ impl Connection {
         };
         let (answer, started) = oneshot::channel();
         let order = Order { wanted, out: out.clone(), options, directory };
-        commands.send(Command::Start(order, answer)).await.map_err(|_| Lost)?;
-        match started.await.map_err(|_| Lost)? {
+        commands.send(ServerCommand::Start(order, answer)).await.map_err(|_| ClientLost)?;
+        match started.await.map_err(|_| ClientLost)? {
             Ok(news) => {
                 self.say(&Response::Started { out }).await?;
                 if follow { self.follow(news).await } else { Ok(Ok(())) }
@@ -297,8 +306,7 @@ impl Connection {
         }
     }
 
-    /// Tells what is new until the download ends. If the client goes first, the download does not
-    /// care.
+    /// Sends news until the download ends. The download goes on if the client disconnects.
     async fn follow(&mut self, mut news: watch::Receiver<News>) -> Answered {
         loop {
             let latest = news.borrow_and_update().clone();
@@ -318,12 +326,11 @@ impl Connection {
             }
             tokio::select! {
                 changed = news.changed() => if changed.is_err() {
-                    let message = "the server was stopped before the file was whole; run the same command again to continue";
-                    return Ok(Err(Fault::new(FaultKind::Incomplete, message)));
+                    let fault = Fault::new(FaultKind::Incomplete, "the server was stopped before the file was whole");
+                    return Ok(Err(fault.or_hint("run the same command again to continue")));
                 },
-                // A client that follows says nothing more; its end of the connection ending is all
-                // that can happen.
-                _ = self.reader.read_u8() => return Err(Lost),
+                // A client that follows sends nothing more, so this is the end of its connection.
+                _ = self.reader.read_u8() => return Err(ClientLost),
             }
         }
     }
@@ -334,14 +341,14 @@ fn fault_line(message: &str) -> Vec<u8> {
     to_line(&fault).expect("two strings always serialize")
 }
 
-/// The open files of a request.
+/// The open files that came with a request.
 #[derive(Default)]
-struct Handed {
+struct RequestFiles {
     description: Option<File>,
     directory: Option<OwnedFd>,
 }
 
-impl Handed {
+impl RequestFiles {
     fn of(kinds: &[HandedKind], files: Vec<OwnedFd>) -> Result<Self, Fault> {
         let mut handed = Self::default();
         if kinds.len() != files.len() {
@@ -401,7 +408,7 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(json)
 }
 
-/// From its beginning, wherever the cursor is that others have too.
+/// Reads from the beginning: the file offset is shared with the client.
 fn read_handed(mut file: &File) -> io::Result<Vec<u8>> {
     let mut json = Vec::new();
     if !file.metadata()?.is_file() {

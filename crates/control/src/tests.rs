@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::claim::socket_path;
-use super::session::{Places, serve_client};
+use super::session::{FollowerSlots, serve_client};
+use super::state_lock::socket_path;
 use super::*;
 use tnet_peer::Peer;
 
@@ -31,11 +31,11 @@ struct Server {
 impl Server {
     async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let claim = Claim::new(&dir.path().join("state")).await.expect("a fresh directory");
+        let lock = StateLock::new(&dir.path().join("state")).await.expect("a fresh directory");
         let listen = "127.0.0.1:0".parse().expect("an address");
         let peer = Arc::new(Peer::builder().listen(listen).spawn().await.expect("a free port"));
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(claim, Arc::clone(&peer), "test", stop.clone()));
+        let task = tokio::spawn(serve(lock, Arc::clone(&peer), "test", stop.clone()));
         Self { dir, stop, peer, task }
     }
 
@@ -65,8 +65,8 @@ impl Server {
         self.stop.cancel();
         let ended =
             timeout(SOON, self.task).await.expect("it ends when told").expect("without a panic");
-        let peer =
-            Arc::into_inner(self.peer).expect("nobody else holds the peer when serving has ended");
+        let peer = Arc::into_inner(self.peer)
+            .expect("serve has returned, so only the test holds the peer");
         peer.shutdown().await;
         ended
     }
@@ -197,7 +197,7 @@ async fn failures_cross_the_socket_with_their_kind() {
 #[tokio::test]
 async fn a_download_goes_on_without_the_client_that_asked_for_it() {
     let server = Server::start().await;
-    // Nobody else has this file, so its download stays.
+    // No other peer has this file, so its download stays.
     let path = server.dir.path().join("wanted");
     std::fs::write(&path, b"content that nobody serves").expect("written");
     let info = scan_file(&path, None, &unwatched).expect("readable");
@@ -217,7 +217,7 @@ async fn a_download_goes_on_without_the_client_that_asked_for_it() {
     let elsewhere = GetRequest { out: server.dir.path().join("elsewhere"), ..request };
     let mut waiting = server.client().await.get(elsewhere.clone()).await.expect("it waits");
     assert!(matches!(waiting.next().await, Ok(Followed::Progress(_))));
-    // Who waits gives up in his own time.
+    // A waiting download has its own timeout.
     let elsewhere = GetRequest {
         out: server.dir.path().join("third"),
         timeout: Some(Duration::from_millis(300)),
@@ -227,7 +227,7 @@ async fn a_download_goes_on_without_the_client_that_asked_for_it() {
     let gave_up = end_of(&mut hasty).await.expect_err("nothing arrives");
     assert_eq!(FaultKind::from(&gave_up), FaultKind::NoHolder, "{gave_up}");
     assert!(gave_up.to_string().contains("out"), "{gave_up}");
-    // Whoever still follows when the server ends hears that it can be resumed.
+    // Followers learn at the end of the server that the download can be resumed.
     let end = tokio::spawn(server.end());
     for mut following in [again, waiting] {
         let last = end_of(&mut following).await.expect_err("the file is not whole");
@@ -248,7 +248,7 @@ async fn end_of(following: &mut Following) -> Result<tnet_peer::Summary, Request
 }
 
 #[tokio::test]
-async fn a_download_that_is_removed_has_been_and_so_have_those_that_wait_for_it() {
+async fn removing_a_download_ends_it_and_those_that_wait_for_it() {
     let server = Server::start().await;
     let path = server.dir.path().join("wanted");
     std::fs::write(&path, b"content that nobody serves").expect("written");
@@ -325,7 +325,7 @@ async fn one_path_in_two_directories_is_two_downloads() {
         std::fs::create_dir(&hidden).expect("writable");
         let directory = std::fs::File::open(&hidden).expect("there");
         let request = request(Source::Fileinfo(fileinfo_of(&path)), "/nowhere/out".into(), true);
-        let handed = Handed { directory: Some(directory.as_fd()), ..Handed::default() };
+        let handed = HandedFiles { directory: Some(directory.as_fd()), ..HandedFiles::default() };
         all.push((
             hidden,
             server.client().await.get_with(request, &handed).await.expect("accepted"),
@@ -353,7 +353,7 @@ async fn one_path_in_two_directories_is_two_files() {
         std::fs::write(&description, info.to_json()).expect("written");
         let directory = std::fs::File::open(&hidden).expect("there");
         let request = request(Source::Fileinfo(description), "/nowhere/out".into(), true);
-        let handed = Handed { directory: Some(directory.as_fd()), ..Handed::default() };
+        let handed = HandedFiles { directory: Some(directory.as_fd()), ..HandedFiles::default() };
         let mut following =
             server.client().await.get_with(request, &handed).await.expect("accepted");
         end_of(&mut following).await.expect("it is whole");
@@ -375,7 +375,7 @@ async fn what_is_open_is_used_where_the_path_leads_nowhere() {
     let source = Source::Fileinfo("/nowhere/a.fileinfo".into());
     let request = request(source, "/nowhere/out".into(), true);
     let handed =
-        Handed { description: Some(description.as_fd()), directory: Some(directory.as_fd()) };
+        HandedFiles { description: Some(description.as_fd()), directory: Some(directory.as_fd()) };
     let mut following = server.client().await.get_with(request, &handed).await.expect("accepted");
     end_of(&mut following).await.expect("it is copied");
     assert_eq!(std::fs::read(hidden.join("out")).expect("there").len(), 100_000);
@@ -400,7 +400,7 @@ async fn a_request_that_speaks_of_other_files_than_came_with_it_is_refused() {
 }
 
 #[tokio::test]
-async fn whoever_asks_for_the_end_waits_until_the_peer_has_ended() {
+async fn a_client_that_asks_for_the_end_waits_until_the_peer_has_ended() {
     let server = Server::start().await;
     let client = server.client().await;
     let mut asked = tokio::spawn(client.shutdown(SOON));
@@ -449,7 +449,7 @@ async fn nonsense_is_answered_with_a_usage_fault_and_the_end() {
 }
 
 #[tokio::test]
-async fn silent_clients_are_let_go_and_keep_nobody_out() {
+async fn silent_clients_are_disconnected_and_do_not_block_others() {
     let server = Server::start().await;
     let mut silent = Vec::new();
     for _ in 0..100 {
@@ -466,7 +466,7 @@ async fn silent_clients_are_let_go_and_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn without_a_place_a_download_is_told_to_come_again_and_everything_else_gets_in() {
+async fn without_a_slot_a_download_is_told_to_retry_and_other_requests_are_served() {
     let server = Server::start().await;
     let (commands, _) = tokio::sync::mpsc::channel(1);
     let listen = server.peer.local_addr();
@@ -486,7 +486,7 @@ async fn without_a_place_a_download_is_told_to_come_again_and_everything_else_ge
         let (mut near, far) = UnixStream::pair().expect("two sockets");
         let (hello, peer) = (Arc::clone(&hello), Arc::clone(&server.peer));
         let serving =
-            tokio::spawn(serve_client(far, hello, peer, commands.clone(), Places::new(0)));
+            tokio::spawn(serve_client(far, hello, peer, commands.clone(), FollowerSlots::new(0)));
         near.write_all(asked.as_bytes()).await.expect("taken");
         // More than was asked for is no reason not to hear the answer.
         near.write_all(b"and more").await.expect("taken");

@@ -66,10 +66,10 @@ pub mod fuzzing;
 
 pub use api::{
     Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact,
-    CoordinatorState, CorruptPeer, DamagedFile, DownloadError, FetchInfoError, FileChange,
-    FileCursor, FileStatus, FilesPage, Limits, LimitsChange, Listing, PeerGone, Phase, Priority,
-    Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary, SwarmMember,
-    TimeShares, Traffic, Unfit, Unreached, Waiting, chain,
+    CoordinatorState, CorruptPeer, DamagedFile, DownloadError, Explanation, FetchInfoError,
+    FileChange, FileCursor, FileStatus, FilesPage, Limits, LimitsChange, Listing, PeerGone, Phase,
+    Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary,
+    SwarmMember, TimeShares, Traffic, Unfit, Unreached, Waiting, chain, explain,
 };
 pub use config::{Config, DownloadOptions};
 pub use coordinator_query::{Holders, Inquiry, InquiryError, NamedHolder};

@@ -1,4 +1,4 @@
-//! `tnet limit`, `pause`, `resume`, `priority` and `rm`: what changes while the server runs.
+//! `tnet limit`, `pause`, `resume`, `priority` and `rm`: changes to a running server.
 
 use std::ffi::OsStr;
 use std::num::NonZeroU64;
@@ -10,26 +10,27 @@ use tnet_fileinfo::FileHash;
 use tnet_peer::{FileChange, FileStatus, Limits, LimitsChange};
 
 use super::status::no_server;
-use crate::args::{Files, Global, Level, LimitArgs};
-use crate::exit::{Exit, Failure};
-use crate::render::Output;
+use crate::config::typed::{FileNames, Level, LimitArgs};
+use crate::config::{Config, absolute};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::render::output::{Report, fields};
 use crate::render::units::{shown_path, size};
-use crate::settings;
 
-/// Digits of a hash that name a file, at least.
+/// Least digits of a hash that name a file.
 const LEAST_DIGITS: usize = 4;
 
 /// What is done with files.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Treatment {
+pub(crate) enum FileAction {
     Pause,
     Resume,
     Priority(Level),
     Remove,
 }
 
-impl Treatment {
+impl FileAction {
     fn file_change(self) -> Option<FileChange> {
         match self {
             Self::Pause => Some(FileChange::Pause),
@@ -51,19 +52,20 @@ impl Treatment {
     }
 }
 
-pub(crate) async fn treat(
-    args: Files,
-    treatment: Treatment,
-    global: &Global,
-    output: Output,
+pub(crate) async fn apply(
+    args: FileNames,
+    action: FileAction,
+    config: &Config,
+    context: &Context,
 ) -> Result<Report, Failure> {
-    let state_dir = settings::state_dir(global)?;
+    let output = context.output;
+    let state_dir = config.state_dir()?;
     let files = connect(&state_dir).await?.files().await?;
-    // One that is not there does not stop the others.
-    let (mut treated, mut failures): (Vec<&FileStatus>, Vec<Failure>) = (Vec::new(), Vec::new());
+    // A failure does not stop the others.
+    let (mut changed, mut failures): (Vec<&FileStatus>, Vec<Failure>) = (Vec::new(), Vec::new());
     for name in &args.files {
-        match one(&files, name, &treated, treatment, &state_dir, output).await {
-            Ok(file) => treated.push(file),
+        match one(&files, name, &changed, action, &state_dir, context).await {
+            Ok(file) => changed.push(file),
             Err(failure) => failures.push(failure),
         }
     }
@@ -71,16 +73,16 @@ pub(crate) async fn treat(
     let mut failures = failures.into_iter();
     match failures.next() {
         None => {
-            let treated: Vec<Value> = treated
+            let changed: Vec<Value> = changed
                 .iter()
                 .map(|file| json!({ "hash": file.hash, "path": file.path }))
                 .collect();
-            Ok(fields(json!({ "files": treated, "done": treatment.done() })))
+            Ok(fields(json!({ "files": changed, "done": action.done() })))
         }
         Some(only) if count == 1 => Err(only),
         Some(first) => {
-            output.complaint(&first.message);
-            failures.for_each(|failure| output.complaint(&failure.message));
+            output.complaint(&first.message());
+            failures.for_each(|failure| output.complaint(&failure.message()));
             let message = format!("{failed} of {count} files failed, the reasons are above");
             Err(Failure::new(first.exit, message))
         }
@@ -90,16 +92,16 @@ pub(crate) async fn treat(
 async fn one<'a>(
     files: &'a [FileStatus],
     name: &OsStr,
-    treated: &[&FileStatus],
-    treatment: Treatment,
+    changed: &[&FileStatus],
+    action: FileAction,
     state_dir: &Path,
-    output: Output,
+    context: &Context,
 ) -> Result<&'a FileStatus, Failure> {
     let file = find(files, name)?;
     let (client, hash) = (connect(state_dir).await?, hash_of(file)?);
-    // Two names of one content are treated as one.
-    let is_done = treated.iter().any(|other| other.hash == file.hash);
-    let found = match treatment.file_change() {
+    // Two names of one content are changed once.
+    let is_done = changed.iter().any(|other| other.hash == file.hash);
+    let found = match action.file_change() {
         _ if is_done => true,
         Some(change) => client.update_file(hash, change).await?,
         None => client.unshare(hash).await?,
@@ -107,8 +109,9 @@ async fn one<'a>(
     if !found {
         return Err(gone(file));
     }
-    output.outcome(&format!("{}: {}", shown_path(&file.path), treatment.done()));
-    if matches!(treatment, Treatment::Remove) && file.is_download() {
+    let output = context.output;
+    output.outcome(&format!("{}: {}", shown_path(&file.path), action.done()));
+    if matches!(action, FileAction::Remove) && file.is_download() {
         output.note(&format!(
             "what arrived of it is kept in {}.partial; `tnet get` continues from there",
             shown_path(&file.path)
@@ -119,10 +122,11 @@ async fn one<'a>(
 
 pub(crate) async fn limit(
     args: LimitArgs,
-    global: &Global,
-    output: Output,
+    config: &Config,
+    context: &Context,
 ) -> Result<Report, Failure> {
-    let state_dir = settings::state_dir(global)?;
+    let output = context.output;
+    let state_dir = config.state_dir()?;
     let change = LimitsChange { up: args.up, down: args.down };
     let (what, limits) = match &args.file {
         None => ("the server".to_owned(), connect(&state_dir).await?.limit(change).await?),
@@ -158,15 +162,15 @@ fn hash_of(file: &FileStatus) -> Result<FileHash, Failure> {
 }
 
 fn gone(file: &FileStatus) -> Failure {
-    Failure::new(
-        Exit::NotFound,
-        format!("{} has gone meanwhile; see `tnet ls`", shown_path(&file.path)),
-    )
+    let path = shown_path(&file.path);
+    Failure::new(Exit::NotFound, format!("{path} has gone meanwhile"))
+        .about(path)
+        .or_hint("see `tnet ls`")
 }
 
-/// The file that is meant: by its path, by the end of its path, or by the first digits of its hash.
+/// Finds a file by its path, by the end of its path, or by the first digits of its hash.
 fn find<'a>(files: &'a [FileStatus], name: &OsStr) -> Result<&'a FileStatus, Failure> {
-    let path = settings::absolute(&PathBuf::from(name))?;
+    let path = absolute(&PathBuf::from(name))?;
     if let Some(file) = files.iter().find(|file| file.path == path) {
         return Ok(file);
     }
@@ -185,15 +189,13 @@ fn find<'a>(files: &'a [FileStatus], name: &OsStr) -> Result<&'a FileStatus, Fai
     match meant.as_slice() {
         [file] => Ok(file),
         [] => {
-            let message = format!("the server has no file {shown:?}; `tnet ls` lists what it has");
-            Err(Failure::new(Exit::NotFound, message))
+            let cause = format!("the server has no file {shown:?}");
+            Err(Failure::new(Exit::NotFound, cause).or_hint("`tnet ls` lists what it has"))
         }
         [first, second, ..] => {
             let (first, second) = (shown_path(&first.path), shown_path(&second.path));
-            let message = format!(
-                "{shown:?} may mean {first} or {second}; write more of the hash, or the path"
-            );
-            Err(Failure::new(Exit::Usage, message))
+            let cause = format!("{shown:?} may mean {first} or {second}");
+            Err(Failure::new(Exit::Usage, cause).or_hint("write more of the hash, or the path"))
         }
     }
 }

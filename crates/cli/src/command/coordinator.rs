@@ -1,4 +1,4 @@
-//! `tnet coordinator`: runs one until a signal comes.
+//! `tnet coordinator`: runs a coordinator until a signal comes.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -7,42 +7,41 @@ use serde_json::json;
 use tnet_coordinator::{Config, Coordinator, CoordinatorHandle, Stats};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::args::{CoordinatorArgs, Global, allow_advertise};
-use crate::exit::Failure;
+use crate::config::Config as Settings;
+use crate::config::reload::{self, Reloader};
+use crate::context::Context;
+use crate::failure::Failure;
 use crate::memory;
-use crate::reload::{self, Reloader};
-use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::render::units::{count, size};
 use crate::service;
 use crate::signals::Signals;
 
-/// How often the service manager and the log are told how it does.
+/// How often the service manager and the log are told the state.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(
-    args: &CoordinatorArgs,
-    global: &Global,
-    output: Output,
+    settings: &Settings,
+    context: &Context,
     signals: Signals,
 ) -> Result<Report, Failure> {
     let mut config = Config::default();
-    if let Some(listen) = global.listen {
+    if let Some(listen) = settings.listen {
         config.listen = listen;
     }
-    config.allow_advertise = allow_advertise(&args.allow_advertise);
-    let budget = args.memory.or_else(memory::fair_share);
+    config.allow_advertise.clone_from(&settings.allow_advertise);
+    let budget = settings.coordinator_memory.or_else(memory::fair_share);
     if let Some(bytes) = budget {
         config = config.within(bytes);
     }
     let coordinator = Coordinator::bind(config)?.spawn();
     let address = coordinator.local_addr();
-    output.event("ready", fields(json!({ "listen": address, "memory": budget })));
-    output.outcome(&format!("coordinator on {address}; Ctrl-C stops it"));
+    context.output.event("ready", fields(json!({ "listen": address, "memory": budget })));
+    context.output.outcome(&format!("coordinator on {address}; Ctrl-C stops it"));
     service::ready(&format!("listening on {address}"));
     tracing::info!(memory = budget.map(size), "memory that it takes at most");
-    let decided = global.given.keys().map(|argument| (*argument).to_owned());
-    let reloader = Reloader::new(global, reload::OF_A_COORDINATOR, decided);
+    let decided = settings.merged.typed_arguments().map(str::to_owned);
+    let reloader = Reloader::new(settings, reload::OF_A_COORDINATOR, decided);
     tokio::select! {
         () = signals.stop.cancelled() => {}
         () = tell_status(&coordinator) => {}
@@ -50,7 +49,7 @@ pub(crate) async fn run(
     }
     service::stopping();
     coordinator.shutdown().await;
-    // Ending is what it was asked to do.
+    // A stop by a signal is a success.
     Ok(fields(json!({ "listen": address })))
 }
 
@@ -71,7 +70,7 @@ async fn tell_status(coordinator: &CoordinatorHandle) {
     }
 }
 
-/// Does what signals ask for meanwhile.
+/// Handles signals while the coordinator runs.
 async fn attend(
     coordinator: &CoordinatorHandle,
     signals: &Signals,
@@ -81,7 +80,7 @@ async fn attend(
         tokio::select! {
             () = signals.reload.notified() => match reloader.read() {
                 Ok(changes) => tracing::info!("{}", changes.told()),
-                Err(failure) => tracing::error!("settings stay as they were: {}", failure.message),
+                Err(failure) => tracing::error!("settings stay as they were: {failure}"),
             },
             () = signals.report.notified() => if let Ok(stats) = coordinator.stats().await {
                 tracing::info!("{}", shown(&stats));

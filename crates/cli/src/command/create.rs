@@ -1,5 +1,5 @@
-//! `tnet create`: describes a file. The description appears whole or not at all, and replaces
-//! nothing unasked.
+//! `tnet create`: describes a file. The description is written atomically, and replaces an existing
+//! one only with `--overwrite`.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
@@ -9,25 +9,21 @@ use serde_json::json;
 use tnet_fileinfo::{FileInfo, scan_file};
 use tnet_peer::DownloadError;
 use tnet_peer::store::{OnExisting, OpenError, write_whole};
-use tokio_util::sync::CancellationToken;
 
 use super::fileinfo::{blocking, default_path, hash};
-use crate::args::Create;
-use crate::exit::{Exit, Failure, file_failure};
-use crate::render::Output;
+use crate::config::typed::Create;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, file_failure};
 use crate::render::output::{Report, fields};
 use crate::render::units::{json_path, shown_path, size};
 
-pub(crate) async fn run(
-    args: Create,
-    output: Output,
-    stop: CancellationToken,
-) -> Result<Report, Failure> {
+pub(crate) async fn run(args: Create, context: &Context) -> Result<Report, Failure> {
+    let output = context.output;
     let Create { file, output: out, chunk_size, overwrite } = args;
     if out.as_deref().is_some_and(|out| out.as_os_str() == "-") {
-        let message =
-            "a description is not written to stdout; name a file with -o, which ./- may be too";
-        return Err(Failure::new(Exit::Usage, message));
+        return Err(Failure::new(Exit::Usage, "a description is not written to stdout")
+            .or_hint("name a file with -o, which ./- may be too"));
     }
     let out = out.unwrap_or_else(|| default_path(&file));
     let on_existing = if overwrite { OnExisting::Replace } else { OnExisting::Refuse };
@@ -37,11 +33,10 @@ pub(crate) async fn run(
         blocking(move || check(&file, &out, on_existing)).await?
     };
     let scanned = file.clone();
-    let info = hash("hashing", total, output, &stop, move |progress| {
-        scan_file(&scanned, chunk_size, progress)
-    })
-    .await
-    .map_err(|failure| failure.of_file(&file))?;
+    let info =
+        hash("hashing", total, context, move |progress| scan_file(&scanned, chunk_size, progress))
+            .await
+            .map_err(|failure| failure.of_file(&file))?;
     let written = {
         let (info, out) = (info.clone(), out.clone());
         blocking(move || write(&info, &out, on_existing)).await?
@@ -75,15 +70,15 @@ pub(crate) async fn run(
     })))
 }
 
-/// What can be known before the file is read; answers its size.
+/// Checks what can be checked before the file is read; returns its size.
 fn check(file: &Path, out: &Path, on_existing: OnExisting) -> Result<u64, Failure> {
     let metadata = fs::metadata(file).map_err(|error| file_failure("read", file, &error))?;
     let shown = shown_path(file);
     if metadata.is_dir() {
-        let message = format!(
-            "{shown} is a directory, and a .fileinfo describes one file; pack it first, for example with `tar`"
+        let cause = format!("{shown} is a directory, and a .fileinfo describes one file");
+        return Err(
+            Failure::new(Exit::Usage, cause).or_hint("pack it first, for example with `tar`")
         );
-        return Err(Failure::new(Exit::Usage, message));
     }
     if !metadata.is_file() {
         let kind = metadata.file_type();
@@ -94,30 +89,25 @@ fn check(file: &Path, out: &Path, on_existing: OnExisting) -> Result<u64, Failur
         } else {
             "a device, whose length is not known"
         };
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{shown} is {what}; write what is to be described to a file, and name that"),
-        ));
+        return Err(Failure::new(Exit::Usage, format!("{shown} is {what}"))
+            .or_hint("write what is to be described to a file, and name that"));
     }
     match fs::symlink_metadata(out) {
-        Ok(existing) if existing.is_dir() => Err(Failure::new(
-            Exit::Exists,
-            format!("{} is a directory; name a file in it with -o", shown_path(out)),
-        )),
+        Ok(existing) if existing.is_dir() => {
+            let cause = format!("{} is a directory", shown_path(out));
+            Err(Failure::new(Exit::Exists, cause).or_hint("name a file in it with -o"))
+        }
         Ok(_) if on_existing == OnExisting::Refuse => Err(exists(out)),
         _ => Ok(metadata.len()),
     }
 }
 
 fn exists(out: &Path) -> Failure {
-    let message = format!(
-        "{} exists already; pass --overwrite to replace it, or another path with -o",
-        shown_path(out)
-    );
-    Failure::new(Exit::Exists, message)
+    Failure::new(Exit::Exists, format!("{} exists already", shown_path(out)))
+        .or_hint("pass --overwrite to replace it, or another path with -o")
 }
 
-/// Writes it under another name first, so that nobody ever reads half of it.
+/// Writes it under another name first and renames it, so that no reader sees a part of it.
 fn write(info: &FileInfo, out: &Path, on_existing: OnExisting) -> Result<PathBuf, Failure> {
     match write_whole(out, info.to_json().as_bytes(), on_existing) {
         Ok(()) => Ok(out.to_owned()),
@@ -159,7 +149,8 @@ mod tests {
         symlink(dir.path(), above.join("link")).expect("a link");
         let out = above.join("link/out");
         fs::set_permissions(&above, fs::Permissions::from_mode(0o777)).expect("ours");
-        let refused = write(&info, &out, OnExisting::Replace).expect_err("anybody's link");
+        let refused = write(&info, &out, OnExisting::Replace)
+            .expect_err("a link that any user could have created");
         assert_eq!(refused.exit, Exit::NotAllowed);
         assert!(!dir.path().join("out").exists());
         fs::set_permissions(&above, fs::Permissions::from_mode(0o755)).expect("ours");

@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tnet_control::FaultKind;
 use tnet_fileinfo::{FileInfo, scan_file};
 use tnet_peer::Summary;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use self::swarm::{Downloader, Swarm};
 use super::fileinfo::{blocking, hash};
-use crate::args::Demo;
-use crate::exit::{Exit, Failure, file_failure};
+use crate::config::typed::Demo;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, file_failure};
 use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::render::swarm_view::SwarmView;
@@ -29,46 +31,37 @@ const SEEDS: usize = 2;
 /// Peers that want it.
 const DOWNLOADERS: usize = 3;
 
-/// How often what is shown is brought up to date. A local swarm is over in an eye's blink.
+/// How often the view is updated. A local swarm takes seconds.
 const REFRESH: Duration = Duration::from_millis(50);
 
-pub(crate) async fn run(
-    args: Demo,
-    output: Output,
-    stop: CancellationToken,
-) -> Result<Report, Failure> {
+pub(crate) async fn run(args: Demo, context: &Context) -> Result<Report, Failure> {
     let dir = tempfile::Builder::new()
         .prefix("tnet-demo-")
         .tempdir()
         .map_err(|error| file_failure("make a directory in", &std::env::temp_dir(), &error))?;
     let result = tokio::select! {
-        result = Box::pin(demo(args, dir.path(), output, &stop)) => result,
-        () = stop.cancelled() => Err(Failure::interrupted("interrupted; nothing is left behind")),
+        result = Box::pin(demo(args, dir.path(), context)) => result,
+        () = context.stop.cancelled() => Err(Failure::interrupted("interrupted").or_hint("nothing is left behind")),
     };
-    // Best effort beyond this: the directory for temporary files is for what is left there.
+    // Best effort: it is in the directory for temporary files.
     let _ = blocking(move || Ok(dir.close())).await?;
     result
 }
 
-async fn demo(
-    args: Demo,
-    dir: &Path,
-    output: Output,
-    stop: &CancellationToken,
-) -> Result<Report, Failure> {
+async fn demo(args: Demo, dir: &Path, context: &Context) -> Result<Report, Failure> {
     let file = match args.file {
         Some(file) => file,
-        None => generate(dir, args.size, output).await?,
+        None => generate(dir, args.size, context.output).await?,
     };
-    let info = describe(&file, output, stop).await?;
+    let info = describe(&file, context).await?;
     let swarm = Swarm::start(SEEDS, DOWNLOADERS, dir).await?;
-    output.note(&format!(
+    context.output.note(&format!(
         "coordinator on {}, {} with the file, {} without, all on this machine",
         swarm.coordinator(),
         count(SEEDS as u64, "peer"),
         count(DOWNLOADERS as u64, "peer")
     ));
-    let result = distribute(&swarm, &file, &info, output, stop).await;
+    let result = distribute(&swarm, &file, &info, context).await;
     swarm.end().await;
     result
 }
@@ -84,35 +77,28 @@ async fn generate(dir: &Path, len: u64, output: Output) -> Result<PathBuf, Failu
 
 fn room_hint(path: &Path, error: &std::io::Error) -> Failure {
     let failure = file_failure("write", path, error);
-    if failure.exit == Exit::Disk {
-        return Failure::new(
-            failure.exit,
-            format!("{}; {ROOM}", failure.message.replace("; check the disk", "")),
-        );
+    match FaultKind::of_io(error) {
+        Some(FaultKind::Disk) => Failure { hint: Some(ROOM.to_owned()), ..failure },
+        _ => failure,
     }
-    failure
 }
 
-/// Every downloader has a copy of its own.
+/// The hint for a full disk: every downloader has its own copy.
 const ROOM: &str = "the demo writes copies to the directory for temporary files: name one with room in TMPDIR, or a smaller --size";
 
-async fn describe(
-    file: &Path,
-    output: Output,
-    stop: &CancellationToken,
-) -> Result<FileInfo, Failure> {
+async fn describe(file: &Path, context: &Context) -> Result<FileInfo, Failure> {
     let (asked, len) = (file.to_owned(), file.to_owned());
     let len = blocking(move || {
         let metadata =
             std::fs::metadata(&len).map_err(|error| file_failure("read", &len, &error))?;
         if !metadata.is_file() {
-            let message = format!("{} is no regular file; name one", shown_path(&len));
-            return Err(Failure::new(Exit::Usage, message));
+            let cause = format!("{} is no regular file", shown_path(&len));
+            return Err(Failure::new(Exit::Usage, cause).or_hint("name one"));
         }
         Ok(metadata.len())
     })
     .await?;
-    hash("hashing", len, output, stop, move |progress| scan_file(&asked, None, progress))
+    hash("hashing", len, context, move |progress| scan_file(&asked, None, progress))
         .await
         .map_err(|failure| failure.of_file(file))
 }
@@ -121,9 +107,9 @@ async fn distribute(
     swarm: &Swarm,
     file: &Path,
     info: &FileInfo,
-    output: Output,
-    stop: &CancellationToken,
+    context: &Context,
 ) -> Result<Report, Failure> {
+    let output = context.output;
     swarm.share(file).await?;
     output.note(&format!(
         "{}, {}, {}",
@@ -138,7 +124,7 @@ async fn distribute(
     })?;
     let done = watch(downloads, output).await?;
     let elapsed = began.elapsed();
-    verify(&done, info, output, stop).await?;
+    verify(&done, info, context).await?;
     let lines = table(&done, swarm);
     output.outcome("");
     for line in lines {
@@ -197,16 +183,11 @@ struct Finished {
     summary: Summary,
 }
 
-/// Reads every copy from disk again and holds its hash against the original's.
-async fn verify(
-    done: &[Finished],
-    info: &FileInfo,
-    output: Output,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
+/// Reads every copy from disk again and compares its hash with the original's.
+async fn verify(done: &[Finished], info: &FileInfo, context: &Context) -> Result<(), Failure> {
     for Finished { name, summary } in done {
         let copy = summary.path.clone();
-        let copied = hash("verifying", info.size(), output, stop, move |progress| {
+        let copied = hash("verifying", info.size(), context, move |progress| {
             scan_file(&copy, None, progress)
         })
         .await
@@ -220,8 +201,8 @@ async fn verify(
     Ok(())
 }
 
-/// Who received how much from whom: a row for each downloader, a column for each peer, and a last
-/// row that adds up.
+/// Bytes received by each downloader (rows) from each peer (columns), with the sums in the last
+/// row.
 fn table(done: &[Finished], swarm: &Swarm) -> Vec<String> {
     let members: Vec<(&str, SocketAddr)> = swarm.members().collect();
     let mut head = vec![String::new(), "time".to_owned()];

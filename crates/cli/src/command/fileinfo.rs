@@ -1,4 +1,4 @@
-//! Reading a `.fileinfo` that the user named, and hashing files with something to see meanwhile.
+//! Reads a `.fileinfo` that the user named, and hashes files with a progress line.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{FileInfo, MAX_FILEINFO_LEN, Progress, ScanError};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
-use crate::exit::{Exit, Failure, file_failure};
-use crate::render::Output;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, file_failure};
 use crate::render::fit::part;
 use crate::render::rate_meter::RateMeter;
 use crate::render::status_line::StatusLine;
 use crate::render::units::{shown_path, size};
 
-/// Work that is done sooner shows no bar.
+/// Shorter work shows no bar.
 const SHOW_AFTER: Duration = Duration::from_secs(1);
 
-/// How often what is shown is brought up to date.
+/// How often the progress line is updated.
 const REFRESH: Duration = Duration::from_millis(100);
 
-/// Reads and proves a description.
+/// Reads and verifies a description.
 pub(crate) async fn read(path: &Path) -> Result<FileInfo, Failure> {
     let path = path.to_owned();
     blocking(move || read_now(&path)).await
@@ -41,12 +41,16 @@ fn read_now(path: &Path) -> Result<FileInfo, Failure> {
     let shown = shown_path(path);
     let json = read_bounded(path).map_err(|error| match error.kind() {
         io::ErrorKind::IsADirectory => {
-            Failure::new(Exit::Integrity, format!("{shown} is a directory; name the .fileinfo in it"))
+            Failure::new(Exit::Integrity, format!("{shown} is a directory"))
+                .or_hint("name the .fileinfo in it")
+                .about(&shown)
         }
         io::ErrorKind::InvalidInput => {
-            Failure::new(Exit::Integrity, format!(
-                "{shown} is no regular file, and a description is read more than once; save it to a file, and name that"
-            ))
+            let cause =
+                format!("{shown} is no regular file, and a description is read more than once");
+            Failure::new(Exit::Integrity, cause)
+                .or_hint("save it to a file, and name that")
+                .about(&shown)
         }
         _ => file_failure("read", path, &error),
     })?;
@@ -56,11 +60,11 @@ fn read_now(path: &Path) -> Result<FileInfo, Failure> {
         } else {
             "get it again from where it was made with `tnet create`"
         };
-        Failure::from(error).during(&shown).or_hint(hint)
+        Failure::from(error).named(&shown).or_hint(hint)
     })
 }
 
-/// A description is called so; whoever names another file likely means the content.
+/// A path without the extension `.fileinfo` is probably the content.
 fn looks_like_content(path: &Path) -> bool {
     path.extension().is_none_or(|extension| extension != "fileinfo")
 }
@@ -79,21 +83,19 @@ fn open_regular(path: &Path) -> io::Result<File> {
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut json = Vec::new();
-    // One byte too many is enough for the parser to refuse it.
+    // One byte more than allowed suffices for the parser to refuse it.
     open_regular(path)?.take(MAX_FILEINFO_LEN as u64 + 1).read_to_end(&mut json)?;
     Ok(json)
 }
 
-/// Hashes something on all cores, with progress on screen if it takes a while, until it is done or
-/// a signal comes.
+/// Hashes on all cores, with a progress line if it takes long, until it is done or a signal comes.
 pub(crate) async fn hash<T: Send + 'static>(
     what: &'static str,
     total: u64,
-    output: Output,
-    stop: &CancellationToken,
+    context: &Context,
     work: impl FnOnce(Progress<'_>) -> Result<T, ScanError> + Send + 'static,
 ) -> Result<T, HashFailure> {
-    let (done, stopped) = (Arc::new(AtomicU64::new(0)), stop.clone());
+    let (done, stopped) = (Arc::new(AtomicU64::new(0)), context.stop.clone());
     let counter = Arc::clone(&done);
     let work = move || {
         work(&|bytes| {
@@ -110,7 +112,7 @@ pub(crate) async fn hash<T: Send + 'static>(
                 let (now, bytes) = (Instant::now(), done.load(Ordering::Relaxed));
                 rate.add(now, bytes);
                 if now.duration_since(start) >= SHOW_AFTER {
-                    let line = line.get_or_insert_with(|| StatusLine::new(output));
+                    let line = line.get_or_insert_with(|| StatusLine::new(context.output));
                     let parts = [
                         part(2, what),
                         part(1, format!("{} of {}", size(bytes), size(total))),
@@ -128,27 +130,29 @@ pub(crate) async fn hash<T: Send + 'static>(
     }
 }
 
-/// Hashing ended without a result.
+/// Hashing failed or was stopped.
 #[derive(Debug)]
 pub(crate) enum HashFailure {
     /// By a signal.
     Stopped,
-    /// For a reason of the file's.
+    /// The file cannot be read.
     Scan(ScanError),
 }
 
 impl HashFailure {
-    /// What to say of it, of that file.
+    /// The failure for that file.
     pub(crate) fn of_file(self, path: &Path) -> Failure {
         match self {
-            Self::Stopped => Failure::interrupted("interrupted; run the same command again"),
+            Self::Stopped => {
+                Failure::interrupted("interrupted").or_hint("run the same command again")
+            }
             Self::Scan(ScanError::Open(error)) => file_failure("open", path, &error),
             Self::Scan(error) => Failure::from(error).during(&shown_path(path)),
         }
     }
 }
 
-/// Runs what may block where that is allowed.
+/// Runs blocking work in the thread pool.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {

@@ -1,20 +1,20 @@
-//! `tnet ls`: the files of the server, one a line.
+//! `tnet ls`: the files of the server, one per line.
 
 use serde_json::json;
 use tnet_control::Client;
 use tnet_peer::FileStatus;
 
-use crate::args::Global;
-use crate::exit::Failure;
-use crate::render::Output;
+use crate::config::Config;
+use crate::context::Context;
+use crate::failure::Failure;
 use crate::render::output::{Report, fields};
 use crate::render::status::state;
 use crate::render::table::aligned;
 use crate::render::units::{shown_path, size};
-use crate::settings;
 
-pub(crate) async fn run(global: &Global, output: Output) -> Result<Report, Failure> {
-    let mut files = Client::connect(&settings::state_dir(global)?)
+pub(crate) async fn run(config: &Config, context: &Context) -> Result<Report, Failure> {
+    let output = context.output;
+    let mut files = Client::connect(&config.state_dir()?)
         .await
         .map_err(super::status::no_server)?
         .files()

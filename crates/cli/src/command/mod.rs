@@ -1,5 +1,5 @@
-//! One file for each command. A command answers what it has to report, or why it failed; it neither
-//! exits nor prints errors itself.
+//! One file for each command. A command returns its report or a failure; it neither exits nor
+//! prints errors itself.
 
 mod change;
 mod config;
@@ -7,29 +7,28 @@ mod coordinator;
 mod create;
 mod demo;
 mod fileinfo;
+mod generate;
 mod get;
 mod kill_server;
 mod ls;
-mod papers;
-mod peer;
-pub(crate) use peer::OnTaken;
 mod start_server;
 mod status;
 mod verify;
 mod who;
 
-use tokio_util::sync::CancellationToken;
-
-use crate::args::{Cli, Command, ConfigCommand};
-use crate::exit::{Exit, Failure};
+use crate::config::Config;
+use crate::config::typed::{Command, ConfigCommand};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::logging::{self, Talk};
 use crate::render::Output;
 use crate::render::output::Report;
 use crate::signals::{self, Role};
-use change::Treatment;
+use change::FileAction;
 
 impl Command {
-    /// As it is typed.
+    /// The name as it is typed.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Demo(_) => "demo",
@@ -73,57 +72,62 @@ impl Command {
     }
 }
 
-/// Does what the command line says.
-pub(crate) async fn run(cli: Cli, output: Output) -> Result<Report, Failure> {
-    let Cli { command, global } = cli;
+/// Runs a command.
+pub(crate) async fn run(
+    command: Command,
+    config: &Config,
+    output: Output,
+) -> Result<Report, Failure> {
     if let Some(talk) = command.talk() {
-        logging::to_stderr(talk, global.verbose, global.quiet);
+        logging::to_stderr(talk, config.verbose, config.quiet);
     }
     let signals = signals::listen(command.role()).map_err(|error| {
         Failure::new(Exit::Other, format!("cannot listen for signals: {error}"))
     })?;
-    let stop = signals.stop.clone();
+    let context = &Context { output, stop: signals.stop.clone() };
     match command {
-        Command::Demo(args) => Box::pin(demo::run(args, output, stop)).await,
-        Command::Create(args) => create::run(args, output, stop).await,
-        Command::Verify(args) => verify::run(args, output, stop).await,
-        Command::Coordinator(args) => coordinator::run(&args, &global, output, signals).await,
+        Command::Demo(args) => Box::pin(demo::run(args, context)).await,
+        Command::Create(args) => create::run(args, context).await,
+        Command::Verify(args) => verify::run(args, context).await,
+        Command::Coordinator(_) => coordinator::run(config, context, signals).await,
         Command::StartServer(args) => {
-            Box::pin(start_server::run(args, &global, output, signals)).await
+            Box::pin(start_server::run(args, config, context, signals)).await
         }
-        Command::Get(args) => Box::pin(get::run(args, &global, output, stop)).await,
-        Command::Who(args) => unless(&stop, who::run(args, &global, output)).await,
-        Command::Status(args) => status::run(args, &global, output, stop).await,
-        Command::Ls => unless(&stop, ls::run(&global, output)).await,
-        Command::Limit(args) => unless(&stop, change::limit(args, &global, output)).await,
-        Command::Pause(args) => {
-            unless(&stop, change::treat(args, Treatment::Pause, &global, output)).await
+        Command::Get(args) => Box::pin(get::run(args, config, context)).await,
+        Command::Who(args) => unless_stopped(context, who::run(args, config, context)).await,
+        Command::Status(args) => status::run(args, config, context).await,
+        Command::Ls => unless_stopped(context, ls::run(config, context)).await,
+        Command::Limit(args) => unless_stopped(context, change::limit(args, config, context)).await,
+        Command::Pause(files) => {
+            unless_stopped(context, change::apply(files, FileAction::Pause, config, context)).await
         }
-        Command::Resume(args) => {
-            unless(&stop, change::treat(args, Treatment::Resume, &global, output)).await
+        Command::Resume(files) => {
+            unless_stopped(context, change::apply(files, FileAction::Resume, config, context)).await
         }
         Command::Priority(args) => {
-            let treatment = Treatment::Priority(args.level);
-            unless(&stop, change::treat(args.files, treatment, &global, output)).await
+            let action = FileAction::Priority(args.level);
+            unless_stopped(context, change::apply(args.files, action, config, context)).await
         }
-        Command::Rm(args) => {
-            unless(&stop, change::treat(args, Treatment::Remove, &global, output)).await
+        Command::Rm(files) => {
+            unless_stopped(context, change::apply(files, FileAction::Remove, config, context)).await
         }
-        Command::Completions { shell } => Ok(papers::completions(shell, output)),
-        Command::Man { dir } => papers::man(&dir, output),
+        Command::Completions { shell } => Ok(generate::completions(shell, output)),
+        Command::Man { dir } => generate::man(&dir, output),
         Command::Config { command } => {
-            config::run(command.unwrap_or(ConfigCommand::Show), &global, output)
+            config::run(command.unwrap_or(ConfigCommand::Show), config, context)
         }
-        Command::KillServer => kill_server::run(&global, output, stop).await,
+        Command::KillServer => kill_server::run(config, context).await,
     }
 }
 
-/// What leaves nothing behind when it is ended in the middle.
-async fn unless(
-    stop: &CancellationToken,
+/// Runs a command that leaves nothing behind when it is dropped in the middle.
+async fn unless_stopped(
+    context: &Context,
     command: impl Future<Output = Result<Report, Failure>>,
 ) -> Result<Report, Failure> {
-    stop.run_until_cancelled(command)
+    context
+        .stop
+        .run_until_cancelled(command)
         .await
         .unwrap_or_else(|| Err(Failure::interrupted("interrupted")))
 }

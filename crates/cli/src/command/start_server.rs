@@ -1,72 +1,67 @@
 //! `tnet start-server`: the peer that shares a directory and takes downloads. In the background it
-//! is this program once more, detached from the terminal; the one that the user started stays until
-//! the other one answers.
+//! is this program again, detached from the terminal; the command that the user typed waits until
+//! the server answers.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
-use tnet_control::{self, Claim, ClaimError, Client, ConnectError, StopReason};
+use tnet_control::{self, Client, ConnectError, FaultKind, StateDirError, StateLock, StopReason};
 use tnet_peer::share::WatchOptions;
 use tnet_peer::{LimitsChange, Peer};
 use tracing::{error, info};
 
-use super::peer::{self, OnTaken};
-use crate::args::{Bounds, Global, StartServer};
-use crate::background::{self, Launch};
-use crate::exit::{Exit, Failure};
+use crate::background::{self, Launch, STOP_FIRST};
+use crate::config::Config;
+use crate::config::reload::{self, Reloader};
+use crate::config::typed::StartServer;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::local_peer::{self, PortConflict};
 use crate::logging::LOG_NAME;
-use crate::reload::{self, Reloader};
 use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::render::units::{json_path, shown_path, size};
 use crate::service;
-use crate::settings;
 use crate::signals::Signals;
 
-/// Of what remembers the files that were read, in the state directory.
+/// Name of the scan cache in the state directory.
 const SCANS_NAME: &str = "scans";
 
-/// Nothing is served any more. Whoever started the process can start it anew.
-const PEER_GONE: &str = "the engine ended by itself, which is a fault in tnet; the log says where";
+/// Nothing is served any more; the process that started this one can start it again.
+const PEER_GONE: &str = "the engine ended by itself, which is a fault in tnet";
 
 pub(crate) async fn run(
     args: StartServer,
-    global: &Global,
-    output: Output,
+    config: &Config,
+    context: &Context,
     signals: Signals,
 ) -> Result<Report, Failure> {
-    let dir = args.dir.as_deref().map(settings::absolute).transpose()?;
-    let state_dir = settings::state_dir(global)?;
-    let on_taken = if args.any_port { OnTaken::AnyPort } else { OnTaken::Fail };
-    let given: Vec<&'static str> = global.given.keys().copied().collect();
+    let output = context.output;
+    let dir = config.share_dir()?;
+    let state_dir = config.state_dir()?;
+    let on_conflict = if args.any_port { PortConflict::UseAnyPort } else { PortConflict::Fail };
+    let decided = config.merged.typed_arguments();
     if args.detached {
-        background::detach(&state_dir, global.verbose)?;
-        let service = Service {
-            dir,
-            state_dir,
-            on_taken,
-            bounds: &args.bounds,
-            decided: args.decided,
-            is_detached: true,
-        };
-        return service.run(global, output, signals).await;
+        background::detach(&state_dir, config.verbose)?;
+        let decided = args.decided;
+        let service = Service { dir, state_dir, on_conflict, decided, is_detached: true };
+        return service.run(config, output, signals).await;
     }
     if args.foreground {
-        let decided = given.into_iter().map(str::to_owned).collect();
-        let service =
-            Service { dir, state_dir, on_taken, bounds: &args.bounds, decided, is_detached: false };
-        return service.run(global, output, signals).await;
+        let decided = decided.map(str::to_owned).collect();
+        let service = Service { dir, state_dir, on_conflict, decided, is_detached: false };
+        return service.run(config, output, signals).await;
     }
     match Client::connect(&state_dir).await {
         Err(ConnectError::NotRunning { .. }) => {}
         Ok(client) => return Err(running_already(client.hello().pid)),
         Err(error) => return Err(error.into()),
     }
-    let launch =
-        Launch { dir: dir.clone(), state_dir, on_taken, bounds: args.bounds, decided: given };
-    let server = background::start(&launch, global, output, &signals.stop).await?;
+    let launch = Launch { dir: dir.clone(), state_dir, on_conflict, decided: decided.collect() };
+    let server = background::start(&launch, config, context).await?;
     let hello = server.hello;
     output.outcome(&format!("server started, pid {}, peers on {}", hello.pid, hello.listen));
     if let Some(log) = &server.log {
@@ -87,47 +82,43 @@ pub(crate) async fn run(
 }
 
 fn running_already(pid: u32) -> Failure {
-    let message =
-        format!("a server is running already, pid {pid}; stop it first with `tnet kill-server`");
-    Failure::new(Exit::Exists, message)
+    Failure::new(Exit::Exists, format!("a server is running already, pid {pid}"))
+        .or_hint(STOP_FIRST)
 }
 
 /// The server itself.
-struct Service<'a> {
+struct Service {
     dir: Option<PathBuf>,
     state_dir: PathBuf,
-    on_taken: OnTaken,
-    bounds: &'a Bounds,
-    /// Arguments that no file of settings changes.
+    on_conflict: PortConflict,
+    /// Arguments that a reloaded config file does not override.
     decided: Vec<String>,
     is_detached: bool,
 }
 
-impl Service<'_> {
-    /// Until a signal or a client ends it.
+impl Service {
+    /// Runs until a signal or a client ends it.
     async fn run(
         self,
-        global: &Global,
+        config: &Config,
         output: Output,
         signals: Signals,
     ) -> Result<Report, Failure> {
-        let Self { dir, state_dir, on_taken, bounds, decided, is_detached } = self;
+        let Self { dir, state_dir, on_conflict, decided, is_detached } = self;
         // Before the peer listens, so that a second server changes nothing for the first.
-        let claim = Claim::new(&state_dir).await.map_err(|error| match &error {
-            ClaimError::AlreadyRunning { .. } => {
-                Failure::from(error).or_hint("stop it first with `tnet kill-server`")
-            }
+        let lock = StateLock::new(&state_dir).await.map_err(|error| match &error {
+            StateDirError::AlreadyRunning { .. } => Failure::from(error).or_hint(STOP_FIRST),
             _ => error.into(),
         })?;
         let peer = Arc::new(
-            peer::start(global, on_taken, bounds, Some(state_dir.join(SCANS_NAME))).await?,
+            local_peer::start(config, on_conflict, Some(state_dir.join(SCANS_NAME))).await?,
         );
         let served = match &dir {
             Some(dir) => share(&peer, dir).await,
             None => Ok(()),
         };
         if let Err(failure) = served {
-            peer::end(peer).await;
+            local_peer::end(peer).await;
             return Err(failure);
         }
         let (pid, listen) = (std::process::id(), peer.local_addr());
@@ -137,41 +128,43 @@ impl Service<'_> {
             fields(json!({
                 "pid": pid,
                 "listen": listen,
-                "socket": json_path(claim.path()),
+                "socket": json_path(lock.path()),
                 "log": json_path(&state_dir.join(LOG_NAME)),
             })),
         );
         if is_detached {
-            background::let_go_of_stdout();
+            background::close_stdout();
         }
         service::ready(&format!("peers on {listen}"));
         let program = env!("CARGO_PKG_VERSION");
-        let reloader = Reloader::new(global, reload::OF_A_SERVER, decided);
+        let reloader = Reloader::new(config, reload::OF_A_SERVER, decided);
         let ended = tokio::select! {
-            ended = tnet_control::serve(claim, Arc::clone(&peer), program, signals.stop.clone()) => ended,
+            ended = tnet_control::serve(lock, Arc::clone(&peer), program, signals.stop.clone()) => ended,
             never = attend(&peer, &signals, reloader) => match never {},
         };
         match ended.reason() {
             StopReason::Asked => info!("stopping: asked to"),
             StopReason::Token => info!("stopping: signal"),
-            StopReason::PeerGone => error!("stopping: {PEER_GONE}"),
+            StopReason::PeerGone => error!("stopping: {PEER_GONE}; the log says where"),
         }
         service::stopping();
-        peer::end(peer).await;
+        local_peer::end(peer).await;
         info!("server stopped");
         let reason = ended.reason();
-        // Only now: whoever waits for the end sees it.
+        // Only now: dropping it tells the clients that wait for the end.
         drop(ended);
         match reason {
             StopReason::Asked | StopReason::Token => {
                 Ok(fields(json!({ "pid": pid, "listen": listen })))
             }
-            StopReason::PeerGone => Err(Failure::new(Exit::Other, PEER_GONE)),
+            StopReason::PeerGone => {
+                Err(Failure::new(Exit::Other, PEER_GONE).or_hint("the log says where"))
+            }
         }
     }
 }
 
-/// Does what signals ask for meanwhile.
+/// Handles signals while the server runs.
 async fn attend(peer: &Peer, signals: &Signals, mut reloader: Reloader) -> Infallible {
     loop {
         tokio::select! {
@@ -190,7 +183,7 @@ async fn reload(peer: &Peer, reloader: &mut Reloader) {
             }
             info!("{}", changes.told());
         }
-        Err(failure) => error!("settings stay as they were: {}", failure.message),
+        Err(failure) => error!("settings stay as they were: {failure}"),
     }
 }
 
@@ -211,11 +204,14 @@ async fn tell_status(peer: &Peer) {
 
 async fn share(peer: &Peer, dir: &std::path::Path) -> Result<(), Failure> {
     let shared = peer.share_dir(dir, WatchOptions::default()).await;
-    shared.map_err(|error| match Failure::from(error) {
-        failure if failure.exit == Exit::NotAllowed => {
+    shared.map_err(|error| {
+        let is_not_allowed = FaultKind::from(&error) == FaultKind::NotAllowed;
+        let failure = Failure::from(error);
+        if is_not_allowed {
             failure.or_hint("share a directory that you may read")
+        } else {
+            failure
         }
-        failure => failure,
     })?;
     info!(dir = %shown_path(dir), "sharing");
     Ok(())

@@ -5,26 +5,23 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tnet_fileinfo::{ChunkSet, FileInfo, verify_file};
-use tokio_util::sync::CancellationToken;
 
 use super::fileinfo::{self, blocking, hash};
-use crate::args::Verify;
-use crate::exit::{Exit, Failure, file_failure};
-use crate::render::Output;
+use crate::config::typed::Verify;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, file_failure};
 use crate::render::output::{Report, fields};
 use crate::render::units::{count, json_path, shown_path, size};
 
-/// Ranges that are named; of a file that is altogether another one there may be half a million.
+/// Ranges in the JSON output at most; a completely different file may have half a million.
 const MAX_RANGES: usize = 100;
 
-/// Ranges that are named to a person.
+/// Ranges in the error message at most.
 const MAX_RANGES_SHOWN: usize = 10;
 
-pub(crate) async fn run(
-    args: Verify,
-    output: Output,
-    stop: CancellationToken,
-) -> Result<Report, Failure> {
+pub(crate) async fn run(args: Verify, context: &Context) -> Result<Report, Failure> {
+    let output = context.output;
     let Verify { file: path, fileinfo: description } = args;
     let info = fileinfo::read(&description).await?;
     let (file, len) = {
@@ -32,7 +29,7 @@ pub(crate) async fn run(
         blocking(move || open(&path)).await?
     };
     let (checked, total) = (info.clone(), info.size());
-    let right = hash("verifying", total, output, &stop, move |progress| {
+    let right = hash("verifying", total, context, move |progress| {
         verify_file(&file, &checked, None, progress)
     })
     .await
@@ -47,23 +44,21 @@ pub(crate) async fn run(
         })));
     }
     output.event("wrong_chunks", wrong_chunks(&info, &right, len));
-    Err(Failure::new(Exit::Integrity, complaint(&path, &info, &right, len)))
+    Err(wrong(&path, &info, &right, len))
 }
 
 fn open(path: &Path) -> Result<(File, u64), Failure> {
     // Asked first, because opening a pipe waits for its other end.
     let metadata = fs::metadata(path).map_err(|error| file_failure("read", path, &error))?;
     if !metadata.is_file() {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{} is no regular file; name one", shown_path(path)),
-        ));
+        let cause = format!("{} is no regular file", shown_path(path));
+        return Err(Failure::new(Exit::Usage, cause).or_hint("name one"));
     }
     let file = File::open(path).map_err(|error| file_failure("read", path, &error))?;
     Ok((file, metadata.len()))
 }
 
-/// The chunks that are not right, as ranges of neighbours, both ends included; at most so many.
+/// The wrong chunks, as inclusive ranges; at most [`MAX_RANGES`].
 fn wrong_ranges(right: &ChunkSet) -> Vec<(u32, u32)> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for chunk in right.missing() {
@@ -91,7 +86,7 @@ fn wrong_chunks(info: &FileInfo, right: &ChunkSet, len: u64) -> Report {
     }))
 }
 
-fn complaint(path: &Path, info: &FileInfo, right: &ChunkSet, len: u64) -> String {
+fn wrong(path: &Path, info: &FileInfo, right: &ChunkSet, len: u64) -> Failure {
     let mut faults = Vec::new();
     if len != info.size() {
         faults.push(format!("{len} bytes instead of {}", info.size()));
@@ -112,9 +107,9 @@ fn complaint(path: &Path, info: &FileInfo, right: &ChunkSet, len: u64) -> String
         faults.push(format!("{wrong} of {of} wrong ({}{more})", shown.join(", ")));
     }
     let (path, faults) = (shown_path(path), faults.join(", "));
-    format!(
-        "{path} is not what its description says: {faults}; fetch it anew with `tnet get --overwrite`"
-    )
+    Failure::new(Exit::Integrity, format!("{path} is not what its description says: {faults}"))
+        .about(path)
+        .or_hint("fetch it anew with `tnet get --overwrite`")
 }
 
 #[cfg(test)]
@@ -152,7 +147,7 @@ mod tests {
         let info = info(22);
         let odd: Vec<u32> =
             (0..info.geometry().chunk_count()).filter(|index| index % 2 == 1).collect();
-        let line = complaint(Path::new("f"), &info, &right_but(&info, &odd), info.size());
+        let line = wrong(Path::new("f"), &info, &right_but(&info, &odd), info.size()).message();
         assert!(line.contains("11 of 22 chunks wrong (1, 3, 5"), "{line}");
         assert!(line.contains(", 19, …); "), "{line}");
     }
@@ -160,7 +155,7 @@ mod tests {
     #[test]
     fn a_file_that_is_too_long_is_wrong_even_if_every_chunk_is_right() {
         let info = info(1);
-        let line = complaint(Path::new("f"), &info, &right_but(&info, &[]), info.size() + 1);
+        let line = wrong(Path::new("f"), &info, &right_but(&info, &[]), info.size() + 1).message();
         assert!(line.contains("16385 bytes instead of 16384;"), "{line}");
     }
 }

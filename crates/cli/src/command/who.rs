@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tnet_control::START_HOLDER;
 use tnet_peer::{CoordinatorAddress, Holders, Inquiry, NamedHolder};
 
 use super::fileinfo;
-use crate::args::{Global, Wanted, Who};
-use crate::exit::{Exit, Failure};
-use crate::render::Output;
+use crate::config::Config;
+use crate::config::typed::{Wanted, Who};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::render::output::{Report, fields};
 use crate::render::table::aligned;
 use crate::render::units::count;
-use crate::settings;
 
 /// Holders that a coordinator names at most.
 const MOST_NAMED: usize = 50;
@@ -20,13 +22,14 @@ const MOST_NAMED: usize = 50;
 /// For the connection, and for the answer.
 const WITHIN: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(args: Who, global: &Global, output: Output) -> Result<Report, Failure> {
+pub(crate) async fn run(args: Who, config: &Config, context: &Context) -> Result<Report, Failure> {
+    let output = context.output;
     let hash = match &args.wanted {
         None => None,
         Some(Wanted::Hash(hash)) => Some(*hash),
         Some(Wanted::Fileinfo(path)) => Some(fileinfo::read(path).await?.hash()),
     };
-    let address = settings::coordinator(global)?;
+    let address = config.coordinator()?;
     let mut inquiry = Inquiry::open(address.clone(), WITHIN).await?;
     let Some(hash) = hash else {
         output.outcome(&format!("the coordinator at {address} answers"));
@@ -34,12 +37,8 @@ pub(crate) async fn run(args: Who, global: &Global, output: Output) -> Result<Re
     };
     let holders = inquiry.holders(hash).await?;
     if holders.full + holders.partial == 0 {
-        let message = format!(
-            "the coordinator at {address} knows nobody who has {}; \
-             is a machine that has it running `tnet start-server`, with the same --coordinator?",
-            hash.short()
-        );
-        return Err(Failure::new(Exit::NoHolder, message));
+        let cause = format!("the coordinator at {address} knows nobody who has {}", hash.short());
+        return Err(Failure::new(Exit::NoHolder, cause).or_hint(START_HOLDER));
     }
     for line in lines(&address, &holders) {
         output.data(&line);
@@ -68,7 +67,7 @@ fn lines(coordinator: &CoordinatorAddress, holders: &Holders) -> Vec<String> {
     lines.extend(aligned(&rows, &[]).into_iter().map(|line| format!("  {line}")));
     let shown = u32::try_from(named.len()).unwrap_or(u32::MAX);
     let more = holders.full.saturating_add(holders.partial).saturating_sub(shown);
-    // There is room for all who can be named.
+    // A coordinator names all it can, up to that number.
     match more {
         0 => {}
         _ if named.len() >= MOST_NAMED => lines.push(format!("  … and {more} more")),

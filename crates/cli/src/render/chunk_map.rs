@@ -1,5 +1,5 @@
-//! Where in a file its chunks are, as one line of characters: the fuller a place, the darker it is.
-//! Only a place that has all its chunks shows full, and only one that has none shows empty.
+//! A map of the stored chunks of a file, as one line of characters: the more chunks of a cell are
+//! stored, the darker it is. Only a complete cell is full, and only one without any is empty.
 
 use tnet_peer::ChunkMap;
 

@@ -1,5 +1,5 @@
-//! What fits beside a bar: on a narrow terminal the lesser parts of a line go first, then the bar,
-//! then the line's end.
+//! Fits a status line into the terminal: first the less important parts are dropped, then the bar,
+//! then the end of the line.
 
 /// Columns of the shortest bar that is worth its place.
 const SHORTEST_BAR: usize = 8;

@@ -1,7 +1,7 @@
-//! Where text goes. Results on stdout, the rest on stderr; with `--json` one event a line on stdout
-//! and nothing else there, the last of them the result. A reader that went away is no error: what
-//! was asked for is done all the same. Any other failure to write to stdout is: what was asked for
-//! is done too, and the exit code says that its answer is lost.
+//! Writes to stdout and stderr: results on stdout, the rest on stderr; with `--json` only events on
+//! stdout, one per line, the last of them the result. A closed pipe is no error; the command goes
+//! on. After any other failed write to stdout the command goes on too, and the exit code says that
+//! its output is lost.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -13,29 +13,30 @@ use tnet_control::FaultKind;
 
 use super::plain::{plain_json, plain_line, plain_lines};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 
-/// The first failure to write to stdout, of which a process has one. Told at the end.
+/// The first failed write to stdout, of which a process has one. Reported at the end.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Version of the events.
 const EVENT_VERSION: u32 = 1;
 
-/// What a command has to say at its end, for `--json`.
+/// The result of a command, for `--json`.
 pub(crate) type Report = Map<String, Value>;
 
-/// How to show what goes on.
+/// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Moving bars: somebody watches a terminal.
+    /// Moving bars, on a terminal.
     Bars,
-    /// A line now and then.
+    /// A line at intervals.
     Lines,
     /// Not at all.
     Silent,
 }
 
-/// How much is said and in which form.
+/// Form and amount of output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     form: Form,
@@ -55,7 +56,7 @@ enum Volume {
     Normal,
 }
 
-/// What the user asked for with flags that concern the output.
+/// The flags that concern the output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flags {
     pub(crate) json: bool,
@@ -66,7 +67,7 @@ pub(crate) struct Flags {
 
 impl Output {
     pub(crate) fn new(flags: Flags) -> Self {
-        // Events tell scripts everything; bars between them would help nobody.
+        // Scripts get events instead of bars.
         let silent = flags.quiet || flags.json;
         let style = if silent {
             Style::Silent
@@ -90,26 +91,26 @@ impl Output {
         self.form == Form::Json
     }
 
-    /// What was asked for: on stdout, even if quiet.
+    /// Requested data: on stdout, even if quiet.
     pub(crate) fn data(&self, line: &str) {
         if self.form == Form::Text {
             print_out(line);
         }
     }
 
-    /// As [`data`](Self::data), for what goes on for as long as somebody reads.
+    /// As [`data`](Self::data), but fails when the reader has closed the pipe.
     pub(crate) fn try_data(&self, text: &str) -> io::Result<()> {
         if self.form == Form::Text { try_print_out(text) } else { Ok(()) }
     }
 
-    /// How it went: on stdout, unless quiet.
+    /// The outcome: on stdout, unless quiet.
     pub(crate) fn outcome(&self, line: &str) {
         if self.form == Form::Text && self.volume == Volume::Normal {
             print_out(line);
         }
     }
 
-    /// Two parts of how it went: a line each on a terminal, which is narrow, else one line.
+    /// Two parts of the outcome: a line each on a terminal, which is narrow, else one line.
     pub(crate) fn outcome_of_two(&self, first: &str, second: &str) {
         if io::stdout().is_terminal() {
             self.outcome(first);
@@ -119,35 +120,35 @@ impl Output {
         }
     }
 
-    /// What is good to know meanwhile: on stderr, for people, unless quiet.
+    /// A note for people: on stderr, unless quiet.
     pub(crate) fn note(&self, line: &str) {
         if self.volume == Volume::Normal {
             print(io::stderr(), line);
         }
     }
 
-    /// What went wrong: on stderr, even if quiet.
+    /// An error: on stderr, even if quiet.
     pub(crate) fn complaint(&self, message: &str) {
         print(io::stderr(), &format!("tnet: {}", plain_line(message)));
     }
 
-    /// What a script may want to know meanwhile.
+    /// An event for scripts.
     pub(crate) fn event(&self, name: &str, fields: Report) {
         if self.form == Form::Json {
             print_out(&event_line(name, fields));
         }
     }
 
-    /// As [`event`](Self::event), for what goes on for as long as somebody reads.
+    /// As [`event`](Self::event), but fails when the reader has closed the pipe.
     pub(crate) fn try_event(&self, name: &str, fields: Report) -> io::Result<()> {
         if self.form == Form::Json { try_print_out(&event_line(name, fields)) } else { Ok(()) }
     }
 
-    /// The end, in whichever form; answers the code to exit with.
+    /// Reports the result of the command; returns its exit code.
     pub(crate) fn result(&self, command: &str, result: Result<Report, Failure>) -> Exit {
         let failure = result.as_ref().err();
         if let Some(failure) = failure {
-            self.complaint(&failure.message);
+            self.complaint(&failure.message());
         }
         let exit = failure.map_or(Exit::Ok, |failure| failure.exit);
         if self.form == Form::Json {
@@ -157,23 +158,24 @@ impl Output {
             None => exit,
             Some(error) => {
                 let lost = lost_output(error);
-                self.complaint(&lost.message);
+                self.complaint(&lost.message());
                 if exit == Exit::Ok { lost.exit } else { exit }
             }
         }
     }
 }
 
-/// Prints what clap has to say to who asked for help or the version; answers the code to exit with.
+/// Prints the help or the version; returns the exit code.
 pub(crate) fn print_help(help: &clap::Error) -> Exit {
     note_lost(help.print().and_then(|()| io::stdout().flush()));
     Output::new(Flags { json: false, quiet: true, verbose: false }).result("", Ok(Report::new()))
 }
 
-/// What was printed is not where it should be.
+/// The failure when output was lost.
 fn lost_output(error: &io::Error) -> Failure {
     let exit = FaultKind::of_io(error).map_or(Exit::Other, Exit::from);
-    Failure::new(exit, format!("cannot write to stdout: {error}; what was to be printed is lost"))
+    Failure::new(exit, format!("cannot write to stdout: {error}"))
+        .or_hint("what was to be printed is lost")
 }
 
 #[derive(Serialize)]
@@ -189,12 +191,12 @@ fn event_line(name: &str, fields: Report) -> String {
     plain_json(serde_json::to_string(&event).expect("JSON values under text keys always serialize"))
 }
 
-/// The last event. Its first fields are the same for every command.
+/// The last event. Its first fields are the same for all commands.
 #[derive(Serialize)]
 struct ResultEvent<'a> {
     v: u32,
     event: &'a str,
-    /// Empty if the command line did not get that far.
+    /// Empty if the command line could not be parsed.
     #[serde(skip_serializing_if = "str::is_empty")]
     command: &'a str,
     ok: bool,
@@ -205,19 +207,32 @@ struct ResultEvent<'a> {
 }
 
 #[derive(Serialize)]
-struct ErrorFields {
+pub(crate) struct ErrorFields {
     kind: &'static str,
+    /// The whole line, as it is printed.
     message: String,
+    /// The end of the message: what the user can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
     exit_code: u8,
+}
+
+impl From<&Failure> for ErrorFields {
+    fn from(failure: &Failure) -> Self {
+        let Failure { exit, hint, .. } = failure;
+        Self {
+            kind: exit.kind(),
+            message: failure.message(),
+            hint: hint.clone(),
+            exit_code: exit.code(),
+        }
+    }
 }
 
 fn result_line(command: &str, result: Result<Report, Failure>) -> String {
     let (ok, (fields, error)) = match result {
         Ok(fields) => (true, (fields, None)),
-        Err(Failure { exit, message }) => {
-            let error = ErrorFields { kind: exit.kind(), message, exit_code: exit.code() };
-            (false, (Report::new(), Some(error)))
-        }
+        Err(failure) => (false, (Report::new(), Some(ErrorFields::from(&failure)))),
     };
     let event = ResultEvent { v: EVENT_VERSION, event: "result", command, ok, error, fields };
     plain_json(serde_json::to_string(&event).expect("JSON values under text keys always serialize"))
@@ -231,7 +246,7 @@ pub(crate) fn fields(object: Value) -> Report {
     }
 }
 
-/// Whether stderr is a terminal that somebody wants things to move on.
+/// Whether stderr is a terminal for moving bars.
 fn takes_bars() -> bool {
     io::stderr().is_terminal()
         && wants_colour()
@@ -244,12 +259,12 @@ pub(crate) fn wants_colour() -> bool {
 }
 
 fn print(stream: impl Write, line: &str) {
-    // Where complaints go nobody is left to be told.
+    // A failed write to stderr cannot be reported.
     let _ = try_print(stream, line);
 }
 
 fn print_out(line: &str) {
-    // It is told at the end.
+    // A failure is reported at the end.
     let _ = try_print_out(line);
 }
 
@@ -265,14 +280,14 @@ fn try_print_out(line: &str) -> io::Result<()> {
 
 fn note_lost(printed: io::Result<()>) {
     match printed {
-        // `tnet ls | head -1`: whoever read is gone, and nobody is left to be told.
+        // `tnet ls | head -1`: a reader that has closed the pipe is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(LOST.set(error)),
         _ => {}
     }
 }
 
-/// One write for each line, so that lines of several processes do not mix. Foreign text in it stays
-/// text.
+/// One write for each line, so that lines of several processes do not mix. Control characters are
+/// escaped.
 fn try_print(mut stream: impl Write, line: &str) -> io::Result<()> {
     stream.write_all(format!("{}\n", plain_lines(line)).as_bytes())?;
     stream.flush()
@@ -297,11 +312,11 @@ mod tests {
 
     #[test]
     fn a_failure_is_a_result_too() {
-        let failure = Failure::new(Exit::NoHolder, "no peer holds this file");
+        let failure = Failure::new(Exit::NoHolder, "no peer holds this file").or_hint("wait");
         assert_eq!(
             result_line("get", Err(failure)),
             "{\"v\":1,\"event\":\"result\",\"command\":\"get\",\"ok\":false,\"error\":\
-             {\"kind\":\"no_holder\",\"message\":\"no peer holds this file\",\"exit_code\":4}}"
+             {\"kind\":\"no_holder\",\"message\":\"no peer holds this file; wait\",\"hint\":\"wait\",\"exit_code\":4}}"
         );
     }
 
@@ -309,7 +324,7 @@ mod tests {
     fn lost_output_is_a_failure_of_what_it_was_written_to() {
         let full =
             lost_output(&io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()));
-        assert!(full.exit == Exit::Disk && full.message.contains("stdout"), "{full:?}");
+        assert!(full.exit == Exit::Disk && full.cause.contains("stdout"), "{full:?}");
         let closed =
             lost_output(&io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()));
         assert_eq!(closed.exit, Exit::Other);

@@ -1,7 +1,7 @@
-//! Lists of short phrases, separated by commas, in lines that are not longer than they may be.
+//! Wraps lists of short phrases, separated by commas.
 
-/// The phrases behind `lead`, and further lines below the first phrase. A phrase that is too long
-/// for a line has one for itself.
+/// The phrases after `lead`, with further lines aligned below the first phrase. A phrase that is
+/// too long for a line gets a line of its own.
 pub(crate) fn paragraph(lead: &str, phrases: &[String], columns: Option<usize>) -> Vec<String> {
     let indent = lead.chars().count();
     let mut lines = vec![lead.to_owned()];

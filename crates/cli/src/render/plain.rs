@@ -1,16 +1,15 @@
-//! The last step before text leaves the process: whatever foreign text a line contains, it stays
-//! text.
+//! Escapes control characters, as the last step before text is printed or logged.
 //!
-//! Names and messages are escaped where they are put into a sentence (`tnet_fileinfo::shown`). This
-//! catches what was not: no line that is printed or logged holds a character that drives a terminal
-//! or reorders the line.
+//! Names and messages are already escaped where they are put into a sentence
+//! (`tnet_fileinfo::shown`). This catches what was not: no printed line holds a character that
+//! controls a terminal or reorders the line.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use tnet_fileinfo::{is_plain, write_escaped};
 
-/// Text of one or more lines, with everything but the line ends escaped that is not plain.
+/// Text of one or more lines, in which all characters but line ends and plain ones are escaped.
 pub(crate) fn plain_lines(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| c == '\n' || is_plain(c)) {
         return Cow::Borrowed(text);
@@ -33,8 +32,8 @@ pub(crate) fn plain_line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A line of JSON in which every character is plain: the others, which can only stand in its
-/// strings, are written as numbers, which means the same (RFC 8259, section 7).
+/// A line of JSON in which every character is plain: others, which occur only in strings, are
+/// written as `\u` escapes (RFC 8259, section 7).
 pub(crate) fn plain_json(line: String) -> String {
     if line.chars().all(is_plain) {
         return line;

@@ -1,19 +1,19 @@
-//! A download as it is watched: its status line, its events, and the sentence at its end. All three
-//! tell the same.
+//! The view of a running download: its status line and its events, which say the same.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tnet_peer::{CoordinatorState, CorruptPeer, Phase, Progress, Summary, TimeShares, Waiting};
+use tnet_peer::{CoordinatorState, Phase, Progress, Waiting};
 
+use super::batch_totals::RowHandle;
 use super::fit::{Part, part};
 use super::output::{Output, Report, fields};
 use super::rate_meter::RateMeter;
-use super::several::Place;
 use super::status_line::StatusLine;
-use super::units::{self, count, duration, rate, size, whole_seconds};
+use super::summary::corrupt_peer_words;
+use super::units::{count, duration, size, time_left, whole_seconds};
 
 /// Time between events for scripts.
 const EVENT_EVERY: Duration = Duration::from_secs(1);
@@ -24,16 +24,16 @@ pub(crate) struct DownloadView {
     line: StatusLine,
     rate: RateMeter,
     last_event: Option<(Instant, Phase)>,
-    /// Bans that were told.
+    /// Bans that were reported.
     banned: BTreeSet<Option<SocketAddr>>,
-    /// It was told that large packets get lost.
+    /// Lost large packets were reported.
     is_narrow_told: bool,
-    several: Option<OneOfSeveral>,
+    member: Option<BatchMember>,
 }
 
-struct OneOfSeveral {
+struct BatchMember {
     name: String,
-    place: Place,
+    row: RowHandle,
 }
 
 impl DownloadView {
@@ -41,11 +41,11 @@ impl DownloadView {
         Self::on(output, StatusLine::new(output), None)
     }
 
-    pub(super) fn of_several(output: Output, line: StatusLine, name: &str, place: Place) -> Self {
-        Self::on(output, line, Some(OneOfSeveral { name: name.to_owned(), place }))
+    pub(super) fn in_batch(output: Output, line: StatusLine, name: &str, row: RowHandle) -> Self {
+        Self::on(output, line, Some(BatchMember { name: name.to_owned(), row }))
     }
 
-    fn on(output: Output, line: StatusLine, several: Option<OneOfSeveral>) -> Self {
+    fn on(output: Output, line: StatusLine, member: Option<BatchMember>) -> Self {
         let rate = RateMeter::default();
         Self {
             output,
@@ -54,7 +54,7 @@ impl DownloadView {
             last_event: None,
             banned: BTreeSet::new(),
             is_narrow_told: false,
-            several,
+            member,
         }
     }
 
@@ -64,15 +64,15 @@ impl DownloadView {
         let per_second = self.rate.per_second();
         self.tell_bans(progress);
         self.tell_narrow(progress);
-        // How it ended is said in a sentence of its own.
+        // The outcome is printed in a line of its own.
         if !matches!(progress.phase, Phase::Complete | Phase::Failed) {
             let parts = parts(progress, per_second, self.line.is_bar());
-            // Of plain lines there is a new one whenever this changes.
+            // A plain line is written whenever this changes.
             let topic = if self.line.is_bar() { "" } else { topic(progress) };
             self.line.show(now, topic, progress.bytes_done, progress.bytes_total, &parts);
         }
-        if let Some(several) = &self.several {
-            several.place.show(now, progress);
+        if let Some(member) = &self.member {
+            member.row.show(now, progress);
         }
         let due = self.last_event.is_none_or(|(at, phase)| {
             phase != progress.phase || now.duration_since(at) >= EVENT_EVERY
@@ -80,14 +80,14 @@ impl DownloadView {
         if due {
             self.last_event = Some((now, progress.phase));
             let mut event = event(progress, per_second);
-            if let Some(several) = &self.several {
-                event.insert("name".to_owned(), several.name.as_str().into());
+            if let Some(member) = &self.member {
+                event.insert("name".to_owned(), member.name.as_str().into());
             }
             self.output.event("progress", event);
         }
     }
 
-    /// Each once, when it happens: whoever runs the peer should look after its disk or memory.
+    /// Reports each ban once, when it happens: that peer's disk or memory should be checked.
     fn tell_bans(&mut self, progress: &Progress) {
         for peer in progress.corrupt_peers.iter().filter(|peer| peer.banned) {
             if self.banned.insert(peer.address) {
@@ -98,14 +98,14 @@ impl DownloadView {
         }
     }
 
-    /// Once: the download goes on, and who runs the network should know.
+    /// Reports lost large packets once; the download goes on.
     fn tell_narrow(&mut self, progress: &Progress) {
         if progress.large_packets_lost && !std::mem::replace(&mut self.is_narrow_told, true) {
             self.line.interrupt(|output| output.note(&Waiting::LargePackets.to_string()));
         }
     }
 
-    /// Leaves the terminal to what follows.
+    /// Removes the status line.
     pub(crate) fn clear(&mut self) {
         self.line.clear();
     }
@@ -128,8 +128,8 @@ fn topic(progress: &Progress) -> &'static str {
     }
 }
 
-/// What there is to say, the most important parts with the lowest ranks. A bar says by itself that
-/// it moves.
+/// The parts of the status line, the most important ones with the lowest ranks. Beside a bar, the
+/// phase `downloading` is left out.
 fn parts(progress: &Progress, per_second: u64, has_bar: bool) -> Vec<Part> {
     let mut parts = Vec::new();
     match progress.waiting {
@@ -150,7 +150,9 @@ fn parts(progress: &Progress, per_second: u64, has_bar: bool) -> Vec<Part> {
             parts.push(part(0, format!("{}/s", size(per_second))));
         }
         parts.push(part(2, count(progress.peers.into(), "peer")));
-        if let Some(left) = time_left(progress.bytes_done, progress.bytes_total, per_second) {
+        if let Some(left) =
+            time_left(progress.bytes_total.saturating_sub(progress.bytes_done), per_second)
+        {
             parts.push(part(1, format!("{} left", whole_seconds(left))));
         }
         let is_told = matches!(progress.waiting, Some(Waiting::HolderOfChunks { .. }));
@@ -160,7 +162,7 @@ fn parts(progress: &Progress, per_second: u64, has_bar: bool) -> Vec<Part> {
         }
     }
     match progress.coordinator {
-        // It was said already.
+        // It is in the line already.
         _ if progress.waiting == Some(Waiting::Coordinator) => {}
         CoordinatorState::Unreachable => parts.push(part(4, "coordinator unreachable")),
         CoordinatorState::OtherVersion => parts.push(part(4, "coordinator of another version")),
@@ -168,11 +170,6 @@ fn parts(progress: &Progress, per_second: u64, has_bar: bool) -> Vec<Part> {
         CoordinatorState::None | CoordinatorState::Connecting | CoordinatorState::Connected => {}
     }
     parts
-}
-
-/// Only when there is a rate to believe; in whole seconds, which do not flicker.
-pub(super) fn time_left(done: u64, total: u64, per_second: u64) -> Option<Duration> {
-    units::time_left(total.saturating_sub(done), per_second)
 }
 
 fn event(progress: &Progress, per_second: u64) -> Report {
@@ -201,172 +198,12 @@ fn event(progress: &Progress, per_second: u64) -> Report {
     }))
 }
 
-/// Who sent wrong bytes, how many chunks of them.
-fn corrupt_peer_words(peer: &CorruptPeer) -> String {
-    let address = match peer.address {
-        Some(address) => address.to_string(),
-        None => "a peer that accepts no connections".to_owned(),
-    };
-    format!(
-        "{address}: it sent {} with wrong bytes, which were thrown away",
-        count(peer.corrupt.into(), "chunk")
-    )
-}
-
-/// Who sent wrong bytes to a download that is complete all the same; none if nobody did.
-fn corrupt_peers_line(summary: &Summary) -> Option<String> {
-    let first = summary.corrupt_peers.first()?;
-    let more = match summary.corrupt_peers.len() - 1 {
-        0 => String::new(),
-        others => format!("; and {}", count(others as u64, "other peer")),
-    };
-    let verb = if first.banned { "banned" } else { "beware of" };
-    Some(format!("{verb} {}{more}", corrupt_peer_words(first)))
-}
-
-/// Nothing had to be fetched: the file, or all of it, was here.
-fn was_there(summary: &Summary) -> bool {
-    summary.traffic.arrived == 0 && summary.bytes_resumed == summary.bytes_total
-}
-
-/// The sentence at the end.
-fn summary_line(summary: &Summary) -> String {
-    let path = units::shown_path(&summary.path);
-    let total = size(summary.bytes_total);
-    if was_there(summary) {
-        return format!("{path} is complete and verified ({total}); nothing had to be downloaded");
-    }
-    let fetched = summary.bytes_total.saturating_sub(summary.bytes_resumed);
-    let mut line = format!(
-        "{path}: {total} in {} ({}) from {}",
-        duration(summary.elapsed),
-        rate(fetched, summary.elapsed),
-        count(summary.traffic.sources.into(), "peer"),
-    );
-    if summary.bytes_resumed > 0 {
-        line.push_str(&format!(", {} resumed", size(summary.bytes_resumed)));
-    }
-    if summary.bytes_damaged > 0 {
-        line.push_str(&format!(
-            ", {} damaged on disk and fetched again",
-            size(summary.bytes_damaged)
-        ));
-    }
-    line.push_str(&format!(", {} wasted", size(summary.traffic.bytes_wasted)));
-    line
-}
-
-/// Where the time went; none if nothing was downloaded.
-fn time_line(summary: &Summary) -> Option<String> {
-    let TimeShares { wire, peers, disk, verification } = summary.time;
-    let [wire, peers, disk, verification] = units::shares([wire, peers, disk, verification]);
-    (!was_there(summary)).then(|| {
-        format!(
-            "time: {wire} % wire, {peers} % peers, {disk} % disk, {verification} % verification"
-        )
-    })
-}
-
-/// Says how a download went.
-pub(crate) fn show_summary(output: Output, summary: &Summary) {
-    let line = summary_line(summary);
-    show_notes(output, summary);
-    match time_line(summary) {
-        Some(time) => output.outcome_of_two(&line, &time),
-        None => output.outcome(&line),
-    }
-}
-
-/// Says how one of several went, shortly.
-pub(super) fn show_summary_of_one(output: Output, summary: &Summary) {
-    show_notes(output, summary);
-    output.outcome(&summary_line(summary));
-}
-
-fn show_notes(output: Output, summary: &Summary) {
-    for note in corrupt_peers_line(summary).iter().chain(&summary.notes) {
-        output.note(note);
-    }
-}
-
-/// The same for scripts.
-pub(crate) fn summary_report(summary: &Summary) -> Report {
-    let fetched = summary.bytes_total.saturating_sub(summary.bytes_resumed);
-    let mut report = fields(json!({
-        "path": units::json_path(&summary.path),
-        "bytes_total": summary.bytes_total,
-        "bytes_resumed": summary.bytes_resumed,
-        "bytes_damaged": summary.bytes_damaged,
-        "bytes_wasted": summary.traffic.bytes_wasted,
-        "sources": summary.traffic.sources,
-        "from": summary.sources,
-        "seconds": summary.elapsed.as_secs_f64(),
-        "time": {
-            "wire_seconds": summary.time.wire.as_secs_f64(),
-            "peers_seconds": summary.time.peers.as_secs_f64(),
-            "disk_seconds": summary.time.disk.as_secs_f64(),
-            "verification_seconds": summary.time.verification.as_secs_f64(),
-        },
-        "verify_busy_seconds": summary.verify_busy.as_secs_f64(),
-        "bytes_per_second": units::per_second(fetched, summary.elapsed),
-        "already_complete": was_there(summary),
-        "traffic": summary.traffic,
-        "corrupt_peers": summary.corrupt_peers,
-    }));
-    if !summary.notes.is_empty() {
-        report.insert("notes".to_owned(), json!(summary.notes));
-    }
-    report
-}
-
 #[cfg(test)]
 mod tests {
-    use tnet_peer::Traffic;
+    use tnet_peer::{TimeShares, Traffic};
 
     use super::super::fit::{fitted, joined};
     use super::*;
-
-    fn summary(resumed: u64) -> Summary {
-        Summary {
-            path: "/a".into(),
-            bytes_total: 4 << 20,
-            bytes_resumed: resumed,
-            bytes_damaged: 0,
-            elapsed: Duration::from_secs(2),
-            time: TimeShares {
-                wire: Duration::from_millis(1500),
-                peers: Duration::from_millis(480),
-                disk: Duration::from_millis(15),
-                verification: Duration::from_millis(5),
-            },
-            verify_busy: Duration::from_millis(40),
-            traffic: Traffic { arrived: 3, sources: 2, bytes_wasted: 512, ..Traffic::default() },
-            sources: Vec::new(),
-            corrupt_peers: Vec::new(),
-            notes: Vec::new(),
-        }
-    }
-
-    fn peer(banned: bool) -> CorruptPeer {
-        CorruptPeer { address: Some(([10, 0, 0, 7], 7401).into()), corrupt: 2, banned }
-    }
-
-    #[test]
-    fn whoever_sent_wrong_bytes_is_named() {
-        assert_eq!(corrupt_peers_line(&summary(0)), None);
-        let lied_to = |corrupt_peers| {
-            corrupt_peers_line(&Summary { corrupt_peers, ..summary(0) }).expect("somebody lied")
-        };
-        assert_eq!(
-            lied_to(vec![peer(true)]),
-            "banned 10.0.0.7:7401: it sent 2 chunks with wrong bytes, which were thrown away"
-        );
-        let two = lied_to(vec![peer(false), peer(false)]);
-        assert!(
-            two.starts_with("beware of 10.0.0.7:7401") && two.ends_with("; and 1 other peer"),
-            "{two}"
-        );
-    }
 
     /// A quarter of a file of 4 MiB is here.
     fn resuming() -> Progress {
@@ -418,35 +255,6 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_says_time_rate_peers_and_waste() {
-        assert_eq!(
-            summary_line(&summary(0)),
-            "/a: 4 MiB in 2.0 s (2 MiB/s) from 2 peers, 512 B wasted"
-        );
-    }
-
-    #[test]
-    fn the_last_line_says_where_the_time_went() {
-        let line = time_line(&summary(0)).expect("something was downloaded");
-        assert_eq!(line, "time: 75 % wire, 24 % peers, 1 % disk, 0 % verification");
-        assert!(line.len() <= 80);
-        let report = summary_report(&summary(0));
-        assert_eq!(
-            (&report["time"]["wire_seconds"], &report["seconds"]),
-            (&1.5.into(), &2.0.into())
-        );
-    }
-
-    #[test]
-    fn resumed_bytes_are_named_and_not_counted_as_speed() {
-        assert_eq!(
-            summary_line(&summary(2 << 20)),
-            "/a: 4 MiB in 2.0 s (1 MiB/s) from 2 peers, 2 MiB resumed, 512 B wasted"
-        );
-        assert_eq!(summary_report(&summary(2 << 20))["bytes_per_second"], 1 << 20);
-    }
-
-    #[test]
     fn what_is_being_checked_is_told_beside_the_rest_until_it_is_all() {
         let progress = Progress {
             phase: Phase::Downloading,
@@ -468,21 +276,5 @@ mod tests {
         );
         let done = Progress { bytes_checked: 2 << 20, ..progress };
         assert_eq!(joined(&parts(&done, 0, false)), "3 MiB of 4 MiB, 0 B/s, 2 peers");
-    }
-
-    #[test]
-    fn bytes_that_were_damaged_on_the_disk_are_named() {
-        let damaged = Summary { bytes_damaged: 64 << 10, ..summary(1 << 20) };
-        assert!(summary_line(&damaged).contains(", 64 KiB damaged on disk and fetched again"));
-        assert_eq!(summary_report(&damaged)["bytes_damaged"], 64 << 10);
-    }
-
-    #[test]
-    fn a_file_that_was_there_is_not_called_downloaded() {
-        let there = Summary { traffic: Traffic::default(), ..summary(4 << 20) };
-        assert!(summary_line(&there).contains("nothing had to be downloaded"));
-        assert_eq!(time_line(&there), None);
-        assert_eq!(summary_report(&there)["already_complete"], true);
-        assert_eq!(summary_report(&summary(0))["already_complete"], false);
     }
 }

@@ -1,24 +1,24 @@
-//! How fast something goes just now.
+//! The current rate of something.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::units;
 
-/// The rate shown is that of the last seconds: quick enough to follow, slow enough to read.
+/// The window: short enough to follow changes, long enough to be readable.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
 
 /// Samples kept within the window.
 const MAX_SAMPLES: usize = 64;
 
-/// Bytes a second over the last moments.
+/// Bytes a second over a sliding window.
 #[derive(Debug, Default)]
 pub(crate) struct RateMeter {
     samples: VecDeque<(Instant, u64)>,
 }
 
 impl RateMeter {
-    /// Tells how many bytes there are by now.
+    /// Adds a sample: the bytes so far.
     pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
         let is_old = |at: &Instant| now.duration_since(*at) > RATE_WINDOW;
         while self.samples.len() >= MAX_SAMPLES

@@ -1,12 +1,12 @@
-//! A terminal's other screen, for what is drawn again and again. What was on the terminal before
-//! comes back when this is dropped, whatever the reason.
+//! The alternate screen of a terminal, for a view that is redrawn. Dropping it restores the
+//! terminal.
 
 use std::io::{self, Write};
 
-use super::look::{Look, Size, stdout_size};
 use super::plain::plain_line;
+use super::terminal::{Layout, Size, stdout_size};
 
-/// The other screen, emptied; no cursor; lines that are too long end at the edge.
+/// The alternate screen, cleared, without a cursor and without line wrapping.
 const ENTER: &str = "\x1b[?1049h\x1b[2J\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
@@ -19,25 +19,26 @@ impl Screen {
     }
 
     /// Shows these lines and nothing else, as many as fit.
-    pub(crate) fn draw(&self, lines: &[String], look: Look) -> io::Result<()> {
-        write(&frame(lines, look, stdout_size()))
+    pub(crate) fn draw(&self, lines: &[String], layout: Layout) -> io::Result<()> {
+        write(&frame(lines, layout, stdout_size()))
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing any more.
+        // Fails only if the terminal is gone.
         let _ = write(LEAVE);
     }
 }
 
-/// One write for a whole picture does not flicker. Each line is emptied before it is written: at
-/// the edge of the terminal it could not be afterwards.
-fn frame(lines: &[String], look: Look, size: Option<Size>) -> String {
+/// One write for the whole frame, which does not flicker. Each line is cleared before it is
+/// written: after it, the cursor may be at the edge of the terminal.
+fn frame(lines: &[String], layout: Layout, size: Option<Size>) -> String {
     let rows = size.map_or(usize::MAX, |size| size.rows).max(1);
     let hidden = if lines.len() > rows { lines.len() - (rows - 1) } else { 0 };
-    let shown = lines.iter().take(lines.len() - hidden).map(|line| look.cut(&plain_line(line)));
-    let more = (hidden > 0).then(|| look.cut(&format!("{} {hidden} more lines", look.ellipsis())));
+    let shown = lines.iter().take(lines.len() - hidden).map(|line| layout.cut(&plain_line(line)));
+    let more =
+        (hidden > 0).then(|| layout.cut(&format!("{} {hidden} more lines", layout.ellipsis())));
     let lines: Vec<String> = shown.chain(more).map(|line| format!("\x1b[2K{line}")).collect();
     format!("\x1b[H{}\x1b[J", lines.join("\r\n"))
 }
@@ -54,8 +55,8 @@ mod tests {
 
     fn shown(lines: &[&str], columns: usize, rows: usize) -> Vec<String> {
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        let look = Look { columns: Some(columns), utf8: true, fits_paths: true };
-        let frame = frame(&lines, look, Some(Size { columns, rows }));
+        let layout = Layout { columns: Some(columns), utf8: true, fits_paths: true };
+        let frame = frame(&lines, layout, Some(Size { columns, rows }));
         let text = frame
             .strip_prefix("\x1b[H")
             .and_then(|text| text.strip_suffix("\x1b[J"))

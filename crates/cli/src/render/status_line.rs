@@ -1,5 +1,5 @@
-//! One line that says how something long is going: a bar that moves, or a plain line now and then,
-//! or nothing. It is written to stderr only, and gone when the work is done.
+//! One line with the progress of long work: a moving bar, or a plain line at intervals, or nothing.
+//! It is written to stderr, and a bar is removed when the work is done.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::output::{Output, Style};
 use super::plain::plain_line;
 use super::units;
 
-/// What is done sooner needs no plain line: the sentence at its end says it all.
+/// Shorter work writes no plain line: the line at its end suffices.
 const FIRST_LINE_AFTER: Duration = Duration::from_secs(1);
 
 /// Time between plain lines, other than when something begins.
@@ -32,7 +32,7 @@ enum Line {
         prefix: usize,
         has_bar: bool,
     },
-    /// A bar above others, when it is worth one.
+    /// A bar above others, once it takes long enough.
     Later {
         bars: MultiProgress,
         name: String,
@@ -119,7 +119,7 @@ impl StatusLine {
         }
     }
 
-    /// Whether a bar shows what plain words would have to say.
+    /// Whether it is a bar.
     pub(crate) fn is_bar(&self) -> bool {
         matches!(self.line, Line::Bar { .. } | Line::Later { .. })
     }
@@ -133,7 +133,7 @@ impl StatusLine {
         }
     }
 
-    /// Takes the bar away, so that what follows has the terminal for itself.
+    /// Removes the bar.
     pub(crate) fn clear(&mut self) {
         if let Line::Bar { bar, .. } = &self.line {
             bar.finish_and_clear();
@@ -174,12 +174,12 @@ fn words(topic: &str, details: &str) -> String {
     }
 }
 
-/// Of the terminal that stderr is.
+/// The width of the terminal at stderr.
 pub(crate) fn columns() -> usize {
     Term::stderr().size().1.into()
 }
 
-/// The look of every line, with a bar if there is room for one.
+/// The style of every line, with a bar if there is room for one.
 pub(crate) fn bar_style(has_bar: bool) -> ProgressStyle {
     let template = match has_bar {
         true => "{prefix}{percent:>3} % {wide_bar:.cyan/dim} {msg}",

@@ -13,8 +13,8 @@ use super::units::{count, percent, size};
 /// Time between plain lines. Shorter than that of a single download: this one is over in seconds.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
-/// A line is also written whenever this much more of all is there, or a small swarm would be over
-/// unseen.
+/// A line is also written after this much more of the total, since a small swarm is done within a
+/// second.
 const LINE_PER_PERCENT: u64 = 20;
 
 /// A view of named downloads.
@@ -74,7 +74,7 @@ impl SwarmView {
         }
     }
 
-    /// Leaves the bars where they are, so that what follows stands below them.
+    /// Ends the bars and leaves them in place.
     pub(crate) fn finish(&self) {
         for bar in self.rows.iter().filter_map(|row| row.bar.as_ref()) {
             bar.abandon();

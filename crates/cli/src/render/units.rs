@@ -1,5 +1,4 @@
-//! Figures as people read them. A size never shows more digits than it has, and only the whole is
-//! 100 %.
+//! Formats and parses figures for people. Only the whole is 100 %.
 
 use std::path::Path;
 use std::time::Duration;
@@ -107,8 +106,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// How long so many bytes take, in whole seconds, which do not flicker; none if there are none, or
-/// nothing comes.
+/// The time for so many bytes, in whole seconds, which do not flicker; none without bytes or rate.
 pub(crate) fn time_left(bytes: u64, per_second: u64) -> Option<Duration> {
     (per_second > 0 && bytes > 0).then(|| Duration::from_secs(bytes.div_ceil(per_second)))
 }
@@ -124,7 +122,7 @@ pub(crate) fn shown_path(path: &Path) -> String {
     tnet_fileinfo::shown_path(path).to_string()
 }
 
-/// Reads a rate as people write it: bytes a second, or a number of `K`, `M` or `G` of them, perhaps
+/// Parses a rate: bytes a second, or a number of `K`, `M` or `G` of them, perhaps
 /// with `/s`. `none` and 0 are no limit.
 pub(crate) fn parse_rate(text: &str) -> Result<u64, ParseRateError> {
     if text.eq_ignore_ascii_case("none") {
@@ -137,7 +135,7 @@ pub(crate) fn parse_rate(text: &str) -> Result<u64, ParseRateError> {
     }
 }
 
-/// Below this a chunk would be on its way longer than anybody waits.
+/// Below this a chunk would take too long.
 const LEAST_RATE: u64 = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -148,7 +146,7 @@ pub(crate) enum ParseRateError {
     TooLow(u64),
 }
 
-/// Reads a size as people write it: bytes, or a number of `K`, `M` or `G`.
+/// Parses a size: bytes, or a number of `K`, `M` or `G`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, ParseSizeError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -12,7 +12,7 @@ mod unreached;
 mod waiting;
 
 pub use bounds::{Bound, Bounds};
-pub use chain::chain;
+pub use chain::{Explanation, chain, explain};
 pub use chunk_map::ChunkMap;
 pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
 pub use file_settings::{FileChange, Limits, LimitsChange, Priority};

@@ -158,11 +158,7 @@ impl Engine {
                 if self.coordinator.state != state {
                     let why = unfit.map(|unfit| unfit.to_string());
                     let address = self.coordinator.address.as_ref().map(tracing::field::display);
-                    tracing::warn!(
-                        address,
-                        why,
-                        "coordinator not reachable; trying again and again"
-                    );
+                    tracing::warn!(address, why, "coordinator not reachable; retrying");
                 }
                 if is_narrow {
                     let address = self.coordinator.address.as_ref().map(tracing::field::display);

@@ -1,5 +1,4 @@
-//! The peers of the demo. Every port is one that the system chose, every download has a directory
-//! of its own.
+//! The peers of the demo. The system chooses every port; every download has its own directory.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -14,8 +13,8 @@ use tnet_peer::{Download, DownloadOptions, Peer, Summary};
 use tokio::time::timeout;
 
 use crate::command::fileinfo::blocking;
-use crate::command::peer;
-use crate::exit::{Failure, file_failure};
+use crate::failure::{Failure, file_failure};
+use crate::local_peer;
 
 /// Any free port, for this machine only.
 const LOOPBACK: SocketAddr =
@@ -100,7 +99,7 @@ impl Swarm {
         Ok(running)
     }
 
-    /// Everybody's name and address, seeds first.
+    /// Name and address of every peer, seeds first.
     pub(super) fn members(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         let all = self.seeds.iter().chain(&self.downloaders);
         all.map(|member| (member.name.as_str(), member.peer.local_addr()))
@@ -108,7 +107,7 @@ impl Swarm {
 
     pub(super) async fn end(self) {
         for member in self.downloaders.into_iter().chain(self.seeds) {
-            peer::end(member.peer).await;
+            local_peer::end(member.peer).await;
         }
         self.coordinator.shutdown().await;
     }
@@ -133,7 +132,7 @@ impl Member {
     }
 }
 
-/// Writes bytes of which no two chunks are alike, the same ones each time.
+/// Writes bytes of which no two chunks are alike; the same bytes each time.
 pub(super) fn write_noise(path: &Path, len: u64) -> io::Result<()> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create_new(path)?);
     let mut state = 0x5eed_u64;
@@ -147,7 +146,7 @@ pub(super) fn write_noise(path: &Path, len: u64) -> io::Result<()> {
     file.flush()
 }
 
-/// A counter whose bits are stirred: not random for anybody who matters, but no pattern either.
+/// splitmix64: a counter with mixed bits, which has no visible pattern.
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut word = *state;

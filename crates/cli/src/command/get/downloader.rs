@@ -1,51 +1,49 @@
-//! Who downloads: the local server, or a peer in this process.
+//! The two ways to download: through the local server, or with a peer in this process.
 
 use tnet_peer::{Shortage, Summary};
-use tokio_util::sync::CancellationToken;
 
-use super::foreground::Foreground;
-use super::handed_over::Server;
+use super::in_process::InProcess;
 use super::job::Job;
-use crate::args::{Get, Global};
-use crate::exit::Failure;
-use crate::render::Output;
+use super::via_server::Server;
+use crate::config::Config;
+use crate::config::typed::Get;
+use crate::context::Context;
+use crate::failure::Failure;
 use crate::render::progress::DownloadView;
 
 pub(super) enum Downloader {
     Server(Server),
-    Here(Foreground),
+    Here(InProcess),
 }
 
 impl Downloader {
     pub(super) async fn start(
         args: &Get,
         of_several: bool,
-        global: &Global,
-        output: Output,
-        stop: &CancellationToken,
+        config: &Config,
+        context: &Context,
     ) -> Result<Self, Failure> {
         if args.foreground {
-            Foreground::start(global, args.linger, of_several).await.map(Self::Here)
+            InProcess::start(config, args.linger, of_several).await.map(Self::Here)
         } else {
-            Server::find(global, output, stop).await.map(Self::Server)
+            Server::find(config, context).await.map(Self::Server)
         }
     }
 
-    /// Downloads one file, and shows how it goes.
+    /// Downloads one file, and shows the progress.
     pub(super) async fn fetch(
         &self,
         job: &Job,
         view: &mut DownloadView,
-        output: Output,
-        stop: &CancellationToken,
+        context: &Context,
     ) -> Result<Summary, Failure> {
         match self {
-            Self::Server(server) => server.fetch(job, view, output, stop).await,
-            Self::Here(here) => here.fetch(job, view, output, stop).await,
+            Self::Server(server) => server.fetch(job, view, context).await,
+            Self::Here(here) => here.fetch(job, view, context).await,
         }
     }
 
-    /// What the process that downloads has nothing left of, if it has none.
+    /// The lack of file descriptors of the downloading process, if there is one.
     pub(super) async fn shortage(&self) -> Option<Shortage> {
         match self {
             Self::Server(server) => server.shortage().await,
@@ -53,12 +51,11 @@ impl Downloader {
         }
     }
 
-    /// The server goes on; a peer of our own serves what it got for a while if all went well, and
-    /// ends.
-    pub(super) async fn end(self, all_well: bool, output: Output, stop: &CancellationToken) {
+    /// The server goes on. A peer of this process seeds for a while if all went well, and ends.
+    pub(super) async fn end(self, all_well: bool, context: &Context) {
         match self {
             Self::Server(_) => {}
-            Self::Here(here) => here.end(all_well, output, stop).await,
+            Self::Here(here) => here.end(all_well, context).await,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What is to be downloaded, and where to: read off the command line and the list, and looked at as
-//! a whole before anything begins. What is wrong with one of several is told of that one, and the
-//! others are downloaded.
+//! What to download, and where to: from the command line and the list, checked as a whole before
+//! anything begins. A mistake in one of several files is reported for that file, and the others are
+//! downloaded.
 
 use std::time::Duration;
 
@@ -8,49 +8,50 @@ use tnet_control::{GetRequest, Source};
 use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_peer::Limits;
 
-use super::twice::{Places, Taken};
+use super::collisions::{Occupancy, OutputPaths};
 use super::{list, target};
-use crate::args::{Get, Wanted};
 use crate::command::fileinfo;
-use crate::exit::{Exit, Failure};
+use crate::config::absolute;
+use crate::config::typed::{Get, Wanted};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::render::units::shown_path;
-use crate::settings;
 
-/// One file to download. Its description is read again when its turn comes: those of many would not
-/// fit into memory.
+/// One file to download. Its description is read again when its download starts: those of many
+/// files would not fit into memory.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request: GetRequest,
     pub(super) hash: FileHash,
-    /// In bytes; none of a bare hash.
+    /// In bytes; unknown for a bare hash.
     pub(super) size: Option<u64>,
-    /// Why it is not even tried.
+    /// Why it is not tried.
     pub(super) refused: Option<Failure>,
 }
 
 impl Job {
-    /// The name it will have.
+    /// The name of the output.
     pub(super) fn name(&self) -> String {
         let out = &self.request.out;
         shown_path(out.file_name().map_or(out, |name| name.as_ref()))
     }
 }
 
-/// All that the user wants, each once, in the order in which it was named.
+/// All files that the user wants, each once, in the order in which they were named.
 #[derive(Debug)]
 pub(super) struct Jobs {
-    /// With the place of each in that order.
+    /// With the index of each in that order.
     pub(super) jobs: Vec<(usize, Job)>,
     pub(super) refused: Vec<Refused>,
-    /// Named in all, whatever became of them.
+    /// Whether more than one was named.
     pub(super) is_several: bool,
 }
 
-/// One of several that makes no sense.
+/// One of several that cannot be downloaded.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) order: usize,
-    /// As the user named it.
+    /// As the user typed it.
     pub(super) wanted: String,
     pub(super) failure: Failure,
 }
@@ -61,16 +62,14 @@ pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
         wanted.extend(list::read(input.clone()).await?);
     }
     if wanted.is_empty() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "the list is empty; name a .fileinfo or a hash in it, one a line",
-        ));
+        return Err(Failure::new(Exit::Usage, "the list is empty")
+            .or_hint("name a .fileinfo or a hash in it, one a line"));
     }
     let is_several = wanted.len() > 1;
     let target = target::Target { given: args.output.clone(), several: is_several };
     target.check().await?;
     let (mut jobs, mut refused) = (Vec::new(), Vec::new());
-    let mut places = Places::default();
+    let mut outputs = OutputPaths::default();
     for (order, wanted) in wanted.into_iter().enumerate() {
         let name = wanted.to_string();
         let mut job = match job(wanted, &target, args).await {
@@ -81,12 +80,15 @@ pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
             }
             Err(failure) => return Err(failure),
         };
-        let taken =
-            if is_several { places.take(&job.request.out, job.hash).await? } else { Taken::Free };
-        match taken {
-            Taken::Free => {}
-            Taken::Same => continue,
-            Taken::ByAnother(failure) => job.refused = Some(failure),
+        let occupancy = if is_several {
+            outputs.take(&job.request.out, job.hash).await?
+        } else {
+            Occupancy::Free
+        };
+        match occupancy {
+            Occupancy::Free => {}
+            Occupancy::Same => continue,
+            Occupancy::ByAnother(failure) => job.refused = Some(failure),
         }
         jobs.push((order, job));
     }
@@ -102,7 +104,7 @@ async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job,
     let (source, hash) = match wanted {
         Wanted::Fileinfo(path) => {
             let hash = info.as_ref().map(FileInfo::hash).expect("it was read above");
-            (Source::Fileinfo(settings::absolute(&path)?), hash)
+            (Source::Fileinfo(absolute(&path)?), hash)
         }
         Wanted::Hash(hash) => (Source::Hash(hash), hash),
     };
@@ -117,7 +119,7 @@ async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job,
     Ok(Job { request, hash, size: info.as_ref().map(FileInfo::size), refused: None })
 }
 
-/// What others may not do with our files, where the system tells without changing it.
+/// The umask, where the system tells it without changing it.
 fn umask() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     umask_of(&status)

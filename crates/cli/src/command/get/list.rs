@@ -1,4 +1,4 @@
-//! The list of what is wanted, as other programs write it: one a line.
+//! The list of wanted files, as other programs write it: one per line.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -6,9 +6,10 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::args::Wanted;
 use crate::command::fileinfo::blocking;
-use crate::exit::{Exit, Failure, file_failure};
+use crate::config::typed::Wanted;
+use crate::exit::Exit;
+use crate::failure::{Failure, file_failure};
 
 /// Longest list in bytes: a million long paths.
 const MAX_LIST_LEN: u64 = 256 << 20;
@@ -18,9 +19,8 @@ pub(super) async fn read(path: PathBuf) -> Result<Vec<Wanted>, Failure> {
     blocking(move || {
         let text = read_now(&path, MAX_LIST_LEN).map_err(|error| match error.kind() {
             io::ErrorKind::FileTooLarge => {
-                let message =
-                    format!("the list is longer than {} MiB; divide it", MAX_LIST_LEN >> 20);
-                Failure::new(Exit::Usage, message)
+                let cause = format!("the list is longer than {} MiB", MAX_LIST_LEN >> 20);
+                Failure::new(Exit::Usage, cause).or_hint("divide it")
             }
             _ => file_failure("read the list", &path, &error),
         })?;
@@ -43,7 +43,7 @@ fn read_now(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// A path may have any bytes but a line's end, so a space belongs to it, except around it.
+/// A path may contain any byte but a line end, so spaces belong to it, except around it.
 fn parse(text: &[u8]) -> Vec<Wanted> {
     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let named = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
@@ -79,7 +79,7 @@ mod tests {
     async fn a_list_that_is_not_there_is_named() {
         let failure = read("/not/there".into()).await.expect_err("no such file");
         assert!(
-            failure.exit == Exit::NotFound && failure.message.contains("/not/there"),
+            failure.exit == Exit::NotFound && failure.message().contains("/not/there"),
             "{failure:?}"
         );
     }

@@ -1,4 +1,4 @@
-//! A process that has no file descriptors left does not seem to do anything. It is said why.
+//! Reports a lack of file descriptors, which otherwise looks like a download that hangs.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::downloader::Downloader;
 use crate::render::Output;
 use crate::render::output::fields;
 
-/// How often it is looked.
+/// Poll interval.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
-/// Tells of each shortage once, for as long as this is waited for.
+/// Reports each shortage once. Never returns.
 pub(super) async fn watch(
     downloader: &Downloader,
     output: Output,

@@ -1,36 +1,37 @@
-//! Where the file goes: a name that the user gave, or the file's own in a directory.
+//! The output path of a file: the one that the user gave, or the file's own name in a directory.
 
 use std::path::{Path, PathBuf};
 
 use tnet_fileinfo::{FileInfo, SpecialName, shown};
 
-use crate::args::Wanted;
 use crate::command::fileinfo::blocking;
-use crate::exit::{Exit, Failure};
+use crate::config::absolute;
+use crate::config::typed::Wanted;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::render::units::shown_path;
-use crate::settings;
 
-/// Where the user wants files.
+/// The argument -o, for all files of the command.
 pub(super) struct Target {
-    /// As the user gave it.
+    /// As the user typed it.
     pub(super) given: Option<PathBuf>,
-    /// Of several files it can only be a directory.
+    /// With several files it can only be a directory.
     pub(super) several: bool,
 }
 
 impl Target {
-    /// Whether it can be the target of all of them.
+    /// Checks that it can be the target of all files.
     pub(super) async fn check(&self) -> Result<(), Failure> {
         if self.given.as_deref().is_some_and(|out| out.as_os_str() == "-") {
-            let message = "a file cannot be downloaded to stdout, since its chunks come in any order; name a file with \
-                 -o, which ./- may be too";
-            return Err(Failure::new(Exit::Usage, message));
+            let cause = "a file cannot be downloaded to stdout, since its chunks come in any order";
+            return Err(Failure::new(Exit::Usage, cause)
+                .or_hint("name a file with -o, which ./- may be too"));
         }
         let Some(out) = self.given.clone().filter(|_| self.several) else { return Ok(()) };
         blocking(move || if is_directory(&out) { Ok(()) } else { Err(no_directory(&out)) }).await
     }
 
-    /// The absolute path of this file.
+    /// The absolute output path of this file.
     pub(super) async fn of(
         &self,
         wanted: &Wanted,
@@ -45,7 +46,7 @@ impl Target {
             Some(out) => Ok(out),
         })
         .await?;
-        settings::absolute(&chosen)
+        absolute(&chosen)
     }
 }
 
@@ -54,29 +55,28 @@ fn own_name(wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure
         Wanted::Hash(hash) => return Ok(hash.to_string().into()),
         Wanted::Fileinfo(path) => path,
     };
-    let refused = |why: String| Failure::new(Exit::Usage, why);
+    let described = shown_path(from);
+    let refused = |cause: String| Failure::new(Exit::Usage, cause).about(described.clone());
     let (name, special) = match info.and_then(FileInfo::name) {
         Some(name) => (name.as_str().to_owned(), name.special()),
-        // What is not a good name on every system may be one on this: the user has it here already.
+        // A name that is not portable may still be valid here, where the user has the description.
         None => {
             let name = name_of_description(from).ok_or_else(|| {
-                refused(format!("{} has no name for the file; name it with -o", shown_path(from)))
+                refused(format!("{described} has no name for the file")).or_hint("name it with -o")
             })?;
             (name.to_owned(), SpecialName::of(name))
         }
     };
     match special {
         None => Ok(name.into()),
-        Some(special) => Err(refused(format!(
-            "{} would name the file \"{}\", {special}; choose its name with -o FILE",
-            shown_path(from),
-            shown(&name)
-        ))),
+        Some(special) => {
+            let cause = format!("{described} would name the file \"{}\", {special}", shown(&name));
+            Err(refused(cause).or_hint("choose its name with -o FILE"))
+        }
     }
 }
 
-/// The name of the file that a description was made of, if it still has the one that it was given
-/// then.
+/// The name of the described file, if the description still has its original name.
 fn name_of_description(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?.strip_suffix(".fileinfo")?;
     (!name.is_empty() && !name.chars().any(char::is_control)).then_some(name)
@@ -84,12 +84,11 @@ fn name_of_description(path: &Path) -> Option<&str> {
 
 fn no_directory(out: &Path) -> Failure {
     let shown = shown_path(out);
-    let message =
-        format!("{shown} is no directory, and several files cannot be one; name a directory");
-    Failure::new(Exit::Usage, message)
+    let cause = format!("{shown} is no directory, and several files cannot be one");
+    Failure::new(Exit::Usage, cause).about(shown).or_hint("name a directory")
 }
 
-/// A path that ends like a directory is meant as one, whether it is there or not.
+/// A path that ends with a slash means a directory, whether or not it exists.
 fn is_directory(path: &Path) -> bool {
     path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
@@ -132,12 +131,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stdout_is_no_target_and_no_file_of_that_name_appears() {
+    async fn stdout_is_refused_as_a_target() {
         for several in [false, true] {
             let stdout = Target { given: Some("-".into()), several };
             let failure = stdout.check().await.expect_err("chunks come in any order");
             assert!(
-                failure.exit == Exit::Usage && failure.message.contains("stdout"),
+                failure.exit == Exit::Usage && failure.message().contains("stdout"),
                 "{failure:?}"
             );
         }
@@ -149,20 +148,20 @@ mod tests {
     async fn several_files_need_a_directory() {
         let failure = of(Some("b.iso"), true, &info()).await.expect_err("one name for several");
         assert!(
-            failure.exit == Exit::Usage && failure.message.contains("directory"),
+            failure.exit == Exit::Usage && failure.message().contains("directory"),
             "{failure:?}"
         );
         of(Some("not/there/"), true, &info()).await.expect("it ends like a directory");
     }
 
     #[tokio::test]
-    async fn a_name_that_means_more_is_taken_only_from_the_user() {
+    async fn a_special_name_is_accepted_only_from_the_user() {
         for name in [".bashrc", "-rf", "x.FileInfo", "a.partial", "a.partial.journal"] {
             let info = info().with_name(FileName::new(name).ok());
             for given in [None, Some("not/there/")] {
                 let failure = of(given, false, &info).await.expect_err(name);
                 assert!(
-                    failure.exit == Exit::Usage && failure.message.contains("-o"),
+                    failure.exit == Exit::Usage && failure.message().contains("-o"),
                     "{failure:?}"
                 );
             }
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_name_the_one_of_the_description_is_taken_or_the_user_is_asked() {
+    async fn without_a_name_that_of_the_description_is_used_or_the_user_has_to_give_one() {
         let nameless = info().with_name(None);
         let here = std::env::current_dir().expect("there");
         let target = Target { given: None, several: false };
@@ -189,7 +188,7 @@ mod tests {
             "a.partial.fileinfo",
         ] {
             let failure = named(path).await.expect_err(path);
-            assert!(failure.exit == Exit::Usage && failure.message.contains("-o"), "{failure:?}");
+            assert!(failure.exit == Exit::Usage && failure.message().contains("-o"), "{failure:?}");
         }
         of(Some("b"), false, &nameless).await.expect("a name was given");
     }

@@ -1,6 +1,6 @@
-//! `tnet status --watch`: the same again and again. On a terminal it is drawn over itself;
-//! elsewhere, and with `--json`, each picture follows the last. It goes on until somebody ends it,
-//! or the server does.
+//! `tnet status --watch`: repeats the status. A terminal shows each in the place of the last;
+//! elsewhere, and with `--json`, each follows the last. It runs until the user or the server ends
+//! it.
 
 use std::io;
 use std::path::Path;
@@ -8,29 +8,30 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
-use super::{Snapshot, SnapshotError};
-use crate::exit::{Exit, Failure};
+use super::snapshot::{Snapshot, SnapshotError};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::render::Output;
-use crate::render::look::{Look, is_dumb, stdout_size};
 use crate::render::output::{Report, fields};
 use crate::render::screen::Screen;
+use crate::render::terminal::{Layout, is_dumb, stdout_size};
 
 pub(super) async fn run(
     state_dir: &Path,
     every: Duration,
-    output: Output,
-    stop: CancellationToken,
+    context: &Context,
 ) -> Result<Report, Failure> {
+    let Context { output, stop } = context;
+    let output = *output;
     let mut resized = signal(SignalKind::window_change()).map_err(|error| {
         Failure::new(Exit::Other, format!("cannot listen for signals: {error}"))
     })?;
     let mut ticks = interval(every);
-    // Who could not look in time does not look more often afterwards.
+    // Missed ticks are not made up for.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first answer decides whether there is anything to watch; the terminal is left alone until
-    // then.
+    // Without a first answer there is nothing to watch, and the terminal is left as it is.
     let mut latest = tokio::select! {
         taken = Snapshot::take(state_dir, output) => taken?,
         () = stop.cancelled() => return Ok(report(0)),
@@ -38,7 +39,7 @@ pub(super) async fn run(
     ticks.tick().await;
     let mut view = View::new(output);
     let (mut shown, mut is_new) = (0_u64, true);
-    // It cannot be shown to somebody who has seen enough and is gone.
+    // It fails when the reader has closed the pipe.
     while view.show(&latest, is_new).is_ok() {
         shown += u64::from(is_new);
         tokio::select! {
@@ -84,12 +85,12 @@ impl View {
         }
     }
 
-    /// A picture that is not new matters only to a screen, whose size has changed.
+    /// An old status is drawn again only on a screen, whose size has changed.
     fn show(&mut self, snapshot: &Snapshot, is_new: bool) -> io::Result<()> {
         match self {
             View::Screen(screen) => {
-                let look = Look { fits_paths: true, ..Look::of_stdout() };
-                screen.draw(&snapshot.lines(look), look)
+                let layout = Layout { fits_paths: true, ..Layout::of_stdout() };
+                screen.draw(&snapshot.lines(layout), layout)
             }
             View::Pages { .. } if !is_new => Ok(()),
             View::Pages { output, .. } if output.is_json() => {
@@ -97,8 +98,10 @@ impl View {
             }
             View::Pages { output, is_first } => {
                 let between = if std::mem::take(is_first) { "" } else { "\n" };
-                output
-                    .try_data(&format!("{between}{}", snapshot.lines(Look::of_stdout()).join("\n")))
+                output.try_data(&format!(
+                    "{between}{}",
+                    snapshot.lines(Layout::of_stdout()).join("\n")
+                ))
             }
         }
     }

@@ -7,11 +7,11 @@ use std::path::Path;
 use tnet_peer::{DamagedFile, FileStatus, Limits, Phase, Priority, Progress, Status};
 
 use super::super::chunk_map::chunk_map_line;
-use super::super::look::Look;
 use super::super::paragraph::paragraph;
 use super::super::table::aligned;
+use super::super::terminal::Layout;
 use super::super::units::{count, duration, grouped, percent, shown_path, size, time_left};
-use super::and_more;
+use super::more::and_more;
 
 /// Downloads that are shown.
 pub(super) const MOST_DOWNLOADS: u32 = 50;
@@ -21,7 +21,7 @@ pub(super) const MOST_SHARED: u32 = 20;
 
 const INDENT: usize = 4;
 
-pub(super) fn downloads(status: &Status, look: Look) -> Vec<String> {
+pub(super) fn downloads(status: &Status, layout: Layout) -> Vec<String> {
     let mut files: Vec<&FileStatus> =
         status.files.iter().filter(|file| file.is_download()).collect();
     let total = status.downloads_total.max(files.len() as u64);
@@ -32,19 +32,19 @@ pub(super) fn downloads(status: &Status, look: Look) -> Vec<String> {
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut lines = vec![String::new(), count(total, "download")];
     for file in &files {
-        lines.push(format!("  {}", fitted_path(&file.path, look, 2)));
+        lines.push(format!("  {}", fitted_path(&file.path, layout, 2)));
         let phrases = file
             .download
             .as_ref()
             .map_or_else(Vec::new, |progress| progress_phrases(file, progress));
-        lines.extend(paragraph(&" ".repeat(INDENT), &phrases, look.columns));
+        lines.extend(paragraph(&" ".repeat(INDENT), &phrases, layout.columns));
         if let Some(map) = &file.chunk_map {
-            let places = look.columns_within(INDENT + 2).unwrap_or(usize::MAX);
-            lines.push(format!("    {}", chunk_map_line(map, places, look.utf8)));
+            let places = layout.columns_within(INDENT + 2).unwrap_or(usize::MAX);
+            lines.push(format!("    {}", chunk_map_line(map, places, layout.utf8)));
         }
         lines.extend(waiting(file));
     }
-    lines.extend(and_more(total - files.len() as u64, "tnet ls", look));
+    lines.extend(and_more(total - files.len() as u64, "tnet ls", layout));
     lines
 }
 
@@ -71,7 +71,7 @@ fn progress_phrases(file: &FileStatus, progress: &Progress) -> Vec<String> {
         phrases.push(format!("{}/s up", size(file.up_per_second)));
     }
     phrases.push(count(file.peers.into(), "peer"));
-    phrases.extend(wishes(file));
+    phrases.extend(settings(file));
     let map = file.chunk_map.iter();
     let under_way: u64 = map.flat_map(|map| &map.under_way).map(|chunks| u64::from(*chunks)).sum();
     if under_way > 0 {
@@ -82,20 +82,20 @@ fn progress_phrases(file: &FileStatus, progress: &Progress) -> Vec<String> {
     phrases
 }
 
-/// What a download that stands still waits for.
+/// What a stalled download waits for.
 fn waiting(file: &FileStatus) -> Option<String> {
     let progress = file.download.as_ref()?;
     Some(format!("    waiting {}: {}", duration(progress.quiet), progress.waiting?))
 }
 
-pub(super) fn shared(status: &Status, look: Look) -> Vec<String> {
+pub(super) fn shared(status: &Status, layout: Layout) -> Vec<String> {
     let mut files: Vec<&FileStatus> =
         status.files.iter().filter(|file| !file.is_download()).collect();
     let total = status.files_total.saturating_sub(status.downloads_total).max(files.len() as u64);
     if total == 0 && status.downloads_total > 0 {
         return Vec::new();
     }
-    // Which are shown is a matter of activity; in which order is not, or they would jump about.
+    // Activity decides which are shown, but not their order, which would change constantly.
     files.sort_by_key(|file| (file.idle.is_none(), file.idle, Reverse(file.sent_bytes)));
     files.truncate(MOST_SHARED as usize);
     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -112,23 +112,23 @@ pub(super) fn shared(status: &Status, look: Look) -> Vec<String> {
     let rows: Vec<Vec<String>> = files.iter().map(|file| shared_row(file)).collect();
     let table: Vec<String> = aligned(&without_empty_columns(&rows), &[1]);
     let fits =
-        |line: &String| look.columns.is_none_or(|columns| 2 + line.chars().count() <= columns);
+        |line: &String| layout.columns.is_none_or(|columns| 2 + line.chars().count() <= columns);
     if table.iter().all(fits) {
         lines.extend(table.into_iter().map(|line| format!("  {line}")));
     } else {
         for (file, row) in files.iter().zip(rows) {
-            lines.push(format!("  {}", fitted_path(&file.path, look, 2)));
+            lines.push(format!("  {}", fitted_path(&file.path, layout, 2)));
             let figures = row.len() - 1;
             let phrases: Vec<String> =
                 row.into_iter().take(figures).filter(|cell| !cell.is_empty()).collect();
-            lines.extend(paragraph(&" ".repeat(INDENT), &phrases, look.columns));
+            lines.extend(paragraph(&" ".repeat(INDENT), &phrases, layout.columns));
         }
     }
-    lines.extend(and_more(more, "tnet ls", look));
+    lines.extend(and_more(more, "tnet ls", layout));
     lines
 }
 
-/// The path is last: paths are long, and as different in length as can be.
+/// The path is last, because paths are long and vary most in length.
 fn shared_row(file: &FileStatus) -> Vec<String> {
     let rate = match file.up_per_second {
         0 => String::new(),
@@ -154,7 +154,7 @@ fn without_empty_columns(rows: &[Vec<String>]) -> Vec<Vec<String>> {
     rows.iter().map(|row| used.iter().map(|column| row[*column].clone()).collect()).collect()
 }
 
-/// In a word: whole, or how much of it is here; and what the user set for it.
+/// The state in a few words: whole, or how much of it is here; and its settings.
 pub(crate) fn state(file: &FileStatus) -> String {
     let state = if file.chunks_done == file.chunks_total {
         "whole".to_owned()
@@ -165,12 +165,12 @@ pub(crate) fn state(file: &FileStatus) -> String {
     std::iter::once(state)
         .chain(damage(file))
         .chain(paused)
-        .chain(wishes(file))
+        .chain(settings(file))
         .collect::<Vec<_>>()
         .join(", ")
 }
 
-/// What is not served because the disk has it no more as it was shared.
+/// Chunks that are not served because they are wrong or unreadable on the disk.
 fn damage(file: &FileStatus) -> impl Iterator<Item = String> {
     let sum = |counted: fn(&DamagedFile) -> u32| {
         file.damaged.iter().map(|damaged| u64::from(counted(damaged))).sum()
@@ -183,8 +183,8 @@ fn damage(file: &FileStatus) -> impl Iterator<Item = String> {
     wrong.into_iter().chain(unreadable)
 }
 
-/// What the user set, but for a pause.
-fn wishes(file: &FileStatus) -> impl Iterator<Item = String> {
+/// The file's settings, without a pause.
+fn settings(file: &FileStatus) -> impl Iterator<Item = String> {
     let priority = match file.priority {
         Priority::High => Some("first".to_owned()),
         Priority::Normal => None,
@@ -214,14 +214,14 @@ pub(super) fn sent(file: &FileStatus) -> String {
     }
 }
 
-/// The end of a path says more than its beginning.
-fn fitted_path(path: &Path, look: Look, indent: usize) -> String {
+/// Cuts the beginning of a path that is too long: its end says more.
+fn fitted_path(path: &Path, layout: Layout, indent: usize) -> String {
     let text = shown_path(path);
     let len = text.chars().count();
-    match look.columns_within(indent) {
-        Some(columns) if look.fits_paths && len > columns => {
-            let kept = columns.saturating_sub(look.ellipsis().chars().count());
-            format!("{}{}", look.ellipsis(), text.chars().skip(len - kept).collect::<String>())
+    match layout.columns_within(indent) {
+        Some(columns) if layout.fits_paths && len > columns => {
+            let kept = columns.saturating_sub(layout.ellipsis().chars().count());
+            format!("{}{}", layout.ellipsis(), text.chars().skip(len - kept).collect::<String>())
         }
         _ => text,
     }

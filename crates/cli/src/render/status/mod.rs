@@ -1,8 +1,8 @@
-//! The state of a server as people read it: itself, what is on its way, what it shares, whom it
-//! talks to. Downloads come first; of everything that can be long there is a bounded part, and how
-//! much more there is.
+//! The state of a server for people: the server itself, its downloads, its shared files, its peers.
+//! Every list is cut to a bounded length, and the rest is counted.
 
 mod files;
+mod more;
 mod peers;
 
 pub(crate) use files::state;
@@ -10,8 +10,8 @@ pub(crate) use files::state;
 use tnet_control::Hello;
 use tnet_peer::{Bound, Bounds, CoordinatorState, Listing, Status};
 
-use super::look::Look;
 use super::paragraph::paragraph;
+use super::terminal::Layout;
 use super::units::{duration, grouped, size};
 
 /// Files of a status that are shown at most, downloads included.
@@ -21,9 +21,9 @@ pub(crate) const MOST_FILES: u32 = files::MOST_DOWNLOADS + files::MOST_SHARED;
 const NAME_COLUMNS: usize = 13;
 
 /// The lines of a status.
-pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<String> {
+pub(crate) fn status_lines(hello: &Hello, status: &Status, layout: Layout) -> Vec<String> {
     let named = |name: &str, phrases: &[String]| {
-        paragraph(&format!("{name:<NAME_COLUMNS$}"), phrases, look.columns)
+        paragraph(&format!("{name:<NAME_COLUMNS$}"), phrases, layout.columns)
     };
     let server = [format!("pid {}", hello.pid), format!("up {}", duration(status.uptime))];
     let mut lines = named("server", &server);
@@ -37,17 +37,17 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<St
     }
     lines.extend(named("traffic", &traffic(status)));
     lines.extend(named("slots", &slots(status)));
-    lines.extend(files::downloads(status, look));
-    lines.extend(files::shared(status, look));
+    lines.extend(files::downloads(status, layout));
+    lines.extend(files::shared(status, layout));
     if !status.left_out.is_empty() {
         lines.push(String::new());
     }
     for (number, left_out) in status.left_out.iter().enumerate() {
         lines.extend(named(if number == 0 { "not shared" } else { "" }, &[left_out.to_string()]));
     }
-    lines.extend(peers::connected(status, look));
+    lines.extend(peers::connected(status, layout));
     lines.extend(peers::banned(status));
-    // Last, for it is rarely looked at, and a terminal may be low.
+    // Last, because it is rarely needed and a terminal may have few rows.
     lines.push(String::new());
     lines.extend(named("in use", &in_use(&status.bounds)));
     lines
@@ -56,7 +56,7 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, look: Look) -> Vec<St
 fn peers_on(status: &Status) -> Vec<String> {
     let listing = match &status.coordinator_contact.listing {
         Listing::Unknown | Listing::Nowhere => None,
-        // It accepts there only.
+        // It accepts connections only there.
         Listing::At(address) if address.ip().is_loopback() => {
             Some(format!("others on this machine are sent to {address}"))
         }
@@ -83,7 +83,7 @@ fn coordinator(status: &Status) -> Vec<String> {
     let address = status.coordinator.as_ref().map(ToString::to_string);
     let is_connected = status.coordinator_state == CoordinatorState::Connected;
     let is_called = !is_connected && status.coordinator.is_some();
-    let calls = is_called.then(|| "called again and again".to_owned());
+    let calls = is_called.then(|| "retrying".to_owned());
     let error = contact.last_error.as_ref().filter(|_| is_called);
     let report = contact.last_report.map(|ago| format!("last report {} ago", duration(ago)));
     let noun = if contact.files_reported == 1 { "file" } else { "files" };
@@ -137,12 +137,6 @@ fn in_use(bounds: &Bounds) -> Vec<String> {
     .into_iter()
     .chain(files)
     .collect()
-}
-
-/// Says that there is more than is shown; nothing if there is not.
-fn and_more(more: u64, where_to_look: &str, look: Look) -> Option<String> {
-    (more > 0)
-        .then(|| format!("  {} and {} more ({where_to_look})", look.ellipsis(), grouped(more)))
 }
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
-//! Connected peers, and those that are not talked to.
+//! Connected and banned peers.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
 use tnet_peer::{Ban, ConnectionStatus, Status};
 
-use super::super::look::Look;
 use super::super::paragraph::paragraph;
 use super::super::table::aligned;
+use super::super::terminal::Layout;
 use super::super::units::{count, duration, size};
-use super::and_more;
+use super::more::and_more;
 
-/// Connections that are shown to a person; scripts get all.
+/// Connections that are shown to people; scripts get all.
 const MOST_PEERS: usize = 50;
 
-/// What stands above the columns behind the address.
+/// Titles of the columns after the address.
 const COLUMNS: [&str; 6] = ["down", "up", "received", "sent", "round trip", ""];
 
-pub(super) fn connected(status: &Status, look: Look) -> Vec<String> {
+pub(super) fn connected(status: &Status, layout: Layout) -> Vec<String> {
     let mut peers: Vec<&ConnectionStatus> = status.peers.iter().collect();
     peers.sort_by_key(|peer| Reverse(peer.down_per_second.saturating_add(peer.up_per_second)));
     peers.truncate(MOST_PEERS);
-    // Sorted by rates they would jump about.
+    // Sorted by rate their order would change constantly.
     peers.sort_by_key(|peer| (peer.address.is_none(), peer.address));
     let title = count(status.peers.len() as u64, "connected peer");
     let mut lines = vec![String::new()];
@@ -34,22 +34,21 @@ pub(super) fn connected(status: &Status, look: Look) -> Vec<String> {
     let indented = rows.iter().map(|row| [&[format!("  {}", row[0])], &row[1..]].concat());
     let table =
         aligned(&std::iter::once(head).chain(indented).collect::<Vec<_>>(), &[1, 2, 3, 4, 5]);
-    let fits = |line: &String| look.columns.is_none_or(|columns| line.chars().count() <= columns);
+    let fits = |line: &String| layout.columns.is_none_or(|columns| line.chars().count() <= columns);
     if table.iter().all(fits) {
         lines.extend(table);
     } else {
         lines.push(title);
         for row in rows {
             lines.push(format!("  {}", row[0]));
-            lines.extend(paragraph("    ", &phrases(&row[1..]), look.columns));
+            lines.extend(paragraph("    ", &phrases(&row[1..]), layout.columns));
         }
     }
-    lines.extend(and_more((status.peers.len() - peers.len()) as u64, "--json", look));
+    lines.extend(and_more((status.peers.len() - peers.len()) as u64, "--json", layout));
     lines
 }
 
-/// The cells of a row with what else stands above them; what is not known or not going on is left
-/// out.
+/// The cells of a row with their titles; empty cells are left out.
 fn phrases(cells: &[String]) -> Vec<String> {
     let told = cells.iter().zip(COLUMNS).filter(|(cell, _)| !matches!(cell.as_str(), "" | "-"));
     told.map(|(cell, column)| format!("{column} {cell}").trim_start().to_owned()).collect()
@@ -84,7 +83,7 @@ fn rate(bytes: u64) -> String {
     }
 }
 
-/// On a LAN less than a millisecond, and never nothing.
+/// In tenths of a millisecond below 10 ms; never zero.
 fn round_trip(time: Duration) -> String {
     match time.as_micros().div_ceil(100).max(1) {
         tenths @ ..100 => format!("{}.{} ms", tenths / 10, tenths % 10),

@@ -12,10 +12,10 @@ use tnet_peer::{
 use super::files::{sent, state};
 use super::*;
 
-const PIPE: Look = Look { columns: None, utf8: false, fits_paths: false };
+const PIPE: Layout = Layout { columns: None, utf8: false, fits_paths: false };
 
-fn on_terminal(columns: usize) -> Look {
-    Look { columns: Some(columns), utf8: true, fits_paths: true }
+fn on_terminal(columns: usize) -> Layout {
+    Layout { columns: Some(columns), utf8: true, fits_paths: true }
 }
 
 fn hello() -> Hello {
@@ -160,8 +160,8 @@ fn busy() -> Status {
     }
 }
 
-fn text(status: &Status, look: Look) -> String {
-    status_lines(&hello(), status, look).join("\n")
+fn text(status: &Status, layout: Layout) -> String {
+    status_lines(&hello(), status, layout).join("\n")
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn at_eighty_columns_a_download_has_its_figures_and_its_map() {
 ";
     assert!(text.contains(expected), "{text}");
     let coordinator = "\
-coordinator  192.168.100.1:7400, unreachable for 30.0 s, called again and again,
+coordinator  192.168.100.1:7400, unreachable for 30.0 s, retrying,
              last report 41.0 s ago,
              last error: Connection refused (os error 111)
 ";
@@ -264,7 +264,7 @@ fn no_line_is_wider_than_the_terminal_if_words_can_be_moved() {
 fn a_path_that_does_not_fit_loses_its_beginning_only_where_it_is_drawn_again() {
     let narrow = text(&busy(), on_terminal(40));
     assert!(narrow.contains("\n  …th a directory/inside another/big.iso\n"), "{narrow}");
-    let once = text(&busy(), Look { fits_paths: false, ..on_terminal(40) });
+    let once = text(&busy(), Layout { fits_paths: false, ..on_terminal(40) });
     assert!(
         once.contains("\n  /home/a person/with a directory/inside another/big.iso\n"),
         "{once}"

@@ -1,12 +1,13 @@
-//! Downloads handed to the local server, which is started if there is none. This process only
-//! watches: when it goes, the downloads go on.
+//! Downloads through the local server, which is started if there is none. This process only follows
+//! them: they go on when it ends.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tnet_control::{
-    Client, Followed, Following, Handed, Hello, RequestError, Source, make_state_dir,
+    Client, Fault, FaultKind, Followed, Following, HandedFiles, Hello, RequestError, Source,
+    make_state_dir,
 };
 use tnet_peer::store::{OutDirectory, Whereabouts};
 use tnet_peer::{DownloadError, Progress, Shortage, Summary};
@@ -14,63 +15,56 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
-use crate::args::Global;
 use crate::background::{self, Launch, Running, Started};
 use crate::command::fileinfo::{self, blocking};
-use crate::command::peer::OnTaken;
-use crate::exit::{Exit, Failure, file_failure};
+use crate::config::Config;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, file_failure};
+use crate::local_peer::PortConflict;
 use crate::render::Output;
 use crate::render::output::fields;
 use crate::render::progress::DownloadView;
 use crate::render::units::{json_path, percent, shown_path};
-use crate::settings;
 
-/// Pause before a server that has no place for another is asked again.
+/// Pause before a server that has too many followers is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// A server that runs.
+/// A running server.
 pub(super) struct Server {
     state_dir: PathBuf,
     pid: u32,
 }
 
 impl Server {
-    /// The running one, or a new one.
-    pub(super) async fn find(
-        global: &Global,
-        output: Output,
-        stop: &CancellationToken,
-    ) -> Result<Self, Failure> {
-        let state_dir = settings::state_dir(global)?;
-        // Nobody has to know its port in advance; but a port that was named has to be that one.
-        let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
-        // The rates that a `get` names are those of its files.
+    /// Finds the running server, or starts one.
+    pub(super) async fn find(config: &Config, context: &Context) -> Result<Self, Failure> {
+        let state_dir = config.state_dir()?;
+        // Others learn the port from the coordinator; but a port that the user named is required.
+        let on_conflict =
+            if config.listen.is_some() { PortConflict::Fail } else { PortConflict::UseAnyPort };
+        // The rate flags of `get` are for its files, not for the server.
         let decided =
-            global.given.keys().copied().filter(|argument| !argument.starts_with("limit"));
+            config.merged.typed_arguments().filter(|argument| !argument.starts_with("limit"));
         let dir = state_dir.clone();
-        // The server is a convenience here: whoever has no place for one is not lost.
+        // Without a state directory the user can still download in the foreground.
         let made = blocking(move || make_state_dir(&dir).map_err(Failure::from)).await;
-        made.map_err(|failure| Failure {
-            message: format!(
-                "{}; or download without a server, with --foreground",
-                failure.message
-            ),
-            ..failure
+        made.map_err(|failure| {
+            failure.and_hint("or download without a server, with --foreground")
         })?;
         let launch = Launch {
-            dir: global.dir.as_deref().map(settings::absolute).transpose()?,
+            dir: config.share_dir()?,
             state_dir: state_dir.clone(),
-            on_taken,
-            bounds: global.bounds,
+            on_conflict,
             decided: decided.collect(),
         };
-        let pid = match background::find_or_start(launch, global, output, stop).await? {
+        let pid = match background::find_or_start(launch, config, context).await? {
             Running::Found(client) => {
-                warn_of_differences(client.hello(), global, output).await?;
+                warn_of_differences(client.hello(), config, context.output)?;
                 client.hello().pid
             }
             Running::Started(Started { hello: Hello { pid, .. }, .. }) => {
-                output.note(&format!(
+                context.output.note(&format!(
                     "started a server, pid {pid}, which goes on seeding afterwards; `tnet kill-server` stops it"
                 ));
                 pid
@@ -79,21 +73,22 @@ impl Server {
         Ok(Self { state_dir, pid })
     }
 
-    /// Hands one file over and watches it.
+    /// Requests one file and follows it.
     pub(super) async fn fetch(
         &self,
         job: &Job,
         view: &mut DownloadView,
-        output: Output,
-        stop: &CancellationToken,
+        context: &Context,
     ) -> Result<Summary, Failure> {
+        let Context { output, stop } = context;
         let out = job.request.out.clone();
         let place = blocking(move || {
-            OutDirectory::open(&out).map_err(|error| DownloadError::Open(error).into())
+            OutDirectory::open(&out)
+                .map_err(|error| Fault::of_download(&DownloadError::Open(error), &out).into())
         });
         let place = place.await?;
         let following = tokio::select! {
-            following = self.hand_over(job, &place, output) => following?,
+            following = self.hand_over(job, &place, *output) => following?,
             () = stop.cancelled() => {
                 return Err(Failure::interrupted("interrupted before the server took the download"));
             }
@@ -103,9 +98,10 @@ impl Server {
             fields(serde_json::json!({ "pid": self.pid, "path": json_path(following.out()) })),
         );
         match watch(following, view, stop).await {
-            Watched::Done(summary) => self.found(summary, &job.request.out, place, output).await,
+            Watched::Done(summary) => self.found(summary, &job.request.out, place, *output).await,
             Watched::Failed(RequestError::Lost) => {
-                Err(Failure::new(Exit::Incomplete, format!("the server, pid {}, ended", self.pid)))
+                let cause = format!("the server, pid {}, ended", self.pid);
+                Err(Fault::new(FaultKind::Incomplete, cause).or_continue(&job.request.out).into())
             }
             Watched::Failed(error) => Err(self.with_sandbox(error.into(), &place)),
             Watched::Interrupted(progress, out) => Err(self.interrupted(progress.as_ref(), &out)),
@@ -116,8 +112,8 @@ impl Server {
         Client::connect(&self.state_dir).await.ok()?.status(Some(0)).await.ok()?.shortage
     }
 
-    /// With what is open here, since the server may see other files under those paths. When it has
-    /// no place for another who watches, this waits for its turn.
+    /// Sends the request with open files, since the server may see other files under these paths.
+    /// Retries while the server has too many followers.
     async fn hand_over(
         &self,
         job: &Job,
@@ -128,7 +124,7 @@ impl Server {
             Source::Fileinfo(path) => Some(fileinfo::open(path).await?),
             Source::Hash(_) => None,
         };
-        let handed = Handed {
+        let handed = HandedFiles {
             description: description.as_ref().map(AsFd::as_fd),
             directory: Some(place.directory()),
         };
@@ -138,10 +134,7 @@ impl Server {
             match client.get_with(job.request.clone(), &handed).await {
                 Err(RequestError::Fault(fault)) if fault.passes => {
                     if !std::mem::replace(&mut is_told, true) {
-                        output.note(&format!(
-                            "waiting for the server, pid {}: {}",
-                            self.pid, fault.message
-                        ));
+                        output.note(&format!("waiting for the server, pid {}: {fault}", self.pid));
                     }
                     sleep(ASK_AGAIN).await;
                 }
@@ -150,8 +143,8 @@ impl Server {
         }
     }
 
-    /// Only what is there is done: the server, an older one perhaps, may have written where we do
-    /// not see it.
+    /// Checks that the file is at its path. A server, perhaps an older one, may have written it
+    /// where this process does not see it.
     async fn found(
         &self,
         mut summary: Summary,
@@ -159,7 +152,7 @@ impl Server {
         place: OutDirectory,
         output: Output,
     ) -> Result<Summary, Failure> {
-        // What the server says of the path may be the new one already.
+        // The path in the summary may be the new one already.
         let (size, shown) = (summary.bytes_total, shown_path(asked));
         let found = blocking(move || Ok(place.find(size))).await?;
         match found {
@@ -172,30 +165,32 @@ impl Server {
                 summary.path = path;
             }
             Ok(Whereabouts::Nowhere) => {
-                let message = format!(
-                    "the server, pid {}, says that {shown} is whole, and it is not there: it was removed meanwhile, \
-                     something was mounted over its directory, or the server sees other files than you do; use --foreground, or another directory with -o",
+                let cause = format!(
+                    "the server, pid {}, says that {shown} is whole, and it is not there: it was \
+                     removed meanwhile, something was mounted over its directory, or the server \
+                     sees other files than you do",
                     self.pid
                 );
-                return Err(Failure::new(Exit::NotFound, message));
+                return Err(Failure::new(Exit::NotFound, cause)
+                    .about(shown)
+                    .or_hint("use --foreground, or another directory with -o"));
             }
             Err(error) => return Err(file_failure("find", &summary.path, &error)),
         }
         Ok(summary)
     }
 
-    /// What is not allowed to the server alone is so because it runs as another user, or because of
-    /// its service manager.
+    /// If only the server may not write there, it runs as another user, or in a sandbox.
     fn with_sandbox(&self, failure: Failure, place: &OutDirectory) -> Failure {
         if failure.exit != Exit::NotAllowed || !place.is_writable() {
             return failure;
         }
-        let message = format!(
-            "{}; you may write there and the server, pid {}, may not: let the user it runs as write there, or, \
-             if systemd runs it and its sandbox is the cause, name the directory in ReadWritePaths= of its unit",
-            failure.message, self.pid
-        );
-        Failure::new(failure.exit, message)
+        failure.and_hint(format!(
+            "you may write there and the server, pid {}, may not: let the user it runs as write \
+             there, or, if systemd runs it and its sandbox is the cause, name the directory in \
+             ReadWritePaths= of its unit",
+            self.pid
+        ))
     }
 
     fn interrupted(&self, progress: Option<&Progress>, out: &Path) -> Failure {
@@ -210,20 +205,16 @@ impl Server {
     }
 }
 
-/// Flags that a running server cannot follow any more would otherwise be ignored without a word.
-async fn warn_of_differences(
-    hello: &Hello,
-    global: &Global,
-    output: Output,
-) -> Result<(), Failure> {
+/// Notes which flags have no effect because a server already runs with other settings.
+fn warn_of_differences(hello: &Hello, config: &Config, output: Output) -> Result<(), Failure> {
     let note = |what: &str, has: String, flag: &str| {
         output.note(&format!(
             "the running server, pid {}, {what} {has}, and {flag} does not change that; `tnet kill-server` stops it",
             hello.pid
         ));
     };
-    if global.coordinator.is_some() {
-        let wanted = settings::coordinator(global)?;
+    if config.coordinator.is_some() {
+        let wanted = config.coordinator()?;
         if hello.coordinator.as_ref() != Some(&wanted) {
             let has = hello
                 .coordinator
@@ -232,13 +223,13 @@ async fn warn_of_differences(
             note("uses the coordinator", has, "--coordinator");
         }
     }
-    match global.listen {
+    match config.listen {
         Some(wanted) if wanted.port() != 0 && wanted != hello.listen => {
             note("listens on", hello.listen.to_string(), "--listen");
         }
         _ => {}
     }
-    if let Some(wanted) = global.advertise.map(|address| address.to_string())
+    if let Some(wanted) = config.advertise.map(|address| address.to_string())
         && hello.advertise.as_ref() != Some(&wanted)
     {
         note(

@@ -1,6 +1,6 @@
-//! Two of the files wanted that would be one where they go: by the same path, by two paths that
-//! lead to one directory, or because the file system takes two names for one. The second is
-//! refused, or it would replace the first.
+//! Detects two wanted files with the same output: by the same path, by two paths that lead to one
+//! directory, or because the file system maps two names to one file. The second is refused, since
+//! it would replace the first.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,34 +10,35 @@ use tnet_fileinfo::FileHash;
 use tnet_peer::store::{Found, Place, PlaceKey};
 
 use crate::command::fileinfo::blocking;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::render::units::shown_path;
 
-/// Where the files of one command go. Those that have a key in common are few, and seldom one file.
+/// The outputs of one command. Few have a key in common, and those are rarely the same file.
 #[derive(Debug, Default)]
-pub(super) struct Places(HashMap<Key, Vec<(FileHash, PathBuf)>>);
+pub(super) struct OutputPaths(HashMap<Key, Vec<(FileHash, PathBuf)>>);
 
-/// A place, or a path where nothing is known of it.
+/// Directory and name, or the path where those are unknown.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Key {
     Place(PlaceKey),
     Path(PathBuf),
 }
 
-/// What to do with one more.
+/// Whether another file of the command has an output.
 #[derive(Debug)]
-pub(super) enum Taken {
-    /// Nobody else goes there.
+pub(super) enum Occupancy {
+    /// None has.
     Free,
-    /// The same content does, under the same path: once is enough.
+    /// The same content has, under the same path, so one download suffices.
     Same,
-    /// Another content does.
+    /// Another content has.
     ByAnother(Failure),
 }
 
-impl Places {
-    /// Takes the place of an output.
-    pub(super) async fn take(&mut self, out: &Path, hash: FileHash) -> Result<Taken, Failure> {
+impl OutputPaths {
+    /// Reserves an output.
+    pub(super) async fn take(&mut self, out: &Path, hash: FileHash) -> Result<Occupancy, Failure> {
         let path = out.to_owned();
         let place = blocking(move || Ok(Place::of(&path))).await?;
         let key = place
@@ -46,16 +47,16 @@ impl Places {
         let there = self.0.entry(key).or_default();
         for (other, path) in &*there {
             if *other == hash {
-                // A copy under another name of the same file is found there.
+                // Under another path it is found there and not downloaded again.
                 if path == out {
-                    return Ok(Taken::Same);
+                    return Ok(Occupancy::Same);
                 }
             } else if path == out || are_one(place.as_ref(), path).await? {
-                return Ok(Taken::ByAnother(refused(out, path)));
+                return Ok(Occupancy::ByAnother(refused(out, path)));
             }
         }
         there.push((hash, out.to_owned()));
-        Ok(Taken::Free)
+        Ok(Occupancy::Free)
     }
 }
 
@@ -66,12 +67,13 @@ async fn are_one(place: Option<&Place>, other: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// What this command has written. It notices what only the file system knows.
+/// The files that this command has written, by inode. Finds collisions that only the file system
+/// knows.
 #[derive(Debug, Default)]
 pub(super) struct Written(RefCell<HashMap<Found, (FileHash, PathBuf)>>);
 
 impl Written {
-    /// Refuses to write over a file that this command has written.
+    /// Refuses to replace a file that this command has written.
     pub(super) async fn check(&self, out: &Path, hash: FileHash) -> Result<(), Failure> {
         let Some(found) = found(out).await? else { return Ok(()) };
         match self.0.borrow().get(&found) {
@@ -94,14 +96,12 @@ async fn found(out: &Path) -> Result<Option<Found>, Failure> {
 
 fn refused(out: &Path, earlier: &Path) -> Failure {
     let (out, earlier) = (shown_path(out), shown_path(earlier));
-    let message = if out == earlier {
-        format!("two of the files would both be {out}; get them into directories of their own")
+    let cause = if out == earlier {
+        format!("two of the files would both be {out}")
     } else {
-        format!(
-            "{out} is the same file there as {earlier}, which is wanted too; get them into directories of their own"
-        )
+        format!("{out} is the same file there as {earlier}, which is wanted too")
     };
-    Failure::new(Exit::Exists, message)
+    Failure::new(Exit::Exists, cause).about(out).or_hint("get them into directories of their own")
 }
 
 #[cfg(test)]
@@ -114,18 +114,18 @@ mod tests {
         std::os::unix::fs::symlink(".", dir.path().join("link")).expect("a link");
         let [one, other] = [1, 2].map(|byte| FileHash::from_bytes([byte; 32]));
         let (out, through) = (dir.path().join("a"), dir.path().join("link/a"));
-        let mut places = Places::default();
-        assert!(matches!(places.take(&out, one).await, Ok(Taken::Free)));
-        assert!(matches!(places.take(&out, one).await, Ok(Taken::Same)));
+        let mut outputs = OutputPaths::default();
+        assert!(matches!(outputs.take(&out, one).await, Ok(Occupancy::Free)));
+        assert!(matches!(outputs.take(&out, one).await, Ok(Occupancy::Same)));
         for second in [&out, &through] {
-            let taken = places.take(second, other).await.expect("looked at");
-            let Taken::ByAnother(failure) = taken else { panic!("{taken:?}") };
+            let occupancy = outputs.take(second, other).await.expect("looked at");
+            let Occupancy::ByAnother(failure) = occupancy else { panic!("{occupancy:?}") };
             assert!(
-                failure.exit == Exit::Exists && failure.message.contains(&shown_path(second)),
+                failure.exit == Exit::Exists && failure.message().contains(&shown_path(second)),
                 "{failure:?}"
             );
         }
-        assert!(matches!(places.take(&dir.path().join("b"), other).await, Ok(Taken::Free)));
+        assert!(matches!(outputs.take(&dir.path().join("b"), other).await, Ok(Occupancy::Free)));
     }
 
     #[tokio::test]

@@ -1,5 +1,4 @@
-//! Lines over a stream. A line is never longer than its limit, and neither reading nor writing one
-//! takes for ever.
+//! Reads and writes lines over a stream, each with a maximum length and a deadline.
 
 use std::io;
 use std::time::Duration;
@@ -7,15 +6,15 @@ use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Bytes of the longest request. Paths have at most 4096 bytes each, four times that where they are
-/// no text.
+/// Bytes of the longest request. Paths have at most 4096 bytes each, four times that as a list of
+/// bytes.
 pub const MAX_REQUEST_LEN: usize = 64 * 1024;
 
 /// Bytes of the longest response: a file with a thousand peers in its swarm.
 pub const MAX_RESPONSE_LEN: usize = 1024 * 1024;
 
-/// How long the other side may take to read a line. It is a process of this machine: if it does
-/// not, it hangs.
+/// How long the other side may take to read a line. It is a process on this machine: if it takes
+/// longer, it hangs.
 pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A line could not be read.
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_that_does_not_come_ends_the_waiting() {
+    async fn reading_a_line_has_a_deadline() {
         let (near, _far) = tokio::io::duplex(16);
         let mut near = tokio::io::BufReader::new(near);
         let waited = read_line(&mut near, 16, Duration::from_millis(20)).await;

@@ -1,4 +1,4 @@
-//! What users set: rates, numbers of peers, priorities, pauses.
+//! Arguments for rates, numbers of peers, priorities and files of the server.
 
 use std::ffi::OsString;
 use std::num::NonZeroU64;
@@ -8,23 +8,23 @@ use tnet_peer::Priority;
 
 use crate::render::units::{ParseRateError, parse_rate};
 
-/// What a peer of this machine may take.
+/// Limits of a peer of this machine.
 #[derive(Debug, Clone, Copy, Default, Args)]
-pub(crate) struct Bounds {
-    /// Send at most so many bytes a second, like 10M; `tnet limit` changes it later
+pub(crate) struct PeerLimits {
+    /// Send at most this many bytes a second, like 10M; `tnet limit` changes it later
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
     pub(crate) limit_up: Option<Limit>,
-    /// Ask for at most so many bytes a second
+    /// Request at most this many bytes a second
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
     pub(crate) limit_down: Option<Limit>,
-    /// Be connected to at most so many peers [default: 1000]
+    /// Connect to at most this many peers [default: 1000]
     #[arg(long, value_name = "N", value_parser = parse_max_peers)]
     pub(crate) max_peers: Option<u16>,
 }
 
-/// Files of the server, as users name them.
+/// FileNames of the server, as users name them.
 #[derive(Debug, Args)]
-pub(crate) struct Files {
+pub(crate) struct FileNames {
     /// Path, or the first digits of the hash, at least 4
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<OsString>,
@@ -32,34 +32,34 @@ pub(crate) struct Files {
 
 #[derive(Debug, Args)]
 pub(crate) struct LimitArgs {
-    /// Path, or the first digits of the hash, at least 4; of the whole server if there is none
+    /// Path, or the first digits of the hash, at least 4 [default: the whole server]
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<OsString>,
-    /// Send at most so many bytes a second, like 500K, 10M or none
+    /// Send at most this many bytes a second, like 500K, 10M or none
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) up: Option<u64>,
-    /// Ask for at most so many bytes a second
+    /// Request at most this many bytes a second
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) down: Option<u64>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PriorityArgs {
-    /// How urgent they are
+    /// The priority
     #[arg(value_name = "LEVEL")]
     pub(crate) level: Level,
     #[command(flatten)]
-    pub(crate) files: Files,
+    pub(crate) files: FileNames,
 }
 
 /// Which of several files gets slots first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Level {
-    /// What the others leave
+    /// Uses what other files leave
     Low,
-    /// As files are unless something else is said
+    /// The default
     Normal,
-    /// Before all others
+    /// Served before other files
     High,
 }
 
@@ -73,8 +73,8 @@ impl From<Level> for Priority {
     }
 }
 
-impl Bounds {
-    /// These, and others where nothing is said.
+impl PeerLimits {
+    /// These, and those of `other` where none is given.
     pub(crate) fn or(self, other: Self) -> Self {
         Self {
             limit_up: self.limit_up.or(other.limit_up),
@@ -84,7 +84,7 @@ impl Bounds {
     }
 }
 
-/// Fewer are no swarm; of more each gets next to nothing.
+/// Fewer do not make a swarm; with more, each gets almost no bandwidth.
 pub(crate) fn parse_max_peers(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(most @ 4..=10_000) => Ok(most),

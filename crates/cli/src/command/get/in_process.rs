@@ -1,5 +1,5 @@
-//! Downloads in this process: it downloads, then serves the files for a while, then ends. However
-//! it ends, what arrived is written down first, for the next attempt.
+//! Downloads in this process: it downloads, then seeds the files for a while, then ends. However it
+//! ends, what arrived is saved first, for the next attempt.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,58 +9,60 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tnet_control::Source;
+use tnet_control::{Fault, Source};
 use tnet_fileinfo::FileInfo;
-use tnet_peer::{Download, Peer, Progress, Shortage, Summary};
+use tnet_peer::{Download, DownloadError, Peer, Progress, Shortage, Summary};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
-use super::same_command;
-use crate::args::Global;
+use super::rerun::same_command;
 use crate::command::fileinfo::{self, blocking};
-use crate::command::peer::{self, OnTaken};
-use crate::exit::{Exit, Failure};
-use crate::render::Output;
+use crate::config::Config;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::local_peer::{self, PortConflict};
 use crate::render::output::fields;
 use crate::render::progress::DownloadView;
 use crate::render::units::{duration, percent, shown_path, size};
 
-/// How often what is shown is brought up to date.
+/// How often the progress is updated.
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// Longest that files are served afterwards when the user did not say: peers that never finish must
-/// not hold us up.
+/// How long files are seeded at most without --linger: peers that never finish must not keep this
+/// process running.
 const LINGER_AT_MOST: Duration = Duration::from_secs(60);
 
-/// Of so many files it is followed who still needs them: each costs a little, and those that were
-/// whole first have been served longest. All are served until the end.
+/// For how many files it is tracked whether peers still need them: each costs a little, and the
+/// files that completed first have been seeded longest. All are seeded until the end.
 const MOST_FOLLOWED: usize = 256;
 
-/// How long the description of a file is looked for when the user sets no limit; longer than
-/// anybody waits.
+/// How long the description of a file is looked for when the user sets no limit: longer than any
+/// user waits.
 const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A peer of this process.
-pub(super) struct Foreground {
+pub(super) struct InProcess {
     peer: Arc<Peer>,
     linger: Option<Duration>,
-    /// What is done for each file is not told.
+    /// Suppresses notes about single files.
     of_several: bool,
-    /// What others may still want from us, the latest first.
+    /// Files that other peers may still need, the latest first.
     seeding: RefCell<VecDeque<Download>>,
 }
 
-impl Foreground {
+impl InProcess {
     pub(super) async fn start(
-        global: &Global,
+        config: &Config,
         linger: Option<Duration>,
         of_several: bool,
     ) -> Result<Self, Failure> {
-        // Nobody has to know our port in advance, so a taken default one is no reason to fail; a
-        // port that was named is.
-        let on_taken = if global.listen.is_some() { OnTaken::Fail } else { OnTaken::AnyPort };
-        let peer = Arc::new(peer::start(global, on_taken, &global.bounds, None).await?);
+        // Others learn the port from the coordinator, so the default one may be in use; a port that
+        // the user named may not.
+        let on_conflict =
+            if config.listen.is_some() { PortConflict::Fail } else { PortConflict::UseAnyPort };
+        let peer = Arc::new(local_peer::start(config, on_conflict, None).await?);
         Ok(Self { peer, linger, of_several, seeding: RefCell::default() })
     }
 
@@ -69,19 +71,19 @@ impl Foreground {
         &self,
         job: &Job,
         view: &mut DownloadView,
-        output: Output,
-        stop: &CancellationToken,
+        context: &Context,
     ) -> Result<Summary, Failure> {
         let request = &job.request;
-        let info = self.describe(job, output, stop).await?;
+        let failed = |error| Failure::from(Fault::of_download(&error, &request.out));
+        let info = self.describe(job, context).await?;
         let opening = self.peer.download_with(info, &request.out, request.download_options());
         let mut download = tokio::select! {
-            opened = opening => opened?,
+            opened = opening => opened.map_err(failed)?,
             // It may be hashing what an earlier attempt left.
-            () = stop.cancelled() => return Err(interrupted(None, &request.out)),
+            () = context.stop.cancelled() => return Err(interrupted(None, &request.out)),
         };
-        let summary = match follow(&mut download, view, stop).await {
-            Some(summary) => summary?,
+        let summary = match follow(&mut download, view, &context.stop).await {
+            Some(summary) => summary.map_err(failed)?,
             None => {
                 let progress = download.progress();
                 let Some(summary) = download.cancel().await else {
@@ -91,7 +93,7 @@ impl Foreground {
             }
         };
         let summary = found(summary).await?;
-        // Of a file that was here nobody can know yet that we have it, so nobody waits for us.
+        // No peer knows yet that we have a file that was here before, so none waits for it.
         if self.linger.is_some() || summary.traffic.arrived > 0 {
             let mut seeding = self.seeding.borrow_mut();
             seeding.truncate(MOST_FOLLOWED - 1);
@@ -100,22 +102,17 @@ impl Foreground {
         Ok(summary)
     }
 
-    async fn describe(
-        &self,
-        job: &Job,
-        output: Output,
-        stop: &CancellationToken,
-    ) -> Result<FileInfo, Failure> {
+    async fn describe(&self, job: &Job, context: &Context) -> Result<FileInfo, Failure> {
         let hash = match &job.request.source {
             Source::Fileinfo(path) => return fileinfo::read(path).await,
             Source::Hash(hash) => *hash,
         };
         if !self.of_several {
-            output.note(&format!("asking peers for the description of {}", hash.short()));
+            context.output.note(&format!("asking peers for the description of {}", hash.short()));
         }
         tokio::select! {
-            info = self.peer.fetch_info(hash, job.request.timeout.unwrap_or(UNLIMITED)) => Ok(info?),
-            () = stop.cancelled() => Err(interrupted(None, &job.request.out)),
+            info = self.peer.fetch_info(hash, job.request.timeout.unwrap_or(UNLIMITED)) => info.map_err(|error| Fault::from(error).into()),
+            () = context.stop.cancelled() => Err(interrupted(None, &job.request.out)),
         }
     }
 
@@ -123,29 +120,29 @@ impl Foreground {
         self.peer.status_of(0).await.ok()?.shortage
     }
 
-    /// Serves what is whole, if all went well, and ends the peer.
-    pub(super) async fn end(self, all_well: bool, output: Output, stop: &CancellationToken) {
+    /// Seeds the complete files, if all went well, and ends the peer.
+    pub(super) async fn end(self, all_well: bool, context: &Context) {
         let seeding = self.seeding.into_inner();
         if all_well && !seeding.is_empty() {
-            seed(&seeding, self.linger, output, stop).await;
+            seed(&seeding, self.linger, context).await;
         }
         drop(seeding);
-        peer::end(self.peer).await;
+        local_peer::end(self.peer).await;
     }
 }
 
-/// Shows how it goes until it ends; none if a signal comes first.
+/// Shows the progress until the download ends; none if a signal comes first.
 async fn follow(
     download: &mut Download,
     view: &mut DownloadView,
     stop: &CancellationToken,
-) -> Option<Result<Summary, Failure>> {
+) -> Option<Result<Summary, DownloadError>> {
     loop {
         tokio::select! {
             finished = timeout(REFRESH, download.finished()) => {
                 view.show(Instant::now(), &download.progress());
                 if let Ok(result) = finished {
-                    return Some(result.map_err(Failure::from));
+                    return Some(result);
                 }
             }
             () = stop.cancelled() => return None,
@@ -153,22 +150,18 @@ async fn follow(
     }
 }
 
-/// Serves whole files: as long as the user said, or until nobody needs them. A signal ends it; the
-/// work is done.
-async fn seed(
-    downloads: &VecDeque<Download>,
-    linger: Option<Duration>,
-    output: Output,
-    stop: &CancellationToken,
-) {
+/// Seeds complete files for --linger, or until no known peer needs them. A signal ends it, as a
+/// success.
+async fn seed(downloads: &VecDeque<Download>, linger: Option<Duration>, context: &Context) {
+    let output = context.output;
     let limit = linger.unwrap_or(LINGER_AT_MOST);
-    let nobody_needs_them = async {
+    let not_needed = async {
         for download in downloads {
             download.swarm_done().await;
         }
     };
-    let needless = linger.is_none() && timeout(Duration::ZERO, nobody_needs_them).await.is_ok();
-    if limit.is_zero() || needless {
+    let is_done = linger.is_none() && timeout(Duration::ZERO, not_needed).await.is_ok();
+    if limit.is_zero() || is_done {
         return;
     }
     let what = if downloads.len() == 1 { "it" } else { "them" };
@@ -178,7 +171,7 @@ async fn seed(
     };
     output.note(&format!("seeding {until}; Ctrl-C stops"));
     output.event("seeding", fields(serde_json::json!({ "at_most_seconds": limit.as_secs_f64() })));
-    let nobody_needs_them = async {
+    let not_needed = async {
         for download in downloads {
             download.swarm_done().await;
         }
@@ -187,13 +180,13 @@ async fn seed(
         }
     };
     tokio::select! {
-        () = nobody_needs_them => {}
+        () = not_needed => {}
         () = sleep(limit) => {}
-        () = stop.cancelled() => {}
+        () = context.stop.cancelled() => {}
     }
 }
 
-/// Only what is there is done.
+/// Checks that the file is at its path: only then the download is done.
 async fn found(summary: Summary) -> Result<Summary, Failure> {
     let (path, size) = (summary.path.clone(), summary.bytes_total);
     let is_there = blocking(move || {
@@ -205,24 +198,27 @@ async fn found(summary: Summary) -> Result<Summary, Failure> {
     if is_there.await? {
         return Ok(summary);
     }
-    let message = format!(
-        "{} is whole, and not there: it was removed meanwhile, or something was mounted over its directory; run the \
-         same command again, or choose another directory with -o",
-        shown_path(&summary.path)
+    let path = shown_path(&summary.path);
+    let cause = format!(
+        "{path} is whole, and not there: it was removed meanwhile, or something was mounted over \
+         its directory"
     );
-    Err(Failure::new(Exit::NotFound, message))
+    Err(Failure::new(Exit::NotFound, cause)
+        .about(path)
+        .or_hint("run the same command again, or choose another directory with -o"))
 }
 
 fn interrupted(progress: Option<&Progress>, out: &Path) -> Failure {
     let (out, again) = (shown_path(out), same_command());
-    let message = match progress {
-        Some(progress) => format!(
-            "interrupted with {} of {} ({} %) kept in {out}.partial; continue with: {again}",
+    match progress {
+        Some(progress) => Failure::interrupted(format!(
+            "interrupted with {} of {} ({} %) kept in {out}.partial",
             size(progress.bytes_done),
             size(progress.bytes_total),
             percent(progress.bytes_done, progress.bytes_total),
-        ),
-        None => format!("interrupted; start again with: {again}"),
-    };
-    Failure::interrupted(message)
+        ))
+        .about(out)
+        .or_hint(format!("continue with: {again}")),
+        None => Failure::interrupted("interrupted").or_hint(format!("start again with: {again}")),
+    }
 }

@@ -1,11 +1,11 @@
-//! Values as they stand in a line of JSON. A path comes back exactly as it was sent, also when it
-//! is no text.
+//! How paths and hashes are written in JSON. A path is received exactly as it was sent, also when
+//! it is not UTF-8.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Paths: text, or the list of bytes where a path is not UTF-8, which JSON cannot hold as text.
+/// Paths: a string, or a list of bytes where a path is not UTF-8.
 pub(crate) mod path {
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -59,8 +59,7 @@ pub(crate) mod hash {
     }
 }
 
-/// A path as it is shown: with replacement characters where it is no text, since the types that
-/// people see hold text.
+/// A path for display: with replacement characters where it is not UTF-8.
 #[allow(clippy::disallowed_methods, reason = "what is shown of it is escaped there")]
 pub(crate) fn shown(path: &Path) -> PathBuf {
     match path.to_str() {

@@ -1,4 +1,4 @@
-//! Several files in one command: some at once, all of them tried, one account at the end.
+//! Several files in one command: a few at a time, all of them tried, with a summary at the end.
 
 use std::collections::HashMap;
 
@@ -7,61 +7,58 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tnet_fileinfo::FileHash;
 use tnet_peer::Summary;
-use tokio_util::sync::CancellationToken;
 
+use super::collisions::Written;
 use super::downloader::Downloader;
 use super::job::{Job, Jobs, Refused};
-use super::twice::Written;
-use super::{same_command, shortage, with_hint};
-use crate::exit::{Exit, Failure};
+use super::rerun::same_command;
+use super::shortage;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::render::Output;
-use crate::render::output::{Report, fields};
-use crate::render::progress::summary_report;
-use crate::render::several::{SeveralView, Tally};
+use crate::render::batch::{BatchView, Tally};
+use crate::render::output::{ErrorFields, Report, fields};
+use crate::render::summary::summary_report;
 use crate::render::units::{json_path, shown_path};
 
 pub(super) async fn run(
     wanted: Jobs,
     at_once: usize,
     downloader: &Downloader,
-    output: Output,
-    stop: &CancellationToken,
+    context: &Context,
 ) -> Result<Report, Failure> {
+    let output = context.output;
     let (view, refused) = begin(&wanted, output);
-    let all = all(wanted.jobs, at_once, &view, downloader, output, stop);
+    let all = all(wanted.jobs, at_once, &view, downloader, context);
     let failure = tokio::select! {
         failure = all => failure,
         never = shortage::watch(downloader, output, |what| view.tell(what)) => match never {},
     };
     let first_failure = [refused, failure].into_iter().flatten().min_by_key(|(order, _)| *order);
-    end(view, first_failure, output, stop.is_cancelled())
+    end(view, first_failure, output, context.stop.is_cancelled())
 }
 
-/// All of them make no sense.
+/// Reports a batch of which no file can be downloaded.
 pub(super) fn none(wanted: Jobs, output: Output) -> Result<Report, Failure> {
     let (view, refused) = begin(&wanted, output);
     end(view, refused, output, false)
 }
 
-/// Tells what cannot be downloaded, whatever comes; answers the first of that.
-fn begin(wanted: &Jobs, output: Output) -> (SeveralView, Option<(usize, Failure)>) {
+/// Reports the files that cannot be downloaded at all; returns the first of them.
+fn begin(wanted: &Jobs, output: Output) -> (BatchView, Option<(usize, Failure)>) {
     let Jobs { jobs, refused, .. } = wanted;
     let bytes_known = jobs.iter().filter_map(|(_, job)| job.size).sum();
-    let view = SeveralView::new(output, jobs.len() + refused.len(), bytes_known);
+    let view = BatchView::new(output, jobs.len() + refused.len(), bytes_known);
     for Refused { wanted, failure, .. } in refused {
-        view.failed(&named(failure.clone(), wanted).message);
+        view.failed(&failure.clone().named(wanted).message());
         output.event("failed", fields(json!({ "wanted": wanted, "error": error_fields(failure) })));
     }
     (view, refused.first().map(|refused| (refused.order, refused.failure.clone())))
 }
 
-/// Which of them is the first question.
-fn named(failure: Failure, name: &str) -> Failure {
-    if failure.message.contains(name) { failure } else { failure.during(name) }
-}
-
 fn end(
-    view: SeveralView,
+    view: BatchView,
     first_failure: Option<(usize, Failure)>,
     output: Output,
     is_interrupted: bool,
@@ -69,55 +66,51 @@ fn end(
     let tally = view.end();
     output.event("summary", account(&tally));
     if is_interrupted && tally.complete + tally.failed < tally.files {
-        let message = format!(
-            "interrupted with {} of {} files complete; continue with: {}",
-            tally.complete,
-            tally.files,
-            same_command()
+        let cause =
+            format!("interrupted with {} of {} files complete", tally.complete, tally.files);
+        return Err(
+            Failure::interrupted(cause).or_hint(format!("continue with: {}", same_command()))
         );
-        return Err(Failure::interrupted(message));
     }
     match first_failure {
         None => Ok(account(&tally)),
         Some((_, first)) => Err(Failure::new(
             first.exit,
-            format!(
-                "{} of {} files failed, the reasons are above; the same command gets what is missing",
-                tally.failed, tally.files
-            ),
-        )),
+            format!("{} of {} files failed, the reasons are above", tally.failed, tally.files),
+        )
+        .or_hint("the same command gets what is missing")),
     }
 }
 
-/// Tries all of them; answers with the first failure in the order in which they were named.
+/// Tries all files; returns the first failure in the order in which they were named.
 async fn all(
     jobs: Vec<(usize, Job)>,
     at_once: usize,
-    view: &SeveralView,
+    view: &BatchView,
     downloader: &Downloader,
-    output: Output,
-    stop: &CancellationToken,
+    context: &Context,
 ) -> Option<(usize, Failure)> {
     let mut first_failure = None;
     let written = Written::default();
     for round in rounds(jobs) {
         let fetch = async |(order, job): (usize, Job)| {
-            let result = fetch(&job, &written, view, downloader, output, stop).await;
+            let result = fetch(&job, &written, view, downloader, context).await;
             (order, job, result)
         };
-        let waiting = stream::iter(round).take_while(|_| std::future::ready(!stop.is_cancelled()));
+        let waiting =
+            stream::iter(round).take_while(|_| std::future::ready(!context.stop.is_cancelled()));
         let mut ended = std::pin::pin!(waiting.map(fetch).buffer_unordered(at_once));
         while let Some((order, job, result)) = ended.next().await {
             match result {
                 Ok(summary) => {
                     view.complete(&summary, job.size);
-                    output.event("complete", summary_report(&summary));
+                    context.output.event("complete", summary_report(&summary));
                 }
-                // Told once for all of them.
+                // Reported once for all of them.
                 Err(failure) if failure.exit == Exit::Interrupted => {}
                 Err(failure) => {
-                    view.failed(&failure.message);
-                    output.event("failed", failed(&job, &failure));
+                    view.failed(&failure.message());
+                    context.output.event("failed", failed(&job, &failure));
                     if first_failure
                         .as_ref()
                         .is_none_or(|(earlier, _): &(usize, Failure)| order < *earlier)
@@ -131,7 +124,8 @@ async fn all(
     first_failure
 }
 
-/// A file that is wanted under several names is downloaded once; the others are then copies.
+/// Splits the jobs into rounds with each content at most once: a content that is wanted under
+/// several names is downloaded in the first round and copied in the later ones.
 fn rounds(jobs: Vec<(usize, Job)>) -> Vec<Vec<(usize, Job)>> {
     let mut rounds: Vec<Vec<(usize, Job)>> = Vec::new();
     let mut seen: HashMap<FileHash, usize> = HashMap::new();
@@ -149,10 +143,9 @@ fn rounds(jobs: Vec<(usize, Job)>) -> Vec<Vec<(usize, Job)>> {
 async fn fetch(
     job: &Job,
     written: &Written,
-    view: &SeveralView,
+    view: &BatchView,
     downloader: &Downloader,
-    output: Output,
-    stop: &CancellationToken,
+    context: &Context,
 ) -> Result<Summary, Failure> {
     let out = &job.request.out;
     if let Some(failure) = &job.refused {
@@ -161,12 +154,12 @@ async fn fetch(
     written.check(out, job.hash).await?;
     let shown = shown_path(out);
     let mut view = view.row(&job.name(), job.size);
-    let result = downloader.fetch(job, &mut view, output, stop).await;
+    let result = downloader.fetch(job, &mut view, context).await;
     view.clear();
     if result.is_ok() {
         written.note(out, job.hash).await;
     }
-    result.map_err(|failure| named(with_hint(failure, &shown), &shown))
+    result.map_err(|failure| failure.named(&shown))
 }
 
 fn failed(job: &Job, failure: &Failure) -> Report {
@@ -178,8 +171,7 @@ fn failed(job: &Job, failure: &Failure) -> Report {
 }
 
 fn error_fields(failure: &Failure) -> Value {
-    let Failure { exit, message } = failure;
-    json!({ "kind": exit.kind(), "message": message, "exit_code": exit.code() })
+    json!(ErrorFields::from(failure))
 }
 
 fn account(tally: &Tally) -> Report {

@@ -1,6 +1,6 @@
-//! Downloads that wait for another of the same content: when that has ended, the content is on this
-//! machine and is copied. Whoever waits sees how the one at the front goes on, whichever that is by
-//! then, and gives up as if it were his own.
+//! Downloads that wait for another download of the same content. When that one has ended, the
+//! content is on this machine and is copied. A waiting download publishes the progress of the one
+//! at the head of the queue, whichever that is by then, and applies its own timeout to it.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -12,37 +12,38 @@ use std::time::Duration;
 use tnet_fileinfo::FileHash;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
-use super::downloads::News;
-use super::fault::{Fault, FaultKind};
+use super::error::{Fault, FaultKind};
+use super::news::News;
 use tnet_peer::Clock;
 use tnet_peer::{Phase, Progress, Waiting};
 use tnet_store::sys;
 
-/// Those who want one content.
+/// The downloads of one content, in the order in which they were asked for.
 #[derive(Clone, Default)]
-pub(crate) struct Line {
-    turn: Arc<Mutex<()>>,
-    front: Arc<watch::Sender<Front>>,
+pub(crate) struct ContentQueue {
+    lock: Arc<Mutex<()>>,
+    head: Arc<watch::Sender<HeadState>>,
 }
 
-/// The one that downloads it at this moment, and how far it is.
+/// The download at the head, and how far it is.
 #[derive(Debug, Clone, Default)]
-struct Front {
-    /// How many there have been.
+struct HeadState {
+    /// How many heads there have been.
     number: u64,
     out: PathBuf,
     is_at_disk: bool,
     progress: Option<Progress>,
 }
 
-/// Whoever has it downloads.
-pub(crate) struct Turn {
-    front: Arc<watch::Sender<Front>>,
-    _turn: OwnedMutexGuard<()>,
+/// The place at the head of the queue: its owner downloads. Dropping it lets the next one in.
+pub(crate) struct QueueHead {
+    state: Arc<watch::Sender<HeadState>>,
+    _lock: OwnedMutexGuard<()>,
 }
 
-impl Line {
-    /// Until no other downloads this content. Tells meanwhile what is known of the one that does.
+impl ContentQueue {
+    /// Waits until no other download of this content runs. Publishes the progress of the head
+    /// meanwhile.
     pub(crate) async fn wait(
         self,
         hash: FileHash,
@@ -50,100 +51,104 @@ impl Line {
         give_up_after: Option<Duration>,
         clock: &Clock,
         publish: &watch::Sender<News>,
-    ) -> Result<Turn, Fault> {
-        let Self { turn, front } = self;
+    ) -> Result<QueueHead, Fault> {
+        let Self { lock, head } = self;
         tokio::select! {
             biased;
-            turn = turn.lock_owned() => {
-                front.send_modify(|front| {
-                    *front = Front { number: front.number + 1, out: out.to_owned(), ..Front::default() };
+            lock = lock.lock_owned() => {
+                head.send_modify(|head| {
+                    *head = HeadState {
+                        number: head.number + 1,
+                        out: out.to_owned(),
+                        ..HeadState::default()
+                    };
                 });
-                Ok(Turn { front, _turn: turn })
+                Ok(QueueHead { state: head, _lock: lock })
             }
-            (out, waited) = quiet(front.subscribe(), give_up_after, clock, publish) => {
-                let message = format!(
-                    "{} is being downloaded already, to {out:?}, and nothing of it arrived for {waited:.0?}; \
-                     `tnet status` says why",
+            (out, waited) = stalled(head.subscribe(), give_up_after, clock, publish) => {
+                let cause = format!(
+                    "{} is being downloaded already, to {out:?}, and nothing of it arrived for \
+                     {waited:.0?}",
                     hash.short()
                 );
-                Err(Fault::new(FaultKind::NoHolder, message))
+                Err(Fault::new(FaultKind::NoHolder, cause).or_hint("`tnet status` says why"))
             }
         }
     }
 }
 
-impl Turn {
-    /// Whether what was there is read, or another copy of the content.
+impl QueueHead {
+    /// Tells whether local data is read: what an earlier attempt left, or another copy.
     pub(crate) fn is_at_disk(&self, is_at_disk: bool) {
-        self.front.send_modify(|front| front.is_at_disk = is_at_disk);
+        self.state.send_modify(|head| head.is_at_disk = is_at_disk);
     }
 
     pub(crate) fn tell(&self, progress: &Progress) {
-        self.front.send_modify(|front| front.progress = Some(progress.clone()));
+        self.state.send_modify(|head| head.progress = Some(progress.clone()));
     }
 }
 
-impl Front {
+impl HeadState {
     /// Changes whenever something of the content arrives or is verified.
     fn mark(&self) -> (u64, u64) {
         let bytes = |progress: &Progress| progress.bytes_done + progress.bytes_checked;
         (self.number, self.progress.as_ref().map_or(0, bytes))
     }
 
-    /// Whether it stands still for a reason that it would not give up for.
-    fn is_meant(&self) -> bool {
-        let is_meant = |progress: &Progress| {
+    /// Whether it stands still for a reason that does not count towards its own timeout.
+    fn is_exempt(&self) -> bool {
+        let is_exempt = |progress: &Progress| {
             matches!(progress.phase, Phase::Paused | Phase::Checking | Phase::Finishing)
                 || matches!(progress.waiting, Some(Waiting::Limit))
         };
-        self.is_at_disk || self.progress.as_ref().is_some_and(is_meant)
+        self.is_at_disk || self.progress.as_ref().is_some_and(is_exempt)
     }
 }
 
-/// Returns when whoever is at the front has stood still for that long.
-async fn quiet(
-    mut news: watch::Receiver<Front>,
+/// Returns when the head has made no progress for `give_up_after`.
+async fn stalled(
+    mut news: watch::Receiver<HeadState>,
     give_up_after: Option<Duration>,
     clock: &Clock,
     publish: &watch::Sender<News>,
 ) -> (PathBuf, Duration) {
     let (mut since, mut mark) = (clock.now(), (0, 0));
     loop {
-        let front = news.borrow_and_update().clone();
-        if front.mark() != mark || front.is_meant() {
-            (since, mark) = (clock.now(), front.mark());
+        let head = news.borrow_and_update().clone();
+        if head.mark() != mark || head.is_exempt() {
+            (since, mark) = (clock.now(), head.mark());
         }
-        if let Some(progress) = &front.progress {
+        if let Some(progress) = &head.progress {
             publish.send_replace(News::Progress(progress.clone()));
         }
         let left = give_up_after
-            .filter(|_| !front.is_meant())
+            .filter(|_| !head.is_exempt())
             .map(|after| after.saturating_sub(clock.now() - since));
         tokio::select! {
-            // The sender is the line's, of which we are a part.
+            // The caller owns a clone of the sender, so this cannot fail.
             _ = news.changed() => {}
-            () = silence(left, clock) => return (front.out, give_up_after.unwrap_or_default()),
+            () = sleep_or_forever(left, clock) => {
+                return (head.out, give_up_after.unwrap_or_default());
+            }
         }
     }
 }
 
-/// Returns after that long.
-async fn silence(after: Option<Duration>, clock: &Clock) {
+async fn sleep_or_forever(after: Option<Duration>, clock: &Clock) {
     match after {
         Some(after) => clock.sleep(after).await,
         None => pending().await,
     }
 }
 
-/// Directories that clients opened and downloads go to. Each is open once, however many downloads
-/// there are.
+/// Output directories that clients opened. Each is kept open once, however many downloads go there.
 #[derive(Default)]
-pub(crate) struct Directories {
+pub(crate) struct OpenDirectories {
     open: HashMap<(u64, u64), Weak<OwnedFd>>,
 }
 
-impl Directories {
-    /// This directory, as it is open already if it is.
+impl OpenDirectories {
+    /// The descriptor that is already open for this directory, if there is one.
     pub(crate) fn only(&mut self, directory: OwnedFd) -> Arc<OwnedFd> {
         self.open.retain(|_, directory| directory.strong_count() > 0);
         // The system does not fail to say what is open; if it did, another descriptor would do.
@@ -192,12 +197,16 @@ mod tests {
         }
     }
 
-    async fn turn(line: &Line, out: &str, patience: Option<Duration>) -> Result<Turn, Fault> {
+    async fn head(
+        line: &ContentQueue,
+        out: &str,
+        patience: Option<Duration>,
+    ) -> Result<QueueHead, Fault> {
         let publish = watch::Sender::new(News::Started);
         line.clone().wait(HASH, Path::new(out), patience, &Clock::new(), &publish).await
     }
 
-    /// The one at the front stands so for ten times the patience of who waits.
+    /// Repeats `tell` for ten times the patience of a waiting download.
     async fn for_long(tell: impl Fn(u64)) {
         for second in 0..10 * PATIENCE.as_secs() {
             tell(second);
@@ -206,14 +215,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_for_two_gives_up_on_neither_while_the_content_arrives() {
-        let line = Line::default();
-        let first = turn(&line, "/a", None).await.expect("nobody is there");
+    async fn a_download_that_waits_for_two_gives_up_on_neither_while_the_content_arrives() {
+        let queue = ContentQueue::default();
+        let first = head(&queue, "/a", None).await.expect("the queue is empty");
         let second = async {
-            let turn = turn(&line, "/b", None).await.expect("it waits");
-            for_long(|second| turn.tell(&progress(Phase::Downloading, second))).await;
+            let head = head(&queue, "/b", None).await.expect("it waits");
+            for_long(|second| head.tell(&progress(Phase::Downloading, second))).await;
         };
-        let third = turn(&line, "/c", Some(PATIENCE));
+        let third = head(&queue, "/c", Some(PATIENCE));
         let ending = async {
             sleep(Duration::from_secs(1)).await;
             drop(first);
@@ -223,9 +232,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_disk_and_a_pause_are_no_silence() {
-        let line = Line::default();
-        let first = turn(&line, "/a", None).await.expect("nobody is there");
+    async fn disk_work_and_a_pause_do_not_count_as_a_stall() {
+        let queue = ContentQueue::default();
+        let first = head(&queue, "/a", None).await.expect("the queue is empty");
         let ahead = async move {
             first.is_at_disk(true);
             for_long(|_| ()).await;
@@ -233,22 +242,22 @@ mod tests {
             first.tell(&progress(Phase::Paused, 0));
             for_long(|_| ()).await;
         };
-        let ((), waited) = tokio::join!(ahead, turn(&line, "/b", Some(PATIENCE)));
+        let ((), waited) = tokio::join!(ahead, head(&queue, "/b", Some(PATIENCE)));
         waited.expect("it would not have given up itself");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_gives_up_on_the_one_that_has_its_turn_by_then() {
-        let line = Line::default();
-        let first = turn(&line, "/a", None).await.expect("nobody is there");
+    async fn a_waiting_download_gives_up_on_the_head_of_that_moment() {
+        let queue = ContentQueue::default();
+        let first = head(&queue, "/a", None).await.expect("the queue is empty");
         let second = async {
-            let turn = turn(&line, "/b", None).await.expect("it waits");
-            for_long(|_| turn.tell(&progress(Phase::Downloading, 0))).await;
+            let head = head(&queue, "/b", None).await.expect("it waits");
+            for_long(|_| head.tell(&progress(Phase::Downloading, 0))).await;
         };
         let third = async {
             let began = Instant::now();
-            let gave_up = turn(&line, "/c", Some(PATIENCE)).await.err().expect("nothing arrives");
-            (gave_up.message, began.elapsed().as_secs())
+            let gave_up = head(&queue, "/c", Some(PATIENCE)).await.err().expect("nothing arrives");
+            (gave_up.cause, began.elapsed().as_secs())
         };
         let ending = async {
             sleep(Duration::from_secs(1)).await;

@@ -1,29 +1,26 @@
-//! The command line: what can be written, and the help that says so. Every command's help ends with
-//! an example.
+//! What can be typed, and the help for it. Every command's help ends with an example. Nothing here
+//! is filled in from elsewhere, except that the parser reads the environment.
 
-mod wishes;
+mod limits;
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use tnet_coordinator::{AllowAdvertise, Network, ParseNetworkError};
 use tnet_fileinfo::{ChunkSize, FileHash};
 use tnet_peer::{Advertise, parse_listen};
 
 use crate::duration;
 use crate::exit::EXIT_CODES;
-use crate::preferences::AllGiven;
 use crate::render::units::{parse_size, shown_path};
-use crate::settings_file::SettingsFile;
 
-pub(crate) use wishes::{
-    Bounds, Files, Level, Limit, LimitArgs, PriorityArgs, parse_limit, parse_max_peers,
+pub(crate) use limits::{
+    FileNames, Level, Limit, LimitArgs, PeerLimits, PriorityArgs, parse_limit, parse_max_peers,
 };
 
 /// Brings a file from a few machines to all machines of a network as fast as the wires allow, every
@@ -43,6 +40,23 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) global: Global,
+}
+
+/// The definition for the parser, in which an empty environment variable counts as unset.
+pub(crate) fn definition() -> clap::Command {
+    let command = Cli::command();
+    let is_empty = |argument: &clap::Arg| {
+        let variable = argument.get_env().and_then(std::env::var_os);
+        variable.is_some_and(|value| value.is_empty())
+    };
+    let empty: Vec<clap::Id> = command
+        .get_arguments()
+        .filter(|argument| is_empty(argument))
+        .map(|argument| argument.get_id().clone())
+        .collect();
+    empty
+        .into_iter()
+        .fold(command, |command, id| command.mut_arg(id, |argument| argument.env(None::<&str>)))
 }
 
 fn after_help() -> String {
@@ -65,26 +79,27 @@ Example:
   tnet config show
   tnet config show --json
 
-A file of settings holds where neither a flag nor the environment says otherwise. It is the one that --config or
-TNET_CONFIG names, else tnet/config.toml in the XDG configuration directory (~/.config), else /etc/tnet/config.toml:
+Settings are read from a config file; a flag or an environment variable overrides it. The file is the one that
+--config or TNET_CONFIG names, else tnet/config.toml in the XDG configuration directory (~/.config), else
+/etc/tnet/config.toml:
 
   coordinator = \"10.0.0.1\"             # where the coordinator is
-  dir = \"/srv/images\"                  # what start-server shares
+  dir = \"/srv/images\"                  # directory that start-server shares
   listen = \"[::]:7401\"                 # where peers are accepted
   advertise = \"192.168.1.5:7401\"       # where others reach this peer, if it is not where it listens
   coordinator-listen = \"[::]:7400\"     # where the coordinator is, on its own machine
-  allow-advertise = \"203.0.113.0/24\"   # of the coordinator: where else peers may say that they are
+  allow-advertise = \"203.0.113.0/24\"   # coordinator: networks in which peers may advertise themselves
   state-dir = \"/var/lib/tnet\"          # control socket and log
   limit-up = \"100M\"                    # bytes a second
   limit-down = \"none\"
   max-peers = 1000
-  coordinator-memory = \"256M\"        # of the coordinator, on its own machine";
+  coordinator-memory = \"256M\"          # memory limit of the coordinator";
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// Where the coordinator is: HOST, HOST:PORT or an address [default: 127.0.0.1:7400]
+    /// Address of the coordinator: HOST, HOST:PORT or an IP address [default: 127.0.0.1:7400]
     #[arg(
         short,
         long,
@@ -94,62 +109,51 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) coordinator: Option<String>,
-    /// Where to accept connections: ADDR:PORT, or a port of every address [default: port 7401,
+    /// Accept connections at ADDR:PORT, or at PORT on all addresses [default: port 7401,
     /// coordinator: 7400]
     #[arg(long, global = true, value_name = "ADDR", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
-    /// Where others reach this peer, if that is not where it listens: behind a published port, or
-    /// on one of several networks
+    /// Address at which others reach this peer, if it is not where it listens: behind a published
+    /// port, or on one of several networks
     #[arg(long, global = true, value_name = "ADDR[:PORT]")]
     pub(crate) advertise: Option<Advertise>,
     /// Directory of the server's control socket and log [default: tnet in the XDG state directory]
     #[arg(long, global = true, env = "TNET_STATE_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) state_dir: Option<PathBuf>,
-    /// File of settings [default: tnet/config.toml in the XDG configuration directory, else
+    /// Config file [default: tnet/config.toml in the XDG configuration directory, else
     /// /etc/tnet/config.toml]
     #[arg(long, global = true, env = "TNET_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// For demonstrations: a peer waits this long after each part of a chunk, at most 256 KiB, that
-    /// it sends
+    /// For demonstrations: wait this long after sending each part of a chunk (at most 256 KiB)
     #[arg(long, global = true, env = "TNET_DEMO_DELAY", value_name = "DUR", value_parser = duration::parse, hide_env_values = true)]
     pub(crate) demo_delay: Option<Duration>,
-    /// Write events as JSON to stdout, one a line; the last is the result
+    /// Write events as JSON to stdout, one per line; the last is the result
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say nothing but errors and what was asked for
+    /// Print only errors and requested data
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// Log to stderr; more with -vv and -vvv
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// What the file of settings says, for those who need it besides their own flags.
-    #[arg(skip)]
-    pub(crate) file: Rc<SettingsFile>,
-    #[arg(skip)]
-    pub(crate) given: Rc<AllGiven>,
-    /// Of a server that is started along the way.
-    #[arg(skip)]
-    pub(crate) bounds: Bounds,
-    #[arg(skip)]
-    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CoordinatorArgs {
-    /// Take so much memory at most: 64M, 1G [default: half of what its control group allows, a
-    /// quarter of the machine's]
+    /// Use at most this much memory: 64M, 1G [default: half of what its control group allows, at
+    /// most a quarter of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub(crate) memory: Option<u64>,
-    /// Send others to an address in this network too if a peer says that it is there, as in private
-    /// ones for peers that reach the coordinator in one; none: not in those; may be repeated
+    /// Accept addresses in this network when peers advertise them, besides private addresses of
+    /// peers that reach the coordinator from one; `none` refuses private ones; may be repeated
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub(crate) allow_advertise: Vec<Allowed>,
 }
 
-/// One word of where peers may say that they are.
+/// One value of --allow-advertise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Allowed {
-    /// Not in private networks.
+    /// No private addresses.
     None,
     Network(Network),
 }
@@ -162,12 +166,12 @@ impl FromStr for Allowed {
     }
 }
 
-/// What a file of settings says: one network, or several with commas.
+/// The value in a config file: one network, or several with commas.
 pub(crate) fn parse_networks(text: &str) -> Result<Vec<Allowed>, ParseNetworkError> {
     text.split(',').map(|network| network.trim().parse()).collect()
 }
 
-/// All of those words together.
+/// All values together.
 pub(crate) fn allow_advertise(words: &[Allowed]) -> AllowAdvertise {
     let network = |word: &Allowed| match word {
         Allowed::None => None,
@@ -177,7 +181,7 @@ pub(crate) fn allow_advertise(words: &[Allowed]) -> AllowAdvertise {
     AllowAdvertise { private: !words.contains(&Allowed::None), networks }
 }
 
-/// Below this not even a small LAN fits.
+/// Less is not enough for even a small LAN.
 const LEAST_MEMORY: u64 = 16 << 20;
 
 /// A budget of memory.
@@ -191,7 +195,7 @@ pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show a whole swarm at work on this machine; needs nothing else
+    /// Show a swarm at work on this machine; needs nothing else
     #[command(after_help = "Example:\n  tnet demo\n  tnet demo debian.iso")]
     Demo(Demo),
     /// Describe a file: write its .fileinfo, which others need to get it
@@ -207,7 +211,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  tnet coordinator\n  tnet coordinator --listen 192.168.1.5:7400 --memory 256M"
     )]
     Coordinator(CoordinatorArgs),
-    /// Start the server: shares a directory, and downloads what `get` hands it
+    /// Start the server, which shares a directory and downloads what `get` requests
     #[command(
         after_help = "Example:\n  tnet start-server --dir /srv/images --coordinator 192.168.1.5"
     )]
@@ -222,49 +226,48 @@ pub(crate) enum Command {
         after_help = "Example:\n  tnet who debian.iso.fileinfo\n  tnet who --coordinator 192.168.1.5"
     )]
     Who(Who),
-    /// Show what the server does
+    /// Show the state of the server
     #[command(after_help = "Example:\n  tnet status\n  tnet status --watch\n  tnet status --json")]
     Status(Status),
     /// List the files of the server: hash, size, state, path
     #[command(after_help = "Example:\n  tnet ls")]
     Ls,
-    /// Limit the rates of the server, or of one file; without a rate, show what they are
+    /// Limit the rates of the server, or of one file; without a rate, show the limits
     #[command(
         after_help = "Example:\n  tnet limit --up 10M --down none\n  tnet limit debian.iso --down 2M\n  tnet limit"
     )]
     Limit(LimitArgs),
-    /// Neither download nor serve these files until they are resumed
+    /// Stop downloading and serving files until `resume`
     #[command(after_help = "Example:\n  tnet pause debian.iso\n  tnet pause 851f1e63")]
-    Pause(Files),
-    /// End a pause
+    Pause(FileNames),
+    /// Resume paused files
     #[command(after_help = "Example:\n  tnet resume debian.iso")]
-    Resume(Files),
-    /// Put files before or after others that are downloaded at the same time
+    Resume(FileNames),
+    /// Set the priority of files among those that are downloaded at the same time
     #[command(after_help = "Example:\n  tnet priority high debian.iso")]
     Priority(PriorityArgs),
-    /// Make the server forget files: a download ends, a shared file is not served any more. What is
-    /// on the disk stays
+    /// Remove files from the server: it stops downloading and serving them. Data on the disk stays
     #[command(after_help = "Example:\n  tnet rm debian.iso")]
-    Rm(Files),
-    /// Print the completions of a shell
+    Rm(FileNames),
+    /// Print shell completions
     #[command(
         after_help = "Example:\n  tnet completions bash > ~/.local/share/bash-completion/completions/tnet\n  tnet completions zsh > ~/.zfunc/_tnet"
     )]
     Completions {
-        /// Which one
+        /// The shell
         #[arg(value_name = "SHELL")]
         shell: clap_complete::Shell,
     },
     /// Write the man pages into a directory, for packagers
     #[command(hide = true, after_help = "Example:\n  tnet man target/man")]
     Man {
-        /// Made if it is not there
+        /// Created if necessary
         dir: PathBuf,
     },
-    /// Show the settings: what holds, and where it comes from
+    /// Show the settings that hold, and where each comes from
     #[command(after_help = CONFIG_HELP)]
     Config {
-        /// What to do with them [default: show]
+        /// What to do [default: show]
         #[command(subcommand)]
         command: Option<ConfigCommand>,
     },
@@ -275,7 +278,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// File to distribute; a generated one if there is none
+    /// File to distribute [default: a generated one]
     pub(crate) file: Option<PathBuf>,
     /// Size of the generated file
     #[arg(long, default_value = "128M", value_parser = parse_size, conflicts_with = "file")]
@@ -307,28 +310,28 @@ pub(crate) struct Verify {
 
 #[derive(Debug, Args)]
 pub(crate) struct StartServer {
-    /// Share every file in this directory; new and deleted ones are noticed
+    /// Share all files in this directory; new and deleted files are noticed
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
     /// Stay in the foreground and log to stderr
     #[arg(long)]
     pub(crate) foreground: bool,
     #[command(flatten)]
-    pub(crate) bounds: Bounds,
-    /// How the background server is started by the one that the user started.
+    pub(crate) limits: PeerLimits,
+    /// Internal: the background server, started by the command that the user typed.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
-    /// Take any port if the one to listen on is taken.
+    /// Internal: use any port if the one to listen on is in use.
     #[arg(long, hide = true)]
     pub(crate) any_port: bool,
-    /// Arguments that the user decided, whatever the file of settings says later.
+    /// Internal: arguments that the user typed, which a reloaded config file does not override.
     #[arg(long, hide = true)]
     pub(crate) decided: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Show it again and again, after each DUR, until Ctrl-C [default: 1s]
+    /// Repeat every DUR until Ctrl-C [default: 1s]
     #[arg(short, long, value_name = "DUR", num_args = 0..=1, default_missing_value = "1s", value_parser = parse_period)]
     pub(crate) watch: Option<Duration>,
 }
@@ -342,45 +345,45 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints; any number of
-    /// them
+    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints; may be
+    /// repeated
     #[arg(
         value_name = "FILEINFO_OR_HASH",
         required_unless_present = "input",
         value_parser = OsStringValueParser::new().map(|text| Wanted::from(text.as_os_str()))
     )]
     pub(crate) wanted: Vec<Wanted>,
-    /// File that names more of them, one a line; - is stdin. Empty lines and lines that begin with
-    /// # count for nothing
+    /// File with more of them, one per line; - is stdin. Empty lines and lines that begin with #
+    /// are ignored
     #[arg(short, long, value_name = "LIST")]
     pub(crate) input: Option<PathBuf>,
-    /// Where to put the file, or a directory to put it in; of several files, the directory
-    /// [default: its name, here]
+    /// Output file, or the directory for it; for several files, the directory [default: the file's
+    /// own name, in the working directory]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
-    /// Send at most so many bytes of each file a second, like 10M; `tnet limit` changes it later
+    /// Send at most this many bytes of each file a second, like 10M; `tnet limit` changes it later
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
     pub(crate) limit_up: Option<Limit>,
-    /// Ask for at most so many bytes of each file a second
+    /// Request at most this many bytes of each file a second
     #[arg(long, value_name = "RATE", value_parser = parse_limit)]
     pub(crate) limit_down: Option<Limit>,
-    /// Before or after other files that are downloaded at the same time
+    /// Priority among files that are downloaded at the same time
     #[arg(long, value_name = "LEVEL", default_value = "normal")]
     pub(crate) priority: Level,
-    /// Of several files, how many at once
+    /// Files to download at once
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) parallel: u8,
-    /// Replace an existing file, once the new one is whole
+    /// Replace an existing file, once the new one is complete
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Download in this process instead of the server
     #[arg(long)]
     pub(crate) foreground: bool,
-    /// Give up when nothing arrives for this long; 0 is never
+    /// Give up when nothing arrives for this long; 0: never
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,
-    /// With --foreground: how long to serve the file when it is whole [default: until every known
-    /// peer has it, at most 60s]
+    /// With --foreground: how long to serve the file once it is complete [default: until every
+    /// known peer has it, at most 60s]
     #[arg(long, value_name = "DUR", value_parser = duration::parse, requires = "foreground")]
     pub(crate) linger: Option<Duration>,
 }
@@ -399,7 +402,7 @@ pub(crate) enum Wanted {
     Hash(FileHash),
 }
 
-/// As it was written.
+/// As it was typed.
 impl std::fmt::Display for Wanted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -409,8 +412,8 @@ impl std::fmt::Display for Wanted {
     }
 }
 
-/// A hash is a hash even if a file has its name: that is what `get HASH` itself makes. Such a file
-/// is `./HASH`.
+/// A hash is a hash even if a file has its name, as the output of `get HASH` has. Such a file is
+/// named as `./HASH`.
 impl From<&OsStr> for Wanted {
     fn from(text: &OsStr) -> Self {
         match text.to_str().and_then(|text| text.parse().ok()) {
@@ -420,7 +423,7 @@ impl From<&OsStr> for Wanted {
     }
 }
 
-/// Nobody reads faster, and the server has other things to do.
+/// People do not read faster, and the server has other work.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -438,8 +441,6 @@ fn parse_period(text: &str) -> Result<Duration, ParsePeriodError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -473,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_may_be_named_one_by_one_or_with_commas() {
+    fn networks_may_be_given_one_by_one_or_with_commas() {
         let networks = |line: &str| {
             let cli = Cli::try_parse_from(line.split(' ')).expect(line);
             let Command::Coordinator(args) = cli.command else { panic!("{line}") };
@@ -497,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_watched_each_second_unless_somebody_says_otherwise() {
+    fn a_status_is_repeated_each_second_by_default() {
         for (line, expected) in [
             ("tnet status", None),
             ("tnet status --watch", Some(Duration::from_secs(1))),

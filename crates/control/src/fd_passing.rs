@@ -1,5 +1,6 @@
-//! Open files that cross the socket with a request. Another process may see other files under the
-//! same paths, as a service with a `/tmp` of its own does; an open file is the same for both.
+//! Passes open files over the socket with a request (`SCM_RIGHTS`). Another process may see other
+//! files under the same paths, as a service with a private `/tmp` does; an open file is the same
+//! for both.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -15,16 +16,15 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::line::ReadLineError;
+use super::json_lines::ReadLineError;
 
-/// Open files of one request at most: a description and a directory. What comes beyond that is
-/// closed.
+/// Open files of one request at most: a description and a directory. More are closed.
 pub(crate) const MOST_HANDED: usize = 2;
 
 /// Bytes read at once.
 const PIECE: usize = 4096;
 
-/// Sends the beginning of a line, and open files with it. Answers how many bytes went out.
+/// Sends the beginning of a line with open files. Returns how many bytes were sent.
 pub(crate) async fn send(
     stream: &UnixStream,
     line: &[u8],
@@ -42,7 +42,7 @@ pub(crate) async fn send(
         .await
 }
 
-/// The process ignores the signal; where the system can, none is sent.
+/// Suppresses SIGPIPE where the system can; elsewhere the process ignores it.
 fn no_signal() -> SendFlags {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     return SendFlags::NOSIGNAL;
@@ -53,8 +53,8 @@ fn no_signal() -> SendFlags {
 /// A line without its end, and the open files that came with it.
 pub(crate) type Received = (Vec<u8>, Vec<OwnedFd>);
 
-/// The first line of a stream from which nothing was read, with the open files that come with it;
-/// none at its end. What follows the line is lost: a client says one.
+/// Receives the first line of a stream, with the open files that come with it; none at the end of
+/// the stream. Bytes after the line are discarded: a client sends one line.
 pub(crate) async fn receive(
     stream: &UnixStream,
     limit: usize,
@@ -94,11 +94,11 @@ fn receive_piece(stream: &UnixStream, files: &mut Vec<OwnedFd>) -> io::Result<Ve
             files.extend(handed);
         }
     }
-    // There was space for as many as a request has: what was lacking is descriptors.
+    // There was space for as many as a request has, so the process lacked descriptors.
     if received.flags.contains(ReturnFlags::CTRUNC) && files.len() - before < MOST_HANDED {
         return Err(Errno::MFILE.into());
     }
-    // The rest is closed here.
+    // Closes the rest.
     files.truncate(MOST_HANDED);
     bytes.truncate(received.bytes);
     Ok(bytes)
@@ -150,21 +150,23 @@ mod tests {
         assert_eq!((line.len(), files.len()), (5, MOST_HANDED));
     }
 
-    /// Set for a process that may have no more descriptors than it has.
+    /// Set in the child process, whose descriptor limit is used up.
     const IS_ALONE: &str = "TNET_TEST_WITHOUT_DESCRIPTORS";
 
     #[tokio::test]
     async fn files_for_which_there_is_no_descriptor_are_told_apart_from_none() {
-        const NAME: &str = "control::handing::tests::files_for_which_there_is_no_descriptor_are_told_apart_from_none";
+        const NAME: &str = "files_for_which_there_is_no_descriptor_are_told_apart_from_none";
         if std::env::var_os(IS_ALONE).is_none() {
-            // The limit holds for a process.
+            // The limit holds for a whole process.
+            let (_, module) = module_path!().split_once("::").expect("a module of this crate");
             let this = std::env::current_exe().expect("this test");
             let alone = std::process::Command::new(this)
-                .args([NAME, "--exact"])
+                .args([&format!("{module}::{NAME}"), "--exact"])
                 .env(IS_ALONE, "1")
                 .output();
             let alone = alone.expect("it can be started");
-            return assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stdout));
+            let said = String::from_utf8_lossy(&alone.stdout);
+            return assert!(alone.status.success() && said.contains("1 passed"), "{said}");
         }
         let (near, far) = UnixStream::pair().expect("two sockets");
         let file = tempfile::tempfile().expect("a temporary file");

@@ -1,29 +1,30 @@
-//! Reading the settings again while a service runs, when SIGHUP asks for it. A setting changes what
-//! runs only if the file says something else than before and no flag decided it; what a running
-//! service cannot change is told.
+//! Reloads the config file of a running service, on SIGHUP. A setting takes effect only if the file
+//! has another value than before and no flag or variable overrides it; settings that need a restart
+//! are named in the log.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use tnet_peer::LimitsChange;
 
-use crate::args::{Global, Limit, parse_limit};
-use crate::exit::Failure;
-use crate::settings_file::SettingsFile;
+use super::file::ConfigFile;
+use super::resolve::Config;
+use super::typed::{Limit, parse_limit};
+use crate::failure::Failure;
 
-/// What a service knows of its settings.
+/// What a service needs to reload its settings.
 #[derive(Debug)]
 pub(crate) struct Reloader {
     /// The file that the user named, if any.
     named: Option<PathBuf>,
-    /// Of what this service reads.
+    /// The settings that this service uses.
     keys: &'static [&'static str],
-    /// Decided by flags or the environment, whatever the file says.
+    /// Arguments given as flags or variables, which override the file.
     decided: BTreeSet<String>,
-    known: SettingsFile,
+    known: ConfigFile,
 }
 
-/// What a server reads.
+/// The settings of a server.
 pub(crate) const OF_A_SERVER: &[&str] = &[
     "coordinator",
     "listen",
@@ -35,45 +36,44 @@ pub(crate) const OF_A_SERVER: &[&str] = &[
     "max-peers",
 ];
 
-/// What a coordinator reads.
+/// The settings of a coordinator.
 pub(crate) const OF_A_COORDINATOR: &[&str] =
     &["coordinator-listen", "coordinator-memory", "allow-advertise"];
 
-/// What another file of settings means.
+/// The effect of a changed config file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Holds from now on.
+    /// Takes effect now.
     pub(crate) limits: LimitsChange,
-    /// Holds after a restart.
+    /// Takes effect after a restart.
     pub(crate) later: Vec<&'static str>,
 }
 
 impl Reloader {
     /// `decided` are names of arguments.
     pub(crate) fn new(
-        global: &Global,
+        config: &Config,
         keys: &'static [&'static str],
         decided: impl IntoIterator<Item = String>,
     ) -> Self {
-        // What the file said at the start was told then, also that it could not be read.
-        let known = SettingsFile::find(global.config.as_deref())
+        // Errors in the file were reported at the start.
+        let known = ConfigFile::find(config.config_file.as_deref())
             .map(|found| found.file)
             .unwrap_or_default();
         let decided = decided.into_iter().map(|argument| argument.replace('_', "-")).collect();
-        Self { named: global.config.clone(), keys, decided, known }
+        Self { named: config.config_file.clone(), keys, decided, known }
     }
 
-    /// Reads the file again. If it cannot be understood, all stays as it is.
+    /// Reads the file again. On an error nothing changes.
     pub(crate) fn read(&mut self) -> Result<Changes, Failure> {
-        let found = SettingsFile::find(self.named.as_deref())?;
+        let found = ConfigFile::find(self.named.as_deref())?;
         let changes = self.changes(&found.file)?;
         self.known = found.file;
         Ok(changes)
     }
 
-    fn changes(&self, new: &SettingsFile) -> Result<Changes, Failure> {
-        let text =
-            |file: &SettingsFile, key: &str| file.get(key).map(|written| written.text.clone());
+    fn changes(&self, new: &ConfigFile) -> Result<Changes, Failure> {
+        let text = |file: &ConfigFile, key: &str| file.get(key).map(|written| written.text.clone());
         let mut changes = Changes::default();
         for key in self.keys {
             // The flag of `coordinator-listen` is `--listen`, that of `coordinator-memory` is
@@ -124,9 +124,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::settings_file::{SETTINGS, parse};
+    use crate::config::file::{SETTINGS, parse};
 
-    fn file(text: &str) -> SettingsFile {
+    fn file(text: &str) -> ConfigFile {
         parse(Path::new("/c.toml"), text).expect("it makes sense")
     }
 
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_is_read_by_somebody() {
+    fn every_setting_is_used_by_a_service() {
         for setting in SETTINGS {
             assert!(
                 [OF_A_SERVER, OF_A_COORDINATOR].concat().contains(&setting.key),

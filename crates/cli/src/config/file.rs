@@ -1,6 +1,5 @@
-//! `config.toml`: settings that hold where neither a flag nor the environment says otherwise. A
-//! file that cannot be understood is an error that names the line: a setting that is silently not
-//! what the user wrote would be worse.
+//! Reads `config.toml`. A file that cannot be understood is an error that names the line, so that
+//! no setting is silently ignored.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,29 +9,30 @@ use std::path::{Path, PathBuf};
 use etcetera::base_strategy::{BaseStrategy, Xdg};
 use toml::{Spanned, Value};
 
-use crate::exit::{Exit, Failure, file_failure};
+use crate::exit::Exit;
+use crate::failure::{Failure, file_failure};
 use crate::render::units::shown_path;
 
-/// For the whole machine.
+/// The config file of the whole machine.
 const OF_THE_MACHINE: &str = "/etc/tnet/config.toml";
 
-/// Bytes of such a file at most.
+/// Bytes of a config file at most.
 const LONGEST: u64 = 1 << 20;
 
 /// One setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Setting {
-    /// In the file; also the name of its flag.
+    /// Its name in the file.
     pub(crate) key: &'static str,
-    /// The flag, if it is called otherwise.
+    /// The id of its argument: the flag with `_` for `-`.
     pub(crate) argument: &'static str,
-    /// The variable of the environment, if there is one.
+    /// Its environment variable, if there is one.
     pub(crate) variable: Option<&'static str>,
-    /// What holds if nobody says anything.
+    /// The default, as it is shown.
     pub(crate) default: &'static str,
 }
 
-/// All of them. A new one is a line here, and where it is used.
+/// All settings. A new one is a line here, and where it is used.
 pub(crate) const SETTINGS: [Setting; 11] = [
     setting("coordinator", "coordinator", Some("TNET_COORDINATOR"), "127.0.0.1:7400"),
     setting("listen", "listen", None, "[::]:7401"),
@@ -56,10 +56,10 @@ const fn setting(
     Setting { key, argument, variable, default }
 }
 
-/// What a file says.
+/// The content of a config file.
 #[derive(Debug, Default)]
-pub(crate) struct SettingsFile {
-    /// None: there is none.
+pub(crate) struct ConfigFile {
+    /// None if there is no file.
     pub(crate) path: Option<PathBuf>,
     values: BTreeMap<&'static str, Written>,
 }
@@ -68,20 +68,20 @@ pub(crate) struct SettingsFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) text: String,
-    /// From one.
+    /// Counted from one.
     pub(crate) line: usize,
 }
 
-/// What was found of the files that there may be.
+/// The result of looking for a config file.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) file: SettingsFile,
-    /// Of default files that may be there and cannot be read: they count as absent.
+    pub(crate) file: ConfigFile,
+    /// Default files that cannot be read, which count as absent.
     pub(crate) notes: Vec<String>,
 }
 
-impl SettingsFile {
-    /// The file that was named, or the user's, or the machine's.
+impl ConfigFile {
+    /// Reads the file that was named, else the user's, else the machine's.
     pub(crate) fn find(named: Option<&Path>) -> Result<Found, Failure> {
         if let Some(path) = named {
             let file = read(path)?
@@ -92,8 +92,8 @@ impl SettingsFile {
         Self::first_of(of_user.into_iter().chain([OF_THE_MACHINE.into()]))
     }
 
-    /// Nobody named these: what cannot be read, as in the home of another user, is not there for
-    /// us.
+    /// The user did not name these, so those that cannot be read, as in the home of another user,
+    /// count as absent.
     fn first_of(paths: impl IntoIterator<Item = PathBuf>) -> Result<Found, Failure> {
         let mut notes = Vec::new();
         for path in paths {
@@ -101,19 +101,19 @@ impl SettingsFile {
                 Ok(None) => {}
                 Ok(Some(text)) => return Ok(Found { file: parse(&path, &text)?, notes }),
                 Err(failure) => {
-                    notes.push(format!("{}; going on without those settings", failure.message));
+                    notes.push(format!("{failure}; going on without those settings"));
                 }
             }
         }
         Ok(Found { file: Self::default(), notes })
     }
 
-    /// What it says of a setting.
+    /// The value of a setting.
     pub(crate) fn get(&self, key: &str) -> Option<&Written> {
         self.values.get(key)
     }
 
-    /// The setting, read as that flag is read.
+    /// The value of a setting, parsed as its flag is.
     pub(crate) fn parsed<T, E: std::fmt::Display>(
         &self,
         key: &str,
@@ -126,7 +126,7 @@ impl SettingsFile {
         })
     }
 
-    /// A line of it, as people look for it.
+    /// A line of the file, as `path:line`.
     pub(crate) fn place(&self, line: usize) -> String {
         let path = self.path.as_deref().map_or_else(String::new, shown_path);
         format!("{path}:{line}")
@@ -134,7 +134,7 @@ impl SettingsFile {
 }
 
 /// None if there is no such file.
-fn read(path: &Path) -> Result<Option<SettingsFile>, Failure> {
+fn read(path: &Path) -> Result<Option<ConfigFile>, Failure> {
     open(path)?.map(|text| parse(path, &text)).transpose()
 }
 
@@ -148,18 +148,17 @@ fn open(path: &Path) -> Result<Option<String>, Failure> {
         Err(error) => return Err(failed(&error)),
     };
     if !metadata.is_file() || metadata.len() > LONGEST {
-        let message =
-            format!("{} is no file of settings; name another one with --config", shown_path(path));
-        return Err(Failure::new(Exit::Usage, message));
+        let cause = format!("{} is no file of settings", shown_path(path));
+        return Err(Failure::new(Exit::Usage, cause).or_hint("name another one with --config"));
     }
     fs::read_to_string(path).map(Some).map_err(|error| failed(&error))
 }
 
-pub(crate) fn parse(path: &Path, text: &str) -> Result<SettingsFile, Failure> {
-    let mut file = SettingsFile { path: Some(path.to_owned()), values: BTreeMap::new() };
+pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, Failure> {
+    let mut file = ConfigFile { path: Some(path.to_owned()), values: BTreeMap::new() };
     let line_of =
         |at: usize| 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
-    let refused = |file: &SettingsFile, line: usize, why: &str| {
+    let refused = |file: &ConfigFile, line: usize, why: &str| {
         Failure::new(Exit::Usage, format!("{}: {why}", file.place(line)))
     };
     let table: BTreeMap<Spanned<String>, Spanned<Value>> =
@@ -200,7 +199,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<SettingsFile, Failure> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<SettingsFile, Failure> {
+    fn parsed(text: &str) -> Result<ConfigFile, Failure> {
         parse(Path::new("/c.toml"), text)
     }
 
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_named_with_its_line() {
+    fn an_error_names_its_line() {
         for (text, says) in [
             (
                 "\ncolour = \"red\"",
@@ -227,22 +226,22 @@ mod tests {
         ] {
             let failure = parsed(text).expect_err(text);
             assert!(
-                failure.exit == Exit::Usage && failure.message.starts_with(says),
+                failure.exit == Exit::Usage && failure.message().starts_with(says),
                 "{}",
-                failure.message
+                failure.message()
             );
         }
         let file = parsed("max-peers = \"many\"").expect("text");
         let failure = file.parsed("max-peers", str::parse::<u16>).expect_err("no number");
         assert!(
-            failure.message.starts_with("/c.toml:1: max-peers = \"many\""),
+            failure.message().starts_with("/c.toml:1: max-peers = \"many\""),
             "{}",
-            failure.message
+            failure.message()
         );
     }
 
     #[test]
-    fn a_file_that_nobody_named_and_that_cannot_be_read_is_not_there() {
+    fn a_default_file_that_cannot_be_read_counts_as_absent() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (file, good) = (dir.path().join("file"), dir.path().join("good.toml"));
         fs::write(&file, "x").expect("written");
@@ -250,7 +249,7 @@ mod tests {
         // Below a file; a directory; no text; not there at all.
         let binary = dir.path().join("binary");
         fs::write(&binary, b"\xff\xfe").expect("written");
-        let found = SettingsFile::first_of([
+        let found = ConfigFile::first_of([
             file.join("config.toml"),
             dir.path().to_owned(),
             binary,
@@ -265,18 +264,17 @@ mod tests {
             found.notes
         );
         fs::write(&good, "max-peers = ").expect("written");
-        SettingsFile::first_of([good]).expect_err("what can be read has to make sense");
+        ConfigFile::first_of([good]).expect_err("what can be read has to make sense");
     }
 
     #[test]
-    fn a_file_that_was_named_has_to_be_there() {
-        let failure =
-            SettingsFile::find(Some(Path::new("/not/there.toml"))).expect_err("it is not");
-        assert!(failure.exit == Exit::NotFound && failure.message.contains("/not/there.toml"));
+    fn a_named_file_has_to_exist() {
+        let failure = ConfigFile::find(Some(Path::new("/not/there.toml"))).expect_err("it is not");
+        assert!(failure.exit == Exit::NotFound && failure.message().contains("/not/there.toml"));
         assert!(
-            SettingsFile::find(Some(Path::new("/")))
+            ConfigFile::find(Some(Path::new("/")))
                 .expect_err("a directory")
-                .message
+                .message()
                 .contains("--config")
         );
     }

@@ -1,10 +1,10 @@
-//! What users are called, for people.
+//! Names of users, for messages.
 
 use std::fs;
 
-/// As a sentence names the user of that number.
+/// The user with this id, as a part of a sentence.
 pub(crate) fn named(user: u32) -> String {
-    // Only a word in a message: users that are known elsewhere keep their number.
+    // Only for a message, so users that are not in this file are shown by number.
     let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
     match name_in(&known, user) {
         Some(name) => format!("the user {name}"),

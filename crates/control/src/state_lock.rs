@@ -1,8 +1,8 @@
-//! The claim of one peer on a state directory: a lock and the socket. At most one process holds it,
-//! and it ends with that process, however that ends.
+//! The lock of a state directory: flock(2) on the directory, and the socket in it. At most one
+//! process holds it, and the kernel releases it when that process ends.
 //!
-//! The directory is opened once and looked at; the socket is made, found and removed below what was
-//! opened. Who exchanges the directory meanwhile leads us nowhere.
+//! The directory is opened and checked once; the socket is created, found and removed relative to
+//! that descriptor, so that replacing the directory meanwhile has no effect.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -16,39 +16,38 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tnet_fileinfo::shown_path;
 use tokio::net::UnixListener;
 
-use crate::users;
+use crate::user_names;
 use tnet_store::named_dir::{self, Exposed, FindError, Others, Trusted};
 use tnet_store::sys;
 
 /// Name of the socket in the state directory.
 const SOCKET_NAME: &str = "control.sock";
 
-/// Clients that may wait to be accepted; the system may allow fewer.
+/// Clients that may wait to be accepted (listen backlog); the system may allow fewer.
 const BACKLOG: i32 = 4096;
 
-/// The right to serve in a state directory. Dropping it takes the socket away and lets others
-/// claim.
+/// The right to serve in a state directory. Dropping it removes the socket and releases the lock.
 #[derive(Debug)]
-pub struct Claim {
+pub struct StateLock {
     pub(crate) listener: UnixListener,
     path: PathBuf,
     /// The directory, with the lock.
     directory: File,
 }
 
-impl Claim {
-    /// Claims the state directory, which is made if it is not there. A socket that a crashed
-    /// process left is replaced.
+impl StateLock {
+    /// Locks the state directory, and creates it if necessary. A socket left by a crashed process
+    /// is replaced.
     ///
     /// # Errors
     /// Another process serves there, or the directory cannot be used.
-    pub async fn new(state_dir: &Path) -> Result<Self, ClaimError> {
+    pub async fn new(state_dir: &Path) -> Result<Self, StateDirError> {
         let state_dir = state_dir.to_owned();
-        let claimed = tokio::task::spawn_blocking(move || claim(&state_dir)).await;
+        let locked = tokio::task::spawn_blocking(move || lock(&state_dir)).await;
         let (listener, path, directory) =
-            claimed.expect("claiming neither panics nor is cancelled")?;
+            locked.expect("locking neither panics nor is cancelled")?;
         let listener =
-            UnixListener::from_std(listener).map_err(|source| ClaimError::io(&path, source))?;
+            UnixListener::from_std(listener).map_err(|source| StateDirError::io(&path, source))?;
         Ok(Self { listener, path, directory })
     }
 
@@ -58,23 +57,24 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for StateLock {
     fn drop(&mut self) {
-        // Still under the lock, so it is ours. If it fails, the next claim finds it stale.
+        // Still under the lock, so it is ours. If it fails, the next process finds it stale.
         let _ = rustix::fs::unlinkat(&self.directory, SOCKET_NAME, AtFlags::empty());
     }
 }
 
-/// A state directory cannot be claimed or trusted.
+/// A state directory cannot be locked or trusted.
 #[derive(Debug, thiserror::Error)]
-pub enum ClaimError {
+#[non_exhaustive]
+pub enum StateDirError {
     /// Another process serves there.
     #[error("a server is running already with the state directory {dir:?}")]
     AlreadyRunning {
         /// The directory.
         dir: PathBuf,
     },
-    /// Others could put their socket there in place of ours.
+    /// Other users could replace the socket.
     #[error(
         "a group or everybody may write to the state directory {dir:?}; choose another one, or run `chmod 700` on it"
     )]
@@ -82,18 +82,18 @@ pub enum ClaimError {
         /// The directory.
         dir: PathBuf,
     },
-    /// Somebody else decides who serves there. The server of another user is his to talk to.
+    /// It belongs to another user, who decides which process serves there.
     #[error(
         "the state directory {dir:?} belongs to {}; run this as that user, as with `sudo -u`, or choose another one with --state-dir",
-        users::named(*owner)
+        user_names::named(*owner)
     )]
     Foreign {
         /// The directory.
         dir: PathBuf,
-        /// The number of its owner.
+        /// The user id of its owner.
         owner: u32,
     },
-    /// Whoever asks: nothing can be made in it.
+    /// Nothing can be created in it, by any user.
     #[error(
         "{at:?} is immutable or append-only, and the state directory has to be written to; choose another one with --state-dir, or change that with `chattr -ia`"
     )]
@@ -101,7 +101,7 @@ pub enum ClaimError {
         /// The directory, or the one above it.
         at: PathBuf,
     },
-    /// Others could put another directory in its place.
+    /// Other users could replace the directory.
     #[error(
         "everybody may write to {above:?} and so replace the state directory {dir:?}; choose another one, or run `chmod o-w` or `chmod +t` on the former"
     )]
@@ -111,7 +111,7 @@ pub enum ClaimError {
         /// The one above it.
         above: PathBuf,
     },
-    /// Others could have put the link there that leads to it.
+    /// Other users could have created the link that leads to it.
     #[error(
         "the link {link:?} on the way to the state directory is in a directory that other users may change; name the directory it leads to"
     )]
@@ -125,7 +125,7 @@ pub enum ClaimError {
         /// The socket's path.
         path: PathBuf,
     },
-    /// Its file system, such as FAT, has no place for what a state directory needs.
+    /// Its file system, such as FAT, does not support what a state directory needs.
     #[error(
         "the state directory {dir:?} is on a file system{} that cannot hold {lacks}; choose another one with --state-dir",
         named(*kind)
@@ -138,7 +138,7 @@ pub enum ClaimError {
         /// What it cannot hold.
         lacks: &'static str,
     },
-    /// Something that is no socket stands in its place.
+    /// A file that is not a socket has the socket's name.
     #[error("{path:?} is in the way and is no socket; remove it")]
     InTheWay {
         /// The socket's path.
@@ -174,7 +174,7 @@ fn what_to_do(source: &io::Error) -> &'static str {
     }
 }
 
-impl ClaimError {
+impl StateDirError {
     fn io(path: &Path, source: io::Error) -> Self {
         let is_fixed = |dir: &&Path| sys::open_directory(dir).is_ok_and(sys::is_fixed);
         if Errno::from_io_error(&source) == Some(Errno::PERM)
@@ -186,21 +186,21 @@ impl ClaimError {
     }
 }
 
-type Claimed = (std::os::unix::net::UnixListener, PathBuf, File);
+type Locked = (std::os::unix::net::UnixListener, PathBuf, File);
 
-fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
+fn lock(state_dir: &Path) -> Result<Locked, StateDirError> {
     let directory = File::from(make(state_dir)?);
     match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            return Err(ClaimError::AlreadyRunning { dir: state_dir.to_owned() });
+            return Err(StateDirError::AlreadyRunning { dir: state_dir.to_owned() });
         }
-        // A file system without locks may say anything: then whoever answers behind the socket has
-        // the claim.
+        // A file system without locks may give any error. Then a server that answers at the socket
+        // counts as holding the lock.
         Err(errno) => {
             let way = way_to_socket(&directory, state_dir)?;
             if std::os::unix::net::UnixStream::connect(way).is_ok() {
-                return Err(ClaimError::AlreadyRunning { dir: state_dir.to_owned() });
+                return Err(StateDirError::AlreadyRunning { dir: state_dir.to_owned() });
             }
             tracing::warn!(dir = %shown_path(state_dir), error = %errno, "no locks here: two servers that start at once are not kept apart");
         }
@@ -213,15 +213,15 @@ fn claim(state_dir: &Path) -> Result<Claimed, ClaimError> {
     Ok((listener, path, directory))
 }
 
-/// The error of a socket that could not be made. Nothing of it stays.
-fn unfit_or(directory: &File, state_dir: &Path, path: &Path, source: io::Error) -> ClaimError {
+/// The error of a socket that could not be created. What is left of it is removed.
+fn unfit_or(directory: &File, state_dir: &Path, path: &Path, source: io::Error) -> StateDirError {
     let kind = sys::foreign_kind(directory);
     let said = Errno::from_io_error(&source);
     let says_so = matches!(
         said,
         Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NXIO)
     );
-    // Some drivers make a file of it and fail then.
+    // Some drivers create a regular file and then fail.
     let made = rustix::fs::statat(directory, SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW);
     let is_file =
         made.is_ok_and(|made| FileType::from_raw_mode(made.st_mode) == FileType::RegularFile);
@@ -229,30 +229,30 @@ fn unfit_or(directory: &File, state_dir: &Path, path: &Path, source: io::Error) 
         let _ = rustix::fs::unlinkat(directory, SOCKET_NAME, AtFlags::empty());
     }
     if (says_so || (is_file && kind.is_some())) && !sys::is_fixed(directory) {
-        ClaimError::Unfit { dir: state_dir.to_owned(), kind, lacks: "sockets" }
+        StateDirError::Unfit { dir: state_dir.to_owned(), kind, lacks: "sockets" }
     } else {
-        ClaimError::io(path, source)
+        StateDirError::io(path, source)
     }
 }
 
-/// Makes the state directory if it is not there, and looks whether it can be trusted. Blocks for as
-/// long as the disk does.
+/// Creates the state directory if necessary, and checks that only this user can change it. Blocks
+/// on the disk.
 ///
 /// # Errors
-/// It cannot be made, or others decide what is in it; then nothing was made.
-pub fn make_state_dir(state_dir: &Path) -> Result<(), ClaimError> {
+/// It cannot be created, or other users could change it; then nothing was created.
+pub fn make_state_dir(state_dir: &Path) -> Result<(), StateDirError> {
     make(state_dir).map(drop)
 }
 
-fn make(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
-    // Before it is made: not in a place that others lead us to.
+fn make(state_dir: &Path) -> Result<OwnedFd, StateDirError> {
+    // Checked before anything is created: other users must not choose the place.
     for existing in state_dir.ancestors() {
         match find(existing) {
-            Err(ClaimError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(StateDirError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
             Ok(_) if existing == state_dir => break,
             Ok(directory) => {
-                let failed = |source| ClaimError::io(existing, source);
+                let failed = |source| StateDirError::io(existing, source);
                 let trusted = Trusted::now().map_err(failed)?;
                 let protection = sys::protection(&directory).map_err(failed)?;
                 if trusted.other_replacers(protection) == Some(Others::Everybody) {
@@ -263,52 +263,53 @@ fn make(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
         }
     }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
-    made.map_err(|source| ClaimError::io(state_dir, source))?;
+    made.map_err(|source| StateDirError::io(state_dir, source))?;
     check_secure(state_dir)
 }
 
-/// Opens the state directory; refuses one in which somebody else decides what the socket is.
-pub(crate) fn check_secure(state_dir: &Path) -> Result<OwnedFd, ClaimError> {
+/// Opens the state directory; refuses one in which other users could replace the socket.
+pub(crate) fn check_secure(state_dir: &Path) -> Result<OwnedFd, StateDirError> {
     const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
     let directory = find(state_dir)?;
     let protection =
-        sys::protection(&directory).map_err(|source| ClaimError::io(state_dir, source))?;
-    // What an access list grants shows in the bits of the group.
+        sys::protection(&directory).map_err(|source| StateDirError::io(state_dir, source))?;
+    // An access list shows in the group bits.
     let (owner, is_ours) = (protection.owner, protection.owner == sys::effective_user());
     if !is_ours || protection.mode & GROUP_OR_OTHERS_WRITE != 0 {
         let dir = state_dir.to_owned();
         return Err(match without_modes(&directory) {
-            Some(kind) => ClaimError::Unfit { dir, kind: Some(kind), lacks: "modes" },
-            None if is_ours => ClaimError::Insecure { dir },
-            None => ClaimError::Foreign { dir, owner },
+            Some(kind) => StateDirError::Unfit { dir, kind: Some(kind), lacks: "modes" },
+            None if is_ours => StateDirError::Insecure { dir },
+            None => StateDirError::Foreign { dir, owner },
         });
     }
     Ok(directory)
 }
 
-/// The error of a directory that everybody may put in the place of ours.
-fn replaceable(dir: &Path, above: &Path) -> ClaimError {
+/// The error for a directory that every user may replace.
+fn replaceable(dir: &Path, above: &Path) -> StateDirError {
     let kind = sys::open_directory(above).ok().and_then(without_modes);
     match kind {
-        Some(kind) => ClaimError::Unfit { dir: dir.to_owned(), kind: Some(kind), lacks: "modes" },
-        None => ClaimError::Replaceable { dir: dir.to_owned(), above: above.to_owned() },
+        Some(kind) => {
+            StateDirError::Unfit { dir: dir.to_owned(), kind: Some(kind), lacks: "modes" }
+        }
+        None => StateDirError::Replaceable { dir: dir.to_owned(), above: above.to_owned() },
     }
 }
 
-/// What its file system is called, if modes are there what was said when it was mounted and `chmod`
-/// is no help.
+/// The name of its file system, if modes there are mount options, which `chmod` cannot change.
 fn without_modes(directory: impl AsFd) -> Option<&'static str> {
-    // What lies behind FUSE may have some.
+    // A FUSE file system may have modes of its own.
     sys::foreign_kind(&directory).filter(|kind| *kind != "FUSE" || sys::gives_own_modes(&directory))
 }
 
-/// Opens a directory if not everybody could have put it there. Owners and groups of the directories
-/// above are trusted as far as that: they could take ours away, but not put one of theirs in its
-/// place unseen.
-fn find(dir: &Path) -> Result<OwnedFd, ClaimError> {
+/// Opens a directory, unless every user could have put it there. Owners and groups of the
+/// directories above are trusted to this extent: they could remove ours, but not replace it with
+/// one of theirs unnoticed.
+fn find(dir: &Path) -> Result<OwnedFd, StateDirError> {
     let found = named_dir::find(dir).map_err(|error| match error {
-        FindError::ForeignLink { link } => ClaimError::ForeignLink { link },
-        FindError::Io(source) => ClaimError::io(dir, source),
+        FindError::ForeignLink { link } => StateDirError::ForeignLink { link },
+        FindError::Io(source) => StateDirError::io(dir, source),
     })?;
     match found.others {
         Some(Exposed { to: Others::Everybody, directory }) => Err(replaceable(dir, &directory)),
@@ -324,10 +325,13 @@ pub(crate) fn socket_path(state_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The path that a person would name is too long.
-pub(crate) fn way_to_socket(directory: impl AsFd, state_dir: &Path) -> Result<PathBuf, ClaimError> {
+pub(crate) fn way_to_socket(
+    directory: impl AsFd,
+    state_dir: &Path,
+) -> Result<PathBuf, StateDirError> {
     let path = socket_path(state_dir);
     if SockAddr::unix(&path).is_err() {
-        return Err(ClaimError::PathTooLong { path });
+        return Err(StateDirError::PathTooLong { path });
     }
     let directory = directory.as_fd();
     let below = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
@@ -335,20 +339,19 @@ pub(crate) fn way_to_socket(directory: impl AsFd, state_dir: &Path) -> Result<Pa
         let (ours, found) = (rustix::fs::fstat(directory)?, rustix::fs::stat(&below)?);
         Ok((ours.st_dev, ours.st_ino) == (found.st_dev, found.st_ino))
     };
-    // Not every system has such paths, and a socket is bound by path alone.
+    // Not every system has such paths, and bind(2) takes only a path.
     Ok(if is_it().unwrap_or(false) { below.join(SOCKET_NAME) } else { path })
 }
 
-/// With the lock in hand nobody answers behind a socket that is there: it is left from a process
-/// that crashed.
-fn remove_stale(directory: impl AsFd, path: &Path) -> Result<(), ClaimError> {
-    let failed = |errno: Errno| ClaimError::io(path, errno.into());
+/// Removes a socket that a crashed process left. While the lock is held, no process serves it.
+fn remove_stale(directory: impl AsFd, path: &Path) -> Result<(), StateDirError> {
+    let failed = |errno: Errno| StateDirError::io(path, errno.into());
     let directory = directory.as_fd();
     match rustix::fs::statat(directory, SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Socket => {
             rustix::fs::unlinkat(directory, SOCKET_NAME, AtFlags::empty()).map_err(failed)
         }
-        Ok(_) => Err(ClaimError::InTheWay { path: path.to_owned() }),
+        Ok(_) => Err(StateDirError::InTheWay { path: path.to_owned() }),
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(failed(errno)),
     }
@@ -357,13 +360,13 @@ fn remove_stale(directory: impl AsFd, path: &Path) -> Result<(), ClaimError> {
 fn listen(directory: impl AsFd, way: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let mode = Mode::RUSR | Mode::WUSR;
-    // Linux gives the file the mode that the socket has when it is bound, so no moment is open to
-    // others. Systems that ignore it get the mode right after.
+    // Linux gives the file the mode of the socket at bind(2), so it is never open to others. On
+    // systems that ignore it the mode is set right after.
     let _ = rustix::fs::fchmod(socket.as_fd(), mode);
     socket.bind(&SockAddr::unix(way)?)?;
     if let Err(errno) = rustix::fs::chmodat(directory.as_fd(), SOCKET_NAME, mode, AtFlags::empty())
     {
-        // Without modes of its own it is as private as the directory, or not at all.
+        // A file system without modes: the file is as private as the mount options say.
         let made = rustix::fs::statat(directory.as_fd(), SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW)?;
         if Mode::from_raw_mode(made.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
             return Err(errno.into());
@@ -386,14 +389,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_second_claim_is_refused_until_the_first_is_gone() {
+    async fn a_second_lock_is_refused_until_the_first_is_dropped() {
         let dir = state_dir();
-        let first = Claim::new(dir.path()).await.expect("free");
-        let second = Claim::new(dir.path()).await;
-        assert!(matches!(second, Err(ClaimError::AlreadyRunning { .. })), "{second:?}");
+        let first = StateLock::new(dir.path()).await.expect("free");
+        let second = StateLock::new(dir.path()).await;
+        assert!(matches!(second, Err(StateDirError::AlreadyRunning { .. })), "{second:?}");
         drop(first);
         assert!(!socket_path(dir.path()).exists());
-        Claim::new(dir.path()).await.expect("free again");
+        StateLock::new(dir.path()).await.expect("free again");
     }
 
     #[tokio::test]
@@ -401,11 +404,11 @@ mod tests {
         let dir = state_dir();
         drop(std::os::unix::net::UnixListener::bind(socket_path(dir.path())).expect("bound"));
         assert!(socket_path(dir.path()).exists(), "dropping a listener leaves its file");
-        Claim::new(dir.path()).await.expect("nobody serves there");
+        StateLock::new(dir.path()).await.expect("no process serves there");
     }
 
     #[test]
-    fn who_exchanges_the_directory_after_it_was_looked_at_leads_us_nowhere() {
+    fn replacing_the_directory_after_the_check_has_no_effect() {
         let dir = state_dir();
         let (ours, moved, theirs) =
             (dir.path().join("state"), dir.path().join("moved"), dir.path().join("theirs"));
@@ -431,9 +434,9 @@ mod tests {
     async fn only_the_user_may_open_the_socket_and_the_directory_made_for_it() {
         let dir = state_dir();
         let inside = dir.path().join("a/b");
-        let claim = Claim::new(&inside).await.expect("made on the way");
+        let lock = StateLock::new(&inside).await.expect("made on the way");
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-        assert_eq!(mode(claim.path()), 0o600);
+        assert_eq!(mode(lock.path()), 0o600);
         assert_eq!(mode(&inside), 0o700);
     }
 
@@ -443,14 +446,14 @@ mod tests {
         for mode in [0o777, 0o770, 0o720, 0o702, 0o1777, 0o2775] {
             fs::set_permissions(dir.path(), Permissions::from_mode(mode)).expect("ours");
             assert!(
-                matches!(Claim::new(dir.path()).await, Err(ClaimError::Insecure { .. })),
+                matches!(StateLock::new(dir.path()).await, Err(StateDirError::Insecure { .. })),
                 "{mode:o}"
             );
             assert!(check_secure(dir.path()).is_err(), "{mode:o}");
         }
         for mode in [0o700, 0o755, 0o2750] {
             fs::set_permissions(dir.path(), Permissions::from_mode(mode)).expect("ours");
-            Claim::new(dir.path()).await.expect("only we may write");
+            StateLock::new(dir.path()).await.expect("only we may write");
         }
     }
 
@@ -459,7 +462,7 @@ mod tests {
         clippy::print_stderr,
         reason = "a test that was skipped must not look like one that passed"
     )]
-    async fn a_directory_that_takes_no_names_is_called_that() {
+    async fn an_immutable_directory_is_refused_with_its_own_error() {
         let dir = state_dir();
         let change = |flag: &str| {
             let changed = std::process::Command::new("chattr").arg(flag).arg(dir.path()).output();
@@ -470,52 +473,52 @@ mod tests {
                 eprintln!("skipped: no directory can be made immutable here");
                 return;
             }
-            let refused = Claim::new(&path).await;
+            let refused = StateLock::new(&path).await;
             change("-i");
             assert!(
-                matches!(refused, Err(ClaimError::Unchangeable { .. })),
+                matches!(refused, Err(StateDirError::Unchangeable { .. })),
                 "{path:?}: {refused:?}"
             );
         }
     }
 
     #[test]
-    fn what_the_system_says_comes_with_what_to_do() {
+    fn a_system_error_comes_with_a_hint() {
         use tnet_peer::chain;
         for errno in
             [Errno::ACCESS, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE]
         {
-            let error = ClaimError::Io { path: "state".into(), source: errno.into() };
+            let error = StateDirError::Io { path: "state".into(), source: errno.into() };
             let line = chain(&error);
             assert!(line.contains("os error") && line.contains("--state-dir"), "{line}");
         }
     }
 
     #[tokio::test]
-    async fn a_directory_that_everybody_may_replace_is_refused_and_not_made() {
+    async fn a_directory_that_every_user_may_replace_is_refused_and_not_created() {
         let dir = state_dir();
         let (above, inside) = (dir.path().join("above"), dir.path().join("above/a/b"));
         fs::create_dir(&above).expect("writable");
         fs::set_permissions(&above, Permissions::from_mode(0o777)).expect("ours");
-        let refused = Claim::new(&inside).await;
+        let refused = StateLock::new(&inside).await;
         assert!(
-            matches!(&refused, Err(ClaimError::Replaceable { above: at, .. }) if *at == above),
+            matches!(&refused, Err(StateDirError::Replaceable { above: at, .. }) if *at == above),
             "{refused:?}"
         );
         std::os::unix::fs::symlink(dir.path(), above.join("link")).expect("a link");
-        let refused = Claim::new(&above.join("link/state")).await;
-        assert!(matches!(refused, Err(ClaimError::ForeignLink { .. })), "{refused:?}");
+        let refused = StateLock::new(&above.join("link/state")).await;
+        assert!(matches!(refused, Err(StateDirError::ForeignLink { .. })), "{refused:?}");
         assert!(!above.join("a").exists() && !dir.path().join("state").exists());
-        // As `/tmp` is: what is ours stays ours.
+        // Sticky, like `/tmp`: other users cannot replace our directory.
         fs::set_permissions(&above, Permissions::from_mode(0o1777)).expect("ours");
-        Claim::new(&inside).await.expect("nobody else can replace it");
+        StateLock::new(&inside).await.expect("no other user can replace it");
     }
 
     #[tokio::test]
-    async fn what_is_no_socket_is_not_removed() {
+    async fn a_file_that_is_not_a_socket_is_not_removed() {
         let dir = state_dir();
         fs::write(socket_path(dir.path()), "mine").expect("written");
-        assert!(matches!(Claim::new(dir.path()).await, Err(ClaimError::InTheWay { .. })));
+        assert!(matches!(StateLock::new(dir.path()).await, Err(StateDirError::InTheWay { .. })));
         assert_eq!(fs::read_to_string(socket_path(dir.path())).expect("still there"), "mine");
     }
 
@@ -524,6 +527,6 @@ mod tests {
         let dir = state_dir();
         // Linux allows 108 bytes, macOS 104.
         let long = dir.path().join("x".repeat(110));
-        assert!(matches!(Claim::new(&long).await, Err(ClaimError::PathTooLong { .. })));
+        assert!(matches!(StateLock::new(&long).await, Err(StateDirError::PathTooLong { .. })));
     }
 }

@@ -1,13 +1,13 @@
-//! The number of descriptors a process may have open. A server has one for each connection and each
-//! shared file, and many systems give 1024 to a process that does not ask for more.
+//! The limit of open file descriptors. A server needs one for each connection and each open file,
+//! and the soft limit of many systems is 1024.
 
-/// Raises the limit to what the system allows without asking anybody.
+/// Raises the soft limit to the hard limit.
 pub(crate) fn raise_limit() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        // None is no limit. What is refused leaves things as they were.
+        // None means no limit. If it is refused, the limit stays.
         if current.is_some() && current != maximum {
             let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
         }

@@ -1,6 +1,6 @@
-//! The end of a process that is not our child. A process has ended when it runs no more, whether or
-//! not its parent has asked for its exit code: until then its number is taken and takes signals.
-//! Many a container's first process never asks, and others take seconds.
+//! Waits for the end of a process that is not our child. A zombie counts as ended: until its parent
+//! has asked for its exit code, its pid stays in use and accepts signals. The first process of many
+//! containers never asks, and others take seconds.
 
 use std::fs;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use rustix::process::{Pid, test_kill_process};
 use tokio::time::sleep;
 
-/// Pause between two looks: nothing announces the end of another's child.
+/// Poll interval: the system does not announce the end of another process's child.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Returns when the process has ended. The caller sets the limit.
-pub(crate) async fn ended(pid: u32) {
+pub(crate) async fn wait(pid: u32) {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     while runs(pid) {
         sleep(LOOK_EVERY).await;
@@ -23,7 +23,7 @@ fn runs(pid: Pid) -> bool {
     test_kill_process(pid).is_ok() && !is_zombie(pid)
 }
 
-/// Whether only its exit code is left. False where the system does not tell in this way.
+/// Whether only its exit code is left. False where the system has no `/proc`.
 fn is_zombie(pid: Pid) -> bool {
     let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     is_zombie_by(&stat)
@@ -48,11 +48,11 @@ mod tests {
 
     #[tokio::test]
     #[cfg(target_os = "linux")]
-    async fn a_process_has_ended_although_nobody_asked_for_its_exit_code() {
+    async fn a_zombie_counts_as_ended() {
         let mut child =
             Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat is everywhere");
         drop(child.stdin.take());
-        timeout(SOON, ended(child.id())).await.expect("it ends with its input");
+        timeout(SOON, wait(child.id())).await.expect("it ends with its input");
         // We are its parent and have not asked: its number is still taken.
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("small")).expect("not zero");
         assert!(test_kill_process(pid).is_ok());
@@ -64,12 +64,12 @@ mod tests {
         let mut child =
             Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat is everywhere");
         assert!(
-            timeout(LOOK_EVERY * 5, ended(child.id())).await.is_err(),
+            timeout(LOOK_EVERY * 5, wait(child.id())).await.is_err(),
             "it still waits for input"
         );
         drop(child.stdin.take());
         child.wait().expect("our child");
-        timeout(SOON, ended(child.id())).await.expect("nobody has the number any more");
+        timeout(SOON, wait(child.id())).await.expect("the pid is free");
     }
 
     #[test]

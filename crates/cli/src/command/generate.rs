@@ -1,5 +1,5 @@
-//! What a package ships besides the program: completions for shells, and man pages. Both are made
-//! of the definition of the command line.
+//! Generates what a package ships besides the program: shell completions and man pages, both from
+//! the definition of the command line.
 
 use std::fs;
 use std::io::Write;
@@ -10,8 +10,9 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use serde_json::json;
 
-use crate::args::Cli;
-use crate::exit::{EXIT_CODES, Exit, Failure, file_failure};
+use crate::config::typed::Cli;
+use crate::exit::{EXIT_CODES, Exit};
+use crate::failure::{Failure, file_failure};
 use crate::render::Output;
 use crate::render::output::{Report, fields};
 use crate::render::units::shown_path;
@@ -35,7 +36,7 @@ pub(crate) fn man(dir: &Path, output: Output) -> Result<Report, Failure> {
     Ok(fields(json!({ "pages": pages })))
 }
 
-/// The page of this command, and of those below it.
+/// Writes the page of this command and of its subcommands.
 fn write_pages(
     command: &clap::Command,
     dir: &Path,

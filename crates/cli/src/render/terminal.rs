@@ -1,9 +1,9 @@
-//! What the place can show that text goes to: how much fits in a line, and which characters.
+//! What the terminal at stdout can show: the width of a line, and which characters.
 
 use std::env;
 use std::io::{self, IsTerminal};
 
-/// A terminal that does not say how large it is.
+/// The size assumed for a terminal that does not tell.
 const COMMON: Size = Size { columns: 80, rows: 24 };
 
 /// A terminal's size, in characters.
@@ -13,31 +13,31 @@ pub(crate) struct Size {
     pub(crate) rows: usize,
 }
 
-/// How text is to look.
+/// The layout of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Look {
-    /// Of the terminal; none where lines may be as long as they like.
+pub(crate) struct Layout {
+    /// Columns of the terminal; none for no limit.
     pub(crate) columns: Option<usize>,
-    /// Blocks and ellipses, else plain ASCII.
+    /// Whether blocks and ellipses can be shown, else only ASCII.
     pub(crate) utf8: bool,
-    /// A path that is too long for a line loses its beginning. Else it is told in full, to be
+    /// Whether the beginning of a path that is too long is cut. Else it is shown in full, to be
     /// copied.
     pub(crate) fits_paths: bool,
 }
 
-impl Look {
-    /// What suits standard output at this moment; a terminal's size may change.
-    pub(crate) fn of_stdout() -> Look {
+impl Layout {
+    /// The layout for stdout at this moment; the size of a terminal may change.
+    pub(crate) fn of_stdout() -> Layout {
         let size = stdout_size();
         let utf8 = size.is_some() && !is_dumb() && speaks_utf8();
-        Look { columns: size.map(|size| size.columns), utf8, fits_paths: false }
+        Layout { columns: size.map(|size| size.columns), utf8, fits_paths: false }
     }
 
     pub(crate) fn ellipsis(self) -> &'static str {
         if self.utf8 { "…" } else { "..." }
     }
 
-    /// Columns for what stands in from the left by so many; one at least.
+    /// Columns beside an indentation; one at least.
     pub(crate) fn columns_within(self, indent: usize) -> Option<usize> {
         self.columns.map(|columns| columns.saturating_sub(indent).max(1))
     }
@@ -54,7 +54,7 @@ impl Look {
     }
 }
 
-/// The size of the terminal that standard output is, if it is one.
+/// The size of the terminal at stdout, if it is one.
 pub(crate) fn stdout_size() -> Option<Size> {
     if !io::stdout().is_terminal() {
         return None;
@@ -66,12 +66,12 @@ pub(crate) fn stdout_size() -> Option<Size> {
     )
 }
 
-/// Whether the terminal says that it can do nothing but write one line after the other.
+/// Whether the terminal can only write lines (`TERM=dumb`).
 pub(crate) fn is_dumb() -> bool {
     env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// What the locale says of characters: the first of its variables that is set.
+/// Whether the locale, by the first of its variables that is set, uses UTF-8.
 fn speaks_utf8() -> bool {
     let mut locale =
         ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| env::var(name).ok());
@@ -89,13 +89,13 @@ mod tests {
 
     #[test]
     fn a_line_is_cut_by_characters_and_says_so() {
-        let look = |columns, utf8| Look { columns: Some(columns), utf8, fits_paths: true };
-        assert_eq!(look(5, true).cut("äöüß!"), "äöüß!");
-        assert_eq!(look(4, true).cut("äöüß!"), "äöü…");
-        assert_eq!(look(4, false).cut("abcde"), "a...");
-        assert_eq!(look(2, false).cut("abcde"), "..");
-        assert_eq!(look(0, true).cut("abcde"), "");
-        assert_eq!(Look { columns: None, utf8: false, fits_paths: true }.cut("abcde"), "abcde");
+        let layout = |columns, utf8| Layout { columns: Some(columns), utf8, fits_paths: true };
+        assert_eq!(layout(5, true).cut("äöüß!"), "äöüß!");
+        assert_eq!(layout(4, true).cut("äöüß!"), "äöü…");
+        assert_eq!(layout(4, false).cut("abcde"), "a...");
+        assert_eq!(layout(2, false).cut("abcde"), "..");
+        assert_eq!(layout(0, true).cut("abcde"), "");
+        assert_eq!(Layout { columns: None, utf8: false, fits_paths: true }.cut("abcde"), "abcde");
     }
 
     #[test]
