@@ -14,8 +14,7 @@ use tnet_proto::{Holdings, Open};
 
 use crate::Time;
 use crate::chunks::{ChunkState, ChunkStates};
-use crate::io::{FileKey, PeerKey};
-use crate::limits::Priority;
+use crate::io::{FileKey, PeerKey, Priority};
 use crate::link::{Held, Link, Trust};
 use crate::rarity::Rarity;
 use crate::suggest::SuggestOnce;

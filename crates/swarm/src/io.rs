@@ -2,8 +2,8 @@
 //! leaves as an [`Output`], and the core assumes that it is done.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 
-use crate::limits::{Limits, Priority};
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
 use tnet_proto::{ByeReason, FileHandle, PeerId, PeerMessage};
 
@@ -41,6 +41,35 @@ pub enum Goal {
     Download,
     /// Serve what is there; what is missing is not wanted.
     ServePart,
+}
+
+/// Limits in bytes per second, of the whole process or of one file. `None` is no limit. Only
+/// payload counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateLimits {
+    /// For what is sent.
+    pub up: Option<NonZeroU64>,
+    /// For what is requested.
+    pub down: Option<NonZeroU64>,
+}
+
+/// Which of several files gets slots first. Strict: a lower one gets what a higher one has no use
+/// for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// After all others.
+    Low,
+    /// Unless the user says otherwise.
+    #[default]
+    Normal,
+    /// Before all others.
+    High,
+}
+
+impl Priority {
+    /// All of them, the first to be served first.
+    pub(crate) const FIRST_TO_LAST: [Priority; 3] =
+        [Priority::High, Priority::Normal, Priority::Low];
 }
 
 /// How a chunk that was being sent ended.
@@ -216,7 +245,7 @@ pub enum Input {
         /// None: of the process.
         file: Option<FileKey>,
         /// In place of those before.
-        limits: Limits,
+        limits: RateLimits,
     },
     /// The user wants this file before, or after, others.
     Prioritise {

@@ -30,10 +30,9 @@ mod config;
 mod coordinator;
 mod file;
 mod io;
-mod limits;
 mod link;
-mod pace;
 mod rarity;
+mod rate_limiter;
 mod slots;
 mod sources;
 mod suggest;
@@ -46,8 +45,9 @@ pub use chunk_map::ChunkCell;
 pub use config::{Config, SlotLimits};
 pub use coordinator::CoordinatorSession;
 pub use file::FileStats;
-pub use io::{Direction, Event, FileKey, Goal, Input, Output, PeerKey, UploadEnd, Violation};
-pub use limits::{Limits, Priority};
-
+pub use io::{
+    Direction, Event, FileKey, Goal, Input, Output, PeerKey, Priority, RateLimits, UploadEnd,
+    Violation,
+};
 pub use swarm::{FileStatus, PeerStatus, SlotStatus, Swarm};
 pub use tnet_proto::{Crowd, Time};

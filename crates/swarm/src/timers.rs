@@ -37,8 +37,8 @@ pub(crate) enum Timer {
     Finished(PeerKey, FileKey),
     /// An address may be called again.
     Addresses,
-    /// A rate lets something begin.
-    Pace,
+    /// A rate limit allows the next chunk.
+    RateLimit,
     /// A source that lied may be asked again.
     Rest,
 }

@@ -33,9 +33,9 @@ impl Limits {
     }
 }
 
-impl From<Limits> for tnet_swarm::Limits {
+impl From<Limits> for tnet_swarm::RateLimits {
     fn from(Limits { up, down }: Limits) -> Self {
-        tnet_swarm::Limits { up, down }
+        tnet_swarm::RateLimits { up, down }
     }
 }
 

@@ -9,8 +9,7 @@ use tnet_proto::{FileHandle, MAX_HAVE_CHUNKS, PeerMessage};
 use super::{Content, Swarm};
 use crate::Time;
 use crate::file::{Download, File, FileStats};
-use crate::io::{Event, FileKey, Goal, Output, PeerKey};
-use crate::limits::Priority;
+use crate::io::{Event, FileKey, Goal, Output, PeerKey, Priority};
 use crate::suggest::SuggestOnce;
 use crate::timers::Timer;
 
@@ -84,7 +83,7 @@ impl Swarm {
         if !state.is_paused {
             self.by_content.remove(&Content::of(&state.hash, &state.geometry));
         }
-        self.file_paces.remove(&file);
+        self.rate_limiter.forget_file(file);
         self.incomplete.remove(&file);
         if let Some(download) = state.download {
             // What is still being written is no longer ours to wait for.

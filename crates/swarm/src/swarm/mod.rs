@@ -8,8 +8,8 @@ mod arrivals;
 mod connections;
 mod discovery;
 mod exchange;
+mod file_settings;
 mod files;
-mod limited;
 mod link_memory;
 mod link_order;
 mod links;
@@ -46,7 +46,7 @@ use crate::addresses::AddressBook;
 use crate::config::Config;
 use crate::file::File;
 use crate::io::{FileKey, Input, Output, PeerKey, Violation};
-use crate::limits::Paces;
+use crate::rate_limiter::RateLimiter;
 use crate::slots::{Held, Slots};
 use crate::sources::Sources;
 use crate::throughput::Throughput;
@@ -104,10 +104,7 @@ pub struct Swarm {
     outputs: VecDeque<Output>,
     /// The incomplete file that chooses its next chunk first.
     turn: FileKey,
-    /// Rates of the process.
-    paces: Paces,
-    /// Rates of files that have some.
-    file_paces: BTreeMap<FileKey, Paces>,
+    rate_limiter: RateLimiter,
     /// Some file has had another priority than the usual one.
     priorities_differ: bool,
 }
@@ -159,8 +156,7 @@ impl Swarm {
             turn: FileKey(0),
             received: Throughput::new(),
             sent: Throughput::new(),
-            paces: Paces::default(),
-            file_paces: BTreeMap::new(),
+            rate_limiter: RateLimiter::default(),
             priorities_differ: false,
             config,
         }

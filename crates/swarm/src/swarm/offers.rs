@@ -15,11 +15,11 @@ use rand::rngs::StdRng;
 use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
-use super::limited::Way;
 use crate::Time;
 use crate::file::File;
 use crate::io::{FileKey, PeerKey};
 use crate::link::{Held, Link};
+use crate::rate_limiter::TransferDirection::Up;
 
 /// After a slot was offered in vain, for so long only this part of the slots is offered to those
 /// who never took a chunk. A crowd that never takes one would else keep all slots, each for the
@@ -95,7 +95,7 @@ impl Swarm {
             .is_some_and(|kept| kept >= (slots / NEWCOMERS_PART).max(1) && self.is_new(peer));
         let may_begin = !is_one_too_many
             && self.uploads.slots.has_room_to_offer(state.longest_chunk())
-            && self.is_in_time(now, Way::Up, file);
+            && self.rate_limiter.allows(now, Up, file);
         may_begin.then(|| lacked(state, link)).flatten()
     }
 

@@ -12,13 +12,12 @@ use rand::{Rng, RngExt};
 use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
-use super::limited::Way;
 use super::rivals::{PROBES_AT_MOST, Source, is_free};
 use crate::Time;
 use crate::file::{Asked, Download, File};
-use crate::io::{FileKey, PeerKey};
-use crate::limits::Priority;
+use crate::io::{FileKey, PeerKey, Priority};
 use crate::link::{Held, Link, MAX_UNANSWERED, Trust};
+use crate::rate_limiter::TransferDirection::Down;
 use crate::timers::Timer;
 
 /// Chunks looked at when one source is searched for what it could send.
@@ -46,7 +45,10 @@ impl Swarm {
     fn fill_in_turn(&mut self, now: Time, priority: Option<Priority>) {
         let mut fruitless = 0;
         // Most events find all slots taken: then no file is looked at.
-        while fruitless < self.incomplete.len() && self.may_ask_for(1) && self.may_ask_now(now) {
+        while fruitless < self.incomplete.len()
+            && self.may_ask_for(1)
+            && self.rate_limiter.process_allows(now, Down)
+        {
             let Some(file) = self.next_turn() else { return };
             let is_meant = priority.is_none_or(|priority| self.files[&file].priority == priority);
             match is_meant.then(|| self.choose(now, file)).flatten() {
@@ -102,7 +104,7 @@ impl Swarm {
 
     fn choose(&mut self, now: Time, file: FileKey) -> Option<Choice> {
         let state = &self.files[&file];
-        if !self.may_ask_for(state.longest_chunk()) || !self.is_in_time(now, Way::Down, file) {
+        if !self.may_ask_for(state.longest_chunk()) || !self.rate_limiter.allows(now, Down, file) {
             return None;
         }
         if self.has_room(state.longest_chunk(), false, 0)
@@ -147,7 +149,7 @@ impl Swarm {
         let most = self.requests_per_source(state, &rivals);
         let Some(link) = state.links.get(&peer) else { return false };
         self.may_accept(state.longest_chunk(), link.trust)
-            && self.is_in_time(now, Way::Down, file)
+            && self.rate_limiter.allows(now, Down, file)
             && !self.is_outranked(file)
             && is_free(now, link, most)
             && self.may_accept_from(now, peer, state, &rivals)
@@ -159,7 +161,7 @@ impl Swarm {
         let state = &self.files[&file];
         let Some(link) = state.links.get(&peer) else { return false };
         self.may_accept(state.longest_chunk(), link.trust)
-            && self.is_in_time(now, Way::Down, file)
+            && self.rate_limiter.allows(now, Down, file)
             && !self.is_outranked(file)
             && link.trust != Trust::Stalled
             && link.unanswered() < MAX_UNANSWERED

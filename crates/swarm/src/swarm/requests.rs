@@ -4,7 +4,6 @@
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::PeerMessage;
 
-use super::limited::Way;
 use super::picking::Choice;
 use super::{Content, Swarm};
 use crate::Time;
@@ -12,6 +11,7 @@ use crate::chunks::ChunkState;
 use crate::file::{Again, Asked};
 use crate::io::{FileKey, PeerKey};
 use crate::link::Withdrawal;
+use crate::rate_limiter::TransferDirection::Down;
 
 /// Requests of left swarms whose answers are still tolerated, for each connection. If there are
 /// more, some file was closed and opened again and again, and the oldest are forgotten: they have
@@ -52,7 +52,7 @@ impl Swarm {
         state.links.get_mut(&peer).expect("a source is linked").open.push(chunk);
         let len = state.geometry.chunk_len(chunk);
         self.downloads.take(len);
-        self.spend(now, Way::Down, file, len);
+        self.spend(now, Down, file, len);
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
         connection.links.note_use(file);
         if self.hold(peer, len) == 1 {
@@ -120,7 +120,7 @@ impl Swarm {
             && !download.requests.contains_key(&chunk)
         {
             state.put_missing(chunk, again, &mut self.rng);
-            self.unspend(Way::Down, file, len);
+            self.rate_limiter.refund(Down, file, len);
         }
     }
 

@@ -30,7 +30,7 @@ impl Swarm {
                 Timer::Probe(peer) => self.on_probe_over(now, peer),
                 Timer::Finished(peer, file) => self.on_finished(now, peer, file),
                 Timer::Addresses => self.connect_more_all(now),
-                Timer::Pace => self.on_pace(now),
+                Timer::RateLimit => self.on_rate_limit(now),
             }
         }
     }

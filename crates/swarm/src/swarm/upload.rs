@@ -10,12 +10,12 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerMessage};
 
 use super::Swarm;
-use super::limited::Way;
 use super::places::Deed;
 use super::uploads::{Active, Reservation};
 use crate::Time;
 use crate::io::{FileKey, Output, PeerKey, UploadEnd};
 use crate::link::{GIVEN_AT_ONCE, Held};
+use crate::rate_limiter::TransferDirection::Up;
 use crate::timers::Timer;
 
 /// Chunks under way to one peer: at least and at most, whatever its share is.
@@ -58,7 +58,7 @@ impl Swarm {
         let is_invited = self.accept_invitation(peer, file, chunk);
         // Room for the longest chunk: it may become another one.
         let has_to_wait = self.has_its_share(peer, file)
-            || !self.is_in_time(now, Way::Up, file)
+            || !self.rate_limiter.allows(now, Up, file)
             || self.is_rider(now, peer, file) && self.others_wait(now, peer);
         let is_full = !is_invited && has_to_wait
             || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
@@ -151,7 +151,7 @@ impl Swarm {
             suggest.mark(chunk);
         }
         let len = state.geometry.chunk_len(chunk);
-        self.spend(now, Way::Up, file, len);
+        self.spend(now, Up, file, len);
         self.take_slot(peer, len);
         self.uploads.active.insert(
             (peer, file, chunk),
@@ -220,7 +220,7 @@ impl Swarm {
     /// file that comes first, last of all a rider.
     fn next_in_line(&self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
         let mut in_line = self.uploads.in_line().filter(|(peer, file, _)| {
-            self.is_in_time(now, Way::Up, *file)
+            self.rate_limiter.allows(now, Up, *file)
                 && !self.has_its_share(*peer, *file)
                 && self.may_keep_slot_for(*peer, *file)
         });
@@ -262,7 +262,7 @@ impl Swarm {
         self.end_reservation(peer, None);
         self.uploads.stop_waiting(peer);
         let len = self.files[&file].geometry.chunk_len(chunk);
-        self.spend(now, Way::Up, file, len);
+        self.spend(now, Up, file, len);
         self.take_slot(peer, len);
         self.uploads
             .reserved
@@ -296,7 +296,7 @@ impl Swarm {
     fn end_reservation(&mut self, peer: PeerKey, taken: Option<ChunkIndex>) -> bool {
         let Some(reservation) = self.uploads.reserved.remove(&peer) else { return false };
         self.release_slot(peer, reservation.len);
-        self.unspend(Way::Up, reservation.file, reservation.len);
+        self.rate_limiter.refund(Up, reservation.file, reservation.len);
         self.timers.disarm(Timer::Reservation(peer));
         if reservation.suggested && taken != Some(reservation.chunk) {
             self.unspread(reservation.file, reservation.chunk);

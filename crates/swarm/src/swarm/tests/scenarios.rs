@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::network::{Character, Network};
-use crate::{Config, Input, Limits, Priority, Time};
+use crate::{Config, Input, Priority, RateLimits, Time};
 
 /// The honest full holder that stays.
 const ROCK: usize = 0;
@@ -158,11 +158,13 @@ fn strike(network: &mut Network, node: usize, fault: &Fault, files: u32) {
         }
         Fault::Limit(file, rate) if network.takes_part(node, *file) => {
             let (file, rate) = (network.key(node, *file), NonZeroU64::new(rate * 1024));
-            network
-                .input(node, Input::Limit { file: None, limits: Limits { up: rate, down: rate } });
             network.input(
                 node,
-                Input::Limit { file: Some(file), limits: Limits { up: None, down: rate } },
+                Input::Limit { file: None, limits: RateLimits { up: rate, down: rate } },
+            );
+            network.input(
+                node,
+                Input::Limit { file: Some(file), limits: RateLimits { up: None, down: rate } },
             );
         }
         Fault::Prioritise(file, priority) if network.takes_part(node, *file) => {

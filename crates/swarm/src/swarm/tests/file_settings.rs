@@ -6,7 +6,7 @@ use std::time::Duration;
 use tnet_fileinfo::MIN_CHUNK_SIZE;
 
 use super::network::{Character, Network};
-use crate::{Config, Input, Limits, Priority};
+use crate::{Config, Input, Priority, RateLimits};
 
 const FILE: u32 = 1;
 
@@ -26,7 +26,8 @@ fn limit(
     down: Option<u64>,
 ) {
     let file = file.map(|file| network.key(node, file));
-    let limits = Limits { up: up.and_then(NonZeroU64::new), down: down.and_then(NonZeroU64::new) };
+    let limits =
+        RateLimits { up: up.and_then(NonZeroU64::new), down: down.and_then(NonZeroU64::new) };
     network.input(node, Input::Limit { file, limits });
 }
 

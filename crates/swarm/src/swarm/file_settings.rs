@@ -1,0 +1,105 @@
+//! Rate limits, priorities and pauses that the user sets, for the whole process and for single
+//! files.
+
+use tnet_proto::PeerMessage;
+
+use super::{Content, Swarm};
+use crate::Time;
+use crate::io::{FileKey, PeerKey, Priority, RateLimits};
+use crate::rate_limiter::TransferDirection;
+use crate::timers::Timer;
+
+impl Swarm {
+    /// New limits of a file, or of the whole process.
+    pub(super) fn on_limit(&mut self, now: Time, file: Option<FileKey>, limits: RateLimits) {
+        match file {
+            None => self.rate_limiter.limit_process(now, limits),
+            Some(file) if self.files.contains_key(&file) => {
+                self.rate_limiter.limit_file(now, file, limits);
+            }
+            Some(_) => {}
+        }
+        self.on_rate_limit(now);
+    }
+
+    /// A limit may allow the next chunk.
+    pub(super) fn on_rate_limit(&mut self, now: Time) {
+        if let Some(next) = self.rate_limiter.next(now) {
+            self.timers.arm(Timer::RateLimit, next);
+        }
+        self.grant_slots(now);
+        self.fill_downloads(now);
+    }
+
+    /// A chunk starts.
+    pub(super) fn spend(
+        &mut self,
+        now: Time,
+        direction: TransferDirection,
+        file: FileKey,
+        len: u32,
+    ) {
+        if let Some(next) = self.rate_limiter.spend(now, direction, file, len) {
+            self.timers.arm(Timer::RateLimit, next);
+        }
+    }
+
+    /// Whether a limit delays the download of this file now.
+    pub fn is_held_back(&self, file: FileKey, now: Time) -> bool {
+        !self.rate_limiter.allows(now, TransferDirection::Down, file)
+    }
+
+    pub(super) fn on_priority(&mut self, now: Time, file: FileKey, priority: Priority) {
+        let Some(state) = self.files.get_mut(&file) else { return };
+        state.priority = priority;
+        self.priorities_differ |= priority != Priority::default();
+        self.grant_slots(now);
+        self.fill_downloads(now);
+    }
+
+    /// Whether a file that comes first is being downloaded.
+    pub(super) fn is_outranked(&self, file: FileKey) -> bool {
+        let Some(state) = self.files.get(&file).filter(|_| self.priorities_differ) else {
+            return false;
+        };
+        self.incomplete.iter().map(|other| &self.files[other]).any(|other| {
+            let is_moving =
+                other.download.as_ref().is_some_and(|download| !download.requests.is_empty());
+            other.priority > state.priority && is_moving
+        })
+    }
+
+    /// Leaves the file's swarm and keeps what is known of its chunks.
+    pub(super) fn on_pause(&mut self, now: Time, file: FileKey) {
+        let Some(state) = self.files.get_mut(&file) else { return };
+        state.is_paused = true;
+        let content = Content::of(&state.hash, &state.geometry);
+        let peers: Vec<PeerKey> = state.links.keys().copied().collect();
+        for peer in peers {
+            self.send(peer, PeerMessage::Close { file: file.handle() });
+            self.drop_link(now, peer, file);
+        }
+        self.by_content.remove(&content);
+        self.incomplete.remove(&file);
+        self.addresses.forget_file(file);
+        self.timers.disarm_file(file);
+        self.grant_slots(now);
+        self.fill_downloads(now);
+    }
+
+    /// Takes part in the file's swarm again.
+    pub(super) fn on_resume(&mut self, now: Time, file: FileKey) {
+        let Some(state) = self.files.get_mut(&file).filter(|state| state.is_paused) else { return };
+        state.is_paused = false;
+        self.by_content.insert(Content::of(&state.hash, &state.geometry), file);
+        if let Some(download) = &mut state.download {
+            // There is nobody to whom it was not announced.
+            download.unannounced.clear();
+            download.lookups = 0;
+            if state.is_wanted {
+                self.begin_download(now, file);
+                self.on_retry(now, file);
+            }
+        }
+    }
+}
