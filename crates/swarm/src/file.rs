@@ -15,7 +15,7 @@ use tnet_proto::{Holdings, Open};
 use crate::Time;
 use crate::chunks::{ChunkState, ChunkStates};
 use crate::io::{FileKey, PeerKey, Priority};
-use crate::link::{Held, Link, Trust};
+use crate::link::{Link, PeerHas, Trust};
 use crate::rarity::Rarity;
 use crate::suggest::SuggestOnce;
 
@@ -190,7 +190,7 @@ impl File {
     pub(crate) fn add_held(&mut self, peer: PeerKey, chunk: ChunkIndex) -> bool {
         let Some(link) = self.links.get_mut(&peer) else { return false };
         let was_given = link.given.remove(&chunk);
-        let Held::Part(chunks) = &mut link.held else { return was_given };
+        let PeerHas::Part(chunks) = &mut link.held else { return was_given };
         if chunks.insert(chunk)
             && let Some(download) = &mut self.download
         {
@@ -203,10 +203,10 @@ impl File {
     /// The peer does not hold this chunk after all.
     pub(crate) fn remove_held(&mut self, peer: PeerKey, chunk: ChunkIndex) {
         if self.links.get(&peer).is_some_and(|link| link.held.is_full()) {
-            self.replace_held(peer, Held::Part(ChunkSet::full(&self.geometry)));
+            self.replace_held(peer, PeerHas::Part(ChunkSet::full(&self.geometry)));
         }
         let Some(link) = self.links.get_mut(&peer) else { return };
-        if let Held::Part(chunks) = &mut link.held
+        if let PeerHas::Part(chunks) = &mut link.held
             && chunks.remove(chunk)
             && let Some(download) = &mut self.download
         {
@@ -217,14 +217,14 @@ impl File {
 
     /// Replaces all that is known of what the peer holds. Answers how many of its chunks were sent
     /// to the peer before and were not announced until now.
-    pub(crate) fn replace_held(&mut self, peer: PeerKey, held: Held) -> usize {
+    pub(crate) fn replace_held(&mut self, peer: PeerKey, held: PeerHas) -> usize {
         let Some(link) = self.links.get_mut(&peer) else { return 0 };
         let given = link.given.len();
         link.given.retain(|chunk| !held.contains(*chunk));
         let announced = given - link.given.len();
         let before = std::mem::replace(&mut link.held, held);
         let Some(download) = &mut self.download else { return announced };
-        if let Held::Part(chunks) = &before {
+        if let PeerHas::Part(chunks) = &before {
             chunks.iter().for_each(|chunk| download.rarity.remove_copy(chunk));
         }
         download.count_in(link);
@@ -238,7 +238,7 @@ impl File {
             // An empty map keeps its memory, of which a thousand finished files would have as many.
             self.links = BTreeMap::new();
         }
-        if let (Some(download), Held::Part(chunks)) = (&mut self.download, &link.held) {
+        if let (Some(download), PeerHas::Part(chunks)) = (&mut self.download, &link.held) {
             chunks.iter().for_each(|chunk| download.rarity.remove_copy(chunk));
         }
         Some(link)
@@ -303,8 +303,8 @@ impl Download {
     /// Counts copies and wanted chunks of a link that was not counted.
     fn count_in(&mut self, link: &mut Link) {
         link.wanted = match &link.held {
-            Held::Full => self.chunks.missing(),
-            Held::Part(chunks) => {
+            PeerHas::Full => self.chunks.missing(),
+            PeerHas::Part(chunks) => {
                 chunks.iter().for_each(|chunk| self.rarity.add_copy(chunk));
                 chunks.difference_count(self.chunks.taken())
             }

@@ -23,35 +23,35 @@ pub(crate) const MAX_UNANSWERED: usize = 32;
 
 /// What the other side holds.
 #[derive(Debug)]
-pub(crate) enum Held {
+pub(crate) enum PeerHas {
     Full,
     Part(ChunkSet),
 }
 
-impl Held {
+impl PeerHas {
     pub(crate) fn contains(&self, chunk: ChunkIndex) -> bool {
         match self {
-            Held::Full => true,
-            Held::Part(chunks) => chunks.contains(chunk),
+            PeerHas::Full => true,
+            PeerHas::Part(chunks) => chunks.contains(chunk),
         }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Held::Full)
+        matches!(self, PeerHas::Full)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         match self {
-            Held::Full => false,
-            Held::Part(chunks) => chunks.is_empty(),
+            PeerHas::Full => false,
+            PeerHas::Part(chunks) => chunks.is_empty(),
         }
     }
 
     /// Bytes of the set.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Held::Full => 0,
-            Held::Part(chunks) => u64::from(chunks.len().div_ceil(8)),
+            PeerHas::Full => 0,
+            PeerHas::Part(chunks) => u64::from(chunks.len().div_ceil(8)),
         }
     }
 }
@@ -84,7 +84,7 @@ pub(crate) struct Link {
     pub(crate) handle: Option<FileHandle>,
     /// Of the connection.
     pub(crate) trust: Trust,
-    pub(crate) held: Held,
+    pub(crate) held: PeerHas,
     /// Bytes that are counted for it.
     pub(crate) counted: u64,
     /// Chunks we miss and they hold.
@@ -116,7 +116,7 @@ impl Link {
         Link {
             handle: None,
             trust,
-            held: Held::Part(ChunkSet::empty(geometry)),
+            held: PeerHas::Part(ChunkSet::empty(geometry)),
             counted: 0,
             wanted: 0,
             open: Vec::new(),

@@ -12,12 +12,12 @@ const BESIDES: u32 = 4;
 
 /// What some of the chunks under way come to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct InFlight {
     pub(crate) chunks: u32,
     pub(crate) bytes: u64,
 }
 
-impl Held {
+impl InFlight {
     pub(crate) fn add(&mut self, len: u32) {
         self.chunks += 1;
         self.bytes += u64::from(len);
@@ -29,23 +29,23 @@ impl Held {
     }
 
     /// What is left when a part of it does not count.
-    pub(crate) fn without(self, part: Held) -> Held {
-        Held { chunks: self.chunks - part.chunks, bytes: self.bytes - part.bytes }
+    pub(crate) fn without(self, part: InFlight) -> InFlight {
+        InFlight { chunks: self.chunks - part.chunks, bytes: self.bytes - part.bytes }
     }
 
     /// What is more than so many chunks, of the same length on average.
-    pub(crate) fn beyond(self, chunks: u32) -> Held {
+    pub(crate) fn beyond(self, chunks: u32) -> InFlight {
         let more = self.chunks.saturating_sub(chunks);
         let bytes = (self.bytes * u64::from(more)).checked_div(self.chunks.into()).unwrap_or(0);
-        Held { chunks: more, bytes }
+        InFlight { chunks: more, bytes }
     }
 }
 
-impl std::ops::Add for Held {
-    type Output = Held;
+impl std::ops::Add for InFlight {
+    type Output = InFlight;
 
-    fn add(self, other: Held) -> Held {
-        Held { chunks: self.chunks + other.chunks, bytes: self.bytes + other.bytes }
+    fn add(self, other: InFlight) -> InFlight {
+        InFlight { chunks: self.chunks + other.chunks, bytes: self.bytes + other.bytes }
     }
 }
 
@@ -113,7 +113,7 @@ impl Slots {
 
     /// The same, with limits larger by so many thousandths, when chunks of which little is to be
     /// hoped do not count, as long as they are not more than `BESIDES` times what was set.
-    pub(crate) fn has_room_besides(&self, late: Held, len: u32, per_mille: u32) -> bool {
+    pub(crate) fn has_room_besides(&self, late: InFlight, len: u32, per_mille: u32) -> bool {
         let SlotLimits { bytes, min, max } = self.limits;
         let used = u64::from(self.used - late.chunks.min(self.set.max.saturating_mul(BESIDES)));
         let used_bytes =

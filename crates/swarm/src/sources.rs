@@ -38,11 +38,11 @@ const MAX_RIDES: usize = 16;
 const MAX_GOOD_NAMES: usize = 32;
 
 /// A chunk may be wrong by chance: from so many on there is no chance.
-const LIES_TO_REST: u32 = 2;
+const CORRUPT_TO_REST: u32 = 2;
 
-/// After a lie nobody of its source that has not proven itself is asked for so long, nor two at
-/// once after that, even if there is nobody else: each costs a chunk of bandwidth. Twice as long
-/// after each further lie.
+/// After a corrupt chunk, no unproven connection of its source is asked for this long, even if there
+/// is no other source; after that, one at a time. Each corrupt chunk wastes the bandwidth of one
+/// chunk. Doubled with each further one.
 const FIRST_REST: Duration = Duration::from_secs(8);
 const LONGEST_REST: Duration = Duration::from_secs(32);
 const REST_OF_NETWORK: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ pub(crate) enum Offence {
     /// It did not send it in time.
     Stall,
     /// It sent other bytes, or only a part of it before it went.
-    Lie,
+    Corrupt,
 }
 
 impl Offence {
@@ -74,8 +74,8 @@ impl Offence {
     fn weight(self) -> u32 {
         match self {
             Offence::Stall => 1,
-            // A lie costs a whole chunk of bandwidth, a stall a slot.
-            Offence::Lie => 2,
+            // A corrupt chunk costs a whole chunk of bandwidth, a stall a slot.
+            Offence::Corrupt => 2,
         }
     }
 
@@ -83,14 +83,14 @@ impl Offence {
     fn pause_at_most(self) -> Duration {
         match self {
             Offence::Stall => Duration::from_secs(30),
-            Offence::Lie => Duration::from_secs(600),
+            Offence::Corrupt => Duration::from_secs(600),
         }
     }
 }
 
 /// What connections that have not proven themselves may be asked for while others compete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
+pub(crate) enum SourceState {
     /// Nothing is known against their source.
     Clean,
     /// One chunk at a time, all of the source together.
@@ -114,10 +114,10 @@ impl Key {
         }
     }
 
-    fn rest(self, lies: u32) -> Duration {
+    fn rest(self, corrupt: u32) -> Duration {
         match self {
             Key::Host(_) => {
-                let doubled = lies.saturating_sub(LIES_TO_REST).min(16);
+                let doubled = corrupt.saturating_sub(CORRUPT_TO_REST).min(16);
                 FIRST_REST.saturating_mul(1 << doubled).min(LONGEST_REST)
             }
             Key::Network(_) => REST_OF_NETWORK,
@@ -155,8 +155,8 @@ struct Record {
     level: u32,
     last_offence: Option<Time>,
     paused_until: Time,
-    /// Lies since it was last forgiven, and when the rest after the last one is over.
-    lies: u32,
+    /// Corrupt chunks since it was last forgiven, and when the rest after the last one is over.
+    corrupt: u32,
     rests_until: Time,
     /// Verified chunks since the last offence was made up for.
     verified: u32,
@@ -180,11 +180,11 @@ impl Record {
         self.level.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
     }
 
-    fn standing(&self, now: Time) -> Standing {
+    fn state(&self, now: Time) -> SourceState {
         match () {
-            () if now < self.paused_until => Standing::Paused,
-            () if self.late > 0 || self.level_at(now) > 0 => Standing::Suspect,
-            () => Standing::Clean,
+            () if now < self.paused_until => SourceState::Paused,
+            () if self.late > 0 || self.level_at(now) > 0 => SourceState::Suspect,
+            () => SourceState::Clean,
         }
     }
 
@@ -294,12 +294,12 @@ impl Sources {
             }
             let record = self.records.entry(key).or_default();
             if record.level_at(now) == 0 {
-                record.lies = 0;
+                record.corrupt = 0;
             }
-            if offence == Offence::Lie {
-                record.lies = record.lies.saturating_add(1);
-                if record.lies >= LIES_TO_REST {
-                    record.rests_until = now + key.rest(record.lies);
+            if offence == Offence::Corrupt {
+                record.corrupt = record.corrupt.saturating_add(1);
+                if record.corrupt >= CORRUPT_TO_REST {
+                    record.rests_until = now + key.rest(record.corrupt);
                 }
             }
             let is_recent = record.last_offence.is_some_and(|last| now < last + ONCE);
@@ -329,18 +329,18 @@ impl Sources {
         });
     }
 
-    /// Whether the source has lied and is not to be asked for now, whoever else there is.
+    /// Whether the source sent corrupt chunks and is not asked for now, even if there is no other.
     pub(crate) fn is_resting(&self, now: Time, ip: IpAddr) -> bool {
         keys(ip).filter_map(|key| self.records.get(&key)).any(|record| {
             let rests = now < record.rests_until || record.probes > 0;
-            record.lies >= LIES_TO_REST && rests && record.level_at(now) > 0
+            record.corrupt >= CORRUPT_TO_REST && rests && record.level_at(now) > 0
         })
     }
 
-    /// Whether a lie of the host is not forgiven yet.
-    pub(crate) fn has_lied(&self, now: Time, ip: IpAddr) -> bool {
+    /// Whether a corrupt chunk of the host is not forgiven yet.
+    pub(crate) fn has_sent_corrupt(&self, now: Time, ip: IpAddr) -> bool {
         let record = self.records.get(&Key::Host(ip.to_canonical()));
-        record.is_some_and(|record| record.lies > 0 && record.level_at(now) > 0)
+        record.is_some_and(|record| record.corrupt > 0 && record.level_at(now) > 0)
     }
 
     /// Chunks under way at the host's connections that have not proven themselves: all, and those
@@ -441,13 +441,13 @@ impl Sources {
     }
 
     /// What a source's host may be asked for, and what its network.
-    pub(crate) fn standing(&self, now: Time, ip: IpAddr) -> (Standing, Standing) {
+    pub(crate) fn state(&self, now: Time, ip: IpAddr) -> (SourceState, SourceState) {
         let of = |key: Key| {
-            self.records.get(&key).map_or(Standing::Clean, |record| record.standing(now))
+            self.records.get(&key).map_or(SourceState::Clean, |record| record.state(now))
         };
         let mut keys = keys(ip).map(of);
-        let host = keys.next().unwrap_or(Standing::Clean);
-        (host, keys.next().unwrap_or(Standing::Clean))
+        let host = keys.next().unwrap_or(SourceState::Clean);
+        (host, keys.next().unwrap_or(SourceState::Clean))
     }
 
     /// Chunks under way at what has not proven itself: of the host, and of its network.

@@ -39,7 +39,7 @@ pub(crate) enum Timer {
     Addresses,
     /// A rate limit allows the next chunk.
     RateLimit,
-    /// A source that lied may be asked again.
+    /// A source that sent corrupt chunks may be asked again.
     Rest,
 }
 

@@ -69,17 +69,17 @@ fn rides_are_remembered_of_few_files_and_for_a_while() {
 #[test]
 fn who_lies_again_rests_longer() {
     let mut sources = Sources::default();
-    let liar = ip("10.0.0.1");
-    sources.connected(liar);
+    let corrupt = ip("10.0.0.1");
+    sources.connected(corrupt);
     let mut now = Time::ZERO;
     let mut rests = Vec::new();
     for _ in 0..6 {
-        sources.offend(now, liar, Offence::Lie);
+        sources.offend(now, corrupt, Offence::Corrupt);
         let until = sources.next_rest(now);
-        assert_eq!(sources.is_resting(now, liar), until.is_some());
+        assert_eq!(sources.is_resting(now, corrupt), until.is_some());
         rests.push(until.map_or(0, |until| (until - now).as_secs()));
         now = until.unwrap_or(now);
-        assert!(!sources.is_resting(now, liar));
+        assert!(!sources.is_resting(now, corrupt));
     }
     assert_eq!(rests, [0, 8, 16, 32, 32, 32], "one may be chance");
 }
@@ -87,10 +87,10 @@ fn who_lies_again_rests_longer() {
 #[test]
 fn the_rest_of_one_that_is_gone_is_watched() {
     let mut sources = Sources::default();
-    let liar = ip("10.0.0.1");
-    sources.connected(liar);
-    sources.offend(Time::ZERO, liar, Offence::Lie);
-    sources.disconnected(Time::ZERO, liar);
-    sources.offend(Time::ZERO, liar, Offence::Lie);
+    let corrupt = ip("10.0.0.1");
+    sources.connected(corrupt);
+    sources.offend(Time::ZERO, corrupt, Offence::Corrupt);
+    sources.disconnected(Time::ZERO, corrupt);
+    sources.offend(Time::ZERO, corrupt, Offence::Corrupt);
     assert_eq!(sources.next_rest(Time::ZERO), Some(Time::ZERO + FIRST_REST));
 }

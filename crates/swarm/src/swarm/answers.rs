@@ -27,7 +27,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// failed, and when it sent something else. Then it is the source that has to wait, and not the
 /// chunk.
 pub(super) const DOUBLED: u32 = 7;
-pub(super) const DOUBLED_FOR_LIES: u32 = 2;
+pub(super) const DOUBLED_FOR_CORRUPT: u32 = 2;
 
 impl Swarm {
     pub(super) fn on_busy(

@@ -7,7 +7,7 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::FileHandle;
 
 use super::Swarm;
-use super::answers::{DOUBLED, DOUBLED_FOR_LIES};
+use super::answers::{DOUBLED, DOUBLED_FOR_CORRUPT};
 use super::connections::Peer;
 use super::places::Deed;
 use super::requests::Settled;
@@ -185,9 +185,9 @@ impl Swarm {
         let source = connected.map(|peer| peer.source).or(gone.map(|sender| sender.source));
         self.output(Output::Event(Event::CorruptChunk { file, chunk, address }));
         self.tell_corrupt(peer, file, chunk);
-        self.change_standing(peer, |connection| connection.is_proven = false);
+        self.change_trust(peer, |connection| connection.is_proven = false);
         if let Some(source) = source {
-            self.offend(now, source, Offence::Lie);
+            self.offend(now, source, Offence::Corrupt);
         }
         self.unstore(now, file, chunk, Some(peer));
         // Counted by address too: neither reconnecting nor leaving before the sum is known helps.
@@ -225,14 +225,14 @@ impl Swarm {
         self.fill_downloads(now);
     }
 
-    /// A chunk that was stored or about to be is missing after all, maybe because of `liar`.
-    /// Answers whether others believe that we have it.
+    /// A chunk that was stored or about to be is missing after all, maybe because `corrupt_sender`
+    /// sent wrong bytes. Returns whether others were told that we have it.
     fn unstore(
         &mut self,
         now: Time,
         file: FileKey,
         chunk: ChunkIndex,
-        liar: Option<PeerKey>,
+        corrupt_sender: Option<PeerKey>,
     ) -> bool {
         let Some(state) = self.files.get_mut(&file) else { return false };
         let Some(download) = &mut state.download else { return false };
@@ -256,8 +256,8 @@ impl Swarm {
                     waiting.map(|at| download.unannounced.swap_remove(at)).is_none();
             }
         }
-        let doubled = if liar.is_some() { DOUBLED_FOR_LIES } else { DOUBLED };
-        let again = self.count_failure(now, file, chunk, liar, doubled);
+        let doubled = if corrupt_sender.is_some() { DOUBLED_FOR_CORRUPT } else { DOUBLED };
+        let again = self.count_failure(now, file, chunk, corrupt_sender, doubled);
         let state = self.files.get_mut(&file).expect("borrowed above");
         state.put_missing(chunk, again, &mut self.rng);
         is_known_to_others

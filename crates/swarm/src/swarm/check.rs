@@ -8,8 +8,8 @@ use super::{Content, Swarm};
 use crate::chunks::ChunkState;
 use crate::file::{Download, File};
 use crate::io::{Direction, FileKey};
-use crate::link::{Held, MAX_UNANSWERED, Trust};
-use crate::slots;
+use crate::link::{MAX_UNANSWERED, PeerHas, Trust};
+use crate::slots::InFlight;
 
 impl Swarm {
     /// Panics, naming what is wrong, unless every counter and index is what a recount gives.
@@ -103,14 +103,14 @@ impl Swarm {
         self.places.check(callers.map(|(peer, _)| *peer));
         assert!(self.peers.len() <= self.config.max_peers, "{} peers", self.peers.len());
         self.addresses.check();
-        self.check_standing();
+        self.check_trust();
     }
 
-    fn check_standing(&self) {
+    fn check_trust(&self) {
         let of_trust = |trust: Trust| self.peers.values().filter(move |peer| peer.trust() == trust);
         let held_at = |is_meant: fn(Trust) -> bool| {
             let peers = self.peers.values().filter(|peer| is_meant(peer.trust()));
-            peers.fold(slots::Held::default(), |held, peer| slots::Held {
+            peers.fold(InFlight::default(), |held, peer| InFlight {
                 chunks: held.chunks + peer.open.chunks,
                 bytes: held.bytes + peer.open.bytes,
             })
@@ -179,7 +179,7 @@ fn check_download(file: &File, download: &Download) {
     download.rarity.check();
     let mut copies = vec![0; file.geometry.chunk_count() as usize];
     for link in file.links.values() {
-        if let Held::Part(chunks) = &link.held {
+        if let PeerHas::Part(chunks) = &link.held {
             chunks.iter().for_each(|chunk| copies[chunk.index()] += 1);
         }
     }

@@ -15,7 +15,7 @@ use super::{Content, Swarm};
 use crate::Time;
 use crate::addresses::{Contact, Pause};
 use crate::io::{Direction, Event, FileKey, Output, PeerKey, Violation};
-use crate::slots::Held;
+use crate::slots::InFlight;
 use crate::timers::Timer;
 
 /// A connection that shares no file is closed after this long.
@@ -59,7 +59,7 @@ pub(super) struct Peer {
     /// Corrupt chunks that came over this connection.
     pub(super) corrupt: u32,
     /// Requests without a final answer, over all files, and the bytes of their chunks.
-    pub(super) open: Held,
+    pub(super) open: InFlight,
     /// It sent a chunk that verified, and after that nothing that did not.
     pub(super) is_proven: bool,
     /// What it was asked for takes long. Another one would be asked first.
@@ -212,7 +212,7 @@ impl Swarm {
             useful_at: None,
             abandoned: Vec::new(),
             corrupt: 0,
-            open: Held::default(),
+            open: InFlight::default(),
             is_proven: false,
             is_late: false,
             has_delivered: false,
@@ -360,7 +360,7 @@ impl Swarm {
         self.note_offered_in_vain(now, peer);
         self.forget_uploads_to(peer);
         self.note_rides(now, peer);
-        self.forget_standing(now, peer);
+        self.forget_trust(now, peer);
         self.peers.remove(&peer);
         self.places.leave(peer);
         self.timers.disarm_peer(peer);

@@ -7,7 +7,7 @@ use crate::io::FileKey;
 
 /// How useful a link is. Ordered from the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Standing {
+struct Usefulness {
     /// One of the two sides may still want something.
     is_unfinished: bool,
     /// The last step that had to do with it.
@@ -17,8 +17,8 @@ struct Standing {
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    standings: BTreeMap<FileKey, Standing>,
-    by_use: BTreeSet<(Standing, FileKey)>,
+    links: BTreeMap<FileKey, Usefulness>,
+    by_use: BTreeSet<(Usefulness, FileKey)>,
     /// In the order of their numbers, so that files can take turns.
     unfinished: BTreeSet<FileKey>,
     steps: u64,
@@ -28,12 +28,12 @@ impl Links {
     /// A new one, unfinished.
     pub(super) fn insert(&mut self, file: FileKey) {
         self.steps += 1;
-        self.place(file, Standing { is_unfinished: true, used: self.steps });
+        self.place(file, Usefulness { is_unfinished: true, used: self.steps });
     }
 
     pub(super) fn remove(&mut self, file: FileKey) {
-        if let Some(standing) = self.standings.remove(&file) {
-            self.by_use.remove(&(standing, file));
+        if let Some(usefulness) = self.links.remove(&file) {
+            self.by_use.remove(&(usefulness, file));
             self.unfinished.remove(&file);
         }
     }
@@ -42,42 +42,42 @@ impl Links {
     pub(super) fn note_use(&mut self, file: FileKey) {
         self.steps += 1;
         let used = self.steps;
-        if let Some(standing) = self.standings.get(&file).copied() {
-            self.place(file, Standing { used, ..standing });
+        if let Some(usefulness) = self.links.get(&file).copied() {
+            self.place(file, Usefulness { used, ..usefulness });
         }
     }
 
     /// Whether one of the two sides may still want something of this file. Answers whether that is
     /// news.
     pub(super) fn set_unfinished(&mut self, file: FileKey, is_unfinished: bool) -> bool {
-        let Some(standing) = self.standings.get(&file).copied() else { return false };
-        if standing.is_unfinished == is_unfinished {
+        let Some(usefulness) = self.links.get(&file).copied() else { return false };
+        if usefulness.is_unfinished == is_unfinished {
             return false;
         }
-        self.place(file, Standing { is_unfinished, ..standing });
+        self.place(file, Usefulness { is_unfinished, ..usefulness });
         true
     }
 
     pub(super) fn is_finished(&self, file: FileKey) -> bool {
-        self.standings.get(&file).is_some_and(|standing| !standing.is_unfinished)
+        self.links.get(&file).is_some_and(|usefulness| !usefulness.is_unfinished)
     }
 
     #[cfg(any(test, feature = "check"))]
     pub(super) fn contains(&self, file: FileKey) -> bool {
-        self.standings.contains_key(&file)
+        self.links.contains_key(&file)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.standings.len()
+        self.links.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.standings.is_empty()
+        self.links.is_empty()
     }
 
     /// All of them, by their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = FileKey> + '_ {
-        self.standings.keys().copied()
+        self.links.keys().copied()
     }
 
     /// Those of which one side may still want something, by their numbers.
@@ -90,12 +90,12 @@ impl Links {
         self.by_use.iter().map(|(_, file)| *file)
     }
 
-    fn place(&mut self, file: FileKey, standing: Standing) {
-        if let Some(before) = self.standings.insert(file, standing) {
+    fn place(&mut self, file: FileKey, usefulness: Usefulness) {
+        if let Some(before) = self.links.insert(file, usefulness) {
             self.by_use.remove(&(before, file));
         }
-        self.by_use.insert((standing, file));
-        if standing.is_unfinished {
+        self.by_use.insert((usefulness, file));
+        if usefulness.is_unfinished {
             self.unfinished.insert(file);
         } else {
             self.unfinished.remove(&file);
@@ -106,9 +106,9 @@ impl Links {
     #[cfg(any(test, feature = "check"))]
     pub(super) fn check(&self) {
         let by_use: BTreeSet<_> =
-            self.standings.iter().map(|(file, standing)| (*standing, *file)).collect();
+            self.links.iter().map(|(file, usefulness)| (*usefulness, *file)).collect();
         assert_eq!(by_use, self.by_use, "links by their use");
-        let unfinished = self.standings.iter().filter(|(_, standing)| standing.is_unfinished);
+        let unfinished = self.links.iter().filter(|(_, usefulness)| usefulness.is_unfinished);
         assert_eq!(unfinished.map(|(file, _)| *file).collect::<BTreeSet<_>>(), self.unfinished);
     }
 }

@@ -16,7 +16,7 @@ use super::{Content, Swarm};
 use crate::Time;
 use crate::file::File;
 use crate::io::{FileKey, PeerKey, Violation};
-use crate::link::{Held, LINK_BYTES, Link};
+use crate::link::{LINK_BYTES, Link, PeerHas};
 use crate::suggest::SuggestOnce;
 use crate::timers::Timer;
 
@@ -137,10 +137,10 @@ impl Swarm {
         let Some(file) = known else { return self.turn_down(peer, open.file) };
         let state = &self.files[&file];
         let held = match &open.holdings {
-            Holdings::Full => Held::Full,
+            Holdings::Full => PeerHas::Full,
             Holdings::Bitmap(bytes) => match ChunkSet::from_bytes(&state.geometry, bytes) {
-                Ok(chunks) if chunks.is_full() => Held::Full,
-                Ok(chunks) => Held::Part(chunks),
+                Ok(chunks) if chunks.is_full() => PeerHas::Full,
+                Ok(chunks) => PeerHas::Part(chunks),
                 Err(_) => return self.cut(now, peer, Violation::BadBitmap),
             },
         };
@@ -270,7 +270,7 @@ impl Swarm {
         if state.download.is_some() {
             return;
         }
-        let Some(Held::Part(chunks)) = state.links.get(&peer).map(|link| &link.held) else {
+        let Some(PeerHas::Part(chunks)) = state.links.get(&peer).map(|link| &link.held) else {
             return;
         };
         let fresh = || SuggestOnce::fresh(&state.geometry, &mut self.rng);
@@ -281,7 +281,7 @@ impl Swarm {
     /// A partial holder is gone: what only it had is to be given away again. A full one is mostly
     /// let go because it needs nothing, and is still there for the others.
     fn note_loss(&mut self, file: FileKey, lost: &Link) {
-        let Held::Part(held) = &lost.held else { return };
+        let PeerHas::Part(held) = &lost.held else { return };
         if held.is_empty() && lost.given.is_empty() {
             return;
         }
@@ -289,7 +289,7 @@ impl Swarm {
         let Some(suggest) = &mut state.suggest else { return };
         let mut elsewhere = ChunkSet::empty(&state.geometry);
         for link in state.links.values() {
-            if let Held::Part(chunks) = &link.held {
+            if let PeerHas::Part(chunks) = &link.held {
                 elsewhere.union_with(chunks);
             }
             link.given.iter().for_each(|chunk| {

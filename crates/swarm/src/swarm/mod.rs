@@ -21,9 +21,9 @@ mod progress;
 mod requests;
 mod rivals;
 mod rot;
-mod standing;
 mod status;
 mod timeouts;
+mod trust;
 mod upload;
 mod uploads;
 
@@ -47,7 +47,7 @@ use crate::config::Config;
 use crate::file::File;
 use crate::io::{FileKey, Input, Output, PeerKey, Violation};
 use crate::rate_limiter::RateLimiter;
-use crate::slots::{Held, Slots};
+use crate::slots::{InFlight, Slots};
 use crate::sources::Sources;
 use crate::throughput::Throughput;
 use crate::timers::Timers;
@@ -81,10 +81,10 @@ pub struct Swarm {
     /// Requests open at others.
     downloads: Slots,
     /// Those of them at connections that have not proven themselves.
-    probes: Held,
+    probes: InFlight,
     /// Those of them at connections that keep us waiting, and have not proven themselves or not
     /// lately.
-    late: Held,
+    late: InFlight,
     /// Connections that have proven themselves.
     proven: u32,
     sources: Sources,
@@ -141,8 +141,8 @@ impl Swarm {
             link_memory: LinkMemory::default(),
             members: None,
             downloads: Slots::new(config.download_slots),
-            probes: Held::default(),
-            late: Held::default(),
+            probes: InFlight::default(),
+            late: InFlight::default(),
             proven: 0,
             sources: Sources::default(),
             own_ips: BTreeSet::new(),

@@ -18,7 +18,7 @@ use super::Swarm;
 use crate::Time;
 use crate::file::File;
 use crate::io::{FileKey, PeerKey};
-use crate::link::{Held, Link};
+use crate::link::{Link, PeerHas};
 use crate::rate_limiter::TransferDirection::Up;
 
 /// After a slot was offered in vain, for so long only this part of the slots is offered to those
@@ -119,7 +119,7 @@ impl Swarm {
 
 /// The first chunk that is here and that the other side lacks.
 fn lacked(state: &File, link: &Link) -> Option<ChunkIndex> {
-    let Held::Part(held) = &link.held else { return None };
+    let PeerHas::Part(held) = &link.held else { return None };
     let is_new = |chunk: &ChunkIndex| !link.given.contains(chunk);
     match &state.download {
         Some(download) => download.chunks.stored().difference(held).find(is_new),

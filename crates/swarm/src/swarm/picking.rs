@@ -12,11 +12,11 @@ use rand::{Rng, RngExt};
 use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
-use super::rivals::{PROBES_AT_MOST, Source, is_free};
+use super::rivals::{Candidate, PROBES_AT_MOST, is_free};
 use crate::Time;
 use crate::file::{Asked, Download, File};
 use crate::io::{FileKey, PeerKey, Priority};
-use crate::link::{Held, Link, MAX_UNANSWERED, Trust};
+use crate::link::{Link, MAX_UNANSWERED, PeerHas, Trust};
 use crate::rate_limiter::TransferDirection::Down;
 use crate::timers::Timer;
 
@@ -115,11 +115,11 @@ impl Swarm {
         let state = &self.files[&file];
         let download = state.download.as_ref()?;
         let rivals = self.rivals(now, state);
-        let sources = self.sources(now, state, &rivals, |link| link.wanted > 0);
+        let sources = self.candidates(now, state, &rivals, |link| link.wanted > 0);
         if let Some(choice) = pick(state, download, &sources, &mut self.rng) {
             return Some(choice);
         }
-        let last = self.last_sources(now, state, &rivals, |link| link.wanted > 0);
+        let last = self.last_candidates(now, state, &rivals, |link| link.wanted > 0);
         pick(state, download, &last, &mut self.rng).or_else(|| self.choose_hedge(now, file))
     }
 
@@ -139,7 +139,7 @@ impl Swarm {
     fn choose_of(&mut self, file: FileKey, peer: PeerKey) -> Option<Choice> {
         let state = &self.files[&file];
         let download = state.download.as_ref()?;
-        pick(state, download, &[Source { peer, link: state.links.get(&peer)? }], &mut self.rng)
+        pick(state, download, &[Candidate { peer, link: state.links.get(&peer)? }], &mut self.rng)
     }
 
     /// Whether we can use the slot that this peer keeps for us.
@@ -188,8 +188,8 @@ impl Swarm {
         let after = |peer| if self.proven > 0 && is_late(peer) { patience } else { pause };
         let has_slot = self.downloads.has_room(state.longest_chunk());
         let rivals = self.rivals_for_second_copies(now, state);
-        let sources = self.sources(now, state, &rivals, |_| true);
-        let last = self.last_sources(now, state, &rivals, |_| true);
+        let sources = self.candidates(now, state, &rivals, |_| true);
+        let last = self.last_candidates(now, state, &rivals, |_| true);
         let alone = download.requests.iter().filter(|(_, asked)| asked.len() == 1);
         let due =
             alone.map(|(chunk, asked)| (asked[0].since + after(asked[0].peer), *chunk, asked[0]));
@@ -204,7 +204,7 @@ impl Swarm {
             let is_old = has_slot
                 && now >= asked.since + pause
                 && !self.is_served_with(now, state, chunk, asked.peer);
-            let is_other = |source: &Source| {
+            let is_other = |source: &Candidate| {
                 source.peer != asked.peer
                     && source.link.may_be_asked_for(chunk)
                     && (is_old || source.is_proven())
@@ -220,7 +220,12 @@ impl Swarm {
     }
 }
 
-fn pick(state: &File, download: &Download, sources: &[Source], rng: &mut StdRng) -> Option<Choice> {
+fn pick(
+    state: &File,
+    download: &Download,
+    sources: &[Candidate],
+    rng: &mut StdRng,
+) -> Option<Choice> {
     if sources.is_empty() {
         return None;
     }
@@ -249,12 +254,12 @@ fn pick(state: &File, download: &Download, sources: &[Source], rng: &mut StdRng)
 fn ask_again(
     state: &File,
     chunk: ChunkIndex,
-    sources: &[Source],
+    sources: &[Candidate],
     rng: &mut StdRng,
 ) -> Option<Choice> {
     let holders = || sources.iter().filter(|source| source.link.may_be_asked_for(chunk)).copied();
     let choice = |peer| Choice { peer, chunk };
-    if let Some(peer) = less_loaded(holders().filter(Source::is_proven), rng) {
+    if let Some(peer) = less_loaded(holders().filter(Candidate::is_proven), rng) {
         return Some(choice(peer));
     }
     let waits = |link: &Link| {
@@ -267,10 +272,10 @@ fn ask_again(
 /// One of the rarest chunks that the source has for us, of a few hundred from a random one on.
 fn rarest_of(
     download: &Download,
-    Source { peer, link }: Source,
+    Candidate { peer, link }: Candidate,
     rng: &mut StdRng,
 ) -> Option<Choice> {
-    let Held::Part(held) = &link.held else { return None };
+    let PeerHas::Part(held) = &link.held else { return None };
     let skipped = rng.random_range(0..link.wanted.max(1)) as usize;
     let wanted = || {
         let missing = held.difference(download.chunks.taken());
@@ -286,18 +291,18 @@ fn rarest_of(
 /// Of two random candidates the one with fewer of our requests, then with the lower load of its
 /// own.
 fn less_loaded<'a>(
-    candidates: impl Iterator<Item = Source<'a>>,
+    candidates: impl Iterator<Item = Candidate<'a>>,
     rng: &mut impl Rng,
 ) -> Option<PeerKey> {
     // Reservoir sampling of two.
-    let mut chosen: [Option<Source>; 2] = [None, None];
+    let mut chosen: [Option<Candidate>; 2] = [None, None];
     for (seen, candidate) in candidates.enumerate() {
         let at = if seen < 2 { seen } else { rng.random_range(0..=seen) };
         if let Some(place) = chosen.get_mut(at) {
             *place = Some(candidate);
         }
     }
-    let load = |source: Source| (source.link.open.len(), source.link.load);
+    let load = |source: Candidate| (source.link.open.len(), source.link.load);
     match chosen {
         [Some(a), Some(b)] => {
             let a_wins = load(a) < load(b) || load(a) == load(b) && rng.random_bool(0.5);

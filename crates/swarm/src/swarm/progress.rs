@@ -38,7 +38,7 @@ impl Swarm {
     /// Nothing is open at this peer.
     pub(super) fn end_window(&mut self, peer: PeerKey) {
         self.timers.disarm(Timer::Progress(peer));
-        self.change_standing(peer, |connection| {
+        self.change_trust(peer, |connection| {
             connection.window_bytes = 0;
             connection.is_late = false;
         });
@@ -50,7 +50,7 @@ impl Swarm {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let (ends, has_delivered) = (connection.window_ends, connection.has_delivered);
         if !has_delivered && !is_our_fault {
-            self.change_standing(peer, |connection| connection.is_late = true);
+            self.change_trust(peer, |connection| connection.is_late = true);
         }
         if now < ends {
             self.timers.rearm(Timer::Progress(peer), ends);
@@ -128,7 +128,7 @@ impl Swarm {
         let pause = window(self.config.progress_window, connection.stalls);
         connection.stalls += 1;
         let (stalls, source) = (connection.stalls, connection.source);
-        self.change_standing(peer, |connection| {
+        self.change_trust(peer, |connection| {
             connection.is_stalled = true;
             connection.is_proven = false;
         });
@@ -152,7 +152,7 @@ impl Swarm {
             }
             return self.on_stall(now, peer);
         }
-        self.change_standing(peer, |connection| connection.is_stalled = false);
+        self.change_trust(peer, |connection| connection.is_stalled = false);
         self.fill_downloads(now);
     }
 
@@ -163,7 +163,7 @@ impl Swarm {
         connection.in_chunk = 0;
         connection.has_delivered = true;
         if connection.is_stalled || connection.is_late {
-            self.change_standing(peer, |connection| {
+            self.change_trust(peer, |connection| {
                 connection.is_late = false;
                 connection.is_stalled = false;
             });

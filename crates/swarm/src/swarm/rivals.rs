@@ -19,7 +19,7 @@ use crate::Time;
 use crate::file::File;
 use crate::io::{Direction, FileKey, PeerKey};
 use crate::link::{Link, MAX_UNANSWERED, Trust};
-use crate::sources::Standing;
+use crate::sources::SourceState;
 
 /// Of this part of the slots there is always room for proven sources, if they have room for us.
 pub(super) const PROBES_AT_MOST: u32 = 2;
@@ -30,8 +30,8 @@ pub(super) const PROBES_AT_MOST: u32 = 2;
 const WHEN_SERVED: u32 = 2;
 const WHEN_SEARCHING: u32 = 3;
 
-/// Chunks under way at all of a source that have not proven themselves: a lie wastes no more than
-/// these. Each of them that proves itself is soon asked for more.
+/// Chunks under way at all of a source that have not proven themselves: corrupt chunks
+/// waste no more than these. Each of them that proves itself is soon asked for more.
 const FEW: u32 = 2;
 
 /// The same if there is nobody else.
@@ -43,12 +43,12 @@ const SUSPECT_NETWORK: u32 = 4;
 
 /// A peer that may be asked for one more chunk of a file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct Candidate<'a> {
     pub(super) peer: PeerKey,
     pub(super) link: &'a Link,
 }
 
-impl Source<'_> {
+impl Candidate<'_> {
     pub(super) fn is_proven(&self) -> bool {
         self.link.trust == Trust::Proven
     }
@@ -109,7 +109,7 @@ impl Swarm {
             rivals.others += 1;
             let ip = self.peers[peer].source.to_canonical();
             sources.insert(ip);
-            if link.trust == Trust::Unproven && self.sources.standing(now, ip).0 == Standing::Clean
+            if link.trust == Trust::Unproven && self.sources.state(now, ip).0 == SourceState::Clean
             {
                 rivals.hosts.insert(ip);
                 rivals.networks.insert(SourceNetwork::of(ip));
@@ -140,13 +140,13 @@ impl Swarm {
 
     /// Links of use that may be asked for one more chunk: those that come first. Of others than
     /// proven ones as many as fit, each for itself: one chunk is asked for, then we look again.
-    pub(super) fn sources<'a>(
+    pub(super) fn candidates<'a>(
         &self,
         now: Time,
         state: &'a File,
         rivals: &Rivals,
         is_of_use: impl Fn(&Link) -> bool,
-    ) -> Vec<Source<'a>> {
+    ) -> Vec<Candidate<'a>> {
         let free = self.free_links(now, state, rivals, is_of_use);
         // A source that is alone leaves room for one that comes later.
         let may_try = self.may_search(state, self.proven > 0 || rivals.is_alone)
@@ -159,13 +159,13 @@ impl Swarm {
                 Trust::Unproven => may_try && self.is_worth_a_try(now, *peer, state, rivals),
                 Trust::Late | Trust::Stalled => false,
             })
-            .map(|(peer, link)| Source { peer, link }),
+            .map(|(peer, link)| Candidate { peer, link }),
         );
         let capacity = self.downloads.capacity(state.longest_chunk());
         if self.probes.chunks >= capacity.div_ceil(PROBES_AT_MOST)
-            && sources.iter().any(Source::is_proven)
+            && sources.iter().any(Candidate::is_proven)
         {
-            sources.retain(Source::is_proven);
+            sources.retain(Candidate::is_proven);
         }
         sources
     }
@@ -230,13 +230,13 @@ impl Swarm {
 
     /// Those that come last: late ones, and those whose source is not worth a try. None while a
     /// proven one can still send us something.
-    pub(super) fn last_sources<'a>(
+    pub(super) fn last_candidates<'a>(
         &self,
         now: Time,
         state: &'a File,
         rivals: &Rivals,
         is_of_use: impl Fn(&Link) -> bool,
-    ) -> Vec<Source<'a>> {
+    ) -> Vec<Candidate<'a>> {
         if !self.downloads.has_room(state.longest_chunk()) || self.is_served(now, state) {
             return Vec::new();
         }
@@ -246,7 +246,7 @@ impl Swarm {
             Trust::Unproven => self.is_worth_a_last_try(now, *peer, rivals),
             Trust::Proven | Trust::Stalled => false,
         })
-        .map(|(peer, link)| Source { peer, link })
+        .map(|(peer, link)| Candidate { peer, link })
         .collect()
     }
 
@@ -301,9 +301,9 @@ impl Swarm {
         }
     }
 
-    /// Whether the connection is not asked because its source has lied. One that we made, to an
-    /// address that sent nothing wrong, need not wait: honest peers may be behind the address of
-    /// liars, and whoever calls us can come back as somebody else.
+    /// Whether the connection is not asked because its source sent corrupt chunks. A connection that
+    /// we made, to an address that sent nothing wrong, need not wait: honest peers may share an IP
+    /// address with corrupt ones, and a peer that calls us can come back under another port.
     fn is_resting(&self, now: Time, peer: PeerKey) -> bool {
         let connection = &self.peers[&peer];
         let is_blameless = connection.corrupt == 0
@@ -328,22 +328,22 @@ impl Swarm {
             return false;
         }
         let capacity = self.downloads.capacity(state.longest_chunk());
-        let (host, network) = self.sources.standing(now, ip);
+        let (host, network) = self.sources.state(now, ip);
         let (of_host, of_network) = self.sources.probes(ip);
         let (of_host, of_network) = (
             of_host + rivals.unverified_of_host(ip),
             of_network + rivals.unverified_of_network(ip),
         );
         let host_has_room = match host {
-            Standing::Paused => false,
-            Standing::Suspect => of_host == 0,
-            Standing::Clean => of_host < Rivals::share(capacity, rivals.hosts.len()).min(FEW),
+            SourceState::Paused => false,
+            SourceState::Suspect => of_host == 0,
+            SourceState::Clean => of_host < Rivals::share(capacity, rivals.hosts.len()).min(FEW),
         };
         host_has_room
             && match network {
-                Standing::Paused => false,
-                Standing::Suspect => of_network < (capacity / SUSPECT_NETWORK).max(1),
-                Standing::Clean => of_network < Rivals::share(capacity, rivals.networks.len()),
+                SourceState::Paused => false,
+                SourceState::Suspect => of_network < (capacity / SUSPECT_NETWORK).max(1),
+                SourceState::Clean => of_network < Rivals::share(capacity, rivals.networks.len()),
             }
     }
 
@@ -353,7 +353,7 @@ impl Swarm {
         let ip = self.peers[&peer].source;
         let few = match () {
             () if rivals.is_alone => FEW_ALONE,
-            () if self.sources.has_lied(now, ip) => 1,
+            () if self.sources.has_sent_corrupt(now, ip) => 1,
             () => FEW,
         };
         let (all, late) = self.sources.probes_of_host(ip);

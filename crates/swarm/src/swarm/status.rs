@@ -11,7 +11,7 @@ use crate::chunk_map::{ChunkCell, chunk_map};
 use crate::chunks::ChunkState;
 use crate::file::FileStats;
 use crate::io::{Direction, FileKey, PeerKey};
-use crate::link::Held;
+use crate::link::PeerHas;
 
 /// Neighbours with which a download does without news of further holders.
 const ENOUGH_NEIGHBOURS: usize = 16;
@@ -199,9 +199,9 @@ impl Swarm {
     /// How much of a file each connected peer of its swarm holds, in chunks.
     pub fn holdings(&self, file: FileKey) -> Vec<(PeerKey, u32)> {
         let Some(state) = self.files.get(&file) else { return Vec::new() };
-        let held = |held: &Held| match held {
-            Held::Full => state.geometry.chunk_count(),
-            Held::Part(chunks) => chunks.count(),
+        let held = |held: &PeerHas| match held {
+            PeerHas::Full => state.geometry.chunk_count(),
+            PeerHas::Part(chunks) => chunks.count(),
         };
         state.links.iter().map(|(peer, link)| (*peer, held(&link.held))).collect()
     }

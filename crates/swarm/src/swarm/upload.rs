@@ -14,7 +14,7 @@ use super::places::Deed;
 use super::uploads::{Active, Reservation};
 use crate::Time;
 use crate::io::{FileKey, Output, PeerKey, UploadEnd};
-use crate::link::{GIVEN_AT_ONCE, Held};
+use crate::link::{GIVEN_AT_ONCE, PeerHas};
 use crate::rate_limiter::TransferDirection::Up;
 use crate::timers::Timer;
 
@@ -195,7 +195,7 @@ impl Swarm {
     ) -> Option<ChunkIndex> {
         let state = self.files.get_mut(&file)?;
         let link = state.links.get(&peer).filter(|link| link.declined < MAX_DECLINED)?;
-        let Held::Part(held) = &link.held else { return None };
+        let PeerHas::Part(held) = &link.held else { return None };
         let suggest = state.suggest.as_mut().filter(|suggest| !suggest.is_done())?;
         if suggest.is_spread(asked) || held.contains(asked) {
             return suggest.next_for(held);

@@ -322,10 +322,10 @@ fn an_address_that_fails_is_called_less_and_less_often_but_never_given_up() {
 #[test]
 fn a_banned_address_is_not_called_and_not_let_in_during_the_ban() {
     let mut desk = Desk::downloading(4, with_slots(4));
-    let (liar, _) = desk.full_holder();
+    let (corrupt, _) = desk.full_holder();
     for chunk in 0..2 {
-        desk.arrive(liar, chunk);
-        desk.corrupt(liar, chunk);
+        desk.arrive(corrupt, chunk);
+        desk.corrupt(corrupt, chunk);
     }
     let address = Desk::address(1);
     desk.input(holders(&[address]));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tnet_proto::{Holdings, PeerId, PeerMessage};
 
 use super::desk::*;
-use crate::sources::Standing;
+use crate::sources::SourceState;
 use crate::{Config, Direction, Input, Output, PeerKey};
 
 const HOST: &str = "10.0.7.7";
@@ -114,11 +114,11 @@ fn a_connection_that_we_end_in_the_middle_of_a_chunk_is_not_held_against_its_sou
     sends_a_first_chunk(&mut desk, PeerKey(10));
     let outputs = desk.connected(PeerKey(11), large, Some(address), Direction::Outbound);
     assert_eq!(disconnected(&outputs).len(), 1);
-    assert_eq!(desk.swarm.sources.standing(desk.now, address.ip()).0, Standing::Clean);
+    assert_eq!(desk.swarm.sources.state(desk.now, address.ip()).0, SourceState::Clean);
     // One that goes by itself has cost us what it sent.
     sends_a_first_chunk(&mut desk, PeerKey(11));
     desk.input(Input::PeerLost { peer: PeerKey(11) });
-    assert_eq!(desk.swarm.sources.standing(desk.now, address.ip()).0, Standing::Paused);
+    assert_eq!(desk.swarm.sources.state(desk.now, address.ip()).0, SourceState::Paused);
 }
 
 #[test]

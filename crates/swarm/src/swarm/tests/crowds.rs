@@ -93,7 +93,7 @@ fn what_failed_goes_to_one_that_has_proven_itself() {
     let (_, chunk) = asked(&outputs)[0];
     desk.arrive(seed, chunk);
     desk.store(chunk);
-    let (liar, _) = holder(&mut desk, "10.0.1.1", 1);
+    let (corrupt, _) = holder(&mut desk, "10.0.1.1", 1);
     for number in 2..=50 {
         holder(&mut desk, "10.0.1.1", number);
     }
@@ -114,18 +114,18 @@ fn what_failed_goes_to_one_that_has_proven_itself() {
         desk.input(crate::Input::DataReceived { peer: seed, bytes: 4000 });
         desk.wait(millis(100));
     }
-    assert!(wrong <= 4, "{wrong} chunks were asked of {liar:?} and its like");
+    assert!(wrong <= 4, "{wrong} chunks were asked of {corrupt:?} and its like");
 }
 
 #[test]
-fn a_liar_behind_the_address_of_others_does_not_stop_those_that_have_proven_themselves() {
+fn a_corrupt_peer_behind_the_address_of_others_does_not_stop_those_that_have_proven_themselves() {
     let mut desk = Desk::downloading(100, with_slots(4));
     let (honest, outputs) = holder(&mut desk, "10.0.1.1", 1000);
     let (_, chunk) = asked(&outputs)[0];
     desk.arrive(honest, chunk);
     desk.store(chunk);
     for _ in 0..2 {
-        desk.swarm.offend(desk.now, [10, 0, 1, 1].into(), crate::sources::Offence::Lie);
+        desk.swarm.offend(desk.now, [10, 0, 1, 1].into(), crate::sources::Offence::Corrupt);
     }
     let (_, next) = asked(&outputs)[1];
     let outputs = desk.arrive(honest, next);

@@ -173,7 +173,7 @@ impl Desk {
 
     /// It has sent a chunk of another file.
     pub(super) fn proven(&mut self, peer: PeerKey) {
-        self.swarm.change_standing(peer, |connection| connection.is_proven = true);
+        self.swarm.change_trust(peer, |connection| connection.is_proven = true);
     }
 
     pub(super) fn open(&mut self, peer: PeerKey, chunks: &[u32]) -> Vec<Output> {

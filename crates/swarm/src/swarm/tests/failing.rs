@@ -1,4 +1,4 @@
-//! When sources stall, lie, refuse or go, and when our own disk fails, as sentences.
+//! When sources stall, corrupt, refuse or go, and when our own disk fails, as sentences.
 
 use tnet_fileinfo::ChunkSet;
 use tnet_proto::{ByeReason, FileHandle, Holdings, PeerMessage};
@@ -213,12 +213,12 @@ fn a_stall_is_not_held_against_a_source_while_our_disk_is_behind() {
 #[test]
 fn a_corrupt_chunk_is_fetched_again_and_the_second_one_costs_a_ban() {
     let mut desk = Desk::downloading(4, with_slots(4));
-    let (liar, _) = desk.full_holder();
-    desk.arrive(liar, 0);
-    let outputs = desk.corrupt(liar, 0);
-    assert_eq!(asked(&outputs), [(liar, 0)]);
-    desk.arrive(liar, 1);
-    let outputs = desk.corrupt(liar, 1);
+    let (corrupt, _) = desk.full_holder();
+    desk.arrive(corrupt, 0);
+    let outputs = desk.corrupt(corrupt, 0);
+    assert_eq!(asked(&outputs), [(corrupt, 0)]);
+    desk.arrive(corrupt, 1);
+    let outputs = desk.corrupt(corrupt, 1);
     assert!(events(&outputs).contains(&Event::Banned { address: Some(Desk::address(1)) }));
     assert_eq!(disconnected(&outputs).len(), 1);
 }
@@ -226,10 +226,10 @@ fn a_corrupt_chunk_is_fetched_again_and_the_second_one_costs_a_ban() {
 #[test]
 fn reconnecting_does_not_wash_off_a_corrupt_chunk() {
     let mut desk = Desk::downloading(4, with_slots(4));
-    let (liar, _) = desk.full_holder();
-    desk.arrive(liar, 0);
-    desk.corrupt(liar, 0);
-    desk.input(Input::PeerLost { peer: liar });
+    let (corrupt, _) = desk.full_holder();
+    desk.arrive(corrupt, 0);
+    desk.corrupt(corrupt, 0);
+    desk.input(Input::PeerLost { peer: corrupt });
     let again = PeerKey(99);
     desk.connected(
         again,
@@ -247,12 +247,12 @@ fn reconnecting_does_not_wash_off_a_corrupt_chunk() {
 #[test]
 fn leaving_before_the_sum_is_known_does_not_help_either() {
     let mut desk = Desk::downloading(4, with_slots(4));
-    let (liar, _) = desk.full_holder();
-    desk.arrive(liar, 0);
-    desk.arrive(liar, 1);
-    desk.input(Input::PeerLost { peer: liar });
-    desk.corrupt(liar, 0);
-    let outputs = desk.corrupt(liar, 1);
+    let (corrupt, _) = desk.full_holder();
+    desk.arrive(corrupt, 0);
+    desk.arrive(corrupt, 1);
+    desk.input(Input::PeerLost { peer: corrupt });
+    desk.corrupt(corrupt, 0);
+    let outputs = desk.corrupt(corrupt, 1);
     assert!(events(&outputs).contains(&Event::Banned { address: Some(Desk::address(1)) }));
 }
 

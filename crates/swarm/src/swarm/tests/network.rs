@@ -26,7 +26,7 @@ const MAX_INPUTS: u64 = 300_000;
 pub(super) enum Character {
     Honest,
     /// Sends other bytes.
-    Liar,
+    Corrupt,
     /// Accepts requests and never sends.
     Mute,
     /// Refuses what it announced.

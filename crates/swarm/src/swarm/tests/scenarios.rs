@@ -49,7 +49,7 @@ struct Scenario {
 fn character() -> impl Strategy<Value = Character> {
     prop_oneof![
         6 => Just(Character::Honest),
-        1 => Just(Character::Liar),
+        1 => Just(Character::Corrupt),
         1 => Just(Character::Mute),
         1 => Just(Character::Refuser),
         1 => Just(Character::Busybody),
@@ -110,7 +110,7 @@ fn play(scenario: &Scenario) -> Network {
     for (character, has_it) in &scenario.nodes {
         let node = network.add_node(*character);
         for file in 1..=scenario.files {
-            // A liar, mute or refuser with nothing harms nobody: they claim to have everything.
+            // A corrupt or mute peer or a refuser with nothing does no harm: they claim to have everything.
             if *has_it || *character != Character::Honest {
                 network.seed(node, file);
             } else {
@@ -299,7 +299,7 @@ fn an_answer_that_crossed_a_close_and_a_new_open_is_nobodys_fault() {
 
 #[test]
 fn an_answer_to_a_request_of_a_file_that_was_removed_and_added_again_is_nobodys_fault() {
-    use Character::{Honest, Liar};
+    use Character::{Corrupt, Honest};
     assert_everybody_is_served(&Scenario {
         seed: 12354017714755301537,
         chunks: 9,
@@ -307,7 +307,7 @@ fn an_answer_to_a_request_of_a_file_that_was_removed_and_added_again_is_nobodys_
         delay: Duration::from_micros(100),
         rate: 200_000,
         neighbours: 3,
-        nodes: vec![(Honest, false), (Liar, false), (Honest, false)],
+        nodes: vec![(Honest, false), (Corrupt, false), (Honest, false)],
         faults: vec![
             (ms(103), 3, Fault::Pause(ms(4988))),
             (ms(1001), 1, Fault::Toggle(1)),

@@ -53,7 +53,7 @@ impl Network {
             Output::Store { peer, file, chunk } => {
                 let sender = &self.nodes[self.ends[&peer].other_node];
                 let input = match sender.character {
-                    Character::Liar => Input::ChunkCorrupt { file, chunk, peer },
+                    Character::Corrupt => Input::ChunkCorrupt { file, chunk, peer },
                     _ => Input::ChunkStored { file, chunk },
                 };
                 self.schedule(self.now + Duration::from_micros(100), Happening::Input(node, input));
@@ -88,9 +88,9 @@ impl Network {
             Event::Banned { address } => {
                 let until = self.now + self.config.ban;
                 self.nodes[node].banned.extend(address.map(|address| (address, until)));
-                Some((*address, Character::Liar))
+                Some((*address, Character::Corrupt))
             }
-            Event::CorruptChunk { address, .. } => Some((*address, Character::Liar)),
+            Event::CorruptChunk { address, .. } => Some((*address, Character::Corrupt)),
             Event::Doubted { .. } | Event::FellSilent { .. } => None,
             Event::Cut { address, .. } => Some((*address, Character::Refuser)),
         };
@@ -166,7 +166,7 @@ impl Network {
             Character::Mute => return,
             Character::Refuser => Some(PeerMessage::Refused { file: handle, chunk: index }),
             Character::Busybody => Some(PeerMessage::Busy { file: handle, chunk: index, load: 9 }),
-            Character::Honest | Character::Liar => None,
+            Character::Honest | Character::Corrupt => None,
         };
         if let Some(message) = answer {
             self.deliver(peer, |peer| Input::Message { peer, message });

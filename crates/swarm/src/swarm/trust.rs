@@ -11,7 +11,7 @@ use super::connections::Peer;
 use crate::Time;
 use crate::io::PeerKey;
 use crate::link::Trust;
-use crate::slots::Held;
+use crate::slots::InFlight;
 use crate::sources::Offence;
 use crate::timers::Timer;
 
@@ -44,7 +44,7 @@ impl Swarm {
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
         connection.open.add(len);
         let (open, trust, source) = (connection.open.chunks, connection.trust(), connection.source);
-        self.count_in(trust, source, Held { chunks: 1, bytes: len.into() });
+        self.count_in(trust, source, InFlight { chunks: 1, bytes: len.into() });
         open
     }
 
@@ -53,12 +53,12 @@ impl Swarm {
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
         connection.open.remove(len);
         let (open, trust, source) = (connection.open.chunks, connection.trust(), connection.source);
-        self.count_out(trust, source, Held { chunks: 1, bytes: len.into() });
+        self.count_out(trust, source, InFlight { chunks: 1, bytes: len.into() });
         open
     }
 
     /// Changes what a connection is worth, and everything that is counted by that.
-    pub(super) fn change_standing(&mut self, peer: PeerKey, change: impl FnOnce(&mut Peer)) {
+    pub(super) fn change_trust(&mut self, peer: PeerKey, change: impl FnOnce(&mut Peer)) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let before = connection.trust();
         change(connection);
@@ -83,7 +83,7 @@ impl Swarm {
     }
 
     /// The connection, on which nothing is open any more, is gone.
-    pub(super) fn forget_standing(&mut self, now: Time, peer: PeerKey) {
+    pub(super) fn forget_trust(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get(&peer) else { return };
         let (trust, source) = (connection.trust(), connection.source);
         self.proven -= u32::from(trust == Trust::Proven);
@@ -93,7 +93,7 @@ impl Swarm {
         self.sources.disconnected(now, source);
     }
 
-    fn count_in(&mut self, trust: Trust, source: IpAddr, held: Held) {
+    fn count_in(&mut self, trust: Trust, source: IpAddr, held: InFlight) {
         if trust != Trust::Proven && held.chunks > 0 {
             self.probes.chunks += held.chunks;
             self.probes.bytes += held.bytes;
@@ -106,7 +106,7 @@ impl Swarm {
         }
     }
 
-    fn count_out(&mut self, trust: Trust, source: IpAddr, held: Held) {
+    fn count_out(&mut self, trust: Trust, source: IpAddr, held: InFlight) {
         if trust != Trust::Proven && held.chunks > 0 {
             self.probes.chunks -= held.chunks;
             self.probes.bytes -= held.bytes;
@@ -126,7 +126,7 @@ impl Swarm {
         connection.verified_at = now;
         connection.useful_at = Some(now);
         if !connection.is_proven {
-            self.change_standing(peer, |connection| connection.is_proven = true);
+            self.change_trust(peer, |connection| connection.is_proven = true);
         }
     }
 
@@ -135,7 +135,7 @@ impl Swarm {
         let Some(connection) = self.peers.get(&peer) else { return };
         // Who sends most of a chunk and goes costs bandwidth, as often as it comes back.
         if connection.is_in_a_chunk() && !connection.is_proven {
-            self.offend(now, connection.source, Offence::Lie);
+            self.offend(now, connection.source, Offence::Corrupt);
         } else if connection.open.chunks > 0 && !connection.is_proven {
             // It was asked in the place of another one. Coming back, it is no newcomer.
             self.offend(now, connection.source, Offence::Stall);
@@ -145,7 +145,7 @@ impl Swarm {
     /// The source failed us. When its rest is over somebody has to look.
     pub(super) fn offend(&mut self, now: Time, source: IpAddr, offence: Offence) {
         self.sources.offend(now, source, offence);
-        if offence == Offence::Lie {
+        if offence == Offence::Corrupt {
             self.watch_rests(now);
         }
     }
