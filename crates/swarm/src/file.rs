@@ -25,6 +25,7 @@ const MAX_RETRY: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct File {
+    pub(crate) key: FileKey,
     pub(crate) hash: FileHash,
     pub(crate) geometry: Geometry,
     /// Each in a place of its own: a map has room for many where there may be one.
@@ -48,8 +49,6 @@ pub(crate) struct File {
 pub(crate) struct Download {
     pub(crate) chunks: ChunkStates,
     pub(crate) rarity: Rarity,
-    /// Whom each requested chunk was asked of.
-    pub(crate) requests: BTreeMap<ChunkIndex, Vec<Asked>>,
     /// Missing chunks that failed and are tried again before any other.
     pub(crate) retry: BTreeSet<ChunkIndex>,
     /// Missing chunks that failed often, with the moment from which on they are tried again.
@@ -78,12 +77,6 @@ pub(crate) struct Sender {
     pub(crate) source: IpAddr,
     /// Where it accepts peers, if it does.
     pub(crate) address: Option<SocketAddr>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
-    pub(crate) peer: PeerKey,
-    pub(crate) since: Time,
 }
 
 /// When a chunk that is missing again is tried next.
@@ -118,7 +111,20 @@ pub struct FileStats {
     pub uploaded: u64,
 }
 
+/// What tells a content apart on the wire. The same bytes cut into other chunks are another swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Content {
+    pub(crate) hash: [u8; 32],
+    pub(crate) size: u64,
+    pub(crate) chunk_size: u32,
+}
+
 impl File {
+    pub(crate) fn content(&self) -> Content {
+        let (size, chunk_size) = (self.geometry.size(), self.geometry.chunk_size().get());
+        Content { hash: *self.hash.as_bytes(), size, chunk_size }
+    }
+
     pub(crate) fn holds(&self, chunk: ChunkIndex) -> bool {
         self.download
             .as_ref()
@@ -135,18 +141,13 @@ impl File {
     }
 
     /// What we tell others of it.
-    pub(crate) fn open_message(&self, file: FileKey) -> Open {
+    pub(crate) fn open_message(&self) -> Open {
         let holdings = match &self.download {
             None => Holdings::Full,
             Some(download) => Holdings::Bitmap(download.chunks.stored().to_bytes()),
         };
-        Open {
-            file: file.handle(),
-            hash: *self.hash.as_bytes(),
-            size: self.geometry.size(),
-            chunk_size: self.geometry.chunk_size().get(),
-            holdings,
-        }
+        let Content { hash, size, chunk_size } = self.content();
+        Open { file: self.key.handle(), hash, size, chunk_size, holdings }
     }
 
     /// Bytes in its longest chunk.
@@ -267,7 +268,6 @@ impl Download {
         Download {
             chunks,
             rarity,
-            requests: BTreeMap::new(),
             retry: BTreeSet::new(),
             paused: BTreeMap::new(),
             unannounced: Vec::new(),

@@ -33,6 +33,7 @@ mod io;
 mod link;
 mod rarity;
 mod rate_limiter;
+mod request_book;
 mod slots;
 mod sources;
 mod suggest;

@@ -1,7 +1,5 @@
-//! One file on one connection: what the other side holds of it, and what we have asked it for.
-//!
-//! A chunk is at most once in `open` and `withdrawn` together: an answer always says which request
-//! it settles.
+//! One file on one connection: what the other side holds of it, and how far it is served and
+//! trusted. What we have requested there is in the request book.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +8,10 @@ use tnet_proto::FileHandle;
 
 use crate::Time;
 
-/// Bytes of a link but for its sets of chunks: itself and its places in the maps and orders of its
-/// file and its connection. Measured: 300 B where many have a file open, 500 B where one has.
-pub(crate) const LINK_BYTES: u64 = size_of::<Link>() as u64 + 256;
+/// Bytes of a link without its sets of chunks: itself, its requests, and its entries in the maps
+/// and orders of its file and its connection. Measured: 300 B where many have a file open, 500 B
+/// where one has.
+pub(crate) const LINK_BYTES: u64 = size_of::<Link>() as u64 + 304;
 
 /// Chunks that were given and not announced are counted by so many.
 pub(crate) const GIVEN_AT_ONCE: usize = 64;
@@ -69,15 +68,6 @@ pub(crate) enum Trust {
     Stalled,
 }
 
-/// Why we took a request back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Withdrawal {
-    /// Another source was faster.
-    Surplus,
-    /// This source did not deliver.
-    Stalled,
-}
-
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Their number for the file, once they have opened it.
@@ -89,10 +79,6 @@ pub(crate) struct Link {
     pub(crate) counted: u64,
     /// Chunks we miss and they hold.
     pub(crate) wanted: u32,
-    /// Requests without a final answer.
-    pub(crate) open: Vec<ChunkIndex>,
-    /// Requests we took back, whose final answer has not come.
-    pub(crate) withdrawn: Vec<(ChunkIndex, Withdrawal)>,
     /// They are busy and will wake us; at this moment we ask again regardless.
     pub(crate) busy_until: Option<Time>,
     /// What they said of their load with the last busy.
@@ -119,8 +105,6 @@ impl Link {
             held: PeerHas::Part(ChunkSet::empty(geometry)),
             counted: 0,
             wanted: 0,
-            open: Vec::new(),
-            withdrawn: Vec::new(),
             busy_until: None,
             load: 0,
             refusals: 0,
@@ -140,23 +124,5 @@ impl Link {
 
     pub(crate) fn is_busy(&self, now: Time) -> bool {
         self.busy_until.is_some_and(|until| now < until)
-    }
-
-    /// Requests whose final answer has not come.
-    pub(crate) fn unanswered(&self) -> usize {
-        self.open.len() + self.withdrawn.len()
-    }
-
-    /// Whether it can be asked for this chunk without making an answer ambiguous.
-    pub(crate) fn may_be_asked_for(&self, chunk: ChunkIndex) -> bool {
-        self.held.contains(chunk)
-            && !self.withdrawn.iter().any(|(withdrawn, _)| *withdrawn == chunk)
-            && !self.open.contains(&chunk)
-    }
-
-    /// The answer to a request that was taken back has come.
-    pub(crate) fn settle_withdrawn(&mut self, chunk: ChunkIndex) -> Option<Withdrawal> {
-        let at = self.withdrawn.iter().position(|(withdrawn, _)| *withdrawn == chunk)?;
-        Some(self.withdrawn.swap_remove(at).1)
     }
 }

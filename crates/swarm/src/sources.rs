@@ -18,6 +18,7 @@ use tnet_proto::SourceNetwork;
 
 use crate::Time;
 use crate::io::FileKey;
+use crate::link::Trust;
 
 /// Sources without a connection that are remembered for what they did: a few hundred KiB.
 const MAX_GONE: usize = 1024;
@@ -249,25 +250,25 @@ impl Sources {
         self.gone -= self.gone.div_ceil(2);
     }
 
-    /// So many chunks more are under way at connections that have not proven themselves.
-    pub(crate) fn add_probes(&mut self, ip: IpAddr, chunks: u32) {
-        self.of_connected(ip, |record| {
-            record.probes += chunks;
-            record.was_asked = true;
-        });
+    /// A connection with this trust has so many requests more.
+    pub(crate) fn asked(&mut self, ip: IpAddr, trust: Trust, chunks: u32) {
+        if trust != Trust::Proven && chunks > 0 {
+            self.of_connected(ip, |record| {
+                record.probes += chunks;
+                record.late_chunks += if trust == Trust::Late { chunks } else { 0 };
+                record.was_asked = true;
+            });
+        }
     }
 
-    pub(crate) fn remove_probes(&mut self, ip: IpAddr, chunks: u32) {
-        self.of_connected(ip, |record| record.probes -= chunks);
-    }
-
-    /// So many of them are at connections that keep us waiting.
-    pub(crate) fn add_late_chunks(&mut self, ip: IpAddr, chunks: u32) {
-        self.of_connected(ip, |record| record.late_chunks += chunks);
-    }
-
-    pub(crate) fn remove_late_chunks(&mut self, ip: IpAddr, chunks: u32) {
-        self.of_connected(ip, |record| record.late_chunks -= chunks);
+    /// A connection with this trust has so many requests less.
+    pub(crate) fn unasked(&mut self, ip: IpAddr, trust: Trust, chunks: u32) {
+        if trust != Trust::Proven && chunks > 0 {
+            self.of_connected(ip, |record| {
+                record.probes -= chunks;
+                record.late_chunks -= if trust == Trust::Late { chunks } else { 0 };
+            });
+        }
     }
 
     /// One of these connections keeps us waiting, or does not any more.

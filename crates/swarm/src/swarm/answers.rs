@@ -8,12 +8,12 @@ use tnet_proto::{FileHandle, PeerMessage};
 
 use super::Swarm;
 use super::picking::Choice;
-use super::requests::Settled;
 use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::Again;
 use crate::io::{FileKey, PeerKey, Violation};
-use crate::link::{Trust, Withdrawal};
+use crate::link::Trust;
+use crate::request_book::{Settled, Withdrawal};
 use crate::sources::Offence;
 use crate::timers::Timer;
 
@@ -86,18 +86,12 @@ impl Swarm {
         let state = &self.files[&file];
         let is_missing =
             state.download.as_ref().is_some_and(|d| d.chunks.state(chunk) == ChunkState::Missing);
-        let may_be_asked_for =
-            state.links.get(&peer).is_some_and(|link| link.may_be_asked_for(chunk));
         // If we cannot use it somebody else should have it at once; what else we need we ask for as
         // ever.
         let is_wanted = is_missing && self.incomplete.contains(&file);
-        let is_of_use = is_wanted && may_be_asked_for && self.may_take_chunk(now, file, peer);
-        self.use_slot(
-            now,
-            peer,
-            (file, chunk),
-            is_of_use.then_some((file, Choice { peer, chunk })),
-        );
+        let choice = Choice { peer, chunk };
+        let is_of_use = is_wanted && self.may_take_chunk(now, file, choice);
+        self.use_slot(now, peer, (file, chunk), is_of_use.then_some((file, choice)));
     }
 
     /// Our incomplete files that this peer takes part in, the one whose turn it is first.
@@ -122,7 +116,7 @@ impl Swarm {
             }
             // A request for that very chunk is on its way already and takes the slot; a cancel
             // would end it.
-            None if self.is_open_at(peer, offered.0, offered.1) => {}
+            None if self.requests.of_link(peer, offered.0).open().contains(&offered.1) => {}
             None => {
                 let (file, chunk) = (offered.0.handle(), offered.1.get());
                 self.send(peer, PeerMessage::Cancel { file, chunk });

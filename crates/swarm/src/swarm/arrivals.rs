@@ -10,12 +10,11 @@ use super::Swarm;
 use super::answers::{DOUBLED, DOUBLED_FOR_CORRUPT};
 use super::connections::Peer;
 use super::places::Deed;
-use super::requests::Settled;
 use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::{Again, Sender};
 use crate::io::{Event, FileKey, Output, PeerKey, Violation};
-use crate::link::Withdrawal;
+use crate::request_book::{Settled, Withdrawal};
 use crate::sources::Offence;
 use crate::timers::Timer;
 
@@ -56,12 +55,12 @@ impl Swarm {
     /// come.
     fn note_download(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let Some(state) = self.files.get(&file) else { return };
-        let requests = state.download.as_ref().and_then(|download| download.requests.get(&chunk));
-        if let Some(asked) = requests.into_iter().flatten().find(|asked| asked.peer == peer) {
+        let mut requests = self.requests.of_file(file).of_chunk(chunk).iter();
+        if let Some(asked) = requests.find(|asked| asked.peer == peer) {
             let len = state.geometry.chunk_len(chunk);
             self.uplink.downloaded(len, now - asked.since);
             if let Some(bytes) = self.received.passed(now, len, self.config.slots_last) {
-                self.downloads.widen_to(bytes, len);
+                self.requests.widen_to(bytes, len);
             }
         }
     }
@@ -95,7 +94,7 @@ impl Swarm {
         let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
         let download = download.expect("only an incomplete file asks for chunks");
         download.chunks.set(chunk, ChunkState::Storing);
-        let asked = download.requests.get(&chunk).into_iter().flatten();
+        let asked = self.requests.of_file(file).of_chunk(chunk).iter();
         let others: Vec<PeerKey> = asked.map(|asked| asked.peer).collect();
         for other in others {
             self.withdraw(other, file, chunk, Withdrawal::Surplus);

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::Swarm;
 use super::connections::{FormerHandles, Peer};
-use super::requests::MAX_ABANDONED;
-use super::{Content, Swarm};
 use crate::chunks::ChunkState;
 use crate::file::{Download, File};
-use crate::io::{Direction, FileKey};
+use crate::io::{Direction, FileKey, PeerKey};
 use crate::link::{MAX_UNANSWERED, PeerHas, Trust};
-use crate::slots::InFlight;
+use crate::request_book::FileRequests;
 
 impl Swarm {
     /// Panics, naming what is wrong, unless every counter and index is what a recount gives.
@@ -33,19 +32,10 @@ impl Swarm {
             }
             let is_finished = !self.incomplete.contains(&key) && link.held.is_full();
             assert_eq!(self.peers[peer].links.is_finished(key), is_finished, "{key:?} at {peer:?}");
-            for chunk in &link.open {
-                let asked =
-                    file.download.as_ref().and_then(|download| download.requests.get(chunk));
-                let asked =
-                    asked.is_some_and(|asked| asked.iter().any(|asked| asked.peer == *peer));
-                assert!(asked, "{chunk} is open at {peer:?} and not on the books");
-            }
-            let asked: BTreeSet<_> =
-                link.open.iter().chain(link.withdrawn.iter().map(|(chunk, _)| chunk)).collect();
-            assert_eq!(asked.len(), link.unanswered(), "a chunk is asked of {peer:?} twice");
-            assert!(asked.len() <= MAX_UNANSWERED, "{} answers are due from {peer:?}", asked.len());
+            let unanswered = self.requests.of_link(*peer, key).unanswered();
+            assert!(unanswered <= MAX_UNANSWERED, "{unanswered} answers are due from {peer:?}");
         }
-        let of_content = self.by_content.get(&Content::of(&file.hash, &file.geometry));
+        let of_content = self.by_content.get(&file.content());
         assert_eq!(of_content, (!file.is_paused).then_some(&key), "whoever opens {key:?}");
         assert!(
             !file.is_paused || file.links.is_empty() && !self.incomplete.contains(&key),
@@ -56,16 +46,15 @@ impl Swarm {
             "a whole file lacks nothing"
         );
         if let Some(download) = &file.download {
-            check_download(file, download);
+            check_download(file, download, self.requests.of_file(key));
         }
     }
 
     fn check_peers(&self) {
         for (key, peer) in &self.peers {
             peer.links.check();
-            let links = peer.links.iter().map(|file| &self.files[&file].links[key]);
-            let open: usize = links.map(|link| link.open.len()).sum();
-            assert_eq!(peer.open.chunks as usize, open, "requests open at {key:?}");
+            let trusted = self.requests.trust_in(*key);
+            assert!(trusted.is_none_or(|trust| trust == peer.trust()), "trust in {key:?}");
             for file in peer.links.iter() {
                 assert_eq!(self.files[&file].links[key].trust, peer.trust(), "trust in {key:?}");
             }
@@ -83,11 +72,6 @@ impl Swarm {
                     "a number without its link"
                 );
             }
-            assert!(
-                peer.abandoned.len() <= MAX_ABANDONED,
-                "{} abandoned requests",
-                peer.abandoned.len()
-            );
             assert!(
                 peer.links.len() <= self.config.max_links_per_peer,
                 "{} files open",
@@ -108,41 +92,16 @@ impl Swarm {
 
     fn check_trust(&self) {
         let of_trust = |trust: Trust| self.peers.values().filter(move |peer| peer.trust() == trust);
-        let held_at = |is_meant: fn(Trust) -> bool| {
-            let peers = self.peers.values().filter(|peer| is_meant(peer.trust()));
-            peers.fold(InFlight::default(), |held, peer| InFlight {
-                chunks: held.chunks + peer.open.chunks,
-                bytes: held.bytes + peer.open.bytes,
-            })
-        };
-        assert_eq!(self.late, held_at(|trust| trust == Trust::Late), "what keeps us waiting");
-        assert_eq!(
-            self.probes,
-            held_at(|trust| trust != Trust::Proven),
-            "under way at the unproven"
-        );
         assert_eq!(self.proven as usize, of_trust(Trust::Proven).count(), "proven connections");
         let is_proven = |peer: &Peer| peer.trust() == Trust::Proven;
-        let probes = |peer: &Peer| if is_proven(peer) { 0 } else { peer.open.chunks };
-        self.sources.check(
-            self.peers
-                .values()
-                .map(|peer| (peer.source, probes(peer), peer.trust() == Trust::Late)),
-        );
+        let probes = |(key, peer): (&PeerKey, &Peer)| {
+            let open = if is_proven(peer) { 0 } else { self.requests.open_at(*key).chunks };
+            (peer.source, open, peer.trust() == Trust::Late)
+        };
+        self.sources.check(self.peers.iter().map(probes));
     }
 
     fn check_slots(&self) {
-        let open = self.files.values().flat_map(|file| {
-            let chunks = file.links.values().flat_map(|link| link.open.iter());
-            chunks.map(|chunk| u64::from(file.geometry.chunk_len(*chunk)))
-        });
-        let (count, bytes) = open.fold((0, 0), |(count, bytes), len| (count + 1, bytes + len));
-        assert_eq!(
-            (self.downloads.used(), self.downloads.used_bytes()),
-            (count, bytes),
-            "download slots"
-        );
-
         let active = self.uploads.active.values().map(|active| &active.len);
         let kept = self.uploads.reserved.values().map(|kept| &kept.len);
         let (count, bytes) = active
@@ -157,7 +116,7 @@ impl Swarm {
             assert!(self.peers.contains_key(peer), "a slot is held for a peer that is gone");
         }
         self.uploads.slots.check(0);
-        self.downloads.check(self.config.accepted_beyond_per_mille);
+        self.requests.slots().check(self.config.accepted_beyond_per_mille);
         let line: BTreeSet<_> = self.uploads.line.iter().collect();
         assert!(line.iter().copied().eq(self.uploads.waiting.keys()), "the line is not who waits");
         assert_eq!(line.len(), self.uploads.line.len(), "somebody is in line twice");
@@ -174,7 +133,7 @@ impl Swarm {
     }
 }
 
-fn check_download(file: &File, download: &Download) {
+fn check_download(file: &File, download: &Download, requests: &FileRequests) {
     download.chunks.check();
     download.rarity.check();
     let mut copies = vec![0; file.geometry.chunk_count() as usize];
@@ -198,14 +157,11 @@ fn check_download(file: &File, download: &Download) {
             usize::from(state == ChunkState::Missing),
             "chunk {chunk}: {state:?}, {queues:?}"
         );
-        let asked = download.requests.get(&chunk);
-        assert_eq!(state == ChunkState::Requested, asked.is_some(), "chunk {chunk}: {state:?}");
-        assert!(
-            asked.is_none_or(|asked| (1..=2).contains(&asked.len())),
-            "chunk {chunk} is asked for too often"
-        );
-        for asked in asked.into_iter().flatten() {
-            assert!(file.links[&asked.peer].open.contains(&chunk), "a request without its link");
+        let asked = requests.of_chunk(chunk);
+        assert_eq!(state == ChunkState::Requested, !asked.is_empty(), "chunk {chunk}: {state:?}");
+        assert!(asked.len() <= 2, "chunk {chunk} is asked for too often");
+        for asked in asked {
+            assert!(file.links.contains_key(&asked.peer), "a request without its link");
         }
         if state == ChunkState::Storing {
             storing += u64::from(file.geometry.chunk_len(chunk));

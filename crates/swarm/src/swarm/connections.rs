@@ -9,13 +9,12 @@ use std::time::Duration;
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, FileHandle, PeerId, Vicinity};
 
+use super::Swarm;
 use super::discovery::canonical;
 use super::link_order::Links;
-use super::{Content, Swarm};
 use crate::Time;
 use crate::addresses::{Contact, Pause};
 use crate::io::{Direction, Event, FileKey, Output, PeerKey, Violation};
-use crate::slots::InFlight;
 use crate::timers::Timer;
 
 /// A connection that shares no file is closed after this long.
@@ -51,15 +50,8 @@ pub(super) struct Peer {
     pub(super) no_link_before: Time,
     /// When it last sent a chunk that verified, or took one.
     pub(super) useful_at: Option<Time>,
-    /// Requests that ended with a close. If the file is opened again at once, under whatever
-    /// numbers, one of them may look like a new one to the other side, and its answer like one to a
-    /// new request to us. Oldest first; a chunk that was asked for again and abandoned again is in
-    /// it twice, and may be answered twice.
-    pub(super) abandoned: Vec<(Content, ChunkIndex)>,
     /// Corrupt chunks that came over this connection.
     pub(super) corrupt: u32,
-    /// Requests without a final answer, over all files, and the bytes of their chunks.
-    pub(super) open: InFlight,
     /// It sent a chunk that verified, and after that nothing that did not.
     pub(super) is_proven: bool,
     /// What it was asked for takes long. Another one would be asked first.
@@ -210,9 +202,7 @@ impl Swarm {
             link_bytes: 0,
             no_link_before: Time::ZERO,
             useful_at: None,
-            abandoned: Vec::new(),
             corrupt: 0,
-            open: InFlight::default(),
             is_proven: false,
             is_late: false,
             has_delivered: false,
@@ -303,9 +293,10 @@ impl Swarm {
         if !is_full {
             return Ok(());
         }
-        let peers = &self.peers;
+        let (peers, requests) = (&self.peers, &self.requests);
         let is_in_use = |peer: PeerKey| {
-            peers.get(&peer).is_some_and(|peer| peer.slots > 0 || peer.is_in_a_chunk())
+            let is_receiving = |known: &Peer| known.in_chunk > 0 && requests.has_open_at(peer);
+            peers.get(&peer).is_some_and(|known| known.slots > 0 || is_receiving(known))
         };
         let leaving = is_caller
             .then(|| self.places.makes_room_for(now, newcomer.source, is_in_use))
@@ -362,6 +353,7 @@ impl Swarm {
         self.note_rides(now, peer);
         self.forget_trust(now, peer);
         self.peers.remove(&peer);
+        self.requests.forget_peer(peer);
         self.places.leave(peer);
         self.timers.disarm_peer(peer);
         if let Some(address) = address {

@@ -3,7 +3,7 @@
 
 use tnet_proto::PeerMessage;
 
-use super::{Content, Swarm};
+use super::Swarm;
 use crate::Time;
 use crate::io::{FileKey, PeerKey, Priority, RateLimits};
 use crate::rate_limiter::TransferDirection;
@@ -62,18 +62,15 @@ impl Swarm {
         let Some(state) = self.files.get(&file).filter(|_| self.priorities_differ) else {
             return false;
         };
-        self.incomplete.iter().map(|other| &self.files[other]).any(|other| {
-            let is_moving =
-                other.download.as_ref().is_some_and(|download| !download.requests.is_empty());
-            other.priority > state.priority && is_moving
-        })
+        let higher = |other: &&FileKey| self.files[other].priority > state.priority;
+        self.incomplete.iter().filter(higher).any(|file| self.requests.of_file(*file).has_open())
     }
 
     /// Leaves the file's swarm and keeps what is known of its chunks.
     pub(super) fn on_pause(&mut self, now: Time, file: FileKey) {
         let Some(state) = self.files.get_mut(&file) else { return };
         state.is_paused = true;
-        let content = Content::of(&state.hash, &state.geometry);
+        let content = state.content();
         let peers: Vec<PeerKey> = state.links.keys().copied().collect();
         for peer in peers {
             self.send(peer, PeerMessage::Close { file: file.handle() });
@@ -91,7 +88,7 @@ impl Swarm {
     pub(super) fn on_resume(&mut self, now: Time, file: FileKey) {
         let Some(state) = self.files.get_mut(&file).filter(|state| state.is_paused) else { return };
         state.is_paused = false;
-        self.by_content.insert(Content::of(&state.hash, &state.geometry), file);
+        self.by_content.insert(state.content(), file);
         if let Some(download) = &mut state.download {
             // There is nobody to whom it was not announced.
             download.unannounced.clear();

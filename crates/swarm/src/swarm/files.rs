@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
 use tnet_proto::{FileHandle, MAX_HAVE_CHUNKS, PeerMessage};
 
-use super::{Content, Swarm};
+use super::Swarm;
 use crate::Time;
 use crate::file::{Download, File, FileStats};
 use crate::io::{Event, FileKey, Goal, Output, PeerKey, Priority};
@@ -34,26 +34,25 @@ impl Swarm {
         assert!(!self.files.contains_key(&file), "the caller never uses a file number twice");
         let is_complete = stored.is_full();
         assert!(is_complete || goal != Goal::Seed, "only a complete file can be seeded");
-        let replaced = self.by_content.insert(Content::of(&hash, &geometry), file);
-        assert_eq!(replaced, None, "the caller adds the same content once");
         let download = (!is_complete)
             .then(|| Box::new(Download::new(&geometry, stored, &vouched, &mut self.rng)));
         let links = BTreeMap::new();
-        self.files.insert(
-            file,
-            File {
-                hash,
-                geometry,
-                links,
-                download,
-                suggest: None,
-                stats: FileStats::default(),
-                priority: Priority::default(),
-                is_wanted: goal == Goal::Download,
-                no_reopen_before: Time::ZERO,
-                is_paused: false,
-            },
-        );
+        let state = File {
+            key: file,
+            hash,
+            geometry,
+            links,
+            download,
+            suggest: None,
+            stats: FileStats::default(),
+            priority: Priority::default(),
+            is_wanted: goal == Goal::Download,
+            no_reopen_before: Time::ZERO,
+            is_paused: false,
+        };
+        let replaced = self.by_content.insert(state.content(), file);
+        assert_eq!(replaced, None, "the caller adds the same content once");
+        self.files.insert(file, state);
         match goal {
             Goal::Download if is_complete => self.output(Output::Event(Event::Complete { file })),
             Goal::Download => self.begin_download(now, file),
@@ -81,7 +80,7 @@ impl Swarm {
         }
         let state = self.files.remove(&file).expect("looked up above");
         if !state.is_paused {
-            self.by_content.remove(&Content::of(&state.hash, &state.geometry));
+            self.by_content.remove(&state.content());
         }
         self.rate_limiter.forget_file(file);
         self.incomplete.remove(&file);
@@ -159,7 +158,7 @@ impl Swarm {
     pub(super) fn open_again(&mut self, file: FileKey) {
         let Some(state) = self.files.get(&file) else { return };
         let peers: Vec<PeerKey> = state.links.keys().copied().collect();
-        let open = state.open_message(file);
+        let open = state.open_message();
         for peer in peers {
             self.send(peer, PeerMessage::Open(open.clone()));
         }

@@ -191,8 +191,7 @@ impl Swarm {
 
     /// Whether nothing is under way over the link.
     fn may_give_up(&self, peer: PeerKey, file: FileKey) -> bool {
-        let is_asked = self.files.get(&file).and_then(|state| state.links.get(&peer));
-        is_asked.is_some_and(|link| link.unanswered() == 0) && !self.uploads.is_sending(peer, file)
+        self.requests.of_link(peer, file).unanswered() == 0 && !self.uploads.is_sending(peer, file)
     }
 
     /// Panics unless what is counted is what the links say.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_proto::{ByeReason, FileHandle, Holdings, Open, PeerMessage};
 
+use super::Swarm;
 use super::connections::{IDLE, Peer};
 use super::link_memory::LOOKED_AT;
-use super::{Content, Swarm};
 use crate::Time;
-use crate::file::File;
+use crate::file::{Content, File};
 use crate::io::{FileKey, PeerKey, Violation};
 use crate::link::{LINK_BYTES, Link, PeerHas};
 use crate::suggest::SuggestOnce;
@@ -39,7 +39,7 @@ impl Swarm {
         let connection = self.peers.get_mut(&peer).expect("looked up above");
         connection.links.insert(file);
         state.links.insert(peer, Box::new(Link::new(&state.geometry, connection.trust())));
-        let open = state.open_message(file);
+        let open = state.open_message();
         self.count_link(peer, file);
         self.timers.disarm(Timer::Idle(peer));
         self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_patience);

@@ -38,16 +38,16 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tnet_fileinfo::{ChunkIndex, FileHash, Geometry};
+use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerId, PeerMessage};
 
 use crate::Time;
 use crate::addresses::AddressBook;
 use crate::config::Config;
-use crate::file::File;
+use crate::file::{Content, File};
 use crate::io::{FileKey, Input, Output, PeerKey, Violation};
 use crate::rate_limiter::RateLimiter;
-use crate::slots::{InFlight, Slots};
+use crate::request_book::RequestBook;
 use crate::sources::Sources;
 use crate::throughput::Throughput;
 use crate::timers::Timers;
@@ -78,13 +78,7 @@ pub struct Swarm {
     places: Places,
     link_memory: LinkMemory,
     members: Option<Members>,
-    /// Requests open at others.
-    downloads: Slots,
-    /// Those of them at connections that have not proven themselves.
-    probes: InFlight,
-    /// Those of them at connections that keep us waiting, and have not proven themselves or not
-    /// lately.
-    late: InFlight,
+    requests: RequestBook,
     /// Connections that have proven themselves.
     proven: u32,
     sources: Sources,
@@ -109,24 +103,6 @@ pub struct Swarm {
     priorities_differ: bool,
 }
 
-/// The same bytes cut into other chunks are another swarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Content {
-    hash: [u8; 32],
-    size: u64,
-    chunk_size: u32,
-}
-
-impl Content {
-    fn of(hash: &FileHash, geometry: &Geometry) -> Content {
-        Content {
-            hash: *hash.as_bytes(),
-            size: geometry.size(),
-            chunk_size: geometry.chunk_size().get(),
-        }
-    }
-}
-
 impl Swarm {
     /// A process without files and peers. `seed` decides every random choice.
     pub fn new(config: Config, own_id: PeerId, seed: u64) -> Swarm {
@@ -140,9 +116,7 @@ impl Swarm {
             places: Places::new(config.max_callers()),
             link_memory: LinkMemory::default(),
             members: None,
-            downloads: Slots::new(config.download_slots),
-            probes: InFlight::default(),
-            late: InFlight::default(),
+            requests: RequestBook::new(config.download_slots),
             proven: 0,
             sources: Sources::default(),
             own_ips: BTreeSet::new(),

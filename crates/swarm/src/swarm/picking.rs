@@ -12,12 +12,13 @@ use rand::{Rng, RngExt};
 use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
-use super::rivals::{Candidate, PROBES_AT_MOST, is_free};
+use super::rivals::{Candidate, Wanted};
 use crate::Time;
-use crate::file::{Asked, Download, File};
+use crate::file::Download;
 use crate::io::{FileKey, PeerKey, Priority};
-use crate::link::{Link, MAX_UNANSWERED, PeerHas, Trust};
+use crate::link::{MAX_UNANSWERED, PeerHas, Trust};
 use crate::rate_limiter::TransferDirection::Down;
+use crate::request_book::Asked;
 use crate::timers::Timer;
 
 /// Chunks looked at when one source is searched for what it could send.
@@ -64,31 +65,15 @@ impl Swarm {
     /// Whether there is a slot for a chunk of that length, at least at a proven source, and the
     /// disk keeps up.
     fn may_ask_for(&self, len: u32) -> bool {
-        self.has_room(len, self.proven > 0, 0) && self.disk_keeps_up()
+        self.requests.has_room(len, self.proven > 0, 0) && self.disk_keeps_up()
     }
 
     /// The same when this source keeps a slot for us: a slot there is worth more than order here.
     /// Given back, it would have been idle for a round trip, and we stand in line at more sources
     /// than we have slots.
     fn may_accept(&self, len: u32, trust: Trust) -> bool {
-        self.has_room(len, trust == Trust::Proven, self.config.accepted_beyond_per_mille)
+        self.requests.has_room(len, trust == Trust::Proven, self.config.accepted_beyond_per_mille)
             && self.disk_keeps_up()
-    }
-
-    /// What is under way at sources that keep us waiting leaves room for others, and what is at all
-    /// that have not proven themselves leaves a part for one that has.
-    pub(super) fn has_room(&self, len: u32, is_proven: bool, per_mille: u32) -> bool {
-        let besides = match is_proven && self.probes.chunks > self.late.chunks {
-            true => {
-                self.late
-                    + self
-                        .probes
-                        .without(self.late)
-                        .beyond(self.downloads.capacity(len) / PROBES_AT_MOST)
-            }
-            false => self.late,
-        };
-        self.downloads.has_room_besides(besides, len, per_mille)
     }
 
     fn disk_keeps_up(&self) -> bool {
@@ -103,24 +88,23 @@ impl Swarm {
     }
 
     fn choose(&mut self, now: Time, file: FileKey) -> Option<Choice> {
-        let state = &self.files[&file];
-        if !self.may_ask_for(state.longest_chunk()) || !self.rate_limiter.allows(now, Down, file) {
+        let len = self.files[&file].longest_chunk();
+        if !self.may_ask_for(len) || !self.rate_limiter.allows(now, Down, file) {
             return None;
         }
-        if self.has_room(state.longest_chunk(), false, 0)
+        if self.requests.has_room(len, false, 0)
             && let Some(newcomer) = self.make_room_for_a_newcomer(now, file)
         {
             return self.choose_of(file, newcomer);
         }
-        let state = &self.files[&file];
-        let download = state.download.as_ref()?;
-        let rivals = self.rivals(now, state);
-        let sources = self.candidates(now, state, &rivals, |link| link.wanted > 0);
-        if let Some(choice) = pick(state, download, &sources, &mut self.rng) {
+        let wanted = Wanted::of(file, &self.files, &self.requests);
+        let rivals = self.rivals(now, wanted);
+        let candidates = self.candidates(now, wanted, &rivals, |link| link.wanted > 0);
+        if let Some(choice) = pick(wanted, &candidates, &mut self.rng) {
             return Some(choice);
         }
-        let last = self.last_candidates(now, state, &rivals, |link| link.wanted > 0);
-        pick(state, download, &last, &mut self.rng).or_else(|| self.choose_hedge(now, file))
+        let last = self.last_candidates(now, wanted, &rivals, |link| link.wanted > 0);
+        pick(wanted, &last, &mut self.rng).or_else(|| self.choose_hedge(now, file))
     }
 
     /// What to ask this peer for, now that it has a slot for us.
@@ -137,40 +121,46 @@ impl Swarm {
     }
 
     fn choose_of(&mut self, file: FileKey, peer: PeerKey) -> Option<Choice> {
-        let state = &self.files[&file];
-        let download = state.download.as_ref()?;
-        pick(state, download, &[Candidate { peer, link: state.links.get(&peer)? }], &mut self.rng)
+        let wanted = Wanted::of(file, &self.files, &self.requests);
+        pick(wanted, &[wanted.candidate(peer)?], &mut self.rng)
     }
 
     /// Whether we can use the slot that this peer keeps for us.
-    pub(super) fn may_take_slot(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
-        let state = &self.files[&file];
-        let rivals = self.rivals(now, state);
-        let most = self.requests_per_source(state, &rivals);
-        let Some(link) = state.links.get(&peer) else { return false };
-        self.may_accept(state.longest_chunk(), link.trust)
+    fn may_take_slot(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
+        let wanted = Wanted::of(file, &self.files, &self.requests);
+        let rivals = self.rivals(now, wanted);
+        let most = self.requests_per_source(wanted, &rivals);
+        let Some(candidate) = wanted.candidate(peer) else { return false };
+        self.may_accept(wanted.longest_chunk(), candidate.link.trust)
             && self.rate_limiter.allows(now, Down, file)
             && !self.is_outranked(file)
-            && is_free(now, link, most)
-            && self.may_accept_from(now, peer, state, &rivals)
+            && candidate.is_free(now, most)
+            && self.may_accept_from(now, peer, wanted, &rivals)
     }
 
-    /// Whether we can take the chunk that this seed would spread through us. However many others it
-    /// has given us: its uplink is what a young swarm waits for.
-    pub(super) fn may_take_chunk(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
-        let state = &self.files[&file];
-        let Some(link) = state.links.get(&peer) else { return false };
-        self.may_accept(state.longest_chunk(), link.trust)
+    /// Whether we can take this chunk, which the seed would spread through us. However many others
+    /// it has given us: its uplink is what a young swarm waits for.
+    pub(super) fn may_take_chunk(
+        &self,
+        now: Time,
+        file: FileKey,
+        Choice { peer, chunk }: Choice,
+    ) -> bool {
+        let wanted = Wanted::of(file, &self.files, &self.requests);
+        let Some(candidate) = wanted.candidate(peer) else { return false };
+        candidate.may_be_asked_for(chunk)
+            && self.may_accept(wanted.longest_chunk(), candidate.link.trust)
             && self.rate_limiter.allows(now, Down, file)
             && !self.is_outranked(file)
-            && link.trust != Trust::Stalled
-            && link.unanswered() < MAX_UNANSWERED
-            && self.may_accept_from(now, peer, state, &self.rivals(now, state))
+            && candidate.link.trust != Trust::Stalled
+            && candidate.requests.unanswered() < MAX_UNANSWERED
+            && self.may_accept_from(now, peer, wanted, &self.rivals(now, wanted))
     }
 
     /// When every missing chunk is asked for: a second source for the one that takes longest.
     fn choose_hedge(&mut self, now: Time, file: FileKey) -> Option<Choice> {
-        let state = &self.files[&file];
+        let wanted = Wanted::of(file, &self.files, &self.requests);
+        let Wanted { file: state, requests } = wanted;
         let download = state.download.as_ref()?;
         if download.chunks.missing() > 0 {
             return None;
@@ -181,18 +171,17 @@ impl Swarm {
             true => self.config.hedge_after,
             false => self.config.late_after.max(self.config.hedge_after),
         };
-        // Of a source that keeps us waiting little is to be hoped: one that has proven itself need
-        // not wait for it, and what comes of it is seldom a second copy.
+        // A late source is not worth waiting for when a proven one can be asked. It seldom delivers
+        // after all, so this seldom costs a second copy.
         let is_late = |peer| state.links.get(&peer).is_some_and(|link| link.trust == Trust::Late);
         let patience = self.patience(state.longest_chunk()).min(pause);
         let after = |peer| if self.proven > 0 && is_late(peer) { patience } else { pause };
-        let has_slot = self.downloads.has_room(state.longest_chunk());
-        let rivals = self.rivals_for_second_copies(now, state);
-        let sources = self.candidates(now, state, &rivals, |_| true);
-        let last = self.last_candidates(now, state, &rivals, |_| true);
-        let alone = download.requests.iter().filter(|(_, asked)| asked.len() == 1);
-        let due =
-            alone.map(|(chunk, asked)| (asked[0].since + after(asked[0].peer), *chunk, asked[0]));
+        let has_slot = self.requests.slots().has_room(state.longest_chunk());
+        let rivals = self.rivals_for_second_copies(now, wanted);
+        let candidates = self.candidates(now, wanted, &rivals, |_| true);
+        let last = self.last_candidates(now, wanted, &rivals, |_| true);
+        let due = requests.asked_once();
+        let due = due.map(|(chunk, asked)| (asked.since + after(asked.peer), chunk, asked));
         let mut due: Vec<(Time, ChunkIndex, Asked)> = due.collect();
         due.sort_by_key(|(due, chunk, _)| (*due, *chunk));
         for (due, chunk, asked) in due {
@@ -203,13 +192,11 @@ impl Swarm {
             // One that has proven itself is worth waiting for.
             let is_old = has_slot
                 && now >= asked.since + pause
-                && !self.is_served_with(now, state, chunk, asked.peer);
-            let is_other = |source: &Candidate| {
-                source.peer != asked.peer
-                    && source.link.may_be_asked_for(chunk)
-                    && (is_old || source.is_proven())
+                && !self.is_served_with(now, wanted, chunk, asked.peer);
+            let is_other = |of: &Candidate| {
+                of.peer != asked.peer && of.may_be_asked_for(chunk) && (is_old || of.is_proven())
             };
-            let best = less_loaded(sources.iter().copied().filter(is_other), &mut self.rng);
+            let best = less_loaded(candidates.iter().copied().filter(is_other), &mut self.rng);
             if let Some(peer) =
                 best.or_else(|| less_loaded(last.iter().copied().filter(is_other), &mut self.rng))
             {
@@ -220,21 +207,17 @@ impl Swarm {
     }
 }
 
-fn pick(
-    state: &File,
-    download: &Download,
-    sources: &[Candidate],
-    rng: &mut StdRng,
-) -> Option<Choice> {
+fn pick(wanted: Wanted, sources: &[Candidate], rng: &mut StdRng) -> Option<Choice> {
+    let download = wanted.file.download.as_ref()?;
     if sources.is_empty() {
         return None;
     }
     let ask = |chunk: ChunkIndex, rng: &mut StdRng| {
-        let holders = sources.iter().filter(|source| source.link.may_be_asked_for(chunk));
+        let holders = sources.iter().filter(|source| source.may_be_asked_for(chunk));
         less_loaded(holders.copied(), rng).map(|peer| Choice { peer, chunk })
     };
     if let Some(choice) =
-        download.retry.iter().find_map(|chunk| ask_again(state, *chunk, sources, rng))
+        download.retry.iter().find_map(|chunk| ask_again(wanted, *chunk, sources, rng))
     {
         return Some(choice);
     }
@@ -252,34 +235,31 @@ fn pick(
 /// Whom to ask for a chunk that failed: one that has proven itself, unless none that holds it has
 /// time for us.
 fn ask_again(
-    state: &File,
+    wanted: Wanted,
     chunk: ChunkIndex,
     sources: &[Candidate],
     rng: &mut StdRng,
 ) -> Option<Choice> {
-    let holders = || sources.iter().filter(|source| source.link.may_be_asked_for(chunk)).copied();
+    let holders = || sources.iter().filter(|source| source.may_be_asked_for(chunk)).copied();
     let choice = |peer| Choice { peer, chunk };
     if let Some(peer) = less_loaded(holders().filter(Candidate::is_proven), rng) {
         return Some(choice(peer));
     }
-    let waits = |link: &Link| {
-        link.trust == Trust::Proven && link.busy_until.is_none() && link.may_be_asked_for(chunk)
+    let waits = |of: Candidate| {
+        of.is_proven() && of.link.busy_until.is_none() && of.may_be_asked_for(chunk)
     };
-    let is_worth_waiting = || state.links.values().any(|link| waits(link));
+    let is_worth_waiting = || wanted.links().any(waits);
     less_loaded(holders(), rng).filter(|_| !is_worth_waiting()).map(choice)
 }
 
 /// One of the rarest chunks that the source has for us, of a few hundred from a random one on.
-fn rarest_of(
-    download: &Download,
-    Candidate { peer, link }: Candidate,
-    rng: &mut StdRng,
-) -> Option<Choice> {
+fn rarest_of(download: &Download, source: Candidate, rng: &mut StdRng) -> Option<Choice> {
+    let Candidate { peer, link, .. } = source;
     let PeerHas::Part(held) = &link.held else { return None };
     let skipped = rng.random_range(0..link.wanted.max(1)) as usize;
     let wanted = || {
         let missing = held.difference(download.chunks.taken());
-        missing.filter(|chunk| download.rarity.is_listed(*chunk) && link.may_be_asked_for(*chunk))
+        missing.filter(|chunk| download.rarity.is_listed(*chunk) && source.may_be_asked_for(*chunk))
     };
     let copies = |chunk: &ChunkIndex| download.rarity.copies(*chunk);
     let chunk = wanted().skip(skipped).take(LOOKED_AT).min_by_key(copies);
@@ -302,7 +282,7 @@ fn less_loaded<'a>(
             *place = Some(candidate);
         }
     }
-    let load = |source: Candidate| (source.link.open.len(), source.link.load);
+    let load = |source: Candidate| (source.requests.open().len(), source.link.load);
     match chosen {
         [Some(a), Some(b)] => {
             let a_wins = load(a) < load(b) || load(a) == load(b) && rng.random_bool(0.5);

@@ -65,15 +65,6 @@ impl Swarm {
         }
     }
 
-    /// Whether some chunk is still owed on this connection.
-    fn owes_chunks(&self, peer: PeerKey) -> bool {
-        let owes = |file: FileKey| {
-            let link = &self.files[&file].links[&peer];
-            !(link.open.is_empty() && link.withdrawn.is_empty())
-        };
-        self.peers.get(&peer).is_some_and(|connection| connection.links.iter().any(owes))
-    }
-
     /// What was asked on this connection is left without any answer.
     pub(super) fn tell_silent(&mut self, peer: PeerKey) {
         let Some(Peer { source, received, .. }) = self.peers.get(&peer) else { return };
@@ -89,7 +80,7 @@ impl Swarm {
         if connection.heard > asked || is_our_fault {
             return;
         }
-        if self.owes_chunks(peer) {
+        if self.requests.has_open_at(peer) || self.requests.has_withdrawn_at(peer) {
             self.tell_silent(peer);
         }
         // Whoever is told of a double takes the other one for the one that stays: there must be

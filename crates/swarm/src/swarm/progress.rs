@@ -20,7 +20,7 @@ impl Swarm {
         connection.window_began = now;
         connection.window_bytes = 0;
         connection.has_delivered = false;
-        let (trust, open) = (connection.trust(), connection.open);
+        let (trust, open) = (connection.trust(), self.requests.open_at(peer));
         let window = window(self.config.progress_window, connection.stalls);
         let ends = now + self.jitter(window);
         // One that has not proven itself is looked at before that, too.
@@ -90,7 +90,7 @@ impl Swarm {
         };
         connection.is_unread = false;
         connection.heard = now;
-        if connection.open.chunks > 0 {
+        if self.requests.has_open_at(peer) {
             self.begin_window(now, peer);
         }
         self.renew_probe(now, peer);
@@ -141,11 +141,9 @@ impl Swarm {
 
     /// The pause of a source that did not deliver is over.
     pub(super) fn on_recover(&mut self, now: Time, peer: PeerKey) {
-        let Some(connection) = self.peers.get_mut(&peer) else { return };
-        let owes_answers = |file: FileKey| !self.files[&file].links[&peer].withdrawn.is_empty();
-        // Who does not even answer to what was taken back is dead or mute: asking it for more tells
-        // nothing new.
-        if connection.links.iter().any(owes_answers) {
+        // A source that does not even answer to what was taken back is dead or mute: asking it for
+        // more tells nothing new.
+        if self.requests.has_withdrawn_at(peer) {
             if self.is_our_fault(peer) {
                 let pause = self.jitter(self.config.progress_window);
                 return self.timers.rearm(Timer::Recover(peer), now + pause);

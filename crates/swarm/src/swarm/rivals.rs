@@ -19,10 +19,8 @@ use crate::Time;
 use crate::file::File;
 use crate::io::{Direction, FileKey, PeerKey};
 use crate::link::{Link, MAX_UNANSWERED, Trust};
+use crate::request_book::{FileRequests, LinkRequests, PROBES_AT_MOST, RequestBook};
 use crate::sources::SourceState;
-
-/// Of this part of the slots there is always room for proven sources, if they have room for us.
-pub(super) const PROBES_AT_MOST: u32 = 2;
 
 /// Times as many chunks as there are slots may be under way when one that has not proven itself is
 /// asked for one more: those that keep us waiting leave room to go on searching, more of it while
@@ -41,16 +39,64 @@ const FEW_ALONE: u32 = 4;
 /// itself.
 const SUSPECT_NETWORK: u32 = 4;
 
+/// A file and what is requested of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) file: &'a File,
+    pub(super) requests: &'a FileRequests,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn of(
+        file: FileKey,
+        files: &'a BTreeMap<FileKey, File>,
+        requests: &'a RequestBook,
+    ) -> Wanted<'a> {
+        Wanted { file: &files[&file], requests: requests.of_file(file) }
+    }
+
+    /// Every peer of its swarm.
+    pub(super) fn links(self) -> impl Iterator<Item = Candidate<'a>> {
+        let links = self.requests.join(&self.file.links);
+        links.map(|(peer, link, requests)| Candidate { peer, link, requests })
+    }
+
+    pub(super) fn candidate(self, peer: PeerKey) -> Option<Candidate<'a>> {
+        let (link, requests) = (self.file.links.get(&peer)?, self.requests.of_link(peer));
+        Some(Candidate { peer, link, requests })
+    }
+
+    /// Bytes in its longest chunk.
+    pub(super) fn longest_chunk(self) -> u32 {
+        self.file.longest_chunk()
+    }
+}
+
 /// A peer that may be asked for one more chunk of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'a> {
     pub(super) peer: PeerKey,
     pub(super) link: &'a Link,
+    pub(super) requests: &'a LinkRequests,
 }
 
 impl Candidate<'_> {
     pub(super) fn is_proven(&self) -> bool {
         self.link.trust == Trust::Proven
+    }
+
+    /// Whether it can be asked for this chunk without making an answer ambiguous.
+    pub(super) fn may_be_asked_for(&self, chunk: ChunkIndex) -> bool {
+        self.link.held.contains(chunk) && !self.requests.awaits(chunk)
+    }
+
+    /// Whether it may be asked for one more chunk, as far as the link is concerned.
+    pub(super) fn is_free(&self, now: Time, most_requests: usize) -> bool {
+        self.link.handle.is_some()
+            && self.requests.open().len() < most_requests
+            && self.requests.unanswered() < MAX_UNANSWERED
+            && !self.link.is_busy(now)
+            && self.link.trust != Trust::Stalled
     }
 }
 
@@ -87,27 +133,32 @@ impl Rivals {
 
 impl Swarm {
     /// Counts who can send us chunks of the file that are missing.
-    pub(super) fn rivals(&self, now: Time, state: &File) -> Rivals {
-        self.rivals_of_use(now, state, |link| link.wanted > 0 || !link.open.is_empty())
+    pub(super) fn rivals(&self, now: Time, wanted: Wanted) -> Rivals {
+        let is_of_use = |of: &Candidate| of.link.wanted > 0 || !of.requests.open().is_empty();
+        self.rivals_of_use(now, wanted, is_of_use)
     }
 
     /// The same when none is missing and some are to be asked for twice.
-    pub(super) fn rivals_for_second_copies(&self, now: Time, state: &File) -> Rivals {
-        self.rivals_of_use(now, state, |link| !link.held.is_empty())
+    pub(super) fn rivals_for_second_copies(&self, now: Time, wanted: Wanted) -> Rivals {
+        self.rivals_of_use(now, wanted, |of| !of.link.held.is_empty())
     }
 
-    fn rivals_of_use(&self, now: Time, state: &File, is_of_use: impl Fn(&Link) -> bool) -> Rivals {
+    fn rivals_of_use(
+        &self,
+        now: Time,
+        wanted: Wanted,
+        is_of_use: impl Fn(&Candidate) -> bool,
+    ) -> Rivals {
         let mut rivals = Rivals::default();
-        let linked = state.links.iter().filter(|(_, link)| link.handle.is_some());
-        let useful = linked.filter(|(_, link)| is_of_use(link));
+        let useful = wanted.links().filter(|of| of.link.handle.is_some() && is_of_use(of));
         let mut sources = BTreeSet::new();
-        for (peer, link) in useful {
+        for Candidate { peer, link, .. } in useful {
             if link.trust == Trust::Proven {
                 rivals.proven += 1;
                 continue;
             }
             rivals.others += 1;
-            let ip = self.peers[peer].source.to_canonical();
+            let ip = self.peers[&peer].source.to_canonical();
             sources.insert(ip);
             if link.trust == Trust::Unproven && self.sources.state(now, ip).0 == SourceState::Clean
             {
@@ -117,7 +168,8 @@ impl Swarm {
         }
         rivals.is_alone = rivals.proven == 0 && sources.len() <= 1;
         if rivals.others > 0 {
-            let senders = state.download.iter().flat_map(|download| download.senders.values());
+            let senders =
+                wanted.file.download.iter().flat_map(|download| download.senders.values());
             let is_proven =
                 |peer| self.peers.get(peer).is_some_and(|peer| peer.trust() == Trust::Proven);
             for sender in senders.filter(|sender| !is_proven(&sender.peer)) {
@@ -129,9 +181,9 @@ impl Swarm {
 
     /// Requests of the file that one source may have open. With few sources each must have more to
     /// fill our slots.
-    pub(super) fn requests_per_source(&self, state: &File, rivals: &Rivals) -> usize {
+    pub(super) fn requests_per_source(&self, wanted: Wanted, rivals: &Rivals) -> usize {
         let least = self.config.requests_per_source.max(1);
-        let capacity = self.downloads.capacity(state.longest_chunk());
+        let capacity = self.requests.slots().capacity(wanted.longest_chunk());
         let useful =
             if rivals.is_alone { rivals.others } else { rivals.proven + rivals.hosts.len() };
         let share = capacity.div_ceil(u32::try_from(useful.max(1)).unwrap_or(u32::MAX));
@@ -143,26 +195,23 @@ impl Swarm {
     pub(super) fn candidates<'a>(
         &self,
         now: Time,
-        state: &'a File,
+        wanted: Wanted<'a>,
         rivals: &Rivals,
         is_of_use: impl Fn(&Link) -> bool,
     ) -> Vec<Candidate<'a>> {
-        let free = self.free_links(now, state, rivals, is_of_use);
+        let free = self.free_links(now, wanted, rivals, is_of_use);
         // A source that is alone leaves room for one that comes later.
-        let may_try = self.may_search(state, self.proven > 0 || rivals.is_alone)
-            && self.has_room(state.longest_chunk(), false, 0);
+        let may_try = self.may_search(wanted, self.proven > 0 || rivals.is_alone)
+            && self.requests.has_room(wanted.longest_chunk(), false, 0);
         // Grown link by link it would be copied again and again, for each request.
-        let mut sources = Vec::with_capacity(state.links.len());
-        sources.extend(
-            free.filter(|(peer, link)| match link.trust {
-                Trust::Proven => true,
-                Trust::Unproven => may_try && self.is_worth_a_try(now, *peer, state, rivals),
-                Trust::Late | Trust::Stalled => false,
-            })
-            .map(|(peer, link)| Candidate { peer, link }),
-        );
-        let capacity = self.downloads.capacity(state.longest_chunk());
-        if self.probes.chunks >= capacity.div_ceil(PROBES_AT_MOST)
+        let mut sources = Vec::with_capacity(wanted.file.links.len());
+        sources.extend(free.filter(|of| match of.link.trust {
+            Trust::Proven => true,
+            Trust::Unproven => may_try && self.is_worth_a_try(now, of.peer, wanted, rivals),
+            Trust::Late | Trust::Stalled => false,
+        }));
+        let capacity = self.requests.slots().capacity(wanted.longest_chunk());
+        if self.requests.unproven().chunks >= capacity.div_ceil(PROBES_AT_MOST)
             && sources.iter().any(Candidate::is_proven)
         {
             sources.retain(Candidate::is_proven);
@@ -172,41 +221,43 @@ impl Swarm {
 
     /// Whether so little is under way that one that has not proven itself may be asked for one more
     /// chunk.
-    fn may_search(&self, state: &File, is_served: bool) -> bool {
+    fn may_search(&self, wanted: Wanted, is_served: bool) -> bool {
         let times = if is_served { WHEN_SERVED } else { WHEN_SEARCHING };
-        self.downloads.is_below(times, state.longest_chunk())
-            || self.downloads.has_room(state.longest_chunk())
+        let (slots, len) = (self.requests.slots(), wanted.longest_chunk());
+        slots.is_below(times, len) || slots.has_room(len)
     }
 
     /// A source that was never asked, and would not be because others keep us waiting. One of those
     /// gives up what is under way there, as if it had stalled. Each source makes others give way
     /// once, so that slow ones among themselves come to an end.
     pub(super) fn make_room_for_a_newcomer(&mut self, now: Time, file: FileKey) -> Option<PeerKey> {
-        let state = &self.files[&file];
-        if self.late.chunks == 0 || self.is_served(now, state) {
+        let wanted = Wanted::of(file, &self.files, &self.requests);
+        if self.requests.late().chunks == 0 || self.is_served(now, wanted.file) {
             return None;
         }
-        let is_new = |peer: &PeerKey, link: &Link| {
-            link.trust == Trust::Unproven
-                && link.wanted > 0
-                && is_free(now, link, 1)
-                && !self.sources.was_asked(self.peers[peer].source)
-                && !self.is_resting(now, *peer)
+        let is_new = |of: &Candidate| {
+            of.link.trust == Trust::Unproven
+                && of.link.wanted > 0
+                && of.is_free(now, 1)
+                && !self.sources.was_asked(self.peers[&of.peer].source)
+                && !self.is_resting(now, of.peer)
         };
-        let newcomers = state.links.iter().filter(|(peer, link)| is_new(peer, link));
-        let newcomers: Vec<PeerKey> = newcomers.map(|(peer, _)| *peer).collect();
+        let newcomers: Vec<PeerKey> = wanted.links().filter(is_new).map(|of| of.peer).collect();
         let newcomer = *newcomers.get(self.rng.random_range(0..newcomers.len().max(1)))?;
         let source = self.peers[&newcomer].source;
-        let may_search = self.may_search(state, self.proven > 0);
-        if may_search && self.is_worth_a_try(now, newcomer, state, &self.rivals(now, state)) {
+        let may_search = self.may_search(wanted, self.proven > 0);
+        if may_search && self.is_worth_a_try(now, newcomer, wanted, &self.rivals(now, wanted)) {
             return None;
         }
-        let keeps_waiting = |peer: &Peer| peer.trust() == Trust::Late && peer.open.chunks > 0;
+        let keeps_waiting = |key: &PeerKey, peer: &Peer| {
+            peer.trust() == Trust::Late && self.requests.has_open_at(*key)
+        };
         // Where there is room it is its network that has none.
         let is_in_the_way = |peer: &Peer| {
             !may_search || SourceNetwork::of(peer.source) == SourceNetwork::of(source)
         };
-        let late = self.peers.iter().filter(|(_, peer)| keeps_waiting(peer) && is_in_the_way(peer));
+        let late = self.peers.iter();
+        let late = late.filter(|(key, peer)| keeps_waiting(key, peer) && is_in_the_way(peer));
         let worth = |(_, peer): &(&PeerKey, &Peer)| {
             (Reverse(self.sources.late(peer.source)), peer.is_proven, peer.in_chunk)
         };
@@ -219,13 +270,12 @@ impl Swarm {
     fn free_links<'a>(
         &self,
         now: Time,
-        state: &'a File,
+        wanted: Wanted<'a>,
         rivals: &Rivals,
         is_of_use: impl Fn(&Link) -> bool,
-    ) -> impl Iterator<Item = (PeerKey, &'a Link)> {
-        let most = self.requests_per_source(state, rivals);
-        let links = state.links.iter().map(|(peer, link)| (*peer, &**link));
-        links.filter(move |(_, link)| is_of_use(link) && is_free(now, link, most))
+    ) -> impl Iterator<Item = Candidate<'a>> {
+        let most = self.requests_per_source(wanted, rivals);
+        wanted.links().filter(move |of| is_of_use(of.link) && of.is_free(now, most))
     }
 
     /// Those that come last: late ones, and those whose source is not worth a try. None while a
@@ -233,20 +283,20 @@ impl Swarm {
     pub(super) fn last_candidates<'a>(
         &self,
         now: Time,
-        state: &'a File,
+        wanted: Wanted<'a>,
         rivals: &Rivals,
         is_of_use: impl Fn(&Link) -> bool,
     ) -> Vec<Candidate<'a>> {
-        if !self.downloads.has_room(state.longest_chunk()) || self.is_served(now, state) {
+        let has_slot = self.requests.slots().has_room(wanted.longest_chunk());
+        if !has_slot || self.is_served(now, wanted.file) {
             return Vec::new();
         }
-        let free = self.free_links(now, state, rivals, is_of_use);
-        free.filter(|(peer, link)| match link.trust {
+        let free = self.free_links(now, wanted, rivals, is_of_use);
+        free.filter(|of| match of.link.trust {
             Trust::Late => true,
-            Trust::Unproven => self.is_worth_a_last_try(now, *peer, rivals),
+            Trust::Unproven => self.is_worth_a_last_try(now, of.peer, rivals),
             Trust::Proven | Trust::Stalled => false,
         })
-        .map(|(peer, link)| Candidate { peer, link })
         .collect()
     }
 
@@ -261,15 +311,15 @@ impl Swarm {
     pub(super) fn is_served_with(
         &self,
         now: Time,
-        state: &File,
+        wanted: Wanted,
         chunk: ChunkIndex,
         besides: PeerKey,
     ) -> bool {
-        state.links.iter().any(|(peer, link)| {
-            *peer != besides
-                && link.trust == Trust::Proven
-                && link.may_be_asked_for(chunk)
-                && self.sends(now, *peer)
+        wanted.links().any(|of| {
+            of.peer != besides
+                && of.is_proven()
+                && of.may_be_asked_for(chunk)
+                && self.sends(now, of.peer)
         })
     }
 
@@ -282,21 +332,21 @@ impl Swarm {
         &self,
         now: Time,
         peer: PeerKey,
-        state: &File,
+        wanted: Wanted,
         rivals: &Rivals,
     ) -> bool {
-        match state.links.get(&peer).map(|link| link.trust) {
+        match wanted.file.links.get(&peer).map(|link| link.trust) {
             Some(Trust::Proven) => true,
             Some(Trust::Unproven) => {
                 let ip = self.peers[&peer].source.to_canonical();
                 // As long as others are clean, one that is not offers in vain.
                 let is_best = rivals.hosts.contains(&ip) || rivals.hosts.is_empty();
-                self.is_worth_a_try(now, peer, state, rivals)
+                self.is_worth_a_try(now, peer, wanted, rivals)
                     || is_best
-                        && !self.is_served(now, state)
+                        && !self.is_served(now, wanted.file)
                         && self.is_worth_a_last_try(now, peer, rivals)
             }
-            Some(Trust::Late) => rivals.hosts.is_empty() && !self.is_served(now, state),
+            Some(Trust::Late) => rivals.hosts.is_empty() && !self.is_served(now, wanted.file),
             Some(Trust::Stalled) | None => false,
         }
     }
@@ -317,7 +367,7 @@ impl Swarm {
         &self,
         now: Time,
         peer: PeerKey,
-        state: &File,
+        wanted: Wanted,
         rivals: &Rivals,
     ) -> bool {
         let ip = self.peers[&peer].source;
@@ -327,7 +377,7 @@ impl Swarm {
         if self.is_resting(now, peer) {
             return false;
         }
-        let capacity = self.downloads.capacity(state.longest_chunk());
+        let capacity = self.requests.slots().capacity(wanted.longest_chunk());
         let (host, network) = self.sources.state(now, ip);
         let (of_host, of_network) = self.sources.probes(ip);
         let (of_host, of_network) = (
@@ -359,13 +409,4 @@ impl Swarm {
         let (all, late) = self.sources.probes_of_host(ip);
         !self.is_resting(now, peer) && all + rivals.unverified_of_host(ip) - late < few.max(late)
     }
-}
-
-/// Whether a link may be asked for one more chunk.
-pub(super) fn is_free(now: Time, link: &Link, most_requests: usize) -> bool {
-    link.handle.is_some()
-        && link.open.len() < most_requests
-        && link.unanswered() < MAX_UNANSWERED
-        && !link.is_busy(now)
-        && link.trust != Trust::Stalled
 }

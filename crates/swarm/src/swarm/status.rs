@@ -169,7 +169,9 @@ impl Swarm {
 
     /// Whether the requests open, of all files, leave no slot for one more chunk of this one.
     pub fn is_out_of_slots(&self, file: FileKey) -> bool {
-        self.files.get(&file).is_some_and(|state| !self.downloads.has_room(state.longest_chunk()))
+        self.files
+            .get(&file)
+            .is_some_and(|state| !self.requests.slots().has_room(state.longest_chunk()))
     }
 
     /// How many peers of the file's swarm we are connected to.
@@ -214,7 +216,7 @@ impl Swarm {
             address: peer.address,
             direction: peer.direction,
             files: u32::try_from(peer.links.len()).unwrap_or(u32::MAX),
-            open_requests: peer.open.chunks,
+            open_requests: self.requests.open_at(*key).chunks,
             received: peer.received,
             sent_chunks: peer.sent_chunks,
             corrupt: peer.corrupt,
@@ -228,12 +230,12 @@ impl Swarm {
         SlotStatus {
             uploads: self.uploads.slots.used(),
             waiting: u32::try_from(self.uploads.waiting()).unwrap_or(u32::MAX),
-            downloads: self.downloads.used(),
-            download_bytes: self.downloads.used_bytes(),
+            downloads: self.requests.slots().used(),
+            download_bytes: self.requests.slots().used_bytes(),
             storing_bytes: self.storing_bytes,
             upload_bytes: self.uploads.slots.used_bytes(),
             uploads_most: self.uploads.slots.most(0),
-            downloads_most: self.downloads.most(self.config.accepted_beyond_per_mille),
+            downloads_most: self.requests.slots().most(self.config.accepted_beyond_per_mille),
         }
     }
 

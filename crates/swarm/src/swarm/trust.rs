@@ -11,7 +11,6 @@ use super::connections::Peer;
 use crate::Time;
 use crate::io::PeerKey;
 use crate::link::Trust;
-use crate::slots::InFlight;
 use crate::sources::Offence;
 use crate::timers::Timer;
 
@@ -23,11 +22,6 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const PATIENCE_TIMES: u32 = 4;
 
 impl Peer {
-    /// Whether a part of a chunk that it was asked for has come.
-    pub(super) fn is_in_a_chunk(&self) -> bool {
-        self.in_chunk > 0 && self.open.chunks > 0
-    }
-
     pub(super) fn trust(&self) -> Trust {
         match () {
             () if self.is_stalled => Trust::Stalled,
@@ -39,30 +33,12 @@ impl Peer {
 }
 
 impl Swarm {
-    /// One more chunk of `len` bytes is under way at this connection. Answers how many are.
-    pub(super) fn hold(&mut self, peer: PeerKey, len: u32) -> u32 {
-        let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
-        connection.open.add(len);
-        let (open, trust, source) = (connection.open.chunks, connection.trust(), connection.source);
-        self.count_in(trust, source, InFlight { chunks: 1, bytes: len.into() });
-        open
-    }
-
-    /// One chunk less.
-    pub(super) fn let_go(&mut self, peer: PeerKey, len: u32) -> u32 {
-        let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
-        connection.open.remove(len);
-        let (open, trust, source) = (connection.open.chunks, connection.trust(), connection.source);
-        self.count_out(trust, source, InFlight { chunks: 1, bytes: len.into() });
-        open
-    }
-
     /// Changes what a connection is worth, and everything that is counted by that.
     pub(super) fn change_trust(&mut self, peer: PeerKey, change: impl FnOnce(&mut Peer)) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let before = connection.trust();
         change(connection);
-        let (after, source, open) = (connection.trust(), connection.source, connection.open);
+        let (after, source) = (connection.trust(), connection.source);
         if before == after {
             return;
         }
@@ -73,8 +49,9 @@ impl Swarm {
                 link.trust = after;
             }
         }
-        self.count_out(before, source, open);
-        self.count_in(after, source, open);
+        let open = self.requests.set_trust(peer, after);
+        self.sources.unasked(source, before, open);
+        self.sources.asked(source, after, open);
         self.proven -= u32::from(before == Trust::Proven);
         self.proven += u32::from(after == Trust::Proven);
         if (before == Trust::Late) != (after == Trust::Late) {
@@ -93,32 +70,6 @@ impl Swarm {
         self.sources.disconnected(now, source);
     }
 
-    fn count_in(&mut self, trust: Trust, source: IpAddr, held: InFlight) {
-        if trust != Trust::Proven && held.chunks > 0 {
-            self.probes.chunks += held.chunks;
-            self.probes.bytes += held.bytes;
-            self.sources.add_probes(source, held.chunks);
-        }
-        if trust == Trust::Late {
-            self.late.chunks += held.chunks;
-            self.late.bytes += held.bytes;
-            self.sources.add_late_chunks(source, held.chunks);
-        }
-    }
-
-    fn count_out(&mut self, trust: Trust, source: IpAddr, held: InFlight) {
-        if trust != Trust::Proven && held.chunks > 0 {
-            self.probes.chunks -= held.chunks;
-            self.probes.bytes -= held.bytes;
-            self.sources.remove_probes(source, held.chunks);
-        }
-        if trust == Trust::Late {
-            self.late.chunks -= held.chunks;
-            self.late.bytes -= held.bytes;
-            self.sources.remove_late_chunks(source, held.chunks);
-        }
-    }
-
     /// A chunk of this connection is verified and stored.
     pub(super) fn on_verified(&mut self, now: Time, peer: PeerKey, source: IpAddr) {
         self.sources.verified(source);
@@ -132,14 +83,16 @@ impl Swarm {
 
     /// The other side ends the connection, or makes us end it, maybe in the middle of a chunk.
     pub(super) fn note_leaving(&mut self, now: Time, peer: PeerKey) {
-        let Some(connection) = self.peers.get(&peer) else { return };
-        // Who sends most of a chunk and goes costs bandwidth, as often as it comes back.
-        if connection.is_in_a_chunk() && !connection.is_proven {
-            self.offend(now, connection.source, Offence::Corrupt);
-        } else if connection.open.chunks > 0 && !connection.is_proven {
-            // It was asked in the place of another one. Coming back, it is no newcomer.
-            self.offend(now, connection.source, Offence::Stall);
-        }
+        let has_open = self.requests.has_open_at(peer);
+        let Some(connection) = self.peers.get(&peer).filter(|peer| has_open && !peer.is_proven)
+        else {
+            return;
+        };
+        // A peer that sends most of a chunk and leaves wastes bandwidth each time it comes back. Any
+        // other was asked in place of another one: when it comes back it is no newcomer.
+        let is_in_a_chunk = connection.in_chunk > 0;
+        let offence = if is_in_a_chunk { Offence::Corrupt } else { Offence::Stall };
+        self.offend(now, connection.source, offence);
     }
 
     /// The source failed us. When its rest is over somebody has to look.

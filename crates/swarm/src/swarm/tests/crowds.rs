@@ -68,7 +68,7 @@ fn a_dripping_crowd_with_all_slots_gives_way_to_who_was_never_asked() {
         let drip = |desk: &mut Desk| {
             let mut outputs = Vec::new();
             for peer in &crowd {
-                let is_asked = desk.swarm.peers.get(peer).is_some_and(|peer| peer.open.chunks > 0);
+                let is_asked = desk.swarm.requests.has_open_at(*peer);
                 if is_asked {
                     outputs.extend(
                         desk.input(crate::Input::DataReceived { peer: *peer, bytes: 1500 }),
@@ -101,10 +101,7 @@ fn what_failed_goes_to_one_that_has_proven_itself() {
     for _ in 0..20 {
         // Whatever is open at the crowd arrives wrong.
         for peer in (1..=50).map(PeerKey) {
-            let link = desk.swarm.files[&FILE].links.get(&peer);
-            let open: Vec<u32> =
-                link.map(|link| link.open.iter().map(|c| c.get()).collect()).unwrap_or_default();
-            for chunk in open {
+            for chunk in desk.open_at(peer) {
                 wrong += 1;
                 desk.arrive(peer, chunk);
                 let again = asked(&desk.corrupt(peer, chunk));

@@ -90,6 +90,12 @@ impl Desk {
         std::iter::from_fn(|| self.swarm.poll_output()).collect()
     }
 
+    /// What is requested of a peer.
+    pub(super) fn open_at(&self, peer: PeerKey) -> Vec<u32> {
+        let open = self.swarm.requests.of_link(peer, FILE).open();
+        open.iter().map(|chunk| chunk.get()).collect()
+    }
+
     pub(super) fn say(&mut self, peer: PeerKey, message: PeerMessage) -> Vec<Output> {
         self.input(Input::Message { peer, message })
     }

@@ -17,7 +17,7 @@ fn the_rarest_chunk_is_asked_for_first() {
     // again.
     desk.holder_of(&[0, 2]);
     desk.holder_of(&[0]);
-    let taken = desk.swarm.files[&FILE].links[&first].open[0].get();
+    let taken = desk.open_at(first)[0];
     let outputs = desk.arrive(first, taken);
     let next = asked(&outputs)[0].1;
     assert_eq!(next, if taken == 1 { 2 } else { 1 });
@@ -46,15 +46,12 @@ fn no_source_is_asked_for_more_than_three_at_once_while_there_are_others() {
     let mut desk = Desk::downloading(64, with_slots(6));
     let peers: Vec<PeerKey> = (0..6).map(|_| desk.full_holder().0).collect();
     for _ in 0..40 {
-        let (peer, chunk) = {
-            let links = &desk.swarm.files[&FILE].links;
-            let (peer, link) = links.iter().find(|(_, link)| !link.open.is_empty()).unwrap();
-            (*peer, link.open[0].get())
-        };
+        let open = |peer: &PeerKey| Some((*peer, *desk.open_at(*peer).first()?));
+        let (peer, chunk) = peers.iter().find_map(open).unwrap();
         desk.arrive(peer, chunk);
         desk.store(chunk);
     }
-    let most = peers.iter().map(|peer| desk.swarm.files[&FILE].links[peer].open.len()).max();
+    let most = peers.iter().map(|peer| desk.open_at(*peer).len()).max();
     assert!(most <= Some(3), "{most:?} requests at one of six sources");
 }
 
@@ -153,7 +150,7 @@ fn several_files_share_the_slots() {
         }
     }
     desk.say(peer, PeerMessage::Ready { file: FileHandle(74), chunk: 0 });
-    let open = (1..=4).map(|n| desk.swarm.files[&FileKey(n)].links[&peer].open.len());
+    let open = (1..=4).map(|n| desk.swarm.requests.of_link(peer, FileKey(n)).open().len());
     assert_eq!(open.collect::<Vec<_>>(), [2, 2, 2, 2]);
 }
 

@@ -31,8 +31,7 @@ fn the_requests_of_a_stalled_source_go_elsewhere_within_the_window() {
         [PeerMessage::Ping { nonce: 0 }, PeerMessage::Cancel { file: OURS, chunk: 0 }]
     );
     // A hedge may have come first.
-    let open = &desk.swarm.files[&FILE].links[&other].open;
-    assert_eq!(open.iter().map(|chunk| chunk.get()).collect::<Vec<_>>(), [0]);
+    assert_eq!(desk.open_at(other), [0]);
 }
 
 #[test]
@@ -347,9 +346,7 @@ fn chunks_whose_source_has_room_are_found_behind_many_rarer_ones_whose_sources_h
     let mut desk = Desk::downloading(2006, with_slots(2));
     let all: Vec<u32> = (0..2005).collect();
     let busy = desk.holder_of(&all);
-    let open: Vec<u32> =
-        desk.swarm.files[&FILE].links[&busy].open.iter().map(|chunk| chunk.get()).collect();
-    for chunk in open {
+    for chunk in desk.open_at(busy) {
         desk.busy(busy, chunk);
     }
     let other = desk.connect();
