@@ -1,7 +1,5 @@
 //! Recounts everything that is kept twice. Tests run it after every input.
 
-use std::collections::BTreeSet;
-
 use super::Swarm;
 use super::connections::{FormerHandles, Peer};
 use crate::chunks::ChunkState;
@@ -58,7 +56,7 @@ impl Swarm {
             for file in peer.links.iter() {
                 assert_eq!(self.files[&file].links[key].trust, peer.trust(), "trust in {key:?}");
             }
-            let kept = usize::from(self.uploads.reserved.contains_key(key));
+            let kept = usize::from(self.uploads.reservation(*key).is_some());
             assert_eq!(
                 peer.slots as usize,
                 self.uploads.active_of(*key).count() + kept,
@@ -102,27 +100,11 @@ impl Swarm {
     }
 
     fn check_slots(&self) {
-        let active = self.uploads.active.values().map(|active| &active.len);
-        let kept = self.uploads.reserved.values().map(|kept| &kept.len);
-        let (count, bytes) = active
-            .chain(kept)
-            .fold((0, 0), |(count, bytes), len| (count + 1, bytes + u64::from(*len)));
-        let used = (self.uploads.slots.used(), self.uploads.slots.used_bytes());
-        assert_eq!(used, (count, bytes), "upload slots");
-
-        for peer in
-            self.uploads.active.keys().map(|(peer, ..)| peer).chain(self.uploads.reserved.keys())
-        {
-            assert!(self.peers.contains_key(peer), "a slot is held for a peer that is gone");
+        for peer in self.uploads.peers() {
+            assert!(self.peers.contains_key(&peer), "{peer:?} is gone and has a slot or waits");
         }
-        self.uploads.slots.check(0);
+        self.uploads.slots().check(0);
         self.requests.slots().check(self.config.accepted_beyond_per_mille);
-        let line: BTreeSet<_> = self.uploads.line.iter().collect();
-        assert!(line.iter().copied().eq(self.uploads.waiting.keys()), "the line is not who waits");
-        assert_eq!(line.len(), self.uploads.line.len(), "somebody is in line twice");
-        for peer in line {
-            assert!(self.peers.contains_key(peer), "somebody who is gone waits");
-        }
         let storing: u64 = self
             .files
             .values()

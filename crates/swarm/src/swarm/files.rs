@@ -149,7 +149,7 @@ impl Swarm {
         state.reopen(stored, &mut self.rng);
         state.is_wanted = true;
         // Nothing is suggested to anybody by a partial holder.
-        self.forget_suggestions(file);
+        self.uploads.forget_suggestions(file);
         self.open_again(file);
         self.begin_download(now, file);
     }

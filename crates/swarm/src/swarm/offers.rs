@@ -42,14 +42,14 @@ impl Swarm {
     /// A random one of those who lack a chunk that is here, get nothing from us, and have not given
     /// back a slot lately.
     fn choose_receiver(&mut self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
-        if !self.config.offers || !self.uploads.slots.has_room_to_offer(0) {
+        if !self.config.offers || !self.uploads.slots().has_room_to_offer(0) {
             return None;
         }
         let (first, last) = (self.peers.first_key_value()?.0, self.peers.last_key_value()?.0);
         let from = PeerKey(self.rng.random_range(first.0..=last.0));
         let in_turn = self.peers.range(from..).chain(self.peers.range(..from)).take(LOOKED_AT);
         let kept_for_new = self.kept_for_new(now);
-        let at_most = self.uploads.slots.capacity(0) as usize / NEWCOMERS_PART;
+        let at_most = self.uploads.slots().capacity(0) as usize / NEWCOMERS_PART;
         let may_be_new = kept_for_new.is_none_or(|kept| kept < at_most.max(1));
         let mut candidates = [from; LOOKED_AT];
         let mut count = 0;
@@ -90,18 +90,18 @@ impl Swarm {
             .links
             .get(&peer)
             .filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
-        let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
+        let slots = self.uploads.slots().capacity(state.longest_chunk()) as usize;
         let is_one_too_many = kept_for_new
             .is_some_and(|kept| kept >= (slots / NEWCOMERS_PART).max(1) && self.is_new(peer));
         let may_begin = !is_one_too_many
-            && self.uploads.slots.has_room_to_offer(state.longest_chunk())
+            && self.uploads.slots().has_room_to_offer(state.longest_chunk())
             && self.rate_limiter.allows(now, Up, file);
         may_begin.then(|| lacked(state, link)).flatten()
     }
 
     /// If a slot is kept for this peer, it asked for nothing meanwhile.
     pub(super) fn note_offered_in_vain(&mut self, now: Time, peer: PeerKey) {
-        if self.uploads.reserved.get(&peer).is_some_and(|kept| !kept.is_heeded) {
+        if self.uploads.reservation(peer).is_some_and(|kept| !kept.is_heeded) {
             self.offered_in_vain = Some(now);
         }
     }
@@ -109,7 +109,7 @@ impl Swarm {
     /// Slots that are kept for those who never took a chunk, if that is to be limited now.
     fn kept_for_new(&self, now: Time) -> Option<usize> {
         let is_wary = self.offered_in_vain.is_some_and(|last| now < last + WARY_FOR);
-        is_wary.then(|| self.uploads.reserved.keys().filter(|peer| self.is_new(**peer)).count())
+        is_wary.then(|| self.uploads.reserved().filter(|peer| self.is_new(*peer)).count())
     }
 
     fn is_new(&self, peer: PeerKey) -> bool {

@@ -43,12 +43,9 @@ impl Swarm {
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.names_corrupt = true;
         }
-        match self.uploads.active.get_mut(&(peer, file, chunk)) {
-            // We have not heard yet that it was sent.
-            Some(active) => active.is_doubted = true,
-            None => {
-                self.doubt(peer, file, chunk);
-            }
+        // If it is under way, we have not heard yet that it was sent.
+        if !self.uploads.doubt(peer, file, chunk) {
+            self.doubt(peer, file, chunk);
         }
     }
 
@@ -63,7 +60,7 @@ impl Swarm {
         let mut doubted = 0;
         for (file, chunk) in active {
             // It may have arrived, and nobody will hear that it was sent.
-            let known = self.uploads.active.get(&(peer, file, chunk));
+            let known = self.uploads.active(peer, file, chunk);
             if doubted < DOUBTED_AT_MOST
                 && (is_unnamed || known.is_some_and(|active| active.is_doubted))
             {
@@ -127,7 +124,7 @@ impl Swarm {
         }
         if was_complete {
             // Nothing is suggested to anybody by a partial holder.
-            self.forget_suggestions(file);
+            self.uploads.forget_suggestions(file);
         }
         self.stop_uploads_of(file, &stored);
         self.open_again_soon(now, file);

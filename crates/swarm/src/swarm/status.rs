@@ -228,13 +228,13 @@ impl Swarm {
     /// Slots in use.
     pub fn slot_status(&self) -> SlotStatus {
         SlotStatus {
-            uploads: self.uploads.slots.used(),
-            waiting: u32::try_from(self.uploads.waiting()).unwrap_or(u32::MAX),
+            uploads: self.uploads.slots().used(),
+            waiting: u32::try_from(self.uploads.waiting().len()).unwrap_or(u32::MAX),
             downloads: self.requests.slots().used(),
             download_bytes: self.requests.slots().used_bytes(),
             storing_bytes: self.storing_bytes,
-            upload_bytes: self.uploads.slots.used_bytes(),
-            uploads_most: self.uploads.slots.most(0),
+            upload_bytes: self.uploads.slots().used_bytes(),
+            uploads_most: self.uploads.slots().most(0),
             downloads_most: self.requests.slots().most(self.config.accepted_beyond_per_mille),
         }
     }

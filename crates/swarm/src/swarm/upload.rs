@@ -11,7 +11,7 @@ use tnet_proto::{FileHandle, PeerMessage};
 
 use super::Swarm;
 use super::places::Deed;
-use super::uploads::{Active, Reservation};
+use super::uploads::Reservation;
 use crate::Time;
 use crate::io::{FileKey, Output, PeerKey, UploadEnd};
 use crate::link::{GIVEN_AT_ONCE, PeerHas};
@@ -52,7 +52,7 @@ impl Swarm {
             connection.links.note_use(file);
         }
         // Asking again for what is being sent is answered by its end.
-        if self.uploads.active.contains_key(&(peer, file, chunk)) {
+        if self.uploads.active(peer, file, chunk).is_some() {
             return;
         }
         let is_invited = self.accept_invitation(peer, file, chunk);
@@ -61,7 +61,7 @@ impl Swarm {
             || !self.rate_limiter.allows(now, Up, file)
             || self.is_rider(now, peer, file) && self.others_wait(now, peer);
         let is_full = !is_invited && has_to_wait
-            || !self.uploads.slots.has_room(self.files[&file].longest_chunk());
+            || !self.uploads.slots().has_room(self.files[&file].longest_chunk());
         if is_full || !is_invited && self.is_better_suggested(peer, file, chunk) {
             if is_invited {
                 // It counted as given away.
@@ -87,7 +87,7 @@ impl Swarm {
             return false;
         }
         let state = &self.files[&file];
-        let slots = self.uploads.slots.capacity(state.longest_chunk()) as usize;
+        let slots = self.uploads.slots().capacity(state.longest_chunk()) as usize;
         // Who only looks on has no share.
         let receivers = state.links.values().filter(|link| link.has_asked && !link.held.is_full());
         // With more than these the share is the least anyway.
@@ -130,8 +130,7 @@ impl Swarm {
     /// Whether a slot is kept for this request; it is free then. A suggestion is kept for its own
     /// chunk: another request was mostly sent before the suggestion arrived.
     fn accept_invitation(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
-        let Some(kept) = self.uploads.reserved.get_mut(&peer) else { return false };
-        kept.is_heeded = true;
+        let Some(kept) = self.uploads.heed(peer) else { return false };
         let is_invited = !kept.suggested || (kept.file, kept.chunk) == (file, chunk);
         is_invited && self.end_reservation(peer, Some(chunk))
     }
@@ -140,7 +139,7 @@ impl Swarm {
     /// it.
     fn is_better_suggested(&self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
         let kept =
-            self.uploads.reserved.get(&peer).filter(|kept| kept.suggested && kept.file == file);
+            self.uploads.reservation(peer).filter(|kept| kept.suggested && kept.file == file);
         let suggest = self.files.get(&file).and_then(|state| state.suggest.as_ref());
         kept.is_some() && suggest.is_some_and(|suggest| suggest.is_spread(chunk))
     }
@@ -152,12 +151,9 @@ impl Swarm {
         }
         let len = state.geometry.chunk_len(chunk);
         self.spend(now, Up, file, len);
-        self.take_slot(peer, len);
-        self.uploads.active.insert(
-            (peer, file, chunk),
-            Active { len, since: now, is_stopping: false, is_doubted: false },
-        );
+        self.uploads.start(now, peer, file, chunk, len);
         if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.slots += 1;
             connection.unused_slots = 0;
         }
         self.output(Output::Upload { peer, file, chunk });
@@ -169,7 +165,7 @@ impl Swarm {
         if unused < self.config.unused_to_skip {
             self.uploads.wait(peer, file, chunk);
         }
-        let load = self.uploads.slots.used() as usize + self.uploads.waiting();
+        let load = self.uploads.slots().used() as usize + self.uploads.waiting().len();
         let load = u32::try_from(load).unwrap_or(u32::MAX);
         self.send(peer, PeerMessage::Busy { file: file.handle(), chunk: chunk.get(), load });
     }
@@ -207,7 +203,7 @@ impl Swarm {
     /// Keeps slots for those who wait, first in line first, while there are free ones.
     pub(super) fn grant_slots(&mut self, now: Time) {
         while let Some((peer, file, chunk)) = self.next_in_line(now) {
-            if !self.uploads.slots.has_room(self.files[&file].longest_chunk()) {
+            if !self.uploads.slots().has_room(self.files[&file].longest_chunk()) {
                 return;
             }
             let fresh = self.fresh_chunk(peer, file, chunk);
@@ -242,12 +238,12 @@ impl Swarm {
     /// not have more than a part of the slots.
     pub(super) fn may_keep_slot_for(&self, peer: PeerKey, file: FileKey) -> bool {
         let is_new =
-            |peer: &PeerKey| self.peers.get(peer).is_some_and(|peer| peer.sent_chunks == 0);
-        if !is_new(&peer) || self.uploads.waiting.keys().all(is_new) {
+            |peer: PeerKey| self.peers.get(&peer).is_some_and(|peer| peer.sent_chunks == 0);
+        if !is_new(peer) || self.uploads.waiting().all(is_new) {
             return true;
         }
-        let slots = self.uploads.slots.capacity(self.files[&file].longest_chunk()) as usize;
-        let kept = self.uploads.reserved.keys().filter(|peer| is_new(peer)).count();
+        let slots = self.uploads.slots().capacity(self.files[&file].longest_chunk()) as usize;
+        let kept = self.uploads.reserved().filter(|peer| is_new(*peer)).count();
         kept < (slots / NEWCOMERS_PART).max(1)
     }
 
@@ -260,13 +256,13 @@ impl Swarm {
         suggested: bool,
     ) {
         self.end_reservation(peer, None);
-        self.uploads.stop_waiting(peer);
         let len = self.files[&file].geometry.chunk_len(chunk);
         self.spend(now, Up, file, len);
-        self.take_slot(peer, len);
-        self.uploads
-            .reserved
-            .insert(peer, Reservation { file, chunk, len, suggested, is_heeded: false });
+        let reservation = Reservation { file, chunk, len, suggested, is_heeded: false };
+        self.uploads.reserve(peer, reservation);
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.slots += 1;
+        }
         self.timers.rearm(Timer::Reservation(peer), now + self.config.reservation);
         let (file, chunk) = (file.handle(), chunk.get());
         let message = match suggested {
@@ -276,17 +272,8 @@ impl Swarm {
         self.send(peer, message);
     }
 
-    /// The peer uses a slot from now on, or one is kept for it.
-    fn take_slot(&mut self, peer: PeerKey, len: u32) {
-        self.uploads.slots.take(len);
-        if let Some(connection) = self.peers.get_mut(&peer) {
-            connection.slots += 1;
-        }
-    }
-
-    /// The peer does not use it any more, or it is not kept for it any more.
-    fn release_slot(&mut self, peer: PeerKey, len: u32) {
-        self.uploads.slots.release(len);
+    /// The peer has one slot less.
+    fn on_slot_released(&mut self, peer: PeerKey) {
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.slots -= 1;
         }
@@ -294,8 +281,8 @@ impl Swarm {
 
     /// Frees the slot kept for a peer. A suggestion it did not take goes to somebody else.
     fn end_reservation(&mut self, peer: PeerKey, taken: Option<ChunkIndex>) -> bool {
-        let Some(reservation) = self.uploads.reserved.remove(&peer) else { return false };
-        self.release_slot(peer, reservation.len);
+        let Some(reservation) = self.uploads.end_reservation(peer) else { return false };
+        self.on_slot_released(peer);
         self.rate_limiter.refund(Up, reservation.file, reservation.len);
         self.timers.disarm(Timer::Reservation(peer));
         if reservation.suggested && taken != Some(reservation.chunk) {
@@ -315,14 +302,8 @@ impl Swarm {
         }
     }
 
-    /// The file is not complete any more: what is kept for somebody is kept for any chunk.
-    pub(super) fn forget_suggestions(&mut self, file: FileKey) {
-        let kept = self.uploads.reserved.values_mut().filter(|kept| kept.file == file);
-        kept.for_each(|kept| kept.suggested = false);
-    }
-
     pub(super) fn on_reservation_over(&mut self, now: Time, peer: PeerKey) {
-        let kept = self.uploads.reserved.get(&peer).copied();
+        let kept = self.uploads.reservation(peer);
         let is_heeded = kept.is_some_and(|kept| kept.is_heeded);
         if let Some(kept) = kept {
             self.pause_offers(now, peer, kept.file);
@@ -341,17 +322,14 @@ impl Swarm {
 
     pub(super) fn on_cancel(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
         let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
-        if self.uploads.active.contains_key(&(peer, file, chunk)) {
+        if self.uploads.active(peer, file, chunk).is_some() {
             self.stop(peer, file, chunk);
-        } else if self
-            .uploads
-            .reserved
-            .get(&peer)
+        } else if (self.uploads.reservation(peer))
             .is_some_and(|kept| kept.file == file && kept.chunk == chunk)
         {
             self.note_declined(now, peer, file);
             self.end_reservation(peer, None);
-        } else if self.uploads.waiting.get(&peer) == Some(&(file, chunk)) {
+        } else if self.uploads.waits_for(peer) == Some((file, chunk)) {
             self.uploads.stop_waiting(peer);
         }
         self.grant_slots(now);
@@ -360,7 +338,7 @@ impl Swarm {
     /// The peer gives back the slot that is kept for it.
     fn note_declined(&mut self, now: Time, peer: PeerKey, file: FileKey) {
         self.pause_offers(now, peer, file);
-        let is_suggested = self.uploads.reserved.get(&peer).is_some_and(|kept| kept.suggested);
+        let is_suggested = self.uploads.reservation(peer).is_some_and(|kept| kept.suggested);
         let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
         if let Some(link) = link.filter(|_| is_suggested) {
             link.declined = link.declined.saturating_add(1);
@@ -375,13 +353,8 @@ impl Swarm {
 
     /// Stops sending these chunks of a file to anybody.
     pub(super) fn stop_uploads_of(&mut self, file: FileKey, chunks: &[ChunkIndex]) {
-        let active = self
-            .uploads
-            .active
-            .keys()
-            .filter(|(_, other, chunk)| *other == file && chunks.contains(chunk));
-        let active: Vec<(PeerKey, ChunkIndex)> =
-            active.map(|(peer, _, chunk)| (*peer, *chunk)).collect();
+        let active = self.uploads.active_in(file).filter(|(_, chunk)| chunks.contains(chunk));
+        let active: Vec<(PeerKey, ChunkIndex)> = active.collect();
         for (peer, chunk) in active {
             self.stop(peer, file, chunk);
         }
@@ -389,8 +362,7 @@ impl Swarm {
 
     /// Stops sending a chunk, once; its end is still to come.
     fn stop(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        let Some(active) = self.uploads.active.get_mut(&(peer, file, chunk)) else { return };
-        if !std::mem::replace(&mut active.is_stopping, true) {
+        if self.uploads.stop(peer, file, chunk) {
             self.output(Output::StopUpload { peer, file, chunk });
         }
     }
@@ -403,18 +375,18 @@ impl Swarm {
         chunk: ChunkIndex,
         end: UploadEnd,
     ) {
-        let Some(active) = self.uploads.active.remove(&(peer, file, chunk)) else { return };
-        self.release_slot(peer, active.len);
+        let Some(active) = self.uploads.end(peer, file, chunk) else { return };
+        self.on_slot_released(peer);
         match end {
             UploadEnd::Sent => {
                 if let Some(slots) =
                     self.uplink.uploaded(active.len, active.since.elapsed(), now.elapsed())
                 {
-                    self.uploads.slots.narrow_to(slots);
+                    self.uploads.narrow_to(slots);
                 }
                 // As much longer as there are more slots for uploads.
                 if let Some(bytes) = self.sent.passed(now, active.len, self.config.slots_last * 2) {
-                    self.uploads.slots.widen_to(bytes, active.len);
+                    self.uploads.widen_to(bytes, active.len);
                 }
                 self.on_sent(now, peer, file, chunk);
                 if active.is_doubted {
@@ -458,8 +430,8 @@ impl Swarm {
     pub(super) fn forget_uploads_to(&mut self, peer: PeerKey) {
         let active: Vec<(FileKey, ChunkIndex)> = self.uploads.active_of(peer).collect();
         for (file, chunk) in active {
-            let active = self.uploads.active.remove(&(peer, file, chunk)).expect("just listed");
-            self.release_slot(peer, active.len);
+            self.uploads.end(peer, file, chunk);
+            self.on_slot_released(peer);
             self.unspread(file, chunk);
         }
         self.end_reservation(peer, None);
@@ -468,10 +440,10 @@ impl Swarm {
 
     /// The peer has left the file's swarm, not the connection. The caller grants what is free now.
     pub(super) fn leave_queue(&mut self, peer: PeerKey, file: FileKey) {
-        if self.uploads.reserved.get(&peer).is_some_and(|kept| kept.file == file) {
+        if self.uploads.reservation(peer).is_some_and(|kept| kept.file == file) {
             self.end_reservation(peer, None);
         }
-        if self.uploads.waiting.get(&peer).is_some_and(|(waiting, _)| *waiting == file) {
+        if self.uploads.waits_for(peer).is_some_and(|(waiting, _)| waiting == file) {
             self.uploads.stop_waiting(peer);
         }
         let under_way: Vec<(FileKey, ChunkIndex)> =
