@@ -186,7 +186,7 @@ impl World {
     /// A stranger sends a whole chunk.
     pub fn send_chunk(&mut self, peer: PeerKey, handle: FileHandle, chunk: u32) {
         self.input(Input::DataReceived { peer, bytes: MIN_CHUNK_SIZE });
-        self.input(Input::ChunkArrived { peer, handle, chunk });
+        self.input(Input::ChunkArrived { peer, handle, chunk, body: () });
     }
 
     /// Whoever was asked for a chunk sends it, or says in one of the allowed ways that it does not.
@@ -357,7 +357,7 @@ impl World {
                 let is_known = is_gone || self.uploads.contains(&(peer, file, chunk));
                 assert!(is_known, "{chunk} is not being sent to {peer:?}");
             }
-            Output::Store { peer, file, chunk } => {
+            Output::Store { peer, file, chunk, .. } => {
                 assert!(!self.disk[&file].contains(chunk), "{chunk} of {file:?} is here already");
                 let is_being_stored =
                     self.stores.iter().any(|store| (store.1, store.2) == (file, chunk));

@@ -42,7 +42,7 @@ pub(crate) struct Host {
 /// A running peer.
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub(crate) swarm: Swarm,
+    pub(crate) swarm: Swarm<ChunkBody>,
     pub(crate) session: CoordinatorSession,
     pub(crate) desk: Desk,
     /// The tick that is planned.
@@ -60,12 +60,18 @@ pub(crate) struct Core {
     pub(crate) drips: Vec<(PipeId, u32, u32)>,
 }
 
+/// What stands for the bytes of a chunk that arrived.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChunkBody {
+    pub(crate) from: PipeId,
+    pub(crate) taint: Taint,
+}
+
 /// A chunk on its way to the disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Writing {
-    pub(crate) from: PipeId,
     pub(crate) chunk: u32,
-    pub(crate) taint: Taint,
+    pub(crate) body: ChunkBody,
 }
 
 /// A host's end of its coordinator connection.

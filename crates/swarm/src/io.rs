@@ -1,5 +1,5 @@
-//! What goes into the core and what comes out. Every fact arrives as an [`Input`]; every deed
-//! leaves as an [`Output`], and the core assumes that it is done.
+//! What goes into the core and what comes out. The core receives events as [`Input`] and emits
+//! actions as [`Output`]; the caller must perform each action, and the core assumes that it is done.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
@@ -83,7 +83,7 @@ pub enum UploadEnd {
 
 /// Something happened.
 #[derive(Debug, Clone)]
-pub enum Input {
+pub enum Input<B = ()> {
     /// The process has or wants this file.
     AddFile {
         /// Its number.
@@ -175,6 +175,9 @@ pub enum Input {
         handle: FileHandle,
         /// As on the wire.
         chunk: u32,
+        /// Its bytes, or what stands for them. Comes back with [`Output::Store`] if the chunk is
+        /// wanted.
+        body: B,
     },
     /// An [`Output::Upload`] is over.
     UploadEnded {
@@ -270,7 +273,7 @@ pub enum Input {
 
 /// Something is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub enum Output<B = ()> {
     /// Call this address; answer with `PeerConnected`, `ConnectFailed` or `NotCalled`.
     Connect {
         /// Whom.
@@ -310,6 +313,8 @@ pub enum Output {
         file: FileKey,
         /// The chunk.
         chunk: ChunkIndex,
+        /// What came with [`Input::ChunkArrived`].
+        body: B,
     },
     /// Close a connection; the core has forgotten it already.
     Disconnect {

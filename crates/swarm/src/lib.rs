@@ -6,18 +6,39 @@
 //! the same outputs, in the real peer and in the simulator. What is said to a coordinator, and
 //! when, a [`CoordinatorSession`] decides in the same manner.
 //!
+//! The caller drives the core with one loop: an input, all outputs, the next input. What an output
+//! leads to at once is an input for after the last output.
+//!
 //! ```
+//! use std::collections::VecDeque;
+//!
 //! use tnet_fileinfo::{ChunkSet, ChunkSize, FileHash, Geometry};
 //! use tnet_proto::PeerId;
 //! use tnet_swarm::{Config, FileKey, Goal, Input, Output, Swarm, Time};
 //!
+//! // The body of a chunk that arrived comes back with `Output::Store`.
+//! let mut swarm: Swarm<Vec<u8>> = Swarm::new(Config::default(), PeerId([7; 16]), 42);
 //! let geometry = Geometry::new(1 << 20, ChunkSize::new(64 * 1024)?)?;
-//! let mut swarm = Swarm::new(Config::default(), PeerId([7; 16]), 42);
 //! let stored = ChunkSet::empty(&geometry);
 //! let hash = FileHash::from_bytes([0; 32]);
 //! let (file, vouched, goal) = (FileKey(1), stored.clone(), Goal::Download);
-//! swarm.handle_input(Time::ZERO, Input::AddFile { file, hash, geometry, stored, vouched, goal });
-//! assert_eq!(swarm.poll_output(), Some(Output::Lookup { file }));
+//! let mut inputs =
+//!     VecDeque::from([Input::AddFile { file, hash, geometry, stored, vouched, goal }]);
+//!
+//! while let Some(input) = inputs.pop_front() {
+//!     swarm.handle_input(Time::ZERO, input);
+//!     while let Some(output) = swarm.poll_output() {
+//!         match output {
+//!             Output::Lookup { file } => {
+//!                 let addresses = vec!["10.0.0.2:7401".parse().unwrap()];
+//!                 inputs.push_back(Input::Holders { file, addresses });
+//!             }
+//!             Output::Connect { address } => assert_eq!(address.port(), 7401),
+//!             output => panic!("{output:?}"),
+//!         }
+//!     }
+//!     // Not before `swarm.next_timeout()`: `Input::Tick`.
+//! }
 //! # Ok::<(), tnet_fileinfo::GeometryError>(())
 //! ```
 

@@ -106,7 +106,7 @@ pub(crate) fn picker() -> Step {
             return 0;
         };
         scene.feed(Input::DataReceived { peer, bytes: CHUNK });
-        scene.feed(Input::ChunkArrived { peer, handle: FILE.handle(), chunk });
+        scene.feed(Input::ChunkArrived { peer, handle: FILE.handle(), chunk, body: () });
         u64::from(chunk)
     })
 }

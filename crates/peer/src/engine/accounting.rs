@@ -10,6 +10,7 @@ use super::rate::Rate;
 use super::stopwatch::Situation;
 use crate::api::{Phase, TimeShares};
 use crate::config::Config;
+use crate::session::ChunkBody;
 
 /// Downloads whose situation is looked at after each round of events. With more of them each is
 /// looked at on the engine's beat only: their shares of time are then counted in tenths of a
@@ -109,7 +110,7 @@ impl Engine {
 
 /// What a download is about.
 pub(super) fn situation(
-    swarm: &Swarm,
+    swarm: &Swarm<ChunkBody>,
     config: &Config,
     file: FileKey,
     finishing: bool,

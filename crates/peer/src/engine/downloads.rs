@@ -23,7 +23,7 @@ use crate::api::{
     DownloadError, FileChange, Phase, Progress, SourceShare, Summary, TimeShares, Traffic,
 };
 use crate::config::DownloadOptions;
-use crate::session::{Body, StoreResult, Taken};
+use crate::session::{ChunkBody, StoreResult, Taken};
 use crate::source::Source;
 use crate::store;
 
@@ -184,8 +184,13 @@ impl Engine {
     }
 
     /// The core wants the chunk that just arrived.
-    pub(super) fn store_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        let body = self.arrived.take().expect("a store follows the arrival of its chunk at once");
+    pub(super) fn store_chunk(
+        &mut self,
+        peer: PeerKey,
+        file: FileKey,
+        chunk: ChunkIndex,
+        body: ChunkBody,
+    ) {
         let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else {
             return;
         };
@@ -193,8 +198,8 @@ impl Engine {
         let arrival = Arrival { peer, address, file, chunk };
         let store = Arc::clone(&running.store);
         match body {
-            Body::Handed(buffer) => self.start_store(arrival, buffer, store),
-            Body::Kept => {
+            ChunkBody::InMemory(buffer) => self.start_store(arrival, buffer, store),
+            ChunkBody::WrittenBySession => {
                 self.in_hand.insert((peer, file, chunk), arrival);
             }
         }

@@ -31,7 +31,7 @@ mod swarm_watch;
 mod tests;
 mod touched;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
-use crate::session::{Body, Greeted, Session, SessionContext, SessionEvent};
+use crate::session::{ChunkBody, Greeted, Session, SessionContext, SessionEvent};
 use crate::share::LeftOut;
 use crate::store::{OpenFiles, ScanLog};
 
@@ -89,7 +89,9 @@ pub(crate) struct Engine {
     clock: Clock,
     /// As of the beginning of this round of events: one look at the clock does for all of them.
     now: Time,
-    swarm: Swarm,
+    swarm: Swarm<ChunkBody>,
+    /// What performing an output led to at once: inputs for after the last output.
+    follow_ups: VecDeque<Input<ChunkBody>>,
     sessions: HashMap<PeerKey, OpenSession>,
     context: SessionContext,
     dialer: Dialer,
@@ -130,8 +132,6 @@ pub(crate) struct Engine {
     narrow_since: Option<Time>,
     /// A connection that the core does not keep, for the output that closes it.
     turned_away: Option<(PeerKey, Greeted<OwnedReadHalf, OwnedWriteHalf>)>,
-    /// The chunk that an input is about, for the output that stores it.
-    arrived: Option<Body>,
     work: mpsc::Sender<WorkDone>,
     /// Chunks that the core wants and that a session takes in, by who sent them.
     in_hand: HashMap<(PeerKey, FileKey, ChunkIndex), Arrival>,
@@ -210,6 +210,7 @@ impl Engine {
             clock: context.clock.clone(),
             now: Time::ZERO,
             swarm: Swarm::new(config.swarm.clone(), peer_id, seed),
+            follow_ups: VecDeque::new(),
             sessions: HashMap::new(),
             context,
             dialer,
@@ -242,7 +243,6 @@ impl Engine {
             limits: Limits::default(),
             narrow_since: None,
             turned_away: None,
-            arrived: None,
             work,
             in_hand: HashMap::new(),
             config,
@@ -337,18 +337,20 @@ impl Engine {
         due.into_iter().flatten().fold(next_look, Time::min)
     }
 
-    /// Tells the core, and does what it answers.
-    fn feed(&mut self, input: Input) {
-        let now = self.now;
-        self.swarm.handle_input(now, input);
+    /// Gives the core an input and performs its outputs. Must not be called while outputs are
+    /// performed; `follow_ups` is for that.
+    fn feed(&mut self, input: Input<ChunkBody>) {
+        self.swarm.handle_input(self.now, input);
         self.perform_all();
-        // What no output asked for was not wanted.
-        self.arrived = None;
     }
 
     fn perform_all(&mut self) {
-        while let Some(output) = self.swarm.poll_output() {
-            self.perform(output);
+        loop {
+            while let Some(output) = self.swarm.poll_output() {
+                self.perform(output);
+            }
+            let Some(input) = self.follow_ups.pop_front() else { return };
+            self.swarm.handle_input(self.now, input);
         }
     }
 
@@ -405,8 +407,7 @@ impl Engine {
             SessionEvent::ChunkArrived { handle, chunk, last_part, body } => {
                 self.count_received(peer, last_part);
                 self.feed(Input::DataReceived { peer, bytes: last_part });
-                self.arrived = Some(body);
-                self.feed(Input::ChunkArrived { peer, handle, chunk });
+                self.feed(Input::ChunkArrived { peer, handle, chunk, body });
             }
             SessionEvent::ChunkTaken { file, chunk, taken } => {
                 // What the core did not want is of no interest either.

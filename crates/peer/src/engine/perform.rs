@@ -8,10 +8,10 @@ use tnet_net::Narrow;
 use tnet_swarm::{Event, FileKey, Input, Output, PeerKey, UploadEnd};
 
 use super::Engine;
-use crate::session::{self, Order, Upload};
+use crate::session::{self, ChunkBody, Order, Upload};
 
 impl Engine {
-    pub(super) fn perform(&mut self, output: Output) {
+    pub(super) fn perform(&mut self, output: Output<ChunkBody>) {
         match output {
             Output::Connect { address } => self.dialer.call(address),
             Output::Send { peer, message } => self.order(peer, Order::Send(message)),
@@ -19,7 +19,7 @@ impl Engine {
             Output::StopUpload { peer, file, chunk } => {
                 self.order(peer, Order::StopUpload { file, chunk })
             }
-            Output::Store { peer, file, chunk } => self.store_chunk(peer, file, chunk),
+            Output::Store { peer, file, chunk, body } => self.store_chunk(peer, file, chunk, body),
             Output::Disconnect { peer, reason } => {
                 self.recuts.note_leaving();
                 if let Some(open) = self.sessions.remove(&peer) {
@@ -60,8 +60,7 @@ impl Engine {
             self.order(peer, Order::Upload(upload));
         } else {
             let end = UploadEnd::Stopped;
-            let now = self.now;
-            self.swarm.handle_input(now, Input::UploadEnded { peer, file, chunk, end });
+            self.follow_ups.push_back(Input::UploadEnded { peer, file, chunk, end });
         }
     }
 

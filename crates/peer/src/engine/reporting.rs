@@ -17,6 +17,7 @@ use super::{Engine, keys_of};
 use crate::api::{CoordinatorContact, CoordinatorState, Listing, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
 use crate::info_search::Found;
+use crate::session::ChunkBody;
 
 pub(super) struct CoordinatorLink {
     pub(super) address: Option<CoordinatorAddress>,
@@ -277,7 +278,7 @@ impl Engine {
 fn needs_holders(
     by_hash: &HashMap<FileHash, BTreeSet<FileKey>>,
     files: &BTreeMap<FileKey, FileEntry>,
-    swarm: &Swarm,
+    swarm: &Swarm<ChunkBody>,
     hash: &FileHash,
 ) -> bool {
     keys_of(by_hash, hash).iter().any(|file| {

@@ -15,7 +15,7 @@ use super::backlog::Load;
 use super::budget::Claimant;
 use super::reader::Reader;
 use super::time_limit::TimeLimit;
-use super::{Answers, Backlogs, Body, Intake, Order, Reports, SessionEvent};
+use super::{Answers, Backlogs, ChunkBody, Intake, Order, Reports, SessionEvent};
 
 /// What the engine hears of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub async fn listen_to(
                     handle,
                     chunk,
                     last_part,
-                    body: Body::Handed(buffer),
+                    body: ChunkBody::InMemory(buffer),
                 } => {
                     hear(Heard::Data(last_part));
                     hear(Heard::Chunk { handle, chunk, bytes: buffer.bytes().to_vec() });

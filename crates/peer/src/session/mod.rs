@@ -135,7 +135,7 @@ pub(crate) enum SessionEvent {
         chunk: u32,
         /// Bytes received since the last event.
         last_part: u32,
-        body: Body,
+        body: ChunkBody,
     },
     /// What became of a chunk that the session kept.
     ChunkTaken {
@@ -155,13 +155,13 @@ pub(crate) enum SessionEvent {
     Ended,
 }
 
-/// Who takes in a chunk that arrived.
+/// The body of a chunk on its way through the engine and the core.
 #[derive(Debug)]
-pub(crate) enum Body {
-    /// The engine.
-    Handed(ChunkBuffer),
-    /// The session, which says what became of it.
-    Kept,
+pub(crate) enum ChunkBody {
+    /// Bytes to verify and write.
+    InMemory(ChunkBuffer),
+    /// The session verifies and writes the chunk, and reports the result after its arrival.
+    WrittenBySession,
 }
 
 /// The engine's end of a session.

@@ -23,7 +23,7 @@ use super::budget::{Claimant, Hold};
 use super::long_messages::{SHORT, WHOLE_WITHIN};
 use super::pause::told;
 use super::time_limit::{Elapsed, TimeLimit};
-use super::{Answers, Body, ChunkBuffer, Intake, Reports, SILENT_AT_MOST, SessionEvent};
+use super::{Answers, ChunkBody, ChunkBuffer, Intake, Reports, SILENT_AT_MOST, SessionEvent};
 
 /// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a
 /// part is copied once more; so no more than messages need.
@@ -369,8 +369,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             None => Err(buffer),
         };
         let (body, quick) = match quick {
-            Ok(quick) => (Body::Kept, Some(quick)),
-            Err(buffer) => (Body::Handed(buffer), None),
+            Ok(quick) => (ChunkBody::WrittenBySession, Some(quick)),
+            Err(buffer) => (ChunkBody::InMemory(buffer), None),
         };
         // First, so that the engine knows of the chunk when it hears what became of it.
         report.send(SessionEvent::ChunkArrived { handle, chunk, last_part, body }).await;

@@ -141,7 +141,7 @@ async fn a_chunk_in_parts_is_reported_once_it_is_whole() {
     rig.say(PeerMessage::Ready { file: HANDLE, chunk: 0 }).await;
     assert!(matches!(rig.event().await, SessionEvent::Message(PeerMessage::Ready { .. })));
     rig.send_part(1, 40_000, &second).await;
-    let SessionEvent::ChunkArrived { handle, chunk, last_part, body: Body::Handed(buffer) } =
+    let SessionEvent::ChunkArrived { handle, chunk, last_part, body: ChunkBody::InMemory(buffer) } =
         rig.event().await
     else {
         panic!("no chunk")
@@ -537,7 +537,10 @@ async fn chunks_and_messages_of_a_fast_connection_arrive_whole_and_in_their_orde
         let (mut chunks, mut messages) = (0, Vec::new());
         while chunks < ROUNDS * CHUNKS || messages.len() < MESSAGES as usize {
             match received.recv().await {
-                Some((_, SessionEvent::ChunkArrived { chunk, body: Body::Handed(buffer), .. })) => {
+                Some((
+                    _,
+                    SessionEvent::ChunkArrived { chunk, body: ChunkBody::InMemory(buffer), .. },
+                )) => {
                     let chunk = geometry.chunk(chunk).unwrap();
                     assert_eq!(chunk.get(), chunks % CHUNKS);
                     assert!(info.verify(chunk, buffer.bytes()), "chunk {chunks} has other bytes");

@@ -19,9 +19,9 @@ use tnet_swarm::{FileKey, Input, PeerKey};
 
 use crate::check::{Breach, Safety};
 use crate::event::Event;
-use crate::host::Host;
+use crate::host::{ChunkBody, Host};
 use crate::idle::Idleness;
-use crate::net::{Network, Parcel, PipeId, Taint};
+use crate::net::{Network, Parcel, PipeId};
 use crate::outcome::Outcome;
 use crate::queue::Queue;
 use crate::trace::Trace;
@@ -44,8 +44,6 @@ pub struct Simulation {
     coordinator: Coordinator,
     post: Post,
     rng: StdRng,
-    /// What the chunk that just arrived is worth, for the output that stores it.
-    arrived: Option<(PipeId, Taint)>,
     /// Hosts that must finish and have not.
     awaited: u32,
     inputs: u64,
@@ -84,7 +82,6 @@ impl Simulation {
             coordinator,
             post: Post::default(),
             rng,
-            arrived: None,
             awaited,
             inputs: 0,
             events: 0,
@@ -182,7 +179,7 @@ impl Simulation {
     }
 
     /// Tells a core, and does what it answers.
-    fn feed(&mut self, host: HostId, input: Input) {
+    fn feed(&mut self, host: HostId, input: Input<ChunkBody>) {
         let now = moment(self.queue.now());
         let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
         core.swarm.handle_input(now, input);
@@ -200,8 +197,6 @@ impl Simulation {
             }
             self.perform(host, output);
         }
-        // What no output asked for was not wanted.
-        self.arrived = None;
         self.plan_tick(host);
         self.send_reports(host);
     }
@@ -249,9 +244,9 @@ impl Simulation {
                 Parcel::Part { chunk, len, is_last, taint } => {
                     self.feed(host, Input::DataReceived { peer: key(own), bytes: len });
                     if is_last {
-                        self.arrived = Some((own, taint));
-                        let handle = FILE.handle();
-                        self.feed(host, Input::ChunkArrived { peer: key(own), handle, chunk });
+                        let (peer, handle) = (key(own), FILE.handle());
+                        let body = ChunkBody { from: own, taint };
+                        self.feed(host, Input::ChunkArrived { peer, handle, chunk, body });
                     }
                 }
                 Parcel::Close => self.lose(own),

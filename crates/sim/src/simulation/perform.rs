@@ -8,7 +8,7 @@ use tnet_swarm::{Event as News, Input, Output, PeerKey, UploadEnd};
 use super::life::LOOK_AROUND;
 use super::{FILE, Simulation, key};
 use crate::event::Event;
-use crate::host::{Writing, host_at};
+use crate::host::{ChunkBody, Writing, host_at};
 use crate::net::{PipeId, Taint, UploadEnded};
 use crate::units::{HostId, SECOND};
 use crate::world::{Character, Defect, WhenDone};
@@ -17,7 +17,7 @@ use crate::world::{Character, Defect, WhenDone};
 const DRIP_EVERY: u64 = SECOND;
 
 impl Simulation {
-    pub(super) fn perform(&mut self, host: HostId, output: Output) {
+    pub(super) fn perform(&mut self, host: HostId, output: Output<ChunkBody>) {
         match output {
             Output::Connect { address } => self.connect(host, host_at(address)),
             Output::Send { peer, message } => {
@@ -25,7 +25,7 @@ impl Simulation {
             }
             Output::Upload { peer, chunk, .. } => self.upload(host, pipe(peer), chunk),
             Output::StopUpload { peer, chunk, .. } => self.stop_upload(host, pipe(peer), chunk),
-            Output::Store { chunk, .. } => self.store(host, chunk),
+            Output::Store { chunk, body, .. } => self.store(host, chunk, body),
             Output::Disconnect { peer, reason } => {
                 self.network.close(&mut self.queue, pipe(peer), reason)
             }
@@ -135,16 +135,14 @@ impl Simulation {
         }
     }
 
-    fn store(&mut self, host: HostId, chunk: ChunkIndex) {
-        let (from, taint) =
-            self.arrived.take().expect("a store follows the arrival of its chunk at once");
+    fn store(&mut self, host: HostId, chunk: ChunkIndex, body: ChunkBody) {
         let state = &mut self.hosts[host as usize];
         self.safety.fetched(host, chunk.get(), state.disk.contains(chunk));
         let core = state.core.as_mut().expect("its output is being performed");
         let (disk, len) = (state.plan.disk, u64::from(self.geometry.chunk_len(chunk)));
         core.disk_free =
             core.disk_free.max(self.queue.now()) + disk.latency + disk.rate.time_for(len);
-        core.writing.push_back(Writing { from, chunk: chunk.get(), taint });
+        core.writing.push_back(Writing { chunk: chunk.get(), body });
         self.queue.push(core.disk_free, Event::Stored { host, life: state.life });
     }
 
@@ -154,7 +152,7 @@ impl Simulation {
         }
         let state = &mut self.hosts[host as usize];
         let Some(core) = state.core.as_mut() else { return };
-        let Writing { from, chunk, taint } =
+        let Writing { chunk, body: ChunkBody { from, taint } } =
             core.writing.pop_front().expect("one is written for each event");
         let chunk = self.geometry.chunk(chunk).expect("it was stored by this very index");
         let defect = state.plan.defect;

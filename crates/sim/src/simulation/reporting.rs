@@ -14,7 +14,7 @@ use super::coordinator::Letter;
 use super::{FILE, Simulation};
 use crate::check::{Breach, table_differs};
 use crate::event::Event;
-use crate::host::{CALL_PAUSE, Line};
+use crate::host::{CALL_PAUSE, ChunkBody, Line};
 use crate::tally::Count;
 use crate::units::{HostId, Nanos, SECOND, moment, nanos, number};
 use crate::wire::encoded_len;
@@ -288,7 +288,7 @@ impl Simulation {
     }
 }
 
-fn needs_holders(swarm: &Swarm, disk: &ChunkSet) -> bool {
+fn needs_holders(swarm: &Swarm<ChunkBody>, disk: &ChunkSet) -> bool {
     !disk.is_full() && !swarm.has_enough_neighbours(FILE)
 }
 

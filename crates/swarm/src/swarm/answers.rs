@@ -29,7 +29,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 pub(super) const DOUBLED: u32 = 7;
 pub(super) const DOUBLED_FOR_CORRUPT: u32 = 2;
 
-impl Swarm {
+impl<B> Swarm<B> {
     pub(super) fn on_busy(
         &mut self,
         now: Time,

@@ -21,7 +21,7 @@ use crate::timers::Timer;
 /// Chunks until which announcements wait less.
 const FEW_CHUNKS: u32 = 64;
 
-impl Swarm {
+impl<B> Swarm<B> {
     pub(super) fn on_data_received(&mut self, now: Time, peer: PeerKey, bytes: u32) {
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.heard = now;
@@ -37,6 +37,7 @@ impl Swarm {
         peer: PeerKey,
         handle: FileHandle,
         chunk: u32,
+        body: B,
     ) {
         if !self.peers.contains_key(&peer) {
             return;
@@ -47,7 +48,7 @@ impl Swarm {
             return self.cut(now, peer, Violation::Unrequested(chunk.get()));
         }
         self.on_delivered(peer);
-        self.accept_chunk(peer, file, chunk);
+        self.accept_chunk(peer, file, chunk, body);
         self.fill_downloads(now);
     }
 
@@ -66,7 +67,7 @@ impl Swarm {
     }
 
     /// Stores a chunk that is not here yet, whoever was asked for it last.
-    fn accept_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
+    fn accept_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex, body: B) {
         let state = self.files.get_mut(&file).expect("resolve found it");
         let known = state.download.as_ref().map(|download| download.chunks.state(chunk));
         match known {
@@ -86,7 +87,7 @@ impl Swarm {
         if let Some(Peer { source, address, .. }) = self.peers.get(&peer) {
             download.senders.insert(chunk, Sender { peer, source: *source, address: *address });
         }
-        self.output(Output::Store { peer, file, chunk });
+        self.output(Output::Store { peer, file, chunk, body });
     }
 
     /// The chunk is here: other sources need not send it.

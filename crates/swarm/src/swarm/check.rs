@@ -8,7 +8,7 @@ use crate::io::{Direction, FileKey, PeerKey};
 use crate::link::{MAX_UNANSWERED, PeerHas, Trust};
 use crate::request_book::FileRequests;
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Panics, naming what is wrong, unless every counter and index is what a recount gives.
     pub fn check(&self) {
         for (key, file) in &self.files {

@@ -168,7 +168,7 @@ enum Rejection {
     TooMany,
 }
 
-impl Swarm {
+impl<B> Swarm<B> {
     pub(super) fn on_peer_connected(&mut self, now: Time, newcomer: Newcomer) {
         let address = newcomer.address.map(canonical);
         let newcomer = Newcomer { source: newcomer.source.to_canonical(), address, ..newcomer };

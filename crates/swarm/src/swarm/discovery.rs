@@ -43,7 +43,7 @@ const IDLE_LOOKUPS: u32 = 3;
 /// So many times the usual neighbours at most while no chunk arrives.
 const STARVED_NEIGHBOURS: u32 = 4;
 
-impl Swarm {
+impl<B> Swarm<B> {
     pub(super) fn on_peers(
         &mut self,
         now: Time,

@@ -54,7 +54,7 @@ struct Member {
     source: IpAddr,
 }
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Tells a peer of others in the file's swarm.
     pub(super) fn exchange_peers(&mut self, now: Time, peer: PeerKey, file: FileKey) {
         let is_large = self.files[&file].links.len() > FEW;

@@ -9,7 +9,7 @@ use crate::io::{FileKey, PeerKey, Priority, RateLimits};
 use crate::rate_limiter::TransferDirection;
 use crate::timers::Timer;
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// New limits of a file, or of the whole process.
     pub(super) fn on_limit(&mut self, now: Time, file: Option<FileKey>, limits: RateLimits) {
         match file {

@@ -20,7 +20,7 @@ pub(super) struct Here {
     pub(super) vouched: ChunkSet,
 }
 
-impl Swarm {
+impl<B> Swarm<B> {
     pub(super) fn on_add_file(
         &mut self,
         now: Time,

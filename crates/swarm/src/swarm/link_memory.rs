@@ -73,7 +73,7 @@ impl Peer {
     }
 }
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Counts what a link holds. What it held before is counted no more.
     pub(super) fn count_link(&mut self, peer: PeerKey, file: FileKey) {
         let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));

@@ -24,7 +24,7 @@ use crate::timers::Timer;
 /// lingers of which that is true of all links: it ends with one goodbye.
 const LINGER: Duration = Duration::from_secs(2);
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Tells the peer that we take part in the file's swarm, once. False: there is no room for one
     /// more file on its connection.
     pub(super) fn open_file(&mut self, now: Time, peer: PeerKey, file: FileKey) -> bool {

@@ -1,7 +1,21 @@
-//! The decisions of one process, for all its files: told what happened, it answers what to do.
+//! The decisions of one process, for all its files.
 //!
-//! One input, then [`Swarm::poll_output`] until it is empty, then the next input. The same inputs,
-//! times and seed give the same outputs.
+//! The core receives events as [`Input`] and emits actions as [`Output`]. The caller drives it with
+//! one loop:
+//!
+//! ```text
+//! loop {
+//!     let input = events.next().or_at(swarm.next_timeout(), Input::Tick);
+//!     swarm.handle_input(now, input);
+//!     while let Some(output) = swarm.poll_output() {
+//!         perform(output);
+//!     }
+//! }
+//! ```
+//!
+//! - `perform` must do each output, in this order, and must not call `handle_input`: what it finds
+//!   out at once is queued as an input for after the last output. A debug assertion holds this.
+//! - Times never go backwards. The same inputs, times and seed give the same outputs.
 
 mod answers;
 mod arrivals;
@@ -62,9 +76,11 @@ use link_memory::LinkMemory;
 use places::Places;
 use uploads::Uploads;
 
-/// The core. See the module's documentation.
+/// The core. `B` is the body of a chunk: whatever the caller has of one that arrived. It comes with
+/// [`Input::ChunkArrived`] and leaves with the [`Output::Store`] of that chunk; the body of a chunk
+/// that is not wanted is dropped.
 #[derive(Debug)]
-pub struct Swarm {
+pub struct Swarm<B = ()> {
     config: Config,
     own_id: PeerId,
     rng: StdRng,
@@ -95,7 +111,7 @@ pub struct Swarm {
     sent: Throughput,
     addresses: AddressBook,
     timers: Timers,
-    outputs: VecDeque<Output>,
+    outputs: VecDeque<Output<B>>,
     /// The incomplete file that chooses its next chunk first.
     turn: FileKey,
     rate_limiter: RateLimiter,
@@ -103,9 +119,9 @@ pub struct Swarm {
     priorities_differ: bool,
 }
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// A process without files and peers. `seed` decides every random choice.
-    pub fn new(config: Config, own_id: PeerId, seed: u64) -> Swarm {
+    pub fn new(config: Config, own_id: PeerId, seed: u64) -> Swarm<B> {
         Swarm {
             own_id,
             rng: StdRng::seed_from_u64(seed),
@@ -136,8 +152,10 @@ impl Swarm {
         }
     }
 
-    /// Takes in what happened at `now`, which must not be earlier than in the call before.
-    pub fn handle_input(&mut self, now: Time, input: Input) {
+    /// Takes in what happened at `now`, which must not be earlier than in the call before. No output
+    /// may be left of the call before.
+    pub fn handle_input(&mut self, now: Time, input: Input<B>) {
+        debug_assert!(self.outputs.is_empty(), "outputs are left when {now:?} brings an input");
         match input {
             Input::AddFile { file, hash, geometry, stored, vouched, goal } => {
                 self.on_add_file(now, file, hash, geometry, Here { stored, vouched }, goal);
@@ -160,8 +178,8 @@ impl Swarm {
             Input::DataReceived { peer, bytes } => self.on_data_received(now, peer, bytes),
             Input::ReadingPaused { peer } => self.on_reading_paused(peer),
             Input::ReadingResumed { peer } => self.on_reading_resumed(now, peer),
-            Input::ChunkArrived { peer, handle, chunk } => {
-                self.on_chunk_arrived(now, peer, handle, chunk)
+            Input::ChunkArrived { peer, handle, chunk, body } => {
+                self.on_chunk_arrived(now, peer, handle, chunk, body)
             }
             Input::UploadEnded { peer, file, chunk, end } => {
                 self.on_upload_ended(now, peer, file, chunk, end)
@@ -184,7 +202,7 @@ impl Swarm {
     }
 
     /// The next thing to do, until there is none.
-    pub fn poll_output(&mut self) -> Option<Output> {
+    pub fn poll_output(&mut self) -> Option<Output<B>> {
         self.outputs.pop_front()
     }
 
@@ -224,7 +242,7 @@ impl Swarm {
         }
     }
 
-    fn output(&mut self, output: Output) {
+    fn output(&mut self, output: Output<B>) {
         self.outputs.push_back(output);
     }
 

@@ -30,7 +30,7 @@ const WARY_FOR: Duration = Duration::from_secs(10);
 /// Peers, and files of one peer, looked at for one offer.
 const LOOKED_AT: usize = 64;
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Keeps free slots for peers that could use them and tells them so.
     pub(super) fn offer_slots(&mut self, now: Time) {
         while let Some((peer, file, chunk)) = self.choose_receiver(now) {

@@ -31,7 +31,7 @@ pub(super) struct Choice {
     pub(super) chunk: ChunkIndex,
 }
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Asks for chunks while there are slots, chunks and sources; incomplete files take turns.
     pub(super) fn fill_downloads(&mut self, now: Time) {
         if !self.priorities_differ {

@@ -19,7 +19,7 @@ pub(super) const PROBE: Duration = Duration::from_secs(5);
 /// has called again.
 const PROBE_OF_SILENT: Duration = Duration::from_secs(2);
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Asks for a sign of life, unless that is being waited for already. Without one the connection
     /// ends.
     pub(super) fn probe(&mut self, now: Time, peer: PeerKey) {

@@ -13,7 +13,7 @@ use crate::link::Trust;
 use crate::sources::Offence;
 use crate::timers::Timer;
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// The first request is open at this peer.
     pub(super) fn begin_window(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };

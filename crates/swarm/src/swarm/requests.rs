@@ -14,7 +14,7 @@ use crate::io::{FileKey, PeerKey};
 use crate::rate_limiter::TransferDirection::Down;
 use crate::request_book::{Settled, Withdrawal};
 
-impl Swarm {
+impl<B> Swarm<B> {
     pub(super) fn request(&mut self, now: Time, file: FileKey, choice: Choice) {
         let Choice { peer, chunk } = choice;
         let state = self.files.get_mut(&file).expect("chosen from it");

@@ -131,7 +131,7 @@ impl Rivals {
     }
 }
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Counts who can send us chunks of the file that are missing.
     pub(super) fn rivals(&self, now: Time, wanted: Wanted) -> Rivals {
         let is_of_use = |of: &Candidate| of.link.wanted > 0 || !of.requests.open().is_empty();

@@ -23,7 +23,7 @@ const SENT_LAST: usize = 128;
 /// Of those, chunks that are doubted when such a peer says goodbye.
 const DOUBTED_AT_MOST: usize = 16;
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Tells the sender of a corrupt chunk, while it knows the file by our number.
     pub(super) fn tell_corrupt(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         if self.files.get(&file).is_some_and(|state| state.links.contains_key(&peer)) {

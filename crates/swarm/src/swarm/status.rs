@@ -90,7 +90,7 @@ pub struct SlotStatus {
     pub downloads_most: u32,
 }
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// A picture of one file.
     pub fn file_status(&self, file: FileKey, now: Time) -> Option<FileStatus> {
         let state = self.files.get(&file)?;

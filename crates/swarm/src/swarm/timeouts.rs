@@ -4,7 +4,7 @@ use super::Swarm;
 use crate::Time;
 use crate::timers::Timer;
 
-impl Swarm {
+impl<B> Swarm<B> {
     pub(super) fn on_tick(&mut self, now: Time) {
         while let Some(timer) = self.timers.pop(now) {
             match timer {

@@ -32,7 +32,7 @@ impl Peer {
     }
 }
 
-impl Swarm {
+impl<B> Swarm<B> {
     /// Changes what a connection is worth, and everything that is counted by that.
     pub(super) fn change_trust(&mut self, peer: PeerKey, change: impl FnOnce(&mut Peer)) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };

@@ -32,7 +32,7 @@ const RIDES: u64 = 2;
 /// back for want of a slot.
 pub(super) const MAX_DECLINED: u32 = 8;
 
-impl Swarm {
+impl<B> Swarm<B> {
     pub(super) fn on_request(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
         let (file, chunk) = match self.resolve(peer, handle, chunk) {
             Err(violation) => return self.cut(now, peer, violation),

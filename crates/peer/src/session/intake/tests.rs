@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use tnet_fileinfo::{FileInfo, scan_file};
 use tnet_proto::{Holdings, Open, PeerMessage};
 
-use super::super::Body;
+use super::super::ChunkBody;
 use super::super::tests::{CHUNK, HANDLE, Rig};
 use super::*;
 use crate::store::{DownloadOptions, Opened};
@@ -64,7 +64,7 @@ impl Running {
     async fn is_kept(&mut self) -> bool {
         match self.rig.event().await {
             SessionEvent::ChunkArrived { handle: HANDLE, chunk: 1, last_part: CHUNK, body } => {
-                matches!(body, Body::Kept)
+                matches!(body, ChunkBody::WrittenBySession)
             }
             other => panic!("{other:?}"),
         }

@@ -229,7 +229,7 @@ impl Desk {
     /// The peer has sent the whole chunk.
     pub(super) fn arrive(&mut self, peer: PeerKey, chunk: u32) -> Vec<Output> {
         self.input(Input::DataReceived { peer, bytes: MIN_CHUNK_SIZE });
-        self.input(Input::ChunkArrived { peer, handle: THEIRS, chunk })
+        self.input(Input::ChunkArrived { peer, handle: THEIRS, chunk, body: () })
     }
 
     pub(super) fn store(&mut self, chunk: u32) -> Vec<Output> {

@@ -194,7 +194,7 @@ impl Attack {
             }
             Deed::SendChunk(handle, chunk) => {
                 self.input(Input::DataReceived { peer, bytes: 16384 });
-                self.input(Input::ChunkArrived { peer, handle, chunk });
+                self.input(Input::ChunkArrived { peer, handle, chunk, body: () });
             }
             Deed::Answer(which, how) => self.answer(which, how),
             Deed::Read(true) => self.input(Input::ReadingResumed { peer }),
@@ -213,7 +213,7 @@ impl Attack {
             3 => return,
             _ => {
                 self.input(Input::DataReceived { peer, bytes: 16384 });
-                return self.input(Input::ChunkArrived { peer, handle: file, chunk });
+                return self.input(Input::ChunkArrived { peer, handle: file, chunk, body: () });
             }
         };
         self.input(Input::Message { peer, message });
@@ -251,7 +251,7 @@ fn a_hostile_peer_cannot_fill_the_books() {
         let peers = (0..50).map(|n| SocketAddr::from(([10, 8, round, n], 1000)));
         let message = PeerMessage::Peers { file, peers: peers.collect() };
         attack.input(Input::Message { peer, message });
-        attack.input(Input::ChunkArrived { peer, handle: file, chunk: 9999 });
+        attack.input(Input::ChunkArrived { peer, handle: file, chunk: 9999, body: () });
     }
     // `check` has held the address book, the numbers and the slots to their bounds after each
     // input.

@@ -118,7 +118,7 @@ fn another_number_for_a_file_replaces_the_first() {
     assert_eq!(asked(&desk.say(peer, open)), [(peer, 0)]);
     // What comes under the old number is late, and no fault.
     assert_eq!(desk.say(peer, PeerMessage::Stopped { file: THEIRS, chunk: 0 }), []);
-    let outputs = desk.input(Input::ChunkArrived { peer, handle: new, chunk: 0 });
+    let outputs = desk.input(Input::ChunkArrived { peer, handle: new, chunk: 0, body: () });
     assert!(matches!(outputs[..], [Output::Store { .. }]));
 }
 

@@ -23,7 +23,7 @@ impl Network {
                 let input = Input::UploadEnded { peer, file, chunk, end: UploadEnd::Stopped };
                 self.schedule(self.now + Duration::from_secs(5), Happening::Input(node, input));
             }
-            Output::Store { peer, file, chunk } if !self.ends.contains_key(&peer) => {
+            Output::Store { peer, file, chunk, .. } if !self.ends.contains_key(&peer) => {
                 let input = match chunk.get() % 2 {
                     0 => Input::ChunkStored { file, chunk },
                     _ => Input::ChunkCorrupt { file, chunk, peer },
@@ -50,7 +50,7 @@ impl Network {
                     self.stop(node, peer, file, chunk);
                 }
             }
-            Output::Store { peer, file, chunk } => {
+            Output::Store { peer, file, chunk, .. } => {
                 let sender = &self.nodes[self.ends[&peer].other_node];
                 let input = match sender.character {
                     Character::Corrupt => Input::ChunkCorrupt { file, chunk, peer },
@@ -204,6 +204,7 @@ impl Network {
             peer,
             handle: file.handle(),
             chunk: chunk.get(),
+            body: (),
         });
         let input = Input::UploadEnded { peer, file, chunk, end: UploadEnd::Sent };
         self.schedule(self.now, Happening::Input(node, input));
