@@ -64,9 +64,8 @@ pub(crate) struct Download {
     pub(crate) hedges: u32,
     /// Failures of each chunk that failed.
     pub(crate) failures: BTreeMap<ChunkIndex, u32>,
-    /// Arrived and not in the file yet.
-    pub(crate) storing_bytes: u64,
-    /// Who sent the chunks that are being stored; by then it may be gone.
+    /// Who sent the chunks that are being stored; it may be gone by now. Changed by
+    /// [`FileTable`](crate::file_table::FileTable) only, with the bytes being stored.
     pub(crate) senders: BTreeMap<ChunkIndex, Sender>,
 }
 
@@ -276,7 +275,6 @@ impl Download {
             arrived_at_lookup: 0,
             hedges: 0,
             failures: BTreeMap::new(),
-            storing_bytes: 0,
             senders: BTreeMap::new(),
         }
     }

@@ -1,5 +1,5 @@
 //! What goes into the core and what comes out. The core receives events as [`Input`] and emits
-//! actions as [`Output`]; the caller must perform each action, and the core assumes that it is done.
+//! actions as [`Output`]. The caller must perform each action; the core assumes that it is done.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;

@@ -50,6 +50,7 @@ mod chunks;
 mod config;
 mod coordinator;
 mod file;
+mod file_table;
 mod io;
 mod link;
 mod rarity;

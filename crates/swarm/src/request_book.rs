@@ -1,9 +1,9 @@
 //! The one record of our requests to other peers.
 //!
 //! A request is *open* from the moment it is sent until its final answer, its withdrawal or the end
-//! of its link, and holds a download slot for that time. A *withdrawn* request holds no slot, but its
-//! final answer is still to come. An *abandoned* request ended with its link; its answer may still
-//! come.
+//! of its link, and holds a download slot for that time. A *withdrawn* request holds no slot, but
+//! its final answer is still to come. An *abandoned* request ended with its link; its answer may
+//! still come.
 //!
 //! Invariant: at one link a chunk is at most once open or withdrawn, so an answer always says which
 //! request it settles. All indexes and counts are kept here, by the methods that open and end
@@ -330,7 +330,7 @@ impl FileRequests {
 
     /// The open requests for a chunk.
     pub(crate) fn of_chunk(&self, chunk: ChunkIndex) -> &[Asked] {
-        self.chunks.get(&chunk).map_or(&[], |asked| asked)
+        self.chunks.get(&chunk).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Chunks with one open request, by their numbers.

@@ -41,9 +41,9 @@ const MAX_GOOD_NAMES: usize = 32;
 /// A chunk may be wrong by chance: from so many on there is no chance.
 const CORRUPT_TO_REST: u32 = 2;
 
-/// After a corrupt chunk, no unproven connection of its source is asked for this long, even if there
-/// is no other source; after that, one at a time. Each corrupt chunk wastes the bandwidth of one
-/// chunk. Doubled with each further one.
+/// After a corrupt chunk, no unproven connection of its source is asked for this long, even if
+/// there is no other source; after that, one at a time. Each corrupt chunk wastes the bandwidth of
+/// one chunk. Doubled with each further one.
 const FIRST_REST: Duration = Duration::from_secs(8);
 const LONGEST_REST: Duration = Duration::from_secs(32);
 const REST_OF_NETWORK: Duration = Duration::from_secs(1);

@@ -45,7 +45,7 @@ impl<B> Swarm<B> {
         self.not_sent(file, chunk);
         self.put_back(file, chunk, Again::Listed);
         let until = now + self.jitter(self.config.busy_patience);
-        let state = self.files.get_mut(&file).expect("resolve found it");
+        let state = self.files.get_mut(file).expect("resolve found it");
         state.stats.busy += 1;
         let link = state.links.get_mut(&peer).expect("a request was settled on it");
         link.busy_until = Some(until);
@@ -60,7 +60,7 @@ impl<B> Swarm<B> {
     }
 
     fn clear_busy(&mut self, peer: PeerKey, file: FileKey) {
-        if let Some(link) = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer)) {
+        if let Some(link) = self.files.link_mut(file, peer) {
             link.busy_until = None;
             self.timers.disarm(Timer::Patience(peer, file));
         }
@@ -88,7 +88,7 @@ impl<B> Swarm<B> {
             state.download.as_ref().is_some_and(|d| d.chunks.state(chunk) == ChunkState::Missing);
         // If we cannot use it somebody else should have it at once; what else we need we ask for as
         // ever.
-        let is_wanted = is_missing && self.incomplete.contains(&file);
+        let is_wanted = is_missing && self.files.is_incomplete(file);
         let choice = Choice { peer, chunk };
         let is_of_use = is_wanted && self.may_take_chunk(now, file, choice);
         self.use_slot(now, peer, (file, chunk), is_of_use.then_some((file, choice)));
@@ -99,7 +99,7 @@ impl<B> Swarm<B> {
         let links = self.peers[&peer].links.unfinished();
         let later = links.range((Bound::Excluded(self.turn), Bound::Unbounded));
         let in_turn = later.chain(links.range(..=self.turn)).copied();
-        in_turn.filter(|file| self.incomplete.contains(file)).collect()
+        in_turn.filter(|file| self.files.is_incomplete(*file)).collect()
     }
 
     fn use_slot(
@@ -134,7 +134,7 @@ impl<B> Swarm<B> {
         match self.settle(peer, file, chunk) {
             Settled::Unrequested => self.cut(now, peer, Violation::Unrequested(chunk.get())),
             Settled::Withdrawn(why) => {
-                let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
+                let download = self.files.download_mut(file);
                 if let Some(download) = download.filter(|_| why == Withdrawal::Surplus) {
                     // It never became a second copy.
                     download.hedges = download.hedges.saturating_sub(1);
@@ -157,14 +157,14 @@ impl<B> Swarm<B> {
         }
         self.not_sent(file, chunk);
         self.put_back(file, chunk, Again::First);
-        self.files.get_mut(&file).expect("resolve found it").remove_held(peer, chunk);
+        self.files.get_mut(file).expect("resolve found it").remove_held(peer, chunk);
         self.weigh(now, peer, file);
         self.on_broken_promise(now, peer, file);
     }
 
     /// The peer announced a chunk and did not deliver it.
     fn on_broken_promise(&mut self, now: Time, peer: PeerKey, file: FileKey) {
-        let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
+        let link = self.files.link_mut(file, peer);
         let link = link.expect("a request was settled on it");
         link.refusals += 1;
         if link.trust != Trust::Proven
@@ -188,12 +188,12 @@ impl<B> Swarm<B> {
         at_fault: Option<PeerKey>,
         doubled: u32,
     ) -> Again {
-        let state = self.files.get(&file);
+        let state = self.files.get(file);
         if at_fault.is_some() && state.is_some_and(|state| state.has_proven_holder(chunk, at_fault))
         {
             return Again::First;
         }
-        let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
+        let download = self.files.download_mut(file);
         let Some(download) = download else { return Again::First };
         let failures = download.failures.entry(chunk).or_insert(0);
         *failures = failures.saturating_add(1);
@@ -205,7 +205,7 @@ impl<B> Swarm<B> {
 
     /// Pauses of chunks that failed often are over.
     pub(super) fn on_retry(&mut self, now: Time, file: FileKey) {
-        let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
+        let download = self.files.download_mut(file);
         if let Some(next) = download.and_then(|download| download.end_pauses(now, &mut self.rng)) {
             self.timers.arm(Timer::Retry(file), next);
         }

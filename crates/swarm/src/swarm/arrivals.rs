@@ -55,7 +55,7 @@ impl<B> Swarm<B> {
     /// How long the chunk took, if it was asked for and is not given up, and how fast such chunks
     /// come.
     fn note_download(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        let Some(state) = self.files.get(&file) else { return };
+        let Some(state) = self.files.get(file) else { return };
         let mut requests = self.requests.of_file(file).of_chunk(chunk).iter();
         if let Some(asked) = requests.find(|asked| asked.peer == peer) {
             let len = state.geometry.chunk_len(chunk);
@@ -68,53 +68,36 @@ impl<B> Swarm<B> {
 
     /// Stores a chunk that is not here yet, whoever was asked for it last.
     fn accept_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex, body: B) {
-        let state = self.files.get_mut(&file).expect("resolve found it");
+        let (Some(state), Some(Peer { source, address, .. })) =
+            (self.files.get_mut(file), self.peers.get(&peer))
+        else {
+            return;
+        };
         let known = state.download.as_ref().map(|download| download.chunks.state(chunk));
-        match known {
-            None | Some(ChunkState::Vouched | ChunkState::Storing | ChunkState::Stored) => {
-                state.stats.duplicate += 1;
-                return;
-            }
-            Some(ChunkState::Missing) => state.take_missing(chunk, ChunkState::Storing),
-            Some(ChunkState::Requested) => self.stop_asking_for(file, chunk),
+        if !matches!(known, Some(ChunkState::Missing | ChunkState::Requested)) {
+            state.stats.duplicate += 1;
+            return;
         }
-        let state = self.files.get_mut(&file).expect("resolve found it");
         state.stats.arrived += 1;
-        let len = u64::from(state.geometry.chunk_len(chunk));
-        let download = state.download.as_mut().expect("only an incomplete file lacks a chunk");
-        download.storing_bytes += len;
-        self.storing_bytes += len;
-        if let Some(Peer { source, address, .. }) = self.peers.get(&peer) {
-            download.senders.insert(chunk, Sender { peer, source: *source, address: *address });
-        }
-        self.output(Output::Store { peer, file, chunk, body });
-    }
-
-    /// The chunk is here: other sources need not send it.
-    fn stop_asking_for(&mut self, file: FileKey, chunk: ChunkIndex) {
-        let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
-        let download = download.expect("only an incomplete file asks for chunks");
-        download.chunks.set(chunk, ChunkState::Storing);
+        let sender = Sender { peer, source: *source, address: *address };
+        self.files.begin_storing(file, chunk, sender);
+        // Other sources need not send it.
         let asked = self.requests.of_file(file).of_chunk(chunk).iter();
         let others: Vec<PeerKey> = asked.map(|asked| asked.peer).collect();
         for other in others {
             self.withdraw(other, file, chunk, Withdrawal::Surplus);
         }
+        self.output(Output::Store { peer, file, chunk, body });
     }
 
     pub(super) fn on_chunk_stored(&mut self, now: Time, file: FileKey, chunk: ChunkIndex) {
-        let Some(state) = self.files.get_mut(&file) else { return };
-        let Some(download) = &mut state.download else { return };
-        if download.chunks.state(chunk) != ChunkState::Storing {
+        let sender = self.files.end_storing(file, chunk);
+        let Some(download) = self.files.download_mut(file).filter(|_| sender.is_some()) else {
             return;
-        }
+        };
         download.chunks.set(chunk, ChunkState::Stored);
         download.failures.remove(&chunk);
-        let sender = download.senders.remove(&chunk);
         download.unannounced.push(chunk);
-        let len = u64::from(state.geometry.chunk_len(chunk));
-        download.storing_bytes -= len;
-        self.storing_bytes -= len;
         if let Some(Sender { peer, source, address }) = sender {
             self.on_verified(now, peer, source);
             self.places.prove(now, peer, Deed::Gave);
@@ -126,7 +109,7 @@ impl<B> Swarm<B> {
     }
 
     pub(super) fn on_chunks_verified(&mut self, now: Time, file: FileKey, chunks: &[ChunkIndex]) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         let Some(download) = &mut state.download else { return };
         let mut is_news = false;
         for chunk in chunks {
@@ -142,7 +125,7 @@ impl<B> Swarm<B> {
     }
 
     fn on_more_stored(&mut self, now: Time, file: FileKey) {
-        let download = self.files[&file].download.as_ref();
+        let download = self.files.download(file);
         if download.is_some_and(|download| download.chunks.stored().is_full()) {
             self.on_complete(now, file);
         } else {
@@ -175,7 +158,7 @@ impl<B> Swarm<B> {
         chunk: ChunkIndex,
         peer: PeerKey,
     ) {
-        let state = self.files.get_mut(&file);
+        let state = self.files.get_mut(file);
         let gone = state.and_then(|state| {
             state.stats.corrupt += 1;
             state.download.as_mut()?.senders.get(&chunk).copied()
@@ -205,7 +188,7 @@ impl<B> Swarm<B> {
     }
 
     pub(super) fn on_chunks_lost(&mut self, now: Time, file: FileKey, chunks: &[ChunkIndex]) {
-        let Some(state) = self.files.get(&file) else { return };
+        let Some(state) = self.files.get(file) else { return };
         if state.download.is_none() {
             self.on_incomplete(now, file, chunks);
         } else {
@@ -234,7 +217,7 @@ impl<B> Swarm<B> {
         chunk: ChunkIndex,
         corrupt_sender: Option<PeerKey>,
     ) -> bool {
-        let Some(state) = self.files.get_mut(&file) else { return false };
+        let Some(state) = self.files.get_mut(file) else { return false };
         let Some(download) = &mut state.download else { return false };
         let mut is_known_to_others = false;
         match download.chunks.state(chunk) {
@@ -244,12 +227,7 @@ impl<B> Swarm<B> {
                 state.put_missing(chunk, Again::Listed, &mut self.rng);
                 return false;
             }
-            ChunkState::Storing => {
-                download.senders.remove(&chunk);
-                let len = u64::from(state.geometry.chunk_len(chunk));
-                download.storing_bytes -= len;
-                self.storing_bytes -= len;
-            }
+            ChunkState::Storing => drop(self.files.end_storing(file, chunk)),
             ChunkState::Stored => {
                 let waiting = download.unannounced.iter().position(|stored| *stored == chunk);
                 is_known_to_others =
@@ -258,7 +236,7 @@ impl<B> Swarm<B> {
         }
         let doubled = if corrupt_sender.is_some() { DOUBLED_FOR_CORRUPT } else { DOUBLED };
         let again = self.count_failure(now, file, chunk, corrupt_sender, doubled);
-        let state = self.files.get_mut(&file).expect("borrowed above");
+        let state = self.files.get_mut(file).expect("borrowed above");
         state.put_missing(chunk, again, &mut self.rng);
         is_known_to_others
     }

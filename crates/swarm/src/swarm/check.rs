@@ -11,8 +11,8 @@ use crate::request_book::FileRequests;
 impl<B> Swarm<B> {
     /// Panics, naming what is wrong, unless every counter and index is what a recount gives.
     pub fn check(&self) {
-        for (key, file) in &self.files {
-            self.check_file(*key, file);
+        for file in self.files.iter() {
+            self.check_file(file.key, file);
         }
         self.check_peers();
         self.check_link_memory();
@@ -28,21 +28,14 @@ impl<B> Swarm<B> {
             if let Some(handle) = link.handle {
                 assert_eq!(self.peers[peer].handles.get(&handle), Some(&key), "number of {peer:?}");
             }
-            let is_finished = !self.incomplete.contains(&key) && link.held.is_full();
+            let is_finished = !self.files.is_incomplete(key) && link.held.is_full();
             assert_eq!(self.peers[peer].links.is_finished(key), is_finished, "{key:?} at {peer:?}");
             let unanswered = self.requests.of_link(*peer, key).unanswered();
             assert!(unanswered <= MAX_UNANSWERED, "{unanswered} answers are due from {peer:?}");
         }
-        let of_content = self.by_content.get(&file.content());
-        assert_eq!(of_content, (!file.is_paused).then_some(&key), "whoever opens {key:?}");
-        assert!(
-            !file.is_paused || file.links.is_empty() && !self.incomplete.contains(&key),
-            "{key:?} is paused"
-        );
-        assert!(
-            !self.incomplete.contains(&key) || file.download.is_some(),
-            "a whole file lacks nothing"
-        );
+        assert!(!file.is_paused || file.links.is_empty(), "{key:?} is paused");
+        let may_be_incomplete = !file.is_paused && file.is_wanted && file.download.is_some();
+        assert!(!self.files.is_incomplete(key) || may_be_incomplete, "{key:?} is not fetched");
         if let Some(download) = &file.download {
             check_download(file, download, self.requests.of_file(key));
         }
@@ -105,13 +98,11 @@ impl<B> Swarm<B> {
         }
         self.uploads.slots().check(0);
         self.requests.slots().check(self.config.accepted_beyond_per_mille);
-        let storing: u64 = self
-            .files
-            .values()
-            .filter_map(|file| file.download.as_ref())
-            .map(|d| d.storing_bytes)
-            .sum();
-        assert_eq!(self.storing_bytes, storing, "bytes being stored");
+        let storing = self.files.iter().map(|file| {
+            let senders = file.download.iter().flat_map(|download| download.senders.keys());
+            senders.map(|chunk| u64::from(file.geometry.chunk_len(*chunk))).sum::<u64>()
+        });
+        assert_eq!(self.files.storing_bytes(), storing.sum::<u64>(), "bytes being stored");
     }
 }
 
@@ -125,7 +116,6 @@ fn check_download(file: &File, download: &Download, requests: &FileRequests) {
         }
     }
     download.rarity.check_copies(&copies);
-    let (mut storing, mut senders) = (0, 0);
     for chunk in file.geometry.chunks() {
         let state = download.chunks.state(chunk);
         let queues = [
@@ -145,13 +135,9 @@ fn check_download(file: &File, download: &Download, requests: &FileRequests) {
         for asked in asked {
             assert!(file.links.contains_key(&asked.peer), "a request without its link");
         }
-        if state == ChunkState::Storing {
-            storing += u64::from(file.geometry.chunk_len(chunk));
-            senders += usize::from(download.senders.contains_key(&chunk));
-        }
+        let is_sent = download.senders.contains_key(&chunk);
+        assert_eq!(state == ChunkState::Storing, is_sent, "who sent chunk {chunk}");
     }
-    assert_eq!(download.storing_bytes, storing);
-    assert_eq!(download.senders.len(), senders, "a sender is remembered for nothing");
     for (peer, link) in &file.links {
         let missing = |chunk: &_| download.chunks.state(*chunk) == ChunkState::Missing;
         let wanted = file

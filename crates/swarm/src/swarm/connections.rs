@@ -238,7 +238,7 @@ impl<B> Swarm<B> {
     /// file that we have whole it is for the other side to begin.
     fn open_named(&mut self, now: Time, peer: PeerKey, address: Option<SocketAddr>) {
         let named = address.into_iter().flat_map(|address| self.addresses.files(address));
-        let wanted: Vec<FileKey> = named.filter(|file| self.incomplete.contains(file)).collect();
+        let wanted: Vec<FileKey> = named.filter(|file| self.files.is_incomplete(*file)).collect();
         for file in wanted {
             self.open_file(now, peer, file);
             // Others of its host may have waited for this one.

@@ -56,7 +56,7 @@ impl<B> Swarm<B> {
             Ok(None) => return,
             Ok(Some(file)) => file,
         };
-        let state = self.files.get_mut(&file).expect("a number stands for a file that is there");
+        let state = self.files.get_mut(file).expect("a number stands for a file that is there");
         let link =
             state.links.get_mut(&peer).expect("their number stands for a file: they are linked");
         // One that talks much more often than we would is not listened to: each address may cost a
@@ -68,13 +68,13 @@ impl<B> Swarm<B> {
         let Peer { source: namer, vicinity, .. } = self.peers[&peer];
         let peers: Vec<SocketAddr> =
             peers.iter().filter_map(|address| vicinity.located(*address)).collect();
-        if self.incomplete.contains(&file) && self.sources.may_name(now, namer) {
+        if self.files.is_incomplete(file) && self.sources.may_name(now, namer) {
             self.learn_all(now, file, &peers, Some(namer));
         }
     }
 
     pub(super) fn on_holders(&mut self, now: Time, file: FileKey, addresses: &[SocketAddr]) {
-        if self.incomplete.contains(&file) {
+        if self.files.is_incomplete(file) {
             self.learn_all(now, file, addresses, None);
         }
     }
@@ -149,8 +149,8 @@ impl<B> Swarm<B> {
 
     /// Calls addresses of the file's swarm while it has fewer neighbours than it should.
     pub(super) fn connect_more(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get(&file) else { return };
-        if !self.incomplete.contains(&file) {
+        let Some(state) = self.files.get(file) else { return };
+        if !self.files.is_incomplete(file) {
             return;
         }
         let have = self.neighbours_of(state) + self.addresses.calling_for(file);
@@ -204,7 +204,7 @@ impl<B> Swarm<B> {
     }
 
     pub(super) fn connect_more_all(&mut self, now: Time) {
-        for file in self.incomplete.clone() {
+        for file in self.files.incomplete().clone() {
             self.connect_more(now, file);
         }
     }
@@ -212,7 +212,7 @@ impl<B> Swarm<B> {
     /// Asks who holds the file now, and again later, less and less often, while neighbours are
     /// lacking or useless.
     pub(super) fn ask_coordinator(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         let Some(download) = &mut state.download else { return };
         let times = download.lookups;
         download.lookups = times.saturating_add(1);
@@ -239,7 +239,7 @@ impl<B> Swarm<B> {
     /// Whether no chunk has arrived for a few lookups. What neighbours say that they hold proves
     /// nothing.
     fn is_starved(&mut self, file: FileKey) -> bool {
-        let Some(state) = self.files.get_mut(&file) else { return false };
+        let Some(state) = self.files.get_mut(file) else { return false };
         let Some(download) = &mut state.download else { return false };
         if download.chunks.unstored() == download.chunks.vouched() {
             // Nothing is wanted of them.
@@ -268,12 +268,11 @@ impl<B> Swarm<B> {
     /// Nobody is left who gives a sign of life: the same as when everybody is gone. Perhaps they
     /// are elsewhere by now.
     pub(super) fn ask_sooner_if_silent(&mut self, now: Time, file: FileKey) {
-        if !self.incomplete.contains(&file) || !self.is_deserted(file) {
+        if !self.files.is_incomplete(file) || !self.is_deserted(file) {
             return;
         }
         let pause = self.jitter(self.config.lookup_after);
-        if let Some(download) = self.files.get_mut(&file).and_then(|state| state.download.as_mut())
-        {
+        if let Some(download) = self.files.download_mut(file) {
             download.lookups = 0;
             self.timers.arm(Timer::Lookup(file), now + pause);
         }
@@ -282,16 +281,16 @@ impl<B> Swarm<B> {
     /// Whether all neighbours are asked for a sign of life.
     fn is_deserted(&self, file: FileKey) -> bool {
         self.files
-            .get(&file)
+            .get(file)
             .is_some_and(|state| state.links.keys().all(|peer| self.peers[peer].probed.is_some()))
     }
 
     /// Everybody is gone: the coordinator is asked soon, however long it was not.
     pub(super) fn ask_sooner_if_alone(&mut self, now: Time, file: FileKey) {
-        if !self.incomplete.contains(&file) {
+        if !self.files.is_incomplete(file) {
             return;
         }
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         let Some(download) = state.download.as_mut().filter(|_| state.links.is_empty()) else {
             return;
         };

@@ -67,7 +67,7 @@ impl<B> Swarm<B> {
 
     /// Tells all peers that still need others.
     pub(super) fn exchange_all(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get(&file) else { return };
+        let Some(state) = self.files.get(file) else { return };
         if state.download.is_none() {
             return;
         }

@@ -1,11 +1,9 @@
 //! Rate limits, priorities and pauses that the user sets, for the whole process and for single
 //! files.
 
-use tnet_proto::PeerMessage;
-
 use super::Swarm;
 use crate::Time;
-use crate::io::{FileKey, PeerKey, Priority, RateLimits};
+use crate::io::{FileKey, Priority, RateLimits};
 use crate::rate_limiter::TransferDirection;
 use crate::timers::Timer;
 
@@ -14,7 +12,7 @@ impl<B> Swarm<B> {
     pub(super) fn on_limit(&mut self, now: Time, file: Option<FileKey>, limits: RateLimits) {
         match file {
             None => self.rate_limiter.limit_process(now, limits),
-            Some(file) if self.files.contains_key(&file) => {
+            Some(file) if self.files.contains(file) => {
                 self.rate_limiter.limit_file(now, file, limits);
             }
             Some(_) => {}
@@ -50,7 +48,7 @@ impl<B> Swarm<B> {
     }
 
     pub(super) fn on_priority(&mut self, now: Time, file: FileKey, priority: Priority) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         state.priority = priority;
         self.priorities_differ |= priority != Priority::default();
         self.grant_slots(now);
@@ -59,25 +57,23 @@ impl<B> Swarm<B> {
 
     /// Whether a file that comes first is being downloaded.
     pub(super) fn is_outranked(&self, file: FileKey) -> bool {
-        let Some(state) = self.files.get(&file).filter(|_| self.priorities_differ) else {
+        let Some(state) = self.files.get(file).filter(|_| self.priorities_differ) else {
             return false;
         };
         let higher = |other: &&FileKey| self.files[other].priority > state.priority;
-        self.incomplete.iter().filter(higher).any(|file| self.requests.of_file(*file).has_open())
+        self.files
+            .incomplete()
+            .iter()
+            .filter(higher)
+            .any(|file| self.requests.of_file(*file).has_open())
     }
 
     /// Leaves the file's swarm and keeps what is known of its chunks.
     pub(super) fn on_pause(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get_mut(&file) else { return };
-        state.is_paused = true;
-        let content = state.content();
-        let peers: Vec<PeerKey> = state.links.keys().copied().collect();
-        for peer in peers {
-            self.send(peer, PeerMessage::Close { file: file.handle() });
-            self.drop_link(now, peer, file);
+        for peer in self.files.peers(file) {
+            self.close(now, peer, file);
         }
-        self.by_content.remove(&content);
-        self.incomplete.remove(&file);
+        self.files.pause(file);
         self.addresses.forget_file(file);
         self.timers.disarm_file(file);
         self.grant_slots(now);
@@ -86,11 +82,13 @@ impl<B> Swarm<B> {
 
     /// Takes part in the file's swarm again.
     pub(super) fn on_resume(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get_mut(&file).filter(|state| state.is_paused) else { return };
-        state.is_paused = false;
-        self.by_content.insert(state.content(), file);
-        if let Some(download) = &mut state.download {
-            // There is nobody to whom it was not announced.
+        if !self.files.resume(file) {
+            return;
+        }
+        if let Some(state) = self.files.get_mut(file)
+            && let Some(download) = &mut state.download
+        {
+            // No peer is linked that lacks an announcement.
             download.unannounced.clear();
             download.lookups = 0;
             if state.is_wanted {

@@ -9,8 +9,7 @@ use tnet_proto::{FileHandle, MAX_HAVE_CHUNKS, PeerMessage};
 use super::Swarm;
 use crate::Time;
 use crate::file::{Download, File, FileStats};
-use crate::io::{Event, FileKey, Goal, Output, PeerKey, Priority};
-use crate::suggest::SuggestOnce;
+use crate::io::{Event, FileKey, Goal, Output, Priority};
 use crate::timers::Timer;
 
 /// Which chunks of a new file are on disk.
@@ -31,7 +30,6 @@ impl<B> Swarm<B> {
         goal: Goal,
     ) {
         let Here { stored, vouched } = here;
-        assert!(!self.files.contains_key(&file), "the caller never uses a file number twice");
         let is_complete = stored.is_full();
         assert!(is_complete || goal != Goal::Seed, "only a complete file can be seeded");
         let download = (!is_complete)
@@ -50,9 +48,7 @@ impl<B> Swarm<B> {
             no_reopen_before: Time::ZERO,
             is_paused: false,
         };
-        let replaced = self.by_content.insert(state.content(), file);
-        assert_eq!(replaced, None, "the caller adds the same content once");
-        self.files.insert(file, state);
+        self.files.insert(state);
         match goal {
             Goal::Download if is_complete => self.output(Output::Event(Event::Complete { file })),
             Goal::Download => self.begin_download(now, file),
@@ -62,32 +58,23 @@ impl<B> Swarm<B> {
 
     /// Also goes on with one, unless it is paused.
     pub(super) fn begin_download(&mut self, now: Time, file: FileKey) {
-        if self.files.get(&file).is_none_or(|state| state.is_paused) {
+        if !self.files.want(file) {
             return;
         }
-        self.incomplete.insert(file);
         self.weigh_links(now, file);
         self.timers.arm(Timer::Exchange(file), now + self.config.exchange_every);
         self.ask_coordinator(now, file);
     }
 
     pub(super) fn on_remove_file(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get(&file) else { return };
-        let peers: Vec<PeerKey> = state.links.keys().copied().collect();
-        for peer in peers {
-            self.send(peer, PeerMessage::Close { file: file.handle() });
-            self.drop_link(now, peer, file);
+        if !self.files.contains(file) {
+            return;
         }
-        let state = self.files.remove(&file).expect("looked up above");
-        if !state.is_paused {
-            self.by_content.remove(&state.content());
+        for peer in self.files.peers(file) {
+            self.close(now, peer, file);
         }
+        self.files.remove(file);
         self.rate_limiter.forget_file(file);
-        self.incomplete.remove(&file);
-        if let Some(download) = state.download {
-            // What is still being written is no longer ours to wait for.
-            self.storing_bytes -= download.storing_bytes;
-        }
         self.peers.values_mut().for_each(|peer| {
             peer.taken.remove(&file);
         });
@@ -99,7 +86,7 @@ impl<B> Swarm<B> {
 
     /// Announces what was stored since the last time, to those who lack it.
     pub(super) fn announce(&mut self, file: FileKey) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         let Some(download) = &mut state.download else { return };
         let fresh = std::mem::take(&mut download.unannounced);
         for (peer, link) in &state.links {
@@ -118,27 +105,21 @@ impl<B> Swarm<B> {
 
     /// The file is whole: tells everybody, and lets go of those who need nothing either.
     pub(super) fn on_complete(&mut self, now: Time, file: FileKey) {
-        let state = self.files.get_mut(&file).expect("its last chunk was just stored");
-        state.download = None;
-        state.is_wanted = false;
-        // Each chunk came from somebody else, who still has it.
-        state.suggest = Some(SuggestOnce::done(&state.geometry));
-        self.incomplete.remove(&file);
+        self.files.complete(file);
         self.timers.disarm_file(file);
         // Nobody is called for a whole file; those who want it call us.
         self.addresses.forget_file(file);
         self.open_again(file);
         self.output(Output::Event(Event::Complete { file }));
         self.weigh_links(now, file);
-        let peers: Vec<PeerKey> = self.files[&file].links.keys().copied().collect();
-        for peer in peers {
+        for peer in self.files.peers(file) {
             self.let_go_if_useless(now, peer);
         }
     }
 
     /// A file that was whole lacks chunks: the disk lost them.
     pub(super) fn on_incomplete(&mut self, now: Time, file: FileKey, lost: &[ChunkIndex]) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         let mut stored = ChunkSet::full(&state.geometry);
         lost.iter().for_each(|chunk| {
             stored.remove(*chunk);
@@ -147,7 +128,6 @@ impl<B> Swarm<B> {
             return;
         }
         state.reopen(stored, &mut self.rng);
-        state.is_wanted = true;
         // Nothing is suggested to anybody by a partial holder.
         self.uploads.forget_suggestions(file);
         self.open_again(file);
@@ -156,23 +136,22 @@ impl<B> Swarm<B> {
 
     /// Tells everybody in the file's swarm anew what we hold.
     pub(super) fn open_again(&mut self, file: FileKey) {
-        let Some(state) = self.files.get(&file) else { return };
-        let peers: Vec<PeerKey> = state.links.keys().copied().collect();
+        let Some(state) = self.files.get(file) else { return };
         let open = state.open_message();
-        for peer in peers {
+        for peer in self.files.peers(file) {
             self.send(peer, PeerMessage::Open(open.clone()));
         }
     }
 
     /// Whether any peer is in the file's swarm with us.
     pub fn is_linked(&self, file: FileKey) -> bool {
-        self.files.get(&file).is_some_and(|state| !state.links.is_empty())
+        self.files.get(file).is_some_and(|state| !state.links.is_empty())
     }
 
     /// Whether every peer we know in the file's swarm has it whole. Also true when we know nobody.
     pub fn is_swarm_done(&self, file: FileKey) -> bool {
         self.files
-            .get(&file)
+            .get(file)
             .is_some_and(|state| state.links.values().all(|link| link.held.is_full()))
     }
 }

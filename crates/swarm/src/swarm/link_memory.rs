@@ -76,7 +76,7 @@ impl Peer {
 impl<B> Swarm<B> {
     /// Counts what a link holds. What it held before is counted no more.
     pub(super) fn count_link(&mut self, peer: PeerKey, file: FileKey) {
-        let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
+        let link = self.files.link_mut(file, peer);
         let Some(link) = link else { return };
         let bytes = link.bytes();
         let before = std::mem::replace(&mut link.counted, bytes);

@@ -29,13 +29,13 @@ impl<B> Swarm<B> {
     /// more file on its connection.
     pub(super) fn open_file(&mut self, now: Time, peer: PeerKey, file: FileKey) -> bool {
         let is_linked = |state: &File| state.links.contains_key(&peer);
-        if self.files.get(&file).is_none_or(is_linked) || !self.peers.contains_key(&peer) {
+        if self.files.get(file).is_none_or(is_linked) || !self.peers.contains_key(&peer) {
             return true;
         }
         if !self.make_room(now, peer) {
             return false;
         }
-        let state = self.files.get_mut(&file).expect("looked up above");
+        let state = self.files.get_mut(file).expect("looked up above");
         let connection = self.peers.get_mut(&peer).expect("looked up above");
         connection.links.insert(file);
         state.links.insert(peer, Box::new(Link::new(&state.geometry, connection.trust())));
@@ -55,7 +55,7 @@ impl<B> Swarm<B> {
             return true;
         }
         let is_idle = |file: &FileKey| {
-            !self.incomplete.contains(file) && !self.uploads.is_sending(peer, *file)
+            !self.files.is_incomplete(*file) && !self.uploads.is_sending(peer, *file)
         };
         let Some(least) = links.by_use().take(LOOKED_AT).find(is_idle) else { return false };
         self.close(now, peer, least);
@@ -70,10 +70,10 @@ impl<B> Swarm<B> {
 
     /// What one of the two sides has of the file has changed.
     pub(super) fn weigh(&mut self, now: Time, peer: PeerKey, file: FileKey) {
-        let Some(link) = self.files.get(&file).and_then(|state| state.links.get(&peer)) else {
+        let Some(link) = self.files.link(file, peer) else {
             return;
         };
-        let is_unfinished = self.incomplete.contains(&file) || !link.held.is_full();
+        let is_unfinished = self.files.is_incomplete(file) || !link.held.is_full();
         let connection = self.peers.get_mut(&peer).expect("a linked peer is connected");
         if !connection.links.set_unfinished(file, is_unfinished) {
             return;
@@ -87,8 +87,7 @@ impl<B> Swarm<B> {
 
     /// We have more of the file, or less, or want it, or not.
     pub(super) fn weigh_links(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get(&file) else { return };
-        let peers: Vec<PeerKey> = state.links.keys().copied().collect();
+        let peers = self.files.peers(file);
         for peer in peers {
             self.weigh(now, peer, file);
         }
@@ -128,7 +127,7 @@ impl<B> Swarm<B> {
 
     pub(super) fn on_open(&mut self, now: Time, peer: PeerKey, open: &Open) {
         let content = Content { hash: open.hash, size: open.size, chunk_size: open.chunk_size };
-        let known = self.by_content.get(&content).copied();
+        let known = self.files.with_content(&content);
         let numbered =
             self.peers.get(&peer).and_then(|connection| connection.handles.get(&open.file));
         if numbered.is_some() && numbered != known.as_ref() {
@@ -146,20 +145,20 @@ impl<B> Swarm<B> {
         };
         // Under another number they have begun anew: they left the swarm meanwhile, and we had not
         // opened the file to them by then, so that there was nothing to close.
-        let link = self.files[&file].links.get(&peer);
+        let link = self.files.link(file, peer);
         if link.is_some_and(|link| link.handle.is_some_and(|known| known != open.file)) {
             self.drop_link(now, peer, file);
         }
-        let link = self.files[&file].links.get(&peer);
+        let link = self.files.link(file, peer);
         let more = (LINK_BYTES + held.bytes()).saturating_sub(link.map_or(0, |link| link.counted));
         if !self.make_link_memory(now, peer, more) || !self.open_file(now, peer, file) {
-            if self.files[&file].links.contains_key(&peer) {
+            if self.files.link(file, peer).is_some() {
                 self.close(now, peer, file);
             }
             return self.turn_down(peer, open.file);
         }
         self.timers.disarm(Timer::Unanswered(peer, file));
-        let state = self.files.get_mut(&file).expect("found above");
+        let state = self.files.get_mut(file).expect("found above");
         let announced = state.replace_held(peer, held);
         let link = state.links.get_mut(&peer).expect("open_file made it");
         let is_first = link.handle.replace(open.file).is_none();
@@ -178,7 +177,7 @@ impl<B> Swarm<B> {
             self.exchange_peers(now, peer, file);
             // An inbound peer's address is worth as much as one that another peer names.
             if let Some(Peer { source, address: Some(address), .. }) = self.peers.get(&peer)
-                && self.incomplete.contains(&file)
+                && self.files.is_incomplete(file)
                 && (reached.is_some() || self.sources.may_name(now, *source))
             {
                 self.addresses.learn_from(*source, *address, file, now);
@@ -216,7 +215,7 @@ impl<B> Swarm<B> {
     /// Removes a peer from a file's swarm; what it owed us is missing again.
     pub(super) fn drop_link(&mut self, now: Time, peer: PeerKey, file: FileKey) {
         self.abandon_all(peer, file);
-        let Some(link) = self.files.get_mut(&file).and_then(|state| state.remove_link(peer)) else {
+        let Some(link) = self.files.get_mut(file).and_then(|state| state.remove_link(peer)) else {
             return;
         };
         self.timers.disarm_link(peer, file);
@@ -240,7 +239,7 @@ impl<B> Swarm<B> {
             Ok(None) => return,
             Ok(Some(file)) => file,
         };
-        let state = self.files.get_mut(&file).expect("a number stands for a file that is there");
+        let state = self.files.get_mut(file).expect("a number stands for a file that is there");
         let mut announced = 0;
         for index in chunks {
             let Some(chunk) = state.geometry.chunk(*index) else {
@@ -266,7 +265,7 @@ impl<B> Swarm<B> {
 
     /// What a partial holder has is out in the swarm: a full seed need not bring it there.
     fn note_spread(&mut self, peer: PeerKey, file: FileKey) {
-        let state = self.files.get_mut(&file).expect("called with a known file");
+        let state = self.files.get_mut(file).expect("called with a known file");
         if state.download.is_some() {
             return;
         }
@@ -285,7 +284,7 @@ impl<B> Swarm<B> {
         if held.is_empty() && lost.given.is_empty() {
             return;
         }
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         let Some(suggest) = &mut state.suggest else { return };
         let mut elsewhere = ChunkSet::empty(&state.geometry);
         for link in state.links.values() {

@@ -58,7 +58,7 @@ use tnet_proto::{FileHandle, PeerId, PeerMessage};
 use crate::Time;
 use crate::addresses::AddressBook;
 use crate::config::Config;
-use crate::file::{Content, File};
+use crate::file_table::FileTable;
 use crate::io::{FileKey, Input, Output, PeerKey, Violation};
 use crate::rate_limiter::RateLimiter;
 use crate::request_book::RequestBook;
@@ -84,11 +84,7 @@ pub struct Swarm<B = ()> {
     config: Config,
     own_id: PeerId,
     rng: StdRng,
-    files: BTreeMap<FileKey, File>,
-    /// Finds a file by what an open says of it.
-    by_content: BTreeMap<Content, FileKey>,
-    /// Files that lack chunks which are wanted.
-    incomplete: BTreeSet<FileKey>,
+    files: FileTable,
     peers: BTreeMap<PeerKey, Peer>,
     /// Of those who called us.
     places: Places,
@@ -100,8 +96,6 @@ pub struct Swarm<B = ()> {
     sources: Sources,
     /// Our own addresses, as far as connections have shown them.
     own_ips: BTreeSet<IpAddr>,
-    /// Bytes that arrived and are not in the file yet.
-    storing_bytes: u64,
     uploads: Uploads,
     /// When a slot was kept last for a peer that did not want it.
     offered_in_vain: Option<Time>,
@@ -125,9 +119,7 @@ impl<B> Swarm<B> {
         Swarm {
             own_id,
             rng: StdRng::seed_from_u64(seed),
-            files: BTreeMap::new(),
-            by_content: BTreeMap::new(),
-            incomplete: BTreeSet::new(),
+            files: FileTable::default(),
             peers: BTreeMap::new(),
             places: Places::new(config.max_callers()),
             link_memory: LinkMemory::default(),
@@ -136,7 +128,6 @@ impl<B> Swarm<B> {
             proven: 0,
             sources: Sources::default(),
             own_ips: BTreeSet::new(),
-            storing_bytes: 0,
             uploads: Uploads::new(config.upload_slots),
             offered_in_vain: None,
             uplink: Uplink::new(config.upload_slots, config.uplink_patience_per_mille),
@@ -152,8 +143,8 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Takes in what happened at `now`, which must not be earlier than in the call before. No output
-    /// may be left of the call before.
+    /// Takes in what happened at `now`, which must not be earlier than in the call before. No
+    /// output may be left of the call before.
     pub fn handle_input(&mut self, now: Time, input: Input<B>) {
         debug_assert!(self.outputs.is_empty(), "outputs are left when {now:?} brings an input");
         match input {

@@ -85,7 +85,7 @@ impl<B> Swarm<B> {
         file: FileKey,
         kept_for_new: Option<usize>,
     ) -> Option<ChunkIndex> {
-        let state = self.files.get(&file).filter(|_| !self.is_rider(now, peer, file))?;
+        let state = self.files.get(file).filter(|_| !self.is_rider(now, peer, file))?;
         let link = state
             .links
             .get(&peer)

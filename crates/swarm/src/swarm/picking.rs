@@ -46,7 +46,7 @@ impl<B> Swarm<B> {
     fn fill_in_turn(&mut self, now: Time, priority: Option<Priority>) {
         let mut fruitless = 0;
         // Most events find all slots taken: then no file is looked at.
-        while fruitless < self.incomplete.len()
+        while fruitless < self.files.incomplete().len()
             && self.may_ask_for(1)
             && self.rate_limiter.process_allows(now, Down)
         {
@@ -77,13 +77,14 @@ impl<B> Swarm<B> {
     }
 
     fn disk_keeps_up(&self) -> bool {
-        self.storing_bytes < self.config.storing_bytes
+        self.files.storing_bytes() < self.config.storing_bytes
     }
 
     /// The next incomplete file after the one that had the last turn.
     fn next_turn(&mut self) -> Option<FileKey> {
-        let later = self.incomplete.range((Bound::Excluded(self.turn), Bound::Unbounded)).next();
-        self.turn = *later.or_else(|| self.incomplete.first())?;
+        let later =
+            self.files.incomplete().range((Bound::Excluded(self.turn), Bound::Unbounded)).next();
+        self.turn = *later.or_else(|| self.files.incomplete().first())?;
         Some(self.turn)
     }
 

@@ -73,7 +73,7 @@ impl<B> Swarm<B> {
 
     /// While our own disk is behind, or there is no memory to read into, it is we who do not read.
     pub(super) fn is_our_fault(&self, peer: PeerKey) -> bool {
-        self.storing_bytes >= self.config.storing_bytes
+        self.files.storing_bytes() >= self.config.storing_bytes
             || self.peers.get(&peer).is_some_and(|connection| connection.is_unread)
     }
 

@@ -17,7 +17,7 @@ use crate::request_book::{Settled, Withdrawal};
 impl<B> Swarm<B> {
     pub(super) fn request(&mut self, now: Time, file: FileKey, choice: Choice) {
         let Choice { peer, chunk } = choice;
-        let state = self.files.get_mut(&file).expect("chosen from it");
+        let state = self.files.get_mut(file).expect("chosen from it");
         let download = state.download.as_mut().expect("chosen from it");
         state.stats.requested += 1;
         if download.chunks.state(chunk) == ChunkState::Missing {
@@ -42,7 +42,7 @@ impl<B> Swarm<B> {
 
     /// A final answer has come. What becomes of the chunk is decided by the caller.
     pub(super) fn settle(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> Settled {
-        let Some(state) = self.files.get(&file) else { return Settled::Unrequested };
+        let Some(state) = self.files.get(file) else { return Settled::Unrequested };
         let settled = self.requests.settle(peer, file, state.content(), chunk);
         if settled == Settled::Expected {
             self.on_requests_ended(peer, 1);
@@ -63,7 +63,7 @@ impl<B> Swarm<B> {
     /// second copy.
     pub(super) fn not_sent(&mut self, file: FileKey, chunk: ChunkIndex) {
         let is_asked_for = !self.requests.of_file(file).of_chunk(chunk).is_empty();
-        let download = self.files.get_mut(&file).and_then(|state| state.download.as_mut());
+        let download = self.files.download_mut(file);
         if let Some(download) = download.filter(|_| is_asked_for) {
             download.hedges = download.hedges.saturating_sub(1);
         }
@@ -72,7 +72,7 @@ impl<B> Swarm<B> {
     /// A request for the chunk brought nothing: it is missing again, unless another source was
     /// asked too.
     pub(super) fn put_back(&mut self, file: FileKey, chunk: ChunkIndex, again: Again) {
-        let state = self.files.get_mut(&file).expect("a settled request is for a file of ours");
+        let state = self.files.get_mut(file).expect("a settled request is for a file of ours");
         let len = state.geometry.chunk_len(chunk);
         let Some(download) = &state.download else { return };
         if download.chunks.state(chunk) == ChunkState::Requested
@@ -85,7 +85,7 @@ impl<B> Swarm<B> {
 
     /// Ends every request to a peer for one file, because one side has left the file's swarm.
     pub(super) fn abandon_all(&mut self, peer: PeerKey, file: FileKey) {
-        let Some(state) = self.files.get(&file) else { return };
+        let Some(state) = self.files.get(file) else { return };
         let open = self.requests.abandon(peer, file, state.content());
         if !open.is_empty() {
             self.on_requests_ended(peer, u32::try_from(open.len()).unwrap_or(u32::MAX));

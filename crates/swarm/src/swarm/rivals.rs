@@ -17,6 +17,7 @@ use super::Swarm;
 use super::connections::Peer;
 use crate::Time;
 use crate::file::File;
+use crate::file_table::FileTable;
 use crate::io::{Direction, FileKey, PeerKey};
 use crate::link::{Link, MAX_UNANSWERED, Trust};
 use crate::request_book::{FileRequests, LinkRequests, PROBES_AT_MOST, RequestBook};
@@ -47,11 +48,7 @@ pub(super) struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn of(
-        file: FileKey,
-        files: &'a BTreeMap<FileKey, File>,
-        requests: &'a RequestBook,
-    ) -> Wanted<'a> {
+    pub(super) fn of(file: FileKey, files: &'a FileTable, requests: &'a RequestBook) -> Wanted<'a> {
         Wanted { file: &files[&file], requests: requests.of_file(file) }
     }
 
@@ -351,9 +348,9 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Whether the connection is not asked because its source sent corrupt chunks. A connection that
-    /// we made, to an address that sent nothing wrong, need not wait: honest peers may share an IP
-    /// address with corrupt ones, and a peer that calls us can come back under another port.
+    /// Whether the connection is not asked because its source sent corrupt chunks. A connection
+    /// that we made, to an address that sent nothing wrong, need not wait: honest peers may share
+    /// an IP address with corrupt ones, and a peer that calls us can come back under another port.
     fn is_resting(&self, now: Time, peer: PeerKey) -> bool {
         let connection = &self.peers[&peer];
         let is_blameless = connection.corrupt == 0

@@ -26,7 +26,7 @@ const DOUBTED_AT_MOST: usize = 16;
 impl<B> Swarm<B> {
     /// Tells the sender of a corrupt chunk, while it knows the file by our number.
     pub(super) fn tell_corrupt(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        if self.files.get(&file).is_some_and(|state| state.links.contains_key(&peer)) {
+        if self.files.get(file).is_some_and(|state| state.links.contains_key(&peer)) {
             self.send(peer, PeerMessage::Corrupt { file: file.handle(), chunk: chunk.get() });
         }
     }
@@ -81,7 +81,7 @@ impl<B> Swarm<B> {
     /// Has the chunk looked at if it was sent to the peer, which has not announced it. Answers
     /// whether that is so.
     pub(super) fn doubt(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
-        let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
+        let link = self.files.link_mut(file, peer);
         let is_ours = link.is_some_and(|link| link.given.remove(&chunk));
         if is_ours {
             // It did not get where it was to go.
@@ -103,7 +103,7 @@ impl<B> Swarm<B> {
     /// Stored chunks are not to be served any more. What the file is for stays as it is: of one
     /// that is only served they are not wanted.
     pub(super) fn on_chunks_withdrawn(&mut self, now: Time, file: FileKey, chunks: &[ChunkIndex]) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         let mut stored: Vec<ChunkIndex> =
             chunks.iter().copied().filter(|chunk| state.holds(*chunk)).collect();
         stored.sort();
@@ -133,7 +133,7 @@ impl<B> Swarm<B> {
 
     /// Withdrawn chunks can be served again.
     pub(super) fn on_chunks_restored(&mut self, now: Time, file: FileKey, chunks: &[ChunkIndex]) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         for chunk in chunks {
             let Some(download) = &state.download else { return };
             if download.chunks.state(*chunk) == ChunkState::Missing {
@@ -162,13 +162,13 @@ impl<B> Swarm<B> {
     /// Tells everybody anew what we hold: at once, and then again after a while if that has
     /// changed. A dying disk loses chunk after chunk, and each announcement names all.
     fn open_again_soon(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         let at = now.max(state.no_reopen_before);
         self.timers.arm(Timer::Reopen(file), at);
     }
 
     pub(super) fn on_reopen(&mut self, now: Time, file: FileKey) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         state.no_reopen_before = now + self.config.reopen_after;
         self.open_again(file);
     }

@@ -93,7 +93,7 @@ pub struct SlotStatus {
 impl<B> Swarm<B> {
     /// A picture of one file.
     pub fn file_status(&self, file: FileKey, now: Time) -> Option<FileStatus> {
-        let state = self.files.get(&file)?;
+        let state = self.files.get(file)?;
         let chunks = state.geometry.chunk_count();
         let download = state.download.as_ref();
         let count = |counted: usize| u32::try_from(counted).unwrap_or(u32::MAX);
@@ -114,18 +114,18 @@ impl<B> Swarm<B> {
 
     /// Where in a file its chunks are, in at most so many cells; none of a file that lacks nothing.
     pub fn chunk_map(&self, file: FileKey, most_cells: u32) -> Option<Vec<ChunkCell>> {
-        let chunks = &self.files.get(&file)?.download.as_ref()?.chunks;
+        let chunks = &self.files.download(file)?.chunks;
         Some(chunk_map(chunks.stored(), chunks.taken(), most_cells))
     }
 
     /// Whether a chunk of a file can be served.
     pub fn holds(&self, file: FileKey, chunk: ChunkIndex) -> bool {
-        self.files.get(&file).is_some_and(|state| state.holds(chunk))
+        self.files.get(file).is_some_and(|state| state.holds(chunk))
     }
 
     /// Chunks of a file that can be served.
     pub fn stored_chunks(&self, file: FileKey) -> Option<u32> {
-        let state = self.files.get(&file)?;
+        let state = self.files.get(file)?;
         let chunks = state.geometry.chunk_count();
         Some(state.download.as_ref().map_or(chunks, |download| download.chunks.stored().count()))
     }
@@ -133,20 +133,20 @@ impl<B> Swarm<B> {
     /// Chunks of a file that are asked for. Cheap, as are the next four: they may be asked after
     /// each input.
     pub fn open_requests(&self, file: FileKey) -> u32 {
-        let download = self.files.get(&file).and_then(|state| state.download.as_ref());
+        let download = self.files.download(file);
         download.map_or(0, |download| download.chunks.requested())
     }
 
     /// Chunks of a file that arrived and are being verified and written.
     pub fn storing_chunks(&self, file: FileKey) -> u32 {
-        let download = self.files.get(&file).and_then(|state| state.download.as_ref());
+        let download = self.files.download(file);
         download.map_or(0, |download| download.chunks.storing())
     }
 
     /// Whether nothing of a file is missing or on its way here, and some of it is still to be
     /// verified on the disk.
     pub fn is_only_unverified(&self, file: FileKey) -> bool {
-        let download = self.files.get(&file).and_then(|state| state.download.as_ref());
+        let download = self.files.download(file);
         download.is_some_and(|download| {
             let chunks = &download.chunks;
             chunks.vouched() > 0 && chunks.unstored() == chunks.vouched()
@@ -155,13 +155,13 @@ impl<B> Swarm<B> {
 
     /// Whether a connected peer holds a missing chunk of the file, busy or not.
     pub fn has_source(&self, file: FileKey) -> bool {
-        let Some(state) = self.files.get(&file) else { return false };
+        let Some(state) = self.files.get(file) else { return false };
         state.download.is_some() && state.links.values().any(|link| link.wanted > 0)
     }
 
     /// Whether one of those would be asked: it is not waited for in vain already.
     pub fn has_prompt_source(&self, file: FileKey) -> bool {
-        let Some(state) = self.files.get(&file) else { return false };
+        let Some(state) = self.files.get(file) else { return false };
         let is_prompt = |peer: &PeerKey| self.peers.get(peer).is_some_and(|peer| !peer.is_stalled);
         state.download.is_some()
             && state.links.iter().any(|(peer, link)| link.wanted > 0 && is_prompt(peer))
@@ -170,13 +170,13 @@ impl<B> Swarm<B> {
     /// Whether the requests open, of all files, leave no slot for one more chunk of this one.
     pub fn is_out_of_slots(&self, file: FileKey) -> bool {
         self.files
-            .get(&file)
+            .get(file)
             .is_some_and(|state| !self.requests.slots().has_room(state.longest_chunk()))
     }
 
     /// How many peers of the file's swarm we are connected to.
     pub fn neighbours(&self, file: FileKey) -> usize {
-        self.files.get(&file).map_or(0, |state| state.links.len())
+        self.files.get(file).map_or(0, |state| state.links.len())
     }
 
     /// Whether its swarm has as many of our connections as a download wants: it does without news
@@ -187,7 +187,7 @@ impl<B> Swarm<B> {
 
     /// Missing chunks that no connected peer holds.
     pub fn chunks_without_holder(&self, file: FileKey) -> Vec<ChunkIndex> {
-        let Some(state) = self.files.get(&file) else { return Vec::new() };
+        let Some(state) = self.files.get(file) else { return Vec::new() };
         let Some(download) = &state.download else { return Vec::new() };
         let missing = state
             .geometry
@@ -200,7 +200,7 @@ impl<B> Swarm<B> {
 
     /// How much of a file each connected peer of its swarm holds, in chunks.
     pub fn holdings(&self, file: FileKey) -> Vec<(PeerKey, u32)> {
-        let Some(state) = self.files.get(&file) else { return Vec::new() };
+        let Some(state) = self.files.get(file) else { return Vec::new() };
         let held = |held: &PeerHas| match held {
             PeerHas::Full => state.geometry.chunk_count(),
             PeerHas::Part(chunks) => chunks.count(),
@@ -232,7 +232,7 @@ impl<B> Swarm<B> {
             waiting: u32::try_from(self.uploads.waiting().len()).unwrap_or(u32::MAX),
             downloads: self.requests.slots().used(),
             download_bytes: self.requests.slots().used_bytes(),
-            storing_bytes: self.storing_bytes,
+            storing_bytes: self.files.storing_bytes(),
             upload_bytes: self.uploads.slots().used_bytes(),
             uploads_most: self.uploads.slots().most(0),
             downloads_most: self.requests.slots().most(self.config.accepted_beyond_per_mille),

@@ -43,9 +43,7 @@ impl<B> Swarm<B> {
             return;
         }
         for file in connection.links.iter() {
-            if let Some(link) =
-                self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer))
-            {
+            if let Some(link) = self.files.link_mut(file, peer) {
                 link.trust = after;
             }
         }
@@ -88,8 +86,8 @@ impl<B> Swarm<B> {
         else {
             return;
         };
-        // A peer that sends most of a chunk and leaves wastes bandwidth each time it comes back. Any
-        // other was asked in place of another one: when it comes back it is no newcomer.
+        // A peer that sends most of a chunk and leaves wastes bandwidth each time it comes back.
+        // Any other was asked in place of another one: when it comes back it is no newcomer.
         let is_in_a_chunk = connection.in_chunk > 0;
         let offence = if is_in_a_chunk { Offence::Corrupt } else { Offence::Stall };
         self.offend(now, connection.source, offence);

@@ -40,7 +40,7 @@ impl<B> Swarm<B> {
             Ok(None) => return,
             Ok(Some(found)) => found,
         };
-        let state = self.files.get_mut(&file).expect("resolve found it");
+        let state = self.files.get_mut(file).expect("resolve found it");
         if !state.holds(chunk) {
             self.send(peer, PeerMessage::Refused { file: file.handle(), chunk: chunk.get() });
             return;
@@ -101,7 +101,7 @@ impl<B> Swarm<B> {
     /// of it. What former connections of its source took counts for one that has announced less
     /// than it kept to itself.
     pub(super) fn is_rider(&self, now: Time, peer: PeerKey, file: FileKey) -> bool {
-        let (Some(state), Some(connection)) = (self.files.get(&file), self.peers.get(&peer)) else {
+        let (Some(state), Some(connection)) = (self.files.get(file), self.peers.get(&peer)) else {
             return false;
         };
         let taken = connection.taken.get(&file).copied().unwrap_or_default();
@@ -140,12 +140,12 @@ impl<B> Swarm<B> {
     fn is_better_suggested(&self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
         let kept =
             self.uploads.reservation(peer).filter(|kept| kept.suggested && kept.file == file);
-        let suggest = self.files.get(&file).and_then(|state| state.suggest.as_ref());
+        let suggest = self.files.get(file).and_then(|state| state.suggest.as_ref());
         kept.is_some() && suggest.is_some_and(|suggest| suggest.is_spread(chunk))
     }
 
     fn upload(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        let state = self.files.get_mut(&file).expect("requests are for known files");
+        let state = self.files.get_mut(file).expect("requests are for known files");
         if let Some(suggest) = &mut state.suggest {
             suggest.mark(chunk);
         }
@@ -178,7 +178,7 @@ impl<B> Swarm<B> {
         file: FileKey,
         chunk: ChunkIndex,
     ) -> Option<ChunkIndex> {
-        let is_spread = self.files.get(&file)?.suggest.as_ref()?.is_spread(chunk);
+        let is_spread = self.files.get(file)?.suggest.as_ref()?.is_spread(chunk);
         if is_spread { self.fresh_chunk(peer, file, chunk) } else { None }
     }
 
@@ -189,7 +189,7 @@ impl<B> Swarm<B> {
         file: FileKey,
         asked: ChunkIndex,
     ) -> Option<ChunkIndex> {
-        let state = self.files.get_mut(&file)?;
+        let state = self.files.get_mut(file)?;
         let link = state.links.get(&peer).filter(|link| link.declined < MAX_DECLINED)?;
         let PeerHas::Part(held) = &link.held else { return None };
         let suggest = state.suggest.as_mut().filter(|suggest| !suggest.is_done())?;
@@ -294,7 +294,7 @@ impl<B> Swarm<B> {
     /// A chunk did not get where it was to go: unless a partial holder has it, it is still to be
     /// given away.
     pub(super) fn unspread(&mut self, file: FileKey, chunk: ChunkIndex) {
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         let is_elsewhere =
             state.links.values().any(|link| !link.held.is_full() && link.held.contains(chunk));
         if let Some(suggest) = state.suggest.as_mut().filter(|_| !is_elsewhere) {
@@ -312,7 +312,7 @@ impl<B> Swarm<B> {
         if let Some(connection) = self.peers.get_mut(&peer).filter(|_| !is_heeded) {
             connection.unused_slots = connection.unused_slots.saturating_add(1);
             // It does not take what it asked for.
-            let state = kept.and_then(|kept| self.files.get_mut(&kept.file));
+            let state = kept.and_then(|kept| self.files.get_mut(kept.file));
             if let Some(link) = state.and_then(|state| state.links.get_mut(&peer)) {
                 link.has_asked = false;
             }
@@ -339,14 +339,14 @@ impl<B> Swarm<B> {
     fn note_declined(&mut self, now: Time, peer: PeerKey, file: FileKey) {
         self.pause_offers(now, peer, file);
         let is_suggested = self.uploads.reservation(peer).is_some_and(|kept| kept.suggested);
-        let link = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer));
+        let link = self.files.link_mut(file, peer);
         if let Some(link) = link.filter(|_| is_suggested) {
             link.declined = link.declined.saturating_add(1);
         }
     }
 
     fn pause_offers(&mut self, now: Time, peer: PeerKey, file: FileKey) {
-        if let Some(link) = self.files.get_mut(&file).and_then(|state| state.links.get_mut(&peer)) {
+        if let Some(link) = self.files.link_mut(file, peer) {
             link.no_offer_before = now + self.config.offer_pause;
         }
     }
@@ -404,12 +404,12 @@ impl<B> Swarm<B> {
             connection.sent_chunks += 1;
             connection.useful_at = Some(now);
             // Of a file that is gone there is nothing left to count.
-            if self.files.contains_key(&file) {
+            if self.files.contains(file) {
                 connection.taken.entry(file).or_default().unannounced += 1;
             }
         }
         self.note_sent(peer, file, chunk);
-        let Some(state) = self.files.get_mut(&file) else { return };
+        let Some(state) = self.files.get_mut(file) else { return };
         state.stats.uploaded += 1;
         match state.links.get_mut(&peer) {
             Some(link) => {

@@ -229,7 +229,7 @@ impl Network {
         self.nodes[node]
             .keys
             .get(&file)
-            .is_some_and(|key| self.nodes[node].swarm.files.contains_key(key))
+            .is_some_and(|key| self.nodes[node].swarm.files.contains(*key))
     }
 
     pub(super) fn crash(&mut self, node: usize) {
@@ -269,8 +269,8 @@ impl Network {
     /// Whatever was paused goes on.
     pub(super) fn resume_all(&mut self) {
         for node in 0..self.nodes.len() {
-            let paused = self.nodes[node].swarm.files.iter().filter(|(_, file)| file.is_paused);
-            for file in paused.map(|(file, _)| *file).collect::<Vec<_>>() {
+            let paused = self.nodes[node].swarm.files.iter().filter(|file| file.is_paused);
+            for file in paused.map(|file| file.key).collect::<Vec<_>>() {
                 self.input(node, Input::Resume { file });
             }
         }

@@ -110,7 +110,8 @@ fn play(scenario: &Scenario) -> Network {
     for (character, has_it) in &scenario.nodes {
         let node = network.add_node(*character);
         for file in 1..=scenario.files {
-            // A corrupt or mute peer or a refuser with nothing does no harm: they claim to have everything.
+            // A corrupt or mute peer or a refuser with nothing does no harm: they claim to have
+            // everything.
             if *has_it || *character != Character::Honest {
                 network.seed(node, file);
             } else {
