@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::CallFailure;
-use crate::session::{GreetError, Greeted, Greeting, SessionContext, greet};
+use crate::session::{HandshakeError, Handshaken, SessionContext, handshake};
 
 /// What came of a call, or who called.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Connected {
     pub(crate) direction: Direction,
     /// How long the call took, if we called.
     pub(crate) round_trip: Option<Duration>,
-    pub(crate) greeted: Greeted<OwnedReadHalf, OwnedWriteHalf>,
+    pub(crate) greeted: Handshaken<OwnedReadHalf, OwnedWriteHalf>,
     /// Of one who called: a descriptor, until it is decided whether he stays.
     pub(crate) introduced: Option<Introduced>,
 }
@@ -125,13 +125,12 @@ impl Dialer {
         &self,
         stream: TcpStream,
         remote: SocketAddr,
-    ) -> Result<Greeted<OwnedReadHalf, OwnedWriteHalf>, GreetError> {
+    ) -> Result<Handshaken<OwnedReadHalf, OwnedWriteHalf>, HandshakeError> {
         let here = stream.local_addr()?;
         let listen_port = self.reach.port_seen_from(here.ip());
-        let greeting =
-            Greeting { hello: Hello { peer_id: self.peer_id, listen_port, capabilities: 0 } };
+        let hello = Hello { peer_id: self.peer_id, listen_port, capabilities: 0 };
         let (input, output) = stream.into_split();
-        let greeted = greet(input, output, &greeting, &self.context.clock).await;
+        let greeted = handshake(input, output, &hello, &self.context.clock).await;
         greeted.inspect_err(|error| tracing::debug!(%remote, %error, "no introduction"))
     }
 

@@ -15,7 +15,7 @@ use tnet_net::{
 };
 use tnet_proto::PeerId;
 use tnet_swarm::Time;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -35,7 +35,7 @@ use crate::engine::{
 };
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
-use crate::session::{Backlogs, Intake, SessionContext, TURNS};
+use crate::session::SessionContext;
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
 use crate::store::{self, Opened, ScanLog};
@@ -164,17 +164,15 @@ impl Peer {
         let connector = Connector::new(NarrowPaths::default(), descriptors.clone())
             .with_timeout(config.connect_within)
             .with_loopback_from(config.loopback_from);
-        let context = SessionContext {
-            events: session_events,
-            intake: Intake::new(config.chunk_memory, clock.clone(), connections.clone()),
-            backlogs: Backlogs::default(),
-            turns: Arc::new(Semaphore::new(TURNS)),
-            farewells: Arc::new(Semaphore::new(limits.farewells)),
-            demo_delay: config.demo_delay,
-            clock: clock.clone(),
-            tasks: connections.clone(),
-            stop: stop.clone(),
-        };
+        let context = SessionContext::new(
+            session_events,
+            config.chunk_memory,
+            clock.clone(),
+            connections.clone(),
+            stop.clone(),
+        )
+        .with_lingering(limits.farewells)
+        .with_demo_delay(config.demo_delay);
         let stop_calls = stop.child_token();
         let dialer = Dialer {
             peer_id,

@@ -13,7 +13,7 @@ use tnet_swarm::{FileKey, PeerKey};
 use super::Engine;
 use super::inspecting::Inspected;
 use crate::peer::go_on_until;
-use crate::session::{ChunkBuffer, Taken, take_in};
+use crate::session::{ChunkBuffer, WriteOutcome, verify_and_write};
 use crate::store::{
     self, Checked, Cost, FileState, FileStore, FinishError, Look, ReadAgainError, Stamp, SyncError,
     WriteError,
@@ -22,7 +22,7 @@ use crate::store::{
 /// A piece of work is done.
 #[derive(Debug)]
 pub(crate) enum WorkDone {
-    Taken(Arrival, Taken),
+    Written(Arrival, WriteOutcome),
     Reserved {
         file: FileKey,
         result: Result<(), WriteError>,
@@ -78,7 +78,9 @@ impl Engine {
         buffer: ChunkBuffer,
         store: Arc<store::Download>,
     ) {
-        self.start(move || WorkDone::Taken(arrival, take_in(&store, arrival.chunk, buffer)));
+        self.start(move || {
+            WorkDone::Written(arrival, verify_and_write(&store, arrival.chunk, buffer))
+        });
     }
 
     /// Reserves the rest of a download's space.

@@ -23,7 +23,7 @@ use crate::api::{
     DownloadError, FileChange, Phase, Progress, SourceShare, Summary, TimeShares, Traffic,
 };
 use crate::config::DownloadOptions;
-use crate::session::{ChunkBody, StoreResult, Taken};
+use crate::session::{ChunkBody, StoreResult, WriteOutcome};
 use crate::source::Source;
 use crate::store;
 
@@ -168,7 +168,7 @@ impl Engine {
         }
         let (limits, priority) = (options_of.limits, options_of.priority);
         let file = self.add_file(geometry, stored, Goal::Download, entry);
-        self.context.intake.destinations.add(file, Arc::clone(&store));
+        self.context.ingest.add_download(file, Arc::clone(&store));
         self.change_file(file, FileChange::Limits(limits.into()));
         self.change_file(file, FileChange::Priority { level: priority });
         self.start_reserve(file, store);
@@ -207,7 +207,7 @@ impl Engine {
 
     pub(super) fn on_work_done(&mut self, done: WorkDone) {
         match done {
-            WorkDone::Taken(arrival, taken) => self.on_taken(arrival, taken),
+            WorkDone::Written(arrival, outcome) => self.on_written(arrival, outcome),
             WorkDone::Reserved { file, result } => {
                 if let Err(error) = result {
                     self.fail(file, error.into());
@@ -226,9 +226,9 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_taken(&mut self, arrival: Arrival, taken: Taken) {
+    pub(super) fn on_written(&mut self, arrival: Arrival, outcome: WriteOutcome) {
         let Arrival { peer, address, file, chunk } = arrival;
-        let Taken { len, verifying, result } = taken;
+        let WriteOutcome { len, verifying, result } = outcome;
         let now = self.now;
         let Some(entry) = self.files.get_mut(&file) else { return };
         let Some(running) = &mut entry.running else { return };
@@ -354,7 +354,7 @@ impl Engine {
         let traffic = self.traffic(file);
         let Some(entry) = self.files.get_mut(&file) else { return };
         let hash = entry.info.hash();
-        self.context.intake.destinations.remove(file, hash, entry.info.geometry().chunk_size());
+        self.context.ingest.remove_download(file, hash, entry.info.geometry().chunk_size());
         let path = whole.path().to_path_buf();
         let whole = Arc::new(whole.kept_among(&self.open_files));
         self.leave_path(&whole);

@@ -124,7 +124,7 @@ impl Engine {
     pub(super) fn remove_file(&mut self, file: FileKey) -> Option<FileEntry> {
         let entry = self.files.remove(&file)?;
         let hash = entry.info.hash();
-        self.context.intake.destinations.remove(file, hash, entry.info.geometry().chunk_size());
+        self.context.ingest.remove_download(file, hash, entry.info.geometry().chunk_size());
         if let Some(keys) = self.by_hash.get_mut(&hash) {
             keys.remove(&file);
             if keys.is_empty() {

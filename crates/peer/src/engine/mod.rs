@@ -49,7 +49,7 @@ use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
-use crate::session::{ChunkBody, Greeted, Session, SessionContext, SessionEvent};
+use crate::session::{ChunkBody, Handshaken, Session, SessionContext, SessionEvent};
 use crate::share::LeftOut;
 use crate::store::{OpenFiles, ScanLog};
 
@@ -131,7 +131,7 @@ pub(crate) struct Engine {
     /// When large packets last seemed to get lost on the way to somebody.
     narrow_since: Option<Time>,
     /// A connection that the core does not keep, for the output that closes it.
-    turned_away: Option<(PeerKey, Greeted<OwnedReadHalf, OwnedWriteHalf>)>,
+    turned_away: Option<(PeerKey, Handshaken<OwnedReadHalf, OwnedWriteHalf>)>,
     work: mpsc::Sender<WorkDone>,
     /// Chunks that the core wants and that a session takes in, by who sent them.
     in_hand: HashMap<(PeerKey, FileKey, ChunkIndex), Arrival>,
@@ -409,10 +409,10 @@ impl Engine {
                 self.feed(Input::DataReceived { peer, bytes: last_part });
                 self.feed(Input::ChunkArrived { peer, handle, chunk, body });
             }
-            SessionEvent::ChunkTaken { file, chunk, taken } => {
+            SessionEvent::ChunkWritten { file, chunk, outcome } => {
                 // What the core did not want is of no interest either.
                 if let Some(arrival) = self.in_hand.remove(&(peer, file, chunk)) {
-                    self.on_taken(arrival, taken);
+                    self.on_written(arrival, outcome);
                 }
             }
             SessionEvent::UploadEnded { file, chunk, end, failed } => {

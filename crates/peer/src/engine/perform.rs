@@ -28,7 +28,7 @@ impl Engine {
                 } else if let Some((_, greeted)) =
                     self.turned_away.take_if(|(other, _)| *other == peer)
                 {
-                    session::turn_away(&self.context, greeted, reason);
+                    session::reject(&self.context, greeted, reason);
                 }
             }
             Output::Lookup { file } => self.look_up(file),
@@ -45,7 +45,7 @@ impl Engine {
             self.care.leaving.insert(peer, open.session.remote.ip());
             self.sessions.remove(&peer);
         }
-        if self.context.backlogs.is_too_much() {
+        if self.context.backlog_exceeds_limit() {
             self.shed_backlog();
         }
     }

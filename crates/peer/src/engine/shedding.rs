@@ -8,7 +8,7 @@ use tnet_proto::{SourceCounts, SourceRank};
 use tnet_swarm::PeerKey;
 
 use super::Engine;
-use crate::session::PROCESS_BYTES;
+use crate::session::MAX_PROCESS_BACKLOG;
 
 impl Engine {
     pub(super) fn shed_backlog(&mut self) {
@@ -25,7 +25,7 @@ impl Engine {
         let waiting = self.sessions.iter().map(|(peer, open)| {
             (*peer, open.session.remote.ip(), open.session.waiting_bytes() as u64)
         });
-        greediest(waiting.collect(), PROCESS_BYTES as u64)
+        greediest(waiting.collect(), MAX_PROCESS_BACKLOG as u64)
     }
 }
 

@@ -154,10 +154,7 @@ impl Engine {
             open_files: bound(open_files, open_files_most),
             files: (dir_files.most > 0).then_some(dir_files),
             storing_bytes: Bound { used: storing_bytes, most: self.config.swarm.storing_bytes },
-            chunk_memory_bytes: Bound {
-                used: self.context.intake.buffers.used_bytes(),
-                most: memory,
-            },
+            chunk_memory_bytes: Bound { used: self.context.ingest.used_bytes(), most: memory },
         }
     }
 }

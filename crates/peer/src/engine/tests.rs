@@ -8,12 +8,10 @@ use tnet_fileinfo::{ChunkSize, FileInfo, Geometry, MIN_CHUNK_SIZE, scan::unwatch
 use tnet_net::{Connector, NarrowPaths, OwnReach};
 use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, Holder, Limit};
 use tnet_swarm::Goal;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::session::{Backlogs, Intake};
 use crate::source::Source;
 use crate::store::{self, FileState, FileStore, Flaw, Opened, ReadError};
 
@@ -34,17 +32,13 @@ impl Bench {
         let (tasks, listen) = (TaskTracker::new(), SocketAddr::from(([127, 0, 0, 1], 1)));
         let (config, peer_id, descriptors) =
             (Config::default(), PeerId([1; 16]), Descriptors::new());
-        let context = SessionContext {
+        let context = SessionContext::new(
             events,
-            intake: Intake::new(config.chunk_memory, Clock::new(), tasks.clone()),
-            backlogs: Backlogs::default(),
-            turns: Arc::new(Semaphore::new(1)),
-            farewells: Arc::new(Semaphore::new(1)),
-            demo_delay: Duration::ZERO,
-            clock: Clock::new(),
+            config.chunk_memory,
+            Clock::new(),
             tasks,
-            stop: CancellationToken::new(),
-        };
+            CancellationToken::new(),
+        );
         let dialer = Dialer {
             peer_id,
             reach: OwnReach::new(listen, None),

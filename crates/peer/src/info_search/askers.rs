@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::asking::{InfoError, Places, Wire};
-use crate::session::{Greeting, greet};
+use crate::session::handshake;
 
 /// Connections kept; more are closed after their answer.
 const KEPT: usize = 16;
@@ -87,7 +87,7 @@ impl Askers {
         // that does.
         let hello =
             Hello { peer_id: PeerId(rand::rng().random()), listen_port: 0, capabilities: 0 };
-        let greeted = greet(input, output, &Greeting { hello }, &self.clock).await?;
+        let greeted = handshake(input, output, &hello, &self.clock).await?;
         let now = Instant::now();
         let wire =
             Wire { input: greeted.input, output: greeted.output, buffered: greeted.buffered };

@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::askers::{Asker, Askers};
 use super::fault::Fault;
-use crate::session::GreetError;
+use crate::session::HandshakeError;
 
 /// From the greeting to the first part.
 const FIRST_PART_WITHIN: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ pub(crate) enum InfoError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error(transparent)]
-    Greet(#[from] GreetError),
+    Greet(#[from] HandshakeError),
     #[error("no answer in time")]
     Silent,
     #[error("it closed the connection")]
@@ -83,13 +83,15 @@ impl InfoError {
         Some(match self {
             InfoError::Unreachable(error) if shortage_of(error).is_some() => return None,
             InfoError::Unreachable(error) => Fault::Unreachable(error.into()),
-            InfoError::Greet(error @ GreetError::Preamble(_)) => Fault::Unreachable(error.into()),
-            InfoError::Silent | InfoError::Greet(GreetError::TooSlow) => Fault::Silent,
+            InfoError::Greet(error @ HandshakeError::Preamble(_)) => {
+                Fault::Unreachable(error.into())
+            }
+            InfoError::Silent | InfoError::Greet(HandshakeError::TooSlow) => Fault::Silent,
             InfoError::Bye(ByeReason::TOO_MANY) => Fault::Full,
             InfoError::Io(_)
             | InfoError::Closed
             | InfoError::Bye(_)
-            | InfoError::Greet(GreetError::Io(_)) => Fault::Closed,
+            | InfoError::Greet(HandshakeError::Io(_)) => Fault::Closed,
             InfoError::NotFound => Fault::NotFound,
             InfoError::Greet(_)
             | InfoError::Malformed

@@ -1,9 +1,8 @@
-//! What waits to be sent on each connection, counted in bytes, and what all connections of the
-//! process have waiting.
+//! Bytes that wait to be sent, on each connection and on all connections of the process.
 //!
-//! An order counts from when it is given until its bytes have been handed to the kernel. The reader
-//! looks at the answers among them: while the other side takes too few of those, none of its
-//! messages are read, and TCP slows it down.
+//! An order counts from when it is queued until its bytes are in the kernel. Back-pressure: while
+//! too many answers among them wait, the reader reads no messages of that peer, and TCP slows it
+//! down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,110 +12,107 @@ use tokio::sync::Notify;
 
 use super::Order;
 
-/// Bytes that wait on one connection at most; then its session ends. Both sides may have 4096 files
-/// in common, and open all of them at once.
-const SESSION_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that may wait on one connection; beyond that its session ends. Both sides may have 4096
+/// files in common and open all of them at once.
+const MAX_SESSION_BACKLOG: usize = 8 * 1024 * 1024;
 
-/// Bytes that wait on all connections of a process at most. What is beyond costs the session that
-/// has most waiting.
-pub(crate) const PROCESS_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes that may wait on all connections of a process; beyond that the session with most bytes
+/// waiting ends.
+pub(crate) const MAX_PROCESS_BACKLOG: usize = 16 * 1024 * 1024;
 
-/// Questions for descriptions that are not answered yet, at which no more is read. Honest clients
-/// ask one at a time.
-const MAX_QUESTIONS: usize = 4;
+/// Unanswered requests for descriptions at which reading stops. Honest clients send one at a time.
+const MAX_INFO_REQUESTS: usize = 4;
 
-/// Other answers that wait, at which no more is read. An honest peer has fewer than half as many
-/// requests open, so the reader never waits for it: two sessions that both waited for each other to
-/// read would stand still.
+/// Waiting answers at which reading stops. An honest peer has fewer than half as many requests
+/// open, so the reader never waits because of it: two sessions that waited for each other to read
+/// would deadlock.
 const MAX_ANSWERS: usize = 128;
 
-/// What a process has waiting to be sent.
+/// Bytes that wait to be sent in the process.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Backlogs {
+pub(crate) struct ProcessBacklog {
     bytes: Arc<AtomicUsize>,
 }
 
-/// What one connection has.
+/// What waits to be sent on one connection.
 #[derive(Debug)]
-pub(super) struct Backlog {
+pub(super) struct SessionBacklog {
     bytes: AtomicUsize,
     answers: AtomicUsize,
-    questions: AtomicUsize,
+    info_requests: AtomicUsize,
     /// An answer has been sent.
     answered: Notify,
-    all: Backlogs,
+    process: ProcessBacklog,
 }
 
-/// What an order adds to it.
+/// What an order adds to the backlog.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Load {
+pub(super) struct OrderCost {
     bytes: usize,
     answers: usize,
-    /// Questions for descriptions that it answers.
-    settles: usize,
+    /// Requests for descriptions that the order answers.
+    info_answers: usize,
 }
 
-impl Backlogs {
-    /// Whether more waits than may.
-    pub(crate) fn is_too_much(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > PROCESS_BYTES
+impl ProcessBacklog {
+    pub(crate) fn exceeds_limit(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > MAX_PROCESS_BACKLOG
     }
 
-    pub(super) fn of_session(&self) -> Backlog {
-        Backlog {
+    pub(super) fn of_session(&self) -> SessionBacklog {
+        SessionBacklog {
             bytes: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
-            questions: AtomicUsize::new(0),
+            info_requests: AtomicUsize::new(0),
             answered: Notify::new(),
-            all: self.clone(),
+            process: self.clone(),
         }
     }
 }
 
-impl Backlog {
-    /// Bytes that wait.
+impl SessionBacklog {
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// False, and nothing is added, if it would be too much for one connection.
-    pub(super) fn add(&self, load: Load) -> bool {
-        if self.bytes.fetch_add(load.bytes, Ordering::Relaxed) + load.bytes > SESSION_BYTES {
-            self.bytes.fetch_sub(load.bytes, Ordering::Relaxed);
+    /// False, and adds nothing, if the connection would exceed its limit.
+    pub(super) fn add(&self, cost: OrderCost) -> bool {
+        if self.bytes.fetch_add(cost.bytes, Ordering::Relaxed) + cost.bytes > MAX_SESSION_BACKLOG {
+            self.bytes.fetch_sub(cost.bytes, Ordering::Relaxed);
             return false;
         }
-        self.all.bytes.fetch_add(load.bytes, Ordering::Relaxed);
-        if load.answers > 0 {
-            self.answers.fetch_add(load.answers, Ordering::Relaxed);
+        self.process.bytes.fetch_add(cost.bytes, Ordering::Relaxed);
+        if cost.answers > 0 {
+            self.answers.fetch_add(cost.answers, Ordering::Relaxed);
         }
         true
     }
 
-    /// It has been sent, or never will be.
-    pub(super) fn remove(&self, load: Load) {
-        self.bytes.fetch_sub(load.bytes, Ordering::Relaxed);
-        self.all.bytes.fetch_sub(load.bytes, Ordering::Relaxed);
-        if load.settles > 0 {
-            let left = |questions: usize| Some(questions.saturating_sub(load.settles));
-            let _ = self.questions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+    /// For an order that has been sent, or never will be.
+    pub(super) fn remove(&self, cost: OrderCost) {
+        self.bytes.fetch_sub(cost.bytes, Ordering::Relaxed);
+        self.process.bytes.fetch_sub(cost.bytes, Ordering::Relaxed);
+        if cost.info_answers > 0 {
+            let left = |requests: usize| Some(requests.saturating_sub(cost.info_answers));
+            let _ = self.info_requests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
         }
-        if load.answers > 0 {
-            self.answers.fetch_sub(load.answers, Ordering::Relaxed);
+        if cost.answers > 0 {
+            self.answers.fetch_sub(cost.answers, Ordering::Relaxed);
             self.answered.notify_one();
         }
     }
 
-    /// The other side asks for a description.
-    pub(super) fn note_question(&self) {
-        self.questions.fetch_add(1, Ordering::Relaxed);
+    /// The other side has requested a description.
+    pub(super) fn add_info_request(&self) {
+        self.info_requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Until few enough answers wait for more questions to be read. Only the reader waits here.
-    pub(super) async fn has_room(&self) {
+    /// Returns when few enough answers wait for the next message to be read. Only one task, the
+    /// reader, may wait here.
+    pub(super) async fn room(&self) {
         loop {
-            let (questions, answers) = (&self.questions, &self.answers);
-            if questions.load(Ordering::Relaxed) < MAX_QUESTIONS
-                && answers.load(Ordering::Relaxed) < MAX_ANSWERS
+            if self.info_requests.load(Ordering::Relaxed) < MAX_INFO_REQUESTS
+                && self.answers.load(Ordering::Relaxed) < MAX_ANSWERS
             {
                 return;
             }
@@ -125,33 +121,34 @@ impl Backlog {
     }
 }
 
-impl Drop for Backlog {
+impl Drop for SessionBacklog {
     fn drop(&mut self) {
-        self.all.bytes.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        self.process.bytes.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
     }
 }
 
-impl Load {
-    pub(super) fn of(order: &Order) -> Load {
-        let mut load = Load { bytes: size_of::<Order>(), ..Load::default() };
+impl OrderCost {
+    pub(super) fn of(order: &Order) -> OrderCost {
+        let mut cost = OrderCost { bytes: size_of::<Order>(), ..OrderCost::default() };
         match order {
             Order::Send(message) => {
-                load.bytes += heap_bytes(message);
-                load.answers = usize::from(is_answer(message));
-                load.settles = usize::from(matches!(message, PeerMessage::InfoNotFound { .. }));
+                cost.bytes += heap_bytes(message);
+                cost.answers = usize::from(is_answer(message));
+                cost.info_answers =
+                    usize::from(matches!(message, PeerMessage::InfoNotFound { .. }));
             }
-            Order::Describe { .. } => (load.answers, load.settles) = (1, 1),
-            Order::Upload(upload) => load.bytes += size_of_val(&*upload.spares),
+            Order::Describe { .. } => (cost.answers, cost.info_answers) = (1, 1),
+            Order::Upload(upload) => cost.bytes += size_of_val(&*upload.spares),
             Order::StopUpload { .. } | Order::Close(_) => {}
         }
-        load
+        cost
     }
 
-    pub(super) fn plus(self, other: Load) -> Load {
-        Load {
+    pub(super) fn plus(self, other: OrderCost) -> OrderCost {
+        OrderCost {
             bytes: self.bytes + other.bytes,
             answers: self.answers + other.answers,
-            settles: self.settles + other.settles,
+            info_answers: self.info_answers + other.info_answers,
         }
     }
 }
@@ -174,7 +171,7 @@ fn heap_bytes(message: &PeerMessage) -> usize {
     }
 }
 
-/// Whether it answers a question that costs the other side nothing.
+/// Whether the message answers one that costs the other side nothing.
 fn is_answer(message: &PeerMessage) -> bool {
     matches!(
         message,
@@ -200,69 +197,67 @@ mod tests {
         pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
-    fn busy() -> Load {
-        Load::of(&Order::Send(PeerMessage::Busy { file: FileHandle(1), chunk: 0, load: 0 }))
+    fn busy() -> OrderCost {
+        OrderCost::of(&Order::Send(PeerMessage::Busy { file: FileHandle(1), chunk: 0, load: 0 }))
     }
 
     #[test]
-    fn what_waits_is_counted_for_the_process_until_it_is_sent_or_the_session_is_gone() {
-        let all = Backlogs::default();
+    fn bytes_count_for_the_process_until_they_are_sent_or_the_session_ends() {
+        let all = ProcessBacklog::default();
         let (one, other) = (all.of_session(), all.of_session());
         let have = PeerMessage::Have { file: FileHandle(1), chunks: vec![0; 1000] };
-        let load = Load::of(&Order::Send(have));
-        assert!(load.bytes >= 4000, "{load:?}");
-        assert!(one.add(load) && other.add(busy()));
-        assert_eq!(all.bytes.load(Ordering::Relaxed), load.plus(busy()).bytes);
-        one.remove(load);
+        let cost = OrderCost::of(&Order::Send(have));
+        assert!(cost.bytes >= 4000, "{cost:?}");
+        assert!(one.add(cost) && other.add(busy()));
+        assert_eq!(all.bytes.load(Ordering::Relaxed), cost.plus(busy()).bytes);
+        one.remove(cost);
         drop(other);
         assert_eq!(all.bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn one_session_takes_no_more_than_its_part_and_all_together_are_told() {
-        let all = Backlogs::default();
-        let sessions: Vec<Backlog> = (0..8).map(|_| all.of_session()).collect();
-        let load = Load { bytes: 1024 * 1024, ..Load::default() };
-        let taken = (0..20).filter(|_| sessions[0].add(load)).count();
-        assert_eq!(taken * load.bytes, SESSION_BYTES);
-        assert!(!all.is_too_much());
+    fn a_session_and_the_process_have_a_limit_each() {
+        let all = ProcessBacklog::default();
+        let sessions: Vec<SessionBacklog> = (0..8).map(|_| all.of_session()).collect();
+        let cost = OrderCost { bytes: 1024 * 1024, ..OrderCost::default() };
+        let taken = (0..20).filter(|_| sessions[0].add(cost)).count();
+        assert_eq!(taken * cost.bytes, MAX_SESSION_BACKLOG);
+        assert!(!all.exceeds_limit());
         let taken =
-            sessions.iter().flat_map(|session| (0..20).filter(|_| session.add(load))).count();
-        assert!(all.is_too_much(), "{taken}");
+            sessions.iter().flat_map(|session| (0..20).filter(|_| session.add(cost))).count();
+        assert!(all.exceeds_limit(), "{taken}");
     }
 
     #[test]
-    fn with_four_questions_or_very_many_answers_no_more_is_read_until_one_is_answered() {
-        let backlog = Backlogs::default().of_session();
-        for _ in 0..MAX_QUESTIONS {
-            assert!(is_ready(backlog.has_room()));
-            backlog.note_question();
+    fn with_four_info_requests_or_very_many_answers_reading_waits() {
+        let backlog = ProcessBacklog::default().of_session();
+        for _ in 0..MAX_INFO_REQUESTS {
+            assert!(is_ready(backlog.room()));
+            backlog.add_info_request();
         }
-        assert!(!is_ready(backlog.has_room()));
-        let answer = Load::of(&Order::Send(PeerMessage::InfoNotFound { hash: [1; 32] }));
+        assert!(!is_ready(backlog.room()));
+        let answer = OrderCost::of(&Order::Send(PeerMessage::InfoNotFound { hash: [1; 32] }));
         assert!(backlog.add(answer));
-        assert!(!is_ready(backlog.has_room()), "it waits to be sent");
+        assert!(!is_ready(backlog.room()), "the answer waits to be sent");
         backlog.remove(answer);
-        assert!(is_ready(backlog.has_room()));
+        assert!(is_ready(backlog.room()));
         for _ in 0..MAX_ANSWERS {
             assert!(backlog.add(busy()));
         }
-        assert!(!is_ready(backlog.has_room()));
+        assert!(!is_ready(backlog.room()));
         backlog.remove(busy());
-        assert!(is_ready(backlog.has_room()));
+        assert!(is_ready(backlog.room()));
     }
 
     #[test]
-    fn what_is_no_answer_never_keeps_the_reader_from_reading() {
-        let backlog = Backlogs::default().of_session();
+    fn only_answers_stop_the_reader() {
+        let backlog = ProcessBacklog::default().of_session();
         for chunk in 0..4096 {
-            assert!(
-                backlog.add(Load::of(&Order::Send(PeerMessage::Request {
-                    file: FileHandle(1),
-                    chunk
-                })))
-            );
+            assert!(backlog.add(OrderCost::of(&Order::Send(PeerMessage::Request {
+                file: FileHandle(1),
+                chunk
+            }))));
         }
-        assert!(is_ready(backlog.has_room()));
+        assert!(is_ready(backlog.room()));
     }
 }

@@ -1,9 +1,12 @@
-//! Memory that all sessions of a process share, in bytes. Who finds none stops reading and waits,
-//! and is served by what he is worth: proven connections first, then the source that has least of
-//! it, then whoever waits longest.
+//! A memory budget in bytes, shared by all sessions of a process. A session that finds the budget
+//! exhausted stops reading and waits.
 //!
-//! Nobody holds it by sending slowly while others wait: first gives way what was taken back, then
-//! what is unproven, and of that the source with most.
+//! Waiting requests are granted in this order: those not cancelled, then those of proven
+//! connections, then those of the source that holds least, then the oldest.
+//!
+//! A slow sender cannot keep an allocation while others wait. Allocations are evicted in this
+//! order: cancelled requests, then unproven connections, and among equals the source that holds
+//! most.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,31 +14,34 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tnet_net::Clock;
+use tnet_proto::Time;
 use tnet_proto::{SourceCounts, SourceRank};
-use tnet_swarm::Time;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-/// How often one that waits looks who is to give way.
-const LOOK: Duration = Duration::from_millis(50);
+use tnet_net::Clock;
 
-/// What one who holds memory has to send while others wait for it.
+/// How often a waiting session checks for allocations to evict.
+const EVICTION_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The rates at which the owner of an allocation must receive while others wait for memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Haste {
-    /// After this time so many bytes per second, or he gives way to whoever is worth more.
+pub(super) struct EvictionPolicy {
+    /// After this time an allocation below `rate` is evicted for a request that ranks higher.
     pub(super) grace: Duration,
-    pub(super) pace: u64,
-    /// After this time so many bytes per second, or he gives way to anybody.
+    /// Bytes per second.
+    pub(super) rate: u64,
+    /// After this time an allocation below `floor_rate` is evicted for any request.
     pub(super) patience: Duration,
-    pub(super) least: u64,
+    /// Bytes per second.
+    pub(super) floor_rate: u64,
 }
 
-/// A connection that wants memory.
+/// The connection that an allocation is for.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimant {
     pub(super) source: IpAddr,
-    /// The last chunk it sent was right.
+    /// The last chunk that it sent was verified.
     pub(super) is_proven: Arc<AtomicBool>,
 }
 
@@ -54,8 +60,8 @@ pub(super) struct Budget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    all: u64,
-    haste: Haste,
+    total: u64,
+    policy: EvictionPolicy,
     clock: Clock,
     state: Mutex<State>,
 }
@@ -63,233 +69,242 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     free: u64,
-    shares: u64,
-    held: BTreeMap<u64, Held>,
+    last_number: u64,
+    allocated: BTreeMap<u64, Entry>,
     by_source: SourceCounts,
-    /// In the order in which they came.
-    waiting: Vec<Waiting>,
+    /// In the order of arrival.
+    waiting: Vec<Waiter>,
 }
 
+/// The budget's record of an allocation.
 #[derive(Debug)]
-struct Held {
+struct Entry {
     claimant: Claimant,
     bytes: u64,
     since: Time,
-    hold: Arc<Hold>,
+    progress: Arc<FillProgress>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Waiter {
     claimant: Claimant,
-    wanted: Wanted,
-    place: oneshot::Sender<Share>,
+    request: MemoryRequest,
+    granted: oneshot::Sender<Allocation>,
 }
 
-/// What memory is wanted for.
+/// What memory is requested for.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    /// Of memory.
+pub(super) struct MemoryRequest {
+    /// Bytes of memory.
     pub(super) bytes: u64,
-    /// Bytes that are to come.
+    /// Bytes to be received from the network.
     pub(super) len: u64,
-    /// Set when nobody wants them any more.
+    /// Set when those bytes are no longer wanted.
     pub(super) cancelled: Arc<AtomicBool>,
 }
 
 /// A part of the budget; returned when dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct Allocation {
     number: u64,
     budget: Budget,
-    hold: Arc<Hold>,
+    progress: Arc<FillProgress>,
 }
 
-/// What a session and the budget know of a share.
+/// How much of an allocation is filled, and whether it is to be given up; shared between a session
+/// and the budget.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct FillProgress {
     len: u64,
     received: AtomicU64,
     cancelled: Arc<AtomicBool>,
-    is_leaving: AtomicBool,
-    leave: Notify,
+    is_evicted: AtomicBool,
+    evicted: Notify,
 }
 
 impl Budget {
-    pub(super) fn new(all: u64, haste: Haste, clock: Clock) -> Budget {
-        let state = Mutex::new(State { free: all, ..State::default() });
-        Budget(Arc::new(Shared { all, haste, clock, state }))
+    pub(super) fn new(total: u64, policy: EvictionPolicy, clock: Clock) -> Budget {
+        let state = Mutex::new(State { free: total, ..State::default() });
+        Budget(Arc::new(Shared { total, policy, clock, state }))
     }
 
-    /// Bytes that are taken.
+    /// Allocated bytes.
     pub(super) fn used(&self) -> u64 {
-        self.0.all - self.state().free
+        self.0.total - self.state().free
     }
 
-    /// A share, once there is enough. What is more than all there is takes all.
-    pub(super) async fn take(&self, claimant: &Claimant, wanted: Wanted) -> Share {
-        let wanted = Wanted { bytes: wanted.bytes.min(self.0.all), ..wanted };
-        let mut place = {
+    /// Waits for the requested memory. A request for more than the whole budget is granted the
+    /// whole budget.
+    pub(super) async fn allocate(&self, claimant: &Claimant, request: MemoryRequest) -> Allocation {
+        let request = MemoryRequest { bytes: request.bytes.min(self.0.total), ..request };
+        let mut allocation = {
             let mut state = self.state();
-            if state.waiting.is_empty() && wanted.bytes <= state.free {
-                return self.give(&mut state, claimant, &wanted);
+            if state.waiting.is_empty() && request.bytes <= state.free {
+                return self.grant(&mut state, claimant, &request);
             }
-            let (place, given) = oneshot::channel();
-            state.waiting.push(Waiting { claimant: claimant.clone(), wanted, place });
-            given
+            let (granted, allocation) = oneshot::channel();
+            state.waiting.push(Waiter { claimant: claimant.clone(), request, granted });
+            allocation
         };
         loop {
-            self.serve();
-            if let Ok(share) = timeout(LOOK, &mut place).await {
-                return share.expect("nobody else takes those that wait off the list");
+            self.grant_waiting();
+            if let Ok(allocation) = timeout(EVICTION_INTERVAL, &mut allocation).await {
+                return allocation.expect("a waiter leaves the list only with a grant");
             }
-            self.state().make_room(self.0.clock.now(), &self.0.haste);
+            self.state().evict(self.0.clock.now(), &self.0.policy);
         }
     }
 
-    fn give(&self, state: &mut State, claimant: &Claimant, wanted: &Wanted) -> Share {
-        let hold = Arc::new(Hold {
-            len: wanted.len,
+    fn grant(&self, state: &mut State, claimant: &Claimant, request: &MemoryRequest) -> Allocation {
+        let progress = Arc::new(FillProgress {
+            len: request.len,
             received: AtomicU64::new(0),
-            cancelled: Arc::clone(&wanted.cancelled),
-            is_leaving: AtomicBool::new(false),
-            leave: Notify::new(),
+            cancelled: Arc::clone(&request.cancelled),
+            is_evicted: AtomicBool::new(false),
+            evicted: Notify::new(),
         });
-        state.free -= wanted.bytes;
-        state.by_source.add(claimant.source, wanted.bytes);
-        state.shares += 1;
+        state.free -= request.bytes;
+        state.by_source.add(claimant.source, request.bytes);
+        state.last_number += 1;
         let (claimant, since) = (claimant.clone(), self.0.clock.now());
-        let held = Held { claimant, bytes: wanted.bytes, since, hold: Arc::clone(&hold) };
-        state.held.insert(state.shares, held);
-        Share { number: state.shares, budget: self.clone(), hold }
+        let entry =
+            Entry { claimant, bytes: request.bytes, since, progress: Arc::clone(&progress) };
+        state.allocated.insert(state.last_number, entry);
+        Allocation { number: state.last_number, budget: self.clone(), progress }
     }
 
-    /// Gives what is free to those whose turn it is.
-    fn serve(&self) {
-        // Dropped after the lock, which their end takes.
-        let mut unwanted = Vec::new();
+    /// Grants what is free to the waiters whose turn it is.
+    fn grant_waiting(&self) {
+        // Dropped after the guard: dropping an allocation takes the lock.
+        let mut unclaimed = Vec::new();
         let mut state = self.state();
-        while let Some(at) = state.first()
-            && state.waiting.get(at).is_some_and(|first| first.wanted.bytes <= state.free)
+        while let Some(at) = state.next_waiter()
+            && state.waiting.get(at).is_some_and(|next| next.request.bytes <= state.free)
         {
-            let Waiting { claimant, wanted, place } = state.waiting.remove(at);
-            let share = self.give(&mut state, &claimant, &wanted);
-            unwanted.extend(place.send(share).err());
+            let Waiter { claimant, request, granted } = state.waiting.remove(at);
+            let allocation = self.grant(&mut state, &claimant, &request);
+            unclaimed.extend(granted.send(allocation).err());
         }
         drop(state);
     }
 
-    fn give_back(&self, number: u64) {
+    fn release(&self, number: u64) {
         {
             let mut state = self.state();
-            let Some(Held { claimant, bytes, .. }) = state.held.remove(&number) else { return };
+            let Some(Entry { claimant, bytes, .. }) = state.allocated.remove(&number) else {
+                return;
+            };
             state.free += bytes;
             state.by_source.remove(claimant.source, bytes);
             if state.waiting.is_empty() {
                 return;
             }
         }
-        self.serve();
+        self.grant_waiting();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A poisoned lock is taken all the same: nothing under it panics.
+        // No code panics under the lock, so a poisoned one is consistent.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Whose turn it is.
-    fn first(&mut self) -> Option<usize> {
-        self.waiting.retain(|waiting| !waiting.place.is_closed());
-        let worth = |waiting: &Waiting| {
-            let is_cancelled = waiting.wanted.cancelled.load(Ordering::Relaxed);
+    /// Index of the waiter that is served next. Removes waiters that gave up.
+    fn next_waiter(&mut self) -> Option<usize> {
+        self.waiting.retain(|waiter| !waiter.granted.is_closed());
+        let rank = |waiter: &Waiter| {
+            let is_cancelled = waiter.request.cancelled.load(Ordering::Relaxed);
             (
                 is_cancelled,
-                !waiting.claimant.is_proven(),
-                self.by_source.rank(waiting.claimant.source),
+                !waiter.claimant.is_proven(),
+                self.by_source.rank(waiter.claimant.source),
             )
         };
-        // The first of equals.
-        let first = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| worth(waiting));
-        first.map(|(at, _)| at)
+        // `min_by_key` returns the first of equals.
+        let next = self.waiting.iter().enumerate().min_by_key(|(_, waiter)| rank(waiter));
+        next.map(|(at, _)| at)
     }
 
-    /// Asks so many to leave as is needed for the next one. What is whole is on its way to the disk
-    /// and comes back by itself.
-    fn make_room(&mut self, now: Time, haste: &Haste) {
-        let first = self.first();
-        let State { free, held, by_source, waiting, .. } = &*self;
-        let Some(first) = first.and_then(|first| waiting.get(first)) else { return };
-        let is_coming = |held: &&Held| held.hold.is_whole() || held.hold.is_leaving();
-        let mut coming =
-            *free + held.values().filter(is_coming).map(|held| held.bytes).sum::<u64>();
-        let mut slow: Vec<(bool, bool, SourceRank, &Held)> = Vec::new();
-        for held in held.values().filter(|held| !is_coming(held)) {
-            let rank = by_source.rank(held.claimant.source);
-            let is_worth_less = match (held.claimant.is_proven(), first.claimant.is_proven()) {
+    /// Evicts as many allocations as the next waiter needs. Filled ones are on their way to the
+    /// disk and return by themselves.
+    fn evict(&mut self, now: Time, policy: &EvictionPolicy) {
+        let next = self.next_waiter();
+        let State { free, allocated, by_source, waiting, .. } = &*self;
+        let Some(next) = next.and_then(|next| waiting.get(next)) else { return };
+        let is_returning =
+            |entry: &&Entry| entry.progress.is_filled() || entry.progress.is_evicted();
+        let mut available =
+            *free + allocated.values().filter(is_returning).map(|entry| entry.bytes).sum::<u64>();
+        let mut slow: Vec<(bool, bool, SourceRank, &Entry)> = Vec::new();
+        for entry in allocated.values().filter(|entry| !is_returning(entry)) {
+            let rank = by_source.rank(entry.claimant.source);
+            let ranks_lower = match (entry.claimant.is_proven(), next.claimant.is_proven()) {
                 (false, true) => true,
                 (true, false) => false,
-                _ => rank.gives_way_to(by_source.rank(first.claimant.source), first.wanted.bytes),
+                _ => rank.gives_way_to(by_source.rank(next.claimant.source), next.request.bytes),
             };
-            let is_cancelled = held.hold.cancelled.load(Ordering::Relaxed);
-            if held.is_behind(now, haste.patience, haste.least)
-                || (is_worth_less || is_cancelled) && held.is_behind(now, haste.grace, haste.pace)
+            let is_cancelled = entry.progress.cancelled.load(Ordering::Relaxed);
+            if entry.is_slower_than(policy.floor_rate, now, policy.patience)
+                || (ranks_lower || is_cancelled)
+                    && entry.is_slower_than(policy.rate, now, policy.grace)
             {
-                slow.push((is_cancelled, !held.claimant.is_proven(), rank, held));
+                slow.push((is_cancelled, !entry.claimant.is_proven(), rank, entry));
             }
         }
         slow.sort_by_key(|(is_cancelled, is_unproven, rank, _)| {
             (*is_cancelled, *is_unproven, *rank)
         });
-        while coming < first.wanted.bytes
-            && let Some((.., held)) = slow.pop()
+        while available < next.request.bytes
+            && let Some((.., entry)) = slow.pop()
         {
-            held.hold.is_leaving.store(true, Ordering::Relaxed);
-            held.hold.leave.notify_one();
-            coming += held.bytes;
+            entry.progress.is_evicted.store(true, Ordering::Relaxed);
+            entry.progress.evicted.notify_one();
+            available += entry.bytes;
         }
     }
 }
 
-impl Share {
-    pub(super) fn hold(&self) -> &Arc<Hold> {
-        &self.hold
+impl Allocation {
+    pub(super) fn progress(&self) -> &Arc<FillProgress> {
+        &self.progress
     }
 }
 
-impl Drop for Share {
+impl Drop for Allocation {
     fn drop(&mut self) {
-        self.budget.give_back(self.number);
+        self.budget.release(self.number);
     }
 }
 
-impl Hold {
-    /// So many bytes of it are here.
-    pub(super) fn received(&self, bytes: usize) {
+impl FillProgress {
+    /// Records that the first `bytes` bytes are received.
+    pub(super) fn set_received(&self, bytes: usize) {
         self.received.store(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Until others need the memory more.
-    pub(super) async fn has_to_leave(&self) {
-        self.leave.notified().await;
+    /// Returns when the allocation must be given up for a waiter.
+    pub(super) async fn evicted(&self) {
+        self.evicted.notified().await;
     }
 
-    fn is_leaving(&self) -> bool {
-        self.is_leaving.load(Ordering::Relaxed)
+    fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Ordering::Relaxed)
     }
 
-    fn is_whole(&self) -> bool {
+    fn is_filled(&self) -> bool {
         self.received.load(Ordering::Relaxed) >= self.len
     }
 }
 
-impl Held {
-    /// Whether less has come than so much per second, once it had the time.
-    fn is_behind(&self, now: Time, time: Duration, pace: u64) -> bool {
+impl Entry {
+    /// Whether less than `rate` bytes per second were received, once it is `grace` old.
+    fn is_slower_than(&self, rate: u64, now: Time, grace: Duration) -> bool {
         let age = now - self.since;
         let milliseconds = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        age >= time
-            && self.hold.received.load(Ordering::Relaxed) < pace.saturating_mul(milliseconds) / 1000
+        age >= grace
+            && self.progress.received.load(Ordering::Relaxed)
+                < rate.saturating_mul(milliseconds) / 1000
     }
 }
 

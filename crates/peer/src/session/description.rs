@@ -1,5 +1,5 @@
-//! A description on its way out. Its sums are copied a few at a time, when the kernel takes them: a
-//! message of 128 KiB that is not read costs no more than a small one.
+//! A description on its way out. Its sums are copied a few at a time, as the kernel takes them: a
+//! message of 128 KiB that the other side does not read costs no more memory than a small one.
 
 use std::io;
 
@@ -7,24 +7,24 @@ use tnet_fileinfo::FileInfo;
 use tnet_proto::{Info, MAX_INFO_SUMS, info_head};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// Sums that are copied at once: 8 KiB.
-const PIECE: usize = 256;
+/// Sums copied at a time: 8 KiB.
+const SUMS_AT_A_TIME: usize = 256;
 
-/// One part of a description.
+/// An `Info` message, encoded while it is written.
 #[derive(Debug)]
-pub(super) struct Description {
+pub(super) struct OutgoingDescription {
     info: FileInfo,
     first: u32,
 }
 
-impl Description {
-    /// With as many sums as fit into a message, from `first` on.
-    pub(super) fn of(info: FileInfo, first: u32) -> Description {
-        Description { info, first }
+impl OutgoingDescription {
+    /// With the sums from `first` on, as many as fit into a message.
+    pub(super) fn new(info: FileInfo, first: u32) -> OutgoingDescription {
+        OutgoingDescription { info, first }
     }
 
     pub(super) async fn write(&self, output: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-        let Description { info, first } = self;
+        let OutgoingDescription { info, first } = self;
         let sums = info.sums().get(*first as usize..).unwrap_or_default();
         let sums = sums.get(..MAX_INFO_SUMS).unwrap_or(sums);
         let head = Info {
@@ -37,8 +37,8 @@ impl Description {
             sums: Vec::new(),
         };
         let mut piece = info_head(head, sums.len());
-        for some in sums.chunks(PIECE) {
-            some.iter().for_each(|sum| piece.extend_from_slice(sum.as_bytes()));
+        for part in sums.chunks(SUMS_AT_A_TIME) {
+            part.iter().for_each(|sum| piece.extend_from_slice(sum.as_bytes()));
             output.write_all(&piece).await?;
             piece.clear();
         }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_pieces_make_one_message_with_all_sums_that_fit() {
+    async fn the_pieces_form_one_message_with_all_sums_that_fit() {
         let chunks = u32::try_from(MAX_INFO_SUMS).unwrap() + 300;
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(u64::from(chunks) * u64::from(MIN_CHUNK_SIZE) - 5).unwrap();
@@ -65,7 +65,7 @@ mod tests {
             [(0, MAX_INFO_SUMS), (301, MAX_INFO_SUMS - 1), (4000, 396), (chunks, 0), (u32::MAX, 0)]
         {
             let mut frame = Vec::new();
-            Description::of(info.clone(), first).write(&mut frame).await.unwrap();
+            OutgoingDescription::new(info.clone(), first).write(&mut frame).await.unwrap();
             let body = frame.split_off(PREFIX_LEN);
             assert_eq!(frame, u32::try_from(body.len()).unwrap().to_le_bytes());
             let PeerMessage::Info(told) = decode(&body).unwrap() else { panic!("an Info") };

@@ -3,76 +3,67 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tnet_net::Clock;
 use tnet_proto::{FileHandle, PeerMessage};
 use tnet_swarm::PeerKey;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::asked::Asked;
-use super::backlog::Load;
+use super::backlog::{OrderCost, ProcessBacklog};
 use super::budget::Claimant;
+use super::open_requests::OpenRequests;
+use super::order::order_queue;
 use super::reader::Reader;
-use super::time_limit::TimeLimit;
-use super::{Answers, Backlogs, ChunkBody, Intake, Order, Reports, SessionEvent};
+use super::reusable_timer::ReusableTimer;
+use super::{ChunkBody, EventSender, Ingest, Order, SessionEvent};
+use tnet_net::Clock;
 
-/// What the engine hears of a connection.
+/// What the engine is told of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// A message.
     Message(PeerMessage),
-    /// So many bytes of a chunk.
+    /// So many bytes of a chunk were received.
     Data(u32),
-    /// A whole chunk.
+    /// A complete chunk.
     Chunk {
-        /// The other side's number for the file.
+        /// The other side's handle.
         handle: FileHandle,
-        /// As on the wire.
+        /// Index as on the wire, unchecked.
         chunk: u32,
-        /// Its bytes.
         bytes: Vec<u8>,
     },
 }
 
-/// Reads to the end what comes after the hello, with so many bytes for chunks. Answers whether the
-/// other side broke the protocol, rather than the connection.
+/// Reads everything that comes after the hello, with `chunk_memory` bytes for chunks. Returns
+/// whether the other side broke the protocol.
 pub async fn listen_to(
     input: impl AsyncRead + Unpin,
     chunk_memory: u64,
     mut hear: impl FnMut(Heard),
 ) -> bool {
-    // Small, so that reading has to wait for hearing.
-    let (events, mut queue) = mpsc::channel(4);
-    let (_orders, weak) = {
-        let (orders, queue) = mpsc::channel(4);
-        let weak = orders.downgrade();
-        ((orders, queue), weak)
-    };
-    let backlog = Arc::new(Backlogs::default().of_session());
-    let answered = Arc::clone(&backlog);
+    // Short, so that the reader has to wait for the engine.
+    let (events, mut received) = mpsc::channel(4);
+    let (orders, mut queue) = order_queue(ProcessBacklog::default().of_session());
+    let replies = orders.replies();
     let reading = async move {
-        let report = Reports { peer: PeerKey(1), events };
-        let intake = Intake::new(chunk_memory, Clock::new(), TaskTracker::new());
-        let asked = Arc::new(Asked::anything());
-        let (answers, claimant) =
-            (Answers { orders: weak, backlog }, Claimant::new([127, 0, 0, 1].into()));
-        let time = TimeLimit::new(Clock::new());
+        let events = EventSender { peer: PeerKey(1), events };
+        let ingest = Ingest::new(chunk_memory, Clock::new(), TaskTracker::new());
+        let (requests, claimant) =
+            (Arc::new(OpenRequests::any()), Claimant::new([127, 0, 0, 1].into()));
+        let timer = ReusableTimer::new(Clock::new());
         let mut reader =
-            Reader::new(input, BytesMut::new(), answers, intake, asked, claimant, time);
-        let Err(error) = reader.run(&report).await;
+            Reader::new(input, BytesMut::new(), replies, ingest, requests, claimant, timer);
+        let Err(error) = reader.run(&events).await;
         error.is_violation()
     };
-    let hearing = async {
-        while let Some((_, event)) = queue.recv().await {
+    let hearing = async move {
+        while let Some((_, event)) = received.recv().await {
             match event {
                 SessionEvent::LongMessage(long) => hear(Heard::Message(long.0)),
                 SessionEvent::Message(message) => {
-                    if matches!(message, PeerMessage::InfoRequest { .. }) {
-                        let answer =
-                            Load::of(&Order::Send(PeerMessage::InfoNotFound { hash: [0; 32] }));
-                        answered.add(answer);
-                        answered.remove(answer);
+                    if let PeerMessage::InfoRequest { hash, .. } = message {
+                        let answer = Order::Send(PeerMessage::InfoNotFound { hash });
+                        assert!(orders.try_send(answer), "the writer takes all orders");
                     }
                     hear(Heard::Message(message));
                 }
@@ -91,5 +82,10 @@ pub async fn listen_to(
             }
         }
     };
-    tokio::join!(reading, hearing).0
+    let writing = async move {
+        while let Some(order) = queue.recv().await {
+            queue.settle(OrderCost::of(&order));
+        }
+    };
+    tokio::join!(reading, hearing, writing).0
 }

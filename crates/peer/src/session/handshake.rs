@@ -1,11 +1,10 @@
-//! The first messages on a connection: preambles, then hellos. Nothing larger than a small frame is
-//! read before.
+//! The handshake of a connection: preambles, then hellos. Until it is complete, no frame longer
+//! than [`MAX_FRAME_BEFORE_HELLO`] is read.
 
 use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tnet_net::Clock;
 use tnet_proto::{
     DecodeError, FrameError, FrameHead, Hello, MAX_FRAME_BEFORE_HELLO, PREAMBLE_LEN, PeerMessage,
     PreambleError, Protocol, decode, encode, negotiate, preamble,
@@ -13,19 +12,14 @@ use tnet_proto::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::api::CallFailure;
+use tnet_net::Clock;
 
-/// From the connection to the other side's hello.
-pub(crate) const GREETING_AT_MOST: Duration = Duration::from_secs(5);
+/// From the open connection to the other side's hello.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What we say of ourselves.
-#[derive(Debug, Clone)]
-pub(crate) struct Greeting {
-    pub(crate) hello: Hello,
-}
-
-/// A connection on which both sides have said hello.
+/// A connection whose handshake is complete.
 #[derive(Debug)]
-pub(crate) struct Greeted<R, W> {
+pub(crate) struct Handshaken<R, W> {
     pub(crate) hello: Hello,
     pub(crate) input: R,
     pub(crate) output: W,
@@ -33,10 +27,10 @@ pub(crate) struct Greeted<R, W> {
     pub(crate) buffered: BytesMut,
 }
 
-/// Why a connection came to nothing.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum GreetError {
-    #[error("no hello within {GREETING_AT_MOST:?}")]
+pub(crate) enum HandshakeError {
+    #[error("no hello within {HANDSHAKE_TIMEOUT:?}")]
     TooSlow,
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -50,49 +44,49 @@ pub(crate) enum GreetError {
     NoHello,
 }
 
-impl From<&GreetError> for CallFailure {
-    fn from(error: &GreetError) -> CallFailure {
+impl From<&HandshakeError> for CallFailure {
+    fn from(error: &HandshakeError) -> CallFailure {
         match error {
-            GreetError::TooSlow => CallFailure::Silent,
-            GreetError::Preamble(PreambleError::VersionMismatch { .. }) => {
+            HandshakeError::TooSlow => CallFailure::Silent,
+            HandshakeError::Preamble(PreambleError::VersionMismatch { .. }) => {
                 CallFailure::OtherVersion
             }
-            // Mostly one that closed the connection: there was no place, or it is something else.
-            GreetError::Io(_)
-            | GreetError::Preamble(_)
-            | GreetError::Frame(_)
-            | GreetError::Decode(_)
-            | GreetError::NoHello => CallFailure::NoPeer,
+            // Mostly the other side closed the connection: it had no room, or is no peer.
+            HandshakeError::Io(_)
+            | HandshakeError::Preamble(_)
+            | HandshakeError::Frame(_)
+            | HandshakeError::Decode(_)
+            | HandshakeError::NoHello => CallFailure::NoPeer,
         }
     }
 }
 
-/// Exchanges preambles and hellos within the deadline.
-pub(crate) async fn greet<R, W>(
+/// Exchanges preambles and hellos within [`HANDSHAKE_TIMEOUT`].
+pub(crate) async fn handshake<R, W>(
     input: R,
     output: W,
-    greeting: &Greeting,
+    hello: &Hello,
     clock: &Clock,
-) -> Result<Greeted<R, W>, GreetError>
+) -> Result<Handshaken<R, W>, HandshakeError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let exchange = exchange(input, output, greeting);
-    clock.timeout(GREETING_AT_MOST, exchange).await.unwrap_or(Err(GreetError::TooSlow))
+    let exchange = exchange(input, output, hello);
+    clock.timeout(HANDSHAKE_TIMEOUT, exchange).await.unwrap_or(Err(HandshakeError::TooSlow))
 }
 
 async fn exchange<R, W>(
     mut input: R,
     mut output: W,
-    greeting: &Greeting,
-) -> Result<Greeted<R, W>, GreetError>
+    hello: &Hello,
+) -> Result<Handshaken<R, W>, HandshakeError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut ours = BytesMut::from(&preamble(Protocol::Peer)[..]);
-    encode(&PeerMessage::Hello(greeting.hello.clone()), &mut ours);
+    encode(&PeerMessage::Hello(hello.clone()), &mut ours);
     output.write_all(&ours).await?;
     output.flush().await?;
     let mut theirs = [0; PREAMBLE_LEN];
@@ -109,11 +103,11 @@ where
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     };
-    let FrameHead::Message { len } = head else { return Err(GreetError::NoHello) };
+    let FrameHead::Message { len } = head else { return Err(HandshakeError::NoHello) };
     buffered.advance(head.head_len());
     let message = decode(&buffered.split_to(len))?;
-    let PeerMessage::Hello(hello) = message else { return Err(GreetError::NoHello) };
-    Ok(Greeted { hello, input, output, buffered })
+    let PeerMessage::Hello(hello) = message else { return Err(HandshakeError::NoHello) };
+    Ok(Handshaken { hello, input, output, buffered })
 }
 
 #[cfg(test)]
@@ -121,11 +115,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn why_there_was_no_introduction_is_told_by_its_name() {
+    fn each_error_maps_to_a_call_failure() {
         let mut versions = preamble(Protocol::Peer);
         versions[8..].fill(0xff);
         for (error, failure) in [
-            (GreetError::TooSlow, CallFailure::Silent),
+            (HandshakeError::TooSlow, CallFailure::Silent),
             (
                 negotiate(Protocol::Peer, &versions).expect_err("no version in common").into(),
                 CallFailure::OtherVersion,
@@ -134,7 +128,7 @@ mod tests {
                 negotiate(Protocol::Peer, &[b'G'; PREAMBLE_LEN]).expect_err("no preamble").into(),
                 CallFailure::NoPeer,
             ),
-            (GreetError::NoHello, CallFailure::NoPeer),
+            (HandshakeError::NoHello, CallFailure::NoPeer),
         ] {
             assert_eq!(CallFailure::from(&error), failure, "{error}");
         }

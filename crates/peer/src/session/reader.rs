@@ -1,8 +1,8 @@
 //! Bytes in, events out. The body of a chunk is read straight into its buffer; the chunk is
-//! reported when it is whole.
+//! reported when it is complete.
 //!
-//! A chunk's parts come in order and not interleaved with another chunk's, so at most one is being
-//! put together.
+//! The parts of a chunk come in order and not interleaved with another chunk's, so at most one
+//! chunk is being assembled.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,62 +11,63 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
+use tnet_proto::Time;
 use tnet_proto::{
     DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, WireMessage, decode,
 };
-use tnet_swarm::Time;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::announced::{Announced, AnnouncedFiles};
-use super::asked::Asked;
-use super::budget::{Claimant, Hold};
-use super::long_messages::{SHORT, WHOLE_WITHIN};
-use super::pause::told;
-use super::time_limit::{Elapsed, TimeLimit};
-use super::{Answers, ChunkBody, ChunkBuffer, Intake, Reports, SILENT_AT_MOST, SessionEvent};
+use super::announced::{AnnouncedContents, Content};
+use super::budget::{Claimant, FillProgress};
+use super::long_messages::{MESSAGE_TIMEOUT, SHORT};
+use super::open_requests::OpenRequests;
+use super::reading_pause::report_pause;
+use super::reusable_timer::{Elapsed, ReusableTimer};
+use super::{
+    ChunkBody, ChunkBuffer, EventSender, Ingest, ReplySender, SILENCE_TIMEOUT, SessionEvent,
+};
 
-/// Bytes asked of the socket at once while no chunk is being read. What comes behind the head of a
-/// part is copied once more; so no more than messages need.
+/// Bytes read from the socket at a time while no chunk is being read. What is read beyond the head
+/// of a part is copied once more, so this is no more than messages need.
 const READ_LEN: usize = 2 * 1024;
 
-/// The same in the middle of a long message.
-const READ_MOST: usize = 16 * 1024;
+/// The same within a long message.
+const LONG_READ_LEN: usize = 16 * 1024;
 
-/// A chunk that has begun must be whole after `CHUNK_PATIENCE` and the time that it takes at
-/// `SLOWEST` bytes per second; no single wait for more of it in the middle of a part is longer than
-/// that patience. While others wait for the memory it has less time, see `buffers.rs`.
+/// A chunk that has begun must be complete after `CHUNK_PATIENCE` plus its transmission time at
+/// `MIN_RATE` bytes per second; no single wait for more bytes of a part is longer than
+/// `CHUNK_PATIENCE`. While other sessions wait for memory it has less time, see `buffer_pool.rs`.
 const CHUNK_PATIENCE: Duration = Duration::from_secs(20);
-const SLOWEST: u32 = 1024;
+const MIN_RATE: u32 = 1024;
 
-/// What is here of a part is told so often: on a slow connection a part takes long, and its source
-/// is not silent meanwhile.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Interval at which the received bytes of a part are reported: on a slow connection a part takes
+/// long, and its source is not silent meanwhile.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Reader<R> {
     input: R,
     buffered: BytesMut,
-    /// Files the other side has announced.
-    files: AnnouncedFiles,
+    announced: AnnouncedContents,
     assembly: Option<Assembly>,
-    answers: Answers,
-    intake: Intake,
-    asked: Arc<Asked>,
+    replies: ReplySender,
+    ingest: Ingest,
+    open_requests: Arc<OpenRequests>,
     claimant: Claimant,
-    time: TimeLimit,
+    timer: ReusableTimer,
 }
 
+/// A chunk of which some parts have come.
 struct Assembly {
     handle: FileHandle,
     chunk: u32,
     len: u32,
     buffer: ChunkBuffer,
-    /// Of its memory.
-    hold: Arc<Hold>,
-    /// When it must be whole.
-    end: Time,
-    /// Bytes of it that were told, and when.
-    told: usize,
-    told_at: Time,
+    progress: Arc<FillProgress>,
+    /// When it must be complete.
+    deadline: Time,
+    /// Bytes of it that were reported to the engine, and when.
+    reported: usize,
+    reported_at: Time,
 }
 
 /// Why a session stops reading.
@@ -76,14 +77,14 @@ pub(super) enum ReadError {
     Closed,
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("silent for {SILENT_AT_MOST:?}")]
+    #[error("silent for {SILENCE_TIMEOUT:?}")]
     Silent,
-    #[error("a message that is not whole within {WHOLE_WITHIN:?}")]
+    #[error("a message that is not whole within {MESSAGE_TIMEOUT:?}")]
     LateMessage,
-    #[error("a chunk that comes slower than {SLOWEST} bytes per second")]
+    #[error("a chunk that comes slower than {MIN_RATE} bytes per second")]
     TooSlow,
     #[error("slow while others wait for the memory")]
-    GaveWay,
+    Evicted,
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -107,7 +108,7 @@ impl ReadError {
             | ReadError::Silent
             | ReadError::LateMessage
             | ReadError::TooSlow
-            | ReadError::GaveWay => false,
+            | ReadError::Evicted => false,
             ReadError::Frame(_)
             | ReadError::Decode(_)
             | ReadError::UnknownChunk
@@ -122,22 +123,31 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub(super) fn new(
         input: R,
         buffered: BytesMut,
-        answers: Answers,
-        intake: Intake,
-        asked: Arc<Asked>,
+        replies: ReplySender,
+        ingest: Ingest,
+        open_requests: Arc<OpenRequests>,
         claimant: Claimant,
-        time: TimeLimit,
+        timer: ReusableTimer,
     ) -> Reader<R> {
-        let files = AnnouncedFiles::default();
-        Reader { input, buffered, files, assembly: None, answers, intake, asked, claimant, time }
+        Reader {
+            input,
+            buffered,
+            announced: AnnouncedContents::default(),
+            assembly: None,
+            replies,
+            ingest,
+            open_requests,
+            claimant,
+            timer,
+        }
     }
 
-    /// Reads on for nothing, until the other side has closed.
+    /// Reads and discards until the other side has closed.
     pub(super) async fn discard(mut self) {
         self.assembly = None;
         loop {
             self.buffered.clear();
-            self.buffered.reserve(READ_MOST);
+            self.buffered.reserve(LONG_READ_LEN);
             match self.input.read_buf(&mut self.buffered).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
@@ -145,50 +155,50 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    pub(super) async fn run(&mut self, report: &Reports) -> Result<Infallible, ReadError> {
+    pub(super) async fn run(&mut self, events: &EventSender) -> Result<Infallible, ReadError> {
         loop {
-            self.answers.backlog.has_room().await;
+            self.replies.backlog().room().await;
             let head = self.head().await?;
             self.buffered.advance(head.head_len());
             match head {
-                FrameHead::Message { len } => self.message(len, report).await?,
+                FrameHead::Message { len } => self.message(len, events).await?,
                 FrameHead::Data { file, chunk, offset, len } => {
-                    self.data(file, chunk, offset, len, report).await?
+                    self.data(file, chunk, offset, len, events).await?
                 }
             }
         }
     }
 
     async fn head(&mut self) -> Result<FrameHead, ReadError> {
-        let mut end = None;
+        let mut deadline = None;
         loop {
             if let Some(head) = FrameHead::parse(&self.buffered, MAX_FRAME_LEN)? {
                 return Ok(head);
             }
             if !self.buffered.is_empty() {
-                end.get_or_insert_with(|| self.time.now() + WHOLE_WITHIN);
+                deadline.get_or_insert_with(|| self.timer.now() + MESSAGE_TIMEOUT);
             }
-            self.read_more(READ_LEN, end).await?;
+            self.read_more(READ_LEN, deadline).await?;
         }
     }
 
-    /// Some bytes, of which so many are missing, in time for the chunk that is under way and for
-    /// the message, which is to be whole at `end`.
-    async fn read_more(&mut self, missing: usize, end: Option<Time>) -> Result<(), ReadError> {
-        self.buffered.reserve(missing.clamp(READ_LEN, READ_MOST));
+    /// Reads some of the `missing` bytes of a message. The message must be complete at `deadline`,
+    /// and a chunk that is being assembled at its own.
+    async fn read_more(&mut self, missing: usize, deadline: Option<Time>) -> Result<(), ReadError> {
+        self.buffered.reserve(missing.clamp(READ_LEN, LONG_READ_LEN));
         let chunk = self.assembly.as_ref();
-        let chunk_end = chunk.map(|assembly| assembly.end);
-        let first_end = end.into_iter().chain(chunk_end).min();
+        let chunk_deadline = chunk.map(|assembly| assembly.deadline);
+        let first = deadline.into_iter().chain(chunk_deadline).min();
         let reading = self.input.read_buf(&mut self.buffered);
         let read = tokio::select! {
             biased;
-            read = self.time.within_until(SILENT_AT_MOST, first_end, reading) => read,
-            () = has_to_leave(chunk) => return Err(ReadError::GaveWay),
+            read = self.timer.timeout_until(SILENCE_TIMEOUT, first, reading) => read,
+            () = evicted(chunk) => return Err(ReadError::Evicted),
         };
-        let is_over = |end: Option<Time>| end.is_some_and(|end| end <= self.time.now());
+        let has_passed = |deadline: Option<Time>| deadline.is_some_and(|at| at <= self.timer.now());
         match read {
-            Err(Elapsed) if is_over(end) => Err(ReadError::LateMessage),
-            Err(Elapsed) if is_over(chunk_end) => Err(ReadError::TooSlow),
+            Err(Elapsed) if has_passed(deadline) => Err(ReadError::LateMessage),
+            Err(Elapsed) if has_passed(chunk_deadline) => Err(ReadError::TooSlow),
             Err(Elapsed) => Err(ReadError::Silent),
             Ok(Ok(0)) => Err(ReadError::Closed),
             Ok(Ok(_)) => Ok(()),
@@ -196,62 +206,65 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    async fn message(&mut self, len: usize, report: &Reports) -> Result<(), ReadError> {
+    async fn message(&mut self, len: usize, events: &EventSender) -> Result<(), ReadError> {
         if len > SHORT {
-            return self.long_message(len, report).await;
+            return self.long_message(len, events).await;
         }
         self.read_whole(len, None).await?;
-        if let Some(message) = self.decoded(len)? {
-            report.send(SessionEvent::Message(message)).await;
+        if let Some(message) = self.decode(len)? {
+            events.send(SessionEvent::Message(message)).await;
         }
         Ok(())
     }
 
-    /// A message that is read only when there is memory for it; one that is of no interest is not
-    /// kept at all.
-    async fn long_message(&mut self, len: usize, report: &Reports) -> Result<(), ReadError> {
+    /// Reads a long message once there is memory for it; an ignored one is skipped without.
+    async fn long_message(&mut self, len: usize, events: &EventSender) -> Result<(), ReadError> {
         let kind = MessageKind::of(self.buffered.first_chunk());
         if let MessageKind::Ignored { unknown } = kind {
             self.skip(len).await?;
             unknown
                 .into_iter()
-                .for_each(|number| self.answers.send(PeerMessage::Unsupported { message: number }));
+                .for_each(|number| self.replies.send(PeerMessage::Unsupported { message: number }));
             return Ok(());
         }
-        let admission = self.intake.long_messages.admit(len, &self.claimant);
-        let share = told(admission, &self.answers, report).await;
-        // All of it at once: memory that grows step by step leaves holes behind.
+        let allocating = self.ingest.long_messages.allocate(len, &self.claimant);
+        let memory = report_pause(allocating, &self.replies, events).await;
+        // All of it at once: a buffer that grows step by step fragments the heap.
         let mut whole = BytesMut::with_capacity(len + READ_LEN);
         whole.extend_from_slice(&self.buffered);
         self.buffered = whole;
         tokio::select! {
-            result = self.read_whole(len, Some(share.hold())) => result?,
-            () = share.hold().has_to_leave() => return Err(ReadError::GaveWay),
+            result = self.read_whole(len, Some(memory.progress())) => result?,
+            () = memory.progress().evicted() => return Err(ReadError::Evicted),
         }
-        let message = self.decoded(len);
-        // The memory that it was read into must not stay with the connection.
+        let message = self.decode(len);
+        // The memory of the message must not stay with the connection.
         self.buffered = BytesMut::from(&self.buffered[..]);
         if let Some(message) = message? {
-            report.send(SessionEvent::LongMessage(Box::new((message, share)))).await;
+            events.send(SessionEvent::LongMessage(Box::new((message, memory)))).await;
         }
         Ok(())
     }
 
-    async fn read_whole(&mut self, len: usize, hold: Option<&Hold>) -> Result<(), ReadError> {
-        let mut end = None;
+    async fn read_whole(
+        &mut self,
+        len: usize,
+        progress: Option<&FillProgress>,
+    ) -> Result<(), ReadError> {
+        let mut deadline = None;
         while self.buffered.len() < len {
-            end.get_or_insert_with(|| self.time.now() + WHOLE_WITHIN);
-            self.read_more(len - self.buffered.len(), end).await?;
-            if let Some(hold) = hold {
-                hold.received(self.buffered.len());
+            deadline.get_or_insert_with(|| self.timer.now() + MESSAGE_TIMEOUT);
+            self.read_more(len - self.buffered.len(), deadline).await?;
+            if let Some(progress) = progress {
+                progress.set_received(self.buffered.len());
             }
         }
         Ok(())
     }
 
-    /// Reads past so many bytes.
+    /// Reads and discards `len` bytes.
     async fn skip(&mut self, len: usize) -> Result<(), ReadError> {
-        let (mut left, end) = (len, Some(self.time.now() + WHOLE_WITHIN));
+        let (mut left, deadline) = (len, Some(self.timer.now() + MESSAGE_TIMEOUT));
         loop {
             let here = left.min(self.buffered.len());
             self.buffered.advance(here);
@@ -259,42 +272,41 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if left == 0 {
                 return Ok(());
             }
-            self.read_more(READ_LEN, end).await?;
+            self.read_more(READ_LEN, deadline).await?;
         }
     }
 
-    /// The message in the next bytes, if the engine is to hear of it; answers those that need no
-    /// decision.
-    fn decoded(&mut self, len: usize) -> Result<Option<PeerMessage>, ReadError> {
+    /// Decodes the message in the next `len` bytes and answers it if that needs no decision.
+    /// `None`: the engine is not told.
+    fn decode(&mut self, len: usize) -> Result<Option<PeerMessage>, ReadError> {
         let message = match decode(&self.buffered.split_to(len)) {
             Ok(message) => message,
             Err(DecodeError::UnknownMessage { number }) => {
-                self.answers.send(PeerMessage::Unsupported { message: number });
+                self.replies.send(PeerMessage::Unsupported { message: number });
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
         };
         match &message {
             PeerMessage::Ping { nonce } => {
-                self.answers.send(PeerMessage::Pong { nonce: *nonce });
+                self.replies.send(PeerMessage::Pong { nonce: *nonce });
                 return Ok(None);
             }
             PeerMessage::Info(_)
             | PeerMessage::InfoNotFound { .. }
             | PeerMessage::Unsupported { .. }
             | PeerMessage::Extension { .. } => return Ok(None),
-            PeerMessage::InfoRequest { .. } => self.answers.backlog.note_question(),
+            PeerMessage::InfoRequest { .. } => self.replies.backlog().add_info_request(),
             PeerMessage::Open(open) => {
                 let chunk_size =
                     ChunkSize::new(open.chunk_size).map_err(|_| ReadError::BadGeometry)?;
                 let geometry =
                     Geometry::new(open.size, chunk_size).map_err(|_| ReadError::BadGeometry)?;
                 let hash = FileHash::from_bytes(open.hash);
-                let destinations = &self.intake.destinations;
-                let is_wanted = |file: &Announced| destinations.has(file.hash, &file.geometry);
-                self.files.open(open.file, Announced { hash, geometry }, is_wanted);
+                let is_wanted = |content: &Content| self.ingest.is_downloading(content);
+                self.announced.open(open.file, Content { hash, geometry }, is_wanted);
             }
-            PeerMessage::Close { file } => self.files.close(*file),
+            PeerMessage::Close { file } => self.announced.close(*file),
             PeerMessage::Stopped { file, chunk } => {
                 self.drop_assembly(*file, *chunk);
                 self.settle(*file, *chunk);
@@ -307,10 +319,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(Some(message))
     }
 
-    /// There is no more to come of what was asked for.
+    /// The final answer to a request has come.
     fn settle(&self, handle: FileHandle, chunk: u32) {
-        if let Some(content) = self.files.get(handle) {
-            self.asked.settle(content, chunk);
+        if let Some(content) = self.announced.get(handle) {
+            self.open_requests.settle(content, chunk);
         }
     }
 
@@ -330,11 +342,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         chunk: u32,
         offset: u32,
         len: u32,
-        report: &Reports,
+        events: &EventSender,
     ) -> Result<(), ReadError> {
         let mut assembly = match self.assembly.take() {
             Some(assembly) => assembly,
-            None => self.begin(handle, chunk, report).await?,
+            None => self.begin(handle, chunk, events).await?,
         };
         let filled = assembly.buffer.bytes().len();
         if (assembly.handle, assembly.chunk) != (handle, chunk) || filled != offset as usize {
@@ -343,39 +355,34 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if offset + len > assembly.len {
             return Err(ReadError::UnknownChunk);
         }
-        self.fill(&mut assembly, filled + len as usize, report).await?;
-        assembly.hold.received(assembly.buffer.bytes().len());
-        let bytes = assembly.untold();
+        self.fill(&mut assembly, filled + len as usize, events).await?;
+        assembly.progress.set_received(assembly.buffer.bytes().len());
         if assembly.buffer.bytes().len() == assembly.len as usize {
-            self.arrived(handle, chunk, bytes, assembly.buffer, report).await;
+            self.finish(assembly, events).await;
         } else {
-            self.tell(&mut assembly, report).await;
+            self.report_received(&mut assembly, events).await;
             self.assembly = Some(assembly);
         }
         Ok(())
     }
 
-    async fn arrived(
-        &mut self,
-        handle: FileHandle,
-        chunk: u32,
-        last_part: u32,
-        buffer: ChunkBuffer,
-        report: &Reports,
-    ) {
+    /// Writes a complete chunk inline, or passes it to the engine.
+    async fn finish(&mut self, assembly: Assembly, events: &EventSender) {
+        let last_part = assembly.unreported();
+        let Assembly { handle, chunk, buffer, .. } = assembly;
         self.settle(handle, chunk);
-        let quick = match self.files.get(handle) {
-            Some(Announced { hash, geometry }) => self.intake.quick(*hash, geometry, chunk, buffer),
+        let inline = match self.announced.get(handle) {
+            Some(content) => self.ingest.inline_chunk(content, chunk, buffer),
             None => Err(buffer),
         };
-        let (body, quick) = match quick {
-            Ok(quick) => (ChunkBody::WrittenBySession, Some(quick)),
+        let (body, inline) = match inline {
+            Ok(inline) => (ChunkBody::WrittenBySession, Some(inline)),
             Err(buffer) => (ChunkBody::InMemory(buffer), None),
         };
-        // First, so that the engine knows of the chunk when it hears what became of it.
-        report.send(SessionEvent::ChunkArrived { handle, chunk, last_part, body }).await;
-        if let Some(quick) = quick {
-            self.intake.take_in(quick, report);
+        // Before the write, so that the engine knows of the chunk when `ChunkWritten` comes.
+        events.send(SessionEvent::ChunkArrived { handle, chunk, last_part, body }).await;
+        if let Some(inline) = inline {
+            self.ingest.write(inline, events);
         }
     }
 
@@ -383,25 +390,35 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         &mut self,
         handle: FileHandle,
         chunk: u32,
-        report: &Reports,
+        events: &EventSender,
     ) -> Result<Assembly, ReadError> {
-        let content = self.files.get(handle).ok_or(ReadError::UnknownChunk)?;
+        let content = self.announced.get(handle).ok_or(ReadError::UnknownChunk)?;
         let geometry = &content.geometry;
         let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
-        let cancelled = self.asked.find(content, chunk).ok_or(ReadError::Unrequested)?;
-        let taking = self.intake.buffers.take(len, &self.claimant, cancelled);
-        let buffer = told(taking, &self.answers, report).await;
-        let end = self.time.now() + CHUNK_PATIENCE + Duration::from_secs((len / SLOWEST).into());
-        let hold = Arc::clone(buffer.hold());
-        let told_at = self.time.now();
-        Ok(Assembly { handle, chunk, len, buffer, hold, end, told: 0, told_at })
+        let cancelled = self.open_requests.find(content, chunk).ok_or(ReadError::Unrequested)?;
+        let allocating = self.ingest.buffers.allocate(len, &self.claimant, cancelled);
+        let buffer = report_pause(allocating, &self.replies, events).await;
+        let now = self.timer.now();
+        let deadline = now + CHUNK_PATIENCE + Duration::from_secs((len / MIN_RATE).into());
+        let progress = Arc::clone(buffer.progress());
+        Ok(Assembly {
+            handle,
+            chunk,
+            len,
+            buffer,
+            progress,
+            deadline,
+            reported: 0,
+            reported_at: now,
+        })
     }
 
-    /// Tells the engine what has come of the chunk.
-    async fn tell(&mut self, assembly: &mut Assembly, report: &Reports) {
-        let bytes = assembly.untold();
-        (assembly.told, assembly.told_at) = (assembly.buffer.bytes().len(), self.time.now());
-        report.send(SessionEvent::DataReceived { bytes }).await;
+    /// Tells the engine how much more of the chunk was received.
+    async fn report_received(&mut self, assembly: &mut Assembly, events: &EventSender) {
+        let bytes = assembly.unreported();
+        assembly.reported = assembly.buffer.bytes().len();
+        assembly.reported_at = self.timer.now();
+        events.send(SessionEvent::DataReceived { bytes }).await;
     }
 
     /// Reads until the buffer holds `until` bytes.
@@ -409,29 +426,29 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         &mut self,
         assembly: &mut Assembly,
         until: usize,
-        report: &Reports,
+        events: &EventSender,
     ) -> Result<(), ReadError> {
         let wanted = until - assembly.buffer.bytes().len();
         let early = self.buffered.split_to(wanted.min(self.buffered.len()));
         assembly.buffer.bytes_mut().extend_from_slice(&early);
         while assembly.buffer.bytes().len() < until {
             let room = until - assembly.buffer.bytes().len();
-            let mut place = (&mut *assembly.buffer.bytes_mut()).limit(room);
-            let reading = self.input.read_buf(&mut place);
+            let mut rest = (&mut *assembly.buffer.bytes_mut()).limit(room);
+            let reading = self.input.read_buf(&mut rest);
             let read = tokio::select! {
                 biased;
-                read = self.time.within_until(CHUNK_PATIENCE, Some(assembly.end), reading) => read,
-                () = assembly.hold.has_to_leave() => return Err(ReadError::GaveWay),
+                read = self.timer.timeout_until(CHUNK_PATIENCE, Some(assembly.deadline), reading) => read,
+                () = assembly.progress.evicted() => return Err(ReadError::Evicted),
             };
             match read {
                 Err(Elapsed) => return Err(ReadError::TooSlow),
                 Ok(Ok(0)) => return Err(ReadError::Closed),
-                Ok(Ok(_)) => assembly.hold.received(assembly.buffer.bytes().len()),
+                Ok(Ok(_)) => assembly.progress.set_received(assembly.buffer.bytes().len()),
                 Ok(Err(error)) => return Err(error.into()),
             }
-            let is_whole = assembly.buffer.bytes().len() >= until;
-            if !is_whole && self.time.now() - assembly.told_at >= TELL_EVERY {
-                self.tell(assembly, report).await;
+            let is_filled = assembly.buffer.bytes().len() >= until;
+            if !is_filled && self.timer.now() - assembly.reported_at >= REPORT_INTERVAL {
+                self.report_received(assembly, events).await;
             }
         }
         Ok(())
@@ -439,38 +456,38 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 }
 
 impl Assembly {
-    /// Bytes that came since the last were told.
-    fn untold(&self) -> u32 {
-        u32::try_from(self.buffer.bytes().len().saturating_sub(self.told)).unwrap_or(u32::MAX)
+    /// Bytes received since the last report.
+    fn unreported(&self) -> u32 {
+        u32::try_from(self.buffer.bytes().len().saturating_sub(self.reported)).unwrap_or(u32::MAX)
     }
 }
 
-/// What a long message is good for.
+/// What to do with a long message.
 enum MessageKind {
-    Wanted,
-    /// Nothing, and perhaps its number is unknown.
+    Read,
+    /// Skip it; the number, if no message has it.
     Ignored {
         unknown: Option<u32>,
     },
 }
 
 impl MessageKind {
-    /// By its number, with which it begins.
+    /// By the number that the message begins with.
     fn of(number: Option<&[u8; 4]>) -> MessageKind {
         let number = number.map_or(0, |number| u32::from_le_bytes(*number));
         let name = usize::try_from(number).ok().and_then(|number| PeerMessage::NAMES.get(number));
         match name.copied() {
             None => MessageKind::Ignored { unknown: Some(number) },
             Some("Info" | "Extension") => MessageKind::Ignored { unknown: None },
-            Some(_) => MessageKind::Wanted,
+            Some(_) => MessageKind::Read,
         }
     }
 }
 
-/// Until others need the memory of the chunk more; never without one.
-async fn has_to_leave(chunk: Option<&Assembly>) {
+/// Returns when the memory of the chunk must be given up; never without a chunk.
+async fn evicted(chunk: Option<&Assembly>) {
     match chunk {
-        Some(assembly) => assembly.hold.has_to_leave().await,
+        Some(assembly) => assembly.progress.evicted().await,
         None => std::future::pending().await,
     }
 }

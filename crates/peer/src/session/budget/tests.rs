@@ -3,106 +3,111 @@ use tokio::time::{Instant, advance};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
-const HASTE: Haste =
-    Haste { grace: SECOND, pace: 1000, patience: Duration::from_secs(4), least: 100 };
+const POLICY: EvictionPolicy =
+    EvictionPolicy { grace: SECOND, rate: 1000, patience: Duration::from_secs(4), floor_rate: 100 };
 
-fn of(host: u8) -> Claimant {
+fn unproven(host: u8) -> Claimant {
     Claimant::new([10, 0, 0, host].into())
 }
 
 fn proven(host: u8) -> Claimant {
-    let claimant = of(host);
+    let claimant = unproven(host);
     claimant.is_proven.store(true, Ordering::Relaxed);
     claimant
 }
 
-fn bytes(bytes: u64) -> Wanted {
-    Wanted { bytes, len: bytes, cancelled: Arc::default() }
+fn bytes(bytes: u64) -> MemoryRequest {
+    MemoryRequest { bytes, len: bytes, cancelled: Arc::default() }
 }
 
-/// Who has to leave when `newcomer` wants 1000 bytes, and when he has them. Nothing comes of what
-/// is held.
-async fn gives_way(
+/// Index of the allocation that is evicted when `waiter` requests 1000 bytes, and how long the
+/// request waits. The allocations receive nothing.
+async fn evicted_for(
     budget: &Budget,
-    held: Vec<Share>,
-    newcomer: Claimant,
+    held: Vec<Allocation>,
+    waiter: Claimant,
 ) -> (Option<usize>, Duration) {
     let began = Instant::now();
-    let (left, mut leaves) = tokio::sync::mpsc::unbounded_channel();
-    for (number, share) in held.into_iter().enumerate() {
-        let left = left.clone();
+    let (evicted_in, mut evicted) = tokio::sync::mpsc::unbounded_channel();
+    for (number, allocation) in held.into_iter().enumerate() {
+        let evicted_in = evicted_in.clone();
         tokio::spawn(async move {
-            share.hold().has_to_leave().await;
-            let _ = left.send(number);
+            allocation.progress().evicted().await;
+            let _ = evicted_in.send(number);
         });
     }
-    let share = budget.take(&newcomer, bytes(1000)).await;
+    let allocation = budget.allocate(&waiter, bytes(1000)).await;
     let took = began.elapsed();
-    drop(share);
-    (leaves.try_recv().ok(), took)
+    drop(allocation);
+    (evicted.try_recv().ok(), took)
 }
 
 #[tokio::test(start_paused = true)]
-async fn first_gives_way_what_was_taken_back_then_the_unproven_and_of_them_the_source_with_most() {
-    let budget = Budget::new(5000, HASTE, Clock::new());
+async fn cancelled_allocations_are_evicted_first_then_unproven_ones_of_the_source_that_holds_most()
+{
+    let budget = Budget::new(5000, POLICY, Clock::new());
     let mut held = Vec::new();
-    for claimant in [proven(1), of(2), of(3), of(3)] {
-        held.push(budget.take(&claimant, bytes(1000)).await);
+    for claimant in [proven(1), unproven(2), unproven(3), unproven(3)] {
+        held.push(budget.allocate(&claimant, bytes(1000)).await);
     }
-    let taken_back = Wanted { cancelled: Arc::new(true.into()), ..bytes(1000) };
-    held.push(budget.take(&proven(4), taken_back).await);
-    let (who, took) = gives_way(&budget, held, of(9)).await;
+    let cancelled = MemoryRequest { cancelled: Arc::new(true.into()), ..bytes(1000) };
+    held.push(budget.allocate(&proven(4), cancelled).await);
+    let (who, took) = evicted_for(&budget, held, unproven(9)).await;
     assert_eq!(who, Some(4));
-    assert!(took >= HASTE.grace && took <= 2 * HASTE.grace, "{took:?}");
+    assert!(took >= POLICY.grace && took <= 2 * POLICY.grace, "{took:?}");
 
-    let budget = Budget::new(4000, HASTE, Clock::new());
+    let budget = Budget::new(4000, POLICY, Clock::new());
     let mut held = Vec::new();
-    for claimant in [proven(1), of(2), of(3), of(3)] {
-        held.push(budget.take(&claimant, bytes(1000)).await);
+    for claimant in [proven(1), unproven(2), unproven(3), unproven(3)] {
+        held.push(budget.allocate(&claimant, bytes(1000)).await);
     }
-    let (who, took) = gives_way(&budget, held, of(9)).await;
-    assert!(matches!(who, Some(2 | 3)) && took <= 2 * HASTE.grace, "{who:?}, {took:?}");
+    let (who, took) = evicted_for(&budget, held, unproven(9)).await;
+    assert!(matches!(who, Some(2 | 3)) && took <= 2 * POLICY.grace, "{who:?}, {took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn equals_and_the_proven_give_way_only_if_hardly_anything_comes() {
-    for holder in [of(1), proven(1)] {
-        let budget = Budget::new(1000, HASTE, Clock::new());
-        let held = vec![budget.take(&holder, bytes(1000)).await];
-        let (who, took) = gives_way(&budget, held, of(2)).await;
+async fn equal_and_proven_claimants_are_evicted_only_below_the_floor_rate() {
+    for holder in [unproven(1), proven(1)] {
+        let budget = Budget::new(1000, POLICY, Clock::new());
+        let held = vec![budget.allocate(&holder, bytes(1000)).await];
+        let (who, took) = evicted_for(&budget, held, unproven(2)).await;
         assert_eq!(who, Some(0));
-        assert!(took >= HASTE.patience && took <= HASTE.patience + SECOND, "{took:?}");
+        assert!(took >= POLICY.patience && took <= POLICY.patience + SECOND, "{took:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_sends_fast_enough_or_has_sent_all_keeps_it() {
-    let budget = Budget::new(2000, HASTE, Clock::new());
-    let whole = budget.take(&of(1), bytes(1000)).await;
-    whole.hold().received(1000);
-    let wanted = Wanted { len: 1_000_000, ..bytes(1000) };
-    let fast = budget.take(&of(1), wanted).await;
-    fast.hold().received(900_000);
-    let newcomer = proven(2);
-    let mut newcomer = std::pin::pin!(budget.take(&newcomer, bytes(1000)));
-    assert!(timeout(60 * SECOND, &mut newcomer).await.is_err());
-    assert!(!whole.hold().is_leaving() && !fast.hold().is_leaving());
+async fn a_fast_or_filled_allocation_is_not_evicted() {
+    let budget = Budget::new(2000, POLICY, Clock::new());
+    let whole = budget.allocate(&unproven(1), bytes(1000)).await;
+    whole.progress().set_received(1000);
+    let request = MemoryRequest { len: 1_000_000, ..bytes(1000) };
+    let fast = budget.allocate(&unproven(1), request).await;
+    fast.progress().set_received(900_000);
+    let waiter = proven(2);
+    let mut waiter = std::pin::pin!(budget.allocate(&waiter, bytes(1000)));
+    assert!(timeout(60 * SECOND, &mut waiter).await.is_err());
+    assert!(!whole.progress().is_evicted() && !fast.progress().is_evicted());
     drop(whole);
-    newcomer.await;
+    waiter.await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_proven_are_served_first_and_then_the_source_that_has_least() {
-    let budget = Budget::new(2000, HASTE, Clock::new());
-    let (one, two) =
-        (budget.take(&of(1), bytes(1000)).await, budget.take(&of(2), bytes(1000)).await);
-    one.hold().received(1000);
-    two.hold().received(1000);
+async fn proven_claimants_are_served_first_then_the_source_that_holds_least() {
+    let budget = Budget::new(2000, POLICY, Clock::new());
+    let (one, two) = (
+        budget.allocate(&unproven(1), bytes(1000)).await,
+        budget.allocate(&unproven(2), bytes(1000)).await,
+    );
+    one.progress().set_received(1000);
+    two.progress().set_received(1000);
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
-    for (name, claimant) in [of(1), of(1), of(3), proven(1)].into_iter().enumerate() {
+    for (name, claimant) in
+        [unproven(1), unproven(1), unproven(3), proven(1)].into_iter().enumerate()
+    {
         let (budget, served) = (budget.clone(), served.clone());
         tokio::spawn(async move {
-            let _share = budget.take(&claimant, bytes(1000)).await;
+            let _allocation = budget.allocate(&claimant, bytes(1000)).await;
             let _ = served.send(name);
         });
         tokio::task::yield_now().await;
@@ -116,32 +121,32 @@ async fn the_proven_are_served_first_and_then_the_source_that_has_least() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stops_waiting_takes_nothing() {
-    let budget = Budget::new(1000, HASTE, Clock::new());
-    let held = budget.take(&of(1), bytes(1000)).await;
-    held.hold().received(1000);
-    assert!(timeout(SECOND, budget.take(&of(2), bytes(1000))).await.is_err());
+async fn a_waiter_that_gives_up_is_granted_nothing() {
+    let budget = Budget::new(1000, POLICY, Clock::new());
+    let held = budget.allocate(&unproven(1), bytes(1000)).await;
+    held.progress().set_received(1000);
+    assert!(timeout(SECOND, budget.allocate(&unproven(2), bytes(1000))).await.is_err());
     drop(held);
     assert_eq!(budget.used(), 0);
-    drop(budget.take(&of(3), bytes(5000)).await);
+    drop(budget.allocate(&unproven(3), bytes(5000)).await);
     assert_eq!(budget.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_gives_way_for_what_could_not_come_while_we_did_not_run() {
+async fn time_in_which_the_process_did_not_run_evicts_no_allocation() {
     let clock = Clock::new();
     clock.beat();
-    let budget = Budget::new(1000, HASTE, clock.clone());
-    let held = budget.take(&of(1), bytes(1000)).await;
+    let budget = Budget::new(1000, POLICY, clock.clone());
+    let held = budget.allocate(&unproven(1), bytes(1000)).await;
     advance(70 * SECOND).await;
-    // Whoever comes first after the stop: nobody has waited while we did not run.
-    let newcomer = proven(2);
-    let mut newcomer = std::pin::pin!(budget.take(&newcomer, bytes(1000)));
+    // The first waiter after the stop: none waited while the process did not run.
+    let waiter = proven(2);
+    let mut waiter = std::pin::pin!(budget.allocate(&waiter, bytes(1000)));
     for _ in 0..3 {
-        assert!(timeout(SECOND - LOOK, &mut newcomer).await.is_err());
+        assert!(timeout(SECOND - EVICTION_INTERVAL, &mut waiter).await.is_err());
         clock.beat();
     }
-    assert!(!held.hold().is_leaving());
+    assert!(!held.progress().is_evicted());
     drop(held);
-    newcomer.await;
+    waiter.await;
 }

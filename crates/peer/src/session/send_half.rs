@@ -1,4 +1,5 @@
-//! Where a session writes to, and how it learns that the kernel has sent what was written.
+//! The half of a stream that a session writes to: it tells when the kernel has sent what was
+//! written, and sends parts of files without a copy.
 
 use std::fs::File;
 use std::future::Future;
@@ -10,17 +11,17 @@ use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
-/// The writing half of a session's stream.
-pub(crate) trait Outlet: AsyncWrite + Unpin + Send + 'static {
-    /// Until less than half of the limit is unsent.
+/// The sending half of a session's stream.
+pub(crate) trait SendHalf: AsyncWrite + Unpin + Send + 'static {
+    /// Returns when less than half of the limit is unsent.
     fn drained(&self) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// How many bytes the kernel may take on before it has sent what it has; not a hard limit.
+    /// Sets how many bytes the kernel may hold unsent before it takes no more; not a hard limit.
     fn limit_unsent(&self, bytes: u32);
 
     /// Sends `head` and then the bytes of a file from `position` up to `end`, without a copy where
-    /// the system can do that. More follows at once: nothing is sent early for its sake. What was
-    /// sent moves `position` on, also before an error.
+    /// the system can do that. More data follows at once, so the kernel may hold back an incomplete
+    /// segment. Advances `position` by what was sent, also before an error.
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`]: the file has become shorter.
@@ -33,14 +34,14 @@ pub(crate) trait Outlet: AsyncWrite + Unpin + Send + 'static {
     ) -> impl Future<Output = io::Result<()>> + Send;
 }
 
-/// Whether [`Outlet::send_file`] is worth its price here.
+/// Whether [`SendHalf::send_file`] avoids a copy on this system.
 pub(crate) const SENDS_FILES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-impl Outlet for OwnedWriteHalf {
+impl SendHalf for OwnedWriteHalf {
     async fn drained(&self) -> io::Result<()> {
         let stream: &TcpStream = self.as_ref();
         loop {
-            // The runtime takes a socket for writable until a write fails, so the kernel is asked.
+            // The runtime considers a socket writable until a write fails, so the kernel is asked.
             match stream.try_io(Interest::WRITABLE, || ask_writable(stream)) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -54,7 +55,7 @@ impl Outlet for OwnedWriteHalf {
     fn limit_unsent(&self, bytes: u32) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Err(error) = SockRef::from(self.as_ref()).set_tcp_notsent_lowat(bytes) {
-            // Messages wait longer behind data then; nothing is lost.
+            // Then messages wait longer behind data.
             tracing::debug!(%error, "the limit of unsent bytes stays as it is");
         }
     }
@@ -78,7 +79,7 @@ impl Outlet for OwnedWriteHalf {
         }
         while *position < end {
             let left = usize::try_from(end - *position).unwrap_or(usize::MAX);
-            // The kernel moves the position on by what it took.
+            // The kernel advances the position by what it took.
             let sent = stream.async_io(Interest::WRITABLE, || {
                 Ok(rustix::fs::sendfile(stream, file, Some(&mut *position), left)?)
             });
@@ -101,7 +102,7 @@ impl Outlet for OwnedWriteHalf {
     }
 }
 
-/// The same with a copy.
+/// [`SendHalf::send_file`] with a copy.
 #[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
 async fn copy_file(
     output: &mut (impl AsyncWrite + Unpin),
@@ -129,7 +130,7 @@ fn ask_writable(stream: &TcpStream) -> io::Result<()> {
 }
 
 #[cfg(test)]
-impl Outlet for tokio::io::WriteHalf<tokio::io::DuplexStream> {
+impl SendHalf for tokio::io::WriteHalf<tokio::io::DuplexStream> {
     async fn drained(&self) -> io::Result<()> {
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! A part of a chunk that goes from the page cache to the kernel's network without passing through
-//! our memory.
+//! Zero copy: a part of a chunk goes from the page cache to the socket without passing through our
+//! memory.
 
 use std::fs::File;
 use std::io;
@@ -9,19 +9,20 @@ use std::sync::Arc;
 use tnet_fileinfo::ChunkIndex;
 
 use super::Upload;
-use super::outlet::{Outlet, SENDS_FILES};
+use super::send_half::{SENDS_FILES, SendHalf};
+use super::writer::PartError;
 use crate::source::Source;
 use crate::store::sys::read_cached;
 use crate::store::{FileStore, ReadError};
 
-/// A shorter part is copied in less time than the system calls for sending it without a copy take.
-const WORTH_IT: u32 = 16 * 1024;
+/// Shorter parts are copied: that takes less time than the system calls of zero copy.
+const MIN_LEN: u32 = 16 * 1024;
 
-/// Bytes of a part that are sent when the file is seen not to have changed.
+/// The last bytes of a part, which are sent only once the file is found unchanged.
 const HELD_BACK: u32 = 1024;
-const _: () = assert!(HELD_BACK < WORTH_IT);
+const _: () = assert!(HELD_BACK < MIN_LEN);
 
-pub(super) struct Uncopied<'a> {
+pub(super) struct ZeroCopyPart<'a> {
     upload: &'a Upload,
     offset: u32,
     len: u32,
@@ -29,47 +30,32 @@ pub(super) struct Uncopied<'a> {
     position: u64,
 }
 
-/// Why a part was not sent.
-#[derive(Debug)]
-pub(super) enum SendError {
-    Io(io::Error),
-    /// The file is not what it was, or cannot be read. A piece of a frame is out: the connection is
-    /// of no more use.
-    Unreadable(ReadError),
-}
-
-impl From<io::Error> for SendError {
-    fn from(error: io::Error) -> SendError {
-        SendError::Io(error)
-    }
-}
-
-impl<'a> Uncopied<'a> {
-    /// The part, if it is worth it and no disk has to be waited for.
-    pub(super) fn of(upload: &'a Upload, offset: u32, len: u32) -> Option<Uncopied<'a>> {
-        if !SENDS_FILES || len < WORTH_IT {
+impl<'a> ZeroCopyPart<'a> {
+    /// The part, if it is long enough and in the page cache.
+    pub(super) fn new(upload: &'a Upload, offset: u32, len: u32) -> Option<ZeroCopyPart<'a>> {
+        if !SENDS_FILES || len < MIN_LEN {
             return None;
         }
         let (file, position) = upload.source.cached_part(upload.chunk, offset, len)?;
-        Some(Uncopied { upload, offset, len, file, position })
+        Some(ZeroCopyPart { upload, offset, len, file, position })
     }
 
-    /// Sends `head`, which ends with the part's header, and the part but for its last bytes, which
-    /// `head` has afterwards. They are to go out next; they are there only if the file is found
-    /// unchanged after all others went: who changes a file while it is sent has not made us send a
-    /// whole chunk of something else.
+    /// Sends `head`, which ends with the part's header, and the part except for its last bytes.
+    /// Those are in `head` afterwards and must be sent next. They are read only after the rest was
+    /// sent, and only if the file is unchanged: a file that changes while it is sent never makes us
+    /// send a complete chunk of other content.
     pub(super) async fn send(
         self,
-        output: &mut impl Outlet,
+        output: &mut impl SendHalf,
         head: &mut Vec<u8>,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), PartError> {
         let (start, first) = (self.position, self.len - HELD_BACK);
         let mut position = start;
         match output.send_file(head, &self.file, &mut position, start + u64::from(first)).await {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(SendError::Unreadable(ReadError::Changed));
+                return Err(PartError::Unreadable(ReadError::Changed));
             }
-            Err(error) if is_of_the_file(&error) => {
+            Err(error) if is_file_error(&error) => {
                 let sent = u32::try_from(position - start).expect("within the part");
                 return self.read_rest(sent, head).await;
             }
@@ -77,7 +63,7 @@ impl<'a> Uncopied<'a> {
         }
         head.clear();
         head.resize(HELD_BACK as usize, 0);
-        // The page was in memory a moment ago. A file system that is all memory cannot be asked
+        // The page was in the page cache a moment ago. A file system in memory cannot be asked
         // whether it still is.
         let position = start + u64::from(first);
         let is_read = match self.upload.source.is_in_memory() {
@@ -88,13 +74,13 @@ impl<'a> Uncopied<'a> {
             return self.read_rest(first, head).await;
         }
         let unchanged = self.upload.source.check_unchanged(&self.file, self.upload.chunk);
-        unchanged.map_err(SendError::Unreadable)
+        unchanged.map_err(PartError::Unreadable)
     }
 
-    /// Some of the part was not in memory after all, or the disk failed. What is missing of it may
-    /// be had by reading once more, or from another file: a frame that has begun is to be ended,
-    /// though the chunk was withdrawn meanwhile.
-    async fn read_rest(self, sent: u32, head: &mut Vec<u8>) -> Result<(), SendError> {
+    /// Some of the part was not in the page cache after all, or the disk failed. Reads the rest
+    /// again, or from another file: a frame that has begun must be completed, even if the chunk was
+    /// withdrawn meanwhile.
+    async fn read_rest(self, sent: u32, head: &mut Vec<u8>) -> Result<(), PartError> {
         let (source, spares) = (self.upload.source.clone(), self.upload.spares.clone());
         let (chunk, offset, len) =
             (self.upload.chunk, self.offset + sent, (self.len - sent) as usize);
@@ -106,17 +92,17 @@ impl<'a> Uncopied<'a> {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(ReadError::Changed);
                 }
-                Err(_) => read_somewhere(&source, &spares, chunk, offset, &mut rest)?,
+                Err(_) => read_with_spares(&source, &spares, chunk, offset, &mut rest)?,
             }
             Ok(rest)
         });
-        *head = reading.await.map_err(io::Error::other)?.map_err(SendError::Unreadable)?;
+        *head = reading.await.map_err(io::Error::other)?.map_err(PartError::Unreadable)?;
         Ok(())
     }
 }
 
-/// Whether a failure to send a file's bytes is the disk's and not the connection's.
-fn is_of_the_file(error: &io::Error) -> bool {
+/// Whether an error of [`SendHalf::send_file`] is of the file rather than of the connection.
+fn is_file_error(error: &io::Error) -> bool {
     !matches!(
         error.kind(),
         io::ErrorKind::BrokenPipe
@@ -132,8 +118,8 @@ fn is_of_the_file(error: &io::Error) -> bool {
     )
 }
 
-/// From the source, or from a spare if the source fails; then the source's error is no news.
-pub(super) fn read_somewhere(
+/// Reads from the source or, if that fails, from a spare. The error is the source's.
+pub(super) fn read_with_spares(
     source: &Source,
     spares: &[Arc<FileStore>],
     chunk: ChunkIndex,
@@ -193,7 +179,7 @@ mod tests {
         let (_file, upload) = shared(&content);
         let (ours, mut theirs) = connected().await;
         let (_input, mut output) = ours.into_split();
-        let part = Uncopied::of(&upload, 1000, LEN - 1000).expect("it was just written");
+        let part = ZeroCopyPart::new(&upload, 1000, LEN - 1000).expect("it was just written");
         let sending = async {
             let mut head = b"header".to_vec();
             part.send(&mut output, &mut head).await.unwrap();
@@ -209,10 +195,10 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_part_from_a_file_system_that_is_all_memory_waits_for_no_other_thread() {
+    fn a_part_from_a_file_system_in_memory_waits_for_no_other_thread() {
         let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
         let (_file, upload) = shared_from(file, &vec![7; LEN as usize]);
-        assert!(upload.source.is_in_memory(), "/dev/shm is not what it is elsewhere");
+        assert!(upload.source.is_in_memory(), "/dev/shm is no file system in memory here");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
@@ -225,7 +211,7 @@ mod tests {
             let (_input, mut output) = ours.into_split();
             let sending = async {
                 let mut head = Vec::new();
-                Uncopied::of(&upload, 0, LEN)
+                ZeroCopyPart::new(&upload, 0, LEN)
                     .expect("in memory")
                     .send(&mut output, &mut head)
                     .await
@@ -243,12 +229,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_of_a_chunk_that_is_withdrawn_meanwhile_is_ended_and_no_other_begins() {
+    async fn a_part_of_a_chunk_that_is_withdrawn_meanwhile_is_completed_and_no_other_begins() {
         let (_file, upload) = shared(&vec![7; LEN as usize]);
         let Source::Whole(store) = &upload.source else { unreachable!("just made") };
         let (ours, mut theirs) = connected().await;
         let (_input, mut output) = ours.into_split();
-        let part = Uncopied::of(&upload, 0, LEN).expect("it was just written");
+        let part = ZeroCopyPart::new(&upload, 0, LEN).expect("it was just written");
         let sending = async {
             let mut head = Vec::new();
             part.send(&mut output, &mut head).await.unwrap();
@@ -264,7 +250,7 @@ mod tests {
         };
         let ((), heard) = tokio::join!(sending, reading);
         assert_eq!(heard, LEN as usize);
-        assert!(Uncopied::of(&upload, 0, LEN).is_none());
+        assert!(ZeroCopyPart::new(&upload, 0, LEN).is_none());
     }
 
     #[tokio::test]
@@ -272,7 +258,7 @@ mod tests {
         let (file, upload) = shared(&vec![7; LEN as usize]);
         let (ours, mut theirs) = connected().await;
         let (_input, mut output) = ours.into_split();
-        let part = Uncopied::of(&upload, 0, LEN).expect("it was just written");
+        let part = ZeroCopyPart::new(&upload, 0, LEN).expect("it was just written");
         let sending = async {
             let result = part.send(&mut output, &mut Vec::new()).await;
             drop(output);
@@ -286,7 +272,7 @@ mod tests {
             heard
         };
         let (result, heard) = tokio::join!(sending, reading);
-        assert!(matches!(result, Err(SendError::Unreadable(ReadError::Changed))), "{result:?}");
+        assert!(matches!(result, Err(PartError::Unreadable(ReadError::Changed))), "{result:?}");
         assert!(heard.len() < LEN as usize, "all of it arrived");
     }
 }
