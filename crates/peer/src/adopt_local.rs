@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use tnet_store::ChunkSource;
 use tokio_util::sync::CancellationToken;
 
-use crate::source::Source;
 use crate::store::{Download, FileStore, ReadError};
 
 /// Chunks in a row that a disk does not give, which may take it a minute each, before it is not
@@ -16,15 +16,19 @@ const FAILED_AT_MOST: u32 = 4;
 /// The finished copy. None if the source is not what it was, or at the stop; then what was copied
 /// stays, and the rest is downloaded.
 pub(crate) async fn copy(
-    source: Source,
+    source: ChunkSource,
     download: Arc<Download>,
     stop: CancellationToken,
 ) -> Option<FileStore> {
     tokio::task::spawn_blocking(move || copy_now(&source, &download, &stop)).await.ok()?
 }
 
-fn copy_now(source: &Source, download: &Download, stop: &CancellationToken) -> Option<FileStore> {
-    let Source::Whole(whole) = source else { return None };
+fn copy_now(
+    source: &ChunkSource,
+    download: &Download,
+    stop: &CancellationToken,
+) -> Option<FileStore> {
+    let ChunkSource::Whole(whole) = source else { return None };
     let info = download.info();
     let mut buffer = Vec::new();
     if download.share_blocks(whole) {
@@ -37,7 +41,7 @@ fn copy_now(source: &Source, download: &Download, stop: &CancellationToken) -> O
         }
         return download.finish().ok();
     }
-    let recut = Source::Recut { whole: Arc::clone(whole), geometry: *info.geometry() };
+    let recut = ChunkSource::Recut { whole: Arc::clone(whole), geometry: *info.geometry() };
     let mut failed_in_a_row = 0;
     for chunk in download.stored().missing() {
         if stop.is_cancelled() {

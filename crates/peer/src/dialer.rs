@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tnet_net::{Connection, Connector, Introduced, OwnReach, Stranger};
 use tnet_proto::{Hello, PeerId};
+use tnet_session::{HandshakeError, Handshaken, SessionContext, handshake};
 use tnet_swarm::{Direction, PeerKey};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -14,7 +15,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::CallFailure;
-use crate::session::{HandshakeError, Handshaken, SessionContext, handshake};
 
 /// What came of a call, or who called.
 #[derive(Debug)]

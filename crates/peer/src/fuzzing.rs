@@ -3,4 +3,4 @@
 //! the API.
 
 pub use crate::info_search::fuzzing::description_from;
-pub use crate::session::fuzzing::{Heard, listen_to};
+pub use tnet_session::fuzzing::{Heard, listen_to};

@@ -56,9 +56,7 @@ mod listener;
 mod listing;
 mod look_pause;
 mod peer;
-mod session;
 mod sharing;
-mod source;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -14,6 +14,7 @@ use tnet_net::{
     OwnReach, Resolver, listen,
 };
 use tnet_proto::PeerId;
+use tnet_session::SessionContext;
 use tnet_swarm::Time;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
@@ -35,7 +36,6 @@ use crate::engine::{
 };
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
-use crate::session::SessionContext;
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
 use crate::store::{self, Opened, ScanLog};

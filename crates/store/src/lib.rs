@@ -43,6 +43,7 @@ mod beneath;
 mod block_file;
 mod candidate;
 mod check;
+mod chunk_source;
 mod chunk_writer;
 mod cost;
 mod disks;
@@ -78,6 +79,7 @@ mod whole_file;
 
 pub use candidate::{Candidate, is_passing};
 pub use check::Checked;
+pub use chunk_source::ChunkSource;
 pub use cost::Cost;
 pub use disks::Disks;
 pub use download::{Download, DownloadOptions, OnExisting, Opened};

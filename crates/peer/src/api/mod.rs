@@ -22,5 +22,6 @@ pub use status::{
     Listing, SlotStatus, Status, SwarmMember,
 };
 pub use time::TimeShares;
-pub use unreached::{CallFailure, Unreached};
+pub use tnet_session::CallFailure;
+pub use unreached::Unreached;
 pub use waiting::Waiting;

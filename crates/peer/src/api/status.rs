@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tnet_net::{CoordinatorAddress, Shortage};
+use tnet_store::share::LeftOut;
 
 use super::bounds::Bounds;
 use super::chunk_map::ChunkMap;
 use super::file_settings::{Limits, Priority};
 use super::progress::{CoordinatorState, Phase, Progress, Traffic};
-use tnet_store::share::LeftOut;
 
 /// A whole peer at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

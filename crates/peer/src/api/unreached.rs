@@ -2,60 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 
-use rustix::io::Errno;
+use tnet_session::CallFailure;
 
 /// Addresses that are named.
 const NAMED: usize = 3;
-
-/// Why nobody could be reached at an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CallFailure {
-    /// Nothing came back.
-    TimedOut,
-    /// The machine is there, and nobody listens.
-    Refused,
-    /// There is no way to it.
-    NoRoute,
-    /// Somebody is there, and did not introduce himself as a peer.
-    NoPeer,
-    /// A peer of another version is there.
-    OtherVersion,
-    /// Somebody accepts, and says nothing in time.
-    Silent,
-    /// Anything else.
-    Failed,
-}
-
-impl From<&io::Error> for CallFailure {
-    fn from(error: &io::Error) -> CallFailure {
-        match error.kind() {
-            io::ErrorKind::TimedOut => CallFailure::TimedOut,
-            io::ErrorKind::ConnectionRefused => CallFailure::Refused,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                CallFailure::NoRoute
-            }
-            _ if Errno::from_io_error(error) == Some(Errno::INVAL) => CallFailure::NoRoute,
-            _ => CallFailure::Failed,
-        }
-    }
-}
-
-impl fmt::Display for CallFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CallFailure::TimedOut => "timed out",
-            CallFailure::Refused => "refused",
-            CallFailure::NoRoute => "no route to it",
-            CallFailure::NoPeer => "no peer answers there",
-            CallFailure::OtherVersion => "it speaks another version",
-            CallFailure::Silent => "it accepts and does not answer",
-            CallFailure::Failed => "failed",
-        })
-    }
-}
 
 /// Who holds a file, by the coordinator, and came to nothing. An address counts once, however often
 /// it was called.
@@ -127,18 +79,5 @@ mod tests {
                 "1 peer has it and cannot be reached: the coordinator knows no address"
             )
         );
-    }
-
-    #[test]
-    fn what_the_system_says_of_a_call_has_its_word() {
-        for (errno, failure) in [
-            (Errno::CONNREFUSED, CallFailure::Refused),
-            (Errno::HOSTUNREACH, CallFailure::NoRoute),
-            (Errno::NETUNREACH, CallFailure::NoRoute),
-            (Errno::TIMEDOUT, CallFailure::TimedOut),
-            (Errno::PIPE, CallFailure::Failed),
-        ] {
-            assert_eq!(CallFailure::from(&io::Error::from(errno)), failure, "{errno}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Tells the stopwatches of downloads what goes on, and counts what is sent and received.
 
 use tnet_fileinfo::ChunkIndex;
+use tnet_session::ChunkBody;
 use tnet_swarm::{FileKey, PeerKey, Swarm, Time};
 use tracing::field;
 
@@ -10,7 +11,6 @@ use super::rate::Rate;
 use super::stopwatch::Situation;
 use crate::api::{Phase, TimeShares};
 use crate::config::Config;
-use crate::session::ChunkBody;
 
 /// Downloads whose situation is looked at after each round of events. With more of them each is
 /// looked at on the engine's beat only: their shares of time are then counted in tenths of a

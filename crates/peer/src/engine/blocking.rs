@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, shown_path};
 use tnet_net::wall_clock;
+use tnet_session::{ChunkBuffer, WriteOutcome, verify_and_write};
 use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
 use super::inspecting::Inspected;
 use crate::peer::go_on_until;
-use crate::session::{ChunkBuffer, WriteOutcome, verify_and_write};
 use crate::store::{
     self, Checked, Cost, FileState, FileStore, FinishError, Look, ReadAgainError, Stamp, SyncError,
     WriteError,

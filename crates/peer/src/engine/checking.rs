@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
+use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Input};
 
 use super::Engine;
-use crate::source::Source;
 use crate::store::Checked;
 
 /// Bytes verified in one piece of work at most: some milliseconds from the page cache.
@@ -59,7 +59,8 @@ impl Engine {
         let is_ready =
             |file: &FileKey| self.files.get(file).is_some_and(|entry| !entry.settings.is_paused);
         let Some(file) = self.checks.next_turn(is_ready) else { return };
-        let Some(Source::Coming(store)) = self.files.get(&file).map(|entry| &entry.source) else {
+        let Some(ChunkSource::Coming(store)) = self.files.get(&file).map(|entry| &entry.source)
+        else {
             return self.checks.forget(file);
         };
         self.start_check(file, store.clone(), PIECE, PIECE_WITHIN);
@@ -81,7 +82,7 @@ impl Engine {
         let now = self.now;
         let Checked { right, wrong, unreadable, hashing } = checked;
         let Some(entry) = self.files.get_mut(&file) else { return };
-        let Source::Coming(store) = &entry.source else { return };
+        let ChunkSource::Coming(store) = &entry.source else { return };
         if store.vouched().is_empty() {
             self.checks.forget(file);
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_store::ChunkSource;
 use tnet_swarm::FileKey;
 use tokio::sync::oneshot;
 
@@ -13,7 +14,6 @@ use crate::api::{DownloadError, FileChange, FilesPage, Limits, LimitsChange, Sta
 use crate::config::DownloadOptions;
 use crate::info_search::Found;
 use crate::share::LeftOut;
-use crate::source::Source;
 use crate::store::{self, FileStore};
 
 pub(crate) enum Command {
@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Whether this content is here in full, and where it is.
     Find {
         hash: FileHash,
-        done: oneshot::Sender<Option<Source>>,
+        done: oneshot::Sender<Option<ChunkSource>>,
     },
     /// Whether a download of this content is running, and where to.
     Running {

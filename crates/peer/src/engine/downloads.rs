@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, FileHash, shown_path};
+use tnet_session::{ChunkBody, StoreResult, WriteOutcome};
+use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Goal, Input, PeerKey, Time};
 use tokio::sync::{oneshot, watch};
 use tracing::field;
@@ -23,8 +25,6 @@ use crate::api::{
     DownloadError, FileChange, Phase, Progress, SourceShare, Summary, TimeShares, Traffic,
 };
 use crate::config::DownloadOptions;
-use crate::session::{ChunkBody, StoreResult, WriteOutcome};
-use crate::source::Source;
 use crate::store;
 
 /// The engine's side of a download, until the file is whole or the download has failed.
@@ -161,7 +161,7 @@ impl Engine {
         };
         tracing::info!(path = %shown_path(&store.path()), %hash, resumed, "download started");
         self.coordinator.call_soon();
-        let source = Source::Coming(Arc::clone(&store));
+        let source = ChunkSource::Coming(Arc::clone(&store));
         let entry = FileEntry::new(info, source, Some(running));
         if done.send(Ok(followed)).is_err() {
             return; // the owner changed its mind
@@ -360,7 +360,7 @@ impl Engine {
         self.leave_path(&whole);
         let Some(entry) = self.files.get_mut(&file) else { return };
         self.by_path.insert(Arc::clone(whole.path()), file);
-        entry.source = Source::Whole(whole);
+        entry.source = ChunkSource::Whole(whole);
         if let Some(running) = &mut entry.running {
             running.phase = Phase::Complete;
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tnet_fileinfo::{ChunkSet, FileHash, FileInfo, Geometry, shown_path};
 use tnet_proto::Availability;
+use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Goal, Input};
 
 use super::activity::Activity;
@@ -14,7 +15,6 @@ use super::downloads::Running;
 use super::file_settings::FileSettings;
 use super::{Engine, keys_of};
 use crate::look_pause::pause_after;
-use crate::source::Source;
 use crate::store::{Download, FileState, FileStore, ReadError};
 
 /// A file that nobody has read for so long is closed, or for twice as long: who deletes it or takes
@@ -23,7 +23,7 @@ const REST_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) struct FileEntry {
     pub(super) info: FileInfo,
-    pub(super) source: Source,
+    pub(super) source: ChunkSource,
     /// Further files with the same content, used when `source` goes away.
     pub(super) spares: Vec<Arc<FileStore>>,
     /// None when the file is whole: what a download needs, its descriptors above all, goes back at
@@ -50,7 +50,7 @@ pub(super) struct Received {
 }
 
 impl FileEntry {
-    pub(super) fn new(info: FileInfo, source: Source, running: Option<Running>) -> FileEntry {
+    pub(super) fn new(info: FileInfo, source: ChunkSource, running: Option<Running>) -> FileEntry {
         FileEntry {
             info,
             source,
@@ -66,16 +66,16 @@ impl FileEntry {
     /// The chunks in which it is served.
     pub(super) fn geometry(&self) -> &Geometry {
         match &self.source {
-            Source::Recut { geometry, .. } => geometry,
-            Source::Coming(_) | Source::Whole(_) => self.info.geometry(),
+            ChunkSource::Recut { geometry, .. } => geometry,
+            ChunkSource::Coming(_) | ChunkSource::Whole(_) => self.info.geometry(),
         }
     }
 
     /// The whole files behind it; not of a recut, which has none of its own.
     pub(super) fn wholes(&self) -> impl Iterator<Item = &Arc<FileStore>> {
         let own = match &self.source {
-            Source::Whole(store) => Some(store),
-            Source::Coming(_) | Source::Recut { .. } => None,
+            ChunkSource::Whole(store) => Some(store),
+            ChunkSource::Coming(_) | ChunkSource::Recut { .. } => None,
         };
         own.into_iter().chain(&self.spares)
     }
@@ -83,7 +83,7 @@ impl FileEntry {
     /// What a download left that runs no more.
     fn part(&self) -> Option<&Arc<Download>> {
         match &self.source {
-            Source::Coming(part) if self.running.is_none() => Some(part),
+            ChunkSource::Coming(part) if self.running.is_none() => Some(part),
             _ => None,
         }
     }
@@ -99,8 +99,8 @@ impl Engine {
         entry: FileEntry,
     ) -> FileKey {
         let vouched = match &entry.source {
-            Source::Coming(store) => store.vouched(),
-            Source::Whole(_) | Source::Recut { .. } => ChunkSet::empty(&geometry),
+            ChunkSource::Coming(store) => store.vouched(),
+            ChunkSource::Whole(_) | ChunkSource::Recut { .. } => ChunkSet::empty(&geometry),
         };
         let is_to_be_checked = !vouched.is_empty();
         let file = FileKey(self.next_file);
@@ -169,7 +169,7 @@ impl Engine {
     /// How much of a file can be served, as others are told.
     fn availability(&self, file: FileKey, entry: &FileEntry) -> Availability {
         match (&entry.source, self.swarm.stored_chunks(file)) {
-            (Source::Coming(_), _) => Availability::Partial,
+            (ChunkSource::Coming(_), _) => Availability::Partial,
             (_, Some(stored)) if stored < entry.geometry().chunk_count() => match stored {
                 0 => Availability::None,
                 _ => Availability::Partial,
@@ -197,8 +197,8 @@ impl Engine {
             self.by_path.insert(Arc::clone(file.path()), known);
             let entry = self.files.get_mut(&known).expect("own_cut looked it up");
             let same_path = |store: &Arc<FileStore>| store.is_in_place_of(&file);
-            if matches!(&entry.source, Source::Whole(store) if same_path(store)) {
-                entry.source = Source::Whole(file);
+            if matches!(&entry.source, ChunkSource::Whole(store) if same_path(store)) {
+                entry.source = ChunkSource::Whole(file);
             } else {
                 entry.spares.retain(|store| !same_path(store));
                 entry.spares.push(file);
@@ -208,7 +208,7 @@ impl Engine {
             return;
         }
         let (geometry, path) = (*info.geometry(), Arc::clone(file.path()));
-        let entry = FileEntry::new(info, Source::Whole(file), None);
+        let entry = FileEntry::new(info, ChunkSource::Whole(file), None);
         let file = self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
         self.by_path.insert(path, file);
     }
@@ -232,7 +232,7 @@ impl Engine {
         let (geometry, stored) = (*info.geometry(), store.stored());
         if !(stored.is_empty() && store.vouched().is_empty()) {
             tracing::info!(path = %shown_path(&store.partial_path()), hash = %info.hash(), "sharing a part");
-            let entry = FileEntry::new(info, Source::Coming(store), None);
+            let entry = FileEntry::new(info, ChunkSource::Coming(store), None);
             let file = self.add_file(geometry, stored, Goal::ServePart, entry);
             self.parts.insert(file);
         }
@@ -249,13 +249,13 @@ impl Engine {
     /// The number of a file in the chunks of its own description.
     pub(super) fn own_cut(&self, hash: &FileHash) -> Option<FileKey> {
         let keys = keys_of(&self.by_hash, hash);
-        keys.into_iter().find(|file| !matches!(self.files[file].source, Source::Recut { .. }))
+        keys.into_iter().find(|file| !matches!(self.files[file].source, ChunkSource::Recut { .. }))
     }
 
-    pub(super) fn whole_source(&self, hash: &FileHash) -> Option<Source> {
+    pub(super) fn whole_source(&self, hash: &FileHash) -> Option<ChunkSource> {
         let file = self.own_cut(hash)?;
         let source = &self.files[&file].source;
-        matches!(source, Source::Whole(_)).then(|| source.clone())
+        matches!(source, ChunkSource::Whole(_)).then(|| source.clone())
     }
 
     pub(super) fn unshare_path(&mut self, path: &Path) {
@@ -301,9 +301,9 @@ impl Engine {
         }
         match source {
             // The chunks of a download fail one by one, and it notices by itself.
-            Source::Coming(_) => self.drop_part(file),
-            Source::Whole(_) => self.drop_stores(file, |store| **store.path() == *path),
-            Source::Recut { .. } => {
+            ChunkSource::Coming(_) => self.drop_part(file),
+            ChunkSource::Whole(_) => self.drop_stores(file, |store| **store.path() == *path),
+            ChunkSource::Recut { .. } => {
                 if let Some(own) = self.own_cut(&hash) {
                     self.drop_stores(own, |store| **store.path() == *path);
                 }
@@ -322,13 +322,13 @@ impl Engine {
         }
         let hash = entry.info.hash();
         entry.spares.retain(|store| !gone(store));
-        let Source::Whole(store) = &entry.source else { return };
+        let ChunkSource::Whole(store) = &entry.source else { return };
         if !gone(store) {
             // What only the spare had is gone with it.
             return self.settle_if_damaged(&hash);
         }
         if let Some(spare) = entry.spares.pop() {
-            entry.source = Source::Whole(Arc::clone(&spare));
+            entry.source = ChunkSource::Whole(Arc::clone(&spare));
             self.read_recuts_from(&hash, &spare);
             return self.settle_if_damaged(&hash);
         }
@@ -346,7 +346,7 @@ impl Engine {
     /// The file in other chunks is read from here from now on.
     pub(super) fn read_recuts_from(&mut self, hash: &FileHash, store: &Arc<FileStore>) {
         for file in keys_of(&self.by_hash, hash) {
-            if let Some(Source::Recut { whole, .. }) =
+            if let Some(ChunkSource::Recut { whole, .. }) =
                 self.files.get_mut(&file).map(|entry| &mut entry.source)
             {
                 *whole = Arc::clone(store);
@@ -400,8 +400,8 @@ impl Engine {
         };
         let wholes: Vec<_> = self.open_files.paths().into_iter().filter_map(store_at).collect();
         let coming = |file: &FileKey| match &self.files.get(file)?.source {
-            Source::Coming(download) => Some((*file, Arc::clone(download))),
-            Source::Whole(_) | Source::Recut { .. } => None,
+            ChunkSource::Coming(download) => Some((*file, Arc::clone(download))),
+            ChunkSource::Whole(_) | ChunkSource::Recut { .. } => None,
         };
         let coming: Vec<_> = self.followed.iter().chain(&self.parts).filter_map(coming).collect();
         if !(wholes.is_empty() && coming.is_empty()) {

@@ -3,10 +3,10 @@
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::PeerMessage;
+use tnet_session::Order;
 use tnet_swarm::PeerKey;
 
 use super::{Engine, keys_of};
-use crate::session::Order;
 
 impl Engine {
     pub(super) fn answer_info(&mut self, peer: PeerKey, hash: [u8; 32], first: u32) {

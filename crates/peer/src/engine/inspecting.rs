@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry, shown_path};
 use tnet_net::descriptors::shortage_of;
+use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Input, PeerKey, Time};
 
 use super::blocking::WorkDone;
@@ -19,7 +20,6 @@ use super::files::FileEntry;
 use super::touched::Touched;
 use super::{Engine, keys_of};
 use crate::api::{DamagedFile, Phase};
-use crate::source::Source;
 use crate::store::{Download, FileStore, Flaw, Look, ReadError};
 
 /// A look is followed by a pause this many times as long.
@@ -183,13 +183,15 @@ impl Engine {
     fn inspection_of(&mut self, doubt: Doubted) -> Option<Inspection> {
         let entry = self.files.get(&doubt.file)?;
         let (of, chunks) = match &entry.source {
-            Source::Coming(_) if is_finishing(entry) => {
+            ChunkSource::Coming(_) if is_finishing(entry) => {
                 self.care.doubts.add_own(self.now + WHILE_FINISHING, doubt.file, doubt.chunk);
                 return None;
             }
-            Source::Coming(part) => (Of::Part(Arc::clone(part)), vec![doubt.chunk]),
-            Source::Whole(_) => (Of::Wholes(entry.wholes().cloned().collect()), vec![doubt.chunk]),
-            Source::Recut { whole, geometry } => (
+            ChunkSource::Coming(part) => (Of::Part(Arc::clone(part)), vec![doubt.chunk]),
+            ChunkSource::Whole(_) => {
+                (Of::Wholes(entry.wholes().cloned().collect()), vec![doubt.chunk])
+            }
+            ChunkSource::Recut { whole, geometry } => (
                 Of::Wholes(vec![Arc::clone(whole)]),
                 chunks_in(whole, &geometry.range(doubt.chunk)),
             ),
@@ -294,7 +296,7 @@ impl Engine {
         found: Vec<(ChunkIndex, usize, Look)>,
     ) -> Outcome {
         let Some(entry) = self.files.get_mut(&file) else { return Outcome::Unknown };
-        let is_same = matches!(&entry.source, Source::Coming(same) if Arc::ptr_eq(same, part));
+        let is_same = matches!(&entry.source, ChunkSource::Coming(same) if Arc::ptr_eq(same, part));
         let Some((chunk, _, look)) = found.into_iter().next().filter(|_| is_same) else {
             return Outcome::Unknown;
         };
@@ -330,9 +332,9 @@ impl Engine {
         let hash = entry.info.hash();
         let stores: Vec<Arc<FileStore>> = match &entry.source {
             // Reading once more tells whether it is lost.
-            Source::Coming(_) => return self.care.doubts.add_own(self.now, file, chunk),
-            Source::Whole(_) => entry.wholes().cloned().collect(),
-            Source::Recut { whole, .. } => vec![Arc::clone(whole)],
+            ChunkSource::Coming(_) => return self.care.doubts.add_own(self.now, file, chunk),
+            ChunkSource::Whole(_) => entry.wholes().cloned().collect(),
+            ChunkSource::Recut { whole, .. } => vec![Arc::clone(whole)],
         };
         let Some(own) = self.own_cut(&hash) else { return };
         for store in &stores {
@@ -434,7 +436,9 @@ impl Engine {
             for chunk in touched {
                 match (is_sound(chunk), self.swarm.holds(file, chunk)) {
                     (false, true) => gone.push(chunk),
-                    (true, false) if !matches!(entry.source, Source::Coming(_)) => back.push(chunk),
+                    (true, false) if !matches!(entry.source, ChunkSource::Coming(_)) => {
+                        back.push(chunk)
+                    }
                     _ => {}
                 }
             }
@@ -455,7 +459,7 @@ impl Engine {
         let flaws = |store: &FileStore| {
             store.flaws().count(Flaw::Wrong) + store.flaws().count(Flaw::Unreadable)
         };
-        let Source::Whole(source) = &entry.source else { return false };
+        let ChunkSource::Whole(source) = &entry.source else { return false };
         let best = entry.spares.iter().enumerate().min_by_key(|(_, spare)| flaws(spare));
         let Some((at, _)) = best.filter(|(_, spare)| flaws(spare) < flaws(source)) else {
             return false;
@@ -463,7 +467,7 @@ impl Engine {
         let sound = entry.spares.remove(at);
         entry.spares.push(Arc::clone(source));
         let hash = entry.info.hash();
-        entry.source = Source::Whole(Arc::clone(&sound));
+        entry.source = ChunkSource::Whole(Arc::clone(&sound));
         self.read_recuts_from(&hash, &sound);
         true
     }
@@ -471,7 +475,8 @@ impl Engine {
     /// A chunk was sent: not all of its file is unreadable.
     pub(super) fn note_readable(&mut self, file: FileKey) {
         if !self.care.damage.is_empty()
-            && let Some(Source::Whole(store)) = self.files.get(&file).map(|entry| &entry.source)
+            && let Some(ChunkSource::Whole(store)) =
+                self.files.get(&file).map(|entry| &entry.source)
         {
             self.care.damage.note_sent(store);
         }
@@ -487,9 +492,9 @@ impl FileEntry {
     /// Whether the chunk, numbered as it is served, can be: no flaw is known of it.
     pub(super) fn is_sound(&self, chunk: ChunkIndex) -> bool {
         match &self.source {
-            Source::Coming(part) => part.is_stored(chunk),
-            Source::Whole(_) => self.wholes().any(|store| store.flaws().of(chunk).is_none()),
-            Source::Recut { whole, geometry } => {
+            ChunkSource::Coming(part) => part.is_stored(chunk),
+            ChunkSource::Whole(_) => self.wholes().any(|store| store.flaws().of(chunk).is_none()),
+            ChunkSource::Recut { whole, geometry } => {
                 !whole.flaws().are_any()
                     || chunks_in(whole, &geometry.range(chunk))
                         .into_iter()
@@ -502,8 +507,8 @@ impl FileEntry {
     pub(super) fn sound_chunks(&self) -> ChunkSet {
         let geometry = self.geometry();
         match &self.source {
-            Source::Coming(part) => part.stored(),
-            Source::Whole(_) => {
+            ChunkSource::Coming(part) => part.stored(),
+            ChunkSource::Whole(_) => {
                 let mut chunks = ChunkSet::empty(geometry);
                 for store in self.wholes() {
                     match store.flaws().sound(geometry) {
@@ -513,7 +518,7 @@ impl FileEntry {
                 }
                 chunks
             }
-            Source::Recut { whole, .. } => {
+            ChunkSource::Recut { whole, .. } => {
                 let (mut chunks, own) = (ChunkSet::full(geometry), whole.info().geometry());
                 let sound = whole.flaws().sound(own);
                 for flawed in sound.iter().flat_map(ChunkSet::missing) {

@@ -40,6 +40,7 @@ use std::time::Duration;
 use tnet_fileinfo::{ChunkIndex, FileHash, shown_path};
 use tnet_net::{BEAT as CLOCK_BEAT, Clock, Descriptors, descriptors};
 use tnet_proto::PeerId;
+use tnet_session::{ChunkBody, Handshaken, Session, SessionContext, SessionEvent};
 use tnet_swarm::{CoordinatorSession, Direction, FileKey, Input, PeerKey, Swarm, Time, UploadEnd};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -49,7 +50,6 @@ use crate::api::Limits;
 use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
-use crate::session::{ChunkBody, Handshaken, Session, SessionContext, SessionEvent};
 use crate::share::LeftOut;
 use crate::store::{OpenFiles, ScanLog};
 

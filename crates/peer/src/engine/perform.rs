@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_net::Narrow;
+use tnet_session::{ChunkBody, Order, Upload};
 use tnet_swarm::{Event, FileKey, Input, Output, PeerKey, UploadEnd};
 
 use super::Engine;
-use crate::session::{self, ChunkBody, Order, Upload};
 
 impl Engine {
     pub(super) fn perform(&mut self, output: Output<ChunkBody>) {
@@ -28,7 +28,7 @@ impl Engine {
                 } else if let Some((_, greeted)) =
                     self.turned_away.take_if(|(other, _)| *other == peer)
                 {
-                    session::reject(&self.context, greeted, reason);
+                    tnet_session::reject(&self.context, greeted, reason);
                 }
             }
             Output::Lookup { file } => self.look_up(file),

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
 use tnet_proto::{Open, SourceCounts};
+use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Goal, PeerKey, Time};
 
 use super::files::FileEntry;
 use super::{Engine, keys_of};
 use crate::api::FileChange;
-use crate::source::Source;
 
 /// Cuts of one file besides its own.
 const MOST_PER_FILE: usize = 4;
@@ -102,13 +102,13 @@ impl Engine {
             return None;
         }
         let entry = &self.files[&self.own_cut(&hash)?];
-        let Source::Whole(whole) = &entry.source else { return None };
+        let ChunkSource::Whole(whole) = &entry.source else { return None };
         let chunk_size = ChunkSize::new(open.chunk_size).ok()?;
         let geometry = Geometry::new(entry.info.size(), chunk_size).ok()?;
         if entry.info.size() != open.size || entry.settings.is_paused {
             return None;
         }
-        let source = Source::Recut { whole: whole.clone(), geometry };
+        let source = ChunkSource::Recut { whole: whole.clone(), geometry };
         let (limits, priority) = (entry.settings.limits, entry.settings.priority);
         let entry = FileEntry::new(entry.info.clone(), source, None);
         if !self.make_room_for_recut(peer, &keys) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tnet_fileinfo::FileHash;
 use tnet_net::CoordinatorAddress;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, Limit};
+use tnet_session::ChunkBody;
 use tnet_swarm::{CoordinatorSession, FileKey, Input, Swarm, Time};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -17,7 +18,6 @@ use super::{Engine, keys_of};
 use crate::api::{CoordinatorContact, CoordinatorState, Listing, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
 use crate::info_search::Found;
-use crate::session::ChunkBody;
 
 pub(super) struct CoordinatorLink {
     pub(super) address: Option<CoordinatorAddress>,

@@ -5,10 +5,10 @@
 use std::net::IpAddr;
 
 use tnet_proto::{SourceCounts, SourceRank};
+use tnet_session::MAX_PROCESS_BACKLOG;
 use tnet_swarm::PeerKey;
 
 use super::Engine;
-use crate::session::MAX_PROCESS_BACKLOG;
 
 impl Engine {
     pub(super) fn shed_backlog(&mut self) {

@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicU64;
 use tnet_fileinfo::{ChunkSize, FileInfo, Geometry, MIN_CHUNK_SIZE, scan::unwatched, scan_file};
 use tnet_net::{Connector, NarrowPaths, OwnReach};
 use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, Holder, Limit};
+use tnet_store::ChunkSource;
 use tnet_swarm::Goal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::source::Source;
 use crate::store::{self, FileState, FileStore, Flaw, Opened, ReadError};
 
 const CHUNK: usize = MIN_CHUNK_SIZE as usize;
@@ -213,7 +213,7 @@ async fn a_file_that_is_replaced_while_a_chunk_of_a_recut_is_looked_at_is_served
     let info = store.info().clone();
     let geometry =
         Geometry::new(info.size(), ChunkSize::new(MIN_CHUNK_SIZE * 64).unwrap()).unwrap();
-    let source = Source::Recut { whole: store, geometry };
+    let source = ChunkSource::Recut { whole: store, geometry };
     let entry = FileEntry::new(info, source, None);
     let stored = entry.sound_chunks();
     let recut = bench.engine.add_file(geometry, stored, Goal::Seed, entry);

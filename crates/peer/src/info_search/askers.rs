@@ -9,13 +9,13 @@ use std::time::Duration;
 use rand::RngExt;
 use tnet_net::{Clock, Connector};
 use tnet_proto::{Hello, PeerId};
+use tnet_session::handshake;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::asking::{InfoError, Places, Wire};
-use crate::session::handshake;
 
 /// Connections kept; more are closed after their answer.
 const KEPT: usize = 16;

@@ -19,13 +19,13 @@ use tnet_proto::{
     ByeReason, DecodeError, FrameHead, Info, MAX_FRAME_LEN, MAX_INFO_SUMS, PeerMessage, decode,
     encode,
 };
+use tnet_session::HandshakeError;
 use tnet_swarm::Time;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::askers::{Asker, Askers};
 use super::fault::Fault;
-use crate::session::HandshakeError;
 
 /// From the greeting to the first part.
 const FIRST_PART_WITHIN: Duration = Duration::from_secs(5);

@@ -1,68 +1,72 @@
-//! Where the bytes of a served chunk come from: a whole file, or one that is still coming.
+//! Where the bytes of a served chunk come from: a complete file, or a download.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
 
-use crate::store::{self, FileStore, ReadError};
+use crate::sys::read_cached;
+use crate::{Download, FileStore, ReadError};
 
-/// A file that chunks are read from.
+/// A file that chunks are read from. Clones share the file.
 #[derive(Debug, Clone)]
-pub(crate) enum Source {
+pub enum ChunkSource {
+    /// A complete file.
     Whole(Arc<FileStore>),
-    Coming(Arc<store::Download>),
-    /// The same bytes cut into other chunks.
+    /// A download; only its stored chunks can be read.
+    Coming(Arc<Download>),
+    /// A complete file in chunks of another size.
     Recut {
+        /// The file.
         whole: Arc<FileStore>,
+        /// The chunks that it is read in.
         geometry: Geometry,
     },
 }
 
-impl Source {
+impl ChunkSource {
     /// Fills `buf` with the bytes of a chunk from `offset`. Blocks.
-    pub(crate) fn read(
-        &self,
-        chunk: ChunkIndex,
-        offset: u32,
-        buf: &mut [u8],
-    ) -> Result<(), ReadError> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what was shared.
+    pub fn read(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
         match self {
-            Source::Whole(file) => file.read_chunk_part(chunk, offset, buf),
-            Source::Coming(download) => download.read_chunk_part(chunk, offset, buf),
-            Source::Recut { whole, geometry } => {
+            ChunkSource::Whole(file) => file.read_chunk_part(chunk, offset, buf),
+            ChunkSource::Coming(download) => download.read_chunk_part(chunk, offset, buf),
+            ChunkSource::Recut { whole, geometry } => {
                 read_range(whole, geometry.offset(chunk) + u64::from(offset), buf)
             }
         }
     }
 
-    /// The same if no disk has to be waited for; `None` if one has, or if that is not known.
-    pub(crate) fn read_at_once(
+    /// Like `read`, from the page cache: `None` if the bytes are not in it, or if that is unknown.
+    pub fn read_at_once(
         &self,
         chunk: ChunkIndex,
         offset: u32,
         buf: &mut [u8],
     ) -> Option<Result<(), ReadError>> {
         match self {
-            Source::Whole(file) => file.read_chunk_part_at_once(chunk, offset, buf),
-            Source::Coming(download) => download.read_chunk_part_at_once(chunk, offset, buf),
-            Source::Recut { .. } => None,
+            ChunkSource::Whole(file) => file.read_chunk_part_at_once(chunk, offset, buf),
+            ChunkSource::Coming(download) => download.read_chunk_part_at_once(chunk, offset, buf),
+            ChunkSource::Recut { .. } => None,
         }
     }
 
-    /// The open file and where in it a part is, if no disk has to be waited for; `None` if one has,
-    /// if that is not known, or if the file is not what it should be: reading says why.
-    pub(crate) fn cached_part(
+    /// The open file and the position of a part in it, if the part is in the page cache. `None` if
+    /// it is not, if that is unknown, or if the file is not what it should be: `read` says why.
+    pub fn cached_part(
         &self,
         chunk: ChunkIndex,
         offset: u32,
         len: u32,
     ) -> Option<(Arc<File>, u64)> {
         match self {
-            Source::Whole(file) => file.cached_part(chunk, offset, len),
-            Source::Coming(download) => download.cached_part(chunk, offset, len),
-            Source::Recut { whole, geometry } => {
+            ChunkSource::Whole(file) => file.cached_part(chunk, offset, len),
+            ChunkSource::Coming(download) => download.cached_part(chunk, offset, len),
+            ChunkSource::Recut { whole, geometry } => {
                 let is_inside =
                     u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
                 is_inside
@@ -72,38 +76,52 @@ impl Source {
         }
     }
 
-    /// Whether the file is on a file system that is all memory: no read of it waits for a disk.
-    pub(crate) fn is_in_memory(&self) -> bool {
+    /// Whether the file is on a file system in memory: no read of it waits for a disk.
+    pub fn is_in_memory(&self) -> bool {
         match self {
-            Source::Whole(whole) | Source::Recut { whole, .. } => whole.is_in_memory(),
-            Source::Coming(download) => download.is_in_memory(),
+            ChunkSource::Whole(whole) | ChunkSource::Recut { whole, .. } => whole.is_in_memory(),
+            ChunkSource::Coming(download) => download.is_in_memory(),
         }
     }
 
-    /// Whether the open file, from which a part came, is still what was shared; the chunk is only
-    /// named. What became of the chunk does not matter.
-    pub(crate) fn check_unchanged(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
-        match self {
-            Source::Whole(whole) | Source::Recut { whole, .. } => whole.check(file, chunk),
-            // Nobody else writes to it.
-            Source::Coming(_) => Ok(()),
+    /// Fills `buf` from `position` of the open file, from the page cache: false if the bytes are
+    /// not in it any more. A file system in memory cannot be asked, and is read.
+    pub fn reread(&self, file: &File, position: u64, buf: &mut [u8]) -> bool {
+        match self.is_in_memory() {
+            true => file.read_exact_at(buf, position).is_ok(),
+            false => read_cached(file, buf, position),
         }
     }
 
-    /// The description of a whole file.
-    pub(crate) fn info(&self) -> Option<&FileInfo> {
+    /// Checks that the open file, which a part was read from, is still what was shared. The chunk
+    /// is for the error only: it may have been withdrawn meanwhile.
+    ///
+    /// # Errors
+    /// The file has changed.
+    pub fn check_unchanged(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
         match self {
-            Source::Whole(file) => Some(file.info()),
-            Source::Coming(_) | Source::Recut { .. } => None,
+            ChunkSource::Whole(whole) | ChunkSource::Recut { whole, .. } => {
+                whole.check(file, chunk)
+            }
+            // Only this process writes to it.
+            ChunkSource::Coming(_) => Ok(()),
+        }
+    }
+
+    /// The description of a complete file.
+    pub fn info(&self) -> Option<&FileInfo> {
+        match self {
+            ChunkSource::Whole(file) => Some(file.info()),
+            ChunkSource::Coming(_) | ChunkSource::Recut { .. } => None,
         }
     }
 
     /// Where the file is, or will be.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         match self {
-            Source::Whole(file) => file.path().to_path_buf(),
-            Source::Coming(download) => download.path(),
-            Source::Recut { whole, .. } => whole.path().to_path_buf(),
+            ChunkSource::Whole(file) => file.path().to_path_buf(),
+            ChunkSource::Coming(download) => download.path(),
+            ChunkSource::Recut { whole, .. } => whole.path().to_path_buf(),
         }
     }
 }
@@ -130,7 +148,6 @@ fn read_range(file: &FileStore, mut position: u64, mut buf: &mut [u8]) -> Result
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::ops::ControlFlow;
-    use std::os::unix::fs::FileExt;
 
     use tnet_fileinfo::{ChunkSize, scan_file};
 
@@ -139,11 +156,11 @@ mod tests {
     const LEN: u32 = 256 * 1024;
 
     /// A file in chunks of 64 KiB, cut into two of 128 KiB.
-    fn recut(path: &std::path::Path) -> Source {
+    fn recut(path: &std::path::Path) -> ChunkSource {
         let size = ChunkSize::new(64 * 1024).unwrap();
         let info = scan_file(path, Some(size), &|_| ControlFlow::Continue(())).unwrap();
         let whole = Arc::new(FileStore::open_shared(path, &info).unwrap());
-        Source::Recut {
+        ChunkSource::Recut {
             whole,
             geometry: Geometry::new(LEN.into(), ChunkSize::new(LEN / 2).unwrap()).unwrap(),
         }
@@ -156,7 +173,7 @@ mod tests {
         let content: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
         std::fs::write(&path, &content).unwrap();
         let source = recut(&path);
-        let Source::Recut { geometry, .. } = &source else { unreachable!("just made") };
+        let ChunkSource::Recut { geometry, .. } = &source else { unreachable!("just made") };
         let last = geometry.chunk(1).unwrap();
 
         let (file, position) = source.cached_part(last, 10, LEN / 2 - 10).expect("it is in memory");
@@ -165,7 +182,7 @@ mod tests {
         assert!(bytes == content[LEN as usize / 2 + 10..], "other bytes");
 
         assert!(source.cached_part(last, 11, LEN / 2 - 10).is_none(), "it ends past its chunk");
-        assert!(source.cached_part(last, 0, 0).is_none(), "nothing is not worth sending");
+        assert!(source.cached_part(last, 0, 0).is_none(), "an empty part");
         std::fs::write(&path, &content[1..]).unwrap();
         assert!(source.cached_part(last, 0, LEN / 2).is_none(), "the file is another one");
     }

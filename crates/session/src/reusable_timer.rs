@@ -9,11 +9,10 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use tnet_proto::Time;
-use tokio::time::{Sleep, sleep};
-
 use tnet_net::Clock;
 pub(super) use tnet_net::Elapsed;
+use tnet_proto::Time;
+use tokio::time::{Sleep, sleep};
 
 #[derive(Debug)]
 pub(super) struct ReusableTimer {

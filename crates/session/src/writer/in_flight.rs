@@ -4,12 +4,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
+use tnet_net::WRITE_AT_MOST;
 use tnet_proto::Time;
 use tnet_swarm::FileKey;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::reusable_timer::{Elapsed, ReusableTimer};
-use tnet_net::WRITE_AT_MOST;
 
 /// Parts that take longer lose their turn before they are sent, so that other sessions go on.
 const TURN_TIMEOUT: Duration = Duration::from_millis(100);

@@ -14,12 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tnet_proto::Time;
-use tnet_proto::{SourceCounts, SourceRank};
+use tnet_net::Clock;
+use tnet_proto::{SourceCounts, SourceRank, Time};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
-
-use tnet_net::Clock;
 
 /// How often a waiting session checks for allocations to evict.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(50);

@@ -7,13 +7,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use tnet_fileinfo::ChunkIndex;
+use tnet_store::ChunkSource;
+use tnet_store::{FileStore, ReadError};
 
 use super::Upload;
 use super::send_half::{SENDS_FILES, SendHalf};
 use super::writer::PartError;
-use crate::source::Source;
-use crate::store::sys::read_cached;
-use crate::store::{FileStore, ReadError};
 
 /// Shorter parts are copied: that takes less time than the system calls of zero copy.
 const MIN_LEN: u32 = 16 * 1024;
@@ -63,14 +62,8 @@ impl<'a> ZeroCopyPart<'a> {
         }
         head.clear();
         head.resize(HELD_BACK as usize, 0);
-        // The page was in the page cache a moment ago. A file system in memory cannot be asked
-        // whether it still is.
         let position = start + u64::from(first);
-        let is_read = match self.upload.source.is_in_memory() {
-            true => self.file.read_exact_at(head, position).is_ok(),
-            false => read_cached(&self.file, head, position),
-        };
-        if !is_read {
+        if !self.upload.source.reread(&self.file, position, head) {
             return self.read_rest(first, head).await;
         }
         let unchanged = self.upload.source.check_unchanged(&self.file, self.upload.chunk);
@@ -120,7 +113,7 @@ fn is_file_error(error: &io::Error) -> bool {
 
 /// Reads from the source or, if that fails, from a spare. The error is the source's.
 pub(super) fn read_with_spares(
-    source: &Source,
+    source: &ChunkSource,
     spares: &[Arc<FileStore>],
     chunk: ChunkIndex,
     offset: u32,
@@ -143,7 +136,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::store::Flaw;
+    use tnet_store::Flaw;
 
     const LEN: u32 = 4 * 1024 * 1024;
 
@@ -162,7 +155,7 @@ mod tests {
         .unwrap();
         let store = FileStore::open_shared(file.path(), &info).unwrap();
         let (chunk, len) = (info.geometry().chunk(0).unwrap(), LEN);
-        let source = Source::Whole(Arc::new(store));
+        let source = ChunkSource::Whole(Arc::new(store));
         (file, Upload { file: tnet_swarm::FileKey(1), chunk, len, source, spares: Vec::new() })
     }
 
@@ -231,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn a_part_of_a_chunk_that_is_withdrawn_meanwhile_is_completed_and_no_other_begins() {
         let (_file, upload) = shared(&vec![7; LEN as usize]);
-        let Source::Whole(store) = &upload.source else { unreachable!("just made") };
+        let ChunkSource::Whole(store) = &upload.source else { unreachable!("just made") };
         let (ours, mut theirs) = connected().await;
         let (_input, mut output) = ours.into_split();
         let part = ZeroCopyPart::new(&upload, 0, LEN).expect("it was just written");

@@ -2,42 +2,59 @@
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerMessage};
+use tnet_store::ReadError;
 use tnet_swarm::{FileKey, PeerKey, UploadEnd};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::long_messages::MessageMemory;
 use super::{ChunkBuffer, WriteOutcome};
-use crate::store::ReadError;
 
+/// What happened on a connection. Exhaustive, because the engine must handle each event.
 #[derive(Debug)]
-pub(crate) enum SessionEvent {
+pub enum SessionEvent {
+    /// A message of at most 4 KiB.
     Message(PeerMessage),
-    /// A message whose memory counts against a budget until the engine has dropped it.
+    /// A message whose memory counts against a budget until the engine has dropped both.
     LongMessage(Box<(PeerMessage, MessageMemory)>),
+    /// Some bytes of a chunk were received.
     DataReceived {
+        /// Since the last event.
         bytes: u32,
     },
     /// The session waits for memory and reads nothing.
     ReadingPaused,
+    /// The end of a `ReadingPaused`.
     ReadingResumed,
+    /// A requested chunk is complete.
     ChunkArrived {
+        /// The other side's handle of the file.
         handle: FileHandle,
+        /// Its index.
         chunk: u32,
         /// Bytes received since the last event.
         last_part: u32,
+        /// Its bytes, or where they are.
         body: ChunkBody,
     },
     /// The outcome for a chunk that the session wrote itself.
     ChunkWritten {
+        /// The download.
         file: FileKey,
+        /// The chunk.
         chunk: ChunkIndex,
+        /// Stored, corrupt or failed.
         outcome: WriteOutcome,
     },
+    /// A chunk was sent, or no more of it is.
     UploadEnded {
+        /// The file of the upload.
         file: FileKey,
+        /// The chunk of the upload.
         chunk: ChunkIndex,
+        /// `Sent`: the kernel has sent all of it.
         end: UploadEnd,
+        /// Why the source and its spares could not be read.
         failed: Option<ReadError>,
     },
     /// The other side broke the protocol. Nothing more is read; the engine is to close the session
@@ -49,7 +66,7 @@ pub(crate) enum SessionEvent {
 
 /// The body of a chunk on its way through the engine and the core.
 #[derive(Debug)]
-pub(crate) enum ChunkBody {
+pub enum ChunkBody {
     /// Bytes to verify and write.
     InMemory(ChunkBuffer),
     /// The session verifies and writes the chunk; a `ChunkWritten` follows.

@@ -3,24 +3,25 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use tnet_net::Clock;
 use tnet_proto::{FileHandle, PeerMessage};
 use tnet_swarm::PeerKey;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::backlog::{OrderCost, ProcessBacklog};
+use super::backlog::ProcessBacklog;
 use super::budget::Claimant;
 use super::open_requests::OpenRequests;
 use super::order::order_queue;
 use super::reader::Reader;
 use super::reusable_timer::ReusableTimer;
 use super::{ChunkBody, EventSender, Ingest, Order, SessionEvent};
-use tnet_net::Clock;
 
 /// What the engine is told of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
+    /// A message.
     Message(PeerMessage),
     /// So many bytes of a chunk were received.
     Data(u32),
@@ -30,6 +31,7 @@ pub enum Heard {
         handle: FileHandle,
         /// Index as on the wire, unchecked.
         chunk: u32,
+        /// Its bytes.
         bytes: Vec<u8>,
     },
 }
@@ -84,7 +86,7 @@ pub async fn listen_to(
     };
     let writing = async move {
         while let Some(order) = queue.recv().await {
-            queue.settle(OrderCost::of(&order));
+            queue.settle(order.cost());
         }
     };
     tokio::join!(reading, hearing, writing).0

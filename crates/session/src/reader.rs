@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
-use tnet_proto::Time;
 use tnet_proto::{
-    DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, WireMessage, decode,
+    DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, Time, WireMessage,
+    decode,
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
 

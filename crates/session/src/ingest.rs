@@ -6,26 +6,26 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSize, FileHash};
+use tnet_net::Clock;
 use tnet_proto::FileHandle;
+use tnet_store::Download;
 use tnet_swarm::FileKey;
 use tokio_util::task::TaskTracker;
 
 use super::announced::Content;
+use super::chunk_write::verify_and_write;
 use super::long_messages::LongMessages;
 use super::write_worker::WriteWorker;
 use super::{BufferPool, ChunkBuffer, EventSender, SessionEvent};
-use crate::store::{Download, WriteError};
-use tnet_net::Clock;
 
 /// A longer chunk is not written inline. Hashing and copying this much takes about a millisecond.
 const MAX_INLINE_BYTES: usize = 1024 * 1024;
 
 /// Receives chunks for all sessions of a process.
 #[derive(Debug, Clone)]
-pub(crate) struct Ingest {
+pub struct Ingest {
     pub(super) buffers: BufferPool,
     running: Arc<RwLock<Running>>,
     pub(super) long_messages: LongMessages,
@@ -45,23 +45,6 @@ struct Destination {
     store: Arc<Download>,
 }
 
-/// What came of verifying and writing a chunk.
-#[derive(Debug)]
-pub(crate) struct WriteOutcome {
-    /// Bytes of the chunk.
-    pub(crate) len: u32,
-    /// How long the verification took.
-    pub(crate) verifying: Duration,
-    pub(crate) result: StoreResult,
-}
-
-#[derive(Debug)]
-pub(crate) enum StoreResult {
-    Stored,
-    Corrupt,
-    Failed(WriteError),
-}
-
 /// A chunk that the session writes without the engine.
 pub(super) struct InlineChunk {
     destination: Destination,
@@ -79,7 +62,7 @@ impl Ingest {
     }
 
     /// From now on small chunks of that download may be written inline.
-    pub(crate) fn add_download(&self, file: FileKey, store: Arc<Download>) {
+    pub fn add_download(&self, file: FileKey, store: Arc<Download>) {
         let (hash, geometry) = (store.info().hash(), *store.info().geometry());
         let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
         running.by_handle.insert(file.handle(), Content { hash, geometry });
@@ -87,7 +70,7 @@ impl Ingest {
     }
 
     /// From now on no inline write to that download begins. Those that have begun go on.
-    pub(crate) fn remove_download(&self, file: FileKey, hash: FileHash, chunk_size: ChunkSize) {
+    pub fn remove_download(&self, file: FileKey, hash: FileHash, chunk_size: ChunkSize) {
         let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
         running.by_handle.remove(&file.handle());
         if running.by_content.get(&(hash, chunk_size)).is_some_and(|known| known.file == file) {
@@ -96,7 +79,7 @@ impl Ingest {
     }
 
     /// Bytes of the memory for chunks that are allocated.
-    pub(crate) fn used_bytes(&self) -> u64 {
+    pub fn used_bytes(&self) -> u64 {
         self.buffers.used_bytes()
     }
 
@@ -145,29 +128,6 @@ impl Ingest {
         };
         self.worker.run(Box::new(work), events);
     }
-}
-
-/// Verifies and writes a chunk; frees its buffer. Blocks.
-pub(crate) fn verify_and_write(
-    store: &Download,
-    chunk: ChunkIndex,
-    buffer: ChunkBuffer,
-) -> WriteOutcome {
-    let (bytes, began) = (buffer.bytes(), Instant::now());
-    let len = u32::try_from(bytes.len()).expect("a chunk is at most MAX_CHUNK_SIZE");
-    // Verify before writing: a corrupt chunk must never reach the file, even after a crash.
-    let is_right = store.info().verify(chunk, bytes);
-    buffer.note_verified(is_right);
-    let verifying = began.elapsed();
-    let result = if !is_right {
-        StoreResult::Corrupt
-    } else {
-        match store.write_chunk(chunk, bytes) {
-            Ok(()) => StoreResult::Stored,
-            Err(error) => StoreResult::Failed(error),
-        }
-    };
-    WriteOutcome { len, verifying, result }
 }
 
 #[cfg(all(test, target_os = "linux"))]

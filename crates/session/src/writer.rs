@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, PeerMessage, data_header};
+use tnet_store::ReadError;
 use tnet_swarm::{FileKey, UploadEnd};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,7 +30,6 @@ use super::reusable_timer::{Elapsed, ReusableTimer};
 use super::send_window::SendWindow;
 use super::zero_copy::ZeroCopyPart;
 use super::{BYE_TIMEOUT, EventSender, Order, PING_AFTER, SHUTDOWN_LINGER, SendHalf, SessionEvent};
-use crate::store::ReadError;
 use in_flight::PartsInFlight;
 use outbox::Outbox;
 pub(super) use output::PartError;
@@ -153,7 +153,7 @@ impl<W: SendHalf> Writer<W> {
     }
 
     async fn take(&mut self, order: Order, events: &EventSender) {
-        let cost = OrderCost::of(&order);
+        let cost = order.cost();
         match order {
             Order::Send(message) => {
                 self.outbox.push(&message, cost);

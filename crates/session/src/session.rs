@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tnet_net::Clock;
 use tnet_proto::{ByeReason, PeerMessage};
 use tnet_swarm::PeerKey;
 use tokio::io::AsyncRead;
@@ -22,7 +23,6 @@ use super::reader::Reader;
 use super::reusable_timer::ReusableTimer;
 use super::writer::Writer;
 use super::{BYE_TIMEOUT, Handshaken, Ingest, Order, SendHalf, SessionEvent, TURNS};
-use tnet_net::Clock;
 
 /// See [`SessionContext::with_lingering`].
 const LINGERING: usize = 64;
@@ -30,8 +30,9 @@ const LINGERING: usize = 64;
 /// The engine's end of a session. Dropping it ends the session after [`BYE_TIMEOUT`] at most, even
 /// if the other side does not read.
 #[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) remote: SocketAddr,
+pub struct Session {
+    /// The address of the other side, as the socket has it.
+    pub remote: SocketAddr,
     orders: OrderSender,
     pub(super) open_requests: Arc<OpenRequests>,
     ingest: Ingest,
@@ -44,13 +45,15 @@ pub(crate) struct Session {
 /// What all sessions of a process share.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub(crate) struct SessionContext {
-    pub(crate) ingest: Ingest,
-    pub(crate) clock: Clock,
+pub struct SessionContext {
+    /// Takes chunks for the running downloads.
+    pub ingest: Ingest,
+    /// The clock of all deadlines.
+    pub clock: Clock,
     /// Tracks the tasks and threads of all sessions.
-    pub(crate) tasks: TaskTracker,
+    pub tasks: TaskTracker,
     /// Ends all sessions now.
-    pub(crate) stop: CancellationToken,
+    pub stop: CancellationToken,
     events: mpsc::Sender<(PeerKey, SessionEvent)>,
     backlog: ProcessBacklog,
     /// A session needs a permit to write parts of chunks to its socket.
@@ -64,7 +67,7 @@ pub(crate) struct SessionContext {
 impl SessionContext {
     /// Sessions report to `events` and share `chunk_memory` bytes for chunks on their way to the
     /// disk. They start their tasks in `tasks` and end when `stop` is cancelled.
-    pub(crate) fn new(
+    pub fn new(
         events: mpsc::Sender<(PeerKey, SessionEvent)>,
         chunk_memory: u64,
         clock: Clock,
@@ -87,27 +90,25 @@ impl SessionContext {
     /// How many sessions may wait for the other side to close after a goodbye; the others close at
     /// once. 64 if not set.
     #[must_use]
-    pub(crate) fn with_lingering(self, lingering: usize) -> SessionContext {
+    pub fn with_lingering(self, lingering: usize) -> SessionContext {
         SessionContext { linger_permits: Arc::new(Semaphore::new(lingering)), ..self }
     }
 
     /// The delay between two parts of chunks on a connection, for demonstrations; zero if not set.
     #[must_use]
-    pub(crate) fn with_demo_delay(self, demo_delay: Duration) -> SessionContext {
+    pub fn with_demo_delay(self, demo_delay: Duration) -> SessionContext {
         SessionContext { demo_delay, ..self }
     }
 
-    /// Whether more bytes wait to be sent in the process than [`MAX_PROCESS_BACKLOG`].
-    ///
-    /// [`MAX_PROCESS_BACKLOG`]: super::MAX_PROCESS_BACKLOG
-    pub(crate) fn backlog_exceeds_limit(&self) -> bool {
+    /// Whether more bytes wait to be sent in the process than [`MAX_PROCESS_BACKLOG`](crate::MAX_PROCESS_BACKLOG).
+    pub fn backlog_exceeds_limit(&self) -> bool {
         self.backlog.exceeds_limit()
     }
 }
 
 impl Session {
     /// Starts the task of a connection whose handshake is complete.
-    pub(crate) fn start<R, W>(
+    pub fn start<R, W>(
         context: &SessionContext,
         peer: PeerKey,
         remote: SocketAddr,
@@ -161,7 +162,7 @@ impl Session {
 
     /// Queues an order. False: the other side does not read, and the session is to be dropped.
     #[must_use]
-    pub(crate) fn order(&self, order: Order) -> bool {
+    pub fn order(&self, order: Order) -> bool {
         match &order {
             Order::Send(PeerMessage::Request { file, chunk }) => {
                 // Before it is queued: the chunk may arrive before this function returns.
@@ -178,17 +179,17 @@ impl Session {
     }
 
     /// Bytes that wait to be sent.
-    pub(crate) fn waiting_bytes(&self) -> usize {
+    pub fn waiting_bytes(&self) -> usize {
         self.orders.backlog().bytes()
     }
 
     /// Ends the connection without a goodbye; discards what waits to be sent.
-    pub(crate) fn cut(self) {
+    pub fn cut(self) {
         self.cut.cancel();
     }
 
     /// Says goodbye if the other side still reads, and ends the connection.
-    pub(crate) fn close(self, reason: ByeReason) {
+    pub fn close(self, reason: ByeReason) {
         // Without room for the order there is no goodbye: the session is dropped here.
         let _ = self.orders.try_send(Order::Close(reason));
     }

@@ -4,11 +4,11 @@ use std::ops::ControlFlow;
 
 use tnet_fileinfo::{FileInfo, Geometry, scan_file};
 use tnet_proto::{Holdings, Open, PeerMessage};
+use tnet_store::{DownloadOptions, Opened, WriteError};
 
-use super::super::ChunkBody;
 use super::super::tests::{CHUNK, HANDLE, Rig};
+use super::super::{ChunkBody, StoreResult};
 use super::*;
-use crate::store::{DownloadOptions, Opened};
 
 const FILE: FileKey = FileKey(4);
 const CHUNKS: u32 = 3;

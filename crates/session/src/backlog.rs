@@ -7,18 +7,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tnet_proto::{Holdings, PeerMessage};
 use tokio::sync::Notify;
-
-use super::Order;
 
 /// Bytes that may wait on one connection; beyond that its session ends. Both sides may have 4096
 /// files in common and open all of them at once.
 const MAX_SESSION_BACKLOG: usize = 8 * 1024 * 1024;
 
-/// Bytes that may wait on all connections of a process; beyond that the session with most bytes
-/// waiting ends.
-pub(crate) const MAX_PROCESS_BACKLOG: usize = 16 * 1024 * 1024;
+/// Bytes that may wait on all connections of a process; beyond that the engine ends the session
+/// with most bytes waiting.
+pub const MAX_PROCESS_BACKLOG: usize = 16 * 1024 * 1024;
 
 /// Unanswered requests for descriptions at which reading stops. Honest clients send one at a time.
 const MAX_INFO_REQUESTS: usize = 4;
@@ -48,10 +45,11 @@ pub(super) struct SessionBacklog {
 /// What an order adds to the backlog.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct OrderCost {
-    bytes: usize,
-    answers: usize,
-    /// Requests for descriptions that the order answers.
-    info_answers: usize,
+    pub(super) bytes: usize,
+    /// Answers to messages that cost the other side nothing.
+    pub(super) answers: usize,
+    /// Answers to requests for descriptions.
+    pub(super) info_answers: usize,
 }
 
 impl ProcessBacklog {
@@ -128,22 +126,6 @@ impl Drop for SessionBacklog {
 }
 
 impl OrderCost {
-    pub(super) fn of(order: &Order) -> OrderCost {
-        let mut cost = OrderCost { bytes: size_of::<Order>(), ..OrderCost::default() };
-        match order {
-            Order::Send(message) => {
-                cost.bytes += heap_bytes(message);
-                cost.answers = usize::from(is_answer(message));
-                cost.info_answers =
-                    usize::from(matches!(message, PeerMessage::InfoNotFound { .. }));
-            }
-            Order::Describe { .. } => (cost.answers, cost.info_answers) = (1, 1),
-            Order::Upload(upload) => cost.bytes += size_of_val(&*upload.spares),
-            Order::StopUpload { .. } | Order::Close(_) => {}
-        }
-        cost
-    }
-
     pub(super) fn plus(self, other: OrderCost) -> OrderCost {
         OrderCost {
             bytes: self.bytes + other.bytes,
@@ -153,44 +135,15 @@ impl OrderCost {
     }
 }
 
-/// Bytes of the lists in a message.
-fn heap_bytes(message: &PeerMessage) -> usize {
-    match message {
-        PeerMessage::Open(open) => match &open.holdings {
-            Holdings::Full => 0,
-            Holdings::Bitmap(bits) => bits.len(),
-        },
-        PeerMessage::Have { chunks, .. } => size_of_val(&**chunks),
-        PeerMessage::Peers { peers, .. } => size_of_val(&**peers),
-        PeerMessage::Data { bytes, .. } => bytes.0.len(),
-        PeerMessage::Extension { body, .. } => body.len(),
-        PeerMessage::Info(info) => {
-            info.tail_leaf.len() + size_of_val(&*info.tail_path) + size_of_val(&*info.sums)
-        }
-        _ => 0,
-    }
-}
-
-/// Whether the message answers one that costs the other side nothing.
-fn is_answer(message: &PeerMessage) -> bool {
-    matches!(
-        message,
-        PeerMessage::Busy { .. }
-            | PeerMessage::Refused { .. }
-            | PeerMessage::Pong { .. }
-            | PeerMessage::Unsupported { .. }
-            | PeerMessage::InfoNotFound { .. }
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Waker};
 
-    use tnet_proto::FileHandle;
+    use tnet_proto::{FileHandle, PeerMessage};
 
+    use super::super::Order;
     use super::*;
 
     fn is_ready(future: impl Future) -> bool {
@@ -198,7 +151,7 @@ mod tests {
     }
 
     fn busy() -> OrderCost {
-        OrderCost::of(&Order::Send(PeerMessage::Busy { file: FileHandle(1), chunk: 0, load: 0 }))
+        Order::Send(PeerMessage::Busy { file: FileHandle(1), chunk: 0, load: 0 }).cost()
     }
 
     #[test]
@@ -206,7 +159,7 @@ mod tests {
         let all = ProcessBacklog::default();
         let (one, other) = (all.of_session(), all.of_session());
         let have = PeerMessage::Have { file: FileHandle(1), chunks: vec![0; 1000] };
-        let cost = OrderCost::of(&Order::Send(have));
+        let cost = Order::Send(have).cost();
         assert!(cost.bytes >= 4000, "{cost:?}");
         assert!(one.add(cost) && other.add(busy()));
         assert_eq!(all.bytes.load(Ordering::Relaxed), cost.plus(busy()).bytes);
@@ -236,7 +189,7 @@ mod tests {
             backlog.add_info_request();
         }
         assert!(!is_ready(backlog.room()));
-        let answer = OrderCost::of(&Order::Send(PeerMessage::InfoNotFound { hash: [1; 32] }));
+        let answer = Order::Send(PeerMessage::InfoNotFound { hash: [1; 32] }).cost();
         assert!(backlog.add(answer));
         assert!(!is_ready(backlog.room()), "the answer waits to be sent");
         backlog.remove(answer);
@@ -253,10 +206,10 @@ mod tests {
     fn only_answers_stop_the_reader() {
         let backlog = ProcessBacklog::default().of_session();
         for chunk in 0..4096 {
-            assert!(backlog.add(OrderCost::of(&Order::Send(PeerMessage::Request {
-                file: FileHandle(1),
-                chunk
-            }))));
+            assert!(
+                backlog
+                    .add(Order::Send(PeerMessage::Request { file: FileHandle(1), chunk }).cost())
+            );
         }
         assert!(is_ready(backlog.room()));
     }

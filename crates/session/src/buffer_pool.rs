@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tnet_net::Clock;
+
 use super::budget::{Allocation, Budget, Claimant, EvictionPolicy, FillProgress, MemoryRequest};
 use super::open_requests::Cancelled;
-use tnet_net::Clock;
 
 /// Freed buffers are kept for reuse up to this many bytes.
 const REUSABLE_BYTES: usize = 16 * 1024 * 1024;
@@ -38,7 +39,7 @@ struct ReusableBuffers {
 /// The bytes of one chunk. Dropping it returns its memory to the pool and its allocation to the
 /// budget.
 #[derive(Debug)]
-pub(crate) struct ChunkBuffer {
+pub struct ChunkBuffer {
     bytes: Vec<u8>,
     pool: BufferPool,
     /// Of the connection that sends the chunk.
@@ -94,7 +95,8 @@ impl BufferPool {
 }
 
 impl ChunkBuffer {
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// The bytes received so far.
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 

@@ -15,7 +15,7 @@ const READ_LEN: usize = 1024;
 
 /// Tells a peer that has just said hello why the connection ends, and closes it. Nothing was
 /// written since our hello, so the message fits into the socket's buffer.
-pub(crate) fn reject(
+pub fn reject(
     context: &SessionContext,
     connection: Handshaken<OwnedReadHalf, OwnedWriteHalf>,
     reason: ByeReason,

@@ -1,4 +1,5 @@
-//! One connection to another peer: a reader and a writer in one task, generic over the stream.
+//! One connection to another peer: the handshake, then a reader and a writer in one task, generic
+//! over the stream.
 //!
 //! The reader turns bytes into [`SessionEvent`]s for the engine; while the engine is behind, it
 //! stops reading. The writer carries out the engine's [`Order`]s; a full queue of orders means that
@@ -12,11 +13,14 @@ mod announced;
 mod backlog;
 mod budget;
 mod buffer_pool;
+mod call_failure;
+mod chunk_write;
 mod cpu_pressure;
 mod description;
 mod event;
 #[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod ingest;
 mod long_messages;
@@ -39,15 +43,18 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use backlog::MAX_PROCESS_BACKLOG;
-pub(crate) use buffer_pool::ChunkBuffer;
-pub(crate) use event::{ChunkBody, SessionEvent};
-pub(crate) use handshake::{HandshakeError, Handshaken, handshake};
-pub(crate) use ingest::{Ingest, StoreResult, WriteOutcome, verify_and_write};
-pub(crate) use order::{Order, Upload};
-pub(crate) use reject::reject;
-pub(crate) use send_half::SendHalf;
-pub(crate) use session::{Session, SessionContext};
+pub use backlog::MAX_PROCESS_BACKLOG;
+pub use buffer_pool::ChunkBuffer;
+pub use call_failure::CallFailure;
+pub use chunk_write::{StoreResult, WriteOutcome, verify_and_write};
+pub use event::{ChunkBody, SessionEvent};
+pub use handshake::{HANDSHAKE_TIMEOUT, HandshakeError, Handshaken, handshake};
+pub use ingest::Ingest;
+pub use long_messages::MessageMemory;
+pub use order::{Order, Upload};
+pub use reject::reject;
+pub use send_half::SendHalf;
+pub use session::{Session, SessionContext};
 
 use buffer_pool::BufferPool;
 use event::EventSender;

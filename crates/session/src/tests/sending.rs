@@ -69,7 +69,7 @@ async fn a_fast_connection_keeps_chunks_and_messages_complete_and_in_order() {
     std::fs::write(&path, &bytes).unwrap();
     let size = ChunkSize::new(CHUNK).unwrap();
     let info = scan_file(&path, Some(size), &|_| std::ops::ControlFlow::Continue(())).unwrap();
-    let source = Source::Whole(Arc::new(FileStore::open_shared(&path, &info).unwrap()));
+    let source = ChunkSource::Whole(Arc::new(FileStore::open_shared(&path, &info).unwrap()));
 
     let (ours, theirs) = connected().await;
     let (sender, mut sent) = over_tcp(ours);

@@ -1,15 +1,14 @@
 //! The sending half of the stream, with a time limit for each write.
 
 use std::io;
-use std::time::Duration;
 
 use tnet_net::WRITE_AT_MOST;
+use tnet_store::ReadError;
 use tokio::io::AsyncWriteExt;
 
 use super::super::SendHalf;
 use super::super::description::OutgoingDescription;
 use super::super::reusable_timer::{Elapsed, ReusableTimer};
-use crate::store::ReadError;
 
 pub(super) struct Output<W> {
     pub(super) half: W,

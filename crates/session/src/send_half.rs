@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
 /// The sending half of a session's stream.
-pub(crate) trait SendHalf: AsyncWrite + Unpin + Send + 'static {
+pub trait SendHalf: AsyncWrite + Unpin + Send + 'static {
     /// Returns when less than half of the limit is unsent.
     fn drained(&self) -> impl Future<Output = io::Result<()>> + Send;
 

@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry, scan_file};
+use tnet_net::Clock;
 use tnet_proto::{
     ByeReason, FileHandle, FrameHead, Hello, Holdings, MAX_FRAME_LEN, Open, PeerId, PeerMessage,
     data_header, decode, encode,
 };
+use tnet_store::ChunkSource;
+use tnet_store::FileStore;
 use tnet_swarm::{FileKey, PeerKey, UploadEnd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,9 +26,6 @@ use tokio_util::task::TaskTracker;
 use super::announced::Content;
 use super::budget::Claimant;
 use super::*;
-use crate::source::Source;
-use crate::store::FileStore;
-use tnet_net::Clock;
 
 pub(super) const HANDLE: FileHandle = FileHandle(7);
 pub(super) const CHUNK: u32 = 64 * 1024;
@@ -135,7 +135,7 @@ impl Rig {
 }
 
 /// A shared file of one chunk, a bit longer than one part.
-fn shared_file() -> (tempfile::TempDir, Vec<u8>, Source) {
+fn shared_file() -> (tempfile::TempDir, Vec<u8>, ChunkSource) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     let bytes: Vec<u8> = (0..300_000u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
@@ -144,10 +144,10 @@ fn shared_file() -> (tempfile::TempDir, Vec<u8>, Source) {
     let info =
         scan_file(&path, Some(chunk_size), &|_| std::ops::ControlFlow::Continue(())).unwrap();
     let store = FileStore::open_shared(&path, &info).unwrap();
-    (directory, bytes, Source::Whole(Arc::new(store)))
+    (directory, bytes, ChunkSource::Whole(Arc::new(store)))
 }
 
-fn upload(source: &Source) -> Order {
+fn upload(source: &ChunkSource) -> Order {
     let geometry = Geometry::new(300_000, ChunkSize::new(512 * 1024).unwrap()).unwrap();
     let chunk = geometry.chunk(0).unwrap();
     Order::Upload(Upload {

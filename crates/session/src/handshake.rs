@@ -5,41 +5,50 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use tnet_net::Clock;
 use tnet_proto::{
     DecodeError, FrameError, FrameHead, Hello, MAX_FRAME_BEFORE_HELLO, PREAMBLE_LEN, PeerMessage,
     PreambleError, Protocol, decode, encode, negotiate, preamble,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::api::CallFailure;
-use tnet_net::Clock;
+use super::CallFailure;
 
 /// From the open connection to the other side's hello.
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection whose handshake is complete.
 #[derive(Debug)]
-pub(crate) struct Handshaken<R, W> {
-    pub(crate) hello: Hello,
-    pub(crate) input: R,
-    pub(crate) output: W,
-    /// Bytes that came after the hello.
-    pub(crate) buffered: BytesMut,
+pub struct Handshaken<R, W> {
+    /// The other side's hello.
+    pub hello: Hello,
+    /// The receiving half of the stream.
+    pub input: R,
+    /// The sending half of the stream.
+    pub output: W,
+    /// Bytes that were received after the hello.
+    pub buffered: BytesMut,
 }
 
-/// Why a handshake failed.
+/// Why a handshake failed. Exhaustive, because each reason is judged.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HandshakeError {
+pub enum HandshakeError {
+    /// The other side was silent, or slow.
     #[error("no hello within {HANDSHAKE_TIMEOUT:?}")]
     TooSlow,
+    /// The connection failed or was closed.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// No preamble of the protocol, or no common version.
     #[error(transparent)]
     Preamble(#[from] PreambleError),
+    /// The first message is too long.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The first message is malformed.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The first message is another one.
     #[error("the first message is not a hello")]
     NoHello,
 }
@@ -62,7 +71,10 @@ impl From<&HandshakeError> for CallFailure {
 }
 
 /// Exchanges preambles and hellos within [`HANDSHAKE_TIMEOUT`].
-pub(crate) async fn handshake<R, W>(
+///
+/// # Errors
+/// The other side is no peer, speaks another version, or answers too late.
+pub async fn handshake<R, W>(
     input: R,
     output: W,
     hello: &Hello,

@@ -4,43 +4,76 @@
 use std::sync::Arc;
 
 use tnet_fileinfo::{ChunkIndex, FileInfo};
-use tnet_proto::{ByeReason, PeerMessage};
+use tnet_proto::{ByeReason, Holdings, PeerMessage};
+use tnet_store::ChunkSource;
+use tnet_store::FileStore;
 use tnet_swarm::FileKey;
 use tokio::sync::mpsc;
 
 use super::backlog::{OrderCost, SessionBacklog};
-use crate::source::Source;
-use crate::store::FileStore;
 
 /// Orders that may wait for the writer.
 const QUEUE_DEPTH: usize = 4096;
 
+/// What a session is to do.
 #[derive(Debug)]
-pub(crate) enum Order {
+#[non_exhaustive]
+pub enum Order {
+    /// Send a message, before any chunk data that waits.
     Send(PeerMessage),
-    /// Send a description, with the sums from `first` on. It is encoded when it is written.
+    /// Send a description, with as many sums from `first` on as fit into a message. It is encoded
+    /// when it is written.
     Describe {
+        /// The description.
         info: FileInfo,
+        /// Index of the first sum.
         first: u32,
     },
+    /// Send a chunk. An [`UploadEnded`](crate::SessionEvent::UploadEnded) follows.
     Upload(Upload),
+    /// Send no more of a chunk.
     StopUpload {
+        /// The file of the upload.
         file: FileKey,
+        /// The chunk of the upload.
         chunk: ChunkIndex,
     },
+    /// Send what waits, except chunks, then a goodbye, and end the connection.
     Close(ByeReason),
+}
+
+impl Order {
+    /// What the order adds to the backlog.
+    pub(super) fn cost(&self) -> OrderCost {
+        let mut cost = OrderCost { bytes: size_of::<Order>(), ..OrderCost::default() };
+        match self {
+            Order::Send(message) => {
+                cost.bytes += heap_bytes(message);
+                cost.answers = usize::from(is_answer(message));
+                cost.info_answers =
+                    usize::from(matches!(message, PeerMessage::InfoNotFound { .. }));
+            }
+            Order::Describe { .. } => (cost.answers, cost.info_answers) = (1, 1),
+            Order::Upload(upload) => cost.bytes += size_of_val(&*upload.spares),
+            Order::StopUpload { .. } | Order::Close(_) => {}
+        }
+        cost
+    }
 }
 
 /// A chunk to send.
 #[derive(Debug)]
-pub(crate) struct Upload {
-    pub(crate) file: FileKey,
-    pub(crate) chunk: ChunkIndex,
+pub struct Upload {
+    /// Names the file on the wire.
+    pub file: FileKey,
+    /// The chunk to send.
+    pub chunk: ChunkIndex,
     /// Bytes of the chunk.
-    pub(crate) len: u32,
-    pub(crate) source: Source,
+    pub len: u32,
+    /// Where its bytes are read.
+    pub source: ChunkSource,
     /// Files with the same content, in case reading the source fails.
-    pub(crate) spares: Vec<Arc<FileStore>>,
+    pub spares: Vec<Arc<FileStore>>,
 }
 
 /// The engine's end of the queue. The session ends when it is dropped.
@@ -117,7 +150,7 @@ impl OrderQueue {
 }
 
 fn try_send(orders: &mpsc::Sender<Order>, backlog: &SessionBacklog, order: Order) -> bool {
-    let cost = OrderCost::of(&order);
+    let cost = order.cost();
     if !backlog.add(cost) {
         return false;
     }
@@ -126,4 +159,34 @@ fn try_send(orders: &mpsc::Sender<Order>, backlog: &SessionBacklog, order: Order
         backlog.remove(cost);
     }
     is_queued
+}
+
+/// Bytes of the lists in a message.
+fn heap_bytes(message: &PeerMessage) -> usize {
+    match message {
+        PeerMessage::Open(open) => match &open.holdings {
+            Holdings::Full => 0,
+            Holdings::Bitmap(bits) => bits.len(),
+        },
+        PeerMessage::Have { chunks, .. } => size_of_val(&**chunks),
+        PeerMessage::Peers { peers, .. } => size_of_val(&**peers),
+        PeerMessage::Data { bytes, .. } => bytes.0.len(),
+        PeerMessage::Extension { body, .. } => body.len(),
+        PeerMessage::Info(info) => {
+            info.tail_leaf.len() + size_of_val(&*info.tail_path) + size_of_val(&*info.sums)
+        }
+        _ => 0,
+    }
+}
+
+/// Whether the message answers one that costs the other side nothing.
+fn is_answer(message: &PeerMessage) -> bool {
+    matches!(
+        message,
+        PeerMessage::Busy { .. }
+            | PeerMessage::Refused { .. }
+            | PeerMessage::Pong { .. }
+            | PeerMessage::Unsupported { .. }
+            | PeerMessage::InfoNotFound { .. }
+    )
 }

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::budget::{Allocation, Budget, Claimant, EvictionPolicy, FillProgress, MemoryRequest};
 use tnet_net::Clock;
+
+use super::budget::{Allocation, Budget, Claimant, EvictionPolicy, FillProgress, MemoryRequest};
 
 /// Messages up to this length need no allocation: they cost no more than the connection does.
 pub(super) const SHORT: usize = 4 * 1024;
@@ -33,7 +34,7 @@ pub(super) struct LongMessages {
 
 /// The memory of one long message; returned when dropped.
 #[derive(Debug)]
-pub(crate) struct MessageMemory(Allocation);
+pub struct MessageMemory(Allocation);
 
 impl LongMessages {
     pub(super) fn new(clock: Clock) -> LongMessages {
