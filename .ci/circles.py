@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Imports that go in a circle, from the `use` lines and paths of each crate.
 
-No circle may span two directories of a crate. A circle inside one directory has a row with its
-reason in ARCHITECTURE.md: the directory, or beside the root the files. Tests may import anything.
+No circle may span two directories of a crate. A directory with a circle inside has a row with the
+reason in ARCHITECTURE.md. Tests may import anything. `--edges` shows what makes each circle.
 """
 
 import pathlib
@@ -183,18 +183,16 @@ def main():
     found, inside = [], set()
     for source in sorted(pathlib.Path("crates").glob("*/src")):
         for members, edges in of_crate(source):
-            directories = {module.directory for module in members}
-            if len(directories) == 1:
-                directory = directories.pop()
-                files = ",".join(sorted(module.file.stem for module in members))
-                inside.add(f"{directory}/{{{files}}}.rs" if directory == source else directory.as_posix())
-                continue
             names = {module.path: module.file.as_posix() for module in members}
-            found.append("a circle of imports: " + ", ".join(sorted(names.values())))
             if "--edges" in sys.argv:
                 for path in sorted(edges):
                     uses = sorted(names[other] for other in edges[path] if other in names)
-                    found.append(f"    {names[path]} -> {', '.join(uses)}")
+                    print(f"{names[path]} -> {', '.join(uses)}")
+            directories = {module.directory for module in members}
+            if len(directories) == 1:
+                inside.add(directories.pop().as_posix())
+            else:
+                found.append("a circle of imports: " + ", ".join(sorted(names.values())))
     found += [f"{TABLE} gives no reason for the circle inside {name}" for name in sorted(inside - explained)]
     found += [f"{TABLE} explains a circle that is gone: {name}" for name in sorted(explained - inside)]
     print("\n".join(found) or "no circle of imports spans two directories")
