@@ -57,6 +57,7 @@ mod listing;
 mod look_pause;
 mod peer;
 mod sharing;
+mod thread_pool;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -1,7 +1,6 @@
 //! A peer: what embeds the whole engine in somebody's process.
 
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -39,6 +38,7 @@ use crate::listener::Listener;
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
 use crate::store::{self, Opened, ScanLog};
+use crate::thread_pool::{blocking, go_on_until};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -622,17 +622,6 @@ async fn open_target(
 ) -> Result<Opened, DownloadError> {
     blocking(move || Ok(store::Download::open(&info, &out, options, &|_| go_on_until(&stop))?))
         .await
-}
-
-pub(crate) fn go_on_until(stop: &CancellationToken) -> ControlFlow<()> {
-    if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-}
-
-/// Runs what may block where that is allowed.
-pub(crate) async fn blocking<T: Send + 'static, E: From<PeerGone> + Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, E> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(PeerGone.into()))
 }
 
 #[cfg(test)]

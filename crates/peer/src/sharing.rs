@@ -10,8 +10,8 @@ use tnet_net::wall_clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ShareError;
-use crate::peer::{blocking, go_on_until};
 use crate::store::{Candidate, FileStore, ScanLog, SharedRoot, Stamp};
+use crate::thread_pool::{blocking, go_on_until};
 
 /// After so many bytes it is looked whether the file is still what is to be described.
 const LOOK_EVERY: u64 = 64 * 1024 * 1024;

@@ -13,11 +13,11 @@ use tnet_swarm::{FileKey, PeerKey};
 
 use super::Engine;
 use super::inspecting::Inspected;
-use crate::peer::go_on_until;
 use crate::store::{
     self, Checked, Cost, FileState, FileStore, FinishError, Look, ReadAgainError, Stamp, SyncError,
     WriteError,
 };
+use crate::thread_pool::go_on_until;
 
 /// A piece of work is done.
 #[derive(Debug)]
