@@ -7,10 +7,10 @@ tnet=$target/release/tnet
 [ -x "$tnet" ] || { echo "$tnet is missing; cargo build --release makes it" >&2; exit 1; }
 command -v cargo-deb >/dev/null || cargo install --locked --quiet cargo-deb
 
-papers=target/papers
-mkdir -p "$papers"
-"$tnet" man "$papers/man" --quiet
-"$tnet" completions bash >"$papers/tnet.bash"
-"$tnet" completions zsh >"$papers/_tnet"
-"$tnet" completions fish >"$papers/tnet.fish"
+generated=target/packaged
+mkdir -p "$generated"
+"$tnet" man "$generated/man" --quiet
+"$tnet" completions bash >"$generated/tnet.bash"
+"$tnet" completions zsh >"$generated/_tnet"
+"$tnet" completions fish >"$generated/tnet.fish"
 cargo deb --locked --quiet --no-build --no-strip -p tnet-cli "$@"

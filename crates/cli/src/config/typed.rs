@@ -441,6 +441,9 @@ fn parse_period(text: &str) -> Result<Duration, ParsePeriodError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -453,6 +456,41 @@ mod tests {
         for command in Cli::command().get_subcommands_mut() {
             let help = command.render_long_help().to_string();
             assert!(help.contains(&format!("Example:\n  tnet {}", command.get_name())), "{help}");
+        }
+    }
+
+    /// The help of every command, word for word, in `help/`. After a change of the words run this
+    /// test with `TNET_UPDATE_HELP=1`, and look at the difference.
+    #[test]
+    fn the_help_of_every_command_is_as_it_is_written_down() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("help");
+        let update = std::env::var_os("TNET_UPDATE_HELP").is_some();
+        let mut root = Cli::command().term_width(100);
+        root.build();
+        let mut helps = BTreeMap::new();
+        collect_helps(&root, &mut helps);
+        if update {
+            std::fs::create_dir_all(&dir).expect("writable");
+        }
+        for (name, help) in &helps {
+            let path = dir.join(format!("{name}.txt"));
+            if update {
+                std::fs::write(&path, help).expect("writable");
+            }
+            let written = std::fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(&written, help, "{}", shown_path(&path));
+        }
+        let files = std::fs::read_dir(&dir).expect("there").count();
+        assert_eq!(files, helps.len(), "a file for each command and no other");
+    }
+
+    fn collect_helps(command: &clap::Command, helps: &mut BTreeMap<String, String>) {
+        let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+        let help = command.clone().render_long_help().to_string();
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        helps.insert(name, lines.join("\n") + "\n");
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            collect_helps(below, helps);
         }
     }
 
