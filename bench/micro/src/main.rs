@@ -1,4 +1,4 @@
-//! `tnet-micro` prints what each hot path takes; `tnet-micro NAME --times N` does one so often and
+//! `tnet-micro` prints the time of each hot path; `tnet-micro NAME --times N` runs one N times and
 //! prints nothing, for programs that count instructions
 //! ([`bench/instructions.py`](../../instructions.py)).
 
@@ -16,14 +16,14 @@ use work::{Work, all};
 /// A measurement of time takes at least this long.
 const LONG_ENOUGH: Duration = Duration::from_millis(300);
 
-/// What the hot paths cost, each alone, on fixed inputs.
+/// Measures the hot paths one by one on fixed inputs.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Only this one
+    /// Run only this path
     name: Option<String>,
 
-    /// Do it so often, and print nothing
+    /// Run it this many times, and print nothing
     #[arg(long, requires = "name")]
     times: Option<u64>,
 }

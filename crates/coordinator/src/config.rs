@@ -1,5 +1,4 @@
-//! Everything about a coordinator that can be chosen. Nothing in it may grow without a bound named
-//! here.
+//! Settings of a coordinator. Everything that grows has a bound that is named here.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -10,54 +9,55 @@ use crate::registry::table::TableLimits;
 /// TCP port of the coordinator unless another is chosen.
 pub const DEFAULT_PORT: u16 = 7400;
 
-/// How a coordinator behaves.
+/// How a coordinator behaves. Not `#[non_exhaustive]`: callers write
+/// `Config { listen, ..Config::default() }`, which a new field does not break.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where peers connect. Default: `[::]:7400`. An unspecified IPv6 address takes IPv4 as well,
     /// and IPv4 alone where the system has no IPv6.
     pub listen: SocketAddr,
-    /// Which addresses peers may declare as theirs besides the one that they come from. Default:
-    /// those of private networks, if the coordinator was reached in one; what is named here comes
-    /// on top of that.
+    /// Which addresses peers may declare as theirs besides the one that they connect from. Default:
+    /// those of private networks, if the peer reached the coordinator in one; the networks named
+    /// here are allowed in addition.
     pub allow_advertise: AllowAdvertise,
-    /// How much the table holds and how long it remembers. What does not fit is answered with
-    /// `LimitReached`.
+    /// How much the table holds and how long it remembers. A report that does not fit is answered
+    /// with `LimitReached`.
     ///
-    /// In its budget an entry counts 44 bytes and a file about 150 more, whatever their maps have
-    /// grown to; a peer without entries takes 1 KiB at most.
+    /// An entry counts 44 bytes in its budget and a file about 150 more, independent of the
+    /// capacity of the maps; a peer without entries takes at most 1 KiB.
     pub table: TableLimits,
     /// Connections in total. One more is told `LimitReached` and closed. Default: 20 000.
     pub max_connections: u32,
-    /// Connections from one IP address; one more is treated likewise. Default: 2 000, which leaves
-    /// room for a whole test swarm on one machine and keeps one machine to a tenth of what there
-    /// is.
+    /// Connections from one IP address; one more is told `LimitReached` and closed, too. Default: 2
+    /// 000, which leaves room for a whole test swarm on one machine and limits one machine to a
+    /// tenth of all connections.
     pub max_connections_per_ip: u32,
     /// Files that one connection may watch. Default: 1 024.
     pub max_watches_per_connection: u32,
     /// Watches in total. Default: 1 000 000, at about 150 bytes each.
     pub max_watches: u32,
-    /// Pushed messages waiting for one connection. When they are more, the peer does not read, and
-    /// the connection is closed. Default: 64.
+    /// Pushed messages waiting for one connection. A peer with more of them does not read, and its
+    /// connection is closed. Default: 64.
     pub max_unsent: u32,
-    /// The same for all connections together, at about 2 kB each. When they are more, those that
-    /// have several are closed. Default: 16 384.
+    /// Pushed messages waiting for all connections together, at about 2 kB each. Above it,
+    /// connections with several of them are closed. Default: 16 384.
     pub max_unsent_in_all: u32,
-    /// Memory for messages above 4 KiB that are being read or dealt with. Who finds none waits.
-    /// Default: 64 MiB.
+    /// Memory for messages above 4 KiB that are being read or processed. A connection that finds
+    /// none free waits. Default: 64 MiB.
     pub large_message_bytes: u64,
     /// From accepting a connection to the end of its hello. Default: 5 s. After the hello, the
     /// lease is the deadline: a connection whose peer expired is closed.
     pub hello_deadline: Duration,
-    /// For a message that has begun to arrive: after this it is looked for, and after twice this,
-    /// if the same one is still incomplete, its connection is closed. A peer cannot make us keep
-    /// half a message for the length of its lease. Default: 15 s.
+    /// Interval between two checks for a message that has begun to arrive and is not complete. If
+    /// two checks in a row find the same message incomplete, its connection is closed: a peer
+    /// cannot make us keep half a message for the length of its lease. Default: 15 s.
     pub message_deadline: Duration,
     /// For writing one message. Default: 10 s.
     pub write_deadline: Duration,
     /// Pause between two pushes about the same file. The first new holder after a pause is pushed
     /// at once. Default: 1 s.
     pub push_interval: Duration,
-    /// How long a stopping coordinator waits for its goodbyes to be read. Default: 1 s.
+    /// How long a stopping coordinator waits for peers to read its `Bye`. Default: 1 s.
     pub shutdown_grace: Duration,
 }
 
@@ -83,11 +83,11 @@ impl Default for Config {
     }
 }
 
-/// What one connection takes at most, its peer and its part of every index included; the kernel's
-/// buffers and what is bounded for all together are not in it.
+/// Upper bound of one connection's memory, including its peer and its part of every index, without
+/// kernel buffers and without what has a bound for all connections together.
 const CONNECTION_BYTES: u64 = 12 * 1024;
 
-/// What a peer without a connection takes besides its entries.
+/// Memory of a peer without a connection, without its entries.
 const PEER_BYTES: u64 = 1024;
 
 const WATCH_BYTES: u64 = 256;
@@ -95,8 +95,8 @@ const WATCH_BYTES: u64 = 256;
 const UNSENT_BYTES: u64 = 2 * 1024;
 
 impl Config {
-    /// Takes so many bytes of memory at most: no limit is above the default, and each is a share of
-    /// the bytes. Of the table's bytes one IP address may have as much as an eighth of all.
+    /// Limits the memory of the coordinator to `bytes`: each limit is lowered to a share of them,
+    /// and none is raised. One IP address may use at most an eighth of `bytes` in the table.
     #[must_use]
     pub fn within(self, bytes: u64) -> Config {
         let share = |sixteenths: u64| bytes / 16 * sixteenths;

@@ -1,10 +1,10 @@
-//! The coordinator: one process that knows which peers hold which file, and tells whoever asks.
+//! The coordinator: one process that knows which peers hold which file, and answers lookups.
 //!
-//! Peers connect to it, report what they hold, and look up who holds what they want. It contacts
-//! nobody, stores nothing on disk, and forgets a peer that is silent for longer than its lease. The
-//! address it hands out for a peer is the one the peer's connection came from, or one that it
-//! declared within networks that the coordinator was told, private ones unless configured otherwise
-//! ([`AllowAdvertise`]): nobody can have others sent to an address outside of them.
+//! Peers connect to it, report what they hold, and look up who holds what they want. It opens no
+//! connections, stores nothing on disk, and forgets a peer that is silent for longer than its
+//! lease. The address it hands out for a peer is the one the peer's connection came from, or one
+//! that it declared within networks that the coordinator was told, private ones unless configured
+//! otherwise ([`AllowAdvertise`]): no peer can direct others to an address outside those networks.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -22,10 +22,9 @@
 //! # }
 //! ```
 //!
-//! Two rooms: [`registry`] decides, as a pure state machine that is told the time and what
-//! happened; the server does it: a task that owns the registry, and a task for each connection that
-//! owns its socket. Several coordinators that share what they know would exchange inputs of the
-//! registry.
+//! Two parts: [`registry`] decides, as a pure state machine that receives the time and events as
+//! arguments; the server performs: one task owns the registry, and one task per connection owns its
+//! socket. Coordinators that replicate each other would exchange inputs of the registry.
 
 // Network input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
@@ -35,12 +34,13 @@ pub mod registry;
 mod server;
 
 pub use config::{Config, DEFAULT_PORT};
-pub use registry::networks::{AllowAdvertise, Network, ParseNetworkError};
-pub use registry::place::Place;
+pub use registry::location::PeerLocation;
+pub use registry::networks::{AllowAdvertise, IpNetwork, ParseNetworkError};
 pub use registry::stats::{LimitCounts, Stats};
 pub use registry::table::{
-    Admitted, Arrival, Beat, Epoch, Expired, FileSummary, Footprint, Handout, LimitExceeded,
-    Report, ReportOutcome, Scope, SwarmSize, Sweep, Table, TableLimits, TableSize,
+    Admitted, Epoch, Expired, FileSummary, Footprint, Handout, HeartbeatOutcome, Introduction,
+    LimitExceeded, Report, ReportOutcome, Scope, SwarmSize, SweepStatus, Table, TableLimits,
+    TableSize,
 };
 pub use server::{BindError, Coordinator, CoordinatorHandle, MAX_FILES_LISTED, Stopped};
 

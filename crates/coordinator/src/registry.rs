@@ -1,27 +1,67 @@
-//! What a coordinator decides, without IO: who is listed, what each request is answered, who hears
-//! of new holders, and who is forgotten when. The server runs it on sockets, the simulator in
-//! virtual time.
+//! What a coordinator decides, without IO: which peers are listed, the answer to each request,
+//! which watchers are told of new holders, and when a peer is forgotten. The server runs it on
+//! sockets, the simulator in virtual time.
 //!
-//! The caller hands each event in as an [`Input`] and then takes every [`Output`] until there is
-//! none, and calls [`Registry::handle_timeout`] when [`Registry::next_timeout`] has come:
+//! # Contract
+//!
+//! A caller runs this loop, which is all that it decides:
+//!
+//! 1. Wait for the next event, or until [`Registry::next_timeout`].
+//! 2. Hand an event to [`Registry::handle_input`]; at the timeout call
+//!    [`Registry::handle_timeout`], which does a bounded part of what is due.
+//! 3. Perform every [`Output`] until [`Registry::poll_output`] returns `None`.
+//!
+//! Time never goes back. Outputs are values that refer to nothing in the registry, so the caller
+//! may hand in an input while it performs outputs, for example the end of a connection whose queue
+//! is full: what follows from it is queued behind the outputs that wait. When the process was
+//! suspended, [`Registry::handle_pause`] comes before the next timeout.
 //!
 //! ```
+//! use std::collections::VecDeque;
 //! use std::time::Duration;
 //! use rand::{SeedableRng, rngs::StdRng};
-//! use tnet_coordinator::{Config, registry::{Hello, Input, Output, Registry}, Arrival, Epoch};
-//! use tnet_proto::{Listed, PeerId};
+//! use tnet_coordinator::registry::{Ending, Hello, Input, Output, Registry};
+//! use tnet_coordinator::{AllowAdvertise, Config, Epoch};
+//! use tnet_proto::{Families, PeerId, Reach};
+//!
+//! /// Delivers events at their times and performs timeouts in between; returns what to do, when.
+//! fn drive(
+//!     registry: &mut Registry,
+//!     mut events: VecDeque<(Duration, Input)>,
+//! ) -> Vec<(Duration, Output)> {
+//!     let (mut now, mut performed) = (Duration::ZERO, Vec::new());
+//!     loop {
+//!         let event_at = events.front().map(|(at, _)| *at);
+//!         match registry.next_timeout().filter(|due| event_at.is_none_or(|at| *due < at)) {
+//!             Some(due) => {
+//!                 now = now.max(due);
+//!                 registry.handle_timeout(now);
+//!             }
+//!             None => {
+//!                 let Some((at, input)) = events.pop_front() else { return performed };
+//!                 now = now.max(at);
+//!                 registry.handle_input(now, input);
+//!             }
+//!         }
+//!         while let Some(output) = registry.poll_output() {
+//!             performed.push((now, output)); // a server writes it to a socket
+//!         }
+//!     }
+//! }
+//!
+//! let (remote, local) = (([192, 0, 2, 1], 50_000).into(), ([192, 0, 2, 9], 7400).into());
+//! let reach = Reach::Everywhere { port: 7401, families: Families::Both };
+//! let report_interval = Duration::from_secs(10);
+//! let allowed = AllowAdvertise::default();
+//! let hello = Hello::new(PeerId([1; 16]), reach, report_interval, remote, local, &allowed);
 //!
 //! let mut registry = Registry::new(&Config::default(), StdRng::seed_from_u64(1));
-//! let address = ([192, 0, 2, 1], 7401).into();
-//! let arrival = Arrival::seen_at(address, PeerId([1; 16]), Duration::from_secs(10));
-//! let hello = Hello { arrival, observed: address, listed: Listed::At { address } };
-//! registry.handle_input(Duration::ZERO, Input::Hello { epoch: Epoch(1), hello });
-//! assert!(matches!(registry.poll_output(), Some(Output::Answer { reply: Some(_), .. })));
-//! assert!(registry.next_timeout().is_some()); // the lease
+//! let epoch = Epoch(1);
+//! let performed = drive(&mut registry, [(Duration::ZERO, Input::Hello { epoch, hello })].into());
+//! assert!(matches!(performed[0].1, Output::Answer { reply: Some(_), .. })); // the welcome
+//! let lease = 3 * report_interval;
+//! assert_eq!(performed[1], (lease, Output::Close { epoch })); // no sign of life for a lease
 //! ```
-//!
-//! Outputs hold nothing of the registry, so an input may be handed in between two of them; what it
-//! leads to comes after those that wait.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -36,10 +76,10 @@ use tnet_proto::{CoordinatorReply, Limit, Listed, ReportDigest, ReportEntry};
 
 use crate::config::Config;
 
-mod event;
 mod handout;
+mod io;
+pub(crate) mod location;
 pub(crate) mod networks;
-pub(crate) mod place;
 pub(crate) mod stats;
 #[allow(
     clippy::indexing_slicing,
@@ -50,16 +90,17 @@ pub(crate) mod table;
 mod tests;
 mod watches;
 
-pub use event::{Ending, Hello, Input, Output, Request};
+pub use io::{Ending, Hello, Input, Output, Request};
 
 use stats::Stats;
 use table::{
-    Admitted, Beat, Epoch, EpochSet, FileSummary, Handout, LimitExceeded, Report, ReportOutcome,
-    SwarmSize, Sweep, Table,
+    Admitted, Epoch, EpochSet, FileSummary, Handout, HeartbeatOutcome, LimitExceeded, Report,
+    ReportOutcome, SwarmSize, SweepStatus, Table,
 };
 use watches::{Push, Watches};
 
-/// Peers that expire, and watchers that are pushed to, in one step of [`Registry::handle_timeout`].
+/// Peers that expire, and watchers that receive a push, in one step of
+/// [`Registry::handle_timeout`].
 const PEERS_PER_STEP: usize = 256;
 
 /// Entries that are written or removed in one step: about 5 ms, each costing a digest and a few
@@ -69,14 +110,14 @@ pub(crate) const ENTRIES_PER_STEP: u32 = 10_000;
 /// Files of one report that the log names.
 const ENTRIES_LOGGED: usize = 8;
 
-/// The table, the watches, and the rules around them.
+/// The table, the watches, and the rules that connect them. See the module for the contract.
 #[derive(Debug)]
 pub struct Registry {
     table: Table,
     watches: Watches,
-    /// The push that is being sent out, if it takes several steps.
+    /// The push in progress, when it has more watchers than fit into one step.
     pushing: Option<Push>,
-    /// Connections that were let in.
+    /// Connections whose hello was accepted.
     connections: EpochSet,
     outputs: VecDeque<Output>,
     rng: StdRng,
@@ -85,7 +126,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty one. `rng` draws the holders that are named.
+    /// An empty registry. `rng` draws the holders that a handout names.
     pub fn new(config: &Config, rng: StdRng) -> Registry {
         Registry {
             table: Table::new(config.table),
@@ -103,7 +144,8 @@ impl Registry {
         }
     }
 
-    /// Takes an event in. `now` is the time since any fixed start, and never less than before.
+    /// Processes an event. `now` is the time since a fixed start, and never less than in an earlier
+    /// call.
     pub fn handle_input(&mut self, now: Duration, input: Input) {
         match input {
             Input::Hello { epoch, hello } => self.on_hello(now, epoch, &hello),
@@ -113,12 +155,13 @@ impl Registry {
         }
     }
 
-    /// The next thing to do.
+    /// The next action for the caller; `None` when there is no more.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to call [`Registry::handle_timeout`]; zero if at once.
+    /// When to call [`Registry::handle_timeout`], on the clock of `now`: zero for at once, `None`
+    /// if nothing is due before the next input.
     pub fn next_timeout(&self) -> Option<Duration> {
         if self.table.has_leftovers() || self.pushing.is_some() {
             return Some(Duration::ZERO);
@@ -126,24 +169,24 @@ impl Registry {
         self.table.next_expiry().into_iter().chain(self.watches.next_due()).min()
     }
 
-    /// Does a bounded part of what is due: a few milliseconds. What is left is due at once.
-    pub fn handle_timeout(&mut self, now: Duration) -> Sweep {
+    /// Does a bounded part of the due work, a few milliseconds of it. The rest is due at once,
+    /// which the result tells.
+    pub fn handle_timeout(&mut self, now: Duration) -> SweepStatus {
         self.table.sweep();
         self.expire(now);
         self.push(now);
         match self.next_timeout() {
-            Some(next) if next <= now => Sweep::More,
-            _ => Sweep::Done,
+            Some(next) if next <= now => SweepStatus::More,
+            _ => SweepStatus::Done,
         }
     }
 
-    /// The process did not run until `now`, so nobody could be heard: every peer has a whole lease
-    /// again.
+    /// The process was suspended until `now` and could not receive anything: renews every lease.
     pub fn handle_pause(&mut self, now: Duration) {
         self.table.renew_all(now);
     }
 
-    /// Who holds what.
+    /// The table: which peers hold which files.
     pub fn table(&self) -> &Table {
         &self.table
     }
@@ -164,7 +207,7 @@ impl Registry {
         self.table.swarm(hash)
     }
 
-    /// Random holders of the file, for somebody who holds nothing.
+    /// Random holders of the file, as for a peer that holds nothing.
     pub fn holders(&mut self, hash: &FileHash) -> Handout {
         self.table.handout(hash, None, &mut self.rng)
     }
@@ -175,14 +218,14 @@ impl Registry {
     }
 
     fn on_hello(&mut self, now: Duration, epoch: Epoch, hello: &Hello) {
-        let Hello { arrival, observed, listed } = *hello;
-        match self.table.hello(now, epoch, &arrival) {
+        let Hello { introduction, observed, listed } = *hello;
+        match self.table.hello(now, epoch, &introduction) {
             Ok(Admitted { address, lease, digest }) => {
                 match (address.port(), listed) {
                     (0, Listed::Refused { refusal }) => {
                         debug!(ip = %observed.ip(), ?refusal, "peer connected, not listed");
                     }
-                    // Clients that only ask, such as a health check each few seconds.
+                    // Clients that only look up, such as a health check every few seconds.
                     (0, _) => trace!(ip = %observed.ip(), "connected to ask"),
                     _ => debug!(peer = %address, ?lease, "peer connected"),
                 }
@@ -208,7 +251,7 @@ impl Registry {
 
     fn on_request(&mut self, now: Duration, epoch: Epoch, request: Request) {
         if !self.connections.contains(&epoch) {
-            return; // It was closed after it had asked.
+            return; // It was closed after it had sent the request.
         }
         let response = match request {
             Request::Report { seq, scope, entries } => {
@@ -223,7 +266,7 @@ impl Registry {
             }
             Request::Calls(results) => {
                 for result in results {
-                    self.table.heard_of(now, epoch, result);
+                    self.table.record_call(now, epoch, result);
                 }
                 Response::Nothing
             }
@@ -248,14 +291,14 @@ impl Registry {
         let Some(ip) = self.table.ip(epoch) else { return Response::Close };
         let watches = &mut self.watches;
         let outcome =
-            self.table.report(now, epoch, report, |hash| watches.note(now, hash, epoch, ip));
+            self.table.report(now, epoch, report, |hash| watches.note_holder(now, hash, epoch, ip));
         match outcome {
             ReportOutcome::Accepted => {
                 self.stats.reports += 1;
                 self.log_report(epoch, report.entries);
                 Response::Reply(CoordinatorReply::Accepted { seq })
             }
-            ReportOutcome::Cut(hit) => {
+            ReportOutcome::Truncated(hit) => {
                 self.stats.reports += 1;
                 Response::Reply(self.limit_reached(now, hit))
             }
@@ -267,19 +310,19 @@ impl Registry {
                 self.stats.reports_out_of_order += 1;
                 Response::Reply(self.resync())
             }
-            ReportOutcome::NotHeard => Response::Close,
+            ReportOutcome::UnknownConnection => Response::Close,
         }
     }
 
     fn on_heartbeat(&mut self, now: Duration, epoch: Epoch, digest: ReportDigest) -> Response {
         match self.table.heartbeat(now, epoch, digest) {
-            Beat::Renewed => {
+            HeartbeatOutcome::Renewed => {
                 self.stats.renewals += 1;
                 Response::Reply(CoordinatorReply::Renewed)
             }
-            Beat::Resync => Response::Reply(self.resync()),
-            Beat::Cut(hit) => Response::Reply(self.limit_reached(now, hit)),
-            Beat::NotHeard => Response::Close,
+            HeartbeatOutcome::Resync => Response::Reply(self.resync()),
+            HeartbeatOutcome::Truncated(hit) => Response::Reply(self.limit_reached(now, hit)),
+            HeartbeatOutcome::UnknownConnection => Response::Close,
         }
     }
 
@@ -311,8 +354,8 @@ impl Registry {
         self.log_of(epoch, "peer disconnected; what it has is kept until its lease ends");
         match ending {
             Ending::Lost | Ending::Dismissed => {}
-            Ending::GaveWay => self.stats.gave_way += 1,
-            // One that was closed for not reading ends as stuck too: counted once.
+            Ending::Evicted => self.stats.gave_way += 1,
+            // A connection that was closed for not reading ends as stuck, too: count it once.
             Ending::Stuck => self.stats.slow_peers += u64::from(self.connections.contains(&epoch)),
             Ending::Violation => self.stats.violations += 1,
             Ending::NoHello => self.stats.without_hello += 1,
@@ -334,7 +377,7 @@ impl Registry {
         CoordinatorReply::LimitReached { limit, value }
     }
 
-    /// Its peer's entries stay until the lease ends, unless it said bye.
+    /// The entries of its peer stay until the lease ends, unless it said bye.
     fn close(&mut self, epoch: Epoch) {
         self.watches.forget(epoch);
         self.table.disconnected(epoch);
@@ -347,7 +390,7 @@ impl Registry {
         let entries = self.table.size().entries;
         for _ in 0..PEERS_PER_STEP {
             if entries - self.table.size().entries >= ENTRIES_PER_STEP {
-                break; // A whole rack has gone silent: the others in the next steps.
+                break; // Many peers expired at once: the next steps remove the others.
             }
             let Some(expired) = self.table.expire(now) else { break };
             debug!(peer = %expired.address, "peer was silent for its lease: forgotten");
@@ -372,7 +415,7 @@ impl Registry {
     }
 
     fn push_to(&mut self, watcher: Epoch, push: &Push) {
-        // Not if it is gone, nor if the only news for it is itself.
+        // Skip a watcher that is gone, and one that is itself the only new holder.
         if !self.connections.contains(&watcher)
             || !self.table.any_holds(&push.hash, &push.fresh, watcher)
         {
@@ -384,7 +427,7 @@ impl Registry {
         self.outputs.push_back(Output::Push { epoch: watcher, reply: holders(push.hash, handout) });
     }
 
-    /// A log line for each file of a report; for the first ones of a long one.
+    /// A log line for each of the first files of a report.
     fn log_report(&self, epoch: Epoch, entries: &[ReportEntry]) {
         if !enabled!(Level::DEBUG) {
             return;
@@ -399,14 +442,14 @@ impl Registry {
         }
     }
 
-    /// A log line about a peer that accepts others; none of those that only ask.
+    /// A log line about a peer that accepts connections; none for peers that only look up.
     fn log_of(&self, epoch: Epoch, what: &str) {
         if let Some(peer) = self.table.address(epoch).filter(|peer| peer.port() != 0) {
             debug!(%peer, "{what}");
         }
     }
 
-    /// The peer on a connection, as the log names it.
+    /// Name of the peer on a connection in log lines.
     fn log_name(&self, epoch: Epoch) -> Option<DisplayValue<String>> {
         let address = self.table.address(epoch)?;
         Some(field::display(if address.port() == 0 {
@@ -417,7 +460,7 @@ impl Registry {
     }
 }
 
-/// What a request leads to.
+/// How a request is answered.
 enum Response {
     Reply(CoordinatorReply),
     Nothing,

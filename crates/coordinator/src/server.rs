@@ -1,5 +1,5 @@
-//! A coordinator from binding to goodbye. Every task of it is in a set that its own future owns, so
-//! none outlives that future.
+//! The life of a coordinator from binding to shutdown. Its future owns all its tasks, so none
+//! outlives the future.
 
 use std::net::SocketAddr;
 
@@ -17,9 +17,9 @@ mod acceptor;
 mod admission;
 mod connection;
 mod handle;
-mod line;
 mod listener;
 mod message;
+mod message_stream;
 mod registrar;
 
 pub use handle::{CoordinatorHandle, MAX_FILES_LISTED, Stopped};
@@ -27,21 +27,21 @@ pub use listener::BindError;
 
 use acceptor::Acceptor;
 use listener::listen;
-use message::{Event, INBOX_EVENTS};
+use message::{INBOX_EVENTS, RegistrarEvent};
 use registrar::Registrar;
 
-/// A coordinator that listens but does not serve yet.
+/// A coordinator that is bound to its address and does not serve yet.
 #[derive(Debug)]
 pub struct Coordinator {
     config: Config,
     listener: TcpListener,
     local_addr: SocketAddr,
-    registrar: mpsc::Sender<Event>,
-    events: mpsc::Receiver<Event>,
+    registrar: mpsc::Sender<RegistrarEvent>,
+    events: mpsc::Receiver<RegistrarEvent>,
 }
 
 impl Coordinator {
-    /// Takes the address. Peers may connect from here on; they are served once it runs.
+    /// Binds the address. Peers may connect from now on; they are served once it runs.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -57,13 +57,13 @@ impl Coordinator {
         Ok(Coordinator { config, listener, local_addr, registrar, events })
     }
 
-    /// Where peers connect, with the port that was really taken.
+    /// Where peers connect, with the actual port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Serves until `stop` is cancelled, then says goodbye to every peer and waits for them at most
-    /// [`Config::shutdown_grace`]. Dropping the future ends everything at once.
+    /// Serves until `stop` is cancelled, then sends `Bye` to every peer and waits at most
+    /// [`Config::shutdown_grace`] for them to close. Dropping the future ends everything at once.
     ///
     /// # Panics
     /// If an invariant of the coordinator itself is broken.
@@ -104,8 +104,8 @@ impl Coordinator {
     }
 }
 
-/// The registrar ends only when it is told to. If it panicked, the table is gone, and so is the
-/// coordinator.
+/// The registrar ends only when it is told to. If it panicked, the table is lost, and the
+/// coordinator ends with the same panic.
 fn propagate(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()

@@ -1,5 +1,5 @@
-//! Over real sockets: limits answer and hold, strangers and liars lose their connection in time,
-//! and nobody else notices.
+//! Over real sockets: limits are enforced and reported, misbehaving peers lose their connection in
+//! time, and other peers are not affected.
 
 mod client;
 
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
 
-/// Short, and still long enough for a hello on a busy machine.
+/// Short, but long enough for a hello on a busy machine.
 const HELLO_DEADLINE: Duration = Duration::from_millis(500);
 
 fn hasty() -> Config {
@@ -54,7 +54,7 @@ async fn whoever_says_no_hello_is_cut_at_the_deadline() {
 
 #[tokio::test]
 async fn strangers_are_cut() {
-    let coordinator = start(config()); // with five seconds for a hello: these are cut for what they say
+    let coordinator = start(config()); // five seconds for a hello: these are closed for what they send
     let address = coordinator.local_addr();
     let (ours, theirs) = (preamble(Protocol::Coordinator), preamble(Protocol::Peer));
     let frame_above_the_limit_before_hello = [&ours[..], &8192u32.to_le_bytes()].concat();
@@ -123,7 +123,7 @@ async fn entries_above_the_limit_are_left_out_and_nobody_is_asked_for_them_again
     let per_peer = CoordinatorReply::LimitReached { limit: Limit::EntriesPerPeer, value: 2 };
     assert_eq!(first.hear().await, per_peer);
     assert_eq!(coordinator.stats().await.expect("it runs").table.entries, 2);
-    // The digest includes what was left out. A resync would only lead to the same limit.
+    // The digest includes the entries left out. A resync would only reach the same limit.
     assert_eq!(first.heartbeat().await, per_peer);
 
     let (mut second, _) = Client::join(address, 7002, 2, LONG).await;
@@ -150,7 +150,7 @@ async fn one_connection_too_many_is_told_why_and_closed() {
     second.hear_end().await;
     assert_eq!(first.heartbeat().await, CoordinatorReply::Renewed);
 
-    // A seat that becomes free is given out again.
+    // A permit that becomes free is given to another connection.
     drop(first);
     until("the seat is free", async || {
         let mut third = Client::connect(address).await;
@@ -182,7 +182,7 @@ async fn a_new_identity_for_each_connection_does_not_fill_the_table() {
         coordinator.stats().await.expect("it runs").connections == 0
     })
     .await;
-    // Who has no connection gives way to those who have one, and to nobody else.
+    // Only peers without a connection are evicted, for peers with one.
     let mut living = Vec::new();
     for port in 7004..=7006 {
         living.push(Client::holding(coordinator.local_addr(), port, 1, Availability::Full).await);
@@ -203,7 +203,7 @@ async fn a_peer_that_does_not_read_is_cut_and_does_not_slow_others() {
     for port in 7100..7160 {
         swarm.push(Client::holding(address, port, 1, Availability::Full).await);
     }
-    // Asks without end and never reads: the answers, 1.3 kB each, fill every buffer on the way.
+    // Sends requests and never reads: the answers, 1.3 kB each, fill every buffer on the way.
     let (deaf, _) = Client::join(address, 7001, 1, LONG).await;
     let flood = async {
         let codec = MessageCodec::<CoordinatorRequest, CoordinatorReply>::new();
@@ -237,7 +237,7 @@ async fn a_peer_with_nothing_to_say_is_not_cut_before_its_lease_ends() {
     let message_deadline = Duration::from_millis(10);
     let coordinator = start(Config { message_deadline, ..config() });
     let mut quiet = Client::holding(coordinator.local_addr(), 7001, 1, Availability::Full).await;
-    sleep(20 * message_deadline).await; // that nothing happens has no event to wait for
+    sleep(20 * message_deadline).await; // there is no event to wait for
     assert_eq!(quiet.heartbeat().await, CoordinatorReply::Renewed);
 }
 
@@ -253,13 +253,13 @@ async fn a_watcher_that_does_not_read_is_cut_when_its_queue_is_full() {
     }
     let (mut deaf, _) = Client::join(address, 7001, 1, LONG).await;
     deaf.watch(1).await;
-    // It clogs its own way with answers that it does not read.
+    // It fills its own queue with answers that it does not read.
     let clog = async {
         let codec = MessageCodec::<CoordinatorRequest, CoordinatorReply>::new();
         let mut messages = Framed::new(deaf.into_stream(), codec);
         while messages.send(CoordinatorRequest::Lookup { hash: [1; 32] }).await.is_ok() {}
     };
-    // Another comes and goes, and each time is news for the watcher.
+    // Another peer connects and disconnects, and each time is a new holder for the watcher.
     let news = async {
         let mut restless = Client::holding(address, 8000, 1, Availability::Full).await;
         while coordinator.stats().await.expect("it runs").slow_peers == 0 {

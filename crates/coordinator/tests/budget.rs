@@ -1,5 +1,5 @@
-//! What the table counts in bytes is never below what it has allocated, whatever comes and goes.
-//! Alone in its process: the counts are of the whole process.
+//! The bytes that the table counts are never below what it has allocated, after any history. The
+//! only test in its process: allocations are counted for the whole process.
 
 #![allow(clippy::print_stdout, reason = "the figures are for whoever runs it with --nocapture")]
 
@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tnet_coordinator::{Arrival, Epoch, Report, Scope, Sweep, Table, TableLimits};
+use tnet_coordinator::{Epoch, Introduction, Report, Scope, SweepStatus, Table, TableLimits};
 use tnet_proto::{Availability, MAX_REPORT_ENTRIES, PeerId, ReportEntry};
 
 #[global_allocator]
@@ -16,8 +16,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const BUDGET: u64 = 16 << 20;
 
-/// Of each peer, which is not in the table's bytes but bounded by the number of peers, and of the
-/// empty table.
+/// Bytes per peer, which are not in the table's bytes but bounded by the number of peers, and of
+/// the empty table.
 const BYTES_PER_PEER: u64 = 1024;
 const EMPTY: u64 = 512 * 1024;
 
@@ -35,12 +35,14 @@ impl Scene<'_> {
     fn join(&mut self, ip: u32) -> Epoch {
         self.peers += 1;
         let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + ip), 7401));
-        let arrival = Arrival::seen_at(
+        let introduction = Introduction::seen_at(
             address,
             PeerId(u128::from(self.peers).to_le_bytes()),
             Duration::from_secs(10),
         );
-        self.table.hello(NOW, Epoch(self.peers), &arrival).expect("far below the limit of peers");
+        self.table
+            .hello(NOW, Epoch(self.peers), &introduction)
+            .expect("far below the limit of peers");
         Epoch(self.peers)
     }
 
@@ -90,7 +92,7 @@ fn what_is_counted_is_never_below_what_is_allocated() {
         TableLimits { max_bytes: BUDGET, max_bytes_per_ip: BUDGET / 2, ..TableLimits::default() };
     let mut scene = Scene { table: Table::new(limits), region, peers: 0, most: 0, widest: 0.0 };
     let step = MAX_REPORT_ENTRIES as u64;
-    // Files of one holder, from a few hosts, until others have to give way.
+    // Files of one holder, from a few hosts, until entries are evicted.
     let mut greedy = Vec::new();
     for host in 0..16 {
         let epoch = scene.join(host);
@@ -102,7 +104,7 @@ fn what_is_counted_is_never_below_what_is_allocated() {
     }
     assert!(scene.table.size().bytes > BUDGET * 9 / 10 && scene.table.size().gave_way > 0);
     scene.table.check();
-    // They change their minds, and leave one after the other.
+    // They report anew, and leave one after the other.
     for (host, epoch) in (0..).zip(&greedy) {
         let first = host * 8 * step;
         scene.reports(*epoch, 9, first..first + step, Availability::Partial);
@@ -110,7 +112,7 @@ fn what_is_counted_is_never_below_what_is_allocated() {
     }
     for epoch in greedy {
         scene.table.bye(epoch);
-        while scene.table.sweep() == Sweep::More {
+        while scene.table.sweep() == SweepStatus::More {
             scene.compare();
         }
         scene.compare();

@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What this process may open, so that it is soon all taken.
+/// The limit of descriptors, low so that it is soon reached.
 const DESCRIPTORS: u64 = 64;
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn without_descriptors_connections_go_on_and_with_some_again_new_ones_are_
     setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), maximum })
         .expect("less is always allowed");
     let mut taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-    drop(taken.pop()); // for the caller, so that none is left for the coordinator
+    drop(taken.pop()); // for the connecting side, so that none is left for the coordinator
     let mut stream =
         TcpStream::connect(coordinator.local_addr()).await.expect("the kernel takes the call");
 

@@ -1,4 +1,4 @@
-//! Over real sockets: a coordinator comes, goes, and leaves nothing behind.
+//! Over real sockets: a coordinator starts, stops, and leaves nothing behind.
 
 mod client;
 
@@ -27,7 +27,7 @@ async fn a_shutdown_says_bye_and_frees_the_port() {
         coordinator.shutdown(),
     );
     assert_eq!(bye, CoordinatorReply::Bye);
-    // All it waits for is said and read; the grace of a second is for those who do not listen.
+    // Every `Bye` is read, so it does not wait for the grace of a second.
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     Coordinator::bind(Config { listen: address, ..config() }).expect("the port is free");
 }

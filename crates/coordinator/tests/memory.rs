@@ -7,7 +7,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tnet_coordinator::{Arrival, Epoch, Report, ReportOutcome, Scope, Table, TableLimits};
+use tnet_coordinator::{Epoch, Introduction, Report, ReportOutcome, Scope, Table, TableLimits};
 use tnet_proto::{Availability, PeerId, ReportEntry};
 
 const MAX_BYTES_PER_ENTRY: f64 = 32.0;
@@ -27,19 +27,19 @@ fn fill(peers: u32, files: u32) -> Table {
     for peer in 0..peers {
         let epoch = Epoch(u64::from(peer) + 1);
         let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + peer), 7401));
-        let arrival = Arrival::seen_at(
+        let introduction = Introduction::seen_at(
             address,
             PeerId(u128::from(peer).to_le_bytes()),
             Duration::from_secs(10),
         );
-        table.hello(Duration::ZERO, epoch, &arrival).expect("far below the limit of peers");
+        table.hello(Duration::ZERO, epoch, &introduction).expect("far below the limit of peers");
         let report = Report { seq: 1, scope: Scope::Everything, entries: &entries };
         assert_eq!(table.report(Duration::ZERO, epoch, report, |_| {}), ReportOutcome::Accepted);
     }
     table
 }
 
-/// Bytes of memory in use by this process; nothing where the system does not say.
+/// Bytes of memory in use by this process; `None` where the system does not tell.
 fn resident_bytes() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
@@ -55,7 +55,7 @@ fn an_entry_costs_at_most_32_bytes() {
     let table = fill(1115, 897);
     let entries = f64::from(table.size().entries);
     if let (Some(before), Some(after)) = (empty, resident_bytes()) {
-        // Everything is in it: entries, files, peers, and what the allocator adds.
+        // It includes everything: entries, files, peers and allocator overhead.
         let grown = (after - before) as f64 / entries;
         println!("the process grew by {grown:.1} bytes per entry");
         assert!(grown <= MAX_BYTES_PER_ENTRY, "grown by {grown:.1} bytes per entry");

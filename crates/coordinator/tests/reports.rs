@@ -1,4 +1,4 @@
-//! Over real sockets: what peers report is what others find, for as long as the peers are alive.
+//! Over real sockets: lookups find what peers report, as long as the peers are alive.
 
 mod client;
 
@@ -240,7 +240,7 @@ async fn who_claims_the_address_of_a_living_peer_takes_nothing_from_it() {
 async fn a_peer_that_starts_again_is_listed_at_once_whoever_else_claims_its_address() {
     let coordinator = start(config());
     let address = coordinator.local_addr();
-    // The earlier process has lost its power: its connection still seems to be up.
+    // The earlier process lost power: its connection still seems to be open.
     let _dead = Client::holding(address, 7001, 1, Availability::Full).await;
     let mut squatter = Client::join(address, 7001, 66, LONG).await.0;
     let (mut again, _) = Client::join(address, 7001, 2, LONG).await;
@@ -248,11 +248,11 @@ async fn a_peer_that_starts_again_is_listed_at_once_whoever_else_claims_its_addr
     again.expect_accepted().await;
     let mut asker = Client::join(address, 7003, 3, LONG).await.0;
     assert_eq!(asker.lookup(2).await.ports(), [7001]);
-    // An address is named once, however many claim it and say the same.
+    // An address is named once, even if several peers claim it with the same report.
     squatter.report(true, &[entry(2, Availability::Partial)]).await;
     squatter.expect_accepted().await;
     assert_eq!(asker.lookup(2).await.ports(), [7001]);
-    // Nobody is sent to itself.
+    // A handout does not name the asker.
     assert_eq!(squatter.lookup(2).await.ports(), [0; 0]);
 }
 

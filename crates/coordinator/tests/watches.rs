@@ -1,4 +1,4 @@
-//! Over real sockets: a watcher hears of new holders soon, not too often, and never of itself.
+//! Over real sockets: a watcher is told of new holders soon, not too often, and never of itself.
 
 mod client;
 
@@ -28,7 +28,7 @@ async fn a_watcher_hears_of_the_first_new_holder_at_once_and_of_the_next_togethe
 
     let _second = Client::holding(address, 7003, 1, Availability::Partial).await;
     let _third = Client::holding(address, 7004, 1, Availability::Partial).await;
-    // Should this machine take longer than the interval for the two, they come one by one.
+    // If this machine takes longer than the interval for the two, they arrive one by one.
     let mut push = watcher.hear_holders(1).await;
     while push.ports() != [7002, 7003, 7004] {
         push = watcher.hear_holders(1).await;

@@ -10,7 +10,7 @@ use tnet_net::{
     Clock, Connector, CoordinatorAddress, Elapsed, OwnReach, Resolver, SMALL_SEGMENT, is_here,
 };
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, PeerId, Reach, Received, ReportDigest};
-use tnet_swarm::Time;
+use tnet_swarm::{ReconnectPause, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -20,10 +20,6 @@ use crate::listing::listing;
 
 /// Requests waiting to be sent. The engine keeps the rest until there is room.
 const REQUESTS: usize = 64;
-
-/// First pause before calling again, and the longest.
-const PAUSE: Duration = Duration::from_millis(250);
-const PAUSE_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Least time between two looks at our own addresses.
 const LEAST_BETWEEN_LOOKS: Duration = Duration::from_millis(100);
@@ -78,11 +74,11 @@ pub(crate) struct CoordinatorClient {
 impl CoordinatorClient {
     /// Until nobody listens to the events any more.
     pub(crate) async fn run(mut self) {
-        let mut pause = PAUSE;
+        let mut pause = ReconnectPause::new();
         while !self.events.is_closed() {
             let (unfit, error, is_narrow) = match self.connect().await {
                 Ok((connection, welcome)) => {
-                    pause = PAUSE;
+                    pause.reset();
                     let there = welcome.ends().there();
                     let mut has_answered = false;
                     let error = self.serve(connection, welcome, &mut has_answered).await;
@@ -100,11 +96,11 @@ impl CoordinatorClient {
             if self.events.send(CoordinatorEvent::Down { unfit, error, is_narrow }).await.is_err() {
                 return;
             }
-            let jitter = rand::rng().random_range(0.75..1.25);
-            sleep(PAUSE.mul_f64(jitter)).await;
-            let rest = sleep(pause.saturating_sub(PAUSE).mul_f64(jitter));
+            let factor = rand::rng().random_range(ReconnectPause::FACTOR_PER_MILLE);
+            let (least, rest) = pause.split(factor);
+            sleep(least).await;
             tokio::select! {
-                () = rest => pause = (pause * 2).min(PAUSE_AT_MOST),
+                () = sleep(rest) => pause.lengthen(),
                 () = self.hurry.notified() => {}
             }
         }

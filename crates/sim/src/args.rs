@@ -8,8 +8,7 @@ use clap::Parser;
 use tnet_fileinfo::ChunkSize;
 use tnet_sim::{Checks, Headers, NetworkChanges, Parameters, Scenario, Setting};
 
-/// Simulates whole swarms around the very core of the real peer. The same arguments give the same
-/// run.
+/// Simulates whole swarms around the shipped core of a peer. The same arguments give the same run.
 #[derive(Debug, Parser)]
 #[command(name = "tnet-sim", version, max_term_width = 100)]
 pub(crate) struct Args {
@@ -31,7 +30,7 @@ pub(crate) struct Args {
     /// Rate of every link in Mbit/s.
     #[arg(long, default_value_t = 100.0)]
     mbit: f64,
-    /// Rate of the seeds' links in Mbit/s, if it is another one.
+    /// Rate of the seeds' links in Mbit/s, if it differs.
     #[arg(long)]
     seed_mbit: Option<f64>,
     /// From any host to any other, in ms.
@@ -46,11 +45,11 @@ pub(crate) struct Args {
     /// Receivers start within this time, in ms.
     #[arg(long, default_value_t = 20.0)]
     spread_ms: f64,
-    /// Of what a host that crashed and comes back finds of the file, so many chunks in a thousand
-    /// are damaged.
+    /// Chunks in a thousand that are damaged on the disk of a host that comes back after a crash.
     #[arg(long, default_value_t = 0, value_name = "N")]
     damaged_per_mille: u32,
-    /// Hosts of the special kind that a scenario is about: slow ones, seeds, liars of each kind.
+    /// Hosts of the special kind that a scenario is about: slow ones, seeds, misbehaving ones of
+    /// each kind.
     #[arg(long)]
     special: Option<usize>,
     /// Whether packets have headers, as in the lab.
@@ -62,7 +61,7 @@ pub(crate) struct Args {
     /// Bytes that one connection sends before the next has its turn, in KiB.
     #[arg(long)]
     turn_kib: Option<u64>,
-    /// Bytes written and not sent at which the application waits, in KiB (`TCP_NOTSENT_LOWAT`).
+    /// Unsent bytes at which the application stops writing, in KiB (`TCP_NOTSENT_LOWAT`).
     #[arg(long)]
     unsent_kib: Option<u64>,
     /// Parts of chunks that a host writes at once.
@@ -76,8 +75,8 @@ pub(crate) struct Args {
     pub(crate) seed: u64,
     /// Runs all seeds FROM..TO instead, prints a line for each, and how to replay those that fail.
     #[arg(long, conflicts_with = "seed")]
-    pub(crate) seeds: Option<Seeds>,
-    /// Draws each seed's world: its scenario, its size, its links and its losses; with all checks.
+    pub(crate) seeds: Option<SeedRange>,
+    /// Draws each seed's world: its scenario, size, links and losses; with all checks.
     #[arg(long, conflicts_with_all = ["scenario", "n", "chunks", "mib"])]
     pub(crate) drawn: bool,
     /// Seeds that run at the same time.
@@ -92,37 +91,37 @@ pub(crate) struct Args {
     /// Prints one line per run.
     #[arg(long)]
     pub(crate) brief: bool,
-    /// Another number for the cores, such as upload_slots.max=16; durations in ms. May be repeated.
+    /// A setting of the cores, such as upload_slots.max=16; durations in ms. May be repeated.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
-    /// Each so many inputs, a core recounts its books.
+    /// A core checks its invariants every N inputs; 0: never.
     #[arg(long, default_value_t = 0)]
     check_books: u64,
-    /// Goes on after the last completion until the coordinator's table must be right.
+    /// Continues after the last completion until the coordinator's table must be right.
     #[arg(long)]
     check_table: bool,
 }
 
 /// A range of seeds, the last one included.
 #[derive(Debug, Clone)]
-pub(crate) struct Seeds(pub(crate) RangeInclusive<u64>);
+pub(crate) struct SeedRange(pub(crate) RangeInclusive<u64>);
 
-/// Why this is no range.
+/// The text is not a range.
 #[derive(Debug, thiserror::Error)]
 #[error("expected FROM..TO, with FROM not above TO")]
 pub(crate) struct NoRange;
 
-impl FromStr for Seeds {
+impl FromStr for SeedRange {
     type Err = NoRange;
 
-    fn from_str(text: &str) -> Result<Seeds, NoRange> {
+    fn from_str(text: &str) -> Result<SeedRange, NoRange> {
         let (from, to) = text.split_once("..").ok_or(NoRange)?;
         let (from, to) = (from.parse().map_err(|_| NoRange)?, to.parse().map_err(|_| NoRange)?);
-        if from <= to { Ok(Seeds(from..=to)) } else { Err(NoRange) }
+        if from <= to { Ok(SeedRange(from..=to)) } else { Err(NoRange) }
     }
 }
 
-/// Why the arguments make no world.
+/// Why the arguments are invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArgsError {
     #[error("--chunk-size {kib}: a power of two from 16 to 16384")]

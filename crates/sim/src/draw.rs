@@ -1,5 +1,5 @@
-//! A world drawn from a seed alone: any scenario, any size from tiny to middling, so that thousands
-//! of seeds come by what nobody thought of.
+//! A world drawn from a seed alone: any scenario, any size from tiny to medium, so that thousands
+//! of seeds reach combinations that no test names.
 
 use clap::ValueEnum;
 use rand::rngs::StdRng;
@@ -10,12 +10,13 @@ use crate::scenario::{Parameters, Scenario};
 use crate::units::MILLISECOND;
 use crate::world::Checks;
 
-/// A core recounts its books after so many inputs: often enough, and no multiple of anything.
+/// Inputs between two checks of a core's invariants: a prime, so that it does not fall in step with
+/// a pattern of inputs.
 const BOOKS_EVERY: u64 = 101;
 
-/// The scenario and the parameters of this seed. What is drawn replaces what `base` says of it.
+/// The scenario and the parameters of this seed. Drawn parameters replace those of `base`.
 pub fn drawn(seed: u64, base: &Parameters) -> (Scenario, Parameters) {
-    // Another stream than the simulation's own, which starts from the same number.
+    // A different stream than the simulation's, which starts from the same seed.
     let mut random = StdRng::seed_from_u64(seed ^ 0x6472_6177);
     let scenarios = Scenario::value_variants();
     let scenario = scenarios[random.random_range(0..scenarios.len())];

@@ -1,41 +1,38 @@
-//! One machine: its disk, which survives everything, and, while it is up, the core of its peer and
-//! its coordinator session.
+//! One machine: its disk, which survives crashes, and, while it is up, the core of its peer and its
+//! coordinator session.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tnet_coordinator::Epoch;
 use tnet_fileinfo::ChunkSet;
-use tnet_swarm::{CoordinatorSession, FileStats, Swarm};
+use tnet_swarm::{CoordinatorSession, FileStats, ReconnectPause, Swarm};
 
-use crate::event::Event;
+use crate::event::SimEvent;
 use crate::net::{PipeId, Taint};
-use crate::units::{HostId, MILLISECOND, Nanos};
-use crate::world::Plan;
+use crate::units::{HostId, Nanos};
+use crate::world::HostPlan;
 
-/// Where peers accept peers.
+/// The port that hosts accept connections at.
 const PEER_PORT: u16 = 7401;
-
-/// First pause before the coordinator is called again; doubled each time.
-pub(crate) const CALL_PAUSE: Nanos = 250 * MILLISECOND;
 
 #[derive(Debug)]
 pub(crate) struct Host {
-    pub(crate) plan: Plan,
-    /// Rises with every start; what is due for an earlier life is void.
+    pub(crate) plan: HostPlan,
+    /// Number of the current start; events of an earlier one are ignored.
     pub(crate) life: u32,
     /// None while the host is down.
     pub(crate) core: Option<Core>,
     pub(crate) is_frozen: bool,
-    /// What became due while it was frozen.
-    pub(crate) postponed: Vec<Event>,
+    /// Events that became due while it was frozen.
+    pub(crate) postponed: Vec<SimEvent>,
     pub(crate) disk: ChunkSet,
     pub(crate) done_at: Option<Nanos>,
-    /// Of the life that ended last.
-    pub(crate) last_line: Line,
-    /// Of lives that have ended.
+    /// At the end of the last run of its process.
+    pub(crate) last_connection: ConnectionState,
+    /// Of earlier runs of its process.
     pub(crate) past: FileStats,
-    /// Of the lies it told.
+    /// Forged chunks that it sent.
     pub(crate) forged: u64,
 }
 
@@ -44,19 +41,18 @@ pub(crate) struct Host {
 pub(crate) struct Core {
     pub(crate) swarm: Swarm<ChunkBody>,
     pub(crate) session: CoordinatorSession,
-    pub(crate) desk: Desk,
+    pub(crate) coordinator: CoordinatorEnd,
     /// The tick that is planned.
     pub(crate) tick_at: Option<Nanos>,
     pub(crate) report_at: Option<Nanos>,
     /// Chunks being verified and written, the oldest first.
     pub(crate) writing: VecDeque<Writing>,
     pub(crate) disk_free: Nanos,
-    /// What an earlier life left and this one has not verified yet, and whether it is still what it
-    /// was.
+    /// Chunks left by an earlier run that are not verified yet, and whether they are intact.
     pub(crate) unverified: VecDeque<(u32, bool)>,
     /// Chunks being sent.
     pub(crate) uploading: u32,
-    /// What a dripping host has accepted, and how many bytes it sent of it.
+    /// Requests that a dripping host has accepted, and how many bytes of each it has sent.
     pub(crate) drips: Vec<(PipeId, u32, u32)>,
 }
 
@@ -76,28 +72,33 @@ pub(crate) struct Writing {
 
 /// A host's end of its coordinator connection.
 #[derive(Debug)]
-pub(crate) struct Desk {
-    pub(crate) line: Line,
-    pub(crate) pause: Nanos,
+pub(crate) struct CoordinatorEnd {
+    pub(crate) connection: ConnectionState,
+    pub(crate) pause: ReconnectPause,
     /// There may be something to send.
-    pub(crate) is_stirred: bool,
+    pub(crate) may_send: bool,
 }
 
+/// The state of a host's connection to the coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum ConnectionState {
     Down,
     Calling(Epoch),
     Up(Epoch),
 }
 
-impl Desk {
-    pub(crate) fn new() -> Desk {
-        Desk { line: Line::Down, pause: CALL_PAUSE, is_stirred: false }
+impl CoordinatorEnd {
+    pub(crate) fn new() -> CoordinatorEnd {
+        CoordinatorEnd {
+            connection: ConnectionState::Down,
+            pause: ReconnectPause::new(),
+            may_send: false,
+        }
     }
 }
 
 impl Host {
-    pub(crate) fn new(plan: Plan, disk: ChunkSet) -> Host {
+    pub(crate) fn new(plan: HostPlan, disk: ChunkSet) -> Host {
         Host {
             plan,
             life: 0,
@@ -106,7 +107,7 @@ impl Host {
             postponed: Vec::new(),
             disk,
             done_at: None,
-            last_line: Line::Down,
+            last_connection: ConnectionState::Down,
             past: FileStats::default(),
             forged: 0,
         }
@@ -117,14 +118,14 @@ impl Host {
     }
 }
 
-/// The first octet of addresses that hosts have for themselves, and of those that they share.
+/// The first octet of addresses of one host, and of addresses that hosts share.
 const OWN_NET: u8 = 10;
 const SHARED_NET: u8 = 11;
 
 /// The port of the first host, where they share an address.
 const FIRST_PORT: u16 = 10_000;
 
-/// Where a host accepts peers.
+/// The address at which a host accepts connections.
 pub(crate) fn address(host: HostId, source: Option<u8>) -> SocketAddr {
     let [_, a, b, c] = (host + 1).to_be_bytes();
     match source {
@@ -137,7 +138,7 @@ pub(crate) fn address(host: HostId, source: Option<u8>) -> SocketAddr {
     }
 }
 
-/// The host that accepts peers there.
+/// The host that accepts connections at this address.
 pub(crate) fn host_at(address: SocketAddr) -> Option<HostId> {
     let SocketAddr::V4(address) = address else { return None };
     let [net, a, b, c] = address.ip().octets();

@@ -1,51 +1,50 @@
-//! Why wires are idle: counts of looks at links, over time and by reason. The time goes where the
-//! looks pile up.
+//! Why links are idle: counts of samples over time and by state. States with many samples are where
+//! the time goes.
 
 use serde::Serialize;
 
 use crate::units::Nanos;
 use crate::world::START;
 
-/// Looks in the time of the fluid bound.
+/// Samples during the fluid bound.
 const LOOKS: u64 = 500;
 
-/// Rows of a picture in the time of the fluid bound; runs that take longer have a last row for the
-/// rest.
+/// Rows during the fluid bound; the last row counts all later samples.
 const ROWS: usize = 20;
 
-/// What an uplink does.
+/// State of an uplink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Uplink {
+pub(crate) enum UplinkState {
     /// It sends.
     Sending,
-    /// A receiver's downlink, or the window of a connection, is full.
+    /// A receiver's downlink or a connection's window is full.
     HeldUp,
-    /// Slots are kept for others that have not come yet.
+    /// Slots are reserved for peers that have not asked yet.
     Kept,
-    /// Slots are free, and somebody lacks what is here.
+    /// Slots are free, and a connected host lacks chunks of this one.
     Unasked,
-    /// Nobody connected lacks what is here.
+    /// No connected host lacks a chunk of this one.
     Useless,
 }
 
-/// What a downlink does.
+/// State of a downlink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Downlink {
+pub(crate) enum DownlinkState {
     /// It receives.
     Receiving,
-    /// Chunks are asked for; nothing is on the last wire.
+    /// Chunks are requested; nothing arrives.
     Waiting,
-    /// Chunks are missing, nothing is asked for, and some sources are busy.
+    /// Chunks are missing, none is requested, and some sources are busy.
     AllBusy,
-    /// Chunks are missing, and nothing is asked for.
+    /// Chunks are missing, and none is requested.
     NothingAsked,
-    /// Nothing is missing any more.
+    /// No chunk is missing.
     Done,
 }
 
-/// Looks by what was seen; each row in the order of the states above.
+/// Samples by state, in the order of the enums above.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Row {
+pub struct IdleRow {
     /// Of the uplinks of seeds.
     pub seeds: [u64; 5],
     /// Of the uplinks of receivers.
@@ -54,43 +53,44 @@ pub struct Row {
     pub downlinks: [u64; 5],
 }
 
-/// All looks of a run.
+/// All samples of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Idleness {
     bound: Nanos,
-    rows: Vec<Row>,
+    rows: Vec<IdleRow>,
 }
 
 impl Idleness {
     pub(crate) fn new(bound: Nanos) -> Idleness {
-        Idleness { bound: bound.max(LOOKS), rows: vec![Row::default(); ROWS + 5] }
+        Idleness { bound: bound.max(LOOKS), rows: vec![IdleRow::default(); ROWS + 5] }
     }
 
-    /// When to look next. Nothing that takes much longer than the bound is worth a picture.
+    /// When to sample next; none much later than the bound.
     pub(crate) fn next_look(&self, now: Nanos) -> Option<Nanos> {
         (now < START + 4 * self.bound).then_some(now + self.bound / LOOKS)
     }
 
-    fn row(&mut self, at: Nanos) -> &mut Row {
+    fn row(&mut self, at: Nanos) -> &mut IdleRow {
         let width = self.bound / ROWS as u64;
         let row = usize::try_from(at.saturating_sub(START) / width).unwrap_or(usize::MAX);
         let last = self.rows.len() - 1;
         &mut self.rows[row.min(last)]
     }
 
-    pub(crate) fn note_seed(&mut self, at: Nanos, seen: Uplink) {
+    pub(crate) fn note_seed(&mut self, at: Nanos, seen: UplinkState) {
         self.row(at).seeds[seen as usize] += 1;
     }
 
-    pub(crate) fn note_receiver(&mut self, at: Nanos, up: Uplink, down: Downlink) {
+    pub(crate) fn note_receiver(&mut self, at: Nanos, up: UplinkState, down: DownlinkState) {
         let row = self.row(at);
         row.uplinks[up as usize] += 1;
         row.downlinks[down as usize] += 1;
     }
 
-    /// The rows that have any looks in them.
-    pub(crate) fn rows(&self) -> &[Row] {
-        let is_empty = |row: &Row| row.seeds.iter().chain(&row.uplinks).all(|looks| *looks == 0);
+    /// The rows that have samples.
+    pub(crate) fn rows(&self) -> &[IdleRow] {
+        let is_empty =
+            |row: &IdleRow| row.seeds.iter().chain(&row.uplinks).all(|looks| *looks == 0);
         let end = self.rows.iter().rposition(|row| !is_empty(row)).map_or(0, |last| last + 1);
         &self.rows[..end]
     }
@@ -103,10 +103,10 @@ mod tests {
     #[test]
     fn looks_are_sorted_by_time_and_late_ones_share_the_last_row() {
         let mut idleness = Idleness::new(20_000);
-        idleness.note_seed(START, Uplink::Sending);
-        idleness.note_seed(START + 999, Uplink::Kept);
-        idleness.note_seed(START + 1000, Uplink::Useless);
-        idleness.note_seed(START + 1_000_000, Uplink::Sending);
+        idleness.note_seed(START, UplinkState::Sending);
+        idleness.note_seed(START + 999, UplinkState::Kept);
+        idleness.note_seed(START + 1000, UplinkState::Useless);
+        idleness.note_seed(START + 1_000_000, UplinkState::Sending);
         assert_eq!(idleness.rows()[0].seeds, [1, 0, 1, 0, 0]);
         assert_eq!(idleness.rows()[1].seeds, [0, 0, 0, 0, 1]);
         assert_eq!(idleness.rows().len(), ROWS + 5);

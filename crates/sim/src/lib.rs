@@ -1,8 +1,8 @@
 //! A seeded, deterministic simulator of whole swarms.
 //!
-//! It drives the very core that decides in a real peer (`tnet_swarm::Swarm`) and the very table of
-//! a real coordinator, over a network of queues in virtual time. The same world and seed give the
-//! same run, decision by decision.
+//! It drives the shipped core of a peer (`tnet_swarm::Swarm` and `CoordinatorSession`) and the
+//! shipped registry of a coordinator, over a network of queues in virtual time. The same world and
+//! seed give the same run, decision by decision.
 //!
 //! ```
 //! use tnet_sim::{Parameters, Scenario, Simulation, Trace};
@@ -36,7 +36,7 @@ mod world;
 
 pub use check::Breach;
 pub use draw::drawn;
-pub use idle::Row;
+pub use idle::IdleRow;
 pub use net::NetworkModel;
 pub use outcome::Outcome;
 pub use scenario::{NetworkChanges, Parameters, Scenario};
@@ -47,4 +47,6 @@ pub use tnet_fileinfo::GeometryError;
 pub use trace::Trace;
 pub use units::{HostId, MICROSECOND, MILLISECOND, Nanos, Rate, SECOND};
 pub use wire::Headers;
-pub use world::{Change, Character, Checks, Defect, Disk, Holds, Plan, START, WhenDone, World};
+pub use world::{
+    Character, Checks, Defect, DiskModel, Holds, HostChange, HostPlan, START, WhenDone, World,
+};

@@ -1,5 +1,5 @@
-//! `tnet-sim`: one world or many seeds of it, and what came of them. Exit code 1 if a rule was
-//! broken, 2 if the arguments make no sense.
+//! `tnet-sim`: runs one world or many seeds of it and prints the results. Exit code 1 if a rule was
+//! broken, 2 if the arguments are invalid.
 
 mod args;
 
@@ -12,7 +12,7 @@ use std::time::Instant;
 use clap::Parser;
 use tnet_sim::{GeometryError, Outcome, Parameters, Simulation, Trace, drawn};
 
-use args::{Args, Seeds};
+use args::{Args, SeedRange};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Ok(parameters) => parameters,
         Err(error) => return complain(&error),
     };
-    let seeds = args.seeds.clone().unwrap_or(Seeds(args.seed..=args.seed));
+    let seeds = args.seeds.clone().unwrap_or(SeedRange(args.seed..=args.seed));
     match run_all(&args, &parameters, &seeds) {
         Ok(failed) if failed.is_empty() => ExitCode::SUCCESS,
         Ok(failed) => {
@@ -35,12 +35,16 @@ fn main() -> ExitCode {
 }
 
 /// Runs every seed, several at a time, and returns those that broke a rule.
-fn run_all(args: &Args, parameters: &Parameters, seeds: &Seeds) -> Result<Vec<u64>, GeometryError> {
+fn run_all(
+    args: &Args,
+    parameters: &Parameters,
+    seeds: &SeedRange,
+) -> Result<Vec<u64>, GeometryError> {
     let is_many = seeds.0.start() != seeds.0.end();
     let (next, began) = (AtomicU64::new(*seeds.0.start()), Instant::now());
     let beyond = seeds.0.end().saturating_add(1);
     let found = Mutex::new((Vec::new(), None));
-    // Traces of two worlds would mix.
+    // The traces of two worlds would be mixed.
     let workers = if args.trace { 1 } else { args.jobs.get() };
     let work = || {
         loop {
@@ -55,10 +59,10 @@ fn run_all(args: &Args, parameters: &Parameters, seeds: &Seeds) -> Result<Vec<u6
                     if !outcome.is_right() {
                         found.0.push(seed);
                     }
-                    // Of thousands of worlds, those that broke a rule are worth a line.
+                    // Of thousands of worlds, print only those that broke a rule.
                     let is_shown = !(args.drawn && is_many && outcome.is_right());
                     if is_shown && show(args, is_many, &outcome).is_err() {
-                        next.store(beyond, Ordering::Relaxed); // Whoever read has seen enough.
+                        next.store(beyond, Ordering::Relaxed); // The reader of the output is gone.
                     }
                 }
                 Err(error) => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tnet_swarm::FileStats;
 
 use crate::check::Breach;
-use crate::idle::Row;
+use crate::idle::IdleRow;
 use crate::tally::Count;
 
 /// The result of a run. Times are seconds since the receivers' start; ratios are to the fluid
@@ -36,7 +36,7 @@ pub struct Outcome {
     pub last: f64,
     /// Last completion over the bound.
     pub ratio: f64,
-    /// The longest that anybody needed from its own start, over the bound.
+    /// The longest time from a receiver's own start, over the bound.
     pub longest_own: f64,
     /// How often the seeds sent the file's bytes.
     pub seed_copies: f64,
@@ -67,8 +67,8 @@ pub struct Outcome {
     pub uplink_spread: [f64; 3],
     /// The same of its downlink, until its own completion.
     pub downlink_spread: [f64; 3],
-    /// Why wires were idle, over time.
-    pub idle: Vec<Row>,
+    /// Why links were idle, over time.
+    pub idle: Vec<IdleRow>,
     /// Events of the run.
     pub events: u64,
     /// Inputs given to cores.
@@ -178,7 +178,7 @@ fn write_counts(f: &mut fmt::Formatter<'_>, counts: &BTreeMap<&'static str, Coun
     Ok(())
 }
 
-fn write_idle(f: &mut fmt::Formatter<'_>, rows: &[Row]) -> fmt::Result {
+fn write_idle(f: &mut fmt::Formatter<'_>, rows: &[IdleRow]) -> fmt::Result {
     writeln!(f, "what wires did, per cent of looks; a row is a twentieth of the bound")?;
     writeln!(
         f,

@@ -1,5 +1,4 @@
-//! What happens when: entries come out by time, and those of one moment in the order in which they
-//! went in.
+//! The event queue: events come out by time, and those of one moment in the order of insertion.
 //!
 //! A wheel of narrow buckets holds the near future, so that millions of entries cost a few steps
 //! each; a heap holds the rest. Only the bucket whose time has come is sorted.
@@ -65,7 +64,7 @@ pub(crate) struct Queue<E> {
     /// through.
     occupied: Vec<u64>,
     on_wheel: usize,
-    /// Whatever is beyond the wheel.
+    /// Events beyond the wheel.
     far: BinaryHeap<Reverse<Entry<E>>>,
 }
 

@@ -9,12 +9,14 @@ use tnet_swarm::Config;
 use crate::net::NetworkModel;
 use crate::units::{MILLISECOND, Nanos, Rate, SECOND, number};
 use crate::wire::Headers;
-use crate::world::{Change, Character, Checks, Disk, Holds, Plan, START, WhenDone, World};
+use crate::world::{
+    Character, Checks, DiskModel, Holds, HostChange, HostPlan, START, WhenDone, World,
+};
 
 /// What the lab's token buckets hold.
 const LAB_BUCKET_BYTES: u64 = 128 * 1024;
 
-/// Hosts of a crowd.
+/// Misbehaving hosts in a crowd.
 const CROWD: usize = 60;
 
 /// How long a receiver seeds by default while others of its swarm are not done.
@@ -35,7 +37,7 @@ pub enum Scenario {
     SlowUplinks,
     /// One receiver more each second.
     Staggered,
-    /// Receivers leave when they are done and everybody they know is, after a minute in any case.
+    /// Receivers leave when they and all their neighbours are done, after a minute in any case.
     LeaveWhenDone,
     /// Four seeds.
     SeveralSeeds,
@@ -50,19 +52,19 @@ pub enum Scenario {
     Partition,
     /// The coordinator dies in the middle and comes back with nothing.
     CoordinatorDies,
-    /// The seed comes when everybody has been waiting for a while.
+    /// The seed starts when all receivers have been waiting for a while.
     LateSeed,
-    /// Some hosts claim everything and have nothing, accept and send nothing, drip, or freeze for a
-    /// while.
+    /// Some hosts claim chunks and have none, accept requests and send nothing, drip, or freeze for
+    /// a while.
     Liars,
-    /// There are many more that claim everything, behind one address or behind 16: silent,
-    /// trickling, lying, or some of each.
+    /// Many hosts that claim every chunk, behind one address or behind 16: silent, trickling,
+    /// forging, or some of each.
     Crowd,
     /// The seed's machine loses power when there is at least one copy, and comes back much later.
     SeedVanishes,
 }
 
-/// What can be said about any world.
+/// Parameters of any world.
 #[derive(Debug, Clone)]
 pub struct Parameters {
     /// Receivers.
@@ -73,16 +75,15 @@ pub struct Parameters {
     pub chunk_size: ChunkSize,
     /// Links of receivers, in Mbit/s.
     pub mbit: f64,
-    /// Links of seeds; as the others' if not said.
+    /// Links of seeds; `None`: the same.
     pub seed_mbit: Option<f64>,
-    /// From host to host; what the scenario has if not said.
+    /// From host to host; `None`: as in the scenario.
     pub delay: Option<Nanos>,
     /// Receivers start within so much time.
     pub spread: Nanos,
     /// Hosts that are slow, where a scenario has some.
     pub slow: Option<usize>,
-    /// Of what a process that comes back finds of the file, so many chunks in a thousand are
-    /// damaged.
+    /// Chunks in a thousand that are damaged on the disk of a host that comes back.
     pub damaged_per_mille: u32,
     /// Decides every random choice.
     pub seed: u64,
@@ -94,7 +95,7 @@ pub struct Parameters {
     pub checks: Checks,
 }
 
-/// Numbers of the network that differ from the scenario's.
+/// Parameters of the network that differ from the scenario's.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NetworkChanges {
     /// Whether headers count.
@@ -166,10 +167,10 @@ fn equal(parameters: &Parameters) -> World {
     let mut rng = StdRng::seed_from_u64(parameters.seed ^ 0x5eed);
     let rate = Rate::mbit(parameters.mbit);
     let seed_rate = parameters.seed_mbit.map_or(rate, Rate::mbit);
-    let seed = Plan::honest(0, Holds::Everything, seed_rate);
+    let seed = HostPlan::honest(0, Holds::Everything, seed_rate);
     let mut receiver = || {
         let late = if parameters.spread > 0 { rng.random_range(0..parameters.spread) } else { 0 };
-        Plan::honest(START + late, Holds::Nothing, rate)
+        HostPlan::honest(START + late, Holds::Nothing, rate)
     };
     let hosts =
         std::iter::once(seed).chain((0..parameters.receivers).map(|_| receiver())).collect();
@@ -218,7 +219,7 @@ fn apply(network: &mut NetworkModel, parameters: &Parameters) {
     network.loss_ppm = loss_ppm.unwrap_or(network.loss_ppm);
 }
 
-/// Generous: it tells runs that never end from runs that are slow.
+/// Generous: it only distinguishes runs that never end from slow ones.
 fn set_deadline(world: &mut World) {
     let last_change = world
         .hosts
@@ -314,32 +315,36 @@ fn crash_poison_slow(mut world: World, parameters: &Parameters) -> World {
     let bound = world.bound();
     let receivers = parameters.receivers;
     let slow = parameters.slow.unwrap_or(receivers.div_ceil(10));
-    // Disjoint: a crash must not turn a poisoner honest.
+    // Disjoint sets: a host is not both.
     let plans = crash_first(&mut world.hosts[1..], receivers.div_ceil(10), bound, parameters.seed);
     let plans = poison_first(plans, receivers.div_ceil(20));
     for plan in plans.iter_mut().take(slow) {
         plan.up = plan.up.divided_by(10);
-        plan.disk = Disk { rate: plan.up, latency: 10 * MILLISECOND };
+        plan.disk = DiskModel { rate: plan.up, latency: 10 * MILLISECOND };
     }
     set_deadline(&mut world);
     world
 }
 
-/// The first hosts crash at some time while all are busy, and come back soon. Answers with the
-/// others.
-fn crash_first(plans: &mut [Plan], crashing: usize, bound: Nanos, seed: u64) -> &mut [Plan] {
+/// The first hosts crash at some time while all are busy, and come back soon. Returns the others.
+fn crash_first(
+    plans: &mut [HostPlan],
+    crashing: usize,
+    bound: Nanos,
+    seed: u64,
+) -> &mut [HostPlan] {
     let mut rng = StdRng::seed_from_u64(seed ^ 0xc4a5);
     let (first, others) = plans.split_at_mut(crashing.min(plans.len()));
     for plan in first {
         let at = START + rng.random_range(bound / 10..bound.max(10));
         let back = at + rng.random_range(SECOND / 10..5 * SECOND);
-        plan.changes = vec![(at, Change::Crash), (back, Change::Rejoin)];
+        plan.changes = vec![(at, HostChange::Crash), (back, HostChange::Rejoin)];
     }
     others
 }
 
-/// The first hosts forge half of what they send. Answers with the others.
-fn poison_first(plans: &mut [Plan], poisonous: usize) -> &mut [Plan] {
+/// The first hosts forge half of what they send. Returns the others.
+fn poison_first(plans: &mut [HostPlan], poisonous: usize) -> &mut [HostPlan] {
     let (first, others) = plans.split_at_mut(poisonous.min(plans.len()));
     first.iter_mut().for_each(|plan| plan.character = Character::Poisonous { per_mille: 500 });
     others
@@ -357,7 +362,7 @@ fn coordinator_dies(mut world: World) -> World {
     world.name = "coordinator-dies";
     let dies = START + world.bound() / 4;
     world.outages = vec![(dies, dies + 20 * SECOND)];
-    // Half of them come while it is down; they know nobody until it is back.
+    // Half of them start while it is down; they know no peers until it is back.
     let half = world.hosts.len() / 2;
     for plan in world.hosts.iter_mut().skip(half.max(1)) {
         plan.joins = dies + SECOND;
@@ -386,7 +391,8 @@ fn liars(mut world: World, parameters: &Parameters) -> World {
     }
     for plan in plans.by_ref().take(each) {
         let lasts = 60 * SECOND;
-        plan.changes = vec![(frozen, Change::Freeze { lasts }), (frozen + lasts, Change::Thaw)];
+        plan.changes =
+            vec![(frozen, HostChange::Freeze { lasts }), (frozen + lasts, HostChange::Thaw)];
     }
     // Full holders first, as everywhere.
     world.hosts[1..].sort_by_key(|plan| plan.holds == Holds::Nothing);
@@ -402,7 +408,7 @@ fn crowd(mut world: World, parameters: &Parameters) -> World {
         (if parameters.seed.is_multiple_of(2) { 1 } else { 16 }, parameters.seed / 2 % 4);
     let rate = world.hosts[0].up;
     for number in 0..parameters.slow.unwrap_or(CROWD) {
-        let mut plan = Plan::honest(0, Holds::Everything, rate);
+        let mut plan = HostPlan::honest(0, Holds::Everything, rate);
         let manner = usize::try_from(manner).unwrap_or(0);
         plan.character = *characters.get(manner).unwrap_or(&characters[number % characters.len()]);
         plan.source = u8::try_from(number % sources).ok();
@@ -417,7 +423,8 @@ fn seed_vanishes(mut world: World) -> World {
     let bound = world.bound();
     // Before it has sent everything once.
     let gone = START + bound - bound / 4;
-    world.hosts[0].changes = vec![(gone, Change::Vanish), (gone + 200 * SECOND, Change::Rejoin)];
+    world.hosts[0].changes =
+        vec![(gone, HostChange::Vanish), (gone + 200 * SECOND, HostChange::Rejoin)];
     set_deadline(&mut world);
     world
 }

@@ -1,4 +1,4 @@
-//! `NAME=VALUE` for any number of the core's configuration, for experiments.
+//! `NAME=VALUE` for a setting of the core's configuration, for experiments.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,22 +12,22 @@ pub struct Setting {
     value: String,
 }
 
-/// Why a setting makes no sense.
+/// Why a setting is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
     /// There is no `=`.
     #[error("expected NAME=VALUE")]
     NoValue,
-    /// Nothing is called so.
-    #[error("no number is called {name}; there are {}", NAMES.join(", "))]
+    /// No setting has this name.
+    #[error("no setting is called {name}; there are {}", NAMES.join(", "))]
     Unknown {
         /// What was given.
         name: String,
     },
-    /// The value is none for that name.
+    /// The value is not valid for this name.
     #[error("{name} takes {expected}, not {value}")]
     BadValue {
-        /// Of what.
+        /// Which setting.
         name: String,
         /// What it takes.
         expected: &'static str,

@@ -14,7 +14,7 @@ pub struct Count {
     pub bytes: u64,
 }
 
-/// What peers said to each other.
+/// Messages between peers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Traffic {
     /// By number of the message.

@@ -1,5 +1,5 @@
-//! What a run decided, one line each, or only the hash of those lines: two runs with one hash made
-//! the same decisions at the same moments.
+//! The decisions of a run, one line each, or only the hash of those lines: two runs with the same
+//! hash made the same decisions at the same times.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -22,12 +22,12 @@ const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 impl Trace {
-    /// A trace of which only the hash is wanted.
+    /// A trace that keeps only the hash.
     pub fn hashed() -> Trace {
         Trace::Hash(FNV_OFFSET)
     }
 
-    /// The hash of everything so far, if that is what is kept.
+    /// The hash of everything so far, if it is kept.
     pub fn hash(&self) -> Option<u64> {
         match self {
             Trace::Hash(hash) => Some(*hash),
@@ -40,7 +40,7 @@ impl Trace {
     }
 
     pub(crate) fn record(&mut self, at: Nanos, host: HostId, what: &dyn fmt::Debug) {
-        // Whoever reads the lines through a pipe may have seen enough.
+        // The reader of a pipe may be gone.
         let _ = writeln!(self, "{:>16} {host:>5} {what:?}", at);
     }
 }

@@ -1,5 +1,5 @@
-//! Time in whole nanoseconds, rates in whole bytes per second: no result depends on how floating
-//! point rounds.
+//! Time in whole nanoseconds, rates in whole bytes per second: no result depends on floating-point
+//! rounding.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub const SECOND: Nanos = 1_000_000_000;
 pub struct Rate(u64);
 
 impl Rate {
-    /// A rate of so many bytes per second; zero is taken as one.
+    /// A rate in bytes per second; zero is taken as one.
     pub const fn new(bytes_per_second: u64) -> Rate {
         Rate(if bytes_per_second == 0 { 1 } else { bytes_per_second })
     }
@@ -48,7 +48,7 @@ impl Rate {
         Rate::new(self.0 / divisor.max(1))
     }
 
-    /// How long so many bytes take.
+    /// The time that `bytes` take.
     pub fn time_for(self, bytes: u64) -> Nanos {
         match bytes.checked_mul(SECOND) {
             Some(product) => product / self.0,
@@ -60,7 +60,7 @@ impl Rate {
         }
     }
 
-    /// How many bytes pass in that time.
+    /// The bytes that pass in `time`.
     pub fn bytes_in(self, time: Nanos) -> u64 {
         let bytes = u128::from(self.0) * u128::from(time) / u128::from(SECOND);
         u64::try_from(bytes).unwrap_or(u64::MAX)
@@ -75,7 +75,12 @@ pub(crate) fn moment(at: Nanos) -> Time {
 /// A moment of the core in nanoseconds, rounded down: a tick at that moment finds its timer due, or
 /// comes once more.
 pub(crate) fn nanos(time: Time) -> Nanos {
-    u64::try_from(time.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
+    duration(time.elapsed())
+}
+
+/// A length of time in nanoseconds.
+pub(crate) fn duration(time: Duration) -> Nanos {
+    u64::try_from(time.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
 /// For printing.

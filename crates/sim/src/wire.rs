@@ -1,5 +1,5 @@
-//! How many bytes things are on the wire: messages by formula, which the tests hold against the
-//! real encoder, and packets with the headers of TCP, IP and Ethernet.
+//! Sizes on the wire: messages by formula, which a test compares with the encoder, and packets with
+//! the headers of TCP, IP and Ethernet.
 
 use bytes::BytesMut;
 use tnet_proto::{DATA_HEADER_LEN, Holdings, PREFIX_LEN, PeerMessage, WireMessage, encode};
@@ -10,7 +10,7 @@ pub(crate) const SEGMENT_LEN: u64 = 1448;
 /// Ethernet, IP and TCP with timestamps, as traffic shapers count.
 pub(crate) const HEADERS_LEN: u64 = 14 + 20 + 32;
 
-/// What comes before the bytes of a part of a chunk.
+/// The header before the bytes of a part of a chunk.
 pub(crate) const PART_HEADER_LEN: u32 = 28;
 const _: () = assert!(PART_HEADER_LEN as usize == PREFIX_LEN + DATA_HEADER_LEN);
 
@@ -20,14 +20,14 @@ pub(crate) const GREETING_LEN: u64 = 12 + 4 + 4 + 16 + 2 + 8;
 /// Whether packets have headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Headers {
-    /// Only what applications send counts: results compare with theory.
+    /// Only payload counts: results compare with theory.
     Ignored,
     /// As on Ethernet: results compare with a shaped network.
     Counted,
 }
 
 impl Headers {
-    /// What `payload` bytes sent at once occupy.
+    /// The bytes on the wire of `payload` bytes sent at once.
     pub(crate) fn wire_len(self, payload: u64) -> u64 {
         match self {
             Headers::Ignored => payload,
@@ -35,7 +35,7 @@ impl Headers {
         }
     }
 
-    /// What confirming one batch costs the other direction.
+    /// The bytes in the other direction that acknowledge one batch.
     pub(crate) fn acknowledgement(self) -> u64 {
         match self {
             Headers::Ignored => 0,

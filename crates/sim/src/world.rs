@@ -1,5 +1,5 @@
-//! What a run is made of: the file, the wires, the hosts and what becomes of them. A world and its
-//! seed decide everything that happens.
+//! The description of a run: the file, the links, the hosts and what happens to them. A world and
+//! its seed determine everything.
 
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry, GeometryError};
 use tnet_swarm::Config;
@@ -7,7 +7,7 @@ use tnet_swarm::Config;
 use crate::net::NetworkModel;
 use crate::units::{HostId, MILLISECOND, Nanos, Rate, SECOND};
 
-/// When receivers start: seeds have introduced themselves by then, as in the lab. Results are
+/// When receivers start: seeds are known to the coordinator by then, as in the lab. Results are
 /// counted from here.
 pub const START: Nanos = SECOND;
 
@@ -18,8 +18,7 @@ pub struct World {
     pub name: &'static str,
     /// Decides every random choice.
     pub seed: u64,
-    /// Of what a process that comes back finds of the file, so many chunks in a thousand are
-    /// damaged.
+    /// Chunks in a thousand that are damaged on the disk of a host that comes back.
     pub damaged_per_mille: u32,
     /// The file's chunks.
     pub chunks: u32,
@@ -27,10 +26,10 @@ pub struct World {
     pub chunk_size: ChunkSize,
     /// Settings of every core.
     pub swarm: Config,
-    /// The wires.
+    /// The links.
     pub network: NetworkModel,
-    /// Everybody. Full holders first.
-    pub hosts: Vec<Plan>,
+    /// All hosts, full holders first.
+    pub hosts: Vec<HostPlan>,
     /// How often hosts report to the coordinator.
     pub report_interval: Nanos,
     /// From a host to the coordinator.
@@ -45,18 +44,18 @@ pub struct World {
     pub checks: Checks,
 }
 
-/// What a run holds its hosts to, beyond what is always checked.
+/// Checks beyond those that every run has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checks {
-    /// Every so many inputs a core recounts its books. Zero: never.
+    /// Inputs between two checks of a core's invariants; zero: never.
     pub books_every: u64,
-    /// Whether to go on after the last completion until the coordinator's table must be right.
+    /// Whether to continue after the last completion until the coordinator's table must be right.
     pub table: bool,
 }
 
 /// One host.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct HostPlan {
     /// When it starts.
     pub joins: Nanos,
     /// What it holds then.
@@ -66,15 +65,15 @@ pub struct Plan {
     /// Its downlink.
     pub down: Rate,
     /// Its disk, including verification.
-    pub disk: Disk,
-    /// How it treats others.
+    pub disk: DiskModel,
+    /// How it behaves towards others.
     pub character: Character,
-    /// The address that it shares with all hosts of the same number; none: it has one of its own.
+    /// The address that it shares with all hosts of the same number; `None`: its own address.
     pub source: Option<u8>,
-    /// What is wrong with its program: the checkers must notice.
+    /// A planted defect, which the checkers must find.
     pub defect: Option<Defect>,
     /// What happens to it, in order.
-    pub changes: Vec<(Nanos, Change)>,
+    pub changes: Vec<(Nanos, HostChange)>,
     /// What it does with the whole file.
     pub when_done: WhenDone,
 }
@@ -90,21 +89,21 @@ pub enum Holds {
 
 /// How fast chunks are stored, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disk {
+pub struct DiskModel {
     /// Bytes per second.
     pub rate: Rate,
     /// And this for each chunk.
     pub latency: Nanos,
 }
 
-/// How a host treats others. Any but the first lies.
+/// How a host behaves towards others. All but the first misbehave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Character {
     /// As promised.
     Honest,
-    /// Sends other bytes, for so many in a thousand chunks.
+    /// Forges some of the chunks that it sends.
     Poisonous {
-        /// How many.
+        /// Chunks in a thousand that are forged.
         per_mille: u32,
     },
     /// Claims every chunk and refuses them all.
@@ -113,7 +112,7 @@ pub enum Character {
     Mute,
     /// Accepts every request and sends a few bytes a second.
     Dripping,
-    /// The same with some more, so that it is not taken for one that does not send.
+    /// The same with more bytes, so that it is not detected as stalled.
     Trickling,
 }
 
@@ -128,29 +127,29 @@ impl Character {
     }
 }
 
-/// A fault planted into the program of a host that means well, to see the checkers fail.
+/// A defect planted into the program of an honest host, to test the checkers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defect {
     /// Stores every chunk without verifying it.
     TrustsEverybody,
-    /// Takes chunks for stored that never reach the disk.
+    /// Reports chunks as stored that never reach the disk.
     LosesWrites,
-    /// Believes that what an earlier life left on the disk is still what it was.
+    /// Trusts the chunks on its disk without verifying them.
     TrustsItsDisk,
     /// Never tells the coordinator that it is done.
     KeepsCompletionSecret,
-    /// Sends nothing that it was asked for, and says that it did.
+    /// Sends no chunk, and reports that it did.
     SendsNothing,
 }
 
 /// What happens to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum HostChange {
     /// The process dies; what is on disk stays.
     Crash,
-    /// The machine loses power: nobody is told.
+    /// The machine loses power: no connection is closed.
     Vanish,
-    /// It says goodbye to everybody and ends.
+    /// It sends `Bye` on all connections and ends.
     Leave,
     /// It comes back with what is on its disk.
     Rejoin,
@@ -159,7 +158,7 @@ pub enum Change {
         /// For how long.
         lasts: Nanos,
     },
-    /// It goes on. Follows each freeze by itself.
+    /// It continues. A plan has one after each freeze.
     Thaw,
 }
 
@@ -168,22 +167,22 @@ pub enum Change {
 pub enum WhenDone {
     /// Seeds for ever.
     Stay,
-    /// Seeds until everybody it knows is done, then leaves, as `tnet get --foreground` does.
+    /// Seeds until all its neighbours are done, then leaves, as `tnet get --foreground` does.
     Linger {
         /// Leaves after this long in any case.
         at_most: Nanos,
     },
 }
 
-impl Plan {
+impl HostPlan {
     /// An honest host with a fast disk that stays.
-    pub fn honest(joins: Nanos, holds: Holds, rate: Rate) -> Plan {
-        Plan {
+    pub fn honest(joins: Nanos, holds: Holds, rate: Rate) -> HostPlan {
+        HostPlan {
             joins,
             holds,
             up: rate,
             down: rate,
-            disk: Disk { rate: Rate::new(1_000_000_000), latency: MILLISECOND / 5 },
+            disk: DiskModel { rate: Rate::new(1_000_000_000), latency: MILLISECOND / 5 },
             character: Character::Honest,
             source: None,
             defect: None,
@@ -192,12 +191,13 @@ impl Plan {
         }
     }
 
-    /// Whether the host is to have the whole file in the end: it wants it, does not lie, and does
-    /// not stay away.
+    /// Whether the host must have the whole file in the end: it wants it, is honest, and does not
+    /// leave.
     pub fn must_finish(&self) -> bool {
-        let last = self.changes.iter().rev().find(|(_, change)| *change != Change::Thaw);
-        let stays =
-            last.is_none_or(|(_, change)| matches!(change, Change::Rejoin | Change::Freeze { .. }));
+        let last = self.changes.iter().rev().find(|(_, change)| *change != HostChange::Thaw);
+        let stays = last.is_none_or(|(_, change)| {
+            matches!(change, HostChange::Rejoin | HostChange::Freeze { .. })
+        });
         self.holds == Holds::Nothing && self.character == Character::Honest && stays
     }
 }
@@ -216,13 +216,13 @@ impl World {
         u64::from(self.chunks) * u64::from(self.chunk_size.get())
     }
 
-    /// Names the file; only that it is the same everywhere matters.
+    /// Hash of the file; any value that is the same everywhere.
     pub fn hash(&self) -> FileHash {
         FileHash::from_bytes([7; 32])
     }
 
-    /// The fluid bound of Kumar and Ross: no protocol brings the file to everybody sooner. Nobody's
-    /// overhead is in it, nor that hosts may come later than the start or lie.
+    /// The fluid bound of Kumar and Ross: no protocol brings the file to all receivers sooner. It
+    /// ignores overhead, late arrivals and misbehaving hosts.
     pub fn bound(&self) -> Nanos {
         let len = self.file_len();
         let receivers = || self.hosts.iter().filter(|plan| plan.must_finish());

@@ -1,4 +1,4 @@
-//! Whole runs: the same seed gives the same run, every world keeps the rules, and the wires obey
+//! Whole runs: the same seed gives the same run, every world keeps the rules, and the links obey
 //! arithmetic.
 
 use std::io::{self, Write};
@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use clap::ValueEnum;
 use tnet_sim::{
-    Breach, Change, Character, Checks, Defect, Headers, MILLISECOND, NetworkChanges, Outcome,
+    Breach, Character, Checks, Defect, Headers, HostChange, MILLISECOND, NetworkChanges, Outcome,
     Parameters, Rate, SECOND, START, Scenario, Simulation, Trace, World, drawn,
 };
 
-/// Checks everything that can be checked, often.
+/// All checks, often.
 const THOROUGH: Checks = Checks { books_every: 101, table: true };
 
 fn run(world: World) -> Outcome {
@@ -58,7 +58,7 @@ fn the_same_seed_gives_the_same_trace_byte_for_byte() {
 fn breaches_with(defect: Defect) -> Vec<Breach> {
     let mut world = Scenario::Equal.world(&small(1));
     world.hosts[1].defect = Some(defect);
-    // Somebody whose forgeries a program that verifies nothing can store.
+    // A host whose forged chunks a program that verifies nothing stores.
     world.hosts[2].character = Character::Poisonous { per_mille: 500 };
     world.checks = Checks { books_every: 0, table: true };
     world.deadline = 100 * SECOND;
@@ -242,7 +242,7 @@ fn nobody_finishes_before_the_fluid_bound() {
 #[test]
 fn a_world_whose_only_seed_leaves_at_once_is_not_finished_and_not_blamed() {
     let mut world = Scenario::Equal.world(&small(1));
-    world.hosts[0].changes.push((START + 100 * MILLISECOND, Change::Leave));
+    world.hosts[0].changes.push((START + 100 * MILLISECOND, HostChange::Leave));
     world.deadline = 100 * SECOND;
     let outcome = run(world);
     assert_eq!(outcome.finished, 0);
@@ -266,8 +266,8 @@ fn a_hundred_hosts_all_finish() {
     assert!(outcome.is_right(), "{:#?}", outcome.breaches);
 }
 
-/// A host froze while it was being greeted. What arrived meanwhile was handed to it before the
-/// greetings, so that it missed goodbyes, and took honest peers for dead or for liars.
+/// A host froze during a handshake. What arrived meanwhile was delivered before the end of the
+/// handshake, so it missed `Bye`s, and treated honest peers as dead or misbehaving.
 #[test]
 fn a_host_that_thaws_hears_everything_in_the_order_it_was_sent() {
     for seed in [5780, 6204, 8575] {
@@ -277,9 +277,9 @@ fn a_host_that_thaws_hears_everything_in_the_order_it_was_sent() {
     }
 }
 
-/// Two swarms of one content between two hosts ended in a row with the same chunk asked for in
-/// each, and its source answered both times. One answer was expected, the other one cost an honest
-/// host its connection.
+/// Two links of one content between two hosts ended one after the other with the same chunk
+/// requested on each, and its source answered both times. Only one answer was expected, and the
+/// other cost an honest host its connection.
 #[test]
 fn what_was_asked_for_and_abandoned_twice_may_be_answered_twice() {
     let (scenario, parameters) = drawn(895_052_274, &Parameters::default());
@@ -287,10 +287,10 @@ fn what_was_asked_for_and_abandoned_twice_may_be_answered_twice() {
     assert!(outcome.is_right(), "{outcome}");
 }
 
-/// Who had as many neighbours as he wanted, all of a silent crowd behind few addresses, called its
-/// next addresses and came to the one honest holder by chance alone. One of a crowd that was slow
-/// got the second copies too, and one that lied made the chunk wait, instead of its source, when
-/// the honest one had come.
+/// A receiver that had all its neighbours in a silent crowd behind few addresses reached the one
+/// honest holder only by chance. A slow member of a crowd was sent the hedged requests, too, and
+/// after a forged chunk the chunk was delayed instead of its source, when the honest holder had
+/// connected.
 #[test]
 fn the_one_honest_holder_is_found_within_a_crowd() {
     for seed in [1913, 2059, 4018, 5469, 9098, 9419, 777_139] {

@@ -66,7 +66,7 @@ mod uplink;
 
 pub use chunk_map::ChunkCell;
 pub use config::{Config, SlotLimits};
-pub use coordinator::CoordinatorSession;
+pub use coordinator::{CoordinatorSession, ReconnectPause};
 pub use file::FileStats;
 pub use io::{
     Direction, Event, FileKey, Goal, Input, Output, PeerKey, Priority, RateLimits, UploadEnd,

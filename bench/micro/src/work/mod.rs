@@ -6,7 +6,7 @@ mod messages;
 mod swarm;
 mod table;
 
-/// One repetition; answers something that depends on the work.
+/// One repetition; returns a value that depends on the work.
 pub(crate) type Step = Box<dyn FnMut() -> u64>;
 
 /// A path to be measured.

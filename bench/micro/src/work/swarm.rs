@@ -1,4 +1,4 @@
-//! The core that decides.
+//! The core of a peer.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -25,9 +25,9 @@ struct Scene {
     swarm: Swarm,
     geometry: Geometry,
     now: Duration,
-    /// Requests of ours, oldest first.
+    /// Open requests, oldest first.
     asked: VecDeque<(PeerKey, u32)>,
-    /// Chunks we were told to send.
+    /// Chunks that the core wants to send.
     sending: VecDeque<(PeerKey, FileKey, tnet_fileinfo::ChunkIndex)>,
 }
 
@@ -76,7 +76,7 @@ impl Scene {
         self.feed(Input::Message { peer, message });
     }
 
-    /// Time goes on by a little; what the core wants is noted.
+    /// Advances time a little, and records the core's outputs.
     fn feed(&mut self, input: Input) {
         self.now += Duration::from_micros(100);
         self.swarm.handle_input(Time::after_start(self.now), input);
@@ -97,7 +97,7 @@ impl Scene {
     }
 }
 
-/// The oldest request is answered. When the file is whole, all begins again.
+/// Answers the oldest request. When the file is complete, starts over.
 pub(crate) fn picker() -> Step {
     let mut scene = Scene::new(Goal::Download);
     Box::new(move || {

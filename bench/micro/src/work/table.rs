@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tnet_coordinator::{Arrival, Beat, Epoch, Report, Scope, Table, TableLimits};
+use tnet_coordinator::{Epoch, HeartbeatOutcome, Introduction, Report, Scope, Table, TableLimits};
 use tnet_fileinfo::FileHash;
 use tnet_proto::{Availability, PeerId, ReportDigest, ReportEntry};
 
@@ -24,8 +24,8 @@ fn full() -> (Table, Vec<(Epoch, ReportDigest)>) {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_le_bytes());
         let address = SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0001 + number), 7401));
-        let arrival = Arrival::seen_at(address, PeerId(id), Duration::from_secs(10));
-        table.hello(Duration::ZERO, epoch, &arrival).expect("there is room");
+        let introduction = Introduction::seen_at(address, PeerId(id), Duration::from_secs(10));
+        table.hello(Duration::ZERO, epoch, &introduction).expect("there is room");
         let availability = if number % 2 == 0 { Availability::Full } else { Availability::Partial };
         let entries: Vec<ReportEntry> = (0..FILES)
             .map(|file| ReportEntry { hash: [file; 32], size: 1 << 30, availability })
@@ -50,7 +50,7 @@ pub(crate) fn heartbeat() -> Step {
         turn += 1;
         let (epoch, digest) = peers[turn * 7919 % peers.len()];
         let beat = table.heartbeat(Duration::from_micros(turn as u64), epoch, digest);
-        u64::from(beat == Beat::Renewed)
+        u64::from(beat == HeartbeatOutcome::Renewed)
     })
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
-use tnet_coordinator::{AllowAdvertise, Network, ParseNetworkError};
+use tnet_coordinator::{AllowAdvertise, IpNetwork, ParseNetworkError};
 use tnet_fileinfo::{ChunkSize, FileHash};
 use tnet_peer::{Advertise, parse_listen};
 
@@ -155,7 +155,7 @@ pub(crate) struct CoordinatorArgs {
 pub(crate) enum Allowed {
     /// No private addresses.
     None,
-    Network(Network),
+    Network(IpNetwork),
 }
 
 impl FromStr for Allowed {

@@ -1,48 +1,48 @@
-//! Whom to name to a peer that asks for a file: which places among the holders, by chance. Pure
-//! arithmetic; the cost depends on how many are wanted, not on how many there are.
+//! Draws the positions of the holders that a handout names. Pure arithmetic; the cost depends on
+//! the number wanted, not on the number of holders.
 
 use rand::Rng;
 use rand::seq::{SliceRandom, index};
 
-/// When a swarm has both whole and incomplete holders, an answer names at least this many of each
-/// (or all, if there are fewer).
+/// When a file has both full and partial holders, a handout names at least this many of each (or
+/// all, if there are fewer).
 ///
-/// Whole holders among incomplete ones: whatever those lack is there. Incomplete among whole ones:
-/// they download the same file, have their uplink free for it, and are whom the asker will exchange
-/// most chunks with. Five of fifty hardly disturbs the proportion, so a lone seed is not named to
-/// more peers than it must be.
+/// Full holders among partial ones: they have every chunk that those lack. Partial among full ones:
+/// they download the same file, have a free uplink for it, and will exchange most chunks with the
+/// asker. Five of fifty hardly changes the proportion, so a lone seed is not named to more peers
+/// than necessary.
 pub(crate) const MIN_OF_EACH: u32 = 5;
 
-/// The candidates for a handout: places `0..full` hold the whole file, `full..full + partial` a
-/// part of it.
+/// The candidates for a handout: positions `0..full` are full holders, `full..full + partial`
+/// partial ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Candidates {
     pub(crate) full: u32,
     pub(crate) partial: u32,
-    /// The place of the asker, which is left out.
+    /// The position of the asker, which is left out.
     pub(crate) asker: Option<u32>,
 }
 
 impl Candidates {
-    /// Up to `wanted` different places in random order, the asker's left out: in proportion to how
-    /// many hold the whole file and how many a part, but at least [`MIN_OF_EACH`].
+    /// Up to `wanted` different positions in random order, the asker's left out: in proportion to
+    /// the numbers of full and partial holders, but at least [`MIN_OF_EACH`] of each.
     pub(crate) fn choose(self, wanted: u32, rng: &mut impl Rng) -> Vec<u32> {
-        let asker_full = self.asker.filter(|place| *place < self.full);
+        let asker_full = self.asker.filter(|position| *position < self.full);
         let asker_partial =
-            self.asker.filter(|place| (self.full..self.full + self.partial).contains(place));
+            self.asker.filter(|position| (self.full..self.full + self.partial).contains(position));
         let full = self.full - u32::from(asker_full.is_some());
         let partial = self.partial - u32::from(asker_partial.is_some());
         let (from_full, from_partial) = shares(full, partial, wanted);
 
-        let mut places = Vec::with_capacity((from_full + from_partial) as usize);
-        pick(full, from_full, 0, asker_full, rng, &mut places);
-        pick(partial, from_partial, self.full, asker_partial, rng, &mut places);
-        places.shuffle(rng);
-        places
+        let mut positions = Vec::with_capacity((from_full + from_partial) as usize);
+        pick(full, from_full, 0, asker_full, rng, &mut positions);
+        pick(partial, from_partial, self.full, asker_partial, rng, &mut positions);
+        positions.shuffle(rng);
+        positions
     }
 }
 
-/// How many of `full` and `partial` candidates are named when `wanted` are.
+/// Splits `wanted` between `full` and `partial` candidates.
 fn shares(full: u32, partial: u32, wanted: u32) -> (u32, u32) {
     let all = u64::from(full) + u64::from(partial);
     if all <= u64::from(wanted) {
@@ -60,19 +60,20 @@ fn shares(full: u32, partial: u32, wanted: u32) -> (u32, u32) {
     (from_full, wanted - from_full)
 }
 
-/// Pushes `amount` different places of `count` that begin at `start`, skipping the place `without`.
+/// Pushes `amount` different positions of `count` that begin at `start`, skipping the position
+/// `without`.
 fn pick(
     count: u32,
     amount: u32,
     start: u32,
     without: Option<u32>,
     rng: &mut impl Rng,
-    places: &mut Vec<u32>,
+    positions: &mut Vec<u32>,
 ) {
     for index in index::sample(rng, count as usize, amount as usize) {
-        let place = start + u32::try_from(index).expect("below `count`, a u32");
-        let behind_gap = without.is_some_and(|gap| place >= gap);
-        places.push(place + u32::from(behind_gap));
+        let position = start + u32::try_from(index).expect("below `count`, a u32");
+        let behind_gap = without.is_some_and(|gap| position >= gap);
+        positions.push(position + u32::from(behind_gap));
     }
 }
 
@@ -92,19 +93,19 @@ mod tests {
             full in 0u32..200, partial in 0u32..200, asker in 0u32..500, wanted in 0u32..80, seed: u64,
         ) {
             let candidates = Candidates { full, partial, asker: (asker < full + partial).then_some(asker) };
-            let places = candidates.choose(wanted, &mut StdRng::seed_from_u64(seed));
-            let different: BTreeSet<u32> = places.iter().copied().collect();
-            prop_assert_eq!(different.len(), places.len());
-            prop_assert!(places.iter().all(|place| *place < full + partial && *place != asker));
+            let positions = candidates.choose(wanted, &mut StdRng::seed_from_u64(seed));
+            let different: BTreeSet<u32> = positions.iter().copied().collect();
+            prop_assert_eq!(different.len(), positions.len());
+            prop_assert!(positions.iter().all(|position| *position < full + partial && *position != asker));
             let available = full + partial - u32::from(asker < full + partial);
-            prop_assert_eq!(places.len(), available.min(wanted) as usize, "as many as there are, up to `wanted`");
+            prop_assert_eq!(positions.len(), available.min(wanted) as usize, "as many as there are, up to `wanted`");
         }
 
         #[test]
         fn both_kinds_are_named_when_both_exist(full in 1u32..100_000, partial in 1u32..100_000, seed: u64) {
             let candidates = Candidates { full, partial, asker: None };
-            let places = candidates.choose(50, &mut StdRng::seed_from_u64(seed));
-            let of_full = u32::try_from(places.iter().filter(|place| **place < full).count()).expect("at most 50");
+            let positions = candidates.choose(50, &mut StdRng::seed_from_u64(seed));
+            let of_full = u32::try_from(positions.iter().filter(|position| **position < full).count()).expect("at most 50");
             prop_assert!(of_full >= full.min(MIN_OF_EACH));
             prop_assert!(50.min(full + partial) - of_full >= partial.min(MIN_OF_EACH));
         }
@@ -137,13 +138,13 @@ mod tests {
         let mut drawn = [0u32; 101];
         for _ in 0..20_000 {
             let candidates = Candidates { full: 0, partial: 101, asker: Some(40) };
-            for place in candidates.choose(10, &mut rng) {
-                drawn[place as usize] += 1;
+            for position in candidates.choose(10, &mut rng) {
+                drawn[position as usize] += 1;
             }
         }
         assert_eq!(drawn[40], 0);
-        for (place, times) in drawn.iter().enumerate().filter(|(place, _)| *place != 40) {
-            assert!((1750..=2250).contains(times), "place {place} was drawn {times} times");
+        for (position, times) in drawn.iter().enumerate().filter(|(position, _)| *position != 40) {
+            assert!((1750..=2250).contains(times), "position {position} was drawn {times} times");
         }
     }
 }

@@ -1,27 +1,27 @@
-//! Networks of IP addresses, as `10.0.0.0/8`, and from which of them a coordinator takes an address
-//! that a peer declares.
+//! IP networks such as `10.0.0.0/8`, and in which of them a coordinator accepts an address that a
+//! peer declares.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A network: its address and how many bits of it are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
+pub struct IpNetwork {
     ip: IpAddr,
     bits: u32,
 }
 
-/// What is not a network.
+/// The text is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write it like 10.0.0.0/8, fd00::/8 or 192.0.2.7")]
 pub struct ParseNetworkError;
 
-impl Network {
-    const fn v4(a: u8, b: u8, bits: u32) -> Network {
-        Network { ip: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), bits }
+impl IpNetwork {
+    const fn v4(a: u8, b: u8, bits: u32) -> IpNetwork {
+        IpNetwork { ip: IpAddr::V4(Ipv4Addr::new(a, b, 0, 0)), bits }
     }
 
-    /// Whether the address is in it. An IPv4 address that is mapped into IPv6 is IPv4.
+    /// Whether the address is in it. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.ip, ip.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(ip)) => {
@@ -37,10 +37,10 @@ impl Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for IpNetwork {
     type Err = ParseNetworkError;
 
-    fn from_str(text: &str) -> Result<Network, ParseNetworkError> {
+    fn from_str(text: &str) -> Result<IpNetwork, ParseNetworkError> {
         let (ip, bits) = match text.split_once('/') {
             Some((ip, bits)) => (ip, Some(bits.parse().map_err(|_| ParseNetworkError)?)),
             None => (text, None),
@@ -48,17 +48,17 @@ impl FromStr for Network {
         let ip: IpAddr = ip.parse().map_err(|_| ParseNetworkError)?;
         let all = if ip.is_ipv4() { 32 } else { 128 };
         let bits = bits.unwrap_or(all);
-        if bits <= all { Ok(Network { ip, bits }) } else { Err(ParseNetworkError) }
+        if bits <= all { Ok(IpNetwork { ip, bits }) } else { Err(ParseNetworkError) }
     }
 }
 
-/// What nobody routes between sites: RFC 1918, RFC 6598 and RFC 4193.
-const PRIVATE: [Network; 5] = [
-    Network::v4(10, 0, 8),
-    Network::v4(172, 16, 12),
-    Network::v4(192, 168, 16),
-    Network::v4(100, 64, 10),
-    Network { ip: IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)), bits: 7 },
+/// Networks that are not routed between sites: RFC 1918, RFC 6598 and RFC 4193.
+const PRIVATE: [IpNetwork; 5] = [
+    IpNetwork::v4(10, 0, 8),
+    IpNetwork::v4(172, 16, 12),
+    IpNetwork::v4(192, 168, 16),
+    IpNetwork::v4(100, 64, 10),
+    IpNetwork { ip: IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)), bits: 7 },
 ];
 
 /// Whether the address is of a private network.
@@ -66,15 +66,15 @@ pub(crate) fn is_private(ip: IpAddr) -> bool {
     PRIVATE.iter().any(|network| network.contains(ip))
 }
 
-/// From which networks a declared address is taken that is not the observed one. Everybody who asks
-/// is sent to it.
+/// In which networks a declared address is accepted that is not the observed one. Handouts send
+/// other peers there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowAdvertise {
-    /// The private ones, of a peer that reached the coordinator at a private address or on its own
+    /// Private networks, for a peer that reached the coordinator at a private address or on its own
     /// machine. Default: yes.
     pub private: bool,
-    /// These as well, of every peer. Default: none.
-    pub networks: Vec<Network>,
+    /// Further networks, for every peer. Default: none.
+    pub networks: Vec<IpNetwork>,
 }
 
 impl Default for AllowAdvertise {
@@ -84,7 +84,7 @@ impl Default for AllowAdvertise {
 }
 
 impl AllowAdvertise {
-    /// Whether a peer that reached us at `ours` may declare `ip`.
+    /// Whether a peer that reached the coordinator at `ours` may declare `ip`.
     pub(crate) fn includes(&self, ip: IpAddr, ours: IpAddr) -> bool {
         let is_among_private =
             self.private && is_private(ip) && (is_private(ours) || ours.is_loopback());
@@ -111,18 +111,18 @@ mod tests {
             ("fd00::/8", "fdff::1", "fe00::1"),
             ("::1", "::1", "::2"),
         ] {
-            let network: Network = network.parse().expect("a network");
+            let network: IpNetwork = network.parse().expect("a network");
             assert!(network.contains(ip(inside)) && !network.contains(ip(outside)), "{network:?}");
         }
         for (all, inside) in [("0.0.0.0/0", "255.1.2.3"), ("::/0", "ffff::1")] {
-            assert!(all.parse::<Network>().expect("all of them").contains(ip(inside)));
+            assert!(all.parse::<IpNetwork>().expect("all of them").contains(ip(inside)));
         }
     }
 
     #[test]
     fn what_is_no_network_is_refused() {
         for text in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10/8", "lan", "10.0.0.0/-1"] {
-            assert_eq!(text.parse::<Network>(), Err(ParseNetworkError), "{text:?}");
+            assert_eq!(text.parse::<IpNetwork>(), Err(ParseNetworkError), "{text:?}");
         }
     }
 

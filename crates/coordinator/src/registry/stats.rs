@@ -1,45 +1,46 @@
-//! What a coordinator counts. Numbers only ever rise unless they say "now".
+//! Counters of a coordinator. They only rise, except those that say "now".
 
 use tnet_proto::Limit;
 
 use crate::registry::table::TableSize;
 
-/// A coordinator in figures.
+/// Counters and sizes of a coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Stats {
     /// What the table holds now.
     pub table: TableSize,
-    /// Connections that have said hello, now.
+    /// Connections whose hello was accepted, now.
     pub connections: u32,
     /// Watches now.
     pub watches: u32,
-    /// Bytes that the files and entries in the table may have.
+    /// Limit of the bytes of files and entries in the table.
     pub table_budget: u64,
-    /// Peers let in.
+    /// Hellos accepted.
     pub hellos: u64,
-    /// Reports taken, also those that a limit cut.
+    /// Reports accepted, including those that a limit truncated.
     pub reports: u64,
-    /// Reports ignored because their number was not the next.
+    /// Reports ignored because of their sequence number.
     pub reports_out_of_order: u64,
     /// Heartbeats that renewed a lease.
     pub renewals: u64,
-    /// Peers asked for a full report.
+    /// Requests for a full report.
     pub resyncs: u64,
     /// Lookups, and first answers to watches.
     pub lookups: u64,
     /// `Holders` pushed to watchers.
     pub pushes: u64,
-    /// Peers that were silent past their lease.
+    /// Peers whose lease ended without a sign of life.
     pub expired: u64,
     /// Peers that said bye.
     pub byes: u64,
-    /// Connections closed because their source had most, and there was no seat for others.
+    /// Connections evicted: all permits were taken, and their source had most of them.
     pub gave_way: u64,
-    /// Connections closed because they did not read, or did not finish a message.
+    /// Connections closed because the peer did not read, or did not complete a message.
     pub slow_peers: u64,
-    /// Connections closed because they broke the protocol.
+    /// Connections closed because of a protocol violation.
     pub violations: u64,
-    /// Connections that came to no hello within the deadline, or ended before it.
+    /// Connections without a hello within the deadline, or that ended before it.
     pub without_hello: u64,
     /// How often each limit was met.
     pub limits: LimitCounts,
@@ -47,6 +48,7 @@ pub struct Stats {
 
 /// How often each limit was met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct LimitCounts {
     /// Entries of one peer, or of all peers of one IP address.
     pub entries_per_peer: u64,

@@ -1,14 +1,14 @@
-//! Which live peers hold which file. Pure: time comes in as an argument, nothing is read or sent.
+//! Which live peers hold which file. Pure: time is an argument, nothing is read or sent.
 //!
-//! A peer is a connection, and has an address: mostly its observed IP and its declared port.
-//! Several peers may claim the same address, as hosts behind one NAT do. Each has entries of its
-//! own and takes none from the others; who asks is told of an address once. Entries are soft state:
-//! a lost connection leaves them, silence past the lease removes them.
+//! A peer is a connection and has an address: mostly its observed IP and its declared port. Several
+//! peers may claim the same address, as hosts behind one NAT do. Each has its own entries and takes
+//! none from the others; a handout names an address once. Entries are soft state: they survive a
+//! lost connection, and the end of the lease removes them.
 //!
-//! What holds after every call, and what [`Table::check`] recounts: each entry stands once among
-//! the holders of its file and once in the files of its peer, each side knowing the other; the
-//! digest of a peer is that of its entries; no file is without holders; every count is the number
-//! of what it counts.
+//! Invariants after every call, which [`Table::check`] recounts: each entry is once among the
+//! holders of its file and once in the files of its peer, each side referring to the other; the
+//! digest of a peer is that of its entries; every file has a holder; every counter equals the
+//! number of things that it counts.
 
 mod by_source;
 mod calls;
@@ -40,10 +40,10 @@ pub use check::Footprint;
 pub use epoch::Epoch;
 pub(crate) use epoch::{EpochMap, EpochSet};
 pub use lookup::Handout;
-pub use report::{Beat, Report, ReportOutcome, Scope};
+pub use report::{HeartbeatOutcome, Report, ReportOutcome, Scope};
 pub use types::{
-    Admitted, Arrival, Expired, FileSummary, LimitExceeded, SwarmSize, Sweep, TableLimits,
-    TableSize,
+    Admitted, Expired, FileSummary, Introduction, LimitExceeded, SwarmSize, SweepStatus,
+    TableLimits, TableSize,
 };
 
 use by_source::BySource;
@@ -52,54 +52,54 @@ use contested::Contested;
 use file_index::FileIndex;
 use holders::Holders;
 use lease::LeaseQueue;
-use peer::{Peer, PeerKey, PeerSlot, Standing};
+use peer::{PeerIdentity, PeerRecord, PeerSlot, PeerState};
 use slab::Slab;
 
-use crate::registry::place::Site;
+use crate::registry::location::Site;
 
 /// Number of a file inside the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FileId(u32);
+struct FileSlot(u32);
 
-impl From<u32> for FileId {
-    fn from(number: u32) -> FileId {
-        FileId(number)
+impl From<u32> for FileSlot {
+    fn from(number: u32) -> FileSlot {
+        FileSlot(number)
     }
 }
 
-impl From<FileId> for u32 {
-    fn from(id: FileId) -> u32 {
+impl From<FileSlot> for u32 {
+    fn from(id: FileSlot) -> u32 {
         id.0
     }
 }
 
 /// A file with at least one holder.
 #[derive(Debug)]
-struct File {
+struct FileRecord {
     hash: FileHash,
     /// As its first holder reported it.
     size: u64,
     holders: Holders,
-    /// The listed ones among them by source, if they are more than a handout names.
+    /// The listed holders ordered by source, if they are more than a handout names.
     by_source: Option<Box<BySource>>,
 }
 
-/// What comes from one IP address.
+/// What the peers of one IP address use.
 #[derive(Debug, Default)]
-struct IpUse {
+struct IpUsage {
     peers: u32,
     /// Peers that left and whose entries are still being removed.
     retired: u32,
     entries: u32,
-    /// Files whose first holder is one of them: what a file takes is counted once.
+    /// Files whose first holder is one of them: the bytes of a file are counted once.
     files: u32,
 }
 
-/// Peers that claim the same socket.
+/// Peers that claim the same listening socket.
 #[derive(Debug, Default)]
 struct AtSite {
     peers: u32,
-    /// What came of calls to it.
+    /// Results of connection attempts to it.
     calls: Option<Box<Calls>>,
 }
 
@@ -107,16 +107,16 @@ struct AtSite {
 #[derive(Debug)]
 pub struct Table {
     limits: TableLimits,
-    peers: Slab<PeerSlot, Peer>,
-    files: Slab<FileId, File>,
+    peers: Slab<PeerSlot, PeerRecord>,
+    files: Slab<FileSlot, FileRecord>,
     index: FileIndex,
     /// Peers without a connection, which may come back.
-    away: BTreeMap<PeerKey, PeerSlot>,
+    away: BTreeMap<PeerIdentity, PeerSlot>,
     by_epoch: EpochMap<PeerSlot>,
-    by_ip: HashMap<IpAddr, IpUse>,
-    /// Of the live peers that accept connections.
+    by_ip: HashMap<IpAddr, IpUsage>,
+    /// Listening sockets of the live peers that accept connections.
     sites: HashMap<Site, AtSite>,
-    /// Peers beyond the first at their site. Mostly there are none.
+    /// Peers beyond the first at their site; usually none.
     at_shared_sites: u32,
     contested: Contested,
     leases: LeaseQueue,
@@ -125,11 +125,11 @@ pub struct Table {
     entries: u32,
     size_conflicts: u64,
     gave_way: u64,
-    /// How often others may still give way to the report that is being taken.
-    turns_left: u32,
-    /// The latest moment that the table was told of.
+    /// Evictions still allowed for the report that is being processed.
+    evictions_left: u32,
+    /// The latest `now` of all calls.
     latest: Duration,
-    /// Until then some address is doubtful.
+    /// Until then at least one site may be doubtful.
     doubts_until: Duration,
 }
 
@@ -152,7 +152,7 @@ impl Table {
             entries: 0,
             size_conflicts: 0,
             gave_way: 0,
-            turns_left: 0,
+            evictions_left: 0,
             latest: Duration::ZERO,
             doubts_until: Duration::ZERO,
         }
@@ -160,50 +160,55 @@ impl Table {
 
     /// A peer introduces itself on connection `epoch`.
     ///
-    /// A peer whose connection is gone and that comes back before its lease has ended, from the
-    /// same address and with the same id, keeps its entries. Everybody else starts with nothing,
-    /// and takes nothing from a peer that is there.
+    /// A peer that has lost its connection and comes back before its lease ends, from the same
+    /// address and with the same id, keeps its entries. Every other peer starts without entries,
+    /// and takes none from a connected peer.
     ///
     /// # Errors
-    /// There is no room for one more peer.
+    /// The limit of peers is reached.
     pub fn hello(
         &mut self,
         now: Duration,
         epoch: Epoch,
-        arrival: &Arrival,
+        introduction: &Introduction,
     ) -> Result<Admitted, LimitExceeded> {
         self.latest = self.latest.max(now);
-        let key = PeerKey::new(arrival.ip, arrival.place.listed(), arrival.peer_id);
+        let key = PeerIdentity::new(
+            introduction.ip,
+            introduction.location.listed(),
+            introduction.peer_id,
+        );
         match self.away.remove(&key) {
-            Some(slot) => Ok(self.welcome_back(now, epoch, slot, arrival)),
-            None => self.admit(now, epoch, key, arrival),
+            Some(slot) => Ok(self.welcome_back(now, epoch, slot, introduction)),
+            None => self.admit(now, epoch, key, introduction),
         }
     }
 
-    /// The connection is gone. Its peer's entries stay until the lease ends.
+    /// The connection ended. The entries of its peer stay until the lease ends.
     pub fn disconnected(&mut self, epoch: Epoch) {
         let Some(slot) = self.by_epoch.remove(&epoch) else { return };
         let peer = self.peers.at_mut(slot);
-        peer.standing = Standing::Away;
+        peer.state = PeerState::Away;
         let key = peer.key;
-        // Nothing to keep: coming back, it would start with nothing either way.
+        // It has nothing to keep for a later connection.
         if peer.files.is_empty() {
             return self.retire(slot);
         }
-        // Of two with the same key the one that was heard last is more likely to come back.
+        // Of two peers with the same key, the one that disconnected last is more likely to come
+        // back.
         if let Some(other) = self.away.insert(key, slot) {
             self.retire(other);
         }
     }
 
-    /// The peer leaves: its entries go at once.
+    /// The peer leaves: its entries are removed at once.
     pub fn bye(&mut self, epoch: Epoch) {
         if let Some(slot) = self.by_epoch.get(&epoch).copied() {
             self.retire(slot);
         }
     }
 
-    /// Removes one peer whose lease has ended. To be repeated until it answers nothing.
+    /// Removes one peer whose lease has ended. Repeat until it returns `None`.
     pub fn expire(&mut self, now: Duration) -> Option<Expired> {
         self.latest = self.latest.max(now);
         while let Some(slot) = self.leases.pop_due(now) {
@@ -213,7 +218,7 @@ impl Table {
                 self.leases.insert(peer.queued, slot);
                 continue;
             }
-            let connection = (peer.standing == Standing::Connected).then_some(peer.epoch);
+            let connection = (peer.state == PeerState::Connected).then_some(peer.epoch);
             let address = peer.key.address();
             self.retire(slot);
             return Some(Expired { address, connection });
@@ -221,33 +226,33 @@ impl Table {
         None
     }
 
-    /// Nobody could be heard for a while, and it was our fault: everybody has a whole lease again.
+    /// Renews every lease: this process did not receive anything for a while.
     pub fn renew_all(&mut self, now: Duration) {
         self.latest = self.latest.max(now);
         self.peers.iter_mut().for_each(|peer| peer.renew(now));
     }
 
-    /// No lease ends before this moment; there may be none at it either.
+    /// A lower bound for the end of the next lease.
     pub fn next_expiry(&self) -> Option<Duration> {
         self.leases.next_deadline()
     }
 
-    /// The address of the peer that a connection speaks for; the port is 0 if it accepts nobody.
+    /// The address of the peer on a connection; port 0 if it accepts no connections.
     pub(crate) fn address(&self, epoch: Epoch) -> Option<SocketAddr> {
         Some(self.peers.at(*self.by_epoch.get(&epoch)?).key.address())
     }
 
-    /// The IP address that a connection comes from.
+    /// The remote IP address of a connection.
     pub(crate) fn ip(&self, epoch: Epoch) -> Option<IpAddr> {
         Some(self.peers.at(*self.by_epoch.get(&epoch)?).key.ip())
     }
 
-    /// Bytes that files and entries may have.
+    /// Limit of the bytes of files and entries.
     pub fn max_bytes(&self) -> u64 {
         self.limits.max_bytes
     }
 
-    /// How much is in the table. Entries of peers that left count until they are swept.
+    /// Size of the table. Entries of peers that left count until they are swept.
     pub fn size(&self) -> TableSize {
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         TableSize {
@@ -265,20 +270,20 @@ impl Table {
         now: Duration,
         epoch: Epoch,
         slot: PeerSlot,
-        arrival: &Arrival,
+        introduction: &Introduction,
     ) -> Admitted {
         self.by_epoch.insert(epoch, slot);
         let peer = self.peers.at_mut(slot);
         peer.epoch = epoch;
-        peer.standing = Standing::Connected;
+        peer.state = PeerState::Connected;
         peer.last_seq = 0;
-        let before = std::mem::replace(&mut peer.place, arrival.place).site();
-        if before != arrival.place.site() {
+        let before = std::mem::replace(&mut peer.location, introduction.location).site();
+        if before != introduction.location.site() {
             self.leave_site(before);
-            self.enter_site(arrival.place.site());
+            self.enter_site(introduction.location.site());
         }
         let peer = self.peers.at_mut(slot);
-        peer.lease = self.limits.lease(arrival.report_interval);
+        peer.lease = self.limits.lease(introduction.report_interval);
         peer.renew(now);
         // The new lease may be shorter than the old one, so the queue must look sooner.
         self.leases.remove(peer.queued, slot);
@@ -291,28 +296,28 @@ impl Table {
         &mut self,
         now: Duration,
         epoch: Epoch,
-        key: PeerKey,
-        arrival: &Arrival,
+        key: PeerIdentity,
+        introduction: &Introduction,
     ) -> Result<Admitted, LimitExceeded> {
         self.make_room_for_peer(key.ip())?;
-        let lease = self.limits.lease(arrival.report_interval);
+        let lease = self.limits.lease(introduction.report_interval);
         let lease_ends = now.saturating_add(lease);
-        let slot = self.peers.insert(Peer {
+        let slot = self.peers.insert(PeerRecord {
             key,
             epoch,
-            standing: Standing::Connected,
-            place: arrival.place,
+            state: PeerState::Connected,
+            location: introduction.location,
             shares_ip: false,
             last_seq: 0,
             lease,
             lease_ends,
             queued: lease_ends,
             digest: ReportDigest::default(),
-            cut: None,
+            truncated_by: None,
             quiet_until: Duration::ZERO,
             settled: 0,
             contested: 0,
-            contested_place: 0,
+            contested_position: 0,
             files: HashMap::new(),
             odd_sizes: HashMap::new(),
         });
@@ -320,14 +325,14 @@ impl Table {
         Ok(Admitted { address: key.address(), lease, digest: ReportDigest::default() })
     }
 
-    /// Puts a connected peer into every index.
+    /// Adds a connected peer to every index.
     fn enter(&mut self, slot: PeerSlot) {
-        let Peer { key, epoch, queued, place, .. } = *self.peers.at(slot);
+        let PeerRecord { key, epoch, queued, location, .. } = *self.peers.at(slot);
         self.by_epoch.insert(epoch, slot);
         let of_ip = self.by_ip.entry(key.ip()).or_default();
         of_ip.peers += 1;
         self.peers.at_mut(slot).shares_ip = of_ip.peers > 1 || key.address().ip() != key.ip();
-        self.enter_site(place.site());
+        self.enter_site(location.site());
         self.leases.insert(queued, slot);
     }
 
@@ -339,7 +344,7 @@ impl Table {
         }
     }
 
-    /// What came of calls to it goes with the last one.
+    /// The call results of a site are dropped with its last peer.
     fn leave_site(&mut self, site: Option<Site>) {
         if let Some(site) = site
             && let Some(at) = self.sites.get_mut(&site)
@@ -357,7 +362,7 @@ impl Table {
         self.peers.len() - self.retired.len()
     }
 
-    fn file_of(&self, hash: &FileHash) -> Option<FileId> {
+    fn file_of(&self, hash: &FileHash) -> Option<FileSlot> {
         self.index.find(hash, |id| &self.files.at(id).hash)
     }
 }

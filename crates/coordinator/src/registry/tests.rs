@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use tnet_proto::{Availability, PeerId};
 
-use super::table::{Arrival, Scope};
+use super::table::{Introduction, Scope};
 use super::*;
 
 const FILE: FileHash = FileHash::from_bytes([7; 32]);
@@ -23,8 +23,8 @@ fn at(ms: u64) -> Duration {
 
 fn hello(number: u8) -> Hello {
     let observed = ([10, 0, 0, number], 7401).into();
-    let arrival = Arrival::seen_at(observed, PeerId([number; 16]), INTERVAL);
-    Hello { arrival, observed, listed: Listed::At { address: observed } }
+    let introduction = Introduction::seen_at(observed, PeerId([number; 16]), INTERVAL);
+    Hello { introduction, observed, listed: Listed::At { address: observed } }
 }
 
 fn report(seq: u64, availability: Availability) -> Request {
@@ -42,7 +42,7 @@ fn outputs(registry: &mut Registry) -> Vec<Output> {
 
 /// Does what is due, and counts the holders that each connection is told of.
 fn holders_told(registry: &mut Registry, now: Duration) -> Vec<(u64, usize)> {
-    while registry.handle_timeout(now) == Sweep::More {}
+    while registry.handle_timeout(now) == SweepStatus::More {}
     let told = outputs(registry).into_iter().filter_map(|output| match output {
         Output::Answer { epoch, reply: Some(CoordinatorReply::Holders { holders, .. }) }
         | Output::Push { epoch, reply: CoordinatorReply::Holders { holders, .. } } => {
@@ -171,7 +171,7 @@ proptest! {
                 }
                 Step::Wait(ms) => {
                     now += at(ms.into());
-                    while registry.handle_timeout(now) == Sweep::More {}
+                    while registry.handle_timeout(now) == SweepStatus::More {}
                 }
             }
             for output in outputs(&mut registry) {

@@ -1,8 +1,7 @@
-//! Who wants to hear of new holders of which file, and when the next push about a file is due.
-//! Pure.
+//! Which connections watch which file, and when the next push about a file is due. Pure.
 //!
-//! A file has a due time exactly when it has watchers and new holders, and no two pushes about a
-//! file are closer than the interval: a thousand peers that start at once are one push a second,
+//! A file has a due time exactly when it has watchers and new holders, and two pushes about a file
+//! are at least the interval apart: a thousand peers that start at once cause one push a second,
 //! not a thousand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,54 +13,54 @@ use tnet_proto::{Limit, MAX_HOLDERS, SourceCounts, SourceNetwork};
 
 use crate::registry::table::{Epoch, LimitExceeded};
 
-/// Watches of one address that say nothing about it. Below this, addresses are compared by what
-/// their networks have.
+/// Granularity at which addresses are compared by their watches. Addresses that do not differ by it
+/// are compared by the watches of their networks.
 const GRAIN: u64 = 64;
 
-/// New holders that a push names for being new, in all and of one network. The rest of it is drawn
-/// from all holders, so that who comes and goes all the time does not fill every push.
+/// New holders that a push names first, in total and of one network. The rest is drawn from all
+/// holders, so that a peer that reconnects all the time does not fill every push.
 const FRESH: usize = MAX_HOLDERS / 2;
 const FRESH_OF_NETWORK: usize = 3;
 
-/// Connections that are compared when one has to give way.
+/// Connections that are compared for an eviction.
 const COMPARED: usize = 16;
 
-/// All watches of a coordinator. When there are as many as can be, the source with most gives way
-/// to those with less.
+/// All watches of a coordinator. At the limit, a watch of the source with most is evicted for a
+/// source with fewer.
 #[derive(Debug)]
 pub(crate) struct Watches {
     max: u32,
     max_per_connection: u32,
     interval: Duration,
     total: u32,
-    /// Where the watches come from. One IP address may have an eighth of all.
+    /// Watches per source. One IP address may have an eighth of all.
     sources: SourceCounts,
     /// Keyed hashing (the standard hasher): hashes are chosen outside.
-    files: HashMap<FileHash, Watched>,
-    by_connection: BTreeMap<Epoch, OfConnection>,
+    files: HashMap<FileHash, WatchedFile>,
+    by_connection: BTreeMap<Epoch, ConnectionWatches>,
     due: BTreeSet<(Duration, FileHash)>,
-    /// Where the next comparison begins, so that all have their turn.
+    /// Where the next comparison begins, so that all connections are compared in turn.
     cursor: Epoch,
 }
 
 #[derive(Debug)]
-struct OfConnection {
+struct ConnectionWatches {
     ip: IpAddr,
     files: BTreeSet<FileHash>,
 }
 
 #[derive(Debug, Default)]
-struct Watched {
+struct WatchedFile {
     watchers: BTreeSet<Epoch>,
-    /// Some of the new holders since the last push. The others are among the candidates for the
-    /// rest of a push, like every holder.
+    /// Some of the new holders since the last push. The others are candidates for the rest of a
+    /// push, like every holder.
     fresh: Vec<(Epoch, SourceNetwork)>,
     /// No push before this.
     quiet_until: Duration,
     due: Option<Duration>,
 }
 
-/// A push that is due: new holders, and who is to hear of them.
+/// A due push: new holders, and the watchers to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Push {
     pub(crate) hash: FileHash,
@@ -84,8 +83,8 @@ impl Watches {
         }
     }
 
-    /// Begins a watch; one that exists already goes on. Answers the connection that has lost a
-    /// watch for it.
+    /// Begins a watch, or keeps an existing one. Returns the connection whose watch was evicted for
+    /// it.
     pub(crate) fn watch(
         &mut self,
         epoch: Epoch,
@@ -107,7 +106,7 @@ impl Watches {
         let mut gave_way = None;
         if self.total >= self.max {
             let hit = LimitExceeded::new(Limit::WatchesPerPeer, self.max);
-            let loser = self.who_gives_way(ip).filter(|loser| *loser != epoch).ok_or(hit)?;
+            let loser = self.pick_victim(ip).filter(|loser| *loser != epoch).ok_or(hit)?;
             let its_last = self.by_connection.get(&loser).and_then(|of| of.files.last()).copied();
             self.unwatch(loser, its_last.ok_or(hit)?);
             gave_way = Some(loser);
@@ -115,7 +114,7 @@ impl Watches {
         let of_connection = self
             .by_connection
             .entry(epoch)
-            .or_insert_with(|| OfConnection { ip, files: BTreeSet::new() });
+            .or_insert_with(|| ConnectionWatches { ip, files: BTreeSet::new() });
         of_connection.files.insert(hash);
         self.sources.add(ip, 1);
         self.files.entry(hash).or_default().watchers.insert(epoch);
@@ -123,8 +122,8 @@ impl Watches {
         Ok(gave_way)
     }
 
-    /// Of some connections one of the source that has most, if the newcomer's has less.
-    fn who_gives_way(&mut self, newcomer: IpAddr) -> Option<Epoch> {
+    /// Of some connections one whose source has most watches, if the newcomer's source has fewer.
+    fn pick_victim(&mut self, newcomer: IpAddr) -> Option<Epoch> {
         let before = self.by_connection.range(..self.cursor);
         let candidates = self.by_connection.range(self.cursor..).chain(before).take(COMPARED);
         let compared: Vec<(Epoch, IpAddr)> =
@@ -150,7 +149,9 @@ impl Watches {
 
     /// Ends all watches of a connection.
     pub(crate) fn forget(&mut self, epoch: Epoch) {
-        let Some(OfConnection { ip, files }) = self.by_connection.remove(&epoch) else { return };
+        let Some(ConnectionWatches { ip, files }) = self.by_connection.remove(&epoch) else {
+            return;
+        };
         self.sources.remove(ip, files.len() as u64);
         for hash in files {
             self.remove_watcher(epoch, hash);
@@ -158,7 +159,7 @@ impl Watches {
     }
 
     /// The peer on the connection `holder` from `ip` now holds the file.
-    pub(crate) fn note(&mut self, now: Duration, hash: FileHash, holder: Epoch, ip: IpAddr) {
+    pub(crate) fn note_holder(&mut self, now: Duration, hash: FileHash, holder: Epoch, ip: IpAddr) {
         let Some(watched) = self.files.get_mut(&hash) else { return };
         let network = SourceNetwork::of(ip);
         let of_network = watched.fresh.iter().filter(|(_, other)| *other == network).count();
@@ -191,7 +192,7 @@ impl Watches {
         Some(Push { hash, fresh, watchers: watched.watchers.iter().copied().collect() })
     }
 
-    /// Nothing is due before this.
+    /// When the first push is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         self.due.first().map(|(due, _)| *due)
     }
@@ -241,12 +242,12 @@ mod tests {
     fn the_first_new_holder_is_due_at_once_and_the_next_after_the_interval() {
         let mut watches = watches();
         watches.watch(Epoch(1), IP, FILE).expect("there is room");
-        watches.note(at(100), FILE, peer(1), IP);
+        watches.note_holder(at(100), FILE, peer(1), IP);
         let push = Push { hash: FILE, fresh: vec![peer(1)], watchers: vec![Epoch(1)] };
         assert_eq!(watches.take_due(at(100)), Some(push));
 
-        watches.note(at(200), FILE, peer(2), IP);
-        watches.note(at(300), FILE, peer(3), IP);
+        watches.note_holder(at(200), FILE, peer(2), IP);
+        watches.note_holder(at(300), FILE, peer(3), IP);
         assert_eq!(watches.take_due(at(1099)), None); // a millisecond early
         let push = Push { hash: FILE, fresh: vec![peer(2), peer(3)], watchers: vec![Epoch(1)] };
         assert_eq!(watches.take_due(at(1100)), Some(push));
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn holders_of_a_file_that_nobody_watches_leave_no_trace() {
         let mut watches = watches();
-        watches.note(at(0), FILE, peer(1), IP);
+        watches.note_holder(at(0), FILE, peer(1), IP);
         assert_eq!((watches.next_due(), watches.files.len()), (None, 0));
     }
 
@@ -265,7 +266,7 @@ mod tests {
         let mut watches = watches();
         watches.watch(Epoch(1), IP, FILE).expect("there is room");
         watches.watch(Epoch(2), IP, FILE).expect("there is room");
-        watches.note(at(0), FILE, peer(1), IP);
+        watches.note_holder(at(0), FILE, peer(1), IP);
         watches.unwatch(Epoch(1), FILE);
         assert_eq!(watches.next_due(), Some(at(0)));
         watches.forget(Epoch(2));
@@ -337,10 +338,10 @@ mod tests {
         let mut watches = watches();
         watches.watch(Epoch(1), IP, FILE).expect("there is room");
         for port in (1..=1000).chain(1..=1000) {
-            watches.note(at(0), FILE, peer(port), IP);
+            watches.note_holder(at(0), FILE, peer(port), IP);
         }
         for port in (2001..=3000).chain(2001..=3000) {
-            watches.note(
+            watches.note_holder(
                 at(0),
                 FILE,
                 peer(port),

@@ -21,8 +21,8 @@ use crate::registry::networks::AllowAdvertise;
 use crate::registry::table::{Epoch, LimitExceeded};
 use crate::server::admission::{Admission, ConnectionPermit};
 use crate::server::connection::{Connection, refuse};
-use crate::server::line::LargeMessages;
-use crate::server::message::Event;
+use crate::server::message::RegistrarEvent;
+use crate::server::message_stream::LargeMessageMemory;
 
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -41,10 +41,10 @@ const MAX_REFUSALS: usize = 64;
 pub(crate) struct Acceptor {
     config: Config,
     allow_advertise: Arc<AllowAdvertise>,
-    registrar: mpsc::Sender<Event>,
+    registrar: mpsc::Sender<RegistrarEvent>,
     stop: CancellationToken,
     admission: Admission,
-    large: LargeMessages,
+    large: LargeMessageMemory,
     /// Connections with a permit, and refusals.
     tasks: JoinSet<()>,
     /// Of each task with one. A table beside the set, because a task that panics cannot give its
@@ -59,12 +59,13 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     pub(crate) fn new(
         config: Config,
-        registrar: mpsc::Sender<Event>,
+        registrar: mpsc::Sender<RegistrarEvent>,
         stop: CancellationToken,
     ) -> Acceptor {
         let admission = Admission::new(config.max_connections, config.max_connections_per_ip);
-        let large =
-            LargeMessages::new(usize::try_from(config.large_message_bytes).unwrap_or(usize::MAX));
+        let large = LargeMessageMemory::new(
+            usize::try_from(config.large_message_bytes).unwrap_or(usize::MAX),
+        );
         Acceptor {
             allow_advertise: Arc::new(config.allow_advertise.clone()),
             config,
@@ -121,7 +122,7 @@ impl Acceptor {
             registrar: self.registrar.clone(),
             stop: self.stop.clone(),
             taken: permit.taken.clone(),
-            room: self.large.room_for(ip),
+            memory: self.large.share_for(ip),
             hello_deadline: self.config.hello_deadline,
             message_deadline: self.config.message_deadline,
             write_deadline: self.config.write_deadline,
@@ -136,7 +137,7 @@ impl Acceptor {
             warn!(%ip, limit = ?hit.limit, value = hit.value, suppressed, "connection refused");
         }
         // A busy registrar misses the count of a flood; that is no reason to wait for it.
-        let _ = self.registrar.try_send(Event::Refused(hit.limit));
+        let _ = self.registrar.try_send(RegistrarEvent::Refused(hit.limit));
         if self.tasks.len() - self.permits.len() < MAX_REFUSALS {
             let (stop, deadline) = (self.stop.clone(), self.config.hello_deadline);
             self.tasks.spawn(async move {

@@ -1,5 +1,4 @@
-//! A running coordinator, as its owner sees it. When the handle is gone, so are the tasks and the
-//! sockets.
+//! The handle of a running coordinator. Dropping it ends all tasks and closes all sockets.
 
 use std::net::SocketAddr;
 
@@ -11,24 +10,24 @@ use tnet_fileinfo::FileHash;
 
 use crate::registry::stats::Stats;
 use crate::registry::table::{FileSummary, Handout, SwarmSize};
-use crate::server::message::{Event, Question};
+use crate::server::message::{RegistrarEvent, StateQuery};
 
-/// Files that one listing names at most: the answer is a copy, made while peers wait.
+/// Files in one listing at most: the answer is copied while peers wait.
 pub const MAX_FILES_LISTED: usize = 10_000;
 
-/// The coordinator has stopped and answers no more.
+/// The coordinator has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the coordinator has stopped")]
 pub struct Stopped;
 
 /// A coordinator that runs on tasks of its own. Dropping the handle ends it at once; [`shutdown`]
-/// lets it say goodbye.
+/// lets it send `Bye` first.
 ///
 /// [`shutdown`]: CoordinatorHandle::shutdown
 #[derive(Debug)]
 pub struct CoordinatorHandle {
     local_addr: SocketAddr,
-    registrar: mpsc::Sender<Event>,
+    registrar: mpsc::Sender<RegistrarEvent>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -36,40 +35,40 @@ pub struct CoordinatorHandle {
 impl CoordinatorHandle {
     pub(crate) fn new(
         local_addr: SocketAddr,
-        registrar: mpsc::Sender<Event>,
+        registrar: mpsc::Sender<RegistrarEvent>,
         stop: CancellationToken,
         task: JoinHandle<()>,
     ) -> CoordinatorHandle {
         CoordinatorHandle { local_addr, registrar, stop, task }
     }
 
-    /// Where peers connect, with the port that was really taken.
+    /// Where peers connect, with the actual port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Figures of this moment.
+    /// Current counters and sizes.
     ///
     /// # Errors
     /// [`Stopped`].
     pub async fn stats(&self) -> Result<Stats, Stopped> {
-        self.ask(Question::Stats).await
+        self.ask(StateQuery::Stats).await
     }
 
-    /// How many live peers hold a file; nothing if nobody does.
+    /// How many live peers hold a file; `None` if there are none.
     ///
     /// # Errors
     /// [`Stopped`].
     pub async fn swarm(&self, hash: FileHash) -> Result<Option<SwarmSize>, Stopped> {
-        self.ask(|answer| Question::Swarm(hash, answer)).await
+        self.ask(|answer| StateQuery::Swarm(hash, answer)).await
     }
 
-    /// Random holders of a file, as a peer that holds nothing would be told.
+    /// Random holders of a file, as for a peer that holds nothing.
     ///
     /// # Errors
     /// [`Stopped`].
     pub async fn holders(&self, hash: FileHash) -> Result<Handout, Stopped> {
-        self.ask(|answer| Question::Holders(hash, answer)).await
+        self.ask(|answer| StateQuery::Holders(hash, answer)).await
     }
 
     /// The files in the table, at most [`MAX_FILES_LISTED`], in no particular order.
@@ -77,10 +76,10 @@ impl CoordinatorHandle {
     /// # Errors
     /// [`Stopped`].
     pub async fn files(&self) -> Result<Vec<FileSummary>, Stopped> {
-        self.ask(|answer| Question::Files(MAX_FILES_LISTED, answer)).await
+        self.ask(|answer| StateQuery::Files(MAX_FILES_LISTED, answer)).await
     }
 
-    /// Says goodbye to every peer, waits for them no longer than `Config::shutdown_grace`, and
+    /// Sends `Bye` to every peer, waits at most `Config::shutdown_grace` for them to close, and
     /// frees the port.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
@@ -93,10 +92,13 @@ impl CoordinatorHandle {
 
     async fn ask<T>(
         &self,
-        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+        query: impl FnOnce(oneshot::Sender<T>) -> StateQuery,
     ) -> Result<T, Stopped> {
         let (sender, answer) = oneshot::channel();
-        self.registrar.send(Event::Question(question(sender))).await.map_err(|_| Stopped)?;
+        self.registrar
+            .send(RegistrarEvent::StateQuery(query(sender)))
+            .await
+            .map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 }

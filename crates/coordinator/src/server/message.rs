@@ -1,5 +1,5 @@
-//! What the tasks of a coordinator say to each other. Connections and handles send events to the
-//! registrar, which owns the registry; it answers each request of a connection with exactly one
+//! Messages between the tasks of a coordinator. Connections and handles send events to the
+//! registrar, which owns the registry and answers each request of a connection with exactly one
 //! [`Outgoing::Answer`].
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -14,26 +14,26 @@ use crate::registry::{Ending, Hello, Request};
 /// Events waiting for the registrar. When full, connections stop reading and TCP slows the peers.
 pub(crate) const INBOX_EVENTS: usize = 1024;
 
-/// Something for the registrar.
+/// An event for the registrar.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum RegistrarEvent {
     /// A connection said hello. The registrar closes it by dropping `outgoing`.
     Hello { epoch: Epoch, hello: Hello, outgoing: mpsc::Sender<Outgoing> },
-    /// A connection asks; it will not ask again before it is answered.
+    /// A connection sent a request; it sends no other before the answer.
     Request { epoch: Epoch, request: Request },
     /// A connection has ended.
     Ended { epoch: Epoch, ending: Ending },
-    /// A connection was refused before it could say anything.
+    /// A connection was refused before its hello.
     Refused(Limit),
-    /// Somebody in this process asks.
-    Question(Question),
+    /// A handle in this process asks.
+    StateQuery(StateQuery),
 }
 
-impl Event {
-    /// Entries of the report in it, which say how long it will take.
+impl RegistrarEvent {
+    /// Number of report entries in it, a measure of how long it takes.
     pub(crate) fn entries(&self) -> u32 {
         match self {
-            Event::Request { request: Request::Report { entries, .. }, .. } => {
+            RegistrarEvent::Request { request: Request::Report { entries, .. }, .. } => {
                 u32::try_from(entries.len()).unwrap_or(u32::MAX)
             }
             _ => 0,
@@ -44,15 +44,15 @@ impl Event {
 /// For a connection to write.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// To its request; some have no answer to write.
+    /// The answer to its request; `None` if there is nothing to write.
     Answer(Option<CoordinatorReply>),
-    /// Unasked, with its part of the memory for messages that wait.
+    /// A push, with its permit for waiting messages.
     Push(CoordinatorReply, Option<OwnedSemaphorePermit>),
 }
 
-/// A question from a handle.
+/// A query from a handle.
 #[derive(Debug)]
-pub(crate) enum Question {
+pub(crate) enum StateQuery {
     Stats(oneshot::Sender<Stats>),
     Swarm(FileHash, oneshot::Sender<Option<SwarmSize>>),
     Holders(FileHash, oneshot::Sender<Handout>),

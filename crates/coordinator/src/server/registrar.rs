@@ -1,5 +1,5 @@
-//! The task that owns the registry. It never waits for a connection: what a connection cannot take
-//! at once ends that connection. Large chores are done in small steps between events.
+//! The task that owns the registry. It never waits for a connection: a connection whose queue is
+//! full is closed. Long work is done in bounded steps between events.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -15,42 +15,43 @@ use tracing::warn;
 
 use tnet_proto::CoordinatorReply;
 
-use super::message::{Event, Outgoing, Question};
+use super::message::{Outgoing, RegistrarEvent, StateQuery};
 use crate::config::Config;
-use crate::registry::table::{Epoch, EpochMap, Sweep};
+use crate::registry::table::{Epoch, EpochMap, SweepStatus};
 use crate::registry::{ENTRIES_PER_STEP, Ending, Input, Output, Registry};
 
-/// Events between two steps of chores: a step may take a few milliseconds, as long as these take
-/// together.
+/// Events between two steps of [`Registry::handle_timeout`]: a step may take a few milliseconds,
+/// about as long as these events.
 const EVENTS_PER_STEP: usize = 256;
 
-/// Messages that may wait for one connection when all of them together are too many.
+/// Pushes that may wait for one connection when the limit for all connections is reached.
 const FEW_UNSENT: usize = 2;
 
-/// While there are peers, this task runs so often at least.
+/// While there are peers, this task wakes at least this often.
 const RUNS_EACH: Duration = Duration::from_secs(1);
 
-/// If it did not run for so long, nobody did: longer than a busy machine keeps a thread waiting.
+/// If it did not run for this long, the process was suspended: a busy machine does not delay a
+/// thread this long.
 const STOPPED_AFTER: Duration = Duration::from_secs(3);
 
 /// Owner of the registry.
 #[derive(Debug)]
 pub(crate) struct Registrar {
     registry: Registry,
-    /// Where to send to each connection.
+    /// The queue of each connection.
     links: EpochMap<mpsc::Sender<Outgoing>>,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<RegistrarEvent>,
     /// Pushed messages that may wait for all connections together.
     unsent: Arc<Semaphore>,
     started: Instant,
-    /// When this task ran last.
+    /// When this task last ran.
     ran: Instant,
 }
 
 impl Registrar {
-    pub(crate) fn new(config: &Config, events: mpsc::Receiver<Event>) -> Registrar {
-        // The keys of the standard hasher come from the system; which holders are named needs no
-        // more.
+    pub(crate) fn new(config: &Config, events: mpsc::Receiver<RegistrarEvent>) -> Registrar {
+        // The keys of the standard hasher are random; choosing holders needs no stronger
+        // randomness.
         let rng = StdRng::seed_from_u64(RandomState::new().hash_one(0));
         Registrar {
             registry: Registry::new(config, rng),
@@ -62,7 +63,7 @@ impl Registrar {
         }
     }
 
-    /// Runs until it is told to stop, and says goodbye to everybody.
+    /// Runs until `stop`, and then sends `Bye` to every connection.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut events = Vec::with_capacity(EVENTS_PER_STEP);
         loop {
@@ -82,22 +83,22 @@ impl Registrar {
                 self.on_event(event);
                 if entries >= ENTRIES_PER_STEP {
                     entries = 0;
-                    tokio::task::yield_now().await; // Others need this thread too.
+                    tokio::task::yield_now().await; // Let other tasks use this thread.
                 }
             }
             let left = self.registry.handle_timeout(self.started.elapsed());
             self.perform_all();
-            if left == Sweep::More {
+            if left == SweepStatus::More {
                 tokio::task::yield_now().await;
             }
         }
         for link in self.links.into_values() {
-            // A full queue has no room for a goodbye: the closed connection has to say it.
+            // A full queue has no room for a `Bye`: that connection is only closed.
             let _ = link.try_send(Outgoing::Push(CoordinatorReply::Bye, None));
         }
     }
 
-    /// Notices time in which this process did not run: stopped, or its container or machine paused.
+    /// Detects that the process was suspended: stopped, or its container or machine paused.
     fn note_run(&mut self) {
         let now = Instant::now();
         let pause = now.saturating_duration_since(std::mem::replace(&mut self.ran, now));
@@ -110,32 +111,34 @@ impl Registrar {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: RegistrarEvent) {
         let now = self.started.elapsed();
         match event {
-            Event::Hello { epoch, hello, outgoing } => {
+            RegistrarEvent::Hello { epoch, hello, outgoing } => {
                 self.links.insert(epoch, outgoing);
                 self.registry.handle_input(now, Input::Hello { epoch, hello });
             }
-            Event::Request { epoch, request } => {
+            RegistrarEvent::Request { epoch, request } => {
                 self.registry.handle_input(now, Input::Request { epoch, request });
             }
-            Event::Ended { epoch, ending } => {
+            RegistrarEvent::Ended { epoch, ending } => {
                 self.registry.handle_input(now, Input::Ended { epoch, ending });
             }
-            Event::Refused(limit) => self.registry.handle_input(now, Input::Refused(limit)),
-            Event::Question(question) => self.on_question(question),
+            RegistrarEvent::Refused(limit) => {
+                self.registry.handle_input(now, Input::Refused(limit))
+            }
+            RegistrarEvent::StateQuery(query) => self.on_query(query),
         }
         self.perform_all();
     }
 
-    fn on_question(&mut self, question: Question) {
-        // Whoever asked may have stopped waiting.
-        match question {
-            Question::Stats(answer) => drop(answer.send(self.registry.stats())),
-            Question::Swarm(hash, answer) => drop(answer.send(self.registry.swarm(&hash))),
-            Question::Holders(hash, answer) => drop(answer.send(self.registry.holders(&hash))),
-            Question::Files(limit, answer) => drop(answer.send(self.registry.files(limit))),
+    fn on_query(&mut self, query: StateQuery) {
+        // The asker may have stopped waiting.
+        match query {
+            StateQuery::Stats(answer) => drop(answer.send(self.registry.stats())),
+            StateQuery::Swarm(hash, answer) => drop(answer.send(self.registry.swarm(&hash))),
+            StateQuery::Holders(hash, answer) => drop(answer.send(self.registry.holders(&hash))),
+            StateQuery::Files(limit, answer) => drop(answer.send(self.registry.files(limit))),
         }
     }
 
@@ -150,19 +153,19 @@ impl Registrar {
             Output::Answer { epoch, reply } => self.answer(epoch, reply),
             Output::Push { epoch, reply } => self.push(epoch, reply),
             Output::Notify { epoch, reply } => {
-                // The answer to its next request needs a place.
+                // Keep a free slot for the answer to its next request.
                 if let Some(link) = self.links.get(&epoch).filter(|link| link.capacity() > 1) {
                     let _ = link.try_send(Outgoing::Push(reply, None));
                 }
             }
-            // What is queued for it is still written.
+            // What is queued for it is written before the connection closes.
             Output::Close { epoch } => drop(self.links.remove(&epoch)),
         }
     }
 
     fn answer(&mut self, epoch: Epoch, reply: Option<CoordinatorReply>) {
         let Some(link) = self.links.get(&epoch) else { return };
-        // `push` leaves a place free for it, so only a connection that has ended cannot take it.
+        // `push` keeps a slot free for it, so this fails only if the connection has ended.
         if link.try_send(Outgoing::Answer(reply)).is_err() {
             self.give_up(epoch, Ending::Lost);
         }
@@ -175,7 +178,8 @@ impl Registrar {
         if link.capacity() <= 1 || room.is_none() && waiting > FEW_UNSENT {
             return self.give_up(epoch, Ending::Stuck);
         }
-        // Without room others do not read. It hears of the next holder, or when it asks.
+        // Without a permit other connections do not read. Skip this push: the watcher hears of the
+        // next holder, or asks.
         if room.is_some() {
             let _ = link.try_send(Outgoing::Push(reply, room));
         }

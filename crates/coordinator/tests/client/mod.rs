@@ -1,5 +1,4 @@
-//! A peer reduced to what it says to the coordinator, for tests. Everything that waits gives up
-//! after [`PATIENCE`].
+//! A minimal client of the coordinator protocol, for tests. Every wait ends after [`PATIENCE`].
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -30,7 +29,7 @@ pub(crate) struct Client {
     pub(crate) digest: ReportDigest,
 }
 
-/// What the coordinator says first.
+/// The coordinator's first message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Welcome {
     pub(crate) lease: Duration,
@@ -195,7 +194,7 @@ pub(crate) fn hello(port: u16, id: u8, interval: Duration) -> CoordinatorRequest
         peer_id: PeerId([id; 16]),
         reach: Reach::Everywhere { port, families: Families::Both },
         report_interval_ms: u32::try_from(interval.as_millis()).expect("a short interval"),
-        capabilities: u64::MAX, // bits nobody knows
+        capabilities: u64::MAX, // unknown bits
     }
 }
 
@@ -224,7 +223,7 @@ pub(crate) fn start(config: Config) -> CoordinatorHandle {
     Coordinator::bind(config).expect("a free port of this machine").spawn()
 }
 
-/// Polls what sends no event, such as a table from outside.
+/// Polls a condition that sends no event.
 pub(crate) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
     let polling = async {
         while !reached().await {

@@ -1,9 +1,9 @@
-//! Whoever is honest, wants the file and stays has it by the deadline, as long as one honest full
-//! holder stays.
+//! Liveness: every honest host that wants the file and stays has it by the deadline, as long as one
+//! honest full holder stays.
 
 use super::Breach;
 use crate::units::{HostId, Nanos, number};
-use crate::world::{Change, Character, Holds, World};
+use crate::world::{Character, Holds, HostChange, World};
 
 /// `progress` says for each host whether it has ever been done, and how many chunks are on its
 /// disk.
@@ -20,10 +20,11 @@ pub(crate) fn unfinished(world: &World, deadline: Nanos, progress: &[(bool, u32)
 
 fn a_full_holder_stays(world: &World) -> bool {
     world.hosts.iter().any(|plan| {
-        let goes = |change: &(Nanos, Change)| {
-            matches!(change.1, Change::Leave | Change::Vanish | Change::Crash)
+        let goes = |change: &(Nanos, HostChange)| {
+            matches!(change.1, HostChange::Leave | HostChange::Vanish | HostChange::Crash)
         };
-        let comes_back = plan.changes.last().is_some_and(|(_, change)| *change == Change::Rejoin);
+        let comes_back =
+            plan.changes.last().is_some_and(|(_, change)| *change == HostChange::Rejoin);
         plan.holds == Holds::Everything
             && plan.character == Character::Honest
             && (comes_back || !plan.changes.iter().any(goes))
@@ -48,7 +49,7 @@ mod tests {
     #[test]
     fn nothing_is_expected_when_the_only_full_holder_leaves() {
         let mut world = world();
-        world.hosts[0].changes.push((1, Change::Leave));
+        world.hosts[0].changes.push((1, HostChange::Leave));
         assert_eq!(unfinished(&world, 9, &[(false, 4), (false, 0), (false, 0)]), []);
     }
 
@@ -56,7 +57,7 @@ mod tests {
     fn nothing_is_expected_of_liars_and_of_who_leaves() {
         let mut world = world();
         world.hosts[1].character = Character::Boaster;
-        world.hosts[2].changes.push((1, Change::Crash));
+        world.hosts[2].changes.push((1, HostChange::Crash));
         assert_eq!(unfinished(&world, 9, &[(false, 4), (false, 0), (false, 0)]), []);
     }
 }

@@ -1,5 +1,5 @@
-//! What must hold in every run, whoever lies, crashes or is cut off. Each checker is told facts and
-//! answers with breaches; none of them knows how the simulator came to its facts.
+//! Rules that hold in every run, whichever hosts misbehave, crash or are cut off. Each checker
+//! receives facts and returns breaches; it is independent of how the simulator derives the facts.
 
 mod liveness;
 mod safety;

@@ -1,5 +1,5 @@
-//! No chunk is lost, none is stored or served unverified, and nobody honest is blamed. Told each
-//! deed as it happens.
+//! Safety: no chunk is lost, none is stored or served unverified, and no honest host is blamed.
+//! Receives each action as it happens.
 
 use tnet_fileinfo::ChunkSet;
 
@@ -8,7 +8,7 @@ use crate::net::Taint;
 use crate::units::HostId;
 use crate::world::Character;
 
-/// Breaches kept; the first ones tell the most.
+/// Breaches kept; the first ones are the most useful.
 const KEPT: usize = 100;
 
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ impl Safety {
         self.breaches
     }
 
-    /// A host that promised to be honest begins to send a chunk.
+    /// An honest host begins to send a chunk.
     pub(crate) fn serves(&mut self, host: HostId, chunk: u32, is_on_disk: bool) {
         if !is_on_disk {
             self.note(Breach::ServedWithoutHaving { host, chunk });
@@ -49,7 +49,7 @@ impl Safety {
         }
     }
 
-    /// What the core of a host believes to be stored.
+    /// The number of chunks that the core of a host counts as stored.
     pub(crate) fn believes(&mut self, host: HostId, core: u32, disk: &ChunkSet) {
         if core != disk.count() {
             self.note(Breach::Lost { host, disk: disk.count(), core });

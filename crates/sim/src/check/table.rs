@@ -1,4 +1,4 @@
-//! When nothing has changed for a lease, the coordinator's table is who is there.
+//! When nothing has changed for a lease, the coordinator's table lists exactly the live hosts.
 
 use tnet_coordinator::SwarmSize;
 

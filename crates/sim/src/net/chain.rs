@@ -1,5 +1,5 @@
-//! Many short queues in one piece of memory: a pipe that is idle costs a few words, however much it
-//! once carried.
+//! Many short queues in one allocation: an idle pipe costs a few words, regardless of its earlier
+//! length.
 //!
 //! Every node is in exactly one chain or free.
 
@@ -75,7 +75,7 @@ impl<T> Chains<T> {
         while self.pop(chain).is_some() {}
     }
 
-    /// Takes out the first item that `is_meant` says; the rest keeps its order.
+    /// Removes the first item for which `is_meant` is true; the rest keeps its order.
     pub(crate) fn remove(&mut self, chain: &mut Chain, is_meant: impl Fn(&T) -> bool) -> Option<T> {
         let (mut kept, mut found) = (Chain::EMPTY, None);
         while let Some(item) = self.pop(chain) {

@@ -27,26 +27,26 @@ pub use model::NetworkModel;
 pub(crate) use pipe::{Parcel, PipeId, Taint};
 pub(crate) use port::PortUse;
 
-use crate::event::Event;
+use crate::event::SimEvent;
 use crate::queue::Queue;
 use crate::tally::Traffic;
 use crate::units::{HostId, MILLISECOND, Nanos, Rate, SECOND, number};
 use crate::wire::GREETING_LEN;
 use chain::Chains;
 pub(crate) use partition::Partition;
-use pipe::{EndState, Pipe, Upload, Waits, Wrapped};
+use pipe::{EndState, Pipe, QueuedUpload, Waits, Wrapped};
 use port::Port;
 
-/// A call that nobody answers fails after this long.
+/// A connection attempt without an answer fails after this long.
 const CALL_PATIENCE: Nanos = 5 * SECOND;
 
-/// A connection whose other side is silent is given up after this long.
+/// A connection whose other side is silent is closed after this long.
 pub(crate) const SILENT_AT_MOST: Nanos = 90 * SECOND;
 
 /// TCP waits at least this long for an acknowledgement before it sends again.
 const RETRANSMISSION: Nanos = 200 * MILLISECOND;
 
-/// The end of an upload, as the sender's core is to be told.
+/// The end of an upload, for the sender's core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UploadEnded {
     pub(crate) pipe: PipeId,
@@ -54,7 +54,7 @@ pub(crate) struct UploadEnded {
     pub(crate) end: UploadEnd,
 }
 
-/// All wires and everything on them.
+/// All links and everything on them.
 #[derive(Debug)]
 pub(crate) struct Network {
     model: NetworkModel,
@@ -63,16 +63,16 @@ pub(crate) struct Network {
     pipes: Vec<Pipe>,
     parcels: Chains<Wrapped>,
     messages: Chains<PeerMessage>,
-    uploads: Chains<Upload>,
+    uploads: Chains<QueuedUpload>,
     partition: Option<Partition>,
-    /// The time of the event that is happening.
+    /// The time of the current event.
     pub(crate) now: Nanos,
-    /// Hosts where somebody may write now.
+    /// Hosts where a waiting connection may write now.
     freed: Vec<HostId>,
-    /// Hosts where somebody has begun to wait for a turn.
+    /// Hosts where a connection has begun to wait for a turn.
     crowded: Vec<HostId>,
     pub(crate) traffic: Traffic,
-    /// To be told to cores.
+    /// For the cores.
     pub(crate) ended: Vec<UploadEnded>,
 }
 
@@ -111,13 +111,13 @@ impl Network {
         self.port(host).down_backlog(now) > 0
     }
 
-    /// Whether something of this host's waits for a window or for somebody else's downlink.
+    /// Whether a connection of this host waits for its window or for another host's downlink.
     pub(crate) fn is_held_up(&self, host: HostId) -> bool {
         let waits = |pipe: &PipeId| self.pipes[pipe.index()].waits;
         self.port(host)
             .open
             .iter()
-            .any(|pipe| matches!(waits(pipe), Waits::Window | Waits::Downlink))
+            .any(|pipe| matches!(waits(pipe), Waits::Window | Waits::DownlinkState))
     }
 
     pub(crate) fn from(&self, pipe: PipeId) -> HostId {
@@ -128,18 +128,18 @@ impl Network {
         self.pipes[pipe.index()].to
     }
 
-    /// Connections of the host that have been greeted and not closed, by its own pipes.
+    /// Open connections of the host, by its own pipes.
     pub(crate) fn open_pipes(&self, host: HostId) -> impl Iterator<Item = PipeId> + '_ {
         self.port(host).open.iter().copied().filter(|pipe| self.is_open(*pipe))
     }
 
-    /// Whether the sender of the pipe has met the other side and not closed the connection.
+    /// Whether the sender of the pipe has completed the handshake and not closed the connection.
     pub(crate) fn is_open(&self, pipe: PipeId) -> bool {
         self.pipes[pipe.index()].end == EndState::Open
     }
 
-    /// A host calls another that takes calls. Both will hear of it.
-    pub(crate) fn connect(&mut self, queue: &mut Queue<Event>, caller: HostId, called: HostId) {
+    /// A host connects to another that accepts connections. Both get an event.
+    pub(crate) fn connect(&mut self, queue: &mut Queue<SimEvent>, caller: HostId, called: HostId) {
         let pipe = PipeId(number(self.pipes.len()));
         self.pipes.push(Pipe::new(caller, called));
         self.pipes.push(Pipe::new(called, caller));
@@ -153,11 +153,11 @@ impl Network {
         let called_knows = now + there + back + there;
         let caller_knows = called_knows + back;
         self.pipes[pipe.back().index()].last_arrival = caller_knows;
-        queue.push(called_knows, Event::Greeted(pipe.back()));
-        queue.push(caller_knows, Event::Greeted(pipe));
+        queue.push(called_knows, SimEvent::Greeted(pipe.back()));
+        queue.push(caller_knows, SimEvent::Greeted(pipe));
     }
 
-    /// How long until the caller knows that nobody takes calls at the other host.
+    /// How long until a connection attempt to a host without a process fails.
     pub(crate) fn refusal_time(
         &self,
         now: Nanos,
@@ -171,7 +171,7 @@ impl Network {
         }
     }
 
-    /// False if the connection is gone before it began.
+    /// The handshake is complete; false if the connection was closed before.
     pub(crate) fn greet(&mut self, pipe: PipeId) -> bool {
         let state = &mut self.pipes[pipe.index()];
         let is_new = state.end == EndState::Greeting;
@@ -181,7 +181,7 @@ impl Network {
         is_new
     }
 
-    /// How long a small packet is under way now.
+    /// The latency of a small packet now.
     fn way(&self, now: Nanos, from: HostId, to: HostId) -> Nanos {
         let (sender, receiver) = (self.port(from), self.port(to));
         let ahead = sender
@@ -192,7 +192,7 @@ impl Network {
     }
 
     /// Bytes came out of a pipe.
-    pub(crate) fn on_delivered(&mut self, queue: &mut Queue<Event>, pipe: PipeId, bytes: u32) {
+    pub(crate) fn on_delivered(&mut self, queue: &mut Queue<SimEvent>, pipe: PipeId, bytes: u32) {
         let receiver = self.to(pipe);
         let acknowledgement = self.model.headers.acknowledgement();
         self.port_mut(receiver).acknowledgements += acknowledgement;
@@ -213,7 +213,7 @@ impl Network {
         self.parcels.pop(&mut state.stream).map(|wrapped| wrapped.parcel)
     }
 
-    /// The sender has heard that the other side is gone, or wants to be gone itself without a word.
+    /// The sender has learned that the connection is gone, or drops it without a `Bye`.
     pub(crate) fn abandon(&mut self, pipe: PipeId) {
         let state = &mut self.pipes[pipe.index()];
         state.end = EndState::Closed;
@@ -226,8 +226,8 @@ impl Network {
         self.forget_open(from, pipe);
     }
 
-    /// The sender says goodbye and reads no more.
-    pub(crate) fn close(&mut self, queue: &mut Queue<Event>, pipe: PipeId, reason: ByeReason) {
+    /// The sender sends `Bye` and reads no more.
+    pub(crate) fn close(&mut self, queue: &mut Queue<SimEvent>, pipe: PipeId, reason: ByeReason) {
         let state = &mut self.pipes[pipe.index()];
         if state.end != EndState::Open {
             return;
@@ -240,8 +240,8 @@ impl Network {
         self.send_message(queue, pipe, PeerMessage::Bye { reason });
     }
 
-    /// The process of a host ends without a word: the other sides hear of it after `notice`.
-    pub(crate) fn crash(&mut self, queue: &mut Queue<Event>, host: HostId, notice: Nanos) {
+    /// The process of a host ends without a `Bye`: the other sides learn it after `notice`.
+    pub(crate) fn crash(&mut self, queue: &mut Queue<SimEvent>, host: HostId, notice: Nanos) {
         let now = queue.now();
         for pipe in std::mem::take(&mut self.port_mut(host).open) {
             let state = &mut self.pipes[pipe.index()];
@@ -252,7 +252,7 @@ impl Network {
             self.messages.clear(&mut state.messages);
             self.uploads.clear(&mut state.uploads);
             state.is_leaving = false;
-            queue.push(at, Event::Lost(pipe.back()));
+            queue.push(at, SimEvent::Lost(pipe.back()));
         }
         let port = self.port_mut(host);
         port.is_frozen = false;
@@ -264,17 +264,17 @@ impl Network {
         self.port_mut(host).is_frozen = true;
     }
 
-    pub(crate) fn thaw(&mut self, queue: &mut Queue<Event>, host: HostId) {
+    pub(crate) fn thaw(&mut self, queue: &mut Queue<SimEvent>, host: HostId) {
         self.port_mut(host).is_frozen = false;
         self.serve(queue, host);
     }
 
-    /// The other sides of a host give up on it.
-    pub(crate) fn silence(&mut self, queue: &mut Queue<Event>, host: HostId) {
+    /// The other sides of a host's connections time out.
+    pub(crate) fn silence(&mut self, queue: &mut Queue<SimEvent>, host: HostId) {
         for pipe in &self.port(host).open {
-            queue.push(queue.now(), Event::Lost(pipe.back()));
-            // The silent side finds out when it speaks.
-            queue.push(queue.now() + self.model.delay, Event::Lost(*pipe));
+            queue.push(queue.now(), SimEvent::Lost(pipe.back()));
+            // The silent side learns it when it sends.
+            queue.push(queue.now() + self.model.delay, SimEvent::Lost(*pipe));
         }
     }
 
@@ -290,8 +290,8 @@ impl Network {
         &mut self.ports[host as usize]
     }
 
-    /// What chance adds to the time a batch of so many bytes is under way.
-    fn misfortune(&mut self, bytes: u64) -> Nanos {
+    /// Random delay of a batch of this many bytes: jitter and loss.
+    fn random_delay(&mut self, bytes: u64) -> Nanos {
         let model = &self.model;
         let jitter = if model.jitter > 0 { self.rng.random_range(0..model.jitter) } else { 0 };
         if model.loss_ppm == 0 {
@@ -302,7 +302,7 @@ impl Network {
         if self.rng.random_range(0..1_000_000) >= lost {
             return jitter;
         }
-        // Later packets show that one is missing; without any, only the timer does.
+        // Later packets reveal the loss; without any, only the retransmission timer does.
         let is_noticed = packets > 3;
         jitter
             + if is_noticed { 2 * model.delay + model.downlink_queue / 2 } else { RETRANSMISSION }

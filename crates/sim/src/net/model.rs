@@ -1,28 +1,28 @@
-//! The numbers of the network.
+//! Parameters of the network.
 
 use crate::units::{MICROSECOND, MILLISECOND, Nanos};
 use crate::wire::Headers;
 
-/// How the wires behave. Rates belong to hosts.
+/// How the links behave. Rates belong to hosts.
 #[derive(Debug, Clone)]
 pub struct NetworkModel {
     /// From any host to any other, without queues.
     pub delay: Nanos,
-    /// Added to each batch: uniform from nothing to this. Order within a connection is kept.
+    /// Added to each batch: uniform from zero to this. The order within a connection is kept.
     pub jitter: Nanos,
     /// Packets lost in a million; each costs its connection a retransmission time.
     pub loss_ppm: u32,
-    /// Bytes a connection has at most in the queue of its interface (TCP small queues), so what it
-    /// sends before the next one has its turn.
+    /// Bytes that a connection has at most in the queue of its interface (TCP small queues), and so
+    /// what it sends before the next connection has its turn.
     pub turn_bytes: u64,
     /// Bytes written by the application and not sent, at which it has to wait
     /// (`TCP_NOTSENT_LOWAT`), at least.
     pub unsent_bytes: u64,
     /// The same, as the time in which the connection sends them.
     pub unsent_ahead: Nanos,
-    /// Parts of chunks that a host writes at once.
+    /// Parts of chunks that a host writes at the same time.
     pub turns: usize,
-    /// A part that is not sent for so long lets another one begin.
+    /// A part that takes longer than this to send lets another one begin.
     pub turn_at_most: Nanos,
     /// Bytes of a chunk that the application writes at once; its messages go between such parts.
     pub part_bytes: u32,
@@ -30,7 +30,7 @@ pub struct NetworkModel {
     pub window_bytes: u64,
     /// Longest queue of a host's own interface; turns become shorter when many connections send.
     pub uplink_queue: Nanos,
-    /// Longest queue in front of a host's downlink, as in the switch; whoever sends there waits.
+    /// Longest queue in front of a host's downlink, as in the switch; senders wait when it is full.
     pub downlink_queue: Nanos,
     /// Whether packets have headers.
     pub headers: Headers,

@@ -1,7 +1,8 @@
-//! One direction of a connection: a stream of bytes, in order, and what ends where in it.
+//! One direction of a connection: a stream of bytes in order, and where each message and part ends
+//! in it.
 //!
-//! `delivered + queued <= sent <= written`. What is written is a message or a part of a chunk, as a
-//! whole; the writer chooses the next one when little of the last one is unsent, messages first.
+//! `delivered + queued <= sent <= written`. A write is a whole message or a whole part of a chunk;
+//! the writer chooses the next one when little of the last one is unsent, messages first.
 
 use tnet_proto::PeerMessage;
 
@@ -24,12 +25,12 @@ impl PipeId {
     }
 }
 
-/// Whether the bytes of a chunk are what they should be.
+/// Whether the bytes of a chunk are right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taint {
-    /// They are.
+    /// They are right.
     Genuine,
-    /// They are not; the receiver will find out.
+    /// They are wrong; the receiver's verification will find out.
     Forged,
 }
 
@@ -46,7 +47,7 @@ pub(crate) enum Parcel {
         len: u32,
         /// Whether the chunk ends with it.
         is_last: bool,
-        /// What it is worth.
+        /// Whether its bytes are right.
         taint: Taint,
     },
     /// The end of the stream.
@@ -62,7 +63,7 @@ pub(crate) struct Wrapped {
 
 /// A chunk that waits in the application.
 #[derive(Debug)]
-pub(crate) struct Upload {
+pub(crate) struct QueuedUpload {
     pub(crate) chunk: u32,
     pub(crate) len: u32,
     pub(crate) written: u32,
@@ -81,7 +82,7 @@ pub(crate) enum Waits {
     /// For its own window.
     Window,
     /// For room in front of the receiver's downlink.
-    Downlink,
+    DownlinkState,
     /// For the end of a partition.
     Partition,
 }
@@ -89,12 +90,12 @@ pub(crate) enum Waits {
 /// Whether the sender's end is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndState {
-    /// The other side has not been met yet.
+    /// The handshake is not complete.
     Greeting,
     Open,
-    /// The sender says goodbye: what was written still goes out.
+    /// The sender has sent `Bye`: what was written is still sent.
     Closing,
-    /// Nothing is sent any more, and what arrives for the sender is not read.
+    /// Nothing more is sent, and what arrives for the sender is not read.
     Closed,
 }
 
@@ -105,8 +106,7 @@ pub(crate) struct Pipe {
     pub(crate) written: u64,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
-    /// Of what was sent, bytes in the queue of the sender's interface: nothing overtakes them any
-    /// more.
+    /// Bytes of `sent` in the queue of the sender's interface: nothing overtakes them.
     pub(crate) queued: u64,
     /// Written and not delivered.
     pub(crate) stream: Chain,

@@ -16,7 +16,7 @@ pub(crate) struct Port {
     pub(crate) sending: Vec<PipeId>,
     /// When the uplink has sent those.
     pub(crate) up_free: Nanos,
-    /// When the downlink will have carried all that is under way to it.
+    /// When the downlink will have carried everything in flight to it.
     pub(crate) down_free: Nanos,
     /// Pipes of others that wait for room in front of the downlink.
     pub(crate) crowd: VecDeque<PipeId>,
@@ -25,7 +25,7 @@ pub(crate) struct Port {
     pub(crate) turns: Vec<(PipeId, Nanos)>,
     /// Pipes that wait for one of those turns.
     pub(crate) line: VecDeque<PipeId>,
-    /// An event is due that looks after turns that take long.
+    /// An event for turns that take long is planned.
     pub(crate) is_watched: bool,
     /// Bytes of acknowledgements to be sent with the next turn.
     pub(crate) acknowledgements: u64,

@@ -1,21 +1,20 @@
-//! Which of a host's connections write chunks: a few at once, in the order in which they had
-//! something to write.
+//! Which of a host's connections write chunks: a few at a time, first come, first served.
 
 use super::Network;
 use super::pipe::PipeId;
-use crate::event::Event;
+use crate::event::SimEvent;
 use crate::queue::Queue;
 use crate::units::HostId;
 
 impl Network {
-    /// Bytes that one connection of this host may have unsent.
+    /// Unsent bytes at which a connection of this host stops writing.
     pub(super) fn unsent_at_most(&self, host: HostId) -> u64 {
         let own_rate =
             self.port(host).up.bytes_in(self.model.unsent_ahead) / self.model.turns.max(1) as u64;
         own_rate.max(self.model.unsent_bytes)
     }
 
-    /// Whether the pipe may write a part now; if not it is called when it may.
+    /// Whether the pipe may write a part now; if not, it is queued.
     pub(super) fn take_turn(&mut self, pipe: PipeId) -> bool {
         let now = self.now;
         let most = self.model.turns;
@@ -31,7 +30,7 @@ impl Network {
         is_free
     }
 
-    /// All that the pipe has written is sent.
+    /// Everything that the pipe has written is sent.
     pub(super) fn end_turn(&mut self, pipe: PipeId) {
         let state = &mut self.pipes[pipe.index()];
         if std::mem::take(&mut state.is_leaving) {
@@ -55,8 +54,8 @@ impl Network {
         }
     }
 
-    /// Lets those write whose turn has come, and watches over those who take long.
-    pub(crate) fn call_up(&mut self, queue: &mut Queue<Event>) {
+    /// Grants free turns to waiting pipes, and plans the event for turns that take long.
+    pub(crate) fn call_up(&mut self, queue: &mut Queue<SimEvent>) {
         while let Some(host) = self.freed.pop() {
             while self.port(host).turns.len() < self.model.turns
                 && let Some(next) = self.port_mut(host).line.pop_front()
@@ -73,13 +72,13 @@ impl Network {
             {
                 let at = (*oldest + most).max(queue.now());
                 port.is_watched = true;
-                queue.push(at, Event::TurnsLate(host));
+                queue.push(at, SimEvent::TurnsLate(host));
             }
         }
     }
 
-    /// A part that takes longer holds up nobody else.
-    pub(crate) fn on_turns_late(&mut self, queue: &mut Queue<Event>, host: HostId) {
+    /// A part that takes longer gives its turn to others.
+    pub(crate) fn on_turns_late(&mut self, queue: &mut Queue<SimEvent>, host: HostId) {
         let (now, most) = (queue.now(), self.model.turn_at_most);
         let port = self.port_mut(host);
         port.is_watched = false;

@@ -3,15 +3,15 @@
 use super::Network;
 use super::pipe::{PipeId, Waits};
 use super::port::Port;
-use crate::event::Event;
+use crate::event::SimEvent;
 use crate::queue::Queue;
 use crate::units::{HostId, Nanos};
 use crate::wire::SEGMENT_LEN;
 
 impl Network {
-    /// Whoever has something to send puts about one turn's worth of it into the interface's queue
+    /// A pipe with something to send puts about one turn's worth of it into the interface's queue
     /// and waits there.
-    pub(super) fn await_turn(&mut self, queue: &mut Queue<Event>, pipe: PipeId) {
+    pub(super) fn await_turn(&mut self, queue: &mut Queue<SimEvent>, pipe: PipeId) {
         let from = self.pipes[pipe.index()].from;
         if self.join_queue(pipe) {
             self.serve(queue, from);
@@ -47,18 +47,18 @@ impl Network {
         true
     }
 
-    pub(crate) fn on_uplink_free(&mut self, queue: &mut Queue<Event>, host: HostId) {
+    pub(crate) fn on_uplink_free(&mut self, queue: &mut Queue<SimEvent>, host: HostId) {
         let mut sent = std::mem::take(&mut self.port_mut(host).sending);
         for pipe in sent.drain(..) {
             self.pipes[pipe.index()].waits = Waits::Nowhere;
             self.join_queue(pipe);
         }
-        // Keeps its memory.
+        // Keep its allocation.
         self.port_mut(host).sending = sent;
         self.serve(queue, host);
     }
 
-    pub(crate) fn on_downlink_room(&mut self, queue: &mut Queue<Event>, host: HostId) {
+    pub(crate) fn on_downlink_room(&mut self, queue: &mut Queue<SimEvent>, host: HostId) {
         let now = queue.now();
         let (limit, turn) = (self.model.downlink_queue, self.model.turn_bytes);
         let port = self.port_mut(host);
@@ -86,7 +86,7 @@ impl Network {
     }
 
     /// Begins to send what is in line, about one turn's worth of bytes, if nothing is being sent.
-    pub(super) fn serve(&mut self, queue: &mut Queue<Event>, host: HostId) {
+    pub(super) fn serve(&mut self, queue: &mut Queue<SimEvent>, host: HostId) {
         let port = &mut self.ports[host as usize];
         if port.is_sending() || port.is_frozen || port.ring.is_empty() {
             return;
@@ -105,13 +105,13 @@ impl Network {
         if port.is_sending() {
             port.up_free = at;
             port.used.up_busy += at - begin;
-            queue.push(at, Event::UplinkFree(host));
+            queue.push(at, SimEvent::UplinkFree(host));
         }
     }
 
-    /// Sends what a pipe has in the queue from `at` on, which moves to the end of that. Answers how
-    /// many bytes.
-    fn send_batch(&mut self, queue: &mut Queue<Event>, id: PipeId, at: &mut Nanos) -> u64 {
+    /// Sends what a pipe has in the queue, starting at `at`, which moves to the end of it. Returns
+    /// the number of bytes.
+    fn send_batch(&mut self, queue: &mut Queue<SimEvent>, id: PipeId, at: &mut Nanos) -> u64 {
         let pipe = &mut self.pipes[id.index()];
         pipe.waits = Waits::Nowhere;
         let (from, to, bytes) = (pipe.from, pipe.to, pipe.queued);
@@ -123,7 +123,7 @@ impl Network {
             return 0;
         }
         if self.ports[to as usize].down_backlog(*at) > self.model.downlink_queue {
-            self.pipes[id.index()].waits = Waits::Downlink;
+            self.pipes[id.index()].waits = Waits::DownlinkState;
             self.port_mut(to).crowd.push_back(id);
             self.look_for_room(queue, to);
             return 0;
@@ -136,11 +136,11 @@ impl Network {
         *at += sender.up.time_for(wire);
         sender.used.up_bytes += wire;
         sender.sending.push(id);
-        let arrival = self.pass_downlink(to, wire, begin, *at) + self.misfortune(bytes);
+        let arrival = self.pass_downlink(to, wire, begin, *at) + self.random_delay(bytes);
         let pipe = &mut self.pipes[id.index()];
         pipe.last_arrival = pipe.last_arrival.max(arrival);
         let bytes_delivered = u32::try_from(bytes).expect("a turn is far below 4 GiB");
-        queue.push(pipe.last_arrival, Event::Delivered { pipe: id, bytes: bytes_delivered });
+        queue.push(pipe.last_arrival, SimEvent::Delivered { pipe: id, bytes: bytes_delivered });
         bytes
     }
 
@@ -154,8 +154,8 @@ impl Network {
         port.down_free
     }
 
-    /// Whoever waits for this downlink is woken when there is room.
-    fn look_for_room(&mut self, queue: &mut Queue<Event>, host: HostId) {
+    /// Plans the event that wakes the pipes which wait for this downlink.
+    fn look_for_room(&mut self, queue: &mut Queue<SimEvent>, host: HostId) {
         let limit = self.model.downlink_queue;
         let port = self.port_mut(host);
         if port.crowd.is_empty() || port.room_is_due {
@@ -164,6 +164,6 @@ impl Network {
         port.room_is_due = true;
         // A little later than at once, so that there is room for more than a packet.
         let at = port.down_free.saturating_sub(limit) + port.down.time_for(SEGMENT_LEN);
-        queue.push(at, Event::DownlinkRoom(host));
+        queue.push(at, SimEvent::DownlinkRoom(host));
     }
 }

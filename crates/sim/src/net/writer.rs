@@ -1,13 +1,13 @@
-//! The application's end of a pipe: what the real session's writer does. Messages go before chunks;
-//! a chunk goes in parts, each of which is one of the few that the host writes at once; the next
-//! write begins when the kernel has taken the last one, but for the little it keeps unsent.
+//! The application's end of a pipe, a model of the session's writer. Messages go before chunks; a
+//! chunk goes in parts, of which the host writes a few at a time; the next write begins when the
+//! kernel has sent all but a little of the last one.
 
 use tnet_proto::{FileHandle, MAX_DATA_LEN, PeerMessage};
 use tnet_swarm::UploadEnd;
 
-use super::pipe::{EndState, Parcel, PipeId, Taint, Upload, Wrapped};
+use super::pipe::{EndState, Parcel, PipeId, QueuedUpload, Taint, Wrapped};
 use super::{Network, UploadEnded};
-use crate::event::Event;
+use crate::event::SimEvent;
 use crate::queue::Queue;
 use crate::units::number;
 use crate::wire::{PART_HEADER_LEN, message_len};
@@ -15,7 +15,7 @@ use crate::wire::{PART_HEADER_LEN, message_len};
 impl Network {
     pub(crate) fn send_message(
         &mut self,
-        queue: &mut Queue<Event>,
+        queue: &mut Queue<SimEvent>,
         pipe: PipeId,
         message: PeerMessage,
     ) {
@@ -31,7 +31,7 @@ impl Network {
     /// Sends a chunk; its end is reported. False if there is no connection.
     pub(crate) fn upload(
         &mut self,
-        queue: &mut Queue<Event>,
+        queue: &mut Queue<SimEvent>,
         pipe: PipeId,
         chunk: u32,
         len: u32,
@@ -41,7 +41,7 @@ impl Network {
         if state.end != EndState::Open {
             return false;
         }
-        self.uploads.push(&mut state.uploads, Upload { chunk, len, written: 0, taint });
+        self.uploads.push(&mut state.uploads, QueuedUpload { chunk, len, written: 0, taint });
         self.write(pipe);
         self.await_turn(queue, pipe);
         true
@@ -50,7 +50,7 @@ impl Network {
     /// Stops sending a chunk at the next part; nothing happens if its last part has been written.
     pub(crate) fn stop_upload(
         &mut self,
-        queue: &mut Queue<Event>,
+        queue: &mut Queue<SimEvent>,
         pipe: PipeId,
         chunk: u32,
         file: FileHandle,
@@ -62,8 +62,8 @@ impl Network {
         }
     }
 
-    /// A few bytes of a chunk, for hosts that send no more than that.
-    pub(crate) fn drip(&mut self, queue: &mut Queue<Event>, pipe: PipeId, chunk: u32, len: u32) {
+    /// Sends a few bytes of a chunk, for hosts that never send a whole one.
+    pub(crate) fn drip(&mut self, queue: &mut Queue<SimEvent>, pipe: PipeId, chunk: u32, len: u32) {
         let part = Parcel::Part { chunk, len, is_last: false, taint: Taint::Genuine };
         if self.is_open(pipe) {
             self.commit(pipe, u64::from(len + PART_HEADER_LEN), part);
@@ -71,7 +71,7 @@ impl Network {
         }
     }
 
-    /// Writes as much as the kernel takes.
+    /// Writes as much as the socket accepts.
     pub(super) fn write(&mut self, pipe: PipeId) {
         loop {
             let state = &mut self.pipes[pipe.index()];

@@ -2,23 +2,22 @@
 //! connection.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tnet_coordinator::registry::{Ending, Hello, Input, Output, Registry, Request};
-use tnet_coordinator::{Arrival, Config, Epoch, Sweep, Table, TableLimits};
-use tnet_proto::{CoordinatorReply, CoordinatorRequest, Listed};
+use tnet_coordinator::registry::{Hello, Input, Output, Registry};
+use tnet_coordinator::{Config, DEFAULT_PORT, Epoch, SweepStatus, Table, TableLimits};
+use tnet_proto::{Families, PeerId, Reach};
 
-use crate::units::{HostId, Nanos};
+use super::coordinator_connection::InFlight;
+use crate::units::{HostId, Nanos, duration};
 
-/// What the coordinator does to a host's connection.
-#[derive(Debug)]
-pub(super) enum Letter {
-    Reply { host: HostId, epoch: Epoch, reply: CoordinatorReply },
-    Close { host: HostId, epoch: Epoch },
-}
+/// Where hosts reach the coordinator, and the port that they call from. No host has this address.
+const COORDINATOR: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), DEFAULT_PORT);
+const CALLING_PORT: u16 = 50_000;
 
 #[derive(Debug)]
 pub(super) struct Coordinator {
@@ -43,69 +42,66 @@ impl Coordinator {
         self.registry.table()
     }
 
-    /// How long after its last sign of life a host is still in the table.
+    /// The lease of a host with this report interval.
     pub(super) fn lease(&self, report_interval: Nanos) -> Nanos {
-        report_interval * u64::from(self.config.table.lease_multiplier)
+        duration(self.config.table.lease(Duration::from_nanos(report_interval)))
     }
 
-    /// A new process takes over, with nothing.
+    /// A new process replaces it, with an empty table.
     pub(super) fn restart(&mut self) {
         self.registry = Registry::new(&self.config, StdRng::seed_from_u64(self.rng.random()));
         self.hosts.clear();
     }
 
-    pub(super) fn on_hello(
-        &mut self,
-        now: Nanos,
-        (host, observed): (HostId, SocketAddr),
-        epoch: Epoch,
-        arrival: Arrival,
-    ) {
-        let listed = Listed::At { address: observed };
+    /// The hello of a peer that accepts connections at `address`, as the coordinator lists it.
+    pub(super) fn hello(
+        &self,
+        id: PeerId,
+        address: SocketAddr,
+        report_interval: Duration,
+    ) -> Hello {
+        let remote = SocketAddr::new(address.ip(), CALLING_PORT);
+        let reach = Reach::Everywhere { port: address.port(), families: Families::V4 };
+        let allowed = &self.config.allow_advertise;
+        Hello::new(id, reach, report_interval, remote, COORDINATOR, allowed)
+    }
+
+    pub(super) fn connected(&mut self, epoch: Epoch, host: HostId) {
         self.hosts.insert(epoch, host);
-        let hello = Hello { arrival, observed, listed };
-        self.registry.handle_input(Duration::from_nanos(now), Input::Hello { epoch, hello });
     }
 
-    pub(super) fn on_request(&mut self, now: Nanos, epoch: Epoch, request: CoordinatorRequest) {
-        if let Ok(request) = Request::try_from(request) {
-            self.registry
-                .handle_input(Duration::from_nanos(now), Input::Request { epoch, request });
+    pub(super) fn handle_input(&mut self, now: Nanos, epoch: Epoch, input: Input) {
+        if let Input::Ended { .. } = input {
+            self.hosts.remove(&epoch);
         }
-    }
-
-    /// A connection is gone.
-    pub(super) fn on_ended(&mut self, now: Nanos, epoch: Epoch) {
-        self.hosts.remove(&epoch);
-        let input = Input::Ended { epoch, ending: Ending::Lost };
         self.registry.handle_input(Duration::from_nanos(now), input);
     }
 
     /// When to call `on_timeout` next.
     pub(super) fn next_timeout(&self) -> Option<Nanos> {
-        self.registry.next_timeout().map(|at| u64::try_from(at.as_nanos()).unwrap_or(Nanos::MAX))
+        self.registry.next_timeout().map(duration)
     }
 
     pub(super) fn on_timeout(&mut self, now: Nanos) {
-        while self.registry.handle_timeout(Duration::from_nanos(now)) == Sweep::More {}
+        while self.registry.handle_timeout(Duration::from_nanos(now)) == SweepStatus::More {}
     }
 
-    /// The next thing to send.
-    pub(super) fn poll_letter(&mut self) -> Option<Letter> {
+    /// The next message to a host.
+    pub(super) fn poll_message(&mut self) -> Option<InFlight> {
         while let Some(output) = self.registry.poll_output() {
-            let letter = match output {
+            let message = match output {
                 Output::Answer { reply: None, .. } => None,
                 Output::Answer { epoch, reply: Some(reply) }
                 | Output::Push { epoch, reply }
                 | Output::Notify { epoch, reply } => {
-                    self.hosts.get(&epoch).map(|host| Letter::Reply { host: *host, epoch, reply })
+                    self.hosts.get(&epoch).map(|host| InFlight::Reply { host: *host, epoch, reply })
                 }
                 Output::Close { epoch } => {
-                    self.hosts.remove(&epoch).map(|host| Letter::Close { host, epoch })
+                    self.hosts.remove(&epoch).map(|host| InFlight::Closed { host, epoch })
                 }
             };
-            if letter.is_some() {
-                return letter;
+            if message.is_some() {
+                return message;
             }
         }
         None

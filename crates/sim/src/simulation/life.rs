@@ -1,4 +1,4 @@
-//! Hosts come, freeze, crash, leave and come back; the network parts and heals.
+//! Hosts start, freeze, crash, leave and come back; the network is partitioned and heals.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,40 +9,40 @@ use tnet_proto::{Availability, ByeReason};
 use tnet_swarm::{CoordinatorSession, Goal, Input, Swarm};
 
 use super::{FILE, Simulation};
-use crate::event::Event;
-use crate::host::{Core, Desk, Line, sum};
+use crate::event::SimEvent;
+use crate::host::{ConnectionState, CoordinatorEnd, Core, sum};
 use crate::net::{Partition, PipeId, SILENT_AT_MOST};
 use crate::units::{HostId, SECOND, moment, number};
-use crate::world::{Change, Character, WhenDone};
+use crate::world::{Character, HostChange, WhenDone};
 
-/// How often a host that is done looks whether everybody is.
+/// How often a host that is done checks whether its whole swarm is.
 pub(super) const LOOK_AROUND: u64 = SECOND / 4;
 
 /// A host's first start, as a change in its life.
 const JOIN: u32 = u32::MAX;
 
 impl Simulation {
-    /// Puts everything in the queue that is certain to happen.
+    /// Queues all planned events.
     pub(super) fn plan(&mut self) {
         for (host, plan) in self.world.hosts.iter().enumerate() {
             let host = number(host);
-            self.queue.push(plan.joins, Event::Life { host, change: JOIN });
+            self.queue.push(plan.joins, SimEvent::Life { host, change: JOIN });
             for (change, (at, _)) in plan.changes.iter().enumerate() {
-                self.queue.push(*at, Event::Life { host, change: number(change) });
+                self.queue.push(*at, SimEvent::Life { host, change: number(change) });
             }
         }
         for (down, up) in &self.world.outages {
-            self.queue.push(*down, Event::CoordinatorTurns);
-            self.queue.push(*up, Event::CoordinatorTurns);
+            self.queue.push(*down, SimEvent::CoordinatorTurns);
+            self.queue.push(*up, SimEvent::CoordinatorTurns);
         }
         if let Some((parts, heals, _)) = self.world.partition {
-            self.queue.push(parts, Event::PartitionTurns);
-            self.queue.push(heals, Event::PartitionTurns);
+            self.queue.push(parts, SimEvent::PartitionTurns);
+            self.queue.push(heals, SimEvent::PartitionTurns);
             if parts + SILENT_AT_MOST < heals {
-                self.queue.push(parts + SILENT_AT_MOST, Event::PartitionSilence);
+                self.queue.push(parts + SILENT_AT_MOST, SimEvent::PartitionSilence);
             }
         }
-        self.queue.push(crate::world::START, Event::Sample);
+        self.queue.push(crate::world::START, SimEvent::Sample);
     }
 
     pub(super) fn on_life(&mut self, host: HostId, change: u32) {
@@ -54,12 +54,12 @@ impl Simulation {
             self.trace.record(self.queue.now(), host, &change);
         }
         match change {
-            Change::Crash => self.stop(host, 0),
-            Change::Vanish => self.stop(host, SILENT_AT_MOST),
-            Change::Leave => self.leave(host),
-            Change::Rejoin => self.start(host),
-            Change::Freeze { lasts } => self.freeze(host, lasts),
-            Change::Thaw => self.thaw(host),
+            HostChange::Crash => self.stop(host, 0),
+            HostChange::Vanish => self.stop(host, SILENT_AT_MOST),
+            HostChange::Leave => self.leave(host),
+            HostChange::Rejoin => self.start(host),
+            HostChange::Freeze { lasts } => self.freeze(host, lasts),
+            HostChange::Thaw => self.thaw(host),
         }
     }
 
@@ -75,7 +75,7 @@ impl Simulation {
         let core = Core {
             swarm: Swarm::new(self.world.swarm.clone(), id, seed),
             session: CoordinatorSession::new(Duration::from_nanos(self.world.report_interval)),
-            desk: Desk::new(),
+            coordinator: CoordinatorEnd::new(),
             tick_at: None,
             report_at: None,
             writing: VecDeque::new(),
@@ -86,7 +86,7 @@ impl Simulation {
         };
         let state = &mut self.hosts[host as usize];
         let (nothing, here) = (ChunkSet::empty(&self.geometry), state.disk.clone());
-        // A file that is shared was read before; a part of one is verified while the rest arrives.
+        // A shared file was verified before; a partial one is verified while the rest arrives.
         let (goal, availability, stored, vouched) = match here.is_full() {
             true => (Goal::Seed, Availability::Full, here, nothing),
             false => (Goal::Download, Availability::Partial, nothing, here),
@@ -100,20 +100,20 @@ impl Simulation {
             core.unverified.push_back((chunk.get(), is_right));
         }
         core.session.set(self.world.hash(), self.world.file_len(), availability);
-        self.queue.push(self.queue.now(), Event::CallCoordinator { host, life });
+        self.queue.push(self.queue.now(), SimEvent::CallCoordinator { host, life });
         let (hash, geometry) = (self.world.hash(), self.geometry);
         self.feed(host, Input::AddFile { file: FILE, hash, geometry, stored, vouched, goal });
         self.read_next(host);
     }
 
-    /// The process is gone; others hear of it `notice` after that.
+    /// The process dies; others learn it after `notice`.
     fn stop(&mut self, host: HostId, notice: u64) {
         self.end(host);
         self.network.crash(&mut self.queue, host, notice);
-        self.hang_up(host, notice);
+        self.drop_coordinator(host, notice);
     }
 
-    /// The process ends as it should.
+    /// The process shuts down.
     fn leave(&mut self, host: HostId) {
         self.say_bye_to_coordinator(host);
         let open: Vec<PipeId> = self.network.open_pipes(host).collect();
@@ -121,7 +121,7 @@ impl Simulation {
             self.network.close(&mut self.queue, pipe, ByeReason::SHUTDOWN);
         }
         self.end(host);
-        // Whoever was being greeted.
+        // Handshakes in progress.
         self.network.crash(&mut self.queue, host, 0);
     }
 
@@ -141,7 +141,8 @@ impl Simulation {
         }
         let state = &mut self.hosts[host as usize];
         let core = state.core.take();
-        state.last_line = core.map_or(Line::Down, |core| core.desk.line);
+        state.last_connection =
+            core.map_or(ConnectionState::Down, |core| core.coordinator.connection);
         state.is_frozen = false;
         state.postponed.clear();
     }
@@ -164,7 +165,7 @@ impl Simulation {
         if is_late || core.swarm.is_swarm_done(FILE) {
             self.leave(host);
         } else {
-            self.queue.push(now + LOOK_AROUND, Event::LeaveDone { host, life });
+            self.queue.push(now + LOOK_AROUND, SimEvent::LeaveDone { host, life });
         }
     }
 
@@ -177,7 +178,7 @@ impl Simulation {
         let life = state.life;
         self.network.freeze(host);
         if lasts > SILENT_AT_MOST {
-            self.queue.push(self.queue.now() + SILENT_AT_MOST, Event::Silent { host, life });
+            self.queue.push(self.queue.now() + SILENT_AT_MOST, SimEvent::Silent { host, life });
         }
     }
 

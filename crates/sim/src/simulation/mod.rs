@@ -1,13 +1,13 @@
-//! A run: hosts with real cores, the network between them, the coordinator, and one queue of what
-//! is due.
+//! A run: hosts with the shipped core, the network between them, the coordinator, and one queue of
+//! events.
 //!
-//! Everything follows from the world and its seed. One event is taken, everything it causes at once
-//! is done, then the next: no core is ever called from within a core.
+//! Everything follows from the world and its seed. Each event is processed completely, with
+//! everything it causes at once, before the next: no core is called from within a core.
 
 mod coordinator;
+mod coordinator_connection;
 mod life;
 mod perform;
-mod reporting;
 mod result;
 mod sampling;
 
@@ -18,7 +18,7 @@ use tnet_proto::PeerMessage;
 use tnet_swarm::{FileKey, Input, PeerKey};
 
 use crate::check::{Breach, Safety};
-use crate::event::Event;
+use crate::event::SimEvent;
 use crate::host::{ChunkBody, Host};
 use crate::idle::Idleness;
 use crate::net::{Network, Parcel, PipeId};
@@ -28,7 +28,7 @@ use crate::trace::Trace;
 use crate::units::{HostId, Nanos, moment, nanos, number};
 use crate::world::{Holds, World};
 use coordinator::Coordinator;
-use reporting::Post;
+use coordinator_connection::Messages;
 
 /// The only file of a world, as every core numbers it.
 const FILE: FileKey = FileKey(1);
@@ -38,11 +38,11 @@ const FILE: FileKey = FileKey(1);
 pub struct Simulation {
     world: World,
     geometry: Geometry,
-    queue: Queue<Event>,
+    queue: Queue<SimEvent>,
     network: Network,
     hosts: Vec<Host>,
     coordinator: Coordinator,
-    post: Post,
+    messages: Messages,
     rng: StdRng,
     /// Hosts that must finish and have not.
     awaited: u32,
@@ -80,7 +80,7 @@ impl Simulation {
             network,
             hosts,
             coordinator,
-            post: Post::default(),
+            messages: Messages::default(),
             rng,
             awaited,
             inputs: 0,
@@ -94,7 +94,7 @@ impl Simulation {
         Ok(simulation)
     }
 
-    /// Runs until everybody who must finish has, or the deadline.
+    /// Runs until every host that must finish has, or the deadline.
     pub fn run(mut self) -> Outcome {
         let watch = crate::process::Watch::start();
         let deadline = self.world.deadline;
@@ -104,7 +104,7 @@ impl Simulation {
         self.result(ended_at, watch, table)
     }
 
-    /// Nobody joins, leaves or finishes any more; after a lease the table must say so.
+    /// Runs until no host joins, leaves or finishes, and a lease longer; then the table must agree.
     fn settle(&mut self) -> Option<Breach> {
         let last_change =
             self.world.hosts.iter().flat_map(|plan| plan.changes.iter()).map(|(at, _)| *at).max();
@@ -125,7 +125,7 @@ impl Simulation {
         }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn happen(&mut self, event: SimEvent) {
         if let Some(host) = self.concerns(event)
             && self.hosts[host as usize].is_frozen
         {
@@ -134,51 +134,51 @@ impl Simulation {
         }
         self.network.now = self.queue.now();
         match event {
-            Event::Tick(host) => self.on_tick(host),
-            Event::Report(host) => self.on_report_due(host),
-            Event::Stored { host, life } => self.on_stored(host, life),
-            Event::Read { host, life } => self.on_read(host, life),
-            Event::UplinkFree(host) => self.network.on_uplink_free(&mut self.queue, host),
-            Event::TurnsLate(host) => self.network.on_turns_late(&mut self.queue, host),
-            Event::DownlinkRoom(host) => self.network.on_downlink_room(&mut self.queue, host),
-            Event::Delivered { pipe, bytes } => self.on_delivered(pipe, bytes),
-            Event::Greeted(pipe) => self.on_greeted(pipe),
-            Event::CallFailed { host, life, called } => self.on_call_failed(host, life, called),
-            Event::Lost(pipe) => self.on_lost(pipe),
-            Event::Resume(pipe) => self.network.on_resume(&mut self.queue, pipe),
-            Event::Drip(host) => self.on_drip(host),
-            Event::Life { host, change } => self.on_life(host, change),
-            Event::LeaveDone { host, life } => self.on_leave_done(host, life),
-            Event::Silent { host, life } => self.on_silent(host, life),
-            Event::CallCoordinator { host, life } => self.call_coordinator(host, life),
-            Event::Mail(letter) => self.on_mail(letter),
-            Event::CoordinatorTimeout => self.on_coordinator_timeout(),
-            Event::CoordinatorTurns => self.on_coordinator_turns(),
-            Event::PartitionTurns => self.on_partition_turns(),
-            Event::PartitionSilence => self.network.silence_over_partition(&mut self.queue),
-            Event::Sample => self.sample(),
+            SimEvent::Tick(host) => self.on_tick(host),
+            SimEvent::Report(host) => self.on_report_due(host),
+            SimEvent::Stored { host, life } => self.on_stored(host, life),
+            SimEvent::Read { host, life } => self.on_read(host, life),
+            SimEvent::UplinkFree(host) => self.network.on_uplink_free(&mut self.queue, host),
+            SimEvent::TurnsLate(host) => self.network.on_turns_late(&mut self.queue, host),
+            SimEvent::DownlinkRoom(host) => self.network.on_downlink_room(&mut self.queue, host),
+            SimEvent::Delivered { pipe, bytes } => self.on_delivered(pipe, bytes),
+            SimEvent::Greeted(pipe) => self.on_greeted(pipe),
+            SimEvent::CallFailed { host, life, called } => self.on_call_failed(host, life, called),
+            SimEvent::Lost(pipe) => self.on_lost(pipe),
+            SimEvent::Resume(pipe) => self.network.on_resume(&mut self.queue, pipe),
+            SimEvent::Drip(host) => self.on_drip(host),
+            SimEvent::Life { host, change } => self.on_life(host, change),
+            SimEvent::LeaveDone { host, life } => self.on_leave_done(host, life),
+            SimEvent::Silent { host, life } => self.on_silent(host, life),
+            SimEvent::CallCoordinator { host, life } => self.call_coordinator(host, life),
+            SimEvent::CoordinatorMessage(message) => self.on_coordinator_message(message),
+            SimEvent::CoordinatorTimeout => self.on_coordinator_timeout(),
+            SimEvent::CoordinatorTurns => self.on_coordinator_turns(),
+            SimEvent::PartitionTurns => self.on_partition_turns(),
+            SimEvent::PartitionSilence => self.network.silence_over_partition(&mut self.queue),
+            SimEvent::Sample => self.sample(),
         }
         self.report_ended_uploads();
     }
 
-    /// The host whose process takes part in this; a frozen one does so later.
-    fn concerns(&self, event: Event) -> Option<HostId> {
+    /// The host whose process handles this event; if it is frozen, the event is postponed.
+    fn concerns(&self, event: SimEvent) -> Option<HostId> {
         match event {
-            Event::Tick(host) | Event::Report(host) | Event::Drip(host) => Some(host),
-            Event::Stored { host, .. }
-            | Event::Read { host, .. }
-            | Event::CallFailed { host, .. } => Some(host),
-            Event::LeaveDone { host, .. } | Event::CallCoordinator { host, .. } => Some(host),
-            Event::Greeted(pipe) | Event::Lost(pipe) => Some(self.network.from(pipe)),
-            // In the same queue as the beginning and the end of its connection, so that they stay
-            // in order.
-            Event::Delivered { pipe, .. } => Some(self.network.to(pipe)),
-            Event::Mail(letter) => self.post.receiver(letter),
+            SimEvent::Tick(host) | SimEvent::Report(host) | SimEvent::Drip(host) => Some(host),
+            SimEvent::Stored { host, .. }
+            | SimEvent::Read { host, .. }
+            | SimEvent::CallFailed { host, .. } => Some(host),
+            SimEvent::LeaveDone { host, .. } | SimEvent::CallCoordinator { host, .. } => Some(host),
+            SimEvent::Greeted(pipe) | SimEvent::Lost(pipe) => Some(self.network.from(pipe)),
+            // Postponed like the beginning and the end of its connection, so that they stay in
+            // order.
+            SimEvent::Delivered { pipe, .. } => Some(self.network.to(pipe)),
+            SimEvent::CoordinatorMessage(message) => self.messages.receiver(message),
             _ => None,
         }
     }
 
-    /// Tells a core, and does what it answers.
+    /// Gives a core an input, and performs its outputs.
     fn feed(&mut self, host: HostId, input: Input<ChunkBody>) {
         let now = moment(self.queue.now());
         let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
@@ -207,14 +207,14 @@ impl Simulation {
         let due = nanos(due).max(self.queue.now());
         if core.tick_at.is_none_or(|planned| due < planned) {
             core.tick_at = Some(due);
-            self.queue.push(due, Event::Tick(host));
+            self.queue.push(due, SimEvent::Tick(host));
         }
     }
 
     fn on_tick(&mut self, host: HostId) {
         let now = self.queue.now();
         let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
-        // An earlier one was planned after this one; it has been.
+        // An earlier tick was planned after this one and has been handled.
         if core.tick_at.is_none_or(|planned| planned > now) {
             return;
         }
@@ -235,7 +235,7 @@ impl Simulation {
             }
             match parcel {
                 Parcel::Message(PeerMessage::Ping { nonce }) => {
-                    // As a session does.
+                    // The session answers it, not the core.
                     self.network.send_message(&mut self.queue, own, PeerMessage::Pong { nonce });
                 }
                 Parcel::Message(message) => {
@@ -295,7 +295,7 @@ impl Simulation {
         }
     }
 
-    /// Where a host accepts peers.
+    /// The address at which a host accepts connections.
     fn address(&self, host: HostId) -> std::net::SocketAddr {
         crate::host::address(host, self.hosts[host as usize].plan.source)
     }
@@ -321,12 +321,12 @@ impl Simulation {
     }
 }
 
-/// What a core calls the connection of which this is its own pipe.
+/// The core's key for the connection of which this is its own pipe.
 fn key(own: PipeId) -> PeerKey {
     PeerKey(u64::from(own.0))
 }
 
-/// Whether the sender of the pipe has made the connection.
+/// Whether the sender of the pipe opened the connection.
 fn is_caller(pipe: PipeId) -> bool {
     pipe.0.is_multiple_of(2)
 }

@@ -1,13 +1,13 @@
-//! Does what a core decided, as the engine of a real peer would, or as a liar would.
+//! Performs the outputs of a core, as the engine of a peer does, or as a misbehaving peer would.
 
 use rand::RngExt;
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{Availability, PeerMessage};
-use tnet_swarm::{Event as News, Input, Output, PeerKey, UploadEnd};
+use tnet_swarm::{Event, Input, Output, PeerKey, UploadEnd};
 
 use super::life::LOOK_AROUND;
 use super::{FILE, Simulation, key};
-use crate::event::Event;
+use crate::event::SimEvent;
 use crate::host::{ChunkBody, Writing, host_at};
 use crate::net::{PipeId, Taint, UploadEnded};
 use crate::units::{HostId, SECOND};
@@ -33,9 +33,9 @@ impl Simulation {
                 let core = self.hosts[host as usize].core.as_mut();
                 let core = core.expect("its output is being performed");
                 core.session.look_up(self.world.hash());
-                core.desk.is_stirred = true;
+                core.coordinator.may_send = true;
             }
-            Output::Event(news) => self.on_news(host, &news),
+            Output::Event(event) => self.on_core_event(host, &event),
         }
     }
 
@@ -50,11 +50,11 @@ impl Simulation {
         {
             return self.network.connect(&mut self.queue, host, called);
         }
-        // Without a process the machine refuses at once; without power nobody answers.
+        // Without a process the machine refuses at once; without power there is no answer.
         let is_there = !other.is_up() && !self.has_vanished(called);
         let failure = self.network.refusal_time(now, host, called, is_there || called == host);
         let life = self.hosts[host as usize].life;
-        self.queue.push(now + failure, Event::CallFailed { host, life, called });
+        self.queue.push(now + failure, SimEvent::CallFailed { host, life, called });
     }
 
     fn upload(&mut self, host: HostId, to: PipeId, chunk: ChunkIndex) {
@@ -75,7 +75,7 @@ impl Simulation {
             Character::Mute => return,
             Character::Dripping | Character::Trickling => {
                 if core.drips.is_empty() {
-                    self.queue.push(self.queue.now() + DRIP_EVERY, Event::Drip(host));
+                    self.queue.push(self.queue.now() + DRIP_EVERY, SimEvent::Drip(host));
                 }
                 core.drips.push((to, chunk.get(), 0));
                 return;
@@ -98,7 +98,7 @@ impl Simulation {
 
     fn stop_upload(&mut self, host: HostId, to: PipeId, chunk: ChunkIndex) {
         match self.hosts[host as usize].plan.character {
-            // Who never sends never stops either.
+            // A mute host never answers.
             Character::Mute => {}
             Character::Dripping | Character::Trickling => {
                 if let Some(core) = self.hosts[host as usize].core.as_mut() {
@@ -118,7 +118,7 @@ impl Simulation {
     pub(super) fn on_drip(&mut self, host: HostId) {
         let Some(drip) = self.hosts[host as usize].plan.character.drip() else { return };
         let Some(core) = self.hosts[host as usize].core.as_mut() else { return };
-        // A chunk is never finished: the last byte is kept for ever.
+        // A chunk is never finished: the last byte is never sent.
         let most = self.geometry.chunk_size().get() - 1;
         core.drips.retain(|(to, ..)| self.network.is_open(*to));
         let mut in_parts = std::collections::BTreeSet::new();
@@ -131,7 +131,7 @@ impl Simulation {
             }
         }
         if !core.drips.is_empty() {
-            self.queue.push(self.queue.now() + DRIP_EVERY, Event::Drip(host));
+            self.queue.push(self.queue.now() + DRIP_EVERY, SimEvent::Drip(host));
         }
     }
 
@@ -143,7 +143,7 @@ impl Simulation {
         core.disk_free =
             core.disk_free.max(self.queue.now()) + disk.latency + disk.rate.time_for(len);
         core.writing.push_back(Writing { chunk: chunk.get(), body });
-        self.queue.push(core.disk_free, Event::Stored { host, life: state.life });
+        self.queue.push(core.disk_free, SimEvent::Stored { host, life: state.life });
     }
 
     pub(super) fn on_stored(&mut self, host: HostId, life: u32) {
@@ -171,7 +171,7 @@ impl Simulation {
         self.feed(host, input);
     }
 
-    /// The disk reads the next of the chunks that an earlier life left, if there is one.
+    /// The disk reads the next chunk left by an earlier run, if there is one.
     pub(super) fn read_next(&mut self, host: HostId) {
         let state = &mut self.hosts[host as usize];
         let (disk, life) = (state.plan.disk, state.life);
@@ -181,7 +181,7 @@ impl Simulation {
         let len = u64::from(self.geometry.chunk_size().get());
         core.disk_free =
             core.disk_free.max(self.queue.now()) + disk.latency + disk.rate.time_for(len);
-        self.queue.push(core.disk_free, Event::Read { host, life });
+        self.queue.push(core.disk_free, SimEvent::Read { host, life });
     }
 
     pub(super) fn on_read(&mut self, host: HostId, life: u32) {
@@ -200,16 +200,16 @@ impl Simulation {
         self.read_next(host);
     }
 
-    fn on_news(&mut self, host: HostId, news: &News) {
-        match news {
-            News::Complete { .. } => self.on_complete(host),
-            News::CorruptChunk { address, .. } => self.on_blame(host, *address, "a corrupt chunk"),
-            // No disk loses anything here: the receivers see to the liars.
-            News::Doubted { .. } => {}
-            // What it means is for who owns the sockets.
-            News::FellSilent { .. } => {}
-            News::Banned { address } => self.on_blame(host, *address, "banned"),
-            News::Cut { address, .. } => self.on_blame(host, *address, "cut"),
+    fn on_core_event(&mut self, host: HostId, event: &Event) {
+        match event {
+            Event::Complete { .. } => self.on_complete(host),
+            Event::CorruptChunk { address, .. } => self.on_blame(host, *address, "a corrupt chunk"),
+            // Disks here lose nothing: receivers detect forged chunks.
+            Event::Doubted { .. } => {}
+            // For the owner of the sockets; nothing to do here.
+            Event::FellSilent { .. } => {}
+            Event::Banned { address } => self.on_blame(host, *address, "banned"),
+            Event::Cut { address, .. } => self.on_blame(host, *address, "cut"),
         }
     }
 
@@ -230,20 +230,22 @@ impl Simulation {
         let core = state.core.as_mut().expect("its output is being performed");
         if state.plan.defect != Some(Defect::KeepsCompletionSecret) {
             core.session.set(hash, size, Availability::Full);
-            core.desk.is_stirred = true;
+            core.coordinator.may_send = true;
         }
         self.unwatch_if_settled(host);
         let state = &self.hosts[host as usize];
         if let WhenDone::Linger { .. } = state.plan.when_done {
-            self.queue
-                .push(self.queue.now() + LOOK_AROUND, Event::LeaveDone { host, life: state.life });
+            self.queue.push(
+                self.queue.now() + LOOK_AROUND,
+                SimEvent::LeaveDone { host, life: state.life },
+            );
         }
     }
 
     pub(super) fn peer_id(&self, host: HostId) -> tnet_proto::PeerId {
         let mut id = [0; 16];
         let life = self.hosts[host as usize].life;
-        // Spread, so that of two hosts either may have the smaller id.
+        // Mixed, so that either of two hosts may have the smaller id.
         let mixed = (u64::from(host) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.world.seed;
         id[..8].copy_from_slice(&mixed.to_be_bytes());
         id[8..12].copy_from_slice(&host.to_be_bytes());
@@ -255,11 +257,11 @@ impl Simulation {
         let now = self.queue.now();
         let changes = &self.hosts[host as usize].plan.changes;
         let last = changes.iter().rev().find(|(at, _)| *at <= now);
-        last.is_some_and(|(_, change)| *change == crate::world::Change::Vanish)
+        last.is_some_and(|(_, change)| *change == crate::world::HostChange::Vanish)
     }
 }
 
-/// The pipe of a core's own for the connection it calls this.
+/// The core's own pipe of the connection with this key.
 fn pipe(peer: PeerKey) -> PipeId {
     PipeId(u32::try_from(peer.0).expect("keys of connections are made from pipes"))
 }

@@ -1,4 +1,4 @@
-//! What a run came to: sums over all hosts, and what the checkers say.
+//! The outcome of a run: sums over all hosts, and the checkers' breaches.
 
 use tnet_swarm::FileStats;
 
@@ -34,7 +34,7 @@ impl Simulation {
             self.hosts.iter().filter(begun_with).map(|host| u64::from(host.disk.count())).sum();
         let stored_bytes = stored * u64::from(chunk_size);
         let percent = |part: u64, whole: u64| float(part) * 100.0 / float(whole.max(1));
-        let coordinator = self.post.traffic.clone();
+        let coordinator = self.messages.traffic.clone();
         let coordinator_bytes: u64 = coordinator.values().map(|count| count.bytes).sum();
         let is_seed = |host: HostId| self.hosts[host as usize].plan.holds == Holds::Everything;
         let hosts = || 0..number(self.hosts.len());
@@ -106,7 +106,7 @@ impl Simulation {
         breaches
     }
 
-    /// When those who must finish did, and when each had come, in the order of completion.
+    /// Completion and start of each host that must finish, in the order of completion.
     fn completions(&self) -> Vec<(Nanos, Nanos)> {
         let must = self.hosts.iter().filter(|host| host.plan.must_finish());
         let done = must.filter_map(|host| Some((host.done_at?, host.plan.joins.max(START))));

@@ -1,14 +1,14 @@
-//! Looks at links at regular moments: who is idle, and why.
+//! Samples links at regular intervals: which are idle, and why.
 
 use tnet_swarm::FileStatus;
 
 use super::{FILE, Simulation};
-use crate::event::Event;
-use crate::idle::{Downlink, Uplink};
+use crate::event::SimEvent;
+use crate::idle::{DownlinkState, UplinkState};
 use crate::units::{HostId, number};
 use crate::world::Holds;
 
-/// Receivers looked at; in larger worlds every so manieth.
+/// Receivers sampled; in larger worlds every n-th.
 const LOOKED_AT: usize = 32;
 
 impl Simulation {
@@ -32,46 +32,46 @@ impl Simulation {
             }
         }
         if let Some(next) = self.idleness.next_look(now) {
-            self.queue.push(next, Event::Sample);
+            self.queue.push(next, SimEvent::Sample);
         }
     }
 
-    fn uplink(&self, host: HostId, status: &FileStatus) -> Uplink {
+    fn uplink(&self, host: HostId, status: &FileStatus) -> UplinkState {
         let state = &self.hosts[host as usize];
-        let Some(core) = &state.core else { return Uplink::Useless };
+        let Some(core) = &state.core else { return UplinkState::Useless };
         if self.network.is_uplink_busy(host) {
-            return Uplink::Sending;
+            return UplinkState::Sending;
         }
         if self.network.is_held_up(host) {
-            return Uplink::HeldUp;
+            return UplinkState::HeldUp;
         }
         if core.swarm.slot_status().uploads > core.uploading {
-            return Uplink::Kept;
+            return UplinkState::Kept;
         }
         let lacks = |pipe| {
             let other = &self.hosts[self.network.to(pipe) as usize];
             other.is_up() && state.disk.difference_count(&other.disk) > 0
         };
         match status.stored > 0 && self.network.open_pipes(host).any(lacks) {
-            true => Uplink::Unasked,
-            false => Uplink::Useless,
+            true => UplinkState::Unasked,
+            false => UplinkState::Useless,
         }
     }
 
-    fn downlink(&self, host: HostId, status: &FileStatus) -> Downlink {
+    fn downlink(&self, host: HostId, status: &FileStatus) -> DownlinkState {
         if self.network.is_downlink_busy(host, self.queue.now()) {
-            return Downlink::Receiving;
+            return DownlinkState::Receiving;
         }
         let missing =
             status.chunks - status.stored - status.vouched - status.requested - status.storing;
         if status.requested > 0 {
-            Downlink::Waiting
+            DownlinkState::Waiting
         } else if missing == 0 {
-            Downlink::Done
+            DownlinkState::Done
         } else if status.busy_peers > 0 {
-            Downlink::AllBusy
+            DownlinkState::AllBusy
         } else {
-            Downlink::NothingAsked
+            DownlinkState::NothingAsked
         }
     }
 

@@ -7,6 +7,7 @@
 //! [`poll`]: CoordinatorSession::poll
 
 mod call_results;
+mod reconnect;
 mod reporter;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
 use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, Limit, ReportDigest};
+
+pub use reconnect::ReconnectPause;
 
 use crate::Time;
 use call_results::CallResults;

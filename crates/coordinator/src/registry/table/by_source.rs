@@ -1,6 +1,5 @@
-//! The listed holders of one file, ordered by where they are: by network, then by address. So those
-//! of one source lie next to each other, and the next source begins where a search for its end
-//! says.
+//! The listed holders of one file, ordered by network, then by address. The holders of one source
+//! are adjacent, so a search finds the end of a source.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -9,25 +8,25 @@ use tnet_proto::SourceNetwork;
 
 use super::peer::PeerSlot;
 
-/// Vectors grow by an eighth, as there is one more number for each entry; an insertion moves as
-/// many anyway.
+/// Vectors grow by an eighth, since this costs memory per entry; an insertion moves that many
+/// elements anyway.
 const GROWTH_DIVISOR: usize = 8;
 
 /// Holders by source.
 #[derive(Debug, Default)]
 pub(super) struct BySource(Vec<PeerSlot>);
 
-/// Where a holder is in the order.
-type Place = (SourceNetwork, IpAddr, PeerSlot);
+/// Position of a holder in the order.
+type SortKey = (SourceNetwork, IpAddr, PeerSlot);
 
-fn place(slot: PeerSlot, ip: IpAddr) -> Place {
+fn sort_key(slot: PeerSlot, ip: IpAddr) -> SortKey {
     (SourceNetwork::of(ip), ip, slot)
 }
 
 impl BySource {
-    /// Of these holders.
+    /// An index of these holders.
     pub(super) fn new(mut slots: Vec<PeerSlot>, ip_of: impl Fn(PeerSlot) -> IpAddr) -> BySource {
-        slots.sort_unstable_by_key(|slot| place(*slot, ip_of(*slot)));
+        slots.sort_unstable_by_key(|slot| sort_key(*slot, ip_of(*slot)));
         BySource(slots)
     }
 
@@ -69,7 +68,7 @@ impl BySource {
         }
     }
 
-    /// Where each source lies; nothing if they are more than `most`.
+    /// The range of each source; `None` if there are more than `most`.
     pub(super) fn sources<S: PartialEq>(
         &self,
         most: usize,
@@ -82,8 +81,7 @@ impl BySource {
                 return None;
             }
             let source = source_of(*first);
-            // In steps that double, then by halves: short runs are found at once, long ones in a
-            // few looks.
+            // Galloping search: cheap for short runs, logarithmic for long ones.
             let mut step = 1;
             while self.0.get(start + step).is_some_and(|slot| source_of(*slot) == source) {
                 step *= 2;
@@ -96,7 +94,7 @@ impl BySource {
         Some(ranges)
     }
 
-    /// Where the source of the holder at `at` lies.
+    /// The range of the source of the holder at `at`.
     pub(super) fn source_at<S: PartialEq>(
         &self,
         at: usize,
@@ -125,8 +123,8 @@ impl BySource {
     }
 
     fn find(&self, slot: PeerSlot, ip_of: impl Fn(PeerSlot) -> IpAddr) -> Result<usize, usize> {
-        let wanted = place(slot, ip_of(slot));
-        self.0.binary_search_by(|other| place(*other, ip_of(*other)).cmp(&wanted))
+        let wanted = sort_key(slot, ip_of(slot));
+        self.0.binary_search_by(|other| sort_key(*other, ip_of(*other)).cmp(&wanted))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The table counted anew from its entries, and the memory it reserves. For tests, simulators and
-//! measurements.
+//! Recounts the table from its entries, and computes the memory it has reserved. For tests,
+//! simulators and measurements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,16 +10,17 @@ use std::net::SocketAddr;
 use tnet_fileinfo::FileHash;
 use tnet_proto::ReportDigest;
 
-use super::peer::{Listing, PeerSlot, Standing, map_bytes};
-use super::{AtSite, Epoch, File, IpUse, Table};
-use crate::registry::place::Site;
+use super::peer::{PeerSlot, PeerState, Visibility, map_bytes};
+use super::{AtSite, Epoch, FileRecord, IpUsage, Table};
+use crate::registry::location::Site;
 
-/// Bytes the table has reserved, computed from the capacities of its collections; what the
-/// allocator adds is not in it.
+/// Bytes the table has reserved, computed from the capacities of its collections; allocator
+/// overhead not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Footprint {
-    /// What grows with the entries: a number among the holders of a file, a pair in the map of a
-    /// peer.
+    /// What grows with the number of entries: a number among the holders of a file, a pair in the
+    /// map of a peer.
     pub entries: usize,
     /// What grows with the number of files.
     pub files: usize,
@@ -28,12 +29,12 @@ pub struct Footprint {
 }
 
 impl Table {
-    /// How much memory is reserved now.
+    /// Memory reserved now, in bytes.
     #[doc(hidden)]
     pub fn footprint(&self) -> Footprint {
         let by_source =
-            |file: &File| file.by_source.as_ref().map_or(0, |index| index.reserved_bytes());
-        let of_file = |file: &File| file.holders.reserved_bytes() + by_source(file);
+            |file: &FileRecord| file.by_source.as_ref().map_or(0, |index| index.reserved_bytes());
+        let of_file = |file: &FileRecord| file.holders.reserved_bytes() + by_source(file);
         let holders: usize = self.files.iter().map(|(_, file)| of_file(file)).sum();
         let maps: usize = self.peers.iter().map(|(_, peer)| peer.reserved_bytes()).sum();
         Footprint {
@@ -42,14 +43,14 @@ impl Table {
             peers: self.peers.reserved_bytes()
                 + map_bytes::<Site, AtSite>(self.sites.capacity())
                 + map_bytes::<Epoch, PeerSlot>(self.by_epoch.capacity())
-                + map_bytes::<IpAddr, IpUse>(self.by_ip.capacity()),
+                + map_bytes::<IpAddr, IpUsage>(self.by_ip.capacity()),
         }
     }
 
     /// Recounts everything.
     ///
     /// # Panics
-    /// If anything the table keeps twice differs.
+    /// If two records of the same fact differ.
     #[doc(hidden)]
     pub fn check(&self) {
         self.check_files();
@@ -63,22 +64,22 @@ impl Table {
         for (id, file) in self.files.iter() {
             assert_eq!(self.file_of(&file.hash), Some(id), "{} leads elsewhere", file.hash);
             assert!(!file.holders.is_empty(), "{} is held by nobody", file.hash);
-            for (place, slot) in file.holders.iter() {
+            for (position, slot) in file.holders.iter() {
                 let peer = self.peers.at(slot);
                 assert_eq!(
                     peer.files.get(&id),
-                    Some(&place),
+                    Some(&position),
                     "{} misses {:?}",
                     file.hash,
                     peer.key
                 );
-                let group = file.holders.group(place);
-                let expected = super::holders::Group::of(peer.key.listing(), group.holding());
+                let group = file.holders.group(position);
+                let expected = super::holders::Group::of(peer.key.visibility(), group.holding());
                 assert_eq!(group, expected, "{:?} stands among the wrong kind", peer.key);
             }
             if let Some(by_source) = &file.by_source {
                 let listed =
-                    |slot: &PeerSlot| self.peers.at(*slot).key.listing() == Listing::Listed;
+                    |slot: &PeerSlot| self.peers.at(*slot).key.visibility() == Visibility::Listed;
                 let mut holders: Vec<PeerSlot> =
                     file.holders.iter().map(|(_, slot)| slot).filter(listed).collect();
                 let mut indexed: Vec<PeerSlot> = by_source.iter().collect();
@@ -95,24 +96,24 @@ impl Table {
 
     fn check_peers(&self) {
         for (slot, peer) in self.peers.iter() {
-            for (file, place) in &peer.files {
+            for (file, position) in &peer.files {
                 assert_eq!(
-                    self.files.at(*file).holders.slot(*place),
+                    self.files.at(*file).holders.slot(*position),
                     slot,
                     "{:?} is somewhere else",
                     peer.key
                 );
             }
-            let live = peer.standing != Standing::Retired;
-            let away = peer.standing == Standing::Away;
+            let live = peer.state != PeerState::Retired;
+            let away = peer.state == PeerState::Away;
             assert_eq!(self.away.get(&peer.key) == Some(&slot), away, "{:?}", peer.key);
             let expected = if live { peer.files.len().saturating_sub(peer.settled) } else { 0 };
             assert_eq!(peer.contested, expected, "{:?}", peer.key);
-            let stands = self.contested.slot(peer.contested_place) == Some(slot);
+            let stands = self.contested.slot(peer.contested_position) == Some(slot);
             assert!(stands || peer.contested == 0, "{:?} is not among the contested", peer.key);
             assert_eq!(self.leases.contains(peer.queued, slot), live, "{:?}", peer.key);
             assert_eq!(self.retired.contains(&slot), !live, "{:?}", peer.key);
-            let connected = peer.standing == Standing::Connected;
+            let connected = peer.state == PeerState::Connected;
             assert_eq!(self.by_epoch.get(&peer.epoch) == Some(&slot), connected, "{:?}", peer.key);
             if !live {
                 continue;
@@ -127,7 +128,7 @@ impl Table {
             let mut digest = ReportDigest::default();
             peer.files
                 .iter()
-                .for_each(|(file, place)| digest.toggle(&self.entry(slot, *file, *place)));
+                .for_each(|(file, position)| digest.toggle(&self.entry(slot, *file, *position)));
             assert_eq!(digest, peer.digest, "{:?}", peer.key);
         }
     }
@@ -144,9 +145,12 @@ impl Table {
         let some = self.peers.iter().filter(|(_, peer)| peer.contested > 0).count();
         assert_eq!(some, self.contested.len());
         let mut at_site: BTreeMap<Site, u32> = BTreeMap::new();
-        for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.standing != Standing::Retired) {
-            assert_eq!(peer.place.site().is_some(), peer.key.listing() == Listing::Listed);
-            peer.place.site().into_iter().for_each(|site| *at_site.entry(site).or_default() += 1);
+        for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.state != PeerState::Retired) {
+            assert_eq!(peer.location.site().is_some(), peer.key.visibility() == Visibility::Listed);
+            peer.location
+                .site()
+                .into_iter()
+                .for_each(|site| *at_site.entry(site).or_default() += 1);
         }
         assert_eq!(at_site, self.sites.iter().map(|(site, at)| (*site, at.peers)).collect());
         let beyond_first: u32 = at_site.values().map(|peers| peers - 1).sum();
@@ -155,13 +159,13 @@ impl Table {
         let mut by_ip: BTreeMap<IpAddr, (u32, u32, usize)> = BTreeMap::new();
         for (_, peer) in self.peers.iter() {
             let of_ip = by_ip.entry(peer.key.ip()).or_default();
-            match peer.standing {
-                Standing::Retired => of_ip.1 += 1,
-                Standing::Connected | Standing::Away => of_ip.0 += 1,
+            match peer.state {
+                PeerState::Retired => of_ip.1 += 1,
+                PeerState::Connected | PeerState::Away => of_ip.0 += 1,
             }
             of_ip.2 += peer.files.len();
         }
-        let live = self.peers.iter().filter(|(_, peer)| peer.standing != Standing::Retired);
+        let live = self.peers.iter().filter(|(_, peer)| peer.state != PeerState::Retired);
         let mut alone = BTreeSet::new();
         for (_, peer) in live.filter(|(_, peer)| !peer.shares_ip) {
             assert!(alone.insert(peer.key.ip()), "{:?} shares its IP address", peer.key);
@@ -179,7 +183,7 @@ impl Table {
         let holders = self.files.at(file).holders.iter();
         let live = holders
             .map(|(_, slot)| self.peers.at(slot))
-            .filter(|peer| peer.standing != Standing::Retired);
+            .filter(|peer| peer.state != PeerState::Retired);
         live.map(|peer| peer.key.address()).filter(|address| address.port() != 0).collect()
     }
 }

@@ -1,5 +1,5 @@
-//! Who has entries that were taken while room was short, and how many. Only these give way to
-//! others: what a peer had when there was room for everybody stays.
+//! Which peers have entries that were accepted while room was short, and how many. Only these
+//! entries can be evicted: entries that a peer had while there was room for all stay.
 
 use std::net::IpAddr;
 
@@ -7,36 +7,36 @@ use tnet_proto::SourceCounts;
 
 use super::peer::PeerSlot;
 
-/// Entries of one address that say nothing about it. Below this, addresses are compared by what
-/// their networks have.
+/// Granularity at which addresses are compared by their entries. Addresses that do not differ by it
+/// are compared by the entries of their networks.
 const GRAIN: u64 = 256;
 
-/// Peers that are compared when one has to give way.
+/// Peers that are compared for an eviction.
 const COMPARED: usize = 16;
 
-/// Entries that one event takes from others at most.
-const MOST_TAKEN: u64 = 128;
+/// Entries that one eviction removes at most.
+const EVICTED_AT_MOST: u64 = 128;
 
 /// Peers with contested entries, and how many each source has.
 #[derive(Debug, Default)]
 pub(super) struct Contested {
     slots: Vec<PeerSlot>,
     counts: SourceCounts,
-    /// Where the next comparison begins, so that all have their turn.
+    /// Where the next comparison begins, so that all peers are compared in turn.
     cursor: usize,
 }
 
 impl Contested {
-    /// A peer has some now. Answers its place.
+    /// Adds a peer that has some now. Returns its position.
     pub(super) fn enter(&mut self, slot: PeerSlot) -> usize {
         self.slots.push(slot);
         self.slots.len() - 1
     }
 
-    /// The peer at `place` has none any more. Answers who stands there now.
-    pub(super) fn leave(&mut self, place: usize) -> Option<PeerSlot> {
-        self.slots.swap_remove(place);
-        let moved = self.slots.get(place).copied();
+    /// Removes the peer at `position`, which has none any more. Returns the peer that moved there.
+    pub(super) fn leave(&mut self, position: usize) -> Option<PeerSlot> {
+        self.slots.swap_remove(position);
+        let moved = self.slots.get(position).copied();
         if self.slots.len() < self.slots.capacity() / 4 {
             self.slots.shrink_to(self.slots.len() * 2);
         }
@@ -51,25 +51,25 @@ impl Contested {
         }
     }
 
-    /// Entries of all of them.
+    /// Contested entries of all peers.
     pub(super) fn total(&self) -> u64 {
         self.counts.total()
     }
 
-    pub(super) fn slot(&self, place: usize) -> Option<PeerSlot> {
-        self.slots.get(place).copied()
+    pub(super) fn slot(&self, position: usize) -> Option<PeerSlot> {
+        self.slots.get(position).copied()
     }
 
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// The peer that gives way to one more entry from `newcomer`, and how many entries it gives: of
-    /// some peers the one whose source has most. None if the newcomer's own source has as much.
+    /// The peer to evict from for one more entry from `newcomer`, and how many entries to evict: of
+    /// some peers the one whose source has most. `None` if the newcomer's own source has as many.
     ///
-    /// Half of the difference at most is taken, so that two sources never take turns in driving
-    /// each other out.
-    pub(super) fn who_gives_way(
+    /// At most half of the difference is evicted, so that two sources never evict each other in
+    /// turn.
+    pub(super) fn pick_victim(
         &mut self,
         newcomer: IpAddr,
         ip_of: impl Fn(PeerSlot) -> IpAddr,
@@ -80,7 +80,8 @@ impl Contested {
         let greatest =
             candidates.max_by_key(|slot| self.counts.coarse_rank(ip_of(*slot), GRAIN))?;
         self.cursor = (self.cursor + compared) % self.slots.len();
-        let taken = (self.counts.surplus(ip_of(greatest), newcomer, GRAIN) / 2).min(MOST_TAKEN);
+        let taken =
+            (self.counts.surplus(ip_of(greatest), newcomer, GRAIN) / 2).min(EVICTED_AT_MOST);
         (taken > 0).then_some((greatest, usize::try_from(taken).unwrap_or(usize::MAX)))
     }
 }

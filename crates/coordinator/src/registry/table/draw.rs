@@ -1,8 +1,9 @@
-//! Whom a handout names, by chance. While there is room all are named. Otherwise sources are drawn
-//! first, then a port of each: thousands of ports of one host weigh as much as one of another. At
-//! most three of one source are named while others are to be had, and a few places are for
-//! networks. Where there is no competition, a swarm behind one address included, the draw is even.
-//! The cost depends on how many are wanted, not on how many there are.
+//! Draws the holders that a handout names. If all fit, all are named. Otherwise sources are drawn
+//! first, then one holder of each: thousands of ports of one host weigh as much as one port of
+//! another. At most three holders of one source are named while there are others, and a few slots
+//! are drawn by network. Without competition between sources, for example in a swarm behind one
+//! address, every holder is equally likely. The cost depends on the number of named holders, not on
+//! the number of all.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,50 +14,52 @@ use tnet_proto::{Holder, MAX_HOLDERS, SourceNetwork};
 
 use super::by_source::BySource;
 use super::holders::{Group, Holders};
-use super::peer::{Listing, Peer, PeerSlot, Standing};
-use super::{File, FileId, Table};
+use super::peer::{PeerRecord, PeerSlot, PeerState, Visibility};
+use super::{FileRecord, FileSlot, Table};
 use crate::registry::handout::{Candidates, MIN_OF_EACH};
-use crate::registry::place::{Site, Viewpoint};
+use crate::registry::location::{Site, Viewpoint};
 
-/// Holders of one source in a handout, while others are to be had.
-const OF_ONE_SOURCE: usize = 3;
+/// Holders of one source in a handout, while there are other sources.
+const PER_SOURCE: usize = 3;
 
-/// Places that are drawn by network first, and as many by networks of networks.
+/// Holders that are drawn by network first, and as many by wider network.
 const BY_NETWORK: usize = 10;
 
-/// Doubtful holders that are named even if there are enough others.
+/// Doubtful holders that are named even if there are enough others (see `calls.rs`).
 const DOUBTFUL: usize = 5;
 
-/// Holders that are looked at for doubtful ones when the others have taken all places. Most files
-/// have none.
-const LOOKS_FOR_DOUBTFUL: usize = 64;
+/// Holders that are examined in search of doubtful ones once the handout is full. Most files have
+/// none.
+const EXAMINED_FOR_DOUBTFUL: usize = 64;
 
-/// Sources that are listed to draw from; of more than that, holders are drawn, those of a source
-/// that has many with less chance.
+/// Sources that are listed to draw from. With more sources, holders are drawn instead, with
+/// rejection so that a source with many is not preferred.
 const MOST_SOURCES: usize = 256;
 
-/// Draws until enough sources differ.
-const DRAWS: usize = 600;
+/// Upper bound of such draws.
+const MAX_DRAWS: usize = 600;
 
-/// The index by source is there from more holders than are ever named, and goes at fewer than this.
-const KEEP_INDEX: usize = MAX_HOLDERS / 2;
+/// The index by source is built when there are more holders than are ever named, and dropped below
+/// this number.
+const MIN_INDEXED: usize = MAX_HOLDERS / 2;
 
 /// A handout in the making.
 struct Draw<'a> {
     table: &'a Table,
-    id: FileId,
+    id: FileSlot,
     holders: &'a Holders,
-    /// Who is not named, by whatever address, and from where others are seen.
+    /// The asker's own site, which is not named, and the viewpoint that addresses must be valid
+    /// for.
     asker: Option<Site>,
     viewpoint: Option<Viewpoint>,
     has_doubts: bool,
     chosen: Named,
-    /// Those that askers could not reach.
+    /// Holders that askers could not reach.
     doubtful: Named,
-    /// Looks for a doubtful one when all places were taken.
-    in_vain: usize,
-    /// Whether the next that is offered may be named already, or be of the IP address of one that
-    /// is or of the asker.
+    /// Holders examined for doubtful ones since the handout was full.
+    examined_when_full: usize,
+    /// Whether the next candidate may be named already, or share its IP address with a named one or
+    /// the asker.
     may_repeat: bool,
 }
 
@@ -65,68 +68,70 @@ impl Draw<'_> {
         self.chosen.len() >= MAX_HOLDERS
     }
 
-    /// Whether nobody more has a chance to be named.
+    /// Whether no further candidate can be named.
     fn is_over(&self) -> bool {
         self.is_done()
             && (!self.has_doubts
                 || self.doubtful.len() >= DOUBTFUL
-                || self.in_vain >= LOOKS_FOR_DOUBTFUL)
+                || self.examined_when_full >= EXAMINED_FOR_DOUBTFUL)
     }
 
-    /// Offers those at these places.
-    fn offer_all(&mut self, places: &[u32], most: usize) {
-        for place in places {
-            self.offer(self.holders.slot(*place), Some(*place), most);
+    /// Offers the holders at these positions.
+    fn offer_all(&mut self, positions: &[u32], most: usize) {
+        for position in positions {
+            self.offer(self.holders.slot(*position), Some(*position), most);
         }
     }
 
-    /// Names the holder unless its address is named, or the asker's, or `most` of its source are
-    /// named. False if so. Its place is looked up if it is not known.
-    fn offer(&mut self, slot: PeerSlot, place: Option<u32>, most: usize) -> bool {
+    /// Names the holder unless its address is the asker's or already named, or `most` of its source
+    /// are named. Returns whether it did. Its position is looked up if it is not given.
+    fn offer(&mut self, slot: PeerSlot, position: Option<u32>, most: usize) -> bool {
         if self.is_over() {
             return false;
         }
         let peer = self.table.peers.at(slot);
         let address = peer.key.address();
         self.may_repeat |= peer.shares_ip;
-        let is_plain = peer.place.is_plain();
+        let is_plain = peer.location.is_plain();
         let may_be_asker = self.asker.is_some() && (self.may_repeat || !is_plain);
-        if peer.standing == Standing::Retired || may_be_asker && peer.place.site() == self.asker {
+        if peer.state == PeerState::Retired || may_be_asker && peer.location.site() == self.asker {
             return false;
         }
         let seen_at = if is_plain {
             address
         } else {
-            let Some(seen_at) = peer.place.address_for(self.viewpoint) else { return false };
+            let Some(seen_at) = peer.location.address_for(self.viewpoint) else { return false };
             seen_at
         };
-        let is_doubtful = self.has_doubts && self.table.is_doubtful(peer.place.site());
+        let is_doubtful = self.has_doubts && self.table.is_doubtful(peer.location.site());
         let is_full = self.is_done();
         let list = if is_doubtful { &mut self.doubtful } else { &mut self.chosen };
-        self.in_vain += usize::from(is_full && !is_doubtful);
+        self.examined_when_full += usize::from(is_full && !is_doubtful);
         let source = peer.key.ip();
         if list.len() >= MAX_HOLDERS || self.may_repeat && !list.has_room_for(seen_at, source, most)
         {
             return false;
         }
-        let Some(place) = place.or_else(|| peer.files.get(&self.id).copied()) else { return false };
-        let availability = self.holders.group(place).holding().availability();
+        let Some(position) = position.or_else(|| peer.files.get(&self.id).copied()) else {
+            return false;
+        };
+        let availability = self.holders.group(position).holding().availability();
         list.push(Holder { address: seen_at, availability }, source);
         true
     }
 
-    /// Whole holders among incomplete ones, and the other way round.
+    /// Some full holders among partial ones, and the other way round.
     fn offer_some_of_each_kind(&mut self, sample: &[u32]) {
         let (full, partial) =
             (self.holders.range(Group::ListedFull), self.holders.range(Group::ListedPartial));
         let fewer = if full.len() <= partial.len() { full } else { partial };
-        let of_fewer = sample.iter().filter(|place| fewer.contains(place));
-        for place in of_fewer.take(MIN_OF_EACH as usize) {
-            self.offer(self.holders.slot(*place), Some(*place), OF_ONE_SOURCE);
+        let of_fewer = sample.iter().filter(|position| fewer.contains(position));
+        for position in of_fewer.take(MIN_OF_EACH as usize) {
+            self.offer(self.holders.slot(*position), Some(*position), PER_SOURCE);
         }
     }
 
-    /// The doubtful come last. A few of them come in any case.
+    /// Doubtful holders come last; a few of them are always included.
     fn end(self) -> Vec<Holder> {
         let kept = MAX_HOLDERS - self.doubtful.len().min(DOUBTFUL);
         let (mut chosen, mut doubtful) = (self.chosen.holders, self.doubtful.holders);
@@ -137,11 +142,11 @@ impl Draw<'_> {
     }
 }
 
-/// Holders, and who answers for each: the IP address that it was observed at.
+/// Holders, each with the IP address that it was observed at.
 #[derive(Debug, Default)]
 struct Named {
     holders: Vec<Holder>,
-    /// Of those who are named at another one.
+    /// Observed addresses of the holders that are named at another one.
     elsewhere: Vec<(SocketAddr, IpAddr)>,
 }
 
@@ -161,7 +166,7 @@ impl Named {
         self.holders.push(holder);
     }
 
-    /// Whether the address is not named, and fewer than `most` of its source are.
+    /// Whether the address is not named yet, and fewer than `most` of its source are.
     fn has_room_for(&self, address: SocketAddr, source: IpAddr, most: usize) -> bool {
         let mut of_source = 0;
         for other in self.holders.iter().map(|holder| holder.address) {
@@ -179,16 +184,16 @@ impl Named {
 }
 
 impl Table {
-    /// Up to [`MAX_HOLDERS`] holders of the file for a handout, those at the places `first` before
-    /// others.
+    /// Up to [`MAX_HOLDERS`] holders of the file for a handout, those at the positions `first`
+    /// before the others.
     pub(super) fn draw(
         &self,
-        id: FileId,
+        id: FileSlot,
         asker: Option<PeerSlot>,
         first: &[u32],
         rng: &mut impl Rng,
     ) -> Vec<Holder> {
-        let File { holders, by_source, .. } = self.files.at(id);
+        let FileRecord { holders, by_source, .. } = self.files.at(id);
         let asker = asker.map(|slot| self.peers.at(slot));
         let candidates = Candidates {
             full: holders.count(Group::ListedFull),
@@ -201,15 +206,15 @@ impl Table {
             table: self,
             id,
             holders,
-            asker: asker.and_then(|peer| peer.place.site()),
-            viewpoint: asker.map(|peer| peer.place.viewpoint()),
+            asker: asker.and_then(|peer| peer.location.site()),
+            viewpoint: asker.map(|peer| peer.location.viewpoint()),
             has_doubts: self.has_doubts(),
             chosen: Named::with_capacity(MAX_HOLDERS),
             doubtful: Named::default(),
-            in_vain: 0,
+            examined_when_full: 0,
             may_repeat: !first.is_empty() || asker.is_some_and(|peer| peer.shares_ip),
         };
-        draw.offer_all(first, OF_ONE_SOURCE);
+        draw.offer_all(first, PER_SOURCE);
         if let Some(by_source) =
             by_source.as_deref().filter(|all| self.is_contested(all, holders, &sample))
         {
@@ -217,7 +222,7 @@ impl Table {
             draw.offer_some_of_each_kind(&sample);
             self.offer_by_source(by_source, &mut draw, rng);
         } else {
-            draw.offer_all(&sample, OF_ONE_SOURCE);
+            draw.offer_all(&sample, PER_SOURCE);
         }
         if draw.may_repeat {
             draw.offer_all(first, usize::MAX);
@@ -227,7 +232,7 @@ impl Table {
             && !draw.is_done()
         {
             draw.may_repeat = true;
-            for _ in 0..DRAWS {
+            for _ in 0..MAX_DRAWS {
                 if draw.is_over() {
                     break;
                 }
@@ -237,15 +242,15 @@ impl Table {
         draw.end()
     }
 
-    /// Whether an even draw would not do: there are several sources, and some of them have more
+    /// Whether an even draw would be unfair: there are several sources, and some have more holders
     /// than others.
     fn is_contested(&self, all: &BySource, holders: &Holders, sample: &[u32]) -> bool {
         if self.has_doubts() {
             return true;
         }
-        let peers = || sample.iter().map(|place| self.peers.at(holders.slot(*place)));
+        let peers = || sample.iter().map(|position| self.peers.at(holders.slot(*position)));
         let ips = || peers().map(|peer| peer.key.ip());
-        let shares = |peer: &Peer| peer.shares_ip || peer.key.ip().is_ipv6();
+        let shares = |peer: &PeerRecord| peer.shares_ip || peer.key.ip().is_ipv6();
         if !peers().any(shares) || !all.has_several(|slot| self.ip_of(slot)) {
             return false;
         }
@@ -256,22 +261,21 @@ impl Table {
             || all.has_several(|slot| site_of(self.ip_of(slot))) && has_twice(ips().map(site_of))
     }
 
-    /// By the widest kind of source first: a few of networks of networks, a few of networks, the
-    /// rest by address.
+    /// From the widest kind of source to the narrowest: a few by wider network, a few by network,
+    /// the rest by address.
     fn offer_by_source(&self, all: &BySource, draw: &mut Draw<'_>, rng: &mut impl Rng) {
         self.offer_of_each(all, |slot| self.network_of(slot).wider(), draw, rng);
         self.offer_of_each(all, |slot| self.network_of(slot), draw, rng);
         if let Some(mut sources) = all.sources(MOST_SOURCES, |slot| self.ip_of(slot)) {
             sources.shuffle(rng);
-            for round in 1..=OF_ONE_SOURCE {
+            for round in 1..=PER_SOURCE {
                 for source in &sources {
                     if draw.is_over() {
                         return;
                     }
                     let start = rng.random_range(source.clone());
-                    // The one that is drawn may be named already, or the asker, or doubtful.
-                    for at in (start..source.end).chain(source.start..start).take(2 * OF_ONE_SOURCE)
-                    {
+                    // The drawn holder may be named already, or the asker, or doubtful.
+                    for at in (start..source.end).chain(source.start..start).take(2 * PER_SOURCE) {
                         if draw.offer(all.slot(at), None, round) {
                             break;
                         }
@@ -279,19 +283,19 @@ impl Table {
                 }
             }
         } else {
-            for most in [1, OF_ONE_SOURCE] {
-                for _ in 0..DRAWS / 2 {
+            for most in [1, PER_SOURCE] {
+                for _ in 0..MAX_DRAWS / 2 {
                     if draw.is_over() {
                         return;
                     }
-                    let source = one_evenly(all, |slot| self.ip_of(slot), rng);
+                    let source = draw_fair(all, |slot| self.ip_of(slot), rng);
                     source.map(|slot| draw.offer(slot, None, most));
                 }
             }
         }
     }
 
-    /// A few, if there are several sources of this kind: sources evenly, whatever each of them has.
+    /// A few holders, if there are several sources of this kind; every source is equally likely.
     fn offer_of_each<S: PartialEq>(
         &self,
         all: &BySource,
@@ -305,24 +309,24 @@ impl Table {
         if let Some(mut sources) = all.sources(MOST_SOURCES, &source_of) {
             sources.shuffle(rng);
             for source in sources.into_iter().take(BY_NETWORK) {
-                draw.offer(all.slot(rng.random_range(source)), None, OF_ONE_SOURCE);
+                draw.offer(all.slot(rng.random_range(source)), None, PER_SOURCE);
             }
             return;
         }
-        let drawn: Vec<PeerSlot> = (0..DRAWS / 2)
-            .filter_map(|_| one_evenly(all, &source_of, rng))
+        let drawn: Vec<PeerSlot> = (0..MAX_DRAWS / 2)
+            .filter_map(|_| draw_fair(all, &source_of, rng))
             .take(BY_NETWORK)
             .collect();
         for slot in drawn {
-            draw.offer(slot, None, OF_ONE_SOURCE);
+            draw.offer(slot, None, PER_SOURCE);
         }
     }
 
-    /// A peer holds the file now: it goes into the index by source, which is made when it is worth
-    /// it.
-    pub(super) fn list(&mut self, file: FileId, slot: PeerSlot) {
+    /// Adds a new holder to the index by source, and builds the index when there are enough
+    /// holders.
+    pub(super) fn list(&mut self, file: FileSlot, slot: PeerSlot) {
         let Table { files, peers, .. } = self;
-        if peers.at(slot).key.listing() == Listing::Unlisted {
+        if peers.at(slot).key.visibility() == Visibility::Unlisted {
             return;
         }
         let ip_of = |slot| peers.at(slot).key.ip();
@@ -337,14 +341,14 @@ impl Table {
         }
     }
 
-    /// The holder at `place` is about to go.
-    pub(super) fn unlist(&mut self, file: FileId, place: u32) {
+    /// Removes the holder at `position`, which is about to leave, from the index by source.
+    pub(super) fn unlist(&mut self, file: FileSlot, position: u32) {
         let Table { files, peers, .. } = self;
         let file = files.at_mut(file);
-        let slot = file.holders.slot(place);
+        let slot = file.holders.slot(position);
         if let Some(by_source) = &mut file.by_source {
             by_source.remove(slot, |slot| peers.at(slot).key.ip());
-            if by_source.len() < KEEP_INDEX {
+            if by_source.len() < MIN_INDEXED {
                 file.by_source = None;
             }
         }
@@ -359,8 +363,9 @@ impl Table {
     }
 }
 
-/// A holder by chance, each source as likely as another one; often nobody, the more a source has.
-fn one_evenly<S: PartialEq>(
+/// A random holder such that each source is equally likely, by rejection: often `None`, the more so
+/// the more holders the source has.
+fn draw_fair<S: PartialEq>(
     all: &BySource,
     source_of: impl Fn(PeerSlot) -> S,
     rng: &mut impl Rng,

@@ -7,17 +7,17 @@ use std::hash::{BuildHasherDefault, Hasher};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
-/// A map by connection. Nobody outside chooses the numbers, so hashing needs no key.
+/// A map by connection. Peers cannot choose the numbers, so hashing needs no key.
 pub(crate) type EpochMap<V> = HashMap<Epoch, V, BuildHasherDefault<EpochHasher>>;
 
-/// A set of them.
+/// A set of connections.
 pub(crate) type EpochSet = HashSet<Epoch, BuildHasherDefault<EpochHasher>>;
 
 /// Odd, without a pattern: 2^64 divided by the golden ratio.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Multiplies, and folds the product: its upper half depends on all of the number, its lower half
-/// differs for all.
+/// Multiplies and folds the product: the upper half depends on all bits of the number, the lower
+/// half is different for every number.
 #[derive(Debug, Default)]
 pub(crate) struct EpochHasher(u64);
 
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    /// Whoever opens many connections and keeps each thousandth must not slow the map down.
+    /// A peer that opens many connections and keeps each thousandth must not cause collisions.
     #[test]
     fn connections_in_any_step_are_spread_over_a_map() {
         const PLACES: u64 = 4096;

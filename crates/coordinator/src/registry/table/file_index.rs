@@ -1,26 +1,26 @@
-//! From the hash of a file to its number in the table. Only numbers are kept here; the hashes are
-//! with the files.
+//! Maps the hash of a file to its number in the table. It stores only the numbers; the hashes are
+//! stored with the files.
 
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 use tnet_fileinfo::FileHash;
 
-use super::FileId;
+use super::FileSlot;
 
-/// An index with room for this many files is made smaller when less than a quarter of it is used.
+/// An index with at least this capacity shrinks when less than a quarter of it is used.
 const SHRINK_FROM: usize = 1024;
 
-/// The index. Keyed hashing: hashes of files are chosen outside.
+/// The index. Keyed hashing: peers choose the hashes of files.
 #[derive(Debug)]
 pub(super) struct FileIndex {
-    ids: HashTable<FileId>,
+    ids: HashTable<FileSlot>,
     hasher: RandomState,
 }
 
 impl FileIndex {
-    /// Bytes for each file, whatever happened before: four of a number and one of the table, filled
-    /// to a quarter of seven eighths.
+    /// Upper bound of the bytes per file: four of a number and one of the hash table, at the lowest
+    /// fill of a quarter of seven eighths.
     pub(super) const BYTES_PER_FILE: usize = 24;
 
     pub(super) fn new() -> FileIndex {
@@ -30,8 +30,8 @@ impl FileIndex {
     pub(super) fn find<'a>(
         &self,
         hash: &FileHash,
-        hash_of: impl Fn(FileId) -> &'a FileHash,
-    ) -> Option<FileId> {
+        hash_of: impl Fn(FileSlot) -> &'a FileHash,
+    ) -> Option<FileSlot> {
         self.ids.find(self.hasher.hash_one(hash), |id| hash_of(*id) == hash).copied()
     }
 
@@ -39,8 +39,8 @@ impl FileIndex {
     pub(super) fn insert<'a>(
         &mut self,
         hash: &FileHash,
-        id: FileId,
-        hash_of: impl Fn(FileId) -> &'a FileHash,
+        id: FileSlot,
+        hash_of: impl Fn(FileSlot) -> &'a FileHash,
     ) {
         let FileIndex { ids, hasher } = self;
         ids.insert_unique(hasher.hash_one(hash), id, |id| hasher.hash_one(hash_of(*id)));
@@ -50,8 +50,8 @@ impl FileIndex {
     pub(super) fn remove<'a>(
         &mut self,
         hash: &FileHash,
-        id: FileId,
-        hash_of: impl Fn(FileId) -> &'a FileHash,
+        id: FileSlot,
+        hash_of: impl Fn(FileSlot) -> &'a FileHash,
     ) {
         let FileIndex { ids, hasher } = self;
         if let Ok(found) = ids.find_entry(hasher.hash_one(hash), |other| *other == id) {

@@ -1,23 +1,22 @@
 //! The peers that hold one file: four groups, one behind the other, without gaps. Every change
-//! moves at most one peer per group, so that adding, removing and picking the n-th of a group cost
-//! the same in a swarm of any size.
+//! moves at most one peer per group, so adding, removing and picking the n-th of a group are O(1).
 
 use std::ops::Range;
 
 use tnet_proto::Availability;
 
-use super::peer::{Listing, PeerSlot};
+use super::peer::{PeerSlot, Visibility};
 
 /// Vectors grow by an eighth: at 10 million entries the usual doubling would leave up to 40 MB
 /// unused.
 const GROWTH_DIVISOR: usize = 8;
 
-/// A vector at least this long gives memory back when more than half of it is unused.
+/// A vector at least this long shrinks when more than half of it is unused.
 const SHRINK_FROM: usize = 16;
 
 const GROUPS: usize = 4;
 
-/// What peers next to each other in [`Holders`] have in common, in the order in which they lie.
+/// The groups of [`Holders`], in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     ListedFull,
@@ -30,12 +29,12 @@ impl Group {
     const ALL: [Group; GROUPS] =
         [Group::ListedFull, Group::ListedPartial, Group::UnlistedFull, Group::UnlistedPartial];
 
-    pub(super) fn of(listing: Listing, holding: Holding) -> Group {
-        match (listing, holding) {
-            (Listing::Listed, Holding::Full) => Group::ListedFull,
-            (Listing::Listed, Holding::Partial) => Group::ListedPartial,
-            (Listing::Unlisted, Holding::Full) => Group::UnlistedFull,
-            (Listing::Unlisted, Holding::Partial) => Group::UnlistedPartial,
+    pub(super) fn of(visibility: Visibility, holding: Holding) -> Group {
+        match (visibility, holding) {
+            (Visibility::Listed, Holding::Full) => Group::ListedFull,
+            (Visibility::Listed, Holding::Partial) => Group::ListedPartial,
+            (Visibility::Unlisted, Holding::Full) => Group::UnlistedFull,
+            (Visibility::Unlisted, Holding::Partial) => Group::UnlistedPartial,
         }
     }
 
@@ -55,7 +54,7 @@ pub(super) enum Holding {
 }
 
 impl Holding {
-    /// Nothing for a peer that holds nothing.
+    /// `None` for a peer that holds nothing.
     pub(super) fn from_availability(availability: Availability) -> Option<Holding> {
         match availability {
             Availability::None => None,
@@ -72,8 +71,8 @@ impl Holding {
     }
 }
 
-/// Who holds one file. A *place* is the index of a peer in it; it changes when others come and go,
-/// which each change tells its caller through `moved`.
+/// Who holds one file. A *position* is the index of a peer in it; it changes when others are added
+/// or removed; each change reports moves through `moved`.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     slots: Vec<PeerSlot>,
@@ -82,7 +81,7 @@ pub(super) struct Holders {
 }
 
 impl Holders {
-    /// Adds `slot`, which must not be in it, and answers its place.
+    /// Adds `slot`, which must not be in it, and returns its position.
     pub(super) fn insert(
         &mut self,
         slot: PeerSlot,
@@ -94,8 +93,8 @@ impl Holders {
         }
         let mut hole = self.len();
         self.slots.push(slot);
-        // Each later group passes its first place on to the group before it and takes the hole at
-        // its own end.
+        // Each later group moves its first peer to the hole at its own end, so the hole moves to
+        // its front.
         for later in (group as usize + 1..GROUPS).rev() {
             let first = self.ends[later - 1];
             self.relocate(first, hole, &mut moved);
@@ -106,10 +105,10 @@ impl Holders {
         hole
     }
 
-    /// Removes the peer at `place`.
-    pub(super) fn remove(&mut self, place: u32, mut moved: impl FnMut(PeerSlot, u32)) {
-        let mut hole = place;
-        for group in self.group(place) as usize..GROUPS {
+    /// Removes the peer at `position`.
+    pub(super) fn remove(&mut self, position: u32, mut moved: impl FnMut(PeerSlot, u32)) {
+        let mut hole = position;
+        for group in self.group(position) as usize..GROUPS {
             let last = self.end(group) - 1;
             self.relocate(last, hole, &mut moved);
             hole = last;
@@ -123,8 +122,8 @@ impl Holders {
         }
     }
 
-    pub(super) fn group(&self, place: u32) -> Group {
-        let passed = self.ends.iter().filter(|end| **end <= place).count();
+    pub(super) fn group(&self, position: u32) -> Group {
+        let passed = self.ends.iter().filter(|end| **end <= position).count();
         Group::ALL[passed]
     }
 
@@ -139,11 +138,11 @@ impl Holders {
         self.range(group).end - self.range(group).start
     }
 
-    pub(super) fn slot(&self, place: u32) -> PeerSlot {
-        self.slots[place as usize]
+    pub(super) fn slot(&self, position: u32) -> PeerSlot {
+        self.slots[position as usize]
     }
 
-    /// The peer at the first place.
+    /// The peer at the first position.
     pub(super) fn first(&self) -> Option<PeerSlot> {
         self.slots.first().copied()
     }
@@ -187,29 +186,29 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against a map from peer to group: groups, counts and every place told through `moved`
+        /// Against a map from peer to group: groups, counts and every position told through `moved`
         /// agree.
         #[test]
         fn places_and_groups_are_those_of_a_plain_map(ops in prop::collection::vec((0u32..12, 0usize..GROUPS), 0..200)) {
             let mut holders = Holders::default();
             let mut groups: BTreeMap<u32, Group> = BTreeMap::new();
-            let mut places: BTreeMap<u32, u32> = BTreeMap::new();
+            let mut positions: BTreeMap<u32, u32> = BTreeMap::new();
             for (peer, group) in ops {
                 let slot = PeerSlot::from(peer);
                 if groups.remove(&peer).is_some() {
-                    let place = places.remove(&peer).expect("the model keeps both");
-                    holders.remove(place, |slot, to| { places.insert(slot.into(), to); });
+                    let position = positions.remove(&peer).expect("the model keeps both");
+                    holders.remove(position, |slot, to| { positions.insert(slot.into(), to); });
                 } else {
                     let group = Group::ALL[group];
-                    let place = holders.insert(slot, group, |slot, to| { places.insert(slot.into(), to); });
-                    places.insert(peer, place);
+                    let position = holders.insert(slot, group, |slot, to| { positions.insert(slot.into(), to); });
+                    positions.insert(peer, position);
                     groups.insert(peer, group);
                 }
                 prop_assert_eq!(holders.len() as usize, groups.len());
                 for (peer, group) in &groups {
-                    prop_assert_eq!(u32::from(holders.slot(places[peer])), *peer);
-                    prop_assert_eq!(holders.group(places[peer]), *group);
-                    prop_assert!(holders.range(*group).contains(&places[peer]));
+                    prop_assert_eq!(u32::from(holders.slot(positions[peer])), *peer);
+                    prop_assert_eq!(holders.group(positions[peer]), *group);
+                    prop_assert!(holders.range(*group).contains(&positions[peer]));
                 }
                 for group in Group::ALL {
                     let expected = groups.values().filter(|other| **other == group).count();

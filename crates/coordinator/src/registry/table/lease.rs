@@ -1,5 +1,5 @@
-//! Which peer's lease may end next. Renewing a lease does not touch the queue: a peer is looked at
-//! again when its old deadline comes, once per lease, so a heartbeat costs nothing here.
+//! The queue of leases. Renewing a lease does not touch it: a peer is checked again at its old
+//! deadline, once per lease, so a heartbeat costs nothing here.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +19,7 @@ impl LeaseQueue {
         self.0.remove(&(deadline, slot));
     }
 
-    /// Takes the first peer whose deadline has come.
+    /// Removes and returns the first peer whose deadline has passed.
     pub(super) fn pop_due(&mut self, now: Duration) -> Option<PeerSlot> {
         let (deadline, _) = self.0.first()?;
         if *deadline > now {
@@ -28,7 +28,7 @@ impl LeaseQueue {
         self.0.pop_first().map(|(_, slot)| slot)
     }
 
-    /// Nothing is due before this.
+    /// The first deadline.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.0.first().map(|(deadline, _)| *deadline)
     }

@@ -13,66 +13,66 @@ use tnet_proto::{Availability, Limit, MAX_HOLDERS, PeerId, ReportDigest, ReportE
 
 use super::*;
 
-/// Files that histories are about: few, so that they meet.
+/// Number of different files in histories: few, so that peers share them.
 pub const FILES: u8 = 6;
 
-/// Pause before a peer that was cut is asked again, once there is room.
+/// Pause before a peer whose report was truncated is asked again, once there is room.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Something that happens to the table.
+/// An operation on the table.
 #[derive(Debug, Clone)]
 pub enum Op {
     /// A peer introduces itself.
     Hello {
         /// Last byte of its IP address.
         ip: u8,
-        /// Where it accepts others; 0 if nowhere.
+        /// The port that it accepts connections at; 0 if none.
         port: u16,
         /// Every byte of its id.
         id: u8,
         /// Its report interval in milliseconds.
         interval_ms: u64,
-        /// This connection was accepted before some that have said hello already.
+        /// Its connection is older than some whose hello came earlier.
         late: bool,
     },
     /// A connection reports.
     Report {
-        /// Which of the connections so far, counted around.
+        /// Index of one of the connections so far, modulo their number.
         connection: usize,
-        /// By how much the number of the report is above the last one.
+        /// Difference of the report's number and the last one.
         step: u64,
-        /// What the entries stand for.
+        /// Whether the entries replace earlier ones.
         scope: Scope,
         /// About the files `[0; 32]` to `[FILES - 1; 32]`.
         entries: Vec<ReportEntry>,
     },
-    /// A connection gives a sign of life.
+    /// A connection sends a heartbeat.
     Heartbeat {
-        /// Which, counted around.
+        /// Index of the connection, modulo their number.
         connection: usize,
-        /// With the digest of what it reported.
+        /// Whether it carries the digest of what it reported.
         honest: bool,
     },
     /// A peer leaves.
     Bye {
-        /// Its connection, counted around.
+        /// Index of its connection, modulo their number.
         connection: usize,
     },
     /// A connection ends.
     Disconnect {
-        /// Which, counted around.
+        /// Index of the connection, modulo their number.
         connection: usize,
     },
-    /// Time goes by.
+    /// Time passes.
     Pass {
-        /// So many milliseconds.
+        /// In milliseconds.
         ms: u64,
     },
-    /// What peers left is removed.
+    /// The entries of peers that left are removed.
     Sweep,
 }
 
-/// What a peer that comes back is known by: its address and its id.
+/// Identity of a returning peer: its address and its id.
 type Key = (IpAddr, u16, PeerId);
 
 /// Number of a peer in the model. Several may have the same key.
@@ -87,14 +87,14 @@ struct ModelPeer {
     lease: Duration,
     lease_ends: Duration,
     entries: BTreeMap<[u8; 32], (u64, Availability)>,
-    cut: Option<LimitExceeded>,
-    /// Until then it is not asked for what was left out.
+    truncated_by: Option<LimitExceeded>,
+    /// Until then it is not asked for the entries that were left out.
     quiet_until: Duration,
 }
 
 impl ModelPeer {
-    fn leave_out(&mut self, now: Duration, hit: LimitExceeded) {
-        self.cut = Some(hit);
+    fn note_truncation(&mut self, now: Duration, hit: LimitExceeded) {
+        self.truncated_by = Some(hit);
         self.quiet_until = now + QUIET;
     }
 
@@ -115,9 +115,9 @@ pub struct Rig {
     peers: BTreeMap<Number, ModelPeer>,
     now: Duration,
     minted: u64,
-    /// Connections accepted but silent so far.
+    /// Connections that were accepted and have sent no hello yet.
     unused: Vec<Epoch>,
-    /// Every connection that said hello, live or not.
+    /// Every connection that said hello, open or not.
     connections: Vec<Epoch>,
     rng: StdRng,
 }
@@ -137,7 +137,7 @@ impl Rig {
         }
     }
 
-    /// Lets it happen to both.
+    /// Applies the operation to both.
     ///
     /// # Panics
     /// If they differ in anything that can be asked, or the table differs from its own recount.
@@ -155,7 +155,7 @@ impl Rig {
                 self.end(*connection, Table::disconnected, |peer| !peer.entries.is_empty())
             }
             Op::Pass { ms } => self.pass(Duration::from_millis(*ms)),
-            Op::Sweep => while self.table.sweep() == Sweep::More {},
+            Op::Sweep => while self.table.sweep() == SweepStatus::More {},
         }
         self.compare();
     }
@@ -166,8 +166,8 @@ impl Rig {
         let epoch = if late { self.unused.remove(0) } else { Epoch(self.minted) };
         let (ip, id) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, ip)), PeerId([id; 16]));
         let interval = Duration::from_millis(interval_ms);
-        let arrival = Arrival::seen_at(SocketAddr::new(ip, port), id, interval);
-        let answer = self.table.hello(self.now, epoch, &arrival);
+        let introduction = Introduction::seen_at(SocketAddr::new(ip, port), id, interval);
+        let answer = self.table.hello(self.now, epoch, &introduction);
 
         let key: Key = (ip, port, id);
         let lease = (interval.max(Duration::from_millis(100)) * self.limits.lease_multiplier)
@@ -189,13 +189,13 @@ impl Rig {
             lease,
             lease_ends,
             entries: BTreeMap::new(),
-            cut: None,
+            truncated_by: None,
             quiet_until: Duration::ZERO,
         };
         let peer = match number.and_then(|number| self.peers.remove(&number)) {
             Some(known) => {
-                let ModelPeer { entries, cut, quiet_until, .. } = known;
-                ModelPeer { entries, cut, quiet_until, ..peer }
+                let ModelPeer { entries, truncated_by, quiet_until, .. } = known;
+                ModelPeer { entries, truncated_by, quiet_until, ..peer }
             }
             None => peer,
         };
@@ -205,7 +205,8 @@ impl Rig {
         self.connections.push(epoch);
     }
 
-    /// The limit that keeps a peer out; or somebody without a connection has made room for it.
+    /// The limit that refuses a peer; `None` if there is room, or a peer without a connection was
+    /// evicted for it.
     fn no_room_for_peer(&mut self, ip: IpAddr) -> Option<LimitExceeded> {
         let same_ip = self.peers.values().filter(|peer| peer.key.0 == ip).count();
         if same_ip >= self.limits.max_peers_per_ip as usize && !self.made_room(|key| key.0 == ip) {
@@ -217,13 +218,13 @@ impl Rig {
         None
     }
 
-    /// Which one it was is the table's choice.
+    /// Evicts the peer that the table has evicted.
     fn made_room(&mut self, may: impl Fn(&Key) -> bool) -> bool {
         let is_gone = |peer: &ModelPeer| {
             let (ip, port, id) = peer.key;
             may(&peer.key)
                 && !peer.connected
-                && !self.table.away.contains_key(&PeerKey::new(
+                && !self.table.away.contains_key(&PeerIdentity::new(
                     ip,
                     Some(SocketAddr::new(ip, port)),
                     id,
@@ -243,7 +244,7 @@ impl Rig {
 
         let mut expected = Vec::new();
         let expected_outcome = match key {
-            None => ReportOutcome::NotHeard,
+            None => ReportOutcome::UnknownConnection,
             Some(_) if step == 0 => ReportOutcome::Repeated,
             Some(_) if step > 1 && scope == Scope::Changes => ReportOutcome::Gap,
             Some(key) => self.model_report(key, seq, scope, entries, &mut expected),
@@ -266,14 +267,14 @@ impl Rig {
         peer.lease_ends = now + peer.lease;
         if scope == Scope::Everything {
             peer.entries.clear();
-            peer.cut = None;
+            peer.truncated_by = None;
         }
         let mut outcome = ReportOutcome::Accepted;
         for entry in entries {
             let held = self.peers[&key].entries.contains_key(&entry.hash);
             if entry.availability != Availability::None && !held {
                 if let Some(hit) = self.full(key) {
-                    outcome = ReportOutcome::Cut(hit);
+                    outcome = ReportOutcome::Truncated(hit);
                     continue;
                 }
                 if self.peers[&key].key.1 != 0 {
@@ -286,8 +287,8 @@ impl Rig {
                 held => peer.entries.insert(entry.hash, (entry.size, held)),
             };
         }
-        if let ReportOutcome::Cut(hit) = outcome {
-            self.peers.get_mut(&key).expect("the speaker exists").leave_out(now, hit);
+        if let ReportOutcome::Truncated(hit) = outcome {
+            self.peers.get_mut(&key).expect("the speaker exists").note_truncation(now, hit);
         }
         outcome
     }
@@ -314,7 +315,10 @@ impl Rig {
         let Some(epoch) = self.pick(connection) else { return };
         let now = self.now;
         let Some(key) = self.speaker(epoch) else {
-            assert_eq!(self.table.heartbeat(now, epoch, ReportDigest::default()), Beat::NotHeard);
+            assert_eq!(
+                self.table.heartbeat(now, epoch, ReportDigest::default()),
+                HeartbeatOutcome::UnknownConnection
+            );
             return;
         };
         let is_full = self.full(key).is_some();
@@ -327,18 +331,20 @@ impl Rig {
                 availability: Availability::Full,
             });
         }
-        let expected = match (honest, peer.cut) {
-            (true, _) => Beat::Renewed,
-            (false, Some(hit)) if is_full || peer.quiet_until > now => Beat::Cut(hit),
-            (false, _) => Beat::Resync,
+        let expected = match (honest, peer.truncated_by) {
+            (true, _) => HeartbeatOutcome::Renewed,
+            (false, Some(hit)) if is_full || peer.quiet_until > now => {
+                HeartbeatOutcome::Truncated(hit)
+            }
+            (false, _) => HeartbeatOutcome::Resync,
         };
-        let cut = peer.cut;
-        if honest || cut.is_some() {
+        let truncated_by = peer.truncated_by;
+        if honest || truncated_by.is_some() {
             peer.lease_ends = now + peer.lease;
         }
-        match cut {
-            _ if honest => peer.cut = None,
-            Some(hit) if expected == Beat::Resync => peer.leave_out(now, hit),
+        match truncated_by {
+            _ if honest => peer.truncated_by = None,
+            Some(hit) if expected == HeartbeatOutcome::Resync => peer.note_truncation(now, hit),
             _ => {}
         }
         assert_eq!(self.table.heartbeat(now, epoch, digest), expected);
@@ -359,7 +365,7 @@ impl Rig {
             self.peers.remove(&key);
             return;
         }
-        // Of two that may come back with the same key the later one stays.
+        // Of two peers without a connection that have the same key, the later one stays.
         let same = peer.key;
         self.peers.retain(|number, other| *number == key || other.connected || other.key != same);
     }

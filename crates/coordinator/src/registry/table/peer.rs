@@ -1,5 +1,5 @@
-//! One peer as the table knows it. Its place among the holders of each file is in `files`, and
-//! nowhere else.
+//! The table's record of a peer. Its position among the holders of each file is stored only in
+//! `files`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tnet_proto::{PeerId, ReportDigest};
 
-use super::{Beat, Epoch, FileId, LimitExceeded};
-use crate::registry::place::Place;
+use super::{Epoch, FileSlot, HeartbeatOutcome, LimitExceeded};
+use crate::registry::location::PeerLocation;
 
-/// A map with room for this many files is made smaller when less than three eighths of it are used.
+/// A map with at least this capacity shrinks when less than three eighths of it are used.
 const SHRINK_FROM: usize = 64;
 
 /// Pause before a peer whose entries ran into a limit is asked for all of them again, once there is
@@ -33,9 +33,9 @@ impl From<PeerSlot> for u32 {
     }
 }
 
-/// Whether a peer may be handed out to others.
+/// Whether handouts may name a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Listing {
+pub(super) enum Visibility {
     /// It accepts connections.
     Listed,
     /// It declared port 0.
@@ -44,23 +44,23 @@ pub(super) enum Listing {
 
 /// What makes a new connection the same peer as one whose connection is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PeerKey {
-    /// As observed: it answers for what the peer takes.
+pub(super) struct PeerIdentity {
+    /// The observed address; the limits per IP count for it.
     ip: IpAddr,
-    /// Where others find it; the port is 0 if they do not.
+    /// Where others reach it; port 0 if it is not listed.
     address: SocketAddr,
     id: PeerId,
 }
 
-impl PeerKey {
-    pub(super) fn new(ip: IpAddr, listed: Option<SocketAddr>, id: PeerId) -> PeerKey {
-        PeerKey { ip, address: listed.unwrap_or(SocketAddr::new(ip, 0)), id }
+impl PeerIdentity {
+    pub(super) fn new(ip: IpAddr, listed: Option<SocketAddr>, id: PeerId) -> PeerIdentity {
+        PeerIdentity { ip, address: listed.unwrap_or(SocketAddr::new(ip, 0)), id }
     }
 
-    /// None of this IP address comes before it.
-    pub(super) fn first_of(ip: IpAddr) -> PeerKey {
+    /// A lower bound of all identities with this IP address.
+    pub(super) fn first_of(ip: IpAddr) -> PeerIdentity {
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        PeerKey { ip, address, id: PeerId([0; 16]) }
+        PeerIdentity { ip, address, id: PeerId([0; 16]) }
     }
 
     pub(super) fn ip(&self) -> IpAddr {
@@ -71,87 +71,87 @@ impl PeerKey {
         self.address
     }
 
-    pub(super) fn listing(&self) -> Listing {
+    pub(super) fn visibility(&self) -> Visibility {
         match self.address.port() {
-            0 => Listing::Unlisted,
-            _ => Listing::Listed,
+            0 => Visibility::Unlisted,
+            _ => Visibility::Listed,
         }
     }
 }
 
-/// Where a peer is in its life.
+/// The state of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum PeerState {
     /// Its connection is up.
     Connected,
     /// Its connection is gone; its entries stay until the lease ends.
     Away,
-    /// It left. It is in no index any more; only its entries are still being removed.
+    /// It left and is in no index; its entries are still being removed.
     Retired,
 }
 
-/// A peer and what it holds.
+/// A peer and its entries.
 #[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) key: PeerKey,
-    /// Of its newest connection, up or not.
+pub(super) struct PeerRecord {
+    pub(super) key: PeerIdentity,
+    /// Its latest connection, open or not.
     pub(super) epoch: Epoch,
-    pub(super) standing: Standing,
-    /// What its address means to whom.
-    pub(super) place: Place,
-    /// Others of its IP address were there when it came, or it is listed at another one. So of the
-    /// live ones of an address at most one has it not.
+    pub(super) state: PeerState,
+    /// Where others reach it.
+    pub(super) location: PeerLocation,
+    /// When it connected, other peers had its IP address, or it is listed at a different one. So at
+    /// most one live peer of an address has it unset.
     pub(super) shares_ip: bool,
-    /// Of the last report taken on this connection.
+    /// Number of the last report accepted on this connection.
     pub(super) last_seq: u64,
-    /// How long silence may last.
+    /// Longest silence before it expires.
     pub(super) lease: Duration,
     pub(super) lease_ends: Duration,
     /// The deadline under which the lease queue has this peer: at or before `lease_ends`.
     pub(super) queued: Duration,
     pub(super) digest: ReportDigest,
-    /// The limit by which some entries of this peer were left out, since its last full report.
-    pub(super) cut: Option<LimitExceeded>,
-    /// Until then a cut peer is not asked for what was left out.
+    /// The limit that truncated a report of this peer since its last full one.
+    pub(super) truncated_by: Option<LimitExceeded>,
+    /// Until then it is not asked for the entries that a limit left out.
     pub(super) quiet_until: Duration,
-    /// Entries that it had when there was room for everybody. Only those beyond are contested.
+    /// Entries that it had when room was not short. Entries beyond this number are contested.
     pub(super) settled: usize,
-    /// Entries that are counted as contested, and its place among the peers that have some.
+    /// Number of its contested entries, and its position among the peers that have some.
     pub(super) contested: usize,
-    pub(super) contested_place: usize,
-    /// Its files, with its place among the holders of each. Keyed hashing (the standard hasher):
-    /// which numbers meet in one peer is up to whoever reports.
-    pub(super) files: HashMap<FileId, u32>,
+    pub(super) contested_position: usize,
+    /// Its files, with its position among the holders of each. Keyed hashing (the standard hasher):
+    /// peers choose which numbers one map holds.
+    pub(super) files: HashMap<FileSlot, u32>,
     /// Sizes this peer reported that differ from the size the table has for the file. The digest
-    /// needs them.
-    pub(super) odd_sizes: HashMap<FileId, u64>,
+    /// includes them.
+    pub(super) odd_sizes: HashMap<FileSlot, u64>,
 }
 
-impl Peer {
+impl PeerRecord {
     pub(super) fn renew(&mut self, now: Duration) {
         self.lease_ends = now.saturating_add(self.lease);
     }
 
-    /// It says that its entries have this digest.
-    pub(super) fn beat(&mut self, now: Duration, digest: ReportDigest) -> Beat {
+    /// The peer sends the digest of its entries.
+    pub(super) fn heartbeat(&mut self, now: Duration, digest: ReportDigest) -> HeartbeatOutcome {
         if self.digest == digest {
-            self.cut = None;
-        } else if self.cut.is_none() {
-            return Beat::Resync;
+            self.truncated_by = None;
+        } else if self.truncated_by.is_none() {
+            return HeartbeatOutcome::Resync;
         }
         self.renew(now);
-        self.cut.map_or(Beat::Renewed, Beat::Cut)
+        self.truncated_by.map_or(HeartbeatOutcome::Renewed, HeartbeatOutcome::Truncated)
     }
 
-    /// Notes that a limit left some of its entries out.
-    pub(super) fn leave_out(&mut self, now: Duration, hit: LimitExceeded) {
-        self.cut = Some(hit);
+    /// Records that a limit left some of its entries out.
+    pub(super) fn note_truncation(&mut self, now: Duration, hit: LimitExceeded) {
+        self.truncated_by = Some(hit);
         self.quiet_until = now.saturating_add(RETRY);
     }
 
-    /// Drops a file, and memory with it: a peer that once had a million files must not weigh that
-    /// for ever.
-    pub(super) fn forget_file(&mut self, file: FileId) {
+    /// Removes a file, and gives memory back: a peer must not keep the memory of a million files
+    /// that it once had.
+    pub(super) fn forget_file(&mut self, file: FileSlot) {
         self.files.remove(&file);
         self.odd_sizes.remove(&file);
         self.shrink();
@@ -166,8 +166,8 @@ impl Peer {
     }
 
     pub(super) fn reserved_bytes(&self) -> usize {
-        map_bytes::<FileId, u32>(self.files.capacity())
-            + map_bytes::<FileId, u64>(self.odd_sizes.capacity())
+        map_bytes::<FileSlot, u32>(self.files.capacity())
+            + map_bytes::<FileSlot, u64>(self.odd_sizes.capacity())
     }
 }
 

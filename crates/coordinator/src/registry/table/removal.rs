@@ -1,19 +1,19 @@
-//! How peers leave the table: out of every index at once, their entries in bounded steps.
+//! Removal of peers: from every index at once, their entries in bounded steps.
 
 use std::mem;
 
-use super::peer::{PeerSlot, Standing};
-use super::{FileId, Sweep, Table};
+use super::peer::{PeerSlot, PeerState};
+use super::{FileSlot, SweepStatus, Table};
 
 impl Table {
     /// Removes at most `TableLimits::sweep_entries` entries of peers that left.
-    pub fn sweep(&mut self) -> Sweep {
+    pub fn sweep(&mut self) -> SweepStatus {
         if let Some(slot) = self.retired.pop() {
             self.strip(slot, self.limits.sweep_entries.max(1) as usize);
         }
         match self.retired.is_empty() {
-            true => Sweep::Done,
-            false => Sweep::More,
+            true => SweepStatus::Done,
+            false => SweepStatus::More,
         }
     }
 
@@ -22,18 +22,17 @@ impl Table {
         !self.retired.is_empty()
     }
 
-    /// Takes a peer out of the table. From here on nobody finds it, and nobody is given its
-    /// address.
+    /// Removes a peer from every index. From now on no lookup finds it and no handout names it.
     pub(super) fn retire(&mut self, slot: PeerSlot) {
         let peer = self.peers.at_mut(slot);
-        if peer.standing == Standing::Connected {
+        if peer.state == PeerState::Connected {
             self.by_epoch.remove(&peer.epoch);
         }
-        let (key, queued, site) = (peer.key, peer.queued, peer.place.site());
-        if peer.standing == Standing::Away && self.away.get(&key) == Some(&slot) {
+        let (key, queued, site) = (peer.key, peer.queued, peer.location.site());
+        if peer.state == PeerState::Away && self.away.get(&key) == Some(&slot) {
             self.away.remove(&key);
         }
-        self.peers.at_mut(slot).standing = Standing::Retired;
+        self.peers.at_mut(slot).state = PeerState::Retired;
         self.leases.remove(queued, slot);
         let ip =
             self.by_ip.get_mut(&key.ip()).expect("admit made an entry, strip removes the last");
@@ -48,8 +47,8 @@ impl Table {
         // Taking the map out is sound: removing this peer from a file moves only other peers of
         // that file.
         let mut files = mem::take(&mut self.peers.at_mut(slot).files);
-        for (file, place) in files.extract_if(|_, _| true).take(step) {
-            self.withdraw(file, place);
+        for (file, position) in files.extract_if(|_, _| true).take(step) {
+            self.withdraw(file, position);
             self.count_entry_out(slot);
         }
         self.peers.at_mut(slot).files = files;
@@ -61,16 +60,16 @@ impl Table {
         }
     }
 
-    /// Removes the holder at `place`, and the file with its last holder.
-    pub(super) fn withdraw(&mut self, file: FileId, place: u32) {
-        let payer = self.files.at(file).holders.first();
-        self.unlist(file, place);
+    /// Removes the holder at `position`, and the file with its last holder.
+    pub(super) fn withdraw(&mut self, file: FileSlot, position: u32) {
+        let first_before = self.files.at(file).holders.first();
+        self.unlist(file, position);
         let Table { files, peers, .. } = self;
         let holders = &mut files.at_mut(file).holders;
-        holders.remove(place, |moved, to| {
+        holders.remove(position, |moved, to| {
             peers.at_mut(moved).files.insert(file, to);
         });
-        self.pay(file, payer);
+        self.charge_bytes(file, first_before);
         if self.files.at(file).holders.is_empty() {
             let Table { files, index, .. } = self;
             let hash = files.at(file).hash;
@@ -79,7 +78,7 @@ impl Table {
         }
     }
 
-    /// Counts one entry less in total and for the peer's IP.
+    /// Decrements the number of entries, in total and of the peer's IP.
     pub(super) fn count_entry_out(&mut self, slot: PeerSlot) {
         self.entries -= 1;
         let ip = self.peers.at(slot).key.ip();

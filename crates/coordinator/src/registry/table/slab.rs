@@ -1,19 +1,20 @@
-//! Items under small numbers that stay theirs until removed; a freed number is given out again.
+//! A slab: items have small numbers that stay valid until removal; a freed number is used again.
 //!
-//! They lie in segments. Growing copies nothing, a segment without items gives its memory back, and
-//! a new item goes into the first segment with a free place, so that the last ones run empty.
+//! Items are stored in segments. Growing copies nothing, a segment without items gives its memory
+//! back, and a new item goes into the first segment with a free cell, so that the last segments
+//! become empty.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
-/// Items of a segment. A place in it fits into a byte.
+/// Cells of a segment. The number of a cell in it fits into a byte.
 const SEGMENT: usize = 256;
 
 /// A growable array of items addressed by a 4-byte number of type `I`.
 #[derive(Debug)]
 pub(super) struct Slab<I, T> {
     segments: Vec<Segment<T>>,
-    /// Segments with a free place, those without memory included.
+    /// Segments with a free cell, those without memory included.
     open: BTreeSet<u32>,
     /// Segments with memory.
     held: usize,
@@ -21,7 +22,7 @@ pub(super) struct Slab<I, T> {
     id: PhantomData<fn(I)>,
 }
 
-/// Either full of places, or without memory.
+/// Either `SEGMENT` cells, or no memory.
 #[derive(Debug)]
 struct Segment<T> {
     items: Vec<Option<T>>,
@@ -33,15 +34,15 @@ impl<T> Segment<T> {
         Segment { items: Vec::new(), free: Vec::new() }
     }
 
-    fn with_places() -> Segment<T> {
+    fn with_cells() -> Segment<T> {
         Segment { items: (0..SEGMENT).map(|_| None).collect(), free: (0..=u8::MAX).rev().collect() }
     }
 }
 
 impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
-    /// Bytes of one place, used or not: the item, its free number, and its part of what a segment
-    /// has.
-    pub(super) const PLACE_BYTES: usize =
+    /// Bytes of one cell, used or not: the item, its number in the free list, and its part of the
+    /// segment's overhead.
+    pub(super) const CELL_BYTES: usize =
         size_of::<Option<T>>() + size_of::<u8>() + (size_of::<Segment<T>>() + 96) / SEGMENT + 1;
 
     pub(super) fn new() -> Slab<I, T> {
@@ -60,24 +61,24 @@ impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
         };
         let segment = &mut self.segments[at as usize];
         if segment.items.is_empty() {
-            *segment = Segment::with_places();
+            *segment = Segment::with_cells();
             self.held += 1;
         }
-        let place = segment.free.pop().expect("an open segment has a free place");
-        segment.items[usize::from(place)] = Some(item);
+        let cell = segment.free.pop().expect("an open segment has a free cell");
+        segment.items[usize::from(cell)] = Some(item);
         if segment.free.is_empty() {
             self.open.remove(&at);
         }
         self.len += 1;
-        let number = at as usize * SEGMENT + usize::from(place);
+        let number = at as usize * SEGMENT + usize::from(cell);
         I::from(u32::try_from(number).expect("the table's limits are u32: fewer items than 2^32"))
     }
 
     pub(super) fn remove(&mut self, id: I) -> T {
-        let (at, place) = split(id);
+        let (at, cell) = split(id);
         let segment = &mut self.segments[at];
-        let item = segment.items[place].take().expect("a number is removed once, by its owner");
-        segment.free.push(u8::try_from(place).expect("a place fits into a byte"));
+        let item = segment.items[cell].take().expect("a number is removed once, by its owner");
+        segment.free.push(u8::try_from(cell).expect("a cell fits into a byte"));
         if segment.free.len() == SEGMENT {
             *segment = Segment::empty();
             self.held -= 1;
@@ -94,15 +95,15 @@ impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
     }
 
     pub(super) fn at(&self, id: I) -> &T {
-        let (at, place) = split(id);
-        self.segments[at].items[place]
+        let (at, cell) = split(id);
+        self.segments[at].items[cell]
             .as_ref()
             .expect("numbers kept in the table are live until removed")
     }
 
     pub(super) fn at_mut(&mut self, id: I) -> &mut T {
-        let (at, place) = split(id);
-        self.segments[at].items[place]
+        let (at, cell) = split(id);
+        self.segments[at].items[cell]
             .as_mut()
             .expect("numbers kept in the table are live until removed")
     }
@@ -111,13 +112,13 @@ impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
         self.len
     }
 
-    /// Places that have memory, used or not.
-    pub(super) fn places(&self) -> usize {
+    /// Allocated cells, used or not.
+    pub(super) fn cells(&self) -> usize {
         self.held * SEGMENT
     }
 
-    /// Places that the next item adds to those with memory: none, or a segment full.
-    pub(super) fn next_places(&self) -> usize {
+    /// Cells that the next insertion allocates: none, or a segment.
+    pub(super) fn next_cells(&self) -> usize {
         let has_free =
             self.open.first().is_some_and(|at| !self.segments[*at as usize].items.is_empty());
         if has_free { 0 } else { SEGMENT }
@@ -125,7 +126,7 @@ impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (I, &T)> {
         let items = self.segments.iter().enumerate().flat_map(|(at, segment)| {
-            segment.items.iter().enumerate().map(move |(place, item)| (at * SEGMENT + place, item))
+            segment.items.iter().enumerate().map(move |(cell, item)| (at * SEGMENT + cell, item))
         });
         let number = |index| I::from(u32::try_from(index).expect("insert minted no larger number"));
         items.filter_map(move |(index, item)| Some((number(index), item.as_ref()?)))
@@ -135,9 +136,9 @@ impl<I: Copy + From<u32> + Into<u32>, T> Slab<I, T> {
         self.segments.iter_mut().flat_map(|segment| segment.items.iter_mut().flatten())
     }
 
-    /// Bytes reserved for the items, without what the items own themselves.
+    /// Bytes reserved for the items, without the memory that the items own.
     pub(super) fn reserved_bytes(&self) -> usize {
-        self.places() * Self::PLACE_BYTES
+        self.cells() * Self::CELL_BYTES
     }
 }
 
@@ -170,11 +171,11 @@ mod tests {
     fn memory_goes_with_the_items() {
         let mut slab: Slab<u32, u64> = Slab::new();
         let ids: Vec<u32> = (0..10_000).map(|number| slab.insert(number)).collect();
-        assert_eq!(slab.places(), 10_240);
+        assert_eq!(slab.cells(), 10_240);
         for id in ids {
             slab.remove(id);
         }
-        assert_eq!((slab.places(), slab.segments.len(), slab.open.len(), slab.len()), (0, 0, 0, 0));
+        assert_eq!((slab.cells(), slab.segments.len(), slab.open.len(), slab.len()), (0, 0, 0, 0));
     }
 
     proptest! {
@@ -184,9 +185,9 @@ mod tests {
             let mut plain = BTreeMap::new();
             for (number, (adds, at)) in ops.into_iter().enumerate() {
                 if adds || plain.is_empty() {
-                    let expected = slab.places() + slab.next_places();
+                    let expected = slab.cells() + slab.next_cells();
                     let id = slab.insert(number);
-                    prop_assert_eq!(slab.places(), expected);
+                    prop_assert_eq!(slab.cells(), expected);
                     prop_assert_eq!(plain.insert(id, number), None);
                 } else {
                     let id = *plain.keys().nth(at % plain.len()).expect("in range");

@@ -1,4 +1,4 @@
-//! What goes into the table and comes out of it, as plain values.
+//! Plain values that the table takes and returns.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -7,17 +7,18 @@ use tnet_fileinfo::FileHash;
 use tnet_proto::{Limit, PeerId, ReportDigest};
 
 use super::Epoch;
-use crate::registry::place::Place;
+use crate::registry::location::PeerLocation;
 
 /// The shortest report interval a peer may declare: a shorter one would end leases on a scheduling
 /// hiccup.
 pub(crate) const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest lease, whatever a peer declares: a dead peer is handed out, and its entries take
-/// memory, for as long.
+/// The longest lease, regardless of the declared interval: a dead peer is handed out, and its
+/// entries take memory, for that long.
 pub(crate) const MAX_LEASE: Duration = Duration::from_secs(120);
 
-/// What the table may grow to, and how long it remembers.
+/// Limits of the table's size, and the length of leases. Not `#[non_exhaustive]`: callers write
+/// `TableLimits { max_peers, ..TableLimits::default() }`, which a new field does not break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableLimits {
     /// A lease is this many report intervals.
@@ -28,24 +29,24 @@ pub struct TableLimits {
     pub max_peers_per_ip: u32,
     /// Entries, one for each pair of peer and file.
     pub max_entries: u32,
-    /// Entries of peers with the same IP address, so that one machine cannot fill the table.
+    /// Entries of all peers with the same IP address, so that one machine cannot fill the table.
     pub max_entries_per_ip: u32,
     /// Entries of one peer.
     pub max_entries_per_peer: u32,
-    /// Bytes of all files and entries. When they are used up, the source with most gives way.
+    /// Bytes of all files and entries. At the limit, entries of the source with most are evicted.
     pub max_bytes: u64,
     /// Bytes of the files and entries of peers with the same IP address.
     pub max_bytes_per_ip: u64,
-    /// Entries that one call removes at most. The rest of what a large peer leaves is for
-    /// [`Table::sweep`], so that nobody waits behind a million removals.
+    /// Entries that one call removes at most. [`Table::sweep`] removes the rest of a large peer's
+    /// entries, so that no request waits for a million removals.
     ///
     /// [`Table::sweep`]: crate::Table::sweep
     pub sweep_entries: u32,
 }
 
 impl TableLimits {
-    /// How long a peer that reports each `interval` may be silent.
-    pub(crate) fn lease(&self, interval: Duration) -> Duration {
+    /// The lease of a peer with this report interval: how long it may be silent.
+    pub fn lease(&self, interval: Duration) -> Duration {
         interval
             .max(MIN_REPORT_INTERVAL)
             .saturating_mul(self.lease_multiplier.max(1))
@@ -69,42 +70,53 @@ impl Default for TableLimits {
     }
 }
 
-/// A peer that introduces itself.
+/// What the table is told of a peer at its hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
-    /// Where the connection comes from.
+pub struct Introduction {
+    /// The remote address of the connection.
     pub ip: IpAddr,
-    /// Where others find the peer.
-    pub place: Place,
-    /// New at each start of the peer. Told to nobody but coordinators, it is what a peer is known
-    /// by when it comes back.
+    /// Where other peers reach it.
+    pub location: PeerLocation,
+    /// New at each start of the peer and told only to coordinators: a returning peer is recognised
+    /// by it.
     pub peer_id: PeerId,
-    /// How often it promises a sign of life.
+    /// Interval of the signs of life that it promises.
     pub report_interval: Duration,
 }
 
-impl Arrival {
-    /// A peer that accepts others at the port of the address that it is seen at; port 0: it accepts
-    /// nobody.
-    pub fn seen_at(address: SocketAddr, peer_id: PeerId, report_interval: Duration) -> Arrival {
-        Arrival { ip: address.ip(), place: Place::seen_at(address), peer_id, report_interval }
+impl Introduction {
+    /// A peer that accepts connections at this address, which is also the observed one; port 0: it
+    /// accepts none.
+    pub fn seen_at(
+        address: SocketAddr,
+        peer_id: PeerId,
+        report_interval: Duration,
+    ) -> Introduction {
+        Introduction {
+            ip: address.ip(),
+            location: PeerLocation::seen_at(address),
+            peer_id,
+            report_interval,
+        }
     }
 }
 
-/// A peer was let in.
+/// A hello was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Admitted {
-    /// Its address in the table; the port is 0 if it accepts nobody.
+    /// Its address in the table; port 0 if it accepts no connections.
     pub address: SocketAddr,
-    /// Silence after which its entries are removed.
+    /// Silence after which it expires.
     pub lease: Duration,
-    /// Of the entries kept from an earlier connection.
+    /// Digest of the entries kept from an earlier connection.
     pub digest: ReportDigest,
 }
 
-/// A limit, and its value, as they are told to the peer that ran into it.
+/// A limit and its value, as told to the peer that reached it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("limit reached: {limit:?}, {value}")]
+#[non_exhaustive]
 pub struct LimitExceeded {
     /// Which limit.
     pub limit: Limit,
@@ -124,44 +136,47 @@ impl LimitExceeded {
 
 /// A peer whose lease ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Expired {
     /// Its address in the table.
     pub address: SocketAddr,
-    /// Its connection, if that was still up.
+    /// Its connection, if it was still open.
     pub connection: Option<Epoch>,
 }
 
-/// Whether a sweep has come to its end.
+/// Whether work is left after a bounded step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sweep {
-    /// Nothing is left to remove.
+pub enum SweepStatus {
+    /// Nothing is left.
     Done,
-    /// Call again.
+    /// Something is left: call again.
     More,
 }
 
-/// How many live peers hold a file, whoever asks, whether or not they accept connections.
+/// How many live peers hold a file, including those that accept no connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SwarmSize {
-    /// The whole file.
+    /// Holders of the whole file.
     pub full: u32,
-    /// A part.
+    /// Holders of a part.
     pub partial: u32,
 }
 
-/// One line of the list of files.
+/// A file and its number of holders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FileSummary {
     /// Its hash.
     pub hash: FileHash,
-    /// In bytes, as the first of its holders reported it; not proven.
+    /// In bytes, as its first holder reported it; not proven.
     pub size: u64,
-    /// Who holds it.
+    /// Its holders.
     pub swarm: SwarmSize,
 }
 
-/// How much is in the table.
+/// Size of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct TableSize {
     /// Peers within their lease.
     pub peers: u32,
@@ -171,8 +186,8 @@ pub struct TableSize {
     pub entries: u32,
     /// Bytes of the files and entries, as they count for the limits.
     pub bytes: u64,
-    /// Entries taken from a source that had most, because there was no room for those of others.
+    /// Entries evicted so far from a source that had most, for entries of other sources.
     pub gave_way: u64,
-    /// Entries reported so far with another size than the table had for the file.
+    /// Entries reported so far with a size that differs from the table's size of the file.
     pub size_conflicts: u64,
 }

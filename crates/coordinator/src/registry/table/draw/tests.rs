@@ -1,4 +1,4 @@
-//! Handouts of crowded files.
+//! Handouts of files with many holders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -10,9 +10,9 @@ use tnet_fileinfo::FileHash;
 use tnet_proto::{Availability, CallResult, Families, PeerId, Reach, ReportEntry};
 
 use super::*;
+use crate::registry::location::{Endpoints, PeerLocation};
 use crate::registry::networks::AllowAdvertise;
-use crate::registry::place::{Ends, Place};
-use crate::registry::table::{Arrival, Epoch, Report, Scope, TableLimits};
+use crate::registry::table::{Epoch, Introduction, Report, Scope, TableLimits};
 
 const FILE: FileHash = FileHash::from_bytes([7; 32]);
 const NOW: Duration = Duration::from_secs(1);
@@ -35,33 +35,33 @@ impl Swarm {
         let id = PeerId(u128::from(self.epochs + 1).to_le_bytes());
         let report_interval = Duration::from_secs(10);
         self.reports(
-            &Arrival::seen_at(SocketAddr::new(ip, port), id, report_interval),
+            &Introduction::seen_at(SocketAddr::new(ip, port), id, report_interval),
             availability,
         )
     }
 
-    fn holds_at(&mut self, arrival: Arrival) -> Epoch {
-        self.reports(&arrival, Availability::Full)
+    fn holds_at(&mut self, introduction: Introduction) -> Epoch {
+        self.reports(&introduction, Availability::Full)
     }
 
-    fn reports(&mut self, arrival: &Arrival, availability: Availability) -> Epoch {
+    fn reports(&mut self, introduction: &Introduction, availability: Availability) -> Epoch {
         self.epochs += 1;
         let epoch = Epoch(self.epochs);
-        self.table.hello(NOW, epoch, arrival).expect("far below the limit");
+        self.table.hello(NOW, epoch, introduction).expect("far below the limit");
         let entry = ReportEntry { hash: *FILE.as_bytes(), size: 1, availability };
         let report = Report { seq: 1, scope: Scope::Everything, entries: &[entry] };
         self.table.report(NOW, epoch, report, |_| {});
         epoch
     }
 
-    /// One that says this of where it is, on a connection with these ends.
+    /// A holder that declares this reach, on a connection with these endpoints.
     fn joins(&mut self, reach: Reach, remote: &str, local: &str) -> Epoch {
         let address = |text: &str| text.parse().expect("an address");
-        let ends = Ends::new(address(remote), address(local));
-        let (place, _) = Place::of(reach, ends, &AllowAdvertise::default());
+        let ends = Endpoints::new(address(remote), address(local));
+        let (location, _) = PeerLocation::of(reach, ends, &AllowAdvertise::default());
         let peer_id = PeerId(u128::from(self.epochs + 1).to_le_bytes());
         let report_interval = Duration::from_secs(10);
-        self.holds_at(Arrival { ip: ends.remote.ip(), place, peer_id, report_interval })
+        self.holds_at(Introduction { ip: ends.remote.ip(), location, peer_id, report_interval })
     }
 
     fn crowd(&mut self, ip: IpAddr, ports: u16) {
@@ -124,7 +124,7 @@ fn at_most_three_of_a_source_are_named_while_others_are_to_be_had() {
         let named = swarm.handout();
         let false_ones = named.iter().filter(|address| address.ip() == v4(100)).count();
         assert!(
-            (false_ones, named.len()) <= (OF_ONE_SOURCE, MAX_HOLDERS),
+            (false_ones, named.len()) <= (PER_SOURCE, MAX_HOLDERS),
             "{false_ones} of {}",
             named.len()
         );
@@ -169,7 +169,8 @@ fn more_addresses_than_can_be_listed_are_drawn_evenly_whatever_each_has() {
     }
     let honest = SocketAddr::new(v4(1), 7401);
     swarm.holds(honest.ip(), honest.port(), Availability::Full);
-    // Of 301 addresses some 20 are drawn evenly: 13 in 200 by chance, and 1.7 if it were by holder.
+    // About 20 of 301 addresses are drawn evenly: 13 in 200 expected, and 1.7 if holders were drawn
+    // evenly.
     let named = (0..1000).filter(|_| swarm.handout().contains(&honest)).count();
     assert!(named > 40, "{named} of 1000");
 }
@@ -230,22 +231,22 @@ fn who_cannot_be_reached_is_named_last_but_named() {
         let at = swarm.handout().iter().position(|address| *address == doubted);
         at == Some(MAX_HOLDERS - 1)
     };
-    // One network's word is not enough, however often and by how many of it it is said.
+    // Reports from one network are not enough, regardless of their number.
     for asker in [second, again, second] {
-        swarm.table.heard_of(NOW, asker, CallResult { address: doubted, reached: false });
+        swarm.table.record_call(NOW, asker, CallResult { address: doubted, reached: false });
     }
     assert!(!(0..20).all(|_| is_last(&mut swarm)));
-    swarm.table.heard_of(NOW, first, CallResult { address: doubted, reached: false });
+    swarm.table.record_call(NOW, first, CallResult { address: doubted, reached: false });
     assert!((0..20).all(|_| is_last(&mut swarm)));
-    // As many who reach it count as much.
-    swarm.table.heard_of(NOW, first, CallResult { address: doubted, reached: true });
+    // As many networks that reach it outweigh them.
+    swarm.table.record_call(NOW, first, CallResult { address: doubted, reached: true });
     assert!((0..20).all(|_| is_last(&mut swarm)));
-    swarm.table.heard_of(NOW, second, CallResult { address: doubted, reached: true });
+    swarm.table.record_call(NOW, second, CallResult { address: doubted, reached: true });
     assert!(!(0..20).all(|_| is_last(&mut swarm)));
-    // And words are forgotten.
+    // Reports expire.
     let other = SocketAddr::new(v4(6), 7401);
     for asker in [first, second] {
-        swarm.table.heard_of(NOW, asker, CallResult { address: other, reached: false });
+        swarm.table.record_call(NOW, asker, CallResult { address: other, reached: false });
     }
     assert!(swarm.table.is_doubtful(Some(Site::At(other))));
     swarm.table.expire(NOW + Duration::from_secs(61));
@@ -262,7 +263,7 @@ fn two_that_conspire_cannot_hide_the_only_honest_one() {
     swarm.holds(honest.ip(), honest.port(), Availability::Full);
     let liars = [1, 2].map(|number| swarm.holds(v4(9000 + number), 0, Availability::Partial));
     for liar in liars {
-        swarm.table.heard_of(NOW, liar, CallResult { address: honest, reached: false });
+        swarm.table.record_call(NOW, liar, CallResult { address: honest, reached: false });
     }
     assert!((0..20).all(|_| swarm.handout().contains(&honest)));
 }
@@ -308,8 +309,8 @@ fn nobody_is_sent_to_the_address_that_it_claims_itself() {
     }
 }
 
-/// Connections as the coordinator sees them: a seed on its own machine, one on loopback alone, one
-/// that is elsewhere, and two who ask, of whom one is on that machine.
+/// Connections as the coordinator sees them: a seed on its own machine, a seed on loopback only, a
+/// remote seed, and two askers, one of them on the coordinator's machine.
 #[test]
 fn holders_are_named_at_the_address_that_means_them_to_whoever_asks() {
     let mut swarm = Swarm::new();
@@ -338,7 +339,7 @@ fn what_is_said_of_calls_counts_for_whom_they_were_meant() {
             EVERYWHERE,
             "127.0.0.1:50000",
             "127.0.0.1:7400",
-            Site::Here(7401),
+            Site::OnCoordinator(7401),
             [
                 ("10.0.0.9:1", "10.0.0.1:7400", "10.0.0.1:7401"),
                 ("192.168.5.2:1", "192.168.5.1:7400", "192.168.5.1:7401"),
@@ -361,7 +362,7 @@ fn what_is_said_of_calls_counts_for_whom_they_were_meant() {
             assert!(!swarm.table.is_doubtful(Some(site)), "{named}");
             let asker = swarm.joins(Reach::Nowhere, asker, local);
             let address = named.parse().expect("an address");
-            swarm.table.heard_of(NOW, asker, CallResult { address, reached: false });
+            swarm.table.record_call(NOW, asker, CallResult { address, reached: false });
         }
         assert!(swarm.table.is_doubtful(Some(site)), "two networks could not reach it");
     }
@@ -396,12 +397,12 @@ fn who_comes_back_accepts_where_it_is_now() {
     let mut swarm = Swarm::new();
     let comes = |swarm: &mut Swarm, local: &str| {
         let ends =
-            Ends::new("10.0.0.1:50000".parse().expect("theirs"), local.parse().expect("ours"));
-        let (place, _) = Place::of(EVERYWHERE, ends, &AllowAdvertise::default());
+            Endpoints::new("10.0.0.1:50000".parse().expect("theirs"), local.parse().expect("ours"));
+        let (location, _) = PeerLocation::of(EVERYWHERE, ends, &AllowAdvertise::default());
         let report_interval = Duration::from_secs(10);
-        swarm.holds_at(Arrival {
+        swarm.holds_at(Introduction {
             ip: ends.remote.ip(),
-            place,
+            location,
             peer_id: PeerId([7; 16]),
             report_interval,
         })

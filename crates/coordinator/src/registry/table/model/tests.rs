@@ -65,8 +65,8 @@ proptest! {
     }
 }
 
-/// Once there is room again and a minute has passed, a peer that was cut is asked for all it has;
-/// then not for another minute.
+/// Once there is room again and a minute has passed, a peer whose report was truncated is asked for
+/// all it has; then not for another minute.
 #[test]
 fn a_cut_peer_is_asked_again_when_there_is_room() {
     let entry = |file, availability| ReportEntry { hash: [file; 32], size: 1000, availability };

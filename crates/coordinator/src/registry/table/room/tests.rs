@@ -1,4 +1,4 @@
-//! Floods of files that nobody else has, under a budget in bytes.
+//! Floods of files with one holder, under a budget in bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -8,14 +8,16 @@ use rand::rngs::StdRng;
 use tnet_proto::{Availability, PeerId, ReportDigest, ReportEntry};
 
 use super::*;
-use crate::registry::table::{Arrival, Beat, Report, ReportOutcome, Scope, TableLimits};
+use crate::registry::table::{
+    HeartbeatOutcome, Introduction, Report, ReportOutcome, Scope, TableLimits,
+};
 
-/// Room for some 11 000 files of one holder.
+/// Room for about 11 000 files of one holder.
 const BUDGET: u64 = 2 << 20;
 
 const NOW: Duration = Duration::from_secs(1);
 
-/// A table and those who report to it.
+/// A table and the peers that report to it.
 struct Scene {
     table: Table,
     epochs: u64,
@@ -38,8 +40,11 @@ impl Scene {
     fn join(&mut self, ip: IpAddr) -> Reporter {
         self.epochs += 1;
         let id = PeerId(u128::from(self.epochs).to_le_bytes());
-        let arrival = Arrival::seen_at(SocketAddr::new(ip, 7401), id, Duration::from_secs(10));
-        self.table.hello(NOW, Epoch(self.epochs), &arrival).expect("far below the limit of peers");
+        let introduction =
+            Introduction::seen_at(SocketAddr::new(ip, 7401), id, Duration::from_secs(10));
+        self.table
+            .hello(NOW, Epoch(self.epochs), &introduction)
+            .expect("far below the limit of peers");
         Reporter {
             epoch: Epoch(self.epochs),
             seq: 0,
@@ -48,7 +53,7 @@ impl Scene {
         }
     }
 
-    /// Reports so many files that nobody else has.
+    /// Reports this many files without another holder.
     fn reports(&mut self, peer: &mut Reporter, files: u64) -> ReportOutcome {
         let entries: Vec<ReportEntry> = (self.files..self.files + files)
             .map(|number| {
@@ -67,7 +72,7 @@ impl Scene {
         outcome
     }
 
-    /// How many files of the peer can be found.
+    /// How many files of the peer a lookup finds.
     fn found(&self, peer: &Reporter) -> usize {
         let mut rng = StdRng::seed_from_u64(1);
         let is_found = |entry: &&ReportEntry| {
@@ -95,8 +100,8 @@ fn one_source_gets_its_share_and_no_more() {
     let mut greedy = scene.join(v4(66));
     let outcomes: Vec<ReportOutcome> = (0..20).map(|_| scene.reports(&mut greedy, 1000)).collect();
     let hit = LimitExceeded { limit: Limit::EntriesPerPeer, value: BUDGET / 8 };
-    assert_eq!(outcomes.last(), Some(&ReportOutcome::Cut(hit)));
-    assert!(scene.table.bytes() <= BUDGET / 8 + 256 * PLACE_BYTES);
+    assert_eq!(outcomes.last(), Some(&ReportOutcome::Truncated(hit)));
+    assert!(scene.table.bytes() <= BUDGET / 8 + 256 * CELL_BYTES);
     let mut honest = scene.join(v4(1));
     assert_eq!(scene.reports(&mut honest, 1000), ReportOutcome::Accepted);
     scene.table.check();
@@ -140,7 +145,7 @@ fn one_host_with_all_addresses_of_a_prefix_keeps_nobody_out() {
         scene.reports(&mut greedy, 40);
     }
     assert_eq!((scene.found(&seed), scene.found(&neighbour)), (1000, 1000));
-    // From elsewhere there is room for many, from the same prefix for a few.
+    // A source elsewhere has room for many, one in the same prefix for a few.
     for (ip, files) in [(v4(2), 200), (of_one_prefix(2), 2)] {
         let mut newcomer = scene.join(ip);
         assert_eq!(scene.reports(&mut newcomer, files), ReportOutcome::Accepted);
@@ -149,7 +154,7 @@ fn one_host_with_all_addresses_of_a_prefix_keeps_nobody_out() {
     scene.table.check();
 }
 
-/// Of a flood that two peers report together no file is held by one alone.
+/// Two peers report the same flood, so no file has only one holder.
 #[test]
 fn a_flood_that_two_report_together_gives_way_too() {
     let mut scene = Scene::new(u64::MAX);
@@ -199,11 +204,18 @@ fn who_gave_way_is_told_and_asked_again_when_there_is_room() {
     let mut honest = scene.join(v4(1));
     assert_eq!(scene.reports(&mut honest, 500), ReportOutcome::Accepted);
     let hit = LimitExceeded { limit: Limit::EntriesTotal, value: BUDGET };
-    // No report would help, so none is asked for.
-    assert_eq!(scene.table.heartbeat(NOW, greedy.epoch, greedy.digest), Beat::Cut(hit));
+    // A report would not help, so none is requested.
+    assert_eq!(
+        scene.table.heartbeat(NOW, greedy.epoch, greedy.digest),
+        HeartbeatOutcome::Truncated(hit)
+    );
     let later = NOW + Duration::from_secs(100);
-    assert_eq!(scene.table.heartbeat(later, greedy.epoch, greedy.digest), Beat::Cut(hit));
-    // A third of it goes: now there is room, and it is asked for the rest, once a minute at most.
+    assert_eq!(
+        scene.table.heartbeat(later, greedy.epoch, greedy.digest),
+        HeartbeatOutcome::Truncated(hit)
+    );
+    // A third of it is removed: now there is room, and the rest is requested, at most once a
+    // minute.
     let gone: Vec<ReportEntry> = greedy
         .entries
         .iter()
@@ -213,8 +225,11 @@ fn who_gave_way_is_told_and_asked_again_when_there_is_room() {
     let report = Report { seq: greedy.seq + 1, scope: Scope::Changes, entries: &gone };
     assert_eq!(scene.table.report(later, greedy.epoch, report, |_| {}), ReportOutcome::Accepted);
     let digest = ReportDigest([1; 16]);
-    assert_eq!(scene.table.heartbeat(later, greedy.epoch, digest), Beat::Resync);
-    assert_eq!(scene.table.heartbeat(later, greedy.epoch, digest), Beat::Cut(hit));
+    assert_eq!(scene.table.heartbeat(later, greedy.epoch, digest), HeartbeatOutcome::Resync);
+    assert_eq!(
+        scene.table.heartbeat(later, greedy.epoch, digest),
+        HeartbeatOutcome::Truncated(hit)
+    );
     scene.table.check();
 }
 

@@ -1,6 +1,6 @@
-//! The bytes of one connection. A message above [`SMALL`] is read only when there is room for it in
-//! the memory that all connections share for that, so that many who send a lot at once wait for
-//! each other instead of filling the memory.
+//! The messages of one connection. A message above [`SMALL`] is read only once it has reserved
+//! memory in a pool that all connections share: when many peers send large messages at once, they
+//! wait (back-pressure) instead of filling the memory.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,42 +21,44 @@ use tnet_proto::{
     SourceNetwork,
 };
 
-/// Bytes of each buffer of an idle connection: a heartbeat fits many times.
+/// Bytes of the read buffer of an idle connection; fits many heartbeats.
 const IDLE_BUFFER: usize = 1024;
 
 /// Bytes of a message that every connection may send at any time.
 pub(crate) const SMALL: usize = 4096;
 
-/// Of the shared memory, what one IP address may have, and what one IPv6 network may have.
+/// One IP address may use the shared memory divided by the first, one IPv6 network divided by the
+/// second.
 const ADDRESSES: usize = 8;
 const NETWORKS: usize = 2;
 
-/// A message takes its bytes twice: as they came, and as what they say.
+/// A message takes its bytes twice: encoded and decoded.
 const COPIES: usize = 2;
 
-/// For a message that others wait for. On a LAN the longest takes a few milliseconds.
-const SHARED_FOR: Duration = Duration::from_secs(1);
+/// Deadline of a large message while others wait for memory. On a LAN the longest takes a few
+/// milliseconds.
+const SHARED_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Memory for large messages, shared by all connections.
 #[derive(Debug)]
-pub(crate) struct LargeMessages {
+pub(crate) struct LargeMessageMemory {
     bytes: usize,
     all: Arc<Semaphore>,
     of_networks: HashMap<SourceNetwork, Weak<Semaphore>>,
     of_addresses: HashMap<IpAddr, Weak<Semaphore>>,
 }
 
-/// What one connection may use of it.
+/// One connection's share of the memory for large messages.
 #[derive(Debug, Clone)]
-pub(crate) struct Room {
+pub(crate) struct MemoryShare {
     shares: [Arc<Semaphore>; 3],
 }
 
-impl LargeMessages {
-    /// The longest message always fits.
-    pub(crate) fn new(bytes: usize) -> LargeMessages {
+impl LargeMessageMemory {
+    /// A pool of `bytes`, at least so many that the longest message fits.
+    pub(crate) fn new(bytes: usize) -> LargeMessageMemory {
         let bytes = bytes.clamp(ADDRESSES * MAX_FRAME_LEN / 2, Semaphore::MAX_PERMITS);
-        LargeMessages {
+        LargeMessageMemory {
             bytes,
             all: Arc::new(Semaphore::new(bytes)),
             of_networks: HashMap::new(),
@@ -64,15 +66,15 @@ impl LargeMessages {
         }
     }
 
-    /// For a connection from `ip`.
-    pub(crate) fn room_for(&mut self, ip: IpAddr) -> Room {
+    /// The share for a connection from `ip`.
+    pub(crate) fn share_for(&mut self, ip: IpAddr) -> MemoryShare {
         let of_address = share(&mut self.of_addresses, ip, self.bytes / ADDRESSES);
         let of_network = share(&mut self.of_networks, SourceNetwork::of(ip), self.bytes / NETWORKS);
-        Room { shares: [of_address, of_network, Arc::clone(&self.all)] }
+        MemoryShare { shares: [of_address, of_network, Arc::clone(&self.all)] }
     }
 }
 
-/// The semaphore of a source, which lives as long as a connection of it.
+/// The semaphore of a source, which lives as long as its connections.
 fn share<S: std::hash::Hash + Eq>(
     shares: &mut HashMap<S, Weak<Semaphore>>,
     source: S,
@@ -81,8 +83,7 @@ fn share<S: std::hash::Hash + Eq>(
     if let Some(known) = shares.get(&source).and_then(Weak::upgrade) {
         return known;
     }
-    // Looked through only when it would grow: sources that are gone make room. Then not again for
-    // as many.
+    // Purge sources without connections only when the map would grow, so the cost is amortized.
     if shares.len() == shares.capacity() {
         shares.retain(|_, share| share.strong_count() > 0);
         shares.reserve(shares.len());
@@ -92,9 +93,9 @@ fn share<S: std::hash::Hash + Eq>(
     new
 }
 
-impl Room {
-    /// Waits for room for a message of so many bytes: first among those of the same address, then
-    /// of the same network, then among all.
+impl MemoryShare {
+    /// Waits for memory for a message of `len` bytes: first of its address, then of its network,
+    /// then of all connections.
     async fn take(self, len: usize) -> Vec<OwnedSemaphorePermit> {
         let bytes = u32::try_from(COPIES * len.min(MAX_FRAME_LEN)).unwrap_or(u32::MAX);
         let mut permits = Vec::with_capacity(self.shares.len());
@@ -105,7 +106,7 @@ impl Room {
         permits
     }
 
-    /// Whether others would have to wait.
+    /// Whether other messages would have to wait.
     fn is_short(&self) -> bool {
         self.shares.iter().any(|share| share.available_permits() < COPIES * MAX_FRAME_LEN)
     }
@@ -113,60 +114,60 @@ impl Room {
 
 /// A connection after its preambles.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct MessageStream {
     stream: TcpStream,
     codec: MessageCodec<CoordinatorReply, CoordinatorRequest>,
     read: BytesMut,
-    room: Room,
-    /// For room, in turn with others.
+    memory: MemoryShare,
+    /// The wait for memory, in the order of arrival.
     waiting: Option<ReusableBoxFuture<'static, Vec<OwnedSemaphorePermit>>>,
-    /// Held from before a large message is read until it has been dealt with.
+    /// Held from before a large message is read until it has been processed.
     large: Vec<OwnedSemaphorePermit>,
-    /// Since when.
+    /// When `large` was acquired.
     since: Option<Instant>,
-    /// A message was handed out since.
-    is_told: bool,
+    /// Whether a message has been returned since then.
+    has_returned: bool,
 }
 
-impl Line {
-    pub(crate) fn new(stream: TcpStream, room: Room) -> Line {
-        Line {
+impl MessageStream {
+    pub(crate) fn new(stream: TcpStream, memory: MemoryShare) -> MessageStream {
+        MessageStream {
             stream,
             codec: MessageCodec::new(),
             read: BytesMut::with_capacity(IDLE_BUFFER),
-            room,
+            memory,
             waiting: None,
             large: Vec::new(),
             since: None,
-            is_told: false,
+            has_returned: false,
         }
     }
 
-    /// Longer messages may come.
+    /// Allows messages longer than a hello.
     pub(crate) fn hello_done(&mut self) {
         self.codec.hello_done();
     }
 
-    /// The last message has been dealt with: its memory is free.
-    pub(crate) fn dealt_with(&mut self) {
-        if std::mem::take(&mut self.is_told) {
+    /// The last message has been processed: frees its memory.
+    pub(crate) fn processed(&mut self) {
+        if std::mem::take(&mut self.has_returned) {
             self.large = Vec::new();
             self.since = None;
         }
     }
 
-    /// The next message; to be called when the last one has been dealt with. Nothing is lost if the
-    /// future is dropped, a turn among those who wait for room included.
+    /// The next message; call it once the last one has been processed. Cancel safe: dropping the
+    /// future loses neither bytes nor the place in the queue for memory.
     pub(crate) async fn next(
         &mut self,
     ) -> Option<Result<Received<CoordinatorRequest>, CodecError>> {
-        self.dealt_with();
+        self.processed();
         loop {
-            if self.needs_room() {
-                let room = self.room.clone();
+            if self.needs_memory() {
+                let memory = self.memory.clone();
                 let len = self.frame_len();
                 let waiting =
-                    self.waiting.get_or_insert_with(|| ReusableBoxFuture::new(room.take(len)));
+                    self.waiting.get_or_insert_with(|| ReusableBoxFuture::new(memory.take(len)));
                 self.large = waiting.await;
                 self.waiting = None;
                 self.since = Some(Instant::now());
@@ -175,7 +176,7 @@ impl Line {
             match self.codec.decode(&mut self.read) {
                 Ok(Some(message)) => {
                     self.give_back_buffer(len);
-                    self.is_told = true;
+                    self.has_returned = true;
                     return Some(Ok(message));
                 }
                 Ok(None) => {}
@@ -190,13 +191,13 @@ impl Line {
         }
     }
 
-    /// Whether a part of a message has come, and the rest is up to the peer.
+    /// Whether a part of a message has arrived and the rest is up to the peer.
     pub(crate) fn has_part(&self) -> bool {
         !self.read.is_empty() && self.waiting.is_none()
     }
 
     pub(crate) async fn send(&mut self, reply: CoordinatorReply) -> Result<(), CodecError> {
-        // Not kept: twenty thousand idle connections have nothing to write.
+        // Not kept: twenty thousand idle connections need no write buffer.
         let mut bytes = BytesMut::new();
         self.codec.encode(reply, &mut bytes)?;
         self.stream.write_all_buf(&mut bytes).await?;
@@ -208,24 +209,25 @@ impl Line {
     }
 
     async fn read_some(&mut self) -> io::Result<usize> {
-        // For a message that has begun the codec has reserved room.
+        // The codec has reserved room for a message that has begun.
         if self.read.capacity() == self.read.len() {
             self.read.reserve(IDLE_BUFFER);
         }
         let Some(since) = self.since else { return self.stream.read_buf(&mut self.read).await };
-        // Who holds memory that others wait for has a second for it, however often it sends a byte.
+        // A message that holds memory which others wait for has a second to arrive, even if bytes
+        // keep coming.
         loop {
-            if since.elapsed() >= SHARED_FOR && self.room.is_short() {
+            if since.elapsed() >= SHARED_DEADLINE && self.memory.is_short() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let look = (since + SHARED_FOR).max(Instant::now() + SHARED_FOR / 4);
+            let look = (since + SHARED_DEADLINE).max(Instant::now() + SHARED_DEADLINE / 4);
             if let Ok(read) = timeout_at(look, self.stream.read_buf(&mut self.read)).await {
                 return read;
             }
         }
     }
 
-    /// Bytes of the frame that has begun, with its length before it.
+    /// Bytes of the frame that has begun, including its length prefix.
     fn frame_len(&self) -> usize {
         match self.read.chunk().first_chunk::<4>() {
             Some(len) => (u32::from_le_bytes(*len) as usize).saturating_add(4),
@@ -233,14 +235,14 @@ impl Line {
         }
     }
 
-    fn needs_room(&self) -> bool {
+    fn needs_memory(&self) -> bool {
         let len = self.frame_len();
-        // One above the limit is refused by the codec, and needs none.
+        // The codec refuses a frame above the limit, so it needs no memory.
         self.large.is_empty() && len > SMALL && len <= MAX_FRAME_LEN + 4
     }
 
-    /// Replaces a buffer that has grown for a message of so many bytes, or that is used up:
-    /// otherwise it stays as large as the largest message.
+    /// Replaces a buffer that has grown for a message of `len` bytes, or that is used up: otherwise
+    /// it stays as large as the largest message.
     fn give_back_buffer(&mut self, len: usize) {
         if len > IDLE_BUFFER || self.read.capacity() < IDLE_BUFFER / 4 {
             let mut smaller = BytesMut::with_capacity(IDLE_BUFFER.max(self.read.len()));
@@ -266,11 +268,11 @@ mod tests {
         Ipv4Addr::new(10, 0, 0, last).into()
     }
 
-    async fn pair(room: Room) -> (Line, TcpStream) {
+    async fn pair(memory: MemoryShare) -> (MessageStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(address));
-        let mut line = Line::new(ours.expect("accepted").0, room);
+        let mut line = MessageStream::new(ours.expect("accepted").0, memory);
         line.hello_done();
         (line, theirs.expect("connected"))
     }
@@ -283,7 +285,7 @@ mod tests {
         bytes
     }
 
-    async fn hears_report(line: &mut Line) {
+    async fn hears_report(line: &mut MessageStream) {
         let heard = timeout(PATIENCE, line.next()).await.expect("in time");
         assert!(
             matches!(heard, Some(Ok(Received::Message(CoordinatorRequest::Report { .. })))),
@@ -293,8 +295,8 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_taken_for_a_large_message_and_given_back() {
-        let mut shared = LargeMessages::new(16 << 20);
-        let (mut line, mut peer) = pair(shared.room_for(ip(1))).await;
+        let mut shared = LargeMessageMemory::new(16 << 20);
+        let (mut line, mut peer) = pair(shared.share_for(ip(1))).await;
         let before = shared.all.available_permits();
         for _ in 0..3 {
             let bytes = report();
@@ -322,13 +324,13 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_disturbed_while_it_waits_for_room_keeps_its_turn() {
-        let mut shared = LargeMessages::new(0);
+        let mut shared = LargeMessageMemory::new(0);
         let all = Arc::clone(&shared.all);
         let held = all
             .acquire_many_owned(u32::try_from(shared.bytes).expect("a few MiB"))
             .await
             .expect("open");
-        let (mut first, mut peer) = pair(shared.room_for(ip(1))).await;
+        let (mut first, mut peer) = pair(shared.share_for(ip(1))).await;
         let bytes = report();
         let writing = tokio::spawn(async move {
             peer.write_all(&bytes).await.expect("it is read");
@@ -339,7 +341,7 @@ mod tests {
             assert!(timeout(a_moment, first.next()).await.is_err(), "there is no room");
         }
         assert!(!first.has_part(), "it is our turn, not the peer's");
-        let mut second = Box::pin(shared.room_for(ip(2)).take(shared.bytes));
+        let mut second = Box::pin(shared.share_for(ip(2)).take(shared.bytes));
         assert!(timeout(a_moment, &mut second).await.is_err(), "it stands behind the first");
         assert!(timeout(a_moment, first.next()).await.is_err(), "there is no room");
         drop(held);
@@ -349,8 +351,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_drips_a_large_message_makes_room_for_those_who_wait() {
-        let mut shared = LargeMessages::new(0);
-        let room = shared.room_for(ip(66));
+        let mut shared = LargeMessageMemory::new(0);
+        let room = shared.share_for(ip(66));
         let mut dripping = Vec::new();
         for _ in 0..20 {
             let (mut line, mut peer) = pair(room.clone()).await;
@@ -361,7 +363,7 @@ mod tests {
                 matches!(heard, Some(Err(CodecError::Io(error))) if error.kind() == io::ErrorKind::TimedOut)
             }));
         }
-        let (mut line, mut peer) = pair(shared.room_for(ip(1))).await;
+        let (mut line, mut peer) = pair(shared.share_for(ip(1))).await;
         let bytes = report();
         let writing = async { peer.write_all(&bytes).await.expect("it is read") };
         tokio::join!(writing, hears_report(&mut line));
