@@ -18,7 +18,7 @@ ALL = tuple(TOOLS)
 BEST = ("tnet", "libtorrent")
 OWN = ("tnet",)
 
-# The rivals run where they can be compared; our own proofs of the lab, and what rivals do not offer, run alone.
+# Other tools run where they can be compared; validations of the lab, and cases that only tnet supports, run alone.
 CASES = {
     "lan16": ALL,
     "lan16-half": OWN,
@@ -53,7 +53,7 @@ def main() -> int:
     campaign = Campaign(options.results, 1 if options.quick else REPETITIONS, TIMEOUT_S)
     try:
         for name in wanted:
-            # Figures of another day, or of another version, do not mix with these.
+            # Figures of another day or version must not be mixed with these.
             (options.results / f"{name}.jsonl").unlink(missing_ok=True)
             campaign.measure(SCENARIOS[name], CASES[name])
             write_report(options.results)

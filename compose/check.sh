@@ -2,7 +2,7 @@
 # The whole demonstration, without a registry: up, a transfer, the bytes compared, a peer killed, the coordinator's table
 # looked at, more peers, down. Takes a release binary of `tnet` from this machine, and leaves nothing behind.
 set -euo pipefail
-# In three minutes at most, whatever hangs.
+# Bounded by three minutes, in case something hangs.
 [ -n "${TNET_CHECK_BOUNDED-}" ] || TNET_CHECK_BOUNDED=1 exec timeout 180 "$0" "$@"
 cd "$(dirname "$0")/.."
 tnet=${CARGO_TARGET_DIR:-target}/release/tnet
@@ -49,7 +49,7 @@ within() {
 
 containers() { "${compose[@]}" ps -a -q "$1"; }
 
-# The whole holders in the coordinator's table; 0 if there is nobody.
+# The number of full holders in the coordinator's table.
 holders() {
     "${compose[@]}" exec -T coordinator /bin/tnet who "$hash" --json 2>/dev/null | sed -n 's/.*"full":\([0-9]*\).*/\1/p'
 }

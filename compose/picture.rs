@@ -1,15 +1,15 @@
-//! Draws the picture that the demonstration shares: a piece of the Mandelbrot set as a PNG of 5.8
-//! MB, the same bytes on every machine, since only additions, multiplications and integers make it.
-//! Compiled with `rustc` alone.
+//! Draws the picture that the demonstration shares: a part of the Mandelbrot set as a PNG of 5.8
+//! MB, with the same bytes on every machine, since it uses only additions, multiplications and
+//! integers. Compiled with `rustc` alone.
 
 use std::io::{self, BufWriter, Write};
 
 const WIDTH: usize = 1600;
 const HEIGHT: usize = 1200;
-/// Points looked at for each pixel, in each direction.
+/// Samples for each pixel, in each direction.
 const FINE: usize = 2;
 const MOST_STEPS: u32 = 600;
-/// Where we look, and how far to the left and right.
+/// The centre of the picture, and how far it extends to the left and right.
 const CENTRE: (f64, f64) = (-0.743_643_9, 0.131_825_9);
 const REACH: f64 = 0.003;
 
@@ -55,7 +55,7 @@ fn pixel(x: usize, y: usize) -> [u8; 3] {
     sum.map(|part| (part / (FINE * FINE) as u32) as u8)
 }
 
-/// Until the point has left the circle, or as many as we look at.
+/// Iterations until the point has left the circle, at most `MOST_STEPS`.
 fn steps(re: f64, im: f64) -> u32 {
     let (mut x, mut y) = (0.0, 0.0);
     for step in 0..MOST_STEPS {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the Debian package in a Debian that has nothing else, uses it there, and removes it.
+# Installs the Debian package in a minimal Debian, uses it there, and removes it.
 set -euo pipefail
-# In five minutes at most, whatever hangs.
+# Bounded by five minutes, in case something hangs.
 [ -n "${TNET_CHECK_BOUNDED-}" ] || TNET_CHECK_BOUNDED=1 exec timeout 300 "$0" "$@"
 cd "$(dirname "$0")/.."
 

@@ -1,1 +1,1 @@
-"""A shaped LAN on one machine, and what tools need to bring one file to all of its hosts."""
+"""A shaped LAN on one machine, to measure how long tools take to bring one file to all of its hosts."""

@@ -16,7 +16,7 @@ from .run import Plan, run, write_samples
 from .scenarios import Departure, Scenario
 from .tools import TOOLS, StartError, Tool
 
-# Two labs on one machine would measure each other, and would clear each other's namespaces away.
+# Two labs on one machine would disturb each other, and would remove each other's namespaces.
 LOCK = Path(os.environ.get("TNETLAB_LOCK", "/run/lock/tnetlab.lock"))
 
 
@@ -29,7 +29,7 @@ class Campaign:
     """Tool to its changed settings."""
 
     def measure(self, scenario: Scenario, tools: Sequence[str]) -> None:
-        """All tools once, then all again: what changes on the machine meanwhile meets all of them."""
+        """All tools once, then all again, so that changes on the machine affect all of them."""
         self.results.mkdir(parents=True, exist_ok=True)
         ready = [TOOLS[name] for name in tools if not self._skipped(scenario, TOOLS[name])]
         for repetition in range(self.repetitions):
@@ -75,7 +75,7 @@ def _alone() -> Iterator[None]:
 
 
 def end_in_order() -> None:
-    """The first signal unwinds like Ctrl-C does, so that nothing is left behind; further ones do not disturb that."""
+    """The first signal unwinds like Ctrl-C, so that everything is cleaned up; further ones are ignored."""
     ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupted(number: int, frame: FrameType | None) -> None:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def needs_root() -> bool:
-    """Says so if we are not root."""
+    """Exits with a message unless run as root."""
     if os.geteuid() != 0:
         print("the lab makes network namespaces: run it as root", file=sys.stderr)
         return True

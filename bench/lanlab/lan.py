@@ -22,7 +22,7 @@ BURST = "128kb"
 QUEUE = "40ms"
 
 # All namespaces share one neighbour table of 1024 entries. A full mesh of 48 hosts needs more than two thousand; when
-# it overflows, some host waits for addresses and looks slow.
+# it overflows, a host waits for addresses and looks slow.
 NEIGHBOURS = 65536
 # Linux's own default, whatever this machine is set to: the same for all tools.
 CONGESTION_CONTROL = "cubic"

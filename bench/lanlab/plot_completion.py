@@ -1,4 +1,4 @@
-"""How many receivers have the file after how many times the bound: one curve for each tool."""
+"""The number of receivers that have the file, over time in units of the bound: one curve for each tool."""
 
 import math
 from collections.abc import Mapping, Sequence

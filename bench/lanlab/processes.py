@@ -16,7 +16,7 @@ from pathlib import Path
 from .lan import Host
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-# From the polite signal to the other one.
+# Seconds between SIGTERM and SIGKILL.
 GRACE_S = 3.0
 # A shell that waits at a gate (a named pipe) until the other side opens it, and then becomes the command.
 GATED = ["sh", "-c", 'read -r _ <"$0"; exec "$@"']
@@ -86,7 +86,7 @@ class Processes:
         return max((process.peak_rss_bytes for process in self._all if process.host in hosts), default=0)
 
     def stop(self) -> None:
-        """Asks all to end, and ends those that do not."""
+        """Terminates all processes, and kills those that do not end."""
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_S
         while time.monotonic() < deadline and not all(process.exited() for process in self._all):
@@ -98,7 +98,7 @@ class Processes:
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._all:
-            # Each has a session of its own: this reaches its children and nobody else.
+            # Each has its own session: this reaches only its children.
             with suppress(ProcessLookupError):
                 os.killpg(process.popen.pid, number)
 

@@ -1,4 +1,4 @@
-"""What is known after a run, and the JSON lines it is kept in."""
+"""The result of a run, and its JSON lines."""
 
 import json
 import statistics
@@ -91,7 +91,7 @@ class Result:
         return None if self.seed_payload_bytes is None else self.seed_payload_bytes / self.file_bytes
 
     def wasted_percent(self) -> float | None:
-        """Bytes that arrived and were thrown away (duplicate or wrong), as per cent of the delivered ones."""
+        """Bytes that arrived and were discarded (duplicate or wrong), in per cent of the delivered ones."""
         wasted = [host.wasted_bytes for host in self.receivers() if host.wasted_bytes is not None]
         return 100 * sum(wasted) / self.delivered_bytes if wasted and self.delivered_bytes else None
 
@@ -119,7 +119,7 @@ class Result:
 
 @dataclass
 class Skipped:
-    """A tool that was wanted and did not run: said in the table, never left out in silence."""
+    """A requested tool that did not run: the table names it, and never omits it silently."""
 
     scenario: str
     tool: str

@@ -1,4 +1,4 @@
-"""One run: a LAN, a tool, a file, a clock; afterwards one result, and nothing left behind."""
+"""One run: a LAN, a tool, a file, a clock; produces one result and cleans everything up."""
 
 import json
 import os
@@ -36,12 +36,12 @@ class Plan:
     repetition: int
     timeout_s: float
     logs: Path
-    """Where the logs of a run go whose receivers do not all finish."""
+    """Where the logs go if not all receivers finish."""
 
 
 @dataclass
 class Race:
-    """What the clock saw."""
+    """The measured times."""
 
     ends: dict[int, float] = field(default_factory=dict)
     left: dict[int, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The named cases: who has which link, when receivers start, and when they leave."""
+"""The named scenarios: the links of the hosts, when receivers start, and when they leave."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

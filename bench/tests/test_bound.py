@@ -1,4 +1,4 @@
-"""The bound, by cases that can be done in the head."""
+"""The bound, in cases that can be computed by hand."""
 
 import unittest
 

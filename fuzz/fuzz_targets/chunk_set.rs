@@ -1,5 +1,5 @@
-//! Sets of chunks from foreign bitmaps and by any operations: always what sets of plain numbers
-//! are, and each operation answers what changed.
+//! Chunk sets from untrusted bitmaps and any operations: always equal to sets of plain numbers, and
+//! each operation returns what changed.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, ChunkSetError, ChunkSize, Geometry, MIN_CHUNK_SIZE};
 
-/// Operations in one story; longer ones find nothing more and take their time.
+/// Operations in one history; longer ones find nothing more and take longer.
 const MOST_OPERATIONS: usize = 50;
 
 fuzz_target!(|data: &[u8]| {
@@ -43,7 +43,7 @@ fn tell(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A set from a stranger's bitmap; none of the file's chunks if that is not one.
+/// A set from an untrusted bitmap; an empty set if the bitmap is invalid.
 fn foreign(u: &mut Unstructured<'_>, geometry: &Geometry) -> Result<Pair> {
     let chunks = geometry.chunk_count() as usize;
     let len = match u.arbitrary::<u8>()? {

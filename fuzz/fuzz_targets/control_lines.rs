@@ -1,6 +1,6 @@
-//! Any bytes on the control socket: cut into lines exactly where they end, none above its limit; a
-//! line that is understood means the same when it is written again; one that is not is answered
-//! with one line that fits.
+//! Any bytes on the control socket: split into lines exactly where they end, none above its limit;
+//! a parsed line is the same when it is written again; any other line is answered with one line
+//! that fits.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! Any bytes as what the coordinator says, cut anywhere: the codec reads what a reader by hand
-//! does, what is read keeps its limits and has the same bytes when it is written again, and nothing
-//! is reserved beyond a frame or on the word of a length.
+//! Any bytes as messages of the coordinator, cut anywhere: the codec reads the same as a reference
+//! reader, messages are within their limits and have the same bytes when they are encoded again,
+//! and nothing is allocated beyond a frame or based on a length field alone.
 
 #![no_main]
 

@@ -1,6 +1,5 @@
 //! Any history of connections, reports, leases and removals: after each step the coordinator's
-//! table answers like a model made of plain maps, and recounts itself to what it believes. Time
-//! only goes forward.
+//! table answers like a model made of plain maps, and its own check holds. Time only goes forward.
 
 #![no_main]
 
@@ -24,9 +23,9 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Room for everything, so that what peers leave goes in several steps, or limits that are met all
-/// the time. Not both: the model does not know what is left of those who went, which counts until
-/// it is swept.
+/// Either room for everything, so that the entries of peers that leave are removed in several
+/// steps, or limits that are reached all the time. Not both: the model does not know the entries of
+/// retired peers, which count until they are swept.
 fn limits(u: &mut Unstructured<'_>) -> Result<TableLimits> {
     let sweep_entries = u32::from(u.arbitrary::<u8>()? % 4);
     if u.arbitrary::<u8>()? % 2 == 0 {

@@ -1,6 +1,6 @@
-//! Any bytes as a file name. What is accepted is one harmless component everywhere: joined to a
-//! directory it stays in it, and so do the names beside it. What is refused is repeated on one
-//! line, escaped, and not at any length.
+//! Any bytes as a file name. An accepted name is one harmless path component: joined to a directory
+//! it stays in it, and so do the names derived from it. A refused name is printed on one line,
+//! escaped and shortened.
 
 #![no_main]
 
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Thought of again rather than copied: what may stand on any file system and on a terminal.
+/// Written independently of the tested code: what is safe on any file system and on a terminal.
 fn check_name(name: &str) {
     assert!((1..=255).contains(&name.len()));
     assert!(!name.chars().any(is_harmful), "{name:?}");

@@ -1,6 +1,6 @@
-//! Any bytes as a `.fileinfo`: reading ends, allocates in proportion to them, and what is read
-//! proves itself and comes back the same when it is written and read again. A refusal is one line
-//! that nothing in the bytes can make long.
+//! Any bytes as a `.fileinfo`: reading ends and allocates in proportion to them, and an accepted
+//! file verifies and is the same when it is written and read again. An error is one line that no
+//! input can make long.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! A description from strangers: a true one with lies in it, put together here and as `Info`
-//! messages from a holder. Of the file with a known hash nothing but the truth is believed, its
-//! size included, and the truth always is.
+//! A description from untrusted peers: a true one with wrong parts, assembled here and as `Info`
+//! messages from a holder. For a known hash only the true description is accepted, its size
+//! included, and it always is.
 
 #![no_main]
 
@@ -16,11 +16,11 @@ use tnet_peer::fuzzing::description_from;
 use tnet_proto::{Info, MAX_INFO_SUMS, PeerMessage, encode};
 
 fuzz_target!(|data: &[u8]| {
-    // Too few bytes for a story are a story that ends early.
+    // Too few bytes: the history ends early.
     let _ = tell(&mut Unstructured::new(data));
 });
 
-/// What a stranger says of a file.
+/// A hostile peer's claims about a file.
 #[derive(Debug, Clone)]
 struct Claim {
     hash: FileHash,
@@ -76,7 +76,7 @@ impl Claim {
         Ok(())
     }
 
-    /// The hash that the sums make: then only the tail can give the lie away.
+    /// The hash that follows from the sums: then only the tail can reveal the wrong size.
     fn make_up_a_hash(&mut self) {
         if let Some(geometry) = self.geometry()
             && geometry.chunk_count() as usize == self.sums.len()

@@ -1,6 +1,5 @@
-//! The head of a frame from any bytes: the same however few of them are there already, refused from
-//! the prefix alone when it is too long, and never at odds with what decoding the whole frame would
-//! give.
+//! The head of a frame from any bytes: the same result for any number of available bytes, refused
+//! from the prefix alone when it is too long, and consistent with decoding the whole frame.
 
 #![no_main]
 
@@ -23,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Who decodes the whole frame refuses it too.
+/// Decoding the whole frame refuses it, too.
 fn check_refused(data: &[u8], error: FrameError) {
     let Some((prefix, rest)) = data.split_first_chunk::<PREFIX_LEN>() else { return };
     let Some(body) = rest.get(..u32::from_le_bytes(*prefix) as usize) else { return };
@@ -31,7 +30,7 @@ fn check_refused(data: &[u8], error: FrameError) {
     assert!(decoded.is_err(), "{error:?} by its head, {decoded:?} when decoded");
 }
 
-/// What was told from some bytes stays true when more of them come.
+/// A result from some bytes stays the same when more of them arrive.
 fn check_beginnings(data: &[u8], max: usize, whole: Result<Option<FrameHead>, FrameError>) {
     for len in 0..data.len().min(HEAD_LEN) {
         match FrameHead::parse(&data[..len], max) {

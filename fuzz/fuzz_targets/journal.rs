@@ -1,6 +1,6 @@
 //! The journal beside a `.partial`, written by the real writer, then damaged in any way: it vouches
-//! for exactly the records before the damage, and never for a chunk that nobody wrote down. What is
-//! appended after that counts again.
+//! for exactly the records before the damage, and never for a chunk without a record. Records
+//! appended later count.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! Any bytes from a peer after its hello, cut anywhere: what the engine hears is what was said,
-//! chunks are whole and of a file that was announced, and no more memory is taken than the budget
-//! for chunks and some frames.
+//! Any bytes from a peer after its hello, cut anywhere: the engine receives exactly the messages,
+//! chunks are whole and of an announced file, and no more memory is used than the budget for chunks
+//! and some frames.
 
 #![no_main]
 

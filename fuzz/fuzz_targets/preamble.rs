@@ -1,6 +1,6 @@
-//! The first bytes of a stranger. A version is agreed on only with the right magic and only one
-//! that both sides speak; both sides come to the same end; exactly 12 bytes are taken and ours are
-//! sent whatever comes.
+//! The first bytes of a connection. A version is agreed on only with the right magic and only one
+//! that both sides support; both sides come to the same result; exactly 12 bytes are read, and ours
+//! are always sent.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Any events in any order, from hostile peers and a failing disk, into the core of a peer: nothing
-//! panics, its books stay right, its memory stays bounded, and after all that one honest seed is
-//! enough to complete every file.
+//! panics, its invariants hold, its memory stays bounded, and at the end one honest seed is enough
+//! to complete every file.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ use tnet_swarm::{Direction, UploadEnd};
 /// Bytes that the core may reserve for four small files, a dozen peers and some addresses.
 const MOST_RESERVED: usize = 256 * 1024;
 
-/// Deeds in one story; longer ones find nothing more and take their time.
+/// Steps in one history; longer ones find nothing more and take longer.
 const MOST_DEEDS: usize = 200;
 
 fuzz_target!(|data: &[u8]| {
@@ -84,7 +84,7 @@ fn pause(which: u8) -> Duration {
     Duration::from_millis(milliseconds[usize::from(which) % milliseconds.len()])
 }
 
-/// Few hosts, and ports that nobody can be called on.
+/// Few hosts, including ports that cannot be connected to.
 fn address(which: u8) -> SocketAddr {
     match which {
         255 => SocketAddr::from(([0, 0, 0, 0], 7401)),

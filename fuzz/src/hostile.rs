@@ -1,6 +1,6 @@
-//! One swarm core among strangers who do anything in any order, and a disk that sometimes fails.
-//! After every input the core's books are recounted and its outputs are held against what it was
-//! told.
+//! A swarm core among hostile peers that send anything in any order, with a disk that sometimes
+//! fails. After every input the core's invariants are checked, and its outputs are compared with
+//! its inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -17,25 +17,25 @@ use tnet_swarm::{
 /// Chunks of each content that there is. One short chunk; the empty file; some more.
 pub const CONTENTS: [u32; 4] = [20, 5, 1, 0];
 
-/// Outputs that one input may cause: something for each chunk and each peer.
+/// Outputs that one input may cause: some for each chunk and each peer.
 const MOST_OUTPUTS: usize = 2_000;
 
-/// Rounds until an honest seed must have given everything; each is an output or a tick.
+/// Rounds until an honest seed must have delivered everything; each is an output or a tick.
 const MOST_ROUNDS: u32 = 20_000;
 
-/// The one who tells the truth, at the end.
+/// The honest seed, at the end.
 const HONEST: ([u8; 4], u8) = ([10, 1, 1, 1], 200);
 
-/// The core, and what is true around it.
+/// The core, and the true state around it.
 #[derive(Debug)]
 pub struct World {
     swarm: Swarm,
     now: Time,
-    /// Which content each of our files has.
+    /// The content of each of our files.
     files: BTreeMap<FileKey, usize>,
     disk: BTreeMap<FileKey, ChunkSet>,
     connected: BTreeSet<PeerKey>,
-    /// What the strangers' numbers stand for, as they said last.
+    /// The content behind each handle of the hostile peers, as last announced.
     numbers: BTreeMap<(PeerKey, FileHandle), usize>,
     requests: Vec<(PeerKey, FileKey, u32)>,
     stores: Vec<(PeerKey, FileKey, ChunkIndex)>,
@@ -45,7 +45,7 @@ pub struct World {
     next_file: u32,
 }
 
-/// How a chunk that came in fared.
+/// The result for a chunk that arrived.
 #[derive(Debug, Clone, Copy)]
 pub enum Stored {
     /// It is on the disk.
@@ -57,7 +57,7 @@ pub enum Stored {
 }
 
 impl World {
-    /// With limits that a few strangers can reach.
+    /// With limits that a few hostile peers can reach.
     pub fn new(seed: u64) -> World {
         let config = Config {
             upload_slots: SlotLimits { bytes: 1 << 20, min: 2, max: 4 },
@@ -85,7 +85,8 @@ impl World {
         }
     }
 
-    /// We have or want this content, of which these chunks are here; nothing if we do already.
+    /// Adds a file with this content, of which these chunks are stored; no effect if it is there
+    /// already.
     pub fn add_file(&mut self, content: usize, is_stored: impl Fn(u32) -> bool) {
         if self.files.values().any(|known| *known == content) {
             return;
@@ -103,7 +104,7 @@ impl World {
         self.input(Input::AddFile { file, hash: hash(content), geometry, stored, vouched, goal });
     }
 
-    /// We have or want none of our files any more, counted around.
+    /// Removes one of our files; the index is taken modulo their number.
     pub fn remove_file(&mut self, which: usize) {
         let Some(file) =
             pick(which, self.files.len()).and_then(|at| self.files.keys().nth(at).copied())
@@ -116,7 +117,7 @@ impl World {
         self.input(Input::RemoveFile { file });
     }
 
-    /// Somebody is there.
+    /// A peer connects.
     pub fn connect(
         &mut self,
         id: u8,
@@ -149,7 +150,7 @@ impl World {
         self.input(Input::PeerLost { peer });
     }
 
-    /// A call comes to nothing.
+    /// A connection attempt fails.
     pub fn fail_call(&mut self, which: usize) {
         if let Some(at) = pick(which, self.calls.len()) {
             let address = self.calls.swap_remove(at);
@@ -157,7 +158,7 @@ impl World {
         }
     }
 
-    /// A call is answered.
+    /// A connection attempt succeeds.
     pub fn answer_call(&mut self, which: usize, id: u8) {
         if let Some(at) = pick(which, self.calls.len()) {
             let address = self.calls.swap_remove(at);
@@ -165,7 +166,7 @@ impl World {
         }
     }
 
-    /// A stranger says something.
+    /// A hostile peer sends a message.
     pub fn say(&mut self, peer: PeerKey, message: PeerMessage) {
         if let PeerMessage::Open(open) = &message
             && let Some(content) =
@@ -176,20 +177,20 @@ impl World {
         self.input(Input::Message { peer, message });
     }
 
-    /// The message by which a stranger takes part in a content's swarm.
+    /// The message with which a hostile peer joins a content's swarm.
     pub fn open(content: usize, file: FileHandle, holdings: Holdings) -> Open {
         let geometry = geometry(content);
         let (size, chunk_size) = (geometry.size(), geometry.chunk_size().get());
         Open { file, hash: *hash(content).as_bytes(), size, chunk_size, holdings }
     }
 
-    /// A stranger sends a whole chunk.
+    /// A hostile peer sends a whole chunk.
     pub fn send_chunk(&mut self, peer: PeerKey, handle: FileHandle, chunk: u32) {
         self.input(Input::DataReceived { peer, bytes: MIN_CHUNK_SIZE });
         self.input(Input::ChunkArrived { peer, handle, chunk, body: () });
     }
 
-    /// Whoever was asked for a chunk sends it, or says in one of the allowed ways that it does not.
+    /// A peer answers an open request with the chunk, or with one of the allowed refusals.
     pub fn answer_request(&mut self, which: usize, how: u8) {
         let Some(at) = pick(which, self.requests.len()) else { return };
         let (peer, file, chunk) = self.requests.swap_remove(at);
@@ -209,7 +210,7 @@ impl World {
         self.say(peer, message);
     }
 
-    /// The disk is done with a chunk.
+    /// The disk has finished with a chunk.
     pub fn settle_store(&mut self, which: usize, how: Stored) {
         let Some(at) = pick(which, self.stores.len()) else { return };
         let (peer, file, chunk) = self.stores.swap_remove(at);
@@ -255,12 +256,12 @@ impl World {
         }
     }
 
-    /// What came in is no message.
+    /// A peer sent bytes that are not a message.
     pub fn violate(&mut self, peer: PeerKey) {
         self.input(Input::Violated { peer });
     }
 
-    /// Time goes by, with a tick at each moment that is due.
+    /// Time passes, with a tick whenever a timer is due.
     pub fn wait(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(at) = self.swarm.next_timeout().filter(|at| *at <= end) {
@@ -276,7 +277,7 @@ impl World {
         assert!(next.is_none_or(|next| next > self.now), "a tick left something due at {next:?}");
     }
 
-    /// Everybody leaves, and one honest seed comes: it is enough to complete every file.
+    /// All peers leave, and one honest seed connects: it is enough to complete every file.
     pub fn end_well(&mut self) {
         self.connected.clone().into_iter().for_each(|peer| self.lose(peer));
         while !self.stores.is_empty() {
@@ -305,7 +306,7 @@ impl World {
         panic!("an honest seed is there, and {:?} is all we have", self.disk);
     }
 
-    /// Bytes that the core reserves: what is given back when it goes.
+    /// Bytes that the core has allocated: what is freed when it is dropped.
     pub fn reserved(self) -> usize {
         let swarm = self.swarm;
         let with = crate::memory::in_use();
@@ -337,7 +338,7 @@ impl World {
                     address.port() != 0 && !address.ip().is_unspecified(),
                     "nobody is at {address}"
                 );
-                // Twice if somebody else claimed the address, and left, during the first call.
+                // Twice if another peer declared the address, and left, during the first attempt.
                 if !self.calls.contains(&address) {
                     self.calls.push(address);
                 }
@@ -415,7 +416,7 @@ pub fn geometry(content: usize) -> Geometry {
     Geometry::new(size, chunk_size).expect("few chunks")
 }
 
-/// Counted around; none of nothing.
+/// The index modulo the length; `None` for an empty list.
 fn pick(which: usize, len: usize) -> Option<usize> {
     which.checked_rem(len)
 }

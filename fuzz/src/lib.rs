@@ -1,5 +1,5 @@
-//! What the fuzz targets share. Each target is one file in `fuzz_targets/` and says there what must
-//! hold.
+//! Code shared by the fuzz targets. Each target is one file in `fuzz_targets/` and states its
+//! invariants there.
 
 pub mod hostile;
 pub mod memory;

@@ -1,4 +1,4 @@
-//! A stream of messages, through the codec in pieces and, as the truth, by hand in one go.
+//! A stream of messages, decoded by the codec in pieces and by a reference reader at once.
 
 use bytes::BytesMut;
 use tnet_proto::{
@@ -13,7 +13,7 @@ use crate::pieces::pieces;
 /// An address takes 10 bytes on the wire and 32 in memory; nothing else grows as much.
 const GROWTH: usize = 4;
 
-/// How a stream goes on behind its last whole message.
+/// What follows the last whole message of a stream.
 #[derive(Debug, PartialEq)]
 enum End {
     Incomplete,
@@ -25,9 +25,8 @@ enum End {
 /// the stream.
 ///
 /// # Panics
-/// If the codec makes anything else of it than frame after frame read by hand, reserves more than
-/// the frames may have, a list is above its limit, or a message has other bytes when it is encoded
-/// again.
+/// If the codec differs from the reference reader, reserves more than the frames may have, a list
+/// is above its limit, or a message has other bytes when it is encoded again.
 pub fn check_stream<M: WireMessage + PartialEq>(
     data: &[u8],
     is_within_limits: impl Fn(&M) -> bool,
@@ -104,7 +103,7 @@ fn by_hand<M: WireMessage + PartialEq>(
     }
 }
 
-/// There is one way to write a message, and its number names it.
+/// A message has exactly one encoding, which begins with its number.
 fn assert_is_encoded<M: WireMessage>(message: &M, frame: &[u8]) {
     let mut again = BytesMut::new();
     encode(message, &mut again);

@@ -20,7 +20,7 @@ pub fn pieces(stream: &[u8], lens: [u8; 2]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The same as something to read from.
+/// The same as a reader.
 #[derive(Debug)]
 pub struct InPieces<'a> {
     rest: &'a [u8],
@@ -34,7 +34,7 @@ impl<'a> InPieces<'a> {
         InPieces { rest: stream, lens, reads: 0 }
     }
 
-    /// What was not read.
+    /// The bytes that were not read.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -55,7 +55,7 @@ impl AsyncRead for InPieces<'_> {
     }
 }
 
-/// Waits for something that waits for nothing but its input.
+/// Runs a future that waits only for its input.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         Builder::new_current_thread()

@@ -1,4 +1,4 @@
-//! Some files with their true descriptions, to be told lies about.
+//! Files with their true descriptions, for targets that alter them.
 
 use std::sync::LazyLock;
 
@@ -27,7 +27,7 @@ const SIZES: [usize; 14] = [
     9 * CHUNK + 1025,
 ];
 
-/// A file and what is true of it.
+/// A file and its true descriptions.
 #[derive(Debug)]
 pub struct Truth {
     /// Every byte.

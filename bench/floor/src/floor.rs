@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// the floor then takes 2.25 instead of 1.65 CPU seconds per GiB.
 const PAGE: usize = 4096;
 
-/// What the bytes of a verified download cost when nobody decides anything
+/// Measures the cost of a verified download without any decisions
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
@@ -25,7 +25,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Role {
-    /// Sends the file to everybody who connects, until killed
+    /// Sends the file on every connection, until killed
     Send { listen: SocketAddr, file: PathBuf },
     /// Receives, hashes and writes what the other side sends
     Receive {
@@ -34,8 +34,8 @@ enum Role {
         /// Bytes read, hashed and written at a time, in KiB
         #[arg(long, default_value_t = 128)]
         chunk: usize,
-        /// Pieces of memory of that size that each thread uses in turn; more of them fall out of
-        /// the processor's cache
+        /// Buffers of that size that each thread uses in turn; many of them exceed the processor's
+        /// cache
         #[arg(long, default_value_t = 1)]
         buffers: usize,
         /// Threads that take turns: one reads while the others hash and write what they have read
@@ -101,7 +101,7 @@ struct Received {
     bytes: u64,
 }
 
-/// Takes `chunk` bytes at a time, until the other side has closed.
+/// Receives `chunk` bytes at a time, until the other side closes.
 fn take_turns(
     received: &Mutex<Received>,
     output: &File,
@@ -126,7 +126,7 @@ fn take_turns(
     Ok(())
 }
 
-/// One thread reads, another goes on with what it has read.
+/// One thread reads, another processes what it has read.
 fn hand_on(
     mut stream: TcpStream,
     output: &File,
@@ -144,7 +144,7 @@ fn hand_on(
                     piece.hash();
                 }
                 piece.write(output)?;
-                // At the end nobody wants it back.
+                // At the end the reader has gone and the buffer is not needed.
                 let _ = written.send(piece);
             }
             io::Result::Ok(())
@@ -188,7 +188,7 @@ impl Piece {
         Piece { memory, start, filled: 0, position: 0 }
     }
 
-    /// Answers how many bytes were read: fewer than there is room for only at the end.
+    /// Returns the number of bytes read: less than a full buffer only at the end.
     fn fill(&mut self, stream: &mut TcpStream, position: u64) -> io::Result<usize> {
         let room = self.memory.len() - PAGE;
         self.filled = fill(stream, &mut self.memory[self.start..self.start + room])?;
@@ -201,7 +201,7 @@ impl Piece {
     }
 
     fn hash(&self) {
-        // With nothing to compare the hash with it would be left out.
+        // Keeps the compiler from removing the hash, which is compared with nothing.
         black_box(blake3::hash(self.bytes()));
     }
 
@@ -210,7 +210,7 @@ impl Piece {
     }
 }
 
-/// Bytes read: fewer than there is room for only at the end.
+/// Bytes read: less than a full buffer only at the end.
 fn fill(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -1,6 +1,6 @@
-//! What the bytes of a verified download cost when nobody decides anything: one `sendfile` for the
-//! whole file at the seed; at the receiver read a chunk, hash it, write it, again. What a tool that
-//! verifies takes beyond this is its own.
+//! The cost of a verified download without any decisions: one `sendfile` for the whole file at the
+//! seed; at the receiver read a chunk, hash it, write it, in a loop. The difference to a tool that
+//! verifies is the tool's overhead.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod floor;

@@ -1,4 +1,4 @@
-"""What the lab asks of a tool. One file beside this for each; each with the best settings that are known."""
+"""The interface of a tool. Each tool has a file beside this, with its best known settings."""
 
 import shutil
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from ..scenarios import Departure
 
 @dataclass(frozen=True)
 class Bench:
-    """What a tool works with in one run."""
+    """The environment of a tool in one run."""
 
     root: Path
     """An empty directory in memory; a directory for each host is below."""
@@ -46,15 +46,15 @@ class Command:
 
 @dataclass
 class Account:
-    """What a tool says about its own traffic, in bytes; None where it does not say."""
+    """A tool's own count of its traffic, in bytes; None where it does not report one."""
 
     seed_payload: int | None = None
     wasted: dict[int, int] = field(default_factory=dict)
-    """Host index to bytes that arrived and were thrown away."""
+    """Host index to bytes that arrived and were discarded."""
 
 
 class StartError(Exception):
-    """A tool did not come up."""
+    """A tool did not start."""
 
 
 class Tool(ABC):

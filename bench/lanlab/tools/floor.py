@@ -1,4 +1,4 @@
-"""The floor: one sendfile at the seed; receive, hash and write at the receiver. Nobody asks for anything, nobody decides."""
+"""The floor: one sendfile at the seed; receive, hash and write at the receiver. No requests, no decisions."""
 
 import os
 import subprocess

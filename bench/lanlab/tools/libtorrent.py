@@ -42,7 +42,7 @@ class Libtorrent(Torrent):
         # One transport, the one with the kernel behind it.
         "enable_outgoing_utp": 0,
         "enable_incoming_utp": 0,
-        # No discovery: there is nobody to discover.
+        # No discovery: all addresses are known.
         "enable_dht": 0,
         "enable_lsd": 0,
         "enable_upnp": 0,

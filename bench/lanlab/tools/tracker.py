@@ -31,7 +31,7 @@ class Announce(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, format: str, *values: object) -> None:
-        """Says nothing."""
+        """Suppresses the request log."""
 
 
 if __name__ == "__main__":
