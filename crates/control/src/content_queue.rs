@@ -16,7 +16,7 @@ use super::error::{Fault, FaultKind};
 use super::news::News;
 use tnet_peer::Clock;
 use tnet_peer::{Phase, Progress, Waiting};
-use tnet_store::sys;
+use tnet_store::FileId;
 
 /// The downloads of one content, in the order in which they were asked for.
 #[derive(Clone, Default)]
@@ -144,7 +144,7 @@ async fn sleep_or_forever(after: Option<Duration>, clock: &Clock) {
 /// Output directories that clients opened. Each is kept open once, however many downloads go there.
 #[derive(Default)]
 pub(crate) struct OpenDirectories {
-    open: HashMap<(u64, u64), Weak<OwnedFd>>,
+    open: HashMap<FileId, Weak<OwnedFd>>,
 }
 
 impl OpenDirectories {
@@ -152,8 +152,8 @@ impl OpenDirectories {
     pub(crate) fn only(&mut self, directory: OwnedFd) -> Arc<OwnedFd> {
         self.open.retain(|_, directory| directory.strong_count() > 0);
         // The system does not fail to say what is open; if it did, another descriptor would do.
-        let Ok(entry) = sys::entry(&directory) else { return Arc::new(directory) };
-        let known = self.open.entry((entry.device, entry.stamp.inode)).or_default();
+        let Ok(id) = FileId::of(&directory) else { return Arc::new(directory) };
+        let known = self.open.entry(id).or_default();
         known.upgrade().unwrap_or_else(|| {
             let directory = Arc::new(directory);
             *known = Arc::downgrade(&directory);

@@ -17,8 +17,7 @@ use tnet_fileinfo::shown_path;
 use tokio::net::UnixListener;
 
 use crate::user_names;
-use tnet_store::named_dir::{self, Exposed, FindError, Others, Trusted};
-use tnet_store::sys;
+use tnet_store::{self as store, Exposure, FindError, OtherUsers, TrustedUsers};
 
 /// Name of the socket in the state directory.
 const SOCKET_NAME: &str = "control.sock";
@@ -176,9 +175,10 @@ fn what_to_do(source: &io::Error) -> &'static str {
 
 impl StateDirError {
     fn io(path: &Path, source: io::Error) -> Self {
-        let is_fixed = |dir: &&Path| sys::open_directory(dir).is_ok_and(sys::is_fixed);
+        let is_unchangeable =
+            |dir: &&Path| store::open_directory(dir).is_ok_and(store::is_unchangeable);
         if Errno::from_io_error(&source) == Some(Errno::PERM)
-            && let Some(at) = path.ancestors().take(2).find(is_fixed)
+            && let Some(at) = path.ancestors().take(2).find(is_unchangeable)
         {
             return Self::Unchangeable { at: at.to_owned() };
         }
@@ -215,7 +215,7 @@ fn lock(state_dir: &Path) -> Result<Locked, StateDirError> {
 
 /// The error of a socket that could not be created. What is left of it is removed.
 fn unfit_or(directory: &File, state_dir: &Path, path: &Path, source: io::Error) -> StateDirError {
-    let kind = sys::foreign_kind(directory);
+    let kind = store::non_unix_file_system(directory);
     let said = Errno::from_io_error(&source);
     let says_so = matches!(
         said,
@@ -228,7 +228,7 @@ fn unfit_or(directory: &File, state_dir: &Path, path: &Path, source: io::Error) 
     if is_file {
         let _ = rustix::fs::unlinkat(directory, SOCKET_NAME, AtFlags::empty());
     }
-    if (says_so || (is_file && kind.is_some())) && !sys::is_fixed(directory) {
+    if (says_so || (is_file && kind.is_some())) && !store::is_unchangeable(directory) {
         StateDirError::Unfit { dir: state_dir.to_owned(), kind, lacks: "sockets" }
     } else {
         StateDirError::io(path, source)
@@ -253,9 +253,9 @@ fn make(state_dir: &Path) -> Result<OwnedFd, StateDirError> {
             Ok(_) if existing == state_dir => break,
             Ok(directory) => {
                 let failed = |source| StateDirError::io(existing, source);
-                let trusted = Trusted::now().map_err(failed)?;
-                let protection = sys::protection(&directory).map_err(failed)?;
-                if trusted.other_replacers(protection) == Some(Others::Everybody) {
+                let trusted = TrustedUsers::now().map_err(failed)?;
+                let protection = store::protection(&directory).map_err(failed)?;
+                if trusted.other_replacers(protection) == Some(OtherUsers::Everybody) {
                     return Err(replaceable(state_dir, existing));
                 }
                 break;
@@ -272,9 +272,9 @@ pub(crate) fn check_secure(state_dir: &Path) -> Result<OwnedFd, StateDirError> {
     const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
     let directory = find(state_dir)?;
     let protection =
-        sys::protection(&directory).map_err(|source| StateDirError::io(state_dir, source))?;
+        store::protection(&directory).map_err(|source| StateDirError::io(state_dir, source))?;
     // An access list shows in the group bits.
-    let (owner, is_ours) = (protection.owner, protection.owner == sys::effective_user());
+    let (owner, is_ours) = (protection.owner, protection.owner == store::effective_user());
     if !is_ours || protection.mode & GROUP_OR_OTHERS_WRITE != 0 {
         let dir = state_dir.to_owned();
         return Err(match without_modes(&directory) {
@@ -288,7 +288,7 @@ pub(crate) fn check_secure(state_dir: &Path) -> Result<OwnedFd, StateDirError> {
 
 /// The error for a directory that every user may replace.
 fn replaceable(dir: &Path, above: &Path) -> StateDirError {
-    let kind = sys::open_directory(above).ok().and_then(without_modes);
+    let kind = store::open_directory(above).ok().and_then(without_modes);
     match kind {
         Some(kind) => {
             StateDirError::Unfit { dir: dir.to_owned(), kind: Some(kind), lacks: "modes" }
@@ -300,19 +300,21 @@ fn replaceable(dir: &Path, above: &Path) -> StateDirError {
 /// The name of its file system, if modes there are mount options, which `chmod` cannot change.
 fn without_modes(directory: impl AsFd) -> Option<&'static str> {
     // A FUSE file system may have modes of its own.
-    sys::foreign_kind(&directory).filter(|kind| *kind != "FUSE" || sys::gives_own_modes(&directory))
+    store::non_unix_file_system(&directory).filter(|kind| *kind != "FUSE" || store::ignores_modes(&directory))
 }
 
 /// Opens a directory, unless every user could have put it there. Owners and groups of the
 /// directories above are trusted to this extent: they could remove ours, but not replace it with
 /// one of theirs unnoticed.
 fn find(dir: &Path) -> Result<OwnedFd, StateDirError> {
-    let found = named_dir::find(dir).map_err(|error| match error {
+    let found = store::find_directory(dir).map_err(|error| match error {
         FindError::ForeignLink { link } => StateDirError::ForeignLink { link },
         FindError::Io(source) => StateDirError::io(dir, source),
     })?;
     match found.others {
-        Some(Exposed { to: Others::Everybody, directory }) => Err(replaceable(dir, &directory)),
+        Some(Exposure { to: OtherUsers::Everybody, directory }) => {
+            Err(replaceable(dir, &directory))
+        }
         _ => Ok(found.directory),
     }
 }

@@ -16,7 +16,7 @@ use crate::engine::Command;
 use crate::look_pause::{idle_pause_after, pause_after};
 use crate::share::{Change, DirWatch, LeftOut, LeftOutKind, Notices, ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
-use crate::store::{self, Cost, SharedRoot, Stamp, Watched};
+use crate::store::{self, Cost, FileFingerprint, SharedRoot, WatchLink};
 
 pub(crate) async fn open(dir: PathBuf, options: WatchOptions) -> Result<DirWatch, ShareDirError> {
     let shown = dir.clone();
@@ -63,7 +63,7 @@ impl DirShare {
     /// read by all cores.
     pub(crate) async fn run(self) {
         let DirShare { mut watch, interval, scanner, commands, descriptors } = self;
-        let watched = Watched::default();
+        let watched = WatchLink::default();
         let follower = Follower { root: watch.root(), watched, scanner, commands, descriptors };
         let mut said = Said::default();
         loop {
@@ -286,7 +286,7 @@ impl Said {
 /// Tells the engine of changes.
 struct Follower {
     root: Arc<SharedRoot>,
-    watched: Watched,
+    watched: WatchLink,
     scanner: Scanner,
     commands: mpsc::Sender<Command>,
     descriptors: Descriptors,
@@ -351,7 +351,12 @@ impl Follower {
         self.commands.send(Command::LeavesOut { dir, left_out }).await.map_err(|_| Gone)
     }
 
-    async fn share(&self, path: PathBuf, seen: Stamp, followed: &mut Followed) -> Result<(), Gone> {
+    async fn share(
+        &self,
+        path: PathBuf,
+        seen: FileFingerprint,
+        followed: &mut Followed,
+    ) -> Result<(), Gone> {
         let scan = || self.scanner.inside(Arc::clone(&self.root), path.clone(), seen);
         let mut scanned = scan().await;
         // What could not be opened for that reason would not be looked at again before it changes.
@@ -376,7 +381,7 @@ impl Follower {
                 }
                 let passes = match &error {
                     ShareError::Scan(error) => matches!(error, ScanError::Changed),
-                    ShareError::Store(error) => store::is_passing(error),
+                    ShareError::Store(error) => store::is_transient(error),
                     ShareError::PeerGone(_) => false,
                 };
                 if passes {

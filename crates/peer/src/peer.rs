@@ -37,7 +37,7 @@ use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
 use crate::share::{ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
-use crate::store::{self, Opened, ScanLog};
+use crate::store::{self, Opened, ScanCache};
 use crate::thread_pool::{blocking, go_on_until};
 
 /// How long goodbyes may take.
@@ -64,7 +64,7 @@ pub struct Peer {
     commands: mpsc::Sender<Command>,
     listen: SocketAddr,
     config: Config,
-    scans: Option<ScanLog>,
+    scans: Option<ScanCache>,
     disks: store::Disks,
     askers: Askers,
     clock: Clock,
@@ -207,7 +207,7 @@ impl Peer {
             connections.spawn(stop.clone().run_until_cancelled_owned(client.run()));
         }
         let seed = random.random();
-        let scans = config.scans.clone().map(ScanLog::at);
+        let scans = config.scans.clone().map(ScanCache::at);
         let engine = Engine::new(Parts {
             config: config.clone(),
             scans: scans.clone(),

@@ -10,7 +10,7 @@ use tnet_net::wall_clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ShareError;
-use crate::store::{Candidate, FileStore, ScanLog, SharedRoot, Stamp};
+use crate::store::{Candidate, FileStore, ScanCache, SharedRoot, FileFingerprint};
 use crate::thread_pool::{blocking, go_on_until};
 
 /// After so many bytes it is looked whether the file is still what is to be described.
@@ -19,7 +19,7 @@ const LOOK_EVERY: u64 = 64 * 1024 * 1024;
 /// What describing needs besides the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Scanner {
-    pub(crate) scans: Option<ScanLog>,
+    pub(crate) scans: Option<ScanCache>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -35,7 +35,7 @@ impl Scanner {
         &self,
         root: Arc<SharedRoot>,
         path: PathBuf,
-        seen: Stamp,
+        seen: FileFingerprint,
     ) -> Result<FileStore, ShareError> {
         let this = self.clone();
         blocking(move || this.describe(Candidate::inside(&root, &path, seen)?)).await
@@ -43,7 +43,7 @@ impl Scanner {
 
     fn describe(&self, candidate: Candidate) -> Result<FileStore, ShareError> {
         let now = wall_clock();
-        let recall = |scans: &ScanLog| {
+        let recall = |scans: &ScanCache| {
             scans.recall(candidate.path(), candidate.metadata(), candidate.file())
         };
         let known = self.scans.as_ref().and_then(recall);

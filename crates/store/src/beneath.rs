@@ -1,6 +1,5 @@
-//! Opening a file below a directory, whatever others do to the names on the way meanwhile: nothing
-//! outside the directory is reached, no link is followed, and a pipe or a device does not make us
-//! wait.
+//! Opens a file below a directory while other users may change the names on the way: nothing
+//! outside the directory is reached, no link is followed, and a pipe or a device does not block.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,10 +10,11 @@ use std::path::{Component, Path};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::stamp::Stamp;
+use super::fingerprint::FileFingerprint;
 use super::sys;
 
-/// A terminal must not become ours, and opening a pipe must not wait for its other end.
+/// A terminal must not become the controlling one, and opening a pipe must not wait for its other
+/// end.
 const FOR_READING: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -27,36 +27,37 @@ const FOR_LOOKING: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::C
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const FOR_LOOKING: OFlags = FOR_READING;
 
-/// Opens what is at `path`, relative to `directory`, for reading. What it is has to be asked of the
-/// answer.
+/// Opens `path`, relative to `directory`, for reading. The caller must check what kind of file it
+/// is.
 ///
 /// # Errors
-/// Among others: the path has a component that is no plain name, or a link is in it.
+/// The file cannot be opened, the path has a component that is no plain name, or a link is in it.
 pub(super) fn open(directory: impl AsFd, path: &Path) -> io::Result<File> {
     open_for(directory.as_fd(), path, FOR_READING).map(File::from)
 }
 
-/// What is at `path`, relative to `directory`. A link at its end is looked at itself.
+/// The fingerprint of `path`, relative to `directory`. A link at its end is not followed.
 ///
 /// # Errors
 /// As [`open`].
-pub(super) fn stamp_at(directory: impl AsFd, path: &Path) -> io::Result<Stamp> {
-    sys::stamp(open_for(directory.as_fd(), path, FOR_LOOKING)?)
+pub(super) fn fingerprint_at(directory: impl AsFd, path: &Path) -> io::Result<FileFingerprint> {
+    sys::fingerprint(open_for(directory.as_fd(), path, FOR_LOOKING)?)
 }
 
 fn open_for(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     in_one_step(directory, path, flags).unwrap_or_else(|| by_steps(directory, path, flags))
 }
 
-/// Whether opening failed because of what stands there now: nothing, a link, something that is no
-/// file.
+/// Whether opening failed because the path now leads to nothing, to a link, or to something that is
+/// no file.
 pub(super) fn leads_elsewhere(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || sys::is_something_else(error)
         || Errno::from_io_error(error) == Some(Errno::XDEV)
 }
 
-/// `None`: it has to be done by steps.
+/// Opens the path with one system call; `None` if the system cannot, so that it has to be done by
+/// steps.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn in_one_step(
     directory: BorrowedFd<'_>,
@@ -73,13 +74,13 @@ fn in_one_step(
     }
 }
 
-/// Elsewhere there is no such call.
+/// Other systems have no such call.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn in_one_step(_: BorrowedFd<'_>, _: &Path, _: OFlags) -> Option<io::Result<OwnedFd>> {
     None
 }
 
-/// One directory after the other, each opened inside the one before.
+/// Opens one directory after the other, each inside the one before.
 fn by_steps(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let mut names = path.components().map(|part| match part {
         Component::Normal(name) => Ok(name),
@@ -178,9 +179,15 @@ mod tests {
         symlink("file", dir.path().join("link")).expect("a link");
         let directory = sys::open_directory(dir.path()).expect("there");
         let file = fs::metadata(dir.path().join("file")).expect("there");
-        assert_eq!(stamp_at(&directory, Path::new("file")).expect("there"), Stamp::of(&file));
-        let linked = stamp_at(&directory, Path::new("link"));
-        assert!(linked.is_err() || linked.is_ok_and(|stamp| stamp != Stamp::of(&file)));
+        assert_eq!(
+            fingerprint_at(&directory, Path::new("file")).expect("there"),
+            FileFingerprint::of(&file)
+        );
+        let linked = fingerprint_at(&directory, Path::new("link"));
+        assert!(
+            linked.is_err()
+                || linked.is_ok_and(|fingerprint| fingerprint != FileFingerprint::of(&file))
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The three things the crash rules need from a file, so that they can be tested against a model
 //! disk that loses power.
 //!
-//! [`write_all_at`] either wrote every byte or says how far it came; a short write or an
-//! interruption is never an error.
+//! [`write_all_at`] writes every byte or returns how many it wrote; a short write or an
+//! interruption is not an error.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 /// A file written at positions and synced.
 pub(super) trait BlockFile {
-    /// Writes some of `bytes` at `offset`; answers how many.
+    /// Writes some of `bytes` at `offset`; returns how many.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
     /// Returns once everything written before survives a power cut. After an error nothing may be
@@ -28,14 +28,14 @@ impl BlockFile for File {
 
     fn sync_data(&self) -> io::Result<()> {
         match File::sync_data(self) {
-            // A file system that has no such service keeps what it has written as well as it can.
+            // A file system that cannot sync keeps its data as well as it can.
             Err(error) if Errno::from_io_error(&error).is_some_and(is_not_there) => Ok(()),
             synced => synced,
         }
     }
 }
 
-/// Whether the system says that it cannot sync at all, and not that it failed.
+/// Whether the error means that the file system cannot sync at all, not that the sync failed.
 fn is_not_there(errno: Errno) -> bool {
     matches!(errno, Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL)
 }
@@ -50,7 +50,7 @@ impl<T: BlockFile> BlockFile for Arc<T> {
     }
 }
 
-/// How far a write came before it failed.
+/// A failed write, and the bytes written before it failed.
 #[derive(Debug)]
 pub(super) struct PartWritten {
     pub(super) written: usize,
@@ -59,8 +59,8 @@ pub(super) struct PartWritten {
 
 /// Writes all of `bytes` at `offset`.
 ///
-/// A failed write is tried once more: a path to the disk that was lost for a moment deserves it, a
-/// full disk does not.
+/// A failed write is tried once more, because a path to the disk can be lost for a moment; not on a
+/// full disk.
 pub(super) fn write_all_at(
     file: &impl BlockFile,
     bytes: &[u8],
@@ -82,7 +82,7 @@ pub(super) fn write_all_at(
     Ok(())
 }
 
-/// Whether the error means that no more data is taken: to ask once more is useless.
+/// Whether the error means that no more data is accepted, so that a retry is useless.
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)

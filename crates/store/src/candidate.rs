@@ -1,5 +1,5 @@
-//! A file that was opened to be shared: it is read, described and served through one descriptor, so
-//! whatever becomes of its name meanwhile, the bytes that are served are those that were described.
+//! A file that was opened to be shared. It is read, described and served through one descriptor, so
+//! the bytes that are served are those that were described, also if its name changes meanwhile.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -12,9 +12,9 @@ use tnet_fileinfo::{FileInfo, FileName, Progress, ScanError, scan_open_file, ver
 use super::beneath;
 use super::error::ShareError;
 use super::file_store::FileStore;
+use super::fingerprint::FileFingerprint;
 use super::origin::Origin;
 use super::shared_root::SharedRoot;
-use super::stamp::Stamp;
 
 /// An open regular file.
 #[derive(Debug)]
@@ -41,9 +41,13 @@ impl Candidate {
     ///
     /// # Errors
     /// It cannot be opened, is no regular file, or is another one.
-    pub fn inside(root: &Arc<SharedRoot>, path: &Path, seen: Stamp) -> Result<Self, ShareError> {
+    pub fn inside(
+        root: &Arc<SharedRoot>,
+        path: &Path,
+        seen: FileFingerprint,
+    ) -> Result<Self, ShareError> {
         let candidate = Self::open(path.to_owned(), Origin::Inside(Arc::clone(root)))?;
-        if Stamp::of(&candidate.metadata) == seen {
+        if FileFingerprint::of(&candidate.metadata) == seen {
             Ok(candidate)
         } else {
             Err(ShareError::Replaced { path: candidate.path })
@@ -70,7 +74,7 @@ impl Candidate {
         &self.path
     }
 
-    /// What it looked like when it was opened.
+    /// Its metadata when it was opened.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -101,40 +105,39 @@ impl Candidate {
         Ok(verify_file(&self.file, info, None, progress)?.is_full())
     }
 
-    /// Whether it looks as it did when it was opened, and still has a name.
+    /// Whether its fingerprint is the one it had when it was opened, and it still has a name.
     pub fn is_as_it_was(&self) -> bool {
-        self.file
-            .metadata()
-            .is_ok_and(|now| now.nlink() > 0 && Stamp::of(&now) == Stamp::of(&self.metadata))
+        self.file.metadata().is_ok_and(|now| {
+            now.nlink() > 0 && FileFingerprint::of(&now) == FileFingerprint::of(&self.metadata)
+        })
     }
 
-    /// Serves it as `info`, which is what it was found to be as long as it looks as it did when it
+    /// Serves it as `info`, which describes it as long as its fingerprint is the one it had when it
     /// was opened.
     ///
     /// # Errors
-    /// It looks different, or has another size than is said.
+    /// Its fingerprint differs, or its size is not that of `info`.
     pub fn into_store(self, info: &FileInfo) -> Result<FileStore, ShareError> {
         let Self { file, metadata, path, origin } = self;
         let now = match file.metadata() {
             Ok(now) => now,
             Err(source) => return Err(ShareError::Io { path, source }),
         };
-        let stamp = Stamp::of(&now);
-        if stamp != Stamp::of(&metadata) || now.len() != info.size() {
+        let fingerprint = FileFingerprint::of(&now);
+        if fingerprint != FileFingerprint::of(&metadata) || now.len() != info.size() {
             return Err(ShareError::Changed { path, found: now.len(), expected: info.size() });
         }
-        Ok(FileStore::new(Arc::new(file), info.clone(), path, stamp).found_by(origin))
+        Ok(FileStore::new(Arc::new(file), info.clone(), path, fingerprint).found_by(origin))
     }
 }
 
-/// Whether what kept a file from being shared is that its name led to something else at that
-/// moment.
-pub fn is_passing(error: &ShareError) -> bool {
+/// Whether sharing failed only because another file, or none, had that name at that moment.
+pub fn is_transient(error: &ShareError) -> bool {
     match error {
         ShareError::Replaced { .. } | ShareError::Changed { .. } | ShareError::NotAFile { .. } => {
             true
         }
-        // Somebody is about to write to it.
+        // Another process holds a lease on it, to write to it.
         ShareError::Io { source, .. } => source.kind() == io::ErrorKind::WouldBlock,
     }
 }

@@ -1,6 +1,6 @@
-//! Verifies what an earlier process left and only its journal vouches for. A piece of this is
-//! short, so that whoever has it done can stop between two; the memory is one small buffer,
-//! whatever the size of the chunks.
+//! Verifies chunks that an earlier process left and that only its journal vouches for. One call is
+//! short, so that the caller can stop between two; it needs one small buffer, for chunks of any
+//! size.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,39 +9,39 @@ use tnet_fileinfo::{ChunkHasher, ChunkIndex};
 
 use super::download::{Download, Phase};
 use super::error::ReadError;
-use super::file_store::read_part;
 
-/// Bytes read at once. Hashing them takes tens of microseconds, which a download that ends may wait
-/// for.
+/// Bytes read at once. Hashing them takes tens of microseconds, the longest time that a download
+/// that ends waits for it.
 const READ_LEN: u32 = 128 * 1024;
 
-/// Buffers begin at a page, as what is read does: other copies are slow on some processors.
+/// Buffers begin at a page boundary, as the data in the page cache does: unaligned copies are slow
+/// on some processors.
 const PAGE: usize = 4096;
 
-/// What became of some vouched chunks.
+/// The result of verifying some vouched chunks.
 #[derive(Debug, Default)]
-pub struct Checked {
-    /// They have the right sum, or were written meanwhile, and are stored now.
+pub struct CheckedChunks {
+    /// Chunks that have the right sum, or were written meanwhile; they are stored now.
     pub right: Vec<ChunkIndex>,
-    /// They have another sum, or could not be read, and are missing now.
+    /// Chunks that have another sum, or could not be read; they are missing now.
     pub wrong: Vec<ChunkIndex>,
     /// Why one of them could not be read.
     pub unreadable: Option<io::Error>,
-    /// What the hashing took, reading not counted.
+    /// Time spent hashing, without reading.
     pub hashing: Duration,
 }
 
 impl Download {
-    /// Verifies the first [vouched](Self::vouched) chunks: so many bytes of them at most and as
-    /// many as that time allows, but at least one. Stops early when the download ends meanwhile.
-    /// One caller at a time, else chunks are read twice.
-    pub fn check_vouched(&self, most_bytes: u64, within: Duration) -> Checked {
+    /// Verifies the first [vouched](Self::vouched) chunks: `most_bytes` of them at most and for no
+    /// longer than `within`, but at least one chunk. Stops early if the download ends meanwhile.
+    /// Only one caller at a time, or chunks are read twice.
+    pub fn check_vouched(&self, most_bytes: u64, within: Duration) -> CheckedChunks {
         let began = Instant::now();
         let (geometry, phase) = (self.info.geometry(), *self.phase());
         let mut memory = vec![0; READ_LEN as usize + PAGE];
         let start = memory.as_ptr().addr().wrapping_neg() % PAGE;
         let buffer = &mut memory[start..start + READ_LEN as usize];
-        let (mut checked, mut bytes) = (Checked::default(), 0);
+        let (mut checked, mut bytes) = (CheckedChunks::default(), 0);
         for chunk in self.vouched().iter() {
             let len = u64::from(geometry.chunk_len(chunk));
             if bytes > 0 && (bytes + len > most_bytes || began.elapsed() >= within) {
@@ -74,7 +74,7 @@ impl Download {
         self.writer.is_stored(chunk)
     }
 
-    /// None: the download is not in that phase any more.
+    /// Returns `None` if the download has left that phase.
     fn has_right_sum(
         &self,
         chunk: ChunkIndex,
@@ -91,7 +91,7 @@ impl Download {
             }
             let wanted = (len - offset).min(READ_LEN);
             let piece = &mut buffer[..wanted as usize];
-            read_part(self.file(), geometry, chunk, offset, piece)?;
+            self.reader().read(chunk, offset, piece)?;
             let began = Instant::now();
             hasher.update(piece);
             *hashing += began.elapsed();

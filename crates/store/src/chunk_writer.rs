@@ -1,7 +1,7 @@
-//! Writes chunks and makes them durable in the one safe order: data, sync, journal, sync.
+//! Writes chunks and makes them durable in the only safe order: data, sync, journal, sync.
 //!
-//! Generic over the files so that the order can be tested against a disk that loses power;
-//! everything about names, locks and space is [`Download`](super::Download)'s.
+//! Generic over the files so that the order can be tested against a disk that loses power; names,
+//! locks and space are the business of [`Download`](super::Download).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 use super::block_file::{BlockFile, write_all_at};
 use super::error::{SyncError, WriteError};
 use super::journal::Journal;
-use super::ledger::{Ledger, Settled};
+use super::ledger::{Ledger, SettledWrite};
 use super::no_room::NoRoom;
 
 /// How often a chunk is written again because a sync failed meanwhile. Each round needs another
@@ -21,10 +21,10 @@ const MAX_REWRITES: u32 = 3;
 pub(super) struct ChunkWriter<D, J> {
     geometry: Geometry,
     data: D,
-    /// Held for a whole sync: one runs at a time, as the [`Ledger`] demands. None when its time is
-    /// over.
+    /// Held for a whole sync: one runs at a time, as the [`Ledger`] demands. `None` after it was
+    /// closed.
     journal: Mutex<Option<Journal<J>>>,
-    /// Held for moments only; taken after `journal` where both are.
+    /// Held only briefly; taken after `journal` where both are.
     ledger: Mutex<Ledger>,
 }
 
@@ -41,7 +41,7 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         self.ledger().vouched().clone()
     }
 
-    /// Whether an earlier process stored the chunk and nothing is known of it since.
+    /// Whether an earlier process stored the chunk and it is not verified yet.
     pub(super) fn is_vouched(&self, chunk: ChunkIndex) -> bool {
         self.ledger().vouched().contains(chunk)
     }
@@ -80,34 +80,33 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
                 }
             })?;
             match self.ledger().settle_write(ticket, chunk) {
-                Settled::Stored => return Ok(()),
-                Settled::WriteAgain => {}
+                SettledWrite::Stored => return Ok(()),
+                SettledWrite::WriteAgain => {}
             }
         }
         Err(WriteError::SyncsFail { chunk })
     }
 
-    /// Stores a verified chunk that is in the file already, however it came there; false if a sync
-    /// failed meanwhile.
+    /// Marks a verified chunk that is in the file already as stored; false if a sync failed
+    /// meanwhile.
     pub(super) fn adopt_chunk(&self, chunk: ChunkIndex) -> bool {
         let mut ledger = self.ledger();
         let ticket = ledger.begin_write();
-        ledger.settle_write(ticket, chunk) == Settled::Stored
+        ledger.settle_write(ticket, chunk) == SettledWrite::Stored
     }
 
-    /// A stored chunk turned out wrong or unreadable: it is to be written again. Answers whether it
-    /// was stored.
+    /// Marks a stored chunk that is wrong or unreadable as missing. Returns whether it was stored.
     pub(super) fn lose_chunk(&self, chunk: ChunkIndex) -> bool {
         self.ledger().lose(chunk)
     }
 
-    /// Makes the data of all stored chunks safe, without telling the journal.
+    /// Makes the data of all stored chunks durable, without recording it in the journal.
     pub(super) fn sync_data(&self) -> Result<(), SyncError> {
         let _one_at_a_time = self.journal();
         self.sync_data_alone()
     }
 
-    /// Makes all chunks that were stored before the call durable; answers those that newly are.
+    /// Makes all chunks that were stored before the call durable; returns those that newly are.
     pub(super) fn sync(&self) -> Result<ChunkSet, SyncError> {
         let mut journal = self.journal();
         let journal = journal.as_mut().ok_or(SyncError::Closed)?;
@@ -137,8 +136,8 @@ impl<D: BlockFile, J: BlockFile> ChunkWriter<D, J> {
         }
     }
 
-    // A poisoned lock is taken all the same: the ledger changes in single steps, and a journal that
-    // died in the middle of an append writes over it.
+    // A poisoned lock is used: the ledger changes in single steps, and an interrupted append to the
+    // journal is overwritten by the next one.
     fn journal(&self) -> MutexGuard<'_, Option<Journal<J>>> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,9 +1,9 @@
-//! What a piece of work took of the machine.
+//! Measures what a piece of work costs the machine.
 
 use std::time::{Duration, Instant};
 
-/// What work costs: the time a processor is busy with it, and a part of that in which it waits for
-/// a disk or a server.
+/// The cost of work on the current thread: the CPU time it takes, but at least a tenth of the
+/// elapsed time, for waiting on a disk or a server.
 #[derive(Debug)]
 pub struct Cost {
     began: Instant,
@@ -12,10 +12,10 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Waiting costs others less than computing.
+    /// Elapsed time counts as a tenth: waiting costs other work less than computing.
     const WAITING_SHARE: u32 = 10;
 
-    /// From now on, of this thread.
+    /// Begins to measure the current thread.
     pub fn begin() -> Cost {
         Cost {
             began: Instant::now(),
@@ -37,7 +37,7 @@ impl Cost {
     }
 }
 
-/// Time that this thread was busy.
+/// CPU time of this thread.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn busy() -> Duration {
     use rustix::time::{ClockId, clock_gettime};

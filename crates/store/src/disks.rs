@@ -1,10 +1,11 @@
-//! What the downloads of one process know of the file systems they write to, together: the room
-//! that is promised, who holds some in vain, and what a file system turned out to lack.
+//! What all downloads of one process know of the file systems they write to: the space that is
+//! promised, the space that failed downloads hold in vain, and the features that a file system
+//! lacks.
 //!
-//! A download begins only if its file system has room for it beside all that those before it still
-//! need: who began first finishes. One that ends for want of room keeps what it has for its next
-//! attempt, until another download of this process could finish with that room and could not
-//! without: then it gives way.
+//! A download begins only if its file system has space for it beside all that earlier downloads
+//! still need, so an earlier one can always finish. A download that ends for lack of space keeps
+//! its data for its next attempt, until another download of this process could finish with that
+//! space and could not without it: then its data is removed.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
@@ -16,40 +17,39 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tnet_fileinfo::shown_path;
 
+use super::file_id::FileId;
 use super::partial;
 use super::sys;
 
-/// Downloads that ended for want of room and are remembered. Beyond that the oldest is forgotten
-/// and keeps what it has.
+/// Downloads that are remembered because they ended for lack of space. Beyond this number the
+/// oldest is forgotten, and keeps its data.
 const STRANDED: usize = 256;
 
-/// Something a file system need not have.
+/// A feature that a file system may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Service {
-    /// Those of an open file. The process's own keep others out too.
+pub(super) enum Feature {
+    /// Locks of an open file (`flock`). The locks of the process keep others out too.
     FileLocks,
-    /// Any.
+    /// Locks of any kind.
     Locks,
     DirectorySync,
-    /// What a replaced file has beside its content.
+    /// Metadata of a replaced file.
     Attributes,
 }
 
-impl Service {
+impl Feature {
     pub(super) fn consequence(self) -> &'static str {
         match self {
             Self::FileLocks => {
-                "this file system has no locks for open files: weaker ones keep others out, and all is read once more in the end"
+                "this file system has no locks for open files: weaker locks are used, and the file is read once more at the end"
             }
             Self::Locks => {
-                "this file system has no locks: another process with the same target is not kept out, and all is read once more in the end"
+                "this file system has no locks: another process can write to the same target, and the file is read once more at the end"
             }
             Self::DirectorySync => {
                 "this file system cannot sync directories: a power cut may undo the name of a finished file"
             }
-            Self::Attributes => {
-                "not all that the replaced file had beside its content could be kept"
-            }
+            Self::Attributes => "some metadata of the replaced file could not be kept",
         }
     }
 }
@@ -63,14 +63,14 @@ struct Known {
     promised: Vec<Weak<Needs>>,
     /// The latest last.
     stranded: VecDeque<Stranded>,
-    lacking: BTreeSet<(u64, Service)>,
+    lacking: BTreeSet<(u64, Feature)>,
 }
 
-/// Room for a download that is under way, until it is ended or dropped.
+/// Space promised to a running download, until it ends or is dropped.
 #[derive(Debug)]
 pub(super) struct Promise(Arc<Needs>);
 
-/// What a download still needs.
+/// The space that a download still needs.
 #[derive(Debug)]
 struct Needs {
     id: FileId,
@@ -78,27 +78,20 @@ struct Needs {
     file: Arc<File>,
     /// Bytes of the file.
     size: u64,
-    /// Bytes of the journal, as long as it is not there.
+    /// Bytes of the journal, until it exists.
     journal: AtomicU64,
     stored: AtomicU64,
     is_over: AtomicBool,
 }
 
-/// Which file, on which device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-/// What files take their room from. On some file systems that is more than a device.
+/// The pool of space that files share. On some file systems it is more than one device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pool {
     Device(u64),
     OfAFileSystem(u64, u64),
 }
 
-/// A download that ended for want of room.
+/// A download that ended for lack of space.
 #[derive(Debug)]
 struct Stranded {
     id: FileId,
@@ -106,49 +99,41 @@ struct Stranded {
     out: PathBuf,
 }
 
-/// There is no promise for a download.
+/// Why a download gets no promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// What is free is too little, or promised to others.
+    /// There is too little free space, or it is promised to others.
     NoRoom,
-    /// Another download of this process has that file.
+    /// Another download of this process uses that file.
     Busy,
-}
-
-impl FileId {
-    fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
-    }
 }
 
 impl Pool {
     fn of(file: &File, id: FileId) -> Self {
-        sys::pool(file)
-            .map_or(Self::Device(id.device), |(kind, number)| Self::OfAFileSystem(kind, number))
+        sys::storage_pool(file)
+            .map_or(Self::Device(id.device()), |(kind, number)| Self::OfAFileSystem(kind, number))
     }
 }
 
 impl Promise {
-    /// Bytes of the file that are stored now, for file systems that tell nothing by the blocks of a
-    /// file.
+    /// Bytes of the file that are stored now, for file systems where `st_blocks` does not tell.
     pub(super) fn note_stored(&self, bytes: u64) {
         self.0.stored.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The journal has its room.
+    /// The journal has been created.
     pub(super) fn note_journal(&self) {
         self.0.journal.store(0, Ordering::Relaxed);
     }
 
-    /// Nothing more is needed.
+    /// The download needs no more space.
     pub(super) fn end(&self) {
         self.0.is_over.store(true, Ordering::Relaxed);
     }
 }
 
 impl Needs {
-    /// Bytes that are still to be taken from the file system.
+    /// Bytes that the download will still take from the file system.
     fn outstanding(&self) -> u64 {
         if self.is_over.load(Ordering::Relaxed) {
             return 0;
@@ -159,8 +144,8 @@ impl Needs {
 }
 
 impl Disks {
-    /// Promises `size` bytes for the download to `out`, whose `.partial` is `file`, and so many for
-    /// its journal.
+    /// Promises `size` bytes for the download to `out`, whose `.partial` is `file`, and `journal`
+    /// bytes for its journal.
     pub(super) fn promise(
         &self,
         file: &Arc<File>,
@@ -187,7 +172,7 @@ impl Disks {
         };
         let needed = needs.outstanding();
         let lacking = || {
-            let free = sys::free(file).map_or(u64::MAX, |free| free.bytes);
+            let free = sys::free_space(file).map_or(u64::MAX, |free| free.bytes);
             promised.saturating_add(needed).saturating_sub(free)
         };
         if needed > 0 && lacking() > 0 {
@@ -203,33 +188,33 @@ impl Disks {
         Ok(Ok(Promise(needs)))
     }
 
-    /// The download to `out` has ended for want of room, or cannot begin, and its `.partial` holds
-    /// what it has.
+    /// Records that the download to `out` ended for lack of space, or cannot begin, and that its
+    /// `.partial` still holds its data.
     pub(super) fn ended_without_room(&self, partial: &File, out: &Path) {
         if let Ok(id) = FileId::of(partial) {
             self.known().strand(Stranded { id, pool: Pool::of(partial, id), out: out.to_owned() });
         }
     }
 
-    /// Says once for each file system that it lacks this.
-    pub(super) fn lacks(&self, device: u64, service: Service, path: &Path, error: &io::Error) {
-        if self.known().lacking.insert((device, service)) {
-            tracing::warn!(path = %shown_path(path), %error, "{}", service.consequence());
+    /// Logs once for each file system that it lacks this feature.
+    pub(super) fn lacks(&self, device: u64, feature: Feature, path: &Path, error: &io::Error) {
+        if self.known().lacking.insert((device, feature)) {
+            tracing::warn!(path = %shown_path(path), %error, "{}", feature.consequence());
         }
     }
 
-    /// What files on this device go without, for people.
+    /// What the missing features of this device mean for files on it, as text for the user.
     pub(super) fn lacking_for_all(&self, device: u64) -> Vec<&'static str> {
-        let for_all = [Service::FileLocks, Service::Locks, Service::DirectorySync];
+        let for_all = [Feature::FileLocks, Feature::Locks, Feature::DirectorySync];
         let known = self.known();
         for_all
             .into_iter()
-            .filter(|service| known.lacking.contains(&(device, *service)))
-            .map(Service::consequence)
+            .filter(|feature| known.lacking.contains(&(device, *feature)))
+            .map(Feature::consequence)
             .collect()
     }
 
-    // A poisoned lock is taken all the same: each change is complete in itself.
+    // A poisoned lock is used: each change is complete in itself.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -259,17 +244,15 @@ impl Known {
         self.stranded.push_back(stranded);
     }
 
-    /// Frees so many bytes of what others hold in vain, the latest first; nothing if that does not
-    /// suffice.
+    /// Removes failed downloads, the latest first, to free `lacking` bytes; removes none if that
+    /// would not suffice.
     fn make_way(&mut self, pool: Pool, lacking: u64) -> bool {
         let (mut chosen, mut found) = (Vec::new(), 0_u64);
         for stranded in self.stranded.iter().rev().filter(|stranded| stranded.pool == pool) {
             if found >= lacking {
                 break;
             }
-            if let Some(partial) =
-                partial::of_ended(&stranded.out, (stranded.id.device, stranded.id.inode))
-            {
+            if let Some(partial) = partial::of_ended(&stranded.out, stranded.id) {
                 found = found.saturating_add(allocated(partial.file()));
                 chosen.push((stranded.id, partial));
             }
@@ -278,7 +261,7 @@ impl Known {
             return false;
         }
         for (id, partial) in chosen {
-            tracing::warn!(path = %shown_path(&partial.path()), "gives its room to a download that can finish with it");
+            tracing::warn!(path = %shown_path(&partial.path()), "removed a failed download: another one can finish with its space");
             partial.remove();
             self.stranded.retain(|stranded| stranded.id != id);
         }
@@ -286,9 +269,9 @@ impl Known {
     }
 }
 
-/// Bytes that the file system has set aside for a file.
+/// Bytes that the file system has allocated for a file.
 fn allocated(file: &File) -> u64 {
-    // `st_blocks` counts in 512 bytes whatever the file system's block is.
+    // `st_blocks` counts units of 512 bytes on every file system.
     file.metadata().map_or(0, |metadata| metadata.blocks().saturating_mul(512))
 }
 

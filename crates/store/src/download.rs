@@ -1,7 +1,7 @@
-//! A file that is still coming. What it holds under its final name is the whole, verified file or
-//! nothing.
+//! A file being downloaded. Its final name stands for the complete, verified file or for what was
+//! there before, never for anything between.
 //!
-//! Chunks come in verified and go to `OUT.partial`; only [`Download::finish`] makes it `OUT`, and
+//! Verified chunks are written to `OUT.partial`; only [`Download::finish`] renames it to `OUT`, and
 //! only when every chunk is on the disk.
 
 use std::ffi::OsStr;
@@ -15,16 +15,17 @@ use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
 
+use super::chunk_reader::{ChunkReader, ChunkVerdict};
 use super::chunk_writer::ChunkWriter;
-use super::disks::{Disks, Promise, Service};
+use super::disks::{Disks, Feature, Promise};
 use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, WriteError};
-use super::file_store::{FileStore, Look, cached_part, look_at, read_part, read_part_at_once};
+use super::file_store::FileStore;
+use super::fingerprint::FileFingerprint;
 use super::open::{open, sync_directory};
 use super::page_cache::PageCache;
 use super::partial::Partial;
-use super::replaced::{NotKept, Replaced};
+use super::replaced::{LostMetadata, ReplacedFile};
 use super::reservation;
-use super::stamp::Stamp;
 use super::sys::{self, Entry};
 use super::target::Target;
 
@@ -34,31 +35,32 @@ pub enum OnExisting {
     /// Keep it: the download is refused.
     #[default]
     Refuse,
-    /// Replace it, in one step, once the download is whole.
+    /// Replace it atomically once the download is complete.
     Replace,
 }
 
 /// How a download is opened.
 #[derive(Debug, Clone, Default)]
 pub struct DownloadOptions {
-    /// What to do about a file in the way.
+    /// What to do about an existing output with other content.
     pub existing: OnExisting,
-    /// The directory that the output is in, if somebody opened it already.
+    /// The directory of the output, if the caller opened it already.
     pub directory: Option<Arc<OwnedFd>>,
-    /// The mode of a new file. None: as any file of this process.
+    /// The mode of a new file; `None`: as the umask says.
     pub mode: Option<u32>,
-    /// Shared by all downloads of this process.
+    /// Must be shared by all downloads of this process.
     pub disks: Disks,
 }
 
-/// What there was to do.
+/// The result of opening a download.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "made once for a download and taken apart at once")]
 pub enum Opened {
-    /// Nothing: the output is already exactly that file.
+    /// The output is already exactly that file.
     Complete(FileStore),
-    /// The chunks that are not in the set. Those in it an earlier attempt left: they are stored, or
-    /// [vouched for](Download::vouched) and to be [verified](Download::check_vouched).
+    /// The download has begun or is resumed. The set has the chunks that an earlier attempt left:
+    /// they are stored, or [vouched for](Download::vouched) and still to be
+    /// [verified](Download::check_vouched). The others must be fetched.
     Partial(Download, ChunkSet),
 }
 
@@ -70,21 +72,21 @@ pub struct Download {
     options: DownloadOptions,
     partial: Partial,
     promise: Promise,
-    /// A write, a sync or a reservation found no room.
+    /// A write, a sync or a reservation failed for lack of space.
     lacked_room: AtomicBool,
-    /// Of what a replaced file had, not all could be kept.
+    /// Some metadata of the replaced file could not be kept.
     lost_attributes: AtomicBool,
     pub(super) writer: ChunkWriter<Arc<File>, File>,
-    /// Read by whoever uses the files, for as long as they do; written to end that. So nothing is
-    /// written to a file that has its final name. Taken before any lock of the writer.
+    /// Held for reading while the files are used, for writing to end that. So nothing is written to
+    /// a file that has its final name. Taken before any lock of the writer.
     phase: RwLock<Phase>,
     is_in_memory: bool,
-    /// Told by the last write of a file in memory.
+    /// Whether the last write to a file in memory was slow.
     was_slow: AtomicBool,
     pub(super) page_cache: PageCache,
 }
 
-/// A write that takes longer than this waits for something, even in memory.
+/// A write to memory that takes longer than this waited for something.
 const SLOW: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +100,10 @@ impl Download {
     /// Begins or resumes the download of `info` to `out`, with the space of its first bytes
     /// reserved; see [`reserve_rest`](Self::reserve_rest).
     ///
-    /// `OUT.partial` is judged by its content alone: whatever of it is right is kept, whoever wrote
-    /// it for whatever file, and the rest is overwritten. What the journal vouches for is not read
-    /// yet; everything else that could be right is, which `progress` follows.
+    /// `OUT.partial` is judged by its content alone: each chunk in it that is right is kept, also
+    /// if it was written for another file, and the rest is overwritten. What the journal vouches
+    /// for is not read yet; everything else that could be right is read, and `progress` is called
+    /// for it.
     ///
     /// # Errors
     /// See [`OpenError`]. A `.partial` made by this call is removed again.
@@ -140,8 +143,7 @@ impl Download {
         }
     }
 
-    /// Reserves the space that is not reserved yet, while chunks are written. Ends early when the
-    /// download ends.
+    /// Reserves the remaining space while chunks are written. Returns early when the download ends.
     ///
     /// # Errors
     /// [`WriteError::Reserve`]: the disk has filled up or failed.
@@ -162,8 +164,8 @@ impl Download {
         })
     }
 
-    /// Whether no other process can have written to the file. If not, all of it has to be read once
-    /// more before it is finished.
+    /// Whether a lock keeps other processes from writing to the file. If not, all of it must be
+    /// read once more before it is finished.
     pub fn is_guarded(&self) -> bool {
         self.partial.is_guarded()
     }
@@ -198,32 +200,32 @@ impl Download {
         }
     }
 
-    /// Gives a download without a stored chunk the blocks of a file of the same size, where the
-    /// file system lets two files share them: no byte is read or written. Chunks count as stored
-    /// when they are [adopted](Self::adopt_chunk).
+    /// Lets a download without a stored chunk share the blocks of a file of the same size
+    /// (reflink), if the file system can: no byte is read or written. Chunks count as stored when
+    /// they are [adopted](Self::adopt_chunk).
     pub fn share_blocks(&self, whole: &FileStore) -> bool {
         let phase = self.phase();
         *phase == Phase::Open
             && self.writer.stored().is_empty()
             && self.writer.vouched().is_empty()
             && whole.info().size() == self.info.size()
-            && whole.open_now().is_some_and(|whole| sys::share_blocks(&whole, self.file()))
+            && whole.open_now().is_some_and(|whole| sys::reflink(&whole, self.file()))
     }
 
-    /// Stores a chunk whose bytes are in the file already, if they are the right ones. `buf` is
-    /// memory to read into.
+    /// Stores a chunk whose bytes are in the file already, if they have the right sum. `buf` is
+    /// scratch memory.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// The bytes cannot be read.
     pub fn adopt_chunk(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> Result<bool, ReadError> {
         buf.resize(self.info.geometry().chunk_len(chunk) as usize, 0);
         let phase = self.phase();
-        read_part(self.file(), self.info.geometry(), chunk, 0, buf)?;
+        self.reader().read(chunk, 0, buf)?;
         Ok(*phase == Phase::Open && self.info.verify(chunk, buf) && self.writer.adopt_chunk(chunk))
     }
 
-    /// Makes every chunk stored so far survive a power cut, and lets a restart know; answers those
-    /// that newly do.
+    /// Makes every chunk stored so far survive a power cut, and records it in the journal; returns
+    /// those that newly do.
     ///
     /// # Errors
     /// See [`SyncError`]: chunks may be lost, and are not stored any more.
@@ -245,7 +247,7 @@ impl Download {
     /// chunk).
     ///
     /// # Errors
-    /// The chunk is not stored, the part is not in it, or somebody truncated the file.
+    /// The chunk is not stored, the part is not in it, or the file was truncated.
     pub fn read_chunk_part(
         &self,
         chunk: ChunkIndex,
@@ -255,10 +257,11 @@ impl Download {
         if !self.writer.is_stored(chunk) {
             return Err(ReadError::NotStored { chunk });
         }
-        read_part(self.file(), self.info.geometry(), chunk, offset, buf)
+        self.reader().read(chunk, offset, buf)
     }
 
-    /// The same if no disk has to be waited for; `None` if one has, or if that is not known.
+    /// As [`read_chunk_part`](Self::read_chunk_part), but only if it needs no disk; `None` if it
+    /// would, or if that is not known.
     pub fn read_chunk_part_at_once(
         &self,
         chunk: ChunkIndex,
@@ -268,56 +271,59 @@ impl Download {
         if !self.writer.is_stored(chunk) {
             return Some(Err(ReadError::NotStored { chunk }));
         }
-        read_part_at_once(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, buf)
+        self.reader().read_at_once(chunk, offset, buf)
     }
 
-    /// Whether a chunk is in the file.
+    /// Whether a chunk is stored.
     pub fn is_stored(&self, chunk: ChunkIndex) -> bool {
         self.writer.is_stored(chunk)
     }
 
-    /// Reads a stored chunk and compares it with its sum; none if it is not stored. `buf` is memory
-    /// to read into.
-    pub fn look(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> Option<Look> {
-        let look = || look_at(self.file(), &self.info, chunk, buf).unwrap_or_else(Look::Failed);
-        self.writer.is_stored(chunk).then(look)
+    /// Reads a stored chunk and compares it with its sum; `None` if it is not stored. `buf` is
+    /// scratch memory.
+    pub fn inspect(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> Option<ChunkVerdict> {
+        let inspect = || self.reader().inspect(chunk, buf).unwrap_or_else(ChunkVerdict::Failed);
+        self.writer.is_stored(chunk).then(inspect)
     }
 
-    /// A stored chunk turned out wrong or unreadable: from now on it is not stored, and may be
-    /// written again. Not of a download that is being [finished](Self::finish). Does not block.
+    /// Marks a stored chunk that is wrong or unreadable as missing: it may be written again. Must
+    /// not be called while the download is being [finished](Self::finish). Does not block.
     pub fn lose_chunk(&self, chunk: ChunkIndex) -> bool {
         self.writer.lose_chunk(chunk)
     }
 
-    /// Whether the file system is all memory, so that no read waits for a disk.
+    /// Whether the file system is in memory, so that no read waits for a disk.
     pub fn is_in_memory(&self) -> bool {
         self.is_in_memory
     }
 
-    /// Where in the file a part of a stored chunk is, if no disk has to be waited for to send it;
-    /// `None` if one has, or if that is not known.
+    /// The position in the file of a part of a stored chunk, in bytes, if the part is in memory;
+    /// `None` if it is not, or if that is not known.
     pub fn cached_part(
         &self,
         chunk: ChunkIndex,
         offset: u32,
         len: u32,
     ) -> Option<(Arc<File>, u64)> {
-        let is_stored = self.writer.is_stored(chunk);
-        let place = || {
-            cached_part(self.file(), self.is_in_memory, self.info.geometry(), chunk, offset, len)
-        };
-        let position = is_stored.then(place).flatten()?;
+        if !self.writer.is_stored(chunk) {
+            return None;
+        }
+        let position = self.reader().cached_part(chunk, offset, len)?;
         Some((Arc::clone(self.partial.file()), position))
     }
 
-    /// Whether the next write is likely to wait for nothing: the file is in memory, and the last
-    /// one was not slow.
+    pub(super) fn reader(&self) -> ChunkReader<'_> {
+        ChunkReader { file: self.file(), info: &self.info, is_in_memory: self.is_in_memory }
+    }
+
+    /// Whether the next write is likely not to wait: the file is in memory, and the last write was
+    /// not slow.
     pub fn writes_at_once(&self) -> bool {
         self.is_in_memory && !self.was_slow.load(Ordering::Relaxed)
     }
 
     /// Turns the `.partial` into the output, durably, and keeps it open for serving. Every chunk in
-    /// it was verified by this process: before it was written, or in the file, which nobody else
+    /// it was verified by this process: before it was written, or in the file, which this process
     /// has locked since.
     ///
     /// # Errors
@@ -332,37 +338,42 @@ impl Download {
             0 => {}
             missing => return Err(FinishError::Incomplete { missing }),
         }
-        // The journal need not hear of it: its time is over.
+        // The journal is not written: it is removed below.
         self.writer.sync_data().map_err(|source| FinishError::Sync { source })?;
         self.carry_over();
-        let before = self.stamp_of_partial()?;
+        let before = self.fingerprint_of_partial()?;
         self.rename()?;
         *phase = Phase::Finished;
-        // A new name changes the time of change; if anything else is different, the old stamp will
-        // tell.
-        let after = sys::stamp(self.file()).unwrap_or(before);
-        let stamp = if after.is_touched(&before) { after } else { before };
+        // Renaming changes the time of change. If anything else differs too, the old fingerprint is
+        // kept, and the next read notices.
+        let after = sys::fingerprint(self.file()).unwrap_or(before);
+        let fingerprint = if after.is_touched(&before) { after } else { before };
         self.promise.end();
-        // Before the journal goes: a power cut must not take the journal and leave the old name.
+        // Before the journal is removed: a power cut must not remove the journal and leave the old
+        // name.
         sync_directory(&self.target, &self.options.disks);
-        // Left behind it harms nothing: it names the inode of the finished file, which no
-        // `.partial` can have. Closed first: a network file system keeps what is removed while it
-        // is open, under another name.
+        // A journal that stays does no harm: it names the inode of the finished file, which no
+        // `.partial` can have. It is closed first: a network file system keeps a file that is
+        // removed while it is open, under another name.
         self.writer.close_journal();
         let _ = sys::remove(self.target.directory(), self.target.journal());
         self.partial.unlock();
-        self.target.find_place();
-        let store =
-            FileStore::new(Arc::clone(self.partial.file()), self.info.clone(), self.path(), stamp);
+        self.target.relocate();
+        let store = FileStore::new(
+            Arc::clone(self.partial.file()),
+            self.info.clone(),
+            self.path(),
+            fingerprint,
+        );
         Ok(store.found_by(self.target.origin()))
     }
 
-    /// Ends the download and leaves what is there for resuming, synced so that a restart need not
-    /// hash it. Open readers may go on; another [`Download::open`] may begin. Dropping does the
+    /// Ends the download and leaves its files for resuming, synced so that a restart need not hash
+    /// them. Open readers may continue; another [`Download::open`] may begin. Dropping does the
     /// same without the sync.
     ///
     /// # Errors
-    /// See [`SyncError`]; the download is closed all the same.
+    /// See [`SyncError`]; the download is closed in any case.
     pub fn abandon(&self) -> Result<(), SyncError> {
         let mut phase = self.phase_mut();
         if *phase != Phase::Open {
@@ -378,11 +389,10 @@ impl Download {
         synced.map(drop)
     }
 
-    /// Ends the download and removes what is there of it. Does nothing to a finished or abandoned
-    /// one.
+    /// Ends the download and removes its files. Does nothing to a finished or abandoned one.
     ///
     /// # Errors
-    /// A file could not be removed; the download is closed all the same.
+    /// A file could not be removed; the download is closed in any case.
     pub fn discard(&self) -> Result<(), DiscardError> {
         let mut phase = self.phase_mut();
         if *phase != Phase::Open {
@@ -406,7 +416,7 @@ impl Download {
     /// Whether the `.partial` is still where it was made; if not, the download can never finish. If
     /// its directory was moved, its paths are the new ones from now on.
     pub fn is_in_place(&self) -> bool {
-        self.target.find_place();
+        self.target.relocate();
         *self.phase() == Phase::Finished || matches!(self.partial_entry(), Ok(Some(_)))
     }
 
@@ -421,17 +431,17 @@ impl Download {
         self.writer.vouched()
     }
 
-    /// The open file, for `sendfile` of stored chunks. Its cursor is nobody's: read at positions
+    /// The open file, for `sendfile` of stored chunks. Its cursor has no meaning: read at positions
     /// only.
     pub fn file(&self) -> &File {
         self.partial.file()
     }
 
-    /// What the file went without, because its file system does not have it; for people.
+    /// What the file lacks because its file system does not support it, as text for the user.
     pub fn notes(&self) -> Vec<&'static str> {
         let mut notes = self.options.disks.lacking_for_all(self.target.device());
         notes.extend(
-            self.lost_attributes.load(Ordering::Relaxed).then(|| Service::Attributes.consequence()),
+            self.lost_attributes.load(Ordering::Relaxed).then(|| Feature::Attributes.consequence()),
         );
         notes
     }
@@ -451,45 +461,45 @@ impl Download {
         self.target.path(self.target.partial())
     }
 
-    /// Keeps of the reserved room only what holds stored chunks, and gives even that to a download
-    /// that could finish with it.
+    /// Keeps only the space of stored chunks, and lets another download that could finish with it
+    /// take even that.
     fn give_back(&self) {
         let mut kept = self.writer.stored();
         kept.union_with(&self.writer.vouched());
         for chunk in kept.missing() {
-            sys::give_back(self.file(), self.info.geometry().range(chunk));
+            sys::punch_hole(self.file(), self.info.geometry().range(chunk));
         }
         self.options.disks.ended_without_room(self.file(), &self.path());
     }
 
-    /// What a replaced file has beside its content.
+    /// Carries the metadata of a replaced file over to the new one.
     fn carry_over(&self) {
         if self.options.existing != OnExisting::Replace {
             return;
         }
-        let Some(old) = Replaced::look(&self.target) else { return };
-        if let Err(NotKept { what, source }) = old.carry_to(self.file()) {
+        let Some(old) = ReplacedFile::at(&self.target) else { return };
+        if let Err(LostMetadata { what, source }) = old.carry_to(self.file()) {
             self.lost_attributes.store(true, Ordering::Relaxed);
             let error = io::Error::new(source.kind(), format!("{what}: {source}"));
             self.options.disks.lacks(
                 self.target.device(),
-                Service::Attributes,
+                Feature::Attributes,
                 &self.path(),
                 &error,
             );
         }
     }
 
-    /// The stamp of the `.partial`, if the name still stands for the file we wrote, at its full
-    /// length.
-    fn stamp_of_partial(&self) -> Result<Stamp, FinishError> {
+    /// The fingerprint of the `.partial`, if its name still leads to the file that we wrote, at its
+    /// full length.
+    fn fingerprint_of_partial(&self) -> Result<FileFingerprint, FinishError> {
         let gone = || FinishError::Gone { path: self.partial_path() };
         let failed = |source| FinishError::Rename { path: self.path(), source };
         let entry = self.partial_entry().map_err(failed)?.ok_or_else(gone)?;
         if entry.stamp.size == self.info.size() { Ok(entry.stamp) } else { Err(gone()) }
     }
 
-    /// What stands under the name of the `.partial`, if it is our file.
+    /// The metadata under the name of the `.partial`, if it is our file.
     fn partial_entry(&self) -> io::Result<Option<Entry>> {
         let ours = sys::entry(self.file())?;
         let entry = sys::entry_at(self.target.directory(), self.target.partial())?;
@@ -518,7 +528,7 @@ impl Download {
         remove(self).map_err(|source| DiscardError { path: self.target.path(name), source })
     }
 
-    // A poisoned lock is taken all the same: the phase is one word, set in one step.
+    // A poisoned lock is used: the phase is one word, set in one step.
     pub(super) fn phase(&self) -> RwLockReadGuard<'_, Phase> {
         self.phase.read().unwrap_or_else(PoisonError::into_inner)
     }

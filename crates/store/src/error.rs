@@ -1,5 +1,5 @@
-//! What can go wrong with a file on disk. Each error names the path, and where a person can do
-//! something about it, what.
+//! Errors of files on disk. Each names the path, and what the user can do about it if there is
+//! something.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use super::no_room::{NoRoom, advice_on};
 
 /// A download cannot begin. The output is as it was, a `.partial` that was there has lost nothing
 /// that is right, and nothing new is left behind.
+///
+/// Not `non_exhaustive`: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The output path ends in `..` or is the root.
@@ -32,7 +34,7 @@ pub enum OpenError {
         /// The output path.
         path: PathBuf,
     },
-    /// `chattr +i` or `+a` was said of the directory, or of the file that is in the way.
+    /// `chattr +i` or `+a` was applied to the directory, or to the existing file.
     #[error(
         "{path:?} is immutable or append-only; choose another directory, or change that with `chattr -ia`"
     )]
@@ -40,20 +42,20 @@ pub enum OpenError {
         /// The directory or the output path.
         path: PathBuf,
     },
-    /// The output is a mount point, as a single file that was given to a container is.
+    /// The output is a mount point, as a single file that is mounted into a container.
     #[error("{path:?} is a mount point and cannot be replaced; choose another output name with -o")]
     MountPoint {
         /// The output path.
         path: PathBuf,
     },
-    /// The directory of the output is not there.
+    /// The directory of the output does not exist.
     #[error("directory {parent:?} does not exist; create it first")]
     ParentMissing {
         /// The directory.
         parent: PathBuf,
     },
-    /// A link leads to the output that another user could have put there, or lead elsewhere at any
-    /// moment.
+    /// On the way to the output is a link that another user could have put there, or could change
+    /// at any moment.
     #[error(
         "the link {link:?} on the way is in a directory that other users may change; name the directory it leads to"
     )]
@@ -61,13 +63,13 @@ pub enum OpenError {
         /// The link.
         link: PathBuf,
     },
-    /// What should be the directory of the output is something else.
+    /// The parent of the output is not a directory.
     #[error("{parent:?} is not a directory")]
     ParentNotDirectory {
         /// The path in question.
         parent: PathBuf,
     },
-    /// The user may not do this here.
+    /// The user lacks the permission.
     #[error("no permission to write {path:?}; choose another directory or change its permissions")]
     NotAllowed {
         /// What could not be opened or created.
@@ -105,21 +107,21 @@ pub enum OpenError {
         /// The `.partial`.
         path: PathBuf,
     },
-    /// The `.partial` in place is a link, has a second name or belongs to somebody else: others
-    /// could change it after it was verified.
+    /// The existing `.partial` is a link, has a second name or belongs to another user, who could
+    /// change it after it was verified.
     #[error("{path:?} is not a plain file of this user; remove it")]
     ForeignPartial {
         /// The `.partial`.
         path: PathBuf,
     },
-    /// The file does not fit, or the file system takes no more for another reason.
+    /// The file does not fit, or the file system refuses more data for another reason.
     #[error("{}", no_room_for(path, *needed, *why))]
     DiskFull {
         /// What was to be reserved.
         path: PathBuf,
         /// Bytes that had to be reserved and could not be.
         needed: u64,
-        /// Of what there is not enough.
+        /// What there is not enough of.
         why: NoRoom,
     },
     /// The file system cannot hold a file of this size.
@@ -144,8 +146,8 @@ pub enum OpenError {
         /// Bytes that the process may write.
         limit: u64,
     },
-    /// The caller stopped the verification of what was there.
-    #[error("stopped while verifying what is there of {path:?}")]
+    /// The caller stopped the verification of existing data.
+    #[error("stopped while verifying the existing {path:?}")]
     Cancelled {
         /// What was being read.
         path: PathBuf,
@@ -169,7 +171,8 @@ impl OpenError {
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
             io::ErrorKind::InvalidFilename => Self::NameTooLong { path },
             _ => match NoRoom::of(&source) {
-                // Not even a name or a block for the journal: how much is missing is not known.
+                // There is no space even for a name or a block of the journal: how much is missing
+                // is not known.
                 Some(why) => Self::DiskFull { path, needed: 1, why },
                 None => Self::Io { path, source },
             },
@@ -188,6 +191,8 @@ fn no_room_for(path: &Path, needed: u64, why: NoRoom) -> String {
 }
 
 /// A file cannot be shared.
+///
+/// Not `non_exhaustive`: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum ShareError {
     /// A directory, a device, a pipe or a socket.
@@ -196,13 +201,13 @@ pub enum ShareError {
         /// The path asked for.
         path: PathBuf,
     },
-    /// In a shared directory: another file, a link or nothing is there by now.
-    #[error("{path:?} is not what was seen there")]
+    /// In a shared directory: another file, a link or nothing has that name now.
+    #[error("{path:?} was replaced after it was found")]
     Replaced {
         /// The path that was seen.
         path: PathBuf,
     },
-    /// It is not what was scanned.
+    /// It changed after it was scanned.
     #[error("{path:?} changed after it was scanned: {found} bytes instead of {expected}")]
     Changed {
         /// The path asked for.
@@ -222,10 +227,11 @@ pub enum ShareError {
     },
 }
 
-/// A file that was shared and touched is not shared again.
+/// A touched file cannot be shared again.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadAgainError {
-    /// It is another file by now.
+    /// It has other content now.
     #[error("it has other content")]
     OtherContent,
     /// It cannot be opened, or changed meanwhile.
@@ -237,9 +243,9 @@ pub enum ReadAgainError {
 }
 
 impl ReadAgainError {
-    /// Whether the file may be what it was, and readable later: what kept it from being read says
-    /// nothing of its content.
-    pub fn passes(&self) -> bool {
+    /// Whether the file may be unchanged and readable later: the error says nothing about its
+    /// content.
+    pub fn is_transient(&self) -> bool {
         let is_there = |error: &io::Error| {
             !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         };
@@ -254,6 +260,8 @@ impl ReadAgainError {
 }
 
 /// A part of a chunk cannot be read.
+///
+/// Not `non_exhaustive`: a caller must decide about each case whether the file can still be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The part reaches past the end of the chunk.
@@ -278,15 +286,14 @@ pub enum ReadError {
         /// The chunk.
         chunk: ChunkIndex,
     },
-    /// Somebody gave the file another name, owner or mode, or wrote to it and set its time back: it
-    /// has to be read again.
+    /// The file got another name, owner or mode, or was written to with its time of modification
+    /// set back: it has to be read again.
     #[error("the file was touched since it was shared")]
     Touched,
-    /// Somebody wrote to the file or truncated it since it was shared. It must not be served any
-    /// more.
+    /// The file was written to or truncated since it was shared. It must not be served any more.
     #[error("the file changed since it was shared")]
     Changed,
-    /// Somebody deleted the file or put another in its place. It must not be served any more.
+    /// The file was deleted or replaced. It must not be served any more.
     #[error("the file was deleted or replaced")]
     Gone,
     /// The disk failed.
@@ -301,11 +308,12 @@ pub enum ReadError {
 
 /// A chunk was not stored.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
-    /// No more is taken, on a file system that could not promise it.
+    /// The file system, which could not promise space, takes no more data.
     #[error("{why}: {written} of {wanted} bytes of chunk {chunk} written; {}", why.advice())]
     DiskFull {
-        /// Of what there is not enough.
+        /// What there is not enough of.
         why: NoRoom,
         /// The chunk.
         chunk: ChunkIndex,
@@ -314,7 +322,7 @@ pub enum WriteError {
         /// Bytes in the chunk.
         wanted: u64,
     },
-    /// The space for the rest of the file cannot be had any more.
+    /// The space for the rest of the file cannot be reserved any more.
     #[error("reserving space for {}: {source}{}", shown_path(path), advice_on(source))]
     Reserve {
         /// The `.partial`.
@@ -330,8 +338,8 @@ pub enum WriteError {
         /// The system's second answer.
         source: io::Error,
     },
-    /// Again and again a sync failed while the chunk was being written.
-    #[error("writing chunk {chunk}: the disk does not keep what it is given")]
+    /// Syncs failed repeatedly while the chunk was being written.
+    #[error("writing chunk {chunk}: syncs of the disk fail repeatedly")]
     SyncsFail {
         /// The chunk.
         chunk: ChunkIndex,
@@ -342,7 +350,7 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// Whether all that is wrong is that there is no space.
+    /// Whether the only cause is a lack of space.
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::DiskFull { .. } => true,
@@ -352,11 +360,12 @@ impl WriteError {
     }
 }
 
-/// Stored chunks could not be made durable.
+/// Stored chunks cannot be made durable.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SyncError {
-    /// The disk did not take the data. The sync is not repeated, since the system forgets what it
-    /// dropped.
+    /// The disk did not take the data. The sync is not repeated, since the kernel does not remember
+    /// what it dropped.
     #[error("syncing: {} chunks are lost{}", lost.len(), advice_on(source))]
     Data {
         /// Missing again: to be fetched and written anew.
@@ -386,8 +395,10 @@ impl SyncError {
     }
 }
 
-/// A download did not become its file. Except where said, the `.partial` is as it was and nothing
-/// is lost.
+/// A download cannot be finished. Except where stated, the `.partial` is unchanged and nothing is
+/// lost.
+///
+/// Not `non_exhaustive`: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum FinishError {
     /// Chunks are missing.
@@ -403,13 +414,13 @@ pub enum FinishError {
         #[source]
         source: SyncError,
     },
-    /// The output appeared meanwhile.
+    /// The output was created by another process meanwhile.
     #[error("{path:?} appeared during the download; pass --overwrite to replace it")]
     Exists {
         /// The output path.
         path: PathBuf,
     },
-    /// Somebody removed, replaced or truncated the `.partial`.
+    /// The `.partial` was removed, replaced or truncated.
     #[error("{path:?} was removed or changed during the download")]
     Gone {
         /// The `.partial`.
@@ -428,11 +439,11 @@ pub enum FinishError {
     Closed,
 }
 
-/// The leftovers of a download could not be removed.
+/// The leftovers of a download cannot be removed.
 #[derive(Debug, thiserror::Error)]
 #[error("removing {path:?}")]
 pub struct DiscardError {
-    /// What is still there.
+    /// The file that still exists.
     pub path: PathBuf,
     /// The system's answer.
     pub source: io::Error,

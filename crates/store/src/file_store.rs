@@ -1,59 +1,46 @@
-//! A whole file that is served. What is read from it is what was shared, or the read is an error: a
-//! file that was truncated, written to or deleted since is noticed, and never mapped into memory.
+//! A complete file that is served. A read returns the bytes that were shared, or an error: each
+//! read compares the fingerprint, so a file that was truncated, written to or deleted since is
+//! noticed. It is never mapped into memory.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry, Progress};
+use tnet_fileinfo::{ChunkIndex, FileInfo, Progress};
 
 use super::beneath;
 use super::candidate::Candidate;
+use super::chunk_reader::{ChunkReader, ChunkVerdict};
 use super::error::{ReadAgainError, ReadError, ShareError};
+use super::fd_cache::{CachedFile, FdCache};
+use super::fingerprint::FileFingerprint;
 use super::flaws::Flaws;
-use super::held::{Held, OpenFiles};
 use super::origin::Origin;
-use super::scan_log::ScanLog;
-use super::stamp::Stamp;
+use super::scan_cache::ScanCache;
 use super::sys;
-use super::watched::Watched;
+use super::watch_link::WatchLink;
 
-/// A whole file for serving. It is opened when it is read, and stays open for a while.
+/// A complete file for serving. It is opened when it is read, and stays open for a while.
 #[derive(Debug)]
 pub struct FileStore {
-    held: Held,
+    file: CachedFile,
     info: FileInfo,
     path: Arc<Path>,
     origin: Origin,
-    stamp: Stamp,
+    fingerprint: FileFingerprint,
     is_in_memory: bool,
-    watched: Option<Watched>,
+    watch_link: Option<WatchLink>,
     flaws: Flaws,
 }
 
-/// What a chunk turned out to be when it was read and compared with its sum.
-#[derive(Debug)]
-pub enum Look {
-    /// It is right.
-    Right,
-    /// What the memory held of it was wrong, and what the disk holds is right.
-    Mended,
-    /// It is wrong on the disk.
-    Wrong,
-    /// It cannot be read, or not as the file that was shared.
-    Failed(ReadError),
-}
-
-/// What became of a shared file.
+/// The state of a shared file compared with when it was shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileState {
     /// It is as it was shared, under its path.
     Unchanged,
-    /// All but the time of its last change is as it was: only reading it tells whether its content
-    /// is.
+    /// Only the time of its last change differs: only reading it tells whether its content changed.
     Touched,
     /// It was written to or truncated.
     Changed,
@@ -73,55 +60,61 @@ impl FileStore {
         Candidate::named(path)?.into_store(info)
     }
 
-    pub(super) fn new(file: Arc<File>, info: FileInfo, path: PathBuf, stamp: Stamp) -> Self {
+    pub(super) fn new(
+        file: Arc<File>,
+        info: FileInfo,
+        path: PathBuf,
+        fingerprint: FileFingerprint,
+    ) -> Self {
         let is_in_memory = sys::is_in_memory(&file);
         Self {
-            held: Held::new(file),
+            file: CachedFile::new(file),
             info,
             path: path.into(),
             origin: Origin::Named,
-            stamp,
+            fingerprint,
             is_in_memory,
-            watched: None,
+            watch_link: None,
             flaws: Flaws::default(),
         }
     }
 
-    /// Opens it again from there.
+    /// Reopens it by this origin.
     #[must_use]
     pub(super) fn found_by(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
     }
 
-    /// Leaves it to the number of open files and to [`rest`](Self::rest) how long the file stays
-    /// open.
+    /// Counts the file against this cache: from now on it is closed when there is no slot, or by
+    /// [`close_if_idle`](Self::close_if_idle).
     #[must_use]
-    pub fn kept_among(mut self, others: &OpenFiles) -> Self {
-        self.held.keep_among(others, &self.path);
+    pub fn with_fd_cache(mut self, others: &FdCache) -> Self {
+        self.file.limit_by(others, &self.path);
         self
     }
 
-    /// Leaves it to somebody else to notice what becomes of the file, while he does.
+    /// Registers the watcher of the directory that the file is in: while it notices changes, the
+    /// file need not be polled.
     #[must_use]
-    pub fn watched_by(mut self, watched: &Watched) -> Self {
-        self.watched = Some(watched.clone());
+    pub fn watched_by(mut self, watched: &WatchLink) -> Self {
+        self.watch_link = Some(watched.clone());
         self
     }
 
-    /// Whether it is in a shared directory, which is looked at as a whole.
+    /// Whether it is in a shared directory, which is polled as a whole.
     pub fn is_in_shared_dir(&self) -> bool {
-        self.watched.is_some()
+        self.watch_link.is_some()
     }
 
-    /// Whether somebody else notices what becomes of the file.
+    /// Whether a watcher notices changes of the file.
     pub fn is_watched(&self) -> bool {
-        self.watched.as_ref().is_some_and(Watched::is_watched)
+        self.watch_link.as_ref().is_some_and(WatchLink::is_watched)
     }
 
-    /// Closes the file if nobody read from it since this was last called.
-    pub fn rest(&self) {
-        self.held.rest();
+    /// Closes the file if it was not read since the last call.
+    pub fn close_if_idle(&self) {
+        self.file.close_if_idle();
     }
 
     /// Fills `buf` with the bytes of `chunk` from `offset` (bytes from the start of the chunk).
@@ -137,13 +130,13 @@ impl FileStore {
     ) -> Result<(), ReadError> {
         self.check_flaw(chunk)?;
         let file = self.open(chunk)?;
-        read_part(&file, self.info.geometry(), chunk, offset, buf)?;
+        self.reader(&file).read(chunk, offset, buf)?;
         // Afterwards, so that a change during the read is seen too.
         self.check(&file, chunk)
     }
 
-    /// The same if no disk has to be waited for; `None` if one has, or if that is not known, as
-    /// while the file is not open.
+    /// As [`read_chunk_part`](Self::read_chunk_part), but only if it needs no disk. `None` if it
+    /// would, or if that is not known, as while the file is not open.
     pub fn read_chunk_part_at_once(
         &self,
         chunk: ChunkIndex,
@@ -153,20 +146,19 @@ impl FileStore {
         if let Err(error) = self.check_flaw(chunk) {
             return Some(Err(error));
         }
-        let file = self.held.file()?;
-        let read =
-            read_part_at_once(&file, self.is_in_memory, self.info.geometry(), chunk, offset, buf)?;
+        let file = self.file.opened()?;
+        let read = self.reader(&file).read_at_once(chunk, offset, buf)?;
         Some(read.and_then(|()| self.check(&file, chunk)))
     }
 
-    /// Whether the file system is all memory, so that no read waits for a disk.
+    /// Whether the file system is in memory, so that no read waits for a disk.
     pub fn is_in_memory(&self) -> bool {
         self.is_in_memory
     }
 
-    /// The file, for `sendfile`, and where in it a part of a chunk is, if no disk has to be waited
-    /// for to send it; `None` if one has, if that is not known, or if the file is not what was
-    /// shared any more. The file's cursor is nobody's.
+    /// The file, for `sendfile`, and the position in it of a part of a chunk, in bytes, if the part
+    /// is in memory. `None` if it is not, if that is not known, or if the file is not what was
+    /// shared any more. The file's cursor has no meaning.
     pub fn cached_part(
         &self,
         chunk: ChunkIndex,
@@ -174,28 +166,31 @@ impl FileStore {
         len: u32,
     ) -> Option<(Arc<File>, u64)> {
         self.check_flaw(chunk).ok()?;
-        let file = self.held.file()?;
+        let file = self.file.opened()?;
         self.check(&file, chunk).ok()?;
-        let position =
-            cached_part(&file, self.is_in_memory, self.info.geometry(), chunk, offset, len)?;
+        let position = self.reader(&file).cached_part(chunk, offset, len)?;
         Some((file, position))
     }
 
-    /// The same for bytes anywhere in the file.
+    /// As [`cached_part`](Self::cached_part), for bytes anywhere in the file.
     pub fn cached_range(&self, position: u64, len: u32) -> Option<(Arc<File>, u64)> {
-        let file = self.held.file()?;
+        let file = self.file.opened()?;
         self.check(&file, self.info.geometry().chunk(0)?).ok()?;
-        let is_inside = len > 0 && position.checked_add(u64::from(len))? <= self.info.size();
+        let is_inside = position.checked_add(u64::from(len))? <= self.info.size();
         if !is_inside
             || self.flaws.are_any()
                 && self.chunks_in(position, len).any(|chunk| self.flaws.of(chunk).is_some())
         {
             return None;
         }
-        (is_ready(&file, self.is_in_memory, position, len)).then_some((file, position))
+        self.reader(&file).is_cached(position, len).then_some((file, position))
     }
 
-    /// The chunks that some bytes are in.
+    fn reader<'a>(&'a self, file: &'a File) -> ChunkReader<'a> {
+        ChunkReader { file, info: &self.info, is_in_memory: self.is_in_memory }
+    }
+
+    /// The chunks that contain these bytes.
     fn chunks_in(&self, position: u64, len: u32) -> impl Iterator<Item = ChunkIndex> + '_ {
         let geometry = self.info.geometry();
         let chunk_size = u64::from(geometry.chunk_size().get());
@@ -204,19 +199,19 @@ impl FileStore {
             .filter_map(|index| u32::try_from(index).ok().and_then(|index| geometry.chunk(index)))
     }
 
-    /// Reads a chunk and compares it with its sum, whatever flaw it had. Wrong bytes are read a
-    /// second time, from the disk if the system lets go of what it holds of them. `buf` is memory
-    /// to read into.
-    pub fn look(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> Look {
+    /// Reads a chunk and compares it with its sum, also if it is known to have a flaw. Wrong bytes
+    /// are read a second time, from the disk if the system drops them from the page cache. `buf` is
+    /// scratch memory.
+    pub fn inspect(&self, chunk: ChunkIndex, buf: &mut Vec<u8>) -> ChunkVerdict {
         let range = self.info.geometry().range(chunk);
-        let looked = self.open(chunk).and_then(|file| {
+        let inspected = self.open(chunk).and_then(|file| {
             if self.flaws.of(chunk).is_some() {
                 sys::drop_cached(&file, range.clone());
             }
-            let look = look_at(&file, &self.info, chunk, buf)?;
-            self.check(&file, chunk).map(|()| look)
+            let verdict = self.reader(&file).inspect(chunk, buf)?;
+            self.check(&file, chunk).map(|()| verdict)
         });
-        looked.unwrap_or_else(Look::Failed)
+        inspected.unwrap_or_else(ChunkVerdict::Failed)
     }
 
     /// Chunks that are not served.
@@ -236,15 +231,15 @@ impl FileStore {
     /// # Errors
     /// It cannot be opened, or the path leads to another file or none. `chunk` is only named.
     pub(super) fn open(&self, chunk: ChunkIndex) -> Result<Arc<File>, ReadError> {
-        if let Some(file) = self.held.file() {
+        if let Some(file) = self.file.opened() {
             return Ok(file);
         }
         let file = self.open_again(chunk).inspect_err(|error| {
-            if let (ReadError::Gone, Some(watched)) = (error, &self.watched) {
+            if let (ReadError::Gone, Some(watched)) = (error, &self.watch_link) {
                 watched.miss(&self.path);
             }
         })?;
-        self.held.keep(Arc::clone(&file));
+        self.file.keep(Arc::clone(&file));
         Ok(file)
     }
 
@@ -258,7 +253,7 @@ impl FileStore {
         Ok(file)
     }
 
-    /// The same if it can be had; an empty file cannot.
+    /// The file, opened again if needed; `None` if that fails, and for an empty file.
     pub(super) fn open_now(&self) -> Option<Arc<File>> {
         let first = self.info.geometry().chunk(0)?;
         self.open(first).ok()
@@ -267,26 +262,25 @@ impl FileStore {
     /// Whether an open file is still what was shared: one system call.
     pub fn check(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
         let metadata = file.metadata().map_err(|source| ReadError::Io { chunk, source })?;
-        let stamp = Stamp::of(&metadata);
-        if metadata.nlink() == 0 || !stamp.is_same_file(&self.stamp) {
+        let fingerprint = FileFingerprint::of(&metadata);
+        if metadata.nlink() == 0 || !fingerprint.is_same_file(&self.fingerprint) {
             Err(ReadError::Gone)
-        } else if stamp.is_touched(&self.stamp) {
+        } else if fingerprint.is_touched(&self.fingerprint) {
             Err(ReadError::Touched)
-        } else if stamp != self.stamp {
+        } else if fingerprint != self.fingerprint {
             Err(ReadError::Changed)
         } else {
             Ok(())
         }
     }
 
-    /// The same file, if it has the same content, found by reading all of it. Takes as long as that
-    /// takes.
+    /// The same file, if it still has the same content. Reads all of it.
     ///
     /// # Errors
     /// It has another, or cannot be opened or read, or `progress` said stop.
     pub fn read_again(
         &self,
-        scans: Option<&ScanLog>,
+        scans: Option<&ScanCache>,
         now: Duration,
         progress: Progress<'_>,
     ) -> Result<Self, ReadAgainError> {
@@ -304,122 +298,49 @@ impl FileStore {
         Ok(again)
     }
 
-    /// Whether its space would be free if it were closed: nothing leads to it any more. `None` if
-    /// it is not open.
+    /// Whether the file was deleted, so that closing it would free its space. `None` if it is not
+    /// open.
     pub fn is_open_in_vain(&self) -> Option<bool> {
-        let file = self.held.peek()?;
+        let file = self.file.peek()?;
         let has_no_name = file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
-        // What is deleted while it is open keeps a name on some file systems of servers, and nobody
-        // says so.
-        Some(has_no_name || !sys::hears_of_all_changes(&*file) && self.state() == FileState::Gone)
+        // On some network file systems an open file that is deleted keeps a hidden name, and no
+        // notice comes.
+        Some(has_no_name || !sys::notifies_all_changes(&*file) && self.state() == FileState::Gone)
     }
 
-    /// What became of the file and of its path, which is where it was shared from. A file that
-    /// cannot be looked at is gone.
+    /// The state of the file at its path, where it was shared from. A file whose metadata cannot be
+    /// read is gone.
     pub fn state(&self) -> FileState {
-        let state = match self.origin.stamp_at(&self.path) {
-            Ok(stamp) if !stamp.is_same_file(&self.stamp) => FileState::Gone,
-            Ok(stamp) if stamp.is_touched(&self.stamp) => FileState::Touched,
-            Ok(stamp) if stamp != self.stamp => FileState::Changed,
+        let state = match self.origin.fingerprint_at(&self.path) {
+            Ok(fingerprint) if !fingerprint.is_same_file(&self.fingerprint) => FileState::Gone,
+            Ok(fingerprint) if fingerprint.is_touched(&self.fingerprint) => FileState::Touched,
+            Ok(fingerprint) if fingerprint != self.fingerprint => FileState::Changed,
             Ok(_) => FileState::Unchanged,
             Err(_) => FileState::Gone,
         };
-        if let (FileState::Gone, Some(watched)) = (state, &self.watched) {
+        if let (FileState::Gone, Some(watched)) = (state, &self.watch_link) {
             watched.miss(&self.path);
         }
         state
     }
 
-    /// What the file is.
+    /// The description of the file.
     pub fn info(&self) -> &FileInfo {
         &self.info
     }
 
-    /// Where it was shared from; absolute.
+    /// The absolute path that it was shared from.
     pub fn path(&self) -> &Arc<Path> {
         &self.path
     }
 
-    /// Whether both are found under one name in one directory.
+    /// Whether both have one name in one directory.
     pub fn is_in_place_of(&self, other: &Self) -> bool {
         self.path == other.path && self.origin.is_same_place(&other.origin)
     }
 
-    /// What it looked like when it was shared.
-    pub fn stamp(&self) -> Stamp {
-        self.stamp
+    /// Its fingerprint when it was shared.
+    pub fn fingerprint(&self) -> FileFingerprint {
+        self.fingerprint
     }
-}
-
-/// Reads a chunk, and once more from the disk if it is wrong.
-pub(super) fn look_at(
-    file: &File,
-    info: &FileInfo,
-    chunk: ChunkIndex,
-    buf: &mut Vec<u8>,
-) -> Result<Look, ReadError> {
-    buf.resize(info.geometry().chunk_len(chunk) as usize, 0);
-    read_part(file, info.geometry(), chunk, 0, buf)?;
-    if info.verify(chunk, buf) {
-        return Ok(Look::Right);
-    }
-    sys::drop_cached(file, info.geometry().range(chunk));
-    read_part(file, info.geometry(), chunk, 0, buf)?;
-    Ok(if info.verify(chunk, buf) { Look::Mended } else { Look::Wrong })
-}
-
-/// Reads inside one chunk; a file too short for that was truncated.
-pub(super) fn read_part(
-    file: &File,
-    geometry: &Geometry,
-    chunk: ChunkIndex,
-    offset: u32,
-    buf: &mut [u8],
-) -> Result<(), ReadError> {
-    let length = buf.len() as u64;
-    if u64::from(offset) + length > u64::from(geometry.chunk_len(chunk)) {
-        return Err(ReadError::OutOfRange { chunk, offset, length });
-    }
-    match file.read_exact_at(buf, geometry.offset(chunk) + u64::from(offset)) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Changed),
-        Err(source) => Err(ReadError::Io { chunk, source }),
-    }
-}
-
-/// Where in the file a part is that needs no disk, as far as its ends tell.
-pub(super) fn cached_part(
-    file: &File,
-    is_in_memory: bool,
-    geometry: &Geometry,
-    chunk: ChunkIndex,
-    offset: u32,
-    len: u32,
-) -> Option<u64> {
-    let is_inside =
-        len > 0 && u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
-    let first = geometry.offset(chunk) + u64::from(offset);
-    (is_inside && is_ready(file, is_in_memory, first, len)).then_some(first)
-}
-
-/// Whether so many bytes need no disk, as far as the first and the last tell.
-fn is_ready(file: &File, is_in_memory: bool, first: u64, len: u32) -> bool {
-    let is_cached = |position| sys::read_cached(file, &mut [0], position);
-    is_in_memory || is_cached(first) && is_cached(first + u64::from(len) - 1)
-}
-
-/// As `read_part`, if no disk has to be waited for.
-pub(super) fn read_part_at_once(
-    file: &File,
-    is_in_memory: bool,
-    geometry: &Geometry,
-    chunk: ChunkIndex,
-    offset: u32,
-    buf: &mut [u8],
-) -> Option<Result<(), ReadError>> {
-    let is_inside = u64::from(offset) + buf.len() as u64 <= u64::from(geometry.chunk_len(chunk));
-    if is_inside && sys::read_cached(file, buf, geometry.offset(chunk) + u64::from(offset)) {
-        return Some(Ok(()));
-    }
-    is_in_memory.then(|| read_part(file, geometry, chunk, offset, buf))
 }

@@ -1,5 +1,5 @@
-//! Which chunks of a whole file are not to be served: their bytes are wrong, or cannot be read. A
-//! chunk has at most one flaw; most files have none, and pay one load of an atomic for that.
+//! The chunks of a complete file that are not served, because their bytes are wrong or cannot be
+//! read. A chunk has at most one flaw; most files have none, and pay one atomic load for that.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 pub enum Flaw {
     /// It does not match its sum.
     Wrong,
-    /// The disk does not give it.
+    /// The disk cannot read it.
     Unreadable,
 }
 
-/// Found so far.
+/// The flaws found so far.
 #[derive(Debug, Default)]
 pub struct Flaws {
     are_any: AtomicBool,
@@ -49,7 +49,7 @@ impl Flaws {
         }
     }
 
-    /// From now on the chunk has this flaw, or none. Answers whether that is news.
+    /// Sets or clears the flaw of a chunk. Returns whether that is a change.
     pub fn set(&self, geometry: &Geometry, chunk: ChunkIndex, flaw: Option<Flaw>) -> bool {
         if self.of(chunk) == flaw {
             return false;
@@ -71,8 +71,7 @@ impl Flaws {
         true
     }
 
-    /// From now on all chunks have this flaw, but for those that have another. Answers whether that
-    /// is news.
+    /// Gives this flaw to all chunks that have none. Returns whether that is a change.
     pub fn set_rest(&self, geometry: &Geometry, flaw: Flaw) -> bool {
         let mut chunks = self.chunks();
         let known = chunks.get_or_insert_with(|| Chunks::none(geometry));
@@ -88,7 +87,7 @@ impl Flaws {
         !rest.is_empty()
     }
 
-    /// The chunks without one; none if all are.
+    /// The chunks without a flaw; `None` if no chunk has one.
     pub fn sound(&self, geometry: &Geometry) -> Option<ChunkSet> {
         if !self.are_any() {
             return None;
@@ -110,7 +109,7 @@ impl Flaws {
         if self.are_any() { self.chunks().as_ref().map_or(0, count) } else { 0 }
     }
 
-    /// The first chunk with this flaw from a place on, or else from the start.
+    /// The first chunk with this flaw at or after index `from`, or else the first of all.
     pub fn next(&self, flaw: Flaw, from: u32) -> Option<ChunkIndex> {
         let chunks = self.chunks();
         let chunks = chunks.as_ref()?;
@@ -121,13 +120,12 @@ impl Flaws {
         set.iter().find(|chunk| chunk.get() >= from).or_else(|| set.iter().next())
     }
 
-    /// Whether a chunk has one.
+    /// Whether any chunk has a flaw.
     pub fn are_any(&self) -> bool {
         self.are_any.load(Ordering::Acquire)
     }
 
-    // A poisoned lock is taken all the same: a chunk that is in no set for a moment is looked at
-    // when it is read.
+    // A poisoned lock is used: a chunk that is in no set for a moment is checked when it is read.
     fn chunks(&self) -> MutexGuard<'_, Option<Chunks>> {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }

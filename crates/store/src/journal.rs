@@ -1,8 +1,8 @@
-//! The journal beside a `.partial`: which chunks are known to be on the disk. It may say less than
-//! the truth, never more.
+//! The journal beside a `.partial`: the chunks that are known to be on the disk. It may name fewer
+//! chunks than are there, never more.
 //!
-//! A header that names the file and the very `.partial` it speaks of, then records of 16 bytes,
-//! each a run of chunks:
+//! A header that identifies the file and the `.partial`, then records of 16 bytes, each a run of
+//! chunks:
 //!
 //! | header bytes | meaning (integers little-endian)    |   | record bytes | meaning                   |
 //! |--------------|-------------------------------------|---|--------------|---------------------------|
@@ -15,11 +15,11 @@
 //! | 72..80       | check                               |   |              |                           |
 //!
 //! A record's check is keyed by the header and covers the record's number, so a record of another
-//! file, of another `.partial`, or in another place is not a record. The first one that does not
-//! check ends the journal: what follows was torn by a crash. Records divide sectors evenly, so none
-//! can be half on the disk without failing its check.
+//! file, of another `.partial`, or at another position is invalid. The first invalid record ends
+//! the journal: what follows was torn by a crash. Records divide sectors evenly, so none can be
+//! half on the disk without failing its check.
 
-// What comes from outside is never trusted to have a place.
+// Outside input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 use std::io;
@@ -36,21 +36,21 @@ const CHECK_LEN: usize = 8;
 const CHECK_AT: usize = HEADER_LEN - CHECK_LEN;
 const _: () = assert!(HEADER_LEN.is_multiple_of(RECORD_LEN) && 512 % RECORD_LEN == 0);
 
-/// What a journal speaks of.
+/// The file and `.partial` that a journal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Subject {
     pub(super) hash: FileHash,
     pub(super) geometry: Geometry,
-    /// Number of the `.partial` on its device. With [`born_ns`](Self::born_ns) it tells a
-    /// `.partial` from one that was removed and made anew under the same name, whose content nobody
-    /// vouched for.
+    /// Number of the `.partial` on its device. With [`born_ns`](Self::born_ns) it distinguishes a
+    /// `.partial` from one that was removed and created again under the same name, whose content
+    /// the journal does not vouch for.
     pub(super) inode: u64,
     /// When the `.partial` was created, in nanoseconds; zero where the file system does not keep
     /// it.
     pub(super) born_ns: u64,
 }
 
-/// The bytes of one subject's journal.
+/// The encoding of the journal of one subject.
 #[derive(Debug, Clone)]
 pub(super) struct Format {
     geometry: Geometry,
@@ -58,11 +58,11 @@ pub(super) struct Format {
     key: [u8; 32],
 }
 
-/// What a journal vouches for.
+/// The content of a journal.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) chunks: ChunkSet,
-    /// Records read; the next one goes behind them.
+    /// Number of valid records; the next one is appended after them.
     pub(super) records: u32,
 }
 
@@ -96,8 +96,8 @@ impl Format {
         record_offset(self.geometry.chunk_count())
     }
 
-    /// Reads a journal, however damaged; `None` if it speaks of something else, or nothing can be
-    /// told.
+    /// Reads a journal, which may be damaged; `None` if it is about another subject, or has no
+    /// valid header.
     pub(super) fn parse(&self, bytes: &[u8]) -> Option<Parsed> {
         let records = bytes.strip_prefix(&self.header)?;
         let mut parsed = Parsed { chunks: ChunkSet::empty(&self.geometry), records: 0 };
@@ -142,12 +142,12 @@ impl Format {
     }
 }
 
-/// Where a record stands, in bytes from the start of the journal.
+/// Offset of a record, in bytes from the start of the journal.
 pub(super) fn record_offset(number: u32) -> u64 {
     HEADER_LEN as u64 + u64::from(number) * RECORD_LEN as u64
 }
 
-/// Chunks in a row.
+/// A run of consecutive chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     first: u32,
@@ -175,23 +175,23 @@ pub(super) struct Journal<F> {
 }
 
 impl<F: BlockFile> Journal<F> {
-    /// Continues behind the `records` that were read from the file.
+    /// Continues after the `records` that were read from the file.
     pub(super) fn resume(file: F, format: Format, records: u32) -> Self {
         Self { file, format, records }
     }
 
-    /// Begins a journal in an empty file.
+    /// Writes the header of a new journal into an empty file.
     pub(super) fn begin(file: F, format: Format) -> io::Result<Self> {
         write_all_at(&file, format.header(), 0).map_err(|error| error.source)?;
         file.sync_data()?;
         Ok(Self { file, format, records: 0 })
     }
 
-    /// Appends the chunks, whose data is already safe on the disk, and returns once the records are
+    /// Appends the chunks, whose data is already durable, and returns once the records are durable
     /// too.
     ///
-    /// After an error the next call writes over whatever this one left: a record that reached the
-    /// disk all the same is true, as its data was safe before.
+    /// After an error the next call overwrites what this one left: a record that reached the disk
+    /// all the same is true, as its data was safe before.
     pub(super) fn append(&mut self, chunks: &ChunkSet) -> io::Result<()> {
         let mut number = self.records;
         let mut bytes = Vec::new();

@@ -1,5 +1,6 @@
-//! How safe each stored chunk is. A chunk becomes durable only through a sync that began after its
-//! write ended and that succeeded; a chunk that a failed sync may have dropped is missing again.
+//! The durability of each stored chunk. A chunk becomes durable only through a sync that began
+//! after its write ended and that succeeded; a chunk that a failed sync may have dropped is missing
+//! again.
 //!
 //! A stored chunk is in exactly one state:
 //!
@@ -16,8 +17,8 @@
 //!
 //! A chunk that the journal of an earlier process names is *vouched*, which is not stored: its
 //! bytes may be others by now. It becomes stored, and journaled at once, when its sum was compared,
-//! or is missing again. If it is written meanwhile it is stored, and vouched until then all the
-//! same: whoever waits for the comparison hears of each such chunk once.
+//! or is missing again. If it is written meanwhile it is stored, and stays vouched until the
+//! comparison: so each vouched chunk is reported by the comparison exactly once.
 //!
 //! A stored chunk that turns out wrong or unreadable is missing again, in whichever state it was.
 
@@ -28,13 +29,13 @@ pub(super) struct Ledger {
     geometry: Geometry,
     stored: ChunkSet,
     vouched: ChunkSet,
-    /// Named in the journal, right or wrong: a second record would say nothing new.
+    /// Chunks that the journal names, right or wrong: a second record would add nothing.
     recorded: ChunkSet,
     written: ChunkSet,
     synced: ChunkSet,
     failed_syncs: u64,
-    /// Lost since the running sync began: it does not make them safe, even if they were written
-    /// again.
+    /// Chunks lost since the running sync began: it does not make them durable, even if they were
+    /// written again.
     lost_in_sync: Vec<ChunkIndex>,
 }
 
@@ -45,18 +46,18 @@ pub(super) struct WriteTicket {
     failed_syncs: u64,
 }
 
-/// The chunks whose fate a running sync decides.
+/// The chunks that a running sync makes durable or loses.
 #[derive(Debug)]
 #[must_use = "chunks of a sync that is never settled are never journaled"]
 pub(super) struct SyncTicket {
     chunks: ChunkSet,
 }
 
-/// What came of a write.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(super) enum SettledWrite {
     Stored,
-    /// A sync failed while the bytes were on their way and may have dropped them.
+    /// A sync failed during the write and may have dropped its bytes.
     WriteAgain,
 }
 
@@ -84,8 +85,8 @@ impl Ledger {
         &self.vouched
     }
 
-    /// The sum of a vouched chunk was compared; answers whether it is stored now. One that was
-    /// written meanwhile is, whatever was read.
+    /// Records that the sum of a vouched chunk was compared; returns whether the chunk is stored
+    /// now. A chunk that was written meanwhile is stored in any case.
     pub(super) fn settle_check(&mut self, chunk: ChunkIndex, is_right: bool) -> bool {
         if self.vouched.remove(chunk) && is_right {
             self.stored.insert(chunk);
@@ -93,7 +94,7 @@ impl Ledger {
         self.stored.contains(chunk)
     }
 
-    /// Every chunk that is in the file, safe from a power cut or not.
+    /// Every chunk that is in the file, durable or not.
     pub(super) fn stored(&self) -> &ChunkSet {
         &self.stored
     }
@@ -102,18 +103,18 @@ impl Ledger {
         WriteTicket { failed_syncs: self.failed_syncs }
     }
 
-    /// The chunk's bytes were all written.
-    pub(super) fn settle_write(&mut self, ticket: WriteTicket, chunk: ChunkIndex) -> Settled {
+    /// All bytes of the chunk were written.
+    pub(super) fn settle_write(&mut self, ticket: WriteTicket, chunk: ChunkIndex) -> SettledWrite {
         if ticket.failed_syncs != self.failed_syncs {
-            return Settled::WriteAgain;
+            return SettledWrite::WriteAgain;
         }
         if self.stored.insert(chunk) {
             self.written.insert(chunk);
         }
-        Settled::Stored
+        SettledWrite::Stored
     }
 
-    /// A stored chunk is not what it was. Answers whether it was stored.
+    /// Marks a stored chunk as missing. Returns whether it was stored.
     pub(super) fn lose(&mut self, chunk: ChunkIndex) -> bool {
         let was_stored = self.stored.remove(chunk);
         if was_stored {
@@ -124,7 +125,7 @@ impl Ledger {
         was_stored
     }
 
-    /// A sync of the data begins; the caller lets only one run at a time.
+    /// Begins a sync of the data; the caller lets only one run at a time.
     pub(super) fn begin_sync(&mut self) -> SyncTicket {
         self.lost_in_sync.clear();
         SyncTicket { chunks: std::mem::replace(&mut self.written, ChunkSet::empty(&self.geometry)) }
@@ -138,14 +139,14 @@ impl Ledger {
         self.synced.union_with(&chunks);
     }
 
-    /// Answers the chunks that are missing again.
+    /// Returns the chunks that are missing again.
     pub(super) fn sync_failed(&mut self, ticket: SyncTicket) -> Vec<ChunkIndex> {
         self.failed_syncs += 1;
         let mut lost = ticket.chunks;
         lost.union_with(&self.written);
         self.written.clear();
         self.stored.difference_with(&lost);
-        // What the cache shows of these proves nothing any more.
+        // The page cache proves nothing about these any more.
         self.vouched.difference_with(&lost);
         lost.iter().collect()
     }
@@ -155,14 +156,14 @@ impl Ledger {
         &self.synced
     }
 
-    /// Those of them that the journal should be told.
+    /// Those of them that the journal does not name yet.
     pub(super) fn unrecorded(&self) -> ChunkSet {
         let mut chunks = self.synced.clone();
         chunks.difference_with(&self.recorded);
         chunks
     }
 
-    /// The journal was told of these, safely.
+    /// Records that the journal names these, durably.
     pub(super) fn journaled(&mut self, chunks: &ChunkSet) {
         self.synced.difference_with(chunks);
         self.recorded.union_with(chunks);

@@ -1,6 +1,27 @@
-//! Files on disk: whole ones that are served, and ones that are still coming.
+//! Files on disk: complete files that are served, and downloads in progress.
 //!
-//! Everything here blocks, and needs no runtime; callers run it where blocking is allowed.
+//! All functions block and need no async runtime; callers run them where blocking is allowed.
+//!
+//! ```
+//! use tnet_fileinfo::{scan, scan_file};
+//! use tnet_store::FileStore;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("image.bin");
+//! std::fs::write(&path, [7; 100_000])?;
+//! let info = scan_file(&path, None, &scan::unwatched)?;
+//!
+//! let store = FileStore::open_shared(&path, &info)?;
+//! let second = info.geometry().chunk(1).expect("100 000 bytes are two chunks");
+//! let mut part = [0; 1000];
+//! store.read_chunk_part(second, 0, &mut part)?;
+//! assert_eq!(part, [7; 1000]);
+//!
+//! // A changed file is not served any more.
+//! std::fs::write(&path, [8; 99_999])?;
+//! assert!(store.read_chunk_part(second, 0, &mut part).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # What survives a crash
 //! A download to `OUT` lives in `OUT.partial`, with `OUT.partial.journal` beside it. Chunks are
@@ -43,42 +64,45 @@ mod beneath;
 mod block_file;
 mod candidate;
 mod check;
+mod chunk_reader;
 mod chunk_source;
 mod chunk_writer;
 mod cost;
 mod disks;
 mod download;
 mod error;
+mod fd_cache;
+mod file_id;
 mod file_store;
+mod fingerprint;
 mod flaws;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod held;
 mod journal;
 mod ledger;
-pub mod named_dir;
+mod named_dir;
 mod no_room;
 mod open;
 mod origin;
 mod out_dir;
+mod output_identity;
 mod page_cache;
 mod partial;
-mod place;
 mod replaced;
 mod reservation;
 mod resume;
-mod scan_log;
+mod scan_cache;
 pub mod share;
 mod shared_root;
-mod stamp;
-pub mod sys;
+mod sys;
 mod target;
-mod watched;
+mod watch_link;
 mod whole_file;
 
-pub use candidate::{Candidate, is_passing};
-pub use check::Checked;
+pub use candidate::{Candidate, is_transient};
+pub use check::CheckedChunks;
+pub use chunk_reader::ChunkVerdict;
 pub use chunk_source::ChunkSource;
 pub use cost::Cost;
 pub use disks::Disks;
@@ -87,20 +111,33 @@ pub use error::{
     DiscardError, FinishError, OpenError, ReadAgainError, ReadError, ShareError, SyncError,
     WriteError,
 };
-pub use file_store::{FileState, FileStore, Look};
+pub use fd_cache::FdCache;
+pub use file_id::FileId;
+pub use file_store::{FileState, FileStore};
+pub use fingerprint::FileFingerprint;
+use fingerprint::FileFingerprint as Stamp;
 pub use flaws::{Flaw, Flaws};
-pub use held::OpenFiles;
+pub use named_dir::{
+    Exposure, FindError, FoundDirectory, OtherUsers, TrustedUsers, find_directory,
+};
 pub use no_room::NoRoom;
-pub use out_dir::{OutDirectory, Whereabouts};
-pub use place::{Found, Key as PlaceKey, Place};
-pub use scan_log::ScanLog;
+pub use out_dir::{FileLocation, OutDirectory};
+pub use output_identity::{OutputIdentity, OutputKey};
+pub use scan_cache::ScanCache;
 pub use shared_root::SharedRoot;
-pub use stamp::Stamp;
+pub use sys::{
+    Protection, effective_user, ignores_modes, is_unchangeable, non_unix_file_system,
+    open_directory, protection,
+};
 pub use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX};
-pub use watched::Watched;
+pub use watch_link::WatchLink;
 pub use whole_file::write_whole;
 
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 use tests::wait_for_the_clock_of;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

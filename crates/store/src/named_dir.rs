@@ -1,11 +1,11 @@
-//! Finding a directory by a path that a person named. A link on the way is followed only if no
-//! other user could have put it there; who else could lead the path elsewhere is part of the
-//! answer.
+//! Finds a directory by a path that the user named. A link on the way is followed only if no
+//! untrusted user could have put it there; the result names other users who could lead the path
+//! elsewhere.
 //!
-//! A directory is in the hands of its owner and of those who may write to it; where it is sticky,
-//! as `/tmp`, an entry in it is in the hands of the entry's owner. This user, the superuser and the
-//! owner of `/` (whom a container may not know by his number) are trusted. So is a group that has
-//! the number of a trusted owner: it is his own.
+//! A directory is controlled by its owner and by users who may write to it; in a sticky one, such
+//! as `/tmp`, an entry is controlled by the entry's owner. This user, the superuser and the owner
+//! of `/` (who has another number in some containers) are trusted. So is a group that has the
+//! number of a trusted owner: it is that owner's private group.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -18,34 +18,36 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::sys::{self, Entry, EntryKind, Protection};
 
-/// Links followed and attempts repeated, as many as Linux follows links.
+pub(crate) use self::{OtherUsers as Others, TrustedUsers as Trusted, find_directory as find};
+
+/// Links followed and attempts repeated at most: as many as Linux follows links.
 const DETOURS: u32 = 40;
 
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// A directory that was found.
+/// A directory found by [`find_directory`].
 #[derive(Debug)]
-pub struct Found {
-    /// Open, for what is in it.
+pub struct FoundDirectory {
+    /// The open directory.
     pub directory: OwnedFd,
-    /// Who else could have led the path elsewhere; the worst.
-    pub others: Option<Exposed>,
+    /// The widest set of other users who could have led the path elsewhere, if there are any.
+    pub others: Option<Exposure>,
 }
 
-/// Where others decide, and who.
+/// A directory on a path that other users may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exposed {
-    /// Who.
-    pub to: Others,
+pub struct Exposure {
+    /// Which users.
+    pub to: OtherUsers,
     /// The directory that they may change.
     pub directory: PathBuf,
 }
 
-/// Other users who decide where a path leads.
+/// Other users who decide where a path leads; a later one includes the earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Others {
+pub enum OtherUsers {
     /// The owner of a directory on the way, or of a name in a sticky one.
     Owner,
     /// A group.
@@ -54,10 +56,12 @@ pub enum Others {
     Everybody,
 }
 
-/// A directory was not found.
+/// Why a directory was not found.
+///
+/// Not `non_exhaustive`: a caller must map each case to its own error.
 #[derive(Debug)]
 pub enum FindError {
-    /// A link is in the way that another user could have put there.
+    /// There is a link on the way that another user could have put there.
     ForeignLink {
         /// Its path.
         link: PathBuf,
@@ -78,27 +82,30 @@ impl From<io::Error> for FindError {
     }
 }
 
-/// Opens the directory, asking of each step who decides where it leads.
+/// Opens the directory, and checks at each step which users decide where it leads.
 ///
 /// # Errors
-/// It is not there, is no directory, or a link in the way is not to be trusted.
-pub fn find(path: &Path) -> Result<Found, FindError> {
+/// The path does not exist, is not a directory, or has a link on the way that is not
+/// trusted.
+pub fn find_directory(path: &Path) -> Result<FoundDirectory, FindError> {
     let mut way = Way::begin(path)?;
     while let Some(name) = way.names.pop() {
         way.step(name)?;
     }
-    Ok(Found { directory: sys::open_subdirectory(&way.here, ".".as_ref())?, others: way.others })
+    Ok(FoundDirectory {
+        directory: sys::open_subdirectory(&way.here, ".".as_ref())?,
+        others: way.others,
+    })
 }
 
-/// The same if nobody needs to know who else decides: where no link is in the way, it is one system
-/// call.
+/// As [`find_directory`], without the other users: if no link is on the way, it is one system call.
 ///
 /// # Errors
-/// As [`find`].
-pub fn open(path: &Path) -> Result<OwnedFd, FindError> {
+/// As [`find_directory`].
+pub(super) fn open(path: &Path) -> Result<OwnedFd, FindError> {
     match without_links(path) {
         Some(directory) => Ok(directory),
-        None => Ok(find(path)?.directory),
+        None => Ok(find_directory(path)?.directory),
     }
 }
 
@@ -115,16 +122,16 @@ fn without_links(_: &Path) -> Option<OwnedFd> {
     None
 }
 
-/// A path that is being walked.
+/// A path that is being resolved.
 struct Way {
     here: OwnedFd,
-    /// For people: the path of `here`, as far as names tell.
+    /// The path of `here` as far as the names tell, for display.
     path: PathBuf,
-    /// What is still to be walked; the next is the last.
+    /// Components that remain, in reverse: the next one is the last.
     names: Vec<OsString>,
-    others: Option<Exposed>,
+    others: Option<Exposure>,
     detours: u32,
-    trusted: Trusted,
+    trusted: TrustedUsers,
 }
 
 impl Way {
@@ -136,7 +143,7 @@ impl Way {
             names: Vec::new(),
             others: None,
             detours: 0,
-            trusted: Trusted::now()?,
+            trusted: TrustedUsers::now()?,
         };
         way.push(&path);
         Ok(way)
@@ -156,7 +163,7 @@ impl Way {
         let directory = sys::protection(&self.here)?;
         let known = self.others.as_ref().map(|exposed| exposed.to);
         if let Some(to) = self.trusted.others_at(directory, &entry).filter(|to| Some(*to) > known) {
-            self.others = Some(Exposed { to, directory: self.path.clone() });
+            self.others = Some(Exposure { to, directory: self.path.clone() });
         }
         if entry.kind == EntryKind::Link {
             return self.follow(name);
@@ -171,7 +178,7 @@ impl Way {
                 }
                 Ok(())
             }
-            // A link took its place since.
+            // A link has replaced it since.
             Err(error) if sys::is_something_else(&error) && entry.kind == EntryKind::Directory => {
                 self.again(name)
             }
@@ -185,7 +192,7 @@ impl Way {
         }
         let target = match rustix::fs::readlinkat(&self.here, &*name, Vec::new()) {
             Ok(target) => PathBuf::from(OsString::from_vec(target.into_bytes())),
-            // Something else took its place since.
+            // Something else has replaced it since.
             Err(Errno::INVAL) => return self.again(name),
             Err(error) => return Err(error.into()),
         };
@@ -210,11 +217,11 @@ impl Way {
     }
 }
 
-/// Users who may decide what is done in this process's name.
+/// The users that this process trusts to change its paths.
 #[derive(Debug, Clone, Copy)]
-pub struct Trusted([u32; 3]);
+pub struct TrustedUsers([u32; 3]);
 
-impl Trusted {
+impl TrustedUsers {
     /// This user, the superuser, and the owner of `/`.
     pub fn now() -> io::Result<Self> {
         let top = sys::protection(step_into(CWD, "/".as_ref())?)?;
@@ -225,32 +232,32 @@ impl Trusted {
         self.0.contains(&user)
     }
 
-    /// Who else may put names into this directory.
-    pub fn other_writers(self, directory: Protection) -> Option<Others> {
+    /// Which other users may create names in this directory.
+    pub(super) fn other_writers(self, directory: Protection) -> Option<OtherUsers> {
         let Protection { owner, group, mode } = directory;
         if mode & OTHERS_WRITE != 0 {
-            Some(Others::Everybody)
+            Some(OtherUsers::Everybody)
         } else if mode & GROUP_WRITES != 0 && !(group == owner && self.trusts(group)) {
-            Some(Others::Group)
+            Some(OtherUsers::Group)
         } else {
-            (!self.trusts(owner)).then_some(Others::Owner)
+            (!self.trusts(owner)).then_some(OtherUsers::Owner)
         }
     }
 
-    /// Who else may replace what this user has in this directory. In a sticky one only its owner
-    /// may.
-    pub fn other_replacers(self, directory: Protection) -> Option<Others> {
+    /// Which other users may replace an entry that this user owns in this directory. In a sticky
+    /// one only the directory's owner may.
+    pub fn other_replacers(self, directory: Protection) -> Option<OtherUsers> {
         if directory.mode & STICKY == 0 {
             return self.other_writers(directory);
         }
-        (!self.trusts(directory.owner)).then_some(Others::Owner)
+        (!self.trusts(directory.owner)).then_some(OtherUsers::Owner)
     }
 
-    /// Who else decides what this entry of this directory is.
-    pub fn others_at(self, directory: Protection, entry: &Entry) -> Option<Others> {
+    /// Which other users decide what this entry of this directory is.
+    pub(super) fn others_at(self, directory: Protection, entry: &Entry) -> Option<OtherUsers> {
         let is_theirs =
             self.other_writers(directory).is_some() && !self.trusts(entry.protection.owner);
-        self.other_replacers(directory).or(is_theirs.then_some(Others::Owner))
+        self.other_replacers(directory).or(is_theirs.then_some(OtherUsers::Owner))
     }
 }
 
@@ -289,18 +296,19 @@ mod tests {
     fn links_of_our_own_are_followed() {
         let (_dir, above) = scene(0o755);
         let inner =
-            sys::stamp(find(&above.join("real/inner")).expect("there").directory).expect("open");
+            sys::fingerprint(find_directory(&above.join("real/inner")).expect("there").directory)
+                .expect("open");
         for way in
             ["link/inner", "full/inner", "twice/inner", "link/../real/inner", "twice/../link/inner"]
         {
-            let found = find(&above.join(way)).expect(way);
+            let found = find_directory(&above.join(way)).expect(way);
             assert_eq!(
-                (sys::stamp(found.directory).expect("open"), found.others),
+                (sys::fingerprint(found.directory).expect("open"), found.others),
                 (inner, None),
                 "{way}"
             );
             assert_eq!(
-                sys::stamp(open(&above.join(way)).expect(way)).expect("open"),
+                sys::fingerprint(open(&above.join(way)).expect(way)).expect("open"),
                 inner,
                 "{way}"
             );
@@ -308,7 +316,7 @@ mod tests {
         for (way, expected) in
             [("loop", Errno::LOOP), ("none", Errno::NOENT), ("file/x", Errno::NOTDIR)]
         {
-            match find(&above.join(way)) {
+            match find_directory(&above.join(way)) {
                 Err(FindError::Io(error)) => {
                     assert_eq!(Errno::from_io_error(&error), Some(expected), "{way}")
                 }
@@ -319,7 +327,7 @@ mod tests {
 
     #[test]
     fn links_that_others_could_have_put_there_are_not() {
-        for (mode, others) in [(0o777, Others::Everybody), (0o772, Others::Everybody)] {
+        for (mode, others) in [(0o777, OtherUsers::Everybody), (0o772, OtherUsers::Everybody)] {
             let (_dir, above) = scene(mode);
             for way in ["link", "full/inner", "twice"] {
                 let refused = open(&above.join(way));
@@ -328,26 +336,30 @@ mod tests {
                     "{mode:o} {way}: {refused:?}"
                 );
             }
-            let exposed = find(&above.join("real/inner")).expect("no link").others;
-            assert_eq!(exposed, Some(Exposed { to: others, directory: above.clone() }), "{mode:o}");
+            let exposed = find_directory(&above.join("real/inner")).expect("no link").others;
+            assert_eq!(
+                exposed,
+                Some(Exposure { to: others, directory: above.clone() }),
+                "{mode:o}"
+            );
             open(&above.join("real/inner")).expect("no link");
         }
         // In a sticky directory an entry is its owner's.
         let (_dir, above) = scene(0o1777);
-        assert_eq!(find(&above.join("link/inner")).expect("our link").others, None);
+        assert_eq!(find_directory(&above.join("link/inner")).expect("our link").others, None);
     }
 
     #[test]
     fn who_may_write_is_told_from_owner_group_and_mode() {
-        let trusted = Trusted([1000, 0, 0]);
+        let trusted = TrustedUsers([1000, 0, 0]);
         let cases = [
             (1000, 1000, 0o775, None),
-            (1000, 100, 0o775, Some(Others::Group)),
+            (1000, 100, 0o775, Some(OtherUsers::Group)),
             (1000, 100, 0o755, None),
             (0, 0, 0o775, None),
-            (1000, 1000, 0o777, Some(Others::Everybody)),
-            (2000, 2000, 0o755, Some(Others::Owner)),
-            (2000, 2000, 0o775, Some(Others::Group)),
+            (1000, 1000, 0o777, Some(OtherUsers::Everybody)),
+            (2000, 2000, 0o755, Some(OtherUsers::Owner)),
+            (2000, 2000, 0o775, Some(OtherUsers::Group)),
         ];
         for (owner, group, mode, others) in cases {
             let directory = Protection { owner, group, mode };

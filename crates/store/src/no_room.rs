@@ -1,5 +1,5 @@
-//! Why a file system takes no more, in words that are true: each error number of this kind has its
-//! own cause and its own next step. Only space can be made by deleting other things.
+//! Why a file system accepts no more data: each error number of this kind has its own cause and its
+//! own advice. Only for a lack of space is the advice to delete other files.
 
 use std::fmt;
 use std::io;
@@ -7,19 +7,20 @@ use std::os::fd::AsFd;
 
 use super::sys;
 
-/// So much is free where a new name is refused though not for want of space.
+/// If this many bytes are free, a new name is refused for another reason than a lack of space.
 const PLENTY: u64 = 1024 * 1024;
 
-/// Why no more is taken.
+/// Why a file system accepts no more data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NoRoom {
     /// No blocks are free.
     Space,
     /// Blocks are free, inodes are not: no more files can be made.
     Inodes,
-    /// The directory has no place for one more name.
+    /// The directory cannot hold another name.
     Names,
-    /// The share of this user, group or project is used up.
+    /// The quota of this user, group or project is used up.
     Quota,
     /// The file system allows no file of that size.
     FileSize,
@@ -28,7 +29,7 @@ pub enum NoRoom {
 }
 
 impl NoRoom {
-    /// What the error says, if it says that no more data is taken.
+    /// The reason in the error, if it means that no more data is accepted.
     pub(super) fn of(error: &io::Error) -> Option<Self> {
         match error.kind() {
             io::ErrorKind::StorageFull => Some(Self::Space),
@@ -41,13 +42,13 @@ impl NoRoom {
         }
     }
 
-    /// The same for a new name in this directory.
+    /// The reason in the error of creating a name in this directory.
     pub(super) fn of_creating(error: &io::Error, directory: impl AsFd) -> Option<Self> {
-        let (why, free) = (Self::of(error)?, sys::free(&directory));
-        Some(Self::of_name(why, free, sys::says_what_is_free(directory)))
+        let (why, free) = (Self::of(error)?, sys::free_space(&directory));
+        Some(Self::of_name(why, free, sys::free_space_covers_names(directory)))
     }
 
-    fn of_name(why: Self, free: Option<sys::Free>, is_true: bool) -> Self {
+    fn of_name(why: Self, free: Option<sys::FreeSpace>, is_true: bool) -> Self {
         match (why, free) {
             (Self::Space, Some(free)) if free.bytes > 0 && free.files == Some(0) => Self::Inodes,
             (Self::Space, Some(free)) if free.bytes >= PLENTY && is_true => Self::Names,
@@ -55,7 +56,7 @@ impl NoRoom {
         }
     }
 
-    /// What can be done about it.
+    /// What the user can do about it.
     pub(super) fn advice(self) -> &'static str {
         match self {
             Self::Space => {
@@ -89,8 +90,8 @@ impl fmt::Display for NoRoom {
     }
 }
 
-/// What can be done about an error of the disk, as the end of a sentence; nothing if it does not
-/// tell.
+/// What the user can do about an error of the disk, as the end of a sentence; empty if the error
+/// does not tell.
 pub(super) fn advice_on(error: &io::Error) -> String {
     NoRoom::of(error).map(|why| format!("; {}", why.advice())).unwrap_or_default()
 }
@@ -103,14 +104,14 @@ mod tests {
 
     #[test]
     fn a_name_is_refused_for_want_of_what_there_is_none_of() {
-        let free = |bytes, files| Some(sys::Free { bytes, files });
+        let free = |bytes, files| Some(sys::FreeSpace { bytes, files });
         for (free, is_true, why) in [
             (None, true, NoRoom::Space),
             (free(0, Some(0)), true, NoRoom::Space),
             (free(PLENTY, Some(0)), true, NoRoom::Inodes),
             (free(PLENTY - 1, Some(9)), true, NoRoom::Space),
             (free(PLENTY, Some(9)), true, NoRoom::Names),
-            // Chunks of data that are free take no names.
+            // Free data chunks of Btrfs cannot hold names.
             (free(1000 * PLENTY, None), false, NoRoom::Space),
         ] {
             assert_eq!(NoRoom::of_name(NoRoom::Space, free, is_true), why, "{free:?}");

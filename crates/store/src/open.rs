@@ -1,5 +1,5 @@
-//! How a download begins. When it has begun, the `.partial` is ours alone, has its full length and
-//! its space; when it could not, everything is as it was before.
+//! Opens a download. On success the `.partial` is locked by us, has its full length and its space;
+//! on failure everything is as it was before.
 
 use std::fs::File;
 use std::io;
@@ -12,26 +12,27 @@ use tnet_fileinfo::{FileInfo, Progress, shown_path};
 
 use super::beneath;
 use super::chunk_writer::ChunkWriter;
-use super::disks::{Disks, Promise, Refused, Service};
+use super::disks::{Disks, Feature, Promise, Refused};
 use super::download::{Download, DownloadOptions, OnExisting, Opened};
 use super::error::{OpenError, SyncError};
 use super::file_store::FileStore;
+use super::fingerprint::FileFingerprint;
 use super::journal::{Format, Subject};
 use super::ledger::Ledger;
 use super::no_room::NoRoom;
 use super::partial::{Age, Partial, Readable};
-use super::replaced::{Replaced, check_replaceable};
+use super::replaced::{ReplacedFile, check_replaceable};
 use super::reservation;
 use super::resume::{self, verify};
-use super::stamp::Stamp;
 use super::sys::{self, Entry, EntryKind};
 use super::target::Target;
 
-/// Rounds until a directory that others change at the same time counts as busy. One round suffices
-/// but for the moment in which another process finishes or discards the same download.
+/// Attempts until a directory that other processes change at the same time counts as busy. One
+/// attempt suffices except in the moment in which another process finishes or discards the same
+/// download.
 const ATTEMPTS: u32 = 8;
 
-/// What a file system gives a journal, however short it is.
+/// Bytes that a file system allocates for a journal at least.
 const BLOCK: u64 = 4096;
 
 pub(super) fn open(
@@ -55,15 +56,15 @@ pub(super) fn open(
         if let Some(entry) = in_the_way {
             check_replaceable(&target, &entry)?;
         }
-        if sys::is_fixed(target.directory()) {
+        if sys::is_unchangeable(target.directory()) {
             return Err(OpenError::Unchangeable { path: target.parent() });
         }
         // Never more readable than what it replaces, from its first byte on.
         let is_private =
-            in_the_way.is_some() && Replaced::look(&target).is_some_and(|old| old.is_private());
+            in_the_way.is_some() && ReplacedFile::at(&target).is_some_and(|old| old.is_private());
         let readable = if is_private { Readable::ByUs } else { Readable::AsUsual(options.mode) };
         let Some(partial) = Partial::lock(&target, readable, &options.disks)? else { continue };
-        // Only now, with the lock, is it certain that nobody else finishes this output.
+        // Only with the lock is it certain that no other process finishes this output.
         if target.entry(target.out())?.map(|entry| entry.stamp)
             != in_the_way.map(|entry| entry.stamp)
         {
@@ -107,14 +108,14 @@ fn complete(
         }
     }
     let opened = match entry.kind {
-        // A link that another user may have put there is in the way, whatever it leads to.
+        // A link that another user may have put there is in the way, wherever it leads.
         EntryKind::Link if !target.is_trusted(&entry)? => return Ok(None),
         EntryKind::Link => sys::open_for_reading(target.directory(), target.out()),
         _ => beneath::open(target.directory(), target.out().as_ref()),
     };
     let file = match opened {
         Ok(file) => file,
-        // Unreadable, a dangling link, gone again: whatever it is, it is not known to be the file.
+        // Unreadable, a dangling link, or gone again: it is not known to be the file.
         Err(_) => return Ok(None),
     };
     let metadata = file.metadata().map_err(|source| target.error(target.out(), source))?;
@@ -130,7 +131,7 @@ fn complete(
         return Ok(None);
     }
     resume::remove_leftovers(target, &file, info);
-    let store = FileStore::new(Arc::new(file), info.clone(), path, Stamp::of(&metadata));
+    let store = FileStore::new(Arc::new(file), info.clone(), path, FileFingerprint::of(&metadata));
     Ok(Some(store.found_by(target.origin())))
 }
 
@@ -156,8 +157,8 @@ fn prepare(
         Age::Found => resume::read_journal(target, &format, &metadata),
     };
     if vouched.is_none() {
-        // Durably, before the `.partial` changes: a journal that is not believed today must not be
-        // believed after a crash, when the length may be right again.
+        // Durably, before the `.partial` changes: a journal that is invalid today must not become
+        // valid after a crash, when the length may be right again.
         sys::remove(target.directory(), target.journal())
             .map_err(|source| target.error(target.journal(), source))?;
         sync_directory(target, disks);
@@ -176,7 +177,7 @@ fn prepare(
     let ledger = Ledger::new(*info.geometry(), journaled, found);
     let writer = ChunkWriter::new(Arc::clone(file), journal, *info.geometry(), ledger);
     if is_news {
-        // So that a crash tomorrow does not make us read them again.
+        // So that they need not be read again after a crash.
         writer.sync().map_err(|error| match error {
             SyncError::Data { source, .. } => failed(source),
             other => target.error(target.journal(), io::Error::other(other)),
@@ -188,19 +189,19 @@ fn prepare(
     Ok((writer, promise))
 }
 
-/// Refuses a file larger than any that can be made, whatever room there is.
+/// Refuses a file larger than the file system or the process can write, independent of free space.
 fn check_size(target: &Target, file: &File, size: u64) -> Result<(), OpenError> {
     let path = || target.path(target.partial());
     if let Some(limit) = sys::file_size_limit().filter(|limit| *limit < size) {
         return Err(OpenError::OverLimit { path: path(), size, limit });
     }
-    match sys::largest_file(file) {
+    match sys::max_file_size(file) {
         Some(largest) if largest < size => Err(OpenError::TooLarge { path: path(), size }),
         _ => Ok(()),
     }
 }
 
-/// Gives the `.partial` its full length, and room for all of it beside other downloads.
+/// Gives the `.partial` its full length, and promises it space beside other downloads.
 fn reserve(
     target: &Target,
     file: &Arc<File>,
@@ -210,7 +211,7 @@ fn reserve(
 ) -> Result<Promise, OpenError> {
     let path = || target.path(target.partial());
     let failed = |source| target.error(target.partial(), source);
-    // `st_blocks` counts in 512 bytes whatever the file system's block is.
+    // `st_blocks` counts units of 512 bytes on every file system.
     let allocated = file.metadata().map_err(failed)?.blocks().saturating_mul(512);
     let full =
         |why| OpenError::DiskFull { path: path(), needed: size.saturating_sub(allocated), why };
@@ -228,15 +229,15 @@ fn reserve(
     Ok(promise)
 }
 
-/// As well as the file system can.
+/// Syncs the directory, if the file system can.
 pub(super) fn sync_directory(target: &Target, disks: &Disks) {
     if let Err(error) = sys::sync_directory(target.directory()) {
         if Errno::from_io_error(&error) == Some(Errno::IO) {
-            // It can; the disk cannot.
+            // The file system can sync directories; the disk failed.
             let parent = target.parent();
-            tracing::warn!(path = %shown_path(&parent), %error, "the disk failed while a directory was written: a power cut may undo names in it");
+            tracing::warn!(path = %shown_path(&parent), %error, "the disk failed to sync a directory: a power cut may undo names in it");
             return;
         }
-        disks.lacks(target.device(), Service::DirectorySync, &target.path(target.out()), &error);
+        disks.lacks(target.device(), Feature::DirectorySync, &target.path(target.out()), &error);
     }
 }

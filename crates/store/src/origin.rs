@@ -1,4 +1,4 @@
-//! How a shared file is found again when it is not open.
+//! How a shared file is opened again after it was closed.
 
 use std::fs::File;
 use std::io;
@@ -9,12 +9,12 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::beneath;
+use super::fingerprint::FileFingerprint;
 use super::shared_root::SharedRoot;
-use super::stamp::Stamp;
 use super::sys;
 
-/// Where a file was opened from. Whoever opens it again compares its stamp: it may be another one
-/// by then.
+/// Where a file was opened from. A caller that opens it again must compare the fingerprint: another
+/// file may be there by then.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     /// A path that the user named: links are followed.
@@ -22,13 +22,13 @@ pub(super) enum Origin {
     /// A shared directory, in which others may write: nothing outside is reached, no link is
     /// followed.
     Inside(Arc<SharedRoot>),
-    /// A directory that another process opened and handed over, and that its path does not lead to
-    /// here.
+    /// A directory that another process opened and passed to us, and that its path does not lead to
+    /// in this process.
     Handed(Arc<OwnedFd>),
 }
 
 impl Origin {
-    /// Opens what is at `path`.
+    /// Opens `path`.
     pub(super) fn open(&self, path: &Path) -> io::Result<File> {
         match self {
             Self::Named => sys::open_path_for_reading(path),
@@ -37,16 +37,16 @@ impl Origin {
         }
     }
 
-    /// What stands at `path` now.
-    pub(super) fn stamp_at(&self, path: &Path) -> io::Result<Stamp> {
+    /// The fingerprint of `path` now.
+    pub(super) fn fingerprint_at(&self, path: &Path) -> io::Result<FileFingerprint> {
         match self {
-            Self::Named => std::fs::metadata(path).map(|metadata| Stamp::of(&metadata)),
-            Self::Inside(root) => root.stamp_at(path),
-            Self::Handed(directory) => beneath::stamp_at(directory, name_of(path)?),
+            Self::Named => std::fs::metadata(path).map(|metadata| FileFingerprint::of(&metadata)),
+            Self::Inside(root) => root.fingerprint_at(path),
+            Self::Handed(directory) => beneath::fingerprint_at(directory, name_of(path)?),
         }
     }
 
-    /// Whether one path leads to one place from both: in a directory that was handed over it may
+    /// Whether one path means the same file for both: in a directory that was passed to us it may
     /// lead elsewhere.
     pub(super) fn is_same_place(&self, other: &Self) -> bool {
         let is_same = |one, other| -> io::Result<bool> {

@@ -1,6 +1,6 @@
-//! The directory that a user named for a file to come, opened by who asks for the file. Who gets
-//! the file for him may see other directories under the same path; the open one is the same for
-//! both.
+//! The directory of a file to be downloaded, opened by the process that requests the file. The
+//! process that downloads it may see another directory under the same path; the open descriptor is
+//! the same for both.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,25 +9,25 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags};
 
 use super::error::OpenError;
-use super::stamp::Stamp;
+use super::fingerprint::FileFingerprint;
 use super::sys::{self, EntryKind};
 use super::target::open_parent;
 
-/// An open directory, and the path of a file in it.
+/// An open directory, and the path of the output in it.
 #[derive(Debug)]
 pub struct OutDirectory {
     directory: OwnedFd,
     out: PathBuf,
 }
 
-/// Where a finished file is.
+/// Where a finished file is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whereabouts {
-    /// Where it was asked for.
+pub enum FileLocation {
+    /// At the path that was requested.
     AtItsPath,
     /// In the directory, which has another path by now.
     At(PathBuf),
-    /// Not in it, with another size, or in a directory that no path leads to.
+    /// Not in the directory, of another size, or in a directory that no path leads to.
     Nowhere,
 }
 
@@ -54,33 +54,33 @@ impl OutDirectory {
             .is_ok()
     }
 
-    /// Where a whole file of this size is now.
+    /// Where a complete file of `size` bytes is now.
     ///
     /// # Errors
-    /// The system does not say.
-    pub fn find(&self, size: u64) -> io::Result<Whereabouts> {
-        let Some(name) = self.out.file_name() else { return Ok(Whereabouts::Nowhere) };
+    /// The metadata cannot be read.
+    pub fn find(&self, size: u64) -> io::Result<FileLocation> {
+        let Some(name) = self.out.file_name() else { return Ok(FileLocation::Nowhere) };
         let entry = sys::entry_at(&self.directory, name)?;
-        let stamp = match entry {
+        let fingerprint = match entry {
             Some(entry) if entry.kind == EntryKind::Link => {
-                Stamp::of(&sys::open_for_reading(&self.directory, name)?.metadata()?)
+                FileFingerprint::of(&sys::open_for_reading(&self.directory, name)?.metadata()?)
             }
             Some(entry) => entry.stamp,
-            None => return Ok(Whereabouts::Nowhere),
+            None => return Ok(FileLocation::Nowhere),
         };
-        if stamp.size != size {
-            return Ok(Whereabouts::Nowhere);
+        if fingerprint.size != size {
+            return Ok(FileLocation::Nowhere);
         }
         let leads_there = |path: &Path| {
-            let found = std::fs::metadata(path).map(|metadata| Stamp::of(&metadata));
-            found.is_ok_and(|found| found.is_same_file(&stamp))
+            let found = std::fs::metadata(path).map(|metadata| FileFingerprint::of(&metadata));
+            found.is_ok_and(|found| found.is_same_file(&fingerprint))
         };
         if leads_there(&self.out) {
-            return Ok(Whereabouts::AtItsPath);
+            return Ok(FileLocation::AtItsPath);
         }
-        // What the directory was called last: something else may have been mounted there since.
+        // The last known path of the directory: something else may have been mounted there since.
         let moved = sys::path_of(&self.directory).map(|path| path.join(name));
-        Ok(moved.filter(|path| leads_there(path)).map_or(Whereabouts::Nowhere, Whereabouts::At))
+        Ok(moved.filter(|path| leads_there(path)).map_or(FileLocation::Nowhere, FileLocation::At))
     }
 }
 
@@ -97,17 +97,17 @@ mod tests {
         fs::create_dir(&there).expect("writable");
         let out = OutDirectory::open(&there.join("file")).expect("it is there");
         assert!(out.is_writable());
-        assert_eq!(out.find(3).expect("readable"), Whereabouts::Nowhere);
+        assert_eq!(out.find(3).expect("readable"), FileLocation::Nowhere);
         fs::write(there.join("file"), "abc").expect("writable");
-        assert_eq!(out.find(4).expect("readable"), Whereabouts::Nowhere, "another size");
-        assert_eq!(out.find(3).expect("readable"), Whereabouts::AtItsPath);
+        assert_eq!(out.find(4).expect("readable"), FileLocation::Nowhere, "another size");
+        assert_eq!(out.find(3).expect("readable"), FileLocation::AtItsPath);
         fs::rename(&there, &moved).expect("writable");
         let real = fs::canonicalize(&moved).expect("there");
-        assert_eq!(out.find(3).expect("readable"), Whereabouts::At(real.join("file")));
+        assert_eq!(out.find(3).expect("readable"), FileLocation::At(real.join("file")));
         // Another file under that path is not ours.
         fs::create_dir(&there).expect("writable");
         fs::write(there.join("file"), "xyz").expect("writable");
-        assert_eq!(out.find(3).expect("readable"), Whereabouts::At(real.join("file")));
+        assert_eq!(out.find(3).expect("readable"), FileLocation::At(real.join("file")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Lets go of what a download leaves in the page cache, if the file is larger than the memory: it
-//! would only push out what others need. What came last stays for a while, because other peers ask
-//! for it next.
+//! Drops downloaded chunks from the page cache if the file is larger than the memory: they would
+//! only evict what other programs need. The latest chunks stay for a while, because other peers
+//! request them next.
 
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
@@ -9,13 +9,13 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
 use super::sys;
 
-/// What stays is between one and two of this part of the memory.
+/// Between one and two eighths of the memory stay cached.
 const KEPT_PART: u64 = 8;
 
 #[derive(Debug)]
 pub(super) struct PageCache {
     geometry: Geometry,
-    /// None: the file fits into memory, and nothing is done.
+    /// `None`: the file fits into memory, and nothing is done.
     large: Option<Mutex<Generations>>,
 }
 
@@ -40,15 +40,16 @@ impl PageCache {
         PageCache { geometry: *geometry, large }
     }
 
-    /// This chunk was on the disk before and was read to verify it.
+    /// Call it for a chunk that was on the disk before and was read to verify it.
     pub(super) fn on_verified(&self, file: &File, chunk: ChunkIndex) {
         if self.large.is_some() {
             let range = self.geometry.range(chunk);
-            sys::forget_pages(file, range.start, range.end - range.start);
+            sys::drop_cached(file, range);
         }
     }
 
-    /// These chunks are on the disk now: their pages can go without being written.
+    /// Call it for chunks that are on the disk now: their pages can be dropped without being
+    /// written.
     pub(super) fn on_synced(&self, file: &File, synced: &ChunkSet) {
         let Some(large) = &self.large else { return };
         let Some(done_with) =
@@ -58,13 +59,13 @@ impl PageCache {
         };
         for chunk in done_with.iter() {
             let range = self.geometry.range(chunk);
-            sys::forget_pages(file, range.start, range.end - range.start);
+            sys::drop_cached(file, range);
         }
     }
 }
 
 impl Generations {
-    /// What to let go of, when the recent ones have become as many as a generation has.
+    /// Ends a generation when the recent chunks fill one, and returns the chunks to drop.
     fn turn(&mut self, geometry: &Geometry, synced: &ChunkSet) -> Option<ChunkSet> {
         self.recent.union_with(synced);
         if geometry.bytes_in(&self.recent) < self.bytes_each {

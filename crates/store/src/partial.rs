@@ -1,4 +1,5 @@
-//! A `.partial` while it is ours alone: locked, under its name, and out of everybody else's hands.
+//! A locked `.partial`. While it exists the file has its name, and no other download, in this
+//! process or another, writes to it, as far as the file system has locks.
 
 use std::fs::File;
 use std::io;
@@ -6,20 +7,21 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disks::{Disks, Service};
+use super::disks::{Disks, Feature};
 use super::error::OpenError;
+use super::file_id::FileId;
 use super::replaced::{make_private, restrict};
-use super::sys::{self, Lock};
+use super::sys::{self, LockOutcome};
 use super::target::Target;
 
-/// Who made the `.partial`.
+/// Whether the `.partial` existed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
     New,
     Found,
 }
 
-/// What keeps others out of it.
+/// The lock that keeps other processes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guard {
     /// A lock of this open file.
@@ -31,18 +33,18 @@ enum Guard {
 }
 
 impl Guard {
-    /// Whether nobody who locks has the file, in this process or another.
+    /// Whether it excludes all others that lock, in this process too.
     fn is_sure(self) -> bool {
         self == Self::File
     }
 }
 
-/// Who may read a `.partial` that is made.
+/// Who may read a new `.partial`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readable {
     /// As this mode says, or as any file that this process makes.
     AsUsual(Option<u32>),
-    /// This user alone: what it replaces is not for everybody.
+    /// This user alone: the file that it replaces is not readable by all.
     ByUs,
 }
 
@@ -69,12 +71,12 @@ impl Partial {
             return Err(OpenError::Busy { path: path() });
         };
         if let Some(error) = lacking {
-            let service = if guard == Guard::Nothing { Service::Locks } else { Service::FileLocks };
-            disks.lacks(target.device(), service, &target.path(target.out()), &error);
+            let feature = if guard == Guard::Nothing { Feature::Locks } else { Feature::FileLocks };
+            disks.lacks(target.device(), feature, &target.path(target.out()), &error);
         }
         let partial = Self { file: Arc::new(file), age, guard };
-        // Whoever held the lock before may have renamed or removed the file: then we locked a file
-        // without its name.
+        // The previous holder of the lock may have renamed or removed the file: then we locked a
+        // file without its name.
         let ours = sys::entry(&partial.file).map_err(failed)?;
         let named = target.entry(target.partial())?;
         if !named.is_some_and(|entry| entry.is_same_file(&ours)) {
@@ -107,8 +109,8 @@ impl Partial {
         self.age
     }
 
-    /// Takes back what a beginning that failed has made. Best effort: an empty `.partial` that
-    /// stays is only litter.
+    /// Removes what a failed open created. Best effort: an empty `.partial` that stays does no
+    /// harm.
     pub(super) fn take_back(self, target: &Target) {
         if self.age == Age::New {
             let _ = sys::remove(target.directory(), target.journal());
@@ -116,7 +118,7 @@ impl Partial {
         }
     }
 
-    /// Lets others have it before we are dropped.
+    /// Releases the lock before we are dropped.
     pub(super) fn unlock(&self) {
         // It cannot fail on a file that was locked, and the lock ends with us in any case.
         let _ = match self.guard {
@@ -126,9 +128,9 @@ impl Partial {
         };
     }
 
-    /// Whether nobody else can have the file open for writing under another name or as its owner.
-    /// The directory's owner may: whoever that is can replace everything here anyway, and some file
-    /// systems give every file the same owner.
+    /// Whether no other user can have the file open for writing under another name or as its owner.
+    /// The directory's owner is accepted: that user can replace everything here anyway, and some
+    /// file systems give every file the same owner.
     fn is_ours(&self, target: &Target) -> io::Result<bool> {
         let metadata = self.file.metadata()?;
         let directory = sys::protection(target.directory())?;
@@ -146,21 +148,22 @@ impl Drop for Partial {
     }
 }
 
-/// What can be had to keep others out, and why not better; `None` if somebody has it already.
+/// Takes the best lock that the file system has, and returns the error of the better ones; `None`
+/// if another open file or process has the lock.
 fn guard(file: &File) -> Option<(Guard, Option<io::Error>)> {
     match sys::lock_exclusive(file) {
-        Ok(Lock::Taken) => Some((Guard::File, None)),
-        Ok(Lock::HeldElsewhere) => None,
-        // Lustre without `flock`, NFS without a lock service: any answer may mean that.
+        Ok(LockOutcome::Taken) => Some((Guard::File, None)),
+        Ok(LockOutcome::HeldElsewhere) => None,
+        // Lustre without `flock`, NFS without a lock feature: any answer may mean that.
         Err(error) => match sys::lock_for_process(file) {
-            Ok(Lock::Taken) => Some((Guard::Process, Some(error))),
-            Ok(Lock::HeldElsewhere) => None,
+            Ok(LockOutcome::Taken) => Some((Guard::Process, Some(error))),
+            Ok(LockOutcome::HeldElsewhere) => None,
             Err(error) => Some((Guard::Nothing, Some(error))),
         },
     }
 }
 
-/// Whoever resumes a download may want less of it to be seen than whoever began it.
+/// A download may be resumed with a stricter mode than it was begun with.
 fn restrict_found(target: &Target, file: &File, mode: Option<u32>) -> io::Result<()> {
     match mode_in(target, mode) {
         Some(mode) => restrict(file, mode),
@@ -173,25 +176,25 @@ fn mode_in(target: &Target, mode: Option<u32>) -> Option<u32> {
     mode.filter(|_| !sys::has_default_access(target.directory()))
 }
 
-/// What a download that has ended left, locked.
+/// The leftovers of an ended download, locked.
 pub(super) struct Ended {
     target: Target,
     partial: Partial,
 }
 
-/// The `.partial` of that output if it is still that file and nobody uses it.
-pub(super) fn of_ended(out: &Path, (device, inode): (u64, u64)) -> Option<Ended> {
+/// The `.partial` of that output if it is still that file and not in use.
+pub(super) fn of_ended(out: &Path, id: FileId) -> Option<Ended> {
     let target = Target::open(out, None).ok()?;
     let entry = target.entry(target.partial()).ok()??;
-    if (entry.device, entry.stamp.inode) != (device, inode) {
+    if FileId::of_entry(&entry) != id {
         return None;
     }
     let file = sys::open_existing(target.directory(), target.partial()).ok()?;
-    // What keeps not even other processes out proves nothing: one of them may be writing to it.
+    // Without a full lock another process may be writing to it.
     let (guard, _) = guard(&file).filter(|(guard, _)| guard.is_sure())?;
-    let metadata = file.metadata().ok()?;
+    let is_same = FileId::of(&file).is_ok_and(|found| found == id);
     let partial = Partial { file: Arc::new(file), age: Age::Found, guard };
-    ((metadata.dev(), metadata.ino()) == (device, inode)).then_some(Ended { target, partial })
+    is_same.then_some(Ended { target, partial })
 }
 
 impl Ended {
@@ -203,7 +206,8 @@ impl Ended {
         self.target.path(self.target.partial())
     }
 
-    /// Removes it with its journal. Its room is free at once, whoever still has it open.
+    /// Removes it with its journal. Truncates it first, so that its space is free even while it is
+    /// open elsewhere.
     pub(super) fn remove(self) {
         let directory = self.target.directory();
         let _ = sys::remove(directory, self.target.journal());

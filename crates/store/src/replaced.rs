@@ -1,9 +1,9 @@
-//! A file that is to be replaced: whether it may be, which is asked before the first byte, and what
-//! it has apart from its content, which the new file gets before it gets the name.
+//! A file that is to be replaced: whether it may be, which is checked before the first byte, and
+//! its metadata, which the new file gets before it gets the name.
 //!
 //! At no moment is the new content more readable than the old one was. What cannot be carried over
-//! takes rights away rather than giving them: a group that is not the same one may do only what
-//! everybody may.
+//! takes rights away rather than giving them: if the group is another one, it may do only what all
+//! users may.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::beneath;
 use super::error::OpenError;
-use super::sys::{self, Entry, EntryKind, Fixed, Protection};
+use super::sys::{self, Entry, EntryKind, Protection, Unchangeable};
 use super::target::Target;
 
 const RIGHTS: u32 = 0o777;
@@ -23,22 +23,22 @@ const GROUP_RIGHTS: u32 = 0o070;
 const OTHERS_READ: u32 = 0o004;
 const STICKY: u32 = 0o1000;
 
-/// Attributes that speak of the old content, or of how an overlay keeps it.
+/// Attributes that describe the old content, or how an overlay stores it.
 const OF_THE_CONTENT: [&str; 3] = ["security.ima", "security.evm", "trusted.overlay."];
 const ACCESS_LIST: &str = "system.posix_acl_access";
 
-/// A file that stands under the output's name.
+/// A file that has the output's name.
 #[derive(Debug)]
-pub(super) struct Replaced {
+pub(super) struct ReplacedFile {
     protection: Protection,
     /// None if this user may not read it.
     file: Option<File>,
 }
 
-impl Replaced {
-    /// What stands there now; none if nothing does whose rights matter. A link is followed if no
-    /// other user could have put it there.
-    pub(super) fn look(target: &Target) -> Option<Self> {
+impl ReplacedFile {
+    /// The file that has the output's name now; `None` if there is none whose rights matter. A link
+    /// is followed if no other user could have put it there.
+    pub(super) fn at(target: &Target) -> Option<Self> {
         let entry = target.entry(target.out()).ok()??;
         match entry.kind {
             EntryKind::File => {
@@ -56,24 +56,24 @@ impl Replaced {
         }
     }
 
-    /// Whether not everybody may read it.
+    /// Whether not all users may read it.
     pub(super) fn is_private(&self) -> bool {
         self.protection.mode & OTHERS_READ == 0
     }
 
     /// Gives `new` the owner, the group, the attributes and the mode of this file, as far as this
-    /// user may and the file system can. Answers what could not be kept.
-    pub(super) fn carry_to(&self, new: &File) -> Result<(), NotKept> {
+    /// user may and the file system can. The error is what could not be kept.
+    pub(super) fn carry_to(&self, new: &File) -> Result<(), LostMetadata> {
         let mut lost = None;
         let mut mode = self.protection.mode & 0o7777;
         if let Err(source) = self.carry_owner(new) {
-            lost = Some(NotKept { what: "owner and group", source });
+            lost = Some(LostMetadata { what: "owner and group", source });
         }
-        let now =
-            sys::protection(new).map_err(|source| NotKept { what: "owner and group", source })?;
+        let now = sys::protection(new)
+            .map_err(|source| LostMetadata { what: "owner and group", source })?;
         let same_group = now.group == self.protection.group;
         if !same_group || now.owner != self.protection.owner {
-            // A program that acts for its owner must not act for another one.
+            // A set-user-ID program must not act for another owner.
             mode &= RIGHTS;
         }
         let attributes = self.carry_attributes(new);
@@ -81,12 +81,12 @@ impl Replaced {
             mode &= !GROUP_RIGHTS | (mode << 3);
         }
         if let Err((source, _)) = attributes {
-            lost = lost.or(Some(NotKept { what: "extended attributes", source }));
+            lost = lost.or(Some(LostMetadata { what: "extended attributes", source }));
         }
         if let Err(errno) = give_mode(mode, |mode| rustix::fs::fchmod(new, mode_of(mode)))
             && sys::protection(new).is_ok_and(|now| now.mode & 0o7777 != mode & 0o7777)
         {
-            lost = lost.or(Some(NotKept { what: "mode", source: errno.into() }));
+            lost = lost.or(Some(LostMetadata { what: "mode", source: errno.into() }));
         }
         lost.map_or(Ok(()), Err)
     }
@@ -100,7 +100,7 @@ impl Replaced {
         let (owner, group) = (Uid::from_raw(owner), Gid::from_raw(group));
         let given = rustix::fs::fchown(new, Some(owner), Some(group));
         if given.is_err() {
-            // Its own groups a user may give.
+            // A user may set a group that he is a member of.
             let _ = rustix::fs::fchown(new, None, Some(group));
         }
         Ok(given?)
@@ -110,13 +110,13 @@ impl Replaced {
         let Some(old) = &self.file else { return Err((Errno::ACCESS.into(), Rights::Unknown)) };
         let names = match attribute_names(old) {
             Ok(names) => names,
-            // A file system without any.
+            // A file system without attributes.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Vec::new(),
             Err(errno) => return Err((errno.into(), Rights::Unknown)),
         };
         let mut result = Ok(());
         if !names.iter().any(|name| name == ACCESS_LIST) {
-            // The directory may have given the new file a list of its own.
+            // The directory may have given the new file a default access list.
             match rustix::fs::fremovexattr(new, ACCESS_LIST) {
                 Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => {}
                 Err(errno) => result = Err((errno.into(), Rights::Unknown)),
@@ -135,9 +135,9 @@ impl Replaced {
     }
 }
 
-/// What a replaced file had and the new one has not.
+/// Metadata of a replaced file that the new one lacks.
 #[derive(Debug)]
-pub(super) struct NotKept {
+pub(super) struct LostMetadata {
     pub(super) what: &'static str,
     pub(super) source: io::Error,
 }
@@ -150,12 +150,12 @@ enum Rights {
     Unknown,
 }
 
-/// Gives as much of `mode` as is allowed. Its rights may be refused for the bits that come with
-/// them: setting those of set-user-ID and set-group-ID is forbidden in some sandboxes.
+/// Sets as much of `mode` as is allowed. Some sandboxes refuse a mode with set-user-ID or
+/// set-group-ID bits: then only the permission bits are set.
 fn give_mode(mode: u32, give: impl Fn(u32) -> Result<(), Errno>) -> Result<(), Errno> {
     give(mode).inspect_err(|_| {
         if mode & !RIGHTS != 0 {
-            // The first answer is told.
+            // The first error is returned.
             let _ = give(mode & RIGHTS);
         }
     })
@@ -197,7 +197,7 @@ fn mode_of(mode: u32) -> Mode {
     Mode::from_raw_mode((mode & 0o7777) as rustix::fs::RawMode)
 }
 
-/// Lets only this user read a file of ours.
+/// Makes a file readable only for this user.
 pub(super) fn make_private(file: &File) -> io::Result<()> {
     Ok(rustix::fs::fchmod(file, Mode::RUSR | Mode::WUSR)?)
 }
@@ -211,13 +211,15 @@ pub(super) fn restrict(file: &File, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::fchmod(file, mode_of(now & mode))?)
 }
 
-/// Refuses what could not be renamed over in the end.
+/// Refuses a file that a rename could not replace in the end.
 pub(super) fn check_replaceable(target: &Target, entry: &Entry) -> Result<(), OpenError> {
     let path = || target.path(target.out());
-    if let Some(fixed) = sys::fixed(target.directory(), target.out()) {
+    if let Some(fixed) = sys::unchangeable(target.directory(), target.out()) {
         return Err(match fixed {
-            Fixed::Immutable | Fixed::AppendOnly => OpenError::Unchangeable { path: path() },
-            Fixed::MountPoint => OpenError::MountPoint { path: path() },
+            Unchangeable::Immutable | Unchangeable::AppendOnly => {
+                OpenError::Unchangeable { path: path() }
+            }
+            Unchangeable::MountPoint => OpenError::MountPoint { path: path() },
         });
     }
     let directory =

@@ -1,19 +1,19 @@
-//! Space for a download, asked for before it is needed, where that costs nothing.
+//! Reserves the space of a download before it is needed, where that costs little.
 //!
 //! Where the file system reserves an extent at once, all is reserved before the download begins: a
 //! reservation of any size is over in microseconds, and a quota or a disk that is too small is an
 //! error before the first byte. A memory file system hands out page by page, 100 GB take half a
 //! minute, so only the first bytes are reserved before the download begins and the rest while it
-//! runs, in steps; and not even that while it has plenty, for nobody can write to the file
-//! meanwhile. Everywhere else nothing is reserved: it switches compression off, or writes zeroes,
-//! or nobody knows. Whether there is room beside other downloads is [`Disks`](super::Disks)' to
-//! say.
+//! runs, in steps; and not even that while there is plenty of space, for a reservation blocks
+//! writes to the file. Everywhere else nothing is reserved: it switches compression off, or writes
+//! zeroes, or its cost is unknown. Whether there is space beside other downloads is decided by
+//! [`Disks`](super::Disks).
 
 use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::sys::{self, Reservation, Reserving};
+use super::sys::{self, Reservation, ReservationCost};
 
 /// Bytes reserved at once before the download begins.
 const FIRST: u64 = 4 * 1024 * 1024;
@@ -28,50 +28,50 @@ const PAUSE_AT_MOST: Duration = Duration::from_millis(50);
 
 /// Gives the file its full length, and the space that is reserved before the download begins.
 pub(super) fn begin(file: &File, size: u64) -> io::Result<()> {
-    let at_once = match sys::reserving(file) {
-        Reserving::AtOnce => size,
-        Reserving::InSteps => size.min(FIRST),
-        Reserving::Never => 0,
+    let at_once = match sys::reservation_cost(file) {
+        ReservationCost::AtOnce => size,
+        ReservationCost::InSteps => size.min(FIRST),
+        ReservationCost::Never => 0,
     };
-    // None at all is what the system refuses to reserve.
+    // The system refuses to reserve zero bytes.
     if at_once > 0 {
         sys::reserve(file, 0, at_once)?;
     }
     if file.metadata()?.len() < size { file.set_len(size) } else { Ok(()) }
 }
 
-/// The same for a small file that grows to that length while it is written to.
+/// Reserves the space of a small file that grows to `len` bytes while it is written.
 pub(super) fn ahead(file: &File, len: u64) -> io::Result<()> {
-    match sys::reserving(file) {
-        Reserving::AtOnce | Reserving::InSteps => sys::reserve(file, 0, len).map(drop),
-        Reserving::Never => Ok(()),
+    match sys::reservation_cost(file) {
+        ReservationCost::AtOnce | ReservationCost::InSteps => sys::reserve(file, 0, len).map(drop),
+        ReservationCost::Never => Ok(()),
     }
 }
 
 /// Whether the rest is to be reserved while the download runs.
 pub(super) fn is_in_steps(file: &File) -> bool {
-    sys::reserving(file) == Reserving::InSteps
+    sys::reservation_cost(file) == ReservationCost::InSteps
 }
 
-/// Gives back what is reserved and holds no data.
+/// Frees reserved blocks that hold no data.
 pub(super) fn give_back(file: &File, size: u64) {
     let mut from = 0;
     while from < size {
         let Ok(data) = sys::next_data(file, from, size) else { return };
         let data = data.unwrap_or(size..size);
-        sys::give_back(file, from..data.start);
+        sys::punch_hole(file, from..data.start);
         from = data.end;
     }
 }
 
-/// Whether there is room for so many bytes, and as many again for whoever else is filling the file
+/// Whether there is space for twice as many bytes: the same again for other writers of the file
 /// system.
 pub(super) fn is_plenty(file: &File, bytes: u64) -> bool {
-    sys::free(file).is_some_and(|free| free.bytes / 2 >= bytes)
+    sys::free_space(file).is_some_and(|free| free.bytes / 2 >= bytes)
 }
 
-/// Reserves the rest. `step` reserves so many bytes at such a place, and answers `None` when nobody
-/// needs the rest any more.
+/// Reserves the rest in steps. `step(from, len)` reserves `len` bytes at `from`, and returns `None`
+/// when the rest is not needed any more.
 pub(super) fn go_on(
     size: u64,
     mut step: impl FnMut(u64, u64) -> io::Result<Option<Reservation>>,

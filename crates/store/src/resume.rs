@@ -1,6 +1,6 @@
-//! What an interrupted download left. Only what has the right sum when read from the disk is
-//! believed. The journal of this very `.partial` says what need not be fetched, and so what can be
-//! verified while the rest is.
+//! Resumes an interrupted download. Only chunks that have the right sum when read from the disk
+//! count as stored. The journal of this very `.partial` names chunks that need not be fetched; they
+//! are verified while the rest is fetched.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -46,7 +46,7 @@ pub(super) fn read_journal(
 ) -> Option<Vouched> {
     let mut file = sys::open_existing(target.directory(), target.journal()).ok()?;
     let metadata = file.metadata().ok()?;
-    // One that somebody else could have written proves nothing.
+    // A journal that another user could have written proves nothing.
     if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != partial.uid() {
         return None;
     }

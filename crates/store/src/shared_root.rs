@@ -1,5 +1,5 @@
-//! A shared directory, which stays open: what is shared of it is found from there, not by a path
-//! that others could lead elsewhere.
+//! A shared directory, which stays open: its files are opened relative to the descriptor, not by a
+//! path that other users could lead elsewhere.
 
 use std::fs::File;
 use std::io;
@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::io::Errno;
 
 use super::beneath;
-use super::stamp::Stamp;
+use super::fingerprint::FileFingerprint;
 use super::sys;
 
-/// The directory that was named to be shared.
+/// The root of a shared directory.
 #[derive(Debug)]
 pub struct SharedRoot {
     path: PathBuf,
@@ -26,12 +26,12 @@ impl SharedRoot {
         Self { path, directory: Mutex::new(Arc::new(directory)) }
     }
 
-    /// Where it was found.
+    /// Its absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Another directory has its place, and is shared from now on.
+    /// Replaces the directory by another one that has its path now.
     pub fn replace(&self, directory: OwnedFd) {
         *self.directory.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(directory);
     }
@@ -41,13 +41,13 @@ impl SharedRoot {
         Arc::clone(&self.directory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether `other` is this very directory.
+    /// Whether `other` is the same directory.
     pub fn is(&self, other: &OwnedFd) -> io::Result<bool> {
         Ok(sys::entry(&*self.directory())?.is_same_file(&sys::entry(other)?))
     }
 
-    /// Opens what is at `path`, which is that of this directory and what is below it. What it is
-    /// has to be asked of the answer.
+    /// Opens `path`, which begins with the path of this directory. The caller must check what kind
+    /// of file it is.
     pub(super) fn open(&self, path: &Path) -> io::Result<File> {
         beneath::open(&*self.directory(), self.inside(path)?)
     }
@@ -56,11 +56,11 @@ impl SharedRoot {
         Ok(path.strip_prefix(&self.path).map_err(|_| Errno::XDEV)?)
     }
 
-    /// What stands at `path` now, if the directory is still where it was found.
-    pub(super) fn stamp_at(&self, path: &Path) -> io::Result<Stamp> {
+    /// The fingerprint of `path` now, if the directory still has its path.
+    pub(super) fn fingerprint_at(&self, path: &Path) -> io::Result<FileFingerprint> {
         if !self.is(&sys::open_directory(&self.path)?)? {
             return Err(Errno::NOENT.into());
         }
-        beneath::stamp_at(&*self.directory(), self.inside(path)?)
+        beneath::fingerprint_at(&*self.directory(), self.inside(path)?)
     }
 }

@@ -1,9 +1,9 @@
-//! Where a download goes: the output and its two companions, always names in one directory that
+//! The target of a download: the output and its two companions, always names in one directory that
 //! stays open.
 //!
-//! The directory is resolved once, by us or by who handed it over, and through no link that another
-//! user could have put there. Whatever happens to the path above it, all names of one download stay
-//! together; where that is by then can be [asked](Target::find_place).
+//! The directory is resolved once, by us or by the process that passed it, and through no link that
+//! another user could have put there. If the path above it changes, all names of one download stay
+//! together; [`Target::relocate`] finds the new path.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -18,7 +18,7 @@ use rand::RngExt;
 use rustix::io::Errno;
 
 use super::error::OpenError;
-use super::named_dir::{self, FindError, Trusted};
+use super::named_dir::{self, FindError, TrustedUsers};
 use super::no_room::NoRoom;
 use super::origin::Origin;
 use super::sys::{self, Entry};
@@ -31,7 +31,7 @@ pub const JOURNAL_SUFFIX: &str = ".partial.journal";
 #[derive(Debug)]
 pub(super) struct Target {
     directory: Arc<OwnedFd>,
-    /// Where the directory was when it was last looked for.
+    /// The last known path of the directory.
     parent: RwLock<PathBuf>,
     out: OsString,
     partial: OsString,
@@ -40,8 +40,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// In the directory that was handed over, which was opened at the path that leads there, or
-    /// found by that path.
+    /// Opens the target in the directory that was passed, or in the one that the path leads to.
     pub(super) fn open(path: &Path, handed: Option<Arc<OwnedFd>>) -> Result<Self, OpenError> {
         let out =
             path.file_name().ok_or_else(|| OpenError::NoFileName { path: path.to_owned() })?;
@@ -52,8 +51,8 @@ impl Target {
             }
             Some(handed) => {
                 let parent = parent_of(path)?;
-                // Whoever sees another directory there, or none, finds the file again from the one
-                // that is open.
+                // If this process sees another directory there, or none, it reopens the file by the
+                // descriptor.
                 let is_seen = named_dir::open(&parent)
                     .is_ok_and(|ours| is_same(&ours, &handed).unwrap_or(false));
                 let origin =
@@ -71,7 +70,7 @@ impl Target {
         })
     }
 
-    /// How the finished file is found again.
+    /// How the finished file is opened again.
     pub(super) fn origin(&self) -> Origin {
         self.origin.clone()
     }
@@ -92,14 +91,14 @@ impl Target {
         &self.journal
     }
 
-    /// The path of one of the three names, for people and for looking again later.
+    /// The path of one of the three names, for display and for opening it later.
     pub(super) fn path(&self, name: &OsStr) -> PathBuf {
         self.parent().join(name)
     }
 
     /// Finds the directory again, if it was moved: from then on its paths are the true ones. One
     /// that cannot be found keeps the path it had.
-    pub(super) fn find_place(&self) {
+    pub(super) fn relocate(&self) {
         let leads_here = |path: &Path| {
             let there = sys::open_directory(path).and_then(sys::entry);
             there.is_ok_and(|there| {
@@ -107,7 +106,7 @@ impl Target {
             })
         };
         if matches!(self.origin, Origin::Handed(_)) {
-            // Whoever handed it over sees another file system, and looks for himself.
+            // The process that passed it sees another file system, and looks for the file itself.
             return;
         }
         let known = self.parent();
@@ -120,18 +119,18 @@ impl Target {
         }
     }
 
-    /// What stands under one of the three names now.
+    /// The file that has one of the three names now.
     pub(super) fn entry(&self, name: &OsStr) -> Result<Option<Entry>, OpenError> {
         sys::entry_at(self.directory(), name).map_err(|source| self.error(name, source))
     }
 
-    /// The directory, for people.
+    /// The path of the directory, for display.
     pub(super) fn parent(&self) -> PathBuf {
         self.parent.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Refuses an output name of which the file system would drop the end: FAT and its kin give
-    /// `a.` the name `a`. All else that it does not take it says of the `.partial`.
+    /// Refuses an output name of which the file system would drop the end: FAT and its kin store
+    /// `a.` as `a`. Other names that it refuses fail when the `.partial` is created.
     pub(super) fn check_name(&self) -> Result<(), OpenError> {
         let end = match self.out.as_bytes().last() {
             Some(end @ (b'.' | b' ')) => char::from(*end),
@@ -155,7 +154,7 @@ impl Target {
             return OpenError::NameRefused { path: self.path(&self.out) };
         }
         match NoRoom::of_creating(&source, self.directory()) {
-            // Not even a name: how much is missing is not known.
+            // No space even for a name: how much is missing is not known.
             Some(why) => OpenError::DiskFull { path: self.path(name), needed: 1, why },
             None => self.error(name, source),
         }
@@ -164,19 +163,19 @@ impl Target {
     fn takes_plain_names(&self) -> bool {
         let plain = OsString::from(format!(".tnet-{:016x}", rand::rng().random::<u64>()));
         let is_made = sys::create_new(self.directory(), &plain, None).is_ok();
-        // What cannot be removed is only litter.
+        // A probe that cannot be removed does no harm.
         let _ = sys::remove(self.directory(), &plain);
         is_made
     }
 
-    /// Number of the device that the directory is on; zero if it does not tell.
+    /// Number of the device that the directory is on; zero if it cannot be read.
     pub(super) fn device(&self) -> u64 {
         sys::entry(&self.directory).map_or(0, |entry| entry.device)
     }
 
-    /// Whether no other user could have put this entry here.
+    /// Whether no untrusted user could have put this entry here.
     pub(super) fn is_trusted(&self, entry: &Entry) -> Result<bool, OpenError> {
-        let trusted = Trusted::now().and_then(|trusted| {
+        let trusted = TrustedUsers::now().and_then(|trusted| {
             Ok(trusted.others_at(sys::protection(&self.directory)?, entry).is_none())
         });
         trusted.map_err(|source| self.error(&self.out, source))
@@ -187,7 +186,7 @@ impl Target {
         let said = Errno::from_io_error(&source);
         // The longest of the three is meant, the shortest is what the user named.
         let path = self.path(if said == Some(Errno::NAMETOOLONG) { &self.out } else { name });
-        if said == Some(Errno::PERM) && sys::is_fixed(self.directory()) {
+        if said == Some(Errno::PERM) && sys::is_unchangeable(self.directory()) {
             return OpenError::Unchangeable { path: self.parent() };
         }
         match NoRoom::of(&source) {
@@ -198,7 +197,7 @@ impl Target {
     }
 }
 
-/// The directory that a path is in, open, and its absolute path.
+/// The parent directory of a path, open, and its absolute path.
 pub(super) fn open_parent(path: &Path) -> Result<(OwnedFd, PathBuf), OpenError> {
     let parent = parent_of(path)?;
     let directory = named_dir::open(&parent).map_err(|error| match error {
@@ -226,7 +225,7 @@ fn is_same(one: impl AsFd, other: impl AsFd) -> io::Result<bool> {
     Ok(sys::entry(one)?.is_same_file(&sys::entry(other)?))
 }
 
-/// Whether the system may mean the name by it.
+/// Whether the error may be about the name.
 fn is_about_the_name(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::ILSEQ | Errno::NOENT))
 }

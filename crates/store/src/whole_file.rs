@@ -1,5 +1,5 @@
-//! Writing a small file whole: its name stands for all of it or for what stood there before, and a
-//! link that another user could have put on the way leads nowhere.
+//! Writes a small file atomically: its name always stands for the complete new file or for the old
+//! one, and a link that another user could have put on the way is not followed.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,18 +10,19 @@ use rand::RngExt;
 
 use super::download::OnExisting;
 use super::error::OpenError;
-use super::replaced::{NotKept, Replaced};
+use super::replaced::{LostMetadata, ReplacedFile};
 use super::sys;
 use super::target::Target;
 
-/// Writes the file durably, under another name first.
+/// Writes `bytes` to `out` durably, through a temporary name.
 ///
 /// # Errors
-/// It cannot be written, or something is there and is not to be replaced. Nothing is left behind.
+/// The file cannot be written, or one exists and `existing` refuses to replace it. Nothing
+/// is left behind.
 pub fn write_whole(out: &Path, bytes: &[u8], existing: OnExisting) -> Result<(), OpenError> {
     let target = Target::open(out, None)?;
     let temporary = OsString::from(format!(".tnet-{:016x}", rand::rng().random::<u64>()));
-    let old = (existing == OnExisting::Replace).then(|| Replaced::look(&target)).flatten();
+    let old = (existing == OnExisting::Replace).then(|| ReplacedFile::at(&target)).flatten();
     let created = match &old {
         Some(old) if old.is_private() => sys::create_private(target.directory(), &temporary),
         _ => sys::create_new(target.directory(), &temporary, None),
@@ -33,7 +34,7 @@ pub fn write_whole(out: &Path, bytes: &[u8], existing: OnExisting) -> Result<(),
                 sys::rename_replacing(target.directory(), &temporary, target.out())
             }
         });
-        // What cannot be removed is only litter.
+        // A temporary file that cannot be removed does no harm.
         done.inspect_err(|_| drop(sys::remove(target.directory(), &temporary)))
     });
     written.map_err(|source| match source.kind() {
@@ -41,15 +42,15 @@ pub fn write_whole(out: &Path, bytes: &[u8], existing: OnExisting) -> Result<(),
         io::ErrorKind::IsADirectory => OpenError::IsDirectory { path: target.path(target.out()) },
         _ => target.naming_error(target.out(), source),
     })?;
-    // A file system that cannot orders its names itself.
+    // A file system that cannot sync a directory orders its names itself.
     let _ = sys::sync_directory(target.directory());
     Ok(())
 }
 
-fn fill(mut file: File, bytes: &[u8], old: Option<&Replaced>) -> io::Result<()> {
+fn fill(mut file: File, bytes: &[u8], old: Option<&ReplacedFile>) -> io::Result<()> {
     file.write_all(bytes)?;
-    if let Some(Err(NotKept { what, source })) = old.map(|old| old.carry_to(&file)) {
-        tracing::warn!(%source, "of the replaced file not kept: {what}");
+    if let Some(Err(LostMetadata { what, source })) = old.map(|old| old.carry_to(&file)) {
+        tracing::warn!(%source, "not kept from the replaced file: {what}");
     }
     file.sync_all()
 }

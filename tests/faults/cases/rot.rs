@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tnet_peer::store::ScanLog;
+use tnet_peer::store::ScanCache;
 use tnet_proto::{FileHandle, PeerMessage};
 use tnet_testkit::{
     Cli, Content, Finished, Handshaken, Network, RawClient, Running, SOON, eventually, is, payload,
@@ -61,7 +61,7 @@ impl Seed {
         std::fs::create_dir(cli.path("shared")).expect("a home is writable");
         let mut private = std::fs::DirBuilder::new();
         private.mode(0o700).create(cli.path("state")).expect("a home is writable");
-        let scans = ScanLog::at(cli.path("state/scans"));
+        let scans = ScanCache::at(cli.path("state/scans"));
         for (file, chunks) in rotten {
             let path = cli.path("shared").join(file);
             content.write(&path).await;

@@ -14,8 +14,8 @@ use tnet_swarm::{FileKey, PeerKey};
 use super::Engine;
 use super::inspecting::Inspected;
 use crate::store::{
-    self, Checked, Cost, FileState, FileStore, FinishError, Look, ReadAgainError, Stamp, SyncError,
-    WriteError,
+    self, CheckedChunks, ChunkVerdict, Cost, FileFingerprint, FileState, FileStore, FinishError,
+    ReadAgainError, SyncError, WriteError,
 };
 use crate::thread_pool::go_on_until;
 
@@ -29,7 +29,7 @@ pub(crate) enum WorkDone {
     },
     Checked {
         file: FileKey,
-        checked: Checked,
+        checked: CheckedChunks,
     },
     Synced {
         file: FileKey,
@@ -115,9 +115,9 @@ impl Engine {
     ) {
         self.start(move || {
             let mut buf = Vec::new();
-            let mut is_lost = |chunk: &ChunkIndex| match store.look(*chunk, &mut buf) {
-                Some(Look::Right | Look::Mended) => false,
-                Some(Look::Wrong | Look::Failed(_)) | None => true,
+            let mut is_lost = |chunk: &ChunkIndex| match store.inspect(*chunk, &mut buf) {
+                Some(ChunkVerdict::Right | ChunkVerdict::Mended) => false,
+                Some(ChunkVerdict::Wrong | ChunkVerdict::Failed(_)) | None => true,
             };
             chunks.retain(&mut is_lost);
             WorkDone::Verified { file, lost: chunks }
@@ -131,7 +131,7 @@ impl Engine {
             // Whoever shares the directory it is in need not read it.
             if let (Some(scans), Ok(whole)) = (scans, &result)
                 && let Ok(metadata) = std::fs::metadata(whole.path())
-                && Stamp::of(&metadata) == whole.stamp()
+                && FileFingerprint::of(&metadata) == whole.fingerprint()
             {
                 scans.remember_own(whole.path(), &metadata, whole.info());
             }
@@ -171,7 +171,7 @@ impl Engine {
     ) {
         self.start(move || {
             for (_, store) in wholes.iter().filter(|_| are_to_rest) {
-                store.rest();
+                store.close_if_idle();
             }
             let gone =
                 wholes.into_iter().filter(|(_, store)| store.is_open_in_vain() == Some(true));

@@ -72,15 +72,15 @@ impl Engine {
         self.swarm.slot_status().storing_bytes >= self.config.swarm.storing_bytes / 2
     }
 
-    pub(super) fn on_checked(&mut self, file: FileKey, checked: Checked) {
+    pub(super) fn on_checked(&mut self, file: FileKey, checked: CheckedChunks) {
         self.checks.at_work = None;
         self.settle_checked(file, checked);
         self.check_next();
     }
 
-    fn settle_checked(&mut self, file: FileKey, checked: Checked) {
+    fn settle_checked(&mut self, file: FileKey, checked: CheckedChunks) {
         let now = self.now;
-        let Checked { right, wrong, unreadable, hashing } = checked;
+        let CheckedChunks { right, wrong, unreadable, hashing } = checked;
         let Some(entry) = self.files.get_mut(&file) else { return };
         let ChunkSource::Coming(store) = &entry.source else { return };
         if store.vouched().is_empty() {

@@ -356,7 +356,7 @@ impl Engine {
         let hash = entry.info.hash();
         self.context.ingest.remove_download(file, hash, entry.info.geometry().chunk_size());
         let path = whole.path().to_path_buf();
-        let whole = Arc::new(whole.kept_among(&self.open_files));
+        let whole = Arc::new(whole.with_fd_cache(&self.open_files));
         self.leave_path(&whole);
         let Some(entry) = self.files.get_mut(&file) else { return };
         self.by_path.insert(Arc::clone(whole.path()), file);

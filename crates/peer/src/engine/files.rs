@@ -181,7 +181,7 @@ impl Engine {
 
     /// Serves a whole file. If its content is here already it becomes a spare.
     pub(super) fn share(&mut self, file: FileStore) {
-        let (info, file) = (file.info().clone(), Arc::new(file.kept_among(&self.open_files)));
+        let (info, file) = (file.info().clone(), Arc::new(file.with_fd_cache(&self.open_files)));
         let (path, hash) = (shown_path(file.path()), info.hash());
         // Of a directory there is one line for each look.
         if file.is_in_shared_dir() {

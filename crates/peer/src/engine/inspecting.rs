@@ -20,7 +20,7 @@ use super::files::FileEntry;
 use super::touched::Touched;
 use super::{Engine, keys_of};
 use crate::api::{DamagedFile, Phase};
-use crate::store::{Download, FileStore, Flaw, Look, ReadError};
+use crate::store::{Download, FileStore, Flaw, ChunkVerdict, ReadError};
 
 /// A look is followed by a pause this many times as long.
 const PAUSE_PER_LOOK: u32 = 3;
@@ -88,7 +88,7 @@ enum Why {
 pub(crate) struct Inspected {
     inspection: Inspection,
     /// Which file of `Of::Wholes` each is about.
-    found: Vec<(ChunkIndex, usize, Look)>,
+    found: Vec<(ChunkIndex, usize, ChunkVerdict)>,
     took: Duration,
 }
 
@@ -106,11 +106,13 @@ impl Inspection {
                         if is_known_bad || others.contains(&at) {
                             continue;
                         }
-                        let look = store.look(*chunk, &mut buf);
-                        let is_served = matches!(look, Look::Right | Look::Mended);
+                        let look = store.inspect(*chunk, &mut buf);
+                        let is_served = matches!(look, ChunkVerdict::Right | ChunkVerdict::Mended);
                         if matches!(
                             look,
-                            Look::Failed(ReadError::Touched | ReadError::Changed | ReadError::Gone)
+                            ChunkVerdict::Failed(
+                                ReadError::Touched | ReadError::Changed | ReadError::Gone
+                            )
                         ) {
                             others.insert(at);
                         }
@@ -121,7 +123,7 @@ impl Inspection {
                     }
                 }
                 Of::Part(part) => {
-                    found.extend(part.look(*chunk, &mut buf).map(|look| (*chunk, 0, look)))
+                    found.extend(part.inspect(*chunk, &mut buf).map(|look| (*chunk, 0, look)))
                 }
             }
         }
@@ -236,7 +238,7 @@ impl Engine {
         file: FileKey,
         stores: &[Arc<FileStore>],
         chunks: &[ChunkIndex],
-        found: Vec<(ChunkIndex, usize, Look)>,
+        found: Vec<(ChunkIndex, usize, ChunkVerdict)>,
     ) -> Outcome {
         let Some(hash) = self.files.get(&file).map(|entry| entry.info.hash()) else {
             return Outcome::Unknown;
@@ -256,27 +258,29 @@ impl Engine {
             };
             let Some(store) = stores.get(at).filter(is_served) else { continue };
             match look {
-                Look::Right => {
+                ChunkVerdict::Right => {
                     self.care.damage.note_right(self.now, store, chunk);
                 }
-                Look::Mended => {
+                ChunkVerdict::Mended => {
                     outcome = Outcome::Justified;
                     let path = shown_path(store.path());
                     tracing::warn!(%path, %chunk, "memory held wrong bytes of a chunk; those on the disk are right");
                     self.care.damage.note_right(self.now, store, chunk);
                 }
-                Look::Wrong => {
+                ChunkVerdict::Wrong => {
                     outcome = Outcome::Justified;
                     self.note_flaw(own, store, chunk, Flaw::Wrong);
                 }
-                Look::Failed(ReadError::Io { source, .. }) if shortage_of(&source).is_some() => {
+                ChunkVerdict::Failed(ReadError::Io { source, .. })
+                    if shortage_of(&source).is_some() =>
+                {
                     outcome = Outcome::Unknown;
                 }
-                Look::Failed(ReadError::Io { .. }) => {
+                ChunkVerdict::Failed(ReadError::Io { .. }) => {
                     outcome = Outcome::Justified;
                     self.note_flaw(own, store, chunk, Flaw::Unreadable);
                 }
-                Look::Failed(error) => {
+                ChunkVerdict::Failed(error) => {
                     outcome = Outcome::Justified;
                     self.on_other_file(own, store, &error);
                 }
@@ -293,7 +297,7 @@ impl Engine {
         &mut self,
         file: FileKey,
         part: &Arc<Download>,
-        found: Vec<(ChunkIndex, usize, Look)>,
+        found: Vec<(ChunkIndex, usize, ChunkVerdict)>,
     ) -> Outcome {
         let Some(entry) = self.files.get_mut(&file) else { return Outcome::Unknown };
         let is_same = matches!(&entry.source, ChunkSource::Coming(same) if Arc::ptr_eq(same, part));
@@ -301,13 +305,15 @@ impl Engine {
             return Outcome::Unknown;
         };
         let why = match look {
-            Look::Right => return Outcome::Unfounded,
-            Look::Mended => return Outcome::Justified,
-            Look::Failed(ReadError::Io { source, .. }) if shortage_of(&source).is_some() => {
+            ChunkVerdict::Right => return Outcome::Unfounded,
+            ChunkVerdict::Mended => return Outcome::Justified,
+            ChunkVerdict::Failed(ReadError::Io { source, .. })
+                if shortage_of(&source).is_some() =>
+            {
                 return Outcome::Unknown;
             }
-            Look::Wrong => "it is wrong on the disk".to_owned(),
-            Look::Failed(error) => error.to_string(),
+            ChunkVerdict::Wrong => "it is wrong on the disk".to_owned(),
+            ChunkVerdict::Failed(error) => error.to_string(),
         };
         if let Some(running) =
             entry.running.as_mut().filter(|running| running.phase == Phase::Finishing)

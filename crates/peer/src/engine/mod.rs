@@ -51,7 +51,7 @@ use crate::config::Config;
 use crate::coordinator_client::CoordinatorEvent;
 use crate::dialer::{Connected, Dialed, Dialer};
 use crate::share::LeftOut;
-use crate::store::{OpenFiles, ScanLog};
+use crate::store::{FdCache, ScanCache};
 
 use accounting::Totals;
 use activity::RecentFiles;
@@ -100,8 +100,8 @@ pub(crate) struct Engine {
     /// Where whole files are.
     by_path: HashMap<Arc<Path>, FileKey>,
     next_file: u32,
-    scans: Option<ScanLog>,
-    open_files: OpenFiles,
+    scans: Option<ScanCache>,
+    open_files: FdCache,
     descriptors: Descriptors,
     /// Between two looks at the shared files.
     look_pause: Duration,
@@ -177,7 +177,7 @@ enum Heard {
 /// What an engine is made from.
 pub(crate) struct Parts {
     pub(crate) config: Config,
-    pub(crate) scans: Option<ScanLog>,
+    pub(crate) scans: Option<ScanCache>,
     /// Has the coordinator called without a pause.
     pub(crate) hurry: Arc<Notify>,
     pub(crate) descriptors: Descriptors,
@@ -219,7 +219,7 @@ impl Engine {
             by_path: HashMap::new(),
             next_file: 0,
             scans,
-            open_files: OpenFiles::new(descriptors::for_files()),
+            open_files: FdCache::new(descriptors::for_files()),
             descriptors,
             look_pause: config.report_interval,
             is_looking_at_open: false,

@@ -100,7 +100,7 @@ impl Engine {
             Err(error) => error,
         };
         let why = chain(&error);
-        if !error.passes() {
+        if !error.is_transient() {
             self.care.touched.forget_path(store.path());
             tracing::info!(%path, "not shared any more: {why}");
             return;

@@ -1,29 +1,30 @@
-//! inotify: tells when a directory that is looked at now and then may have changed.
+//! inotify: tells when a polled directory may have changed. It never replaces a scan, and an error
+//! only means that the directory is polled alone.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-/// Collects word of some directories from when they were added. That something happened is all it
-/// tells.
+/// An inotify instance that watches some directories from when they were added. It tells only that
+/// something changed.
 #[derive(Debug)]
 pub struct Notices(OwnedFd);
 
 impl Notices {
     /// # Errors
-    /// The system gives no more of them, or never does.
+    /// The system has no inotify, or allows no more instances.
     pub(super) fn new() -> io::Result<Notices> {
         queue().map(Notices)
     }
 
-    /// From now on there is word of what happens to the directory and to what is directly in it.
+    /// Watches the directory and its entries from now on.
     ///
     /// # Errors
-    /// The system hears not of all changes there, or has word of too many directories to give.
+    /// inotify does not report all changes of this file system, or the limit of watches is reached.
     pub(super) fn add(&self, directory: BorrowedFd<'_>) -> io::Result<()> {
         add(&self.0, directory)
     }
 
-    /// The descriptor, which is readable when there is word.
+    /// The descriptor, which is readable when something changed.
     pub fn into_fd(self) -> OwnedFd {
         self.0
     }
@@ -41,7 +42,7 @@ fn add(queue: &OwnedFd, directory: BorrowedFd<'_>) -> io::Result<()> {
 
     use rustix::fs::inotify::{self, WatchFlags};
 
-    if !crate::sys::hears_of_all_changes(directory) {
+    if !crate::sys::notifies_all_changes(directory) {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let happenings = WatchFlags::CREATE
@@ -52,7 +53,7 @@ fn add(queue: &OwnedFd, directory: BorrowedFd<'_>) -> io::Result<()> {
         | WatchFlags::ATTRIB
         | WatchFlags::DELETE_SELF
         | WatchFlags::MOVE_SELF;
-    // By its descriptor: its name may lead elsewhere by now.
+    // By its descriptor: its name may lead elsewhere now.
     let directory = format!("/proc/self/fd/{}", directory.as_raw_fd());
     inotify::add_watch(queue, directory, happenings | WatchFlags::ONLYDIR)?;
     Ok(())

@@ -1,16 +1,16 @@
-//! What is in a shared directory and is not shared.
+//! Entries of a shared directory that are not shared.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Things of one kind that are not shared.
+/// Entries of one kind that are not shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// What they are.
+    /// Why they are not shared.
     pub kind: LeftOutKind,
-    /// How many there are; what is inside directories that are left out is not counted.
+    /// How many there are, without the content of directories that are left out.
     pub count: u64,
     /// One of them.
     pub example: PathBuf,
@@ -19,6 +19,7 @@ pub struct LeftOut {
 /// Why something is not shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LeftOutKind {
     /// A symbolic link, which may lead anywhere.
     Link,
@@ -30,20 +31,20 @@ pub enum LeftOutKind {
     Device,
     /// Its name begins with a dot.
     Hidden,
-    /// Its name is that of something that goes with a download or a shared file.
+    /// Its name is that of a companion of a download or of a shared file.
     Companion,
     /// It cannot be read.
     Unreadable,
-    /// It has a second name, is private, and others may put names into its directory.
+    /// It has a second name, is private, and other users may create names in its directory.
     Planted,
     /// It is a directory inside too many others.
     TooDeep,
-    /// It is one file more than are watched.
+    /// It exceeds the number of files that are watched.
     TooMany,
 }
 
 impl LeftOutKind {
-    /// One of them, or several, in words.
+    /// The name of one or several of them.
     pub fn noun(self, count: u64) -> &'static str {
         let (one, several) = match self {
             Self::Link => ("symbolic link", "symbolic links"),
@@ -69,7 +70,7 @@ impl LeftOutKind {
     }
 }
 
-/// For people.
+/// For display.
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, count, example } = self;

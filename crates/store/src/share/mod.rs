@@ -1,8 +1,8 @@
-//! Noticing what a person puts into, changes in and takes out of a shared directory, by looking at
-//! it again and again.
+//! Notices files that are added to, changed in and removed from a shared directory, by scanning it
+//! repeatedly.
 //!
-//! Looking is dull and sure: it misses nothing for good, and works on every file system. Where the
-//! system has word of changes, that only says when to look.
+//! Polling is slow and reliable: it misses no change for good, and works on every file system.
+//! Where inotify is available, it only tells when to scan.
 
 mod dir_watch;
 mod inotify;

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::{Change, DirWatch, ShareDirError, WatchOptions};
 use crate::share::{LeftOut, LeftOutKind};
-use crate::{Stamp, wait_for_the_clock_of};
+use crate::{FileFingerprint, wait_for_the_clock_of};
 
 /// The wall clock of the tests.
 const NOW: Duration = Duration::from_secs(2_000_000_000);
@@ -39,8 +39,8 @@ fn touch(path: impl AsRef<Path>, modified: Duration) {
     file.set_modified(UNIX_EPOCH + modified).expect("settable");
 }
 
-fn stamp(path: impl AsRef<Path>) -> Stamp {
-    Stamp::of(&fs::metadata(path).expect("there"))
+fn stamp(path: impl AsRef<Path>) -> FileFingerprint {
+    FileFingerprint::of(&fs::metadata(path).expect("there"))
 }
 
 fn appeared(path: impl AsRef<Path>) -> Change {
@@ -128,7 +128,7 @@ fn another_file_moved_into_place_is_a_change_even_with_the_same_size_and_time() 
     assert_eq!(poll(&mut watch), [changed(&file)]);
 }
 
-/// Whether there is word of what was done.
+/// Whether inotify reports the change.
 fn is_heard(watch: &mut DirWatch, what: impl FnOnce()) -> bool {
     let notices = watch.take_notices().expect("a file system of this machine").into_fd();
     what();
@@ -430,7 +430,7 @@ fn a_directory_that_others_put_in_the_place_of_the_shared_one_is_not_looked_at()
     fs::remove_file(&shared).expect("removable");
     fs::create_dir(&shared).expect("writable");
     assert!(matches!(watch.poll(NOW), Err(ShareDirError::Replaced { .. })));
-    // Where nobody else may do that, it is what its owner wants.
+    // Where no other user may do that, the owner wants it so.
     protect(&above, 0o755);
     assert_eq!(poll(&mut watch), [deleted(shared.join("file"))]);
     put(shared.join("new"), b"x", LONG_AGO);
@@ -506,17 +506,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// The files that should be shared, found the simple way.
-fn shareable(dir: &Path) -> BTreeMap<PathBuf, Stamp> {
+fn shareable(dir: &Path) -> BTreeMap<PathBuf, FileFingerprint> {
     PATHS[..4]
         .iter()
         .map(|name| dir.join(name))
-        .filter_map(|path| fs::metadata(&path).ok().map(|metadata| (path, Stamp::of(&metadata))))
+        .filter_map(|path| {
+            fs::metadata(&path).ok().map(|metadata| (path, FileFingerprint::of(&metadata)))
+        })
         .collect()
 }
 
-/// Applies the changes to what somebody who listens believes is there.
+/// Applies the changes to a listener's view of the directory.
 fn apply(
-    believed: &mut BTreeMap<PathBuf, Stamp>,
+    believed: &mut BTreeMap<PathBuf, FileFingerprint>,
     changes: Vec<Change>,
 ) -> Result<(), TestCaseError> {
     for change in changes {

@@ -57,7 +57,7 @@ fn the_finished_file_is_complete_without_downloading_whether_it_may_be_replaced_
             let Ok(Opened::Complete(store)) = opened else {
                 panic!("{size} bytes are not complete")
             };
-            assert_eq!(store.stamp().inode, inode);
+            assert_eq!(store.fingerprint().inode, inode);
         }
         assert_eq!(names(dir.path()), ["out"]);
     }

@@ -1,4 +1,4 @@
-//! A journal saves fetching, never verifying: whatever became of the `.partial` and the journal
+//! A journal saves fetching, never verifying: whatever happened to the `.partial` and the journal
 //! between two attempts, no wrong byte is served or gets the final name.
 
 use std::fs::{self, File};

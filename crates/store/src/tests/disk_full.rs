@@ -14,7 +14,7 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    /// `None`, and a word about it, where mounting is not allowed.
+    /// Returns `None` and prints why where mounting is not allowed.
     pub(crate) fn new(options: &str) -> Option<Self> {
         let dir = scratch();
         let mounted = Command::new("mount")

@@ -182,7 +182,7 @@ fn subvolumes_take_their_room_from_one_pool() {
         std::sync::Arc::new(fs::File::create(mount.at().join(name)).expect("writable"))
     };
     let (one, two) = (file("one/a"), file("two/b"));
-    let free = super::sys::free(&*one).expect("it says").bytes;
+    let free = super::sys::free_space(&*one).expect("it says").bytes;
     let most = free / 10 * 6;
     let device = |file: &fs::File| file.metadata().expect("open").dev();
     assert_ne!(device(&one), device(&two));

@@ -15,7 +15,7 @@ use crate::{Download, FinishError, Opened, SyncError, WriteError};
 
 /// The directory the child works in.
 const CHILD_DIR: &str = "TNET_TEST_STORE_DIR";
-/// Everything through which the store changes files or learns who may.
+/// All system calls by which the store changes files or reads their rights.
 const CALLS: [&str; 8] =
     ["openat", "flock", "fallocate", "pwrite64", "fdatasync", "fsync", "renameat2", "unlinkat"];
 /// More calls of a kind than a download makes; a child that is still killed here is not getting

@@ -39,7 +39,7 @@ fn the_bytes_of_a_journal_do_not_change_between_versions() {
     let bytes = journal_of(&format, &[(0, 3), (99, 1)]);
     assert_eq!(&bytes[..16], b"tnetjrnl\x01\0\0\0\0\x40\0\0");
     assert_eq!(bytes.len(), HEADER_LEN + 2 * RECORD_LEN);
-    // Whoever changes the format on purpose changes the version and then this sum.
+    // A deliberate change of the format changes the version, and then this sum.
     assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"b5881054f352faba");
 }
 

@@ -108,9 +108,9 @@ proptest! {
                     let chunk = geometry.chunk(index).expect("a chunk of the file");
                     let settled = ledger.settle_write(ticket, chunk);
                     let failed_meanwhile = history.failures.iter().any(|&failure| began < failure);
-                    prop_assert_eq!(settled == Settled::WriteAgain, failed_meanwhile);
+                    prop_assert_eq!(settled == SettledWrite::WriteAgain, failed_meanwhile);
                     // A chunk that is stored already is as safe as it was.
-                    if settled == Settled::Stored && !history.is_stored(index) {
+                    if settled == SettledWrite::Stored && !history.is_stored(index) {
                         history.writes.push((index, began, now));
                     }
                 }
@@ -186,7 +186,7 @@ fn a_sync_makes_no_chunk_safe_that_was_lost_and_written_again_while_it_ran() {
     let chunk = geometry.chunk(1).expect("a chunk of the file");
     let write = |ledger: &mut Ledger| {
         let ticket = ledger.begin_write();
-        assert_eq!(ledger.settle_write(ticket, chunk), Settled::Stored);
+        assert_eq!(ledger.settle_write(ticket, chunk), SettledWrite::Stored);
     };
     write(&mut ledger);
     let sync = ledger.begin_sync();

@@ -1,5 +1,4 @@
-//! What the tests of the store share: files whose every byte is known, and ways to look at a
-//! directory.
+//! Helpers of the store's tests: files with known content, and ways to inspect a directory.
 
 mod adopt;
 mod begin;
@@ -9,7 +8,7 @@ mod finish;
 mod injected;
 mod replaced;
 mod resume;
-mod scan_log;
+mod scan_cache;
 mod serve;
 mod sparse;
 
@@ -130,7 +129,8 @@ pub(super) fn partial(opened: Result<Opened, OpenError>) -> (Download, ChunkSet)
     }
 }
 
-/// Verifies all that the journal vouches for, in pieces of one chunk; answers which were wrong.
+/// Verifies all that the journal vouches for, in pieces of one chunk; returns those that were
+/// wrong.
 pub(super) fn check_all(download: &Download) -> Vec<u32> {
     let mut wrong = Vec::new();
     while !download.vouched().is_empty() {
@@ -166,13 +166,13 @@ pub(super) fn is_in_memory(dir: &Path) -> bool {
     rustix::fs::statfs(dir).is_ok_and(|stat| i128::from(stat.f_type) == i128::from(TMPFS))
 }
 
-/// Elsewhere it is not asked.
+/// Not asked on other systems.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn is_in_memory(_dir: &Path) -> bool {
     false
 }
 
-/// Says why a test had nothing to test on this machine.
+/// Prints why a test had nothing to test on this machine.
 #[allow(
     clippy::print_stderr,
     reason = "a test that was skipped must not look like one that passed"
@@ -181,7 +181,7 @@ pub(super) fn skipped(why: &str) {
     eprintln!("skipped: {why}");
 }
 
-/// Returns when what is changed from now on has another time of change than the file.
+/// Returns when changes from now on get another time of change than the file has.
 pub(crate) fn wait_for_the_clock_of(path: &Path) {
     use std::os::unix::fs::MetadataExt;
     let probe = path.with_extension("probe");

@@ -1,4 +1,4 @@
-//! Chunks and journal on a model disk that loses power. Whatever subset of the writes that no sync
+//! Chunks and journal on a model disk that loses power. Whichever subset of the writes that no sync
 //! covered reached the disk, sector by sector: the journal vouches for no wrong chunk, and for
 //! every chunk that a sync promised.
 

@@ -1,4 +1,4 @@
-//! A shared file that somebody touches is noticed before wrong bytes of it are served.
+//! A change of a shared file is noticed before wrong bytes of it are served.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use tnet_fileinfo::scan::unwatched;
 
 use super::{CHUNK, Sample, scratch, wait_for_the_clock_of};
-use crate::{FileState, FileStore, Flaw, Look, OpenFiles, ReadError, ScanLog, ShareError, Watched};
+use crate::{
+    ChunkVerdict, FdCache, FileState, FileStore, Flaw, ReadError, ScanCache, ShareError, WatchLink,
+};
 
 /// A sample on disk, shared. Its time of modification is long ago, so that any later one differs on
 /// every file system.
@@ -120,7 +122,7 @@ fn a_file_moved_elsewhere_is_gone_from_its_path_and_not_read_before_it_is_looked
     let read = store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]);
     assert!(matches!(read, Err(ReadError::Touched)), "{read:?}");
     let again = store.read_again(None, Duration::ZERO, &unwatched).expect_err("it is not there");
-    assert!(!again.passes(), "{again}");
+    assert!(!again.is_transient(), "{again}");
 }
 
 #[test]
@@ -143,11 +145,11 @@ fn is_open(store: &FileStore, sample: &Sample) -> bool {
     store.cached_part(sample.chunk(0), 0, 10).is_some()
 }
 
-/// Nobody has read it for a while.
+/// Lets the file be closed as idle.
 fn rested(store: FileStore) -> FileStore {
-    let store = store.kept_among(&OpenFiles::new(256));
-    store.rest();
-    store.rest();
+    let store = store.with_fd_cache(&FdCache::new(256));
+    store.close_if_idle();
+    store.close_if_idle();
     store
 }
 
@@ -155,11 +157,11 @@ fn rested(store: FileStore) -> FileStore {
 fn a_file_that_nobody_reads_is_closed_and_opened_again_by_the_next_reader() {
     let dir = scratch();
     let (sample, store) = shared(&dir.path().join("file"));
-    let store = store.kept_among(&OpenFiles::new(256));
-    store.rest();
+    let store = store.with_fd_cache(&FdCache::new(256));
+    store.close_if_idle();
     assert!(is_open(&store, &sample), "it was used just now");
-    store.rest();
-    store.rest();
+    store.close_if_idle();
+    store.close_if_idle();
     assert!(!is_open(&store, &sample));
 
     let mut read = [0; 10];
@@ -173,11 +175,11 @@ fn a_file_that_nobody_reads_is_closed_and_opened_again_by_the_next_reader() {
 fn no_more_files_stay_open_than_may() {
     const FILES: usize = 300;
     let dir = scratch();
-    let others = OpenFiles::new(256);
+    let others = FdCache::new(256);
     let shares: Vec<(Sample, FileStore)> = (0..FILES)
         .map(|number| {
             let (sample, store) = shared(&dir.path().join(number.to_string()));
-            (sample, store.kept_among(&others))
+            (sample, store.with_fd_cache(&others))
         })
         .collect();
     for (sample, store) in &shares {
@@ -190,8 +192,8 @@ fn no_more_files_stay_open_than_may() {
     assert!(!is_open(&last.1, &last.0));
 
     for (_, store) in &shares {
-        store.rest();
-        store.rest();
+        store.close_if_idle();
+        store.close_if_idle();
     }
     last.1.read_chunk_part(last.0.chunk(0), 0, &mut [0; 10]).expect("there is room again");
     assert!(is_open(&last.1, &last.0));
@@ -245,14 +247,14 @@ fn a_look_finds_wrong_bytes_that_no_stamp_tells_of() {
     let (sample, sound) = shared(&path);
     let (first, second) = (sample.chunk(0), sample.chunk(1));
     let mut buf = Vec::new();
-    assert!(matches!(sound.look(second, &mut buf), Look::Right));
+    assert!(matches!(sound.inspect(second, &mut buf), ChunkVerdict::Right));
     write_unnoticed(&path, CHUNK + 7, !sample.bytes(second)[7]);
     // Opened with what it once was, as after bytes rotted.
     let store = FileStore::open_shared(&path, &sample.info).expect("it has the size");
-    assert!(matches!(store.look(second, &mut buf), Look::Wrong));
-    assert!(matches!(store.look(first, &mut buf), Look::Right));
+    assert!(matches!(store.inspect(second, &mut buf), ChunkVerdict::Wrong));
+    assert!(matches!(store.inspect(first, &mut buf), ChunkVerdict::Right));
     File::options().write(true).open(&path).and_then(|file| file.set_len(10)).expect("cut");
-    assert!(matches!(store.look(second, &mut buf), Look::Failed(ReadError::Changed)));
+    assert!(matches!(store.inspect(second, &mut buf), ChunkVerdict::Failed(ReadError::Changed)));
 }
 
 #[test]
@@ -260,7 +262,7 @@ fn a_file_whose_time_of_modification_was_set_back_is_read_again_before_it_is_ser
     let dir = scratch();
     let path = dir.path().join("file");
     let (sample, store) = shared(&path);
-    let (second, log) = (sample.chunk(1), ScanLog::at(dir.path().join("log")));
+    let (second, log) = (sample.chunk(1), ScanCache::at(dir.path().join("log")));
     let right = sample.bytes(second)[7];
     for (byte, is_same) in [(right, true), (!right, false), (right, true)] {
         write_unnoticed(&path, CHUNK + 7, byte);
@@ -290,15 +292,15 @@ fn a_deleted_file_is_open_in_vain_and_one_with_another_name_is_not() {
     let (path, link) = (dir.path().join("file"), dir.path().join("link"));
     fs::write(&path, "x").expect("writable");
     let (_, store) = shared(&path);
-    let others = OpenFiles::new(1);
-    let store = store.kept_among(&others);
+    let others = FdCache::new(1);
+    let store = store.with_fd_cache(&others);
     assert_eq!((store.is_open_in_vain(), others.paths().len()), (Some(false), 1));
     fs::hard_link(&path, &link).expect("one file system");
     fs::remove_file(&path).expect("removable");
     assert_eq!(store.is_open_in_vain(), Some(false), "closing it would free nothing");
     fs::remove_file(&link).expect("removable");
     assert_eq!(store.is_open_in_vain(), Some(true));
-    (0..2).for_each(|_| store.rest());
+    (0..2).for_each(|_| store.close_if_idle());
     assert_eq!((store.is_open_in_vain(), others.paths().len()), (None, 0));
 }
 
@@ -325,7 +327,7 @@ fn a_file_that_was_away_when_it_was_to_be_opened_is_missed_by_who_watches_it() {
     let dir = scratch();
     let (path, away) = (dir.path().join("file"), dir.path().join("away"));
     let (sample, store) = shared(&path);
-    let watched = Watched::default();
+    let watched = WatchLink::default();
     let store = rested(store).watched_by(&watched);
     let read = || store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10]);
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use tnet_fileinfo::FileHash;
-use tnet_peer::store::{Found, Place, PlaceKey};
+use tnet_peer::store::{FileId, OutputIdentity, OutputKey};
 
 use crate::command::fileinfo::blocking;
 use crate::exit::Exit;
@@ -21,7 +21,7 @@ pub(super) struct OutputPaths(HashMap<Key, Vec<(FileHash, PathBuf)>>);
 /// Directory and name, or the path where those are unknown.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Key {
-    Place(PlaceKey),
+    Place(OutputKey),
     Path(PathBuf),
 }
 
@@ -40,7 +40,7 @@ impl OutputPaths {
     /// Reserves an output.
     pub(super) async fn take(&mut self, out: &Path, hash: FileHash) -> Result<Occupancy, Failure> {
         let path = out.to_owned();
-        let place = blocking(move || Ok(Place::of(&path))).await?;
+        let place = blocking(move || Ok(OutputIdentity::of(&path))).await?;
         let key = place
             .as_ref()
             .map_or_else(|| Key::Path(out.to_owned()), |place| Key::Place(place.key().clone()));
@@ -60,9 +60,9 @@ impl OutputPaths {
     }
 }
 
-async fn are_one(place: Option<&Place>, other: &Path) -> Result<bool, Failure> {
+async fn are_one(place: Option<&OutputIdentity>, other: &Path) -> Result<bool, Failure> {
     match (place.cloned(), other.file_name().map(ToOwned::to_owned)) {
-        (Some(place), Some(name)) => blocking(move || Ok(place.is_one_with(&name))).await,
+        (Some(place), Some(name)) => blocking(move || Ok(place.is_same_name_as(&name))).await,
         _ => Ok(false),
     }
 }
@@ -70,7 +70,7 @@ async fn are_one(place: Option<&Place>, other: &Path) -> Result<bool, Failure> {
 /// The files that this command has written, by inode. Finds collisions that only the file system
 /// knows.
 #[derive(Debug, Default)]
-pub(super) struct Written(RefCell<HashMap<Found, (FileHash, PathBuf)>>);
+pub(super) struct Written(RefCell<HashMap<FileId, (FileHash, PathBuf)>>);
 
 impl Written {
     /// Refuses to replace a file that this command has written.
@@ -89,9 +89,9 @@ impl Written {
     }
 }
 
-async fn found(out: &Path) -> Result<Option<Found>, Failure> {
+async fn found(out: &Path) -> Result<Option<FileId>, Failure> {
     let path = out.to_owned();
-    blocking(move || Ok(Found::at(&path))).await
+    blocking(move || Ok(FileId::at(&path))).await
 }
 
 fn refused(out: &Path, earlier: &Path) -> Failure {

@@ -9,7 +9,7 @@ use tnet_control::{
     Client, Fault, FaultKind, Followed, Following, HandedFiles, Hello, RequestError, Source,
     make_state_dir,
 };
-use tnet_peer::store::{OutDirectory, Whereabouts};
+use tnet_peer::store::{FileLocation, OutDirectory};
 use tnet_peer::{DownloadError, Progress, Shortage, Summary};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -156,15 +156,15 @@ impl Server {
         let (size, shown) = (summary.bytes_total, shown_path(asked));
         let found = blocking(move || Ok(place.find(size))).await?;
         match found {
-            Ok(Whereabouts::AtItsPath) => {}
-            Ok(Whereabouts::At(path)) => {
+            Ok(FileLocation::AtItsPath) => {}
+            Ok(FileLocation::At(path)) => {
                 output.complaint(&format!(
                     "the directory of {shown} was moved meanwhile: the file is {}",
                     shown_path(&path)
                 ));
                 summary.path = path;
             }
-            Ok(Whereabouts::Nowhere) => {
+            Ok(FileLocation::Nowhere) => {
                 let cause = format!(
                     "the server, pid {}, says that {shown} is whole, and it is not there: it was \
                      removed meanwhile, something was mounted over its directory, or the server \

@@ -1,17 +1,16 @@
-//! What files were found to be, so that a restart need not read again what has not changed.
+//! Remembers the descriptions of files, so that a restart need not read unchanged files again.
 //!
-//! A file of records, appended to. One record: `length: u32` of the body; the body; 16 bytes of its
-//! BLAKE3 sum. A body: `inode, size: u64`, `modified, changed: i64` in nanoseconds; `path length:
-//! u32`, path; and of a file of which something is known: `chunk size: u32`; `name length: u16`,
-//! name, or 65535 for that in the path; hash; the sums of the chunks if there are several; the path
-//! of the [`Tail`] without its leaf, which is read from the file. All numbers little-endian. A
-//! later record of a path replaces an earlier one. What is torn or damaged ends the log: it is cut
-//! there, and files behind it are read again.
+//! The cache is a file of appended records. One record: `length: u32` of the body; the body; 16
+//! bytes of its BLAKE3 sum. A body: `inode, size: u64`, `modified, changed: i64` in nanoseconds;
+//! `path length: u32`, path; and unless the record only removes the path: `chunk size: u32`; `name
+//! length: u16`, name, or 65535 for that in the path; hash; the sums of the chunks if there are
+//! several; the path of the [`Tail`] without its leaf, which is read from the file. All numbers
+//! little-endian. A later record of a path replaces an earlier one. The first torn or damaged
+//! record ends the file: it is cut there, and the files of later records are read again.
 //!
-//! The log is never longer than twice what was of use when it was last written anew, and some KiB:
-//! then it is written anew, without records that were replaced and files that are gone; where that
-//! fails it stays as it is until it is twice as long. What becomes of a file that changes again and
-//! again is written down once in a while.
+//! The file is never longer than twice its useful bytes when it was last rewritten, plus 64 KiB:
+//! then it is rewritten without replaced records and deleted files. If that fails, the next attempt
+//! is made when it is twice as long. A file that changes often is recorded only every 10 minutes.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -28,69 +27,67 @@ use tnet_fileinfo::{
     ChunkSize, ChunkSum, FileHash, FileInfo, FileName, Geometry, MAX_FILEINFO_LEN, Tail, shown_path,
 };
 
-use super::stamp::Stamp;
-use super::sys::{self, Lock};
+use super::fingerprint::FileFingerprint;
+use super::sys::{self, LockOutcome};
 
 const MAGIC: &[u8; 8] = b"tnetscn\x02";
 
 /// Bytes of inode, size and both times.
-const STAMP_LEN: usize = 32;
+const FINGERPRINT_LEN: usize = 32;
 const SUM_LEN: usize = 16;
 const HASH_LEN: usize = 32;
 
-/// The length of a name that is that of the file.
+/// The length field for a name that is the last component of the path.
 const NAME_OF_PATH: u16 = u16::MAX;
 
-/// Bytes of the longest record that is read: a path of any length that a system takes, and any
-/// description.
-const MAX_RECORD_LEN: usize = STAMP_LEN + 4 + 64 * 1024 + MAX_FILEINFO_LEN;
+/// Bytes of the longest record that is read: any path that a system accepts, and any description.
+const MAX_RECORD_LEN: usize = FINGERPRINT_LEN + 4 + 64 * 1024 + MAX_FILEINFO_LEN;
 
-/// A file that was changed so short a time before it was looked at may be changed once more without
-/// looking different.
+/// A file that was changed so recently may be changed once more without another time stamp.
 const UNSETTLED: Duration = Duration::from_secs(2);
 
-/// A log is written anew when it is longer than twice what was of use, and this many bytes.
+/// The file is rewritten when it is longer than twice its useful bytes plus this many.
 const WORTH_REWRITING: u64 = 64 * 1024;
 
-/// What a file has become that was known before is written down after this, or at the end: it may
-/// change again soon.
+/// A new description of a known file is written after this time, or at the end: the file may change
+/// again soon.
 const WRITTEN_AFTER: Duration = Duration::from_secs(600);
 
-/// Files of which that waits, at most. More are written down at once.
+/// Descriptions that wait at most. Further ones are written at once.
 const WAITING_AT_MOST: usize = 1024;
 
-/// Remembers scans in a file. Cheap to clone; it is opened at the first use, which blocks as all
-/// others do.
+/// Remembers descriptions in a file. Cheap to clone; the file is opened at the first use, which
+/// blocks as all methods do.
 #[derive(Debug, Clone)]
-pub struct ScanLog(Arc<Shared>);
+pub struct ScanCache(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    /// None inside: it cannot be used, which has been said.
-    book: OnceLock<Option<Mutex<Book>>>,
+    /// `None` inside: it cannot be used, which has been logged.
+    log: OnceLock<Option<Mutex<LogFile>>>,
 }
 
 #[derive(Debug)]
-struct Book {
+struct LogFile {
     file: File,
     path: PathBuf,
     /// Bytes of records and the head.
     len: u64,
-    /// Bytes that were of use when it was last written anew or opened.
+    /// Useful bytes when it was last rewritten or opened.
     used: u64,
-    /// How long it was when it could not be written anew.
+    /// Its length when it could not be rewritten, in bytes.
     stuck: u64,
-    /// By the sum of their paths: a million paths would fill the memory.
-    places: HashMap<Key, Place>,
-    /// What replaces a record and is not written down yet.
+    /// Keyed by a hash of the path: a million paths would fill the memory.
+    records: HashMap<Key, RecordSpan>,
+    /// New values of records that are not written yet.
     waiting: HashMap<Key, Waiting>,
 }
 
 type Key = [u8; 16];
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct RecordSpan {
     offset: u64,
     len: u32,
 }
@@ -98,84 +95,85 @@ struct Place {
 #[derive(Debug)]
 struct Waiting {
     path: PathBuf,
-    stamp: Stamp,
+    fingerprint: FileFingerprint,
     info: FileInfo,
     since: Instant,
 }
 
-impl ScanLog {
-    /// A log at `path`, which need not exist. If it cannot be used, every file is read, and that is
-    /// said once.
+impl ScanCache {
+    /// A cache at `path`, which need not exist. If it cannot be used, every file is read, and that
+    /// is logged once.
     pub fn at(path: PathBuf) -> Self {
-        Self(Arc::new(Shared { path, book: OnceLock::new() }))
+        Self(Arc::new(Shared { path, log: OnceLock::new() }))
     }
 
-    /// What the open file at `path`, absolute, was found to be when it looked as it does now.
+    /// The remembered description of the open file at `path` (absolute), if its fingerprint has not
+    /// changed since.
     pub fn recall(&self, path: &Path, metadata: &Metadata, file: &File) -> Option<FileInfo> {
-        let stamp = Stamp::of(metadata);
-        let book = self.book()?;
-        if let Some(waiting) = book.waiting.get(&key(path)) {
-            return (waiting.stamp == stamp).then(|| waiting.info.clone());
+        let fingerprint = FileFingerprint::of(metadata);
+        let log = self.log()?;
+        if let Some(waiting) = log.waiting.get(&key(path)) {
+            return (waiting.fingerprint == fingerprint).then(|| waiting.info.clone());
         }
-        let place = *book.places.get(&key(path))?;
-        let body = book.read(place).ok()??;
-        drop(book);
-        let (known_stamp, known_path, known) = split_body(&body)?;
-        let is_same = *known_stamp == to_bytes(stamp) && known_path == path.as_os_str().as_bytes();
+        let span = *log.records.get(&key(path))?;
+        let body = log.read(span).ok()??;
+        drop(log);
+        let (known_fingerprint, known_path, known) = split_body(&body)?;
+        let is_same = *known_fingerprint == to_bytes(fingerprint)
+            && known_path == path.as_os_str().as_bytes();
         is_same.then(|| decode(known, path, metadata.len(), file)).flatten()
     }
 
-    /// From now on the file at `path`, absolute, is known to be `info` as long as it looks like
-    /// this; unless it was changed just before `now`, the time since the Unix epoch.
+    /// Remembers that the file at `path` (absolute) is `info` as long as it has this metadata;
+    /// unless it was changed in the 2 s before `now`, the time since the Unix epoch.
     pub fn remember(&self, path: &Path, metadata: &Metadata, info: &FileInfo, now: Duration) {
-        let stamp = Stamp::of(metadata);
+        let fingerprint = FileFingerprint::of(metadata);
         let settled = i128::try_from(now.saturating_sub(UNSETTLED).as_nanos()).unwrap_or(i128::MAX);
-        if i128::from(stamp.modified_ns.max(stamp.changed_ns)) <= settled {
-            self.put(path, stamp, info);
+        if i128::from(fingerprint.modified_ns.max(fingerprint.changed_ns)) <= settled {
+            self.put(path, fingerprint, info);
         }
     }
 
-    /// The same for a file that this process has just written itself.
+    /// As [`remember`](Self::remember), for a file that this process has just written itself.
     pub fn remember_own(&self, path: &Path, metadata: &Metadata, info: &FileInfo) {
-        self.put(path, Stamp::of(metadata), info);
+        self.put(path, FileFingerprint::of(metadata), info);
     }
 
-    /// From now on nothing is known of the file at `path`, absolute: its content changed without it
-    /// looking different.
+    /// Forgets the file at `path` (absolute): its content changed and its metadata did not.
     pub fn forget(&self, path: &Path) {
-        let Some(mut book) = self.book() else { return };
-        if let Err(error) = book.forget(path) {
-            tracing::warn!(path = %shown_path(&self.0.path), %error, "a scan that is wrong is still remembered");
+        let Some(mut log) = self.log() else { return };
+        if let Err(error) = log.forget(path) {
+            tracing::warn!(path = %shown_path(&self.0.path), %error, "a wrong scan is still in the cache");
         }
     }
 
-    /// Writes down what has waited long enough. To be called once in a while.
+    /// Writes records that have waited long enough. Call it now and then.
     pub fn write_due(&self) {
         self.write_waiting(WRITTEN_AFTER);
     }
 
     pub(super) fn write_waiting(&self, so_long: Duration) {
-        // One that nobody has used yet has nothing that waits.
-        let Some(book) = self.0.book.get().and_then(Option::as_ref) else { return };
-        let written = book.lock().unwrap_or_else(PoisonError::into_inner).write_waiting(so_long);
+        // A cache that was never used has nothing to write.
+        let Some(log) = self.0.log.get().and_then(Option::as_ref) else { return };
+        let written = log.lock().unwrap_or_else(PoisonError::into_inner).write_waiting(so_long);
         if let Err(error) = written {
-            tracing::debug!(path = %shown_path(&self.0.path), %error, "scans are not remembered");
+            tracing::debug!(path = %shown_path(&self.0.path), %error, "scans are not cached");
         }
     }
 
-    fn put(&self, path: &Path, stamp: Stamp, info: &FileInfo) {
-        let Some(mut book) = self.book() else { return };
-        if let Err(error) = book.put(path, stamp, info) {
-            tracing::debug!(path = %shown_path(&self.0.path), %error, "a scan is not remembered");
+    fn put(&self, path: &Path, fingerprint: FileFingerprint, info: &FileInfo) {
+        let Some(mut log) = self.log() else { return };
+        if let Err(error) = log.put(path, fingerprint, info) {
+            tracing::debug!(path = %shown_path(&self.0.path), %error, "a scan is not cached");
         }
     }
 
-    fn book(&self) -> Option<MutexGuard<'_, Book>> {
-        let opened = self.0.book.get_or_init(|| match Book::open(&self.0.path) {
-            Ok(book) => Some(Mutex::new(book)),
+    fn log(&self) -> Option<MutexGuard<'_, LogFile>> {
+        let opened = self.0.log.get_or_init(|| match LogFile::open(&self.0.path) {
+            Ok(log) => Some(Mutex::new(log)),
             Err(error) => {
                 let path = shown_path(&self.0.path);
-                tracing::warn!(%path, %error, "scans are not remembered: a restart reads every file again");
+                tracing::warn!(%path, %error, "scans are not cached: a restart reads every file again");
                 None
             }
         });
@@ -183,38 +181,38 @@ impl ScanLog {
     }
 }
 
-impl Drop for Book {
-    /// A child process that is being started has our descriptors for a moment, and with them the
-    /// lock: closing the file does not end it.
+impl Drop for LogFile {
+    /// A child process that is being started shares our descriptors for a moment, and with them the
+    /// lock: closing the file does not release it.
     fn drop(&mut self) {
         if let Err(error) = self.write_waiting(Duration::ZERO) {
-            tracing::debug!(path = %shown_path(&self.path), %error, "scans are not remembered");
+            tracing::debug!(path = %shown_path(&self.path), %error, "scans are not cached");
         }
-        // It ends with the last descriptor at the latest.
+        // The lock ends with the last descriptor at the latest.
         let _ = sys::unlock(&self.file);
     }
 }
 
-impl Book {
+impl LogFile {
     fn open(path: &Path) -> io::Result<Self> {
         let file = open_log(path, false)?;
-        let mut book = Self {
+        let mut log = Self {
             file,
             path: path.to_owned(),
             len: 0,
             used: 0,
             stuck: 0,
-            places: HashMap::new(),
+            records: HashMap::new(),
             waiting: HashMap::new(),
         };
-        book.load()?;
-        book.used = MAGIC.len() as u64
-            + book.places.values().map(|place| u64::from(place.len)).sum::<u64>();
-        book.rewrite_if_worth();
-        Ok(book)
+        log.load()?;
+        log.used =
+            MAGIC.len() as u64 + log.records.values().map(|span| u64::from(span.len)).sum::<u64>();
+        log.rewrite_if_worth();
+        Ok(log)
     }
 
-    /// Finds the records, and cuts off what is none.
+    /// Indexes the records, and cuts the file after the last valid one.
     fn load(&mut self) -> io::Result<()> {
         let mut input = BufReader::new(&self.file);
         let mut magic = [0; MAGIC.len()];
@@ -225,13 +223,13 @@ impl Book {
             return self.file.write_all_at(MAGIC, 0);
         }
         while let Some(body) = next_record(&mut input)? {
-            let place = Place { offset: self.len, len: record_len(&body) };
+            let span = RecordSpan { offset: self.len, len: record_len(&body) };
             match split_body(&body) {
-                Some((_, path, [])) => drop(self.places.remove(&key_of(path))),
-                Some((_, path, _)) => drop(self.places.insert(key_of(path), place)),
+                Some((_, path, [])) => drop(self.records.remove(&key_of(path))),
+                Some((_, path, _)) => drop(self.records.insert(key_of(path), span)),
                 None => {}
             }
-            self.len += u64::from(place.len);
+            self.len += u64::from(span.len);
         }
         drop(input);
         self.file.set_len(self.len)
@@ -245,31 +243,31 @@ impl Book {
         let new = self.path.with_extension("new");
         self.stuck = 0;
         if let Err(error) = self.rewrite(&new) {
-            tracing::debug!(path = %shown_path(&self.path), %error, "scans are not written anew");
+            tracing::debug!(path = %shown_path(&self.path), %error, "the cache of scans cannot be rewritten");
             self.stuck = self.len;
-            // On a full disk a part of it would be in the way of everybody. Another process's is
-            // not ours to remove.
+            // On a full disk an incomplete file would waste space. The file of another process must
+            // not be removed.
             if error.kind() != io::ErrorKind::ResourceBusy {
                 let _ = std::fs::remove_file(&new);
             }
         }
     }
 
-    /// The same records without those that were replaced, and of files that are there.
+    /// Writes a new file with the current records of files that exist.
     fn rewrite(&mut self, new: &Path) -> io::Result<()> {
         let file = open_log(new, true)?;
         let mut output = BufWriter::new(&file);
         output.write_all(MAGIC)?;
-        let (mut len, mut places) = (MAGIC.len() as u64, HashMap::new());
-        let mut in_order: Vec<(Key, Place)> =
-            self.places.iter().map(|(key, place)| (*key, *place)).collect();
-        in_order.sort_by_key(|(_, place)| place.offset);
-        for (key, place) in in_order {
-            let Some(body) = self.read(place)? else { continue };
+        let (mut len, mut records) = (MAGIC.len() as u64, HashMap::new());
+        let mut in_order: Vec<(Key, RecordSpan)> =
+            self.records.iter().map(|(key, span)| (*key, *span)).collect();
+        in_order.sort_by_key(|(_, span)| span.offset);
+        for (key, span) in in_order {
+            let Some(body) = self.read(span)? else { continue };
             if split_body(&body).is_some_and(|(_, path, _)| is_there(path)) {
                 output.write_all(&record(&body))?;
-                places.insert(key, Place { offset: len, len: place.len });
-                len += u64::from(place.len);
+                records.insert(key, RecordSpan { offset: len, len: span.len });
+                len += u64::from(span.len);
             }
         }
         output.flush()?;
@@ -277,88 +275,100 @@ impl Book {
         file.sync_data()?;
         std::fs::rename(new, &self.path)?;
         let _ = sys::unlock(&self.file);
-        (self.file, self.len, self.used, self.places) = (file, len, len, places);
+        (self.file, self.len, self.used, self.records) = (file, len, len, records);
         Ok(())
     }
 
-    fn put(&mut self, path: &Path, stamp: Stamp, info: &FileInfo) -> io::Result<()> {
+    fn put(
+        &mut self,
+        path: &Path,
+        fingerprint: FileFingerprint,
+        info: &FileInfo,
+    ) -> io::Result<()> {
         self.write_waiting(WRITTEN_AFTER)?;
         let key = key(path);
-        if !self.places.contains_key(&key) {
-            return self.write(path, stamp, Some(info));
+        if !self.records.contains_key(&key) {
+            return self.write(path, fingerprint, Some(info));
         }
         let is_full = self.waiting.len() >= WAITING_AT_MOST;
         match self.waiting.get_mut(&key) {
-            Some(waiting) => (waiting.stamp, waiting.info) = (stamp, info.clone()),
-            None if is_full => return self.write(path, stamp, Some(info)),
+            Some(waiting) => (waiting.fingerprint, waiting.info) = (fingerprint, info.clone()),
+            None if is_full => return self.write(path, fingerprint, Some(info)),
             None => {
                 let (path, info, since) = (path.to_owned(), info.clone(), Instant::now());
-                self.waiting.insert(key, Waiting { path, stamp, info, since });
+                self.waiting.insert(key, Waiting { path, fingerprint, info, since });
             }
         }
         Ok(())
     }
 
-    /// Writes down what has waited so long.
+    /// Writes what has waited so long.
     fn write_waiting(&mut self, so_long: Duration) -> io::Result<()> {
         let due: Vec<Waiting> = self
             .waiting
             .extract_if(|_, waiting| waiting.since.elapsed() >= so_long)
             .map(|(_, due)| due)
             .collect();
-        due.into_iter()
-            .try_for_each(|Waiting { path, stamp, info, .. }| self.write(&path, stamp, Some(&info)))
+        due.into_iter().try_for_each(|Waiting { path, fingerprint, info, .. }| {
+            self.write(&path, fingerprint, Some(&info))
+        })
     }
 
-    /// A record without a description replaces what was known of the path.
+    /// A record without a description replaces the record of the path.
     fn forget(&mut self, path: &Path) -> io::Result<()> {
         let key = key(path);
         self.waiting.remove(&key);
-        if self.places.contains_key(&key) {
-            self.write(path, Stamp::default(), None)?;
+        if self.records.contains_key(&key) {
+            self.write(path, FileFingerprint::default(), None)?;
         }
         Ok(())
     }
 
-    fn write(&mut self, path: &Path, stamp: Stamp, info: Option<&FileInfo>) -> io::Result<()> {
+    fn write(
+        &mut self,
+        path: &Path,
+        fingerprint: FileFingerprint,
+        info: Option<&FileInfo>,
+    ) -> io::Result<()> {
         let path_bytes = path.as_os_str().as_bytes();
         let path_len = u32::try_from(path_bytes.len()).map_err(io::Error::other)?;
         let known = info.map(|info| encode(info, path)).unwrap_or_default();
-        let body = [&to_bytes(stamp)[..], &path_len.to_le_bytes(), path_bytes, &known].concat();
-        // A restart sees by its sum whether all of it was written.
+        let body =
+            [&to_bytes(fingerprint)[..], &path_len.to_le_bytes(), path_bytes, &known].concat();
+        // No sync: a restart sees by the sum whether the record was written completely.
         self.file.write_all_at(&record(&body), self.len)?;
-        let place = Place { offset: self.len, len: record_len(&body) };
+        let span = RecordSpan { offset: self.len, len: record_len(&body) };
         match info {
-            Some(_) => drop(self.places.insert(key(path), place)),
-            None => drop(self.places.remove(&key(path))),
+            Some(_) => drop(self.records.insert(key(path), span)),
+            None => drop(self.records.remove(&key(path))),
         }
-        self.len += u64::from(place.len);
+        self.len += u64::from(span.len);
         self.rewrite_if_worth();
         Ok(())
     }
 
-    /// The body of a record; none if it was damaged meanwhile.
-    fn read(&self, place: Place) -> io::Result<Option<Vec<u8>>> {
-        let mut bytes = vec![0; place.len as usize];
-        self.file.read_exact_at(&mut bytes, place.offset)?;
+    /// The body of a record; `None` if it was damaged meanwhile.
+    fn read(&self, span: RecordSpan) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = vec![0; span.len as usize];
+        self.file.read_exact_at(&mut bytes, span.offset)?;
         next_record(&mut bytes.as_slice())
     }
 }
 
-/// Opens and locks a log.
+/// Opens and locks a cache file.
 fn open_log(path: &Path, is_new: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(is_new).mode(0o600);
-    // Others may have put a link there while they could.
+    // Another user may have put a link there while the directory was writable.
     options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     let file = options.open(path)?;
-    if sys::lock_exclusive(&file)? != Lock::Taken {
+    if sys::lock_exclusive(&file)? != LockOutcome::Taken {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process uses it"));
     }
     Ok(file)
 }
 
-/// Whether something has that name; also where that cannot be known.
+/// Whether something has that name; true also if that cannot be known.
 fn is_there(path: &[u8]) -> bool {
     let looked = std::fs::symlink_metadata(Path::new(OsStr::from_bytes(path)));
     !looked.is_err_and(|error| {
@@ -366,22 +376,22 @@ fn is_there(path: &[u8]) -> bool {
     })
 }
 
-fn to_bytes(stamp: Stamp) -> [u8; STAMP_LEN] {
-    let Stamp { inode, size, modified_ns, changed_ns } = stamp;
+fn to_bytes(fingerprint: FileFingerprint) -> [u8; FINGERPRINT_LEN] {
+    let FileFingerprint { inode, size, modified_ns, changed_ns } = fingerprint;
     let fields = [inode, size, modified_ns.cast_unsigned(), changed_ns.cast_unsigned()];
-    let mut bytes = [0; STAMP_LEN];
-    for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
-        place.copy_from_slice(&field.to_le_bytes());
+    let mut bytes = [0; FINGERPRINT_LEN];
+    for (out, field) in bytes.chunks_exact_mut(8).zip(fields) {
+        out.copy_from_slice(&field.to_le_bytes());
     }
     bytes
 }
 
-/// The stamp, the path and the description in a body.
-fn split_body(body: &[u8]) -> Option<(&[u8; STAMP_LEN], &[u8], &[u8])> {
-    let (stamp, body) = body.split_first_chunk::<STAMP_LEN>()?;
+/// The fingerprint, the path and the description in a body.
+fn split_body(body: &[u8]) -> Option<(&[u8; FINGERPRINT_LEN], &[u8], &[u8])> {
+    let (fingerprint, body) = body.split_first_chunk::<FINGERPRINT_LEN>()?;
     let (len, body) = body.split_first_chunk::<4>()?;
     let (path, known) = body.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
-    Some((stamp, path, known))
+    Some((fingerprint, path, known))
 }
 
 fn name_in(path: &Path) -> Option<FileName> {
@@ -399,7 +409,7 @@ fn encode(info: &FileInfo, path: &Path) -> Vec<u8> {
         bytes.extend_from_slice(name.as_bytes());
     }
     bytes.extend_from_slice(info.hash().as_bytes());
-    // The sum of an only chunk is the hash.
+    // The sum of a single chunk is the hash.
     if info.sums().len() > 1 {
         info.sums().iter().for_each(|sum| bytes.extend_from_slice(sum.as_bytes()));
     }
@@ -407,7 +417,8 @@ fn encode(info: &FileInfo, path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// The description of a file of that size, which proves itself: its last bytes are read for that.
+/// Decodes the description of a file of that size and verifies it; the last bytes of the file are
+/// read for that.
 fn decode(known: &[u8], path: &Path, size: u64, file: &File) -> Option<FileInfo> {
     let (chunk_size, known) = known.split_first_chunk::<4>()?;
     let geometry =
@@ -452,7 +463,7 @@ fn sum_of(body: &[u8]) -> [u8; SUM_LEN] {
     *blake3::hash(body).as_bytes().first_chunk().expect("a sum is longer")
 }
 
-/// The body of the next record; none if there is none that can be believed.
+/// The body of the next record; `None` if there is no valid one.
 fn next_record(input: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut len = [0; 4];
     let len = match input.read_exact(&mut len) {

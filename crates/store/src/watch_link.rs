@@ -1,5 +1,5 @@
-//! What those who serve some files and the one who watches the directory they are in tell each
-//! other.
+//! Shared state between the watcher of a directory and the [`FileStore`](crate::FileStore)s of the
+//! files in it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Whether somebody notices what becomes of some files, so that nobody else has to look; and which
-/// of them were not found when they were to be opened again. Each is there once, so there are never
-/// more than files.
+/// Two facts: whether the watcher notices changes, so that the files need not be polled; and which
+/// files could not be opened again. Each file is in that set once, so the set is never larger than
+/// the number of files.
 #[derive(Debug, Clone, Default)]
-pub struct Watched(Arc<Shared>);
+pub struct WatchLink(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -21,8 +21,8 @@ struct Shared {
     word: Notify,
 }
 
-impl Watched {
-    /// From now on.
+impl WatchLink {
+    /// Sets whether the watcher notices changes from now on.
     pub fn set(&self, is_watched: bool) {
         self.0.is_watched.store(is_watched, Ordering::Relaxed);
     }
@@ -31,19 +31,19 @@ impl Watched {
         self.0.is_watched.load(Ordering::Relaxed)
     }
 
-    /// It was not at its path, and is not served any more. It may be back before a look at the
-    /// directory sees that.
+    /// Reports a file that was not at its path and is not served any more. It may be back before a
+    /// scan of the directory notices.
     pub(super) fn miss(&self, path: &Arc<Path>) {
         self.0.missed.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(path));
         self.0.word.notify_one();
     }
 
-    /// The files that were missed since this was last called.
+    /// The files that were reported missing since the last call.
     pub fn take_missed(&self) -> BTreeSet<Arc<Path>> {
         std::mem::take(&mut *self.0.missed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Until one is missed.
+    /// Waits until a file is reported missing.
     pub async fn missed(&self) {
         self.0.word.notified().await;
     }

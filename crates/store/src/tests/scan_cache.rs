@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{CHUNK, Sample, scratch};
-use crate::ScanLog;
+use crate::ScanCache;
 
 /// Later than any change that a test makes.
 const MUCH_LATER: Duration = Duration::from_secs(1 << 40);
@@ -19,11 +19,11 @@ fn written(path: PathBuf, size: u64) -> (PathBuf, Sample) {
     (path, sample)
 }
 
-fn remember(log: &ScanLog, path: &Path, sample: &Sample) {
+fn remember(log: &ScanCache, path: &Path, sample: &Sample) {
     log.remember(path, &fs::metadata(path).expect("there"), &sample.info, MUCH_LATER);
 }
 
-fn knows(log: &ScanLog, path: &Path, sample: &Sample) -> bool {
+fn knows(log: &ScanCache, path: &Path, sample: &Sample) -> bool {
     let file = File::open(path).expect("there");
     match log.recall(path, &file.metadata().expect("open"), &file) {
         None => false,
@@ -40,7 +40,7 @@ fn a_restart_remembers_every_file_that_looks_as_it_did() {
     let log_path = dir.path().join("log");
     let files: Vec<_> =
         (0..20).map(|n| written(dir.path().join(n.to_string()), n * CHUNK / 3)).collect();
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     for (path, sample) in &files {
         assert!(!knows(&log, path, sample));
         remember(&log, path, sample);
@@ -48,7 +48,7 @@ fn a_restart_remembers_every_file_that_looks_as_it_did() {
     }
     drop(log);
 
-    let log = ScanLog::at(log_path);
+    let log = ScanCache::at(log_path);
     for (path, sample) in &files {
         assert!(knows(&log, path, sample), "{path:?}");
     }
@@ -60,7 +60,7 @@ fn a_restart_remembers_every_file_that_looks_as_it_did() {
 fn a_file_that_was_written_to_is_forgotten_even_if_its_times_are_set_back() {
     let dir = scratch();
     let (path, sample) = written(dir.path().join("file"), 2 * CHUNK);
-    let log = ScanLog::at(dir.path().join("log"));
+    let log = ScanCache::at(dir.path().join("log"));
     remember(&log, &path, &sample);
     let modified = fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("told");
     std::thread::sleep(Duration::from_millis(20));
@@ -76,7 +76,7 @@ fn a_file_that_was_written_to_is_forgotten_even_if_its_times_are_set_back() {
 fn a_file_that_was_changed_just_now_is_not_remembered() {
     let dir = scratch();
     let (path, sample) = written(dir.path().join("file"), CHUNK);
-    let log = ScanLog::at(dir.path().join("log"));
+    let log = ScanCache::at(dir.path().join("log"));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     let metadata = fs::metadata(&path).expect("there");
 
@@ -92,7 +92,7 @@ fn a_log_cut_or_damaged_at_any_byte_forgets_files_and_is_wrong_about_none() {
     let dir = scratch();
     let log_path = dir.path().join("log");
     let files: Vec<_> = (1..4).map(|n| written(dir.path().join(n.to_string()), n * 100)).collect();
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     files.iter().for_each(|(path, sample)| remember(&log, path, sample));
     drop(log);
     let whole = fs::read(&log_path).expect("there");
@@ -105,13 +105,13 @@ fn a_log_cut_or_damaged_at_any_byte_forgets_files_and_is_wrong_about_none() {
                 bytes[at] ^= 0x41;
             }
             fs::write(&log_path, bytes).expect("writable");
-            let log = ScanLog::at(log_path.clone());
+            let log = ScanCache::at(log_path.clone());
             let known = files.iter().filter(|(path, sample)| knows(&log, path, sample)).count();
             assert!(known < files.len(), "byte {at}, cut: {is_cut}");
             // It goes on from there.
             files.iter().for_each(|(path, sample)| remember(&log, path, sample));
             drop(log);
-            let log = ScanLog::at(log_path.clone());
+            let log = ScanCache::at(log_path.clone());
             assert!(
                 files.iter().all(|(path, sample)| knows(&log, path, sample)),
                 "byte {at}, cut: {is_cut}"
@@ -125,7 +125,7 @@ fn a_file_that_changes_again_and_again_is_known_as_it_is_now_and_costs_two_recor
     let dir = scratch();
     let log_path = dir.path().join("log");
     let (path, sample) = written(dir.path().join("file"), 1000 * CHUNK);
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     remember(&log, &path, &sample);
     let one = fs::metadata(&log_path).expect("there").len();
     for n in 1..40 {
@@ -141,7 +141,7 @@ fn a_file_that_changes_again_and_again_is_known_as_it_is_now_and_costs_two_recor
     }
     drop(log);
 
-    assert!(knows(&ScanLog::at(log_path.clone()), &path, &sample), "after a restart");
+    assert!(knows(&ScanCache::at(log_path.clone()), &path, &sample), "after a restart");
     let after = fs::metadata(&log_path).expect("there").len();
     assert!(after <= 2 * one, "{after} bytes for two records of {one}");
 }
@@ -151,7 +151,7 @@ fn what_waits_is_written_down_in_time_though_nothing_else_is_scanned() {
     let dir = scratch();
     let log_path = dir.path().join("log");
     let (path, sample) = written(dir.path().join("file"), CHUNK);
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     remember(&log, &path, &sample);
     File::options()
         .write(true)
@@ -162,11 +162,11 @@ fn what_waits_is_written_down_in_time_though_nothing_else_is_scanned() {
     log.write_due();
     let copy = dir.path().join("copy");
     fs::copy(&log_path, &copy).expect("there");
-    assert!(!knows(&ScanLog::at(copy.clone()), &path, &sample), "it may change again soon");
+    assert!(!knows(&ScanCache::at(copy.clone()), &path, &sample), "it may change again soon");
     log.write_waiting(Duration::ZERO);
     // As a power cut would leave it.
     fs::copy(&log_path, &copy).expect("there");
-    assert!(knows(&ScanLog::at(copy), &path, &sample));
+    assert!(knows(&ScanCache::at(copy), &path, &sample));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_log_that_cannot_be_written_anew_is_used_as_it_is_and_not_tried_for_each_fil
     let log_path = dir.path().join("log");
     let new = log_path.with_extension("new");
     let (kept, sample) = written(dir.path().join("kept"), CHUNK);
-    let brief = |log: &ScanLog, from: u32, to: u32| {
+    let brief = |log: &ScanCache, from: u32, to: u32| {
         for n in from..to {
             let path = dir.path().join(format!("brief {n}"));
             fs::write(&path, &sample.content).expect("writable");
@@ -183,7 +183,7 @@ fn a_log_that_cannot_be_written_anew_is_used_as_it_is_and_not_tried_for_each_fil
             fs::remove_file(path).expect("ours");
         }
     };
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     remember(&log, &kept, &sample);
     // Where a file should be made there is a directory.
     fs::create_dir(&new).expect("a name is free");
@@ -191,7 +191,7 @@ fn a_log_that_cannot_be_written_anew_is_used_as_it_is_and_not_tried_for_each_fil
     let long = fs::metadata(&log_path).expect("there").len();
     assert!(long > 200 * 1024 && knows(&log, &kept, &sample), "{long}");
     drop(log);
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     assert!(knows(&log, &kept, &sample), "after a restart");
     // It can be written anew again, and is not before it is twice as long.
     fs::remove_dir(&new).expect("empty");
@@ -207,7 +207,7 @@ fn a_log_that_cannot_be_written_anew_is_used_as_it_is_and_not_tried_for_each_fil
 fn what_came_and_went_is_not_remembered_for_ever() {
     let dir = scratch();
     let log_path = dir.path().join("log");
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     let (kept, sample) = written(dir.path().join("kept"), CHUNK);
     remember(&log, &kept, &sample);
     for n in 0..2000 {
@@ -220,14 +220,14 @@ fn what_came_and_went_is_not_remembered_for_ever() {
     assert!(len < 200 * 1024, "{len} bytes for one file");
     assert!(knows(&log, &kept, &sample));
     drop(log);
-    assert!(knows(&ScanLog::at(log_path), &kept, &sample), "after a restart");
+    assert!(knows(&ScanCache::at(log_path), &kept, &sample), "after a restart");
 }
 
 #[test]
 fn a_small_file_is_remembered_in_little() {
     let dir = scratch();
     let log_path = dir.path().join("log");
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     for n in 0..100 {
         let (path, sample) = written(dir.path().join(format!("{n:03}")), 1000);
         remember(&log, &path, &sample);
@@ -241,13 +241,13 @@ fn a_small_file_is_remembered_in_little() {
 fn a_log_that_cannot_be_used_costs_reading_and_nothing_else() {
     let dir = scratch();
     let (path, sample) = written(dir.path().join("file"), CHUNK);
-    let nowhere = ScanLog::at(dir.path().join("missing").join("log"));
+    let nowhere = ScanCache::at(dir.path().join("missing").join("log"));
     remember(&nowhere, &path, &sample);
     assert!(!knows(&nowhere, &path, &sample));
 
-    let log = ScanLog::at(dir.path().join("log"));
+    let log = ScanCache::at(dir.path().join("log"));
     remember(&log, &path, &sample);
-    let second = ScanLog::at(dir.path().join("log"));
+    let second = ScanCache::at(dir.path().join("log"));
     assert!(!knows(&second, &path, &sample), "two processes would write over each other");
     assert!(knows(&log, &path, &sample));
 }
@@ -258,16 +258,16 @@ fn a_file_whose_bytes_rotted_is_forgotten_for_good_and_the_others_are_not() {
     let log_path = dir.path().join("log");
     let (rotten, sample) = written(dir.path().join("rotten"), 2 * CHUNK);
     let (sound, other) = written(dir.path().join("sound"), 3 * CHUNK);
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     remember(&log, &rotten, &sample);
     log.forget(&rotten);
     log.forget(Path::new("/never/seen"));
     remember(&log, &sound, &other);
     assert!(!knows(&log, &rotten, &sample) && knows(&log, &sound, &other));
     drop(log);
-    let log = ScanLog::at(log_path.clone());
+    let log = ScanCache::at(log_path.clone());
     assert!(!knows(&log, &rotten, &sample) && knows(&log, &sound, &other), "after a restart");
     remember(&log, &rotten, &sample);
     drop(log);
-    assert!(knows(&ScanLog::at(log_path), &rotten, &sample), "read anew");
+    assert!(knows(&ScanCache::at(log_path), &rotten, &sample), "read anew");
 }
