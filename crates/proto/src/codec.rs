@@ -21,7 +21,7 @@ use crate::preamble::{PREAMBLE_LEN, PreambleError, Protocol, negotiate, preamble
 #[derive(Debug)]
 pub struct MessageCodec<Out, In> {
     frames: LengthDelimitedCodec,
-    // A function type, so that the codec is `Send` and `Sync` whatever the messages are.
+    // A function type, so that the codec is `Send` and `Sync` for all message types.
     messages: PhantomData<fn(Out) -> In>,
 }
 
@@ -39,6 +39,7 @@ pub enum Received<M> {
 
 /// Why a stream of messages ends.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CodecError {
     /// The stream broke, or ended within a frame.
     #[error("the connection broke")]
@@ -56,9 +57,10 @@ pub enum CodecError {
 
 /// Why a connection ends at its preamble.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HandshakeError {
     /// The stream broke, or ended before 12 bytes.
-    #[error("the connection broke before the other side had introduced itself")]
+    #[error("the connection broke before the other side sent its preamble")]
     Io(#[from] io::Error),
     /// The other side does not fit.
     #[error(transparent)]

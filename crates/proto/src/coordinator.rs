@@ -34,23 +34,23 @@ pub struct ReportEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct ReportDigest(pub [u8; 16]);
 
-/// Where a peer says that others reach it. On the wire: 0 nowhere, 1 everywhere, 2 at an address.
+/// Where a peer claims to be reachable. On the wire: 0 nowhere, 1 everywhere, 2 at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Reach {
-    /// Nowhere: it accepts nobody, and is never handed out.
+    /// Nowhere: it accepts no connections, and is never named to other peers.
     Nowhere,
     /// It accepts peers at all addresses of its machine: others reach it at the observed IP
     /// address.
     Everywhere {
         /// TCP port.
         port: u16,
-        /// Where the observed address is of another family, nobody accepts.
+        /// If the observed address is of another family, the peer cannot be reached.
         families: Families,
     },
     /// At this address alone: it accepts nowhere else, or its user says that this is how others see
     /// it.
     At {
-        /// Not believed of everybody.
+        /// The coordinator checks it, and may refuse it.
         address: SocketAddr,
     },
 }
@@ -77,25 +77,25 @@ impl Families {
     }
 }
 
-/// Where the coordinator sends others who look for a peer. On the wire: 0 nowhere, 1 at an address,
-/// 2 refused.
+/// The address by which the coordinator names a peer to others. On the wire: 0 nowhere, 1 at an
+/// address, 2 refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Listed {
-    /// To nobody is it named, as it wishes.
+    /// It is not named, as it asked.
     Nowhere,
-    /// There.
+    /// At this address.
     At {
         /// The peer's.
         address: SocketAddr,
     },
-    /// It is not named to anybody, although it accepts peers.
+    /// It is not named, although it accepts peers.
     Refused {
         /// Why not.
         refusal: Refusal,
     },
 }
 
-/// Why a coordinator does not take what a peer says of where it is. On the wire: 0, 1, 2.
+/// Why a coordinator refuses the address that a peer claims. On the wire: 0, 1, 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Refusal {
     /// The address is not the observed one, and outside of the networks that the coordinator was
@@ -167,18 +167,18 @@ pub enum CoordinatorRequest {
         /// At most [`MAX_EXTENSION_LEN`](crate::MAX_EXTENSION_LEN) bytes.
         body: Vec<u8>,
     },
-    /// What came of calls to addresses that `Holders` named, so that those nobody can reach are
-    /// named last. Not answered.
+    /// Results of connection attempts to addresses that `Holders` named, so that unreachable ones
+    /// are named last. Not answered.
     Calls {
         /// At most [`MAX_HOLDERS`](crate::MAX_HOLDERS).
         results: Vec<CallResult>,
     },
 }
 
-/// What came of a call to a peer.
+/// The result of a connection attempt to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct CallResult {
-    /// Where a peer should be.
+    /// The address that was tried.
     pub address: SocketAddr,
     /// Whether it answered.
     pub reached: bool,

@@ -7,7 +7,7 @@ impl ReportDigest {
     /// Puts `entry` in, or takes it out if it is in. An entry with [`Availability::None`] is never
     /// in, so toggling it changes nothing.
     ///
-    /// Whoever changes an entry toggles the old value out and the new one in.
+    /// To change an entry, toggle the old value out and the new one in.
     pub fn toggle(&mut self, entry: &ReportEntry) {
         let availability: u8 = match entry.availability {
             Availability::None => return,

@@ -1,11 +1,11 @@
-//! Frames for a session that reads chunk bytes straight into their place. A [`FrameHead`] says what
-//! the next frame is before its body is there, and a wrong length is refused as soon as it can be
-//! seen.
+//! Frames for a session that reads chunk bytes straight into their final buffer. A [`FrameHead`]
+//! describes the next frame before its body has arrived, and a wrong length is refused as soon as
+//! its bytes are there.
 
 use bytes::BytesMut;
 
 use crate::limits::{DATA_HEADER_LEN, MAX_DATA_LEN, MAX_INFO_SUMS};
-use crate::message::encode;
+use crate::message::{WireMessage, encode};
 use crate::peer::{FileHandle, Info, PeerMessage};
 
 /// Bytes of the length prefix before every frame: a little-endian u32 that does not count itself.
@@ -27,6 +27,7 @@ const _: () = assert!(DATA_HEADER as usize == DATA_HEADER_LEN);
 
 /// Number of [`Data`](crate::PeerMessage::Data) on the wire.
 const DATA_NUMBER: u32 = 6;
+const _: () = assert!(matches!(PeerMessage::NAMES[DATA_NUMBER as usize].as_bytes(), b"Data"));
 
 /// What the next frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub enum FrameHead {
 
 /// Why a frame cannot be read. All of these are the sender's fault, and end the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FrameError {
     /// The frame is above the limit that holds now.
     #[error("a frame of {len} bytes, where {max} are allowed")]

@@ -1,12 +1,11 @@
-//! The wire of `tnet`: what peers say to each other and to the coordinator, as bytes.
+//! The wire protocol of `tnet`: the messages between peers and with the coordinator, as bytes.
 //!
 //! A connection opens with a fixed [`preamble`] in both directions. After it come frames: a length,
 //! then one message. `docs/protocol.md` describes every byte; the tests of this crate hold the
 //! document to it.
 //!
-//! Nothing here trusts the other side. A length is checked against its limit and against the bytes
-//! that are really there before anything is allocated, and whatever is wrong with a frame comes
-//! back as a typed error.
+//! The other side is not trusted. A length is checked against its limit and against the bytes that
+//! are there before anything is allocated, and each fault of a frame is a typed error.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -21,16 +20,16 @@
 //! assert_eq!(decode::<PeerMessage>(body), Ok(request));
 //! ```
 //!
-//! Beside the messages are the few rules that both ends apply alike, without IO: which moment it is
-//! ([`Time`]), who competes with whom ([`SourceRank`], [`Crowd`]), and to whom an address means the
-//! same ([`Vicinity`]).
+//! Beside the messages are the few rules that both ends apply alike, without IO: the clock of the
+//! rules ([`Time`]), which source competes with which ([`SourceRank`], [`Crowd`]), and for which
+//! peers an address means the same ([`Vicinity`]).
 //!
-//! A peer session reads chunk bytes straight into their place: it takes frames apart with
+//! A peer session reads chunk bytes straight into their final buffer: it parses frames with
 //! [`FrameHead`] and writes them with [`data_header`]. Everything that only exchanges small
 //! messages uses `MessageCodec` (feature `codec`), which puts the same frames behind tokio-util's
 //! `Framed`.
 
-// What comes from outside is never trusted to have a place.
+// Network input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod coordinator;
@@ -69,3 +68,7 @@ pub use vicinity::Vicinity;
 
 #[cfg(feature = "codec")]
 pub use codec::{CodecError, HandshakeError, MessageCodec, Received, exchange_preamble};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

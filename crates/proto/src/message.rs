@@ -1,5 +1,5 @@
 //! One message is one frame: a u32 length, then the encoded message. What [`encode`] writes,
-//! [`decode`] reads back; any other bytes are a [`DecodeError`], and no length in them is believed
+//! [`decode`] reads back; any other bytes are a [`DecodeError`], and no length in them is used
 //! before it is checked.
 //!
 //! The encoding is bincode's legacy layout: little-endian, integers of fixed width, u32 variant
@@ -14,8 +14,8 @@ use crate::frame::PREFIX_LEN;
 use crate::limits::MAX_FRAME_LEN;
 use crate::shape::{self, Wire};
 
-/// Second net below the checks of [`shape`]: bincode itself refuses to hand out more than a frame's
-/// worth.
+/// A second bound below the checks of [`shape`]: bincode itself refuses to decode more than the
+/// bytes of one frame.
 const LAYOUT: Configuration<LittleEndian, Fixint, bincode::config::Limit<MAX_FRAME_LEN>> =
     bincode::config::legacy().with_limit::<MAX_FRAME_LEN>();
 
@@ -32,6 +32,7 @@ pub trait WireMessage: Wire + fmt::Debug + Send + 'static {
 
 /// Why the body of a frame is not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// A message newer than this program. Not fatal: the answer is `Unsupported`.
     #[error("message number {number} is not known here")]
@@ -99,7 +100,7 @@ pub fn decode<M: WireMessage>(body: &[u8]) -> Result<M, DecodeError> {
     }
 }
 
-/// Appends the frame whatever its length, and tells the length of its body.
+/// Appends the frame, of any length, and returns the length of its body in bytes.
 #[expect(clippy::indexing_slicing, reason = "the prefix was written a moment ago")]
 pub(crate) fn write_frame<M: WireMessage>(message: &M, out: &mut BytesMut) -> usize {
     let start = out.len();

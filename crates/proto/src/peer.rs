@@ -14,8 +14,8 @@ use bincode::{Decode, Encode};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct FileHandle(pub u32);
 
-/// 16 random bytes, new at each start of a peer. Finds connections to oneself and double
-/// connections, and is trusted for nothing else.
+/// 16 random bytes, new at each start of a peer. It serves to detect connections to oneself and
+/// double connections, and nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct PeerId(pub [u8; 16]);
 
@@ -288,8 +288,8 @@ pub enum PeerMessage {
         /// Any number.
         nonce: u64,
     },
-    /// Answer to `Ping`. One with the number 0 may come unasked, from somebody who reads nothing
-    /// for now.
+    /// Answer to `Ping`. One with the number 0 may come unasked, from a peer that has stopped
+    /// reading for now.
     Pong {
         /// The number in the `Ping`.
         nonce: u64,

@@ -6,7 +6,7 @@ use std::fmt;
 /// Bytes of a preamble.
 pub const PREAMBLE_LEN: usize = 12;
 
-/// Who is expected at the other end.
+/// The service that is expected at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// Between two peers.
@@ -29,8 +29,9 @@ const OURS: Versions = Versions { min: 1, max: 1 };
 
 /// Why a connection ends at its preamble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PreambleError {
-    /// Something else altogether.
+    /// Another protocol.
     #[error("the other side does not speak tnet")]
     NotTnet,
     /// A peer called the coordinator's port, or the reverse.
@@ -58,10 +59,10 @@ pub fn preamble(protocol: Protocol) -> [u8; PREAMBLE_LEN] {
     announce(protocol, OURS)
 }
 
-/// Judges the other side's 12 bytes, and returns the newest version that both sides speak.
+/// Checks the other side's 12 bytes, and returns the newest version that both sides speak.
 ///
 /// # Errors
-/// See [`PreambleError`]. Both sides come to the same end, as both see both preambles.
+/// See [`PreambleError`]. Both sides get the same result, since both see both preambles.
 pub fn negotiate(protocol: Protocol, theirs: &[u8; PREAMBLE_LEN]) -> Result<u16, PreambleError> {
     negotiate_from(protocol, OURS, theirs)
 }

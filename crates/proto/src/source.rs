@@ -1,23 +1,23 @@
-//! Who competes for something that is short: places, memory, slots, mentions.
+//! The sources that compete for a scarce resource: connections, memory, slots, mentions.
 //!
-//! A source is what a host cannot multiply for nothing. For IPv4 that is the address. IPv6 has no
-//! such line: one host may own all addresses of a /64, and yet on a LAN all honest hosts share one.
-//! So sources are compared in steps, first by what each address has and, only among equal
+//! A source is what a host cannot multiply at no cost. For IPv4 that is the address. IPv6 has no
+//! such boundary: one host may own all addresses of a /64, and yet on a LAN all honest hosts share
+//! one. So sources are compared in steps, first by what each address has and, only among equal
 //! addresses, by what its network has. A /64 is never taken for one host.
 //!
-//! Rules by source are for strangers who compete. Whoever applies them first exempts what has
-//! proven itself, and applies none while there is enough for all.
+//! Rules by source are for unproven peers that compete. A caller first exempts peers that have
+//! proven themselves, and applies no rule while there is enough for all.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What can be had for nothing by one who owns a part of it: an IPv4 address alone, or an IPv6
-/// prefix of 64 bits.
+/// The range of addresses that the owner of one of them gets for free: an IPv4 address alone, or an
+/// IPv6 prefix of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceNetwork {
-    /// An address of its own.
+    /// A single IPv4 address.
     V4(Ipv4Addr),
-    /// The first 64 bits.
+    /// The first 64 bits of an IPv6 address.
     V6(u64),
 }
 
@@ -35,7 +35,8 @@ impl SourceNetwork {
         }
     }
 
-    /// What one site usually has: of IPv6 the first 48 bits, of IPv4 no more than the address.
+    /// The addresses that one site usually has: the first 48 bits of IPv6, the single address of
+    /// IPv4.
     #[must_use]
     pub fn wider(self) -> SourceNetwork {
         match self {
@@ -49,9 +50,9 @@ impl SourceNetwork {
 /// source with the highest rank is the first to give something up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceRank {
-    /// Of the address.
+    /// The amount of the address.
     pub host: u64,
-    /// Of its network.
+    /// The amount of its network.
     pub network: u64,
 }
 
@@ -74,12 +75,12 @@ pub struct SourceCounts {
 }
 
 impl SourceCounts {
-    /// Nobody has anything.
+    /// No source holds anything.
     pub fn new() -> SourceCounts {
         SourceCounts::default()
     }
 
-    /// The source has so much more.
+    /// Adds `amount` to the source.
     pub fn add(&mut self, ip: IpAddr, amount: u64) {
         if amount > 0 {
             *self.hosts.entry(ip.to_canonical()).or_insert(0) += amount;
@@ -88,7 +89,7 @@ impl SourceCounts {
         }
     }
 
-    /// The source has so much less; never more than it had.
+    /// Takes `amount` from the source, but not more than it has.
     pub fn remove(&mut self, ip: IpAddr, amount: u64) {
         let ip = ip.to_canonical();
         let Some(host) = self.hosts.get_mut(&ip) else { return };
@@ -114,8 +115,8 @@ impl SourceCounts {
         SourceRank { host, network }
     }
 
-    /// Where a source stands when one of many has to give way; the highest does. Below `grain` what
-    /// an address has says nothing about it, so addresses with few are compared by what their
+    /// The rank of a source when one of many has to give way; the highest gives way. Amounts of an
+    /// address below `grain` are not significant, so addresses with few are compared by what their
     /// networks have.
     pub fn coarse_rank(&self, ip: IpAddr, grain: u64) -> (u64, u64, u64) {
         let rank = self.rank(ip);
@@ -138,12 +139,12 @@ impl SourceCounts {
         }
     }
 
-    /// What all have together.
+    /// The sum over all sources.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Addresses that have something.
+    /// The number of addresses that have something.
     pub fn sources(&self) -> usize {
         self.hosts.len()
     }

@@ -1,7 +1,8 @@
-//! To whom an address means the same. A loopback address means something on its own machine, a
-//! link-local one on its own link; so what is passed on is passed on to those alone who are there,
-//! and taken from those alone. One rule for the coordinator and for peers. Addresses travel without
-//! an interface: who receives a link-local one of IPv6 puts that of the connection to it.
+//! For which peers an address means the same. A loopback address has a meaning only on its own
+//! machine, a link-local address only on its own link; so such an address is passed on only to
+//! peers there, and accepted only from peers there. The rule is the same for the coordinator and
+//! for peers. Addresses travel without an interface: the receiver of a link-local IPv6 address adds
+//! the interface of the connection.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,17 +13,18 @@ pub struct Vicinity {
     link: Option<Link>,
 }
 
-/// That both ends are on, as this end knows it.
+/// The link that both ends are on, as this end knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
-    /// IPv4 does not tell which.
+    /// A link with link-local IPv4 addresses, which do not tell which one.
     V4,
     /// The number of this end's interface.
     V6(u32),
 }
 
 impl Vicinity {
-    /// Of a connection whose other end is at `remote`, with the interface if it is link-local.
+    /// The vicinity of a connection whose other end is at `remote`, with the interface if it is
+    /// link-local.
     pub fn of(remote: SocketAddr, on_one_machine: bool) -> Vicinity {
         let link = match (remote.ip().to_canonical(), remote) {
             (IpAddr::V4(ip), _) if ip.is_link_local() => Some(Link::V4),
@@ -34,7 +36,7 @@ impl Vicinity {
         Vicinity { on_one_machine, link }
     }
 
-    /// Of a connection that has nothing in common with this machine.
+    /// The vicinity of a connection whose ends share neither machine nor link.
     pub fn none() -> Vicinity {
         Vicinity { on_one_machine: false, link: None }
     }
@@ -44,19 +46,19 @@ impl Vicinity {
         self.on_one_machine
     }
 
-    /// Whether what is an address here is the same one to the other end.
+    /// Whether an address means the same to both ends.
     pub fn shares(self, address: SocketAddr) -> bool {
         self.located(address).is_some_and(|located| scope_of(located) == scope_of(address))
     }
 
-    /// What an address that the other end names is here, with the interface that it needs; nothing
-    /// if it means something else here.
+    /// Translates an address that the other end names to one of this end, with the interface that
+    /// it needs; `None` if it means something else here.
     pub fn located(self, address: SocketAddr) -> Option<SocketAddr> {
         let ip = address.ip().to_canonical();
         let plain = SocketAddr::new(ip, address.port());
         match (ip, self.link) {
             _ if ip.is_loopback() => self.on_one_machine.then_some(plain),
-            // This machine finds the link by itself.
+            // The kernel of this machine finds the link.
             (IpAddr::V4(v4), link) if v4.is_link_local() => {
                 (self.on_one_machine || link == Some(Link::V4)).then_some(plain)
             }
@@ -73,7 +75,7 @@ impl Vicinity {
     }
 }
 
-/// Nothing, unless the address is a link-local one of IPv6.
+/// The interface of a link-local IPv6 address; `None` for all others.
 fn scope_of(address: SocketAddr) -> Option<u32> {
     match address {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => Some(v6.scope_id()),

@@ -1,4 +1,4 @@
-//! Decoding allocates in proportion to the bytes received, whatever lengths they claim. Alone in
+//! Decoding allocates in proportion to the bytes received, not to the lengths they claim. Alone in
 //! its process: the counts are of the whole process.
 
 use std::alloc::System;

@@ -20,7 +20,7 @@ const CONTENT: &[u8] = b"Hello, swarm!\n";
 /// One side's bytes at one time.
 #[derive(Debug, PartialEq, Eq)]
 struct Turn {
-    /// Who says what, as in `A > B  Hello`.
+    /// Sender, receiver and message, as in `A > B  Hello`.
     title: String,
     bytes: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! A session that takes frames apart itself sees the same messages as everybody else.
+//! A session that parses frames itself sees the same messages as the codec.
 
 use proptest::prelude::*;
 use tnet_proto::{

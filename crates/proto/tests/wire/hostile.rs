@@ -1,4 +1,4 @@
-//! Whatever is wrong with a frame has its own error, and none of it is believed.
+//! Each fault of a frame has its own error, and no faulty frame is decoded.
 
 use tnet_proto::{
     Availability, CallResult, CoordinatorReply, CoordinatorRequest, DecodeError, FileHandle,
