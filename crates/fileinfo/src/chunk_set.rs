@@ -1,8 +1,8 @@
 //! A set of chunks of one file. Its length is the file's chunk count for ever, and its count is
 //! always the number of chunks in it.
 //!
-//! Operations that change the set answer what changed, so that whoever keeps figures beside it
-//! counts from the answer.
+//! Operations that change the set return what changed, so that a caller that keeps counters beside
+//! it counts from the answer.
 
 use std::fmt;
 use std::ops::Range;
@@ -200,6 +200,7 @@ impl fmt::Debug for ChunkSet {
 
 /// A wire bitmap that does not fit its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChunkSetError {
     /// Not exactly as many bytes as the chunks need.
     #[error("chunk bitmap of {found} bytes where the file needs exactly {expected}")]

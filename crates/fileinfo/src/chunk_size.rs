@@ -50,8 +50,8 @@ impl ChunkSize {
         self.0
     }
 
-    /// The size we choose for a file of `size` bytes when nobody says otherwise: 4096 to 8192
-    /// chunks where the bounds (64 KiB to 16 MiB) allow.
+    /// The default for a file of `size` bytes: 4096 to 8192 chunks where the bounds (64 KiB to 16
+    /// MiB) allow.
     pub fn default_for(size: u64) -> Self {
         let wanted = (size / DEFAULT_CHUNKS).next_power_of_two();
         let clamped = wanted.clamp(MIN_DEFAULT, u64::from(MAX_CHUNK_SIZE));

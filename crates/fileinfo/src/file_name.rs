@@ -1,9 +1,9 @@
 //! A file name is one component of a path, on every system we may write it to, and shows on a
 //! terminal as what it is.
 //!
-//! Names come from strangers. They are for display and for the default name of the output, so a
-//! value of [`FileName`] must be safe to join to a directory and to print; whatever else a system
-//! might do with a name is refused.
+//! Names come from untrusted peers. They are for display and for the default name of the output, so
+//! a value of [`FileName`] is safe to join to a directory and to print; a name to which a system
+//! gives another meaning is refused.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -110,6 +110,7 @@ impl FileNameError {
 
 /// What can be wrong with a file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FileNameFault {
     /// Nothing there.
     #[error("it is empty")]

@@ -1,8 +1,8 @@
 //! How a file is cut into chunks. The chunks cover every byte of the file once, in order, and none
 //! is empty.
 //!
-//! [`Geometry`] is where plain integers become [`ChunkIndex`]: whoever holds one may use it without
-//! checking again, as long as it stays beside the geometry that minted it.
+//! [`Geometry`] turns plain integers into [`ChunkIndex`]: an index needs no further bounds check,
+//! as long as it is used with the geometry that made it.
 
 use std::fmt;
 use std::ops::Range;
@@ -138,6 +138,7 @@ impl Geometry {
 
 /// A file cannot be cut that way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GeometryError {
     /// Not a power of two, or out of bounds.
     #[error(

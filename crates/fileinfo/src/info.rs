@@ -27,8 +27,8 @@ struct Proven {
 }
 
 impl FileInfo {
-    /// Assembles a description from parts that may come from anybody: recomputes the root from the
-    /// sums and the last sum from the tail.
+    /// Assembles a description from untrusted parts: recomputes the root from the sums and the last
+    /// sum from the tail.
     ///
     /// Hashes 64 bytes for each chunk: at most some hundred milliseconds, for a million of them.
     ///
@@ -61,7 +61,8 @@ impl FileInfo {
         Self { name, ..self }
     }
 
-    /// The name somebody gave the file; for display, and as the default name of the output.
+    /// The name in the description, if it has one; for display, and as the default name of the
+    /// output.
     pub fn name(&self) -> Option<&FileName> {
         self.name.as_ref()
     }
@@ -114,7 +115,7 @@ impl FileInfo {
     }
 }
 
-/// A million sums help nobody: the hash names the file.
+/// Without the sums, of which there can be a million: the hash names the file.
 impl fmt::Debug for FileInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileInfo")
@@ -126,7 +127,9 @@ impl fmt::Debug for FileInfo {
     }
 }
 
-/// A description that cannot be believed, or cannot be read.
+/// A description that does not match its own hash, or that cannot be read.
+///
+/// Not `non_exhaustive`: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum FileInfoError {
     /// Longer than the description of the largest possible file.

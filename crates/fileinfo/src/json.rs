@@ -21,8 +21,8 @@
 //! ```
 //!
 //! The order of the fields is free and `name` may be absent. Unknown fields are ignored, so that a
-//! later program may add some; whatever an older reader must not overlook gets a higher version,
-//! which is refused.
+//! later program may add some; what an older reader must not ignore gets a higher version, which an
+//! older reader refuses.
 
 mod fields;
 
@@ -83,9 +83,9 @@ impl FileInfo {
     }
 }
 
-/// Holds the fields against each other; the proof itself is [`FileInfo::from_parts`].
+/// Checks the fields against each other; the proof itself is [`FileInfo::from_parts`].
 fn assemble(fields: Fields) -> Result<FileInfo, FileInfoError> {
-    // First, so that what is no description at all is not blamed for lack of a detail.
+    // First, so that input that is no description at all is not refused for a missing detail.
     let version = fields.version.ok_or(FileInfoError::MissingField("tnet_fileinfo"))?;
     if version != FORMAT_VERSION {
         return Err(mismatch(version));
@@ -110,8 +110,8 @@ fn geometry(size: u64, chunk_size: u64) -> Result<Geometry, GeometryError> {
     Geometry::new(size, chunk_size)
 }
 
-/// Another version may differ in anything: so whatever went wrong, a description that says it is of
-/// another version is refused for that.
+/// Another version may differ in anything. So if the description names another version, that is the
+/// error, whatever else is wrong with it.
 fn other_version(json: &[u8]) -> Option<FileInfoError> {
     #[derive(Deserialize)]
     struct VersionOnly {
@@ -135,7 +135,7 @@ struct Document<'a> {
     chunks: u32,
     hash: Hex<'a>,
     tail: TailDocument<'a>,
-    // Last, so that a person finds everything else at the top.
+    // Last, so that a reader finds the other fields at the top.
     sums: Vec<Hex<'a>>,
 }
 

@@ -1,10 +1,10 @@
-//! What a file is to the system: how it is cut into chunks, what each chunk must hash to, and which
-//! chunks one has.
+//! The description of a file: how it is cut into chunks, what each chunk must hash to, and which
+//! chunks are held.
 //!
-//! A [`FileInfo`] is all that has to be known of a file to fetch it from anybody: every chunk can
-//! be verified on its own, and the description proves itself against the file's hash, which is
-//! exactly what `b3sum` prints. A [`Geometry`] mints the [`ChunkIndex`]es of a file, so that nobody
-//! below checks a bound again, and a [`ChunkSet`] holds some of them.
+//! A [`FileInfo`] is all that is needed to fetch a file from untrusted peers: each chunk can be
+//! verified on its own, and the description proves itself against the file's hash, which is exactly
+//! what `b3sum` prints. A [`Geometry`] makes the [`ChunkIndex`]es of a file, so that code below it
+//! need not check bounds again, and a [`ChunkSet`] is a set of them.
 //!
 //! ```
 //! use tnet_fileinfo::{ChunkSize, FileInfo, scan, scan_file, verify_file};
@@ -18,7 +18,7 @@
 //! assert_eq!(info.hash().as_bytes(), blake3::hash(&[7; 100_000]).as_bytes());
 //! let text = info.to_json();
 //!
-//! // Whoever reads it knows that sums, size and hash belong together before fetching a byte.
+//! // Parsing proves that sums, size and hash belong together, before a byte is fetched.
 //! let info = FileInfo::parse(text.as_bytes())?;
 //! let second = info.geometry().chunk(1).expect("100 000 bytes are two chunks");
 //! assert!(info.verify(second, &[7; 100_000 - 65_536]));
@@ -34,7 +34,7 @@
 //! Nothing here touches the network or a clock. Only [`scan`] reads files; it blocks, so keep it
 //! off an async runtime.
 
-// What comes from outside is never trusted to have a place.
+// Outside input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod chunk_set;
@@ -66,3 +66,7 @@ pub use shown::{Shown, is_plain, shown, shown_path, write_escaped};
 pub use special_name::SpecialName;
 pub use tail::{Tail, TailError};
 pub use tree::{ChunkHasher, chunk_sum, root};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,9 +2,9 @@
 //! right.
 //!
 //! Every byte is read once, in roughly ascending order, by as many threads as there are cores, each
-//! with one small buffer: memory does not grow with the file or its chunks. Nothing here keeps
-//! time; whoever waits stops it through `progress`. These functions block until they are done: keep
-//! them off an async runtime's own threads.
+//! with one small buffer: memory does not grow with the file or its chunks. Nothing here reads a
+//! clock; a caller stops it through `progress`. These functions block until they are done: keep
+//! them off the threads of an async runtime.
 
 mod positioned;
 mod units;
@@ -30,7 +30,7 @@ use positioned::PositionedFile;
 /// out to be short.
 pub type Progress<'a> = &'a (dyn Fn(u64) -> ControlFlow<()> + Sync);
 
-/// For whoever neither watches nor stops: a [`Progress`] that does nothing.
+/// A [`Progress`] that does nothing: for callers that neither display progress nor stop.
 pub fn unwatched(_bytes: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
@@ -122,6 +122,8 @@ pub fn verify_file(
 }
 
 /// A file cannot be described or checked.
+///
+/// Not `non_exhaustive`: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// It cannot be opened.
@@ -142,10 +144,10 @@ pub enum ScanError {
     /// Its length, its time of change or its bytes differed from one moment to the next.
     #[error("the file changed while it was read")]
     Changed,
-    /// It ends sooner or later than where its length says, and nobody changed it: the system makes
-    /// it up as it is read, as the files in `/proc` and `/sys`.
+    /// It ends before or after its length, without a change: the system generates it while it is
+    /// read, as it does for files in `/proc` and `/sys`.
     #[error(
-        "its length is not known before it is read, as of the files in /proc; copy it and name the copy"
+        "its length is not known before it is read, like that of files in /proc; copy it and name the copy"
     )]
     UnknownLength,
     /// It cannot be cut into chunks of that size.
@@ -157,21 +159,20 @@ pub enum ScanError {
 }
 
 fn open(path: &Path) -> Result<File, ScanError> {
-    // Asked before opening, because opening a pipe waits for its other end, for ever if nobody
-    // comes.
+    // Checked before opening, because opening a pipe blocks until its other end is opened.
     if !fs::metadata(path).map_err(ScanError::Open)?.is_file() {
         return Err(ScanError::NotAFile);
     }
     File::open(path).map_err(ScanError::Open)
 }
 
-/// What is different after somebody wrote to the file.
+/// Metadata that differs after a write to the file.
 #[derive(PartialEq, Eq)]
 struct State {
     len: u64,
     /// `None` where the system does not keep it.
     modified: Option<SystemTime>,
-    /// Nobody can set this one.
+    /// The time of change, which no program can set.
     #[cfg(unix)]
     changed: (i64, i64),
 }

@@ -1,7 +1,7 @@
-//! Foreign text as a person may see it: paths, names and whatever a stranger sent.
+//! Untrusted text made safe to display: paths, names and what other peers sent.
 //!
 //! Nothing that is shown through [`Shown`] can end a line, drive a terminal or reorder the text
-//! around it, so it can forge neither a log line nor a word of our own output. Ordinary text, in
+//! around it, so it can forge neither a log line nor a part of our own output. Ordinary text, in
 //! any script, is shown as it is.
 
 use std::ffi::OsStr;
@@ -19,7 +19,7 @@ use std::path::Path;
 #[derive(Clone, Copy)]
 pub struct Shown<'a>(&'a [u8]);
 
-/// Any foreign text, to be shown.
+/// Any untrusted text, for display.
 pub fn shown<T: AsRef<OsStr> + ?Sized>(text: &T) -> Shown<'_> {
     Shown(text.as_ref().as_encoded_bytes())
 }

@@ -13,6 +13,7 @@ const COMPANIONS: [&str; 3] = [".partial", ".partial.journal", ".fileinfo"];
 
 /// What a name means besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SpecialName {
     /// It begins with a dot: it is not listed, and may be one that programs read when they start.
     Hidden,
@@ -33,7 +34,8 @@ impl fmt::Display for SpecialName {
 }
 
 impl FileName {
-    /// What the name means besides, if it should be taken only from a user who names it himself.
+    /// The special meaning of the name, if it has one: such a name should be accepted only if the
+    /// user typed it.
     ///
     /// ```
     /// use tnet_fileinfo::{FileName, SpecialName};

@@ -3,9 +3,9 @@
 //!
 //! The root of the tree fixes the chunk sums, but nothing in the sums fixes the *length* of the
 //! last chunk: take a true description, change only its size so that the number of chunks stays the
-//! same, and sums and root still agree. The lie would come out only when the last chunk fails,
-//! after everything else was fetched. So a description carries the last leaf of the file (BLAKE3
-//! hashes leaves of 1 KiB) and the chaining values on the way from it to the sum of the last chunk.
+//! same, and sums and root still agree. The error would show only when the last chunk fails, after
+//! everything else was fetched. So a description carries the last leaf of the file (BLAKE3 hashes
+//! leaves of 1 KiB) and the chaining values on the way from it to the sum of the last chunk.
 //!
 //! The last leaf lies on the right edge of the chunk's tree, where every sibling is a complete
 //! subtree on the left. If the leaf has index `i` within its chunk, each bit set in `i` is one such
@@ -80,7 +80,7 @@ impl Tail {
     }
 
     /// Whether the end of a file of that geometry has this form. A wrong one is refused before any
-    /// sum is there.
+    /// sum is known.
     ///
     /// # Errors
     /// The leaf or the path has another length than the size makes it.
@@ -151,6 +151,7 @@ impl Shape {
 
 /// Why a tail does not prove the size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TailError {
     /// The claimed size wants another length of the last leaf.
     #[error("the last leaf has {found} bytes where the size makes it {expected}")]

@@ -35,7 +35,8 @@ impl Place {
 /// The sum of a chunk that has these bytes.
 ///
 /// # Panics
-/// If there are not exactly as many bytes as the chunk has: that is known before anybody hashes.
+/// If there are not exactly as many bytes as the chunk has: callers check that before
+/// hashing.
 pub fn chunk_sum(geometry: &Geometry, chunk: ChunkIndex, bytes: &[u8]) -> ChunkSum {
     let mut hasher = ChunkHasher::new(geometry, chunk);
     hasher.update(bytes);
@@ -109,8 +110,8 @@ impl SubtreeHasher {
 /// The hash of the file that has these chunk sums.
 ///
 /// # Panics
-/// If there is not exactly one sum for each chunk of the geometry: that is known before anybody
-/// hashes.
+/// If there is not exactly one sum for each chunk of the geometry: callers check that
+/// before hashing.
 pub fn root(geometry: &Geometry, sums: &[ChunkSum]) -> FileHash {
     assert_eq!(sums.len(), geometry.chunk_count() as usize, "one sum for each chunk");
     if sums.is_empty() {
@@ -120,7 +121,7 @@ pub fn root(geometry: &Geometry, sums: &[ChunkSum]) -> FileHash {
 }
 
 /// The chaining value over a row of subtrees, all complete and of one size except the last, which
-/// may be smaller. A row of one is that one, whatever the place.
+/// may be smaller. A row of one subtree has the value of that subtree, wherever it is.
 ///
 /// # Panics
 /// If the row is empty.

@@ -2,9 +2,9 @@
 //! held against anything else yet. Values are looked at where they lie, and no list grows past what
 //! any file can have.
 //!
-//! Serde's usual messages repeat an offending string, whatever its length; the visitors here never
-//! do. That is why they ask for anything and look at what comes: asked for a number, the parser
-//! itself would complain of a string.
+//! Serde's usual messages repeat an offending string of any length; the visitors here never do.
+//! That is why they ask for any type and check what comes: asked for a number, the parser itself
+//! would complain of a string.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -244,7 +244,7 @@ impl<'de, const MAX: usize> Deserialize<'de> for Hashes<MAX> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Hashes<MAX>, A::Error> {
-                // Nothing is reserved on anybody's word: it grows with what was read.
+                // No capacity is reserved by a claimed length: the list grows with what was read.
                 let mut hashes = Vec::new();
                 while let Some(Hash(hash)) = list.next_element()? {
                     if hashes.len() == MAX {

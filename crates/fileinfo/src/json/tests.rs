@@ -1,4 +1,4 @@
-//! The format is read as it is written, and whatever else comes is refused by the right error.
+//! The format is read as it is written, and all other input is refused with the right error.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

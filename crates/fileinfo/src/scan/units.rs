@@ -71,7 +71,7 @@ struct Work<'a> {
     progress: Progress<'a>,
     unit_len: u32,
     units_per_chunk: usize,
-    /// The first unit that nobody has taken.
+    /// The first unit that no thread has taken.
     next: AtomicUsize,
     /// Set when one thread fails, so that the others end soon.
     stop: AtomicBool,
