@@ -255,7 +255,7 @@ fn make(state_dir: &Path) -> Result<OwnedFd, StateDirError> {
                 let failed = |source| StateDirError::io(existing, source);
                 let trusted = TrustedUsers::now().map_err(failed)?;
                 let protection = store::protection(&directory).map_err(failed)?;
-                if trusted.other_replacers(protection) == Some(OtherUsers::Everybody) {
+                if trusted.other_replacers(protection) == Some(OtherUsers::Everyone) {
                     return Err(replaceable(state_dir, existing));
                 }
                 break;
@@ -312,9 +312,7 @@ fn find(dir: &Path) -> Result<OwnedFd, StateDirError> {
         FindError::Io(source) => StateDirError::io(dir, source),
     })?;
     match found.others {
-        Some(Exposure { to: OtherUsers::Everybody, directory }) => {
-            Err(replaceable(dir, &directory))
-        }
+        Some(Exposure { to: OtherUsers::Everyone, directory }) => Err(replaceable(dir, &directory)),
         _ => Ok(found.directory),
     }
 }

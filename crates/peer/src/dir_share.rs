@@ -312,14 +312,14 @@ impl Follower {
 
     async fn follow_one(&self, change: Change, followed: &mut Followed) -> Result<(), Gone> {
         match change {
-            Change::Appeared { path, stamp } => {
+            Change::Appeared { path, fingerprint } => {
                 followed.new += 1;
-                self.share(path, stamp, followed).await?;
+                self.share(path, fingerprint, followed).await?;
             }
-            Change::Changed { path, stamp } => {
+            Change::Changed { path, fingerprint } => {
                 followed.changed += 1;
                 self.unshare(path.clone()).await?;
-                self.share(path, stamp, followed).await?;
+                self.share(path, fingerprint, followed).await?;
             }
             Change::Changing { path } => {
                 tracing::debug!(path = %shown_path(&path), "not shared while it is written to");

@@ -496,7 +496,7 @@ impl Download {
         let gone = || FinishError::Gone { path: self.partial_path() };
         let failed = |source| FinishError::Rename { path: self.path(), source };
         let entry = self.partial_entry().map_err(failed)?.ok_or_else(gone)?;
-        if entry.stamp.size == self.info.size() { Ok(entry.stamp) } else { Err(gone()) }
+        if entry.fingerprint.size == self.info.size() { Ok(entry.fingerprint) } else { Err(gone()) }
     }
 
     /// The metadata under the name of the `.partial`, if it is our file.

@@ -35,7 +35,7 @@ impl FileId {
     }
 
     pub(super) fn of_entry(entry: &Entry) -> Self {
-        Self { device: entry.device, inode: entry.stamp.inode }
+        Self { device: entry.device, inode: entry.fingerprint.inode }
     }
 
     pub(super) fn device(self) -> u64 {

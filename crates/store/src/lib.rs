@@ -115,7 +115,6 @@ pub use fd_cache::FdCache;
 pub use file_id::FileId;
 pub use file_store::{FileState, FileStore};
 pub use fingerprint::FileFingerprint;
-use fingerprint::FileFingerprint as Stamp;
 pub use flaws::{Flaw, Flaws};
 pub use named_dir::{
     Exposure, FindError, FoundDirectory, OtherUsers, TrustedUsers, find_directory,

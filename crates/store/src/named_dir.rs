@@ -18,8 +18,6 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::sys::{self, Entry, EntryKind, Protection};
 
-pub(crate) use self::{OtherUsers as Others, TrustedUsers as Trusted, find_directory as find};
-
 /// Links followed and attempts repeated at most: as many as Linux follows links.
 const DETOURS: u32 = 40;
 
@@ -53,7 +51,7 @@ pub enum OtherUsers {
     /// A group.
     Group,
     /// All users.
-    Everybody,
+    Everyone,
 }
 
 /// Why a directory was not found.
@@ -236,7 +234,7 @@ impl TrustedUsers {
     pub(super) fn other_writers(self, directory: Protection) -> Option<OtherUsers> {
         let Protection { owner, group, mode } = directory;
         if mode & OTHERS_WRITE != 0 {
-            Some(OtherUsers::Everybody)
+            Some(OtherUsers::Everyone)
         } else if mode & GROUP_WRITES != 0 && !(group == owner && self.trusts(group)) {
             Some(OtherUsers::Group)
         } else {
@@ -327,7 +325,7 @@ mod tests {
 
     #[test]
     fn links_that_others_could_have_put_there_are_not() {
-        for (mode, others) in [(0o777, OtherUsers::Everybody), (0o772, OtherUsers::Everybody)] {
+        for (mode, others) in [(0o777, OtherUsers::Everyone), (0o772, OtherUsers::Everyone)] {
             let (_dir, above) = scene(mode);
             for way in ["link", "full/inner", "twice"] {
                 let refused = open(&above.join(way));
@@ -357,7 +355,7 @@ mod tests {
             (1000, 100, 0o775, Some(OtherUsers::Group)),
             (1000, 100, 0o755, None),
             (0, 0, 0o775, None),
-            (1000, 1000, 0o777, Some(OtherUsers::Everybody)),
+            (1000, 1000, 0o777, Some(OtherUsers::Everyone)),
             (2000, 2000, 0o755, Some(OtherUsers::Owner)),
             (2000, 2000, 0o775, Some(OtherUsers::Group)),
         ];

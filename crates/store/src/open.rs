@@ -65,8 +65,8 @@ pub(super) fn open(
         let readable = if is_private { Readable::ByUs } else { Readable::AsUsual(options.mode) };
         let Some(partial) = Partial::lock(&target, readable, &options.disks)? else { continue };
         // Only with the lock is it certain that no other process finishes this output.
-        if target.entry(target.out())?.map(|entry| entry.stamp)
-            != in_the_way.map(|entry| entry.stamp)
+        if target.entry(target.out())?.map(|entry| entry.fingerprint)
+            != in_the_way.map(|entry| entry.fingerprint)
         {
             partial.take_back(&target);
             continue;

@@ -65,7 +65,7 @@ impl OutDirectory {
             Some(entry) if entry.kind == EntryKind::Link => {
                 FileFingerprint::of(&sys::open_for_reading(&self.directory, name)?.metadata()?)
             }
-            Some(entry) => entry.stamp,
+            Some(entry) => entry.fingerprint,
             None => return Ok(FileLocation::Nowhere),
         };
         if fingerprint.size != size {

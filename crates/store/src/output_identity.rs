@@ -36,7 +36,8 @@ impl OutputIdentity {
         let parent = std::path::absolute(out).ok()?.parent()?.to_owned();
         let directory = named_dir::open(&parent).ok()?;
         let entry = sys::entry(&directory).ok()?;
-        let key = OutputKey { directory: (entry.device, entry.stamp.inode), name: folded(name) };
+        let key =
+            OutputKey { directory: (entry.device, entry.fingerprint.inode), name: folded(name) };
         Some(Self { directory: Arc::new(directory), key, name: name.to_owned() })
     }
 

@@ -1,5 +1,5 @@
-//! What changed in a shared directory since the last look. Applying all changes in order gives
-//! exactly the files that are there, readable and at rest.
+//! The changes in a shared directory since the last scan. Applying all changes in order gives
+//! exactly the files that exist, are readable and at rest.
 //!
 //! A file is reported only once it is at rest, so that one still being copied is not hashed
 //! halfway: twice in a row the same, or untouched for a while when first seen.
@@ -16,17 +16,17 @@ use std::time::Duration;
 use tnet_fileinfo::shown_path;
 
 use super::Notices;
-use super::walk::{Place, Seen, walk};
-use crate::named_dir::{self, FindError};
+use super::walk::{NameInDir, Seen, walk};
+use crate::named_dir::{FindError, find_directory};
 use crate::share::{LeftOut, LeftOutKind};
 use crate::sys::{self, Protection};
-use crate::{SharedRoot, Stamp};
+use crate::{FileFingerprint, SharedRoot};
 
 /// How a directory is watched.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchOptions {
     /// Directories inside one another that are entered. Deeper ones are reported and left out; each
-    /// level costs a file descriptor during a look.
+    /// level costs a file descriptor during a scan.
     pub max_depth: u32,
     /// Files that are watched. More are left out, which is reported; each costs about 200 bytes.
     pub max_files: usize,
@@ -47,15 +47,15 @@ pub enum Change {
     Appeared {
         /// Its path: the directory's, made absolute, and where it is inside.
         path: PathBuf,
-        /// What it looks like. Whoever opens it compares: the path may lead elsewhere by then.
-        stamp: Stamp,
+        /// Its fingerprint. Compare it after opening the file: the path may lead elsewhere by then.
+        fingerprint: FileFingerprint,
     },
     /// A reported file has other content, or another file is in its place, and it is at rest.
     Changed {
         /// Its path.
         path: PathBuf,
-        /// What it looks like now.
-        stamp: Stamp,
+        /// Its fingerprint now.
+        fingerprint: FileFingerprint,
     },
     /// A reported file has other content, and is not at rest: it is still being written to. It
     /// appears again when it is.
@@ -77,8 +77,8 @@ pub enum Change {
         /// Why.
         kind: io::ErrorKind,
     },
-    /// A file is left out because it may not have been meant: it has another name, not everybody
-    /// may read it, and others than its owner may put names into its directory. Reported once.
+    /// A file is left out because its owner may not have meant to share it: it has another name,
+    /// not all users may read it, and other users may create names in its directory. Reported once.
     Planted {
         /// Its path.
         path: PathBuf,
@@ -99,7 +99,7 @@ pub enum Change {
 /// A directory cannot be shared.
 #[derive(Debug, thiserror::Error)]
 pub enum ShareDirError {
-    /// It is not there.
+    /// It does not exist.
     #[error("directory {dir:?} does not exist; create it first")]
     Missing {
         /// The directory.
@@ -111,8 +111,8 @@ pub enum ShareDirError {
         /// The path.
         dir: PathBuf,
     },
-    /// Everybody may write to it and somebody else owns it, so we cannot know who shares what
-    /// through us.
+    /// All users may write to it and another user owns it, so any user could share files through
+    /// this process.
     #[error(
         "directory {dir:?} belongs to another user and everybody may write to it; share a directory of your own, or have its owner run `chmod o-w` on it"
     )]
@@ -120,7 +120,7 @@ pub enum ShareDirError {
         /// The directory.
         dir: PathBuf,
     },
-    /// It was replaced, and others could have done that.
+    /// It was replaced, and another user could have done that.
     #[error(
         "another directory took the place of {dir:?}, and other users may put one there; start again to share it"
     )]
@@ -152,30 +152,30 @@ pub struct DirWatch {
     options: WatchOptions,
     files: Files,
     /// Each directory that the last look listed, the shared one included, as it was before.
-    directories: Vec<(PathBuf, Stamp)>,
+    directories: Vec<(PathBuf, FileFingerprint)>,
     /// What was reported as left out and still is.
     complaints: BTreeSet<PathBuf>,
     /// All that is left out since the last look.
     left_out: Vec<LeftOut>,
     /// Files that were reported so and could not be read, though they could be opened.
-    unread: BTreeMap<PathBuf, Stamp>,
+    unread: BTreeMap<PathBuf, FileFingerprint>,
     /// No file has to be looked at again before it can be reported.
     is_at_rest: bool,
     too_many: Overflow,
     look: u64,
-    /// Of everything that happened since the last look, if there is such word and the look left
-    /// nothing to wait for.
+    /// Reports changes since the last scan, if inotify is available and the scan left no file to
+    /// check again.
     notices: Option<Notices>,
 }
 
-/// By path. Looking one up compares one path: a look does that for each file.
+/// By path. A lookup compares one path: a scan does one lookup for each file.
 type Files = HashMap<PathBuf, Known>;
 
 #[derive(Debug)]
 struct Known {
-    seen: Stamp,
-    reported: Option<Stamp>,
-    /// The look that saw it last.
+    seen: FileFingerprint,
+    reported: Option<FileFingerprint>,
+    /// The number of the scan that saw it last.
     look: u64,
 }
 
@@ -187,10 +187,11 @@ enum Overflow {
 
 impl DirWatch {
     /// Prepares to watch `dir`, which may be a link to a directory; the one that it leads to now is
-    /// meant. It stays open. Nothing in it is looked at yet.
+    /// meant. It stays open. Nothing in it is read yet.
     ///
     /// # Errors
-    /// It is not there, is no directory, or others could put files into it; see [`ShareDirError`].
+    /// It does not exist, is not a directory, or other users could put files into it; see
+    /// [`ShareDirError`].
     pub fn new(dir: &Path, options: WatchOptions) -> Result<Self, ShareDirError> {
         let dir = std::path::absolute(dir)
             .map_err(|source| ShareDirError::Io { dir: dir.to_owned(), source })?;
@@ -220,11 +221,11 @@ impl DirWatch {
         Arc::clone(&self.root)
     }
 
-    /// Looks at the directory and tells what changed since the last look. Blocks for as long as
+    /// Scans the directory and returns what changed since the last scan. Blocks for as long as
     /// listing all of it takes.
     ///
     /// `wall_clock` is the time since the Unix epoch, used only to tell how old a modification is.
-    /// A clock that is wrong delays a report by one look or makes one early; nothing else.
+    /// A wrong clock only makes a report one scan late, or early.
     ///
     /// # Errors
     /// The directory itself cannot be read, is not safe any more, or was replaced by others.
@@ -233,7 +234,7 @@ impl DirWatch {
         self.notices = None;
         let directory = self.find()?;
         self.look += 1;
-        let mut look = Look {
+        let mut look = Scan {
             number: self.look,
             settled_before_ns: i128::try_from(
                 wall_clock.saturating_sub(self.options.settle).as_nanos(),
@@ -253,7 +254,7 @@ impl DirWatch {
         let walked = walk(directory, self.root.path(), self.options.max_depth, &mut |seen| {
             look.on_seen(files, seen)
         });
-        let Look {
+        let Scan {
             left_out, kinds, overflowed, is_at_rest, notices, directories, mut changes, ..
         } = look;
         if let Err(source) = walked {
@@ -276,7 +277,7 @@ impl DirWatch {
         self.notices = notices.filter(|_| is_at_rest);
         self.remove_unseen(&mut changes);
         let reported = |path: &PathBuf| self.files.get(path).and_then(|known| known.reported);
-        self.unread.retain(|path, stamp| reported(path) == Some(*stamp));
+        self.unread.retain(|path, fingerprint| reported(path) == Some(*fingerprint));
         for path in self.unread.keys() {
             count_unread(&mut self.left_out, path);
         }
@@ -284,8 +285,8 @@ impl DirWatch {
         Ok(changes)
     }
 
-    /// The directory, if it is still the one that was named. Another one in its place is taken for
-    /// it if nobody but this user and the superuser could have put it there.
+    /// The directory, if it is still the one that was named. Another one with its path is accepted
+    /// if only trusted users could have put it there.
     fn find(&self) -> Result<OwnedFd, ShareDirError> {
         let dir = self.root.path();
         let found = open_secure(dir)?;
@@ -294,7 +295,7 @@ impl DirWatch {
             return Ok(found);
         }
         let replaced = || ShareDirError::Replaced { dir: dir.to_owned() };
-        let found = named_dir::find(dir).map_err(|error| match error {
+        let found = find_directory(dir).map_err(|error| match error {
             FindError::ForeignLink { .. } => replaced(),
             FindError::Io(source) => failed(source),
         })?;
@@ -307,24 +308,26 @@ impl DirWatch {
         Ok(found.directory)
     }
 
-    /// A file that was reported could not be opened as it was seen. If it is there at the next
-    /// look, it appears again.
+    /// Call it for a reported file that could not be opened as it was seen. If it exists at the
+    /// next scan, it appears again.
     pub fn look_again_at(&mut self, path: &Path) {
         if let Some(known) = self.files.get_mut(path) {
             known.reported = None;
         }
     }
 
-    /// A file that was reported could not be read to its end. It counts as left out until it
-    /// changes.
+    /// Call it for a reported file that could not be read to its end. It counts as left out until
+    /// it changes.
     pub fn could_not_read(&mut self, path: PathBuf) {
-        let Some(stamp) = self.files.get(&path).and_then(|known| known.reported) else { return };
-        if self.unread.insert(path.clone(), stamp).is_none() {
+        let Some(fingerprint) = self.files.get(&path).and_then(|known| known.reported) else {
+            return;
+        };
+        if self.unread.insert(path.clone(), fingerprint).is_none() {
             count_unread(&mut self.left_out, &path);
         }
     }
 
-    /// What the last look left out, by kind, and what could not be read since.
+    /// What the last scan left out, by kind, and what could not be read since.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
@@ -333,21 +336,21 @@ impl DirWatch {
     pub fn reported(&self) -> (u64, u64) {
         let files = self.files.iter().filter(|(path, _)| !self.unread.contains_key(*path));
         let reported = files.filter_map(|(_, known)| known.reported);
-        reported.fold((0, 0), |(files, bytes), stamp| (files + 1, bytes + stamp.size))
+        reported.fold((0, 0), |(files, bytes), fingerprint| (files + 1, bytes + fingerprint.size))
     }
 
-    /// Whether the directory that was looked at last has its place still. A look tells what is
+    /// Whether the directory of the last scan still has its path. If not, a scan tells what is
     /// there instead.
     pub fn is_in_place(&self) -> bool {
         sys::open_directory(self.root.path())
             .is_ok_and(|found| self.root.is(&found).unwrap_or(false))
     }
 
-    /// Whether every directory and file of the last look still looks as it did then. Costs half of
-    /// a look: no directory is listed and no notices are set up anew. While the notices of the last
-    /// look are silent, `true` means that another look would find nothing.
+    /// Whether every directory and file of the last scan still has its fingerprint. Costs half of a
+    /// scan: no directory is listed and no inotify watch is set up again. While the notices of the
+    /// last scan report nothing, `true` means that another scan would find nothing.
     pub fn is_as_seen(&self) -> bool {
-        // What is left out is looked at by its rules, not by what it looks like.
+        // What is left out is judged by its rules, not by its fingerprint.
         let must_look = self.directories.is_empty()
             || !self.has_seen_all()
             || !self.unread.is_empty()
@@ -356,10 +359,10 @@ impl DirWatch {
             return false;
         }
         let Ok(root) = sys::open_directory(self.root.path()) else { return false };
-        let looks = |path: &Path, then: Stamp| match below(self.root.path(), path) {
+        let looks = |path: &Path, then: FileFingerprint| match below(self.root.path(), path) {
             Some(inside) if !inside.is_empty() => sys::entry_at(&root, inside)
-                .is_ok_and(|now| now.is_some_and(|now| now.stamp == then)),
-            Some(_) => sys::stamp(&root).is_ok_and(|now| now == then),
+                .is_ok_and(|now| now.is_some_and(|now| now.fingerprint == then)),
+            Some(_) => sys::fingerprint(&root).is_ok_and(|now| now == then),
             None => false,
         };
         self.root.is(&root).unwrap_or(false)
@@ -367,31 +370,29 @@ impl DirWatch {
             && self.files.iter().all(|(path, known)| looks(path, known.seen))
     }
 
-    /// The directory is not there: takes back all reports. What is in it appears again when it is
-    /// back.
+    /// Withdraws all reports, for a directory that is gone. Its files appear again when it is back.
     pub fn take_reported(&mut self) -> Vec<PathBuf> {
         let reported = self.files.iter_mut();
         reported.filter_map(|(path, known)| known.reported.take().map(|_| path.clone())).collect()
     }
 
-    /// Word of whatever happens from the last look on: until there is some, another look would find
-    /// nothing. `None`: nobody but the next look can tell.
+    /// Reports changes after the last scan: until it does, another scan would find nothing. `None`:
+    /// only the next scan can tell.
     pub fn take_notices(&mut self) -> Option<Notices> {
         self.notices.take()
     }
 
-    /// Whether the last look found no file that has to be looked at again before it can be
-    /// reported.
+    /// Whether the last scan found no file that must be checked again before it can be reported.
     pub fn is_at_rest(&self) -> bool {
         self.is_at_rest
     }
 
-    /// Whether the last look left nothing out.
+    /// Whether the last scan left nothing out.
     pub fn has_seen_all(&self) -> bool {
         self.complaints.is_empty()
     }
 
-    /// Forgets the files that this look did not see, unless they are inside something that could
+    /// Forgets the files that this scan did not see, unless they are inside something that could
     /// not be read.
     fn remove_unseen(&mut self, changes: &mut Vec<Change>) {
         let (look, complaints) = (self.look, &self.complaints);
@@ -413,8 +414,8 @@ impl DirWatch {
     }
 }
 
-/// One look in progress.
-struct Look<'a> {
+/// A scan in progress.
+struct Scan<'a> {
     number: u64,
     /// Modifications up to this time, since the Unix epoch, are long enough ago.
     settled_before_ns: i128,
@@ -428,23 +429,24 @@ struct Look<'a> {
     is_at_rest: bool,
     /// Of all directories so far.
     notices: Option<Notices>,
-    directories: Vec<(PathBuf, Stamp)>,
+    directories: Vec<(PathBuf, FileFingerprint)>,
     changes: Vec<Change>,
 }
 
-impl Look<'_> {
+impl Scan<'_> {
     fn on_seen(&mut self, files: &mut Files, seen: Seen<'_>) {
         match seen {
-            // Before it is listed: what happens from now on is in the list, or there is word of it.
+            // Watched before it is listed: a change from now on is in the list, or is reported.
             Seen::Directory { path, directory } => {
-                let stamp = sys::stamp(directory).ok();
+                let fingerprint = sys::fingerprint(directory).ok();
                 self.notices = self
                     .notices
                     .take()
-                    .filter(|notices| stamp.is_some() && notices.add(directory).is_ok());
-                self.directories.extend(stamp.map(|stamp| (path.to_owned(), stamp)));
+                    .filter(|notices| fingerprint.is_some() && notices.add(directory).is_ok());
+                self.directories
+                    .extend(fingerprint.map(|fingerprint| (path.to_owned(), fingerprint)));
             }
-            Seen::File { path, stamp, place } => self.on_file(files, path, stamp, &place),
+            Seen::File { path, fingerprint, name } => self.on_file(files, path, fingerprint, &name),
             Seen::Unreadable { path, kind } => {
                 self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind });
             }
@@ -470,16 +472,22 @@ impl Look<'_> {
         }
     }
 
-    fn on_file(&mut self, files: &mut Files, path: &Path, stamp: Stamp, place: &Place<'_>) {
-        let untouched = i128::from(stamp.modified_ns) <= self.settled_before_ns;
+    fn on_file(
+        &mut self,
+        files: &mut Files,
+        path: &Path,
+        fingerprint: FileFingerprint,
+        name: &NameInDir<'_>,
+    ) {
+        let untouched = i128::from(fingerprint.modified_ns) <= self.settled_before_ns;
         let room = files.len() < self.max_files;
         let (known, at_rest) = match files.get_mut(path) {
             Some(known) => {
-                let at_rest = known.seen == stamp || untouched;
+                let at_rest = known.seen == fingerprint || untouched;
                 (known, at_rest)
             }
             None if room => {
-                let known = Known { seen: stamp, reported: None, look: self.number };
+                let known = Known { seen: fingerprint, reported: None, look: self.number };
                 (files.entry(path.to_owned()).or_insert(known), untouched)
             }
             None => {
@@ -487,25 +495,25 @@ impl Look<'_> {
                 return self.count(path, LeftOutKind::TooMany);
             }
         };
-        known.seen = stamp;
+        known.seen = fingerprint;
         known.look = self.number;
         self.is_at_rest &= at_rest;
-        if known.reported == Some(stamp) {
+        if known.reported == Some(fingerprint) {
             return;
         }
         if !at_rest {
-            // What was shared is not there any more, whatever it becomes.
+            // The shared content is gone, also if the file is not at rest yet.
             if known.reported.take().is_some() {
                 self.changes.push(Change::Changing { path: path.to_owned() });
             }
             return;
         }
-        match place.check_readable() {
+        match name.check_readable() {
             Ok(()) => {
                 let path = path.to_owned();
-                self.changes.push(match known.reported.replace(stamp) {
-                    None => Change::Appeared { path, stamp },
-                    Some(_) => Change::Changed { path, stamp },
+                self.changes.push(match known.reported.replace(fingerprint) {
+                    None => Change::Appeared { path, fingerprint },
+                    Some(_) => Change::Changed { path, fingerprint },
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the next look sees it gone
@@ -563,7 +571,7 @@ fn count_unread(left_out: &mut Vec<LeftOut>, path: &Path) {
     }
 }
 
-/// Opens the directory if nobody but its owner, or the owner is us, decides what is in it.
+/// Opens the directory if only its owner decides what is in it, or if the owner is this user.
 fn open_secure(dir: &Path) -> Result<OwnedFd, ShareDirError> {
     let directory = sys::open_directory(dir).map_err(|source| {
         let dir = dir.to_owned();
@@ -586,7 +594,7 @@ fn check_secure(dir: &Path, directory: &OwnedFd) -> Result<(), ShareDirError> {
     Ok(())
 }
 
-/// Whether strangers may write to a directory that is not ours to protect.
+/// Whether all users may write to a directory that this user does not own.
 fn is_insecure(protection: Protection, user: u32) -> bool {
     const OTHERS_WRITE: u32 = 0o002;
     protection.mode & OTHERS_WRITE != 0 && protection.owner != user

@@ -39,16 +39,16 @@ fn touch(path: impl AsRef<Path>, modified: Duration) {
     file.set_modified(UNIX_EPOCH + modified).expect("settable");
 }
 
-fn stamp(path: impl AsRef<Path>) -> FileFingerprint {
+fn fingerprint(path: impl AsRef<Path>) -> FileFingerprint {
     FileFingerprint::of(&fs::metadata(path).expect("there"))
 }
 
 fn appeared(path: impl AsRef<Path>) -> Change {
-    Change::Appeared { stamp: stamp(&path), path: path.as_ref().to_owned() }
+    Change::Appeared { fingerprint: fingerprint(&path), path: path.as_ref().to_owned() }
 }
 
 fn changed(path: impl AsRef<Path>) -> Change {
-    Change::Changed { stamp: stamp(&path), path: path.as_ref().to_owned() }
+    Change::Changed { fingerprint: fingerprint(&path), path: path.as_ref().to_owned() }
 }
 
 fn deleted(path: impl AsRef<Path>) -> Change {
@@ -523,9 +523,9 @@ fn apply(
 ) -> Result<(), TestCaseError> {
     for change in changes {
         let consistent = match change {
-            Change::Appeared { path, stamp } => believed.insert(path, stamp).is_none(),
-            Change::Changed { path, stamp } => {
-                believed.insert(path, stamp).is_some_and(|old| old != stamp)
+            Change::Appeared { path, fingerprint } => believed.insert(path, fingerprint).is_none(),
+            Change::Changed { path, fingerprint } => {
+                believed.insert(path, fingerprint).is_some_and(|old| old != fingerprint)
             }
             Change::Deleted { path } | Change::Changing { path } => {
                 believed.remove(&path).is_some()
@@ -567,10 +567,10 @@ proptest! {
                     let there = shareable(dir.path());
                     let before = believed.clone();
                     apply(&mut believed, watch.poll(NOW).expect("readable"))?;
-                    for (path, stamp) in &there {
-                        let old = stamp.modified_ns < i64::try_from(JUST_NOW.as_nanos()).expect("this century");
-                        let at_rest = old || seen_before.get(path) == Some(stamp);
-                        let expected = (at_rest || before.get(path) == Some(stamp)).then_some(stamp);
+                    for (path, fingerprint) in &there {
+                        let old = fingerprint.modified_ns < i64::try_from(JUST_NOW.as_nanos()).expect("this century");
+                        let at_rest = old || seen_before.get(path) == Some(fingerprint);
+                        let expected = (at_rest || before.get(path) == Some(fingerprint)).then_some(fingerprint);
                         prop_assert_eq!(believed.get(path), expected, "{:?}", path);
                     }
                     prop_assert!(believed.keys().all(|path| there.contains_key(path)));

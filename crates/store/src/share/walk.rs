@@ -1,4 +1,4 @@
-//! One look at everything below a directory. Never leaves it: directories are opened one inside the
+//! Walks everything below a directory. Never leaves it: directories are opened one inside the
 //! other, and links are not followed, not even ones that take a directory's place during the walk.
 
 use std::ffi::OsStr;
@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Dir;
 
-use crate::named_dir::{Others, Trusted};
+use crate::named_dir::{OtherUsers, TrustedUsers};
 use crate::share::LeftOutKind;
 use crate::sys::{self, Entry, EntryKind};
-use crate::{JOURNAL_SUFFIX, PARTIAL_SUFFIX, Stamp};
+use crate::{FileFingerprint, JOURNAL_SUFFIX, PARTIAL_SUFFIX};
 
 const FILEINFO_SUFFIX: &str = ".fileinfo";
 
-/// Something the walk came by.
+/// An entry that the walk visits.
 pub(super) enum Seen<'a> {
     /// A directory that is about to be listed.
     Directory { path: &'a Path, directory: BorrowedFd<'a> },
-    /// A regular file that is no file of ours and not hidden.
-    File { path: &'a Path, stamp: Stamp, place: Place<'a> },
-    /// A file that could not be looked at, or a directory that could not be read to its end.
+    /// A regular file that is not hidden and not a companion of a download.
+    File { path: &'a Path, fingerprint: FileFingerprint, name: NameInDir<'a> },
+    /// A file whose metadata could not be read, or a directory that could not be read to its end.
     Unreadable { path: &'a Path, kind: io::ErrorKind },
-    /// A private file that somebody else may have given a name here.
+    /// A private file to which another user may have given a name here.
     Planted { path: &'a Path },
     /// A directory too deep to enter.
     TooDeep { path: &'a Path },
@@ -32,21 +32,20 @@ pub(super) enum Seen<'a> {
     Other { path: &'a Path, kind: LeftOutKind },
 }
 
-/// Where a file is, for one more question about it.
-pub(super) struct Place<'a> {
+/// The name of a file in its open directory.
+pub(super) struct NameInDir<'a> {
     directory: BorrowedFd<'a>,
     name: &'a OsStr,
 }
 
-impl Place<'_> {
+impl NameInDir<'_> {
     /// Whether this process may read the file.
     pub(super) fn check_readable(&self) -> io::Result<()> {
         sys::check_readable(self.directory, self.name)
     }
 }
 
-/// Shows everything in `directory`, which has the path `path`, down to `depth` directories inside
-/// one another.
+/// Visits everything in `directory`, which has the path `path`, down to `depth` nested directories.
 ///
 /// # Errors
 /// `directory` itself could not be read.
@@ -57,12 +56,12 @@ pub(super) fn walk(
     visit: &mut dyn FnMut(Seen<'_>),
 ) -> io::Result<()> {
     let mut path = path.to_owned();
-    walk_into(directory, Trusted::now()?, &mut path, depth, visit)
+    walk_into(directory, TrustedUsers::now()?, &mut path, depth, visit)
 }
 
 fn walk_into(
     directory: OwnedFd,
-    trusted: Trusted,
+    trusted: TrustedUsers,
     path: &mut PathBuf,
     depth: u32,
     visit: &mut dyn FnMut(Seen<'_>),
@@ -97,7 +96,7 @@ fn walk_into(
 
 fn show(
     directory: BorrowedFd<'_>,
-    trusted: Trusted,
+    trusted: TrustedUsers,
     writers: Writers,
     name: &OsStr,
     path: &mut PathBuf,
@@ -116,7 +115,11 @@ fn show(
             Ok(())
         }
         EntryKind::File => {
-            visit(Seen::File { path, stamp: entry.stamp, place: Place { directory, name } });
+            visit(Seen::File {
+                path,
+                fingerprint: entry.fingerprint,
+                name: NameInDir { directory, name },
+            });
             Ok(())
         }
         EntryKind::Directory if depth == 0 => {
@@ -125,11 +128,11 @@ fn show(
         }
         EntryKind::Directory => match sys::open_subdirectory(directory, name) {
             Ok(inside) => walk_into(inside, trusted, path, depth - 1, visit),
-            // A link or a file took its place since: the next walk sees what it is.
+            // A link or a file has replaced it since: the next walk sees it.
             Err(error) if sys::is_something_else(&error) => Ok(()),
             Err(error) => Err(error),
         },
-        // Links lead who knows where; pipes, sockets and devices have no content.
+        // Links may lead anywhere; pipes, sockets and devices have no content.
         EntryKind::Link => leave_out(LeftOutKind::Link),
         EntryKind::Pipe => leave_out(LeftOutKind::Pipe),
         EntryKind::Socket => leave_out(LeftOutKind::Socket),
@@ -137,30 +140,29 @@ fn show(
     }
 }
 
-/// Who may put names into a directory.
+/// The users who may create names in a directory.
 #[derive(Debug, Clone, Copy)]
 struct Writers {
-    others: Option<Others>,
+    others: Option<OtherUsers>,
     owner: u32,
 }
 
 impl Writers {
-    /// Whether this may be a file that they cannot read and gave a second name. Most systems let
-    /// nobody do that (`fs.protected_hardlinks`); a file that everybody may read they can read
-    /// themselves.
+    /// Whether this may be a file that they cannot read and gave a second name. Most systems forbid
+    /// that (`fs.protected_hardlinks`); a file that all users may read is no secret.
     fn may_have_planted(self, entry: &Entry) -> bool {
         const OTHERS_READ: u32 = 0o004;
         entry.names > 1
             && entry.protection.mode & OTHERS_READ == 0
             && match self.others {
                 None => false,
-                Some(Others::Owner) => entry.protection.owner != self.owner,
-                Some(Others::Group | Others::Everybody) => true,
+                Some(OtherUsers::Owner) => entry.protection.owner != self.owner,
+                Some(OtherUsers::Group | OtherUsers::Everyone) => true,
             }
     }
 }
 
-/// Whether the name is one of the files that go with a download or a shared file.
+/// Whether the name is that of a companion of a download or a shared file.
 fn is_companion(name: &OsStr) -> bool {
     [PARTIAL_SUFFIX, JOURNAL_SUFFIX, FILEINFO_SUFFIX]
         .iter()

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::ops::Range;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::magic::{RAMFS, TMPFS};
+use super::file_system::magic::{RAMFS, TMPFS};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::magic_of;
+use super::file_system::magic_of;
 
 /// Whether the file system is in memory, so that no read or write waits for a disk.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::Protection;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::{magic, magic_of};
+use super::file_system::{magic, magic_of};
 use crate::fingerprint::{FileFingerprint, nanoseconds};
 
 /// The metadata of one name in a directory; a link is not followed.
@@ -27,7 +26,7 @@ pub(crate) struct Entry {
     /// The number of hard links.
     pub(crate) names: u64,
     /// Identity, size and times.
-    pub(crate) stamp: FileFingerprint,
+    pub(crate) fingerprint: FileFingerprint,
     /// Number of the device. Compare it only with another one that was read at the same moment.
     pub(crate) device: u64,
 }
@@ -35,7 +34,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// Whether both, read at the same moment, are of one file.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
-        self.device == other.device && self.stamp.is_same_file(&other.stamp)
+        self.device == other.device && self.fingerprint.is_same_file(&other.fingerprint)
     }
 }
 
@@ -54,6 +53,17 @@ pub(crate) enum EntryKind {
     Socket,
     /// A block or character device.
     Device,
+}
+
+/// Owner, group and mode of a file or directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Protection {
+    /// User id of the owner.
+    pub owner: u32,
+    /// Id of the group.
+    pub group: u32,
+    /// Permission and type bits.
+    pub mode: u32,
 }
 
 /// Opens a directory for resolving names in it and for syncing it. A link at the end of `path` is
@@ -130,7 +140,7 @@ pub(crate) fn entry(file: impl AsFd) -> io::Result<Entry> {
 
 /// The fingerprint of an open file or directory.
 pub(crate) fn fingerprint(file: impl AsFd) -> io::Result<FileFingerprint> {
-    Ok(entry(file)?.stamp)
+    Ok(entry(file)?.fingerprint)
 }
 
 #[allow(
@@ -156,7 +166,7 @@ fn entry_of(stat: &Stat) -> Entry {
             mode: stat.st_mode as u32,
         },
         names: stat.st_nlink as u64,
-        stamp: FileFingerprint {
+        fingerprint: FileFingerprint {
             inode: stat.st_ino as u64,
             size: stat.st_size as u64,
             modified_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),

@@ -8,18 +8,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{create_new, entry, remove};
-
-/// Owner, group and mode of a file or directory.
-#[derive(Debug, Clone, Copy)]
-pub struct Protection {
-    /// User id of the owner.
-    pub owner: u32,
-    /// Id of the group.
-    pub group: u32,
-    /// Permission and type bits.
-    pub mode: u32,
-}
+use super::names::{Protection, create_new, entry, remove};
 
 /// Owner, group and mode of the open file or directory.
 pub fn protection(file: impl AsFd) -> io::Result<Protection> {

@@ -8,9 +8,11 @@ use std::os::fd::AsFd;
 use rustix::io::{Errno, retry_on_intr};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::magic::{BTRFS, EXT, FAT, OVERLAY, TMPFS, XFS};
+use super::file_system::magic::{BTRFS, EXT, FAT, OVERLAY, TMPFS, XFS};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::{effective_user, magic_of};
+use super::file_system::magic_of;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::rights::effective_user;
 
 /// The free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
