@@ -300,7 +300,8 @@ fn replaceable(dir: &Path, above: &Path) -> StateDirError {
 /// The name of its file system, if modes there are mount options, which `chmod` cannot change.
 fn without_modes(directory: impl AsFd) -> Option<&'static str> {
     // A FUSE file system may have modes of its own.
-    store::non_unix_file_system(&directory).filter(|kind| *kind != "FUSE" || store::ignores_modes(&directory))
+    store::non_unix_file_system(&directory)
+        .filter(|kind| *kind != "FUSE" || store::ignores_modes(&directory))
 }
 
 /// Opens a directory, unless every user could have put it there. Owners and groups of the
