@@ -10,7 +10,7 @@ use tnet_net::wall_clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ShareError;
-use crate::store::{Candidate, FileStore, ScanCache, SharedRoot, FileFingerprint};
+use crate::store::{Candidate, FileFingerprint, FileStore, ScanCache, SharedRoot};
 use crate::thread_pool::{blocking, go_on_until};
 
 /// After so many bytes it is looked whether the file is still what is to be described.

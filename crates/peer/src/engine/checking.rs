@@ -10,7 +10,7 @@ use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Input};
 
 use super::Engine;
-use crate::store::Checked;
+use crate::store::CheckedChunks;
 
 /// Bytes verified in one piece of work at most: some milliseconds from the page cache.
 const PIECE: u64 = 16 * 1024 * 1024;

@@ -20,7 +20,7 @@ use super::files::FileEntry;
 use super::touched::Touched;
 use super::{Engine, keys_of};
 use crate::api::{DamagedFile, Phase};
-use crate::store::{Download, FileStore, Flaw, ChunkVerdict, ReadError};
+use crate::store::{ChunkVerdict, Download, FileStore, Flaw, ReadError};
 
 /// A look is followed by a pause this many times as long.
 const PAUSE_PER_LOOK: u32 = 3;

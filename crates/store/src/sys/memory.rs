@@ -23,7 +23,7 @@ pub(crate) fn is_in_memory(_file: &File) -> bool {
 /// Fills `buf` from `offset` if the bytes are in the page cache; false if they are not, or if the
 /// system does not tell. Never waits for a disk.
 #[cfg(target_os = "linux")]
-pub fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
+pub(crate) fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
     use rustix::io::{IoSliceMut, ReadWriteFlags, preadv2};
     let wanted = buf.len();
     let read = preadv2(file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT);
@@ -32,7 +32,7 @@ pub fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
 
 /// Elsewhere it is not known.
 #[cfg(not(target_os = "linux"))]
-pub fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
+pub(crate) fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
     false
 }
 

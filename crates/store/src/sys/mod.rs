@@ -10,7 +10,7 @@ mod rights;
 mod space;
 
 pub use file_system::non_unix_file_system;
-pub use memory::read_cached;
+pub(crate) use memory::read_cached;
 pub(crate) use memory::{drop_cached, is_in_memory, memory_bytes};
 #[cfg(test)]
 pub(crate) use names::link_new;
