@@ -70,7 +70,9 @@ impl Model {
         let states = [State::Open, State::Withdrawn, State::Abandoned];
         let found = states.into_iter().find_map(|state| self.find(peer, file, chunk, state));
         match found.map(|at| self.requests.remove(at).state) {
-            Some(State::Open) => Settled::Expected,
+            Some(State::Open) => {
+                Settled::Expected { others: self.in_flight(|known| known.peer == peer).chunks }
+            }
             Some(State::Withdrawn) => Settled::Withdrawn(Withdrawal::Surplus),
             Some(State::Abandoned) => Settled::Withdrawn(Withdrawal::Stalled),
             None => Settled::Unrequested,
@@ -135,11 +137,12 @@ fn take(book: &mut RequestBook, model: &mut Model, now: Time, step: Step) {
             assert_eq!(settled, model.settle(peer, file, chunk(index)));
         }
         Step::Withdraw(peer, file, index) => {
-            let was_open = book.withdraw(peer, file, chunk(index), Withdrawal::Surplus);
+            let others = book.withdraw(peer, file, chunk(index), Withdrawal::Surplus);
             let found = model.find(peer, file, chunk(index), State::Open);
-            assert_eq!(was_open, found.is_some());
+            assert_eq!(others.is_some(), found.is_some());
             if let Some(at) = found {
                 model.requests[at].state = State::Withdrawn;
+                assert_eq!(others, Some(model.in_flight(|known| known.peer == peer).chunks));
             }
         }
         Step::Abandon(peer, file) => abandon(book, model, peer, file),

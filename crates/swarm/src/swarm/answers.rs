@@ -142,7 +142,7 @@ impl<B> Swarm<B> {
                 self.fill_downloads(now);
             }
             // It could not be read there now; it may be, a little later.
-            Settled::Expected => {
+            Settled::Expected { .. } => {
                 let again = self.count_failure(now, file, chunk, Some(peer), DOUBLED);
                 self.put_back(file, chunk, again);
                 self.on_broken_promise(now, peer, file);

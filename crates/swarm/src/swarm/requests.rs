@@ -44,17 +44,17 @@ impl<B> Swarm<B> {
     pub(super) fn settle(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> Settled {
         let Some(state) = self.files.get(file) else { return Settled::Unrequested };
         let settled = self.requests.settle(peer, file, state.content(), chunk);
-        if settled == Settled::Expected {
-            self.on_requests_ended(peer, 1);
+        if let Settled::Expected { others } = settled {
+            self.on_requests_ended(peer, 1, others);
         }
         settled
     }
 
-    /// So many requests are not open any more.
-    fn on_requests_ended(&mut self, peer: PeerKey, ended: u32) {
+    /// So many requests are not open any more, and `others` at that peer still are.
+    fn on_requests_ended(&mut self, peer: PeerKey, ended: u32, others: u32) {
         let connection = self.peers.get(&peer).expect("a linked peer is connected");
         self.sources.unasked(connection.source, connection.trust(), ended);
-        if !self.requests.has_open_at(peer) {
+        if others == 0 {
             self.end_window(peer);
         }
     }
@@ -88,7 +88,8 @@ impl<B> Swarm<B> {
         let Some(state) = self.files.get(file) else { return };
         let open = self.requests.abandon(peer, file, state.content());
         if !open.is_empty() {
-            self.on_requests_ended(peer, u32::try_from(open.len()).unwrap_or(u32::MAX));
+            let (ended, others) = (open.len(), self.requests.open_at(peer).chunks);
+            self.on_requests_ended(peer, u32::try_from(ended).unwrap_or(u32::MAX), others);
         }
         for chunk in open {
             self.put_back(file, chunk, Again::First);
@@ -113,8 +114,8 @@ impl<B> Swarm<B> {
         chunk: ChunkIndex,
         why: Withdrawal,
     ) {
-        if self.requests.withdraw(peer, file, chunk, why) {
-            self.on_requests_ended(peer, 1);
+        if let Some(others) = self.requests.withdraw(peer, file, chunk, why) {
+            self.on_requests_ended(peer, 1, others);
             self.send(peer, PeerMessage::Cancel { file: file.handle(), chunk: chunk.get() });
         }
     }

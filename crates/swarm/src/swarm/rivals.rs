@@ -131,31 +131,32 @@ impl Rivals {
 impl<B> Swarm<B> {
     /// Counts who can send us chunks of the file that are missing.
     pub(super) fn rivals(&self, now: Time, wanted: Wanted) -> Rivals {
-        let is_of_use = |of: &Candidate| of.link.wanted > 0 || !of.requests.open().is_empty();
-        self.rivals_of_use(now, wanted, is_of_use)
+        let is_asked = |peer| !wanted.requests.of_link(peer).open().is_empty();
+        self.rivals_of_use(now, wanted, |peer, link| link.wanted > 0 || is_asked(peer))
     }
 
     /// The same when none is missing and some are to be asked for twice.
     pub(super) fn rivals_for_second_copies(&self, now: Time, wanted: Wanted) -> Rivals {
-        self.rivals_of_use(now, wanted, |of| !of.link.held.is_empty())
+        self.rivals_of_use(now, wanted, |_, link| !link.held.is_empty())
     }
 
     fn rivals_of_use(
         &self,
         now: Time,
         wanted: Wanted,
-        is_of_use: impl Fn(&Candidate) -> bool,
+        is_of_use: impl Fn(PeerKey, &Link) -> bool,
     ) -> Rivals {
         let mut rivals = Rivals::default();
-        let useful = wanted.links().filter(|of| of.link.handle.is_some() && is_of_use(of));
+        let linked = wanted.file.links.iter().filter(|(_, link)| link.handle.is_some());
+        let useful = linked.filter(|(peer, link)| is_of_use(**peer, link));
         let mut sources = BTreeSet::new();
-        for Candidate { peer, link, .. } in useful {
+        for (peer, link) in useful {
             if link.trust == Trust::Proven {
                 rivals.proven += 1;
                 continue;
             }
             rivals.others += 1;
-            let ip = self.peers[&peer].source.to_canonical();
+            let ip = self.peers[peer].source.to_canonical();
             sources.insert(ip);
             if link.trust == Trust::Unproven && self.sources.state(now, ip).0 == SourceState::Clean
             {
@@ -228,8 +229,11 @@ impl<B> Swarm<B> {
     /// gives up what is under way there, as if it had stalled. Each source makes others give way
     /// once, so that slow ones among themselves come to an end.
     pub(super) fn make_room_for_a_newcomer(&mut self, now: Time, file: FileKey) -> Option<PeerKey> {
+        if self.requests.late().chunks == 0 {
+            return None;
+        }
         let wanted = Wanted::of(file, &self.files, &self.requests);
-        if self.requests.late().chunks == 0 || self.is_served(now, wanted.file) {
+        if self.is_served(now, wanted.file) {
             return None;
         }
         let is_new = |of: &Candidate| {
