@@ -33,8 +33,8 @@ cases![
         .needing(&[Need::Namespaces]) .measures();
     74 "thousands of large reports of which only a part is sent" parts_of_reports_stay_within_the_memory
         .needing(&[Need::MemoryGroup]) .measures();
-    75 "thousands of false ports for one file" false_ports_of_a_few_hosts_crowd_nobody_out .measures() .lasts(30);
-    76 "a claim to the address, port and id of a peer, again and again" who_claims_an_address_takes_nothing .measures();
+    75 "thousands of false ports for one file" false_ports_of_a_few_hosts_crowd_nobody_out .alone();
+    76 "a claim to the address, port and id of a peer, again and again" who_claims_an_address_takes_nothing .alone();
 ];
 
 const MIB: u64 = 1024 * 1024;
