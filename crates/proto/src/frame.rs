@@ -27,6 +27,7 @@ const _: () = assert!(DATA_HEADER as usize == DATA_HEADER_LEN);
 
 /// Number of [`Data`](crate::PeerMessage::Data) on the wire.
 const DATA_NUMBER: u32 = 6;
+#[expect(clippy::indexing_slicing, reason = "checked while compiling")]
 const _: () = assert!(matches!(PeerMessage::NAMES[DATA_NUMBER as usize].as_bytes(), b"Data"));
 
 /// What the next frame is.

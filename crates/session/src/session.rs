@@ -27,7 +27,7 @@ use super::{BYE_TIMEOUT, Handshaken, Ingest, Order, SendHalf, SessionEvent, TURN
 /// See [`SessionContext::with_lingering`].
 const LINGERING: usize = 64;
 
-/// The engine's end of a session. Dropping it ends the session after [`BYE_TIMEOUT`] at most, even
+/// The engine's end of a session. Dropping it ends the session after `BYE_TIMEOUT` at most, even
 /// if the other side does not read.
 #[derive(Debug)]
 pub struct Session {
@@ -38,7 +38,7 @@ pub struct Session {
     ingest: Ingest,
     /// Ends the session now.
     cut: CancellationToken,
-    /// Ends the session after [`BYE_TIMEOUT`].
+    /// Ends the session after `BYE_TIMEOUT`.
     _dropped: DropGuard,
 }
 
