@@ -65,5 +65,6 @@ fn check(protocol: Protocol, theirs: &[u8; PREAMBLE_LEN]) {
             assert_eq!((theirs.min, theirs.max), (min, max));
             assert!(!(min..=max).contains(&1));
         }
+        Err(error) => panic!("no other error is known here: {error}"),
     }
 }

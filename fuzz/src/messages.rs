@@ -50,7 +50,7 @@ pub fn check_stream<M: WireMessage + PartialEq>(
                 Ok(None) => break,
                 Err(CodecError::FrameTooLong { max }) => end = End::TooLong { max },
                 Err(CodecError::Decode(error)) => end = End::NoMessage(error),
-                Err(CodecError::Io(error)) => panic!("nothing here can fail: {error}"),
+                Err(error) => panic!("nothing else can fail here: {error}"),
             }
             if end != End::Incomplete {
                 break 'stream;
