@@ -200,7 +200,7 @@ impl Engine {
         match body {
             ChunkBody::InMemory(buffer) => self.start_store(arrival, buffer, store),
             ChunkBody::WrittenBySession => {
-                self.in_hand.insert((peer, file, chunk), arrival);
+                self.written_by_session.insert((peer, file, chunk), arrival);
             }
         }
     }

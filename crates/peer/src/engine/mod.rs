@@ -133,8 +133,8 @@ pub(crate) struct Engine {
     /// A connection that the core does not keep, for the output that closes it.
     turned_away: Option<(PeerKey, Handshaken<OwnedReadHalf, OwnedWriteHalf>)>,
     work: mpsc::Sender<WorkDone>,
-    /// Chunks that the core wants and that a session takes in, by who sent them.
-    in_hand: HashMap<(PeerKey, FileKey, ChunkIndex), Arrival>,
+    /// Chunks that the core wants and that a session writes, by their sender, until their outcome.
+    written_by_session: HashMap<(PeerKey, FileKey, ChunkIndex), Arrival>,
 }
 
 struct OpenSession {
@@ -244,7 +244,7 @@ impl Engine {
             narrow_since: None,
             turned_away: None,
             work,
-            in_hand: HashMap::new(),
+            written_by_session: HashMap::new(),
             config,
         }
     }
@@ -410,8 +410,8 @@ impl Engine {
                 self.feed(Input::ChunkArrived { peer, handle, chunk, body });
             }
             SessionEvent::ChunkWritten { file, chunk, outcome } => {
-                // What the core did not want is of no interest either.
-                if let Some(arrival) = self.in_hand.remove(&(peer, file, chunk)) {
+                // Otherwise the core did not want the chunk.
+                if let Some(arrival) = self.written_by_session.remove(&(peer, file, chunk)) {
                     self.on_written(arrival, outcome);
                 }
             }
