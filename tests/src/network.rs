@@ -125,7 +125,7 @@ impl Network {
         assert!(!self.nodes.contains_key(name), "{name} runs already");
         let dir = self.peer_dir(name);
         std::fs::create_dir_all(&dir).expect("a directory of our own is writable");
-        let peer = Peer::builder().configure(|settings| *settings = config).spawn().await;
+        let peer = Peer::builder().configure(|settings| *settings = config).spawn();
         let peer = peer.unwrap_or_else(|error| panic!("starting {name}: {error}"));
         let node = Node::new(name.to_owned(), dir, peer);
         self.nodes.entry(name.to_owned()).or_insert(node)

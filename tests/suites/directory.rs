@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tnet_peer::ShareError;
 use tnet_peer::share::{ShareDirError, WatchOptions};
 use tnet_testkit::{Content, Network, Node, SOON, eventually, payload};
 
@@ -123,10 +124,10 @@ async fn a_directory_that_is_not_there_is_an_error_at_once() {
     let network = Network::builder().peer("seed").start().await;
     let seed = network.peer("seed");
     let missing = seed.share_dir(seed.path("nowhere"), OPTIONS).await;
-    assert!(matches!(missing, Err(ShareDirError::Missing { .. })), "{missing:?}");
+    assert!(matches!(missing, Err(ShareError::Dir(ShareDirError::Missing { .. }))), "{missing:?}");
     std::fs::write(seed.path("file"), b"").expect("writable");
     let file = seed.share_dir(seed.path("file"), OPTIONS).await;
-    assert!(matches!(file, Err(ShareDirError::NotADirectory { .. })), "{file:?}");
+    assert!(matches!(file, Err(ShareError::Dir(ShareDirError::NotADirectory { .. }))), "{file:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

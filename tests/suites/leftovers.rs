@@ -177,7 +177,7 @@ async fn a_second_peer_on_one_port_is_refused_with_the_address() {
     let _turn = turn().await;
     let network = Network::builder().peer("ann").start().await;
     let address = network.peer("ann").local_addr();
-    let second = tnet_peer::Peer::builder().listen(address).spawn().await;
+    let second = tnet_peer::Peer::builder().listen(address).spawn();
     let error = second.expect_err("the port is taken");
     assert!(matches!(error, tnet_peer::SpawnError::AddressInUse { .. }), "{error:?}");
     assert!(error.to_string().contains(&address.to_string()), "{error}");

@@ -8,7 +8,6 @@ use std::path::Path;
 use tnet_control::{ConnectError, Fault, FaultKind, RequestError, StateDirError};
 use tnet_coordinator::BindError;
 use tnet_fileinfo::{FileInfoError, ScanError, shown_path};
-use tnet_peer::share::ShareDirError;
 use tnet_peer::{
     DownloadError, FetchInfoError, InquiryError, PeerGone, ShareError, SpawnError, chain, explain,
 };
@@ -153,7 +152,6 @@ failure_from!(
     ScanError,
     SpawnError,
     ShareError,
-    ShareDirError,
     DownloadError,
     FetchInfoError,
     InquiryError,

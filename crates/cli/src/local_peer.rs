@@ -27,7 +27,7 @@ pub(crate) enum PortConflict {
 
 /// Starts a peer at the address that the user named, or at the default port. `scans` is the path of
 /// its scan cache.
-pub(crate) async fn start(
+pub(crate) fn start(
     config: &Config,
     on_conflict: PortConflict,
     scans: Option<PathBuf>,
@@ -54,9 +54,9 @@ pub(crate) async fn start(
         });
         configured.spawn()
     };
-    let peer = match spawn(listen).await {
+    let peer = match spawn(listen) {
         Err(SpawnError::AddressInUse { .. }) if on_conflict == PortConflict::UseAnyPort => {
-            spawn(SocketAddr::new(listen.ip(), 0)).await
+            spawn(SocketAddr::new(listen.ip(), 0))
         }
         other => other,
     };

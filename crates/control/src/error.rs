@@ -355,6 +355,7 @@ impl From<&ShareError> for FaultKind {
             ShareError::Store(tnet_store::ShareError::Io { source, .. }) => {
                 io_or(source, Self::Disk)
             }
+            ShareError::Dir(error) => error.into(),
             ShareError::PeerGone(_) => Self::Other,
         }
     }
@@ -483,7 +484,7 @@ macro_rules! fault_from {
     )+};
 }
 
-fault_from!(FileInfoError, ScanError, SpawnError, ShareError, ShareDirError, PeerGone);
+fault_from!(FileInfoError, ScanError, SpawnError, ShareError, PeerGone);
 
 impl From<FetchInfoError> for Fault {
     fn from(error: FetchInfoError) -> Self {

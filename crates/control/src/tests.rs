@@ -33,7 +33,7 @@ impl Server {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let lock = StateLock::new(&dir.path().join("state")).await.expect("a fresh directory");
         let listen = "127.0.0.1:0".parse().expect("an address");
-        let peer = Arc::new(Peer::builder().listen(listen).spawn().await.expect("a free port"));
+        let peer = Arc::new(Peer::builder().listen(listen).spawn().expect("a free port"));
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(lock, Arc::clone(&peer), "test", stop.clone()));
         Self { dir, stop, peer, task }

@@ -27,8 +27,7 @@ async fn main() -> Result<ExitCode, Error> {
     let peer = Peer::builder()
         .coordinator(coordinator.parse::<CoordinatorAddress>()?)
         .listen("0.0.0.0:0".parse()?)
-        .spawn()
-        .await?;
+        .spawn()?;
     let info = peer.fetch_info(hash, Duration::from_secs(30)).await?;
     let options =
         DownloadOptions { give_up_after: Some(Duration::from_secs(60)), ..Default::default() };

@@ -28,8 +28,7 @@ async fn main() -> Result<ExitCode, Error> {
     let peer = Peer::builder()
         .coordinator(coordinator.parse::<CoordinatorAddress>()?)
         .listen("0.0.0.0:0".parse()?)
-        .spawn()
-        .await?;
+        .spawn()?;
     peer.limit(LimitsChange { up: rate, down: None }).await?;
     peer.share_dir(dir, WatchOptions::default()).await?;
     println!("peers on {}", peer.local_addr());

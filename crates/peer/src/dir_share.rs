@@ -382,7 +382,7 @@ impl Follower {
                 let passes = match &error {
                     ShareError::Scan(error) => matches!(error, ScanError::Changed),
                     ShareError::Store(error) => store::is_transient(error),
-                    ShareError::PeerGone(_) => false,
+                    ShareError::Dir(_) | ShareError::PeerGone(_) => false,
                 };
                 if passes {
                     followed.look_again.push(path);

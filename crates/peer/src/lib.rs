@@ -13,10 +13,10 @@
 //! use tnet_peer::Peer;
 //!
 //! let builder = || Peer::builder().coordinator(coordinator.local_addr());
-//! let seed = builder().listen("127.0.0.1:0".parse()?).spawn().await?;
+//! let seed = builder().listen("127.0.0.1:0".parse()?).spawn()?;
 //! let info = seed.share(&original).await?;
 //!
-//! let peer = builder().listen("127.0.0.1:0".parse()?).spawn().await?;
+//! let peer = builder().listen("127.0.0.1:0".parse()?).spawn()?;
 //! let mut download = peer.download(info, &copy).await?;
 //! let summary = download.finished().await?;
 //! assert_eq!(std::fs::read(&summary.path)?, b"a file to share");

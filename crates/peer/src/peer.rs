@@ -35,7 +35,7 @@ use crate::engine::{
 };
 use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
-use crate::share::{ShareDirError, WatchOptions};
+use crate::share::WatchOptions;
 use crate::sharing::Scanner;
 use crate::store::{self, Opened, ScanCache};
 use crate::thread_pool::{blocking, go_on_until};
@@ -118,7 +118,10 @@ impl PeerBuilder {
     ///
     /// # Errors
     /// It cannot listen where it should.
-    pub async fn spawn(self) -> Result<Peer, SpawnError> {
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn spawn(self) -> Result<Peer, SpawnError> {
         Peer::spawn(self.config)
     }
 }
@@ -270,16 +273,16 @@ impl Peer {
     /// peer ends.
     ///
     /// # Errors
-    /// The directory is not there, cannot be read, or others could put files into it.
+    /// The directory is not there, cannot be read, or others could put files into it; or the peer
+    /// has been shut down.
     pub async fn share_dir(
         &self,
         dir: impl AsRef<Path>,
         options: WatchOptions,
-    ) -> Result<(), ShareDirError> {
+    ) -> Result<(), ShareError> {
         let most_files = options.max_files as u64;
         let watch = dir_share::open(dir.as_ref().to_owned(), options).await?;
-        // A peer that is gone shares nothing.
-        let _ = self.send(Command::SharesDir { most_files }).await;
+        self.send(Command::SharesDir { most_files }).await?;
         let sharing = DirShare {
             watch,
             interval: self.config.share_interval,
@@ -635,7 +638,6 @@ mod tests {
             .listen(at)
             .report_interval(Duration::ZERO)
             .spawn()
-            .await
             .expect("a free port");
         assert_eq!(peer.config.report_interval, LEAST_REPORT_INTERVAL);
         peer.shutdown().await;

@@ -110,9 +110,8 @@ impl Service {
             StateDirError::AlreadyRunning { .. } => Failure::from(error).or_hint(STOP_FIRST),
             _ => error.into(),
         })?;
-        let peer = Arc::new(
-            local_peer::start(config, on_conflict, Some(state_dir.join(SCANS_NAME))).await?,
-        );
+        let peer =
+            Arc::new(local_peer::start(config, on_conflict, Some(state_dir.join(SCANS_NAME)))?);
         let served = match &dir {
             Some(dir) => share(&peer, dir).await,
             None => Ok(()),

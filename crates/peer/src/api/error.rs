@@ -43,7 +43,7 @@ pub enum SpawnError {
 #[error("the peer has been shut down")]
 pub struct PeerGone;
 
-/// A file could not be shared.
+/// A file or a directory could not be shared.
 #[derive(Debug, thiserror::Error)]
 pub enum ShareError {
     /// It could not be read, or changed meanwhile.
@@ -52,6 +52,9 @@ pub enum ShareError {
     /// It could not be opened, or is not what it was when it was scanned.
     #[error(transparent)]
     Store(#[from] store::ShareError),
+    /// The directory cannot be shared.
+    #[error(transparent)]
+    Dir(#[from] store::share::ShareDirError),
     /// The peer has been shut down.
     #[error(transparent)]
     PeerGone(#[from] PeerGone),

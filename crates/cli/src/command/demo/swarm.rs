@@ -126,8 +126,7 @@ impl Member {
             .coordinator(coordinator)
             .listen(LOOPBACK)
             .report_interval(REPORT_INTERVAL)
-            .spawn()
-            .await?;
+            .spawn()?;
         Ok(Self { name, peer: Arc::new(peer), dir })
     }
 }

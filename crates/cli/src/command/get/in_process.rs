@@ -62,7 +62,7 @@ impl InProcess {
         // the user named may not.
         let on_conflict =
             if config.listen.is_some() { PortConflict::Fail } else { PortConflict::UseAnyPort };
-        let peer = Arc::new(local_peer::start(config, on_conflict, None).await?);
+        let peer = Arc::new(local_peer::start(config, on_conflict, None)?);
         Ok(Self { peer, linger, of_several, seeding: RefCell::default() })
     }
 
