@@ -12,7 +12,7 @@ use tnet_fileinfo::{
 };
 use tnet_fuzz::pieces::{InPieces, block_on};
 use tnet_fuzz::truth::{TRUTHS, Truth, describe};
-use tnet_peer::fuzzing::description_from;
+use tnet_infosearch::fuzzing::description_from;
 use tnet_proto::{Info, MAX_INFO_SUMS, PeerMessage, encode};
 
 fuzz_target!(|data: &[u8]| {

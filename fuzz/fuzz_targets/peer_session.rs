@@ -10,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use tnet_fileinfo::{ChunkSize, Geometry, MAX_CHUNK_SIZE};
 use tnet_fuzz::memory::in_use;
 use tnet_fuzz::pieces::{InPieces, block_on};
-use tnet_peer::fuzzing::{Heard, listen_to};
 use tnet_proto::{DecodeError, FileHandle, FrameHead, MAX_FRAME_LEN, PeerMessage, decode};
+use tnet_session::fuzzing::{Heard, listen_to};
 
 /// Files that are remembered: none is downloaded here.
 const FILES: usize = 64;

@@ -51,7 +51,6 @@ mod dialer;
 mod dir_share;
 mod download;
 mod engine;
-mod info_search;
 mod listener;
 mod listing;
 mod look_pause;
@@ -59,21 +58,16 @@ mod peer;
 mod sharing;
 mod thread_pool;
 
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
-
 pub use api::{
     Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact,
     CoordinatorState, CorruptPeer, DamagedFile, DownloadError, Explanation, FetchInfoError,
     FileChange, FileCursor, FileStatus, FilesPage, Limits, LimitsChange, Listing, PeerGone, Phase,
     Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary,
-    SwarmMember, TimeShares, Traffic, Unfit, Unreached, Waiting, chain, explain,
+    SwarmMember, TimeShares, Traffic, Unfit, Unreached, UselessHolders, Waiting, chain, explain,
 };
 pub use config::{Config, DownloadOptions};
 pub use coordinator_query::{Holders, Inquiry, InquiryError, NamedHolder};
 pub use download::Download;
-pub use info_search::UselessHolders;
 pub use peer::{Peer, PeerBuilder};
 pub use tnet_fileinfo as fileinfo;
 pub use tnet_net::{

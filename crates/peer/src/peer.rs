@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_infosearch::{Askers, InfoSearch};
 use tnet_net::{
     Advertise, Clock, ConnectionLimits, Connector, CoordinatorAddress, Descriptors, NarrowPaths,
     OwnReach, Resolver, listen,
@@ -33,7 +34,6 @@ use crate::download::Download;
 use crate::engine::{
     Command, ENGINE_QUEUE, Engine, Inbox, Parts, StartDownload, UNFIT_WITHIN, is_long,
 };
-use crate::info_search::{Askers, InfoSearch};
 use crate::listener::Listener;
 use crate::share::WatchOptions;
 use crate::sharing::Scanner;

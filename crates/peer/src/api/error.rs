@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, ScanError, shown_path};
+use tnet_infosearch::{Unreached, UselessHolders};
 use tnet_net::{CoordinatorAddress, Shortage};
 
 use super::progress::{CoordinatorState, CorruptPeer};
-use super::unreached::Unreached;
-use crate::info_search::UselessHolders;
 use crate::store;
 
 /// A peer could not be started.

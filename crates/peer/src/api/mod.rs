@@ -8,7 +8,6 @@ mod file_settings;
 mod progress;
 mod status;
 mod time;
-mod unreached;
 mod waiting;
 
 pub use bounds::{Bound, Bounds};
@@ -22,6 +21,6 @@ pub use status::{
     Listing, SlotStatus, Status, SwarmMember,
 };
 pub use time::TimeShares;
+pub use tnet_infosearch::{Unreached, UselessHolders};
 pub use tnet_session::CallFailure;
-pub use unreached::Unreached;
 pub use waiting::Waiting;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_infosearch::Found;
 use tnet_store::ChunkSource;
 use tnet_swarm::FileKey;
 use tokio::sync::oneshot;
@@ -12,7 +13,6 @@ use super::Engine;
 use super::downloads::Followed;
 use crate::api::{DownloadError, FileChange, FilesPage, Limits, LimitsChange, Status};
 use crate::config::DownloadOptions;
-use crate::info_search::Found;
 use crate::share::LeftOut;
 use crate::store::{self, FileStore};
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
+use tnet_infosearch::Found;
 use tnet_net::CoordinatorAddress;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, Limit};
 use tnet_session::ChunkBody;
@@ -17,7 +18,6 @@ use super::files::FileEntry;
 use super::{Engine, keys_of};
 use crate::api::{CoordinatorContact, CoordinatorState, Listing, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
-use crate::info_search::Found;
 
 pub(super) struct CoordinatorLink {
     pub(super) address: Option<CoordinatorAddress>,

@@ -13,10 +13,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tnet_proto::SourceCounts;
+use tnet_session::CallFailure;
 
 use super::asking::Begun;
 use super::fault::Fault;
-use crate::api::CallFailure;
 
 /// Holders asked at once at the beginning.
 const FIRST_WIDTH: usize = 4;

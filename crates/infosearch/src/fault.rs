@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::api::CallFailure;
+use tnet_session::CallFailure;
 
 /// Why one holder was of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +59,7 @@ impl UselessHolders {
     }
 
     /// What to do if they were all of one kind that passes.
-    pub(crate) fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> &'static str {
         if self.full > 0 && self.full == self.asked() { "; try again later" } else { "" }
     }
 }

@@ -4,9 +4,6 @@
 //! The time that a holder has is measured from the first word and grows with the parts that came,
 //! each of which must be full: sending little by little does not prolong it.
 
-// What comes from outside is never trusted to have a place.
-#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,11 +13,10 @@ use bytes::{Buf, BytesMut};
 use tnet_fileinfo::{ChunkSize, ChunkSum, FileHash, FileInfo, Geometry, Tail};
 use tnet_net::{Clock, descriptors::shortage_of};
 use tnet_proto::{
-    ByeReason, DecodeError, FrameHead, Info, MAX_FRAME_LEN, MAX_INFO_SUMS, PeerMessage, decode,
-    encode,
+    ByeReason, DecodeError, FrameHead, Info, MAX_FRAME_LEN, MAX_INFO_SUMS, PeerMessage, Time,
+    decode, encode,
 };
 use tnet_session::HandshakeError;
-use tnet_swarm::Time;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -399,7 +395,7 @@ fn is_full(first: u32, geometry: &Geometry, sums: &[[u8; 32]]) -> Result<(), Inf
 
 /// For the fuzz targets.
 #[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing {
+pub mod fuzzing {
     use super::{Asking, AsyncRead, BytesMut, Clock, FileHash, FileInfo, Places, Wire};
 
     /// The description of the file with that hash that a holder's answers make, if they make one.

@@ -29,7 +29,7 @@ const UNUSED_AT_MOST: Duration = Duration::from_secs(2);
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
-pub(crate) struct Askers {
+pub struct Askers {
     connector: Connector,
     idle: Arc<Mutex<Idle>>,
     /// For what all searches take in.
@@ -62,7 +62,7 @@ impl Asker {
 
 impl Askers {
     /// None yet; what is kept ends with `stop`.
-    pub(crate) fn new(
+    pub fn new(
         connector: Connector,
         clock: Clock,
         tasks: TaskTracker,

@@ -1,10 +1,14 @@
 //! Finds the description of a file among those who hold it, of whom most may be silent, slow or
 //! lying: several are asked side by side, and the first description that proves itself is taken.
 
+// Network input must never be used as an index: use `get`.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 mod askers;
 mod asking;
 mod fault;
 mod plan;
+mod unreached;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,19 +16,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, FileInfo};
-use tnet_swarm::Time;
+use tnet_proto::Time;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-pub(crate) use askers::Askers;
+pub use askers::Askers;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use asking::fuzzing;
 pub use fault::UselessHolders;
+pub use unreached::Unreached;
 
-use crate::api::{PeerGone, Unreached};
 use asking::{Begun, InfoError, Question};
 use plan::{AT_ONCE, Plan, Step};
-
-#[cfg(feature = "fuzzing")]
-pub(crate) use asking::fuzzing;
 
 /// Pause between questions to the coordinator while all that are known have been asked.
 const LOOK_UP_AGAIN: Duration = Duration::from_millis(500);
@@ -34,7 +38,7 @@ const BEGINS: usize = 3;
 
 /// One search. What it has learned stays when it is interrupted.
 #[derive(Debug)]
-pub(crate) struct InfoSearch {
+pub struct InfoSearch {
     hash: FileHash,
     askers: Askers,
     began: Time,
@@ -45,11 +49,11 @@ pub(crate) struct InfoSearch {
 
 /// Who holds a file, by the coordinator.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub struct Found {
     /// Peers that have the whole file.
-    pub(crate) full: u32,
+    pub full: u32,
     /// Some holders, those who have a part among them.
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub addresses: Vec<SocketAddr>,
 }
 
 type Answer = (SocketAddr, Result<FileInfo, InfoError>);
@@ -63,19 +67,25 @@ struct Questions {
 
 impl InfoSearch {
     /// For the description of that file.
-    pub(crate) fn new(hash: FileHash, askers: Askers) -> InfoSearch {
+    pub fn new(hash: FileHash, askers: Askers) -> InfoSearch {
         InfoSearch { hash, began: askers.clock.now(), askers, plan: Plan::default(), full: 0 }
     }
 
     /// Goes on until there is a description. `look_up` asks who holds the file; `asked` counts the
     /// questions.
-    pub(crate) async fn run<F>(
+    ///
+    /// # Errors
+    /// That of `look_up`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn run<F, E>(
         &mut self,
         asked: &AtomicUsize,
         mut look_up: impl FnMut() -> F,
-    ) -> Result<FileInfo, PeerGone>
+    ) -> Result<FileInfo, E>
     where
-        F: Future<Output = Result<Found, PeerGone>>,
+        F: Future<Output = Result<Found, E>>,
     {
         let (begins, mut begun) = mpsc::channel(BEGINS * AT_ONCE);
         let mut questions = Questions { tasks: JoinSet::new(), open: HashMap::new(), begins };
@@ -137,12 +147,12 @@ impl InfoSearch {
     }
 
     /// Why those that were asked were of no use.
-    pub(crate) fn useless(&self) -> UselessHolders {
+    pub fn useless(&self) -> UselessHolders {
         self.plan.faults().collect()
     }
 
     /// Those who hold the file, if there are some and none of them can be reached.
-    pub(crate) fn unreached(&self) -> Option<Unreached> {
+    pub fn unreached(&self) -> Option<Unreached> {
         let calls = self.plan.unreached()?;
         (self.full > 0 || !calls.is_empty()).then_some(Unreached { full: self.full, calls })
     }
