@@ -197,9 +197,9 @@ impl<B> Swarm<B> {
             let is_other = |of: &Candidate| {
                 of.peer != asked.peer && of.may_be_asked_for(chunk) && (is_old || of.is_proven())
             };
-            let best = less_loaded(candidates.iter().copied().filter(is_other), &mut self.rng);
+            let best = less_loaded(&filtered(&candidates, is_other), &mut self.rng);
             if let Some(peer) =
-                best.or_else(|| less_loaded(last.iter().copied().filter(is_other), &mut self.rng))
+                best.or_else(|| less_loaded(&filtered(&last, is_other), &mut self.rng))
             {
                 return Some(Choice { peer, chunk });
             }
@@ -213,9 +213,12 @@ fn pick(wanted: Wanted, sources: &[Candidate], rng: &mut StdRng) -> Option<Choic
     if sources.is_empty() {
         return None;
     }
+    // One list for all chunks that are looked at.
+    let mut holders = Vec::with_capacity(sources.len());
     let ask = |chunk: ChunkIndex, rng: &mut StdRng| {
-        let holders = sources.iter().filter(|source| source.may_be_asked_for(chunk));
-        less_loaded(holders.copied(), rng).map(|peer| Choice { peer, chunk })
+        holders.clear();
+        holders.extend(sources.iter().filter(|source| source.may_be_asked_for(chunk)));
+        less_loaded(&holders, rng).map(|peer| Choice { peer, chunk })
     };
     if let Some(choice) =
         download.retry.iter().find_map(|chunk| ask_again(wanted, *chunk, sources, rng))
@@ -241,16 +244,16 @@ fn ask_again(
     sources: &[Candidate],
     rng: &mut StdRng,
 ) -> Option<Choice> {
-    let holders = || sources.iter().filter(|source| source.may_be_asked_for(chunk)).copied();
+    let holders = filtered(sources, |source| source.may_be_asked_for(chunk));
     let choice = |peer| Choice { peer, chunk };
-    if let Some(peer) = less_loaded(holders().filter(Candidate::is_proven), rng) {
+    if let Some(peer) = less_loaded(&filtered(&holders, Candidate::is_proven), rng) {
         return Some(choice(peer));
     }
     let waits = |of: Candidate| {
         of.is_proven() && of.link.busy_until.is_none() && of.may_be_asked_for(chunk)
     };
     let is_worth_waiting = || wanted.links().any(waits);
-    less_loaded(holders(), rng).filter(|_| !is_worth_waiting()).map(choice)
+    less_loaded(&holders, rng).filter(|_| !is_worth_waiting()).map(choice)
 }
 
 /// One of the rarest chunks that the source has for us, of a few hundred from a random one on.
@@ -269,26 +272,28 @@ fn rarest_of(download: &Download, source: Candidate, rng: &mut StdRng) -> Option
         .map(|chunk| Choice { peer, chunk })
 }
 
+fn filtered<'a>(
+    candidates: &[Candidate<'a>],
+    is_meant: impl Fn(&Candidate<'a>) -> bool,
+) -> Vec<Candidate<'a>> {
+    candidates.iter().filter(|candidate| is_meant(candidate)).copied().collect()
+}
+
 /// Of two random candidates the one with fewer of our requests, then with the lower load of its
 /// own.
-fn less_loaded<'a>(
-    candidates: impl Iterator<Item = Candidate<'a>>,
-    rng: &mut impl Rng,
-) -> Option<PeerKey> {
-    // Reservoir sampling of two.
-    let mut chosen: [Option<Candidate>; 2] = [None, None];
-    for (seen, candidate) in candidates.enumerate() {
-        let at = if seen < 2 { seen } else { rng.random_range(0..=seen) };
-        if let Some(place) = chosen.get_mut(at) {
-            *place = Some(candidate);
+fn less_loaded(candidates: &[Candidate], rng: &mut impl Rng) -> Option<PeerKey> {
+    let count = candidates.len();
+    let [a, b] = match count {
+        0 => return None,
+        1 => return Some(candidates[0].peer),
+        _ => {
+            let first = rng.random_range(0..count);
+            // The second is any but the first.
+            let second = (first + rng.random_range(1..count)) % count;
+            [candidates[first], candidates[second]]
         }
-    }
+    };
     let load = |source: Candidate| (source.requests.open().len(), source.link.load);
-    match chosen {
-        [Some(a), Some(b)] => {
-            let a_wins = load(a) < load(b) || load(a) == load(b) && rng.random_bool(0.5);
-            Some(if a_wins { a.peer } else { b.peer })
-        }
-        [only, _] => only.map(|source| source.peer),
-    }
+    let a_wins = load(a) < load(b) || load(a) == load(b) && rng.random_bool(0.5);
+    Some(if a_wins { a.peer } else { b.peer })
 }
