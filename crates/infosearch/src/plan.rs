@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tnet_proto::SourceCounts;
 use tnet_session::CallFailure;
+use tnet_sources::SourceCounts;
 
 use super::asking::Begun;
 use super::fault::Fault;

@@ -20,8 +20,8 @@
 //! assert_eq!(decode::<PeerMessage>(body), Ok(request));
 //! ```
 //!
-//! Beside the messages are the few rules that both ends apply alike, without IO: the clock of the
-//! rules ([`Time`]), which source competes with which ([`SourceRank`], [`Crowd`]), and for which
+//! Beside the messages is what all who speak them have in common, without IO: the clock of the
+//! rules ([`Time`]), the numbers of connections and files ([`PeerKey`], [`FileKey`]), and for which
 //! peers an address means the same ([`Vicinity`]).
 //!
 //! A peer session reads chunk bytes straight into their final buffer: it parses frames with
@@ -33,15 +33,14 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod coordinator;
-mod crowd;
 mod digest;
 mod frame;
+mod keys;
 mod limits;
 mod message;
 mod peer;
 mod preamble;
 mod shape;
-mod source;
 mod time;
 mod vicinity;
 
@@ -52,8 +51,8 @@ pub use coordinator::{
     Availability, CallResult, CoordinatorReply, CoordinatorRequest, Families, Holder, Limit,
     Listed, Reach, Refusal, ReportDigest, ReportEntry,
 };
-pub use crowd::Crowd;
 pub use frame::{FrameError, FrameHead, HEAD_LEN, PREFIX_LEN, data_header, info_head};
+pub use keys::{FileKey, PeerKey, UploadEnd};
 pub use limits::{
     DATA_HEADER_LEN, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO,
     MAX_FRAME_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF,
@@ -62,7 +61,6 @@ pub use limits::{
 pub use message::{DecodeError, WireMessage, decode, encode};
 pub use peer::{ByeReason, FileHandle, Hello, Holdings, Info, Open, Payload, PeerId, PeerMessage};
 pub use preamble::{PREAMBLE_LEN, PreambleError, Protocol, Versions, negotiate, preamble};
-pub use source::{SourceCounts, SourceNetwork, SourceRank};
 pub use time::Time;
 pub use vicinity::Vicinity;
 

@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tnet_net::Clock;
-use tnet_proto::{SourceCounts, SourceRank, Time};
+use tnet_proto::Time;
+use tnet_sources::{SourceCounts, SourceRank};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 

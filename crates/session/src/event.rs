@@ -2,8 +2,8 @@
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerMessage};
+use tnet_proto::{FileKey, PeerKey, UploadEnd};
 use tnet_store::ReadError;
-use tnet_swarm::{FileKey, PeerKey, UploadEnd};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 

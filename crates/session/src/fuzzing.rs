@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use tnet_net::Clock;
+use tnet_proto::PeerKey;
 use tnet_proto::{FileHandle, PeerMessage};
-use tnet_swarm::PeerKey;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;

@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tnet_fileinfo::{ChunkIndex, ChunkSize, FileHash};
 use tnet_net::Clock;
 use tnet_proto::FileHandle;
+use tnet_proto::FileKey;
 use tnet_store::Download;
-use tnet_swarm::FileKey;
 use tokio_util::task::TaskTracker;
 
 use super::announced::Content;

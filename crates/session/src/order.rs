@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use tnet_fileinfo::{ChunkIndex, FileInfo};
+use tnet_proto::FileKey;
 use tnet_proto::{ByeReason, Holdings, PeerMessage};
 use tnet_store::ChunkSource;
 use tnet_store::FileStore;
-use tnet_swarm::FileKey;
 use tokio::sync::mpsc;
 
 use super::backlog::{OrderCost, SessionBacklog};

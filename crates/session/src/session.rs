@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_net::Clock;
+use tnet_proto::PeerKey;
 use tnet_proto::{ByeReason, PeerMessage};
-use tnet_swarm::PeerKey;
 use tokio::io::AsyncRead;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};

@@ -14,9 +14,9 @@ use tnet_proto::{
     ByeReason, FileHandle, FrameHead, Hello, Holdings, MAX_FRAME_LEN, Open, PeerId, PeerMessage,
     data_header, decode, encode,
 };
+use tnet_proto::{FileKey, PeerKey, UploadEnd};
 use tnet_store::ChunkSource;
 use tnet_store::FileStore;
-use tnet_swarm::{FileKey, PeerKey, UploadEnd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

@@ -117,7 +117,7 @@ impl Drop for WorkerThread {
 mod tests {
     use std::time::Duration;
 
-    use tnet_swarm::PeerKey;
+    use tnet_proto::PeerKey;
     use tokio::sync::mpsc;
 
     use super::*;

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{ByeReason, PeerMessage, data_header};
+use tnet_proto::{FileKey, UploadEnd};
 use tnet_store::ReadError;
-use tnet_swarm::{FileKey, UploadEnd};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};

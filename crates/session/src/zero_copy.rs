@@ -156,7 +156,7 @@ mod tests {
         let store = FileStore::open_shared(file.path(), &info).unwrap();
         let (chunk, len) = (info.geometry().chunk(0).unwrap(), LEN);
         let source = ChunkSource::Whole(Arc::new(store));
-        (file, Upload { file: tnet_swarm::FileKey(1), chunk, len, source, spares: Vec::new() })
+        (file, Upload { file: tnet_proto::FileKey(1), chunk, len, source, spares: Vec::new() })
     }
 
     async fn connected() -> (TcpStream, TcpStream) {

@@ -14,10 +14,12 @@ use tnet_proto::{Holdings, Open};
 
 use crate::Time;
 use crate::chunks::{ChunkState, ChunkStates};
-use crate::io::{FileKey, PeerKey, Priority};
-use crate::link::{Link, PeerHas, Trust};
+use crate::io::Priority;
+use crate::link::{Link, PeerHas};
 use crate::rarity::Rarity;
 use crate::suggest::SuggestOnce;
+use crate::{FileKey, PeerKey};
+use tnet_sources::Trust;
 
 /// Chunks in the retry queue; further ones are listed by rarity. The queue is gone through for each
 /// request.

@@ -11,9 +11,9 @@ use tnet_fileinfo::ChunkIndex;
 
 use crate::chunks::ChunkState;
 use crate::file::{Content, Download, File, Sender};
-use crate::io::{FileKey, PeerKey};
 use crate::link::Link;
 use crate::suggest::SuggestOnce;
+use crate::{FileKey, PeerKey};
 
 #[derive(Debug, Default)]
 pub(crate) struct FileTable {

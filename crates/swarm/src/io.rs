@@ -5,23 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
-use tnet_proto::{ByeReason, FileHandle, PeerId, PeerMessage};
-
-/// A connection, numbered by the caller; a number is never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerKey(pub u64);
-
-/// A file of this process, numbered by the caller; a number is never used again. It is also our
-/// handle for the file on every connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileKey(pub u32);
-
-impl FileKey {
-    /// Our number for the file on the wire.
-    pub fn handle(self) -> FileHandle {
-        FileHandle(self.0)
-    }
-}
+use tnet_proto::{ByeReason, FileHandle, FileKey, PeerId, PeerKey, PeerMessage, UploadEnd};
 
 /// Who made a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,15 +54,6 @@ impl Priority {
     /// All of them, the first to be served first.
     pub(crate) const FIRST_TO_LAST: [Priority; 3] =
         [Priority::High, Priority::Normal, Priority::Low];
-}
-
-/// How a chunk that was being sent ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UploadEnd {
-    /// The last byte was handed to the network.
-    Sent,
-    /// Stopped before the end, because it was cancelled or could not be read.
-    Stopped,
 }
 
 /// Something happened.

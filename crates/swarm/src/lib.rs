@@ -44,7 +44,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that meets a None has failed"))]
 
-mod addresses;
 mod chunk_map;
 mod chunks;
 mod config;
@@ -57,7 +56,6 @@ mod rarity;
 mod rate_limiter;
 mod request_book;
 mod slots;
-mod sources;
 mod suggest;
 mod swarm;
 mod throughput;
@@ -68,9 +66,6 @@ pub use chunk_map::ChunkCell;
 pub use config::{Config, SlotLimits};
 pub use coordinator::{CoordinatorSession, ReconnectPause};
 pub use file::FileStats;
-pub use io::{
-    Direction, Event, FileKey, Goal, Input, Output, PeerKey, Priority, RateLimits, UploadEnd,
-    Violation,
-};
+pub use io::{Direction, Event, Goal, Input, Output, Priority, RateLimits, Violation};
 pub use swarm::{FileStatus, PeerStatus, SlotStatus, Swarm};
-pub use tnet_proto::{Crowd, Time};
+pub use tnet_proto::{FileKey, PeerKey, Time, UploadEnd};

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 use tnet_proto::FileHandle;
+use tnet_sources::Trust;
 
 use crate::Time;
 
@@ -53,19 +54,6 @@ impl PeerHas {
             PeerHas::Part(chunks) => u64::from(chunks.len().div_ceil(8)),
         }
     }
-}
-
-/// How far a connection is trusted with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// It sent a chunk that verified, and has not failed since.
-    Proven,
-    /// It has sent nothing yet that verified, or failed after that.
-    Unproven,
-    /// It keeps us waiting.
-    Late,
-    /// It sent too little for a whole window, and is not asked for a while.
-    Stalled,
 }
 
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use crate::FileKey;
 use crate::Time;
-use crate::io::{FileKey, RateLimits};
+use crate::io::RateLimits;
 
 /// Unused time that may be made up for. Without it, each late timer would lower the rate.
 const BURST: Duration = Duration::from_millis(100);

@@ -16,9 +16,10 @@ use tnet_fileinfo::ChunkIndex;
 use crate::Time;
 use crate::config::SlotLimits;
 use crate::file::Content;
-use crate::io::{FileKey, PeerKey};
-use crate::link::{Link, Trust};
+use crate::link::Link;
 use crate::slots::{InFlight, Slots};
+use crate::{FileKey, PeerKey};
+use tnet_sources::Trust;
 
 /// Abandoned requests whose answers are still tolerated, for each connection. With more, some file
 /// was closed and opened again and again, and the oldest are forgotten: they have been answered or

@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Limit, MAX_HOLDERS, SourceCounts, SourceNetwork};
+use tnet_proto::{Limit, MAX_HOLDERS};
+use tnet_sources::{SourceCounts, SourceNetwork};
 
 use crate::registry::table::{Epoch, LimitExceeded};
 

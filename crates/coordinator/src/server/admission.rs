@@ -4,7 +4,8 @@
 
 use std::net::IpAddr;
 
-use tnet_proto::{Limit, SourceCounts};
+use tnet_proto::Limit;
+use tnet_sources::SourceCounts;
 use tokio_util::sync::CancellationToken;
 
 use crate::registry::table::LimitExceeded;

@@ -18,8 +18,8 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use tnet_proto::{
     CodecError, CoordinatorReply, CoordinatorRequest, MAX_FRAME_LEN, MessageCodec, Received,
-    SourceNetwork,
 };
+use tnet_sources::SourceNetwork;
 
 /// Bytes of the read buffer of an idle connection; fits many heartbeats.
 const IDLE_BUFFER: usize = 1024;

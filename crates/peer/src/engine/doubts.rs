@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
-use tnet_proto::SourceCounts;
+use tnet_sources::SourceCounts;
 use tnet_swarm::{FileKey, PeerKey, Time};
 
 /// Sources whose words of one chunk are remembered. When they are so many, the one that was wrong

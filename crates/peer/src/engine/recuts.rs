@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
-use tnet_proto::{Open, SourceCounts};
+use tnet_proto::Open;
+use tnet_sources::SourceCounts;
 use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Goal, PeerKey, Time};
 

@@ -4,8 +4,8 @@
 
 use std::net::IpAddr;
 
-use tnet_proto::{SourceCounts, SourceRank};
 use tnet_session::MAX_PROCESS_BACKLOG;
+use tnet_sources::{SourceCounts, SourceRank};
 use tnet_swarm::PeerKey;
 
 use super::Engine;

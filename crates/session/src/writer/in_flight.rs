@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_net::WRITE_AT_MOST;
+use tnet_proto::FileKey;
 use tnet_proto::Time;
-use tnet_swarm::FileKey;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::reusable_timer::{Elapsed, ReusableTimer};

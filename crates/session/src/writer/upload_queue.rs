@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use tnet_fileinfo::ChunkIndex;
+use tnet_proto::FileKey;
 use tnet_proto::MAX_DATA_LEN;
-use tnet_swarm::FileKey;
 
 use super::super::Upload;
 

@@ -11,11 +11,12 @@ use super::picking::Choice;
 use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::Again;
-use crate::io::{FileKey, PeerKey, Violation};
-use crate::link::Trust;
+use crate::io::Violation;
 use crate::request_book::{Settled, Withdrawal};
-use crate::sources::Offence;
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
+use tnet_sources::Offence;
+use tnet_sources::Trust;
 
 /// Failures of one chunk that are tried again at once; later ones after a pause.
 const FREE_RETRIES: u32 = 3;

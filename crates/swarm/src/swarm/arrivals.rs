@@ -13,10 +13,11 @@ use super::places::Deed;
 use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::{Again, Sender};
-use crate::io::{Event, FileKey, Output, PeerKey, Violation};
+use crate::io::{Event, Output, Violation};
 use crate::request_book::{Settled, Withdrawal};
-use crate::sources::Offence;
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
+use tnet_sources::Offence;
 
 /// Chunks until which announcements wait less.
 const FEW_CHUNKS: u32 = 64;

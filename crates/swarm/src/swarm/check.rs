@@ -4,9 +4,11 @@ use super::Swarm;
 use super::connections::{FormerHandles, Peer};
 use crate::chunks::ChunkState;
 use crate::file::{Download, File};
-use crate::io::{Direction, FileKey, PeerKey};
-use crate::link::{MAX_UNANSWERED, PeerHas, Trust};
+use crate::io::Direction;
+use crate::link::{MAX_UNANSWERED, PeerHas};
 use crate::request_book::FileRequests;
+use crate::{FileKey, PeerKey};
+use tnet_sources::Trust;
 
 impl<B> Swarm<B> {
     /// Panics, naming what is wrong, unless every counter and index is what a recount gives.

@@ -13,9 +13,10 @@ use super::Swarm;
 use super::discovery::canonical;
 use super::link_order::Links;
 use crate::Time;
-use crate::addresses::{Contact, Pause};
-use crate::io::{Direction, Event, FileKey, Output, PeerKey, Violation};
+use crate::io::{Direction, Event, Output, Violation};
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
+use tnet_sources::{Contact, Pause};
 
 /// A connection that shares no file is closed after this long.
 pub(super) const IDLE: Duration = Duration::from_secs(30);

@@ -5,15 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::seq::IteratorRandom;
-use tnet_proto::{ByeReason, FileHandle, SourceCounts, SourceRank, Vicinity};
+use tnet_proto::{ByeReason, FileHandle, Vicinity};
+use tnet_sources::{SourceCounts, SourceRank};
 
 use super::Swarm;
 use super::connections::Peer;
 use crate::Time;
 use crate::file::File;
-use crate::io::{FileKey, Output, PeerKey};
-use crate::link::{Link, Trust};
+use crate::io::Output;
+use crate::link::Link;
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
+use tnet_sources::Trust;
 
 /// When there are addresses to call and no connections left for them, how long until we look again.
 const CROWDED: Duration = Duration::from_secs(1);

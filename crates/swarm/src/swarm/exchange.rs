@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use tnet_proto::{MAX_HOLDERS, PeerMessage, SourceCounts, SourceNetwork, SourceRank};
+use tnet_proto::{MAX_HOLDERS, PeerMessage};
+use tnet_sources::{SourceCounts, SourceNetwork, SourceRank};
 
 use super::Swarm;
 use crate::Time;
-use crate::io::{FileKey, PeerKey};
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
 
 /// Peers that are named of one host and of one network beside others, if they have given nothing.
 const NAMED_OF_HOST: u64 = 3;

@@ -2,8 +2,9 @@
 //! files.
 
 use super::Swarm;
+use crate::FileKey;
 use crate::Time;
-use crate::io::{FileKey, Priority, RateLimits};
+use crate::io::{Priority, RateLimits};
 use crate::rate_limiter::TransferDirection;
 use crate::timers::Timer;
 

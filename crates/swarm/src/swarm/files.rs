@@ -7,9 +7,10 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
 use tnet_proto::{FileHandle, MAX_HAVE_CHUNKS, PeerMessage};
 
 use super::Swarm;
+use crate::FileKey;
 use crate::Time;
 use crate::file::{Download, File, FileStats};
-use crate::io::{Event, FileKey, Goal, Output, Priority};
+use crate::io::{Event, Goal, Output, Priority};
 use crate::timers::Timer;
 
 /// Which chunks of a new file are on disk.

@@ -9,14 +9,14 @@
 
 use std::time::Duration;
 
-use tnet_proto::{SourceCounts, SourceRank};
+use tnet_sources::{SourceCounts, SourceRank};
 
 use super::Swarm;
 use super::connections::Peer;
 use super::places::PROVEN_FOR;
 use crate::Time;
-use crate::io::{FileKey, PeerKey};
 use crate::link::LINK_BYTES;
+use crate::{FileKey, PeerKey};
 
 /// Bytes of one address up to which it weighs no more than an address with one link: one connection
 /// with as many links as it may have, or many receivers behind one address. Else a host with an

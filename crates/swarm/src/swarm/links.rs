@@ -15,10 +15,11 @@ use super::connections::{IDLE, Peer};
 use super::link_memory::LOOKED_AT;
 use crate::Time;
 use crate::file::{Content, File};
-use crate::io::{FileKey, PeerKey, Violation};
+use crate::io::Violation;
 use crate::link::{LINK_BYTES, Link, PeerHas};
 use crate::suggest::SuggestOnce;
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
 
 /// A link that neither side wants anything of is closed after this long. Longer than a connection
 /// lingers of which that is true of all links: it ends with one goodbye.

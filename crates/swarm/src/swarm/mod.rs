@@ -56,16 +56,17 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerId, PeerMessage};
 
 use crate::Time;
-use crate::addresses::AddressBook;
 use crate::config::Config;
 use crate::file_table::FileTable;
-use crate::io::{FileKey, Input, Output, PeerKey, Violation};
+use crate::io::{Input, Output, Violation};
 use crate::rate_limiter::RateLimiter;
 use crate::request_book::RequestBook;
-use crate::sources::Sources;
 use crate::throughput::Throughput;
 use crate::timers::Timers;
 use crate::uplink::Uplink;
+use crate::{FileKey, PeerKey};
+use tnet_sources::AddressBook;
+use tnet_sources::Sources;
 
 pub use status::{FileStatus, PeerStatus, SlotStatus};
 

@@ -17,9 +17,9 @@ use tnet_fileinfo::ChunkIndex;
 use super::Swarm;
 use crate::Time;
 use crate::file::File;
-use crate::io::{FileKey, PeerKey};
 use crate::link::{Link, PeerHas};
 use crate::rate_limiter::TransferDirection::Up;
+use crate::{FileKey, PeerKey};
 
 /// After a slot was offered in vain, for so long only this part of the slots is offered to those
 /// who never took a chunk. A crowd that never takes one would else keep all slots, each for the

@@ -15,11 +15,13 @@ use super::Swarm;
 use super::rivals::{Candidate, Wanted};
 use crate::Time;
 use crate::file::Download;
-use crate::io::{FileKey, PeerKey, Priority};
-use crate::link::{MAX_UNANSWERED, PeerHas, Trust};
+use crate::io::Priority;
+use crate::link::{MAX_UNANSWERED, PeerHas};
 use crate::rate_limiter::TransferDirection::Down;
 use crate::request_book::Asked;
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
+use tnet_sources::Trust;
 
 /// Chunks looked at when one source is searched for what it could send.
 const LOOKED_AT: usize = 256;

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tnet_proto::Crowd;
+use tnet_sources::Crowd;
 
+use crate::PeerKey;
 use crate::Time;
-use crate::io::PeerKey;
 
 /// How long a proof counts.
 pub(super) const PROVEN_FOR: Duration = Duration::from_secs(30);

@@ -8,8 +8,9 @@ use tnet_proto::{ByeReason, PeerMessage};
 use super::Swarm;
 use super::connections::Peer;
 use crate::Time;
-use crate::io::{Event, FileKey, Output, PeerKey};
+use crate::io::{Event, Output};
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
 
 /// How long a connection may take to give a sign of life when there is reason to doubt that it is
 /// one.

@@ -8,10 +8,10 @@ use tnet_proto::ByeReason;
 
 use super::Swarm;
 use crate::Time;
-use crate::io::{FileKey, PeerKey};
-use crate::link::Trust;
-use crate::sources::Offence;
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
+use tnet_sources::Offence;
+use tnet_sources::Trust;
 
 impl<B> Swarm<B> {
     /// The first request is open at this peer.

@@ -10,9 +10,9 @@ use super::picking::Choice;
 use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::Again;
-use crate::io::{FileKey, PeerKey};
 use crate::rate_limiter::TransferDirection::Down;
 use crate::request_book::{Settled, Withdrawal};
+use crate::{FileKey, PeerKey};
 
 impl<B> Swarm<B> {
     pub(super) fn request(&mut self, now: Time, file: FileKey, choice: Choice) {

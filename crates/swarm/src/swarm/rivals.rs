@@ -11,17 +11,19 @@ use std::net::IpAddr;
 
 use rand::RngExt;
 use tnet_fileinfo::ChunkIndex;
-use tnet_proto::SourceNetwork;
+use tnet_sources::SourceNetwork;
 
 use super::Swarm;
 use super::connections::Peer;
 use crate::Time;
 use crate::file::File;
 use crate::file_table::FileTable;
-use crate::io::{Direction, FileKey, PeerKey};
-use crate::link::{Link, MAX_UNANSWERED, Trust};
+use crate::io::Direction;
+use crate::link::{Link, MAX_UNANSWERED};
 use crate::request_book::{FileRequests, LinkRequests, PROBES_AT_MOST, RequestBook};
-use crate::sources::SourceState;
+use crate::{FileKey, PeerKey};
+use tnet_sources::SourceState;
+use tnet_sources::Trust;
 
 /// Times as many chunks as there are slots may be under way when one that has not proven itself is
 /// asked for one more: those that keep us waiting leave room to go on searching, more of it while

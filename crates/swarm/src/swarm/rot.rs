@@ -12,9 +12,10 @@ use super::Swarm;
 use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::Again;
-use crate::io::{Event, FileKey, Output, PeerKey};
+use crate::io::{Event, Output};
 use crate::suggest::SuggestOnce;
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey};
 
 /// Chunks sent last that are remembered of each connection, for peers that do not say which one was
 /// wrong.

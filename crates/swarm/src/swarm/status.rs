@@ -10,8 +10,9 @@ use crate::Time;
 use crate::chunk_map::{ChunkCell, chunk_map};
 use crate::chunks::ChunkState;
 use crate::file::FileStats;
-use crate::io::{Direction, FileKey, PeerKey};
+use crate::io::Direction;
 use crate::link::PeerHas;
+use crate::{FileKey, PeerKey};
 
 /// Neighbours with which a download does without news of further holders.
 const ENOUGH_NEIGHBOURS: usize = 16;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::Swarm;
 use super::connections::Peer;
+use crate::PeerKey;
 use crate::Time;
-use crate::io::PeerKey;
-use crate::link::Trust;
-use crate::sources::Offence;
 use crate::timers::Timer;
+use tnet_sources::Offence;
+use tnet_sources::Trust;
 
 /// How long a connection that has not proven itself may keep us waiting at least, before others are
 /// asked in its place.

@@ -13,10 +13,11 @@ use super::Swarm;
 use super::places::Deed;
 use super::uploads::Reservation;
 use crate::Time;
-use crate::io::{FileKey, Output, PeerKey, UploadEnd};
+use crate::io::Output;
 use crate::link::{GIVEN_AT_ONCE, PeerHas};
 use crate::rate_limiter::TransferDirection::Up;
 use crate::timers::Timer;
+use crate::{FileKey, PeerKey, UploadEnd};
 
 /// Chunks under way to one peer: at least and at most, whatever its share is.
 const PER_PEER: (usize, usize) = (2, 32);

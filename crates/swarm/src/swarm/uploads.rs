@@ -9,8 +9,8 @@ use tnet_fileinfo::ChunkIndex;
 
 use crate::Time;
 use crate::config::SlotLimits;
-use crate::io::{FileKey, PeerKey};
 use crate::slots::Slots;
+use crate::{FileKey, PeerKey};
 
 #[derive(Debug)]
 pub(super) struct Uploads {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-use tnet_proto::SourceNetwork;
+use tnet_sources::SourceNetwork;
 
 use super::peer::PeerSlot;
 

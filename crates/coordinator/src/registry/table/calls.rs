@@ -5,7 +5,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tnet_proto::{CallResult, SourceNetwork};
+use tnet_proto::CallResult;
+use tnet_sources::SourceNetwork;
 
 use super::{Epoch, Table};
 use crate::registry::location::Site;

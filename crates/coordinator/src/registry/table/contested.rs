@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use tnet_proto::SourceCounts;
+use tnet_sources::SourceCounts;
 
 use super::peer::PeerSlot;
 

@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use rand::Rng;
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use tnet_proto::{Holder, MAX_HOLDERS, SourceNetwork};
+use tnet_proto::{Holder, MAX_HOLDERS};
+use tnet_sources::SourceNetwork;
 
 use super::by_source::BySource;
 use super::holders::{Group, Holders};

@@ -11,7 +11,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tnet_fileinfo::FileHash;
-use tnet_proto::{Limit, SourceNetwork};
+use tnet_proto::Limit;
+use tnet_sources::SourceNetwork;
 
 use super::peer::{PeerIdentity, PeerRecord, PeerSlot, PeerState};
 use super::slab::Slab;

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use tnet_proto::{Holdings, PeerId, PeerMessage};
 
 use super::desk::*;
-use crate::sources::SourceState;
 use crate::{Config, Direction, Input, Output, PeerKey};
+use tnet_sources::SourceState;
 
 const HOST: &str = "10.0.7.7";
 

@@ -122,7 +122,7 @@ fn a_corrupt_peer_behind_the_address_of_others_does_not_stop_those_that_have_pro
     desk.arrive(honest, chunk);
     desk.store(chunk);
     for _ in 0..2 {
-        desk.swarm.offend(desk.now, [10, 0, 1, 1].into(), crate::sources::Offence::Corrupt);
+        desk.swarm.offend(desk.now, [10, 0, 1, 1].into(), tnet_sources::Offence::Corrupt);
     }
     let (_, next) = asked(&outputs)[1];
     let outputs = desk.arrive(honest, next);

@@ -1,6 +1,6 @@
-//! What is remembered of where connections come from: chunks under way at those that have not
-//! proven themselves, and what they did wrong. A connection costs nothing, and neither does an
-//! identity or a port; an address does.
+//! What is remembered of each source: chunks under way at its connections that have not proven
+//! themselves, and what they did wrong. A connection costs nothing, and neither does an identity or
+//! a port; an address does.
 //!
 //! A host is an address. For IPv6 its /64 has a record too: one machine may own all of it, and yet
 //! all honest hosts of a LAN may share it. So a network that offended is probed less, and never as
@@ -14,11 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tnet_proto::SourceNetwork;
+use tnet_proto::{FileKey, Time};
 
-use crate::Time;
-use crate::io::FileKey;
-use crate::link::Trust;
+use crate::rank::SourceNetwork;
 
 /// Sources without a connection that are remembered for what they did: a few hundred KiB.
 const MAX_GONE: usize = 1024;
@@ -33,7 +31,7 @@ const FALSE_NAMES_OF_NETWORK: u32 = 32;
 const DEAF: Duration = Duration::from_secs(120);
 
 /// Files remembered of one source for what it took of them.
-const MAX_RIDES: usize = 16;
+const MAX_FREE_RIDES: usize = 16;
 
 /// Hosts remembered at which one source has named a peer that was there.
 const MAX_GOOD_NAMES: usize = 32;
@@ -61,9 +59,22 @@ const ONCE: Duration = Duration::from_secs(1);
 /// Offences that are counted.
 const MAX_LEVEL: u32 = 12;
 
-/// What a source did with a chunk that it was asked for.
+/// How far a connection is trusted with a request. Exhaustive: each has its own limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Offence {
+pub enum Trust {
+    /// It sent a chunk that verified, and has not failed since.
+    Proven,
+    /// It has sent nothing yet that verified, or failed after that.
+    Unproven,
+    /// It keeps us waiting.
+    Late,
+    /// It sent too little for a whole window, and is not asked for a while.
+    Stalled,
+}
+
+/// What a source did with a chunk that it was asked for. Exhaustive: each has its own weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offence {
     /// It did not send it in time.
     Stall,
     /// It sent other bytes, or only a part of it before it went.
@@ -90,8 +101,9 @@ impl Offence {
 }
 
 /// What connections that have not proven themselves may be asked for while others compete.
+/// Exhaustive: the caller acts on each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum SourceState {
+pub enum SourceState {
     /// Nothing is known against their source.
     Clean,
     /// One chunk at a time, all of the source together.
@@ -200,15 +212,17 @@ impl Record {
     }
 }
 
+/// The records of all sources.
 #[derive(Debug, Default)]
-pub(crate) struct Sources {
+pub struct Sources {
     records: BTreeMap<Key, Record>,
     /// Records without a connection.
     gone: usize,
 }
 
 impl Sources {
-    pub(crate) fn connected(&mut self, ip: IpAddr) {
+    /// A connection with this address has begun.
+    pub fn connected(&mut self, ip: IpAddr) {
         for key in keys(ip) {
             let known = self.records.contains_key(&key);
             let record = self.records.entry(key).or_default();
@@ -217,7 +231,8 @@ impl Sources {
         }
     }
 
-    pub(crate) fn disconnected(&mut self, now: Time, ip: IpAddr) {
+    /// A connection with this address has ended.
+    pub fn disconnected(&mut self, now: Time, ip: IpAddr) {
         for key in keys(ip) {
             let Some(record) = self.records.get_mut(&key) else { continue };
             record.connections -= 1;
@@ -251,7 +266,7 @@ impl Sources {
     }
 
     /// A connection with this trust has so many requests more.
-    pub(crate) fn asked(&mut self, ip: IpAddr, trust: Trust, chunks: u32) {
+    pub fn asked(&mut self, ip: IpAddr, trust: Trust, chunks: u32) {
         if trust != Trust::Proven && chunks > 0 {
             self.of_connected(ip, |record| {
                 record.probes += chunks;
@@ -262,7 +277,7 @@ impl Sources {
     }
 
     /// A connection with this trust has so many requests less.
-    pub(crate) fn unasked(&mut self, ip: IpAddr, trust: Trust, chunks: u32) {
+    pub fn unasked(&mut self, ip: IpAddr, trust: Trust, chunks: u32) {
         if trust != Trust::Proven && chunks > 0 {
             self.of_connected(ip, |record| {
                 record.probes -= chunks;
@@ -272,7 +287,7 @@ impl Sources {
     }
 
     /// One of these connections keeps us waiting, or does not any more.
-    pub(crate) fn set_late(&mut self, ip: IpAddr, is_late: bool) {
+    pub fn set_late(&mut self, ip: IpAddr, is_late: bool) {
         self.of_connected(ip, |record| match is_late {
             true => record.late += 1,
             false => record.late -= 1,
@@ -288,7 +303,7 @@ impl Sources {
     }
 
     /// The source did what it should not have done, maybe over a connection that is gone by now.
-    pub(crate) fn offend(&mut self, now: Time, ip: IpAddr, offence: Offence) {
+    pub fn offend(&mut self, now: Time, ip: IpAddr, offence: Offence) {
         for key in keys(ip) {
             if !self.records.contains_key(&key) {
                 self.gone += 1;
@@ -318,7 +333,7 @@ impl Sources {
     }
 
     /// The source sent a chunk that verified.
-    pub(crate) fn verified(&mut self, ip: IpAddr) {
+    pub fn verified(&mut self, ip: IpAddr) {
         self.of_connected(ip, |record| {
             if record.level > 0 {
                 record.verified += 1;
@@ -331,7 +346,7 @@ impl Sources {
     }
 
     /// Whether the source sent corrupt chunks and is not asked for now, even if there is no other.
-    pub(crate) fn is_resting(&self, now: Time, ip: IpAddr) -> bool {
+    pub fn is_resting(&self, now: Time, ip: IpAddr) -> bool {
         keys(ip).filter_map(|key| self.records.get(&key)).any(|record| {
             let rests = now < record.rests_until || record.probes > 0;
             record.corrupt >= CORRUPT_TO_REST && rests && record.level_at(now) > 0
@@ -339,26 +354,26 @@ impl Sources {
     }
 
     /// Whether a corrupt chunk of the host is not forgiven yet.
-    pub(crate) fn has_sent_corrupt(&self, now: Time, ip: IpAddr) -> bool {
+    pub fn has_sent_corrupt(&self, now: Time, ip: IpAddr) -> bool {
         let record = self.records.get(&Key::Host(ip.to_canonical()));
         record.is_some_and(|record| record.corrupt > 0 && record.level_at(now) > 0)
     }
 
     /// Chunks under way at the host's connections that have not proven themselves: all, and those
     /// that keep us waiting.
-    pub(crate) fn probes_of_host(&self, ip: IpAddr) -> (u32, u32) {
+    pub fn probes_of_host(&self, ip: IpAddr) -> (u32, u32) {
         let record = self.records.get(&Key::Host(ip.to_canonical()));
         record.map_or((0, 0), |record| (record.probes, record.late_chunks))
     }
 
     /// When the next rest of a source is over, be it one that is gone and may come back.
-    pub(crate) fn next_rest(&self, now: Time) -> Option<Time> {
+    pub fn next_rest(&self, now: Time) -> Option<Time> {
         self.records.values().map(|record| record.rests_until).filter(|until| now < *until).min()
     }
 
     /// An address that the source named came to nothing. Answers whether it, or its network, has
     /// lost the right to name any.
-    pub(crate) fn named_falsely(&mut self, now: Time, ip: IpAddr) -> bool {
+    pub fn named_falsely(&mut self, now: Time, ip: IpAddr) -> bool {
         let mut is_deaf = false;
         for key in keys(ip) {
             self.gone += usize::from(!self.records.contains_key(&key));
@@ -382,7 +397,7 @@ impl Sources {
 
     /// There was a peer at this host, as the source said. That makes up for one false name, and no
     /// other peer of that host does: else its own ports would buy it as many of others.
-    pub(crate) fn named_well(&mut self, ip: IpAddr, host: IpAddr) {
+    pub fn named_well(&mut self, ip: IpAddr, host: IpAddr) {
         let mut keys = keys(ip);
         let Some(record) = keys.next().and_then(|key| self.records.get_mut(&key)) else { return };
         let host = host.to_canonical();
@@ -395,9 +410,9 @@ impl Sources {
         }
     }
 
-    /// Whether what the source says of others is listened to. A host that has named somebody who
+    /// Whether what the source says of others is listened to. A host that has named a peer that
     /// was there does not answer for its network.
-    pub(crate) fn may_name(&self, now: Time, ip: IpAddr) -> bool {
+    pub fn may_name(&self, now: Time, ip: IpAddr) -> bool {
         let is_heard = |record: &Record| now >= record.deaf_until;
         let mut records = keys(ip).map(|key| self.records.get(&key));
         let host = records.next().flatten();
@@ -408,14 +423,14 @@ impl Sources {
     }
 
     /// A connection of this host has ended that took so many chunks without announcing them.
-    pub(crate) fn note_ride(&mut self, now: Time, ip: IpAddr, file: FileKey, chunks: u32) {
+    pub fn note_ride(&mut self, now: Time, ip: IpAddr, file: FileKey, chunks: u32) {
         let Some(record) =
             self.records.get_mut(&Key::Host(ip.to_canonical())).filter(|_| chunks > 0)
         else {
             return;
         };
         record.rides.retain(|_, (_, last)| now < *last + FORGIVEN_AFTER);
-        if record.rides.len() >= MAX_RIDES && !record.rides.contains_key(&file) {
+        if record.rides.len() >= MAX_FREE_RIDES && !record.rides.contains_key(&file) {
             let oldest =
                 record.rides.iter().min_by_key(|(_, (_, last))| *last).map(|(file, _)| *file);
             oldest.and_then(|oldest| record.rides.remove(&oldest));
@@ -425,24 +440,24 @@ impl Sources {
     }
 
     /// Chunks of the file that former connections of this host took without announcing them.
-    pub(crate) fn rides(&self, now: Time, ip: IpAddr, file: FileKey) -> u32 {
+    pub fn rides(&self, now: Time, ip: IpAddr, file: FileKey) -> u32 {
         let record = self.records.get(&Key::Host(ip.to_canonical()));
         let rides = record.and_then(|record| record.rides.get(&file));
         rides.filter(|(_, last)| now < *last + FORGIVEN_AFTER).map_or(0, |(taken, _)| *taken)
     }
 
     /// Whether a connection of this host that had not proven itself was asked for a chunk.
-    pub(crate) fn was_asked(&self, ip: IpAddr) -> bool {
+    pub fn was_asked(&self, ip: IpAddr) -> bool {
         self.records.get(&Key::Host(ip.to_canonical())).is_some_and(|record| record.was_asked)
     }
 
     /// Connections of this host that keep us waiting.
-    pub(crate) fn late(&self, ip: IpAddr) -> u32 {
+    pub fn late(&self, ip: IpAddr) -> u32 {
         self.records.get(&Key::Host(ip.to_canonical())).map_or(0, |record| record.late)
     }
 
     /// What a source's host may be asked for, and what its network.
-    pub(crate) fn state(&self, now: Time, ip: IpAddr) -> (SourceState, SourceState) {
+    pub fn state(&self, now: Time, ip: IpAddr) -> (SourceState, SourceState) {
         let of = |key: Key| {
             self.records.get(&key).map_or(SourceState::Clean, |record| record.state(now))
         };
@@ -452,7 +467,7 @@ impl Sources {
     }
 
     /// Chunks under way at what has not proven itself: of the host, and of its network.
-    pub(crate) fn probes(&self, ip: IpAddr) -> (u32, u32) {
+    pub fn probes(&self, ip: IpAddr) -> (u32, u32) {
         let of = |key: Key| self.records.get(&key).map_or(0, |record| record.probes);
         let mut keys = keys(ip).map(of);
         (keys.next().unwrap_or(0), keys.next().unwrap_or(0))
@@ -461,7 +476,7 @@ impl Sources {
     /// Panics unless the counts are those of the connections given: their addresses, what is under
     /// way at them while they have not proven themselves, and whether they are late.
     #[cfg(any(test, feature = "check"))]
-    pub(crate) fn check(&self, connections: impl Iterator<Item = (IpAddr, u32, bool)>) {
+    pub fn check(&self, connections: impl Iterator<Item = (IpAddr, u32, bool)>) {
         let mut counted: BTreeMap<Key, (u32, u32, u32, u32)> = BTreeMap::new();
         for (ip, probes, is_late) in connections {
             for key in keys(ip) {

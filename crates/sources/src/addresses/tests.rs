@@ -16,7 +16,7 @@ fn file(n: u8) -> FileKey {
     FileKey(u32::from(n))
 }
 
-/// Who names addresses in most of these tests.
+/// The source that names addresses in most of these tests.
 const NAMER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 1));
 
 fn learn(book: &mut AddressBook, n: u8, by: NamedBy) {
@@ -41,7 +41,7 @@ fn port_of_three(n: u8) -> SocketAddr {
     at([10, 0, 0, 1 + n % 3], 1 + u16::from(n / 3))
 }
 
-/// The coordinator, a stranger, another stranger, or somebody at the address itself.
+/// Named by the coordinator, a stranger, another stranger, or a peer at the address itself.
 fn namer(by: u8, address: SocketAddr) -> Option<IpAddr> {
     match by {
         0 => None,

@@ -1,4 +1,4 @@
-//! Where peers can be called, what came of it, and whom we will not talk to for a while.
+//! Where peers can be called, what came of it, and which addresses are avoided for a while.
 //!
 //! Each address is in one entry; the lists of each file and the order of dismissal say what a scan
 //! of the entries would. An address that is not connected and belongs to no file is forgotten
@@ -6,8 +6,8 @@
 //!
 //! Two things that peers say are no proof. *Declared*: a caller says that it accepts peers there.
 //! As long as it is connected the address is not called at once. *Hearsay*: a peer named the
-//! address, itself or another one, and nobody connected says that it is his. Both are unproven
-//! until we have reached somebody there, or who declared it has sent us a chunk that verified.
+//! address, itself or another one, and no connected peer declares it. Both are unproven until we
+//! have reached a peer there, or the peer that declared it has sent us a chunk that verified.
 
 mod entry;
 mod hearsay;
@@ -19,14 +19,13 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use tnet_proto::{ByeReason, SourceRank};
+use tnet_proto::{ByeReason, FileKey, PeerKey, Time};
 
-use crate::Time;
-use crate::io::{FileKey, PeerKey};
+use crate::rank::SourceRank;
 use entry::{Entry, NamedBy};
 use index::{Index, Worth};
 
-pub(crate) use entry::{Contact, Pause};
+pub use entry::{Contact, Pause};
 
 /// A declared address need not be called for so long. A peer that is in use has sent us a chunk by
 /// then; another one may have taken the port of its host's honest peer, which would else never be
@@ -40,8 +39,9 @@ const CONFIRMED: Duration = Duration::from_secs(6);
 /// The index is changed for a confirmation at most so often.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);
 
+/// All known addresses, by file.
 #[derive(Debug)]
-pub(crate) struct AddressBook {
+pub struct AddressBook {
     entries: BTreeMap<SocketAddr, Entry>,
     index: Index,
     /// Entries at which nothing new is learned; those that are connected come on top.
@@ -49,18 +49,19 @@ pub(crate) struct AddressBook {
 }
 
 impl AddressBook {
-    pub(crate) fn new(max: usize) -> AddressBook {
+    /// An empty book, which learns nothing new while it has `max` addresses.
+    pub fn new(max: usize) -> AddressBook {
         AddressBook { entries: BTreeMap::new(), index: Index::default(), max }
     }
 
     /// Addresses remembered.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// The coordinator named this address for the file's swarm. Answers with the connection to it,
     /// if there is one.
-    pub(crate) fn learn(&mut self, address: SocketAddr, file: FileKey) -> Option<PeerKey> {
+    pub fn learn(&mut self, address: SocketAddr, file: FileKey) -> Option<PeerKey> {
         self.add(address, file, NamedBy::Coordinator, None)
     }
 
@@ -91,7 +92,7 @@ impl AddressBook {
                     entry.contact = Contact::Idle { not_before: Time::ZERO };
                     entry.failures = 0;
                 }
-                // Who named it for files that are forgotten has nothing to do with this one.
+                // The namer for files that are forgotten has nothing to do with this one.
                 entry.namer = entry.namer.filter(|_| !entry.files.is_empty()).or(namer);
                 entry.files.insert(file);
                 entry.named_by = entry.named_by.max(by);
@@ -104,7 +105,7 @@ impl AddressBook {
     }
 
     /// The peer at this address does not take part in the file's swarm.
-    pub(crate) fn unlearn(&mut self, address: SocketAddr, file: FileKey) {
+    pub fn unlearn(&mut self, address: SocketAddr, file: FileKey) {
         let Some(entry) = self.entries.get_mut(&address) else { return };
         if entry.hearsay_of().is_some() {
             return self.change(address, |entry| {
@@ -122,34 +123,39 @@ impl AddressBook {
         }
     }
 
-    pub(crate) fn forget_file(&mut self, file: FileKey) {
+    /// The file is gone: no address belongs to its swarm any more.
+    pub fn forget_file(&mut self, file: FileKey) {
         for address in self.index.known_addresses(file) {
             self.unlearn(address, file);
         }
     }
 
-    pub(crate) fn files(&self, address: SocketAddr) -> impl Iterator<Item = FileKey> + '_ {
+    /// Files to whose swarm the address belongs.
+    pub fn files(&self, address: SocketAddr) -> impl Iterator<Item = FileKey> + '_ {
         self.entries.get(&address).into_iter().flat_map(|entry| entry.files.iter().copied())
     }
 
-    pub(crate) fn contact(&self, address: SocketAddr) -> Option<Contact> {
+    /// What goes on at the address; None if it is not known.
+    pub fn contact(&self, address: SocketAddr) -> Option<Contact> {
         self.entries.get(&address).map(|entry| entry.contact)
     }
 
     /// Why the address is not talked to, if it is not.
-    pub(crate) fn avoided(&self, address: SocketAddr, now: Time) -> Option<ByeReason> {
+    pub fn avoided(&self, address: SocketAddr, now: Time) -> Option<ByeReason> {
         match self.contact(address) {
             Some(Contact::Avoided { until, reason }) if now < until => Some(reason),
             _ => None,
         }
     }
 
-    pub(crate) fn set_calling(&mut self, address: SocketAddr) {
+    /// A call to the address has begun.
+    pub fn set_calling(&mut self, address: SocketAddr) {
         self.change_known(address, |entry| entry.contact = Contact::Calling);
     }
 
-    /// We called there, and this connection leads there. Answers who named it, if it was hearsay.
-    pub(crate) fn set_reached(&mut self, address: SocketAddr, peer: PeerKey) -> Option<IpAddr> {
+    /// We called there, and this connection leads there. Answers with the source
+    /// that named it, if it was hearsay.
+    pub fn set_reached(&mut self, address: SocketAddr, peer: PeerKey) -> Option<IpAddr> {
         let namer = self.entries.get(&address).and_then(Entry::hearsay_of);
         self.change(address, |entry| {
             entry.prove();
@@ -158,13 +164,13 @@ impl AddressBook {
         namer
     }
 
-    /// A peer that called us says that it accepts peers there. Whoever is there already, or was
+    /// A peer that called us says that it accepts peers there. A peer that is there already, or was
     /// first to say so, stays. If another one says the same, one of them lies, and the address may
     /// be called at once.
-    pub(crate) fn declare(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
+    pub fn declare(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
         match self.contact(address) {
             None | Some(Contact::Idle { .. }) => self.change(address, |entry| {
-                // Saying it anew, whoever does, begins no new time.
+                // Declaring it anew, by any peer, begins no new time.
                 let until = *entry.declared_since.get_or_insert(now) + DECLARED;
                 let not_before = match entry.contact {
                     Contact::Idle { not_before } => until.max(not_before),
@@ -182,7 +188,7 @@ impl AddressBook {
 
     /// The peer, which is or says that it is at this address, has sent a chunk that verified:
     /// failures before that do not count.
-    pub(crate) fn confirm(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
+    pub fn confirm(&mut self, address: SocketAddr, peer: PeerKey, now: Time) {
         let Some(entry) = self.entries.get(&address) else { return };
         match entry.contact {
             Contact::Connected(at) if at == peer && entry.failures > 0 => {
@@ -204,12 +210,12 @@ impl AddressBook {
     }
 
     /// Not to be talked to until then; when it calls it is told this reason.
-    pub(crate) fn avoid(&mut self, address: SocketAddr, until: Time, reason: ByeReason) {
+    pub fn avoid(&mut self, address: SocketAddr, until: Time, reason: ByeReason) {
         self.change(address, |entry| {
             entry.contact = Contact::Avoided { until, reason };
             entry.strikes = 0;
         });
-        // At most a quarter, so that nobody can fill the book by misbehaving from many ports.
+        // At most a quarter, so that misbehaving from many ports cannot fill the book.
         while self.index.avoided() > self.max / 4 {
             let Some(soonest) = self.index.soonest_forgiven() else { return };
             self.detach(soonest);
@@ -217,7 +223,7 @@ impl AddressBook {
     }
 
     /// The connection ended. It is called again after a pause that grows until it sends us a chunk.
-    pub(crate) fn set_lost(&mut self, address: SocketAddr, peer: PeerKey, now: Time, pause: Pause) {
+    pub fn set_lost(&mut self, address: SocketAddr, peer: PeerKey, now: Time, pause: Pause) {
         let Some(entry) = self.entries.get(&address) else { return };
         match entry.contact {
             Contact::Connected(at) if at == peer => {
@@ -239,25 +245,25 @@ impl AddressBook {
     }
 
     /// It said that it has no place for us.
-    pub(crate) fn note_full(&mut self, address: SocketAddr) {
+    pub fn note_full(&mut self, address: SocketAddr) {
         self.change_known(address, |entry| entry.is_full = true);
     }
 
     /// It can be talked to, or not even called.
-    pub(crate) fn note_not_full(&mut self, address: SocketAddr) {
+    pub fn note_not_full(&mut self, address: SocketAddr) {
         if self.entries.get(&address).is_some_and(|entry| entry.is_full) {
             self.change_known(address, |entry| entry.is_full = false);
         }
     }
 
     /// Addresses of the file's swarm that had no place for us when we called last.
-    pub(crate) fn full(&self, file: FileKey) -> usize {
+    pub fn full(&self, file: FileKey) -> usize {
         let known = self.index.known_addresses(file).into_iter();
         known.filter(|address| self.entries[address].is_full).count()
     }
 
     /// It sent a corrupt chunk; answers how many since it was last banned.
-    pub(crate) fn strike(&mut self, address: SocketAddr) -> u32 {
+    pub fn strike(&mut self, address: SocketAddr) -> u32 {
         if !self.entries.contains_key(&address) && !self.has_room_for(NamedBy::Peer) {
             return 1;
         }
@@ -266,24 +272,24 @@ impl AddressBook {
     }
 
     /// Corrupt chunks from this address since it was last banned.
-    pub(crate) fn strikes(&self, address: SocketAddr) -> u32 {
+    pub fn strikes(&self, address: SocketAddr) -> u32 {
         self.entries.get(&address).map_or(0, |entry| entry.strikes)
     }
 
     /// Connections being made for this file.
-    pub(crate) fn calling_for(&self, file: FileKey) -> usize {
+    pub fn calling_for(&self, file: FileKey) -> usize {
         self.index.calling_for(file)
     }
 
     /// Connections being made in all.
-    pub(crate) fn calling(&self) -> usize {
+    pub fn calling(&self) -> usize {
         self.index.calling()
     }
 
     /// Up to `wanted` addresses of the file's swarm that may be called now: those that the
     /// coordinator named, then others; of them first what would be the first of its host, and of
     /// its network, and has not failed; random among equals.
-    pub(crate) fn choose(
+    pub fn choose(
         &self,
         file: FileKey,
         now: Time,
@@ -334,19 +340,19 @@ impl AddressBook {
     }
 
     /// When the next address of a file may be called.
-    pub(crate) fn next_callable(&self, file: FileKey) -> Option<Time> {
+    pub fn next_callable(&self, file: FileKey) -> Option<Time> {
         let mut callable = self.index.all_callable(file);
         let next = callable.find(|(_, address)| !self.is_blocked(*address, &self.entries[address]));
         next.map(|(from, _)| from)
     }
 
     /// Addresses known for the file's swarm.
-    pub(crate) fn known(&self, file: FileKey) -> usize {
+    pub fn known(&self, file: FileKey) -> usize {
         self.index.known(file)
     }
 
-    /// Those of them of which there is only the word of peers.
-    pub(crate) fn unproven(&self, file: FileKey) -> usize {
+    /// Those of them that only peers named, and that are not proven.
+    pub fn unproven(&self, file: FileKey) -> usize {
         self.index.unproven(file)
     }
 
@@ -391,7 +397,7 @@ impl AddressBook {
 
     /// Panics unless the index is what a rebuilt one would be and the book is within its bounds.
     #[cfg(any(test, feature = "check"))]
-    pub(crate) fn check(&self) {
+    pub fn check(&self) {
         let mut rebuilt = Index::default();
         self.entries.iter().for_each(|(address, entry)| rebuilt.insert(*address, entry));
         assert_eq!(self.index, rebuilt, "index of the address book");

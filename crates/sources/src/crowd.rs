@@ -1,17 +1,17 @@
-//! Strangers who hold places, by source, and which of them makes room first.
+//! Unproven callers that hold places, by source, and which of them makes room first.
 //!
 //! The order is that of [`SourceRank`]: first the source whose address holds most, among equal
-//! addresses the one whose network holds most, and of one source the stranger that has been there
+//! addresses the one whose network holds most, and of one source the caller that has been there
 //! longest. A newcomer never makes a source with fewer places than its own give one up. Each
-//! operation takes a time that grows with the logarithm of the crowd.
+//! operation takes a time that grows with the logarithm of their number.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::source::{SourceNetwork, SourceRank};
+use crate::rank::{SourceNetwork, SourceRank};
 
-/// Strangers, each known by a key of type `K` and there since a moment of type `T`.
+/// Unproven callers, each known by a key of type `K` and there since a moment of type `T`.
 #[derive(Debug, Clone)]
 pub struct Crowd<K, T> {
     /// So many places of one address weigh no more than one: hosts that share an IPv4 address are
@@ -31,7 +31,7 @@ struct Network<K, T> {
     total: u64,
 }
 
-/// One who may have to make room.
+/// A caller that may have to make room.
 struct Candidate<K, T> {
     key: K,
     ip: IpAddr,
@@ -80,10 +80,10 @@ impl<K: Copy + Ord, T: Copy + Ord> Crowd<K, T> {
         Some((ip, since))
     }
 
-    /// Who is to make room for a newcomer from this address. Without waiting, one of a source that
-    /// keeps more than the newcomer's will have; else one that is there since `ripe` or longer,
-    /// `ripe_of_own` at the newcomer's own address, if that leaves no source with less than the
-    /// newcomer's has. Nobody is ripe if that is none.
+    /// The caller that is to make room for a newcomer from this address. Without waiting, one of a
+    /// source that keeps more than the newcomer's will have; else one that is there since `ripe` or
+    /// longer, `ripe_of_own` at the newcomer's own address, if that leaves no source with less than
+    /// the newcomer's has. None: no caller has been there long enough.
     pub fn makes_room_for(
         &self,
         newcomer: IpAddr,
@@ -138,7 +138,7 @@ impl<K: Copy + Ord, T: Copy + Ord> Crowd<K, T> {
         Some(Candidate { key, ip, since, rank })
     }
 
-    /// Changes who is at an address, and keeps the orders.
+    /// Changes the callers at an address, and keeps the orders.
     fn change(&mut self, ip: IpAddr, change: impl FnOnce(&mut BTreeSet<(T, K)>) -> bool) {
         let (name, free) = (SourceNetwork::of(ip), self.free);
         let network = self.networks.entry(name).or_insert_with(|| Network {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_prefix_with_an_address_each_a_stranger_from_elsewhere_gets_a_place_at_once_and_a_neighbour_a_ripe_one()
+    fn in_a_prefix_with_an_address_each_a_caller_from_elsewhere_gets_a_place_at_once_and_a_neighbour_a_ripe_one()
      {
         let crowd = crowd(1, &[(1, "2001:db8::1", 2), (2, "2001:db8::2", 1), (3, "10.0.0.1", 0)]);
         assert_eq!(crowd.makes_room_for(ip("10.0.0.9"), Some(0), Some(0)), Some(2));
@@ -254,7 +254,7 @@ mod tests {
         /// Places change hands, and never from a source to one that had as many or more, except a
         /// ripe one to an equal.
         #[test]
-        fn who_makes_room_is_what_a_scan_says(
+        fn the_one_that_makes_room_is_what_a_scan_says(
             ops in prop::collection::vec((0u32..12, 0u8..3, 0u8..3, 0u64..6, any::<bool>()), 1..60),
             (prefix, host, ripe) in (0u8..4, 0u8..4, 0u64..6),
         ) {

@@ -1,19 +1,18 @@
-//! What peers say of addresses. Each address that is hearsay may cost a third party a call, and an
-//! honest peer behind it the call that it waits for. So each source may name so many, of one host
-//! there is one call at a time for hearsay, and a source of which two about a host came to nothing
-//! has no more of its ports called for a while. It costs nobody else anything: what another source
-//! names is its own.
+//! Limits on addresses that peers named (hearsay). A false one costs a third party a call, and an
+//! honest peer the call that it waits for. So each source may name a limited number, there is one
+//! call at a time to a host for hearsay, and after two false ones about a host no more of its ports
+//! are called on the word of that source for a while. Other sources lose nothing by that: what each
+//! names is counted as its own.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
-use tnet_proto::SourceRank;
+use tnet_proto::{FileKey, PeerKey, Time};
 
 use super::entry::{Contact, Entry, NamedBy};
 use super::index::{AtHost, Index};
 use super::{AddressBook, Pause};
-use crate::Time;
-use crate::io::{FileKey, PeerKey};
+use crate::rank::SourceRank;
 
 /// Hearsay of one host, and of one network.
 const OF_HOST: u64 = 32;
@@ -35,8 +34,8 @@ const CALLS_AT_ONCE: u32 = 4;
 const MORE_CALLS: u32 = 12;
 
 impl Index {
-    /// Whether ports of this host are not called any more on the word of that source. A host in
-    /// which somebody has been reached may go on to name its own.
+    /// Whether ports of this host are not called any more on the word of that source. A host at
+    /// which a peer has been reached may go on to name its own.
     fn is_tried(&self, namer: IpAddr, host: IpAddr) -> bool {
         let SourceRank { host: of_host, network } = self.failed_at(host, namer);
         let names_itself = namer == host.to_canonical() && self.at(host).proven > 0;
@@ -57,7 +56,7 @@ impl Index {
 
 impl AddressBook {
     /// A peer named the address, itself or another one.
-    pub(crate) fn learn_from(
+    pub fn learn_from(
         &mut self,
         namer: IpAddr,
         address: SocketAddr,
@@ -77,8 +76,9 @@ impl AddressBook {
         self.add(address, file, NamedBy::Peer, Some(namer))
     }
 
-    /// An address that is not called because of who named it first is this source's from now on.
-    /// Else anybody could keep it from being called by naming it, and false ports beside it.
+    /// An address that is not called because of the source that named it first is this source's
+    /// from now on. Else any source could keep it from being called by naming it, and false ports
+    /// beside it.
     fn take_over(&mut self, namer: IpAddr, address: SocketAddr) {
         let Some(entry) = self.entries.get(&address) else { return };
         let is_free =
@@ -89,7 +89,7 @@ impl AddressBook {
     }
 
     /// Whether the source has named so little that it is listened to in any case.
-    pub(crate) fn has_named_few(&self, namer: IpAddr) -> bool {
+    pub fn has_named_few(&self, namer: IpAddr) -> bool {
         let SourceRank { host, network } = self.index.hearsay_by(namer);
         host < FEW_OF_HOST && network < FEW_OF_NETWORK
     }
@@ -115,7 +115,7 @@ impl AddressBook {
 
     /// These sources have named too much that is not so: what else they named, themselves included,
     /// is not looked at.
-    pub(crate) fn forget_hearsay(&mut self, is_deaf: impl Fn(IpAddr) -> bool) {
+    pub fn forget_hearsay(&mut self, is_deaf: impl Fn(IpAddr) -> bool) {
         let of_deaf = |entry: &Entry| {
             let is_untried =
                 entry.is_unproven() && entry.failures == 0 && entry.contact != Contact::Calling;
@@ -129,14 +129,9 @@ impl AddressBook {
         }
     }
 
-    /// A call came to nothing. Answers who named the address, if it was hearsay that is now known
-    /// to be false.
-    pub(crate) fn set_failed(
-        &mut self,
-        address: SocketAddr,
-        now: Time,
-        pause: Pause,
-    ) -> Option<IpAddr> {
+    /// A call came to nothing. Answers with the source that named the address, if it was hearsay
+    /// that is now known to be false.
+    pub fn set_failed(&mut self, address: SocketAddr, now: Time, pause: Pause) -> Option<IpAddr> {
         let entry = self.entries.get(&address).filter(|entry| entry.contact == Contact::Calling)?;
         // It is false once, however often we look.
         let namer = entry.hearsay_of().filter(|_| entry.failures == 0);
@@ -146,7 +141,7 @@ impl AddressBook {
     }
 
     /// The call could not be tried.
-    pub(crate) fn set_not_called(&mut self, address: SocketAddr, not_before: Time) {
+    pub fn set_not_called(&mut self, address: SocketAddr, not_before: Time) {
         if self.contact(address) == Some(Contact::Calling) {
             self.change_known(address, |entry| entry.contact = Contact::Idle { not_before });
             self.drop_excess(address);
@@ -170,7 +165,7 @@ impl AddressBook {
         namer.is_some_and(|namer| self.index.is_tried(namer, address.ip()))
     }
 
-    /// Whether the address may be called, beside so many others of its host. Where somebody is
+    /// Whether the address may be called, beside so many others of its host. Where a peer is
     /// connected more calls are made at once: many peers may be behind one address.
     pub(super) fn may_be_called(&self, address: SocketAddr, besides: u32) -> bool {
         let entry = &self.entries[&address];
@@ -186,7 +181,7 @@ impl AddressBook {
     /// have been declared before.
     #[cfg(any(test, feature = "check"))]
     pub(super) fn check_hearsay(&self) {
-        let mut counts = tnet_proto::SourceCounts::new();
+        let mut counts = crate::rank::SourceCounts::new();
         let idle = self.entries.values().filter(|entry| entry.contact != Contact::Calling);
         for namer in idle.filter_map(Entry::hearsay_of) {
             counts.add(namer, 1);

@@ -1,15 +1,14 @@
-//! Which addresses may be called for which file, and which to dismiss first. What it says is what a
-//! scan of all entries would say.
+//! An index of the address book: which addresses may be called for which file, and which to dismiss
+//! first. It says what a scan of all entries would say.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use tnet_proto::{SourceCounts, SourceRank};
+use tnet_proto::{FileKey, Time};
 
 use super::entry::{Contact, Entry, NamedBy};
-use crate::Time;
-use crate::io::FileKey;
+use crate::rank::{SourceCounts, SourceRank};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
@@ -21,9 +20,9 @@ pub(super) struct Index {
     calling: usize,
     /// By host.
     at: BTreeMap<IpAddr, AtHost>,
-    /// Hearsay, by who named it.
+    /// Hearsay, by the source that named it.
     hearsay: SourceCounts,
-    /// Hearsay that came to nothing, by host and by who named it.
+    /// Hearsay that came to nothing, by host and by the source that named it.
     failed: BTreeMap<IpAddr, SourceCounts>,
 }
 
@@ -144,7 +143,7 @@ impl Index {
         self.at.get(&ip.to_canonical()).copied().unwrap_or_default()
     }
 
-    /// Addresses at which somebody is connected or called, by host.
+    /// Addresses at which a peer is connected or called, by host.
     pub(super) fn in_contact(&self) -> SourceCounts {
         let mut counts = SourceCounts::new();
         for (host, at) in &self.at {

@@ -4,56 +4,60 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tnet_proto::ByeReason;
+use tnet_proto::{ByeReason, FileKey, PeerKey, Time};
 
-use crate::Time;
-use crate::io::{FileKey, PeerKey};
-
-/// The longest pause before an address that had no place for us is called again. With a crowd at
-/// its door a place is a matter of luck, and soon of the next luck.
+/// The longest pause before an address that had no place for us is called again. Where many wait
+/// for a place a call succeeds by chance, so it is tried soon again.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause before hearsay that came to nothing is looked at again, in longest pauses of
 /// other addresses.
 const HEARSAY_PAUSES: u32 = 20;
 
+/// What goes on at an address. Exhaustive: the caller acts on each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Contact {
+pub enum Contact {
+    /// Neither connected nor being called.
     Idle {
+        /// The end of the pause before the next call.
         not_before: Time,
     },
+    /// A call is under way.
     Calling,
     /// We called there, and this connection leads there.
     Connected(PeerKey),
     /// A peer that called us says that it accepts peers here. As long as that is all, the address
     /// may be called from some moment on.
     Declared {
+        /// The connection of the peer that says so.
         by: PeerKey,
+        /// From when on the address may be called.
         not_before: Time,
     },
-    /// Ourselves, or it broke the protocol.
+    /// Our own address, or the peer there broke the protocol.
     Avoided {
+        /// The end of it.
         until: Time,
         /// What it is told when it calls.
         reason: ByeReason,
     },
 }
 
-/// Who told us of an address. A peer may lie, so what it says never displaces what the coordinator
+/// What told us of an address. A peer may lie, so what it says never displaces what the coordinator
 /// says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum NamedBy {
+pub(super) enum NamedBy {
     Peer,
     Coordinator,
 }
 
-/// How long to wait before an address is called again.
+/// How long to wait before an address is called again. Exhaustive: these two are all there is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pause {
+pub struct Pause {
     /// After the first failure; doubled with each further one.
-    pub(crate) first: Duration,
+    pub first: Duration,
     /// At most.
-    pub(crate) most: Duration,
+    pub most: Duration,
 }
 
 #[derive(Debug)]
@@ -62,11 +66,11 @@ pub(super) struct Entry {
     pub(super) named_by: NamedBy,
     /// The source that named it, if it was a peer.
     pub(super) namer: Option<IpAddr>,
-    /// We reached somebody there, or one that says it is there sent us a chunk that verified.
+    /// We reached a peer there, or one that says it is there sent us a chunk that verified.
     pub(super) is_proven: bool,
     /// Calls and connections that came to nothing since it last sent us a chunk.
     pub(super) failures: u32,
-    /// Since when callers say that it is theirs and nothing came of it: no call, no chunk.
+    /// Since when callers declare it without a call or a chunk that proves it.
     pub(super) declared_since: Option<Time>,
     /// It said that it has no place for us, and nothing else since.
     pub(super) is_full: bool,
@@ -96,8 +100,8 @@ impl Entry {
         self.named_by == NamedBy::Peer && !self.is_proven
     }
 
-    /// Who named the address, if it is hearsay: unproven, and nobody who says that it is his is
-    /// connected.
+    /// The source that named the address, if it is hearsay: unproven, and declared by no connected
+    /// peer.
     pub(super) fn hearsay_of(&self) -> Option<IpAddr> {
         let is_open = matches!(self.contact, Contact::Idle { .. } | Contact::Calling);
         self.namer.filter(|_| is_open && self.is_unproven() && !self.files.is_empty())
@@ -118,7 +122,7 @@ impl Entry {
             || self.failures > 0
     }
 
-    /// There is a peer: by more than anybody's word.
+    /// There is a peer, by more than what peers say.
     pub(super) fn prove(&mut self) {
         self.is_proven = true;
         self.declared_since = None;

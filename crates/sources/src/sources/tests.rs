@@ -6,7 +6,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// The host is connected and names so many addresses where nobody is. Whether it, or its network,
+/// The host is connected and names so many addresses where no peer is. Whether it, or its network,
 /// has lost the right to name any.
 fn names_falsely(sources: &mut Sources, host: &str, times: u32) -> bool {
     sources.connected(ip(host));
@@ -46,7 +46,7 @@ fn one_that_names_falsely_does_not_take_the_right_from_others_of_its_prefix() {
         names_falsely(&mut sources, &format!("2001:db8::5:{n:x}"), 1);
     }
     assert!(!sources.may_name(Time::ZERO, newcomer));
-    assert!(sources.may_name(Time::ZERO, good), "it has named somebody who was there");
+    assert!(sources.may_name(Time::ZERO, good), "it has named a peer that was there");
 }
 
 #[test]
