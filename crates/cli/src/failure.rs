@@ -9,7 +9,8 @@ use tnet_control::{ConnectError, Fault, FaultKind, RequestError, StateDirError};
 use tnet_coordinator::BindError;
 use tnet_fileinfo::{FileInfoError, ScanError, shown_path};
 use tnet_peer::{
-    DownloadError, FetchInfoError, InquiryError, PeerGone, ShareError, SpawnError, chain, explain,
+    CoordinatorQueryError, DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, chain,
+    explain,
 };
 
 use crate::exit::Exit;
@@ -154,7 +155,7 @@ failure_from!(
     ShareError,
     DownloadError,
     FetchInfoError,
-    InquiryError,
+    CoordinatorQueryError,
     PeerGone,
     StateDirError,
     ConnectError

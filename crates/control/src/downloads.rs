@@ -122,7 +122,7 @@ impl Downloads {
         order.options.directory.clone_from(&directory);
         let (publish, news) = watch::channel(News::Started);
         self.number += 1;
-        let (number, out, forgotten) = (self.number, order.out.clone(), self.peer.part_of_stop());
+        let (number, out, forgotten) = (self.number, order.out.clone(), self.peer.stop_token());
         let content = self.running.entry(hash).or_default();
         let queue = content.queue.clone();
         let target =
@@ -239,7 +239,7 @@ async fn download(
     let hash = info.hash();
     head.is_at_disk(true);
     let fault = |error| fault_of(&error, out);
-    let started = peer.download_unless(info, out, options, forgotten).await.map_err(fault);
+    let started = peer.download_until(info, out, options, forgotten).await.map_err(fault);
     head.is_at_disk(false);
     let mut download = started.inspect_err(|fault| refused(hash, out, fault))?;
     let mut logged = Duration::ZERO;

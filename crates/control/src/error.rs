@@ -10,7 +10,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tnet_fileinfo::{FileInfoError, ScanError, shown_path};
 use tnet_peer::{
-    DownloadError, FetchInfoError, InquiryError, PeerGone, ShareError, SpawnError, Unfit, explain,
+    CoordinatorQueryError, DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit,
+    explain,
 };
 use tnet_store::share::ShareDirError;
 use tnet_store::{FinishError, OpenError, WriteError};
@@ -459,11 +460,11 @@ impl From<&FetchInfoError> for FaultKind {
     }
 }
 
-impl From<&InquiryError> for FaultKind {
-    fn from(error: &InquiryError) -> Self {
+impl From<&CoordinatorQueryError> for FaultKind {
+    fn from(error: &CoordinatorQueryError) -> Self {
         match error {
-            InquiryError::Unreachable { .. } => Self::Network,
-            InquiryError::Unfit { fault, .. } => Self::from(*fault),
+            CoordinatorQueryError::Unreachable { .. } => Self::Network,
+            CoordinatorQueryError::Unfit { fault, .. } => Self::from(*fault),
         }
     }
 }

@@ -15,7 +15,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::api::{Listing, Unfit, chain};
-use crate::coordinator_link::{Connection, LinkError, Welcome, connect, next};
+use crate::coordinator_connection::{
+    Connection, CoordinatorConnectionError, Welcome, connect, next,
+};
 use crate::listing::listing;
 
 /// Requests waiting to be sent. The engine keeps the rest until there is room.
@@ -82,7 +84,8 @@ impl CoordinatorClient {
                     let there = welcome.ends().there();
                     let mut has_answered = false;
                     let error = self.serve(connection, welcome, &mut has_answered).await;
-                    let is_sure = !has_answered || matches!(error, LinkError::LargeUnanswered(_));
+                    let is_sure = !has_answered
+                        || matches!(error, CoordinatorConnectionError::LargeUnanswered(_));
                     let is_narrow = error.is_silence()
                         && self.connector.paths().fell_silent(there.ip(), !is_sure).is_some();
                     tracing::debug!(coordinator = %self.address, %error, "coordinator connection ended");
@@ -106,7 +109,7 @@ impl CoordinatorClient {
         }
     }
 
-    async fn connect(&mut self) -> Result<(Connection, Welcome), LinkError> {
+    async fn connect(&mut self) -> Result<(Connection, Welcome), CoordinatorConnectionError> {
         // Where nobody can reach us nobody is sent.
         self.declares_reach = self.reach.is_here();
         let hello = CoordinatorRequest::Hello {
@@ -127,7 +130,7 @@ impl CoordinatorClient {
         mut connection: Connection,
         welcome: Welcome,
         has_answered: &mut bool,
-    ) -> LinkError {
+    ) -> CoordinatorConnectionError {
         let (requests, mut queue) = mpsc::channel(REQUESTS);
         let Welcome { lease, table, ends, observed, listed } = welcome;
         let listing = listing(self.reach, listed, observed, ends);
@@ -137,7 +140,7 @@ impl CoordinatorClient {
             .await
             .is_err()
         {
-            return LinkError::Closed;
+            return CoordinatorConnectionError::Closed;
         }
         // The engine sends something at least each interval, and each gets an answer. Only an
         // answer begins the time anew: what we send says nothing about the other side.
@@ -152,19 +155,19 @@ impl CoordinatorClient {
                 biased;
                 _ = looks.tick() => {
                     if !is_here(ends.here) {
-                        return LinkError::AddressGone(ends.here.ip());
+                        return CoordinatorConnectionError::AddressGone(ends.here.ip());
                     }
                     if self.reach.is_here() != self.declares_reach {
                         // Our entries go with it, and are reported anew.
                         let bye = connection.send(CoordinatorRequest::Bye);
                         let _ = self.clock.timeout_at(deadline.time(), bye).await;
-                        return LinkError::ReachChanged;
+                        return CoordinatorConnectionError::ReachChanged;
                     }
                     continue;
                 }
                 request = queue.recv() => match request {
                     Some(request) => Step::Send(request),
-                    None => return LinkError::Closed,
+                    None => return CoordinatorConnectionError::Closed,
                 },
                 received = next(&mut connection) => match received {
                     Err(error) => return error,
@@ -178,11 +181,13 @@ impl CoordinatorClient {
                     deadline = Deadline::Answer(self.clock.now() + patience);
                     *has_answered = true;
                     match received {
-                        Received::Message(CoordinatorReply::Bye) => return LinkError::Closed,
+                        Received::Message(CoordinatorReply::Bye) => {
+                            return CoordinatorConnectionError::Closed;
+                        }
                         Received::Message(reply) => {
                             let reply = ends.meant_for_us(reply);
                             if self.events.send(CoordinatorEvent::Reply(reply)).await.is_err() {
-                                return LinkError::Closed;
+                                return CoordinatorConnectionError::Closed;
                             }
                             continue;
                         }
@@ -237,10 +242,10 @@ impl Deadline {
         }
     }
 
-    fn missed(self, patience: Duration) -> LinkError {
+    fn missed(self, patience: Duration) -> CoordinatorConnectionError {
         match self {
-            Deadline::Answer(_) => LinkError::Silent(patience),
-            Deadline::Large(_) => LinkError::LargeUnanswered(LARGE_WITHIN),
+            Deadline::Answer(_) => CoordinatorConnectionError::Silent(patience),
+            Deadline::Large(_) => CoordinatorConnectionError::LargeUnanswered(LARGE_WITHIN),
         }
     }
 }

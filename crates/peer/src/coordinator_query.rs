@@ -13,8 +13,8 @@ use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, PeerId, Rea
 use tokio::time::timeout;
 
 use crate::api::Unfit;
+use crate::coordinator_connection::{Connection, CoordinatorConnectionError, connect, next};
 use crate::coordinator_ends::Ends;
-use crate::coordinator_link::{Connection, LinkError, connect, next};
 
 /// A connection to a coordinator, for questions. Dropping it ends it.
 ///
@@ -25,16 +25,16 @@ use crate::coordinator_link::{Connection, LinkError, connect, next};
 /// # let coordinator = tnet_coordinator::Coordinator::bind(tnet_coordinator::Config {
 /// #     listen: "127.0.0.1:0".parse()?, ..Default::default() })?.spawn();
 /// # let hash = tnet_peer::fileinfo::FileHash::from_bytes([7; 32]);
-/// use tnet_peer::Inquiry;
+/// use tnet_peer::CoordinatorQuery;
 ///
-/// let mut inquiry = Inquiry::open(coordinator.local_addr(), Duration::from_secs(5)).await?;
-/// let holders = inquiry.holders(hash).await?;
+/// let mut query = CoordinatorQuery::open(coordinator.local_addr(), Duration::from_secs(5)).await?;
+/// let holders = query.holders(hash).await?;
 /// assert_eq!((holders.full, holders.partial), (0, 0));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Inquiry {
+pub struct CoordinatorQuery {
     address: CoordinatorAddress,
     within: Duration,
     connection: Connection,
@@ -63,7 +63,7 @@ pub struct NamedHolder {
 
 /// A coordinator could not be asked.
 #[derive(Debug, thiserror::Error)]
-pub enum InquiryError {
+pub enum CoordinatorQueryError {
     /// Nothing answers there, or no longer.
     #[error("the coordinator at {address} cannot be asked; is it running, is the address right?")]
     Unreachable {
@@ -83,15 +83,15 @@ pub enum InquiryError {
     },
 }
 
-impl Inquiry {
+impl CoordinatorQuery {
     /// Connects. Each step, and each question afterwards, may take as long as `within`.
     ///
     /// # Errors
-    /// See [`InquiryError`].
+    /// See [`CoordinatorQueryError`].
     pub async fn open(
         address: impl Into<CoordinatorAddress>,
         within: Duration,
-    ) -> Result<Inquiry, InquiryError> {
+    ) -> Result<CoordinatorQuery, CoordinatorQueryError> {
         let address = address.into();
         // Who accepts no connections is handed out to nobody, and who reports nothing leaves
         // nothing behind.
@@ -106,7 +106,7 @@ impl Inquiry {
         match connect(&mut Resolver::default(), &address, &hello, &connector).await {
             Ok((connection, welcome)) => {
                 let ends = welcome.ends();
-                Ok(Inquiry { address, within, connection, ends })
+                Ok(CoordinatorQuery { address, within, connection, ends })
             }
             Err(error) => Err(failed(address, error)),
         }
@@ -115,11 +115,12 @@ impl Inquiry {
     /// Who holds a file.
     ///
     /// # Errors
-    /// See [`InquiryError`].
-    pub async fn holders(&mut self, hash: FileHash) -> Result<Holders, InquiryError> {
+    /// See [`CoordinatorQueryError`].
+    pub async fn holders(&mut self, hash: FileHash) -> Result<Holders, CoordinatorQueryError> {
         let asking = ask(&mut self.connection, self.ends, hash);
-        let answer =
-            timeout(self.within, asking).await.unwrap_or(Err(LinkError::Silent(self.within)));
+        let answer = timeout(self.within, asking)
+            .await
+            .unwrap_or(Err(CoordinatorConnectionError::Silent(self.within)));
         answer.map_err(|error| failed(self.address.clone(), error))
     }
 }
@@ -128,7 +129,7 @@ async fn ask(
     connection: &mut Connection,
     ends: Ends,
     hash: FileHash,
-) -> Result<Holders, LinkError> {
+) -> Result<Holders, CoordinatorConnectionError> {
     connection.send(CoordinatorRequest::Lookup { hash: *hash.as_bytes() }).await?;
     loop {
         let Received::Message(reply) = next(connection).await? else { continue };
@@ -142,19 +143,19 @@ async fn ask(
                 });
                 return Ok(Holders { full, partial, named: named.collect() });
             }
-            CoordinatorReply::Bye => return Err(LinkError::Closed),
+            CoordinatorReply::Bye => return Err(CoordinatorConnectionError::Closed),
             _ => {}
         }
     }
 }
 
-fn failed(address: CoordinatorAddress, error: LinkError) -> InquiryError {
+fn failed(address: CoordinatorAddress, error: CoordinatorConnectionError) -> CoordinatorQueryError {
     if let Some(fault) = error.unfit() {
-        return InquiryError::Unfit { address, fault };
+        return CoordinatorQueryError::Unfit { address, fault };
     }
     let source = match error {
-        LinkError::Io(source) => source,
+        CoordinatorConnectionError::Io(source) => source,
         other => io::Error::other(other),
     };
-    InquiryError::Unreachable { address, source }
+    CoordinatorQueryError::Unreachable { address, source }
 }

@@ -107,7 +107,7 @@ impl Dialer {
             () = stop.cancelled() => return,
             greeted = self.introduce(stream, remote) => greeted,
             () = stranger.has_to_leave() => {
-                tracing::debug!(%remote, "no introduction while others wait for the place");
+                tracing::debug!(%remote, "no handshake in time; closed for another connection");
                 return;
             }
         };
@@ -131,7 +131,7 @@ impl Dialer {
         let hello = Hello { peer_id: self.peer_id, listen_port, capabilities: 0 };
         let (input, output) = stream.into_split();
         let greeted = handshake(input, output, &hello, &self.context.clock).await;
-        greeted.inspect_err(|error| tracing::debug!(%remote, %error, "no introduction"))
+        greeted.inspect_err(|error| tracing::debug!(%remote, %error, "handshake failed"))
     }
 
     fn next_key(&self) -> PeerKey {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::api::ShareError;
 use crate::api::chain;
 use crate::engine::Command;
-use crate::look_pause::{idle_pause_after, pause_after};
+use crate::poll_interval::{idle_pause_after, pause_after};
 use crate::share::{Change, DirWatch, LeftOut, LeftOutKind, Notices, ShareDirError, WatchOptions};
 use crate::sharing::Scanner;
 use crate::store::{self, Cost, FileFingerprint, SharedRoot, WatchLink};
@@ -79,20 +79,20 @@ impl DirShare {
             watch = same;
             follower.watched.set(changes.is_ok() && watch.has_seen_all());
             let mut notices = watch.take_notices();
-            let mut followed = match changes {
+            let mut applied = match changes {
                 Err(error) => {
                     said.trouble(&error);
                     let gone = if error.is_gone() { watch.take_reported() } else { Vec::new() };
                     follower
-                        .follow(gone.into_iter().map(|path| Change::Deleted { path }).collect())
+                        .apply(gone.into_iter().map(|path| Change::Deleted { path }).collect())
                         .await
                 }
                 Ok(changes) => {
                     said.no_trouble();
-                    follower.follow(changes).await
+                    follower.apply(changes).await
                 }
             };
-            let Ok(Followed { look_again, unread, .. }) = &mut followed else { return };
+            let Ok(AppliedChanges { look_again, unread, .. }) = &mut applied else { return };
             for path in look_again.drain(..) {
                 watch.look_again_at(&path);
                 notices = None;
@@ -100,15 +100,15 @@ impl DirShare {
             for path in unread.drain(..) {
                 watch.could_not_read(path);
             }
-            let Ok(followed) = followed else { return };
-            said.changes(&watch, &followed);
+            let Ok(applied) = applied else { return };
+            said.changes(&watch, &applied);
             if let Some(left_out) = said.left_out(&watch)
                 && follower.leave_out(&watch, left_out).await.is_err()
             {
                 return;
             }
             let Some(notices) = notices else {
-                let is_idle = followed.is_nothing() && watch.is_at_rest();
+                let is_idle = applied.is_nothing() && watch.is_at_rest();
                 let pause = if is_idle { idle_pause_after } else { pause_after };
                 tokio::time::sleep(pause(took, interval)).await;
                 continue;
@@ -203,7 +203,7 @@ struct Gone;
 
 /// What became of the changes that a look found.
 #[derive(Debug, Default)]
-struct Followed {
+struct AppliedChanges {
     new: u64,
     changed: u64,
     gone: u64,
@@ -215,7 +215,7 @@ struct Followed {
     unread: Vec<PathBuf>,
 }
 
-impl Followed {
+impl AppliedChanges {
     fn is_nothing(&self) -> bool {
         self.new + self.changed + self.gone + self.failed == 0
     }
@@ -247,11 +247,11 @@ impl Said {
     }
 
     /// One line for all changes.
-    fn changes(&self, watch: &DirWatch, followed: &Followed) {
-        if followed.is_nothing() {
+    fn changes(&self, watch: &DirWatch, applied: &AppliedChanges) {
+        if applied.is_nothing() {
             return;
         }
-        let Followed { new, changed, gone, failed, .. } = followed;
+        let AppliedChanges { new, changed, gone, failed, .. } = applied;
         let (files, bytes) = watch.reported();
         let dir = shown_path(watch.dir());
         tracing::info!(%dir, files, bytes, new, changed, gone, failed, "shared directory");
@@ -293,11 +293,11 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(&self, changes: Vec<Change>) -> Result<Followed, Gone> {
+    async fn apply(&self, changes: Vec<Change>) -> Result<AppliedChanges, Gone> {
         let (total, mut said) = (changes.len(), Instant::now());
-        let mut followed = Followed::default();
+        let mut applied = AppliedChanges::default();
         for (number, change) in changes.into_iter().enumerate() {
-            self.follow_one(change, &mut followed).await?;
+            self.apply_one(change, &mut applied).await?;
             if said.elapsed() >= SAY_EVERY {
                 tracing::info!(
                     done = number + 1,
@@ -307,26 +307,26 @@ impl Follower {
                 said = Instant::now();
             }
         }
-        Ok(followed)
+        Ok(applied)
     }
 
-    async fn follow_one(&self, change: Change, followed: &mut Followed) -> Result<(), Gone> {
+    async fn apply_one(&self, change: Change, applied: &mut AppliedChanges) -> Result<(), Gone> {
         match change {
             Change::Appeared { path, fingerprint } => {
-                followed.new += 1;
-                self.share(path, fingerprint, followed).await?;
+                applied.new += 1;
+                self.share(path, fingerprint, applied).await?;
             }
             Change::Changed { path, fingerprint } => {
-                followed.changed += 1;
+                applied.changed += 1;
                 self.unshare(path.clone()).await?;
-                self.share(path, fingerprint, followed).await?;
+                self.share(path, fingerprint, applied).await?;
             }
             Change::Changing { path } => {
                 tracing::debug!(path = %shown_path(&path), "not shared while it is written to");
                 self.unshare(path).await?;
             }
             Change::Deleted { path } => {
-                followed.gone += 1;
+                applied.gone += 1;
                 self.unshare(path).await?;
             }
             // Counted, and said with others of their kind.
@@ -355,7 +355,7 @@ impl Follower {
         &self,
         path: PathBuf,
         seen: FileFingerprint,
-        followed: &mut Followed,
+        applied: &mut AppliedChanges,
     ) -> Result<(), Gone> {
         let scan = || self.scanner.inside(Arc::clone(&self.root), path.clone(), seen);
         let mut scanned = scan().await;
@@ -372,9 +372,9 @@ impl Follower {
                 self.commands.send(Command::Share { file }).await.map_err(|_| Gone)?;
             }
             Err(error) => {
-                followed.failed += 1;
+                applied.failed += 1;
                 let why = chain(&error);
-                if followed.failed <= FAILURES_SAID {
+                if applied.failed <= FAILURES_SAID {
                     tracing::warn!(path = %shown_path(&path), error = %why, "not shared");
                 } else {
                     tracing::debug!(path = %shown_path(&path), error = %why, "not shared");
@@ -385,9 +385,9 @@ impl Follower {
                     ShareError::Dir(_) | ShareError::PeerGone(_) => false,
                 };
                 if passes {
-                    followed.look_again.push(path);
+                    applied.look_again.push(path);
                 } else {
-                    followed.unread.push(path);
+                    applied.unread.push(path);
                 }
             }
         }
@@ -406,7 +406,7 @@ async fn heard(notices: Notices) {
     match Receiver::from_owned_fd_unchecked(notices.into_fd()) {
         // A failure is no reason not to look.
         Ok(queue) => drop(queue.readable().await),
-        Err(error) => tracing::debug!(%error, "no word of changes"),
+        Err(error) => tracing::debug!(%error, "inotify unavailable; polling"),
     }
 }
 

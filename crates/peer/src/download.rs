@@ -10,7 +10,7 @@ use crate::api::{
     CoordinatorState, DownloadError, FileChange, PeerGone, Phase, Progress, Summary, TimeShares,
     Traffic,
 };
-use crate::engine::{Command, Followed};
+use crate::engine::{Command, DownloadHandle};
 
 /// A download that is running or done. Dropping this changes nothing: the peer goes on with it.
 #[derive(Debug)]
@@ -35,10 +35,10 @@ impl Download {
     pub(crate) fn new(
         info: FileInfo,
         out: PathBuf,
-        followed: Followed,
+        handle: DownloadHandle,
         commands: mpsc::Sender<Command>,
     ) -> Download {
-        let Followed { progress, swarm_done, outcome } = followed;
+        let DownloadHandle { progress, swarm_done, outcome } = handle;
         Download { info, out, progress, swarm_done, outcome: Outcome::Awaited(outcome), commands }
     }
 

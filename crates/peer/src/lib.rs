@@ -44,8 +44,8 @@ mod adopt_local;
 mod api;
 mod config;
 mod coordinator_client;
+mod coordinator_connection;
 mod coordinator_ends;
-mod coordinator_link;
 mod coordinator_query;
 mod dialer;
 mod dir_share;
@@ -53,8 +53,8 @@ mod download;
 mod engine;
 mod listener;
 mod listing;
-mod look_pause;
 mod peer;
+mod poll_interval;
 mod sharing;
 mod thread_pool;
 
@@ -66,7 +66,7 @@ pub use api::{
     SwarmMember, TimeShares, Traffic, Unfit, Unreached, UselessHolders, Waiting, chain, explain,
 };
 pub use config::{Config, DownloadOptions};
-pub use coordinator_query::{Holders, Inquiry, InquiryError, NamedHolder};
+pub use coordinator_query::{CoordinatorQuery, CoordinatorQueryError, Holders, NamedHolder};
 pub use download::Download;
 pub use peer::{Peer, PeerBuilder};
 pub use tnet_fileinfo as fileinfo;

@@ -28,7 +28,7 @@ fn listing_at(reach: OwnReach, address: SocketAddr, observed: SocketAddr, ends: 
     let is_everywhere = reach.advertise().is_none() && reach.families().is_some();
     let ip = address.ip().to_canonical();
     if is_everywhere && ends.is_direct(observed) && ends.is_on_this_machine() {
-        Listing::Beside { port: address.port() }
+        Listing::SameMachine { port: address.port() }
     } else if is_everywhere && ip.is_loopback() {
         Listing::Refused(format!(
             "the coordinator sees us at {ip}, as if we were on its machine: the connection to it is passed on there; give \
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn beside_the_coordinator_others_are_sent_where_they_reach_that() {
         let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
-        let beside = Listing::Beside { port: 7401 };
+        let beside = Listing::SameMachine { port: 7401 };
         for (listen, advertise, here, there, observed, listed, expected) in [
             (
                 "[::]:7401",

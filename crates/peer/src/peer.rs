@@ -264,8 +264,8 @@ impl Peer {
         Ok(info)
     }
 
-    /// Ends with the peer, or before it.
-    pub fn part_of_stop(&self) -> CancellationToken {
+    /// A token that is cancelled with the peer, and may be cancelled before it.
+    pub fn stop_token(&self) -> CancellationToken {
         self.stop.child_token()
     }
 
@@ -350,12 +350,12 @@ impl Peer {
         out: impl AsRef<Path>,
         options: DownloadOptions,
     ) -> Result<Download, DownloadError> {
-        self.download_unless(info, out.as_ref(), options, &self.stop).await
+        self.download_until(info, out.as_ref(), options, &self.stop).await
     }
 
-    /// The same, if it has begun by the time of `stop`, a [part](Self::part_of_stop) of ours. If
+    /// The same, if it has begun by the time of `stop`, a [token](Self::stop_token) of this peer. If
     /// not, nobody uses the target any more when that is answered.
-    pub async fn download_unless(
+    pub async fn download_until(
         &self,
         info: FileInfo,
         out: &Path,
@@ -432,8 +432,8 @@ impl Peer {
                 done,
             }))
         };
-        let followed = self.ask(start).await??;
-        Ok(Download::new(info, out, followed, self.commands.clone()))
+        let handle = self.ask(start).await??;
+        Ok(Download::new(info, out, handle, self.commands.clone()))
     }
 
     /// Gets the description of a file from those who hold it, knowing only its hash.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tnet_control::START_HOLDER;
-use tnet_peer::{CoordinatorAddress, Holders, Inquiry, NamedHolder};
+use tnet_peer::{CoordinatorAddress, CoordinatorQuery, Holders, NamedHolder};
 
 use super::fileinfo;
 use crate::config::Config;
@@ -30,12 +30,12 @@ pub(crate) async fn run(args: Who, config: &Config, context: &Context) -> Result
         Some(Wanted::Fileinfo(path)) => Some(fileinfo::read(path).await?.hash()),
     };
     let address = config.coordinator()?;
-    let mut inquiry = Inquiry::open(address.clone(), WITHIN).await?;
+    let mut query = CoordinatorQuery::open(address.clone(), WITHIN).await?;
     let Some(hash) = hash else {
         output.outcome(&format!("the coordinator at {address} answers"));
         return Ok(fields(json!({ "coordinator": address })));
     };
-    let holders = inquiry.holders(hash).await?;
+    let holders = query.holders(hash).await?;
     if holders.full + holders.partial == 0 {
         let cause = format!("the coordinator at {address} knows nobody who has {}", hash.short());
         return Err(Failure::new(Exit::NoHolder, cause).or_hint(START_HOLDER));

@@ -102,7 +102,8 @@ pub enum Listing {
     At(SocketAddr),
     /// To this port of the machine that it shares with the coordinator, at the address at which
     /// they reach that.
-    Beside {
+    #[serde(rename = "beside")]
+    SameMachine {
         /// TCP port.
         port: u16,
     },

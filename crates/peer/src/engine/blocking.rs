@@ -27,7 +27,7 @@ pub(crate) enum WorkDone {
         file: FileKey,
         result: Result<(), WriteError>,
     },
-    Checked {
+    VouchedVerified {
         file: FileKey,
         checked: CheckedChunks,
     },
@@ -35,7 +35,7 @@ pub(crate) enum WorkDone {
         file: FileKey,
         result: Result<ChunkSet, SyncError>,
     },
-    Verified {
+    Reverified {
         file: FileKey,
         lost: Vec<ChunkIndex>,
     },
@@ -44,17 +44,17 @@ pub(crate) enum WorkDone {
         result: Result<Box<FileStore>, FinishError>,
     },
     Inspected(Box<Inspected>),
-    Looked {
+    MetadataCompared {
         changed: Vec<(FileKey, Arc<FileStore>, FileState)>,
         took: Duration,
     },
     /// Of what is open: whole files that were deleted, and downloads whose `.partial` was.
-    LookedAtOpen {
+    OpenFilesCompared {
         gone: Vec<(FileKey, Arc<Path>)>,
         lost: Vec<FileKey>,
     },
     /// A file that was touched was read. It has the same content as before, or the error says.
-    ReadAgain {
+    Rescanned {
         store: Arc<FileStore>,
         result: Result<Box<FileStore>, ReadAgainError>,
     },
@@ -96,7 +96,7 @@ impl Engine {
         most_bytes: u64,
         within: Duration,
     ) {
-        self.start(move || WorkDone::Checked {
+        self.start(move || WorkDone::VouchedVerified {
             file,
             checked: store.check_vouched(most_bytes, within),
         });
@@ -120,7 +120,7 @@ impl Engine {
                 Some(ChunkVerdict::Wrong | ChunkVerdict::Failed(_)) | None => true,
             };
             chunks.retain(&mut is_lost);
-            WorkDone::Verified { file, lost: chunks }
+            WorkDone::Reverified { file, lost: chunks }
         });
     }
 
@@ -157,7 +157,7 @@ impl Engine {
                     state => changed.push((file, store, state)),
                 }
             }
-            WorkDone::Looked { changed, took: cost.so_far() }
+            WorkDone::MetadataCompared { changed, took: cost.so_far() }
         });
     }
 
@@ -177,7 +177,7 @@ impl Engine {
                 wholes.into_iter().filter(|(_, store)| store.is_open_in_vain() == Some(true));
             let gone = gone.map(|(file, store)| (file, Arc::clone(store.path()))).collect();
             let lost = coming.into_iter().filter(|(_, download)| !download.is_in_place());
-            WorkDone::LookedAtOpen { gone, lost: lost.map(|(file, _)| file).collect() }
+            WorkDone::OpenFilesCompared { gone, lost: lost.map(|(file, _)| file).collect() }
         });
     }
 
@@ -188,7 +188,7 @@ impl Engine {
         self.context.tasks.spawn_blocking(move || {
             let read = store.read_again(scans.as_ref(), wall_clock(), &|_| go_on_until(&stop));
             // Nobody to tell: the process ends.
-            let _ = done.blocking_send(WorkDone::ReadAgain { store, result: read.map(Box::new) });
+            let _ = done.blocking_send(WorkDone::Rescanned { store, result: read.map(Box::new) });
         });
     }
 

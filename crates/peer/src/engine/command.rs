@@ -10,7 +10,7 @@ use tnet_swarm::FileKey;
 use tokio::sync::oneshot;
 
 use super::Engine;
-use super::downloads::Followed;
+use super::downloads::DownloadHandle;
 use crate::api::{DownloadError, FileChange, FilesPage, Limits, LimitsChange, Status};
 use crate::config::DownloadOptions;
 use crate::share::LeftOut;
@@ -94,7 +94,7 @@ pub(crate) struct StartDownload {
     pub(crate) info: FileInfo,
     pub(crate) store: Arc<store::Download>,
     pub(crate) options: DownloadOptions,
-    pub(crate) done: oneshot::Sender<Result<Followed, DownloadError>>,
+    pub(crate) done: oneshot::Sender<Result<DownloadHandle, DownloadError>>,
 }
 
 impl Engine {

@@ -39,8 +39,8 @@ pub(super) struct Damaged {
     pub(super) file: FileKey,
     pub(super) store: Arc<FileStore>,
     failed_in_a_row: u32,
-    unreadable: Again,
-    wrong: Again,
+    unreadable: RetrySchedule,
+    wrong: RetrySchedule,
     sweep: Sweep,
     said: Option<Time>,
     is_unsaid: bool,
@@ -58,15 +58,15 @@ enum Sweep {
 
 /// When the chunks with one kind of flaw are looked at again, one after the other.
 #[derive(Debug)]
-struct Again {
+struct RetrySchedule {
     pause: Duration,
     due: Time,
     from: u32,
 }
 
-impl Again {
-    fn new(now: Time, pause: Duration) -> Again {
-        Again { pause, due: now + pause, from: 0 }
+impl RetrySchedule {
+    fn new(now: Time, pause: Duration) -> RetrySchedule {
+        RetrySchedule { pause, due: now + pause, from: 0 }
     }
 
     /// One more is bad: that says nothing of those that are known, and puts no look off.
@@ -129,8 +129,8 @@ impl Damage {
             file,
             store: Arc::clone(store),
             failed_in_a_row: 0,
-            unreadable: Again::new(now, UNREADABLE_AFTER),
-            wrong: Again::new(now, WRONG_AFTER),
+            unreadable: RetrySchedule::new(now, UNREADABLE_AFTER),
+            wrong: RetrySchedule::new(now, WRONG_AFTER),
             sweep: Sweep::NotYet,
             said: None,
             is_unsaid: false,

@@ -1,8 +1,8 @@
-//! Which chunks of ours are to be looked at because somebody says that they are wrong.
+//! Corruption reports: peers say that chunks we sent are corrupt, and these are read again.
 //!
-//! A look costs a read of the disk, and anybody may ask for one. So few are remembered, each source
-//! has less of that room and waits longer the more often it was wrong, and what was just found
-//! right is not looked at again.
+//! Each report costs a read of the disk, and any peer may send one. So few are remembered, each
+//! source has less of that room and waits longer the more often it was wrong, and what was just
+//! found right is not read again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -12,12 +12,12 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_sources::SourceCounts;
 use tnet_swarm::{FileKey, PeerKey, Time};
 
-/// Sources whose words of one chunk are remembered. When they are so many, the one that was wrong
-/// most often gives way.
-const WORDS_PER_CHUNK: usize = 4;
+/// Corruption reports about one chunk that are remembered. When they are so many, the one of
+/// the source that was wrong most often gives way.
+const REPORTS_PER_CHUNK: usize = 4;
 
-/// Words that wait to be looked into. When they are so many, the source that has most of them gives
-/// up one.
+/// Corruption reports that wait. When they are so many, the source that has most of them gives up
+/// one.
 const MOST_WAITING: usize = 256;
 
 /// Chunks that were found right, and how long they count as that.
@@ -28,16 +28,17 @@ const RIGHT_LASTS: Duration = Duration::from_secs(600);
 const MOST_WRONG: usize = 1024;
 const WRONG_LASTS: Duration = Duration::from_secs(600);
 
-/// The word of a source is looked into so much later for each time that it was wrong.
+/// The report of a source waits so much longer for each time that it was wrong.
 const WAIT_PER_WRONG: Duration = Duration::from_secs(5);
 const WAIT_AT_MOST: Duration = Duration::from_secs(60);
 
-/// One source's word that a chunk is to be looked at. It is numbered as the file is served.
+/// A reason to read a chunk again: a corruption report, or what we saw. The chunk is numbered as
+/// the file is served.
 #[derive(Debug, Clone, Copy)]
 struct Doubt {
     file: FileKey,
     chunk: ChunkIndex,
-    /// Who says so, over which connection; none: we have seen it.
+    /// The source of the report and its connection; none: we have seen it.
     source: Option<(IpAddr, PeerKey)>,
     due: Time,
 }
@@ -57,8 +58,8 @@ impl Doubt {
 pub(super) struct Doubted {
     pub(super) file: FileKey,
     pub(super) chunk: ChunkIndex,
-    /// Who says that it is wrong; nobody, if we have seen it.
-    pub(super) words: Vec<(IpAddr, PeerKey)>,
+    /// The sources that report it as corrupt; none if only we have seen it.
+    pub(super) reporters: Vec<(IpAddr, PeerKey)>,
 }
 
 #[derive(Debug, Default)]
@@ -90,7 +91,7 @@ pub(super) enum Outcome {
 }
 
 impl Doubts {
-    /// Somebody says that a chunk is wrong. False: it was found right not long ago.
+    /// A peer reports a chunk as corrupt. False: it was found right not long ago.
     pub(super) fn add(
         &mut self,
         now: Time,
@@ -108,12 +109,12 @@ impl Doubts {
         true
     }
 
-    /// How long the word of a source waits.
+    /// How long a report of a source waits.
     fn wait(&self, now: Time, ip: IpAddr) -> Duration {
         WAIT_PER_WRONG.saturating_mul(self.times_wrong(now, ip)).min(WAIT_AT_MOST)
     }
 
-    /// What else the source has said waits too.
+    /// Other reports of the source wait too.
     fn put_off(&mut self, now: Time, ip: IpAddr) {
         let due = now + self.wait(now, ip);
         let of_source = |doubt: &Doubt| doubt.source.is_some_and(|(other, _)| other == ip);
@@ -151,11 +152,12 @@ impl Doubts {
     /// than the new one was.
     fn make_room_in_chunk(&mut self, now: Time, doubt: &Doubt) -> bool {
         let Some(ip) = doubt.ip() else { return true };
-        let words = self.waiting.iter().enumerate();
-        let words = words.filter(|(_, known)| known.is_about(doubt.file, doubt.chunk));
-        let times = words.filter_map(|(at, known)| Some((self.times_wrong(now, known.ip()?), at)));
+        let reports = self.waiting.iter().enumerate();
+        let reports = reports.filter(|(_, known)| known.is_about(doubt.file, doubt.chunk));
+        let times =
+            reports.filter_map(|(at, known)| Some((self.times_wrong(now, known.ip()?), at)));
         let times: Vec<_> = times.collect();
-        if times.len() < WORDS_PER_CHUNK {
+        if times.len() < REPORTS_PER_CHUNK {
             return true;
         }
         let most = times.into_iter().max().filter(|(times, _)| *times > self.times_wrong(now, ip));
@@ -189,10 +191,10 @@ impl Doubts {
         let times = |doubt: &Doubt| doubt.source.map_or(0, |(ip, _)| self.times_wrong(now, ip));
         let (_, next) = due.min_by_key(|(at, doubt)| (times(doubt), *at))?;
         let (file, chunk) = (next.file, next.chunk);
-        let words = self.waiting.iter().filter(|doubt| doubt.is_about(file, chunk));
-        let words = words.filter_map(|doubt| doubt.source).collect();
+        let reports = self.waiting.iter().filter(|doubt| doubt.is_about(file, chunk));
+        let reporters = reports.filter_map(|doubt| doubt.source).collect();
         self.forget(|doubt| doubt.is_about(file, chunk));
-        Some(Doubted { file, chunk, words })
+        Some(Doubted { file, chunk, reporters })
     }
 
     /// The chunks of a file that are doubted.
@@ -209,12 +211,12 @@ impl Doubts {
     pub(super) fn settle(&mut self, now: Time, doubted: &Doubted, outcome: Outcome) {
         match outcome {
             Outcome::Justified => {
-                for (ip, _) in &doubted.words {
+                for (ip, _) in &doubted.reporters {
                     self.wrong.remove(&ip.to_canonical());
                 }
             }
             Outcome::Unfounded => {
-                for (ip, _) in &doubted.words {
+                for (ip, _) in &doubted.reporters {
                     self.note_wrong(now, *ip);
                     self.put_off(now, *ip);
                 }
@@ -233,8 +235,8 @@ impl Doubts {
         self.right.retain(|(right, ..)| *right != file);
     }
 
-    /// What was said over this connection is not looked into.
-    pub(super) fn forget_words(&mut self, peer: PeerKey) {
+    /// Reports that came over this connection are ignored.
+    pub(super) fn forget_corruption_reports(&mut self, peer: PeerKey) {
         self.forget(|doubt| doubt.source.is_some_and(|(_, other)| other == peer));
     }
 
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_others_have_said_before_does_not_go_with_theirs() {
+    fn a_report_that_repeats_others_does_not_go_with_theirs() {
         let mut doubts = Doubts::default();
         for n in 0..3 {
             doubts.add(at(0), FILE, chunk(n), host(1));
@@ -319,9 +321,9 @@ mod tests {
         doubts.add(at(0), FILE, chunk(7), host(1));
         doubts.add(at(0), FILE, chunk(7), host(2));
         assert_eq!(doubts.next_due(), Some(at(0)), "who was not wrong does not wait");
-        doubts.forget_words(host(1).1);
+        doubts.forget_corruption_reports(host(1).1);
         let doubted = doubts.next(at(0)).unwrap();
-        assert_eq!((doubted.chunk, doubted.words), (chunk(7), vec![host(2)]));
+        assert_eq!((doubted.chunk, doubted.reporters), (chunk(7), vec![host(2)]));
         assert_eq!((doubts.next_due(), doubts.places.total()), (None, 0));
     }
 
@@ -336,9 +338,9 @@ mod tests {
         }
         doubts.add_own(at(9), FILE, chunk(20));
         doubts.add(at(0), FILE, chunk(20), host(10));
-        assert_eq!(doubts.waiting.len(), WORDS_PER_CHUNK + 1);
+        assert_eq!(doubts.waiting.len(), REPORTS_PER_CHUNK + 1);
         let doubted = doubts.next(at(0)).unwrap();
-        assert!(doubted.words.contains(&host(10)), "{doubted:?}");
+        assert!(doubted.reporters.contains(&host(10)), "{doubted:?}");
         assert_eq!((doubts.next_due(), doubts.places.total()), (None, 0));
     }
 
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_word_puts_off_the_others_of_its_source() {
+    fn one_false_report_puts_off_the_others_of_its_source() {
         let mut doubts = Doubts::default();
         for n in 0..100 {
             doubts.add(at(0), FILE, chunk(n), host(1));
@@ -382,7 +384,7 @@ mod tests {
             now = now + Duration::from_secs(1);
         }
         assert!((5..=15).contains(&looks), "{looks} looks in five minutes");
-        doubts.forget_words(host(1).1);
+        doubts.forget_corruption_reports(host(1).1);
         assert_eq!((doubts.next_due(), doubts.places.total()), (None, 0));
     }
 

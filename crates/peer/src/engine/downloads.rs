@@ -70,7 +70,7 @@ pub(super) struct Running {
 
 /// The owner's side of a download.
 #[derive(Debug)]
-pub(crate) struct Followed {
+pub(crate) struct DownloadHandle {
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) swarm_done: watch::Receiver<bool>,
     pub(crate) outcome: oneshot::Receiver<Result<Summary, DownloadError>>,
@@ -123,7 +123,7 @@ impl Engine {
             corrupt_peers: Vec::new(),
         };
         let (progress, swarm_done) = (watch::Sender::new(first), watch::Sender::new(false));
-        let followed = Followed {
+        let handle = DownloadHandle {
             progress: progress.subscribe(),
             swarm_done: swarm_done.subscribe(),
             outcome: outcome_of,
@@ -163,7 +163,7 @@ impl Engine {
         self.coordinator.call_soon();
         let source = ChunkSource::Coming(Arc::clone(&store));
         let entry = FileEntry::new(info, source, Some(running));
-        if done.send(Ok(followed)).is_err() {
+        if done.send(Ok(handle)).is_err() {
             return; // the owner changed its mind
         }
         let (limits, priority) = (options_of.limits, options_of.priority);
@@ -213,16 +213,16 @@ impl Engine {
                     self.fail(file, error.into());
                 }
             }
-            WorkDone::Checked { file, checked } => self.on_checked(file, checked),
+            WorkDone::VouchedVerified { file, checked } => self.on_checked(file, checked),
             WorkDone::Synced { file, result } => self.on_synced(file, result.map(drop)),
-            WorkDone::Verified { file, lost } => self.on_verified(file, lost),
+            WorkDone::Reverified { file, lost } => self.on_verified(file, lost),
             WorkDone::Finished { file, result } => {
                 self.on_finished(file, result.map(|whole| *whole))
             }
             WorkDone::Inspected(inspected) => self.on_inspected(*inspected),
-            WorkDone::Looked { changed, took } => self.on_looked(changed, took),
-            WorkDone::LookedAtOpen { gone, lost } => self.on_looked_at_open(gone, lost),
-            WorkDone::ReadAgain { store, result } => self.on_read_again(&store, result),
+            WorkDone::MetadataCompared { changed, took } => self.on_looked(changed, took),
+            WorkDone::OpenFilesCompared { gone, lost } => self.on_looked_at_open(gone, lost),
+            WorkDone::Rescanned { store, result } => self.on_read_again(&store, result),
         }
     }
 
@@ -286,7 +286,7 @@ impl Engine {
     }
 
     pub(super) fn on_complete(&mut self, file: FileKey) {
-        let doubted = self.care.doubted(file);
+        let doubted = self.integrity.doubted(file);
         let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
         else {
             return;
@@ -300,7 +300,7 @@ impl Engine {
             running.naming = Some(Vec::new());
             self.start_finish(file, store);
         } else {
-            // Words that may be false cost no look at the others.
+            // Corruption reports may be false: only the chunks they name are read.
             self.start_verify(file, store, doubted.into_iter().collect());
         }
     }
@@ -332,7 +332,7 @@ impl Engine {
             return;
         };
         let path = running.store.partial_path();
-        tracing::warn!(path = %shown_path(&path), lost = lost.len(), "stored chunks are not what they were; they are fetched again");
+        tracing::warn!(path = %shown_path(&path), lost = lost.len(), "stored chunks are corrupt; downloading them again");
         running.is_suspect = true;
         for chunk in &lost {
             running.store.lose_chunk(*chunk);

@@ -14,7 +14,7 @@ use super::activity::Activity;
 use super::downloads::Running;
 use super::file_settings::FileSettings;
 use super::{Engine, keys_of};
-use crate::look_pause::pause_after;
+use crate::poll_interval::pause_after;
 use crate::store::{Download, FileState, FileStore, ReadError};
 
 /// A file that nobody has read for so long is closed, or for twice as long: who deletes it or takes
@@ -133,9 +133,9 @@ impl Engine {
         }
         for store in entry.wholes() {
             self.forget_path(store.path(), file);
-            self.care.damage.forget(store);
+            self.integrity.damage.forget(store);
         }
-        self.care.doubts.forget_file(file);
+        self.integrity.doubts.forget_file(file);
         self.followed.remove(&file);
         self.parts.remove(&file);
         self.checks.forget(file);
@@ -222,8 +222,8 @@ impl Engine {
         {
             self.drop_stores(other, |store| store.is_in_place_of(file));
         }
-        self.care.damage.forget_path(path);
-        self.care.touched.forget_path(path);
+        self.integrity.damage.forget_path(path);
+        self.integrity.touched.forget_path(path);
     }
 
     /// Serves what a download got that ran out of space, until its target is taken up again or goes
@@ -265,7 +265,7 @@ impl Engine {
     }
 
     pub(super) fn unshare(&mut self, hash: &FileHash) -> bool {
-        let is_touched = self.care.touched.forget(hash);
+        let is_touched = self.integrity.touched.forget(hash);
         let is_known = is_touched || !keys_of(&self.by_hash, hash).is_empty();
         self.cancel_download(hash, None);
         for file in keys_of(&self.by_hash, hash) {
@@ -318,7 +318,7 @@ impl Engine {
             if self.by_path.get(store.path()) == Some(&file) {
                 self.by_path.remove(store.path());
             }
-            self.care.damage.forget(store);
+            self.integrity.damage.forget(store);
         }
         let hash = entry.info.hash();
         entry.spares.retain(|store| !gone(store));
@@ -356,7 +356,7 @@ impl Engine {
 
     /// Files of a content went away: what is left of it is served, of which some may be flawed.
     fn settle_if_damaged(&mut self, hash: &FileHash) {
-        if !self.care.damage.is_empty() {
+        if !self.integrity.damage.is_empty() {
             self.settle(hash, None);
         }
     }
@@ -380,7 +380,7 @@ impl Engine {
         changed: Vec<(FileKey, Arc<FileStore>, FileState)>,
         took: Duration,
     ) {
-        self.look_pause = pause_after(took, self.config.report_interval);
+        self.poll_interval = pause_after(took, self.config.report_interval);
         for (file, looked, state) in changed {
             tracing::info!(path = %shown_path(looked.path()), ?state, "shared file changed");
             if state == FileState::Touched {

@@ -28,8 +28,8 @@ const PAUSE_PER_LOOK: u32 = 3;
 /// A disk that takes its time to fail does not keep other files from being looked at.
 const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
 
-/// Words of one connection that were wrong, after which it is not listened to.
-const WRONG_WORDS: u32 = 2;
+/// False corruption reports of one connection after which its others are ignored.
+const FALSE_CORRUPTION_REPORTS: u32 = 2;
 
 /// A chunk of a download that is being finished is looked at when it is.
 const WHILE_FINISHING: Duration = Duration::from_secs(1);
@@ -37,9 +37,9 @@ const WHILE_FINISHING: Duration = Duration::from_secs(1);
 /// Damaged files of one content that are shown.
 const SHOWN: usize = 4;
 
-/// What is doubted and what is damaged.
+/// Chunks of ours that may be corrupt, and files that are damaged.
 #[derive(Debug, Default)]
-pub(super) struct Care {
+pub(super) struct Integrity {
     pub(super) doubts: Doubts,
     pub(super) damage: Damage,
     pub(super) touched: Touched,
@@ -51,7 +51,7 @@ pub(super) struct Care {
     paused_until: Time,
 }
 
-impl Care {
+impl Integrity {
     /// The chunks of a file that somebody doubts, looked at already or not.
     pub(super) fn doubted(&self, file: FileKey) -> BTreeSet<ChunkIndex> {
         let looking = self.looking_into.filter(|(other, _)| *other == file);
@@ -63,21 +63,21 @@ impl Care {
 #[derive(Debug)]
 pub(crate) struct Inspection {
     file: FileKey,
-    of: Of,
+    files: Files,
     chunks: Vec<ChunkIndex>,
-    why: Why,
+    reason: Reason,
 }
 
 /// Where the chunks are.
 #[derive(Debug)]
-enum Of {
+enum Files {
     /// In the first of these files that has no flaw there.
     Wholes(Vec<Arc<FileStore>>),
     Part(Arc<Download>),
 }
 
 #[derive(Debug)]
-enum Why {
+enum Reason {
     Doubt(Doubted),
     /// The file is damaged.
     Task,
@@ -87,7 +87,7 @@ enum Why {
 #[derive(Debug)]
 pub(crate) struct Inspected {
     inspection: Inspection,
-    /// Which file of `Of::Wholes` each is about.
+    /// Which file of `Files::Wholes` each is about.
     found: Vec<(ChunkIndex, usize, ChunkVerdict)>,
     took: Duration,
 }
@@ -95,12 +95,12 @@ pub(crate) struct Inspected {
 impl Inspection {
     fn run(self) -> Inspected {
         let (began, mut buf, mut found) = (Instant::now(), Vec::new(), Vec::new());
-        let is_again = matches!(self.why, Why::Task);
+        let is_again = matches!(self.reason, Reason::Task);
         // Nothing more can be learnt of a file that is another one.
         let mut others = BTreeSet::new();
         for chunk in &self.chunks {
-            match &self.of {
-                Of::Wholes(stores) => {
+            match &self.files {
+                Files::Wholes(stores) => {
                     for (at, store) in stores.iter().enumerate() {
                         let is_known_bad = store.flaws().of(*chunk).is_some() && !is_again;
                         if is_known_bad || others.contains(&at) {
@@ -122,7 +122,7 @@ impl Inspection {
                         }
                     }
                 }
-                Of::Part(part) => {
+                Files::Part(part) => {
                     found.extend(part.inspect(*chunk, &mut buf).map(|look| (*chunk, 0, look)))
                 }
             }
@@ -132,50 +132,61 @@ impl Inspection {
 }
 
 impl Engine {
-    /// A peer says that a chunk we sent it is wrong.
+    /// A peer reports a chunk that we sent it as corrupt.
     pub(super) fn on_doubted(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        let known = self.sessions.get(&peer).filter(|open| open.wrong_words < WRONG_WORDS);
-        let ip =
-            known.map(|open| open.session.remote.ip()).or(self.care.leaving.get(&peer).copied());
+        let known = self
+            .sessions
+            .get(&peer)
+            .filter(|open| open.false_corruption_reports < FALSE_CORRUPTION_REPORTS);
+        let ip = known.map(|open| open.session.remote.ip()).or(self
+            .integrity
+            .leaving
+            .get(&peer)
+            .copied());
         let Some(ip) = ip else { return };
-        tracing::debug!(%ip, %chunk, "a peer says that a chunk of ours is wrong");
-        if !self.care.doubts.add(self.now, file, chunk, (ip, peer)) {
-            self.note_wrong_word(peer);
+        tracing::debug!(%ip, %chunk, "peer reported a chunk as corrupt");
+        if !self.integrity.doubts.add(self.now, file, chunk, (ip, peer)) {
+            self.note_false_corruption_report(peer);
         }
     }
 
-    fn note_wrong_word(&mut self, peer: PeerKey) {
+    fn note_false_corruption_report(&mut self, peer: PeerKey) {
         let Some(open) = self.sessions.get_mut(&peer) else { return };
-        open.wrong_words += 1;
-        if open.wrong_words >= WRONG_WORDS {
-            tracing::info!(remote = %open.session.remote, "what a peer says of our chunks is wrong; it is not heeded");
-            self.care.doubts.forget_words(peer);
+        open.false_corruption_reports += 1;
+        if open.false_corruption_reports >= FALSE_CORRUPTION_REPORTS {
+            tracing::info!(remote = %open.session.remote, "peer reported good chunks as corrupt; ignoring its reports");
+            self.integrity.doubts.forget_corruption_reports(peer);
         }
     }
 
     /// When there is something to look at.
     pub(super) fn next_inspection(&self) -> Option<Time> {
-        let due =
-            self.care.doubts.next_due().into_iter().chain(self.care.damage.next_due()).min()?;
-        (!self.care.is_looking).then(|| due.max(self.care.paused_until))
+        let due = self
+            .integrity
+            .doubts
+            .next_due()
+            .into_iter()
+            .chain(self.integrity.damage.next_due())
+            .min()?;
+        (!self.integrity.is_looking).then(|| due.max(self.integrity.paused_until))
     }
 
     /// Begins the next look if it is time.
     pub(super) fn look_at_doubtful(&mut self) {
         while self.next_inspection().is_some_and(|due| due <= self.now) {
             let now = self.now;
-            let inspection = match self.care.doubts.next(now) {
+            let inspection = match self.integrity.doubts.next(now) {
                 Some(doubted) => self.inspection_of(doubted),
-                None => match self.care.damage.next(now) {
+                None => match self.integrity.damage.next(now) {
                     Some(task) => self.inspect_again(task),
                     None => None,
                 },
             };
             if let Some(inspection) = inspection {
-                self.care.is_looking = true;
-                self.care.looking_into = match &inspection.why {
-                    Why::Doubt(doubted) => Some((doubted.file, doubted.chunk)),
-                    Why::Task => None,
+                self.integrity.is_looking = true;
+                self.integrity.looking_into = match &inspection.reason {
+                    Reason::Doubt(doubted) => Some((doubted.file, doubted.chunk)),
+                    Reason::Task => None,
                 };
                 self.start(move || WorkDone::Inspected(Box::new(inspection.run())));
             }
@@ -184,51 +195,54 @@ impl Engine {
 
     fn inspection_of(&mut self, doubt: Doubted) -> Option<Inspection> {
         let entry = self.files.get(&doubt.file)?;
-        let (of, chunks) = match &entry.source {
+        let (files, chunks) = match &entry.source {
             ChunkSource::Coming(_) if is_finishing(entry) => {
-                self.care.doubts.add_own(self.now + WHILE_FINISHING, doubt.file, doubt.chunk);
+                self.integrity.doubts.add_own(self.now + WHILE_FINISHING, doubt.file, doubt.chunk);
                 return None;
             }
-            ChunkSource::Coming(part) => (Of::Part(Arc::clone(part)), vec![doubt.chunk]),
+            ChunkSource::Coming(part) => (Files::Part(Arc::clone(part)), vec![doubt.chunk]),
             ChunkSource::Whole(_) => {
-                (Of::Wholes(entry.wholes().cloned().collect()), vec![doubt.chunk])
+                (Files::Wholes(entry.wholes().cloned().collect()), vec![doubt.chunk])
             }
             ChunkSource::Recut { whole, geometry } => (
-                Of::Wholes(vec![Arc::clone(whole)]),
+                Files::Wholes(vec![Arc::clone(whole)]),
                 chunks_in(whole, &geometry.range(doubt.chunk)),
             ),
         };
-        Some(Inspection { file: doubt.file, of, chunks, why: Why::Doubt(doubt) })
+        Some(Inspection { file: doubt.file, files, chunks, reason: Reason::Doubt(doubt) })
     }
 
     fn inspect_again(&mut self, task: Task) -> Option<Inspection> {
         let Task { file, store, chunks } = task;
         let is_served = self.files.get(&file).is_some_and(|entry| entry.has(&store));
         if !is_served {
-            self.care.damage.forget(&store);
+            self.integrity.damage.forget(&store);
             return None;
         }
         if chunks.is_empty() {
             self.on_swept(file, &store);
             return None;
         }
-        Some(Inspection { file, of: Of::Wholes(vec![store]), chunks, why: Why::Task })
+        Some(Inspection { file, files: Files::Wholes(vec![store]), chunks, reason: Reason::Task })
     }
 
     pub(super) fn on_inspected(&mut self, inspected: Inspected) {
         let Inspected { inspection, found, took } = inspected;
-        self.care.is_looking = false;
-        self.care.looking_into = None;
-        self.care.paused_until = self.now + (took * PAUSE_PER_LOOK).min(PAUSE_AT_MOST);
+        self.integrity.is_looking = false;
+        self.integrity.looking_into = None;
+        self.integrity.paused_until = self.now + (took * PAUSE_PER_LOOK).min(PAUSE_AT_MOST);
         let (file, chunks) = (inspection.file, inspection.chunks);
-        let outcome = match &inspection.of {
-            Of::Wholes(stores) => self.on_wholes_inspected(file, stores, &chunks, found),
-            Of::Part(part) => self.on_part_inspected(file, part, found),
+        let outcome = match &inspection.files {
+            Files::Wholes(stores) => self.on_wholes_inspected(file, stores, &chunks, found),
+            Files::Part(part) => self.on_part_inspected(file, part, found),
         };
-        if let Why::Doubt(doubt) = inspection.why {
-            self.care.doubts.settle(self.now, &doubt, outcome);
+        if let Reason::Doubt(doubt) = inspection.reason {
+            self.integrity.doubts.settle(self.now, &doubt, outcome);
             if outcome == Outcome::Unfounded {
-                doubt.words.iter().for_each(|(_, peer)| self.note_wrong_word(*peer));
+                doubt
+                    .reporters
+                    .iter()
+                    .for_each(|(_, peer)| self.note_false_corruption_report(*peer));
             }
         }
     }
@@ -259,13 +273,13 @@ impl Engine {
             let Some(store) = stores.get(at).filter(is_served) else { continue };
             match look {
                 ChunkVerdict::Right => {
-                    self.care.damage.note_right(self.now, store, chunk);
+                    self.integrity.damage.note_right(self.now, store, chunk);
                 }
                 ChunkVerdict::Mended => {
                     outcome = Outcome::Justified;
                     let path = shown_path(store.path());
-                    tracing::warn!(%path, %chunk, "memory held wrong bytes of a chunk; those on the disk are right");
-                    self.care.damage.note_right(self.now, store, chunk);
+                    tracing::warn!(%path, %chunk, "page cache held corrupt bytes of a chunk; the disk has the right ones");
+                    self.integrity.damage.note_right(self.now, store, chunk);
                 }
                 ChunkVerdict::Wrong => {
                     outcome = Outcome::Justified;
@@ -319,7 +333,7 @@ impl Engine {
             entry.running.as_mut().filter(|running| running.phase == Phase::Finishing)
         {
             running.is_suspect = true;
-            self.care.doubts.add_own(self.now + WHILE_FINISHING, file, chunk);
+            self.integrity.doubts.add_own(self.now + WHILE_FINISHING, file, chunk);
             return Outcome::Justified;
         }
         if entry.running.is_some() {
@@ -338,7 +352,7 @@ impl Engine {
         let hash = entry.info.hash();
         let stores: Vec<Arc<FileStore>> = match &entry.source {
             // Reading once more tells whether it is lost.
-            ChunkSource::Coming(_) => return self.care.doubts.add_own(self.now, file, chunk),
+            ChunkSource::Coming(_) => return self.integrity.doubts.add_own(self.now, file, chunk),
             ChunkSource::Whole(_) => entry.wholes().cloned().collect(),
             ChunkSource::Recut { whole, .. } => vec![Arc::clone(whole)],
         };
@@ -349,7 +363,7 @@ impl Engine {
             }
         }
         let mut are_more = false;
-        for store in stores.iter().filter(|store| self.care.damage.is_unreadable(store)) {
+        for store in stores.iter().filter(|store| self.integrity.damage.is_unreadable(store)) {
             // One look after the other will tell which of them can be read.
             are_more |= store.flaws().set_rest(store.info().geometry(), Flaw::Unreadable);
         }
@@ -361,7 +375,7 @@ impl Engine {
 
     fn note_flaw(&mut self, own: FileKey, store: &Arc<FileStore>, chunk: ChunkIndex, flaw: Flaw) {
         let is_first = flaw == Flaw::Wrong && store.flaws().count(Flaw::Wrong) == 0;
-        self.care.damage.note_flaw(self.now, own, store, chunk, flaw);
+        self.integrity.damage.note_flaw(self.now, own, store, chunk, flaw);
         if is_first && let Some(scans) = self.scans.clone() {
             // It looks as it did: a restart would believe what was remembered.
             let path = Arc::clone(store.path());
@@ -382,7 +396,7 @@ impl Engine {
     fn on_swept(&mut self, file: FileKey, store: &Arc<FileStore>) {
         if store.flaws().count(Flaw::Wrong) == store.info().geometry().chunk_count() {
             let path = shown_path(store.path());
-            tracing::warn!(%path, "no chunk is what was shared; it is not served any more");
+            tracing::warn!(%path, "all chunks are corrupt; no longer shared");
             self.drop_stores(file, |other| std::ptr::eq(other, &**store));
         } else {
             self.say_damage(store);
@@ -391,13 +405,13 @@ impl Engine {
 
     fn say_damage(&mut self, store: &FileStore) {
         let path = shown_path(store.path());
-        if self.care.damage.forget_if_sound(store) {
+        if self.integrity.damage.forget_if_sound(store) {
             tracing::info!(%path, "all chunks can be served again");
-        } else if self.care.damage.is_to_be_said(self.now, store) {
+        } else if self.integrity.damage.is_to_be_said(self.now, store) {
             let flaws = store.flaws();
             let (wrong, unreadable) = (flaws.count(Flaw::Wrong), flaws.count(Flaw::Unreadable));
             let (of, is_sweeping) =
-                (store.info().geometry().chunk_count(), self.care.damage.is_sweeping(store));
+                (store.info().geometry().chunk_count(), self.integrity.damage.is_sweeping(store));
             tracing::warn!(%path, wrong, unreadable, of, is_sweeping, "chunks on the disk cannot be served");
         }
     }
@@ -409,7 +423,7 @@ impl Engine {
             path: store.path().to_path_buf(),
             wrong: store.flaws().count(Flaw::Wrong),
             unreadable: store.flaws().count(Flaw::Unreadable),
-            checking: self.care.damage.is_sweeping(store),
+            checking: self.integrity.damage.is_sweeping(store),
         });
         shown.collect()
     }
@@ -480,11 +494,11 @@ impl Engine {
 
     /// A chunk was sent: not all of its file is unreadable.
     pub(super) fn note_readable(&mut self, file: FileKey) {
-        if !self.care.damage.is_empty()
+        if !self.integrity.damage.is_empty()
             && let Some(ChunkSource::Whole(store)) =
                 self.files.get(&file).map(|entry| &entry.source)
         {
-            self.care.damage.note_sent(store);
+            self.integrity.damage.note_sent(store);
         }
     }
 }

@@ -58,9 +58,9 @@ use activity::RecentFiles;
 use blocking::{Arrival, WorkDone};
 use checking::Checks;
 pub(crate) use command::{Command, StartDownload};
-pub(crate) use downloads::Followed;
+pub(crate) use downloads::DownloadHandle;
 use files::FileEntry;
-use inspecting::Care;
+use inspecting::Integrity;
 use misbehaviour::Bans;
 use recuts::Recuts;
 use reporting::CoordinatorLink;
@@ -77,9 +77,9 @@ const BATCH: usize = 64;
 /// How often it is looked whether what is open was deleted.
 const LOOK_AT_OPEN: Duration = Duration::from_millis(500);
 
-/// How often progress is published and deadlines of downloads are looked at, while there are
+/// How often progress is published and deadlines of downloads are checked, while there are
 /// downloads.
-const BEAT: Duration = Duration::from_millis(100);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) struct Engine {
     config: Config,
@@ -104,7 +104,7 @@ pub(crate) struct Engine {
     open_files: FdCache,
     descriptors: Descriptors,
     /// Between two looks at the shared files.
-    look_pause: Duration,
+    poll_interval: Duration,
     /// A look at what is open is under way.
     is_looking_at_open: bool,
     /// When files that nobody reads were closed last.
@@ -125,7 +125,7 @@ pub(crate) struct Engine {
     /// What is in each of them and is not shared.
     left_out: BTreeMap<PathBuf, Vec<LeftOut>>,
     bans: Bans,
-    care: Care,
+    integrity: Integrity,
     /// Rates of the whole process.
     limits: Limits,
     /// When large packets last seemed to get lost on the way to somebody.
@@ -143,8 +143,8 @@ struct OpenSession {
     address: Option<SocketAddr>,
     round_trip: Option<Duration>,
     totals: Totals,
-    /// Chunks of ours that it said are wrong, and that are right.
-    wrong_words: u32,
+    /// Chunks of ours that it reported as corrupt, and that are right.
+    false_corruption_reports: u32,
 }
 
 /// The engine's inboxes.
@@ -221,7 +221,7 @@ impl Engine {
             scans,
             open_files: FdCache::new(descriptors::for_files()),
             descriptors,
-            look_pause: config.report_interval,
+            poll_interval: config.report_interval,
             is_looking_at_open: false,
             rested: Time::ZERO,
             followed: BTreeSet::new(),
@@ -239,7 +239,7 @@ impl Engine {
             dir_files_most: 0,
             left_out: BTreeMap::new(),
             bans: Bans::default(),
-            care: Care::default(),
+            integrity: Integrity::default(),
             limits: Limits::default(),
             narrow_since: None,
             turned_away: None,
@@ -253,7 +253,7 @@ impl Engine {
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
         let stop = self.context.stop.clone();
         let mut batch = Vec::with_capacity(BATCH);
-        let (mut next_beat, mut next_look) = (Time::ZERO, Time::ZERO + self.look_pause);
+        let (mut next_beat, mut next_look) = (Time::ZERO, Time::ZERO + self.poll_interval);
         let mut next_open_look = Time::ZERO + LOOK_AT_OPEN;
         self.limit(self.config.limits.into());
         let farewell = loop {
@@ -292,7 +292,7 @@ impl Engine {
             }
             if self.has_beat() && next_beat <= self.now {
                 self.beat();
-                next_beat = self.now + BEAT;
+                next_beat = self.now + PROGRESS_INTERVAL;
             }
             if next_open_look <= self.now && self.has_open() {
                 self.look_at_open_files();
@@ -301,7 +301,7 @@ impl Engine {
             if next_look <= self.now {
                 self.recuts.note_leaving();
                 self.look_at_files();
-                next_look = self.now + self.look_pause;
+                next_look = self.now + self.poll_interval;
             }
             self.free_recuts();
             self.look_at_doubtful();
@@ -380,8 +380,10 @@ impl Engine {
         if self.swarm.is_connected(peer) {
             let session = Session::start(&self.context, peer, remote, greeted);
             let totals = Totals::default();
-            self.sessions
-                .insert(peer, OpenSession { session, address, round_trip, totals, wrong_words: 0 });
+            self.sessions.insert(
+                peer,
+                OpenSession { session, address, round_trip, totals, false_corruption_reports: 0 },
+            );
             tracing::info!(%remote, ?direction, "peer connected");
         } else {
             self.turned_away = Some((peer, greeted));
@@ -427,7 +429,7 @@ impl Engine {
             }
             SessionEvent::Violated => self.feed(Input::Violated { peer }),
             SessionEvent::Ended => {
-                self.care.leaving.remove(&peer);
+                self.integrity.leaving.remove(&peer);
                 if let Some(open) = self.sessions.remove(&peer) {
                     tracing::info!(remote = %open.session.remote, "peer lost");
                 }

@@ -23,7 +23,7 @@ impl Engine {
             Output::Disconnect { peer, reason } => {
                 self.recuts.note_leaving();
                 if let Some(open) = self.sessions.remove(&peer) {
-                    tracing::info!(remote = %open.session.remote, %reason, "peer let go");
+                    tracing::info!(remote = %open.session.remote, %reason, "connection closed");
                     open.session.close(reason);
                 } else if let Some((_, greeted)) =
                     self.turned_away.take_if(|(other, _)| *other == peer)
@@ -40,9 +40,9 @@ impl Engine {
     pub(super) fn order(&mut self, peer: PeerKey, order: Order) {
         let Some(open) = self.sessions.get(&peer) else { return };
         if !open.session.order(order) {
-            tracing::debug!(remote = %open.session.remote, "peer does not read, or is gone");
+            tracing::debug!(remote = %open.session.remote, "send queue full; closing");
             // What it said last may not have been heard yet.
-            self.care.leaving.insert(peer, open.session.remote.ip());
+            self.integrity.leaving.insert(peer, open.session.remote.ip());
             self.sessions.remove(&peer);
         }
         if self.context.backlog_exceeds_limit() {
@@ -81,7 +81,7 @@ impl Engine {
                     running.corrupt_peers.count(address);
                 }
                 let hash = self.files.get(&file).map(|entry| entry.info.hash().short());
-                tracing::warn!(%chunk, ?address, hash, "a peer sent a corrupt chunk; it is fetched elsewhere");
+                tracing::warn!(%chunk, ?address, hash, "peer sent a corrupt chunk; downloading it from another peer");
             }
             Event::Doubted { peer, file, chunk } => self.on_doubted(peer, file, chunk),
             Event::Banned { address } => {
@@ -96,21 +96,21 @@ impl Engine {
                 self.note_ban(address, "sent wrong bytes".to_owned(), self.config.swarm.ban);
             }
             Event::FellSilent { source, received } => {
-                tracing::info!(%source, received, "a connection fell silent; it is made anew");
+                tracing::info!(%source, received, "connection timed out; reconnecting");
                 match self.dialer.connector.paths().fell_silent(source, received > 0) {
                     None => return,
                     Some(Narrow::Suspected) => {
-                        tracing::info!(%source, "perhaps large packets get lost (path MTU): small ones are tried");
+                        tracing::info!(%source, "large packets may get lost (path MTU); trying small ones");
                     }
                     Some(Narrow::Likely) => tracing::warn!(
                         %source,
-                        "small packets pass and large ones seem to get lost (path MTU); from now on it is called with small ones"
+                        "large packets seem to get lost (path MTU); using small ones"
                     ),
                 }
                 self.narrow_since = Some(self.now);
             }
             Event::Cut { address, violation } => {
-                tracing::warn!(?address, %violation, "peer cut");
+                tracing::warn!(?address, %violation, "peer disconnected: protocol violation");
                 self.note_ban(address, violation.to_string(), self.config.swarm.cut);
             }
         }

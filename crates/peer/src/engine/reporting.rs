@@ -185,14 +185,15 @@ impl Engine {
         }
         match &listing {
             Listing::Unknown | Listing::Nowhere => {}
-            Listing::At(address) => tracing::info!(%address, "the coordinator sends others there"),
-            Listing::Beside { port } => {
-                tracing::info!(
-                    port,
-                    "the coordinator sends others to this machine, where they reach it too"
-                );
+            Listing::At(address) => {
+                tracing::info!(%address, "coordinator refers peers to this address")
             }
-            Listing::Refused(why) => tracing::warn!("others do not find this peer: {why}"),
+            Listing::SameMachine { port } => {
+                tracing::info!(port, "coordinator refers peers to this port of its own machine");
+            }
+            Listing::Refused(why) => {
+                tracing::warn!("coordinator does not refer peers to this one: {why}")
+            }
         }
         self.coordinator.listing = listing;
     }
@@ -218,7 +219,7 @@ impl Engine {
                 self.unwatch_if_settled(hash);
             }
             CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, .. } => {
-                tracing::debug!("the coordinator takes no more watches; it is asked now and then");
+                tracing::debug!("coordinator takes no more watches; polling it");
             }
             CoordinatorReply::Accepted { .. } | CoordinatorReply::Renewed => {
                 self.coordinator.confirmed = Some(self.now);
@@ -227,7 +228,11 @@ impl Engine {
                 if !self.coordinator.limits_told.contains(limit) =>
             {
                 self.coordinator.limits_told.push(*limit);
-                tracing::warn!(?limit, value, "the coordinator does not take all of our reports");
+                tracing::warn!(
+                    ?limit,
+                    value,
+                    "coordinator limit reached; not all files are reported"
+                );
             }
             _ => {}
         }
@@ -267,7 +272,7 @@ impl Engine {
                 &request
             {
                 let file = FileHash::from_bytes(*hash).short();
-                tracing::debug!(%file, "asking the coordinator who has it");
+                tracing::debug!(%file, "asking the coordinator for holders");
             }
             self.coordinator.try_send(request);
         }

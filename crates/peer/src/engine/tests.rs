@@ -124,9 +124,9 @@ impl Bench {
             tokio::time::timeout(Duration::from_secs(20), self.work.recv()).await.unwrap().unwrap();
         let what = match &done {
             WorkDone::Inspected(_) => "inspected",
-            WorkDone::Verified { .. } => "verified",
+            WorkDone::Reverified { .. } => "verified",
             WorkDone::Finished { .. } => "finished",
-            WorkDone::ReadAgain { .. } => "read again",
+            WorkDone::Rescanned { .. } => "read again",
             _ => "another",
         };
         self.engine.on_work_done(done);
@@ -142,7 +142,7 @@ impl Bench {
     fn looks_after(&mut self, time: Duration) {
         self.engine.now = self.engine.now + time;
         self.engine.look_at_doubtful();
-        assert!(self.engine.care.is_looking);
+        assert!(self.engine.integrity.is_looking);
     }
 
     fn is_finishing(&self, file: FileKey) -> bool {
@@ -180,14 +180,14 @@ async fn a_file_that_is_replaced_while_all_of_it_is_looked_at_is_served_no_more(
         let (path, store) = bench.shared("file");
         let own = bench.own(&store.info().hash());
         let chunk = chunk_of(store.info(), 3);
-        bench.engine.care.damage.note_flaw(Time::ZERO, own, &store, chunk, Flaw::Wrong);
+        bench.engine.integrity.damage.note_flaw(Time::ZERO, own, &store, chunk, Flaw::Wrong);
         bench.looks_after(Duration::from_secs(1));
         bench.works_until("inspected").await;
         assert_eq!(bench.engine.files.len(), 1, "it is what it was");
         replaced(&path);
         bench.looks_after(Duration::from_secs(10));
         bench.works_until("inspected").await;
-        assert!(bench.engine.files.is_empty() && bench.engine.care.damage.is_empty());
+        assert!(bench.engine.files.is_empty() && bench.engine.integrity.damage.is_empty());
     }
 }
 
@@ -198,7 +198,7 @@ async fn of_two_copies_the_one_that_is_not_replaced_during_a_look_is_served() {
     let (_, _) = bench.shared("two");
     let own = bench.own(&store.info().hash());
     replace(&path);
-    bench.engine.care.doubts.add_own(Time::ZERO, own, chunk_of(store.info(), 3));
+    bench.engine.integrity.doubts.add_own(Time::ZERO, own, chunk_of(store.info(), 3));
     bench.looks_after(Duration::from_secs(1));
     bench.works_until("inspected").await;
     let left: Vec<_> =
@@ -218,7 +218,7 @@ async fn a_file_that_is_replaced_while_a_chunk_of_a_recut_is_looked_at_is_served
     let stored = entry.sound_chunks();
     let recut = bench.engine.add_file(geometry, stored, Goal::Seed, entry);
     replace(&path);
-    bench.engine.care.doubts.add(Time::ZERO, recut, geometry.chunk(1).unwrap(), stranger());
+    bench.engine.integrity.doubts.add(Time::ZERO, recut, geometry.chunk(1).unwrap(), stranger());
     bench.looks_after(Duration::from_secs(1));
     bench.works_until("inspected").await;
     assert!(bench.engine.files.is_empty());
@@ -246,7 +246,7 @@ async fn a_doubt_that_waits_keeps_a_download_from_its_name() {
     let mut bench = Bench::new();
     let (file, part) = bench.download("source", "out", Some(CHUNKS - 1));
     rot(&bench, &part, 7);
-    bench.engine.care.doubts.add_own(
+    bench.engine.integrity.doubts.add_own(
         bench.engine.now + Duration::from_secs(60),
         file,
         chunk_of(part.info(), 7),
@@ -261,7 +261,7 @@ async fn a_look_under_way_keeps_a_download_from_its_name() {
     let mut bench = Bench::new();
     let (file, part) = bench.download("source", "out", Some(CHUNKS - 1));
     rot(&bench, &part, 7);
-    bench.engine.care.doubts.add(Time::ZERO, file, chunk_of(part.info(), 7), stranger());
+    bench.engine.integrity.doubts.add(Time::ZERO, file, chunk_of(part.info(), 7), stranger());
     bench.looks_after(Duration::from_secs(1));
     completes(&mut bench, file, &part);
     bench.works_until("verified").await;
@@ -272,7 +272,7 @@ async fn a_look_under_way_keeps_a_download_from_its_name() {
 async fn what_a_look_found_meanwhile_has_a_download_verified_once_more() {
     let mut bench = Bench::new();
     let (file, part) = bench.download("source", "out", Some(CHUNKS - 1));
-    bench.engine.care.doubts.add(Time::ZERO, file, chunk_of(part.info(), 9), stranger());
+    bench.engine.integrity.doubts.add(Time::ZERO, file, chunk_of(part.info(), 9), stranger());
     rot(&bench, &part, 7);
     bench.looks_after(Duration::from_secs(1));
     completes(&mut bench, file, &part);
@@ -288,7 +288,7 @@ async fn what_a_look_found_meanwhile_has_a_download_verified_once_more() {
 async fn a_false_word_keeps_no_download_from_its_name() {
     let mut bench = Bench::new();
     let (file, part) = bench.download("source", "out", Some(CHUNKS - 1));
-    bench.engine.care.doubts.add(Time::ZERO, file, chunk_of(part.info(), 9), stranger());
+    bench.engine.integrity.doubts.add(Time::ZERO, file, chunk_of(part.info(), 9), stranger());
     completes(&mut bench, file, &part);
     bench.works_until("finished").await;
     assert!(bench.dir.path().join("out").exists());
@@ -299,7 +299,7 @@ async fn a_download_takes_its_path_from_a_damaged_file_and_nothing_of_the_damage
     let mut bench = Bench::new();
     let (_, old) = bench.shared("out");
     let own = bench.own(&old.info().hash());
-    bench.engine.care.damage.note_flaw(
+    bench.engine.integrity.damage.note_flaw(
         Time::ZERO,
         own,
         &old,
@@ -309,7 +309,7 @@ async fn a_download_takes_its_path_from_a_damaged_file_and_nothing_of_the_damage
     let (file, part) = bench.download("source", "out", Some(CHUNKS - 1));
     completes(&mut bench, file, &part);
     bench.works_until("finished").await;
-    assert!(bench.engine.care.damage.is_empty());
+    assert!(bench.engine.integrity.damage.is_empty());
     assert_eq!(bench.engine.files.keys().collect::<Vec<_>>(), [&file]);
     assert_eq!(bench.engine.by_path.values().collect::<Vec<_>>(), [&file]);
 }

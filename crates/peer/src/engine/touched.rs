@@ -67,13 +67,13 @@ impl Engine {
         };
         let (again_at, pause, said) = (None, TRIED_AFTER, None);
         let reading = Reading { store: Arc::clone(&store), again_at, pause, said };
-        self.care.touched.0.insert(Arc::clone(store.path()), reading);
+        self.integrity.touched.0.insert(Arc::clone(store.path()), reading);
         self.start_reading_again(store);
     }
 
     /// Tries those again that could not be read.
     pub(super) fn read_touched(&mut self) {
-        for store in self.care.touched.due(self.now) {
+        for store in self.integrity.touched.due(self.now) {
             self.start_reading_again(store);
         }
     }
@@ -88,7 +88,7 @@ impl Engine {
         let is_ours =
             |reading: &Reading| Arc::ptr_eq(&reading.store, store) && reading.again_at.is_none();
         let Some(reading) =
-            self.care.touched.0.get_mut(store.path()).filter(|reading| is_ours(reading))
+            self.integrity.touched.0.get_mut(store.path()).filter(|reading| is_ours(reading))
         else {
             return;
         };
@@ -101,7 +101,7 @@ impl Engine {
         };
         let why = chain(&error);
         if !error.is_transient() {
-            self.care.touched.forget_path(store.path());
+            self.integrity.touched.forget_path(store.path());
             tracing::info!(%path, "not shared any more: {why}");
             return;
         }

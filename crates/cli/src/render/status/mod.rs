@@ -61,7 +61,7 @@ fn peers_on(status: &Status) -> Vec<String> {
             Some(format!("others on this machine are sent to {address}"))
         }
         Listing::At(address) => Some(format!("others are sent to {address}")),
-        Listing::Beside { port } => Some(format!(
+        Listing::SameMachine { port } => Some(format!(
             "others are sent to port {port} of this machine, at the address at which they reach the coordinator"
         )),
         Listing::Refused(_) => Some("others are not sent here".to_owned()),

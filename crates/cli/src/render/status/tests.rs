@@ -206,7 +206,7 @@ fn where_others_are_sent_is_told_and_why_they_are_not() {
     };
     let listed = of(Listing::At(([10, 0, 0, 5], 7401).into()));
     assert!(listed[1].ends_with(", others are sent to 10.0.0.5:7401"), "{listed:?}");
-    let beside = of(Listing::Beside { port: 7401 }).join(" ");
+    let beside = of(Listing::SameMachine { port: 7401 }).join(" ");
     assert!(beside.contains("others are sent to port 7401 of this machine"), "{beside}");
     let alone = of(Listing::At(([127, 0, 0, 1], 7401).into()));
     assert!(alone[1].ends_with(", others on this machine are sent to 127.0.0.1:7401"), "{alone:?}");

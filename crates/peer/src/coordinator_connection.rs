@@ -29,7 +29,7 @@ pub(crate) type Connection = Framed<TcpStream, MessageCodec<CoordinatorRequest, 
 
 /// Why a connection to the coordinator ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
+pub(crate) enum CoordinatorConnectionError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -50,14 +50,16 @@ pub(crate) enum LinkError {
     ReachChanged,
 }
 
-impl LinkError {
+impl CoordinatorConnectionError {
     /// Whether something answered that is not a coordinator for us: trying again does not help.
     pub(crate) fn unfit(&self) -> Option<Unfit> {
         match self {
-            LinkError::Handshake(HandshakeError::Preamble(PreambleError::VersionMismatch {
-                ..
-            })) => Some(Unfit::OtherVersion),
-            LinkError::Handshake(HandshakeError::Preamble(_)) => Some(Unfit::NotCoordinator),
+            CoordinatorConnectionError::Handshake(HandshakeError::Preamble(
+                PreambleError::VersionMismatch { .. },
+            )) => Some(Unfit::OtherVersion),
+            CoordinatorConnectionError::Handshake(HandshakeError::Preamble(_)) => {
+                Some(Unfit::NotCoordinator)
+            }
             _ => None,
         }
     }
@@ -66,8 +68,10 @@ impl LinkError {
     /// acknowledged.
     pub(crate) fn is_silence(&self) -> bool {
         match self {
-            LinkError::Silent(_) | LinkError::LargeUnanswered(_) => true,
-            LinkError::Io(error) | LinkError::Codec(CodecError::Io(error)) => {
+            CoordinatorConnectionError::Silent(_)
+            | CoordinatorConnectionError::LargeUnanswered(_) => true,
+            CoordinatorConnectionError::Io(error)
+            | CoordinatorConnectionError::Codec(CodecError::Io(error)) => {
                 error.kind() == io::ErrorKind::TimedOut
             }
             _ => false,
@@ -82,12 +86,12 @@ pub(crate) async fn connect(
     address: &CoordinatorAddress,
     hello: &CoordinatorRequest,
     connector: &Connector,
-) -> Result<(Connection, Welcome), LinkError> {
+) -> Result<(Connection, Welcome), CoordinatorConnectionError> {
     let addresses = resolver.candidates(address).await?;
     let tried = addresses.len();
     let timeout = connector.timeout();
     let each = if addresses.len() > 1 { timeout.min(EACH_WITHIN) } else { timeout };
-    let mut failed: Option<LinkError> = None;
+    let mut failed: Option<CoordinatorConnectionError> = None;
     for address in addresses {
         let called = async {
             let connection = connector.connect_once(address, each).await?;
@@ -105,7 +109,7 @@ pub(crate) async fn connect(
         }
     }
     resolver.note_failure(tried);
-    Err(failed.unwrap_or(LinkError::Closed))
+    Err(failed.unwrap_or(CoordinatorConnectionError::Closed))
 }
 
 /// What the coordinator says first.
@@ -132,7 +136,7 @@ impl Welcome {
 pub(crate) async fn introduce(
     mut stream: TcpStream,
     hello: CoordinatorRequest,
-) -> Result<(Connection, Welcome), LinkError> {
+) -> Result<(Connection, Welcome), CoordinatorConnectionError> {
     let ends = Ends::of(&stream)?;
     let greeting = async {
         exchange_preamble(&mut stream, Protocol::Coordinator).await?;
@@ -154,11 +158,17 @@ pub(crate) async fn introduce(
             }
         }
     };
-    timeout(WELCOME_WITHIN, greeting).await.unwrap_or(Err(LinkError::Silent(WELCOME_WITHIN)))
+    timeout(WELCOME_WITHIN, greeting)
+        .await
+        .unwrap_or(Err(CoordinatorConnectionError::Silent(WELCOME_WITHIN)))
 }
 
 pub(crate) async fn next(
     connection: &mut Connection,
-) -> Result<Received<CoordinatorReply>, LinkError> {
-    connection.next().await.ok_or(LinkError::Closed)?.map_err(LinkError::from)
+) -> Result<Received<CoordinatorReply>, CoordinatorConnectionError> {
+    connection
+        .next()
+        .await
+        .ok_or(CoordinatorConnectionError::Closed)?
+        .map_err(CoordinatorConnectionError::from)
 }
