@@ -28,7 +28,10 @@
 //! | `{"v":1,"request":"get","fileinfo":"/a.fileinfo","out":"/a","overwrite":false,"timeout_ms":60000,"follow":true}` | `started`; if it is followed: `progress` lines, then `done` |
 //! | the same with `"hash":"…"` instead of `"fileinfo"` | the same |
 //! | the same with `"handed":["description","directory"]` and open files (`SCM_RIGHTS`) in that order | the same; they are used instead of the paths |
+//! | the same with `"limits":{"up":…,"down":…}` (bytes a second), `"priority":"high"`, `"umask":18` | the same; they hold for this file |
 //! | `{"v":1,"request":"unshare","hash":"…"}` | `unshared` |
+//! | `{"v":1,"request":"limit","up":…,"down":…}`, of the whole server; 0 is no limit, a missing field changes nothing | `limits` |
+//! | `{"v":1,"request":"update_file","hash":"…","change":"pause"}`, or `resume`; `priority` with `"level"`; `limits` with `"up"`, `"down"` | `file_updated` |
 //! | `{"v":1,"request":"shutdown"}` | `stopping`; the connection ends when the peer has |
 //!
 //! Instead of any of them, and as the last line:

@@ -32,7 +32,8 @@ pub(crate) struct Setting {
     pub(crate) default: &'static str,
 }
 
-/// All settings. A new one is a line here, and where it is used.
+/// All settings. A new one is a line here and in `config/resolve.rs`; one of a service also in the
+/// lists of `config/reload.rs`, one of a server in the arguments of `background.rs`.
 pub(crate) const SETTINGS: [Setting; 11] = [
     setting("coordinator", "coordinator", Some("TNET_COORDINATOR"), "127.0.0.1:7400"),
     setting("listen", "listen", None, "[::]:7401"),
