@@ -10,7 +10,7 @@ pub(crate) enum Exit {
     Ok = 0,
     /// None of the below.
     Other = 1,
-    /// The command line or the request makes no sense.
+    /// The command line or the request is invalid.
     Usage = 2,
     /// A file, a directory or the server is not there.
     NotFound = 3,
@@ -68,9 +68,9 @@ Exit codes:
   1    failed for another reason
   2    wrong usage
   3    something that was named does not exist, or no server is running
-  4    no peer has the file and a place for us, or nothing of it came in time
+  4    no reachable peer has the file and a free place, or no data arrived in time
   5    network: the coordinator or an address cannot be reached or used
-  6    wrong content, or a .fileinfo that is none or does not prove itself
+  6    wrong content, or an invalid .fileinfo
   7    incomplete; the same command continues where it ended
   8    disk full or failing
   9    something is there already; see --overwrite

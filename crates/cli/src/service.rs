@@ -32,7 +32,7 @@ fn notify(state: &str) {
         return;
     };
     if let Err(error) = tell(&socket, state) {
-        tracing::warn!(%error, "the service manager cannot be told");
+        tracing::warn!(%error, "cannot notify the service manager");
     }
 }
 

@@ -93,7 +93,7 @@ pub enum RequestError {
     #[error("the server did not answer within {0:.0?}")]
     TimedOut(Duration),
     /// The answer violates the protocol.
-    #[error("the server answered something that makes no sense here")]
+    #[error("the server sent an invalid answer")]
     Unexpected,
     /// The connection failed.
     #[error("talking to the server")]

@@ -185,7 +185,7 @@ async fn run(
 ) -> Result<Summary, Fault> {
     let Order { wanted, out, options, .. } = order;
     let hash = wanted.hash();
-    debug!(file = %hash.short(), out = %shown_path(&out), "download asked for");
+    debug!(file = %hash.short(), out = %shown_path(&out), "download requested");
     let begin = async {
         let head = queue.wait(hash, &out, options.give_up_after, peer.clock(), publish).await?;
         Ok((head, describe(peer, wanted, &options).await?))

@@ -94,7 +94,7 @@ pub(crate) async fn serve_client(
     let (reader, writer) = stream.into_split();
     let connection = ClientConnection { reader, writer };
     if converse(connection, &hello, &peer, &commands, &slots).await.is_err() {
-        debug!("a client of the control socket went away");
+        debug!("client of the control socket disconnected");
     }
 }
 
@@ -353,7 +353,7 @@ impl RequestFiles {
         let mut handed = Self::default();
         if kinds.len() != files.len() {
             let message = format!(
-                "the request speaks of {} open files and came with {}",
+                "the request names {} open files and came with {}",
                 kinds.len(),
                 files.len()
             );

@@ -202,7 +202,7 @@ fn lock(state_dir: &Path) -> Result<Locked, StateDirError> {
             if std::os::unix::net::UnixStream::connect(way).is_ok() {
                 return Err(StateDirError::AlreadyRunning { dir: state_dir.to_owned() });
             }
-            tracing::warn!(dir = %shown_path(state_dir), error = %errno, "no locks here: two servers that start at once are not kept apart");
+            tracing::warn!(dir = %shown_path(state_dir), error = %errno, "the file system has no locks: two servers could start at the same time");
         }
     }
     let path = socket_path(state_dir);

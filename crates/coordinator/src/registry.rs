@@ -226,7 +226,7 @@ impl Registry {
                         debug!(ip = %observed.ip(), ?refusal, "peer connected, not listed");
                     }
                     // Clients that only look up, such as a health check every few seconds.
-                    (0, _) => trace!(ip = %observed.ip(), "connected to ask"),
+                    (0, _) => trace!(ip = %observed.ip(), "lookup client connected"),
                     _ => debug!(peer = %address, ?lease, "peer connected"),
                 }
                 self.stats.hellos += 1;
@@ -331,7 +331,7 @@ impl Registry {
         self.table.asked_for(&hash, epoch);
         let handout = self.table.handout(&hash, Some(epoch), &mut self.rng);
         let SwarmSize { full, partial } = handout.swarm;
-        debug!(by = self.log_name(epoch), file = %hash.short(), full, partial, "asked who has it");
+        debug!(by = self.log_name(epoch), file = %hash.short(), full, partial, "lookup");
         holders(hash, handout)
     }
 
@@ -393,7 +393,7 @@ impl Registry {
                 break; // Many peers expired at once: the next steps remove the others.
             }
             let Some(expired) = self.table.expire(now) else { break };
-            debug!(peer = %expired.address, "peer was silent for its lease: forgotten");
+            debug!(peer = %expired.address, "lease expired, peer removed");
             self.stats.expired += 1;
             if let Some(connection) = expired.connection {
                 self.close(connection);

@@ -88,7 +88,7 @@ impl Coordinator {
             acceptor.empty().await;
         };
         if timeout(grace, goodbye).await.is_err() {
-            debug!("some connections did not take their goodbye in time");
+            debug!("connections still open after the shutdown grace");
         }
     }
 

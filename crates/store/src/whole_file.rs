@@ -50,7 +50,7 @@ pub fn write_whole(out: &Path, bytes: &[u8], existing: OnExisting) -> Result<(),
 fn fill(mut file: File, bytes: &[u8], old: Option<&ReplacedFile>) -> io::Result<()> {
     file.write_all(bytes)?;
     if let Some(Err(LostMetadata { what, source })) = old.map(|old| old.carry_to(&file)) {
-        tracing::warn!(%source, "not kept from the replaced file: {what}");
+        tracing::warn!(%source, "metadata of the replaced file not preserved: {what}");
     }
     file.sync_all()
 }

@@ -157,7 +157,7 @@ fn shown_rate(rate: Option<NonZeroU64>) -> String {
 
 fn hash_of(file: &FileStatus) -> Result<FileHash, Failure> {
     file.hash.parse().map_err(|_| {
-        Failure::new(Exit::Other, format!("the server speaks of a hash {:?}", file.hash))
+        Failure::new(Exit::Other, format!("the server sent an invalid hash, {:?}", file.hash))
     })
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn run(
     context.output.event("ready", fields(json!({ "listen": address, "memory": budget })));
     context.output.outcome(&format!("coordinator on {address}; Ctrl-C stops it"));
     service::ready(&format!("listening on {address}"));
-    tracing::info!(memory = budget.map(size), "memory that it takes at most");
+    tracing::info!(memory = budget.map(size), "memory limit");
     let decided = settings.merged.typed_arguments().map(str::to_owned);
     let reloader = Reloader::new(settings, reload::OF_A_COORDINATOR, decided);
     tokio::select! {
@@ -80,7 +80,7 @@ async fn attend(
         tokio::select! {
             () = signals.reload.notified() => match reloader.read() {
                 Ok(changes) => tracing::info!("{}", changes.told()),
-                Err(failure) => tracing::error!("settings stay as they were: {failure}"),
+                Err(failure) => tracing::error!("settings unchanged: {failure}"),
             },
             () = signals.report.notified() => if let Ok(stats) = coordinator.stats().await {
                 tracing::info!("{}", shown(&stats));

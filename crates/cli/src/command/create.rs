@@ -83,7 +83,7 @@ fn check(file: &Path, out: &Path, on_existing: OnExisting) -> Result<u64, Failur
     if !metadata.is_file() {
         let kind = metadata.file_type();
         let what = if kind.is_fifo() {
-            "a pipe, whose content is gone once it was read, so that nobody could be served it"
+            "a pipe, which can be read only once, so its content cannot be served"
         } else if kind.is_socket() {
             "a socket, which has no content"
         } else {

@@ -31,7 +31,7 @@ use crate::signals::Signals;
 const SCANS_NAME: &str = "scans";
 
 /// Nothing is served any more; the process that started this one can start it again.
-const PEER_GONE: &str = "the engine ended by itself, which is a fault in tnet";
+const PEER_GONE: &str = "the engine ended unexpectedly, which is a bug in tnet";
 
 pub(crate) async fn run(
     args: StartServer,
@@ -142,9 +142,9 @@ impl Service {
             never = attend(&peer, &signals, reloader) => match never {},
         };
         match ended.reason() {
-            StopReason::Asked => info!("stopping: asked to"),
+            StopReason::Asked => info!("stopping: requested"),
             StopReason::Token => info!("stopping: signal"),
-            StopReason::PeerGone => error!("stopping: {PEER_GONE}; the log says where"),
+            StopReason::PeerGone => error!("stopping: {PEER_GONE}; see the lines above"),
         }
         service::stopping();
         local_peer::end(peer).await;
@@ -157,7 +157,7 @@ impl Service {
                 Ok(fields(json!({ "pid": pid, "listen": listen })))
             }
             StopReason::PeerGone => {
-                Err(Failure::new(Exit::Other, PEER_GONE).or_hint("the log says where"))
+                Err(Failure::new(Exit::Other, PEER_GONE).or_hint("see the log"))
             }
         }
     }
@@ -182,7 +182,7 @@ async fn reload(peer: &Peer, reloader: &mut Reloader) {
             }
             info!("{}", changes.told());
         }
-        Err(failure) => error!("settings stay as they were: {failure}"),
+        Err(failure) => error!("settings unchanged: {failure}"),
     }
 }
 

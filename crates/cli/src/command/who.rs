@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Who, config: &Config, context: &Context) -> Result
     };
     let holders = query.holders(hash).await?;
     if holders.full + holders.partial == 0 {
-        let cause = format!("the coordinator at {address} knows nobody who has {}", hash.short());
+        let cause = format!("the coordinator at {address} knows no peer that has {}", hash.short());
         return Err(Failure::new(Exit::NoHolder, cause).or_hint(START_HOLDER));
     }
     for line in lines(&address, &holders) {

@@ -45,7 +45,7 @@ pub(crate) const SETTINGS: [Setting; 11] = [
     setting("limit-up", "limit_up", None, "none"),
     setting("limit-down", "limit_down", None, "none"),
     setting("max-peers", "max_peers", None, "1000"),
-    setting("coordinator-memory", "memory", None, "a share of what there is"),
+    setting("coordinator-memory", "memory", None, "a share of the memory"),
 ];
 
 const fn setting(
@@ -123,7 +123,7 @@ impl ConfigFile {
         let Some(Written { text, line }) = self.get(key) else { return Ok(None) };
         parse(text).map(Some).map_err(|error| {
             let place = self.place(*line);
-            Failure::new(Exit::Usage, format!("{place}: {key} = {text:?} makes no sense: {error}"))
+            Failure::new(Exit::Usage, format!("{place}: {key} = {text:?} is invalid: {error}"))
         })
     }
 

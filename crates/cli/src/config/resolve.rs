@@ -56,7 +56,7 @@ impl Config {
     /// Resolves the settings of this command.
     ///
     /// # Errors
-    /// The config file has a value that makes no sense, whether or not the command needs it.
+    /// The config file has an invalid value, whether or not the command needs it.
     pub(crate) fn resolve(cli: &Cli, merged: Merged) -> Result<Self, Failure> {
         let (global, file) = (&cli.global, &merged.file);
         let text = |key: &str| file.get(key).map(|written| written.text.clone());

@@ -23,7 +23,7 @@ pub(crate) use limits::{
     FileNames, Level, Limit, LimitArgs, PeerLimits, PriorityArgs, parse_limit, parse_max_peers,
 };
 
-/// Brings a file from a few machines to all machines of a network as fast as the wires allow, every
+/// Copies files from a few machines to every machine of a network as fast as the links allow, every
 /// byte verified.
 #[derive(Debug, Parser)]
 #[command(
@@ -198,7 +198,7 @@ pub(crate) enum Command {
     /// Show a swarm at work on this machine; needs nothing else
     #[command(after_help = "Example:\n  tnet demo\n  tnet demo debian.iso")]
     Demo(Demo),
-    /// Describe a file: write its .fileinfo, which others need to get it
+    /// Describe a file: write its .fileinfo, with which others get it
     #[command(
         after_help = "Example:\n  tnet create debian.iso\n  tnet create debian.iso -o /srv/debian.fileinfo --chunk-size 1M"
     )]
@@ -206,7 +206,7 @@ pub(crate) enum Command {
     /// Check a file against its .fileinfo
     #[command(after_help = "Example:\n  tnet verify debian.iso debian.iso.fileinfo")]
     Verify(Verify),
-    /// Run the coordinator, which knows who has which file
+    /// Run the coordinator, which knows which peers have which file
     #[command(
         after_help = "Example:\n  tnet coordinator\n  tnet coordinator --listen 192.168.1.5:7400 --memory 256M"
     )]
@@ -221,7 +221,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  tnet get debian.iso.fileinfo\n  tnet get debian.iso.fileinfo -o /srv/images/ --foreground\n  tnet get *.fileinfo -o images/\n  ls *.fileinfo | tnet get -i -"
     )]
     Get(Get),
-    /// Ask the coordinator who has a file; without one, whether it answers
+    /// Ask the coordinator for the peers that have a file; without one, whether it answers
     #[command(
         after_help = "Example:\n  tnet who debian.iso.fileinfo\n  tnet who --coordinator 192.168.1.5"
     )]

@@ -4,6 +4,8 @@
 pub(crate) mod batch;
 mod batch_totals;
 mod chunk_map;
+#[cfg(test)]
+mod documented;
 pub(crate) mod fit;
 pub(crate) mod output;
 mod paragraph;

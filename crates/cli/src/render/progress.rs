@@ -158,7 +158,7 @@ fn parts(progress: &Progress, per_second: u64, has_bar: bool) -> Vec<Part> {
         let is_told = matches!(progress.waiting, Some(Waiting::HolderOfChunks { .. }));
         if progress.chunks_without_holder > 0 && !is_told {
             let chunks = count(progress.chunks_without_holder.into(), "chunk");
-            parts.push(part(4, format!("nobody has {chunks}")));
+            parts.push(part(4, format!("no peer has {chunks}")));
         }
     }
     match progress.coordinator {
@@ -202,6 +202,7 @@ fn event(progress: &Progress, per_second: u64) -> Report {
 mod tests {
     use tnet_peer::{TimeShares, Traffic};
 
+    use super::super::documented::undocumented;
     use super::super::fit::{fitted, joined};
     use super::*;
 
@@ -276,5 +277,12 @@ mod tests {
         );
         let done = Progress { bytes_checked: 2 << 20, ..progress };
         assert_eq!(joined(&parts(&done, 0, false)), "3 MiB of 4 MiB, 0 B/s, 2 peers");
+    }
+
+    #[test]
+    fn every_field_of_the_event_is_documented() {
+        let waiting = Some(Waiting::HolderOfChunks { chunks: 5 });
+        let report = event(&Progress { waiting, ..resuming() }, 0);
+        assert_eq!(undocumented(&report.into()), Vec::<String>::new());
     }
 }

@@ -87,7 +87,7 @@ impl Acceptor {
         loop {
             let failed = |error: &std::io::Error| {
                 if let Some(suppressed) = self.accept_log.due(self.started.elapsed()) {
-                    warn!(%error, suppressed, "cannot accept connections, trying again");
+                    warn!(%error, suppressed, "cannot accept connections, retrying");
                 }
             };
             select! {

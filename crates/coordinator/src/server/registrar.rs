@@ -103,10 +103,7 @@ impl Registrar {
         let now = Instant::now();
         let pause = now.saturating_duration_since(std::mem::replace(&mut self.ran, now));
         if pause >= STOPPED_AFTER && self.registry.table().size().peers > 0 {
-            warn!(
-                seconds = pause.as_secs(),
-                "this process did not run; every peer has a whole lease again"
-            );
+            warn!(seconds = pause.as_secs(), "process was suspended; all leases renewed");
             self.registry.handle_pause(self.started.elapsed());
         }
     }

@@ -260,7 +260,7 @@ impl DirWatch {
         if let Err(source) = walked {
             // The list ended early: without the rest, absence proves nothing. What was seen still
             // holds.
-            tracing::debug!(dir = ?self.dir(), %source, "directory could not be read to its end");
+            tracing::debug!(dir = ?self.dir(), %source, "directory not read completely");
             self.complaints.extend(left_out);
             if changes.is_empty() {
                 return Err(ShareDirError::Io { dir: self.dir().to_owned(), source });
@@ -303,7 +303,7 @@ impl DirWatch {
             return Err(replaced());
         }
         check_secure(dir, &found.directory)?;
-        tracing::info!(dir = %shown_path(dir), "another directory has the place of the shared one");
+        tracing::info!(dir = %shown_path(dir), "the shared directory was replaced");
         self.root.replace(found.directory.try_clone().map_err(failed)?);
         Ok(found.directory)
     }

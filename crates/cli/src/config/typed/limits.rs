@@ -22,7 +22,7 @@ pub(crate) struct PeerLimits {
     pub(crate) max_peers: Option<u16>,
 }
 
-/// FileNames of the server, as users name them.
+/// Files of the server, as the user names them.
 #[derive(Debug, Args)]
 pub(crate) struct FileNames {
     /// Path, or the first digits of the hash, at least 4

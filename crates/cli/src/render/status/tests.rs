@@ -9,6 +9,7 @@ use tnet_peer::{
     Waiting,
 };
 
+use super::super::documented::undocumented;
 use super::files::{sent, state};
 use super::*;
 
@@ -332,4 +333,13 @@ fn damage_on_the_disk_is_told_beside_what_is_left() {
     );
     // Another file has what this one lacks.
     assert_eq!(state(&file(1024, vec![damaged(1, 0)])), "whole, 1 chunk wrong on disk");
+}
+
+#[test]
+fn every_field_of_the_status_is_documented() {
+    let damaged = vec![DamagedFile { path: "/a".into(), wrong: 1, unreadable: 0, checking: true }];
+    let idle_for = Some(Duration::from_secs(1));
+    let file = FileStatus { damaged, idle: idle_for, ..coming() };
+    let status = Status { files: vec![file], ..busy() };
+    assert_eq!(undocumented(&serde_json::json!(status)), Vec::<String>::new());
 }
