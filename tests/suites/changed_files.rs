@@ -1,4 +1,4 @@
-//! Files and directories that change under our feet: touched, written to by another name, moved,
+//! Files and directories that other processes change: touched, written to by another name, moved,
 //! removed, replaced.
 
 use std::fs;

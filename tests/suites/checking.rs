@@ -52,7 +52,7 @@ fn patient() -> DownloadOptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_lacks_only_its_name_is_verified_and_needs_nobody() {
+async fn a_file_that_lacks_only_its_name_is_verified_without_peers() {
     let network = Network::builder().peer("ann").start().await;
     let (content, (_directory, out)) = (zeroes(), directory());
     all_but_its_name(&content, &out);

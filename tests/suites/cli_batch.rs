@@ -83,7 +83,7 @@ async fn a_list_comes_through_a_pipe_and_the_server_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_has_is_named_and_the_rest_arrives() {
+async fn chunks_without_holder_are_named_and_the_rest_arrives() {
     let network = Network::builder().peer("seed").start().await;
     let (cli, contents) = shared(&network, 2).await;
     let unknown = "ab".repeat(32);

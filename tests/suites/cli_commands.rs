@@ -131,7 +131,7 @@ async fn what_is_named_and_not_there_is_3() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_nobody_has_is_4() {
+async fn a_file_without_holders_is_4() {
     let (_network, cli, content) = user_with_a_description(3).await;
     let hash = content.hash().to_string();
     for wanted in ["a.fileinfo", &hash] {
@@ -207,7 +207,7 @@ async fn wrong_content_is_6() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_description_that_only_liars_give_is_6() {
+async fn a_description_sent_only_by_false_holders_is_6() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     let content = Content::of(payload(LEN, 6));
@@ -331,7 +331,7 @@ async fn three_machines_of_the_manual_walk_get_the_file_through_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_sees_who_has_a_file_and_that_a_dead_peer_is_dropped() {
+async fn a_user_sees_the_holders_of_a_file_and_that_a_dead_peer_is_dropped() {
     let interval = Duration::from_millis(300);
     let mut network = Network::builder().peers("seed", 2).report_interval(interval).start().await;
     let cli = network.user("ann");

@@ -30,7 +30,7 @@ fn stat_field(pid: u32, field: usize) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_in_the_background_holds_on_to_nothing_of_who_started_it() {
+async fn a_background_server_inherits_nothing() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     let server = cli.server::<&str>([]).await;
@@ -113,7 +113,7 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_start_a_server_at_once_one_wins_and_all_use_it() {
+async fn of_many_processes_that_start_a_server_at_once_one_wins_and_all_use_it() {
     let network = Network::builder().peer("seed").start().await;
     let cli = network.user("ann");
     let mut contents = Vec::new();
@@ -140,7 +140,7 @@ async fn of_many_who_start_a_server_at_once_one_wins_and_all_use_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_keeps_no_descriptor_and_no_variable_of_who_started_it() {
+async fn a_server_inherits_no_descriptor_and_no_variable() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     let (lock, tnet) = (cli.path("lock"), cli.command::<&str>([]).get_program().to_owned());
@@ -155,7 +155,7 @@ async fn a_server_keeps_no_descriptor_and_no_variable_of_who_started_it() {
     ]);
     command.current_dir(cli.home()).env_clear().env("HOME", cli.home()).env("LOCK", &lock);
     command
-        .env("NOTIFY_SOCKET", "/somebody/else")
+        .env("NOTIFY_SOCKET", "/another/service")
         .env("SECRET", "of the starter")
         .env("PATH", "/usr/bin:/bin");
     command.env("TNET_STATE_DIR", cli.path("state"));
@@ -181,7 +181,7 @@ async fn a_server_keeps_no_descriptor_and_no_variable_of_who_started_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_is_as_private_as_who_asked_for_it_wants() {
+async fn a_file_gets_the_umask_of_the_user_who_requested_it() {
     let network = Network::builder().peer("seed").start().await;
     let cli = network.user("ann");
     let content = Content::of(payload(100_000, 3));

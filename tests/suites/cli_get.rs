@@ -243,7 +243,7 @@ async fn a_server_that_is_killed_leaves_a_download_that_another_one_completes() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_stops_watching_does_not_stop_the_server() {
+async fn a_watcher_that_stops_does_not_stop_the_server() {
     let middle = Middle::of(payload(LEN, 12)).await;
     let _server = middle.cli.server::<&str>([]).await;
     let watching = middle.begins(&BY_SERVER).await;

@@ -120,7 +120,7 @@ async fn a_file_over_whose_directory_something_was_mounted_is_not_called_done() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_replaced_keeps_its_mode_whoever_replaces_it() {
+async fn a_file_that_is_replaced_keeps_its_mode() {
     let network = Network::builder().peer("seed").start().await;
     let content = Content::of(payload(LEN, 3));
     network.peer("seed").shares(&content).await;
@@ -156,7 +156,7 @@ async fn stdout_is_refused_and_no_file_is_called_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_may_not_use_a_state_directory_is_told_why_and_what_to_do() {
+async fn a_refused_state_directory_names_the_reason_and_the_remedy() {
     if !is_root() {
         return;
     }

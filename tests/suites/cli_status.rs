@@ -98,7 +98,7 @@ async fn a_watched_status_says_when_the_server_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watched_status_ends_when_nobody_reads_it() {
+async fn a_watched_status_ends_with_its_reader() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     let _server = cli.server(Vec::<&str>::new()).await;

@@ -1,5 +1,6 @@
-//! Nothing wrong is ever seen under the final name: not with liars alone, not with forged
-//! descriptions, not when files change under way. What single liars cost is in the suite of faults.
+//! Nothing wrong is ever seen under the final name: not with bad peers alone, not with forged
+//! descriptions, not when files change under way. What single bad peers cost is in the suite of
+//! faults.
 
 use std::time::Duration;
 
@@ -16,10 +17,11 @@ const CHUNKS: u32 = 97;
 const LEN: u64 = CHUNKS as u64 * 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_liars_alone_a_download_gives_up_and_leaves_no_file() {
+async fn with_corrupting_peers_alone_a_download_gives_up_and_leaves_no_file() {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 3));
-    let liar = network.raw(content.raw_peer().behaving(Behaviour::FlipsBit { percent: 100 })).await;
+    let bad_peer =
+        network.raw(content.raw_peer().behaving(Behaviour::FlipsBit { percent: 100 })).await;
     let options = DownloadOptions {
         give_up_after: Some(Duration::from_secs(1)),
         ..DownloadOptions::default()
@@ -34,7 +36,7 @@ async fn with_liars_alone_a_download_gives_up_and_leaves_no_file() {
         matches!(error, DownloadError::NoHolder { .. } | DownloadError::Stalled { .. }),
         "{error:?}"
     );
-    liar.counters_are("it is banned", SOON, Counters::was_banned).await;
+    bad_peer.counters_are("it is banned", SOON, Counters::was_banned).await;
     assert!(!ann.copy().exists());
 }
 
@@ -97,7 +99,7 @@ async fn a_forged_description_is_refused_and_a_true_one_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hash_that_nobody_holds_is_given_up_in_the_promised_time() {
+async fn a_hash_without_holders_is_given_up_in_the_promised_time() {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 9));
     let patience = Duration::from_millis(600);

@@ -96,7 +96,7 @@ async fn a_peer_that_has_fetched_and_serves_leaves_only_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_sends_to_somebody_who_does_not_read_leaves_nothing() {
+async fn a_peer_that_sends_to_a_peer_that_does_not_read_leaves_nothing() {
     for end in [End::Dropped, End::ShutDown] {
         nothing_is_left_of(end, async |network, content| {
             let ann = network.peer("ann");
@@ -132,7 +132,7 @@ async fn a_peer_that_shares_a_directory_leaves_the_directory_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_with_callers_who_say_nothing_leaves_nothing() {
+async fn a_peer_with_silent_callers_leaves_nothing() {
     for end in [End::Dropped, End::ShutDown] {
         nothing_is_left_of(end, async |network, _| {
             for _ in 0..20 {
@@ -159,7 +159,7 @@ async fn a_whole_network_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_download_goes_on_when_nobody_follows_it() {
+async fn a_download_goes_on_without_a_follower() {
     let _turn = turn().await;
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 3));

@@ -1,4 +1,4 @@
-//! Bad cables: connections that break in the middle of a chunk, links that halt or crawl, networks
+//! Bad links: connections that break in the middle of a chunk, links that halt or crawl, networks
 //! in two halves.
 
 use std::num::NonZeroU32;

@@ -221,7 +221,7 @@ async fn assert_unreachable(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_nobody_holds_ends_a_download_that_has_limited_patience() {
+async fn a_download_with_a_timeout_ends_without_holders() {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 10));
     let options = DownloadOptions {

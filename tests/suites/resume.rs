@@ -214,7 +214,7 @@ async fn a_file_that_is_there_already_is_not_fetched_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn chunks_that_nobody_holds_are_counted_and_fetched_when_somebody_does() {
+async fn chunks_without_holder_are_counted_and_fetched_when_there_is_one() {
     let network = Network::builder().peer("ann").peer("bob").start().await;
     let content = Content::of(payload(LEN, 13));
     let (even, odd) = (content.chunks((0..40).step_by(2)), content.chunks((1..40).step_by(2)));

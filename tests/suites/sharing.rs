@@ -97,7 +97,7 @@ async fn a_downloader_serves_what_it_has_to_one_that_never_meets_the_seed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_fetched_a_file_serves_it_when_the_seed_is_gone() {
+async fn a_receiver_serves_the_file_when_the_seed_is_gone() {
     let mut network = Network::builder().peer("seed").peer("ann").peer("bob").start().await;
     let content = Content::of(payload(LEN, 7));
     network.peer("seed").shares(&content).await;
@@ -144,7 +144,7 @@ async fn one_file_after_the_other_is_fetched_from_the_same_seed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_seed_that_nobody_announces_any_more_still_serves_whom_it_knows() {
+async fn a_seed_that_is_not_announced_any_more_still_serves_its_neighbours() {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 10));
     let seed = content.raw_peer().allowing(4).start().await.expect("a free port");

@@ -36,7 +36,7 @@ fn prefix(len: u32) -> [u8; 4] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_say_hello_in_time_is_closed() {
+async fn a_connection_without_a_hello_in_time_is_closed() {
     let network = Network::builder().peer("ann").start().await;
     let ann = network.peer("ann");
     let greeting = preamble(Protocol::Peer);
@@ -233,7 +233,7 @@ async fn what_is_not_shared_is_not_found_and_nothing_more_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_description_is_given_to_whoever_knows_the_hash() {
+async fn a_description_is_given_to_every_peer_that_knows_the_hash() {
     let network = Network::builder().peer("ann").start().await;
     let ann = network.peer("ann");
     let content = Content::of(payload(LEN, 5));
@@ -290,7 +290,7 @@ async fn chunks_come_in_order_and_whole_in_whatever_size_they_are_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_of_strangers_does_not_disturb_a_download() {
+async fn a_crowd_of_unproven_connections_does_not_disturb_a_download() {
     let network = Network::builder().peer("ann").start().await;
     let ann = network.peer("ann");
     let content = Content::of(payload(LEN, 7));
@@ -318,7 +318,7 @@ async fn a_crowd_of_strangers_does_not_disturb_a_download() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_silent_keep_nobody_out_when_they_have_all_places() {
+async fn silent_connections_with_all_places_lock_no_peer_out() {
     const PLACES: usize = 8;
     let network = Network::builder()
         .configure(|config| config.max_strangers = PLACES)
@@ -341,8 +341,7 @@ async fn the_silent_keep_nobody_out_when_they_have_all_places() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_more_callers_than_places_one_is_told_that_there_are_too_many_and_calls_of_ones_own_go_on()
- {
+async fn a_caller_beyond_the_places_is_refused_with_a_reason_and_own_calls_go_on() {
     const PLACES: usize = 6;
     let network =
         Network::builder().configure(|config| config.swarm.max_peers = 8).peer("ann").start().await;

@@ -14,7 +14,7 @@ use crate::support::service::Service;
 cases![
     21 "a file is truncated and rewritten while it is seeded" a_seed_whose_file_changes_stays_up_and_tells;
     45 "the only seed dies half-way and comes back" chunks_without_a_holder_are_counted_kept_and_fetched_later;
-    49 "the coordinator is gone after its first answer" without_a_coordinator_everybody_still_finishes;
+    49 "the coordinator is gone after its first answer" without_a_coordinator_all_peers_still_finish;
     50 "no coordinator at the start" without_any_coordinator_the_wait_is_bounded .lasts(30);
 ];
 
@@ -125,7 +125,7 @@ async fn chunks_without_a_holder_are_counted_kept_and_fetched_later() -> String 
     )
 }
 
-async fn without_a_coordinator_everybody_still_finishes() -> String {
+async fn without_a_coordinator_all_peers_still_finish() -> String {
     const PEERS: usize = 8;
     let mut network = Network::builder().peers("p", PEERS).start().await;
     let content = Content::of(payload(LEN, 49));

@@ -18,8 +18,8 @@ const PATIENCE: &str = "7s";
 
 cases![
     90 "coordinator and seed on one machine, everything by default"
-        who_is_on_the_coordinators_machine_is_found_by_the_lan .needing(&[Need::Namespaces]);
-    90 "a seed that accepts on loopback alone" who_accepts_on_loopback_alone_is_named_to_nobody_else
+        a_seed_beside_the_coordinator_is_reachable_from_the_lan .needing(&[Need::Namespaces]);
+    90 "a seed that accepts on loopback alone" a_seed_on_loopback_alone_is_not_named_to_other_machines
         .needing(&[Need::Namespaces]);
     91 "a coordinator that is called over IPv6, by its link-local address too"
         default_listeners_take_both_families .needing(&[Need::Namespaces]);
@@ -29,10 +29,10 @@ cases![
         .needing(&[Need::Namespaces]);
     93 "the address of a seed goes away" a_seed_is_listed_under_its_new_address .needing(&[Need::Namespaces]);
     93 "the only address at which a seed accepts goes away, and comes back"
-        what_nobody_can_reach_any_more_is_not_listed .needing(&[Need::Namespaces]);
-    91 "a network of link-local addresses" who_is_beside_the_coordinator_finds_those_on_its_link
+        a_peer_without_a_reachable_address_is_not_listed .needing(&[Need::Namespaces]);
+    91 "a network of link-local addresses" a_peer_beside_the_coordinator_finds_those_on_its_link
         .needing(&[Need::Namespaces]);
-    94 "the only holder refuses connections, or does not answer" a_holder_out_of_reach_is_said_to_be_so
+    94 "the only holder refuses connections, or does not answer" an_unreachable_holder_is_reported
         .needing(&[Need::Namespaces]) .lasts(30);
 ];
 
@@ -88,7 +88,7 @@ fn ip(lan: &Lan, host: usize) -> String {
     lan.host(host).ip().to_string()
 }
 
-async fn who_is_on_the_coordinators_machine_is_found_by_the_lan() -> String {
+async fn a_seed_beside_the_coordinator_is_reachable_from_the_lan() -> String {
     let content = content(90);
     let lan = Lan::new(2, 0);
     (0..2).for_each(|host| lan.host(host).is_also(local_ipv6(host)));
@@ -105,11 +105,11 @@ async fn who_is_on_the_coordinators_machine_is_found_by_the_lan() -> String {
         gets(&lan, 1, &content, &coordinator).await;
     }
     assert_eq!(named(&lan, 0, &content, "127.0.0.1").await, ["127.0.0.1:7401"]);
-    "named at the address at which whoever asks has reached the coordinator, over IPv4 and IPv6"
+    "named at the address at which the asker has reached the coordinator, over IPv4 and IPv6"
         .to_owned()
 }
 
-async fn who_accepts_on_loopback_alone_is_named_to_nobody_else() -> String {
+async fn a_seed_on_loopback_alone_is_not_named_to_other_machines() -> String {
     let content = content(91);
     let lan = Lan::new(2, 0);
     let _hub = coordinates(&lan, &[]).await;
@@ -129,7 +129,7 @@ async fn who_accepts_on_loopback_alone_is_named_to_nobody_else() -> String {
     let _deaf = seeds(&lan, 1, &content, &["--listen", "127.0.0.1:7401"]).await;
     let status = lan.machine(1).start(&["status"]).ends(SOON).await.with_code(0);
     assert!(status.stdout.contains("we accept at 127.0.0.1 only"), "{}", status.stdout);
-    "named to nobody from elsewhere; get ends with 5, status says why".to_owned()
+    "not named to other machines; get ends with 5, status says why".to_owned()
 }
 
 async fn default_listeners_take_both_families() -> String {
@@ -164,7 +164,7 @@ async fn default_listeners_take_both_families() -> String {
     gets(&lan, 2, &content, &coordinator).await;
     let refused = lan.machine(2).start(&["who", "-c", &unknown]).ends(SOON).await.with_code(2);
     assert!(refused.stderr.contains("no network interface \"nothere0\""), "{refused:?}");
-    "listed and reached over IPv6 and over the link; not listed where nobody accepts".to_owned()
+    "listed and reached over IPv6 and over the link; not listed where it does not accept".to_owned()
 }
 
 async fn a_peer_is_found_in_the_network_that_it_names() -> String {
@@ -229,7 +229,7 @@ async fn a_seed_is_listed_under_its_new_address() -> String {
 }
 
 /// The coordinator is reached in another network, so the connection to it does not notice.
-async fn what_nobody_can_reach_any_more_is_not_listed() -> String {
+async fn a_peer_without_a_reachable_address_is_not_listed() -> String {
     let content = content(97);
     let lan = Lan::new(3, 0);
     let data = Ipv4Addr::new(10, 92, 0, 2);
@@ -262,7 +262,7 @@ async fn what_nobody_can_reach_any_more_is_not_listed() -> String {
     "not listed while it is gone, and its status says so".to_owned()
 }
 
-async fn who_is_beside_the_coordinator_finds_those_on_its_link() -> String {
+async fn a_peer_beside_the_coordinator_finds_those_on_its_link() -> String {
     let content = content(98);
     let lan = Lan::new(2, 0);
     (0..2).for_each(|host| lan.host(host).is_also(link_ip(host)));
@@ -281,7 +281,7 @@ fn link_ip(host: usize) -> IpAddr {
     Ipv4Addr::new(169, 254, 7, 1 + u8::try_from(host).expect("few")).into()
 }
 
-async fn a_holder_out_of_reach_is_said_to_be_so() -> String {
+async fn an_unreachable_holder_is_reported() -> String {
     let content = content(96);
     let mut said = Vec::new();
     for (rule, reason) in [("drop", "timed out"), ("reject with tcp reset", "refused")] {

@@ -24,10 +24,10 @@ use crate::support::service::Service;
 use crate::support::soak::at_length;
 
 cases![
-    63 "a report for somebody else's address" an_address_of_somebody_else_cannot_be_reported;
+    63 "a report for the address of another peer" an_address_of_another_peer_cannot_be_reported;
     64 "one client reports millions of files, and comes as thousands of peers" a_flood_of_reports_stays_within_its_limits .measures();
     65 "reports replayed, out of order, and repeated from an earlier connection" old_reports_change_nothing;
-    67 "strangers at the ports, and at the control socket of another user" strangers_get_no_more_than_they_brought .needing(&[Need::Root]);
+    67 "unproven connections at the ports, and at the control socket of another user" unproven_peers_get_no_more_than_they_sent .needing(&[Need::Root]);
 ];
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ fn loopback(last: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, last).into()
 }
 
-async fn an_address_of_somebody_else_cannot_be_reported() -> String {
+async fn an_address_of_another_peer_cannot_be_reported() -> String {
     let network = Network::builder().start().await;
     let content = Content::of(payload(300_000, 63));
     // The victim listens on one address; the attacker reports the victim's port from another.
@@ -200,7 +200,7 @@ async fn old_reports_change_nothing() -> String {
     format!("{stale} stale entries after 5 reports out of turn")
 }
 
-async fn strangers_get_no_more_than_they_brought() -> String {
+async fn unproven_peers_get_no_more_than_they_sent() -> String {
     let network = Network::builder().start().await;
     let user = network.user("ann");
     let coordinator = Service::coordinator(&network.user("coordinator")).await;

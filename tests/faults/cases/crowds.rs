@@ -33,14 +33,14 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(5);
 const SLACK: Duration = Duration::from_secs(4);
 
 cases![
-    27 "1000 connections with an identity each from one host" a_crowd_from_one_host_is_bounded_and_slows_nobody_down
+    27 "1000 connections with an identity each from one host" a_crowd_from_one_host_is_bounded_and_does_not_slow_others
         .needing(&[Need::Namespaces]) .alone();
-    28 "5000 connections that say nothing or half a hello" the_silent_are_closed_and_keep_nobody_out .works();
+    28 "5000 connections that say nothing or half a hello" silent_connections_are_closed_and_lock_no_peer_out .works();
     30 "greedy peers ask the only seed for everything early" a_seed_gives_each_chunk_once_before_it_repeats_any
         .needing(&[Need::Namespaces]);
 ];
 
-async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
+async fn a_crowd_from_one_host_is_bounded_and_does_not_slow_others() -> String {
     const CROWD: usize = 1000;
     const RUNS: usize = 3;
     const LOOKS: usize = 10;
@@ -108,7 +108,7 @@ async fn a_crowd_from_one_host_is_bounded_and_slows_nobody_down() -> String {
     )
 }
 
-async fn the_silent_are_closed_and_keep_nobody_out() -> String {
+async fn silent_connections_are_closed_and_lock_no_peer_out() -> String {
     const CROWD: usize = 5000;
     let most = raise_descriptors();
     let crowd = CROWD.min(usize::try_from(most / 2).unwrap_or(CROWD).saturating_sub(500));

@@ -14,7 +14,7 @@ use crate::support::soak::at_length;
 
 cases![
     73 "30 of 31 holders give no true description, each in its own way" one_true_description_among_thirty_false_ones_is_found .alone();
-    73 "all holders give no true description" what_came_of_those_that_were_asked_is_told;
+    73 "all holders give no true description" the_failure_names_what_the_holders_sent;
 ];
 
 /// From the command to its first file.
@@ -99,7 +99,7 @@ async fn one_true_description_among_thirty_false_ones_is_found() -> String {
     )
 }
 
-async fn what_came_of_those_that_were_asked_is_told() -> String {
+async fn the_failure_names_what_the_holders_sent() -> String {
     let network = Network::builder().start().await;
     let content = Content::of(payload(MIB, 74));
     let local = Ipv4Addr::LOCALHOST.into();

@@ -18,7 +18,7 @@ use crate::support::wrap::wrapped;
 cases![
     53 "no space before the first byte" without_space_nothing_is_fetched.needing(&[Need::Root]);
     53 "three files into room for two" three_files_into_room_for_two_are_two_whole_ones.needing(&[Need::Root]);
-    53 "a target that the system takes no more for: inodes, file size, a fixed directory" what_is_refused_has_its_own_words
+    53 "a target that the system takes no more for: inodes, file size, a fixed directory" each_refusal_of_the_file_system_has_its_own_message
         .needing(&[Need::Root]);
     54 "the disk fills up half-way" a_disk_that_fills_up_keeps_what_is_verified
         .needing(&[Need::Root, Need::Strace]);
@@ -98,7 +98,7 @@ async fn three_files_into_room_for_two_are_two_whole_ones() -> String {
     )
 }
 
-async fn what_is_refused_has_its_own_words() -> String {
+async fn each_refusal_of_the_file_system_has_its_own_message() -> String {
     let network = Network::builder().start().await;
     let content = chunks_of(64 * KIB, 8, 535);
     let seed = network.raw_seed(&content).await;

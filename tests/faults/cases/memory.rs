@@ -14,18 +14,18 @@ use crate::support::strace::Strace;
 use crate::support::traced::{peak_kib, terminate, traced};
 
 cases![
-    52 "64 MiB of memory for a file of 512 MiB" a_file_of_512_mib_comes_and_goes_in_64_mib
+    52 "64 MiB of memory for a file of 512 MiB" a_file_of_512_mib_is_received_and_served_in_64_mib
         .needing(&[Need::MemoryGroup, Need::Strace]);
     59 "every write takes 200 ms" a_slow_disk_slows_the_download_and_fills_no_memory
         .needing(&[Need::Strace]);
-    59 "every write takes 6 s" a_disk_that_stands_still_is_told
+    59 "every write takes 6 s" a_stalled_disk_is_reported
         .needing(&[Need::Strace]);
 ];
 
 /// A machine that does other things at the same time.
 const PATIENT: Duration = Duration::from_secs(120);
 
-async fn a_file_of_512_mib_comes_and_goes_in_64_mib() -> String {
+async fn a_file_of_512_mib_is_received_and_served_in_64_mib() -> String {
     const SIZE: u64 = 512 * MIB;
     let network = Network::builder().peer("seed").peer("bob").start().await;
     let content = shared(network.peer("seed"), SIZE).await;
@@ -103,7 +103,7 @@ async fn a_slow_disk_slows_the_download_and_fills_no_memory() -> String {
     )
 }
 
-async fn a_disk_that_stands_still_is_told() -> String {
+async fn a_stalled_disk_is_reported() -> String {
     /// Of which one holds up everything, when the file is in memory; after that it is known.
     const WRITE: u64 = 6;
     const TOLD_WITHIN: f64 = 10.0;

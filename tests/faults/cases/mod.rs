@@ -8,7 +8,6 @@ mod crowds;
 mod descriptions;
 mod disk;
 mod full_disk;
-mod liars;
 mod logs;
 mod manifests;
 mod many;
@@ -26,8 +25,9 @@ mod silence;
 mod sources;
 mod stale;
 mod target;
+mod timeouts;
 mod unread;
-mod waits;
+mod wrong_bytes;
 
 use crate::support::case::Case;
 
@@ -42,7 +42,6 @@ pub(crate) fn all() -> Vec<Case> {
         descriptions::CASES,
         disk::CASES,
         full_disk::CASES,
-        liars::CASES,
         logs::CASES,
         manifests::CASES,
         many::CASES,
@@ -60,8 +59,9 @@ pub(crate) fn all() -> Vec<Case> {
         sources::CASES,
         stale::CASES,
         target::CASES,
+        timeouts::CASES,
         unread::CASES,
-        waits::CASES,
+        wrong_bytes::CASES,
     ]
     .concat();
     cases.sort_by_key(|case| case.row);

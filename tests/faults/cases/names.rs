@@ -13,7 +13,7 @@ use crate::support::needs::Need;
 
 cases![
     11 "names that are paths, devices, too long, no text, or equal but for case and form" names_that_lead_elsewhere_are_refused;
-    13 "state directory of another user, writable for a group or all, or replaceable" a_state_directory_of_somebody_else_is_refused .needing(&[Need::Root]);
+    13 "state directory of another user, writable for a group or all, or replaceable" a_state_directory_of_another_user_is_refused .needing(&[Need::Root]);
     14 "the destination exists" what_is_there_is_never_lost;
     15 "a peer asks for a file that is here and not shared" what_is_not_shared_looks_like_what_is_not_there .alone();
 ];
@@ -249,7 +249,7 @@ fn seen(user: &tnet_testkit::Cli) -> Vec<std::path::PathBuf> {
     files
 }
 
-async fn a_state_directory_of_somebody_else_is_refused() -> String {
+async fn a_state_directory_of_another_user_is_refused() -> String {
     let network = Network::builder().start().await;
     let user = network.user("ann");
     let state = user.path("state");

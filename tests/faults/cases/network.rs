@@ -39,7 +39,7 @@ cases![
     38 "no descriptors left (64 in all from some moment on, a crowd takes them)"
         a_peer_without_descriptors_goes_on_and_recovers;
     38 "64 descriptors in all from the beginning, and a crowd" a_peer_that_knows_how_few_descriptors_there_are_goes_on;
-    39 "the port is taken, or the address is not of this machine" an_address_that_cannot_be_had_is_said_to_be_so;
+    39 "the port is taken, or the address is not of this machine" an_unusable_address_is_reported;
 ];
 
 async fn two_halves_go_on_with_what_they_have_and_finish_together() -> String {
@@ -275,7 +275,7 @@ async fn with_few_descriptors(from_the_beginning: bool) -> String {
     )
 }
 
-async fn an_address_that_cannot_be_had_is_said_to_be_so() -> String {
+async fn an_unusable_address_is_reported() -> String {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     Content::of(payload(MIB, 40)).write_info(&cli.path("a.fileinfo"));

@@ -23,7 +23,7 @@ cases![
     5 "truncated, bit-flipped and random frames" damaged_frames_end_one_connection_and_nothing_else;
     6 "chunk numbers out of range, bitmaps of a wrong length, spare bits" numbers_and_bitmaps_that_do_not_fit_are_violations;
     8 "unknown messages, newer and older versions" other_versions_are_told_apart_from_silence;
-    9 "data nobody asked for, or of another chunk" what_was_not_asked_for_is_not_written;
+    9 "data that was not requested, or of another chunk" what_was_not_asked_for_is_not_written;
 ];
 
 /// For what is refused as soon as it is seen, on a busy machine.
@@ -262,15 +262,16 @@ async fn cut_while_downloading(behaviour: Behaviour) {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(97 * 64 * 1024, 5));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
-    let liar = network.raw(content.raw_peer().behaving(behaviour)).await;
+    let bad_peer = network.raw(content.raw_peer().behaving(behaviour)).await;
     let ann = network.peer("ann").begins(&content).await;
-    liar.counters_are("the liar is cut", SOON, |counters| {
-        counters.byes.contains(&ByeReason::VIOLATION)
-    })
-    .await;
-    assert_eq!(ann.progress().chunks_done, 0, "nothing of the liar's is stored");
+    bad_peer
+        .counters_are("the bad peer is cut", SOON, |counters| {
+            counters.byes.contains(&ByeReason::VIOLATION)
+        })
+        .await;
+    assert_eq!(ann.progress().chunks_done, 0, "nothing of the bad peer is stored");
     let bans = network.peer("ann").status().await.expect("the peer runs").bans;
-    assert!(bans.iter().any(|ban| ban.address == liar.address()), "{bans:?}");
+    assert!(bans.iter().any(|ban| ban.address == bad_peer.address()), "{bans:?}");
     honest.allow_all().await;
     network.peer("ann").completes(ann, &content, SOON).await;
 }

@@ -35,16 +35,16 @@ const START: f64 = 0.3;
 const NOT_KEPT_OUT: f64 = 30.0;
 
 cases![
-    71 "a crowd from 8 addresses holds all places" a_crowd_from_a_few_addresses_keeps_nobody_out
+    71 "a crowd from 8 addresses holds all places" a_crowd_from_a_few_addresses_does_not_lock_others_out
         .needing(&[Need::Namespaces]) .measures() .lasts(15);
     71 "a crowd with an address of one IPv6 prefix for each connection holds all places"
-        a_crowd_of_one_prefix_keeps_nobody_out .needing(&[Need::Namespaces]) .measures() .lasts(25);
+        a_crowd_of_one_prefix_does_not_lock_others_out .needing(&[Need::Namespaces]) .measures() .lasts(25);
     71 "a crowd holds all places while 16 receivers share an address"
         a_crowd_does_not_slow_down_a_swarm_behind_one_address .needing(&[Need::Namespaces]) .measures() .lasts(15);
     71 "a crowd holds all places while 16 receivers are in one IPv6 prefix"
         a_crowd_does_not_slow_down_a_swarm_in_one_prefix .needing(&[Need::Namespaces]) .measures() .lasts(20);
     76 "others at the address of a receiver and of a seed say that they are it"
-        who_says_an_id_that_was_seen_takes_nobodys_place .needing(&[Need::Namespaces]) .measures() .lasts(20);
+        a_copied_id_replaces_no_connection .needing(&[Need::Namespaces]) .measures() .lasts(20);
 ];
 
 /// A seed on the first host. The cables of the honest are those of an office; a crowd on the seed's
@@ -148,7 +148,7 @@ fn size_of_crowd() -> usize {
     at_length(1500, 5000)
 }
 
-async fn a_crowd_from_a_few_addresses_keeps_nobody_out() -> String {
+async fn a_crowd_from_a_few_addresses_does_not_lock_others_out() -> String {
     let content = Content::of(payload(12 * MIB, 71));
     let seeded = Seeded::new(3, &[1], |lan| lan.host(0).ip().into(), content).await;
     let source =
@@ -183,7 +183,7 @@ fn in_prefix(prefix: [u16; 4], host: u16) -> IpAddr {
     Ipv6Addr::new(a, b, c, d, 0, 0, 0, host).into()
 }
 
-async fn a_crowd_of_one_prefix_keeps_nobody_out() -> String {
+async fn a_crowd_of_one_prefix_does_not_lock_others_out() -> String {
     let own = |host: u16| in_prefix([0xfd77, 0, 0, 1], host);
     let content = Content::of(payload(12 * MIB, 72));
     let seeded = Seeded::new(
@@ -269,7 +269,7 @@ async fn a_crowd_does_not_slow_down_a_swarm_in_one_prefix() -> String {
     format!("in one /64: {}", seeded.swarm_beside_a_crowd(&users, source).await)
 }
 
-async fn who_says_an_id_that_was_seen_takes_nobodys_place() -> String {
+async fn a_copied_id_replaces_no_connection() -> String {
     let content = Content::of(payload(24 * MIB, 76));
     let seeded = Seeded::new(2, &[1], |lan| lan.host(0).ip().into(), content.clone()).await;
     let ann = seeded.lan.machine(1);

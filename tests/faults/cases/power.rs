@@ -19,7 +19,7 @@ use crate::support::needs::Need;
 use crate::support::strace::Strace;
 
 cases![
-    43 "power loss: unsynced writes reordered, torn, dropped" no_power_loss_makes_the_journal_lie_or_forget
+    43 "power loss: unsynced writes reordered, torn, dropped" no_power_loss_makes_the_journal_wrong_or_empty
         .needing(&[Need::Strace]);
 ];
 
@@ -34,7 +34,7 @@ const FIRST: u64 = 9;
 /// nothing.
 const MEMORY: &str = "/dev/shm";
 
-async fn no_power_loss_makes_the_journal_lie_or_forget() -> String {
+async fn no_power_loss_makes_the_journal_wrong_or_empty() -> String {
     let content = small_chunks(CHUNKS, 43);
     let dir = tempfile::tempdir_in(MEMORY).expect("a file system in memory");
     let recorded = record(&content, dir.path()).await;
@@ -49,18 +49,19 @@ async fn no_power_loss_makes_the_journal_lie_or_forget() -> String {
         explored.states
     );
     // A disk that ignores the syncs of the data must be caught, or all of this proves nothing.
-    let liar = explore(&recorded.log.clone().without_data_syncs(), &content, &recorded.getting, 1);
+    let unsynced =
+        explore(&recorded.log.clone().without_data_syncs(), &content, &recorded.getting, 1);
     assert!(
-        !liar.violations.is_empty(),
+        !unsynced.violations.is_empty(),
         "nothing was found in {} states of a disk that ignores syncs",
-        liar.states
+        unsynced.states
     );
     format!(
         "{} states at {} moments of two lives, the journal believed in {}: 0 violations (a disk that ignores syncs has one after {})",
         explored.states,
         recorded.log.moments().count(),
         explored.believed,
-        liar.states
+        unsynced.states
     )
 }
 

@@ -27,14 +27,14 @@ use crate::support::service::Service;
 use crate::support::soak::at_length;
 
 cases![
-    74 "millions of files that nobody else has, by one host and by sixteen" a_flood_of_files_stays_within_the_memory
+    74 "millions of files that no other peer has, by one host and by sixteen" a_flood_of_files_stays_within_the_memory
         .needing(&[Need::MemoryGroup]) .measures() .lasts(25);
-    74 "the same by all addresses of an IPv6 prefix" a_flood_from_a_whole_prefix_keeps_nobody_out
+    74 "the same by all addresses of an IPv6 prefix" a_flood_from_a_whole_prefix_does_not_lock_others_out
         .needing(&[Need::Namespaces]) .measures();
     74 "thousands of large reports of which only a part is sent" parts_of_reports_stay_within_the_memory
         .needing(&[Need::MemoryGroup]) .measures();
-    75 "thousands of false ports for one file" false_ports_of_a_few_hosts_crowd_nobody_out .alone();
-    76 "a claim to the address, port and id of a peer, again and again" who_claims_an_address_takes_nothing .alone();
+    75 "thousands of false ports for one file" false_ports_of_a_few_hosts_do_not_crowd_others_out .alone();
+    76 "a claim to the address, port and id of a peer, again and again" a_claim_to_an_address_takes_nothing .alone();
 ];
 
 const MIB: u64 = 1024 * 1024;
@@ -253,7 +253,7 @@ async fn newcomer_is_served(network: &Network, coordinator: SocketAddr) -> (f64,
     (began.elapsed().as_secs_f64(), seconds.expect("a result says how long it took"))
 }
 
-async fn a_flood_from_a_whole_prefix_keeps_nobody_out() -> String {
+async fn a_flood_from_a_whole_prefix_does_not_lock_others_out() -> String {
     const BUDGET: u64 = 64 * MIB;
     const SLACK: u64 = 24 * MIB;
     const HOSTS: u16 = 150;
@@ -368,7 +368,7 @@ enum Behind {
     Others,
 }
 
-async fn false_ports_of_a_few_hosts_crowd_nobody_out() -> String {
+async fn false_ports_of_a_few_hosts_do_not_crowd_others_out() -> String {
     let ports = at_length(1000, 3000);
     super::crowds::raise_descriptors();
     let mut figures = Vec::new();
@@ -493,7 +493,7 @@ async fn false_ports(
     held
 }
 
-async fn who_claims_an_address_takes_nothing() -> String {
+async fn a_claim_to_an_address_takes_nothing() -> String {
     const RUNS: usize = 3;
     let network = Network::builder().start().await;
     let service = Service::coordinator(&network.user("coordinator")).await;

@@ -28,7 +28,7 @@ cases![
         .needing(&[Need::Strace]);
     78 "the disk fails in the middle of a part that goes out without a copy" a_part_that_fails_on_its_way_costs_one_chunk
         .needing(&[Need::Strace]);
-    78 "a receiver says of sound chunks that they are wrong" false_words_cost_few_looks_and_withdraw_nothing;
+    78 "a receiver says of sound chunks that they are wrong" false_reports_cost_few_reads_and_withdraw_nothing;
 ];
 
 /// What the seed's own cut makes of the length.
@@ -406,7 +406,7 @@ async fn fetch(caller: &mut Handshaken, chunk: u32) -> u32 {
     }
 }
 
-async fn false_words_cost_few_looks_and_withdraw_nothing() -> String {
+async fn false_reports_cost_few_reads_and_withdraw_nothing() -> String {
     let network = Network::builder().start().await;
     let content = Content::of(payload(CHUNKS * CHUNK, 84));
     let seed = Seed::start(&network, "seed", &content, &["file"]).await;

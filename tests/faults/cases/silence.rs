@@ -127,7 +127,7 @@ async fn time_that_did_not_run_counts_for_nothing() -> String {
     let _ = get.ends(3 * SOON).await.with_code(0);
     content.is_at(&user("ann").cli().path("a")).await;
     format!(
-        "stopped for {} s with a time-out of {} s: the last {left} chunks came within {:.1} s, the coordinator had forgotten nobody",
+        "stopped for {} s with a time-out of {} s: the last {left} chunks came within {:.1} s, the coordinator had dropped no peer",
         pause.as_secs(),
         patience.as_secs(),
         went_on.elapsed().as_secs_f64()

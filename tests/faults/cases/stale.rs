@@ -24,7 +24,7 @@ use crate::support::strace::Strace;
 
 cases![
     68 "a part and its journal, changed in any way between two attempts" whatever_was_left_the_file_is_right;
-    68 "a part that was zeroed in place, with others that fetch from it" a_damaged_part_is_served_to_nobody;
+    68 "a part that was zeroed in place, with others that fetch from it" a_damaged_part_is_not_served;
     68 "a disk that is slow, or fails, while a part is verified" a_slow_disk_is_no_silence_and_a_failing_one_no_end
         .needing(&[Need::Strace]);
 ];
@@ -159,7 +159,7 @@ async fn resume_ms_per_gib() -> (f64, u64) {
     (seconds * 1000.0 * f64::from(1 << 30) / size as f64, size / MIB)
 }
 
-async fn a_damaged_part_is_served_to_nobody() -> String {
+async fn a_damaged_part_is_not_served() -> String {
     let network = Network::builder().peer("ann").peer("bob").peer("sam").start().await;
     let content = small_chunks(u64::from(CHUNKS), 69);
     let partial = all_but(&content, &network.peer("ann").copy(), &[]);

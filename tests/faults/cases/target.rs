@@ -17,11 +17,11 @@ use crate::support::needs::Need;
 use crate::support::wrap::wrapped;
 
 cases![
-    60 "read-only, no permission, two file systems" where_nothing_may_be_written_it_says_so.needing(&[Need::Root]);
+    60 "read-only, no permission, two file systems" an_unwritable_target_is_reported.needing(&[Need::Root]);
     62 "two processes with one target" the_second_process_with_one_target_ends_at_once;
 ];
 
-async fn where_nothing_may_be_written_it_says_so() -> String {
+async fn an_unwritable_target_is_reported() -> String {
     let network = Network::builder().start().await;
     let content = small_chunks(8, 60);
     let seed = network.raw_seed(&content).await;

@@ -19,7 +19,7 @@ const MIB: u64 = 1024 * 1024;
 const LARGE_IS_MISSED_WITHIN: Duration = Duration::from_secs(14);
 
 cases![
-    100 "the coordinator goes away while nobody has the file" time_without_a_coordinator_is_no_verdict .lasts(20);
+    100 "the coordinator goes away while no peer has the file" time_without_a_coordinator_does_not_count .lasts(20);
     101 "large packets to the coordinator vanish, without a word" a_report_goes_out_in_small_packets
         .needing(&[Need::Namespaces]) .lasts(15);
     102 "large packets vanish while a description is fetched" a_description_comes_in_small_packets
@@ -27,12 +27,12 @@ cases![
     103 "a coordinator's name leads to another address, and the old one is silent" a_name_is_resolved_again
         .needing(&[Need::Namespaces]) .lasts(40);
     104 "a client, then its server do not run (SIGSTOP) for longer than the time-out"
-        who_follows_a_server_loses_nothing_by_a_stop .lasts(40);
+        a_stopped_client_loses_no_download .lasts(40);
 ];
 
 const SEED: usize = 1;
 
-async fn time_without_a_coordinator_is_no_verdict() -> String {
+async fn time_without_a_coordinator_does_not_count() -> String {
     let content = Content::of(payload(MIB, 100));
     let network = tnet_testkit::Network::builder().start().await;
     let hub = Machine::new(network.user("hub"), Ipv4Addr::LOCALHOST);
@@ -133,7 +133,7 @@ async fn a_name_is_resolved_again() -> String {
     format!("listed at the new address {:.0} s after the old one fell silent", took.as_secs_f64())
 }
 
-async fn who_follows_a_server_loses_nothing_by_a_stop() -> String {
+async fn a_stopped_client_loses_no_download() -> String {
     let pause = Duration::from_secs(12);
     let content = Content::of(payload(16 * MIB, 104));
     let network = tnet_testkit::Network::builder().start().await;

@@ -11,7 +11,7 @@ use crate::support::case::cases;
 
 cases![
     16 "one peer flips a bit in some of its chunks" a_peer_that_sends_wrong_bytes_is_named_and_banned;
-    17 "10, 30 and 50 % of the peers send nothing but wrong bytes, or all but one" poisoners_do_not_outlie_one_honest_peer;
+    17 "10, 30 and 50 % of the peers send nothing but wrong bytes, or all but one" corrupting_peers_do_not_stop_a_download_with_one_honest_peer;
     18 "chunks too short, too long, or with a tail that never comes" chunks_of_another_length_cost_seconds;
     23 "a peer claims all chunks and has none" a_peer_that_refuses_what_it_claims_is_not_asked_for_ever;
     24 "a peer accepts requests and never sends" a_peer_that_never_sends_costs_seconds;
@@ -30,18 +30,18 @@ fn percent(part: u64, whole: u64) -> f64 {
     100.0 * part as f64 / whole as f64
 }
 
-/// A download from one liar and three honest peers.
-async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
+/// A download from one bad peer and three honest peers.
+async fn with_one_bad_peer(share: u32) -> (Traffic, Option<Duration>, Duration) {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(FOUR, 16));
     let holder = content.raw_peer();
     let _honest = join_all((0..3).map(|_| network.raw(holder.clone()))).await;
-    let liar = network.raw(holder.behaving(Behaviour::FlipsBit { percent: share })).await;
+    let bad_peer = network.raw(holder.behaving(Behaviour::FlipsBit { percent: share })).await;
     let began = Instant::now();
     let ann = network.peer("ann");
     let fetching = ann.fetches(&content);
     let watched = async {
-        while !liar.counters().was_banned() {
+        while !bad_peer.counters().was_banned() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         began.elapsed()
@@ -54,7 +54,9 @@ async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
     // A peer that sends few wrong chunks may send only one in a short download.
     let banned = match banned {
         None if fetched.summary.traffic.corrupt >= 2 => {
-            liar.counters_are("the liar is banned", SOON, |counters| counters.was_banned()).await;
+            bad_peer
+                .counters_are("the bad peer is banned", SOON, |counters| counters.was_banned())
+                .await;
             Some(began.elapsed())
         }
         seen => seen,
@@ -64,21 +66,21 @@ async fn with_one_liar(share: u32) -> (Traffic, Option<Duration>, Duration) {
         assert!(
             corrupt_peers.len() == 1
                 && corrupt_peers[0].banned
-                && corrupt_peers[0].address == Some(liar.address()),
+                && corrupt_peers[0].address == Some(bad_peer.address()),
             "{corrupt_peers:?}"
         );
         let bans = ann.status().await.expect("ann runs").bans;
-        assert!(bans.iter().any(|ban| ban.address == liar.address()), "{bans:?}");
-        assert_eq!(liar.counters().greeted, 1, "who is banned is not called again");
+        assert!(bans.iter().any(|ban| ban.address == bad_peer.address()), "{bans:?}");
+        assert_eq!(bad_peer.counters().greeted, 1, "who is banned is not called again");
     }
     (fetched.summary.traffic, banned, fetched.summary.elapsed)
 }
 
 async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
-    let (_, _, clean) = with_one_liar(0).await;
+    let (_, _, clean) = with_one_bad_peer(0).await;
     let mut figures = Vec::new();
     for share in [5, 30, 100] {
-        let (traffic, banned, elapsed) = with_one_liar(share).await;
+        let (traffic, banned, elapsed) = with_one_bad_peer(share).await;
         // After one wrong chunk others are asked first: a short download may be over before the
         // second.
         assert!(
@@ -99,15 +101,16 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 17));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
-    let liar = network.raw(content.raw_peer().behaving(Behaviour::FlipsBit { percent: 100 })).await;
+    let bad_peer =
+        network.raw(content.raw_peer().behaving(Behaviour::FlipsBit { percent: 100 })).await;
     let user = network.user("ann");
     content.write_info(&user.path("a.fileinfo"));
     let get = get_args("a.fileinfo", &["--linger", "0s"]);
     let running = user.start(get);
-    liar.counters_are("the liar is banned", SOON, |counters| counters.was_banned()).await;
+    bad_peer.counters_are("the bad peer is banned", SOON, |counters| counters.was_banned()).await;
     honest.allow_all().await;
     let finished = running.ends(SOON).await.with_code(0);
-    let named = format!("banned {}", liar.address());
+    let named = format!("banned {}", bad_peer.address());
     assert!(finished.stderr.contains(&named), "{named:?} in {:?}", finished.stderr);
     content.is_at(&user.path("a")).await;
     figures.join("; ")
@@ -124,7 +127,7 @@ async fn among_poisoners(content: &Content, peers: usize, poisoners: usize) -> (
     (fetched.summary.elapsed, fetched.summary.traffic.bytes_wasted)
 }
 
-async fn poisoners_do_not_outlie_one_honest_peer() -> String {
+async fn corrupting_peers_do_not_stop_a_download_with_one_honest_peer() -> String {
     const PEERS: usize = 10;
     let content = Content::of(payload(FOUR, 18));
     let (clean, _) = among_poisoners(&content, PEERS, 0).await;
@@ -149,14 +152,16 @@ async fn delay_by(behaviour: Behaviour) -> (Duration, RawPeer) {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 4));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
-    let liar = network.raw(content.raw_peer().behaving(behaviour)).await;
+    let bad_peer = network.raw(content.raw_peer().behaving(behaviour)).await;
     let ann = network.peer("ann").begins(&content).await;
-    liar.counters_are("the liar is asked", SOON, |counters| counters.requests_in_all() > 0).await;
+    bad_peer
+        .counters_are("the bad peer is asked", SOON, |counters| counters.requests_in_all() > 0)
+        .await;
     honest.allow_all().await;
     let began = Instant::now();
     let fetched = network.peer("ann").completes(ann, &content, Duration::from_secs(12)).await;
     assert_eq!(fetched.summary.traffic.corrupt, 0, "nothing wrong was even complete");
-    (began.elapsed(), liar)
+    (began.elapsed(), bad_peer)
 }
 
 async fn chunks_of_another_length_cost_seconds() -> String {
@@ -164,19 +169,20 @@ async fn chunks_of_another_length_cost_seconds() -> String {
     let network = Network::builder().peer("ann").start().await;
     let content = Content::of(payload(LEN, 12));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
-    let liar = network.raw(content.raw_peer().behaving(Behaviour::SendsTooMuch)).await;
+    let bad_peer = network.raw(content.raw_peer().behaving(Behaviour::SendsTooMuch)).await;
     let ann = network.peer("ann").begins(&content).await;
     // It may be cut without a word: what it sent is not read to the end.
-    liar.counters_are("the liar is cut", SOON, |counters| {
-        counters.greeted > 0 && counters.connected == 0
-    })
-    .await;
+    bad_peer
+        .counters_are("the bad peer is cut", SOON, |counters| {
+            counters.greeted > 0 && counters.connected == 0
+        })
+        .await;
     // Much longer than the longest pause before an address is called again.
-    stays("the liar is left alone", Duration::from_millis(1500), async || {
-        is(liar.counters().greeted, 1)
+    stays("the bad peer is left alone", Duration::from_millis(1500), async || {
+        is(bad_peer.counters().greeted, 1)
     })
     .await;
-    assert_eq!(ann.progress().chunks_done, 0, "nothing of the liar's is stored");
+    assert_eq!(ann.progress().chunks_done, 0, "nothing of the bad peer is stored");
     honest.allow_all().await;
     let fetched = network.peer("ann").completes(ann, &content, SOON).await;
     let retried = fetched.summary.traffic.retried;
@@ -187,9 +193,9 @@ async fn chunks_of_another_length_cost_seconds() -> String {
 }
 
 async fn a_peer_that_refuses_what_it_claims_is_not_asked_for_ever() -> String {
-    let (_, liar) = delay_by(Behaviour::Refuses).await;
-    let asked = liar.counters().requests_in_all();
-    assert!(asked <= 64, "{:?}", liar.counters());
+    let (_, bad_peer) = delay_by(Behaviour::Refuses).await;
+    let asked = bad_peer.counters().requests_in_all();
+    assert!(asked <= 64, "{:?}", bad_peer.counters());
     format!("{asked} requests in vain")
 }
 
@@ -199,7 +205,7 @@ async fn a_peer_that_never_sends_costs_seconds() -> String {
 }
 
 async fn a_peer_that_drips_costs_seconds() -> String {
-    let (delay, liar) = delay_by(Behaviour::Drips { bytes_per_second: NonZeroU32::MIN }).await;
-    let asked = liar.counters().requests_in_all();
+    let (delay, bad_peer) = delay_by(Behaviour::Drips { bytes_per_second: NonZeroU32::MIN }).await;
+    let asked = bad_peer.counters().requests_in_all();
     format!("{:.1} s more; {asked} slots held for at most that long", delay.as_secs_f64())
 }

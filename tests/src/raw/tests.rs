@@ -90,12 +90,13 @@ async fn a_partial_holder_refuses_what_it_lacks_and_announces_what_it_gains() {
 }
 
 #[tokio::test]
-async fn a_liar_flips_exactly_one_bit() {
+async fn a_corrupting_peer_flips_exactly_one_bit() {
     let (info, content) = file();
-    let liar = RawPeer::of(&info, content.clone()).behaving(Behaviour::FlipsBit { percent: 100 });
-    let liar = liar.start().await.expect("a free port");
-    let (mut client, _) = opened(&liar).await;
-    let PeerMessage::Data { bytes, .. } = ask(&mut client, 0).await else { panic!("a liar sends") };
+    let bad_peer =
+        RawPeer::of(&info, content.clone()).behaving(Behaviour::FlipsBit { percent: 100 });
+    let bad_peer = bad_peer.start().await.expect("a free port");
+    let (mut client, _) = opened(&bad_peer).await;
+    let PeerMessage::Data { bytes, .. } = ask(&mut client, 0).await else { panic!("it sends") };
     let wrong: u32 = bytes.0.iter().zip(&content).map(|(a, b)| (a ^ b).count_ones()).sum();
     assert_eq!((bytes.0.len(), wrong), (16 * 1024, 1));
 }
