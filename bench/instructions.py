@@ -16,8 +16,8 @@ from pathlib import Path
 
 RECORDED = Path(__file__).parent / "results" / "instructions.json"
 
-# How often each path is repeated for the shorter of two runs; the longer one does three times as many steps. The
-# difference of the two has nothing of the program's start in it.
+# How often each path is repeated for the shorter of two runs; the longer one does three times as
+# many steps. The difference of the two has nothing of the program's start in it.
 STEPS = {
     "codec": 2000,
     "data-head": 20000,

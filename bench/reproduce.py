@@ -18,7 +18,8 @@ ALL = tuple(TOOLS)
 BEST = ("tnet", "libtorrent")
 OWN = ("tnet",)
 
-# Other tools run where they can be compared; validations of the lab, and cases that only tnet supports, run alone.
+# Other tools run where they can be compared; validations of the lab, and cases that only tnet
+# supports, run alone.
 CASES = {
     "lan16": ALL,
     "lan16-half": OWN,

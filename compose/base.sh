@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the image that local.yaml starts from, for machines that reach no registry: a shell, the few commands that the
-# Dockerfile's build stage runs, and what that stage would have compiled, all from this machine.
+# Makes the image that local.yaml starts from, for machines that reach no registry: a shell, the few
+# commands that the Dockerfile's build stage runs, and what that stage would have compiled, all from
+# this machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tnet=${CARGO_TARGET_DIR:-target}/release/tnet

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The whole demonstration, without a registry: up, a transfer, the bytes compared, a peer killed, the coordinator's table
-# looked at, more peers, down. Takes a release binary of `tnet` from this machine, and leaves nothing behind.
+# The whole demonstration, without a registry: up, a transfer, the bytes compared, a peer killed,
+# the coordinator's table looked at, more peers, down. Takes a release binary of `tnet` from this
+# machine, and leaves nothing behind.
 set -euo pipefail
 # Bounded by three minutes, in case something hangs.
 [ -n "${TNET_CHECK_BOUNDED-}" ] || TNET_CHECK_BOUNDED=1 exec timeout 180 "$0" "$@"
@@ -28,7 +29,8 @@ clean_up() {
     local status=$?
     [ "$status" = 0 ] || "${compose[@]}" logs --no-color --tail 40 || true
     "${compose[@]}" down --volumes --timeout 5 >/dev/null 2>&1 || true
-    # Whatever was made from our base has its label; images that have no name any more, after those that had one.
+    # Whatever was made from our base has its label; images that have no name any more, after those
+    # that had one.
     docker image rm "tnet:$TNET_TAG" "tnet-seed:$TNET_TAG" "$TNET_LOCAL_BASE" >/dev/null 2>&1 || true
     docker image ls -q --filter dangling=true --filter "label=tnet.base=$TNET_LOCAL_BASE" | xargs -r docker image rm >/dev/null || true
     rm -rf "$work"

@@ -12,7 +12,8 @@ case "${1-} ${2-}" in
     *) sed -n '2,5s/^# \{0,1\}//p' run.sh >&2; exit 2 ;;
 esac
 shift 2
-# Only sanitizers need a nightly compiler, and they look for faults that code without `unsafe` cannot have.
+# Only sanitizers need a nightly compiler, and they look for faults that code without `unsafe`
+# cannot have.
 fuzz() { cargo fuzz "$1" --fuzz-dir . --sanitizer none --no-trace-compares "${@:2}"; }
 
 if [ $# = 0 ]; then

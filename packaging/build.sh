@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the Debian package of a release binary that is there: target/debian/tnet_VERSION_ARCHITECTURE.deb
+# Makes the Debian package of a release binary that is there:
+# target/debian/tnet_VERSION_ARCHITECTURE.deb
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}

@@ -44,14 +44,16 @@ inside tnet --version
 inside tnet demo --size 8MiB | tail -n 1
 for file in man/man1/tnet.1.gz man/man1/tnet-get.1.gz bash-completion/completions/tnet zsh/vendor-completions/_tnet \
     fish/vendor_completions.d/tnet.fish doc/tnet/copyright doc/tnet/LICENSE-APACHE; do
-    # Pages are left out of a minimal Debian by its own choice; then they are at least in the package.
+    # Pages are left out of a minimal Debian by its own choice; then they are at least in the
+    # package.
     [ -s "$root/usr/share/$file" ] || dpkg-deb --contents "$work/tnet.deb" | grep -q "usr/share/$file" || fail "$file is missing"
 done
 for unit in tnet-coordinator tnet-peer; do
     [ -s "$root/usr/lib/systemd/system/$unit.service" ] || fail "$unit.service is missing"
 done
 for unit in "$root"/usr/lib/systemd/system/tnet-*.service; do
-    # What the sandbox forbids has to fail, so that it can be told; without this it kills the service.
+    # What the sandbox forbids has to fail, so that it can be told; without this it kills the
+    # service.
     grep -qx SystemCallErrorNumber=EPERM "$unit" || fail "a call that is not allowed kills ${unit##*/}"
 done
 inside getent passwd tnet >/dev/null || fail "there is no user for the service"

@@ -16,13 +16,14 @@ PREFIX = "tnetlab"
 SWITCH = f"{PREFIX}-switch"
 DEVICE = "eth0"
 
-# At 1 Gbit/s the kernel refills a bucket every few hundred microseconds at best: less than 128 kB would cap the rate.
+# At 1 Gbit/s the kernel refills a bucket every few hundred microseconds at best: less than 128 kB
+# would cap the rate.
 BURST = "128kb"
 # What a cheap switch buffers before it drops.
 QUEUE = "40ms"
 
-# All namespaces share one neighbour table of 1024 entries. A full mesh of 48 hosts needs more than two thousand; when
-# it overflows, a host waits for addresses and looks slow.
+# All namespaces share one neighbour table of 1024 entries. A full mesh of 48 hosts needs more than
+# two thousand; when it overflows, a host waits for addresses and looks slow.
 NEIGHBOURS = 65536
 # Linux's own default, whatever this machine is set to: the same for all tools.
 CONGESTION_CONTROL = "cubic"

@@ -18,7 +18,8 @@ from .lan import Host
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Seconds between SIGTERM and SIGKILL.
 GRACE_S = 3.0
-# A shell that waits at a gate (a named pipe) until the other side opens it, and then becomes the command.
+# A shell that waits at a gate (a named pipe) until the other side opens it, and then becomes the
+# command.
 GATED = ["sh", "-c", 'read -r _ <"$0"; exec "$@"']
 
 
@@ -120,7 +121,8 @@ def _cpu_ticks(pid: int) -> int:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0
-    # utime, stime, cutime, cstime: fields 14 to 17 of proc(5), counted from the state, which is field 3.
+    # utime, stime, cutime, cstime: fields 14 to 17 of proc(5), counted from the state, which is
+    # field 3.
     return sum(int(ticks) for ticks in fields[11:15])
 
 

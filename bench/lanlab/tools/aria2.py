@@ -19,7 +19,8 @@ class Aria2(Torrent):
         "bt-max-peers": 0,
         # Always look for a faster peer.
         "bt-request-peer-speed-limit": "100M",
-        # Its own rule is two minutes at least: receivers that start together would not learn of each other.
+        # Its own rule is two minutes at least: receivers that start together would not learn of
+        # each other.
         "bt-tracker-interval": 1,
         "bt-enable-lpd": "true",
         "enable-dht": "false",

@@ -22,12 +22,13 @@ class Libtorrent(Torrent):
     # The script hands every peer the addresses of all others: no time goes to finding them.
     tracker = False
     settings = {
-        # A piece can be passed on once it is whole: smaller ones sooner. Below 128 KiB nothing more was gained.
+        # A piece can be passed on once it is whole: smaller ones sooner. Below 128 KiB nothing more
+        # was gained.
         "piece_kib": 128,
         "super_seeding": 0,
         "unchoke_slots_limit": 4,
-        # The largest single gain: with the default of 500 outstanding requests (8 MB) at each peer, receivers ask the
-        # seed for pieces that others already hold by the time they are sent.
+        # The largest single gain: with the default of 500 outstanding requests (8 MB) at each peer,
+        # receivers ask the seed for pieces that others already hold by the time they are sent.
         "max_out_request_queue": 64,
         "request_queue_time": 1,
         # Seconds; the defaults of 15 and 30 are as long as a whole run.

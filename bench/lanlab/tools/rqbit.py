@@ -39,7 +39,8 @@ class Rqbit(Torrent):
         return Command([self.programs[0], *arguments, *download], {"HOME": str(directory), "NO_COLOR": "1"})
 
     def done(self, host: Host) -> bool:
-        # Its log is a few lines; asking its HTTP interface 50 times a second would cost more than the download.
+        # Its log is a few lines; asking its HTTP interface 50 times a second would cost more than
+        # the download.
         return FINISHED in self.bench.log(host).read_bytes()
 
     def account(self) -> Account:
