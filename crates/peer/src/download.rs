@@ -7,8 +7,7 @@ use tnet_fileinfo::FileInfo;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{
-    CoordinatorState, DownloadError, FileChange, PeerGone, Phase, Progress, Summary, TimeShares,
-    Traffic,
+    DownloadError, FileChange, PeerGone, Phase, Progress, Summary, TimeShares, Traffic,
 };
 use crate::engine::{Command, DownloadHandle};
 
@@ -53,28 +52,8 @@ impl Download {
     ) -> Download {
         let (size, chunks) = (info.size(), info.geometry().chunk_count());
         let time = TimeShares { verification: elapsed, ..TimeShares::default() };
-        let progress = Progress {
-            phase: Phase::Complete,
-            bytes_done: size,
-            bytes_total: size,
-            bytes_resumed: size,
-            bytes_to_check: 0,
-            bytes_checked: 0,
-            bytes_damaged: 0,
-            chunks_done: chunks,
-            chunks_total: chunks,
-            peers: 0,
-            full_peers: 0,
-            chunks_without_holder: 0,
-            coordinator: CoordinatorState::None,
-            quiet: Duration::ZERO,
-            waiting: None,
-            elapsed,
-            time,
-            traffic: Traffic::default(),
-            large_packets_lost: false,
-            corrupt_peers: Vec::new(),
-        };
+        let progress =
+            Progress { elapsed, time, ..Progress::begun(Phase::Complete, &info, size, chunks) };
         let summary = Summary {
             path,
             bytes_total: size,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tnet_fileinfo::FileInfo;
 
 use super::time::TimeShares;
 use super::waiting::Waiting;
@@ -99,6 +100,34 @@ pub struct Progress {
     /// Who sent wrong bytes so far: those who were banned first, and not more than a person reads.
     #[serde(default)]
     pub corrupt_peers: Vec<CorruptPeer>,
+}
+
+impl Progress {
+    /// Of a download that just began: so many bytes and chunks were here before.
+    pub(crate) fn begun(phase: Phase, info: &FileInfo, bytes: u64, chunks: u32) -> Progress {
+        Progress {
+            phase,
+            bytes_done: bytes,
+            bytes_total: info.size(),
+            bytes_resumed: bytes,
+            bytes_to_check: 0,
+            bytes_checked: 0,
+            bytes_damaged: 0,
+            chunks_done: chunks,
+            chunks_total: info.geometry().chunk_count(),
+            peers: 0,
+            full_peers: 0,
+            chunks_without_holder: 0,
+            coordinator: CoordinatorState::None,
+            quiet: Duration::ZERO,
+            waiting: None,
+            elapsed: Duration::ZERO,
+            time: TimeShares::default(),
+            traffic: Traffic::default(),
+            large_packets_lost: false,
+            corrupt_peers: Vec::new(),
+        }
+    }
 }
 
 /// What one download has cost so far.

@@ -49,10 +49,7 @@ impl Engine {
     pub(super) fn watch_all_downloads(&mut self) {
         let now = self.now;
         for file in &self.followed {
-            let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut())
-            else {
-                continue;
-            };
+            let Some(running) = self.files.running_mut(*file) else { continue };
             if running.phase != Phase::Failed {
                 let finishing = running.phase == Phase::Finishing;
                 let situation = situation(&self.swarm, &self.config, *file, finishing);
@@ -63,7 +60,7 @@ impl Engine {
 
     /// Where the time of a download went so far.
     pub(super) fn time_shares(&self, file: FileKey) -> TimeShares {
-        let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else {
+        let Some(running) = self.files.running(file) else {
             return TimeShares::default();
         };
         running.stopwatch.shares_at(self.now, running.verifying)

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, ChunkSet, shown_path};
+use tnet_fileinfo::{ChunkIndex, shown_path};
 use tnet_net::wall_clock;
 use tnet_session::{ChunkBuffer, WriteOutcome, verify_and_write};
 use tnet_swarm::{FileKey, PeerKey};
@@ -33,7 +33,7 @@ pub(crate) enum WorkDone {
     },
     Synced {
         file: FileKey,
-        result: Result<ChunkSet, SyncError>,
+        result: Result<(), SyncError>,
     },
     Reverified {
         file: FileKey,
@@ -103,7 +103,7 @@ impl Engine {
     }
 
     pub(super) fn start_sync(&self, file: FileKey, store: Arc<store::Download>) {
-        self.start(move || WorkDone::Synced { file, result: store.sync() });
+        self.start(move || WorkDone::Synced { file, result: store.sync().map(drop) });
     }
 
     /// Reads chunks of a download once more, and tells which of them are not right.

@@ -110,7 +110,7 @@ impl Engine {
                 let _ = done.send(self.whole_source(&hash));
             }
             Command::Running { hash, done } => {
-                let _ = done.send(self.running(&hash));
+                let _ = done.send(self.running_target(&hash));
             }
             Command::Download(start) => self.start_download(*start),
             Command::CancelDownload { hash, done } => self.cancel_download(&hash, Some(done)),

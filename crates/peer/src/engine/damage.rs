@@ -111,7 +111,7 @@ impl Damage {
         self.files.is_empty()
     }
 
-    /// A chunk is as bad as this. Answers whether that is news.
+    /// A chunk is as bad as this.
     pub(super) fn note_flaw(
         &mut self,
         now: Time,
@@ -119,7 +119,7 @@ impl Damage {
         store: &Arc<FileStore>,
         chunk: ChunkIndex,
         flaw: Flaw,
-    ) -> bool {
+    ) {
         let is_news = store.flaws().set(store.info().geometry(), chunk, Some(flaw));
         // Another file may have been shared under that path.
         if !self.knows(store) {
@@ -152,7 +152,6 @@ impl Damage {
             (Flaw::Wrong, _) => {}
         }
         self.reschedule(store.path());
-        is_news
     }
 
     /// A chunk was read and is right. Answers whether it was not before.

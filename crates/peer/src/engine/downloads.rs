@@ -16,20 +16,18 @@ use tracing::field;
 
 use super::blocking::{Arrival, WorkDone};
 use super::command::StartDownload;
-use super::files::FileEntry;
+use super::entry::FileEntry;
 use super::misbehaviour::CorruptPeers;
 use super::named_holders::NamedHolders;
 use super::stopwatch::Stopwatch;
 use super::{Engine, keys_of};
-use crate::api::{
-    DownloadError, FileChange, Phase, Progress, SourceShare, Summary, TimeShares, Traffic,
-};
+use crate::api::{DownloadError, FileChange, Phase, Progress, SourceShare, Summary};
 use crate::config::DownloadOptions;
 use crate::store;
 
 /// The engine's side of a download, until the file is whole or the download has failed.
 pub(super) struct Running {
-    store: Arc<store::Download>,
+    pub(super) store: Arc<store::Download>,
     pub(super) options: DownloadOptions,
     pub(super) started: Time,
     pub(super) last_stored: Time,
@@ -40,7 +38,7 @@ pub(super) struct Running {
     /// The end of the last piece of what was here that was verified, or the start.
     pub(super) last_checked: Time,
     /// Bytes of an earlier attempt that were to be verified.
-    to_check: u64,
+    pub(super) to_check: u64,
     /// Bytes of an earlier attempt, but for those found to be damaged.
     pub(super) resumed: u64,
     pub(super) damaged: u64,
@@ -62,8 +60,8 @@ pub(super) struct Running {
     pub(super) verifying: Duration,
     pub(super) without_holder: u32,
     pub(super) corrupt_peers: CorruptPeers,
-    counted_at: Time,
-    progress: watch::Sender<Progress>,
+    pub(super) counted_at: Time,
+    pub(super) progress: watch::Sender<Progress>,
     swarm_done: watch::Sender<bool>,
     pub(super) outcome: Option<oneshot::Sender<Result<Summary, DownloadError>>>,
 }
@@ -76,9 +74,6 @@ pub(crate) struct DownloadHandle {
     pub(crate) outcome: oneshot::Receiver<Result<Summary, DownloadError>>,
 }
 
-/// Chunks that nobody holds are counted this often: it looks at all of them.
-const COUNT_EVERY: Duration = Duration::from_secs(1);
-
 /// A disk that loses the same chunk so often does not keep it.
 const LOSSES_AT_MOST: u8 = 3;
 
@@ -86,7 +81,7 @@ impl Engine {
     pub(super) fn start_download(&mut self, start: StartDownload) {
         let StartDownload { info, store, options, done } = start;
         let hash = info.hash();
-        if let Some(out) = self.running(&hash) {
+        if let Some(out) = self.running_target(&hash) {
             let _ = done.send(Err(DownloadError::AlreadyRunning { hash, out }));
             return;
         }
@@ -101,26 +96,9 @@ impl Engine {
         let resumed = geometry.bytes_in(&kept);
         let (outcome, outcome_of) = oneshot::channel();
         let first = Progress {
-            phase: Phase::FindingPeers,
-            bytes_done: resumed,
-            bytes_total: info.size(),
-            bytes_resumed: resumed,
             bytes_to_check: to_check,
-            bytes_checked: 0,
-            bytes_damaged: 0,
-            chunks_done: kept.count(),
-            chunks_total: geometry.chunk_count(),
-            peers: 0,
-            full_peers: 0,
-            chunks_without_holder: 0,
             coordinator: self.coordinator.state,
-            quiet: Duration::ZERO,
-            waiting: None,
-            elapsed: Duration::ZERO,
-            time: TimeShares::default(),
-            traffic: Traffic::default(),
-            large_packets_lost: false,
-            corrupt_peers: Vec::new(),
+            ..Progress::begun(Phase::FindingPeers, &info, resumed, kept.count())
         };
         let (progress, swarm_done) = (watch::Sender::new(first), watch::Sender::new(false));
         let handle = DownloadHandle {
@@ -174,9 +152,9 @@ impl Engine {
         self.start_reserve(file, store);
     }
 
-    pub(super) fn running(&self, hash: &FileHash) -> Option<PathBuf> {
+    pub(super) fn running_target(&self, hash: &FileHash) -> Option<PathBuf> {
         let keys = keys_of(&self.by_hash, hash);
-        let running = keys.iter().filter_map(|file| self.files[file].running.as_ref());
+        let running = keys.iter().filter_map(|file| self.files.running(*file));
         running
             .filter(|running| running.outcome.is_some())
             .map(|running| running.store.path())
@@ -191,9 +169,7 @@ impl Engine {
         chunk: ChunkIndex,
         body: ChunkBody,
     ) {
-        let Some(running) = self.files.get(&file).and_then(|entry| entry.running.as_ref()) else {
-            return;
-        };
+        let Some(running) = self.files.running(file) else { return };
         let address = self.sessions.get(&peer).and_then(|open| open.address);
         let arrival = Arrival { peer, address, file, chunk };
         let store = Arc::clone(&running.store);
@@ -214,7 +190,7 @@ impl Engine {
                 }
             }
             WorkDone::VouchedVerified { file, checked } => self.on_checked(file, checked),
-            WorkDone::Synced { file, result } => self.on_synced(file, result.map(drop)),
+            WorkDone::Synced { file, result } => self.on_synced(file, result),
             WorkDone::Reverified { file, lost } => self.on_verified(file, lost),
             WorkDone::Finished { file, result } => {
                 self.on_finished(file, result.map(|whole| *whole))
@@ -255,10 +231,7 @@ impl Engine {
 
     fn sync_if_due(&mut self, file: FileKey) {
         let now = self.now;
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
-        else {
-            return;
-        };
+        let Some(running) = self.files.running_mut(file) else { return };
         if running.unsynced == 0 {
             running.synced_at = now;
         }
@@ -275,10 +248,7 @@ impl Engine {
     }
 
     fn on_synced(&mut self, file: FileKey, result: Result<(), store::SyncError>) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
-        else {
-            return;
-        };
+        let Some(running) = self.files.running_mut(file) else { return };
         running.syncing = false;
         if let Err(error) = result {
             self.fail(file, error.into());
@@ -287,10 +257,7 @@ impl Engine {
 
     pub(super) fn on_complete(&mut self, file: FileKey) {
         let doubted = self.integrity.doubted(file);
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
-        else {
-            return;
-        };
+        let Some(running) = self.files.running_mut(file) else { return };
         running.phase = Phase::Finishing;
         let store = Arc::clone(&running.store);
         if std::mem::take(&mut running.is_suspect) {
@@ -307,10 +274,7 @@ impl Engine {
 
     /// Stored chunks of a complete download were read once more.
     fn on_verified(&mut self, file: FileKey, lost: Vec<ChunkIndex>) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
-        else {
-            return;
-        };
+        let Some(running) = self.files.running_mut(file) else { return };
         if lost.is_empty() && running.is_suspect {
             // A look that had begun before found something.
             return self.on_complete(file);
@@ -327,10 +291,7 @@ impl Engine {
     /// Stored chunks of a running download are not what they were. Ends it if the disk keeps losing
     /// the same one.
     pub(super) fn fetch_again(&mut self, file: FileKey, lost: Vec<ChunkIndex>) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
-        else {
-            return;
-        };
+        let Some(running) = self.files.running_mut(file) else { return };
         let path = running.store.partial_path();
         tracing::warn!(path = %shown_path(&path), lost = lost.len(), "stored chunks are corrupt; downloading them again");
         running.is_suspect = true;
@@ -402,7 +363,7 @@ impl Engine {
 
     /// Somebody removed the `.partial` of a running download, or all of its directory.
     pub(super) fn fail_lost(&mut self, file: FileKey) {
-        let running = self.files.get(&file).and_then(|entry| entry.running.as_ref());
+        let running = self.files.running(file);
         if let Some(running) = running.filter(|running| running.phase != Phase::Finishing) {
             let path = running.store.partial_path();
             self.fail(file, store::FinishError::Gone { path }.into());
@@ -416,10 +377,7 @@ impl Engine {
 
     /// As `fail`. Whoever waits is told when the target is free for another attempt.
     fn end(&mut self, file: FileKey, error: DownloadError, cancelled: Option<oneshot::Sender<()>>) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
-        else {
-            return;
-        };
+        let Some(running) = self.files.running_mut(file) else { return };
         tracing::warn!(path = %shown_path(&running.store.path()), %error, "download ended");
         running.phase = Phase::Failed;
         let outcome = running.outcome.take();
@@ -452,13 +410,13 @@ impl Engine {
     ) {
         let keys = keys_of(&self.by_hash, hash);
         let is_running = |file: &FileKey| {
-            let running = self.files[file].running.as_ref();
+            let running = self.files.running(*file);
             running.is_some_and(|running| running.outcome.is_some())
         };
         let Some(file) = keys.into_iter().find(is_running) else {
             return; // Dropping the sender tells that it has ended.
         };
-        let running = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut());
+        let running = self.files.running_mut(file);
         match running.and_then(|running| running.naming.as_mut()) {
             Some(waiting) => waiting.extend(cancelled),
             None => self.end(file, DownloadError::Cancelled, cancelled),
@@ -484,110 +442,6 @@ impl Engine {
         }
         let swarm = &self.swarm;
         self.swarm_watches.look(|file| swarm.is_swarm_done(file));
-    }
-
-    pub(super) fn publish(&mut self, file: FileKey) {
-        let now = self.now;
-        self.count_without_holder(now, file);
-        let Some(progress) = self.progress(file) else { return };
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
-        else {
-            return;
-        };
-        running.met_somebody |= progress.peers > 0;
-        if running.phase == Phase::FindingPeers && progress.traffic.requested > 0 {
-            running.phase = Phase::Downloading;
-        }
-        let changed = |known: &Progress| {
-            let still = |progress: &Progress| Progress {
-                quiet: Duration::ZERO,
-                elapsed: Duration::ZERO,
-                time: TimeShares::default(),
-                ..progress.clone()
-            };
-            still(known) != still(&progress) || progress.elapsed - known.elapsed >= COUNT_EVERY
-        };
-        running.progress.send_if_modified(|known| {
-            let changed = changed(known);
-            *known = progress.clone();
-            changed
-        });
-    }
-
-    fn count_without_holder(&mut self, now: Time, file: FileKey) {
-        let Some(running) = self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
-        else {
-            return;
-        };
-        if now - running.counted_at < COUNT_EVERY && running.phase != Phase::Finishing {
-            return;
-        }
-        running.counted_at = now;
-        running.without_holder =
-            u32::try_from(self.swarm.chunks_without_holder(file).len()).unwrap_or(u32::MAX);
-    }
-
-    pub(super) fn progress(&self, file: FileKey) -> Option<Progress> {
-        let (entry, now) = (self.files.get(&file)?, self.now);
-        let running = entry.running.as_ref()?;
-        let picture = self.swarm.file_status(file, now)?;
-        let (geometry, vouched) = (entry.info.geometry(), running.store.vouched());
-        let unchecked = geometry.bytes_in(&vouched);
-        let mut kept = running.store.stored();
-        kept.union_with(&vouched);
-        let is_under_way = matches!(running.phase, Phase::FindingPeers | Phase::Downloading);
-        let phase = match running.phase {
-            _ if is_under_way && entry.settings.is_paused => Phase::Paused,
-            _ if is_under_way && self.swarm.is_only_unverified(file) => Phase::Checking,
-            phase => phase,
-        };
-        Some(Progress {
-            phase,
-            bytes_done: geometry.bytes_in(&kept),
-            bytes_total: entry.info.size(),
-            bytes_resumed: running.resumed,
-            bytes_to_check: running.to_check,
-            bytes_checked: running.to_check.saturating_sub(unchecked),
-            bytes_damaged: running.damaged,
-            chunks_done: picture.stored + picture.vouched,
-            chunks_total: picture.chunks,
-            peers: picture.peers,
-            full_peers: picture.full_peers,
-            chunks_without_holder: running.without_holder,
-            coordinator: self.coordinator.state,
-            quiet: now - running.last_stored,
-            waiting: self.waiting(file, running),
-            elapsed: now - running.started,
-            time: self.time_shares(file),
-            traffic: self.traffic(file),
-            large_packets_lost: self.narrow_since.is_some_and(|since| since >= running.started),
-            corrupt_peers: running.corrupt_peers.shown(),
-        })
-    }
-
-    pub(super) fn traffic(&self, file: FileKey) -> Traffic {
-        let (Some(entry), Some(picture)) =
-            (self.files.get(&file), self.swarm.file_status(file, self.now))
-        else {
-            return Traffic::default();
-        };
-        let stats = picture.stats;
-        let chunk_size = u64::from(entry.info.geometry().chunk_size().get());
-        let received = entry.received;
-        let duplicate_bytes = stats.duplicate * chunk_size;
-        Traffic {
-            requested: stats.requested,
-            busy: stats.busy,
-            arrived: stats.arrived,
-            duplicate: stats.duplicate,
-            corrupt: stats.corrupt,
-            retried: stats.retried,
-            hedged: stats.hedged,
-            bytes_received: received.bytes + duplicate_bytes,
-            bytes_wasted: received.wasted + duplicate_bytes,
-            uploaded: stats.uploaded,
-            sources: received.sources,
-        }
     }
 }
 

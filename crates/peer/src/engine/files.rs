@@ -10,9 +10,7 @@ use tnet_proto::Availability;
 use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Goal, Input};
 
-use super::activity::Activity;
-use super::downloads::Running;
-use super::file_settings::FileSettings;
+use super::entry::FileEntry;
 use super::{Engine, keys_of};
 use crate::poll_interval::pause_after;
 use crate::store::{Download, FileState, FileStore, ReadError};
@@ -20,74 +18,6 @@ use crate::store::{Download, FileState, FileStore, ReadError};
 /// A file that nobody has read for so long is closed, or for twice as long: who deletes it or takes
 /// its disk away does not wait for us.
 const REST_AFTER: Duration = Duration::from_secs(2);
-
-pub(super) struct FileEntry {
-    pub(super) info: FileInfo,
-    pub(super) source: ChunkSource,
-    /// Further files with the same content, used when `source` goes away.
-    pub(super) spares: Vec<Arc<FileStore>>,
-    /// None when the file is whole: what a download needs, its descriptors above all, goes back at
-    /// its end.
-    pub(super) running: Option<Box<Running>>,
-    pub(super) received: Received,
-    /// Bytes that were sent to others, in whole chunks.
-    pub(super) sent_bytes: u64,
-    /// None until a chunk is sent or stored.
-    pub(super) activity: Option<Box<Activity>>,
-    /// What the owner wants of it.
-    pub(super) settings: FileSettings,
-}
-
-/// What came of a file.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Received {
-    /// In chunks that were verified, right or wrong.
-    pub(super) bytes: u64,
-    /// In those that were wrong.
-    pub(super) wasted: u64,
-    /// Peers that sent some of what was stored.
-    pub(super) sources: u32,
-}
-
-impl FileEntry {
-    pub(super) fn new(info: FileInfo, source: ChunkSource, running: Option<Running>) -> FileEntry {
-        FileEntry {
-            info,
-            source,
-            spares: Vec::new(),
-            running: running.map(Box::new),
-            received: Received::default(),
-            sent_bytes: 0,
-            activity: None,
-            settings: FileSettings::default(),
-        }
-    }
-
-    /// The chunks in which it is served.
-    pub(super) fn geometry(&self) -> &Geometry {
-        match &self.source {
-            ChunkSource::Recut { geometry, .. } => geometry,
-            ChunkSource::Coming(_) | ChunkSource::Whole(_) => self.info.geometry(),
-        }
-    }
-
-    /// The whole files behind it; not of a recut, which has none of its own.
-    pub(super) fn wholes(&self) -> impl Iterator<Item = &Arc<FileStore>> {
-        let own = match &self.source {
-            ChunkSource::Whole(store) => Some(store),
-            ChunkSource::Coming(_) | ChunkSource::Recut { .. } => None,
-        };
-        own.into_iter().chain(&self.spares)
-    }
-
-    /// What a download left that runs no more.
-    fn part(&self) -> Option<&Arc<Download>> {
-        match &self.source {
-            ChunkSource::Coming(part) if self.running.is_none() => Some(part),
-            _ => None,
-        }
-    }
-}
 
 impl Engine {
     /// A new file for the core, with a number of its own.

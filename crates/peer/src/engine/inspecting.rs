@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry, shown_path};
+use tnet_fileinfo::{ChunkIndex, FileHash, shown_path};
 use tnet_net::descriptors::shortage_of;
 use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Input, PeerKey, Time};
@@ -16,7 +16,7 @@ use tnet_swarm::{FileKey, Input, PeerKey, Time};
 use super::blocking::WorkDone;
 use super::damage::{Damage, Task};
 use super::doubts::{Doubted, Doubts, Outcome};
-use super::files::FileEntry;
+use super::entry::{FileEntry, chunks_in, indices_in};
 use super::touched::Touched;
 use super::{Engine, keys_of};
 use crate::api::{DamagedFile, Phase};
@@ -196,7 +196,7 @@ impl Engine {
     fn inspection_of(&mut self, doubt: Doubted) -> Option<Inspection> {
         let entry = self.files.get(&doubt.file)?;
         let (files, chunks) = match &entry.source {
-            ChunkSource::Coming(_) if is_finishing(entry) => {
+            ChunkSource::Coming(_) if entry.is_finishing() => {
                 self.integrity.doubts.add_own(self.now + WHILE_FINISHING, doubt.file, doubt.chunk);
                 return None;
             }
@@ -501,69 +501,4 @@ impl Engine {
             self.integrity.damage.note_sent(store);
         }
     }
-}
-
-impl FileEntry {
-    /// Whether it is served from this very file.
-    fn has(&self, store: &Arc<FileStore>) -> bool {
-        self.wholes().any(|own| Arc::ptr_eq(own, store))
-    }
-
-    /// Whether the chunk, numbered as it is served, can be: no flaw is known of it.
-    pub(super) fn is_sound(&self, chunk: ChunkIndex) -> bool {
-        match &self.source {
-            ChunkSource::Coming(part) => part.is_stored(chunk),
-            ChunkSource::Whole(_) => self.wholes().any(|store| store.flaws().of(chunk).is_none()),
-            ChunkSource::Recut { whole, geometry } => {
-                !whole.flaws().are_any()
-                    || chunks_in(whole, &geometry.range(chunk))
-                        .into_iter()
-                        .all(|own| whole.flaws().of(own).is_none())
-            }
-        }
-    }
-
-    /// All chunks that can be served.
-    pub(super) fn sound_chunks(&self) -> ChunkSet {
-        let geometry = self.geometry();
-        match &self.source {
-            ChunkSource::Coming(part) => part.stored(),
-            ChunkSource::Whole(_) => {
-                let mut chunks = ChunkSet::empty(geometry);
-                for store in self.wholes() {
-                    match store.flaws().sound(geometry) {
-                        Some(sound) => chunks.union_with(&sound),
-                        None => return ChunkSet::full(geometry),
-                    };
-                }
-                chunks
-            }
-            ChunkSource::Recut { whole, .. } => {
-                let (mut chunks, own) = (ChunkSet::full(geometry), whole.info().geometry());
-                let sound = whole.flaws().sound(own);
-                for flawed in sound.iter().flat_map(ChunkSet::missing) {
-                    for chunk in indices_in(geometry, &own.range(flawed)) {
-                        chunks.remove(chunk);
-                    }
-                }
-                chunks
-            }
-        }
-    }
-}
-
-fn is_finishing(entry: &FileEntry) -> bool {
-    entry.running.as_ref().is_some_and(|running| running.phase == Phase::Finishing)
-}
-
-/// The chunks of a file, as its description has them, that some bytes are in.
-fn chunks_in(whole: &FileStore, range: &Range<u64>) -> Vec<ChunkIndex> {
-    indices_in(whole.info().geometry(), range).collect()
-}
-
-fn indices_in(geometry: &Geometry, range: &Range<u64>) -> impl Iterator<Item = ChunkIndex> + use<> {
-    let (geometry, chunk_size) = (*geometry, u64::from(geometry.chunk_size().get()));
-    let indices = range.start / chunk_size..range.end.div_ceil(chunk_size);
-    indices
-        .filter_map(move |index| u32::try_from(index).ok().and_then(|index| geometry.chunk(index)))
 }

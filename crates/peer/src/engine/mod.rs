@@ -10,6 +10,7 @@ mod command;
 mod damage;
 mod doubts;
 mod downloads;
+mod entry;
 mod file_settings;
 mod files;
 mod info_server;
@@ -18,6 +19,7 @@ mod messages;
 mod misbehaviour;
 mod named_holders;
 mod perform;
+mod progress;
 mod rate;
 mod recuts;
 mod reporting;
@@ -59,7 +61,7 @@ use blocking::{Arrival, WorkDone};
 use checking::Checks;
 pub(crate) use command::{Command, StartDownload};
 pub(crate) use downloads::DownloadHandle;
-use files::FileEntry;
+use entry::FileEntries;
 use inspecting::Integrity;
 use misbehaviour::Bans;
 use recuts::Recuts;
@@ -95,7 +97,7 @@ pub(crate) struct Engine {
     sessions: HashMap<PeerKey, OpenSession>,
     context: SessionContext,
     dialer: Dialer,
-    files: BTreeMap<FileKey, FileEntry>,
+    files: FileEntries,
     by_hash: HashMap<FileHash, BTreeSet<FileKey>>,
     /// Where whole files are.
     by_path: HashMap<Arc<Path>, FileKey>,
@@ -214,7 +216,7 @@ impl Engine {
             sessions: HashMap::new(),
             context,
             dialer,
-            files: BTreeMap::new(),
+            files: FileEntries::default(),
             by_hash: HashMap::new(),
             by_path: HashMap::new(),
             next_file: 0,

@@ -46,8 +46,7 @@ impl Engine {
     /// What came of a call to an address.
     pub(super) fn note_call(&mut self, address: SocketAddr, failure: Option<CallFailure>) {
         for file in &self.followed {
-            if let Some(running) = self.files.get_mut(file).and_then(|entry| entry.running.as_mut())
-            {
+            if let Some(running) = self.files.running_mut(*file) {
                 running.holders.on_call(address, failure);
             }
         }

@@ -75,9 +75,7 @@ impl Engine {
         match event {
             Event::Complete { file } => self.on_complete(file),
             Event::CorruptChunk { file, chunk, address } => {
-                if let Some(running) =
-                    self.files.get_mut(&file).and_then(|entry| entry.running.as_mut())
-                {
+                if let Some(running) = self.files.running_mut(file) {
                     running.corrupt_peers.count(address);
                 }
                 let hash = self.files.get(&file).map(|entry| entry.info.hash().short());
@@ -87,9 +85,7 @@ impl Engine {
             Event::Banned { address } => {
                 tracing::warn!(?address, "peer banned");
                 for file in &self.followed {
-                    if let Some(running) =
-                        self.files.get_mut(file).and_then(|entry| entry.running.as_mut())
-                    {
+                    if let Some(running) = self.files.running_mut(*file) {
                         running.corrupt_peers.ban(address);
                     }
                 }

@@ -15,7 +15,7 @@ use tnet_sources::SourceCounts;
 use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Goal, PeerKey, Time};
 
-use super::files::FileEntry;
+use super::entry::FileEntry;
 use super::{Engine, keys_of};
 use crate::api::FileChange;
 

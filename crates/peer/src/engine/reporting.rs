@@ -14,7 +14,7 @@ use tnet_session::ChunkBody;
 use tnet_swarm::{CoordinatorSession, FileKey, Input, Swarm, Time};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::files::FileEntry;
+use super::entry::FileEntry;
 use super::{Engine, keys_of};
 use crate::api::{CoordinatorContact, CoordinatorState, Listing, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
@@ -210,8 +210,7 @@ impl Engine {
                     let _ = waiting.send(Found { full: *full, addresses: addresses.clone() });
                 }
                 for file in keys_of(&self.by_hash, &hash) {
-                    let entry = self.files.get_mut(&file);
-                    if let Some(running) = entry.and_then(|entry| entry.running.as_mut()) {
+                    if let Some(running) = self.files.running_mut(file) {
                         running.holders.note(*full, &addresses);
                     }
                     self.feed(Input::Holders { file, addresses: addresses.clone() });

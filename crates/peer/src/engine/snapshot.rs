@@ -82,7 +82,7 @@ impl Engine {
     }
 
     fn is_downloading(&self, file: FileKey) -> bool {
-        let running = self.files.get(&file).and_then(|entry| entry.running.as_ref());
+        let running = self.files.running(file);
         running.is_some_and(|running| !matches!(running.phase, Phase::Complete | Phase::Failed))
     }
 

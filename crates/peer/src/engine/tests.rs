@@ -12,6 +12,7 @@ use tnet_swarm::Goal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::entry::FileEntry;
 use super::*;
 use crate::store::{self, FileState, FileStore, Flaw, Opened, ReadError};
 
@@ -146,7 +147,7 @@ impl Bench {
     }
 
     fn is_finishing(&self, file: FileKey) -> bool {
-        let running = self.engine.files[&file].running.as_ref();
+        let running = self.engine.files.running(file);
         running.is_some_and(|running| running.phase == crate::api::Phase::Finishing)
     }
 }
@@ -277,7 +278,7 @@ async fn what_a_look_found_meanwhile_has_a_download_verified_once_more() {
     bench.looks_after(Duration::from_secs(1));
     completes(&mut bench, file, &part);
     // The doubted chunk is right; another was found wrong.
-    bench.engine.files.get_mut(&file).unwrap().running.as_mut().unwrap().is_suspect = true;
+    bench.engine.files.running_mut(file).unwrap().is_suspect = true;
     bench.works_until("verified").await;
     assert!(bench.is_finishing(file));
     bench.works_until("verified").await;
@@ -384,7 +385,7 @@ fn completes(bench: &mut Bench, file: FileKey, part: &store::Download) {
 
 fn is_not_finished(bench: &Bench, file: FileKey) {
     assert!(!bench.is_finishing(file) && !bench.dir.path().join("out").exists());
-    let running = bench.engine.files[&file].running.as_ref().unwrap();
+    let running = bench.engine.files.running(file).unwrap();
     assert!(running.is_suspect, "it is verified in full before it gets its name");
     assert_eq!(bench.engine.progress(file).unwrap().chunks_done, CHUNKS - 2);
 }

@@ -10,7 +10,7 @@ use tnet_fileinfo::{FileHash, ScanError, shown_path};
 use tnet_swarm::{FileKey, Time};
 
 use super::Engine;
-use super::files::FileEntry;
+use super::entry::FileEntry;
 use crate::api::chain;
 use crate::store::{FileStore, ReadAgainError};
 
