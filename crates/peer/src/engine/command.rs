@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_infosearch::Found;
@@ -11,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::downloads::DownloadHandle;
+use super::patience::SearchEnd;
 use crate::api::{DownloadError, FileChange, FilesPage, Limits, LimitsChange, Status};
 use crate::config::DownloadOptions;
 use crate::share::LeftOut;
@@ -60,6 +63,13 @@ pub(crate) enum Command {
     FindHolders {
         hash: FileHash,
         done: oneshot::Sender<Found>,
+    },
+    /// Answered when a search for a description that begins now, and finds none, has lasted long
+    /// enough. `asked` counts the peers that it asks.
+    AwaitSearchEnd {
+        within: Duration,
+        asked: Arc<AtomicUsize>,
+        done: oneshot::Sender<SearchEnd>,
     },
     /// A picture with at most so many files.
     Status {
@@ -121,6 +131,9 @@ impl Engine {
                 let _ = done.send(self.update_file(&hash, change));
             }
             Command::FindHolders { hash, done } => self.find_holders(hash, done),
+            Command::AwaitSearchEnd { within, asked, done } => {
+                self.await_search_end(within, asked, done)
+            }
             Command::Status { most_files, done } => {
                 let _ = done.send(self.status(most_files));
             }

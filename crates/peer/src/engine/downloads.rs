@@ -440,6 +440,7 @@ impl Engine {
                 self.fail(file, error);
             }
         }
+        self.end_long_searches();
         let swarm = &self.swarm;
         self.swarm_watches.look(|file| swarm.is_swarm_done(file));
     }

@@ -18,6 +18,7 @@ mod inspecting;
 mod messages;
 mod misbehaviour;
 mod named_holders;
+mod patience;
 mod perform;
 mod progress;
 mod rate;
@@ -64,9 +65,9 @@ pub(crate) use downloads::DownloadHandle;
 use entry::FileEntries;
 use inspecting::Integrity;
 use misbehaviour::Bans;
+use patience::WaitingSearch;
 use recuts::Recuts;
 use reporting::CoordinatorLink;
-pub(crate) use stall::{UNFIT_WITHIN, is_long};
 use swarm_watch::SwarmWatches;
 
 /// Events waiting for the engine, for each kind. When full, sessions stop reading and TCP slows the
@@ -118,6 +119,8 @@ pub(crate) struct Engine {
     /// Files with chunks that are still to be verified on the disk.
     checks: Checks,
     swarm_watches: SwarmWatches,
+    /// Searches for descriptions.
+    searches: Vec<WaitingSearch>,
     coordinator: CoordinatorLink,
     totals: Totals,
     recent: RecentFiles,
@@ -230,6 +233,7 @@ impl Engine {
             parts: BTreeSet::new(),
             checks: Checks::default(),
             swarm_watches: SwarmWatches::default(),
+            searches: Vec::new(),
             coordinator: CoordinatorLink::new(
                 config.coordinator.clone(),
                 CoordinatorSession::new(config.report_interval),
@@ -315,9 +319,9 @@ impl Engine {
         }
     }
 
-    /// Whether somebody is to be told how it goes.
+    /// Whether a download or a search waits for the next beat.
     fn has_beat(&self) -> bool {
-        !(self.followed.is_empty() && self.swarm_watches.is_empty())
+        !(self.followed.is_empty() && self.swarm_watches.is_empty() && self.searches.is_empty())
     }
 
     /// Whether something may be open that can be looked at.

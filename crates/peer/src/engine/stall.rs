@@ -16,17 +16,6 @@ const STANDS_STILL_AFTER: Duration = Duration::from_secs(3);
 /// is something else.
 const NARROW_IS_TOLD_FOR: Duration = Duration::from_secs(30);
 
-/// Whoever answers where the coordinator should be and is none of ours will hardly become one:
-/// patience with him ends after this, if not before.
-pub(crate) const UNFIT_WITHIN: Duration = Duration::from_secs(10);
-
-/// Whether nobody was found for long enough to say that nobody has it. While the coordinator was
-/// away nobody could be found, so that does not count; but as much time again is enough, however
-/// often it comes and goes.
-pub(crate) fn is_long(patience: Duration, quiet: Duration, absent: Duration) -> bool {
-    quiet.saturating_sub(absent) >= patience || quiet >= patience.saturating_mul(2)
-}
-
 impl Engine {
     /// What it waits for, if nothing was stored for a while.
     pub(super) fn waiting(&self, file: FileKey, running: &Running) -> Option<Waiting> {
@@ -125,22 +114,19 @@ impl Engine {
             && !running.met_somebody
             && let Some(waited) = self.coordinator.missing(now, running.started)
         {
-            match self.coordinator.unfit(now, running.started) {
-                Some((fault, since)) if since >= UNFIT_WITHIN || waited >= within => {
-                    return Some(DownloadError::CoordinatorUnfit { address, fault });
-                }
-                None if waited >= within => {
-                    let cause = self.coordinator.last_error.clone();
-                    return Some(DownloadError::CoordinatorUnreachable { address, waited, cause });
-                }
-                _ => {}
+            if let Some(fault) =
+                self.coordinator.unfit_for_long(now, running.started, waited, within)
+            {
+                return Some(DownloadError::CoordinatorUnfit { address, fault });
+            }
+            if waited >= within {
+                let cause = self.coordinator.last_error.clone();
+                return Some(DownloadError::CoordinatorUnreachable { address, waited, cause });
             }
         }
         let patience = running.options.give_up_after?;
-        let away = self.coordinator.missing(now, running.started).unwrap_or_default();
-        if quiet < patience
-            || away < patience && !is_long(patience, quiet, self.unheard(file, running))
-        {
+        let absent = self.unheard(file, running);
+        if !self.coordinator.has_waited_long(now, running.started, quiet, absent, patience) {
             return None;
         }
         let picture = self.swarm.file_status(file, now)?;
@@ -175,26 +161,5 @@ impl Engine {
         } else {
             DownloadError::NoHolder { waited: quiet }
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_without_a_coordinator_is_none_in_which_nobody_has_the_file() {
-        let is_long = |quiet, absent| {
-            is_long(
-                Duration::from_secs(14),
-                Duration::from_secs(quiet),
-                Duration::from_secs(absent),
-            )
-        };
-        assert!(!is_long(13, 0) && is_long(14, 0));
-        // Away for two seconds; gone since ten seconds; away again and again.
-        assert!(!is_long(15, 2) && is_long(16, 2));
-        assert!(!is_long(23, 13));
-        assert!(is_long(28, 20));
     }
 }
