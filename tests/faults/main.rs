@@ -20,7 +20,7 @@
 //! Cases run side by side as far as their bounds allow: `support/schedule.rs`. A case is `alone` if
 //! its bound would not hold beside others, and `measures` if only its figure would be another.
 
-#![allow(
+#![expect(
     clippy::disallowed_methods,
     reason = "what a test shows, its own files included, is for developers"
 )]

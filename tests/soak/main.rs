@@ -7,8 +7,8 @@
 //! TNET_SOAK_MINUTES=30 cargo test --release -p tnet-testkit --test soak -- --ignored --nocapture
 //! ```
 
-#![allow(clippy::print_stdout, reason = "what it sees is what it is run for")]
-#![allow(
+#![expect(clippy::print_stdout, reason = "what it sees is what it is run for")]
+#![expect(
     clippy::disallowed_methods,
     reason = "what a test shows, its own files included, is for developers"
 )]

@@ -24,7 +24,7 @@
 //!
 //! Everything here panics with the reason when it fails, and so fails the test.
 
-#![allow(
+#![expect(
     clippy::disallowed_methods,
     reason = "what a test shows, its own files included, is for developers"
 )]

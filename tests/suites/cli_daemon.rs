@@ -1,7 +1,7 @@
 //! The server as a process: on its own, one for each state directory, and heard by a service
 //! manager.
 
-#![allow(
+#![expect(
     clippy::disallowed_methods,
     reason = "what a test shows, its own files included, is for developers"
 )]

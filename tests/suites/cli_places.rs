@@ -1,7 +1,7 @@
 //! Where a file goes, as the command and the server see it: other file systems under one path,
 //! something mounted in between, a file that is replaced.
 
-#![allow(
+#![expect(
     clippy::disallowed_methods,
     reason = "what a test shows, its own files included, is for developers"
 )]
@@ -18,7 +18,7 @@ const LEN: u64 = 40 * 64 * 1024;
 
 const FOREGROUND: [&str; 5] = ["--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
 
-#[allow(
+#[expect(
     clippy::print_stderr,
     reason = "a test that was skipped must not look like one that passed"
 )]

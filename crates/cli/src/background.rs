@@ -47,7 +47,7 @@ pub(crate) struct Launch {
     pub(crate) state_dir: PathBuf,
     pub(crate) on_conflict: PortConflict,
     /// Arguments given as flags or variables, which a reloaded config file does not override.
-    pub(crate) decided: Vec<&'static str>,
+    pub(crate) explicit: Vec<&'static str>,
 }
 
 /// Variables that the server inherits: those that describe the user, and those that the program may
@@ -85,7 +85,7 @@ pub(crate) struct Started {
 }
 
 /// A server that was found, or was started because there was none.
-pub(crate) enum Running {
+pub(crate) enum ServerAccess {
     Found(Client),
     Started(Started),
 }
@@ -96,15 +96,15 @@ pub(crate) async fn find_or_start(
     launch: Launch,
     config: &Config,
     context: &Context,
-) -> Result<Running, Failure> {
+) -> Result<ServerAccess, Failure> {
     let deadline = Instant::now() + START_DEADLINE;
     let mut lost_the_race = None;
     loop {
         let failure: Failure = match Client::connect(&launch.state_dir).await {
-            Ok(client) => return Ok(Running::Found(client)),
+            Ok(client) => return Ok(ServerAccess::Found(client)),
             Err(ConnectError::NotRunning { .. }) => {
                 match start(&launch, config, context).await {
-                    Ok(started) => return Ok(Running::Started(started)),
+                    Ok(started) => return Ok(ServerAccess::Started(started)),
                     // Another process was faster, or a server is still ending.
                     Err(StartFailure::Taken(failure)) => lost_the_race.insert(failure).clone(),
                     Err(StartFailure::Other(failure)) => return Err(failure),
@@ -274,7 +274,7 @@ fn arguments(launch: &Launch, config: &Config) -> Vec<OsString> {
         arguments.extend(["--config".into(), file.into()]);
     }
     arguments
-        .extend(launch.decided.iter().flat_map(|argument| ["--decided".into(), argument.into()]));
+        .extend(launch.explicit.iter().flat_map(|argument| ["--explicit".into(), argument.into()]));
     arguments.extend((0..config.verbose).map(|_| "-v".into()));
     arguments
 }
@@ -290,7 +290,7 @@ enum StartupReport {
 
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Event {
+enum StartupEvent {
     Ready,
     Result {
         error: Option<ErrorFields>,
@@ -310,8 +310,8 @@ fn startup_report(stdout: impl Read) -> StartupReport {
     for line in BufReader::new(stdout.take(MAX_REPORT)).lines() {
         let Ok(line) = line else { break };
         match serde_json::from_str(&line) {
-            Ok(Event::Ready) => return StartupReport::Ready,
-            Ok(Event::Result { error: Some(error) }) => {
+            Ok(StartupEvent::Ready) => return StartupReport::Ready,
+            Ok(StartupEvent::Result { error: Some(error) }) => {
                 return StartupReport::Failed(failure(error));
             }
             _ => {}

@@ -21,7 +21,7 @@ pub(crate) const LOG_NAME: &str = "server.log";
 
 /// What a command shows by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Talk {
+pub(crate) enum LogDefault {
     /// The log: it runs until it is stopped.
     Log,
     /// Something else; the log only with -v.
@@ -29,12 +29,12 @@ pub(crate) enum Talk {
 }
 
 /// Logs to stderr.
-pub(crate) fn to_stderr(talk: Talk, verbose: u8, quiet: bool) {
-    let level = match (talk, verbose) {
-        (Talk::Log, 0) if quiet => "warn",
-        (Talk::Else, 0) => return,
-        (Talk::Log, 0) | (Talk::Else, 1) => "info",
-        (Talk::Log, 1) | (Talk::Else, 2) => "debug",
+pub(crate) fn to_stderr(log_default: LogDefault, verbose: u8, quiet: bool) {
+    let level = match (log_default, verbose) {
+        (LogDefault::Log, 0) if quiet => "warn",
+        (LogDefault::Else, 0) => return,
+        (LogDefault::Log, 0) | (LogDefault::Else, 1) => "info",
+        (LogDefault::Log, 1) | (LogDefault::Else, 2) => "debug",
         _ => "trace",
     };
     if service::logs_to_journal() {

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_in_one_line_that_names_the_help() {
+    fn a_usage_error_is_one_line_that_names_the_help() {
         for (line, told) in [
             (
                 "tnet get --frobnicate x",

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tnet_fileinfo::FileHash;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use super::download_state::DownloadState;
 use super::error::{Fault, FaultKind};
-use super::news::News;
 use tnet_peer::Clock;
 use tnet_peer::{Phase, Progress, Waiting};
 use tnet_store::FileId;
@@ -50,7 +50,7 @@ impl ContentQueue {
         out: &Path,
         give_up_after: Option<Duration>,
         clock: &Clock,
-        publish: &watch::Sender<News>,
+        publish: &watch::Sender<DownloadState>,
     ) -> Result<QueueHead, Fault> {
         let Self { lock, head } = self;
         tokio::select! {
@@ -110,7 +110,7 @@ async fn stalled(
     mut news: watch::Receiver<HeadState>,
     give_up_after: Option<Duration>,
     clock: &Clock,
-    publish: &watch::Sender<News>,
+    publish: &watch::Sender<DownloadState>,
 ) -> (PathBuf, Duration) {
     let (mut since, mut mark) = (clock.now(), (0, 0));
     loop {
@@ -119,7 +119,7 @@ async fn stalled(
             (since, mark) = (clock.now(), head.mark());
         }
         if let Some(progress) = &head.progress {
-            publish.send_replace(News::Progress(progress.clone()));
+            publish.send_replace(DownloadState::Progress(progress.clone()));
         }
         let left = give_up_after
             .filter(|_| !head.is_exempt())
@@ -202,7 +202,7 @@ mod tests {
         out: &str,
         patience: Option<Duration>,
     ) -> Result<QueueHead, Fault> {
-        let publish = watch::Sender::new(News::Started);
+        let publish = watch::Sender::new(DownloadState::Started);
         line.clone().wait(HASH, Path::new(out), patience, &Clock::new(), &publish).await
     }
 

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::content_queue::{ContentQueue, OpenDirectories, QueueHead};
+use super::download_state::DownloadState;
 use super::error::{Fault, FaultKind};
-use super::news::News;
 use tnet_peer::DownloadOptions;
 use tnet_peer::Peer;
 use tnet_peer::{DownloadError, Progress, Summary};
@@ -84,7 +84,7 @@ struct Target {
     out: PathBuf,
     /// `out` may lead elsewhere for other clients.
     directory: Option<Arc<OwnedFd>>,
-    news: watch::Receiver<News>,
+    news: watch::Receiver<DownloadState>,
     forgotten: CancellationToken,
 }
 
@@ -106,7 +106,10 @@ impl Downloads {
     }
 
     /// Starts the download, or finds it running already.
-    pub(crate) fn start(&mut self, mut order: Order) -> Result<watch::Receiver<News>, Fault> {
+    pub(crate) fn start(
+        &mut self,
+        mut order: Order,
+    ) -> Result<watch::Receiver<DownloadState>, Fault> {
         let hash = order.wanted.hash();
         let directory = order.directory.take().map(|directory| self.directories.only(directory));
         if let Some(content) = self.running.get(&hash)
@@ -120,7 +123,7 @@ impl Downloads {
             return Err(Fault::new(FaultKind::Other, cause).or_hint("wait for one to end"));
         }
         order.options.directory.clone_from(&directory);
-        let (publish, news) = watch::channel(News::Started);
+        let (publish, news) = watch::channel(DownloadState::Started);
         self.number += 1;
         let (number, out, forgotten) = (self.number, order.out.clone(), self.peer.stop_token());
         let content = self.running.entry(hash).or_default();
@@ -131,8 +134,8 @@ impl Downloads {
         let peer = Arc::clone(&self.peer);
         self.tasks.spawn(async move {
             let last = match Box::pin(run(&peer, order, queue, &forgotten, &publish)).await {
-                Ok(summary) => News::Done(summary),
-                Err(fault) => News::Failed(fault),
+                Ok(summary) => DownloadState::Done(summary),
+                Err(fault) => DownloadState::Failed(fault),
             };
             publish.send_replace(last);
             (hash, number)
@@ -142,7 +145,7 @@ impl Downloads {
 
     /// Ends all downloads of this content. Returns their news channels, which close when the
     /// downloads have ended.
-    pub(crate) fn forget(&mut self, hash: FileHash) -> Vec<watch::Receiver<News>> {
+    pub(crate) fn forget(&mut self, hash: FileHash) -> Vec<watch::Receiver<DownloadState>> {
         let targets = self.running.get(&hash).map_or(&[][..], |content| &content.targets);
         targets.iter().for_each(|target| target.forgotten.cancel());
         targets.iter().map(|target| target.news.clone()).collect()
@@ -181,7 +184,7 @@ async fn run(
     order: Order,
     queue: ContentQueue,
     forgotten: &CancellationToken,
-    publish: &watch::Sender<News>,
+    publish: &watch::Sender<DownloadState>,
 ) -> Result<Summary, Fault> {
     let Order { wanted, out, options, .. } = order;
     let hash = wanted.hash();
@@ -234,7 +237,7 @@ async fn download(
     options: DownloadOptions,
     head: &QueueHead,
     forgotten: &CancellationToken,
-    publish: &watch::Sender<News>,
+    publish: &watch::Sender<DownloadState>,
 ) -> Result<Summary, Fault> {
     let hash = info.hash();
     head.is_at_disk(true);
@@ -255,7 +258,7 @@ async fn download(
                     log(hash, &progress);
                 }
                 head.tell(&progress);
-                publish.send_replace(News::Progress(progress));
+                publish.send_replace(DownloadState::Progress(progress));
             }
         }
     }

@@ -60,7 +60,7 @@ pub(crate) mod hash {
 }
 
 /// A path for display: with replacement characters where it is not UTF-8.
-#[allow(clippy::disallowed_methods, reason = "what is shown of it is escaped there")]
+#[expect(clippy::disallowed_methods, reason = "what is shown of it is escaped there")]
 pub(crate) fn shown(path: &Path) -> PathBuf {
     match path.to_str() {
         Some(_) => path.to_owned(),

@@ -46,7 +46,9 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod client;
+mod client_connection;
 mod content_queue;
+mod download_state;
 mod downloads;
 mod error;
 mod fd_passing;
@@ -56,9 +58,7 @@ pub mod fuzzing;
 mod json_lines;
 mod json_values;
 mod message;
-mod news;
 mod server;
-mod session;
 mod state_lock;
 #[cfg(test)]
 mod tests;

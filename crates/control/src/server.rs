@@ -14,9 +14,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::client_connection::{ClientConnection, FollowerSlots, ServerCommand, serve_client};
 use super::downloads::Downloads;
 use super::message::Hello;
-use super::session::{ClientConnection, FollowerSlots, ServerCommand, serve_client};
 use super::state_lock::StateLock;
 use tnet_peer::Peer;
 use tnet_peer::descriptors;

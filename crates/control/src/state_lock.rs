@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test]
-    #[allow(
+    #[expect(
         clippy::print_stderr,
         reason = "a test that was skipped must not look like one that passed"
     )]

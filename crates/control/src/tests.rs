@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::session::{FollowerSlots, serve_client};
+use super::client_connection::{FollowerSlots, serve_client};
 use super::state_lock::socket_path;
 use super::*;
 use tnet_peer::Peer;

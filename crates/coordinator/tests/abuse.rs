@@ -35,7 +35,7 @@ async fn is_cut_after(coordinator: std::net::SocketAddr, bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn whoever_says_no_hello_is_cut_at_the_deadline() {
+async fn a_connection_without_a_hello_is_closed_at_the_deadline() {
     let coordinator = start(hasty());
     let address = coordinator.local_addr();
     let ours = preamble(Protocol::Coordinator);
@@ -53,7 +53,7 @@ async fn whoever_says_no_hello_is_cut_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn strangers_are_cut() {
+async fn connections_of_other_protocols_are_closed() {
     let coordinator = start(config()); // five seconds for a hello: these are closed for what they send
     let address = coordinator.local_addr();
     let (ours, theirs) = (preamble(Protocol::Coordinator), preamble(Protocol::Peer));
@@ -113,7 +113,7 @@ async fn an_unknown_message_is_answered_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn entries_above_the_limit_are_left_out_and_nobody_is_asked_for_them_again() {
+async fn entries_above_the_limit_are_left_out_and_not_requested_again() {
     let table = TableLimits { max_entries_per_peer: 2, max_entries: 3, ..TableLimits::default() };
     let coordinator = start(Config { table, ..config() });
     let address = coordinator.local_addr();

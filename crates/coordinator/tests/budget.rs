@@ -1,7 +1,7 @@
 //! The bytes that the table counts are never below what it has allocated, after any history. The
 //! only test in its process: allocations are counted for the whole process.
 
-#![allow(clippy::print_stdout, reason = "the figures are for whoever runs it with --nocapture")]
+#![expect(clippy::print_stdout, reason = "the figures are for developers, with --nocapture")]
 
 use std::alloc::System;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -2,7 +2,7 @@
 //! the system says the process has grown. One test in this file, so that nothing else grows with
 //! it.
 
-#![allow(clippy::print_stdout, reason = "the figures are for whoever runs it with --nocapture")]
+#![expect(clippy::print_stdout, reason = "the figures are for developers, with --nocapture")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

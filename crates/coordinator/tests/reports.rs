@@ -42,7 +42,7 @@ async fn the_asker_is_counted_but_not_named() {
 }
 
 #[tokio::test]
-async fn a_peer_that_accepts_nobody_is_counted_but_not_named() {
+async fn a_peer_that_accepts_no_connections_is_counted_but_not_named() {
     let coordinator = start(config());
     let (mut first, _) = Client::join(coordinator.local_addr(), 0, 1, LONG).await;
     first.report(true, &[entry(1, Availability::Full)]).await;
@@ -213,7 +213,7 @@ async fn a_lost_peer_stays_until_its_lease_ends() {
 }
 
 #[tokio::test]
-async fn who_claims_the_address_of_a_living_peer_takes_nothing_from_it() {
+async fn a_claim_to_the_address_of_a_living_peer_takes_nothing_from_it() {
     let coordinator = start(config());
     let address = coordinator.local_addr();
     let mut living = Client::holding(address, 7001, 1, Availability::Full).await;
@@ -237,7 +237,7 @@ async fn who_claims_the_address_of_a_living_peer_takes_nothing_from_it() {
 }
 
 #[tokio::test]
-async fn a_peer_that_starts_again_is_listed_at_once_whoever_else_claims_its_address() {
+async fn a_restarted_peer_is_listed_at_once_despite_other_claims_to_its_address() {
     let coordinator = start(config());
     let address = coordinator.local_addr();
     // The earlier process lost power: its connection still seems to be open.
@@ -302,7 +302,7 @@ async fn a_bye_deletes_at_once() {
 }
 
 #[tokio::test]
-async fn a_liar_about_the_size_cannot_keep_others_out() {
+async fn a_false_size_cannot_keep_others_out() {
     let coordinator = start(config());
     let (mut liar, _) = Client::join(coordinator.local_addr(), 7001, 1, LONG).await;
     let mut lie = entry(1, Availability::Full);

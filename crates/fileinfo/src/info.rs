@@ -260,7 +260,7 @@ mod tests {
         let truth = info(4 * 16 * 1024);
         let pair = |left: usize| {
             let values = truth.sums()[left..left + 2].iter().map(|sum| *sum.as_bytes());
-            ChunkSum::from_bytes(crate::tree::merge_row(values, crate::tree::Place::Inner))
+            ChunkSum::from_bytes(crate::tree::merge_row(values, crate::tree::NodePosition::Inner))
         };
         let forged = geometry(2 * 16 * 1024);
         let sums = vec![pair(0), pair(2)];

@@ -61,7 +61,7 @@ pub use geometry::{ChunkIndex, Geometry, GeometryError, MAX_CHUNKS};
 pub use hash::{ChunkSum, FileHash, ParseHashError};
 pub use info::{FileInfo, FileInfoError};
 pub use json::MAX_FILEINFO_LEN;
-pub use scan::{Progress, ScanError, scan_file, scan_open_file, verify_file};
+pub use scan::{ProgressFn, ScanError, scan_file, scan_open_file, verify_file};
 pub use shown::{Shown, is_plain, shown, shown_path, write_escaped};
 pub use special_name::SpecialName;
 pub use tail::{Tail, TailError};

@@ -28,9 +28,9 @@ use positioned::PositionedFile;
 /// Called with the number of bytes newly done, from several threads at once; [`ControlFlow::Break`]
 /// stops the work. The numbers add up to all the bytes there are to do, also where the file turns
 /// out to be short.
-pub type Progress<'a> = &'a (dyn Fn(u64) -> ControlFlow<()> + Sync);
+pub type ProgressFn<'a> = &'a (dyn Fn(u64) -> ControlFlow<()> + Sync);
 
-/// A [`Progress`] that does nothing: for callers that neither display progress nor stop.
+/// A [`ProgressFn`] that does nothing: for callers that neither display progress nor stop.
 pub fn unwatched(_bytes: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
@@ -44,7 +44,7 @@ pub fn unwatched(_bytes: u64) -> ControlFlow<()> {
 pub fn scan_file(
     path: &Path,
     chunk_size: Option<ChunkSize>,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<FileInfo, ScanError> {
     let name = path.file_name().and_then(|name| FileName::from_os_str(name).ok());
     scan_open_file(&open(path)?, name, chunk_size, progress)
@@ -61,7 +61,7 @@ pub fn scan_open_file(
     file: &File,
     name: Option<FileName>,
     chunk_size: Option<ChunkSize>,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<FileInfo, ScanError> {
     let before = State::of(file)?;
     let geometry = Geometry::new(
@@ -101,7 +101,7 @@ pub fn verify_file(
     file: &File,
     info: &FileInfo,
     candidates: Option<&ChunkSet>,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<ChunkSet, ScanError> {
     let geometry = info.geometry();
     let mut right = ChunkSet::empty(geometry);

@@ -23,7 +23,7 @@ use blake3::hazmat::ChainingValue;
 use crate::chunk_size::MAX_CHUNK_SIZE;
 use crate::geometry::Geometry;
 use crate::hash::ChunkSum;
-use crate::tree::{Place, SubtreeHasher, fold_left_siblings};
+use crate::tree::{NodePosition, SubtreeHasher, fold_left_siblings};
 
 /// Bytes in every BLAKE3 leaf but the last.
 const LEAF_LEN: u32 = 1024;
@@ -70,7 +70,7 @@ impl Tail {
         for bit in (0..u32::BITS).rev().filter(|bit| shape.leaf_index >> bit & 1 == 1) {
             let (subtree, after) = rest.split_at((LEAF_LEN << bit) as usize);
             let offset = geometry.size() - rest.len() as u64;
-            let mut hasher = SubtreeHasher::new(offset, Place::Inner);
+            let mut hasher = SubtreeHasher::new(offset, NodePosition::Inner);
             hasher.update(subtree);
             path.push(hasher.finish());
             rest = after;
@@ -115,8 +115,8 @@ impl Tail {
 
     /// The sum of the last chunk as leaf and path, of that shape, make it.
     fn climb(&self, geometry: &Geometry, shape: &Shape) -> ChainingValue {
-        let place = Place::of_chunk(geometry);
-        let leaf_place = if self.path.is_empty() { place } else { Place::Inner };
+        let place = NodePosition::of_chunk(geometry);
+        let leaf_place = if self.path.is_empty() { place } else { NodePosition::Inner };
         let mut leaf = SubtreeHasher::new(shape.leaf_offset(), leaf_place);
         leaf.update(&self.leaf);
         fold_left_siblings(self.path.iter(), leaf.finish(), place)
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_liar_who_may_rewrite_the_tail_still_cannot_prove_another_size() {
+    fn a_rewritten_tail_cannot_prove_another_size() {
         let size = 2 * CHUNK + 5000;
         let content = bytes(size);
         let (tail, sum) = tail_and_sum(&geometry(size), &content);

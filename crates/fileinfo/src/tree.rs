@@ -20,12 +20,12 @@ const MAX_WAITING: usize = 32;
 
 /// Whether a subtree is all there is, or has something above it. BLAKE3 hashes the two differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
+pub(crate) enum NodePosition {
     Root,
     Inner,
 }
 
-impl Place {
+impl NodePosition {
     /// The place of a chunk: the root if the file has no other.
     pub(crate) fn of_chunk(geometry: &Geometry) -> Self {
         if geometry.chunk_count() == 1 { Self::Root } else { Self::Inner }
@@ -55,7 +55,7 @@ impl ChunkHasher {
     /// Begins a chunk.
     pub fn new(geometry: &Geometry, chunk: ChunkIndex) -> Self {
         Self {
-            subtree: SubtreeHasher::new(geometry.offset(chunk), Place::of_chunk(geometry)),
+            subtree: SubtreeHasher::new(geometry.offset(chunk), NodePosition::of_chunk(geometry)),
             missing: u64::from(geometry.chunk_len(chunk)),
             overrun: false,
         }
@@ -82,13 +82,13 @@ impl ChunkHasher {
 #[derive(Clone, Debug)]
 pub(crate) struct SubtreeHasher {
     hasher: Hasher,
-    place: Place,
+    place: NodePosition,
 }
 
 impl SubtreeHasher {
     /// A root begins at offset 0.
-    pub(crate) fn new(offset: u64, place: Place) -> Self {
-        debug_assert!(offset == 0 || place == Place::Inner);
+    pub(crate) fn new(offset: u64, place: NodePosition) -> Self {
+        debug_assert!(offset == 0 || place == NodePosition::Inner);
         let mut hasher = Hasher::new();
         hasher.set_input_offset(offset);
         Self { hasher, place }
@@ -101,8 +101,8 @@ impl SubtreeHasher {
     /// At least one byte was taken, unless it is the root of an empty file.
     pub(crate) fn finish(&self) -> ChainingValue {
         match self.place {
-            Place::Root => *self.hasher.finalize().as_bytes(),
-            Place::Inner => self.hasher.finalize_non_root(),
+            NodePosition::Root => *self.hasher.finalize().as_bytes(),
+            NodePosition::Inner => self.hasher.finalize_non_root(),
         }
     }
 }
@@ -117,7 +117,7 @@ pub fn root(geometry: &Geometry, sums: &[ChunkSum]) -> FileHash {
     if sums.is_empty() {
         return FileHash::from_bytes(*blake3::hash(b"").as_bytes());
     }
-    FileHash::from_bytes(merge_row(sums.iter().map(|sum| *sum.as_bytes()), Place::Root))
+    FileHash::from_bytes(merge_row(sums.iter().map(|sum| *sum.as_bytes()), NodePosition::Root))
 }
 
 /// The chaining value over a row of subtrees, all complete and of one size except the last, which
@@ -127,7 +127,7 @@ pub fn root(geometry: &Geometry, sums: &[ChunkSum]) -> FileHash {
 /// If the row is empty.
 pub(crate) fn merge_row(
     row: impl ExactSizeIterator<Item = ChainingValue>,
-    place: Place,
+    place: NodePosition,
 ) -> ChainingValue {
     // Like a binary counter: after `n` subtrees, one waits for each bit set in `n`. The last is
     // never merged on arrival, because only the final fold knows which merge is the root.
@@ -137,7 +137,7 @@ pub(crate) fn merge_row(
         if let Some(mut complete) = last.replace(value) {
             for _ in 0..(index - 1).trailing_ones() {
                 let left = waiting.pop().expect("each bit set in the count waits");
-                complete = merge(&left, &complete, Place::Inner);
+                complete = merge(&left, &complete, NodePosition::Inner);
             }
             waiting.push(complete);
         }
@@ -151,19 +151,19 @@ pub(crate) fn merge_row(
 pub(crate) fn fold_left_siblings<'a>(
     siblings: impl ExactSizeIterator<Item = &'a ChainingValue>,
     edge: ChainingValue,
-    place: Place,
+    place: NodePosition,
 ) -> ChainingValue {
     let above = siblings.len();
     siblings.enumerate().fold(edge, |right, (level, left)| {
-        let merged = if level + 1 == above { place } else { Place::Inner };
+        let merged = if level + 1 == above { place } else { NodePosition::Inner };
         merge(left, &right, merged)
     })
 }
 
-fn merge(left: &ChainingValue, right: &ChainingValue, place: Place) -> ChainingValue {
+fn merge(left: &ChainingValue, right: &ChainingValue, place: NodePosition) -> ChainingValue {
     match place {
-        Place::Root => *merge_subtrees_root(left, right, Mode::Hash).as_bytes(),
-        Place::Inner => merge_subtrees_non_root(left, right, Mode::Hash),
+        NodePosition::Root => *merge_subtrees_root(left, right, Mode::Hash).as_bytes(),
+        NodePosition::Inner => merge_subtrees_non_root(left, right, Mode::Hash),
     }
 }
 
@@ -279,11 +279,11 @@ mod tests {
         let geometry = Geometry::new(size, chunk_size).expect("the limit itself");
         let sums = vec![ChunkSum::from_bytes([7; 32]); crate::MAX_CHUNKS as usize];
         // A complete tree of equal values is twenty merges, each of a value with itself.
-        let child =
-            (1..crate::MAX_CHUNKS.ilog2()).fold([7; 32], |cv, _| merge(&cv, &cv, Place::Inner));
+        let child = (1..crate::MAX_CHUNKS.ilog2())
+            .fold([7; 32], |cv, _| merge(&cv, &cv, NodePosition::Inner));
         assert_eq!(
             root(&geometry, &sums),
-            FileHash::from_bytes(merge(&child, &child, Place::Root))
+            FileHash::from_bytes(merge(&child, &child, NodePosition::Root))
         );
     }
 }

@@ -41,7 +41,7 @@ fn copy_now(
         }
         return download.finish().ok();
     }
-    let recut = ChunkSource::Recut { whole: Arc::clone(whole), geometry: *info.geometry() };
+    let recut = ChunkSource::Rechunked { whole: Arc::clone(whole), geometry: *info.geometry() };
     let mut failed_in_a_row = 0;
     for chunk in download.stored().missing() {
         if stop.is_cancelled() {

@@ -108,7 +108,7 @@ impl DirShare {
                 return;
             }
             let Some(notices) = notices else {
-                let is_idle = applied.is_nothing() && watch.is_at_rest();
+                let is_idle = applied.is_nothing() && watch.is_settled();
                 let pause = if is_idle { idle_pause_after } else { pause_after };
                 tokio::time::sleep(pause(took, interval)).await;
                 continue;
@@ -333,8 +333,8 @@ impl Follower {
             Change::Unreadable { path, kind } => {
                 tracing::debug!(path = %shown_path(&path), %kind, "not shared: cannot be read");
             }
-            Change::Planted { path } => {
-                tracing::debug!(path = %shown_path(&path), "not shared: planted")
+            Change::HardLink { path } => {
+                tracing::debug!(path = %shown_path(&path), "not shared: a hard link that another user may have made")
             }
             Change::TooDeep { path } => {
                 tracing::debug!(path = %shown_path(&path), "not shared: too deep")

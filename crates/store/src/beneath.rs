@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_writes_to_does_not_make_us_wait() {
+    fn a_pipe_without_a_writer_does_not_block() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let made = std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status();
         assert!(made.expect("mkfifo is everywhere").success());

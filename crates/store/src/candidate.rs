@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tnet_fileinfo::{FileInfo, FileName, Progress, ScanError, scan_open_file, verify_file};
+use tnet_fileinfo::{FileInfo, FileName, ProgressFn, ScanError, scan_open_file, verify_file};
 
 use super::beneath;
 use super::error::ShareError;
@@ -88,7 +88,7 @@ impl Candidate {
     ///
     /// # Errors
     /// It cannot be read, changed meanwhile, or `progress` said stop.
-    pub fn scan(&self, progress: Progress<'_>) -> Result<FileInfo, ScanError> {
+    pub fn scan(&self, progress: ProgressFn<'_>) -> Result<FileInfo, ScanError> {
         let name = self.path.file_name().and_then(|name| FileName::from_os_str(name).ok());
         scan_open_file(&self.file, name, None, progress)
     }
@@ -100,7 +100,7 @@ impl Candidate {
     pub(super) fn is_right(
         &self,
         info: &FileInfo,
-        progress: Progress<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<bool, ScanError> {
         Ok(verify_file(&self.file, info, None, progress)?.is_full())
     }

@@ -18,7 +18,7 @@ pub enum ChunkVerdict {
     /// It is right.
     Right,
     /// The page cache held wrong bytes, the disk holds the right ones.
-    Mended,
+    CacheWasWrong,
     /// It is wrong on the disk.
     Wrong,
     /// It cannot be read, or not as the file that was shared.
@@ -96,7 +96,11 @@ impl ChunkReader<'_> {
         }
         sys::drop_cached(self.file, geometry.range(chunk));
         self.read(chunk, 0, buf)?;
-        Ok(if self.info.verify(chunk, buf) { ChunkVerdict::Mended } else { ChunkVerdict::Wrong })
+        Ok(if self.info.verify(chunk, buf) {
+            ChunkVerdict::CacheWasWrong
+        } else {
+            ChunkVerdict::Wrong
+        })
     }
 
     /// The position of a part in the file, in bytes; `None` if the part is not inside the chunk.

@@ -16,9 +16,9 @@ pub enum ChunkSource {
     /// A complete file.
     Whole(Arc<FileStore>),
     /// A download; only its stored chunks can be read.
-    Coming(Arc<Download>),
+    Partial(Arc<Download>),
     /// A complete file in chunks of another size.
-    Recut {
+    Rechunked {
         /// The file.
         whole: Arc<FileStore>,
         /// The chunks that it is read in.
@@ -34,8 +34,8 @@ impl ChunkSource {
     pub fn read(&self, chunk: ChunkIndex, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
         match self {
             ChunkSource::Whole(file) => file.read_chunk_part(chunk, offset, buf),
-            ChunkSource::Coming(download) => download.read_chunk_part(chunk, offset, buf),
-            ChunkSource::Recut { whole, geometry } => {
+            ChunkSource::Partial(download) => download.read_chunk_part(chunk, offset, buf),
+            ChunkSource::Rechunked { whole, geometry } => {
                 read_range(whole, geometry.offset(chunk) + u64::from(offset), buf)
             }
         }
@@ -50,8 +50,8 @@ impl ChunkSource {
     ) -> Option<Result<(), ReadError>> {
         match self {
             ChunkSource::Whole(file) => file.read_chunk_part_at_once(chunk, offset, buf),
-            ChunkSource::Coming(download) => download.read_chunk_part_at_once(chunk, offset, buf),
-            ChunkSource::Recut { .. } => None,
+            ChunkSource::Partial(download) => download.read_chunk_part_at_once(chunk, offset, buf),
+            ChunkSource::Rechunked { .. } => None,
         }
     }
 
@@ -65,8 +65,8 @@ impl ChunkSource {
     ) -> Option<(Arc<File>, u64)> {
         match self {
             ChunkSource::Whole(file) => file.cached_part(chunk, offset, len),
-            ChunkSource::Coming(download) => download.cached_part(chunk, offset, len),
-            ChunkSource::Recut { whole, geometry } => {
+            ChunkSource::Partial(download) => download.cached_part(chunk, offset, len),
+            ChunkSource::Rechunked { whole, geometry } => {
                 let is_inside =
                     u64::from(offset) + u64::from(len) <= u64::from(geometry.chunk_len(chunk));
                 is_inside
@@ -79,8 +79,10 @@ impl ChunkSource {
     /// Whether the file is on a file system in memory: no read of it waits for a disk.
     pub fn is_in_memory(&self) -> bool {
         match self {
-            ChunkSource::Whole(whole) | ChunkSource::Recut { whole, .. } => whole.is_in_memory(),
-            ChunkSource::Coming(download) => download.is_in_memory(),
+            ChunkSource::Whole(whole) | ChunkSource::Rechunked { whole, .. } => {
+                whole.is_in_memory()
+            }
+            ChunkSource::Partial(download) => download.is_in_memory(),
         }
     }
 
@@ -100,11 +102,11 @@ impl ChunkSource {
     /// The file has changed.
     pub fn check_unchanged(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
         match self {
-            ChunkSource::Whole(whole) | ChunkSource::Recut { whole, .. } => {
+            ChunkSource::Whole(whole) | ChunkSource::Rechunked { whole, .. } => {
                 whole.check(file, chunk)
             }
             // Only this process writes to it.
-            ChunkSource::Coming(_) => Ok(()),
+            ChunkSource::Partial(_) => Ok(()),
         }
     }
 
@@ -112,7 +114,7 @@ impl ChunkSource {
     pub fn info(&self) -> Option<&FileInfo> {
         match self {
             ChunkSource::Whole(file) => Some(file.info()),
-            ChunkSource::Coming(_) | ChunkSource::Recut { .. } => None,
+            ChunkSource::Partial(_) | ChunkSource::Rechunked { .. } => None,
         }
     }
 
@@ -120,8 +122,8 @@ impl ChunkSource {
     pub fn path(&self) -> PathBuf {
         match self {
             ChunkSource::Whole(file) => file.path().to_path_buf(),
-            ChunkSource::Coming(download) => download.path(),
-            ChunkSource::Recut { whole, .. } => whole.path().to_path_buf(),
+            ChunkSource::Partial(download) => download.path(),
+            ChunkSource::Rechunked { whole, .. } => whole.path().to_path_buf(),
         }
     }
 }
@@ -160,7 +162,7 @@ mod tests {
         let size = ChunkSize::new(64 * 1024).unwrap();
         let info = scan_file(path, Some(size), &|_| ControlFlow::Continue(())).unwrap();
         let whole = Arc::new(FileStore::open_shared(path, &info).unwrap());
-        ChunkSource::Recut {
+        ChunkSource::Rechunked {
             whole,
             geometry: Geometry::new(LEN.into(), ChunkSize::new(LEN / 2).unwrap()).unwrap(),
         }
@@ -173,7 +175,7 @@ mod tests {
         let content: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
         std::fs::write(&path, &content).unwrap();
         let source = recut(&path);
-        let ChunkSource::Recut { geometry, .. } = &source else { unreachable!("just made") };
+        let ChunkSource::Rechunked { geometry, .. } = &source else { unreachable!("just made") };
         let last = geometry.chunk(1).unwrap();
 
         let (file, position) = source.cached_part(last, 10, LEN / 2 - 10).expect("it is in memory");

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Progress};
+use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, ProgressFn};
 
 use super::chunk_reader::{ChunkReader, ChunkVerdict};
 use super::chunk_writer::ChunkWriter;
@@ -54,7 +54,7 @@ pub struct DownloadOptions {
 
 /// The result of opening a download.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "made once for a download and taken apart at once")]
+#[expect(clippy::large_enum_variant, reason = "made once for a download and taken apart at once")]
 pub enum Opened {
     /// The output is already exactly that file.
     Complete(FileStore),
@@ -111,7 +111,7 @@ impl Download {
         info: &FileInfo,
         out: &Path,
         options: DownloadOptions,
-        progress: Progress<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<Opened, OpenError> {
         open(info, out, options, progress)
     }

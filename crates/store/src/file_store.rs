@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, FileInfo, Progress};
+use tnet_fileinfo::{ChunkIndex, FileInfo, ProgressFn};
 
 use super::beneath;
 use super::candidate::Candidate;
@@ -282,7 +282,7 @@ impl FileStore {
         &self,
         scans: Option<&ScanCache>,
         now: Duration,
-        progress: Progress<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<Self, ReadAgainError> {
         let candidate = Candidate::open(self.path.to_path_buf(), self.origin.clone())?;
         if candidate.metadata().len() != self.info.size()

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_write_is_told_from_owner_group_and_mode() {
+    fn owner_group_and_mode_tell_which_users_may_write() {
         let trusted = TrustedUsers([1000, 0, 0]);
         let cases = [
             (1000, 1000, 0o775, None),

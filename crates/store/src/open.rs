@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use tnet_fileinfo::{FileInfo, Progress, shown_path};
+use tnet_fileinfo::{FileInfo, ProgressFn, shown_path};
 
 use super::beneath;
 use super::chunk_writer::ChunkWriter;
@@ -39,7 +39,7 @@ pub(super) fn open(
     info: &FileInfo,
     out: &Path,
     options: DownloadOptions,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<Opened, OpenError> {
     let target = Target::open(out, options.directory.clone())?;
     target.check_name()?;
@@ -97,7 +97,7 @@ fn complete(
     target: &Target,
     entry: Entry,
     info: &FileInfo,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<Option<FileStore>, OpenError> {
     let path = target.path(target.out());
     match entry.kind {
@@ -142,7 +142,7 @@ fn prepare(
     partial: &Partial,
     info: &FileInfo,
     disks: &Disks,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<(ChunkWriter<Arc<File>, File>, Promise), OpenError> {
     let file = partial.file();
     let failed = |source| target.error(target.partial(), source);

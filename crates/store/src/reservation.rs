@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_more_is_reserved_when_nobody_needs_it() {
+    fn nothing_more_is_reserved_without_need() {
         let mut steps = 0;
         go_on(100 * FIRST, |_, _| {
             steps += 1;

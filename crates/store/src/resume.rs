@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::time::UNIX_EPOCH;
 
-use tnet_fileinfo::{ChunkSet, FileInfo, Geometry, Progress, ScanError, verify_file};
+use tnet_fileinfo::{ChunkSet, FileInfo, Geometry, ProgressFn, ScanError, verify_file};
 
 use super::error::OpenError;
 use super::journal::{Format, Journal, Parsed, Subject, record_offset};
@@ -103,7 +103,7 @@ pub(super) fn verify_unvouched(
     file: &File,
     info: &FileInfo,
     journaled: &ChunkSet,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<ChunkSet, OpenError> {
     let candidates = unvouched(file, info.geometry(), journaled)
         .map_err(|source| target.error(target.partial(), source))?;
@@ -147,7 +147,7 @@ pub(super) fn verify(
     file: &File,
     info: &FileInfo,
     candidates: Option<&ChunkSet>,
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<ChunkSet, OpenError> {
     verify_file(file, info, candidates, progress).map_err(|error| match error {
         ScanError::Cancelled => OpenError::Cancelled { path: target.path(name) },

@@ -7,6 +7,7 @@ mod crash;
 mod crowds;
 mod descriptions;
 mod disk;
+mod false_claims;
 mod full_disk;
 mod logs;
 mod manifests;
@@ -19,7 +20,7 @@ mod pauses;
 mod places;
 mod power;
 mod races;
-mod registry;
+mod report_floods;
 mod rot;
 mod silence;
 mod sources;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Case> {
         crowds::CASES,
         descriptions::CASES,
         disk::CASES,
+        false_claims::CASES,
         full_disk::CASES,
         logs::CASES,
         manifests::CASES,
@@ -53,7 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
         places::CASES,
         power::CASES,
         races::CASES,
-        registry::CASES,
+        report_floods::CASES,
         rot::CASES,
         silence::CASES,
         sources::CASES,

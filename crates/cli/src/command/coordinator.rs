@@ -40,8 +40,8 @@ pub(crate) async fn run(
     context.output.outcome(&format!("coordinator on {address}; Ctrl-C stops it"));
     service::ready(&format!("listening on {address}"));
     tracing::info!(memory = budget.map(size), "memory limit");
-    let decided = settings.merged.typed_arguments().map(str::to_owned);
-    let reloader = Reloader::new(settings, reload::OF_A_COORDINATOR, decided);
+    let explicit = settings.merged.typed_arguments().map(str::to_owned);
+    let reloader = Reloader::new(settings, reload::OF_A_COORDINATOR, explicit);
     tokio::select! {
         () = signals.stop.cancelled() => {}
         () = tell_status(&coordinator) => {}

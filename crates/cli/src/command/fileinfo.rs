@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tnet_fileinfo::{FileInfo, MAX_FILEINFO_LEN, Progress, ScanError};
+use tnet_fileinfo::{FileInfo, MAX_FILEINFO_LEN, ProgressFn, ScanError};
 use tokio::time::timeout;
 
 use crate::context::Context;
@@ -93,7 +93,7 @@ pub(crate) async fn hash<T: Send + 'static>(
     what: &'static str,
     total: u64,
     context: &Context,
-    work: impl FnOnce(Progress<'_>) -> Result<T, ScanError> + Send + 'static,
+    work: impl FnOnce(ProgressFn<'_>) -> Result<T, ScanError> + Send + 'static,
 ) -> Result<T, HashFailure> {
     let (done, stopped) = (Arc::new(AtomicU64::new(0)), context.stop.clone());
     let counter = Arc::clone(&done);

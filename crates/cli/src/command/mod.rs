@@ -21,7 +21,7 @@ use crate::config::typed::{Command, ConfigCommand};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::logging::{self, Talk};
+use crate::logging::{self, LogDefault};
 use crate::render::Output;
 use crate::render::output::Report;
 use crate::signals::{self, Role};
@@ -62,12 +62,12 @@ impl Command {
     }
 
     /// A detached server logs to its file, which it opens itself.
-    fn talk(&self) -> Option<Talk> {
+    fn log_default(&self) -> Option<LogDefault> {
         match self {
             Self::StartServer(args) if args.detached => None,
-            Self::StartServer(args) if args.foreground => Some(Talk::Log),
-            Self::Coordinator(_) => Some(Talk::Log),
-            _ => Some(Talk::Else),
+            Self::StartServer(args) if args.foreground => Some(LogDefault::Log),
+            Self::Coordinator(_) => Some(LogDefault::Log),
+            _ => Some(LogDefault::Else),
         }
     }
 }
@@ -78,8 +78,8 @@ pub(crate) async fn run(
     config: &Config,
     output: Output,
 ) -> Result<Report, Failure> {
-    if let Some(talk) = command.talk() {
-        logging::to_stderr(talk, config.verbose, config.quiet);
+    if let Some(log_default) = command.log_default() {
+        logging::to_stderr(log_default, config.verbose, config.quiet);
     }
     let signals = signals::listen(command.role()).map_err(|error| {
         Failure::new(Exit::Other, format!("cannot listen for signals: {error}"))

@@ -43,16 +43,16 @@ pub(crate) async fn run(
     let dir = config.share_dir()?;
     let state_dir = config.state_dir()?;
     let on_conflict = if args.any_port { PortConflict::UseAnyPort } else { PortConflict::Fail };
-    let decided = config.merged.typed_arguments();
+    let explicit = config.merged.typed_arguments();
     if args.detached {
         background::detach(&state_dir, config.verbose)?;
-        let decided = args.decided;
-        let service = Service { dir, state_dir, on_conflict, decided, is_detached: true };
+        let explicit = args.explicit;
+        let service = Service { dir, state_dir, on_conflict, explicit, is_detached: true };
         return service.run(config, output, signals).await;
     }
     if args.foreground {
-        let decided = decided.map(str::to_owned).collect();
-        let service = Service { dir, state_dir, on_conflict, decided, is_detached: false };
+        let explicit = explicit.map(str::to_owned).collect();
+        let service = Service { dir, state_dir, on_conflict, explicit, is_detached: false };
         return service.run(config, output, signals).await;
     }
     match Client::connect(&state_dir).await {
@@ -60,7 +60,7 @@ pub(crate) async fn run(
         Ok(client) => return Err(running_already(client.hello().pid)),
         Err(error) => return Err(error.into()),
     }
-    let launch = Launch { dir: dir.clone(), state_dir, on_conflict, decided: decided.collect() };
+    let launch = Launch { dir: dir.clone(), state_dir, on_conflict, explicit: explicit.collect() };
     let server = background::start(&launch, config, context).await?;
     let hello = server.hello;
     output.outcome(&format!("server started, pid {}, peers on {}", hello.pid, hello.listen));
@@ -92,7 +92,7 @@ struct Service {
     state_dir: PathBuf,
     on_conflict: PortConflict,
     /// Arguments that a reloaded config file does not override.
-    decided: Vec<String>,
+    explicit: Vec<String>,
     is_detached: bool,
 }
 
@@ -104,7 +104,7 @@ impl Service {
         output: Output,
         signals: Signals,
     ) -> Result<Report, Failure> {
-        let Self { dir, state_dir, on_conflict, decided, is_detached } = self;
+        let Self { dir, state_dir, on_conflict, explicit, is_detached } = self;
         // Before the peer listens, so that a second server changes nothing for the first.
         let lock = StateLock::new(&state_dir).await.map_err(|error| match &error {
             StateDirError::AlreadyRunning { .. } => Failure::from(error).or_hint(STOP_FIRST),
@@ -136,7 +136,7 @@ impl Service {
         }
         service::ready(&format!("peers on {listen}"));
         let program = env!("CARGO_PKG_VERSION");
-        let reloader = Reloader::new(config, reload::OF_A_SERVER, decided);
+        let reloader = Reloader::new(config, reload::OF_A_SERVER, explicit);
         let ended = tokio::select! {
             ended = tnet_control::serve(lock, Arc::clone(&peer), program, signals.stop.clone()) => ended,
             never = attend(&peer, &signals, reloader) => match never {},

@@ -8,7 +8,7 @@ use tnet_peer::{CoordinatorAddress, CoordinatorQuery, Holders, NamedHolder};
 
 use super::fileinfo;
 use crate::config::Config;
-use crate::config::typed::{Wanted, Who};
+use crate::config::typed::{FileArgument, Who};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -26,8 +26,8 @@ pub(crate) async fn run(args: Who, config: &Config, context: &Context) -> Result
     let output = context.output;
     let hash = match &args.wanted {
         None => None,
-        Some(Wanted::Hash(hash)) => Some(*hash),
-        Some(Wanted::Fileinfo(path)) => Some(fileinfo::read(path).await?.hash()),
+        Some(FileArgument::Hash(hash)) => Some(*hash),
+        Some(FileArgument::Fileinfo(path)) => Some(fileinfo::read(path).await?.hash()),
     };
     let address = config.coordinator()?;
     let mut query = CoordinatorQuery::open(address.clone(), WITHIN).await?;

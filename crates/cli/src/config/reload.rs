@@ -20,7 +20,7 @@ pub(crate) struct Reloader {
     /// The settings that this service uses.
     keys: &'static [&'static str],
     /// Arguments given as flags or variables, which override the file.
-    decided: BTreeSet<String>,
+    explicit: BTreeSet<String>,
     known: ConfigFile,
 }
 
@@ -50,18 +50,18 @@ pub(crate) struct Changes {
 }
 
 impl Reloader {
-    /// `decided` are names of arguments.
+    /// `explicit` are names of arguments.
     pub(crate) fn new(
         config: &Config,
         keys: &'static [&'static str],
-        decided: impl IntoIterator<Item = String>,
+        explicit: impl IntoIterator<Item = String>,
     ) -> Self {
         // Errors in the file were reported at the start.
         let known = ConfigFile::find(config.config_file.as_deref())
             .map(|found| found.file)
             .unwrap_or_default();
-        let decided = decided.into_iter().map(|argument| argument.replace('_', "-")).collect();
-        Self { named: config.config_file.clone(), keys, decided, known }
+        let explicit = explicit.into_iter().map(|argument| argument.replace('_', "-")).collect();
+        Self { named: config.config_file.clone(), keys, explicit, known }
     }
 
     /// Reads the file again. On an error nothing changes.
@@ -79,7 +79,7 @@ impl Reloader {
             // The flag of `coordinator-listen` is `--listen`, that of `coordinator-memory` is
             // `--memory`.
             let argument = key.strip_prefix("coordinator-").unwrap_or(key);
-            if text(&self.known, key) == text(new, key) || self.decided.contains(argument) {
+            if text(&self.known, key) == text(new, key) || self.explicit.contains(argument) {
                 continue;
             }
             let rate =
@@ -130,15 +130,15 @@ mod tests {
         parse(Path::new("/c.toml"), text).expect("it makes sense")
     }
 
-    fn reloader(known: &str, decided: &[&str]) -> Reloader {
-        let decided = decided.iter().map(|key| (*key).to_owned()).collect();
-        Reloader { named: None, keys: OF_A_SERVER, decided, known: file(known) }
+    fn reloader(known: &str, explicit: &[&str]) -> Reloader {
+        let explicit = explicit.iter().map(|key| (*key).to_owned()).collect();
+        Reloader { named: None, keys: OF_A_SERVER, explicit, known: file(known) }
     }
 
     #[test]
     fn only_what_the_file_says_otherwise_than_before_changes() {
         let known = "limit-up = \"1M\"\nlimit-down = \"2M\"\ncoordinator = \"a\"";
-        let changes = |new: &str, decided: &[&str]| reloader(known, decided).changes(&file(new));
+        let changes = |new: &str, explicit: &[&str]| reloader(known, explicit).changes(&file(new));
         assert_eq!(changes(known, &[]), Ok(Changes::default()));
         let limits = LimitsChange { up: Some(3 << 20), down: Some(0) };
         let new = "limit-up = \"3M\"\ncoordinator = \"b\"\ncoordinator-listen = \"7\"";

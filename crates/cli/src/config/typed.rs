@@ -326,7 +326,7 @@ pub(crate) struct StartServer {
     pub(crate) any_port: bool,
     /// Internal: arguments that the user typed, which a reloaded config file does not override.
     #[arg(long, hide = true)]
-    pub(crate) decided: Vec<String>,
+    pub(crate) explicit: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -350,9 +350,9 @@ pub(crate) struct Get {
     #[arg(
         value_name = "FILEINFO_OR_HASH",
         required_unless_present = "input",
-        value_parser = OsStringValueParser::new().map(|text| Wanted::from(text.as_os_str()))
+        value_parser = OsStringValueParser::new().map(|text| FileArgument::from(text.as_os_str()))
     )]
-    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) wanted: Vec<FileArgument>,
     /// File with more of them, one per line; - is stdin. Empty lines and lines that begin with #
     /// are ignored
     #[arg(short, long, value_name = "LIST")]
@@ -391,19 +391,19 @@ pub(crate) struct Get {
 #[derive(Debug, Args)]
 pub(crate) struct Who {
     /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints
-    #[arg(value_name = "FILEINFO_OR_HASH", value_parser = OsStringValueParser::new().map(|text| Wanted::from(text.as_os_str())))]
-    pub(crate) wanted: Option<Wanted>,
+    #[arg(value_name = "FILEINFO_OR_HASH", value_parser = OsStringValueParser::new().map(|text| FileArgument::from(text.as_os_str())))]
+    pub(crate) wanted: Option<FileArgument>,
 }
 
 /// The file that is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum FileArgument {
     Fileinfo(PathBuf),
     Hash(FileHash),
 }
 
 /// As it was typed.
-impl std::fmt::Display for Wanted {
+impl std::fmt::Display for FileArgument {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Fileinfo(path) => f.pad(&shown_path(path)),
@@ -414,7 +414,7 @@ impl std::fmt::Display for Wanted {
 
 /// A hash is a hash even if a file has its name, as the output of `get HASH` has. Such a file is
 /// named as `./HASH`.
-impl From<&OsStr> for Wanted {
+impl From<&OsStr> for FileArgument {
     fn from(text: &OsStr) -> Self {
         match text.to_str().and_then(|text| text.parse().ok()) {
             Some(hash) => Self::Hash(hash),
@@ -505,9 +505,12 @@ mod tests {
     #[test]
     fn sixty_four_hex_digits_are_a_hash_and_anything_else_is_a_path() {
         let hash = "ab".repeat(32);
-        assert_eq!(Wanted::from(OsStr::new(&hash)), Wanted::Hash(hash.parse().expect("a hash")));
+        assert_eq!(
+            FileArgument::from(OsStr::new(&hash)),
+            FileArgument::Hash(hash.parse().expect("a hash"))
+        );
         for path in [&hash[1..], &format!("./{hash}"), "a.fileinfo"] {
-            assert_eq!(Wanted::from(OsStr::new(path)), Wanted::Fileinfo(path.into()));
+            assert_eq!(FileArgument::from(OsStr::new(path)), FileArgument::Fileinfo(path.into()));
         }
     }
 

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_from_somebody_who_cannot_count_is_a_line_too() {
+    fn an_inconsistent_map_is_a_line_too() {
         let odd =
             ChunkMap { chunks: vec![0, 5, u32::MAX], stored: vec![0, 9], under_way: Vec::new() };
         assert_eq!(chunk_map_line(&odd, 64, true), "[ █]");

@@ -112,7 +112,7 @@ pub(crate) fn time_left(bytes: u64, per_second: u64) -> Option<Duration> {
 }
 
 /// A path as scripts get it; what is not UTF-8 is replaced.
-#[allow(clippy::disallowed_methods, reason = "JSON escapes it")]
+#[expect(clippy::disallowed_methods, reason = "JSON escapes it")]
 pub(crate) fn json_path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

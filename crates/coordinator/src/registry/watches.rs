@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn holders_of_a_file_that_nobody_watches_leave_no_trace() {
+    fn holders_of_an_unwatched_file_leave_no_trace() {
         let mut watches = watches();
         watches.note_holder(at(0), FILE, peer(1), IP);
         assert_eq!((watches.next_due(), watches.files.len()), (None, 0));

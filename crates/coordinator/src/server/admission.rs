@@ -1,6 +1,5 @@
-//! How many connections there are, in total and from each source; the counts are those of the
-//! permits given out. When all permits are taken, the source with most gives way to those with
-//! less. Who came while there was room for everybody keeps his permit.
+//! Counts connections in total and per source. When all permits are taken, a connection of the
+//! source with most is evicted. Connections admitted before memory was short are never evicted.
 
 use std::net::IpAddr;
 

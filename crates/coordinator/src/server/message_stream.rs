@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_drips_a_large_message_makes_room_for_those_who_wait() {
+    async fn a_slow_large_message_makes_room_for_those_that_wait() {
         let mut shared = LargeMessageMemory::new(0);
         let room = shared.share_for(ip(66));
         let mut dripping = Vec::new();

@@ -23,7 +23,7 @@ fn file_with(content: &[u8]) -> NamedTempFile {
 }
 
 /// The progress of a call, which must succeed, and its result.
-fn counted<T>(call: impl FnOnce(Progress<'_>) -> Result<T, ScanError>) -> (u64, T) {
+fn counted<T>(call: impl FnOnce(ProgressFn<'_>) -> Result<T, ScanError>) -> (u64, T) {
     let done = AtomicU64::new(0);
     let result = call(&|bytes| {
         done.fetch_add(bytes, Ordering::Relaxed);

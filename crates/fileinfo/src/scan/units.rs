@@ -15,11 +15,11 @@ use std::thread;
 use blake3::hazmat::ChainingValue;
 
 use super::positioned::PositionedFile;
-use super::{Progress, ScanError};
+use super::{ProgressFn, ScanError};
 use crate::chunk_size::MIN_CHUNK_SIZE;
 use crate::geometry::{ChunkIndex, Geometry};
 use crate::hash::ChunkSum;
-use crate::tree::{Place, SubtreeHasher, merge_row};
+use crate::tree::{NodePosition, SubtreeHasher, merge_row};
 
 /// Most threads of one scan. With [`READ_LEN`] it bounds a scan's buffers to about 8 MiB; it hashes
 /// faster than disks read.
@@ -49,11 +49,11 @@ pub(super) fn sums(
     reader: &PositionedFile<'_>,
     geometry: &Geometry,
     chunks: &[ChunkIndex],
-    progress: Progress<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<Vec<Option<ChunkSum>>, ScanError> {
     let work = Work::new(reader, geometry, chunks, progress);
     let values = work.run()?;
-    let place = Place::of_chunk(geometry);
+    let place = NodePosition::of_chunk(geometry);
     let sum = |(index, &chunk): (usize, &ChunkIndex)| {
         let first = index * work.units_per_chunk;
         let units = geometry.chunk_len(chunk).div_ceil(work.unit_len) as usize;
@@ -68,7 +68,7 @@ struct Work<'a> {
     reader: &'a PositionedFile<'a>,
     geometry: &'a Geometry,
     chunks: &'a [ChunkIndex],
-    progress: Progress<'a>,
+    progress: ProgressFn<'a>,
     unit_len: u32,
     units_per_chunk: usize,
     /// The first unit that no thread has taken.
@@ -85,7 +85,7 @@ impl<'a> Work<'a> {
         reader: &'a PositionedFile<'a>,
         geometry: &'a Geometry,
         chunks: &'a [ChunkIndex],
-        progress: Progress<'a>,
+        progress: ProgressFn<'a>,
     ) -> Self {
         let chunk_size = geometry.chunk_size().get();
         let unit_len =
@@ -166,8 +166,10 @@ impl<'a> Work<'a> {
             return Ok(None);
         }
         let is_whole_file = start == 0 && end == self.geometry.size();
-        let mut hasher =
-            SubtreeHasher::new(start, if is_whole_file { Place::Root } else { Place::Inner });
+        let mut hasher = SubtreeHasher::new(
+            start,
+            if is_whole_file { NodePosition::Root } else { NodePosition::Inner },
+        );
         let mut at = start;
         while at < end {
             let left = end - at;

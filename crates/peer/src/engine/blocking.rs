@@ -116,7 +116,7 @@ impl Engine {
         self.start(move || {
             let mut buf = Vec::new();
             let mut is_lost = |chunk: &ChunkIndex| match store.inspect(*chunk, &mut buf) {
-                Some(ChunkVerdict::Right | ChunkVerdict::Mended) => false,
+                Some(ChunkVerdict::Right | ChunkVerdict::CacheWasWrong) => false,
                 Some(ChunkVerdict::Wrong | ChunkVerdict::Failed(_)) | None => true,
             };
             chunks.retain(&mut is_lost);

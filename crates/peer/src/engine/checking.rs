@@ -59,7 +59,7 @@ impl Engine {
         let is_ready =
             |file: &FileKey| self.files.get(file).is_some_and(|entry| !entry.settings.is_paused);
         let Some(file) = self.checks.next_turn(is_ready) else { return };
-        let Some(ChunkSource::Coming(store)) = self.files.get(&file).map(|entry| &entry.source)
+        let Some(ChunkSource::Partial(store)) = self.files.get(&file).map(|entry| &entry.source)
         else {
             return self.checks.forget(file);
         };
@@ -82,7 +82,7 @@ impl Engine {
         let now = self.now;
         let CheckedChunks { right, wrong, unreadable, hashing } = checked;
         let Some(entry) = self.files.get_mut(&file) else { return };
-        let ChunkSource::Coming(store) = &entry.source else { return };
+        let ChunkSource::Partial(store) = &entry.source else { return };
         if store.vouched().is_empty() {
             self.checks.forget(file);
         }

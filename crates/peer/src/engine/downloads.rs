@@ -139,7 +139,7 @@ impl Engine {
         };
         tracing::info!(path = %shown_path(&store.path()), %hash, resumed, "download started");
         self.coordinator.call_soon();
-        let source = ChunkSource::Coming(Arc::clone(&store));
+        let source = ChunkSource::Partial(Arc::clone(&store));
         let entry = FileEntry::new(info, source, Some(running));
         if done.send(Ok(handle)).is_err() {
             return; // the owner changed its mind

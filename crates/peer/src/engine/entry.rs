@@ -89,8 +89,8 @@ impl FileEntry {
     /// The chunks in which it is served.
     pub(super) fn geometry(&self) -> &Geometry {
         match &self.source {
-            ChunkSource::Recut { geometry, .. } => geometry,
-            ChunkSource::Coming(_) | ChunkSource::Whole(_) => self.info.geometry(),
+            ChunkSource::Rechunked { geometry, .. } => geometry,
+            ChunkSource::Partial(_) | ChunkSource::Whole(_) => self.info.geometry(),
         }
     }
 
@@ -98,7 +98,7 @@ impl FileEntry {
     pub(super) fn wholes(&self) -> impl Iterator<Item = &Arc<FileStore>> {
         let own = match &self.source {
             ChunkSource::Whole(store) => Some(store),
-            ChunkSource::Coming(_) | ChunkSource::Recut { .. } => None,
+            ChunkSource::Partial(_) | ChunkSource::Rechunked { .. } => None,
         };
         own.into_iter().chain(&self.spares)
     }
@@ -106,7 +106,7 @@ impl FileEntry {
     /// What a download left that runs no more.
     pub(super) fn part(&self) -> Option<&Arc<Download>> {
         match &self.source {
-            ChunkSource::Coming(part) if self.running.is_none() => Some(part),
+            ChunkSource::Partial(part) if self.running.is_none() => Some(part),
             _ => None,
         }
     }
@@ -119,9 +119,9 @@ impl FileEntry {
     /// Whether the chunk, numbered as it is served, can be: no flaw is known of it.
     pub(super) fn is_sound(&self, chunk: ChunkIndex) -> bool {
         match &self.source {
-            ChunkSource::Coming(part) => part.is_stored(chunk),
+            ChunkSource::Partial(part) => part.is_stored(chunk),
             ChunkSource::Whole(_) => self.wholes().any(|store| store.flaws().of(chunk).is_none()),
-            ChunkSource::Recut { whole, geometry } => {
+            ChunkSource::Rechunked { whole, geometry } => {
                 !whole.flaws().are_any()
                     || chunks_in(whole, &geometry.range(chunk))
                         .into_iter()
@@ -134,7 +134,7 @@ impl FileEntry {
     pub(super) fn sound_chunks(&self) -> ChunkSet {
         let geometry = self.geometry();
         match &self.source {
-            ChunkSource::Coming(part) => part.stored(),
+            ChunkSource::Partial(part) => part.stored(),
             ChunkSource::Whole(_) => {
                 let mut chunks = ChunkSet::empty(geometry);
                 for store in self.wholes() {
@@ -145,7 +145,7 @@ impl FileEntry {
                 }
                 chunks
             }
-            ChunkSource::Recut { whole, .. } => {
+            ChunkSource::Rechunked { whole, .. } => {
                 let (mut chunks, own) = (ChunkSet::full(geometry), whole.info().geometry());
                 let sound = whole.flaws().sound(own);
                 for flawed in sound.iter().flat_map(ChunkSet::missing) {

@@ -29,8 +29,8 @@ impl Engine {
         entry: FileEntry,
     ) -> FileKey {
         let vouched = match &entry.source {
-            ChunkSource::Coming(store) => store.vouched(),
-            ChunkSource::Whole(_) | ChunkSource::Recut { .. } => ChunkSet::empty(&geometry),
+            ChunkSource::Partial(store) => store.vouched(),
+            ChunkSource::Whole(_) | ChunkSource::Rechunked { .. } => ChunkSet::empty(&geometry),
         };
         let is_to_be_checked = !vouched.is_empty();
         let file = FileKey(self.next_file);
@@ -99,7 +99,7 @@ impl Engine {
     /// How much of a file can be served, as others are told.
     fn availability(&self, file: FileKey, entry: &FileEntry) -> Availability {
         match (&entry.source, self.swarm.stored_chunks(file)) {
-            (ChunkSource::Coming(_), _) => Availability::Partial,
+            (ChunkSource::Partial(_), _) => Availability::Partial,
             (_, Some(stored)) if stored < entry.geometry().chunk_count() => match stored {
                 0 => Availability::None,
                 _ => Availability::Partial,
@@ -162,7 +162,7 @@ impl Engine {
         let (geometry, stored) = (*info.geometry(), store.stored());
         if !(stored.is_empty() && store.vouched().is_empty()) {
             tracing::info!(path = %shown_path(&store.partial_path()), hash = %info.hash(), "sharing a part");
-            let entry = FileEntry::new(info, ChunkSource::Coming(store), None);
+            let entry = FileEntry::new(info, ChunkSource::Partial(store), None);
             let file = self.add_file(geometry, stored, Goal::ServePart, entry);
             self.parts.insert(file);
         }
@@ -179,7 +179,8 @@ impl Engine {
     /// The number of a file in the chunks of its own description.
     pub(super) fn own_cut(&self, hash: &FileHash) -> Option<FileKey> {
         let keys = keys_of(&self.by_hash, hash);
-        keys.into_iter().find(|file| !matches!(self.files[file].source, ChunkSource::Recut { .. }))
+        keys.into_iter()
+            .find(|file| !matches!(self.files[file].source, ChunkSource::Rechunked { .. }))
     }
 
     pub(super) fn whole_source(&self, hash: &FileHash) -> Option<ChunkSource> {
@@ -231,9 +232,9 @@ impl Engine {
         }
         match source {
             // The chunks of a download fail one by one, and it notices by itself.
-            ChunkSource::Coming(_) => self.drop_part(file),
+            ChunkSource::Partial(_) => self.drop_part(file),
             ChunkSource::Whole(_) => self.drop_stores(file, |store| **store.path() == *path),
-            ChunkSource::Recut { .. } => {
+            ChunkSource::Rechunked { .. } => {
                 if let Some(own) = self.own_cut(&hash) {
                     self.drop_stores(own, |store| **store.path() == *path);
                 }
@@ -276,7 +277,7 @@ impl Engine {
     /// The file in other chunks is read from here from now on.
     pub(super) fn read_recuts_from(&mut self, hash: &FileHash, store: &Arc<FileStore>) {
         for file in keys_of(&self.by_hash, hash) {
-            if let Some(ChunkSource::Recut { whole, .. }) =
+            if let Some(ChunkSource::Rechunked { whole, .. }) =
                 self.files.get_mut(&file).map(|entry| &mut entry.source)
             {
                 *whole = Arc::clone(store);
@@ -330,8 +331,8 @@ impl Engine {
         };
         let wholes: Vec<_> = self.open_files.paths().into_iter().filter_map(store_at).collect();
         let coming = |file: &FileKey| match &self.files.get(file)?.source {
-            ChunkSource::Coming(download) => Some((*file, Arc::clone(download))),
-            ChunkSource::Whole(_) | ChunkSource::Recut { .. } => None,
+            ChunkSource::Partial(download) => Some((*file, Arc::clone(download))),
+            ChunkSource::Whole(_) | ChunkSource::Rechunked { .. } => None,
         };
         let coming: Vec<_> = self.followed.iter().chain(&self.parts).filter_map(coming).collect();
         if !(wholes.is_empty() && coming.is_empty()) {

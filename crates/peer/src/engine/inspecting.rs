@@ -107,7 +107,8 @@ impl Inspection {
                             continue;
                         }
                         let look = store.inspect(*chunk, &mut buf);
-                        let is_served = matches!(look, ChunkVerdict::Right | ChunkVerdict::Mended);
+                        let is_served =
+                            matches!(look, ChunkVerdict::Right | ChunkVerdict::CacheWasWrong);
                         if matches!(
                             look,
                             ChunkVerdict::Failed(
@@ -196,15 +197,15 @@ impl Engine {
     fn inspection_of(&mut self, doubt: Doubted) -> Option<Inspection> {
         let entry = self.files.get(&doubt.file)?;
         let (files, chunks) = match &entry.source {
-            ChunkSource::Coming(_) if entry.is_finishing() => {
+            ChunkSource::Partial(_) if entry.is_finishing() => {
                 self.integrity.doubts.add_own(self.now + WHILE_FINISHING, doubt.file, doubt.chunk);
                 return None;
             }
-            ChunkSource::Coming(part) => (Files::Part(Arc::clone(part)), vec![doubt.chunk]),
+            ChunkSource::Partial(part) => (Files::Part(Arc::clone(part)), vec![doubt.chunk]),
             ChunkSource::Whole(_) => {
                 (Files::Wholes(entry.wholes().cloned().collect()), vec![doubt.chunk])
             }
-            ChunkSource::Recut { whole, geometry } => (
+            ChunkSource::Rechunked { whole, geometry } => (
                 Files::Wholes(vec![Arc::clone(whole)]),
                 chunks_in(whole, &geometry.range(doubt.chunk)),
             ),
@@ -275,7 +276,7 @@ impl Engine {
                 ChunkVerdict::Right => {
                     self.integrity.damage.note_right(self.now, store, chunk);
                 }
-                ChunkVerdict::Mended => {
+                ChunkVerdict::CacheWasWrong => {
                     outcome = Outcome::Justified;
                     let path = shown_path(store.path());
                     tracing::warn!(%path, %chunk, "page cache held corrupt bytes of a chunk; the disk has the right ones");
@@ -314,13 +315,14 @@ impl Engine {
         found: Vec<(ChunkIndex, usize, ChunkVerdict)>,
     ) -> Outcome {
         let Some(entry) = self.files.get_mut(&file) else { return Outcome::Unknown };
-        let is_same = matches!(&entry.source, ChunkSource::Coming(same) if Arc::ptr_eq(same, part));
+        let is_same =
+            matches!(&entry.source, ChunkSource::Partial(same) if Arc::ptr_eq(same, part));
         let Some((chunk, _, look)) = found.into_iter().next().filter(|_| is_same) else {
             return Outcome::Unknown;
         };
         let why = match look {
             ChunkVerdict::Right => return Outcome::Unfounded,
-            ChunkVerdict::Mended => return Outcome::Justified,
+            ChunkVerdict::CacheWasWrong => return Outcome::Justified,
             ChunkVerdict::Failed(ReadError::Io { source, .. })
                 if shortage_of(&source).is_some() =>
             {
@@ -352,9 +354,9 @@ impl Engine {
         let hash = entry.info.hash();
         let stores: Vec<Arc<FileStore>> = match &entry.source {
             // Reading once more tells whether it is lost.
-            ChunkSource::Coming(_) => return self.integrity.doubts.add_own(self.now, file, chunk),
+            ChunkSource::Partial(_) => return self.integrity.doubts.add_own(self.now, file, chunk),
             ChunkSource::Whole(_) => entry.wholes().cloned().collect(),
-            ChunkSource::Recut { whole, .. } => vec![Arc::clone(whole)],
+            ChunkSource::Rechunked { whole, .. } => vec![Arc::clone(whole)],
         };
         let Some(own) = self.own_cut(&hash) else { return };
         for store in &stores {
@@ -456,7 +458,7 @@ impl Engine {
             for chunk in touched {
                 match (is_sound(chunk), self.swarm.holds(file, chunk)) {
                     (false, true) => gone.push(chunk),
-                    (true, false) if !matches!(entry.source, ChunkSource::Coming(_)) => {
+                    (true, false) if !matches!(entry.source, ChunkSource::Partial(_)) => {
                         back.push(chunk)
                     }
                     _ => {}

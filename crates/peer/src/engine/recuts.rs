@@ -109,7 +109,7 @@ impl Engine {
         if entry.info.size() != open.size || entry.settings.is_paused {
             return None;
         }
-        let source = ChunkSource::Recut { whole: whole.clone(), geometry };
+        let source = ChunkSource::Rechunked { whole: whole.clone(), geometry };
         let (limits, priority) = (entry.settings.limits, entry.settings.priority);
         let entry = FileEntry::new(entry.info.clone(), source, None);
         if !self.make_room_for_recut(peer, &keys) {

@@ -214,7 +214,7 @@ async fn a_file_that_is_replaced_while_a_chunk_of_a_recut_is_looked_at_is_served
     let info = store.info().clone();
     let geometry =
         Geometry::new(info.size(), ChunkSize::new(MIN_CHUNK_SIZE * 64).unwrap()).unwrap();
-    let source = ChunkSource::Recut { whole: store, geometry };
+    let source = ChunkSource::Rechunked { whole: store, geometry };
     let entry = FileEntry::new(info, source, None);
     let stored = entry.sound_chunks();
     let recut = bench.engine.add_file(geometry, stored, Goal::Seed, entry);

@@ -1,7 +1,7 @@
 //! The changes in a shared directory since the last scan. Applying all changes in order gives
-//! exactly the files that exist, are readable and at rest.
+//! exactly the files that exist, are readable and settled.
 //!
-//! A file is reported only once it is at rest, so that one still being copied is not hashed
+//! A file is reported only once it is settled, so that one still being copied is not hashed
 //! halfway: twice in a row the same, or untouched for a while when first seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,7 +30,7 @@ pub struct WatchOptions {
     pub max_depth: u32,
     /// Files that are watched. More are left out, which is reported; each costs about 200 bytes.
     pub max_files: usize,
-    /// A file last modified longer ago than this is at rest at first sight.
+    /// A file last modified longer ago than this is settled at first sight.
     pub settle: Duration,
 }
 
@@ -43,21 +43,21 @@ impl Default for WatchOptions {
 /// Something that happened in the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A new file is there and at rest.
+    /// A new file is there and settled.
     Appeared {
         /// Its path: the directory's, made absolute, and where it is inside.
         path: PathBuf,
         /// Its fingerprint. Compare it after opening the file: the path may lead elsewhere by then.
         fingerprint: FileFingerprint,
     },
-    /// A reported file has other content, or another file is in its place, and it is at rest.
+    /// A reported file has other content, or another file is in its place, and it is settled.
     Changed {
         /// Its path.
         path: PathBuf,
         /// Its fingerprint now.
         fingerprint: FileFingerprint,
     },
-    /// A reported file has other content, and is not at rest: it is still being written to. It
+    /// A reported file has other content, and is not settled: it is still being written to. It
     /// appears again when it is.
     Changing {
         /// Its path.
@@ -79,7 +79,7 @@ pub enum Change {
     },
     /// A file is left out because its owner may not have meant to share it: it has another name,
     /// not all users may read it, and other users may create names in its directory. Reported once.
-    Planted {
+    HardLink {
         /// Its path.
         path: PathBuf,
     },
@@ -151,18 +151,18 @@ pub struct DirWatch {
     root: Arc<SharedRoot>,
     options: WatchOptions,
     files: Files,
-    /// Each directory that the last look listed, the shared one included, as it was before.
+    /// Each directory that the last scan listed, the shared one included, as it was before.
     directories: Vec<(PathBuf, FileFingerprint)>,
     /// What was reported as left out and still is.
-    complaints: BTreeSet<PathBuf>,
-    /// All that is left out since the last look.
+    reported_left_out: BTreeSet<PathBuf>,
+    /// All that is left out since the last scan.
     left_out: Vec<LeftOut>,
     /// Files that were reported so and could not be read, though they could be opened.
     unread: BTreeMap<PathBuf, FileFingerprint>,
-    /// No file has to be looked at again before it can be reported.
-    is_at_rest: bool,
+    /// No file has to be scanned again before it can be reported.
+    is_settled: bool,
     too_many: Overflow,
-    look: u64,
+    scan_number: u64,
     /// Reports changes since the last scan, if inotify is available and the scan left no file to
     /// check again.
     notices: Option<Notices>,
@@ -176,7 +176,7 @@ struct Known {
     seen: FileFingerprint,
     reported: Option<FileFingerprint>,
     /// The number of the scan that saw it last.
-    look: u64,
+    scan_number: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,12 +201,12 @@ impl DirWatch {
             options,
             files: Files::new(),
             directories: Vec::new(),
-            complaints: BTreeSet::new(),
+            reported_left_out: BTreeSet::new(),
             left_out: Vec::new(),
             unread: BTreeMap::new(),
-            is_at_rest: true,
+            is_settled: true,
             too_many: Overflow::None,
-            look: 0,
+            scan_number: 0,
             notices: None,
         })
     }
@@ -233,48 +233,48 @@ impl DirWatch {
     pub fn poll(&mut self, wall_clock: Duration) -> Result<Vec<Change>, ShareDirError> {
         self.notices = None;
         let directory = self.find()?;
-        self.look += 1;
-        let mut look = Scan {
-            number: self.look,
+        self.scan_number += 1;
+        let mut scan = Scan {
+            number: self.scan_number,
             settled_before_ns: i128::try_from(
                 wall_clock.saturating_sub(self.options.settle).as_nanos(),
             )
             .unwrap_or(i128::MAX),
             max_files: self.options.max_files,
             left_out: BTreeSet::new(),
-            reported_before: &self.complaints,
+            reported_before: &self.reported_left_out,
             kinds: BTreeMap::new(),
             overflowed: false,
-            is_at_rest: true,
+            is_settled: true,
             notices: Notices::new().ok(),
             directories: Vec::with_capacity(self.directories.len()),
             changes: Vec::new(),
         };
         let files = &mut self.files;
         let walked = walk(directory, self.root.path(), self.options.max_depth, &mut |seen| {
-            look.on_seen(files, seen)
+            scan.on_seen(files, seen)
         });
         let Scan {
-            left_out, kinds, overflowed, is_at_rest, notices, directories, mut changes, ..
-        } = look;
+            left_out, kinds, overflowed, is_settled, notices, directories, mut changes, ..
+        } = scan;
         if let Err(source) = walked {
             // The list ended early: without the rest, absence proves nothing. What was seen still
             // holds.
             tracing::debug!(dir = ?self.dir(), %source, "directory not read completely");
-            self.complaints.extend(left_out);
+            self.reported_left_out.extend(left_out);
             if changes.is_empty() {
                 return Err(ShareDirError::Io { dir: self.dir().to_owned(), source });
             }
             return Ok(changes);
         }
         self.directories = directories;
-        self.complaints = left_out;
+        self.reported_left_out = left_out;
         self.left_out = kinds
             .into_iter()
             .map(|(kind, (count, example))| LeftOut { kind, count, example })
             .collect();
-        self.is_at_rest = is_at_rest;
-        self.notices = notices.filter(|_| is_at_rest);
+        self.is_settled = is_settled;
+        self.notices = notices.filter(|_| is_settled);
         self.remove_unseen(&mut changes);
         let reported = |path: &PathBuf| self.files.get(path).and_then(|known| known.reported);
         self.unread.retain(|path, fingerprint| reported(path) == Some(*fingerprint));
@@ -351,23 +351,23 @@ impl DirWatch {
     /// last scan report nothing, `true` means that another scan would find nothing.
     pub fn is_as_seen(&self) -> bool {
         // What is left out is judged by its rules, not by its fingerprint.
-        let must_look = self.directories.is_empty()
+        let needs_scan = self.directories.is_empty()
             || !self.has_seen_all()
             || !self.unread.is_empty()
             || self.too_many != Overflow::None;
-        if must_look {
+        if needs_scan {
             return false;
         }
         let Ok(root) = sys::open_directory(self.root.path()) else { return false };
-        let looks = |path: &Path, then: FileFingerprint| match below(self.root.path(), path) {
+        let is_as_seen = |path: &Path, then: FileFingerprint| match below(self.root.path(), path) {
             Some(inside) if !inside.is_empty() => sys::entry_at(&root, inside)
                 .is_ok_and(|now| now.is_some_and(|now| now.fingerprint == then)),
             Some(_) => sys::fingerprint(&root).is_ok_and(|now| now == then),
             None => false,
         };
         self.root.is(&root).unwrap_or(false)
-            && self.directories.iter().all(|(path, then)| looks(path, *then))
-            && self.files.iter().all(|(path, known)| looks(path, known.seen))
+            && self.directories.iter().all(|(path, then)| is_as_seen(path, *then))
+            && self.files.iter().all(|(path, known)| is_as_seen(path, known.seen))
     }
 
     /// Withdraws all reports, for a directory that is gone. Its files appear again when it is back.
@@ -383,22 +383,22 @@ impl DirWatch {
     }
 
     /// Whether the last scan found no file that must be checked again before it can be reported.
-    pub fn is_at_rest(&self) -> bool {
-        self.is_at_rest
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
     }
 
     /// Whether the last scan left nothing out.
     pub fn has_seen_all(&self) -> bool {
-        self.complaints.is_empty()
+        self.reported_left_out.is_empty()
     }
 
     /// Forgets the files that this scan did not see, unless they are inside something that could
     /// not be read.
     fn remove_unseen(&mut self, changes: &mut Vec<Change>) {
-        let (look, complaints) = (self.look, &self.complaints);
+        let (scan_number, reported_left_out) = (self.scan_number, &self.reported_left_out);
         self.files.retain(|path, known| {
-            let kept =
-                known.look == look || path.ancestors().any(|above| complaints.contains(above));
+            let kept = known.scan_number == scan_number
+                || path.ancestors().any(|above| reported_left_out.contains(above));
             if !kept && known.reported.is_some() {
                 changes.push(Change::Deleted { path: path.clone() });
             }
@@ -425,8 +425,8 @@ struct Scan<'a> {
     /// How much of each kind is left out, and the first in the order of names.
     kinds: BTreeMap<LeftOutKind, (u64, PathBuf)>,
     overflowed: bool,
-    /// No file has to be looked at again before it can be reported.
-    is_at_rest: bool,
+    /// No file has to be scanned again before it can be reported.
+    is_settled: bool,
     /// Of all directories so far.
     notices: Option<Notices>,
     directories: Vec<(PathBuf, FileFingerprint)>,
@@ -450,8 +450,8 @@ impl Scan<'_> {
             Seen::Unreadable { path, kind } => {
                 self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind });
             }
-            Seen::Planted { path } => {
-                self.leave_out(path, Change::Planted { path: path.to_owned() })
+            Seen::HardLink { path } => {
+                self.leave_out(path, Change::HardLink { path: path.to_owned() })
             }
             Seen::TooDeep { path } => {
                 self.leave_out(path, Change::TooDeep { path: path.to_owned() })
@@ -481,13 +481,13 @@ impl Scan<'_> {
     ) {
         let untouched = i128::from(fingerprint.modified_ns) <= self.settled_before_ns;
         let room = files.len() < self.max_files;
-        let (known, at_rest) = match files.get_mut(path) {
+        let (known, settled) = match files.get_mut(path) {
             Some(known) => {
-                let at_rest = known.seen == fingerprint || untouched;
-                (known, at_rest)
+                let settled = known.seen == fingerprint || untouched;
+                (known, settled)
             }
             None if room => {
-                let known = Known { seen: fingerprint, reported: None, look: self.number };
+                let known = Known { seen: fingerprint, reported: None, scan_number: self.number };
                 (files.entry(path.to_owned()).or_insert(known), untouched)
             }
             None => {
@@ -496,13 +496,13 @@ impl Scan<'_> {
             }
         };
         known.seen = fingerprint;
-        known.look = self.number;
-        self.is_at_rest &= at_rest;
+        known.scan_number = self.number;
+        self.is_settled &= settled;
         if known.reported == Some(fingerprint) {
             return;
         }
-        if !at_rest {
-            // The shared content is gone, also if the file is not at rest yet.
+        if !settled {
+            // The shared content is gone, also if the file is not settled yet.
             if known.reported.take().is_some() {
                 self.changes.push(Change::Changing { path: path.to_owned() });
             }
@@ -516,7 +516,7 @@ impl Scan<'_> {
                     Some(_) => Change::Changed { path, fingerprint },
                 });
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the next look sees it gone
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the next scan sees it gone
             Err(error) => {
                 if known.reported.take().is_some() {
                     self.changes.push(Change::Deleted { path: path.to_owned() });
@@ -533,7 +533,7 @@ impl Scan<'_> {
         self.count(
             path,
             match complaint {
-                Change::Planted { .. } => LeftOutKind::Planted,
+                Change::HardLink { .. } => LeftOutKind::HardLink,
                 Change::TooDeep { .. } => LeftOutKind::TooDeep,
                 _ => LeftOutKind::Unreadable,
             },

@@ -36,7 +36,7 @@ pub enum LeftOutKind {
     /// It cannot be read.
     Unreadable,
     /// It has a second name, is private, and other users may create names in its directory.
-    Planted,
+    HardLink,
     /// It is a directory inside too many others.
     TooDeep,
     /// It exceeds the number of files that are watched.
@@ -57,7 +57,7 @@ impl LeftOutKind {
                 "names that end as those of tnet's own files",
             ),
             Self::Unreadable => ("name that cannot be read", "names that cannot be read"),
-            Self::Planted => (
+            Self::HardLink => (
                 "private file with a second name, where others may put names",
                 "private files with a second name, where others may put names",
             ),

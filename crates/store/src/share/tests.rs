@@ -86,7 +86,7 @@ fn a_file_still_being_written_appears_only_when_it_stays_the_same() {
 }
 
 #[test]
-fn an_edit_is_reported_once_it_is_at_rest_and_as_a_change() {
+fn an_edit_is_reported_once_it_is_settled_and_as_a_change() {
     let dir = scratch();
     let file = dir.path().join("file");
     put(&file, b"old", LONG_AGO);
@@ -138,7 +138,7 @@ fn is_heard(watch: &mut DirWatch, what: impl FnOnce()) -> bool {
 }
 
 #[test]
-fn there_is_word_of_whatever_happens_after_a_look_and_of_nothing_else() {
+fn inotify_reports_what_happens_after_a_scan_and_nothing_else() {
     let dir = scratch();
     fs::create_dir_all(dir.path().join("in/deep")).expect("writable");
     let (file, deep) = (dir.path().join("file"), dir.path().join("in/deep/file"));
@@ -192,12 +192,12 @@ fn a_check_finds_what_inotify_does_not_tell_and_nothing_else() {
 }
 
 #[test]
-fn a_look_that_leaves_something_to_wait_for_is_followed_by_another_without_any_word() {
+fn a_scan_that_leaves_something_to_wait_for_is_followed_by_another_without_a_report() {
     let dir = scratch();
     let mut watch = watch(dir.path());
     put(dir.path().join("file"), b"x", JUST_NOW);
     poll(&mut watch);
-    assert!(watch.take_notices().is_none(), "the file is not at rest");
+    assert!(watch.take_notices().is_none(), "the file is not settled");
     poll(&mut watch);
     assert!(watch.take_notices().is_some());
 }
@@ -395,14 +395,14 @@ fn a_private_file_with_a_second_name_is_left_out_where_others_may_have_given_it(
     put(&elsewhere, b"private", LONG_AGO);
     protect(&elsewhere, 0o640);
     fs::hard_link(&elsewhere, &linked).expect("one file system");
-    let planted = || Change::Planted { path: linked.clone() };
+    let hard_link = || Change::HardLink { path: linked.clone() };
     // Who may write to the directory, and whether everybody may read the file.
     for (directory, file, is_shared) in
         [(0o755, 0o640, true), (0o777, 0o640, false), (0o1777, 0o600, false), (0o777, 0o644, true)]
     {
         protect(dir.path(), directory);
         protect(&elsewhere, file);
-        let expected = if is_shared { appeared(&linked) } else { planted() };
+        let expected = if is_shared { appeared(&linked) } else { hard_link() };
         assert_eq!(poll(&mut watch(dir.path())), [expected], "{directory:o} {file:o}");
     }
     protect(dir.path(), 0o777);
@@ -450,7 +450,7 @@ fn a_file_that_could_not_be_opened_as_it_was_seen_appears_again() {
 }
 
 #[test]
-fn a_directory_of_somebody_else_that_everybody_may_write_to_is_refused() {
+fn a_world_writable_directory_of_another_user_is_refused() {
     let dir = scratch();
     let shared = dir.path().join("shared");
     fs::create_dir(&shared).expect("writable");
@@ -473,7 +473,7 @@ fn a_directory_of_somebody_else_that_everybody_may_write_to_is_refused() {
     watch.poll(NOW).expect("only its owner and group may write");
 }
 
-#[allow(
+#[expect(
     clippy::print_stderr,
     reason = "a test that was skipped must not look like one that passed"
 )]
@@ -531,7 +531,7 @@ fn apply(
                 believed.remove(&path).is_some()
             }
             Change::Unreadable { .. }
-            | Change::Planted { .. }
+            | Change::HardLink { .. }
             | Change::TooDeep { .. }
             | Change::TooMany { .. } => false,
         };
@@ -543,7 +543,7 @@ fn apply(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn whoever_applies_all_changes_believes_what_is_there(steps in steps()) {
+    fn applying_all_changes_yields_the_directory(steps in steps()) {
         let dir = scratch();
         fs::create_dir_all(dir.path().join("in/deep")).expect("writable");
         let mut watch = watch(dir.path());
@@ -569,8 +569,8 @@ proptest! {
                     apply(&mut believed, watch.poll(NOW).expect("readable"))?;
                     for (path, fingerprint) in &there {
                         let old = fingerprint.modified_ns < i64::try_from(JUST_NOW.as_nanos()).expect("this century");
-                        let at_rest = old || seen_before.get(path) == Some(fingerprint);
-                        let expected = (at_rest || before.get(path) == Some(fingerprint)).then_some(fingerprint);
+                        let settled = old || seen_before.get(path) == Some(fingerprint);
+                        let expected = (settled || before.get(path) == Some(fingerprint)).then_some(fingerprint);
                         prop_assert_eq!(believed.get(path), expected, "{:?}", path);
                     }
                     prop_assert!(believed.keys().all(|path| there.contains_key(path)));

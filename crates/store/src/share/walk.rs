@@ -25,7 +25,7 @@ pub(super) enum Seen<'a> {
     /// A file whose metadata could not be read, or a directory that could not be read to its end.
     Unreadable { path: &'a Path, kind: io::ErrorKind },
     /// A private file to which another user may have given a name here.
-    Planted { path: &'a Path },
+    HardLink { path: &'a Path },
     /// A directory too deep to enter.
     TooDeep { path: &'a Path },
     /// Something that is never shared.
@@ -111,7 +111,7 @@ fn show(
     match entry.kind {
         EntryKind::File if is_companion(name) => leave_out(LeftOutKind::Companion),
         EntryKind::File if writers.may_have_planted(&entry) => {
-            visit(Seen::Planted { path });
+            visit(Seen::HardLink { path });
             Ok(())
         }
         EntryKind::File => {

@@ -253,7 +253,7 @@ fn the_lock_ends_with_the_download_even_if_another_process_shares_the_open_file(
 }
 
 #[test]
-fn whoever_resumes_a_download_may_have_less_of_it_seen_and_not_more() {
+fn a_resumed_download_may_become_more_private_but_not_less() {
     let open = |sample: &Sample, out: &Path, mode| {
         let options = DownloadOptions { mode: Some(mode), ..DownloadOptions::default() };
         partial(Download::open(&sample.info, out, options, &unwatched)).0

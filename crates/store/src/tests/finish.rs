@@ -235,7 +235,7 @@ fn a_discarded_download_leaves_nothing() {
 }
 
 #[test]
-fn discarding_spares_a_partial_that_somebody_put_in_place_of_ours() {
+fn discarding_spares_a_partial_that_another_process_put_in_place_of_ours() {
     let dir = scratch();
     let sample = Sample::of_size(2 * CHUNK);
     let (download, _) = sample.begin(&dir.path().join("out"));

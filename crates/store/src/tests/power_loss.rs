@@ -248,7 +248,7 @@ fn luck_of(mut state: u64) -> impl FnMut() -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn no_power_cut_makes_the_journal_lie_or_forget(steps in steps(), seed in any::<u64>()) {
+    fn no_power_cut_makes_the_journal_wrong_or_empty(steps in steps(), seed in any::<u64>()) {
         let rig = Rig::new();
         let promises = rig.run(&steps);
         prop_assert_eq!(rig.broken_rule(&promises, luck_of(seed)), None);

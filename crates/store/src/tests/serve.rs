@@ -154,7 +154,7 @@ fn rested(store: FileStore) -> FileStore {
 }
 
 #[test]
-fn a_file_that_nobody_reads_is_closed_and_opened_again_by_the_next_reader() {
+fn an_unread_file_is_closed_and_opened_again_by_the_next_reader() {
     let dir = scratch();
     let (sample, store) = shared(&dir.path().join("file"));
     let store = store.with_fd_cache(&FdCache::new(256));
@@ -323,7 +323,7 @@ fn no_byte_of_a_chunk_with_a_flaw_is_read_in_any_way() {
 }
 
 #[test]
-fn a_file_that_was_away_when_it_was_to_be_opened_is_missed_by_who_watches_it() {
+fn a_file_that_was_away_when_it_was_to_be_opened_is_reported_as_gone() {
     let dir = scratch();
     let (path, away) = (dir.path().join("file"), dir.path().join("away"));
     let (sample, store) = shared(&path);

@@ -12,7 +12,7 @@ use super::collisions::{Occupancy, OutputPaths};
 use super::{list, target};
 use crate::command::fileinfo;
 use crate::config::absolute;
-use crate::config::typed::{Get, Wanted};
+use crate::config::typed::{FileArgument, Get};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::units::shown_path;
@@ -95,18 +95,18 @@ pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
     Ok(Jobs { jobs, refused, is_several })
 }
 
-async fn job(wanted: Wanted, target: &target::Target, args: &Get) -> Result<Job, Failure> {
+async fn job(wanted: FileArgument, target: &target::Target, args: &Get) -> Result<Job, Failure> {
     let info = match &wanted {
-        Wanted::Fileinfo(path) => Some(fileinfo::read(path).await?),
-        Wanted::Hash(_) => None,
+        FileArgument::Fileinfo(path) => Some(fileinfo::read(path).await?),
+        FileArgument::Hash(_) => None,
     };
     let out = target.of(&wanted, info.as_ref()).await?;
     let (source, hash) = match wanted {
-        Wanted::Fileinfo(path) => {
+        FileArgument::Fileinfo(path) => {
             let hash = info.as_ref().map(FileInfo::hash).expect("it was read above");
             (Source::Fileinfo(absolute(&path)?), hash)
         }
-        Wanted::Hash(hash) => (Source::Hash(hash), hash),
+        FileArgument::Hash(hash) => (Source::Hash(hash), hash),
     };
     let request = GetRequest {
         overwrite: args.overwrite,

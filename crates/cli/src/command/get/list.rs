@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::command::fileinfo::blocking;
-use crate::config::typed::Wanted;
+use crate::config::typed::FileArgument;
 use crate::exit::Exit;
 use crate::failure::{Failure, file_failure};
 
@@ -15,7 +15,7 @@ use crate::failure::{Failure, file_failure};
 const MAX_LIST_LEN: u64 = 256 << 20;
 
 /// Reads the list to its end. `-` is stdin.
-pub(super) async fn read(path: PathBuf) -> Result<Vec<Wanted>, Failure> {
+pub(super) async fn read(path: PathBuf) -> Result<Vec<FileArgument>, Failure> {
     blocking(move || {
         let text = read_now(&path, MAX_LIST_LEN).map_err(|error| match error.kind() {
             io::ErrorKind::FileTooLarge => {
@@ -44,10 +44,10 @@ fn read_now(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
 }
 
 /// A path may contain any byte but a line end, so spaces belong to it, except around it.
-fn parse(text: &[u8]) -> Vec<Wanted> {
+fn parse(text: &[u8]) -> Vec<FileArgument> {
     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let named = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-    named.map(|line| Wanted::from(OsStr::from_bytes(line))).collect()
+    named.map(|line| FileArgument::from(OsStr::from_bytes(line))).collect()
 }
 
 #[cfg(test)]
@@ -61,9 +61,9 @@ mod tests {
         assert_eq!(
             parse(text.as_bytes()),
             [
-                Wanted::Fileinfo("a b.fileinfo".into()),
-                Wanted::Hash(hash.parse().expect("a hash")),
-                Wanted::Fileinfo("\u{e4}.fileinfo".into()),
+                FileArgument::Fileinfo("a b.fileinfo".into()),
+                FileArgument::Hash(hash.parse().expect("a hash")),
+                FileArgument::Fileinfo("\u{e4}.fileinfo".into()),
             ]
         );
         assert_eq!(parse(b"\n# nothing\n"), []);

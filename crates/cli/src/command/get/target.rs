@@ -6,7 +6,7 @@ use tnet_fileinfo::{FileInfo, SpecialName, shown};
 
 use crate::command::fileinfo::blocking;
 use crate::config::absolute;
-use crate::config::typed::Wanted;
+use crate::config::typed::FileArgument;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::units::shown_path;
@@ -34,7 +34,7 @@ impl Target {
     /// The absolute output path of this file.
     pub(super) async fn of(
         &self,
-        wanted: &Wanted,
+        wanted: &FileArgument,
         info: Option<&FileInfo>,
     ) -> Result<PathBuf, Failure> {
         let own_name = own_name(wanted, info);
@@ -50,10 +50,10 @@ impl Target {
     }
 }
 
-fn own_name(wanted: &Wanted, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
+fn own_name(wanted: &FileArgument, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
     let from = match wanted {
-        Wanted::Hash(hash) => return Ok(hash.to_string().into()),
-        Wanted::Fileinfo(path) => path,
+        FileArgument::Hash(hash) => return Ok(hash.to_string().into()),
+        FileArgument::Fileinfo(path) => path,
     };
     let described = shown_path(from);
     let refused = |cause: String| Failure::new(Exit::Usage, cause).about(described.clone());
@@ -107,7 +107,7 @@ mod tests {
 
     async fn of(given: Option<&str>, several: bool, info: &FileInfo) -> Result<PathBuf, Failure> {
         let target = Target { given: given.map(PathBuf::from), several };
-        target.of(&Wanted::Fileinfo("x.fileinfo".into()), Some(info)).await
+        target.of(&FileArgument::Fileinfo("x.fileinfo".into()), Some(info)).await
     }
 
     #[tokio::test]
@@ -126,7 +126,7 @@ mod tests {
             assert_eq!(of(given, false, &info).await.expect("a target"), expected, "{given:?}");
         }
         let hash: tnet_fileinfo::FileHash = "ab".repeat(32).parse().expect("a hash");
-        let own = Target { given: None, several: true }.of(&Wanted::Hash(hash), None).await;
+        let own = Target { given: None, several: true }.of(&FileArgument::Hash(hash), None).await;
         assert_eq!(own.expect("a target"), here.join(hash.to_string()));
     }
 
@@ -174,8 +174,9 @@ mod tests {
         let nameless = info().with_name(None);
         let here = std::env::current_dir().expect("there");
         let target = Target { given: None, several: false };
-        let named =
-            async |path: &str| target.of(&Wanted::Fileinfo(path.into()), Some(&nameless)).await;
+        let named = async |path: &str| {
+            target.of(&FileArgument::Fileinfo(path.into()), Some(&nameless)).await
+        };
         for (path, name) in [("a/log-10:00:00.fileinfo", "log-10:00:00"), ("aux.fileinfo", "aux")] {
             assert_eq!(named(path).await, Ok(here.join(name)), "{path}");
         }

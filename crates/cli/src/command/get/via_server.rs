@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::job::Job;
-use crate::background::{self, Launch, Running, Started};
+use crate::background::{self, Launch, ServerAccess, Started};
 use crate::command::fileinfo::{self, blocking};
 use crate::config::Config;
 use crate::context::Context;
@@ -44,7 +44,7 @@ impl Server {
         let on_conflict =
             if config.listen.is_some() { PortConflict::Fail } else { PortConflict::UseAnyPort };
         // The rate flags of `get` are for its files, not for the server.
-        let decided =
+        let explicit =
             config.merged.typed_arguments().filter(|argument| !argument.starts_with("limit"));
         let dir = state_dir.clone();
         // Without a state directory the user can still download in the foreground.
@@ -56,14 +56,14 @@ impl Server {
             dir: config.share_dir()?,
             state_dir: state_dir.clone(),
             on_conflict,
-            decided: decided.collect(),
+            explicit: explicit.collect(),
         };
         let pid = match background::find_or_start(launch, config, context).await? {
-            Running::Found(client) => {
+            ServerAccess::Found(client) => {
                 warn_of_differences(client.hello(), config, context.output)?;
                 client.hello().pid
             }
-            Running::Started(Started { hello: Hello { pid, .. }, .. }) => {
+            ServerAccess::Started(Started { hello: Hello { pid, .. }, .. }) => {
                 context.output.note(&format!(
                     "started a server, pid {pid}, which goes on seeding afterwards; `tnet kill-server` stops it"
                 ));

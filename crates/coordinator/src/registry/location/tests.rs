@@ -37,7 +37,7 @@ fn refused(refusal: Refusal) -> Listed {
 }
 
 #[test]
-fn who_accepts_everywhere_is_where_it_is_observed() {
+fn a_peer_that_accepts_everywhere_is_where_it_is_observed() {
     for (remote, local, listed) in [
         ("10.0.0.2", "10.0.0.1", "10.0.0.2:7401"),
         ("::ffff:10.0.0.2", "::ffff:10.0.0.1", "10.0.0.2:7401"),
@@ -61,7 +61,7 @@ fn a_family_on_which_it_does_not_accept_is_not_listed() {
 }
 
 #[test]
-fn who_accepts_nobody_is_nowhere() {
+fn a_peer_that_accepts_no_connections_is_nowhere() {
     for reach in [
         Reach::Nowhere,
         Reach::Everywhere { port: 0, families: Families::Both },
@@ -74,7 +74,7 @@ fn who_accepts_nobody_is_nowhere() {
 }
 
 #[test]
-fn one_on_our_machine_is_reached_where_whoever_asks_has_reached_us() {
+fn a_peer_on_our_machine_is_listed_at_the_address_that_the_asker_reached() {
     for remote in ["127.0.0.1", "::1", "10.0.0.1", "fe80::1%2"] {
         let (location, _) =
             of(BOTH, remote, if remote.contains('1') { remote } else { "10.0.0.1" });
@@ -110,7 +110,7 @@ fn one_on_our_machine_that_accepts_one_family_is_told_to_those_who_can_use_it() 
 }
 
 #[test]
-fn who_accepts_on_loopback_alone_is_for_those_on_our_machine() {
+fn a_peer_on_loopback_alone_is_for_askers_on_our_machine() {
     for (remote, local) in [("127.0.0.1", "127.0.0.1"), ("10.0.0.1", "10.0.0.1")] {
         let (location, said) = of(at("127.0.0.1:7401"), remote, local);
         assert_eq!(said, Listed::At { address: address("127.0.0.1:7401") });
@@ -141,7 +141,7 @@ fn link_local_addresses_are_for_those_on_the_link() {
 }
 
 #[test]
-fn who_is_on_our_machine_finds_those_on_its_links_over_ipv4() {
+fn a_peer_on_our_machine_finds_those_on_its_links_over_ipv4() {
     let (location, _) = of(BOTH, "169.254.7.2", "169.254.7.1");
     for asker in ["127.0.0.1", "169.254.7.1", "10.0.0.1", "::1"] {
         assert_eq!(told(&location, asker, asker).as_deref(), Some("169.254.7.2:7401"), "{asker}");
@@ -152,7 +152,7 @@ fn who_is_on_our_machine_finds_those_on_its_links_over_ipv4() {
 }
 
 #[test]
-fn one_family_of_one_on_our_machine_is_for_those_to_whom_it_means_something() {
+fn one_family_of_a_peer_on_our_machine_is_for_askers_that_can_use_it() {
     let v6 = Reach::Everywhere { port: PORT, families: Families::V6 };
     let (location, _) = of(v6, "fe80::1%2", "fe80::1%2");
     assert_eq!(told(&location, "fd00::9", "fd00::1").as_deref(), Some("[fd00::1]:7401"));

@@ -217,7 +217,7 @@ fn a_lone_seed_is_named_among_hosts_with_many_peers_each() {
 }
 
 #[test]
-fn who_cannot_be_reached_is_named_last_but_named() {
+fn unreachable_holders_are_named_last_but_named() {
     let mut swarm = Swarm::new();
     let asker =
         |swarm: &mut Swarm, number: u32| swarm.holds(v4(9000 + number), 0, Availability::Partial);
@@ -285,7 +285,7 @@ fn those_with_news_are_named_first_and_once() {
 }
 
 #[test]
-fn nobody_is_sent_to_the_address_that_it_claims_itself() {
+fn no_peer_is_sent_to_the_address_that_it_claims_itself() {
     for asks_first in [true, false] {
         let mut swarm = Swarm::new();
         let shared = SocketAddr::new(v4(3), 7401);
@@ -312,7 +312,7 @@ fn nobody_is_sent_to_the_address_that_it_claims_itself() {
 /// Connections as the coordinator sees them: a seed on its own machine, a seed on loopback only, a
 /// remote seed, and two askers, one of them on the coordinator's machine.
 #[test]
-fn holders_are_named_at_the_address_that_means_them_to_whoever_asks() {
+fn holders_are_named_at_an_address_that_is_valid_for_the_asker() {
     let mut swarm = Swarm::new();
     let at = |text: &str| Reach::At { address: text.parse().expect("an address") };
     let seed = swarm.joins(EVERYWHERE, "127.0.0.1:50000", "127.0.0.1:7400");
@@ -333,7 +333,7 @@ fn holders_are_named_at_the_address_that_means_them_to_whoever_asks() {
 }
 
 #[test]
-fn what_is_said_of_calls_counts_for_whom_they_were_meant() {
+fn results_of_calls_count_for_the_called_address() {
     for (reach, seed, local, site, askers) in [
         (
             EVERYWHERE,
@@ -393,7 +393,7 @@ fn what_one_reported_before_it_started_again_does_not_count_for_it() {
 }
 
 #[test]
-fn who_comes_back_accepts_where_it_is_now() {
+fn a_peer_that_comes_back_accepts_where_it_is_now() {
     let mut swarm = Swarm::new();
     let comes = |swarm: &mut Swarm, local: &str| {
         let ends =

@@ -134,7 +134,7 @@ fn what_was_there_before_the_flood_stays_and_newcomers_get_in() {
 }
 
 #[test]
-fn one_host_with_all_addresses_of_a_prefix_keeps_nobody_out() {
+fn one_host_with_all_addresses_of_a_prefix_does_not_lock_others_out() {
     let mut scene = Scene::new(BUDGET / 8);
     let mut seed = scene.join(v4(1));
     assert_eq!(scene.reports(&mut seed, 1000), ReportOutcome::Accepted);
@@ -195,7 +195,7 @@ fn two_that_want_everything_do_not_drive_each_other_out_in_turn() {
 }
 
 #[test]
-fn who_gave_way_is_told_and_asked_again_when_there_is_room() {
+fn an_evicted_peer_is_told_and_asked_again_when_there_is_room() {
     let mut scene = Scene::new(BUDGET);
     let mut greedy = scene.join(v4(66));
     for _ in 0..13 {
@@ -252,7 +252,7 @@ fn what_others_ask_for_does_not_give_way() {
 }
 
 #[test]
-fn who_has_no_connection_makes_room_for_peers_that_have_one() {
+fn a_peer_without_a_connection_makes_room_for_peers_with_one() {
     let limits = TableLimits { max_peers: 10, max_peers_per_ip: 4, ..TableLimits::default() };
     let mut scene = Scene { table: Table::new(limits), epochs: 0, files: 0 };
     for host in [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 4, 5] {

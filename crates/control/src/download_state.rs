@@ -6,7 +6,7 @@ use super::error::Fault;
 
 /// The latest state of a download.
 #[derive(Debug, Clone)]
-pub(crate) enum News {
+pub(crate) enum DownloadState {
     /// Nothing yet.
     Started,
     Progress(Progress),

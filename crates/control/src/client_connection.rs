@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::download_state::DownloadState;
 use super::downloads::{Order, Wanted};
 use super::error::{Fault, FaultKind};
 use super::fd_passing;
@@ -25,7 +26,6 @@ use super::json_lines::{
 };
 use super::json_values::shown;
 use super::message::{GetRequest, HandedKind, Hello, Request, Response, Source, parse, to_line};
-use super::news::News;
 use tnet_peer::Peer;
 use tnet_peer::descriptors::shortage_of;
 use tnet_peer::{FileStatus, PeerGone, Status};
@@ -49,8 +49,8 @@ const DRAIN_AFTER_REFUSAL: Duration = Duration::from_millis(500);
 pub(crate) enum ServerCommand {
     /// Ends all downloads of this content. Answers with their news channels, which close when they
     /// have ended.
-    Forget(FileHash, oneshot::Sender<Vec<watch::Receiver<News>>>),
-    Start(Order, oneshot::Sender<Result<watch::Receiver<News>, Fault>>),
+    Forget(FileHash, oneshot::Sender<Vec<watch::Receiver<DownloadState>>>),
+    Start(Order, oneshot::Sender<Result<watch::Receiver<DownloadState>, Fault>>),
     /// With the connection of the client, which is closed when the peer has ended.
     Shutdown(ClientConnection),
 }
@@ -307,22 +307,22 @@ impl ClientConnection {
     }
 
     /// Sends news until the download ends. The download goes on if the client disconnects.
-    async fn follow(&mut self, mut news: watch::Receiver<News>) -> Answered {
+    async fn follow(&mut self, mut news: watch::Receiver<DownloadState>) -> Answered {
         loop {
             let latest = news.borrow_and_update().clone();
             match latest {
-                News::Started => {}
-                News::Progress(progress) => {
+                DownloadState::Started => {}
+                DownloadState::Progress(progress) => {
                     self.say_within(FOLLOWER_READS_WITHIN, &Response::Progress(progress)).await?
                 }
-                News::Done(mut summary) => {
+                DownloadState::Done(mut summary) => {
                     summary.path = shown(&summary.path);
                     return self
                         .say_within(FOLLOWER_READS_WITHIN, &Response::Done(summary))
                         .await
                         .map(Ok);
                 }
-                News::Failed(fault) => return Ok(Err(fault)),
+                DownloadState::Failed(fault) => return Ok(Err(fault)),
             }
             tokio::select! {
                 changed = news.changed() => if changed.is_err() {
