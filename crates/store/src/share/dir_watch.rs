@@ -4,7 +4,7 @@
 //! A file is reported only once it is settled, so that one still being copied is not hashed
 //! halfway: twice in a row the same, or untouched for a while when first seen.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use tnet_fileinfo::shown_path;
 
-use super::Notices;
-use super::walk::{NameInDir, Seen, walk};
+use super::change::Change;
+use super::inotify::Notices;
+use super::left_out::{LeftOut, LeftOutKind};
+use super::scan::{Files, Scan};
+use super::walk::walk;
 use crate::named_dir::{FindError, find_directory};
-use crate::share::{LeftOut, LeftOutKind};
 use crate::sys::{self, Protection};
 use crate::{FileFingerprint, SharedRoot};
 
@@ -38,62 +40,6 @@ impl Default for WatchOptions {
     fn default() -> Self {
         Self { max_depth: 32, max_files: 1_000_000, settle: Duration::from_secs(2) }
     }
-}
-
-/// Something that happened in the directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// A new file is there and settled.
-    Appeared {
-        /// Its path: the directory's, made absolute, and where it is inside.
-        path: PathBuf,
-        /// Its fingerprint. Compare it after opening the file: the path may lead elsewhere by then.
-        fingerprint: FileFingerprint,
-    },
-    /// A reported file has other content, or another file is in its place, and it is settled.
-    Changed {
-        /// Its path.
-        path: PathBuf,
-        /// Its fingerprint now.
-        fingerprint: FileFingerprint,
-    },
-    /// A reported file has other content, and is not settled: it is still being written to. It
-    /// appears again when it is.
-    Changing {
-        /// Its path.
-        path: PathBuf,
-    },
-    /// A reported file is gone, or has changed and cannot be read any more.
-    Deleted {
-        /// Its path.
-        path: PathBuf,
-    },
-    /// A file or directory cannot be read and is left out. Reported once, and again if it fails
-    /// anew after it worked. Files reported from inside a directory count as unchanged until it can
-    /// be read again.
-    Unreadable {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        kind: io::ErrorKind,
-    },
-    /// A file is left out because its owner may not have meant to share it: it has another name,
-    /// not all users may read it, and other users may create names in its directory. Reported once.
-    HardLink {
-        /// Its path.
-        path: PathBuf,
-    },
-    /// A directory is too deep and is left out. Reported once.
-    TooDeep {
-        /// Its path.
-        path: PathBuf,
-    },
-    /// There are more files than are watched; some are left out. Reported once, and again if it
-    /// happens anew.
-    TooMany {
-        /// How many are watched.
-        limit: usize,
-    },
 }
 
 /// A directory cannot be shared.
@@ -166,17 +112,6 @@ pub struct DirWatch {
     /// Reports changes since the last scan, if inotify is available and the scan left no file to
     /// check again.
     notices: Option<Notices>,
-}
-
-/// By path. A lookup compares one path: a scan does one lookup for each file.
-type Files = HashMap<PathBuf, Known>;
-
-#[derive(Debug)]
-struct Known {
-    seen: FileFingerprint,
-    reported: Option<FileFingerprint>,
-    /// The number of the scan that saw it last.
-    scan_number: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -411,140 +346,6 @@ impl DirWatch {
             changes.push(Change::TooMany { limit: self.options.max_files });
         }
         self.too_many = if overflowed { Overflow::Reported } else { Overflow::None };
-    }
-}
-
-/// A scan in progress.
-struct Scan<'a> {
-    number: u64,
-    /// Modifications up to this time, since the Unix epoch, are long enough ago.
-    settled_before_ns: i128,
-    max_files: usize,
-    left_out: BTreeSet<PathBuf>,
-    reported_before: &'a BTreeSet<PathBuf>,
-    /// How much of each kind is left out, and the first in the order of names.
-    kinds: BTreeMap<LeftOutKind, (u64, PathBuf)>,
-    overflowed: bool,
-    /// No file has to be scanned again before it can be reported.
-    is_settled: bool,
-    /// Of all directories so far.
-    notices: Option<Notices>,
-    directories: Vec<(PathBuf, FileFingerprint)>,
-    changes: Vec<Change>,
-}
-
-impl Scan<'_> {
-    fn on_seen(&mut self, files: &mut Files, seen: Seen<'_>) {
-        match seen {
-            // Watched before it is listed: a change from now on is in the list, or is reported.
-            Seen::Directory { path, directory } => {
-                let fingerprint = sys::fingerprint(directory).ok();
-                self.notices = self
-                    .notices
-                    .take()
-                    .filter(|notices| fingerprint.is_some() && notices.add(directory).is_ok());
-                self.directories
-                    .extend(fingerprint.map(|fingerprint| (path.to_owned(), fingerprint)));
-            }
-            Seen::File { path, fingerprint, name } => self.on_file(files, path, fingerprint, &name),
-            Seen::Unreadable { path, kind } => {
-                self.leave_out(path, Change::Unreadable { path: path.to_owned(), kind });
-            }
-            Seen::HardLink { path } => {
-                self.leave_out(path, Change::HardLink { path: path.to_owned() })
-            }
-            Seen::TooDeep { path } => {
-                self.leave_out(path, Change::TooDeep { path: path.to_owned() })
-            }
-            Seen::Other { path, kind } => self.count(path, kind),
-        }
-    }
-
-    fn count(&mut self, path: &Path, kind: LeftOutKind) {
-        match self.kinds.get_mut(&kind) {
-            None => drop(self.kinds.insert(kind, (1, path.to_owned()))),
-            Some((count, example)) => {
-                *count += 1;
-                if path < &**example {
-                    path.clone_into(example);
-                }
-            }
-        }
-    }
-
-    fn on_file(
-        &mut self,
-        files: &mut Files,
-        path: &Path,
-        fingerprint: FileFingerprint,
-        name: &NameInDir<'_>,
-    ) {
-        let untouched = i128::from(fingerprint.modified_ns) <= self.settled_before_ns;
-        let room = files.len() < self.max_files;
-        let (known, settled) = match files.get_mut(path) {
-            Some(known) => {
-                let settled = known.seen == fingerprint || untouched;
-                (known, settled)
-            }
-            None if room => {
-                let known = Known { seen: fingerprint, reported: None, scan_number: self.number };
-                (files.entry(path.to_owned()).or_insert(known), untouched)
-            }
-            None => {
-                self.overflowed = true;
-                return self.count(path, LeftOutKind::TooMany);
-            }
-        };
-        known.seen = fingerprint;
-        known.scan_number = self.number;
-        self.is_settled &= settled;
-        if known.reported == Some(fingerprint) {
-            return;
-        }
-        if !settled {
-            // The shared content is gone, also if the file is not settled yet.
-            if known.reported.take().is_some() {
-                self.changes.push(Change::Changing { path: path.to_owned() });
-            }
-            return;
-        }
-        match name.check_readable() {
-            Ok(()) => {
-                let path = path.to_owned();
-                self.changes.push(match known.reported.replace(fingerprint) {
-                    None => Change::Appeared { path, fingerprint },
-                    Some(_) => Change::Changed { path, fingerprint },
-                });
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // the next scan sees it gone
-            Err(error) => {
-                if known.reported.take().is_some() {
-                    self.changes.push(Change::Deleted { path: path.to_owned() });
-                }
-                self.leave_out(
-                    path,
-                    Change::Unreadable { path: path.to_owned(), kind: error.kind() },
-                );
-            }
-        }
-    }
-
-    fn leave_out(&mut self, path: &Path, complaint: Change) {
-        self.count(
-            path,
-            match complaint {
-                Change::HardLink { .. } => LeftOutKind::HardLink,
-                Change::TooDeep { .. } => LeftOutKind::TooDeep,
-                _ => LeftOutKind::Unreadable,
-            },
-        );
-        // As many again as files: a tree full of unreadable names must not fill the memory either.
-        if self.left_out.len() < self.max_files
-            && self.left_out.insert(path.to_owned())
-            && !self.reported_before.contains(path)
-        {
-            self.changes.push(complaint);
-        }
     }
 }
 

@@ -4,12 +4,15 @@
 //! Polling is slow and reliable: it misses no change for good, and works on every file system.
 //! Where inotify is available, it only tells when to scan.
 
+mod change;
 mod dir_watch;
 mod inotify;
 mod left_out;
+mod scan;
 mod walk;
 
-pub use dir_watch::{Change, DirWatch, ShareDirError, WatchOptions};
+pub use change::Change;
+pub use dir_watch::{DirWatch, ShareDirError, WatchOptions};
 pub use inotify::Notices;
 pub use left_out::{LeftOut, LeftOutKind};
 
