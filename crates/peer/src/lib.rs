@@ -77,3 +77,7 @@ pub use tnet_net::{
 pub use tnet_store as store;
 pub use tnet_store::share::{self, LeftOut, LeftOutKind};
 pub use tnet_swarm::{Config as SwarmConfig, Time};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
