@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::api::CallFailure;
 
@@ -58,24 +59,25 @@ impl Dialer {
     pub(crate) fn call(&self, address: SocketAddr) {
         let dialer = self.clone();
         let stop = self.stop.clone();
-        self.context.tasks.spawn(async move {
+        let task = async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = dialer.call_now(address) => {}
             }
-        });
+        };
+        self.context.tasks.spawn(task.instrument(connection_span(address)));
     }
 
     async fn call_now(&self, address: SocketAddr) {
         let result = match self.connector.connect(address).await {
             Ok(Connection { stream, took, .. }) => {
-                let greeted = self.introduce(stream, address).await;
+                let greeted = self.introduce(stream).await;
                 greeted
                     .map(|greeted| (greeted, took))
                     .map_err(|error| Some(CallFailure::from(&error)))
             }
             Err(error) => {
-                tracing::debug!(%address, %error, "peer not reachable");
+                tracing::debug!(%error, "peer not reachable");
                 Err((!self.connector.descriptors().note(&error)).then(|| CallFailure::from(&error)))
             }
         };
@@ -105,9 +107,9 @@ impl Dialer {
         let stop = self.stop.clone();
         let greeted = tokio::select! {
             () = stop.cancelled() => return,
-            greeted = self.introduce(stream, remote) => greeted,
+            greeted = self.introduce(stream) => greeted,
             () = stranger.has_to_leave() => {
-                tracing::debug!(%remote, "no handshake in time; closed for another connection");
+                tracing::debug!("no handshake in time; closed for another connection");
                 return;
             }
         };
@@ -124,19 +126,23 @@ impl Dialer {
     async fn introduce(
         &self,
         stream: TcpStream,
-        remote: SocketAddr,
     ) -> Result<Handshaken<OwnedReadHalf, OwnedWriteHalf>, HandshakeError> {
         let here = stream.local_addr()?;
         let listen_port = self.reach.port_seen_from(here.ip());
         let hello = Hello { peer_id: self.peer_id, listen_port, capabilities: 0 };
         let (input, output) = stream.into_split();
         let greeted = handshake(input, output, &hello, &self.context.clock).await;
-        greeted.inspect_err(|error| tracing::debug!(%remote, %error, "handshake failed"))
+        greeted.inspect_err(|error| tracing::debug!(%error, "handshake failed"))
     }
 
     fn next_key(&self) -> PeerKey {
         PeerKey(self.next.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// As the session's, which follows.
+pub(crate) fn connection_span(remote: SocketAddr) -> Span {
+    tracing::debug_span!("connection", %remote)
 }
 
 /// The observed IP address with the declared port: a peer can only speak for itself.

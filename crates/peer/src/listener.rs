@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tnet_net::{Descriptors, Strangers, accept, tune};
 use tokio::net::{TcpListener, TcpStream};
+use tracing::Instrument;
 
-use crate::dialer::Dialer;
+use crate::dialer::{Dialer, connection_span};
 
 /// Pause after the system refused to accept, for example for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -39,8 +40,7 @@ impl Listener {
         }
         let stranger = strangers.admit(remote.ip()).await;
         let dialer = self.dialer.clone();
-        self.dialer.context.tasks.spawn(async move {
-            dialer.accept(stream, remote, stranger).await;
-        });
+        let accepting = dialer.accept(stream, remote, stranger).instrument(connection_span(remote));
+        self.dialer.context.tasks.spawn(accepting);
     }
 }

@@ -60,6 +60,24 @@ pub(crate) enum WorkDone {
     },
 }
 
+impl WorkDone {
+    /// The file whose download it was done for.
+    pub(super) fn file(&self) -> Option<FileKey> {
+        match self {
+            WorkDone::Written(arrival, _) => Some(arrival.file),
+            WorkDone::Reserved { file, .. }
+            | WorkDone::VouchedVerified { file, .. }
+            | WorkDone::Synced { file, .. }
+            | WorkDone::Reverified { file, .. }
+            | WorkDone::Finished { file, .. } => Some(*file),
+            WorkDone::Inspected(_)
+            | WorkDone::MetadataCompared { .. }
+            | WorkDone::OpenFilesCompared { .. }
+            | WorkDone::Rescanned { .. } => None,
+        }
+    }
+}
+
 /// A chunk that arrived.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {

@@ -12,7 +12,7 @@ use tnet_session::{ChunkBody, StoreResult, WriteOutcome};
 use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Goal, Input, PeerKey, Time};
 use tokio::sync::{oneshot, watch};
-use tracing::field;
+use tracing::{Span, field};
 
 use super::blocking::{Arrival, WorkDone};
 use super::command::StartDownload;
@@ -27,6 +27,8 @@ use crate::store;
 
 /// The engine's side of a download, until the file is whole or the download has failed.
 pub(super) struct Running {
+    /// `download{hash}`: what is done for it is logged in there.
+    pub(super) span: Span,
     pub(super) store: Arc<store::Download>,
     pub(super) options: DownloadOptions,
     pub(super) started: Time,
@@ -107,7 +109,10 @@ impl Engine {
             outcome: outcome_of,
         };
         let options_of = options.clone();
+        // At any level, so that a warning names the file.
+        let span = tracing::error_span!("download", hash = hash.short());
         let running = Running {
+            span,
             store: Arc::clone(&store),
             options,
             started: now,
@@ -182,6 +187,8 @@ impl Engine {
     }
 
     pub(super) fn on_work_done(&mut self, done: WorkDone) {
+        let span = done.file().map_or_else(Span::none, |file| self.files.span(file));
+        let _entered = span.entered();
         match done {
             WorkDone::Written(arrival, outcome) => self.on_written(arrival, outcome),
             WorkDone::Reserved { file, result } => {
@@ -356,7 +363,7 @@ impl Engine {
             let is_done = self.swarm.is_swarm_done(file);
             self.swarm_watches.add(file, running.swarm_done, is_done);
         }
-        tracing::info!(path = %shown_path(&path), %hash, "download complete");
+        tracing::info!(path = %shown_path(&path), "download complete");
         self.report(&hash);
         self.unwatch_if_settled(hash);
     }
@@ -377,6 +384,7 @@ impl Engine {
 
     /// As `fail`. Whoever waits is told when the target is free for another attempt.
     fn end(&mut self, file: FileKey, error: DownloadError, cancelled: Option<oneshot::Sender<()>>) {
+        let _entered = self.files.span(file).entered();
         let Some(running) = self.files.running_mut(file) else { return };
         tracing::warn!(path = %shown_path(&running.store.path()), %error, "download ended");
         running.phase = Phase::Failed;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Geometry};
 use tnet_store::ChunkSource;
 use tnet_swarm::FileKey;
+use tracing::Span;
 
 use super::activity::Activity;
 use super::downloads::Running;
@@ -23,6 +24,11 @@ impl FileEntries {
     /// The download of a file, if one is running.
     pub(super) fn running(&self, file: FileKey) -> Option<&Running> {
         self.0.get(&file)?.running.as_deref()
+    }
+
+    /// In which the work for its download is logged.
+    pub(super) fn span(&self, file: FileKey) -> Span {
+        self.running(file).map_or_else(Span::none, |running| running.span.clone())
     }
 
     pub(super) fn running_mut(&mut self, file: FileKey) -> Option<&mut Running> {

@@ -420,6 +420,7 @@ impl Engine {
             SessionEvent::ChunkWritten { file, chunk, outcome } => {
                 // Otherwise the core did not want the chunk.
                 if let Some(arrival) = self.written_by_session.remove(&(peer, file, chunk)) {
+                    let _entered = self.files.span(file).entered();
                     self.on_written(arrival, outcome);
                 }
             }

@@ -78,8 +78,7 @@ impl Engine {
                 if let Some(running) = self.files.running_mut(file) {
                     running.corrupt_peers.count(address);
                 }
-                let hash = self.files.get(&file).map(|entry| entry.info.hash().short());
-                tracing::warn!(%chunk, ?address, hash, "peer sent a corrupt chunk; downloading it from another peer");
+                tracing::warn!(%chunk, ?address, "peer sent a corrupt chunk; downloading it from another peer");
             }
             Event::Doubted { peer, file, chunk } => self.on_doubted(peer, file, chunk),
             Event::Banned { address } => {
