@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkSize;
-use tnet_peer::{DownloadError, DownloadOptions, FetchInfoError};
+use tnet_peer::{CoordinatorError, DownloadError, DownloadOptions, FetchInfoError};
 use tnet_testkit::{
     Behaviour, Content, Counters, Description, Network, SOON, eventually, files_below, payload,
     stored, within,
@@ -120,7 +120,10 @@ async fn a_hash_without_holders_is_given_up_in_the_promised_time() {
     let asked =
         within("an answer", SOON, network.peer("ann").fetch_info(content.hash(), patience)).await;
     let error = asked.expect_err("there is no coordinator to ask");
-    assert!(matches!(error, FetchInfoError::CoordinatorUnreachable { .. }), "{error:?}");
+    assert!(
+        matches!(error, FetchInfoError::Coordinator(CoordinatorError::Silent { .. })),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tnet_peer::share::WatchOptions;
-use tnet_peer::{CoordinatorState, DownloadError, DownloadOptions};
+use tnet_peer::{CoordinatorError, CoordinatorState, DownloadError, DownloadOptions};
 use tnet_testkit::{Content, Network, SOON, eventually, is, payload, stored, within};
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
@@ -207,7 +207,8 @@ async fn assert_unreachable(
     };
     let error = within("an error", SOON, error).await.expect_err("there is no coordinator to ask");
     let took = began.elapsed();
-    let DownloadError::CoordinatorUnreachable { address: named, cause, .. } = &error else {
+    let DownloadError::Coordinator(CoordinatorError::Silent { address: named, cause, .. }) = &error
+    else {
         panic!("{error:?}")
     };
     assert_eq!(*named, address.into());

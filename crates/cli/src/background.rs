@@ -12,15 +12,16 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 use serde::Deserialize;
-use tnet_control::{Client, ConnectError, FaultKind, Hello, make_state_dir};
+use tnet_control::{Client, ConnectError, Hello, make_state_dir};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::typed::PeerLimits;
 use crate::config::{Config, absolute};
 use crate::context::Context;
+use crate::error_fields::ErrorFields;
 use crate::exit::Exit;
-use crate::failure::{Failure, file_failure};
+use crate::failure::{Failure, Reason, file_failure};
 use crate::local_peer::PortConflict;
 use crate::logging::{self, LOG_NAME};
 use crate::render::Output;
@@ -135,8 +136,10 @@ pub(crate) enum StartFailure {
 
 impl From<Failure> for StartFailure {
     fn from(failure: Failure) -> Self {
-        // The server uses any free port, so only the state directory can be in its way.
-        if failure.exit == Exit::Exists { Self::Taken(failure) } else { Self::Other(failure) }
+        match failure.reason {
+            Some(Reason::ServerRunning) => Self::Taken(failure),
+            None => Self::Other(failure),
+        }
     }
 }
 
@@ -299,39 +302,18 @@ enum StartupEvent {
     Other,
 }
 
-#[derive(Deserialize)]
-struct ErrorFields {
-    kind: String,
-    message: String,
-    hint: Option<String>,
-}
-
 fn startup_report(stdout: impl Read) -> StartupReport {
     for line in BufReader::new(stdout.take(MAX_REPORT)).lines() {
         let Ok(line) = line else { break };
         match serde_json::from_str(&line) {
             Ok(StartupEvent::Ready) => return StartupReport::Ready,
             Ok(StartupEvent::Result { error: Some(error) }) => {
-                return StartupReport::Failed(failure(error));
+                return StartupReport::Failed(error.into());
             }
             _ => {}
         }
     }
     StartupReport::None
-}
-
-fn failure(error: ErrorFields) -> Failure {
-    let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == error.kind);
-    let exit = kind.map_or(Exit::Other, Exit::from);
-    let cause = error
-        .hint
-        .as_deref()
-        .and_then(|hint| error.message.strip_suffix(hint)?.strip_suffix("; "))
-        .map(str::to_owned);
-    match cause {
-        Some(cause) => Failure { hint: error.hint, ..Failure::new(exit, cause) },
-        None => Failure::new(exit, error.message),
-    }
 }
 
 /// Leaves the terminal and the working directory of the process that started this one, and logs to
@@ -362,10 +344,10 @@ mod tests {
     #[test]
     fn a_server_that_is_ready_or_says_why_not_is_understood() {
         let ready = "{\"v\":1,\"event\":\"ready\",\"pid\":1}\n";
-        let failed = "{\"v\":1,\"event\":\"result\",\"ok\":false,\"error\":{\"kind\":\"network\",\"message\":\"in use; go\",\"hint\":\"go\",\"exit_code\":5}}\n";
+        let failed = "{\"v\":1,\"event\":\"result\",\"ok\":false,\"error\":{\"kind\":\"network\",\"message\":\"in use; go\",\"cause\":\"in use\",\"hint\":\"go\",\"subject\":\"/s\",\"exit_code\":5}}\n";
         let ended = "{\"v\":1,\"event\":\"result\",\"ok\":true}\n";
         assert_eq!(startup_report(ready.as_bytes()), StartupReport::Ready);
-        let failure = Failure::new(Exit::Network, "in use").or_hint("go");
+        let failure = Failure::new(Exit::Network, "in use").or_hint("go").about("/s");
         assert_eq!(startup_report(failed.as_bytes()), StartupReport::Failed(failure));
         for nothing in ["", "nonsense\n", ended, "{\"v\":1,\"event\":\"sing\"}"] {
             assert_eq!(startup_report(nothing.as_bytes()), StartupReport::None, "{nothing:?}");

@@ -59,6 +59,12 @@ impl Exit {
             Self::Interrupted => "interrupted",
         }
     }
+
+    /// That which has this name in `--json`.
+    pub(crate) fn of_kind(name: &str) -> Option<Self> {
+        let of_faults = FaultKind::ALL.into_iter().map(Self::from);
+        [Self::Ok, Self::Interrupted].into_iter().chain(of_faults).find(|exit| exit.kind() == name)
+    }
 }
 
 /// Of all exit codes, for `tnet help`.

@@ -1,17 +1,13 @@
 //! The one error type of commands. A failure is printed as `cause; hint` on one line.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tnet_control::{ConnectError, Fault, FaultKind, RequestError, StateDirError};
+use serde::{Deserialize, Serialize};
+use tnet_control::{Fault, FaultKind};
 use tnet_coordinator::BindError;
-use tnet_fileinfo::{FileInfoError, ScanError, shown_path};
-use tnet_peer::{
-    CoordinatorQueryError, DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, chain,
-    explain,
-};
+use tnet_fileinfo::{chain, shown_path};
 
 use crate::exit::Exit;
 
@@ -23,8 +19,18 @@ pub(crate) struct Failure {
     pub(crate) cause: String,
     /// What the user can do about it.
     pub(crate) hint: Option<String>,
-    /// The path or name that the cause or the hint mentions.
-    pub(crate) subject: Option<String>,
+    /// The path that the cause or the hint names.
+    pub(crate) subject: Option<PathBuf>,
+    /// Which failure it is, where a program decides by it.
+    pub(crate) reason: Option<Reason>,
+}
+
+/// A failure that a program of ours decides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    /// Another server has the state directory.
+    ServerRunning,
 }
 
 impl fmt::Display for Failure {
@@ -39,18 +45,12 @@ impl fmt::Display for Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, cause: impl Into<String>) -> Self {
-        Self { exit, cause: cause.into(), hint: None, subject: None }
+        Self { exit, cause: cause.into(), hint: None, subject: None, reason: None }
     }
 
     /// Ended by a signal.
     pub(crate) fn interrupted(cause: impl Into<String>) -> Self {
         Self::new(Exit::Interrupted, cause)
-    }
-
-    /// A failure with an error, with all its causes.
-    fn of(exit: Exit, error: &dyn Error) -> Self {
-        let explanation = explain(error);
-        Self { hint: explanation.hint, ..Self::new(exit, explanation.cause) }
     }
 
     /// The line that is printed.
@@ -75,10 +75,17 @@ impl Failure {
         self
     }
 
-    /// Records that the cause or the hint mentions this path or name.
+    /// Records that the cause or the hint names this path.
     #[must_use]
-    pub(crate) fn about(mut self, subject: impl Into<String>) -> Self {
+    pub(crate) fn about(mut self, subject: impl Into<PathBuf>) -> Self {
         self.subject = Some(subject.into());
+        self
+    }
+
+    /// Records which failure it is.
+    #[must_use]
+    pub(crate) fn because(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
         self
     }
 
@@ -90,21 +97,29 @@ impl Failure {
         self
     }
 
-    /// Puts the name of the file in front, unless the failure is about it (or its `.partial`)
-    /// already.
+    /// Puts the path of the file in front, unless the failure is about it, its `.partial` or its
+    /// journal already.
     #[must_use]
-    pub(crate) fn named(self, name: &str) -> Self {
+    pub(crate) fn named(self, file: &Path) -> Self {
         match &self.subject {
-            Some(subject) if subject.starts_with(name) => self,
-            _ => self.during(name).about(name),
+            Some(subject) if belongs_to(subject, file) => self,
+            _ => self.during(&shown_path(file).to_string()).about(file),
         }
     }
 }
 
-impl From<BindError> for Failure {
-    fn from(error: BindError) -> Self {
-        Self::of(Exit::from(&error), &error).or_hint("choose another address with --listen")
-    }
+/// Whether the path is that of the file or of what is beside it while it is downloaded.
+fn belongs_to(path: &Path, file: &Path) -> bool {
+    ["", ".partial", ".partial.journal"].iter().any(|end| {
+        let mut beside = file.as_os_str().to_owned();
+        beside.push(end);
+        path == Path::new(&beside)
+    })
+}
+
+/// A coordinator that cannot accept connections.
+pub(crate) fn bind_failure(error: &BindError) -> Failure {
+    Failure::new(error.into(), chain(error)).or_hint("choose another address with --listen")
 }
 
 impl From<&BindError> for Exit {
@@ -118,53 +133,21 @@ impl From<&BindError> for Exit {
     }
 }
 
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
+/// Every error of the libraries becomes a [`Fault`] first, which has its kind.
+impl<E: Into<Fault>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let fault: Fault = error.into();
         Self {
-            exit: fault.kind.into(),
-            cause: fault.cause,
             hint: fault.hint,
             subject: fault.subject,
+            ..Self::new(fault.kind.into(), fault.cause)
         }
     }
 }
-
-impl From<RequestError> for Failure {
-    fn from(error: RequestError) -> Self {
-        match error {
-            RequestError::Fault(fault) => fault.into(),
-            error => Self::of(FaultKind::from(&error).into(), &error),
-        }
-    }
-}
-
-macro_rules! failure_from {
-    ($($error:ty),+) => {$(
-        impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Self::of(FaultKind::from(&error).into(), &error)
-            }
-        }
-    )+};
-}
-
-failure_from!(
-    FileInfoError,
-    ScanError,
-    SpawnError,
-    ShareError,
-    DownloadError,
-    FetchInfoError,
-    CoordinatorQueryError,
-    PeerGone,
-    StateDirError,
-    ConnectError
-);
 
 /// What the system said about a file.
 pub(crate) fn file_failure(what: &str, path: &Path, error: &io::Error) -> Failure {
     let kind = FaultKind::of_io(error);
-    let path = shown_path(path).to_string();
     let hint = match kind {
         Some(FaultKind::NotFound) => Some("check the path"),
         Some(FaultKind::NotAllowed) => Some("check its permissions"),
@@ -172,7 +155,8 @@ pub(crate) fn file_failure(what: &str, path: &Path, error: &io::Error) -> Failur
         _ => None,
     };
     let exit = kind.map_or(Exit::Other, Exit::from);
-    let failure = Failure::new(exit, format!("cannot {what} {path}: {}", chain(error))).about(path);
+    let cause = format!("cannot {what} {}: {}", shown_path(path), chain(error));
+    let failure = Failure::new(exit, cause).about(path);
     match hint {
         Some(hint) => failure.or_hint(hint),
         None => failure,
@@ -181,7 +165,9 @@ pub(crate) fn file_failure(what: &str, path: &Path, error: &io::Error) -> Failur
 
 #[cfg(test)]
 mod tests {
-    use tnet_peer::UselessHolders;
+    use tnet_control::{ConnectError, RequestError};
+    use tnet_fileinfo::{FileInfoError, ScanError};
+    use tnet_peer::{CoordinatorError, DownloadError, FetchInfoError, SpawnError, UselessHolders};
 
     use super::*;
 
@@ -213,6 +199,10 @@ mod tests {
                 corrupt_peers,
             }
         };
+        let no_answer = || {
+            let address = address.into();
+            CoordinatorError::Silent { address, waited, cause: None }
+        };
         let io = |kind: io::ErrorKind| io::Error::from(kind);
         let lying = UselessHolders { silent: 1, lying: 1, ..UselessHolders::default() };
         let silent = UselessHolders { silent: 2, ..UselessHolders::default() };
@@ -227,15 +217,7 @@ mod tests {
             (FetchInfoError::Unreachable { hash, waited, holders: nobody.clone() }.into(), 5),
             (DownloadError::NoHolder { waited }.into(), 4),
             (DownloadError::AllFull { waited, full: 3 }.into(), 4),
-            (
-                DownloadError::CoordinatorUnreachable {
-                    address: address.into(),
-                    waited,
-                    cause: None,
-                }
-                .into(),
-                5,
-            ),
+            (DownloadError::from(no_answer()).into(), 5),
             (stalled(1).into(), 7),
             (stalled(4).into(), 4),
             (DownloadError::Cancelled.into(), 7),
@@ -244,15 +226,7 @@ mod tests {
             (FetchInfoError::NoHolder { hash, waited }.into(), 4),
             (FetchInfoError::NoneValid { hash, holders: lying }.into(), 6),
             (FetchInfoError::NoneValid { hash, holders: silent }.into(), 4),
-            (
-                FetchInfoError::CoordinatorUnreachable {
-                    address: address.into(),
-                    waited,
-                    cause: None,
-                }
-                .into(),
-                5,
-            ),
+            (FetchInfoError::from(no_answer()).into(), 5),
             (FileInfoError::MissingField("size").into(), 6),
             (FileInfoError::VersionMismatch { found: 2, supported: 1 }.into(), 11),
             (ScanError::Open(io(io::ErrorKind::NotFound)).into(), 3),
@@ -280,20 +254,25 @@ mod tests {
 
     #[test]
     fn a_failure_names_its_file_once() {
-        let bare = Failure::new(Exit::Other, "no space").named("/d/a");
+        let file = Path::new("/d/a");
+        let bare = Failure::new(Exit::Other, "no space").named(file);
         assert_eq!(bare.message(), "/d/a: no space");
-        let names_it = Failure::new(Exit::Other, "no space for /d/a.partial").about("/d/a.partial");
-        assert_eq!(names_it.clone().named("/d/a"), names_it);
-        let other = Failure::new(Exit::Other, "no such directory: /e").about("/e").named("/d/a");
-        assert_eq!(other.message(), "/d/a: no such directory: /e");
+        for path in ["/d/a", "/d/a.partial", "/d/a.partial.journal"] {
+            let names_it = Failure::new(Exit::Other, format!("no space for {path}")).about(path);
+            assert_eq!(names_it.clone().named(file), names_it);
+        }
+        for path in ["/e", "/d/ab", "/d"] {
+            let other = Failure::new(Exit::Other, format!("not there: {path}")).about(path);
+            assert_eq!(other.named(file).message(), format!("/d/a: not there: {path}"));
+        }
     }
 
     #[test]
     fn the_hint_and_the_subject_of_a_fault_arrive() {
-        let error = DownloadError::Cancelled;
-        let fault = Fault::of_download(&error, Path::new("/d/a"));
+        let out = Path::new("/d/a");
+        let fault = Fault::of_download(&DownloadError::Cancelled, out);
         let failure = Failure::from(fault.clone());
         assert_eq!(failure.message(), fault.to_string());
-        assert_eq!((failure.hint.is_some(), failure.subject.as_deref()), (true, Some("/d/a")));
+        assert_eq!((failure.hint.is_some(), failure.subject.as_deref()), (true, Some(out)));
     }
 }

@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod context;
 mod duration;
+mod error_fields;
 mod exit;
 mod failure;
 mod local_peer;

@@ -5,12 +5,12 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tnet_fileinfo::FileHash;
+use tnet_fileinfo::{Explain, FileHash};
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::error::{Fault, FaultKind};
+use super::error::Fault;
 use super::fd_passing;
 use super::json_lines::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
 use super::message::{
@@ -72,11 +72,34 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// It refused the client and says why: it is of another version.
-    #[error("talking to the server: {0}; stop it with the program that started it")]
+    #[error("talking to the server: {}", .0.cause)]
     Refused(Fault),
     /// It does not answer, or not with a hello.
-    #[error("the server does not answer; it may be hanging")]
+    #[error("the server does not answer and may be hanging")]
     NoAnswer(#[source] RequestError),
+}
+
+impl Explain for ConnectError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Directory(error) => error.hint(),
+            Self::Refused(fault) => {
+                fault.hint.as_deref().or(Some("stop it with the program that started it"))
+            }
+            Self::NoAnswer(error) => error.hint(),
+            Self::NotRunning { .. } | Self::NotAllowed { .. } => None,
+        }
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        match self {
+            Self::NotRunning { dir } => Some(dir),
+            Self::Directory(error) => error.subject(),
+            Self::NotAllowed { path, .. } => Some(path),
+            Self::Refused(fault) => fault.subject.as_deref(),
+            Self::NoAnswer(error) => error.subject(),
+        }
+    }
 }
 
 /// A request failed.
@@ -84,8 +107,8 @@ pub enum ConnectError {
 #[non_exhaustive]
 pub enum RequestError {
     /// The server answered with a fault.
-    #[error(transparent)]
-    Fault(#[from] Fault),
+    #[error("{}", .0.cause)]
+    Fault(Fault),
     /// The server ended first.
     #[error("the server ended before it answered")]
     Lost,
@@ -100,6 +123,28 @@ pub enum RequestError {
     Io(#[from] io::Error),
 }
 
+impl Explain for RequestError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Fault(fault) => fault.hint.as_deref(),
+            Self::Lost | Self::TimedOut(_) | Self::Unexpected | Self::Io(_) => None,
+        }
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        match self {
+            Self::Fault(fault) => fault.subject.as_deref(),
+            Self::Lost | Self::TimedOut(_) | Self::Unexpected | Self::Io(_) => None,
+        }
+    }
+}
+
+impl From<Fault> for RequestError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 impl From<ReadLineError> for RequestError {
     fn from(error: ReadLineError) -> Self {
         match error {
@@ -111,45 +156,6 @@ impl From<ReadLineError> for RequestError {
                 | io::ErrorKind::BrokenPipe => Self::Lost,
                 _ => Self::Io(error),
             },
-        }
-    }
-}
-
-impl From<&RequestError> for FaultKind {
-    fn from(error: &RequestError) -> Self {
-        match error {
-            RequestError::Fault(fault) => fault.kind,
-            RequestError::Lost
-            | RequestError::TimedOut(_)
-            | RequestError::Unexpected
-            | RequestError::Io(_) => Self::Other,
-        }
-    }
-}
-
-impl From<&StateDirError> for FaultKind {
-    fn from(error: &StateDirError) -> Self {
-        match error {
-            StateDirError::AlreadyRunning { .. } | StateDirError::InTheWay { .. } => Self::Exists,
-            StateDirError::Insecure { .. }
-            | StateDirError::Foreign { .. }
-            | StateDirError::Unchangeable { .. }
-            | StateDirError::Replaceable { .. }
-            | StateDirError::ForeignLink { .. } => Self::NotAllowed,
-            StateDirError::PathTooLong { .. } | StateDirError::Unfit { .. } => Self::Usage,
-            StateDirError::Io { source, .. } => Self::of_io(source).unwrap_or(Self::Other),
-        }
-    }
-}
-
-impl From<&ConnectError> for FaultKind {
-    fn from(error: &ConnectError) -> Self {
-        match error {
-            ConnectError::NotRunning { .. } => Self::NotFound,
-            ConnectError::Directory(error) => error.into(),
-            ConnectError::NotAllowed { .. } => Self::NotAllowed,
-            ConnectError::Refused(fault) => fault.kind,
-            ConnectError::NoAnswer(error) => error.into(),
         }
     }
 }

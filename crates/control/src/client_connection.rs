@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{FileHash, FileInfo, MAX_FILEINFO_LEN};
+use tnet_fileinfo::{FileHash, FileInfo, MAX_FILEINFO_LEN, chain};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -151,11 +151,11 @@ impl ClientConnection {
             Ok(None) => return Err(ClientLost),
             // The client retries; its files are closed.
             Err(ReadLineError::Io(error)) => match shortage_of(&error) {
-                Some(shortage) => Fault { passes: true, ..Fault::of(FaultKind::Other, &shortage) },
+                Some(shortage) => Fault::passing(shortage.to_string()).or_hint(shortage.hint()),
                 None => return Err(ClientLost),
             },
             Err(error @ (ReadLineError::TooLong { .. } | ReadLineError::TimedOut { .. })) => {
-                Fault::of(FaultKind::Usage, &error)
+                Fault::new(FaultKind::Usage, chain(&error))
             }
         };
         Ok(Err(fault))

@@ -39,6 +39,27 @@ pub(crate) mod path {
     }
 }
 
+/// Paths that may be absent; a field without one is left out.
+pub(crate) mod optional_path {
+    use super::{Deserializer, PathBuf, Serializer, path};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        value: &Option<PathBuf>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => path::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        source: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        path::deserialize(source).map(Some)
+    }
+}
+
 /// Hashes, as hex digits.
 pub(crate) mod hash {
     use tnet_fileinfo::FileHash;

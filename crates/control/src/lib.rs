@@ -35,9 +35,8 @@
 //! | `{"v":1,"request":"shutdown"}` | `stopping`; the connection ends when the peer has |
 //!
 //! Instead of any of them, and as the last line:
-//! `{"v":1,"response":"fault","kind":"no_holder","message":"…"}`. With `"hint"`, the message ends
-//! with `; ` and that: what the user can do. With `"subject"`, the message mentions that path or
-//! name. With `"passes":true`, too many other clients follow downloads at this moment, and the same
+//! `{"v":1,"response":"fault","kind":"no_holder","cause":"…"}`. There may be a `"hint"`: what the
+//! user can do; and a `"subject"`: the path that the cause or the hint names. With `"passes":true`, too many other clients follow downloads at this moment, and the same
 //! request succeeds later; other requests are always served.
 //!
 //! A download goes on when the client that asked for it disconnects.

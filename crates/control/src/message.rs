@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tnet_fileinfo::FileHash;
+use tnet_fileinfo::{FileHash, chain};
 
 use super::error::{Fault, FaultKind};
 use super::json_values;
@@ -211,7 +211,7 @@ impl From<ParseError> for Fault {
             ParseError::Version { .. } => FaultKind::Version,
             ParseError::Malformed(_) => FaultKind::Usage,
         };
-        Self::of(kind, &error)
+        Self::new(kind, chain(&error))
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
-use tnet_fileinfo::shown_path;
+use tnet_fileinfo::{Explain, shown_path};
 use tokio::net::UnixListener;
 
 use crate::user_names;
@@ -74,18 +74,13 @@ pub enum StateDirError {
         dir: PathBuf,
     },
     /// Other users could replace the socket.
-    #[error(
-        "a group or everybody may write to the state directory {dir:?}; choose another one, or run `chmod 700` on it"
-    )]
+    #[error("a group or everybody may write to the state directory {dir:?}")]
     Insecure {
         /// The directory.
         dir: PathBuf,
     },
     /// It belongs to another user, who decides which process serves there.
-    #[error(
-        "the state directory {dir:?} belongs to {}; run this as that user, as with `sudo -u`, or choose another one with --state-dir",
-        user_names::named(*owner)
-    )]
+    #[error("the state directory {dir:?} belongs to {}", user_names::named(*owner))]
     Foreign {
         /// The directory.
         dir: PathBuf,
@@ -93,17 +88,13 @@ pub enum StateDirError {
         owner: u32,
     },
     /// Nothing can be created in it, by any user.
-    #[error(
-        "{at:?} is immutable or append-only, and the state directory has to be written to; choose another one with --state-dir, or change that with `chattr -ia`"
-    )]
+    #[error("{at:?} is immutable or append-only, and the state directory has to be written to")]
     Unchangeable {
         /// The directory, or the one above it.
         at: PathBuf,
     },
     /// Other users could replace the directory.
-    #[error(
-        "everybody may write to {above:?} and so replace the state directory {dir:?}; choose another one, or run `chmod o-w` or `chmod +t` on the former"
-    )]
+    #[error("everybody may write to {above:?} and so replace the state directory {dir:?}")]
     Replaceable {
         /// The directory.
         dir: PathBuf,
@@ -112,21 +103,21 @@ pub enum StateDirError {
     },
     /// Other users could have created the link that leads to it.
     #[error(
-        "the link {link:?} on the way to the state directory is in a directory that other users may change; name the directory it leads to"
+        "the link {link:?} on the way to the state directory is in a directory that other users may change"
     )]
     ForeignLink {
         /// The link.
         link: PathBuf,
     },
     /// Sockets have short paths.
-    #[error("the path {path:?} is too long for a socket; choose a shorter state directory")]
+    #[error("the path {path:?} is too long for a socket")]
     PathTooLong {
         /// The socket's path.
         path: PathBuf,
     },
     /// Its file system, such as FAT, does not support what a state directory needs.
     #[error(
-        "the state directory {dir:?} is on a file system{} that cannot hold {lacks}; choose another one with --state-dir",
+        "the state directory {dir:?} is on a file system{} that cannot hold {lacks}",
         named(*kind)
     )]
     Unfit {
@@ -138,13 +129,13 @@ pub enum StateDirError {
         lacks: &'static str,
     },
     /// A file that is not a socket has the socket's name.
-    #[error("{path:?} is in the way and is no socket; remove it")]
+    #[error("{path:?} is in the way and is no socket")]
     InTheWay {
         /// The socket's path.
         path: PathBuf,
     },
     /// Anything else.
-    #[error("using the state directory, at {path:?}; {}", what_to_do(source))]
+    #[error("using the state directory, at {path:?}")]
     Io {
         /// What could not be made or opened.
         path: PathBuf,
@@ -157,8 +148,44 @@ fn named(kind: Option<&str>) -> String {
     kind.map(|kind| format!(" ({kind})")).unwrap_or_default()
 }
 
+impl Explain for StateDirError {
+    fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Self::AlreadyRunning { .. } => return None,
+            Self::Insecure { .. } => "choose another one, or run `chmod 700` on it",
+            Self::Foreign { .. } => {
+                "run this as that user, as with `sudo -u`, or choose another one with --state-dir"
+            }
+            Self::Unchangeable { .. } => {
+                "choose another one with --state-dir, or change that with `chattr -ia`"
+            }
+            Self::Replaceable { .. } => {
+                "choose another one, or run `chmod o-w` or `chmod +t` on the former"
+            }
+            Self::ForeignLink { .. } => "name the directory it leads to",
+            Self::PathTooLong { .. } => "choose a shorter state directory",
+            Self::Unfit { .. } => "choose another one with --state-dir",
+            Self::InTheWay { .. } => "remove it",
+            Self::Io { source, .. } => hint_on(source),
+        })
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        Some(match self {
+            Self::AlreadyRunning { dir }
+            | Self::Insecure { dir }
+            | Self::Foreign { dir, .. }
+            | Self::Unfit { dir, .. } => dir,
+            Self::Replaceable { above, .. } => above,
+            Self::Unchangeable { at } => at,
+            Self::ForeignLink { link } => link,
+            Self::PathTooLong { path } | Self::InTheWay { path } | Self::Io { path, .. } => path,
+        })
+    }
+}
+
 /// What helps against what the system said.
-fn what_to_do(source: &io::Error) -> &'static str {
+fn hint_on(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull => {
             "there is no space or are no inodes left: make room, or choose another one with --state-dir"
@@ -485,12 +512,12 @@ mod tests {
 
     #[test]
     fn a_system_error_comes_with_a_hint() {
-        use tnet_peer::chain;
+        use tnet_fileinfo::explain;
         for errno in
             [Errno::ACCESS, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::MFILE]
         {
             let error = StateDirError::Io { path: "state".into(), source: errno.into() };
-            let line = chain(&error);
+            let line = explain(&error).to_string();
             assert!(line.contains("os error") && line.contains("--state-dir"), "{line}");
         }
     }

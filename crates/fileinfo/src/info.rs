@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::explain::Explain;
 use crate::file_name::{FileName, FileNameError};
 use crate::geometry::{ChunkIndex, Geometry, GeometryError};
 use crate::hash::{ChunkSum, FileHash};
@@ -194,6 +195,8 @@ pub enum FileInfoError {
     #[error("the description does not prove its size")]
     Tail(#[from] TailError),
 }
+
+impl Explain for FileInfoError {}
 
 #[cfg(test)]
 mod tests {

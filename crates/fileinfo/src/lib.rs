@@ -39,6 +39,7 @@
 
 mod chunk_set;
 mod chunk_size;
+mod explain;
 mod file_name;
 mod geometry;
 mod hash;
@@ -56,6 +57,7 @@ mod tree;
 
 pub use chunk_set::{ChunkSet, ChunkSetError};
 pub use chunk_size::{ChunkSize, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE};
+pub use explain::{Explain, Explanation, chain, explain};
 pub use file_name::{FileName, FileNameError, FileNameFault};
 pub use geometry::{ChunkIndex, Geometry, GeometryError, MAX_CHUNKS};
 pub use hash::{ChunkSum, FileHash, ParseHashError};

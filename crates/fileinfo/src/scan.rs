@@ -17,6 +17,7 @@ use std::time::SystemTime;
 
 use crate::chunk_set::ChunkSet;
 use crate::chunk_size::ChunkSize;
+use crate::explain::Explain;
 use crate::file_name::FileName;
 use crate::geometry::{ChunkIndex, Geometry, GeometryError};
 use crate::hash::ChunkSum;
@@ -146,9 +147,7 @@ pub enum ScanError {
     Changed,
     /// It ends before or after its length, without a change: the system generates it while it is
     /// read, as it does for files in `/proc` and `/sys`.
-    #[error(
-        "its length is not known before it is read, like that of files in /proc; copy it and name the copy"
-    )]
+    #[error("its length is not known before it is read, like that of files in /proc")]
     UnknownLength,
     /// It cannot be cut into chunks of that size.
     #[error(transparent)]
@@ -156,6 +155,15 @@ pub enum ScanError {
     /// `progress` answered [`ControlFlow::Break`].
     #[error("stopped before the end")]
     Cancelled,
+}
+
+impl Explain for ScanError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::UnknownLength => Some("copy it and name the copy"),
+            _ => None,
+        }
+    }
 }
 
 fn open(path: &Path) -> Result<File, ScanError> {

@@ -59,8 +59,8 @@ impl UselessHolders {
     }
 
     /// What to do if they were all of one kind that passes.
-    pub fn advice(&self) -> &'static str {
-        if self.full > 0 && self.full == self.asked() { "; try again later" } else { "" }
+    pub fn hint(&self) -> Option<&'static str> {
+        (self.full > 0 && self.full == self.asked()).then_some("try again later")
     }
 }
 
@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn who_finds_only_full_peers_is_told_to_come_again() {
         let of = |faults: &[Fault]| faults.iter().copied().collect::<UselessHolders>();
-        assert_eq!(of(&[Fault::Full, Fault::Full]).advice(), "; try again later");
-        assert_eq!(of(&[Fault::Full, Fault::Silent]).advice(), "");
-        assert_eq!(of(&[]).advice(), "");
+        assert_eq!(of(&[Fault::Full, Fault::Full]).hint(), Some("try again later"));
+        assert_eq!(of(&[Fault::Full, Fault::Silent]).hint(), None);
+        assert_eq!(of(&[]).hint(), None);
     }
 }

@@ -35,15 +35,21 @@ pub struct Shortage {
     pub limit: Option<u64>,
 }
 
-/// What went wrong, then what to do.
+impl Shortage {
+    /// What the user can do.
+    pub fn hint(self) -> &'static str {
+        match self.limit {
+            Some(_) => "raise the limit with `ulimit -n`",
+            None => "raise its limit, fs.file-max",
+        }
+    }
+}
+
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.limit {
-            Some(limit) => write!(
-                f,
-                "too many open files, this process may have {limit}; raise the limit with `ulimit -n`"
-            ),
-            None => f.write_str("too many open files on this system; raise its limit, fs.file-max"),
+            Some(limit) => write!(f, "too many open files, this process may have {limit}"),
+            None => f.write_str("too many open files on this system"),
         }
     }
 }
@@ -131,7 +137,7 @@ impl Descriptors {
             self.begun.notified().await;
             while let Some(shortage) = self.shortage() {
                 if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-                    tracing::warn!("{shortage}");
+                    tracing::warn!("{shortage}; {}", shortage.hint());
                     told = Some(Instant::now());
                 }
                 sleep(LOOK_EVERY).await;
@@ -157,11 +163,10 @@ mod tests {
     #[test]
     fn a_shortage_names_the_limit_and_how_to_raise_it() {
         let error = io::Error::from(Errno::MFILE);
-        let text = shortage_of(&error).expect("it is one").to_string();
-        assert!(
-            text.contains(&limit().unwrap_or(USUAL).to_string()) && text.contains("ulimit -n"),
-            "{text}"
-        );
+        let shortage = shortage_of(&error).expect("it is one");
+        let text = shortage.to_string();
+        assert!(text.contains(&limit().unwrap_or(USUAL).to_string()), "{text}");
+        assert!(shortage.hint().contains("ulimit -n"));
         assert_eq!(shortage_of(&io::Error::from(Errno::NOENT)), None);
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::SinkExt;
 use rand::RngExt;
+use tnet_fileinfo::chain;
 use tnet_net::{
     Clock, Connector, CoordinatorAddress, Elapsed, OwnReach, Resolver, SMALL_SEGMENT, is_here,
 };
@@ -14,7 +15,7 @@ use tnet_swarm::{ReconnectPause, Time};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::api::{Listing, Unfit, chain};
+use crate::api::{Listing, Unfit};
 use crate::coordinator_connection::{
     Connection, CoordinatorConnectionError, Welcome, connect, next,
 };

@@ -12,7 +12,7 @@ use tnet_net::{Connector, CoordinatorAddress, Descriptors, NarrowPaths, Resolver
 use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, PeerId, Reach, Received};
 use tokio::time::timeout;
 
-use crate::api::Unfit;
+use crate::api::CoordinatorError;
 use crate::coordinator_connection::{Connection, CoordinatorConnectionError, connect, next};
 use crate::coordinator_ends::Ends;
 
@@ -61,37 +61,15 @@ pub struct NamedHolder {
     pub is_full: bool,
 }
 
-/// A coordinator could not be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum CoordinatorQueryError {
-    /// Nothing answers there, or no longer.
-    #[error("the coordinator at {address} cannot be asked; is it running, is the address right?")]
-    Unreachable {
-        /// Where it should be.
-        address: CoordinatorAddress,
-        /// What happened.
-        #[source]
-        source: io::Error,
-    },
-    /// What answers cannot be talked to.
-    #[error("{address} {fault}")]
-    Unfit {
-        /// Where it should be.
-        address: CoordinatorAddress,
-        /// What is wrong.
-        fault: Unfit,
-    },
-}
-
 impl CoordinatorQuery {
     /// Connects. Each step, and each question afterwards, may take as long as `within`.
     ///
     /// # Errors
-    /// See [`CoordinatorQueryError`].
+    /// See [`CoordinatorError`].
     pub async fn open(
         address: impl Into<CoordinatorAddress>,
         within: Duration,
-    ) -> Result<CoordinatorQuery, CoordinatorQueryError> {
+    ) -> Result<CoordinatorQuery, CoordinatorError> {
         let address = address.into();
         // Who accepts no connections is handed out to nobody, and who reports nothing leaves
         // nothing behind.
@@ -115,8 +93,8 @@ impl CoordinatorQuery {
     /// Who holds a file.
     ///
     /// # Errors
-    /// See [`CoordinatorQueryError`].
-    pub async fn holders(&mut self, hash: FileHash) -> Result<Holders, CoordinatorQueryError> {
+    /// See [`CoordinatorError`].
+    pub async fn holders(&mut self, hash: FileHash) -> Result<Holders, CoordinatorError> {
         let asking = ask(&mut self.connection, self.ends, hash);
         let answer = timeout(self.within, asking)
             .await
@@ -149,13 +127,13 @@ async fn ask(
     }
 }
 
-fn failed(address: CoordinatorAddress, error: CoordinatorConnectionError) -> CoordinatorQueryError {
+fn failed(address: CoordinatorAddress, error: CoordinatorConnectionError) -> CoordinatorError {
     if let Some(fault) = error.unfit() {
-        return CoordinatorQueryError::Unfit { address, fault };
+        return CoordinatorError::Unfit { address, fault };
     }
     let source = match error {
         CoordinatorConnectionError::Io(source) => source,
         other => io::Error::other(other),
     };
-    CoordinatorQueryError::Unreachable { address, source }
+    CoordinatorError::Unreachable { address, source }
 }

@@ -5,13 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tnet_fileinfo::{ScanError, shown_path};
+use tnet_fileinfo::{ScanError, explain, shown_path};
 use tnet_net::{Descriptors, wall_clock};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 
 use crate::api::ShareError;
-use crate::api::chain;
 use crate::engine::Command;
 use crate::poll_interval::{idle_pause_after, pause_after};
 use crate::share::{Change, DirWatch, LeftOut, LeftOutKind, Notices, ShareDirError, WatchOptions};
@@ -230,10 +229,7 @@ struct Said {
 
 impl Said {
     fn trouble(&mut self, error: &ShareDirError) {
-        let source = std::error::Error::source(error)
-            .map(|source| format!(": {source}"))
-            .unwrap_or_default();
-        let trouble = format!("{error}{source}");
+        let trouble = explain(error).to_string();
         if self.trouble.as_ref() != Some(&trouble) {
             tracing::warn!(error = %trouble, "shared directory");
         }
@@ -373,7 +369,7 @@ impl Follower {
             }
             Err(error) => {
                 applied.failed += 1;
-                let why = chain(&error);
+                let why = explain(&error);
                 if applied.failed <= FAILURES_SAID {
                     tracing::warn!(path = %shown_path(&path), error = %why, "not shared");
                 } else {

@@ -60,16 +60,16 @@ mod thread_pool;
 
 pub use api::{
     Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact,
-    CoordinatorState, CorruptPeer, DamagedFile, DownloadError, Explanation, FetchInfoError,
+    CoordinatorError, CoordinatorState, CorruptPeer, DamagedFile, DownloadError, FetchInfoError,
     FileChange, FileCursor, FileStatus, FilesPage, Limits, LimitsChange, Listing, PeerGone, Phase,
     Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary,
-    SwarmMember, TimeShares, Traffic, Unfit, Unreached, UselessHolders, Waiting, chain, explain,
+    SwarmMember, TimeShares, Traffic, Unfit, Unreached, UselessHolders, Waiting,
 };
 pub use config::{Config, DownloadOptions};
-pub use coordinator_query::{CoordinatorQuery, CoordinatorQueryError, Holders, NamedHolder};
+pub use coordinator_query::{CoordinatorQuery, Holders, NamedHolder};
 pub use download::Download;
 pub use peer::{Peer, PeerBuilder};
-pub use tnet_fileinfo as fileinfo;
+pub use tnet_fileinfo::{self as fileinfo, Explain, Explanation, chain, explain};
 pub use tnet_net::{
     AddressError, Advertise, Clock, CoordinatorAddress, Elapsed, Shortage, descriptors,
     parse_listen,

@@ -1,12 +1,12 @@
-//! Errors of files on disk. Each names the path, and what the user can do about it if there is
-//! something.
+//! Errors of files on disk. Each says as its subject which path it is about, and as its hint what
+//! the user can do, if there is something.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tnet_fileinfo::{ChunkIndex, ScanError, shown_path};
+use tnet_fileinfo::{ChunkIndex, Explain, ScanError, shown_path};
 
-use super::no_room::{NoRoom, advice_on};
+use super::no_room::{NoRoom, hint_on};
 
 /// A download cannot begin. The output is as it was, a `.partial` that was there has lost nothing
 /// that is right, and nothing new is left behind.
@@ -22,43 +22,39 @@ pub enum OpenError {
     },
     /// The name leaves no room for `.partial.journal`, or the path is too long altogether.
     #[error(
-        "the name {path:?} is too long for its file system: it is `.partial.journal` longer until the file is whole; choose a shorter output name"
+        "the name {path:?} is too long for its file system: it is `.partial.journal` longer until the file is whole"
     )]
     NameTooLong {
         /// The output path.
         path: PathBuf,
     },
     /// The file system takes no such name.
-    #[error("the file system does not take the name {path:?}; choose another output name with -o")]
+    #[error("the file system does not take the name {path:?}")]
     NameRefused {
         /// The output path.
         path: PathBuf,
     },
     /// `chattr +i` or `+a` was applied to the directory, or to the existing file.
-    #[error(
-        "{path:?} is immutable or append-only; choose another directory, or change that with `chattr -ia`"
-    )]
+    #[error("{path:?} is immutable or append-only")]
     Unchangeable {
         /// The directory or the output path.
         path: PathBuf,
     },
     /// The output is a mount point, as a single file that is mounted into a container.
-    #[error("{path:?} is a mount point and cannot be replaced; choose another output name with -o")]
+    #[error("{path:?} is a mount point and cannot be replaced")]
     MountPoint {
         /// The output path.
         path: PathBuf,
     },
     /// The directory of the output does not exist.
-    #[error("directory {parent:?} does not exist; create it first")]
+    #[error("directory {parent:?} does not exist")]
     ParentMissing {
         /// The directory.
         parent: PathBuf,
     },
     /// On the way to the output is a link that another user could have put there, or could change
     /// at any moment.
-    #[error(
-        "the link {link:?} on the way is in a directory that other users may change; name the directory it leads to"
-    )]
+    #[error("the link {link:?} on the way is in a directory that other users may change")]
     ForeignLink {
         /// The link.
         link: PathBuf,
@@ -70,7 +66,7 @@ pub enum OpenError {
         parent: PathBuf,
     },
     /// The user lacks the permission.
-    #[error("no permission to write {path:?}; choose another directory or change its permissions")]
+    #[error("no permission to write {path:?}")]
     NotAllowed {
         /// What could not be opened or created.
         path: PathBuf,
@@ -78,13 +74,13 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The file system cannot be written.
-    #[error("{path:?} is on a read-only file system; choose another directory")]
+    #[error("{path:?} is on a read-only file system")]
     ReadOnly {
         /// What could not be created.
         path: PathBuf,
     },
     /// The output path is a directory.
-    #[error("{path:?} is a directory; name the file in it")]
+    #[error("{path:?} is a directory")]
     IsDirectory {
         /// The output path.
         path: PathBuf,
@@ -96,7 +92,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The output exists with other content.
-    #[error("{path:?} exists with other content; pass --overwrite to replace it")]
+    #[error("{path:?} exists with other content")]
     Exists {
         /// The output path.
         path: PathBuf,
@@ -109,7 +105,7 @@ pub enum OpenError {
     },
     /// The existing `.partial` is a link, has a second name or belongs to another user, who could
     /// change it after it was verified.
-    #[error("{path:?} is not a plain file of this user; remove it")]
+    #[error("{path:?} is not a plain file of this user")]
     ForeignPartial {
         /// The `.partial`.
         path: PathBuf,
@@ -125,9 +121,7 @@ pub enum OpenError {
         why: NoRoom,
     },
     /// The file system cannot hold a file of this size.
-    #[error(
-        "{path:?} would have {size} bytes, more than its file system allows in one file; choose another disk with -o"
-    )]
+    #[error("{path:?} would have {size} bytes, more than its file system allows in one file")]
     TooLarge {
         /// What was to be reserved.
         path: PathBuf,
@@ -136,7 +130,7 @@ pub enum OpenError {
     },
     /// This process may not write a file of this size.
     #[error(
-        "{path:?} would have {size} bytes, and this process may write only {limit} into one file; raise that with `ulimit -f unlimited`"
+        "{path:?} would have {size} bytes, and this process may write only {limit} into one file"
     )]
     OverLimit {
         /// What was to be reserved.
@@ -153,7 +147,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Anything else.
-    #[error("opening {path:?}{}", advice_on(source))]
+    #[error("opening {path:?}")]
     Io {
         /// What could not be opened, read or written.
         path: PathBuf,
@@ -180,13 +174,64 @@ impl OpenError {
     }
 }
 
+impl Explain for OpenError {
+    fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Self::NameTooLong { .. } => "choose a shorter output name",
+            Self::NameRefused { .. } | Self::MountPoint { .. } => {
+                "choose another output name with -o"
+            }
+            Self::Unchangeable { .. } => {
+                "choose another directory, or change that with `chattr -ia`"
+            }
+            Self::ParentMissing { .. } => "create it first",
+            Self::ForeignLink { .. } => "name the directory it leads to",
+            Self::NotAllowed { .. } => "choose another directory or change its permissions",
+            Self::ReadOnly { .. } => "choose another directory",
+            Self::IsDirectory { .. } => "name the file in it",
+            Self::Exists { .. } => "pass --overwrite to replace it",
+            Self::ForeignPartial { .. } => "remove it",
+            Self::DiskFull { why, .. } => why.hint(),
+            Self::TooLarge { .. } => NoRoom::FileSize.hint(),
+            Self::OverLimit { .. } => "raise that with `ulimit -f unlimited`",
+            Self::Io { source, .. } => hint_on(source)?,
+            Self::NoFileName { .. }
+            | Self::ParentNotDirectory { .. }
+            | Self::NotAFile { .. }
+            | Self::Busy { .. }
+            | Self::Cancelled { .. } => return None,
+        })
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        Some(match self {
+            Self::NoFileName { path }
+            | Self::NameTooLong { path }
+            | Self::NameRefused { path }
+            | Self::Unchangeable { path }
+            | Self::MountPoint { path }
+            | Self::NotAllowed { path, .. }
+            | Self::ReadOnly { path }
+            | Self::IsDirectory { path }
+            | Self::NotAFile { path }
+            | Self::Exists { path }
+            | Self::Busy { path }
+            | Self::ForeignPartial { path }
+            | Self::DiskFull { path, .. }
+            | Self::TooLarge { path, .. }
+            | Self::OverLimit { path, .. }
+            | Self::Cancelled { path }
+            | Self::Io { path, .. } => path,
+            Self::ParentMissing { parent } | Self::ParentNotDirectory { parent } => parent,
+            Self::ForeignLink { link } => link,
+        })
+    }
+}
+
 fn no_room_for(path: &Path, needed: u64, why: NoRoom) -> String {
-    let advice = why.advice();
     match why {
-        NoRoom::Space => {
-            format!("not enough space for {path:?}: {needed} bytes more are needed; {advice}")
-        }
-        _ => format!("{path:?} cannot be written: {why}; {advice}"),
+        NoRoom::Space => format!("not enough space for {path:?}: {needed} bytes more are needed"),
+        _ => format!("{path:?} cannot be written: {why}"),
     }
 }
 
@@ -227,6 +272,17 @@ pub enum ShareError {
     },
 }
 
+impl Explain for ShareError {
+    fn subject(&self) -> Option<&Path> {
+        match self {
+            Self::NotAFile { path }
+            | Self::Replaced { path }
+            | Self::Changed { path, .. }
+            | Self::Io { path, .. } => Some(path),
+        }
+    }
+}
+
 /// A touched file cannot be shared again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -240,6 +296,24 @@ pub enum ReadAgainError {
     /// It cannot be read, or the reading was stopped.
     #[error(transparent)]
     Read(#[from] ScanError),
+}
+
+impl Explain for ReadAgainError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::OtherContent => None,
+            Self::Open(error) => error.hint(),
+            Self::Read(error) => error.hint(),
+        }
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        match self {
+            Self::OtherContent => None,
+            Self::Open(error) => error.subject(),
+            Self::Read(error) => error.subject(),
+        }
+    }
 }
 
 impl ReadAgainError {
@@ -311,7 +385,7 @@ pub enum ReadError {
 #[non_exhaustive]
 pub enum WriteError {
     /// The file system, which could not promise space, takes no more data.
-    #[error("{why}: {written} of {wanted} bytes of chunk {chunk} written; {}", why.advice())]
+    #[error("{why}: {written} of {wanted} bytes of chunk {chunk} written")]
     DiskFull {
         /// What there is not enough of.
         why: NoRoom,
@@ -323,7 +397,7 @@ pub enum WriteError {
         wanted: u64,
     },
     /// The space for the rest of the file cannot be reserved any more.
-    #[error("reserving space for {}: {source}{}", shown_path(path), advice_on(source))]
+    #[error("reserving space for {}", shown_path(path))]
     Reserve {
         /// The `.partial`.
         path: PathBuf,
@@ -360,13 +434,30 @@ impl WriteError {
     }
 }
 
+impl Explain for WriteError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::DiskFull { why, .. } => Some(why.hint()),
+            Self::Reserve { source, .. } => hint_on(source),
+            Self::Io { .. } | Self::SyncsFail { .. } | Self::Closed => None,
+        }
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        match self {
+            Self::Reserve { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+}
+
 /// Stored chunks cannot be made durable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyncError {
     /// The disk did not take the data. The sync is not repeated, since the kernel does not remember
     /// what it dropped.
-    #[error("syncing: {} chunks are lost{}", lost.len(), advice_on(source))]
+    #[error("syncing: {} chunks are lost", lost.len())]
     Data {
         /// Missing again: to be fetched and written anew.
         lost: Vec<ChunkIndex>,
@@ -375,7 +466,7 @@ pub enum SyncError {
     },
     /// The data is safe, but a restart would have to hash it again. The next sync writes the
     /// journal anew.
-    #[error("writing the journal{}", advice_on(source))]
+    #[error("writing the journal")]
     Journal {
         /// The system's answer.
         source: io::Error,
@@ -391,6 +482,15 @@ impl SyncError {
         match self {
             Self::Data { lost, .. } => lost,
             Self::Journal { .. } | Self::Closed => &[],
+        }
+    }
+}
+
+impl Explain for SyncError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Data { source, .. } | Self::Journal { source } => hint_on(source),
+            Self::Closed => None,
         }
     }
 }
@@ -415,7 +515,7 @@ pub enum FinishError {
         source: SyncError,
     },
     /// The output was created by another process meanwhile.
-    #[error("{path:?} appeared during the download; pass --overwrite to replace it")]
+    #[error("{path:?} appeared during the download")]
     Exists {
         /// The output path.
         path: PathBuf,
@@ -427,7 +527,7 @@ pub enum FinishError {
         path: PathBuf,
     },
     /// The `.partial` could not be renamed.
-    #[error("renaming to {path:?}{}", advice_on(source))]
+    #[error("renaming to {path:?}")]
     Rename {
         /// The output path.
         path: PathBuf,
@@ -437,6 +537,24 @@ pub enum FinishError {
     /// The download is finished already, abandoned or discarded.
     #[error("the download is closed")]
     Closed,
+}
+
+impl Explain for FinishError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Sync { source } => source.hint(),
+            Self::Exists { .. } => Some("pass --overwrite to replace it"),
+            Self::Rename { source, .. } => hint_on(source),
+            Self::Incomplete { .. } | Self::Gone { .. } | Self::Closed => None,
+        }
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        match self {
+            Self::Exists { path } | Self::Gone { path } | Self::Rename { path, .. } => Some(path),
+            Self::Incomplete { .. } | Self::Sync { .. } | Self::Closed => None,
+        }
+    }
 }
 
 /// The leftovers of a download cannot be removed.

@@ -57,7 +57,7 @@ impl NoRoom {
     }
 
     /// What the user can do about it.
-    pub(super) fn advice(self) -> &'static str {
+    pub(super) fn hint(self) -> &'static str {
         match self {
             Self::Space => {
                 "make room or choose another disk with -o, then run the same command again"
@@ -90,10 +90,9 @@ impl fmt::Display for NoRoom {
     }
 }
 
-/// What the user can do about an error of the disk, as the end of a sentence; empty if the error
-/// does not tell.
-pub(super) fn advice_on(error: &io::Error) -> String {
-    NoRoom::of(error).map(|why| format!("; {}", why.advice())).unwrap_or_default()
+/// What the user can do about an error of the disk, if the error tells.
+pub(super) fn hint_on(error: &io::Error) -> Option<&'static str> {
+    NoRoom::of(error).map(NoRoom::hint)
 }
 
 #[cfg(test)]
@@ -132,7 +131,7 @@ mod tests {
         let all =
             [NoRoom::Inodes, NoRoom::Names, NoRoom::Quota, NoRoom::FileSize, NoRoom::ProcessLimit];
         for why in all {
-            assert!(!why.advice().contains("make room"), "{why}");
+            assert!(!why.hint().contains("make room"), "{why}");
         }
     }
 }

@@ -164,7 +164,7 @@ fn hash_of(file: &FileStatus) -> Result<FileHash, Failure> {
 fn gone(file: &FileStatus) -> Failure {
     let path = shown_path(&file.path);
     Failure::new(Exit::NotFound, format!("{path} has gone meanwhile"))
-        .about(path)
+        .about(&file.path)
         .or_hint("see `tnet ls`")
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::Config as Settings;
 use crate::config::reload::{self, Reloader};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, bind_failure};
 use crate::memory;
 use crate::render::output::{Report, fields};
 use crate::render::units::{count, size};
@@ -34,7 +34,7 @@ pub(crate) async fn run(
     if let Some(bytes) = budget {
         config = config.within(bytes);
     }
-    let coordinator = Coordinator::bind(config)?.spawn();
+    let coordinator = Coordinator::bind(config).map_err(|error| bind_failure(&error))?.spawn();
     let address = coordinator.local_addr();
     context.output.event("ready", fields(json!({ "listen": address, "memory": budget })));
     context.output.outcome(&format!("coordinator on {address}; Ctrl-C stops it"));

@@ -76,9 +76,13 @@ async fn generate(dir: &Path, len: u64, output: Output) -> Result<PathBuf, Failu
 }
 
 fn room_hint(path: &Path, error: &std::io::Error) -> Failure {
-    let failure = file_failure("write", path, error);
-    match FaultKind::of_io(error) {
-        Some(FaultKind::Disk) => Failure { hint: Some(ROOM.to_owned()), ..failure },
+    let kind = FaultKind::of_io(error).unwrap_or(FaultKind::Other);
+    with_room(kind, file_failure("write", path, error))
+}
+
+fn with_room(kind: FaultKind, failure: Failure) -> Failure {
+    match kind {
+        FaultKind::Disk => Failure { hint: Some(ROOM.to_owned()), ..failure },
         _ => failure,
     }
 }
@@ -118,9 +122,9 @@ async fn distribute(
         count(info.geometry().chunk_count().into(), "chunk")
     ));
     let began = Instant::now();
-    let downloads = swarm.download(info).await.map_err(|failure| match failure.exit {
-        Exit::Disk => failure.or_hint(ROOM),
-        _ => failure,
+    let downloads = swarm.download(info).await.map_err(|error| {
+        let kind = FaultKind::from(&error);
+        with_room(kind, error.into())
     })?;
     let done = watch(downloads, output).await?;
     let elapsed = began.elapsed();

@@ -43,14 +43,14 @@ fn read_now(path: &Path) -> Result<FileInfo, Failure> {
         io::ErrorKind::IsADirectory => {
             Failure::new(Exit::Integrity, format!("{shown} is a directory"))
                 .or_hint("name the .fileinfo in it")
-                .about(&shown)
+                .about(path)
         }
         io::ErrorKind::InvalidInput => {
             let cause =
                 format!("{shown} is no regular file, and a description is read more than once");
             Failure::new(Exit::Integrity, cause)
                 .or_hint("save it to a file, and name that")
-                .about(&shown)
+                .about(path)
         }
         _ => file_failure("read", path, &error),
     })?;
@@ -60,7 +60,7 @@ fn read_now(path: &Path) -> Result<FileInfo, Failure> {
         } else {
             "get it again from where it was made with `tnet create`"
         };
-        Failure::from(error).named(&shown).or_hint(hint)
+        Failure::from(error).named(path).or_hint(hint)
     })
 }
 

@@ -18,7 +18,7 @@ use crate::config::reload::{self, Reloader};
 use crate::config::typed::StartServer;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::local_peer::{self, PortConflict};
 use crate::logging::LOG_NAME;
 use crate::render::Output;
@@ -107,7 +107,9 @@ impl Service {
         let Self { dir, state_dir, on_conflict, explicit, is_detached } = self;
         // Before the peer listens, so that a second server changes nothing for the first.
         let lock = StateLock::new(&state_dir).await.map_err(|error| match &error {
-            StateDirError::AlreadyRunning { .. } => Failure::from(error).or_hint(STOP_FIRST),
+            StateDirError::AlreadyRunning { .. } => {
+                Failure::from(error).or_hint(STOP_FIRST).because(Reason::ServerRunning)
+            }
             _ => error.into(),
         })?;
         let peer =

@@ -106,8 +106,9 @@ fn wrong(path: &Path, info: &FileInfo, right: &ChunkSet, len: u64) -> Failure {
         let more = if ranges.len() > MAX_RANGES_SHOWN { ", …" } else { "" };
         faults.push(format!("{wrong} of {of} wrong ({}{more})", shown.join(", ")));
     }
-    let (path, faults) = (shown_path(path), faults.join(", "));
-    Failure::new(Exit::Integrity, format!("{path} is not what its description says: {faults}"))
+    let cause =
+        format!("{} is not what its description says: {}", shown_path(path), faults.join(", "));
+    Failure::new(Exit::Integrity, cause)
         .about(path)
         .or_hint("fetch it anew with `tnet get --overwrite`")
 }

@@ -13,6 +13,7 @@ use tnet_control::FaultKind;
 
 use super::plain::{plain_json, plain_line, plain_lines};
 
+use crate::error_fields::ErrorFields;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -206,29 +207,6 @@ struct ResultEvent<'a> {
     fields: Report,
 }
 
-#[derive(Serialize)]
-pub(crate) struct ErrorFields {
-    kind: &'static str,
-    /// The whole line, as it is printed.
-    message: String,
-    /// The end of the message: what the user can do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-    exit_code: u8,
-}
-
-impl From<&Failure> for ErrorFields {
-    fn from(failure: &Failure) -> Self {
-        let Failure { exit, hint, .. } = failure;
-        Self {
-            kind: exit.kind(),
-            message: failure.message(),
-            hint: hint.clone(),
-            exit_code: exit.code(),
-        }
-    }
-}
-
 fn result_line(command: &str, result: Result<Report, Failure>) -> String {
     let (ok, (fields, error)) = match result {
         Ok(fields) => (true, (fields, None)),
@@ -316,7 +294,8 @@ mod tests {
         assert_eq!(
             result_line("get", Err(failure)),
             "{\"v\":1,\"event\":\"result\",\"command\":\"get\",\"ok\":false,\"error\":\
-             {\"kind\":\"no_holder\",\"message\":\"no peer holds this file; wait\",\"hint\":\"wait\",\"exit_code\":4}}"
+             {\"kind\":\"no_holder\",\"message\":\"no peer holds this file; wait\",\
+             \"cause\":\"no peer holds this file\",\"hint\":\"wait\",\"exit_code\":4}}"
         );
     }
 

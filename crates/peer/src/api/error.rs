@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tnet_fileinfo::{FileHash, ScanError, shown_path};
+use tnet_fileinfo::{Explain, FileHash, ScanError, shown_path};
 use tnet_infosearch::{Unreached, UselessHolders};
 use tnet_net::{CoordinatorAddress, Shortage};
 
@@ -15,7 +16,7 @@ use crate::store;
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// Another process accepts connections there.
-    #[error("{address} is in use by another process; choose another address or port")]
+    #[error("{address} is in use by another process")]
     AddressInUse {
         /// The address asked for.
         address: SocketAddr,
@@ -37,10 +38,21 @@ pub enum SpawnError {
     },
 }
 
+impl Explain for SpawnError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            SpawnError::AddressInUse { .. } => Some("choose another address or port"),
+            SpawnError::AddressNotHere { .. } | SpawnError::Listen { .. } => None,
+        }
+    }
+}
+
 /// The peer has been shut down; nothing can be asked of it any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the peer has been shut down")]
 pub struct PeerGone;
+
+impl Explain for PeerGone {}
 
 /// A file or a directory could not be shared.
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +71,44 @@ pub enum ShareError {
     PeerGone(#[from] PeerGone),
 }
 
+impl Explain for ShareError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            ShareError::Scan(error) => error.hint(),
+            ShareError::Store(error) => error.hint(),
+            ShareError::Dir(error) => error.hint(),
+            ShareError::PeerGone(_) => None,
+        }
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        match self {
+            ShareError::Scan(error) => error.subject(),
+            ShareError::Store(error) => error.subject(),
+            ShareError::Dir(error) => error.subject(),
+            ShareError::PeerGone(_) => None,
+        }
+    }
+}
+
 /// Why what answers at a coordinator's address is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// No version of the protocol is spoken by both.
-    #[error("speaks another version of the protocol; update the older of the two programs")]
+    #[error("speaks another version of the protocol")]
     OtherVersion,
     /// It is something else.
-    #[error("is not a tnet coordinator; check the address")]
+    #[error("is not a tnet coordinator")]
     NotCoordinator,
+}
+
+impl Explain for Unfit {
+    fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Unfit::OtherVersion => "update the older of the two programs",
+            Unfit::NotCoordinator => "check the address",
+        })
+    }
 }
 
 impl Unfit {
@@ -84,6 +125,50 @@ impl Unfit {
     }
 }
 
+/// A coordinator could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CoordinatorError {
+    /// It did not answer.
+    #[error("the coordinator at {address} did not answer within {waited:.0?}{}", in_brackets(.cause))]
+    Silent {
+        /// Where it should be.
+        address: CoordinatorAddress,
+        /// For how long.
+        waited: Duration,
+        /// What became of the last call, in words.
+        cause: Option<String>,
+    },
+    /// Nothing answers there, or no longer.
+    #[error("the coordinator at {address} cannot be asked")]
+    Unreachable {
+        /// Where it should be.
+        address: CoordinatorAddress,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// What answers cannot be talked to.
+    #[error("{address} {fault}")]
+    Unfit {
+        /// Where it should be.
+        address: CoordinatorAddress,
+        /// What is wrong.
+        fault: Unfit,
+    },
+}
+
+impl Explain for CoordinatorError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            CoordinatorError::Silent { .. } | CoordinatorError::Unreachable { .. } => {
+                Some("is it running, is the address right?")
+            }
+            CoordinatorError::Unfit { fault, .. } => fault.hint(),
+        }
+    }
+}
+
 /// A download could not be started, or ended without the file.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
@@ -96,29 +181,11 @@ pub enum DownloadError {
         /// Which file.
         hash: FileHash,
         /// Where to.
-        out: std::path::PathBuf,
+        out: PathBuf,
     },
-    /// The coordinator did not answer, and nobody else was known.
-    #[error(
-        "the coordinator at {address} did not answer within {waited:.0?}{}; is it running, is the address right?",
-        in_brackets(.cause)
-    )]
-    CoordinatorUnreachable {
-        /// Where it should be.
-        address: CoordinatorAddress,
-        /// For how long.
-        waited: Duration,
-        /// What became of the last call, in words.
-        cause: Option<String>,
-    },
-    /// What answers at the coordinator's address cannot be talked to, and nobody else was known.
-    #[error("{address} {fault}")]
-    CoordinatorUnfit {
-        /// Where it should be.
-        address: CoordinatorAddress,
-        /// What is wrong.
-        fault: Unfit,
-    },
+    /// The coordinator is of no use, and no peer that holds the file was known.
+    #[error(transparent)]
+    Coordinator(#[from] CoordinatorError),
     /// Nobody holds the file.
     #[error("no peer holds this file (waited {waited:.0?})")]
     NoHolder {
@@ -140,7 +207,7 @@ pub enum DownloadError {
     },
     /// Peers that may hold the file have no place for one more connection, and no other peer holds
     /// it.
-    #[error("{} no place for one more connection (waited {waited:.0?}); try again later", peers_that_may_hold(*full))]
+    #[error("{} no place for one more connection (waited {waited:.0?})", peers_that_may_hold(*full))]
     AllFull {
         /// For how long.
         waited: Duration,
@@ -188,6 +255,44 @@ pub enum DownloadError {
     PeerGone(#[from] PeerGone),
 }
 
+impl Explain for DownloadError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            DownloadError::Open(error) => error.hint(),
+            DownloadError::Coordinator(error) => error.hint(),
+            DownloadError::Unreachable { holders, .. } => Some(holders.hint()),
+            DownloadError::AllFull { .. } => Some("try again later"),
+            DownloadError::Write(error) => error.hint(),
+            DownloadError::Sync(error) => error.hint(),
+            DownloadError::Finish(error) => error.hint(),
+            DownloadError::OutOfDescriptors(shortage) => Some(shortage.hint()),
+            DownloadError::AlreadyRunning { .. }
+            | DownloadError::NoHolder { .. }
+            | DownloadError::Stalled { .. }
+            | DownloadError::Cancelled
+            | DownloadError::PeerGone(_) => None,
+        }
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        match self {
+            DownloadError::Open(error) => error.subject(),
+            DownloadError::AlreadyRunning { out, .. } => Some(out),
+            DownloadError::Write(error) => error.subject(),
+            DownloadError::Sync(error) => error.subject(),
+            DownloadError::Finish(error) => error.subject(),
+            DownloadError::Coordinator(_)
+            | DownloadError::NoHolder { .. }
+            | DownloadError::Unreachable { .. }
+            | DownloadError::AllFull { .. }
+            | DownloadError::Stalled { .. }
+            | DownloadError::OutOfDescriptors(_)
+            | DownloadError::Cancelled
+            | DownloadError::PeerGone(_) => None,
+        }
+    }
+}
+
 fn in_brackets(cause: &Option<String>) -> String {
     cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default()
 }
@@ -220,27 +325,9 @@ fn peers_that_may_hold(peers: u32) -> String {
 /// A `.fileinfo` could not be had from other peers.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchInfoError {
-    /// The coordinator did not answer.
-    #[error(
-        "the coordinator at {address} did not answer within {waited:.0?}{}; is it running, is the address right?",
-        in_brackets(.cause)
-    )]
-    CoordinatorUnreachable {
-        /// Where it should be.
-        address: CoordinatorAddress,
-        /// For how long.
-        waited: Duration,
-        /// What became of the last call, in words.
-        cause: Option<String>,
-    },
-    /// What answers at the coordinator's address cannot be talked to.
-    #[error("{address} {fault}")]
-    CoordinatorUnfit {
-        /// Where it should be.
-        address: CoordinatorAddress,
-        /// What is wrong.
-        fault: Unfit,
-    },
+    /// The coordinator is of no use.
+    #[error(transparent)]
+    Coordinator(#[from] CoordinatorError),
     /// Without a coordinator nobody can be found by a hash alone.
     #[error("no coordinator is configured to ask who holds {hash}")]
     NoCoordinator {
@@ -269,7 +356,7 @@ pub enum FetchInfoError {
     #[error(transparent)]
     OutOfDescriptors(Shortage),
     /// Holders were asked, and none answered with a description that proves itself.
-    #[error("no description of {hash} that proves itself: {holders}{}", holders.advice())]
+    #[error("no description of {hash} that proves itself: {holders}")]
     NoneValid {
         /// Which file.
         hash: FileHash,
@@ -279,6 +366,20 @@ pub enum FetchInfoError {
     /// The peer has been shut down.
     #[error(transparent)]
     PeerGone(#[from] PeerGone),
+}
+
+impl Explain for FetchInfoError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            FetchInfoError::Coordinator(error) => error.hint(),
+            FetchInfoError::Unreachable { holders, .. } => Some(holders.hint()),
+            FetchInfoError::OutOfDescriptors(shortage) => Some(shortage.hint()),
+            FetchInfoError::NoneValid { holders, .. } => holders.hint(),
+            FetchInfoError::NoCoordinator { .. }
+            | FetchInfoError::NoHolder { .. }
+            | FetchInfoError::PeerGone(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What users of the crate see: the peer, its downloads, their state and their errors.
 
 mod bounds;
-mod chain;
 mod chunk_map;
 mod error;
 mod file_settings;
@@ -11,9 +10,10 @@ mod time;
 mod waiting;
 
 pub use bounds::{Bound, Bounds};
-pub use chain::{Explanation, chain, explain};
 pub use chunk_map::ChunkMap;
-pub use error::{DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit};
+pub use error::{
+    CoordinatorError, DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit,
+};
 pub use file_settings::{FileChange, Limits, LimitsChange, Priority};
 pub use progress::{CoordinatorState, CorruptPeer, Phase, Progress, SourceShare, Summary, Traffic};
 pub use status::{

@@ -77,7 +77,7 @@ impl fmt::Display for Waiting {
             Waiting::OtherDownloads => f.write_str("other downloads use all slots"),
             Waiting::Limit => f.write_str("the limit of the rate lets nothing begin yet"),
             Waiting::Disk => f.write_str("the disk is slow"),
-            Waiting::Descriptors(shortage) => shortage.fmt(f),
+            Waiting::Descriptors(shortage) => write!(f, "{shortage}; {}", shortage.hint()),
         }
     }
 }

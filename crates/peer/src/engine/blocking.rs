@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, shown_path};
+use tnet_fileinfo::{ChunkIndex, explain, shown_path};
 use tnet_net::wall_clock;
 use tnet_session::{ChunkBuffer, WriteOutcome, verify_and_write};
 use tnet_swarm::{FileKey, PeerKey};
@@ -219,7 +219,7 @@ impl Engine {
     ) {
         self.context.tasks.spawn_blocking(move || {
             if let Err(error) = store.abandon() {
-                tracing::warn!(path = %shown_path(&store.partial_path()), %error, "not all of a download could be saved");
+                tracing::warn!(path = %shown_path(&store.partial_path()), error = %explain(&error), "not all of a download could be saved");
             }
             then();
         });

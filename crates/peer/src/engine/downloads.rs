@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, FileHash, shown_path};
+use tnet_fileinfo::{ChunkIndex, FileHash, explain, shown_path};
 use tnet_session::{ChunkBody, StoreResult, WriteOutcome};
 use tnet_store::ChunkSource;
 use tnet_swarm::{FileKey, Goal, Input, PeerKey, Time};
@@ -386,7 +386,7 @@ impl Engine {
     fn end(&mut self, file: FileKey, error: DownloadError, cancelled: Option<oneshot::Sender<()>>) {
         let _entered = self.files.span(file).entered();
         let Some(running) = self.files.running_mut(file) else { return };
-        tracing::warn!(path = %shown_path(&running.store.path()), %error, "download ended");
+        tracing::warn!(path = %shown_path(&running.store.path()), error = %explain(&error), "download ended");
         running.phase = Phase::Failed;
         let outcome = running.outcome.take();
         self.publish(file);

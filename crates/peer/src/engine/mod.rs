@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, FileHash, shown_path};
+use tnet_fileinfo::{ChunkIndex, FileHash, explain, shown_path};
 use tnet_net::{BEAT as CLOCK_BEAT, Clock, Descriptors, descriptors};
 use tnet_proto::PeerId;
 use tnet_session::{ChunkBody, Handshaken, Session, SessionContext, SessionEvent};
@@ -456,7 +456,7 @@ impl Engine {
         let saved = tokio::task::spawn_blocking(move || {
             for store in stores {
                 if let Err(error) = store.abandon() {
-                    tracing::warn!(path = %shown_path(&store.partial_path()), %error, "not all of a download could be saved");
+                    tracing::warn!(path = %shown_path(&store.partial_path()), error = %explain(&error), "not all of a download could be saved");
                 }
             }
         });

@@ -7,7 +7,7 @@ use tnet_swarm::FileKey;
 use super::Engine;
 use super::accounting::situation;
 use super::downloads::Running;
-use crate::api::{CoordinatorState, DownloadError, Phase, Waiting};
+use crate::api::{CoordinatorError, CoordinatorState, DownloadError, Phase, Waiting};
 
 /// A download in which no chunk was stored for this long is told to be waiting.
 const STANDS_STILL_AFTER: Duration = Duration::from_secs(3);
@@ -117,11 +117,11 @@ impl Engine {
             if let Some(fault) =
                 self.coordinator.unfit_for_long(now, running.started, waited, within)
             {
-                return Some(DownloadError::CoordinatorUnfit { address, fault });
+                return Some(CoordinatorError::Unfit { address, fault }.into());
             }
             if waited >= within {
                 let cause = self.coordinator.last_error.clone();
-                return Some(DownloadError::CoordinatorUnreachable { address, waited, cause });
+                return Some(CoordinatorError::Silent { address, waited, cause }.into());
             }
         }
         let patience = running.options.give_up_after?;

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{FileHash, ScanError, shown_path};
+use tnet_fileinfo::{FileHash, ScanError, explain, shown_path};
 use tnet_swarm::{FileKey, Time};
 
 use super::Engine;
 use super::entry::FileEntry;
-use crate::api::chain;
 use crate::store::{FileStore, ReadAgainError};
 
 /// How long after a failure a file is tried again: twice as long each time, from the first to the
@@ -99,7 +98,7 @@ impl Engine {
             Err(ReadAgainError::Read(ScanError::Cancelled)) => return,
             Err(error) => error,
         };
-        let why = chain(&error);
+        let why = explain(&error).to_string();
         if !error.is_transient() {
             self.integrity.touched.forget_path(store.path());
             tracing::info!(%path, "not shared any more: {why}");

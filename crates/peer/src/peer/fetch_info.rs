@@ -8,7 +8,7 @@ use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_infosearch::InfoSearch;
 
 use super::Peer;
-use crate::api::FetchInfoError;
+use crate::api::{CoordinatorError, FetchInfoError};
 use crate::engine::Command;
 
 impl Peer {
@@ -48,11 +48,11 @@ impl Peer {
             return Err(FetchInfoError::NoneValid { hash, holders });
         }
         Err(match end.unfit {
-            Some(fault) => FetchInfoError::CoordinatorUnfit { address: coordinator, fault },
+            Some(fault) => CoordinatorError::Unfit { address: coordinator, fault }.into(),
             None if end.is_connected => FetchInfoError::NoHolder { hash, waited },
             None => {
                 let cause = end.last_error;
-                FetchInfoError::CoordinatorUnreachable { address: coordinator, waited, cause }
+                CoordinatorError::Silent { address: coordinator, waited, cause }.into()
             }
         })
     }

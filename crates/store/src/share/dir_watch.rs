@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::shown_path;
+use tnet_fileinfo::{Explain, shown_path};
 
 use super::change::Change;
 use super::inotify::Notices;
@@ -46,7 +46,7 @@ impl Default for WatchOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ShareDirError {
     /// It does not exist.
-    #[error("directory {dir:?} does not exist; create it first")]
+    #[error("directory {dir:?} does not exist")]
     Missing {
         /// The directory.
         dir: PathBuf,
@@ -59,17 +59,13 @@ pub enum ShareDirError {
     },
     /// All users may write to it and another user owns it, so any user could share files through
     /// this process.
-    #[error(
-        "directory {dir:?} belongs to another user and everybody may write to it; share a directory of your own, or have its owner run `chmod o-w` on it"
-    )]
+    #[error("directory {dir:?} belongs to another user and everybody may write to it")]
     Insecure {
         /// The directory.
         dir: PathBuf,
     },
     /// It was replaced, and another user could have done that.
-    #[error(
-        "another directory took the place of {dir:?}, and other users may put one there; start again to share it"
-    )]
+    #[error("another directory took the place of {dir:?}, and other users may put one there")]
     Replaced {
         /// The directory.
         dir: PathBuf,
@@ -82,6 +78,29 @@ pub enum ShareDirError {
         /// The system's answer.
         source: io::Error,
     },
+}
+
+impl Explain for ShareDirError {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Missing { .. } => Some("create it first"),
+            Self::Insecure { .. } => {
+                Some("share a directory of your own, or have its owner run `chmod o-w` on it")
+            }
+            Self::Replaced { .. } => Some("start again to share it"),
+            Self::NotADirectory { .. } | Self::Io { .. } => None,
+        }
+    }
+
+    fn subject(&self) -> Option<&Path> {
+        match self {
+            Self::Missing { dir }
+            | Self::NotADirectory { dir }
+            | Self::Insecure { dir }
+            | Self::Replaced { dir }
+            | Self::Io { dir, .. } => Some(dir),
+        }
+    }
 }
 
 impl ShareDirError {

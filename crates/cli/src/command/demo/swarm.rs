@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tnet_coordinator::{Config, Coordinator, CoordinatorHandle};
 use tnet_fileinfo::FileInfo;
-use tnet_peer::{Download, DownloadOptions, Peer, Summary};
+use tnet_peer::{Download, DownloadError, DownloadOptions, Peer, Summary};
 use tokio::time::timeout;
 
 use crate::command::fileinfo::blocking;
-use crate::failure::{Failure, file_failure};
+use crate::failure::{Failure, bind_failure, file_failure};
 use crate::local_peer;
 
 /// Any free port, for this machine only.
@@ -59,8 +59,9 @@ impl Swarm {
         downloaders: usize,
         dir: &Path,
     ) -> Result<Self, Failure> {
-        let coordinator =
-            Coordinator::bind(Config { listen: LOOPBACK, ..Config::default() })?.spawn();
+        let coordinator = Coordinator::bind(Config { listen: LOOPBACK, ..Config::default() })
+            .map_err(|error| bind_failure(&error))?
+            .spawn();
         let address = coordinator.local_addr();
         let mut swarm = Self { coordinator, seeds: Vec::new(), downloaders: Vec::new() };
         for number in 1..=seeds {
@@ -85,7 +86,7 @@ impl Swarm {
     }
 
     /// All downloaders begin.
-    pub(super) async fn download(&self, info: &FileInfo) -> Result<Vec<Downloader>, Failure> {
+    pub(super) async fn download(&self, info: &FileInfo) -> Result<Vec<Downloader>, DownloadError> {
         let mut running = Vec::new();
         for member in &self.downloaders {
             let options = DownloadOptions {

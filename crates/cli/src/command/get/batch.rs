@@ -13,14 +13,16 @@ use super::downloader::Downloader;
 use super::job::{Job, Jobs, Refused};
 use super::rerun::same_command;
 use super::shortage;
+use crate::config::typed::FileArgument;
 use crate::context::Context;
+use crate::error_fields::ErrorFields;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::Output;
 use crate::render::batch::{BatchView, Tally};
-use crate::render::output::{ErrorFields, Report, fields};
+use crate::render::output::{Report, fields};
 use crate::render::summary::summary_report;
-use crate::render::units::{json_path, shown_path};
+use crate::render::units::json_path;
 
 pub(super) async fn run(
     wanted: Jobs,
@@ -51,8 +53,13 @@ fn begin(wanted: &Jobs, output: Output) -> (BatchView, Option<(usize, Failure)>)
     let bytes_known = jobs.iter().filter_map(|(_, job)| job.size).sum();
     let view = BatchView::new(output, jobs.len() + refused.len(), bytes_known);
     for Refused { wanted, failure, .. } in refused {
-        view.failed(&failure.clone().named(wanted).message());
-        output.event("failed", fields(json!({ "wanted": wanted, "error": error_fields(failure) })));
+        let named = match wanted {
+            FileArgument::Fileinfo(path) => failure.clone().named(path),
+            FileArgument::Hash(hash) => failure.clone().during(&hash.to_string()),
+        };
+        view.failed(&named.message());
+        let (wanted, error) = (wanted.to_string(), error_fields(failure));
+        output.event("failed", fields(json!({ "wanted": wanted, "error": error })));
     }
     (view, refused.first().map(|refused| (refused.order, refused.failure.clone())))
 }
@@ -152,14 +159,13 @@ async fn fetch(
         return Err(failure.clone());
     }
     written.check(out, job.hash).await?;
-    let shown = shown_path(out);
     let mut view = view.row(&job.name(), job.size);
     let result = downloader.fetch(job, &mut view, context).await;
     view.clear();
     if result.is_ok() {
         written.note(out, job.hash).await;
     }
-    result.map_err(|failure| failure.named(&shown))
+    result.map_err(|failure| failure.named(out))
 }
 
 fn failed(job: &Job, failure: &Failure) -> Report {
@@ -192,6 +198,7 @@ mod tests {
     use tnet_control::{GetRequest, Source};
 
     use super::*;
+    use crate::render::units::shown_path;
 
     fn job(content: u8, out: &str) -> Job {
         let hash = FileHash::from_bytes([content; 32]);

@@ -95,11 +95,12 @@ async fn found(out: &Path) -> Result<Option<FileId>, Failure> {
 }
 
 fn refused(out: &Path, earlier: &Path) -> Failure {
-    let (out, earlier) = (shown_path(out), shown_path(earlier));
+    let shown = shown_path(out);
     let cause = if out == earlier {
-        format!("two of the files would both be {out}")
+        format!("two of the files would both be {shown}")
     } else {
-        format!("{out} is the same file there as {earlier}, which is wanted too")
+        let earlier = shown_path(earlier);
+        format!("{shown} is the same file there as {earlier}, which is wanted too")
     };
     Failure::new(Exit::Exists, cause).about(out).or_hint("get them into directories of their own")
 }

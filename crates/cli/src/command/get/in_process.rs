@@ -198,21 +198,21 @@ async fn found(summary: Summary) -> Result<Summary, Failure> {
     if is_there.await? {
         return Ok(summary);
     }
-    let path = shown_path(&summary.path);
     let cause = format!(
-        "{path} is whole, and not there: it was removed meanwhile, or something was mounted over \
-         its directory"
+        "{} is whole, and not there: it was removed meanwhile, or something was mounted over \
+         its directory",
+        shown_path(&summary.path)
     );
     Err(Failure::new(Exit::NotFound, cause)
-        .about(path)
+        .about(summary.path)
         .or_hint("run the same command again, or choose another directory with -o"))
 }
 
 fn interrupted(progress: Option<&Progress>, out: &Path) -> Failure {
-    let (out, again) = (shown_path(out), same_command());
+    let (shown, again) = (shown_path(out), same_command());
     match progress {
         Some(progress) => Failure::interrupted(format!(
-            "interrupted with {} of {} ({} %) kept in {out}.partial",
+            "interrupted with {} of {} ({} %) kept in {shown}.partial",
             size(progress.bytes_done),
             size(progress.bytes_total),
             percent(progress.bytes_done, progress.bytes_total),

@@ -51,8 +51,7 @@ pub(super) struct Jobs {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) order: usize,
-    /// As the user typed it.
-    pub(super) wanted: String,
+    pub(super) wanted: FileArgument,
     pub(super) failure: Failure,
 }
 
@@ -71,11 +70,10 @@ pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
     let (mut jobs, mut refused) = (Vec::new(), Vec::new());
     let mut outputs = OutputPaths::default();
     for (order, wanted) in wanted.into_iter().enumerate() {
-        let name = wanted.to_string();
-        let mut job = match job(wanted, &target, args).await {
+        let mut job = match job(&wanted, &target, args).await {
             Ok(job) => job,
             Err(failure) if is_several => {
-                refused.push(Refused { order, wanted: name, failure });
+                refused.push(Refused { order, wanted, failure });
                 continue;
             }
             Err(failure) => return Err(failure),
@@ -95,18 +93,18 @@ pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
     Ok(Jobs { jobs, refused, is_several })
 }
 
-async fn job(wanted: FileArgument, target: &target::Target, args: &Get) -> Result<Job, Failure> {
-    let info = match &wanted {
+async fn job(wanted: &FileArgument, target: &target::Target, args: &Get) -> Result<Job, Failure> {
+    let info = match wanted {
         FileArgument::Fileinfo(path) => Some(fileinfo::read(path).await?),
         FileArgument::Hash(_) => None,
     };
-    let out = target.of(&wanted, info.as_ref()).await?;
+    let out = target.of(wanted, info.as_ref()).await?;
     let (source, hash) = match wanted {
         FileArgument::Fileinfo(path) => {
             let hash = info.as_ref().map(FileInfo::hash).expect("it was read above");
-            (Source::Fileinfo(absolute(&path)?), hash)
+            (Source::Fileinfo(absolute(path)?), hash)
         }
-        FileArgument::Hash(hash) => (Source::Hash(hash), hash),
+        FileArgument::Hash(hash) => (Source::Hash(*hash), *hash),
     };
     let request = GetRequest {
         overwrite: args.overwrite,

@@ -24,8 +24,8 @@ pub(super) async fn watch(
         sleep(LOOK_EVERY).await;
         let shortage = downloader.shortage().await;
         if let Some(shortage) = shortage.filter(|shortage| told != Some(*shortage)) {
-            tell(&shortage.to_string());
-            let message = shortage.to_string();
+            let message = format!("{shortage}; {}", shortage.hint());
+            tell(&message);
             output.event(
                 "shortage",
                 fields(serde_json::json!({ "limit": shortage.limit, "message": message })),

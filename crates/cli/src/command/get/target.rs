@@ -56,7 +56,7 @@ fn own_name(wanted: &FileArgument, info: Option<&FileInfo>) -> Result<PathBuf, F
         FileArgument::Fileinfo(path) => path,
     };
     let described = shown_path(from);
-    let refused = |cause: String| Failure::new(Exit::Usage, cause).about(described.clone());
+    let refused = |cause: String| Failure::new(Exit::Usage, cause).about(from);
     let (name, special) = match info.and_then(FileInfo::name) {
         Some(name) => (name.as_str().to_owned(), name.special()),
         // A name that is not portable may still be valid here, where the user has the description.
@@ -85,7 +85,7 @@ fn name_of_description(path: &Path) -> Option<&str> {
 fn no_directory(out: &Path) -> Failure {
     let shown = shown_path(out);
     let cause = format!("{shown} is no directory, and several files cannot be one");
-    Failure::new(Exit::Usage, cause).about(shown).or_hint("name a directory")
+    Failure::new(Exit::Usage, cause).about(out).or_hint("name a directory")
 }
 
 /// A path that ends with a slash means a directory, whether or not it exists.

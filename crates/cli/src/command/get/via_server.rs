@@ -103,7 +103,7 @@ impl Server {
                 let cause = format!("the server, pid {}, ended", self.pid);
                 Err(Fault::new(FaultKind::Incomplete, cause).or_continue(&job.request.out).into())
             }
-            Watched::Failed(error) => Err(self.with_sandbox(error.into(), &place)),
+            Watched::Failed(error) => Err(self.with_sandbox(error, &place)),
             Watched::Interrupted(progress, out) => Err(self.interrupted(progress.as_ref(), &out)),
         }
     }
@@ -138,7 +138,7 @@ impl Server {
                     }
                     sleep(ASK_AGAIN).await;
                 }
-                answer => return answer.map_err(|error| self.with_sandbox(error.into(), place)),
+                answer => return answer.map_err(|error| self.with_sandbox(error, place)),
             }
         }
     }
@@ -172,7 +172,7 @@ impl Server {
                     self.pid
                 );
                 return Err(Failure::new(Exit::NotFound, cause)
-                    .about(shown)
+                    .about(asked)
                     .or_hint("use --foreground, or another directory with -o"));
             }
             Err(error) => return Err(file_failure("find", &summary.path, &error)),
@@ -181,8 +181,11 @@ impl Server {
     }
 
     /// If only the server may not write there, it runs as another user, or in a sandbox.
-    fn with_sandbox(&self, failure: Failure, place: &OutDirectory) -> Failure {
-        if failure.exit != Exit::NotAllowed || !place.is_writable() {
+    fn with_sandbox(&self, error: RequestError, place: &OutDirectory) -> Failure {
+        let is_refused =
+            matches!(&error, RequestError::Fault(fault) if fault.kind == FaultKind::NotAllowed);
+        let failure = Failure::from(error);
+        if !is_refused || !place.is_writable() {
             return failure;
         }
         failure.and_hint(format!(

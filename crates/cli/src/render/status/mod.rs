@@ -28,7 +28,7 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, layout: Layout) -> Ve
     let server = [format!("pid {}", hello.pid), format!("up {}", duration(status.uptime))];
     let mut lines = named("server", &server);
     if let Some(shortage) = status.shortage {
-        lines.extend(named("warning", &[shortage.to_string()]));
+        lines.extend(named("warning", &[format!("{shortage}; {}", shortage.hint())]));
     }
     lines.extend(named("peers on", &peers_on(status)));
     lines.extend(named("coordinator", &coordinator(status)));
