@@ -1,4 +1,4 @@
-//! Reports to a coordinator on behalf of a port, and asks it who holds what, without being a peer.
+//! Reports to a coordinator on behalf of a port, and looks files up there, without being a peer.
 //!
 //! What is behind the port is the test's business: a raw peer, a relay in front of a real peer,
 //! nothing at all.
@@ -35,7 +35,7 @@ pub struct FakeReporter {
     _task: AbortOnDropHandle<()>,
 }
 
-/// Who holds a file, as a coordinator tells it.
+/// The holders of a file, as a coordinator names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Peers with the whole file.
@@ -86,7 +86,7 @@ impl FakeReporter {
     }
 }
 
-/// Asks a coordinator who holds a file, as a peer that holds nothing.
+/// Looks a file up at a coordinator, as a peer that holds nothing.
 ///
 /// # Panics
 /// If the coordinator does not answer soon.

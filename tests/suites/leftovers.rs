@@ -32,7 +32,7 @@ async fn nothing_is_left_of(end: End, busy: impl AsyncFnOnce(&Network, &Content)
     let _turn = turn().await;
     let mut network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 1));
-    // One connection of the coordinator's is made and ended, so that whatever it keeps for good is
+    // One connection of the coordinator's is made and ended, so that what it keeps for good is
     // there already.
     network.start_peer("first").await;
     network.stop("first").await;

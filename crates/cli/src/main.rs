@@ -1,5 +1,5 @@
 //! The `tnet` command: reads arguments, calls the libraries, shows what happens, and ends with an
-//! exit code. Whatever an embedder of the libraries would need too is in the libraries.
+//! exit code. What an embedder would need, too, is in the libraries.
 
 mod background;
 mod command;

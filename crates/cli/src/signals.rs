@@ -107,7 +107,7 @@ pub(crate) fn listen(role: Role) -> io::Result<Signals> {
         loop {
             tokio::select! {
                 urgency = ends.next() => match urgency {
-                    // The user wants out, whatever hangs. Journals make that safe at any moment.
+                    // A second signal ends the process at once. Journals make that safe.
                     Urgency::Now if stop.is_cancelled() => std::process::exit(Exit::Interrupted.code().into()),
                     Urgency::Now | Urgency::Clean => stop.cancel(),
                 },

@@ -199,7 +199,7 @@ async fn a_download_goes_on_without_the_client_that_asked_for_it() {
     let server = Server::start().await;
     // No other peer has this file, so its download stays.
     let path = server.dir.path().join("wanted");
-    std::fs::write(&path, b"content that nobody serves").expect("written");
+    std::fs::write(&path, b"content without a holder").expect("written");
     let info = scan_file(&path, None, &unwatched).expect("readable");
     std::fs::write(fileinfo_of(&path), info.to_json()).expect("written");
     let out = server.dir.path().join("out");
@@ -251,7 +251,7 @@ async fn end_of(following: &mut Following) -> Result<tnet_peer::Summary, Request
 async fn removing_a_download_ends_it_and_those_that_wait_for_it() {
     let server = Server::start().await;
     let path = server.dir.path().join("wanted");
-    std::fs::write(&path, b"content that nobody serves").expect("written");
+    std::fs::write(&path, b"content without a holder").expect("written");
     let info = scan_file(&path, None, &unwatched).expect("readable");
     std::fs::write(fileinfo_of(&path), info.to_json()).expect("written");
     let mut all = Vec::new();
@@ -287,7 +287,7 @@ async fn a_download_that_is_removed_while_it_reads_what_was_there_never_begins()
         GetRequest { timeout: None, ..request(source, server.dir.path().join("out"), true) };
     let mut following = server.client().await.get(request.clone()).await.expect("accepted");
     assert!(server.client().await.unshare(info.hash()).await.expect("answered"), "it was there");
-    // Nobody uses the target any more.
+    // No download uses the target any more.
     assert!(server.client().await.files().await.expect("answered").is_empty());
     let partial = std::fs::File::open(server.dir.path().join("out.partial")).expect("there");
     partial.try_lock().expect("it is free");
@@ -345,7 +345,7 @@ async fn one_path_in_two_directories_is_two_files() {
     for (name, byte) in [("one", 1), ("two", 2)] {
         let hidden = server.dir.path().join(name);
         std::fs::create_dir(&hidden).expect("writable");
-        // All of it is there, and nobody else has it.
+        // All of it is there, and no other peer has it.
         let path = hidden.join("out.partial");
         std::fs::write(&path, vec![byte; 100_000]).expect("writable");
         let info = scan_file(&path, None, &unwatched).expect("readable");
@@ -408,7 +408,7 @@ async fn a_client_that_asks_for_the_end_waits_until_the_peer_has_ended() {
     assert_eq!(ended.reason(), StopReason::Asked);
     let early = timeout(Duration::from_millis(50), &mut asked).await;
     assert!(early.is_err(), "the peer still runs");
-    let peer = Arc::into_inner(server.peer).expect("nobody else holds the peer");
+    let peer = Arc::into_inner(server.peer).expect("no other handle of the peer");
     peer.shutdown().await;
     drop(ended);
     asked.await.expect("no panic").expect("ended");
@@ -422,7 +422,7 @@ async fn a_server_whose_peer_ended_by_itself_ends_too() {
     let client = server.client().await;
     let Server { dir, peer, task, .. } = server;
     peer.panic().await;
-    let ended = timeout(SOON, task).await.expect("nobody has to ask").expect("without a panic");
+    let ended = timeout(SOON, task).await.expect("no client has to ask").expect("without a panic");
     assert_eq!(ended.reason(), StopReason::PeerGone);
     drop((ended, client));
     let gone = Client::connect(&dir.path().join("state")).await;

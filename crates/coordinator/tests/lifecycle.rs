@@ -78,7 +78,7 @@ async fn an_address_in_use_is_reported_as_such() {
 #[tokio::test]
 async fn an_address_of_another_machine_is_reported_as_such() {
     let listen = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0)); // reserved for documentation
-    let error = Coordinator::bind(Config { listen, ..config() }).expect_err("it is nobody's");
+    let error = Coordinator::bind(Config { listen, ..config() }).expect_err("no machine has it");
     assert!(matches!(error, BindError::NotAvailable { address } if address == listen), "{error}");
 }
 

@@ -407,7 +407,7 @@ impl Download {
         })?;
         self.discard_name(self.target.partial(), |this| match this.partial_entry()? {
             Some(_) => sys::remove(this.target.directory(), this.target.partial()),
-            None => Ok(()), // the name is somebody else's by now
+            None => Ok(()), // the name is another file's by now
         })?;
         self.partial.unlock();
         Ok(())

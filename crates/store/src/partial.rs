@@ -39,7 +39,7 @@ impl Guard {
     }
 }
 
-/// Who may read a new `.partial`.
+/// Which users may read a new `.partial`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readable {
     /// As this mode says, or as any file that this process makes.

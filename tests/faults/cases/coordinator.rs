@@ -57,11 +57,11 @@ async fn an_address_of_another_peer_cannot_be_reported() -> String {
         .say(CoordinatorRequest::Report { seq: 1, replace: true, entries: vec![full(hash, size)] })
         .await;
     let own = SocketAddr::new(loopback(66), victim.port());
-    assert_eq!(attacker.holders(hash).await, [own; 0], "who asks is not told of himself");
+    assert_eq!(attacker.holders(hash).await, [own; 0], "the asker is not named to itself");
     let mut other = RawReporter::call(coordinator, loopback(1)).await;
     assert!(other.is_welcome(PeerId([1; 16]), 0, INTERVAL).await);
     assert_eq!(other.holders(hash).await, [own], "the address is the one it was seen at");
-    // Downloads call whom the coordinator names.
+    // Downloads call the peers that the coordinator names.
     content.write_info(&network.user("ann").path("a.fileinfo"));
     let get = get_args("a.fileinfo", &["--timeout", "2s"]);
     network.user("ann").run(get).await.with_code(5);

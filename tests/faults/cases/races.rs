@@ -116,7 +116,7 @@ async fn what_is_exchanged_for_links_is_not_shared() -> String {
     }
     let lasted = began.elapsed();
     times += racers.into_iter().map(Exchanger::stop).sum::<u64>();
-    // What stays is shared as what it is, whatever a look came by before.
+    // What stays is shared as what it is, whatever a scan saw before.
     for decoy in &decoys {
         network.coordinator_counts(decoy.content.hash(), 1, 0).await;
     }

@@ -71,7 +71,7 @@ async fn with_one_bad_peer(share: u32) -> (Traffic, Option<Duration>, Duration) 
         );
         let bans = ann.status().await.expect("ann runs").bans;
         assert!(bans.iter().any(|ban| ban.address == bad_peer.address()), "{bans:?}");
-        assert_eq!(bad_peer.counters().greeted, 1, "who is banned is not called again");
+        assert_eq!(bad_peer.counters().greeted, 1, "a banned peer is not called again");
     }
     (fetched.summary.traffic, banned, fetched.summary.elapsed)
 }

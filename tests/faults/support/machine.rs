@@ -136,7 +136,7 @@ impl Machine {
         let ready = |text: &str| events(text).find(|event| event["event"] == "ready");
         let ready = process.prints("it is ready", SOON, ready).await;
         let address = ready["listen"].as_str().and_then(|address| address.parse().ok());
-        Serving { process, address: address.expect("who is ready says where") }
+        Serving { process, address: address.expect("a ready server has an address") }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A caller of the coordinator that says whatever it is told to, from whichever address of this
+//! A caller of the coordinator that sends any message, from any address of this
 //! machine.
 
 use std::io;
@@ -66,7 +66,7 @@ impl RawReporter {
         }
     }
 
-    /// Who holds the file, as the coordinator tells it.
+    /// The holders of the file, as the coordinator names them.
     pub(crate) async fn holders(&mut self, hash: [u8; 32]) -> Vec<SocketAddr> {
         self.say(CoordinatorRequest::Lookup { hash }).await;
         loop {

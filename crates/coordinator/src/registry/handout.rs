@@ -121,8 +121,8 @@ mod tests {
             ((9999, 1), (49, 1)),             // and so is a lone downloader
             ((10, 9990), (5, 45)),            // the floor, not the proportion of 0.05
             ((9000, 1000), (45, 5)),          // proportion and floor agree
-            ((0, 9999), (0, 50)),             // nobody has it all
-            ((9999, 0), (50, 0)),             // everybody has
+            ((0, 9999), (0, 50)),             // no peer has all of it
+            ((9999, 0), (50, 0)),             // all peers have all of it
             ((u32::MAX, u32::MAX), (25, 25)), // no overflow
         ];
         for ((full, partial), expected) in cases {

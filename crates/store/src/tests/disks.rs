@@ -78,7 +78,7 @@ fn what_cannot_begin_gives_way_to_what_can_finish_and_only_then() {
     let disks = Disks::default();
     let refused = open(&samples[0], &outs[0], &disks);
     assert!(is_full(&refused), "{refused:?}");
-    assert!(outs[0].with_extension("partial").exists(), "nobody needs its room yet");
+    assert!(outs[0].with_extension("partial").exists(), "its room is not needed yet");
     for (sample, out) in samples.iter().zip(&outs).skip(1) {
         let (download, kept) = partial(open(sample, out, &disks));
         assert!(kept.count() > CHUNKS / 2, "nothing of its own is lost");

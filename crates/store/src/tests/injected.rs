@@ -88,7 +88,7 @@ fn settle(sample: &Sample, download: &Download, synced: Result<(), SyncError>) {
 fn child() {
     match std::env::var_os(CHILD_DIR) {
         Some(dir) => download_noting_progress(Path::new(&dir)),
-        None => skipped("nobody said where to work"),
+        None => skipped("no directory to work in was named"),
     }
 }
 

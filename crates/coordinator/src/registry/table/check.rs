@@ -63,7 +63,7 @@ impl Table {
         let mut paid: BTreeMap<IpAddr, u32> = BTreeMap::new();
         for (id, file) in self.files.iter() {
             assert_eq!(self.file_of(&file.hash), Some(id), "{} leads elsewhere", file.hash);
-            assert!(!file.holders.is_empty(), "{} is held by nobody", file.hash);
+            assert!(!file.holders.is_empty(), "{} has no holder", file.hash);
             for (position, slot) in file.holders.iter() {
                 let peer = self.peers.at(slot);
                 assert_eq!(
@@ -91,7 +91,11 @@ impl Table {
             *paid.entry(self.peers.at(payer).key.ip()).or_default() += 1;
         }
         let counted = self.by_ip.iter().map(|(ip, of_ip)| (*ip, of_ip.files));
-        assert_eq!(paid, counted.filter(|(_, files)| *files > 0).collect(), "who pays for files");
+        assert_eq!(
+            paid,
+            counted.filter(|(_, files)| *files > 0).collect(),
+            "the peers that pay for files"
+        );
     }
 
     fn check_peers(&self) {

@@ -71,8 +71,8 @@ impl Holding {
     }
 }
 
-/// Who holds one file. A *position* is the index of a peer in it; it changes when others are added
-/// or removed; each change reports moves through `moved`.
+/// The holders of one file. A *position* is the index of a peer in it; it changes when others are
+/// added or removed; each change reports moves through `moved`.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     slots: Vec<PeerSlot>,

@@ -446,7 +446,7 @@ impl Rig {
                 .iter()
                 .map(|holder| (holder.address, holder.availability))
                 .collect();
-            assert_eq!(named.len(), handout.holders.len(), "nobody is named twice");
+            assert_eq!(named.len(), handout.holders.len(), "no peer is named twice");
             let speaker = asker.and_then(|epoch| self.speaker(epoch));
             let own = speaker
                 .map(|number| self.peers[&number].key)

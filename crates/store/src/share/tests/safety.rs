@@ -115,7 +115,7 @@ fn a_private_file_with_a_second_name_is_left_out_where_others_may_have_given_it(
     protect(&elsewhere, 0o640);
     fs::hard_link(&elsewhere, &linked).expect("one file system");
     let hard_link = || Change::HardLink { path: linked.clone() };
-    // Who may write to the directory, and whether everybody may read the file.
+    // Users who may write to the directory, and whether all users may read the file.
     for (directory, file, is_shared) in
         [(0o755, 0o640, true), (0o777, 0o640, false), (0o1777, 0o600, false), (0o777, 0o644, true)]
     {

@@ -81,7 +81,7 @@ impl Swarm {
         assert_eq!(
             addresses.iter().collect::<BTreeSet<_>>().len(),
             addresses.len(),
-            "nobody twice"
+            "no peer twice"
         );
         addresses
     }
