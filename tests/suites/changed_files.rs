@@ -109,7 +109,7 @@ fn open_without_a_name(dir: &Path) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg(target_os = "linux")]
-async fn a_deleted_file_gives_its_space_back_however_seldom_files_are_looked_at() {
+async fn a_deleted_file_gives_its_space_back_however_rarely_files_are_checked() {
     let seldom = |config: &mut tnet_peer::Config| config.share_interval = Duration::from_secs(3600);
     let builder = Network::builder().peer("seed").peer("ann").configure(seldom);
     let network = builder.report_interval(Duration::from_secs(60)).start().await;
@@ -175,7 +175,7 @@ async fn a_download_whose_directory_is_removed_fails_before_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_shared_is_told_as_long_as_it_is_there() {
+async fn left_out_files_are_reported_while_they_exist() {
     let network = Network::builder().peer("seed").start().await;
     let content = Content::of(payload(LEN, 9));
     let seed = network.peer("seed");

@@ -50,7 +50,7 @@ async fn a_download_waits_for_an_unknown_name_as_for_a_coordinator_that_does_not
 }
 
 #[tokio::test]
-async fn what_is_no_address_is_refused_by_name() {
+async fn a_text_that_is_no_address_is_refused_by_name() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     for (flag, value, words) in [
@@ -91,7 +91,7 @@ async fn a_port_alone_is_that_port_of_every_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_advertised_is_where_others_are_sent() {
+async fn others_are_sent_to_the_advertised_address() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     std::fs::write(cli.path("settings.toml"), "advertise = \"10.9.9.9:9000\"\n").expect("writable");

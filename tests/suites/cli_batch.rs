@@ -128,7 +128,7 @@ async fn of_two_files_that_would_be_one_the_second_is_refused_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_makes_no_sense_is_refused_before_anything_begins() {
+async fn an_invalid_command_line_is_refused_before_anything_begins() {
     let network = Network::builder().peer("seed").start().await;
     let (cli, _) = shared(&network, 2).await;
     let cases: [(&[&str], u8, &str); 4] = [
@@ -147,7 +147,7 @@ async fn what_makes_no_sense_is_refused_before_anything_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_makes_no_sense_is_named_and_the_others_arrive() {
+async fn an_invalid_file_argument_is_named_and_the_others_arrive() {
     let network = Network::builder().peer("seed").start().await;
     let (cli, contents) = shared(&network, 2).await;
     contents[1].write_info_named(&cli.path("dot.fileinfo"), ".bashrc");

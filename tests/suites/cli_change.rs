@@ -125,7 +125,7 @@ async fn a_paused_download_stands_still_and_gives_up_never() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_removed_is_forgotten_and_stays_on_the_disk() {
+async fn a_removed_file_is_forgotten_and_stays_on_the_disk() {
     let network = Network::builder().peer("bob").start().await;
     let content = Content::of(payload(LEN, 4));
     let (cli, _server) = sharing(&network, &content).await;

@@ -111,7 +111,7 @@ async fn create_describes_the_file_and_never_replaces_unasked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_named_and_not_there_is_3() {
+async fn a_missing_file_is_3() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     Content::of(payload(LEN, 2)).write_info(&cli.path("a.fileinfo"));
@@ -247,7 +247,7 @@ async fn a_disk_that_does_not_take_the_file_is_8() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_there_already_is_9_and_stays() {
+async fn an_existing_file_is_9_and_stays() {
     let (network, cli, content) = user_with_a_description(9).await;
     std::fs::write(cli.path("a"), "mine").expect("writable");
     let get = |more: &[&'static str]| get_args("a.fileinfo", &[&["--linger", "0s"], more].concat());
@@ -259,7 +259,7 @@ async fn what_is_there_already_is_9_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_allowed_is_10() {
+async fn a_forbidden_action_is_10() {
     let (_network, cli, _) = user_with_a_description(10).await;
     // Writing through this link would let another user choose what is overwritten.
     std::fs::write(cli.path("precious"), "precious").expect("writable");

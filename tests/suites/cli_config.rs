@@ -55,7 +55,7 @@ async fn a_server_does_what_its_file_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_makes_no_sense_in_a_file_is_named_before_anything_is_done() {
+async fn an_invalid_setting_in_a_file_is_named_before_anything_is_done() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     for (text, code, says) in [

@@ -144,7 +144,7 @@ async fn a_pipe_from_the_command_that_starts_a_server_closes_when_that_command_e
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_a_terminal_gets_no_escape_sequences() {
+async fn a_pipe_gets_no_escape_sequences() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     let content = described(&cli).await;
@@ -355,7 +355,7 @@ async fn a_seed_says_how_many_copies_of_a_file_it_has_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_written_is_a_failure_at_every_command() {
+async fn unwritable_output_fails_every_command() {
     let network = Network::builder().start().await;
     let cli = network.user("ann");
     std::fs::write(cli.path("file"), "content").expect("writable");

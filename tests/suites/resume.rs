@@ -83,7 +83,7 @@ async fn a_download_goes_on_after_the_peer_was_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_journal_vouches_for_is_kept_only_if_it_verifies() {
+async fn chunks_without_a_journal_are_kept_only_if_they_verify() {
     // Nothing is synced, so nothing is journaled.
     let never = |config: &mut tnet_peer::Config| config.sync_interval = Duration::from_secs(3600);
     let mut network = Network::builder().configure(never).peer("ann").start().await;

@@ -73,7 +73,7 @@ async fn everybody_is_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_sends_what_was_asked_for() {
+async fn no_requested_chunk_arrives() {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 5));
     let _silent = network.raw(content.raw_peer().behaving(Behaviour::NeverSends)).await;

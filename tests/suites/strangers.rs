@@ -150,7 +150,7 @@ async fn frames_that_are_no_messages_are_closed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_out_of_place_are_violations_and_said_to_be() {
+async fn messages_out_of_place_are_answered_as_violations() {
     let network = Network::builder().peer("ann").start().await;
     let ann = network.peer("ann");
     let content = Content::of(payload(LEN, 2));
@@ -196,7 +196,7 @@ async fn messages_out_of_place_are_violations_and_said_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn data_for_a_number_that_was_not_announced_is_a_violation_and_said_to_be() {
+async fn data_for_an_unannounced_number_is_answered_as_a_violation() {
     let network = Network::builder().peer("ann").start().await;
     let mut caller = introduced(network.peer("ann")).await;
     // One byte: were it more, closing without reading it could overtake the goodbye.

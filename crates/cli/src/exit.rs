@@ -124,7 +124,7 @@ mod tests {
     ];
 
     #[test]
-    fn codes_and_kinds_are_what_was_promised() {
+    fn codes_and_kinds_are_as_promised() {
         for (exit, code, kind) in CODES {
             assert_eq!((exit.code(), exit.kind()), (code, kind));
         }

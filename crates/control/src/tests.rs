@@ -365,7 +365,7 @@ async fn one_path_in_two_directories_is_two_files() {
 }
 
 #[tokio::test]
-async fn what_is_open_is_used_where_the_path_leads_nowhere() {
+async fn open_files_are_used_where_the_path_leads_nowhere() {
     let server = Server::start().await;
     let (path, hash) = server.shared_file("a").await;
     let description = std::fs::File::open(fileinfo_of(&path)).expect("there");

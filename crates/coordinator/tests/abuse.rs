@@ -139,7 +139,7 @@ async fn entries_above_the_limit_are_left_out_and_not_requested_again() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_why_and_closed() {
+async fn one_connection_too_many_gets_the_reason_and_is_closed() {
     let coordinator = start(Config { max_connections_per_ip: 1, ..config() });
     let address = coordinator.local_addr();
     let mut first = Client::holding(address, 7001, 1, Availability::Full).await;

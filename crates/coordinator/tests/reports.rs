@@ -257,7 +257,7 @@ async fn a_restarted_peer_is_listed_at_once_despite_other_claims_to_its_address(
 }
 
 #[tokio::test]
-async fn what_the_older_of_two_connections_says_is_its_own() {
+async fn reports_on_the_older_of_two_connections_are_its_own() {
     let coordinator = start(config());
     let (mut older, _) = Client::join(coordinator.local_addr(), 7001, 1, LONG).await;
     let (mut newer, _) = Client::join(coordinator.local_addr(), 7001, 1, LONG).await;
@@ -278,7 +278,7 @@ async fn what_the_older_of_two_connections_says_is_its_own() {
 }
 
 #[tokio::test]
-async fn what_came_of_calls_is_heard_without_an_answer() {
+async fn results_of_calls_get_no_answer() {
     let coordinator = start(config());
     let mut peer = Client::holding(coordinator.local_addr(), 7001, 1, Availability::Full).await;
     for address in ["10.0.0.1:7401", "[2001:db8::1]:7401"] {

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_text_is_shown_as_its_bytes() {
+    fn invalid_utf8_is_shown_as_its_bytes() {
         assert_eq!(shown_path(OsStr::from_bytes(b"a\xff\x1b[31m")).to_string(), r"a\xff\u{1b}[31m");
     }
 
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_invisible_is_shown_as_its_number_but_for_the_joiners() {
+    fn invisible_characters_are_shown_as_their_number_except_joiners() {
         let table = "\u{ad}\u{34f}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180e}\u{180f}\u{200b}\u{2060}\u{2065}\u{206a}\u{206f}\
             \u{3164}\u{fe00}\u{fe0f}\u{feff}\u{ffa0}\u{fff0}\u{1bca0}\u{1d173}\u{e0001}\u{e007f}\u{e0080}\u{e01ef}\u{e0fff}";
         for c in table.chars() {

@@ -14,8 +14,8 @@ use crate::support::needs::Need;
 cases![
     11 "names that are paths, devices, too long, no text, or equal but for case and form" names_that_lead_elsewhere_are_refused;
     13 "state directory of another user, writable for a group or all, or replaceable" a_state_directory_of_another_user_is_refused .needing(&[Need::Root]);
-    14 "the destination exists" what_is_there_is_never_lost;
-    15 "a peer asks for a file that is here and not shared" what_is_not_shared_looks_like_what_is_not_there .alone();
+    14 "the destination exists" an_existing_file_is_never_lost;
+    15 "a peer asks for a file that is here and not shared" an_unshared_file_looks_like_a_missing_one .alone();
 ];
 
 /// Names that must not pass; with each a reason that a file system, a shell or a terminal would be
@@ -327,7 +327,7 @@ async fn is_refused(user: &tnet_testkit::Cli, what: &str, with: &[&str]) {
     }
 }
 
-async fn what_is_there_is_never_lost() -> String {
+async fn an_existing_file_is_never_lost() -> String {
     let network = Network::builder().start().await;
     let (old, new) = (Content::of(payload(500_000, 14)), Content::of(payload(3_000_000, 15)));
     let seed = network.raw(new.raw_peer().allowing(5)).await;
@@ -367,7 +367,7 @@ async fn what_is_there_is_never_lost() -> String {
     format!("code 9 and the file as it was; replaced in one step ({looks} looks, never a mixture)")
 }
 
-async fn what_is_not_shared_looks_like_what_is_not_there() -> String {
+async fn an_unshared_file_looks_like_a_missing_one() -> String {
     const ASKED: u32 = 300;
     let network = Network::builder().peer("ann").start().await;
     let ann = network.peer("ann");

@@ -23,7 +23,7 @@ cases![
     5 "truncated, bit-flipped and random frames" damaged_frames_end_one_connection_and_nothing_else;
     6 "chunk numbers out of range, bitmaps of a wrong length, spare bits" numbers_and_bitmaps_that_do_not_fit_are_violations;
     8 "unknown messages, newer and older versions" other_versions_are_told_apart_from_silence;
-    9 "data that was not requested, or of another chunk" what_was_not_asked_for_is_not_written;
+    9 "data that was not requested, or of another chunk" unrequested_data_is_not_written;
 ];
 
 /// For what is refused as soon as it is seen, on a busy machine.
@@ -249,7 +249,7 @@ async fn numbers_and_bitmaps_that_do_not_fit_are_violations() -> String {
     format!("{handled} of {handled} handled: said to be a violation, and cut")
 }
 
-async fn what_was_not_asked_for_is_not_written() -> String {
+async fn unrequested_data_is_not_written() -> String {
     for behaviour in [Behaviour::SendsUnasked, Behaviour::SendsAnother] {
         cut_while_downloading(behaviour).await;
     }

@@ -18,7 +18,7 @@ use crate::support::exchange::Exchanger;
 use crate::support::soak::at_length;
 
 cases![
-    69 "what is in a shared directory is exchanged for links, pipes and other files while it is shared" what_is_exchanged_for_links_is_not_shared .works() .lasts(15);
+    69 "what is in a shared directory is exchanged for links, pipes and other files while it is shared" files_exchanged_for_links_are_not_shared .works() .lasts(15);
     69 "the directories above a download are exchanged for links while it runs" directories_exchanged_for_links_lead_no_download_elsewhere .works();
 ];
 
@@ -34,7 +34,7 @@ const ROUND: Duration = Duration::from_secs(4);
 /// Of each kind of exchange.
 const PAIRS: u64 = 4;
 
-async fn what_is_exchanged_for_links_is_not_shared() -> String {
+async fn files_exchanged_for_links_are_not_shared() -> String {
     let for_long = at_length(Duration::from_secs(8), Duration::from_secs(60));
     let network = Network::builder().peer("seed").peer("ann").start().await;
     let (seed, ann) = (network.peer("seed"), network.peer("ann"));

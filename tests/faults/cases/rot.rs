@@ -21,7 +21,7 @@ use crate::support::strace::Strace;
 
 cases![
     78 "bytes of a shared file rot; another seed is sound" a_rotten_seed_serves_what_is_right_and_says_so;
-    78 "bytes of the only seed's file rot" of_a_rotten_file_all_that_is_right_can_be_had;
+    78 "bytes of the only seed's file rot" the_right_chunks_of_a_rotten_file_can_be_fetched;
     78 "bytes of a file rot of which the seed has another copy" a_sound_copy_takes_the_place_of_a_rotten_one;
     78 "bytes of a partial file rot while it is downloaded and served" a_rotten_chunk_of_a_download_is_fetched_again;
     78 "the disk does not give one chunk, for a while" a_chunk_that_cannot_be_read_is_withdrawn_and_comes_back
@@ -175,7 +175,7 @@ async fn a_rotten_seed_serves_what_is_right_and_says_so() -> String {
     )
 }
 
-async fn of_a_rotten_file_all_that_is_right_can_be_had() -> String {
+async fn the_right_chunks_of_a_rotten_file_can_be_fetched() -> String {
     const ROTTEN: u64 = 8;
     let network = Network::builder().start().await;
     let content = Content::of(payload(CHUNKS * CHUNK, 79));

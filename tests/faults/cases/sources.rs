@@ -25,7 +25,7 @@ cases![
     72 "a crowd of 200 that holds the slots, from one source and from 16" a_crowd_of_few_sources_does_not_hold_the_slots
         .measures() .lasts(30);
     72 "a crowd of 24 that holds the memory for chunks" a_crowd_does_not_hold_the_memory_for_chunks .measures() .lasts(35);
-    77 "a peer names addresses so that others are called, from 1 and from 20 connections" what_a_peer_names_is_called_a_few_times
+    77 "a peer names addresses so that others are called, from 1 and from 20 connections" addresses_that_a_peer_names_are_called_a_few_times
         .needing(&[Need::Namespaces]) .lasts(12);
 ];
 
@@ -202,7 +202,7 @@ async fn calls_at(victim: IpAddr, namer: IpAddr, ip: IpAddr, connections: usize)
     calls.load(Ordering::Relaxed)
 }
 
-async fn what_a_peer_names_is_called_a_few_times() -> String {
+async fn addresses_that_a_peer_names_are_called_a_few_times() -> String {
     let lan = Lan::new(1, 0);
     lan.host(0).owns("2001:db8::/64");
     let running = lan.host(0).inside(|_| async {

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_is_one_sentence() {
+    fn an_outcome_is_one_sentence() {
         let told = |new: &str| reloader("", &[]).changes(&file(new)).expect("understood").told();
         assert_eq!(told(""), "settings read again: nothing changed");
         assert_eq!(told("limit-up = \"1M\""), "settings read again: limit-up changed");

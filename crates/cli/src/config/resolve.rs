@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_wins_over_the_file() {
+    fn typed_settings_win_over_the_file() {
         let file = "listen = \"10.0.0.1:1\"\nmax-peers = 9\ndir = \"/a\"\nlimit-up = \"1M\"";
         let config = resolved("tnet start-server --listen 10.0.0.2:2 --max-peers 8", file);
         assert_eq!(config.listen, Some(([10, 0, 0, 2], 2).into()));

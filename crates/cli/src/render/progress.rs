@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_download_waits_for_comes_first() {
+    fn the_wait_of_a_download_comes_first() {
         let progress = Progress {
             chunks_without_holder: 5,
             quiet: Duration::from_secs(12),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_checked_is_told_beside_the_rest_until_it_is_all() {
+    fn verification_is_shown_beside_the_rest_until_it_is_complete() {
         let progress = Progress {
             phase: Phase::Downloading,
             bytes_done: 3 << 20,

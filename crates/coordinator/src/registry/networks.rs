@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn a_text_that_is_no_network_is_refused() {
         for text in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10/8", "lan", "10.0.0.0/-1"] {
             assert_eq!(text.parse::<IpNetwork>(), Err(ParseNetworkError), "{text:?}");
         }

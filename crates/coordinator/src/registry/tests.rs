@@ -83,7 +83,7 @@ fn a_watcher_is_not_pushed_the_news_of_itself() {
 }
 
 #[test]
-fn a_peer_that_is_not_let_in_is_told_why_and_closed() {
+fn a_refused_peer_gets_the_reason_and_is_closed() {
     let table = table::TableLimits { max_peers: 1, ..Config::default().table };
     let config = Config { table, ..Config::default() };
     let mut registry = Registry::new(&config, StdRng::seed_from_u64(1));

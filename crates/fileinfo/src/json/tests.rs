@@ -108,7 +108,7 @@ fn a_field_that_is_there_twice_is_refused() {
 }
 
 #[test]
-fn what_is_not_an_object_is_refused() {
+fn json_that_is_no_object_is_refused() {
     for json in ["[]", "5", "\"text\"", "null", "true", "[1, 2, 3]"] {
         assert!(
             matches!(FileInfo::parse(json.as_bytes()), Err(FileInfoError::Malformed(_))),

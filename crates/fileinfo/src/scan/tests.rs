@@ -98,7 +98,7 @@ fn the_chunk_size_is_the_default_for_the_size_unless_given() {
 }
 
 #[test]
-fn what_is_not_a_regular_file_is_refused_at_once() {
+fn a_special_file_is_refused_at_once() {
     let dir = TempDir::new().expect("a directory");
     assert!(matches!(scan_file(dir.path(), None, &unwatched), Err(ScanError::NotAFile)));
     let missing = scan_file(&dir.path().join("missing"), None, &unwatched);

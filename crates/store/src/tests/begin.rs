@@ -150,7 +150,7 @@ fn each_hopeless_path_has_its_own_error() {
 }
 
 #[test]
-fn what_the_system_refuses_keeps_its_meaning() {
+fn refusals_of_the_system_keep_their_meaning() {
     let error = |kind: io::ErrorKind| OpenError::from_io(Path::new("out"), kind.into());
     assert!(matches!(error(io::ErrorKind::PermissionDenied), OpenError::NotAllowed { .. }));
     assert!(matches!(error(io::ErrorKind::ReadOnlyFilesystem), OpenError::ReadOnly { .. }));

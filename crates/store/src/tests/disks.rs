@@ -66,7 +66,7 @@ fn a_download_that_ended_gives_its_promise_back() {
 }
 
 #[test]
-fn what_cannot_begin_gives_way_to_what_can_finish_and_only_then() {
+fn an_ended_download_gives_way_only_to_one_that_can_finish() {
     let Some(mount) = room_for_two() else { return };
     let outs = ["a", "b", "c"].map(|name| mount.path().join(name));
     let samples = samples();
@@ -197,7 +197,7 @@ fn subvolumes_take_their_room_from_one_pool() {
 }
 
 #[test]
-fn the_superuser_is_promised_what_is_kept_back_for_him() {
+fn the_superuser_is_promised_the_reserved_blocks() {
     // A fifth.
     let Some(mount) = Loop::new("mkfs.ext4", &["-q", "-m", "20"]) else { return };
     let file = std::sync::Arc::new(fs::File::create(mount.at().join("a")).expect("writable"));

@@ -100,7 +100,7 @@ fn a_partial_that_is_not_ours_any_more_never_gets_the_name() {
 }
 
 #[test]
-fn a_directory_that_is_moved_takes_the_download_along_and_the_true_path_is_told() {
+fn a_moved_directory_takes_the_download_along_and_the_new_path_is_reported() {
     for meddle in ["renamed", "replaced", "an ancestor renamed"] {
         let dir = scratch();
         let (above, inside) = (dir.path().join("above"), dir.path().join("above/inside"));

@@ -250,7 +250,7 @@ const OPTIONAL: [&str; 9] = [
 ];
 
 #[test]
-fn a_file_system_that_lacks_what_it_need_not_have_is_done_without_whatever_it_says() {
+fn missing_features_of_a_file_system_are_done_without() {
     for calls in OPTIONAL {
         for errno in ["ENOSYS", "EOPNOTSUPP", "EINVAL", "EIO", "ENOLCK", "EPERM", "EBADF"] {
             let dir = workplace();

@@ -159,7 +159,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_found_in_the_file_still_has_to_be_synced_and_what_was_journaled_to_be_verified() {
+fn chunks_found_in_the_file_have_to_be_synced_and_journaled_ones_to_be_verified() {
     let geometry = geometry();
     let set = |index| {
         let mut set = ChunkSet::empty(&geometry);

@@ -99,7 +99,7 @@ fn a_description_that_is_replaced_keeps_its_mode() {
 }
 
 #[test]
-fn what_cannot_be_replaced_is_refused_before_the_first_byte() {
+fn an_irreplaceable_target_is_refused_before_the_first_byte() {
     let dir = scratch();
     let out = dir.path().join("out");
     let sample = Sample::of_size(CHUNK);

@@ -24,7 +24,7 @@ fn companions(out: &Path) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn what_was_synced_is_resumed_without_reading_it() {
+fn synced_chunks_are_resumed_without_reading_them() {
     let dir = scratch();
     let out = dir.path().join("out");
     let sample = Sample::of_size(8 * CHUNK + 1);
@@ -40,7 +40,7 @@ fn what_was_synced_is_resumed_without_reading_it() {
 }
 
 #[test]
-fn what_was_only_written_is_resumed_after_reading_no_more_than_that() {
+fn unsynced_chunks_are_resumed_after_reading_only_them() {
     let dir = scratch();
     let out = dir.path().join("out");
     let sample = Sample::of_size(64 * CHUNK);

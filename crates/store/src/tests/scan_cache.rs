@@ -147,7 +147,7 @@ fn a_file_that_changes_again_and_again_is_known_as_it_is_now_and_costs_two_recor
 }
 
 #[test]
-fn what_waits_is_written_down_in_time_though_nothing_else_is_scanned() {
+fn pending_entries_are_written_in_time_without_further_scans() {
     let dir = scratch();
     let log_path = dir.path().join("log");
     let (path, sample) = written(dir.path().join("file"), CHUNK);

@@ -200,7 +200,7 @@ fn no_more_files_stay_open_than_may() {
 }
 
 #[test]
-fn what_happened_to_a_file_while_it_was_closed_is_noticed() {
+fn a_change_of_a_closed_file_is_noticed() {
     let dir = scratch();
     let read = |store: &FileStore, sample: &Sample| {
         store.read_chunk_part(sample.chunk(0), 0, &mut [0; 10])
@@ -241,7 +241,7 @@ fn write_unnoticed(path: &Path, at: u64, byte: u8) {
 }
 
 #[test]
-fn a_look_finds_wrong_bytes_that_no_stamp_tells_of() {
+fn a_check_finds_wrong_bytes_under_an_unchanged_fingerprint() {
     let dir = scratch();
     let path = dir.path().join("file");
     let (sample, sound) = shared(&path);

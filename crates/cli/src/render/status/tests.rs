@@ -166,7 +166,7 @@ fn text(status: &Status, layout: Layout) -> String {
 }
 
 #[test]
-fn of_what_is_not_shared_each_kind_has_a_line_with_the_number_and_one_of_them() {
+fn each_kind_of_left_out_file_has_a_line_with_count_and_example() {
     let left_out = |kind, count| LeftOut { kind, count, example: "/data/a b".into() };
     let left_out = vec![left_out(LeftOutKind::Link, 3), left_out(LeftOutKind::Pipe, 1)];
     let lines = status_lines(&hello(), &Status { left_out, ..idle() }, PIPE);
@@ -178,7 +178,7 @@ fn of_what_is_not_shared_each_kind_has_a_line_with_the_number_and_one_of_them() 
 }
 
 #[test]
-fn a_server_without_files_or_peers_is_told_in_full() {
+fn a_server_without_files_or_peers_is_shown_in_full() {
     let ban = Ban {
         address: ([10, 0, 0, 7], 7401).into(),
         reason: "sent wrong bytes".into(),
@@ -200,7 +200,7 @@ fn a_server_without_files_or_peers_is_told_in_full() {
 }
 
 #[test]
-fn where_others_are_sent_is_told_and_why_they_are_not() {
+fn the_listed_address_is_shown_or_the_reason_for_none() {
     let of = |listing| {
         let coordinator_contact = CoordinatorContact { listing, ..CoordinatorContact::default() };
         status_lines(&hello(), &Status { coordinator_contact, ..idle() }, PIPE)
@@ -313,7 +313,7 @@ fn a_seed_says_how_often_it_has_sent_its_file() {
 }
 
 #[test]
-fn what_the_user_set_is_told_where_it_holds() {
+fn settings_are_shown_where_they_hold() {
     let limits = Limits { up: NonZeroU64::new(10 << 20), down: None };
     let file = FileStatus { paused: true, priority: Priority::High, limits, ..seeded(1) };
     let status = Status { files: vec![file], files_total: 1, limits, ..idle() };
@@ -323,7 +323,7 @@ fn what_the_user_set_is_told_where_it_holds() {
 }
 
 #[test]
-fn damage_on_the_disk_is_told_beside_what_is_left() {
+fn damage_on_the_disk_is_shown_beside_the_sound_chunks() {
     let damaged =
         |wrong, unreadable| DamagedFile { path: "/a".into(), wrong, unreadable, checking: false };
     let file = |chunks_done, damaged| FileStatus { chunks_done, damaged, ..seeded(1) };

@@ -98,7 +98,7 @@ fn of_the_addresses_of_loopback_one_is_told_that_it_was_seen_at() {
 }
 
 #[test]
-fn one_on_our_machine_that_accepts_one_family_is_told_to_those_who_can_use_it() {
+fn a_peer_on_our_machine_with_one_family_is_named_to_askers_that_can_use_it() {
     let v4 = Reach::Everywhere { port: PORT, families: Families::V4 };
     let (location, said) = of(v4, "::1", "::1");
     assert_eq!(said, Listed::At { address: address("127.0.0.1:7401") });
@@ -230,7 +230,7 @@ fn another_address_is_taken_within_the_networks_that_we_were_told() {
 }
 
 #[test]
-fn what_means_another_machine_to_others_is_never_taken() {
+fn an_address_that_means_another_machine_to_others_is_never_accepted() {
     let networks = ["0.0.0.0/0", "::/0"].map(|all| all.parse().expect("all")).to_vec();
     let all = AllowAdvertise { networks, ..AllowAdvertise::default() };
     for declared in [

@@ -54,7 +54,7 @@ fn a_directory_that_is_too_deep_is_reported_once_and_the_last_one_that_is_not_is
 }
 
 #[test]
-fn what_cannot_be_read_is_reported_once_and_appears_when_it_can() {
+fn an_unreadable_file_is_reported_once_and_appears_when_it_can_be_read() {
     if rustix::process::geteuid().is_root() {
         return skipped("the superuser can read everything");
     }
@@ -131,7 +131,7 @@ fn a_private_file_with_a_second_name_is_left_out_where_others_may_have_given_it(
 }
 
 #[test]
-fn a_directory_that_others_put_in_the_place_of_the_shared_one_is_not_looked_at() {
+fn a_directory_that_others_put_in_the_place_of_the_shared_one_is_not_scanned() {
     let dir = scratch();
     let (above, secret) = (dir.path().join("above"), dir.path().join("secret"));
     let (shared, away) = (above.join("shared"), above.join("away"));

@@ -369,7 +369,7 @@ fn results_of_calls_count_for_the_called_address() {
 }
 
 #[test]
-fn what_one_reported_before_it_started_again_does_not_count_for_it() {
+fn reports_before_a_restart_do_not_count_for_the_restarted_peer() {
     let anywhere = |ip: &str| (format!("{ip}:50000"), format!("{ip}:7400"));
     let elsewhere = |_: &str| ("10.0.0.2:50000".to_owned(), "10.0.0.1:7400".to_owned());
     for (before, now) in [

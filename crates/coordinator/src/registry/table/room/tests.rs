@@ -108,7 +108,7 @@ fn one_source_gets_its_share_and_no_more() {
 }
 
 #[test]
-fn what_was_there_before_the_flood_stays_and_newcomers_get_in() {
+fn earlier_entries_survive_a_flood_and_newcomers_get_in() {
     let mut scene = Scene::new(BUDGET / 4);
     let mut seed = scene.join(v4(1));
     assert_eq!(scene.reports(&mut seed, 1500), ReportOutcome::Accepted);
