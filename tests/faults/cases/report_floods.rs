@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, MAX_REPORT_ENTRIES, PeerId};
-use tnet_testkit::{Content, Network, SOON, eventually, payload, within};
+use tnet_testkit::{Content, Network, SOON, eventually, payload};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -39,11 +39,6 @@ const LONG: Duration = Duration::from_secs(600);
 fn loopback(last: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, last).into()
 }
-
-/// What a download may take longer, whatever it takes alone. Everyday runs are beside other tests
-/// and with a binary that is not optimised.
-const PATIENCE: f64 = 1.0;
-const PATIENCE_AT_LENGTH: f64 = 0.2;
 
 /// An address that is not flooded from.
 const HONEST: u8 = 3;

@@ -66,7 +66,7 @@ fn a_download_that_ended_gives_its_promise_back() {
 }
 
 #[test]
-fn an_ended_download_gives_way_only_to_one_that_can_finish() {
+fn a_refused_download_gives_way_only_to_one_that_can_finish() {
     let Some(mount) = room_for_two() else { return };
     let outs = ["a", "b", "c"].map(|name| mount.path().join(name));
     let samples = samples();
