@@ -1,13 +1,12 @@
 //! Over real sockets: a watcher is told of new holders soon, not too often, and never of itself.
 
-mod client;
-
 use std::time::Duration;
 
-use client::*;
 use tnet_coordinator::Config;
 use tnet_proto::{Availability, CoordinatorReply, CoordinatorRequest, Limit, MAX_HOLDERS};
 use tokio::time::Instant;
+
+use crate::client::*;
 
 const PUSH_INTERVAL: Duration = Duration::from_millis(300);
 

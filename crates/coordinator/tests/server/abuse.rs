@@ -1,11 +1,8 @@
 //! Over real sockets: limits are enforced and reported, misbehaving peers lose their connection in
 //! time, and other peers are not affected.
 
-mod client;
-
 use std::time::Duration;
 
-use client::*;
 use futures_util::SinkExt;
 use tnet_coordinator::{Config, TableLimits};
 use tnet_proto::{
@@ -16,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::Framed;
+
+use crate::client::*;
 
 /// Short, but long enough for a hello on a busy machine.
 const HELLO_DEADLINE: Duration = Duration::from_millis(500);

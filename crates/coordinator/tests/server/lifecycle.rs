@@ -1,15 +1,14 @@
 //! Over real sockets: a coordinator starts, stops, and leaves nothing behind.
 
-mod client;
-
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use client::*;
 use tnet_coordinator::{BindError, Config, Coordinator};
 use tnet_proto::{Availability, CoordinatorReply};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::client::*;
 
 #[tokio::test]
 async fn a_shutdown_says_bye_and_frees_the_port() {

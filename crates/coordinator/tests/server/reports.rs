@@ -1,16 +1,15 @@
 //! Over real sockets: lookups find what peers report, as long as the peers are alive.
 
-mod client;
-
 use std::time::Duration;
 
-use client::*;
 use tnet_coordinator::SwarmSize;
 use tnet_proto::{
     Availability, CallResult, CoordinatorReply, CoordinatorRequest, Holder, MAX_REPORT_ENTRIES,
     ReportDigest,
 };
 use tokio::time::{Instant, interval};
+
+use crate::client::*;
 
 #[tokio::test]
 async fn a_reported_file_is_found_at_the_observed_ip_and_the_declared_port() {
