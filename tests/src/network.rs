@@ -100,6 +100,16 @@ impl Network {
         Cli::at(&home).with_coordinator(self.coordinator())
     }
 
+    /// The same, who has the description of a content as `a.fileinfo`.
+    ///
+    /// # Panics
+    /// If the home cannot be made or written.
+    pub fn user_with_info(&self, name: &str, content: &Content) -> Cli {
+        let cli = self.user(name);
+        content.write_info(&cli.path("a.fileinfo"));
+        cli
+    }
+
     /// A directory for the test's own files; it goes with the network.
     pub fn dir(&self) -> &Path {
         self.dir.path()

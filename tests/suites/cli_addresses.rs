@@ -35,9 +35,8 @@ async fn a_server_starts_though_its_coordinators_name_is_not_known_yet() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_waits_for_an_unknown_name_as_for_a_coordinator_that_does_not_answer() {
     let network = Network::builder().start().await;
-    let cli = network.user("ann");
     let content = Content::of(payload(LEN, 1));
-    content.write_info(&cli.path("a.fileinfo"));
+    let cli = network.user_with_info("ann", &content);
     let hash = content.hash().to_string();
     for wanted in ["a.fileinfo", &hash] {
         let began = Instant::now();

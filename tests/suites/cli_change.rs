@@ -102,8 +102,7 @@ async fn a_paused_download_stands_still_and_gives_up_never() {
     network.peer("seed").shares(&content).await;
     network.peer("seed").limit(LimitsChange { up: Some(SLOW), down: None }).await.expect("it runs");
     network.coordinator_counts(content.hash(), 1, 0).await;
-    let cli = network.user("ann");
-    content.write_info(&cli.path("a.fileinfo"));
+    let cli = network.user_with_info("ann", &content);
     let _server = cli.server::<&str>([]).await;
     let got = cli.start(["get", "a.fileinfo", "-o", "a", "--timeout", "4s", "--json"]);
     eventually("some of it is here", SOON, async || {

@@ -22,9 +22,8 @@ const PATIENT: Duration = Duration::from_secs(30);
 /// A user who has the description of a content.
 async fn user_with_a_description(seed: u64) -> (Network, Cli, Content) {
     let network = Network::builder().start().await;
-    let cli = network.user("ann");
     let content = Content::of(payload(LEN, seed));
-    content.write_info(&cli.path("a.fileinfo"));
+    let cli = network.user_with_info("ann", &content);
     (network, cli, content)
 }
 
@@ -334,9 +333,8 @@ async fn three_machines_of_the_manual_walk_get_the_file_through_servers() {
 async fn a_user_sees_the_holders_of_a_file_and_that_a_dead_peer_is_dropped() {
     let interval = Duration::from_millis(300);
     let mut network = Network::builder().peers("seed", 2).report_interval(interval).start().await;
-    let cli = network.user("ann");
     let content = Content::of(payload(LEN, 15));
-    content.write_info(&cli.path("a.fileinfo"));
+    let cli = network.user_with_info("ann", &content);
     for seed in network.peers() {
         seed.shares(&content).await;
     }

@@ -238,8 +238,7 @@ async fn a_terminal_that_goes_away_ends_a_download_unless_nohup_was_asked_for() 
     let network = Network::builder().start().await;
     let content = Content::of(payload(40 * 64 * 1024, 4));
     let seed = network.raw(content.raw_peer().allowing(10)).await;
-    let cli = network.user("ann");
-    content.write_info(&cli.path("a.fileinfo"));
+    let cli = network.user_with_info("ann", &content);
     let get = get_args("a.fileinfo", &["--json"]);
     let begun = |text: &str| text.contains("\"chunks_done\":10").then_some(());
     let mut running = cli.start(&get);

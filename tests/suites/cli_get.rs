@@ -41,7 +41,7 @@ impl Middle {
         let network = Network::builder().start().await;
         let content = Content::of(payload);
         let seed = network.raw(content.raw_peer().allowing(10)).await;
-        let cli = user(&network, &content);
+        let cli = network.user_with_info("ann", &content);
         Middle { network, content, seed, cli }
     }
 
@@ -68,13 +68,6 @@ impl Middle {
     }
 }
 
-/// A user who has the description of the content.
-fn user(network: &Network, content: &Content) -> Cli {
-    let cli = network.user("ann");
-    content.write_info(&cli.path("a.fileinfo"));
-    cli
-}
-
 /// Waits until the command says that so many chunks are stored.
 async fn has_stored(running: &mut Running, chunks: u64) {
     let what = format!("{chunks} chunks are stored");
@@ -96,7 +89,7 @@ async fn in_the_foreground_the_file_is_there_when_the_command_ends() {
     let network = Network::builder().peer("seed").start().await;
     let content = Content::of(payload(LEN, 1));
     network.peer("seed").shares(&content).await;
-    let cli = user(&network, &content);
+    let cli = network.user_with_info("ann", &content);
     let report = cli.run(FOREGROUND).await.with_code(0).result();
     assert_eq!(
         (&report["ok"], &report["bytes_total"], &report["bytes_resumed"]),
@@ -128,7 +121,7 @@ async fn without_a_server_one_is_started_and_goes_on_seeding() {
     let network = Network::builder().peer("bob").start().await;
     let content = Content::of(payload(LEN, 3));
     let seed = network.raw_seed(&content).await;
-    let cli = user(&network, &content);
+    let cli = network.user_with_info("ann", &content);
     let got = cli.run(BY_SERVER).await;
     let started =
         got.json_lines().into_iter().find(|event| event["event"] == "started").expect("it started");
@@ -198,7 +191,7 @@ async fn a_signal_while_it_lingers_ends_it_with_success() {
     let network = Network::builder().peer("bob").start().await;
     let content = Content::of(payload(LEN, 8));
     let seed = network.raw_seed(&content).await;
-    let cli = user(&network, &content);
+    let cli = network.user_with_info("ann", &content);
     let lingering = get_args("a.fileinfo", &["--linger", "10m"]);
     let running = cli.start(lingering);
     eventually("the file is there", SOON, async || {

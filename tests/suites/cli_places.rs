@@ -95,8 +95,7 @@ async fn a_file_over_whose_directory_something_was_mounted_is_not_called_done() 
         let network = Network::builder().start().await;
         let content = Content::of(payload(LEN, 2));
         let seed = network.raw(content.raw_peer().allowing(10)).await;
-        let cli = network.user("ann");
-        content.write_info(&cli.path("a.fileinfo"));
+        let cli = network.user_with_info("ann", &content);
         fs::create_dir(cli.path("to")).expect("writable");
         let mut command = cli.command(["get", "--json", "a.fileinfo", "-o", "to/a"]);
         command.args(if by_server { &["--listen", "127.0.0.1:0"][..] } else { &FOREGROUND[..] });
@@ -125,8 +124,7 @@ async fn a_file_that_is_replaced_keeps_its_mode() {
     let content = Content::of(payload(LEN, 3));
     network.peer("seed").shares(&content).await;
     network.coordinator_counts(content.hash(), 1, 0).await;
-    let cli = network.user("ann");
-    content.write_info(&cli.path("a.fileinfo"));
+    let cli = network.user_with_info("ann", &content);
     let _server = cli.server::<&str>([]).await;
     for further in [&FOREGROUND[..], &[]] {
         for kept in [0o600, 0o640, 0o444, 0o644, 0o755, 0o4755, 0o2750] {

@@ -14,12 +14,6 @@ const GET: [&str; 9] =
 /// The promise.
 const PROMPTLY: Duration = Duration::from_secs(10);
 
-fn user(network: &Network, content: &Content) -> Cli {
-    let cli = network.user("ann");
-    content.write_info(&cli.path("a.fileinfo"));
-    cli
-}
-
 /// Downloads until it is told what the download waits for, once with lines and once with events.
 async fn is_told(cli: &Cli, what: &str, words: &str) {
     let mut events = cli.start(GET.iter().chain(&["--json"]));
@@ -44,7 +38,7 @@ async fn is_told(cli: &Cli, what: &str, words: &str) {
 async fn nobody_has_the_file() {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 1));
-    is_told(&user(&network, &content), "holder", "no peer has the file").await;
+    is_told(&network.user_with_info("ann", &content), "holder", "no peer has the file").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,8 +46,12 @@ async fn nobody_has_some_chunks() {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 2));
     let _some = network.raw(content.raw_peer().holding(content.chunks(0..35))).await;
-    is_told(&user(&network, &content), "holder_of_chunks", "no peer has 5 of the missing chunks")
-        .await;
+    is_told(
+        &network.user_with_info("ann", &content),
+        "holder_of_chunks",
+        "no peer has 5 of the missing chunks",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +59,12 @@ async fn the_coordinator_does_not_answer() {
     let network = Network::builder().start().await;
     network.cable().cut();
     let content = Content::of(payload(LEN, 3));
-    is_told(&user(&network, &content), "coordinator", "the coordinator cannot be asked").await;
+    is_told(
+        &network.user_with_info("ann", &content),
+        "coordinator",
+        "the coordinator cannot be asked",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,7 +72,7 @@ async fn everybody_is_busy() {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 4));
     let _busy = network.raw(content.raw_peer().allowing(2)).await;
-    is_told(&user(&network, &content), "busy_peers", "busy").await;
+    is_told(&network.user_with_info("ann", &content), "busy_peers", "busy").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +80,7 @@ async fn no_requested_chunk_arrives() {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 5));
     let _silent = network.raw(content.raw_peer().behaving(Behaviour::NeverSends)).await;
-    is_told(&user(&network, &content), "answers", "send nothing").await;
+    is_told(&network.user_with_info("ann", &content), "answers", "send nothing").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,7 +88,7 @@ async fn status_says_what_a_download_of_the_server_waits_for() {
     let network = Network::builder().start().await;
     let content = Content::of(payload(LEN, 6));
     let _some = network.raw(content.raw_peer().holding(content.chunks(0..35))).await;
-    let cli = user(&network, &content);
+    let cli = network.user_with_info("ann", &content);
     let _server = cli.server(Vec::<&str>::new()).await;
     let _watching = cli.start(["get", "a.fileinfo", "-o", "a"]);
     eventually("status says it", SOON, async || {

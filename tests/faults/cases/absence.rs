@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use tnet_testkit::{Cli, Content, Network, Running, SOON, eventually, get_args, payload, stored};
+use tnet_testkit::{Content, Network, Running, SOON, eventually, get_args, payload, stored};
 
 use crate::support::case::cases;
 use crate::support::machine::chunks_done;
@@ -24,13 +24,6 @@ const LEN: u64 = 40 * 64 * 1024;
 const GET: [&str; 9] =
     ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
 
-/// A user who has the description of the content.
-fn user(network: &Network, name: &str, content: &Content) -> Cli {
-    let cli = network.user(name);
-    content.write_info(&cli.path("a.fileinfo"));
-    cli
-}
-
 async fn a_seed_whose_file_changes_stays_up_and_tells() -> String {
     let network = Network::builder().start().await;
     let content = Content::of(payload(16 * LEN, 21));
@@ -41,7 +34,7 @@ async fn a_seed_whose_file_changes_stays_up_and_tells() -> String {
     let mut server = Service::peer(&seed, &["--dir", "shared"]).await;
     network.coordinator_counts(content.hash(), 1, 0).await;
     let honest = network.raw(content.raw_peer().allowing(0)).await;
-    let ann = user(&network, "ann", &content);
+    let ann = network.user_with_info("ann", &content);
     let running = ann.start(GET);
     // Shorter and longer, over and over, while it is sent.
     let file = OpenOptions::new().write(true).open(&path).expect("writable");
@@ -93,7 +86,7 @@ async fn chunks_without_a_holder_are_counted_kept_and_fetched_later() -> String 
     let seed = network.raw(content.raw_peer().allowing(20)).await;
     // A peer that stays, and has none of what is missing.
     let _other = network.raw(content.raw_peer().holding(content.chunks(0..3))).await;
-    let ann = user(&network, "ann", &content);
+    let ann = network.user_with_info("ann", &content);
     let mut running = ann.start(GET.iter().chain(&["--json", "--timeout", "8s"]));
     seed.counters_are("half is sent", SOON, |counters| counters.served_in_all() == 20).await;
     // What is on its way when a seed dies may be lost.
@@ -161,7 +154,7 @@ async fn without_a_coordinator_all_peers_still_finish() -> String {
 async fn without_any_coordinator_the_wait_is_bounded() -> String {
     let mut network = Network::builder().peer("quiet").start().await;
     let content = Content::of(payload(LEN, 50));
-    let ann = user(&network, "ann", &content);
+    let ann = network.user_with_info("ann", &content);
     network.kill_coordinator();
     let hash = content.hash().to_string();
     let mut slowest = Duration::ZERO;

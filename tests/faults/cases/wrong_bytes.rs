@@ -103,8 +103,7 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
     let honest = network.raw(content.raw_peer().allowing(0)).await;
     let bad_peer =
         network.raw(content.raw_peer().behaving(Behaviour::FlipsBit { percent: 100 })).await;
-    let user = network.user("ann");
-    content.write_info(&user.path("a.fileinfo"));
+    let user = network.user_with_info("ann", &content);
     let get = get_args("a.fileinfo", &["--linger", "0s"]);
     let running = user.start(get);
     bad_peer.counters_are("the bad peer is banned", SOON, |counters| counters.was_banned()).await;
