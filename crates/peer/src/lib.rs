@@ -61,9 +61,9 @@ mod thread_pool;
 pub use api::{
     Ban, Bound, Bounds, CallFailure, ChunkMap, ConnectionStatus, CoordinatorContact,
     CoordinatorError, CoordinatorState, CorruptPeer, DamagedFile, DownloadError, FetchInfoError,
-    FileChange, FileCursor, FileStatus, FilesPage, Limits, LimitsChange, Listing, PeerGone, Phase,
-    Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status, Summary,
-    SwarmMember, TimeShares, Traffic, Unfit, Unreached, UselessHolders, Waiting,
+    FileChange, FileCursor, FileStatus, FilesPage, Limits, LimitsChange, Listing, ListingProblem,
+    PeerGone, Phase, Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status,
+    Summary, SwarmMember, TimeShares, Traffic, Unfit, Unreached, UselessHolders, Waiting,
 };
 pub use config::{Config, DownloadOptions};
 pub use coordinator_query::{CoordinatorQuery, Holders, NamedHolder};

@@ -1,12 +1,11 @@
-//! What a coordinator's answer about our reach means, in words for the user: where it sends other
-//! peers, or why nowhere and how to cure it.
+//! What a coordinator's answer about our reach means: where it sends other peers, or why nowhere.
 
 use std::net::SocketAddr;
 
 use tnet_net::OwnReach;
 use tnet_proto::{Listed, Refusal};
 
-use crate::api::Listing;
+use crate::api::{Listing, ListingProblem};
 use crate::coordinator_ends::Ends;
 
 /// Where the coordinator sends other peers, by its answer to what we declared.
@@ -17,9 +16,12 @@ pub(crate) fn listing(
     ends: Ends,
 ) -> Listing {
     match listed {
-        Listed::Nowhere if !reach.is_here() => Listing::Refused(explain_gone(reach)),
+        Listed::Nowhere if !reach.is_here() => {
+            let (ip, port) = (reach.listen().ip(), reach.listen().port());
+            Listing::Refused(ListingProblem::AddressGone { ip, port })
+        }
         Listed::Nowhere => Listing::Nowhere,
-        Listed::Refused { refusal } => Listing::Refused(explain(reach, refusal, observed)),
+        Listed::Refused { refusal } => Listing::Refused(problem(reach, refusal, observed)),
         Listed::At { address } => listing_at(reach, address, observed, ends),
     }
 }
@@ -30,50 +32,28 @@ fn listing_at(reach: OwnReach, address: SocketAddr, observed: SocketAddr, ends: 
     if is_everywhere && ends.is_direct(observed) && ends.is_on_this_machine() {
         Listing::SameMachine { port: address.port() }
     } else if is_everywhere && ip.is_loopback() {
-        Listing::Refused(format!(
-            "the coordinator sees us at {ip}, as if we were on its machine: the connection to it is passed on there; give \
-             --advertise the address at which others reach this machine"
-        ))
+        Listing::Refused(ListingProblem::Forwarded { seen: ip })
     } else {
         Listing::At(ends.located(address).unwrap_or(address))
     }
 }
 
-fn explain_gone(reach: OwnReach) -> String {
-    let (ip, port) = (reach.listen().ip(), reach.listen().port());
-    format!(
-        "we accept at {ip} only, which is not an address of this machine any more; use --listen {port}"
-    )
-}
-
-/// Why the coordinator does not list us, and how to cure it.
-fn explain(reach: OwnReach, refusal: Refusal, observed: SocketAddr) -> String {
+/// Why the coordinator does not list us.
+fn problem(reach: OwnReach, refusal: Refusal, observed: SocketAddr) -> ListingProblem {
     let (seen, listen) = (observed.ip(), reach.listen());
+    let (ip, port) = (listen.ip(), listen.port());
     match (refusal, reach.advertise()) {
-        (Refusal::OutsideNetworks, declared) => {
-            let ip = declared.unwrap_or(listen).ip();
-            format!(
-                "the coordinator sees us at {seen} and does not send others to {ip}, which is in no network that it \
-                 was told; start it with --allow-advertise {ip}, or leave out {}",
-                if declared.is_some() { "--advertise" } else { "the address in --listen" }
-            )
+        (Refusal::OutsideNetworks, Some(declared)) => {
+            ListingProblem::OutsideNetworks { ip: declared.ip(), seen, is_advertised: true }
         }
-        (Refusal::Meaningless, Some(declared)) => format!(
-            "{} means another machine to others, so the coordinator sends nobody to it; give --advertise an address \
-             at which they reach this one",
-            declared.ip()
-        ),
-        (Refusal::Meaningless, None) => format!(
-            "we accept at {} only, where others on the network do not reach us; use --listen {}",
-            listen.ip(),
-            listen.port()
-        ),
-        (Refusal::OtherFamily, _) => format!(
-            "we accept at {} only, and the coordinator sees us at {seen}; use --listen {}, or name the coordinator by \
-             an address of the other kind",
-            listen.ip(),
-            listen.port()
-        ),
+        (Refusal::OutsideNetworks, None) => {
+            ListingProblem::OutsideNetworks { ip, seen, is_advertised: false }
+        }
+        (Refusal::Meaningless, Some(declared)) => {
+            ListingProblem::AdvertisesLocal { ip: declared.ip() }
+        }
+        (Refusal::Meaningless, None) => ListingProblem::ListensLocally { ip, port },
+        (Refusal::OtherFamily, _) => ListingProblem::OtherFamily { ip, port, seen },
     }
 }
 
@@ -165,25 +145,30 @@ mod tests {
             let ends = Ends::between(here, at(there));
             let listed = Listed::At { address: at("127.0.0.1:7401") };
             let listing = listing(reach("[::]:7401", None), listed, observed, ends);
-            assert!(
-                matches!(&listing, Listing::Refused(why) if why.contains("--advertise")),
-                "{listing:?}"
-            );
+            let seen = ip("127.0.0.1");
+            assert_eq!(listing, Listing::Refused(ListingProblem::Forwarded { seen }));
         }
     }
 
     #[test]
-    fn a_refusal_names_its_cure() {
-        let observed = SocketAddr::new(ip("198.51.100.2"), 50_000);
-        for (listen, advertise, refusal, cure) in [
-            ("[::]:7401", Some("10.0.0.9"), Refusal::OutsideNetworks, "--allow-advertise 10.0.0.9"),
-            ("10.0.0.9:7401", None, Refusal::OutsideNetworks, "--allow-advertise 10.0.0.9"),
-            ("127.0.0.1:7401", None, Refusal::Meaningless, "--listen 7401"),
-            ("[::]:7401", Some("169.254.7.2"), Refusal::Meaningless, "--advertise"),
-            ("0.0.0.0:7401", None, Refusal::OtherFamily, "--listen 7401"),
+    fn a_refusal_is_told_by_what_was_declared() {
+        let seen = ip("198.51.100.2");
+        let outside = |is_advertised| {
+            let ip = ip("10.0.0.9");
+            ListingProblem::OutsideNetworks { ip, seen, is_advertised }
+        };
+        let local = ListingProblem::ListensLocally { ip: ip("127.0.0.1"), port: 7401 };
+        let other = ListingProblem::OtherFamily { ip: ip("0.0.0.0"), port: 7401, seen };
+        let link_local = ListingProblem::AdvertisesLocal { ip: ip("169.254.7.2") };
+        for (listen, advertise, refusal, expected) in [
+            ("[::]:7401", Some("10.0.0.9"), Refusal::OutsideNetworks, outside(true)),
+            ("10.0.0.9:7401", None, Refusal::OutsideNetworks, outside(false)),
+            ("127.0.0.1:7401", None, Refusal::Meaningless, local),
+            ("[::]:7401", Some("169.254.7.2"), Refusal::Meaningless, link_local),
+            ("0.0.0.0:7401", None, Refusal::OtherFamily, other),
         ] {
-            let said = explain(reach(listen, advertise), refusal, observed);
-            assert!(said.contains(cure), "{said}");
+            let observed = SocketAddr::new(seen, 50_000);
+            assert_eq!(problem(reach(listen, advertise), refusal, observed), expected);
         }
     }
 }

@@ -18,7 +18,7 @@ pub use file_settings::{FileChange, Limits, LimitsChange, Priority};
 pub use progress::{CoordinatorState, CorruptPeer, Phase, Progress, SourceShare, Summary, Traffic};
 pub use status::{
     Ban, ConnectionStatus, CoordinatorContact, DamagedFile, FileCursor, FileStatus, FilesPage,
-    Listing, SlotStatus, Status, SwarmMember,
+    Listing, ListingProblem, SlotStatus, Status, SwarmMember,
 };
 pub use time::TimeShares;
 pub use tnet_infosearch::{Unreached, UselessHolders};

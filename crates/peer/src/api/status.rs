@@ -1,7 +1,7 @@
 //! What a peer holds and does, for people and scripts. Serialises to the JSON that `tnet status
 //! --json` prints, which adds what follows from it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -107,8 +107,67 @@ pub enum Listing {
         /// TCP port.
         port: u16,
     },
-    /// Nowhere, and why, in words.
-    Refused(String),
+    /// Nowhere, and why.
+    Refused(ListingProblem),
+}
+
+/// Why the coordinator sends nobody to this peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "problem", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ListingProblem {
+    /// The only address at which the peer accepts is not an address of this machine any more.
+    #[error("we accept at {ip} only, which is not an address of this machine any more")]
+    AddressGone {
+        /// The address.
+        ip: IpAddr,
+        /// TCP port.
+        port: u16,
+    },
+    /// The coordinator sees the peer at a loopback address, though the two do not share a machine.
+    #[error(
+        "the coordinator sees us at {seen}, as if we were on its machine: the connection to it is passed on there"
+    )]
+    Forwarded {
+        /// Where the coordinator sees the peer.
+        seen: IpAddr,
+    },
+    /// The declared address is in no network that the coordinator allows.
+    #[error(
+        "the coordinator sees us at {seen} and does not send others to {ip}, which is in no network that it was told"
+    )]
+    OutsideNetworks {
+        /// The declared address.
+        ip: IpAddr,
+        /// Where the coordinator sees the peer.
+        seen: IpAddr,
+        /// Whether it is advertised; else the peer listens at it.
+        is_advertised: bool,
+    },
+    /// The advertised address means another machine to each that reads it.
+    #[error("{ip} means another machine to others, so the coordinator sends nobody to it")]
+    AdvertisesLocal {
+        /// The address.
+        ip: IpAddr,
+    },
+    /// The peer accepts connections from its own machine or link only.
+    #[error("we accept at {ip} only, where others on the network do not reach us")]
+    ListensLocally {
+        /// The address.
+        ip: IpAddr,
+        /// TCP port.
+        port: u16,
+    },
+    /// The peer accepts at an address of one family, and is seen at one of the other.
+    #[error("we accept at {ip} only, and the coordinator sees us at {seen}")]
+    OtherFamily {
+        /// The address.
+        ip: IpAddr,
+        /// TCP port.
+        port: u16,
+        /// Where the coordinator sees the peer.
+        seen: IpAddr,
+    },
 }
 
 /// A peer that is not talked to.

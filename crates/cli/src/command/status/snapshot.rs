@@ -9,7 +9,7 @@ use tnet_peer::Status;
 use crate::failure::Failure;
 use crate::render::Output;
 use crate::render::output::{Report, fields};
-use crate::render::status::{MOST_FILES, status_lines};
+use crate::render::status::{MOST_FILES, listing_for_scripts, status_lines};
 use crate::render::terminal::Layout;
 
 /// Files in the JSON output: downloads first, then the files that were active last.
@@ -72,6 +72,8 @@ impl Snapshot {
 /// The status, with values that scripts would otherwise compute from it.
 fn for_scripts(status: &Status) -> Value {
     let mut value = json!(status);
+    value["coordinator_contact"]["listing"] =
+        listing_for_scripts(&status.coordinator_contact.listing);
     let files = value.get_mut("files").and_then(Value::as_array_mut);
     for (shown, file) in files.into_iter().flatten().zip(&status.files) {
         shown["sent_copies"] = file.sent_copies().into();

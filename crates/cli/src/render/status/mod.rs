@@ -2,10 +2,12 @@
 //! Every list is cut to a bounded length, and the rest is counted.
 
 mod files;
+mod listing;
 mod more;
 mod peers;
 
 pub(crate) use files::state;
+pub(crate) use listing::listing_for_scripts;
 
 use tnet_control::Hello;
 use tnet_peer::{Bound, Bounds, CoordinatorState, Listing, Status};
@@ -32,8 +34,8 @@ pub(crate) fn status_lines(hello: &Hello, status: &Status, layout: Layout) -> Ve
     }
     lines.extend(named("peers on", &peers_on(status)));
     lines.extend(named("coordinator", &coordinator(status)));
-    if let Listing::Refused(why) = &status.coordinator_contact.listing {
-        lines.extend(named("warning", &[format!("others do not find this peer: {why}")]));
+    if let Listing::Refused(problem) = status.coordinator_contact.listing {
+        lines.extend(named("warning", &[listing::warning(problem)]));
     }
     lines.extend(named("traffic", &traffic(status)));
     lines.extend(named("slots", &slots(status)));

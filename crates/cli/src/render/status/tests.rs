@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tnet_peer::{
     Ban, Bound, ChunkMap, ConnectionStatus, CoordinatorContact, DamagedFile, FileStatus, LeftOut,
-    LeftOutKind, Limits, Listing, Phase, Priority, Progress, SlotStatus, TimeShares, Traffic,
-    Waiting,
+    LeftOutKind, Limits, Listing, ListingProblem, Phase, Priority, Progress, SlotStatus,
+    TimeShares, Traffic, Waiting,
 };
 
 use super::super::documented::undocumented;
@@ -211,9 +211,11 @@ fn the_listed_address_is_shown_or_the_reason_for_none() {
     assert!(beside.contains("others are sent to port 7401 of this machine"), "{beside}");
     let alone = of(Listing::At(([127, 0, 0, 1], 7401).into()));
     assert!(alone[1].ends_with(", others on this machine are sent to 127.0.0.1:7401"), "{alone:?}");
-    let refused = of(Listing::Refused("we accept at 127.0.0.1 only".into()));
+    let problem = ListingProblem::AddressGone { ip: [127, 0, 0, 1].into(), port: 7401 };
+    let refused = of(Listing::Refused(problem));
     assert!(refused[1].ends_with(", others are not sent here"), "{refused:?}");
-    let warning = "warning      others do not find this peer: we accept at 127.0.0.1 only";
+    let warning = "warning      others do not find this peer: we accept at 127.0.0.1 only, which is \
+                   not an address of this machine any more; use --listen 7401";
     assert_eq!(refused[3], warning);
 }
 
