@@ -43,9 +43,8 @@ use std::time::Duration;
 use tnet_fileinfo::{ChunkIndex, FileHash, explain, shown_path};
 use tnet_net::{BEAT as CLOCK_BEAT, Clock, Descriptors, descriptors};
 use tnet_proto::PeerId;
-use tnet_session::{ChunkBody, Handshaken, Session, SessionContext, SessionEvent};
+use tnet_session::{ChunkBody, Session, SessionContext, SessionEvent};
 use tnet_swarm::{CoordinatorSession, Direction, FileKey, Input, PeerKey, Swarm, Time, UploadEnd};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -95,6 +94,9 @@ pub(crate) struct Engine {
     swarm: Swarm<ChunkBody>,
     /// What performing an output led to at once: inputs for after the last output.
     follow_ups: VecDeque<Input<ChunkBody>>,
+    /// Connections that the core has just been told of. The first output that concerns one tells
+    /// whether it is kept; without any it is.
+    undecided: HashMap<PeerKey, Box<Connected>>,
     sessions: HashMap<PeerKey, OpenSession>,
     context: SessionContext,
     dialer: Dialer,
@@ -135,8 +137,6 @@ pub(crate) struct Engine {
     limits: Limits,
     /// When large packets last seemed to get lost on the way to somebody.
     narrow_since: Option<Time>,
-    /// A connection that the core does not keep, for the output that closes it.
-    turned_away: Option<(PeerKey, Handshaken<OwnedReadHalf, OwnedWriteHalf>)>,
     work: mpsc::Sender<WorkDone>,
     /// Chunks that the core wants and that a session writes, by their sender, until their outcome.
     written_by_session: HashMap<(PeerKey, FileKey, ChunkIndex), Arrival>,
@@ -216,6 +216,7 @@ impl Engine {
             now: Time::ZERO,
             swarm: Swarm::new(config.swarm.clone(), peer_id, seed),
             follow_ups: VecDeque::new(),
+            undecided: HashMap::new(),
             sessions: HashMap::new(),
             context,
             dialer,
@@ -248,7 +249,6 @@ impl Engine {
             integrity: Integrity::default(),
             limits: Limits::default(),
             narrow_since: None,
-            turned_away: None,
             work,
             written_by_session: HashMap::new(),
             config,
@@ -368,35 +368,34 @@ impl Engine {
                 self.note_call(address, failure);
                 self.feed(Input::ConnectFailed { address });
             }
-            Dialed::Connected(connected) => self.on_connected(*connected),
+            Dialed::Connected(connected) => self.on_connected(connected),
         }
     }
 
-    fn on_connected(&mut self, connected: Connected) {
-        let Connected { peer, remote, address, direction, round_trip, greeted, introduced } =
-            connected;
+    fn on_connected(&mut self, connected: Box<Connected>) {
+        let Connected { peer, address, direction, .. } = *connected;
         if let (Direction::Outbound, Some(address)) = (direction, address) {
             self.coordinator.session.on_reached(address);
             self.note_call(address, None);
         }
-        let (id, source) = (greeted.hello.peer_id, remote.ip());
-        let local = greeted.input.local_addr().ok();
-        let connected = Input::PeerConnected { peer, id, source, local, address, direction };
-        self.swarm.handle_input(self.now, connected);
-        if self.swarm.is_connected(peer) {
-            let session = Session::start(&self.context, peer, remote, greeted);
-            let totals = Totals::default();
-            self.sessions.insert(
-                peer,
-                OpenSession { session, address, round_trip, totals, false_corruption_reports: 0 },
-            );
-            tracing::info!(%remote, ?direction, "peer connected");
-        } else {
-            self.turned_away = Some((peer, greeted));
-        }
-        drop(introduced);
-        self.perform_all();
-        self.turned_away = None;
+        let (id, source) = (connected.greeted.hello.peer_id, connected.remote.ip());
+        let local = connected.greeted.input.local_addr().ok();
+        self.undecided.insert(peer, connected);
+        self.feed(Input::PeerConnected { peer, id, source, local, address, direction });
+        self.start_session(peer);
+    }
+
+    /// The session of a connection that the core keeps: it has not ended it, or has a use for it.
+    fn start_session(&mut self, peer: PeerKey) {
+        let Some(connected) = self.undecided.remove(&peer) else { return };
+        let Connected { remote, address, direction, round_trip, greeted, .. } = *connected;
+        let session = Session::start(&self.context, peer, remote, greeted);
+        let totals = Totals::default();
+        self.sessions.insert(
+            peer,
+            OpenSession { session, address, round_trip, totals, false_corruption_reports: 0 },
+        );
+        tracing::info!(%remote, ?direction, "peer connected");
     }
 
     fn on_session_event(&mut self, peer: PeerKey, event: SessionEvent) {

@@ -9,6 +9,7 @@ use tnet_session::{ChunkBody, Order, Upload};
 use tnet_swarm::{Event, FileKey, Input, Output, PeerKey, UploadEnd};
 
 use super::Engine;
+use crate::dialer::Connected;
 
 impl Engine {
     pub(super) fn perform(&mut self, output: Output<ChunkBody>) {
@@ -22,13 +23,13 @@ impl Engine {
             Output::Store { peer, file, chunk, body } => self.store_chunk(peer, file, chunk, body),
             Output::Disconnect { peer, reason } => {
                 self.recuts.note_leaving();
-                if let Some(open) = self.sessions.remove(&peer) {
+                if let Some(refused) = self.undecided.remove(&peer) {
+                    let Connected { greeted, introduced, .. } = *refused;
+                    drop(introduced);
+                    tnet_session::reject(&self.context, greeted, reason);
+                } else if let Some(open) = self.sessions.remove(&peer) {
                     tracing::info!(remote = %open.session.remote, %reason, "connection closed");
                     open.session.close(reason);
-                } else if let Some((_, greeted)) =
-                    self.turned_away.take_if(|(other, _)| *other == peer)
-                {
-                    tnet_session::reject(&self.context, greeted, reason);
                 }
             }
             Output::Lookup { file } => self.look_up(file),
@@ -38,6 +39,7 @@ impl Engine {
 
     /// A session that takes no more orders ends; its end is an event like any other.
     pub(super) fn order(&mut self, peer: PeerKey, order: Order) {
+        self.start_session(peer);
         let Some(open) = self.sessions.get(&peer) else { return };
         if !open.session.order(order) {
             tracing::debug!(remote = %open.session.remote, "send queue full; closing");
@@ -56,6 +58,7 @@ impl Engine {
         let (len, source, spares) =
             (entry.geometry().chunk_len(chunk), entry.source.clone(), entry.spares.clone());
         let upload = Upload { file, chunk, len, source, spares };
+        self.start_session(peer);
         if self.sessions.contains_key(&peer) {
             self.order(peer, Order::Upload(upload));
         } else {

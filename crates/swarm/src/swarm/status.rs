@@ -241,7 +241,8 @@ impl<B> Swarm<B> {
     }
 
     /// Whether this connection is kept.
-    pub fn is_connected(&self, peer: PeerKey) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_connected(&self, peer: PeerKey) -> bool {
         self.peers.contains_key(&peer)
     }
 
