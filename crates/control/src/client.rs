@@ -42,6 +42,8 @@ pub struct Client {
 
 /// Open files that are sent with a request; the server uses them instead of the paths, which may
 /// lead elsewhere in its mount namespace.
+///
+/// Exhaustive, for `..HandedFiles::default()`; new fields have defaults.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HandedFiles<'a> {
     /// The `.fileinfo`.

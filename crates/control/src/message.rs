@@ -35,6 +35,8 @@ struct AnyVersion {
 }
 
 /// The server's first line.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Its process.

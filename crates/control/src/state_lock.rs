@@ -340,7 +340,9 @@ fn find(dir: &Path) -> Result<OwnedFd, StateDirError> {
         FindError::Io(source) => StateDirError::io(dir, source),
     })?;
     match found.others {
-        Some(Exposure { to: OtherUsers::Everyone, directory }) => Err(replaceable(dir, &directory)),
+        Some(Exposure { to: OtherUsers::Everyone, directory, .. }) => {
+            Err(replaceable(dir, &directory))
+        }
         _ => Ok(found.directory),
     }
 }

@@ -31,6 +31,8 @@ const LEAF_LEN: u32 = 1024;
 const _: () = assert!(LEAF_LEN as usize == blake3::CHUNK_LEN);
 
 /// The last leaf of a file, and what stands left of it within the last chunk.
+///
+/// Exhaustive: it has the fields that the wire has.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tail {
     /// The last 1 to 1024 bytes of the file: what follows the last whole leaf. Nothing for an empty

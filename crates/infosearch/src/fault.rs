@@ -35,6 +35,8 @@ impl Fault {
 }
 
 /// Holders that were asked for a description without success, by what came of it.
+///
+/// Exhaustive: the peer and its users build it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UselessHolders {
     /// They did not answer in time, or too slowly.

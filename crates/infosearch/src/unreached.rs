@@ -11,6 +11,8 @@ const NAMED: usize = 3;
 
 /// Who holds a file, by the coordinator, and came to nothing. An address counts once, however often
 /// it was called.
+///
+/// Exhaustive: the peer and its users build it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unreached {
     /// Peers that have the whole file, named or not.

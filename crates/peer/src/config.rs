@@ -11,6 +11,8 @@ use tnet_net::{Advertise, CoordinatorAddress};
 use crate::api::{Limits, Priority};
 
 /// Settings of a [`Peer`](crate::Peer). The builder sets the common ones.
+///
+/// Exhaustive, for `..Config::default()`; new fields have defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Whom to report to and ask for holders. None: files come only from peers that are named
@@ -93,6 +95,8 @@ impl Config {
 }
 
 /// How a download is to be done.
+///
+/// Exhaustive, for `..DownloadOptions::default()`; new fields have defaults.
 #[derive(Debug, Clone)]
 pub struct DownloadOptions {
     /// Replace a file of another content at the target, in one step at the end.

@@ -42,6 +42,8 @@ pub struct CoordinatorQuery {
 }
 
 /// What a coordinator knows of the peers that hold a file.
+///
+/// Exhaustive: clients build it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holders {
     /// Live peers with the whole file.
@@ -53,6 +55,8 @@ pub struct Holders {
 }
 
 /// A peer that holds a file.
+///
+/// Exhaustive: clients build it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NamedHolder {
     /// Where it accepts peers.

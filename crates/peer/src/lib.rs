@@ -33,12 +33,10 @@
 //!
 //! # What a version promises
 //!
-//! Semantic versions; before 1.0 the second number is the one that may break. Breaking are:
-//! removing or changing a public item, and a protocol that peers of the version before cannot
-//! speak. Not breaking, so be ready for it: new fields of [`Status`], [`Progress`], [`Config`] and
-//! their parts (build a `Config` from its default), new variants of [`Phase`], [`Waiting`] and the
-//! errors, other default settings, other words of messages and logs, a newer Rust. The control
-//! socket and `--json` have versions of their own.
+//! Semantic versions; before 1.0 the second number is the one that may break. Breaking is also a
+//! protocol that peers of the version before cannot speak. Not breaking are other default settings,
+//! other words of messages and logs, and a newer Rust. The control socket and `--json` have
+//! versions of their own.
 
 mod adopt_local;
 mod api;

@@ -20,6 +20,7 @@ const PAGE: usize = 4096;
 
 /// The result of verifying some vouched chunks.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct CheckedChunks {
     /// Chunks that have the right sum, or were written meanwhile; they are stored now.
     pub right: Vec<ChunkIndex>,

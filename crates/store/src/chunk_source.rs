@@ -11,6 +11,8 @@ use crate::sys::read_cached;
 use crate::{Download, FileStore, ReadError};
 
 /// A file that chunks are read from. Clones share the file.
+///
+/// Exhaustive: a caller must decide about each case.
 #[derive(Debug, Clone)]
 pub enum ChunkSource {
     /// A complete file.

@@ -31,6 +31,7 @@ use super::target::Target;
 
 /// What to do about a file that has the output's name and other content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnExisting {
     /// Keep it: the download is refused.
     #[default]
@@ -40,6 +41,8 @@ pub enum OnExisting {
 }
 
 /// How a download is opened.
+///
+/// Exhaustive, for `..DownloadOptions::default()`; new fields have defaults.
 #[derive(Debug, Clone, Default)]
 pub struct DownloadOptions {
     /// What to do about an existing output with other content.
@@ -53,6 +56,8 @@ pub struct DownloadOptions {
 }
 
 /// The result of opening a download.
+///
+/// Exhaustive: a caller must decide about each case.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "made once for a download and taken apart at once")]
 pub enum Opened {

@@ -560,6 +560,7 @@ impl Explain for FinishError {
 /// The leftovers of a download cannot be removed.
 #[derive(Debug, thiserror::Error)]
 #[error("removing {path:?}")]
+#[non_exhaustive]
 pub struct DiscardError {
     /// The file that still exists.
     pub path: PathBuf,

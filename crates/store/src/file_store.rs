@@ -37,6 +37,7 @@ pub struct FileStore {
 
 /// The state of a shared file compared with when it was shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FileState {
     /// It is as it was shared, under its path.
     Unchanged,

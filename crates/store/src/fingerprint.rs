@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 
 /// Identity, size and times of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct FileFingerprint {
     /// The file's number on its file system.
     pub inode: u64,

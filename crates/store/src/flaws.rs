@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
 /// What is wrong with a chunk on the disk.
+///
+/// Exhaustive: a caller must decide about each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     /// It does not match its sum.

@@ -27,6 +27,7 @@ const STICKY: u32 = 0o1000;
 
 /// A directory found by [`find_directory`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct FoundDirectory {
     /// The open directory.
     pub directory: OwnedFd,
@@ -36,6 +37,7 @@ pub struct FoundDirectory {
 
 /// A directory on a path that other users may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Exposure {
     /// Which users.
     pub to: OtherUsers,
@@ -45,6 +47,7 @@ pub struct Exposure {
 
 /// Other users who decide where a path leads; a later one includes the earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum OtherUsers {
     /// The owner of a directory on the way, or of a name in a sticky one.
     Owner,

@@ -21,6 +21,8 @@ pub struct OutDirectory {
 }
 
 /// Where a finished file is found.
+///
+/// Exhaustive: a caller must decide about each case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileLocation {
     /// At the path that was requested.

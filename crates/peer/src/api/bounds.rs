@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// What is in use of what there may be: a number of things, or bytes where the name says so.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bound {
     /// In use.
@@ -12,6 +14,8 @@ pub struct Bound {
 }
 
 /// The bounds that a person may run into.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// Connections to peers.

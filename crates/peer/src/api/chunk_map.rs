@@ -5,6 +5,8 @@ use tnet_swarm::ChunkCell;
 
 /// Runs of chunks from the beginning of the file to its end, about equally long: the lists have a
 /// number for each run.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkMap {
     /// Chunks in the run.

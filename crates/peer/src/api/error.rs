@@ -13,6 +13,8 @@ use super::progress::{CoordinatorState, CorruptPeer};
 use crate::store;
 
 /// A peer could not be started.
+///
+/// Exhaustive: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// Another process accepts connections there.
@@ -55,6 +57,8 @@ pub struct PeerGone;
 impl Explain for PeerGone {}
 
 /// A file or a directory could not be shared.
+///
+/// Exhaustive: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum ShareError {
     /// It could not be read, or changed meanwhile.
@@ -93,6 +97,7 @@ impl Explain for ShareError {
 
 /// Why what answers at a coordinator's address is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Unfit {
     /// No version of the protocol is spoken by both.
     #[error("speaks another version of the protocol")]
@@ -170,6 +175,8 @@ impl Explain for CoordinatorError {
 }
 
 /// A download could not be started, or ended without the file.
+///
+/// Exhaustive: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// The target cannot be written. Nothing was fetched.
@@ -323,6 +330,8 @@ fn peers_that_may_hold(peers: u32) -> String {
 }
 
 /// A `.fileinfo` could not be had from other peers.
+///
+/// Exhaustive: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchInfoError {
     /// The coordinator is of no use.

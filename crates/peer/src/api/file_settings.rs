@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// A rate holds back the beginning of chunks, not the bytes of one: a chunk that has begun goes at
 /// the speed of the wire.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Limits {
     /// Of what is sent.
@@ -40,6 +42,8 @@ impl From<Limits> for tnet_swarm::RateLimits {
 }
 
 /// A change of limits. Bytes per second; zero: no limit any more; none: stays as it is.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LimitsChange {
     /// Of what is sent.
@@ -60,6 +64,8 @@ impl From<Limits> for LimitsChange {
 
 /// Which of several files gets slots first. Strict: a lower one gets what a higher one has no use
 /// for.
+///
+/// Exhaustive: each case has words of its own in the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
@@ -85,6 +91,7 @@ impl From<Priority> for tnet_swarm::Priority {
 /// A change of the settings of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FileChange {
     /// Its rates, which hold besides those of the process.
     Limits(LimitsChange),

@@ -10,6 +10,8 @@ use super::time::TimeShares;
 use super::waiting::Waiting;
 
 /// What a download is doing.
+///
+/// Exhaustive: each case has words of its own in the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -30,6 +32,8 @@ pub enum Phase {
 }
 
 /// Whether the coordinator can be asked.
+///
+/// Exhaustive: each case has words of its own in the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CoordinatorState {
@@ -48,6 +52,8 @@ pub enum CoordinatorState {
 }
 
 /// A download at one moment.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// What it is doing.
@@ -131,6 +137,8 @@ impl Progress {
 }
 
 /// What one download has cost so far.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Chunks asked for.
@@ -158,6 +166,8 @@ pub struct Traffic {
 }
 
 /// A peer that sent wrong bytes.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorruptPeer {
     /// Where it accepts peers, if it does.
@@ -184,6 +194,8 @@ impl fmt::Display for CorruptPeer {
 }
 
 /// How a finished download went.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Where the file is.
@@ -219,6 +231,7 @@ pub struct Summary {
 
 /// What one peer gave to a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceShare {
     /// Where it accepts peers, if it does.
     pub address: Option<std::net::SocketAddr>,

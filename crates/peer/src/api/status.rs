@@ -15,6 +15,8 @@ use super::file_settings::{Limits, Priority};
 use super::progress::{CoordinatorState, Phase, Progress, Traffic};
 
 /// A whole peer at one moment.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The id of this start, 32 hex digits.
@@ -74,6 +76,8 @@ pub struct Status {
 }
 
 /// How it stands with the coordinator.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoordinatorContact {
     /// Time in the present state.
@@ -90,6 +94,8 @@ pub struct CoordinatorContact {
 }
 
 /// Where the coordinator sends others who look for a peer.
+///
+/// Exhaustive: each case has words of its own in the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Listing {
@@ -171,6 +177,8 @@ pub enum ListingProblem {
 }
 
 /// A peer that is not talked to.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban {
     /// Where it accepts peers.
@@ -182,6 +190,8 @@ pub struct Ban {
 }
 
 /// One file.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStatus {
     /// 64 hex digits.
@@ -258,6 +268,8 @@ impl FileStatus {
 }
 
 /// A file on the disk that is not all that was shared.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DamagedFile {
     /// Where it is.
@@ -272,6 +284,7 @@ pub struct DamagedFile {
 
 /// A connected peer in one file's swarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SwarmMember {
     /// Where it accepts peers.
     pub address: Option<SocketAddr>,
@@ -280,6 +293,8 @@ pub struct SwarmMember {
 }
 
 /// One connection.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionStatus {
     /// Where the other side accepts peers.
@@ -313,6 +328,8 @@ pub struct ConnectionStatus {
 }
 
 /// Slots in use.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotStatus {
     /// Chunks being sent, or kept for a peer that was told so.
@@ -339,6 +356,7 @@ pub struct SlotStatus {
 
 /// A part of the list of files.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FilesPage {
     /// In no order that means anything.
     pub files: Vec<FileStatus>,

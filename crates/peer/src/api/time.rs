@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 /// 5. Nobody to ask: no holder is known or connected, or all are busy: `peers`.
 ///
 /// A sync in the background is not waited for and counts for nothing.
+///
+/// Exhaustive: clients of a server read it from JSON and build it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeShares {
     /// Bytes were expected.

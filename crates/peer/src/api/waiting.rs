@@ -8,6 +8,7 @@ use tnet_net::Shortage;
 /// What a download waits for, told when no chunk was stored for some seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Waiting {
     /// Nobody is connected, and the coordinator, which could name somebody, cannot be asked.
     Coordinator,

@@ -80,7 +80,7 @@ impl Engine {
 
     fn settle_checked(&mut self, file: FileKey, checked: CheckedChunks) {
         let now = self.now;
-        let CheckedChunks { right, wrong, unreadable, hashing } = checked;
+        let CheckedChunks { right, wrong, unreadable, hashing, .. } = checked;
         let Some(entry) = self.files.get_mut(&file) else { return };
         let ChunkSource::Partial(store) = &entry.source else { return };
         if store.vouched().is_empty() {

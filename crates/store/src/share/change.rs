@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use crate::FileFingerprint;
 
 /// Something that happened in the directory.
+///
+/// Exhaustive: a caller must decide about each case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A new file is there and settled.

@@ -25,6 +25,8 @@ use crate::sys::{self, Protection};
 use crate::{FileFingerprint, SharedRoot};
 
 /// How a directory is watched.
+///
+/// Exhaustive, for `..WatchOptions::default()`; new fields have defaults.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchOptions {
     /// Directories inside one another that are entered. Deeper ones are reported and left out; each
@@ -43,6 +45,8 @@ impl Default for WatchOptions {
 }
 
 /// A directory cannot be shared.
+///
+/// Exhaustive: each case must get an exit code of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum ShareDirError {
     /// It does not exist.

@@ -57,6 +57,7 @@ pub(crate) enum EntryKind {
 
 /// Owner, group and mode of a file or directory.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Protection {
     /// User id of the owner.
     pub owner: u32,
