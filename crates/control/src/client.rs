@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::error::Fault;
+use super::error::{Fault, FaultKind};
 use super::fd_passing;
 use super::json_lines::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_line, write_line};
 use super::message::{
@@ -137,6 +137,45 @@ impl Explain for RequestError {
         match self {
             Self::Fault(fault) => fault.subject.as_deref(),
             Self::Lost | Self::TimedOut(_) | Self::Unexpected | Self::Io(_) => None,
+        }
+    }
+}
+
+impl From<&ConnectError> for FaultKind {
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::NotRunning { .. } => Self::NotFound,
+            ConnectError::Directory(error) => error.into(),
+            ConnectError::NotAllowed { .. } => Self::NotAllowed,
+            ConnectError::Refused(fault) => fault.kind,
+            ConnectError::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        Self::of(FaultKind::from(&error), &error)
+    }
+}
+
+impl From<&RequestError> for FaultKind {
+    fn from(error: &RequestError) -> Self {
+        match error {
+            RequestError::Fault(fault) => fault.kind,
+            RequestError::Lost
+            | RequestError::TimedOut(_)
+            | RequestError::Unexpected
+            | RequestError::Io(_) => Self::Other,
+        }
+    }
+}
+
+impl From<RequestError> for Fault {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Fault(fault) => fault,
+            error => Self::of(FaultKind::from(&error), &error),
         }
     }
 }

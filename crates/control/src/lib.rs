@@ -37,7 +37,7 @@
 //! Instead of any of them, and as the last line:
 //! `{"v":1,"response":"fault","kind":"no_holder","cause":"…"}`. There may be a `"hint"`: what the
 //! user can do; and a `"subject"`: the path that the cause or the hint names. With
-//! `"passes":true`, too many other clients follow downloads at this moment, and the same request
+//! `"temporary":true`, too many other clients follow downloads at this moment, and the same request
 //! succeeds later; other requests are always served.
 //!
 //! A download goes on when the client that asked for it disconnects.

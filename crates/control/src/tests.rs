@@ -480,7 +480,7 @@ async fn without_a_slot_a_download_is_told_to_retry_and_other_requests_are_serve
     let get =
         format!("{{\"v\":1,\"request\":\"get\",\"hash\":\"{}\",\"out\":\"/a\"}}\n", "0".repeat(64));
     for (asked, says) in [
-        (get.as_str(), "\"passes\":true"),
+        (get.as_str(), "\"temporary\":true"),
         ("{\"v\":1,\"request\":\"ls\"}\n", "\"response\":\"end\""),
     ] {
         let (mut near, far) = UnixStream::pair().expect("two sockets");

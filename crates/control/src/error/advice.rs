@@ -4,7 +4,7 @@ use tnet_peer::DownloadError;
 use tnet_store::{FinishError, OpenError};
 
 use super::FaultKind;
-use super::from::io_or;
+use super::kind::io_or;
 
 /// The hint for a file that no peer has.
 pub const START_HOLDER: &str =

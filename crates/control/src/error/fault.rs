@@ -26,9 +26,9 @@ pub struct Fault {
     /// The path that the cause or the hint names.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "json_values::optional_path")]
     pub subject: Option<PathBuf>,
-    /// It passes by itself: the same request has its turn later.
+    /// Temporary: the same request succeeds later.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub passes: bool,
+    pub temporary: bool,
 }
 
 impl fmt::Display for Fault {
@@ -44,12 +44,12 @@ impl fmt::Display for Fault {
 impl Fault {
     /// A failure in words.
     pub fn new(kind: FaultKind, cause: impl Into<String>) -> Self {
-        Self { kind, cause: cause.into(), hint: None, subject: None, passes: false }
+        Self { kind, cause: cause.into(), hint: None, subject: None, temporary: false }
     }
 
     /// No failure of the request's: there are too many others at this moment.
     pub fn passing(cause: impl Into<String>) -> Self {
-        Self { passes: true, ..Self::new(FaultKind::Other, cause) }
+        Self { temporary: true, ..Self::new(FaultKind::Other, cause) }
     }
 
     /// A failure that has an error, with all its causes.

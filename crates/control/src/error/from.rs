@@ -1,6 +1,4 @@
-//! The only place that maps the libraries' errors to kinds.
-
-use std::io;
+//! The only place that maps the libraries' errors to kinds; `client.rs` maps its own.
 
 use tnet_fileinfo::{FileInfoError, ScanError};
 use tnet_peer::{
@@ -9,13 +7,9 @@ use tnet_peer::{
 use tnet_store::share::ShareDirError;
 use tnet_store::{FinishError, OpenError};
 
+use super::kind::io_or;
 use super::{Fault, FaultKind, START_HOLDER};
-use crate::client::{ConnectError, RequestError};
 use crate::state_lock::StateDirError;
-
-pub(super) fn io_or(error: &io::Error, otherwise: FaultKind) -> FaultKind {
-    FaultKind::of_io(error).unwrap_or(otherwise)
-}
 
 impl From<&FileInfoError> for FaultKind {
     fn from(error: &FileInfoError) -> Self {
@@ -175,18 +169,6 @@ impl From<&PeerGone> for FaultKind {
     }
 }
 
-impl From<&RequestError> for FaultKind {
-    fn from(error: &RequestError) -> Self {
-        match error {
-            RequestError::Fault(fault) => fault.kind,
-            RequestError::Lost
-            | RequestError::TimedOut(_)
-            | RequestError::Unexpected
-            | RequestError::Io(_) => Self::Other,
-        }
-    }
-}
-
 impl From<&StateDirError> for FaultKind {
     fn from(error: &StateDirError) -> Self {
         match error {
@@ -198,18 +180,6 @@ impl From<&StateDirError> for FaultKind {
             | StateDirError::ForeignLink { .. } => Self::NotAllowed,
             StateDirError::PathTooLong { .. } | StateDirError::Unfit { .. } => Self::Usage,
             StateDirError::Io { source, .. } => Self::of_io(source).unwrap_or(Self::Other),
-        }
-    }
-}
-
-impl From<&ConnectError> for FaultKind {
-    fn from(error: &ConnectError) -> Self {
-        match error {
-            ConnectError::NotRunning { .. } => Self::NotFound,
-            ConnectError::Directory(error) => error.into(),
-            ConnectError::NotAllowed { .. } => Self::NotAllowed,
-            ConnectError::Refused(fault) => fault.kind,
-            ConnectError::NoAnswer(error) => error.into(),
         }
     }
 }
@@ -232,18 +202,8 @@ fault_from!(
     DownloadError,
     CoordinatorError,
     PeerGone,
-    StateDirError,
-    ConnectError
+    StateDirError
 );
-
-impl From<RequestError> for Fault {
-    fn from(error: RequestError) -> Self {
-        match error {
-            RequestError::Fault(fault) => fault,
-            error => Self::of(FaultKind::from(&error), &error),
-        }
-    }
-}
 
 impl From<FetchInfoError> for Fault {
     fn from(error: FetchInfoError) -> Self {
@@ -261,6 +221,8 @@ impl From<FetchInfoError> for Fault {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use std::io;
 
     use super::*;
 

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 pub enum FaultKind {
     /// Nothing of the below.
     Other,
-    /// The request makes no sense; asking again is useless.
+    /// The request is invalid; repeating it is useless.
     Usage,
     /// Something that was named is not there.
     NotFound,
-    /// Nobody has the file, or nobody gave anything in time.
+    /// No reachable peer has the file, or no data arrived in time.
     NoHolder,
     /// The coordinator or an address cannot be reached or used.
     Network,
@@ -90,6 +90,11 @@ impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
+}
+
+/// The kind of a system error, or the other one if the system's answer does not decide it.
+pub(super) fn io_or(error: &io::Error, otherwise: FaultKind) -> FaultKind {
+    FaultKind::of_io(error).unwrap_or(otherwise)
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ impl Server {
         loop {
             let client = Client::connect(&self.state_dir).await?;
             match client.get_with(job.request.clone(), &handed).await {
-                Err(RequestError::Fault(fault)) if fault.passes => {
+                Err(RequestError::Fault(fault)) if fault.temporary => {
                     if !std::mem::replace(&mut is_told, true) {
                         output.note(&format!("waiting for the server, pid {}: {fault}", self.pid));
                     }
