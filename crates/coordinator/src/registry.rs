@@ -338,8 +338,8 @@ impl Registry {
     fn watch(&mut self, now: Duration, epoch: Epoch, hash: FileHash) -> CoordinatorReply {
         let Some(ip) = self.table.ip(epoch) else { return self.lookup(epoch, hash) };
         match self.watches.watch(epoch, ip, hash) {
-            Ok(gave_way) => {
-                if let Some(loser) = gave_way {
+            Ok(evicted) => {
+                if let Some(loser) = evicted {
                     let reply =
                         CoordinatorReply::LimitReached { limit: Limit::WatchesPerPeer, value: 0 };
                     self.outputs.push_back(Output::Notify { epoch: loser, reply });
@@ -354,7 +354,7 @@ impl Registry {
         self.log_of(epoch, "peer disconnected; what it has is kept until its lease ends");
         match ending {
             Ending::Lost | Ending::Dismissed => {}
-            Ending::Evicted => self.stats.gave_way += 1,
+            Ending::Evicted => self.stats.evicted += 1,
             // A connection that was closed for not reading ends as stuck, too: count it once.
             Ending::Stuck => self.stats.slow_peers += u64::from(self.connections.contains(&epoch)),
             Ending::Violation => self.stats.violations += 1,

@@ -78,14 +78,14 @@ impl Coordinator {
             biased;
             () = stop.cancelled() => {}
             Some(ended) = owner.join_next() => propagate(ended),
-            () = acceptor.welcome(&listener) => {}
+            () = acceptor.accept_connections(&listener) => {}
         }
         drop(listener);
         let goodbye = async {
             if let Some(ended) = owner.join_next().await {
                 propagate(ended);
             }
-            acceptor.empty().await;
+            acceptor.drain().await;
         };
         if timeout(grace, goodbye).await.is_err() {
             debug!("connections still open after the shutdown grace");

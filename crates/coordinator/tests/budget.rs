@@ -102,7 +102,7 @@ fn what_is_counted_is_never_below_what_is_allocated() {
             scene.reports(epoch, part + 1, first..first + step, Availability::Full);
         }
     }
-    assert!(scene.table.size().bytes > BUDGET * 9 / 10 && scene.table.size().gave_way > 0);
+    assert!(scene.table.size().bytes > BUDGET * 9 / 10 && scene.table.size().evicted > 0);
     scene.table.check();
     // They report anew, and leave one after the other.
     for (host, epoch) in (0..).zip(&greedy) {

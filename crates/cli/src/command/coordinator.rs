@@ -92,11 +92,11 @@ async fn attend(
 fn shown(stats: &Stats) -> String {
     let table = &stats.table;
     format!(
-        "{}, {}, {} of the table's {} used, {} entries gave way",
+        "{}, {}, {} of the table's {} used, {} entries evicted",
         count(u64::from(table.peers), "peer"),
         count(u64::from(table.files), "file"),
         size(table.bytes),
         size(stats.table_budget),
-        table.gave_way,
+        table.evicted,
     )
 }

@@ -35,7 +35,7 @@ pub struct Stats {
     /// Peers that said bye.
     pub byes: u64,
     /// Connections evicted: all permits were taken, and their source had most of them.
-    pub gave_way: u64,
+    pub evicted: u64,
     /// Connections closed because the peer did not read, or did not complete a message.
     pub slow_peers: u64,
     /// Connections closed because of a protocol violation.

@@ -124,7 +124,7 @@ pub struct Table {
     retired: Vec<PeerSlot>,
     entries: u32,
     size_conflicts: u64,
-    gave_way: u64,
+    evicted: u64,
     /// Evictions still allowed for the report that is being processed.
     evictions_left: u32,
     /// The latest `now` of all calls.
@@ -151,7 +151,7 @@ impl Table {
             retired: Vec::new(),
             entries: 0,
             size_conflicts: 0,
-            gave_way: 0,
+            evicted: 0,
             evictions_left: 0,
             latest: Duration::ZERO,
             doubts_until: Duration::ZERO,
@@ -260,7 +260,7 @@ impl Table {
             files: count(self.files.len()),
             entries: self.entries,
             bytes: self.bytes(),
-            gave_way: self.gave_way,
+            evicted: self.evicted,
             size_conflicts: self.size_conflicts,
         }
     }

@@ -104,13 +104,13 @@ impl Watches {
         if self.sources.rank(ip).host >= u64::from(max_per_ip) {
             return Err(LimitExceeded::new(Limit::WatchesPerPeer, max_per_ip));
         }
-        let mut gave_way = None;
+        let mut evicted = None;
         if self.total >= self.max {
             let hit = LimitExceeded::new(Limit::WatchesPerPeer, self.max);
             let loser = self.pick_victim(ip).filter(|loser| *loser != epoch).ok_or(hit)?;
             let its_last = self.by_connection.get(&loser).and_then(|of| of.files.last()).copied();
             self.unwatch(loser, its_last.ok_or(hit)?);
-            gave_way = Some(loser);
+            evicted = Some(loser);
         }
         let of_connection = self
             .by_connection
@@ -120,7 +120,7 @@ impl Watches {
         self.sources.add(ip, 1);
         self.files.entry(hash).or_default().watchers.insert(epoch);
         self.total += 1;
-        Ok(gave_way)
+        Ok(evicted)
     }
 
     /// Of some connections one whose source has most watches, if the newcomer's source has fewer.

@@ -83,7 +83,7 @@ impl Acceptor {
     }
 
     /// Accepts for ever; no error of the listener ends it.
-    pub(crate) async fn welcome(&mut self, listener: &TcpListener) {
+    pub(crate) async fn accept_connections(&mut self, listener: &TcpListener) {
         loop {
             let failed = |error: &std::io::Error| {
                 if let Some(suppressed) = self.accept_log.due(self.started.elapsed()) {
@@ -92,27 +92,27 @@ impl Acceptor {
             };
             select! {
                 biased;
-                Some(ended) = self.tasks.join_next_with_id() => self.clear(ended),
+                Some(ended) = self.tasks.join_next_with_id() => self.release(ended),
                 (stream, remote) = accept(listener, ACCEPT_PAUSE, failed) => {
-                    self.receive(stream, remote);
+                    self.admit(stream, remote);
                 }
             }
         }
     }
 
     /// Waits until the last task has ended.
-    pub(crate) async fn empty(&mut self) {
+    pub(crate) async fn drain(&mut self) {
         while let Some(ended) = self.tasks.join_next_with_id().await {
-            self.clear(ended);
+            self.release(ended);
         }
     }
 
-    fn receive(&mut self, stream: TcpStream, remote: SocketAddr) {
+    fn admit(&mut self, stream: TcpStream, remote: SocketAddr) {
         let ip = remote.ip();
         tune_for_messages(&stream, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL);
         let permit = match self.admission.enter(ip) {
             Ok(permit) => permit,
-            Err(hit) => return self.turn_away(stream, ip, hit),
+            Err(hit) => return self.refuse(stream, ip, hit),
         };
         self.last_epoch += 1;
         let connection = Connection {
@@ -132,7 +132,7 @@ impl Acceptor {
         self.permits.insert(task.id(), permit);
     }
 
-    fn turn_away(&mut self, stream: TcpStream, ip: IpAddr, hit: LimitExceeded) {
+    fn refuse(&mut self, stream: TcpStream, ip: IpAddr, hit: LimitExceeded) {
         if let Some(suppressed) = self.refusal_log.due(self.started.elapsed()) {
             warn!(%ip, limit = ?hit.limit, value = hit.value, suppressed, "connection refused");
         }
@@ -146,7 +146,7 @@ impl Acceptor {
         }
     }
 
-    fn clear(&mut self, ended: Result<(task::Id, ()), JoinError>) {
+    fn release(&mut self, ended: Result<(task::Id, ()), JoinError>) {
         let id = match ended {
             Ok((id, ())) => id,
             Err(failed) => {

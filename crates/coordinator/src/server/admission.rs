@@ -23,7 +23,7 @@ pub(crate) struct Admission {
     max_per_ip: u32,
     all: SourceCounts,
     /// Those that came when room was short.
-    contested: Vec<Contested>,
+    evictable: Vec<EvictablePermit>,
     counts: SourceCounts,
     /// Where the next comparison begins, so that all have their turn.
     cursor: usize,
@@ -40,7 +40,7 @@ pub(crate) struct ConnectionPermit {
 }
 
 #[derive(Debug)]
-struct Contested {
+struct EvictablePermit {
     ip: IpAddr,
     number: u64,
     taken: CancellationToken,
@@ -52,7 +52,7 @@ impl Admission {
             max,
             max_per_ip,
             all: SourceCounts::new(),
-            contested: Vec::new(),
+            evictable: Vec::new(),
             counts: SourceCounts::new(),
             cursor: 0,
             minted: 0,
@@ -66,20 +66,20 @@ impl Admission {
         }
         if self.all.total() >= u64::from(self.max) {
             let at = self
-                .who_gives_way(ip)
+                .pick_victim(ip)
                 .ok_or(LimitExceeded::new(Limit::ConnectionsTotal, self.max))?;
-            let gone = self.contested.swap_remove(at);
+            let gone = self.evictable.swap_remove(at);
             self.counts.remove(gone.ip, 1);
             self.all.remove(gone.ip, 1);
             gone.taken.cancel();
         }
-        let is_contested = self.all.total() >= u64::from(self.max) * 3 / 4;
+        let is_evictable = self.all.total() >= u64::from(self.max) * 3 / 4;
         self.all.add(ip, 1);
         self.minted += 1;
         let permit = ConnectionPermit { ip, number: self.minted, taken: CancellationToken::new() };
-        if is_contested {
+        if is_evictable {
             self.counts.add(ip, 1);
-            self.contested.push(Contested {
+            self.evictable.push(EvictablePermit {
                 ip,
                 number: permit.number,
                 taken: permit.taken.clone(),
@@ -93,18 +93,18 @@ impl Admission {
             return;
         }
         self.all.remove(permit.ip, 1);
-        if let Some(at) = self.contested.iter().position(|other| other.number == permit.number) {
-            self.contested.swap_remove(at);
+        if let Some(at) = self.evictable.iter().position(|other| other.number == permit.number) {
+            self.evictable.swap_remove(at);
             self.counts.remove(permit.ip, 1);
         }
     }
 
     /// Of some connections one of the source that has most, if the newcomer's has less.
-    fn who_gives_way(&mut self, newcomer: IpAddr) -> Option<usize> {
-        let count = self.contested.len();
+    fn pick_victim(&mut self, newcomer: IpAddr) -> Option<usize> {
+        let count = self.evictable.len();
         let compared = count.min(COMPARED);
         let candidates = (0..compared).map(|step| (self.cursor + step) % count);
-        let ranked = candidates.filter_map(|at| Some((at, self.contested.get(at)?.ip)));
+        let ranked = candidates.filter_map(|at| Some((at, self.evictable.get(at)?.ip)));
         let (at, greatest) = ranked.max_by_key(|(_, ip)| self.counts.coarse_rank(*ip, GRAIN))?;
         self.cursor = (self.cursor + compared) % count;
         (self.counts.surplus(greatest, newcomer, GRAIN) > 1).then_some(at)
@@ -138,7 +138,7 @@ mod tests {
             admission.leave(permit);
         }
         assert_eq!(
-            (admission.all.total(), admission.contested.len(), admission.counts.total()),
+            (admission.all.total(), admission.evictable.len(), admission.counts.total()),
             (0, 0, 0)
         );
     }
@@ -163,7 +163,7 @@ mod tests {
                 late.len()
             );
             early.into_iter().chain(late).chain(crowd).for_each(|permit| admission.leave(permit));
-            assert_eq!((admission.all.total(), admission.contested.len()), (0, 0));
+            assert_eq!((admission.all.total(), admission.evictable.len()), (0, 0));
         }
     }
 }

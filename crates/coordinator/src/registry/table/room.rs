@@ -279,7 +279,7 @@ impl Table {
         }
         let entries: Vec<_> =
             taken.iter().map(|(file, position)| self.entry(slot, *file, *position)).collect();
-        self.gave_way += taken.len() as u64;
+        self.evicted += taken.len() as u64;
         for (file, position) in &taken {
             self.withdraw(*file, *position);
             self.count_entry_out(slot);

@@ -187,7 +187,7 @@ pub struct TableSize {
     /// Bytes of the files and entries, as they count for the limits.
     pub bytes: u64,
     /// Entries evicted so far from a source that had most, for entries of other sources.
-    pub gave_way: u64,
+    pub evicted: u64,
     /// Entries reported so far with a size that differs from the table's size of the file.
     pub size_conflicts: u64,
 }

@@ -129,7 +129,7 @@ fn earlier_entries_survive_a_flood_and_newcomers_get_in() {
         assert_eq!(scene.reports(&mut newcomer, 20), ReportOutcome::Accepted);
         assert_eq!(scene.found(&newcomer), 20);
     }
-    assert!(scene.table.size().gave_way >= 160);
+    assert!(scene.table.size().evicted >= 160);
     scene.table.check();
 }
 
@@ -171,7 +171,7 @@ fn a_flood_that_two_report_together_gives_way_too() {
         assert_eq!(scene.reports(&mut honest, 200), ReportOutcome::Accepted);
         scene.table.check();
     }
-    assert!(scene.table.size().gave_way > 0, "the table was full");
+    assert!(scene.table.size().evicted > 0, "the table was full");
 }
 
 #[test]
@@ -185,12 +185,12 @@ fn two_that_want_everything_do_not_drive_each_other_out_in_turn() {
         scene.reports(&mut second, 200);
         scene.reports(&mut first, 200);
     }
-    let given = scene.table.size().gave_way;
+    let given = scene.table.size().evicted;
     for _ in 0..40 {
         scene.reports(&mut first, 200);
         scene.reports(&mut second, 200);
     }
-    let more = scene.table.size().gave_way - given;
+    let more = scene.table.size().evicted - given;
     assert!(given > 0 && more <= 2, "{given} entries at first, then {more} went back and forth");
 }
 
