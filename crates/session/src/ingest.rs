@@ -27,14 +27,14 @@ const MAX_INLINE_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Ingest {
     pub(super) buffers: BufferPool,
-    running: Arc<RwLock<Running>>,
+    running: Arc<RwLock<ActiveDownloads>>,
     pub(super) long_messages: LongMessages,
     worker: WriteWorker,
 }
 
 /// The running downloads, by what identifies a chunk on the wire.
 #[derive(Debug, Default)]
-struct Running {
+struct ActiveDownloads {
     by_content: HashMap<(FileHash, ChunkSize), Destination>,
     by_handle: HashMap<FileHandle, Content>,
 }

@@ -72,7 +72,7 @@ struct Assembly {
 
 /// Why a session stops reading.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
+pub(super) enum ReceiveError {
     #[error("closed by the other side")]
     Closed,
     #[error(transparent)]
@@ -99,22 +99,22 @@ pub(super) enum ReadError {
     BadGeometry,
 }
 
-impl ReadError {
+impl ReceiveError {
     /// Whether the other side broke the protocol, rather than the connection.
     pub(super) fn is_violation(&self) -> bool {
         match self {
-            ReadError::Closed
-            | ReadError::Io(_)
-            | ReadError::Silent
-            | ReadError::LateMessage
-            | ReadError::TooSlow
-            | ReadError::Evicted => false,
-            ReadError::Frame(_)
-            | ReadError::Decode(_)
-            | ReadError::UnknownChunk
-            | ReadError::Unrequested
-            | ReadError::OutOfOrder
-            | ReadError::BadGeometry => true,
+            ReceiveError::Closed
+            | ReceiveError::Io(_)
+            | ReceiveError::Silent
+            | ReceiveError::LateMessage
+            | ReceiveError::TooSlow
+            | ReceiveError::Evicted => false,
+            ReceiveError::Frame(_)
+            | ReceiveError::Decode(_)
+            | ReceiveError::UnknownChunk
+            | ReceiveError::Unrequested
+            | ReceiveError::OutOfOrder
+            | ReceiveError::BadGeometry => true,
         }
     }
 }
@@ -155,7 +155,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    pub(super) async fn run(&mut self, events: &EventSender) -> Result<Infallible, ReadError> {
+    pub(super) async fn run(&mut self, events: &EventSender) -> Result<Infallible, ReceiveError> {
         loop {
             self.replies.backlog().room().await;
             let head = self.head().await?;
@@ -169,7 +169,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    async fn head(&mut self) -> Result<FrameHead, ReadError> {
+    async fn head(&mut self) -> Result<FrameHead, ReceiveError> {
         let mut deadline = None;
         loop {
             if let Some(head) = FrameHead::parse(&self.buffered, MAX_FRAME_LEN)? {
@@ -184,7 +184,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Reads some of the `missing` bytes of a message. The message must be complete at `deadline`,
     /// and a chunk that is being assembled at its own.
-    async fn read_more(&mut self, missing: usize, deadline: Option<Time>) -> Result<(), ReadError> {
+    async fn read_more(
+        &mut self,
+        missing: usize,
+        deadline: Option<Time>,
+    ) -> Result<(), ReceiveError> {
         self.buffered.reserve(missing.clamp(READ_LEN, LONG_READ_LEN));
         let chunk = self.assembly.as_ref();
         let chunk_deadline = chunk.map(|assembly| assembly.deadline);
@@ -193,20 +197,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let read = tokio::select! {
             biased;
             read = self.timer.timeout_until(SILENCE_TIMEOUT, first, reading) => read,
-            () = evicted(chunk) => return Err(ReadError::Evicted),
+            () = evicted(chunk) => return Err(ReceiveError::Evicted),
         };
         let has_passed = |deadline: Option<Time>| deadline.is_some_and(|at| at <= self.timer.now());
         match read {
-            Err(Elapsed) if has_passed(deadline) => Err(ReadError::LateMessage),
-            Err(Elapsed) if has_passed(chunk_deadline) => Err(ReadError::TooSlow),
-            Err(Elapsed) => Err(ReadError::Silent),
-            Ok(Ok(0)) => Err(ReadError::Closed),
+            Err(Elapsed) if has_passed(deadline) => Err(ReceiveError::LateMessage),
+            Err(Elapsed) if has_passed(chunk_deadline) => Err(ReceiveError::TooSlow),
+            Err(Elapsed) => Err(ReceiveError::Silent),
+            Ok(Ok(0)) => Err(ReceiveError::Closed),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.into()),
         }
     }
 
-    async fn message(&mut self, len: usize, events: &EventSender) -> Result<(), ReadError> {
+    async fn message(&mut self, len: usize, events: &EventSender) -> Result<(), ReceiveError> {
         if len > SHORT {
             return self.long_message(len, events).await;
         }
@@ -218,7 +222,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Reads a long message once there is memory for it; an ignored one is skipped without.
-    async fn long_message(&mut self, len: usize, events: &EventSender) -> Result<(), ReadError> {
+    async fn long_message(&mut self, len: usize, events: &EventSender) -> Result<(), ReceiveError> {
         let kind = MessageKind::of(self.buffered.first_chunk());
         if let MessageKind::Ignored { unknown } = kind {
             self.skip(len).await?;
@@ -235,7 +239,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.buffered = whole;
         tokio::select! {
             result = self.read_whole(len, Some(memory.progress())) => result?,
-            () = memory.progress().evicted() => return Err(ReadError::Evicted),
+            () = memory.progress().evicted() => return Err(ReceiveError::Evicted),
         }
         let message = self.decode(len);
         // The memory of the message must not stay with the connection.
@@ -250,7 +254,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         &mut self,
         len: usize,
         progress: Option<&FillProgress>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<(), ReceiveError> {
         let mut deadline = None;
         while self.buffered.len() < len {
             deadline.get_or_insert_with(|| self.timer.now() + MESSAGE_TIMEOUT);
@@ -263,7 +267,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Reads and discards `len` bytes.
-    async fn skip(&mut self, len: usize) -> Result<(), ReadError> {
+    async fn skip(&mut self, len: usize) -> Result<(), ReceiveError> {
         let (mut left, deadline) = (len, Some(self.timer.now() + MESSAGE_TIMEOUT));
         loop {
             let here = left.min(self.buffered.len());
@@ -278,7 +282,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Decodes the message in the next `len` bytes and answers it if that needs no decision.
     /// `None`: the engine is not told.
-    fn decode(&mut self, len: usize) -> Result<Option<PeerMessage>, ReadError> {
+    fn decode(&mut self, len: usize) -> Result<Option<PeerMessage>, ReceiveError> {
         let message = match decode(&self.buffered.split_to(len)) {
             Ok(message) => message,
             Err(DecodeError::UnknownMessage { number }) => {
@@ -299,9 +303,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             PeerMessage::InfoRequest { .. } => self.replies.backlog().add_info_request(),
             PeerMessage::Open(open) => {
                 let chunk_size =
-                    ChunkSize::new(open.chunk_size).map_err(|_| ReadError::BadGeometry)?;
+                    ChunkSize::new(open.chunk_size).map_err(|_| ReceiveError::BadGeometry)?;
                 let geometry =
-                    Geometry::new(open.size, chunk_size).map_err(|_| ReadError::BadGeometry)?;
+                    Geometry::new(open.size, chunk_size).map_err(|_| ReceiveError::BadGeometry)?;
                 let hash = FileHash::from_bytes(open.hash);
                 let is_wanted = |content: &Content| self.ingest.is_downloading(content);
                 self.announced.open(open.file, Content { hash, geometry }, is_wanted);
@@ -343,17 +347,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         offset: u32,
         len: u32,
         events: &EventSender,
-    ) -> Result<(), ReadError> {
+    ) -> Result<(), ReceiveError> {
         let mut assembly = match self.assembly.take() {
             Some(assembly) => assembly,
             None => self.begin(handle, chunk, events).await?,
         };
         let filled = assembly.buffer.bytes().len();
         if (assembly.handle, assembly.chunk) != (handle, chunk) || filled != offset as usize {
-            return Err(ReadError::OutOfOrder);
+            return Err(ReceiveError::OutOfOrder);
         }
         if offset + len > assembly.len {
-            return Err(ReadError::UnknownChunk);
+            return Err(ReceiveError::UnknownChunk);
         }
         self.fill(&mut assembly, filled + len as usize, events).await?;
         assembly.progress.set_received(assembly.buffer.bytes().len());
@@ -391,11 +395,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         handle: FileHandle,
         chunk: u32,
         events: &EventSender,
-    ) -> Result<Assembly, ReadError> {
-        let content = self.announced.get(handle).ok_or(ReadError::UnknownChunk)?;
+    ) -> Result<Assembly, ReceiveError> {
+        let content = self.announced.get(handle).ok_or(ReceiveError::UnknownChunk)?;
         let geometry = &content.geometry;
-        let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReadError::UnknownChunk)?);
-        let cancelled = self.open_requests.find(content, chunk).ok_or(ReadError::Unrequested)?;
+        let len = geometry.chunk_len(geometry.chunk(chunk).ok_or(ReceiveError::UnknownChunk)?);
+        let cancelled = self.open_requests.find(content, chunk).ok_or(ReceiveError::Unrequested)?;
         let allocating = self.ingest.buffers.allocate(len, &self.claimant, cancelled);
         let buffer = report_pause(allocating, &self.replies, events).await;
         let now = self.timer.now();
@@ -427,7 +431,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         assembly: &mut Assembly,
         until: usize,
         events: &EventSender,
-    ) -> Result<(), ReadError> {
+    ) -> Result<(), ReceiveError> {
         let wanted = until - assembly.buffer.bytes().len();
         let early = self.buffered.split_to(wanted.min(self.buffered.len()));
         assembly.buffer.bytes_mut().extend_from_slice(&early);
@@ -438,11 +442,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             let read = tokio::select! {
                 biased;
                 read = self.timer.timeout_until(CHUNK_PATIENCE, Some(assembly.deadline), reading) => read,
-                () = assembly.progress.evicted() => return Err(ReadError::Evicted),
+                () = assembly.progress.evicted() => return Err(ReceiveError::Evicted),
             };
             match read {
-                Err(Elapsed) => return Err(ReadError::TooSlow),
-                Ok(Ok(0)) => return Err(ReadError::Closed),
+                Err(Elapsed) => return Err(ReceiveError::TooSlow),
+                Ok(Ok(0)) => return Err(ReceiveError::Closed),
                 Ok(Ok(_)) => assembly.progress.set_received(assembly.buffer.bytes().len()),
                 Ok(Err(error)) => return Err(error.into()),
             }

@@ -37,7 +37,7 @@ pub struct Session {
     pub(super) open_requests: Arc<OpenRequests>,
     ingest: Ingest,
     /// Ends the session now.
-    cut: CancellationToken,
+    aborted: CancellationToken,
     /// Ends the session after `BYE_TIMEOUT`.
     _dropped: DropGuard,
 }
@@ -133,15 +133,15 @@ impl Session {
         );
         let turns = Arc::clone(&context.turns);
         let writer = Writer::new(output, queue, turns, context.demo_delay, timer());
-        let (cut, dropped) = (CancellationToken::new(), CancellationToken::new());
+        let (aborted, dropped) = (CancellationToken::new(), CancellationToken::new());
         let task = {
             let events = EventSender { peer, events: context.events.clone() };
             let linger_permits = Arc::clone(&context.linger_permits);
-            let (stop, cut, dropped) = (context.stop.clone(), cut.clone(), dropped.clone());
+            let (stop, aborted, dropped) = (context.stop.clone(), aborted.clone(), dropped.clone());
             async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = cut.cancelled() => {}
+                    () = aborted.cancelled() => {}
                     () = soon_after(dropped) => {}
                     () = converse(reader, writer, &events, &linger_permits) => {}
                 }
@@ -155,7 +155,7 @@ impl Session {
             orders,
             open_requests,
             ingest: context.ingest.clone(),
-            cut,
+            aborted,
             _dropped: dropped.drop_guard(),
         }
     }
@@ -184,8 +184,8 @@ impl Session {
     }
 
     /// Ends the connection without a goodbye; discards what waits to be sent.
-    pub fn cut(self) {
-        self.cut.cancel();
+    pub fn abort(self) {
+        self.aborted.cancel();
     }
 
     /// Says goodbye if the other side still reads, and ends the connection.

@@ -33,7 +33,7 @@ use super::{BYE_TIMEOUT, EventSender, Order, PING_AFTER, SHUTDOWN_LINGER, SendHa
 use in_flight::PartsInFlight;
 use outbox::Outbox;
 pub(super) use output::PartError;
-use output::{Output, WriteError};
+use output::{Output, SendError};
 use part_buffer::{PartBuffer, REUSE_WITHIN};
 use turn_queue::TurnQueue;
 use upload_queue::UploadQueue;
@@ -85,7 +85,7 @@ impl<W: SendHalf> Writer<W> {
     }
 
     /// Writes until the session is closed. Returns how long the other side may take to close.
-    pub(super) async fn run(mut self, events: &EventSender) -> Result<Duration, WriteError> {
+    pub(super) async fn run(mut self, events: &EventSender) -> Result<Duration, SendError> {
         loop {
             self.take_orders(events).await;
             if let Some(reason) = self.closing {
@@ -118,7 +118,7 @@ impl<W: SendHalf> Writer<W> {
         }
     }
 
-    async fn next_step(&mut self) -> Result<Step, WriteError> {
+    async fn next_step(&mut self) -> Result<Step, SendError> {
         let Writer { orders, uploads, turns, buffer, output, in_flight, .. } = self;
         let Output { half, timer } = output;
         let is_in_flight = in_flight.is_some();
@@ -138,7 +138,7 @@ impl<W: SendHalf> Writer<W> {
             }
         };
         match timer.timeout(patience, next).await {
-            Ok(step) => step.map_err(WriteError::Io),
+            Ok(step) => step.map_err(SendError::Io),
             Err(Elapsed) if is_in_flight => Ok(Step::Late),
             Err(Elapsed) => Ok(Step::Idle),
         }
@@ -170,7 +170,7 @@ impl<W: SendHalf> Writer<W> {
         self.orders.settle(cost);
     }
 
-    async fn write_messages(&mut self) -> Result<(), WriteError> {
+    async fn write_messages(&mut self) -> Result<(), SendError> {
         let messages = self.outbox.take_messages();
         self.output.write_all(&messages).await?;
         self.settle_messages();
@@ -184,7 +184,7 @@ impl<W: SendHalf> Writer<W> {
         }
     }
 
-    async fn write_bye(&mut self, reason: ByeReason) -> Result<(), WriteError> {
+    async fn write_bye(&mut self, reason: ByeReason) -> Result<(), SendError> {
         self.outbox.push_bye(reason);
         let messages = self.outbox.take_messages();
         let half = &mut self.output.half;
@@ -193,8 +193,8 @@ impl<W: SendHalf> Writer<W> {
             half.shutdown().await
         };
         match timeout(BYE_TIMEOUT, writing).await {
-            Ok(written) => written.map_err(WriteError::Io),
-            Err(_) => Err(WriteError::NotRead),
+            Ok(written) => written.map_err(SendError::Io),
+            Err(_) => Err(SendError::NotRead),
         }
     }
 
@@ -203,7 +203,7 @@ impl<W: SendHalf> Writer<W> {
         &mut self,
         turn: OwnedSemaphorePermit,
         events: &EventSender,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), SendError> {
         let mut parts = PartsInFlight::new(turn, self.output.timer.now());
         while self.closing.is_none()
             && parts.has_turn()
@@ -219,7 +219,7 @@ impl<W: SendHalf> Writer<W> {
         if !self.buffer.is_empty() {
             let Output { half, timer } = &mut self.output;
             let buffer = &mut self.buffer;
-            let writing = async { buffer.write_to(half).await.map_err(WriteError::Io) };
+            let writing = async { buffer.write_to(half).await.map_err(SendError::Io) };
             parts.write(timer, writing).await?;
         }
         self.settle_messages();
@@ -236,7 +236,7 @@ impl<W: SendHalf> Writer<W> {
         len: u32,
         parts: &mut PartsInFlight,
         events: &EventSender,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), SendError> {
         let Some(mut sending) = self.uploads.pop() else { return Ok(()) };
         let (file, chunk, offset) = (sending.upload.file, sending.upload.chunk, sending.sent);
         let header = data_header(file.handle(), chunk.get(), offset, len);
@@ -270,7 +270,7 @@ impl<W: SendHalf> Writer<W> {
             Ok(()) => {}
             Err(PartError::Unreadable(error)) => {
                 report_end(file, chunk, UploadEnd::Stopped, Some(error), events).await;
-                return Err(WriteError::Unreadable);
+                return Err(SendError::Unreadable);
             }
             Err(PartError::Write(error)) => return Err(error),
         }
@@ -296,14 +296,14 @@ impl<W: SendHalf> Writer<W> {
     }
 
     /// Parts that take long first lose their turn; then the other side does not read.
-    fn on_late(&mut self) -> Result<(), WriteError> {
+    fn on_late(&mut self) -> Result<(), SendError> {
         match &mut self.in_flight {
             None => Ok(()),
             Some(parts) if parts.has_turn() => {
                 parts.end_turn();
                 Ok(())
             }
-            Some(_) => Err(WriteError::NotRead),
+            Some(_) => Err(SendError::NotRead),
         }
     }
 

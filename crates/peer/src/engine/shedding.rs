@@ -16,7 +16,7 @@ impl Engine {
             let Some(open) = self.sessions.remove(&peer) else { return };
             let bytes = open.session.waiting_bytes();
             tracing::info!(remote = %open.session.remote, bytes, "peer does not read, and too much waits to be sent in all");
-            open.session.cut();
+            open.session.abort();
         }
     }
 

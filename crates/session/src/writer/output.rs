@@ -17,7 +17,7 @@ pub(super) struct Output<W> {
 
 /// Why a session stops writing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum WriteError {
+pub(crate) enum SendError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the other side has not read for {WRITE_AT_MOST:?}")]
@@ -26,16 +26,16 @@ pub(crate) enum WriteError {
     Unreadable,
 }
 
-impl From<Elapsed> for WriteError {
-    fn from(Elapsed: Elapsed) -> WriteError {
-        WriteError::NotRead
+impl From<Elapsed> for SendError {
+    fn from(Elapsed: Elapsed) -> SendError {
+        SendError::NotRead
     }
 }
 
 /// Why a part of a chunk was not written.
 #[derive(Debug)]
 pub(crate) enum PartError {
-    Write(WriteError),
+    Write(SendError),
     /// The file changed or cannot be read. If some of the part's frame is written, the connection
     /// is of no more use.
     Unreadable(ReadError),
@@ -54,16 +54,16 @@ impl From<Elapsed> for PartError {
 }
 
 impl<W: SendHalf> Output<W> {
-    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> Result<(), SendError> {
         let writing = self.half.write_all(bytes);
-        self.timer.timeout(WRITE_AT_MOST, writing).await?.map_err(WriteError::Io)
+        self.timer.timeout(WRITE_AT_MOST, writing).await?.map_err(SendError::Io)
     }
 
     pub(super) async fn write_description(
         &mut self,
         description: &OutgoingDescription,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), SendError> {
         let writing = description.write(&mut self.half);
-        self.timer.timeout(WRITE_AT_MOST, writing).await?.map_err(WriteError::Io)
+        self.timer.timeout(WRITE_AT_MOST, writing).await?.map_err(SendError::Io)
     }
 }
