@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use libfuzzer_sys::fuzz_target;
 use tnet_fuzz::pieces::InPieces;
 use tnet_proto::{
-    HandshakeError, PREAMBLE_LEN, PreambleError, Protocol, exchange_preamble, negotiate, preamble,
+    PreambleExchangeError, PREAMBLE_LEN, PreambleError, Protocol, exchange_preamble, negotiate, preamble,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -22,13 +22,13 @@ fuzz_target!(|data: &[u8]| {
         let left = input.rest().len();
         assert_eq!(output, preamble(protocol));
         match stream.first_chunk::<PREAMBLE_LEN>() {
-            None => assert!(matches!(outcome, Err(HandshakeError::Io(_)))),
+            None => assert!(matches!(outcome, Err(PreambleExchangeError::Io(_)))),
             Some(theirs) => {
                 assert_eq!(left, stream.len() - PREAMBLE_LEN);
                 check(protocol, theirs);
                 match (outcome, negotiate(protocol, theirs)) {
                     (Ok(version), Ok(expected)) => assert_eq!(version, expected),
-                    (Err(HandshakeError::Preamble(error)), Err(expected)) => {
+                    (Err(PreambleExchangeError::Preamble(error)), Err(expected)) => {
                         assert_eq!(error, expected)
                     }
                     (outcome, expected) => panic!("{outcome:?} where {expected:?} was due"),

@@ -417,7 +417,7 @@ mod tests {
     use tokio::time::{Instant, advance, sleep};
 
     use super::*;
-    use tnet_net::BEAT;
+    use tnet_net::CLOCK_INTERVAL;
 
     const PART: u32 = 4096;
 
@@ -512,7 +512,7 @@ mod tests {
             async move {
                 loop {
                     clock.beat();
-                    sleep(BEAT).await;
+                    sleep(CLOCK_INTERVAL).await;
                 }
             }
         });

@@ -14,7 +14,7 @@ use tnet_proto::Time;
 use tokio::time::{Instant, sleep_until};
 
 /// How often [`Clock::beat`] must be called once it has been called.
-pub const BEAT: Duration = Duration::from_secs(1);
+pub const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Without a beat for this long the process did not run. Longer than a busy machine keeps a thread
 /// waiting.
@@ -83,8 +83,8 @@ impl Clock {
         }))
     }
 
-    /// What time it is. The caller promises to call this again within [`BEAT`]; from the first call
-    /// on, a longer gap counts as a stop.
+    /// What time it is. The caller promises to call this again within [`CLOCK_INTERVAL`]; from the
+    /// first call on, a longer gap counts as a stop.
     pub fn beat(&self) -> Time {
         if self.0.seen.load(Relaxed) == NEVER_SEEN {
             let _ = self.0.seen.compare_exchange(NEVER_SEEN, self.0.outside(), AcqRel, Relaxed);

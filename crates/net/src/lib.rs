@@ -36,7 +36,7 @@ mod strangers;
 
 pub use accept::accept;
 pub use address::{AddressError, Advertise, CoordinatorAddress, parse_listen};
-pub use clock::{BEAT, Clock, Elapsed, wall_clock};
+pub use clock::{CLOCK_INTERVAL, Clock, Elapsed, wall_clock};
 pub use connection_limits::ConnectionLimits;
 pub use connector::{Connection, Connector};
 pub use descriptors::{Descriptors, Shortage};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tnet_net::{Connector, CoordinatorAddress, ResolveError, Resolver};
 use tnet_proto::{
-    CodecError, CoordinatorReply, CoordinatorRequest, HandshakeError, Listed, MessageCodec,
-    PreambleError, Protocol, Received, ReportDigest, exchange_preamble,
+    CodecError, CoordinatorReply, CoordinatorRequest, Listed, MessageCodec, PreambleError,
+    PreambleExchangeError, Protocol, Received, ReportDigest, exchange_preamble,
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -33,7 +33,7 @@ pub(crate) enum CoordinatorConnectionError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
+    Handshake(#[from] PreambleExchangeError),
     #[error(transparent)]
     Codec(#[from] CodecError),
     #[error("no answer within {0:?}")]
@@ -54,10 +54,10 @@ impl CoordinatorConnectionError {
     /// Whether something answered that is not a coordinator for us: trying again does not help.
     pub(crate) fn unfit(&self) -> Option<Unfit> {
         match self {
-            CoordinatorConnectionError::Handshake(HandshakeError::Preamble(
+            CoordinatorConnectionError::Handshake(PreambleExchangeError::Preamble(
                 PreambleError::VersionMismatch { .. },
             )) => Some(Unfit::OtherVersion),
-            CoordinatorConnectionError::Handshake(HandshakeError::Preamble(_)) => {
+            CoordinatorConnectionError::Handshake(PreambleExchangeError::Preamble(_)) => {
                 Some(Unfit::NotCoordinator)
             }
             _ => None,

@@ -58,7 +58,7 @@ pub enum CodecError {
 /// Why a connection ends at its preamble.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HandshakeError {
+pub enum PreambleExchangeError {
     /// The stream broke, or ended before 12 bytes.
     #[error("the connection broke before the other side sent its preamble")]
     Io(#[from] io::Error),
@@ -72,8 +72,11 @@ pub enum HandshakeError {
 /// Sets no deadline; the caller does. When it is dropped midway the stream is of no further use.
 ///
 /// # Errors
-/// See [`HandshakeError`]. Ours is sent in any case, so the other side learns why too.
-pub async fn exchange_preamble<S>(stream: &mut S, protocol: Protocol) -> Result<u16, HandshakeError>
+/// See [`PreambleExchangeError`]. Ours is sent in any case, so the other side learns why too.
+pub async fn exchange_preamble<S>(
+    stream: &mut S,
+    protocol: Protocol,
+) -> Result<u16, PreambleExchangeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

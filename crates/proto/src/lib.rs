@@ -65,7 +65,7 @@ pub use time::Time;
 pub use vicinity::Vicinity;
 
 #[cfg(feature = "codec")]
-pub use codec::{CodecError, HandshakeError, MessageCodec, Received, exchange_preamble};
+pub use codec::{CodecError, MessageCodec, PreambleExchangeError, Received, exchange_preamble};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

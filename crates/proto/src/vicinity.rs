@@ -10,12 +10,12 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vicinity {
     on_one_machine: bool,
-    link: Option<Link>,
+    link: Option<NetworkLink>,
 }
 
 /// The link that both ends are on, as this end knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
+enum NetworkLink {
     /// A link with link-local IPv4 addresses, which do not tell which one.
     V4,
     /// The number of this end's interface.
@@ -27,9 +27,9 @@ impl Vicinity {
     /// link-local.
     pub fn of(remote: SocketAddr, on_one_machine: bool) -> Vicinity {
         let link = match (remote.ip().to_canonical(), remote) {
-            (IpAddr::V4(ip), _) if ip.is_link_local() => Some(Link::V4),
+            (IpAddr::V4(ip), _) if ip.is_link_local() => Some(NetworkLink::V4),
             (IpAddr::V6(ip), SocketAddr::V6(v6)) if ip.is_unicast_link_local() => {
-                Some(Link::V6(v6.scope_id()))
+                Some(NetworkLink::V6(v6.scope_id()))
             }
             _ => None,
         };
@@ -60,9 +60,9 @@ impl Vicinity {
             _ if ip.is_loopback() => self.on_one_machine.then_some(plain),
             // The kernel of this machine finds the link.
             (IpAddr::V4(v4), link) if v4.is_link_local() => {
-                (self.on_one_machine || link == Some(Link::V4)).then_some(plain)
+                (self.on_one_machine || link == Some(NetworkLink::V4)).then_some(plain)
             }
-            (IpAddr::V6(v6), Some(Link::V6(interface))) if v6.is_unicast_link_local() => {
+            (IpAddr::V6(v6), Some(NetworkLink::V6(interface))) if v6.is_unicast_link_local() => {
                 let mut located = plain;
                 if let SocketAddr::V6(located) = &mut located {
                     located.set_scope_id(interface);

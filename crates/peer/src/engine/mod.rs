@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, FileHash, explain, shown_path};
-use tnet_net::{BEAT as CLOCK_BEAT, Clock, Descriptors, descriptors};
+use tnet_net::{CLOCK_INTERVAL, Clock, Descriptors, descriptors};
 use tnet_proto::PeerId;
 use tnet_session::{ChunkBody, Session, SessionContext, SessionEvent};
 use tnet_swarm::{CoordinatorSession, Direction, FileKey, Input, PeerKey, Swarm, Time, UploadEnd};
@@ -266,7 +266,7 @@ impl Engine {
             let next_looks =
                 if self.has_open() { next_look.min(next_open_look) } else { next_look };
             let wake = self.clock.instant_of(self.next_wake(next_beat, next_looks));
-            let wake = wake.min(Instant::now() + CLOCK_BEAT);
+            let wake = wake.min(Instant::now() + CLOCK_INTERVAL);
             let heard = tokio::select! {
                 () = stop.cancelled() => break None,
                 command = inbox.commands.recv() => match command {

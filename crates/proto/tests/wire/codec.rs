@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use tnet_proto::{
-    ByeReason, CodecError, CoordinatorReply, CoordinatorRequest, DecodeError, FileHandle,
-    HandshakeError, Hello, MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, MessageCodec, PeerId,
-    PeerMessage, PreambleError, Protocol, Received, exchange_preamble, preamble,
+    ByeReason, CodecError, CoordinatorReply, CoordinatorRequest, DecodeError, FileHandle, Hello,
+    MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, MessageCodec, PeerId, PeerMessage, PreambleError,
+    PreambleExchangeError, Protocol, Received, exchange_preamble, preamble,
 };
 use tokio::io::{AsyncWriteExt, duplex};
 use tokio::time::timeout;
@@ -188,8 +188,8 @@ async fn both_sides_learn_that_one_called_the_wrong_port() {
             exchange_preamble(&mut far, Protocol::Coordinator),
         )
     };
-    let wrong = |result: Result<u16, HandshakeError>| {
-        matches!(result, Err(HandshakeError::Preamble(PreambleError::WrongService { .. })))
+    let wrong = |result: Result<u16, PreambleExchangeError>| {
+        matches!(result, Err(PreambleExchangeError::Preamble(PreambleError::WrongService { .. })))
     };
     let (here, there) = timeout(STUCK, both).await.expect("neither side is stuck");
     assert!(wrong(here) && wrong(there));
@@ -202,5 +202,5 @@ async fn a_caller_that_hangs_up_within_its_preamble_is_a_broken_connection() {
     far.shutdown().await.expect("nothing is in the way");
     let found =
         timeout(STUCK, exchange_preamble(&mut near, Protocol::Peer)).await.expect("it ended");
-    assert!(matches!(found, Err(HandshakeError::Io(_))), "{found:?}");
+    assert!(matches!(found, Err(PreambleExchangeError::Io(_))), "{found:?}");
 }
