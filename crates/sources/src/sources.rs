@@ -182,7 +182,7 @@ struct Record {
     deaf_until: Time,
     /// Chunks of files that former connections of the host took and did not announce, and when the
     /// last of them ended.
-    rides: BTreeMap<FileKey, (u32, Time)>,
+    free_rides: BTreeMap<FileKey, (u32, Time)>,
 }
 
 impl Record {
@@ -206,9 +206,13 @@ impl Record {
         let last = self.last_offence.map_or(Time::ZERO, |last| last + FORGIVEN_AFTER * self.level);
         let named =
             if self.false_names > 0 { self.last_false_name + FORGIVEN_AFTER } else { Time::ZERO };
-        let rode =
-            self.rides.values().map(|(_, last)| *last + FORGIVEN_AFTER).max().unwrap_or(Time::ZERO);
-        last.max(self.paused_until).max(self.deaf_until).max(named).max(rode)
+        let free_ridden = self
+            .free_rides
+            .values()
+            .map(|(_, last)| *last + FORGIVEN_AFTER)
+            .max()
+            .unwrap_or(Time::ZERO);
+        last.max(self.paused_until).max(self.deaf_until).max(named).max(free_ridden)
     }
 }
 
@@ -423,27 +427,27 @@ impl Sources {
     }
 
     /// A connection of this host has ended that took so many chunks without announcing them.
-    pub fn note_ride(&mut self, now: Time, ip: IpAddr, file: FileKey, chunks: u32) {
+    pub fn note_free_rides(&mut self, now: Time, ip: IpAddr, file: FileKey, chunks: u32) {
         let Some(record) =
             self.records.get_mut(&Key::Host(ip.to_canonical())).filter(|_| chunks > 0)
         else {
             return;
         };
-        record.rides.retain(|_, (_, last)| now < *last + FORGIVEN_AFTER);
-        if record.rides.len() >= MAX_FREE_RIDES && !record.rides.contains_key(&file) {
+        record.free_rides.retain(|_, (_, last)| now < *last + FORGIVEN_AFTER);
+        if record.free_rides.len() >= MAX_FREE_RIDES && !record.free_rides.contains_key(&file) {
             let oldest =
-                record.rides.iter().min_by_key(|(_, (_, last))| *last).map(|(file, _)| *file);
-            oldest.and_then(|oldest| record.rides.remove(&oldest));
+                record.free_rides.iter().min_by_key(|(_, (_, last))| *last).map(|(file, _)| *file);
+            oldest.and_then(|oldest| record.free_rides.remove(&oldest));
         }
-        let (taken, last) = record.rides.entry(file).or_insert((0, now));
+        let (taken, last) = record.free_rides.entry(file).or_insert((0, now));
         (*taken, *last) = (taken.saturating_add(chunks), now);
     }
 
     /// Chunks of the file that former connections of this host took without announcing them.
-    pub fn rides(&self, now: Time, ip: IpAddr, file: FileKey) -> u32 {
+    pub fn free_rides(&self, now: Time, ip: IpAddr, file: FileKey) -> u32 {
         let record = self.records.get(&Key::Host(ip.to_canonical()));
-        let rides = record.and_then(|record| record.rides.get(&file));
-        rides.filter(|(_, last)| now < *last + FORGIVEN_AFTER).map_or(0, |(taken, _)| *taken)
+        let free_rides = record.and_then(|record| record.free_rides.get(&file));
+        free_rides.filter(|(_, last)| now < *last + FORGIVEN_AFTER).map_or(0, |(taken, _)| *taken)
     }
 
     /// Whether a connection of this host that had not proven itself was asked for a chunk.

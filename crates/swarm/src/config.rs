@@ -35,16 +35,16 @@ pub struct Config {
     /// Where the slots for downloads last shorter than this, because chunks come fast, there are
     /// more of them, up to four times as many; for uploads, of which twice as many are under way,
     /// twice the time.
-    pub slots_last: Duration,
+    pub slot_turnover_time: Duration,
     /// Thousandths of the time of the own downloads that an upload may take, before there are fewer
     /// upload slots. Zero: their number never changes.
-    pub uplink_patience_per_mille: u32,
+    pub slow_uplink_per_mille: u32,
     /// Chunks asked for at once.
     pub download_slots: SlotLimits,
     /// Download slots that exist only for sources that offer or keep a slot for us, in thousandths
     /// of the download slots. Without them three of four such slots come back after a round trip in
     /// which they were idle.
-    pub accepted_beyond_per_mille: u32,
+    pub extra_offer_slots_per_mille: u32,
     /// Whether free upload slots are offered to peers that have not asked for one.
     pub offers: bool,
     /// Who gives back a slot, or lets it lapse, is offered none for so long.
@@ -60,11 +60,11 @@ pub struct Config {
     /// Pause between two announcements of all that we hold of a file from which chunks go missing.
     pub reopen_after: Duration,
     /// Chunks that are announced at once: this part of the file. They need not wait longer.
-    pub have_batch_part: u32,
+    pub have_batch_divisor: u32,
     /// How long an upload slot is kept for a peer that was told it is free.
     pub reservation: Duration,
     /// After a busy, how long to wait for the wake-up before asking again regardless.
-    pub busy_patience: Duration,
+    pub busy_retry_after: Duration,
     /// A source with requests open must deliver in each such window; doubled after each failure of
     /// that source.
     pub progress_window: Duration,
@@ -89,11 +89,11 @@ pub struct Config {
     pub ban: Duration,
     /// How long a peer that broke the protocol is left alone: its next attempt is likely to go the
     /// same way.
-    pub cut: Duration,
+    pub violation_ban: Duration,
     /// How long a peer may take to say what it holds of a file, before it makes room for another.
-    pub open_patience: Duration,
+    pub open_timeout: Duration,
     /// Kept slots a peer may leave unused in a row, before it is not woken any more.
-    pub unused_to_skip: u32,
+    pub unused_offers_limit: u32,
     /// Peers connected for one file, at which we stop connecting to more. 50 are as good as all.
     pub neighbours: usize,
     /// Peers connected in all, both directions. A quarter is only for those we call.
@@ -128,19 +128,19 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             upload_slots: SlotLimits::UPLOADS,
-            slots_last: Duration::from_millis(10),
-            uplink_patience_per_mille: 2000,
+            slot_turnover_time: Duration::from_millis(10),
+            slow_uplink_per_mille: 2000,
             download_slots: SlotLimits::DOWNLOADS,
-            accepted_beyond_per_mille: 500,
+            extra_offer_slots_per_mille: 500,
             offers: true,
             offer_pause: Duration::from_millis(100),
             requests_per_source: 3,
             storing_bytes: 24 * 1024 * 1024,
             have_delay: Duration::from_millis(200),
             reopen_after: Duration::from_secs(1),
-            have_batch_part: 128,
+            have_batch_divisor: 128,
             reservation: Duration::from_millis(500),
-            busy_patience: Duration::from_secs(2),
+            busy_retry_after: Duration::from_secs(2),
             progress_window: Duration::from_secs(3),
             stalls_to_drop: 5,
             progress_floor: 2 * 1024,
@@ -150,9 +150,9 @@ impl Default for Config {
             strikes_to_ban: 2,
             refusals_to_cut: 16,
             ban: Duration::from_secs(600),
-            cut: Duration::from_secs(60),
-            open_patience: Duration::from_secs(10),
-            unused_to_skip: 3,
+            violation_ban: Duration::from_secs(60),
+            open_timeout: Duration::from_secs(10),
+            unused_offers_limit: 3,
             neighbours: 50,
             max_peers: 1000,
             max_addresses: 4096,

@@ -33,7 +33,7 @@ pub(crate) struct File {
     /// Each in a place of its own: a map has room for many where there may be one.
     pub(crate) links: BTreeMap<PeerKey, Box<Link>>,
     /// None: complete. In a place of its own, so that a thousand whole files are small.
-    pub(crate) download: Option<Box<Download>>,
+    pub(crate) download: Option<Box<Incomplete>>,
     /// Made when somebody first comes for a file that was complete from the start.
     pub(crate) suggest: Option<SuggestOnce>,
     pub(crate) stats: FileStats,
@@ -48,7 +48,7 @@ pub(crate) struct File {
 
 /// What is only needed until the file is whole.
 #[derive(Debug)]
-pub(crate) struct Download {
+pub(crate) struct Incomplete {
     pub(crate) chunks: ChunkStates,
     pub(crate) rarity: Rarity,
     /// Missing chunks that failed and are tried again before any other.
@@ -249,24 +249,24 @@ impl File {
     /// A complete file is incomplete again: only these chunks are there.
     pub(crate) fn reopen(&mut self, stored: ChunkSet, rng: &mut StdRng) {
         let mut download =
-            Download::new(&self.geometry, stored, &ChunkSet::empty(&self.geometry), rng);
+            Incomplete::new(&self.geometry, stored, &ChunkSet::empty(&self.geometry), rng);
         self.links.values_mut().for_each(|link| download.count_in(link));
         self.download = Some(Box::new(download));
         self.suggest = None;
     }
 }
 
-impl Download {
+impl Incomplete {
     pub(crate) fn new(
         geometry: &Geometry,
         stored: ChunkSet,
         vouched: &ChunkSet,
         rng: &mut StdRng,
-    ) -> Download {
+    ) -> Incomplete {
         let mut rarity = Rarity::new(geometry);
         let chunks = ChunkStates::new(geometry, stored, vouched);
         chunks.taken().missing().for_each(|chunk| rarity.list(chunk, rng));
-        Download {
+        Incomplete {
             chunks,
             rarity,
             retry: BTreeSet::new(),

@@ -10,7 +10,7 @@ use std::ops::Index;
 use tnet_fileinfo::ChunkIndex;
 
 use crate::chunks::ChunkState;
-use crate::file::{Content, Download, File, Sender};
+use crate::file::{Content, File, Incomplete, Sender};
 use crate::link::Link;
 use crate::suggest::SuggestOnce;
 use crate::{FileKey, PeerKey};
@@ -74,11 +74,11 @@ impl FileTable {
     }
 
     /// None of a file that lacks nothing.
-    pub(crate) fn download(&self, file: FileKey) -> Option<&Download> {
+    pub(crate) fn download(&self, file: FileKey) -> Option<&Incomplete> {
         self.files.get(&file)?.download.as_deref()
     }
 
-    pub(crate) fn download_mut(&mut self, file: FileKey) -> Option<&mut Download> {
+    pub(crate) fn download_mut(&mut self, file: FileKey) -> Option<&mut Incomplete> {
         self.files.get_mut(&file)?.download.as_deref_mut()
     }
 

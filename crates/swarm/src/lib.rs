@@ -67,5 +67,5 @@ pub use config::{Config, SlotLimits};
 pub use coordinator::{CoordinatorSession, ReconnectPause};
 pub use file::FileStats;
 pub use io::{Direction, Event, Goal, Input, Output, Priority, RateLimits, Violation};
-pub use swarm::{FileStatus, PeerStatus, SlotStatus, Swarm};
+pub use swarm::{FileSnapshot, PeerSnapshot, SlotSnapshot, Swarm};
 pub use tnet_proto::{FileKey, PeerKey, Time, UploadEnd};

@@ -11,7 +11,7 @@ const UNLISTED: u32 = u32::MAX;
 
 /// Chunks offered in one search: keeps it cheap when the rarest chunks are all with sources that
 /// have no room.
-const LOOKED_AT: usize = 256;
+const MAX_CANDIDATES: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Rarity {
@@ -108,7 +108,7 @@ impl Rarity {
         fewest: usize,
         mut accept: impl FnMut(ChunkIndex, &mut R) -> Option<T>,
     ) -> Option<T> {
-        let mut left = LOOKED_AT;
+        let mut left = MAX_CANDIDATES;
         for bounds in self.start.windows(2).skip(fewest) {
             let bucket = &self.order[bounds[0] as usize..bounds[1] as usize];
             if bucket.is_empty() {
@@ -253,7 +253,7 @@ mod tests {
             offered += 1;
             None
         });
-        assert_eq!((none, offered), (None, LOOKED_AT));
+        assert_eq!((none, offered), (None, MAX_CANDIDATES));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
 /// Candidates looked at for one suggestion: keeps it cheap when a peer has nearly everything
 /// already.
-const LOOKED_AT: usize = 256;
+const MAX_CANDIDATES: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct SuggestOnce {
@@ -66,7 +66,7 @@ impl SuggestOnce {
             .order
             .iter()
             .rev()
-            .take(LOOKED_AT)
+            .take(MAX_CANDIDATES)
             .find(|c| !spread.contains(**c) && !holds.contains(**c));
         let chunk = *found?;
         self.mark(chunk);

@@ -109,7 +109,7 @@ impl Engine {
             }
             Event::Cut { address, violation } => {
                 tracing::warn!(?address, %violation, "peer disconnected: protocol violation");
-                self.note_ban(address, violation.to_string(), self.config.swarm.cut);
+                self.note_ban(address, violation.to_string(), self.config.swarm.violation_ban);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::Bound::{Excluded, Unbounded};
 
-use tnet_swarm::{Direction, FileKey, PeerKey, PeerStatus, Time};
+use tnet_swarm::{Direction, FileKey, PeerKey, PeerSnapshot, Time};
 
 use super::{Engine, OpenSession};
 use crate::api::{
@@ -122,7 +122,7 @@ impl Engine {
 
     fn connections(&self, now: Time) -> Vec<ConnectionStatus> {
         let pictures = self.swarm.peer_status().into_iter();
-        let connection = |picture: PeerStatus| {
+        let connection = |picture: PeerSnapshot| {
             let open = self.sessions.get(&picture.peer);
             let totals = open.map(|open: &OpenSession| open.totals).unwrap_or_default();
             ConnectionStatus {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// Files looked at on one beat. With more of them each is looked at on every second beat, and so
 /// on.
-const LOOKED_AT: usize = 1024;
+const MAX_FILES_AT_ONCE: usize = 1024;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -40,8 +40,8 @@ impl SwarmWatches {
     /// Tells those who wait how it stands, and forgets those who do not wait any more.
     pub(super) fn look(&mut self, is_done: impl Fn(FileKey) -> bool) {
         let later = self.waiting.range((self.last.map_or(Unbounded, Excluded), Unbounded));
-        let files: Vec<FileKey> = later.map(|(file, _)| *file).take(LOOKED_AT).collect();
-        self.last = files.last().copied().filter(|_| files.len() == LOOKED_AT);
+        let files: Vec<FileKey> = later.map(|(file, _)| *file).take(MAX_FILES_AT_ONCE).collect();
+        self.last = files.last().copied().filter(|_| files.len() == MAX_FILES_AT_ONCE);
         for file in files {
             let Some(waiting) = self.waiting.get(&file) else { continue };
             tell(waiting, is_done(file));
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn each_of_many_is_looked_at_in_turn_and_who_is_gone_is_forgotten() {
         let mut watches = SwarmWatches::default();
-        let most = u32::try_from(LOOKED_AT).expect("small");
+        let most = u32::try_from(MAX_FILES_AT_ONCE).expect("small");
         let mut heard: Vec<watch::Receiver<bool>> = (0..most + 10)
             .map(|file| {
                 let (waiting, heard) = watch::channel(false);
@@ -72,7 +72,7 @@ mod tests {
             })
             .collect();
         watches.look(|_| true);
-        assert_eq!(heard.iter().filter(|heard| *heard.borrow()).count(), LOOKED_AT);
+        assert_eq!(heard.iter().filter(|heard| *heard.borrow()).count(), MAX_FILES_AT_ONCE);
         watches.look(|_| true);
         assert!(heard.iter().all(|heard| *heard.borrow()));
         heard.truncate(1);

@@ -147,7 +147,7 @@ impl Simulation {
         state.postponed.clear();
     }
 
-    pub(super) fn status(&self, host: HostId) -> Option<tnet_swarm::FileStatus> {
+    pub(super) fn status(&self, host: HostId) -> Option<tnet_swarm::FileSnapshot> {
         let core = self.hosts[host as usize].core.as_ref()?;
         core.swarm.file_status(FILE, moment(self.queue.now()))
     }

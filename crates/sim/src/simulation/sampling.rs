@@ -1,6 +1,6 @@
 //! Samples links at regular intervals: which are idle, and why.
 
-use tnet_swarm::FileStatus;
+use tnet_swarm::FileSnapshot;
 
 use super::{FILE, Simulation};
 use crate::event::SimEvent;
@@ -9,15 +9,15 @@ use crate::units::{HostId, number};
 use crate::world::Holds;
 
 /// Receivers sampled; in larger worlds every n-th.
-const LOOKED_AT: usize = 32;
+const MAX_SAMPLED_HOSTS: usize = 32;
 
 impl Simulation {
     pub(super) fn sample(&mut self) {
         let now = self.queue.now();
-        let stride = (self.hosts.len() / LOOKED_AT).max(1);
+        let stride = (self.hosts.len() / MAX_SAMPLED_HOSTS).max(1);
         let receivers = self.hosts.iter().position(|host| host.plan.holds == Holds::Nothing);
         let receivers = receivers.unwrap_or(self.hosts.len());
-        for host in 0..receivers.min(LOOKED_AT) {
+        for host in 0..receivers.min(MAX_SAMPLED_HOSTS) {
             let host = number(host);
             if let Some(status) = self.status(host) {
                 let seen = self.uplink(host, &status);
@@ -36,7 +36,7 @@ impl Simulation {
         }
     }
 
-    fn uplink(&self, host: HostId, status: &FileStatus) -> UplinkState {
+    fn uplink(&self, host: HostId, status: &FileSnapshot) -> UplinkState {
         let state = &self.hosts[host as usize];
         let Some(core) = &state.core else { return UplinkState::Useless };
         if self.network.is_uplink_busy(host) {
@@ -58,7 +58,7 @@ impl Simulation {
         }
     }
 
-    fn downlink(&self, host: HostId, status: &FileStatus) -> DownlinkState {
+    fn downlink(&self, host: HostId, status: &FileSnapshot) -> DownlinkState {
         if self.network.is_downlink_busy(host, self.queue.now()) {
             return DownlinkState::Receiving;
         }

@@ -52,18 +52,18 @@ fn one_that_names_falsely_does_not_take_the_right_from_others_of_its_prefix() {
 #[test]
 fn rides_are_remembered_of_few_files_and_for_a_while() {
     let mut sources = Sources::default();
-    let rider = ip("10.0.0.1");
-    sources.connected(rider);
+    let free_rider = ip("10.0.0.1");
+    sources.connected(free_rider);
     for file in 0..100u32 {
         let now = Time::after_start(Duration::from_secs(file.into()));
-        sources.note_ride(now, rider, FileKey(file), 5);
+        sources.note_free_rides(now, free_rider, FileKey(file), 5);
     }
     let now = Time::after_start(Duration::from_secs(100));
-    assert_eq!(sources.rides(now, rider, FileKey(99)), 5);
-    assert_eq!(sources.rides(now, rider, FileKey(83)), 0);
-    sources.disconnected(now, rider);
-    assert_eq!(sources.rides(now, rider, FileKey(99)), 5);
-    assert_eq!(sources.rides(now + FORGIVEN_AFTER, rider, FileKey(99)), 0);
+    assert_eq!(sources.free_rides(now, free_rider, FileKey(99)), 5);
+    assert_eq!(sources.free_rides(now, free_rider, FileKey(83)), 0);
+    sources.disconnected(now, free_rider);
+    assert_eq!(sources.free_rides(now, free_rider, FileKey(99)), 5);
+    assert_eq!(sources.free_rides(now + FORGIVEN_AFTER, free_rider, FileKey(99)), 0);
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl<B> Swarm<B> {
         }
         self.not_sent(file, chunk);
         self.put_back(file, chunk, Again::Listed);
-        let until = now + self.jitter(self.config.busy_patience);
+        let until = now + self.jitter(self.config.busy_retry_after);
         let state = self.files.get_mut(file).expect("resolve found it");
         state.stats.busy += 1;
         let link = state.links.get_mut(&peer).expect("a request was settled on it");
@@ -91,7 +91,7 @@ impl<B> Swarm<B> {
         // ever.
         let is_wanted = is_missing && self.files.is_incomplete(file);
         let choice = Choice { peer, chunk };
-        let is_of_use = is_wanted && self.may_take_chunk(now, file, choice);
+        let is_of_use = is_wanted && self.can_use_suggestion(now, file, choice);
         self.use_slot(now, peer, (file, chunk), is_of_use.then_some((file, choice)));
     }
 

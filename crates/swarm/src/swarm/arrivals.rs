@@ -8,8 +8,8 @@ use tnet_proto::FileHandle;
 
 use super::Swarm;
 use super::answers::{DOUBLED, DOUBLED_FOR_CORRUPT};
+use super::caller_admission::Proof;
 use super::connections::Peer;
-use super::places::Deed;
 use crate::Time;
 use crate::chunks::ChunkState;
 use crate::file::{Again, Sender};
@@ -61,7 +61,7 @@ impl<B> Swarm<B> {
         if let Some(asked) = requests.find(|asked| asked.peer == peer) {
             let len = state.geometry.chunk_len(chunk);
             self.uplink.downloaded(len, now - asked.since);
-            if let Some(bytes) = self.received.passed(now, len, self.config.slots_last) {
+            if let Some(bytes) = self.received.passed(now, len, self.config.slot_turnover_time) {
                 self.requests.widen_to(bytes, len);
             }
         }
@@ -101,7 +101,7 @@ impl<B> Swarm<B> {
         download.unannounced.push(chunk);
         if let Some(Sender { peer, source, address }) = sender {
             self.on_verified(now, peer, source);
-            self.places.prove(now, peer, Deed::Gave);
+            self.caller_admission.prove(now, peer, Proof::Sent);
             if let Some(address) = address {
                 self.addresses.confirm(address, peer, now);
             }
@@ -143,7 +143,7 @@ impl<B> Swarm<B> {
         let state = &self.files[&file];
         let Some(download) = &state.download else { return };
         let stored = state.geometry.chunk_count() - download.chunks.unstored();
-        let batch = state.geometry.chunk_count() / self.config.have_batch_part.max(1);
+        let batch = state.geometry.chunk_count() / self.config.have_batch_divisor.max(1);
         let delay =
             match u32::try_from(download.unannounced.len()).is_ok_and(|waiting| waiting < batch) {
                 true => self.config.have_delay * stored.min(FEW_CHUNKS) / FEW_CHUNKS,

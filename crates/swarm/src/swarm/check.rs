@@ -3,7 +3,7 @@
 use super::Swarm;
 use super::connections::{FormerHandles, Peer};
 use crate::chunks::ChunkState;
-use crate::file::{Download, File};
+use crate::file::{File, Incomplete};
 use crate::io::Direction;
 use crate::link::{MAX_UNANSWERED, PeerHas};
 use crate::request_book::FileRequests;
@@ -51,12 +51,6 @@ impl<B> Swarm<B> {
             for file in peer.links.iter() {
                 assert_eq!(self.files[&file].links[key].trust, peer.trust(), "trust in {key:?}");
             }
-            let kept = usize::from(self.uploads.reservation(*key).is_some());
-            assert_eq!(
-                peer.slots as usize,
-                self.uploads.active_of(*key).count() + kept,
-                "slots of {key:?}"
-            );
             for (handle, file) in &peer.handles {
                 let link = self.files[file].links.get(key);
                 assert_eq!(
@@ -77,7 +71,7 @@ impl<B> Swarm<B> {
             );
         }
         let callers = self.peers.iter().filter(|(_, peer)| peer.direction == Direction::Inbound);
-        self.places.check(callers.map(|(peer, _)| *peer));
+        self.caller_admission.check(callers.map(|(peer, _)| *peer));
         assert!(self.peers.len() <= self.config.max_peers, "{} peers", self.peers.len());
         self.addresses.check();
         self.check_trust();
@@ -99,7 +93,7 @@ impl<B> Swarm<B> {
             assert!(self.peers.contains_key(&peer), "{peer:?} is gone and has a slot or waits");
         }
         self.uploads.slots().check(0);
-        self.requests.slots().check(self.config.accepted_beyond_per_mille);
+        self.requests.slots().check(self.config.extra_offer_slots_per_mille);
         let storing = self.files.iter().map(|file| {
             let senders = file.download.iter().flat_map(|download| download.senders.keys());
             senders.map(|chunk| u64::from(file.geometry.chunk_len(*chunk))).sum::<u64>()
@@ -108,7 +102,7 @@ impl<B> Swarm<B> {
     }
 }
 
-fn check_download(file: &File, download: &Download, requests: &FileRequests) {
+fn check_download(file: &File, download: &Incomplete, requests: &FileRequests) {
     download.chunks.check();
     download.rarity.check();
     let mut copies = vec![0; file.geometry.chunk_count() as usize];

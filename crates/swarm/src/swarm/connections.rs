@@ -78,8 +78,6 @@ pub(super) struct Peer {
     pub(super) names_corrupt: bool,
     /// Chunks of a file that it took. A file in which it took none is not here.
     pub(super) taken: BTreeMap<FileKey, Taken>,
-    /// Upload slots that it uses or that are kept for it.
-    pub(super) slots: u32,
     /// Slots kept for it that it left unused, in a row.
     pub(super) unused_slots: u32,
 }
@@ -181,7 +179,7 @@ impl<B> Swarm<B> {
             return self.reject(now, peer, address, direction, rejection);
         }
         if direction == Direction::Inbound {
-            self.places.enter(now, peer, source);
+            self.caller_admission.enter(now, peer, source);
         }
         match (direction, address) {
             (Direction::Outbound, Some(address)) => self.note_reached(address, peer),
@@ -219,7 +217,6 @@ impl<B> Swarm<B> {
             sent_last: VecDeque::new(),
             names_corrupt: false,
             taken: BTreeMap::new(),
-            slots: 0,
             unused_slots: 0,
         };
         self.peers.insert(peer, state);
@@ -290,17 +287,17 @@ impl<B> Swarm<B> {
     fn make_place(&mut self, now: Time, newcomer: Newcomer) -> Result<(), Rejection> {
         let is_caller = newcomer.direction == Direction::Inbound;
         let is_full = self.peers.len() >= self.config.max_peers
-            || is_caller && self.places.len() >= self.config.max_callers();
+            || is_caller && self.caller_admission.len() >= self.config.max_callers();
         if !is_full {
             return Ok(());
         }
-        let (peers, requests) = (&self.peers, &self.requests);
+        let (peers, requests, uploads) = (&self.peers, &self.requests, &self.uploads);
         let is_in_use = |peer: PeerKey| {
             let is_receiving = |known: &Peer| known.in_chunk > 0 && requests.has_open_at(peer);
-            peers.get(&peer).is_some_and(|known| known.slots > 0 || is_receiving(known))
+            uploads.slots_of(peer) > 0 || peers.get(&peer).is_some_and(is_receiving)
         };
         let leaving = is_caller
-            .then(|| self.places.makes_room_for(now, newcomer.source, is_in_use))
+            .then(|| self.caller_admission.makes_room_for(now, newcomer.source, is_in_use))
             .flatten();
         let leaving = leaving.ok_or(Rejection::TooMany)?;
         self.disconnect(now, leaving, ByeReason::TOO_MANY);
@@ -351,11 +348,11 @@ impl<B> Swarm<B> {
         }
         self.note_offered_in_vain(now, peer);
         self.forget_uploads_to(peer);
-        self.note_rides(now, peer);
+        self.note_free_rides(now, peer);
         self.forget_trust(now, peer);
         self.peers.remove(&peer);
         self.requests.forget_peer(peer);
-        self.places.leave(peer);
+        self.caller_admission.leave(peer);
         self.timers.disarm_peer(peer);
         if let Some(address) = address {
             let pause = self.reconnect_pause();
@@ -444,7 +441,7 @@ impl<B> Swarm<B> {
     pub(super) fn cut(&mut self, now: Time, peer: PeerKey, violation: Violation) {
         let address = self.peers.get(&peer).and_then(|peer| peer.address);
         self.output(Output::Event(Event::Cut { address, violation }));
-        self.avoid(peer, address, now + self.config.cut, ByeReason::VIOLATION);
+        self.avoid(peer, address, now + self.config.violation_ban, ByeReason::VIOLATION);
         self.note_leaving(now, peer);
         self.disconnect(now, peer, ByeReason::VIOLATION);
     }

@@ -44,14 +44,18 @@ const SUSPECT_NETWORK: u32 = 4;
 
 /// A file and what is requested of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
+pub(super) struct FileView<'a> {
     pub(super) file: &'a File,
     pub(super) requests: &'a FileRequests,
 }
 
-impl<'a> Wanted<'a> {
-    pub(super) fn of(file: FileKey, files: &'a FileTable, requests: &'a RequestBook) -> Wanted<'a> {
-        Wanted { file: &files[&file], requests: requests.of_file(file) }
+impl<'a> FileView<'a> {
+    pub(super) fn of(
+        file: FileKey,
+        files: &'a FileTable,
+        requests: &'a RequestBook,
+    ) -> FileView<'a> {
+        FileView { file: &files[&file], requests: requests.of_file(file) }
     }
 
     /// Every peer of its swarm.
@@ -101,7 +105,7 @@ impl Candidate<'_> {
 
 /// What can send us chunks of a file.
 #[derive(Debug, Default)]
-pub(super) struct Rivals {
+pub(super) struct Competition {
     proven: usize,
     /// Connections that are not proven.
     others: usize,
@@ -114,7 +118,7 @@ pub(super) struct Rivals {
     unverified: BTreeMap<IpAddr, u32>,
 }
 
-impl Rivals {
+impl Competition {
     fn share(all: u32, among: usize) -> u32 {
         (all / u32::try_from(among.max(1)).unwrap_or(u32::MAX)).max(1)
     }
@@ -132,60 +136,62 @@ impl Rivals {
 
 impl<B> Swarm<B> {
     /// Counts who can send us chunks of the file that are missing.
-    pub(super) fn rivals(&self, now: Time, wanted: Wanted) -> Rivals {
-        let is_asked = |peer| !wanted.requests.of_link(peer).open().is_empty();
-        self.rivals_of_use(now, wanted, |peer, link| link.wanted > 0 || is_asked(peer))
+    pub(super) fn competition(&self, now: Time, view: FileView) -> Competition {
+        let is_asked = |peer| !view.requests.of_link(peer).open().is_empty();
+        self.competition_of_use(now, view, |peer, link| link.wanted > 0 || is_asked(peer))
     }
 
     /// The same when none is missing and some are to be asked for twice.
-    pub(super) fn rivals_for_second_copies(&self, now: Time, wanted: Wanted) -> Rivals {
-        self.rivals_of_use(now, wanted, |_, link| !link.held.is_empty())
+    pub(super) fn competition_for_second_copies(&self, now: Time, view: FileView) -> Competition {
+        self.competition_of_use(now, view, |_, link| !link.held.is_empty())
     }
 
-    fn rivals_of_use(
+    fn competition_of_use(
         &self,
         now: Time,
-        wanted: Wanted,
+        view: FileView,
         is_of_use: impl Fn(PeerKey, &Link) -> bool,
-    ) -> Rivals {
-        let mut rivals = Rivals::default();
-        let linked = wanted.file.links.iter().filter(|(_, link)| link.handle.is_some());
+    ) -> Competition {
+        let mut competition = Competition::default();
+        let linked = view.file.links.iter().filter(|(_, link)| link.handle.is_some());
         let useful = linked.filter(|(peer, link)| is_of_use(**peer, link));
         let mut sources = BTreeSet::new();
         for (peer, link) in useful {
             if link.trust == Trust::Proven {
-                rivals.proven += 1;
+                competition.proven += 1;
                 continue;
             }
-            rivals.others += 1;
+            competition.others += 1;
             let ip = self.peers[peer].source.to_canonical();
             sources.insert(ip);
             if link.trust == Trust::Unproven && self.sources.state(now, ip).0 == SourceState::Clean
             {
-                rivals.hosts.insert(ip);
-                rivals.networks.insert(SourceNetwork::of(ip));
+                competition.hosts.insert(ip);
+                competition.networks.insert(SourceNetwork::of(ip));
             }
         }
-        rivals.is_alone = rivals.proven == 0 && sources.len() <= 1;
-        if rivals.others > 0 {
-            let senders =
-                wanted.file.download.iter().flat_map(|download| download.senders.values());
+        competition.is_alone = competition.proven == 0 && sources.len() <= 1;
+        if competition.others > 0 {
+            let senders = view.file.download.iter().flat_map(|download| download.senders.values());
             let is_proven =
                 |peer| self.peers.get(peer).is_some_and(|peer| peer.trust() == Trust::Proven);
             for sender in senders.filter(|sender| !is_proven(&sender.peer)) {
-                *rivals.unverified.entry(sender.source.to_canonical()).or_default() += 1;
+                *competition.unverified.entry(sender.source.to_canonical()).or_default() += 1;
             }
         }
-        rivals
+        competition
     }
 
     /// Requests of the file that one source may have open. With few sources each must have more to
     /// fill our slots.
-    pub(super) fn requests_per_source(&self, wanted: Wanted, rivals: &Rivals) -> usize {
+    pub(super) fn requests_per_source(&self, view: FileView, competition: &Competition) -> usize {
         let least = self.config.requests_per_source.max(1);
-        let capacity = self.requests.slots().capacity(wanted.longest_chunk());
-        let useful =
-            if rivals.is_alone { rivals.others } else { rivals.proven + rivals.hosts.len() };
+        let capacity = self.requests.slots().capacity(view.longest_chunk());
+        let useful = if competition.is_alone {
+            competition.others
+        } else {
+            competition.proven + competition.hosts.len()
+        };
         let share = capacity.div_ceil(u32::try_from(useful.max(1)).unwrap_or(u32::MAX));
         share.max(least) as usize
     }
@@ -195,22 +201,22 @@ impl<B> Swarm<B> {
     pub(super) fn candidates<'a>(
         &self,
         now: Time,
-        wanted: Wanted<'a>,
-        rivals: &Rivals,
+        view: FileView<'a>,
+        competition: &Competition,
         is_of_use: impl Fn(&Link) -> bool,
     ) -> Vec<Candidate<'a>> {
-        let free = self.free_links(now, wanted, rivals, is_of_use);
+        let free = self.free_links(now, view, competition, is_of_use);
         // A source that is alone leaves room for one that comes later.
-        let may_try = self.may_search(wanted, self.proven > 0 || rivals.is_alone)
-            && self.requests.has_room(wanted.longest_chunk(), false, 0);
+        let may_try = self.may_search(view, self.proven > 0 || competition.is_alone)
+            && self.requests.has_room(view.longest_chunk(), false, 0);
         // Grown link by link it would be copied again and again, for each request.
-        let mut sources = Vec::with_capacity(wanted.file.links.len());
+        let mut sources = Vec::with_capacity(view.file.links.len());
         sources.extend(free.filter(|of| match of.link.trust {
             Trust::Proven => true,
-            Trust::Unproven => may_try && self.is_worth_a_try(now, of.peer, wanted, rivals),
+            Trust::Unproven => may_try && self.is_worth_a_try(now, of.peer, view, competition),
             Trust::Late | Trust::Stalled => false,
         }));
-        let capacity = self.requests.slots().capacity(wanted.longest_chunk());
+        let capacity = self.requests.slots().capacity(view.longest_chunk());
         if self.requests.unproven().chunks >= capacity.div_ceil(PROBES_AT_MOST)
             && sources.iter().any(Candidate::is_proven)
         {
@@ -221,9 +227,9 @@ impl<B> Swarm<B> {
 
     /// Whether so little is under way that one that has not proven itself may be asked for one more
     /// chunk.
-    fn may_search(&self, wanted: Wanted, is_served: bool) -> bool {
+    fn may_search(&self, view: FileView, is_served: bool) -> bool {
         let times = if is_served { WHEN_SERVED } else { WHEN_SEARCHING };
-        let (slots, len) = (self.requests.slots(), wanted.longest_chunk());
+        let (slots, len) = (self.requests.slots(), view.longest_chunk());
         slots.is_below(times, len) || slots.has_room(len)
     }
 
@@ -234,8 +240,8 @@ impl<B> Swarm<B> {
         if self.requests.late().chunks == 0 {
             return None;
         }
-        let wanted = Wanted::of(file, &self.files, &self.requests);
-        if self.is_served(now, wanted.file) {
+        let view = FileView::of(file, &self.files, &self.requests);
+        if self.is_served(now, view.file) {
             return None;
         }
         let is_new = |of: &Candidate| {
@@ -245,11 +251,11 @@ impl<B> Swarm<B> {
                 && !self.sources.was_asked(self.peers[&of.peer].source)
                 && !self.is_resting(now, of.peer)
         };
-        let newcomers: Vec<PeerKey> = wanted.links().filter(is_new).map(|of| of.peer).collect();
+        let newcomers: Vec<PeerKey> = view.links().filter(is_new).map(|of| of.peer).collect();
         let newcomer = *newcomers.get(self.rng.random_range(0..newcomers.len().max(1)))?;
         let source = self.peers[&newcomer].source;
-        let may_search = self.may_search(wanted, self.proven > 0);
-        if may_search && self.is_worth_a_try(now, newcomer, wanted, &self.rivals(now, wanted)) {
+        let may_search = self.may_search(view, self.proven > 0);
+        if may_search && self.is_worth_a_try(now, newcomer, view, &self.competition(now, view)) {
             return None;
         }
         let keeps_waiting = |key: &PeerKey, peer: &Peer| {
@@ -273,12 +279,12 @@ impl<B> Swarm<B> {
     fn free_links<'a>(
         &self,
         now: Time,
-        wanted: Wanted<'a>,
-        rivals: &Rivals,
+        view: FileView<'a>,
+        competition: &Competition,
         is_of_use: impl Fn(&Link) -> bool,
     ) -> impl Iterator<Item = Candidate<'a>> {
-        let most = self.requests_per_source(wanted, rivals);
-        wanted.links().filter(move |of| is_of_use(of.link) && of.is_free(now, most))
+        let most = self.requests_per_source(view, competition);
+        view.links().filter(move |of| is_of_use(of.link) && of.is_free(now, most))
     }
 
     /// Those that come last: late ones, and those whose source is not worth a try. None while a
@@ -286,18 +292,18 @@ impl<B> Swarm<B> {
     pub(super) fn last_candidates<'a>(
         &self,
         now: Time,
-        wanted: Wanted<'a>,
-        rivals: &Rivals,
+        view: FileView<'a>,
+        competition: &Competition,
         is_of_use: impl Fn(&Link) -> bool,
     ) -> Vec<Candidate<'a>> {
-        let has_slot = self.requests.slots().has_room(wanted.longest_chunk());
-        if !has_slot || self.is_served(now, wanted.file) {
+        let has_slot = self.requests.slots().has_room(view.longest_chunk());
+        if !has_slot || self.is_served(now, view.file) {
             return Vec::new();
         }
-        let free = self.free_links(now, wanted, rivals, is_of_use);
+        let free = self.free_links(now, view, competition, is_of_use);
         free.filter(|of| match of.link.trust {
             Trust::Late => true,
-            Trust::Unproven => self.is_worth_a_last_try(now, of.peer, rivals),
+            Trust::Unproven => self.is_worth_a_last_try(now, of.peer, competition),
             Trust::Proven | Trust::Stalled => false,
         })
         .collect()
@@ -314,11 +320,11 @@ impl<B> Swarm<B> {
     pub(super) fn is_served_with(
         &self,
         now: Time,
-        wanted: Wanted,
+        view: FileView,
         chunk: ChunkIndex,
         besides: PeerKey,
     ) -> bool {
-        wanted.links().any(|of| {
+        view.links().any(|of| {
             of.peer != besides
                 && of.is_proven()
                 && of.may_be_asked_for(chunk)
@@ -335,21 +341,21 @@ impl<B> Swarm<B> {
         &self,
         now: Time,
         peer: PeerKey,
-        wanted: Wanted,
-        rivals: &Rivals,
+        view: FileView,
+        competition: &Competition,
     ) -> bool {
-        match wanted.file.links.get(&peer).map(|link| link.trust) {
+        match view.file.links.get(&peer).map(|link| link.trust) {
             Some(Trust::Proven) => true,
             Some(Trust::Unproven) => {
                 let ip = self.peers[&peer].source.to_canonical();
                 // As long as others are clean, one that is not offers in vain.
-                let is_best = rivals.hosts.contains(&ip) || rivals.hosts.is_empty();
-                self.is_worth_a_try(now, peer, wanted, rivals)
+                let is_best = competition.hosts.contains(&ip) || competition.hosts.is_empty();
+                self.is_worth_a_try(now, peer, view, competition)
                     || is_best
-                        && !self.is_served(now, wanted.file)
-                        && self.is_worth_a_last_try(now, peer, rivals)
+                        && !self.is_served(now, view.file)
+                        && self.is_worth_a_last_try(now, peer, competition)
             }
-            Some(Trust::Late) => rivals.hosts.is_empty() && !self.is_served(now, wanted.file),
+            Some(Trust::Late) => competition.hosts.is_empty() && !self.is_served(now, view.file),
             Some(Trust::Stalled) | None => false,
         }
     }
@@ -370,46 +376,51 @@ impl<B> Swarm<B> {
         &self,
         now: Time,
         peer: PeerKey,
-        wanted: Wanted,
-        rivals: &Rivals,
+        view: FileView,
+        competition: &Competition,
     ) -> bool {
         let ip = self.peers[&peer].source;
-        if rivals.is_alone {
-            return self.is_worth_a_last_try(now, peer, rivals);
+        if competition.is_alone {
+            return self.is_worth_a_last_try(now, peer, competition);
         }
         if self.is_resting(now, peer) {
             return false;
         }
-        let capacity = self.requests.slots().capacity(wanted.longest_chunk());
+        let capacity = self.requests.slots().capacity(view.longest_chunk());
         let (host, network) = self.sources.state(now, ip);
         let (of_host, of_network) = self.sources.probes(ip);
         let (of_host, of_network) = (
-            of_host + rivals.unverified_of_host(ip),
-            of_network + rivals.unverified_of_network(ip),
+            of_host + competition.unverified_of_host(ip),
+            of_network + competition.unverified_of_network(ip),
         );
         let host_has_room = match host {
             SourceState::Paused => false,
             SourceState::Suspect => of_host == 0,
-            SourceState::Clean => of_host < Rivals::share(capacity, rivals.hosts.len()).min(FEW),
+            SourceState::Clean => {
+                of_host < Competition::share(capacity, competition.hosts.len()).min(FEW)
+            }
         };
         host_has_room
             && match network {
                 SourceState::Paused => false,
                 SourceState::Suspect => of_network < (capacity / SUSPECT_NETWORK).max(1),
-                SourceState::Clean => of_network < Rivals::share(capacity, rivals.networks.len()),
+                SourceState::Clean => {
+                    of_network < Competition::share(capacity, competition.networks.len())
+                }
             }
     }
 
     /// Whether it may be tried with a chunk because there is nobody better. As many as keep us
     /// waiting there may be tried once more, so that all of a crowd are in a few rounds.
-    fn is_worth_a_last_try(&self, now: Time, peer: PeerKey, rivals: &Rivals) -> bool {
+    fn is_worth_a_last_try(&self, now: Time, peer: PeerKey, competition: &Competition) -> bool {
         let ip = self.peers[&peer].source;
         let few = match () {
-            () if rivals.is_alone => FEW_ALONE,
+            () if competition.is_alone => FEW_ALONE,
             () if self.sources.has_sent_corrupt(now, ip) => 1,
             () => FEW,
         };
         let (all, late) = self.sources.probes_of_host(ip);
-        !self.is_resting(now, peer) && all + rivals.unverified_of_host(ip) - late < few.max(late)
+        !self.is_resting(now, peer)
+            && all + competition.unverified_of_host(ip) - late < few.max(late)
     }
 }

@@ -22,7 +22,7 @@ const NAMED_OF_HOST: u64 = 3;
 const NAMED_OF_NETWORK: u64 = 16;
 
 /// Members that are looked at for one message.
-const LOOKED_AT: usize = 4 * MAX_HOLDERS;
+const MAX_CANDIDATES: usize = 4 * MAX_HOLDERS;
 
 /// Of a swarm with more members than this the list is kept for a moment: a crowd that joins a
 /// thousand times a second must not have it made each time.
@@ -41,8 +41,8 @@ pub(super) struct Members {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Vouched {
     Reached,
-    Gave,
-    Took,
+    Sent,
+    Received,
     Nothing,
 }
 
@@ -89,8 +89,8 @@ impl<B> Swarm<B> {
             let connection = &self.peers[peer];
             let vouched = match () {
                 () if self.reached_at(*peer).is_some() => Vouched::Reached,
-                () if connection.is_proven => Vouched::Gave,
-                () if connection.sent_chunks > 0 => Vouched::Took,
+                () if connection.is_proven => Vouched::Sent,
+                () if connection.sent_chunks > 0 => Vouched::Received,
                 () => Vouched::Nothing,
             };
             let address = connection.address?;
@@ -108,10 +108,10 @@ impl<B> Swarm<B> {
     /// as each other by chance.
     fn name_members(&mut self, peer: PeerKey, file: FileKey, members: &[Member]) {
         let vicinity = self.peers[&peer].vicinity;
-        let mut others = Vec::with_capacity(members.len().min(LOOKED_AT));
+        let mut others = Vec::with_capacity(members.len().min(MAX_CANDIDATES));
         for equals in members.chunk_by(|one, other| one.vouched == other.vouched) {
             let (before, after) = equals.split_at(self.rng.random_range(0..equals.len()));
-            let room = LOOKED_AT - others.len();
+            let room = MAX_CANDIDATES - others.len();
             let is_other =
                 |member: &&Member| member.peer != peer && vicinity.shares(member.address);
             others.extend(after.iter().chain(before).filter(is_other).take(room));
@@ -127,7 +127,7 @@ impl<B> Swarm<B> {
             let SourceRank { host, network } = named.rank(member.source);
             let is_one_too_many = hosts_compete && host >= NAMED_OF_HOST
                 || networks_compete && network >= NAMED_OF_NETWORK;
-            if member.vouched <= Vouched::Gave || !is_one_too_many {
+            if member.vouched <= Vouched::Sent || !is_one_too_many {
                 named.add(member.source, 1);
                 peers.push(member.address);
             }

@@ -9,12 +9,12 @@ use tnet_proto::{FileHandle, MAX_HAVE_CHUNKS, PeerMessage};
 use super::Swarm;
 use crate::FileKey;
 use crate::Time;
-use crate::file::{Download, File, FileStats};
+use crate::file::{File, FileStats, Incomplete};
 use crate::io::{Event, Goal, Output, Priority};
 use crate::timers::Timer;
 
 /// Which chunks of a new file are on disk.
-pub(super) struct Here {
+pub(super) struct ChunksOnDisk {
     pub(super) stored: ChunkSet,
     /// Not verified yet.
     pub(super) vouched: ChunkSet,
@@ -27,14 +27,14 @@ impl<B> Swarm<B> {
         file: FileKey,
         hash: FileHash,
         geometry: Geometry,
-        here: Here,
+        on_disk: ChunksOnDisk,
         goal: Goal,
     ) {
-        let Here { stored, vouched } = here;
+        let ChunksOnDisk { stored, vouched } = on_disk;
         let is_complete = stored.is_full();
         assert!(is_complete || goal != Goal::Seed, "only a complete file can be seeded");
         let download = (!is_complete)
-            .then(|| Box::new(Download::new(&geometry, stored, &vouched, &mut self.rng)));
+            .then(|| Box::new(Incomplete::new(&geometry, stored, &vouched, &mut self.rng)));
         let links = BTreeMap::new();
         let state = File {
             key: file,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tnet_sources::{SourceCounts, SourceRank};
 
 use super::Swarm;
+use super::caller_admission::PROVEN_FOR;
 use super::connections::Peer;
-use super::places::PROVEN_FOR;
 use crate::Time;
 use crate::link::LINK_BYTES;
 use crate::{FileKey, PeerKey};
@@ -34,7 +34,7 @@ const REFUSED_FOR: Duration = Duration::from_millis(250);
 const AT_ONCE: usize = 32;
 
 /// The least useful links of a connection that are looked at: more than can be in use.
-pub(super) const LOOKED_AT: usize = 64;
+pub(super) const MAX_CANDIDATES: usize = 64;
 
 /// What all links hold.
 #[derive(Debug, Default)]
@@ -126,7 +126,8 @@ impl<B> Swarm<B> {
     /// was one.
     fn give_up_finished(&mut self, now: Time, peer: PeerKey) -> bool {
         let links = &self.peers[&peer].links;
-        let finished = links.by_use().take(LOOKED_AT).take_while(|file| links.is_finished(*file));
+        let finished =
+            links.by_use().take(MAX_CANDIDATES).take_while(|file| links.is_finished(*file));
         let idle = { finished }.find(|file| self.may_give_up(peer, *file));
         let Some(file) = idle else { return false };
         self.close(now, peer, file);
@@ -169,7 +170,7 @@ impl<B> Swarm<B> {
         most: u64,
     ) -> bool {
         let links = &self.peers[&peer].links;
-        let least: Vec<FileKey> = links.by_use().take(LOOKED_AT).collect();
+        let least: Vec<FileKey> = links.by_use().take(MAX_CANDIDATES).collect();
         let (had, mut given_up) = (self.peers[&peer].link_bytes, 0);
         for file in least {
             // What it has given up so far is there for the other one.

@@ -12,7 +12,7 @@ use tnet_proto::{ByeReason, FileHandle, Holdings, Open, PeerMessage};
 
 use super::Swarm;
 use super::connections::{IDLE, Peer};
-use super::link_memory::LOOKED_AT;
+use super::link_memory::MAX_CANDIDATES;
 use crate::Time;
 use crate::file::{Content, File};
 use crate::io::Violation;
@@ -43,7 +43,7 @@ impl<B> Swarm<B> {
         let open = state.open_message();
         self.count_link(peer, file);
         self.timers.disarm(Timer::Idle(peer));
-        self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_patience);
+        self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_timeout);
         self.send(peer, PeerMessage::Open(open));
         true
     }
@@ -58,7 +58,7 @@ impl<B> Swarm<B> {
         let is_idle = |file: &FileKey| {
             !self.files.is_incomplete(*file) && !self.uploads.is_sending(peer, *file)
         };
-        let Some(least) = links.by_use().take(LOOKED_AT).find(is_idle) else { return false };
+        let Some(least) = links.by_use().take(MAX_CANDIDATES).find(is_idle) else { return false };
         self.close(now, peer, least);
         true
     }
@@ -106,9 +106,9 @@ impl<B> Swarm<B> {
     /// The peer did not say what it holds: its place is for somebody who does.
     pub(super) fn on_unanswered(&mut self, now: Time, peer: PeerKey, file: FileKey) {
         if self.is_our_fault(peer) {
-            return self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_patience);
+            return self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_timeout);
         }
-        if self.peers.get(&peer).is_some_and(|peer| now - peer.heard >= self.config.open_patience) {
+        if self.peers.get(&peer).is_some_and(|peer| now - peer.heard >= self.config.open_timeout) {
             // Nor did anything else come. A new connection may do better.
             self.tell_silent(peer);
             return self.disconnect(now, peer, ByeReason::IDLE);

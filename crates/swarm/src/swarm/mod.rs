@@ -19,8 +19,11 @@
 
 mod answers;
 mod arrivals;
+mod caller_admission;
 mod connections;
+mod corruption_reports;
 mod discovery;
+mod eligibility;
 mod exchange;
 mod file_settings;
 mod files;
@@ -29,12 +32,9 @@ mod link_order;
 mod links;
 mod offers;
 mod picking;
-mod places;
 mod probing;
 mod progress;
 mod requests;
-mod rivals;
-mod rot;
 mod status;
 mod timeouts;
 mod trust;
@@ -68,13 +68,13 @@ use crate::{FileKey, PeerKey};
 use tnet_sources::AddressBook;
 use tnet_sources::Sources;
 
-pub use status::{FileStatus, PeerStatus, SlotStatus};
+pub use status::{FileSnapshot, PeerSnapshot, SlotSnapshot};
 
+use caller_admission::CallerAdmission;
 use connections::{Newcomer, Peer};
 use exchange::Members;
-use files::Here;
+use files::ChunksOnDisk;
 use link_memory::LinkMemory;
-use places::Places;
 use uploads::Uploads;
 
 /// The core. `B` is the body of a chunk: whatever the caller has of one that arrived. It comes with
@@ -88,7 +88,7 @@ pub struct Swarm<B = ()> {
     files: FileTable,
     peers: BTreeMap<PeerKey, Peer>,
     /// Of those who called us.
-    places: Places,
+    caller_admission: CallerAdmission,
     link_memory: LinkMemory,
     members: Option<Members>,
     requests: RequestBook,
@@ -122,7 +122,7 @@ impl<B> Swarm<B> {
             rng: StdRng::seed_from_u64(seed),
             files: FileTable::default(),
             peers: BTreeMap::new(),
-            places: Places::new(config.max_callers()),
+            caller_admission: CallerAdmission::new(config.max_callers()),
             link_memory: LinkMemory::default(),
             members: None,
             requests: RequestBook::new(config.download_slots),
@@ -131,7 +131,7 @@ impl<B> Swarm<B> {
             own_ips: BTreeSet::new(),
             uploads: Uploads::new(config.upload_slots),
             offered_in_vain: None,
-            uplink: Uplink::new(config.upload_slots, config.uplink_patience_per_mille),
+            uplink: Uplink::new(config.upload_slots, config.slow_uplink_per_mille),
             addresses: AddressBook::new(config.max_addresses),
             timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -150,7 +150,7 @@ impl<B> Swarm<B> {
         debug_assert!(self.outputs.is_empty(), "outputs are left when {now:?} brings an input");
         match input {
             Input::AddFile { file, hash, geometry, stored, vouched, goal } => {
-                self.on_add_file(now, file, hash, geometry, Here { stored, vouched }, goal);
+                self.on_add_file(now, file, hash, geometry, ChunksOnDisk { stored, vouched }, goal);
             }
             Input::RemoveFile { file } => self.on_remove_file(now, file),
             Input::PeerConnected { peer, id, source, local, address, direction } => {

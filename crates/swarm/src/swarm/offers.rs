@@ -1,7 +1,7 @@
-//! Whom to offer a slot that nobody has asked for. Receivers ask where they see room; an uplink
-//! that is free when all their requests are elsewhere would stay idle. So they ask for about half
-//! of what they can take, and the other half is offered to them by whoever has a free slot: short
-//! queues at every source, and nearly no uplink without work.
+//! Offers of free upload slots to peers that have not asked. Receivers ask where they see room; an
+//! uplink that is free when all their requests are elsewhere would stay idle. So they ask for about
+//! half of what they can take, and peers with a free slot offer them the other half. Queues are
+//! short at every source, and hardly any uplink is idle.
 //!
 //! Last of 64 receivers, 1024 chunks, simulated, chunks of 128 KiB and of 1 MiB: 1.06 and 1.07
 //! times the bound. Without offers, and as many requests as upload slots: 1.19 (100 receivers) and
@@ -21,14 +21,13 @@ use crate::link::{Link, PeerHas};
 use crate::rate_limiter::TransferDirection::Up;
 use crate::{FileKey, PeerKey};
 
-/// After a slot was offered in vain, for so long only this part of the slots is offered to those
-/// who never took a chunk. A crowd that never takes one would else keep all slots, each for the
-/// time of a reservation, and whoever asks would get what lapses: ten chunks a second.
-const NEWCOMERS_PART: usize = 4;
+/// After a slot was offered in vain, for so long only a part of the slots is offered to newcomers.
+/// Peers that never take a chunk would else keep all slots, each for the time of a reservation, and
+/// those that ask would get what lapses: ten chunks a second.
 const WARY_FOR: Duration = Duration::from_secs(10);
 
 /// Peers, and files of one peer, looked at for one offer.
-const LOOKED_AT: usize = 64;
+const MAX_CANDIDATES: usize = 64;
 
 impl<B> Swarm<B> {
     /// Keeps free slots for peers that could use them and tells them so.
@@ -39,24 +38,23 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// A random one of those who lack a chunk that is here, get nothing from us, and have not given
-    /// back a slot lately.
+    /// A random peer that lacks a chunk that is here, gets nothing from us, and has not given back
+    /// a slot lately.
     fn choose_receiver(&mut self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
         if !self.config.offers || !self.uploads.slots().has_room_to_offer(0) {
             return None;
         }
         let (first, last) = (self.peers.first_key_value()?.0, self.peers.last_key_value()?.0);
         let from = PeerKey(self.rng.random_range(first.0..=last.0));
-        let in_turn = self.peers.range(from..).chain(self.peers.range(..from)).take(LOOKED_AT);
+        let in_turn = self.peers.range(from..).chain(self.peers.range(..from)).take(MAX_CANDIDATES);
         let kept_for_new = self.kept_for_new(now);
-        let at_most = self.uploads.slots().capacity(0) as usize / NEWCOMERS_PART;
-        let may_be_new = kept_for_new.is_none_or(|kept| kept < at_most.max(1));
-        let mut candidates = [from; LOOKED_AT];
+        let may_be_new = kept_for_new.is_none_or(|kept| kept < self.most_reserved_for_newcomers(0));
+        let mut candidates = [from; MAX_CANDIDATES];
         let mut count = 0;
         for (peer, connection) in in_turn {
-            let is_idle =
-                connection.slots == 0 && connection.unused_slots < self.config.unused_to_skip;
-            if is_idle && (may_be_new || connection.sent_chunks > 0) {
+            let is_idle = connection.unused_slots < self.config.unused_offers_limit
+                && self.uploads.slots_of(*peer) == 0;
+            if (may_be_new || connection.sent_chunks > 0) && is_idle {
                 candidates[count] = *peer;
                 count += 1;
             }
@@ -66,8 +64,8 @@ impl<B> Swarm<B> {
             count -= 1;
             candidates.swap(self.rng.random_range(0..=count), count);
             let peer = candidates[count];
-            let mut files =
-                from_random(self.peers[&peer].links.unfinished(), &mut self.rng).take(LOOKED_AT);
+            let mut files = from_random(self.peers[&peer].links.unfinished(), &mut self.rng)
+                .take(MAX_CANDIDATES);
             if let Some(found) = files
                 .find_map(|file| Some((peer, file, self.offer(now, peer, file, kept_for_new)?)))
             {
@@ -85,14 +83,14 @@ impl<B> Swarm<B> {
         file: FileKey,
         kept_for_new: Option<usize>,
     ) -> Option<ChunkIndex> {
-        let state = self.files.get(file).filter(|_| !self.is_rider(now, peer, file))?;
+        let state = self.files.get(file).filter(|_| !self.is_free_rider(now, peer, file))?;
         let link = state
             .links
             .get(&peer)
             .filter(|link| link.handle.is_some() && link.no_offer_before <= now)?;
-        let slots = self.uploads.slots().capacity(state.longest_chunk()) as usize;
-        let is_one_too_many = kept_for_new
-            .is_some_and(|kept| kept >= (slots / NEWCOMERS_PART).max(1) && self.is_new(peer));
+        let most = self.most_reserved_for_newcomers(state.longest_chunk());
+        let is_one_too_many =
+            kept_for_new.is_some_and(|kept| kept >= most && self.is_newcomer(peer));
         let may_begin = !is_one_too_many
             && self.uploads.slots().has_room_to_offer(state.longest_chunk())
             && self.rate_limiter.allows(now, Up, file);
@@ -106,14 +104,10 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Slots that are kept for those who never took a chunk, if that is to be limited now.
+    /// Slots that are reserved for newcomers, if that is to be limited now.
     fn kept_for_new(&self, now: Time) -> Option<usize> {
         let is_wary = self.offered_in_vain.is_some_and(|last| now < last + WARY_FOR);
-        is_wary.then(|| self.uploads.reserved().filter(|peer| self.is_new(*peer)).count())
-    }
-
-    fn is_new(&self, peer: PeerKey) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| peer.sent_chunks == 0)
+        is_wary.then(|| self.reserved_for_newcomers())
     }
 }
 

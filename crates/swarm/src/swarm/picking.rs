@@ -1,4 +1,4 @@
-//! Whom to ask for which chunk.
+//! The piece picker: which chunk to request from which source.
 //!
 //! Chunk: first one that failed before, else the rarest, random among equals. Source: of two random
 //! holders with room the one with fewer of our requests. A chunk is asked for twice only when
@@ -12,9 +12,9 @@ use rand::{Rng, RngExt};
 use tnet_fileinfo::ChunkIndex;
 
 use super::Swarm;
-use super::rivals::{Candidate, Wanted};
+use super::eligibility::{Candidate, FileView};
 use crate::Time;
-use crate::file::Download;
+use crate::file::Incomplete;
 use crate::io::Priority;
 use crate::link::{MAX_UNANSWERED, PeerHas};
 use crate::rate_limiter::TransferDirection::Down;
@@ -24,7 +24,7 @@ use crate::{FileKey, PeerKey};
 use tnet_sources::Trust;
 
 /// Chunks looked at when one source is searched for what it could send.
-const LOOKED_AT: usize = 256;
+const MAX_CANDIDATES: usize = 256;
 
 /// What was decided: one more request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +70,6 @@ impl<B> Swarm<B> {
         self.requests.has_room(len, self.proven > 0, 0) && self.disk_keeps_up()
     }
 
-    /// The same when this source keeps a slot for us: a slot there is worth more than order here.
-    /// Given back, it would have been idle for a round trip, and we stand in line at more sources
-    /// than we have slots.
-    fn may_accept(&self, len: u32, trust: Trust) -> bool {
-        self.requests.has_room(len, trust == Trust::Proven, self.config.accepted_beyond_per_mille)
-            && self.disk_keeps_up()
-    }
-
     fn disk_keeps_up(&self) -> bool {
         self.files.storing_bytes() < self.config.storing_bytes
     }
@@ -100,14 +92,14 @@ impl<B> Swarm<B> {
         {
             return self.choose_of(file, newcomer);
         }
-        let wanted = Wanted::of(file, &self.files, &self.requests);
-        let rivals = self.rivals(now, wanted);
-        let candidates = self.candidates(now, wanted, &rivals, |link| link.wanted > 0);
-        if let Some(choice) = pick(wanted, &candidates, &mut self.rng) {
+        let view = FileView::of(file, &self.files, &self.requests);
+        let competition = self.competition(now, view);
+        let candidates = self.candidates(now, view, &competition, |link| link.wanted > 0);
+        if let Some(choice) = pick(view, &candidates, &mut self.rng) {
             return Some(choice);
         }
-        let last = self.last_candidates(now, wanted, &rivals, |link| link.wanted > 0);
-        pick(wanted, &last, &mut self.rng).or_else(|| self.choose_hedge(now, file))
+        let last = self.last_candidates(now, view, &competition, |link| link.wanted > 0);
+        pick(view, &last, &mut self.rng).or_else(|| self.choose_hedge(now, file))
     }
 
     /// What to ask this peer for, now that it has a slot for us.
@@ -117,53 +109,63 @@ impl<B> Swarm<B> {
         file: FileKey,
         peer: PeerKey,
     ) -> Option<Choice> {
-        if !self.may_take_slot(now, file, peer) {
+        if !self.can_use_offer(now, file, peer) {
             return None;
         }
         self.choose_of(file, peer)
     }
 
     fn choose_of(&mut self, file: FileKey, peer: PeerKey) -> Option<Choice> {
-        let wanted = Wanted::of(file, &self.files, &self.requests);
-        pick(wanted, &[wanted.candidate(peer)?], &mut self.rng)
+        let view = FileView::of(file, &self.files, &self.requests);
+        pick(view, &[view.candidate(peer)?], &mut self.rng)
     }
 
-    /// Whether we can use the slot that this peer keeps for us.
-    fn may_take_slot(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
-        let wanted = Wanted::of(file, &self.files, &self.requests);
-        let rivals = self.rivals(now, wanted);
-        let most = self.requests_per_source(wanted, &rivals);
-        let Some(candidate) = wanted.candidate(peer) else { return false };
-        self.may_accept(wanted.longest_chunk(), candidate.link.trust)
+    /// Whether a slot that this peer reserved for us can be used, as far as the limits go that do
+    /// not depend on other sources. A slot there is worth more than order here: given back, it
+    /// would have been idle for a round trip, and we wait in line at more sources than we have
+    /// slots. So more chunks may be under way than we would ask for by ourselves.
+    fn has_room_to_accept(&self, now: Time, file: FileKey, candidate: &Candidate) -> bool {
+        let len = self.files[&file].longest_chunk();
+        let extra = self.config.extra_offer_slots_per_mille;
+        self.requests.has_room(len, candidate.is_proven(), extra)
+            && self.disk_keeps_up()
             && self.rate_limiter.allows(now, Down, file)
             && !self.is_outranked(file)
-            && candidate.is_free(now, most)
-            && self.may_accept_from(now, peer, wanted, &rivals)
+            && candidate.link.trust != Trust::Stalled
+            && candidate.requests.unanswered() < MAX_UNANSWERED
     }
 
-    /// Whether we can take this chunk, which the seed would spread through us. However many others
+    /// Whether a slot can be used that this peer reserved for us, for any chunk.
+    fn can_use_offer(&self, now: Time, file: FileKey, peer: PeerKey) -> bool {
+        let view = FileView::of(file, &self.files, &self.requests);
+        let Some(candidate) = view.candidate(peer) else { return false };
+        if !self.has_room_to_accept(now, file, &candidate) {
+            return false;
+        }
+        let competition = self.competition(now, view);
+        candidate.is_free(now, self.requests_per_source(view, &competition))
+            && self.may_accept_from(now, peer, view, &competition)
+    }
+
+    /// Whether this chunk can be taken, which the seed would spread through us. However many others
     /// it has given us: its uplink is what a young swarm waits for.
-    pub(super) fn may_take_chunk(
+    pub(super) fn can_use_suggestion(
         &self,
         now: Time,
         file: FileKey,
         Choice { peer, chunk }: Choice,
     ) -> bool {
-        let wanted = Wanted::of(file, &self.files, &self.requests);
-        let Some(candidate) = wanted.candidate(peer) else { return false };
+        let view = FileView::of(file, &self.files, &self.requests);
+        let Some(candidate) = view.candidate(peer) else { return false };
         candidate.may_be_asked_for(chunk)
-            && self.may_accept(wanted.longest_chunk(), candidate.link.trust)
-            && self.rate_limiter.allows(now, Down, file)
-            && !self.is_outranked(file)
-            && candidate.link.trust != Trust::Stalled
-            && candidate.requests.unanswered() < MAX_UNANSWERED
-            && self.may_accept_from(now, peer, wanted, &self.rivals(now, wanted))
+            && self.has_room_to_accept(now, file, &candidate)
+            && self.may_accept_from(now, peer, view, &self.competition(now, view))
     }
 
     /// When every missing chunk is asked for: a second source for the one that takes longest.
     fn choose_hedge(&mut self, now: Time, file: FileKey) -> Option<Choice> {
-        let wanted = Wanted::of(file, &self.files, &self.requests);
-        let Wanted { file: state, requests } = wanted;
+        let view = FileView::of(file, &self.files, &self.requests);
+        let FileView { file: state, requests } = view;
         let download = state.download.as_ref()?;
         if download.chunks.missing() > 0 {
             return None;
@@ -180,9 +182,9 @@ impl<B> Swarm<B> {
         let patience = self.patience(state.longest_chunk()).min(pause);
         let after = |peer| if self.proven > 0 && is_late(peer) { patience } else { pause };
         let has_slot = self.requests.slots().has_room(state.longest_chunk());
-        let rivals = self.rivals_for_second_copies(now, wanted);
-        let candidates = self.candidates(now, wanted, &rivals, |_| true);
-        let last = self.last_candidates(now, wanted, &rivals, |_| true);
+        let competition = self.competition_for_second_copies(now, view);
+        let candidates = self.candidates(now, view, &competition, |_| true);
+        let last = self.last_candidates(now, view, &competition, |_| true);
         let due = requests.asked_once();
         let due = due.map(|(chunk, asked)| (asked.since + after(asked.peer), chunk, asked));
         let mut due: Vec<(Time, ChunkIndex, Asked)> = due.collect();
@@ -195,7 +197,7 @@ impl<B> Swarm<B> {
             // One that has proven itself is worth waiting for.
             let is_old = has_slot
                 && now >= asked.since + pause
-                && !self.is_served_with(now, wanted, chunk, asked.peer);
+                && !self.is_served_with(now, view, chunk, asked.peer);
             let is_other = |of: &Candidate| {
                 of.peer != asked.peer && of.may_be_asked_for(chunk) && (is_old || of.is_proven())
             };
@@ -210,8 +212,8 @@ impl<B> Swarm<B> {
     }
 }
 
-fn pick(wanted: Wanted, sources: &[Candidate], rng: &mut StdRng) -> Option<Choice> {
-    let download = wanted.file.download.as_ref()?;
+fn pick(view: FileView, sources: &[Candidate], rng: &mut StdRng) -> Option<Choice> {
+    let download = view.file.download.as_ref()?;
     if sources.is_empty() {
         return None;
     }
@@ -223,7 +225,7 @@ fn pick(wanted: Wanted, sources: &[Candidate], rng: &mut StdRng) -> Option<Choic
         less_loaded(&holders, rng).map(|peer| Choice { peer, chunk })
     };
     if let Some(choice) =
-        download.retry.iter().find_map(|chunk| ask_again(wanted, *chunk, sources, rng))
+        download.retry.iter().find_map(|chunk| ask_again(view, *chunk, sources, rng))
     {
         return Some(choice);
     }
@@ -241,7 +243,7 @@ fn pick(wanted: Wanted, sources: &[Candidate], rng: &mut StdRng) -> Option<Choic
 /// Whom to ask for a chunk that failed: one that has proven itself, unless none that holds it has
 /// time for us.
 fn ask_again(
-    wanted: Wanted,
+    view: FileView,
     chunk: ChunkIndex,
     sources: &[Candidate],
     rng: &mut StdRng,
@@ -254,12 +256,12 @@ fn ask_again(
     let waits = |of: Candidate| {
         of.is_proven() && of.link.busy_until.is_none() && of.may_be_asked_for(chunk)
     };
-    let is_worth_waiting = || wanted.links().any(waits);
+    let is_worth_waiting = || view.links().any(waits);
     less_loaded(&holders, rng).filter(|_| !is_worth_waiting()).map(choice)
 }
 
 /// One of the rarest chunks that the source has for us, of a few hundred from a random one on.
-fn rarest_of(download: &Download, source: Candidate, rng: &mut StdRng) -> Option<Choice> {
+fn rarest_of(download: &Incomplete, source: Candidate, rng: &mut StdRng) -> Option<Choice> {
     let Candidate { peer, link, .. } = source;
     let PeerHas::Part(held) = &link.held else { return None };
     let skipped = rng.random_range(0..link.wanted.max(1)) as usize;
@@ -268,9 +270,9 @@ fn rarest_of(download: &Download, source: Candidate, rng: &mut StdRng) -> Option
         missing.filter(|chunk| download.rarity.is_listed(*chunk) && source.may_be_asked_for(*chunk))
     };
     let copies = |chunk: &ChunkIndex| download.rarity.copies(*chunk);
-    let chunk = wanted().skip(skipped).take(LOOKED_AT).min_by_key(copies);
+    let chunk = wanted().skip(skipped).take(MAX_CANDIDATES).min_by_key(copies);
     chunk
-        .or_else(|| wanted().take(LOOKED_AT).min_by_key(copies))
+        .or_else(|| wanted().take(MAX_CANDIDATES).min_by_key(copies))
         .map(|chunk| Choice { peer, chunk })
 }
 

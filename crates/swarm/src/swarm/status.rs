@@ -19,7 +19,7 @@ const ENOUGH_NEIGHBOURS: usize = 16;
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileStatus {
+pub struct FileSnapshot {
     /// Chunks in all.
     pub chunks: u32,
     /// Chunks verified and on disk.
@@ -46,7 +46,7 @@ pub struct FileStatus {
 
 /// One connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerStatus {
+pub struct PeerSnapshot {
     /// Which.
     pub peer: PeerKey,
     /// The other side's id.
@@ -71,7 +71,7 @@ pub struct PeerStatus {
 
 /// Slots in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SlotStatus {
+pub struct SlotSnapshot {
     /// Chunks being sent, kept slots included.
     pub uploads: u32,
     /// Peers waiting for a slot.
@@ -93,12 +93,12 @@ pub struct SlotStatus {
 
 impl<B> Swarm<B> {
     /// A picture of one file.
-    pub fn file_status(&self, file: FileKey, now: Time) -> Option<FileStatus> {
+    pub fn file_status(&self, file: FileKey, now: Time) -> Option<FileSnapshot> {
         let state = self.files.get(file)?;
         let chunks = state.geometry.chunk_count();
         let download = state.download.as_ref();
         let count = |counted: usize| u32::try_from(counted).unwrap_or(u32::MAX);
-        Some(FileStatus {
+        Some(FileSnapshot {
             chunks,
             stored: download.map_or(chunks, |download| download.chunks.stored().count()),
             vouched: download.map_or(0, |download| download.chunks.vouched()),
@@ -210,8 +210,8 @@ impl<B> Swarm<B> {
     }
 
     /// Pictures of all connections.
-    pub fn peer_status(&self) -> Vec<PeerStatus> {
-        let pictures = self.peers.iter().map(|(key, peer)| PeerStatus {
+    pub fn peer_status(&self) -> Vec<PeerSnapshot> {
+        let pictures = self.peers.iter().map(|(key, peer)| PeerSnapshot {
             peer: *key,
             id: peer.id,
             address: peer.address,
@@ -227,8 +227,8 @@ impl<B> Swarm<B> {
     }
 
     /// Slots in use.
-    pub fn slot_status(&self) -> SlotStatus {
-        SlotStatus {
+    pub fn slot_status(&self) -> SlotSnapshot {
+        SlotSnapshot {
             uploads: self.uploads.slots().used(),
             waiting: u32::try_from(self.uploads.waiting().len()).unwrap_or(u32::MAX),
             downloads: self.requests.slots().used(),
@@ -236,7 +236,7 @@ impl<B> Swarm<B> {
             storing_bytes: self.files.storing_bytes(),
             upload_bytes: self.uploads.slots().used_bytes(),
             uploads_most: self.uploads.slots().most(0),
-            downloads_most: self.requests.slots().most(self.config.accepted_beyond_per_mille),
+            downloads_most: self.requests.slots().most(self.config.extra_offer_slots_per_mille),
         }
     }
 

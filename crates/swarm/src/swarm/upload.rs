@@ -10,7 +10,7 @@ use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerMessage};
 
 use super::Swarm;
-use super::places::Deed;
+use super::caller_admission::Proof;
 use super::uploads::Reservation;
 use crate::Time;
 use crate::io::Output;
@@ -22,11 +22,11 @@ use crate::{FileKey, PeerKey, UploadEnd};
 /// Chunks under way to one peer: at least and at most, whatever its share is.
 const PER_PEER: (usize, usize) = (2, 32);
 
-/// This part of the slots may be kept for peers that never took a chunk.
+/// At most this part of the slots is reserved for newcomers, peers that never took a chunk.
 const NEWCOMERS_PART: usize = 4;
 
 /// So many times the file for one who announces nothing, before it is served last.
-const RIDES: u64 = 2;
+const FREE_RIDER_COPIES: u64 = 2;
 
 /// Suggestions that a peer gives back before it gets what it asks for. Else what we would rather
 /// give and what it would rather have could go back and forth for ever. The first one it may give
@@ -60,7 +60,7 @@ impl<B> Swarm<B> {
         // Room for the longest chunk: it may become another one.
         let has_to_wait = self.has_its_share(peer, file)
             || !self.rate_limiter.allows(now, Up, file)
-            || self.is_rider(now, peer, file) && self.others_wait(now, peer);
+            || self.is_free_rider(now, peer, file) && self.others_wait(now, peer);
         let is_full = !is_invited && has_to_wait
             || !self.uploads.slots().has_room(self.files[&file].longest_chunk());
         if is_full || !is_invited && self.is_better_suggested(peer, file, chunk) {
@@ -83,8 +83,7 @@ impl<B> Swarm<B> {
     /// file takes all slots of the seed, and the others wait until it has all that.
     fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
         // No share is less than this: then nobody need be counted.
-        if self.peers.get(&peer).is_some_and(|connection| (connection.slots as usize) < PER_PEER.0)
-        {
+        if self.uploads.slots_of(peer) < PER_PEER.0 {
             return false;
         }
         let state = &self.files[&file];
@@ -101,31 +100,32 @@ impl<B> Swarm<B> {
     /// of that. An honest one is sent each chunk once, and again if it was lost, and tells others
     /// of it. What former connections of its source took counts for one that has announced less
     /// than it kept to itself.
-    pub(super) fn is_rider(&self, now: Time, peer: PeerKey, file: FileKey) -> bool {
+    pub(super) fn is_free_rider(&self, now: Time, peer: PeerKey, file: FileKey) -> bool {
         let (Some(state), Some(connection)) = (self.files.get(file), self.peers.get(&peer)) else {
             return false;
         };
         let taken = connection.taken.get(&file).copied().unwrap_or_default();
         let is_open = taken.announced > 0 && taken.announced >= taken.unannounced;
-        let before = if is_open { 0 } else { self.sources.rides(now, connection.source, file) };
+        let before =
+            if is_open { 0 } else { self.sources.free_rides(now, connection.source, file) };
         u64::from(taken.unannounced) + u64::from(before)
-            > RIDES * u64::from(state.geometry.chunk_count())
+            > FREE_RIDER_COPIES * u64::from(state.geometry.chunk_count())
     }
 
     /// The connection is gone; what it took and kept to itself is remembered of its source.
-    pub(super) fn note_rides(&mut self, now: Time, peer: PeerKey) {
+    pub(super) fn note_free_rides(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer) else { return };
         let source = connection.source;
         for (file, taken) in std::mem::take(&mut connection.taken) {
-            self.sources.note_ride(now, source, file, taken.unannounced);
+            self.sources.note_free_rides(now, source, file, taken.unannounced);
         }
     }
 
-    /// Whether somebody who is no rider waits for a slot.
+    /// Whether somebody who is no free_rider waits for a slot.
     fn others_wait(&self, now: Time, peer: PeerKey) -> bool {
         self.uploads
             .in_line()
-            .any(|(other, file, _)| other != peer && !self.is_rider(now, other, file))
+            .any(|(other, file, _)| other != peer && !self.is_free_rider(now, other, file))
     }
 
     /// Whether a slot is kept for this request; it is free then. A suggestion is kept for its own
@@ -154,7 +154,6 @@ impl<B> Swarm<B> {
         self.spend(now, Up, file, len);
         self.uploads.start(now, peer, file, chunk, len);
         if let Some(connection) = self.peers.get_mut(&peer) {
-            connection.slots += 1;
             connection.unused_slots = 0;
         }
         self.output(Output::Upload { peer, file, chunk });
@@ -163,7 +162,7 @@ impl<B> Swarm<B> {
     fn refuse_busy(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let unused = self.peers.get(&peer).map_or(0, |connection| connection.unused_slots);
         // Who lets kept slots lapse again and again must find a free one by asking.
-        if unused < self.config.unused_to_skip {
+        if unused < self.config.unused_offers_limit {
             self.uploads.wait(peer, file, chunk);
         }
         let load = self.uploads.slots().used() as usize + self.uploads.waiting().len();
@@ -219,14 +218,14 @@ impl<B> Swarm<B> {
         let mut in_line = self.uploads.in_line().filter(|(peer, file, _)| {
             self.rate_limiter.allows(now, Up, *file)
                 && !self.has_its_share(*peer, *file)
-                && self.may_keep_slot_for(*peer, *file)
+                && self.may_reserve_for(*peer, *file)
         });
         let first = in_line.next()?;
-        if !self.priorities_differ && !self.is_rider(now, first.0, first.1) {
+        if !self.priorities_differ && !self.is_free_rider(now, first.0, first.1) {
             return Some(first);
         }
         let rank = |(peer, file, _): &(PeerKey, FileKey, ChunkIndex)| {
-            (!self.is_rider(now, *peer, *file), self.files[file].priority)
+            (!self.is_free_rider(now, *peer, *file), self.files[file].priority)
         };
         Some(
             in_line
@@ -234,18 +233,29 @@ impl<B> Swarm<B> {
         )
     }
 
-    /// Whether a slot may be kept for this peer. Of those who never took a chunk some will not take
-    /// the slot either, and it is idle until that is known: while others wait, a crowd of them must
+    /// Whether a slot may be reserved for this peer. Some peers that never took a chunk will not
+    /// take the slot either, and it is idle until that is known: while others wait, newcomers must
     /// not have more than a part of the slots.
-    pub(super) fn may_keep_slot_for(&self, peer: PeerKey, file: FileKey) -> bool {
-        let is_new =
-            |peer: PeerKey| self.peers.get(&peer).is_some_and(|peer| peer.sent_chunks == 0);
-        if !is_new(peer) || self.uploads.waiting().all(is_new) {
-            return true;
-        }
-        let slots = self.uploads.slots().capacity(self.files[&file].longest_chunk()) as usize;
-        let kept = self.uploads.reserved().filter(|peer| is_new(*peer)).count();
-        kept < (slots / NEWCOMERS_PART).max(1)
+    pub(super) fn may_reserve_for(&self, peer: PeerKey, file: FileKey) -> bool {
+        !self.is_newcomer(peer)
+            || self.uploads.waiting().all(|peer| self.is_newcomer(peer))
+            || self.reserved_for_newcomers()
+                < self.most_reserved_for_newcomers(self.files[&file].longest_chunk())
+    }
+
+    /// Whether the peer never took a chunk.
+    pub(super) fn is_newcomer(&self, peer: PeerKey) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.sent_chunks == 0)
+    }
+
+    /// Slots that are reserved for newcomers.
+    pub(super) fn reserved_for_newcomers(&self) -> usize {
+        self.uploads.reserved().filter(|peer| self.is_newcomer(*peer)).count()
+    }
+
+    /// Slots for chunks of that length that may be reserved for newcomers.
+    pub(super) fn most_reserved_for_newcomers(&self, len: u32) -> usize {
+        (self.uploads.slots().capacity(len) as usize / NEWCOMERS_PART).max(1)
     }
 
     pub(super) fn reserve(
@@ -261,9 +271,6 @@ impl<B> Swarm<B> {
         self.spend(now, Up, file, len);
         let reservation = Reservation { file, chunk, len, suggested, is_heeded: false };
         self.uploads.reserve(peer, reservation);
-        if let Some(connection) = self.peers.get_mut(&peer) {
-            connection.slots += 1;
-        }
         self.timers.rearm(Timer::Reservation(peer), now + self.config.reservation);
         let (file, chunk) = (file.handle(), chunk.get());
         let message = match suggested {
@@ -273,17 +280,9 @@ impl<B> Swarm<B> {
         self.send(peer, message);
     }
 
-    /// The peer has one slot less.
-    fn on_slot_released(&mut self, peer: PeerKey) {
-        if let Some(connection) = self.peers.get_mut(&peer) {
-            connection.slots -= 1;
-        }
-    }
-
     /// Frees the slot kept for a peer. A suggestion it did not take goes to somebody else.
     fn end_reservation(&mut self, peer: PeerKey, taken: Option<ChunkIndex>) -> bool {
         let Some(reservation) = self.uploads.end_reservation(peer) else { return false };
-        self.on_slot_released(peer);
         self.rate_limiter.refund(Up, reservation.file, reservation.len);
         self.timers.disarm(Timer::Reservation(peer));
         if reservation.suggested && taken != Some(reservation.chunk) {
@@ -377,7 +376,6 @@ impl<B> Swarm<B> {
         end: UploadEnd,
     ) {
         let Some(active) = self.uploads.end(peer, file, chunk) else { return };
-        self.on_slot_released(peer);
         match end {
             UploadEnd::Sent => {
                 if let Some(slots) =
@@ -386,7 +384,9 @@ impl<B> Swarm<B> {
                     self.uploads.narrow_to(slots);
                 }
                 // As much longer as there are more slots for uploads.
-                if let Some(bytes) = self.sent.passed(now, active.len, self.config.slots_last * 2) {
+                if let Some(bytes) =
+                    self.sent.passed(now, active.len, self.config.slot_turnover_time * 2)
+                {
                     self.uploads.widen_to(bytes, active.len);
                 }
                 self.on_sent(now, peer, file, chunk);
@@ -400,7 +400,7 @@ impl<B> Swarm<B> {
     }
 
     fn on_sent(&mut self, now: Time, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
-        self.places.prove(now, peer, Deed::Took);
+        self.caller_admission.prove(now, peer, Proof::Received);
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.sent_chunks += 1;
             connection.useful_at = Some(now);
@@ -432,7 +432,6 @@ impl<B> Swarm<B> {
         let active: Vec<(FileKey, ChunkIndex)> = self.uploads.active_of(peer).collect();
         for (file, chunk) in active {
             self.uploads.end(peer, file, chunk);
-            self.on_slot_released(peer);
             self.unspread(file, chunk);
         }
         self.end_reservation(peer, None);

@@ -1,11 +1,11 @@
-//! Who keeps a place when there are more callers than places, as sentences.
+//! Which callers keep their connection when there are more of them than places.
 
 use std::net::SocketAddr;
 
 use tnet_proto::{ByeReason, PeerId, PeerMessage};
 
 use super::desk::*;
-use crate::swarm::places::{PROVEN_FOR, SETTLING};
+use crate::swarm::caller_admission::{PROVEN_FOR, SETTLING};
 use crate::{Config, Direction, Input, Output, PeerKey, UploadEnd};
 
 /// A process that serves a file and has so many places for callers.
@@ -116,23 +116,23 @@ fn a_proof_does_not_last_for_ever() {
 }
 
 #[test]
-fn takers_of_one_source_do_not_keep_everybody_else_out() {
+fn receivers_of_one_source_do_not_keep_all_others_out() {
     let mut desk = seeding(200);
     crowd(&mut desk, 200, |_| "10.0.0.1".to_owned());
     for number in 1..=200 {
         takes(&mut desk, number, number % 8);
     }
     assert_eq!(calls(&mut desk, 300, "10.0.0.2"), made_room(1));
-    // It is one of a few who have not had a chance yet: when there are enough of them, they compete
-    // among themselves.
+    // It is one of a few that have not had a chance yet: when there are enough of them, they
+    // compete among themselves.
     for number in 301..400 {
         let left = calls(&mut desk, number, "10.0.0.2");
         desk.now = desk.now + millis(20);
-        let of_takers =
+        let of_receivers =
             (1..=200).filter(|number| !desk.swarm.is_connected(PeerKey(*number))).count();
         assert!(
-            of_takers <= 25,
-            "{of_takers} takers made room for idle ones, last of all {left:?}"
+            of_receivers <= 25,
+            "{of_receivers} receivers made room for idle ones, last of all {left:?}"
         );
     }
 }

@@ -5,7 +5,7 @@ use tnet_proto::{FileHandle, Holdings, PeerMessage};
 
 use super::desk::*;
 use crate::link::LINK_BYTES;
-use crate::swarm::places::PROVEN_FOR;
+use crate::swarm::caller_admission::PROVEN_FOR;
 use crate::{Config, FileKey, Goal, Output, PeerKey, UploadEnd};
 
 /// Files that are shared, and links for which there is memory: each has a set of one byte.

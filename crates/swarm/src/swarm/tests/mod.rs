@@ -1,9 +1,11 @@
 //! What holds for the core as a whole: in small networks of several cores, and each policy as a
 //! sentence.
 
+mod caller_admission;
 mod closing;
 mod connecting;
 mod contacts;
+mod corruption_reports;
 mod crowds;
 mod desk;
 mod downloading;
@@ -14,9 +16,7 @@ mod hostile;
 mod link_memory;
 mod network;
 mod offering;
-mod places;
 mod resuming;
-mod rot;
 mod scenarios;
 mod serving;
 mod sharing;

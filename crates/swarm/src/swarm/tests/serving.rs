@@ -344,7 +344,7 @@ fn a_part_is_served_and_nothing_is_asked_for() {
 }
 
 /// Takes so many chunks without a word; announces each of them if it is told to.
-fn rides(desk: &mut Desk, peer: PeerKey, chunks: u32, announces: bool) {
+fn free_rides(desk: &mut Desk, peer: PeerKey, chunks: u32, announces: bool) {
     for chunk in 0..chunks {
         let chunk = chunk % 8;
         assert_eq!(uploaded(&desk.request(peer, chunk)), [(peer, chunk)]);
@@ -361,7 +361,7 @@ fn is_served_in_turn(chunks: u32, announces: bool) -> bool {
     let (mut desk, taker, first) = one_slot_taken();
     let second = desk.holder_of(&[]);
     desk.ended(taker, 0, UploadEnd::Sent);
-    rides(&mut desk, first, chunks, announces);
+    free_rides(&mut desk, first, chunks, announces);
     assert_eq!(uploaded(&desk.request(taker, 0)), [(taker, 0)]);
     assert!(is_busy(&told(&desk.request(first, 7), first)));
     assert!(is_busy(&told(&desk.request(second, 7), second)));
@@ -387,16 +387,16 @@ fn who_announces_what_it_takes_is_served_in_turn() {
 #[test]
 fn a_rider_that_nobody_else_waits_for_is_served_and_is_offered_nothing() {
     let mut desk = Desk::seeding(8, with_slots(1));
-    let rider = desk.holder_of(&[]);
-    rides(&mut desk, rider, 60, false);
+    let free_rider = desk.holder_of(&[]);
+    free_rides(&mut desk, free_rider, 60, false);
     desk.swarm.config.offers = true;
-    desk.request(rider, 0);
-    let outputs = desk.ended(rider, 0, UploadEnd::Sent);
-    assert_eq!(suggested(&told(&outputs, rider)), None, "{outputs:?}");
+    desk.request(free_rider, 0);
+    let outputs = desk.ended(free_rider, 0, UploadEnd::Sent);
+    assert_eq!(suggested(&told(&outputs, free_rider)), None, "{outputs:?}");
     let peer = desk.connect();
     let outputs = desk.open(peer, &[]);
     let outputs = [outputs, desk.wait(secs(1))].concat();
-    assert_eq!(told(&outputs, rider), []);
+    assert_eq!(told(&outputs, free_rider), []);
 }
 
 #[test]
@@ -404,14 +404,14 @@ fn who_comes_back_after_almost_two_rides_is_still_a_rider() {
     let (mut desk, taker, first) = one_slot_taken();
     let second = desk.holder_of(&[]);
     desk.ended(taker, 0, UploadEnd::Sent);
-    rides(&mut desk, first, 30, false);
+    free_rides(&mut desk, first, 30, false);
     desk.input(Input::PeerLost { peer: first });
     let again = PeerKey(70);
     let (id, address) =
         (tnet_proto::PeerId([70; 16]), std::net::SocketAddr::from(([10, 0, 0, 2], 9)));
     desk.connected(again, id, Some(address), crate::Direction::Inbound);
     desk.open(again, &[]);
-    rides(&mut desk, again, 3, false);
+    free_rides(&mut desk, again, 3, false);
     desk.request(taker, 0);
     assert!(is_busy(&told(&desk.request(again, 7), again)));
     assert!(is_busy(&told(&desk.request(second, 7), second)));
