@@ -3,11 +3,10 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use tnet_proto::COORDINATOR_PORT;
+
 use crate::registry::networks::AllowAdvertise;
 use crate::registry::table::TableLimits;
-
-/// TCP port of the coordinator unless another is chosen.
-pub const DEFAULT_PORT: u16 = 7400;
 
 /// How a coordinator behaves. Not `#[non_exhaustive]`: callers write
 /// `Config { listen, ..Config::default() }`, which a new field does not break.
@@ -64,7 +63,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, COORDINATOR_PORT)),
             allow_advertise: AllowAdvertise::default(),
             table: TableLimits::default(),
             max_connections: 20_000,

@@ -33,7 +33,7 @@ mod config;
 pub mod registry;
 mod server;
 
-pub use config::{Config, DEFAULT_PORT};
+pub use config::Config;
 pub use registry::location::PeerLocation;
 pub use registry::networks::{AllowAdvertise, IpNetwork, ParseNetworkError};
 pub use registry::stats::{LimitCounts, Stats};
@@ -43,6 +43,7 @@ pub use registry::table::{
     TableSize,
 };
 pub use server::{BindError, Coordinator, CoordinatorHandle, MAX_FILES_LISTED, Stopped};
+pub use tnet_proto::COORDINATOR_PORT;
 
 /// For tests and fuzz targets: the table beside its model.
 #[cfg(any(test, feature = "fuzzing"))]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::socket::canonical;
+use tnet_proto::canonical;
 
 /// The next connection, with the [`canonical`] address of the other side. An error that only one
 /// connection suffers from is skipped. Of any other, for example a lack of descriptors, `failed` is

@@ -7,10 +7,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::socket::{self, canonical};
+use tnet_proto::{COORDINATOR_PORT, canonical};
 
-/// Port of a coordinator that is named without one.
-const COORDINATOR_PORT: u16 = 7400;
+use crate::socket;
 
 /// Why a text is not an address that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tnet_proto::CONNECT_TIMEOUT;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -14,9 +15,6 @@ use crate::socket;
 
 /// How long to wait for a descriptor.
 const DESCRIPTOR_WITHIN: Duration = Duration::from_secs(30);
-
-/// An attempt fails after this long, unless [`Connector::with_timeout`] says otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects to an address, with small segments on narrow paths. Clones share what is known of paths
 /// and descriptors.
@@ -39,7 +37,8 @@ pub struct Connection {
 }
 
 impl Connector {
-    /// Each attempt fails after 5 s; connects from the address that the system chooses.
+    /// Each attempt fails after [`CONNECT_TIMEOUT`]; connects from the address that the system
+    /// chooses.
     pub fn new(paths: NarrowPaths, descriptors: Descriptors) -> Connector {
         Connector { paths, descriptors, timeout: CONNECT_TIMEOUT, loopback_from: None }
     }

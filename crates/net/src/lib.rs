@@ -44,7 +44,5 @@ pub use log_throttle::LogThrottle;
 pub use narrow_paths::{Narrow, NarrowPaths, SMALL_SEGMENT};
 pub use reach::OwnReach;
 pub use resolver::{ResolveError, Resolver};
-pub use socket::{
-    UNSENT_AT_FIRST, WRITE_AT_MOST, canonical, is_here, listen, tune, tune_for_messages,
-};
+pub use socket::{WRITE_AT_MOST, is_here, listen, tune, tune_for_messages};
 pub use strangers::{Introduced, Stranger, Strangers};

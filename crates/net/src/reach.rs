@@ -3,10 +3,10 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use tnet_proto::{Families, Reach};
+use tnet_proto::{Families, Reach, canonical};
 
 use crate::address::Advertise;
-use crate::socket::{canonical, is_here};
+use crate::socket::is_here;
 
 /// The address of the listening socket, and the one that the user says instead.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout};
 
 use crate::address::CoordinatorAddress;
-use crate::socket::canonical;
+use tnet_proto::canonical;
 
 /// How long a name service may take.
 const RESOLVE_WITHIN: Duration = Duration::from_secs(10);

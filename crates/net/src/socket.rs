@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
+use tnet_proto::UNSENT_AT_FIRST;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Connections that wait in the kernel to be accepted: ten thousand peers may start in the same
@@ -22,10 +23,6 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 /// messages, a description, a part of a chunk. Taking some of it does not prolong the time. The
 /// kernel gives up a connection no earlier.
 pub const WRITE_AT_MOST: Duration = Duration::from_secs(60);
-
-/// Bytes that may be unsent in the kernel before the speed of a connection is known. A fast
-/// connection soon gets more; on a slow one more would delay messages for long.
-pub const UNSENT_AT_FIRST: u32 = 16 * 1024;
 
 /// Binds and listens. `[::]` takes IPv4 connections too, and falls back to `0.0.0.0` where the
 /// system has no IPv6. Any other IPv6 address takes no IPv4 connections.
@@ -143,15 +140,6 @@ fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
     if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }
 }
 
-/// The address with an IPv4 address in its plain form, not mapped into IPv6. A link-local one keeps
-/// its interface.
-pub fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => address,
-        ip => SocketAddr::new(ip, address.port()),
-    }
-}
-
 /// Number of a network interface of this machine.
 pub(crate) fn interface(name: &str) -> Option<u32> {
     #[cfg(target_os = "linux")]
@@ -177,6 +165,8 @@ pub fn is_here(mut address: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tnet_proto::canonical;
+
     use super::*;
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_net::{Advertise, CoordinatorAddress};
+use tnet_proto::{CONNECT_TIMEOUT, PEER_PORT, REPORT_INTERVAL};
 
 use crate::api::{Limits, Priority};
 
@@ -63,17 +64,17 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             coordinator: None,
-            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 7401)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PEER_PORT)),
             advertise: None,
             loopback_from: None,
-            report_interval: Duration::from_secs(10),
+            report_interval: REPORT_INTERVAL,
             share_interval: Duration::from_secs(2),
             limits: Limits::default(),
             swarm: tnet_swarm::Config::default(),
             chunk_memory: 40 * 1024 * 1024,
             sync_bytes: 64 * 1024 * 1024,
             sync_interval: Duration::from_secs(2),
-            connect_within: Duration::from_secs(5),
+            connect_within: CONNECT_TIMEOUT,
             max_strangers: 256,
             scans: None,
             demo_delay: Duration::ZERO,

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tnet_net::canonical;
+use tnet_proto::canonical;
 use tnet_proto::{CoordinatorReply, Vicinity};
 use tokio::net::TcpStream;
 

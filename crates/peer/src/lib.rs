@@ -72,6 +72,7 @@ pub use tnet_net::{
     AddressError, Advertise, Clock, CoordinatorAddress, Elapsed, Shortage, descriptors,
     parse_listen,
 };
+pub use tnet_proto::PEER_PORT;
 pub use tnet_store as store;
 pub use tnet_store::share::{self, LeftOut, LeftOutKind};
 pub use tnet_swarm::{Config as SwarmConfig, Time};

@@ -5,8 +5,9 @@
 use bytes::BytesMut;
 
 use crate::limits::{DATA_HEADER_LEN, MAX_DATA_LEN, MAX_INFO_SUMS};
-use crate::message::{WireMessage, encode};
+use crate::message::encode;
 use crate::peer::{FileHandle, Info, PeerMessage};
+use crate::shape::PeerMessageKind;
 
 /// Bytes of the length prefix before every frame: a little-endian u32 that does not count itself.
 pub const PREFIX_LEN: usize = 4;
@@ -26,9 +27,7 @@ const DATA_HEADER: u32 = 24;
 const _: () = assert!(DATA_HEADER as usize == DATA_HEADER_LEN);
 
 /// Number of [`Data`](crate::PeerMessage::Data) on the wire.
-const DATA_NUMBER: u32 = 6;
-#[expect(clippy::indexing_slicing, reason = "checked while compiling")]
-const _: () = assert!(matches!(PeerMessage::NAMES[DATA_NUMBER as usize].as_bytes(), b"Data"));
+const DATA_NUMBER: u32 = PeerMessageKind::Data.number();
 
 /// What the next frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

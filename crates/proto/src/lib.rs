@@ -33,11 +33,13 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod coordinator;
+mod defaults;
 mod digest;
 mod frame;
 mod keys;
 mod limits;
 mod message;
+mod pacing;
 mod peer;
 mod preamble;
 mod shape;
@@ -51,18 +53,21 @@ pub use coordinator::{
     Availability, CallResult, CoordinatorReply, CoordinatorRequest, Families, Holder, Limit,
     Listed, Reach, Refusal, ReportDigest, ReportEntry,
 };
+pub use defaults::{COORDINATOR_PORT, PEER_PORT, REPORT_INTERVAL};
 pub use frame::{FrameError, FrameHead, HEAD_LEN, PREFIX_LEN, data_header, info_head};
 pub use keys::{FileKey, PeerKey, UploadEnd};
 pub use limits::{
-    DATA_HEADER_LEN, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN, MAX_FRAME_BEFORE_HELLO,
-    MAX_FRAME_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS, MAX_REPORT_ENTRIES, MAX_TAIL_LEAF,
-    MAX_TAIL_PATH,
+    CONNECT_TIMEOUT, DATA_HEADER_LEN, MAX_BITMAP_LEN, MAX_DATA_LEN, MAX_EXTENSION_LEN,
+    MAX_FRAME_BEFORE_HELLO, MAX_FRAME_LEN, MAX_HAVE_CHUNKS, MAX_HOLDERS, MAX_INFO_SUMS,
+    MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH, SILENCE_TIMEOUT,
 };
 pub use message::{DecodeError, WireMessage, decode, encode};
+pub use pacing::{PART_LEN, TURN_TIMEOUT, TURNS, UNSENT_AHEAD, UNSENT_AT_FIRST};
 pub use peer::{ByeReason, FileHandle, Hello, Holdings, Info, Open, Payload, PeerId, PeerMessage};
 pub use preamble::{PREAMBLE_LEN, PreambleError, Protocol, Versions, negotiate, preamble};
+pub use shape::{CoordinatorReplyKind, CoordinatorRequestKind, PeerMessageKind};
 pub use time::Time;
-pub use vicinity::Vicinity;
+pub use vicinity::{Vicinity, canonical, unmapped};
 
 #[cfg(feature = "codec")]
 pub use codec::{CodecError, MessageCodec, PreambleExchangeError, Received, exchange_preamble};

@@ -1,4 +1,7 @@
-//! The size of everything that crosses the wire. What is larger is refused before it is allocated.
+//! The size of everything that crosses the wire, and how long the other side may take. What is
+//! larger is refused before it is allocated.
+
+use std::time::Duration;
 
 use tnet_fileinfo::{MAX_CHUNK_SIZE, MAX_CHUNKS, Tail};
 
@@ -41,6 +44,12 @@ pub const MAX_EXTENSION_LEN: usize = 64 * 1024;
 
 /// Encoded length of everything in a `Data` message that comes before the bytes themselves.
 pub const DATA_HEADER_LEN: usize = 4 + 4 + 4 + 4 + 8;
+
+/// A connection attempt without an answer fails after this time.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that stays silent is ended after this time.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(90);
 
 const _: () = assert!(MAX_DATA_LEN + DATA_HEADER_LEN <= MAX_FRAME_LEN);
 const _: () = assert!(MAX_BITMAP_LEN + 64 <= MAX_FRAME_LEN, "a whole bitmap fits in one frame");

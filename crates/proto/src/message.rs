@@ -28,6 +28,9 @@ pub trait WireMessage: Wire + fmt::Debug + Send + 'static {
 
     /// The name of this message, for logs and counters.
     fn name(&self) -> &'static str;
+
+    /// The number of this message on the wire.
+    fn number(&self) -> u32;
 }
 
 /// Why the body of a frame is not a message.

@@ -42,7 +42,31 @@ const REPORT_ENTRY: usize = HASH + 8 + 4;
 const EXTENSION: [Field; 2] = [Fixed(4), List { item: 1, max: MAX_EXTENSION_LEN }];
 
 macro_rules! shapes {
-    ($message:ident { $($name:ident: $fields:expr,)+ }) => {
+    ($message:ident, $kind:ident { $($name:ident: $fields:expr,)+ }) => {
+        #[doc = concat!("The kinds of [`", stringify!($message), "`], by their numbers on the wire.")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
+        #[repr(u32)]
+        pub enum $kind {
+            $(
+                #[doc = concat!("[`", stringify!($message), "::", stringify!($name), "`]")]
+                $name,
+            )+
+        }
+
+        impl $kind {
+            /// The number on the wire.
+            pub const fn number(self) -> u32 {
+                self as u32
+            }
+
+            /// The kind with this number; `None` if no message has it.
+            pub fn of(number: u32) -> Option<Self> {
+                const ALL: &[$kind] = &[$($kind::$name),+];
+                ALL.get(usize::try_from(number).ok()?).copied()
+            }
+        }
+
         impl Wire for $message {
             const SHAPES: &'static [&'static [Field]] = &[$(&$fields),+];
         }
@@ -55,66 +79,81 @@ macro_rules! shapes {
                     $($message::$name { .. } => stringify!($name)),+
                 }
             }
+
+            fn number(&self) -> u32 {
+                match self {
+                    $($message::$name { .. } => $kind::$name.number()),+
+                }
+            }
         }
     };
 }
 
-shapes!(PeerMessage {
-    Hello: [],
-    Open: [Fixed(4 + HASH + 8 + 4), Holdings],
-    NotFound: [],
-    Close: [],
-    Have: [Fixed(4), List { item: 4, max: MAX_HAVE_CHUNKS }],
-    Request: [],
-    Data: [Fixed(4 + 4), Part],
-    Busy: [],
-    Ready: [],
-    Suggest: [],
-    Cancel: [],
-    Stopped: [],
-    Refused: [],
-    InfoRequest: [],
-    Info: [
-        Fixed(HASH + 8 + 4),
-        List { item: 1, max: MAX_TAIL_LEAF },
-        List { item: HASH, max: MAX_TAIL_PATH },
-        Fixed(4),
-        List { item: HASH, max: MAX_INFO_SUMS },
-    ],
-    InfoNotFound: [],
-    Peers: [Fixed(4), List { item: SHORTEST_ADDRESS, max: MAX_HOLDERS }],
-    Ping: [],
-    Pong: [],
-    Bye: [],
-    Unsupported: [],
-    Extension: EXTENSION,
-    Corrupt: [],
-});
+shapes!(
+    PeerMessage,
+    PeerMessageKind {
+        Hello: [],
+        Open: [Fixed(4 + HASH + 8 + 4), Holdings],
+        NotFound: [],
+        Close: [],
+        Have: [Fixed(4), List { item: 4, max: MAX_HAVE_CHUNKS }],
+        Request: [],
+        Data: [Fixed(4 + 4), Part],
+        Busy: [],
+        Ready: [],
+        Suggest: [],
+        Cancel: [],
+        Stopped: [],
+        Refused: [],
+        InfoRequest: [],
+        Info: [
+            Fixed(HASH + 8 + 4),
+            List { item: 1, max: MAX_TAIL_LEAF },
+            List { item: HASH, max: MAX_TAIL_PATH },
+            Fixed(4),
+            List { item: HASH, max: MAX_INFO_SUMS },
+        ],
+        InfoNotFound: [],
+        Peers: [Fixed(4), List { item: SHORTEST_ADDRESS, max: MAX_HOLDERS }],
+        Ping: [],
+        Pong: [],
+        Bye: [],
+        Unsupported: [],
+        Extension: EXTENSION,
+        Corrupt: [],
+    }
+);
 
-shapes!(CoordinatorRequest {
-    Hello: [],
-    Report: [Fixed(8 + 1), List { item: REPORT_ENTRY, max: MAX_REPORT_ENTRIES }],
-    Heartbeat: [],
-    Lookup: [],
-    Watch: [],
-    Unwatch: [],
-    Bye: [],
-    Unsupported: [],
-    Extension: EXTENSION,
-    Calls: [List { item: SHORTEST_ADDRESS + 1, max: MAX_HOLDERS }],
-});
+shapes!(
+    CoordinatorRequest,
+    CoordinatorRequestKind {
+        Hello: [],
+        Report: [Fixed(8 + 1), List { item: REPORT_ENTRY, max: MAX_REPORT_ENTRIES }],
+        Heartbeat: [],
+        Lookup: [],
+        Watch: [],
+        Unwatch: [],
+        Bye: [],
+        Unsupported: [],
+        Extension: EXTENSION,
+        Calls: [List { item: SHORTEST_ADDRESS + 1, max: MAX_HOLDERS }],
+    }
+);
 
-shapes!(CoordinatorReply {
-    Welcome: [],
-    Accepted: [],
-    Renewed: [],
-    Resync: [],
-    Holders: [Fixed(HASH + 4 + 4), List { item: SHORTEST_ADDRESS + 4, max: MAX_HOLDERS }],
-    LimitReached: [],
-    Bye: [],
-    Unsupported: [],
-    Extension: EXTENSION,
-});
+shapes!(
+    CoordinatorReply,
+    CoordinatorReplyKind {
+        Welcome: [],
+        Accepted: [],
+        Renewed: [],
+        Resync: [],
+        Holders: [Fixed(HASH + 4 + 4), List { item: SHORTEST_ADDRESS + 4, max: MAX_HOLDERS }],
+        LimitReached: [],
+        Bye: [],
+        Unsupported: [],
+        Extension: EXTENSION,
+    }
+);
 
 /// Checks the message number and every list length of an encoded `M`.
 pub(crate) fn check<M: WireMessage>(body: &[u8]) -> Result<(), DecodeError> {

@@ -75,6 +75,23 @@ impl Vicinity {
     }
 }
 
+/// The address with an IPv4 address in its plain form, not mapped into IPv6. Of IPv6 addresses only
+/// link-local ones keep their interface.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => address,
+        ip => SocketAddr::new(ip, address.port()),
+    }
+}
+
+/// The same, but every IPv6 address stays as it is, with its interface.
+pub fn unmapped(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
 /// The interface of a link-local IPv6 address; `None` for all others.
 fn scope_of(address: SocketAddr) -> Option<u32> {
     match address {

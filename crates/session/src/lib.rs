@@ -60,18 +60,8 @@ use buffer_pool::BufferPool;
 use event::EventSender;
 use order::ReplySender;
 
-/// Sessions that write parts of chunks to their sockets at the same time. A chunk that waits here
-/// lets messages pass and leaves as soon as the network is free; in the kernel it would do neither.
-/// More than one, because the wake-up between two parts takes time: with 4 and 6 the last of 16
-/// receivers takes 1.13 times the bound; on a busy machine with 2, 4 and 8 it took 1.31, 1.19 and
-/// 1.28.
-const TURNS: usize = 4;
-
 /// A silent connection is sent a `Ping` after this time.
 const PING_AFTER: Duration = Duration::from_secs(30);
-
-/// A connection that stays silent is ended after this time.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A goodbye must be written within this time, and the other side then has as long to close.
 const BYE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, BytesMut};
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry};
 use tnet_proto::{
-    DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, Time, WireMessage,
-    decode,
+    DecodeError, FileHandle, FrameError, FrameHead, MAX_FRAME_LEN, PeerMessage, PeerMessageKind,
+    SILENCE_TIMEOUT, Time, decode,
 };
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -23,9 +23,7 @@ use super::long_messages::{MESSAGE_TIMEOUT, SHORT};
 use super::open_requests::OpenRequests;
 use super::reading_pause::report_pause;
 use super::reusable_timer::{Elapsed, ReusableTimer};
-use super::{
-    ChunkBody, ChunkBuffer, EventSender, Ingest, ReplySender, SILENCE_TIMEOUT, SessionEvent,
-};
+use super::{ChunkBody, ChunkBuffer, EventSender, Ingest, ReplySender, SessionEvent};
 
 /// Bytes read from the socket at a time while no chunk is being read. What is read beyond the head
 /// of a part is copied once more, so this is no more than messages need.
@@ -223,8 +221,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Reads a long message once there is memory for it; an ignored one is skipped without.
     async fn long_message(&mut self, len: usize, events: &EventSender) -> Result<(), ReceiveError> {
-        let kind = MessageKind::of(self.buffered.first_chunk());
-        if let MessageKind::Ignored { unknown } = kind {
+        let kind = LongMessage::of(self.buffered.first_chunk());
+        if let LongMessage::Ignored { unknown } = kind {
             self.skip(len).await?;
             unknown
                 .into_iter()
@@ -467,7 +465,7 @@ impl Assembly {
 }
 
 /// What to do with a long message.
-enum MessageKind {
+enum LongMessage {
     Read,
     /// Skip it; the number, if no message has it.
     Ignored {
@@ -475,15 +473,16 @@ enum MessageKind {
     },
 }
 
-impl MessageKind {
+impl LongMessage {
     /// By the number that the message begins with.
-    fn of(number: Option<&[u8; 4]>) -> MessageKind {
+    fn of(number: Option<&[u8; 4]>) -> LongMessage {
         let number = number.map_or(0, |number| u32::from_le_bytes(*number));
-        let name = usize::try_from(number).ok().and_then(|number| PeerMessage::NAMES.get(number));
-        match name.copied() {
-            None => MessageKind::Ignored { unknown: Some(number) },
-            Some("Info" | "Extension") => MessageKind::Ignored { unknown: None },
-            Some(_) => MessageKind::Read,
+        match PeerMessageKind::of(number) {
+            None => LongMessage::Ignored { unknown: Some(number) },
+            Some(PeerMessageKind::Info | PeerMessageKind::Extension) => {
+                LongMessage::Ignored { unknown: None }
+            }
+            Some(_) => LongMessage::Read,
         }
     }
 }

@@ -8,11 +8,8 @@
 
 use std::time::Duration;
 
-use tnet_net::UNSENT_AT_FIRST;
+use tnet_proto::{UNSENT_AHEAD, UNSENT_AT_FIRST};
 use tokio::time::Instant;
-
-/// The send time that the kernel may have data for.
-const AHEAD: Duration = Duration::from_millis(5);
 
 /// Bytes that may be unsent on the slowest and on the fastest connection.
 const MIN_LIMIT: u32 = UNSENT_AT_FIRST;
@@ -68,7 +65,7 @@ impl SendWindow {
             return None;
         }
         self.measurement = Some(Measurement { began: now, last: now, bytes: 0 });
-        let ahead = u128::from(bytes) * AHEAD.as_nanos() / took.as_nanos();
+        let ahead = u128::from(bytes) * UNSENT_AHEAD.as_nanos() / took.as_nanos();
         // Rounded to powers of two, so that the limit settles.
         let limit = u32::try_from(ahead)
             .unwrap_or(MAX_LIMIT)

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_net::Clock;
-use tnet_proto::PeerKey;
-use tnet_proto::{ByeReason, PeerMessage};
+use tnet_proto::{ByeReason, PeerKey, PeerMessage, TURNS};
 use tokio::io::AsyncRead;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,7 +21,7 @@ use super::order::{OrderSender, order_queue};
 use super::reader::Reader;
 use super::reusable_timer::ReusableTimer;
 use super::writer::Writer;
-use super::{BYE_TIMEOUT, Handshaken, Ingest, Order, SendHalf, SessionEvent, TURNS};
+use super::{BYE_TIMEOUT, Handshaken, Ingest, Order, SendHalf, SessionEvent};
 
 /// See [`SessionContext::with_lingering`].
 const LINGERING: usize = 64;

@@ -6,15 +6,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tnet_coordinator::Epoch;
 use tnet_fileinfo::ChunkSet;
+use tnet_proto::PEER_PORT;
 use tnet_swarm::{CoordinatorSession, FileStats, ReconnectPause, Swarm};
 
 use crate::event::SimEvent;
 use crate::net::{PipeId, Taint};
 use crate::units::{HostId, Nanos};
 use crate::world::HostPlan;
-
-/// The port that hosts accept connections at.
-const PEER_PORT: u16 = 7401;
 
 #[derive(Debug)]
 pub(crate) struct Host {

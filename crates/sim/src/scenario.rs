@@ -4,10 +4,11 @@ use clap::ValueEnum;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tnet_fileinfo::ChunkSize;
+use tnet_proto::REPORT_INTERVAL;
 use tnet_swarm::Config;
 
 use crate::net::NetworkModel;
-use crate::units::{MILLISECOND, Nanos, Rate, SECOND, number};
+use crate::units::{MILLISECOND, Nanos, Rate, SECOND, duration, number};
 use crate::wire::Headers;
 use crate::world::{
     Character, Checks, DiskModel, Holds, HostChange, HostPlan, START, WhenDone, World,
@@ -185,7 +186,7 @@ fn equal(parameters: &Parameters) -> World {
         swarm: parameters.swarm.clone(),
         network,
         hosts,
-        report_interval: 10 * SECOND,
+        report_interval: duration(REPORT_INTERVAL),
         coordinator_delay: MILLISECOND / 10,
         outages: Vec::new(),
         partition: None,

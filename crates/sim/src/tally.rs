@@ -18,7 +18,7 @@ pub struct Count {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Traffic {
     /// By number of the message.
-    by_kind: [Count; 24],
+    by_kind: [Count; PeerMessage::NAMES.len()],
     /// Chunks named in all `Have` messages.
     pub(crate) announced: u64,
     pub(crate) parts: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     pub(crate) fn count(&mut self, message: &PeerMessage, len: u64) {
-        let count = &mut self.by_kind[kind(message)];
+        let count = &mut self.by_kind[message.number() as usize];
         count.messages += 1;
         count.bytes += len;
         if let PeerMessage::Have { chunks, .. } = message {
@@ -52,21 +52,6 @@ impl Traffic {
     pub(crate) fn overhead_bytes(&self) -> u64 {
         let messages: u64 = self.by_kind.iter().map(|count| count.bytes).sum();
         messages + self.part_header_bytes + self.greeting_bytes
-    }
-}
-
-/// The number of a message on the wire. The common ones first: this is asked for each message.
-fn kind(message: &PeerMessage) -> usize {
-    match message {
-        PeerMessage::Have { .. } => 4,
-        PeerMessage::Request { .. } => 5,
-        PeerMessage::Busy { .. } => 7,
-        PeerMessage::Ready { .. } => 8,
-        PeerMessage::Suggest { .. } => 9,
-        _ => {
-            let name = message.name();
-            PeerMessage::NAMES.iter().position(|other| *other == name).unwrap_or_default()
-        }
     }
 }
 

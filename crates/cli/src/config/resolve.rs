@@ -10,6 +10,9 @@ use etcetera::base_strategy::{BaseStrategy, Xdg};
 use tnet_coordinator::AllowAdvertise;
 use tnet_peer::{Advertise, CoordinatorAddress, parse_listen};
 
+use tnet_coordinator::COORDINATOR_PORT;
+use tnet_peer::PEER_PORT;
+
 use super::merge::Merged;
 use super::typed::{
     Cli, Command, PeerLimits, allow_advertise, parse_limit, parse_max_peers, parse_memory,
@@ -17,12 +20,6 @@ use super::typed::{
 };
 use crate::exit::Exit;
 use crate::failure::Failure;
-
-/// Port of the coordinator.
-const COORDINATOR_PORT: u16 = tnet_coordinator::DEFAULT_PORT;
-
-/// Port of a peer.
-const PEER_PORT: u16 = 7401;
 
 /// Where peers are accepted, unless the user names an address.
 pub(crate) const DEFAULT_LISTEN: SocketAddr =

@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tnet_proto::{Families, Listed, Reach, Refusal, Vicinity};
+use tnet_proto::{Families, Listed, Reach, Refusal, Vicinity, canonical};
 
 use crate::registry::networks::AllowAdvertise;
 
@@ -217,15 +217,6 @@ fn declared(
             Ok((address, Audience::Everyone))
         }
         () => Err(Refusal::OutsideNetworks),
-    }
-}
-
-/// Unmaps IPv4, and clears the scope of all IPv6 addresses but link-local ones.
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        ip @ IpAddr::V6(_) if !is_link_local(ip) => SocketAddr::new(ip, address.port()),
-        IpAddr::V6(_) => address,
     }
 }
 

@@ -14,7 +14,6 @@ use tnet_session::ChunkBody;
 use tnet_swarm::{CoordinatorSession, FileKey, Input, Swarm, Time};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::entry::FileEntry;
 use super::{Engine, keys_of};
 use crate::api::{CoordinatorContact, CoordinatorState, Listing, Unfit};
 use crate::coordinator_client::CoordinatorEvent;
@@ -240,7 +239,7 @@ impl Engine {
     /// Ends the watch of a file that nobody downloads any more, or for which there are neighbours
     /// enough.
     pub(super) fn unwatch_if_settled(&mut self, hash: FileHash) {
-        if !needs_holders(&self.by_hash, &self.files, &self.swarm, &hash) {
+        if !needs_holders(&self.by_hash, &self.swarm, &hash) {
             self.coordinator.session.unwatch(hash);
         }
     }
@@ -264,8 +263,7 @@ impl Engine {
     pub(super) fn send_reports(&mut self) {
         let now = self.now;
         while self.coordinator.has_room() {
-            let is_watched =
-                |hash: &FileHash| needs_holders(&self.by_hash, &self.files, &self.swarm, hash);
+            let is_watched = |hash: &FileHash| needs_holders(&self.by_hash, &self.swarm, hash);
             let Some(request) = self.coordinator.session.poll(now, is_watched) else { return };
             if let CoordinatorRequest::Watch { hash } | CoordinatorRequest::Lookup { hash } =
                 &request
@@ -278,19 +276,13 @@ impl Engine {
     }
 }
 
-/// Whether a download of the file goes on that wants more neighbours.
+/// Whether a download of the content wants more neighbours.
 fn needs_holders(
     by_hash: &HashMap<FileHash, BTreeSet<FileKey>>,
-    files: &BTreeMap<FileKey, FileEntry>,
     swarm: &Swarm<ChunkBody>,
     hash: &FileHash,
 ) -> bool {
-    keys_of(by_hash, hash).iter().any(|file| {
-        let entry = &files[file];
-        let running = entry.running.as_ref().filter(|_| !entry.settings.is_paused);
-        running.is_some_and(|running| running.outcome.is_some())
-            && !swarm.has_enough_neighbours(*file)
-    })
+    keys_of(by_hash, hash).iter().any(|file| swarm.needs_holders(*file))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ fn assert_complete<M: WireMessage>(samples: &[(M, &str)]) {
     for (message, golden) in samples {
         let [number, ..] = hex(golden)[..] else { panic!("{message:?} has no number") };
         assert_eq!(M::NAMES[usize::from(number)], message.name(), "the name table is out of order");
+        assert_eq!(u32::from(number), message.number(), "{}", message.name());
         if seen.last() != Some(&message.name()) {
             seen.push(message.name());
         }

@@ -5,14 +5,10 @@ use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_net::WRITE_AT_MOST;
-use tnet_proto::FileKey;
-use tnet_proto::Time;
+use tnet_proto::{FileKey, TURN_TIMEOUT, Time};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::reusable_timer::{Elapsed, ReusableTimer};
-
-/// Parts that take longer lose their turn before they are sent, so that other sessions go on.
-const TURN_TIMEOUT: Duration = Duration::from_millis(100);
 
 pub(super) struct PartsInFlight {
     turn: Option<OwnedSemaphorePermit>,

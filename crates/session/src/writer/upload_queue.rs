@@ -4,14 +4,9 @@
 use std::collections::VecDeque;
 
 use tnet_fileinfo::ChunkIndex;
-use tnet_proto::FileKey;
-use tnet_proto::MAX_DATA_LEN;
+use tnet_proto::{FileKey, PART_LEN};
 
 use super::super::Upload;
-
-/// Bytes of a chunk that are sent at a time.
-const PART_LEN: u32 = 256 * 1024;
-const _: () = assert!(PART_LEN as usize <= MAX_DATA_LEN);
 
 #[derive(Default)]
 pub(super) struct UploadQueue {

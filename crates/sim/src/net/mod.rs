@@ -20,8 +20,7 @@ mod writer;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tnet_proto::{ByeReason, PeerMessage};
-use tnet_swarm::UploadEnd;
+use tnet_proto::{ByeReason, CONNECT_TIMEOUT, PeerMessage, UploadEnd};
 
 pub use model::NetworkModel;
 pub(crate) use pipe::{Parcel, PipeId, Taint};
@@ -30,18 +29,12 @@ pub(crate) use port::PortUse;
 use crate::event::SimEvent;
 use crate::queue::Queue;
 use crate::tally::Traffic;
-use crate::units::{HostId, MILLISECOND, Nanos, Rate, SECOND, number};
+use crate::units::{HostId, MILLISECOND, Nanos, Rate, duration, number};
 use crate::wire::GREETING_LEN;
 use chain::Chains;
 pub(crate) use partition::Partition;
 use pipe::{EndState, Pipe, QueuedUpload, Waits, Wrapped};
 use port::Port;
-
-/// A connection attempt without an answer fails after this long.
-const CALL_PATIENCE: Nanos = 5 * SECOND;
-
-/// A connection whose other side is silent is closed after this long.
-pub(crate) const SILENT_AT_MOST: Nanos = 90 * SECOND;
 
 /// TCP waits at least this long for an acknowledgement before it sends again.
 const RETRANSMISSION: Nanos = 200 * MILLISECOND;
@@ -167,7 +160,7 @@ impl Network {
     ) -> Nanos {
         match is_there && !self.is_parted(caller, called) {
             true => self.way(now, caller, called) + self.way(now, called, caller),
-            false => CALL_PATIENCE,
+            false => duration(CONNECT_TIMEOUT),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Parameters of the network.
 
-use crate::units::{MICROSECOND, MILLISECOND, Nanos};
+use tnet_proto::{PART_LEN, TURN_TIMEOUT, TURNS, UNSENT_AHEAD, UNSENT_AT_FIRST};
+
+use crate::units::{MICROSECOND, MILLISECOND, Nanos, duration};
 use crate::wire::Headers;
 
 /// How the links behave. Rates belong to hosts.
@@ -44,11 +46,11 @@ impl Default for NetworkModel {
             jitter: 0,
             loss_ppm: 0,
             turn_bytes: 16 * 1024,
-            unsent_bytes: 16 * 1024,
-            unsent_ahead: 5 * MILLISECOND,
-            turns: 4,
-            turn_at_most: 100 * MILLISECOND,
-            part_bytes: 256 * 1024,
+            unsent_bytes: UNSENT_AT_FIRST.into(),
+            unsent_ahead: duration(UNSENT_AHEAD),
+            turns: TURNS,
+            turn_at_most: duration(TURN_TIMEOUT),
+            part_bytes: PART_LEN,
             window_bytes: 64 * 1024,
             uplink_queue: 40 * MILLISECOND,
             downlink_queue: 40 * MILLISECOND,

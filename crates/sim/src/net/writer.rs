@@ -2,8 +2,8 @@
 //! chunk goes in parts, of which the host writes a few at a time; the next write begins when the
 //! kernel has sent all but a little of the last one.
 
+use tnet_proto::UploadEnd;
 use tnet_proto::{FileHandle, MAX_DATA_LEN, PeerMessage};
-use tnet_swarm::UploadEnd;
 
 use super::pipe::{EndState, Parcel, PipeId, QueuedUpload, Taint, Wrapped};
 use super::{Network, UploadEnded};

@@ -8,15 +8,15 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tnet_coordinator::registry::{Hello, Input, Output, Registry};
-use tnet_coordinator::{Config, DEFAULT_PORT, Epoch, SweepStatus, Table, TableLimits};
-use tnet_proto::{Families, PeerId, Reach};
+use tnet_coordinator::{Config, Epoch, SweepStatus, Table, TableLimits};
+use tnet_proto::{COORDINATOR_PORT, Families, PeerId, Reach};
 
 use super::coordinator_connection::InFlight;
 use crate::units::{HostId, Nanos, duration};
 
 /// Where hosts reach the coordinator, and the port that they call from. No host has this address.
 const COORDINATOR: SocketAddr =
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), DEFAULT_PORT);
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), COORDINATOR_PORT);
 const CALLING_PORT: u16 = 50_000;
 
 #[derive(Debug)]

@@ -7,14 +7,13 @@ use std::time::Duration;
 use rand::RngExt;
 use tnet_coordinator::Epoch;
 use tnet_coordinator::registry::{Ending, Hello, Input as RegistryInput, Request};
-use tnet_fileinfo::ChunkSet;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, WireMessage};
-use tnet_swarm::{Input, ReconnectPause, Swarm};
+use tnet_swarm::{Input, ReconnectPause};
 
 use super::{FILE, Simulation};
 use crate::check::{Breach, table_differs};
 use crate::event::SimEvent;
-use crate::host::{ChunkBody, ConnectionState, Core};
+use crate::host::{ConnectionState, Core};
 use crate::tally::Count;
 use crate::units::{HostId, Nanos, duration, moment, nanos, number};
 use crate::wire::encoded_len;
@@ -221,9 +220,7 @@ impl Simulation {
     pub(super) fn unwatch_if_settled(&mut self, host: HostId) {
         let hash = self.world.hash();
         let state = &mut self.hosts[host as usize];
-        if let Some(core) =
-            state.core.as_mut().filter(|core| !needs_holders(&core.swarm, &state.disk))
-        {
+        if let Some(core) = state.core.as_mut().filter(|core| !core.swarm.needs_holders(FILE)) {
             core.session.unwatch(hash);
         }
     }
@@ -245,7 +242,7 @@ impl Simulation {
             return;
         }
         let ConnectionState::Up(epoch) = core.coordinator.connection else { return };
-        let is_watched = needs_holders(&core.swarm, &state.disk);
+        let is_watched = core.swarm.needs_holders(FILE);
         let requests: Vec<_> =
             std::iter::from_fn(|| core.session.poll(now, |_| is_watched)).collect();
         if let Some(due) = core.session.next_timeout().map(nanos)
@@ -293,8 +290,4 @@ impl Simulation {
         let partial = number(alive().filter(|host| !host.disk.is_full()).count());
         table_differs(table, full, partial)
     }
-}
-
-fn needs_holders(swarm: &Swarm<ChunkBody>, disk: &ChunkSet) -> bool {
-    !disk.is_full() && !swarm.has_enough_neighbours(FILE)
 }

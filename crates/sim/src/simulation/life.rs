@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tnet_fileinfo::ChunkSet;
-use tnet_proto::{Availability, ByeReason};
+use tnet_proto::{Availability, ByeReason, SILENCE_TIMEOUT};
 use tnet_swarm::{CoordinatorSession, Goal, Input, Swarm};
 
 use super::{FILE, Simulation};
 use crate::event::SimEvent;
 use crate::host::{ConnectionState, CoordinatorEnd, Core, sum};
-use crate::net::{Partition, PipeId, SILENT_AT_MOST};
-use crate::units::{HostId, SECOND, moment, number};
+use crate::net::{Partition, PipeId};
+use crate::units::{HostId, SECOND, duration, moment, number};
 use crate::world::{Character, HostChange, WhenDone};
 
 /// How often a host that is done checks whether its whole swarm is.
@@ -38,8 +38,8 @@ impl Simulation {
         if let Some((parts, heals, _)) = self.world.partition {
             self.queue.push(parts, SimEvent::PartitionTurns);
             self.queue.push(heals, SimEvent::PartitionTurns);
-            if parts + SILENT_AT_MOST < heals {
-                self.queue.push(parts + SILENT_AT_MOST, SimEvent::PartitionSilence);
+            if parts + duration(SILENCE_TIMEOUT) < heals {
+                self.queue.push(parts + duration(SILENCE_TIMEOUT), SimEvent::PartitionSilence);
             }
         }
         self.queue.push(crate::world::START, SimEvent::Sample);
@@ -55,7 +55,7 @@ impl Simulation {
         }
         match change {
             HostChange::Crash => self.stop(host, 0),
-            HostChange::Vanish => self.stop(host, SILENT_AT_MOST),
+            HostChange::Vanish => self.stop(host, duration(SILENCE_TIMEOUT)),
             HostChange::Leave => self.leave(host),
             HostChange::Rejoin => self.start(host),
             HostChange::Freeze { lasts } => self.freeze(host, lasts),
@@ -177,8 +177,11 @@ impl Simulation {
         state.is_frozen = true;
         let life = state.life;
         self.network.freeze(host);
-        if lasts > SILENT_AT_MOST {
-            self.queue.push(self.queue.now() + SILENT_AT_MOST, SimEvent::Silent { host, life });
+        if lasts > duration(SILENCE_TIMEOUT) {
+            self.queue.push(
+                self.queue.now() + duration(SILENCE_TIMEOUT),
+                SimEvent::Silent { host, life },
+            );
         }
     }
 

@@ -1,11 +1,12 @@
-//! What came of calls to the addresses that the coordinator named, told to it in batches: so it
-//! names last whom nobody can reach. Each address is told once each time it is named.
+//! Results of calls to the addresses that the coordinator named, told to it in batches, so that it
+//! names addresses last that cannot be reached. Each result is told once each time an address is
+//! named.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tnet_proto::{CallResult, CoordinatorRequest, MAX_HOLDERS};
+use tnet_proto::{CallResult, CoordinatorRequest, CoordinatorRequestKind, MAX_HOLDERS};
 
 use crate::Time;
 
@@ -18,9 +19,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The same if every call succeeded, which is less of a hurry.
 const PAUSE_OF_SUCCESS: Duration = Duration::from_secs(10);
-
-/// Number of the message `Calls`, which older coordinators do not know.
-const CALLS: u32 = 9;
 
 /// Results that wait to be told.
 #[derive(Debug, Default)]
@@ -40,7 +38,8 @@ impl CallResults {
 
     /// The coordinator does not know a message.
     pub(crate) fn on_unsupported(&mut self, message: u32) {
-        if message == CALLS {
+        // Older coordinators do not know it.
+        if message == CoordinatorRequestKind::Calls.number() {
             self.is_unwanted = true;
         }
     }
@@ -61,7 +60,7 @@ impl CallResults {
         }
     }
 
-    /// Nobody did.
+    /// No peer answered there.
     pub(crate) fn on_failed(&mut self, address: SocketAddr) {
         if self.named.remove(&address) && self.failed.len() < MAX_HOLDERS {
             self.reached.remove(&address);
@@ -130,7 +129,7 @@ mod tests {
     fn a_coordinator_that_does_not_know_the_message_gets_no_more() {
         let mut calls = CallResults::default();
         calls.on_named([address(1)].into_iter());
-        calls.on_unsupported(CALLS);
+        calls.on_unsupported(CoordinatorRequestKind::Calls.number());
         calls.on_failed(address(1));
         assert_eq!(calls.poll(at(5)), None);
     }

@@ -7,10 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tnet_fileinfo::ChunkIndex;
-use tnet_proto::{ByeReason, FileHandle, PeerId, Vicinity};
+use tnet_proto::{ByeReason, FileHandle, PeerId, Vicinity, unmapped};
 
 use super::Swarm;
-use super::discovery::canonical;
 use super::link_order::Links;
 use crate::Time;
 use crate::io::{Direction, Event, Output, Violation};
@@ -169,7 +168,7 @@ enum Rejection {
 
 impl<B> Swarm<B> {
     pub(super) fn on_peer_connected(&mut self, now: Time, newcomer: Newcomer) {
-        let address = newcomer.address.map(canonical);
+        let address = newcomer.address.map(unmapped);
         let newcomer = Newcomer { source: newcomer.source.to_canonical(), address, ..newcomer };
         let Newcomer { peer, id, source, local, address, direction } = newcomer;
         if let Some(local) = local {

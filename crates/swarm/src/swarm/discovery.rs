@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::seq::IteratorRandom;
-use tnet_proto::{ByeReason, FileHandle, Vicinity};
+use tnet_proto::{ByeReason, FileHandle, Vicinity, unmapped};
 use tnet_sources::{SourceCounts, SourceRank};
 
 use super::Swarm;
@@ -94,7 +94,7 @@ impl<B> Swarm<B> {
         // call a few.
         let enough = self.config.neighbours.saturating_mul(KNOWN_PER_NEIGHBOUR);
         let is_elsewhere = namer.is_some_and(|namer| !self.is_here(namer));
-        for address in addresses.iter().copied().map(canonical).filter(can_be_called) {
+        for address in addresses.iter().copied().map(unmapped).filter(can_be_called) {
             let connected = match namer {
                 None => self.addresses.learn(address, file),
                 Some(namer) if self.knows_enough(file, namer, enough) => break,
@@ -300,14 +300,6 @@ impl<B> Swarm<B> {
         download.lookups = 0;
         let pause = self.jitter(self.config.lookup_after);
         self.timers.arm(Timer::Lookup(file), now + pause);
-    }
-}
-
-/// An IPv4 address within IPv6 is no other one.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        IpAddr::V6(_) => address,
     }
 }
 

@@ -180,10 +180,10 @@ impl<B> Swarm<B> {
         self.files.get(file).map_or(0, |state| state.links.len())
     }
 
-    /// Whether its swarm has as many of our connections as a download wants: it does without news
-    /// of more holders.
-    pub fn has_enough_neighbours(&self, file: FileKey) -> bool {
-        self.neighbours(file) >= ENOUGH_NEIGHBOURS
+    /// Whether news of holders is wanted: chunks are fetched, and there are fewer neighbours than a
+    /// download wants.
+    pub fn needs_holders(&self, file: FileKey) -> bool {
+        self.files.is_incomplete(file) && self.neighbours(file) < ENOUGH_NEIGHBOURS
     }
 
     /// Missing chunks that no connected peer holds.
