@@ -1,5 +1,5 @@
-//! How chunks are sent: in parts, from a few connections at a time, with little unsent in the kernel.
-//! A session sends by these numbers, and the simulator models it by the same.
+//! How chunks are sent: in parts, from a few connections at a time, with little unsent in the
+//! kernel. A session sends by these numbers, and the simulator models it by the same.
 
 use std::time::Duration;
 
