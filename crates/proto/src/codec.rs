@@ -25,7 +25,7 @@ pub struct MessageCodec<Out, In> {
     messages: PhantomData<fn(Out) -> In>,
 }
 
-/// What a frame held.
+/// What a frame held. Exhaustive: the caller must handle each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received<M> {
     /// A message.

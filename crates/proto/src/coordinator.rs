@@ -1,4 +1,7 @@
 //! What a peer and the coordinator say to each other. Variants are append-only.
+//!
+//! The types here are exhaustive: a variant is a number on the wire and a field its bytes, so a new
+//! one is a new version of the protocol.
 
 use std::net::{IpAddr, SocketAddr};
 

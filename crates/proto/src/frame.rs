@@ -29,7 +29,7 @@ const _: () = assert!(DATA_HEADER as usize == DATA_HEADER_LEN);
 /// Number of [`Data`](crate::PeerMessage::Data) on the wire.
 const DATA_NUMBER: u32 = PeerMessageKind::Data.number();
 
-/// What the next frame is.
+/// What the next frame is. Exhaustive: the caller reads each in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameHead {
     /// A part of a chunk. The head takes [`HEAD_LEN`] bytes, then `len` bytes of the chunk follow.

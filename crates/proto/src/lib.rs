@@ -62,7 +62,7 @@ pub use limits::{
     MAX_REPORT_ENTRIES, MAX_TAIL_LEAF, MAX_TAIL_PATH, SILENCE_TIMEOUT,
 };
 pub use message::{DecodeError, WireMessage, decode, encode};
-pub use pacing::{PART_LEN, TURN_TIMEOUT, TURNS, UNSENT_AHEAD, UNSENT_AT_FIRST};
+pub use pacing::{MAX_UNANSWERED, PART_LEN, TURN_TIMEOUT, TURNS, UNSENT_AHEAD, UNSENT_AT_FIRST};
 pub use peer::{ByeReason, FileHandle, Hello, Holdings, Info, Open, Payload, PeerId, PeerMessage};
 pub use preamble::{PREAMBLE_LEN, PreambleError, Protocol, Versions, negotiate, preamble};
 pub use shape::{CoordinatorReplyKind, CoordinatorRequestKind, PeerMessageKind};

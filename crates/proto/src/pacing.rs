@@ -9,6 +9,10 @@ use crate::limits::MAX_DATA_LEN;
 pub const PART_LEN: u32 = 256 * 1024;
 const _: () = assert!(PART_LEN as usize <= MAX_DATA_LEN);
 
+/// Requests without a final answer at one source, those taken back included; with more it is not
+/// asked for anything.
+pub const MAX_UNANSWERED: usize = 32;
+
 /// Sessions that write parts of chunks to their sockets at the same time. A chunk that waits here
 /// lets messages pass and leaves as soon as the network is free; in the kernel it would do neither.
 /// More than one, because the wake-up between two parts takes time: with 4 and 6 the last of 16

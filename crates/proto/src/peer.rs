@@ -4,6 +4,9 @@
 //! Each side numbers the files it talks about itself, and announces a number with
 //! [`PeerMessage::Open`]. Every later message about that file carries *the sender's* number, so
 //! neither side has to agree on anything.
+//!
+//! The types here are exhaustive: a variant is a number on the wire and a field its bytes, so a new
+//! one is a new version of the protocol.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -6,7 +6,7 @@ use std::fmt;
 /// Bytes of a preamble.
 pub const PREAMBLE_LEN: usize = 12;
 
-/// The service that is expected at the other end.
+/// The service that is expected at the other end. Exhaustive: each is a number on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// Between two peers.
@@ -15,7 +15,7 @@ pub enum Protocol {
     Coordinator,
 }
 
-/// Oldest and newest version of a protocol that a program speaks.
+/// Oldest and newest version of a protocol that a program speaks. Exhaustive: the two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Versions {
     /// Oldest.

@@ -24,6 +24,7 @@ const MAX_INFO_REQUESTS: usize = 4;
 /// open, so the reader never waits because of it: two sessions that waited for each other to read
 /// would deadlock.
 const MAX_ANSWERS: usize = 128;
+const _: () = assert!(MAX_ANSWERS >= 2 * tnet_proto::MAX_UNANSWERED);
 
 /// Bytes that wait to be sent in the process.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@ use tnet_store::{Download, WriteError};
 
 use super::ChunkBuffer;
 
-/// What came of verifying and writing a chunk.
+/// What came of verifying and writing a chunk. Exhaustive: the engine takes it apart.
 #[derive(Debug)]
 pub struct WriteOutcome {
     /// Bytes of the chunk.
@@ -18,7 +18,7 @@ pub struct WriteOutcome {
     pub result: StoreResult,
 }
 
-/// Whether a chunk is in the file.
+/// Whether a chunk is in the file. Exhaustive: the engine must handle each result.
 #[derive(Debug)]
 pub enum StoreResult {
     /// Verified and written.

@@ -64,7 +64,8 @@ pub enum SessionEvent {
     Ended,
 }
 
-/// The body of a chunk on its way through the engine and the core.
+/// The body of a chunk on its way through the engine and the core. Exhaustive: the engine must
+/// handle each.
 #[derive(Debug)]
 pub enum ChunkBody {
     /// Bytes to verify and write.

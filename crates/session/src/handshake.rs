@@ -17,7 +17,7 @@ use super::CallFailure;
 /// From the open connection to the other side's hello.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection whose handshake is complete.
+/// A connection whose handshake is complete. Exhaustive: the caller takes it apart.
 #[derive(Debug)]
 pub struct Handshaken<R, W> {
     /// The other side's hello.

@@ -61,7 +61,7 @@ impl Order {
     }
 }
 
-/// A chunk to send.
+/// A chunk to send. Exhaustive: the engine makes it whole.
 #[derive(Debug)]
 pub struct Upload {
     /// Names the file on the wire.

@@ -27,7 +27,7 @@ use super::{BYE_TIMEOUT, Handshaken, Ingest, Order, SendHalf, SessionEvent};
 const LINGERING: usize = 64;
 
 /// The engine's end of a session. Dropping it ends the session after `BYE_TIMEOUT` at most, even
-/// if the other side does not read.
+/// if the other side does not read. Exhaustive, but only this crate can make one.
 #[derive(Debug)]
 pub struct Session {
     /// The address of the other side, as the socket has it.

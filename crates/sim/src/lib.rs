@@ -4,6 +4,8 @@
 //! shipped registry of a coordinator, over a network of queues in virtual time. The same world and
 //! seed give the same run, decision by decision.
 //!
+//! This crate is not published, so its types need not be `#[non_exhaustive]`.
+//!
 //! ```
 //! use tnet_sim::{Parameters, Scenario, Simulation, Trace};
 //!

@@ -3,7 +3,7 @@
 
 use tnet_fileinfo::ChunkSet;
 
-/// A run of chunks.
+/// A run of chunks. Exhaustive: a cell is these counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChunkCell {
     /// Chunks in it.

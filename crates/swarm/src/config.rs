@@ -4,7 +4,10 @@ use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
 
-/// How many chunks may be under way in one direction.
+/// Default of [`Config::max_links_per_peer`].
+pub(crate) const MAX_LINKS_PER_PEER: usize = 4096;
+
+/// How many chunks may be under way in one direction. Exhaustive: callers write it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotLimits {
     /// Bytes under way; more only below `min`.
@@ -26,10 +29,11 @@ impl SlotLimits {
     pub const DOWNLOADS: SlotLimits = SlotLimits { bytes: 4 * MIB, min: 4, max: 10 };
 }
 
-/// Settings of a [`Swarm`](crate::Swarm).
+/// Settings of a [`Swarm`](crate::Swarm). Not `#[non_exhaustive]`: callers write
+/// `Config { max_peers, ..Config::default() }`, which a new field does not break.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Chunks being sent at once. A request beyond it is answered with busy, and who asked waits in
+    /// Chunks being sent at once. A request beyond it is answered with busy, and the peer waits in
     /// line.
     pub upload_slots: SlotLimits,
     /// Where the slots for downloads last shorter than this, because chunks come fast, there are
@@ -47,7 +51,7 @@ pub struct Config {
     pub extra_offer_slots_per_mille: u32,
     /// Whether free upload slots are offered to peers that have not asked for one.
     pub offers: bool,
-    /// Who gives back a slot, or lets it lapse, is offered none for so long.
+    /// A peer that gives back a slot, or lets it lapse, is offered none for so long.
     pub offer_pause: Duration,
     /// Chunks asked for at one source at once while there are others: one in service, the rest to
     /// hide the round trip, which is as long as the queues on the way. With two, and 24 slots, one
@@ -73,7 +77,7 @@ pub struct Config {
     /// Bytes per second below which a source counts as stalled. 24 slots on 1 Mbit/s get 5 kB/s
     /// each.
     pub progress_floor: u64,
-    /// Age of a request at which a free slot may ask somebody else for the same chunk, when nothing
+    /// Age of a request at which a free slot may ask another peer for the same chunk, when nothing
     /// else is left.
     pub hedge_after: Duration,
     /// Chunks asked for twice, at most this share of the file's chunks (per mille), and at least 2.
@@ -118,7 +122,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Peers that called us, at most: who calls in masses must not keep us from calling others.
+    /// Peers that called us, at most: many callers must not keep us from calling others.
     pub(crate) fn max_callers(&self) -> usize {
         self.max_peers - self.max_peers / 4
     }
@@ -156,7 +160,7 @@ impl Default for Config {
             neighbours: 50,
             max_peers: 1000,
             max_addresses: 4096,
-            max_links_per_peer: 4096,
+            max_links_per_peer: MAX_LINKS_PER_PEER,
             link_bytes: 10 * MIB,
             reconnect_after: Duration::from_millis(500),
             reconnect_at_most: Duration::from_secs(30),

@@ -34,7 +34,7 @@ pub(crate) struct File {
     pub(crate) links: BTreeMap<PeerKey, Box<Link>>,
     /// None: complete. In a place of its own, so that a thousand whole files are small.
     pub(crate) download: Option<Box<Incomplete>>,
-    /// Made when somebody first comes for a file that was complete from the start.
+    /// Made when a peer first comes for a file that was complete from the start.
     pub(crate) suggest: Option<SuggestOnce>,
     pub(crate) stats: FileStats,
     pub(crate) priority: Priority,
@@ -57,7 +57,7 @@ pub(crate) struct Incomplete {
     pub(crate) paused: BTreeMap<ChunkIndex, Time>,
     /// Stored and not announced yet.
     pub(crate) unannounced: Vec<ChunkIndex>,
-    /// Times the coordinator was asked since we last lost everybody.
+    /// Times the coordinator was asked since we last lost all peers.
     pub(crate) lookups: u32,
     /// Lookups in a row between which no chunk arrived, and how many had at the last one.
     pub(crate) idle_lookups: u32,
@@ -66,12 +66,12 @@ pub(crate) struct Incomplete {
     pub(crate) hedges: u32,
     /// Failures of each chunk that failed.
     pub(crate) failures: BTreeMap<ChunkIndex, u32>,
-    /// Who sent the chunks that are being stored; it may be gone by now. Changed by
+    /// The senders of the chunks that are being stored; it may be gone by now. Changed by
     /// [`FileTable`](crate::file_table::FileTable) only, with the bytes being stored.
     pub(crate) senders: BTreeMap<ChunkIndex, Sender>,
 }
 
-/// Who sent a chunk.
+/// The sender of a chunk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sender {
     pub(crate) peer: PeerKey,
@@ -83,7 +83,7 @@ pub(crate) struct Sender {
 /// When a chunk that is missing again is tried next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
-    /// Nobody failed: by its rarity.
+    /// No source failed: by its rarity.
     Listed,
     /// Before any other.
     First,
@@ -91,7 +91,7 @@ pub(crate) enum Again {
     From(Time),
 }
 
-/// What happened to one file so far, in chunks.
+/// What happened to one file so far, in chunks. Exhaustive: simulator and peer read every count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileStats {
     /// Asked for.

@@ -152,8 +152,8 @@ impl FileTable {
         }
     }
 
-    /// A chunk is not being stored any more; its state is the caller's to change. Returns who sent
-    /// it.
+    /// A chunk is not being stored any more; its state is the caller's to change. Returns the
+    /// sender of it.
     pub(crate) fn end_storing(&mut self, file: FileKey, chunk: ChunkIndex) -> Option<Sender> {
         let state = self.files.get_mut(&file)?;
         let sender = state.download.as_mut()?.senders.remove(&chunk)?;

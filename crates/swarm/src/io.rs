@@ -1,5 +1,6 @@
 //! What goes into the core and what comes out. The core receives events as [`Input`] and emits
 //! actions as [`Output`]. The caller must perform each action; the core assumes that it is done.
+//! All enums here are exhaustive: the caller must handle each variant.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
@@ -7,7 +8,7 @@ use std::num::NonZeroU64;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileHash, Geometry};
 use tnet_proto::{ByeReason, FileHandle, FileKey, PeerId, PeerKey, PeerMessage, UploadEnd};
 
-/// Who made a connection.
+/// The side that made a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// They called us.
@@ -28,7 +29,7 @@ pub enum Goal {
 }
 
 /// Limits in bytes per second, of the whole process or of one file. `None` is no limit. Only
-/// payload counts.
+/// payload counts. Exhaustive: there are two directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateLimits {
     /// For what is sent.
@@ -73,7 +74,7 @@ pub enum Input<B = ()> {
         /// announced or served. Of each the caller tells when it has compared it:
         /// [`ChunksVerified`](Self::ChunksVerified) or [`ChunksLost`](Self::ChunksLost).
         vouched: ChunkSet,
-        /// What for.
+        /// What we want with it.
         goal: Goal,
     },
     /// The file is not shared or wanted any more.
@@ -93,7 +94,7 @@ pub enum Input<B = ()> {
         local: Option<SocketAddr>,
         /// Where the other side accepts peers, if it does.
         address: Option<SocketAddr>,
-        /// Who called.
+        /// The side that called.
         direction: Direction,
     },
     /// A connection ended.
@@ -162,7 +163,7 @@ pub enum Input<B = ()> {
         file: FileKey,
         /// The chunk.
         chunk: ChunkIndex,
-        /// How.
+        /// How it ended.
         end: UploadEnd,
     },
     /// An [`Output::Store`] succeeded: verified and in the file.
@@ -185,7 +186,7 @@ pub enum Input<B = ()> {
         file: FileKey,
         /// The chunk.
         chunk: ChunkIndex,
-        /// Who sent it.
+        /// The sender.
         peer: PeerKey,
     },
     /// Chunks could not be written, were lost by a failed sync though written, or are vouched and
@@ -211,7 +212,7 @@ pub enum Input<B = ()> {
         /// The chunks.
         chunks: Vec<ChunkIndex>,
     },
-    /// The coordinator or somebody else named holders of a file.
+    /// The coordinator or another source named holders of a file.
     Holders {
         /// The file.
         file: FileKey,
@@ -251,7 +252,7 @@ pub enum Input<B = ()> {
 pub enum Output<B = ()> {
     /// Call this address; answer with `PeerConnected`, `ConnectFailed` or `NotCalled`.
     Connect {
-        /// Whom.
+        /// The address to call.
         address: SocketAddr,
     },
     /// Send a message.
@@ -282,7 +283,7 @@ pub enum Output<B = ()> {
     /// Verify and write the chunk that just arrived; answer with `ChunkStored`, `ChunkCorrupt` or
     /// `ChunksLost`.
     Store {
-        /// Who sent it.
+        /// The sender.
         peer: PeerKey,
         /// The file.
         file: FileKey,
@@ -293,12 +294,12 @@ pub enum Output<B = ()> {
     },
     /// Close a connection; the core has forgotten it already.
     Disconnect {
-        /// Which.
+        /// The connection.
         peer: PeerKey,
         /// What to tell the other side.
         reason: ByeReason,
     },
-    /// Ask the coordinator who holds the file.
+    /// Ask the coordinator for holders of the file.
     Lookup {
         /// The file.
         file: FileKey,
@@ -326,7 +327,7 @@ pub enum Event {
     },
     /// A peer says that this chunk, which we sent it, does not match its sum. Perhaps it is right.
     Doubted {
-        /// Who says so.
+        /// The peer that says so.
         peer: PeerKey,
         /// The file.
         file: FileKey,

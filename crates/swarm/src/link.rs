@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 use tnet_proto::FileHandle;
+pub(crate) use tnet_proto::MAX_UNANSWERED;
 use tnet_sources::Trust;
 
 use crate::Time;
@@ -16,10 +17,6 @@ pub(crate) const LINK_BYTES: u64 = size_of::<Link>() as u64 + 304;
 
 /// Chunks that were given and not announced are counted by so many.
 pub(crate) const GIVEN_AT_ONCE: usize = 64;
-
-/// Requests without a final answer at one source, those taken back included; with more it is not
-/// asked for anything.
-pub(crate) const MAX_UNANSWERED: usize = 32;
 
 /// What the other side holds.
 #[derive(Debug)]

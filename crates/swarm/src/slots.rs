@@ -131,8 +131,8 @@ impl Slots {
                 && self.used_bytes + u64::from(len) <= bytes.saturating_mul(times.into()))
     }
 
-    /// The same for somebody who has not asked: the slots that are there only because chunks pass
-    /// fast are for those who have.
+    /// The same for a peer that has not asked: the slots that are there only because chunks pass
+    /// fast are for peers that have.
     pub(crate) fn has_room_to_offer(&self, len: u32) -> bool {
         self.fits(&self.set, len) && self.fits(&self.limits, len)
     }

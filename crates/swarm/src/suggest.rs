@@ -12,7 +12,7 @@ const MAX_CANDIDATES: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct SuggestOnce {
-    /// Given to somebody, or seen at somebody.
+    /// Given to a peer, or seen at one.
     spread: ChunkSet,
     /// A random order; what is spread is dropped when it is met at the end.
     order: Vec<ChunkIndex>,
@@ -56,7 +56,7 @@ impl SuggestOnce {
         }
     }
 
-    /// A chunk that nobody got yet and that the peer, whose holdings are given, lacks. Marks it.
+    /// A chunk that no peer got yet and that the peer, whose holdings are given, lacks. Marks it.
     pub(crate) fn next_for(&mut self, holds: &ChunkSet) -> Option<ChunkIndex> {
         while let Some(chunk) = self.order.pop_if(|chunk| self.spread.contains(*chunk)) {
             self.ordered.remove(chunk);

@@ -2,7 +2,7 @@
 //!
 //! Between a chunk's end and the next request's beginning pass a round trip and a decision at each
 //! end. What is under way must last longer than that. Ten chunks of 128 KiB last 100 ms at 100
-//! Mbit/s; at 10 Gbit/s one millisecond, and whoever has to be woken for each of them is woken when
+//! Mbit/s; at 10 Gbit/s one millisecond, and a sender that is woken for each of them is woken when
 //! its line is empty.
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //!
 //! A chunk on an uplink ten times slower than the others' takes ten times as long with as many
 //! slots, and its receiver waits for it with a download slot. With as many fewer slots it takes no
-//! longer than elsewhere, and who is told busy goes elsewhere. Nothing is compared with a clock's
+//! longer than elsewhere, and a peer told busy goes elsewhere. Nothing is compared with a clock's
 //! idea of fast: only with what the own downloads took meanwhile.
 
 use std::time::Duration;

@@ -67,7 +67,7 @@ pub(crate) fn is_private(ip: IpAddr) -> bool {
 }
 
 /// In which networks a declared address is accepted that is not the observed one. Handouts send
-/// other peers there.
+/// other peers there. Exhaustive: callers write both fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowAdvertise {
     /// Private networks, for a peer that reached the coordinator at a private address or on its own

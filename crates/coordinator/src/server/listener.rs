@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 /// and it is memory like any other, for each of thousands of connections. Twice this is taken.
 const KERNEL_BUFFER: u32 = 32 * 1024;
 
-/// Why a coordinator cannot listen.
+/// Why a coordinator cannot listen. Exhaustive: a program tells its user what to do about each.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Something listens there already.

@@ -87,7 +87,7 @@ impl<B> Swarm<B> {
         let state = &self.files[&file];
         let is_missing =
             state.download.as_ref().is_some_and(|d| d.chunks.state(chunk) == ChunkState::Missing);
-        // If we cannot use it somebody else should have it at once; what else we need we ask for as
+        // If we cannot use it another peer should have it at once; what else we need we ask for as
         // ever.
         let is_wanted = is_missing && self.files.is_incomplete(file);
         let choice = Choice { peer, chunk };

@@ -67,7 +67,7 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Stores a chunk that is not here yet, whoever was asked for it last.
+    /// Stores a chunk that is not here yet, whichever peer was asked for it last.
     fn accept_chunk(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex, body: B) {
         let (Some(state), Some(Peer { source, address, .. })) =
             (self.files.get_mut(file), self.peers.get(&peer))
@@ -137,8 +137,8 @@ impl<B> Swarm<B> {
     }
 
     /// A stored chunk waits for others to be announced with it, until they are a small part of the
-    /// file or it has waited long. Who has few chunks has little else to give: in a young swarm an
-    /// announcement that is late by a few chunks' time leaves uplinks idle.
+    /// file or it has waited long. A peer with few chunks has little else to give: in a young swarm
+    /// an announcement that is late by a few chunks' time leaves uplinks idle.
     pub(super) fn announce_soon(&mut self, now: Time, file: FileKey) {
         let state = &self.files[&file];
         let Some(download) = &state.download else { return };
@@ -175,7 +175,7 @@ impl<B> Swarm<B> {
         }
         self.unstore(now, file, chunk, Some(peer));
         // Counted by address too: neither reconnecting nor leaving before the sum is known helps.
-        // But who only says the port of one that is connected does not strike at that one.
+        // But a peer that only declares the port of a connected one brings no strike on that one.
         let by_address = address.filter(|address| !self.is_of_another(*address, peer));
         let by_address = by_address.map_or(0, |address| self.addresses.strike(address));
         let by_connection = self.peers.get_mut(&peer).map_or(0, |connection| {
@@ -202,7 +202,7 @@ impl<B> Swarm<B> {
                 self.open_again(file);
             }
             if was_only_unverified {
-                // Nothing was wanted of anybody until now.
+                // Nothing was wanted of any peer until now.
                 self.ask_sooner_if_alone(now, file);
             }
         }

@@ -132,7 +132,7 @@ fn check_download(file: &File, download: &Incomplete, requests: &FileRequests) {
             assert!(file.links.contains_key(&asked.peer), "a request without its link");
         }
         let is_sent = download.senders.contains_key(&chunk);
-        assert_eq!(state == ChunkState::Storing, is_sent, "who sent chunk {chunk}");
+        assert_eq!(state == ChunkState::Storing, is_sent, "the sender of chunk {chunk}");
     }
     for (peer, link) in &file.links {
         let missing = |chunk: &_| download.chunks.state(*chunk) == ChunkState::Missing;

@@ -1,6 +1,6 @@
-//! Connections that come and go. Between two honest processes there is one, and both sides keep the
-//! same. What the other side says of itself, its id and its port, is no proof: it ends no
-//! connection that is alive.
+//! Connections that begin and end. Between two honest processes one is kept, and both sides keep
+//! the same one. The id and port that the other side declares are no proof: they end no connection
+//! that is alive.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +21,7 @@ use tnet_sources::{Contact, Pause};
 pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// A connection on which both sides have all files in common is closed after this long.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// One connection.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl Newcomer {
     }
 
     /// Whether of two connections to what may be one process, we made one, and the other's caller
-    /// accepts peers where we called. The one that we made then leads to whoever is there.
+    /// accepts peers where we called. The one that we made then leads to the peer that is there.
     fn crossed(&self, known: &Peer) -> bool {
         self.direction != known.direction && self.address.is_some() && self.address == known.address
     }
@@ -258,10 +258,10 @@ impl<B> Swarm<B> {
     }
 
     /// Of two connections that crossed, the one that the smaller id made stays, and that side ends
-    /// the other one: it has reached the address, and whoever calls with that id and port is there
-    /// too, or lies. The other side cannot know, and keeps both until then. Two that did not cross
-    /// may be of two processes, and both stay. In any case the older one is asked for a sign of
-    /// life: a process that calls again has no other connection.
+    /// the other one: it has reached the address, and a peer that calls with that id and port is
+    /// there too, or lies. The other side cannot know, and keeps both until then. Two that did not
+    /// cross may be of two processes, and both stay. In any case the older one is asked for a sign
+    /// of life: a process that calls again has no other connection.
     fn settle_doubles(&mut self, now: Time, newcomer: Newcomer) -> Result<(), Rejection> {
         let doubles = self.peers.iter().filter(|(_, known)| newcomer.may_be(known));
         let doubles: Vec<(PeerKey, bool)> =
@@ -282,7 +282,7 @@ impl<B> Swarm<B> {
         Ok(())
     }
 
-    /// A place for one more connection, if need be that of a caller who is of less use.
+    /// A place for one more connection, if need be that of a caller that is of less use.
     fn make_place(&mut self, now: Time, newcomer: Newcomer) -> Result<(), Rejection> {
         let is_caller = newcomer.direction == Direction::Inbound;
         let is_full = self.peers.len() >= self.config.max_peers
@@ -380,7 +380,7 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// It is called later, and nothing is held against it or who named it.
+    /// It is called later, and nothing is held against it or the source that named it.
     pub(super) fn on_not_called(&mut self, now: Time, address: SocketAddr) {
         let pause = self.reconnect_pause();
         let files: Vec<FileKey> = self.addresses.files(address).collect();
@@ -404,7 +404,7 @@ impl<B> Swarm<B> {
         }
         self.disconnect(now, peer, ByeReason::IDLE);
         if let Some((address, other)) = other {
-            // Who is there says so.
+            // A peer that is there says so.
             self.note_reached(address, other);
         }
     }
@@ -454,7 +454,7 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Does not talk to the peer's address, unless somebody else is connected there: peers only
+    /// Does not talk to the peer's address, unless another peer is connected there: peers only
     /// claim their ports.
     fn avoid(
         &mut self,
@@ -468,7 +468,7 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Whether another peer is connected, who accepts peers where this one says it does.
+    /// Whether another peer is connected that accepts peers where this one says it does.
     pub(super) fn is_of_another(&self, address: SocketAddr, peer: PeerKey) -> bool {
         self.peers.iter().any(|(other, known)| *other != peer && known.address == Some(address))
     }

@@ -1,9 +1,8 @@
-//! Chunks that are not any more what they were: what receivers say of them, and what it means that
-//! one is withdrawn.
+//! Chunks that rot on our disk: receivers report them corrupt, and the owner of the process
+//! withdraws them.
 //!
-//! The word of a receiver is a hint, which the owner of the process looks into. It counts once for
-//! each time that we sent that chunk to that peer: a look costs us no more than the peer had us
-//! send.
+//! A report is a hint, which the owner checks. It counts once for each time that we sent that chunk
+//! to that peer, so a check costs us no more than what was sent.
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_proto::{FileHandle, PeerMessage};
@@ -60,7 +59,7 @@ impl<B> Swarm<B> {
         let sent = std::mem::take(&mut connection.sent_last);
         let mut doubted = 0;
         for (file, chunk) in active {
-            // It may have arrived, and nobody will hear that it was sent.
+            // It may have arrived, and its end will not be reported.
             let known = self.uploads.active(peer, file, chunk);
             if doubted < DOUBTED_AT_MOST
                 && (is_unnamed || known.is_some_and(|active| active.is_doubted))
@@ -124,7 +123,7 @@ impl<B> Swarm<B> {
             state.put_missing(*chunk, Again::Listed, &mut self.rng);
         }
         if was_complete {
-            // Nothing is suggested to anybody by a partial holder.
+            // A partial holder suggests nothing.
             self.uploads.forget_suggestions(file);
         }
         self.stop_uploads_of(file, &stored);
@@ -160,7 +159,7 @@ impl<B> Swarm<B> {
         self.offer_slots(now);
     }
 
-    /// Tells everybody anew what we hold: at once, and then again after a while if that has
+    /// Tells all peers anew what we hold: at once, and then again after a while if that has
     /// changed. A dying disk loses chunk after chunk, and each announcement names all.
     fn open_again_soon(&mut self, now: Time, file: FileKey) {
         let Some(state) = self.files.get_mut(file) else { return };

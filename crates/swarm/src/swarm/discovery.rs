@@ -1,5 +1,5 @@
-//! Finding others: addresses from the coordinator and from peers, whom of them to call, and making
-//! room for them when those we know are of no use.
+//! Discovery: learning addresses from the coordinator and from peers, choosing which to call, and
+//! making room for new connections when those we have are of no use.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -98,7 +98,7 @@ impl<B> Swarm<B> {
             let connected = match namer {
                 None => self.addresses.learn(address, file),
                 Some(namer) if self.knows_enough(file, namer, enough) => break,
-                // Nobody from elsewhere names what is on this machine.
+                // A peer elsewhere cannot name what is on this machine.
                 Some(_) if is_elsewhere && self.is_here(address.ip()) => None,
                 Some(namer) => self.addresses.learn_from(namer, address, file, now),
             };
@@ -109,8 +109,8 @@ impl<B> Swarm<B> {
         self.connect_more(now, file);
     }
 
-    /// Whether what a peer names for the file is not learned any more. What others named and nobody
-    /// has reached does not stand in the way of the little that one names who comes later.
+    /// Whether what a peer names for the file is not learned any more. Addresses that others named
+    /// and that were not reached do not keep out the few that a later peer names.
     fn knows_enough(&self, file: FileKey, namer: IpAddr, enough: usize) -> bool {
         let known = self.addresses.known(file);
         let proven = known - self.addresses.unproven(file);
@@ -179,7 +179,7 @@ impl<B> Swarm<B> {
 
     /// Neighbours that the file should have. While no chunk arrives, more with each lookup: the
     /// slow ones keep their places, since one of them may be honest, but they must not keep us from
-    /// whoever was not tried yet.
+    /// peers that were not tried yet.
     fn neighbours_for(&self, state: &File) -> usize {
         let idle = state.download.as_ref().map_or(0, |download| download.idle_lookups);
         let times = (idle + 2).saturating_sub(IDLE_LOOKUPS).clamp(1, STARVED_NEIGHBOURS);
@@ -187,7 +187,7 @@ impl<B> Swarm<B> {
     }
 
     /// Neighbours in the file's swarm. Of one source few count that have not proven themselves:
-    /// else a crowd that calls us keeps us from calling anybody.
+    /// else many callers keep us from calling others.
     fn neighbours_of(&self, state: &File) -> usize {
         if state.links.len() < self.config.neighbours / 2 {
             return state.links.len();
@@ -212,7 +212,7 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Asks who holds the file now, and again later, less and less often, while neighbours are
+    /// Asks for holders of the file now, and again later, less and less often, while neighbours are
     /// lacking or useless.
     pub(super) fn ask_coordinator(&mut self, now: Time, file: FileKey) {
         let Some(state) = self.files.get_mut(file) else { return };
@@ -268,7 +268,7 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Nobody is left who gives a sign of life: the same as when everybody is gone. Perhaps they
+    /// No peer is left that gives a sign of life: the same as when all are gone. Perhaps they
     /// are elsewhere by now.
     pub(super) fn ask_sooner_if_silent(&mut self, now: Time, file: FileKey) {
         if !self.files.is_incomplete(file) || !self.is_deserted(file) {
@@ -288,7 +288,7 @@ impl<B> Swarm<B> {
             .is_some_and(|state| state.links.keys().all(|peer| self.peers[peer].probed.is_some()))
     }
 
-    /// Everybody is gone: the coordinator is asked soon, however long it was not.
+    /// All peers are gone: the coordinator is asked soon, however long it was not.
     pub(super) fn ask_sooner_if_alone(&mut self, now: Time, file: FileKey) {
         if !self.files.is_incomplete(file) {
             return;

@@ -1,9 +1,5 @@
-//! Who competes for our requests, and who of them comes first. Proven connections, and others as
-//! far as their sources are worth a try, come before those that are late or whose source is not to
-//! be tried for now.
-//!
-//! Where nobody is proven and there is one source, all are equal: rules by source are for
-//! competition.
+//! Which connections may be asked for a chunk: proven ones, then unproven ones within their
+//! source's limit, then late ones. With one source and none proven there is no limit by source.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +23,7 @@ use tnet_sources::Trust;
 
 /// Times as many chunks as there are slots may be under way when one that has not proven itself is
 /// asked for one more: those that keep us waiting leave room to go on searching, more of it while
-/// nobody has proven itself.
+/// none has proven itself.
 const WHEN_SERVED: u32 = 2;
 const WHEN_SEARCHING: u32 = 3;
 
@@ -35,7 +31,7 @@ const WHEN_SEARCHING: u32 = 3;
 /// waste no more than these. Each of them that proves itself is soon asked for more.
 const FEW: u32 = 2;
 
-/// The same if there is nobody else.
+/// The same if there is no other source.
 const FEW_ALONE: u32 = 4;
 
 /// Of a network that offended at most this part of the slots is under way at what has not proven
@@ -135,7 +131,7 @@ impl Competition {
 }
 
 impl<B> Swarm<B> {
-    /// Counts who can send us chunks of the file that are missing.
+    /// Counts the connections that can send us missing chunks of the file.
     pub(super) fn competition(&self, now: Time, view: FileView) -> Competition {
         let is_asked = |peer| !view.requests.of_link(peer).open().is_empty();
         self.competition_of_use(now, view, |peer, link| link.wanted > 0 || is_asked(peer))
@@ -309,8 +305,8 @@ impl<B> Swarm<B> {
         .collect()
     }
 
-    /// Whether a proven source has chunks that we lack, and still sends. Who once sent one and then
-    /// only says that it is busy keeps nobody else out.
+    /// Whether a proven source has chunks that we lack, and still sends. One that once sent a chunk
+    /// and then only answers busy keeps no other source out.
     fn is_served(&self, now: Time, state: &File) -> bool {
         let mut proven = state.links.iter().filter(|(_, link)| link.trust == Trust::Proven);
         proven.any(|(peer, link)| link.wanted > 0 && self.sends(now, *peer))
@@ -336,7 +332,7 @@ impl<B> Swarm<B> {
         now < self.peers[&peer].verified_at + self.config.progress_window * 3
     }
 
-    /// Whether to use a slot that this peer keeps for us.
+    /// Whether to use a slot that this peer has reserved for us.
     pub(super) fn may_accept_from(
         &self,
         now: Time,
@@ -410,8 +406,8 @@ impl<B> Swarm<B> {
             }
     }
 
-    /// Whether it may be tried with a chunk because there is nobody better. As many as keep us
-    /// waiting there may be tried once more, so that all of a crowd are in a few rounds.
+    /// Whether it may be tried with a chunk because there is no better source. As many as keep us
+    /// waiting there may be tried once more, so that all of many are in a few rounds.
     fn is_worth_a_last_try(&self, now: Time, peer: PeerKey, competition: &Competition) -> bool {
         let ip = self.peers[&peer].source;
         let few = match () {

@@ -1,8 +1,9 @@
-//! Telling peers of others in a file's swarm.
+//! Telling peers the addresses of others in a file's swarm.
 //!
-//! Where they are most members have said themselves, and whoever passes that on answers for it. So
-//! first come those that we have reached, then those that gave or took a chunk; and of each source
-//! few that have not given, beside those of other sources.
+//! Most members have declared their address themselves, and a peer that passes a false one on is
+//! held to account. So addresses that we have reached come first, then those of peers that sent or
+//! received a chunk; and of each source only a few that have not sent one, beside those of other
+//! sources.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

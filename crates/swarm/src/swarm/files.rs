@@ -85,7 +85,7 @@ impl<B> Swarm<B> {
         self.fill_downloads(now);
     }
 
-    /// Announces what was stored since the last time, to those who lack it.
+    /// Announces what was stored since the last time, to peers that lack it.
     pub(super) fn announce(&mut self, file: FileKey) {
         let Some(state) = self.files.get_mut(file) else { return };
         let Some(download) = &mut state.download else { return };
@@ -104,11 +104,11 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// The file is whole: tells everybody, and lets go of those who need nothing either.
+    /// The file is whole: tells all peers, and closes links to those that need nothing either.
     pub(super) fn on_complete(&mut self, now: Time, file: FileKey) {
         self.files.complete(file);
         self.timers.disarm_file(file);
-        // Nobody is called for a whole file; those who want it call us.
+        // No peer is called for a whole file; those that want it call us.
         self.addresses.forget_file(file);
         self.open_again(file);
         self.output(Output::Event(Event::Complete { file }));
@@ -129,13 +129,13 @@ impl<B> Swarm<B> {
             return;
         }
         state.reopen(stored, &mut self.rng);
-        // Nothing is suggested to anybody by a partial holder.
+        // A partial holder suggests nothing.
         self.uploads.forget_suggestions(file);
         self.open_again(file);
         self.begin_download(now, file);
     }
 
-    /// Tells everybody in the file's swarm anew what we hold.
+    /// Tells all peers of the file's swarm anew what we hold.
     pub(super) fn open_again(&mut self, file: FileKey) {
         let Some(state) = self.files.get(file) else { return };
         let open = state.open_message();
@@ -149,7 +149,7 @@ impl<B> Swarm<B> {
         self.files.get(file).is_some_and(|state| !state.links.is_empty())
     }
 
-    /// Whether every peer we know in the file's swarm has it whole. Also true when we know nobody.
+    /// Whether every peer we know in the file's swarm has it whole. Also true when we know none.
     pub fn is_swarm_done(&self, file: FileKey) -> bool {
         self.files
             .get(file)

@@ -2,10 +2,11 @@
 //! budget.
 //!
 //! When it is used up, a connection of the source with most gives up its least useful links to a
-//! connection of a source with less: first one that neither sent nor took a chunk lately. Those
-//! that did are in question only for one that did too, and while less than an eighth of the budget
-//! is with those that had no chance yet. Who finds no room is answered as if the file were not
-//! here, and may ask again. Links that we open ourselves are counted and always have room.
+//! connection of a source with less: first one that neither sent nor received a chunk lately. Those
+//! that did give up links only to one that did too, or while connections that had no chance yet
+//! have less than an eighth of the budget. An `Open` that finds no room is answered as if the file
+//! were not here, and the peer may ask again. Links that we open ourselves are counted and always
+//! have room.
 
 use std::time::Duration;
 
@@ -15,18 +16,20 @@ use super::Swarm;
 use super::caller_admission::PROVEN_FOR;
 use super::connections::Peer;
 use crate::Time;
+use crate::config::MAX_LINKS_PER_PEER;
 use crate::link::LINK_BYTES;
 use crate::{FileKey, PeerKey};
 
 /// Bytes of one address up to which it weighs no more than an address with one link: one connection
 /// with as many links as it may have, or many receivers behind one address. Else a host with an
 /// IPv6 address for each connection outweighs them.
-const FREE: u64 = 4096 * LINK_BYTES;
+const FREE: u64 = MAX_LINKS_PER_PEER as u64 * LINK_BYTES;
 
 /// This part of the budget is not for connections that took or sent a chunk.
 const CHANCE_PART: u64 = 8;
 
-/// Who found no room is not looked at again before this time: the look goes over all connections.
+/// After finding no room a peer is not considered again before this time: it costs a pass over all
+/// connections.
 const REFUSED_FOR: Duration = Duration::from_millis(250);
 
 /// Links that a connection gives up at once, so that not each new link costs a look at all

@@ -3,16 +3,16 @@
 //! A link begins when either side opens the file to the other and ends when either closes it. A
 //! number of theirs stands for a file of ours exactly while their open of it counts. Of a file that
 //! both sides have whole neither wants anything: its link is closed after a while, by whichever
-//! side comes to it first. Who wants the file later opens it again.
+//! side comes to it first. A side that wants the file later opens it again.
 
 use std::time::Duration;
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet};
 use tnet_proto::{ByeReason, FileHandle, Holdings, Open, PeerMessage};
 
-use super::Swarm;
 use super::connections::{IDLE, Peer};
 use super::link_memory::MAX_CANDIDATES;
+use super::{Swarm, connections};
 use crate::Time;
 use crate::file::{Content, File};
 use crate::io::Violation;
@@ -24,6 +24,7 @@ use crate::{FileKey, PeerKey};
 /// A link that neither side wants anything of is closed after this long. Longer than a connection
 /// lingers of which that is true of all links: it ends with one goodbye.
 const LINGER: Duration = Duration::from_secs(2);
+const _: () = assert!(LINGER.as_millis() > connections::LINGER.as_millis());
 
 impl<B> Swarm<B> {
     /// Tells the peer that we take part in the file's swarm, once. False: there is no room for one
@@ -103,7 +104,7 @@ impl<B> Swarm<B> {
         self.let_go_if_useless(now, peer);
     }
 
-    /// The peer did not say what it holds: its place is for somebody who does.
+    /// The peer did not say what it holds: its place is for one that does.
     pub(super) fn on_unanswered(&mut self, now: Time, peer: PeerKey, file: FileKey) {
         if self.is_our_fault(peer) {
             return self.timers.arm(Timer::Unanswered(peer, file), now + self.config.open_timeout);

@@ -87,7 +87,7 @@ pub struct Swarm<B = ()> {
     rng: StdRng,
     files: FileTable,
     peers: BTreeMap<PeerKey, Peer>,
-    /// Of those who called us.
+    /// Callers, and which of them make room.
     caller_admission: CallerAdmission,
     link_memory: LinkMemory,
     members: Option<Members>,

@@ -240,8 +240,8 @@ fn pick(view: FileView, sources: &[Candidate], rng: &mut StdRng) -> Option<Choic
     })
 }
 
-/// Whom to ask for a chunk that failed: one that has proven itself, unless none that holds it has
-/// time for us.
+/// The source to ask for a chunk that failed: one that has proven itself, unless none that holds it
+/// has time for us.
 fn ask_again(
     view: FileView,
     chunk: ChunkIndex,

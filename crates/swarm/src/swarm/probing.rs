@@ -1,5 +1,5 @@
-//! Whether a connection still leads to somebody. An id and a port are only said: who says those of
-//! a peer that is connected does not take its place, but makes us ask whether it is there.
+//! Whether a connection is alive. An id and a port are only declared: a caller that declares those
+//! of a connected peer does not take its place, but makes us ping it.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl<B> Swarm<B> {
         if self.requests.has_open_at(peer) || self.requests.has_withdrawn_at(peer) {
             self.tell_silent(peer);
         }
-        // Whoever is told of a double takes the other one for the one that stays: there must be
+        // A peer that is told of a double takes the other one for the one that stays: there must be
         // one.
         let reason = if self.has_double(peer) { ByeReason::DUPLICATE } else { ByeReason::IDLE };
         self.disconnect(now, peer, reason);

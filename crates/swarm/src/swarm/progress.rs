@@ -1,4 +1,4 @@
-//! Does a source deliver? One with open requests is looked at once in each window. If too little
+//! Progress of sources. One with open requests is looked at once in each window. If too little
 //! came, its requests go to others and it gets none for as long; after a few such windows in a row
 //! the connection is given up.
 
@@ -83,7 +83,7 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// What waited is read from now on: nobody is judged by the time before.
+    /// What waited is read from now on: no source is judged by the time before.
     pub(super) fn on_reading_resumed(&mut self, now: Time, peer: PeerKey) {
         let Some(connection) = self.peers.get_mut(&peer).filter(|peer| peer.is_unread) else {
             return;

@@ -17,7 +17,7 @@ use crate::{FileKey, PeerKey};
 /// Neighbours with which a download does without news of further holders.
 const ENOUGH_NEIGHBOURS: usize = 16;
 
-/// One file.
+/// One file. Exhaustive, like all snapshots: only this crate makes one, and callers only read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSnapshot {
     /// Chunks in all.
@@ -53,7 +53,7 @@ pub struct PeerSnapshot {
     pub id: PeerId,
     /// Where it accepts peers.
     pub address: Option<SocketAddr>,
-    /// Who called.
+    /// Which side called.
     pub direction: Direction,
     /// Files in common.
     pub files: u32,

@@ -1,7 +1,7 @@
 //! How far a connection is trusted. One that has sent a chunk that verified is proven; one that
-//! keeps us waiting is late; one that sent too little for a whole window has stalled. What is under
-//! way at others than proven ones is counted by source, so that a crowd of connections counts no
-//! more than one.
+//! keeps us waiting is late; one that sent too little for a whole window has stalled. Chunks under
+//! way at connections that are not proven are counted by source, so that many connections of one
+//! source count no more than one.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl<B> Swarm<B> {
         self.offend(now, connection.source, offence);
     }
 
-    /// The source failed us. When its rest is over somebody has to look.
+    /// The source failed us. When its rest is over the files are looked at again.
     pub(super) fn offend(&mut self, now: Time, source: IpAddr, offence: Offence) {
         self.sources.offend(now, source, offence);
         if offence == Offence::Corrupt {

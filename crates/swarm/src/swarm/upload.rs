@@ -1,10 +1,10 @@
-//! Whom to serve. A request gets a slot or is told busy; there is no queue of chunks at the sender.
+//! Serving requests. A request gets an upload slot or `Busy`; there is no chunk queue.
 //!
-//! Who has taken the file twice and announced nothing of it is served when no other peer waits: it
-//! carries nothing on.
+//! Busy peers wait in line. A freed slot is reserved for the first of them, which is told by
+//! `Ready`, or by `Suggest` while a full seed has unsent chunks.
 //!
-//! A peer told busy waits in line. When a slot frees it is kept for a moment for the first in line,
-//! who is woken: by a suggestion while a full seed still has chunks nobody got, else by ready.
+//! A free rider, a peer that received the file twice without announcing any of it, is served last:
+//! it passes nothing on.
 
 use tnet_fileinfo::ChunkIndex;
 use tnet_proto::{FileHandle, PeerMessage};
@@ -25,7 +25,7 @@ const PER_PEER: (usize, usize) = (2, 32);
 /// At most this part of the slots is reserved for newcomers, peers that never took a chunk.
 const NEWCOMERS_PART: usize = 4;
 
-/// So many times the file for one who announces nothing, before it is served last.
+/// Times that a peer which announces nothing receives the file before it is served last.
 const FREE_RIDER_COPIES: u64 = 2;
 
 /// Suggestions that a peer gives back before it gets what it asks for. Else what we would rather
@@ -79,16 +79,16 @@ impl<B> Swarm<B> {
     }
 
     /// Whether as much is under way to the peer as it may have while others want something: its
-    /// share of the slots, with one share left for who comes next. Else the first receiver of a new
-    /// file takes all slots of the seed, and the others wait until it has all that.
+    /// share of the slots, with one share left for the next receiver. Else the first receiver of a
+    /// new file takes all slots of the seed, and the others wait until it has all that.
     fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
-        // No share is less than this: then nobody need be counted.
+        // No share is less than this: then receivers need not be counted.
         if self.uploads.slots_of(peer) < PER_PEER.0 {
             return false;
         }
         let state = &self.files[&file];
         let slots = self.uploads.slots().capacity(state.longest_chunk()) as usize;
-        // Who only looks on has no share.
+        // A peer that has asked for nothing has no share.
         let receivers = state.links.values().filter(|link| link.has_asked && !link.held.is_full());
         // With more than these the share is the least anyway.
         let receivers = receivers.take(slots / PER_PEER.0).count();
@@ -121,7 +121,7 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Whether somebody who is no free_rider waits for a slot.
+    /// Whether another peer, not a free rider, waits for a slot.
     fn others_wait(&self, now: Time, peer: PeerKey) -> bool {
         self.uploads
             .in_line()
@@ -136,8 +136,8 @@ impl<B> Swarm<B> {
         is_invited && self.end_reservation(peer, Some(chunk))
     }
 
-    /// Whether the peer asks for what others have got, while a chunk that nobody has is kept for
-    /// it.
+    /// Whether the peer asks for a chunk that others have got, while one that no other peer has is
+    /// reserved for it.
     fn is_better_suggested(&self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
         let kept =
             self.uploads.reservation(peer).filter(|kept| kept.suggested && kept.file == file);
@@ -161,7 +161,7 @@ impl<B> Swarm<B> {
 
     fn refuse_busy(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) {
         let unused = self.peers.get(&peer).map_or(0, |connection| connection.unused_slots);
-        // Who lets kept slots lapse again and again must find a free one by asking.
+        // A peer that lets reserved slots lapse again and again must find a free one by asking.
         if unused < self.config.unused_offers_limit {
             self.uploads.wait(peer, file, chunk);
         }
@@ -170,7 +170,7 @@ impl<B> Swarm<B> {
         self.send(peer, PeerMessage::Busy { file: file.handle(), chunk: chunk.get(), load });
     }
 
-    /// A chunk that nobody has yet, in place of one that somebody got from us already. It counts as
+    /// A chunk that no other peer has yet, in place of one that we have sent already. It counts as
     /// given away.
     fn better_chunk(
         &mut self,
@@ -182,7 +182,7 @@ impl<B> Swarm<B> {
         if is_spread { self.fresh_chunk(peer, file, chunk) } else { None }
     }
 
-    /// A chunk that nobody has yet, if possible the one asked for. It counts as given away.
+    /// A chunk that no other peer has yet, if possible the one asked for. It counts as given away.
     pub(super) fn fresh_chunk(
         &mut self,
         peer: PeerKey,
@@ -200,7 +200,7 @@ impl<B> Swarm<B> {
         Some(asked)
     }
 
-    /// Keeps slots for those who wait, first in line first, while there are free ones.
+    /// Reserves slots for waiting peers, first in line first, while there are free ones.
     pub(super) fn grant_slots(&mut self, now: Time) {
         while let Some((peer, file, chunk)) = self.next_in_line(now) {
             if !self.uploads.slots().has_room(self.files[&file].longest_chunk()) {
@@ -212,8 +212,8 @@ impl<B> Swarm<B> {
         self.offer_slots(now);
     }
 
-    /// The first in line for whom no slot is kept and who has not got its share; first of all for a
-    /// file that comes first, last of all a rider.
+    /// The first in line without a reserved slot that has not got its share; files of higher
+    /// priority come first, free riders last.
     fn next_in_line(&self, now: Time) -> Option<(PeerKey, FileKey, ChunkIndex)> {
         let mut in_line = self.uploads.in_line().filter(|(peer, file, _)| {
             self.rate_limiter.allows(now, Up, *file)
@@ -280,7 +280,7 @@ impl<B> Swarm<B> {
         self.send(peer, message);
     }
 
-    /// Frees the slot kept for a peer. A suggestion it did not take goes to somebody else.
+    /// Frees the slot kept for a peer. A suggestion it did not take goes to another peer.
     fn end_reservation(&mut self, peer: PeerKey, taken: Option<ChunkIndex>) -> bool {
         let Some(reservation) = self.uploads.end_reservation(peer) else { return false };
         self.rate_limiter.refund(Up, reservation.file, reservation.len);
@@ -351,7 +351,7 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Stops sending these chunks of a file to anybody.
+    /// Stops sending these chunks of a file.
     pub(super) fn stop_uploads_of(&mut self, file: FileKey, chunks: &[ChunkIndex]) {
         let active = self.uploads.active_in(file).filter(|(_, chunk)| chunks.contains(chunk));
         let active: Vec<(PeerKey, ChunkIndex)> = active.collect();

@@ -11,7 +11,7 @@ use super::holders::{Group, Holders, Holding};
 use super::peer::{PeerRecord, PeerSlot, PeerState, Visibility};
 use super::{Epoch, FileRecord, FileSlot, LimitExceeded, Table};
 
-/// A report of a peer.
+/// A report of a peer. Exhaustive: the caller gives all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report<'a> {
     /// Number of the report on its connection: 1, 2, 3 and so on.
@@ -22,7 +22,7 @@ pub struct Report<'a> {
     pub entries: &'a [ReportEntry],
 }
 
-/// Whether the entries of a report replace earlier reports.
+/// Whether the entries of a report replace earlier reports. Exhaustive: the two forms on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// They are everything the peer holds, or the first part of it: earlier entries are dropped.

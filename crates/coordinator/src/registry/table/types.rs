@@ -70,7 +70,7 @@ impl Default for TableLimits {
     }
 }
 
-/// What the table is told of a peer at its hello.
+/// What the table is told of a peer at its hello. Exhaustive: the caller gives all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Introduction {
     /// The remote address of the connection.
@@ -144,7 +144,7 @@ pub struct Expired {
     pub connection: Option<Epoch>,
 }
 
-/// Whether work is left after a bounded step.
+/// Whether work is left after a bounded step. Exhaustive: it is, or it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepStatus {
     /// Nothing is left.
@@ -153,7 +153,8 @@ pub enum SweepStatus {
     More,
 }
 
-/// How many live peers hold a file, including those that accept no connections.
+/// How many live peers hold a file, including those that accept no connections. Exhaustive: whole
+/// and in part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SwarmSize {
     /// Holders of the whole file.
