@@ -24,7 +24,7 @@ const KEPT: usize = 16;
 /// file after 30 s.
 const OLD_AFTER: Duration = Duration::from_secs(20);
 
-/// One that nobody used for this long is closed.
+/// One that was not used for this long is closed.
 const UNUSED_AT_MOST: Duration = Duration::from_secs(2);
 
 /// See the module's documentation.
@@ -112,7 +112,7 @@ impl Askers {
         }
     }
 
-    /// Closes what nobody uses, until nothing is left.
+    /// Closes unused connections, until none is left.
     async fn sweep(self) {
         loop {
             tokio::time::sleep(UNUSED_AT_MOST / 2).await;

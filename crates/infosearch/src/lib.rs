@@ -1,5 +1,5 @@
-//! Finds the description of a file among those who hold it, of whom most may be silent, slow or
-//! lying: several are asked side by side, and the first description that proves itself is taken.
+//! Finds the description of a file among the peers that hold it, most of which may be silent, slow
+//! or lying: several are asked side by side, and the first description that proves itself is taken.
 
 // Network input must never be used as an index: use `get`.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]

@@ -1,5 +1,5 @@
-//! Whom to ask for a description next. Decides, and does nothing: told what time it is, who holds
-//! the file and what came of each question, it answers whom to ask and whom to give up.
+//! Which peer to ask for a description next. Without IO: told the time, the holders of the file and
+//! the outcome of each question, it answers which one to ask and which question to give up.
 //!
 //! A few holders are asked side by side. Each is waited for alone for [`HEDGE_AFTER`], or
 //! [`ANSWERS_WITHIN`] if it has begun to answer by then, unless its answer is a long one that waits
@@ -198,7 +198,7 @@ impl Plan {
         self.holders.iter().map(|(address, holder)| Some((*address, failure(holder)?))).collect()
     }
 
-    /// Whether nobody is left who was not asked: the coordinator may know more.
+    /// Whether all known holders were asked: the coordinator may know more.
     pub(super) fn needs_holders(&self) -> bool {
         !self
             .holders
@@ -388,8 +388,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Whatever comes of the questions, never too many are open, nobody is asked who is being
-        /// asked or lied, and everybody is asked in bounded time.
+        /// Whatever comes of the questions, never too many are open, no peer is asked that is being
+        /// asked or lied, and all are asked in bounded time.
         #[test]
         fn all_are_asked_soon_and_never_too_many_at_once(
             holders in 1u8..200,

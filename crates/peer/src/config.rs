@@ -16,8 +16,8 @@ use crate::api::{Limits, Priority};
 /// Exhaustive, for `..Config::default()`; new fields have defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Whom to report to and ask for holders. None: files come only from peers that are named
-    /// otherwise.
+    /// The coordinator to report to and to ask for holders. None: files come only from peers that
+    /// call.
     pub coordinator: Option<CoordinatorAddress>,
     /// Where to accept peers. An unspecified IPv6 address takes IPv4 as well, and IPv4 alone where
     /// the system has no IPv6.
@@ -36,7 +36,7 @@ pub struct Config {
     pub share_interval: Duration,
     /// Rates of the whole process at the start. Default: none.
     pub limits: Limits,
-    /// The numbers behind whom to ask and whom to serve.
+    /// The numbers behind requests and uploads.
     pub swarm: tnet_swarm::Config,
     /// Bytes of chunks between network and disk, in all. When they are used up, reading stops.
     pub chunk_memory: u64,
@@ -102,20 +102,20 @@ impl Config {
 pub struct DownloadOptions {
     /// Replace a file of another content at the target, in one step at the end.
     pub overwrite: bool,
-    /// Give up when no chunk was stored for this long. None: never. While nobody has anything of
+    /// Give up when no chunk was stored for this long. None: never. While no peer has anything of
     /// the file, time without a coordinator does not count, but twice this long is enough in any
     /// case.
     pub give_up_after: Option<Duration>,
     /// Give up when the coordinator has been away for this long and no peer was met yet, counted
-    /// from when it was lost or from the start. Whoever is there and is no coordinator is put up
-    /// with for 10 s at most. None: never.
+    /// from when it was lost or from the start. What answers there and is no coordinator is
+    /// tolerated for 10 s at most. None: never.
     pub coordinator_within: Option<Duration>,
     /// Rates of this file.
     pub limits: Limits,
     /// Before or after other files.
     pub priority: Priority,
-    /// The directory that the file is to be in, if somebody opened it already: who sees another one
-    /// under that path, or none, writes to the right one all the same.
+    /// The directory that the file is to be in, if it is open already: the file is written to this
+    /// one even if the path leads to another one now, or to none.
     pub directory: Option<Arc<OwnedFd>>,
     /// The mode of the file, as in `0o644`. None: as any file of this process.
     pub mode: Option<u32>,

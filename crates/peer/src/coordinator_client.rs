@@ -47,8 +47,7 @@ pub(crate) enum CoordinatorEvent {
         requests: mpsc::Sender<CoordinatorRequest>,
     },
     Reply(CoordinatorReply),
-    /// Not reachable, or gone; or nobody to talk to, and why. Called again after a while. The error
-    /// in words.
+    /// Not reachable, or gone; or unfit, and why. Called again after a while. The error in words.
     Down {
         unfit: Option<Unfit>,
         error: String,
@@ -70,12 +69,12 @@ pub(crate) struct CoordinatorClient {
     pub(crate) report_interval: Duration,
     pub(crate) events: mpsc::Sender<CoordinatorEvent>,
     pub(crate) clock: Clock,
-    /// Ends a pause: somebody has begun to wait for an answer.
+    /// Ends a pause: a request waits for an answer.
     pub(crate) hurry: Arc<Notify>,
 }
 
 impl CoordinatorClient {
-    /// Until nobody listens to the events any more.
+    /// Until the receiver of the events is gone.
     pub(crate) async fn run(mut self) {
         let mut pause = ReconnectPause::new();
         while !self.events.is_closed() {
@@ -111,7 +110,7 @@ impl CoordinatorClient {
     }
 
     async fn connect(&mut self) -> Result<(Connection, Welcome), CoordinatorConnectionError> {
-        // Where nobody can reach us nobody is sent.
+        // A peer that cannot be reached is named to no other.
         self.declares_reach = self.reach.is_here();
         let hello = CoordinatorRequest::Hello {
             peer_id: self.secret_id,

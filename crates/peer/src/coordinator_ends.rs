@@ -47,7 +47,7 @@ impl Ends {
         Vicinity::of(self.there, self.is_on_this_machine()).located(address)
     }
 
-    /// The reply with the holders that mean somebody here.
+    /// The reply with the holders whose addresses are valid here.
     pub(crate) fn meant_for_us(&self, mut reply: CoordinatorReply) -> CoordinatorReply {
         if let CoordinatorReply::Holders { holders, .. } = &mut reply {
             holders.retain_mut(|holder| {

@@ -1,5 +1,5 @@
-//! Asks a coordinator without being a peer: nothing is reported, and nobody is told of whoever
-//! asks.
+//! Asks a coordinator without being a peer: nothing is reported, and no peer is told of this
+//! process.
 
 use std::io;
 use std::net::SocketAddr;
@@ -75,8 +75,8 @@ impl CoordinatorQuery {
         within: Duration,
     ) -> Result<CoordinatorQuery, CoordinatorError> {
         let address = address.into();
-        // Who accepts no connections is handed out to nobody, and who reports nothing leaves
-        // nothing behind.
+        // A peer that accepts no connections is never named to others, and one that reports
+        // nothing leaves no entry behind.
         let hello = CoordinatorRequest::Hello {
             peer_id: PeerId(rand::rng().random()),
             reach: Reach::Nowhere,

@@ -50,7 +50,7 @@ pub(crate) struct Dialer {
     pub(crate) results: mpsc::Sender<Dialed>,
     pub(crate) next: Arc<AtomicU64>,
     pub(crate) context: SessionContext,
-    /// Ends whatever has not come to a hello yet: there is nobody to say goodbye to.
+    /// Ends connections without a hello: no goodbye is due on them.
     pub(crate) stop: CancellationToken,
 }
 
@@ -98,11 +98,11 @@ impl Dialer {
             }
             Err(failure) => Dialed::Failed { address, failure },
         };
-        // Nobody to tell: the process ends.
+        // The receiver is gone: the process ends.
         let _ = self.results.send(dialed).await;
     }
 
-    /// Greets somebody who called.
+    /// Greets a peer that called.
     pub(crate) async fn accept(self, stream: TcpStream, remote: SocketAddr, stranger: Stranger) {
         let stop = self.stop.clone();
         let greeted = tokio::select! {

@@ -115,7 +115,7 @@ impl DirShare {
             let word = async {
                 tokio::select! {
                     () = heard(notices) => {}
-                    // Whoever missed it has it forgotten first.
+                    // A file that was missed is forgotten first.
                     () = follower.watched.missed() => tokio::time::sleep(interval).await,
                 }
             };

@@ -120,7 +120,7 @@ impl Download {
     /// Waits until the file is whole and so is that of every peer of its swarm that we know.
     pub async fn swarm_done(&self) {
         let mut done = self.swarm_done.clone();
-        // An error: the peer is gone, and with it whom we could serve.
+        // An error: the peer is gone and serves no more.
         let _ = done.wait_for(|done| *done).await;
     }
 

@@ -99,8 +99,8 @@ pub struct Progress {
     pub time: TimeShares,
     /// Counters so far.
     pub traffic: Traffic,
-    /// Since it began, large packets seemed to get lost on the way to somebody while small ones
-    /// passed: the MTU of the path. Whoever that was is called with small ones.
+    /// Since it began, large packets seemed to get lost on the way to a peer while small ones
+    /// passed: the MTU of the path. That peer is called with small ones.
     #[serde(default)]
     pub large_packets_lost: bool,
     /// Who sent wrong bytes so far: those who were banned first, and not more than a person reads.
@@ -219,7 +219,7 @@ pub struct Summary {
     pub verify_busy: Duration,
     /// What it cost.
     pub traffic: Traffic,
-    /// Whom the bytes came from, most first.
+    /// The peers that the bytes came from, most first.
     pub sources: Vec<SourceShare>,
     /// Who sent wrong bytes, as in [`Progress::corrupt_peers`].
     #[serde(default)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// 3. All that was asked for is here and not in the file yet: `verification` while a chunk is being
 ///    hashed, else `disk`.
 /// 4. The whole file is being synced and renamed: `disk`.
-/// 5. Nobody to ask: no holder is known or connected, or all are busy: `peers`.
+/// 5. No peer to ask: no holder is known or connected, or all are busy: `peers`.
 ///
 /// A sync in the background is not waited for and counts for nothing.
 ///
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub struct TimeShares {
     /// Bytes were expected.
     pub wire: Duration,
-    /// There was nobody to ask.
+    /// There was no peer to ask.
     pub peers: Duration,
     /// The disk was to write, sync or rename.
     pub disk: Duration,

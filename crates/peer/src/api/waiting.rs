@@ -10,9 +10,9 @@ use tnet_net::Shortage;
 #[serde(tag = "what", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Waiting {
-    /// Nobody is connected, and the coordinator, which could name somebody, cannot be asked.
+    /// No peer is connected, and the coordinator, which could name some, cannot be asked.
     Coordinator,
-    /// Nobody has the file.
+    /// No peer has the file.
     Holder,
     /// Peers have the file, and none of them can be reached.
     UnreachablePeers {
@@ -30,7 +30,7 @@ pub enum Waiting {
         /// Missing chunks that none of them has.
         chunks: u32,
     },
-    /// Whoever has a missing chunk has no slot for us.
+    /// All holders of missing chunks are out of upload slots.
     BusyPeers,
     /// Chunks were asked for, and nothing comes.
     Answers,

@@ -114,7 +114,7 @@ pub(super) fn situation(
 ) -> Situation {
     let slots = swarm.slot_status();
     // What is asked for and what is on its way to the disk share the memory for chunks: when it is
-    // used up, requests stay open because nobody reads their answers.
+    // used up, requests stay open because their answers are not read.
     let is_unread =
         slots.storing_bytes > 0 && slots.storing_bytes + slots.download_bytes > config.chunk_memory;
     Situation {

@@ -1,5 +1,5 @@
-//! What files did lately: their rates, and which of them were active last. A file that nobody reads
-//! or writes costs nothing but a pointer.
+//! What files did lately: their rates, and which of them were active last. An idle file costs
+//! nothing but a pointer.
 
 use std::collections::VecDeque;
 

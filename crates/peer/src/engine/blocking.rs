@@ -107,7 +107,7 @@ impl Engine {
     }
 
     /// Verifies some of the chunks that an earlier process left.
-    pub(super) fn start_check(
+    pub(super) fn start_vouched_verification(
         &self,
         file: FileKey,
         store: Arc<store::Download>,
@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// Reads chunks of a download once more, and tells which of them are not right.
-    pub(super) fn start_verify(
+    pub(super) fn start_reverification(
         &self,
         file: FileKey,
         store: Arc<store::Download>,
@@ -146,7 +146,7 @@ impl Engine {
         let scans = self.scans.clone();
         self.start(move || {
             let result = store.finish().map(Box::new);
-            // Whoever shares the directory it is in need not read it.
+            // A peer that shares its directory need not read it.
             if let (Some(scans), Ok(whole)) = (scans, &result)
                 && let Ok(metadata) = std::fs::metadata(whole.path())
                 && FileFingerprint::of(&metadata) == whole.fingerprint()
@@ -158,7 +158,7 @@ impl Engine {
     }
 
     /// Looks at shared files.
-    pub(super) fn start_look(&self, stores: Vec<(FileKey, Arc<FileStore>)>) {
+    pub(super) fn start_metadata_comparison(&self, stores: Vec<(FileKey, Arc<FileStore>)>) {
         let scans = self.scans.clone();
         self.start(move || {
             if let Some(scans) = scans {
@@ -179,9 +179,9 @@ impl Engine {
         });
     }
 
-    /// Looks at what is open. What nobody has read since the last time that files `are_to_rest` is
-    /// closed.
-    pub(super) fn start_look_at_open(
+    /// Looks at what is open. A file that was not read since the last time that files `are_to_rest`
+    /// is closed.
+    pub(super) fn start_open_files_comparison(
         &self,
         wholes: Vec<(FileKey, Arc<FileStore>)>,
         coming: Vec<(FileKey, Arc<store::Download>)>,
@@ -200,18 +200,18 @@ impl Engine {
     }
 
     /// Reads a file once more that was touched.
-    pub(super) fn start_reading_again(&self, store: Arc<FileStore>) {
+    pub(super) fn start_rescan(&self, store: Arc<FileStore>) {
         let (done, scans, stop) =
             (self.work.clone(), self.scans.clone(), self.context.stop.clone());
         self.context.tasks.spawn_blocking(move || {
             let read = store.read_again(scans.as_ref(), wall_clock(), &|_| go_on_until(&stop));
-            // Nobody to tell: the process ends.
+            // The receiver is gone: the process ends.
             let _ = done.blocking_send(WorkDone::Rescanned { store, result: read.map(Box::new) });
         });
     }
 
-    /// Saves and closes a download that ends early; `then` tells whoever waits that its target is
-    /// free again.
+    /// Saves and closes a download that ends early; `then` tells those who wait that its target
+    /// is free again.
     pub(super) fn start_abandon(
         &self,
         store: Arc<store::Download>,
@@ -228,7 +228,7 @@ impl Engine {
     pub(super) fn start(&self, work: impl FnOnce() -> WorkDone + Send + 'static) {
         let done = self.work.clone();
         self.context.tasks.spawn_blocking(move || {
-            // Nobody to tell: the process ends.
+            // The receiver is gone: the process ends.
             let _ = done.blocking_send(work());
         });
     }

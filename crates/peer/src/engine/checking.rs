@@ -15,7 +15,7 @@ use crate::store::CheckedChunks;
 /// Bytes verified in one piece of work at most: some milliseconds from the page cache.
 const PIECE: u64 = 16 * 1024 * 1024;
 
-/// And this time: whoever watches a slow disk sees that it goes on.
+/// And this time, so that progress is seen on a slow disk.
 const PIECE_WITHIN: Duration = Duration::from_millis(200);
 
 /// Which files have chunks to be verified.
@@ -63,7 +63,7 @@ impl Engine {
         else {
             return self.checks.forget(file);
         };
-        self.start_check(file, store.clone(), PIECE, PIECE_WITHIN);
+        self.start_vouched_verification(file, store.clone(), PIECE, PIECE_WITHIN);
         (self.checks.at_work, self.checks.last) = (Some(file), Some(file));
     }
 
@@ -72,7 +72,7 @@ impl Engine {
         self.swarm.slot_status().storing_bytes >= self.config.swarm.storing_bytes / 2
     }
 
-    pub(super) fn on_checked(&mut self, file: FileKey, checked: CheckedChunks) {
+    pub(super) fn on_vouched_verified(&mut self, file: FileKey, checked: CheckedChunks) {
         self.checks.at_work = None;
         self.settle_checked(file, checked);
         self.check_next();

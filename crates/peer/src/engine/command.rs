@@ -108,7 +108,7 @@ pub(crate) struct StartDownload {
 }
 
 impl Engine {
-    /// An answer that nobody waits for any more is dropped.
+    /// An answer whose receiver is gone is dropped.
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
             Command::Share { file } => self.share(*file),

@@ -196,16 +196,18 @@ impl Engine {
                     self.fail(file, error.into());
                 }
             }
-            WorkDone::VouchedVerified { file, checked } => self.on_checked(file, checked),
+            WorkDone::VouchedVerified { file, checked } => self.on_vouched_verified(file, checked),
             WorkDone::Synced { file, result } => self.on_synced(file, result),
-            WorkDone::Reverified { file, lost } => self.on_verified(file, lost),
+            WorkDone::Reverified { file, lost } => self.on_reverified(file, lost),
             WorkDone::Finished { file, result } => {
                 self.on_finished(file, result.map(|whole| *whole))
             }
             WorkDone::Inspected(inspected) => self.on_inspected(*inspected),
-            WorkDone::MetadataCompared { changed, took } => self.on_looked(changed, took),
-            WorkDone::OpenFilesCompared { gone, lost } => self.on_looked_at_open(gone, lost),
-            WorkDone::Rescanned { store, result } => self.on_read_again(&store, result),
+            WorkDone::MetadataCompared { changed, took } => {
+                self.on_metadata_compared(changed, took)
+            }
+            WorkDone::OpenFilesCompared { gone, lost } => self.on_open_files_compared(gone, lost),
+            WorkDone::Rescanned { store, result } => self.on_rescanned(&store, result),
         }
     }
 
@@ -269,18 +271,18 @@ impl Engine {
         let store = Arc::clone(&running.store);
         if std::mem::take(&mut running.is_suspect) {
             let all = store.info().geometry().chunks().collect();
-            self.start_verify(file, store, all);
+            self.start_reverification(file, store, all);
         } else if doubted.is_empty() {
             running.naming = Some(Vec::new());
             self.start_finish(file, store);
         } else {
             // Corruption reports may be false: only the chunks they name are read.
-            self.start_verify(file, store, doubted.into_iter().collect());
+            self.start_reverification(file, store, doubted.into_iter().collect());
         }
     }
 
     /// Stored chunks of a complete download were read once more.
-    fn on_verified(&mut self, file: FileKey, lost: Vec<ChunkIndex>) {
+    fn on_reverified(&mut self, file: FileKey, lost: Vec<ChunkIndex>) {
         let Some(running) = self.files.running_mut(file) else { return };
         if lost.is_empty() && running.is_suspect {
             // A look that had begun before found something.
@@ -368,7 +370,7 @@ impl Engine {
         self.unwatch_if_settled(hash);
     }
 
-    /// Somebody removed the `.partial` of a running download, or all of its directory.
+    /// The `.partial` of a running download was removed, or all of its directory.
     pub(super) fn fail_lost(&mut self, file: FileKey) {
         let running = self.files.running(file);
         if let Some(running) = running.filter(|running| running.phase != Phase::Finishing) {
@@ -382,7 +384,7 @@ impl Engine {
         self.end(file, error, None);
     }
 
-    /// As `fail`. Whoever waits is told when the target is free for another attempt.
+    /// As `fail`. Those who wait are told when the target is free for another attempt.
     fn end(&mut self, file: FileKey, error: DownloadError, cancelled: Option<oneshot::Sender<()>>) {
         let _entered = self.files.span(file).entered();
         let Some(running) = self.files.running_mut(file) else { return };

@@ -15,8 +15,8 @@ use super::{Engine, keys_of};
 use crate::poll_interval::pause_after;
 use crate::store::{Download, FileState, FileStore, ReadError};
 
-/// A file that nobody has read for so long is closed, or for twice as long: who deletes it or takes
-/// its disk away does not wait for us.
+/// A file that was not read for so long, or for twice as long, is closed: an open one would keep
+/// its space after it is deleted, and its disk from being unmounted.
 const REST_AFTER: Duration = Duration::from_secs(2);
 
 impl Engine {
@@ -294,7 +294,7 @@ impl Engine {
 
     /// Looks whether shared files are still what they were. The looking is done elsewhere; it may
     /// block.
-    pub(super) fn look_at_files(&mut self) {
+    pub(super) fn compare_metadata(&mut self) {
         self.read_touched();
         let stores: Vec<(FileKey, Arc<FileStore>)> = self
             .files
@@ -302,11 +302,11 @@ impl Engine {
             .flat_map(|(file, entry)| entry.wholes().map(|store| (*file, Arc::clone(store))))
             .collect();
         if !stores.is_empty() {
-            self.start_look(stores);
+            self.start_metadata_comparison(stores);
         }
     }
 
-    pub(super) fn on_looked(
+    pub(super) fn on_metadata_compared(
         &mut self,
         changed: Vec<(FileKey, Arc<FileStore>, FileState)>,
         took: Duration,
@@ -323,7 +323,7 @@ impl Engine {
 
     /// Looks whether what is open was deleted: closing it gives the space back. It is little that
     /// is open.
-    pub(super) fn look_at_open_files(&mut self) {
+    pub(super) fn compare_open_files(&mut self) {
         let store_at = |path: Arc<Path>| {
             let file = *self.by_path.get(&path)?;
             let store = self.files.get(&file)?.wholes().find(|store| *store.path() == path)?;
@@ -336,21 +336,21 @@ impl Engine {
         };
         let coming: Vec<_> = self.followed.iter().chain(&self.parts).filter_map(coming).collect();
         if !(wholes.is_empty() && coming.is_empty()) {
-            self.is_looking_at_open = true;
+            self.is_comparing_open_files = true;
             let are_to_rest = self.rested + REST_AFTER <= self.now;
             if are_to_rest {
                 self.rested = self.now;
             }
-            self.start_look_at_open(wholes, coming, are_to_rest);
+            self.start_open_files_comparison(wholes, coming, are_to_rest);
         }
     }
 
-    pub(super) fn on_looked_at_open(
+    pub(super) fn on_open_files_compared(
         &mut self,
         gone: Vec<(FileKey, Arc<Path>)>,
         lost: Vec<FileKey>,
     ) {
-        self.is_looking_at_open = false;
+        self.is_comparing_open_files = false;
         for (file, path) in gone {
             self.drop_stores(file, |store| *store.path() == path);
         }

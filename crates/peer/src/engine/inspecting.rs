@@ -1,6 +1,6 @@
-//! Looks at chunks of ours that may be wrong or unreadable, withdraws those that are, and takes
-//! back those that are right again. One look at a time, and after each a pause: whoever makes us
-//! look takes a part of one processor and of one disk, and no more.
+//! Reads chunks of ours again that may be corrupt or unreadable, withdraws those that are, and
+//! restores those that are right again. One inspection at a time with a pause after each: peers
+//! that report corruption cost a part of one processor and of one disk, and no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -52,7 +52,7 @@ pub(super) struct Integrity {
 }
 
 impl Integrity {
-    /// The chunks of a file that somebody doubts, looked at already or not.
+    /// The chunks of a file that are doubted, looked at already or not.
     pub(super) fn doubted(&self, file: FileKey) -> BTreeSet<ChunkIndex> {
         let looking = self.looking_into.filter(|(other, _)| *other == file);
         self.doubts.of_file(file).chain(looking.map(|(_, chunk)| chunk)).collect()

@@ -1,5 +1,5 @@
-//! Who did what they should not have, for people to see. Whom to avoid and for how long is the
-//! core's decision.
+//! Peers that broke the rules, for people to see. Which to avoid and for how long is the core's
+//! decision.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

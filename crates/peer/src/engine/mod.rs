@@ -77,7 +77,7 @@ pub(crate) const ENGINE_QUEUE: usize = 1024;
 const BATCH: usize = 64;
 
 /// How often it is looked whether what is open was deleted.
-const LOOK_AT_OPEN: Duration = Duration::from_millis(500);
+const OPEN_FILES_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often progress is published and deadlines of downloads are checked, while there are
 /// downloads.
@@ -111,8 +111,8 @@ pub(crate) struct Engine {
     /// Between two looks at the shared files.
     poll_interval: Duration,
     /// A look at what is open is under way.
-    is_looking_at_open: bool,
-    /// When files that nobody reads were closed last.
+    is_comparing_open_files: bool,
+    /// When idle files were closed last.
     rested: Time,
     /// Files that are being downloaded.
     followed: BTreeSet<FileKey>,
@@ -135,7 +135,7 @@ pub(crate) struct Engine {
     integrity: Integrity,
     /// Rates of the whole process.
     limits: Limits,
-    /// When large packets last seemed to get lost on the way to somebody.
+    /// When large packets last seemed to get lost on the way to a peer.
     narrow_since: Option<Time>,
     work: mpsc::Sender<WorkDone>,
     /// Chunks that the core wants and that a session writes, by their sender, until their outcome.
@@ -228,7 +228,7 @@ impl Engine {
             open_files: FdCache::new(descriptors::for_files()),
             descriptors,
             poll_interval: config.report_interval,
-            is_looking_at_open: false,
+            is_comparing_open_files: false,
             rested: Time::ZERO,
             followed: BTreeSet::new(),
             parts: BTreeSet::new(),
@@ -255,12 +255,12 @@ impl Engine {
         }
     }
 
-    /// Until told to shut down, or until nobody can tell it any more.
+    /// Until told to shut down, or until all senders of commands are gone.
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
         let stop = self.context.stop.clone();
         let mut batch = Vec::with_capacity(BATCH);
         let (mut next_beat, mut next_look) = (Time::ZERO, Time::ZERO + self.poll_interval);
-        let mut next_open_look = Time::ZERO + LOOK_AT_OPEN;
+        let mut next_open_look = Time::ZERO + OPEN_FILES_INTERVAL;
         self.limit(self.config.limits.into());
         let farewell = loop {
             let next_looks =
@@ -301,12 +301,12 @@ impl Engine {
                 next_beat = self.now + PROGRESS_INTERVAL;
             }
             if next_open_look <= self.now && self.has_open() {
-                self.look_at_open_files();
-                next_open_look = self.now + LOOK_AT_OPEN;
+                self.compare_open_files();
+                next_open_look = self.now + OPEN_FILES_INTERVAL;
             }
             if next_look <= self.now {
                 self.recuts.note_leaving();
-                self.look_at_files();
+                self.compare_metadata();
                 next_look = self.now + self.poll_interval;
             }
             self.free_recuts();
@@ -326,7 +326,7 @@ impl Engine {
 
     /// Whether something may be open that can be looked at.
     fn has_open(&self) -> bool {
-        !self.is_looking_at_open
+        !self.is_comparing_open_files
             && (self.open_files.in_use().0 > 0
                 || !self.followed.is_empty()
                 || !self.parts.is_empty())

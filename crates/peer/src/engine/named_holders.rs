@@ -1,4 +1,4 @@
-//! Whom the coordinator named last for a download, and what came of calls to them.
+//! The holders that the coordinator named last for a download, and the outcome of calls to them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,8 +29,8 @@ impl NamedHolders {
         }
     }
 
-    /// Those who hold the file, if there are some and none of them can be reached. Where nobody was
-    /// met, a call that has not come to an end has taken too long.
+    /// The holders of the file, if there are some and none of them can be reached. If no peer was
+    /// met, a call that has not ended has taken too long.
     pub(super) fn unreached(&self, met_somebody: bool) -> Option<Unreached> {
         if self.full == 0 && self.calls.is_empty() {
             return None;
@@ -70,7 +70,7 @@ mod tests {
             holders.on_call(at(1), Some(CallFailure::TimedOut));
             assert_eq!(holders.unreached(true), None, "one was not called yet");
         }
-        holders.on_call(at(3), Some(CallFailure::TimedOut)); // whom nobody named
+        holders.on_call(at(3), Some(CallFailure::TimedOut)); // which was not named
         holders.on_call(at(2), Some(CallFailure::Refused));
         let calls = [(at(1), CallFailure::TimedOut), (at(2), CallFailure::Refused)].into();
         assert_eq!(holders.unreached(true), Some(Unreached { full: 2, calls }));

@@ -7,7 +7,7 @@ use tnet_swarm::{FileKey, Time};
 use super::Engine;
 use crate::api::{Phase, Progress, TimeShares, Traffic};
 
-/// Chunks that nobody holds are counted this often: it looks at all of them.
+/// Chunks without a holder are counted this often: that takes a look at all of them.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 impl Engine {

@@ -1,5 +1,5 @@
 //! Bytes a second over the last seconds. Counting costs a few instructions for each chunk, and
-//! nothing while there are none: no timer ages a rate, whoever asks says what time it is.
+//! nothing while there are none: no timer ages a rate, the caller says what time it is.
 
 use std::time::Duration;
 

@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(giving_way(&cuts(&[&[1], &[1], &[1], &[1]]), ip(2)), Some(FileKey(1)));
         assert_eq!(giving_way(&cuts(&[&[2], &[1], &[1], &[1]]), ip(3)), Some(FileKey(2)));
         assert_eq!(giving_way(&cuts(&[&[1, 2], &[1, 3], &[1], &[1]]), ip(4)), Some(FileKey(3)));
-        // Whoever has the others' cuts in use too has no more right to them.
+        // Using the others' cuts too gives no more right to them.
         assert_eq!(
             giving_way(&cuts(&[&[1, 9], &[1, 9], &[1, 9], &[1, 9]]), ip(2)),
             Some(FileKey(1))

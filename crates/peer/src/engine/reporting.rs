@@ -65,7 +65,7 @@ impl CoordinatorLink {
         }
     }
 
-    /// Somebody has begun to wait: a coordinator that was not reachable is called now, not after a
+    /// A request waits for it: a coordinator that was not reachable is called now, not after a
     /// pause.
     pub(super) fn call_soon(&self) {
         if self.state != CoordinatorState::Connected {
@@ -109,7 +109,7 @@ impl CoordinatorLink {
         }
     }
 
-    /// What is wrong with whoever answers there, and for how long that has been so, or has been of
+    /// What is wrong with what answers there, and for how long that has been so, or has been of
     /// interest to a download that began then.
     pub(super) fn unfit(&self, now: Time, began: Time) -> Option<(Unfit, Duration)> {
         Unfit::of(self.state).map(|fault| (fault, now - began.max(self.since)))
@@ -236,8 +236,8 @@ impl Engine {
         }
     }
 
-    /// Ends the watch of a file that nobody downloads any more, or for which there are neighbours
-    /// enough.
+    /// Ends the watch of a file that is not downloaded any more, or for which there are enough
+    /// neighbours.
     pub(super) fn unwatch_if_settled(&mut self, hash: FileHash) {
         if !needs_holders(&self.by_hash, &self.swarm, &hash) {
             self.coordinator.session.unwatch(hash);

@@ -33,7 +33,7 @@ impl Engine {
         let situation =
             situation(&self.swarm, &self.config, file, running.phase == Phase::Finishing);
         let picture = self.swarm.file_status(file, self.now)?;
-        // Whoever else wants the file is a peer too.
+        // Other downloaders are peers too.
         let nobody_has_any = running.without_holder == picture.chunks;
         let is_idle = situation.requested == 0 && situation.storing == 0 && !situation.finishing;
         if let Some(shortage) = self.descriptors.shortage().filter(|_| is_idle) {
@@ -78,8 +78,8 @@ impl Engine {
         })
     }
 
-    /// How long there was no coordinator to ask, if one could have named somebody who has something
-    /// of the file: nobody had anything yet.
+    /// How long there was no coordinator to ask, if one could have named a peer with a part of the
+    /// file: none had any yet.
     fn unheard(&self, file: FileKey, running: &Running) -> Duration {
         let picture = self.swarm.file_status(file, self.now);
         let has_somebody = picture.is_some_and(|picture| running.without_holder < picture.chunks);
@@ -94,9 +94,9 @@ impl Engine {
     pub(super) fn reason_to_give_up(&self, file: FileKey) -> Option<DownloadError> {
         let entry = self.files.get(&file)?;
         let running = entry.running.as_ref()?;
-        // Who set a pause or a limit knows what it takes.
+        // A pause or a limit is the user's own decision.
         let is_meant = entry.settings.is_paused || self.swarm.is_held_back(file, self.now);
-        // What is only to be verified needs nobody.
+        // Verification alone needs no peer.
         let is_meant = is_meant || self.swarm.is_only_unverified(file);
         if is_meant || matches!(running.phase, Phase::Finishing | Phase::Complete | Phase::Failed) {
             return None;
@@ -105,7 +105,7 @@ impl Engine {
         // A disk that is read for the verification of what was here is no silence.
         let quiet = now - running.last_stored.max(running.last_checked);
         if let Some(shortage) = self.descriptors.shortage() {
-            // Nobody else is to blame.
+            // No other cause is to be named.
             return (quiet >= running.options.give_up_after?)
                 .then_some(DownloadError::OutOfDescriptors(shortage));
         }
@@ -137,8 +137,8 @@ impl Engine {
             let chunks = picture.chunks;
             return Some(DownloadError::Unreachable { waited: quiet, holders, missing, chunks });
         }
-        // Who is full was met, for a moment; nobody else has anything, or there would be more to
-        // say.
+        // A full peer was met, for a moment; no other has anything, or the error would be another
+        // one.
         let only_full =
             picture.full_addresses > 0 && (picture.peers == 0 || !self.swarm.has_source(file));
         let here = picture.stored + picture.vouched;

@@ -14,7 +14,7 @@ pub(super) struct Situation {
     pub(super) requested: u32,
     /// Its chunks that arrived and are not in the file yet.
     pub(super) storing: u32,
-    /// Somebody connected holds what it lacks, busy or not.
+    /// A connected peer holds what it lacks, busy or not.
     pub(super) has_source: bool,
     /// All slots for requests are taken, by whichever download.
     pub(super) slots_taken: bool,
@@ -64,7 +64,7 @@ pub(super) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Begins with nobody to ask.
+    /// Begins without a peer to ask.
     pub(super) fn start(now: Time) -> Stopwatch {
         Stopwatch {
             shares: TimeShares::default(),
@@ -139,7 +139,7 @@ mod tests {
         let (wire, peers, disk, storing) =
             ([100, 0, 0, 0], [0, 100, 0, 0], [0, 0, 100, 0], [0, 0, 70, 30]);
         for (situation, shares) in [
-            // Nobody holds anything; all holders are busy.
+            // No peer holds anything; all holders are busy.
             (IDLE, peers),
             (Situation { has_source: true, ..IDLE }, peers),
             // Asked; asked while earlier chunks are being stored.
@@ -148,11 +148,11 @@ mod tests {
             // The last chunks are here.
             (Situation { storing: 1, ..IDLE }, storing),
             (Situation { storing: 1, slots_taken: true, has_source: true, ..IDLE }, storing),
-            // Others' requests take all slots, which matters only if there is somebody to ask.
+            // Others' requests take all slots, which matters only with a peer to ask.
             (Situation { slots_taken: true, has_source: true, ..IDLE }, wire),
             (Situation { slots_taken: true, ..IDLE }, peers),
-            // The disk holds up whoever has something to get, also with requests open that cannot
-            // be read.
+            // The disk delays a download with something to get, also with requests open that
+            // cannot be read.
             (Situation { disk_is_behind: true, requested: 1, storing: 9, ..IDLE }, disk),
             (Situation { disk_is_behind: true, has_source: true, ..IDLE }, disk),
             (Situation { disk_is_behind: true, ..IDLE }, peers),

@@ -20,7 +20,7 @@ pub(super) struct SwarmWatches {
 }
 
 impl SwarmWatches {
-    /// The file is whole. Whoever waits for nobody else need not wait for the next beat.
+    /// The file is whole. If no other peer lacks it, that is told at once.
     pub(super) fn add(&mut self, file: FileKey, waiting: watch::Sender<bool>, is_done: bool) {
         tell(&waiting, is_done);
         if !waiting.is_closed() {

@@ -318,7 +318,9 @@ async fn a_download_takes_its_path_from_a_damaged_file_and_nothing_of_the_damage
 /// A look sees that the file was touched.
 fn is_touched(bench: &mut Bench, store: &Arc<FileStore>) {
     let own = bench.own(&store.info().hash());
-    bench.engine.on_looked(vec![(own, Arc::clone(store), FileState::Touched)], Duration::ZERO);
+    bench
+        .engine
+        .on_metadata_compared(vec![(own, Arc::clone(store), FileState::Touched)], Duration::ZERO);
     assert_eq!(bench.engine.own_cut(&store.info().hash()), None, "not served before it was read");
 }
 
@@ -335,7 +337,7 @@ async fn a_touched_file_that_cannot_be_read_is_shared_when_it_can() {
     assert_eq!(bench.engine.own_cut(&store.info().hash()), None);
     std::fs::rename(&elsewhere, &path).unwrap();
     bench.engine.now = bench.engine.now + Duration::from_secs(10);
-    bench.engine.look_at_files();
+    bench.engine.compare_metadata();
     bench.works_until("read again").await;
     bench.own(&store.info().hash());
 }

@@ -18,7 +18,7 @@ use crate::store::{FileStore, ReadAgainError};
 const TRIED_AFTER: Duration = Duration::from_secs(5);
 const TRIED_AFTER_AT_MOST: Duration = Duration::from_secs(300);
 
-/// The files that nobody serves at this moment. Each was shared, so there are not more than were.
+/// Files that are not served at this moment. Each was shared, so there are not more than were.
 #[derive(Debug, Default)]
 pub(super) struct Touched(HashMap<Arc<Path>, Reading>);
 
@@ -33,7 +33,7 @@ struct Reading {
 }
 
 impl Touched {
-    /// Whoever waits for this content has no more of it. Answers whether a file of it was there.
+    /// This content is not to be read again. Answers whether a file of it was there.
     pub(super) fn forget(&mut self, hash: &FileHash) -> bool {
         self.0.extract_if(|_, reading| reading.store.info().hash() == *hash).count() > 0
     }
@@ -67,19 +67,19 @@ impl Engine {
         let (again_at, pause, said) = (None, TRIED_AFTER, None);
         let reading = Reading { store: Arc::clone(&store), again_at, pause, said };
         self.integrity.touched.0.insert(Arc::clone(store.path()), reading);
-        self.start_reading_again(store);
+        self.start_rescan(store);
     }
 
     /// Tries those again that could not be read.
     pub(super) fn read_touched(&mut self) {
         for store in self.integrity.touched.due(self.now) {
-            self.start_reading_again(store);
+            self.start_rescan(store);
         }
     }
 
     /// One of them was read, or could not be. If it was removed meanwhile, or another has its
     /// place, that is nothing to us.
-    pub(super) fn on_read_again(
+    pub(super) fn on_rescanned(
         &mut self,
         store: &Arc<FileStore>,
         result: Result<Box<FileStore>, ReadAgainError>,

@@ -50,8 +50,8 @@ impl Peer {
         self.download_until(info, out.as_ref(), options, &self.stop).await
     }
 
-    /// The same, if it has begun by the time of `stop`, a [token](Self::stop_token) of this peer. If
-    /// not, nobody uses the target any more when that is answered.
+    /// The same, if it has begun before `stop`, a [token](Self::stop_token) of this peer, is
+    /// cancelled. If not, the target is free when that is answered.
     pub async fn download_until(
         &self,
         info: FileInfo,

@@ -36,7 +36,8 @@ pub struct PeerBuilder {
 }
 
 impl PeerBuilder {
-    /// Whom to report to and ask for holders. Without one, files come only from peers that call.
+    /// The coordinator to report to and to ask for holders. Without one, files come only from peers
+    /// that call.
     #[must_use]
     pub fn coordinator(mut self, address: impl Into<CoordinatorAddress>) -> Self {
         self.config.coordinator = Some(address.into());

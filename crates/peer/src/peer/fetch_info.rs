@@ -15,7 +15,7 @@ impl Peer {
     /// Gets the description of a file from those who hold it, knowing only its hash.
     ///
     /// # Errors
-    /// Nobody holds it, or nobody gave a description that proves itself, within the given time.
+    /// No peer holds it, or none gave a description that proves itself, within the given time.
     pub async fn fetch_info(
         &self,
         hash: FileHash,

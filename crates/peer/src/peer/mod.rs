@@ -52,7 +52,7 @@ pub struct Peer {
     /// Everything else.
     services: TaskTracker,
     stop: CancellationToken,
-    /// Ends calls and connections on which nobody has said hello; a part of `stop`.
+    /// Ends calls, and connections without a hello; a child of `stop`.
     stop_calls: CancellationToken,
     _stop_on_drop: DropGuard,
 }
