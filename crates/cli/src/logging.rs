@@ -81,9 +81,8 @@ pub(crate) fn to_file(path: &Path, verbose: u8) -> io::Result<()> {
 
 /// Our own crates at that level, others from warnings up.
 fn filter(level: &str) -> EnvFilter {
-    EnvFilter::new(format!(
-        "warn,tnet={level},tnet_peer={level},tnet_coordinator={level},tnet_swarm={level},tnet_proto={level}"
-    ))
+    // It is the beginning of the name of each of them.
+    EnvFilter::new(format!("warn,tnet={level}"))
 }
 
 /// Opens a log for appending; only the user may read it, since it names files. A link in its place,

@@ -7,8 +7,8 @@ use serde_json::json;
 use tnet_coordinator::{Config, Coordinator, CoordinatorHandle, Stats};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Config as Settings;
-use crate::config::reload::{self, Reloader};
+use crate::config::reload::Reloader;
+use crate::config::{Config as Settings, UsedBy};
 use crate::context::Context;
 use crate::failure::{Failure, bind_failure};
 use crate::memory;
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     service::ready(&format!("listening on {address}"));
     tracing::info!(memory = budget.map(size), "memory limit");
     let explicit = settings.merged.typed_arguments().map(str::to_owned);
-    let reloader = Reloader::new(settings, reload::OF_A_COORDINATOR, explicit);
+    let reloader = Reloader::new(settings, UsedBy::Coordinator, explicit);
     tokio::select! {
         () = signals.stop.cancelled() => {}
         () = tell_status(&coordinator) => {}

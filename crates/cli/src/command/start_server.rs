@@ -13,9 +13,9 @@ use tnet_peer::{LimitsChange, Peer};
 use tracing::{error, info};
 
 use crate::background::{self, Launch, STOP_FIRST};
-use crate::config::Config;
-use crate::config::reload::{self, Reloader};
+use crate::config::reload::Reloader;
 use crate::config::typed::StartServer;
+use crate::config::{Config, UsedBy};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Reason};
@@ -138,7 +138,7 @@ impl Service {
         }
         service::ready(&format!("peers on {listen}"));
         let program = env!("CARGO_PKG_VERSION");
-        let reloader = Reloader::new(config, reload::OF_A_SERVER, explicit);
+        let reloader = Reloader::new(config, UsedBy::Server, explicit);
         let ended = tokio::select! {
             ended = tnet_control::serve(lock, Arc::clone(&peer), program, signals.stop.clone()) => ended,
             never = attend(&peer, &signals, reloader) => match never {},

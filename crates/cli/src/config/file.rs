@@ -22,6 +22,8 @@ const LONGEST: u64 = 1 << 20;
 /// One setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Setting {
+    /// The service that uses it.
+    pub(crate) used_by: UsedBy,
     /// Its name in the file.
     pub(crate) key: &'static str,
     /// The id of its argument: the flag with `_` for `-`.
@@ -32,29 +34,49 @@ pub(crate) struct Setting {
     pub(crate) default: &'static str,
 }
 
-/// All settings. A new one is a line here and in `config/resolve.rs`; one of a service also in the
-/// lists of `config/reload.rs`, one of a server in the arguments of `background.rs`.
-pub(crate) const SETTINGS: [Setting; 11] = [
-    setting("coordinator", "coordinator", Some("TNET_COORDINATOR"), "127.0.0.1:7400"),
-    setting("listen", "listen", None, "[::]:7401"),
-    setting("advertise", "advertise", None, "none"),
-    setting("coordinator-listen", "listen", None, "[::]:7400"),
-    setting("allow-advertise", "allow_advertise", None, "private networks"),
-    setting("state-dir", "state_dir", Some("TNET_STATE_DIR"), "tnet in the XDG state directory"),
-    setting("dir", "dir", None, "none"),
-    setting("limit-up", "limit_up", None, "none"),
-    setting("limit-down", "limit_down", None, "none"),
-    setting("max-peers", "max_peers", None, "1000"),
-    setting("coordinator-memory", "memory", None, "a share of the memory"),
-];
+/// The service that a setting is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UsedBy {
+    Server,
+    Coordinator,
+}
+
+/// The arguments of the rate limits.
+pub(crate) const RATES: [&str; 2] = ["limit_up", "limit_down"];
+
+/// All settings. A new one is a line here and in `config/resolve.rs`; one of a server also in the
+/// arguments of `background.rs`.
+pub(crate) const SETTINGS: [Setting; 11] = {
+    use UsedBy::{Coordinator, Server};
+    [
+        setting(Server, "coordinator", "coordinator", Some("TNET_COORDINATOR"), "127.0.0.1:7400"),
+        setting(Server, "listen", "listen", None, "[::]:7401"),
+        setting(Server, "advertise", "advertise", None, "none"),
+        setting(Coordinator, "coordinator-listen", "listen", None, "[::]:7400"),
+        setting(Coordinator, "allow-advertise", "allow_advertise", None, "private networks"),
+        setting(
+            Server,
+            "state-dir",
+            "state_dir",
+            Some("TNET_STATE_DIR"),
+            "tnet in the XDG state directory",
+        ),
+        setting(Server, "dir", "dir", None, "none"),
+        setting(Server, "limit-up", "limit_up", None, "none"),
+        setting(Server, "limit-down", "limit_down", None, "none"),
+        setting(Server, "max-peers", "max_peers", None, "1000"),
+        setting(Coordinator, "coordinator-memory", "memory", None, "a share of the memory"),
+    ]
+};
 
 const fn setting(
+    used_by: UsedBy,
     key: &'static str,
     argument: &'static str,
     variable: Option<&'static str>,
     default: &'static str,
 ) -> Setting {
-    Setting { key, argument, variable, default }
+    Setting { used_by, key, argument, variable, default }
 }
 
 /// The content of a config file.

@@ -11,6 +11,6 @@ pub(crate) mod reload;
 mod resolve;
 pub(crate) mod typed;
 
-pub(crate) use file::{SETTINGS, Setting};
+pub(crate) use file::{RATES, SETTINGS, Setting, UsedBy};
 pub(crate) use merge::Merged;
 pub(crate) use resolve::{Config, DEFAULT_LISTEN, absolute};

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::job::Job;
 use crate::background::{self, Launch, ServerAccess, Started};
 use crate::command::fileinfo::{self, blocking};
-use crate::config::Config;
+use crate::config::{Config, RATES};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, file_failure};
@@ -44,8 +44,7 @@ impl Server {
         let on_conflict =
             if config.listen.is_some() { PortConflict::Fail } else { PortConflict::UseAnyPort };
         // The rate flags of `get` are for its files, not for the server.
-        let explicit =
-            config.merged.typed_arguments().filter(|argument| !argument.starts_with("limit"));
+        let explicit = config.merged.typed_arguments().filter(|argument| !RATES.contains(argument));
         let dir = state_dir.clone();
         // Without a state directory the user can still download in the foreground.
         let made = blocking(move || make_state_dir(&dir).map_err(Failure::from)).await;
