@@ -31,10 +31,6 @@ const NEWS_EVERY: Duration = Duration::from_millis(200);
 /// How often the progress is logged.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// How long the description of a file is looked for when the user sets no limit. Long enough to be
-/// none, short enough to be added to any moment.
-const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// A download to be started.
 #[derive(Debug)]
 pub(crate) struct Order {
@@ -224,9 +220,7 @@ async fn describe(
 ) -> Result<FileInfo, Fault> {
     match wanted {
         Wanted::Described(info) => Ok(info),
-        Wanted::Named(hash) => {
-            Ok(peer.fetch_info(hash, options.give_up_after.unwrap_or(UNLIMITED)).await?)
-        }
+        Wanted::Named(hash) => Ok(peer.fetch_info(hash, options.give_up_after).await?),
     }
 }
 

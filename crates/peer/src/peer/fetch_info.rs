@@ -11,16 +11,22 @@ use super::Peer;
 use crate::api::{CoordinatorError, FetchInfoError};
 use crate::engine::Command;
 
+/// The time of a search without one: longer than a process runs, and short enough to be added to
+/// any moment.
+const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl Peer {
-    /// Gets the description of a file from those who hold it, knowing only its hash.
+    /// Gets the description of a file from those who hold it, knowing only its hash. Without a time
+    /// it waits until a holder is found.
     ///
     /// # Errors
     /// No peer holds it, or none gave a description that proves itself, within the given time.
     pub async fn fetch_info(
         &self,
         hash: FileHash,
-        within: Duration,
+        within: impl Into<Option<Duration>>,
     ) -> Result<FileInfo, FetchInfoError> {
+        let within = within.into().unwrap_or(UNLIMITED);
         if let Some(source) = self.ask(|done| Command::Find { hash, done }).await?
             && let Some(info) = source.info()
         {

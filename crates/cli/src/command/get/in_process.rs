@@ -38,10 +38,6 @@ const LINGER_AT_MOST: Duration = Duration::from_secs(60);
 /// files that completed first have been seeded longest. All are seeded until the end.
 const MOST_FOLLOWED: usize = 256;
 
-/// How long the description of a file is looked for when the user sets no limit: longer than any
-/// user waits.
-const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// A peer of this process.
 pub(super) struct InProcess {
     peer: Arc<Peer>,
@@ -111,7 +107,7 @@ impl InProcess {
             context.output.note(&format!("asking peers for the description of {}", hash.short()));
         }
         tokio::select! {
-            info = self.peer.fetch_info(hash, job.request.timeout.unwrap_or(UNLIMITED)) => info.map_err(|error| Fault::from(error).into()),
+            info = self.peer.fetch_info(hash, job.request.timeout) => info.map_err(|error| Fault::from(error).into()),
             () = context.stop.cancelled() => Err(interrupted(None, &job.request.out)),
         }
     }
