@@ -9,12 +9,14 @@ mod dir_watch;
 mod inotify;
 mod left_out;
 mod scan;
+mod secure;
 mod walk;
 
 pub use change::Change;
-pub use dir_watch::{DirWatch, ShareDirError, WatchOptions};
+pub use dir_watch::{DirWatch, WatchOptions};
 pub use inotify::Notices;
 pub use left_out::{LeftOut, LeftOutKind};
+pub use secure::ShareDirError;
 
 #[cfg(test)]
 mod tests;
