@@ -30,6 +30,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod config;
+mod eviction;
 pub mod registry;
 mod server;
 

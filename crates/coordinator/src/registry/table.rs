@@ -13,6 +13,7 @@
 mod by_source;
 mod calls;
 mod check;
+mod compact_vec;
 mod contested;
 mod draw;
 mod epoch;

@@ -12,6 +12,7 @@ use tnet_fileinfo::FileHash;
 use tnet_proto::{Limit, MAX_HOLDERS};
 use tnet_sources::{SourceCounts, SourceNetwork};
 
+use crate::eviction::heaviest;
 use crate::registry::table::{Epoch, LimitExceeded};
 
 /// Granularity at which addresses are compared by their watches. Addresses that do not differ by it
@@ -130,9 +131,8 @@ impl Watches {
         let compared: Vec<(Epoch, IpAddr)> =
             candidates.map(|(epoch, of)| (*epoch, of.ip)).collect();
         self.cursor = Epoch(compared.last()?.0.0 + 1);
-        let (epoch, greatest) =
-            compared.into_iter().max_by_key(|(_, ip)| self.sources.coarse_rank(*ip, GRAIN))?;
-        (self.sources.surplus(greatest, newcomer, GRAIN) > 1).then_some(epoch)
+        let (epoch, surplus) = heaviest(compared.into_iter(), &self.sources, newcomer, GRAIN)?;
+        (surplus > 1).then_some(epoch)
     }
 
     /// Ends a watch, if there is one.

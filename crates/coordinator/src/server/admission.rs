@@ -7,6 +7,7 @@ use tnet_proto::Limit;
 use tnet_sources::SourceCounts;
 use tokio_util::sync::CancellationToken;
 
+use crate::eviction::EvictionSampler;
 use crate::registry::table::LimitExceeded;
 
 /// Connections of one address that say nothing about it. Below this, addresses are compared by what
@@ -25,8 +26,7 @@ pub(crate) struct Admission {
     /// Those that came when room was short.
     evictable: Vec<EvictablePermit>,
     counts: SourceCounts,
-    /// Where the next comparison begins, so that all have their turn.
-    cursor: usize,
+    sampler: EvictionSampler,
     minted: u64,
 }
 
@@ -54,7 +54,7 @@ impl Admission {
             all: SourceCounts::new(),
             evictable: Vec::new(),
             counts: SourceCounts::new(),
-            cursor: 0,
+            sampler: EvictionSampler::new(COMPARED, GRAIN),
             minted: 0,
         }
     }
@@ -100,14 +100,12 @@ impl Admission {
     }
 
     /// Of some connections one of the source that has most, if the newcomer's has less.
+    #[expect(clippy::indexing_slicing, reason = "the sampler gives positions below the length")]
     fn pick_victim(&mut self, newcomer: IpAddr) -> Option<usize> {
-        let count = self.evictable.len();
-        let compared = count.min(COMPARED);
-        let candidates = (0..compared).map(|step| (self.cursor + step) % count);
-        let ranked = candidates.filter_map(|at| Some((at, self.evictable.get(at)?.ip)));
-        let (at, greatest) = ranked.max_by_key(|(_, ip)| self.counts.coarse_rank(*ip, GRAIN))?;
-        self.cursor = (self.cursor + compared) % count;
-        (self.counts.surplus(greatest, newcomer, GRAIN) > 1).then_some(at)
+        let evictable = &self.evictable;
+        let (at, surplus) =
+            self.sampler.pick(&self.counts, newcomer, evictable.len(), |at| evictable[at].ip)?;
+        (surplus > 1).then_some(at)
     }
 }
 

@@ -6,15 +6,12 @@ use std::ops::Range;
 
 use tnet_sources::SourceNetwork;
 
+use super::compact_vec::CompactVec;
 use super::peer::PeerSlot;
-
-/// Vectors grow by an eighth, since this costs memory per entry; an insertion moves that many
-/// elements anyway.
-const GROWTH_DIVISOR: usize = 8;
 
 /// Holders by source.
 #[derive(Debug, Default)]
-pub(super) struct BySource(Vec<PeerSlot>);
+pub(super) struct BySource(CompactVec<PeerSlot>);
 
 /// Position of a holder in the order.
 type SortKey = (SourceNetwork, IpAddr, PeerSlot);
@@ -27,13 +24,10 @@ impl BySource {
     /// An index of these holders.
     pub(super) fn new(mut slots: Vec<PeerSlot>, ip_of: impl Fn(PeerSlot) -> IpAddr) -> BySource {
         slots.sort_unstable_by_key(|slot| sort_key(*slot, ip_of(*slot)));
-        BySource(slots)
+        BySource(slots.into())
     }
 
     pub(super) fn insert(&mut self, slot: PeerSlot, ip_of: impl Fn(PeerSlot) -> IpAddr) {
-        if self.0.len() == self.0.capacity() {
-            self.0.reserve_exact((self.0.len() / GROWTH_DIVISOR).max(1));
-        }
         if let Err(at) = self.find(slot, ip_of) {
             self.0.insert(at, slot);
         }
@@ -42,9 +36,6 @@ impl BySource {
     pub(super) fn remove(&mut self, slot: PeerSlot, ip_of: impl Fn(PeerSlot) -> IpAddr) {
         if let Ok(at) = self.find(slot, ip_of) {
             self.0.remove(at);
-        }
-        if self.0.len() < self.0.capacity() / 2 {
-            self.0.shrink_to(self.0.len() + self.0.len() / GROWTH_DIVISOR);
         }
     }
 
@@ -119,7 +110,7 @@ impl BySource {
     }
 
     pub(super) fn reserved_bytes(&self) -> usize {
-        size_of::<Self>() + self.0.capacity() * size_of::<PeerSlot>()
+        size_of::<Self>() + self.0.reserved_bytes()
     }
 
     fn find(&self, slot: PeerSlot, ip_of: impl Fn(PeerSlot) -> IpAddr) -> Result<usize, usize> {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use tnet_sources::SourceCounts;
 
 use super::peer::PeerSlot;
+use crate::eviction::EvictionSampler;
 
 /// Granularity at which addresses are compared by their entries. Addresses that do not differ by it
 /// are compared by the entries of their networks.
@@ -18,12 +19,18 @@ const COMPARED: usize = 16;
 const EVICTED_AT_MOST: u64 = 128;
 
 /// Peers with contested entries, and how many each source has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Contested {
     slots: Vec<PeerSlot>,
     counts: SourceCounts,
-    /// Where the next comparison begins, so that all peers are compared in turn.
-    cursor: usize,
+    sampler: EvictionSampler,
+}
+
+impl Default for Contested {
+    fn default() -> Contested {
+        let sampler = EvictionSampler::new(COMPARED, GRAIN);
+        Contested { slots: Vec::new(), counts: SourceCounts::new(), sampler }
+    }
 }
 
 impl Contested {
@@ -74,14 +81,10 @@ impl Contested {
         newcomer: IpAddr,
         ip_of: impl Fn(PeerSlot) -> IpAddr,
     ) -> Option<(PeerSlot, usize)> {
-        let compared = self.slots.len().min(COMPARED);
-        let candidates =
-            (0..compared).map(|step| self.slots[(self.cursor + step) % self.slots.len()]);
-        let greatest =
-            candidates.max_by_key(|slot| self.counts.coarse_rank(ip_of(*slot), GRAIN))?;
-        self.cursor = (self.cursor + compared) % self.slots.len();
-        let taken =
-            (self.counts.surplus(ip_of(greatest), newcomer, GRAIN) / 2).min(EVICTED_AT_MOST);
-        (taken > 0).then_some((greatest, usize::try_from(taken).unwrap_or(usize::MAX)))
+        let slots = &self.slots;
+        let (at, surplus) =
+            self.sampler.pick(&self.counts, newcomer, slots.len(), |at| ip_of(slots[at]))?;
+        let taken = (surplus / 2).min(EVICTED_AT_MOST);
+        (taken > 0).then_some((slots[at], usize::try_from(taken).unwrap_or(usize::MAX)))
     }
 }

@@ -5,14 +5,8 @@ use std::ops::Range;
 
 use tnet_proto::Availability;
 
+use super::compact_vec::CompactVec;
 use super::peer::{PeerSlot, Visibility};
-
-/// Vectors grow by an eighth: at 10 million entries the usual doubling would leave up to 40 MB
-/// unused.
-const GROWTH_DIVISOR: usize = 8;
-
-/// A vector at least this long shrinks when more than half of it is unused.
-const SHRINK_FROM: usize = 16;
 
 const GROUPS: usize = 4;
 
@@ -75,7 +69,7 @@ impl Holding {
 /// added or removed; each change reports moves through `moved`.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
-    slots: Vec<PeerSlot>,
+    slots: CompactVec<PeerSlot>,
     /// Where the first three groups end; the fourth ends with `slots`.
     ends: [u32; GROUPS - 1],
 }
@@ -88,9 +82,6 @@ impl Holders {
         group: Group,
         mut moved: impl FnMut(PeerSlot, u32),
     ) -> u32 {
-        if self.slots.len() == self.slots.capacity() {
-            self.slots.reserve_exact((self.slots.len() / GROWTH_DIVISOR).max(1));
-        }
         let mut hole = self.len();
         self.slots.push(slot);
         // Each later group moves its first peer to the hole at its own end, so the hole moves to
@@ -117,9 +108,6 @@ impl Holders {
             }
         }
         self.slots.pop();
-        if self.slots.capacity() >= SHRINK_FROM && self.slots.len() < self.slots.capacity() / 2 {
-            self.slots.shrink_to(self.slots.len() + self.slots.len() / GROWTH_DIVISOR);
-        }
     }
 
     pub(super) fn group(&self, position: u32) -> Group {
@@ -161,7 +149,7 @@ impl Holders {
     }
 
     pub(super) fn reserved_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<PeerSlot>()
+        self.slots.reserved_bytes()
     }
 
     fn end(&self, group: usize) -> u32 {
