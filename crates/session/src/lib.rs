@@ -23,6 +23,7 @@ mod event;
 pub mod fuzzing;
 mod handshake;
 mod ingest;
+mod linger;
 mod long_messages;
 mod open_requests;
 mod order;

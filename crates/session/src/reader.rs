@@ -140,17 +140,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Reads and discards until the other side has closed.
-    pub(super) async fn discard(mut self) {
-        self.assembly = None;
-        loop {
-            self.buffered.clear();
-            self.buffered.reserve(LONG_READ_LEN);
-            match self.input.read_buf(&mut self.buffered).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
+    /// Gives up everything that was read, and the memory for it.
+    pub(super) fn into_input(self) -> R {
+        self.input
     }
 
     pub(super) async fn run(&mut self, events: &EventSender) -> Result<Infallible, ReceiveError> {

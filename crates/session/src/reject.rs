@@ -4,14 +4,10 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use tnet_proto::{ByeReason, PeerMessage, encode};
-use tokio::io::AsyncReadExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
 
+use super::linger::linger;
 use super::{BYE_TIMEOUT, Handshaken, SessionContext};
-
-/// What the other side still sends is read into a buffer of this length.
-const READ_LEN: usize = 1024;
 
 /// Tells a peer that has just said hello why the connection ends, and closes it. Nothing was
 /// written since our hello, so the message fits into the socket's buffer.
@@ -33,11 +29,7 @@ pub fn reject(
     };
     let stop = context.stop.clone();
     context.tasks.spawn(async move {
-        let mut rest = [0; READ_LEN];
-        let until_closed = async { while input.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
-        // A peer that still sends when the socket is closed gets an error, and may never read the
-        // goodbye.
-        let _ = stop.run_until_cancelled(timeout(BYE_TIMEOUT, until_closed)).await;
+        let _ = stop.run_until_cancelled(linger(&mut input, BYE_TIMEOUT)).await;
         drop(permit);
     });
 }

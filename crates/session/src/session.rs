@@ -16,6 +16,7 @@ use tracing::Instrument;
 use super::backlog::ProcessBacklog;
 use super::budget::Claimant;
 use super::event::EventSender;
+use super::linger::linger;
 use super::open_requests::OpenRequests;
 use super::order::{OrderSender, order_queue};
 use super::reader::Reader;
@@ -230,9 +231,7 @@ async fn converse<R, W>(
     if let Some(linger_for) = linger_for
         && let Ok(_permit) = linger_permits.try_acquire()
     {
-        // A peer that still sends when the socket is closed gets an error, and may never read the
-        // goodbye.
-        let _ = tokio::time::timeout(linger_for, reader.discard()).await;
+        linger(&mut reader.into_input(), linger_for).await;
     }
 }
 
