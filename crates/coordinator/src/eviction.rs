@@ -1,5 +1,5 @@
-//! Eviction by sampling. For one eviction a few candidates are compared, the next time the few after
-//! them, and the one whose source has most is evicted.
+//! Eviction by sampling. For one eviction a few candidates are compared, the next time the few
+//! after them, and the one whose source has most is evicted.
 
 use std::net::IpAddr;
 

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_runs_only_for_short_times_between_stops_gets_on_all_the_same() {
+    async fn a_process_that_runs_only_for_short_times_between_stops_gets_on_all_the_same() {
         let clock = Clock::new();
         clock.beat();
         let began = clock.now();

@@ -1,5 +1,5 @@
-//! The end of a connection after a goodbye. A peer that still sends when the socket is closed gets an
-//! error, and may never read the goodbye; so what it sends is read until it closes.
+//! The end of a connection after a goodbye. A peer that still sends when the socket is closed gets
+//! an error, and may never read the goodbye; so what it sends is read until it closes.
 
 use std::time::Duration;
 

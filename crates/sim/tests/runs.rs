@@ -227,7 +227,7 @@ fn twice_the_rates_take_half_the_time() {
 }
 
 #[test]
-fn nobody_finishes_before_the_fluid_bound() {
+fn no_host_finishes_before_the_fluid_bound() {
     for seed in 1..=8 {
         let outcome = run(Scenario::Equal.world(&Parameters { spread: 0, ..small(seed) }));
         assert!(

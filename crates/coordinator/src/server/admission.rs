@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_gives_way_to_newcomers_but_not_those_who_were_there_before() {
+    fn a_crowd_gives_way_to_newcomers_but_not_connections_that_were_there_before() {
         let of_prefix = |host| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host));
         let one_host: fn(u16) -> IpAddr = |_| ip(66);
         for crowd in [&one_host as &dyn Fn(u16) -> IpAddr, &of_prefix] {

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_disturbed_while_it_waits_for_room_keeps_its_turn() {
+    async fn a_reader_that_is_disturbed_while_it_waits_for_room_keeps_its_turn() {
         let mut shared = LargeMessageMemory::new(0);
         let all = Arc::clone(&shared.all);
         let held = all

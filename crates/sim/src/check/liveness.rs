@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_is_named() {
+    fn a_host_that_is_late_is_named() {
         let expected = Breach::Unfinished { host: 2, stored: 3, chunks: 4, deadline: 9 };
         assert_eq!(unfinished(&world(), 9, &[(false, 4), (true, 4), (false, 3)]), [expected]);
     }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_expected_of_liars_and_of_who_leaves() {
+    fn nothing_is_expected_of_corrupt_hosts_and_of_hosts_that_leave() {
         let mut world = world();
         world.hosts[1].character = Character::Boaster;
         world.hosts[2].changes.push((1, HostChange::Crash));

@@ -222,7 +222,7 @@ fn pauses_double_up_to_the_longest_and_start_anew_after_a_chunk() {
 }
 
 #[test]
-fn who_is_avoided_cannot_fill_the_book() {
+fn avoided_addresses_cannot_fill_the_book() {
     let mut book = book_of(4, NamedBy::Coordinator);
     for n in 50..150 {
         book.avoid(address(n), Time::ZERO + Duration::from_secs(u64::from(n)), ByeReason::BANNED);
@@ -363,7 +363,7 @@ fn hosts_of_one_prefix_have_few_calls_to_one_host_made_together() {
 }
 
 #[test]
-fn who_says_a_port_is_no_proof_until_a_chunk_of_it_verified() {
+fn a_declared_port_is_no_proof_until_a_chunk_of_its_peer_verified() {
     let mut book = book_of(1, NamedBy::Peer);
     book.declare(address(0), PeerKey(1), Time::ZERO);
     assert!(book.entries[&address(0)].is_unproven());

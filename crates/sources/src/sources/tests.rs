@@ -67,7 +67,7 @@ fn rides_are_remembered_of_few_files_and_for_a_while() {
 }
 
 #[test]
-fn who_lies_again_rests_longer() {
+fn a_source_that_sends_corrupt_chunks_again_rests_longer() {
     let mut sources = Sources::default();
     let corrupt = ip("10.0.0.1");
     sources.connected(corrupt);

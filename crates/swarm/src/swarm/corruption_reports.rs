@@ -32,13 +32,7 @@ impl<B> Swarm<B> {
     }
 
     /// A peer says that a chunk of ours was wrong.
-    pub(super) fn on_corrupt_word(
-        &mut self,
-        now: Time,
-        peer: PeerKey,
-        handle: FileHandle,
-        chunk: u32,
-    ) {
+    pub(super) fn on_corrupt(&mut self, now: Time, peer: PeerKey, handle: FileHandle, chunk: u32) {
         let Some((file, chunk)) = self.resolve_or_cut(now, peer, handle, chunk) else { return };
         if let Some(connection) = self.peers.get_mut(&peer) {
             connection.names_corrupt = true;

@@ -108,7 +108,7 @@ impl<B> Swarm<B> {
             if self.give_up_finished(now, peer) {
                 continue;
             }
-            let gives_way = self.who_gives_up_links(now, peer, bytes);
+            let gives_way = self.pick_link_victim(now, peer, bytes);
             if !gives_way
                 .is_some_and(|(other, most)| self.give_up_links(now, other, peer, bytes, most))
             {
@@ -138,7 +138,7 @@ impl<B> Swarm<B> {
     }
 
     /// The connection that is to give up links for this one, and how many bytes at most.
-    fn who_gives_up_links(&self, now: Time, peer: PeerKey, bytes: u64) -> Option<(PeerKey, u64)> {
+    fn pick_link_victim(&self, now: Time, peer: PeerKey, bytes: u64) -> Option<(PeerKey, u64)> {
         let newcomer = &self.peers[&peer];
         let linked = || self.peers.iter().filter(|(_, known)| known.link_bytes > 0);
         let idle = || linked().filter(|(_, known)| !known.is_useful(now));

@@ -219,7 +219,7 @@ impl<B> Swarm<B> {
             PeerMessage::Suggest { file, chunk } => self.on_suggest(now, peer, file, chunk),
             PeerMessage::Stopped { file, chunk } => self.on_stopped(now, peer, file, chunk),
             PeerMessage::Refused { file, chunk } => self.on_refused(now, peer, file, chunk),
-            PeerMessage::Corrupt { file, chunk } => self.on_corrupt_word(now, peer, file, chunk),
+            PeerMessage::Corrupt { file, chunk } => self.on_corrupt(now, peer, file, chunk),
             PeerMessage::Bye { reason } => self.on_bye(now, peer, reason),
             PeerMessage::Hello(_) | PeerMessage::Data { .. } => {
                 self.cut(now, peer, Violation::OutOfPlace)

@@ -1,5 +1,5 @@
-//! A vector with little room unused. It grows by an eighth: at 10 million entries the usual doubling
-//! would leave up to 40 MB unused. It shrinks when more than half of it is unused.
+//! A vector with little room unused. It grows by an eighth: at 10 million entries the usual
+//! doubling would leave up to 40 MB unused. It shrinks when more than half of it is unused.
 
 use std::ops::{Deref, DerefMut};
 

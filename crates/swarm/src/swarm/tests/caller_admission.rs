@@ -83,7 +83,7 @@ fn a_caller_has_its_place_for_a_while_before_one_like_it_gets_it() {
 }
 
 #[test]
-fn who_took_a_chunk_keeps_its_place_whatever_its_source_holds() {
+fn a_caller_that_received_a_chunk_keeps_its_place_whatever_its_source_holds() {
     let mut desk = seeding(64);
     crowd(&mut desk, 64, |number| format!("10.0.0.{}", if number <= 24 { 1 } else { number }));
     for number in 1..=24 {
@@ -138,7 +138,7 @@ fn receivers_of_one_source_do_not_keep_all_others_out() {
 }
 
 #[test]
-fn who_is_being_sent_a_chunk_does_not_make_room() {
+fn a_caller_that_is_being_sent_a_chunk_does_not_make_room() {
     let mut desk = seeding(60);
     crowd(&mut desk, 60, |_| "10.0.0.1".to_owned());
     let served = PeerKey(1);
@@ -149,7 +149,7 @@ fn who_is_being_sent_a_chunk_does_not_make_room() {
 }
 
 #[test]
-fn those_whom_we_call_are_never_asked_to_make_room() {
+fn peers_that_we_called_are_never_asked_to_make_room() {
     let mut desk = Desk::seeding(1, Config { max_peers: 8, ..Config::default() });
     for number in 0..2 {
         let peer = PeerKey(50 + number);

@@ -45,7 +45,7 @@ fn a_seed_closes_a_file_that_the_other_side_has_whole_after_a_while() {
 }
 
 #[test]
-fn who_becomes_full_closes_the_file_at_those_who_have_it_and_at_no_others() {
+fn a_peer_that_becomes_full_closes_the_file_at_peers_that_have_it_and_at_no_others() {
     let mut desk = Desk::downloading(1, with_slots(4));
     let full = ChunkSet::full(&desk.geometry);
     desk.add_file(OTHER, full, Goal::Seed);
@@ -106,7 +106,7 @@ fn a_file_that_is_lacking_again_before_it_was_closed_stays_open() {
 }
 
 #[test]
-fn a_third_peer_that_comes_later_is_served_by_who_closed_the_file() {
+fn a_third_peer_that_comes_later_is_served_by_the_one_that_closed_the_file() {
     let mut desk = Desk::downloading(1, with_slots(4));
     let (source, _) = desk.full_holder();
     desk.arrive(source, 0);
@@ -184,7 +184,7 @@ fn files_that_we_want_are_not_closed_for_those_that_others_want() {
 }
 
 #[test]
-fn who_comes_back_too_early_is_told_what_it_was_cut_for() {
+fn a_peer_that_comes_back_too_early_is_told_what_it_was_cut_for() {
     for (is_banned, reason) in [(false, ByeReason::VIOLATION), (true, ByeReason::BANNED)] {
         let mut desk = Desk::downloading(4, with_slots(4));
         let (peer, _) = desk.full_holder();

@@ -58,7 +58,7 @@ fn the_one_that_the_smaller_id_made_stands_for_the_address_when_the_other_side_h
 }
 
 #[test]
-fn who_says_the_id_and_the_port_of_a_peer_that_answers_does_not_take_its_place() {
+fn a_caller_that_declares_id_and_port_of_a_peer_that_answers_does_not_take_its_place() {
     use Direction::{Inbound, Outbound};
     for (id, address, direction) in [
         (LARGE, Some(Desk::address(50)), Inbound),
@@ -94,7 +94,7 @@ fn a_connection_that_gives_no_sign_of_life_ends_when_its_peer_calls_again() {
 }
 
 #[test]
-fn who_only_says_the_address_of_a_holder_does_not_keep_us_from_calling_it() {
+fn a_caller_that_only_declares_the_address_of_a_holder_does_not_keep_us_from_calling_it() {
     let mut desk = Desk::downloading(2, Config::default());
     let address = Desk::address(50);
     // Each time for a while, and from the beginning.
@@ -130,7 +130,8 @@ fn an_address_at_which_a_caller_that_sends_chunks_accepts_peers_is_not_called() 
 }
 
 #[test]
-fn corrupt_chunks_of_one_who_says_the_port_of_a_connected_peer_are_not_held_against_that_peer() {
+fn corrupt_chunks_of_a_caller_that_declares_the_port_of_a_connected_peer_are_not_held_against_that_peer()
+ {
     let mut desk = Desk::downloading(4, with_slots(4));
     let (honest, _) = desk.full_holder();
     desk.arrive(honest, 0);
@@ -149,7 +150,7 @@ fn corrupt_chunks_of_one_who_says_the_port_of_a_connected_peer_are_not_held_agai
 }
 
 #[test]
-fn somebody_elsewhere_who_claims_the_id_of_a_peer_does_not_end_its_connection() {
+fn a_caller_elsewhere_that_claims_the_id_of_a_peer_does_not_end_its_connection() {
     let mut desk = Desk::downloading(1, Config::default());
     desk.connected(PeerKey(10), LARGE, Some(Desk::address(50)), Direction::Inbound);
     let outputs = desk.connected(PeerKey(11), LARGE, Some(Desk::address(51)), Direction::Inbound);
@@ -181,7 +182,7 @@ fn a_connection_to_ourselves_is_dropped_and_not_made_again() {
 }
 
 #[test]
-fn a_file_named_for_an_address_is_opened_there_whoever_calls_with_the_same_id() {
+fn a_file_named_for_an_address_is_opened_there_whichever_peer_calls_with_the_same_id() {
     let mut desk = Desk::downloading(1, Config::default());
     // It called us from a port that it does not name, or is another one; we call where peers are
     // accepted.
@@ -369,7 +370,7 @@ fn the_coordinator_is_asked_less_and_less_often_until_the_file_is_whole() {
 }
 
 #[test]
-fn whoever_loses_its_last_neighbour_asks_the_coordinator_soon() {
+fn a_peer_that_loses_its_last_neighbour_asks_the_coordinator_soon() {
     let mut desk = Desk::downloading(4, Config::default());
     desk.wait(secs(300));
     let peer = desk.holder_of(&[]);
@@ -409,7 +410,7 @@ fn a_peer_that_names_addresses_all_the_time_is_not_listened_to() {
 }
 
 #[test]
-fn addresses_that_nobody_can_have_are_not_called() {
+fn addresses_that_no_peer_can_have_are_not_called() {
     let mut desk = Desk::downloading(4, Config::default());
     let nonsense =
         ["0.0.0.0:5", "10.0.0.9:0", "224.0.0.1:5", "[::]:5", "[ff02::1]:5", "[::ffff:0.0.0.0]:5"];

@@ -54,7 +54,7 @@ fn all_fail(desk: &mut Desk, first: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn who_says_the_port_of_a_holder_and_comes_and_goes_does_not_put_off_its_call() {
+fn a_caller_that_declares_the_port_of_a_holder_and_comes_and_goes_does_not_put_off_its_call() {
     let mut desk = Desk::downloading(2, Config::default());
     let address = Desk::address(50);
     let mut calls = Vec::new();
@@ -70,7 +70,7 @@ fn who_says_the_port_of_a_holder_and_comes_and_goes_does_not_put_off_its_call() 
 }
 
 #[test]
-fn a_call_that_we_could_not_make_is_no_failure_of_the_address_nor_of_who_named_it() {
+fn a_call_that_we_could_not_make_is_no_failure_of_the_address_nor_of_its_namer() {
     let mut desk = Desk::downloading(2, Config::default());
     let address = at(HOST, 1);
     let (namer, _) = leecher(&mut desk, 7, Desk::address(7));
@@ -147,7 +147,7 @@ fn half_a_chunk_that_was_stopped_is_no_part_of_the_next() {
 }
 
 #[test]
-fn an_address_that_comes_to_nothing_again_and_again_counts_once_against_who_named_it() {
+fn an_address_that_comes_to_nothing_again_and_again_counts_once_against_its_namer() {
     let mut desk = Desk::downloading(4, Config::default());
     let (namer, _) = leecher(&mut desk, 1, at("10.0.1.1", 1));
     let first = names(&mut desk, namer, &[at("10.0.2.2", 1), at("10.0.3.3", 1)]);
@@ -162,7 +162,7 @@ fn an_address_that_comes_to_nothing_again_and_again_counts_once_against_who_name
 }
 
 #[test]
-fn of_one_source_three_are_named_that_nobody_has_reached_beside_others() {
+fn of_one_source_three_are_named_that_were_not_reached_beside_others() {
     let mut desk = Desk::seeding(4, Config::default());
     for port in 1..=10 {
         leecher(&mut desk, u64::from(port), at(HOST, port));
@@ -192,7 +192,7 @@ fn in_a_swarm_behind_one_address_all_are_named() {
 }
 
 #[test]
-fn callers_that_come_one_after_another_leave_few_addresses_and_keep_nobody_from_naming() {
+fn callers_that_come_one_after_another_leave_few_addresses_and_keep_no_peer_from_naming() {
     let mut desk = Desk::downloading(4, Config::default());
     for port in 1..=60u16 {
         let (peer, _) = leecher(&mut desk, u64::from(port), at(HOST, port));

@@ -62,7 +62,7 @@ fn the_sender_of_a_corrupt_chunk_is_told_which_one_before_it_is_banned() {
 }
 
 #[test]
-fn a_word_counts_once_for_each_time_the_chunk_was_sent_and_not_after_it_was_announced() {
+fn a_report_counts_once_for_each_time_the_chunk_was_sent_and_not_after_it_was_announced() {
     let mut desk = Desk::seeding(4, with_slots(4));
     let peer = desk.holder_of(&[]);
     assert_eq!(doubted(&desk.say(peer, corrupt(1))), NONE, "it was not sent");
@@ -78,7 +78,7 @@ fn a_word_counts_once_for_each_time_the_chunk_was_sent_and_not_after_it_was_anno
 }
 
 #[test]
-fn a_word_that_comes_before_we_know_that_the_chunk_was_sent_counts_when_we_do() {
+fn a_report_that_comes_before_we_know_that_the_chunk_was_sent_counts_when_we_do() {
     let mut desk = Desk::seeding(4, with_slots(4));
     let peer = desk.holder_of(&[]);
     desk.request(peer, 1);
@@ -94,7 +94,7 @@ fn a_word_that_comes_before_we_know_that_the_chunk_was_sent_counts_when_we_do() 
 }
 
 #[test]
-fn of_a_peer_that_bans_without_a_word_some_chunks_sent_last_are_doubted() {
+fn of_a_peer_that_bans_without_a_report_some_chunks_sent_last_are_doubted() {
     let mut desk = Desk::seeding(64, with_slots(64));
     let peer = desk.holder_of(&[]);
     for chunk in 0..40 {

@@ -59,7 +59,7 @@ fn a_silent_crowd_does_not_keep_a_download_from_going_on() {
 
 /// Each of them sends as much as keeps it from counting as stalled, for ever.
 #[test]
-fn a_dripping_crowd_with_all_slots_gives_way_to_who_was_never_asked() {
+fn dripping_connections_with_all_slots_give_way_to_one_that_was_never_asked() {
     for ip in ["10.0.1.", "2001:db8::"] {
         let mut desk = Desk::downloading(100, with_slots(4));
         let crowd: Vec<PeerKey> = (1..=48)
@@ -136,7 +136,7 @@ fn a_corrupt_peer_behind_the_address_of_others_does_not_stop_those_that_have_pro
 }
 
 #[test]
-fn one_that_proves_itself_has_half_of_the_slots_whoever_holds_them() {
+fn one_that_proves_itself_has_half_of_the_slots_whichever_source_holds_them() {
     let mut desk = Desk::downloading(100, with_slots(4));
     // Alone at first it is asked for all four, and keeps us waiting.
     holder(&mut desk, "10.0.1.1", 1);
@@ -256,7 +256,7 @@ fn what_only_this_machine_or_this_link_can_reach_is_named_only_there() {
 }
 
 #[test]
-fn a_link_local_address_is_called_on_the_link_of_whoever_named_it() {
+fn a_link_local_address_is_called_on_the_link_of_its_namer() {
     let mut desk = Desk::downloading(10, with_slots(4));
     let namer = PeerKey(1);
     let address: SocketAddr = "[fe80::1%3]:7401".parse().unwrap();
@@ -269,7 +269,7 @@ fn a_link_local_address_is_called_on_the_link_of_whoever_named_it() {
 }
 
 #[test]
-fn the_link_of_a_namer_that_accepts_nobody_is_that_of_its_connection() {
+fn the_link_of_a_namer_that_accepts_no_peers_is_that_of_its_connection() {
     let named = |remote: &str, local: &str| {
         let mut desk = Desk::downloading(10, with_slots(4));
         let namer = PeerKey(1);

@@ -172,7 +172,7 @@ fn when_every_source_is_silent_the_coordinator_is_asked_at_once() {
 }
 
 #[test]
-fn who_does_not_answer_an_open_and_says_nothing_else_is_let_go() {
+fn a_peer_that_does_not_answer_an_open_and_says_nothing_else_is_let_go() {
     let mut desk = Desk::downloading(1, with_slots(1));
     let peer = desk.reached(1);
     let outputs = desk.wait(secs(11));
@@ -280,7 +280,7 @@ fn a_chunk_that_fails_again_and_again_is_tried_after_longer_and_longer_pauses() 
 }
 
 #[test]
-fn who_announces_and_refuses_is_cut() {
+fn a_peer_that_announces_and_refuses_is_cut() {
     let mut desk = Desk::downloading(40, with_slots(1));
     let (peer, mut outputs) = desk.full_holder();
     for refused in 1..=16 {

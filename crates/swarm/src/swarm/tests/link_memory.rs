@@ -91,7 +91,7 @@ fn many_connections_of_one_source_share_what_is_there() {
 }
 
 #[test]
-fn who_took_a_chunk_lately_keeps_its_links_but_for_one_who_had_no_chance() {
+fn a_peer_that_received_a_chunk_lately_keeps_its_links_but_for_one_that_had_no_chance() {
     let mut desk = seeding();
     let useful = desk.connect();
     opens(&mut desk, useful, 1..=FILES);
@@ -109,7 +109,7 @@ fn who_took_a_chunk_lately_keeps_its_links_but_for_one_who_had_no_chance() {
 }
 
 #[test]
-fn who_finished_a_file_can_have_another_at_once() {
+fn a_peer_that_finished_a_file_can_have_another_at_once() {
     let mut desk = seeding();
     let peer = desk.connect();
     opens(&mut desk, peer, 1..=LINKS);

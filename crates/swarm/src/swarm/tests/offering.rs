@@ -56,7 +56,7 @@ fn no_more_slots_are_offered_than_there_are() {
 }
 
 #[test]
-fn a_crowd_that_takes_nothing_leaves_slots_for_whoever_asks() {
+fn a_crowd_that_takes_nothing_leaves_slots_for_peers_that_ask() {
     let mut desk = Desk::seeding(100, offering(8));
     let crowd: Vec<PeerKey> = (0..60).map(|_| desk.holder_of(&[])).collect();
     let first = desk.holder_of(&[]);
@@ -71,7 +71,7 @@ fn a_crowd_that_takes_nothing_leaves_slots_for_whoever_asks() {
 }
 
 #[test]
-fn who_gives_an_offer_back_gets_no_other_for_a_while() {
+fn a_peer_that_gives_an_offer_back_gets_no_other_for_a_while() {
     let (mut desk, peers, outputs) = with_a_new_chunk(&[&[]]);
     let chunk = offered(&outputs, peers[0])[0];
     assert!(offered(&desk.cancel(peers[0], chunk), peers[0]).is_empty());
@@ -82,7 +82,7 @@ fn who_gives_an_offer_back_gets_no_other_for_a_while() {
 }
 
 #[test]
-fn an_offer_that_nobody_takes_frees_its_slot() {
+fn an_offer_that_is_not_taken_frees_its_slot() {
     let (mut desk, peers, _) = with_a_new_chunk(&[&[], &[], &[], &[]]);
     let late = desk.holder_of(&[]);
     desk.wait(secs(1));
@@ -92,7 +92,7 @@ fn an_offer_that_nobody_takes_frees_its_slot() {
 }
 
 #[test]
-fn whoever_is_being_served_is_offered_nothing() {
+fn a_peer_that_is_being_served_is_offered_nothing() {
     let (mut desk, peers, _) = with_a_new_chunk(&[&[]]);
     desk.request(peers[0], 1);
     let source = desk.holder_of(&[2]);
@@ -102,7 +102,7 @@ fn whoever_is_being_served_is_offered_nothing() {
 }
 
 #[test]
-fn a_fresh_seed_offers_what_nobody_has() {
+fn a_fresh_seed_offers_what_no_other_peer_has() {
     let mut desk = Desk::seeding(2, offering(4));
     let peers = [desk.holder_of(&[]), desk.holder_of(&[])];
     let outputs = desk.request(peers[0], 0);

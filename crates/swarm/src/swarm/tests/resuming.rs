@@ -51,7 +51,7 @@ fn a_vouched_chunk_is_not_announced_or_served_until_it_is_verified() {
 }
 
 #[test]
-fn a_vouched_chunk_that_fails_is_asked_for_at_once_and_nobody_is_told_anything() {
+fn a_vouched_chunk_that_fails_is_asked_for_at_once_and_no_peer_is_told_anything() {
     let mut desk = Desk::resuming(4, &[0, 1, 2, 3], with_slots(8));
     let (peer, outputs) = desk.full_holder();
     assert_eq!(asked(&outputs), []);
@@ -75,7 +75,7 @@ fn a_file_is_complete_when_its_last_vouched_chunk_is_verified_and_not_before() {
 }
 
 #[test]
-fn a_file_that_lacks_nothing_but_verification_asks_nobody_and_is_not_complete() {
+fn a_file_that_lacks_nothing_but_verification_asks_no_peer_and_is_not_complete() {
     let mut desk = Desk::resuming(2, &[0, 1], with_slots(8));
     assert!(desk.swarm.is_only_unverified(FILE));
     let (peer, mut outputs) = desk.full_holder();

@@ -200,7 +200,7 @@ fn is_served(network: &Network, node: usize, file: u32) -> bool {
             .is_some_and(|status| status.stored == status.chunks)
 }
 
-fn assert_everybody_is_served(scenario: &Scenario) {
+fn assert_all_are_served(scenario: &Scenario) {
     let mut network = play(scenario);
     let is_done = network.run(PATIENCE, |network| unserved(network, scenario.files).is_empty());
     assert!(
@@ -216,7 +216,7 @@ fn assert_everybody_is_served(scenario: &Scenario) {
 proptest! {
     #[test]
     fn every_honest_node_gets_everything_while_one_honest_holder_stays(scenario in scenario()) {
-        assert_everybody_is_served(&scenario);
+        assert_all_are_served(&scenario);
     }
 }
 const fn ms(milliseconds: u64) -> Duration {
@@ -226,7 +226,7 @@ const fn ms(milliseconds: u64) -> Duration {
 #[test]
 fn a_suggestion_that_is_not_wanted_does_not_go_back_and_forth_for_ever() {
     use Character::{Honest, Refuser};
-    assert_everybody_is_served(&Scenario {
+    assert_all_are_served(&Scenario {
         seed: 2273245007327556,
         chunks: 26,
         files: 3,
@@ -252,7 +252,7 @@ fn a_suggestion_that_is_not_wanted_does_not_go_back_and_forth_for_ever() {
 #[test]
 fn neighbours_that_claim_everything_and_send_nothing_make_room_for_others() {
     use Character::{Honest, Mute};
-    assert_everybody_is_served(&Scenario {
+    assert_all_are_served(&Scenario {
         seed: 3802161944879495531,
         chunks: 5,
         files: 2,
@@ -273,9 +273,9 @@ fn neighbours_that_claim_everything_and_send_nothing_make_room_for_others() {
 }
 
 #[test]
-fn an_answer_that_crossed_a_close_and_a_new_open_is_nobodys_fault() {
+fn an_answer_that_crossed_a_close_and_a_new_open_is_no_fault_of_the_peer() {
     use Character::Honest;
-    assert_everybody_is_served(&Scenario {
+    assert_all_are_served(&Scenario {
         seed: 16630136951943120130,
         chunks: 21,
         files: 2,
@@ -299,9 +299,9 @@ fn an_answer_that_crossed_a_close_and_a_new_open_is_nobodys_fault() {
 }
 
 #[test]
-fn an_answer_to_a_request_of_a_file_that_was_removed_and_added_again_is_nobodys_fault() {
+fn an_answer_to_a_request_of_a_file_that_was_removed_and_added_again_is_no_fault_of_the_peer() {
     use Character::{Corrupt, Honest};
-    assert_everybody_is_served(&Scenario {
+    assert_all_are_served(&Scenario {
         seed: 12354017714755301537,
         chunks: 9,
         files: 2,
@@ -319,9 +319,9 @@ fn an_answer_to_a_request_of_a_file_that_was_removed_and_added_again_is_nobodys_
 }
 
 #[test]
-fn a_new_open_under_another_number_after_a_close_that_was_not_answered_is_nobodys_fault() {
+fn a_new_open_under_another_number_after_a_close_that_was_not_answered_is_no_fault_of_the_peer() {
     use Character::Honest;
-    assert_everybody_is_served(&Scenario {
+    assert_all_are_served(&Scenario {
         seed: 11709575449826981697,
         chunks: 11,
         files: 3,
@@ -340,9 +340,9 @@ fn a_new_open_under_another_number_after_a_close_that_was_not_answered_is_nobody
 }
 
 #[test]
-fn an_answer_under_a_new_number_to_a_request_from_before_a_close_is_nobodys_fault() {
+fn an_answer_under_a_new_number_to_a_request_from_before_a_close_is_no_fault_of_the_peer() {
     use Character::Honest;
-    assert_everybody_is_served(&Scenario {
+    assert_all_are_served(&Scenario {
         seed: 628444083174122527,
         chunks: 13,
         files: 2,

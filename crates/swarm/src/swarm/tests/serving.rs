@@ -84,7 +84,7 @@ fn a_kept_slot_that_is_not_used_passes_on_in_time() {
 }
 
 #[test]
-fn who_leaves_slots_unused_again_and_again_is_not_woken_any_more() {
+fn a_peer_that_leaves_slots_unused_again_and_again_is_not_woken_any_more() {
     let (mut desk, _, second) = one_slot_taken();
     let mut woken = 0;
     for _ in 0..6 {
@@ -100,7 +100,7 @@ fn who_leaves_slots_unused_again_and_again_is_not_woken_any_more() {
 }
 
 #[test]
-fn those_who_wait_are_woken_in_the_order_in_which_they_came() {
+fn waiting_peers_are_woken_in_the_order_in_which_they_came() {
     let (mut desk, first, second) = one_slot_taken();
     let third = desk.holder_of(&[]);
     desk.request(third, 2);
@@ -110,7 +110,7 @@ fn those_who_wait_are_woken_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn who_leaves_while_it_waits_does_not_hold_up_the_line() {
+fn a_peer_that_leaves_while_it_waits_does_not_hold_up_the_line() {
     let (mut desk, first, second) = one_slot_taken();
     let third = desk.holder_of(&[]);
     desk.request(second, 3);
@@ -195,7 +195,7 @@ fn a_suggestion_keeps_its_slot_although_an_older_request_arrives_after_it() {
 }
 
 #[test]
-fn who_gives_suggestions_back_again_and_again_gets_what_it_asks_for() {
+fn a_peer_that_gives_suggestions_back_again_and_again_gets_what_it_asks_for() {
     let mut desk = Desk::seeding(8, with_slots(4));
     let (first, second) = (desk.holder_of(&[]), desk.holder_of(&[]));
     desk.request(first, 5);
@@ -207,7 +207,7 @@ fn who_gives_suggestions_back_again_and_again_gets_what_it_asks_for() {
 }
 
 #[test]
-fn a_suggestion_that_lapses_is_made_to_somebody_else() {
+fn a_suggestion_that_lapses_is_made_to_another_peer() {
     let mut desk = Desk::seeding(2, with_slots(4));
     let (first, second) = (desk.holder_of(&[]), desk.holder_of(&[]));
     desk.request(first, 0);
@@ -293,7 +293,7 @@ fn a_seed_of_two_files_serves_both_from_the_same_slots() {
 }
 
 #[test]
-fn the_first_receiver_leaves_slots_for_those_who_come_next() {
+fn the_first_receiver_leaves_slots_for_later_ones() {
     let mut desk = Desk::seeding(64, with_slots(12));
     let first = desk.holder_of(&[]);
     let given = (0..12).flat_map(|chunk| uploaded(&desk.request(first, chunk))).count();
@@ -303,7 +303,7 @@ fn the_first_receiver_leaves_slots_for_those_who_come_next() {
 }
 
 #[test]
-fn who_has_its_share_gets_the_next_chunk_when_one_of_its_own_has_left() {
+fn a_peer_with_its_share_gets_the_next_chunk_when_one_of_its_own_has_left() {
     let mut desk = Desk::seeding(64, with_slots(12));
     let first = desk.holder_of(&[]);
     (0..7).for_each(|chunk| {
@@ -372,20 +372,20 @@ fn is_served_in_turn(chunks: u32, announces: bool) -> bool {
 }
 
 #[test]
-fn who_took_the_file_twice_and_announced_nothing_is_served_after_everybody_else() {
+fn a_peer_that_received_the_file_twice_and_announced_nothing_is_served_after_all_others() {
     assert!(is_served_in_turn(32, false), "twice is not more than twice");
     assert!(!is_served_in_turn(33, false));
 }
 
 #[test]
-fn who_announces_what_it_takes_is_served_in_turn() {
+fn a_peer_that_announces_what_it_receives_is_served_in_turn() {
     assert!(is_served_in_turn(7, true));
     // What it announces and asks for again it has not lost each time.
     assert!(!is_served_in_turn(48, true));
 }
 
 #[test]
-fn a_rider_that_nobody_else_waits_for_is_served_and_is_offered_nothing() {
+fn a_free_rider_is_served_while_no_other_peer_waits_and_is_offered_nothing() {
     let mut desk = Desk::seeding(8, with_slots(1));
     let free_rider = desk.holder_of(&[]);
     free_rides(&mut desk, free_rider, 60, false);
@@ -400,7 +400,7 @@ fn a_rider_that_nobody_else_waits_for_is_served_and_is_offered_nothing() {
 }
 
 #[test]
-fn who_comes_back_after_almost_two_rides_is_still_a_rider() {
+fn a_source_that_comes_back_after_almost_two_free_rides_is_still_a_free_rider() {
     let (mut desk, taker, first) = one_slot_taken();
     let second = desk.holder_of(&[]);
     desk.ended(taker, 0, UploadEnd::Sent);

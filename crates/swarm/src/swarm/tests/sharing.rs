@@ -158,7 +158,7 @@ fn files_that_we_do_not_have_cannot_fill_the_numbers_of_a_peer() {
 }
 
 #[test]
-fn a_number_that_was_forgotten_is_nobodys_fault() {
+fn a_number_that_was_forgotten_is_no_fault_of_the_peer() {
     let mut desk = Desk::seeding(4, Config::default());
     let peer = desk.connect();
     for handle in 100..1000 {
@@ -245,7 +245,7 @@ fn chunks_that_arrived_and_are_not_stored_are_not_announced() {
 }
 
 #[test]
-fn nobody_is_told_of_chunks_that_it_has() {
+fn no_peer_is_told_of_chunks_that_it_has() {
     let mut desk = Desk::downloading(4, with_slots(4));
     let (source, _) = desk.full_holder();
     let other = desk.holder_of(&[0]);
@@ -258,7 +258,7 @@ fn nobody_is_told_of_chunks_that_it_has() {
 }
 
 #[test]
-fn who_becomes_full_says_so() {
+fn a_peer_that_becomes_full_says_so() {
     let mut desk = Desk::downloading(1, with_slots(4));
     let (source, _) = desk.full_holder();
     let other = desk.holder_of(&[]);
@@ -279,7 +279,7 @@ fn the_swarm_is_done_when_every_known_peer_is_full() {
 }
 
 #[test]
-fn chunks_that_nobody_connected_holds_are_known() {
+fn chunks_that_no_connected_peer_holds_are_known() {
     let mut desk = Desk::downloading(4, with_slots(1));
     desk.holder_of(&[0, 2]);
     let missing: Vec<u32> =

@@ -22,7 +22,7 @@ fn young_swarm(seed: u64, receivers: usize, chunks: u32) -> Network {
     network
 }
 
-fn is_everybody_complete(network: &Network) -> bool {
+fn are_all_complete(network: &Network) -> bool {
     (0..network.nodes.len()).all(|node| network.is_complete(node, FILE))
 }
 
@@ -46,7 +46,7 @@ fn the_seed_sends_no_chunk_twice_before_it_has_sent_each_once() {
 fn the_seed_sends_each_chunk_about_once() {
     for (seed, receivers) in [(1, 8), (2, 12), (3, 16)] {
         let mut network = young_swarm(seed, receivers, 512);
-        assert!(network.run(Duration::from_secs(60), is_everybody_complete), "seed {seed}");
+        assert!(network.run(Duration::from_secs(60), are_all_complete), "seed {seed}");
         let copies = network.nodes[0].sent;
         assert!(
             (512..=563).contains(&copies),
@@ -58,7 +58,7 @@ fn the_seed_sends_each_chunk_about_once() {
 #[test]
 fn equal_receivers_finish_near_the_fluid_bound() {
     let mut network = young_swarm(4, 12, 512);
-    assert!(network.run(Duration::from_secs(60), is_everybody_complete));
+    assert!(network.run(Duration::from_secs(60), are_all_complete));
     let bound = 512.0 * 16384.0 / 12_500_000.0;
     let ratio = network.now.elapsed().as_secs_f64() / bound;
     // Measured 1.08; without sharing it would be 12.
@@ -66,9 +66,9 @@ fn equal_receivers_finish_near_the_fluid_bound() {
 }
 
 #[test]
-fn nobody_downloads_a_chunk_twice_in_a_healthy_swarm() {
+fn no_peer_downloads_a_chunk_twice_in_a_healthy_swarm() {
     let mut network = young_swarm(5, 8, 256);
-    assert!(network.run(Duration::from_secs(60), is_everybody_complete));
+    assert!(network.run(Duration::from_secs(60), are_all_complete));
     for node in 1..9 {
         let status =
             network.nodes[node].swarm.file_status(network.key(node, FILE), network.now).unwrap();
@@ -82,7 +82,7 @@ fn nobody_downloads_a_chunk_twice_in_a_healthy_swarm() {
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
         let mut network = young_swarm(seed, 6, 64);
-        network.run(Duration::from_secs(60), is_everybody_complete);
+        network.run(Duration::from_secs(60), are_all_complete);
         (
             network.now,
             network.inputs,
@@ -96,7 +96,7 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn connections_end_when_both_sides_are_full() {
     let mut network = young_swarm(6, 5, 32);
-    assert!(network.run(Duration::from_secs(60), is_everybody_complete));
+    assert!(network.run(Duration::from_secs(60), are_all_complete));
     network.run_for(Duration::from_secs(3));
     let peers: Vec<usize> =
         network.nodes.iter().map(|node| node.swarm.peer_status().len()).collect();
@@ -104,7 +104,7 @@ fn connections_end_when_both_sides_are_full() {
 }
 
 #[test]
-fn without_a_coordinator_those_who_know_only_the_seed_find_each_other() {
+fn without_a_coordinator_peers_that_know_only_the_seed_find_each_other() {
     let mut network = Network::new(9, 128, Config::default());
     network.check_every = 499;
     network.coordinator_is_down = true;
@@ -114,7 +114,7 @@ fn without_a_coordinator_those_who_know_only_the_seed_find_each_other() {
         let (file, addresses) = (network.key(node, FILE), vec![network.nodes[0].address]);
         network.input(node, Input::Holders { file, addresses });
     }
-    assert!(network.run(Duration::from_secs(60), is_everybody_complete));
+    assert!(network.run(Duration::from_secs(60), are_all_complete));
     // From the seed alone it would be eight copies.
     assert!(network.nodes[0].sent < 3 * 128, "{} chunks sent by the seed", network.nodes[0].sent);
 }
