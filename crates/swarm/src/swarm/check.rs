@@ -51,6 +51,12 @@ impl<B> Swarm<B> {
             for file in peer.links.iter() {
                 assert_eq!(self.files[&file].links[key].trust, peer.trust(), "trust in {key:?}");
             }
+            let kept = usize::from(self.uploads.reservation(*key).is_some());
+            assert_eq!(
+                peer.slots as usize,
+                self.uploads.active_of(*key).count() + kept,
+                "slots of {key:?}"
+            );
             for (handle, file) in &peer.handles {
                 let link = self.files[file].links.get(key);
                 assert_eq!(

@@ -77,6 +77,9 @@ pub(super) struct Peer {
     pub(super) names_corrupt: bool,
     /// Chunks of a file that it took. A file in which it took none is not here.
     pub(super) taken: BTreeMap<FileKey, Taken>,
+    /// Upload slots that it uses or that are kept for it: what `Uploads` knows, but each offer
+    /// looks at those of many peers, and a search for each of them costs half as much again.
+    pub(super) slots: u32,
     /// Slots kept for it that it left unused, in a row.
     pub(super) unused_slots: u32,
 }
@@ -216,6 +219,7 @@ impl<B> Swarm<B> {
             sent_last: VecDeque::new(),
             names_corrupt: false,
             taken: BTreeMap::new(),
+            slots: 0,
             unused_slots: 0,
         };
         self.peers.insert(peer, state);
@@ -290,10 +294,10 @@ impl<B> Swarm<B> {
         if !is_full {
             return Ok(());
         }
-        let (peers, requests, uploads) = (&self.peers, &self.requests, &self.uploads);
+        let (peers, requests) = (&self.peers, &self.requests);
         let is_in_use = |peer: PeerKey| {
             let is_receiving = |known: &Peer| known.in_chunk > 0 && requests.has_open_at(peer);
-            uploads.slots_of(peer) > 0 || peers.get(&peer).is_some_and(is_receiving)
+            peers.get(&peer).is_some_and(|known| known.slots > 0 || is_receiving(known))
         };
         let leaving = is_caller
             .then(|| self.caller_admission.makes_room_for(now, newcomer.source, is_in_use))

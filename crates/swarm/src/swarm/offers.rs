@@ -52,9 +52,9 @@ impl<B> Swarm<B> {
         let mut candidates = [from; MAX_CANDIDATES];
         let mut count = 0;
         for (peer, connection) in in_turn {
-            let is_idle = connection.unused_slots < self.config.unused_offers_limit
-                && self.uploads.slots_of(*peer) == 0;
-            if (may_be_new || connection.sent_chunks > 0) && is_idle {
+            let is_idle =
+                connection.slots == 0 && connection.unused_slots < self.config.unused_offers_limit;
+            if is_idle && (may_be_new || connection.sent_chunks > 0) {
                 candidates[count] = *peer;
                 count += 1;
             }

@@ -83,7 +83,8 @@ impl<B> Swarm<B> {
     /// new file takes all slots of the seed, and the others wait until it has all that.
     fn has_its_share(&self, peer: PeerKey, file: FileKey) -> bool {
         // No share is less than this: then receivers need not be counted.
-        if self.uploads.slots_of(peer) < PER_PEER.0 {
+        if self.peers.get(&peer).is_some_and(|connection| (connection.slots as usize) < PER_PEER.0)
+        {
             return false;
         }
         let state = &self.files[&file];
@@ -154,6 +155,7 @@ impl<B> Swarm<B> {
         self.spend(now, Up, file, len);
         self.uploads.start(now, peer, file, chunk, len);
         if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.slots += 1;
             connection.unused_slots = 0;
         }
         self.output(Output::Upload { peer, file, chunk });
@@ -271,6 +273,9 @@ impl<B> Swarm<B> {
         self.spend(now, Up, file, len);
         let reservation = Reservation { file, chunk, len, suggested, is_heeded: false };
         self.uploads.reserve(peer, reservation);
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.slots += 1;
+        }
         self.timers.rearm(Timer::Reservation(peer), now + self.config.reservation);
         let (file, chunk) = (file.handle(), chunk.get());
         let message = match suggested {
@@ -280,9 +285,17 @@ impl<B> Swarm<B> {
         self.send(peer, message);
     }
 
+    /// The peer has one slot less.
+    fn on_slot_released(&mut self, peer: PeerKey) {
+        if let Some(connection) = self.peers.get_mut(&peer) {
+            connection.slots -= 1;
+        }
+    }
+
     /// Frees the slot kept for a peer. A suggestion it did not take goes to another peer.
     fn end_reservation(&mut self, peer: PeerKey, taken: Option<ChunkIndex>) -> bool {
         let Some(reservation) = self.uploads.end_reservation(peer) else { return false };
+        self.on_slot_released(peer);
         self.rate_limiter.refund(Up, reservation.file, reservation.len);
         self.timers.disarm(Timer::Reservation(peer));
         if reservation.suggested && taken != Some(reservation.chunk) {
@@ -376,6 +389,7 @@ impl<B> Swarm<B> {
         end: UploadEnd,
     ) {
         let Some(active) = self.uploads.end(peer, file, chunk) else { return };
+        self.on_slot_released(peer);
         match end {
             UploadEnd::Sent => {
                 if let Some(slots) =
@@ -432,6 +446,7 @@ impl<B> Swarm<B> {
         let active: Vec<(FileKey, ChunkIndex)> = self.uploads.active_of(peer).collect();
         for (file, chunk) in active {
             self.uploads.end(peer, file, chunk);
+            self.on_slot_released(peer);
             self.unspread(file, chunk);
         }
         self.end_reservation(peer, None);

@@ -15,8 +15,7 @@ use crate::{FileKey, PeerKey};
 #[derive(Debug)]
 pub(super) struct Uploads {
     slots: Slots,
-    /// Of each peer, which has at least one.
-    active: BTreeMap<PeerKey, BTreeMap<(FileKey, ChunkIndex), Active>>,
+    active: BTreeMap<(PeerKey, FileKey, ChunkIndex), Active>,
     reserved: BTreeMap<PeerKey, Reservation>,
     /// First in line first; the peers are those in `waiting`.
     line: VecDeque<PeerKey>,
@@ -61,12 +60,6 @@ impl Uploads {
         &self.slots
     }
 
-    /// Slots that the peer uses or that are reserved for it.
-    pub(super) fn slots_of(&self, peer: PeerKey) -> usize {
-        let active = self.active.get(&peer).map_or(0, BTreeMap::len);
-        active + usize::from(self.reserved.contains_key(&peer))
-    }
-
     /// From now on at most so many chunks; see [`Slots::narrow_to`].
     pub(super) fn narrow_to(&mut self, chunks: u32) {
         self.slots.narrow_to(chunks);
@@ -87,7 +80,7 @@ impl Uploads {
         len: u32,
     ) {
         let active = Active { len, since: now, is_stopping: false, is_doubted: false };
-        let before = self.active.entry(peer).or_default().insert((file, chunk), active);
+        let before = self.active.insert((peer, file, chunk), active);
         debug_assert!(before.is_none(), "chunk {chunk} is sent to {peer:?} twice");
         self.slots.take(len);
     }
@@ -98,37 +91,24 @@ impl Uploads {
         file: FileKey,
         chunk: ChunkIndex,
     ) -> Option<Active> {
-        let of_peer = self.active.get_mut(&peer)?;
-        let active = of_peer.remove(&(file, chunk))?;
-        if of_peer.is_empty() {
-            self.active.remove(&peer);
-        }
+        let active = self.active.remove(&(peer, file, chunk))?;
         self.slots.release(active.len);
         Some(active)
     }
 
     pub(super) fn active(&self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> Option<Active> {
-        self.active.get(&peer)?.get(&(file, chunk)).copied()
-    }
-
-    fn active_mut(
-        &mut self,
-        peer: PeerKey,
-        file: FileKey,
-        chunk: ChunkIndex,
-    ) -> Option<&mut Active> {
-        self.active.get_mut(&peer)?.get_mut(&(file, chunk))
+        self.active.get(&(peer, file, chunk)).copied()
     }
 
     /// Notes that a chunk under way is to be stopped. Returns whether that is news.
     pub(super) fn stop(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
-        let active = self.active_mut(peer, file, chunk);
+        let active = self.active.get_mut(&(peer, file, chunk));
         active.is_some_and(|active| !std::mem::replace(&mut active.is_stopping, true))
     }
 
     /// Notes that the receiver says that a chunk is wrong. Returns whether it is under way.
     pub(super) fn doubt(&mut self, peer: PeerKey, file: FileKey, chunk: ChunkIndex) -> bool {
-        let active = self.active_mut(peer, file, chunk);
+        let active = self.active.get_mut(&(peer, file, chunk));
         active.is_some_and(|active| {
             active.is_doubted = true;
             true
@@ -140,7 +120,10 @@ impl Uploads {
         &self,
         peer: PeerKey,
     ) -> impl Iterator<Item = (FileKey, ChunkIndex)> + '_ {
-        self.active.get(&peer).into_iter().flat_map(BTreeMap::keys).copied()
+        let of_peer = self.active.keys().skip_while(move |(other, ..)| *other < peer);
+        of_peer
+            .take_while(move |(other, ..)| *other == peer)
+            .map(|(_, file, chunk)| (*file, *chunk))
     }
 
     /// Chunks of a file that are being sent, and to which peers.
@@ -148,14 +131,12 @@ impl Uploads {
         &self,
         file: FileKey,
     ) -> impl Iterator<Item = (PeerKey, ChunkIndex)> + '_ {
-        self.active.iter().flat_map(move |(peer, of_peer)| {
-            let of_file = of_peer.keys().filter(move |(other, _)| *other == file);
-            of_file.map(|(_, chunk)| (*peer, *chunk))
-        })
+        let of_file = self.active.keys().filter(move |(_, other, _)| *other == file);
+        of_file.map(|(peer, _, chunk)| (*peer, *chunk))
     }
 
     pub(super) fn is_serving(&self, peer: PeerKey) -> bool {
-        self.active.contains_key(&peer)
+        self.active_of(peer).next().is_some()
     }
 
     /// Whether a chunk of this file is being sent to the peer.
@@ -241,7 +222,8 @@ impl Uploads {
     /// All peers that have a slot or wait for one.
     #[cfg(any(test, feature = "check"))]
     pub(super) fn peers(&self) -> impl Iterator<Item = PeerKey> + '_ {
-        self.active.keys().copied().chain(self.reserved()).chain(self.waiting())
+        let active = self.active.keys().map(|(peer, ..)| *peer);
+        active.chain(self.reserved()).chain(self.waiting())
     }
 }
 
