@@ -55,7 +55,7 @@ impl AddressBook {
     }
 
     /// Addresses remembered.
-    pub fn len(&self) -> usize {
+    pub fn known(&self) -> usize {
         self.entries.len()
     }
 
