@@ -118,6 +118,13 @@ fn topic(progress: &Progress) -> &'static str {
         {
             "waiting"
         }
+        phase => phase_name(phase),
+    }
+}
+
+/// What a phase is called.
+pub(super) fn phase_name(phase: Phase) -> &'static str {
+    match phase {
         Phase::FindingPeers => "looking for peers",
         Phase::Downloading => "downloading",
         Phase::Checking => "checking",

@@ -6,6 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use tnet_peer::{Phase, Progress};
 
 use super::output::{Output, Style};
+use super::progress::phase_name;
 use super::rate_meter::RateMeter;
 use super::status_line::bar_style;
 use super::units::{count, percent, size};
@@ -94,8 +95,6 @@ impl SwarmView {
 impl Row {
     fn words(&self, progress: &Progress) -> String {
         match progress.phase {
-            Phase::FindingPeers => "looking for peers".to_owned(),
-            Phase::Checking => "checking".to_owned(),
             Phase::Downloading | Phase::Finishing => format!(
                 "{:>10}/s from {}",
                 size(self.rate.per_second()),
@@ -104,8 +103,7 @@ impl Row {
             Phase::Complete => {
                 format!("whole, from {}", count(progress.traffic.sources.into(), "peer"))
             }
-            Phase::Failed => "failed".to_owned(),
-            Phase::Paused => "paused".to_owned(),
+            phase => phase_name(phase).to_owned(),
         }
     }
 }

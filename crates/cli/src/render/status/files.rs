@@ -8,6 +8,7 @@ use tnet_peer::{DamagedFile, FileStatus, Limits, Phase, Priority, Progress, Stat
 
 use super::super::chunk_map::chunk_map_line;
 use super::super::paragraph::paragraph;
+use super::super::progress::phase_name;
 use super::super::table::aligned;
 use super::super::terminal::Layout;
 use super::super::units::{count, duration, grouped, percent, shown_path, size, time_left};
@@ -56,11 +57,9 @@ fn progress_phrases(file: &FileStatus, progress: &Progress) -> Vec<String> {
         format!("{} of {}", size(done), size(total)),
     ];
     match progress.phase {
-        Phase::FindingPeers => phrases.push("looking for peers".to_owned()),
-        Phase::Checking => phrases.push("checking".to_owned()),
-        Phase::Finishing => phrases.push("finishing".to_owned()),
-        Phase::Paused => phrases.push("paused".to_owned()),
+        // The percentage says it.
         Phase::Downloading | Phase::Complete | Phase::Failed => {}
+        phase => phrases.push(phase_name(phase).to_owned()),
     }
     if progress.bytes_checked < progress.bytes_to_check {
         let (checked, all) = (size(progress.bytes_checked), size(progress.bytes_to_check));
