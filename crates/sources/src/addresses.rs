@@ -55,7 +55,7 @@ impl AddressBook {
     }
 
     /// Addresses remembered.
-    pub fn known(&self) -> usize {
+    pub fn known_in_all(&self) -> usize {
         self.entries.len()
     }
 

@@ -292,7 +292,7 @@ fn a_source_may_name_so_many_however_many_files_it_is_for() {
     for n in 0..200 {
         book.learn_from(NAMER, at([10, 2, 0, n], 7401), file(n % 20), Time::ZERO);
     }
-    assert_eq!(book.known(), 32);
+    assert_eq!(book.known_in_all(), 32);
     // One that is known by now, or that the coordinator names, is none of them.
     book.set_reached(at([10, 2, 0, 0], 7401), PeerKey(1));
     book.learn(at([10, 2, 0, 1], 7401), file(1));
@@ -300,7 +300,7 @@ fn a_source_may_name_so_many_however_many_files_it_is_for() {
         book.learn_from(NAMER, at([10, 2, 0, n], 7401), file(1), Time::ZERO);
     }
     book.check();
-    assert_eq!(book.known(), 34);
+    assert_eq!(book.known_in_all(), 34);
 }
 
 #[test]

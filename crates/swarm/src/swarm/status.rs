@@ -253,6 +253,6 @@ impl<B> Swarm<B> {
 
     /// How many addresses are remembered.
     pub fn known_addresses(&self) -> usize {
-        self.addresses.known()
+        self.addresses.known_in_all()
     }
 }
