@@ -8,7 +8,8 @@ use futures_util::FutureExt;
 use libfuzzer_sys::fuzz_target;
 use tnet_fuzz::pieces::InPieces;
 use tnet_proto::{
-    PreambleExchangeError, PREAMBLE_LEN, PreambleError, Protocol, exchange_preamble, negotiate, preamble,
+    PREAMBLE_LEN, PreambleError, PreambleExchangeError, Protocol, exchange_preamble, negotiate,
+    preamble,
 };
 
 fuzz_target!(|data: &[u8]| {

@@ -140,9 +140,9 @@ impl Dialer {
     }
 }
 
-/// As the session's, which follows.
+/// As the session's, which follows. A root: the call may be made while a download is handled.
 pub(crate) fn connection_span(remote: SocketAddr) -> Span {
-    tracing::debug_span!("connection", %remote)
+    tracing::debug_span!(parent: None, "connection", %remote)
 }
 
 /// The observed IP address with the declared port: a peer can only speak for itself.

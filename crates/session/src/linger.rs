@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 /// What the other side still sends is read into a buffer of this length.
-const READ_LEN: usize = 1024;
+const READ_LEN: usize = 4096;
 
 /// Reads and discards until the other side has closed, for this time at most.
 pub(super) async fn linger(input: &mut (impl AsyncRead + Unpin), at_most: Duration) {

@@ -176,6 +176,31 @@ pub enum ListingProblem {
     },
 }
 
+impl ListingProblem {
+    /// What the user can do about it, in the terms of the command line.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::AddressGone { port, .. } | Self::ListensLocally { port, .. } => {
+                format!("use --listen {port}")
+            }
+            Self::Forwarded { .. } => {
+                "give --advertise the address at which others reach this machine".to_owned()
+            }
+            Self::OutsideNetworks { ip, is_advertised, .. } => {
+                let declared =
+                    if *is_advertised { "--advertise" } else { "the address in --listen" };
+                format!("start it with --allow-advertise {ip}, or leave out {declared}")
+            }
+            Self::AdvertisesLocal { .. } => {
+                "give --advertise an address at which they reach this one".to_owned()
+            }
+            Self::OtherFamily { port, .. } => format!(
+                "use --listen {port}, or name the coordinator by an address of the other kind"
+            ),
+        }
+    }
+}
+
 /// A peer that is not talked to.
 ///
 /// Exhaustive: clients of a server read it from JSON and build it.

@@ -365,7 +365,7 @@ impl Engine {
             let is_done = self.swarm.is_swarm_done(file);
             self.swarm_watches.add(file, running.swarm_done, is_done);
         }
-        tracing::info!(path = %shown_path(&path), "download complete");
+        tracing::info!(%hash, path = %shown_path(&path), "download complete");
         self.report(&hash);
         self.unwatch_if_settled(hash);
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::FileHash;
+use tnet_fileinfo::{FileHash, explain};
 use tnet_infosearch::Found;
 use tnet_net::CoordinatorAddress;
 use tnet_proto::{CoordinatorReply, CoordinatorRequest, Limit};
@@ -156,7 +156,7 @@ impl Engine {
                     Some(Unfit::NotCoordinator) => CoordinatorState::NotCoordinator,
                 };
                 if self.coordinator.state != state {
-                    let why = unfit.map(|unfit| unfit.to_string());
+                    let why = unfit.map(|unfit| explain(&unfit).to_string());
                     let address = self.coordinator.address.as_ref().map(tracing::field::display);
                     tracing::warn!(address, why, "coordinator not reachable; retrying");
                 }
@@ -190,8 +190,9 @@ impl Engine {
             Listing::SameMachine { port } => {
                 tracing::info!(port, "coordinator refers peers to this port of its own machine");
             }
-            Listing::Refused(why) => {
-                tracing::warn!("coordinator does not refer peers to this one: {why}")
+            Listing::Refused(problem) => {
+                let hint = problem.hint();
+                tracing::warn!("coordinator does not refer peers to this one: {problem}; {hint}");
             }
         }
         self.coordinator.listing = listing;

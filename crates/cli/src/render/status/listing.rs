@@ -1,37 +1,11 @@
-//! What the user can do about a coordinator that sends nobody to this peer.
+//! A coordinator that sends no peer to this one: how it is told.
 
 use serde_json::{Value, json};
 use tnet_peer::{Listing, ListingProblem};
 
-/// What to do about it, with our flags.
-fn hint(problem: ListingProblem) -> Option<String> {
-    Some(match problem {
-        ListingProblem::AddressGone { port, .. } | ListingProblem::ListensLocally { port, .. } => {
-            format!("use --listen {port}")
-        }
-        ListingProblem::Forwarded { .. } => {
-            "give --advertise the address at which others reach this machine".to_owned()
-        }
-        ListingProblem::OutsideNetworks { ip, is_advertised, .. } => {
-            let declared = if is_advertised { "--advertise" } else { "the address in --listen" };
-            format!("start it with --allow-advertise {ip}, or leave out {declared}")
-        }
-        ListingProblem::AdvertisesLocal { .. } => {
-            "give --advertise an address at which they reach this one".to_owned()
-        }
-        ListingProblem::OtherFamily { port, .. } => {
-            format!("use --listen {port}, or name the coordinator by an address of the other kind")
-        }
-        _ => return None,
-    })
-}
-
 /// The problem and what to do, in one line.
 pub(super) fn warning(problem: ListingProblem) -> String {
-    match hint(problem) {
-        Some(hint) => format!("others do not find this peer: {problem}; {hint}"),
-        None => format!("others do not find this peer: {problem}"),
-    }
+    format!("others do not find this peer: {problem}; {}", problem.hint())
 }
 
 /// The listing in JSON: a problem has its words beside its fields.
@@ -40,7 +14,7 @@ pub(crate) fn listing_for_scripts(listing: &Listing) -> Value {
     if let Listing::Refused(problem) = listing {
         let refused = &mut value["refused"];
         refused["cause"] = problem.to_string().into();
-        refused["hint"] = hint(*problem).into();
+        refused["hint"] = problem.hint().into();
     }
     value
 }
