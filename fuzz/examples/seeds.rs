@@ -13,6 +13,8 @@ use std::{env, fs, io};
 
 use bytes::BytesMut;
 use tnet_control::fuzzing::{request_again, response_again};
+use tnet_fileinfo::tree::ManifestBuilder;
+use tnet_fileinfo::{ChunkSize, FileHash, Geometry, MIN_CHUNK_SIZE};
 use tnet_fuzz::truth::TRUTHS;
 use tnet_proto::{
     Availability, CoordinatorReply, FileHandle, Holder, Holdings, Info, MAX_HOLDERS, MAX_TAIL_PATH,
@@ -77,6 +79,7 @@ fn seeds() -> Seeds {
     messages("coordinator_requests", &samples::coordinator_requests(), &mut add);
     messages("coordinator_replies", &samples::coordinator_replies(), &mut add);
     descriptions(&mut add);
+    manifests(&mut add);
     control_lines(&mut add);
     file_names(&mut add);
     sessions(&mut add);
@@ -164,6 +167,35 @@ fn descriptions(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     add("fileinfo_json", "with_a_later_field", unknown.into_bytes());
 }
 
+/// The BLAKE3 of no bytes.
+const NO_BYTES: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+
+/// Trees: an empty one, one of each kind of entry, one whose links lead outside.
+fn manifests(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
+    let hash: FileHash = NO_BYTES.parse().expect("64 digits");
+    let payload = |size| {
+        let chunk_size = ChunkSize::new(MIN_CHUNK_SIZE).expect("the least");
+        Geometry::new(size, chunk_size).expect("one chunk")
+    };
+    let mut add = |name, builder: ManifestBuilder, size| {
+        let manifest = builder.finish(payload(size), hash).expect("canonical");
+        add("tree_manifest", name, manifest.bytes().to_vec());
+    };
+    add("empty", ManifestBuilder::default(), 0);
+    let mut each = ManifestBuilder::default();
+    each.directory(b"d");
+    each.directory(b"d-e");
+    each.file(b"d/empty", 0, hash, false);
+    each.file(b"d/run", 70_000, FileHash::from_bytes([7; 32]), true);
+    each.link(b"latest", b"d/run");
+    add("each_kind", each, 70_000);
+    let mut outside = ManifestBuilder::default();
+    outside.link(b"a", b"/etc/passwd");
+    outside.link(b"b", b"../..");
+    outside.link(b"c", b"a/..");
+    add("links", outside, 0);
+}
+
 fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     let hash = "ab".repeat(32);
     let requests = [
@@ -234,7 +266,7 @@ fn control_lines(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
         ),
         r#""unshared","found":true"#.to_owned(),
         r#""stopping""#.to_owned(),
-        r#""fault","kind":"no_holder","message":"nobody has it""#.to_owned(),
+        r#""fault","kind":"no_holder","cause":"no peer has it","hint":"start one","subject":"/a""#.to_owned(),
         format!(
             r#""peer","address":"10.0.0.1:1","outbound":false,"files":1,"open_requests":1,"bytes_received":1,
             "chunks_sent":1,"corrupt":0,"stalled":false,"bytes_sent":7,"down_per_second":5,"up_per_second":6,

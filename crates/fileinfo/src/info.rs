@@ -8,8 +8,8 @@ use crate::explain::Explain;
 use crate::file_name::{FileName, FileNameError};
 use crate::geometry::{ChunkIndex, Geometry, GeometryError};
 use crate::hash::{ChunkSum, FileHash};
+use crate::hash_tree::{chunk_sum, root};
 use crate::tail::{Tail, TailError};
-use crate::tree::{chunk_sum, root};
 
 /// A file's geometry, chunk sums and hash, proven against each other, and perhaps its name, which
 /// nothing proves. Cheap to clone.
@@ -263,7 +263,10 @@ mod tests {
         let truth = info(4 * 16 * 1024);
         let pair = |left: usize| {
             let values = truth.sums()[left..left + 2].iter().map(|sum| *sum.as_bytes());
-            ChunkSum::from_bytes(crate::tree::merge_row(values, crate::tree::NodePosition::Inner))
+            ChunkSum::from_bytes(crate::hash_tree::merge_row(
+                values,
+                crate::hash_tree::NodePosition::Inner,
+            ))
         };
         let forged = geometry(2 * 16 * 1024);
         let sums = vec![pair(0), pair(2)];

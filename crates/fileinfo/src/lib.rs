@@ -43,6 +43,7 @@ mod explain;
 mod file_name;
 mod geometry;
 mod hash;
+mod hash_tree;
 mod hex;
 mod info;
 mod json;
@@ -53,7 +54,7 @@ mod special_name;
 mod tail;
 #[cfg(test)]
 mod testing;
-mod tree;
+pub mod tree;
 
 pub use chunk_set::{ChunkSet, ChunkSetError};
 pub use chunk_size::{ChunkSize, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE};
@@ -61,13 +62,13 @@ pub use explain::{Explain, Explanation, chain, explain};
 pub use file_name::{FileName, FileNameError, FileNameFault};
 pub use geometry::{ChunkIndex, Geometry, GeometryError, MAX_CHUNKS};
 pub use hash::{ChunkSum, FileHash, ParseHashError};
+pub use hash_tree::{ChunkHasher, chunk_sum, root};
 pub use info::{FileInfo, FileInfoError};
 pub use json::MAX_FILEINFO_LEN;
 pub use scan::{ProgressFn, ScanError, scan_file, scan_open_file, verify_file};
 pub use shown::{Shown, is_plain, shown, shown_path, write_escaped};
 pub use special_name::SpecialName;
 pub use tail::{Tail, TailError};
-pub use tree::{ChunkHasher, chunk_sum, root};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

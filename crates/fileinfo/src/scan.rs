@@ -21,9 +21,9 @@ use crate::explain::Explain;
 use crate::file_name::FileName;
 use crate::geometry::{ChunkIndex, Geometry, GeometryError};
 use crate::hash::ChunkSum;
+use crate::hash_tree::root;
 use crate::info::FileInfo;
 use crate::tail::Tail;
-use crate::tree::root;
 use positioned::PositionedFile;
 
 /// Called with the number of bytes newly done, from several threads at once; [`ControlFlow::Break`]

@@ -24,6 +24,11 @@ pub fn shown<T: AsRef<OsStr> + ?Sized>(text: &T) -> Shown<'_> {
     Shown(text.as_ref().as_encoded_bytes())
 }
 
+/// Untrusted bytes, for display.
+pub(crate) fn shown_bytes(bytes: &[u8]) -> Shown<'_> {
+    Shown(bytes)
+}
+
 /// A path, to be shown.
 pub fn shown_path<T: AsRef<Path> + ?Sized>(path: &T) -> Shown<'_> {
     shown(path.as_ref())

@@ -23,7 +23,7 @@ use blake3::hazmat::ChainingValue;
 use crate::chunk_size::MAX_CHUNK_SIZE;
 use crate::geometry::Geometry;
 use crate::hash::ChunkSum;
-use crate::tree::{NodePosition, SubtreeHasher, fold_left_siblings};
+use crate::hash_tree::{NodePosition, SubtreeHasher, fold_left_siblings};
 
 /// Bytes in every BLAKE3 leaf but the last.
 const LEAF_LEN: u32 = 1024;
@@ -180,8 +180,8 @@ pub enum TailError {
 mod tests {
     use super::*;
     use crate::chunk_size::{ChunkSize, MIN_CHUNK_SIZE};
+    use crate::hash_tree::chunk_sum;
     use crate::testing::{BOUNDARY_SIZES, bytes, geometry};
-    use crate::tree::chunk_sum;
     use proptest::prelude::*;
 
     const CHUNK: usize = MIN_CHUNK_SIZE as usize;

@@ -2,9 +2,9 @@
 
 use crate::chunk_size::{ChunkSize, MIN_CHUNK_SIZE};
 use crate::geometry::Geometry;
+use crate::hash_tree::{chunk_sum, root};
 use crate::info::FileInfo;
 use crate::tail::Tail;
-use crate::tree::{chunk_sum, root};
 
 const CHUNK: usize = MIN_CHUNK_SIZE as usize;
 

@@ -19,7 +19,7 @@ use super::{ProgressFn, ScanError};
 use crate::chunk_size::MIN_CHUNK_SIZE;
 use crate::geometry::{ChunkIndex, Geometry};
 use crate::hash::ChunkSum;
-use crate::tree::{NodePosition, SubtreeHasher, merge_row};
+use crate::hash_tree::{NodePosition, SubtreeHasher, merge_row};
 
 /// Most threads of one scan. With [`READ_LEN`] it bounds a scan's buffers to about 8 MiB; it hashes
 /// faster than disks read.
