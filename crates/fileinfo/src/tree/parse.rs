@@ -12,8 +12,9 @@
 //! | 4 | chunk size of the payload |
 //! | 32 | hash of the payload |
 //!
-//! and then each entry: its kind (1 byte), the length of its path (2) and the path; for a file or an
-//! executable its size (8) and hash (32), for a link the length of its target (2) and the target.
+//! and then each entry: its kind (1 byte), the length of its path (2) and the path; for a file or
+//! an executable its size (8) and hash (32); for a link the length of its target (2) and the
+//! target.
 
 use std::cmp::Ordering;
 
