@@ -351,18 +351,28 @@ async fn a_caller_beyond_the_places_is_refused_with_a_reason_and_own_calls_go_on
         callers.push(introduced(ann).await);
     }
     callers.push(introduced(ann).await);
-    // Which one depends on how long the others have been there. An answer to the last one says that
-    // it is decided.
-    let mut staying = 0;
-    for mut caller in callers.into_iter().rev() {
-        caller.say(PeerMessage::Ping { nonce: 1 }).await;
-        match caller.hear(SOON).await {
-            Some(PeerMessage::Pong { nonce: 1 }) => staying += 1,
-            Some(PeerMessage::Bye { reason: ByeReason::TOO_MANY }) => {}
-            other => panic!("an answer, or a goodbye, not {other:?}"),
+    // Which one depends on how long the others have been there. Its session may answer once more
+    // before it is told to end.
+    let one_is_refused = async {
+        while callers.len() > PLACES {
+            for mut caller in std::mem::take(&mut callers) {
+                caller.say(PeerMessage::Ping { nonce: 1 }).await;
+                match caller.hear(SOON).await {
+                    Some(PeerMessage::Pong { nonce: 1 }) => callers.push(caller),
+                    Some(PeerMessage::Bye { reason: ByeReason::TOO_MANY }) => {}
+                    other => panic!("an answer, or a goodbye, not {other:?}"),
+                }
+            }
         }
+    };
+    tokio::time::timeout(SOON, one_is_refused)
+        .await
+        .expect("one of them is told that there are too many");
+    assert_eq!(callers.len(), PLACES);
+    for caller in &mut callers {
+        caller.say(PeerMessage::Ping { nonce: 2 }).await;
+        assert_eq!(caller.hear(SOON).await, Some(PeerMessage::Pong { nonce: 2 }));
     }
-    assert_eq!(staying, PLACES);
     let content = Content::of(payload(LEN, 8));
     let _seed = network.raw_seed(&content).await;
     ann.fetches(&content).await;
