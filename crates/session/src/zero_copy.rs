@@ -1,14 +1,12 @@
 //! Zero copy: a part of a chunk goes from the page cache to the socket without passing through our
 //! memory.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use tnet_fileinfo::ChunkIndex;
-use tnet_store::ChunkSource;
-use tnet_store::{FileStore, ReadError};
+use tnet_store::{CachedPart, ChunkSource, FileStore, ReadError};
 
 use super::Upload;
 use super::send_half::{SENDS_FILES, SendHalf};
@@ -25,8 +23,7 @@ pub(super) struct ZeroCopyPart<'a> {
     upload: &'a Upload,
     offset: u32,
     len: u32,
-    file: Arc<File>,
-    position: u64,
+    part: CachedPart,
 }
 
 impl<'a> ZeroCopyPart<'a> {
@@ -35,8 +32,8 @@ impl<'a> ZeroCopyPart<'a> {
         if !SENDS_FILES || len < MIN_LEN {
             return None;
         }
-        let (file, position) = upload.source.cached_part(upload.chunk, offset, len)?;
-        Some(ZeroCopyPart { upload, offset, len, file, position })
+        let part = upload.source.cached_part(upload.chunk, offset, len)?;
+        Some(ZeroCopyPart { upload, offset, len, part })
     }
 
     /// Sends `head`, which ends with the part's header, and the part except for its last bytes.
@@ -48,9 +45,10 @@ impl<'a> ZeroCopyPart<'a> {
         output: &mut impl SendHalf,
         head: &mut Vec<u8>,
     ) -> Result<(), PartError> {
-        let (start, first) = (self.position, self.len - HELD_BACK);
+        let (start, first) = (self.part.position(), self.len - HELD_BACK);
         let mut position = start;
-        match output.send_file(head, &self.file, &mut position, start + u64::from(first)).await {
+        let until = start + u64::from(first);
+        match output.send_file(head, self.part.file(), &mut position, until).await {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(PartError::Unreadable(ReadError::Changed));
             }
@@ -62,11 +60,10 @@ impl<'a> ZeroCopyPart<'a> {
         }
         head.clear();
         head.resize(HELD_BACK as usize, 0);
-        let position = start + u64::from(first);
-        if !self.upload.source.reread(&self.file, position, head) {
+        if !self.upload.source.reread(&self.part, until, head) {
             return self.read_rest(first, head).await;
         }
-        let unchanged = self.upload.source.check_unchanged(&self.file, self.upload.chunk);
+        let unchanged = self.upload.source.check_unchanged(&self.part, self.upload.chunk);
         unchanged.map_err(PartError::Unreadable)
     }
 
@@ -77,11 +74,11 @@ impl<'a> ZeroCopyPart<'a> {
         let (source, spares) = (self.upload.source.clone(), self.upload.spares.clone());
         let (chunk, offset, len) =
             (self.upload.chunk, self.offset + sent, (self.len - sent) as usize);
-        let (file, position) = (self.file, self.position + u64::from(sent));
+        let (position, part) = (self.part.position() + u64::from(sent), self.part);
         let reading = tokio::task::spawn_blocking(move || {
             let mut rest = vec![0; len];
-            match file.read_exact_at(&mut rest, position) {
-                Ok(()) => source.check_unchanged(&file, chunk)?,
+            match part.file().read_exact_at(&mut rest, position) {
+                Ok(()) => source.check_unchanged(&part, chunk)?,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(ReadError::Changed);
                 }

@@ -57,7 +57,7 @@ impl Download {
                     false
                 }
             };
-            self.page_cache.on_verified(self.file(), chunk);
+            self.page_cache.on_verified(&self.bytes, chunk);
             let is_stored = self.writer.settle_check(chunk, is_right);
             if is_stored { &mut checked.right } else { &mut checked.wrong }.push(chunk);
         }

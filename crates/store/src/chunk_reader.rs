@@ -1,14 +1,12 @@
-//! Reads parts of chunks from an open file, for complete files and downloads alike. A part that is
+//! Reads parts of chunks from the bytes of a content, for complete ones and downloads alike. A part that is
 //! not inside its chunk is refused before anything is read.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use tnet_fileinfo::{ChunkIndex, FileInfo};
 
+use super::content_bytes::ContentBytes;
 use super::error::ReadError;
-use super::sys;
 
 /// The result of reading a chunk and comparing it with its sum.
 ///
@@ -25,16 +23,24 @@ pub enum ChunkVerdict {
     Failed(ReadError),
 }
 
-/// An open file with chunks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ChunkReader<'a> {
-    pub(super) file: &'a File,
+/// Bytes in chunks.
+#[derive(Debug)]
+pub(super) struct ChunkReader<'a, B: ?Sized> {
+    pub(super) bytes: &'a B,
     pub(super) info: &'a FileInfo,
     /// The file system is in memory, so that no read waits for a disk.
     pub(super) is_in_memory: bool,
 }
 
-impl ChunkReader<'_> {
+impl<B: ?Sized> Clone for ChunkReader<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: ?Sized> Copy for ChunkReader<'_, B> {}
+
+impl<B: ContentBytes + ?Sized> ChunkReader<'_, B> {
     /// Fills `buf` from `offset` in the chunk; a file too short for that was truncated.
     pub(super) fn read(
         self,
@@ -45,7 +51,7 @@ impl ChunkReader<'_> {
         let length = buf.len() as u64;
         let out_of_range = ReadError::OutOfRange { chunk, offset, length };
         let position = self.position(chunk, offset, length).ok_or(out_of_range)?;
-        match self.file.read_exact_at(buf, position) {
+        match self.bytes.read_exact_at(buf, position) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ReadError::Changed),
             Err(source) => Err(ReadError::Io { chunk, source }),
@@ -61,7 +67,7 @@ impl ChunkReader<'_> {
         buf: &mut [u8],
     ) -> Option<Result<(), ReadError>> {
         let position = self.position(chunk, offset, buf.len() as u64);
-        if position.is_some_and(|position| sys::read_cached(self.file, buf, position)) {
+        if position.is_some_and(|position| self.bytes.read_cached(buf, position)) {
             return Some(Ok(()));
         }
         self.is_in_memory.then(|| self.read(chunk, offset, buf))
@@ -76,7 +82,7 @@ impl ChunkReader<'_> {
     /// Whether `len` bytes from `position` are in memory, as far as the first and the last one
     /// tell. False for no bytes: there is nothing to send.
     pub(super) fn is_cached(self, position: u64, len: u32) -> bool {
-        let is_byte_cached = |position| sys::read_cached(self.file, &mut [0], position);
+        let is_byte_cached = |position| self.bytes.read_cached(&mut [0], position);
         len > 0
             && (self.is_in_memory
                 || is_byte_cached(position) && is_byte_cached(position + u64::from(len) - 1))
@@ -94,7 +100,7 @@ impl ChunkReader<'_> {
         if self.info.verify(chunk, buf) {
             return Ok(ChunkVerdict::Right);
         }
-        sys::drop_cached(self.file, geometry.range(chunk));
+        self.bytes.drop_cached(geometry.range(chunk));
         self.read(chunk, 0, buf)?;
         Ok(if self.info.verify(chunk, buf) {
             ChunkVerdict::CacheWasWrong
@@ -104,7 +110,7 @@ impl ChunkReader<'_> {
     }
 
     /// The position of a part in the file, in bytes; `None` if the part is not inside the chunk.
-    fn position(self, chunk: ChunkIndex, offset: u32, len: u64) -> Option<u64> {
+    pub(super) fn position(self, chunk: ChunkIndex, offset: u32, len: u64) -> Option<u64> {
         let geometry = self.info.geometry();
         let end = u64::from(offset).checked_add(len)?;
         (end <= u64::from(geometry.chunk_len(chunk)))

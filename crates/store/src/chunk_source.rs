@@ -1,6 +1,5 @@
 //! Where the bytes of a served chunk come from: a complete file, or a download.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use tnet_fileinfo::{ChunkIndex, FileInfo, Geometry};
 
 use crate::sys::read_cached;
-use crate::{Download, FileStore, ReadError};
+use crate::{CachedPart, Download, FileStore, ReadError};
 
 /// A file that chunks are read from. Clones share the file.
 ///
@@ -57,14 +56,8 @@ impl ChunkSource {
         }
     }
 
-    /// The open file and the position of a part in it, if the part is in the page cache. `None` if
-    /// it is not, if that is unknown, or if the file is not what it should be: `read` says why.
-    pub fn cached_part(
-        &self,
-        chunk: ChunkIndex,
-        offset: u32,
-        len: u32,
-    ) -> Option<(Arc<File>, u64)> {
+    /// Where a part is, if it is in the page cache. `None` if it is not, if that is unknown, or if the file is not what it should be: `read` says why.
+    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<CachedPart> {
         match self {
             ChunkSource::Whole(file) => file.cached_part(chunk, offset, len),
             ChunkSource::Partial(download) => download.cached_part(chunk, offset, len),
@@ -88,24 +81,24 @@ impl ChunkSource {
         }
     }
 
-    /// Fills `buf` from `position` of the open file, from the page cache: false if the bytes are
-    /// not in it any more. A file system in memory cannot be asked, and is read.
-    pub fn reread(&self, file: &File, position: u64, buf: &mut [u8]) -> bool {
+    /// Fills `buf` from `position` of the file of a part, from the page cache: false if the bytes
+    /// are not in it any more. A file system in memory cannot be asked, and is read.
+    pub fn reread(&self, part: &CachedPart, position: u64, buf: &mut [u8]) -> bool {
         match self.is_in_memory() {
-            true => file.read_exact_at(buf, position).is_ok(),
-            false => read_cached(file, buf, position),
+            true => part.file().read_exact_at(buf, position).is_ok(),
+            false => read_cached(part.file(), buf, position),
         }
     }
 
-    /// Checks that the open file, which a part was read from, is still what was shared. The chunk
-    /// is for the error only: it may have been withdrawn meanwhile.
+    /// Checks that the file of a part, which was read, is still what was shared. The chunk is for
+    /// the error only: it may have been withdrawn meanwhile.
     ///
     /// # Errors
     /// The file has changed.
-    pub fn check_unchanged(&self, file: &File, chunk: ChunkIndex) -> Result<(), ReadError> {
+    pub fn check_unchanged(&self, part: &CachedPart, chunk: ChunkIndex) -> Result<(), ReadError> {
         match self {
             ChunkSource::Whole(whole) | ChunkSource::Rechunked { whole, .. } => {
-                whole.check(file, chunk)
+                whole.check(part, chunk)
             }
             // Only this process writes to it.
             ChunkSource::Partial(_) => Ok(()),
@@ -180,9 +173,9 @@ mod tests {
         let ChunkSource::Rechunked { geometry, .. } = &source else { unreachable!("just made") };
         let last = geometry.chunk(1).unwrap();
 
-        let (file, position) = source.cached_part(last, 10, LEN / 2 - 10).expect("it is in memory");
+        let part = source.cached_part(last, 10, LEN / 2 - 10).expect("it is in memory");
         let mut bytes = vec![0; LEN as usize / 2 - 10];
-        file.read_exact_at(&mut bytes, position).unwrap();
+        part.file().read_exact_at(&mut bytes, part.position()).unwrap();
         assert!(bytes == content[LEN as usize / 2 + 10..], "other bytes");
 
         assert!(source.cached_part(last, 11, LEN / 2 - 10).is_none(), "it ends past its chunk");

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, ProgressFn};
 
+use super::cached_part::CachedPart;
 use super::chunk_reader::{ChunkReader, ChunkVerdict};
 use super::chunk_writer::ChunkWriter;
 use super::disks::{Disks, Feature, Promise};
@@ -24,6 +25,7 @@ use super::fingerprint::FileFingerprint;
 use super::open::{open, sync_directory};
 use super::page_cache::PageCache;
 use super::partial::Partial;
+use super::partial_bytes::PartialBytes;
 use super::replaced::{LostMetadata, ReplacedFile};
 use super::reservation;
 use super::sys::{self, Entry};
@@ -81,7 +83,8 @@ pub struct Download {
     lacked_room: AtomicBool,
     /// Some metadata of the replaced file could not be kept.
     lost_attributes: AtomicBool,
-    pub(super) writer: ChunkWriter<Arc<File>, File>,
+    pub(super) bytes: PartialBytes,
+    pub(super) writer: ChunkWriter<PartialBytes, File>,
     /// Held for reading while the files are used, for writing to end that. So nothing is written to
     /// a file that has its final name. Taken before any lock of the writer.
     phase: RwLock<Phase>,
@@ -126,7 +129,8 @@ impl Download {
         target: Target,
         options: DownloadOptions,
         partial: Partial,
-        writer: ChunkWriter<Arc<File>, File>,
+        bytes: PartialBytes,
+        writer: ChunkWriter<PartialBytes, File>,
         promise: Promise,
     ) -> Self {
         let is_in_memory = sys::is_in_memory(partial.file());
@@ -140,6 +144,7 @@ impl Download {
             promise,
             lacked_room: AtomicBool::new(false),
             lost_attributes: AtomicBool::new(false),
+            bytes,
             writer,
             phase,
             is_in_memory,
@@ -240,7 +245,7 @@ impl Download {
         match *phase {
             Phase::Open => {
                 let synced = self.writer.sync()?;
-                self.page_cache.on_synced(self.file(), &synced);
+                self.page_cache.on_synced(&self.bytes, &synced);
                 Ok(synced)
             }
             Phase::Finished => Ok(ChunkSet::empty(self.info.geometry())),
@@ -302,23 +307,18 @@ impl Download {
         self.is_in_memory
     }
 
-    /// The position in the file of a part of a stored chunk, in bytes, if the part is in memory;
-    /// `None` if it is not, or if that is not known.
-    pub fn cached_part(
-        &self,
-        chunk: ChunkIndex,
-        offset: u32,
-        len: u32,
-    ) -> Option<(Arc<File>, u64)> {
+    /// Where a part of a stored chunk is, for `sendfile`, if it is in memory; `None` if it is not,
+    /// or if that is not known.
+    pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<CachedPart> {
         if !self.writer.is_stored(chunk) {
             return None;
         }
-        let position = self.reader().cached_part(chunk, offset, len)?;
-        Some((Arc::clone(self.partial.file()), position))
+        let position = self.reader().position(chunk, offset, len.into())?;
+        self.bytes.cached_part(position, len, self.is_in_memory)
     }
 
-    pub(super) fn reader(&self) -> ChunkReader<'_> {
-        ChunkReader { file: self.file(), info: &self.info, is_in_memory: self.is_in_memory }
+    pub(super) fn reader(&self) -> ChunkReader<'_, PartialBytes> {
+        ChunkReader { bytes: &self.bytes, info: &self.info, is_in_memory: self.is_in_memory }
     }
 
     /// Whether the next write is likely not to wait: the file is in memory, and the last write was

@@ -370,6 +370,13 @@ pub enum ReadError {
     /// The file was deleted or replaced. It must not be served any more.
     #[error("the file was deleted or replaced")]
     Gone,
+    /// A member of a tree that has bytes in this chunk is not what was shared. The chunks it is in
+    /// are withdrawn; the others are served.
+    #[error("a file of the tree changed, with bytes in chunk {chunk}")]
+    MemberChanged {
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
     /// The disk failed.
     #[error("reading chunk {chunk}")]
     Io {

@@ -21,6 +21,7 @@ use super::journal::{Format, Subject};
 use super::ledger::Ledger;
 use super::no_room::NoRoom;
 use super::partial::{Age, Partial, Readable};
+use super::partial_bytes::PartialBytes;
 use super::replaced::{ReplacedFile, check_replaceable};
 use super::reservation;
 use super::resume::{self, verify};
@@ -72,9 +73,9 @@ pub(super) fn open(
             continue;
         }
         return match prepare(&target, &partial, info, &options.disks, progress) {
-            Ok((writer, promise)) => {
+            Ok((bytes, writer, promise)) => {
                 let download =
-                    Download::new(info.clone(), target, options, partial, writer, promise);
+                    Download::new(info.clone(), target, options, partial, bytes, writer, promise);
                 let mut kept = download.stored();
                 kept.union_with(&download.vouched());
                 Ok(Opened::Partial(download, kept))
@@ -143,7 +144,7 @@ fn prepare(
     info: &FileInfo,
     disks: &Disks,
     progress: ProgressFn<'_>,
-) -> Result<(ChunkWriter<Arc<File>, File>, Promise), OpenError> {
+) -> Result<(PartialBytes, ChunkWriter<PartialBytes, File>, Promise), OpenError> {
     let file = partial.file();
     let failed = |source| target.error(target.partial(), source);
     let metadata = file.metadata().map_err(failed)?;
@@ -175,7 +176,8 @@ fn prepare(
     let found = resume::verify_unvouched(target, file, info, &journaled, progress)?;
     let is_news = !found.is_empty();
     let ledger = Ledger::new(*info.geometry(), journaled, found);
-    let writer = ChunkWriter::new(Arc::clone(file), journal, *info.geometry(), ledger);
+    let bytes = PartialBytes::File(Arc::clone(file));
+    let writer = ChunkWriter::new(bytes.clone(), journal, *info.geometry(), ledger);
     if is_news {
         // So that they need not be read again after a crash.
         writer.sync().map_err(|error| match error {
@@ -186,7 +188,7 @@ fn prepare(
     let mut kept = writer.stored();
     kept.union_with(&writer.vouched());
     promise.note_stored(info.geometry().bytes_in(&kept));
-    Ok((writer, promise))
+    Ok((bytes, writer, promise))
 }
 
 /// Refuses a file larger than the file system or the process can write, independent of free space.

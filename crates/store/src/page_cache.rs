@@ -2,12 +2,11 @@
 //! only evict what other programs need. The latest chunks stay for a while, because other peers
 //! request them next.
 
-use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
 use tnet_fileinfo::{ChunkIndex, ChunkSet, Geometry};
 
-use super::sys;
+use super::content_bytes::ContentBytes;
 
 /// Between one and two eighths of the memory stay cached.
 const KEPT_PART: u64 = 8;
@@ -41,16 +40,16 @@ impl PageCache {
     }
 
     /// Call it for a chunk that was on the disk before and was read to verify it.
-    pub(super) fn on_verified(&self, file: &File, chunk: ChunkIndex) {
+    pub(super) fn on_verified(&self, bytes: &impl ContentBytes, chunk: ChunkIndex) {
         if self.large.is_some() {
             let range = self.geometry.range(chunk);
-            sys::drop_cached(file, range);
+            bytes.drop_cached(range);
         }
     }
 
     /// Call it for chunks that are on the disk now: their pages can be dropped without being
     /// written.
-    pub(super) fn on_synced(&self, file: &File, synced: &ChunkSet) {
+    pub(super) fn on_synced(&self, bytes: &impl ContentBytes, synced: &ChunkSet) {
         let Some(large) = &self.large else { return };
         let Some(done_with) =
             large.lock().unwrap_or_else(PoisonError::into_inner).turn(&self.geometry, synced)
@@ -59,7 +58,7 @@ impl PageCache {
         };
         for chunk in done_with.iter() {
             let range = self.geometry.range(chunk);
-            sys::drop_cached(file, range);
+            bytes.drop_cached(range);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::hash::FileHash;
 
 use super::entry::{EntryKind, entry_at};
+use super::hash::TreeHash;
 use super::manifest::Manifest;
 
 /// The regular files of a tree, its *members*, one after the other in the order of the manifest. A
@@ -14,6 +15,7 @@ use super::manifest::Manifest;
 #[derive(Debug, Clone)]
 pub struct Layout {
     manifest: Arc<Manifest>,
+    tree: TreeHash,
     places: Vec<Place>,
 }
 
@@ -64,8 +66,9 @@ impl Span {
 }
 
 impl Layout {
-    /// The layout of the payload of this tree.
+    /// The layout of the payload of this tree. Hashes the manifest.
     pub fn new(manifest: Arc<Manifest>) -> Self {
+        let tree = manifest.hash();
         let mut offset = 0;
         let mut places = Vec::new();
         for (entry, what) in manifest.starts.iter().zip(manifest.entries()) {
@@ -76,12 +79,17 @@ impl Layout {
             }
         }
         places.shrink_to_fit();
-        Self { manifest, places }
+        Self { manifest, tree, places }
     }
 
     /// What is in the tree.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
+    }
+
+    /// The hash of the tree.
+    pub fn tree(&self) -> TreeHash {
+        self.tree
     }
 
     /// How many members there are.

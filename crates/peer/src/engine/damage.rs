@@ -154,6 +154,15 @@ impl Damage {
         self.reschedule(store.path());
     }
 
+    /// There is something to be said of the file: the store itself found flaws.
+    pub(super) fn say_anew(&mut self, store: &FileStore) {
+        if let Some(damaged) = self.of_mut(store) {
+            damaged.is_unsaid = true;
+            // Each is as bad as the other: that says nothing of the disk.
+            damaged.failed_in_a_row = 0;
+        }
+    }
+
     /// A chunk was read and is right. Answers whether it was not before.
     pub(super) fn note_right(
         &mut self,

@@ -220,7 +220,10 @@ impl Engine {
                 return self.on_unreadable_chunk(file, *chunk);
             }
             // Withdrawn while the request was under way.
-            ReadError::NotStored { .. } | ReadError::Withdrawn { .. } => return,
+            ReadError::NotStored { .. } => return,
+            ReadError::Withdrawn { .. } | ReadError::MemberChanged { .. } => {
+                return self.note_changed_members(file);
+            }
             ReadError::OutOfRange { .. }
             | ReadError::Touched
             | ReadError::Changed
@@ -313,6 +316,10 @@ impl Engine {
     ) {
         self.poll_interval = pause_after(took, self.config.report_interval);
         for (file, looked, state) in changed {
+            if state == FileState::MembersChanged {
+                self.note_changed_members(file);
+                continue;
+            }
             tracing::info!(path = %shown_path(looked.path()), ?state, "shared file changed");
             if state == FileState::Touched {
                 self.read_again(file, looked.path());

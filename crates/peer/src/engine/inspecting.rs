@@ -291,7 +291,7 @@ impl Engine {
                 {
                     outcome = Outcome::Unknown;
                 }
-                ChunkVerdict::Failed(ReadError::Io { .. }) => {
+                ChunkVerdict::Failed(ReadError::Io { .. } | ReadError::MemberChanged { .. }) => {
                     outcome = Outcome::Justified;
                     self.note_flaw(own, store, chunk, Flaw::Unreadable);
                 }
@@ -372,6 +372,27 @@ impl Engine {
         self.settle(&hash, (!are_more).then_some(&[chunk]));
         for store in &stores {
             self.say_damage(store);
+        }
+    }
+
+    /// Members of trees with the content of this file may have changed: their chunks are withdrawn,
+    /// and looked at again later.
+    pub(super) fn note_changed_members(&mut self, file: FileKey) {
+        let Some(entry) = self.files.get(&file) else { return };
+        let hash = entry.info.hash();
+        let Some(own) = self.own_cut(&hash) else { return };
+        let stores: Vec<Arc<FileStore>> =
+            self.files.get(&own).into_iter().flat_map(FileEntry::wholes).cloned().collect();
+        for store in stores {
+            let withdrawn = store.take_withdrawn();
+            for chunk in &withdrawn {
+                self.integrity.damage.note_flaw(self.now, own, &store, *chunk, Flaw::Unreadable);
+            }
+            if !withdrawn.is_empty() {
+                self.integrity.damage.say_anew(&store);
+                self.settle(&hash, Some(&withdrawn));
+                self.say_damage(&store);
+            }
         }
     }
 
