@@ -1,5 +1,5 @@
-//! Reads parts of chunks from the bytes of a content, for complete ones and downloads alike. A part that is
-//! not inside its chunk is refused before anything is read.
+//! Reads parts of chunks from the bytes of a content, for complete ones and downloads alike. A part
+//! that is not inside its chunk is refused before anything is read.
 
 use std::io;
 

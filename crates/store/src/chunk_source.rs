@@ -56,7 +56,8 @@ impl ChunkSource {
         }
     }
 
-    /// Where a part is, if it is in the page cache. `None` if it is not, if that is unknown, or if the file is not what it should be: `read` says why.
+    /// Where a part is, if it is in the page cache. `None` if it is not, if that is unknown, or if
+    /// the file is not what it should be: `read` says why.
     pub fn cached_part(&self, chunk: ChunkIndex, offset: u32, len: u32) -> Option<CachedPart> {
         match self {
             ChunkSource::Whole(file) => file.cached_part(chunk, offset, len),

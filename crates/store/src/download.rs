@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use tnet_fileinfo::tree::Layout;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, ProgressFn};
 
 use super::cached_part::CachedPart;
@@ -454,6 +455,11 @@ impl Download {
     /// What is being downloaded.
     pub fn info(&self) -> &FileInfo {
         &self.info
+    }
+
+    /// The layout, if it is the payload of a tree.
+    pub fn layout(&self) -> Option<&Arc<Layout>> {
+        self.bytes.layout()
     }
 
     /// Where the finished file will be; absolute.

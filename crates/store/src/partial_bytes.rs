@@ -5,6 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use tnet_fileinfo::tree::Layout;
+
 use super::block_file::BlockFile;
 use super::cached_part::CachedPart;
 use super::content_bytes::ContentBytes;
@@ -16,6 +18,13 @@ pub(super) enum PartialBytes {
 }
 
 impl PartialBytes {
+    /// The layout, if they are those of a tree.
+    pub(super) fn layout(&self) -> Option<&Arc<Layout>> {
+        match self {
+            Self::File(_) => None,
+        }
+    }
+
     /// Where some bytes are, for `sendfile`, if they lie in one file and are in memory.
     pub(super) fn cached_part(
         &self,

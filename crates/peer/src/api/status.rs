@@ -221,6 +221,12 @@ pub struct Ban {
 pub struct FileStatus {
     /// 64 hex digits.
     pub hash: String,
+    /// `tree:` and the hash of the tree that it is the payload of; none of a file.
+    #[serde(default)]
+    pub tree: Option<String>,
+    /// Whether it is the manifest of a tree that is here.
+    #[serde(default)]
+    pub is_manifest: bool,
     /// Where it is.
     pub path: PathBuf,
     /// Bytes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use tnet_fileinfo::tree::TreeHash;
 use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_infosearch::Found;
 use tnet_store::ChunkSource;
@@ -23,6 +24,16 @@ pub(crate) enum Command {
     /// Serve this whole file.
     Share {
         file: Box<FileStore>,
+    },
+    /// Serve this tree: its payload, and its manifest.
+    ShareTree {
+        payload: Box<FileStore>,
+        manifest: Box<FileStore>,
+    },
+    /// Serve this tree no longer. Answers whether it was known.
+    UnshareTree {
+        tree: TreeHash,
+        done: oneshot::Sender<bool>,
     },
     /// Serve the file at this path no longer.
     UnsharePath {
@@ -112,6 +123,10 @@ impl Engine {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
             Command::Share { file } => self.share(*file),
+            Command::ShareTree { payload, manifest } => self.share_tree(*payload, *manifest),
+            Command::UnshareTree { tree, done } => {
+                let _ = done.send(self.unshare_tree(tree));
+            }
             Command::UnsharePath { path } => self.unshare_path(&path),
             Command::Unshare { hash, done } => {
                 let _ = done.send(self.unshare(&hash));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
+use tnet_fileinfo::tree::TreeHash;
 use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, Geometry};
 use tnet_store::ChunkSource;
 use tnet_swarm::FileKey;
@@ -107,6 +108,17 @@ impl FileEntry {
             ChunkSource::Partial(_) | ChunkSource::Rechunked { .. } => None,
         };
         own.into_iter().chain(&self.spares)
+    }
+
+    /// The tree that it is the payload of; one of them if there are several.
+    pub(super) fn tree(&self) -> Option<TreeHash> {
+        let layout = match &self.source {
+            ChunkSource::Whole(store) => store.layout(),
+            ChunkSource::Partial(download) => download.layout(),
+            ChunkSource::Rechunked { .. } => None,
+        };
+        let spare = || self.spares.iter().find_map(|store| store.layout());
+        layout.or_else(spare).map(|layout| layout.tree())
     }
 
     /// What a download left that runs no more.

@@ -62,8 +62,9 @@ impl Engine {
             }
         }
         for store in entry.wholes() {
-            self.forget_path(store.path(), file);
+            self.forget_path(store, file);
             self.integrity.damage.forget(store);
+            self.drop_manifest_of(store);
         }
         self.integrity.doubts.forget_file(file);
         self.followed.remove(&file);
@@ -78,9 +79,12 @@ impl Engine {
         Some(entry)
     }
 
-    fn forget_path(&mut self, path: &Path, file: FileKey) {
-        if self.by_path.get(path) == Some(&file) {
-            self.by_path.remove(path);
+    fn forget_path(&mut self, store: &FileStore, file: FileKey) {
+        if self.key_at(store) == Some(file) {
+            match store.manifest() {
+                None => self.by_path.remove(store.path()),
+                Some(_) => self.manifests.remove(store.path()),
+            };
         }
     }
 
@@ -124,7 +128,7 @@ impl Engine {
             self.drop_part(known);
         }
         if let Some(known) = self.own_cut(&info.hash()) {
-            self.by_path.insert(Arc::clone(file.path()), known);
+            self.note_path(&file, known);
             let entry = self.files.get_mut(&known).expect("own_cut looked it up");
             let same_path = |store: &Arc<FileStore>| store.is_in_place_of(&file);
             if matches!(&entry.source, ChunkSource::Whole(store) if same_path(store)) {
@@ -137,23 +141,42 @@ impl Engine {
             self.settle(&info.hash(), None);
             return;
         }
-        let (geometry, path) = (*info.geometry(), Arc::clone(file.path()));
-        let entry = FileEntry::new(info, ChunkSource::Whole(file), None);
-        let file = self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
-        self.by_path.insert(path, file);
+        let geometry = *info.geometry();
+        let entry = FileEntry::new(info, ChunkSource::Whole(Arc::clone(&file)), None);
+        let key = self.add_file(geometry, ChunkSet::full(&geometry), Goal::Seed, entry);
+        self.note_path(&file, key);
+    }
+
+    fn note_path(&mut self, store: &FileStore, file: FileKey) {
+        let by_path = match store.manifest() {
+            None => &mut self.by_path,
+            Some(_) => &mut self.manifests,
+        };
+        by_path.insert(Arc::clone(store.path()), file);
     }
 
     /// A file with this content is there now, read anew, whatever it looks like: one with another
     /// is not, and nothing of what was wrong with it is.
     pub(super) fn leave_path(&mut self, file: &FileStore) {
         let path = file.path();
-        if let Some(other) = self.by_path.get(path).copied()
+        if let Some(other) = self.key_at(file)
             && self.files.get(&other).is_some_and(|entry| entry.info.hash() != file.info().hash())
         {
             self.drop_stores(other, |store| store.is_in_place_of(file));
         }
-        self.integrity.damage.forget_path(path);
-        self.integrity.touched.forget_path(path);
+        if file.manifest().is_none() {
+            self.integrity.damage.forget_path(path);
+            self.integrity.touched.forget_path(path);
+        }
+    }
+
+    /// The content that is served from where this one is.
+    fn key_at(&self, file: &FileStore) -> Option<FileKey> {
+        let by_path = match file.manifest() {
+            None => &self.by_path,
+            Some(_) => &self.manifests,
+        };
+        by_path.get(file.path()).copied()
     }
 
     /// Serves what a download got that ran out of space, until its target is taken up again or goes
@@ -247,13 +270,14 @@ impl Engine {
 
     /// Stops serving from some open files; the content stays shared as long as one is left.
     pub(super) fn drop_stores(&mut self, file: FileKey, gone: impl Fn(&FileStore) -> bool) {
-        let Some(entry) = self.files.get_mut(&file) else { return };
-        for store in entry.wholes().filter(|store| gone(store)) {
-            if self.by_path.get(store.path()) == Some(&file) {
-                self.by_path.remove(store.path());
-            }
+        let Some(entry) = self.files.get(&file) else { return };
+        let dropped: Vec<_> = entry.wholes().filter(|store| gone(store)).cloned().collect();
+        for store in &dropped {
+            self.forget_path(store, file);
             self.integrity.damage.forget(store);
+            self.drop_manifest_of(store);
         }
+        let Some(entry) = self.files.get_mut(&file) else { return };
         let hash = entry.info.hash();
         entry.spares.retain(|store| !gone(store));
         let ChunkSource::Whole(store) = &entry.source else { return };

@@ -33,6 +33,7 @@ mod swarm_watch;
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 mod touched;
+mod trees;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -104,6 +105,8 @@ pub(crate) struct Engine {
     by_hash: HashMap<FileHash, BTreeSet<FileKey>>,
     /// Where whole files are.
     by_path: HashMap<Arc<Path>, FileKey>,
+    /// The manifests of trees, by where the tree is.
+    manifests: HashMap<Arc<Path>, FileKey>,
     next_file: u32,
     scans: Option<ScanCache>,
     open_files: FdCache,
@@ -223,6 +226,7 @@ impl Engine {
             files: FileEntries::default(),
             by_hash: HashMap::new(),
             by_path: HashMap::new(),
+            manifests: HashMap::new(),
             next_file: 0,
             scans,
             open_files: FdCache::new(descriptors::for_files()),

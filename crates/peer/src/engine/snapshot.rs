@@ -95,6 +95,8 @@ impl Engine {
         let activity = entry.activity.as_deref();
         Some(FileStatus {
             hash: entry.info.hash().to_string(),
+            tree: entry.tree().map(|tree| tree.to_string()),
+            is_manifest: entry.wholes().any(|store| store.manifest().is_some()),
             path: entry.source.path(),
             size: entry.info.size(),
             chunk_size: entry.info.geometry().chunk_size().get(),
