@@ -14,7 +14,8 @@ from lanlab.report import write_report
 from lanlab.scenarios import SCENARIOS
 from lanlab.tools import TOOLS
 
-ALL = tuple(TOOLS)
+OF_TREES = ("rsync", "rsync-times", "tar")
+ALL = tuple(name for name in TOOLS if name not in OF_TREES)
 BEST = ("tnet", "libtorrent")
 OWN = ("tnet",)
 
@@ -31,6 +32,14 @@ CASES = {
     "two-seeds": BEST,
     "joining": BEST,
     "leaving": OWN,
+    "lan16-small": BEST,
+    "tree-big": ("tnet", "rsync", "tar", "nginx+curl", "libtorrent"),
+    "tree-big16": BEST,
+    "tree-small": ("tnet", "rsync", "tar", "nginx+curl", "libtorrent", "aria2"),
+    "tree-small16": BEST,
+    "update": ("tnet", "rsync", "rsync-times"),
+    "update-image": ("tnet", "rsync"),
+    "sparse": ("tnet", "rsync", "tar"),
 }
 REPETITIONS = 5
 

@@ -57,6 +57,8 @@ class Campaign:
             reason = "not installed"
         elif scenario.departure is Departure.LEAVE and not tool.can_leave:
             reason = "does not end by itself"
+        elif beyond := scenario.content.needs - tool.can:
+            reason = f"carries no {', '.join(sorted(need.value for need in beyond))}"
         if reason is not None:
             self._note(Skipped(scenario.name, tool.name, reason))
         return reason is not None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .campaign import Campaign, end_in_order
+from .content.base import MIB
 from .lan import Link
 from .report import write_report
 from .scenarios import SCENARIOS, Scenario, equal
@@ -63,7 +64,7 @@ def _list() -> int:
     for scenario in SCENARIOS.values():
         bound = scenario.bound_s()
         limit = f"bound {bound:.2f} s" if bound is not None else "no bound"
-        print(f"{scenario.name:10} {scenario.about}; {scenario.file_mib} MiB, {limit}")
+        print(f"{scenario.name:12} {scenario.about}; {scenario.file_bytes / MIB:.4g} MiB, {limit}")
     for tool in TOOLS.values():
         print(f"{tool.name:12} {tool.missing() or tool.version()}")
     return 0
@@ -77,7 +78,8 @@ def _scenario(options: argparse.Namespace) -> Scenario:
     if options.scenario not in SCENARIOS:
         raise ValueError(f"no scenario {options.scenario}; there are {', '.join(SCENARIOS)}, custom")
     known = SCENARIOS[options.scenario]
-    return known.with_size(options.mib) if options.mib else known
+    known = known.with_size(options.mib) if options.mib else known
+    return known.with_files(options.files) if options.files else known
 
 
 def _tools(names: str) -> list[str]:
@@ -114,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--timeout", type=float, default=TIMEOUT_S, help="seconds for one run")
     run.add_argument("--set", action="append", default=[], metavar="TOOL.KEY=VALUE", help="change a tool's setting")
     run.add_argument("--mib", type=int, help="size of the file")
+    run.add_argument("-n", "--files", type=int, help="tree-small, update: how many files")
     run.add_argument("--receivers", type=int, default=8, help="custom: how many")
     run.add_argument("--mbit", type=float, default=100, help="custom: rate of all links")
     run.add_argument("--seed-mbit", type=float, help="custom: rate of the seeds, if it differs")

@@ -26,7 +26,7 @@ def write_report(directory: Path) -> list[Path]:
 def summary(entry: Result | Skipped) -> str:
     """One line for the terminal."""
     if isinstance(entry, Skipped):
-        return f"{entry.scenario:10} {entry.tool:12} {entry.reason}"
+        return f"{entry.scenario:12} {entry.tool:12} {entry.reason}"
     last, ratio, cpu = entry.last_s(), entry.last_ratio(), entry.cpu_s_per_gib()
     time = f"last {last:.2f} s" if last is not None else f"{len(entry.took_s())} finished in time"
     wasted = entry.wasted_percent()
@@ -39,7 +39,16 @@ def summary(entry: Result | Skipped) -> str:
         f"{wasted:.2f} % wasted" if wasted is not None else "",
         f"{entry.verified} of {len(entry.receivers())} right",
     ]
-    return f"{entry.scenario:10} {entry.tool:12} " + ", ".join(figure for figure in figures if figure)
+    if entry.exact is not None:
+        figures[-3:] = [
+            f"{entry.cpu_s:.2f} CPU s",
+            f"{entry.wire_bytes / 1e6:.1f} MB on the wire",
+            f"RSS {entry.seed_rss_bytes >> 20} and {entry.receiver_rss_bytes >> 20} MiB",
+            figures[-1],
+            f"{entry.exact} exact",
+            *sorted({host.difference for host in entry.receivers() if host.difference}),
+        ]
+    return f"{entry.scenario:12} {entry.tool:12} " + ", ".join(figure for figure in figures if figure)
 
 
 def _of_group(result: Result, role: str) -> float | None:

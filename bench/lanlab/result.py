@@ -23,7 +23,12 @@ class HostResult:
     left_s: float | None = None
     """When its command ended by itself."""
     verified: bool = False
+    """Whether every file has its bytes."""
     wasted_bytes: int | None = None
+    exact: bool | None = None
+    """Whether also kinds, modes and holes are right; None where one plain file is the whole content."""
+    difference: str = ""
+    """The first one that was found."""
 
     @property
     def took_s(self) -> float | None:
@@ -41,6 +46,7 @@ class Result:
     """When, UTC."""
     machine: str
     file_bytes: int
+    """What each receiver lacked: the content, or what is new of it."""
     bound_s: float | None
     hosts: list[HostResult]
     cpu_s: float
@@ -81,6 +87,17 @@ class Result:
     def verified(self) -> int:
         return sum(host.verified for host in self.receivers())
 
+    @property
+    def exact(self) -> int | None:
+        """Receivers in whose copy also kinds, modes and holes are right."""
+        known = [host.exact for host in self.receivers() if host.exact is not None]
+        return sum(known) if known else None
+
+    @property
+    def wire_bytes(self) -> int:
+        """What all hosts sent: payload, requests, acknowledgements."""
+        return sum(host.wire_sent for host in self.hosts)
+
     def cpu_s_per_gib(self) -> float | None:
         return self.cpu_s / (self.delivered_bytes / (1 << 30)) if self.delivered_bytes else None
 
@@ -104,6 +121,8 @@ class Result:
             "median_ratio": _rounded(self.median_ratio()),
             "finished": len(self.took_s()),
             "verified": self.verified,
+            "exact": self.exact,
+            "wire_bytes": self.wire_bytes,
             "seed_copies_wire": _rounded(self.seed_copies_wire()),
             "seed_copies_payload": _rounded(self.seed_copies_payload()),
             "wasted_percent": _rounded(self.wasted_percent()),

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import random
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .content import Verdict
+from .content.base import MIB
 from .lan import Counters, Host, Lan
 from .processes import Process, Processes
 from .result import HostResult, Result
@@ -21,9 +22,9 @@ from .scenarios import Scenario
 from .tools import Account, Bench, StartError, Tool
 
 ROOT = Path("/dev/shm/tnetlab")
-MIB = 1 << 20
 POLL_S = 0.02
-MEMORY_POLL_S = 0.5
+# Looking at many processes costs time of their own.
+MEMORY_POLL_S, MEMORY_POLL_FEW_S, FEW = 0.5, 0.1, 4
 # The part of free memory that is touched at most before the clock starts.
 WARM_PART = 0.6
 
@@ -54,18 +55,21 @@ def run(plan: Plan) -> tuple[Result, Samples]:
     scenario = plan.scenario
     with _directory() as root, Lan(scenario.links) as lan:
         seeds, receivers = lan.hosts[: len(scenario.seeds)], lan.hosts[len(scenario.seeds) :]
-        payload = root / "payload.bin"
-        make_payload(payload, scenario.file_mib)
+        payload = root / scenario.content.name
+        scenario.content.make(payload)
         processes = Processes()
         race = None
         try:
-            tool = plan.tool(Bench(root, payload, seeds, receivers, processes, scenario.departure), plan.changes)
+            bench = Bench(root, payload, scenario.content, seeds, receivers, processes, scenario.departure)
+            tool = plan.tool(bench, plan.changes)
+            for host in receivers:
+                scenario.content.make_before(bench.output(host))
             tool.prepare()
             tool.start_seeds()
             if processes.ended():
                 raise StartError(f"{plan.tool.name} ended on a seed; its log is in {plan.logs}")
             waiting = [_at_the_gate(tool, host) for host in receivers]
-            warm_memory(root, (len(receivers) + 1) * scenario.file_mib)
+            warm_memory(root, (len(receivers) + 1) * scenario.content.stored_bytes // MIB)
             race = _race(plan, lan, tool, waiting)
             account = tool.account()
             processes.note_memory()
@@ -75,8 +79,8 @@ def run(plan: Plan) -> tuple[Result, Samples]:
             if race is None or len(race.ends) < len(receivers):
                 keep_logs(root, plan.logs / f"{scenario.name}-{plan.tool.name}")
         account = tool.final_account() or account
-        verified = {host.index for host in receivers if same_bytes(payload, tool.bench.output(host))}
-        return _result(plan, lan, race, account, verified, rss), race.samples
+        verdicts = {host.index: scenario.content.compare(payload, bench.output(host)) for host in receivers}
+        return _result(plan, lan, race, account, verdicts, rss), race.samples
 
 
 def _at_the_gate(tool: Tool, host: Host) -> Process:
@@ -107,7 +111,7 @@ def _race(plan: Plan, lan: Lan, tool: Tool, waiting: list[Process]) -> Race:
                     race.left[index] = time.monotonic() - clock
             if time.monotonic() - clock >= memory_due:
                 processes.note_memory()
-                memory_due += MEMORY_POLL_S
+                memory_due += MEMORY_POLL_FEW_S if len(waiting) <= FEW else MEMORY_POLL_S
             time.sleep(POLL_S)
         race.cpu_s = processes.cpu_s() - cpu_before
         after = lan.counters()
@@ -119,12 +123,13 @@ def _race(plan: Plan, lan: Lan, tool: Tool, waiting: list[Process]) -> Race:
     return race
 
 
-def _result(plan: Plan, lan: Lan, race: Race, account: Account, verified: set[int], rss: list[int]) -> Result:
+def _result(plan: Plan, lan: Lan, race: Race, account: Account, verdicts: dict[int, Verdict], rss: list[int]) -> Result:
     scenario, seeds = plan.scenario, len(plan.scenario.seeds)
     starts = scenario.starts_s()
     hosts = []
     for host in lan.hosts:
         number, wire = host.index - seeds, race.wire[host.index]
+        verdict = verdicts.get(host.index) if host.index in race.ends else None
         role = "seed" if number < 0 else "slow" if number in scenario.slow else "receiver"
         hosts.append(
             HostResult(
@@ -136,7 +141,9 @@ def _result(plan: Plan, lan: Lan, race: Race, account: Account, verified: set[in
                 start_s=None if number < 0 else starts[number],
                 end_s=_rounded(race.ends.get(host.index)),
                 left_s=_rounded(race.left.get(host.index)),
-                verified=host.index in verified and host.index in race.ends,
+                verified=verdict is not None and verdict.bytes_right,
+                exact=verdict.exact if verdict is not None and scenario.content.needs else None,
+                difference=verdict.difference if verdict is not None else "",
                 wasted_bytes=account.wasted.get(host.index),
             )
         )
@@ -177,14 +184,6 @@ def keep_logs(root: Path, directory: Path) -> None:
         shutil.copy(log, directory / f"{log.parent.name}-{log.name}")
 
 
-def make_payload(path: Path, mib: int) -> None:
-    """Bytes that no tool can compress, the same in every run."""
-    source = random.Random(mib)
-    with path.open("wb") as file:
-        for _ in range(mib):
-            file.write(source.randbytes(MIB))
-
-
 def warm_memory(root: Path, mib: int) -> None:
     """Touches as much memory as the run will fill, and gives it back.
 
@@ -197,16 +196,6 @@ def warm_memory(root: Path, mib: int) -> None:
         for _ in range(min(mib, int(_available_mib() * WARM_PART))):
             file.write(block)
     path.unlink()
-
-
-def same_bytes(left: Path, right: Path) -> bool:
-    if not right.exists() or left.stat().st_size != right.stat().st_size:
-        return False
-    with left.open("rb") as a, right.open("rb") as b:
-        while block := a.read(MIB):
-            if block != b.read(MIB):
-                return False
-    return True
 
 
 def _available_mib() -> int:

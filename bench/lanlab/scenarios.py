@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from .bound import BYTES_PER_MBIT, fluid_bound
+from .content import BigTree, Content, OneFile, SmallTree, SparseImage, UpdatedImage, UpdatedTree
 from .lan import Link
 
 
@@ -32,7 +33,7 @@ class Scenario:
     about: str
     receivers: tuple[Link, ...]
     seeds: tuple[Link, ...]
-    file_mib: int
+    content: Content
     arrival: Arrival = Arrival.TOGETHER
     departure: Departure = Departure.STAY
     slow: frozenset[int] = frozenset()
@@ -40,7 +41,8 @@ class Scenario:
 
     @property
     def file_bytes(self) -> int:
-        return self.file_mib << 20
+        """What each receiver lacks."""
+        return self.content.news_bytes
 
     @property
     def links(self) -> list[Link]:
@@ -66,14 +68,26 @@ class Scenario:
         step = ARRIVAL_INTERVAL_S if self.arrival is Arrival.ONE_BY_ONE else 0.0
         return [number * step for number in range(len(self.receivers))]
 
-    def with_size(self, file_mib: int) -> "Scenario":
-        return replace(self, file_mib=file_mib)
+    def with_size(self, mib: int) -> "Scenario":
+        return replace(self, content=self.content.with_size(mib))
+
+    def with_files(self, files: int) -> "Scenario":
+        """Under a name of its own: its figures are another row."""
+        return replace(
+            self,
+            name=f"{self.name}-{files}",
+            about=f"{self.about}, {files} files",
+            content=self.content.with_files(files),
+        )
 
 
-def equal(name: str, about: str, receivers: int, mbit: float | None, file_mib: int, seeds: int = 1) -> Scenario:
-    """All links alike; mbit None is unshaped."""
+def equal(
+    name: str, about: str, receivers: int, mbit: float | None, content: Content | int, seeds: int = 1
+) -> Scenario:
+    """All links alike; mbit None is unshaped. A number as content is one file of so many MiB."""
     link = Link(mbit, mbit)
-    return Scenario(name, about, (link,) * receivers, (link,) * seeds, file_mib)
+    content = OneFile(content) if isinstance(content, int) else content
+    return Scenario(name, about, (link,) * receivers, (link,) * seeds, content)
 
 
 def _all() -> list[Scenario]:
@@ -104,6 +118,14 @@ def _all() -> list[Scenario]:
         equal("one", "one receiver, nothing shaped", 1, None, 1024),
         equal("one-from-4", "one receiver, four seeds, nothing shaped", 1, None, 1024, seeds=4),
         equal("four", "four receivers, one seed, nothing shaped", 4, None, 1024),
+        equal("lan16-small", "lan16 with a small file", 16, 100, 8),
+        equal("tree-big", "60 files, one receiver, nothing shaped", 1, None, BigTree(60, 2048)),
+        equal("tree-big16", "60 files, 16 receivers x 100 Mbit/s", 16, 100, BigTree(60, 512)),
+        equal("tree-small", "many small files, one receiver, nothing shaped", 1, None, SmallTree(20_000)),
+        equal("tree-small16", "many small files, 16 receivers x 100 Mbit/s", 16, 100, SmallTree(20_000)),
+        equal("update", "many small files, some changed, renamed, deleted, new", 1, None, UpdatedTree(20_000)),
+        equal("update-image", "an image of 1 GiB, 200 blocks of 4 KiB changed", 1, None, UpdatedImage(1024, 200)),
+        equal("sparse", "an image of 8 GiB with 300 MiB of data", 1, None, SparseImage(8192, 300, 200)),
     ]
 
 

@@ -22,17 +22,35 @@ HEADING = (
     "whole and right",
     "runs",
 )
+# Of trees, updates and sparse files: per GiB says little where little is new.
+TREE_HEADING = (
+    "tool",
+    "last, s",
+    "last / bound",
+    "CPU s",
+    "all hosts sent, MB",
+    "seed's copies of what is new, on the wire",
+    "peak RSS, MiB: seed",
+    "receiver",
+    "files right",
+    "kinds, modes, holes too",
+    "runs",
+)
 
 
 def table(results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
     """One section for each scenario, in the order of their names' definition; the fastest tool first."""
     sections = []
     for scenario in _in_order({run.scenario for run in results} | {entry.scenario for entry in skipped}):
-        rows = [_row(tool, runs) for tool, runs in by_tool(results, scenario)]
+        heading = TREE_HEADING if _beyond_one_file(results, scenario) else HEADING
+        row = _tree_row if heading is TREE_HEADING else _row
+        rows = [row(tool, runs) for tool, runs in by_tool(results, scenario)]
         ran = {result.tool for result in results if result.scenario == scenario}
         absent = {entry.tool: entry.reason for entry in skipped if entry.scenario == scenario and entry.tool not in ran}
-        rows += [(tool, reason, *[""] * (len(HEADING) - 2)) for tool, reason in sorted(absent.items())]
-        sections.append("\n".join([_title(scenario, results), "", *_markdown(rows), *_notes(results, scenario)]))
+        rows += [(tool, reason, *[""] * (len(heading) - 2)) for tool, reason in sorted(absent.items())]
+        sections.append(
+            "\n".join([_title(scenario, results), "", *_markdown(heading, rows), *_notes(results, scenario)])
+        )
     return "\n\n".join(sections) + "\n"
 
 
@@ -60,15 +78,10 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def _row(tool: str, runs: Sequence[Result]) -> tuple[str, ...]:
-    version = runs[-1].version
     receivers = len(runs[0].receivers())
-    finished = [run for run in runs if not run.timed_out]
-    last = _spread(runs, Result.last_ratio, 3)
-    if len(finished) < len(runs):
-        last += f", {len(runs) - len(finished)} not finished"
     return (
-        f"{tool} {version}".strip(),
-        last,
+        _named(tool, runs),
+        _spread(runs, Result.last_ratio, 3) + _unfinished(runs),
         _spread(runs, Result.median_ratio, 3),
         _spread(runs, Result.last_s),
         _spread(runs, Result.seed_copies_payload),
@@ -79,6 +92,36 @@ def _row(tool: str, runs: Sequence[Result]) -> tuple[str, ...]:
         f"{min(run.verified for run in runs)} of {receivers}",
         str(len(runs)),
     )
+
+
+def _tree_row(tool: str, runs: Sequence[Result]) -> tuple[str, ...]:
+    receivers = len(runs[0].receivers())
+    return (
+        _named(tool, runs),
+        _spread(runs, Result.last_s) + _unfinished(runs),
+        _spread(runs, Result.last_ratio, 3),
+        _spread(runs, lambda run: run.cpu_s),
+        _spread(runs, lambda run: run.wire_bytes / 1e6, 1),
+        _spread(runs, Result.seed_copies_wire),
+        _spread(runs, lambda run: run.seed_rss_bytes / MIB, 0),
+        _spread(runs, lambda run: run.receiver_rss_bytes / MIB, 0),
+        f"{min(run.verified for run in runs)} of {receivers}",
+        f"{min(run.exact or 0 for run in runs)} of {receivers}",
+        str(len(runs)),
+    )
+
+
+def _named(tool: str, runs: Sequence[Result]) -> str:
+    return f"{tool} {runs[-1].version}".strip()
+
+
+def _unfinished(runs: Sequence[Result]) -> str:
+    unfinished = sum(run.timed_out for run in runs)
+    return f", {unfinished} not finished" if unfinished else ""
+
+
+def _beyond_one_file(results: Sequence[Result], scenario: str) -> bool:
+    return any(result.exact is not None for result in results if result.scenario == scenario)
 
 
 def _notes(results: Sequence[Result], scenario: str) -> list[str]:
@@ -101,8 +144,8 @@ def _title(scenario: str, results: Sequence[Result]) -> str:
     return f"### {scenario}: {about}, {first.file_bytes // MIB} MiB{bound}"
 
 
-def _markdown(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    lines = [HEADING, tuple("---" for _ in HEADING), *rows]
+def _markdown(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    lines = [heading, tuple("---" for _ in heading), *rows]
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 

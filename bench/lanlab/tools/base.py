@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from ..content import Content, Need
 from ..lan import Host
 from ..processes import Processes
 from ..scenarios import Departure
@@ -17,9 +18,10 @@ class Bench:
     """The environment of a tool in one run."""
 
     root: Path
-    """An empty directory in memory; a directory for each host is below."""
+    """A directory in memory; a directory for each host is below."""
     payload: Path
-    """The file, outside every host's directory."""
+    """The file or directory, outside every host's directory."""
+    content: Content
     seeds: list[Host]
     receivers: list[Host]
     processes: Processes
@@ -34,7 +36,7 @@ class Bench:
         return self.directory(host) / name
 
     def output(self, host: Host) -> Path:
-        """Where a receiver puts the file."""
+        """Where a receiver puts it, and where an update finds the old one."""
         return self.directory(host) / self.payload.name
 
 
@@ -66,6 +68,8 @@ class Tool(ABC):
     how_to_install: ClassVar[str]
     settings: ClassVar[Mapping[str, object]] = {}
     """Defaults of what `--set TOOL.KEY=VALUE` changes."""
+    can: ClassVar[frozenset[Need]] = frozenset()
+    """What it carries besides one file."""
     can_leave: ClassVar[bool] = False
     """Whether its command ends by itself once others do not need it."""
 
@@ -96,8 +100,15 @@ class Tool(ABC):
         """What a receiver runs."""
 
     def done_marker(self, host: Host) -> Path:
-        """A path that exists once the receiver has the whole file."""
+        """A path that exists once the receiver has everything."""
         return self.bench.output(host)
+
+    def then_mark(self, host: Host, command: str) -> Command:
+        """A shell command that makes a marker when it has succeeded, for `finished_marker`."""
+        return Command(["sh", "-c", f"{command} && : > {self.finished_marker(host)}"])
+
+    def finished_marker(self, host: Host) -> Path:
+        return self.bench.directory(host) / "finished"
 
     def done(self, host: Host) -> bool:
         """Whether the receiver has the whole file. Asked 50 times a second: one stat, no more."""

@@ -21,6 +21,7 @@ class Libtorrent(Torrent):
     how_to_install = "pip install libtorrent"
     # The script hands every peer the addresses of all others: no time goes to finding them.
     tracker = False
+    carries_links = True
     settings = {
         # A piece can be passed on once it is whole: smaller ones sooner. Below 128 KiB nothing more
         # was gained.
