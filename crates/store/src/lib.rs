@@ -101,7 +101,7 @@ pub mod share;
 mod shared_root;
 mod sys;
 mod target;
-mod tree;
+pub mod tree;
 mod watch_link;
 mod whole_file;
 

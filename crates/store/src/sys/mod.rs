@@ -16,7 +16,7 @@ pub(crate) use memory::{drop_cached, is_in_memory, memory_bytes};
 pub(crate) use names::link_new;
 pub(crate) use names::{
     Entry, EntryKind, create_new, create_private, entry, entry_at, fingerprint, is_something_else,
-    notifies_all_changes, open_existing, open_for_reading, open_path_for_reading,
+    link_target, notifies_all_changes, open_existing, open_for_reading, open_path_for_reading,
     open_subdirectory, path_of, remove, rename_new, rename_replacing, sync_directory,
 };
 pub use names::{Protection, open_directory};

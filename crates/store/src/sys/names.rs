@@ -134,6 +134,11 @@ pub(crate) fn entry_at(directory: impl AsFd, name: &OsStr) -> io::Result<Option<
     }
 }
 
+/// The text of a symbolic link.
+pub(crate) fn link_target(directory: impl AsFd, name: &OsStr) -> io::Result<Vec<u8>> {
+    Ok(rustix::fs::readlinkat(directory, name, Vec::new())?.into_bytes())
+}
+
 /// The metadata of an open file or directory.
 pub(crate) fn entry(file: impl AsFd) -> io::Result<Entry> {
     Ok(entry_of(&rustix::fs::fstat(file)?))
