@@ -58,6 +58,8 @@ fn seeded(number: u32) -> FileStatus {
     FileStatus {
         hash: format!("{number:064x}"),
         path: format!("/srv/images/{number}").into(),
+        tree: None,
+        is_manifest: false,
         size: 128 << 20,
         chunk_size: 1 << 17,
         chunks_total: 1024,
