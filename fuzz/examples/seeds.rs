@@ -14,7 +14,7 @@ use std::{env, fs, io};
 use bytes::BytesMut;
 use tnet_control::fuzzing::{request_again, response_again};
 use tnet_fileinfo::tree::ManifestBuilder;
-use tnet_fileinfo::{ChunkSize, FileHash, Geometry, MIN_CHUNK_SIZE};
+use tnet_fileinfo::{ChunkSize, Described, FileHash, Geometry, MIN_CHUNK_SIZE};
 use tnet_fuzz::truth::TRUTHS;
 use tnet_proto::{
     Availability, CoordinatorReply, FileHandle, Holder, Holdings, Info, MAX_HOLDERS, MAX_TAIL_PATH,
@@ -163,6 +163,8 @@ fn descriptions(add: &mut impl FnMut(&str, &str, Vec<u8>)) {
     let name = "a \"quoted\" é.txt".parse().expect("a valid name");
     let named = TRUTHS[3].info().clone().with_name(Some(name)).to_json();
     let unknown = named.replacen('{', "{\"later\": [1.5e3, {\"deep\": [null, true]}],", 1);
+    let tree = Described::Tree(TRUTHS[3].info().clone()).to_json();
+    add("fileinfo_json", "tree", tree.into_bytes());
     add("fileinfo_json", "named", named.into_bytes());
     add("fileinfo_json", "with_a_later_field", unknown.into_bytes());
 }

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tnet_fileinfo::{FileInfo, FileInfoError, root};
+use tnet_fileinfo::{Described, FileInfo, FileInfoError, root};
 use tnet_fuzz::memory::counted;
 
 /// Two digits make a byte; lists grow by doubling, and the parser copies what has escapes in it.
@@ -18,27 +18,28 @@ const ALWAYS: usize = 16 * 1024;
 const LONGEST_ERROR: usize = 1500;
 
 fuzz_target!(|data: &[u8]| {
-    let (parsed, allocated) = counted(|| FileInfo::parse(data));
+    let (parsed, allocated) = counted(|| Described::parse(data));
     assert!(
         allocated <= GROWTH * data.len() + ALWAYS,
         "{allocated} bytes allocated for {}",
         data.len()
     );
     match parsed {
-        Ok(info) => check(&info),
+        Ok(described) => check(&described),
         Err(error) => check_error(&error),
     }
 });
 
-fn check(info: &FileInfo) {
+fn check(described: &Described) {
+    let info = described.info();
     assert_eq!(info.sums().len(), info.geometry().chunk_count() as usize);
     assert_eq!(root(info.geometry(), info.sums()), info.hash());
     let parts = (*info.geometry(), info.sums().to_vec(), info.tail().clone());
     let again = FileInfo::from_parts(info.name().cloned(), parts.0, parts.1, parts.2, info.hash());
     assert_eq!(again.ok().as_ref(), Some(info));
-    let json = info.to_json();
-    let read = FileInfo::parse(json.as_bytes()).expect("what we wrote");
-    assert_eq!(&read, info);
+    let json = described.to_json();
+    let read = Described::parse(json.as_bytes()).expect("what we wrote");
+    assert_eq!(&read, described);
     assert_eq!(read.to_json(), json);
 }
 

@@ -10,6 +10,7 @@ use crate::geometry::{ChunkIndex, Geometry, GeometryError};
 use crate::hash::{ChunkSum, FileHash};
 use crate::hash_tree::{chunk_sum, root};
 use crate::tail::{Tail, TailError};
+use crate::tree::MAX_MANIFEST_LEN;
 
 /// A file's geometry, chunk sums and hash, proven against each other, and perhaps its name, which
 /// nothing proves. Cheap to clone.
@@ -158,6 +159,23 @@ pub enum FileInfoError {
         found: u64,
         /// The version read here.
         supported: u64,
+    },
+    /// It describes something that this program does not know, probably of a later one.
+    #[error("it describes a {kind}, and this program knows files and trees")]
+    UnknownKind {
+        /// What it says that it describes, escaped, in quotes, and not at length.
+        kind: String,
+    },
+    /// It describes a tree where only a file will do.
+    #[error("it describes a tree, not a file")]
+    Tree,
+    /// It describes a tree whose manifest is longer than any.
+    #[error(
+        "the manifest of the tree would have {len} bytes; at most {MAX_MANIFEST_LEN} are allowed"
+    )]
+    ManifestTooLong {
+        /// Bytes in the manifest.
+        len: u64,
     },
     /// The name is not a file name.
     #[error(transparent)]

@@ -20,15 +20,18 @@
 //! }
 //! ```
 //!
-//! The order of the fields is free and `name` may be absent. Unknown fields are ignored, so that a
-//! later program may add some; what an older reader must not ignore gets a higher version, which an
-//! older reader refuses.
+//! That of a tree has `"kind": "tree"` after the version, and describes the manifest of the tree.
+//!
+//! The order of the fields is free; `name` may be absent, and `kind`, which then is `file`. Unknown
+//! fields are ignored, so that a later program may add some; what an older reader must not ignore
+//! gets a higher version, which an older reader refuses.
 
 mod fields;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::chunk_size::ChunkSize;
+use crate::described::{Described, Kind};
 use crate::geometry::{Geometry, GeometryError, MAX_CHUNKS};
 use crate::hex;
 use crate::info::{FileInfo, FileInfoError};
@@ -47,7 +50,7 @@ const MAX_HEAD_LEN: usize = 64 * 1024;
 /// The longest `.fileinfo` that is read, in bytes: that of a file with [`MAX_CHUNKS`] chunks.
 pub const MAX_FILEINFO_LEN: usize = MAX_CHUNKS as usize * MAX_SUM_LEN + MAX_HEAD_LEN;
 
-impl FileInfo {
+impl Described {
     /// Reads the `.fileinfo` format and checks that the description proves itself.
     ///
     /// # Errors
@@ -62,34 +65,58 @@ impl FileInfo {
 
     /// Writes the `.fileinfo` format, one sum a line, ending with a line end.
     pub fn to_json(&self) -> String {
-        let hash = self.hash();
-        let document = Document {
-            tnet_fileinfo: FORMAT_VERSION,
-            name: self.name().map(AsRef::as_ref),
-            size: self.size(),
-            chunk_size: self.geometry().chunk_size().get(),
-            chunks: self.geometry().chunk_count(),
-            hash: Hex(hash.as_bytes()),
-            tail: TailDocument {
-                leaf: Hex(&self.tail().leaf),
-                path: self.tail().path.iter().map(|value| Hex(value)).collect(),
-            },
-            sums: self.sums().iter().map(|sum| Hex(sum.as_bytes())).collect(),
-        };
-        let mut json = serde_json::to_string_pretty(&document)
-            .expect("numbers, strings and lists of them always serialize into memory");
-        json.push('\n');
-        json
+        match self {
+            Self::File(info) => write(None, info),
+            Self::Tree(manifest) => write(Some(Kind::Tree), manifest),
+        }
     }
 }
 
+impl FileInfo {
+    /// Reads the `.fileinfo` of a file, as [`Described::parse`].
+    ///
+    /// # Errors
+    /// As [`Described::parse`], and [`FileInfoError::Tree`] for that of a tree.
+    pub fn parse(json: &[u8]) -> Result<Self, FileInfoError> {
+        Described::parse(json).and_then(Described::file)
+    }
+
+    /// Writes the `.fileinfo` of a file, as [`Described::to_json`].
+    pub fn to_json(&self) -> String {
+        write(None, self)
+    }
+}
+
+fn write(kind: Option<Kind>, info: &FileInfo) -> String {
+    let hash = info.hash();
+    let document = Document {
+        tnet_fileinfo: FORMAT_VERSION,
+        kind: kind.map(Kind::name),
+        name: info.name().map(AsRef::as_ref),
+        size: info.size(),
+        chunk_size: info.geometry().chunk_size().get(),
+        chunks: info.geometry().chunk_count(),
+        hash: Hex(hash.as_bytes()),
+        tail: TailDocument {
+            leaf: Hex(&info.tail().leaf),
+            path: info.tail().path.iter().map(|value| Hex(value)).collect(),
+        },
+        sums: info.sums().iter().map(|sum| Hex(sum.as_bytes())).collect(),
+    };
+    let mut json = serde_json::to_string_pretty(&document)
+        .expect("numbers, strings and lists of them always serialize into memory");
+    json.push('\n');
+    json
+}
+
 /// Checks the fields against each other; the proof itself is [`FileInfo::from_parts`].
-fn assemble(fields: Fields) -> Result<FileInfo, FileInfoError> {
+fn assemble(fields: Fields) -> Result<Described, FileInfoError> {
     // First, so that input that is no description at all is not refused for a missing detail.
     let version = fields.version.ok_or(FileInfoError::MissingField("tnet_fileinfo"))?;
     if version != FORMAT_VERSION {
         return Err(mismatch(version));
     }
+    let kind = fields.kind.transpose()?.unwrap_or(Kind::File);
     let size = fields.size.ok_or(FileInfoError::MissingField("size"))?;
     let chunk_size = fields.chunk_size.ok_or(FileInfoError::MissingField("chunk_size"))?;
     let geometry = geometry(size, chunk_size)?;
@@ -100,7 +127,8 @@ fn assemble(fields: Fields) -> Result<FileInfo, FileInfoError> {
     let hash = fields.hash.ok_or(FileInfoError::MissingField("hash"))?;
     let sums = fields.sums.ok_or(FileInfoError::MissingField("sums"))?;
     let tail = fields.tail.ok_or(FileInfoError::MissingField("tail"))?;
-    FileInfo::from_parts(fields.name.transpose()?, geometry, sums, tail, hash)
+    let info = FileInfo::from_parts(fields.name.transpose()?, geometry, sums, tail, hash)?;
+    Described::of_kind(kind, info)
 }
 
 fn geometry(size: u64, chunk_size: u64) -> Result<Geometry, GeometryError> {
@@ -128,6 +156,8 @@ fn mismatch(found: u64) -> FileInfoError {
 #[derive(Serialize)]
 struct Document<'a> {
     tnet_fileinfo: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     size: u64,

@@ -39,6 +39,7 @@
 
 mod chunk_set;
 mod chunk_size;
+mod described;
 mod explain;
 mod file_name;
 mod geometry;
@@ -58,6 +59,7 @@ pub mod tree;
 
 pub use chunk_set::{ChunkSet, ChunkSetError};
 pub use chunk_size::{ChunkSize, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE};
+pub use described::Described;
 pub use explain::{Explain, Explanation, chain, explain};
 pub use file_name::{FileName, FileNameError, FileNameFault};
 pub use geometry::{ChunkIndex, Geometry, GeometryError, MAX_CHUNKS};

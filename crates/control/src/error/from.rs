@@ -14,11 +14,15 @@ use crate::state_lock::StateDirError;
 impl From<&FileInfoError> for FaultKind {
     fn from(error: &FileInfoError) -> Self {
         match error {
-            FileInfoError::VersionMismatch { .. } => Self::Version,
+            FileInfoError::VersionMismatch { .. } | FileInfoError::UnknownKind { .. } => {
+                Self::Version
+            }
+            FileInfoError::Tree => Self::Usage,
             FileInfoError::TooLong { .. }
             | FileInfoError::NotJson(_)
             | FileInfoError::Malformed(_)
             | FileInfoError::MissingField(_)
+            | FileInfoError::ManifestTooLong { .. }
             | FileInfoError::Name(_)
             | FileInfoError::Geometry(_)
             | FileInfoError::ChunkCount { .. }

@@ -12,16 +12,22 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::error::Category;
 
+use crate::described::Kind;
 use crate::file_name::{FileName, FileNameError};
 use crate::geometry::MAX_CHUNKS;
 use crate::hash::{ChunkSum, FileHash};
 use crate::hex;
 use crate::info::FileInfoError;
+use crate::shown::shown;
 use crate::tail::Tail;
+
+/// Characters of an unknown kind that an error repeats.
+const MAX_SHOWN: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) version: Option<u64>,
+    pub(super) kind: Option<Result<Kind, FileInfoError>>,
     pub(super) name: Option<Result<FileName, FileNameError>>,
     pub(super) size: Option<u64>,
     pub(super) chunk_size: Option<u64>,
@@ -44,7 +50,7 @@ impl Fields {
 
 impl FieldByField for Fields {
     const KEYS: &'static [&'static str] =
-        &["tnet_fileinfo", "name", "size", "chunk_size", "chunks", "hash", "tail", "sums"];
+        &["tnet_fileinfo", "kind", "name", "size", "chunk_size", "chunks", "hash", "tail", "sums"];
 
     fn take<'de, A: MapAccess<'de>>(
         &mut self,
@@ -53,6 +59,7 @@ impl FieldByField for Fields {
     ) -> Result<(), A::Error> {
         match key {
             "tnet_fileinfo" => put(&mut self.version, key, map.next_value::<Number>()?.0),
+            "kind" => put(&mut self.kind, key, map.next_value::<KindOrNot>()?.0),
             "name" => put(&mut self.name, key, map.next_value::<Name>()?.0),
             "size" => put(&mut self.size, key, map.next_value::<Number>()?.0),
             "chunk_size" => put(&mut self.chunk_size, key, map.next_value::<Number>()?.0),
@@ -155,6 +162,8 @@ struct Key<T>(Option<&'static str>, PhantomData<T>);
 /// Any whole number; the fields' own bounds are those of the types they become.
 struct Number(u64);
 
+struct KindOrNot(Result<Kind, FileInfoError>);
+
 struct Name(Result<FileName, FileNameError>);
 
 struct Hash([u8; 32]);
@@ -195,6 +204,12 @@ macro_rules! read_str {
 
 read_str!([T: FieldByField] Key<T>, "the name of a field", |text: &str| {
     Some(Key(T::KEYS.iter().copied().find(|key| *key == text), PhantomData))
+});
+read_str!([] KindOrNot, "the kind of what is described, in quotes", |text: &str| {
+    let unknown = || FileInfoError::UnknownKind {
+        kind: format!("{:?}", shown(&text.chars().take(MAX_SHOWN).collect::<String>())),
+    };
+    Some(KindOrNot(Kind::named(text).ok_or_else(unknown)))
 });
 read_str!([] Name, "a file name in quotes", |text: &str| Some(Name(FileName::new(text))));
 read_str!([] Hash, "64 hexadecimal digits in quotes", |text: &str| hex::decode_32(text).map(Hash));

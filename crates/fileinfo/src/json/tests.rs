@@ -4,11 +4,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::chunk_size::MIN_CHUNK_SIZE;
+use crate::chunk_size::{MAX_CHUNK_SIZE, MIN_CHUNK_SIZE};
 use crate::file_name::FileNameFault;
-use crate::hash::FileHash;
+use crate::hash::{ChunkSum, FileHash};
+use crate::hash_tree::{chunk_sum, root};
 use crate::tail::{Tail, TailError};
 use crate::testing::{BOUNDARY_SIZES, info};
+use crate::tree::{MAX_MANIFEST_LEN, TreeHash};
 
 const CHUNK: usize = MIN_CHUNK_SIZE as usize;
 
@@ -64,6 +66,57 @@ fn the_format_is_the_one_documented() {
 }
 
 #[test]
+fn a_description_says_whether_it_is_of_a_file_or_a_tree() {
+    let info = info(CHUNK + 5).with_name(Some("d".parse().expect("a valid name")));
+    let tree = Described::Tree(info.clone());
+    let json = tree.to_json();
+    assert!(
+        json.starts_with("{\n  \"tnet_fileinfo\": 1,\n  \"kind\": \"tree\",\n  \"name\": \"d\",")
+    );
+    assert_eq!(Described::parse(json.as_bytes()).expect("what we wrote"), tree);
+    assert_eq!(tree.tree().map(TreeHash::manifest), Some(info.hash()));
+    assert!(matches!(FileInfo::parse(json.as_bytes()), Err(FileInfoError::Tree)));
+
+    let file = Described::File(info.clone());
+    assert_eq!((file.to_json(), file.tree()), (info.to_json(), None));
+    let said = json.replace("\"tree\"", "\"file\"");
+    assert_eq!(Described::parse(said.as_bytes()).expect("a file is a file"), file);
+}
+
+#[test]
+fn a_kind_that_nobody_knows_is_refused_by_its_name() {
+    for (kind, shown) in
+        [("image", "\"image\""), ("", "\"\""), ("a\n\u{202e}", "\"a\\n\\u{202e}\"")]
+    {
+        let error = with("kind", json!(kind)).to_string();
+        assert!(error.starts_with(&format!("it describes a {shown}, ")), "{error}");
+    }
+    let long = with("kind", json!("\u{202e}".repeat(100_000)));
+    assert!(long.to_string().len() < 700, "{long}");
+}
+
+#[test]
+fn the_manifest_of_a_tree_is_not_longer_than_any() {
+    let longest = MAX_MANIFEST_LEN as u64;
+    for (size, fits) in [(longest, true), (longest + 1, false)] {
+        let largest = ChunkSize::new(MAX_CHUNK_SIZE).expect("the largest size");
+        let geometry = Geometry::new(size, largest).expect("few chunks");
+        let last = geometry.last_chunk().expect("not empty");
+        let zeroes = vec![0; geometry.chunk_len(last) as usize];
+        // What is in the other chunks does not matter.
+        let mut sums = vec![ChunkSum::from_bytes([7; 32]); last.index()];
+        sums.push(chunk_sum(&geometry, last, &zeroes));
+        let (tail, hash) = (Tail::of(&geometry, &zeroes), root(&geometry, &sums));
+        let info = FileInfo::from_parts(None, geometry, sums, tail, hash).expect("its own parts");
+        match Described::parse(Described::Tree(info).to_json().as_bytes()) {
+            Ok(_) => assert!(fits),
+            Err(FileInfoError::ManifestTooLong { len }) => assert!(!fits && len == size),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
 fn a_missing_field_is_named() {
     for field in ["tnet_fileinfo", "size", "chunk_size", "chunks", "hash", "tail", "sums"] {
         match without(field) {
@@ -85,9 +138,11 @@ fn a_value_of_the_wrong_type_is_refused_in_every_field() {
         json!({}),
         json!([["x"]]),
     ];
-    for field in ["tnet_fileinfo", "name", "size", "chunk_size", "chunks", "hash", "tail", "sums"] {
+    for field in
+        ["tnet_fileinfo", "kind", "name", "size", "chunk_size", "chunks", "hash", "tail", "sums"]
+    {
         for value in &wrong {
-            if field == "name" && value.is_string() {
+            if ["kind", "name"].contains(&field) && value.is_string() {
                 continue;
             }
             let error = with(field, value.clone());

@@ -207,7 +207,7 @@ mod tests {
         ) {
             let layout = layout(&sizes);
             let owner = |at: u64| layout.members().enumerate().find_map(|(number, member)| {
-                member.range.contains(&at).then(|| (number as u32, at - member.range.start))
+                member.range.contains(&at).then(|| (u32::try_from(number).expect("few"), at - member.range.start))
             });
             let bytes: Vec<_> = (start..start + len).filter_map(owner).collect();
             let spans: Vec<Span> = layout.spans(start..start + len).collect();
