@@ -113,6 +113,13 @@ impl Scene {
         while let Some(shared) = self.contents.take_any() {
             let _ = std::fs::remove_file(&shared.path);
         }
+        // A download of a command that was broken off may have been done after the others.
+        for out in std::fs::read_dir(self.cli("server").home()).expect("our own directory") {
+            let out = out.expect("our own directory").path();
+            if out.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"out")) {
+                let _ = std::fs::remove_dir_all(out);
+            }
+        }
         let kept = self.contents.len();
         eventually("only the kept files are shared", 3 * SOON, async || {
             let status = self.cli("seed").run(["status", "--json"]).await.with_code(0).result();

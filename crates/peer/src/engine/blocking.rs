@@ -157,14 +157,14 @@ impl Engine {
         });
     }
 
-    /// Looks at shared files.
+    /// Looks at shared files, and at a few of those whose descriptions are remembered.
     pub(super) fn start_metadata_comparison(&self, stores: Vec<(FileKey, Arc<FileStore>)>) {
         let scans = self.scans.clone();
         self.start(move || {
-            if let Some(scans) = scans {
-                scans.write_due();
-            }
             let cost = Cost::begin();
+            if let Some(scans) = scans {
+                scans.tidy_up();
+            }
             let mut changed = Vec::new();
             for (file, store) in stores {
                 if store.is_watched() {

@@ -328,7 +328,8 @@ impl Engine {
             .iter()
             .flat_map(|(file, entry)| entry.wholes().map(|store| (*file, Arc::clone(store))))
             .collect();
-        if !stores.is_empty() {
+        // What is remembered of files that were shared may be too much now.
+        if !stores.is_empty() || self.scans.is_some() {
             self.start_metadata_comparison(stores);
         }
     }

@@ -9,6 +9,7 @@ mod injected;
 mod replaced;
 mod resume;
 mod scan_cache;
+mod scan_cache_size;
 mod serve;
 mod sparse;
 

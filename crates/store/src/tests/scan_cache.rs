@@ -9,7 +9,7 @@ use super::{CHUNK, Sample, scratch};
 use crate::ScanCache;
 
 /// Later than any change that a test makes.
-const MUCH_LATER: Duration = Duration::from_secs(1 << 40);
+pub(super) const MUCH_LATER: Duration = Duration::from_secs(1 << 40);
 
 const DAY: Duration = Duration::from_secs(86400);
 
@@ -19,11 +19,11 @@ fn written(path: PathBuf, size: u64) -> (PathBuf, Sample) {
     (path, sample)
 }
 
-fn remember(log: &ScanCache, path: &Path, sample: &Sample) {
+pub(super) fn remember(log: &ScanCache, path: &Path, sample: &Sample) {
     log.remember(path, &fs::metadata(path).expect("there"), &sample.info, MUCH_LATER);
 }
 
-fn knows(log: &ScanCache, path: &Path, sample: &Sample) -> bool {
+pub(super) fn knows(log: &ScanCache, path: &Path, sample: &Sample) -> bool {
     let file = File::open(path).expect("there");
     match log.recall(path, &file.metadata().expect("open"), &file) {
         None => false,
@@ -159,7 +159,7 @@ fn pending_entries_are_written_in_time_without_further_scans() {
         .and_then(|file| file.set_modified(UNIX_EPOCH))
         .expect("ours");
     remember(&log, &path, &sample);
-    log.write_due();
+    log.tidy_up();
     let copy = dir.path().join("copy");
     fs::copy(&log_path, &copy).expect("there");
     assert!(!knows(&ScanCache::at(copy.clone()), &path, &sample), "it may change again soon");
@@ -201,26 +201,6 @@ fn a_log_that_cannot_be_written_anew_is_used_as_it_is_and_not_tried_for_each_fil
     let len = fs::metadata(&log_path).expect("there").len();
     assert!(len < long, "{len} of {long}");
     assert!(knows(&log, &kept, &sample) && !new.exists());
-}
-
-#[test]
-fn what_came_and_went_is_not_remembered_for_ever() {
-    let dir = scratch();
-    let log_path = dir.path().join("log");
-    let log = ScanCache::at(log_path.clone());
-    let (kept, sample) = written(dir.path().join("kept"), CHUNK);
-    remember(&log, &kept, &sample);
-    for n in 0..2000 {
-        let path = dir.path().join(format!("brief {n}"));
-        fs::write(&path, &sample.content).expect("writable");
-        remember(&log, &path, &sample);
-        fs::remove_file(path).expect("ours");
-    }
-    let len = fs::metadata(&log_path).expect("there").len();
-    assert!(len < 200 * 1024, "{len} bytes for one file");
-    assert!(knows(&log, &kept, &sample));
-    drop(log);
-    assert!(knows(&ScanCache::at(log_path), &kept, &sample), "after a restart");
 }
 
 #[test]
