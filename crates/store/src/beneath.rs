@@ -1,5 +1,6 @@
-//! Opens a file below a directory while other users may change the names on the way: nothing
-//! outside the directory is reached, no link is followed, and a pipe or a device does not block.
+//! Opens and creates files below a directory while other users may change the names on the way:
+//! nothing outside the directory is reached, no link is followed, and a pipe or a device does not
+//! block.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,6 +22,13 @@ const FOR_READING: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
+const FOR_WRITING: OFlags = FOR_READING.union(OFlags::RDWR);
+
+const TO_CREATE: OFlags = FOR_WRITING.union(OFlags::CREATE).union(OFlags::EXCL);
+
+const TO_LIST: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 /// The file itself is not opened, so it need not be readable.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const FOR_LOOKING: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -33,7 +41,48 @@ const FOR_LOOKING: OFlags = FOR_READING;
 /// # Errors
 /// The file cannot be opened, the path has a component that is no plain name, or a link is in it.
 pub(super) fn open(directory: impl AsFd, path: &Path) -> io::Result<File> {
-    open_for(directory.as_fd(), path, FOR_READING).map(File::from)
+    open_for(directory.as_fd(), path, FOR_READING, Mode::empty()).map(File::from)
+}
+
+/// Opens `path`, relative to `directory`, for reading and writing. The caller must check what kind
+/// of file it is.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn open_writable(directory: impl AsFd, path: &Path) -> io::Result<File> {
+    open_for(directory.as_fd(), path, FOR_WRITING, Mode::empty()).map(File::from)
+}
+
+/// Creates `path`, relative to `directory`, for reading and writing, with this mode less the umask.
+///
+/// # Errors
+/// As [`open`], and [`io::ErrorKind::AlreadyExists`] for anything that has the name, a link too.
+pub(super) fn create(directory: impl AsFd, path: &Path, mode: u32) -> io::Result<File> {
+    open_for(directory.as_fd(), path, TO_CREATE, Mode::from_raw_mode(mode)).map(File::from)
+}
+
+/// Opens the directory at `path`, relative to `directory`, for listing, for syncing and for names
+/// in it; the directory itself is `.`.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn open_directory(directory: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    open_for(directory.as_fd(), path, TO_LIST, Mode::empty())
+}
+
+/// As [`open_writable`], but only if no name on the way has to be read from a disk; `None` if one
+/// has, or if that is not known.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn open_writable_at_once(directory: impl AsFd, path: &Path) -> Option<File> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let inside = ResolveFlags::CACHED | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    openat2(directory, path, FOR_WRITING, Mode::empty(), inside).ok().map(File::from)
+}
+
+/// Not known on other systems.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn open_writable_at_once(_directory: impl AsFd, _path: &Path) -> Option<File> {
+    None
 }
 
 /// The fingerprint of `path`, relative to `directory`. A link at its end is not followed.
@@ -41,11 +90,17 @@ pub(super) fn open(directory: impl AsFd, path: &Path) -> io::Result<File> {
 /// # Errors
 /// As [`open`].
 pub(super) fn fingerprint_at(directory: impl AsFd, path: &Path) -> io::Result<FileFingerprint> {
-    sys::fingerprint(open_for(directory.as_fd(), path, FOR_LOOKING)?)
+    sys::fingerprint(open_for(directory.as_fd(), path, FOR_LOOKING, Mode::empty())?)
 }
 
-fn open_for(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    in_one_step(directory, path, flags).unwrap_or_else(|| by_steps(directory, path, flags))
+fn open_for(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> io::Result<OwnedFd> {
+    in_one_step(directory, path, flags, mode)
+        .unwrap_or_else(|| by_steps(directory, path, flags, mode))
 }
 
 /// Whether opening failed because the path now leads to nothing, to a link, or to something that is
@@ -63,10 +118,11 @@ fn in_one_step(
     directory: BorrowedFd<'_>,
     path: &Path,
     flags: OFlags,
+    mode: Mode,
 ) -> Option<io::Result<OwnedFd>> {
     use rustix::fs::{ResolveFlags, openat2};
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match retry_on_intr(|| openat2(directory, path, flags, Mode::empty(), inside)) {
+    match retry_on_intr(|| openat2(directory, path, flags, mode, inside)) {
         // Before Linux 5.6, in sandboxes that do not know the call, and for paths too long for one
         // call.
         Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::TOOBIG | Errno::NAMETOOLONG) => None,
@@ -76,14 +132,21 @@ fn in_one_step(
 
 /// Other systems have no such call.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn in_one_step(_: BorrowedFd<'_>, _: &Path, _: OFlags) -> Option<io::Result<OwnedFd>> {
+fn in_one_step(_: BorrowedFd<'_>, _: &Path, _: OFlags, _: Mode) -> Option<io::Result<OwnedFd>> {
     None
 }
 
 /// Opens one directory after the other, each inside the one before.
-fn by_steps(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+fn by_steps(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> io::Result<OwnedFd> {
     let mut names = path.components().map(|part| match part {
         Component::Normal(name) => Ok(name),
+        // Only at the beginning: others are no components.
+        Component::CurDir => Ok(OsStr::new(".")),
         _ => Err(io::Error::from(Errno::XDEV)),
     });
     let mut name: &OsStr = names.next().ok_or(Errno::NOENT)??;
@@ -94,7 +157,7 @@ fn by_steps(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result
         name = next?;
     }
     let last = inner.as_ref().map_or(directory, AsFd::as_fd);
-    Ok(retry_on_intr(|| rustix::fs::openat(last, name, flags, Mode::empty()))?)
+    Ok(retry_on_intr(|| rustix::fs::openat(last, name, flags, mode))?)
 }
 
 #[cfg(test)]
@@ -113,7 +176,9 @@ mod tests {
             Ok(text)
         };
         let (directory, path) = (directory.as_fd(), Path::new(path));
-        [open_for(directory, path, FOR_READING), by_steps(directory, path, FOR_READING)].map(text)
+        let none = Mode::empty();
+        [open_for(directory, path, FOR_READING, none), by_steps(directory, path, FOR_READING, none)]
+            .map(text)
     }
 
     #[test]
@@ -165,9 +230,8 @@ mod tests {
         assert!(made.expect("mkfifo is everywhere").success());
         let directory = sys::open_directory(dir.path()).expect("there");
         let pipe = Path::new("pipe");
-        for opened in
-            [open(&directory, pipe), by_steps(directory.as_fd(), pipe, FOR_READING).map(File::from)]
-        {
+        let stepwise = by_steps(directory.as_fd(), pipe, FOR_READING, Mode::empty());
+        for opened in [open(&directory, pipe), stepwise.map(File::from)] {
             assert!(!opened.and_then(|file| file.metadata()).expect("opened").is_file());
         }
     }
@@ -188,6 +252,34 @@ mod tests {
             linked.is_err()
                 || linked.is_ok_and(|fingerprint| fingerprint != FileFingerprint::of(&file))
         );
+    }
+
+    #[test]
+    fn a_file_is_created_inside_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join("a")).expect("writable");
+        fs::create_dir(dir.path().join("outside")).expect("writable");
+        symlink("../outside", root.join("out")).expect("a link");
+        symlink("../outside/planted", root.join("dangling")).expect("a link");
+        let directory = sys::open_directory(&root).expect("there");
+        let stepwise =
+            |path: &Path| by_steps(directory.as_fd(), path, TO_CREATE, Mode::RUSR).map(File::from);
+        for name in ["out/planted", "../outside/planted", "dangling", "none/x", "a"] {
+            let path = Path::new(name);
+            create(&directory, path, 0o600).expect_err(name);
+            stepwise(path).expect_err(name);
+            open_writable(&directory, path).expect_err(name);
+        }
+        for name in ["out", "..", "../outside", "dangling"] {
+            open_directory(&directory, Path::new(name)).expect_err(name);
+        }
+        create(&directory, Path::new("a/one"), 0o600).expect("inside");
+        stepwise(Path::new("a/two")).expect("inside");
+        let again = create(&directory, Path::new("a/one"), 0o600).expect_err("there");
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        open_directory(&directory, Path::new(".")).expect("itself");
+        assert_eq!(fs::read_dir(dir.path().join("outside")).expect("there").count(), 0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(super) mod magic {
     pub(in crate::sys) const BTRFS: u64 = 0x9123_683e;
     /// ext2, ext3 and ext4.
     pub(in crate::sys) const EXT: u64 = 0xef53;
+    pub(in crate::sys) const F2FS: u64 = 0xf2f5_2010;
     pub(in crate::sys) const FAT: u64 = 0x4d44;
     pub(in crate::sys) const OVERLAY: u64 = 0x794c_7630;
     pub(in crate::sys) const RAMFS: u64 = 0x8584_58f6;

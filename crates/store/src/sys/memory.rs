@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::ops::Range;
+use std::os::fd::AsFd;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::file_system::magic::{RAMFS, TMPFS};
@@ -10,13 +11,13 @@ use super::file_system::magic_of;
 
 /// Whether the file system is in memory, so that no read or write waits for a disk.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn is_in_memory(file: &File) -> bool {
+pub(crate) fn is_in_memory(file: impl AsFd) -> bool {
     magic_of(file).is_some_and(|kind| [TMPFS, RAMFS].contains(&kind))
 }
 
 /// Elsewhere it is not known.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn is_in_memory(_file: &File) -> bool {
+pub(crate) fn is_in_memory(_file: impl AsFd) -> bool {
     false
 }
 

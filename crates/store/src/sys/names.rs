@@ -25,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) protection: Protection,
     /// The number of hard links.
     pub(crate) names: u64,
+    /// Bytes that the file system has allocated for it.
+    pub(crate) allocated: u64,
     /// Identity, size and times.
     pub(crate) fingerprint: FileFingerprint,
     /// Number of the device. Compare it only with another one that was read at the same moment.
@@ -172,6 +174,8 @@ fn entry_of(stat: &Stat) -> Entry {
             mode: stat.st_mode as u32,
         },
         names: stat.st_nlink as u64,
+        // Units of 512 bytes on every file system.
+        allocated: (stat.st_blocks as u64).saturating_mul(512),
         fingerprint: FileFingerprint {
             inode: stat.st_ino as u64,
             size: stat.st_size as u64,
@@ -253,6 +257,35 @@ pub(crate) fn remove(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
     }
 }
 
+/// Removes an empty directory; a missing one is no error.
+pub(crate) fn remove_directory(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(directory.as_fd(), name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a directory with this mode less the umask; anything that has the name is an error.
+pub(crate) fn make_directory(directory: impl AsFd, name: &OsStr, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::mkdirat(directory.as_fd(), name, Mode::from_raw_mode(mode))?)
+}
+
+/// Makes a link with this text, which is not looked at; anything that has the name is an error.
+pub(crate) fn make_link(directory: impl AsFd, name: &OsStr, target: &[u8]) -> io::Result<()> {
+    Ok(rustix::fs::symlinkat(target, directory.as_fd(), name)?)
+}
+
+/// Renames from one directory to another. A file or an empty directory that has the new name is
+/// replaced.
+pub(crate) fn rename_between(
+    from: impl AsFd,
+    old: &OsStr,
+    to: impl AsFd,
+    new: &OsStr,
+) -> io::Result<()> {
+    Ok(rustix::fs::renameat(from.as_fd(), old, to.as_fd(), new)?)
+}
+
 /// Makes created, renamed and removed names in the directory survive a power cut.
 pub(crate) fn sync_directory(directory: impl AsFd) -> io::Result<()> {
     Ok(retry_on_intr(|| rustix::fs::fsync(directory.as_fd()))?)
@@ -262,12 +295,12 @@ pub(crate) fn sync_directory(directory: impl AsFd) -> io::Result<()> {
 /// A network file system is also changed by other machines.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn notifies_all_changes(directory: impl AsFd) -> bool {
-    /// Besides the named ones: F2FS, bcachefs, ZFS; see `statfs(2)`.
+    /// Besides the named ones: bcachefs, ZFS; see `statfs(2)`.
     const LOCAL: [u64; 9] = [
         magic::EXT,
         magic::XFS,
         magic::BTRFS,
-        0xf2f5_2010,
+        magic::F2FS,
         0xca45_1a4e,
         0x2fc1_2fc1,
         magic::OVERLAY,

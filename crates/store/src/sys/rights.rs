@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, FlockOperation};
+use rustix::fs::{AtFlags, FlockOperation, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::names::{Protection, create_new, entry, remove};
@@ -13,6 +13,15 @@ use super::names::{Protection, create_new, entry, remove};
 /// Owner, group and mode of the open file or directory.
 pub fn protection(file: impl AsFd) -> io::Result<Protection> {
     Ok(entry(file)?.protection)
+}
+
+/// Gives an open file or directory this mode, if its file system has modes.
+pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
+    match rustix::fs::fchmod(file, Mode::from_raw_mode(mode)) {
+        // It is ours, so only the file system can refuse it.
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The user this process acts for.

@@ -9,6 +9,8 @@ use rustix::io::{Errno, retry_on_intr};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::file_system::magic::{BTRFS, EXT, FAT, OVERLAY, TMPFS, XFS};
+#[cfg(target_os = "linux")]
+use super::file_system::magic::{F2FS, RAMFS};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::file_system::magic_of;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -93,6 +95,36 @@ pub(crate) fn sync_file_system(file: impl AsFd) {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn sync_file_system(_file: impl AsFd) {}
 
+/// Writes all of the file system to the disk, if that is known to tell of each write that failed
+/// since `file` was opened; `None` if it is not.
+#[cfg(target_os = "linux")]
+pub(crate) fn sync_everything(file: impl AsFd) -> Option<io::Result<()>> {
+    /// Not overlays, which do not pass on errors of the file system below, nor what asks a server.
+    const TELLING: [u64; 6] = [EXT, XFS, BTRFS, F2FS, TMPFS, RAMFS];
+    if !magic_of(&file).is_some_and(|kind| TELLING.contains(&kind)) || !syncfs_tells_errors() {
+        return None;
+    }
+    Some(rustix::fs::syncfs(file).map_err(io::Error::from))
+}
+
+/// Not known on other systems.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sync_everything(_file: impl AsFd) -> Option<io::Result<()>> {
+    None
+}
+
+/// Since Linux 5.8.
+#[cfg(target_os = "linux")]
+fn syncfs_tells_errors() -> bool {
+    let system = rustix::system::uname();
+    let release = system.release().to_str().unwrap_or("");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 8),
+        _ => false,
+    }
+}
+
 /// The result of reserving space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reservation {
@@ -148,7 +180,7 @@ pub(crate) enum ReservationCost {
 
 /// What it costs to reserve space for this file; see `docs/adr/006`.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn reservation_cost(file: &File) -> ReservationCost {
+pub(crate) fn reservation_cost(file: impl AsFd) -> ReservationCost {
     match magic_of(file) {
         Some(EXT | XFS) => ReservationCost::AtOnce,
         Some(TMPFS) => ReservationCost::InSteps,
@@ -158,7 +190,7 @@ pub(crate) fn reservation_cost(file: &File) -> ReservationCost {
 
 /// Nothing is reserved on other systems.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn reservation_cost(_file: &File) -> ReservationCost {
+pub(crate) fn reservation_cost(_file: impl AsFd) -> ReservationCost {
     ReservationCost::Never
 }
 

@@ -18,6 +18,8 @@
 mod error;
 mod hashing;
 mod member_file;
+#[allow(dead_code, reason = "the download of a tree is still to use it")]
+mod partial;
 mod scan;
 mod subtrees;
 #[cfg(test)]

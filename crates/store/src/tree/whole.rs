@@ -57,7 +57,7 @@ impl WholeTree {
         root: OwnedFd,
         fingerprints: Vec<FileFingerprint>,
     ) -> Self {
-        let is_in_memory = root.try_clone().is_ok_and(|root| sys::is_in_memory(&File::from(root)));
+        let is_in_memory = sys::is_in_memory(&root);
         let geometry = *layout.manifest().payload();
         Self {
             layout,
