@@ -40,6 +40,7 @@ mod raw;
 mod raw_client;
 mod relay;
 mod resource_count;
+mod tree;
 mod wait;
 
 pub use cli::{Cli, Server, get_args};
@@ -53,4 +54,5 @@ pub use raw::{Behaviour, Counters, Description, RawPeer, RawPeerBuilder};
 pub use raw_client::{Handshaken, RawClient};
 pub use relay::Relay;
 pub use resource_count::{ResourceCount, files_below};
+pub use tree::Tree;
 pub use wait::{SOON, eventually, is, stays, within};

@@ -24,3 +24,4 @@ mod sharing;
 mod silence;
 mod sizes;
 mod strangers;
+mod trees;

@@ -372,6 +372,7 @@ impl RequestFiles {
 async fn wanted(source: Source, description: Option<File>) -> Result<Wanted, Fault> {
     match source {
         Source::Hash(hash) => Ok(Wanted::Named(hash)),
+        Source::Tree(tree) => Ok(Wanted::Tree(tree.into())),
         Source::Fileinfo(path) => {
             let read = tokio::task::spawn_blocking(move || read_fileinfo(&path, description)).await;
             let info = read.expect("reading a description neither panics nor is cancelled")?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tnet_fileinfo::tree::Manifest;
 use tnet_fileinfo::{FileHash, FileInfo, shown_path};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,9 +19,9 @@ use tracing::{debug, info, warn};
 use super::content_queue::{ContentQueue, OpenDirectories, QueueHead};
 use super::download_state::DownloadState;
 use super::error::{Fault, FaultKind};
-use tnet_peer::DownloadOptions;
-use tnet_peer::Peer;
-use tnet_peer::{DownloadError, Progress, Summary};
+use tnet_peer::{
+    Download, DownloadError, DownloadOptions, Peer, Progress, Summary, TreeError, WantedTree,
+};
 
 /// Downloads at once. More are refused: each keeps a file open and its chunk states in memory.
 const MAX_DOWNLOADS: usize = 1024;
@@ -41,11 +42,12 @@ pub(crate) struct Order {
     pub(crate) directory: Option<OwnedFd>,
 }
 
-/// Which file, and what is known of it.
+/// Which file or tree, and what is known of it.
 #[derive(Debug)]
 pub(crate) enum Wanted {
     Described(FileInfo),
     Named(FileHash),
+    Tree(WantedTree),
 }
 
 impl Wanted {
@@ -53,6 +55,7 @@ impl Wanted {
         match self {
             Self::Described(info) => info.hash(),
             Self::Named(hash) => *hash,
+            Self::Tree(wanted) => wanted.tree.manifest(),
         }
     }
 }
@@ -187,14 +190,28 @@ async fn run(
     debug!(file = %hash.short(), out = %shown_path(&out), "download requested");
     let begin = async {
         let head = queue.wait(hash, &out, options.give_up_after, peer.clock(), publish).await?;
-        Ok((head, describe(peer, wanted, &options).await?))
+        Ok((head, describe(peer, wanted, &out, &options, forgotten).await?))
     };
     let begun = forgotten.run_until_cancelled(begin).await.unwrap_or_else(|| {
         let cause = "taken off the server's list by `tnet rm` before it began";
         Err(Fault::new(FaultKind::Incomplete, cause).or_continue(&out))
     });
-    let (head, info) = begun.inspect_err(|fault| refused(hash, &out, fault))?;
-    download(peer, info, &out, options, &head, forgotten, publish).await
+    let (head, described) = begun.inspect_err(|fault| refused(hash, &out, fault))?;
+    let followed = Followed { hash, out: &out, head: &head, forgotten, publish };
+    head.is_at_disk(true);
+    let started = match described {
+        Described::File(info) => peer
+            .download_until(info, &out, options, forgotten)
+            .await
+            .map_err(|error| fault_of(&error, &out)),
+        Described::Tree(manifest) => peer
+            .download_payload(manifest, &out, options, forgotten)
+            .await
+            .map_err(|error| tree_fault_of(error, &out)),
+    };
+    head.is_at_disk(false);
+    let download = started.inspect_err(|fault| refused(hash, &out, fault))?;
+    followed.to_its_end(download).await
 }
 
 /// The fault for the followers. Only taking the content off the list cancels a download.
@@ -213,46 +230,66 @@ fn refused(hash: FileHash, out: &Path, fault: &Fault) {
     warn!(file = %hash.short(), out = %shown_path(&out), %fault, "download not started");
 }
 
+/// What is known when a download can begin.
+enum Described {
+    File(FileInfo),
+    Tree(Arc<Manifest>),
+}
+
 async fn describe(
     peer: &Peer,
     wanted: Wanted,
+    out: &Path,
     options: &DownloadOptions,
-) -> Result<FileInfo, Fault> {
+    forgotten: &CancellationToken,
+) -> Result<Described, Fault> {
     match wanted {
-        Wanted::Described(info) => Ok(info),
-        Wanted::Named(hash) => Ok(peer.fetch_info(hash, options.give_up_after).await?),
+        Wanted::Described(info) => Ok(Described::File(info)),
+        Wanted::Named(hash) => {
+            Ok(Described::File(peer.fetch_info(hash, options.give_up_after).await?))
+        }
+        Wanted::Tree(tree) => peer
+            .fetch_manifest(tree, out, options.clone(), forgotten)
+            .await
+            .map(Described::Tree)
+            .map_err(|error| tree_fault_of(error, out)),
     }
 }
 
-async fn download(
-    peer: &Peer,
-    info: FileInfo,
-    out: &Path,
-    options: DownloadOptions,
-    head: &QueueHead,
-    forgotten: &CancellationToken,
-    publish: &watch::Sender<DownloadState>,
-) -> Result<Summary, Fault> {
-    let hash = info.hash();
-    head.is_at_disk(true);
-    let fault = |error| fault_of(&error, out);
-    let started = peer.download_until(info, out, options, forgotten).await.map_err(fault);
-    head.is_at_disk(false);
-    let mut download = started.inspect_err(|fault| refused(hash, out, fault))?;
-    let mut logged = Duration::ZERO;
-    loop {
-        tokio::select! {
-            biased;
-            result = download.finished() => return result.map_err(fault),
-            () = forgotten.cancelled() => return download.end().await.map_err(fault),
-            () = sleep(NEWS_EVERY) => {
-                let progress = download.progress();
-                if progress.elapsed >= logged + LOG_EVERY {
-                    logged = progress.elapsed;
-                    log(hash, &progress);
+fn tree_fault_of(error: TreeError, out: &Path) -> Fault {
+    match error {
+        TreeError::Download(error) => fault_of(&error, out),
+        error => error.into(),
+    }
+}
+
+/// A download that has begun, and who follows it.
+struct Followed<'a> {
+    hash: FileHash,
+    out: &'a Path,
+    head: &'a QueueHead,
+    forgotten: &'a CancellationToken,
+    publish: &'a watch::Sender<DownloadState>,
+}
+
+impl Followed<'_> {
+    async fn to_its_end(&self, mut download: Download) -> Result<Summary, Fault> {
+        let fault = |error| fault_of(&error, self.out);
+        let mut logged = Duration::ZERO;
+        loop {
+            tokio::select! {
+                biased;
+                result = download.finished() => return result.map_err(fault),
+                () = self.forgotten.cancelled() => return download.end().await.map_err(fault),
+                () = sleep(NEWS_EVERY) => {
+                    let progress = download.progress();
+                    if progress.elapsed >= logged + LOG_EVERY {
+                        logged = progress.elapsed;
+                        log(self.hash, &progress);
+                    }
+                    self.head.tell(&progress);
+                    self.publish.send_replace(DownloadState::Progress(progress));
                 }
-                head.tell(&progress);
-                publish.send_replace(DownloadState::Progress(progress));
             }
         }
     }

@@ -80,6 +80,26 @@ pub(crate) mod hash {
     }
 }
 
+/// Trees, as `tree:` and hex digits.
+pub(crate) mod tree {
+    use tnet_fileinfo::tree::TreeHash;
+
+    use super::{Deserialize, Deserializer, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        tree: &TreeHash,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(tree)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        source: D,
+    ) -> Result<TreeHash, D::Error> {
+        String::deserialize(source)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A path for display: with replacement characters where it is not UTF-8.
 #[expect(clippy::disallowed_methods, reason = "what is shown of it is escaped there")]
 pub(crate) fn shown(path: &Path) -> PathBuf {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tnet_fileinfo::tree::TreeHash;
 use tnet_fileinfo::{FileHash, chain};
 
 use super::error::{Fault, FaultKind};
@@ -168,6 +169,8 @@ pub enum Source {
     Fileinfo(#[serde(with = "json_values::path")] PathBuf),
     /// By its hash; the description comes from a peer that holds the file.
     Hash(#[serde(with = "json_values::hash")] FileHash),
+    /// A tree, by its hash; the output is a directory.
+    Tree(#[serde(with = "json_values::tree")] TreeHash),
 }
 
 /// A line from the server.
@@ -306,6 +309,7 @@ mod tests {
             },
             Request::UpdateFile { hash, change: FileChange::Priority { level: Priority::High } },
             get(Source::Hash(hash), "/ä b".into()),
+            get(Source::Tree(TreeHash::of_manifest(hash)), "/dir".into()),
             Request::Get(GetRequest {
                 umask: Some(0o077),
                 handed: vec![HandedKind::Directory, HandedKind::Description],

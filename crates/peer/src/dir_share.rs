@@ -378,7 +378,7 @@ impl Follower {
                 let passes = match &error {
                     ShareError::Scan(error) => matches!(error, ScanError::Changed),
                     ShareError::Store(error) => store::is_transient(error),
-                    ShareError::Dir(_) | ShareError::PeerGone(_) => false,
+                    ShareError::Tree(_) | ShareError::Dir(_) | ShareError::PeerGone(_) => false,
                 };
                 if passes {
                     applied.look_again.push(path);

@@ -61,12 +61,13 @@ pub use api::{
     CoordinatorError, CoordinatorState, CorruptPeer, DamagedFile, DownloadError, FetchInfoError,
     FileChange, FileCursor, FileStatus, FilesPage, Limits, LimitsChange, Listing, ListingProblem,
     PeerGone, Phase, Priority, Progress, ShareError, SlotStatus, SourceShare, SpawnError, Status,
-    Summary, SwarmMember, TimeShares, Traffic, Unfit, Unreached, UselessHolders, Waiting,
+    Summary, SwarmMember, TimeShares, Traffic, TreeError, Unfit, Unreached, UselessHolders,
+    Waiting,
 };
 pub use config::{Config, DownloadOptions};
 pub use coordinator_query::{CoordinatorQuery, Holders, NamedHolder};
 pub use download::Download;
-pub use peer::{Peer, PeerBuilder};
+pub use peer::{Peer, PeerBuilder, SharedTree, WantedTree};
 pub use tnet_fileinfo::{self as fileinfo, Explain, Explanation, chain, explain};
 pub use tnet_net::{
     AddressError, Advertise, Clock, CoordinatorAddress, Elapsed, Shortage, descriptors,

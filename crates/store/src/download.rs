@@ -24,6 +24,7 @@ use super::error::{DiscardError, FinishError, OpenError, ReadError, SyncError, W
 use super::file_store::FileStore;
 use super::fingerprint::FileFingerprint;
 use super::open::{open, sync_directory};
+use super::open_tree::open_tree;
 use super::page_cache::PageCache;
 use super::partial::Partial;
 use super::partial_bytes::PartialBytes;
@@ -31,6 +32,7 @@ use super::replaced::{LostMetadata, ReplacedFile};
 use super::reservation;
 use super::sys::{self, Entry};
 use super::target::Target;
+use super::tree::PartialTree;
 
 /// What to do about a file that has the output's name and other content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +58,8 @@ pub struct DownloadOptions {
     pub mode: Option<u32>,
     /// Must be shared by all downloads of this process.
     pub disks: Disks,
+    /// The output is the directory of this tree, and the content its payload; `None`: a file.
+    pub tree: Option<Arc<Layout>>,
 }
 
 /// The result of opening a download.
@@ -105,6 +109,12 @@ pub(super) enum Phase {
     Closed,
 }
 
+/// What got its name.
+enum Named {
+    File(FileFingerprint),
+    Tree { layout: Arc<Layout>, root: OwnedFd, fingerprints: Vec<FileFingerprint> },
+}
+
 impl Download {
     /// Begins or resumes the download of `info` to `out`, with the space of its first bytes
     /// reserved; see [`reserve_rest`](Self::reserve_rest).
@@ -122,7 +132,10 @@ impl Download {
         options: DownloadOptions,
         progress: ProgressFn<'_>,
     ) -> Result<Opened, OpenError> {
-        open(info, out, options, progress)
+        match options.tree.clone() {
+            None => open(info, out, options, progress),
+            Some(layout) => open_tree(info, &layout, out, options, progress),
+        }
     }
 
     pub(super) fn new(
@@ -159,7 +172,8 @@ impl Download {
     /// # Errors
     /// [`WriteError::Reserve`]: the disk has filled up or failed.
     pub fn reserve_rest(&self) -> Result<(), WriteError> {
-        if !reservation::is_in_steps(self.file())
+        if self.layout().is_some()
+            || !reservation::is_in_steps(self.file())
             || reservation::is_plenty(self.file(), self.info.size())
         {
             return Ok(());
@@ -217,6 +231,7 @@ impl Download {
     pub fn share_blocks(&self, whole: &FileStore) -> bool {
         let phase = self.phase();
         *phase == Phase::Open
+            && self.layout().is_none()
             && self.writer.stored().is_empty()
             && self.writer.vouched().is_empty()
             && whole.info().size() == self.info.size()
@@ -346,14 +361,11 @@ impl Download {
         }
         // The journal is not written: it is removed below.
         self.writer.sync_data().map_err(|source| FinishError::Sync { source })?;
-        self.carry_over();
-        let before = self.fingerprint_of_partial()?;
-        self.rename()?;
+        let finished = match &self.bytes {
+            PartialBytes::File(_) => self.name_file()?,
+            PartialBytes::Tree(tree) => self.name_tree(tree)?,
+        };
         *phase = Phase::Finished;
-        // Renaming changes the time of change. If anything else differs too, the old fingerprint is
-        // kept, and the next read notices.
-        let after = sys::fingerprint(self.file()).unwrap_or(before);
-        let fingerprint = if after.is_touched(&before) { after } else { before };
         self.promise.end();
         // Before the journal is removed: a power cut must not remove the journal and leave the old
         // name.
@@ -363,15 +375,43 @@ impl Download {
         // removed while it is open, under another name.
         self.writer.close_journal();
         let _ = sys::remove(self.target.directory(), self.target.journal());
+        if self.layout().is_some() {
+            let _ = sys::remove(self.target.directory(), self.target.manifest());
+        }
         self.partial.unlock();
         self.target.relocate();
-        let store = FileStore::new(
-            Arc::clone(self.partial.file()),
-            self.info.clone(),
-            self.path(),
-            fingerprint,
-        );
-        Ok(store.found_by(self.target.origin()))
+        let (info, path) = (self.info.clone(), self.path());
+        Ok(match finished {
+            Named::File(fingerprint) => {
+                FileStore::new(Arc::clone(self.partial.file()), info, path, fingerprint)
+                    .found_by(self.target.origin())
+            }
+            Named::Tree { layout, root, fingerprints } => {
+                FileStore::of_payload(layout, info, path, root, fingerprints)
+            }
+        })
+    }
+
+    fn name_file(&self) -> Result<Named, FinishError> {
+        self.carry_over();
+        let before = self.fingerprint_of_partial()?;
+        self.rename()?;
+        // Renaming changes the time of change. If anything else differs too, the old fingerprint is
+        // kept, and the next read notices.
+        let after = sys::fingerprint(self.file()).unwrap_or(before);
+        Ok(Named::File(if after.is_touched(&before) { after } else { before }))
+    }
+
+    fn name_tree(&self, tree: &PartialTree) -> Result<Named, FinishError> {
+        let failed = |source| FinishError::Rename { path: self.path(), source };
+        let of_tree = |fault| FinishError::Tree { path: self.path(), fault };
+        let fingerprints = tree.finish().map_err(of_tree)?;
+        let root = tree.directory().try_clone().map_err(failed)?;
+        if self.partial_entry().map_err(failed)?.is_none() {
+            return Err(FinishError::Gone { path: self.partial_path() });
+        }
+        self.rename()?;
+        Ok(Named::Tree { layout: Arc::clone(tree.layout()), root, fingerprints })
     }
 
     /// Ends the download and leaves its files for resuming, synced so that a restart need not hash
@@ -412,11 +452,21 @@ impl Download {
             sys::remove(this.target.directory(), this.target.journal())
         })?;
         self.discard_name(self.target.partial(), |this| match this.partial_entry()? {
-            Some(_) => sys::remove(this.target.directory(), this.target.partial()),
+            Some(_) => this.remove_partial(),
             None => Ok(()), // the name is another file's by now
         })?;
         self.partial.unlock();
         Ok(())
+    }
+
+    fn remove_partial(&self) -> io::Result<()> {
+        let directory = self.target.directory();
+        let PartialBytes::Tree(tree) = &self.bytes else {
+            return sys::remove(directory, self.target.partial());
+        };
+        tree.discard()?;
+        sys::remove_directory(directory, self.target.partial())?;
+        sys::remove(directory, self.target.manifest())
     }
 
     /// Whether the `.partial` is still where it was made; if not, the download can never finish. If
@@ -475,6 +525,9 @@ impl Download {
     /// Keeps only the space of stored chunks, and lets another download that could finish with it
     /// take even that.
     fn give_back(&self) {
+        if self.layout().is_some() {
+            return; // only members that have bytes take space
+        }
         let mut kept = self.writer.stored();
         kept.union_with(&self.writer.vouched());
         for chunk in kept.missing() {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tnet_fileinfo::{ChunkIndex, Explain, ScanError, shown_path};
 
 use super::no_room::{NoRoom, hint_on};
+use super::tree::TreeFault;
 
 /// A download cannot begin. The output is as it was, a `.partial` that was there has lost nothing
 /// that is right, and nothing new is left behind.
@@ -140,6 +141,21 @@ pub enum OpenError {
         /// Bytes that the process may write.
         limit: u64,
     },
+    /// The output of a tree exists and is something else.
+    #[error("{path:?} exists and is not this tree")]
+    TreeInTheWay {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// The directory of a tree cannot be made.
+    #[error("making {path:?}")]
+    Tree {
+        /// The output path.
+        path: PathBuf,
+        /// What is wrong, and with which entry.
+        #[source]
+        fault: TreeFault,
+    },
     /// The caller stopped the verification of existing data.
     #[error("stopped while verifying the existing {path:?}")]
     Cancelled {
@@ -190,6 +206,8 @@ impl Explain for OpenError {
             Self::ReadOnly { .. } => "choose another directory",
             Self::IsDirectory { .. } => "name the file in it",
             Self::Exists { .. } => "pass --overwrite to replace it",
+            Self::TreeInTheWay { .. } => "remove it, or choose another output name with -o",
+            Self::Tree { fault, .. } => fault.hint()?,
             Self::ForeignPartial { .. } => "remove it",
             Self::DiskFull { why, .. } => why.hint(),
             Self::TooLarge { .. } => NoRoom::FileSize.hint(),
@@ -216,6 +234,8 @@ impl Explain for OpenError {
             | Self::NotAFile { path }
             | Self::Exists { path }
             | Self::Busy { path }
+            | Self::TreeInTheWay { path }
+            | Self::Tree { path, .. }
             | Self::ForeignPartial { path }
             | Self::DiskFull { path, .. }
             | Self::TooLarge { path, .. }
@@ -533,6 +553,15 @@ pub enum FinishError {
         /// The `.partial`.
         path: PathBuf,
     },
+    /// The directory of a tree cannot be completed.
+    #[error("finishing {path:?}")]
+    Tree {
+        /// The output path.
+        path: PathBuf,
+        /// What is wrong, and with which entry.
+        #[source]
+        fault: TreeFault,
+    },
     /// The `.partial` could not be renamed.
     #[error("renaming to {path:?}")]
     Rename {
@@ -552,13 +581,17 @@ impl Explain for FinishError {
             Self::Sync { source } => source.hint(),
             Self::Exists { .. } => Some("pass --overwrite to replace it"),
             Self::Rename { source, .. } => hint_on(source),
+            Self::Tree { fault, .. } => fault.hint(),
             Self::Incomplete { .. } | Self::Gone { .. } | Self::Closed => None,
         }
     }
 
     fn subject(&self) -> Option<&Path> {
         match self {
-            Self::Exists { path } | Self::Gone { path } | Self::Rename { path, .. } => Some(path),
+            Self::Exists { path }
+            | Self::Gone { path }
+            | Self::Tree { path, .. }
+            | Self::Rename { path, .. } => Some(path),
             Self::Incomplete { .. } | Self::Sync { .. } | Self::Closed => None,
         }
     }

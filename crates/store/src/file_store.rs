@@ -17,6 +17,7 @@ use super::chunk_reader::{ChunkReader, ChunkVerdict};
 use super::content_bytes::ContentBytes;
 use super::error::{ReadAgainError, ReadError, ShareError};
 use super::fd_cache::FdCache;
+use super::file_state::FileState;
 use super::fingerprint::FileFingerprint;
 use super::flaws::Flaws;
 use super::one_file::{self, OneFile};
@@ -44,22 +45,6 @@ enum Bytes {
     Tree(WholeTree),
     /// The manifest of one, in memory.
     Manifest(Arc<Manifest>),
-}
-
-/// The state of a shared content compared with when it was shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FileState {
-    /// It is as it was shared, under its path.
-    Unchanged,
-    /// Only the time of its last change differs: only reading it tells whether its content changed.
-    Touched,
-    /// It was written to or truncated.
-    Changed,
-    /// Its path is gone or names another file.
-    Gone,
-    /// Of a tree: members differ, and their chunks are [withdrawn](FileStore::take_withdrawn).
-    MembersChanged,
 }
 
 impl FileStore {

@@ -75,6 +75,7 @@ mod download;
 mod error;
 mod fd_cache;
 mod file_id;
+mod file_state;
 mod file_store;
 mod fingerprint;
 mod flaws;
@@ -87,6 +88,7 @@ mod named_dir;
 mod no_room;
 mod one_file;
 mod open;
+mod open_tree;
 mod origin;
 mod out_dir;
 mod output_identity;
@@ -119,7 +121,8 @@ pub use error::{
 };
 pub use fd_cache::FdCache;
 pub use file_id::FileId;
-pub use file_store::{FileState, FileStore};
+pub use file_state::FileState;
+pub use file_store::FileStore;
 pub use fingerprint::FileFingerprint;
 pub use flaws::{Flaw, Flaws};
 pub use named_dir::{
@@ -134,7 +137,7 @@ pub use sys::{
     Protection, effective_user, ignores_modes, is_unchangeable, non_unix_file_system,
     open_directory, protection,
 };
-pub use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX};
+pub use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX, manifest_path};
 pub use watch_link::WatchLink;
 pub use whole_file::write_whole;
 

@@ -11,7 +11,7 @@ use super::beneath;
 use super::cached_part::CachedPart;
 use super::error::ReadError;
 use super::fd_cache::{CachedFile, FdCache};
-use super::file_store::FileState;
+use super::file_state::FileState;
 use super::fingerprint::FileFingerprint;
 use super::origin::Origin;
 use super::sys;

@@ -20,7 +20,7 @@ use super::fingerprint::FileFingerprint;
 use super::journal::{Format, Subject};
 use super::ledger::Ledger;
 use super::no_room::NoRoom;
-use super::partial::{Age, Partial, Readable};
+use super::partial::{Age, Partial, PartialKind, Readable};
 use super::partial_bytes::PartialBytes;
 use super::replaced::{ReplacedFile, check_replaceable};
 use super::reservation;
@@ -31,10 +31,10 @@ use super::target::Target;
 /// Attempts until a directory that other processes change at the same time counts as busy. One
 /// attempt suffices except in the moment in which another process finishes or discards the same
 /// download.
-const ATTEMPTS: u32 = 8;
+pub(super) const ATTEMPTS: u32 = 8;
 
 /// Bytes that a file system allocates for a journal at least.
-const BLOCK: u64 = 4096;
+pub(super) const BLOCK: u64 = 4096;
 
 pub(super) fn open(
     info: &FileInfo,
@@ -64,7 +64,10 @@ pub(super) fn open(
         let is_private =
             in_the_way.is_some() && ReplacedFile::at(&target).is_some_and(|old| old.is_private());
         let readable = if is_private { Readable::ByUs } else { Readable::AsUsual(options.mode) };
-        let Some(partial) = Partial::lock(&target, readable, &options.disks)? else { continue };
+        let Some(partial) = Partial::lock(&target, PartialKind::File(readable), &options.disks)?
+        else {
+            continue;
+        };
         // Only with the lock is it certain that no other process finishes this output.
         if target.entry(target.out())?.map(|entry| entry.fingerprint)
             != in_the_way.map(|entry| entry.fingerprint)
@@ -155,7 +158,7 @@ fn prepare(
         // old one's inode.
         Age::New => None,
         Age::Found if metadata.len() != info.size() => None,
-        Age::Found => resume::read_journal(target, &format, &metadata),
+        Age::Found => resume::read_journal(target, &format, metadata.uid()),
     };
     if vouched.is_none() {
         // Durably, before the `.partial` changes: a journal that is invalid today must not become

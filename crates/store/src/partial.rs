@@ -1,5 +1,6 @@
-//! A locked `.partial`. While it exists the file has its name, and no other download, in this
-//! process or another, writes to it, as far as the file system has locks.
+//! A locked `.partial`: the file, or the directory of a tree. While it exists it has its name, and
+//! no other download, in this process or another, writes to it, as far as the file system has
+//! locks.
 
 use std::fs::File;
 use std::io;
@@ -13,6 +14,9 @@ use super::file_id::FileId;
 use super::replaced::{make_private, restrict};
 use super::sys::{self, LockOutcome};
 use super::target::Target;
+
+/// The mode of the directory of a tree until it is finished.
+const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// Whether the `.partial` existed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +52,18 @@ pub(super) enum Readable {
     ByUs,
 }
 
+/// What a `.partial` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PartialKind {
+    File(Readable),
+    /// Of a tree; for this user alone until it is finished.
+    Directory,
+}
+
 /// A locked `.partial`.
 #[derive(Debug)]
 pub(super) struct Partial {
+    /// Or the directory.
     file: Arc<File>,
     age: Age,
     guard: Guard,
@@ -61,12 +74,16 @@ impl Partial {
     /// again.
     pub(super) fn lock(
         target: &Target,
-        readable: Readable,
+        kind: PartialKind,
         disks: &Disks,
     ) -> Result<Option<Self>, OpenError> {
         let path = || target.path(target.partial());
         let failed = |source| target.error(target.partial(), source);
-        let Some((file, age)) = open_or_create(target, readable)? else { return Ok(None) };
+        let opened = match kind {
+            PartialKind::File(readable) => open_or_create(target, readable)?,
+            PartialKind::Directory => open_or_create_directory(target)?,
+        };
+        let Some((file, age)) = opened else { return Ok(None) };
         let Some((guard, lacking)) = guard(&file) else {
             return Err(OpenError::Busy { path: path() });
         };
@@ -82,14 +99,19 @@ impl Partial {
         if !named.is_some_and(|entry| entry.is_same_file(&ours)) {
             return Ok(None);
         }
-        if age == Age::Found && !partial.is_ours(target).map_err(failed)? {
+        if (age == Age::Found || kind == PartialKind::Directory)
+            && !partial.is_ours(target, kind).map_err(failed)?
+        {
             return Err(OpenError::ForeignPartial { path: path() });
         }
         if age == Age::Found {
             // Where modes cannot be changed there are none.
-            let _ = match readable {
-                Readable::ByUs => make_private(&partial.file),
-                Readable::AsUsual(mode) => restrict_found(target, &partial.file, mode),
+            let _ = match kind {
+                PartialKind::File(Readable::ByUs) => make_private(&partial.file),
+                PartialKind::File(Readable::AsUsual(mode)) => {
+                    restrict_found(target, &partial.file, mode)
+                }
+                PartialKind::Directory => sys::set_mode(&*partial.file, PRIVATE_DIRECTORY),
             };
         }
         Ok(Some(partial))
@@ -115,6 +137,7 @@ impl Partial {
         if self.age == Age::New {
             let _ = sys::remove(target.directory(), target.journal());
             let _ = sys::remove(target.directory(), target.partial());
+            let _ = sys::remove_directory(target.directory(), target.partial());
         }
     }
 
@@ -131,12 +154,16 @@ impl Partial {
     /// Whether no other user can have the file open for writing under another name or as its owner.
     /// The directory's owner is accepted: that user can replace everything here anyway, and some
     /// file systems give every file the same owner.
-    fn is_ours(&self, target: &Target) -> io::Result<bool> {
+    fn is_ours(&self, target: &Target, kind: PartialKind) -> io::Result<bool> {
         let metadata = self.file.metadata()?;
         let directory = sys::protection(target.directory())?;
         let owner_is_known =
             metadata.uid() == sys::effective_user() || metadata.uid() == directory.owner;
-        Ok(metadata.is_file() && metadata.nlink() == 1 && owner_is_known)
+        let is_that_kind = match kind {
+            PartialKind::File(_) => metadata.is_file() && metadata.nlink() == 1,
+            PartialKind::Directory => metadata.is_dir(),
+        };
+        Ok(is_that_kind && owner_is_known)
     }
 }
 
@@ -213,6 +240,23 @@ impl Ended {
         let _ = sys::remove(directory, self.target.journal());
         let _ = self.partial.file.set_len(0);
         let _ = sys::remove(directory, self.target.partial());
+    }
+}
+
+fn open_or_create_directory(target: &Target) -> Result<Option<(File, Age)>, OpenError> {
+    let name = target.partial();
+    let age = match sys::make_directory(target.directory(), name, PRIVATE_DIRECTORY) {
+        Ok(()) => Age::New,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Age::Found,
+        Err(error) => return Err(target.naming_error(name, error)),
+    };
+    match sys::open_subdirectory(target.directory(), name) {
+        Ok(directory) => Ok(Some((File::from(directory), age))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if sys::is_something_else(&error) => {
+            Err(OpenError::ForeignPartial { path: target.path(name) })
+        }
+        Err(error) => Err(target.error(name, error)),
     }
 }
 

@@ -37,17 +37,13 @@ pub(super) struct Vouched {
     parsed: Parsed,
 }
 
-/// Reads the journal beside the `.partial` with this metadata; `None` if there is none that can be
+/// Reads the journal beside the `.partial` of this owner; `None` if there is none that can be
 /// believed, in which case the content alone decides.
-pub(super) fn read_journal(
-    target: &Target,
-    format: &Format,
-    partial: &Metadata,
-) -> Option<Vouched> {
+pub(super) fn read_journal(target: &Target, format: &Format, owner: u32) -> Option<Vouched> {
     let mut file = sys::open_existing(target.directory(), target.journal()).ok()?;
     let metadata = file.metadata().ok()?;
     // A journal that another user could have written proves nothing.
-    if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != partial.uid() {
+    if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != owner {
         return None;
     }
     let mut bytes = Vec::new();
@@ -162,7 +158,7 @@ pub(super) fn remove_leftovers(target: &Target, finished: &File, info: &FileInfo
     // Best effort: all of it is only litter.
     let Ok(metadata) = finished.metadata() else { return };
     let format = Format::new(&Subject::of(info, &metadata));
-    if read_journal(target, &format, &metadata).is_some() {
+    if read_journal(target, &format, metadata.uid()).is_some() {
         let _ = sys::remove(target.directory(), target.journal());
     }
     if let Ok(Some(partial)) = sys::entry_at(target.directory(), target.partial())

@@ -28,6 +28,15 @@ pub const PARTIAL_SUFFIX: &str = ".partial";
 /// Added to the output's name for the journal of stored chunks.
 pub const JOURNAL_SUFFIX: &str = ".partial.journal";
 
+/// Added to the output's name for the manifest of a tree while the tree is incomplete.
+const MANIFEST_SUFFIX: &str = ".partial.manifest";
+
+/// Where the manifest of a tree is kept while the tree is downloaded to `out`.
+pub fn manifest_path(out: &Path) -> PathBuf {
+    let name = out.file_name().unwrap_or_default();
+    out.with_file_name(with_suffix(name, MANIFEST_SUFFIX))
+}
+
 #[derive(Debug)]
 pub(super) struct Target {
     directory: Arc<OwnedFd>,
@@ -36,6 +45,7 @@ pub(super) struct Target {
     out: OsString,
     partial: OsString,
     journal: OsString,
+    manifest: OsString,
     origin: Origin,
 }
 
@@ -66,6 +76,7 @@ impl Target {
             out: out.to_owned(),
             partial: with_suffix(out, PARTIAL_SUFFIX),
             journal: with_suffix(out, JOURNAL_SUFFIX),
+            manifest: with_suffix(out, MANIFEST_SUFFIX),
             origin,
         })
     }
@@ -79,6 +90,10 @@ impl Target {
         self.directory.as_fd()
     }
 
+    pub(super) fn shared_directory(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.directory)
+    }
+
     pub(super) fn out(&self) -> &OsStr {
         &self.out
     }
@@ -89,6 +104,11 @@ impl Target {
 
     pub(super) fn journal(&self) -> &OsStr {
         &self.journal
+    }
+
+    /// The manifest of a tree.
+    pub(super) fn manifest(&self) -> &OsStr {
+        &self.manifest
     }
 
     /// The path of one of the three names, for display and for opening it later.

@@ -1,10 +1,13 @@
 //! The only place that maps the libraries' errors to kinds; `client.rs` maps its own.
 
+use tnet_fileinfo::tree::ManifestError;
 use tnet_fileinfo::{FileInfoError, ScanError};
 use tnet_peer::{
-    CoordinatorError, DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, Unfit,
+    CoordinatorError, DownloadError, FetchInfoError, PeerGone, ShareError, SpawnError, TreeError,
+    Unfit,
 };
 use tnet_store::share::ShareDirError;
+use tnet_store::tree::{TreeFault, TreeScanError};
 use tnet_store::{FinishError, OpenError};
 
 use super::kind::io_or;
@@ -64,8 +67,28 @@ impl From<&ShareError> for FaultKind {
             ShareError::Store(tnet_store::ShareError::Io { source, .. }) => {
                 io_or(source, Self::Disk)
             }
+            ShareError::Tree(error) => error.into(),
             ShareError::Dir(error) => error.into(),
             ShareError::PeerGone(_) => Self::Other,
+        }
+    }
+}
+
+impl From<&TreeScanError> for FaultKind {
+    fn from(error: &TreeScanError) -> Self {
+        match error {
+            TreeScanError::Open(source) => io_or(source, Self::Other),
+            TreeScanError::Read { source, .. } => io_or(source, Self::Disk),
+            TreeScanError::Changed { .. } | TreeScanError::Cancelled => Self::Other,
+            TreeScanError::NotADirectory
+            | TreeScanError::NoContent { .. }
+            | TreeScanError::UnknownLength { .. }
+            | TreeScanError::OutsideLink { .. }
+            | TreeScanError::TooDeep { .. }
+            | TreeScanError::PathTooLong { .. }
+            | TreeScanError::TooLarge
+            | TreeScanError::Geometry(_)
+            | TreeScanError::Manifest(_) => Self::Usage,
         }
     }
 }
@@ -99,11 +122,13 @@ impl From<&OpenError> for FaultKind {
             OpenError::IsDirectory { .. }
             | OpenError::NotAFile { .. }
             | OpenError::Exists { .. }
+            | OpenError::TreeInTheWay { .. }
             | OpenError::Busy { .. } => Self::Exists,
             OpenError::DiskFull { .. }
             | OpenError::TooLarge { .. }
             | OpenError::OverLimit { .. } => Self::Disk,
             OpenError::Cancelled { .. } => Self::Incomplete,
+            OpenError::Tree { fault, .. } => of_tree(fault),
             OpenError::Io { source, .. } => io_or(source, Self::Disk),
         }
     }
@@ -117,7 +142,17 @@ impl From<&FinishError> for FaultKind {
             FinishError::Exists { .. } => Self::Exists,
             FinishError::Gone { .. } | FinishError::Closed => Self::Other,
             FinishError::Rename { source, .. } => io_or(source, Self::Disk),
+            FinishError::Tree { fault, .. } => of_tree(fault),
         }
+    }
+}
+
+fn of_tree(fault: &TreeFault) -> FaultKind {
+    match fault {
+        TreeFault::OneName { .. } | TreeFault::NameRefused { .. } => FaultKind::Usage,
+        TreeFault::Foreign { .. } => FaultKind::NotAllowed,
+        TreeFault::Io { source, .. } => io_or(source, FaultKind::Disk),
+        _ => FaultKind::Other,
     }
 }
 
@@ -138,6 +173,21 @@ impl From<&DownloadError> for FaultKind {
             DownloadError::Finish(error) => error.into(),
             DownloadError::OutOfDescriptors(_) => Self::Other,
             DownloadError::Cancelled | DownloadError::PeerGone(_) => Self::Incomplete,
+        }
+    }
+}
+
+impl From<&TreeError> for FaultKind {
+    fn from(error: &TreeError) -> Self {
+        match error {
+            TreeError::FetchInfo(error) => error.into(),
+            TreeError::Download(error) => error.into(),
+            TreeError::Manifest { source: ManifestError::Version { .. }, .. } => Self::Version,
+            TreeError::Manifest { .. }
+            | TreeError::ManifestTooLong { .. }
+            | TreeError::OtherPayload { .. } => Self::Integrity,
+            TreeError::Read { .. } => Self::Disk,
+            TreeError::PeerGone(_) => Self::Incomplete,
         }
     }
 }
@@ -208,6 +258,15 @@ fault_from!(
     PeerGone,
     StateDirError
 );
+
+impl From<TreeError> for Fault {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::FetchInfo(error) => error.into(),
+            error => Self::of(FaultKind::from(&error), &error),
+        }
+    }
+}
 
 impl From<FetchInfoError> for Fault {
     fn from(error: FetchInfoError) -> Self {

@@ -67,6 +67,9 @@ pub enum ShareError {
     /// It could not be opened, or is not what it was when it was scanned.
     #[error(transparent)]
     Store(#[from] store::ShareError),
+    /// The directory cannot be made one tree.
+    #[error(transparent)]
+    Tree(#[from] store::tree::TreeScanError),
     /// The directory cannot be shared.
     #[error(transparent)]
     Dir(#[from] store::share::ShareDirError),
@@ -80,6 +83,7 @@ impl Explain for ShareError {
         match self {
             ShareError::Scan(error) => error.hint(),
             ShareError::Store(error) => error.hint(),
+            ShareError::Tree(error) => error.hint(),
             ShareError::Dir(error) => error.hint(),
             ShareError::PeerGone(_) => None,
         }
@@ -89,6 +93,7 @@ impl Explain for ShareError {
         match self {
             ShareError::Scan(error) => error.subject(),
             ShareError::Store(error) => error.subject(),
+            ShareError::Tree(error) => error.subject(),
             ShareError::Dir(error) => error.subject(),
             ShareError::PeerGone(_) => None,
         }

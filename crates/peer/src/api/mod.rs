@@ -7,6 +7,7 @@ mod file_settings;
 mod progress;
 mod status;
 mod time;
+mod tree_error;
 mod waiting;
 
 pub use bounds::{Bound, Bounds};
@@ -23,4 +24,5 @@ pub use status::{
 pub use time::TimeShares;
 pub use tnet_infosearch::{Unreached, UselessHolders};
 pub use tnet_session::CallFailure;
+pub use tree_error::TreeError;
 pub use waiting::Waiting;

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{ChunkIndex, explain, shown_path};
+use tnet_fileinfo::tree::Layout;
+use tnet_fileinfo::{ChunkIndex, FileInfo, explain, shown_path};
 use tnet_net::wall_clock;
 use tnet_session::{ChunkBuffer, WriteOutcome, verify_and_write};
 use tnet_swarm::{FileKey, PeerKey};
@@ -41,7 +42,7 @@ pub(crate) enum WorkDone {
     },
     Finished {
         file: FileKey,
-        result: Result<Box<FileStore>, FinishError>,
+        result: Result<Finished, FinishError>,
     },
     Inspected(Box<Inspected>),
     MetadataCompared {
@@ -58,6 +59,27 @@ pub(crate) enum WorkDone {
         store: Arc<FileStore>,
         result: Result<Box<FileStore>, ReadAgainError>,
     },
+}
+
+/// A content that got its name.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) whole: Box<FileStore>,
+    /// The manifest, if it is the payload of a tree.
+    pub(crate) manifest: Option<Box<FileStore>>,
+}
+
+impl Finished {
+    pub(crate) fn of(whole: FileStore) -> Self {
+        let manifest_of = |layout: &Arc<Layout>| {
+            let manifest = Arc::clone(layout.manifest());
+            let info = FileInfo::of_bytes(manifest.bytes(), None).ok()?;
+            let path = whole.path().to_path_buf();
+            Some(Box::new(FileStore::of_manifest(manifest, info, path)))
+        };
+        let manifest = whole.layout().and_then(manifest_of);
+        Self { whole: Box::new(whole), manifest }
+    }
 }
 
 impl WorkDone {
@@ -145,9 +167,9 @@ impl Engine {
     pub(super) fn start_finish(&self, file: FileKey, store: Arc<store::Download>) {
         let scans = self.scans.clone();
         self.start(move || {
-            let result = store.finish().map(Box::new);
+            let result = store.finish().map(Finished::of);
             // A peer that shares its directory need not read it.
-            if let (Some(scans), Ok(whole)) = (scans, &result)
+            if let (Some(scans), Ok(Finished { whole, manifest: None })) = (scans, &result)
                 && let Ok(metadata) = std::fs::metadata(whole.path())
                 && FileFingerprint::of(&metadata) == whole.fingerprint()
             {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tnet_fileinfo::tree::TreeHash;
 use tnet_fileinfo::{FileHash, FileInfo};
 use tnet_infosearch::Found;
 use tnet_store::ChunkSource;
@@ -30,16 +29,12 @@ pub(crate) enum Command {
         payload: Box<FileStore>,
         manifest: Box<FileStore>,
     },
-    /// Serve this tree no longer. Answers whether it was known.
-    UnshareTree {
-        tree: TreeHash,
-        done: oneshot::Sender<bool>,
-    },
     /// Serve the file at this path no longer.
     UnsharePath {
         path: PathBuf,
     },
-    /// Serve or download this content no longer. Answers whether it was known.
+    /// Serve or download this content no longer; with the manifest of a tree, its payload neither.
+    /// Answers whether it was known.
     Unshare {
         hash: FileHash,
         done: oneshot::Sender<bool>,
@@ -124,12 +119,9 @@ impl Engine {
         match command {
             Command::Share { file } => self.share(*file),
             Command::ShareTree { payload, manifest } => self.share_tree(*payload, *manifest),
-            Command::UnshareTree { tree, done } => {
-                let _ = done.send(self.unshare_tree(tree));
-            }
             Command::UnsharePath { path } => self.unshare_path(&path),
             Command::Unshare { hash, done } => {
-                let _ = done.send(self.unshare(&hash));
+                let _ = done.send(self.unshare_all(&hash));
             }
             Command::Find { hash, done } => {
                 let _ = done.send(self.whole_source(&hash));

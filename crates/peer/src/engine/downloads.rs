@@ -14,7 +14,7 @@ use tnet_swarm::{FileKey, Goal, Input, PeerKey, Time};
 use tokio::sync::{oneshot, watch};
 use tracing::{Span, field};
 
-use super::blocking::{Arrival, WorkDone};
+use super::blocking::{Arrival, Finished, WorkDone};
 use super::command::StartDownload;
 use super::entry::FileEntry;
 use super::misbehaviour::CorruptPeers;
@@ -199,9 +199,7 @@ impl Engine {
             WorkDone::VouchedVerified { file, checked } => self.on_vouched_verified(file, checked),
             WorkDone::Synced { file, result } => self.on_synced(file, result),
             WorkDone::Reverified { file, lost } => self.on_reverified(file, lost),
-            WorkDone::Finished { file, result } => {
-                self.on_finished(file, result.map(|whole| *whole))
-            }
+            WorkDone::Finished { file, result } => self.on_finished(file, result),
             WorkDone::Inspected(inspected) => self.on_inspected(*inspected),
             WorkDone::MetadataCompared { changed, took } => {
                 self.on_metadata_compared(changed, took)
@@ -315,9 +313,9 @@ impl Engine {
         self.feed(Input::ChunksLost { file, chunks: lost });
     }
 
-    fn on_finished(&mut self, file: FileKey, result: Result<store::FileStore, store::FinishError>) {
-        let whole = match result {
-            Ok(whole) => whole,
+    fn on_finished(&mut self, file: FileKey, result: Result<Finished, store::FinishError>) {
+        let Finished { whole, manifest } = match result {
+            Ok(finished) => finished,
             Err(error) => return self.fail(file, error.into()),
         };
         let now = self.now;
@@ -331,6 +329,10 @@ impl Engine {
         let Some(entry) = self.files.get_mut(&file) else { return };
         self.by_path.insert(Arc::clone(whole.path()), file);
         entry.source = ChunkSource::Whole(whole);
+        if let Some(manifest) = manifest {
+            self.share_manifest(*manifest);
+        }
+        let Some(entry) = self.files.get_mut(&file) else { return };
         if let Some(running) = &mut entry.running {
             running.phase = Phase::Complete;
         }

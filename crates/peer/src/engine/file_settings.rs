@@ -22,9 +22,12 @@ impl Engine {
         self.limits
     }
 
-    /// Changes the settings of a content, for every geometry in which it is served. False: it is
-    /// not known.
+    /// Changes the settings of a content, for every geometry in which it is served; with the
+    /// manifest of a tree, those of its payload too. False: it is not known.
     pub(super) fn update_file(&mut self, hash: &FileHash, change: FileChange) -> bool {
+        if let Some(payload) = self.payload_of(hash) {
+            self.update_file(&payload, change);
+        }
         let keys = keys_of(&self.by_hash, hash);
         for file in &keys {
             self.change_file(*file, change);

@@ -58,6 +58,7 @@ use crate::store::{FdCache, ScanCache};
 
 use accounting::Totals;
 use activity::RecentFiles;
+pub(crate) use blocking::Finished;
 use blocking::{Arrival, WorkDone};
 use checking::Checks;
 pub(crate) use command::{Command, StartDownload};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tnet_fileinfo::FileInfo;
+use tnet_fileinfo::tree::Layout;
 use tnet_swarm::Time;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +15,7 @@ use crate::adopt_local;
 use crate::api::{DownloadError, PeerGone};
 use crate::config::DownloadOptions;
 use crate::download::Download;
-use crate::engine::{Command, StartDownload};
+use crate::engine::{Command, Finished, StartDownload};
 use crate::store::{self, FileStore, Opened};
 use crate::thread_pool::{blocking, go_on_until};
 
@@ -59,6 +60,18 @@ impl Peer {
         options: DownloadOptions,
         stop: &CancellationToken,
     ) -> Result<Download, DownloadError> {
+        self.begin(info, None, out, options, stop).await
+    }
+
+    /// The same for a file, or for the payload of the tree with this layout.
+    pub(super) async fn begin(
+        &self,
+        info: FileInfo,
+        tree: Option<Arc<Layout>>,
+        out: &Path,
+        options: DownloadOptions,
+        stop: &CancellationToken,
+    ) -> Result<Download, DownloadError> {
         let (hash, began) = (info.hash(), self.clock.now());
         if let Some(out) = self.ask(|done| Command::Running { hash, done }).await? {
             return Err(DownloadError::AlreadyRunning { hash, out });
@@ -71,6 +84,7 @@ impl Peer {
             directory: options.directory.clone(),
             mode: options.mode,
             disks: self.disks.clone(),
+            tree: tree.clone(),
         };
         let open = || open_target(info.clone(), out.clone(), target(), stop.clone());
         let mut opened = open().await;
@@ -115,7 +129,7 @@ impl Peer {
         Ok(Download::new(info, out, handle, self.commands.clone()))
     }
 
-    /// A download of a file that is here in full: it is shared.
+    /// A download of a content that is here in full: it is shared.
     async fn share_download(
         &self,
         file: FileStore,
@@ -124,7 +138,13 @@ impl Peer {
         began: Time,
     ) -> Result<Download, DownloadError> {
         let path = file.path().to_path_buf();
-        self.send(Command::Share { file: Box::new(file) }).await?;
+        let Finished { whole, manifest } =
+            blocking(move || Ok::<_, DownloadError>(Finished::of(file))).await?;
+        self.send(match manifest {
+            None => Command::Share { file: whole },
+            Some(manifest) => Command::ShareTree { payload: whole, manifest },
+        })
+        .await?;
         let elapsed = self.clock.now() - began;
         Ok(Download::complete(info, out, path, elapsed, self.commands.clone()))
     }

@@ -3,6 +3,7 @@
 mod begin_download;
 mod builder;
 mod fetch_info;
+mod trees;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,6 +28,7 @@ use crate::sharing::Scanner;
 use crate::store::{self, ScanCache};
 
 pub use builder::PeerBuilder;
+pub use trees::{SharedTree, WantedTree};
 
 /// How long goodbyes may take.
 const FAREWELL: Duration = Duration::from_millis(1500);

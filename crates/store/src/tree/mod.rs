@@ -18,7 +18,6 @@
 mod error;
 mod hashing;
 mod member_file;
-#[allow(dead_code, reason = "the download of a tree is still to use it")]
 mod partial;
 mod scan;
 mod subtrees;
@@ -29,6 +28,8 @@ mod walk;
 mod whole;
 
 pub use error::{NoContent, TreeScanError};
+pub(crate) use partial::PartialTree;
+pub use partial::TreeFault;
 pub use scan::{ScannedTree, TreeScanOptions, scan_tree};
 pub use walk::TreeListing;
 pub(crate) use whole::WholeTree;

@@ -27,16 +27,16 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tnet_fileinfo::tree::{Layout, MAX_COMPONENT_LEN, Member, Span};
+use tnet_fileinfo::tree::{Layout, Member, Span};
 
 use crate::block_file::BlockFile;
 use crate::fingerprint::FileFingerprint;
 use crate::sys;
 
-pub(crate) use fault::TreeFault;
+pub use fault::TreeFault;
 use handles::Handles;
-use place::{Place, as_path, io_fault, name_of};
-use stock::{Found, What, remove_everything, take_stock};
+use place::{Place, io_fault};
+use stock::{What, remove_everything, take_stock};
 
 /// Bytes of a member that is worth keeping open between two uses. Smaller ones lie within few
 /// chunks, and each is closed at once.
@@ -77,8 +77,8 @@ impl PartialTree {
     /// use; everything else in it is removed.
     ///
     /// # Errors
-    /// Something in it can be neither used nor removed, or the file system refuses a name of the
-    /// tree or takes two of them for one.
+    /// Something in it can be neither used nor removed, or the file system takes two names of the
+    /// tree for one.
     pub(crate) fn open(layout: Arc<Layout>, directory: OwnedFd) -> Result<Self, TreeFault> {
         let mut tree = Self {
             members: (0..layout.member_count()).map(|_| AtomicU8::new(0)).collect(),
@@ -90,7 +90,6 @@ impl PartialTree {
             allocated: 0,
             found: 0,
         };
-        tree.check_lengths()?;
         let (mut allocated, mut found_any) = (0_u64, false);
         let removed = take_stock(&tree.place, &tree.layout, &mut |found| {
             found_any = true;
@@ -114,8 +113,8 @@ impl PartialTree {
             tree.place.unsynced.note_all();
         }
         tree.allocated = allocated;
-        if !tree.place.takes_all_names() {
-            // So that what it does not take shows before any byte is written.
+        if tree.place.folds_names() {
+            // So that two names that are one show before any byte is written.
             tree.make_all()?;
         }
         Ok(tree)
@@ -167,29 +166,14 @@ impl PartialTree {
         remove_everything(&self.place)
     }
 
-    /// Refuses names that are too long for the file system. All others take what a manifest allows.
-    fn check_lengths(&self) -> Result<(), TreeFault> {
-        let Some(longest) = sys::longest_name(&self.place) else { return Ok(()) };
-        if longest >= MAX_COMPONENT_LEN as u64 {
-            return Ok(());
-        }
-        let is_too_long = |path: &[u8]| name_of(path).len() as u64 > longest;
-        match self.layout.manifest().entries().find(|entry| is_too_long(entry.path)) {
-            Some(entry) => Err(TreeFault::NameRefused { path: as_path(entry.path).to_owned() }),
-            None => Ok(()),
-        }
-    }
-
-    /// Makes every entry of the tree, members without their bytes, and looks whether each is there.
+    /// Makes every entry of the tree, members without their bytes.
     fn make_all(&self) -> Result<(), TreeFault> {
         for number in 0..self.layout.member_count() {
             if !self.is_present(number) {
                 self.create(number, &self.member(number))?;
             }
         }
-        finish::make_missing(&self.place, &self.layout, &|_| true, &|_| Ok(()))?;
-        let seen = |found: &Found<'_>| Ok(found.entry.fingerprint);
-        finish::compare_names(&self.place, &self.layout, &seen).map(drop)
+        finish::make_missing(&self.place, &self.layout, &|_| true, &|_| Ok(()))
     }
 
     fn member(&self, number: u32) -> Member<'_> {

@@ -56,6 +56,11 @@ impl TreeListing {
             io::ErrorKind::NotADirectory => TreeScanError::NotADirectory,
             _ => TreeScanError::Open(error),
         })?;
+        Self::of(directory)
+    }
+
+    /// Lists everything in an open directory.
+    pub(crate) fn of(directory: OwnedFd) -> Result<Self, TreeScanError> {
         let top = sys::open_subdirectory(&directory, ".".as_ref()).map_err(TreeScanError::Open)?;
         let mut walk = Walk { path: Vec::new(), entries: Vec::new(), len: 0, size: 0 };
         walk.list(top, 1)?;

@@ -24,7 +24,7 @@ use crate::beneath;
 use crate::cached_part::CachedPart;
 use crate::content_bytes::ContentBytes;
 use crate::fd_cache::{CachedFile, FdCache};
-use crate::file_store::FileState;
+use crate::file_state::FileState;
 use crate::fingerprint::FileFingerprint;
 use crate::flaws::{Flaw, Flaws};
 use crate::sys;
@@ -296,3 +296,7 @@ fn fingerprint_of(file: &File) -> FileFingerprint {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -102,6 +102,7 @@ impl InProcess {
         let hash = match &job.request.source {
             Source::Fileinfo(path) => return fileinfo::read(path).await,
             Source::Hash(hash) => *hash,
+            Source::Tree(tree) => tree.manifest(),
         };
         if !self.of_several {
             context.output.note(&format!("asking peers for the description of {}", hash.short()));

@@ -121,7 +121,7 @@ impl Server {
     ) -> Result<Following, Failure> {
         let description = match &job.request.source {
             Source::Fileinfo(path) => Some(fileinfo::open(path).await?),
-            Source::Hash(_) => None,
+            Source::Hash(_) | Source::Tree(_) => None,
         };
         let handed = HandedFiles {
             description: description.as_ref().map(AsFd::as_fd),

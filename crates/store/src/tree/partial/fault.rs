@@ -9,7 +9,7 @@ use crate::no_room::{NoRoom, hint_on};
 
 /// The directory cannot hold the tree. Paths are relative to its top.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TreeFault {
+pub enum TreeFault {
     /// The file system takes two names of the tree for one: it ignores case, or the form of
     /// accented letters.
     #[error(

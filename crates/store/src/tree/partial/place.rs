@@ -17,17 +17,11 @@ use super::fault::TreeFault;
 use super::probe::Probe;
 use super::unsynced::{Changes, Unsynced};
 use crate::beneath;
-use crate::sys::{self, Entry, EntryKind, Protection};
+use crate::sys::{self, Entry, EntryKind};
 
 /// What the owner may do with an entry while the tree is being made, whatever the umask says.
 const OWNER_OF_FILE: u32 = 0o600;
 const OWNER_OF_DIRECTORY: u32 = 0o700;
-
-/// What other users may do.
-const OTHERS: u32 = 0o077;
-
-/// New files get the group of the directory, which new directories inherit.
-const KEEPS_GROUP: u32 = 0o2000;
 
 /// The directory of a tree that is being made.
 #[derive(Debug)]
@@ -49,14 +43,10 @@ pub(super) enum Made {
 }
 
 impl Place {
-    /// `top` is the open directory of the tree. From now on no other user can reach what is in it,
-    /// also if it was finished before.
+    /// `top` is the open directory of the tree.
     pub(super) fn new(top: OwnedFd) -> Result<Self, TreeFault> {
-        let failed = |source| io_fault(b"", source);
-        let Protection { owner, mode, .. } = sys::protection(&top).map_err(failed)?;
-        if mode & OTHERS != 0 {
-            sys::set_mode(&top, mode & !OTHERS & 0o7777).map_err(failed)?;
-        }
+        let failed = |source| TreeFault::Io { path: ".".into(), source };
+        let owner = sys::protection(&top).map_err(failed)?.owner;
         let probe = Probe::of(&top).map_err(failed)?;
         Ok(Self {
             top,
@@ -71,22 +61,13 @@ impl Place {
         &self.top
     }
 
-    /// Whether any two names are two names here; else some may be refused.
-    pub(super) fn takes_all_names(&self) -> bool {
-        self.probe.takes_all_names
+    /// Whether the file system takes some names that differ for one.
+    pub(super) fn folds_names(&self) -> bool {
+        self.probe.folds_names
     }
 
-    /// The mode that an entry is to have in the end, if it has another one now.
-    pub(super) fn mode_to_set(&self, what: Made, now: u32) -> Option<u32> {
-        let kept = match what {
-            Made::Directory => now & KEEPS_GROUP,
-            Made::File { .. } => 0,
-        };
-        Some(self.mode(what)? | kept).filter(|mode| *mode != now & 0o7777)
-    }
-
-    /// The mode of a new entry; `None` if the file system has no modes.
-    fn mode(&self, what: Made) -> Option<u32> {
+    /// The mode that an entry has in the end; `None` if the file system has no modes.
+    pub(super) fn mode(&self, what: Made) -> Option<u32> {
         let granted = self.probe.granted_mode?;
         Some(granted & wanted_mode(what))
     }
@@ -145,8 +126,7 @@ impl Place {
             let directory = outer.as_ref().map_or(self.top.as_fd(), AsFd::as_fd);
             let known = directories.contains(path);
             let mut opened = sys::open_subdirectory(directory, name);
-            let was_there = !is_missing(&opened);
-            if !was_there {
+            if is_missing(&opened) {
                 sys::make_directory(directory, name, wanted_mode(Made::Directory))
                     .map_err(|error| self.not_made(path, error))?;
                 opened = sys::open_subdirectory(directory, name);
@@ -156,15 +136,10 @@ impl Place {
                 }
                 directories.insert(path.into());
                 self.unsynced.note_directory(parent(path));
-            }
-            let is_taken = match &opened {
-                Ok(_) => was_there && !known,
-                Err(error) => beneath::leads_elsewhere(error),
-            };
-            if is_taken {
+            } else if opened.is_ok() && !known {
                 return Err(self.not_made(path, Errno::EXIST.into()));
             }
-            outer = Some(opened.map_err(|error| io_fault(path, error))?);
+            outer = Some(opened.map_err(|error| not_opened(path, error))?);
         }
         Ok(outer.expect("a path has at least one component"))
     }
@@ -240,14 +215,11 @@ impl Place {
         if names.iter().any(|name| name == name_of(path)) {
             return None;
         }
-        let is_same = |name: &&OsString| {
+        let same = |name: &&OsString| {
             sys::entry_at(&directory, name)
                 .is_ok_and(|entry| entry.is_some_and(|entry| entry.is_same_file(&taken)))
         };
-        // Where inodes have a number for each name, letters are compared.
-        let lower = |name: &OsStr| name.to_str().map(str::to_lowercase);
-        let is_alike = |name: &&OsString| lower(name) == lower(name_of(path));
-        let other = names.iter().find(is_same).or_else(|| names.iter().find(is_alike))?;
+        let other = names.iter().find(same)?;
         let first = as_path(&join(parent(path), other.as_bytes())).to_owned();
         Some(TreeFault::OneName { first, second: as_path(path).to_owned() })
     }

@@ -115,17 +115,6 @@ impl PartialTree {
         }
     }
 
-    /// Frees the blocks of these bytes of the payload, in large members. Best effort.
-    pub(crate) fn punch_hole(&self, range: Range<u64>) {
-        for span in self.layout.spans(range) {
-            if self.member(span.member).size() >= WORTH_KEEPING
-                && let Ok(file) = self.file_of(&span)
-            {
-                sys::punch_hole(&file, span.within.clone());
-            }
-        }
-    }
-
     fn file_of(&self, span: &Span) -> io::Result<Arc<File>> {
         if let Some(file) = self.handles.find(span.member) {
             return Ok(file);

@@ -1,0 +1,264 @@
+//! Opens the download of a tree. As with a file, on success the `.partial`, a directory here, is
+//! locked by us; on failure everything is as it was before.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tnet_fileinfo::tree::Layout;
+use tnet_fileinfo::{ChunkSet, FileInfo, ProgressFn};
+
+use super::chunk_reader::ChunkReader;
+use super::chunk_writer::ChunkWriter;
+use super::content_bytes::ContentBytes;
+use super::disks::{Disks, Promise, Refused};
+use super::download::{Download, DownloadOptions, OnExisting, Opened};
+use super::error::{OpenError, SyncError};
+use super::file_store::FileStore;
+use super::journal::{Format, Subject};
+use super::ledger::Ledger;
+use super::no_room::NoRoom;
+use super::open::{ATTEMPTS, BLOCK, sync_directory};
+use super::partial::{Age, Partial, PartialKind};
+use super::partial_bytes::PartialBytes;
+use super::resume;
+use super::sys::{self, Entry, EntryKind};
+use super::target::Target;
+use super::tree::{PartialTree, TreeListing, TreeScanOptions};
+
+pub(super) fn open_tree(
+    info: &FileInfo,
+    layout: &Arc<Layout>,
+    out: &Path,
+    options: DownloadOptions,
+    progress: ProgressFn<'_>,
+) -> Result<Opened, OpenError> {
+    let target = Target::open(out, options.directory.clone())?;
+    let (directory, manifest) = (target.shared_directory(), target.manifest().to_owned());
+    let opened = open_target(info, layout, target, options, progress);
+    if !matches!(opened, Ok(Opened::Partial(..)) | Err(OpenError::Busy { .. })) {
+        // No download needs it.
+        let _ = sys::remove(&*directory, &manifest);
+    }
+    opened
+}
+
+fn open_target(
+    info: &FileInfo,
+    layout: &Arc<Layout>,
+    target: Target,
+    options: DownloadOptions,
+    progress: ProgressFn<'_>,
+) -> Result<Opened, OpenError> {
+    target.check_name()?;
+    for _ in 0..ATTEMPTS {
+        let in_the_way = target.entry(target.out())?;
+        if let Some(entry) = in_the_way
+            && let Some(store) = complete(&target, entry, layout, info, progress)?
+        {
+            return Ok(Opened::Complete(store));
+        }
+        if in_the_way.is_some() {
+            return Err(match options.existing {
+                OnExisting::Refuse => OpenError::Exists { path: target.path(target.out()) },
+                OnExisting::Replace => OpenError::TreeInTheWay { path: target.path(target.out()) },
+            });
+        }
+        if sys::is_unchangeable(target.directory()) {
+            return Err(OpenError::Unchangeable { path: target.parent() });
+        }
+        let Some(partial) = Partial::lock(&target, PartialKind::Directory, &options.disks)? else {
+            continue;
+        };
+        // Only with the lock is it certain that no other process finishes this output.
+        if target.entry(target.out())?.is_some() {
+            partial.take_back(&target);
+            continue;
+        }
+        return match prepare(&target, &partial, info, layout, &options.disks, progress) {
+            Ok((bytes, writer, promise)) => {
+                let download =
+                    Download::new(info.clone(), target, options, partial, bytes, writer, promise);
+                let mut kept = download.stored();
+                kept.union_with(&download.vouched());
+                Ok(Opened::Partial(download, kept))
+            }
+            Err(error) => {
+                partial.take_back(&target);
+                Err(error)
+            }
+        };
+    }
+    Err(OpenError::Busy { path: target.path(target.partial()) })
+}
+
+/// The output, if it is already exactly the tree that is wanted.
+fn complete(
+    target: &Target,
+    entry: Entry,
+    layout: &Arc<Layout>,
+    info: &FileInfo,
+    progress: ProgressFn<'_>,
+) -> Result<Option<FileStore>, OpenError> {
+    if entry.kind != EntryKind::Directory {
+        return Ok(None);
+    }
+    let failed = |source| target.error(target.out(), source);
+    let root = sys::open_subdirectory(target.directory(), target.out()).map_err(failed)?;
+    let Ok(listing) = TreeListing::of(root.try_clone().map_err(failed)?) else { return Ok(None) };
+    if listing.len() != layout.manifest().len() || listing.size() != info.size() {
+        return Ok(None);
+    }
+    let options = TreeScanOptions {
+        chunk_size: Some(layout.manifest().payload().chunk_size()),
+        allow_outside_links: true,
+    };
+    // What cannot be read is not known to be the tree.
+    let Ok(found) = listing.scan(options, progress) else { return Ok(None) };
+    if found.manifest.hash() != layout.tree() {
+        return Ok(None);
+    }
+    let path = target.path(target.out());
+    let (layout, info) = (Arc::clone(layout), info.clone());
+    Ok(Some(FileStore::of_payload(layout, info, path, root, found.fingerprints)))
+}
+
+type Prepared = (PartialBytes, ChunkWriter<PartialBytes, File>, Promise);
+
+/// Everything between the lock and the first chunk, in the same order as for a file.
+fn prepare(
+    target: &Target,
+    partial: &Partial,
+    info: &FileInfo,
+    layout: &Arc<Layout>,
+    disks: &Disks,
+    progress: ProgressFn<'_>,
+) -> Result<Prepared, OpenError> {
+    let directory = partial.file();
+    let failed = |source| target.error(target.partial(), source);
+    check_sizes(target, directory, layout)?;
+    let metadata = directory.metadata().map_err(failed)?;
+    // Of this tree, not of its payload: the same bytes under other names are in other places.
+    let subject = Subject { hash: layout.tree().manifest(), ..Subject::of(info, &metadata) };
+    let format = Format::new(&subject);
+    let vouched = match partial.age() {
+        Age::New => None,
+        Age::Found => resume::read_journal(target, &format, metadata.uid()),
+    };
+    if vouched.is_none() {
+        sys::remove(target.directory(), target.journal())
+            .map_err(|source| target.error(target.journal(), source))?;
+        sync_directory(target, disks);
+    }
+    let own = directory.try_clone().map_err(failed)?.into();
+    let of_tree = |fault| OpenError::Tree { path: target.path(target.out()), fault };
+    let tree = Arc::new(PartialTree::open(Arc::clone(layout), own).map_err(of_tree)?);
+    let prepared = (|| {
+        let journal_len =
+            if vouched.is_some() { 0 } else { format.max_len().next_multiple_of(BLOCK) };
+        let promise = promise_room(target, partial, &tree, journal_len, disks)?;
+        tree.reserve_members().map_err(failed)?;
+        let (journal, journaled) = resume::open_journal(target, format, vouched)?;
+        promise.note_journal();
+        sync_directory(target, disks);
+        let bytes = PartialBytes::Tree(Arc::clone(&tree));
+        let found = verify_unvouched(target, &tree, info, &journaled, progress)?;
+        let is_news = !found.is_empty();
+        let ledger = Ledger::new(*info.geometry(), journaled, found);
+        let writer = ChunkWriter::new(bytes.clone(), journal, *info.geometry(), ledger);
+        if is_news {
+            writer.sync().map_err(|error| match error {
+                SyncError::Data { source, .. } => failed(source),
+                other => target.error(target.journal(), std::io::Error::other(other)),
+            })?;
+        }
+        Ok((bytes, writer, promise))
+    })();
+    if prepared.is_err() && partial.age() == Age::New {
+        // What was made for it goes with it.
+        let _ = tree.discard();
+    }
+    prepared
+}
+
+/// Refuses a member larger than the file system or the process can write.
+fn check_sizes(target: &Target, directory: &File, layout: &Layout) -> Result<(), OpenError> {
+    let size = layout.members().map(|member| member.size()).max().unwrap_or(0);
+    let path = || target.path(target.partial());
+    if let Some(limit) = sys::file_size_limit().filter(|limit| *limit < size) {
+        return Err(OpenError::OverLimit { path: path(), size, limit });
+    }
+    match sys::max_file_size(directory) {
+        Some(largest) if largest < size => Err(OpenError::TooLarge { path: path(), size }),
+        _ => Ok(()),
+    }
+}
+
+/// Promises the tree its space beside other downloads.
+fn promise_room(
+    target: &Target,
+    partial: &Partial,
+    tree: &PartialTree,
+    journal_len: u64,
+    disks: &Disks,
+) -> Result<Promise, OpenError> {
+    let path = || target.path(target.partial());
+    let room = tree.room_needed();
+    let lacks_files = sys::free_space(tree.directory())
+        .and_then(|free| free.files)
+        .is_some_and(|free| free < room.files);
+    if lacks_files {
+        return Err(OpenError::DiskFull { path: path(), needed: room.bytes, why: NoRoom::Inodes });
+    }
+    let promised = disks
+        .promise(partial.file(), &target.path(target.out()), room.bytes, journal_len)
+        .map_err(|source| target.error(target.partial(), source))?;
+    promised.map_err(|refused| match refused {
+        Refused::NoRoom => {
+            OpenError::DiskFull { path: path(), needed: room.bytes, why: NoRoom::Space }
+        }
+        Refused::Busy => OpenError::Busy { path: path() },
+    })
+}
+
+/// The chunks that are right in the members though the journal does not vouch for them.
+fn verify_unvouched(
+    target: &Target,
+    tree: &Arc<PartialTree>,
+    info: &FileInfo,
+    journaled: &ChunkSet,
+    progress: ProgressFn<'_>,
+) -> Result<ChunkSet, OpenError> {
+    let geometry = info.geometry();
+    let failed = |source| target.error(target.partial(), source);
+    let mut right = ChunkSet::empty(geometry);
+    let mut candidates = ChunkSet::empty(geometry);
+    let chunk_size = u64::from(geometry.chunk_size().get());
+    let mut from = 0;
+    while let Some(data) = tree.next_data(from, geometry.size()).map_err(failed)? {
+        let last = (data.end - 1) / chunk_size;
+        for index in data.start / chunk_size..=last {
+            let chunk = u32::try_from(index).ok().and_then(|index| geometry.chunk(index));
+            if let Some(chunk) = chunk.filter(|chunk| !journaled.contains(*chunk)) {
+                candidates.insert(chunk);
+            }
+        }
+        from = ((last + 1) * chunk_size).min(geometry.size());
+    }
+    let (bytes, is_in_memory) = (&PartialBytes::Tree(Arc::clone(tree)), tree.is_in_memory());
+    let (reader, mut buf) = (ChunkReader { bytes, info, is_in_memory }, Vec::new());
+    for chunk in candidates.iter() {
+        if progress(geometry.chunk_len(chunk).into()).is_break() {
+            return Err(OpenError::Cancelled { path: target.path(target.partial()) });
+        }
+        // After a failed sync the cache may show pages that never reached the disk.
+        tree.drop_cached(geometry.range(chunk));
+        buf.resize(geometry.chunk_len(chunk) as usize, 0);
+        // A missing member is no error: the chunk is fetched.
+        if reader.read(chunk, 0, &mut buf).is_ok() && info.verify(chunk, &buf) {
+            right.insert(chunk);
+        }
+    }
+    Ok(right)
+}

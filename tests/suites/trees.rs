@@ -1,0 +1,70 @@
+//! Directories as one content: exactly right on every machine, one swarm, and what changes at a
+//! seed concerns the chunks of what changed.
+
+use std::fs;
+
+use tnet_peer::store::tree::TreeScanOptions;
+use tnet_peer::{DownloadOptions, Explain, SharedTree, TreeError};
+use tnet_testkit::{Network, Node, SOON, Tree, within};
+
+async fn shares(seed: &Node, tree: &Tree) -> SharedTree {
+    let root = seed.path("tree");
+    tree.write(&root);
+    let shared = seed.share_tree(&root, TreeScanOptions::default()).await;
+    shared.unwrap_or_else(|error| panic!("{} shares a tree: {error}", seed.name()))
+}
+
+async fn gets(peer: &Node, shared: &SharedTree, tree: &Tree) {
+    let out = peer.path("out");
+    let begun = peer.download_tree(shared.tree, &out, DownloadOptions::default()).await;
+    let mut download = begun.unwrap_or_else(|error| panic!("{} begins: {error}", peer.name()));
+    let finished = within("a tree is fetched", SOON, download.finished()).await;
+    let summary = finished.unwrap_or_else(|error| panic!("{} fetches: {error}", peer.name()));
+    assert_eq!(summary.bytes_total, tree.size());
+    tree.is_at(&out);
+    let left: Vec<_> = fs::read_dir(peer.dir())
+        .expect("there")
+        .map(|entry| entry.expect("readable").file_name())
+        .filter(|name| name.as_encoded_bytes().windows(7).any(|part| part == b"partial"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tree_is_the_same_on_every_machine_and_goes_on_without_its_seed() {
+    let mut network =
+        Network::builder().peer("seed").peer("ann").peer("bob").peer("cid").start().await;
+    let tree = Tree::usual(1);
+    let shared = shares(network.peer("seed"), &tree).await;
+    let (ann, bob) = (network.peer("ann"), network.peer("bob"));
+    tokio::join!(gets(ann, &shared, &tree), gets(bob, &shared, &tree));
+    network.stop("seed").await;
+    gets(network.peer("cid"), &shared, &tree).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trees_without_bytes_are_trees() {
+    let network = Network::builder().peer("seed").peer("ann").start().await;
+    let mut tree = Tree::default();
+    tree.file("nothing", Vec::new());
+    let shared = shares(network.peer("seed"), &tree).await;
+    gets(network.peer("ann"), &shared, &tree).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_is_there_already_is_refused_unless_it_is_that_tree() {
+    let network = Network::builder().peer("seed").peer("ann").start().await;
+    let (tree, ann) = (Tree::usual(2), network.peer("ann"));
+    let shared = shares(network.peer("seed"), &tree).await;
+    let mut other = tree.clone();
+    other.remove("latest");
+    other.write(&ann.path("out"));
+    let begun = ann.download_tree(shared.tree, ann.path("out"), DownloadOptions::default()).await;
+    let error = begun.expect_err("it is another one");
+    assert!(matches!(error, TreeError::Download(_)), "{error}");
+    assert!(error.hint().is_some());
+    other.is_at(&ann.path("out"));
+    fs::remove_dir_all(ann.path("out")).expect("ours");
+    tree.write(&ann.path("out"));
+    gets(ann, &shared, &tree).await;
+}
