@@ -28,6 +28,6 @@ pub(crate) use rights::{
 pub use rights::{effective_user, ignores_modes, is_unchangeable, protection};
 pub(crate) use space::{
     FreeSpace, Reservation, ReservationCost, file_size_limit, free_space, free_space_covers_names,
-    max_file_size, next_data, punch_hole, reflink, reservation_cost, reserve, storage_pool,
-    sync_everything, sync_file_system,
+    longest_name, max_file_size, next_data, punch_hole, reflink, reservation_cost, reserve,
+    storage_pool, sync_everything, sync_file_system,
 };

@@ -194,6 +194,12 @@ pub(crate) fn reservation_cost(_file: impl AsFd) -> ReservationCost {
     ReservationCost::Never
 }
 
+/// The bytes of the longest name that the file system takes, if it tells.
+pub(crate) fn longest_name(file: impl AsFd) -> Option<u64> {
+    let longest = rustix::fs::fstatvfs(file).ok()?.f_namemax;
+    (longest > 0).then_some(longest)
+}
+
 /// The largest file that the file system of this one can hold, where it is known to be less than
 /// any file here.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -23,20 +23,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
 
-use rustix::io::Errno;
-use tnet_fileinfo::tree::{Layout, Member, Span};
+use tnet_fileinfo::tree::{Layout, MAX_COMPONENT_LEN, Member, Span};
 
 use crate::block_file::BlockFile;
 use crate::fingerprint::FileFingerprint;
 use crate::sys;
 
 pub use fault::TreeFault;
-use handles::Handles;
-use place::{Place, io_fault};
-use stock::{What, remove_everything, take_stock};
+use place::{Place, as_path, io_fault, name_of};
+use stock::{Found, What, remove_everything, take_stock};
 
 /// Bytes of a member that is worth keeping open between two uses. Smaller ones lie within few
 /// chunks, and each is closed at once.
@@ -44,11 +40,6 @@ const WORTH_KEEPING: u64 = 256 * 1024;
 
 /// Locks for creating members: two threads that write different members seldom wait for each other.
 const CREATING: usize = 16;
-
-/// How often a file is opened again because there are no descriptors left, and how long others are
-/// given to close some. A second in all.
-const DESCRIPTOR_TRIES: u32 = 50;
-const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(20);
 
 /// The member is in the directory.
 const PRESENT: u8 = 1;
@@ -63,7 +54,6 @@ pub(crate) struct PartialTree {
     /// [`PRESENT`] and [`UNSYNCED`], for each member.
     members: Box<[AtomicU8]>,
     creating: [Mutex<()>; CREATING],
-    handles: Handles,
     is_in_memory: bool,
     /// Bytes that the file system had allocated for members when this was opened.
     allocated: u64,
@@ -77,8 +67,8 @@ impl PartialTree {
     /// use; everything else in it is removed.
     ///
     /// # Errors
-    /// Something in it can be neither used nor removed, or the file system takes two names of the
-    /// tree for one.
+    /// Something in it can be neither used nor removed, or the file system refuses a name of the
+    /// tree or takes two of them for one.
     pub(crate) fn open(layout: Arc<Layout>, directory: OwnedFd) -> Result<Self, TreeFault> {
         let mut tree = Self {
             members: (0..layout.member_count()).map(|_| AtomicU8::new(0)).collect(),
@@ -86,10 +76,10 @@ impl PartialTree {
             place: Place::new(directory)?,
             layout,
             creating: Default::default(),
-            handles: Handles::default(),
             allocated: 0,
             found: 0,
         };
+        tree.check_lengths()?;
         let (mut allocated, mut found_any) = (0_u64, false);
         let removed = take_stock(&tree.place, &tree.layout, &mut |found| {
             found_any = true;
@@ -113,8 +103,8 @@ impl PartialTree {
             tree.place.unsynced.note_all();
         }
         tree.allocated = allocated;
-        if tree.place.folds_names() {
-            // So that two names that are one show before any byte is written.
+        if !tree.place.takes_all_names() {
+            // So that what it does not take shows before any byte is written.
             tree.make_all()?;
         }
         Ok(tree)
@@ -147,7 +137,7 @@ impl PartialTree {
         finish::make_missing(&self.place, &self.layout, &is_there, &|number| {
             self.create(number, &self.member(number)).map(drop)
         })?;
-        self.handles.close_all();
+        self.place.handles.close_all();
         let fingerprints = finish::compare(&self.place, &self.layout)?;
         self.sync_data().map_err(|error| io_fault(b"", error))?;
         Ok(fingerprints)
@@ -158,7 +148,7 @@ impl PartialTree {
     /// # Errors
     /// Something could not be removed.
     pub(crate) fn discard(&self) -> Result<(), TreeFault> {
-        self.handles.close_all();
+        self.place.handles.close_all();
         for member in &self.members {
             member.store(0, Ordering::Relaxed);
         }
@@ -166,14 +156,29 @@ impl PartialTree {
         remove_everything(&self.place)
     }
 
-    /// Makes every entry of the tree, members without their bytes.
+    /// Refuses names that are too long for the file system. All others take what a manifest allows.
+    fn check_lengths(&self) -> Result<(), TreeFault> {
+        let Some(longest) = sys::longest_name(&self.place) else { return Ok(()) };
+        if longest >= MAX_COMPONENT_LEN as u64 {
+            return Ok(());
+        }
+        let is_too_long = |path: &[u8]| name_of(path).len() as u64 > longest;
+        match self.layout.manifest().entries().find(|entry| is_too_long(entry.path)) {
+            Some(entry) => Err(TreeFault::NameRefused { path: as_path(entry.path).to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes every entry of the tree, members without their bytes, and looks whether each is there.
     fn make_all(&self) -> Result<(), TreeFault> {
         for number in 0..self.layout.member_count() {
             if !self.is_present(number) {
                 self.create(number, &self.member(number))?;
             }
         }
-        finish::make_missing(&self.place, &self.layout, &|_| true, &|_| Ok(()))
+        finish::make_missing(&self.place, &self.layout, &|_| true, &|_| Ok(()))?;
+        let seen = |found: &Found<'_>| Ok(found.entry.fingerprint);
+        finish::compare_names(&self.place, &self.layout, &seen).map(drop)
     }
 
     fn member(&self, number: u32) -> Member<'_> {
@@ -188,11 +193,11 @@ impl PartialTree {
     fn write_span(&self, span: &Span, bytes: &[u8]) -> io::Result<usize> {
         let member = self.member(span.member);
         let is_kept = member.size() >= WORTH_KEEPING && span.len() < member.size();
-        let file = match self.handles.find(span.member) {
+        let file = match self.place.handles.find(span.member) {
             Some(file) => file,
             None => {
                 let file = self.open_or_create(span.member, &member)?;
-                if is_kept { self.handles.keep(span.member, file) } else { Arc::new(file) }
+                if is_kept { self.place.handles.keep(span.member, file) } else { Arc::new(file) }
             }
         };
         let written = FileExt::write_at(&*file, bytes, span.within.start);
@@ -218,38 +223,14 @@ impl PartialTree {
     }
 
     fn open_present(&self, member: &Member<'_>) -> Result<File, TreeFault> {
-        self.with_descriptors(|| self.place.open_file(member.path))
+        self.place.open_file(member.path)
     }
 
     fn create(&self, number: u32, member: &Member<'_>) -> Result<File, TreeFault> {
-        let create = || self.place.create_file(member.path, member.is_executable);
-        let file = self.with_descriptors(create)?;
+        let file = self.place.create_file(member.path, member.is_executable)?;
         self.members[number as usize].fetch_or(PRESENT, Ordering::AcqRel);
         room::reserve(&file, member.size()).map_err(|error| io_fault(member.path, error))?;
         Ok(file)
-    }
-
-    /// Tries it again for a while if no descriptors are left, after closing our own.
-    fn with_descriptors(
-        &self,
-        open: impl Fn() -> Result<File, TreeFault>,
-    ) -> Result<File, TreeFault> {
-        let mut opened = open();
-        for _ in 0..DESCRIPTOR_TRIES {
-            match &opened {
-                Err(TreeFault::Io { source, .. })
-                    if matches!(
-                        Errno::from_io_error(source),
-                        Some(Errno::MFILE | Errno::NFILE)
-                    ) => {}
-                _ => return opened,
-            }
-            if !self.handles.close_all() {
-                thread::sleep(DESCRIPTOR_PAUSE);
-            }
-            opened = open();
-        }
-        opened
     }
 }
 

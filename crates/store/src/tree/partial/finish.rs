@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use tnet_fileinfo::tree::{EntryKind, Layout};
+use tnet_fileinfo::tree::{EntryKind, Layout, Member};
 
 use super::fault::TreeFault;
 use super::place::{Made, Place, as_path, io_fault};
@@ -42,24 +42,37 @@ pub(super) fn make_missing(
 /// Gives every entry its mode and compares all with the manifest; answers with the fingerprint of
 /// each member.
 pub(super) fn compare(place: &Place, layout: &Layout) -> Result<Vec<FileFingerprint>, TreeFault> {
+    let fingerprints = compare_names(place, layout, &|found| match &found.what {
+        What::Member(_, member) if found.entry.fingerprint.size != member.size() => {
+            Err(gone(found.path))
+        }
+        What::Member(_, Member { is_executable, .. }) => settle(place, found, *is_executable),
+        What::Directory => settle(place, found, false),
+        What::Link => Ok(found.entry.fingerprint),
+    })?;
+    let failed = |error| io_fault(b"", error);
+    let now = sys::protection(place.top()).map_err(failed)?.mode;
+    if let Some(mode) = place.mode_to_set(Made::Directory, now) {
+        sys::set_mode(place.top(), mode).map_err(failed)?;
+        place.unsynced.note_directory(b"");
+    }
+    Ok(fingerprints)
+}
+
+/// Checks that every entry of the manifest is there under its very name; answers with what `check`
+/// says of each member.
+pub(super) fn compare_names(
+    place: &Place,
+    layout: &Layout,
+    check: &dyn Fn(&Found<'_>) -> Result<FileFingerprint, TreeFault>,
+) -> Result<Vec<FileFingerprint>, TreeFault> {
     let mut members: Vec<Option<FileFingerprint>> = vec![None; layout.member_count() as usize];
     let mut others: HashSet<Box<[u8]>> = HashSet::new();
     take_stock(place, layout, &mut |found| {
-        match &found.what {
-            What::Member(number, member) => {
-                if found.entry.fingerprint.size != member.size() {
-                    return Err(gone(found.path));
-                }
-                let is_executable = member.is_executable;
-                members[*number as usize] = Some(settle(place, &found, is_executable)?);
-            }
-            What::Directory => {
-                settle(place, &found, false)?;
-                others.insert(found.path.into());
-            }
-            What::Link => {
-                others.insert(found.path.into());
-            }
+        let fingerprint = check(&found)?;
+        match found.what {
+            What::Member(number, _) => members[number as usize] = Some(fingerprint),
+            What::Directory | What::Link => drop(others.insert(found.path.into())),
         }
         Ok(())
     })?;
@@ -74,10 +87,6 @@ pub(super) fn compare(place: &Place, layout: &Layout) -> Result<Vec<FileFingerpr
             return Err(place.one_name(entry.path).unwrap_or_else(|| gone(entry.path)));
         }
     }
-    if let Some(mode) = place.mode(Made::Directory) {
-        sys::set_mode(place.top(), mode).map_err(|error| io_fault(b"", error))?;
-        place.unsynced.note_directory(b"");
-    }
     Ok(members.into_iter().flatten().collect())
 }
 
@@ -91,8 +100,7 @@ fn settle(
         What::Directory => Made::Directory,
         _ => Made::File { is_executable },
     };
-    let Some(mode) = place.mode(what).filter(|mode| *mode != found.entry.protection.mode & 0o7777)
-    else {
+    let Some(mode) = place.mode_to_set(what, found.entry.protection.mode) else {
         return Ok(found.entry.fingerprint);
     };
     let failed = |error| io_fault(found.path, error);

@@ -9,19 +9,33 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::emptying::names;
 use super::fault::TreeFault;
+use super::handles::Handles;
 use super::probe::Probe;
 use super::unsynced::{Changes, Unsynced};
 use crate::beneath;
-use crate::sys::{self, Entry, EntryKind};
+use crate::sys::{self, Entry, EntryKind, Protection};
 
 /// What the owner may do with an entry while the tree is being made, whatever the umask says.
 const OWNER_OF_FILE: u32 = 0o600;
 const OWNER_OF_DIRECTORY: u32 = 0o700;
+
+/// How often something is opened again because there are no descriptors left, and how long others
+/// are given to close some. A second in all.
+const DESCRIPTOR_TRIES: u32 = 50;
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(20);
+
+/// What other users may do.
+const OTHERS: u32 = 0o077;
+
+/// New files get the group of the directory, which new directories inherit.
+const KEEPS_GROUP: u32 = 0o2000;
 
 /// The directory of a tree that is being made.
 #[derive(Debug)]
@@ -33,6 +47,7 @@ pub(super) struct Place {
     /// The paths of directories that are there.
     directories: Mutex<HashSet<Box<[u8]>>>,
     pub(super) unsynced: Unsynced,
+    pub(super) handles: Handles,
 }
 
 /// What an entry is to be.
@@ -43,10 +58,14 @@ pub(super) enum Made {
 }
 
 impl Place {
-    /// `top` is the open directory of the tree.
+    /// `top` is the open directory of the tree. From now on no other user can reach what is in it,
+    /// also if it was finished before.
     pub(super) fn new(top: OwnedFd) -> Result<Self, TreeFault> {
-        let failed = |source| TreeFault::Io { path: ".".into(), source };
-        let owner = sys::protection(&top).map_err(failed)?.owner;
+        let failed = |source| io_fault(b"", source);
+        let Protection { owner, mode, .. } = sys::protection(&top).map_err(failed)?;
+        if mode & OTHERS != 0 {
+            sys::set_mode(&top, mode & !OTHERS & 0o7777).map_err(failed)?;
+        }
         let probe = Probe::of(&top).map_err(failed)?;
         Ok(Self {
             top,
@@ -54,6 +73,7 @@ impl Place {
             probe,
             directories: Mutex::default(),
             unsynced: Unsynced::default(),
+            handles: Handles::default(),
         })
     }
 
@@ -61,13 +81,22 @@ impl Place {
         &self.top
     }
 
-    /// Whether the file system takes some names that differ for one.
-    pub(super) fn folds_names(&self) -> bool {
-        self.probe.folds_names
+    /// Whether any two names are two names here; else some may be refused.
+    pub(super) fn takes_all_names(&self) -> bool {
+        self.probe.takes_all_names
     }
 
-    /// The mode that an entry has in the end; `None` if the file system has no modes.
-    pub(super) fn mode(&self, what: Made) -> Option<u32> {
+    /// The mode that an entry is to have in the end, if it has another one now.
+    pub(super) fn mode_to_set(&self, what: Made, now: u32) -> Option<u32> {
+        let kept = match what {
+            Made::Directory => now & KEEPS_GROUP,
+            Made::File { .. } => 0,
+        };
+        Some(self.mode(what)? | kept).filter(|mode| *mode != now & 0o7777)
+    }
+
+    /// The mode of a new entry; `None` if the file system has no modes.
+    fn mode(&self, what: Made) -> Option<u32> {
         let granted = self.probe.granted_mode?;
         Some(granted & wanted_mode(what))
     }
@@ -75,7 +104,8 @@ impl Place {
     /// Creates a file and, where they are missing, the directories that it is in.
     pub(super) fn create_file(&self, path: &[u8], is_executable: bool) -> Result<File, TreeFault> {
         let what = Made::File { is_executable };
-        let create = || beneath::create(&self.top, as_path(path), wanted_mode(what));
+        let create =
+            || self.opened(|| beneath::create(&self.top, as_path(path), wanted_mode(what)));
         let mut created = create();
         if is_missing(&created) {
             self.make_parents(path)?;
@@ -89,7 +119,7 @@ impl Place {
 
     /// Opens a file that is there, for reading and writing.
     pub(super) fn open_file(&self, path: &[u8]) -> Result<File, TreeFault> {
-        let opened = beneath::open_writable(&self.top, as_path(path));
+        let opened = self.opened(|| beneath::open_writable(&self.top, as_path(path)));
         self.check_file(path, opened.map_err(|error| not_opened(path, error))?)
     }
 
@@ -125,21 +155,28 @@ impl Place {
             let (path, name) = (&path[..end], name_of(&path[..end]));
             let directory = outer.as_ref().map_or(self.top.as_fd(), AsFd::as_fd);
             let known = directories.contains(path);
-            let mut opened = sys::open_subdirectory(directory, name);
-            if is_missing(&opened) {
+            let open = || self.opened(|| sys::open_subdirectory(directory, name));
+            let mut opened = open();
+            let was_there = !is_missing(&opened);
+            if !was_there {
                 sys::make_directory(directory, name, wanted_mode(Made::Directory))
                     .map_err(|error| self.not_made(path, error))?;
-                opened = sys::open_subdirectory(directory, name);
+                opened = open();
                 if let Ok(made) = &opened {
                     self.allow_owner(made, Made::Directory, OWNER_OF_DIRECTORY)
                         .map_err(|error| io_fault(path, error))?;
                 }
                 directories.insert(path.into());
                 self.unsynced.note_directory(parent(path));
-            } else if opened.is_ok() && !known {
+            }
+            let is_taken = match &opened {
+                Ok(_) => was_there && !known,
+                Err(error) => beneath::leads_elsewhere(error),
+            };
+            if is_taken {
                 return Err(self.not_made(path, Errno::EXIST.into()));
             }
-            outer = Some(opened.map_err(|error| not_opened(path, error))?);
+            outer = Some(opened.map_err(|error| io_fault(path, error))?);
         }
         Ok(outer.expect("a path has at least one component"))
     }
@@ -173,7 +210,8 @@ impl Place {
     /// Opens a directory that is there; the empty path is the top.
     pub(super) fn open_directory(&self, path: &[u8]) -> Result<OwnedFd, TreeFault> {
         let within = if path.is_empty() { Path::new(".") } else { as_path(path) };
-        beneath::open_directory(&self.top, within).map_err(|error| not_opened(path, error))
+        self.opened(|| beneath::open_directory(&self.top, within))
+            .map_err(|error| not_opened(path, error))
     }
 
     /// All changes since they were last taken; see [`Unsynced::take`].
@@ -186,6 +224,24 @@ impl Place {
     /// The paths of all directories that are there, without the top.
     pub(super) fn known_directories(&self) -> Vec<Box<[u8]>> {
         self.directories().iter().cloned().collect()
+    }
+
+    /// Tries it again for a while if no descriptors are left, after closing what we keep open.
+    fn opened<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        for _ in 0..DESCRIPTOR_TRIES {
+            match open() {
+                Err(error)
+                    if matches!(
+                        Errno::from_io_error(&error),
+                        Some(Errno::MFILE | Errno::NFILE)
+                    ) => {}
+                opened => return opened,
+            }
+            if !self.handles.close_all() {
+                thread::sleep(DESCRIPTOR_PAUSE);
+            }
+        }
+        open()
     }
 
     /// With an odd umask the owner could not open again what was just made.
@@ -215,11 +271,14 @@ impl Place {
         if names.iter().any(|name| name == name_of(path)) {
             return None;
         }
-        let same = |name: &&OsString| {
+        let is_same = |name: &&OsString| {
             sys::entry_at(&directory, name)
                 .is_ok_and(|entry| entry.is_some_and(|entry| entry.is_same_file(&taken)))
         };
-        let other = names.iter().find(same)?;
+        // Where inodes have a number for each name, letters are compared.
+        let lower = |name: &OsStr| name.to_str().map(str::to_lowercase);
+        let is_alike = |name: &&OsString| lower(name) == lower(name_of(path));
+        let other = names.iter().find(is_same).or_else(|| names.iter().find(is_alike))?;
         let first = as_path(&join(parent(path), other.as_bytes())).to_owned();
         Some(TreeFault::OneName { first, second: as_path(path).to_owned() })
     }

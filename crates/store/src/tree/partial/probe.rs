@@ -1,43 +1,49 @@
 //! What the file system makes of names and modes, found out with one file that is removed again.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 
-use crate::sys;
+use rustix::io::Errno;
+
+use crate::{beneath, sys};
 
 /// What is known of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Probe {
-    /// It takes upper and lower case for one, or a letter with its accent in one or two
-    /// characters.
-    pub(super) folds_names: bool,
+    /// Any two names are two names: it takes neither upper and lower case for one, nor a letter
+    /// with its accent in one or two characters, and refuses no byte. Else it may refuse a name.
+    pub(super) takes_all_names: bool,
     /// The permissions that are left of `0777` in a new file; `None` if it has no modes.
     pub(super) granted_mode: Option<u32>,
 }
+
+/// What no file system for other systems takes, and a byte that is not in UTF-8.
+const ODD: &[u8] = b":?\xff";
 
 impl Probe {
     /// Makes a file in the directory, which is ours alone.
     pub(super) fn of(directory: &OwnedFd) -> io::Result<Self> {
         let stem = format!(".tnet-{:016x}", rand::random::<u64>());
-        let named = |end: &str| OsString::from(format!("{stem}{end}"));
-        let (mut name, mut is_plain) = (named("A\u{e9}"), false);
+        let named = |end: &str| OsString::from_vec([stem.as_bytes(), end.as_bytes(), ODD].concat());
+        let (mut name, mut takes_all_names) = (named("A\u{e9}"), true);
         let mut created = create(directory, &name);
         if created.as_ref().is_err_and(refuses_name) {
-            // Not even this one may be taken as it is: then it folds, for all that is known.
-            (name, is_plain) = (named("A"), true);
+            (name, takes_all_names) = (OsString::from(stem.clone()), false);
             created = create(directory, &name);
         }
         let file = created?;
-        let found = || -> io::Result<Self> {
+        let mut found = || -> io::Result<Self> {
             let granted = sys::protection(&file)?.mode & 0o777;
             sys::set_mode(&file, 0o600)?;
             let has_modes = sys::protection(&file)?.mode & 0o777 == 0o600;
-            let mut folds_names = is_plain;
-            for other in ["a\u{e9}", "Ae\u{301}"].map(named) {
-                folds_names |= sys::entry_at(directory, &other).is_ok_and(|entry| entry.is_some());
-            }
-            Ok(Self { folds_names, granted_mode: has_modes.then_some(granted) })
+            let is_there = |other: OsString| {
+                sys::entry_at(directory, &other).is_ok_and(|entry| entry.is_some())
+            };
+            takes_all_names &= !["a\u{e9}", "Ae\u{301}"].map(named).into_iter().any(is_there);
+            Ok(Self { takes_all_names, granted_mode: has_modes.then_some(granted) })
         };
         let found = found();
         sys::remove(directory, &name)?;
@@ -45,12 +51,11 @@ impl Probe {
     }
 }
 
-fn create(directory: &OwnedFd, name: &OsStr) -> io::Result<std::fs::File> {
-    crate::beneath::create(directory, name.as_ref(), 0o777)
+fn create(directory: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    beneath::create(directory, name.as_ref(), 0o777)
 }
 
 fn refuses_name(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::ILSEQ))
 }
 
@@ -64,8 +69,9 @@ mod tests {
         let directory = sys::open_directory(dir.path()).expect("there");
         let probe = Probe::of(&directory).expect("writable");
         assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), 0);
+        // Of the file systems that tests run on.
         if cfg!(target_os = "linux") {
-            assert!(!probe.folds_names);
+            assert!(probe.takes_all_names);
             assert!(probe.granted_mode.is_some());
         }
     }

@@ -116,7 +116,7 @@ impl PartialTree {
     }
 
     fn file_of(&self, span: &Span) -> io::Result<Arc<File>> {
-        if let Some(file) = self.handles.find(span.member) {
+        if let Some(file) = self.place.handles.find(span.member) {
             return Ok(file);
         }
         if !self.is_present(span.member) {
@@ -133,7 +133,7 @@ impl PartialTree {
     }
 
     fn file_at_once(&self, span: &Span) -> Option<Arc<File>> {
-        if let Some(file) = self.handles.find(span.member) {
+        if let Some(file) = self.place.handles.find(span.member) {
             return Some(file);
         }
         if !self.is_present(span.member) {
@@ -145,6 +145,10 @@ impl PartialTree {
     }
 
     fn kept(&self, span: &Span, size: u64, file: File) -> Arc<File> {
-        if size >= WORTH_KEEPING { self.handles.keep(span.member, file) } else { Arc::new(file) }
+        if size >= WORTH_KEEPING {
+            self.place.handles.keep(span.member, file)
+        } else {
+            Arc::new(file)
+        }
     }
 }

@@ -93,7 +93,7 @@ impl PartialTree {
     }
 
     fn sync_member(&self, number: u32) -> io::Result<()> {
-        let file: Arc<File> = match self.handles.find(number) {
+        let file: Arc<File> = match self.place.handles.find(number) {
             Some(file) => file,
             None => self.open_present(&self.member(number))?.into(),
         };

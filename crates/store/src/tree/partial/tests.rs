@@ -3,6 +3,7 @@
 mod crash;
 mod finish;
 mod hostile;
+mod injected;
 mod payload;
 mod speed;
 
@@ -11,7 +12,10 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use tnet_fileinfo::tree::{Manifest, ManifestBuilder};
 use tnet_fileinfo::{ChunkSize, FileHash, Geometry, MIN_CHUNK_SIZE};
 
@@ -32,16 +36,22 @@ enum Is<'a> {
 struct Sample {
     layout: Arc<Layout>,
     payload: Vec<u8>,
-    scratch: tempfile::TempDir,
+    /// Holds `out.partial`.
+    root: PathBuf,
+    _scratch: Option<tempfile::TempDir>,
 }
 
 impl Sample {
     fn new(entries: &[(&str, Is<'_>)]) -> Self {
         let scratch = tempfile::tempdir().expect("a place for temporary files");
-        Self::within(scratch, entries)
+        fs::create_dir(scratch.path().join("out.partial")).expect("writable");
+        let mut sample = Self::within(scratch.path().to_owned(), entries);
+        sample._scratch = Some(scratch);
+        sample
     }
 
-    fn within(scratch: tempfile::TempDir, entries: &[(&str, Is<'_>)]) -> Self {
+    /// A tree for the directory `out.partial` in `root`.
+    fn within(root: PathBuf, entries: &[(&str, Is<'_>)]) -> Self {
         let mut sizes: Vec<(&str, usize)> = Vec::new();
         let mut builder = ManifestBuilder::default();
         for (path, is) in entries {
@@ -64,23 +74,16 @@ impl Sample {
         let geometry = Geometry::new(payload.len() as u64, chunk_size).expect("few chunks");
         let hash = FileHash::from_bytes(*blake3::hash(&payload).as_bytes());
         let manifest: Manifest = builder.finish(geometry, hash).expect("a valid tree");
-        fs::create_dir(scratch.path().join("out.partial"))
-            .or_else(
-                |error| {
-                    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
-                },
-            )
-            .expect("writable");
-        Self { layout: Arc::new(Layout::new(Arc::new(manifest))), payload, scratch }
+        Self { layout: Arc::new(Layout::new(Arc::new(manifest))), payload, root, _scratch: None }
     }
 
     /// Another tree that is to be made in the same directory.
-    fn followed_by(self, entries: &[(&str, Is<'_>)]) -> Self {
-        Self::within(self.scratch, entries)
+    fn followed_by(&self, entries: &[(&str, Is<'_>)]) -> Self {
+        Self::within(self.root.clone(), entries)
     }
 
     fn top(&self) -> PathBuf {
-        self.scratch.path().join("out.partial")
+        self.root.join("out.partial")
     }
 
     fn path(&self, inner: &str) -> PathBuf {
@@ -102,6 +105,18 @@ impl Sample {
 
     fn write_all(&self, tree: &PartialTree) {
         self.write(tree, 0..self.payload.len());
+    }
+
+    /// Writes what cannot be read right, as a resumed download does.
+    fn mend(&self, tree: &PartialTree) {
+        for start in (0..self.payload.len()).step_by(1000) {
+            let range = start..self.payload.len().min(start + 1000);
+            let mut found = vec![0; range.len()];
+            let read = tree.read_exact_at(&mut found, start as u64);
+            if read.is_err() || found != self.payload[range.clone()] {
+                self.write(tree, range);
+            }
+        }
     }
 
     /// Which bytes of the payload this member has.

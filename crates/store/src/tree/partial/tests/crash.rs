@@ -70,8 +70,7 @@ const STATES: [(&str, Put); 20] = [
     }),
     ("a second name of a file outside", |sample| {
         remove(sample, "d/small");
-        fs::hard_link(sample.scratch.path().join("outside"), sample.path("d/small"))
-            .expect("writable");
+        fs::hard_link(sample.root.join("outside"), sample.path("d/small")).expect("writable");
     }),
     ("a pipe in place of a file", |sample| {
         remove(sample, "d/large");
@@ -80,23 +79,11 @@ const STATES: [(&str, Put); 20] = [
     }),
 ];
 
-/// Writes what cannot be read right, as a resumed download does.
-fn mend(sample: &Sample, tree: &PartialTree) {
-    for start in (0..sample.payload.len()).step_by(1000) {
-        let range = start..sample.payload.len().min(start + 1000);
-        let mut found = vec![0; range.len()];
-        let read = tree.read_exact_at(&mut found, start as u64);
-        if read.is_err() || found != sample.payload[range.clone()] {
-            sample.write(tree, range);
-        }
-    }
-}
-
 #[test]
 fn every_state_of_the_directory_ends_as_exactly_the_tree() {
     for (state, put) in STATES {
         let sample = Sample::new(&ENTRIES);
-        fs::write(sample.scratch.path().join("outside"), "outside").expect("writable");
+        fs::write(sample.root.join("outside"), "outside").expect("writable");
         let tree = sample.begin();
         sample.write_all(&tree);
         tree.finish().expect("all is there");
@@ -104,14 +91,14 @@ fn every_state_of_the_directory_ends_as_exactly_the_tree() {
         put(&sample);
 
         let tree = sample.open().unwrap_or_else(|fault| panic!("{state}: {fault:?}"));
-        mend(&sample, &tree);
+        sample.mend(&tree);
         tree.sync_data().unwrap_or_else(|error| panic!("{state}: {error:?}"));
         tree.finish().unwrap_or_else(|fault| panic!("{state}: {fault:?}"));
 
         sample.assert_whole();
-        let outside = fs::read(sample.scratch.path().join("outside")).expect("there");
+        let outside = fs::read(sample.root.join("outside")).expect("there");
         assert_eq!(outside, b"outside", "{state}");
-        assert_eq!(fs::read_dir(sample.scratch.path()).expect("there").count(), 2, "{state}");
+        assert_eq!(fs::read_dir(sample.root).expect("there").count(), 2, "{state}");
     }
 }
 
@@ -131,7 +118,7 @@ fn what_another_tree_left_is_used_or_removed() {
         ("void", Is::Executable(10)),
     ]);
     let tree = next.begin();
-    mend(&next, &tree);
+    next.mend(&tree);
     tree.finish().expect("all is there");
     next.assert_whole();
 }

@@ -81,7 +81,7 @@ fn everything_is_removed_however_deep_and_nothing_that_a_link_leads_to() {
     let tree = sample.begin();
     sample.write_all(&tree);
     tree.finish().expect("all is there");
-    let outside = sample.scratch.path().join("outside");
+    let outside = sample.root.join("outside");
     fs::create_dir(&outside).expect("writable");
     fs::write(outside.join("kept"), "x").expect("writable");
     symlink(&outside, sample.path("d/out")).expect("writable");
@@ -107,4 +107,29 @@ fn what_was_discarded_can_be_written_anew() {
     sample.write_all(&tree);
     tree.finish().expect("all is there");
     sample.assert_whole();
+}
+
+#[test]
+fn modes_that_another_tree_or_the_user_left_are_set_right() {
+    let sample = Sample::new(&ENTRIES);
+    let tree = sample.begin();
+    sample.write_all(&tree);
+    let set = |inner: &str, mode| {
+        fs::set_permissions(sample.path(inner), fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let mode = |inner: &str| {
+        fs::metadata(sample.path(inner)).expect("there").permissions().mode() & 0o7777
+    };
+    tree.finish().expect("all is there");
+    let paths = ["bin/run", "d/deep/file", "d/deep", "empty", ""];
+    let wanted = paths.map(mode);
+    for path in paths {
+        set(path, 0o2770);
+    }
+    let tree = sample.begin();
+    assert_eq!(mode("") & 0o77, 0, "no other user gets in meanwhile");
+    tree.finish().expect("all is there");
+    // Directories hand on their group.
+    let kept = paths.map(|path| if sample.path(path).is_dir() { 0o2000 } else { 0 });
+    assert_eq!(paths.map(mode), std::array::from_fn(|at| wanted[at] | kept[at]));
 }

@@ -167,3 +167,19 @@ fn space_is_counted_in_blocks_and_what_is_there_is_not_needed_again() {
     assert_eq!(needed.files, 2);
     assert!(needed.bytes <= 2 * 4096, "{needed:?}");
 }
+
+#[test]
+fn the_space_of_large_members_is_reserved_where_that_costs_nothing() {
+    let sample = Sample::new(&[("a", Is::File(10)), ("large", Is::File(16 << 20))]);
+    let tree = sample.begin();
+    tree.reserve_members().expect("the disk has room");
+    assert!(!sample.path("a").exists());
+    let is_reserved = sample.path("large").exists();
+    let costs_nothing = sys::reservation_cost(tree.directory()) == sys::ReservationCost::AtOnce;
+    assert_eq!(is_reserved, costs_nothing);
+    if is_reserved {
+        let file = File::open(sample.path("large")).expect("there");
+        assert!(sys::entry(&file).expect("readable").allocated >= 16 << 20);
+        assert_eq!(tree.next_data(0, 10 + (16 << 20)).expect("readable"), None, "all hole");
+    }
+}
