@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use tnet_fileinfo::{ChunkIndex, ChunkSize, ChunkSum, FileInfo, Geometry, Tail, chunk_sum, root};
 
 /// Bytes made or compared at a time.
@@ -108,7 +106,10 @@ impl Payload {
     fn stream(self) -> Box<dyn Read> {
         match self {
             Payload::Random { len, seed } => {
-                Box::new(Random(StdRng::seed_from_u64(seed)).take(len))
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&seed.to_le_bytes());
+                // A generator that is compiled into this crate would not be optimised in tests.
+                Box::new(hasher.finalize_xof().take(len))
             }
             Payload::Sparse { len } => Box::new(io::repeat(0).take(len)),
         }
@@ -138,17 +139,6 @@ pub(crate) fn part<'a>(geometry: &Geometry, bytes: &'a [u8], chunk: ChunkIndex) 
     let range = geometry.range(chunk);
     let index = |offset| usize::try_from(offset).expect("inside of bytes that are in memory");
     &bytes[index(range.start)..index(range.end)]
-}
-
-struct Random(StdRng);
-
-impl Read for Random {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Whole words only, so that the bytes do not depend on how they are asked for.
-        let len = if buf.len() < 8 { buf.len() } else { buf.len() / 8 * 8 };
-        self.0.fill_bytes(&mut buf[..len]);
-        Ok(len)
-    }
 }
 
 fn read_block(from: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {

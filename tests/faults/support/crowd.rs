@@ -13,7 +13,7 @@ use tnet_proto::{
     FileHandle, Hello, Holdings, MAX_DATA_LEN, MessageCodec, Open, Payload, PeerId, PeerMessage,
     Protocol, Received, exchange_preamble,
 };
-use tnet_testkit::Content;
+use tnet_testkit::{Content, payload};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -140,6 +140,11 @@ pub(crate) async fn joins((from, to): (IpAddr, SocketAddr), open: &Open) -> Opti
     timeout(LIMIT, greeting).await.ok()?
 }
 
+/// Bytes that are nobody's.
+fn noise(len: usize) -> Vec<u8> {
+    payload(len as u64, rand::rng().random()).bytes()
+}
+
 /// One connection, until the other side closes it.
 async fn member(
     ends: (IpAddr, SocketAddr),
@@ -161,8 +166,7 @@ async fn member(
         dripping = Some((file, 0, 0));
     }
     let (mut writer, mut reader) = framed.split();
-    let mut bytes = vec![0; DRIP];
-    rand::rng().fill(&mut bytes[..]);
+    let bytes = noise(DRIP);
     loop {
         let received = tokio::select! {
             received = reader.next() => received?.ok()?,
@@ -192,8 +196,7 @@ async fn member(
             }
             Manner::Lies | Manner::BreaksOff => {
                 let kept = usize::from(manner == Manner::BreaksOff);
-                let mut body = vec![0; len - kept];
-                rand::rng().fill(&mut body[..]);
+                let body = noise(len - kept);
                 let mut offset = 0;
                 for part in body.chunks(MAX_DATA_LEN) {
                     let bytes = Payload(part.to_vec());
