@@ -15,6 +15,7 @@ mod cli_output;
 #[cfg(target_os = "linux")]
 mod cli_places;
 mod cli_status;
+mod cli_trees;
 mod directory;
 mod integrity;
 mod links;

@@ -177,7 +177,7 @@ mod tests {
             ),
             (
                 "tnet verify",
-                "the following required arguments were not provided: <FILE> <FILEINFO>; see `tnet verify --help`",
+                "the following required arguments were not provided: <PATH> <FILEINFO>; see `tnet verify --help`",
             ),
             (
                 "tnet priority urgent a",

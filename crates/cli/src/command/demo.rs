@@ -14,7 +14,8 @@ use tnet_peer::Summary;
 use tokio::time::sleep;
 
 use self::swarm::{Downloader, Swarm};
-use super::fileinfo::{blocking, hash};
+use super::fileinfo::blocking;
+use super::hashing::hash;
 use crate::config::typed::Demo;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -104,7 +105,7 @@ async fn describe(file: &Path, context: &Context) -> Result<FileInfo, Failure> {
     .await?;
     hash("hashing", len, context, move |progress| scan_file(&asked, None, progress))
         .await
-        .map_err(|failure| failure.of_file(file))
+        .map_err(|failure| failure.of(file))
 }
 
 async fn distribute(
@@ -195,7 +196,7 @@ async fn verify(done: &[Finished], info: &FileInfo, context: &Context) -> Result
             scan_file(&copy, None, progress)
         })
         .await
-        .map_err(|failure| failure.of_file(&summary.path))?;
+        .map_err(|failure| failure.of(&summary.path))?;
         if copied.hash() != info.hash() {
             let message =
                 format!("the copy of {name} has the hash {}, not {}", copied.hash(), info.hash());

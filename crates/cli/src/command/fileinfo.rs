@@ -1,34 +1,72 @@
-//! Reads a `.fileinfo` that the user named, and hashes files with a progress line.
+//! Reads a `.fileinfo` that the user named.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use tnet_fileinfo::{FileInfo, MAX_FILEINFO_LEN, ProgressFn, ScanError};
-use tokio::time::timeout;
+use tnet_fileinfo::tree::{MAX_MANIFEST_LEN, Manifest, ManifestError, TreeHash};
+use tnet_fileinfo::{Described, FileInfo, MAX_FILEINFO_LEN};
 
-use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, file_failure};
-use crate::render::fit::part;
-use crate::render::rate_meter::RateMeter;
-use crate::render::status_line::StatusLine;
-use crate::render::units::{shown_path, size};
+use crate::render::units::shown_path;
 
-/// Shorter work shows no bar.
-const SHOW_AFTER: Duration = Duration::from_secs(1);
+/// What to do where a tree will not do.
+const A_FILE: &str = "name the .fileinfo or the hash of a file";
 
-/// How often the progress line is updated.
-const REFRESH: Duration = Duration::from_millis(100);
+/// A command for files was given a tree.
+pub(crate) fn no_file(tree: TreeHash) -> Failure {
+    Failure::new(Exit::Usage, format!("{tree} is a directory, not a file")).or_hint(A_FILE)
+}
 
-/// Reads and verifies a description.
+/// Reads and verifies the description of a file.
 pub(crate) async fn read(path: &Path) -> Result<FileInfo, Failure> {
+    match read_any(path).await? {
+        Described::File(info) => Ok(info),
+        Described::Tree(_) => {
+            let cause = format!("{} describes a directory, not a file", shown_path(path));
+            Err(Failure::new(Exit::Usage, cause).or_hint(A_FILE).about(path))
+        }
+    }
+}
+
+/// Reads and verifies the description of a file or a tree.
+pub(crate) async fn read_any(path: &Path) -> Result<Described, Failure> {
     let path = path.to_owned();
-    blocking(move || read_now(&path)).await
+    blocking(move || parse(&path, &read_bytes(&path, |_| MAX_FILEINFO_LEN)?)).await
+}
+
+/// What a tree is compared with.
+#[derive(Debug)]
+pub(crate) enum Reference {
+    /// The description of a file or a tree.
+    Described(Described),
+    /// The manifest of a tree.
+    Manifest(Manifest),
+}
+
+/// Reads a description, or the manifest of a tree.
+pub(crate) async fn read_reference(path: &Path) -> Result<Reference, Failure> {
+    let path = path.to_owned();
+    blocking(move || {
+        let most = |head: &[u8]| {
+            if Manifest::is_begun_by(head) { MAX_MANIFEST_LEN } else { MAX_FILEINFO_LEN }
+        };
+        let bytes = read_bytes(&path, most)?;
+        if !Manifest::is_begun_by(&bytes) {
+            return parse(&path, &bytes).map(Reference::Described);
+        }
+        let exit = |error: &ManifestError| match error {
+            ManifestError::Version { .. } => Exit::Version,
+            _ => Exit::Integrity,
+        };
+        Manifest::parse(bytes).map(Reference::Manifest).map_err(|error| {
+            Failure::new(exit(&error), error.to_string())
+                .named(&path)
+                .or_hint("get it again from where it was made")
+        })
+    })
+    .await
 }
 
 /// Opens a description for another process to read.
@@ -37,9 +75,10 @@ pub(crate) async fn open(path: &Path) -> Result<File, Failure> {
     blocking(move || open_regular(&path).map_err(|error| file_failure("read", &path, &error))).await
 }
 
-fn read_now(path: &Path) -> Result<FileInfo, Failure> {
+/// Reads a file of at most as many bytes as its first ones allow.
+fn read_bytes(path: &Path, most: impl Fn(&[u8]) -> usize) -> Result<Vec<u8>, Failure> {
     let shown = shown_path(path);
-    let json = read_bounded(path).map_err(|error| match error.kind() {
+    read_bounded(path, most).map_err(|error| match error.kind() {
         io::ErrorKind::IsADirectory => {
             Failure::new(Exit::Integrity, format!("{shown} is a directory"))
                 .or_hint("name the .fileinfo in it")
@@ -53,8 +92,11 @@ fn read_now(path: &Path) -> Result<FileInfo, Failure> {
                 .about(path)
         }
         _ => file_failure("read", path, &error),
-    })?;
-    FileInfo::parse(&json).map_err(|error| {
+    })
+}
+
+fn parse(path: &Path, json: &[u8]) -> Result<Described, Failure> {
+    Described::parse(json).map_err(|error| {
         let hint = if looks_like_content(path) {
             "is it the file itself? make its description with `tnet create`, or name that"
         } else {
@@ -81,75 +123,14 @@ fn open_regular(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut json = Vec::new();
+fn read_bounded(path: &Path, most: impl Fn(&[u8]) -> usize) -> io::Result<Vec<u8>> {
+    const HEAD: usize = 16;
+    let (mut file, mut bytes) = (open_regular(path)?, Vec::new());
+    file.by_ref().take(HEAD as u64).read_to_end(&mut bytes)?;
     // One byte more than allowed suffices for the parser to refuse it.
-    open_regular(path)?.take(MAX_FILEINFO_LEN as u64 + 1).read_to_end(&mut json)?;
-    Ok(json)
-}
-
-/// Hashes on all cores, with a progress line if it takes long, until it is done or a signal comes.
-pub(crate) async fn hash<T: Send + 'static>(
-    what: &'static str,
-    total: u64,
-    context: &Context,
-    work: impl FnOnce(ProgressFn<'_>) -> Result<T, ScanError> + Send + 'static,
-) -> Result<T, HashFailure> {
-    let (done, stopped) = (Arc::new(AtomicU64::new(0)), context.stop.clone());
-    let counter = Arc::clone(&done);
-    let work = move || {
-        work(&|bytes| {
-            counter.fetch_add(bytes, Ordering::Relaxed);
-            if stopped.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })
-    };
-    let mut task = tokio::task::spawn_blocking(work);
-    let (start, mut line, mut rate) = (Instant::now(), None, RateMeter::default());
-    let result = loop {
-        match timeout(REFRESH, &mut task).await {
-            Ok(result) => break result,
-            Err(_) => {
-                let (now, bytes) = (Instant::now(), done.load(Ordering::Relaxed));
-                rate.add(now, bytes);
-                if now.duration_since(start) >= SHOW_AFTER {
-                    let line = line.get_or_insert_with(|| StatusLine::new(context.output));
-                    let parts = [
-                        part(2, what),
-                        part(1, format!("{} of {}", size(bytes), size(total))),
-                        part(0, format!("{}/s", size(rate.per_second()))),
-                    ];
-                    line.show(now, "", bytes, total, &parts);
-                }
-            }
-        }
-    };
-    match result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-        Ok(value) => Ok(value),
-        Err(ScanError::Cancelled) => Err(HashFailure::Stopped),
-        Err(error) => Err(HashFailure::Scan(error)),
-    }
-}
-
-/// Hashing failed or was stopped.
-#[derive(Debug)]
-pub(crate) enum HashFailure {
-    /// By a signal.
-    Stopped,
-    /// The file cannot be read.
-    Scan(ScanError),
-}
-
-impl HashFailure {
-    /// The failure for that file.
-    pub(crate) fn of_file(self, path: &Path) -> Failure {
-        match self {
-            Self::Stopped => {
-                Failure::interrupted("interrupted").or_hint("run the same command again")
-            }
-            Self::Scan(ScanError::Open(error)) => file_failure("open", path, &error),
-            Self::Scan(error) => Failure::from(error).during(&shown_path(path)),
-        }
-    }
+    let left = most(&bytes) + 1 - bytes.len();
+    file.take(left as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Runs blocking work in the thread pool.
@@ -160,9 +141,9 @@ pub(crate) async fn blocking<T: Send + 'static>(
     result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-/// The path with `.fileinfo` after it.
+/// The path with `.fileinfo` after it, beside what it names: a slash at its end is left out.
 pub(crate) fn default_path(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
+    let mut name = file.components().as_path().as_os_str().to_owned();
     name.push(".fileinfo");
     name.into()
 }

@@ -5,15 +5,18 @@ mod change;
 mod config;
 mod coordinator;
 mod create;
+mod create_tree;
 mod demo;
 mod fileinfo;
 mod generate;
 mod get;
+mod hashing;
 mod kill_server;
 mod ls;
 mod start_server;
 mod status;
 mod verify;
+mod verify_tree;
 mod who;
 
 use crate::config::Config;

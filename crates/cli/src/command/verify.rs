@@ -1,13 +1,17 @@
-//! `tnet verify`: whether a file is what a description says, and if not, which chunks are wrong.
+//! `tnet verify`: whether a file is what a description says, and if not, which chunks are wrong; or
+//! whether a directory is a tree.
 
 use std::fs::{self, File};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tnet_fileinfo::{ChunkSet, FileInfo, verify_file};
+use tnet_fileinfo::tree::TreeHash;
+use tnet_fileinfo::{ChunkSet, Described, FileInfo, verify_file};
 
-use super::fileinfo::{self, blocking, hash};
-use crate::config::typed::Verify;
+use super::fileinfo::{self, Reference, blocking};
+use super::hashing::hash;
+use super::verify_tree;
+use crate::config::typed::{TreeArgument, Verify};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, file_failure};
@@ -22,18 +26,25 @@ const MAX_RANGES_SHOWN: usize = 10;
 
 pub(crate) async fn run(args: Verify, context: &Context) -> Result<Report, Failure> {
     let output = context.output;
-    let Verify { file: path, fileinfo: description } = args;
-    let info = fileinfo::read(&description).await?;
+    let Verify { file: path, expected } = args;
+    let info = match expected_of(&expected).await? {
+        Expected::File(info) => info,
+        Expected::Tree(tree) => {
+            let found = path.clone();
+            blocking(move || check_directory(&found, &expected)).await?;
+            return verify_tree::run(path, tree, context).await;
+        }
+    };
     let (file, len) = {
         let path = path.clone();
-        blocking(move || open(&path)).await?
+        blocking(move || open(&path, &expected)).await?
     };
     let (checked, total) = (info.clone(), info.size());
     let right = hash("verifying", total, context, move |progress| {
         verify_file(&file, &checked, None, progress)
     })
     .await
-    .map_err(|failure| failure.of_file(&path))?;
+    .map_err(|failure| failure.of(&path))?;
     if right.is_full() && len == info.size() {
         output.outcome(&format!("{} is right: {}, {}", shown_path(&path), size(len), info.hash()));
         return Ok(fields(json!({
@@ -47,9 +58,44 @@ pub(crate) async fn run(args: Verify, context: &Context) -> Result<Report, Failu
     Err(wrong(&path, &info, &right, len))
 }
 
-fn open(path: &Path) -> Result<(File, u64), Failure> {
+enum Expected {
+    File(FileInfo),
+    Tree(verify_tree::Expected),
+}
+
+async fn expected_of(expected: &TreeArgument) -> Result<Expected, Failure> {
+    Ok(match expected {
+        TreeArgument::Tree(tree) => Expected::Tree(verify_tree::Expected::Hash(*tree)),
+        TreeArgument::Path(path) => match fileinfo::read_reference(path).await? {
+            Reference::Manifest(manifest) => {
+                Expected::Tree(verify_tree::Expected::Manifest(manifest))
+            }
+            Reference::Described(Described::File(info)) => Expected::File(info),
+            Reference::Described(Described::Tree(manifest)) => {
+                let tree = TreeHash::of_manifest(manifest.hash());
+                Expected::Tree(verify_tree::Expected::Hash(tree))
+            }
+        },
+    })
+}
+
+fn check_directory(path: &Path, expected: &TreeArgument) -> Result<(), Failure> {
+    let metadata = fs::metadata(path).map_err(|error| file_failure("read", path, &error))?;
+    if metadata.is_dir() {
+        return Ok(());
+    }
+    let cause = format!("{} is no directory, and {expected} is a tree", shown_path(path));
+    Err(Failure::new(Exit::Usage, cause).or_hint("name a directory"))
+}
+
+fn open(path: &Path, expected: &TreeArgument) -> Result<(File, u64), Failure> {
     // Asked first, because opening a pipe waits for its other end.
     let metadata = fs::metadata(path).map_err(|error| file_failure("read", path, &error))?;
+    if metadata.is_dir() {
+        let cause = format!("{} is a directory, and {expected} describes a file", shown_path(path));
+        return Err(Failure::new(Exit::Usage, cause)
+            .or_hint("name the file, or the .fileinfo of the directory"));
+    }
     if !metadata.is_file() {
         let cause = format!("{} is no regular file", shown_path(path));
         return Err(Failure::new(Exit::Usage, cause).or_hint("name one"));

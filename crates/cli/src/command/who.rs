@@ -6,7 +6,7 @@ use serde_json::json;
 use tnet_control::START_HOLDER;
 use tnet_peer::{CoordinatorAddress, CoordinatorQuery, Holders, NamedHolder};
 
-use super::fileinfo;
+use super::fileinfo::{self, no_file};
 use crate::config::Config;
 use crate::config::typed::{FileArgument, Who};
 use crate::context::Context;
@@ -27,6 +27,7 @@ pub(crate) async fn run(args: Who, config: &Config, context: &Context) -> Result
     let hash = match &args.wanted {
         None => None,
         Some(FileArgument::Hash(hash)) => Some(*hash),
+        Some(FileArgument::Tree(tree)) => return Err(no_file(*tree)),
         Some(FileArgument::Fileinfo(path)) => Some(fileinfo::read(path).await?.hash()),
     };
     let address = config.coordinator()?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use tnet_coordinator::{AllowAdvertise, IpNetwork, ParseNetworkError};
+use tnet_fileinfo::tree::{ParseTreeHashError, TreeHash};
 use tnet_fileinfo::{ChunkSize, FileHash};
 use tnet_peer::{Advertise, parse_listen};
 
@@ -198,13 +199,15 @@ pub(crate) enum Command {
     /// Show a swarm at work on this machine; needs nothing else
     #[command(after_help = "Example:\n  tnet demo\n  tnet demo debian.iso")]
     Demo(Demo),
-    /// Describe a file: write its .fileinfo, with which others get it
+    /// Describe a file or a directory: write its .fileinfo, with which others get it
     #[command(
-        after_help = "Example:\n  tnet create debian.iso\n  tnet create debian.iso -o /srv/debian.fileinfo --chunk-size 1M"
+        after_help = "Example:\n  tnet create debian.iso\n  tnet create models/\n  tnet create debian.iso -o /srv/debian.fileinfo --chunk-size 1M"
     )]
     Create(Create),
-    /// Check a file against its .fileinfo
-    #[command(after_help = "Example:\n  tnet verify debian.iso debian.iso.fileinfo")]
+    /// Check a file against its .fileinfo, or a directory against that of its tree
+    #[command(
+        after_help = "Example:\n  tnet verify debian.iso debian.iso.fileinfo\n  tnet verify models models.fileinfo"
+    )]
     Verify(Verify),
     /// Run the coordinator, which knows which peers have which file
     #[command(
@@ -287,14 +290,22 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// File to describe
+    /// File to describe, or directory, which becomes one tree
+    #[arg(value_name = "PATH")]
     pub(crate) file: PathBuf,
-    /// Where to write the description [default: FILE.fileinfo]
+    /// Where to write the description [default: PATH.fileinfo]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
+    /// Of a directory: write its manifest too, the list of what is in it, with which `verify` says
+    /// what differs
+    #[arg(long, value_name = "OUT")]
+    pub(crate) manifest: Option<PathBuf>,
     /// Bytes in a chunk, a power of two from 16K to 16M [default: by the size of the file]
     #[arg(long, value_name = "SIZE")]
     pub(crate) chunk_size: Option<ChunkSize>,
+    /// Of a directory: take symbolic links that may lead out of it as they are
+    #[arg(long)]
+    pub(crate) allow_outside_links: bool,
     /// Replace an existing description
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -302,10 +313,15 @@ pub(crate) struct Create {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// File to check
+    /// File or directory to check
+    #[arg(value_name = "PATH")]
     pub(crate) file: PathBuf,
-    /// Its description
-    pub(crate) fileinfo: PathBuf,
+    /// Path of its .fileinfo; of a directory also the path of its manifest, or tree:HASH
+    #[arg(
+        value_name = "FILEINFO",
+        value_parser = OsStringValueParser::new().try_map(|text| TreeArgument::parse(&text))
+    )]
+    pub(crate) expected: TreeArgument,
 }
 
 #[derive(Debug, Args)]
@@ -350,7 +366,7 @@ pub(crate) struct Get {
     #[arg(
         value_name = "FILEINFO_OR_HASH",
         required_unless_present = "input",
-        value_parser = OsStringValueParser::new().map(|text| FileArgument::from(text.as_os_str()))
+        value_parser = OsStringValueParser::new().try_map(|text| FileArgument::parse(&text))
     )]
     pub(crate) wanted: Vec<FileArgument>,
     /// File with more of them, one per line; - is stdin. Empty lines and lines that begin with #
@@ -391,7 +407,7 @@ pub(crate) struct Get {
 #[derive(Debug, Args)]
 pub(crate) struct Who {
     /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints
-    #[arg(value_name = "FILEINFO_OR_HASH", value_parser = OsStringValueParser::new().map(|text| FileArgument::from(text.as_os_str())))]
+    #[arg(value_name = "FILEINFO_OR_HASH", value_parser = OsStringValueParser::new().try_map(|text| FileArgument::parse(&text)))]
     pub(crate) wanted: Option<FileArgument>,
 }
 
@@ -400,6 +416,41 @@ pub(crate) struct Who {
 pub(crate) enum FileArgument {
     Fileinfo(PathBuf),
     Hash(FileHash),
+    Tree(TreeHash),
+}
+
+/// A tree by its hash, or the path of something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TreeArgument {
+    Tree(TreeHash),
+    Path(PathBuf),
+}
+
+impl TreeArgument {
+    /// What begins as the hash of a tree does is one, or wrong. A file with such a name is named as
+    /// `./tree:NAME`.
+    pub(crate) fn parse(text: &OsStr) -> Result<Self, ParseTreeHashError> {
+        match tree_hash(text) {
+            Some(tree) => tree.map(Self::Tree),
+            None => Ok(Self::Path(text.into())),
+        }
+    }
+}
+
+/// As it was typed.
+impl std::fmt::Display for TreeArgument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tree(tree) => std::fmt::Display::fmt(tree, f),
+            Self::Path(path) => f.pad(&shown_path(path)),
+        }
+    }
+}
+
+/// The hash of a tree, if it was meant to be one.
+fn tree_hash(text: &OsStr) -> Option<Result<TreeHash, ParseTreeHashError>> {
+    let text = text.as_encoded_bytes().starts_with(b"tree:").then(|| text.to_str())?;
+    Some(text.ok_or(ParseTreeHashError).and_then(str::parse))
 }
 
 /// As it was typed.
@@ -408,17 +459,21 @@ impl std::fmt::Display for FileArgument {
         match self {
             Self::Fileinfo(path) => f.pad(&shown_path(path)),
             Self::Hash(hash) => std::fmt::Display::fmt(hash, f),
+            Self::Tree(tree) => std::fmt::Display::fmt(tree, f),
         }
     }
 }
 
-/// A hash is a hash even if a file has its name, as the output of `get HASH` has. Such a file is
-/// named as `./HASH`.
-impl From<&OsStr> for FileArgument {
-    fn from(text: &OsStr) -> Self {
-        match text.to_str().and_then(|text| text.parse().ok()) {
-            Some(hash) => Self::Hash(hash),
-            None => Self::Fileinfo(text.into()),
+impl FileArgument {
+    /// A hash is a hash even if a file has its name, as the output of `get HASH` has. Such a file
+    /// is named as `./HASH`.
+    pub(crate) fn parse(text: &OsStr) -> Result<Self, ParseTreeHashError> {
+        match TreeArgument::parse(text)? {
+            TreeArgument::Tree(tree) => Ok(Self::Tree(tree)),
+            TreeArgument::Path(path) => {
+                let hash = text.to_str().and_then(|text| text.parse().ok());
+                Ok(hash.map_or(Self::Fileinfo(path), Self::Hash))
+            }
         }
     }
 }
@@ -504,13 +559,15 @@ mod tests {
 
     #[test]
     fn sixty_four_hex_digits_are_a_hash_and_anything_else_is_a_path() {
-        let hash = "ab".repeat(32);
-        assert_eq!(
-            FileArgument::from(OsStr::new(&hash)),
-            FileArgument::Hash(hash.parse().expect("a hash"))
-        );
-        for path in [&hash[1..], &format!("./{hash}"), "a.fileinfo"] {
-            assert_eq!(FileArgument::from(OsStr::new(path)), FileArgument::Fileinfo(path.into()));
+        let parse = |text: &str| FileArgument::parse(OsStr::new(text));
+        let (hash, tree) = ("ab".repeat(32), format!("tree:{}", "ab".repeat(32)));
+        assert_eq!(parse(&hash), Ok(FileArgument::Hash(hash.parse().expect("a hash"))));
+        assert_eq!(parse(&tree), Ok(FileArgument::Tree(tree.parse().expect("a hash"))));
+        for path in [&hash[1..], &format!("./{hash}"), "a.fileinfo", "./tree:a", "tree", "TREE:a"] {
+            assert_eq!(parse(path), Ok(FileArgument::Fileinfo(path.into())));
+        }
+        for wrong in ["tree:", "tree:a.fileinfo", &tree[..68], &format!("{tree}0")] {
+            assert_eq!(parse(wrong), Err(ParseTreeHashError), "{wrong}");
         }
     }
 

@@ -256,7 +256,8 @@ fault_from!(
     DownloadError,
     CoordinatorError,
     PeerGone,
-    StateDirError
+    StateDirError,
+    TreeScanError
 );
 
 impl From<TreeError> for Fault {

@@ -2,11 +2,15 @@
 
 use std::fmt;
 
-use crate::geometry::Geometry;
+use crate::chunk_size::ChunkSize;
+use crate::geometry::{Geometry, GeometryError};
 use crate::hash::FileHash;
 
 use super::entry::{Entry, entry_at};
 use super::hash::TreeHash;
+
+/// Where the chunk size of the payload stands, after magic, version, count and size.
+const CHUNK_SIZE_AT: usize = 8 + 4 + 4 + 8;
 
 /// The list of what is in a tree, proven canonical: there is one manifest for one tree.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,6 +41,20 @@ impl Manifest {
     /// The hash of the payload.
     pub fn payload_hash(&self) -> FileHash {
         self.payload_hash
+    }
+
+    /// The same tree with its payload cut into chunks of another size: another hash, as the size
+    /// of the chunks stands in the manifest.
+    ///
+    /// # Errors
+    /// The payload would have too many chunks.
+    pub fn with_chunk_size(mut self, chunk_size: ChunkSize) -> Result<Self, GeometryError> {
+        self.payload = Geometry::new(self.payload.size(), chunk_size)?;
+        let bytes = chunk_size.get().to_le_bytes();
+        if let Some(field) = self.bytes.get_mut(CHUNK_SIZE_AT..CHUNK_SIZE_AT + bytes.len()) {
+            field.copy_from_slice(&bytes);
+        }
+        Ok(self)
     }
 
     /// How many entries there are.

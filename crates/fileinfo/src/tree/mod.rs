@@ -26,6 +26,7 @@
 //! ```
 
 mod build;
+mod difference;
 mod entry;
 mod error;
 mod hash;
@@ -39,6 +40,7 @@ mod path;
 mod tests;
 
 pub use build::ManifestBuilder;
+pub use difference::{Difference, DifferenceKind};
 pub use entry::{Entry, EntryKind};
 pub use error::{EntryFault, ManifestError};
 pub use hash::{ParseTreeHashError, TreeHash};

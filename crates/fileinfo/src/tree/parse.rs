@@ -42,6 +42,11 @@ const SHORTEST_ENTRY: usize = 3;
 const MAX_SHOWN: usize = 256;
 
 impl Manifest {
+    /// Whether these bytes begin as all manifests do, and nothing else is known to.
+    pub fn is_begun_by(bytes: &[u8]) -> bool {
+        bytes.starts_with(&MAGIC)
+    }
+
     /// Reads untrusted bytes.
     ///
     /// # Errors

@@ -347,6 +347,43 @@ proptest! {
         prop_assert_eq!(read, expected.collect());
     }
 
+    /// Against the plainest way: path by path, in both.
+    #[test]
+    fn trees_differ_where_their_entries_do(one in trees(), other in trees()) {
+        let (expected, found) = (build(&one, false), build(&other, false));
+        let mut paths: Vec<_> = one.keys().chain(other.keys()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let plain = paths.into_iter().filter_map(|path| {
+            let kind = match (expected.find(path), found.find(path)) {
+                (Some(a), Some(b)) if a == b => return None,
+                (None, _) => DifferenceKind::Extra,
+                (_, None) => DifferenceKind::Missing,
+                (Some(_), Some(_)) => match (&one[path], &other[path]) {
+                    ((4, ..), (4, ..)) => DifferenceKind::Target,
+                    ((2 | 3, size, _), (2 | 3, other, _)) if size == other => DifferenceKind::Mode,
+                    ((2 | 3, ..), (2 | 3, ..)) => DifferenceKind::Content,
+                    _ => DifferenceKind::Kind,
+                },
+            };
+            Some(Difference { path, kind })
+        });
+        let plain: Vec<Difference<'_>> = plain.collect();
+        prop_assert_eq!(expected.differences(&found).collect::<Vec<_>>(), plain);
+        prop_assert_eq!(expected.differences(&expected).count(), 0);
+    }
+
+    #[test]
+    fn a_manifest_in_chunks_of_another_size_is_as_if_built_so(tree in trees()) {
+        let (manifest, size) = (build(&tree, false), ChunkSize::new(1 << 20).expect("valid"));
+        let cut = manifest.clone().with_chunk_size(size).expect("fewer chunks");
+        prop_assert_eq!(&Manifest::parse(cut.bytes().to_vec()), &Ok(cut.clone()));
+        prop_assert_eq!(cut.payload().chunk_size(), size);
+        prop_assert_eq!(manifest.differences(&cut).count(), 0);
+        let back = cut.with_chunk_size(manifest.payload().chunk_size());
+        prop_assert_eq!(back, Ok(manifest));
+    }
+
     #[test]
     fn what_is_cut_off_or_goes_on_is_refused(tree in trees(), more in 1usize..5) {
         let bytes = build(&tree, false).bytes().to_vec();

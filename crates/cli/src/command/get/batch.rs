@@ -55,7 +55,9 @@ fn begin(wanted: &Jobs, output: Output) -> (BatchView, Option<(usize, Failure)>)
     for Refused { wanted, failure, .. } in refused {
         let named = match wanted {
             FileArgument::Fileinfo(path) => failure.clone().named(path),
-            FileArgument::Hash(hash) => failure.clone().during(&hash.to_string()),
+            FileArgument::Hash(_) | FileArgument::Tree(_) => {
+                failure.clone().during(&wanted.to_string())
+            }
         };
         view.failed(&named.message());
         let (wanted, error) = (wanted.to_string(), error_fields(failure));

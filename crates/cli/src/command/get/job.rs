@@ -10,7 +10,7 @@ use tnet_peer::Limits;
 
 use super::collisions::{Occupancy, OutputPaths};
 use super::{list, target};
-use crate::command::fileinfo;
+use crate::command::fileinfo::{self, no_file};
 use crate::config::absolute;
 use crate::config::typed::{FileArgument, Get};
 use crate::exit::Exit;
@@ -97,6 +97,7 @@ async fn job(wanted: &FileArgument, target: &target::Target, args: &Get) -> Resu
     let info = match wanted {
         FileArgument::Fileinfo(path) => Some(fileinfo::read(path).await?),
         FileArgument::Hash(_) => None,
+        FileArgument::Tree(tree) => return Err(no_file(*tree)),
     };
     let out = target.of(wanted, info.as_ref()).await?;
     let (source, hash) = match wanted {
@@ -105,6 +106,7 @@ async fn job(wanted: &FileArgument, target: &target::Target, args: &Get) -> Resu
             (Source::Fileinfo(absolute(path)?), hash)
         }
         FileArgument::Hash(hash) => (Source::Hash(*hash), *hash),
+        FileArgument::Tree(tree) => return Err(no_file(*tree)),
     };
     let request = GetRequest {
         overwrite: args.overwrite,

@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use tnet_fileinfo::shown;
+
 use crate::command::fileinfo::blocking;
 use crate::config::typed::FileArgument;
 use crate::exit::Exit;
@@ -24,7 +26,7 @@ pub(super) async fn read(path: PathBuf) -> Result<Vec<FileArgument>, Failure> {
             }
             _ => file_failure("read the list", &path, &error),
         })?;
-        Ok(parse(&text))
+        parse(&text)
     })
     .await
 }
@@ -44,10 +46,18 @@ fn read_now(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
 }
 
 /// A path may contain any byte but a line end, so spaces belong to it, except around it.
-fn parse(text: &[u8]) -> Vec<FileArgument> {
+fn parse(text: &[u8]) -> Result<Vec<FileArgument>, Failure> {
     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let named = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-    named.map(|line| FileArgument::from(OsStr::from_bytes(line))).collect()
+    named
+        .map(|line| {
+            let line = OsStr::from_bytes(line);
+            FileArgument::parse(line).map_err(|error| {
+                let cause = format!("{} in the list: {error}", shown(line));
+                Failure::new(Exit::Usage, cause).or_hint("a path may be ./tree:NAME")
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -59,14 +69,16 @@ mod tests {
         let hash = "ab".repeat(32);
         let text = format!("# of today\n\n a b.fileinfo \r\n{hash}\n\u{e4}.fileinfo");
         assert_eq!(
-            parse(text.as_bytes()),
+            parse(text.as_bytes()).expect("nothing is wrong with it"),
             [
                 FileArgument::Fileinfo("a b.fileinfo".into()),
                 FileArgument::Hash(hash.parse().expect("a hash")),
                 FileArgument::Fileinfo("\u{e4}.fileinfo".into()),
             ]
         );
-        assert_eq!(parse(b"\n# nothing\n"), []);
+        assert_eq!(parse(b"\n# nothing\n"), Ok(Vec::new()));
+        let wrong = parse(b"a.fileinfo\ntree:\x1b12\n").expect_err("no hash").message();
+        assert!(wrong.starts_with("tree:\\u{1b}12 in the list: "), "{wrong}");
     }
 
     #[test]

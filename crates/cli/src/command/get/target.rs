@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tnet_fileinfo::{FileInfo, SpecialName, shown};
 
-use crate::command::fileinfo::blocking;
+use crate::command::fileinfo::{blocking, no_file};
 use crate::config::absolute;
 use crate::config::typed::FileArgument;
 use crate::exit::Exit;
@@ -53,6 +53,7 @@ impl Target {
 fn own_name(wanted: &FileArgument, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
     let from = match wanted {
         FileArgument::Hash(hash) => return Ok(hash.to_string().into()),
+        FileArgument::Tree(tree) => return Err(no_file(*tree)),
         FileArgument::Fileinfo(path) => path,
     };
     let described = shown_path(from);
