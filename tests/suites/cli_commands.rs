@@ -47,6 +47,7 @@ async fn every_command_has_help_and_the_help_has_the_exit_codes() {
         "demo",
         "create",
         "verify",
+        "show",
         "coordinator",
         "start-server",
         "get",

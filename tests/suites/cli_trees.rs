@@ -125,6 +125,30 @@ async fn verify_says_whether_a_directory_is_exactly_the_tree() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn show_says_what_is_described() {
+    let (_network, cli) = user_with_a_tree().await;
+    let create = ["create", "dir", "--manifest", "dir.manifest", "--json"];
+    let tree = cli.run(create).await.with_code(0).result()["hash"].clone();
+    let tree = tree.as_str().expect("a string");
+    let _ = cli.run(["create", "dir/run", "-o", "run.fileinfo"]).await.with_code(0);
+
+    let file = cli.run(["show", "run.fileinfo"]).await.with_code(0).stdout;
+    assert!(file.starts_with("name    run\nkind    file\nhash    "), "{file}");
+    assert!(file.ends_with("\nsize    9 B (9 bytes)\nchunks  1 of 64 KiB\n"), "{file}");
+    let described = cli.run(["show", "dir.fileinfo"]).await.with_code(0).stdout;
+    let head = format!("name    dir\nkind    tree\nhash    {tree}\n");
+    assert!(described.starts_with(&head), "{described}");
+    let listed = cli.run(["show", "dir.manifest"]).await.with_code(0).stdout;
+    assert!(listed.ends_with("\nholds   3 files, 2 directories, 1 link\n"), "{listed}");
+    let report = cli.run(["show", "dir.manifest", "--json"]).await.with_code(0).result();
+    assert_eq!((&report["kind"], &report["size"]), (&"tree".into(), &13.into()));
+    let cut = fs::read(cli.path("dir.manifest")).expect("written");
+    fs::write(cli.path("cut"), &cut[..cut.len() - 1]).expect("writable");
+    let wrong = cli.run(["show", "cut"]).await.with_code(6);
+    assert!(wrong.stderr.contains("cut off"), "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_and_trees_are_not_taken_for_each_other() {
     let (_network, cli) = user_with_a_tree().await;
     let _ = cli.run(["create", "dir"]).await.with_code(0);

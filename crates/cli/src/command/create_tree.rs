@@ -9,7 +9,7 @@ use tnet_fileinfo::{Described, FileInfo, FileName};
 use tnet_peer::store::OnExisting;
 use tnet_peer::store::tree::{ScannedTree, TreeListing, TreeScanOptions};
 
-use super::create::{check_output, note_name, write};
+use super::description::{check_output, note_name, write};
 use super::fileinfo::{blocking, default_path};
 use super::hashing::{hash, scan_failure};
 use crate::context::Context;

@@ -7,12 +7,14 @@ mod coordinator;
 mod create;
 mod create_tree;
 mod demo;
+mod description;
 mod fileinfo;
 mod generate;
 mod get;
 mod hashing;
 mod kill_server;
 mod ls;
+mod show;
 mod start_server;
 mod status;
 mod verify;
@@ -36,6 +38,7 @@ impl Command {
         match self {
             Self::Demo(_) => "demo",
             Self::Create(_) => "create",
+            Self::Show(_) => "show",
             Self::Verify(_) => "verify",
             Self::Coordinator(_) => "coordinator",
             Self::StartServer(_) => "start-server",
@@ -91,6 +94,7 @@ pub(crate) async fn run(
     match command {
         Command::Demo(args) => Box::pin(demo::run(args, context)).await,
         Command::Create(args) => create::run(args, context).await,
+        Command::Show(args) => show::run(args, context).await,
         Command::Verify(args) => verify::run(args, context).await,
         Command::Coordinator(_) => coordinator::run(config, context, signals).await,
         Command::StartServer(args) => {

@@ -209,6 +209,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  tnet verify debian.iso debian.iso.fileinfo\n  tnet verify models models.fileinfo"
     )]
     Verify(Verify),
+    /// Show what a .fileinfo or the manifest of a directory says: kind, hash, size, chunks
+    #[command(
+        after_help = "Example:\n  tnet show debian.iso.fileinfo\n  tnet show models.manifest"
+    )]
+    Show(Show),
     /// Run the coordinator, which knows which peers have which file
     #[command(
         after_help = "Example:\n  tnet coordinator\n  tnet coordinator --listen 192.168.1.5:7400 --memory 256M"
@@ -322,6 +327,12 @@ pub(crate) struct Verify {
         value_parser = OsStringValueParser::new().try_map(|text| TreeArgument::parse(&text))
     )]
     pub(crate) expected: TreeArgument,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Path of a .fileinfo, or of the manifest of a directory
+    pub(crate) fileinfo: PathBuf,
 }
 
 #[derive(Debug, Args)]
