@@ -170,6 +170,55 @@ fn a_file_that_changes_while_it_is_read_is_named() {
 }
 
 #[test]
+fn a_link_in_place_of_a_listed_directory_is_not_followed() {
+    let dir = directory();
+    let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+    fs::create_dir_all(root.join("d")).expect("writable");
+    fs::write(root.join("d/file"), "inside").expect("writable");
+    let listing = TreeListing::read(&root).expect("readable");
+    // Even one that leads to the very same file.
+    fs::rename(root.join("d"), &outside).expect("one file system");
+    symlink(&outside, root.join("d")).expect("a link");
+    let scanned = listing.scan(TreeScanOptions::default(), &unwatched);
+    assert!(matches!(scanned, Err(TreeScanError::Changed { .. })), "{scanned:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_exchange_of_names_leads_the_scan_outside() {
+    const EXCHANGES: u64 = 10_000;
+    let dir = directory();
+    let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+    for (path, content) in [(&root, "inside"), (&outside, "secret")] {
+        fs::create_dir_all(path.join("d/e")).expect("writable");
+        fs::write(path.join("d/e/file"), content).expect("writable");
+    }
+    symlink(outside.join("d"), dir.path().join("link")).expect("a link");
+    let exchanged = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // A directory and a link to one outside take turns in having the name.
+            let (name, other) = (root.join("d"), dir.path().join("link"));
+            for _ in 0..EXCHANGES {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                let here = rustix::fs::CWD;
+                rustix::fs::renameat_with(here, &name, here, &other, exchange).expect("exchanged");
+                exchanged.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let options = TreeScanOptions { allow_outside_links: true, ..Default::default() };
+        let secret = hash_of(b"secret");
+        while exchanged.load(Ordering::Relaxed) < EXCHANGES {
+            match scan_tree(&root, options, &unwatched) {
+                Ok(tree) => assert!(Layout::new(tree.manifest).members().all(|m| m.hash != secret)),
+                Err(TreeScanError::Changed { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn a_scan_reports_every_byte_and_can_be_stopped() {
     let dir = directory();
     for number in 0..20 {
