@@ -30,6 +30,7 @@ use super::partial::Partial;
 use super::partial_bytes::PartialBytes;
 use super::replaced::{LostMetadata, ReplacedFile};
 use super::reservation;
+use super::resume;
 use super::sys::{self, Entry};
 use super::target::Target;
 use super::tree::PartialTree;
@@ -447,13 +448,18 @@ impl Download {
         *phase = Phase::Closed;
         self.writer.close_journal();
         self.promise.end();
-        // The journal first: a crash in between leaves data without a journal, never the reverse.
-        self.discard_name(self.target.journal(), |this| {
-            sys::remove(this.target.directory(), this.target.journal())
+        // The journal first: a crash in between leaves data that no journal vouches for, never the
+        // reverse. That of a tree is only emptied: a directory without a journal is not ours.
+        self.discard_name(self.target.journal(), |this| match this.layout() {
+            None => sys::remove(this.target.directory(), this.target.journal()),
+            Some(_) => resume::empty_journal(&this.target),
         })?;
         self.discard_name(self.target.partial(), |this| match this.partial_entry()? {
             Some(_) => this.remove_partial(),
             None => Ok(()), // the name is another file's by now
+        })?;
+        self.discard_name(self.target.journal(), |this| {
+            sys::remove(this.target.directory(), this.target.journal())
         })?;
         self.partial.unlock();
         Ok(())

@@ -105,8 +105,9 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The existing `.partial` is a link, has a second name or belongs to another user, who could
-    /// change it after it was verified.
-    #[error("{path:?} is not a plain file of this user")]
+    /// change it after it was verified; or it is a directory with something in it and without a
+    /// journal beside it, which no download of a tree leaves.
+    #[error("{path:?} is not what a download of this user leaves there")]
     ForeignPartial {
         /// The `.partial`.
         path: PathBuf,
@@ -208,7 +209,7 @@ impl Explain for OpenError {
             Self::Exists { .. } => "pass --overwrite to replace it",
             Self::TreeInTheWay { .. } => "remove it, or choose another output name with -o",
             Self::Tree { fault, .. } => fault.hint()?,
-            Self::ForeignPartial { .. } => "remove it",
+            Self::ForeignPartial { .. } => "move it away, or choose another output name with -o",
             Self::DiskFull { why, .. } => why.hint(),
             Self::TooLarge { .. } => NoRoom::FileSize.hint(),
             Self::OverLimit { .. } => "raise that with `ulimit -f unlimited`",

@@ -172,7 +172,7 @@ fn prepare(
     }
     let journal_len = if vouched.is_some() { 0 } else { format.max_len().next_multiple_of(BLOCK) };
     let promise = reserve(target, file, info.size(), journal_len, disks)?;
-    let (journal, journaled) = resume::open_journal(target, format, vouched)?;
+    let (journal, journaled) = resume::open_journal(target, format, vouched, None)?;
     promise.note_journal();
     sync_directory(target, disks);
 

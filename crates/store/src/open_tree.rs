@@ -19,7 +19,7 @@ use super::file_store::FileStore;
 use super::journal::{Format, Subject};
 use super::ledger::Ledger;
 use super::no_room::NoRoom;
-use super::open::{ATTEMPTS, BLOCK, sync_directory};
+use super::open::{ATTEMPTS, sync_directory};
 use super::partial::{Age, Partial, PartialKind};
 use super::partial_bytes::PartialBytes;
 use super::resume;
@@ -146,22 +146,31 @@ fn prepare(
         Age::New => None,
         Age::Found => resume::read_journal(target, &format, metadata.uid()),
     };
-    if vouched.is_none() {
-        sys::remove(target.directory(), target.journal())
-            .map_err(|source| target.error(target.journal(), source))?;
-        sync_directory(target, disks);
-    }
+    // Before anything in the directory changes, so that at no moment there is something of ours in
+    // it and no journal beside it. A journal of another `.partial` is renewed in its place.
+    let stale = match (&vouched, partial.age()) {
+        (Some(_), _) => None,
+        (None, Age::New) => {
+            sys::remove(target.directory(), target.journal())
+                .map_err(|source| target.error(target.journal(), source))?;
+            None
+        }
+        (None, Age::Found) => {
+            let stale = resume::find_journal(target, metadata.uid());
+            if stale.is_none() && !sys::is_empty_directory(directory).map_err(failed)? {
+                return Err(OpenError::ForeignPartial { path: target.path(target.partial()) });
+            }
+            stale
+        }
+    };
+    let (journal, journaled) = resume::open_journal(target, format, vouched, stale)?;
+    sync_directory(target, disks);
     let own = directory.try_clone().map_err(failed)?.into();
     let of_tree = |fault| OpenError::Tree { path: target.path(target.out()), fault };
     let tree = Arc::new(PartialTree::open(Arc::clone(layout), own).map_err(of_tree)?);
     let prepared = (|| {
-        let journal_len =
-            if vouched.is_some() { 0 } else { format.max_len().next_multiple_of(BLOCK) };
-        let promise = promise_room(target, partial, &tree, journal_len, disks)?;
+        let promise = promise_room(target, partial, &tree, disks)?;
         tree.reserve_members().map_err(failed)?;
-        let (journal, journaled) = resume::open_journal(target, format, vouched)?;
-        promise.note_journal();
-        sync_directory(target, disks);
         let bytes = PartialBytes::Tree(Arc::clone(&tree));
         let found = verify_unvouched(target, &tree, info, &journaled, progress)?;
         let is_news = !found.is_empty();
@@ -200,7 +209,6 @@ fn promise_room(
     target: &Target,
     partial: &Partial,
     tree: &PartialTree,
-    journal_len: u64,
     disks: &Disks,
 ) -> Result<Promise, OpenError> {
     let path = || target.path(target.partial());
@@ -212,7 +220,7 @@ fn promise_room(
         return Err(OpenError::DiskFull { path: path(), needed: room.bytes, why: NoRoom::Inodes });
     }
     let promised = disks
-        .promise(partial.file(), &target.path(target.out()), room.bytes, journal_len)
+        .promise(partial.file(), &target.path(target.out()), room.bytes, 0)
         .map_err(|source| target.error(target.partial(), source))?;
     promised.map_err(|refused| match refused {
         Refused::NoRoom => {

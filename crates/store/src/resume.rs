@@ -37,27 +37,43 @@ pub(super) struct Vouched {
     parsed: Parsed,
 }
 
+/// Opens the journal beside the `.partial` of this owner, whatever is in it; `None` if there is
+/// none that no other user could have written.
+pub(super) fn find_journal(target: &Target, owner: u32) -> Option<File> {
+    let file = sys::open_existing(target.directory(), target.journal()).ok()?;
+    let metadata = file.metadata().ok()?;
+    (metadata.is_file() && metadata.nlink() == 1 && metadata.uid() == owner).then_some(file)
+}
+
+/// Takes back all that the journal vouches for, durably; it stays where it is.
+pub(super) fn empty_journal(target: &Target) -> io::Result<()> {
+    match sys::open_existing(target.directory(), target.journal()) {
+        Ok(file) => {
+            file.set_len(0)?;
+            file.sync_data()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads the journal beside the `.partial` of this owner; `None` if there is none that can be
 /// believed, in which case the content alone decides.
 pub(super) fn read_journal(target: &Target, format: &Format, owner: u32) -> Option<Vouched> {
-    let mut file = sys::open_existing(target.directory(), target.journal()).ok()?;
-    let metadata = file.metadata().ok()?;
-    // A journal that another user could have written proves nothing.
-    if !metadata.is_file() || metadata.nlink() != 1 || metadata.uid() != owner {
-        return None;
-    }
+    let mut file = find_journal(target, owner)?;
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(format.max_len()).read_to_end(&mut bytes).ok()?;
     let parsed = format.parse(&bytes)?;
     Some(Vouched { file, parsed })
 }
 
-/// Opens the journal for appending, a new one if there is none to continue; answers what it vouches
-/// for.
+/// Opens the journal for appending, a new one if there is none to continue, in the file of a
+/// `stale` one if there is one; answers what it vouches for.
 pub(super) fn open_journal(
     target: &Target,
     format: Format,
     vouched: Option<Vouched>,
+    stale: Option<File>,
 ) -> Result<(Journal<File>, ChunkSet), OpenError> {
     let max_len = format.max_len();
     let mut is_named = true;
@@ -70,9 +86,16 @@ pub(super) fn open_journal(
                 Ok((Journal::resume(file, format, parsed.records), parsed.chunks))
             }
             None => {
-                is_named = false;
-                let file = sys::create_new(target.directory(), target.journal(), None)?;
+                let file = match stale {
+                    Some(file) => file,
+                    None => {
+                        is_named = false;
+                        sys::create_new(target.directory(), target.journal(), None)?
+                    }
+                };
                 is_named = true;
+                // One that is of no use begins anew in its place: it stays beside its `.partial`.
+                file.set_len(0)?;
                 reservation::ahead(&file, max_len)?;
                 let nothing = ChunkSet::empty(format.geometry());
                 Ok((Journal::begin(file, format)?, nothing))

@@ -265,6 +265,17 @@ pub(crate) fn remove_directory(directory: impl AsFd, name: &OsStr) -> io::Result
     }
 }
 
+/// Whether nothing is in an open directory.
+pub(crate) fn is_empty_directory(directory: impl AsFd) -> io::Result<bool> {
+    let mut names = rustix::fs::Dir::read_from(directory)?;
+    while let Some(entry) = names.read() {
+        if ![&b"."[..], b".."].contains(&entry?.file_name().to_bytes()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Makes a directory with this mode less the umask; anything that has the name is an error.
 pub(crate) fn make_directory(directory: impl AsFd, name: &OsStr, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::mkdirat(directory.as_fd(), name, Mode::from_raw_mode(mode))?)

@@ -12,6 +12,7 @@ mod scan_cache;
 mod scan_cache_size;
 mod serve;
 mod sparse;
+mod tree_downloads;
 
 use std::ops::ControlFlow;
 use std::path::Path;
