@@ -37,7 +37,7 @@ cases![
         .needing(&[Need::Namespaces]) .alone();
     28 "5000 connections that say nothing or half a hello" silent_connections_are_closed_and_lock_no_peer_out .works();
     30 "greedy peers ask the only seed for everything early" a_seed_gives_each_chunk_once_before_it_repeats_any
-        .needing(&[Need::Namespaces]);
+        .needing(&[Need::Namespaces]) .lasts(20);
 ];
 
 async fn a_crowd_from_one_host_is_bounded_and_does_not_slow_others() -> String {

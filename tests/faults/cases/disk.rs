@@ -18,7 +18,7 @@ use crate::support::strace::{Strace, calls};
 
 cases![
     55 "a write, a sync or another call for the disk fails" a_call_that_fails_is_tried_again_or_ends_it_with_nothing_lost
-        .needing(&[Need::Strace]);
+        .needing(&[Need::Strace]) .lasts(15);
     57 "interrupted calls and short writes" interrupted_and_short_writes_go_on
         .needing(&[Need::Root, Need::Strace]);
 ];

@@ -33,8 +33,8 @@ cases![
     32 "the network is in two halves for 10 s" two_halves_go_on_with_what_they_have_and_finish_together
         .needing(&[Need::Namespaces]) .lasts(20);
     34 "connections are reset in the middle of chunks, on and off" resets_cost_no_more_than_the_chunks_under_way
-        .needing(&[Need::Namespaces]);
-    35 "1, 5, 10 % of all packets are lost" a_lossy_network_delivers .needing(&[Need::Namespaces]);
+        .needing(&[Need::Namespaces]) .lasts(13);
+    35 "1, 5, 10 % of all packets are lost" a_lossy_network_delivers .needing(&[Need::Namespaces]) .lasts(12);
     37 "a round trip of 50 ms to one of two seeds" a_long_round_trip_is_filled_with_more_requests .alone();
     38 "no descriptors left (64 in all from some moment on, a crowd takes them)"
         a_peer_without_descriptors_goes_on_and_recovers;

@@ -20,7 +20,7 @@ use crate::support::strace::Strace;
 
 cases![
     43 "power loss: unsynced writes reordered, torn, dropped" no_power_loss_makes_the_journal_wrong_or_empty
-        .needing(&[Need::Strace]);
+        .needing(&[Need::Strace]) .lasts(15);
 ];
 
 const CALLS: &str =
