@@ -43,18 +43,18 @@ impl Manifest {
         self.payload_hash
     }
 
-    /// The same tree with its payload cut into chunks of another size: another hash, as the size
+    /// Cuts the payload into chunks of another size. That gives the tree another hash, as the size
     /// of the chunks stands in the manifest.
     ///
     /// # Errors
-    /// The payload would have too many chunks.
-    pub fn with_chunk_size(mut self, chunk_size: ChunkSize) -> Result<Self, GeometryError> {
+    /// The payload would have too many chunks; the manifest is as it was.
+    pub fn set_chunk_size(&mut self, chunk_size: ChunkSize) -> Result<(), GeometryError> {
         self.payload = Geometry::new(self.payload.size(), chunk_size)?;
         let bytes = chunk_size.get().to_le_bytes();
         if let Some(field) = self.bytes.get_mut(CHUNK_SIZE_AT..CHUNK_SIZE_AT + bytes.len()) {
             field.copy_from_slice(&bytes);
         }
-        Ok(self)
+        Ok(())
     }
 
     /// How many entries there are.
