@@ -11,8 +11,8 @@ use tnet_peer::store::FinishError;
 use tnet_peer::{Download, DownloadError, DownloadOptions, LeftOutKind};
 use tnet_testkit::{Content, Network, Node, SOON, eventually, payload, stored, within};
 
-/// 4 chunks of 64 KiB.
-const LEN: u64 = 256 * 1024;
+/// 4 chunks of 16 KiB.
+const LEN: u64 = 4 * 16 * 1024;
 
 const OPTIONS: WatchOptions = WatchOptions { max_depth: 8, max_files: 100, settle: Duration::ZERO };
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tnet_testkit::{Cli, Content, Network, SOON, eventually, get_args, payload};
 use tokio::net::{TcpListener, TcpStream};
 
-const LEN: u64 = 4 * 64 * 1024;
+const LEN: u64 = 4 * 16 * 1024;
 
 /// No name service knows it, by RFC 6761.
 const UNKNOWN: &str = "not-yet.invalid";

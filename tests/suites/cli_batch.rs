@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use tnet_testkit::{Cli, Content, Finished, Network, payload};
 
-/// Five chunks of 64 KiB.
-const LEN: u64 = 5 * 64 * 1024;
+/// Five chunks of 16 KiB.
+const LEN: u64 = 5 * 16 * 1024;
 
 /// In this process, ending as soon as all is there.
 const FOREGROUND: [&str; 6] = ["get", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];

@@ -8,7 +8,7 @@ use tnet_peer::{Download, FileChange, LimitsChange};
 use tnet_testkit::{Cli, Content, Network, SOON, eventually, is, payload, within};
 use tokio::time::{Instant, sleep};
 
-/// 32 chunks of 64 KiB.
+/// 128 chunks of 16 KiB.
 const LEN: u64 = 2 * 1024 * 1024;
 
 /// A rate at which that takes eight seconds.
@@ -57,7 +57,7 @@ async fn a_rate_set_while_it_runs_holds_and_is_shown() {
     assert_eq!(file(&cli).await["limits"]["up"], SLOW);
     let began = Instant::now();
     let mut download = network.peer("bob").begins(&content).await;
-    comes_slowly(&download, began, 64 * 1024).await;
+    comes_slowly(&download, began, 16 * 1024).await;
     let _ = cli.run(["limit", "shared/a", "--up", "none"]).await.with_code(0);
     within("the rest comes at once", Duration::from_secs(5), download.finished())
         .await

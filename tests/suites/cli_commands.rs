@@ -10,8 +10,8 @@ use tnet_testkit::{
 };
 use tokio::net::TcpSocket;
 
-/// 32 chunks of 64 KiB.
-const LEN: u64 = 2 * 1024 * 1024;
+/// 32 chunks of 16 KiB.
+const LEN: u64 = 32 * 16 * 1024;
 
 /// A free port: tests must not use the default one.
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
@@ -100,13 +100,13 @@ async fn create_describes_the_file_and_never_replaces_unasked() {
     assert_eq!(info.name().expect("named").as_str(), "file");
 
     says(&cli.run(["create", "file"]).await.with_code(9), "--overwrite");
-    let again = ["create", "file", "--overwrite", "--chunk-size", "16K", "--json"];
+    let again = ["create", "file", "--overwrite", "--chunk-size", "64K", "--json"];
     let report = cli.run(again).await.with_code(0).result();
-    assert_eq!((&report["chunks"], &report["chunk_size"]), (&128.into(), &16384.into()));
+    assert_eq!((&report["chunks"], &report["chunk_size"]), (&8.into(), &65536.into()));
     assert_eq!(report["hash"], content.hash().to_string());
     let info = FileInfo::parse(&std::fs::read(cli.path("file.fileinfo")).expect("written"))
         .expect("proves itself");
-    assert_eq!(info.geometry().chunk_count(), 128);
+    assert_eq!(info.geometry().chunk_count(), 8);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,9 +175,9 @@ async fn wrong_content_is_6() {
     assert!(right.stdout.contains(&content.hash().to_string()), "{}", right.stdout);
 
     let mut bytes = content.payload().bytes();
-    bytes[3 * 64 * 1024] ^= 1;
-    bytes[4 * 64 * 1024] ^= 1;
-    bytes[31 * 64 * 1024] ^= 1;
+    bytes[3 * 16 * 1024] ^= 1;
+    bytes[4 * 16 * 1024] ^= 1;
+    bytes[31 * 16 * 1024] ^= 1;
     std::fs::write(cli.path("file"), &bytes).expect("writable");
     says(
         &cli.run(["verify", "file", "file.fileinfo"]).await.with_code(6),
@@ -187,11 +187,11 @@ async fn wrong_content_is_6() {
         .expect("writable");
     says(
         &cli.run(["verify", "file", "file.fileinfo"]).await.with_code(6),
-        "2097153 bytes instead of 2097152",
+        "524289 bytes instead of 524288",
     );
 
     let json = std::fs::read_to_string(cli.path("file.fileinfo")).expect("written");
-    let edited = json.replacen("2097152", "2097151", 1);
+    let edited = json.replacen("524288", "524287", 1);
     for (name, text) in [
         ("edited", edited.as_str()),
         ("cut", &json[..json.len() / 2]),
@@ -236,7 +236,7 @@ async fn a_disk_that_does_not_take_the_file_is_8() {
     // A limit of the shell's stands for the end of the disk: no privilege is needed for it.
     let tnet = cli.command(get_args("a.fileinfo", &[]));
     let mut shell = std::process::Command::new("/bin/sh");
-    shell.args(["-c", "trap '' XFSZ; ulimit -f 1024; exec \"$0\" \"$@\""]);
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 512; exec \"$0\" \"$@\""]);
     shell.arg(tnet.get_program()).args(tnet.get_args()).current_dir(cli.home()).env_clear();
     shell.envs(tnet.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
     let full = cli.start_command(shell).ends(SOON).await.with_code(8);

@@ -236,7 +236,7 @@ async fn signals_without_a_meaning_end_no_server_and_those_that_end_it_end_it_we
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_that_goes_away_ends_a_download_unless_nohup_was_asked_for() {
     let network = Network::builder().start().await;
-    let content = Content::of(payload(40 * 64 * 1024, 4));
+    let content = Content::of(payload(40 * 16 * 1024, 4));
     let seed = network.raw(content.raw_peer().allowing(10)).await;
     let cli = network.user_with_info("ann", &content);
     let get = get_args("a.fileinfo", &["--json"]);

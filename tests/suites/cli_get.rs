@@ -7,8 +7,8 @@ use tnet_testkit::{
     Cli, Content, Finished, Network, Payload, RawPeer, Running, SOON, eventually, get_args, payload,
 };
 
-/// 40 chunks of 64 KiB: more than are ever under way at once.
-const LEN: u64 = 40 * 64 * 1024;
+/// 40 chunks of 16 KiB: more than are ever under way at once.
+const LEN: u64 = 40 * 16 * 1024;
 
 /// A download in its own process, which ends as soon as the file is whole.
 const FOREGROUND: [&str; 10] = [
@@ -61,7 +61,7 @@ impl Middle {
 
     async fn is_complete(&self, finished: Finished) {
         let report = finished.with_code(0).result();
-        assert_eq!(report["bytes_resumed"], 10 * 64 * 1024);
+        assert_eq!(report["bytes_resumed"], 10 * 16 * 1024);
         self.content.is_at(&self.cli.path("a")).await;
         let served = self.seed.counters().served;
         assert!(served.len() == 40 && served.values().all(|times| *times == 1), "{served:?}");

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tnet_testkit::{Behaviour, Cli, Content, Network, Running, SOON, eventually, is, payload};
 use tokio::task::spawn_blocking;
 
-/// 32 chunks of 64 KiB.
+/// 128 chunks of 16 KiB.
 const LEN: u64 = 2 * 1024 * 1024;
 
 async fn described(cli: &Cli) -> Content {
@@ -264,7 +264,7 @@ async fn the_last_line_of_a_download_says_where_its_time_went() {
     let result = cli.run(GET).await.with_code(0).result();
     let [wire, ..] = shares(&result);
     assert!(wire > 0.0, "{result}");
-    assert!(result["verify_busy_seconds"].as_f64() > Some(0.0), "32 chunks were hashed: {result}");
+    assert!(result["verify_busy_seconds"].as_f64() > Some(0.0), "128 chunks were hashed: {result}");
 
     std::fs::remove_file(cli.path("copy")).expect("it is there");
     let shown = cli.run(&GET[..GET.len() - 1]).await.with_code(0).stdout;

@@ -13,8 +13,8 @@ use std::process::Command;
 
 use tnet_testkit::{Cli, Content, Network, SOON, payload};
 
-/// 40 chunks of 64 KiB: more than are ever under way at once.
-const LEN: u64 = 40 * 64 * 1024;
+/// 40 chunks of 16 KiB: more than are ever under way at once.
+const LEN: u64 = 40 * 16 * 1024;
 
 const FOREGROUND: [&str; 5] = ["--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
 

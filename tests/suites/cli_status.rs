@@ -10,8 +10,8 @@ use serde_json::Value;
 use tnet_testkit::{Cli, Content, Network, RawPeer, Running, SOON, Server, eventually, payload};
 use tokio::task::spawn_blocking;
 
-/// 32 chunks of 64 KiB.
-const LEN: u64 = 2 * 1024 * 1024;
+/// 32 chunks of 16 KiB.
+const LEN: u64 = 32 * 16 * 1024;
 
 /// The server and what it downloads, of which no peer has more than half.
 async fn half_a_download(network: &Network, cli: &Cli) -> (RawPeer, Server, Running) {

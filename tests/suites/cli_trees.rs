@@ -40,7 +40,7 @@ async fn create_describes_a_directory_by_its_manifest() {
         format!("hash    {tree}"),
         "size    13 B (13 bytes)".to_owned(),
         "holds   3 files, 2 directories, 1 link".to_owned(),
-        "chunks  1 of 64 KiB".to_owned(),
+        "chunks  1 of 16 KiB".to_owned(),
         "wrote   dir.fileinfo".to_owned(),
         "wrote   dir.manifest".to_owned(),
     ] {
@@ -134,7 +134,7 @@ async fn show_says_what_is_described() {
 
     let file = cli.run(["show", "run.fileinfo"]).await.with_code(0).stdout;
     assert!(file.starts_with("name    run\nkind    file\nhash    "), "{file}");
-    assert!(file.ends_with("\nsize    9 B (9 bytes)\nchunks  1 of 64 KiB\n"), "{file}");
+    assert!(file.ends_with("\nsize    9 B (9 bytes)\nchunks  1 of 16 KiB\n"), "{file}");
     let described = cli.run(["show", "dir.fileinfo"]).await.with_code(0).stdout;
     let head = format!("name    dir\nkind    tree\nhash    {tree}\n");
     assert!(described.starts_with(&head), "{described}");

@@ -6,8 +6,8 @@ use tnet_peer::ShareError;
 use tnet_peer::share::{ShareDirError, WatchOptions};
 use tnet_testkit::{Content, Network, Node, SOON, eventually, payload};
 
-/// 4 chunks of 64 KiB.
-const LEN: u64 = 256 * 1024;
+/// 4 chunks of 16 KiB.
+const LEN: u64 = 4 * 16 * 1024;
 
 /// Files that did not change since the last scan are stable at once.
 const OPTIONS: WatchOptions = WatchOptions { max_depth: 8, max_files: 100, settle: Duration::ZERO };

@@ -14,7 +14,7 @@ use tnet_testkit::{
 /// More chunks than are asked for at once, and no multiple of eight, so that a bitmap has a spare
 /// bit.
 const CHUNKS: u32 = 97;
-const LEN: u64 = CHUNKS as u64 * 64 * 1024;
+const LEN: u64 = CHUNKS as u64 * 16 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_corrupting_peers_alone_a_download_gives_up_and_leaves_no_file() {

@@ -11,8 +11,8 @@ use tnet_testkit::{
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// 40 chunks of 64 KiB.
-const LEN: u64 = 40 * 64 * 1024;
+/// 40 chunks of 16 KiB.
+const LEN: u64 = 40 * 16 * 1024;
 
 /// Descriptors are counted for the whole process, so these tests take turns.
 async fn turn() -> MutexGuard<'static, ()> {

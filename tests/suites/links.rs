@@ -7,9 +7,9 @@ use std::time::Duration;
 use tnet_peer::Download;
 use tnet_testkit::{Content, FakeReporter, Network, Relay, SOON, eventually, payload};
 
-/// 40 chunks of 64 KiB.
+/// 40 chunks of 16 KiB.
 const LEN: u64 = 40 * CHUNK;
-const CHUNK: u64 = 64 * 1024;
+const CHUNK: u64 = 16 * 1024;
 
 /// Chunks under way at once at most: the cap on small ones.
 const SLOTS: u64 = 24;

@@ -8,7 +8,7 @@ use tnet_testkit::{Content, Network, SOON, eventually, is, payload, stored, with
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
-/// 32 chunks of 64 KiB.
+/// 128 chunks of 16 KiB.
 const LEN: u64 = 2 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

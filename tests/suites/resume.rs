@@ -10,9 +10,9 @@ use tnet_testkit::{
     Content, Network, RawPeer, SOON, eventually, files_below, payload, stored, within,
 };
 
-/// 40 chunks of 64 KiB: more than are ever under way at once.
+/// 40 chunks of 16 KiB: more than are ever under way at once.
 const LEN: u64 = 40 * CHUNK;
-const CHUNK: u64 = 64 * 1024;
+const CHUNK: u64 = 16 * 1024;
 
 fn assert_each_chunk_came_once(seed: &RawPeer) {
     let served = seed.counters().served;

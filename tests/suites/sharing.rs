@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tnet_testkit::{Content, Network, SOON, eventually, payload, stored, within};
 use tokio::time::timeout;
 
-/// 32 chunks of 64 KiB.
-const LEN: u64 = 2 * 1024 * 1024;
+/// 32 chunks of 16 KiB.
+const LEN: u64 = 32 * 16 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_shares_a_file_is_its_only_holder() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tnet_testkit::{Behaviour, Cli, Content, Network, SOON, eventually, payload};
 
-const LEN: u64 = 40 * 64 * 1024;
+const LEN: u64 = 40 * 16 * 1024;
 
 const GET: [&str; 9] =
     ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];

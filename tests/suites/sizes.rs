@@ -8,7 +8,7 @@ use tnet_fileinfo::ChunkSize;
 use tnet_testkit::{Content, Network, Node, Payload, RawClient, SOON, payload, within};
 
 /// The chunk size of small files.
-const CHUNK: u64 = 64 * 1024;
+const CHUNK: u64 = 16 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_awkward_length_arrives() {
@@ -60,8 +60,8 @@ async fn the_smallest_and_the_largest_chunks_arrive() {
 async fn one_content_in_two_chunk_sizes_is_two_swarms_that_do_not_disturb_each_other() {
     let network = Network::builder().peer("ann").peer("bob").start().await;
     let chunk_size = |bytes| ChunkSize::new(bytes).expect("a power of two in range");
-    let fine = Content::chunked(payload(20 * CHUNK + 1, 3), chunk_size(16 * 1024));
-    let coarse = Content::chunked(payload(20 * CHUNK + 1, 3), chunk_size(256 * 1024));
+    let fine = Content::chunked(payload(80 * CHUNK + 1, 3), chunk_size(16 * 1024));
+    let coarse = Content::chunked(payload(80 * CHUNK + 1, 3), chunk_size(256 * 1024));
     assert_eq!(fine.hash(), coarse.hash());
     let _seeds = (network.raw_seed(&fine).await, network.raw_seed(&coarse).await);
     tokio::join!(network.peer("ann").fetches(&fine), network.peer("bob").fetches(&coarse));
@@ -70,7 +70,7 @@ async fn one_content_in_two_chunk_sizes_is_two_swarms_that_do_not_disturb_each_o
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_source_does_not_keep_all_chunk_sizes_of_a_file_from_others() {
     let network = Network::builder().peer("seed").peer("ann").start().await;
-    let (seed, payload) = (network.peer("seed"), payload(20 * CHUNK + 1, 4));
+    let (seed, payload) = (network.peer("seed"), payload(80 * CHUNK + 1, 4));
     let cut = |kib: u32| {
         Content::chunked(payload, ChunkSize::new(kib * 1024).expect("a power of two in range"))
     };

@@ -12,8 +12,8 @@ use tnet_testkit::{
     Content, Handshaken, Network, Node, RawClient, SOON, eventually, is, payload, stored,
 };
 
-/// 31 chunks of 64 KiB: no multiple of eight, so that a bitmap has a spare bit.
-const LEN: u64 = 31 * 64 * 1024;
+/// 31 chunks of 16 KiB: no multiple of eight, so that a bitmap has a spare bit.
+const LEN: u64 = 31 * 16 * 1024;
 
 /// From the connection to the whole hello. The rest is for a busy machine.
 const HELLO_DEADLINE: Duration = Duration::from_secs(5);
@@ -156,7 +156,7 @@ async fn messages_out_of_place_are_answered_as_violations() {
     let content = Content::of(payload(LEN, 2));
     ann.shares(&content).await;
     let open = |holdings| {
-        let (hash, size, chunk_size) = (*content.hash().as_bytes(), LEN, 64 * 1024);
+        let (hash, size, chunk_size) = (*content.hash().as_bytes(), LEN, 16 * 1024);
         PeerMessage::Open(Open { file: FileHandle(1), hash, size, chunk_size, holdings })
     };
     let nothing = || Holdings::Bitmap(vec![0; 4]);
@@ -220,7 +220,7 @@ async fn what_is_not_shared_is_not_found_and_nothing_more_is_said() {
     // The last one is a lie about a file that is shared.
     let cases = [(unknown.hash(), LEN), (unknown.hash(), 0), (shared.hash(), LEN - 1)];
     for (number, (hash, size)) in (0..).zip(cases) {
-        let (file, hash, chunk_size) = (FileHandle(number), *hash.as_bytes(), 64 * 1024);
+        let (file, hash, chunk_size) = (FileHandle(number), *hash.as_bytes(), 16 * 1024);
         let bits =
             usize::try_from(size.div_ceil(u64::from(chunk_size)).div_ceil(8)).expect("small");
         let holdings = Holdings::Bitmap(vec![0; bits]);

@@ -18,8 +18,8 @@ cases![
     50 "no coordinator at the start" without_any_coordinator_the_wait_is_bounded .lasts(30);
 ];
 
-/// 40 chunks of 64 KiB.
-const LEN: u64 = 40 * 64 * 1024;
+/// 40 chunks of 16 KiB.
+const LEN: u64 = 40 * 16 * 1024;
 
 const GET: [&str; 9] =
     ["get", "a.fileinfo", "-o", "a", "--foreground", "--linger", "0s", "--listen", "127.0.0.1:0"];
@@ -108,7 +108,7 @@ async fn chunks_without_a_holder_are_counted_kept_and_fetched_later() -> String 
     content.is_at(&ann.path("a")).await;
     let kept = finished.result()["bytes_resumed"].as_u64().expect("a number");
     assert_eq!(
-        kept + u64::from(back.counters().served_in_all()) * 64 * 1024,
+        kept + u64::from(back.counters().served_in_all()) * 16 * 1024,
         LEN,
         "nothing came twice"
     );

@@ -11,7 +11,7 @@ use crate::support::lan::Lan;
 use crate::support::machine::{Machine, Serving};
 use crate::support::needs::Need;
 
-const LEN: u64 = 20 * 64 * 1024;
+const LEN: u64 = 20 * 16 * 1024;
 
 /// How long a getter has patience with peers that it cannot reach.
 const PATIENCE: &str = "7s";

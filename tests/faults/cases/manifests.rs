@@ -136,7 +136,7 @@ async fn endless_descriptions_are_refused_at_their_limit() -> String {
 }
 
 async fn every_length_arrives() -> String {
-    const CHUNK: u64 = 64 * 1024;
+    const CHUNK: u64 = 16 * 1024;
     let network = Network::builder().start().await;
     let (seed, ann) = (network.user("seed"), network.user("ann"));
     let dir = seed.path("shared");

@@ -24,7 +24,7 @@ use crate::support::process::descriptors;
 use crate::support::soak::at_length;
 
 const MIB: u64 = 1024 * 1024;
-const CHUNK: u64 = 64 * 1024;
+const CHUNK: u64 = 32 * 1024;
 
 /// Chunks under way at once at most: the cap on small ones.
 const SLOTS: u64 = 24;

@@ -205,14 +205,14 @@ async fn damaged_frames_end_one_connection_and_nothing_else() -> String {
 
 async fn numbers_and_bitmaps_that_do_not_fit_are_violations() -> String {
     // 31 chunks: a bitmap has one spare bit.
-    let content = Content::of(payload(31 * 64 * 1024, 6));
+    let content = Content::of(payload(31 * 16 * 1024, 6));
     let network = Network::builder().peer("seed").start().await;
     let seed = network.peer("seed");
     seed.shares(&content).await;
     let file = FileHandle(1);
     let open = |holdings| {
         let (hash, size, chunk_size) =
-            (*content.hash().as_bytes(), content.info().size(), 64 * 1024);
+            (*content.hash().as_bytes(), content.info().size(), 16 * 1024);
         PeerMessage::Open(Open { file, hash, size, chunk_size, holdings })
     };
     let bitmaps = [0, 1, 3, 5, 100, 10_000].map(|len| vec![0; len]);
@@ -260,7 +260,7 @@ async fn unrequested_data_is_not_written() -> String {
 /// honest one.
 async fn cut_while_downloading(behaviour: Behaviour) {
     let network = Network::builder().peer("ann").start().await;
-    let content = Content::of(payload(97 * 64 * 1024, 5));
+    let content = Content::of(payload(97 * 16 * 1024, 5));
     let honest = network.raw(content.raw_peer().allowing(0)).await;
     let bad_peer = network.raw(content.raw_peer().behaving(behaviour)).await;
     let ann = network.peer("ann").begins(&content).await;

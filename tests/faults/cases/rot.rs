@@ -32,7 +32,7 @@ cases![
 ];
 
 /// What the seed's own cut makes of the length.
-const CHUNK: u64 = 64 * 1024;
+const CHUNK: u64 = 16 * 1024;
 const CHUNKS: u64 = 97;
 
 /// A server that shares one directory.

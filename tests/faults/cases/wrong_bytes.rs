@@ -20,10 +20,13 @@ cases![
 
 /// More chunks than are asked for at once, and no multiple of eight.
 const CHUNKS: u32 = 97;
-const LEN: u64 = CHUNKS as u64 * 64 * 1024;
+const LEN: u64 = CHUNKS as u64 * 16 * 1024;
 
-/// For shares and times, some more.
-const FOUR: u64 = 4 * LEN;
+/// For shares and times, some more: 388 chunks.
+const LONG: u64 = 388 * LONG_CHUNK;
+
+/// What files of that length are cut into.
+const LONG_CHUNK: u64 = 32 * 1024;
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn percent(part: u64, whole: u64) -> f64 {
@@ -33,7 +36,7 @@ fn percent(part: u64, whole: u64) -> f64 {
 /// A download from one bad peer and three honest peers.
 async fn with_one_bad_peer(share: u32) -> (Traffic, Option<Duration>, Duration) {
     let network = Network::builder().peer("ann").start().await;
-    let content = Content::of(payload(FOUR, 16));
+    let content = Content::of(payload(LONG, 16));
     let holder = content.raw_peer();
     let _honest = join_all((0..3).map(|_| network.raw(holder.clone()))).await;
     let bad_peer = network.raw(holder.behaving(Behaviour::FlipsBit { percent: share })).await;
@@ -87,8 +90,8 @@ async fn a_peer_that_sends_wrong_bytes_is_named_and_banned() -> String {
             traffic.corrupt < 2 || banned.is_some(),
             "the second wrong chunk is a ban: {traffic:?}"
         );
-        assert!(traffic.bytes_wasted >= traffic.corrupt * 64 * 1024, "{traffic:?}");
-        let wasted = percent(traffic.bytes_wasted, FOUR);
+        assert!(traffic.bytes_wasted >= traffic.corrupt * LONG_CHUNK, "{traffic:?}");
+        let wasted = percent(traffic.bytes_wasted, LONG);
         let after = banned.map_or("not in that time".to_owned(), |after| {
             format!("after {} ms", after.as_millis())
         });
@@ -128,19 +131,19 @@ async fn among_poisoners(content: &Content, peers: usize, poisoners: usize) -> (
 
 async fn corrupting_peers_do_not_stop_a_download_with_one_honest_peer() -> String {
     const PEERS: usize = 10;
-    let content = Content::of(payload(FOUR, 18));
+    let content = Content::of(payload(LONG, 18));
     let (clean, _) = among_poisoners(&content, PEERS, 0).await;
     let mut figures = Vec::new();
     for poisoners in [1, 3, 5, 9] {
         let (elapsed, wasted) = among_poisoners(&content, PEERS, poisoners).await;
         // When the second wrong chunk of one is known, some more of its chunks have arrived.
-        let most = poisoners as u64 * 10 * 64 * 1024;
+        let most = poisoners as u64 * 10 * LONG_CHUNK;
         assert!(wasted <= most, "{wasted} bytes wasted by {poisoners} poisoners");
         let slower = elapsed.as_secs_f64() / clean.as_secs_f64();
         figures.push(format!(
             "{}0 %: {slower:.1}x the time, {:.1} % wasted",
             poisoners,
-            percent(wasted, FOUR)
+            percent(wasted, LONG)
         ));
     }
     figures.join("; ")
