@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tnet_fileinfo::Described;
 use tnet_fileinfo::tree::Manifest;
-use tnet_testkit::{Cli, Network};
+use tnet_testkit::{Cli, Network, Tree};
 
 /// A directory with an entry of each kind.
 fn make_tree(root: &Path) {
@@ -167,4 +167,41 @@ async fn files_and_trees_are_not_taken_for_each_other() {
     fs::write(cli.path("later.fileinfo"), json.replace("\"tree\"", "\"image\"")).expect("ours");
     let later = cli.run(["verify", "dir", "later.fileinfo"]).await.with_code(11);
     assert!(later.stderr.contains("describes a \"image\""), "{later:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_is_shared_by_name_arrives_as_it_is_and_is_taken_off_by_its_name() {
+    let network = Network::builder().start().await;
+    let (ann, bob) = (network.user("ann"), network.user("bob"));
+    make_tree(&ann.path("dir"));
+    let tree = Tree::read(&ann.path("dir"));
+    let _server = ann.server([""; 0]).await;
+    let shared = ann.run(["share", "dir"]).await.with_code(0);
+    let command = shared.stdout.lines().find_map(|line| line.strip_prefix("tnet get "));
+    let name = command.unwrap_or_else(|| panic!("{shared:?}")).to_owned();
+    assert!(name.starts_with("tree:"), "{shared:?}");
+
+    bob.run(["get", &name, "-o", "out", "--foreground", "--linger", "0s"]).await.with_code(0);
+    tree.is_at(&bob.path("out"));
+    // It is there already.
+    bob.run(["get", &name, "-o", "out", "--foreground", "--linger", "0s"]).await.with_code(0);
+    ann.run(["create", "dir"]).await.with_code(0);
+    fs::rename(ann.path("dir.fileinfo"), bob.path("x.fileinfo")).expect("ours");
+    bob.run(["get", "x.fileinfo", "--foreground", "--linger", "0s"]).await.with_code(0);
+    tree.is_at(&bob.path("dir"));
+
+    // Something else is in the way.
+    fs::write(bob.path("dir/more"), "more").expect("writable");
+    let refused = bob.run(["get", "x.fileinfo", "--foreground"]).await.with_code(9);
+    assert!(refused.stderr.contains("dir"), "{refused:?}");
+    fs::write(bob.path("file"), "more").expect("writable");
+    bob.run(["get", &name, "-o", "file", "--foreground"]).await.with_code(9);
+
+    let listed = ann.run(["ls"]).await.with_code(0);
+    assert!(listed.stdout.starts_with(&name) && listed.stdout.lines().count() == 1, "{listed:?}");
+    ann.run(["rm", &name]).await.with_code(0);
+    let listed = ann.run(["ls"]).await.with_code(0);
+    assert_eq!(listed.stdout, "", "{listed:?}");
+    let missing = ann.run(["share", "nothing"]).await.with_code(3);
+    assert!(missing.stderr.contains("nothing"), "{missing:?}");
 }

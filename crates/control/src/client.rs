@@ -16,6 +16,7 @@ use super::json_lines::{MAX_RESPONSE_LEN, ReadLineError, WRITE_DEADLINE, read_li
 use super::message::{
     GetRequest, HandedKind, Hello, ParseError, Request, Response, parse, to_line,
 };
+use super::shares::Shared;
 use super::state_lock::{StateDirError, check_secure, socket_path, way_to_socket};
 use tnet_peer::{FileChange, FileStatus, Limits, LimitsChange, Progress, Status, Summary};
 
@@ -308,6 +309,23 @@ impl Client {
         self.say(&line, &files).await?;
         match self.answer().await? {
             Response::Started { out } => Ok(Following { stream: self.stream, out }),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Serves a file, or a directory as one tree, at this absolute path; a server that starts again
+    /// does so again. The answer comes when all of it was read.
+    ///
+    /// # Errors
+    /// It cannot be read by the server, or the server did not answer.
+    pub async fn share(
+        mut self,
+        path: PathBuf,
+        allow_outside_links: bool,
+    ) -> Result<Shared, RequestError> {
+        self.ask(&Request::Share { path, allow_outside_links }).await?;
+        match next(&mut self.stream, FOLLOW_DEADLINE).await? {
+            Response::Shared(shared) => Ok(shared),
             _ => Err(RequestError::Unexpected),
         }
     }

@@ -5,11 +5,11 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tnet_fileinfo::{FileHash, FileInfo, MAX_FILEINFO_LEN, chain};
+use tnet_fileinfo::{Described, FileHash, MAX_FILEINFO_LEN, chain};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -26,6 +26,7 @@ use super::json_lines::{
 };
 use super::json_values::shown;
 use super::message::{GetRequest, HandedKind, Hello, Request, Response, Source, parse, to_line};
+use super::shares::Shares;
 use tnet_peer::Peer;
 use tnet_peer::descriptors::shortage_of;
 use tnet_peer::{FileStatus, PeerGone, Status};
@@ -90,10 +91,11 @@ pub(crate) async fn serve_client(
     peer: Arc<Peer>,
     commands: mpsc::Sender<ServerCommand>,
     slots: FollowerSlots,
+    shares: Arc<Shares>,
 ) {
     let (reader, writer) = stream.into_split();
     let connection = ClientConnection { reader, writer };
-    if converse(connection, &hello, &peer, &commands, &slots).await.is_err() {
+    if converse(connection, &hello, &peer, &commands, &slots, &shares).await.is_err() {
         debug!("client of the control socket disconnected");
     }
 }
@@ -104,6 +106,7 @@ async fn converse(
     peer: &Peer,
     commands: &mpsc::Sender<ServerCommand>,
     slots: &FollowerSlots,
+    shares: &Shares,
 ) -> Result<(), ClientLost> {
     client.say(&Response::Hello(hello.clone())).await?;
     let (request, files) = match client.request().await? {
@@ -114,7 +117,13 @@ async fn converse(
         Request::Status { files } => client.tell_status(peer, files).await?,
         Request::Ls => client.tell_files(peer).await?,
         Request::Get(request) => client.start_download(request, files, commands, slots).await?,
-        Request::Unshare { hash } => client.unshare(peer, hash, commands).await?,
+        Request::Share { path, allow_outside_links } => {
+            client.share(peer, path, allow_outside_links, slots, shares).await?
+        }
+        Request::Unshare { hash } => {
+            shares.forget(hash).await;
+            client.unshare(peer, hash, commands).await?
+        }
         Request::Limit(change) => {
             client.answer(peer.limit(change).await.map(Response::Limits)).await?
         }
@@ -242,6 +251,25 @@ impl ClientConnection {
             self.say(&Response::File(file)).await?;
         }
         Ok(())
+    }
+
+    async fn share(
+        &mut self,
+        peer: &Peer,
+        path: PathBuf,
+        allow_outside_links: bool,
+        slots: &FollowerSlots,
+        shares: &Shares,
+    ) -> Answered {
+        // It may take as long as a download.
+        let _slot = match slots.take() {
+            Ok(slot) => slot,
+            Err(full) => return Ok(Err(full)),
+        };
+        match shares.share(peer, path, allow_outside_links).await {
+            Ok(shared) => self.say(&Response::Shared(shared)).await.map(Ok),
+            Err(fault) => Ok(Err(fault)),
+        }
     }
 
     async fn unshare(
@@ -375,13 +403,15 @@ async fn wanted(source: Source, description: Option<File>) -> Result<Wanted, Fau
         Source::Tree(tree) => Ok(Wanted::Tree(tree.into())),
         Source::Fileinfo(path) => {
             let read = tokio::task::spawn_blocking(move || read_fileinfo(&path, description)).await;
-            let info = read.expect("reading a description neither panics nor is cancelled")?;
-            Ok(Wanted::Described(info))
+            Ok(match read.expect("reading a description neither panics nor is cancelled")? {
+                Described::File(info) => Wanted::Described(info),
+                Described::Tree(manifest) => Wanted::Tree(manifest.into()),
+            })
         }
     }
 }
 
-fn read_fileinfo(path: &Path, handed: Option<File>) -> Result<FileInfo, Fault> {
+fn read_fileinfo(path: &Path, handed: Option<File>) -> Result<Described, Fault> {
     if !path.is_absolute() {
         let message = format!("the description {path:?} has to be an absolute path");
         return Err(Fault::new(FaultKind::Usage, message));
@@ -394,7 +424,7 @@ fn read_fileinfo(path: &Path, handed: Option<File>) -> Result<FileInfo, Fault> {
         let kind = FaultKind::of_io(&error).unwrap_or(FaultKind::Integrity);
         Fault::new(kind, format!("reading {path:?}: {error}"))
     })?;
-    Ok(FileInfo::parse(&json)?)
+    Ok(Described::parse(&json)?)
 }
 
 /// One byte more than allowed suffices for the parser to refuse it.

@@ -27,9 +27,11 @@
 //! | `{"v":1,"request":"ls"}` | one `file` line for each file, `end` |
 //! | `{"v":1,"request":"get","fileinfo":"/a.fileinfo","out":"/a","overwrite":false,"timeout_ms":60000,"follow":true}` | `started`; if it is followed: `progress` lines, then `done` |
 //! | the same with `"hash":"…"` instead of `"fileinfo"` | the same |
+//! | the same with `"tree":"tree:…"` instead | the same; the output is a directory |
 //! | the same with `"handed":["description","directory"]` and open files (`SCM_RIGHTS`) in that order | the same; they are used instead of the paths |
 //! | the same with `"limits":{"up":…,"down":…}` (bytes a second), `"priority":"high"`, `"umask":18` | the same; they hold for this file |
-//! | `{"v":1,"request":"unshare","hash":"…"}` | `unshared` |
+//! | `{"v":1,"request":"share","path":"/a","allow_outside_links":false}` | `shared`, when it was read |
+//! | `{"v":1,"request":"unshare","hash":"…"}`; of a tree, the hash of its manifest | `unshared` |
 //! | `{"v":1,"request":"limit","up":…,"down":…}`, of the whole server; 0 is no limit, a missing field changes nothing | `limits` |
 //! | `{"v":1,"request":"update_file","hash":"…","change":"pause"}`, or `resume`; `priority` with `"level"`; `limits` with `"up"`, `"down"` | `file_updated` |
 //! | `{"v":1,"request":"shutdown"}` | `stopping`; the connection ends when the peer has |
@@ -59,6 +61,7 @@ mod json_lines;
 mod json_values;
 mod message;
 mod server;
+mod shares;
 mod state_lock;
 #[cfg(test)]
 mod tests;
@@ -69,4 +72,5 @@ pub use error::{Fault, FaultKind, START_HOLDER};
 pub use json_lines::{MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 pub use message::{GetRequest, HandedKind, Hello, Source, VERSION};
 pub use server::{Ended, StopReason, serve};
+pub use shares::Shared;
 pub use state_lock::{StateDirError, StateLock, make_state_dir};

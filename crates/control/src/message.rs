@@ -11,6 +11,7 @@ use tnet_fileinfo::{FileHash, chain};
 
 use super::error::{Fault, FaultKind};
 use super::json_values;
+use super::shares::Shared;
 use tnet_peer::CoordinatorAddress;
 use tnet_peer::DownloadOptions;
 use tnet_peer::{
@@ -64,6 +65,15 @@ pub(crate) enum Request {
     },
     Ls,
     Get(GetRequest),
+    /// Serve a file, or a directory as one tree, and remember that.
+    Share {
+        /// Absolute.
+        #[serde(with = "json_values::path")]
+        path: PathBuf,
+        /// Take links that may lead out of the directory.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        allow_outside_links: bool,
+    },
     Unshare {
         #[serde(with = "json_values::hash")]
         hash: FileHash,
@@ -189,6 +199,7 @@ pub(crate) enum Response {
     },
     Progress(Progress),
     Done(Summary),
+    Shared(Shared),
     Unshared {
         found: bool,
     },
@@ -301,6 +312,7 @@ mod tests {
             Request::Ls,
             Request::Shutdown,
             Request::Unshare { hash },
+            Request::Share { path: no_text.clone(), allow_outside_links: true },
             Request::Limit(LimitsChange { up: Some(0), down: None }),
             Request::UpdateFile { hash, change: FileChange::Pause },
             Request::UpdateFile {

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::client_connection::{ClientConnection, FollowerSlots, ServerCommand, serve_client};
 use super::downloads::Downloads;
 use super::message::Hello;
+use super::shares::Shares;
 use super::state_lock::StateLock;
 use tnet_peer::Peer;
 use tnet_peer::descriptors;
@@ -96,17 +97,22 @@ pub async fn serve(
     let most_followers = most_followers();
     let most_clients = most_followers + OTHERS.min(most_followers / 2);
     let slots = FollowerSlots::new(most_followers);
+    let shares = Arc::new(Shares::load(lock.state_dir()).await);
     let reason = {
         let (mut stopped, mut gone) = (pin!(stop.cancelled()), pin!(peer.gone()));
+        let (mut resuming, mut is_resumed) = (pin!(shares.resume(&peer)), false);
         loop {
             while clients.try_join_next().is_some() {}
             tokio::select! {
                 () = &mut stopped => break StopReason::Token,
                 () = &mut gone => break StopReason::PeerGone,
+                () = &mut resuming, if !is_resumed => is_resumed = true,
                 accepted = accept(&lock), if clients.len() < most_clients => match accepted {
                     Ok(stream) => {
                         let (hello, peer) = (Arc::clone(&hello), Arc::clone(&peer));
-                        clients.spawn(serve_client(stream, hello, peer, sender.clone(), slots.clone()));
+                        let (commands, slots) = (sender.clone(), slots.clone());
+                        let shares = Arc::clone(&shares);
+                        clients.spawn(serve_client(stream, hello, peer, commands, slots, shares));
                     }
                     Err(error) => warn!(%error, "cannot accept clients at the control socket"),
                 },

@@ -50,6 +50,11 @@ impl StateLock {
         Ok(Self { listener, path, directory })
     }
 
+    /// The state directory.
+    pub(crate) fn state_dir(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
     /// Where the socket is.
     pub fn path(&self) -> &Path {
         &self.path

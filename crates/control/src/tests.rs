@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tnet_fileinfo::tree::TreeHash;
 use tnet_fileinfo::{FileHash, scan::unwatched, scan_file};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::client_connection::{FollowerSlots, serve_client};
+use super::shares::Shares;
 use super::state_lock::socket_path;
 use super::*;
 use tnet_peer::Peer;
@@ -30,7 +32,19 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        Self::start_in(tempfile::tempdir().expect("a temporary directory")).await
+    }
+
+    /// Ends, and starts again with the same state directory.
+    async fn restart(self) -> Self {
+        let Self { dir, stop, peer, task } = self;
+        stop.cancel();
+        drop(timeout(SOON, task).await.expect("it ends").expect("no panic"));
+        Arc::into_inner(peer).expect("nobody else holds it").shutdown().await;
+        Self::start_in(dir).await
+    }
+
+    async fn start_in(dir: TempDir) -> Self {
         let lock = StateLock::new(&dir.path().join("state")).await.expect("a fresh directory");
         let listen = "127.0.0.1:0".parse().expect("an address");
         let peer = Arc::new(Peer::builder().listen(listen).spawn().expect("a free port"));
@@ -485,8 +499,9 @@ async fn without_a_slot_a_download_is_told_to_retry_and_other_requests_are_serve
     ] {
         let (mut near, far) = UnixStream::pair().expect("two sockets");
         let (hello, peer) = (Arc::clone(&hello), Arc::clone(&server.peer));
-        let serving =
-            tokio::spawn(serve_client(far, hello, peer, commands.clone(), FollowerSlots::new(0)));
+        let (commands, slots) = (commands.clone(), FollowerSlots::new(0));
+        let shares = Arc::new(Shares::load(server.dir.path()).await);
+        let serving = tokio::spawn(serve_client(far, hello, peer, commands, slots, shares));
         near.write_all(asked.as_bytes()).await.expect("taken");
         // More than was asked for is no reason not to hear the answer.
         near.write_all(b"and more").await.expect("taken");
@@ -511,4 +526,51 @@ async fn a_server_of_another_version_is_named_as_such() {
     let refused = Client::connect(dir.path()).await.expect_err("another version");
     assert_eq!(FaultKind::from(&refused), FaultKind::Version, "{refused}");
     timeout(SOON, server).await.expect("the client hangs up").expect("no panic");
+}
+
+#[tokio::test]
+async fn what_is_shared_by_name_is_shared_again_by_the_next_server_until_it_is_removed() {
+    let mut server = Server::start().await;
+    let (file, tree) = (server.dir.path().join("file"), server.dir.path().join("tree"));
+    std::fs::write(&file, "a file").expect("writable");
+    std::fs::create_dir(&tree).expect("writable");
+    std::fs::write(tree.join("member"), "a member").expect("writable");
+    let of_file = server.client().await.share(file, false).await.expect("readable");
+    let of_tree = server.client().await.share(tree.clone(), false).await.expect("readable");
+    assert!(of_file.remembered && of_file.entries.is_none() && !of_file.hash.contains(':'));
+    assert!(of_tree.remembered && of_tree.hash.starts_with("tree:"), "{of_tree:?}");
+    assert_eq!((of_tree.size, of_tree.entries), (8, Some(1)));
+    let missing = server.client().await.share("/nothing/there".into(), false).await;
+    let Err(RequestError::Fault(fault)) = missing else { panic!("{missing:?}") };
+    assert_eq!(fault.kind, FaultKind::NotFound);
+
+    server = server.restart().await;
+    // Three contents: the file, the payload and the manifest.
+    let files = shared_by(&server, 3).await;
+    assert!(files.iter().any(|file| file.hash == of_file.hash));
+    let payload = files.iter().find(|file| file.tree.as_ref() == Some(&of_tree.hash));
+    assert_eq!(payload.map(|file| file.path.as_path()), Some(tree.as_path()));
+
+    let manifest: TreeHash = of_tree.hash.parse().expect("a tree");
+    assert!(server.client().await.unshare(manifest.manifest()).await.expect("it is running"));
+    let files = shared_by(&server, 1).await;
+    assert_eq!(files[0].hash, of_file.hash);
+    server = server.restart().await;
+    shared_by(&server, 1).await;
+    server.end().await;
+}
+
+/// What the server has, once that is so many contents.
+async fn shared_by(server: &Server, count: usize) -> Vec<tnet_peer::FileStatus> {
+    timeout(SOON, async {
+        loop {
+            let files = server.client().await.files().await.expect("it is running");
+            if files.len() == count {
+                return files;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("so many are shared")
 }

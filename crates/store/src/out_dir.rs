@@ -56,13 +56,14 @@ impl OutDirectory {
             .is_ok()
     }
 
-    /// Where a complete file of `size` bytes is now.
+    /// Where a complete file of `size` bytes, or a directory, is now.
     ///
     /// # Errors
     /// The metadata cannot be read.
     pub fn find(&self, size: u64) -> io::Result<FileLocation> {
         let Some(name) = self.out.file_name() else { return Ok(FileLocation::Nowhere) };
         let entry = sys::entry_at(&self.directory, name)?;
+        let is_tree = matches!(&entry, Some(entry) if entry.kind == EntryKind::Directory);
         let fingerprint = match entry {
             Some(entry) if entry.kind == EntryKind::Link => {
                 FileFingerprint::of(&sys::open_for_reading(&self.directory, name)?.metadata()?)
@@ -70,7 +71,7 @@ impl OutDirectory {
             Some(entry) => entry.fingerprint,
             None => return Ok(FileLocation::Nowhere),
         };
-        if fingerprint.size != size {
+        if !is_tree && fingerprint.size != size {
             return Ok(FileLocation::Nowhere);
         }
         let leads_there = |path: &Path| {

@@ -37,6 +37,11 @@ pub fn manifest_path(out: &Path) -> PathBuf {
     out.with_file_name(with_suffix(name, MANIFEST_SUFFIX))
 }
 
+/// Whether this is the path of the manifest of a tree that is being downloaded.
+pub fn is_manifest_path(path: &Path) -> bool {
+    path.as_os_str().as_bytes().ends_with(MANIFEST_SUFFIX.as_bytes())
+}
+
 #[derive(Debug)]
 pub(super) struct Target {
     directory: Arc<OwnedFd>,

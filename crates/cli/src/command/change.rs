@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tnet_control::Client;
 use tnet_fileinfo::FileHash;
+use tnet_fileinfo::tree::TreeHash;
 use tnet_peer::{FileChange, FileStatus, Limits, LimitsChange};
 
 use super::status::no_server;
@@ -20,6 +21,9 @@ use crate::render::units::{shown_path, size};
 
 /// Least digits of a hash that name a file.
 const LEAST_DIGITS: usize = 4;
+
+/// What stands before the digits of a tree.
+const OF_TREE: &str = "tree:";
 
 /// What is done with files.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +64,7 @@ pub(crate) async fn apply(
 ) -> Result<Report, Failure> {
     let output = context.output;
     let state_dir = config.state_dir()?;
-    let files = connect(&state_dir).await?.files().await?;
+    let files = files_of(&state_dir).await?;
     // A failure does not stop the others.
     let (mut changed, mut failures): (Vec<&FileStatus>, Vec<Failure>) = (Vec::new(), Vec::new());
     for name in &args.files {
@@ -131,7 +135,7 @@ pub(crate) async fn limit(
     let (what, limits) = match &args.file {
         None => ("the server".to_owned(), connect(&state_dir).await?.limit(change).await?),
         Some(name) => {
-            let files = connect(&state_dir).await?.files().await?;
+            let files = files_of(&state_dir).await?;
             let file = find(&files, name)?;
             let update = FileChange::Limits(change);
             if change != LimitsChange::default()
@@ -147,6 +151,13 @@ pub(crate) async fn limit(
     Ok(fields(json!({ "limits": limits })))
 }
 
+/// Without the manifests of trees, which go with their payloads.
+async fn files_of(state_dir: &Path) -> Result<Vec<FileStatus>, Failure> {
+    let mut files = connect(state_dir).await?.files().await?;
+    files.retain(|file| !file.is_manifest);
+    Ok(files)
+}
+
 async fn connect(state_dir: &Path) -> Result<Client, Failure> {
     Client::connect(state_dir).await.map_err(no_server)
 }
@@ -155,9 +166,15 @@ fn shown_rate(rate: Option<NonZeroU64>) -> String {
     rate.map_or_else(|| "no limit".to_owned(), |rate| format!("{}/s", size(rate.get())))
 }
 
+/// The hash that the server is told: of a tree, that of its manifest.
 fn hash_of(file: &FileStatus) -> Result<FileHash, Failure> {
-    file.hash.parse().map_err(|_| {
-        Failure::new(Exit::Other, format!("the server sent an invalid hash, {:?}", file.hash))
+    let name = file.name_elsewhere();
+    let hash = match &file.tree {
+        Some(tree) => tree.parse().ok().map(TreeHash::manifest),
+        None => file.hash.parse().ok(),
+    };
+    hash.ok_or_else(|| {
+        Failure::new(Exit::Other, format!("the server sent an invalid hash, {name:?}"))
     })
 }
 
@@ -174,13 +191,15 @@ fn find<'a>(files: &'a [FileStatus], name: &OsStr) -> Result<&'a FileStatus, Fai
     if let Some(file) = files.iter().find(|file| file.path == path) {
         return Ok(file);
     }
-    let digits = name.to_str().filter(|text| {
+    let text = name.to_str().map(|text| text.strip_prefix(OF_TREE).unwrap_or(text));
+    let digits = text.filter(|text| {
         text.len() >= LEAST_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     });
     let digits = digits.map(str::to_ascii_lowercase);
     let is_meant = |file: &&FileStatus| {
-        digits.as_ref().is_some_and(|digits| file.hash.starts_with(digits))
-            || file.path.ends_with(name)
+        let name_elsewhere = file.name_elsewhere();
+        let hash = name_elsewhere.strip_prefix(OF_TREE).unwrap_or(name_elsewhere);
+        digits.as_ref().is_some_and(|digits| hash.starts_with(digits)) || file.path.ends_with(name)
     };
     let mut meant: Vec<&FileStatus> = files.iter().filter(is_meant).collect();
     // One content may be here in several chunk sizes.
@@ -233,6 +252,15 @@ mod tests {
             assert_eq!(found(name), Ok(Some(digit)), "{name}");
         }
         assert_eq!(found("debian.iso").map_err(|failure| failure.exit), Err(Exit::Usage));
+        let tree = FileStatus {
+            tree: Some(format!("tree:{}", "e".repeat(64))),
+            ..file('d', "/srv/models")
+        };
+        for name in ["eeee", "tree:eeee", "models"] {
+            let found = find(std::slice::from_ref(&tree), OsStr::new(name)).map(hash_of);
+            let hash = found.expect("found").expect("a hash");
+            assert_eq!(hash.to_string(), "e".repeat(64), "{name}");
+        }
         for name in ["nothing", "aaa", "dddd"] {
             assert_eq!(
                 found(name).map_err(|failure| failure.exit),

@@ -14,6 +14,7 @@ mod via_server;
 
 use self::downloader::Downloader;
 use self::job::{Job, Jobs};
+pub(super) use self::via_server::Server;
 use crate::config::Config;
 use crate::config::typed::Get;
 use crate::context::Context;

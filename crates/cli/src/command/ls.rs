@@ -19,6 +19,8 @@ pub(crate) async fn run(config: &Config, context: &Context) -> Result<Report, Fa
         .map_err(super::status::no_server)?
         .files()
         .await?;
+    // It comes and goes with its tree.
+    files.retain(|file| !file.is_manifest);
     files.sort_by(|a, b| a.path.cmp(&b.path));
     if output.is_json() {
         for file in &files {
@@ -26,6 +28,7 @@ pub(crate) async fn run(config: &Config, context: &Context) -> Result<Report, Fa
                 "file",
                 fields(json!({
                     "hash": file.hash,
+                    "tree": file.tree,
                     "path": file.path,
                     "size": file.size,
                     "chunk_size": file.chunk_size,
@@ -48,5 +51,5 @@ pub(crate) async fn run(config: &Config, context: &Context) -> Result<Report, Fa
 }
 
 fn row(file: &FileStatus) -> Vec<String> {
-    vec![file.hash.clone(), size(file.size), state(file), shown_path(&file.path)]
+    vec![file.name_elsewhere().to_owned(), size(file.size), state(file), shown_path(&file.path)]
 }

@@ -14,6 +14,7 @@ mod get;
 mod hashing;
 mod kill_server;
 mod ls;
+mod share;
 mod show;
 mod start_server;
 mod status;
@@ -50,6 +51,7 @@ impl Command {
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
             Self::Priority(_) => "priority",
+            Self::Share(_) => "share",
             Self::Rm(_) => "rm",
             Self::Completions { .. } => "completions",
             Self::Man { .. } => "man",
@@ -115,6 +117,7 @@ pub(crate) async fn run(
             let action = FileAction::Priority(args.level);
             unless_stopped(context, change::apply(args.files, action, config, context)).await
         }
+        Command::Share(args) => Box::pin(share::run(args, config, context)).await,
         Command::Rm(files) => {
             unless_stopped(context, change::apply(files, FileAction::Remove, config, context)).await
         }

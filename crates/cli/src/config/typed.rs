@@ -254,6 +254,9 @@ pub(crate) enum Command {
     /// Set the priority of files among those that are downloaded at the same time
     #[command(after_help = "Example:\n  tnet priority high debian.iso")]
     Priority(PriorityArgs),
+    /// Serve files, or directories as one tree each, until `tnet rm`
+    #[command(after_help = "Example:\n  tnet share debian.iso\n  tnet share models nightly")]
+    Share(Share),
     /// Remove files from the server: it stops downloading and serving them. Data on the disk stays
     #[command(after_help = "Example:\n  tnet rm debian.iso")]
     Rm(FileNames),
@@ -317,6 +320,16 @@ pub(crate) struct Create {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Share {
+    /// Files or directories
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Of a directory: take symbolic links that may lead out of it as they are
+    #[arg(long)]
+    pub(crate) allow_outside_links: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// File or directory to check
     #[arg(value_name = "PATH")]
@@ -372,8 +385,8 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints; may be
-    /// repeated
+    /// Path of a .fileinfo, or the hash of a file: 64 hex digits, as b3sum prints, with `tree:`
+    /// before them that of a directory; may be repeated
     #[arg(
         value_name = "FILEINFO_OR_HASH",
         required_unless_present = "input",
@@ -384,8 +397,8 @@ pub(crate) struct Get {
     /// are ignored
     #[arg(short, long, value_name = "LIST")]
     pub(crate) input: Option<PathBuf>,
-    /// Output file, or the directory for it; for several files, the directory [default: the file's
-    /// own name, in the working directory]
+    /// Output file, or the directory for it; the directory that a tree becomes; for several, the
+    /// directory for them [default: the own name, in the working directory]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
     /// Send at most this many bytes of each file a second, like 10M; `tnet limit` changes it later

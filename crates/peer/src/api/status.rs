@@ -224,7 +224,7 @@ pub struct FileStatus {
     /// `tree:` and the hash of the tree that it is the payload of; none of a file.
     #[serde(default)]
     pub tree: Option<String>,
-    /// Whether it is the manifest of a tree that is here.
+    /// Whether it is the manifest of a tree that is here or is being downloaded.
     #[serde(default)]
     pub is_manifest: bool,
     /// Where it is.
@@ -277,6 +277,11 @@ pub struct FileStatus {
 }
 
 impl FileStatus {
+    /// What another machine names it by: the tree that it is the payload of, or else its hash.
+    pub fn name_elsewhere(&self) -> &str {
+        self.tree.as_deref().unwrap_or(&self.hash)
+    }
+
     /// Whether it is on its way: neither whole nor given up.
     pub fn is_download(&self) -> bool {
         let phase = self.download.as_ref().map(|progress| progress.phase);

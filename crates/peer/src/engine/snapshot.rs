@@ -12,6 +12,7 @@ use crate::api::{
     Bound, Bounds, ChunkMap, ConnectionStatus, FileCursor, FileStatus, FilesPage, Phase,
     SlotStatus, Status, SwarmMember,
 };
+use crate::store;
 
 impl Engine {
     pub(super) fn status(&self, most_files: usize) -> Status {
@@ -96,7 +97,8 @@ impl Engine {
         Some(FileStatus {
             hash: entry.info.hash().to_string(),
             tree: entry.tree().map(|tree| tree.to_string()),
-            is_manifest: entry.wholes().any(|store| store.manifest().is_some()),
+            is_manifest: entry.wholes().any(|store| store.manifest().is_some())
+                || store::is_manifest_path(&entry.source.path()),
             path: entry.source.path(),
             size: entry.info.size(),
             chunk_size: entry.info.geometry().chunk_size().get(),

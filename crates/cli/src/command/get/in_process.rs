@@ -9,9 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tnet_control::{Fault, Source};
-use tnet_fileinfo::FileInfo;
-use tnet_peer::{Download, DownloadError, Peer, Progress, Shortage, Summary};
+use tnet_control::{Fault, GetRequest, Source};
+use tnet_fileinfo::tree::Manifest;
+use tnet_fileinfo::{Described, FileInfo};
+use tnet_peer::{
+    Download, DownloadError, Peer, Progress, Shortage, Summary, TreeError, WantedTree,
+};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +41,19 @@ const LINGER_AT_MOST: Duration = Duration::from_secs(60);
 /// files that completed first have been seeded longest. All are seeded until the end.
 const MOST_FOLLOWED: usize = 256;
 
+/// What is known when a download can begin.
+enum Known {
+    File(FileInfo),
+    Tree(Arc<Manifest>),
+}
+
+fn tree_failure(error: TreeError, out: &Path) -> Failure {
+    match error {
+        TreeError::Download(error) => Fault::of_download(&error, out).into(),
+        error => Fault::from(error).into(),
+    }
+}
+
 /// A peer of this process.
 pub(super) struct InProcess {
     peer: Arc<Peer>,
@@ -62,7 +78,7 @@ impl InProcess {
         Ok(Self { peer, linger, of_several, seeding: RefCell::default() })
     }
 
-    /// Downloads one file.
+    /// Downloads one file or tree.
     pub(super) async fn fetch(
         &self,
         job: &Job,
@@ -71,10 +87,9 @@ impl InProcess {
     ) -> Result<Summary, Failure> {
         let request = &job.request;
         let failed = |error| Failure::from(Fault::of_download(&error, &request.out));
-        let info = self.describe(job, context).await?;
-        let opening = self.peer.download_with(info, &request.out, request.download_options());
+        let described = self.describe(job, context).await?;
         let mut download = tokio::select! {
-            opened = opening => opened.map_err(failed)?,
+            opened = self.begin(described, request) => opened?,
             // It may be hashing what an earlier attempt left.
             () = context.stop.cancelled() => return Err(interrupted(None, &request.out)),
         };
@@ -98,18 +113,56 @@ impl InProcess {
         Ok(summary)
     }
 
-    async fn describe(&self, job: &Job, context: &Context) -> Result<FileInfo, Failure> {
-        let hash = match &job.request.source {
-            Source::Fileinfo(path) => return fileinfo::read(path).await,
-            Source::Hash(hash) => *hash,
-            Source::Tree(tree) => tree.manifest(),
+    async fn describe(&self, job: &Job, context: &Context) -> Result<Known, Failure> {
+        let request = &job.request;
+        let described = match &request.source {
+            Source::Fileinfo(path) => match fileinfo::read_any(path).await? {
+                Described::File(info) => return Ok(Known::File(info)),
+                Described::Tree(manifest) => WantedTree::from(manifest),
+            },
+            Source::Tree(tree) => WantedTree::from(*tree),
+            Source::Hash(hash) => {
+                self.note_asking(&hash.short(), context);
+                return tokio::select! {
+                    info = self.peer.fetch_info(*hash, request.timeout) => match info {
+                        Ok(info) => Ok(Known::File(info)),
+                        Err(error) => Err(Fault::from(error).into()),
+                    },
+                    () = context.stop.cancelled() => Err(interrupted(None, &request.out)),
+                };
+            }
         };
-        if !self.of_several {
-            context.output.note(&format!("asking peers for the description of {}", hash.short()));
-        }
+        self.note_asking(&described.tree.to_string(), context);
+        let (options, stop) = (request.download_options(), self.peer.stop_token());
+        let fetching = self.peer.fetch_manifest(described, &request.out, options, &stop);
         tokio::select! {
-            info = self.peer.fetch_info(hash, job.request.timeout) => info.map_err(|error| Fault::from(error).into()),
-            () = context.stop.cancelled() => Err(interrupted(None, &job.request.out)),
+            manifest = fetching => match manifest {
+                Ok(manifest) => Ok(Known::Tree(manifest)),
+                Err(error) => Err(tree_failure(error, &request.out)),
+            },
+            () = context.stop.cancelled() => Err(interrupted(None, &request.out)),
+        }
+    }
+
+    fn note_asking(&self, what: &str, context: &Context) {
+        if !self.of_several {
+            context.output.note(&format!("asking peers for the description of {what}"));
+        }
+    }
+
+    async fn begin(&self, known: Known, request: &GetRequest) -> Result<Download, Failure> {
+        let (out, options) = (&request.out, request.download_options());
+        match known {
+            Known::File(info) => self
+                .peer
+                .download_with(info, out, options)
+                .await
+                .map_err(|error| Fault::of_download(&error, out).into()),
+            Known::Tree(manifest) => self
+                .peer
+                .download_payload(manifest, out, options, &self.peer.stop_token())
+                .await
+                .map_err(|error| tree_failure(error, out)),
         }
     }
 
@@ -188,7 +241,7 @@ async fn found(summary: Summary) -> Result<Summary, Failure> {
     let (path, size) = (summary.path.clone(), summary.bytes_total);
     let is_there = blocking(move || {
         Ok(match fs::metadata(&path) {
-            Ok(metadata) => metadata.len() == size,
+            Ok(metadata) => metadata.is_dir() || metadata.len() == size,
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         })
     });

@@ -5,25 +5,25 @@
 use std::time::Duration;
 
 use tnet_control::{GetRequest, Source};
-use tnet_fileinfo::{FileHash, FileInfo};
+use tnet_fileinfo::{Described, FileHash};
 use tnet_peer::Limits;
 
 use super::collisions::{Occupancy, OutputPaths};
 use super::{list, target};
-use crate::command::fileinfo::{self, no_file};
+use crate::command::fileinfo;
 use crate::config::absolute;
 use crate::config::typed::{FileArgument, Get};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::units::shown_path;
 
-/// One file to download. Its description is read again when its download starts: those of many
+/// One file or tree to download. Its description is read again when its download starts: those of many
 /// files would not fit into memory.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request: GetRequest,
     pub(super) hash: FileHash,
-    /// In bytes; unknown for a bare hash.
+    /// In bytes; unknown for a bare hash and for a tree.
     pub(super) size: Option<u64>,
     /// Why it is not tried.
     pub(super) refused: Option<Failure>,
@@ -94,19 +94,23 @@ pub(super) async fn all(args: &Get) -> Result<Jobs, Failure> {
 }
 
 async fn job(wanted: &FileArgument, target: &target::Target, args: &Get) -> Result<Job, Failure> {
-    let info = match wanted {
-        FileArgument::Fileinfo(path) => Some(fileinfo::read(path).await?),
-        FileArgument::Hash(_) => None,
-        FileArgument::Tree(tree) => return Err(no_file(*tree)),
+    let described = match wanted {
+        FileArgument::Fileinfo(path) => Some(fileinfo::read_any(path).await?),
+        FileArgument::Hash(_) | FileArgument::Tree(_) => None,
     };
-    let out = target.of(wanted, info.as_ref()).await?;
+    let out = target.of(wanted, described.as_ref()).await?;
     let (source, hash) = match wanted {
         FileArgument::Fileinfo(path) => {
-            let hash = info.as_ref().map(FileInfo::hash).expect("it was read above");
-            (Source::Fileinfo(absolute(path)?), hash)
+            let info = described.as_ref().map(Described::info).expect("it was read above");
+            (Source::Fileinfo(absolute(path)?), info.hash())
         }
         FileArgument::Hash(hash) => (Source::Hash(*hash), *hash),
-        FileArgument::Tree(tree) => return Err(no_file(*tree)),
+        FileArgument::Tree(tree) => (Source::Tree(*tree), tree.manifest()),
+    };
+    let size = match &described {
+        Some(Described::File(info)) => Some(info.size()),
+        // That of the manifest is known.
+        Some(Described::Tree(_)) | None => None,
     };
     let request = GetRequest {
         overwrite: args.overwrite,
@@ -116,7 +120,7 @@ async fn job(wanted: &FileArgument, target: &target::Target, args: &Get) -> Resu
         umask: umask(),
         ..GetRequest::new(source, out)
     };
-    Ok(Job { request, hash, size: info.as_ref().map(FileInfo::size), refused: None })
+    Ok(Job { request, hash, size, refused: None })
 }
 
 /// The umask, where the system tells it without changing it.

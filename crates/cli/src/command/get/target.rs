@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use tnet_fileinfo::{FileInfo, SpecialName, shown};
+use tnet_fileinfo::{Described, FileInfo, SpecialName, shown};
 
-use crate::command::fileinfo::{blocking, no_file};
+use crate::command::fileinfo::blocking;
 use crate::config::absolute;
 use crate::config::typed::FileArgument;
 use crate::exit::Exit;
@@ -31,16 +31,20 @@ impl Target {
         blocking(move || if is_directory(&out) { Ok(()) } else { Err(no_directory(&out)) }).await
     }
 
-    /// The absolute output path of this file.
+    /// The absolute output path of this file or tree.
     pub(super) async fn of(
         &self,
         wanted: &FileArgument,
-        info: Option<&FileInfo>,
+        described: Option<&Described>,
     ) -> Result<PathBuf, Failure> {
-        let own_name = own_name(wanted, info);
+        let own_name = own_name(wanted, described.map(Described::info));
+        let is_tree = matches!(wanted, FileArgument::Tree(_))
+            || matches!(described, Some(Described::Tree(_)));
         let (given, several) = (self.given.clone(), self.several);
         let chosen = blocking(move || match given {
             None => own_name,
+            // The directory that is named is the tree itself.
+            Some(out) if is_tree && !several => Ok(out),
             Some(out) if is_directory(&out) => Ok(out.join(own_name?)),
             Some(out) if several => Err(no_directory(&out)),
             Some(out) => Ok(out),
@@ -53,7 +57,7 @@ impl Target {
 fn own_name(wanted: &FileArgument, info: Option<&FileInfo>) -> Result<PathBuf, Failure> {
     let from = match wanted {
         FileArgument::Hash(hash) => return Ok(hash.to_string().into()),
-        FileArgument::Tree(tree) => return Err(no_file(*tree)),
+        FileArgument::Tree(tree) => return Ok(tree.manifest().to_string().into()),
         FileArgument::Fileinfo(path) => path,
     };
     let described = shown_path(from);
@@ -108,7 +112,8 @@ mod tests {
 
     async fn of(given: Option<&str>, several: bool, info: &FileInfo) -> Result<PathBuf, Failure> {
         let target = Target { given: given.map(PathBuf::from), several };
-        target.of(&FileArgument::Fileinfo("x.fileinfo".into()), Some(info)).await
+        let described = Described::File(info.clone());
+        target.of(&FileArgument::Fileinfo("x.fileinfo".into()), Some(&described)).await
     }
 
     #[tokio::test]
@@ -129,6 +134,25 @@ mod tests {
         let hash: tnet_fileinfo::FileHash = "ab".repeat(32).parse().expect("a hash");
         let own = Target { given: None, several: true }.of(&FileArgument::Hash(hash), None).await;
         assert_eq!(own.expect("a target"), here.join(hash.to_string()));
+    }
+
+    #[tokio::test]
+    async fn a_tree_is_the_directory_that_was_named_whether_it_is_there_or_not() {
+        let here = std::env::current_dir().expect("there");
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let described = Described::Tree(info());
+        for (given, several, expected) in [
+            (None, false, here.join("a.iso")),
+            (Some("b"), false, here.join("b")),
+            (Some("b/"), false, here.join("b")),
+            (dir.path().to_str(), false, dir.path().to_owned()),
+            (dir.path().to_str(), true, dir.path().join("a.iso")),
+        ] {
+            let target = Target { given: given.map(PathBuf::from), several };
+            let wanted = FileArgument::Fileinfo("x.fileinfo".into());
+            let out = target.of(&wanted, Some(&described)).await.expect("a target");
+            assert_eq!(out.components().as_path(), expected, "{given:?}");
+        }
     }
 
     #[tokio::test]
@@ -176,7 +200,9 @@ mod tests {
         let here = std::env::current_dir().expect("there");
         let target = Target { given: None, several: false };
         let named = async |path: &str| {
-            target.of(&FileArgument::Fileinfo(path.into()), Some(&nameless)).await
+            target
+                .of(&FileArgument::Fileinfo(path.into()), Some(&Described::File(nameless.clone())))
+                .await
         };
         for (path, name) in [("a/log-10:00:00.fileinfo", "log-10:00:00"), ("aux.fileinfo", "aux")] {
             assert_eq!(named(path).await, Ok(here.join(name)), "{path}");

@@ -88,9 +88,14 @@ fn waiting(file: &FileStatus) -> Option<String> {
 }
 
 pub(super) fn shared(status: &Status, layout: Layout) -> Vec<String> {
-    let mut files: Vec<&FileStatus> =
-        status.files.iter().filter(|file| !file.is_download()).collect();
-    let total = status.files_total.saturating_sub(status.downloads_total).max(files.len() as u64);
+    // The manifest of a tree is no file of its own.
+    let is_shown = |file: &&FileStatus| !file.is_download() && !file.is_manifest;
+    let mut files: Vec<&FileStatus> = status.files.iter().filter(is_shown).collect();
+    let manifests = status.files.iter().filter(|file| file.is_manifest).count() as u64;
+    let total = status
+        .files_total
+        .saturating_sub(status.downloads_total + manifests)
+        .max(files.len() as u64);
     if total == 0 && status.downloads_total > 0 {
         return Vec::new();
     }
@@ -203,7 +208,11 @@ pub(super) fn limits(limits: Limits) -> Option<String> {
 }
 
 fn short_hash(file: &FileStatus) -> String {
-    file.hash.get(..8).unwrap_or(&file.hash).to_owned()
+    let digits = |hash: &str| hash.get(..8).unwrap_or(hash).to_owned();
+    match file.tree.as_ref().and_then(|tree| tree.split_once(':')) {
+        Some((prefix, hash)) => format!("{prefix}:{}", digits(hash)),
+        None => digits(&file.hash),
+    }
 }
 
 pub(super) fn sent(file: &FileStatus) -> String {
