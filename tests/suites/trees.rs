@@ -68,3 +68,37 @@ async fn a_directory_that_is_there_already_is_refused_unless_it_is_that_tree() {
     tree.write(&ann.path("out"));
     gets(ann, &shared, &tree).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_moves_only_what_changed_and_is_served_by_who_updated() {
+    let mut network = Network::builder().peer("seed").peer("ann").peer("bob").start().await;
+    let (mut old, mut new) = (Tree::usual(4), Tree::usual(4));
+    let bytes = |number: u8, size| vec![number; size];
+    for number in 0..40 {
+        let path = format!("shards/m{number:02}");
+        old.file(&path, [bytes(number, 100_000), bytes(100, 100_000)].concat());
+        // One in ten is another, one has another name.
+        match number {
+            0 | 10 | 20 | 30 => new.file(&path, bytes(200 + number, 100_000)),
+            39 => new.file("renamed", [bytes(number, 100_000), bytes(100, 100_000)].concat()),
+            _ => new.file(&path, [bytes(number, 100_000), bytes(100, 100_000)].concat()),
+        }
+    }
+    let shared = shares(network.peer("seed"), &new).await;
+    let chunk = u64::from(shared.payload.geometry().chunk_size().get());
+    let update = DownloadOptions { update: true, ..DownloadOptions::default() };
+    let ann = network.peer("ann");
+    old.write(&ann.path("out"));
+    let begun = ann.download_tree(shared.tree, ann.path("out"), update).await;
+    let mut download = begun.unwrap_or_else(|error| panic!("ann begins: {error}"));
+    let finished = within("a tree is updated", SOON, download.finished()).await;
+    let summary = finished.unwrap_or_else(|error| panic!("ann updates: {error}"));
+    new.is_at(&ann.path("out"));
+    // Each changed file, and the chunks at its ends.
+    let most = 4 * (100_000 + 2 * chunk);
+    let received = summary.traffic.bytes_received;
+    assert!((400_000..=most).contains(&received), "{received} bytes arrived, not {most}");
+    assert_eq!(summary.bytes_resumed + received, shared.payload.size());
+    network.stop("seed").await;
+    gets(network.peer("bob"), &shared, &new).await;
+}

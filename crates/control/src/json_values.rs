@@ -60,6 +60,28 @@ pub(crate) mod optional_path {
     }
 }
 
+/// Lists of paths.
+pub(crate) mod paths {
+    use super::{Deserialize, Deserializer, PathBuf, Serialize, Serializer, path};
+
+    #[derive(Serialize, Deserialize)]
+    struct Item(#[serde(with = "path")] PathBuf);
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        paths: &[PathBuf],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(paths.iter().cloned().map(Item))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        source: D,
+    ) -> Result<Vec<PathBuf>, D::Error> {
+        let items = Vec::<Item>::deserialize(source)?;
+        Ok(items.into_iter().map(|Item(path)| path).collect())
+    }
+}
+
 /// Hashes, as hex digits.
 pub(crate) mod hash {
     use tnet_fileinfo::FileHash;

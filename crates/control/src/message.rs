@@ -103,6 +103,12 @@ pub struct GetRequest {
     /// Replace an existing file.
     #[serde(default)]
     pub overwrite: bool,
+    /// Replace what is there, a directory by a tree too, and take from it what is right.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub update: bool,
+    /// Files and directories from which bytes are taken too; absolute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "json_values::paths")]
+    pub reuse: Vec<PathBuf>,
     /// Give up after this long without a chunk; none means never.
     #[serde(default, rename = "timeout_ms", with = "milliseconds")]
     pub timeout: Option<Duration>,
@@ -147,6 +153,8 @@ impl GetRequest {
             source,
             out,
             overwrite: false,
+            update: false,
+            reuse: Vec::new(),
             timeout: None,
             follow: true,
             limits: Limits::default(),
@@ -166,6 +174,8 @@ impl GetRequest {
             priority: self.priority,
             directory: None,
             mode: self.umask.map(|umask| 0o666 & !umask),
+            update: self.update,
+            reuse: self.reuse.clone(),
         }
     }
 }

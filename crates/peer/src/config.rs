@@ -119,6 +119,11 @@ pub struct DownloadOptions {
     pub directory: Option<Arc<OwnedFd>>,
     /// The mode of the file, as in `0o644`. None: as any file of this process.
     pub mode: Option<u32>,
+    /// Replace what is at the target, a directory by a tree too, in one step at the end, and take
+    /// from it what is right there already.
+    pub update: bool,
+    /// Files and directories on this machine from which bytes are taken too.
+    pub reuse: Vec<PathBuf>,
 }
 
 impl Default for DownloadOptions {
@@ -131,6 +136,8 @@ impl Default for DownloadOptions {
             priority: Priority::default(),
             directory: None,
             mode: None,
+            update: false,
+            reuse: Vec::new(),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tnet_fileinfo::tree::Layout;
-use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, ProgressFn};
+use tnet_fileinfo::{ChunkIndex, ChunkSet, FileInfo, ProgressFn, shown_path};
 
 use super::cached_part::CachedPart;
 use super::chunk_reader::{ChunkReader, ChunkVerdict};
@@ -31,6 +31,7 @@ use super::partial_bytes::PartialBytes;
 use super::replaced::{LostMetadata, ReplacedFile};
 use super::reservation;
 use super::resume;
+use super::switch::OldTree;
 use super::sys::{self, Entry};
 use super::target::Target;
 use super::tree::PartialTree;
@@ -61,6 +62,11 @@ pub struct DownloadOptions {
     pub disks: Disks,
     /// The output is the directory of this tree, and the content its payload; `None`: a file.
     pub tree: Option<Arc<Layout>>,
+    /// What is at the output is replaced as with [`OnExisting::Replace`], a directory by a tree
+    /// too, in one step; chunks that are right there already are taken from it.
+    pub update: bool,
+    /// Files and directories from which chunks are taken too.
+    pub reuse: Vec<PathBuf>,
 }
 
 /// The result of opening a download.
@@ -83,6 +89,8 @@ pub struct Download {
     pub(super) info: FileInfo,
     target: Target,
     options: DownloadOptions,
+    /// The directory whose place the tree takes.
+    pub(super) replaces: Option<OldTree>,
     partial: Partial,
     promise: Promise,
     /// A write, a sync or a reservation failed for lack of space.
@@ -130,9 +138,12 @@ impl Download {
     pub fn open(
         info: &FileInfo,
         out: &Path,
-        options: DownloadOptions,
+        mut options: DownloadOptions,
         progress: ProgressFn<'_>,
     ) -> Result<Opened, OpenError> {
+        if options.update {
+            options.existing = OnExisting::Replace;
+        }
         match options.tree.clone() {
             None => open(info, out, options, progress),
             Some(layout) => open_tree(info, &layout, out, options, progress),
@@ -155,6 +166,7 @@ impl Download {
             info,
             target,
             options,
+            replaces: None,
             partial,
             promise,
             lacked_room: AtomicBool::new(false),
@@ -375,7 +387,10 @@ impl Download {
         // `.partial` can have. It is closed first: a network file system keeps a file that is
         // removed while it is open, under another name.
         self.writer.close_journal();
-        let _ = sys::remove(self.target.directory(), self.target.journal());
+        let is_old_removed = self.replaces.as_ref().is_none_or(|old| self.remove_old(old));
+        if is_old_removed {
+            let _ = sys::remove(self.target.directory(), self.target.journal());
+        }
         if self.layout().is_some() {
             let _ = sys::remove(self.target.directory(), self.target.manifest());
         }
@@ -411,8 +426,43 @@ impl Download {
         if self.partial_entry().map_err(failed)?.is_none() {
             return Err(FinishError::Gone { path: self.partial_path() });
         }
-        self.rename()?;
+        match &self.replaces {
+            None => self.rename()?,
+            Some(old) => self.switch(old, tree)?,
+        }
         Ok(Named::Tree { layout: Arc::clone(tree.layout()), root, fingerprints })
+    }
+
+    /// Gives the tree its name, and the directory that had it the name of the `.partial`.
+    fn switch(&self, old: &OldTree, tree: &PartialTree) -> Result<(), FinishError> {
+        let failed = |source| FinishError::Rename { path: self.path(), source };
+        match old.is_in_place(&self.target).map_err(failed)? {
+            // It was moved away.
+            None => return self.rename(),
+            Some(false) => return Err(FinishError::Exists { path: self.path() }),
+            Some(true) => {}
+        }
+        // Never more readable than what it replaces. Where modes cannot be changed there are none.
+        let _ = sys::set_mode(tree.directory(), old.mode().map_err(failed)?);
+        old.exchange(&self.target).map_err(failed)
+    }
+
+    /// Finishes a tree as far as the exchange, as a process does that is killed then.
+    #[cfg(test)]
+    pub(super) fn exchange_and_die(&self) {
+        let PartialBytes::Tree(tree) = &self.bytes else { unreachable!("of a tree") };
+        self.name_tree(tree).expect("all is there");
+    }
+
+    /// Removes the directory that was replaced; false if that failed. The next download to the same
+    /// output tries it again.
+    fn remove_old(&self, old: &OldTree) -> bool {
+        let removed = old.remove(&self.target);
+        if let Err(error) = &removed {
+            let path = self.partial_path();
+            tracing::warn!(path = %shown_path(&path), %error, "the directory that was replaced cannot be removed");
+        }
+        removed.is_ok()
     }
 
     /// Ends the download and leaves its files for resuming, synced so that a restart need not hash
@@ -580,6 +630,8 @@ impl Download {
         let (directory, from, to) =
             (self.target.directory(), self.target.partial(), self.target.out());
         let renamed = match self.options.existing {
+            // A directory replaces none by renaming.
+            _ if self.layout().is_some() => sys::rename_new(directory, from, to),
             OnExisting::Refuse => sys::rename_new(directory, from, to),
             OnExisting::Replace => sys::rename_replacing(directory, from, to),
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tnet_fileinfo::{ChunkIndex, Explain, ScanError, shown_path};
 
 use super::no_room::{NoRoom, hint_on};
-use super::tree::TreeFault;
+use super::tree::{TreeFault, TreeScanError};
 
 /// A download cannot begin. The output is as it was, a `.partial` that was there has lost nothing
 /// that is right, and nothing new is left behind.
@@ -142,6 +142,22 @@ pub enum OpenError {
         /// Bytes that the process may write.
         limit: u64,
     },
+    /// The output is a directory, and its file system cannot put another one in its place in one
+    /// step.
+    #[error("the file system of {path:?} cannot exchange two directories in one step")]
+    NoExchange {
+        /// The output path.
+        path: PathBuf,
+    },
+    /// Bytes were to be taken from there, and what is there cannot be listed.
+    #[error("cannot take anything from {path:?}")]
+    Reuse {
+        /// The directory that is to be replaced, or the path that was named.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: TreeScanError,
+    },
     /// The output of a tree exists and is something else.
     #[error("{path:?} exists and is not this tree")]
     TreeInTheWay {
@@ -207,6 +223,8 @@ impl Explain for OpenError {
             Self::ReadOnly { .. } => "choose another directory",
             Self::IsDirectory { .. } => "name the file in it",
             Self::Exists { .. } => "pass --overwrite to replace it",
+            Self::NoExchange { .. } => "move it away, and name it with --reuse",
+            Self::Reuse { source, .. } => source.hint()?,
             Self::TreeInTheWay { .. } => "remove it, or choose another output name with -o",
             Self::Tree { fault, .. } => fault.hint()?,
             Self::ForeignPartial { .. } => "move it away, or choose another output name with -o",
@@ -236,6 +254,8 @@ impl Explain for OpenError {
             | Self::Exists { path }
             | Self::Busy { path }
             | Self::TreeInTheWay { path }
+            | Self::NoExchange { path }
+            | Self::Reuse { path, .. }
             | Self::Tree { path, .. }
             | Self::ForeignPartial { path }
             | Self::DiskFull { path, .. }
@@ -542,7 +562,7 @@ pub enum FinishError {
         #[source]
         source: SyncError,
     },
-    /// The output was created by another process meanwhile.
+    /// The output was created or replaced by another process meanwhile.
     #[error("{path:?} appeared during the download")]
     Exists {
         /// The output path.

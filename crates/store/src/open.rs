@@ -25,8 +25,11 @@ use super::partial_bytes::PartialBytes;
 use super::replaced::{ReplacedFile, check_replaceable};
 use super::reservation;
 use super::resume::{self, verify};
+use super::reuse_in_file;
+use super::reuse_in_tree::Stop;
 use super::sys::{self, Entry, EntryKind};
 use super::target::Target;
+use super::tree::OldFiles;
 
 /// Attempts until a directory that other processes change at the same time counts as busy. One
 /// attempt suffices except in the moment in which another process finishes or discards the same
@@ -75,7 +78,10 @@ pub(super) fn open(
             partial.take_back(&target);
             continue;
         }
-        return match prepare(&target, &partial, info, &options.disks, progress) {
+        let old = old_files(&target, in_the_way, info, &options);
+        let prepared =
+            old.and_then(|old| prepare(&target, &partial, info, &old, &options.disks, progress));
+        return match prepared {
             Ok((bytes, writer, promise)) => {
                 let download =
                     Download::new(info.clone(), target, options, partial, bytes, writer, promise);
@@ -139,12 +145,34 @@ fn complete(
     Ok(Some(store.found_by(target.origin())))
 }
 
+/// All files from which bytes may be taken: the one that is replaced, and what the user named.
+fn old_files(
+    target: &Target,
+    replaced: Option<Entry>,
+    info: &FileInfo,
+    options: &DownloadOptions,
+) -> Result<OldFiles, OpenError> {
+    let mut old = OldFiles::default();
+    if options.update && replaced.is_some() {
+        let directory = target.directory().try_clone_to_owned();
+        let directory = directory.map_err(|source| target.error(target.out(), source))?;
+        old.add_file(directory, target.out())
+            .map_err(|source| target.error(target.out(), source))?;
+    }
+    for path in &options.reuse {
+        old.add_named(path, Some(info.size()))
+            .map_err(|source| OpenError::Reuse { path: path.clone(), source })?;
+    }
+    Ok(old)
+}
+
 /// Everything between the lock and the first chunk, in the order that the table in [`store`](super)
 /// relies on.
 fn prepare(
     target: &Target,
     partial: &Partial,
     info: &FileInfo,
+    old: &OldFiles,
     disks: &Disks,
     progress: ProgressFn<'_>,
 ) -> Result<(PartialBytes, ChunkWriter<PartialBytes, File>, Promise), OpenError> {
@@ -170,13 +198,30 @@ fn prepare(
     if metadata.len() > info.size() {
         file.set_len(info.size()).map_err(failed)?;
     }
+    let stopped = |stop| match stop {
+        Stop::Cancelled => OpenError::Cancelled { path: target.path(target.partial()) },
+        Stop::Io(source) => failed(source),
+    };
+    let shared = match partial.age() {
+        Age::New => reuse_in_file::share(file, info, old, progress).map_err(stopped)?,
+        Age::Found => None,
+    };
     let journal_len = if vouched.is_some() { 0 } else { format.max_len().next_multiple_of(BLOCK) };
     let promise = reserve(target, file, info.size(), journal_len, disks)?;
     let (journal, journaled) = resume::open_journal(target, format, vouched, None)?;
     promise.note_journal();
     sync_directory(target, disks);
 
-    let found = resume::verify_unvouched(target, file, info, &journaled, progress)?;
+    let mut found = match shared {
+        Some(right) => right,
+        None => resume::verify_unvouched(target, file, info, &journaled, progress)?,
+    };
+    let mut kept = journaled.clone();
+    kept.union_with(&found);
+    if !old.is_empty() && !kept.is_full() {
+        let copied = reuse_in_file::copy(file, info, old, &kept, progress).map_err(stopped)?;
+        found.union_with(&copied);
+    }
     let is_news = !found.is_empty();
     let ledger = Ledger::new(*info.geometry(), journaled, found);
     let bytes = PartialBytes::File(Arc::clone(file));

@@ -2,9 +2,10 @@
 //! locked by us; on failure everything is as it was before.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tnet_fileinfo::tree::Layout;
 use tnet_fileinfo::{ChunkSet, FileInfo, ProgressFn};
@@ -20,12 +21,15 @@ use super::journal::{Format, Subject};
 use super::ledger::Ledger;
 use super::no_room::NoRoom;
 use super::open::{ATTEMPTS, sync_directory};
+use super::parallel;
 use super::partial::{Age, Partial, PartialKind};
 use super::partial_bytes::PartialBytes;
 use super::resume;
+use super::reuse_in_tree::{Stop, TreeReuse};
+use super::switch::{self, OldTree};
 use super::sys::{self, Entry, EntryKind};
 use super::target::Target;
-use super::tree::{PartialTree, TreeListing, TreeScanOptions};
+use super::tree::{OldFiles, PartialTree, TreeListing, TreeScanError, TreeScanOptions};
 
 pub(super) fn open_tree(
     info: &FileInfo,
@@ -54,17 +58,29 @@ fn open_target(
     target.check_name()?;
     for _ in 0..ATTEMPTS {
         let in_the_way = target.entry(target.out())?;
-        if let Some(entry) = in_the_way
-            && let Some(store) = complete(&target, entry, layout, info, progress)?
+        let mut there = match in_the_way {
+            Some(entry) => look(&target, entry)?,
+            None => There::Nothing,
+        };
+        if let There::Directory { root, listing } = &mut there
+            && let Some(store) = complete(&target, root, listing, layout, info, progress)?
         {
             return Ok(Opened::Complete(store));
         }
-        if in_the_way.is_some() {
-            return Err(match options.existing {
-                OnExisting::Refuse => OpenError::Exists { path: target.path(target.out()) },
-                OnExisting::Replace => OpenError::TreeInTheWay { path: target.path(target.out()) },
-            });
-        }
+        let (replaces, listing) = match (there, options.existing) {
+            (There::Nothing, _) => (None, None),
+            (There::Directory { root, listing }, _) if options.update => {
+                let path = target.path(target.out());
+                let listing = listing.map_err(|source| OpenError::Reuse { path, source })?;
+                (Some(OldTree::of(&target, &listing, root)?), Some(listing))
+            }
+            (_, OnExisting::Refuse) => {
+                return Err(OpenError::Exists { path: target.path(target.out()) });
+            }
+            (_, OnExisting::Replace) => {
+                return Err(OpenError::TreeInTheWay { path: target.path(target.out()) });
+            }
+        };
         if sys::is_unchangeable(target.directory()) {
             return Err(OpenError::Unchangeable { path: target.parent() });
         }
@@ -72,14 +88,23 @@ fn open_target(
             continue;
         };
         // Only with the lock is it certain that no other process finishes this output.
-        if target.entry(target.out())?.is_some() {
+        let is_as_before = match (target.entry(target.out())?, in_the_way) {
+            (None, None) => true,
+            (Some(now), Some(before)) => now.is_same_file(&before),
+            _ => false,
+        };
+        if !is_as_before {
             partial.take_back(&target);
             continue;
         }
-        return match prepare(&target, &partial, info, layout, &options.disks, progress) {
+        let prepared = old_files(listing, &options).and_then(|old| {
+            prepare(&target, &partial, info, layout, old, &options.disks, progress)
+        });
+        return match prepared {
             Ok((bytes, writer, promise)) => {
-                let download =
+                let mut download =
                     Download::new(info.clone(), target, options, partial, bytes, writer, promise);
+                download.replaces = replaces;
                 let mut kept = download.stored();
                 kept.union_with(&download.vouched());
                 Ok(Opened::Partial(download, kept))
@@ -93,35 +118,73 @@ fn open_target(
     Err(OpenError::Busy { path: target.path(target.partial()) })
 }
 
+/// What has the name of the output.
+enum There {
+    Nothing,
+    /// With all that is in it, if that can be listed.
+    Directory {
+        root: File,
+        listing: Result<TreeListing, TreeScanError>,
+    },
+    SomethingElse,
+}
+
+fn look(target: &Target, entry: Entry) -> Result<There, OpenError> {
+    if entry.kind != EntryKind::Directory {
+        return Ok(There::SomethingElse);
+    }
+    let failed = |source| target.error(target.out(), source);
+    let root = sys::open_subdirectory(target.directory(), target.out()).map_err(failed)?;
+    let listing = TreeListing::of(root.try_clone().map_err(failed)?);
+    Ok(There::Directory { root: root.into(), listing })
+}
+
 /// The output, if it is already exactly the tree that is wanted.
 fn complete(
     target: &Target,
-    entry: Entry,
+    root: &File,
+    listing: &mut Result<TreeListing, TreeScanError>,
     layout: &Arc<Layout>,
     info: &FileInfo,
     progress: ProgressFn<'_>,
 ) -> Result<Option<FileStore>, OpenError> {
-    if entry.kind != EntryKind::Directory {
-        return Ok(None);
-    }
     let failed = |source| target.error(target.out(), source);
-    let root = sys::open_subdirectory(target.directory(), target.out()).map_err(failed)?;
-    let Ok(listing) = TreeListing::of(root.try_clone().map_err(failed)?) else { return Ok(None) };
-    if listing.len() != layout.manifest().len() || listing.size() != info.size() {
+    let Ok(listed) = listing else { return Ok(None) };
+    if listed.len() != layout.manifest().len() || listed.size() != info.size() {
         return Ok(None);
     }
+    let own = || root.try_clone().map(OwnedFd::from).map_err(failed);
+    let again = TreeListing::of(own()?);
+    let Ok(listed) = std::mem::replace(listing, again) else { return Ok(None) };
     let options = TreeScanOptions {
         chunk_size: Some(layout.manifest().payload().chunk_size()),
         allow_outside_links: true,
     };
     // What cannot be read is not known to be the tree.
-    let Ok(found) = listing.scan(options, progress) else { return Ok(None) };
+    let Ok(found) = listed.scan(options, progress) else { return Ok(None) };
     if found.manifest.hash() != layout.tree() {
         return Ok(None);
     }
+    switch::remove_leftovers(target, root, info, layout);
     let path = target.path(target.out());
     let (layout, info) = (Arc::clone(layout), info.clone());
-    Ok(Some(FileStore::of_payload(layout, info, path, root, found.fingerprints)))
+    Ok(Some(FileStore::of_payload(layout, info, path, own()?, found.fingerprints)))
+}
+
+/// All files from which bytes may be taken.
+fn old_files(
+    replaced: Option<TreeListing>,
+    options: &DownloadOptions,
+) -> Result<OldFiles, OpenError> {
+    let mut old = OldFiles::default();
+    if let Some(listing) = replaced {
+        old.add(listing);
+    }
+    for path in &options.reuse {
+        old.add_named(path, None)
+            .map_err(|source| OpenError::Reuse { path: path.clone(), source })?;
+    }
+    Ok(old)
 }
 
 type Prepared = (PartialBytes, ChunkWriter<PartialBytes, File>, Promise);
@@ -132,6 +195,7 @@ fn prepare(
     partial: &Partial,
     info: &FileInfo,
     layout: &Arc<Layout>,
+    mut old: OldFiles,
     disks: &Disks,
     progress: ProgressFn<'_>,
 ) -> Result<Prepared, OpenError> {
@@ -168,11 +232,30 @@ fn prepare(
     let own = directory.try_clone().map_err(failed)?.into();
     let of_tree = |fault| OpenError::Tree { path: target.path(target.out()), fault };
     let tree = Arc::new(PartialTree::open(Arc::clone(layout), own).map_err(of_tree)?);
+    let stopped = |stop| match stop {
+        Stop::Cancelled => OpenError::Cancelled { path: target.path(target.partial()) },
+        Stop::Io(source) => failed(source),
+    };
     let prepared = (|| {
-        let promise = promise_room(target, partial, &tree, disks)?;
-        tree.reserve_members().map_err(failed)?;
         let bytes = PartialBytes::Tree(Arc::clone(&tree));
-        let found = verify_unvouched(target, &tree, info, &journaled, progress)?;
+        let mut found = verify_unvouched(target, &tree, info, &journaled, progress)?;
+        let mut kept = journaled.clone();
+        kept.union_with(&found);
+        let reuse = match old.is_empty() || kept.is_full() {
+            true => None,
+            false => Some(TreeReuse::plan(&tree, info, &mut old, &kept, progress)),
+        };
+        let reuse = reuse.transpose().map_err(stopped)?;
+        let shared = reuse.as_ref().map(|reuse| reuse.share(&kept)).transpose().map_err(stopped)?;
+        let shared = shared.unwrap_or_else(|| ChunkSet::empty(info.geometry()));
+        let promise =
+            promise_room(target, partial, &tree, info.geometry().bytes_in(&shared), disks)?;
+        tree.reserve_members().map_err(failed)?;
+        kept.union_with(&shared);
+        found.union_with(&shared);
+        if let Some(reuse) = reuse {
+            found.union_with(&reuse.copy(&kept).map_err(stopped)?);
+        }
         let is_news = !found.is_empty();
         let ledger = Ledger::new(*info.geometry(), journaled, found);
         let writer = ChunkWriter::new(bytes.clone(), journal, *info.geometry(), ledger);
@@ -204,15 +287,17 @@ fn check_sizes(target: &Target, directory: &File, layout: &Layout) -> Result<(),
     }
 }
 
-/// Promises the tree its space beside other downloads.
+/// Promises the tree its space beside other downloads, but for bytes that share blocks.
 fn promise_room(
     target: &Target,
     partial: &Partial,
     tree: &PartialTree,
+    shared: u64,
     disks: &Disks,
 ) -> Result<Promise, OpenError> {
     let path = || target.path(target.partial());
-    let room = tree.room_needed();
+    let mut room = tree.room_needed();
+    room.bytes = room.bytes.saturating_sub(shared);
     let lacks_files = sys::free_space(tree.directory())
         .and_then(|free| free.files)
         .is_some_and(|free| free < room.files);
@@ -240,7 +325,7 @@ fn verify_unvouched(
 ) -> Result<ChunkSet, OpenError> {
     let geometry = info.geometry();
     let failed = |source| target.error(target.partial(), source);
-    let mut right = ChunkSet::empty(geometry);
+    let right = ChunkSet::empty(geometry);
     let mut candidates = ChunkSet::empty(geometry);
     let chunk_size = u64::from(geometry.chunk_size().get());
     let mut from = 0;
@@ -255,18 +340,21 @@ fn verify_unvouched(
         from = ((last + 1) * chunk_size).min(geometry.size());
     }
     let (bytes, is_in_memory) = (&PartialBytes::Tree(Arc::clone(tree)), tree.is_in_memory());
-    let (reader, mut buf) = (ChunkReader { bytes, info, is_in_memory }, Vec::new());
-    for chunk in candidates.iter() {
-        if progress(geometry.chunk_len(chunk).into()).is_break() {
+    let reader = ChunkReader { bytes, info, is_in_memory };
+    let (candidates, right) = (candidates.iter().collect::<Vec<_>>(), Mutex::new(right));
+    parallel::for_each(&candidates, |buf: &mut Vec<u8>, chunk| {
+        let len = geometry.chunk_len(*chunk);
+        if progress(len.into()).is_break() {
             return Err(OpenError::Cancelled { path: target.path(target.partial()) });
         }
         // After a failed sync the cache may show pages that never reached the disk.
-        tree.drop_cached(geometry.range(chunk));
-        buf.resize(geometry.chunk_len(chunk) as usize, 0);
+        tree.drop_cached(geometry.range(*chunk));
+        buf.resize(len as usize, 0);
         // A missing member is no error: the chunk is fetched.
-        if reader.read(chunk, 0, &mut buf).is_ok() && info.verify(chunk, &buf) {
-            right.insert(chunk);
+        if reader.read(*chunk, 0, buf).is_ok() && info.verify(*chunk, buf) {
+            right.lock().unwrap_or_else(PoisonError::into_inner).insert(*chunk);
         }
-    }
-    Ok(right)
+        Ok(())
+    })?;
+    Ok(right.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

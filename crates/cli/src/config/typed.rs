@@ -416,6 +416,14 @@ pub(crate) struct Get {
     /// Replace an existing file, once the new one is complete
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Replace an existing file, or a directory by a directory, once the new one is complete, and
+    /// fetch only what is not right there already
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// File or directory on this machine from which bytes are taken too, instead of fetching them;
+    /// may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub(crate) reuse: Vec<PathBuf>,
     /// Download in this process instead of the server
     #[arg(long)]
     pub(crate) foreground: bool,

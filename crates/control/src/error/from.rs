@@ -123,12 +123,14 @@ impl From<&OpenError> for FaultKind {
             | OpenError::NotAFile { .. }
             | OpenError::Exists { .. }
             | OpenError::TreeInTheWay { .. }
+            | OpenError::NoExchange { .. }
             | OpenError::Busy { .. } => Self::Exists,
             OpenError::DiskFull { .. }
             | OpenError::TooLarge { .. }
             | OpenError::OverLimit { .. } => Self::Disk,
             OpenError::Cancelled { .. } => Self::Incomplete,
             OpenError::Tree { fault, .. } => of_tree(fault),
+            OpenError::Reuse { source, .. } => Self::from(source),
             OpenError::Io { source, .. } => io_or(source, Self::Disk),
         }
     }

@@ -85,6 +85,8 @@ impl Peer {
             mode: options.mode,
             disks: self.disks.clone(),
             tree: tree.clone(),
+            update: options.update,
+            reuse: options.reuse.clone(),
         };
         let open = || open_target(info.clone(), out.clone(), target(), stop.clone());
         let mut opened = open().await;

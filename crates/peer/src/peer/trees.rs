@@ -74,7 +74,8 @@ impl Peer {
         Ok(shared)
     }
 
-    /// Downloads a tree to the directory `out`, which must not exist; until it is whole it lives in
+    /// Downloads a tree to the directory `out`, which must not exist unless it is
+    /// [updated](DownloadOptions::update); until it is whole it lives in
     /// `OUT.partial`. The answer comes when the manifest is here.
     ///
     /// # Errors
@@ -122,7 +123,7 @@ impl Peer {
         }
         let path = store::manifest_path(out);
         // What has that name is an older manifest for the same output.
-        let options = DownloadOptions { overwrite: true, ..options };
+        let options = DownloadOptions { overwrite: true, reuse: Vec::new(), ..options };
         let stopped = stop.clone();
         let mut download = self.download_until(info, &path, options, stop).await?;
         tokio::select! {

@@ -15,10 +15,11 @@ pub(crate) use memory::{drop_cached, is_in_memory, memory_bytes};
 #[cfg(test)]
 pub(crate) use names::link_new;
 pub(crate) use names::{
-    Entry, EntryKind, create_new, create_private, entry, entry_at, fingerprint, is_empty_directory,
-    is_something_else, link_target, make_directory, make_link, notifies_all_changes, open_existing,
-    open_for_reading, open_path_for_reading, open_subdirectory, path_of, remove, remove_directory,
-    rename_between, rename_new, rename_replacing, sync_directory,
+    Entry, EntryKind, create_new, create_private, entry, entry_at, exchange, fingerprint,
+    is_empty_directory, is_something_else, link_target, make_directory, make_link,
+    notifies_all_changes, open_existing, open_for_reading, open_path_for_reading,
+    open_subdirectory, path_of, remove, remove_directory, rename_between, rename_new,
+    rename_replacing, sync_directory,
 };
 pub use names::{Protection, open_directory};
 pub(crate) use rights::{

@@ -249,6 +249,20 @@ pub(crate) fn rename_replacing(directory: impl AsFd, from: &OsStr, to: &OsStr) -
     Ok(rustix::fs::renameat(directory.as_fd(), from, directory.as_fd(), to)?)
 }
 
+/// Exchanges two names of one directory in one step.
+#[cfg(target_os = "linux")]
+pub(crate) fn exchange(directory: impl AsFd, one: &OsStr, other: &OsStr) -> io::Result<()> {
+    use rustix::fs::RenameFlags;
+    let directory = directory.as_fd();
+    Ok(rustix::fs::renameat_with(directory, one, directory, other, RenameFlags::EXCHANGE)?)
+}
+
+/// Other systems have no such call, or one that differs too much.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn exchange(_: impl AsFd, _: &OsStr, _: &OsStr) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Removes a name; a missing one is no error.
 pub(crate) fn remove(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
     match rustix::fs::unlinkat(directory.as_fd(), name, AtFlags::empty()) {

@@ -13,6 +13,8 @@ mod scan_cache_size;
 mod serve;
 mod sparse;
 mod tree_downloads;
+mod update_kills;
+mod updates;
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -18,7 +18,9 @@
 mod error;
 mod hashing;
 mod member_file;
+mod old_files;
 mod partial;
+pub(crate) mod reuse;
 mod scan;
 mod subtrees;
 #[cfg(test)]
@@ -28,8 +30,9 @@ mod walk;
 mod whole;
 
 pub use error::{NoContent, TreeScanError};
-pub(crate) use partial::PartialTree;
+pub(crate) use old_files::OldFiles;
 pub use partial::TreeFault;
+pub(crate) use partial::{PartialTree, remove_tree};
 pub use scan::{ScannedTree, TreeScanOptions, scan_tree};
 pub use walk::TreeListing;
 pub(crate) use whole::WholeTree;

@@ -13,6 +13,7 @@ mod place;
 mod probe;
 mod reading;
 mod room;
+mod sharing;
 mod stock;
 mod syncing;
 mod unsynced;
@@ -30,6 +31,7 @@ use crate::block_file::BlockFile;
 use crate::fingerprint::FileFingerprint;
 use crate::sys;
 
+pub(crate) use emptying::remove_any as remove_tree;
 pub use fault::TreeFault;
 use place::{Place, as_path, io_fault, name_of};
 use stock::{Found, What, remove_everything, take_stock};
@@ -202,11 +204,15 @@ impl PartialTree {
         };
         let written = FileExt::write_at(&*file, bytes, span.within.start);
         // After the write: a sync that runs meanwhile either covers these bytes or leaves the note.
-        let flags = &self.members[span.member as usize];
-        self.place.unsynced.note_member(span.member, || {
-            flags.fetch_or(UNSYNCED, Ordering::AcqRel) & UNSYNCED == 0
-        });
+        self.note_written(span.member);
         written
+    }
+
+    fn note_written(&self, member: u32) {
+        let flags = &self.members[member as usize];
+        self.place
+            .unsynced
+            .note_member(member, || flags.fetch_or(UNSYNCED, Ordering::AcqRel) & UNSYNCED == 0);
     }
 
     fn open_or_create(&self, number: u32, member: &Member<'_>) -> Result<File, TreeFault> {
@@ -227,9 +233,14 @@ impl PartialTree {
     }
 
     fn create(&self, number: u32, member: &Member<'_>) -> Result<File, TreeFault> {
+        let file = self.create_without_room(number, member)?;
+        room::reserve(&file, member.size()).map_err(|error| io_fault(member.path, error))?;
+        Ok(file)
+    }
+
+    fn create_without_room(&self, number: u32, member: &Member<'_>) -> Result<File, TreeFault> {
         let file = self.place.create_file(member.path, member.is_executable)?;
         self.members[number as usize].fetch_or(PRESENT, Ordering::AcqRel);
-        room::reserve(&file, member.size()).map_err(|error| io_fault(member.path, error))?;
         Ok(file)
     }
 }

@@ -26,6 +26,8 @@ pub struct TreeListing {
     pub(super) entries: Vec<Found>,
     /// Bytes in all files.
     pub(super) size: u64,
+    /// A directory in it that is on another device.
+    pub(super) elsewhere: Option<PathBuf>,
 }
 
 /// An entry of a directory.
@@ -62,16 +64,29 @@ impl TreeListing {
     /// Lists everything in an open directory.
     pub(crate) fn of(directory: OwnedFd) -> Result<Self, TreeScanError> {
         let top = sys::open_subdirectory(&directory, ".".as_ref()).map_err(TreeScanError::Open)?;
-        let mut walk = Walk { path: Vec::new(), entries: Vec::new(), len: 0, size: 0 };
+        let device = sys::entry(&top).map_err(TreeScanError::Open)?.device;
+        let mut walk = Walk {
+            path: Vec::new(),
+            entries: Vec::new(),
+            len: 0,
+            size: 0,
+            device,
+            elsewhere: None,
+        };
         walk.list(top, 1)?;
-        let Walk { mut entries, size, .. } = walk;
+        let Walk { mut entries, size, elsewhere, .. } = walk;
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { directory, entries, size })
+        Ok(Self { directory, entries, size, elsewhere })
     }
 
     /// Bytes in all its files.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// A directory in it where another file system begins, if there is one.
+    pub(crate) fn mount_point(&self) -> Option<&Path> {
+        self.elsewhere.as_deref()
     }
 
     /// How many entries there are: directories, files and links, without the top.
@@ -93,6 +108,9 @@ struct Walk {
     len: usize,
     /// Bytes in all files.
     size: u64,
+    /// That the top is on.
+    device: u64,
+    elsewhere: Option<PathBuf>,
 }
 
 impl Walk {
@@ -131,6 +149,9 @@ impl Walk {
         let no_content = |kind| Err(TreeScanError::NoContent { path: self.path(), kind });
         match entry.kind {
             EntryKind::Directory => {
+                if entry.device != self.device && self.elsewhere.is_none() {
+                    self.elsewhere = Some(self.path());
+                }
                 self.add(What::Directory)?;
                 let inside = sys::open_subdirectory(directory, name).map_err(|error| {
                     let is_gone = error.kind() == io::ErrorKind::NotFound;

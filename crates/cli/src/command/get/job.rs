@@ -114,6 +114,8 @@ async fn job(wanted: &FileArgument, target: &target::Target, args: &Get) -> Resu
     };
     let request = GetRequest {
         overwrite: args.overwrite,
+        update: args.update,
+        reuse: args.reuse.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
         timeout: (args.timeout > Duration::ZERO).then_some(args.timeout),
         limits: Limits { up: args.limit_up.flatten(), down: args.limit_down.flatten() },
         priority: args.priority.into(),

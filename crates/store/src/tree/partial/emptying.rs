@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::sys::{self, EntryKind};
 
 /// Removes one name, with everything below if it is a directory.
-pub(super) fn remove_any(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
+pub(crate) fn remove_any(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
     let directory = directory.as_fd();
     match sys::entry_at(directory, name)?.map(|entry| entry.kind) {
         None => Ok(()),
