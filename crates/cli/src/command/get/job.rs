@@ -17,8 +17,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::units::shown_path;
 
-/// One file or tree to download. Its description is read again when its download starts: those of many
-/// files would not fit into memory.
+/// One file or tree to download. Its description is read again when its download starts: those of
+/// many files would not fit into memory.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request: GetRequest,
