@@ -190,6 +190,24 @@ async fn a_directory_that_is_shared_by_name_arrives_as_it_is_and_is_taken_off_by
     bob.run(["get", "x.fileinfo", "--foreground", "--linger", "0s"]).await.with_code(0);
     tree.is_at(&bob.path("dir"));
 
+    // A link that leads out of it is made only where that is allowed.
+    symlink("../other", ann.path("dir/out")).expect("a link");
+    let refused = ann.run(["share", "dir"]).await.with_code(2);
+    assert!(refused.stderr.contains("--allow-outside-links"), "{refused:?}");
+    let shared = ann.run(["share", "dir", "--allow-outside-links"]).await.with_code(0);
+    let command = shared.stdout.lines().find_map(|line| line.strip_prefix("tnet get "));
+    let open = command.unwrap_or_else(|| panic!("{shared:?}")).to_owned();
+    let refused = bob.run(["get", &open, "-o", "open", "--foreground"]).await.with_code(6);
+    assert!(refused.stderr.contains("--allow-outside-links"), "{refused:?}");
+    for left in ["open", "open.partial", "open.partial.manifest"] {
+        assert!(!bob.path(left).exists(), "{left}");
+    }
+    let allowed = ["get", &open, "-o", "open", "--allow-outside-links", "--foreground"];
+    bob.run(allowed.into_iter().chain(["--linger", "0s"])).await.with_code(0);
+    Tree::read(&ann.path("dir")).is_at(&bob.path("open"));
+    fs::remove_file(ann.path("dir/out")).expect("ours");
+    ann.run(["share", "dir"]).await.with_code(0);
+
     // Something else is in the way.
     fs::write(bob.path("dir/more"), "more").expect("writable");
     let refused = bob.run(["get", "x.fileinfo", "--foreground"]).await.with_code(9);

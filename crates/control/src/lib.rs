@@ -29,7 +29,7 @@
 //! | the same with `"hash":"…"` instead of `"fileinfo"` | the same |
 //! | the same with `"tree":"tree:…"` instead | the same; the output is a directory |
 //! | the same with `"handed":["description","directory"]` and open files (`SCM_RIGHTS`) in that order | the same; they are used instead of the paths |
-//! | the same with `"limits":{"up":…,"down":…}` (bytes a second), `"priority":"high"`, `"umask":18` | the same; they hold for this file |
+//! | the same with `"limits":{"up":…,"down":…}` (bytes a second), `"priority":"high"`, `"umask":18`, `"allow_outside_links":true` | the same; they hold for this file |
 //! | `{"v":1,"request":"share","path":"/a","allow_outside_links":false}` | `shared`, when it was read |
 //! | `{"v":1,"request":"unshare","hash":"…"}`; of a tree, the hash of its manifest | `unshared` |
 //! | `{"v":1,"request":"limit","up":…,"down":…}`, of the whole server; 0 is no limit, a missing field changes nothing | `limits` |

@@ -121,6 +121,9 @@ pub struct GetRequest {
     /// Priority over other files.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub priority: Priority,
+    /// Of a tree: make links that may lead out of it, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_outside_links: bool,
     /// The umask of the asker, for a new file; none means that of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
@@ -159,6 +162,7 @@ impl GetRequest {
             follow: true,
             limits: Limits::default(),
             priority: Priority::default(),
+            allow_outside_links: false,
             umask: None,
             handed: Vec::new(),
         }
@@ -172,6 +176,7 @@ impl GetRequest {
             coordinator_within: self.timeout,
             limits: self.limits,
             priority: self.priority,
+            allow_outside_links: self.allow_outside_links,
             directory: None,
             mode: self.umask.map(|umask| 0o666 & !umask),
             update: self.update,

@@ -114,6 +114,8 @@ pub struct DownloadOptions {
     pub limits: Limits,
     /// Before or after other files.
     pub priority: Priority,
+    /// Of a tree: make links that may lead out of it, too.
+    pub allow_outside_links: bool,
     /// The directory that the file is to be in, if it is open already: the file is written to this
     /// one even if the path leads to another one now, or to none.
     pub directory: Option<Arc<OwnedFd>>,
@@ -134,6 +136,7 @@ impl Default for DownloadOptions {
             coordinator_within: Some(Duration::from_secs(10)),
             limits: Limits::default(),
             priority: Priority::default(),
+            allow_outside_links: false,
             directory: None,
             mode: None,
             update: false,

@@ -141,7 +141,9 @@ pub use sys::{
     Protection, effective_user, ignores_modes, is_unchangeable, non_unix_file_system,
     open_directory, protection,
 };
-pub use target::{JOURNAL_SUFFIX, PARTIAL_SUFFIX, is_manifest_path, manifest_path};
+pub use target::{
+    JOURNAL_SUFFIX, PARTIAL_SUFFIX, is_manifest_path, manifest_path, remove_manifest,
+};
 pub use watch_link::WatchLink;
 pub use whole_file::write_whole;
 

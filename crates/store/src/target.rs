@@ -37,6 +37,14 @@ pub fn manifest_path(out: &Path) -> PathBuf {
     out.with_file_name(with_suffix(name, MANIFEST_SUFFIX))
 }
 
+/// Removes the manifest of a tree that is not going to be downloaded to `out`, in the directory that
+/// was passed or the one that the path leads to. Best effort: it is only litter.
+pub fn remove_manifest(out: &Path, handed: Option<Arc<OwnedFd>>) {
+    if let Ok(target) = Target::open(out, handed) {
+        let _ = sys::remove(target.directory(), target.manifest());
+    }
+}
+
 /// Whether this is the path of the manifest of a tree that is being downloaded.
 pub fn is_manifest_path(path: &Path) -> bool {
     path.as_os_str().as_bytes().ends_with(MANIFEST_SUFFIX.as_bytes())

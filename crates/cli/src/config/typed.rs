@@ -413,6 +413,9 @@ pub(crate) struct Get {
     /// Files to download at once
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=32))]
     pub(crate) parallel: u8,
+    /// Of a directory: make symbolic links that may lead out of it, too
+    #[arg(long)]
+    pub(crate) allow_outside_links: bool,
     /// Replace an existing file, once the new one is complete
     #[arg(long)]
     pub(crate) overwrite: bool,

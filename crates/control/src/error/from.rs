@@ -187,6 +187,7 @@ impl From<&TreeError> for FaultKind {
             TreeError::Manifest { source: ManifestError::Version { .. }, .. } => Self::Version,
             TreeError::Manifest { .. }
             | TreeError::ManifestTooLong { .. }
+            | TreeError::OutsideLink { .. }
             | TreeError::OtherPayload { .. } => Self::Integrity,
             TreeError::Read { .. } => Self::Disk,
             TreeError::PeerGone(_) => Self::Incomplete,

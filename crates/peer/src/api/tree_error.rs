@@ -1,9 +1,11 @@
 //! What can go wrong with a tree.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use tnet_fileinfo::Explain;
 use tnet_fileinfo::tree::{MAX_MANIFEST_LEN, ManifestError, TreeHash};
+use tnet_fileinfo::{Explain, shown};
 
 use super::error::{DownloadError, FetchInfoError, PeerGone};
 use crate::store::ReadError;
@@ -35,6 +37,20 @@ pub enum TreeError {
         /// Bytes.
         size: u64,
     },
+    /// The tree has a link that may lead out of it, and that was not allowed.
+    #[error(
+        "{tree} has a link {:?} to {:?}, which may lead out of it",
+        shown(OsStr::from_bytes(path)),
+        shown(OsStr::from_bytes(target))
+    )]
+    OutsideLink {
+        /// Which tree.
+        tree: TreeHash,
+        /// The link, from the top of the tree.
+        path: Vec<u8>,
+        /// Its text.
+        target: Vec<u8>,
+    },
     /// The manifest says another size of the payload than the description that proves it.
     #[error("the manifest of {tree} says another size than its payload has")]
     OtherPayload {
@@ -62,6 +78,7 @@ impl Explain for TreeError {
             TreeError::Manifest { .. }
             | TreeError::ManifestTooLong { .. }
             | TreeError::OtherPayload { .. } => Some("ask who made it for a right one"),
+            TreeError::OutsideLink { .. } => Some("--allow-outside-links makes it as it is"),
             TreeError::Read { .. } => Some("try again"),
             TreeError::PeerGone(_) => None,
         }

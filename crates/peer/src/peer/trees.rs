@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tnet_fileinfo::tree::{Layout, MAX_MANIFEST_LEN, Manifest, TreeHash};
+use tnet_fileinfo::tree::{Entry, EntryKind, Layout, MAX_MANIFEST_LEN, Manifest, TreeHash};
 use tnet_fileinfo::{FileInfo, FileName, ProgressFn, ScanError};
 use tnet_store::ChunkSource;
 use tnet_store::tree::{TreeScanOptions, scan_tree};
@@ -95,11 +95,31 @@ impl Peer {
 
     /// The manifest of a tree that is to be downloaded to `out`, until `stop`, a
     /// [token](Self::stop_token) of this peer, is cancelled. What arrives is kept beside `out`, so
-    /// that resuming needs no peer for it.
+    /// that resuming needs no peer for it; one that is refused is not kept.
     ///
     /// # Errors
     /// As [`download_tree`](Self::download_tree).
     pub async fn fetch_manifest(
+        &self,
+        wanted: WantedTree,
+        out: &Path,
+        options: DownloadOptions,
+        stop: &CancellationToken,
+    ) -> Result<Arc<Manifest>, TreeError> {
+        let (directory, is_open) = (options.directory.clone(), options.allow_outside_links);
+        let tree = wanted.tree;
+        let fetched = self.manifest(wanted, out, options, stop).await;
+        let checked = fetched.and_then(|manifest| check_links(tree, manifest, is_open));
+        if matches!(checked, Err(TreeError::Manifest { .. } | TreeError::OutsideLink { .. })) {
+            self.send(Command::UnsharePath { path: store::manifest_path(out) }).await?;
+            let out = out.to_owned();
+            let remove = move || Ok::<_, TreeError>(store::remove_manifest(&out, directory));
+            blocking(remove).await?;
+        }
+        checked
+    }
+
+    async fn manifest(
         &self,
         wanted: WantedTree,
         out: &Path,
@@ -192,6 +212,22 @@ fn scan(
     };
     let of_payload = FileStore::of_payload(layout, payload, absolute, root, found.fingerprints);
     Ok((shared, of_payload, of_manifest))
+}
+
+/// Refuses links that may lead out of the tree, unless they are allowed.
+fn check_links(
+    tree: TreeHash,
+    manifest: Arc<Manifest>,
+    are_allowed: bool,
+) -> Result<Arc<Manifest>, TreeError> {
+    if !are_allowed
+        && let Some(Entry { path, kind: EntryKind::Link { target } }) =
+            manifest.links_to_outside().next()
+    {
+        let (path, target) = (path.to_vec(), target.to_vec());
+        return Err(TreeError::OutsideLink { tree, path, target });
+    }
+    Ok(manifest)
 }
 
 /// The manifest that is in a content.

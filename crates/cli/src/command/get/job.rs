@@ -119,6 +119,7 @@ async fn job(wanted: &FileArgument, target: &target::Target, args: &Get) -> Resu
         timeout: (args.timeout > Duration::ZERO).then_some(args.timeout),
         limits: Limits { up: args.limit_up.flatten(), down: args.limit_down.flatten() },
         priority: args.priority.into(),
+        allow_outside_links: args.allow_outside_links,
         umask: umask(),
         ..GetRequest::new(source, out)
     };
