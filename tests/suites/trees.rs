@@ -5,7 +5,7 @@ use std::fs;
 
 use tnet_peer::store::tree::TreeScanOptions;
 use tnet_peer::{DownloadOptions, Explain, SharedTree, TreeError};
-use tnet_testkit::{Network, Node, SOON, Tree, within};
+use tnet_testkit::{Network, Node, SOON, Tree, eventually, is, within};
 
 async fn shares(seed: &Node, tree: &Tree) -> SharedTree {
     let root = seed.path("tree");
@@ -101,4 +101,33 @@ async fn an_update_moves_only_what_changed_and_is_served_by_who_updated() {
     assert_eq!(summary.bytes_resumed + received, shared.payload.size());
     network.stop("seed").await;
     gets(network.peer("bob"), &shared, &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seed_whose_file_changed_serves_the_rest_and_all_of_it_when_it_is_back() {
+    let network = Network::builder().peer("seed").peer("ann").peer("bob").start().await;
+    let (tree, seed, ann) = (Tree::usual(3), network.peer("seed"), network.peer("ann"));
+    let shared = shares(seed, &tree).await;
+    network.coordinator_counts(shared.payload.hash(), 1, 0).await;
+    let changed = seed.path("tree/shards/1.bin");
+    let before = fs::read(&changed).expect("there");
+    fs::write(&changed, "something else").expect("writable");
+    network.coordinator_counts(shared.payload.hash(), 0, 1).await;
+
+    let out = ann.path("out");
+    let begun = ann.download_tree(shared.tree, &out, DownloadOptions::default()).await;
+    let mut download = begun.expect("some of it is there");
+    let all = shared.payload.geometry().chunk_count();
+    // The file is 300 000 bytes long.
+    let without = 300_000_u32.div_ceil(shared.payload.geometry().chunk_size().get()) + 1;
+    eventually("what did not change arrives", SOON, async || {
+        is(download.progress().chunks_done + without >= all, true)
+    })
+    .await;
+    assert!(!out.exists() && download.progress().chunks_done < all);
+
+    fs::write(&changed, before).expect("writable");
+    network.coordinator_counts(shared.payload.hash(), 1, 1).await;
+    within("the rest arrives", SOON, download.finished()).await.expect("all of it is there");
+    tree.is_at(&out);
 }

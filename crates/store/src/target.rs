@@ -37,8 +37,8 @@ pub fn manifest_path(out: &Path) -> PathBuf {
     out.with_file_name(with_suffix(name, MANIFEST_SUFFIX))
 }
 
-/// Removes the manifest of a tree that is not going to be downloaded to `out`, in the directory that
-/// was passed or the one that the path leads to. Best effort: it is only litter.
+/// Removes the manifest of a tree that is not going to be downloaded to `out`, in the directory
+/// that was passed or the one that the path leads to. Best effort: it is only litter.
 pub fn remove_manifest(out: &Path, handed: Option<Arc<OwnedFd>>) {
     if let Ok(target) = Target::open(out, handed) {
         let _ = sys::remove(target.directory(), target.manifest());

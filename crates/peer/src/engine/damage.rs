@@ -121,22 +121,7 @@ impl Damage {
         flaw: Flaw,
     ) {
         let is_news = store.flaws().set(store.info().geometry(), chunk, Some(flaw));
-        // Another file may have been shared under that path.
-        if !self.knows(store) {
-            self.forget_path(store.path());
-        }
-        let damaged = self.files.entry(Arc::clone(store.path())).or_insert_with(|| Damaged {
-            file,
-            store: Arc::clone(store),
-            failed_in_a_row: 0,
-            unreadable: RetrySchedule::new(now, UNREADABLE_AFTER),
-            wrong: RetrySchedule::new(now, WRONG_AFTER),
-            sweep: Sweep::NotYet,
-            said: None,
-            is_unsaid: false,
-            due: now,
-        });
-        damaged.file = file;
+        let damaged = self.damaged(now, file, store);
         damaged.is_unsaid |= is_news;
         let (again, most) = match flaw {
             Flaw::Unreadable => (&mut damaged.unreadable, UNREADABLE_AT_MOST),
@@ -154,13 +139,34 @@ impl Damage {
         self.reschedule(store.path());
     }
 
-    /// There is something to be said of the file: the store itself found flaws.
-    pub(super) fn say_anew(&mut self, store: &FileStore) {
-        if let Some(damaged) = self.of_mut(store) {
-            damaged.is_unsaid = true;
-            // Each is as bad as the other: that says nothing of the disk.
-            damaged.failed_in_a_row = 0;
+    /// The store itself has withdrawn chunks, because a member of the tree differs. They are looked
+    /// at soon, however long they were bad before: it may differ because it was put back.
+    pub(super) fn note_withdrawn(&mut self, now: Time, file: FileKey, store: &Arc<FileStore>) {
+        let damaged = self.damaged(now, file, store);
+        damaged.is_unsaid = true;
+        damaged.unreadable = RetrySchedule::new(now, UNREADABLE_AFTER);
+        self.reschedule(store.path());
+    }
+
+    /// The entry of a file, which is damaged now.
+    fn damaged(&mut self, now: Time, file: FileKey, store: &Arc<FileStore>) -> &mut Damaged {
+        // Another file may have been shared under that path.
+        if !self.knows(store) {
+            self.forget_path(store.path());
         }
+        let damaged = self.files.entry(Arc::clone(store.path())).or_insert_with(|| Damaged {
+            file,
+            store: Arc::clone(store),
+            failed_in_a_row: 0,
+            unreadable: RetrySchedule::new(now, UNREADABLE_AFTER),
+            wrong: RetrySchedule::new(now, WRONG_AFTER),
+            sweep: Sweep::NotYet,
+            said: None,
+            is_unsaid: false,
+            due: now,
+        });
+        damaged.file = file;
+        damaged
     }
 
     /// A chunk was read and is right. Answers whether it was not before.

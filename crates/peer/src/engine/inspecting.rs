@@ -385,11 +385,8 @@ impl Engine {
             self.files.get(&own).into_iter().flat_map(FileEntry::wholes).cloned().collect();
         for store in stores {
             let withdrawn = store.take_withdrawn();
-            for chunk in &withdrawn {
-                self.integrity.damage.note_flaw(self.now, own, &store, *chunk, Flaw::Unreadable);
-            }
             if !withdrawn.is_empty() {
-                self.integrity.damage.say_anew(&store);
+                self.integrity.damage.note_withdrawn(self.now, own, &store);
                 self.settle(&hash, Some(&withdrawn));
                 self.say_damage(&store);
             }
