@@ -207,7 +207,7 @@ fn prepare(
         Age::Found => None,
     };
     let journal_len = if vouched.is_some() { 0 } else { format.max_len().next_multiple_of(BLOCK) };
-    let promise = reserve(target, file, info.size(), journal_len, disks)?;
+    let promise = reserve(target, file, info.size(), journal_len, shared.is_some(), disks)?;
     let (journal, journaled) = resume::open_journal(target, format, vouched, None)?;
     promise.note_journal();
     sync_directory(target, disks);
@@ -251,12 +251,15 @@ fn check_size(target: &Target, file: &File, size: u64) -> Result<(), OpenError> 
     }
 }
 
-/// Gives the `.partial` its full length, and promises it space beside other downloads.
+/// Gives the `.partial` its full length, and promises it space beside other downloads. One that
+/// shares blocks has its length, and nothing is reserved: some file systems want room for all of
+/// it, whatever is there already.
 fn reserve(
     target: &Target,
     file: &Arc<File>,
     size: u64,
     journal_len: u64,
+    is_shared: bool,
     disks: &Disks,
 ) -> Result<Promise, OpenError> {
     let path = || target.path(target.partial());
@@ -271,6 +274,9 @@ fn reserve(
         Refused::NoRoom => full(NoRoom::Space),
         Refused::Busy => OpenError::Busy { path: path() },
     })?;
+    if is_shared {
+        return Ok(promise);
+    }
     reservation::begin(file, size).map_err(|error| match NoRoom::of(&error) {
         Some(NoRoom::FileSize | NoRoom::ProcessLimit) => OpenError::TooLarge { path: path(), size },
         Some(why) => full(why),

@@ -250,7 +250,8 @@ fn prepare(
         let shared = shared.unwrap_or_else(|| ChunkSet::empty(info.geometry()));
         let promise =
             promise_room(target, partial, &tree, info.geometry().bytes_in(&shared), disks)?;
-        tree.reserve_members().map_err(failed)?;
+        let is_shared = |member| reuse.as_ref().is_some_and(|reuse| reuse.is_shared(member));
+        tree.reserve_members(&is_shared).map_err(failed)?;
         kept.union_with(&shared);
         found.union_with(&shared);
         if let Some(reuse) = reuse {

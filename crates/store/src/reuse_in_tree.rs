@@ -184,7 +184,8 @@ impl<'a> TreeReuse<'a> {
         self.info.geometry().chunks().filter(|chunk| is_meant(*chunk)).collect()
     }
 
-    fn is_shared(&self, member: u32) -> bool {
+    /// Whether the member shares blocks.
+    pub(super) fn is_shared(&self, member: u32) -> bool {
         self.shared[member as usize].load(Ordering::Relaxed)
     }
 

@@ -49,16 +49,17 @@ impl PartialTree {
         RoomNeeded { bytes, files }
     }
 
-    /// Reserves the space of the largest members, where that costs next to nothing.
+    /// Reserves the space of the largest members, where that costs next to nothing; but not of those
+    /// that share blocks: some file systems want room for all of a range, whatever is there already.
     ///
     /// # Errors
     /// There is no space, or a member would be larger than a file may be.
-    pub(crate) fn reserve_members(&self) -> io::Result<()> {
+    pub(crate) fn reserve_members(&self, is_shared: &dyn Fn(u32) -> bool) -> io::Result<()> {
         if sys::reservation_cost(&self.place) != ReservationCost::AtOnce {
             return Ok(());
         }
         for (number, member) in (0..).zip(self.layout.members()) {
-            if member.size() >= RESERVED_FIRST {
+            if member.size() >= RESERVED_FIRST && !is_shared(number) {
                 let file = self.open_or_create(number, &member)?;
                 reserve(&file, member.size()).map_err(|error| io_fault(member.path, error))?;
             }
