@@ -113,8 +113,11 @@ impl Peer {
         if matches!(checked, Err(TreeError::Manifest { .. } | TreeError::OutsideLink { .. })) {
             self.send(Command::UnsharePath { path: store::manifest_path(out) }).await?;
             let out = out.to_owned();
-            let remove = move || Ok::<_, TreeError>(store::remove_manifest(&out, directory));
-            blocking(remove).await?;
+            blocking(move || {
+                store::remove_manifest(&out, directory);
+                Ok::<_, TreeError>(())
+            })
+            .await?;
         }
         checked
     }

@@ -31,17 +31,14 @@ use crate::render::units::{json_path, percent, shown_path};
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A running server.
-pub(in crate::command) struct Server {
+pub(crate) struct Server {
     state_dir: PathBuf,
     pid: u32,
 }
 
 impl Server {
     /// Finds the running server, or starts one.
-    pub(in crate::command) async fn find(
-        config: &Config,
-        context: &Context,
-    ) -> Result<Self, Failure> {
+    pub(crate) async fn find(config: &Config, context: &Context) -> Result<Self, Failure> {
         let state_dir = config.state_dir()?;
         // Others learn the port from the coordinator; but a port that the user named is required.
         let on_conflict =
