@@ -258,6 +258,27 @@ async fn an_existing_file_is_9_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_right_already_is_not_fetched_again() {
+    let (network, cli, content) = user_with_a_description(12).await;
+    let seed = network.raw_seed(&content).await;
+    let _ = cli.run(get_args("a.fileinfo", &["--linger", "0s"])).await.with_code(0);
+    let mut old = std::fs::read(cli.path("a")).expect("there");
+    old[0] ^= 1;
+    std::fs::write(cli.path("old"), &old).expect("writable");
+    std::fs::write(cli.path("a"), &old[..old.len() / 2]).expect("writable");
+    let asked = seed.counters().requests_in_all();
+    let get = ["--linger", "0s", "--update", "--reuse", "old", "--json"];
+    let report = cli.run(get_args("a.fileinfo", &get)).await.with_code(0).result();
+    assert_eq!(seed.counters().requests_in_all() - asked, 1, "the first chunk is another");
+    assert!(report["bytes_resumed"].as_u64().is_some_and(|bytes| bytes > LEN * 9 / 10));
+    content.is_at(&cli.path("a")).await;
+    assert_eq!(std::fs::read(cli.path("old")).expect("there"), old);
+    std::fs::remove_file(cli.path("a")).expect("ours");
+    let lacking = get_args("a.fileinfo", &["--reuse", "none"]);
+    says(&cli.run(lacking).await.with_code(3), "cannot take anything from");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forbidden_action_is_10() {
     let (_network, cli, _) = user_with_a_description(10).await;
     // Writing through this link would let another user choose what is overwritten.

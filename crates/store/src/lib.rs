@@ -56,6 +56,9 @@
 //! process that names it, through the descriptor that it holds the lock of. Bytes that another
 //! program changes behind our back after that and before the rename are not noticed.
 //!
+//! A directory that replaces an older one is exchanged with it: `switch.rs` lists the moments of
+//! that.
+//!
 //! `.partial` belongs to no file in particular: if another version of the file was being downloaded
 //! to the same `OUT`, the chunks both have in common (same bytes at the same place) are kept and
 //! the rest is overwritten.

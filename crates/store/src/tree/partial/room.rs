@@ -49,8 +49,9 @@ impl PartialTree {
         RoomNeeded { bytes, files }
     }
 
-    /// Reserves the space of the largest members, where that costs next to nothing; but not of those
-    /// that share blocks: some file systems want room for all of a range, whatever is there already.
+    /// Reserves the space of the largest members, where that costs next to nothing; but not of
+    /// those that share blocks: some file systems want room for all of a range, whatever is there
+    /// already.
     ///
     /// # Errors
     /// There is no space, or a member would be larger than a file may be.
