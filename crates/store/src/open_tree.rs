@@ -343,19 +343,23 @@ fn verify_unvouched(
     let (bytes, is_in_memory) = (&PartialBytes::Tree(Arc::clone(tree)), tree.is_in_memory());
     let reader = ChunkReader { bytes, info, is_in_memory };
     let (candidates, right) = (candidates.iter().collect::<Vec<_>>(), Mutex::new(right));
-    parallel::for_each(&candidates, |buf: &mut Vec<u8>, chunk| {
-        let len = geometry.chunk_len(*chunk);
-        if progress(len.into()).is_break() {
-            return Err(OpenError::Cancelled { path: target.path(target.partial()) });
-        }
-        // After a failed sync the cache may show pages that never reached the disk.
-        tree.drop_cached(geometry.range(*chunk));
-        buf.resize(len as usize, 0);
-        // A missing member is no error: the chunk is fetched.
-        if reader.read(*chunk, 0, buf).is_ok() && info.verify(*chunk, buf) {
-            right.lock().unwrap_or_else(PoisonError::into_inner).insert(*chunk);
-        }
-        Ok(())
-    })?;
+    parallel::for_each(
+        &candidates,
+        geometry.chunk_size().get() as usize,
+        |buf: &mut Vec<u8>, chunk| {
+            let len = geometry.chunk_len(*chunk);
+            if progress(len.into()).is_break() {
+                return Err(OpenError::Cancelled { path: target.path(target.partial()) });
+            }
+            // After a failed sync the cache may show pages that never reached the disk.
+            tree.drop_cached(geometry.range(*chunk));
+            buf.resize(len as usize, 0);
+            // A missing member is no error: the chunk is fetched.
+            if reader.read(*chunk, 0, buf).is_ok() && info.verify(*chunk, buf) {
+                right.lock().unwrap_or_else(PoisonError::into_inner).insert(*chunk);
+            }
+            Ok(())
+        },
+    )?;
     Ok(right.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -62,18 +62,22 @@ pub(super) fn copy(
             };
             geometry.chunks().filter(is_meant).collect()
         };
-        parallel::for_each(&chunks, |buf: &mut Vec<u8>, chunk| {
-            let (offset, len) = (geometry.offset(*chunk), geometry.chunk_len(*chunk));
-            if progress(len.into()).is_break() {
-                return Err(Stop::Cancelled);
-            }
-            buf.resize(len as usize, 0);
-            if from.read_exact_at(buf, offset).is_ok() && info.verify(*chunk, buf) {
-                write_all_at(partial, buf, offset).map_err(|error| error.source)?;
-                right.lock().unwrap_or_else(PoisonError::into_inner).insert(*chunk);
-            }
-            Ok(())
-        })?;
+        parallel::for_each(
+            &chunks,
+            geometry.chunk_size().get() as usize,
+            |buf: &mut Vec<u8>, chunk| {
+                let (offset, len) = (geometry.offset(*chunk), geometry.chunk_len(*chunk));
+                if progress(len.into()).is_break() {
+                    return Err(Stop::Cancelled);
+                }
+                buf.resize(len as usize, 0);
+                if from.read_exact_at(buf, offset).is_ok() && info.verify(*chunk, buf) {
+                    write_all_at(partial, buf, offset).map_err(|error| error.source)?;
+                    right.lock().unwrap_or_else(PoisonError::into_inner).insert(*chunk);
+                }
+                Ok(())
+            },
+        )?;
     }
     Ok(right.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

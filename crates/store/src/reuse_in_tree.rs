@@ -83,11 +83,11 @@ impl<'a> TreeReuse<'a> {
             .collect();
         // Places of which no file shares blocks, mostly because they are on another file system.
         let apart = Mutex::new(Vec::new());
-        parallel::for_each(&members, |(): &mut (), number| self.share_member(*number, &apart))?;
+        parallel::for_each(&members, 0, |(): &mut (), number| self.share_member(*number, &apart))?;
         let chunks = self.chunks(|chunk| {
             !kept.contains(chunk) && self.spans(chunk).all(|(span, _)| self.is_shared(span.member))
         });
-        parallel::for_each(&chunks, |buf: &mut Vec<u8>, chunk| {
+        parallel::for_each(&chunks, self.chunk_len(), |buf: &mut Vec<u8>, chunk| {
             self.go_on(*chunk)?;
             buf.resize(geometry.chunk_len(*chunk) as usize, 0);
             let is_read = self.tree.read_exact_at(buf, geometry.offset(*chunk)).is_ok();
@@ -125,7 +125,7 @@ impl<'a> TreeReuse<'a> {
                 && self.plan.covers(self.tree.layout(), geometry.range(chunk), &self.files)
                 && !self.spans(chunk).all(|(span, _)| self.is_shared(span.member))
         });
-        parallel::for_each(&chunks, |state: &mut Copying, chunk| {
+        parallel::for_each(&chunks, self.chunk_len(), |state: &mut Copying, chunk| {
             self.go_on(*chunk)?;
             state.buf.resize(geometry.chunk_len(*chunk) as usize, 0);
             if self.read(*chunk, state).is_ok() && self.info.verify(*chunk, &state.buf) {
@@ -182,6 +182,10 @@ impl<'a> TreeReuse<'a> {
             return Vec::new();
         }
         self.info.geometry().chunks().filter(|chunk| is_meant(*chunk)).collect()
+    }
+
+    fn chunk_len(&self) -> usize {
+        self.info.geometry().chunk_size().get() as usize
     }
 
     /// Whether the member shares blocks.

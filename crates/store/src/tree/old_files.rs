@@ -144,7 +144,7 @@ impl OldFiles {
             }
             Ok::<_, Stopped>(())
         };
-        let done = parallel::for_each(&wanted, hash);
+        let done = parallel::for_each(&wanted, READ, hash);
         for (number, hash) in found.into_inner().unwrap_or_else(PoisonError::into_inner) {
             self.files[number].hash = Some(hash);
         }

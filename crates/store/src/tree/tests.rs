@@ -245,10 +245,14 @@ fn a_file_whose_length_nobody_knows_is_refused() {
     }
     let listing = TreeListing::read(dir);
     let scanned = listing.and_then(|listing| listing.scan(TreeScanOptions::default(), &unwatched));
-    assert!(
-        matches!(scanned, Err(TreeScanError::UnknownLength { .. } | TreeScanError::Read { .. })),
-        "{scanned:?}"
+    // The system makes these files anew at each look, so that a slow machine sees them change.
+    let is_refused = matches!(
+        scanned,
+        Err(TreeScanError::UnknownLength { .. }
+            | TreeScanError::Read { .. }
+            | TreeScanError::Changed { .. })
     );
+    assert!(is_refused, "{scanned:?}");
 }
 
 /// Files of these sizes, in a unit of that length: hashes of files and payload as plainly hashed.
