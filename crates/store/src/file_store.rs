@@ -80,7 +80,7 @@ impl FileStore {
         fingerprints: Vec<FileFingerprint>,
     ) -> Self {
         let path: Arc<Path> = path.into();
-        let tree = WholeTree::new(layout, Arc::clone(&path), root, fingerprints);
+        let tree = WholeTree::new(layout, *info.geometry(), Arc::clone(&path), root, fingerprints);
         let flaws = Arc::clone(tree.flaws());
         Self { info, path, bytes: Bytes::Tree(tree), flaws }
     }

@@ -50,15 +50,16 @@ pub(crate) struct WholeTree {
 }
 
 impl WholeTree {
-    /// The tree at `path`, which `root` was opened at, with the fingerprint of each member.
+    /// The tree at `path`, which `root` was opened at, with the fingerprint of each member. Its
+    /// payload is served in chunks of this geometry, which may be others than the manifest says.
     pub(crate) fn new(
         layout: Arc<Layout>,
+        geometry: Geometry,
         path: Arc<Path>,
         root: OwnedFd,
         fingerprints: Vec<FileFingerprint>,
     ) -> Self {
         let is_in_memory = sys::is_in_memory(&root);
-        let geometry = *layout.manifest().payload();
         Self {
             layout,
             geometry,

@@ -82,6 +82,26 @@ fn chunks_are_the_bytes_of_the_members_one_after_the_other() {
 }
 
 #[test]
+fn a_tree_is_served_in_the_chunks_of_the_description_whatever_its_manifest_says() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path());
+    let all: Vec<u8> = MEMBERS.iter().flat_map(|(path, len)| content(path, *len)).collect();
+    let large = ChunkSize::new(4 * MIN_CHUNK_SIZE).unwrap();
+    let info = FileInfo::of_bytes(&all, Some(large)).unwrap();
+    let found = scan_tree(dir.path(), TreeScanOptions::default(), &unwatched).unwrap();
+    let layout = Arc::new(Layout::new(found.manifest));
+    assert_ne!(layout.manifest().payload().chunk_size(), large);
+    let (path, opened) = (dir.path().to_owned(), open_directory(dir.path()).unwrap());
+    let store = FileStore::of_payload(layout, info, path, opened, found.fingerprints);
+    assert_eq!(read(&store, 0).unwrap(), all[..4 * CHUNK]);
+    fs::write(dir.path().join("z"), "other").unwrap();
+    assert_eq!(store.state(), FileState::MembersChanged);
+    // It begins behind five small chunks.
+    assert_eq!(withdrawn(&store), [1]);
+    assert!(read(&store, 0).is_ok());
+}
+
+#[test]
 fn a_changed_member_withdraws_its_chunks_and_no_others_until_they_are_right_again() {
     let dir = tempfile::tempdir().unwrap();
     make(dir.path());
