@@ -65,6 +65,8 @@ impl Drop for StateLock {
     fn drop(&mut self) {
         // Still under the lock, so it is ours. If it fails, the next process finds it stale.
         let _ = rustix::fs::unlinkat(&self.directory, SOCKET_NAME, AtFlags::empty());
+        // Closing is not enough: a process that is just being started may share the descriptor.
+        let _ = rustix::fs::flock(&self.directory, FlockOperation::Unlock);
     }
 }
 
