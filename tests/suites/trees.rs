@@ -127,7 +127,7 @@ async fn a_seed_whose_file_changed_serves_the_rest_and_all_of_it_when_it_is_back
     assert!(!out.exists() && download.progress().chunks_done < all);
 
     fs::write(&changed, before).expect("writable");
-    network.coordinator_counts(shared.payload.hash(), 1, 1).await;
     within("the rest arrives", SOON, download.finished()).await.expect("all of it is there");
     tree.is_at(&out);
+    network.coordinator_counts(shared.payload.hash(), 2, 0).await;
 }
